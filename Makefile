@@ -1,0 +1,39 @@
+# Every target sets up what it needs. `make` alone prints this list.
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-tests demo test check bench soak golden clean
+
+PY := .venv/bin/python
+READY := .venv/.ready
+
+help: ## Print the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(READY) ## Make .venv with the pinned dependencies
+$(READY): requirements.lock pyproject.toml scripts/setup
+	@scripts/setup
+
+setup-tests: $(READY) ## Install Prometheus, Alertmanager, node_exporter and Chromium where they are missing
+	@scripts/setup-tests
+
+demo: $(READY) ## Run a simulated platform, the hub and its page, all on loopback
+	@.venv/bin/foreshock demo $(ARGS)
+
+test: setup-tests ## Run every test
+	@$(PY) -m pytest -m "not soak" $(ARGS)
+
+check: $(READY) ## Lint, formatting and types
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+
+bench: setup-tests ## Print the performance table
+	@$(PY) scripts/bench.py $(ARGS)
+
+soak: setup-tests ## Run the long tests
+	@$(PY) -m pytest -m soak $(ARGS)
+
+golden: $(READY) ## Rewrite expected outputs
+	@$(PY) -m pytest -m "not soak" -k golden --golden $(ARGS)
+
+clean: ## Remove what the other targets made
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build

@@ -1,0 +1,1 @@
+"""The hub of foreshock: sources, store, model, analysis and the web page, in one process."""

@@ -1,0 +1,1 @@
+"""Pure numpy: what the World means. No I/O, no clock."""

@@ -1,0 +1,48 @@
+"""Samples on their way from a source to a store: the Prometheus data model, nothing more."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+Labels = tuple[tuple[str, str], ...]
+"""Label pairs, sorted by name, without `__name__` and without empty values (Prometheus: empty equals absent)."""
+
+STALE = struct.unpack("<d", struct.pack("<Q", 0x7FF0000000000002))[0]
+"""Prometheus' staleness marker: a NaN with this bit pattern (prometheus/model/value/value.go)."""
+
+_STALE_BITS = struct.pack("<d", STALE)
+
+
+def is_stale(value: float) -> bool:
+    """Whether the value is the staleness marker, which is not any other NaN."""
+    return math.isnan(value) and struct.pack("<d", value) == _STALE_BITS
+
+
+def labels_of(pairs: Mapping[str, str]) -> Labels:
+    """Put label pairs into the canonical form of `Labels`."""
+    return tuple(sorted((name, value) for name, value in pairs.items() if value))
+
+
+class Sample(NamedTuple):
+    """One value of one series. Its time is the batch's."""
+
+    metric: str
+    labels: Labels
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class SampleBatch:
+    """Everything one scrape of one target gave.
+
+    `time` is in Unix seconds. `target` names where it came from and ends up in logs and on the status page. Series that
+    the target's previous scrape had and this one lacks are present with the value `STALE`.
+    """
+
+    time: float
+    target: str
+    samples: tuple[Sample, ...]

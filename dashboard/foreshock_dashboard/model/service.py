@@ -1,0 +1,29 @@
+"""The service: the one key on which GPUs, spans and metrics are joined."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Service(NamedTuple):
+    """A service is the pair (namespace, name); the namespace may be empty. Sorts by namespace, then name."""
+
+    namespace: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> Service:
+        """Read `name` or `namespace/name`, the form used in JSON and URLs.
+
+        Raises:
+            ValueError: the name is empty.
+        """
+        namespace, slash, name = text.partition("/")
+        if not slash:
+            namespace, name = "", namespace
+        if not name:
+            raise ValueError(f"service {text!r} has no name; write 'name' or 'namespace/name'")
+        return cls(namespace, name)
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name

@@ -1,0 +1,134 @@
+"""A span as every layer sees it, and what may be asked of a trace source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol
+
+from foreshock_dashboard.model.service import Service
+
+AttributeValue = str | bool | int | float | bytes | list["AttributeValue"] | dict[str, "AttributeValue"] | None
+Attributes = Mapping[str, AttributeValue]
+Kind = Literal["internal", "server", "client", "producer", "consumer"]
+Status = Literal["unset", "ok", "error"]
+
+OCCUPANCY = "gpu.occupancy"
+"""Name of the spans that tell which service ran on a GPU; kept out of the service graph, RED figures and lists."""
+
+
+class Event(NamedTuple):
+    """Something that happened during a span."""
+
+    time_ns: int
+    name: str
+    attributes: Attributes
+
+
+class Link(NamedTuple):
+    """A span's tie to a span that is not its parent."""
+
+    trace_id: str
+    span_id: str
+    attributes: Attributes
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One OpenTelemetry span.
+
+    trace_id and span_id are lower-case hex of 32 and 16 characters; parent_id is "" at a root. Times are Unix
+    nanoseconds; end_ns ≥ start_ns always (a span that ended before it started is clamped and `clamped` says so).
+    """
+
+    trace_id: str
+    span_id: str
+    parent_id: str
+    name: str
+    kind: Kind
+    start_ns: int
+    end_ns: int
+    status: Status
+    status_message: str
+    resource: Attributes
+    attributes: Attributes
+    events: tuple[Event, ...] = ()
+    links: tuple[Link, ...] = ()
+    scope: str = ""
+    trace_state: str = ""
+    clamped: bool = field(default=False)
+
+    @property
+    def service(self) -> Service:
+        """The pair (service.namespace, service.name); OpenTelemetry's `unknown_service` where there is no name."""
+        name = self.resource.get("service.name")
+        namespace = self.resource.get("service.namespace")
+        return Service(str(namespace) if namespace else "", str(name) if name else "unknown_service")
+
+    @property
+    def duration_ns(self) -> int:
+        """Nanoseconds, never negative."""
+        return self.end_ns - self.start_ns
+
+
+@dataclass(frozen=True, slots=True)
+class TraceQuery:
+    """What is asked of a trace list. Times in Unix seconds, durations in seconds; `None` means no condition.
+
+    `order` is "slowest" or "newest" among *all* that match, not among the first found.
+    """
+
+    start: float
+    end: float
+    service: Service | None = None
+    operation: str | None = None
+    min_duration: float | None = None
+    max_duration: float | None = None
+    errors_only: bool = False
+    order: Literal["slowest", "newest"] = "newest"
+    limit: int = 50
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.limit <= 1000:
+            raise ValueError(f"limit {self.limit} is not in 1..1000")
+        if self.end < self.start:
+            raise ValueError(f"end {self.end} lies before start {self.start}")
+
+
+@dataclass(frozen=True, slots=True)
+class TraceSummary:
+    """One row of a trace list. `start` in Unix seconds, `duration` in seconds.
+
+    `root` is False where the root span has not (or not yet) arrived: then service and operation are those of the earliest
+    span present.
+    """
+
+    trace_id: str
+    service: Service
+    operation: str
+    start: float
+    duration: float
+    spans: int
+    errors: int
+    services: tuple[Service, ...]
+    root: bool
+
+
+class TraceSource(Protocol):
+    """A place that holds traces."""
+
+    def search(self, query: TraceQuery) -> tuple[TraceSummary, ...]:
+        """List traces that have a matching span.
+
+        Raises:
+            SourceError: the source cannot answer.
+        """
+        ...
+
+    def get(self, trace_id: str) -> tuple[Span, ...]:
+        """All spans of one trace by start time; empty where the trace is unknown.
+
+        Raises:
+            SourceError: the source cannot answer.
+        """
+        ...

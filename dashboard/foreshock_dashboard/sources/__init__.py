@@ -1,0 +1,1 @@
+"""Doors in: scrape, OTLP, Prometheus."""

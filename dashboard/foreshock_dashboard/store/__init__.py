@@ -1,0 +1,1 @@
+"""The embedded store: SQLite inbox, DuckDB in memory, Parquet segments."""

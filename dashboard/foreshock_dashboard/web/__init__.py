@@ -1,0 +1,1 @@
+"""Dash pages, JSON API, figures."""

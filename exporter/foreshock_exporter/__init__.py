@@ -1,0 +1,1 @@
+"""foreshock-exporter: the daemon of GPU hosts, which says what each service does to each GPU."""

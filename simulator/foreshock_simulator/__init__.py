@@ -1,0 +1,1 @@
+"""A simulated inference platform: GPUs, services, traffic and faults that emit what the real world emits."""

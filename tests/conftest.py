@@ -1,0 +1,61 @@
+"""What all tests share: the flag that rewrites golden files, and waiting for a condition instead of sleeping."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--golden`."""
+    parser.addoption("--golden", action="store_true", help="rewrite the expected outputs in tests/golden")
+
+
+class Golden(Protocol):
+    """Compares text with a file of tests/golden."""
+
+    def __call__(self, name: str, actual: str) -> None:
+        """Fail where they differ; with `--golden` write the file instead."""
+        ...
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """Compare with a golden file, or rewrite it under `--golden`."""
+    rewrite = bool(request.config.getoption("--golden"))
+
+    def compare(name: str, actual: str) -> None:
+        path = Path(__file__).parent / "golden" / name
+        if rewrite:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(actual)
+        assert path.exists(), f"no golden file {name}; `make golden` writes it"
+        assert actual == path.read_text()
+
+    return compare
+
+
+class Eventually(Protocol):
+    """Waits for a condition."""
+
+    def __call__(self, condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+        """Poll until the condition holds; fail, naming `what`, when it does not within `seconds`."""
+        ...
+
+
+@pytest.fixture
+def eventually() -> Eventually:
+    """Wait for a condition."""
+
+    def wait(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                pytest.fail(f"not within {seconds:.0f} s: {what}")
+            time.sleep(0.02)
+
+    return wait
