@@ -75,7 +75,7 @@ class Query:
         rate      per-second increase of a counter, resets handled, extrapolated as Prometheus does
         increase  the same, times the window
         buckets   `increase` of every `<metric>_bucket`; `le` is always kept beside `by`
-    window: seconds. Keep it off multiples of the scrape interval: Prometheus 2 closes the window on the left, 3 opens it.
+    window: seconds. Keep it off multiples of the scrape interval: Prometheus 2 closes it on the left, 3 opens it.
 
     Raises:
         ValueError: the metric's or a label's name is malformed, or the window is out of range.

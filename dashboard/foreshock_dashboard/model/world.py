@@ -11,7 +11,8 @@ from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
 
 
-class Gpu(NamedTuple):
+@dataclass(frozen=True, slots=True, order=True)
+class Gpu:
     """One GPU. `host` is the host's name, or the target's instance where the exporter gave no host name."""
 
     host: str
@@ -49,7 +50,7 @@ class Stall(NamedTuple):
 
 
 class Target(NamedTuple):
-    """A scraped target as last seen. `up` is None where it was never reached; `age` in seconds since its last sample."""
+    """A scraped target as last seen. `up` is None if it was never reached; `age` is seconds since its last scrape."""
 
     instance: str
     job: str

@@ -1,0 +1,179 @@
+"""Readings → World: name the rows, join them on the service, turn buckets into quantiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from foreshock_dashboard.analysis.quantile import quantiles, stack
+from foreshock_dashboard.model.query import Floats, Matrix
+from foreshock_dashboard.model.readings import Readings, service_at
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Edge, Gpu, Red, Stall, Target, Tenant, World
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+def rows_of(matrix: Matrix, keys: Sequence[Key], key_of: Callable[[dict[str, str]], Key | None]) -> Floats:
+    """Arrange a matrix as one row per key, summing series that share one; NaN where a key has no sample.
+
+    Series whose key is None or not among `keys` are left out. Shape (keys, times).
+    """
+    place = {key: i for i, key in enumerate(keys)}
+    out = np.full((len(keys), len(matrix.times)), np.nan)
+    for labels, values in zip(matrix.labels, matrix.values, strict=True):
+        key = key_of(dict(labels))
+        if key is not None and key in place:
+            row = out[place[key]]
+            out[place[key]] = np.where(np.isnan(row), values, row + np.nan_to_num(values))
+    return out
+
+
+def _keys(matrices: Sequence[Matrix], key_of: Callable[[dict[str, str]], Key | None]) -> list[Key]:
+    found = {key_of(dict(labels)) for matrix in matrices for labels in matrix.labels}
+    return sorted((key for key in found if key is not None), key=repr)
+
+
+def _target(labels: dict[str, str]) -> tuple[str, str]:
+    return labels.get("job", ""), labels.get("instance", "")
+
+
+def _hosts(host: Matrix) -> dict[tuple[str, str], str]:
+    named = (dict(labels) for labels in host.labels)
+    return {_target(labels): labels["host_name"] for labels in named if labels.get("host_name")}
+
+
+def _gpus(readings: Readings) -> dict[tuple[str, str], Gpu]:
+    """GPUs by (instance, uuid); the host's name is joined from target_info on (job, instance)."""
+    hosts = _hosts(readings["host"])
+    found = {}
+    for labels in map(dict, readings["gpu"].labels):
+        job, instance = _target(labels)
+        host = hosts.get((job, instance), instance)
+        uuid = labels.get("uuid", "")
+        found[instance, uuid] = Gpu(host, labels.get("gpu", "?"), uuid, labels.get("model", ""))
+    return found
+
+
+def gpu_order(gpu: Gpu) -> tuple[str, int, str, str]:
+    """Sort GPUs by host, then by index as a number."""
+    return gpu.host, int(gpu.index) if gpu.index.isdigit() else 10**9, gpu.index, gpu.uuid
+
+
+def _edge(labels: dict[str, str]) -> Edge | None:
+    client = Service(labels.get("client_service_namespace", ""), labels.get("client", ""))
+    server = Service(labels.get("server_service_namespace", ""), labels.get("server", ""))
+    return Edge(client, server, labels.get("connection_type", "")) if client.name and server.name else None
+
+
+def _service(labels: dict[str, str]) -> Service | None:
+    service = service_at(labels)
+    return service if service.name else None
+
+
+def _red(
+    rate: Matrix,
+    failed: Matrix,
+    seconds: Matrix,
+    keys: Sequence[Key],
+    key_of: Callable[[dict[str, str]], Key | None],
+) -> Red:
+    total = rows_of(rate, keys, key_of)
+    errors = np.where(np.isnan(total), np.nan, np.nan_to_num(rows_of(failed, keys, key_of)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(total > 0, np.minimum(errors / total, 1.0), np.nan)
+    p50, p95, p99 = _durations(seconds, keys, key_of)
+    return Red(total, share, p50, p95, p99)
+
+
+def _durations(
+    seconds: Matrix, keys: Sequence[Key], key_of: Callable[[dict[str, str]], Key | None]
+) -> tuple[Floats, Floats, Floats]:
+    labels, bounds, counts = stack(seconds)
+    answers = quantiles(bounds, counts, (0.5, 0.95, 0.99))
+    p50, p95, p99 = (rows_of(Matrix(seconds.times, tuple(labels), rows), keys, key_of) for rows in answers)
+    return p50, p95, p99
+
+
+def _attempts(readings: Readings, edges: Sequence[Edge], calls: Floats) -> Floats:
+    """Attempts per call: one plus retries per first attempt. The retry counter knows no connection type."""
+    pairs = [(edge.client, edge.server) for edge in edges]
+    retries = rows_of(
+        readings["retries"],
+        sorted(set(pairs), key=repr),
+        lambda labels: (edge.client, edge.server) if (edge := _edge(labels)) else None,
+    )
+    where = {pair: i for i, pair in enumerate(sorted(set(pairs), key=repr))}
+    extra = np.nan_to_num(retries[[where[pair] for pair in pairs]]) if pairs else np.zeros_like(calls)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        first = np.maximum(calls - extra, 1e-9)
+        return np.where(calls > 0, 1 + extra / first, np.nan)
+
+
+def _targets(up: Matrix) -> tuple[Target, ...]:
+    found = []
+    for labels, values in zip(up.labels, up.values, strict=True):
+        job, instance = _target(dict(labels))
+        seen = np.flatnonzero(~np.isnan(values))
+        age = float(up.times[-1] - up.times[seen[-1]]) if len(seen) else None
+        found.append(Target(instance, job, bool(values[seen[-1]] > 0) if len(seen) else None, age))
+    return tuple(found)
+
+
+def _simulated(mock: Matrix) -> bool:
+    return bool(len(mock)) and bool(np.nansum(mock.values[:, -60:]) > 0)
+
+
+def world_of(readings: Readings, step: float, missing: tuple[str, ...] = ()) -> World:
+    """Build the World from what was read. Pure; `step` is the grid's, in seconds."""
+    by_place = _gpus(readings)
+    gpus = sorted(set(by_place.values()), key=gpu_order)
+
+    def gpu(labels: dict[str, str]) -> Gpu | None:
+        return by_place.get((labels.get("instance", ""), labels.get("uuid", "")))
+
+    def tenant(labels: dict[str, str]) -> Tenant | None:
+        where, who = gpu(labels), _service(labels)
+        return Tenant(where, who) if where and who else None
+
+    def stall(labels: dict[str, str]) -> Stall | None:
+        where, victim, aggressor = gpu(labels), _service(labels), service_at(labels, "by_")
+        return Stall(where, victim, aggressor) if where and victim and aggressor.name else None
+
+    tenants = _keys([readings["busy"], readings["memory"]], tenant)
+    stalls = _keys([readings["stalled_by"]], stall)
+    edges = _keys([readings["calls"]], _edge)
+    named = {service for edge in edges if edge.connection != "virtual_node" for service in (edge.client, edge.server)}
+    named |= {edge.server for edge in edges} | {who.service for who in tenants}
+    named |= set(_keys([readings["served"]], _service))
+    services = sorted(named)
+    calls = _red(readings["calls"], readings["calls_failed"], readings["client_seconds"], edges, _edge)
+    _, server_p95, _ = _durations(readings["server_seconds"], edges, _edge)
+    return World(
+        times=readings["up"].times,
+        step=step,
+        services=tuple(services),
+        red=_red(readings["served"], readings["served_failed"], readings["served_seconds"], services, _service),
+        edges=tuple(edges),
+        calls=calls,
+        server_p95=server_p95,
+        attempts=_attempts(readings, edges, calls.rate),
+        gpus=tuple(gpus),
+        utilization=rows_of(readings["utilization"], gpus, gpu),
+        contended=rows_of(readings["contended"], gpus, gpu),
+        memory_used=rows_of(readings["memory_used"], gpus, gpu),
+        memory_total=rows_of(readings["memory_total"], gpus, gpu),
+        power=rows_of(readings["power"], gpus, gpu),
+        temperature=rows_of(readings["temperature"], gpus, gpu),
+        tenants=tuple(tenants),
+        busy=rows_of(readings["busy"], tenants, tenant),
+        stalled=rows_of(readings["stalled"], tenants, tenant),
+        memory=rows_of(readings["memory"], tenants, tenant),
+        stalls=tuple(stalls),
+        stalled_by=rows_of(readings["stalled_by"], stalls, stall),
+        targets=_targets(readings["up"]),
+        missing=missing,
+        simulated=_simulated(readings["mock"]),
+    )

@@ -1,0 +1,64 @@
+"""Reads a metrics source on the epoch-aligned grid, step by step, keeping what it has read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from foreshock_dashboard.model.history import extend
+from foreshock_dashboard.model.query import MetricSource
+from foreshock_dashboard.model.readings import Reading, Readings
+
+HOUR = 3600.0
+
+
+def fold_start(now: float) -> float:
+    """The last full hour at least two hours back, in Unix seconds: where the fold of incidents begins."""
+    return math.floor((now - 2 * HOUR) / HOUR) * HOUR
+
+
+def aligned(now: float, step: float) -> float:
+    """The last multiple of `step` since the epoch that is not after `now`."""
+    return math.floor(now / step) * step
+
+
+class Observer:
+    """Reads the catalogue from a source: everything since the start of the fold at first, then only what is new.
+
+    `keep` in seconds bounds how far back the readings go.
+    """
+
+    def __init__(
+        self, source: MetricSource, catalogue: Mapping[str, Reading], step: float, keep: float = 3 * HOUR
+    ) -> None:
+        self._source = source
+        self._catalogue = catalogue
+        self._step = step
+        self._keep = keep
+        self._readings: Readings = {}
+        self._until = -math.inf
+
+    def read(self, now: float) -> Readings:
+        """All readings up to the last grid point not after `now`; the same object again where no point is new.
+
+        Raises:
+            SourceError: the source could not answer; what was read before is kept, and the next call tries again.
+        """
+        end = aligned(now, self._step)
+        if end <= self._until:
+            return self._readings
+        oldest = max(fold_start(end), end - self._keep)
+        start = max(self._until + self._step, oldest)
+        fresh = {key: self._source.fetch(row.query, start, end, self._step) for key, row in self._catalogue.items()}
+        if self._readings:
+            fresh = {key: extend(self._readings[key], matrix, end - self._keep) for key, matrix in fresh.items()}
+        self._readings, self._until = fresh, end
+        return fresh
+
+    def missing(self) -> tuple[str, ...]:
+        """The metrics that pages need and the readings lack, with what is lost: `gpu_info (GPUs)`."""
+        return tuple(
+            f"{row.query.metric} ({row.needed_for})"
+            for key, row in self._catalogue.items()
+            if row.needed_for and self._readings and not len(self._readings[key])
+        )
