@@ -1,4 +1,4 @@
-"""What the exporter asks of a driver. NVML answers it for real, a mock or a simulator for show; nothing above knows which."""
+"""What the exporter asks of a driver. NVML answers it for real, a mock or a simulator for show; nobody above knows."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class GpuProcess(NamedTuple):
 
 
 class ProcessUtilization(NamedTuple):
-    """The share 0…1 of SM time a process had in the sample that ended at `timestamp_us` (the driver's CPU clock, µs)."""
+    """The share 0…1 of SM time a process had in the sample ending at `timestamp_us` (the driver's CPU clock, µs)."""
 
     pid: int
     timestamp_us: int
