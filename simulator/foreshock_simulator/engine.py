@@ -1,0 +1,98 @@
+"""The clockwork: an event queue, and processes written as generators. It knows nothing of what is simulated."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Generator
+from typing import Any
+
+Process = Generator["float | Signal", Any, Any]
+"""Something that takes simulated time. It yields seconds to sleep, or a `Signal`, whose value it is sent."""
+
+
+class Signal:
+    """Something one process waits for. It fires once; later calls of `fire` change nothing, which settles races."""
+
+    __slots__ = ("_engine", "_waiter", "fired", "value")
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._waiter: Process | None = None
+        self.fired = False
+        self.value: Any = None
+
+    def fire(self, value: Any = None) -> None:
+        """Wake the process that waits, now or when it comes."""
+        if self.fired:
+            return
+        self.fired = True
+        self.value = value
+        if self._waiter is not None:
+            self._engine.wake(self._waiter, value)
+
+    def attach(self, process: Process) -> None:
+        """Let a process wait.
+
+        Raises:
+            RuntimeError: another one waits already.
+        """
+        if self._waiter is not None:
+            raise RuntimeError("a signal has one waiter")
+        self._waiter = process
+        if self.fired:
+            self._engine.wake(process, self.value)
+
+
+class Engine:
+    """Runs actions in order of time, those of one instant in the order in which they were asked for.
+
+    `now` is in seconds since the simulation's start. Where a run is cut into pieces makes no difference.
+    """
+
+    __slots__ = ("_count", "_queue", "_ready", "now")
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._queue: list[tuple[float, int, Callable[[Any], None], Any]] = []
+        self._ready: deque[tuple[Process, Any]] = deque()
+        self._count = 0
+
+    def at(self, time: float, action: Callable[[Any], None], argument: Any = None) -> None:
+        """Call `action(argument)` at a time, which must not lie in the past."""
+        self._count += 1
+        heapq.heappush(self._queue, (time, self._count, action, argument))
+
+    def spawn(self, process: Process) -> None:
+        """Start a process at this instant."""
+        self._ready.append((process, None))
+
+    def wake(self, process: Process, value: Any) -> None:
+        """Go on with a process at this instant. Not called directly, so that no model code is ever re-entered."""
+        self._ready.append((process, value))
+
+    def run(self, until: float) -> None:
+        """Run everything up to and including `until`, and stand there."""
+        queue, ready, pop = self._queue, self._ready, heapq.heappop
+        while True:
+            while ready:
+                process, value = ready.popleft()
+                self._go_on(process, value)
+            if not queue or queue[0][0] > until:
+                break
+            self.now, _, action, argument = pop(queue)
+            action(argument)
+        self.now = until
+
+    def _sleep_over(self, process: Process) -> None:
+        self._go_on(process, None)
+
+    def _go_on(self, process: Process, value: Any) -> None:
+        try:
+            wanted = process.send(value)
+        except StopIteration:
+            return
+        if isinstance(wanted, Signal):
+            wanted.attach(process)
+        else:
+            self.at(self.now + wanted, self._sleep_over, process)
