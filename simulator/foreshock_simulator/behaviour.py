@@ -1,7 +1,7 @@
 """What each service does with a request.
 
-Numbers of the language models: a 13-billion-parameter model in 16 bits on an H100 reads 26 GB of weights at 3.35 TB/s for
-each token it generates (7.8 ms), and needs 2 × 13 GFLOP for each token of the prompt (65 µs at 400 TFLOP/s).
+Numbers of the language models: a 13-billion-parameter model in 16 bits on an H100 reads 26 GB of weights at 3.35 TB/s
+for each token it generates (7.8 ms), and needs 2 × 13 GFLOP for each token of the prompt (65 µs at 400 TFLOP/s).
 """
 
 from __future__ import annotations

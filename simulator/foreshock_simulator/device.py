@@ -36,7 +36,7 @@ INTERFACE_BYTES = 25e9
 
 
 class Timeline(Protocol):
-    """The simulation, as far as its devices need it: its time in Unix seconds, and a lock under which it stands still."""
+    """The simulation, as far as its devices need it: its time, and a lock under which it stands still."""
 
     @property
     def lock(self) -> RLock:
@@ -89,7 +89,7 @@ class _Probe:
         return self._reading
 
     def shares(self, since_us: int) -> list[ProcessUtilization]:
-        """Exact means over the time since the sample that ended at `since_us`; or since the oldest that is remembered."""
+        """Exact means over the time since the sample that ended at `since_us`, or the oldest that is remembered."""
         now = self._integrals()
         before = next((mark for mark in reversed(self._marks) if mark.timestamp_us <= since_us), self._marks[0])
         if since_us <= 0:
@@ -170,7 +170,7 @@ class SimDriver:
             return [GpuProcess(worker.pid, worker.memory_bytes) for worker in workers]
 
     def process_utilization(self, gpu: int, since_us: int) -> Sequence[ProcessUtilization]:
-        """One sample for each process that ran since `since_us`, exact over that time; since the last call where it is 0."""
+        """One sample for each process that ran, exact over the time since `since_us`; 0 stands for the last call."""
         with self._timeline.lock:
             return self._probe(gpu).shares(since_us)
 

@@ -20,9 +20,9 @@ class Signal:
         self._engine = engine
         self._waiter: Process | None = None
         self.fired = False
-        self.value: Any = None
+        self.value: object = None
 
-    def fire(self, value: Any = None) -> None:
+    def fire(self, value: object = None) -> None:
         """Wake the process that waits, now or when it comes."""
         if self.fired:
             return
@@ -58,7 +58,7 @@ class Engine:
         self._ready: deque[tuple[Process, Any]] = deque()
         self._count = 0
 
-    def at(self, time: float, action: Callable[[Any], None], argument: Any = None) -> None:
+    def at(self, time: float, action: Callable[[Any], None], argument: object = None) -> None:
         """Call `action(argument)` at a time, which must not lie in the past."""
         self._count += 1
         heapq.heappush(self._queue, (time, self._count, action, argument))
@@ -67,7 +67,7 @@ class Engine:
         """Start a process at this instant."""
         self._ready.append((process, None))
 
-    def wake(self, process: Process, value: Any) -> None:
+    def wake(self, process: Process, value: object) -> None:
         """Go on with a process at this instant. Not called directly, so that no model code is ever re-entered."""
         self._ready.append((process, value))
 
@@ -87,7 +87,7 @@ class Engine:
     def _sleep_over(self, process: Process) -> None:
         self._go_on(process, None)
 
-    def _go_on(self, process: Process, value: Any) -> None:
+    def _go_on(self, process: Process, value: object) -> None:
         try:
             wanted = process.send(value)
         except StopIteration:

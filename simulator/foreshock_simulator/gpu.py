@@ -1,14 +1,15 @@
 """How processes share a GPU's time.
 
-A process asks for a share of the GPU, its demand: d = 1 − exp(−I), where I is the sum of the intensities of the segments
-of work that it runs at once; so a batch costs less than its parts. While the demands of all processes on a GPU sum to
-D ≤ 1, each gets what it asks for; beyond, time-slicing gives each d/D. Progress of a segment, relative to running
-alone on an idle GPU, is
+A process asks for a share of the GPU, its demand: d = 1 − exp(−I), where I is the sum of the intensities of the
+segments of work that it runs at once; so a batch costs less than its parts. While the demands of all processes on a GPU
+sum to D ≤ 1, each gets what it asks for; beyond, time-slicing gives each d/D. Progress of a segment, relative to
+running alone on an idle GPU, is
 
     (1 / max(1, D)) · 1 / (1 + b·(n − 1)) · 1 / (1 + k·min(1, D − d))
 
-with n segments in the process (b: what a batch costs its members) and k for caches and memory bandwidth, which suffer from
-neighbours even where time does not: slow-downs of measured pairs have a median near 1.5 (Gavel, OSDI 2020), most of it time.
+with n segments in the process (b: what a batch costs its members) and k for caches and memory bandwidth, which suffer
+from neighbours even where time does not: slow-downs of measured pairs have a median near 1.5 (Gavel, OSDI 2020), most
+of it time.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ class Worker:
         self.gpu, self.pid, self.service = gpu, pid, service
         self.memory_bytes, self.memory_intensity = memory_bytes, memory_intensity
         self._batch_cost = batch_cost
-        # (progress at which it is finished, order, intensity, signal). Progress is seconds of work done for every segment
-        # since the worker began, so that starting or ending one leaves the others' entries as they are.
+        # (progress at which it is finished, order, intensity, signal). Progress is the seconds of work done for every
+        # segment since the worker began: starting or ending one leaves the others' entries as they are.
         self._segments: list[tuple[float, int, float, Signal]] = []
         self._sequence = 0
         self._progress = 0.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from foreshock_simulator.behaviour import CLAIM, UPSERT
 from foreshock_simulator.engine import Process
 from foreshock_simulator.machine import transfer
-from foreshock_simulator.mesh import CallFailed, Context, Instance, Mesh
+from foreshock_simulator.mesh import Attributes, CallFailed, Context, Instance, Mesh
 
 GRADIENT_BYTES = 350_000_000
 """Sent by each rank to the next in a ring for one step, compressed."""
@@ -17,7 +17,7 @@ CHECKPOINT_EVERY = 250
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How hard a batch worker goes: seconds of GPU work alone per batch, its intensity, and the pause between batches."""
+    """How hard a batch worker goes: seconds of GPU work per batch, its intensity, the pause between batches."""
 
     work: float
     intensity: float
@@ -67,8 +67,7 @@ def train(mesh: Mesh, ranks: Sequence[Instance]) -> Process:
         ctx = mesh.job(ranks[0])
         started = mesh.engine.now
         signals = [rank.worker.run(ctx.cpu(1.4, 0.03), 2.5) for rank in ranks if rank.worker is not None]
-        for signal in signals:
-            yield signal
+        yield from signals
         for rank, successor in zip(ranks, [*ranks[1:], ranks[0]], strict=True):
             transfer(rank.machine, successor.machine, GRADIENT_BYTES)
         yield 0.25
@@ -86,7 +85,5 @@ def _tolerate(ctx: Context, service: str, route: str) -> Process:
         return
 
 
-def _record(
-    mesh: Mesh, ctx: Context, name: str, started: float, attributes: dict[str, str | int | float | bool]
-) -> None:
+def _record(mesh: Mesh, ctx: Context, name: str, started: float, attributes: Attributes) -> None:
     mesh.record(ctx.trace_id, ctx.span_id, "", name, "internal", started, "", ctx.instance.resource, attributes)

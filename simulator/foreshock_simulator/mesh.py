@@ -1,4 +1,4 @@
-"""Services that call each other: replicas with bounded concurrency and a queue, time-outs, retries, and the spans of it.
+"""Services that call each other: replicas with bounded concurrency and a queue, time-outs, retries, and their spans.
 
 A server that a caller has given up on goes on with what it began, as most do; what still waits in its queue by then is
 dropped when its turn comes. Both cost what they cost in the world.
@@ -6,7 +6,6 @@ dropped when its turn comes. Both cost what they cost in the world.
 
 from __future__ import annotations
 
-import random
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -15,6 +14,7 @@ from foreshock_simulator.engine import Engine, Process, Signal
 from foreshock_simulator.gpu import Worker
 from foreshock_simulator.machine import Machine, transfer
 from foreshock_simulator.names import ServiceName
+from foreshock_simulator.randomness import stream
 from foreshock_simulator.span import AttributeValue, Kind, SimSpan
 
 NETWORK_SECONDS = 0.0003
@@ -46,7 +46,7 @@ class Operation(NamedTuple):
 
 
 class Request(NamedTuple):
-    """A request on its way. `parent_id` is the caller's span; `reply` is None where a user outside waits, however long."""
+    """A request on its way. `parent_id` is the caller's span; `reply` is None where a user outside waits."""
 
     operation: Operation
     trace_id: str
@@ -64,7 +64,7 @@ class Request(NamedTuple):
 
 
 class Instance:
-    """A replica of a service: a process on a host that works on `concurrency` requests at once and queues `backlog` more."""
+    """A replica of a service: a process that works on `concurrency` requests at once and queues `backlog` more."""
 
     __slots__ = ("_mesh", "active", "backlog", "concurrency", "machine", "queue", "resource", "service", "worker")
 
@@ -125,10 +125,8 @@ class Instance:
         attributes["http.route"] = route
         attributes["http.response.status_code"] = status
         failed = "" if status < 499 else str(status)
-        mesh.record(
-            request.trace_id, span_id, request.parent_id, operation.route, "server", request.arrived, failed, self.resource,
-            attributes,
-        )  # fmt: skip
+        trace_id, parent_id, started = request.trace_id, request.parent_id, request.arrived
+        mesh.record(trace_id, span_id, parent_id, operation.route, "server", started, failed, self.resource, attributes)
         if request.reply is None or request.origin is None:
             mesh.left += 1
             mesh.failed += status != 200
@@ -222,10 +220,8 @@ class Context:
                 failed = attributes["error.type"] = str(status)
         if attempt:
             attributes["http.request.resend_count"] = attempt
-        mesh.record(
-            self.trace_id, span_id, self.span_id, operation.route, "client", started, failed, self.instance.resource,
-            attributes,
-        )  # fmt: skip
+        trace_id, parent_id, resource = self.trace_id, self.span_id, self.instance.resource
+        mesh.record(trace_id, span_id, parent_id, operation.route, "client", started, failed, resource, attributes)
         return status
 
 
@@ -234,12 +230,12 @@ class Mesh:
 
     def __init__(self, engine: Engine, seed: int, epoch_ns: int) -> None:
         self.engine = engine
-        self.rng = random.Random(f"{seed}/service")
+        self.rng = stream(seed, "service")
         self.operations: dict[tuple[str, str], Operation] = {}
         self.instances: dict[str, list[Instance]] = {}
         self.spans: list[SimSpan] = []
         self.entered = self.left = self.failed = 0
-        self._ids = random.Random(f"{seed}/ids")
+        self._ids = stream(seed, "ids")
         self._turns: dict[str, int] = {}
         self._epoch_ns = epoch_ns
 

@@ -12,6 +12,7 @@ from foreshock_simulator.gpu import Worker
 from foreshock_simulator.machine import Machine
 from foreshock_simulator.mesh import Instance, Mesh
 from foreshock_simulator.names import ServiceName
+from foreshock_simulator.randomness import stream
 from foreshock_simulator.scenario import Growth, Place
 from foreshock_simulator.traffic import Arrival, TraceName, divide, load, replay
 
@@ -34,8 +35,8 @@ class Servers(NamedTuple):
 class Models(NamedTuple):
     """A model service: a replica on each of some GPUs of both serving hosts.
 
-    Memory in bytes; its intensity is the share of the GPU's memory bandwidth it uses while it runs; `batch_cost` is b of
-    foreshock_simulator.gpu.
+    Memory in bytes; its intensity is the share of the GPU's memory bandwidth that it uses while it runs; `batch_cost`
+    is b of foreshock_simulator.gpu.
     """
 
     service: ServiceName
@@ -97,7 +98,7 @@ class Platform:
         self._start_servers()
         self._start_tenants()
         for index, (trace, flows) in enumerate(TRAFFIC):
-            engine.spawn(self._traffic(trace, flows, random.Random(f"{seed}/traffic/{index}")))
+            engine.spawn(self._traffic(trace, flows, stream(seed, f"traffic/{index}")))
 
     def grow(self, growth: Growth, onset: float) -> None:
         """Let a tenant start more workers, the first at `onset` (seconds since the start), evenly over the ramp."""

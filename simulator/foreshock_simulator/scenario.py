@@ -19,7 +19,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """A batch tenant starts more workers on GPUs that a model service serves from: `workers` on each, over `ramp` seconds."""
+    """A batch tenant starts more workers on a model service's GPUs: `workers` on each, over `ramp` seconds."""
 
     aggressor: ServiceName
     victim: ServiceName
@@ -58,7 +58,7 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
                     ServiceName("ml", "batch-embed"),
                     ServiceName("serving", "llm-chat"),
                     (Place("host-1", 0), Place("host-1", 1), Place("host-2", 0), Place("host-2", 1)),
-                    workers=3,
+                    workers=2,
                     ramp=30.0,
                 ),
             ),

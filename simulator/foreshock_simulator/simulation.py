@@ -87,7 +87,7 @@ class Simulation:
         return Counts(mesh.entered, mesh.left - mesh.failed, mesh.failed, mesh.entered - mesh.left)
 
     def advance(self, until: float) -> tuple[SimSpan, ...]:
-        """Run to `until` (Unix seconds) and give the spans that finished on the way, by their end; none where it lies behind."""
+        """Run to `until` (Unix seconds) and give the spans that finished on the way, in order of their end."""
         with self.lock:
             target = until - self.start
             if target > self._engine.now:

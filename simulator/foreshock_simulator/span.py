@@ -13,7 +13,7 @@ Status = Literal["unset", "error"]
 
 @dataclass(frozen=True, slots=True)
 class SimSpan:
-    """One span. Ids are lower-case hex of 32 and 16 characters, `parent_id` "" at a root; times are Unix nanoseconds."""
+    """One span. Ids are lower-case hex of 32 and 16 characters, `parent_id` "" at a root; times are Unix ns."""
 
     trace_id: str
     span_id: str
