@@ -157,12 +157,13 @@ def _pressure(pressure: Pressure) -> Emitted:
 
 
 def _self(snapshot: Snapshot) -> Emitted:
+    runs = sorted(snapshot.runs, key=lambda run: run.collector)
     return [
         (names.BUILD_INFO, [Sample((snapshot.version, snapshot.python_version), 1.0)]),
         (names.MOCK, [Sample((), snapshot.mock)]),
-        (names.COLLECTOR_SUCCESS, [Sample((run.collector,), run.success) for run in snapshot.runs]),
-        (names.COLLECTOR_DURATION, [Sample((run.collector,), run.duration) for run in snapshot.runs]),
-        (names.COLLECTOR_LAST, [Sample((run.collector,), run.finished) for run in snapshot.runs]),
+        (names.COLLECTOR_SUCCESS, [Sample((run.collector,), run.success) for run in runs]),
+        (names.COLLECTOR_DURATION, [Sample((run.collector,), run.duration) for run in runs]),
+        (names.COLLECTOR_LAST, [Sample((run.collector,), run.finished) for run in runs]),
     ]
 
 

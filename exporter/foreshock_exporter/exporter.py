@@ -135,9 +135,7 @@ class Exporter:
         began = self._timer()
         gpus = self._sampler.sample(at)
         took = self._timer() - began
-        self._publish(
-            *(CollectorRun(name, name not in gpus.failed, took, at) for name in ("gpu", "process")), gpus=gpus
-        )
+        self._publish(CollectorRun("gpu", not gpus.failed, took, at), gpus=gpus)
 
     def _sample_host(self, at: float) -> None:
         if self._network is not None:
@@ -158,13 +156,13 @@ class Exporter:
         self._notices.fine(f"collector {collector}")
         return found, CollectorRun(collector, True, self._timer() - began, at)
 
-    def _publish(self, *runs: CollectorRun, **parts: Any) -> None:  # noqa: ANN401 - fields of Snapshot
-        """Replace parts of the snapshot, with the runs that read them."""
+    def _publish(self, run: CollectorRun, **parts: Any) -> None:  # noqa: ANN401 - fields of Snapshot
+        """Replace part of the snapshot, with the run that read it."""
         renewed = self._timer()
         with self._lock:
-            after = {run.collector: run for run in (*self._snapshot.runs, *runs)}
-            self._snapshot = replace(self._snapshot, runs=tuple(after.values()), **parts)
-            self._renewed.update((run.collector, renewed) for run in runs)
+            others = tuple(other for other in self._snapshot.runs if other.collector != run.collector)
+            self._snapshot = replace(self._snapshot, runs=(*others, run), **parts)
+            self._renewed[run.collector] = renewed
 
     def _stale(self) -> frozenset[str]:
         """Collectors whose thread has not come round for too long."""

@@ -42,9 +42,9 @@ class _Gpu:
 
 @dataclass(slots=True)
 class _Pass:
-    """What one pass collects besides the states: the failed collectors, and one GPU's absent metrics."""
+    """What one pass collects besides the states: whether a call failed, and one GPU's absent metrics."""
 
-    failed: set[str] = field(default_factory=set)
+    failed: bool = False
     absent: dict[str, str] = field(default_factory=dict)
 
 
@@ -70,14 +70,14 @@ class Sampler:
         self._expected = max(self._expected, count, len(self._known))
         present = {state.identity.uuid for state in states}
         lost = {uuid: uuid not in present for uuid in self._known}
-        return GpuSnapshot(time, self._expected, states, lost, frozenset(this.failed))
+        return GpuSnapshot(time, self._expected, states, lost, this.failed)
 
     def _count(self, this: _Pass) -> int:
         try:
             count = self._driver.count()
         except DeviceError as error:
             self._notices.problem("GPU driver", str(error))
-            this.failed.add("gpu")
+            this.failed = True
             self._at.clear()
             return 0
         self._notices.fine("GPU driver")
@@ -90,7 +90,7 @@ class Sampler:
             reading = self._driver.read(index)
         except DeviceError as error:
             self._notices.problem(f"GPU {index}", str(error))
-            this.failed.add("gpu")
+            this.failed = True
             self._lose(index)
             return None
         self._notices.fine(f"GPU {index}")
@@ -107,7 +107,8 @@ class Sampler:
             _of_nobody(used or (), known),
         )
         holdings = _holdings(held or (), known)
-        known.totals = enrol(advance(known.totals, step, comparable=comparable), holdings)
+        here = [ServiceKey(service.namespace, service.name) for service in known.by_pid.values()]
+        known.totals = advance(enrol(known.totals, here), step, comparable=comparable)
         self._forget(known, time)
         if reading.utilization_ratio is None and used is None:
             this.absent[names.GPU_BUSY.name] = this.absent[names.UNATTRIBUTED.name] = "not_supported"
@@ -151,7 +152,7 @@ class Sampler:
     def _absent(self, subject: str, error: DeviceError, metrics: Iterable[str], this: _Pass) -> None:
         this.absent.update(dict.fromkeys(metrics, error.reason))
         if error.reason != "not_supported":
-            this.failed.add("process")
+            this.failed = True
             self._notices.problem(subject, str(error))
 
     def _comparable(self, known: _Gpu, this: _Pass) -> bool:

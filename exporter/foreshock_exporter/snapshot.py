@@ -36,13 +36,13 @@ class GpuState:
 
 @dataclass(frozen=True, slots=True)
 class GpuSnapshot:
-    """The GPUs of the host. `lost` tells of every GPU ever seen, by uuid; `failed` names collectors that failed."""
+    """The GPUs of the host. `lost` tells of every GPU ever seen, by uuid; `failed`: some call to the driver did."""
 
     time: float
     expected: int
     gpus: tuple[GpuState, ...]
     lost: Mapping[str, bool] = field(default_factory=dict)
-    failed: frozenset[str] = frozenset()
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,92 @@
+"""The host's network interfaces from /proc/net/dev and /sys/class/net, as node_exporter reports them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from foreshock_exporter.snapshot import InterfaceCounters
+
+MAX_INTERFACES = 128
+"""Interfaces reported; a host with more excludes the virtual ones by --collector.network.device-exclude."""
+_COLUMNS = 16
+
+
+class ProcNetwork:
+    """Reads the interfaces of the network namespace that `procfs` and `sysfs` show."""
+
+    def __init__(self, procfs: Path, sysfs: Path, exclude: re.Pattern[str] | None = None) -> None:
+        self._counters = procfs / "net" / "dev"
+        self._interfaces = sysfs / "class" / "net"
+        self._exclude = exclude
+
+    def __call__(self) -> tuple[InterfaceCounters, ...]:
+        """One entry for each interface, with state and speed where the system tells them.
+
+        Raises:
+            OSError: the counters cannot be read.
+            ValueError: they are malformed.
+        """
+        found = [
+            counters
+            for counters in parse_counters(self._counters.read_text(), str(self._counters))
+            if self._exclude is None or not self._exclude.fullmatch(counters.device)
+        ]
+        if len(found) > MAX_INTERFACES:
+            raise ValueError(
+                f"{len(found)} network interfaces are more than {MAX_INTERFACES}; "
+                "leave virtual ones out with --collector.network.device-exclude"
+            )
+        return tuple(self._with_link(counters) for counters in found)
+
+    def _with_link(self, counters: InterfaceCounters) -> InterfaceCounters:
+        link = self._interfaces / counters.device
+        state, speed = _read(link / "operstate"), _read(link / "speed")
+        return replace(counters, up=None if state is None else state == "up", speed_bytes=parse_speed(speed))
+
+
+def parse_counters(text: str, where: str = "/proc/net/dev") -> list[InterfaceCounters]:
+    """Parse /proc/net/dev: two lines of heading, then `name:` and 16 counters a line.
+
+    Raises:
+        ValueError: a line does not have that form; the message quotes it.
+    """
+    found = []
+    for line in text.splitlines()[2:]:
+        device, colon, columns = line.rpartition(":")
+        numbers = columns.split()
+        if not colon or len(numbers) < _COLUMNS or not all(number.isdigit() for number in numbers):
+            raise ValueError(f"{where}: cannot read the line {line[:120]!r}")
+        value = [float(number) for number in numbers]
+        found.append(
+            InterfaceCounters(
+                device.strip(),
+                receive_bytes=value[0],
+                receive_packets=value[1],
+                receive_errors=value[2],
+                receive_drops=value[3],
+                transmit_bytes=value[8],
+                transmit_packets=value[9],
+                transmit_errors=value[10],
+                transmit_drops=value[11],
+            )
+        )
+    return found
+
+
+def parse_speed(text: str | None) -> float | None:
+    """Bytes per second from the kernel's megabits per second; None where it is unknown (-1 or empty)."""
+    try:
+        megabits = int(text or "")
+    except ValueError:
+        return None
+    return megabits * 1e6 / 8 if megabits >= 0 else None
+
+
+def _read(path: Path) -> str | None:
+    """None where the file is missing or, as for the speed of an interface that is down, refuses to be read."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return None

@@ -1,0 +1,172 @@
+"""The exporter's options: each a flag, and a variable FORESHOCK_EXPORTER_… named after it."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from foreshock_exporter.exporter import version
+
+PREFIX = "FORESHOCK_EXPORTER_"
+MIN_PERIOD = 0.1
+"""Seconds. NVML renews its readings every 1/6 s to 1 s; asking more often costs and tells nothing."""
+MAX_PERIOD = 30.0
+_WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+LEVELS = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the exporter was told. Times in seconds; `listen` is (host, port) with "" for every interface."""
+
+    listen: tuple[str, int]
+    metrics_path: str
+    procfs: Path
+    sysfs: Path
+    rootfs: Path
+    network: bool
+    network_exclude: re.Pattern[str]
+    pressure: bool
+    environ: bool
+    period: float
+    host_id: str
+    host_name: str
+    mock: bool
+    once: bool
+    log_level: str
+
+
+def variable(flag: str) -> str:
+    """The environment variable of a flag: --web.listen-address is FORESHOCK_EXPORTER_WEB_LISTEN_ADDRESS."""
+    return PREFIX + re.sub(r"[.-]", "_", flag.removeprefix("--")).upper()
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """A row of the table: `read` makes the value of a text, or raises ArgumentTypeError; None is a switch."""
+
+    flag: str
+    field: str
+    default: object
+    help: str
+    read: Callable[[str], object] | None = None
+    metavar: str | None = None
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT or :PORT, such as :10877 or 127.0.0.1:0")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _metrics_path(text: str) -> str:
+    if not text.startswith("/") or text in ("/", "/healthz", "/readyz"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a free path, such as /metrics")
+    return text
+
+
+def _period(text: str) -> float:
+    try:
+        period = float(text.removesuffix("s"))
+    except ValueError:
+        period = float("nan")
+    if not MIN_PERIOD <= period <= MAX_PERIOD:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from {MIN_PERIOD:g} to {MAX_PERIOD:g}")
+    return period
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a regular expression: {error}") from error
+
+
+def _level(text: str) -> str:
+    if text not in LEVELS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(LEVELS)}")
+    return text
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in _WORDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not true or false")
+    return _WORDS[text.lower()]
+
+
+OPTIONS = (
+    _Option(
+        "--web.listen-address", "listen", ":10877", "where to listen; port 0 picks a free one", _address, "ADDRESS"
+    ),
+    _Option("--web.telemetry-path", "metrics_path", "/metrics", "where the metrics are", _metrics_path, "PATH"),
+    _Option("--path.procfs", "procfs", "/proc", "the host's /proc", Path, "DIR"),
+    _Option("--path.sysfs", "sysfs", "/sys", "the host's /sys", Path, "DIR"),
+    _Option("--path.rootfs", "rootfs", "/", "the host's root: names of pods, machine id", Path, "DIR"),
+    _Option("--collector.network", "network", True, "node_network_* of the host"),
+    _Option(
+        "--collector.network.device-exclude",
+        "network_exclude",
+        "(veth|cali|lxc).*",
+        "interfaces to leave out, a regular expression of their whole name",
+        _pattern,
+        "REGEX",
+    ),
+    _Option("--collector.pressure", "pressure", True, "node_pressure_* of the host"),
+    _Option("--attribution.environ", "environ", True, "look for the service's name in the environment of processes"),
+    _Option("--sampling.period", "period", "1", "seconds between samples of the GPUs", _period, "SECONDS"),
+    _Option("--host.id", "host_id", "", "host.id of this host (default: its machine id)", str, "ID"),
+    _Option("--host.name", "host_name", "", "name of this host (default: its host name)", str, "NAME"),
+    _Option("--mock", "mock", False, "show a simulated host with four GPUs; real ones are not read"),
+    _Option("--once", "once", False, "print the metrics once and exit"),
+    _Option("--log.level", "log_level", "info", f"one of {', '.join(LEVELS)}", _level, "LEVEL"),
+)
+
+
+def parse(arguments: Sequence[str] | None, environ: Mapping[str, str]) -> Options:
+    """Read the command line over the variables over the defaults.
+
+    Raises:
+        SystemExit: with 2 after a message that names the flag or variable that is wrong; with 0 after help or version.
+    """
+    parser = argparse.ArgumentParser(
+        prog="foreshock-exporter",
+        description="Says what each service does to each GPU of this host, as Prometheus metrics.",
+        epilog=f"Each option is also a variable: --sampling.period is {variable('--sampling.period')}.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"foreshock-exporter {version()}")
+    for option in OPTIONS:
+        _add(parser, option, _default(parser, option, environ))
+    return Options(**vars(parser.parse_args(arguments)))
+
+
+def _add(parser: argparse.ArgumentParser, option: _Option, default: object) -> None:
+    if option.read is None:
+        parser.add_argument(
+            option.flag, dest=option.field, default=default, action=argparse.BooleanOptionalAction, help=option.help
+        )
+    else:
+        shown = f" (default: {option.default})" if option.default else ""
+        parser.add_argument(
+            option.flag,
+            dest=option.field,
+            default=default,
+            type=option.read,
+            help=(option.help + shown).replace("%", "%%"),
+            metavar=option.metavar,
+        )
+
+
+def _default(parser: argparse.ArgumentParser, option: _Option, environ: Mapping[str, str]) -> object:
+    """The value of the option's variable, or its own default; exits with 2 where the variable is wrong."""
+    given = environ.get(variable(option.flag))
+    if given is None:
+        return option.default
+    try:
+        return (option.read or _switch)(given)
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"variable {variable(option.flag)}: {error}")

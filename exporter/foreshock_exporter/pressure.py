@@ -1,0 +1,60 @@
+"""The host's pressure stall totals from /proc/pressure, as node_exporter reports them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from foreshock_exporter.snapshot import Pressure
+
+
+class ProcPressure:
+    """Reads the pressure totals that `procfs` shows."""
+
+    def __init__(self, procfs: Path) -> None:
+        self._folder = procfs / "pressure"
+
+    def __call__(self) -> Pressure:
+        """The totals; a resource that the kernel does not watch is None.
+
+        Raises:
+            OSError: the kernel keeps none at all.
+            ValueError: a file is malformed.
+        """
+        if not self._folder.is_dir():
+            raise FileNotFoundError(
+                f"{self._folder} is missing: this kernel keeps no pressure totals (boot with psi=1, or set "
+                "--no-collector.pressure)"
+            )
+        cpu, io, memory, irq = (self._totals(resource) for resource in ("cpu", "io", "memory", "irq"))
+        return Pressure(
+            cpu_waiting=cpu.get("some"),
+            io_waiting=io.get("some"),
+            io_stalled=io.get("full"),
+            memory_waiting=memory.get("some"),
+            memory_stalled=memory.get("full"),
+            irq_stalled=irq.get("full"),
+        )
+
+    def _totals(self, resource: str) -> dict[str, float]:
+        path = self._folder / resource
+        try:
+            text = path.read_text()
+        except OSError:
+            return {}
+        return parse_totals(text, str(path))
+
+
+def parse_totals(text: str, where: str = "/proc/pressure") -> dict[str, float]:
+    """Seconds by kind from lines such as `some avg10=0.00 avg60=0.00 avg300=0.00 total=1234`, whose total is in µs.
+
+    Raises:
+        ValueError: a line does not have that form; the message quotes it.
+    """
+    totals = {}
+    for line in text.splitlines():
+        kind, _, rest = line.partition(" ")
+        microseconds = rest.rpartition("total=")[2]
+        if kind not in ("some", "full") or not microseconds.isdigit():
+            raise ValueError(f"{where}: cannot read the line {line[:120]!r}")
+        totals[kind] = int(microseconds) / 1e6
+    return totals
