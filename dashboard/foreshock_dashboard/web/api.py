@@ -1,0 +1,143 @@
+"""The JSON API. Payloads are pure functions elsewhere; here are addresses, parameters, caching and status codes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+
+from foreshock_dashboard.model.query import Json, SourceError
+from foreshock_dashboard.model.snapshot import HubView, Snapshot
+from foreshock_dashboard.web import now as live
+from foreshock_dashboard.web import payloads, traces_json
+from foreshock_dashboard.web.encode import PerTick, encode, stamped
+from foreshock_dashboard.web.params import BadParameterError, only, trace_id_of, trace_query
+from foreshock_dashboard.web.reference import document
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+Make = Callable[[Snapshot], Json]
+
+
+class Api:
+    """Answers from one hub."""
+
+    def __init__(self, hub: HubView, version: str) -> None:
+        self._hub = hub
+        self._version = version
+        self._cache = PerTick()
+        self._topology: tuple[tuple[object, ...], Json] | None = None
+
+    def register(self, app: FastAPI) -> None:
+        """Add all addresses to the app."""
+        pages: dict[str, Make] = {
+            "services": payloads.services,
+            "gpus": payloads.gpus,
+            "contention": payloads.contention,
+            "warnings": payloads.warnings,
+            "incidents": payloads.incidents,
+            "now": lambda snapshot: live.now(snapshot, self._identities(snapshot)["id"]),
+        }
+        for name, make in pages.items():
+            app.add_api_route(f"/api/{name}", self._tick(name, make), name=name, **document(name))
+        app.add_api_route("/api/topology", self._topology_answer, name="topology", **document("topology"))
+        app.add_api_route("/api/status", self._status, name="status", **document("status"))
+        app.add_api_route("/api/traces", self._traces, name="traces", **document("traces"))
+        app.add_api_route("/api/traces/{trace_id}", self._trace, name="trace", **document("trace"))
+        app.add_api_route("/metrics", self._metrics, include_in_schema=False)
+        app.add_api_route("/healthz", _alive, include_in_schema=False)
+        app.add_api_route("/readyz", self._ready, include_in_schema=False)
+        app.add_api_route("/api", _unknown, methods=_ALL, include_in_schema=False)
+        app.add_api_route("/api/{rest:path}", _unknown, methods=_ALL, include_in_schema=False)
+        app.add_exception_handler(BadParameterError, _bad_parameter)
+        app.add_exception_handler(SourceError, _source_error)
+        app.add_exception_handler(HTTPException, _http_error)
+
+    def _tick(self, name: str, make: Make) -> Callable[[Request], Response]:
+        def answer(request: Request) -> Response:
+            only(request.query_params, ())
+            snapshot = self._hub.snapshot
+            body = self._cache.get(snapshot, name, lambda: payloads.envelope(snapshot) | make(snapshot))
+            return self._answer(request, body, f'"{name}-{snapshot.seq}"')
+
+        return answer
+
+    def _answer(self, request: Request, body: bytes, etag: str = "") -> Response:
+        time = self._hub.now()
+        headers = {"Cache-Control": "no-cache", "Foreshock-Time": f"{time:.3f}"} | ({"ETag": etag} if etag else {})
+        if etag and etag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        return Response(stamped(body, time), media_type="application/json", headers=headers)
+
+    def _identities(self, snapshot: Snapshot) -> Json:
+        """The topology, laid out anew only when the World's identities changed."""
+        world = snapshot.world
+        key = (world.services, world.edges, world.gpus, world.tenants, world.stalls) if world else ()
+        kept = self._topology
+        if kept is None or kept[0] != key:
+            kept = self._topology = (key, live.topology(world))
+        return kept[1]
+
+    def _topology_answer(self, request: Request) -> Response:
+        only(request.query_params, ())
+        snapshot = self._hub.snapshot
+        identities = self._identities(snapshot)
+        body = encode(payloads.envelope(snapshot) | identities)
+        return self._answer(request, body, f'"{identities["id"]}"')
+
+    def _status(self, request: Request) -> Response:
+        only(request.query_params, ())
+        snapshot = self._hub.snapshot
+        body = payloads.status(snapshot, self._hub.status(), *self._hub.ready(), self._version)
+        return self._answer(request, encode(payloads.envelope(snapshot) | body))
+
+    async def _traces(self, request: Request) -> Response:
+        snapshot = self._hub.snapshot
+        query = trace_query(request.query_params, self._hub.now())
+        found = await run_in_threadpool(self._hub.traces.search, query)
+        return self._answer(request, encode(payloads.envelope(snapshot) | traces_json.traces(query, found)))
+
+    async def _trace(self, request: Request, trace_id: str) -> Response:
+        only(request.query_params, ())
+        wanted = trace_id_of(trace_id)
+        snapshot = self._hub.snapshot
+        spans = await run_in_threadpool(self._hub.traces.get, wanted)
+        if not spans:
+            text = f"no trace {wanted}: it may be older than the store keeps, or not have arrived yet"
+            return JSONResponse({"error": text}, 404)
+        return self._answer(request, encode(payloads.envelope(snapshot) | traces_json.trace(wanted, spans)))
+
+    def _metrics(self) -> Response:
+        return Response(self._hub.metrics_text(), headers={"Content-Type": METRICS_TYPE})
+
+    def _ready(self) -> Response:
+        ready, reason = self._hub.ready()
+        return PlainTextResponse("ready\n" if ready else f"not ready: {reason}\n", 200 if ready else 503)
+
+
+_ALL = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+
+
+async def _alive() -> Response:
+    return PlainTextResponse("alive\n")
+
+
+async def _unknown(request: Request) -> Response:
+    text = f"there is no {request.method} {request.url.path}; /api/openapi.json lists all addresses"
+    return JSONResponse({"error": text}, 404)
+
+
+async def _bad_parameter(_: Request, error: Exception) -> Response:
+    return JSONResponse({"error": str(error)}, 400)
+
+
+async def _source_error(_: Request, error: Exception) -> Response:
+    return JSONResponse({"error": str(error)}, 503)
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    detail = error.detail if isinstance(error, HTTPException) else "internal error"
+    return JSONResponse({"error": detail}, status, headers=getattr(error, "headers", None))

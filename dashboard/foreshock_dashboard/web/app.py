@@ -1,0 +1,91 @@
+"""The app factory: one ASGI app that serves pages, JSON API, metrics and health of a hub."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from dash import Dash
+from dash.backends import _fastapi as backend
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse, Response
+from starlette.middleware.gzip import GZipMiddleware
+
+from foreshock_dashboard.model.snapshot import HubView
+from foreshock_dashboard.web import callbacks, theme
+from foreshock_dashboard.web.api import Api
+from foreshock_dashboard.web.pages import now, traces
+from foreshock_dashboard.web.registry import Page, find
+from foreshock_dashboard.web.security import (
+    MOST_BODY,
+    BodyLimit,
+    SameSite,
+    SecurityHeaders,
+    callback_fault,
+    policy,
+)
+from foreshock_dashboard.web.shell import INDEX, shell
+
+PAGES: tuple[Page, ...] = (now.PAGE, traces.PAGE)
+CALLBACK_PATH = "/_dash-update-component"
+
+
+def create_app(hub: HubView, *, version: str) -> FastAPI:
+    """Build the app of a hub. No state outside the app; several may live in one process."""
+    server = FastAPI(title="foreshock", version=version, openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
+    Api(hub, version).register(server)
+    server.add_api_route("/theme.css", _theme, include_in_schema=False)
+    dash = _dash(server)
+    callbacks.register(dash, hub, PAGES)
+    server.add_api_route("/{path:path}", _page(dash), include_in_schema=False)
+    _protect(server, dash)
+    return server
+
+
+def _dash(server: FastAPI) -> Dash:
+    app = Dash(
+        __name__,
+        server=server,  # type: ignore[arg-type]  # Dash's annotation knows only its own factories
+        backend="fastapi",
+        assets_folder=str(Path(__file__).parent / "assets"),
+        assets_ignore=r"theme\.js",
+        index_string=INDEX,
+        title="foreshock",
+        update_title=None,  # type: ignore[arg-type]  # None is documented: the title is ours
+        use_async=True,
+        enable_mcp=False,
+        add_log_handler=False,
+        suppress_callback_exceptions=True,
+    )
+    app.layout = shell(PAGES)
+    return app
+
+
+def _page(dash: Dash) -> Callable[[Request], Awaitable[Response]]:
+    """Every address that nothing else has: the shell, with 404 where no page is."""
+
+    async def page(request: Request) -> Response:
+        token = backend.set_current_request(request)  # type: ignore[no-untyped-call]  # Dash's
+        try:
+            html = dash.index()  # type: ignore[no-untyped-call]  # Dash's
+            return HTMLResponse(html, 200 if find(PAGES, request.url.path) else 404)
+        finally:
+            backend.reset_current_request(token)  # type: ignore[no-untyped-call]  # Dash's
+
+    return page
+
+
+async def _theme() -> Response:
+    return Response(theme.stylesheet(), media_type="text/css", headers={"Cache-Control": "no-cache"})
+
+
+def _protect(server: FastAPI, dash: Dash) -> None:
+    """Add the middleware; what is added last sees a request first."""
+    # Dash fills callback_map at the first request otherwise.
+    dash._setup_server()  # type: ignore[no-untyped-call]  # noqa: SLF001
+    server.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
+    server.add_middleware(
+        BodyLimit, most=MOST_BODY, path=CALLBACK_PATH, check=lambda body: callback_fault(body, dash.callback_map)
+    )
+    server.add_middleware(SameSite)
+    server.add_middleware(SecurityHeaders, csp=policy(dash.csp_hashes()))

@@ -1,0 +1,1 @@
+"""Figures for Plotly as plain dictionaries: pure functions of data and theme."""

@@ -1,0 +1,12 @@
+"""The one door through which names get into a figure: Plotly reads a subset of HTML in every text."""
+
+from __future__ import annotations
+
+from html import escape
+
+LONGEST = 80
+
+
+def plain(text: str) -> str:
+    """Text that Plotly shows as it is, shortened to a length that fits a tooltip."""
+    return escape(text if len(text) <= LONGEST else text[: LONGEST - 1] + "…", quote=False)

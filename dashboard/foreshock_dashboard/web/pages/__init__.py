@@ -1,0 +1,1 @@
+"""The skeletons of the pages; scripts in assets/ fill them."""

@@ -1,0 +1,132 @@
+"""Query parameters: text from anyone into values, or an error that names the parameter and the remedy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Literal, TypeVar
+
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.span import TraceQuery
+from foreshock_dashboard.options import instant, seconds
+
+DEFAULT_RANGE = 900.0
+"""Seconds before now that a trace list covers when no `start` is given."""
+LONGEST = 200
+"""Characters that a name in a parameter may have."""
+TRACE_PARAMETERS = (
+    "service",
+    "operation",
+    "min_duration",
+    "max_duration",
+    "errors",
+    "order",
+    "limit",
+    "start",
+    "end",
+)
+
+T = TypeVar("T")
+_RELATIVE = re.compile(r"now(?:-(\d+(?:\.\d+)?(?:ms|s|m|h|d)))?")
+_TRACE_ID = re.compile(r"[0-9a-fA-F]{1,32}")
+
+
+class BadParameterError(ValueError):
+    """A parameter cannot be used. The message names it, its value and the remedy."""
+
+
+def only(given: Mapping[str, str], known: tuple[str, ...]) -> None:
+    """Refuse parameters that nobody reads: a misspelt filter must not look like one that matched everything."""
+    for name in given:
+        if name not in known:
+            hint = f"use one of {', '.join(known)}" if known else "this address takes none"
+            raise BadParameterError(f"unknown parameter {name[:LONGEST]!r}: {hint}")
+
+
+def _read(given: Mapping[str, str], name: str, read: Callable[[str], T], default: T) -> T:
+    text = given.get(name, "").strip()
+    if not text:
+        return default
+    if len(text) > LONGEST:
+        raise BadParameterError(f"{name} is longer than {LONGEST} characters: shorten it")
+    try:
+        return read(text)
+    except ValueError as error:
+        raise BadParameterError(f"{name}={text[:LONGEST]!r}: {error}") from None
+
+
+def _duration(text: str) -> float | None:
+    return None if re.fullmatch(r"0+(\.0+)?(ms|s|m|h|d)?", text) else seconds(text)
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in ("true", "false", "1", "0"):
+        raise ValueError("is neither true nor false")
+    return text.lower() in ("true", "1")
+
+
+def _order(text: str) -> Literal["slowest", "newest"]:
+    if text == "slowest":
+        return "slowest"
+    if text == "newest":
+        return "newest"
+    raise ValueError("is neither slowest nor newest")
+
+
+def _limit(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise ValueError("is not a whole number from 1 to 1000")
+    return int(text)
+
+
+def time_of(text: str, now: float) -> float:
+    """`now`, `now-15m`, Unix seconds, or ISO 8601 with a time zone, in Unix seconds.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if match := _RELATIVE.fullmatch(text):
+        return now - (seconds(match[1]) if match[1] else 0.0)
+    try:
+        return instant(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; or write now-15m") from None
+
+
+def trace_query(given: Mapping[str, str], now: float) -> TraceQuery:
+    """What a trace list's parameters ask for; the last 15 minutes before `now` unless they say otherwise.
+
+    Raises:
+        BadParameterError: a parameter is unknown or malformed, or the range is upside down.
+    """
+    only(given, TRACE_PARAMETERS)
+    end = _read(given, "end", lambda text: time_of(text, now), now)
+    start = _read(given, "start", lambda text: time_of(text, now), end - DEFAULT_RANGE)
+    if start > end:
+        raise BadParameterError(f"start={start:.0f} lies after end={end:.0f}: exchange them")
+    least = _read(given, "min_duration", _duration, None)
+    most = _read(given, "max_duration", _duration, None)
+    if least is not None and most is not None and least > most:
+        raise BadParameterError("min_duration is longer than max_duration: exchange them")
+    return TraceQuery(
+        start=start,
+        end=end,
+        service=_read(given, "service", Service.parse, None),
+        operation=_read(given, "operation", str, None),
+        min_duration=least,
+        max_duration=most,
+        errors_only=_read(given, "errors", _flag, False),
+        order=_read(given, "order", _order, "newest"),
+        limit=_read(given, "limit", _limit, 50),
+    )
+
+
+def trace_id_of(text: str) -> str:
+    """A trace id as 32 lower-case hex characters; shorter ones get leading zeros, as some tools drop them.
+
+    Raises:
+        BadParameterError: it is no hexadecimal number of at most 32 digits.
+    """
+    if not _TRACE_ID.fullmatch(text):
+        raise BadParameterError(f"trace id {text[:LONGEST]!r} is not hexadecimal of up to 32 digits: copy it whole")
+    return text.lower().zfill(32)

@@ -1,0 +1,276 @@
+"""Snapshot → plain dicts for the JSON API. Pure; NaN becomes None, so that absent is never zero."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from foreshock_dashboard.model.incident import Evidence, Incident
+from foreshock_dashboard.model.query import Floats, Json
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.world import Gpu, Red, Target, Tenant, World
+
+Health = Literal["ok", "warning", "critical", "idle"]
+FAILING = 0.05
+"""Share of failed requests from which a service is critical."""
+TROUBLED = 0.01
+"""Share of failed requests from which a service is in a warning state."""
+
+
+def number(value: float) -> float | None:
+    """A float for JSON: None where there is no value, and six significant digits at most."""
+    return None if not math.isfinite(value) else float(f"{value:.6g}")
+
+
+def last(values: Floats) -> list[float | None]:
+    """The newest column of an array of shape (rows, times)."""
+    if values.shape[1] == 0:
+        return [None] * values.shape[0]
+    return [number(value) for value in values[:, -1].tolist()]
+
+
+def envelope(snapshot: Snapshot) -> Json:
+    """What every answer carries besides the hub's time."""
+    return {
+        "seq": snapshot.seq,
+        "simulated": bool(snapshot.world and snapshot.world.simulated),
+        "learning": {
+            "have": number(snapshot.learning.have),
+            "need": number(snapshot.learning.need),
+            "done": snapshot.learning.done,
+        },
+        "data_time": snapshot.world.time if snapshot.world else None,
+        "error": snapshot.error,
+    }
+
+
+def open_incidents(snapshot: Snapshot) -> tuple[Incident, ...]:
+    """Those that are not over, the worst and then the oldest first."""
+    rank = {"cascading": 0, "page": 1, "advisory": 2}
+    current = [incident for incident in snapshot.incidents if incident.phase != "over"]
+    return tuple(sorted(current, key=lambda incident: (rank[incident.phase], incident.since, incident.id)))
+
+
+class Condition(NamedTuple):
+    """How a service is: a state, and the word that is shown beside its shape."""
+
+    health: Health
+    word: str
+
+
+def condition(service: Service, incidents: Sequence[Incident], rate: float | None, failed: float | None) -> Condition:
+    """How a service is, from the open incidents and its own errors."""
+    for incident in incidents:
+        if service in (incident.victim, incident.service):
+            grave = incident.phase in ("page", "cascading")
+            return Condition("critical" if grave else "warning", "starved" if service == incident.victim else "at risk")
+    if any(incident.aggressor == service for incident in incidents):
+        return Condition("warning", "starves others")
+    if failed is not None and failed >= TROUBLED:
+        return Condition("critical" if failed >= FAILING else "warning", "errors")
+    return Condition("idle", "no requests") if not rate else Condition("ok", "ok")
+
+
+def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
+    """Every service's condition, in the World's order."""
+    world = snapshot.world
+    if world is None:
+        return {}
+    current = open_incidents(snapshot)
+    rows = zip(world.services, last(world.red.rate), last(world.red.failed), strict=True)
+    return {service: condition(service, current, rate, failed) for service, rate, failed in rows}
+
+
+def _red(red: Red) -> list[Json]:
+    columns = [last(values) for values in (red.rate, red.failed, red.p50, red.p95, red.p99)]
+    return [
+        {
+            "requests_per_second": rate,
+            "failed_ratio": failed,
+            "p50_seconds": p50,
+            "p95_seconds": p95,
+            "p99_seconds": p99,
+        }
+        for rate, failed, p50, p95, p99 in zip(*columns, strict=True)
+    ]
+
+
+def services(snapshot: Snapshot) -> Json:
+    """Every service with its figures, its callers and callees, and the GPUs it is on."""
+    world = snapshot.world
+    if world is None:
+        return {"services": [], "edges": []}
+    on = _gpus_of(world)
+    state = conditions(snapshot)
+    calls = [
+        {"client": str(edge.client), "server": str(edge.server), "connection": edge.connection}
+        | red
+        | {"server_p95_seconds": server_p95, "attempts_per_call": attempts}
+        for edge, red, server_p95, attempts in zip(
+            world.edges, _red(world.calls), last(world.server_p95), last(world.attempts), strict=True
+        )
+    ]
+    return {
+        "services": [
+            {"service": str(service), "health": state[service].health, "condition": state[service].word}
+            | red
+            | {"gpus": [gpu.label for gpu in on.get(service, ())]}
+            for service, red in zip(world.services, _red(world.red), strict=True)
+        ],
+        "edges": calls,
+    }
+
+
+def _gpus_of(world: World) -> dict[Service, list[Gpu]]:
+    found: dict[Service, list[Gpu]] = {}
+    for tenant in world.tenants:
+        found.setdefault(tenant.service, []).append(tenant.gpu)
+    return found
+
+
+def gpus(snapshot: Snapshot) -> Json:
+    """Every GPU with its state and the services on it."""
+    world = snapshot.world
+    if world is None:
+        return {"gpus": []}
+    tenants: dict[Gpu, list[Json]] = {}
+    for row in zip(world.tenants, last(world.busy), last(world.stalled), last(world.memory), strict=True):
+        tenants.setdefault(row[0].gpu, []).append(_tenant(*row))
+    columns = (
+        world.utilization,
+        world.contended,
+        world.memory_used,
+        world.memory_total,
+        world.power,
+        world.temperature,
+    )
+    names = (
+        "utilization_ratio",
+        "contended_ratio",
+        "memory_used_bytes",
+        "memory_total_bytes",
+        "power_watts",
+        "temperature_celsius",
+    )
+    rows = zip(*(last(values) for values in columns), strict=True)
+    return {
+        "gpus": [
+            {"gpu": gpu.label, "host": gpu.host, "index": gpu.index, "uuid": gpu.uuid, "model": gpu.model}
+            | dict(zip(names, row, strict=True))
+            | {"services": tenants.get(gpu, [])}
+            for gpu, row in zip(world.gpus, rows, strict=True)
+        ]
+    }
+
+
+def _tenant(tenant: Tenant, busy: float | None, stalled: float | None, memory: float | None) -> Json:
+    return {"service": str(tenant.service), "busy_ratio": busy, "stalled_ratio": stalled, "memory_used_bytes": memory}
+
+
+class Pair(NamedTuple):
+    """A victim and an aggressor. `ratio`: share of time, mean over the GPUs they share; None where nothing is known."""
+
+    victim: Service
+    aggressor: Service
+    ratio: float | None
+    gpus: tuple[tuple[Gpu, float | None], ...]
+
+
+def pairs(world: World) -> tuple[Pair, ...]:
+    """Every victim and aggressor that share a GPU, the longest waits first."""
+    found: dict[tuple[Service, Service], list[tuple[Gpu, float | None]]] = {}
+    for stall, ratio in zip(world.stalls, last(world.stalled_by), strict=True):
+        found.setdefault((stall.victim, stall.aggressor), []).append((stall.gpu, ratio))
+    listed = []
+    for (victim, aggressor), shared in found.items():
+        known = [ratio for _, ratio in shared if ratio is not None]
+        mean = number(sum(known) / len(known)) if known else None
+        listed.append(Pair(victim, aggressor, mean, tuple(shared)))
+    return tuple(sorted(listed, key=lambda pair: (-(pair.ratio or 0.0), pair.victim, pair.aggressor)))
+
+
+def contention(snapshot: Snapshot) -> Json:
+    """Who waits for whom, on which GPUs, for which share of time."""
+    return {
+        "pairs": [
+            {
+                "victim": str(pair.victim),
+                "aggressor": str(pair.aggressor),
+                "stalled_ratio": pair.ratio,
+                "gpus": [{"gpu": gpu.label, "stalled_ratio": ratio} for gpu, ratio in pair.gpus],
+            }
+            for pair in (pairs(snapshot.world) if snapshot.world else ())
+        ]
+    }
+
+
+def _evidence(item: Evidence) -> Json:
+    return {
+        "name": item.name,
+        "value": number(item.value),
+        "baseline": number(item.baseline),
+        "unit": item.unit,
+        "since": number_of_time(item.since),
+    }
+
+
+def number_of_time(seconds: float | None) -> float | None:
+    """Unix seconds to the millisecond; None where there is none."""
+    return None if seconds is None or not math.isfinite(seconds) else round(seconds, 3)
+
+
+def incident(item: Incident) -> Json:
+    """One incident. Times in Unix seconds, confidence 0…1."""
+    return {
+        "id": item.id,
+        "phase": item.phase,
+        "service": str(item.service),
+        "victim": str(item.victim),
+        "aggressor": str(item.aggressor),
+        "gpus": [gpu.label for gpu in item.gpus],
+        "cause": item.cause,
+        "since": number_of_time(item.since),
+        "opened": number_of_time(item.opened),
+        "until": number_of_time(item.until),
+        "sentence": item.sentence,
+        "evidence": [_evidence(one) for one in item.evidence],
+        "confidence": number(item.confidence),
+        "quality": item.quality,
+    }
+
+
+def warnings(snapshot: Snapshot) -> Json:
+    """The incidents that are open, the worst first."""
+    return {"warnings": [incident(item) for item in open_incidents(snapshot)]}
+
+
+def incidents(snapshot: Snapshot) -> Json:
+    """Every incident that is remembered: the open ones, then those that are over, newest first."""
+    over = [item for item in snapshot.incidents if item.phase == "over"]
+    over.sort(key=lambda item: (-(item.until or item.since), item.id))
+    return {"incidents": [incident(item) for item in (*open_incidents(snapshot), *over)]}
+
+
+def target(item: Target) -> Json:
+    """One scraped target."""
+    return {
+        "instance": item.instance,
+        "job": item.job,
+        "up": item.up,
+        "age_seconds": None if item.age is None else number(item.age),
+    }
+
+
+def status(snapshot: Snapshot, hub: Json, ready: bool, reason: str, version: str) -> Json:
+    """The health of the hub itself: can this page be trusted?"""
+    world = snapshot.world
+    return {
+        "version": version,
+        "ready": ready,
+        "reason": reason,
+        "targets": [target(item) for item in world.targets] if world else [],
+        "missing": list(world.missing) if world else [],
+        "hub": hub,
+    }

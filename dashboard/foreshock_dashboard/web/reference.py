@@ -1,0 +1,87 @@
+"""What OpenAPI says of each address: its summary, its parameters and the shape of its answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_NUMBER: dict[str, Any] = {"type": ["number", "null"]}
+_TEXT: dict[str, Any] = {"type": "string"}
+_ENVELOPE: dict[str, Any] = {
+    "time": {"type": "number", "description": "the hub's time, Unix seconds"},
+    "seq": {"type": "integer", "description": "grows by one with each tick"},
+    "simulated": {"type": "boolean", "description": "some of the data is not from the real world"},
+    "learning": {
+        "type": "object",
+        "description": "history the analysis has and needs, seconds",
+        "properties": {"have": _NUMBER, "need": _NUMBER, "done": {"type": "boolean"}},
+    },
+    "data_time": _NUMBER | {"description": "the instant the figures are of, Unix seconds"},
+    "error": _TEXT | {"description": "why the last tick could not read its source; empty when it could"},
+}
+_SUMMARIES = {
+    "services": "Every service: requests per second, share failed, p50, p95, p99, retries; every call edge",
+    "gpus": "Every GPU: utilization, contention, memory, power, temperature, and the services on it",
+    "contention": "Which service waits for which, on which GPUs, for which share of time",
+    "warnings": "The incidents that are open, the worst first",
+    "incidents": "Every incident that is remembered, also those that are over",
+    "now": "All values of the Now page; indexes point into /api/topology",
+    "topology": "Who and what there is, and the layout of the service map",
+    "status": "The hub's own health: targets, store, receiver",
+    "traces": "Traces that have a matching span",
+    "trace": "All spans of one trace",
+}
+_LISTS = {
+    "services": ("services", "edges"),
+    "gpus": ("gpus",),
+    "contention": ("pairs",),
+    "warnings": ("warnings",),
+    "incidents": ("incidents",),
+    "traces": ("traces",),
+    "trace": ("spans",),
+}
+_TIME = "Unix seconds, ISO 8601 with a time zone, now, or now-15m"
+_LENGTH = "such as 250ms, 1.5s or plain seconds"
+_PARAMETERS = {
+    "traces": {
+        "service": "name or namespace/name",
+        "operation": "name of a span",
+        "min_duration": f"shortest duration, {_LENGTH}",
+        "max_duration": f"longest duration, {_LENGTH}",
+        "errors": "true: only traces with a failed span",
+        "order": "newest (default) or slowest, among all that match",
+        "limit": "1 to 1000, default 50",
+        "start": f"{_TIME}; default 15 minutes before end",
+        "end": f"{_TIME}; default now",
+    }
+}
+_ERROR = {"application/json": {"schema": {"type": "object", "properties": {"error": _TEXT}}}}
+
+
+def document(name: str) -> dict[str, Any]:
+    """Arguments of FastAPI's add_api_route that describe the address `name`."""
+    properties = _ENVELOPE | {key: {"type": "array", "items": {"type": "object"}} for key in _LISTS.get(name, ())}
+    answers: dict[int | str, dict[str, Any]] = {
+        200: {
+            "description": "the answer",
+            "content": {"application/json": {"schema": {"type": "object", "properties": properties}}},
+        },
+        400: {"description": "a parameter cannot be used; the message names it and the remedy", "content": _ERROR},
+    }
+    if name in ("traces", "trace"):
+        answers[503] = {"description": "the trace source cannot answer", "content": _ERROR}
+    if name == "trace":
+        answers[404] = {"description": "no such trace", "content": _ERROR}
+    parameters = [
+        {"name": key, "in": "query", "required": False, "description": text, "schema": _TEXT}
+        for key, text in _PARAMETERS.get(name, {}).items()
+    ]
+    extra: dict[str, Any] = {"responses": answers}
+    if parameters:
+        extra["parameters"] = parameters
+    return {
+        "summary": _SUMMARIES[name],
+        "methods": ["GET"],
+        "operation_id": name,
+        "response_model": None,
+        "openapi_extra": extra,
+    }

@@ -1,0 +1,171 @@
+"""What stands between the network and the app: headers, cross-site requests, body size, malformed callbacks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MOST_BODY = 1 << 20
+"""Bytes of a request's body; Dash's callbacks need a few hundred."""
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def policy(script_hashes: Sequence[str]) -> str:
+    """The Content-Security-Policy: nothing from elsewhere, and no inline script but those with these hashes."""
+    scripts = " ".join(["'self'", *script_hashes])
+    return (
+        f"default-src 'self'; script-src {scripts}; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+        "connect-src 'self'; worker-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'"
+    )
+
+
+class SecurityHeaders:
+    """Adds the headers that keep a browser from doing what this app never asks for."""
+
+    def __init__(self, app: ASGIApp, csp: str) -> None:
+        self._app = app
+        self._headers = {
+            "Content-Security-Policy": csp,
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+            "Cross-Origin-Opener-Policy": "same-origin",
+            "Cross-Origin-Resource-Policy": "same-origin",
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on and add the headers to its answer."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(self._headers)
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+
+def cross_site(headers: Mapping[str, str]) -> bool:
+    """Whether a browser sent this for a page of another site. Clients that are no browsers send neither header.
+
+    Browsers set Sec-Fetch-Site and no script can change it; Origin is what older ones send.
+    """
+    site = headers.get("sec-fetch-site", "")
+    if site:
+        return site not in ("same-origin", "none")
+    origin = headers.get("origin", "")
+    return bool(origin) and urlsplit(origin).netloc != headers.get("host", "")
+
+
+class SameSite:
+    """Refuses requests that may change something when a page of another site made the browser send them."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 403, or pass the request on."""
+        if scope["type"] == "http" and scope["method"] not in SAFE_METHODS and cross_site(Headers(scope=scope)):
+            await _refuse(403, "this request came from a page of another site; open the dashboard itself")(
+                scope, receive, send
+            )
+            return
+        await self._app(scope, receive, send)
+
+
+class BodyLimit:
+    """Reads a body of at most `most` bytes before the app sees it; 413 beyond.
+
+    `check` looks at the whole body of a POST to `path` and says what is wrong with it, or nothing: then 400.
+    """
+
+    def __init__(self, app: ASGIApp, most: int, path: str, check: Callable[[bytes], str]) -> None:
+        self._app = app
+        self._most = most
+        self._path = path
+        self._check = check
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 413 or 400, or pass the request on with its body."""
+        if scope["type"] != "http" or scope["method"] in SAFE_METHODS:
+            await self._app(scope, receive, send)
+            return
+        body = await self._read(receive)
+        if body is None:
+            await _refuse(413, f"the body is larger than {self._most} bytes")(scope, receive, send)
+            return
+        if scope["path"] == self._path and (wrong := self._check(body)):
+            await _refuse(400, wrong)(scope, receive, send)
+            return
+        await self._app(scope, _replay(body, receive), send)
+
+    async def _read(self, receive: Receive) -> bytes | None:
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                return b"".join(parts)
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > self._most:
+                return None
+            if not message.get("more_body", False):
+                return b"".join(parts)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    sent = False
+
+    async def again() -> Message:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+def _refuse(status: int, text: str) -> JSONResponse:
+    return JSONResponse({"error": text}, status)
+
+
+def callback_fault(body: bytes, callbacks: Mapping[str, Mapping[str, Any]]) -> str:
+    """What is wrong with the body of a Dash callback request; "" if it names a callback and gives all it takes."""
+    try:
+        asked = json.loads(body)
+    except (ValueError, RecursionError):
+        return "the body is not JSON; only the page itself calls this address"
+    if not isinstance(asked, dict) or not isinstance(asked.get("output"), str):
+        return "the body names no output; only the page itself calls this address"
+    known = callbacks.get(asked["output"])
+    if known is None:
+        return "the body names an output that this page does not have; reload the page"
+    for part in ("inputs", "state"):
+        if _slots(asked.get(part, [])) != [(slot["id"], slot["property"]) for slot in known[part]]:
+            return f"the body does not give the {part} that this output takes; reload the page"
+    if not isinstance(asked.get("outputs"), dict | list) or not _strings(asked.get("changedPropIds", [])):
+        return "the body's outputs or changedPropIds are malformed; reload the page"
+    return ""
+
+
+def _slots(given: object) -> list[tuple[object, object]] | None:
+    if not isinstance(given, list) or not all(isinstance(slot, dict) for slot in given):
+        return None
+    return [(slot.get("id"), slot.get("property")) for slot in given]
+
+
+def _strings(given: object) -> bool:
+    return (
+        isinstance(given, Collection) and not isinstance(given, str | dict) and all(isinstance(g, str) for g in given)
+    )
