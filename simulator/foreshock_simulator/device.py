@@ -53,6 +53,10 @@ class Timeline(Protocol):
         """Seconds since the start."""
         ...
 
+    def catch_up(self) -> None:
+        """Run to the present of whatever clock is followed; called under the lock."""
+        ...
+
 
 @dataclass(slots=True)
 class _Integrals:
@@ -160,18 +164,21 @@ class SimDriver:
     def read(self, gpu: int) -> Reading:
         """Its state; ratios and power are means since the last reading."""
         with self._timeline.lock:
+            self._timeline.catch_up()
             return self._probe(gpu).read()
 
     def processes(self, gpu: int) -> Sequence[GpuProcess]:
         """The processes that hold it."""
         self._probe(gpu)
         with self._timeline.lock:
+            self._timeline.catch_up()
             workers = self._machine.gpus[gpu].workers
             return [GpuProcess(worker.pid, worker.memory_bytes) for worker in workers]
 
     def process_utilization(self, gpu: int, since_us: int) -> Sequence[ProcessUtilization]:
         """One sample for each process that ran, exact over the time since `since_us`; 0 stands for the last call."""
         with self._timeline.lock:
+            self._timeline.catch_up()
             return self._probe(gpu).shares(since_us)
 
     def close(self) -> None:
@@ -205,6 +212,7 @@ class SimNetwork:
     def __call__(self) -> tuple[InterfaceCounters, ...]:
         """The counters of its one interface."""
         with self._timeline.lock:
+            self._timeline.catch_up()
             received, sent = float(self._machine.received_bytes), float(self._machine.sent_bytes)
         return (
             InterfaceCounters(

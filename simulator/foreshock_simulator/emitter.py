@@ -28,7 +28,11 @@ QUEUE = 32_768
 BATCH = 4096
 """Spans in one request at most; so many are handed over before waiting for the queue to drain."""
 EXPORT_SECONDS = 0.2
+"""Seconds on the wall for which spans are gathered."""
 TIMEOUT_SECONDS = 5.0
+LAG_SECONDS = 0.5
+"""Virtual seconds that a fast clock may run ahead between two steps, and again while spans are gathered."""
+SHORTEST_WAIT = 0.01
 _KINDS = {"client": SpanKind.CLIENT, "server": SpanKind.SERVER, "internal": SpanKind.INTERNAL}
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
@@ -38,6 +42,10 @@ class Clock(Protocol):
 
     def now(self) -> float:
         """Unix seconds."""
+        ...
+
+    def wall_seconds(self, seconds: float) -> float:
+        """How long a stretch of virtual time lasts on the wall."""
         ...
 
 
@@ -58,16 +66,17 @@ class SpanSender:
     """Sends finished spans through the SDK, each under the resource of its service instance. For one thread.
 
     `endpoint` is a receiver's address such as `http://127.0.0.1:4318`; the path `/v1/traces` is added where it lacks.
+    `gather` is how long spans are gathered for one request, in seconds on the wall.
     """
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, gather: float = EXPORT_SECONDS) -> None:
         url = endpoint if endpoint.endswith(TRACES_PATH) else endpoint.rstrip("/") + TRACES_PATH
         session = requests.Session()
         session.trust_env = False  # a proxy of the environment is not for a receiver on this machine
         self._processor = BatchSpanProcessor(
             OTLPSpanExporter(endpoint=url, timeout=TIMEOUT_SECONDS, session=session),
             max_queue_size=QUEUE,
-            schedule_delay_millis=EXPORT_SECONDS * 1000,
+            schedule_delay_millis=gather * 1000,
             max_export_batch_size=BATCH,
             export_timeout_millis=TIMEOUT_SECONDS * 1000,
         )
@@ -99,7 +108,7 @@ class SpanSender:
 
     def close(self) -> None:
         """Send what is left and stop the SDK's thread."""
-        self._processor.shutdown()
+        self._processor.shutdown()  # type: ignore[no-untyped-call] # the SDK gives it no types
 
     def _tracer(self, span: SimSpan) -> Tracer:
         instance = str(span.resource["service.instance.id"])
@@ -127,21 +136,23 @@ class Emitter:
         simulation: advanced by this thread alone from `start` on; its devices may be read from others.
         clock: virtual time.
         endpoint: the receiver's address, as `SpanSender` takes it.
-        period: seconds on the wall between two steps.
+        period: seconds on the wall between two steps; less where the clock is so fast that too much would pass.
     """
 
     def __init__(self, simulation: Simulation, clock: Clock, endpoint: str, period: float = 0.2) -> None:
         self._simulation = simulation
         self._clock = clock
-        self._sender = SpanSender(endpoint)
-        self._period = period
+        longest = max(SHORTEST_WAIT, clock.wall_seconds(LAG_SECONDS))
+        self._sender = SpanSender(endpoint, min(EXPORT_SECONDS, longest))
+        self._period = min(period, longest)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="simulator")
         self.sent = 0
         """Spans handed to the SDK so far."""
 
     def start(self) -> None:
-        """Begin."""
+        """Begin. From here on, whoever reads a device finds it at the clock's time."""
+        self._simulation.follow(self._clock.now)
         self._thread.start()
 
     def close(self) -> None:
@@ -149,6 +160,7 @@ class Emitter:
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join()
+        self._simulation.follow(None)
         self._sender.close()
 
     def step(self) -> None:
@@ -161,5 +173,5 @@ class Emitter:
         while not self._stop.wait(self._period):
             try:
                 self.step()
-            except Exception:  # noqa: BLE001 - the thread's outermost loop: a step that fails must not end the rest
+            except Exception:  # the outermost loop: a step that fails must not end the rest
                 log.exception("the simulator's step failed")

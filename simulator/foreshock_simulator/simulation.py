@@ -55,6 +55,7 @@ class Simulation:
         self.start = start
         self._scenario = SCENARIOS[scenario]
         self._onset = onset
+        self._follows: Callable[[], float] | None = None
         self._engine = Engine()
         self._mesh = Mesh(self._engine, seed, int(start * 1e9))
         self._platform = Platform(self._engine, self._mesh, seed)
@@ -89,11 +90,26 @@ class Simulation:
     def advance(self, until: float) -> tuple[SimSpan, ...]:
         """Run to `until` (Unix seconds) and give the spans that finished on the way, in order of their end."""
         with self.lock:
-            target = until - self.start
-            if target > self._engine.now:
-                self._engine.run(target)
+            self._run(until)
             spans, self._mesh.spans = self._mesh.spans, []
         return tuple(spans)
+
+    def follow(self, now: Callable[[], float] | None) -> None:
+        """Let reading a device run the model to `now()` first, so that figures are exact at any speed; None ends that.
+
+        The spans that finish meanwhile come with the next `advance`.
+        """
+        self._follows = now
+
+    def catch_up(self) -> None:
+        """Run to the time that is followed, if any. The caller holds `lock`."""
+        if self._follows is not None:
+            self._run(self._follows())
+
+    def _run(self, until: float) -> None:
+        target = until - self.start
+        if target > self._engine.now:
+            self._engine.run(target)
 
     def truth(self) -> Truth:
         """What was injected. For tests and the last line of a demo, not for whoever has to find it."""

@@ -1,0 +1,99 @@
+"""Simulations run once and looked at by several tests, and a receiver of OTLP on loopback."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+from collections.abc import Callable, Iterator
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from foreshock_simulator.simulation import Simulation
+from foreshock_simulator.span import SimSpan
+
+START = 1_800_000_000.0
+ONSET = 600.0
+"""Seconds after the start."""
+
+
+class Run:
+    """A finished run: the simulation and all its spans."""
+
+    def __init__(self, scenario: str, seed: int, seconds: float) -> None:
+        self.simulation = Simulation(scenario, seed, START, START + ONSET)
+        self.spans: tuple[SimSpan, ...] = self.simulation.advance(START + seconds)
+
+    def durations(self, service: str, after: float, before: float) -> list[float]:
+        """Seconds that the service's SERVER spans took which ended in a stretch of time (seconds since the start)."""
+        return [
+            (span.end_ns - span.start_ns) / 1e9
+            for span in self.spans
+            if span.kind == "server"
+            and span.resource["service.name"] == service
+            and after < span.end_ns / 1e9 - START <= before
+        ]
+
+
+@pytest.fixture(scope="session")
+def run() -> Callable[[str, int, float], Run]:
+    """Run a scenario with a seed for so many seconds; the same again is the same object."""
+    return cache(Run)
+
+
+class Receiver:
+    """Takes OTLP over HTTP and keeps what came."""
+
+    def __init__(self) -> None:
+        self.requests: list[ExportTraceServiceRequest] = []
+        received = self.requests
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.headers.get("Content-Encoding") == "gzip":
+                    body = gzip.decompress(body)
+                assert self.path == "/v1/traces"
+                received.append(ExportTraceServiceRequest.FromString(body))
+                self.send_response(200)
+                self.send_header("Content-Type", "application/x-protobuf")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the inherited name
+                """Stay quiet."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread.start()
+
+    @property
+    def endpoint(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def count(self) -> int:
+        """How many spans came."""
+        return sum(
+            len(scope.spans)
+            for request in tuple(self.requests)
+            for resource in request.resource_spans
+            for scope in resource.scope_spans
+        )
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A receiver of OTLP on a free port of loopback."""
+    listening = Receiver()
+    yield listening
+    listening.close()

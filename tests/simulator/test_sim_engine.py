@@ -1,0 +1,78 @@
+"""Processes run in order of time, wait for signals, and settle races once."""
+
+from __future__ import annotations
+
+import pytest
+
+from foreshock_simulator.engine import Engine, Process, Signal
+
+
+def test_processes_sleep_and_wake_in_order_of_time() -> None:
+    """Of two sleepers the shorter one wakes first, and the clock shows when."""
+    engine = Engine()
+    log: list[tuple[str, float]] = []
+
+    def sleeper(name: str, seconds: float) -> Process:
+        yield seconds
+        log.append((name, engine.now))
+
+    engine.spawn(sleeper("long", 3.0))
+    engine.spawn(sleeper("short", 1.0))
+    engine.run(10.0)
+    assert log == [("short", 1.0), ("long", 3.0)]
+    assert engine.now == 10.0
+
+
+def test_what_lies_beyond_the_end_of_a_run_waits_for_the_next() -> None:
+    """An action later than `until` is not lost."""
+    engine = Engine()
+    log: list[str] = []
+    engine.at(2.0, log.append, "later")
+    engine.run(1.0)
+    assert log == []
+    engine.run(2.0)
+    assert log == ["later"]
+
+
+def test_a_signal_carries_its_first_value_and_ignores_the_second() -> None:
+    """A reply and a time-out race; whoever comes first wins, and the other changes nothing."""
+    engine, got = Engine(), []
+    signal = Signal(engine)
+
+    def waiter() -> Process:
+        got.append((yield signal))
+
+    engine.spawn(waiter())
+    engine.at(1.0, signal.fire, "reply")
+    engine.at(2.0, signal.fire, "timeout")
+    engine.run(3.0)
+    assert got == ["reply"]
+
+
+def test_a_process_that_comes_late_to_a_signal_is_not_kept_waiting() -> None:
+    """A signal that fired already hands over its value at once."""
+    engine, got = Engine(), []
+    signal = Signal(engine)
+    signal.fire(7)
+
+    def waiter() -> Process:
+        yield 5.0
+        got.append(((yield signal), engine.now))
+
+    engine.spawn(waiter())
+    engine.run(5.0)
+    assert got == [(7, 5.0)]
+
+
+def test_a_second_waiter_is_refused() -> None:
+    """A signal has one waiter; a second would silently never wake."""
+    engine = Engine()
+    signal = Signal(engine)
+
+    def waiter() -> Process:
+        yield signal
+
+    engine.spawn(waiter())
+    engine.spawn(waiter())
+    with pytest.raises(RuntimeError, match="one waiter"):
+        engine.run(1.0)
