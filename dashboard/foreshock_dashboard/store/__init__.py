@@ -1,1 +1,6 @@
 """The embedded store: SQLite inbox, DuckDB in memory, Parquet segments."""
+
+from foreshock_dashboard.store.errors import StoreError, StoreLocked
+from foreshock_dashboard.store.store import Retention, Sealing, Store, StoreStats
+
+__all__ = ["Retention", "Sealing", "Store", "StoreError", "StoreLocked", "StoreStats"]

@@ -1,0 +1,80 @@
+"""What the store does to files besides SQLite and DuckDB: one door, so that a test can make it fail."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import zlib
+from pathlib import Path
+from typing import IO
+
+from foreshock_dashboard.store.errors import StoreError, StoreLocked
+
+_CHUNK = 1 << 20
+
+
+class Disk:
+    """Durable operations on files: when one returns, power may fail."""
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Write and sync a new file."""
+        with path.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def sync(self, path: Path) -> None:
+        """Sync a file or a folder."""
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def publish(self, aside: Path, final: Path) -> None:
+        """Give a finished, synced folder its name, for good."""
+        self.sync(aside)
+        aside.rename(final)
+        self.sync(final.parent)
+
+    def remove(self, folder: Path) -> None:
+        """Remove a segment's folder; its marker first, so that half a folder is never taken for whole."""
+        (folder / "segment.json").unlink(missing_ok=True)
+        shutil.rmtree(folder)
+
+    def checksum(self, path: Path) -> int:
+        """CRC-32 of a file."""
+        crc = 0
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                crc = zlib.crc32(chunk, crc)
+        return crc
+
+
+def lock(folder: Path) -> IO[str]:
+    """Take the folder for this process; closing the file (or dying) gives it back.
+
+    Raises:
+        StoreLocked: another process has it.
+        StoreError: the lock file cannot be written.
+    """
+    path = folder / "lock"
+    try:
+        file = path.open("a+")
+    except OSError as error:
+        raise StoreError(f"store {folder}: cannot write {path}: {error.strerror}; check its owner and mode") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.seek(0)
+        owner = file.read().strip() or "unknown"
+        file.close()
+        raise StoreLocked(
+            f"store {folder}: in use by process {owner}; stop it, or give this one another folder (FORESHOCK_STORE)"
+        ) from error
+    file.seek(0)
+    file.truncate()
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file

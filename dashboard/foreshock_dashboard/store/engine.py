@@ -1,0 +1,31 @@
+"""DuckDB in memory, hardened: it reaches no file but the store's, loads nothing, and cannot be talked out of either."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+
+
+def connect(folder: Path, memory_limit: str, threads: int) -> duckdb.DuckDBPyConnection:
+    """Open an in-memory database that may read and write below `folder` only.
+
+    `memory_limit` bounds DuckDB's buffers; past it, data is spilled to `folder`/tmp.
+    """
+    connection = duckdb.connect(
+        ":memory:",
+        config={
+            "memory_limit": memory_limit,
+            "threads": threads,
+            "temp_directory": str(folder / "tmp" / "spill"),
+            "max_temp_directory_size": "2GB",
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "allow_community_extensions": False,
+            "python_enable_replacements": False,
+        },
+    )
+    connection.execute("set allowed_directories = [$folder]", {"folder": f"{folder}/"})
+    connection.execute("set enable_external_access = false")
+    connection.execute("set lock_configuration = true")
+    return connection

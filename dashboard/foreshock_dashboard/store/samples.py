@@ -1,0 +1,183 @@
+"""Samples in the store: how a segment of them looks, and how a query reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import numpy as np
+
+from foreshock_dashboard.model.query import Floats, Matrix, Query, SourceError, grid
+from foreshock_dashboard.store.codec import SAMPLE_COLUMNS
+from foreshock_dashboard.store.errors import StoreError
+from foreshock_dashboard.store.reduce import Ints, Series, Steps, evaluate, grouped
+from foreshock_dashboard.store.series import Ids, SeriesIndex
+from foreshock_dashboard.store.shelf import Pieces, Shelf
+
+MAX_SAMPLES = 4_000_000
+"""Samples that one query may read, some 100 MB on the way."""
+MAX_CELLS = 4_000_000
+"""Series times steps of one answer before `by` sums them."""
+
+_SEAL = """
+copy (
+  select r.new as series, t.time, t.bits
+  from (select *, row_number() over () as arrival from query_table($table)) t join remap r on r.old = t.series
+  order by r.new, t.time, t.arrival
+) to $out (format parquet, compression zstd, row_group_size 30720)
+"""
+_MERGE = """
+copy (
+  select r.new as series, t.time, t.bits
+  from (select series, time, bits, file_index, file_row_number from read_parquet($files)) t
+  join remap r on r.file = t.file_index and r.old = t.series
+  order by r.new, t.time, t.file_index, t.file_row_number
+) to $out (format parquet, compression zstd, row_group_size 30720)
+"""
+_SERIES = "copy (select id, text from names order by id) to $out (format parquet, compression zstd)"
+_HOT = "select series, time, bits from query_table($table) where metric = $metric and time > $after and time <= $until"
+_COLD = """
+select series, time, bits from read_parquet($file)
+where series between $low and $high and time > $after and time <= $until
+"""
+
+
+class SampleFormat:
+    """Segments of samples: `samples.parquet` (series, time in ms, float64 as bits) and `series.parquet` (id, text).
+
+    Numbers of series are a segment's own, in the order of metric and labels: one metric is one stretch of the file.
+    """
+
+    kind = "metrics"
+    columns = SAMPLE_COLUMNS
+    day = 86_400_000
+
+    def __init__(self, index: SeriesIndex) -> None:
+        self._index = index
+
+    def write(self, cursor: duckdb.DuckDBPyConnection, table: str, folder: Path) -> tuple[str, ...]:
+        """Write a table's rows; gives the metrics' names."""
+        used = cursor.execute("select distinct series from query_table($table)", {"table": table}).fetchnumpy()[
+            "series"
+        ]
+        ranked = sorted((self._index.texts[number], number) for number in used.tolist())
+        old = np.array([number for _, number in ranked], dtype=np.int32)
+        cursor.register("remap", {"old": old, "new": np.arange(len(old), dtype=np.int32)})
+        cursor.execute(_SEAL, {"table": table, "out": str(folder / "samples.parquet")})
+        self._write_series(cursor, [text for text, _ in ranked], folder)
+        metrics = self._index.metric_names({self._index.metric_of[number] for number in old.tolist()})
+        return tuple(sorted(metrics))
+
+    def merge(self, cursor: duckdb.DuckDBPyConnection, sources: list[Path], folder: Path) -> None:
+        """Write the rows of several segments as one."""
+        texts = [_texts(cursor, source) for source in sources]
+        merged = sorted({text for each in texts for text in each})
+        number = {text: at for at, text in enumerate(merged)}
+        cursor.register(
+            "remap",
+            {
+                "file": np.repeat(np.arange(len(texts), dtype=np.int64), [len(each) for each in texts]),
+                "old": np.concatenate([np.arange(len(each), dtype=np.int32) for each in texts]),
+                "new": np.array([number[text] for each in texts for text in each], dtype=np.int32),
+            },
+        )
+        files = [str(source / "samples.parquet") for source in sources]
+        cursor.execute(_MERGE, {"files": files, "out": str(folder / "samples.parquet")})
+        self._write_series(cursor, merged, folder)
+
+    def _write_series(self, cursor: duckdb.DuckDBPyConnection, texts: list[str], folder: Path) -> None:
+        names = {"id": np.arange(len(texts), dtype=np.int32), "text": np.array(texts, dtype=object)}
+        cursor.register("names", names)
+        cursor.execute(_SERIES, {"out": str(folder / "series.parquet")})
+
+
+def _texts(cursor: duckdb.DuckDBPyConnection, folder: Path) -> list[str]:
+    found = cursor.execute(
+        "select text from read_parquet($file) order by id", {"file": str(folder / "series.parquet")}
+    ).fetchall()
+    return [text for (text,) in found]
+
+
+class SampleReader:
+    """Answers queries from a shelf of samples."""
+
+    def __init__(self, shelf: Shelf, index: SeriesIndex, engine: duckdb.DuckDBPyConnection) -> None:
+        self._shelf, self._index, self._engine = shelf, index, engine
+
+    def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
+        """As `MetricSource.fetch`."""
+        steps = Steps.of(start, end, step)
+        times = grid(start, end, step)
+        metric = f"{query.metric}_bucket" if query.reduce == "buckets" else query.metric
+        after = steps.start - round(query.window * 1000)
+        cursor = self._engine.cursor()
+        try:
+            with self._shelf.reading(after, steps.end) as pieces:
+                found = self._select(cursor, pieces, metric, query)
+                if not len(found) or not steps.count:
+                    return Matrix.empty(times)
+                if len(found) * steps.count > MAX_CELLS:
+                    raise SourceError(
+                        f"store: {metric} has {len(found)} series over {steps.count} steps; narrow labels or range"
+                    )
+                samples = self._read(cursor, pieces, metric, found, after, steps.end)
+        except duckdb.Error as error:
+            raise StoreError(f"store {self._shelf.root}: cannot read {metric}: {error}") from error
+        finally:
+            cursor.close()
+        values, known = evaluate(query, Series.of(len(found), *samples), steps)
+        return grouped(query, [self._index.labels[number] for number in found.tolist()], values, known, times)
+
+    def metric_names(self) -> frozenset[str]:
+        """As `MetricSource.metric_names`."""
+        names = {name for meta in self._shelf.segments() for name in meta.metrics}
+        return frozenset(names | self._index.metric_names(self._shelf.metrics_in_memory()))
+
+    def _select(self, cursor: duckdb.DuckDBPyConnection, pieces: Pieces, metric: str, query: Query) -> Ids:
+        for segment in pieces.segments:
+            if segment.series is None and metric in segment.meta.metrics:
+                segment.series = np.array(
+                    [self._index.intern_text(text) for text in _texts(cursor, segment.folder)], dtype=np.int32
+                )
+        return self._index.select(metric, query.matchers)
+
+    def _read(
+        self, cursor: duckdb.DuckDBPyConnection, pieces: Pieces, metric: str, found: Ids, after: int, until: int
+    ) -> tuple[Ints, Ints, Floats]:
+        """Samples of the found series in (after, until]: position in `found`, time, value; in the order of arrival."""
+        row_of = np.full(len(self._index) + 1, -1, dtype=np.int64)  # the last is that of series beyond the limit, -1
+        row_of[found] = np.arange(len(found))
+        parts = [(np.empty(0, np.int64),) * 3]
+        room = MAX_SAMPLES
+        for sql, given, rows in self._where(pieces, metric, found, row_of):
+            parts.append(_fetch(cursor, sql, {**given, "after": after, "until": until}, rows, room))
+            room -= len(parts[-1][0])
+        rows, times, bits = (np.concatenate([part[at] for part in parts]) for at in range(3))
+        return rows, times, bits.view(np.float64)
+
+    def _where(
+        self, pieces: Pieces, metric: str, found: Ids, row_of: Ints
+    ) -> Iterator[tuple[str, dict[str, object], Ints]]:
+        """What to ask of each piece, and the position in `found` by the piece's own numbers of series."""
+        for segment in pieces.segments:
+            if segment.series is not None and metric in segment.meta.metrics:
+                wanted = np.flatnonzero(np.isin(segment.series, found))
+                if len(wanted):
+                    reach = {"low": int(wanted[0]), "high": int(wanted[-1])}
+                    yield _COLD, {"file": str(segment.folder / "samples.parquet"), **reach}, row_of[segment.series]
+        for table in pieces.tables:
+            yield _HOT, {"table": table.name, "metric": self._index.metric(metric)}, row_of
+
+
+def _fetch(
+    cursor: duckdb.DuckDBPyConnection, sql: str, given: dict[str, object], row_of: Ints, room: int
+) -> tuple[Ints, Ints, Ints]:
+    found = cursor.execute(f"{sql} limit $room", {**given, "room": room + 1}).fetchnumpy()
+    if len(found["time"]) > room:
+        raise SourceError(f"store: more than {MAX_SAMPLES} samples in one query; narrow the labels or the range")
+    rows = row_of[found["series"]]
+    keep = rows >= 0
+    if keep.all():
+        return rows, found["time"], found["bits"]
+    return rows[keep], found["time"][keep], found["bits"][keep]

@@ -1,0 +1,440 @@
+"""A shelf keeps one kind of data (samples or spans) in pieces: tables in memory and, once sealed, segments on disk.
+
+Every row is in exactly one piece at any moment. A reader takes all pieces at once and holds them; a piece that was
+sealed, merged or has expired is removed when its last reader is done.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from foreshock_dashboard.clock import Now
+from foreshock_dashboard.store.codec import Chunk, Columns
+from foreshock_dashboard.store.disk import Disk
+from foreshock_dashboard.store.segment import Damaged, Held, Meta, due, rank_of, read_meta, verify, write_meta
+
+log = logging.getLogger(__name__)
+
+FLUSH_ROWS = 20_000
+"""Rows that may wait outside DuckDB: many small inserts cost ten times one large one."""
+FAN = 6
+"""Segments of one level that are merged into one of the next: ten-minute segments into hours and so on."""
+LARGEST = 96 << 20
+"""Bytes of a merged segment at most."""
+
+
+class Format(Protocol):
+    """What a kind of data knows of itself."""
+
+    kind: str
+    columns: dict[str, str]
+    day: int
+    """A day in the kind's unit of time."""
+
+    def write(self, cursor: duckdb.DuckDBPyConnection, table: str, folder: Path) -> tuple[str, ...]:
+        """Write a table's rows as Parquet below `folder`, sorted; gives the metrics' names (none for spans)."""
+        ...
+
+    def merge(self, cursor: duckdb.DuckDBPyConnection, sources: list[Path], folder: Path) -> None:
+        """Write the rows of several segments as one."""
+        ...
+
+
+@dataclass(eq=False, slots=True)
+class Table:
+    """A piece in memory. `first` and `last` are the numbers of the inbox rows in it."""
+
+    name: str
+    opened: float
+    rows: int = 0
+    bytes: int = 0
+    start: int = 0
+    end: int = 0
+    first: int = 0
+    last: int = 0
+    readers: int = 0
+    gone: bool = False
+    metrics: set[int] = field(default_factory=set)
+    """Samples only: the metrics' numbers."""
+
+    def add(self, number: int, chunk: Chunk) -> None:
+        """Count a request in."""
+        self.first = self.first or number
+        self.last = number
+        if chunk.rows:
+            self.start = min(self.start, chunk.start) if self.rows else chunk.start
+            self.end = max(self.end, chunk.end) if self.rows else chunk.end
+            self.rows += chunk.rows
+            self.bytes += chunk.bytes
+            if "metric" in chunk.columns:
+                self.metrics.update(np.unique(chunk.columns["metric"]).tolist())
+
+
+@dataclass(eq=False, slots=True)
+class Segment:
+    """A piece on disk."""
+
+    folder: Path
+    meta: Meta
+    verified: bool = False
+    readers: int = 0
+    gone: bool = False
+    series: NDArray[np.int32] | None = None
+    """Samples only, once read: the series' number in this process by its number in the segment."""
+    checking: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """What a reader holds, oldest first."""
+
+    segments: tuple[Segment, ...]
+    tables: tuple[Table, ...]
+
+    def all(self) -> tuple[Segment | Table, ...]:
+        """Both."""
+        return (*self.segments, *self.tables)
+
+
+class Shelf:
+    """All pieces of one kind. Thread-safe."""
+
+    def __init__(self, root: Path, form: Format, engine: duckdb.DuckDBPyConnection, disk: Disk, now: Now) -> None:
+        self.form, self.folder, self.root = form, root / form.kind, root
+        self.corrupt = 0
+        self._engine, self._disk, self._now = engine, disk, now
+        self._lock = threading.Lock()
+        self._flushing = threading.RLock()
+        self._pending: list[tuple[int, Chunk]] = []
+        self._pending_rows = 0
+        self._segments: list[Segment] = []
+        self._tables: list[Table] = []
+        self._rank = 1
+        self._generation = 0
+        self._create(f"{form.kind}_none")
+        self._new_table()
+
+    # --- opening
+
+    def load(self, identity: str) -> list[Held]:
+        """Find the segments, finish what a crash interrupted, and give the inbox rows that they hold."""
+        self.folder.mkdir(exist_ok=True)
+        names = [path.name for path in (self.root / "damaged").iterdir() if path.name.startswith(f"{self.form.kind}-")]
+        found: list[Segment] = []
+        for folder in sorted(self.folder.iterdir()):
+            names.append(folder.name)
+            try:
+                found.append(Segment(folder, read_meta(folder)))
+            except Damaged as damage:
+                self._set_aside(folder, str(damage))
+        self._segments = self._without_replaced(found)
+        ranks = [segment.meta.ranks[1] for segment in found] + [rank_of(name) or 0 for name in names]
+        self._rank = max(ranks, default=0) + 1
+        return [held for segment in self._segments for held in segment.meta.held if held.inbox == identity]
+
+    def _without_replaced(self, found: list[Segment]) -> list[Segment]:
+        by_name = {segment.meta.name: segment for segment in found}
+        for segment in list(found):
+            old = [by_name[name] for name in segment.meta.replaces if name in by_name]
+            if not old or segment.meta.name not in by_name:
+                continue
+            try:
+                verify(segment.folder, segment.meta, self._disk)
+            except Damaged as damage:  # the merged ones are still there: nothing is lost
+                self._set_aside(segment.folder, str(damage))
+                del by_name[segment.meta.name]
+                continue
+            for each in old:
+                self._disk.remove(each.folder)
+                del by_name[each.meta.name]
+        return sorted(by_name.values(), key=lambda segment: segment.meta.ranks)
+
+    def _set_aside(self, folder: Path, reason: str) -> None:
+        damaged = self.root / "damaged"
+        target = damaged / f"{self.form.kind}-{folder.name}"
+        extra = 0
+        while target.exists():
+            extra += 1
+            target = damaged / f"{self.form.kind}-{extra}-{folder.name}"
+        folder.rename(target)
+        self.corrupt += 1
+        log.error("store: damaged segment %s (%s) was set aside as %s; its data is missing", folder, reason, target)
+
+    # --- taking in
+
+    def accept(self, number: int, chunk: Chunk) -> None:
+        """Show the rows of an inbox row to readers. Calls come in the order of `number`."""
+        with self._lock:
+            self._pending.append((number, chunk))
+            self._pending_rows += chunk.rows
+            full = self._pending_rows >= FLUSH_ROWS
+        if full:
+            self.flush()
+
+    def flush(self) -> None:
+        """Move what waits into the table in memory."""
+        with self._flushing:
+            with self._lock:
+                waiting, self._pending, self._pending_rows = self._pending, [], 0
+                table = self._tables[-1]
+            if not waiting:
+                return
+            chunks = [chunk for _, chunk in waiting if chunk.rows]
+            if chunks:
+                columns: Columns = {
+                    name: np.concatenate([chunk.columns[name] for chunk in chunks]) for name in self.form.columns
+                }
+                cursor = self._engine.cursor()
+                try:
+                    cursor.register("waiting", columns)
+                    cursor.view("waiting").insert_into(table.name)
+                except duckdb.Error:
+                    with self._lock:  # they stay visible to the next attempt
+                        self._pending[:0] = waiting
+                        self._pending_rows += sum(chunk.rows for _, chunk in waiting)
+                    raise
+                finally:
+                    cursor.close()
+            with self._lock:
+                if not table.last:
+                    table.opened = self._now()
+                for number, chunk in waiting:
+                    table.add(number, chunk)
+
+    def _new_table(self) -> None:
+        self._generation += 1
+        self._tables.append(Table(self._create(f"{self.form.kind}_{self._generation}"), self._now()))
+
+    def _create(self, name: str) -> str:
+        columns = ", ".join(f"{column} {kind}" for column, kind in self.form.columns.items())
+        cursor = self._engine.cursor()
+        cursor.execute(f"create table {name} ({columns})")
+        cursor.close()
+        return name
+
+    # --- reading
+
+    @contextmanager
+    def reading(self, start: int, end: int) -> Iterator[Pieces]:
+        """Hold the pieces that reach into start … end. Damaged ones are set aside first and left out."""
+        self.flush()
+        while True:
+            held = self._hold(start, end)
+            if all(self.sound(segment) for segment in held.segments):
+                break
+            self._release(held)
+        try:
+            yield held
+        finally:
+            self._release(held)
+
+    def _hold(self, start: int, end: int) -> Pieces:
+        with self._lock:
+            held = Pieces(
+                tuple(s for s in self._segments if s.meta.start <= end and s.meta.end >= start),
+                tuple(t for t in self._tables if t.rows and t.start <= end and t.end >= start),
+            )
+            for piece in held.all():
+                piece.readers += 1
+        return held
+
+    def _release(self, held: Pieces) -> None:
+        with self._lock:
+            for piece in held.all():
+                piece.readers -= 1
+            unread = [piece for piece in held.all() if piece.gone and not piece.readers]
+        self._discard(unread)
+
+    def sound(self, segment: Segment) -> bool:
+        """Whether a segment is as written, looked at once per process; a damaged one is set aside."""
+        with segment.checking:
+            if segment.verified:
+                return True
+            try:
+                verify(segment.folder, segment.meta, self._disk)
+            except Damaged as damage:
+                with self._lock:
+                    present = segment in self._segments
+                    if present:
+                        self._segments.remove(segment)
+                if present:
+                    self._set_aside(segment.folder, str(damage))
+                return False
+            segment.verified = True
+            return True
+
+    # --- upkeep; one thread at a time
+
+    def rotate(self, largest: int, oldest: float) -> bool:
+        """Close the table in memory where it has `largest` bytes or `oldest` seconds old; one at most waits."""
+        self.flush()
+        with self._flushing, self._lock:
+            table = self._tables[-1]
+            ripe = table.last and (table.bytes >= largest or self._now() - table.opened >= oldest)
+            if ripe and len(self._tables) == 1:
+                self._new_table()
+            return bool(ripe)
+
+    def seal(self, identity: str) -> list[tuple[int, int]]:
+        """Write closed tables as segments; gives the inbox rows that they hold now.
+
+        Raises:
+            OSError, duckdb.Error: a segment could not be written; the table stays where it is.
+        """
+        sealed = []
+        for table in self._tables[:-1]:
+            segment = self._write(table, identity) if table.rows else None
+            with self._lock:
+                self._tables.remove(table)
+                if segment is not None:
+                    self._segments.append(segment)
+            self._retire([table])
+            sealed.append((table.first, table.last))
+        return sealed
+
+    def _write(self, table: Table, identity: str) -> Segment:
+        aside = self._aside()
+        cursor = self._engine.cursor()
+        try:
+            metrics = self.form.write(cursor, table.name, aside)
+        finally:
+            cursor.close()
+        held = (Held(identity, table.first, table.last),)
+        meta = Meta(
+            self.form.kind, (self._rank, self._rank), 0, table.rows, table.start, table.end, held, metrics=metrics
+        )
+        segment = self._publish(aside, meta)
+        self._rank += 1
+        return segment
+
+    def merge(self) -> bool:
+        """Merge neighbours where enough have gathered; tells whether it did.
+
+        Raises:
+            OSError, duckdb.Error: the merged segment could not be written; the old ones stay.
+        """
+        with self._lock:
+            segments = {segment.meta.name: segment for segment in self._segments}
+        run = due([segment.meta for segment in segments.values()], FAN, LARGEST, self.form.day)
+        old = [segments[meta.name] for meta in run]
+        if not old or not all(self.sound(segment) for segment in old):
+            return False
+        aside = self._aside()
+        cursor = self._engine.cursor()
+        try:
+            self.form.merge(cursor, [segment.folder for segment in old], aside)
+        finally:
+            cursor.close()
+        merged = self._publish(aside, _merged(run))
+        with self._lock:
+            at = self._segments.index(old[0])
+            self._segments = [segment for segment in self._segments if segment not in old]
+            self._segments.insert(at, merged)
+        self._retire(old)
+        return True
+
+    def _aside(self) -> Path:
+        aside = self.root / "tmp" / f"{self.form.kind}-new"
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        return aside
+
+    def _publish(self, aside: Path, meta: Meta) -> Segment:
+        files = {}
+        for path in sorted(aside.iterdir()):
+            self._disk.sync(path)
+            files[path.name] = (path.stat().st_size, self._disk.checksum(path))
+        whole = replace(meta, files=files)
+        write_meta(aside, whole, self._disk)
+        folder = self.folder / whole.name
+        self._disk.publish(aside, folder)
+        return Segment(folder, whole, verified=True)
+
+    def expire(self, before: int) -> int:
+        """Remove segments that end before a time; tells how many."""
+        with self._lock:
+            old = [segment for segment in self._segments if segment.meta.end < before]
+        return self._remove(old)
+
+    def shed(self) -> int:
+        """Remove the segment that ends first, to make room; tells how many were removed."""
+        with self._lock:
+            old = sorted(self._segments, key=lambda segment: segment.meta.end)[:1]
+        return self._remove(old)
+
+    def _remove(self, old: list[Segment]) -> int:
+        with self._lock:
+            self._segments = [segment for segment in self._segments if segment not in old]
+        self._retire(old)
+        return len(old)
+
+    def scrub(self) -> None:
+        """Look at one segment that no query has looked at yet."""
+        with self._lock:
+            unseen = [segment for segment in self._segments if not segment.verified][:1]
+        for segment in unseen:
+            self.sound(segment)
+
+    def _retire(self, pieces: Sequence[Table | Segment]) -> None:
+        with self._lock:
+            for piece in pieces:
+                piece.gone = True
+            unread = [piece for piece in pieces if not piece.readers]
+        self._discard(unread)
+
+    def _discard(self, pieces: Sequence[Table | Segment]) -> None:
+        for piece in pieces:
+            if isinstance(piece, Segment):
+                self._disk.remove(piece.folder)
+            else:
+                cursor = self._engine.cursor()
+                cursor.execute(f"drop table if exists {piece.name}")
+                cursor.close()
+
+    # --- facts
+
+    def segments(self) -> list[Meta]:
+        """What is on disk, in the order of arrival."""
+        with self._lock:
+            return [segment.meta for segment in self._segments]
+
+    def metrics_in_memory(self) -> set[int]:
+        """Samples only: the numbers of the metrics that have samples in memory."""
+        self.flush()
+        with self._lock:
+            return {metric for table in self._tables for metric in table.metrics}
+
+    def hot(self) -> tuple[int, int, int | None]:
+        """Rows in memory, their bytes (before DuckDB), and their earliest time."""
+        with self._lock:
+            waiting = [chunk for _, chunk in self._pending if chunk.rows]
+            tables = [table for table in self._tables if table.rows]
+            starts = [table.start for table in tables] + [chunk.start for chunk in waiting]
+            rows = sum(table.rows for table in tables) + sum(chunk.rows for chunk in waiting)
+            size = sum(table.bytes for table in tables) + sum(chunk.bytes for chunk in waiting)
+        return rows, size, min(starts, default=None)
+
+
+def _merged(run: list[Meta]) -> Meta:
+    return Meta(
+        kind=run[0].kind,
+        ranks=(run[0].ranks[0], run[-1].ranks[1]),
+        level=run[0].level + 1,
+        rows=sum(meta.rows for meta in run),
+        start=min(meta.start for meta in run),
+        end=max(meta.end for meta in run),
+        held=tuple(held for meta in run for held in meta.held),
+        replaces=tuple(meta.name for meta in run),
+        metrics=tuple(sorted({metric for meta in run for metric in meta.metrics})),
+    )

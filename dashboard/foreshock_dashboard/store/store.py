@@ -1,0 +1,443 @@
+"""The embedded store: what was accepted is kept, and answers queries at once."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sqlite3
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import duckdb
+
+from foreshock_dashboard.clock import Now
+from foreshock_dashboard.model.query import Matrix, Query
+from foreshock_dashboard.model.samples import SampleBatch
+from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary
+from foreshock_dashboard.store.codec import Chunk, pack_samples, sample_chunk, span_chunk, unpack_samples, unpack_spans
+from foreshock_dashboard.store.disk import Disk, lock
+from foreshock_dashboard.store.engine import connect
+from foreshock_dashboard.store.errors import StoreError
+from foreshock_dashboard.store.inbox import Inbox, salvage
+from foreshock_dashboard.store.samples import SampleFormat, SampleReader
+from foreshock_dashboard.store.series import SeriesIndex
+from foreshock_dashboard.store.shelf import Shelf
+from foreshock_dashboard.store.spans import SpanFormat, SpanReader
+
+log = logging.getLogger(__name__)
+
+FORMAT = "1\n"
+SPLIT = 5_000
+"""Spans, or scrapes' samples, in one inbox row at most; a request may be several rows, kept together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long data is kept, in seconds, and in how many bytes of segments; whichever is reached first."""
+
+    metrics: float = 15 * 86_400
+    spans: float = 2 * 86_400
+    bytes: int = 10 << 30
+
+    def __post_init__(self) -> None:
+        if not (self.metrics > 0 and self.spans > 0 and self.bytes > 0):
+            raise ValueError(f"retention must be positive: {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class Sealing:
+    """When data in memory becomes a segment: at this many bytes or seconds. Past `full` bytes more is refused."""
+
+    bytes: int = 48 << 20
+    seconds: float = 600.0
+    full: int = 192 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStats:
+    """The store's health in figures. Times in Unix seconds; `None` where there is no data."""
+
+    inbox_rows: int
+    inbox_bytes: int
+    hot_samples: int
+    hot_spans: int
+    series: int
+    segments: int
+    segment_bytes: int
+    disk_bytes: int
+    oldest: float | None
+    corrupt: int
+    """Damaged pieces that were set aside since the store was opened."""
+    dropped: int
+    """Samples of series beyond the limit, and spans whose times do not fit."""
+    expired: int
+    """Segments removed by retention."""
+    last_error: str
+    """Empty where the latest append and the latest upkeep went well."""
+
+
+class _Entry:
+    """One append on its way to the disk."""
+
+    __slots__ = ("chunks", "done", "error", "kind", "payloads")
+
+    def __init__(self, kind: str, chunks: list[Chunk], payloads: list[bytes]) -> None:
+        self.kind, self.chunks, self.payloads = kind, chunks, payloads
+        self.done = False
+        self.error: StoreError | None = None
+
+
+class Store:
+    """Implements `MetricSource` and `TraceSource`. Every method is thread-safe."""
+
+    def __init__(
+        self,
+        path: Path,
+        held: IO[str],
+        now: Now,
+        retention: Retention,
+        sealing: Sealing,
+        memory_limit: str,
+        threads: int,
+        max_series: int,
+        disk: Disk,
+        max_inbox_pages: int | None,
+    ) -> None:
+        self.path = path
+        self._held, self._now, self._retention, self._sealing, self._disk = held, now, retention, sealing, disk
+        self._max_inbox_pages = max_inbox_pages
+        self._corrupt = self._dropped = self._expired = 0
+        self._append_error = self._upkeep_error = ""
+        self._closed = False
+        self._queue: list[_Entry] = []
+        self._queueing, self._committing, self._upkeep = threading.Lock(), threading.Lock(), threading.Lock()
+        self._forgettable: list[tuple[str, int, int]] = []
+        self._index = SeriesIndex(max_series)
+        self._engine = connect(path, memory_limit, threads)
+        self._samples = Shelf(path, SampleFormat(self._index), self._engine, disk, now)
+        self._spans = Shelf(path, SpanFormat(), self._engine, disk, now)
+        self._sample_reader = SampleReader(self._samples, self._index, self._engine)
+        self._span_reader = SpanReader(self._spans, self._engine)
+        self._inbox = self._open_inbox()
+        self._recover()
+
+    # --- opening and closing
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        now: Now,
+        retention: Retention = Retention(),
+        sealing: Sealing = Sealing(),
+        memory_limit: str = "256MB",
+        threads: int = 2,
+        max_series: int = 500_000,
+        disk: Disk | None = None,
+        max_inbox_pages: int | None = None,
+    ) -> Store:
+        """Open the store in a folder, which is created where it is missing.
+
+        Args:
+            path: the folder; it belongs to one process at a time.
+            now: the clock that ages data.
+            retention: how long and how much is kept.
+            sealing: when data in memory becomes a segment.
+            memory_limit: DuckDB's buffers, as DuckDB writes sizes.
+            threads: how many threads a query may use.
+            max_series: series known at most; samples of further ones are dropped and counted.
+            disk: the door to the file system.
+            max_inbox_pages: 4 KiB pages of the inbox at most; no limit but the disk's where `None`.
+
+        Raises:
+            StoreLocked: another process has the folder.
+            StoreError: the folder cannot be used.
+        """
+        path = path.resolve()
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"store {path}: cannot create the folder: {error.strerror}; choose another") from error
+        held = lock(path)
+        try:
+            _prepare(path, disk or Disk())
+            return cls(
+                path, held, now, retention, sealing, memory_limit, threads, max_series, disk or Disk(), max_inbox_pages
+            )
+        except (OSError, sqlite3.Error, duckdb.Error) as error:
+            held.close()
+            raise StoreError(f"store {path}: cannot open: {error}; make the folder writable and free space") from error
+        except StoreError:
+            held.close()
+            raise
+
+    def _open_inbox(self) -> Inbox:
+        path = self.path / "inbox.sqlite"
+        try:
+            inbox = Inbox(path, self._max_inbox_pages)
+            inbox.check()
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            return self._new_inbox(path, error)
+        return inbox
+
+    def _new_inbox(self, path: Path, error: sqlite3.DatabaseError) -> Inbox:
+        """Keep the damaged file aside, and carry over every row that can still be read."""
+        self._corrupt += 1
+        aside = self.path / "damaged" / f"inbox-{round(self._now() * 1000)}.sqlite"
+        for suffix in ("", "-wal", "-shm"):
+            old = path.with_name(path.name + suffix)
+            if old.exists():
+                old.rename(aside.with_name(aside.name + suffix))
+        inbox = Inbox(path, self._max_inbox_pages)
+        rows = salvage(aside)
+        if rows:
+            inbox.append(rows)
+        log.error("store: the inbox is damaged (%s); set aside as %s; %d rows were saved", error, aside, len(rows))
+        return inbox
+
+    def _recover(self) -> None:
+        for shelf in (self._samples, self._spans):
+            for held in shelf.load(self._inbox.identity):
+                self._inbox.forget(shelf.form.kind, held.first, held.last)
+        for row in self._inbox.read("metrics"):
+            self._replay(self._samples, row.id, row.payload)
+        for row in self._inbox.read("spans"):
+            self._replay(self._spans, row.id, row.payload)
+
+    def _replay(self, shelf: Shelf, number: int, payload: bytes) -> None:
+        try:
+            chunk = unpack_samples(payload, self._index) if shelf is self._samples else unpack_spans(payload)
+        except ValueError:
+            self._corrupt += 1
+            log.exception("store %s: row %d of the inbox is damaged; its data is missing", self.path, number)
+        else:
+            shelf.accept(number, chunk)
+
+    def close(self) -> None:
+        """Let go of the folder. Nothing is lost: what is in memory is in the inbox too."""
+        with self._upkeep, self._committing:
+            if self._closed:
+                return
+            self._closed = True
+            self._inbox.close()
+            self._engine.close()
+            self._held.close()
+
+    # --- taking in
+
+    def append_samples(self, batches: Sequence[SampleBatch]) -> None:
+        """Keep scrapes; when this returns they survive `kill -9` and power loss, and queries see them.
+
+        Raises:
+            StoreError: none of them was kept; the message says why and what to do.
+        """
+        try:
+            chunks = [sample_chunk(some, self._index) for some in _split(batches)]
+        except ValueError as error:
+            raise StoreError(f"store {self.path}: {error}; nothing of this request was kept") from error
+        self._append(_Entry("metrics", chunks, [pack_samples(chunk, self._index) for chunk in chunks]))
+
+    def append_spans(self, spans: Sequence[Span]) -> None:
+        """Keep spans, with the same promise.
+
+        Raises:
+            StoreError: none of them was kept; the message says why and what to do.
+        """
+        made = [span_chunk(spans[at : at + SPLIT]) for at in range(0, len(spans), SPLIT)]
+        self._append(_Entry("spans", [chunk for chunk, _ in made], [payload for _, payload in made]))
+
+    def _append(self, entry: _Entry) -> None:
+        if not entry.payloads:
+            return
+        with self._queueing:
+            self._queue.append(entry)
+        with self._committing:  # whoever gets here first commits for all who wait
+            if not entry.done:
+                with self._queueing:
+                    entries, self._queue = self._queue, []
+                self._commit(entries)
+        if entry.error is not None:
+            raise entry.error
+
+    def _commit(self, entries: list[_Entry]) -> None:
+        rows = [(entry.kind, payload) for entry in entries for payload in entry.payloads]
+        try:
+            self._admit()
+            numbers = iter(self._inbox.append(rows))
+        except StoreError as error:
+            self._append_error = str(error)
+            for entry in entries:
+                entry.done, entry.error = True, error
+            return
+        self._append_error = ""
+        for entry in entries:
+            shelf = self._samples if entry.kind == "metrics" else self._spans
+            for chunk in entry.chunks:
+                self._dropped += chunk.refused
+                shelf.accept(next(numbers), chunk)
+            entry.done = True
+
+    def _admit(self) -> None:
+        if self._closed:
+            raise StoreError(f"store {self.path}: it is closed")
+        waiting = self._samples.hot()[1] + self._spans.hot()[1]
+        if waiting > self._sealing.full:
+            reason = self._upkeep_error or "segments are written too slowly"
+            raise StoreError(f"store {self.path}: {waiting >> 20} MiB wait to be written to segments: {reason}")
+
+    # --- answering
+
+    def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
+        """As `MetricSource.fetch`."""
+        return self._sample_reader.fetch(query, start, end, step)
+
+    def metric_names(self) -> frozenset[str]:
+        """As `MetricSource.metric_names`."""
+        return self._sample_reader.metric_names()
+
+    def search(self, query: TraceQuery) -> tuple[TraceSummary, ...]:
+        """As `TraceSource.search`."""
+        return self._span_reader.search(query)
+
+    def get(self, trace_id: str) -> tuple[Span, ...]:
+        """As `TraceSource.get`."""
+        return self._span_reader.get(trace_id)
+
+    # --- upkeep
+
+    def maintain(self) -> None:
+        """Seal, merge and remove what is due. Call it every few seconds, from any thread; failures are logged."""
+        if not self._upkeep.acquire(blocking=False):
+            return
+        try:
+            if self._closed:
+                return
+            for shelf in (self._samples, self._spans):
+                self._seal(shelf)
+            self._forget()
+            self._expire()
+            for shelf in (self._samples, self._spans):
+                shelf.merge()
+                shelf.scrub()
+            self._probe()
+            self._upkeep_error = ""
+        except (OSError, sqlite3.Error, duckdb.Error) as error:
+            message = f"store {self.path}: upkeep failed: {error}; it is tried again. Free space and look at the disk"
+            if message != self._upkeep_error:
+                log.exception("%s", message)
+            self._upkeep_error = message
+        finally:
+            self._upkeep.release()
+
+    def _seal(self, shelf: Shelf) -> None:
+        shelf.rotate(self._sealing.bytes, self._sealing.seconds)
+        self._forgettable += [(shelf.form.kind, *rows) for rows in shelf.seal(self._inbox.identity)]
+
+    def _forget(self) -> None:
+        while self._forgettable:
+            with self._committing:
+                self._inbox.forget(*self._forgettable[0])
+            del self._forgettable[0]
+
+    def _expire(self) -> None:
+        now = self._now()
+        self._expired += self._samples.expire(round((now - self._retention.metrics) * 1e3))
+        self._expired += self._spans.expire(round((now - self._retention.spans) * 1e9))
+        while True:
+            sizes = {shelf: sum(m.bytes for m in shelf.segments()) for shelf in (self._samples, self._spans)}
+            if sum(sizes.values()) <= self._retention.bytes:
+                return
+            self._expired += max(sizes, key=lambda shelf: sizes[shelf]).shed()
+
+    def _probe(self) -> None:
+        """After an append failed: find out whether the disk takes data again, so that readiness comes back."""
+        if self._append_error:
+            with self._committing:
+                try:
+                    self._admit()
+                    (number,) = self._inbox.append([("probe", b"\0" * 65_536)])
+                    self._inbox.forget("probe", number, number)
+                    self._append_error = ""
+                except StoreError as error:
+                    self._append_error = str(error)
+
+    # --- facts
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether the store takes data now, and if not, why."""
+        if self._closed:
+            return False, f"store {self.path}: it is closed"
+        return not self._append_error, self._append_error
+
+    def stats(self) -> StoreStats:
+        """The store's health in figures."""
+        with self._committing:
+            rows, size = self._inbox.size()
+        samples, _, first_sample = self._samples.hot()
+        spans, _, first_span = self._spans.hot()
+        metas = [*self._samples.segments(), *self._spans.segments()]
+        starts = [meta.start / (1e3 if meta.kind == "metrics" else 1e9) for meta in metas]
+        starts += [] if first_sample is None else [first_sample / 1e3]
+        starts += [] if first_span is None else [first_span / 1e9]
+        return StoreStats(
+            inbox_rows=rows,
+            inbox_bytes=size,
+            hot_samples=samples,
+            hot_spans=spans,
+            series=len(self._index),
+            segments=len(metas),
+            segment_bytes=sum(meta.bytes for meta in metas),
+            disk_bytes=_disk_bytes(self.path),
+            oldest=min(starts, default=None),
+            corrupt=self._corrupt + self._samples.corrupt + self._spans.corrupt,
+            dropped=self._dropped,
+            expired=self._expired,
+            last_error=self._append_error or self._upkeep_error,
+        )
+
+
+def _prepare(path: Path, disk: Disk) -> None:
+    """Make the folders; refuse a folder of another format untouched."""
+    marker = path / "format"
+    if marker.exists():
+        found = marker.read_text()
+        if found != FORMAT:
+            raise StoreError(
+                f"store {path}: has format {found.strip()!r}, this version reads {FORMAT.strip()}; "
+                "use the version that wrote it, or another folder (FORESHOCK_STORE)"
+            )
+    else:
+        disk.write(marker, FORMAT.encode())
+    shutil.rmtree(path / "tmp", ignore_errors=True)
+    for name in ("tmp", "damaged"):
+        (path / name).mkdir(exist_ok=True)
+    disk.sync(path)
+
+
+def _split(batches: Sequence[SampleBatch]) -> list[list[SampleBatch]]:
+    """Neighbouring scrapes in groups of some `SPLIT` samples, so that series shared between them are written once."""
+    groups: list[list[SampleBatch]] = []
+    room = 0
+    for batch in batches:
+        if room <= 0:
+            groups.append([])
+            room = 10 * SPLIT
+        groups[-1].append(batch)
+        room -= len(batch.samples)
+    return groups
+
+
+def _disk_bytes(path: Path) -> int:
+    total = 0
+    for file in path.rglob("*"):
+        try:
+            total += file.stat().st_size if file.is_file() else 0
+        except OSError:  # removed meanwhile
+            continue
+    return total
