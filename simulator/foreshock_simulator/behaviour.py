@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Final
 
 from foreshock_simulator.engine import Process
-from foreshock_simulator.mesh import CallFailed, Context, Operation
+from foreshock_simulator.mesh import Context
+from foreshock_simulator.request import CallFailed, Operation
 
 CHAT: Final = "POST /v1/chat/completions"
 CODE: Final = "POST /v1/completions"

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from foreshock_simulator.behaviour import CLAIM, UPSERT
 from foreshock_simulator.engine import Process
 from foreshock_simulator.machine import transfer
-from foreshock_simulator.mesh import Attributes, CallFailed, Context, Instance, Mesh
+from foreshock_simulator.mesh import Context, Instance, Mesh
+from foreshock_simulator.request import Attributes, CallFailed
 
 GRADIENT_BYTES = 350_000_000
 """Sent by each rank to the next in a ring for one step, compressed."""

@@ -7,60 +7,20 @@ dropped when its turn comes. Both cost what they cost in the world.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
 
 from foreshock_simulator.engine import Engine, Process, Signal
 from foreshock_simulator.gpu import Worker
 from foreshock_simulator.machine import Machine, transfer
 from foreshock_simulator.names import ServiceName
 from foreshock_simulator.randomness import stream
+from foreshock_simulator.request import TIMED_OUT, Attributes, CallFailed, Operation, Request
 from foreshock_simulator.span import AttributeValue, Kind, SimSpan
 
 NETWORK_SECONDS = 0.0003
 """One way between two processes."""
 FIRST_BACKOFF = 0.1
 """Seconds; the n-th retry waits up to 2ⁿ⁻¹ times as long (full jitter)."""
-TIMED_OUT = 0
-"""Stands for the status that never came."""
-
-Attributes = dict[str, AttributeValue]
-
-
-class CallFailed(Exception):  # noqa: N818 - an outcome of a call, not a defect
-    """A call failed in all its attempts. `status` is what its caller answers in turn."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(f"call failed with {status}")
-        self.status = 504 if status in (TIMED_OUT, 504) else 502
-
-
-class Operation(NamedTuple):
-    """Something a service does when asked. `route` reads `POST /v1/chat`; the handler is a process."""
-
-    service: str
-    route: str
-    handler: Callable[[Context], Process]
-    request_bytes: int = 900
-    response_bytes: int = 900
-
-
-class Request(NamedTuple):
-    """A request on its way. `parent_id` is the caller's span; `reply` is None where a user outside waits."""
-
-    operation: Operation
-    trace_id: str
-    parent_id: str
-    arrived: float
-    prompt_tokens: int
-    generated_tokens: int
-    origin: Machine | None
-    reply: Signal | None
-
-    @property
-    def abandoned(self) -> bool:
-        """Whether its caller has stopped waiting."""
-        return self.reply is not None and self.reply.fired
 
 
 class Instance:
