@@ -24,7 +24,7 @@ Wait = Callable[[float], bool]
 """Waits so many seconds; true ends the loop."""
 
 STALE_AFTER = 30.0
-"""Seconds on the wall after which a reading that no sample has renewed is no longer shown (a hung driver call)."""
+"""Seconds on the wall, or three periods, after which a reading that was not renewed is no longer shown (a hung call)."""
 
 
 class Exporter:
@@ -68,6 +68,7 @@ class Exporter:
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._renewed: dict[str, float] = {}
+        self._stale_after = STALE_AFTER
         self._snapshot = Snapshot(host_id, host_name, version(), platform.python_version(), mock)
         self._rendered: tuple[Snapshot, bytes] | None = None
 
@@ -105,6 +106,7 @@ class Exporter:
         """
         if self._threads:
             raise RuntimeError("this exporter has been started")
+        self._stale_after = max(STALE_AFTER, 3.0 * period)
         pause = wait or self._stop.wait
         for part in (self._sample_gpus, self._sample_host):
             thread = threading.Thread(target=self._loop, args=(part, period, pause), daemon=True, name=part.__name__)
@@ -168,7 +170,7 @@ class Exporter:
         """Collectors whose thread has not come round for too long."""
         if not self._threads:
             return frozenset()
-        oldest = self._timer() - STALE_AFTER
+        oldest = self._timer() - self._stale_after
         return frozenset(name for name, at in self._renewed.items() if at < oldest)
 
 

@@ -1,0 +1,260 @@
+"""The command as its users run it: a process of its own, over loopback."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from foreshock_exporter.http import MAX_CONNECTIONS, serve
+from foreshock_exporter.options import OPTIONS, parse, variable
+
+if TYPE_CHECKING:
+    from tests.conftest import Eventually
+    from tests.exporter.conftest import ScriptedGpu, ScriptedHost, Series, Tree
+
+COMMAND = str(Path(sys.executable).with_name("foreshock-exporter"))
+DOCS = Path(__file__).parents[2] / "docs" / "exporter.md"
+FAST = ("--sampling.period", "0.1")
+
+
+def environment(**extra: str) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("FORESHOCK_")}
+    return {**inherited, **extra}
+
+
+def once(*arguments: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([COMMAND, *arguments], capture_output=True, check=False, env=environment(**variables))
+
+
+@contextmanager
+def served(*arguments: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A running exporter and its port."""
+    command = [COMMAND, *FAST, "--web.listen-address=127.0.0.1:0", *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment(**variables)) as process:
+        try:
+            assert process.stderr is not None
+            found = None
+            for line in process.stderr:
+                if found := re.search(r"listens on http://127\.0\.0\.1:(\d+)/", line):
+                    break
+            assert found, "it ended without saying where it listens"
+            yield process, int(found[1])
+        finally:
+            process.terminate()
+            process.communicate(timeout=30)
+
+
+def ask(port: int, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(method, path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+    finally:
+        connection.close()
+
+
+def promtool(text: bytes) -> tuple[int, bytes, bytes]:
+    checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
+    return checked.returncode, checked.stdout, checked.stderr
+
+
+def test_once_prints_this_host_and_promtool_accepts_it(series: Callable[[bytes], Series]) -> None:
+    ran = once("--once", *FAST)
+    assert (ran.returncode, promtool(ran.stdout)) == (0, (0, b"", b""))
+    found = series(ran.stdout)
+    assert found["foreshock_exporter_mock", frozenset()] == 0.0
+    interfaces = {dict(labels)["device"] for name, labels in found if name == "node_network_receive_bytes_total"}
+    assert "lo" in interfaces
+    assert interfaces <= {name for _, name in socket.if_nameindex()}
+
+
+def test_a_host_without_gpus_is_told_as_such_and_once_in_the_log(tree: Tree, series: Callable[[bytes], Series]) -> None:
+    """The library's folder is replaced, so that this holds on a machine with GPUs as well."""
+    ran = once("--once", *FAST, LD_LIBRARY_PATH=str(tree({"libnvidia-ml.so.1": "not a library"})))
+    assert ran.returncode == 0
+    assert series(ran.stdout)["gpu_present", frozenset()] == 0.0
+    assert ran.stderr.count(b"no NVIDIA driver") == 1
+
+
+def test_once_with_mock_prints_the_simulated_host(series: Callable[[bytes], Series]) -> None:
+    found = series(once("--once", "--mock", *FAST).stdout)
+    assert (found["foreshock_exporter_mock", frozenset()], found["gpu_present", frozenset()]) == (1.0, 4.0)
+
+
+def test_the_host_is_read_below_the_given_roots(tree: Tree, series: Callable[[bytes], Series]) -> None:
+    root = tree({
+        "proc/net/dev": "a\nb\n eth9: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n",
+        "proc/pressure/cpu": "some avg10=0.00 avg60=0.00 avg300=0.00 total=5000000\n",
+        "sys/class/net/eth9/speed": "1000\n",
+        "etc/machine-id": "abc\n",
+        "etc/hostname": "node-9\n",
+    })  # fmt: skip
+    ran = once(
+        "--once", *FAST, f"--path.procfs={root}/proc", f"--path.sysfs={root}/sys",
+        FORESHOCK_EXPORTER_PATH_ROOTFS=str(root),
+    )  # fmt: skip
+    found = series(ran.stdout)
+    assert found["node_network_receive_bytes_total", frozenset({("device", "eth9")})] == 1.0
+    assert found["node_network_speed_bytes", frozenset({("device", "eth9")})] == 125e6
+    assert found["node_pressure_cpu_waiting_seconds_total", frozenset()] == 5.0
+    assert found["target_info", frozenset({("host_id", "abc"), ("host_name", "node-9")})] == 1.0
+
+
+def test_collectors_can_be_switched_off(series: Callable[[bytes], Series]) -> None:
+    ran = once("--once", "--mock", *FAST, "--no-collector.network", FORESHOCK_EXPORTER_COLLECTOR_PRESSURE="false")
+    assert not [name for name, _ in series(ran.stdout) if name.startswith("node_")]
+
+
+def test_a_served_host_is_scraped_and_its_counters_grow(
+    eventually: Eventually, series: Callable[[bytes], Series]
+) -> None:
+    def contended() -> float:
+        found = series(ask(port, "/metrics")[2])
+        return sum(value for (name, _), value in found.items() if name == "gpu_contended_seconds_total")
+
+    with served("--mock") as (_, port):
+        eventually(lambda: ask(port, "/readyz")[0] == 200, "ready")
+        eventually(lambda: contended() > 0.2, "contended seconds")
+        status, headers, body = ask(port, "/metrics", **{"Accept-Encoding": "gzip"})
+        assert (status, headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+        assert headers["content-encoding"] == "gzip"
+        assert promtool(gzip.decompress(body)) == (0, b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "says"),
+    [
+        ("GET", "/", 200, b'href="/metrics"'),
+        ("GET", "/metrics?collect[]=gpu", 200, b"# HELP"),
+        ("HEAD", "/metrics", 200, b""),
+        ("GET", "/healthz", 200, b"ok"),
+        ("GET", "/favicon.ico", 404, b"metrics are at /metrics"),
+        ("GET", "/metrics/", 404, b"metrics are at /metrics"),
+        ("POST", "/metrics", 405, b"Only GET"),
+        ("DELETE", "/", 405, b"Only GET"),
+    ],
+)  # fmt: skip
+def test_every_path_has_a_clear_answer(
+    method: str, path: str, status: int, says: bytes, scripted: Callable[..., ScriptedHost]
+) -> None:
+    server = serve(scripted().exporter(), "127.0.0.1", 0)
+    try:
+        answered, headers, body = ask(server.port, path, method)
+        assert (answered, says in body) == (status, True)
+        assert ("allow" in headers) == (status == 405)
+    finally:
+        server.close()
+
+
+def test_an_exporter_that_has_not_sampled_is_alive_but_not_ready(
+    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]
+) -> None:
+    exporter = scripted(gpu()).exporter()
+    server = serve(exporter, "", 0)
+    try:
+        assert (ask(server.port, "/healthz")[0], ask(server.port, "/readyz")[0]) == (200, 503)
+        exporter.sample()
+        assert ask(server.port, "/readyz")[0] == 200
+    finally:
+        server.close()
+
+
+def test_connections_beyond_the_limit_are_told_so_and_free_places_are_used_again(
+    scripted: Callable[..., ScriptedHost], eventually: Eventually
+) -> None:
+    server = serve(scripted().exporter(), "127.0.0.1", 0)
+    silent = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(MAX_CONNECTIONS)]
+    try:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as refused:
+            assert refused.recv(100).startswith(b"HTTP/1.1 503 ")
+        for connection in silent:
+            connection.close()
+        eventually(lambda: ask(server.port, "/healthz")[0] == 200, "an answer once others left")
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_with_success(number: signal.Signals) -> None:
+    with served("--mock") as (process, _):
+        process.send_signal(number)
+        assert process.wait(timeout=30) == 0
+
+
+def test_a_port_in_use_is_named_and_ends_it_with_one() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        ran = once("--mock", f"--web.listen-address={address}")
+    assert ran.returncode == 1
+    assert re.search(rf"cannot listen on {address}: .*in use.*--web\.listen-address".encode(), ran.stderr)
+    assert b"Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "names"),
+    [
+        (["--nvlink"], {}, "--nvlink"),
+        (["--web.listen-address=here"], {}, "--web.listen-address"),
+        (["--web.listen-address=:70000"], {}, "--web.listen-address"),
+        (["--web.telemetry-path=metrics"], {}, "--web.telemetry-path"),
+        (["--sampling.period=0"], {}, "--sampling.period"),
+        (["--sampling.period=nan"], {}, "--sampling.period"),
+        (["--log.level=loud"], {}, "--log.level"),
+        (["--collector.network.device-exclude=("], {}, "--collector.network.device-exclude"),
+        ([], {"FORESHOCK_EXPORTER_SAMPLING_PERIOD": "soon"}, "FORESHOCK_EXPORTER_SAMPLING_PERIOD"),
+        ([], {"FORESHOCK_EXPORTER_MOCK": "perhaps"}, "FORESHOCK_EXPORTER_MOCK"),
+    ],
+)
+def test_a_wrong_option_is_named(
+    arguments: list[str], variables: dict[str, str], names: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(arguments, variables)
+    assert ended.value.code == 2
+    assert names in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_wrong_option_ends_the_command_with_two() -> None:
+    ran = once("--sampling.period=0")
+    assert (ran.returncode, b"--sampling.period" in ran.stderr, ran.stdout) == (2, True, b"")
+
+
+def test_the_command_line_wins_over_variables_and_variables_over_defaults() -> None:
+    given = {"FORESHOCK_EXPORTER_WEB_LISTEN_ADDRESS": "[::1]:9", "FORESHOCK_EXPORTER_MOCK": "true"}
+    options = parse(["--no-mock"], given)
+    assert (options.listen, options.mock, options.metrics_path) == (("::1", 9), False, "/metrics")
+
+
+def test_version_is_printed() -> None:
+    ran = once("--version")
+    assert (ran.returncode, ran.stdout.split()[0]) == (0, b"foreshock-exporter")
+
+
+def test_the_base_install_is_enough() -> None:
+    """Neither the hub nor what only the hub needs is imported on a GPU host."""
+    code = (
+        "import sys, foreshock_exporter.cli; "
+        "print([m for m in ('numpy', 'dash', 'duckdb', 'grpc', 'fastapi', 'foreshock_dashboard', 'foreshock_simulator')"
+        " if m in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("flag", [option.flag for option in OPTIONS])
+def test_every_option_is_documented_and_has_a_variable(flag: str) -> None:
+    assert f"| `{flag}` |" in DOCS.read_text()
+    assert variable(flag).startswith("FORESHOCK_EXPORTER_")

@@ -1,0 +1,170 @@
+"""The exporter as its callers use it: sampled at given times or in threads, rendered at any moment."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import pytest
+
+from foreshock_exporter.device import ProcessUtilization, Reading
+from foreshock_exporter.exporter import STALE_AFTER, Exporter
+from foreshock_exporter.snapshot import InterfaceCounters, Pressure
+
+if TYPE_CHECKING:
+    from tests.conftest import Eventually
+    from tests.exporter.conftest import ScriptedGpu, ScriptedHost, Series
+
+ETH0 = InterfaceCounters("eth0", receive_bytes=7.0, up=True)
+Values = Callable[[bytes], "Series"]
+
+
+def test_history_is_made_by_sampling_at_given_times(
+    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu], series: Values
+) -> None:
+    host = scripted(gpu(utilization=1.0))
+    exporter = host.exporter()
+    for time in (0.0, 15.0, 30.0):
+        exporter.sample(time)
+    found = series(exporter.render())
+    assert found["gpu_busy_seconds_total", frozenset({("gpu", "0"), ("uuid", "GPU-0")})] == 30.0
+
+
+def test_a_scrape_asks_neither_driver_nor_host(scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]) -> None:
+    host = scripted(gpu())
+    exporter = host.exporter()
+    exporter.sample()
+    first = exporter.render()
+    host.gpus[0].utilization = 0.1
+    asked = list(host.gpus[0].asked_since)
+    assert exporter.render() == first
+    assert host.gpus[0].asked_since == asked
+
+
+def test_a_broken_host_reader_costs_only_its_own_metrics(
+    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu], series: Values
+) -> None:
+    host, answers = scripted(gpu()), [(ETH0,)]
+
+    def network() -> tuple[InterfaceCounters, ...]:
+        if not answers:
+            raise OSError("no such file: net/dev")
+        return answers.pop()
+
+    exporter = Exporter(
+        host, host.resolve, host_id="1", host_name="n", now=host.now, network=network,
+        pressure=lambda: Pressure(cpu_waiting=2.5),
+    )  # fmt: skip
+    exporter.sample()
+    assert ("node_network_receive_bytes_total", frozenset({("device", "eth0")})) in series(exporter.render())
+    exporter.sample()
+    found = series(exporter.render())
+    assert not [name for name, _ in found if name.startswith("node_network")]
+    assert found["node_pressure_cpu_waiting_seconds_total", frozenset()] == 2.5
+    assert {
+        dict(labels)["collector"]: value
+        for (name, labels), value in found.items()
+        if name == "foreshock_exporter_collector_success"
+    } == {"gpu": 1.0, "network": 0.0, "pressure": 1.0}
+
+
+def test_threads_sample_until_closed_and_then_let_go_of_the_driver(
+    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu], eventually: Eventually
+) -> None:
+    host = scripted(gpu())
+    exporter = host.exporter()
+    assert not exporter.ready()
+    exporter.start(0.01)
+    eventually(lambda: len(host.gpus[0].asked_since) > 3, "several samples")
+    assert exporter.ready()
+    exporter.close(timeout=30.0)
+    assert host.closed
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("_sample")]
+
+
+def test_an_exporter_starts_once(scripted: Callable[..., ScriptedHost]) -> None:
+    exporter = scripted().exporter()
+    exporter.start(0.01)
+    with pytest.raises(RuntimeError, match="has been started"):
+        exporter.start(0.01)
+    exporter.close(timeout=30.0)
+
+
+def test_a_wait_of_the_callers_choice_paces_and_ends_the_threads(
+    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu], eventually: Eventually
+) -> None:
+    host, waited = scripted(gpu()), []
+
+    def wait(seconds: float) -> bool:
+        waited.append(seconds)
+        return True
+
+    exporter = host.exporter()
+    exporter.start(15.0, wait)
+    eventually(lambda: waited == [15.0, 15.0], "each thread waited once")
+    exporter.close(timeout=30.0)
+    assert len(host.gpus[0].asked_since) == 1
+
+
+def test_a_pass_that_meets_a_bug_is_logged_and_the_next_goes_on(
+    scripted: Callable[..., ScriptedHost],
+    gpu: type[ScriptedGpu],
+    eventually: Eventually,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    host, asked = scripted(gpu(memory={1: 1.0})), []
+
+    def resolve(pid: int) -> None:
+        asked.append(pid)
+        if len(asked) == 1:
+            raise ZeroDivisionError
+
+    exporter = Exporter(host, resolve, host_id="1", host_name="n", now=host.now)
+    exporter.start(0.01)
+    eventually(lambda: len(asked) > 2, "further samples")
+    exporter.close(timeout=30.0)
+    assert [record.getMessage() for record in caplog.records] == ["a pass failed; the next is in 0.01 s"]
+
+
+def test_a_hung_driver_call_hides_the_gpus_but_not_the_host(
+    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu], eventually: Eventually, series: Values
+) -> None:
+    """The GPUs' last readings must not look alive, the scrape must answer, and closing must not wait for the call."""
+    host, hang, timer = scripted(gpu(memory={1: 1.0})), threading.Event(), [0.0]
+    hung = threading.Event()
+
+    class Hanging:
+        count, identity, processes, close = host.count, host.identity, host.processes, host.close
+
+        def read(self, gpu: int) -> Reading:
+            if hang.is_set():
+                hung.set()
+                hang_over.wait(60)
+            return host.read(gpu)
+
+        def process_utilization(self, gpu: int, since_us: int) -> Sequence[ProcessUtilization]:
+            return host.process_utilization(gpu, since_us)
+
+    hang_over = threading.Event()
+    exporter = Exporter(
+        Hanging(), host.resolve, host_id="1", host_name="n", now=host.now, network=lambda: (ETH0,),
+        timer=lambda: timer[0],
+    )  # fmt: skip
+    exporter.start(0.01)
+    eventually(exporter.ready, "the first sample")
+    hang.set()
+    assert hung.wait(30)
+    timer[0] += STALE_AFTER + 1
+    eth0 = ("node_network_up", frozenset({("device", "eth0")}))
+    eventually(lambda: eth0 in series(exporter.render()), "the network read again")
+    found = series(exporter.render())
+    assert not exporter.ready()
+    assert found["gpu_expected", frozenset()] == 1.0
+    assert found["gpu_present", frozenset()] == 0.0
+    assert found["gpu_lost", frozenset({("uuid", "GPU-0")})] == 1.0
+    assert "gpu_power_watts" not in {name for name, _ in found}
+    assert found["foreshock_exporter_collector_success", frozenset({("collector", "gpu")})] == 0.0
+    exporter.close(timeout=0.05)
+    assert not host.closed, "the driver is still in use by the hung call"
+    hang_over.set()

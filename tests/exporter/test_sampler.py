@@ -1,0 +1,197 @@
+"""Samples of scripted GPUs: what is attributed to whom, and that a failure costs only the GPU it happens on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from foreshock_exporter.device import DeviceError
+from foreshock_exporter.sampler import FORGET_AFTER, MAX_SERVICES, MAX_STEP, Sampler
+from foreshock_exporter.service import ServiceOf
+from foreshock_exporter.sharing import ServiceKey
+from foreshock_exporter.snapshot import GpuSnapshot, Holding
+
+if TYPE_CHECKING:
+    from tests.exporter.conftest import ScriptedGpu, ScriptedHost
+
+ONE, TWO = ServiceKey("shop", "one"), ServiceKey("shop", "two")
+
+
+def advance(host: ScriptedHost, sampler: Sampler, *seconds: float) -> GpuSnapshot:
+    """Sample after each of these steps; the state at the end."""
+    for step in seconds:
+        host.time += step
+        snapshot = sampler.sample(host.time)
+    return snapshot
+
+
+def test_time_and_memory_are_summed_by_service(scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]) -> None:
+    host = scripted(gpu(utilization=1.0, shares={1: 0.2, 2: 0.5, 3: 0.2}, memory={1: 10.0, 2: 20.0, 3: 5.0}))
+    host.services[3] = host.services[1]
+    state = advance(host, Sampler(host, host.resolve), 1, 1, 3).gpus[0]
+    assert state.totals.service_busy == {ONE: pytest.approx(1.6), TWO: pytest.approx(2.0)}
+    assert state.totals.contended == 4.0
+    assert state.holdings == {ONE: Holding(2, 15.0), TWO: Holding(1, 20.0)}
+
+
+def test_the_first_sample_counts_nothing(scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]) -> None:
+    host = scripted(gpu(shares={1: 0.9}, memory={1: None}))
+    state = advance(host, Sampler(host, host.resolve), 1).gpus[0]
+    assert (state.totals.busy, state.totals.service_busy) == (0.0, {ONE: 0.0})
+
+
+def test_the_driver_is_asked_for_what_came_after_the_newest_sample(
+    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]
+) -> None:
+    host = scripted(gpu(shares={1: 0.9}))
+    sampler = Sampler(host, host.resolve)
+    advance(host, sampler, 1, 1)
+    host.gpus[0].shares = {}
+    advance(host, sampler, 1, 1)
+    assert host.gpus[0].asked_since == [0, 1_001_000_000, 1_002_000_000, 1_002_000_000]
+
+
+@pytest.mark.parametrize("step", [0.0, -5.0, MAX_STEP + 1])
+def test_a_gap_or_a_clock_that_goes_back_is_not_integrated(
+    step: float, scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]
+) -> None:
+    host = scripted(gpu(shares={1: 0.9}))
+    assert advance(host, Sampler(host, host.resolve), 1, 1, step).gpus[0].totals.busy == 0.95
+
+
+def test_one_lost_gpu_leaves_the_others_and_its_counters_go_on_when_it_returns(
+    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]
+) -> None:
+    host = scripted(gpu(utilization=1.0), gpu(utilization=1.0))
+    sampler = Sampler(host, host.resolve)
+    advance(host, sampler, 1, 1)
+    host.gpus[0].broken = DeviceError("lost", "GPU is lost")
+    lost = advance(host, sampler, 1)
+    assert (lost.expected, [state.identity.gpu for state in lost.gpus], lost.failed) == (2, ["1"], True)
+    assert lost.lost == {"GPU-0": True, "GPU-1": False}
+    assert lost.gpus[0].totals.busy == 2.0
+
+    host.gpus[0].broken = None
+    back = advance(host, sampler, 1, 1)
+    assert back.lost == {"GPU-0": False, "GPU-1": False}
+    assert [state.totals.busy for state in back.gpus] == [2.0, 4.0], "the time while it was lost is not counted"
+
+
+def test_gpus_stay_expected_when_the_driver_goes_away(
+    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]
+) -> None:
+    host = scripted(gpu(), gpu())
+    sampler = Sampler(host, host.resolve)
+    advance(host, sampler, 1)
+    host.broken = DeviceError("driver", "driver not loaded")
+    gone = advance(host, sampler, 1)
+    assert (gone.expected, gone.gpus, set(gone.lost.values()), gone.failed) == (2, (), {True}, True)
+
+
+def test_a_failure_is_logged_once_and_so_is_its_end(
+    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    host = scripted(gpu())
+    sampler = Sampler(host, host.resolve)
+    host.gpus[0].broken = DeviceError("timeout", "no answer in time")
+    advance(host, sampler, 1, 1, 1)
+    host.gpus[0].broken = None
+    advance(host, sampler, 1, 1)
+    assert [record.getMessage() for record in caplog.records] == ["GPU 0: no answer in time", "GPU 0: works again"]
+
+
+def test_processes_that_may_not_be_listed_leave_the_device_readings(
+    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]
+) -> None:
+    denied = DeviceError("no_permission", "insufficient permissions")
+    host = scripted(gpu(utilization=0.5, broken_processes=denied, broken_utilization=denied))
+    snapshot = advance(host, Sampler(host, host.resolve), 1, 2)
+    assert snapshot.failed
+    assert snapshot.gpus[0].totals.unattributed == 1.0
+    assert snapshot.gpus[0].absent == dict.fromkeys(
+        [
+            "gpu_service_memory_used_bytes", "gpu_service_processes", "gpu_service_busy_seconds_total",
+            "gpu_contended_seconds_total", "gpu_service_stalled_seconds_total", "gpu_service_stalled_by_seconds_total",
+        ],
+        "no_permission",
+    )  # fmt: skip
+
+
+def test_a_gpu_that_never_gives_process_time_is_no_failure(
+    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]
+) -> None:
+    host = scripted(gpu(utilization=None, broken_utilization=DeviceError("not_supported", "not on MIG"), sharing="mig"))
+    snapshot = advance(host, Sampler(host, host.resolve), 1, 1)
+    assert not snapshot.failed
+    assert snapshot.gpus[0].absent["gpu_busy_seconds_total"] == "not_supported"
+    assert snapshot.gpus[0].absent["gpu_contended_seconds_total"] == "mig"
+
+
+def test_mps_gives_no_waiting_and_says_why(scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]) -> None:
+    host = scripted(gpu(utilization=1.0, shares={1: 0.5, 2: 0.5}, sharing="mps"))
+    state = advance(host, Sampler(host, host.resolve), 1, 1).gpus[0]
+    assert set(state.absent.values()) == {"mps"}
+    assert (state.totals.contended, state.totals.service_busy[ONE]) == (0.0, 0.5)
+
+
+def test_a_switch_to_mps_is_noticed_within_a_minute(
+    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]
+) -> None:
+    host = scripted(gpu())
+    sampler = Sampler(host, host.resolve)
+    assert advance(host, sampler, 1).gpus[0].identity.sharing == "time-slicing"
+    host.gpus[0].sharing = "mps"
+    assert advance(host, sampler, 60).gpus[0].identity.sharing == "mps"
+
+
+def test_a_process_that_has_just_ended_keeps_its_service(
+    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]
+) -> None:
+    host = scripted(gpu(utilization=0.5, shares={1: 0.5}, memory={1: 1.0}))
+    sampler = Sampler(host, host.resolve)
+    advance(host, sampler, 1)
+    host.services.clear()
+    host.gpus[0].memory = {}
+    assert advance(host, sampler, 1).gpus[0].totals.service_busy == {ONE: 0.5}
+
+
+def test_memory_that_one_process_does_not_tell_is_not_summed_as_zero(
+    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]
+) -> None:
+    host = scripted(gpu(memory={1: 10.0, 3: None}))
+    host.services[3] = host.services[1]
+    assert advance(host, Sampler(host, host.resolve), 1).gpus[0].holdings == {ONE: Holding(2, None)}
+
+
+def test_one_service_found_in_two_ways_is_one_service(
+    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]
+) -> None:
+    host = scripted(gpu(utilization=1.0, shares={1: 0.5, 2: 0.5}))
+    host.services[2] = ServiceOf("shop", "one", "systemd")
+    state = advance(host, Sampler(host, host.resolve), 1, 1).gpus[0]
+    assert (state.sources, state.totals.contended) == ({ONE: "otel"}, 0.0)
+
+
+def test_series_of_a_service_that_left_end(scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]) -> None:
+    host = scripted(gpu(shares={1: 0.5, 2: 0.5}))
+    sampler = Sampler(host, host.resolve)
+    advance(host, sampler, 1, 1)
+    host.gpus[0].shares = {2: 0.5}
+    assert ONE in advance(host, sampler, FORGET_AFTER).gpus[0].totals.service_busy
+    after = advance(host, sampler, 1).gpus[0]
+    assert (set(after.totals.service_busy), set(after.sources)) == ({TWO}, {TWO})
+
+
+def test_services_beyond_the_limit_become_unattributed_and_are_counted(
+    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]
+) -> None:
+    many = MAX_SERVICES + 8
+    host = scripted(gpu(utilization=1.0, shares=dict.fromkeys(range(1, many + 1), 1 / many)))
+    host.services = {pid: ServiceOf("", f"service-{pid}", "executable") for pid in range(1, many + 1)}
+    state = advance(host, Sampler(host, host.resolve), 1, 1).gpus[0]
+    assert (len(state.totals.service_busy), state.services_over_limit) == (MAX_SERVICES, 8)
+    assert state.totals.unattributed == pytest.approx(8 / many)

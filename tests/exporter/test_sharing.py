@@ -1,0 +1,122 @@
+"""Busy, contended and stalled seconds follow from fast samples exactly as they are defined."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foreshock_exporter.sharing import NOBODY, ServiceKey, Step, Totals, advance, enrol, forget
+
+A, B, C = ServiceKey("", "a"), ServiceKey("", "b"), ServiceKey("shop", "c")
+
+
+@pytest.mark.parametrize(
+    ("case", "utilization", "shares", "unknown", "contended", "stalled"),
+    [
+        ("two busy services on a full GPU contend", 1.0, {A: 0.3, B: 0.7}, 0.0, 2.0, {A: 1.4, B: 0.6}),
+        ("a GPU below 90 % is not contended", 0.89, {A: 0.4, B: 0.4}, 0.0, 0.0, {}),
+        ("exactly 90 % is", 0.9, {A: 0.45, B: 0.45}, 0.0, 2.0, {A: 1.0, B: 1.0}),
+        ("one service alone does not contend", 1.0, {A: 1.0}, 0.0, 0.0, {}),
+        ("a service below 5 % is not active", 0.95, {A: 0.9, B: 0.049}, 0.0, 0.0, {}),
+        ("nor does it stall while two others contend", 1.0, {A: 0.5, B: 0.46, C: 0.04}, 0.0, 2.0, {A: 1.0, B: 1.08}),
+        ("processes of no known service make no contention by themselves", 1.0, {A: 0.5}, 0.5, 0.0, {}),
+        ("shares beyond the whole are scaled to it", 1.0, {A: 1.0, B: 1.0}, 0.0, 2.0, {A: 1.0, B: 1.0}),
+        ("a device that says less than its processes is as busy as they are", 0.2, {A: 0.5, B: 0.5}, 0.0, 2.0,
+         {A: 1.0, B: 1.0}),
+    ],
+)  # fmt: skip
+def test_contention_is_as_defined(
+    case: str,
+    utilization: float,
+    shares: dict[ServiceKey, float],
+    unknown: float,
+    contended: float,
+    stalled: dict[ServiceKey, float],
+) -> None:
+    totals = advance(Totals(), Step(2.0, utilization, shares, unknown))
+    assert totals.contended == contended, case
+    assert {key: pytest.approx(value) for key, value in totals.stalled.items()} == stalled, case
+
+
+def test_each_stall_names_who_ran_and_the_rest_is_nobodys() -> None:
+    totals = advance(Totals(), Step(10.0, 1.0, {A: 0.2, B: 0.5, C: 0.1}))
+    assert {pair: round(seconds, 9) for pair, seconds in totals.stalled_by.items()} == {
+        (A, B): 5.0, (A, C): 1.0, (A, NOBODY): 2.0,
+        (B, A): 2.0, (B, C): 1.0, (B, NOBODY): 2.0,
+        (C, A): 2.0, (C, B): 5.0, (C, NOBODY): 2.0,
+    }  # fmt: skip
+
+
+def test_time_that_no_process_accounts_for_is_unattributed() -> None:
+    totals = advance(Totals(), Step(10.0, 0.8, {A: 0.5}, unknown=0.1))
+    assert (totals.busy, totals.service_busy) == (8.0, {A: 5.0})
+    assert totals.unattributed == pytest.approx(3.0)
+
+
+def test_without_shares_all_busy_time_is_unattributed() -> None:
+    assert advance(Totals(), Step(10.0, 0.8, None)) == Totals(busy=8.0, unattributed=8.0)
+
+
+def test_a_device_that_says_nothing_advances_nothing() -> None:
+    assert advance(Totals(busy=3.0), Step(10.0, None, None)) == Totals(busy=3.0)
+
+
+def test_under_mps_and_mig_time_is_counted_but_no_waiting_is_inferred() -> None:
+    totals = advance(Totals(), Step(1.0, 1.0, {A: 0.5, B: 0.5}), comparable=False)
+    assert (totals.contended, totals.stalled, totals.stalled_by) == (0.0, {}, {})
+    assert totals.service_busy == {A: 0.5, B: 0.5}
+
+
+def test_a_service_that_holds_memory_but_has_not_run_starts_at_zero() -> None:
+    totals = enrol(advance(Totals(), Step(1.0, 0.5, {A: 0.5})), [A, B])
+    assert totals.service_busy == {A: 0.5, B: 0.0}
+    assert totals.stalled == {B: 0.0}
+
+
+def test_a_forgotten_service_ends_in_all_series() -> None:
+    totals = forget(advance(Totals(), Step(1.0, 1.0, {A: 0.5, B: 0.5})), [A])
+    assert (totals.service_busy, totals.stalled, totals.stalled_by) == ({B: 0.5}, {B: 0.5}, {})
+    assert totals.busy == 1.0
+
+
+shares = st.floats(0.0, 1.0)
+steps = st.builds(
+    Step,
+    st.floats(0.0, 60.0),
+    st.none() | shares,
+    st.none() | st.dictionaries(st.sampled_from([A, B, C]), shares),
+    shares,
+)
+
+
+def _parts(totals: Totals) -> list[float]:
+    return [
+        totals.busy, totals.unattributed, totals.contended,
+        *(totals.service_busy.get(key, 0.0) for key in (A, B, C)),
+        *(totals.stalled.get(key, 0.0) for key in (A, B, C)),
+        *(totals.stalled_by.get((victim, by), 0.0) for victim in (A, B, C) for by in (A, B, C, NOBODY)),
+    ]  # fmt: skip
+
+
+@given(st.lists(steps, max_size=20))
+def test_counters_never_go_back_and_their_parts_sum_to_the_whole(samples: list[Step]) -> None:
+    totals, elapsed = Totals(), 0.0
+    for step in samples:
+        before, totals, elapsed = totals, advance(totals, step), elapsed + step.seconds
+        assert all(after >= earlier for after, earlier in zip(_parts(totals), _parts(before), strict=True))
+    assert totals.busy <= elapsed * (1 + 1e-9)
+    assert totals.contended <= elapsed * (1 + 1e-9)
+    assert math.isclose(totals.busy, sum(totals.service_busy.values()) + totals.unattributed, abs_tol=1e-6)
+    for victim, stalled in totals.stalled.items():
+        by = sum(seconds for (who, _), seconds in totals.stalled_by.items() if who == victim)
+        assert math.isclose(stalled, by, abs_tol=1e-6)
+        assert stalled <= totals.contended * (1 + 1e-9)
+
+
+@given(steps)
+def test_nobody_stalls_unless_the_gpu_was_contended(step: Step) -> None:
+    totals = advance(Totals(), step)
+    assert (totals.contended > 0.0) == bool(totals.stalled)
