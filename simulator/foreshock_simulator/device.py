@@ -44,7 +44,7 @@ class Timeline(Protocol):
         ...
 
     @property
-    def now(self) -> float:
+    def start(self) -> float:
         """Unix seconds."""
         ...
 
@@ -113,7 +113,9 @@ class _Probe:
         elapsed = self._timeline.elapsed
         processes = {worker.pid: worker.busy_at(elapsed) for worker in self._gpu.workers}
         memory = sum(worker.memory_intensity * processes[worker.pid] for worker in self._gpu.workers)
-        return _Integrals(elapsed, int(self._timeline.now * 1e6), self._gpu.busy_at(elapsed), memory, processes)
+        return _Integrals(
+            elapsed, int((self._timeline.start + elapsed) * 1e6), self._gpu.busy_at(elapsed), memory, processes
+        )
 
     def _observe(self, now: _Integrals, seconds: float) -> Reading:
         if seconds > 0.0:

@@ -73,8 +73,10 @@ class Simulation:
 
     @property
     def now(self) -> float:
-        """The simulation's time in Unix seconds."""
-        return self.start + self._engine.now
+        """The simulation's time in Unix seconds; while a clock is followed, that clock's."""
+        with self.lock:
+            self.catch_up()
+            return self.start + self._engine.now
 
     @property
     def hosts(self) -> tuple[SimHost, ...]:
