@@ -1,0 +1,146 @@
+"""The OTLP/HTTP door: protobuf and JSON on one port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import socket
+import threading
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import uvicorn
+
+from foreshock_dashboard.sources.receiver import Door, Receiver, Refusal, RefusedError, Request
+
+PATH = "/v1/traces"
+PROTOBUF, JSON = "application/x-protobuf", "application/json"
+BODY_SECONDS = 30.0
+"""How long a sender may take for a request's body."""
+GRACE = 5
+
+_Scope = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+_Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+def serve_http(receiver: Receiver, host: str, port: int, body_seconds: float = BODY_SECONDS) -> Door:
+    """Listen for POST /v1/traces in a thread of its own; port 0 takes a free one.
+
+    Raises:
+        OSError: the address cannot be listened on.
+    """
+    return _HttpDoor(_App(receiver, body_seconds), host, port)
+
+
+class _HttpDoor:
+    def __init__(self, app: _App, host: str, port: int) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.create_server((host, port), family=family, backlog=128)
+        self.port: int = self._socket.getsockname()[1]
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                http="h11",
+                ws="none",
+                loop="asyncio",
+                lifespan="off",
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=GRACE,
+            )
+        )
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="otlp-http", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening; requests under way have a few seconds to end."""
+        self._server.should_exit = True
+        self._thread.join()
+        self._socket.close()
+
+
+class _App:
+    """The ASGI application."""
+
+    def __init__(self, receiver: Receiver, body_seconds: float) -> None:
+        self._receiver = receiver
+        self._body_seconds = body_seconds
+
+    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        json = kind != PROTOBUF
+        try:
+            with self._receiver.request() as request:
+                gzip = _check(scope, headers, kind)
+                body = await self._body(request, headers, receive)
+                answer = await asyncio.to_thread(request.answer, body, json=json, gzip=gzip)
+        except RefusedError as refused:
+            await _send(send, refused.refusal.http, refused.status(json=json), _headers(refused, json=json))
+        except ConnectionResetError:
+            return
+        else:
+            await _send(send, 200, answer, [(b"content-type", _type(json=json))])
+
+    async def _body(self, request: Request, headers: dict[str, str], receive: _Receive) -> bytes:
+        announced = int(headers.get("content-length", "0"))
+        request.hold(announced)  # refused before a byte of it is read
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                while True:
+                    event = await receive()
+                    if event["type"] == "http.disconnect":
+                        raise ConnectionResetError
+                    body += event.get("body", b"")
+                    if len(body) > announced:
+                        request.hold(len(body) - announced)
+                        announced = len(body)
+                    if not event.get("more_body"):
+                        return bytes(body)
+        except TimeoutError:
+            message = f"the body did not arrive within {self._body_seconds:g} s"
+            raise RefusedError(Refusal.TIMEOUT, message) from None
+
+
+def _check(scope: _Scope, headers: dict[str, str], kind: str) -> bool:
+    """Whether the body is gzip.
+
+    Raises:
+        RefusedError: the path, the method, the type or the encoding is not OTLP's.
+    """
+    if scope["path"] != PATH:
+        raise RefusedError(Refusal.NOT_FOUND, f"there is nothing at {scope['path'][:100]}; traces go to {PATH}")
+    if scope["method"] != "POST":
+        raise RefusedError(Refusal.METHOD, f"{scope['method'][:20]} is not allowed; send traces with POST")
+    if kind not in (PROTOBUF, JSON):
+        raise RefusedError(Refusal.CONTENT_TYPE, f"content type {kind[:100]!r} is neither {PROTOBUF} nor {JSON}")
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("gzip", "identity"):
+        raise RefusedError(Refusal.CONTENT_TYPE, f"content encoding {encoding[:100]!r} is neither gzip nor identity")
+    return encoding == "gzip"
+
+
+def _type(*, json: bool) -> bytes:
+    return (JSON if json else PROTOBUF).encode()
+
+
+def _headers(refused: RefusedError, *, json: bool) -> list[tuple[bytes, bytes]]:
+    headers = [(b"content-type", _type(json=json))]
+    if refused.refusal is Refusal.METHOD:
+        headers.append((b"allow", b"POST"))
+    if refused.retry_after is not None:
+        headers.append((b"retry-after", str(math.ceil(refused.retry_after)).encode()))
+    return headers
+
+
+async def _send(send: _Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    headers.append((b"content-length", str(len(body)).encode()))
+    with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
