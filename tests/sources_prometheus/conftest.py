@@ -1,0 +1,157 @@
+"""A real Prometheus that takes samples by remote write, and both metric sources loaded with the same samples."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shutil
+import struct
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from foreshock_dashboard.model.query import MetricSource
+from foreshock_dashboard.model.samples import Labels, SampleBatch
+from foreshock_dashboard.sources.prometheus import PrometheusSource
+from foreshock_dashboard.store import Sealing, Store
+
+T0 = 1_790_000_000
+"""Unix seconds at which every series of these tests starts."""
+_NUMBER = itertools.count()
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes((*out, value))
+
+
+def _field(number: int, data: bytes) -> bytes:
+    return _varint(number << 3 | 2) + _varint(len(data)) + data
+
+
+def write_request(batches: Iterable[SampleBatch]) -> bytes:
+    """prometheus.WriteRequest (prompb/remote.proto), encoded by hand: doubles keep their bits."""
+    series: dict[tuple[str, Labels], list[tuple[int, float]]] = {}
+    for batch in batches:
+        for sample in batch.samples:
+            series.setdefault((sample.metric, sample.labels), []).append((round(batch.time * 1000), sample.value))
+    out = b""
+    for (metric, labels), values in series.items():
+        pairs = sorted((("__name__", metric), *labels))
+        body = b"".join(_field(1, _field(1, name.encode()) + _field(2, value.encode())) for name, value in pairs)
+        for time, value in sorted(values, key=lambda pair: pair[0]):
+            body += _field(2, b"\x09" + struct.pack("<d", value) + b"\x10" + _varint(time))
+        out += _field(1, body)
+    return out
+
+
+def snappy(data: bytes) -> bytes:
+    """Snappy's block format with literals only."""
+    out = _varint(len(data))
+    for at in range(0, len(data), 65_536):
+        piece = data[at : at + 65_536]
+        out += bytes([61 << 2]) + struct.pack("<H", len(piece) - 1) + piece
+    return out
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running Prometheus."""
+
+    url: str
+
+    def write(self, batches: Iterable[SampleBatch]) -> None:
+        """Send samples by remote write."""
+        answer = httpx.post(
+            f"{self.url}/api/v1/write",
+            content=snappy(write_request(batches)),
+            headers={"Content-Encoding": "snappy", "X-Prometheus-Remote-Write-Version": "0.1.0"},
+        )
+        assert answer.status_code in (200, 204), answer.text
+
+
+@pytest.fixture(scope="session")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Prometheus on a free port of loopback, empty."""
+    binary = shutil.which("prometheus")
+    if binary is None:
+        pytest.skip("prometheus is not installed; `make setup-tests` installs it")
+    folder = tmp_path_factory.mktemp("prometheus")
+    (folder / "prometheus.yml").write_text("global: {}\n")
+    command = [
+        binary,
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        "--web.listen-address=127.0.0.1:0",
+        "--web.enable-remote-write-receiver",
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            yield Server(_address(process.stderr))
+        finally:
+            process.terminate()
+            process.stderr.read()
+            process.wait(30)
+
+
+def _address(log: Iterable[str]) -> str:
+    seen, address = [], ""
+    for line in log:
+        seen.append(line)
+        if found := re.search(r'msg="?Listening on"? .*address=(\S+)', line):
+            address = found[1]
+        if "Server is ready to receive web requests" in line:
+            return f"http://{address}"
+    pytest.fail("prometheus did not start: " + "".join(seen[-5:]))
+
+
+Load = Callable[[Sequence[SampleBatch]], MetricSource]
+
+
+@pytest.fixture
+def fresh_store(tmp_path: Path) -> Iterator[Callable[[], Store]]:
+    """Makes empty stores that seal at each call of `maintain`."""
+    opened: list[Store] = []
+
+    def make() -> Store:
+        folder = tmp_path / f"store-{next(_NUMBER)}"
+        opened.append(Store.open(folder, now=lambda: float(T0), sealing=Sealing(bytes=1), threads=1))
+        return opened[-1]
+
+    yield make
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def fresh_name() -> Callable[[], str]:
+    """A metric's name that no test has used: they share a server."""
+    return lambda: f"m{next(_NUMBER)}"
+
+
+@pytest.fixture(params=["store", "prometheus"])
+def load(request: pytest.FixtureRequest) -> Load:
+    """Puts samples into a source: once the embedded store, once a real Prometheus."""
+    if request.param == "store":
+        store: Store = request.getfixturevalue("fresh_store")()
+
+        def into_store(batches: Sequence[SampleBatch]) -> MetricSource:
+            store.append_samples(batches)
+            return store
+
+        return into_store
+    server: Server = request.getfixturevalue("prometheus")
+
+    def into_prometheus(batches: Sequence[SampleBatch]) -> MetricSource:
+        server.write(batches)
+        return PrometheusSource(server.url)
+
+    return into_prometheus
