@@ -1,1 +1,5 @@
 """The hub of foreshock: sources, store, model, analysis and the web page, in one process."""
+
+from importlib.metadata import version
+
+__version__ = version("foreshock")

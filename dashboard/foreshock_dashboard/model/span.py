@@ -73,7 +73,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class TraceQuery:
-    """What is asked of a trace list. Times in Unix seconds, durations in seconds; `None` means no condition.
+    """What is asked of a trace list. Times in Unix seconds, durations in seconds; `None`: no condition.
 
     `order` is "slowest" or "newest" among *all* that match, not among the first found.
     """
@@ -99,7 +99,7 @@ class TraceQuery:
 class TraceSummary:
     """One row of a trace list. `start` in Unix seconds, `duration` in seconds.
 
-    `root` is False where the root span has not (or not yet) arrived: then service and operation are those of the earliest
+    `root` is False where the root span has not (yet) arrived: then service and operation are those of the earliest
     span present.
     """
 

@@ -1,0 +1,114 @@
+"""The commands of `foreshock`: what each takes, and which function runs it."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from foreshock_dashboard import __version__
+from foreshock_dashboard.clock import Clock
+from foreshock_dashboard.demo import add_demo_flags, demo
+from foreshock_dashboard.hub import Hub, HubError
+from foreshock_dashboard.model.query import SourceError
+from foreshock_dashboard.settings import Settings, SettingsError, add_flags, settings_of
+from foreshock_simulator.scenario import SCENARIOS
+
+SERVE = """\
+Runs the hub: takes in what exporters and services tell, judges it every few seconds, and shows the page, the JSON API
+and its own metrics.
+
+  foreshock serve --targets host-1:10877,host-2:10877      scrape these exporters, keep everything in the embedded store
+  foreshock serve --prometheus http://prometheus:9090      read metrics from a fleet's own Prometheus instead
+
+Services send their spans to the OTLP ports. Every option is a flag, an environment variable and a key of the YAML
+file."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(
+        prog="foreshock", description="See which AI service starves which GPU, and be warned before it cascades."
+    )
+    top.add_argument("--version", action="version", version=f"foreshock {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    shape = argparse.RawDescriptionHelpFormatter
+
+    command = commands.add_parser("serve", help="run the hub", description=SERVE, formatter_class=shape)
+    add_flags(command)
+    command.set_defaults(run=serve)
+
+    command = commands.add_parser("demo", help="run a simulated platform and a hub over it")
+    add_demo_flags(command)
+    command.set_defaults(run=run_demo)
+
+    command = commands.add_parser("scenarios", help="list what the simulated platform can play")
+    command.set_defaults(run=scenarios)
+    return top
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run a parsed command; failures become one line and exit code 1, wrong usage 2."""
+    command: Callable[[argparse.Namespace], int] = arguments.run
+    try:
+        return command(arguments)
+    except SettingsError as error:
+        print(f"foreshock: {error}", file=sys.stderr)
+        return 2
+    except (HubError, SourceError) as error:
+        print(f"foreshock: {error}", file=sys.stderr)
+        return 1
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Run the hub until it is told to stop."""
+    settings = settings_of(arguments)
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    with stopping() as stop:
+        hub = Hub(settings, clock_of(settings))
+        try:
+            hub.start()
+            print(f"page       {hub.web.url}", flush=True)
+            print(f"OTLP/gRPC  {settings.host}:{hub.grpc.port}", flush=True)
+            print(f"OTLP/HTTP  http://{settings.host}:{hub.http.port}/v1/traces", flush=True)
+            stop.wait()
+        finally:
+            hub.close()
+    return 0
+
+
+def run_demo(arguments: argparse.Namespace) -> int:
+    """Run the demo until it is told to stop."""
+    with stopping() as stop:
+        return demo(arguments, stop)
+
+
+def clock_of(settings: Settings) -> Clock:
+    """The wall clock, or one that stands still at `--at`."""
+    at = settings.at
+    return Clock() if at is None else Clock(origin=at, wall_origin=at, wall=lambda: at)
+
+
+def scenarios(_: argparse.Namespace) -> int:
+    """Print the scenarios."""
+    width = max(map(len, SCENARIOS))
+    for name, scenario in SCENARIOS.items():
+        print(f"{name:<{width}}  {scenario.description}")
+    return 0
+
+
+@contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set, for as long as the block runs."""
+    stop = threading.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
+    try:
+        yield stop
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

@@ -1,0 +1,157 @@
+"""`foreshock demo`: a simulated platform, its exporters, and a hub that sees of it what it would see of a real one."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import tempfile
+import threading
+import time
+import webbrowser
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TypeVar
+
+from foreshock_dashboard.clock import Clock
+from foreshock_dashboard.hub import Hub
+from foreshock_dashboard.options import port, seconds
+from foreshock_dashboard.past import Past
+from foreshock_dashboard.settings import Settings, SettingsError
+from foreshock_dashboard.sources.scrape import ScrapeTarget
+from foreshock_exporter.exporter import Exporter
+from foreshock_exporter.http import serve as serve_exporter
+from foreshock_simulator.emitter import Emitter
+from foreshock_simulator.scenario import SCENARIOS
+from foreshock_simulator.simulation import Simulation, exporters
+
+HISTORY = 2400.0
+"""Simulated seconds before going live."""
+ONSET = 20.0
+"""Simulated seconds after going live when the scenario's change begins."""
+INTERVAL = 5.0
+"""Seconds between two scrapes and between two ticks."""
+SAMPLING = 1.0
+"""Seconds between two fast samples of an exporter."""
+JOB = "foreshock-exporter"
+FASTEST = 60.0
+
+Value = TypeVar("Value")
+
+
+class Held:
+    """A wall clock that stands still until it is released."""
+
+    def __init__(self) -> None:
+        self.origin = time.time()
+        self._released: float | None = None
+
+    def __call__(self) -> float:
+        """Unix seconds."""
+        return self.origin + (time.time() - self._released if self._released is not None else 0.0)
+
+    def release(self) -> None:
+        """Let it run."""
+        self._released = time.time()
+
+
+def add_demo_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the demo."""
+    parser.add_argument(
+        "--scenario", default="starve", choices=sorted(SCENARIOS), help="what happens (default: starve)"
+    )
+    parser.add_argument("--speed", default="1", metavar="N", help="run N times as fast as the wall clock (default: 1)")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="same seed, same platform (default: 1)")
+    parser.add_argument("--duration", metavar="T", help="stop after this much wall time: 150, 5m (default: never)")
+    parser.add_argument(
+        "--port", default="8050", metavar="PORT", help="port of the page; 0: a free one (default: 8050)"
+    )
+    parser.add_argument("--no-browser", action="store_true", help="do not open the page in a browser")
+
+
+def demo(arguments: argparse.Namespace, stop: threading.Event) -> int:
+    """Run the demo until its duration is over or it is told to stop."""
+    page_port = _option("--port", port, arguments.port)
+    duration = _option("--duration", seconds, arguments.duration) if arguments.duration else None
+    speed = _option("--speed", _speed, arguments.speed)
+    logging.basicConfig(level="WARNING", format="%(levelname)s %(name)s: %(message)s")
+    with ExitStack() as opened:
+        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="foreshock-demo-")))
+        wall = Held()
+        clock = Clock(speed, wall.origin, wall.origin, wall)
+        simulation = Simulation(arguments.scenario, arguments.seed, wall.origin - HISTORY, wall.origin + ONSET)
+        hosts = exporters(simulation, lambda: simulation.now)
+        targets = []
+        for host, exporter in zip(simulation.hosts, hosts, strict=True):
+            server = opened.enter_context(closing(serve_exporter(exporter, "127.0.0.1", 0)))
+            url = f"http://127.0.0.1:{server.port}/metrics"
+            targets.append(ScrapeTarget(url, JOB, {"instance": f"{host.host_name}:10877"}))
+        settings = Settings(
+            port=page_port,
+            otlp_grpc_port=0,
+            otlp_http_port=0,
+            store=folder,
+            scrape_interval=INTERVAL,
+            step=INTERVAL,
+        )
+        hub = opened.enter_context(closing(Hub(settings, clock, targets)))
+        past = Past(simulation, hosts, targets, hub, INTERVAL, SAMPLING)
+        if not _play(past, wall.origin, stop):
+            return 0
+        wall.release()
+        _sample_on(hosts, clock, opened)
+        hub.start()
+        opened.enter_context(closing(_started(Emitter(simulation, clock, f"http://127.0.0.1:{hub.http.port}"))))
+        print(f"foreshock demo ({arguments.scenario}, seed {arguments.seed}): {hub.web.url}", flush=True)
+        print("the platform is simulated; Ctrl-C ends it", flush=True)
+        if not arguments.no_browser:
+            webbrowser.open(hub.web.url)
+        stop.wait(duration)
+    return 0
+
+
+def _play(past: Past, until: float, stop: threading.Event) -> bool:
+    """Play the past, telling how far it is; false where it was told to stop."""
+    begun = time.monotonic()
+    shown = sys.stderr.isatty()
+    for reached in past.play(until):
+        if stop.is_set():
+            return False
+        minutes = (HISTORY - (until - reached)) / 60
+        if shown:
+            print(f"\rplaying {minutes:.0f} of {HISTORY / 60:.0f} min of history", end="", file=sys.stderr, flush=True)
+    took = time.monotonic() - begun
+    start = "\r" if shown else ""
+    print(f"{start}played {HISTORY / 60:.0f} min of history in {took:.0f} s", file=sys.stderr, flush=True)
+    return True
+
+
+def _sample_on(hosts: tuple[Exporter, ...], clock: Clock, opened: ExitStack) -> None:
+    ended = threading.Event()
+    for exporter in hosts:
+        exporter.start(SAMPLING, lambda pause: ended.wait(clock.wall_seconds(pause)))
+        opened.callback(exporter.close)
+    opened.callback(ended.set)
+
+
+def _started(emitter: Emitter) -> Emitter:
+    emitter.start()
+    return emitter
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed <= FASTEST:
+        raise ValueError(f"is not a number above 0 and up to {FASTEST:.0f}")
+    return speed
+
+
+def _option(flag: str, read: Callable[[str], Value], text: str) -> Value:
+    try:
+        return read(text)
+    except ValueError as error:
+        raise SettingsError(f"{flag}: {text!r} {error}") from None

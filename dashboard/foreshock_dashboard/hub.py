@@ -1,0 +1,207 @@
+"""The hub: one process that takes data in, judges it on every tick, and shows what it found."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TypeVar
+
+from foreshock_dashboard import __version__
+from foreshock_dashboard.analysis.contention import HISTORY
+from foreshock_dashboard.analysis.decision import State, fold, learning
+from foreshock_dashboard.analysis.world import world_of
+from foreshock_dashboard.clock import Clock
+from foreshock_dashboard.model.incident import Learning
+from foreshock_dashboard.model.query import Json, MetricSource, SourceError
+from foreshock_dashboard.model.readings import catalogue
+from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.span import TraceSource
+from foreshock_dashboard.settings import Settings
+from foreshock_dashboard.sources.intake import Intake
+from foreshock_dashboard.sources.observer import Observer, aligned
+from foreshock_dashboard.sources.otlp_grpc import serve_grpc
+from foreshock_dashboard.sources.otlp_http import serve_http
+from foreshock_dashboard.sources.prometheus import PrometheusSource
+from foreshock_dashboard.sources.receiver import Receiver
+from foreshock_dashboard.sources.scrape import Scraper, ScrapeTarget
+from foreshock_dashboard.store import Retention, Store
+from foreshock_dashboard.telemetry import Vitals, incident_samples, status_of, text_of
+from foreshock_dashboard.web.app import create_app
+from foreshock_dashboard.web.server import WebServer
+
+log = logging.getLogger(__name__)
+
+Bound = TypeVar("Bound")
+
+SETTLE = 1.0
+"""Wall seconds after a grid point before it is read, so that scrapes and spans of that moment have arrived."""
+
+
+class HubError(Exception):
+    """The hub cannot start. The message names the thing and the remedy."""
+
+
+class Hub:
+    """Wires sources, store, analysis and web together; implements `HubView`.
+
+    Listens once made, works after `start`. `clock` may run faster than the wall's. `targets` are scraped beside those
+    of the settings.
+
+    Raises:
+        HubError: an address is in use.
+        StoreError: the store cannot be opened.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock, targets: Sequence[ScrapeTarget] = ()) -> None:
+        self._settings = settings
+        self._clock = clock
+        with ExitStack() as opened:
+            self.store = Store.open(
+                settings.store,
+                now=clock.now,
+                retention=Retention(settings.retention, settings.trace_retention, settings.retention_size),
+                memory_limit=f"{settings.memory // 2**20}MiB",
+            )
+            opened.callback(self.store.close)
+            self._source: MetricSource = (
+                PrometheusSource(settings.prometheus_url) if settings.prometheus_url else self.store
+            )
+            self.intake = Intake(self.store, clock)
+            self.receiver = Receiver(accept=self.intake.accept)
+            self.grpc = _listen(
+                "otlp_grpc_port", lambda: serve_grpc(self.receiver, settings.host, settings.otlp_grpc_port)
+            )
+            opened.callback(self.grpc.close)
+            self.http = _listen(
+                "otlp_http_port", lambda: serve_http(self.receiver, settings.host, settings.otlp_http_port)
+            )
+            opened.callback(self.http.close)
+            named = [ScrapeTarget(url, "foreshock-exporter", {}) for url in settings.targets]
+            self.scraper = Scraper(
+                [*named, *targets],
+                sink=self.store.append_samples,
+                clock=clock,
+                interval=settings.scrape_interval,
+                timeout=min(settings.scrape_interval, 10.0),
+            )
+            opened.callback(self.scraper.close)
+            self._observer = Observer(self._source, catalogue(settings.rate_window), settings.step)
+            self._state = State()
+            self._snapshot = Snapshot(0, None, (), Learning(0.0, HISTORY))
+            self._tick_seconds = 0.0
+            self._stop = threading.Event()
+            self._ticker = threading.Thread(target=self._run, name="tick", daemon=True)
+            app = create_app(self, version=__version__)
+            self.web = _listen("port", lambda: WebServer(app, settings.host, settings.port))
+            opened.callback(self.web.close)
+            opened.callback(self._stop_ticking)
+            self._opened = opened.pop_all()
+
+    def start(self) -> None:
+        """Answer, scrape and tick. A hub that stands at a past time ticks once and takes nothing in."""
+        self.web.start()
+        if self._settings.at is not None:
+            self.tick()
+            return
+        self.scraper.start()
+        self._ticker.start()
+
+    def close(self) -> None:
+        """Stop taking in, ticking and answering; then close the store. May be called twice."""
+        self._opened.close()
+
+    def _stop_ticking(self) -> None:
+        self._stop.set()
+        if self._ticker.is_alive():
+            self._ticker.join(10)
+
+    def _run(self) -> None:
+        step = self._settings.step
+        while not self._stop.is_set():
+            self.tick()
+            due = aligned(self._clock.now(), step) + step - self._clock.now()
+            self._stop.wait(self._clock.wall_seconds(due) + SETTLE)
+
+    def tick(self) -> None:
+        """Write the hub's own series, read what is new, judge it. A failure is shown, and the next tick tries again."""
+        now, last, begun = self._clock.now(), self._snapshot, time.perf_counter()
+        try:
+            if self._settings.at is None and self._source is self.store:
+                self.intake.write(now, incident_samples(last.incidents))
+            world = world_of(self._observer.read(now), self._settings.step, self._observer.missing())
+            self._state = fold(self._state, world)
+            self._snapshot = Snapshot(last.seq + 1, world, self._state.incidents, learning(world))
+            self.store.maintain()
+        except SourceError as error:
+            self._fail(str(error))
+        except Exception as error:  # outermost loop: whatever one tick meets, the next one tries again
+            log.exception("tick failed")
+            self._fail(f"the last tick failed: {error}; the log has the details")
+        self._tick_seconds = time.perf_counter() - begun
+
+    def _fail(self, why: str) -> None:
+        last = self._snapshot
+        if why != last.error:
+            log.error("%s", why)
+        self._snapshot = replace(last, seq=last.seq + 1, error=why)
+
+    # what the web sees
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The newest tick."""
+        return self._snapshot
+
+    @property
+    def metrics(self) -> MetricSource:
+        """Where samples are read."""
+        return self._source
+
+    @property
+    def traces(self) -> TraceSource:
+        """Where traces are read."""
+        return self.store
+
+    def now(self) -> float:
+        """The hub's time, Unix seconds."""
+        return self._clock.now()
+
+    def status(self) -> Json:
+        """Counters and ages for the status line."""
+        return status_of(self._vitals())
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether the hub can answer truthfully: the store takes data and the last tick could read its source."""
+        kept, why = self.store.ready()
+        if not kept:
+            return False, why
+        if self._snapshot.error:
+            return False, self._snapshot.error
+        return (True, "") if self._snapshot.world else (False, "the first tick has not ended")
+
+    def _vitals(self) -> Vitals:
+        return Vitals(
+            version=__version__,
+            time=self.now(),
+            snapshot=self._snapshot,
+            tick_seconds=self._tick_seconds,
+            store=self.store.stats(),
+            receiver=self.receiver.stats(),
+            scrapes=self.scraper.states(),
+        )
+
+    def metrics_text(self) -> str:
+        """The hub's own metrics in the Prometheus text format."""
+        return self.intake.text(self.now()) + text_of(self._vitals())
+
+
+def _listen(option: str, bind: Callable[[], Bound]) -> Bound:
+    try:
+        return bind()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise HubError(f"{option}: cannot listen: {reason}; choose another port, or 0 for a free one") from error

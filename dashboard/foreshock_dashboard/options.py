@@ -1,0 +1,74 @@
+"""How the text of an option is read. Each reader raises ValueError with words that follow the value."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
+_SECONDS = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+
+
+def seconds(text: str) -> float:
+    """`10`, `10s`, `1.5m`, `2h`, `7d` in seconds; bare numbers are seconds."""
+    match = _DURATION.fullmatch(text.strip())
+    if not match or float(match[1]) == 0:
+        raise ValueError("is not a duration such as 10s, 5m or 7d")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def size(text: str) -> int:
+    """`512MiB`, `2GB`, `1000000` in bytes."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]i?)?b?", text.strip().lower())
+    if not match:
+        raise ValueError("is not a size such as 512MiB or 2GB")
+    return int(float(match[1]) * _BYTES[match[2] or ""])
+
+
+def port(text: str) -> int:
+    """A TCP port; 0 lets the system choose a free one."""
+    if not text.strip().isdecimal() or int(text) > 65_535:
+        raise ValueError("is not a port between 0 and 65535 (0 picks a free one)")
+    return int(text)
+
+
+def url(text: str) -> str:
+    """An http or https address without a trailing slash."""
+    if not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", text.strip()):
+        raise ValueError("is not an address such as http://127.0.0.1:9090")
+    return text.strip().rstrip("/")
+
+
+def targets(text: str) -> tuple[str, ...]:
+    """Addresses of exporters, separated by commas: `host-1:10877`, or a whole URL."""
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    return tuple(url(word if "://" in word else f"http://{word}/metrics") for word in words)
+
+
+def instant(text: str) -> float:
+    """Unix seconds, or ISO 8601 with a time zone (`2026-11-25T10:00:00Z`)."""
+    if re.fullmatch(r"\d+(\.\d+)?", text.strip()):
+        return float(text)
+    try:
+        parsed = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ValueError("is neither Unix seconds nor a time such as 2026-11-25T10:00:00Z") from None
+    if parsed.tzinfo is None:
+        raise ValueError("has no time zone; write 2026-11-25T10:00:00Z or +01:00")
+    return parsed.timestamp()
+
+
+def yes(text: str) -> bool:
+    """`true` or `false`."""
+    word = text.strip().lower()
+    if word not in ("true", "false", "yes", "no", "1", "0"):
+        raise ValueError("is neither true nor false")
+    return word in ("true", "yes", "1")
+
+
+def level(text: str) -> str:
+    """A log level."""
+    if text.strip().lower() not in ("debug", "info", "warning", "error"):
+        raise ValueError("is not one of debug, info, warning, error")
+    return text.strip().lower()

@@ -1,0 +1,85 @@
+"""The past of a simulated platform, written into the hub's store as if it had been scraped and received."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from foreshock_dashboard.hub import Hub
+from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
+from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.sources.exposition import Known, parse
+from foreshock_dashboard.sources.scrape import ScrapeTarget
+from foreshock_exporter.exporter import Exporter
+from foreshock_simulator.simulation import Simulation
+from foreshock_simulator.span import SimSpan
+
+CHUNK = 60.0
+"""Simulated seconds written together."""
+KEPT = 300.0
+"""Simulated seconds before the end whose spans are kept as traces; before that they are only counted."""
+
+
+def span_of(span: SimSpan) -> Span:
+    """The hub's form of a simulated span."""
+    return Span(
+        trace_id=span.trace_id,
+        span_id=span.span_id,
+        parent_id=span.parent_id,
+        name=span.name,
+        kind=span.kind,
+        start_ns=span.start_ns,
+        end_ns=span.end_ns,
+        status=span.status,
+        status_message=span.status_message,
+        resource=span.resource,
+        attributes=span.attributes,
+    )
+
+
+class Past:
+    """Plays a simulation and hands on what its exporters and services emit: the same text, the same pairing as live."""
+
+    def __init__(
+        self,
+        simulation: Simulation,
+        hosts: Sequence[Exporter],
+        targets: Sequence[ScrapeTarget],
+        hub: Hub,
+        interval: float,
+        sampling: float,
+    ) -> None:
+        self._simulation = simulation
+        self._hosts = tuple(zip(hosts, targets, strict=True))
+        self._hub = hub
+        self._interval = interval
+        self._sampling = sampling
+        self._known: list[Known] = [{} for _ in hosts]
+
+    def play(self, until: float) -> Iterator[float]:
+        """Advance to `until` (Unix seconds) and write all of it; yields the time reached after every minute or so."""
+        pending: list[SampleBatch] = []
+        now = written = self._simulation.now
+        scrape = now + self._interval
+        while now < until:
+            now = min(now + self._sampling, until)
+            spans = [span_of(span) for span in self._simulation.advance(now)]
+            self._hub.intake.count(spans, now)
+            if now >= until - KEPT and spans:
+                self._hub.store.append_spans(spans)
+            for exporter, _ in self._hosts:
+                exporter.sample(now)
+            if now >= scrape:
+                pending += self._scrape(now)
+                scrape += self._interval
+            if now - written >= CHUNK or now >= until:
+                self._hub.store.append_samples(pending)
+                pending, written = [], now
+                yield now
+
+    def _scrape(self, now: float) -> list[SampleBatch]:
+        batches = [self._hub.intake.collect(now)]
+        for (exporter, target), known in zip(self._hosts, self._known, strict=True):
+            samples = parse(exporter.render().decode(), target.target_labels, known)
+            up = Sample("up", labels_of(target.target_labels), 1.0)
+            batches.append(SampleBatch(now, target.instance, (up, *samples)))
+        return batches

@@ -1,0 +1,168 @@
+"""The hub's options: one frozen value, read from flags, environment variables, a YAML file, defaults, in that order.
+
+Every field below is at once a flag (`--scrape-interval`), a variable (`FORESHOCK_SCRAPE_INTERVAL`) and a key of the
+YAML file (`scrape_interval`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from foreshock_dashboard import options as read
+
+
+class SettingsError(ValueError):
+    """An option cannot be used. The message names where it was set, its value and the remedy."""
+
+
+def option(reader: Callable[[str], Any], default: Any, text: str, metavar: str, name: str = "") -> Any:  # noqa: ANN401 as field()
+    """One option: how its text is read, its default, what it is for. `name` replaces the flag's and variable's own."""
+    return field(default=default, metadata={"read": reader, "help": text, "metavar": metavar, "name": name})
+
+
+def _home() -> Path:
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(base) / "foreshock"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All options of the hub. Durations in seconds, sizes in bytes."""
+
+    host: str = option(str, "127.0.0.1", "address to listen on, for the page and for OTLP", "ADDRESS")
+    port: int = option(read.port, 8050, "port of the page and the API", "PORT")
+    otlp_grpc_port: int = option(read.port, 4317, "port of the OTLP/gRPC receiver", "PORT")
+    otlp_http_port: int = option(read.port, 4318, "port of the OTLP/HTTP receiver", "PORT")
+    store: Path = option(Path, _home(), "folder of the embedded store", "DIR")
+    targets: tuple[str, ...] = option(read.targets, (), "exporters to scrape, host:port or URL, with commas", "TARGETS")
+    scrape_interval: float = option(read.seconds, 10.0, "time between two scrapes of a target", "DURATION")
+    step: float = option(
+        read.seconds, 10.0, "time between two ticks; the grid that everything is judged on", "DURATION"
+    )
+    prometheus_url: str = option(
+        read.url, "", "read metrics from this Prometheus-compatible API instead of the store", "URL", "prometheus"
+    )
+    rate_window: float = option(
+        read.seconds, 59.0, "how far rates look back: four scrapes or more, no multiple of the interval", "DURATION"
+    )
+    at: float | None = option(read.instant, None, "stand at this time instead of now", "TIME")
+    retention: float = option(read.seconds, 15 * 86_400.0, "how long the store keeps metrics", "DURATION")
+    trace_retention: float = option(read.seconds, 2 * 86_400.0, "how long the store keeps traces", "DURATION")
+    retention_size: int = option(read.size, 8 * 2**30, "how much disk the embedded store may use", "SIZE")
+    memory: int = option(read.size, 256 * 2**20, "memory limit of the embedded store's recent data", "SIZE")
+    allow_unauthenticated: bool = option(
+        read.yes, False, "listen on more than loopback although nothing asks who is there", "true|false"
+    )
+    log_level: str = option(read.level, "info", "least severe message to log", "LEVEL")
+
+    def __post_init__(self) -> None:
+        if not self.allow_unauthenticated and not _loopback(self.host):
+            raise SettingsError(
+                f"host: {self.host} is reachable from other machines and the hub asks nobody who they are; put it "
+                "behind a proxy that does and listen on 127.0.0.1, or add --allow-unauthenticated true"
+            )
+
+
+def _loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def flag_of(item: Field[Any]) -> str:
+    """`--scrape-interval` for `scrape_interval`."""
+    return "--" + (item.metadata["name"] or item.name).replace("_", "-")
+
+
+def variable_of(item: Field[Any]) -> str:
+    """`FORESHOCK_SCRAPE_INTERVAL` for `scrape_interval`."""
+    return f"FORESHOCK_{item.name.upper()}"
+
+
+def add_flags(parser: argparse.ArgumentParser, leave_out: Sequence[str] = ()) -> None:
+    """Add a flag for every option, and `--config`."""
+    parser.add_argument(
+        "--config", metavar="FILE", help="YAML file with any of the options below (FORESHOCK_CONFIG); flags win over it"
+    )
+    for item in fields(Settings):
+        if item.name in leave_out:
+            continue
+        parser.add_argument(
+            flag_of(item),
+            dest=item.name,
+            metavar=item.metadata["metavar"],
+            help=f"{item.metadata['help']} ({variable_of(item)}; default: {_shown(item)})",
+        )
+
+
+def _shown(item: Field[Any]) -> str:
+    value: Any = item.default
+    if item.name == "store":
+        return "~/.local/state/foreshock"
+    if item.metadata["read"] is read.seconds:
+        return f"{value:g}s"
+    if item.metadata["read"] is read.size:
+        return f"{value // 2**20}MiB"
+    if item.name == "at":
+        return "now"
+    return str(value).lower() if value not in ("", ()) else "none"
+
+
+def settings_of(flags: argparse.Namespace, environ: Mapping[str, str] = os.environ, **fixed: object) -> Settings:
+    """Combine flags over variables over the YAML file over defaults; `fixed` wins over all.
+
+    Raises:
+        SettingsError: a value cannot be read, or the file has a key that is no option.
+    """
+    known = {item.name: item for item in fields(Settings)}
+    chosen: dict[str, Any] = {}
+    path = getattr(flags, "config", None) or environ.get("FORESHOCK_CONFIG")
+    if path:
+        for key, value in _yaml(Path(path)).items():
+            if key not in known:
+                raise SettingsError(f"{path}: {key!r} is no option; known are {', '.join(known)}")
+            chosen[key] = _read(known[key], _text(value), f"{path}: {key}")
+    for name, item in known.items():
+        if variable_of(item) in environ:
+            chosen[name] = _read(item, environ[variable_of(item)], variable_of(item))
+        if getattr(flags, name, None) is not None:
+            chosen[name] = _read(item, getattr(flags, name), flag_of(item))
+    return Settings(**{**chosen, **fixed})
+
+
+def _read(item: Field[Any], text: str, where: str) -> object:
+    try:
+        return item.metadata["read"](text)
+    except ValueError as error:
+        raise SettingsError(f"{where}: {text!r} {error}") from None
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        return ",".join(str(item) for item in value)
+    return str(value)
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise SettingsError(f"{path}: holds no options; write lines such as 'port: 8050'")
+    return {str(key).replace("-", "_"): value for key, value in data.items()}

@@ -1,0 +1,75 @@
+"""What the hub does with spans and with its own series: keep them first, then count them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Protocol
+
+from foreshock_dashboard.clock import Clock
+from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch
+from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.model.span_metrics import SpanMetrics
+
+
+class Keeper(Protocol):
+    """Where accepted data is kept; both calls return once it is durable."""
+
+    def append_samples(self, batches: Sequence[SampleBatch]) -> None:
+        """Keep samples."""
+        ...
+
+    def append_spans(self, spans: Sequence[Span]) -> None:
+        """Keep spans."""
+        ...
+
+
+class Intake:
+    """Keeps spans, pairs them, and writes the series that come of it into the store as a scrape of itself.
+
+    On a clock that runs `speed` times as fast, exporters still batch by the wall clock: waiting times grow with it.
+    """
+
+    def __init__(self, keeper: Keeper, clock: Clock, target: str = "foreshock") -> None:
+        self._keeper = keeper
+        self._clock = clock
+        self._target = target
+        self._metrics = SpanMetrics(ttl=10.0 * clock.speed, slack=30.0 * clock.speed)
+        self._lock = threading.Lock()
+        self._written: frozenset[tuple[str, Labels]] = frozenset()
+
+    def accept(self, spans: Sequence[Span], now: float | None = None) -> None:
+        """Keep the spans, then count them. `now` is the clock's time unless given.
+
+        Raises:
+            StoreError: they could not be kept; then they are not counted either, and the sender may send them again.
+        """
+        self._keeper.append_spans(spans)
+        self.count(spans, self._clock.now() if now is None else now)
+
+    def count(self, spans: Sequence[Span], now: float) -> None:
+        """Pair and count spans that need not be kept."""
+        with self._lock:
+            self._metrics.add(spans, now)
+
+    def collect(self, now: float, own: Sequence[Sample] = ()) -> SampleBatch:
+        """All series as they stand, and the staleness marker for those that have ended since the last call."""
+        with self._lock:
+            samples = (*self._metrics.collect(now), *own)
+        current = frozenset((sample.metric, sample.labels) for sample in samples)
+        ended = tuple(Sample(metric, labels, STALE) for metric, labels in sorted(self._written - current))
+        self._written = current
+        return SampleBatch(now, self._target, samples + ended)
+
+    def write(self, now: float, own: Sequence[Sample] = ()) -> None:
+        """Write all series into the store.
+
+        Raises:
+            StoreError: they could not be kept.
+        """
+        self._keeper.append_samples([self.collect(now, own)])
+
+    def text(self, now: float) -> str:
+        """The series in the Prometheus text format."""
+        with self._lock:
+            return self._metrics.text(now)
