@@ -42,7 +42,7 @@ def _header(family: Family) -> str:
     return f"# HELP {family.name} {text}\n# TYPE {family.name} {family.kind}\n"
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)
 def _series(family: Family, labels: tuple[str, ...]) -> str:
     if not labels:
         return family.name

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from foreshock_exporter.http import MAX_CONNECTIONS, serve
 from foreshock_exporter.options import OPTIONS, parse, variable
@@ -258,3 +259,38 @@ def test_the_base_install_is_enough() -> None:
 def test_every_option_is_documented_and_has_a_variable(flag: str) -> None:
     assert f"| `{flag}` |" in DOCS.read_text()
     assert variable(flag).startswith("FORESHOCK_EXPORTER_")
+
+
+def test_host_metrics_are_those_of_a_real_node_exporter(eventually: Eventually) -> None:
+    """Same names, kinds and labels, and counters that lie between two readings of ours."""
+    command = ["prometheus-node-exporter", "--web.listen-address=127.0.0.1:0", "--collector.disable-defaults",
+               "--collector.netdev", "--collector.netclass", "--collector.pressure"]  # fmt: skip
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as node:
+        try:
+            assert node.stderr is not None
+            port = next(
+                int(found[1]) for line in node.stderr if (found := re.search(r"address=127\.0\.0\.1:(\d+)", line))
+            )
+            eventually(lambda: ask(port, "/")[0] == 200, "an answer of node_exporter")
+            ours_before = host_samples(once("--once", *FAST, "--collector.network.device-exclude=").stdout)
+            theirs = host_samples(ask(port, "/metrics")[2])
+            ours_after = host_samples(once("--once", *FAST, "--collector.network.device-exclude=").stdout)
+        finally:
+            node.terminate()
+            node.communicate(timeout=30)
+    assert ours_before
+    assert ours_before.keys() <= theirs.keys()
+    assert not [
+        key for key, value in ours_before.items()
+        if key[1] == "counter" and not value <= theirs[key] <= ours_after[key]
+    ]  # fmt: skip
+
+
+def host_samples(text: bytes) -> dict[tuple[str, str, frozenset[tuple[str, str]]], float]:
+    """The host's samples by name, kind and labels."""
+    return {
+        (sample.name, family.type, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+        if sample.name.startswith(("node_network_", "node_pressure_"))
+    }
