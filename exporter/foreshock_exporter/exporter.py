@@ -24,7 +24,7 @@ Wait = Callable[[float], bool]
 """Waits so many seconds; true ends the loop."""
 
 STALE_AFTER = 30.0
-"""Seconds on the wall, or three periods, after which a reading that was not renewed is no longer shown (a hung call)."""
+"""Seconds on the wall, or three periods, after which a reading not renewed is no longer shown (a hung call)."""
 
 
 class Exporter:
