@@ -84,7 +84,7 @@ class _Server(NamedTuple):
 
 
 class _Tally:
-    """What has been counted for one span of the caller and one callee."""
+    """What has been counted for one span of the caller on one edge."""
 
     __slots__ = ("failed", "failed_names", "names", "previous", "requests", "retries", "timed")
 
@@ -96,7 +96,7 @@ class _Tally:
 
 
 class _Siblings:
-    """Calls of one caller span to one callee with one name and URL: those that follow a failed one are retries."""
+    """Calls under one span on one edge with one name and URL: those that follow a failed one are retries."""
 
     __slots__ = ("counted", "failed_ends", "last_start", "resent")
 
@@ -132,8 +132,8 @@ class _Node:
         self.own_server: Service | None = None
         self.servers: list[_Server] = []
         self.inner_clients: tuple[Service, ...] = ()
-        self.tallies: dict[Service, _Tally] = {}
-        self.siblings: dict[tuple[Service, tuple[str, str]], _Siblings] = {}
+        self.tallies: dict[Edge, _Tally] = {}
+        self.siblings: dict[tuple[Edge, tuple[str, str]], _Siblings] = {}
 
 
 class ServiceGraph:
@@ -233,16 +233,16 @@ class ServiceGraph:
 
     def _pair(self, node: _Node, client: _Client, server: _Server) -> None:
         """Count a call that has both halves. Every figure only grows, so the order of the halves does not matter."""
-        tally = node.tallies.setdefault(server.service, _Tally())
+        messaging = client.kind == "producer" or server.kind == "consumer"
+        edge = Edge(client.service, server.service, MESSAGING if messaging else "")
+        tally = node.tallies.setdefault(edge, _Tally())
         tally.names[server.name] += 1
         tally.failed_names[server.name] += server.failed
         tally.previous += server.attempts_before
-        messaging = "producer" in (client.kind, server.kind) or "consumer" in (client.kind, server.kind)
         requests = max(tally.names.values())
         failed = max(int(client.failed), *tally.failed_names.values())
         retries = 0 if messaging else max(requests - 1, tally.previous)
-        edge = Edge(client.service, server.service, MESSAGING if messaging else "")
-        again = 0 if tally.timed else self._siblings(client, server.service)
+        again = 0 if tally.timed or messaging else self._siblings(client, edge)
         self._found.append(
             Increment(
                 edge,
@@ -255,10 +255,10 @@ class ServiceGraph:
         )
         tally.requests, tally.failed, tally.retries, tally.timed = requests, failed, retries, True
 
-    def _siblings(self, client: _Client, callee: Service) -> int:
+    def _siblings(self, client: _Client, edge: Edge) -> int:
         if client.parent is None:
             return int(client.resent)
-        return client.parent.siblings.setdefault((callee, client.target), _Siblings()).add(client)
+        return client.parent.siblings.setdefault((edge, client.target), _Siblings()).add(client)
 
     def _settle(self, node: _Node) -> None:
         if node.client is not None:
@@ -282,7 +282,7 @@ class ServiceGraph:
         else:
             self._unpaired.append(Unpaired(client.service, client.kind))
             return
-        retries = self._siblings(client, edge.server)
+        retries = 0 if edge.connection == MESSAGING else self._siblings(client, edge)
         self._found.append(Increment(edge, 1, int(client.failed), retries, client_seconds=client.seconds))
 
 

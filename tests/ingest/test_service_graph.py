@@ -1,0 +1,348 @@
+"""Spans come in any order, twice, or not at all, and the service graph still counts each request once."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from random import Random
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.service_graph import ServiceGraph, Unpaired
+from foreshock_dashboard.model.span import Kind, Link, Span, Status
+
+Make = Callable[..., Span]
+TTL = 10.0
+
+
+class Total(NamedTuple):
+    """All that one edge was counted."""
+
+    requests: int = 0
+    failed: int = 0
+    retries: int = 0
+    client_seconds: tuple[float, ...] = ()
+    server_seconds: tuple[float, ...] = ()
+
+
+def graph_of(spans: Iterable[Span], max_items: int = 1000) -> tuple[dict[str, Total], Counter[str], int]:
+    """The edges as `client>server[:connection]`, the unpaired spans as `service:kind`, and how many were dropped."""
+    graph = ServiceGraph(TTL, max_items)
+    for span in spans:
+        graph.add(span, span.service, now=0.0)
+    graph.expire(TTL)
+    assert len(graph) == 0
+    found = graph.take()
+    totals: dict[str, Total] = defaultdict(Total)
+    for step in found.increments:
+        assert min(step.requests, step.failed, step.retries) >= 0
+        client, server, connection = step.edge
+        name = f"{client}>{server}" + (f":{connection}" if connection else "")
+        total = totals[name]
+        totals[name] = Total(
+            total.requests + step.requests,
+            total.failed + step.failed,
+            total.retries + step.retries,
+            tuple(sorted(total.client_seconds + ((step.client_seconds,) if step.client_seconds is not None else ()))),
+            tuple(sorted(total.server_seconds + ((step.server_seconds,) if step.server_seconds is not None else ()))),
+        )
+    return dict(totals), Counter(f"{alone.service}:{alone.kind}" for alone in found.unpaired), found.dropped
+
+
+@pytest.fixture
+def edges() -> Callable[..., dict[str, Total]]:
+    """The edges of some spans, which are the same when the spans come the other way round."""
+
+    def of(*spans: Span) -> dict[str, Total]:
+        forwards, unpaired, dropped = graph_of(spans)
+        assert graph_of(reversed(spans)) == (forwards, unpaired, dropped)
+        return forwards
+
+    return of
+
+
+Edges = Callable[..., dict[str, Total]]
+
+
+def test_the_two_halves_of_a_call_are_one_request_with_each_side_s_own_duration(span: Make, edges: Edges) -> None:
+    """Unequal durations: the client's and the server's never change places."""
+    assert edges(span("client", "a", 1, seconds=0.3), span("server", "b", 2, 1, seconds=0.2)) == {
+        "a>b": Total(1, 0, 0, (0.3,), (0.2,))
+    }
+
+
+@pytest.mark.parametrize(("client", "server"), [("error", "unset"), ("unset", "error"), ("error", "error")])
+def test_a_request_failed_when_either_half_says_so(span: Make, edges: Edges, client: Status, server: Status) -> None:
+    """A failed request counts once, whichever half knows of it."""
+    total = edges(span("client", "a", 1, status=client), span("server", "b", 2, 1, status=server))["a>b"]
+    assert (total.requests, total.failed) == (1, 1)
+
+
+def test_equal_names_in_two_namespaces_are_two_services(span: Make, edges: Edges) -> None:
+    """A service is the pair of namespace and name."""
+    assert set(edges(span("client", "red/a", 1), span("server", "blue/a", 2, 1))) == {"red/a>blue/a"}
+
+
+def test_clocks_that_disagree_change_no_duration(span: Make, edges: Edges) -> None:
+    """Times of two hosts are never subtracted."""
+    total = edges(span("client", "a", 1, seconds=0.3), span("server", "b", 2, 1, seconds=0.2, end=1_800_000_009.0))
+    assert total["a>b"] == Total(1, 0, 0, (0.3,), (0.2,))
+
+
+def test_a_root_server_span_is_called_by_the_user_whose_duration_nobody_measured(span: Make, edges: Edges) -> None:
+    """The absent side gets no duration, in particular not 0."""
+    assert edges(span("server", "a", 1, seconds=0.2)) == {"user>a:virtual_node": Total(1, 0, 0, (), (0.2,))}
+
+
+def test_several_server_spans_under_one_client_span_are_attempts(span: Make, edges: Edges) -> None:
+    """The transport retried twice: three requests, two of them retries; the caller waited once."""
+    total = edges(
+        span("client", "a", 1, seconds=0.9),
+        span("server", "b", 2, 1, seconds=0.1, status="error"),
+        span("server", "b", 3, 1, seconds=0.2, status="error"),
+        span("server", "b", 4, 1, seconds=0.3),
+    )["a>b"]
+    assert total == Total(3, 2, 2, (0.9,), (0.1, 0.2, 0.3))
+
+
+def test_two_instrumentations_of_one_server_are_one_request(span: Make, edges: Edges) -> None:
+    """A web framework's span and a model server's span under one call differ in name: no retry."""
+    total = edges(
+        span("client", "a", 1),
+        span("server", "b", 2, 1, name="POST /v1"),
+        span("server", "b", 3, 1, name="llm_request"),
+    )["a>b"]
+    assert (total.requests, total.retries) == (1, 0)
+
+
+def test_a_call_repeated_after_it_failed_is_a_retry(span: Make, edges: Edges) -> None:
+    """Three attempts one after another under the same parent, the first two of which failed."""
+    spans: list[Span] = []
+    for number in range(3):
+        failed = "error" if number < 2 else "unset"
+        end = 1_800_000_000.0 + number
+        spans += [
+            span("client", "a", 10 + number, 1, seconds=0.5, end=end, status=failed),
+            span("server", "b", 20 + number, 10 + number, end=end, status=failed),
+        ]
+    total = edges(*spans)["a>b"]
+    assert (total.requests, total.failed, total.retries) == (3, 2, 2)
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        {"name": "POST"},
+        {"attributes": {"url.full": "http://b/other"}},
+        {"seconds": 5.0},
+    ],
+    ids=["another operation", "another address", "begun before the first one failed"],
+)
+def test_a_call_that_repeats_nothing_is_no_retry(span: Make, edges: Edges, second: dict[str, object]) -> None:
+    """Fan-out and different work after a failure are not retries."""
+    first = span("client", "a", 10, 1, seconds=0.5, status="error", attributes={"url.full": "http://b/x?page=1"})
+    second = {"attributes": {"url.full": "http://b/x?page=2"}, "seconds": 0.5} | second
+    later = span("client", "a", 11, 1, end=1_800_000_001.0, **second)
+    total = edges(first, span("server", "b", 20, 10), later, span("server", "b", 21, 11))["a>b"]
+    assert (total.requests, total.retries) == (2, 0)
+
+
+@pytest.mark.parametrize("attribute", ["http.request.resend_count", "http.resend_count"])
+def test_an_instrumentation_that_counts_resends_is_believed_once(span: Make, edges: Edges, attribute: str) -> None:
+    """The attribute and the failed sibling tell of the same retry."""
+    total = edges(
+        span("client", "a", 10, 1, status="error"),
+        span("server", "b", 20, 10),
+        span("client", "a", 11, 1, end=1_800_000_001.0, attributes={attribute: 1}),
+        span("server", "b", 21, 11),
+    )["a>b"]
+    assert (total.requests, total.retries) == (2, 1)
+
+
+@pytest.mark.parametrize("value", [["1"], "1", 1])
+def test_grpc_s_count_of_previous_attempts_makes_a_retry(span: Make, edges: Edges, value: object) -> None:
+    """The first attempt's span may be lost; the second one still says that it is a second one."""
+    attributes = {"rpc.grpc.request.metadata.grpc-previous-rpc-attempts": value}
+    total = edges(span("client", "a", 1), span("server", "b", 2, 1, attributes=attributes))["a>b"]
+    assert (total.requests, total.retries) == (1, 1)
+
+
+@pytest.mark.parametrize("value", ["many", "", None, float("inf"), float("nan"), [], {}, True, -3])
+def test_a_strange_count_of_resends_stops_nothing(span: Make, edges: Edges, value: object) -> None:
+    """Attributes come from outside: whatever they hold, the request is counted."""
+    attributes = {"http.request.resend_count": value}
+    assert edges(span("client", "a", 1, attributes=attributes), span("server", "b", 2, 1))["a>b"].requests == 1
+
+
+def test_a_client_span_around_another_one_is_no_call_of_its_own(span: Make, edges: Edges) -> None:
+    """Generative-AI spans are CLIENT spans around HTTP's: one edge, and no unknown callee."""
+    chat = span("client", "a", 1, name="chat gpt", attributes={"server.address": "api.example"})
+    http = span("client", "a", 2, 1, name="POST", attributes={"server.address": "api.example"})
+    assert edges(chat, http, span("server", "b", 3, 2)) == {"a>b": Total(1, 0, 0, (0.1,), (0.1,))}
+    assert graph_of([chat, http])[0] == {"a>api.example:virtual_node": Total(1, 0, 0, (0.1,), ())}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "edge"),
+    [
+        ({"db.system.name": "redis"}, "a>redis:database"),
+        ({"db.system": "postgresql", "db.name": "orders"}, "a>orders:database"),
+        (
+            {"db.system": "postgresql", "db.namespace": "orders", "server.address": "pg.internal"},
+            "a>pg.internal:database",
+        ),
+        ({"db.system": "postgresql", "db.name": "orders", "server.address": "10.0.0.7"}, "a>orders:database"),
+        (
+            {"db.system": "redis", "service.peer.name": "cache", "service.peer.namespace": "shop"},
+            "a>shop/cache:database",
+        ),
+        ({"peer.service": "billing"}, "a>billing:virtual_node"),
+        ({"service.peer.name": "billing", "peer.service": "old"}, "a>billing:virtual_node"),
+        ({"server.address": "api.example"}, "a>api.example:virtual_node"),
+        ({"net.peer.name": "api.example"}, "a>api.example:virtual_node"),
+    ],
+)
+def test_a_call_that_nobody_answered_goes_to_what_its_attributes_name(
+    span: Make, edges: Edges, attributes: dict[str, str], edge: str
+) -> None:
+    """Databases and services that send no spans are on the map, with the client's duration alone."""
+    assert edges(span("client", "a", 1, seconds=0.4, attributes=attributes)) == {edge: Total(1, 0, 0, (0.4,), ())}
+
+
+def test_a_database_that_sends_spans_is_one_node(span: Make, edges: Edges) -> None:
+    """The edge waits for the other half before it believes the attributes."""
+    client = span("client", "a", 1, attributes={"db.system": "qdrant"})
+    assert set(edges(client, span("server", "vectors", 2, 1))) == {"a>vectors"}
+
+
+@pytest.mark.parametrize("address", ["", "10.0.0.7", "::1", "[::1]"])
+def test_no_service_is_invented_for_a_call_whose_callee_has_no_name(span: Make, address: str) -> None:
+    """An address is a machine; the span is counted as unpaired, and there is no `unknown`."""
+    spans = [span("client", "a", 1, attributes={"server.address": address})]
+    assert graph_of(spans) == ({}, Counter({"a:client": 1}), 0)
+
+
+def test_a_server_span_whose_caller_is_missing_is_unpaired(span: Make) -> None:
+    """It has a parent, so no user called it."""
+    assert graph_of([span("server", "b", 2, 1)]) == ({}, Counter({"b:server": 1}), 0)
+
+
+def test_a_server_span_under_another_service_s_server_span_is_called_by_it(span: Make, edges: Edges) -> None:
+    """A model server that was handed its caller's context without a CLIENT span between."""
+    found = edges(span("server", "gateway", 1), span("server", "llm", 2, 1, seconds=0.7))
+    assert found["gateway>llm"] == Total(1, 0, 0, (), (0.7,))
+
+
+def test_a_server_span_under_one_of_its_own_service_is_the_same_request(span: Make, edges: Edges) -> None:
+    """Two instrumentations, nested: neither an edge to itself nor an unpaired span."""
+    spans = (span("server", "llm", 1), span("server", "llm", 2, 1))
+    assert set(edges(*spans)) == {"user>llm:virtual_node"}
+    assert not graph_of(spans)[1]
+
+
+def test_messages_are_edges_without_retries(span: Make, edges: Edges) -> None:
+    """Each consumer of a message is a request; being several is no repetition."""
+    total = edges(span("producer", "a", 1), span("consumer", "b", 2, 1), span("consumer", "b", 3, 1))
+    assert total == {"a>b:messaging_system": Total(2, 0, 0, (0.1,), (0.1, 0.1))}
+
+
+def test_a_consumer_is_paired_with_every_producer_that_it_links_to(span: Make, edges: Edges) -> None:
+    """A batch of messages in one span; links go before the parent."""
+    found = edges(span("producer", "a", 1), span("producer", "b", 2), span("consumer", "c", 3, 9, links=(1, 2)))
+    assert set(found) == {"a>c:messaging_system", "b>c:messaging_system"}
+
+
+def test_a_half_that_comes_after_the_waiting_time_is_not_counted_as_a_second_request(span: Make) -> None:
+    """What was settled stays settled."""
+    graph = ServiceGraph(TTL, 1000)
+    client = span("client", "a", 1, attributes={"peer.service": "b"})
+    server = span("server", "b", 2, 1)
+    graph.add(client, client.service, 0.0)
+    graph.expire(TTL)
+    graph.add(server, server.service, TTL + 1)
+    graph.expire(3 * TTL)
+    found = graph.take()
+    assert sum(step.requests for step in found.increments) == 1
+    assert found.unpaired == [Unpaired(Service("", "b"), "server")]
+
+
+def test_nothing_is_decided_before_the_waiting_time_is_over(span: Make) -> None:
+    """Exporters batch for five seconds: the other half may come that much later."""
+    graph = ServiceGraph(TTL, 1000)
+    client, server = span("client", "a", 1, attributes={"peer.service": "x"}), span("server", "b", 2, 1)
+    graph.add(client, client.service, 0.0)
+    graph.expire(TTL - 0.01)
+    graph.add(server, server.service, TTL - 0.01)
+    assert [str(step.edge.server) for step in graph.take().increments] == ["b"]
+
+
+def test_too_many_waiting_spans_are_dropped_and_counted(span: Make) -> None:
+    """The memory is bounded, and what it costs is told."""
+    edges, unpaired, dropped = graph_of([span("client", "a", n) for n in range(1, 16)], max_items=10)
+    assert (edges, unpaired.total(), dropped) == ({}, 10, 5)
+
+
+def traces() -> st.SearchStrategy[list[Span]]:
+    """Spans of one trace: any tree of any kinds, services, names and outcomes, most of them likely shapes."""
+    url = st.sampled_from(["http://x/1", "http://x/2"])
+    row = st.tuples(
+        st.sampled_from(["client", "server", "client", "server", "internal", "producer", "consumer"]),
+        st.sampled_from("abc"),
+        st.integers(0, 100),
+        st.sampled_from(["GET", "POST"]),
+        st.sampled_from(["unset", "error"]),
+        st.integers(0, 5),
+        st.integers(0, 5),
+        st.dictionaries(st.sampled_from(["http.request.resend_count"]), st.integers(0, 2), max_size=1),
+        st.dictionaries(st.sampled_from(["url.full", "peer.service", "db.name"]), url, max_size=2),
+        st.lists(st.integers(1, 12), max_size=2),
+    )
+    return st.lists(row, min_size=1, max_size=12).map(_tree)
+
+
+Row = tuple[Kind, str, int, str, Status, int, int, dict[str, int], dict[str, str], list[int]]
+
+
+def _tree(rows: Sequence[Row]) -> list[Span]:
+    spans = []
+    for number, (kind, service, parent, name, status, start, length, resend, attributes, links) in enumerate(rows, 1):
+        above = parent % number
+        spans.append(
+            Span(
+                trace_id=f"{1:032x}",
+                span_id=f"{number:016x}",
+                parent_id=f"{above:016x}" if above else "",
+                name=name,
+                kind=kind,
+                start_ns=start * 10**9,
+                end_ns=(start + length) * 10**9,
+                status=status,
+                status_message="",
+                resource={"service.name": service},
+                attributes={**attributes, **resend},
+                links=tuple(Link(f"{1:032x}", f"{link:016x}", {}) for link in links),
+            )
+        )
+    return spans
+
+
+@given(traces(), st.randoms(use_true_random=False))
+def test_the_order_in_which_spans_come_changes_no_count(spans: list[Span], random: Random) -> None:
+    """Any trace, shuffled: the same edges, counts and durations, and the same unpaired spans."""
+    shuffled = list(spans)
+    random.shuffle(shuffled)
+    assert graph_of(shuffled) == graph_of(spans)
+
+
+@given(traces())
+def test_no_figure_contradicts_another(spans: list[Span]) -> None:
+    """At most every request failed or is a retry, and every request has a half that tells of it."""
+    for total in graph_of(spans)[0].values():
+        assert 0 <= total.failed <= total.requests
+        assert 0 <= total.retries <= total.requests
+        assert len(total.client_seconds) <= total.requests
+        assert total.requests <= len(total.client_seconds) + len(total.server_seconds)
