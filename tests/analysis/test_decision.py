@@ -1,0 +1,189 @@
+"""Incidents: what opens one, what does not, and that the fold is pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from foreshock_dashboard.analysis.decision import KEEP_OVER, State, fold, learning
+from foreshock_dashboard.model.world import World
+
+Scenes = Any
+
+
+def test_a_neighbour_that_takes_a_slowing_services_gpu_time_is_named_with_its_gpus(scenes: Scenes) -> None:
+    """The incident names victim, aggressor, GPUs and since when, within three grid points of the evidence."""
+    world = scenes.world(scenes.starving)
+
+    (incident,) = fold(State(), world).incidents
+
+    assert (incident.victim, incident.aggressor) == (scenes.victim, scenes.aggressor)
+    assert incident.gpus == scenes.gpus
+    assert incident.since == world.times[240]
+    assert incident.opened - incident.since <= 4 * scenes.step
+    assert incident.phase == "page"
+    assert incident.until is None
+    assert "ml/batch starves serving/llm on host-1/gpu-0 and host-1/gpu-1" in incident.sentence
+    assert {item.name: (round(item.value, 3), round(item.baseline, 3)) for item in incident.evidence} == {
+        "p95 of the victim": (1.5, 0.5),
+        "GPU time the victim waits": (0.5, 0.02),
+        "GPU time the aggressor takes": (0.7, 0.2),
+        "failed requests of the victim": (0.0, 0.0),
+    }
+
+
+LOOKALIKES: dict[str, Callable[[Scenes], dict[str, Any]]] = {
+    "the service is as fast as ever": lambda s: {"victim_p95": lambda _: 0.5},
+    "the service slows down but nobody makes it wait": lambda s: {"stalled_by_aggressor": lambda _: 0.02},
+    "the two have always shared the GPUs like this": lambda s: {
+        "stalled_by_aggressor": lambda _: 0.5,
+        "aggressor_busy": lambda _: 0.7,
+    },
+    "the service's own load grew more than the neighbour's": lambda s: {
+        "victim_busy": s.rising(240, 0.1, 0.8),
+        "aggressor_busy": s.rising(240, 0.2, 0.5),
+    },
+    "it lasts for two grid points only": lambda s: {"victim_p95": lambda i: 1.5 if i in (240, 241) else 0.5},
+    "there are no requests at all": lambda s: {"victim_p95": lambda _: np.nan},
+}
+
+
+@pytest.mark.parametrize("name", LOOKALIKES)
+def test_no_incident_opens_when(scenes: Scenes, name: str) -> None:
+    """Look-alikes stay quiet."""
+    assert fold(State(), scenes.world(scenes.starving, **LOOKALIKES[name](scenes))).incidents == ()
+
+
+def test_of_two_neighbours_the_one_that_grew_is_named(scenes: Scenes) -> None:
+    """A neighbour that always took more does not hide the one that changed."""
+    world = scenes.world(scenes.starving, stalled_by_bystander=lambda _: 0.6)
+
+    (incident,) = fold(State(), world).incidents
+
+    assert incident.aggressor == scenes.aggressor
+    assert incident.confidence > 0.9
+
+
+def test_a_caller_that_slows_down_too_makes_it_cascading(scenes: Scenes) -> None:
+    """The phase and the sentence tell who else is hit."""
+    world = scenes.world(scenes.starving, caller_p95=scenes.rising(250, 0.8, 2.4))
+
+    (incident,) = fold(State(), world).incidents
+
+    assert incident.phase == "cascading"
+    assert "product/assistant slowed down too" in incident.sentence
+
+
+def test_it_is_over_five_minutes_after_it_calmed_down_and_is_listed_for_an_hour(scenes: Scenes) -> None:
+    """Hysteresis: a pause of a minute does not end it; an hour later it is forgotten."""
+    points = 720
+
+    def on(low: float, high: float) -> Callable[[int], float]:
+        return lambda i: high if 240 <= i < 270 or 276 <= i < 290 else low
+
+    scene = replace(
+        scenes.starving,
+        points=points,
+        victim_p95=on(0.5, 1.5),
+        aggressor_busy=on(0.2, 0.7),
+        stalled_by_aggressor=on(0.02, 0.5),
+    )
+    world = scenes.world(scene)
+
+    state, phases, listed = State(), [], []
+    for at in range(points):
+        state = fold(state, _until(world, at))
+        phases.append(state.incidents[0].phase if state.incidents else "")
+        listed.append(len(state.incidents))
+
+    assert max(listed) == 1
+    ended = phases.index("over")
+    assert 290 + 28 <= ended <= 290 + 34
+    assert phases[ended:].count("over") == pytest.approx(KEEP_OVER / scenes.step, abs=2)
+    assert phases[-1] == ""
+
+
+def test_what_lasts_does_not_become_what_is_usual(scenes: Scenes) -> None:
+    """An incident of an hour is still compared with the time before it."""
+    world = scenes.world(replace(scenes.starving, points=240 + 360))
+
+    (incident,) = fold(State(), world).incidents
+
+    assert incident.phase == "page"
+    assert incident.evidence[0].baseline == pytest.approx(0.5)
+
+
+def test_with_too_little_history_it_is_learning_and_silent(scenes: Scenes) -> None:
+    """Half an hour of durations is needed; how much there is, is told."""
+    scene = replace(scenes.starving, points=120, victim_p95=scenes.rising(60, 0.5, 5.0))
+    world = scenes.world(scene)
+
+    assert fold(State(), world).incidents == ()
+    assert learning(world).have == pytest.approx(119 * scenes.step)
+    assert not learning(world).done
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cuts=st.lists(st.integers(1, 299), max_size=6))
+def test_however_the_time_is_cut_into_ticks_the_incidents_are_the_same(scenes: Scenes, cuts: list[int]) -> None:
+    """A replay in one go gives what live ticks gave."""
+    world = scenes.world(scenes.starving)
+    state = State()
+    for at in [*sorted(cuts), 299]:
+        state = fold(state, _until(world, at))
+
+    assert state.incidents == fold(State(), world).incidents
+
+
+def test_a_hub_started_later_agrees_with_one_that_ran_all_along(scenes: Scenes) -> None:
+    """State is derived: with enough history before the incident, where the fold began does not matter."""
+    whole = scenes.world(
+        replace(
+            scenes.starving,
+            points=600,
+            victim_p95=scenes.rising(500, 0.5, 1.5),
+            aggressor_busy=scenes.rising(500, 0.2, 0.7),
+            stalled_by_aggressor=scenes.rising(500, 0.02, 0.5),
+        )
+    )
+
+    assert fold(State(), _since(whole, 250)).incidents == fold(State(), whole).incidents
+
+
+_ROWS = (
+    "utilization",
+    "contended",
+    "memory_used",
+    "memory_total",
+    "power",
+    "temperature",
+    "busy",
+    "stalled",
+    "memory",
+    "stalled_by",
+    "server_p95",
+    "attempts",
+)
+
+
+def _cut(world: World, part: slice) -> World:
+    red = {name: getattr(world.red, name)[:, part] for name in ("rate", "failed", "p50", "p95", "p99")}
+    calls = {name: getattr(world.calls, name)[:, part] for name in red}
+    arrays = {name: getattr(world, name)[:, part] for name in _ROWS}
+    return replace(
+        world, times=world.times[part], red=replace(world.red, **red), calls=replace(world.calls, **calls), **arrays
+    )
+
+
+def _until(world: World, at: int) -> World:
+    return _cut(world, slice(0, at + 1))
+
+
+def _since(world: World, at: int) -> World:
+    return _cut(world, slice(at, None))

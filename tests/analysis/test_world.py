@@ -1,0 +1,162 @@
+"""Readings become a World: rows are named, joined and never invented."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from foreshock_dashboard.analysis.sentence import duration, gpu_list
+from foreshock_dashboard.analysis.world import world_of
+from foreshock_dashboard.model.history import extend
+from foreshock_dashboard.model.query import Matrix
+from foreshock_dashboard.model.readings import catalogue
+from foreshock_dashboard.model.samples import Labels, labels_of
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Edge, Gpu, Stall, Tenant
+
+TIMES = np.array([100.0, 110.0])
+LLM, BATCH, WEB = Service("serving", "llm"), Service("ml", "batch"), Service("", "web")
+HOST = {"job": "exporter", "instance": "10.0.0.1:10877"}
+GPU = {**HOST, "uuid": "GPU-a"}
+
+
+def matrix(*rows: tuple[dict[str, str], list[float]]) -> Matrix:
+    """An answer to a query."""
+    return Matrix.of(TIMES, {labels_of(labels): np.array(values) for labels, values in rows})
+
+
+def named(service: Service, prefix: str = "") -> dict[str, str]:
+    """The labels of a service."""
+    return {f"{prefix}service_name": service.name, f"{prefix}service_namespace": service.namespace}
+
+
+EDGE = {"client": "web", "server": "llm", "server_service_namespace": "serving"}
+
+
+def readings(**given: Matrix) -> dict[str, Matrix]:
+    """Readings in which everything not given is empty."""
+    return {key: given.get(key, Matrix.empty(TIMES)) for key in catalogue(59.0)}
+
+
+FULL: dict[str, Matrix] = {
+    "up": matrix((HOST, [1, 1])),
+    "host": matrix(({**HOST, "host_name": "host-1"}, [1, 1])),
+    "gpu": matrix(({**GPU, "gpu": "3", "model": "H100"}, [1, 1])),
+    "mock": matrix((HOST, [1, 1])),
+    "utilization": matrix((GPU, [0.5, 0.9])),
+    "temperature": matrix((GPU, [50, np.nan])),
+    "busy": matrix(({**GPU, **named(LLM)}, [0.3, 0.4]), ({**GPU, **named(BATCH)}, [0.2, 0.5])),
+    "stalled_by": matrix(
+        ({**GPU, **named(LLM), **named(BATCH, "by_")}, [0.1, 0.2]), ({**GPU, **named(LLM)}, [0.0, 0.1])
+    ),
+    "calls": matrix((EDGE, [10, 10]), ({"client": "user", "server": "web", "connection_type": "virtual_node"}, [9, 9])),
+    "calls_failed": matrix((EDGE, [np.nan, 1])),
+    "retries": matrix(({"client": "web", "server": "llm", "server_service_namespace": "serving"}, [0, 5])),
+    "served": matrix((named(LLM), [10, 10])),
+    "served_seconds": matrix(
+        *(({**named(LLM), "le": le}, [n, n]) for le, n in (("0.1", 50.0), ("1", 100.0), ("+Inf", 100.0)))
+    ),
+}
+
+
+def test_a_gpu_is_named_by_its_host_and_index() -> None:
+    """The host's name is joined from target_info on (job, instance)."""
+    world = world_of(readings(**FULL), 10.0)
+
+    assert world.gpus == (Gpu("host-1", "3", "GPU-a", "H100"),)
+    assert world.gpus[0].label == "host-1/gpu-3"
+    assert world.utilization.tolist() == [[0.5, 0.9]]
+
+
+def test_without_target_info_the_instance_stands_for_the_host() -> None:
+    """An exporter of somebody else has no host name."""
+    world = world_of(readings(**{**FULL, "host": Matrix.empty(TIMES)}), 10.0)
+
+    assert world.gpus[0].host == "10.0.0.1:10877"
+
+
+def test_who_stalls_whom_is_kept_per_gpu_and_nobody_is_no_aggressor() -> None:
+    """The remainder that no service explains is not a pair."""
+    world = world_of(readings(**FULL), 10.0)
+
+    assert world.stalls == (Stall(world.gpus[0], LLM, BATCH),)
+    assert world.stalled_by.tolist() == [[0.1, 0.2]]
+    assert world.tenants == (Tenant(world.gpus[0], BATCH), Tenant(world.gpus[0], LLM))
+
+
+def test_services_are_all_that_serve_call_or_hold_a_gpu_but_not_virtual_clients() -> None:
+    """`user` stands for who is outside; it is no service of ours."""
+    world = world_of(readings(**FULL), 10.0)
+
+    assert world.services == (WEB, BATCH, LLM)
+    assert Edge(Service("", "user"), WEB, "virtual_node") in world.edges
+
+
+def test_errors_are_a_share_of_requests_and_no_failures_are_zero_only_where_there_are_requests() -> None:
+    """A failure counter that does not exist yet means no failures; no requests mean no share."""
+    world = world_of(readings(**FULL), 10.0)
+    row = world.edges.index(Edge(WEB, LLM))
+
+    assert world.calls.failed[row].tolist() == [0.0, 0.1]
+    assert np.isnan(world.red.failed[world.services.index(WEB)]).all()
+
+
+def test_attempts_per_call_count_retries_over_first_attempts() -> None:
+    """Ten calls of which five are retries are two attempts per first attempt."""
+    world = world_of(readings(**FULL), 10.0)
+
+    assert world.attempts[world.edges.index(Edge(WEB, LLM))].tolist() == [1.0, 2.0]
+
+
+def test_durations_are_quantiles_of_the_buckets() -> None:
+    """Half of the requests took up to 0.1 s."""
+    world = world_of(readings(**FULL), 10.0)
+    row = world.services.index(LLM)
+
+    assert world.red.p50[row, 1] == pytest.approx(0.1)
+    assert world.red.p95[row, 1] == pytest.approx(0.91)
+
+
+def test_absent_is_never_zero() -> None:
+    """What a source did not give is NaN in the World, and nothing at all is an empty World."""
+    world = world_of(readings(**FULL), 10.0)
+    nothing = world_of(readings(), 10.0)
+
+    assert np.isnan(world.temperature[0, 1])
+    assert np.isnan(world.power).all()
+    assert (nothing.services, nothing.gpus, nothing.edges, nothing.stalls) == ((), (), (), ())
+    assert world.simulated
+    assert not nothing.simulated
+
+
+def test_readings_grow_at_the_end_and_shrink_at_the_start() -> None:
+    """A series that came or went is NaN where it was not."""
+
+    def rows(**values: list[float]) -> dict[Labels, Any]:
+        return {(("s", name),): np.array(row) for name, row in values.items()}
+
+    old = Matrix.of(np.array([0.0, 10.0, 20.0]), rows(a=[1, 2, 3], gone=[7, 8, 9]))
+    new = Matrix.of(np.array([30.0]), rows(a=[4], fresh=[5]))
+
+    joined = extend(old, new, since=10.0)
+
+    assert joined.times.tolist() == [10.0, 20.0, 30.0]
+    np.testing.assert_array_equal(joined.values, [[2, 3, 4], [np.nan, np.nan, 5], [8, 9, np.nan]])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.0854, "85 ms"), (1.239, "1.24 s"), (12.44, "12.4 s"), (0.9996, "1000 ms")]
+)
+def test_durations_read_well(seconds: float, text: str) -> None:
+    """Three digits are enough."""
+    assert duration(seconds) == text
+
+
+def test_many_gpus_are_counted_not_listed() -> None:
+    """A sentence stays a sentence."""
+    gpus = [Gpu(f"host-{i // 8}", str(i % 8), f"u{i}") for i in range(16)]
+
+    assert gpu_list(gpus) == "16 GPUs of 2 hosts"
+    assert gpu_list(gpus[:2]) == "host-0/gpu-0 and host-0/gpu-1"
