@@ -1,0 +1,106 @@
+"""Options: where they come from, and what is said of one that cannot be used."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from foreshock_dashboard.settings import Settings, SettingsError, add_flags, flag_of, settings_of, variable_of
+
+
+def parsed(*words: str) -> argparse.Namespace:
+    """Parsed flags."""
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    return parser.parse_args(words)
+
+
+def test_a_flag_wins_over_a_variable_and_a_variable_over_the_file_and_the_file_over_the_default(tmp_path: Path) -> None:
+    """The nearer to the person who starts it, the stronger."""
+    file = tmp_path / "foreshock.yml"
+    file.write_text("port: 1001\notlp-grpc-port: 1002\notlp_http_port: 1003\n")
+    environ = {"FORESHOCK_PORT": "2001", "FORESHOCK_OTLP_GRPC_PORT": "2002", "FORESHOCK_CONFIG": str(file)}
+
+    settings = settings_of(parsed("--port", "3001"), environ)
+
+    assert (settings.port, settings.otlp_grpc_port, settings.otlp_http_port) == (3001, 2002, 1003)
+    assert settings.scrape_interval == 10.0
+
+
+def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
+    """All three give the same value."""
+    values = {
+        "host": "127.0.0.2", "port": "1", "otlp_grpc_port": "2", "otlp_http_port": "3", "store": "/x",
+        "targets": "a:1,b:2", "scrape_interval": "7s", "step": "5s", "prometheus_url": "http://p:9090",
+        "rate_window": "1m", "at": "2026-11-25T10:00:00Z", "retention": "3d", "trace_retention": "2h",
+        "retention_size": "2GB", "memory": "128MiB", "allow_unauthenticated": "true", "log_level": "debug",
+    }  # fmt: skip
+    assert set(values) == {item.name for item in fields(Settings)}
+    flags = [word for item in fields(Settings) for word in (flag_of(item), values[item.name])]
+    file = tmp_path / "f.yml"
+    file.write_text("".join(f'{name}: "{value}"\n' for name, value in values.items()))
+
+    by_flags = settings_of(parsed(*flags), {})
+    by_variables = settings_of(parsed(), {variable_of(item): values[item.name] for item in fields(Settings)})
+    by_file = settings_of(parsed("--config", str(file)), {})
+
+    assert by_flags == by_variables == by_file
+    assert by_flags.targets == ("http://a:1/metrics", "http://b:2/metrics")
+    assert by_flags.at == 1795600800.0
+    assert (by_flags.trace_retention, by_flags.retention_size) == (7200.0, 2_000_000_000)
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "message"),
+    [
+        (["--port", "65536"], {}, "--port: '65536' is not a port between 0 and 65535"),
+        ([], {"FORESHOCK_SCRAPE_INTERVAL": "soon"}, "FORESHOCK_SCRAPE_INTERVAL: 'soon' is not a duration"),
+        (["--scrape-interval", "0"], {}, "is not a duration"),
+        (["--prometheus", "prometheus:9090"], {}, "--prometheus: 'prometheus:9090' is not an address such as http://"),
+        (["--at", "2026-11-25T10:00:00"], {}, "has no time zone"),
+        (["--at", "yesterday"], {}, "is neither Unix seconds nor a time"),
+        (["--memory", "much"], {}, "is not a size such as 512MiB"),
+        (["--host", "0.0.0.0"], {}, "reachable from other machines"),  # noqa: S104
+        (["--allow-unauthenticated", "maybe"], {}, "is neither true nor false"),
+        (["--log-level", "loud"], {}, "is not one of debug, info"),
+        (["--config", "/nowhere/f.yml"], {}, "/nowhere/f.yml: cannot be read: No such file"),
+    ],
+)
+def test_a_bad_option_is_named_with_where_it_was_set(flags: list[str], environ: dict[str, str], message: str) -> None:
+    """The message names the place, the value and the remedy."""
+    with pytest.raises(SettingsError) as caught:
+        settings_of(parsed(*flags), environ)
+
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("port: [", "is not YAML"),
+        ("colour: red", "'colour' is no option; known are host, port"),
+        ("- port", "holds no options"),
+        ("port: many", "f.yml: port: 'many' is not a port"),
+    ],
+)
+def test_a_bad_file_is_named(tmp_path: Path, text: str, message: str) -> None:
+    """A file is never half used."""
+    file = tmp_path / "f.yml"
+    file.write_text(text)
+
+    with pytest.raises(SettingsError) as caught:
+        settings_of(parsed("--config", str(file)), {})
+
+    assert message in str(caught.value)
+    assert str(file) in str(caught.value)
+
+
+def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
+    """Nothing said, nothing changed."""
+    file = tmp_path / "f.yml"
+    file.write_text("# nothing\n")
+
+    assert settings_of(parsed("--config", str(file)), {}) == Settings()
