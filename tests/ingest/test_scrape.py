@@ -1,0 +1,259 @@
+"""Targets are really scraped over HTTP, and a bad one says what is wrong and costs only itself."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+import pytest
+
+from foreshock_dashboard.clock import Clock
+from foreshock_dashboard.model.samples import SampleBatch, is_stale
+from foreshock_dashboard.sources.scrape import Scraper, ScrapeTarget
+
+Start = Callable[..., Scraper]
+Eventually = Callable[[Callable[[], bool], str], None]
+
+
+class Page(Protocol):
+    """What the loopback server answers (conftest.py)."""
+
+    body: str | bytes
+    status: int
+    content_type: str
+    compress: bool
+    hold: threading.Event | None
+    seen: list[Mapping[str, str]]
+    url: str
+
+
+class Kept:
+    """A sink that remembers, or fails while `failing`."""
+
+    def __init__(self) -> None:
+        self.batches: list[SampleBatch] = []
+        self.failing = False
+
+    def __call__(self, batches: Sequence[SampleBatch]) -> None:
+        if self.failing:
+            raise OSError("the disk is full")
+        self.batches.extend(batches)
+
+    def values(self, metric: str, number: int = -1) -> list[float]:
+        """The values of a metric in one batch, without staleness markers."""
+        return [s.value for s in self.batches[number].samples if s.metric == metric and not is_stale(s.value)]
+
+    def stale(self) -> list[str]:
+        """Every series ever marked stale, in order."""
+        return [s.metric for batch in self.batches for s in batch.samples if is_stale(s.value)]
+
+
+@pytest.fixture
+def kept() -> Kept:
+    """A sink."""
+    return Kept()
+
+
+@pytest.fixture
+def scrape(kept: Kept) -> Iterator[Start]:
+    """Start scrapers that are closed after the test."""
+    running: list[Scraper] = []
+
+    def start(
+        *urls: str, clock: Clock | None = None, interval: float = 0.05, timeout: float = 10.0, max_body: int = 1 << 20
+    ) -> Scraper:
+        targets = [ScrapeTarget(url, "test", {"rack": "7"}) for url in urls]
+        scraper = Scraper(
+            targets, sink=kept, clock=clock or Clock(), interval=interval, timeout=timeout, max_body=max_body
+        )
+        running.append(scraper)
+        scraper.start()
+        return scraper
+
+    yield start
+    for scraper in running:
+        scraper.close()
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """A port on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_page_becomes_samples_with_the_target_s_labels(
+    page: Page, scrape: Start, kept: Kept, eventually: Eventually, compress: bool
+) -> None:
+    """Plain or gzip; `up` and what the scrape took are beside them."""
+    page.body, page.compress = 'gpu_info{gpu="0"} 1\n', compress
+    scraper = scrape(page.url)
+    eventually(lambda: len(kept.batches) > 0, "a batch")
+    instance = page.url.removeprefix("http://").removesuffix("/metrics")
+    batch = kept.batches[0]
+    assert batch.target == page.url
+    assert dict(batch.samples[0].labels) == {"gpu": "0", "instance": instance, "job": "test", "rack": "7"}
+    assert (kept.values("gpu_info"), kept.values("up"), kept.values("scrape_samples_scraped")) == ([1.0], [1.0], [1.0])
+    assert kept.values("scrape_duration_seconds")[0] > 0
+    assert "gzip" in page.seen[0]["Accept-Encoding"]
+    eventually(lambda: scraper.states()[0].scrapes > 0, "a state")
+    (state,) = scraper.states()
+    assert (state.up, state.samples, state.error) == (True, 1, "")
+
+
+def test_a_series_that_is_gone_is_marked_stale_once(
+    page: Page, scrape: Start, kept: Kept, eventually: Eventually
+) -> None:
+    """A service that left a GPU must not seem to be on it for five minutes more."""
+    page.body = "here 1\nleaves 2\n"
+    scrape(page.url)
+    eventually(lambda: len(kept.batches) > 0, "a batch")
+    page.body = "here 1\n"
+    eventually(lambda: "leaves" in kept.stale(), "a marker")
+    count = len(kept.batches)
+    eventually(lambda: len(kept.batches) > count + 2, "more batches")
+    assert kept.stale() == ["leaves"]
+    assert kept.values("here") == [1.0]
+
+
+def spoil(page: Page, status: int = 200, content_type: str = "text/plain", body: str | bytes = "x 1\n") -> None:
+    """Make a page answer something else."""
+    page.status, page.content_type, page.body = status, content_type, body
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (
+            {"content_type": "text/html", "body": "<html>"},
+            "answers HTML, not metrics; the URL usually ends in /metrics",
+        ),
+        ({"status": 404}, "answers 404; give the URL of its metrics page"),
+        ({"status": 301}, "answers 301"),
+        ({"body": "x 1\ny one\n"}, "line 2: 'one' is not a number: 'y one'"),
+        ({"body": b"x\xff 1\n"}, "is not UTF-8"),
+        ({"body": b"#" * 5000}, "larger than allowed"),
+    ],
+    ids=["HTML", "not found", "moved", "no sample", "not UTF-8", "too large"],
+)
+def test_a_bad_answer_is_down_and_says_why_once(
+    page: Page,
+    scrape: Start,
+    kept: Kept,
+    eventually: Eventually,
+    caplog: pytest.LogCaptureFixture,
+    bad: dict[str, int],
+    message: str,
+) -> None:
+    """One log line names the target and the remedy; what the target had is stale; when it recovers it is up again."""
+    caplog.set_level(logging.INFO, "foreshock_dashboard.sources.scrape")
+    page.body = "x 1\n"
+    scraper = scrape(page.url, max_body=4000)
+    eventually(lambda: len(kept.batches) > 0, "a good batch")
+    spoil(page, **bad)  # type: ignore[arg-type]  # one table of several types
+    eventually(lambda: kept.values("up") == [0.0], "down")
+    count = len(kept.batches)
+    eventually(lambda: len(kept.batches) > count + 2, "some scrapes more")
+    assert kept.stale() == ["x"]
+    assert kept.values("scrape_samples_scraped") == [0.0]
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 1
+    assert page.url in warnings[0]
+    assert message in warnings[0]
+    assert message in scraper.states()[0].error
+    spoil(page)
+    eventually(lambda: kept.values("up") == [1.0], "up again")
+    eventually(lambda: "answers again" in caplog.text, "a line that it recovered")
+
+
+def test_a_gzip_bomb_is_too_large(page: Page, scrape: Start, kept: Kept, eventually: Eventually) -> None:
+    """The bound holds after decompression as well."""
+    page.body, page.compress = b"#" * (1 << 20), True
+    scraper = scrape(page.url, max_body=100_000)
+    eventually(lambda: kept.batches != [] and kept.values("up") == [0.0], "down")
+    eventually(lambda: "larger than allowed" in scraper.states()[0].error, "the reason")
+
+
+def test_a_target_that_is_not_there_costs_the_others_nothing(
+    page: Page, scrape: Start, eventually: Eventually, closed_port: int
+) -> None:
+    """Each target is scraped by itself."""
+    page.body = "x 1\n"
+    missing = f"http://127.0.0.1:{closed_port}/metrics"
+    scraper = scrape(missing, page.url)
+
+    def states() -> list[bool | None]:
+        return [state.up for state in scraper.states()]
+
+    eventually(lambda: states() == [False, True], "one down, one up")
+    assert "cannot be reached" in scraper.states()[0].error
+    assert "is it running there?" in scraper.states()[0].error
+
+
+def test_a_target_that_never_ends_its_answer_is_given_up(
+    page: Page, scrape: Start, kept: Kept, eventually: Eventually
+) -> None:
+    """The timeout bounds the whole scrape."""
+    page.body, page.hold = "x 1\n", threading.Event()
+    scraper = scrape(page.url, timeout=0.2)
+    eventually(lambda: kept.batches != [] and kept.values("up") == [0.0], "down")
+    eventually(lambda: "within 0.2 s; raise the timeout" in scraper.states()[0].error, "the reason")
+
+
+def test_what_could_not_be_kept_is_counted_and_its_markers_come_later(
+    page: Page, scrape: Start, kept: Kept, eventually: Eventually, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full disk loses samples, never the fact that a series has ended."""
+    page.body = "here 1\nleaves 2\n"
+    scraper = scrape(page.url)
+    eventually(lambda: len(kept.batches) > 0, "a batch")
+    kept.failing = True
+    page.body = "here 1\n"
+    eventually(lambda: scraper.states()[0].sink_failures > 2, "failures")
+    state = scraper.states()[0]
+    assert (state.up, state.error) == (True, "the scrape could not be kept: the disk is full")
+    assert caplog.text.count("the disk is full") == 1
+    kept.failing = False
+    eventually(lambda: kept.stale() == ["leaves"], "the marker")
+
+
+def test_scrapes_follow_the_clock_that_runs_faster(
+    page: Page, scrape: Start, kept: Kept, eventually: Eventually
+) -> None:
+    """Ten simulated seconds between scrapes last a tenth of a second at speed 100, once in each interval."""
+    page.body = "x 1\n"
+    clock = Clock.starting_now(100.0)
+    began = clock.now()
+    scrape(page.url, clock=clock, interval=10.0)
+    eventually(lambda: len(kept.batches) >= 5, "five batches")
+    slots = [batch.time // 10 for batch in kept.batches]
+    assert slots[0] > began // 10
+    assert slots == sorted(set(slots))
+
+
+@pytest.mark.parametrize("url", ["host:9100", "ftp://host/metrics", "http:///metrics", ""])
+def test_a_target_needs_a_whole_url(url: str) -> None:
+    """The message says how one looks."""
+    with pytest.raises(ValueError, match="write http://HOST:PORT/metrics"):
+        ScrapeTarget(url, "job", {})
+
+
+@pytest.mark.parametrize(
+    ("url", "labels", "instance"),
+    [
+        ("http://host:9100/metrics", {}, "host:9100"),
+        ("http://host/metrics", {}, "host:80"),
+        ("https://host/metrics", {}, "host:443"),
+        ("http://[::1]:9100/metrics", {}, "[::1]:9100"),
+        ("http://10.0.0.1:9100/metrics", {"instance": "node-1"}, "node-1"),
+    ],
+)
+def test_an_instance_is_the_host_and_port_unless_it_has_a_name(url: str, labels: dict[str, str], instance: str) -> None:
+    """As in Prometheus."""
+    assert ScrapeTarget(url, "job", labels).target_labels["instance"] == instance
