@@ -1,0 +1,131 @@
+// What all scripts share: making elements, updating them in place, and figures with their units.
+"use strict";
+window.foreshock = window.foreshock || {};
+(() => {
+  const F = window.foreshock;
+  const SVG = "http://www.w3.org/2000/svg";
+
+  F.byId = (id) => document.getElementById(id);
+
+  const fill = (element, attributes, children) => {
+    for (const [name, value] of Object.entries(attributes || {})) {
+      if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
+    }
+    for (const child of children.flat(Infinity)) {
+      if (child !== null && child !== undefined && child !== false) {
+        // Text goes in as text, whatever a name looks like.
+        element.append(child instanceof Node ? child : document.createTextNode(String(child)));
+      }
+    }
+    return element;
+  };
+  F.h = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
+  F.s = (tag, attributes, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
+
+  const sync = (old, fresh) => {
+    if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName) {
+      old.replaceWith(fresh);
+      return;
+    }
+    if (old.nodeType !== Node.ELEMENT_NODE) {
+      if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
+      return;
+    }
+    for (const { name } of [...old.attributes]) {
+      const readers = name === "open" && old.nodeName === "DETAILS"; // what the reader unfolded stays unfolded
+      if (!fresh.hasAttribute(name) && !readers) old.removeAttribute(name);
+    }
+    for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    syncChildren(old, [...fresh.childNodes]);
+  };
+  const syncChildren = (element, fresh) => {
+    const old = [...element.childNodes];
+    fresh.forEach((node, i) => (i < old.length ? sync(old[i], node) : element.append(node)));
+    old.slice(fresh.length).forEach((node) => node.remove());
+  };
+  // Make an element's children equal to these, keeping those that are alike: focus and selection stay.
+  F.put = (element, ...children) => {
+    const holder = document.createElement("div");
+    fill(holder, null, children);
+    if (element) syncChildren(element, [...holder.childNodes]);
+  };
+
+  // The one state of a panel. A panel that showed something keeps it when it becomes stale.
+  F.panel = (name, state, message = "") => {
+    const panel = F.byId(`${name}-panel`);
+    if (!panel) return;
+    panel.dataset.state = state;
+    const line = F.byId(`${name}-message`);
+    if (line.textContent !== message) line.textContent = message;
+  };
+  F.stale = (stale) => {
+    for (const panel of document.querySelectorAll(".panel[data-state]")) {
+      if (stale && panel.dataset.state === "ready") panel.dataset.state = "stale";
+      if (!stale && panel.dataset.state === "stale") panel.dataset.state = "ready";
+    }
+  };
+
+  const known = (value) => value !== null && value !== undefined && Number.isFinite(value);
+  const digits = (value) => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
+  F.seconds = (value) => {
+    if (!known(value)) return "–";
+    if (value === 0) return "0 s";
+    if (value < 1e-3) return `${digits(value * 1e6)} µs`;
+    if (value < 1) return `${value < 0.1 ? digits(value * 1e3) : (value * 1e3).toFixed(0)} ms`;
+    if (value < 120) return `${digits(value)} s`;
+    return F.span(value);
+  };
+  F.percent = (value) => {
+    if (!known(value)) return "–";
+    const share = value * 100;
+    return `${share === 0 || share >= 10 ? share.toFixed(0) : share < 0.1 ? "<0.1" : share.toFixed(1)} %`;
+  };
+  F.rate = (value) => (value === 0 ? "0/s" : known(value) ? `${value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2)}/s` : "–");
+  F.figure = (value, unit) => {
+    if (!known(value)) return "–";
+    if (unit === "s") return F.seconds(value);
+    if (unit === "ratio") return F.percent(value);
+    if (unit === "count") return value.toFixed(0);
+    return `${digits(value)} ${unit}`;
+  };
+  // A stretch of time in its two largest units.
+  F.span = (seconds) => {
+    const s = Math.max(0, Math.round(seconds));
+    if (s < 60) return `${s} s`;
+    if (s < 3600) return `${Math.floor(s / 60)} min${s < 600 && s % 60 ? ` ${s % 60} s` : ""}`;
+    if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+    return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
+  };
+  const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+  const DAY = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
+  // Times in the browser's zone, exact in UTC on hover; relative to the hub's own clock, which may run faster than ours.
+  F.time = (unix, now) => {
+    if (!known(unix)) return "–";
+    const date = new Date(unix * 1000);
+    const far = known(now) && Math.abs(now - unix) > 43200;
+    const text = `${far ? `${DAY.format(date)} ` : ""}${CLOCK.format(date)}`;
+    return F.h("time", { datetime: date.toISOString(), title: date.toISOString() }, text);
+  };
+
+  F.SHAPES = { ok: "●", warning: "◆", critical: "■", idle: "○" };
+  F.state = (health, word) =>
+    F.h("span", { class: `state ${health}` }, F.h("span", { "aria-hidden": "true" }, F.SHAPES[health]), ` ${word}`);
+  F.dot = (colour) => F.h("span", { class: "dot", style: `background:var(--service-${Number(colour)})`, "aria-hidden": "true" });
+  F.token = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  F.short = (text, most) => (text.length > most ? `${text.slice(0, Math.max(1, most - 1))}…` : text);
+
+  F.tracesOf = (service) => `/traces?service=${encodeURIComponent(service)}&order=slowest`;
+  // Go to an address of this app without loading it anew; Dash's Location listens to this event.
+  F.go = (href, replace = false) => {
+    history[replace ? "replaceState" : "pushState"]({}, "", href);
+    window.dispatchEvent(new CustomEvent("_dashprivate_pushstate"));
+    window.dispatchEvent(new CustomEvent("foreshock:url"));
+  };
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.("a[data-go]");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+    event.preventDefault();
+    F.go(link.getAttribute("href"));
+    window.scrollTo(0, 0);
+  });
+})();

@@ -1,0 +1,164 @@
+// The live path: one loop that asks again only after the last answer, so that a slow hub is never asked twice at once.
+"use strict";
+(() => {
+  const F = (window.foreshock = window.foreshock || {});
+  const EVERY = 1000;
+  const PATIENCE = 10000;
+  const SLOWEST = 15000;
+  const STANDSTILL = 30000;
+  const pages = (F.pages = F.pages || {});
+  const live = (F.live = { data: null, topology: null, time: null, received: 0, failures: 0, seqSince: 0, seq: -1 });
+  let page = null;
+  let timer = 0;
+  let running = false;
+  let etag = "";
+  let nextTry = 0;
+
+  const fetchJson = async (path, tag) => {
+    const headers = tag ? { "If-None-Match": tag } : {};
+    const answer = await fetch(path, { headers, cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+    if (answer.status === 304) return { same: true, time: Number(answer.headers.get("Foreshock-Time")) };
+    const body = await answer.json();
+    if (!answer.ok) throw Object.assign(new Error(body.error || `status ${answer.status}`), { status: answer.status });
+    return { body, time: body.time, tag: answer.headers.get("ETag") || "" };
+  };
+  F.fetchJson = fetchJson;
+
+  const refresh = async () => {
+    const mine = page;
+    const got = await fetchJson(mine.dataset.feed, etag);
+    if (mine !== page) return;
+    live.time = got.time;
+    if (!got.same) {
+      // A second worker's older answer must not turn the page back.
+      const restarted = live.data && got.body.seq + 5 < live.data.seq;
+      if (!live.data || got.body.seq >= live.data.seq || restarted || live.data.feed !== mine.dataset.feed) {
+        live.data = Object.assign(got.body, { feed: mine.dataset.feed });
+        etag = got.tag;
+      }
+      if (got.body.topology && got.body.topology !== live.topology?.id) live.topology = (await fetchJson("/api/topology")).body;
+    }
+    if (live.data.seq !== live.seq) [live.seq, live.seqSince] = [live.data.seq, performance.now()];
+    live.received = performance.now();
+    live.failures = 0;
+    draw(got.same);
+  };
+
+  const draw = (same) => {
+    const { data } = live;
+    if (!page || !data || data.feed !== page.dataset.feed) return;
+    F.byId("simulated").hidden = !data.simulated;
+    pages[page.dataset.page]?.update?.(data, live, same);
+    F.stale(Boolean(data.error));
+    badge();
+  };
+
+  const loop = async () => {
+    if (running || !page?.dataset.feed || document.hidden) return;
+    running = true;
+    clearTimeout(timer);
+    try {
+      await refresh();
+    } catch (error) {
+      live.failures += 1;
+      live.reason = error.status ? error.message : "";
+    }
+    running = false;
+    const wait = live.failures ? Math.min(EVERY * 2 ** (live.failures - 1), SLOWEST) : EVERY;
+    const jittered = wait * (0.9 + 0.2 * Math.random());
+    nextTry = performance.now() + jittered;
+    timer = setTimeout(loop, jittered);
+    badge();
+  };
+
+  const words = () => {
+    const silent = (performance.now() - live.received) / 1000;
+    if (!live.received) return live.failures ? ["lost", "No connection", ""] : ["loading", "Loading", ""];
+    if (document.hidden) return ["paused", "Paused", ""];
+    if (live.failures >= 2 || silent > 15) return ["lost", "Connection lost", `: data is ${F.span(silent)} old`];
+    if (live.data?.error) return ["stale", "Stale", `: data is ${F.span(live.time - live.data.data_time)} old`];
+    if (performance.now() - live.seqSince > STANDSTILL && live.time - live.data.data_time > 60)
+      return ["stale", "Stands still", `: data is ${F.span(live.time - live.data.data_time)} old`];
+    return ["live", "Live", ""];
+  };
+  const badge = () => {
+    const element = F.byId("live");
+    if (!element) return;
+    const [state, word, age] = words();
+    element.dataset.state = state;
+    element.title = live.data ? `tick ${live.data.seq} of ${new Date((live.data.data_time || 0) * 1000).toISOString()}` : "";
+    F.put(element, F.h("span", null, word), F.h("span", { "aria-hidden": "true" }, age));
+    const lost = F.byId("lost");
+    lost.hidden = state !== "lost";
+    if (state === "lost") {
+      const again = Math.max(0, Math.ceil((nextTry - performance.now()) / 1000));
+      const reason = live.reason ? ` The hub says: ${live.reason}.` : "";
+      const text = `${word}${age}.${reason} Trying again${again ? ` in ${again} s` : ""}.`;
+      if (lost.textContent !== text) lost.textContent = text;
+    }
+    document.body.dataset.live = state;
+    if (state === "lost" || state === "stale") F.stale(true);
+    title(state);
+  };
+  const title = (state) => {
+    const open = live.data?.warnings?.length || 0;
+    const name = page?.dataset.page === "traces" ? "Traces" : "Now";
+    const head = state === "lost" ? "✕ no connection · " : open ? `■ ${open} ${open === 1 ? "warning" : "warnings"} · ` : "";
+    const text = `${head}${name} · foreshock`;
+    if (document.title !== text) document.title = text;
+  };
+
+  // Dash puts a page in and takes it out; whatever page is there now is the one that is kept up to date.
+  const look = () => {
+    const found = document.querySelector("[data-page]");
+    if (found === page) return;
+    page = found;
+    etag = "";
+    if (!page) return;
+    for (const link of document.querySelectorAll(".bar nav a")) {
+      const here = link.getAttribute("href") === location.pathname;
+      here ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
+    }
+    pages[page.dataset.page]?.mount?.(page);
+    draw(false);
+    clearTimeout(timer);
+    loop();
+  };
+
+  const scheme = () => document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  const themed = () => {
+    const button = F.byId("theme-toggle");
+    if (!button) return;
+    const other = scheme() === "dark" ? "light" : "dark";
+    if (button.dataset.to !== other) {
+      button.dataset.to = other;
+      button.textContent = other === "dark" ? "☾ Dark" : "☀ Light";
+      button.setAttribute("aria-label", `Switch to the ${other} theme`);
+      window.dash_clientside?.set_props?.("theme", { data: scheme() });
+      window.dispatchEvent(new CustomEvent("foreshock:redraw"));
+    }
+  };
+  document.addEventListener("click", (event) => {
+    if (event.target.id !== "theme-toggle") return;
+    const chosen = event.target.dataset.to;
+    document.documentElement.dataset.theme = chosen;
+    try {
+      localStorage.setItem("foreshock-theme", chosen);
+    } catch {
+      // Storage may be forbidden; the choice then lasts until the page is left.
+    }
+    themed();
+  });
+
+  F.redraw = () => draw(false);
+  document.addEventListener("DOMContentLoaded", () => {
+    new MutationObserver(() => { look(); themed(); }).observe(document.body, { childList: true, subtree: true });
+    look();
+    setInterval(badge, 500);
+    document.addEventListener("visibilitychange", () => { badge(); if (!document.hidden) loop(); });
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", themed);
+    window.addEventListener("foreshock:redraw", F.redraw);
+    let resized = 0;
+    window.addEventListener("resize", () => { cancelAnimationFrame(resized); resized = requestAnimationFrame(F.redraw); });
+  });
+})();

@@ -1,0 +1,170 @@
+// One trace as a tree of bars over time. Only the rows in sight are in the document, so thousands of spans stay quick.
+"use strict";
+(() => {
+  const F = (window.foreshock = window.foreshock || {});
+  const { h, put } = F;
+  const ROW = 28;
+  const AROUND = 20;
+  const TALLEST = 560;
+  const waterfall = (F.waterfall = {});
+  let view = null;
+
+  // Children under their parents by start; spans whose parent is not there, and those in a circle, are roots.
+  const tree = (spans) => {
+    const byId = new Map(spans.map((span) => [span.span_id, span]));
+    const children = new Map();
+    for (const span of spans) {
+      const parent = byId.has(span.parent_id) && span.parent_id !== span.span_id ? span.parent_id : "";
+      if (!children.has(parent)) children.set(parent, []);
+      children.get(parent).push(span);
+    }
+    const rows = [];
+    const seen = new Set();
+    const walk = (start) => {
+      const stack = [[start, 1]];
+      while (stack.length) {
+        const [span, level] = stack.pop();
+        if (seen.has(span.span_id)) continue;
+        seen.add(span.span_id);
+        const below = (children.get(span.span_id) || []).toSorted((a, b) => a.offset_seconds - b.offset_seconds);
+        rows.push({ span, level, below: below.length, orphan: level === 1 && span.parent_id !== "" });
+        for (const child of below.toReversed()) stack.push([child, level + 1]);
+      }
+    };
+    (children.get("") || []).forEach(walk);
+    spans.forEach((span) => seen.has(span.span_id) || walk(span));
+    return rows;
+  };
+
+  waterfall.show = (body, trace, selected) => {
+    const rows = tree(trace.spans);
+    view = { trace, rows, closed: new Set(), at: Math.max(0, rows.findIndex((row) => row.span.span_id === selected)), picked: selected };
+    const errors = trace.spans.filter((span) => span.status === "error").length;
+    const services = [...new Map(trace.spans.map((span) => [span.service, span.colour]))];
+    const now = F.live?.time;
+    F.byId("trace-hint").textContent = trace.trace_id;
+    put(body,
+      h("p", { class: "facts" }, h("span", null, h("b", null, F.seconds(trace.duration_seconds))), h("span", null, `${trace.spans.length} spans`), h("span", null, errors ? F.state("critical", `${errors} failed`) : "no errors"),
+        h("span", null, "started ", F.time(trace.start, now), now ? ` (${F.span(now - trace.start)} ago)` : ""), trace.left_out ? h("span", null, `${trace.left_out} more spans are not shown`) : null,
+        h("button", { type: "button", class: "quiet", id: "trace-close" }, "Close trace")),
+      h("p", { class: "legend" }, services.map(([name, colour]) => h("span", null, F.dot(colour), name))),
+      h("div", { class: "wf-axis", "aria-hidden": "true" }, h("span"), h("div", null, [0, 0.25, 0.5, 0.75, 1].map((part) => h("span", { style: `left:${part * 100}%` }, F.seconds(part * trace.duration_seconds))))),
+      h("div", { class: "wf", id: "wf", tabindex: "0", role: "tree", "aria-label": "Spans; arrow keys move, left and right fold, Enter shows a span" }, h("div", { class: "wf-space", role: "none" })),
+      h("div", { id: "span-detail", class: "span-detail", "aria-live": "polite" }));
+    const field = F.byId("wf");
+    field.addEventListener("scroll", () => requestAnimationFrame(draw));
+    field.addEventListener("keydown", key);
+    field.addEventListener("click", click);
+    F.byId("trace-close").addEventListener("click", () => F.closeTrace());
+    draw();
+    if (selected) detail();
+  };
+
+  waterfall.select = (id) => {
+    if (!view || !F.byId("wf")) return;
+    view.picked = id;
+    draw();
+    detail();
+  };
+
+  const shown = () => {
+    const rows = [];
+    let below = Infinity;
+    for (const row of view.rows) {
+      if (row.level > below) continue;
+      below = view.closed.has(row.span.span_id) ? row.level : Infinity;
+      rows.push(row);
+    }
+    return rows;
+  };
+
+  const draw = () => {
+    const field = F.byId("wf");
+    if (!field || !view) return;
+    const rows = shown();
+    view.at = Math.min(view.at, rows.length - 1);
+    field.style.height = `${Math.min(rows.length * ROW + 2, TALLEST)}px`;
+    const first = Math.max(0, Math.floor(field.scrollTop / ROW) - AROUND);
+    const last = Math.min(rows.length, Math.ceil((field.scrollTop + TALLEST) / ROW) + AROUND);
+    const space = field.firstChild;
+    space.style.height = `${rows.length * ROW}px`;
+    put(space, rows.slice(first, last).map((row, i) => line(row, first + i)));
+    field.setAttribute("aria-activedescendant", `wf-${view.at}`);
+  };
+
+  const line = ({ span, level, below, orphan }, i) => {
+    const whole = view.trace.duration_seconds || 1e-9;
+    const left = (span.offset_seconds / whole) * 100;
+    const width = (span.duration_seconds / whole) * 100;
+    const closed = view.closed.has(span.span_id);
+    const failed = span.status === "error";
+    const text = `${F.seconds(span.duration_seconds)}${failed ? " ■ error" : ""}`;
+    // Beside the bar where there is room, else before it, else inside.
+    const where = left + width < 80 ? `left:calc(${left + width}% + 6px)` : left > 22 ? `right:calc(${100 - left}% + 6px)` : "right:6px";
+    const inside = left + width >= 80 && left <= 22;
+    return h("div", {
+      id: `wf-${i}`, class: `wf-row${i === view.at ? " at" : ""}${span.span_id === view.picked ? " picked" : ""}`, style: `top:${i * ROW}px`, role: "treeitem", "data-row": i,
+      "aria-level": level, "aria-expanded": below ? String(!closed) : null, "aria-selected": String(span.span_id === view.picked),
+      "aria-label": `${span.service} ${span.name}, ${F.seconds(span.duration_seconds)}, starts at ${F.seconds(span.offset_seconds)}${failed ? ", error" : ""}`,
+    },
+      h("div", { class: "wf-name", style: `padding-left:${Math.min(level - 1, 12) * 14}px`, title: `${span.service} ${span.name}` },
+        h("span", { class: "wf-fold", "data-fold": below ? "yes" : null, "aria-hidden": "true" }, below ? (closed ? "▸" : "▾") : "·"), F.dot(span.colour),
+        h("b", null, span.service), ` ${span.name}`, orphan ? h("small", { class: "muted" }, " (parent not seen)") : null),
+      h("div", { class: "wf-track" },
+        h("div", { class: `wf-bar${failed ? " failed" : ""}`, style: `left:${left}%;width:max(2px,${width}%);background:var(--service-${Number(span.colour)})` }),
+        h("span", { class: inside ? "wf-length inside" : "wf-length", style: where }, text)));
+  };
+
+  const pick = (i) => {
+    view.at = i;
+    const id = shown()[i].span.span_id;
+    F.go(F.spanHref(view.picked === id ? null : id), true);
+  };
+  const fold = (i, close) => {
+    const { span, below } = shown()[i];
+    if (below) close ? view.closed.add(span.span_id) : view.closed.delete(span.span_id);
+    draw();
+  };
+  const click = (event) => {
+    const row = event.target.closest("[data-row]");
+    if (!row) return;
+    const i = Number(row.dataset.row);
+    if (event.target.dataset.fold) return fold(i, !view.closed.has(shown()[i].span.span_id));
+    pick(i);
+  };
+  const key = (event) => {
+    const rows = shown();
+    const moves = { ArrowDown: 1, ArrowUp: -1, Home: -view.at, End: rows.length - 1 - view.at };
+    if (event.key in moves) {
+      view.at = Math.max(0, Math.min(rows.length - 1, view.at + moves[event.key]));
+      const field = F.byId("wf");
+      const top = view.at * ROW;
+      if (top < field.scrollTop) field.scrollTop = top;
+      if (top + ROW > field.scrollTop + field.clientHeight) field.scrollTop = top + ROW - field.clientHeight;
+      draw();
+    } else if (event.key === "ArrowLeft") fold(view.at, true);
+    else if (event.key === "ArrowRight") fold(view.at, false);
+    else if (event.key === "Enter" || event.key === " ") pick(view.at);
+    else return;
+    event.preventDefault();
+  };
+
+  const detail = () => {
+    const box = F.byId("span-detail");
+    const span = view.trace.spans.find((one) => one.span_id === view.picked);
+    if (!box || !span) return box && put(box);
+    const text = (value) => (typeof value === "object" && value !== null ? JSON.stringify(value) : String(value));
+    const table = (title, entries) =>
+      entries.length ? h("div", null, h("h3", null, title), h("dl", null, entries.map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, text(value)))))) : null;
+    put(box,
+      h("h3", null, F.dot(span.colour), `${span.service} ${span.name}`),
+      h("p", { class: "facts" }, h("span", null, h("b", null, F.seconds(span.duration_seconds))), h("span", null, `starts at ${F.seconds(span.offset_seconds)}`), h("span", null, span.kind),
+        h("span", null, span.status === "error" ? F.state("critical", `error${span.status_message ? `: ${span.status_message}` : ""}`) : `status ${span.status}`), h("span", { class: "muted" }, `span ${span.span_id}`),
+        span.clamped ? h("span", null, "it ended before it started by its own clock; shown as 0 s") : null),
+      h("div", { class: "detail-columns" },
+        table("Attributes", Object.entries(span.attributes)),
+        table("Events", span.events.flatMap((event) => [[event.name, `at ${F.seconds(event.offset_seconds)}`], ...Object.entries(event.attributes)])),
+        table("Links", span.links.map((link) => [link.trace_id, link.span_id])),
+        table("Resource", Object.entries(span.resource))));
+  };
+})();
