@@ -38,10 +38,12 @@ class Disk:
         aside.rename(final)
         self.sync(final.parent)
 
-    def remove(self, folder: Path) -> None:
-        """Remove a segment's folder; its marker first, so that half a folder is never taken for whole."""
-        (folder / "segment.json").unlink(missing_ok=True)
-        shutil.rmtree(folder)
+    def remove(self, folder: Path, trash: Path) -> None:
+        """Remove a folder by way of `trash` (a name that is swept when the store opens): never half of it is left."""
+        shutil.rmtree(trash, ignore_errors=True)
+        folder.rename(trash)
+        self.sync(folder.parent)
+        shutil.rmtree(trash)
 
     def checksum(self, path: Path) -> int:
         """CRC-32 of a file."""

@@ -1,7 +1,7 @@
 """Segments: folders of Parquet that are written once and never changed.
 
 `<kind>/<rank>.<level>/` holds the Parquet files and `segment.json`: what is inside, the CRC-32 of every file, which
-inbox rows it holds and which segments it replaces. The marker's own first line is its CRC-32.
+inbox rows it holds and which ranks went in. The marker's own first line is its CRC-32.
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ class Meta:
     start: int
     end: int
     held: tuple[Held, ...]
-    replaces: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
     files: dict[str, tuple[int, int]] = field(default_factory=dict)
     """name → (bytes, CRC-32)"""
@@ -60,6 +59,11 @@ class Meta:
     def bytes(self) -> int:
         """Size on disk, without the marker."""
         return sum(size for size, _ in self.files.values())
+
+
+def replaces(new: Meta, old: Meta) -> bool:
+    """Whether all that `old` holds was merged into `new`."""
+    return new.level > old.level and new.ranks[0] <= old.ranks[0] and old.ranks[1] <= new.ranks[1]
 
 
 def rank_of(name: str) -> int | None:
@@ -107,7 +111,6 @@ def _meta(found: dict[str, Any]) -> Meta:
         start=found["start"],
         end=found["end"],
         held=tuple(Held(**held) for held in found["held"]),
-        replaces=tuple(found["replaces"]),
         metrics=tuple(found["metrics"]),
         files={name: (size, crc) for name, (size, crc) in found["files"].items()},
     )

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from foreshock_dashboard.clock import Now
 from foreshock_dashboard.store.codec import Chunk, Columns
 from foreshock_dashboard.store.disk import Disk
-from foreshock_dashboard.store.segment import Damaged, Held, Meta, due, rank_of, read_meta, verify, write_meta
+from foreshock_dashboard.store.segment import Damaged, Held, Meta, due, rank_of, read_meta, replaces, verify, write_meta
 
 log = logging.getLogger(__name__)
 
@@ -144,21 +144,29 @@ class Shelf:
         return [held for segment in self._segments for held in segment.meta.held if held.inbox == identity]
 
     def _without_replaced(self, found: list[Segment]) -> list[Segment]:
-        by_name = {segment.meta.name: segment for segment in found}
-        for segment in list(found):
-            old = [by_name[name] for name in segment.meta.replaces if name in by_name]
-            if not old or segment.meta.name not in by_name:
-                continue
-            try:
-                verify(segment.folder, segment.meta, self._disk)
-            except Damaged as damage:  # the merged ones are still there: nothing is lost
-                self._set_aside(segment.folder, str(damage))
-                del by_name[segment.meta.name]
-                continue
-            for each in old:
-                self._disk.remove(each.folder)
-                del by_name[each.meta.name]
-        return sorted(by_name.values(), key=lambda segment: segment.meta.ranks)
+        """Finish merges that a crash interrupted, highest level first: remove what is in a sound merged segment too."""
+        kept: list[Segment] = []
+        for segment in sorted(found, key=lambda segment: -segment.meta.level):
+            if any(replaces(merged.meta, segment.meta) and self._whole(merged, kept) for merged in list(kept)):
+                self._remove_folder(segment)
+            else:
+                kept.append(segment)
+        return sorted(kept, key=lambda segment: segment.meta.ranks)
+
+    def _whole(self, merged: Segment, kept: list[Segment]) -> bool:
+        """Whether a merged segment may stand for its parts; otherwise they are still there, and it is set aside."""
+        try:
+            if not merged.verified:
+                verify(merged.folder, merged.meta, self._disk)
+                merged.verified = True
+        except Damaged as damage:
+            self._set_aside(merged.folder, str(damage))
+            kept.remove(merged)
+            return False
+        return True
+
+    def _remove_folder(self, segment: Segment) -> None:
+        self._disk.remove(segment.folder, self.root / "tmp" / f"gone-{self.form.kind}-{segment.meta.name}")
 
     def _set_aside(self, folder: Path, reason: str) -> None:
         damaged = self.root / "damaged"
@@ -396,7 +404,7 @@ class Shelf:
     def _discard(self, pieces: Sequence[Table | Segment]) -> None:
         for piece in pieces:
             if isinstance(piece, Segment):
-                self._disk.remove(piece.folder)
+                self._remove_folder(piece)
             else:
                 cursor = self._engine.cursor()
                 cursor.execute(f"drop table if exists {piece.name}")
@@ -435,6 +443,5 @@ def _merged(run: list[Meta]) -> Meta:
         start=min(meta.start for meta in run),
         end=max(meta.end for meta in run),
         held=tuple(held for meta in run for held in meta.held),
-        replaces=tuple(meta.name for meta in run),
         metrics=tuple(sorted({metric for meta in run for metric in meta.metrics})),
     )

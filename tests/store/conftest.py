@@ -1,0 +1,122 @@
+"""Stores in temporary folders, and small data to put into them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foreshock_dashboard.model.query import Query
+from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
+from foreshock_dashboard.model.span import AttributeValue, Kind, Span, Status
+from foreshock_dashboard.store import Retention, Sealing, Store
+from foreshock_dashboard.store.disk import Disk
+
+T0 = 1_790_000_000
+
+
+@dataclass
+class Bench:
+    """Opens stores in one folder, on a clock that the test moves."""
+
+    path: Path
+    time: float = float(T0)
+    opened: list[Store] = field(default_factory=list)
+
+    def open(
+        self,
+        sealing: Sealing = Sealing(bytes=1),  # noqa: B008 - frozen
+        retention: Retention = Retention(),  # noqa: B008 - frozen
+        max_series: int = 500_000,
+        disk: Disk | None = None,
+        max_inbox_pages: int | None = None,
+        folder: Path | None = None,
+    ) -> Store:
+        """A store that seals at each call of `maintain` unless told otherwise."""
+        store = Store.open(
+            folder or self.path,
+            now=lambda: self.time,
+            sealing=sealing,
+            retention=retention,
+            threads=1,
+            max_series=max_series,
+            disk=disk,
+            max_inbox_pages=max_inbox_pages,
+        )
+        self.opened.append(store)
+        return store
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """A folder for a store."""
+    made = Bench(tmp_path / "store")
+    yield made
+    for store in made.opened:
+        store.close()
+
+
+@pytest.fixture
+def scrape() -> Callable[..., SampleBatch]:
+    """Makes the n-th scrape of one target: three series whose value is n."""
+
+    def make(n: int, value: float | None = None, metric: str = "m", seconds: float = 10.0) -> SampleBatch:
+        worth = float(n) if value is None else value
+        samples = tuple(Sample(metric, labels_of({"pod": pod}), worth) for pod in "abc")
+        return SampleBatch(T0 + n * seconds, "target", samples)
+
+    return make
+
+
+@pytest.fixture
+def values() -> Callable[..., dict[int, list[float]]]:
+    """Reads back what scrapes left: the values by n, only where there is one."""
+
+    def read(store: Store, count: int, metric: str = "m") -> dict[int, list[float]]:
+        matrix = store.fetch(Query(metric, window=5), T0, T0 + 10 * (count - 1), 10)
+        present = {n: matrix.values[:, n] for n in range(count) if len(matrix)}
+        return {n: column[~np.isnan(column)].tolist() for n, column in present.items() if not np.isnan(column).all()}
+
+    return read
+
+
+@pytest.fixture
+def span() -> Callable[..., Span]:
+    """Makes a span; times in seconds after T0."""
+
+    def make(
+        trace: int = 1,
+        number: int = 1,
+        *,
+        parent: int = 0,
+        name: str = "GET /",
+        service: str = "gateway",
+        namespace: str = "",
+        start: float = 0.0,
+        duration: float = 0.1,
+        status: Status = "unset",
+        kind: Kind = "server",
+        attributes: dict[str, AttributeValue] | None = None,
+    ) -> Span:
+        begin = T0 * 10**9 + round(start * 1e9)
+        resource: dict[str, AttributeValue] = {"service.name": service}
+        if namespace:
+            resource["service.namespace"] = namespace
+        return Span(
+            trace_id=f"{trace:032x}",
+            span_id=f"{number:016x}",
+            parent_id=f"{parent:016x}" if parent else "",
+            name=name,
+            kind=kind,
+            start_ns=begin,
+            end_ns=begin + round(duration * 1e9),
+            status=status,
+            status_message="",
+            resource=resource,
+            attributes=attributes or {},
+        )
+
+    return make
