@@ -68,6 +68,7 @@ def serve(arguments: argparse.Namespace) -> int:
     """Run the hub until it is told to stop."""
     settings = settings_of(arguments)
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel("WARNING")  # one line per scrape would bury what matters
     with stopping() as stop:
         hub = Hub(settings, clock_of(settings))
         try:

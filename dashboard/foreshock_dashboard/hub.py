@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,16 +20,16 @@ from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.query import Json, MetricSource, SourceError
 from foreshock_dashboard.model.readings import catalogue
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.span import TraceSource
+from foreshock_dashboard.model.span import Span, TraceSource
 from foreshock_dashboard.settings import Settings
 from foreshock_dashboard.sources.intake import Intake
 from foreshock_dashboard.sources.observer import Observer, aligned
 from foreshock_dashboard.sources.otlp_grpc import serve_grpc
 from foreshock_dashboard.sources.otlp_http import serve_http
 from foreshock_dashboard.sources.prometheus import PrometheusSource
-from foreshock_dashboard.sources.receiver import Receiver
+from foreshock_dashboard.sources.receiver import Door, Receiver
 from foreshock_dashboard.sources.scrape import Scraper, ScrapeTarget
-from foreshock_dashboard.store import Retention, Store
+from foreshock_dashboard.store import Retention, Store, StoreError
 from foreshock_dashboard.telemetry import Vitals, incident_samples, status_of, text_of
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.server import WebServer
@@ -71,14 +72,10 @@ class Hub:
                 PrometheusSource(settings.prometheus_url) if settings.prometheus_url else self.store
             )
             self.intake = Intake(self.store, clock)
-            self.receiver = Receiver(accept=self.intake.accept)
-            self.grpc = _listen(
-                "otlp_grpc_port", lambda: serve_grpc(self.receiver, settings.host, settings.otlp_grpc_port)
-            )
+            self.receiver = Receiver(accept=self._refuse if settings.at is not None else self.intake.accept)
+            self.grpc = self._door("otlp_grpc_port", settings.otlp_grpc_port, serve_grpc)
             opened.callback(self.grpc.close)
-            self.http = _listen(
-                "otlp_http_port", lambda: serve_http(self.receiver, settings.host, settings.otlp_http_port)
-            )
+            self.http = self._door("otlp_http_port", settings.otlp_http_port, serve_http)
             opened.callback(self.http.close)
             named = [ScrapeTarget(url, "foreshock-exporter", {}) for url in settings.targets]
             self.scraper = Scraper(
@@ -102,7 +99,7 @@ class Hub:
             self._opened = opened.pop_all()
 
     def start(self) -> None:
-        """Answer, scrape and tick. A hub that stands at a past time ticks once and takes nothing in."""
+        """Answer, scrape and tick. A hub that stands at a past time ticks once and takes no spans in."""
         self.web.start()
         if self._settings.at is not None:
             self.tick()
@@ -113,6 +110,12 @@ class Hub:
     def close(self) -> None:
         """Stop taking in, ticking and answering; then close the store. May be called twice."""
         self._opened.close()
+
+    def _refuse(self, _: Sequence[Span]) -> None:
+        raise StoreError("this hub stands at a past time and takes nothing in")
+
+    def _door(self, option: str, port: int, serve: Callable[[Receiver, str, int], Door]) -> Door:
+        return _listen(option, lambda: serve(self.receiver, self._settings.host, port))
 
     def _stop_ticking(self) -> None:
         self._stop.set()
@@ -203,5 +206,5 @@ def _listen(option: str, bind: Callable[[], Bound]) -> Bound:
     try:
         return bind()
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise HubError(f"{option}: cannot listen: {reason}; choose another port, or 0 for a free one") from error
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise HubError(f"{option}: cannot listen: {why}; choose another port, or 0 for a free one") from error

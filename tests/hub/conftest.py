@@ -1,0 +1,250 @@
+"""Real processes: the hub, an exporter, Prometheus. Each on a port that the system chose, each ended by its id."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+BIN = Path(sys.executable).parent
+
+
+class Process:
+    """A started program whose output is read as it comes."""
+
+    def __init__(self, command: list[str], env: dict[str, str] | None = None) -> None:
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1, env=env
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip())
+
+    @property
+    def output(self) -> str:
+        """All it has printed."""
+        return "\n".join(self.lines)
+
+    def find(self, pattern: str) -> str:
+        """The first group of the pattern in what it printed, or ""."""
+        match = re.search(pattern, self.output)
+        return match[1] if match else ""
+
+    def end(self, number: int = signal.SIGTERM, seconds: float = 20.0) -> int:
+        """Send a signal, wait, and give the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            pytest.fail(f"did not end within {seconds} s:\n{self.output}")
+        self._reader.join(5)
+        if self.process.stdout:
+            self.process.stdout.close()
+        return code
+
+
+class HubProcess(Process):
+    """A running `foreshock serve`."""
+
+    @property
+    def url(self) -> str:
+        """The page's address, without a slash at the end."""
+        return self.find(r"page\s+(http://\S+)/")
+
+    @property
+    def otlp(self) -> str:
+        """Where spans go over HTTP."""
+        return self.find(r"OTLP/HTTP\s+(\S+)")
+
+    def end_output(self) -> str:
+        """All it printed, once it has ended."""
+        self.process.wait(20)
+        self._reader.join(5)
+        return self.output
+
+    def wait_for_page(self, seconds: float = 20.0) -> None:
+        """Wait until the page's address has been printed and answers."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                if self.url and self.get("/healthz").status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.02)
+        pytest.fail(f"no page within {seconds} s:\n{self.output}")
+
+    def get(self, path: str) -> httpx.Response:
+        """Ask the hub."""
+        return httpx.get(self.url + path, timeout=20, trust_env=False)
+
+    def up(self) -> bool:
+        """Whether it says that it can answer."""
+        try:
+            return bool(self.url) and self.get("/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+Start = Callable[..., HubProcess]
+
+
+@pytest.fixture(name="processes")
+def _processes() -> Iterator[list[Process]]:
+    started: list[Process] = []
+    yield started
+    for process in reversed(started):
+        process.end()
+
+
+@pytest.fixture(name="serve")
+def _serve(processes: list[Process], tmp_path: Path, eventually: Callable[..., None]) -> Start:
+    """Start a hub with flags and wait until it is ready (or, with `wait=False`, not at all)."""
+
+    def start(*flags: str, store: Path | None = None, wait: bool = True) -> HubProcess:
+        ports = ["--port", "0", "--otlp-grpc-port", "0", "--otlp-http-port", "0"]
+        hub = HubProcess([str(BIN / "foreshock"), "serve", *ports, "--store", str(store or tmp_path / "store"), *flags])
+        processes.append(hub)
+        if wait:
+            eventually(lambda: hub.up() or hub.process.poll() is not None, "the hub is ready")
+            assert hub.process.poll() is None, hub.output
+        return hub
+
+    return start
+
+
+class DemoProcess(HubProcess):
+    """A running `foreshock demo`."""
+
+    @property
+    def url(self) -> str:
+        """The page's address, without a slash at the end."""
+        return self.find(r"(http://[0-9.:]+)/")
+
+    @property
+    def address(self) -> str:
+        """The same, for those who ask over HTTP themselves."""
+        return self.url
+
+
+@pytest.fixture(name="demo")
+def _demo(processes: list[Process], eventually: Callable[..., None]) -> Callable[..., DemoProcess]:
+    """Start a demo with flags on a free port and wait until it is ready (or, with `wait=False`, not at all)."""
+
+    def start(*flags: str, wait: bool = True) -> DemoProcess:
+        ports = [] if "--port" in flags else ["--port", "0"]
+        process = DemoProcess([str(BIN / "foreshock"), "demo", "--no-browser", *ports, *flags])
+        processes.append(process)
+        if wait:
+            eventually(lambda: process.up() or process.process.poll() is not None, "the demo is ready", 120)
+            assert process.process.poll() is None, process.output
+        return process
+
+    return start
+
+
+def _free() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture(name="free_address")
+def _free_address() -> str:
+    """A `host:port` at which nothing listens."""
+    return _free()
+
+
+class _Html(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = b"<!doctype html><title>It works</title>"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 as http.server has it
+        pass
+
+
+@pytest.fixture(name="html_page")
+def _html_page() -> Iterator[str]:
+    """The `host:port` of something that is no exporter."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Html)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(name="prometheus")
+def _prometheus(
+    processes: list[Process], tmp_path: Path, eventually: Callable[..., None]
+) -> Callable[[dict[str, str]], str]:
+    """Start a real Prometheus that scrapes the targets (job → host:port) every second; gives its URL."""
+
+    def start(targets: dict[str, str]) -> str:
+        jobs = [{"job_name": job, "static_configs": [{"targets": [target]}]} for job, target in targets.items()]
+        config = tmp_path / "prometheus.yml"
+        config.write_text(
+            yaml.safe_dump({"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": jobs})
+        )
+        address = _free()
+        processes.append(
+            Process(
+                [
+                    "prometheus",
+                    f"--config.file={config}",
+                    f"--storage.tsdb.path={tmp_path / 'tsdb'}",
+                    f"--web.listen-address={address}",
+                ]
+            )
+        )
+
+        def ready() -> bool:
+            try:
+                return httpx.get(f"http://{address}/-/ready", trust_env=False).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        eventually(ready, "Prometheus is ready")
+        return f"http://{address}"
+
+    return start
+
+
+@pytest.fixture(name="exporter")
+def _exporter(processes: list[Process], eventually: Callable[..., None]) -> str:
+    """A mock exporter's `host:port`."""
+    address = _free()
+    processes.append(Process([str(BIN / "foreshock-exporter"), "--mock", f"--web.listen-address={address}"]))
+
+    def answers() -> bool:
+        try:
+            return httpx.get(f"http://{address}/readyz", trust_env=False).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    eventually(answers, "the exporter is ready")
+    return address

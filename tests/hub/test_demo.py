@@ -1,0 +1,111 @@
+"""`foreshock demo` as a process: the story is told, calm stays calm, and nothing is left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+Demo = Any
+Eventually = Callable[..., None]
+
+
+def left_behind() -> set[str]:
+    """Folders of demos in the temporary folder."""
+    return {path.name for path in Path(tempfile.gettempdir()).glob("foreshock-demo-*")}
+
+
+def warnings(url: str) -> list[dict[str, Any]]:
+    """The open warnings."""
+    found: list[dict[str, Any]] = httpx.get(f"{url}/api/warnings", timeout=20, trust_env=False).json()["warnings"]
+    return found
+
+
+STORY = ("ml/batch-embed", "serving/llm-chat", {"host-1/gpu-0", "host-1/gpu-1", "host-2/gpu-0", "host-2/gpu-1"})
+
+
+def tells_the_story(url: str) -> bool:
+    """Whether a warning names the aggressor, the victim and the GPUs between them."""
+    return STORY in [(w["aggressor"], w["victim"], set(w["gpus"])) for w in warnings(url)]
+
+
+def test_the_page_says_who_starves_whom_and_ctrl_c_leaves_nothing_behind(demo: Demo, eventually: Eventually) -> None:
+    """At five times the speed, in one virtual time for simulator, scrapes, spans and hub."""
+    before = left_behind()
+    process = demo("--speed", "5", "--seed", "3")
+    assert warnings(process.address) == []
+
+    eventually(lambda: tells_the_story(process.address), "the warning names aggressor, victim and GPUs", 60)
+
+    status = httpx.get(f"{process.address}/api/status", trust_env=False).json()
+    assert status["simulated"]
+    assert status["learning"]["done"]
+    assert status["missing"] == []
+    assert all(target["up"] for target in status["targets"])
+    assert process.end(signal.SIGINT) == 0, process.output
+    assert "Traceback" not in process.output
+    assert left_behind() == before
+
+
+def test_calm_ends_by_itself_with_0_and_never_warned(demo: Demo, eventually: Eventually) -> None:
+    """The same platform without the aggressor: two minutes of its time pass in silence."""
+    process = demo("--scenario", "calm", "--speed", "8", "--seed", "4", "--duration", "15")
+    seen: list[dict[str, Any]] = []
+
+    def ended() -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            seen.extend(warnings(process.address))
+        return process.process.poll() is not None
+
+    eventually(ended, "the demo ends", 60)
+    assert process.end() == 0, process.output
+    assert seen == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--speed", "0"), "--speed: '0' is not a number above 0"),
+        (("--duration", "long"), "--duration: 'long' is not a duration"),
+        (("--port", "99999"), "--port: '99999' is not a port"),
+        (("--scenario", "storm"), "invalid choice: 'storm'"),
+    ],
+)
+def test_wrong_usage_exits_2_and_says_why(demo: Demo, flags: tuple[str, str], message: str) -> None:
+    """Nothing is started."""
+    process = demo(*flags, wait=False)
+
+    assert process.process.wait(20) == 2
+    assert message in process.end_output()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_every_seed_tells_the_story_within_two_minutes(demo: Demo, eventually: Eventually, seed: int) -> None:
+    """At the speed of the wall."""
+    process = demo("--seed", str(seed), "--duration", "150", wait=False)
+    eventually(lambda: process.address != "", "the page's address", 60)
+    eventually(lambda: tells_the_story(process.address), "the warning", 120)
+    assert process.process.wait(120) == 0, process.output
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_no_seed_warns_without_the_aggressor(demo: Demo, eventually: Eventually, seed: int) -> None:
+    """At the speed of the wall."""
+    process = demo("--scenario", "calm", "--seed", str(seed), "--duration", "150")
+    seen: list[dict[str, Any]] = []
+
+    def ended() -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            seen.extend(warnings(process.address))
+        return process.process.poll() is not None
+
+    eventually(ended, "the demo ends", 200)
+    assert (process.end(), seen) == (0, [])
