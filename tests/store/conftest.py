@@ -16,6 +16,9 @@ from foreshock_dashboard.store import Retention, Sealing, Store
 from foreshock_dashboard.store.disk import Disk
 
 T0 = 1_790_000_000
+Scrape = Callable[..., SampleBatch]
+Values = Callable[..., dict[int, list[float]]]
+MakeSpan = Callable[..., Span]
 
 
 @dataclass
@@ -60,7 +63,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 
 @pytest.fixture
-def scrape() -> Callable[..., SampleBatch]:
+def scrape() -> Scrape:
     """Makes the n-th scrape of one target: three series whose value is n."""
 
     def make(n: int, value: float | None = None, metric: str = "m", seconds: float = 10.0) -> SampleBatch:
@@ -72,7 +75,7 @@ def scrape() -> Callable[..., SampleBatch]:
 
 
 @pytest.fixture
-def values() -> Callable[..., dict[int, list[float]]]:
+def values() -> Values:
     """Reads back what scrapes left: the values by n, only where there is one."""
 
     def read(store: Store, count: int, metric: str = "m") -> dict[int, list[float]]:
@@ -84,7 +87,7 @@ def values() -> Callable[..., dict[int, list[float]]]:
 
 
 @pytest.fixture
-def span() -> Callable[..., Span]:
+def span() -> MakeSpan:
     """Makes a span; times in seconds after T0."""
 
     def make(

@@ -10,11 +10,15 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from foreshock_dashboard.store import Store
+
+if TYPE_CHECKING:
+    from tests.store.conftest import Bench, Values
+
 
 WRITER = Path(__file__).with_name("writer.py")
 
@@ -35,7 +39,7 @@ def run_until_killed(folder: Path, first: int, lines: int, delay: float) -> list
     return told
 
 
-def check(store: Store, told: list[tuple[str, int]], first: int, values: Callable[..., dict[int, list[float]]]) -> int:
+def check(store: Store, told: list[tuple[str, int]], first: int, values: Values) -> int:
     """Nothing told is missing, nothing is torn or doubled; gives the first number that nobody used."""
     end = max(number for _, number in told) + 4
     kept = values(store, end)
@@ -57,9 +61,7 @@ def rows(store: Store, shelf: str) -> int:
     return int(which.hot()[0] + sum(meta.rows for meta in which.segments()))
 
 
-def rounds(
-    count: int, folder: Path, reopen: Callable[[], Store], values: Callable[..., dict[int, list[float]]]
-) -> None:
+def rounds(count: int, folder: Path, reopen: Callable[[], Store], values: Values) -> None:
     chance = random.Random(count)
     told: list[tuple[str, int]] = []
     first = 0
@@ -76,12 +78,12 @@ def rounds(
         first = end
 
 
-def test_nothing_acknowledged_is_lost_or_doubled_by_kill_9(bench: Any, values: Any) -> None:  # noqa: ANN401
+def test_nothing_acknowledged_is_lost_or_doubled_by_kill_9(bench: Bench, values: Values) -> None:
     """Twenty kills while two threads append and a third seals and merges."""
     rounds(20, bench.path, bench.open, values)
 
 
 @pytest.mark.soak
-def test_nothing_acknowledged_is_lost_or_doubled_by_300_kills(bench: Any, values: Any) -> None:  # noqa: ANN401
+def test_nothing_acknowledged_is_lost_or_doubled_by_300_kills(bench: Bench, values: Values) -> None:
     """The same for longer."""
     rounds(300, bench.path, bench.open, values)

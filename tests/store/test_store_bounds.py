@@ -1,0 +1,289 @@
+"""Every bound has a clear answer: a full disk, a second owner, retention, too many series, too large questions."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+import pytest
+
+from foreshock_dashboard.model.query import Query, SourceError
+from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
+from foreshock_dashboard.store import Retention, Sealing, Store, StoreError, StoreLocked
+from foreshock_dashboard.store.disk import Disk
+
+if TYPE_CHECKING:
+    from tests.store.conftest import Bench, MakeSpan, Scrape, Values
+
+
+class Full(Disk):
+    """A disk on which nothing can be written while `full`."""
+
+    full = False
+
+    def write(self, path: Path, data: bytes) -> None:
+        if self.full:
+            raise OSError(28, "No space left on device")
+        super().write(path, data)
+
+
+def test_a_second_owner_is_told_who_the_first_is_and_what_to_do(bench: Bench) -> None:
+    """And may have the folder once the first has closed it."""
+    first = bench.open()
+    with pytest.raises(StoreLocked, match=rf"{bench.path}.*process {os.getpid()}.*FORESHOCK_STORE"):
+        bench.open()
+    first.close()
+    bench.open()
+
+
+def test_the_lock_ends_with_its_process(bench: Bench) -> None:
+    """A killed owner leaves nothing to clean up."""
+    code = (
+        "import os, sys, time; from pathlib import Path; from foreshock_dashboard.store import Store; "
+        "Store.open(Path(sys.argv[1]), now=time.time); os.kill(os.getpid(), 9)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run([sys.executable, "-c", code, str(bench.path)], env=environment, check=False)
+    assert done.returncode == -9
+    bench.open()
+
+
+def noisy(batch: SampleBatch, size: int = 4_000) -> SampleBatch:
+    """The scrape, and bytes that cannot be compressed."""
+    return SampleBatch(
+        batch.time, batch.target, (*batch.samples, Sample("x", (("junk", os.urandom(size).hex()),), 1.0))
+    )
+
+
+def append_until_refused(store: Store, scrape: Scrape, most: int = 1_000) -> tuple[int, str]:
+    """How many scrapes were kept, and the refusal."""
+    for n in range(most):
+        try:
+            store.append_samples([noisy(scrape(n))])
+        except StoreError as error:
+            return n, str(error)
+    pytest.fail("nothing was refused")
+
+
+def test_a_full_inbox_refuses_keeps_what_it_has_and_takes_data_again(
+    bench: Bench,
+    scrape: Scrape,
+    values: Values,
+) -> None:
+    """SQLite's own "full": readiness says so, and comes back by itself once sealing made room."""
+    store = bench.open(max_inbox_pages=40)
+    kept, refusal = append_until_refused(store, scrape)
+    assert kept > 0
+    assert "full; free space on that disk or lower the store's retention" in refusal
+    assert store.ready() == (False, refusal)
+    assert store.stats().last_error == refusal
+    assert set(values(store, kept)) == set(range(kept))
+    store.maintain()
+    assert store.ready() == (True, "")
+    store.append_samples([scrape(kept)])
+    store.close()
+    assert set(values(bench.open(), kept + 1)) == set(range(kept + 1))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 3 MiB."""
+    mount = tmp_path / "small"
+    mount.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(mount)]
+    if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a small tmpfs needs root")
+    yield mount
+    subprocess.run(["umount", "-l", str(mount)], check=True)
+
+
+def test_a_full_file_system_loses_nothing_acknowledged(
+    bench: Bench,
+    scrape: Scrape,
+    values: Values,
+    small_disk: Path,
+) -> None:
+    """A real ENOSPC, in the middle of whatever the store does; after room is made it goes on without a restart."""
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(1 << 20))
+    store = bench.open(folder=small_disk / "store", sealing=Sealing(bytes=200_000))
+    kept: list[int] = []
+    refused = 0
+    for n in range(2_000):
+        try:
+            store.append_samples([noisy(scrape(n))])
+            kept.append(n)
+        except StoreError:
+            refused += 1
+        store.maintain()
+        if refused == 20:
+            break
+    assert refused == 20
+    assert store.ready()[0] is False
+    ballast.unlink()
+    store.maintain()
+    assert store.ready() == (True, "")
+    store.append_samples([noisy(scrape(n + 1))])
+    store.close()
+    store = bench.open(folder=small_disk / "store")
+    assert set(values(store, n + 2)) >= {*kept, n + 1}
+    store.close()
+
+
+def test_segments_that_cannot_be_written_are_tried_again(bench: Bench, scrape: Scrape, values: Values) -> None:
+    """The data stays in memory and in the inbox; the error is told until it works."""
+    disk = Full()
+    store = bench.open(disk=disk)
+    store.append_samples([scrape(0)])
+    disk.full = True
+    store.maintain()
+    assert "No space left" in store.stats().last_error
+    assert store.ready()[0], "the inbox still takes data"
+    store.append_samples([scrape(1)])
+    store.maintain()
+    assert set(values(store, 2)) == {0, 1}
+    disk.full = False
+    store.maintain()
+    store.maintain()
+    assert store.stats().last_error == ""
+    assert store.stats().inbox_rows == store.stats().hot_samples == 0
+    assert set(values(store, 2)) == {0, 1}
+
+
+def test_when_segments_fail_for_long_new_data_is_refused_instead_of_filling_the_memory(
+    bench: Bench,
+    scrape: Scrape,
+) -> None:
+    """The refusal gives the reason, and ends with it."""
+    disk = Full()
+    store = bench.open(disk=disk, sealing=Sealing(bytes=1, full=1_000))
+    store.append_samples([scrape(0)])
+    disk.full = True
+    store.maintain()
+    _, refusal = append_until_refused(store, scrape)
+    assert re.search("wait to be written to segments.*No space left", refusal)
+    disk.full = False
+    store.maintain()
+    assert store.ready() == (True, "")
+
+
+def test_retention_by_age_removes_whole_segments_that_are_too_old(
+    bench: Bench, scrape: Scrape, span: MakeSpan, values: Values
+) -> None:
+    """Metrics and spans each have an age of their own."""
+    store = bench.open(retention=Retention(metrics=1_000, spans=100))
+    store.append_samples([scrape(0)])
+    store.append_spans([span()])
+    store.maintain()
+    bench.time += 500
+    store.maintain()
+    assert (len(store._samples.segments()), len(store._spans.segments())) == (1, 0)
+    assert store.get(f"{1:032x}") == ()
+    bench.time += 1_000
+    store.maintain()
+    assert store.stats().segments == 0
+    assert values(store, 1) == {}
+    assert store.metric_names() == frozenset()
+    assert store.stats().expired == 2
+    assert not list((bench.path / "metrics").iterdir())
+
+
+def test_retention_by_size_takes_from_the_kind_that_takes_more(
+    bench: Bench,
+    scrape: Scrape,
+    span: MakeSpan,
+    values: Values,
+) -> None:
+    """A flood of spans does not drive out the metrics."""
+    store = bench.open(retention=Retention(bytes=40_000))
+    for n in range(5):
+        store.append_samples([scrape(n)])
+        store.append_spans([span(n, k, start=10 * n, attributes={"x": os.urandom(50).hex()}) for k in range(1, 200)])
+        store.maintain()
+    assert store.stats().segment_bytes <= 40_000
+    assert set(values(store, 5)) == set(range(5))
+    assert store.get(f"{0:032x}") == ()
+    assert len(store.get(f"{4:032x}")) == 199
+
+
+def test_samples_of_series_beyond_the_limit_are_dropped_and_counted(
+    bench: Bench, scrape: Scrape, values: Values
+) -> None:
+    """The known series go on, also after a restart."""
+    store = bench.open(max_series=4)
+    store.append_samples([scrape(0)])
+    new = (Sample("e", labels_of({"n": str(n)}), 1.0) for n in range(5))
+    store.append_samples([SampleBatch(scrape(1).time, "t", (*scrape(1).samples, *new))])
+    assert store.stats().dropped == 4
+    assert store.stats().series == 4
+    store.maintain()
+    store.close()
+    store = bench.open(max_series=4)
+    assert {n: len(column) for n, column in values(store, 2).items()} == {0: 3, 1: 3}
+
+
+def test_a_question_too_large_is_refused(bench: Bench, scrape: Scrape, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a remedy, in place of the memory."""
+    store = bench.open()
+    store.append_samples([scrape(n) for n in range(20)])
+    start = scrape(0).time
+    with pytest.raises(ValueError, match="at most 11000"):
+        store.fetch(Query("m"), start, start + 1e6, 1)
+    monkeypatch.setattr("foreshock_dashboard.store.samples.MAX_SAMPLES", 10)
+    with pytest.raises(SourceError, match=r"more than 10 samples.*narrow"):
+        store.fetch(Query("m"), start, start + 200, 10)
+    monkeypatch.setattr("foreshock_dashboard.store.samples.MAX_CELLS", 10)
+    with pytest.raises(SourceError, match="3 series over 21 steps; narrow"):
+        store.fetch(Query("m"), start, start + 200, 10)
+
+
+def test_a_scrape_without_a_time_is_refused_with_its_target(bench: Bench, scrape: Scrape) -> None:
+    """And nothing of the request is kept."""
+    store = bench.open()
+    with pytest.raises(StoreError, match=r"target host-7.*nan"):
+        store.append_samples([scrape(0), SampleBatch(float("nan"), "host-7", scrape(0).samples)])
+    assert store.stats().hot_samples == 0
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """A file stands where the folder should be."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"file/store: cannot create the folder.*choose another"):
+        Store.open(tmp_path / "file" / "store", now=lambda: 0.0)
+
+
+def test_a_closed_store_says_so(bench: Bench, scrape: Scrape) -> None:
+    """Closing twice does no harm."""
+    store = bench.open()
+    store.close()
+    store.close()
+    with pytest.raises(StoreError, match="closed"):
+        store.append_samples([scrape(0)])
+    assert store.ready()[0] is False
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select * from read_text('/etc/hostname')",
+        "select * from read_csv('/etc/passwd')",
+        "copy (select 1) to '/tmp/foreshock-escaped.csv'",
+        "attach '/tmp/foreshock-escaped.db'",
+        "install httpfs",
+        "load httpfs",
+        "set enable_external_access = true",
+        "set memory_limit = '64GB'",
+        "set allowed_directories = ['/']",
+    ],
+)
+def test_duckdb_reaches_nothing_outside_the_folder(bench: Bench, sql: str) -> None:
+    """Even if somebody got SQL in: files, network, extensions and settings are out of reach."""
+    store = bench.open()
+    with pytest.raises(duckdb.Error):
+        store._engine.execute(sql)
