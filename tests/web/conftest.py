@@ -1,14 +1,14 @@
-"""Scenes and an app to look at them through."""
+"""A hub in which a scene plays, and somebody who asks its app."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from starlette.testclient import TestClient
+from tests.web.caller import Caller
+from tests.web.worlds import SCENES, FakeHub
 
 from foreshock_dashboard.web.app import create_app
-from tests.web.worlds import SCENES, FakeHub
 
 
 @pytest.fixture
@@ -18,13 +18,12 @@ def hub() -> FakeHub:
 
 
 @pytest.fixture
-def client(hub: FakeHub) -> Iterator[TestClient]:
-    """A client of that hub's app; `client.app` is it. Errors in the app become 500, as on a real server."""
-    with TestClient(create_app(hub, version="0.0.0-test"), raise_server_exceptions=False) as client:
-        yield client
+def caller(hub: FakeHub) -> Caller:
+    """Asks that hub's app."""
+    return Caller(create_app(hub, version="0.0.0-test"))
 
 
 @pytest.fixture
-def look_at() -> Callable[[str], TestClient]:
-    """Make a client of a hub in which a scene plays."""
-    return lambda scene: TestClient(create_app(FakeHub(SCENES[scene]()), version="0.0.0-test"))
+def look_at() -> Callable[[str], Caller]:
+    """Make an app of a hub in which a scene plays."""
+    return lambda scene: Caller(create_app(FakeHub(SCENES[scene]()), version="0.0.0-test"))

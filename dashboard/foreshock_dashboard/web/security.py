@@ -140,6 +140,9 @@ def _refuse(status: int, text: str) -> JSONResponse:
     return JSONResponse({"error": text}, status)
 
 
+_CALLBACK_KEYS = {"output", "outputs", "inputs", "state", "changedPropIds", "parsedChangedPropsIds"}
+
+
 def callback_fault(body: bytes, callbacks: Mapping[str, Mapping[str, Any]]) -> str:
     """What is wrong with the body of a Dash callback request; "" if it names a callback and gives all it takes."""
     try:
@@ -154,8 +157,11 @@ def callback_fault(body: bytes, callbacks: Mapping[str, Mapping[str, Any]]) -> s
     for part in ("inputs", "state"):
         if _slots(asked.get(part, [])) != [(slot["id"], slot["property"]) for slot in known[part]]:
             return f"the body does not give the {part} that this output takes; reload the page"
-    if not isinstance(asked.get("outputs"), dict | list) or not _strings(asked.get("changedPropIds", [])):
-        return "the body's outputs or changedPropIds are malformed; reload the page"
+    outputs = asked.get("outputs")
+    if not isinstance(outputs, dict) or f"{outputs.get('id')}.{outputs.get('property')}" != asked["output"]:
+        return "the body's outputs are not those of its output; reload the page"
+    if asked.keys() - _CALLBACK_KEYS or not _strings(asked.get("changedPropIds", [])):
+        return "the body's changedPropIds or other parts are malformed; reload the page"
     return ""
 
 

@@ -28,6 +28,7 @@
     const field = F.byId("grid-field");
     field.addEventListener("keydown", key);
     field.addEventListener("pointermove", point);
+    field.addEventListener("pointerdown", point);
     field.addEventListener("focus", paint);
     field.addEventListener("blur", paint);
     F.byId("grid-twin").addEventListener("toggle", twin);

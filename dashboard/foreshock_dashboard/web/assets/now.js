@@ -25,8 +25,8 @@
       F.byId("figures"),
       (data.figures || []).map((item) => {
         const grave = item.name === "Services starved" && item.value > 0;
-        const unit = item.unit === "ratio" ? F.percent(item.value) : item.value === null ? "–" : item.unit === "count" ? String(item.value) : item.value.toFixed(2);
-        const of = item.of !== undefined ? ` of ${item.of}` : item.unit === "per call" ? " per call" : "";
+        const unit = item.value === null || item.of === 0 ? "–" : item.unit === "ratio" ? F.percent(item.value) : item.unit === "count" ? String(item.value) : item.value.toFixed(2);
+        const of = unit === "–" ? "" : item.of !== undefined ? ` of ${item.of}` : item.unit === "per call" ? " per call" : "";
         return h("div", { class: grave ? "figure grave" : "figure" }, h("span", { class: "figure-name" }, item.name), h("span", null, h("b", null, unit), of));
       }),
     );

@@ -98,9 +98,8 @@
     const width = (span.duration_seconds / whole) * 100;
     const closed = view.closed.has(span.span_id);
     const failed = span.status === "error";
-    const text = `${F.seconds(span.duration_seconds)}${failed ? " ■ error" : ""}`;
     // Beside the bar where there is room, else before it, else inside.
-    const where = left + width < 80 ? `left:calc(${left + width}% + 6px)` : left > 22 ? `right:calc(${100 - left}% + 6px)` : "right:6px";
+    const where = left + width < 80 ? `left:calc(${left + width}% + 6px)` : left > 22 ? `right:calc(${100 - left}% + 6px)` : `right:calc(${Math.max(0, 100 - left - width)}% + 4px)`;
     const inside = left + width >= 80 && left <= 22;
     return h("div", {
       id: `wf-${i}`, class: `wf-row${i === view.at ? " at" : ""}${span.span_id === view.picked ? " picked" : ""}`, style: `top:${i * ROW}px`, role: "treeitem", "data-row": i,
@@ -112,7 +111,7 @@
         h("b", null, span.service), ` ${span.name}`, orphan ? h("small", { class: "muted" }, " (parent not seen)") : null),
       h("div", { class: "wf-track" },
         h("div", { class: `wf-bar${failed ? " failed" : ""}`, style: `left:${left}%;width:max(2px,${width}%);background:var(--service-${Number(span.colour)})` }),
-        h("span", { class: inside ? "wf-length inside" : "wf-length", style: where }, text)));
+        h("span", { class: inside ? "wf-length inside" : "wf-length", style: where }, F.seconds(span.duration_seconds), failed ? F.state("critical", " error") : null)));
   };
 
   const pick = (i) => {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,9 @@ from foreshock_dashboard.model.span import TraceSummary
 from foreshock_dashboard.web.figures.text import plain
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
+
+SHORTEST = 1e-6
+"""Seconds. Where a logarithmic axis ends; shorter traces are drawn there."""
 
 
 def scatter(found: Sequence[TraceSummary], start: float, end: float, theme: Mapping[str, str]) -> Json:
@@ -22,6 +26,7 @@ def scatter(found: Sequence[TraceSummary], start: float, end: float, theme: Mapp
     fine = [item for item in found if not item.errors]
     failed = [item for item in found if item.errors]
     span = (end - start) / 60
+    ticks = log_ticks([item.duration for item in found])
     return {
         "data": [
             _marks("ok", fine, end, theme["ok"], "circle"),
@@ -42,9 +47,22 @@ def scatter(found: Sequence[TraceSummary], start: float, end: float, theme: Mapp
             },
             "xaxis": _axis(theme) | {"title": {"text": "minutes before the end of the range"}, "range": [-span, 0]},
             "yaxis": _axis(theme)
-            | {"type": "log", "title": {"text": "duration"}, "tickformat": "~s", "ticksuffix": "s", "nticks": 6},
+            | {
+                "type": "log",
+                "title": {"text": "duration"},
+                "tickvals": ticks,
+                "ticktext": [duration(t) for t in ticks],
+            },
         },
     }
+
+
+def log_ticks(seconds: Sequence[float]) -> list[float]:
+    """Marks for a logarithmic axis that spans these: 1, 2 and 5 of each decade, or whole decades beyond two of them."""
+    known = [max(value, SHORTEST) for value in seconds] or [1.0]
+    low, high = math.floor(math.log10(min(known))), math.ceil(math.log10(max(known)))
+    steps = (1, 2, 5) if high - low <= 2 else (1,)
+    return [float(f"{step}e{decade}") for decade in range(low, high + 1) for step in steps]
 
 
 def _axis(theme: Mapping[str, str]) -> dict[str, Any]:
@@ -57,7 +75,7 @@ def _marks(name: str, found: Sequence[TraceSummary], end: float, colour: str, sy
         "mode": "markers",
         "name": name,
         "x": [round((item.start - end) / 60, 4) for item in found],
-        "y": [max(item.duration, 1e-6) for item in found],
+        "y": [max(item.duration, SHORTEST) for item in found],
         "customdata": [item.trace_id for item in found],
         "text": [f"{plain(str(item.service))} {plain(item.operation)}<br>{duration(item.duration)}" for item in found],
         "hovertemplate": "%{text}<extra></extra>",

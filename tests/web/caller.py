@@ -1,0 +1,36 @@
+"""Asks an app over ASGI, without a socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import httpx
+from fastapi import FastAPI
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A client of one app. An error inside the app becomes an answer of 500, as on a real server."""
+
+    app: FastAPI
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
+        """GET."""
+        return self.ask("GET", path, headers=headers)
+
+    def post(self, path: str, content: bytes, headers: Mapping[str, str] | None = None) -> httpx.Response:
+        """POST."""
+        return self.ask("POST", path, content, headers)
+
+    def ask(
+        self, method: str, path: str, content: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
+        """Any method."""
+        return asyncio.run(self._ask(method, path, content, headers))
+
+    async def _ask(self, method: str, path: str, content: bytes, headers: Mapping[str, str] | None) -> httpx.Response:
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.request(method, path, content=content, headers=headers)

@@ -1,0 +1,268 @@
+"""The addresses of the hub, as a client meets them: answers, refusals, caching, protection."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from tests.web.caller import Caller
+from tests.web.worlds import NOW, SCENES, FakeHub, service
+
+LookAt = Callable[[str], Caller]
+ADDRESSES = (
+    "services",
+    "gpus",
+    "contention",
+    "warnings",
+    "incidents",
+    "now",
+    "topology",
+    "status",
+    "traces",
+    "traces/1",
+)
+CALLBACK = "/_dash-update-component"
+SHOW_PAGE = {
+    "output": "page.children",
+    "outputs": {"id": "page", "property": "children"},
+    "inputs": [{"id": "url", "property": "pathname", "value": "/"}],
+    "changedPropIds": ["url.pathname"],
+}
+
+
+@pytest.mark.parametrize("scene", sorted(SCENES))
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_every_answer_carries_time_tick_and_honesty(look_at: LookAt, scene: str, address: str) -> None:
+    """Whatever is asked in whatever state the hub is: when, which tick, simulated or not, learning or not."""
+    answer = look_at(scene).get(f"/api/{address}")
+    assert answer.status_code == 200
+    body = answer.json()
+    assert body["time"] == NOW + 3
+    assert body["seq"] == 7
+    assert body["simulated"] is (scene not in ("empty", "error"))
+    assert body["learning"]["done"] is (scene not in ("learning", "empty"))
+    assert float(answer.headers["Foreshock-Time"]) == NOW + 3
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("limit=0", "limit='0': is not a whole number from 1 to 1000"),
+        ("limit=many", "limit='many': is not a whole number"),
+        ("min_duration=fast", "min_duration='fast': is not a duration such as 10s"),
+        ("max_duration=-1", "max_duration='-1': is not a duration"),
+        ("min_duration=2s&max_duration=1s", "min_duration is longer than max_duration: exchange them"),
+        ("errors=maybe", "errors='maybe': is neither true nor false"),
+        ("order=random", "order='random': is neither slowest nor newest"),
+        ("start=yesterday", "start='yesterday': is neither Unix seconds nor a time"),
+        ("start=2026-11-25T10:00:00", "has no time zone"),
+        ("start=now&end=now-1h", "lies after end"),
+        ("service=prod/", "service='prod/': service 'prod/' has no name"),
+        ("servce=api", "unknown parameter 'servce': use one of service, operation"),
+        (f"operation={'x' * 300}", "operation is longer than 200 characters: shorten it"),
+    ],
+)
+def test_a_bad_parameter_is_refused_with_its_name_and_a_remedy(caller: Caller, query: str, words: str) -> None:
+    """400, and one sentence that says what to write instead."""
+    answer = caller.get(f"/api/traces?{query}")
+    assert answer.status_code == 400
+    assert words in answer.json()["error"]
+
+
+def test_trace_filters_reach_the_source(caller: Caller, hub: FakeHub) -> None:
+    """Every parameter becomes a condition of the query."""
+    caller.get(
+        "/api/traces?service=prod/api&operation=ask&min_duration=250ms&max_duration=2s&errors=true&order=slowest"
+        f"&limit=7&start=now-1h&end={NOW}"
+    )
+    query = hub.traces.asked[-1]
+    assert (query.service, query.operation) == (service("api")._replace(namespace="prod"), "ask")
+    assert (query.min_duration, query.max_duration) == (0.25, 2.0)
+    assert (query.errors_only, query.order, query.limit) == (True, "slowest", 7)
+    assert (query.start, query.end) == (NOW + 3 - 3600, NOW)
+
+
+def test_a_trace_list_covers_the_last_quarter_of_an_hour_of_the_hubs_time(caller: Caller, hub: FakeHub) -> None:
+    """Not of the wall clock's: a simulation runs on its own."""
+    assert caller.get("/api/traces").json()["query"]["start"] == NOW + 3 - 900
+    assert hub.traces.asked[-1].end == NOW + 3
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        ("/api/traces/00000000000000000000000000000099", 404, "no trace 00000000000000000000000000000099"),
+        ("/api/traces/nonsense", 400, "is not hexadecimal"),
+        ("/api/services?x=1", 400, "unknown parameter 'x': this address takes none"),
+        ("/api/nothing", 404, "there is no GET /api/nothing; /api/openapi.json lists all addresses"),
+        ("/api", 404, "there is no GET /api;"),
+    ],
+)
+def test_what_is_not_there_is_told_as_json(caller: Caller, path: str, status: int, words: str) -> None:
+    """An unknown address below /api is never a page."""
+    answer = caller.get(path)
+    assert answer.status_code == status
+    assert words in answer.json()["error"]
+
+
+@pytest.mark.parametrize("path", ["/api/traces", "/api/traces/1"])
+def test_a_source_that_cannot_answer_gives_503_with_its_reason(caller: Caller, hub: FakeHub, path: str) -> None:
+    """The message names the source and the remedy."""
+    hub.traces.error = "tempo http://127.0.0.1:3200 refuses connections: start it"
+    answer = caller.get(path)
+    assert (answer.status_code, answer.json()["error"]) == (503, hub.traces.error)
+
+
+def test_an_unchanged_tick_is_answered_with_304_and_the_hubs_time(caller: Caller, hub: FakeHub) -> None:
+    """Nothing is sent twice, and the page still knows how late it is."""
+    tag = caller.get("/api/now").headers["ETag"]
+    hub.time += 5
+    again = caller.get("/api/now", {"If-None-Match": tag})
+    assert (again.status_code, again.content) == (304, b"")
+    assert float(again.headers["Foreshock-Time"]) == NOW + 8
+    hub.snapshot = SCENES["calm"]()
+    hub.snapshot = type(hub.snapshot)(8, hub.snapshot.world, (), hub.snapshot.learning)
+    fresh = caller.get("/api/now", {"If-None-Match": tag})
+    assert (fresh.status_code, fresh.json()["seq"], fresh.json()["warnings"]) == (200, 8, [])
+
+
+def test_the_topology_is_sent_once_while_only_values_change(caller: Caller, hub: FakeHub) -> None:
+    """Its ETag follows who and what there is, not the tick."""
+    tag = caller.get("/api/topology").headers["ETag"]
+    hub.snapshot = type(hub.snapshot)(9, hub.snapshot.world, (), hub.snapshot.learning)
+    assert caller.get("/api/topology", {"If-None-Match": tag}).status_code == 304
+    assert caller.get("/api/now").json()["topology"] == tag.strip('"')
+
+
+def test_health_and_readiness_are_two_answers(caller: Caller, hub: FakeHub) -> None:
+    """Alive though not ready; the reason is in the answer."""
+    assert (caller.get("/readyz").status_code, caller.get("/healthz").status_code) == (200, 200)
+    hub.not_ready = "no source has answered yet"
+    answer = caller.get("/readyz")
+    assert (answer.status_code, answer.text) == (503, "not ready: no source has answered yet\n")
+    assert caller.get("/healthz").status_code == 200
+
+
+def test_metrics_are_in_the_prometheus_text_format(caller: Caller) -> None:
+    """With the content type that a scrape expects."""
+    answer = caller.get("/metrics")
+    assert answer.text == "foreshock_ticks_total 7\n"
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+
+
+def test_openapi_describes_every_address(caller: Caller) -> None:
+    """With the parameters of a trace list."""
+    paths = caller.get("/api/openapi.json").json()["paths"]
+    assert set(paths) == {f"/api/{a}".replace("traces/1", "traces/{trace_id}") for a in ADDRESSES}
+    names = {parameter["name"] for parameter in paths["/api/traces"]["get"]["parameters"]}
+    assert {"service", "min_duration", "errors", "order", "limit", "start", "end"} <= names
+
+
+@pytest.mark.parametrize(("path", "status"), [("/", 200), ("/traces", 200), ("/traces/", 200), ("/nope", 404)])
+def test_pages_come_with_their_status(caller: Caller, path: str, status: int) -> None:
+    """An unknown page is 404, also for a person."""
+    answer = caller.get(path)
+    assert answer.status_code == status
+    assert '<html lang="en">' in answer.text
+
+
+@pytest.mark.parametrize("path", ["/", "/api/now", "/nope", "/api/nope", "/metrics", "/assets/base.css", "/theme.css"])
+def test_every_answer_is_protected(caller: Caller, path: str) -> None:
+    """Nothing from elsewhere may run, be framed, or be guessed."""
+    headers = caller.get(path).headers
+    policy = headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe-eval" not in policy
+    assert "'unsafe-inline'" not in policy.split("script-src")[1].split(";")[0]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"output": 5}',
+        b'{"output": "nothing.children"}',
+        json.dumps(SHOW_PAGE | {"inputs": []}).encode(),
+        json.dumps(SHOW_PAGE | {"inputs": [{"id": "other", "property": "pathname", "value": "/"}]}).encode(),
+        json.dumps(SHOW_PAGE | {"inputs": "x"}).encode(),
+        json.dumps(SHOW_PAGE | {"outputs": 1}).encode(),
+        json.dumps(SHOW_PAGE | {"outputs": {"id": 1}}).encode(),
+        json.dumps(SHOW_PAGE | {"changedPropIds": [1]}).encode(),
+        json.dumps(SHOW_PAGE | {"changedPropIds": 7}).encode(),
+        json.dumps(SHOW_PAGE | {"cancelJob": 7}).encode(),
+        json.dumps(SHOW_PAGE | {"state": 7}).encode(),
+    ],
+)
+def test_a_garbled_callback_is_refused(caller: Caller, body: bytes) -> None:
+    """400 with a sentence, never a traceback."""
+    answer = caller.post(CALLBACK, body, {"content-type": "application/json"})
+    assert answer.status_code == 400
+    assert "error" in answer.json()
+    assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize("value", ["/", "/traces", "/nope", None, 5, {"a": 1}, "x" * 10_000])
+def test_any_address_in_a_callback_gives_a_page(caller: Caller, value: object) -> None:
+    """What is no address gives the page that says so."""
+    body = SHOW_PAGE | {"inputs": [{"id": "url", "property": "pathname", "value": value}]}
+    answer = caller.post(CALLBACK, json.dumps(body).encode(), {"content-type": "application/json"})
+    assert answer.status_code == 200
+    assert answer.json()["response"]["page"]["children"]["props"]["children"]
+
+
+@pytest.mark.parametrize("search", ["", "?order=slowest", "?limit=0", "?start=never", None, 7, ["x"], "?" + "a" * 9999])
+def test_any_search_in_a_callback_gives_a_figure(caller: Caller, search: object) -> None:
+    """A malformed filter gives an empty figure; the list beside it names the fault."""
+    body = {
+        "output": "scatter.figure",
+        "outputs": {"id": "scatter", "property": "figure"},
+        "inputs": [
+            {"id": "url", "property": "search", "value": search},
+            {"id": "tick", "property": "data", "value": 1},
+            {"id": "theme", "property": "data", "value": "dark"},
+        ],
+        "changedPropIds": ["url.search"],
+    }
+    answer = caller.post(CALLBACK, json.dumps(body).encode(), {"content-type": "application/json"})
+    assert answer.status_code == 200
+    assert len(answer.json()["response"]["scatter"]["figure"]["data"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"sec-fetch-site": "same-origin"}, 200),
+        ({"origin": "http://127.0.0.1"}, 200),
+        ({}, 200),
+    ],
+)
+def test_a_page_of_another_site_may_not_post(caller: Caller, headers: dict[str, str], status: int) -> None:
+    """Browsers say where a request comes from; other clients say nothing and may."""
+    body = json.dumps(SHOW_PAGE).encode()
+    assert caller.post(CALLBACK, body, {"content-type": "application/json"} | headers).status_code == status
+
+
+def test_a_large_body_is_refused(caller: Caller) -> None:
+    """413 beyond 1 MiB, whatever the address."""
+    answer = caller.post("/api/services", b"x" * ((1 << 20) + 1))
+    assert answer.status_code == 413
+    assert answer.json()["error"] == "the body is larger than 1048576 bytes"
+
+
+def test_names_from_the_network_are_data_in_json(look_at: LookAt) -> None:
+    """They come back as they are, as JSON with its own content type."""
+    answer = look_at("hostile").get("/api/warnings")
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json()["warnings"][0]["aggressor"] == "<img src=x onerror=alert(1)>"

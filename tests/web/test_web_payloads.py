@@ -1,0 +1,256 @@
+"""What a snapshot becomes in JSON: figures with their names, and absent never as zero."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.web.worlds import NOW, SCENES, bare, calm, request, service, snapshot, span, starvation, starving
+
+from foreshock_dashboard.model.incident import Learning
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.world import Edge, Target
+from foreshock_dashboard.web import now, payloads, traces_json
+from foreshock_dashboard.web.theme import SERVICE_COLOURS, service_colour
+from foreshock_dashboard.web.verdict import verdict
+
+Golden = Callable[[str, str], None]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_becomes_null(value: float) -> None:
+    """JSON has no NaN, and zero would be a lie."""
+    assert payloads.number(value) is None
+
+
+def test_a_service_without_requests_has_null_durations_and_a_zero_rate() -> None:
+    """Zero requests were seen; how long they took cannot be said."""
+    rows = {row["service"]: row for row in payloads.services(snapshot(calm()))["services"]}
+    idle = rows["train-llm"]
+    assert idle["requests_per_second"] == 0
+    assert [idle[key] for key in ("failed_ratio", "p50_seconds", "p95_seconds", "p99_seconds")] == [None] * 4
+    assert idle["condition"] == "no requests"
+
+
+def test_contention_names_victim_aggressor_share_and_gpus() -> None:
+    """The worst pair comes first, with every GPU that the two share."""
+    worst = payloads.contention(snapshot(starving()))["pairs"][0]
+    assert (worst["victim"], worst["aggressor"]) == ("embedder", "train-llm")
+    assert worst["stalled_ratio"] == pytest.approx(0.46)
+    assert [gpu["gpu"] for gpu in worst["gpus"]] == ["host-0/gpu-0", "host-0/gpu-1"]
+
+
+def test_a_gpu_without_a_sample_does_not_pull_the_pair_down() -> None:
+    """The mean is over the GPUs that have a reading; without any there is no figure."""
+    world = starving()
+    values = world.stalled_by.copy()
+    rows = [i for i, s in enumerate(world.stalls) if s.victim == service("embedder")]
+    values[rows[0], -1] = np.nan
+    pair = next(p for p in payloads.pairs(replace(world, stalled_by=values)) if p.victim == service("embedder"))
+    assert pair.ratio == pytest.approx(0.46)
+    values[rows, -1] = np.nan
+    pair = next(p for p in payloads.pairs(replace(world, stalled_by=values)) if p.victim == service("embedder"))
+    assert pair.ratio is None
+
+
+def test_a_gpu_lists_its_services() -> None:
+    """Who runs where, with busy and stalled shares."""
+    first = payloads.gpus(snapshot(starving()))["gpus"][0]
+    assert first["gpu"] == "host-0/gpu-0"
+    assert {row["service"] for row in first["services"]} == {"embedder", "train-llm"}
+    assert first["contended_ratio"] == pytest.approx(0.83)
+
+
+def test_warnings_are_open_incidents_and_incidents_are_all() -> None:
+    """One that is over is remembered but warns no more; the worst open one comes first."""
+    world = starving()
+    over = starvation(world, phase="over")
+    mild = replace(starvation(world, "reranker", "batch-eval", "advisory"), since=NOW - 900)
+    seen = snapshot(world, over, mild, starvation(world, phase="cascading"))
+    assert [w["phase"] for w in payloads.warnings(seen)["warnings"]] == ["cascading", "advisory"]
+    assert [w["phase"] for w in payloads.incidents(seen)["incidents"]] == ["cascading", "advisory", "over"]
+    first = payloads.warnings(seen)["warnings"][0]
+    wanted = {"id", "phase", "service", "victim", "aggressor", "gpus", "cause", "since", "sentence", "evidence"}
+    assert wanted | {"confidence", "quality"} <= first.keys()
+    assert first["gpus"] == ["host-0/gpu-0", "host-0/gpu-1"]
+
+
+@pytest.mark.parametrize(
+    ("failed", "rate", "expected"),
+    [
+        (0.0, 5.0, ("ok", "ok")),
+        (0.02, 5.0, ("warning", "errors")),
+        (0.05, 5.0, ("critical", "errors")),
+        (None, 0.0, ("idle", "no requests")),
+        (None, None, ("idle", "no requests")),
+    ],
+)
+def test_the_condition_of_a_service_follows_its_errors(
+    failed: float | None, rate: float | None, expected: tuple[str, str]
+) -> None:
+    """State and word for each level of errors."""
+    assert payloads.condition(service("api"), (), rate, failed) == expected
+
+
+def test_victim_and_aggressor_are_told_apart() -> None:
+    """The one is starved, the other starves; everybody else is judged by itself."""
+    state = payloads.conditions(SCENES["starving"]())
+    assert state[service("embedder")] == ("critical", "starved")
+    assert state[service("train-llm")] == ("warning", "starves others")
+    assert state[service("auth")] == ("ok", "ok")
+
+
+@pytest.mark.parametrize(
+    ("scene", "state", "words"),
+    [
+        ("calm", "calm", "No service is starved of GPU time."),
+        ("starving", "critical", "train-llm starves embedder on host-0/gpu-0 and host-0/gpu-1."),
+        ("learning", "learning", "Learning what is usual: 12 of 30 min."),
+        ("empty", "empty", "No services and no GPUs are known yet."),
+        ("error", "error", "foreshock cannot read its source: prometheus http://127.0.0.1:9090 refuses connections"),
+    ],
+)
+def test_the_verdict_says_how_it_is_in_one_sentence(scene: str, state: str, words: str) -> None:
+    """Each scene has its own first sentence."""
+    said = verdict(SCENES[scene]())
+    assert said.state == state
+    assert said.headline.startswith(words)
+
+
+def test_the_headline_stays_while_only_figures_change() -> None:
+    """It is read aloud when it changes, so it must not change with every tick."""
+    world = starving()
+    worse = replace(starvation(world), confidence=0.5, sentence="p95 999 ms", evidence=())
+    assert verdict(snapshot(world, worse)).headline == verdict(SCENES["starving"]()).headline
+
+
+def test_calm_says_what_it_cannot_see() -> None:
+    """A silent exporter must not look like a quiet one."""
+    world = replace(calm(), targets=(Target("host-9:10877", "foreshock", False, 40.0),))
+    assert "1 of 1 target do not answer: host-9:10877." in verdict(snapshot(world)).detail
+
+
+def test_a_ratio_travels_as_one_byte_and_absent_as_its_own() -> None:
+    """0, 1/2, 1 and nothing come back as they were."""
+    packed = now.packed(np.array([[0.0], [0.5], [1.0], [np.nan], [1.7]]))
+    assert list(base64.b64decode(packed)) == [0, 125, 250, 255, 250]
+
+
+def test_topology_keeps_its_name_while_only_values_change() -> None:
+    """The browser asks for identities again only when there are others."""
+    world = calm()
+    assert now.topology(world)["id"] == now.topology(starving())["id"]
+    assert now.topology(world)["id"] != now.topology(calm(hosts=5))["id"]
+
+
+def test_the_values_of_now_line_up_with_the_topology() -> None:
+    """One byte for each GPU and each tenant."""
+    world = starving()
+    identities, values = now.topology(world), now.now(snapshot(world), "x")
+    assert len(base64.b64decode(values["gpus"]["busy"])) == sum(len(host["gpus"]) for host in identities["hosts"])
+    assert len(base64.b64decode(values["tenants"]["stalled"])) == len(identities["tenants"])
+
+
+def test_the_matrix_tells_no_shared_gpu_from_no_waiting() -> None:
+    """No cell where two services share nothing; a figure where they do."""
+    matrix = now.matrix(starving())
+    row = matrix["cells"][matrix["victims"].index("embedder")]
+    assert row[matrix["aggressors"].index("train-llm")]["ratio"] == pytest.approx(0.46)
+    assert row[matrix["aggressors"].index("reranker")] is None
+
+
+def test_a_map_of_hundreds_keeps_those_that_share_gpus() -> None:
+    """More boxes than can be read are left out, never the ones that contend, and their number is told."""
+    world = calm()
+    many = tuple(Service("", f"extra-{i:03d}") for i in range(300))
+    nothing = np.full((len(many), len(world.times)), np.nan)
+    red = type(world.red)(
+        *(np.vstack([getattr(world.red, f), nothing]) for f in ("rate", "failed", "p50", "p95", "p99"))
+    )
+    large = replace(world, services=(*world.services, *many), red=red)
+    drawn = now.topology(large)["map"]
+    assert len(drawn["nodes"]) == now.MOST_NODES
+    assert {"embedder", "train-llm", "reranker", "batch-eval"} <= {node["id"] for node in drawn["nodes"]}
+    assert drawn["hidden"] == 314 - now.MOST_NODES
+
+
+def test_an_edge_to_a_name_that_is_no_service_is_still_drawn() -> None:
+    """Callers from outside and databases stand on the map as what they are."""
+    kinds = {node["id"]: node["kind"] for node in now.topology(calm())["map"]["nodes"]}
+    assert kinds["user"] == "outside"
+    assert kinds["postgres"] == "database"
+    assert Edge(service("user"), service("gateway"), "virtual_node") in calm().edges
+
+
+def test_a_sparkline_keeps_peaks_and_gaps() -> None:
+    """Downsampling must not hide a spike nor fill a hole."""
+    world = calm()
+    row = np.ones(len(world.times))
+    row[60] = 9.0
+    row[10:20] = np.nan
+    line = now.spark(world, row)
+    assert len(line) <= now.SPARK_POINTS
+    assert max(v for v in line if v is not None) == 9.0
+    assert None in line
+
+
+def test_a_trace_is_told_from_its_first_span_on() -> None:
+    """Offsets count from the earliest span; events and attributes come along."""
+    told = traces_json.trace("1", request())
+    assert told["duration_seconds"] == pytest.approx(1.0)
+    by_name = {row["name"]: row for row in told["spans"]}
+    assert by_name["answer"]["offset_seconds"] == pytest.approx(0.04)
+    failed = next(row for row in told["spans"] if row["status"] == "error")
+    assert failed["events"][0]["attributes"] == {"exception.type": "Timeout"}
+
+
+def test_attributes_of_every_kind_survive_json() -> None:
+    """Bytes, nested values and integers beyond JavaScript's exact range."""
+    values = {"raw": b"\x01\xff", "list": ["a", 1, None], "map": {"k": [True]}, "large": 2**60}
+    told = traces_json.trace("1", [span("s", "api", 1, 0, 0.0, 1.0, **values)])
+    attributes = json.loads(json.dumps(told["spans"][0]["attributes"]))
+    assert attributes["raw"] == "01ff"
+    assert attributes["list"] == ["a", 1, None]
+    assert attributes["map"] == {"k": [True]}
+    assert attributes["large"] == str(2**60)
+
+
+def test_a_service_has_one_colour_everywhere() -> None:
+    """By its name alone, within the palette."""
+    assert service_colour("embedder") == service_colour("embedder")
+    assert {service_colour(f"s{i}") for i in range(500)} == set(range(SERVICE_COLOURS))
+
+
+@pytest.mark.parametrize("scene", sorted(SCENES))
+def test_every_payload_of_every_scene_is_json(scene: str) -> None:
+    """Also before the first tick and without any data."""
+    seen = SCENES[scene]()
+    for make in (payloads.services, payloads.gpus, payloads.contention, payloads.warnings, payloads.incidents):
+        json.dumps(payloads.envelope(seen) | make(seen), allow_nan=False)
+    json.dumps(now.now(seen, "x") | now.topology(seen.world), allow_nan=False)
+
+
+def test_golden_now_of_a_starved_service(golden: Golden) -> None:
+    """The whole payload of the Now page, to see what a change changes."""
+    seen = SCENES["starving"]()
+    golden("web-now-starving.json", json.dumps(now.now(seen, "topology"), indent=1) + "\n")
+
+
+def test_golden_topology(golden: Golden) -> None:
+    """Identities and the layout of the map."""
+    golden("web-topology.json", json.dumps(now.topology(calm()), indent=1) + "\n")
+
+
+def test_before_the_first_tick_there_is_nothing_but_a_reason() -> None:
+    """No World: lists are empty, `ready` is false and the verdict says that the hub has not looked yet."""
+    seen = Snapshot(0, None, (), Learning(0.0, 1800.0))
+    assert now.now(seen, "x")["ready"] is False
+    assert payloads.services(seen) == {"services": [], "edges": []}
+    assert verdict(seen).state == "empty"
+    assert verdict(snapshot(bare())).state == "empty"
