@@ -8,14 +8,20 @@ from typing import Any
 
 import pytest
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Status as OtlpStatus
 
 from foreshock_dashboard.model.span import Event, Link
 from foreshock_dashboard.sources.otlp import Decoded, MalformedError, decode, decode_json
 
 Make = Callable[..., ExportTraceServiceRequest]
+
+
+_IDS = {"traceId": "trace_id", "spanId": "span_id", "parentSpanId": "parent_span_id"}
 
 
 def as_otlp_json(request: ExportTraceServiceRequest) -> dict[str, Any]:
@@ -24,15 +30,16 @@ def as_otlp_json(request: ExportTraceServiceRequest) -> dict[str, Any]:
     for group, group_json in zip(request.resource_spans, body.get("resourceSpans", []), strict=True):
         for scope, scope_json in zip(group.scope_spans, group_json.get("scopeSpans", []), strict=True):
             for span, span_json in zip(scope.spans, scope_json.get("spans", []), strict=True):
-                for source, target in [(span, span_json), *zip(span.links, span_json.get("links", []), strict=True)]:
-                    for key, name in (
-                        ("traceId", "trace_id"),
-                        ("spanId", "span_id"),
-                        ("parentSpanId", "parent_span_id"),
-                    ):
-                        if key in target:
-                            target[key] = getattr(source, name).hex().upper()
+                _put_hex(span, span_json)
+                for link, link_json in zip(span.links, span_json.get("links", []), strict=True):
+                    _put_hex(link, link_json)
     return body
+
+
+def _put_hex(message: Message, target: dict[str, Any]) -> None:
+    for key, field in _IDS.items():
+        if key in target:
+            target[key] = getattr(message, field).hex().upper()
 
 
 def test_a_span_arrives_whole(otlp_request: Make) -> None:
@@ -41,17 +48,18 @@ def test_a_span_arrives_whole(otlp_request: Make) -> None:
     span = request.resource_spans[0].scope_spans[0].spans[0]
     span.parent_span_id = b"\x00" * 7 + b"\x09"
     span.trace_state = "ot=th:8"
-    span.status.code, span.status.message = 2, "out of memory"
+    span.status.CopyFrom(OtlpStatus(code=OtlpStatus.STATUS_CODE_ERROR, message="out of memory"))
     request.resource_spans[0].scope_spans[0].scope.name = "library"
-    for key, field, value in (
-        ("text", "string_value", "é"),
-        ("empty", "string_value", ""),
-        ("count", "int_value", -5),
-        ("flag", "bool_value", False),
-        ("share", "double_value", 0.5),
-        ("raw", "bytes_value", b"\x00\xff"),
-    ):
-        setattr(span.attributes.add(key=key).value, field, value)
+    values = {
+        "text": AnyValue(string_value="é"),
+        "empty": AnyValue(string_value=""),
+        "count": AnyValue(int_value=-5),
+        "flag": AnyValue(bool_value=False),
+        "share": AnyValue(double_value=0.5),
+        "raw": AnyValue(bytes_value=b"\x00\xff"),
+    }
+    for key, value in values.items():
+        span.attributes.add(key=key, value=value)
     span.attributes.add(key="count").value.int_value = 7
     span.attributes.add(key="nothing")
     span.attributes.add(key="list").value.array_value.values.add().int_value = 1

@@ -1,0 +1,219 @@
+"""What arrives as spans is read as the standard metrics, and stays within its bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foreshock_dashboard.model.histogram import BOUNDS, LE, Histogram
+from foreshock_dashboard.model.samples import Sample, labels_of
+from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.model.span_metrics import MAX_NAMES, SpanMetrics
+from foreshock_dashboard.sources.exposition import parse
+
+Make = Callable[..., Span]
+Values = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def values(samples: tuple[Sample, ...]) -> dict[str, float]:
+    """Samples by `metric{label="value",…}`, without buckets."""
+    return {
+        sample.metric + "{" + ",".join(f'{name}="{value}"' for name, value in sample.labels) + "}": sample.value
+        for sample in samples
+        if not sample.metric.endswith("_bucket")
+    }
+
+
+def of(samples: tuple[Sample, ...], metric: str, **labels: str) -> list[float]:
+    """The values of one metric whose labels include these."""
+    wanted = set(labels.items())
+    return [sample.value for sample in samples if sample.metric == metric and wanted <= set(sample.labels)]
+
+
+def after_a_call(span: Make, now: float, **options: float) -> SpanMetrics:
+    """Metrics that have seen one call from shop/web to llm, and have been read once."""
+    metrics = SpanMetrics(**options)  # type: ignore[arg-type]  # one table of int and float options
+    metrics.add([span("client", "shop/web", 1, seconds=0.3), span("server", "llm", 2, 1, seconds=0.2)], now)
+    metrics.collect(now)
+    return metrics
+
+
+def test_a_call_is_told_in_the_names_that_others_use(span: Make, now: float) -> None:
+    """The OpenTelemetry connectors' and Tempo's names and labels."""
+    edge = '{client="web",client_service_namespace="shop",server="llm"}'
+    get = 'span_name="GET",status_code="STATUS_CODE_UNSET"'
+    client = f'{{service_name="web",service_namespace="shop",span_kind="SPAN_KIND_CLIENT",{get}}}'
+    server = f'{{service_name="llm",span_kind="SPAN_KIND_SERVER",{get}}}'
+    assert values(after_a_call(span, now).collect(now)) == {
+        f"traces_service_graph_request_total{edge}": 1,
+        f"traces_service_graph_request_failed_total{edge}": 0,
+        f"traces_service_graph_request_client_seconds_sum{edge}": 0.3,
+        f"traces_service_graph_request_client_seconds_count{edge}": 1,
+        f"traces_service_graph_request_server_seconds_sum{edge}": 0.2,
+        f"traces_service_graph_request_server_seconds_count{edge}": 1,
+        f"foreshock_retry_attempts_total{edge}": 0,
+        f"traces_span_metrics_calls_total{client}": 1,
+        f"traces_span_metrics_calls_total{server}": 1,
+        f"traces_span_metrics_duration_seconds_sum{client}": 0.3,
+        f"traces_span_metrics_duration_seconds_count{client}": 1,
+        f"traces_span_metrics_duration_seconds_sum{server}": 0.2,
+        f"traces_span_metrics_duration_seconds_count{server}": 1,
+        "foreshock_spans_late_total{}": 0,
+        "foreshock_spans_early_total{}": 0,
+        "foreshock_spans_duplicate_total{}": 0,
+        "foreshock_spans_clamped_total{}": 0,
+        "foreshock_service_graph_dropped_spans_total{}": 0,
+        "foreshock_span_metrics_overflow_total{}": 0,
+    }
+
+
+def test_a_duration_falls_into_the_bucket_that_holds_it_and_all_above(span: Make, now: float) -> None:
+    """A server's 0.2 s lie within le=0.2, which is inclusive; the client's 0.3 s do not."""
+    samples = after_a_call(span, now).collect(now)
+    for side, seconds in (("client", 0.3), ("server", 0.2)):
+        for le in LE:
+            found = of(samples, f"traces_service_graph_request_{side}_seconds_bucket", le=le)
+            assert found == [float(seconds <= float(le))], (side, le)
+
+
+def test_a_new_series_is_shown_as_0_first(span: Make, now: float) -> None:
+    """A rate sees differences: without the 0 the first requests of an edge would be lost. Each reader has its own 0."""
+    metrics = SpanMetrics()
+    spans = [span("client", "a", 1), span("server", "b", 2, 1)]
+    metrics.add(spans, now)
+    assert set(values(metrics.collect(now)).values()) == {0.0}
+    assert of(metrics.collect(now), "traces_service_graph_request_total") == [1.0]
+    assert of(parse(metrics.text(now), {}), "traces_service_graph_request_total") == [0.0]
+    assert of(parse(metrics.text(now), {}), "traces_service_graph_request_total") == [1.0]
+    metrics.add([span("client", "a", 3), span("server", "c", 4, 3)], now)
+    later = metrics.collect(now)
+    assert of(later, "traces_service_graph_request_total", server="b") == [1.0]
+    assert of(later, "traces_service_graph_request_total", server="c") == [0.0]
+
+
+def test_the_text_is_what_collect_gives(span: Make, now: float) -> None:
+    """Whatever is in a name: quotes, backslashes, newlines, other alphabets."""
+    metrics = SpanMetrics()
+    metrics.add([span("server", 'a"b\\c\nd é', 1, name='GET /"x"\\n\n')], now)
+    metrics.collect(now)
+    metrics.text(now)
+    text = metrics.text(now)
+    assert sorted(parse(text, {})) == sorted(metrics.collect(now))
+    assert "# TYPE traces_span_metrics_duration_seconds histogram\n" in text
+    assert "# HELP traces_span_metrics_calls_total Spans of each operation.\n" in text
+
+
+def test_spans_that_come_again_change_nothing(span: Make, now: float) -> None:
+    """A sender that missed an answer sends its batch again, also after both halves were paired and forgotten."""
+    metrics = after_a_call(span, now)
+    once = values(metrics.collect(now))
+    again = [span("client", "shop/web", 1, seconds=0.3), span("server", "llm", 2, 1, seconds=0.2)]
+    for later in (now, now + 5, now + 25):
+        metrics.add(again, later)
+    twice = values(metrics.collect(now + 25))
+    assert twice.pop("foreshock_spans_duplicate_total{}") == 6
+    assert twice == {name: value for name, value in once.items() if "duplicate" not in name}
+
+
+@pytest.mark.parametrize(
+    ("end", "counter"),
+    [(-31.0, "foreshock_spans_late_total"), (31.0, "foreshock_spans_early_total")],
+)
+def test_spans_from_another_time_are_counted_apart(span: Make, now: float, end: float, counter: str) -> None:
+    """A backlog that arrives an hour later must not look like traffic of this minute."""
+    metrics = after_a_call(span, now)
+    before = values(metrics.collect(now))
+    metrics.add([span("client", "a", 7, end=now + end), span("server", "b", 8, 7, end=now + end)], now)
+    after = values(metrics.collect(now))
+    assert after.pop(f"{counter}{{}}") == 2
+    assert after == {name: value for name, value in before.items() if counter not in name}
+
+
+def test_gpu_occupancy_and_internal_spans_are_not_requests(span: Make, now: float) -> None:
+    """They are kept in traces, and nowhere counted."""
+    metrics = SpanMetrics()
+    spans = [span("internal", "a", 1), span("server", "foreshock-exporter", 2, name="gpu.occupancy")]
+    metrics.add(spans, now)
+    metrics.collect(now)
+    assert set(values(metrics.collect(now)).values()) == {0.0}
+
+
+def test_a_half_that_stays_alone_is_counted_when_its_time_is_over(span: Make, now: float) -> None:
+    """By the service and the side that did send a span."""
+    metrics = SpanMetrics()
+    metrics.add([span("server", "b", 2, 1)], now)
+    assert of(metrics.collect(now + 9), "foreshock_service_graph_unpaired_spans_total") == []
+    metrics.collect(now + 10)
+    unpaired = of(
+        metrics.collect(now + 10),
+        "foreshock_service_graph_unpaired_spans_total",
+        service_name="b",
+        span_kind="SPAN_KIND_SERVER",
+    )
+    assert unpaired == [1.0]
+
+
+def test_a_clamped_span_is_counted(span: Make, now: float) -> None:
+    """It lasted 0 s as far as anybody can tell."""
+    metrics = SpanMetrics()
+    whole: Span = span("server", "a", 1, seconds=0)
+    metrics.add([Span(**{name: getattr(whole, name) for name in whole.__slots__} | {"clamped": True})], now)
+    assert of(metrics.collect(now), "foreshock_spans_clamped_total") == [0.0]
+    assert of(metrics.collect(now), "foreshock_spans_clamped_total") == [1.0]
+
+
+def test_a_series_that_nothing_adds_to_ends_and_begins_again_at_0(span: Make, now: float) -> None:
+    """Edges of services that are gone leave the map."""
+    metrics = after_a_call(span, now, stale_after=900)
+    assert of(metrics.collect(now + 899), "traces_service_graph_request_total") == [1.0]
+    assert of(metrics.collect(now + 900), "traces_service_graph_request_total") == []
+    later = now + 901
+    metrics.add([span("client", "shop/web", 5, end=later), span("server", "llm", 6, 5, end=later)], later)
+    assert of(metrics.collect(later), "traces_service_graph_request_total") == [0.0]
+    assert of(metrics.collect(later), "traces_service_graph_request_total") == [1.0]
+
+
+def test_series_are_bounded_and_what_is_left_out_is_counted(span: Make, now: float) -> None:
+    """A span name with an identifier in it, in a thousand services, cannot fill the memory."""
+    metrics = SpanMetrics(max_series=100)
+    metrics.add([span("server", f"s{n}", n, trace=n, name=f"GET /{n}") for n in range(1, 100)], now)
+    metrics.collect(now)
+    samples = metrics.collect(now)
+    assert len([sample for sample in samples if sample.metric.startswith("traces_")]) <= 100
+    assert of(samples, "foreshock_span_metrics_overflow_total")[0] > 0
+
+
+def test_a_service_s_further_span_names_are_counted_together(span: Make, now: float) -> None:
+    """The sum over its names stays right."""
+    metrics = SpanMetrics()
+    metrics.add([span("server", "a", n, trace=n, name=f"GET /{n}") for n in range(1, MAX_NAMES + 51)], now)
+    metrics.collect(now)
+    samples = metrics.collect(now)
+    assert of(samples, "traces_span_metrics_calls_total", span_name="(other)") == [50.0]
+    assert sum(of(samples, "traces_span_metrics_calls_total", service_name="a")) == MAX_NAMES + 50
+
+
+def test_a_long_name_is_cut(span: Make, now: float) -> None:
+    """A label has 200 characters at most."""
+    metrics = SpanMetrics()
+    metrics.add([span("server", "a", 1, name="x" * 10_000)], now)
+    assert max(len(value) for sample in metrics.collect(now) for _, value in sample.labels) == 200
+
+
+def test_labels_are_in_their_canonical_form(span: Make, now: float) -> None:
+    """Sorted, and without empty values."""
+    for sample in after_a_call(span, now).collect(now):
+        assert sample.labels == labels_of(dict(sample.labels))
+
+
+@given(st.lists(st.floats(0, 1000) | st.sampled_from(BOUNDS)))
+def test_a_histogram_counts_each_duration_once_and_grows_with_its_bounds(durations: list[float]) -> None:
+    """Bucket by bucket what counting by hand gives."""
+    histogram = Histogram()
+    for seconds in durations:
+        histogram.observe(seconds)
+    assert histogram.cumulative() == [sum(seconds <= float(le) for seconds in durations) for le in LE]
+    assert histogram.sum == pytest.approx(sum(durations))
