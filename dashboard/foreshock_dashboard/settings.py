@@ -102,11 +102,12 @@ def add_flags(parser: argparse.ArgumentParser, leave_out: Sequence[str] = ()) ->
             flag_of(item),
             dest=item.name,
             metavar=item.metadata["metavar"],
-            help=f"{item.metadata['help']} ({variable_of(item)}; default: {_shown(item)})",
+            help=f"{item.metadata['help']} ({variable_of(item)}; default: {shown(item)})",
         )
 
 
-def _shown(item: Field[Any]) -> str:
+def shown(item: Field[Any]) -> str:
+    """The default as people write it."""
     value: Any = item.default
     if item.name == "store":
         return "~/.local/state/foreshock"

@@ -1,0 +1,69 @@
+"""The documents say what the code does."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from foreshock_dashboard.commands import parser
+from foreshock_dashboard.settings import Settings, flag_of, shown, variable_of
+from foreshock_simulator.scenario import SCENARIOS
+
+ROOT = Path(__file__).parent.parent
+DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+def text(name: str) -> str:
+    """A document."""
+    return (ROOT / name).read_text()
+
+
+def options_table() -> str:
+    """The table of the hub's options, as docs/hub.md has it."""
+    rows = [
+        f"| `{flag_of(item)}` | `{variable_of(item)}` | `{item.name}` | {shown(item)} | {item.metadata['help']} |"
+        for item in fields(Settings)
+    ]
+    return "\n".join(["| flag | variable | YAML key | default | what it is |", "|---|---|---|---|---|", *rows])
+
+
+def test_every_option_of_the_hub_is_documented_with_its_default() -> None:
+    """Flag, variable, key, default and purpose."""
+    assert options_table() in text("docs/hub.md")
+
+
+def test_every_command_is_documented() -> None:
+    """What `foreshock --help` lists is in docs/hub.md."""
+    commands = re.findall(r"^    (\w+)  ", parser().format_help(), re.MULTILINE)
+
+    assert commands
+    assert [name for name in commands if f"`foreshock {name}" not in text("docs/hub.md")] == []
+
+
+def test_every_scenario_is_documented() -> None:
+    """By its name."""
+    assert [name for name in SCENARIOS if f"`{name}`" not in text("docs/scenarios.md")] == []
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_links_between_documents_lead_somewhere(path: Path) -> None:
+    """Every relative link and picture exists."""
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text())
+
+    assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_the_readme_fits_two_screens() -> None:
+    """A newcomer reads it to the end."""
+    assert len(text("README.md").splitlines()) <= 90
+
+
+def test_every_make_target_that_documents_name_exists() -> None:
+    """`make demo` and its like."""
+    targets = set(re.findall(r"^([a-z-]+):", text("Makefile"), re.MULTILINE))
+    named = {name for path in DOCS for name in re.findall(r"(?:^|`)make ([a-z]+)", path.read_text(), re.MULTILINE)}
+
+    assert named - targets == set()
