@@ -66,6 +66,13 @@ def test_text_can_be_read_on_every_ground(theme: dict[str, str], ground: str, in
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
+@pytest.mark.parametrize(("word", "ground"), [("warn", "warn-wash"), ("warn", "crit-wash"), ("crit", "crit-wash")])
+def test_the_word_of_a_state_can_be_read_on_its_wash(theme: dict[str, str], word: str, ground: str) -> None:
+    """Bad figures stand in rows that are coloured themselves."""
+    assert _contrast(theme[word], theme[ground]) >= 4.5
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
 def test_marks_stand_out_from_the_panel(theme: dict[str, str]) -> None:
     """States and services have a contrast of 3:1 at least."""
     for colour in [theme[state] for state in ("ok", "warn", "crit", "idle")] + theme["services"].split():

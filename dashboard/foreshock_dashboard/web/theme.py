@@ -19,7 +19,7 @@ LIGHT: Mapping[str, str] = {
     "link": "#0A5A80",
     "focus": "#0A5A80",
     "ok": "#0B6E99",
-    "warn": "#B45F06",
+    "warn": "#9A4E00",
     "crit": "#A3123A",
     "idle": "#6B7280",
     "ok-wash": "#E6F2F7",

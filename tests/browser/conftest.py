@@ -1,0 +1,81 @@
+"""A browser, and a real server on a port of the system's choice in front of a hub that the test controls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Request, sync_playwright
+from tests.browser.site import Open, Scheme, Site, Visit
+from tests.web.worlds import SCENES, FakeHub
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """A server that shows train-llm starving embedder."""
+    site = Site(FakeHub(SCENES["starving"]()))
+    site.start()
+    yield site
+    site.stop()
+
+
+@pytest.fixture
+def visit(browser: Browser, site: Site) -> Iterator[Open]:
+    """Open an address of the site; fails at the end if a script failed or anything but the site was asked."""
+    contexts = []
+    visits: list[Visit] = []
+
+    def open_(path: str = "/", scheme: Scheme = "light", width: int = 1280, quiet: bool = True) -> Visit:
+        context = browser.new_context(
+            viewport={"width": width, "height": 900},
+            color_scheme=scheme,
+            reduced_motion="reduce",
+            timezone_id="Asia/Tokyo",
+            locale="en-GB",
+        )
+        contexts.append(context)
+        opened = Visit(context.new_page())
+        if quiet:
+            visits.append(opened)
+        opened.page.on("pageerror", lambda error: opened.complaints.append(f"error: {error}"))
+        opened.page.on(
+            "console",
+            lambda said: (
+                opened.complaints.append(f"{said.type}: {said.text}") if said.type in ("error", "warning") else None
+            ),
+        )
+        opened.page.on("request", lambda request: _note(request, site, opened))
+        opened.page.goto(f"{site.url}{path}")
+        return opened
+
+    yield open_
+    for context in contexts:
+        context.close()
+    for opened in visits:
+        assert opened.complaints == []
+        assert opened.strangers == []
+
+
+def _note(request: Request, site: Site, opened: Visit) -> None:
+    if not request.url.startswith((f"{site.url}/", "data:", "blob:")):
+        opened.strangers.append(request.url)

@@ -1,0 +1,66 @@
+"""What browser tests are made of: a server that the test controls, and a visit to it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import uvicorn
+from playwright.sync_api import Page
+from tests.web.worlds import FakeHub
+
+from foreshock_dashboard.web.app import create_app
+
+Scheme = Literal["light", "dark"]
+
+
+@dataclass
+class Site:
+    """A server; `hub.snapshot` is what it shows."""
+
+    hub: FakeHub
+    port: int = 0
+    _server: uvicorn.Server | None = None
+    _thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """Its address, without a slash at the end."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Listen; again on the same port after `stop`."""
+        listener = socket.create_server(("127.0.0.1", self.port))
+        self.port = listener.getsockname()[1]
+        config = uvicorn.Config(create_app(self.hub, version="0"), log_level="error", timeout_graceful_shutdown=1)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listener]}, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop and wait until it has."""
+        if self._server and self._thread:
+            self._server.should_exit = True
+            self._thread.join(15)
+
+
+@dataclass
+class Visit:
+    """An open page and what it complained about; `requests` are those that left the server's address."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    strangers: list[str] = field(default_factory=list)
+
+
+class Open(Protocol):
+    """Opens an address of the site.
+
+    With `quiet` the test fails at its end if a script failed or complained, or if anything but the site was asked.
+    """
+
+    def __call__(self, path: str = "/", scheme: Scheme = "light", width: int = 1280, quiet: bool = True) -> Visit:
+        """Give the open page."""
+        ...

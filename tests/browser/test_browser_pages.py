@@ -1,0 +1,293 @@
+"""The pages in a real browser: they say what they should, stay alive, and can be used by everybody."""
+
+from __future__ import annotations
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it ships no types
+from playwright.sync_api import Page, expect
+from tests.browser.site import Open, Scheme, Site
+from tests.web.worlds import HOSTILE, SCENES, snapshot, starvation, starving
+
+from foreshock_dashboard.model.snapshot import Snapshot
+
+TRACE = f"/traces?trace={1:032x}"
+LOOKS = [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)]
+
+
+def _ready(page: Page) -> None:
+    expect(page.get_by_role("status").first).to_have_text("Live")
+    expect(page.locator('.panel[data-state="loading"]:visible')).to_have_count(0)
+
+
+def _faults(page: Page) -> list[str]:
+    found = Axe().run(page).response["violations"]
+    return [f"{fault['id']}: {node['target']}" for fault in found for node in fault["nodes"]]
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+@pytest.mark.parametrize("path", ["/", "/traces", f"{TRACE}&span={7:016x}", "/nowhere"])
+def test_a_page_is_accessible_and_fits(visit: Open, path: str, scheme: Scheme, width: int) -> None:
+    """Light, dark and on a phone: no violation that axe finds, and no sideways scrolling."""
+    page = visit(path, scheme, width, quiet=path != "/nowhere").page
+    if path != "/nowhere":
+        _ready(page)
+    else:
+        expect(page.get_by_role("heading", name="No such page")).to_be_visible()
+    if path.startswith("/traces"):
+        expect(page.locator("#scatter .main-svg").first).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert page.get_by_role("heading", level=1).count() == 1
+    assert _faults(page) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scene", sorted(set(SCENES) - {"starving"}))
+def test_every_state_of_the_platform_is_accessible(visit: Open, site: Site, scene: str, scheme: Scheme) -> None:
+    """Calm, learning, empty, broken, stale or with hostile names."""
+    site.hub.snapshot = SCENES[scene]()
+    page = visit("/", scheme).page
+    expect(page.locator("#headline")).not_to_have_text("Loading…")
+    expect(page.locator('.panel[data-state="loading"]')).to_have_count(0)
+    assert _faults(page) == []
+
+
+def test_the_first_sentence_says_who_starves_whom_and_where(visit: Open) -> None:
+    """Then come since when, the evidence, and the badge that the data is simulated."""
+    page = visit().page
+    expect(page.get_by_role("alert")).to_have_text("train-llm starves embedder on host-0/gpu-0 and host-0/gpu-1.")
+    expect(page.locator("#verdict-detail")).to_contain_text("usually 105 ms")
+    expect(page.locator("#simulated")).to_be_visible()
+    expect(page.locator("#matrix")).to_contain_text("46 %")
+    expect(page).to_have_title("■ 1 warning · Now · foreshock")
+
+
+def test_times_are_in_the_browsers_zone_with_the_exact_stamp_on_hover(visit: Open) -> None:
+    """The visitor sits in Tokyo; the tooltip is UTC."""
+    time = visit().page.locator("#verdict-detail time")
+    expect(time).to_have_text("18:56:50")
+    expect(time).to_have_attribute("title", "2025-11-25T09:56:50.000Z")
+
+
+@pytest.mark.parametrize(
+    ("scene", "words"),
+    [
+        ("calm", "No service is starved of GPU time."),
+        ("learning", "Learning what is usual: 12 of 30 min."),
+        ("empty", "No services and no GPUs are known yet."),
+        ("error", "foreshock cannot read its source"),
+    ],
+)
+def test_the_page_follows_the_hub_without_reload(visit: Open, site: Site, scene: str, words: str) -> None:
+    """The next tick is on the page by itself, and what the reader unfolded stays unfolded."""
+    page = visit().page
+    _ready(page)
+    page.evaluate("window.untouched = true")
+    page.get_by_text("GPUs as a table").click()
+    later = SCENES[scene]()
+    site.hub.snapshot = Snapshot(8, later.world, later.incidents, later.learning, later.error)
+    expect(page.get_by_role("alert")).to_contain_text(words)
+    assert page.evaluate("window.untouched")
+    assert page.locator("#grid-twin").get_attribute("open") is not None
+
+
+def test_figures_move_while_the_headline_stays(visit: Open, site: Site) -> None:
+    """A screen reader is not told the same sentence at every tick."""
+    page = visit().page
+    _ready(page)
+    page.evaluate(
+        "window.told = 0; new MutationObserver(() => window.told++).observe("
+        "document.getElementById('headline'), {childList: true, characterData: true, subtree: true})"
+    )
+    site.hub.time += 120
+    site.hub.snapshot = snapshot(world := starving(), starvation(world), seq=8)
+    expect(page.locator("#verdict-detail")).to_contain_text("5 min 13 s")
+    assert page.evaluate("window.told") == 0
+
+
+def test_a_dead_hub_is_told_within_seconds_and_forgiven(visit: Open, site: Site) -> None:
+    """Old figures are marked; when the hub is back so is the page, without reload."""
+    page = visit(quiet=False).page
+    _ready(page)
+    site.stop()
+    expect(page.locator("#lost")).to_contain_text("Connection lost: data is", timeout=30_000)
+    expect(page.locator("#matrix-panel")).to_have_attribute("data-state", "stale")
+    expect(page.locator("#matrix-panel .stale-mark")).to_be_visible()
+    site.start()
+    expect(page.locator("#lost")).to_be_hidden(timeout=40_000)
+    expect(page.locator("#matrix-panel")).to_have_attribute("data-state", "ready")
+
+
+def test_a_source_that_stopped_makes_the_page_stale(visit: Open, site: Site) -> None:
+    """The hub answers, but with figures that stand still: the page says so."""
+    site.hub.snapshot = SCENES["stale"]()
+    page = visit().page
+    expect(page.locator("#live")).to_contain_text("Stale: data is 3 s old")
+    expect(page.locator("#verdict-detail")).to_contain_text("refuses connections: start it")
+    expect(page.locator("#services-panel")).to_have_attribute("data-state", "stale")
+
+
+def test_a_hostile_name_is_text_everywhere(visit: Open, site: Site) -> None:
+    """It is shown as it is written, and nothing of it becomes an element."""
+    site.hub.snapshot = SCENES["hostile"]()
+    page = visit().page
+    _ready(page)
+    expect(page.get_by_role("alert")).to_contain_text(HOSTILE)
+    assert page.locator("main img").count() == 0
+    assert page.locator("main script").count() == 0
+
+
+def test_a_hostile_attribute_is_text_in_a_trace(visit: Open) -> None:
+    """A statement that somebody sent to a database is read, not run."""
+    page = visit(f"{TRACE}&span={11:016x}").page
+    expect(page.locator("#span-detail")).to_contain_text(HOSTILE)
+    assert page.locator("main img").count() == 0
+
+
+def test_a_cell_of_the_matrix_points_at_its_gpus(visit: Open) -> None:
+    """Click who starves whom, and read where."""
+    page = visit().page
+    page.get_by_role("button", name="embedder waits for train-llm").click()
+    expect(page.locator("#grid-reading")).to_have_text(
+        "embedder waits for train-llm 46 % of the time on host-0/gpu-0, host-0/gpu-1."
+    )
+
+
+def test_the_gpus_can_be_read_with_the_keyboard(visit: Open) -> None:
+    """Arrow keys move through the canvas and the line below says what is there; the table has the same."""
+    page = visit().page
+    _ready(page)
+    page.locator("#grid-field").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#grid-reading")).to_contain_text("host-0/gpu-1: 99 % busy, contended 83 % of the time")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#grid-reading")).to_contain_text("host-1/gpu-1:")
+    page.get_by_text("GPUs as a table").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#grid-table tbody tr")).to_have_count(32)
+
+
+def test_everything_is_reached_by_tab(visit: Open) -> None:
+    """Skip link first, then navigation, theme, matrix, GPUs, map, table."""
+    page = visit().page
+    _ready(page)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    seen = set()
+    place = "(e => e.closest('.panel, button')?.id || e.closest('nav')?.tagName)(document.activeElement)"
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        seen.add(page.evaluate(place))
+    assert {"NAV", "theme-toggle", "grid-panel", "map-panel", "services-panel", "warnings-panel"} <= seen
+
+
+def test_the_theme_is_chosen_once(visit: Open) -> None:
+    """The toggle wins over the system's wish, also after a reload."""
+    page = visit("/", "light").page
+    page.get_by_role("button", name="Switch to the dark theme").click()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.reload()
+    expect(page.get_by_role("button", name="Switch to the light theme")).to_be_visible()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(10, 15, 23)"
+
+
+def test_services_are_sorted_by_a_click(visit: Open) -> None:
+    """The slowest first; the header tells it to a screen reader."""
+    page = visit().page
+    page.locator("#services").get_by_role("button", name="p95").click()
+    expect(page.locator("#services tbody tr").first).to_contain_text("embedder")
+    expect(page.locator("#services th[aria-sort]")).to_have_attribute("aria-sort", "descending")
+
+
+def test_a_service_leads_to_its_slowest_traces_and_back(visit: Open) -> None:
+    """Without loading the page anew; Back returns."""
+    page = visit().page
+    page.evaluate("window.untouched = true")
+    page.locator("#services").get_by_role("link", name="embedder").click()
+    expect(page.get_by_role("heading", name="Traces", exact=True)).to_be_visible()
+    expect(page.locator("#list-hint")).to_contain_text("slowest first, service embedder")
+    expect(page.get_by_label("Service")).to_have_value("embedder")
+    assert page.evaluate("window.untouched")
+    page.go_back()
+    expect(page.get_by_role("alert")).to_contain_text("train-llm starves embedder")
+
+
+def test_filters_live_in_the_address(visit: Open) -> None:
+    """What is asked can be sent to a colleague as a link."""
+    page = visit("/traces").page
+    _ready(page)
+    page.get_by_label("At least").fill("500ms")
+    page.get_by_label("Errors").select_option("true")
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator("#list-hint")).to_contain_text("at least 500 ms, with errors")
+    assert "min_duration=500ms" in page.url
+    assert "errors=true" in page.url
+
+
+def test_no_match_says_of_what_it_is_empty(visit: Open) -> None:
+    """Not a blank table."""
+    page = visit("/traces?service=nobody&min_duration=2s").page
+    expect(page.locator("#list-message")).to_contain_text(
+        "No traces: service nobody, at least 2.00 s, in 15 min before"
+    )
+
+
+def test_a_bad_filter_is_explained(visit: Open) -> None:
+    """With the words of the API."""
+    page = visit("/traces?min_duration=fast", quiet=False).page
+    expect(page.locator("#list-message")).to_contain_text(
+        "min_duration='fast': is not a duration such as 10s, 5m or 7d"
+    )
+
+
+def test_a_link_opens_a_trace_at_a_span(visit: Open) -> None:
+    """The tree, the bars with their lengths, and the attributes of the span in the link."""
+    page = visit(f"{TRACE}&span={7:016x}").page
+    tree = page.get_by_role("tree")
+    expect(tree.get_by_role("treeitem")).to_have_count(7)
+    picked = tree.get_by_role("treeitem", selected=True)
+    expect(picked).to_have_attribute("aria-label", "embedder embed, 430 ms, starts at 50.0 ms, error")
+    expect(picked).to_have_attribute("aria-level", "3")
+    expect(page.locator("#span-detail")).to_contain_text("deadline exceeded")
+
+
+def test_a_trace_is_walked_with_the_keyboard(visit: Open) -> None:
+    """Down, fold, unfold, select; the address follows."""
+    page = visit(TRACE).page
+    tree = page.get_by_role("tree")
+    expect(tree.get_by_role("treeitem")).to_have_count(7)
+    tree.focus()
+    for key in ("ArrowDown", "ArrowDown", "ArrowLeft"):
+        page.keyboard.press(key)
+    expect(tree.get_by_role("treeitem")).to_have_count(3)
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.locator("#span-detail")).to_contain_text("deadline exceeded")
+    assert f"span={7:016x}" in page.url
+
+
+def test_a_row_of_the_list_opens_its_trace_and_close_returns(visit: Open) -> None:
+    """The list stays where it is."""
+    page = visit("/traces").page
+    page.locator("#list").get_by_role("link").first.click()
+    expect(page.get_by_role("tree")).to_be_visible()
+    page.get_by_role("button", name="Close trace").click()
+    expect(page.locator("#trace-panel")).to_be_hidden()
+    assert page.url.endswith("/traces")
+
+
+def test_an_unknown_trace_is_told(visit: Open) -> None:
+    """With what may have become of it."""
+    page = visit("/traces?trace=99", quiet=False).page
+    expect(page.locator("#trace-message")).to_contain_text("it may be older than the store keeps")
+
+
+def test_plotly_is_loaded_only_where_a_figure_is(visit: Open) -> None:
+    """Megabytes that the first page does not need."""
+    page = visit().page
+    _ready(page)
+    loaded = "performance.getEntriesByType('resource').filter(r => r.name.includes('plotly')).length"
+    assert page.evaluate(loaded) == 0
+    page.get_by_role("link", name="Traces", exact=True).click()
+    expect(page.locator("#scatter .main-svg").first).to_be_visible()
+    assert page.evaluate(loaded) > 0
