@@ -1,8 +1,8 @@
 """A real HTTP service with OpenTelemetry's own instrumentation, run by a test in a process of its own.
 
-GET /work/{id}?fail=N: the last service of the chain fails the first N attempts at an id. Every other one calls the next,
-up to three times, and fails when all attempts have. Each answer tells the calls that were made for it, and how long the
-caller waited for each, measured apart from OpenTelemetry.
+GET /work/{id}?fail=N: the last service of the chain fails the first N attempts at an id. Every other one calls the
+next, up to three times, and fails when all attempts have. Each answer tells the calls that were made for it, and how
+long the caller waited for each, measured apart from OpenTelemetry.
 """
 
 from __future__ import annotations

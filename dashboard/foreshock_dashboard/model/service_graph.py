@@ -8,26 +8,17 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections import Counter
-from ipaddress import ip_address
-from math import isfinite
 from typing import NamedTuple
 
+from foreshock_dashboard.model.halves import Client, Server, client_half, server_half
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.span import AttributeValue, Kind, Span
+from foreshock_dashboard.model.span import Kind, Span
 from foreshock_dashboard.model.world import Edge
 
 USER = Service("", "user")
 """The client of a request that came from outside: of a root SERVER span."""
 
 MESSAGING, DATABASE, VIRTUAL = "messaging_system", "database", "virtual_node"
-
-_DATABASE = ("db.namespace", "db.name", "db.system.name", "db.system")
-_PEER = ("service.peer.name", "peer.service")
-_RESENDS = ("http.request.resend_count", "http.resend_count")
-_PREVIOUS_ATTEMPTS = (
-    "rpc.grpc.request.metadata.grpc-previous-rpc-attempts",
-    "rpc.request.metadata.grpc-previous-rpc-attempts",
-)
 
 
 class Increment(NamedTuple):
@@ -56,33 +47,6 @@ class Found(NamedTuple):
     dropped: int
 
 
-class _Client(NamedTuple):
-    """The calling half. `database` and `peer` name the callee as far as the caller knows it."""
-
-    service: Service
-    seconds: float
-    failed: bool
-    kind: Kind
-    parent: _Node | None
-    start_ns: int
-    end_ns: int
-    target: tuple[str, str]
-    resent: bool
-    database: str
-    peer: Service | None
-
-
-class _Server(NamedTuple):
-    """A called half."""
-
-    service: Service
-    name: str
-    seconds: float
-    failed: bool
-    kind: Kind
-    attempts_before: bool
-
-
 class _Tally:
     """What has been counted for one span of the caller on one edge."""
 
@@ -106,7 +70,7 @@ class _Siblings:
         self.resent = 0
         self.counted = 0
 
-    def add(self, client: _Client) -> int:
+    def add(self, client: Client) -> int:
         """How many retries are known beyond those already counted."""
         self.last_start = max(self.last_start, client.start_ns)
         self.resent += client.resent
@@ -124,13 +88,24 @@ class _Siblings:
 class _Node:
     """What is known of one span id of one trace, and of the spans that name it as their parent."""
 
-    __slots__ = ("calls", "client", "expires", "inner_clients", "own_server", "servers", "siblings", "tallies")
+    __slots__ = (
+        "calls",
+        "client",
+        "expires",
+        "inner_clients",
+        "own_server",
+        "parent",
+        "servers",
+        "siblings",
+        "tallies",
+    )
 
     def __init__(self, expires: float) -> None:
         self.expires = expires
-        self.client: _Client | None = None
+        self.client: Client | None = None
+        self.parent: _Node | None = None
         self.own_server: Service | None = None
-        self.servers: list[_Server] = []
+        self.servers: list[Server] = []
         self.inner_clients: tuple[Service, ...] = ()
         self.tallies: dict[Edge, _Tally] = {}
         self.siblings: dict[tuple[Edge, tuple[str, str]], _Siblings] = {}
@@ -185,6 +160,7 @@ class ServiceGraph:
                 return
             del self._nodes[key]
             self._settle(node)
+            node.parent = None  # or a trace that never ends would hold on to all its spans
 
     def _node(self, trace_id: str, span_id: str, now: float) -> _Node | None:
         key = (trace_id, span_id)
@@ -201,12 +177,12 @@ class ServiceGraph:
         parent = self._node(span.trace_id, span.parent_id, now) if span.parent_id else None
         if parent is not None and service not in parent.inner_clients:
             parent.inner_clients += (service,)
-        node.client = _client(span, service, parent)
+        node.client, node.parent = client_half(span, service), parent
         for server in node.servers:
             self._pair(node, node.client, server)
 
     def _add_server(self, span: Span, service: Service, now: float) -> None:
-        server = _server(span, service)
+        server = server_half(span, service)
         own = self._node(span.trace_id, span.span_id, now)
         if own is not None:
             own.own_server = service
@@ -224,14 +200,14 @@ class ServiceGraph:
             if node.client is not None:
                 self._pair(node, node.client, server)
 
-    def _root(self, server: _Server) -> None:
+    def _root(self, server: Server) -> None:
         if server.kind == "consumer":
             self._unpaired.append(Unpaired(server.service, server.kind))
             return
         edge = Edge(USER, server.service, VIRTUAL)
         self._found.append(Increment(edge, 1, int(server.failed), server_seconds=server.seconds))
 
-    def _pair(self, node: _Node, client: _Client, server: _Server) -> None:
+    def _pair(self, node: _Node, client: Client, server: Server) -> None:
         """Count a call that has both halves. Every figure only grows, so the order of the halves does not matter."""
         messaging = client.kind == "producer" or server.kind == "consumer"
         edge = Edge(client.service, server.service, MESSAGING if messaging else "")
@@ -242,7 +218,7 @@ class ServiceGraph:
         requests = max(tally.names.values())
         failed = max(int(client.failed), *tally.failed_names.values())
         retries = 0 if messaging else max(requests - 1, tally.previous)
-        again = 0 if tally.timed or messaging else self._siblings(client, edge)
+        again = 0 if tally.timed or messaging else self._siblings(node, client, edge)
         self._found.append(
             Increment(
                 edge,
@@ -255,10 +231,10 @@ class ServiceGraph:
         )
         tally.requests, tally.failed, tally.retries, tally.timed = requests, failed, retries, True
 
-    def _siblings(self, client: _Client, edge: Edge) -> int:
-        if client.parent is None:
+    def _siblings(self, node: _Node, client: Client, edge: Edge) -> int:
+        if node.parent is None:
             return int(client.resent)
-        return client.parent.siblings.setdefault((edge, client.target), _Siblings()).add(client)
+        return node.parent.siblings.setdefault((edge, client.target), _Siblings()).add(client)
 
     def _settle(self, node: _Node) -> None:
         if node.client is not None:
@@ -272,7 +248,7 @@ class ServiceGraph:
                 edge = Edge(node.own_server, server.service)
                 self._found.append(Increment(edge, 1, int(server.failed), server_seconds=server.seconds))
 
-    def _unanswered(self, node: _Node, client: _Client) -> None:
+    def _unanswered(self, node: _Node, client: Client) -> None:
         if client.service in node.inner_clients:
             return
         if client.database:
@@ -282,61 +258,5 @@ class ServiceGraph:
         else:
             self._unpaired.append(Unpaired(client.service, client.kind))
             return
-        retries = 0 if edge.connection == MESSAGING else self._siblings(client, edge)
+        retries = 0 if edge.connection == MESSAGING else self._siblings(node, client, edge)
         self._found.append(Increment(edge, 1, int(client.failed), retries, client_seconds=client.seconds))
-
-
-def _client(span: Span, service: Service, parent: _Node | None) -> _Client:
-    get = span.attributes.get
-    return _Client(
-        service,
-        span.duration_ns / 1e9,
-        span.status == "error",
-        span.kind,
-        parent,
-        span.start_ns,
-        span.end_ns,
-        (span.name, str(get("url.full") or get("http.url") or "").partition("?")[0]),
-        any(_number(get(name)) > 0 for name in _RESENDS),
-        next((str(value) for name in _DATABASE if (value := get(name))), ""),
-        _peer(span),
-    )
-
-
-def _server(span: Span, service: Service) -> _Server:
-    get = span.attributes.get
-    return _Server(
-        service,
-        span.name,
-        span.duration_ns / 1e9,
-        span.status == "error",
-        span.kind,
-        any(_number(get(name)) > 0 for name in _PREVIOUS_ATTEMPTS),
-    )
-
-
-def _peer(span: Span) -> Service | None:
-    """The callee as the caller names it; an IP address names a machine, not a service."""
-    get = span.attributes.get
-    for name in _PEER:
-        if value := get(name):
-            return Service(str(get("service.peer.namespace") or ""), str(value))
-    host = str(get("server.address") or get("net.peer.name") or "")
-    return Service("", host) if host and not _is_address(host) else None
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    return True
-
-
-def _number(value: AttributeValue) -> int:
-    """An attribute that should be a count: a number, its digits, or a list that holds them (gRPC metadata); else 0."""
-    if isinstance(value, list):
-        value = value[0] if value else 0
-    if isinstance(value, str):
-        return int(value) if value.isascii() and value.isdigit() else 0
-    return int(value) if isinstance(value, int | float) and isfinite(value) else 0
