@@ -138,7 +138,7 @@ def fresh_name() -> Callable[[], str]:
 
 
 @pytest.fixture(params=["store", "prometheus"])
-def load(request: pytest.FixtureRequest) -> Load:
+def load(request: pytest.FixtureRequest) -> Iterator[Load]:
     """Puts samples into a source: once the embedded store, once a real Prometheus."""
     if request.param == "store":
         store: Store = request.getfixturevalue("fresh_store")()
@@ -147,11 +147,14 @@ def load(request: pytest.FixtureRequest) -> Load:
             store.append_samples(batches)
             return store
 
-        return into_store
+        yield into_store
+        return
     server: Server = request.getfixturevalue("prometheus")
+    source = PrometheusSource(server.url)
 
     def into_prometheus(batches: Sequence[SampleBatch]) -> MetricSource:
         server.write(batches)
-        return PrometheusSource(server.url)
+        return source
 
-    return into_prometheus
+    yield into_prometheus
+    source.close()

@@ -180,5 +180,7 @@ def _row(values: Any, first: int, width: int, times: Floats) -> Floats:  # noqa:
     if values:
         at = np.array([time for time, _ in values], dtype=np.float64)
         where = np.rint((at * 1000 - first) / width).astype(np.int64)
+        if where.min() < 0:
+            raise ValueError("a time outside the range")
         row[where] = [float(value) for _, value in values]
     return row

@@ -1,0 +1,157 @@
+"""PromQL that is sent, and what is said when a Prometheus API cannot answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import httpx
+import numpy as np
+import pytest
+
+from foreshock_dashboard.model.query import Matcher, Query, SourceError
+from foreshock_dashboard.sources import prometheus
+from foreshock_dashboard.sources.prometheus import PrometheusSource, promql
+
+COMPILED = [
+    (Query("up"), "last_over_time(up[59000ms]) and up"),
+    (Query("up", window=0.5), "last_over_time(up[500ms]) and up"),
+    (Query("m", (Matcher("a", "=", "b"),)), 'last_over_time(m{a="b"}[59000ms]) and m{a="b"}'),
+    (Query("m", reduce="rate", window=119), "rate(m[119000ms])"),
+    (Query("m", by=("a", "b"), reduce="rate"), "sum by (a, b) (rate(m[59000ms]))"),
+    (Query("m", by=(), reduce="increase"), "sum by () (increase(m[59000ms]))"),
+    (Query("m", by=("a",)), "sum by (a) (last_over_time(m[59000ms]) and m)"),
+    (Query("m", reduce="buckets"), "increase(m_bucket[59000ms])"),
+    (Query("m", by=("a",), reduce="buckets"), "sum by (a, le) (increase(m_bucket[59000ms]))"),
+    (Query("m", by=("le",), reduce="buckets"), "sum by (le) (increase(m_bucket[59000ms]))"),
+    (Query("vllm:x", (Matcher("a", "!~", "b|c"), Matcher("d", "!=", "")), reduce="rate"),
+     'rate(vllm:x{a!~"b|c",d!=""}[59000ms])'),
+    (Query("m", (Matcher("a", "=", 'x"\\\n'),), reduce="rate"), r'rate(m{a="x\"\\\n"}[59000ms])'),
+    (Query("inf", (Matcher("a", "=", "b"),), reduce="rate"), 'rate({__name__="inf",a="b"}[59000ms])'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("query", "expected"), COMPILED, ids=[text for _, text in COMPILED])
+def test_a_query_compiles_to(query: Query, expected: str) -> None:
+    """PromQL that a person would write."""
+    assert promql(query) == expected
+
+
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+def source(answer: Answer, **given: object) -> PrometheusSource:
+    """A source whose network is a function."""
+    return PrometheusSource("http://user:secret@prom:9090/base/", transport=httpx.MockTransport(answer), **given)  # type: ignore[arg-type]  # by name
+
+
+def ask(answer: Answer) -> str:
+    """The message of the refusal."""
+    with pytest.raises(SourceError) as caught:
+        source(answer).fetch(Query("m"), 0, 10, 1)
+    return str(caught.value)
+
+
+def raising(error: Exception) -> Answer:
+    def answer(_: httpx.Request) -> httpx.Response:
+        raise error
+
+    return answer
+
+
+def answering(status: int, **given: object) -> Answer:
+    return lambda _: httpx.Response(status, **given)  # type: ignore[arg-type]  # by name
+
+
+def failing(kind: str, message: str) -> dict[str, str]:
+    return {"status": "error", "errorType": kind, "error": message}
+
+
+def holding(*values: object) -> dict[str, object]:
+    return {"status": "success", "data": {"result": [{"metric": {}, "values": values}]}}
+
+
+GZIP = {"content-encoding": "gzip"}
+STRANGE = "what Prometheus does not "
+REFUSALS: dict[str, tuple[Answer, str]] = {
+    "down": (raising(httpx.ConnectError("refused")), "cannot be reached (refused); does it run at that address?"),
+    "slow": (raising(httpx.ReadTimeout("")), "no answer within 30 s; ask for a shorter range"),
+    "HTML": (answering(200, html="<html>"), "text/html; charset=utf-8, not Prometheus' JSON"),
+    "a 404 page": (answering(404, text="404 page not found"), "answers 404 with text/plain; charset=utf-8"),
+    "a query error": (answering(422, json=failing("execution", "too many")), "answers 422 execution: too many"),
+    "overload": (answering(503, json=failing("timeout", "in queue")), "answers 503 timeout: in queue"),
+    "no credentials": (answering(401, text="Unauthorized"), "answers 401; give the credentials"),
+    "no tenant": (answering(403, text="no org id"), "answers 403; give the credentials or the tenant"),
+    "a redirect": (answering(302, headers={"location": "https://login/"}), "redirects to https://login/; use that"),
+    "another JSON": (answering(200, json=[1]), STRANGE + "(200 without a status field)"),
+    "half an answer": (answering(200, json={"status": "success", "data": {}}), STRANGE + "(KeyError 'result')"),
+    "strange values": (answering(200, json=holding([0, "x"])), STRANGE + "(ValueError could not convert"),
+    "values after the grid": (answering(200, json=holding([99, "1"])), STRANGE + "(IndexError"),
+    "values before the grid": (answering(200, json=holding([-3, "1"])), STRANGE + "(ValueError a time outside"),
+    "broken gzip": (answering(200, headers=GZIP, stream=httpx.ByteStream(b"nonsense")), "cannot be reached"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSALS)
+def test_an_api_that_cannot_answer_is_named_with_the_remedy(what: str) -> None:
+    """Every way in which it fails; and its password is told to nobody."""
+    answer, expected = REFUSALS[what]
+    message = ask(answer)
+    assert message.startswith("Prometheus http://prom:9090/base")
+    assert expected in message
+    assert "secret" not in message
+
+
+def test_an_endless_answer_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound counts after decompression."""
+    monkeypatch.setattr(prometheus, "MAX_BODY", 1 << 20)
+    read = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal read
+        while True:
+            read += 1 << 16
+            yield b" " * (1 << 16)
+
+    message = ask(lambda _: httpx.Response(200, content=endless()))
+    assert "larger than 1 MiB; use a longer step" in message
+    assert read <= 3 << 20
+
+
+def test_a_real_refusal_carries_prometheus_own_words(prometheus: object) -> None:
+    """The expression passes our check of regular expressions and not RE2's."""
+    real = PrometheusSource(prometheus.url)  # type: ignore[attr-defined]  # the fixture's Server
+    with pytest.raises(SourceError, match=r"answers 400 bad_data: .*error parsing regexp"):
+        real.fetch(Query("m", (Matcher("a", "=~", "(?=x)y"),)), 0, 10, 1)
+    real.close()
+
+
+def test_requests_carry_credentials_headers_and_the_grid() -> None:
+    """Below the base path, by POST, so that no URL is too long."""
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        result = [{"metric": {"__name__": "m", "a": "b", "empty": ""}, "values": [[1.5, "2"], [3.5, "+Inf"]]}]
+        return httpx.Response(200, json={"status": "success", "data": {"resultType": "matrix", "result": result}})
+
+    asked = PrometheusSource(
+        "https://prom/base",
+        token="abc",  # noqa: S106 - made up
+        headers={"X-Scope-OrgID": "team"},
+        transport=httpx.MockTransport(answer),
+    )
+    matrix = asked.fetch(Query("m"), 1.5, 4.0, 1)
+    (request,) = seen
+    assert (request.method, str(request.url)) == ("POST", "https://prom/base/api/v1/query_range")
+    assert (request.headers["Authorization"], request.headers["X-Scope-OrgID"]) == ("Bearer abc", "team")
+    sent = httpx.QueryParams(request.content.decode())
+    assert (sent["start"], sent["end"], sent["step"], sent["timeout"]) == ("1.500", "3.500", "1.000", "30s")
+    assert matrix.labels == ((("a", "b"),),)
+    np.testing.assert_array_equal(matrix.values, [[2, np.nan, np.inf]])
+
+
+@pytest.mark.parametrize("url", ["", "prom:9090", "ftp://prom", "http://", "http://prom:port"])
+def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
+    """With the form it should have."""
+    with pytest.raises(ValueError, match="write http://HOST:PORT"):
+        PrometheusSource(url)

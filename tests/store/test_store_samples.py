@@ -1,0 +1,226 @@
+"""Samples in the store: order, duplicates, matchers, and the same answers wherever the samples lie."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from foreshock_dashboard.model.query import Matcher, Query, Reduce
+from foreshock_dashboard.model.samples import STALE, Sample, SampleBatch, labels_of
+from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.store import Sealing, Store
+
+if TYPE_CHECKING:
+    from tests.store.conftest import Bench, Scrape, Values
+
+T0 = 1_790_000_000
+
+
+def test_samples_that_arrive_out_of_order_are_read_in_order(bench: Bench, scrape: Scrape, values: Values) -> None:
+    """Across memory and segments."""
+    store = bench.open()
+    for n in (3, 0, 2, 1):
+        store.append_samples([scrape(n)])
+        if n == 0:
+            store.maintain()
+    assert values(store, 4) == {n: [float(n)] * 3 for n in range(4)}
+
+
+def test_of_two_samples_at_one_time_the_first_counts(bench: Bench, scrape: Scrape, values: Values) -> None:
+    """As in Prometheus; also after sealing, merging and reopening."""
+    store = bench.open()
+    for n in range(6):
+        store.append_samples([scrape(n), scrape(n, value=-1.0)])
+        store.maintain()
+        store.append_samples([scrape(n, value=-2.0)])
+    store.maintain()
+    assert any(meta.level == 1 for meta in store._samples.segments())
+    assert values(store, 6) == {n: [float(n)] * 3 for n in range(6)}
+    store.close()
+    assert values(bench.open(), 6) == {n: [float(n)] * 3 for n in range(6)}
+
+
+def test_a_series_marked_stale_is_absent_until_it_comes_back(bench: Bench, scrape: Scrape) -> None:
+    """A staleness marker survives the inbox, DuckDB and Parquet bit for bit."""
+    store = bench.open()
+    store.append_samples([scrape(0), scrape(1, value=STALE), scrape(3), scrape(4, value=math.nan)])
+    for _ in range(2):
+        matrix = store.fetch(Query("m", window=25), T0 + 5, T0 + 45, 10)
+        assert [None if math.isnan(v) else v for v in matrix.values[0]] == [0.0, None, None, 3.0, None]
+        store.maintain()
+    bits = store._engine.execute(
+        "select bits from read_parquet($f) where time = $t",
+        {"f": str(bench.path / "metrics/0000000001.0/samples.parquet"), "t": (T0 + 10) * 1000},
+    ).fetchall()
+    assert {bit for (bit,) in bits} == {0x7FF0000000000002}
+
+
+def test_metric_names_are_those_that_have_samples(bench: Bench, scrape: Scrape) -> None:
+    """In memory, on disk, and after reopening before any query."""
+    store = bench.open()
+    store.append_samples([scrape(0, metric="on_disk")])
+    store.maintain()
+    store.append_samples([scrape(1, metric="in_memory")])
+    assert store.metric_names() == {"on_disk", "in_memory"}
+    store.close()
+    assert bench.open().metric_names() == {"on_disk", "in_memory"}
+
+
+def test_a_sample_is_seen_at_once_after_append_returns(bench: Bench, scrape: Scrape, values: Values) -> None:
+    """From many threads, while another seals and merges."""
+    store = bench.open()
+    failures: list[str] = []
+    stop = threading.Event()
+
+    def append(lane: int) -> None:
+        for n in range(lane, 120, 4):
+            store.append_samples([scrape(n)])
+            if values(store, 120).get(n) != [float(n)] * 3:
+                failures.append(f"scrape {n} is not seen, or not whole")
+
+    def upkeep() -> None:
+        while not stop.is_set():
+            store.maintain()
+
+    threads = [threading.Thread(target=append, args=(lane,)) for lane in range(4)]
+    keeper = threading.Thread(target=upkeep)
+    keeper.start()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    stop.set()
+    keeper.join()
+    assert not failures
+    assert values(store, 120) == {n: [float(n)] * 3 for n in range(120)}
+
+
+def test_many_scrapes_in_one_request_are_kept_together(bench: Bench) -> None:
+    """A request larger than one inbox row is one transaction all the same."""
+    store = bench.open()
+    labels = [labels_of({"n": str(n)}) for n in range(1_000)]
+    batches = [SampleBatch(T0 + 10 * k, "t", tuple(Sample("m", pair, float(k)) for pair in labels)) for k in range(120)]
+    store.append_samples(batches)
+    assert store.stats().inbox_rows == 3
+    assert store.fetch(Query("m", by=()), T0, T0 + 1190, 10).values.sum() == 1_000 * sum(range(120))
+
+
+def test_nothing_appended_is_nothing_done(bench: Bench) -> None:
+    """Empty requests leave no trace."""
+    store = bench.open()
+    store.append_samples([])
+    store.append_spans([])
+    store.append_samples([SampleBatch(T0, "t", ())])
+    store.maintain()
+    assert store.stats().segments == 0
+    assert len(store.fetch(Query("m"), T0, T0 + 10, 1)) == 0
+
+
+def test_stats_tell_where_the_data_lies(bench: Bench, scrape: Scrape) -> None:
+    """And from when the oldest is."""
+    store = bench.open()
+    assert store.stats().oldest is None
+    store.append_samples([scrape(5)])
+    before = store.stats()
+    assert (before.inbox_rows, before.hot_samples, before.segments, before.oldest) == (1, 3, 0, T0 + 50)
+    store.maintain()
+    after = store.stats()
+    assert (after.inbox_rows, after.hot_samples, after.segments, after.oldest) == (0, 0, 1, T0 + 50)
+    assert after.segment_bytes < after.disk_bytes
+
+
+values_ = st.sampled_from([0.0, 1.5, -3.0, 1e9, math.nan, math.inf, STALE])
+points = st.tuples(st.integers(0, 60), st.sampled_from(["m", "n_bucket"]), st.sampled_from("abc"), values_)
+batches_ = st.lists(points, min_size=1, max_size=8)
+QUESTIONS = [
+    Query("m", (Matcher("pod", "=~", "a|b"),), None, "last", 29),
+    Query("m", (), ("pod",), "rate", 29),
+    Query("m", (), None, "increase", 29),
+    Query("n", (), None, "buckets", 29),
+]
+
+
+class Anywhere(RuleBasedStateMachine):
+    """Whatever is sealed, merged or reopened in between: the answers are those of a store that only appended."""
+
+    @initialize()
+    def open(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        root = Path(self.folder.name)
+        self.path = root / "moved"
+        never = Sealing(bytes=1 << 40, seconds=1e9)
+        self.still = Store.open(root / "still", now=lambda: float(T0), sealing=never, threads=1)
+        self.moved = self._open()
+
+    def _open(self) -> Store:
+        return Store.open(self.path, now=lambda: float(T0), sealing=Sealing(bytes=1), threads=1)
+
+    @rule(found=batches_)
+    def append(self, found: list[tuple[int, str, str, float]]) -> None:
+        batches = [
+            SampleBatch(T0 + time, "t", (Sample(metric, labels_of({"pod": pod, "le": "1"}), value),))
+            for time, metric, pod, value in found
+        ]
+        self.still.append_samples(batches)
+        self.moved.append_samples(batches)
+
+    @rule(found=batches_)
+    def append_spans(self, found: list[tuple[int, str, str, float]]) -> None:
+        spans = []
+        for time, name, pod, _ in found:
+            ids, start = (f"{time % 7:032x}", f"{time:016x}"), (T0 + time) * 10**9
+            spans.append(Span(*ids, "", name, "server", start, start + 5, "unset", "", {}, {"pod": pod}))
+        self.still.append_spans(spans)
+        self.moved.append_spans(spans)
+
+    @rule()
+    def seal_and_merge(self) -> None:
+        self.moved.maintain()
+
+    @rule()
+    def reopen(self) -> None:
+        self.moved.close()
+        self.moved = self._open()
+
+    @precondition(lambda self: hasattr(self, "moved"))
+    @invariant()
+    def answers_are_equal(self) -> None:
+        for query in QUESTIONS:
+            one = self.still.fetch(query, T0 - 5.5, T0 + 90.5, 4)
+            other = self.moved.fetch(query, T0 - 5.5, T0 + 90.5, 4)
+            assert one.labels == other.labels
+            np.testing.assert_array_equal(one.values, other.values)
+        assert self.still.metric_names() == self.moved.metric_names()
+        for trace in range(7):
+            one_, other_ = self.still.get(f"{trace:032x}"), self.moved.get(f"{trace:032x}")
+            assert [(s.span_id, s.start_ns) for s in one_] == [(s.span_id, s.start_ns) for s in other_]
+        assert self.moved.stats().corrupt == 0
+
+    def teardown(self) -> None:
+        if hasattr(self, "moved"):
+            self.still.close()
+            self.moved.close()
+            self.folder.cleanup()
+
+
+Anywhere.TestCase.settings = settings(max_examples=12, stateful_step_count=12, deadline=None)
+TestAnywhere = pytest.mark.filterwarnings("error")(Anywhere.TestCase)
+
+
+@pytest.mark.parametrize("reduce", ["last", "rate", "increase", "buckets"])
+def test_a_metric_that_is_not_there_gives_no_series(bench: Bench, scrape: Scrape, reduce: Reduce) -> None:
+    """On the grid that was asked for."""
+    store = bench.open()
+    store.append_samples([scrape(0)])
+    matrix = store.fetch(Query("absent", reduce=reduce), T0, T0 + 30, 10)
+    assert len(matrix) == 0
+    assert matrix.times.tolist() == [T0, T0 + 10, T0 + 20, T0 + 30]

@@ -1,0 +1,235 @@
+"""Spans in the store: what comes back is what was sent, and lists pick among all that match."""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.span import OCCUPANCY, AttributeValue, Event, Link, Span, TraceQuery, TraceSummary
+from foreshock_dashboard.store import Retention, Sealing, Store
+from foreshock_dashboard.store.codec import dump, load, span_chunk, unpack_spans
+
+if TYPE_CHECKING:
+    from tests.store.conftest import Bench, MakeSpan
+
+T0 = 1_790_000_000
+
+
+def ids(found: tuple[TraceSummary, ...]) -> list[int]:
+    return [int(summary.trace_id, 16) for summary in found]
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+leaves: st.SearchStrategy[AttributeValue] = st.one_of(
+    st.none(), st.booleans(), st.integers(-(1 << 70), 1 << 70), st.floats(), texts, st.binary()
+)
+keys = texts | st.sampled_from(["$bytes", "$float", "$map", "$", "a.b"])
+attribute_values: st.SearchStrategy[AttributeValue] = st.recursive(
+    leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3), max_leaves=8
+)
+attributes = st.dictionaries(keys, attribute_values, max_size=5)
+
+
+def same(one: object, other: object) -> bool:
+    """Equal, and of the same types; NaN equals NaN."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, float) and isinstance(other, float):
+        return struct.pack("d", one) == struct.pack("d", other) or (math.isnan(one) and math.isnan(other))
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
+    return one == other
+
+
+@settings(deadline=None)
+@given(attributes)
+def test_attributes_of_any_kind_survive_as_they_are(found: dict[str, AttributeValue]) -> None:
+    """Bytes, NaN, infinities, integers of any size, lists, maps, and keys that look like ours."""
+    assert same(load(dump(found)), found)
+
+
+def bare(span: Span) -> Span:
+    """The span without what holds attributes."""
+    return replace(span, resource={}, attributes={}, events=(), links=())
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(resource=attributes, found=attributes, moment=st.integers(0, (1 << 62)), length=st.integers(0, 1 << 61))
+def test_a_span_comes_back_as_it_was_sent(
+    tmp_path_factory: pytest.TempPathFactory,
+    resource: dict[str, AttributeValue],
+    found: dict[str, AttributeValue],
+    moment: int,
+    length: int,
+) -> None:
+    """From memory and from a segment, with events and links."""
+    folder = tmp_path_factory.mktemp("span")
+    sent = Span(
+        trace_id="ab" * 16,
+        span_id="cd" * 8,
+        parent_id="ef" * 8,
+        name="GET /\u2028\x00",
+        kind="client",
+        start_ns=moment,
+        end_ns=moment + length,
+        status="error",
+        status_message="bad",
+        resource=resource,
+        attributes=found,
+        events=(Event(moment, 'e"vent', found),),
+        links=(Link("12" * 16, "34" * 8, found),),
+        scope="scope",
+        trace_state="a=b",
+        clamped=True,
+    )
+    never = Retention(metrics=1e18, spans=1e18)
+    with_store = Store.open(folder, now=lambda: 0.0, sealing=Sealing(bytes=1), retention=never, threads=1)
+    with_store.append_spans([sent])
+    for _ in range(2):
+        (back,) = with_store.get(sent.trace_id)
+        assert bare(back) == bare(sent)
+        assert same(back.resource, resource)
+        assert same(back.attributes, found)
+        assert (back.events[0][:2], back.links[0][:2]) == (sent.events[0][:2], sent.links[0][:2])
+        assert same(back.events[0].attributes, found)
+        assert same(back.links[0].attributes, found)
+        with_store.maintain()
+    assert len(with_store._spans.segments()) == 1
+    with_store.close()
+
+
+def test_text_that_is_no_unicode_costs_its_characters_only(bench: Bench, span: MakeSpan) -> None:
+    """A lone surrogate cannot be written; it becomes a question mark."""
+    store = bench.open()
+    store.append_spans([span(1, name="a\ud800b", attributes={"k\udfff": ["x\ud800", 1]}), span(2)])
+    (back,) = store.get(f"{1:032x}")
+    assert (back.name, back.attributes) == ("a?b", {"k?": ["x?", 1]})
+    assert len(store.get(f"{2:032x}")) == 1
+
+
+def test_a_span_whose_times_do_not_fit_is_dropped_and_counted(bench: Bench, span: MakeSpan) -> None:
+    """The others of the request are kept."""
+    store = bench.open()
+    far = Span("f" * 32, "1" * 16, "", "x", "server", 1, 1 << 63, "unset", "", {}, {})
+    store.append_spans([far, span(2)])
+    assert store.stats().dropped == 1
+    assert store.get("f" * 32) == ()
+    assert len(store.get(f"{2:032x}")) == 1
+
+
+def test_a_span_sent_twice_is_given_and_counted_once(bench: Bench, span: MakeSpan) -> None:
+    """Client and server may share an id (B3): they are two."""
+    store = bench.open()
+    store.append_spans([span(1, 1), span(1, 1), span(1, 1, kind="client"), span(1, 2, parent=1)])
+    store.maintain()
+    store.append_spans([span(1, 1), span(1, 2, parent=1)])
+    given_ = sorted((each.span_id[-1], each.kind) for each in store.get(f"{1:032x}"))
+    assert given_ == [("1", "client"), ("1", "server"), ("2", "server")]
+    (summary,) = store.search(TraceQuery(T0 - 1, T0 + 1))
+    assert summary.spans == 3
+
+
+def test_a_trace_is_given_by_start_time_from_all_its_places(bench: Bench, span: MakeSpan) -> None:
+    """Part in a segment, part in memory."""
+    store = bench.open()
+    store.append_spans([span(1, 3, parent=1, start=2), span(1, 1, start=0)])
+    store.maintain()
+    store.append_spans([span(1, 2, parent=1, start=1), span(2, 9)])
+    assert [s.span_id[-1] for s in store.get(f"{1:032x}")] == ["1", "2", "3"]
+    assert store.get("0" * 32) == ()
+
+
+@pytest.mark.parametrize("where", ["memory", "segment", "both"])
+def test_lists_pick_the_slowest_and_the_newest_among_all(bench: Bench, span: MakeSpan, where: str) -> None:
+    """Not among the first found."""
+    store = bench.open()
+    for trace in range(1, 41):
+        store.append_spans([span(trace, start=trace, duration=(trace * 7 % 41) / 10)])
+        if where == "segment" or (where == "both" and trace == 20):
+            store.maintain()
+    assert ids(store.search(TraceQuery(T0, T0 + 100, order="newest", limit=3))) == [40, 39, 38]
+    by_duration = sorted(range(1, 41), key=lambda trace: -(trace * 7 % 41))
+    assert ids(store.search(TraceQuery(T0, T0 + 100, order="slowest", limit=3))) == by_duration[:3]
+
+
+CONDITIONS: list[tuple[dict[str, object], list[int]]] = [
+    ({}, [4, 3, 2, 1]),
+    ({"service": Service("", "gateway")}, [3, 2, 1]),
+    ({"service": Service("prod", "gateway")}, [4]),
+    ({"service": Service("", "model")}, [2]),
+    ({"operation": "infer"}, [2]),
+    ({"service": Service("", "gateway"), "operation": "infer"}, []),
+    ({"errors_only": True}, [3]),
+    ({"min_duration": 1.0}, [1]),
+    ({"min_duration": 0.1, "max_duration": 0.5, "service": Service("", "gateway")}, [3, 2]),
+    ({"start": T0 + 1.5}, [4, 3, 2]),
+    ({"end": T0 + 2.5}, [2, 1]),
+    ({"limit": 2}, [4, 3]),
+    ({"service": Service("", "'; drop table spans_1; --")}, []),
+]
+
+
+@pytest.mark.parametrize(("condition", "expected"), CONDITIONS)
+def test_lists_hold_the_traces_that_have_a_matching_span(
+    bench: Bench, span: MakeSpan, condition: dict[str, object], expected: list[int]
+) -> None:
+    """Every condition, alone and together, on one and the same span."""
+    store = bench.open()
+    store.append_spans([span(1, 1, start=1, duration=2.0)])
+    inner = span(2, 2, parent=1, name="infer", service="model", start=2.02, duration=0.01)
+    store.append_spans([span(2, 1, start=2), inner])
+    store.maintain()
+    store.append_spans([span(3, 1, start=3, duration=0.2, status="error"), span(4, 1, start=4, namespace="prod")])
+    given_ = {"start": T0, "end": T0 + 10, **condition}
+    assert ids(store.search(TraceQuery(**given_))) == expected  # type: ignore[arg-type]  # a table of conditions
+
+
+def test_a_summary_tells_of_the_whole_trace(bench: Bench, span: MakeSpan) -> None:
+    """Also of spans that lie outside the asked range, or arrived before the root."""
+    store = bench.open()
+    store.append_spans([span(1, 2, parent=1, name="infer", service="model", start=0.5, duration=3, status="error")])
+    (early,) = store.search(TraceQuery(T0, T0 + 0.6))
+    assert (early.root, str(early.service), early.operation) == (False, "model", "infer")
+    store.append_spans([span(1, 1, start=0.2, duration=1)])
+    (summary,) = store.search(TraceQuery(T0 + 0.4, T0 + 0.6, service=Service("", "model")))
+    assert summary.root
+    assert (str(summary.service), summary.operation) == ("gateway", "GET /")
+    assert summary.start == T0 + 0.2
+    assert summary.duration == pytest.approx(3.3)
+    assert (summary.spans, summary.errors) == (2, 1)
+    assert summary.services == (Service("", "gateway"), Service("", "model"))
+
+
+def test_occupancy_spans_are_in_no_list_but_can_be_read(bench: Bench, span: MakeSpan) -> None:
+    """They tell which service ran on a GPU; a trace view asks for them by id."""
+    store = bench.open()
+    store.append_spans([span(1, name=OCCUPANCY, service="foreshock-exporter", kind="internal"), span(2)])
+    assert ids(store.search(TraceQuery(T0, T0 + 10))) == [2]
+    assert len(store.get(f"{1:032x}")) == 1
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200))
+def test_bytes_that_are_no_spans_are_refused(data: bytes) -> None:
+    """With one kind of error."""
+    with pytest.raises(ValueError, match="not a row of spans"):
+        unpack_spans(data)
+
+
+def test_an_inbox_row_of_spans_decodes_to_its_columns(span: MakeSpan) -> None:
+    """The same columns that went into memory when it was accepted."""
+    chunk, payload = span_chunk([span(1, 1), span(1, 2, parent=1, service="model")])
+    back = unpack_spans(payload)
+    assert (back.rows, back.start, back.end, back.bytes) == (chunk.rows, chunk.start, chunk.end, chunk.bytes)
+    assert {name: column.tolist() for name, column in back.columns.items()} == {
+        name: column.tolist() for name, column in chunk.columns.items()
+    }
