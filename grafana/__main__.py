@@ -1,0 +1,24 @@
+"""Boards as code: `python -m grafana` writes grafana/dashboards/*.json, or into the folder given.
+
+The JSON is committed, so that using a board needs no Python.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from grafana.board import text_of
+from grafana.fleet import FLEET
+
+BOARDS = (FLEET,)
+
+
+def main(folder: Path) -> None:
+    """Write every board into the folder."""
+    for board in BOARDS:
+        (folder / f"{board.uid}.json").write_text(text_of(board))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "dashboards")
