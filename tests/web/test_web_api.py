@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
+from typing import Any
 
 import pytest
 from tests.web.caller import Caller
@@ -266,3 +268,20 @@ def test_names_from_the_network_are_data_in_json(look_at: LookAt) -> None:
     answer = look_at("hostile").get("/api/warnings")
     assert answer.headers["content-type"] == "application/json"
     assert answer.json()["warnings"][0]["aggressor"] == "<img src=x onerror=alert(1)>"
+
+
+def test_no_browser_is_asked_to_open_a_websocket(caller: Caller) -> None:
+    """Dash would keep one open per browser; the page's configuration names none, and one that comes is refused."""
+    assert "_dash-ws-callback" not in caller.get("/").text
+
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> MutableMapping[str, Any]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "websocket", "path": "/_dash-ws-callback", "headers": [], "query_string": b"", "subprotocols": []}
+    asyncio.run(caller.app(scope, receive, send))
+    assert [message["type"] for message in sent] == ["websocket.close"]

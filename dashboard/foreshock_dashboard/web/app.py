@@ -57,6 +57,8 @@ def _dash(server: FastAPI) -> Dash:
         add_log_handler=False,
         suppress_callback_exceptions=True,
     )
+    # Otherwise every browser keeps a WebSocket open for callbacks that this app does not have.
+    app.backend.websocket_capability = False
     app.layout = shell(PAGES)
     return app
 

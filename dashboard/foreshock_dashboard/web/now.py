@@ -21,7 +21,6 @@ from foreshock_dashboard.web.payloads import (
     number,
     open_incidents,
     pairs,
-    target,
 )
 from foreshock_dashboard.web.theme import service_colour
 from foreshock_dashboard.web.verdict import verdict
@@ -163,7 +162,6 @@ def now(snapshot: Snapshot, topology_id: str) -> Json:
         "gpus": {"busy": packed(world.utilization), "contended": packed(world.contended)},
         "tenants": {"busy": packed(world.busy), "stalled": packed(world.stalled)},
         "marked": sorted({place[gpu] for item in open_incidents(snapshot) for gpu in item.gpus if gpu in place}),
-        "targets": [target(item) for item in world.targets],
         "missing": list(world.missing),
     }
 

@@ -67,13 +67,19 @@ def cross_site(headers: Mapping[str, str]) -> bool:
 
 
 class SameSite:
-    """Refuses requests that may change something when a page of another site made the browser send them."""
+    """Refuses requests that may change something when a page of another site made the browser send them.
+
+    WebSockets are refused altogether: nothing here speaks over them.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 403, or pass the request on."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008, "reason": "there is no WebSocket here"})
+            return
         if scope["type"] == "http" and scope["method"] not in SAFE_METHODS and cross_site(Headers(scope=scope)):
             await _refuse(403, "this request came from a page of another site; open the dashboard itself")(
                 scope, receive, send
