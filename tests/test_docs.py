@@ -8,8 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from foreshock_dashboard import telemetry
 from foreshock_dashboard.commands import parser
+from foreshock_dashboard.model import span_metrics
+from foreshock_dashboard.model.incident import Learning
+from foreshock_dashboard.model.registry import Family
+from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.settings import Settings, flag_of, shown, variable_of
+from foreshock_dashboard.sources.receiver import ReceiverStats
+from foreshock_dashboard.store import StoreStats
 from foreshock_simulator.scenario import SCENARIOS
 
 ROOT = Path(__file__).parent.parent
@@ -28,6 +35,35 @@ def options_table() -> str:
         for item in fields(Settings)
     ]
     return "\n".join(["| flag | variable | YAML key | default | what it is |", "|---|---|---|---|---|", *rows])
+
+
+def hub_metrics_table() -> str:
+    """The table of the hub's own metrics, as docs/metrics.md has it."""
+    families = [family for family in vars(span_metrics).values() if isinstance(family, Family)]
+    rows = [(family.name, family.type, family.help) for family in families]
+    suffix = {"counter": "_total", "info": "_info"}
+    rows += [
+        (family.name + suffix.get(family.type, ""), family.type.replace("info", "gauge"), family.documentation)
+        for family in telemetry.families(VITALS)
+    ]
+    lines = [f"| `{name}` | {kind} | {text} |" for name, kind, text in rows]
+    return "\n".join(["| metric | type | what it is |", "|---|---|---|", *lines])
+
+
+VITALS = telemetry.Vitals(
+    version="0",
+    time=0.0,
+    snapshot=Snapshot(0, None, (), Learning(0.0, 1.0)),
+    tick_seconds=0.0,
+    store=StoreStats(0, 0, 0, 0, 0, 0, 0, 0, None, 0, 0, 0, ""),
+    receiver=ReceiverStats(0, 0, {}, {}, 0),
+    scrapes=(),
+)
+
+
+def test_every_metric_of_the_hub_is_documented() -> None:
+    """Name, type and meaning, as on /metrics."""
+    assert hub_metrics_table() in text("docs/metrics.md")
 
 
 def test_every_option_of_the_hub_is_documented_with_its_default() -> None:
