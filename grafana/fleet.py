@@ -26,7 +26,12 @@ FLEET = Board(
                 Panel(
                     "Open incidents",
                     "Incidents that the hub has open. 0 is only good news while the hub answers.",
-                    (Query("count(max without (instance, job) (foreshock_incident)) or 0 * sum(foreshock_tick_failed)"),),
+                    (
+                        Query(
+                            "count(max without (instance, job) (foreshock_incident))"
+                            " or 0 * sum(foreshock_tick_failed)"
+                        ),
+                    ),
                     "short", "stat", 4, 4, SEVERE,
                 ),
                 Panel(
