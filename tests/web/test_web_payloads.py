@@ -136,6 +136,16 @@ def test_calm_says_what_it_cannot_see() -> None:
     assert "1 of 1 target do not answer: host-9:10877." in verdict(snapshot(world)).detail
 
 
+def test_calm_does_not_hide_services_that_fail() -> None:
+    """Nobody waits for a GPU, and yet not all is well."""
+    world = calm()
+    failed = world.red.failed.copy()
+    failed[world.services.index(service("auth"))] = 0.2
+    said = verdict(snapshot(replace(world, red=replace(world.red, failed=failed))))
+    assert (said.state, said.headline) == ("warning", "No service is starved of GPU time, but some services fail.")
+    assert said.detail[0].startswith("Errors in 1 service: auth.")
+
+
 def test_a_ratio_travels_as_one_byte_and_absent_as_its_own() -> None:
     """0, 1/2, 1 and nothing come back as they were."""
     packed = now.packed(np.array([[0.0], [0.5], [1.0], [np.nan], [1.7]]))
@@ -166,7 +176,7 @@ def test_the_matrix_tells_no_shared_gpu_from_no_waiting() -> None:
 
 
 def test_a_map_of_hundreds_keeps_those_that_share_gpus() -> None:
-    """More boxes than can be read are left out, never the ones that contend, and their number is told."""
+    """Those that neither call nor share are left out, never the ones that contend, and their number is told."""
     world = calm()
     many = tuple(Service("", f"extra-{i:03d}") for i in range(300))
     nothing = np.full((len(many), len(world.times)), np.nan)
@@ -175,9 +185,13 @@ def test_a_map_of_hundreds_keeps_those_that_share_gpus() -> None:
     )
     large = replace(world, services=(*world.services, *many), red=red)
     drawn = now.topology(large)["map"]
-    assert len(drawn["nodes"]) == now.MOST_NODES
-    assert {"embedder", "train-llm", "reranker", "batch-eval"} <= {node["id"] for node in drawn["nodes"]}
-    assert drawn["hidden"] == 314 - now.MOST_NODES
+    names = {node["id"] for node in drawn["nodes"]}
+    assert names == {node["id"] for node in now.topology(world)["map"]["nodes"]}
+    assert {"embedder", "train-llm", "reranker", "batch-eval"} <= names
+    assert drawn["hidden"] == 300
+    values = now.now(snapshot(large), "x")
+    assert names - {"user", "postgres"} <= {row["id"] for row in values["services"]}
+    assert len(values["services"]) + values["hidden"] == len(large.services)
 
 
 def test_an_edge_to_a_name_that_is_no_service_is_still_drawn() -> None:

@@ -28,7 +28,7 @@ from foreshock_dashboard.web.verdict import verdict
 MOST_NODES = 60
 """Nodes of the service map; beyond that no picture of a graph can be read."""
 MOST_ROWS = 100
-"""Rows of the services table on the page; the rest is in /api/services."""
+"""Services on the page: all of the map and then the worst of the others; the rest is in /api/services."""
 MOST_PAIRS = 8
 """Rows and columns of the matrix on the page; the rest is in /api/contention."""
 SPARK_POINTS = 45
@@ -122,7 +122,8 @@ def _shown(world: World, nodes: Sequence[str]) -> list[str]:
     for edge in world.edges:
         for end in (str(edge.client), str(edge.server)):
             degree[end] = degree.get(end, 0) + 1
-    ranked = sorted(nodes, key=lambda node: (node not in sharing, -degree.get(node, 0), node))
+    placed = [node for node in nodes if node in sharing or node in degree]
+    ranked = sorted(placed, key=lambda node: (node not in sharing, -degree.get(node, 0), node))
     return ranked[:MOST_NODES]
 
 
@@ -158,6 +159,7 @@ def now(snapshot: Snapshot, topology_id: str) -> Json:
         "figures": figures(snapshot),
         "matrix": matrix(world),
         "services": _services(snapshot),
+        "hidden": max(0, len(world.services) - MOST_ROWS),
         "edges": _edges(world),
         "gpus": {"busy": packed(world.utilization), "contended": packed(world.contended)},
         "tenants": {"busy": packed(world.busy), "stalled": packed(world.stalled)},
@@ -244,9 +246,11 @@ def _services(snapshot: Snapshot) -> list[Json]:
         }
         for i, (service, rate, failed, p50, p95, p99) in enumerate(zip(world.services, *red, strict=True))
     ]
+    if len(rows) <= MOST_ROWS:
+        return rows
+    drawn = set(_shown(world, list(_kinds(world))))
     grave = {"critical": 0, "warning": 1, "ok": 2, "idle": 3}
-    if len(rows) > MOST_ROWS:
-        rows.sort(key=lambda row: (grave[str(row["health"])], str(row["id"])))
+    rows.sort(key=lambda row: (row["id"] not in drawn, grave[str(row["health"])], str(row["id"])))
     return rows[:MOST_ROWS]
 
 

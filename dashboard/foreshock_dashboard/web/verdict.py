@@ -9,7 +9,7 @@ from foreshock_dashboard.analysis.sentence import gpu_list
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.web.payloads import incident, number_of_time, open_incidents
+from foreshock_dashboard.web.payloads import conditions, incident, number_of_time, open_incidents
 
 State = Literal["critical", "warning", "calm", "learning", "empty", "error"]
 
@@ -58,6 +58,11 @@ def verdict(snapshot: Snapshot) -> Verdict:
         return Verdict(
             "learning", text, (f"No warnings can be given until then; the figures of {size} are live.", *gaps)
         )
+    erring = [str(service) for service, seen in conditions(snapshot).items() if seen.word == "errors"]
+    if erring:
+        names = ", ".join(erring[:3]) + (" …" if len(erring) > 3 else "")
+        text = f"Errors in {_count(len(erring), 'service')}: {names}. Watching {size}."
+        return Verdict("warning", "No service is starved of GPU time, but some services fail.", (text, *gaps))
     over = [item.until for item in snapshot.incidents if item.until is not None]
     ended = max(over, default=None)
     return Verdict("calm", "No service is starved of GPU time.", (f"Watching {size}.", *gaps), ended)

@@ -5,7 +5,7 @@
   const { h, put } = F;
   const ABSENT = 255;
   const UNIT = 250;
-  const SIZES = [[64, 42], [40, 34], [32, 26], [22, 18], [14, 12], [9, 9], [6, 6]];
+  const SIZES = [[64, 42], [40, 34], [32, 26], [22, 18], [14, 12], [9, 9], [6, 6], [4, 4], [3, 3]];
   const TALLEST = 430;
   const MOST_ROWS = 500;
   const grid = (F.grid = {});
@@ -66,15 +66,16 @@
     const width = F.byId("grid-field").clientWidth;
     for (const [w, tall] of SIZES) {
       const gap = w > 20 ? 4 : w > 8 ? 2 : 1;
-      const head = w > 8 ? 18 : 3;
-      const across = Math.min(8, Math.max(...state.hosts.map((host) => host.gpus.length)));
-      const blockWidth = across * (w + gap) + 10;
-      const perRow = Math.max(1, Math.floor((width + 10) / blockWidth));
+      const head = w > 8 ? 18 : 2;
+      const across = Math.min(w > 4 ? 8 : 4, Math.max(...state.hosts.map((host) => host.gpus.length)));
+      const between = w > 8 ? 10 : 3;
+      const blockWidth = across * (w + gap) + between;
+      const perRow = Math.max(1, Math.floor((width + between) / blockWidth));
       let [x, y, column, rowHeight, index] = [0, 0, 0, 0, 0];
       const cells = [];
       const heads = [];
       for (const host of state.hosts) {
-        if (column === perRow) [x, y, column, rowHeight] = [0, y + rowHeight + 6, 0, 0];
+        if (column === perRow) [x, y, column, rowHeight] = [0, y + rowHeight + (w > 8 ? 6 : 0), 0, 0];
         heads.push([host.name, x, y + 12, blockWidth - 12]);
         host.gpus.forEach(([name], i) => {
           cells[index++] = { x: x + (i % across) * (w + gap), y: y + head + Math.floor(i / across) * (tall + gap), name };
@@ -83,7 +84,7 @@
         [x, column] = [x + blockWidth, column + 1];
       }
       state.layout = { cells, heads: head > 10 ? heads : [], w, tall, width, height: y + rowHeight, across };
-      if (state.layout.height <= TALLEST && blockWidth <= width + 10) return;
+      if (state.layout.height <= TALLEST && blockWidth <= width + between) return;
     }
   };
 

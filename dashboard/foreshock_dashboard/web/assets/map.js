@@ -30,7 +30,7 @@
       width < NARROW ? null : picture(nodes, edges, heights, width, of, condition, data),
       h("p", { class: "legend" },
         ["ok", "warning", "critical", "idle"].map((health) => F.state(health, { ok: "as usual", warning: "warning", critical: "critical", idle: "no requests" }[health])),
-        h("span", { class: "key starves" }, "starves of GPU time"), hidden ? h("span", null, `${hidden} quiet services are not drawn`) : null),
+        h("span", { class: "key starves" }, "starves of GPU time"), hidden ? h("span", null, `${hidden} more services are not drawn`) : null),
       h("details", { open: width < NARROW },
         h("summary", null, "Calls as a table"),
         h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Calls, table" },

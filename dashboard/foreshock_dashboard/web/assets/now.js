@@ -110,7 +110,8 @@
         h("td", { class: "minor" }, spark(s)));
     put(F.byId("services"),
       h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Services, table" },
-        h("table", { class: "services" }, h("thead", null, h("tr", null, head)), h("tbody", null, sorted(data.services).map(row)))));
+        h("table", { class: "services" }, h("thead", null, h("tr", null, head)), h("tbody", null, sorted(data.services).map(row)))),
+      data.hidden ? h("p", { class: "note" }, `${data.hidden} more services are in `, h("a", { href: "/api/services" }, "/api/services")) : null);
     F.panel("services", "ready");
   };
   const spark = ({ spark: values, health, id }) => {

@@ -76,7 +76,7 @@
     const top = Math.max(...traces.map((trace) => trace.duration_seconds || 0), 1e-9);
     const row = (trace) =>
       h("tr", { "aria-current": trace.trace_id === search().get("trace") ? "true" : null },
-        h("td", null, F.time(trace.start, body.time), h("small", { class: "muted" }, ` ${F.span(body.time - trace.start)} ago`)),
+        h("td", null, F.time(trace.start, body.time), h("small", { class: "muted minor" }, ` ${F.span(body.time - trace.start)} ago`)),
         h("th", { scope: "row" }, F.dot(trace.colour), h("a", { href: href({ trace: trace.trace_id, span: null }), "data-go": true }, `${F.short(trace.service, 30)} ${F.short(trace.operation, 60)}`), trace.root ? null : h("small", { class: "muted" }, " (root not seen)")),
         h("td", { class: "measure", style: `--share:${((trace.duration_seconds / top) * 100).toFixed(1)}%` }, F.seconds(trace.duration_seconds)),
         h("td", { class: "minor" }, trace.spans), h("td", null, trace.errors ? F.state("critical", `${trace.errors}`) : "0"), h("td", { class: "minor" }, trace.services.length));
