@@ -75,7 +75,8 @@ class Span:
 class TraceQuery:
     """What is asked of a trace list. Times in Unix seconds, durations in seconds; `None`: no condition.
 
-    `order` is "slowest" or "newest" among *all* that match, not among the first found.
+    `order` picks among *all* that match, not among the first found: "slowest" by the longest, "newest" by the latest
+    matching span. The list itself is sorted by the traces' own durations or starts.
     """
 
     start: float

@@ -22,19 +22,27 @@ _COPY = "(format parquet, compression zstd, row_group_size 20480)"
 _SEAL = f"copy (select * from query_table($table) order by trace_id, start_ns) to $out {_COPY}"  # noqa: S608 - constants
 _MERGE = f"copy (select * from read_parquet($files) order by trace_id, start_ns) to $out {_COPY}"  # noqa: S608 - constants
 
+_FIRST_LOOK = 64
+"""Spans looked at per trace wanted, at first: most traces have fewer that match."""
+_WIDEN = 16
+
 _FACTS = "trace_id, span_id, parent_id, name, kind, start_ns, end_ns, status, namespace, service"
-_NEAR = "where start_ns between $near and $far and name <> $occupancy"
-_SEARCH = """
-with span as ({source}),
-hit as (
-  select distinct trace_id from span
-  where start_ns between $start and $end
-    and ($service::varchar is null or (service = $service and namespace = $namespace))
-    and ($operation::varchar is null or name = $operation)
-    and ($shortest::bigint is null or end_ns - start_ns >= $shortest)
-    and ($longest::bigint is null or end_ns - start_ns <= $longest)
-    and (not $errors or status = 'error')
-)
+_MATCHING = """
+where start_ns between $start and $end
+  and name <> $occupancy
+  and ($service::varchar is null or (service = $service and namespace = $namespace))
+  and ($operation::varchar is null or name = $operation)
+  and ($shortest::bigint is null or end_ns - start_ns >= $shortest)
+  and ($longest::bigint is null or end_ns - start_ns <= $longest)
+  and (not $errors or status = 'error')
+"""
+_RANKED = """
+select trace_id from ({source})
+order by case when $slowest then end_ns - start_ns else start_ns end desc, trace_id
+limit $look
+"""
+_SUMMARIES = """
+with span as ({source})
 select
   trace_id,
   min(start_ns) as first,
@@ -44,11 +52,11 @@ select
   list(distinct [namespace, service]) as services,
   arg_min([namespace, service, name], (parent_id <> '', start_ns)) as head,
   bool_or(parent_id = '') as root
-from span semi join hit using (trace_id)
+from span
 group by trace_id
 order by case when $slowest then last - first else first end desc, trace_id
-limit $limit
 """
+_OF_THESE = "where start_ns between $near and $far and name <> $occupancy and trace_id in (select unnest($traces))"
 
 
 def _over(sql: str, columns: str, where: str) -> tuple[str, str]:
@@ -58,7 +66,8 @@ def _over(sql: str, columns: str, where: str) -> tuple[str, str]:
     return sql.format(source=hot), sql.format(source=f"{cold} union all {hot}")
 
 
-_SEARCHES = _over(_SEARCH, _FACTS, _NEAR)
+_RANKINGS = _over(_RANKED, "trace_id, start_ns, end_ns", _MATCHING)
+_LISTS = _over(_SUMMARIES, _FACTS, _OF_THESE)
 _GETS = _over("{source} order by start_ns limit $limit", ", ".join(SPAN_COLUMNS), "where trace_id = $trace")
 
 
@@ -87,12 +96,26 @@ class SpanReader:
         self._shelf, self._engine = shelf, engine
 
     def search(self, query: TraceQuery) -> tuple[TraceSummary, ...]:
-        """As `TraceSource.search`. A trace's duration reaches from its first start to its last end."""
+        """As `TraceSource.search`. A trace's duration reaches from its first start to its last end.
+
+        Two passes, so that neither groups all spans of the range: the first ranks matching spans and takes as many as
+        give the traces wanted, the second reads those traces whole.
+        """
         start, end = _nanoseconds(query.start), _nanoseconds(query.end)
+        traces = self._ranked(query, start, end)
         near, far = start - SPREAD_NS, end + SPREAD_NS
         given = {
             "near": near,
             "far": far,
+            "occupancy": OCCUPANCY,
+            "traces": traces,
+            "slowest": query.order == "slowest",
+        }
+        return tuple(_summary(row) for row in self._run(_LISTS, near, far, given)) if traces else ()
+
+    def _ranked(self, query: TraceQuery, start: int, end: int) -> list[str]:
+        """The ids of the first `limit` traces by their best matching span."""
+        given = {
             "start": start,
             "end": end,
             "occupancy": OCCUPANCY,
@@ -103,9 +126,14 @@ class SpanReader:
             "longest": None if query.max_duration is None else _nanoseconds(query.max_duration),
             "errors": query.errors_only,
             "slowest": query.order == "slowest",
-            "limit": query.limit,
         }
-        return tuple(_summary(row) for row in self._run(_SEARCHES, near, far, given))
+        look = query.limit * _FIRST_LOOK
+        while True:
+            spans = self._run(_RANKINGS, start, end, {**given, "look": look})
+            traces = list(dict.fromkeys(trace_id for (trace_id,) in spans))
+            if len(traces) >= query.limit or len(spans) < look:
+                return traces[: query.limit]
+            look *= _WIDEN
 
     def get(self, trace_id: str) -> tuple[Span, ...]:
         """As `TraceSource.get`. A span that was sent twice is given once."""
