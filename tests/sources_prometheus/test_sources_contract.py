@@ -143,3 +143,11 @@ def test_the_grid_is_given_back_as_it_was_asked(load: Load, fresh_name: Callable
     matrix = source.fetch(Query(name, window=8), T0 + 0.25, T0 + 21, 2.5)
     assert matrix.times.tolist() == [T0 + 0.25 + 2.5 * k for k in range(9)]
     assert matrix.values[0].tolist() == pytest.approx([1, 1, 1, 1, 2, 2, 2, 2, 3])
+
+
+def test_infinities_of_both_signs_sum_to_nothing(load: Load, fresh_name: Callable[[], str]) -> None:
+    """Their sum is no number; no warning is given for it."""
+    name = fresh_name()
+    source = load(scrapes(name, {"a": [math.inf, 1], "b": [-math.inf, 2]}))
+    matrix = source.fetch(Query(name, by=(), window=8), T0 + 5, T0 + 15, 10)
+    assert matrix.values[0].tolist() == pytest.approx([NAN, 3], nan_ok=True)

@@ -79,9 +79,14 @@ def values() -> Values:
     """Reads back what scrapes left: the values by n, only where there is one."""
 
     def read(store: Store, count: int, metric: str = "m") -> dict[int, list[float]]:
-        matrix = store.fetch(Query(metric, window=5), T0, T0 + 10 * (count - 1), 10)
-        present = {n: matrix.values[:, n] for n in range(count) if len(matrix)}
-        return {n: column[~np.isnan(column)].tolist() for n, column in present.items() if not np.isnan(column).all()}
+        found: dict[int, list[float]] = {}
+        for first in range(0, count, 10_000):
+            last = min(count, first + 10_000) - 1
+            matrix = store.fetch(Query(metric, window=5), T0 + 10 * first, T0 + 10 * last, 10)
+            for n, column in enumerate(matrix.values.T, first):
+                if not np.isnan(column).all():
+                    found[n] = column[~np.isnan(column)].tolist()
+        return found
 
     return read
 

@@ -171,6 +171,7 @@ def grouped(query: Query, labels: Sequence[Labels], values: Floats, known: Bools
         return Matrix.empty(times)
     order = np.argsort(of_row, kind="stable")
     starts = np.searchsorted(np.asarray(of_row)[order], np.arange(len(groups)))
-    sums = np.add.reduceat(np.where(known, values, 0.0)[order], starts, axis=0)
+    with np.errstate(invalid="ignore"):  # infinities of both signs sum to NaN, as in Prometheus
+        sums = np.add.reduceat(np.where(known, values, 0.0)[order], starts, axis=0)
     present = np.logical_or.reduceat(known[order], starts, axis=0)
     return Matrix.of(times, dict(zip(groups, np.where(present, sums, np.nan), strict=True)))
