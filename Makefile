@@ -1,6 +1,6 @@
 # Every target sets up what it needs. `make` alone prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests demo test check bench soak golden clean
+.PHONY: help setup setup-tests demo test check bench soak golden picture clean
 
 PY := .venv/bin/python
 READY := .venv/.ready
@@ -34,6 +34,9 @@ soak: setup-tests ## Run the long tests
 
 golden: $(READY) ## Rewrite expected outputs
 	@$(PY) -m pytest -m "not soak" -k golden --golden $(ARGS)
+
+picture: setup-tests ## Take the README's picture of the real page again
+	@$(PY) scripts/picture.py
 
 clean: ## Remove what the other targets made
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build

@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 
+from bench_parts import parts
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.http import serve
 from foreshock_exporter.mock import MockDriver, MockNetwork, mock_service
@@ -123,6 +124,9 @@ def main() -> int:
     parser.add_argument("--spans", type=int, default=5000, help="spans per second")
     parser.add_argument("--gpus", type=int, default=64)
     options = parser.parse_args()
+    for what, value, unit in parts():
+        print(f"{what:<40}{value:>9.2f} {unit}")
+    print()
     with ExitStack() as opened:
         targets = [opened.enter_context(exporter(i)) for i in range(options.gpus // GPUS_PER_HOST)]
         hub = opened.enter_context(hub_process(targets))

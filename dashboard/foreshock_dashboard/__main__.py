@@ -1,0 +1,7 @@
+"""`python -m foreshock_dashboard`: the same as `foreshock`."""
+
+import sys
+
+from foreshock_dashboard.cli import main
+
+sys.exit(main())

@@ -1,0 +1,91 @@
+"""What each part of the hub costs alone, on one core; a part of `make bench`."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from foreshock_dashboard.model.query import Query
+from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
+from foreshock_dashboard.model.span_metrics import SpanMetrics
+from foreshock_dashboard.sources.exposition import parse
+from foreshock_dashboard.sources.otlp import decode
+from foreshock_dashboard.store import Store
+from foreshock_exporter.exporter import Exporter
+from foreshock_exporter.mock import MockDriver, mock_service
+from send_spans import batch
+
+REPEAT = 15
+
+
+def median(work: Callable[[int], object], count: int = REPEAT) -> float:
+    """Median seconds of `work(i)`, for i from 0 on."""
+    took = []
+    for i in range(count):
+        begun = time.perf_counter()
+        work(i)
+        took.append(time.perf_counter() - begun)
+    return statistics.median(took)
+
+
+def spans() -> list[tuple[str, float, str]]:
+    """Microseconds per span of decoding, pairing and keeping."""
+    chance, now = random.Random(2), time.time()  # noqa: S311 made-up calls, no secret
+    payloads = [batch(chance, int(now * 1e9)) for _ in range(REPEAT)]
+    decoded = [decode(payload).spans for payload in payloads]
+    each = len(decoded[0])
+    metrics = SpanMetrics()
+    rows = [
+        ("decode OTLP protobuf", median(lambda i: decode(payloads[i])) / each * 1e6, "µs/span"),
+        ("pair and count", median(lambda i: metrics.add(decoded[i], now)) / each * 1e6, "µs/span"),
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store.open(Path(folder) / "store", now=lambda: now)
+        rows.append(("keep, durably", median(lambda i: store.append_spans(decoded[i])) / each * 1e6, "µs/span"))
+        store.close()
+    return rows
+
+
+def queries(series: int = 2000, steps: int = 180) -> list[tuple[str, float, str]]:
+    """Milliseconds of fetching many series from the store."""
+    start = 1_800_000_000.0
+    names = [labels_of({"uuid": f"GPU-{i}", "instance": f"host-{i // 8}"}) for i in range(series)]
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store.open(Path(folder) / "store", now=lambda: start + 10.0 * steps)
+        for i in range(steps):
+            samples = tuple(Sample("gpu_busy_seconds_total", labels, float(i)) for labels in names)
+            store.append_samples([SampleBatch(start + 10.0 * i, "bench", samples)])
+        query = Query("gpu_busy_seconds_total", by=("uuid",), reduce="rate")
+        whole = median(lambda _: store.fetch(query, start, start + 10.0 * steps, 10.0), 5)
+        newest = median(lambda _: store.fetch(query, start + 10.0 * steps, start + 10.0 * steps, 10.0), 5)
+        store.close()
+    return [
+        (f"rate of {series} series, {steps} points", whole * 1000, "ms"),
+        (f"rate of {series} series, the newest point", newest * 1000, "ms"),
+    ]
+
+
+def exporter() -> list[tuple[str, float, str]]:
+    """Milliseconds of a mock host's sample and exposition, and of reading that."""
+    one = Exporter(MockDriver(time.time), mock_service, host_id="bench", host_name="bench", mock=True)
+    one.sample(time.time())
+    page = one.render().decode()
+
+    def sampled_and_rendered(i: int) -> None:
+        one.sample(time.time() + 60 + i)
+        one.render()
+
+    return [
+        ("exporter: sample 4 GPUs", median(lambda i: one.sample(time.time() + i)) * 1000, "ms"),
+        ("exporter: sample and render", median(sampled_and_rendered) * 1000, "ms"),
+        ("scrape: read that page", median(lambda _: parse(page, {"job": "j", "instance": "i"})) * 1000, "ms"),
+    ]
+
+
+def parts() -> list[tuple[str, float, str]]:
+    """All rows: what, how much, unit."""
+    return [*spans(), *queries(), *exporter()]
