@@ -89,7 +89,7 @@ FLEET = Board(
                 ),
                 Panel(
                     "Slow-down of services",
-                    "p95 over its median of the hour before; 1 is as usual.",
+                    "The p95 over its median of the hour before; 1 is as usual.",
                     (Query(f"service:request_duration:slowdown_ratio{{{SERVICE}}}", "{{service_name}}"),),
                     "short",
                 ),
