@@ -114,6 +114,14 @@ window.foreshock = window.foreshock || {};
   F.token = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   F.short = (text, most) => (text.length > most ? `${text.slice(0, Math.max(1, most - 1))}…` : text);
 
+  // The name without its namespace where no other of these services has it; the whole is in the tooltip.
+  F.labels = (ids) => {
+    const bare = (id) => id.slice(id.indexOf("/") + 1);
+    const count = new Map();
+    for (const id of ids) count.set(bare(id), (count.get(bare(id)) || 0) + 1);
+    return (id) => (count.get(bare(id)) === 1 ? bare(id) : id);
+  };
+
   F.tracesOf = (service) => `/traces?service=${encodeURIComponent(service)}&order=slowest`;
   // Go to an address of this app without loading it anew; Dash's Location listens to this event.
   F.go = (href, replace = false) => {

@@ -51,6 +51,7 @@
     const x = (column) => step * (column + 0.5);
     const y = (column, row) => (height - heights[column] * ROW) / 2 + (row + 0.5) * ROW;
     const place = Object.fromEntries(nodes.map((node) => [node.id, [x(node.column), y(node.column, node.row)]]));
+    const label = F.labels(nodes.map((node) => node.id));
     const most = Math.max(1, ...data.edges.map((row) => row[2] || 0));
     const lines = edges.map((edge) => {
       const value = of(edge);
@@ -61,7 +62,7 @@
       s("g", { class: "starves" }, s("path", { d: arc(place[w.aggressor], place[w.victim], box), "marker-end": "url(#tip-crit)" }, s("title", null, `${w.aggressor} starves ${w.victim}`))));
     return s("svg", { width, height, class: "map", role: "group", "aria-label": "Service map" },
       s("defs", null, ["tip", "tip-crit"].map((id) => s("marker", { id, viewBox: "0 0 8 8", refX: "7", refY: "4", markerWidth: "8", markerHeight: "8", markerUnits: "userSpaceOnUse", orient: "auto" }, s("path", { d: "M0 0L8 4L0 8z" })))),
-      lines, nodes.map((node) => box_of(node, place[node.id], box, condition[node.id])), starving);
+      lines, nodes.map((node) => box_of(node, label(node.id), place[node.id], box, condition[node.id])), starving);
   };
 
   // Through the middle of every bend, so that an edge passes between boxes and not behind them.
@@ -94,18 +95,18 @@
     return `M${ax + (side * box) / 2} ${ay}C${ax + half} ${ay} ${vx - half} ${vy} ${vx - side * (box / 2 + 4)} ${vy}`;
   };
 
-  const box_of = (node, [cx, cy], box, service) => {
+  const box_of = (node, label, [cx, cy], box, service) => {
     const health = service ? service.health : "idle";
     const plain = node.kind === "outside" ? "outside" : node.kind === "database" ? "database" : "";
     const word = service ? service.word : plain;
     const figures = service?.rate ? `${F.rate(service.rate)} · p95 ${F.seconds(service.p95)}` : word;
     const second = service && service.health !== "ok" && service.rate ? `${service.word} · p95 ${F.seconds(service.p95)}` : figures;
-    const letters = Math.floor((box - 34) / 7.2);
+    const letters = Math.floor((box - 42) / 7.6);
     const name = `${node.id}: ${word}${service?.rate ? `, ${F.rate(service.rate)}, p95 ${F.seconds(service.p95)}, ${F.percent(service.failed)} failed` : ""}`;
     const group = s("g", { class: `node ${health} ${node.kind}`, transform: `translate(${cx - box / 2} ${cy - TALL / 2})` },
       s("title", null, name), s("rect", { class: "box", width: box, height: TALL, rx: 8 }),
       s("rect", { width: 5, height: TALL - 12, x: 6, y: 6, rx: 2.5, style: `fill:var(--service-${Number(node.colour)})` }),
-      s("text", { x: 18, y: 19, class: "name" }, F.short(node.id, letters)),
+      s("text", { x: 18, y: 19, class: "name" }, F.short(label, letters)),
       s("text", { x: 18, y: 36, class: "value" }, F.short(second, Math.floor((box - 24) / 6.1))),
       s("text", { x: box - 16, y: 19, class: "shape" }, F.SHAPES[health]));
     return service ? s("a", { href: F.tracesOf(node.id), "data-go": true, "aria-label": name }, group) : group;

@@ -38,6 +38,7 @@
       put(F.byId("matrix"));
       return F.panel("matrix", "empty", `No two services share a GPU, so none can starve another.${why}`);
     }
+    const label = F.labels([...new Set([...victims, ...aggressors])]);
     const starved = new Set(data.warnings.map((w) => `${w.victim}\n${w.aggressor}`));
     const cell = (row, column, item) => {
       if (!item) return h("td", { class: "none", title: "they share no GPU" }, "–");
@@ -51,8 +52,8 @@
     put(F.byId("matrix"),
       h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Who starves whom, table" },
         h("table", { class: "matrix" },
-          h("thead", null, h("tr", null, h("th", { scope: "col" }, "waits ↓ runs →"), aggressors.map((name) => h("th", { scope: "col", title: name }, F.short(name, 16))))),
-          h("tbody", null, victims.map((row, r) => h("tr", null, h("th", { scope: "row", title: row }, F.short(row, 18)), aggressors.map((column, c) => cell(row, column, cells[r][c]))))))),
+          h("thead", null, h("tr", null, h("th", { scope: "col" }, "waits ↓ runs →"), aggressors.map((name) => h("th", { scope: "col", title: name }, F.short(label(name), 16))))),
+          h("tbody", null, victims.map((row, r) => h("tr", null, h("th", { scope: "row", title: row }, F.short(label(row), 18)), aggressors.map((column, c) => cell(row, column, cells[r][c]))))))),
       hidden ? h("p", { class: "note" }, `${hidden} more rows or columns with shorter waits: `, h("a", { href: "/api/contention" }, "/api/contention")) : null);
     F.panel("matrix", "ready");
   };

@@ -99,7 +99,7 @@
     const closed = view.closed.has(span.span_id);
     const failed = span.status === "error";
     // Beside the bar where there is room, else before it, else inside.
-    const where = left + width < 80 ? `left:calc(${left + width}% + 6px)` : left > 22 ? `right:calc(${100 - left}% + 6px)` : `right:calc(${Math.max(0, 100 - left - width)}% + 4px)`;
+    const where = left + width < 80 ? `left:calc(${left + width}% + 6px)` : left > 22 ? `right:calc(${100 - left}% + 6px)` : `right:calc(${Math.max(0, 100 - left - width)}%)`;
     const inside = left + width >= 80 && left <= 22;
     return h("div", {
       id: `wf-${i}`, class: `wf-row${i === view.at ? " at" : ""}${span.span_id === view.picked ? " picked" : ""}`, style: `top:${i * ROW}px`, role: "treeitem", "data-row": i,

@@ -49,7 +49,6 @@ def scatter(found: Sequence[TraceSummary], start: float, end: float, theme: Mapp
             "yaxis": _axis(theme)
             | {
                 "type": "log",
-                "title": {"text": "duration"},
                 "tickvals": ticks,
                 "ticktext": [duration(t) for t in ticks],
             },
