@@ -40,7 +40,7 @@ def options_table() -> str:
 def hub_metrics_table() -> str:
     """The table of the hub's own metrics, as docs/metrics.md has it."""
     families = [family for family in vars(span_metrics).values() if isinstance(family, Family)]
-    rows = [(family.name, family.type, family.help) for family in families]
+    rows: list[tuple[str, str, str]] = [(family.name, family.type, family.help) for family in families]
     suffix = {"counter": "_total", "info": "_info"}
     rows += [
         (family.name + suffix.get(family.type, ""), family.type.replace("info", "gauge"), family.documentation)
