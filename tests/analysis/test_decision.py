@@ -77,6 +77,7 @@ def test_a_caller_that_slows_down_too_makes_it_cascading(scenes: Scenes) -> None
     (incident,) = fold(State(), world).incidents
 
     assert incident.phase == "cascading"
+    assert incident.slowed == (scenes.caller,)
     assert "product/assistant slowed down too" in incident.sentence
 
 

@@ -38,6 +38,15 @@ def test_a_service_without_requests_has_null_durations_and_a_zero_rate() -> None
     assert idle["condition"] == "no requests"
 
 
+def test_a_caller_that_slowed_down_is_shown_as_a_warning() -> None:
+    """On the map and in the table it is not just ok."""
+    hit = service("gateway")
+    incident = replace(starvation(starving()), slowed=(hit,))
+
+    assert payloads.condition(hit, (incident,), rate=5.0, failed=0.0) == payloads.Condition("warning", "slowed down")
+    assert payloads.condition(service("auth"), (incident,), rate=5.0, failed=0.0).word == "ok"
+
+
 def test_contention_names_victim_aggressor_share_and_gpus() -> None:
     """The worst pair comes first, with every GPU that the two share."""
     worst = payloads.contention(snapshot(starving()))["pairs"][0]

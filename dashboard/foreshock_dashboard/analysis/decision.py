@@ -185,6 +185,7 @@ def _update(incident: Incident, pair: Pressure, base: Usual, world: World, at: i
             Evidence("failed requests of the victim", pair.failed, 0.0, "ratio", since),
         ),
         sentence=contention_sentence(pair, hurt, since),
+        slowed=hurt,
     )
 
 

@@ -27,7 +27,8 @@ class Evidence(NamedTuple):
 class Incident:
     """One thing that is wrong. `id` is the opening time and the service: two hubs that saw the same agree on it.
 
-    service is at risk; victim waits for aggressor on gpus. Times in Unix seconds; `until` is None while it is open.
+    service is at risk; victim waits for aggressor on gpus; slowed are its callers that became slower too, nearest
+    first. Times in Unix seconds; `until` is None while it is open.
     confidence is 0…1.
     """
 
@@ -45,6 +46,7 @@ class Incident:
     confidence: float
     quality: Quality
     sentence: str
+    slowed: tuple[Service, ...] = ()
 
 
 class Learning(NamedTuple):

@@ -68,6 +68,8 @@ def condition(service: Service, incidents: Sequence[Incident], rate: float | Non
             return Condition("critical" if grave else "warning", "starved" if service == incident.victim else "at risk")
     if any(incident.aggressor == service for incident in incidents):
         return Condition("warning", "starves others")
+    if any(service in incident.slowed for incident in incidents):
+        return Condition("warning", "slowed down")
     if failed is not None and failed >= TROUBLED:
         return Condition("critical" if failed >= FAILING else "warning", "errors")
     return Condition("idle", "no requests") if not rate else Condition("ok", "ok")
@@ -234,6 +236,7 @@ def incident(item: Incident) -> Json:
         "since": number_of_time(item.since),
         "opened": number_of_time(item.opened),
         "until": number_of_time(item.until),
+        "slowed": [str(service) for service in item.slowed],
         "sentence": item.sentence,
         "evidence": [_evidence(one) for one in item.evidence],
         "confidence": number(item.confidence),
