@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import zlib
 from pathlib import Path
-from typing import IO
-
-from foreshock_dashboard.store.errors import StoreError, StoreLocked
 
 _CHUNK = 1 << 20
 
@@ -52,31 +48,3 @@ class Disk:
             while chunk := file.read(_CHUNK):
                 crc = zlib.crc32(chunk, crc)
         return crc
-
-
-def lock(folder: Path) -> IO[str]:
-    """Take the folder for this process; closing the file (or dying) gives it back.
-
-    Raises:
-        StoreLocked: another process has it.
-        StoreError: the lock file cannot be written.
-    """
-    path = folder / "lock"
-    try:
-        file = path.open("a+")
-    except OSError as error:
-        raise StoreError(f"store {folder}: cannot write {path}: {error.strerror}; check its owner and mode") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.seek(0)
-        owner = file.read().strip() or "unknown"
-        file.close()
-        raise StoreLocked(
-            f"store {folder}: in use by process {owner}; stop it, or give this one another folder (FORESHOCK_STORE)"
-        ) from error
-    file.seek(0)
-    file.truncate()
-    file.write(f"{os.getpid()}\n")
-    file.flush()
-    return file

@@ -11,9 +11,10 @@ import numpy as np
 from foreshock_dashboard.model.query import Floats, Matrix, Query, SourceError, grid
 from foreshock_dashboard.store.codec import SAMPLE_COLUMNS
 from foreshock_dashboard.store.errors import StoreError
+from foreshock_dashboard.store.pieces import Pieces
 from foreshock_dashboard.store.reduce import Ints, Series, Steps, evaluate, grouped
 from foreshock_dashboard.store.series import Ids, SeriesIndex
-from foreshock_dashboard.store.shelf import Pieces, Shelf
+from foreshock_dashboard.store.shelf import Shelf
 
 MAX_SAMPLES = 4_000_000
 """Samples that one query may read, some 100 MB on the way."""

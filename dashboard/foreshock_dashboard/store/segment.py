@@ -142,3 +142,17 @@ def due(segments: list[Meta], fan: int, largest: int, span: int) -> list[Meta]:
         if len({meta.level for meta in run}) == 1 and sum(meta.bytes for meta in run) <= largest and reach <= span:
             return run
     return []
+
+
+def merged(run: list[Meta]) -> Meta:
+    """What the segment says that holds all rows of a run of neighbours."""
+    return Meta(
+        kind=run[0].kind,
+        ranks=(run[0].ranks[0], run[-1].ranks[1]),
+        level=run[0].level + 1,
+        rows=sum(meta.rows for meta in run),
+        start=min(meta.start for meta in run),
+        end=max(meta.end for meta in run),
+        held=tuple(held for meta in run for held in meta.held),
+        metrics=tuple(sorted({metric for meta in run for metric in meta.metrics})),
+    )

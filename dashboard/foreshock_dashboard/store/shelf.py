@@ -11,18 +11,28 @@ import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 import duckdb
 import numpy as np
-from numpy.typing import NDArray
 
 from foreshock_dashboard.clock import Now
 from foreshock_dashboard.store.codec import Chunk, Columns
 from foreshock_dashboard.store.disk import Disk
-from foreshock_dashboard.store.segment import Damaged, Held, Meta, due, rank_of, read_meta, replaces, verify, write_meta
+from foreshock_dashboard.store.pieces import Format, Pieces, Segment, Table
+from foreshock_dashboard.store.segment import (
+    Damaged,
+    Held,
+    Meta,
+    due,
+    merged,
+    rank_of,
+    read_meta,
+    replaces,
+    verify,
+    write_meta,
+)
 
 log = logging.getLogger(__name__)
 
@@ -32,79 +42,6 @@ FAN = 6
 """Segments of one level that are merged into one of the next: ten-minute segments into hours and so on."""
 LARGEST = 96 << 20
 """Bytes of a merged segment at most."""
-
-
-class Format(Protocol):
-    """What a kind of data knows of itself."""
-
-    kind: str
-    columns: dict[str, str]
-    day: int
-    """A day in the kind's unit of time."""
-
-    def write(self, cursor: duckdb.DuckDBPyConnection, table: str, folder: Path) -> tuple[str, ...]:
-        """Write a table's rows as Parquet below `folder`, sorted; gives the metrics' names (none for spans)."""
-        ...
-
-    def merge(self, cursor: duckdb.DuckDBPyConnection, sources: list[Path], folder: Path) -> None:
-        """Write the rows of several segments as one."""
-        ...
-
-
-@dataclass(eq=False, slots=True)
-class Table:
-    """A piece in memory. `first` and `last` are the numbers of the inbox rows in it."""
-
-    name: str
-    opened: float
-    rows: int = 0
-    bytes: int = 0
-    start: int = 0
-    end: int = 0
-    first: int = 0
-    last: int = 0
-    readers: int = 0
-    gone: bool = False
-    metrics: set[int] = field(default_factory=set)
-    """Samples only: the metrics' numbers."""
-
-    def add(self, number: int, chunk: Chunk) -> None:
-        """Count a request in."""
-        self.first = self.first or number
-        self.last = number
-        if chunk.rows:
-            self.start = min(self.start, chunk.start) if self.rows else chunk.start
-            self.end = max(self.end, chunk.end) if self.rows else chunk.end
-            self.rows += chunk.rows
-            self.bytes += chunk.bytes
-            if "metric" in chunk.columns:
-                self.metrics.update(np.unique(chunk.columns["metric"]).tolist())
-
-
-@dataclass(eq=False, slots=True)
-class Segment:
-    """A piece on disk."""
-
-    folder: Path
-    meta: Meta
-    verified: bool = False
-    readers: int = 0
-    gone: bool = False
-    series: NDArray[np.int32] | None = None
-    """Samples only, once read: the series' number in this process by its number in the segment."""
-    checking: threading.Lock = field(default_factory=threading.Lock)
-
-
-@dataclass(frozen=True, slots=True)
-class Pieces:
-    """What a reader holds, oldest first."""
-
-    segments: tuple[Segment, ...]
-    tables: tuple[Table, ...]
-
-    def all(self) -> tuple[Segment | Table, ...]:
-        """Both."""
-        return (*self.segments, *self.tables)
 
 
 class Shelf:
@@ -147,21 +84,21 @@ class Shelf:
         """Finish merges that a crash interrupted, highest level first: remove what is in a sound merged segment too."""
         kept: list[Segment] = []
         for segment in sorted(found, key=lambda segment: -segment.meta.level):
-            if any(replaces(merged.meta, segment.meta) and self._whole(merged, kept) for merged in list(kept)):
+            if any(replaces(other.meta, segment.meta) and self._whole(other, kept) for other in list(kept)):
                 self._remove_folder(segment)
             else:
                 kept.append(segment)
         return sorted(kept, key=lambda segment: segment.meta.ranks)
 
-    def _whole(self, merged: Segment, kept: list[Segment]) -> bool:
+    def _whole(self, segment: Segment, kept: list[Segment]) -> bool:
         """Whether a merged segment may stand for its parts; otherwise they are still there, and it is set aside."""
         try:
-            if not merged.verified:
-                verify(merged.folder, merged.meta, self._disk)
-                merged.verified = True
+            if not segment.verified:
+                verify(segment.folder, segment.meta, self._disk)
+                segment.verified = True
         except Damaged as damage:
-            self._set_aside(merged.folder, str(damage))
-            kept.remove(merged)
+            self._set_aside(segment.folder, str(damage))
+            kept.remove(segment)
             return False
         return True
 
@@ -344,11 +281,11 @@ class Shelf:
             self.form.merge(cursor, [segment.folder for segment in old], aside)
         finally:
             cursor.close()
-        merged = self._publish(aside, _merged(run))
+        whole = self._publish(aside, merged(run))
         with self._lock:
             at = self._segments.index(old[0])
             self._segments = [segment for segment in self._segments if segment not in old]
-            self._segments.insert(at, merged)
+            self._segments.insert(at, whole)
         self._retire(old)
         return True
 
@@ -432,16 +369,3 @@ class Shelf:
             rows = sum(table.rows for table in tables) + sum(chunk.rows for chunk in waiting)
             size = sum(table.bytes for table in tables) + sum(chunk.bytes for chunk in waiting)
         return rows, size, min(starts, default=None)
-
-
-def _merged(run: list[Meta]) -> Meta:
-    return Meta(
-        kind=run[0].kind,
-        ranks=(run[0].ranks[0], run[-1].ranks[1]),
-        level=run[0].level + 1,
-        rows=sum(meta.rows for meta in run),
-        start=min(meta.start for meta in run),
-        end=max(meta.end for meta in run),
-        held=tuple(held for meta in run for held in meta.held),
-        metrics=tuple(sorted({metric for meta in run for metric in meta.metrics})),
-    )

@@ -11,7 +11,8 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import OCCUPANCY, Span, TraceQuery, TraceSummary
 from foreshock_dashboard.store.codec import SPAN_COLUMNS, span_of
 from foreshock_dashboard.store.errors import StoreError
-from foreshock_dashboard.store.shelf import Pieces, Shelf
+from foreshock_dashboard.store.pieces import Pieces
+from foreshock_dashboard.store.shelf import Shelf
 
 SPREAD_NS = 3_600 * 10**9
 """How far outside the asked range the rest of a trace is looked for."""

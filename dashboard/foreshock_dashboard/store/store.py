@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import sqlite3
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -18,10 +16,12 @@ from foreshock_dashboard.model.query import Matrix, Query
 from foreshock_dashboard.model.samples import SampleBatch
 from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary
 from foreshock_dashboard.store.codec import Chunk, pack_samples, sample_chunk, span_chunk, unpack_samples, unpack_spans
-from foreshock_dashboard.store.disk import Disk, lock
+from foreshock_dashboard.store.disk import Disk
 from foreshock_dashboard.store.engine import connect
 from foreshock_dashboard.store.errors import StoreError
+from foreshock_dashboard.store.folder import disk_bytes, lock, prepare
 from foreshock_dashboard.store.inbox import Inbox, salvage
+from foreshock_dashboard.store.limits import Retention, Sealing, StoreStats
 from foreshock_dashboard.store.samples import SampleFormat, SampleReader
 from foreshock_dashboard.store.series import SeriesIndex
 from foreshock_dashboard.store.shelf import Shelf
@@ -29,54 +29,8 @@ from foreshock_dashboard.store.spans import SpanFormat, SpanReader
 
 log = logging.getLogger(__name__)
 
-FORMAT = "1\n"
 SPLIT = 5_000
 """Spans, or scrapes' samples, in one inbox row at most; a request may be several rows, kept together."""
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """How long data is kept, in seconds, and in how many bytes of segments; whichever is reached first."""
-
-    metrics: float = 15 * 86_400
-    spans: float = 2 * 86_400
-    bytes: int = 10 << 30
-
-    def __post_init__(self) -> None:
-        if not (self.metrics > 0 and self.spans > 0 and self.bytes > 0):
-            raise ValueError(f"retention must be positive: {self}")
-
-
-@dataclass(frozen=True, slots=True)
-class Sealing:
-    """When data in memory becomes a segment: at this many bytes or seconds. Past `full` bytes more is refused."""
-
-    bytes: int = 48 << 20
-    seconds: float = 600.0
-    full: int = 192 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class StoreStats:
-    """The store's health in figures. Times in Unix seconds; `None` where there is no data."""
-
-    inbox_rows: int
-    inbox_bytes: int
-    hot_samples: int
-    hot_spans: int
-    series: int
-    segments: int
-    segment_bytes: int
-    disk_bytes: int
-    oldest: float | None
-    corrupt: int
-    """Damaged pieces that were set aside since the store was opened."""
-    dropped: int
-    """Samples of series beyond the limit, and spans whose times do not fit."""
-    expired: int
-    """Segments removed by retention."""
-    last_error: str
-    """Empty where the latest append and the latest upkeep went well."""
 
 
 class _Entry:
@@ -164,7 +118,7 @@ class Store:
             raise StoreError(f"store {path}: cannot create the folder: {error.strerror}; choose another") from error
         held = lock(path)
         try:
-            _prepare(path, disk or Disk())
+            prepare(path, disk or Disk())
             return cls(
                 path, held, now, retention, sealing, memory_limit, threads, max_series, disk or Disk(), max_inbox_pages
             )
@@ -393,31 +347,13 @@ class Store:
             series=len(self._index),
             segments=len(metas),
             segment_bytes=sum(meta.bytes for meta in metas),
-            disk_bytes=_disk_bytes(self.path),
+            disk_bytes=disk_bytes(self.path),
             oldest=min(starts, default=None),
             corrupt=self._corrupt + self._samples.corrupt + self._spans.corrupt,
             dropped=self._dropped,
             expired=self._expired,
             last_error=self._append_error or self._upkeep_error,
         )
-
-
-def _prepare(path: Path, disk: Disk) -> None:
-    """Make the folders; refuse a folder of another format untouched."""
-    marker = path / "format"
-    if marker.exists():
-        found = marker.read_text()
-        if found != FORMAT:
-            raise StoreError(
-                f"store {path}: has format {found.strip()!r}, this version reads {FORMAT.strip()}; "
-                "use the version that wrote it, or another folder (FORESHOCK_STORE)"
-            )
-    else:
-        disk.write(marker, FORMAT.encode())
-    shutil.rmtree(path / "tmp", ignore_errors=True)
-    for name in ("tmp", "damaged"):
-        (path / name).mkdir(exist_ok=True)
-    disk.sync(path)
 
 
 def _split(batches: Sequence[SampleBatch]) -> list[list[SampleBatch]]:
@@ -431,13 +367,3 @@ def _split(batches: Sequence[SampleBatch]) -> list[list[SampleBatch]]:
         groups[-1].append(batch)
         room -= len(batch.samples)
     return groups
-
-
-def _disk_bytes(path: Path) -> int:
-    total = 0
-    for file in path.rglob("*"):
-        try:
-            total += file.stat().st_size if file.is_file() else 0
-        except OSError:  # removed meanwhile
-            continue
-    return total

@@ -1,0 +1,71 @@
+"""The store's folder: its format, its lock, and its size."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from pathlib import Path
+from typing import IO
+
+from foreshock_dashboard.store.disk import Disk
+from foreshock_dashboard.store.errors import StoreError, StoreLocked
+
+FORMAT = "1\n"
+
+
+def prepare(path: Path, disk: Disk) -> None:
+    """Make the folders; refuse a folder of another format untouched."""
+    marker = path / "format"
+    if marker.exists():
+        found = marker.read_text()
+        if found != FORMAT:
+            raise StoreError(
+                f"store {path}: has format {found.strip()!r}, this version reads {FORMAT.strip()}; "
+                "use the version that wrote it, or another folder (FORESHOCK_STORE)"
+            )
+    else:
+        disk.write(marker, FORMAT.encode())
+    shutil.rmtree(path / "tmp", ignore_errors=True)
+    for name in ("tmp", "damaged"):
+        (path / name).mkdir(exist_ok=True)
+    disk.sync(path)
+
+
+def disk_bytes(path: Path) -> int:
+    """Bytes of every file below a folder."""
+    total = 0
+    for file in path.rglob("*"):
+        try:
+            total += file.stat().st_size if file.is_file() else 0
+        except OSError:  # removed meanwhile
+            continue
+    return total
+
+
+def lock(folder: Path) -> IO[str]:
+    """Take the folder for this process; closing the file (or dying) gives it back.
+
+    Raises:
+        StoreLocked: another process has it.
+        StoreError: the lock file cannot be written.
+    """
+    path = folder / "lock"
+    try:
+        file = path.open("a+")
+    except OSError as error:
+        raise StoreError(f"store {folder}: cannot write {path}: {error.strerror}; check its owner and mode") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.seek(0)
+        owner = file.read().strip() or "unknown"
+        file.close()
+        raise StoreLocked(
+            f"store {folder}: in use by process {owner}; stop it, or give this one another folder (FORESHOCK_STORE)"
+        ) from error
+    file.seek(0)
+    file.truncate()
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file

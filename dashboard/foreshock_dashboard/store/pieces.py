@@ -1,0 +1,88 @@
+"""The pieces that a shelf is made of: tables in memory, segments on disk, and what a reader holds of both."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from foreshock_dashboard.store.codec import Chunk
+from foreshock_dashboard.store.segment import Meta
+
+
+class Format(Protocol):
+    """What a kind of data knows of itself."""
+
+    kind: str
+    columns: dict[str, str]
+    day: int
+    """A day in the kind's unit of time."""
+
+    def write(self, cursor: duckdb.DuckDBPyConnection, table: str, folder: Path) -> tuple[str, ...]:
+        """Write a table's rows as Parquet below `folder`, sorted; gives the metrics' names (none for spans)."""
+        ...
+
+    def merge(self, cursor: duckdb.DuckDBPyConnection, sources: list[Path], folder: Path) -> None:
+        """Write the rows of several segments as one."""
+        ...
+
+
+@dataclass(eq=False, slots=True)
+class Table:
+    """A piece in memory. `first` and `last` are the numbers of the inbox rows in it."""
+
+    name: str
+    opened: float
+    rows: int = 0
+    bytes: int = 0
+    start: int = 0
+    end: int = 0
+    first: int = 0
+    last: int = 0
+    readers: int = 0
+    gone: bool = False
+    metrics: set[int] = field(default_factory=set)
+    """Samples only: the metrics' numbers."""
+
+    def add(self, number: int, chunk: Chunk) -> None:
+        """Count a request in."""
+        self.first = self.first or number
+        self.last = number
+        if chunk.rows:
+            self.start = min(self.start, chunk.start) if self.rows else chunk.start
+            self.end = max(self.end, chunk.end) if self.rows else chunk.end
+            self.rows += chunk.rows
+            self.bytes += chunk.bytes
+            if "metric" in chunk.columns:
+                self.metrics.update(np.unique(chunk.columns["metric"]).tolist())
+
+
+@dataclass(eq=False, slots=True)
+class Segment:
+    """A piece on disk."""
+
+    folder: Path
+    meta: Meta
+    verified: bool = False
+    readers: int = 0
+    gone: bool = False
+    series: NDArray[np.int32] | None = None
+    """Samples only, once read: the series' number in this process by its number in the segment."""
+    checking: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """What a reader holds, oldest first."""
+
+    segments: tuple[Segment, ...]
+    tables: tuple[Table, ...]
+
+    def all(self) -> tuple[Segment | Table, ...]:
+        """Both."""
+        return (*self.segments, *self.tables)
