@@ -29,8 +29,12 @@ def option(reader: Callable[[str], Any], default: Any, text: str, metavar: str, 
 
 
 def _home() -> Path:
-    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(base) / "foreshock"
+    """`~/.local/state/foreshock`, or a folder beside where it was started for a user who has no home."""
+    state = os.environ.get("XDG_STATE_HOME")
+    try:
+        return Path(state) / "foreshock" if state else Path.home() / ".local" / "state" / "foreshock"
+    except RuntimeError:
+        return Path("foreshock-data")
 
 
 @dataclass(frozen=True, slots=True)
