@@ -86,8 +86,8 @@ class Store:
         path: Path,
         *,
         now: Now,
-        retention: Retention = Retention(),
-        sealing: Sealing = Sealing(),
+        retention: Retention = Retention(),  # noqa: B008 - frozen
+        sealing: Sealing = Sealing(),  # noqa: B008 - frozen
         memory_limit: str = "256MB",
         threads: int = 2,
         max_series: int = 500_000,
