@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import TypeVar
 
@@ -40,6 +40,8 @@ Bound = TypeVar("Bound")
 
 SETTLE = 1.0
 """Wall seconds after a grid point before it is read, so that scrapes and spans of that moment have arrived."""
+UPKEEP = 5.0
+"""Wall seconds between two looks at whether the store has something to seal, merge or remove."""
 
 
 class HubError(Exception):
@@ -68,9 +70,9 @@ class Hub:
                 memory_limit=f"{settings.memory // 2**20}MiB",
             )
             opened.callback(self.store.close)
-            self._source: MetricSource = (
-                PrometheusSource(settings.prometheus_url) if settings.prometheus_url else self.store
-            )
+            self._source: MetricSource = self.store
+            if settings.prometheus_url:
+                self._source = opened.enter_context(closing(PrometheusSource(settings.prometheus_url)))
             self.intake = Intake(self.store, clock)
             self.receiver = Receiver(accept=self._refuse if settings.at is not None else self.intake.accept)
             self.grpc = self._door("otlp_grpc_port", settings.otlp_grpc_port, serve_grpc)
@@ -91,11 +93,14 @@ class Hub:
             self._snapshot = Snapshot(0, None, (), Learning(0.0, HISTORY))
             self._tick_seconds = 0.0
             self._stop = threading.Event()
-            self._ticker = threading.Thread(target=self._run, name="tick", daemon=True)
+            self._threads = [
+                threading.Thread(target=self._tick_on, name="tick", daemon=True),
+                threading.Thread(target=self._maintain_on, name="upkeep", daemon=True),
+            ]
             app = create_app(self, version=__version__)
             self.web = _listen("port", lambda: WebServer(app, settings.host, settings.port))
             opened.callback(self.web.close)
-            opened.callback(self._stop_ticking)
+            opened.callback(self._end_threads)
             self._opened = opened.pop_all()
 
     def start(self) -> None:
@@ -105,7 +110,8 @@ class Hub:
             self.tick()
             return
         self.scraper.start()
-        self._ticker.start()
+        for thread in self._threads:
+            thread.start()
 
     def close(self) -> None:
         """Stop taking in, ticking and answering; then close the store. May be called twice."""
@@ -117,17 +123,23 @@ class Hub:
     def _door(self, option: str, port: int, serve: Callable[[Receiver, str, int], Door]) -> Door:
         return _listen(option, lambda: serve(self.receiver, self._settings.host, port))
 
-    def _stop_ticking(self) -> None:
+    def _end_threads(self) -> None:
         self._stop.set()
-        if self._ticker.is_alive():
-            self._ticker.join(10)
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(10)
 
-    def _run(self) -> None:
+    def _tick_on(self) -> None:
         step = self._settings.step
         while not self._stop.is_set():
             self.tick()
             due = aligned(self._clock.now(), step) + step - self._clock.now()
             self._stop.wait(self._clock.wall_seconds(due) + SETTLE)
+
+    def _maintain_on(self) -> None:
+        """Sealing takes up to a second; the tick does not wait for it."""
+        while not self._stop.wait(UPKEEP):
+            self.store.maintain()
 
     def tick(self) -> None:
         """Write the hub's own series, read what is new, judge it. A failure is shown, and the next tick tries again."""
@@ -138,7 +150,6 @@ class Hub:
             world = world_of(self._observer.read(now), self._settings.step, self._observer.missing())
             self._state = fold(self._state, world)
             self._snapshot = Snapshot(last.seq + 1, world, self._state.incidents, learning(world))
-            self.store.maintain()
         except SourceError as error:
             self._fail(str(error))
         except Exception as error:  # outermost loop: whatever one tick meets, the next one tries again
