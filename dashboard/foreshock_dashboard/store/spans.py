@@ -23,7 +23,7 @@ _COPY = "(format parquet, compression zstd, row_group_size 20480)"
 _SEAL = f"copy (select * from query_table($table) order by trace_id, start_ns) to $out {_COPY}"  # noqa: S608 - constants
 _MERGE = f"copy (select * from read_parquet($files) order by trace_id, start_ns) to $out {_COPY}"  # noqa: S608 - constants
 
-_FIRST_LOOK = 64
+_FIRST_LOOK = 16
 """Spans looked at per trace wanted, at first: most traces have fewer that match."""
 _WIDEN = 16
 
