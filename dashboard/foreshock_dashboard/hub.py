@@ -38,8 +38,8 @@ log = logging.getLogger(__name__)
 
 Bound = TypeVar("Bound")
 
-SETTLE = 1.0
-"""Wall seconds after a grid point before it is read, so that scrapes and spans of that moment have arrived."""
+SETTLE = 2.0
+"""Wall seconds after a grid point before it is judged, so that scrapes and spans of that moment have arrived."""
 UPKEEP = 5.0
 """Wall seconds between two looks at whether the store has something to seal, merge or remove."""
 
@@ -59,7 +59,9 @@ class Hub:
         StoreError: the store cannot be opened.
     """
 
-    def __init__(self, settings: Settings, clock: Clock, targets: Sequence[ScrapeTarget] = ()) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, targets: Sequence[ScrapeTarget] = (), upkeep: float = UPKEEP
+    ) -> None:
         self._settings = settings
         self._clock = clock
         with ExitStack() as opened:
@@ -70,6 +72,7 @@ class Hub:
                 memory_limit=f"{settings.memory // 2**20}MiB",
             )
             opened.callback(self.store.close)
+            opened.callback(self._write_last)
             self._source: MetricSource = self.store
             if settings.prometheus_url:
                 self._source = opened.enter_context(closing(PrometheusSource(settings.prometheus_url)))
@@ -88,10 +91,12 @@ class Hub:
                 timeout=min(settings.scrape_interval, 10.0),
             )
             opened.callback(self.scraper.close)
-            self._observer = Observer(self._source, catalogue(settings.rate_window), settings.step)
+            self._observer = Observer(self._source, catalogue(settings.window), settings.step)
             self._state = State()
             self._snapshot = Snapshot(0, None, (), Learning(0.0, HISTORY))
             self._tick_seconds = 0.0
+            self._upkeep = upkeep
+            self._settle = 0.0 if settings.at is not None else SETTLE * clock.speed
             self._stop = threading.Event()
             self._threads = [
                 threading.Thread(target=self._tick_on, name="tick", daemon=True),
@@ -129,6 +134,14 @@ class Hub:
             if thread.is_alive():
                 thread.join(10)
 
+    def _write_last(self) -> None:
+        """What was counted since the last tick; the doors are closed by now."""
+        if self._settings.at is None and self._source is self.store:
+            try:
+                self.intake.write(self._clock.now())
+            except SourceError as error:
+                log.warning("the last counts are lost: %s", error)
+
     def _tick_on(self) -> None:
         step = self._settings.step
         while not self._stop.is_set():
@@ -138,8 +151,11 @@ class Hub:
 
     def _maintain_on(self) -> None:
         """Sealing takes up to a second; the tick does not wait for it."""
-        while not self._stop.wait(UPKEEP):
-            self.store.maintain()
+        while not self._stop.wait(self._upkeep):
+            try:
+                self.store.maintain()
+            except Exception:  # outermost loop: whatever one round meets, the next one tries again
+                log.exception("the store's upkeep failed; it is tried again in %g s", self._upkeep)
 
     def tick(self) -> None:
         """Write the hub's own series, read what is new, judge it. A failure is shown, and the next tick tries again."""
@@ -147,7 +163,7 @@ class Hub:
         try:
             if self._settings.at is None and self._source is self.store:
                 self.intake.write(now, incident_samples(last.incidents))
-            world = world_of(self._observer.read(now), self._settings.step, self._observer.missing())
+            world = world_of(self._observer.read(now - self._settle), self._settings.step, self._observer.missing())
             self._state = fold(self._state, world)
             self._snapshot = Snapshot(last.seq + 1, world, self._state.incidents, learning(world))
         except SourceError as error:

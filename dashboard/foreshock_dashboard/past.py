@@ -77,7 +77,9 @@ class Past:
                 yield now
 
     def _scrape(self, now: float) -> list[SampleBatch]:
-        batches = [self._hub.intake.collect(now)]
+        own = self._hub.intake.collect(now)
+        self._hub.intake.written(own)
+        batches = [own]
         for (exporter, target), known in zip(self._hosts, self._known, strict=True):
             samples = parse(exporter.render().decode(), target.target_labels, known)
             up = Sample("up", labels_of(target.target_labels), 1.0)

@@ -47,15 +47,17 @@ class Settings:
     otlp_http_port: int = option(read.port, 4318, "port of the OTLP/HTTP receiver", "PORT")
     store: Path = option(Path, _home(), "folder of the embedded store", "DIR")
     targets: tuple[str, ...] = option(read.targets, (), "exporters to scrape, host:port or URL, with commas", "TARGETS")
-    scrape_interval: float = option(read.seconds, 10.0, "time between two scrapes of a target", "DURATION")
+    scrape_interval: float = option(
+        read.seconds, 10.0, "time between two scrapes, also those of --prometheus", "DURATION"
+    )
     step: float = option(
         read.seconds, 10.0, "time between two ticks; the grid that everything is judged on", "DURATION"
     )
     prometheus_url: str = option(
         read.url, "", "read metrics from this Prometheus-compatible API instead of the store", "URL", "prometheus"
     )
-    rate_window: float = option(
-        read.seconds, 59.0, "how far rates look back: four scrapes or more, no multiple of the interval", "DURATION"
+    rate_window: float | None = option(
+        read.seconds, None, "how far rates look back, two scrapes or more and no multiple of the interval", "DURATION"
     )
     at: float | None = option(read.instant, None, "stand at this time instead of now", "TIME")
     retention: float = option(read.seconds, 15 * 86_400.0, "how long the store keeps metrics", "DURATION")
@@ -67,7 +69,19 @@ class Settings:
     )
     log_level: str = option(read.level, "info", "least severe message to log", "LEVEL")
 
+    @property
+    def window(self) -> float:
+        """How far rates look back, seconds: a minute or four scrapes, less one second to stay off the scrapes."""
+        return self.rate_window or max(59.0, 4 * self.scrape_interval - 1)
+
     def __post_init__(self) -> None:
+        if self.step < 1:
+            raise SettingsError(f"step: {self.step:g} s is too short; one second is the least")
+        if self.window < 2 * self.scrape_interval:
+            raise SettingsError(
+                f"rate_window: {self.window:g} s does not hold two scrapes {self.scrape_interval:g} s apart; make it "
+                "four times the scrape interval"
+            )
         if not self.allow_unauthenticated and not _loopback(self.host):
             raise SettingsError(
                 f"host: {self.host} is reachable from other machines and the hub asks nobody who they are; put it "
@@ -115,12 +129,14 @@ def shown(item: Field[Any]) -> str:
     value: Any = item.default
     if item.name == "store":
         return "~/.local/state/foreshock"
-    if item.metadata["read"] is read.seconds:
+    if item.metadata["read"] is read.seconds and value is not None:
         return f"{value:g}s"
     if item.metadata["read"] is read.size:
         return f"{value // 2**20}MiB"
     if item.name == "at":
         return "now"
+    if item.name == "rate_window":
+        return "59s, or four scrapes if longer"
     return str(value).lower() if value not in ("", ()) else "none"
 
 

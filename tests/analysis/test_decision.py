@@ -188,3 +188,47 @@ def _until(world: World, at: int) -> World:
 
 def _since(world: World, at: int) -> World:
     return _cut(world, slice(at, None))
+
+
+def gone(at: int, before: Callable[[int], float]) -> Callable[[int], float]:
+    """As before until grid index `at`, then no data."""
+    return lambda i: before(i) if i < at else np.nan
+
+
+@pytest.mark.parametrize("what", ["victim_p95", "stalled_by_aggressor"])
+def test_missing_data_does_not_end_an_incident(scenes: Scenes, what: str) -> None:
+    """The victim answers nobody any more, or the exporter died: it stays open, marked, for an hour."""
+    scene = replace(scenes.starving, points=240 + 20 + 400)
+    scene = replace(scene, **{what: gone(260, getattr(scene, what))}, stalled_by_bystander=lambda _: np.nan)
+    world = scenes.world(scene)
+
+    (half_an_hour_later,) = fold(State(), _until(world, 260 + 180)).incidents
+    (two_hours_later,) = fold(State(), world).incidents
+
+    assert (half_an_hour_later.phase, half_an_hour_later.quality) == ("page", "inferred")
+    assert two_hours_later.phase == "over"
+
+
+def test_a_gap_of_some_minutes_does_not_switch_the_analysis_off(scenes: Scenes) -> None:
+    """History is what there was in the last hour, not one moment half an hour ago."""
+    world = scenes.world(
+        replace(scenes.starving, points=400),
+        victim_p95=lambda i: np.nan if 120 <= i < 150 else 1.5 if i >= 330 else 0.5,
+        caller_p95=lambda i: np.nan if 120 <= i < 150 else 0.8,
+        aggressor_busy=scenes.rising(330, 0.2, 0.7),
+        stalled_by_aggressor=scenes.rising(330, 0.02, 0.5),
+    )
+
+    (incident,) = fold(State(), world).incidents
+
+    assert incident.since == world.times[330]
+
+
+def test_what_a_service_has_always_failed_is_no_reason_to_page(scenes: Scenes) -> None:
+    """Seven percent of failures are usual here; the evidence says so."""
+    world = scenes.world(scenes.starving, failed=lambda _: 0.07, victim_p95=scenes.rising(240, 0.5, 0.9))
+
+    (incident,) = fold(State(), world).incidents
+
+    assert incident.phase == "advisory"
+    assert (incident.evidence[3].value, incident.evidence[3].baseline) == (0.07, 0.07)

@@ -160,3 +160,38 @@ def test_many_gpus_are_counted_not_listed() -> None:
 
     assert gpu_list(gpus) == "16 GPUs of 2 hosts"
     assert gpu_list(gpus[:2]) == "host-0/gpu-0 and host-0/gpu-1"
+
+
+def test_a_host_that_two_jobs_scrape_is_not_counted_twice() -> None:
+    """Copies of one GPU are one GPU."""
+    twice = {
+        key: matrix(
+            *((dict(labels), row.tolist()) for labels, row in zip(found.labels, found.values, strict=True)),
+            *(
+                ({**dict(labels), "job": "second"}, row.tolist())
+                for labels, row in zip(found.labels, found.values, strict=True)
+            ),
+        )
+        for key, found in FULL.items()
+        if key in ("up", "host", "gpu", "utilization", "busy", "stalled_by")
+    }
+    world = world_of(readings(**{**FULL, **twice}), 10.0)
+
+    assert world.utilization.tolist() == [[0.5, 0.9]]
+    assert world.busy.tolist() == [[0.2, 0.5], [0.3, 0.4]]
+    assert world.stalled_by.tolist() == [[0.1, 0.2]]
+
+
+def test_of_a_fleets_targets_only_those_that_matter_here_are_watched() -> None:
+    """A database exporter that is down is somebody else's business; an exporter of ours that never answered is not."""
+    up = matrix(
+        (HOST, [1, 1]),
+        ({"job": "mysqld", "instance": "db:9104"}, [0, 0]),
+        ({"job": "foreshock-exporter", "instance": "10.0.0.2:10877"}, [0, 0]),
+    )
+    world = world_of(readings(**{**FULL, "up": up}), 10.0)
+
+    assert [(target.instance, target.up) for target in world.targets] == [
+        ("10.0.0.1:10877", True),
+        ("10.0.0.2:10877", False),
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
@@ -31,9 +32,9 @@ class Pressure:
 
     slowdown: the victim's p95 over its baseline (1 = as usual); z: the same in scales of the logarithm.
     p95 and p95_usual in seconds. stalled: share of time the victim waits for this neighbour, mean over the GPUs they
-    share; busy: the neighbour's share of those GPUs; own_growth: rise of the victim's own share; `_usual` their
-    baselines. failed: share of the victim's requests that failed. confidence: this neighbour's share of all growth in
-    the victim's stalled time.
+    share; busy: the neighbour's share of those GPUs; own_growth: rise of the victim's own share; failed: share of the
+    victim's requests that failed; `_usual` their baselines. confidence: this neighbour's share of all growth in the
+    victim's stalled time. seen: there is data to judge by, on both sides.
     """
 
     victim: Service
@@ -49,7 +50,9 @@ class Pressure:
     busy_usual: float
     own_growth: float
     failed: float
+    failed_usual: float
     confidence: float
+    seen: bool
 
     @property
     def growth(self) -> float:
@@ -76,10 +79,11 @@ def past(values: Floats, at: int, step: float) -> Floats:
 class Usual:
     """The baseline of everything that an incident compares with, so that an open incident can keep its own.
 
-    p95: level and scale of the logarithm of seconds, per service. stalled and busy: levels as ratios.
+    p95: level and scale of the logarithm of seconds, per service. failed, stalled and busy: levels as ratios.
     """
 
     p95: Mapping[Service, tuple[float, float]]
+    failed: Mapping[Service, float]
     stalled: Mapping[Stall, float]
     busy: Mapping[Tenant, float]
 
@@ -89,8 +93,10 @@ def usual_at(world: World, at: int) -> Usual:
     p95 = usual(past(_log(world.red.p95), at, world.step), floor=0.10)
     stalled = np.nan_to_num(usual(past(world.stalled_by, at, world.step), 0.01).level)
     busy = np.nan_to_num(usual(past(world.busy, at, world.step), 0.01).level)
+    failed = np.nan_to_num(usual(past(world.red.failed, at, world.step), 0.01).level)
     return Usual(
         dict(zip(world.services, zip(p95.level.tolist(), p95.scale.tolist(), strict=True), strict=True)),
+        dict(zip(world.services, failed.tolist(), strict=True)),
         dict(zip(world.stalls, stalled.tolist(), strict=True)),
         dict(zip(world.tenants, busy.tolist(), strict=True)),
     )
@@ -128,7 +134,9 @@ def pressures(world: World, at: int, base: Usual) -> tuple[Pressure, ...]:
     """
     slow = slowdowns(world, at, base)
     failed = dict(zip(world.services, np.nan_to_num(recent(world.red.failed, at)).tolist(), strict=True))
-    stalled = dict(zip(world.stalls, np.nan_to_num(recent(world.stalled_by, at)).tolist(), strict=True))
+    stalled_now = recent(world.stalled_by, at)
+    told = {stall for stall, value in zip(world.stalls, stalled_now.tolist(), strict=True) if not math.isnan(value)}
+    stalled = dict(zip(world.stalls, np.nan_to_num(stalled_now).tolist(), strict=True))
     busy = dict(zip(world.tenants, np.nan_to_num(recent(world.busy, at)).tolist(), strict=True))
     pairs: dict[tuple[Service, Service], list[Stall]] = {}
     for stall in world.stalls:
@@ -160,7 +168,9 @@ def pressures(world: World, at: int, base: Usual) -> tuple[Pressure, ...]:
                 busy_usual=fmean(base.busy.get(t, 0.0) for t in theirs),
                 own_growth=fmean(busy.get(t, 0.0) - base.busy.get(t, 0.0) for t in own),
                 failed=failed[victim],
+                failed_usual=base.failed.get(victim, 0.0),
                 confidence=growth[victim, aggressor] / total[victim] if total[victim] > 0 else 0.0,
+                seen=math.isfinite(slow[victim].ratio) and any(stall in told for stall in rows),
             )
         )
     return tuple(sorted(found, key=lambda pair: (-pair.confidence, pair.victim, pair.aggressor)))

@@ -22,7 +22,11 @@ CONFIDENCE = 0.5
 PERSIST = 3
 """Grid points in a row that must agree before an incident opens."""
 CLEAR = 300.0
-"""Seconds that an incident must stay calm (half of what opened it) before it is over."""
+"""Seconds that an incident must be *seen* calm (less than half of what opened it) before it is over."""
+BLIND = 3600.0
+"""Seconds without data on it after which an incident is given up."""
+MEMORY = 3600.0
+"""Seconds back in which the history that a baseline needs may lie: a gap does not switch the analysis off."""
 PAGE_SLOWDOWN = 2.0
 PAGE_FAILED = 0.05
 KEEP_OVER = 3600.0
@@ -33,13 +37,15 @@ KEEP_OVER = 3600.0
 class Case:
     """A victim that is being watched.
 
-    hits: grid points in a row that agreed. usual: the baseline as it was when the watch began, so that what lasts does
+    hits: grid points in a row that agreed. calm: seconds of calm seen in a row. seen: when there was last data on it
+    (Unix seconds). usual: the baseline as it was when the watch began, so that what lasts does
     not become what is usual. incident: set once it opened.
     """
 
     victim: Service
     hits: int
-    last_true: float
+    calm: float
+    seen: float
     usual: Usual
     incident: Incident | None = None
 
@@ -59,10 +65,14 @@ class State:
 
 
 def learning(world: World) -> Learning:
-    """How much history the services' durations have, up to the World's time."""
-    seen = np.flatnonzero(~np.isnan(world.red.p95).all(axis=0)) if world.services else np.array([], dtype=int)
-    have = world.time - float(world.times[seen[0]]) if len(seen) else 0.0
-    return Learning(have, HISTORY)
+    """How much history there is at the World's time."""
+    return Learning(_history(world, len(world.times) - 1), HISTORY)
+
+
+def _history(world: World, at: int) -> float:
+    """Seconds in the last hour before grid point `at` at which some service's duration was known."""
+    columns = world.red.p95[:, max(0, at - round(MEMORY / world.step)) : at]
+    return float((~np.isnan(columns)).any(axis=0).sum()) * world.step
 
 
 def fold(state: State, world: World) -> State:
@@ -75,18 +85,19 @@ def fold(state: State, world: World) -> State:
 def advance(state: State, world: World, at: int) -> State:
     """One step: what the World shows at grid point `at` opens, keeps, worsens or ends incidents."""
     time = float(world.times[at])
-    if not _learned(world, at):
+    if not state.cases and _history(world, at) < HISTORY:
         return replace(state, time=time)
     watched = [
         (case, _next(case, _strongest(world, at, case.usual).get(case.victim), world, at)) for case in state.cases
     ]
     kept = [case for _, case in watched if case]
     ended = [replace(old.incident, phase="over", until=time) for old, case in watched if case is None and old.incident]
-    base = usual_at(world, at)
-    busy = {case.victim for case in kept}
-    for victim, pair in sorted(_strongest(world, at, base).items()):
-        if victim not in busy and _starves(pair):
-            kept.append(Case(victim, 1, time, base))
+    if _history(world, at) >= HISTORY:
+        base = usual_at(world, at)
+        watched_already = {case.victim for case in kept}
+        for victim, pair in sorted(_strongest(world, at, base).items()):
+            if victim not in watched_already and _starves(pair):
+                kept.append(Case(victim, 1, 0.0, time, base))
     over = [old for old in (*ended, *state.over) if old.until is None or time - old.until <= KEEP_OVER]
     return State(time, tuple(kept), tuple(over))
 
@@ -96,11 +107,6 @@ def _strongest(world: World, at: int, base: Usual) -> dict[Service, Pressure]:
     for pair in pressures(world, at, base):
         found.setdefault(pair.victim, pair)
     return found
-
-
-def _learned(world: World, at: int) -> bool:
-    needed = round(HISTORY / world.step)
-    return at >= needed and bool((~np.isnan(world.red.p95[:, at - needed])).any())
 
 
 def _starves(pair: Pressure, share: float = 1.0) -> bool:
@@ -116,16 +122,20 @@ def _starves(pair: Pressure, share: float = 1.0) -> bool:
 
 
 def _next(case: Case, pair: Pressure | None, world: World, at: int) -> Case | None:
-    """What becomes of a watch at this grid point; None where it ends."""
+    """What becomes of a watch at this grid point; None where it ends. Missing data neither confirms nor calms."""
     time = float(world.times[at])
+    if pair is None or not pair.seen:
+        blind = case.incident and replace(case.incident, quality="inferred")
+        return replace(case, incident=blind) if time - case.seen < BLIND else None
     if case.incident is None:
-        if pair is None or not _starves(pair):
+        if not _starves(pair):
             return None
-        opened = replace(case, hits=case.hits + 1, last_true=time)
+        opened = replace(case, hits=case.hits + 1, seen=time)
         return replace(opened, incident=_open(pair, case.usual, world, at)) if opened.hits >= PERSIST else opened
-    if pair is not None and _starves(pair, 0.5):
-        return replace(case, last_true=time, incident=_update(case.incident, pair, case.usual, world, at))
-    return case if time - case.last_true < CLEAR else None
+    if _starves(pair, 0.5):
+        return replace(case, calm=0.0, seen=time, incident=_update(case.incident, pair, case.usual, world, at))
+    calm = case.calm + world.step
+    return replace(case, calm=calm, seen=time) if calm < CLEAR else None
 
 
 def _open(pair: Pressure, base: Usual, world: World, at: int) -> Incident:
@@ -169,7 +179,7 @@ def _onset(pair: Pressure, world: World, at: int) -> float:
 def _update(incident: Incident, pair: Pressure, base: Usual, world: World, at: int) -> Incident:
     hurt = callers_hurt(world, at, pair.victim, base)
     rank: Sequence[Phase] = ("advisory", "page", "cascading")
-    severe = pair.slowdown >= PAGE_SLOWDOWN or pair.failed >= PAGE_FAILED
+    severe = pair.slowdown >= PAGE_SLOWDOWN or pair.failed - pair.failed_usual >= PAGE_FAILED
     phase: Phase = "cascading" if hurt else "page" if severe else "advisory"
     since = incident.since
     return replace(
@@ -182,8 +192,9 @@ def _update(incident: Incident, pair: Pressure, base: Usual, world: World, at: i
             Evidence("p95 of the victim", pair.p95, pair.p95_usual, "s", since),
             Evidence("GPU time the victim waits", pair.stalled, pair.stalled_usual, "ratio", since),
             Evidence("GPU time the aggressor takes", pair.busy, pair.busy_usual, "ratio", since),
-            Evidence("failed requests of the victim", pair.failed, 0.0, "ratio", since),
+            Evidence("failed requests of the victim", pair.failed, pair.failed_usual, "ratio", since),
         ),
+        quality="sampled",
         sentence=contention_sentence(pair, hurt, since),
         slowed=hurt,
     )

@@ -16,10 +16,13 @@ from foreshock_dashboard.model.world import Edge, Gpu, Red, Stall, Target, Tenan
 Key = TypeVar("Key", bound=Hashable)
 
 
-def rows_of(matrix: Matrix, keys: Sequence[Key], key_of: Callable[[dict[str, str]], Key | None]) -> Floats:
-    """Arrange a matrix as one row per key, summing series that share one; NaN where a key has no sample.
+def rows_of(
+    matrix: Matrix, keys: Sequence[Key], key_of: Callable[[dict[str, str]], Key | None], *, copies: bool = False
+) -> Floats:
+    """Arrange a matrix as one row per key; NaN where a key has no sample. Shape (keys, times).
 
-    Series whose key is None or not among `keys` are left out. Shape (keys, times).
+    Series that share a key are summed, or, where they are `copies` of one thing (a host scraped by two jobs, or under
+    another address than before), the first that has a sample counts. Series whose key is None or unknown are left out.
     """
     place = {key: i for i, key in enumerate(keys)}
     out = np.full((len(keys), len(matrix.times)), np.nan)
@@ -27,7 +30,8 @@ def rows_of(matrix: Matrix, keys: Sequence[Key], key_of: Callable[[dict[str, str
         key = key_of(dict(labels))
         if key is not None and key in place:
             row = out[place[key]]
-            out[place[key]] = np.where(np.isnan(row), values, row + np.nan_to_num(values))
+            more = row if copies else row + np.nan_to_num(values)
+            out[place[key]] = np.where(np.isnan(row), values, more)
     return out
 
 
@@ -45,15 +49,15 @@ def _hosts(host: Matrix) -> dict[tuple[str, str], str]:
     return {_target(labels): labels["host_name"] for labels in named if labels.get("host_name")}
 
 
-def _gpus(readings: Readings) -> dict[tuple[str, str], Gpu]:
-    """GPUs by (instance, uuid); the host's name is joined from target_info on (job, instance)."""
+def _gpus(readings: Readings) -> dict[tuple[str, str, str], Gpu]:
+    """GPUs by (job, instance, uuid); the host's name is joined from target_info on (job, instance)."""
     hosts = _hosts(readings["host"])
     found = {}
     for labels in map(dict, readings["gpu"].labels):
         job, instance = _target(labels)
         host = hosts.get((job, instance), instance)
         uuid = labels.get("uuid", "")
-        found[instance, uuid] = Gpu(host, labels.get("gpu", "?"), uuid, labels.get("model", ""))
+        found[job, instance, uuid] = Gpu(host, labels.get("gpu", "?"), uuid, labels.get("model", ""))
     return found
 
 
@@ -112,10 +116,13 @@ def _attempts(readings: Readings, edges: Sequence[Edge], calls: Floats) -> Float
         return np.where(calls > 0, 1 + extra / first, np.nan)
 
 
-def _targets(up: Matrix) -> tuple[Target, ...]:
+def _targets(up: Matrix, ours: set[tuple[str, str]]) -> tuple[Target, ...]:
+    """The targets that give what is shown here; a fleet's Prometheus has many others."""
     found = []
     for labels, values in zip(up.labels, up.values, strict=True):
         job, instance = _target(dict(labels))
+        if (job, instance) not in ours and not job.startswith("foreshock"):
+            continue
         seen = np.flatnonzero(~np.isnan(values))
         age = float(up.times[-1] - up.times[seen[-1]]) if len(seen) else None
         found.append(Target(instance, job, bool(values[seen[-1]] > 0) if len(seen) else None, age))
@@ -132,7 +139,7 @@ def world_of(readings: Readings, step: float, missing: tuple[str, ...] = ()) -> 
     gpus = sorted(set(by_place.values()), key=gpu_order)
 
     def gpu(labels: dict[str, str]) -> Gpu | None:
-        return by_place.get((labels.get("instance", ""), labels.get("uuid", "")))
+        return by_place.get((*_target(labels), labels.get("uuid", "")))
 
     def tenant(labels: dict[str, str]) -> Tenant | None:
         where, who = gpu(labels), _service(labels)
@@ -161,19 +168,19 @@ def world_of(readings: Readings, step: float, missing: tuple[str, ...] = ()) -> 
         server_p95=server_p95,
         attempts=_attempts(readings, edges, calls.rate),
         gpus=tuple(gpus),
-        utilization=rows_of(readings["utilization"], gpus, gpu),
-        contended=rows_of(readings["contended"], gpus, gpu),
-        memory_used=rows_of(readings["memory_used"], gpus, gpu),
-        memory_total=rows_of(readings["memory_total"], gpus, gpu),
-        power=rows_of(readings["power"], gpus, gpu),
-        temperature=rows_of(readings["temperature"], gpus, gpu),
+        utilization=rows_of(readings["utilization"], gpus, gpu, copies=True),
+        contended=rows_of(readings["contended"], gpus, gpu, copies=True),
+        memory_used=rows_of(readings["memory_used"], gpus, gpu, copies=True),
+        memory_total=rows_of(readings["memory_total"], gpus, gpu, copies=True),
+        power=rows_of(readings["power"], gpus, gpu, copies=True),
+        temperature=rows_of(readings["temperature"], gpus, gpu, copies=True),
         tenants=tuple(tenants),
-        busy=rows_of(readings["busy"], tenants, tenant),
-        stalled=rows_of(readings["stalled"], tenants, tenant),
-        memory=rows_of(readings["memory"], tenants, tenant),
+        busy=rows_of(readings["busy"], tenants, tenant, copies=True),
+        stalled=rows_of(readings["stalled"], tenants, tenant, copies=True),
+        memory=rows_of(readings["memory"], tenants, tenant, copies=True),
         stalls=tuple(stalls),
-        stalled_by=rows_of(readings["stalled_by"], stalls, stall),
-        targets=_targets(readings["up"]),
+        stalled_by=rows_of(readings["stalled_by"], stalls, stall, copies=True),
+        targets=_targets(readings["up"], {(job, instance) for job, instance, _ in by_place}),
         missing=missing,
         simulated=_simulated(readings["mock"]),
     )

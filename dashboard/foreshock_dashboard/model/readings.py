@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from foreshock_dashboard.model.query import Matcher, Matrix, Query
+from foreshock_dashboard.model.samples import Labels, labels_of
 from foreshock_dashboard.model.service import Service
 
 GPU = ("job", "instance", "uuid")
@@ -19,11 +20,39 @@ _FAILED = (*_SERVED, Matcher("status_code", "=", "STATUS_CODE_ERROR"))
 
 
 @dataclass(frozen=True, slots=True)
+class Form:
+    """How another producer tells the same: its query, its names of labels, its unit.
+
+    `labels` maps the producer's label names to the standard ones; `le_scale` turns its bucket bounds into seconds.
+    """
+
+    query: Query
+    labels: Mapping[str, str]
+    le_scale: float = 1.0
+
+    def standard(self, matrix: Matrix) -> Matrix:
+        """The answer with standard labels and bounds in seconds."""
+
+        def renamed(labels: Labels) -> Labels:
+            pairs = {self.labels.get(name, name): value for name, value in labels}
+            if "le" in pairs and self.le_scale != 1.0:
+                pairs["le"] = repr(float(pairs["le"]) * self.le_scale)
+            return labels_of(pairs)
+
+        rows = zip(matrix.labels, matrix.values, strict=True)
+        return Matrix.of(matrix.times, {renamed(labels): values for labels, values in rows})
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
-    """One row of the table. `needed_for` names what the pages lack without it; "" where its absence is usual."""
+    """One row of the table. `needed_for` names what the pages lack without it; "" where its absence is usual.
+
+    `forms` are asked in turn where the query has no answer.
+    """
 
     query: Query
     needed_for: str = ""
+    forms: tuple[Form, ...] = ()
 
 
 def catalogue(window: float) -> Mapping[str, Reading]:
@@ -42,6 +71,14 @@ def catalogue(window: float) -> Mapping[str, Reading]:
         return Query(metric, matchers, by, "buckets", window)
 
     gpus, graph, services = "GPUs", "the service map", "services"
+    tempo = {"service": "service_name"}
+    by_tempo = ("service", "service_namespace")
+    # Span metrics of Tempo's metrics-generator, and of the Collector's connector, which counts in ms by default.
+    calls = "traces_spanmetrics_calls_total"
+    seconds = (
+        Form(buckets("traces_span_metrics_duration_milliseconds", SERVICE, _SERVED), {}, 0.001),
+        Form(buckets("traces_spanmetrics_latency", by_tempo, _SERVED), tempo),
+    )
     return {
         "up": Reading(last("up", ("job", "instance"))),
         "host": Reading(last("target_info", ("job", "instance", "host_name"))),
@@ -61,9 +98,17 @@ def catalogue(window: float) -> Mapping[str, Reading]:
             rate("gpu_service_stalled_by_seconds_total", (*GPU, *SERVICE, *BY_SERVICE)), "who starves whom"
         ),
         "memory": Reading(last("gpu_service_memory_used_bytes", (*GPU, *SERVICE)), "services on GPUs"),
-        "served": Reading(rate("traces_span_metrics_calls_total", SERVICE, _SERVED), services),
-        "served_failed": Reading(rate("traces_span_metrics_calls_total", SERVICE, _FAILED)),
-        "served_seconds": Reading(buckets("traces_span_metrics_duration_seconds", SERVICE, _SERVED), services),
+        "served": Reading(
+            rate("traces_span_metrics_calls_total", SERVICE, _SERVED),
+            services,
+            (Form(rate(calls, by_tempo, _SERVED), tempo),),
+        ),
+        "served_failed": Reading(
+            rate("traces_span_metrics_calls_total", SERVICE, _FAILED),
+            "",
+            (Form(rate(calls, by_tempo, _FAILED), tempo),),
+        ),
+        "served_seconds": Reading(buckets("traces_span_metrics_duration_seconds", SERVICE, _SERVED), services, seconds),
         "calls": Reading(rate("traces_service_graph_request_total", EDGE), graph),
         "calls_failed": Reading(rate("traces_service_graph_request_failed_total", EDGE)),
         "client_seconds": Reading(buckets("traces_service_graph_request_client_seconds", EDGE), graph),

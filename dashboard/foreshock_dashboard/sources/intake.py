@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from foreshock_dashboard.clock import Clock
-from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch
+from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch, is_stale
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.model.span_metrics import SpanMetrics
 
@@ -53,13 +53,17 @@ class Intake:
             self._metrics.add(spans, now)
 
     def collect(self, now: float, own: Sequence[Sample] = ()) -> SampleBatch:
-        """All series as they stand, and the staleness marker for those that have ended since the last call."""
+        """All series as they stand, and the staleness marker for those that have ended since the last one kept."""
         with self._lock:
             samples = (*self._metrics.collect(now), *own)
-        current = frozenset((sample.metric, sample.labels) for sample in samples)
-        ended = tuple(Sample(metric, labels, STALE) for metric, labels in sorted(self._written - current))
-        self._written = current
-        return SampleBatch(now, self._target, samples + ended)
+        ended = sorted(self._written - _series(samples))
+        return SampleBatch(
+            now, self._target, samples + tuple(Sample(metric, labels, STALE) for metric, labels in ended)
+        )
+
+    def written(self, batch: SampleBatch) -> None:
+        """Take note that the batch is kept; until then, what it marks as ended is marked again by the next one."""
+        self._written = _series(sample for sample in batch.samples if not is_stale(sample.value))
 
     def write(self, now: float, own: Sequence[Sample] = ()) -> None:
         """Write all series into the store.
@@ -67,9 +71,15 @@ class Intake:
         Raises:
             StoreError: they could not be kept.
         """
-        self._keeper.append_samples([self.collect(now, own)])
+        batch = self.collect(now, own)
+        self._keeper.append_samples([batch])
+        self.written(batch)
 
     def text(self, now: float) -> str:
         """The series in the Prometheus text format."""
         with self._lock:
             return self._metrics.text(now)
+
+
+def _series(samples: Iterable[Sample]) -> frozenset[tuple[str, Labels]]:
+    return frozenset((sample.metric, sample.labels) for sample in samples)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from foreshock_dashboard.model.history import extend
-from foreshock_dashboard.model.query import MetricSource
+from foreshock_dashboard.model.query import Matrix, MetricSource
 from foreshock_dashboard.model.readings import Reading, Readings
 
 HOUR = 3600.0
@@ -20,6 +20,10 @@ def fold_start(now: float) -> float:
 def aligned(now: float, step: float) -> float:
     """The last multiple of `step` since the epoch that is not after `now`."""
     return math.floor(now / step) * step
+
+
+CHUNK = 120
+"""Grid points read at once. After a restart there are hours to read; no source has to answer for all of them in one."""
 
 
 class Observer:
@@ -42,18 +46,28 @@ class Observer:
         """All readings up to the last grid point not after `now`; the same object again where no point is new.
 
         Raises:
-            SourceError: the source could not answer; what was read before is kept, and the next call tries again.
+            SourceError: the source could not answer; what was read before is kept, and the next call goes on there.
         """
         end = aligned(now, self._step)
-        if end <= self._until:
-            return self._readings
         oldest = max(fold_start(end), end - self._keep)
         start = max(self._until + self._step, oldest)
-        fresh = {key: self._source.fetch(row.query, start, end, self._step) for key, row in self._catalogue.items()}
-        if self._readings:
-            fresh = {key: extend(self._readings[key], matrix, end - self._keep) for key, matrix in fresh.items()}
-        self._readings, self._until = fresh, end
-        return fresh
+        while start <= end:
+            until = min(end, start + (CHUNK - 1) * self._step)
+            fresh = {key: self._fetch(row, start, until) for key, row in self._catalogue.items()}
+            if self._readings:
+                fresh = {key: extend(self._readings[key], matrix, end - self._keep) for key, matrix in fresh.items()}
+            self._readings, self._until = fresh, until
+            start = until + self._step
+        return self._readings
+
+    def _fetch(self, row: Reading, start: float, end: float) -> Matrix:
+        """The first of a reading's forms that has an answer."""
+        found = self._source.fetch(row.query, start, end, self._step)
+        for form in row.forms:
+            if len(found):
+                break
+            found = form.standard(self._source.fetch(form.query, start, end, self._step))
+        return found
 
     def missing(self) -> tuple[str, ...]:
         """The metrics that pages need and the readings lack, with what is lost: `gpu_info (GPUs)`."""

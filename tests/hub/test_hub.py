@@ -1,0 +1,66 @@
+"""The hub in this process, where a test has to reach inside."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from foreshock_dashboard.clock import Clock
+from foreshock_dashboard.hub import Hub
+from foreshock_dashboard.model.query import Query
+from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.settings import Settings
+
+Eventually = Callable[..., None]
+
+
+def settings(store: Path) -> Settings:
+    """A hub on free ports."""
+    return Settings(port=0, otlp_grpc_port=0, otlp_http_port=0, store=store, step=1.0)
+
+
+@pytest.fixture(name="hub")
+def _hub(tmp_path: Path) -> Iterator[Hub]:
+    hub = Hub(settings(tmp_path), Clock(), upkeep=0.02)
+    yield hub
+    hub.close()
+
+
+def test_upkeep_goes_on_after_a_failure_that_nobody_foresaw(hub: Hub, eventually: Eventually) -> None:
+    """Or the store would fill up until it refuses everything."""
+    rounds = []
+
+    def maintain() -> None:
+        rounds.append(time.monotonic())
+        if len(rounds) == 1:
+            raise MemoryError("no memory for a merge")
+
+    hub.store.maintain = maintain  # type: ignore[method-assign] # a store whose upkeep fails once
+    hub.start()
+
+    eventually(lambda: len(rounds) >= 3, "upkeep goes on")
+
+
+def test_what_was_counted_since_the_last_tick_is_written_on_close(tmp_path: Path) -> None:
+    """A hub that is stopped loses no requests from its metrics."""
+    now = time.time()
+    hub = Hub(settings(tmp_path), Clock())
+    ends = int(now * 1e9)
+    name = {"service.name": "llm"}
+    hub.intake.write(now - 1)
+    for number in range(2):
+        hub.intake.accept(
+            [Span(f"{number + 1:032x}", "b" * 16, "", "POST", "server", ends, ends, "unset", "", name, {})]
+        )
+        if number == 0:
+            hub.intake.write(now - 0.5)
+    hub.close()
+
+    again = Hub(settings(tmp_path), Clock())
+    found = again.store.fetch(Query("traces_span_metrics_calls_total"), time.time(), time.time(), 1.0)
+    again.close()
+
+    assert found.values.tolist() == [[2.0]]

@@ -1,0 +1,89 @@
+"""What the hub writes of itself: staleness markers are not lost with a write that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from foreshock_dashboard.clock import Clock
+from foreshock_dashboard.model.samples import Sample, SampleBatch, is_stale
+from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.sources.intake import Intake
+from foreshock_dashboard.store import StoreError
+
+OWN = Sample("foreshock_incident", (("id", "x"),), 1.0)
+
+
+class Keeper:
+    """Keeps batches, unless told to fail."""
+
+    def __init__(self) -> None:
+        self.failing = False
+        self.batches: list[SampleBatch] = []
+        self.spans: list[Span] = []
+
+    def append_samples(self, batches: Sequence[SampleBatch]) -> None:
+        """Keep."""
+        if self.failing:
+            raise StoreError("the disk is full")
+        self.batches += batches
+
+    def append_spans(self, spans: Sequence[Span]) -> None:
+        """Keep."""
+        if self.failing:
+            raise StoreError("the disk is full")
+        self.spans += spans
+
+
+def ended(batch: SampleBatch) -> list[str]:
+    """The metrics that the batch marks as stale."""
+    return [sample.metric for sample in batch.samples if is_stale(sample.value)]
+
+
+def span(number: int, kind: str) -> Span:
+    """Half of a call."""
+    own, parent = ("b" * 16, "") if kind == "client" else ("c" * 16, "b" * 16)
+    name = {"service.name": "web" if kind == "client" else "llm"}
+    return Span(f"{number:032x}", own, parent, "POST", kind, 0, 1, "unset", "", name, {})  # type: ignore[arg-type] # a kind
+
+
+def test_a_series_that_ended_is_marked_once() -> None:
+    """In the first write without it."""
+    keeper = Keeper()
+    intake = Intake(keeper, Clock())
+    for own in ([OWN], [], []):
+        intake.write(0.0, own)
+
+    assert [ended(batch) for batch in keeper.batches] == [[], ["foreshock_incident"], []]
+
+
+def test_a_marker_is_written_again_after_a_write_that_failed() -> None:
+    """Or the series would look alive for ever."""
+    keeper = Keeper()
+    intake = Intake(keeper, Clock())
+    intake.write(0.0, [OWN])
+    keeper.failing = True
+    with pytest.raises(StoreError):
+        intake.write(10.0)
+    keeper.failing = False
+    intake.write(20.0)
+
+    assert ended(keeper.batches[-1]) == ["foreshock_incident"]
+
+
+def test_spans_that_could_not_be_kept_are_not_counted() -> None:
+    """The sender will send them again."""
+    keeper = Keeper()
+    intake = Intake(keeper, Clock())
+    halves = [span(1, "client"), span(1, "server")]
+    keeper.failing = True
+    with pytest.raises(StoreError):
+        intake.accept(halves, 1.0)
+    keeper.failing = False
+    intake.accept(halves, 2.0)
+    intake.collect(3.0)
+
+    counts = {s.metric: s.value for s in intake.collect(4.0).samples}
+    assert counts["traces_service_graph_request_total"] == 1.0
+    assert len(keeper.spans) == 2

@@ -1,0 +1,113 @@
+"""Reading a source on the grid: what is new only, in pieces that it can answer, in whatever form it has it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from foreshock_dashboard.model.query import Matrix, Query, SourceError, grid
+from foreshock_dashboard.model.readings import catalogue
+from foreshock_dashboard.model.samples import Labels, labels_of
+from foreshock_dashboard.sources.observer import CHUNK, Observer, aligned, fold_start
+
+NOW = 1_800_000_003.0
+STEP = 10.0
+
+
+class Source:
+    """Answers one series per known metric whose value is the time; remembers what it was asked."""
+
+    def __init__(self, known: dict[str, Labels] | None = None) -> None:
+        self.known = known or {}
+        self.asked: list[tuple[str, float, float]] = []
+        self.broken_from = np.inf
+
+    def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
+        """As `MetricSource.fetch`."""
+        if end >= self.broken_from:
+            raise SourceError("the source is away")
+        times = grid(start, end, step)
+        self.asked.append((query.metric, start, end))
+        if query.metric not in self.known:
+            return Matrix.empty(times)
+        return Matrix.of(times, {self.known[query.metric]: times.copy()})
+
+    def metric_names(self) -> frozenset[str]:
+        """As `MetricSource.metric_names`."""
+        return frozenset(self.known)
+
+
+def observer(source: Source, step: float = STEP) -> Observer:
+    """An observer of the whole catalogue."""
+    return Observer(source, catalogue(59.0), step)
+
+
+def test_it_begins_at_the_last_full_hour_at_least_two_hours_back() -> None:
+    """And ends at the last grid point that is not in the future."""
+    readings = observer(Source({"up": labels_of({"job": "x"})})).read(NOW)
+
+    assert readings["up"].times[0] == fold_start(NOW) == 1_799_992_800.0
+    assert readings["up"].times[-1] == aligned(NOW, STEP) == 1_800_000_000.0
+    assert readings["up"].values[0].tolist() == readings["up"].times.tolist()
+
+
+def test_no_question_is_for_more_points_than_a_source_can_answer() -> None:
+    """The hours after a restart are read in pieces."""
+    source = Source()
+    observer(source, step=1.0).read(NOW)
+
+    assert max((end - start) / 1.0 + 1 for _, start, end in source.asked) <= CHUNK
+
+
+def test_only_what_is_new_is_read_again() -> None:
+    """One grid point later, one point is asked for; within the same one, nothing."""
+    source = Source()
+    watching = observer(source)
+    watching.read(NOW)
+    source.asked.clear()
+
+    watching.read(NOW + 3)
+    assert source.asked == []
+    watching.read(NOW + STEP)
+    assert {(start, end) for _, start, end in source.asked} == {(1_800_000_010.0, 1_800_000_010.0)}
+
+
+def test_what_was_read_before_a_source_went_away_is_kept() -> None:
+    """The next read goes on where the last one stopped."""
+    source = Source({"up": labels_of({"job": "x"})})
+    source.broken_from = fold_start(NOW) + 300 * STEP
+    watching = observer(source)
+    with pytest.raises(SourceError):
+        watching.read(NOW)
+    read = {start for _, start, _ in source.asked}
+    source.asked.clear()
+    source.broken_from = np.inf
+
+    readings = watching.read(NOW)
+
+    assert read.isdisjoint({start for _, start, _ in source.asked})
+    assert np.array_equal(readings["up"].values[0], readings["up"].times)
+
+
+def test_a_missing_family_is_named_with_what_is_lost() -> None:
+    """So that an empty panel has a reason."""
+    watching = observer(Source({"gpu_info": labels_of({"uuid": "a"})}))
+    watching.read(NOW)
+
+    assert "gpu_info (GPUs)" not in watching.missing()
+    assert "traces_service_graph_request_total (the service map)" in watching.missing()
+
+
+@pytest.mark.parametrize(
+    ("metric", "labels"),
+    [
+        ("traces_span_metrics_duration_seconds", {"service_name": "llm", "le": "2.5"}),
+        ("traces_span_metrics_duration_milliseconds", {"service_name": "llm", "le": "2500"}),
+        ("traces_spanmetrics_latency", {"service": "llm", "le": "2.5"}),
+    ],
+)
+def test_span_metrics_of_others_are_read_as_our_own(metric: str, labels: dict[str, str]) -> None:
+    """The Collector's in seconds or milliseconds, and Tempo's with its own label."""
+    readings = observer(Source({metric: labels_of(labels)})).read(NOW)
+
+    assert readings["served_seconds"].labels == ((("le", "2.5"), ("service_name", "llm")),)
