@@ -59,6 +59,8 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         (["--port", "65536"], {}, "--port: '65536' is not a port between 0 and 65535"),
         ([], {"FORESHOCK_SCRAPE_INTERVAL": "soon"}, "FORESHOCK_SCRAPE_INTERVAL: 'soon' is not a duration"),
         (["--scrape-interval", "0"], {}, "is not a duration"),
+        (["--rate-window", "15s"], {}, "rate_window: 15 s does not hold two scrapes 10 s apart"),
+        (["--step", "500ms"], {}, "step: 0.5 s is too short"),
         (["--prometheus", "prometheus:9090"], {}, "--prometheus: 'prometheus:9090' is not an address such as http://"),
         (["--at", "2026-11-25T10:00:00"], {}, "has no time zone"),
         (["--at", "yesterday"], {}, "is neither Unix seconds nor a time"),
@@ -96,6 +98,23 @@ def test_a_bad_file_is_named(tmp_path: Path, text: str, message: str) -> None:
 
     assert message in str(caught.value)
     assert str(file) in str(caught.value)
+
+
+def test_a_target_without_a_port_is_an_exporter_on_its_usual_port() -> None:
+    """And a URL is taken as it is."""
+    settings = settings_of(parsed("--targets", "gpu-1, gpu-2:9000,https://gpu-3/gpu/metrics"), {})
+
+    assert settings.targets == (
+        "http://gpu-1:10877/metrics",
+        "http://gpu-2:9000/metrics",
+        "https://gpu-3/gpu/metrics",
+    )
+
+
+@pytest.mark.parametrize(("interval", "window"), [("5s", 59.0), ("10s", 59.0), ("30s", 119.0), ("1m", 239.0)])
+def test_rates_look_back_over_four_scrapes(interval: str, window: float) -> None:
+    """Or they would be empty on a fleet that scrapes once a minute."""
+    assert settings_of(parsed("--scrape-interval", interval), {}).window == window
 
 
 def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:

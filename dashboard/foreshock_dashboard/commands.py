@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 import threading
@@ -53,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run a parsed command; failures become one line and exit code 1, wrong usage 2."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its C library would print lines of its own beside ours
     command: Callable[[argparse.Namespace], int] = arguments.run
     try:
         return command(arguments)

@@ -78,9 +78,9 @@ class Hub:
                 self._source = opened.enter_context(closing(PrometheusSource(settings.prometheus_url)))
             self.intake = Intake(self.store, clock)
             self.receiver = Receiver(accept=self._refuse if settings.at is not None else self.intake.accept)
-            self.grpc = self._door("otlp_grpc_port", settings.otlp_grpc_port, serve_grpc)
+            self.grpc = self._door("--otlp-grpc-port", settings.otlp_grpc_port, serve_grpc)
             opened.callback(self.grpc.close)
-            self.http = self._door("otlp_http_port", settings.otlp_http_port, serve_http)
+            self.http = self._door("--otlp-http-port", settings.otlp_http_port, serve_http)
             opened.callback(self.http.close)
             named = [ScrapeTarget(url, "foreshock-exporter", {}) for url in settings.targets]
             self.scraper = Scraper(
@@ -103,7 +103,7 @@ class Hub:
                 threading.Thread(target=self._maintain_on, name="upkeep", daemon=True),
             ]
             app = create_app(self, version=__version__)
-            self.web = _listen("port", lambda: WebServer(app, settings.host, settings.port))
+            self.web = _listen("--port", lambda: WebServer(app, settings.host, settings.port))
             opened.callback(self.web.close)
             opened.callback(self._end_threads)
             self._opened = opened.pop_all()
@@ -125,8 +125,8 @@ class Hub:
     def _refuse(self, _: Sequence[Span]) -> None:
         raise StoreError("this hub stands at a past time and takes nothing in")
 
-    def _door(self, option: str, port: int, serve: Callable[[Receiver, str, int], Door]) -> Door:
-        return _listen(option, lambda: serve(self.receiver, self._settings.host, port))
+    def _door(self, flag: str, port: int, serve: Callable[[Receiver, str, int], Door]) -> Door:
+        return _listen(flag, lambda: serve(self.receiver, self._settings.host, port))
 
     def _end_threads(self) -> None:
         self._stop.set()
@@ -229,9 +229,9 @@ class Hub:
         return self.intake.text(self.now()) + text_of(self._vitals())
 
 
-def _listen(option: str, bind: Callable[[], Bound]) -> Bound:
+def _listen(flag: str, bind: Callable[[], Bound]) -> Bound:
     try:
         return bind()
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
-        raise HubError(f"{option}: cannot listen: {why}; choose another port, or 0 for a free one") from error
+        raise HubError(f"{flag}: cannot listen: {why}; choose another port, or 0 for a free one") from error

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
+EXPORTER_PORT = 10_877
+"""Where foreshock-exporter listens unless told otherwise."""
+
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
 _SECONDS = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
@@ -41,9 +44,13 @@ def url(text: str) -> str:
 
 
 def targets(text: str) -> tuple[str, ...]:
-    """Addresses of exporters, separated by commas: `host-1:10877`, or a whole URL."""
+    """Addresses of exporters, separated by commas: `host-1`, `host-1:10877`, or a whole URL."""
     words = [word.strip() for word in text.split(",") if word.strip()]
-    return tuple(url(word if "://" in word else f"http://{word}/metrics") for word in words)
+    return tuple(url(word if "://" in word else f"http://{_with_port(word)}/metrics") for word in words)
+
+
+def _with_port(host: str) -> str:
+    return host if re.search(r":\d+$", host) else f"{host}:{EXPORTER_PORT}"
 
 
 def instant(text: str) -> float:

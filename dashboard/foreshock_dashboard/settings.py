@@ -62,7 +62,7 @@ class Settings:
     at: float | None = option(read.instant, None, "stand at this time instead of now", "TIME")
     retention: float = option(read.seconds, 15 * 86_400.0, "how long the store keeps metrics", "DURATION")
     trace_retention: float = option(read.seconds, 2 * 86_400.0, "how long the store keeps traces", "DURATION")
-    retention_size: int = option(read.size, 8 * 2**30, "how much disk the embedded store may use", "SIZE")
+    retention_size: int = option(read.size, 10 * 2**30, "how much disk the embedded store may use", "SIZE")
     memory: int = option(read.size, 256 * 2**20, "memory limit of the embedded store's recent data", "SIZE")
     allow_unauthenticated: bool = option(
         read.yes, False, "listen on more than loopback although nothing asks who is there", "true|false"
@@ -127,17 +127,19 @@ def add_flags(parser: argparse.ArgumentParser, leave_out: Sequence[str] = ()) ->
 def shown(item: Field[Any]) -> str:
     """The default as people write it."""
     value: Any = item.default
-    if item.name == "store":
-        return "~/.local/state/foreshock"
-    if item.metadata["read"] is read.seconds and value is not None:
-        return f"{value:g}s"
+    special = {"store": "~/.local/state/foreshock", "at": "now", "rate_window": "59s, or four scrapes if longer"}
+    if item.name in special:
+        return special[item.name]
+    if item.metadata["read"] is read.seconds:
+        return _in_units(value, (("d", 86_400), ("h", 3600), ("s", 1)))
     if item.metadata["read"] is read.size:
-        return f"{value // 2**20}MiB"
-    if item.name == "at":
-        return "now"
-    if item.name == "rate_window":
-        return "59s, or four scrapes if longer"
+        return _in_units(value, (("GiB", 2**30), ("MiB", 2**20)))
     return str(value).lower() if value not in ("", ()) else "none"
+
+
+def _in_units(value: float, units: tuple[tuple[str, int], ...]) -> str:
+    name, unit = next(((name, unit) for name, unit in units if value >= unit and value % unit == 0), units[-1])
+    return f"{value / unit:g}{name}"
 
 
 def settings_of(flags: argparse.Namespace, environ: Mapping[str, str] = os.environ, **fixed: object) -> Settings:

@@ -232,3 +232,19 @@ def test_what_a_service_has_always_failed_is_no_reason_to_page(scenes: Scenes) -
 
     assert incident.phase == "advisory"
     assert (incident.evidence[3].value, incident.evidence[3].baseline) == (0.07, 0.07)
+
+
+def test_it_is_told_before_it_cascades(scenes: Scenes) -> None:
+    """A victim that slows down a little is an advisory; its caller as slow as a page is a cascade."""
+
+    def ramp(low: float, rate: float) -> Callable[[int], float]:
+        return lambda i: low * (1 + rate * max(0, i - 240))
+
+    world = scenes.world(scenes.starving, victim_p95=ramp(0.5, 0.12), caller_p95=ramp(0.8, 0.06))
+    phases = []
+    state = State()
+    for at in range(240, 290):
+        state = fold(state, _until(world, at))
+        phases += [incident.phase for incident in state.incidents if incident.phase not in phases]
+
+    assert phases == ["advisory", "page", "cascading"]

@@ -195,3 +195,19 @@ def test_of_a_fleets_targets_only_those_that_matter_here_are_watched() -> None:
         ("10.0.0.1:10877", True),
         ("10.0.0.2:10877", False),
     ]
+
+
+def test_a_target_that_is_down_tells_nothing_although_its_rates_fade_slowly() -> None:
+    """The window of a rate still holds samples from before; they are not what is now."""
+    world = world_of(readings(**{**FULL, "up": matrix((HOST, [1, 0]))}), 10.0)
+
+    np.testing.assert_array_equal(world.utilization, [[0.5, np.nan]])
+    np.testing.assert_array_equal(world.stalled_by, [[0.1, np.nan]])
+    assert world.targets[0].up is False
+
+
+def test_a_share_of_time_is_never_more_than_all_of_it() -> None:
+    """Rates are extrapolated to the window's ends and may pass 1 a little."""
+    world = world_of(readings(**{**FULL, "utilization": matrix((GPU, [1.003, 0.9]))}), 10.0)
+
+    assert world.utilization.tolist() == [[1.0, 0.9]]

@@ -151,7 +151,7 @@ def test_a_port_in_use_is_named(serve: Serve) -> None:
         hub = serve("--port", str(taken.getsockname()[1]), wait=False)
         assert hub.process.wait(20) == 1
 
-    assert "port: cannot listen: Address already in use; choose another port" in hub.end_output()
+    assert "--port: cannot listen: Address already in use; choose another port" in hub.end_output()
 
 
 def test_a_broken_yaml_is_wrong_usage(serve: Serve, tmp_path: Path) -> None:

@@ -8,7 +8,16 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from foreshock_dashboard.analysis.contention import GUARD, HISTORY, Pressure, Usual, pressures, slowdowns, usual_at
+from foreshock_dashboard.analysis.contention import (
+    GUARD,
+    HISTORY,
+    Pressure,
+    Usual,
+    pressures,
+    recent,
+    slowdowns,
+    usual_at,
+)
 from foreshock_dashboard.analysis.sentence import contention_sentence
 from foreshock_dashboard.model.incident import Evidence, Incident, Learning, Phase
 from foreshock_dashboard.model.service import Service
@@ -180,7 +189,7 @@ def _update(incident: Incident, pair: Pressure, base: Usual, world: World, at: i
     hurt = callers_hurt(world, at, pair.victim, base)
     rank: Sequence[Phase] = ("advisory", "page", "cascading")
     severe = pair.slowdown >= PAGE_SLOWDOWN or pair.failed - pair.failed_usual >= PAGE_FAILED
-    phase: Phase = "cascading" if hurt else "page" if severe else "advisory"
+    phase: Phase = "cascading" if _breaching(world, at, hurt, base) else "page" if severe else "advisory"
     since = incident.since
     return replace(
         incident,
@@ -211,3 +220,12 @@ def callers_hurt(world: World, at: int, victim: Service, base: Usual) -> tuple[S
         seen |= frontier
         found += [who for who in sorted(frontier) if who in slow and slow[who].ratio >= SLOWDOWN and slow[who].z >= Z]
     return tuple(found)
+
+
+def _breaching(world: World, at: int, callers: Sequence[Service], base: Usual) -> bool:
+    """Whether a slow caller is as bad as what pages for a victim: then it is no longer one service's trouble."""
+    slow = slowdowns(world, at, base)
+    failed = dict(zip(world.services, np.nan_to_num(recent(world.red.failed, at)).tolist(), strict=True))
+    return any(
+        slow[who].ratio >= PAGE_SLOWDOWN or failed[who] - base.failed.get(who, 0.0) >= PAGE_FAILED for who in callers
+    )

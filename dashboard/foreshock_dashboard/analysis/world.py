@@ -15,6 +15,14 @@ from foreshock_dashboard.model.world import Edge, Gpu, Red, Stall, Target, Tenan
 
 Key = TypeVar("Key", bound=Hashable)
 
+ON_GPUS = frozenset(
+    {
+        *("utilization", "contended", "memory_used", "memory_total", "power", "temperature"),
+        *("busy", "stalled", "stalled_by", "memory"),
+    }
+)
+"""Readings that an exporter gives, and that end with it."""
+
 
 def rows_of(
     matrix: Matrix, keys: Sequence[Key], key_of: Callable[[dict[str, str]], Key | None], *, copies: bool = False
@@ -129,12 +137,29 @@ def _targets(up: Matrix, ours: set[tuple[str, str]]) -> tuple[Target, ...]:
     return tuple(found)
 
 
+def _while_up(matrix: Matrix, up: Matrix) -> Matrix:
+    """Without what rates still tell of a target after it went down: the window empties, the figure only fades."""
+    down = {_target(dict(labels)): values == 0 for labels, values in zip(up.labels, up.values, strict=True)}
+    rows = zip(matrix.labels, matrix.values, strict=True)
+    never = np.zeros(len(matrix.times), dtype=bool)
+    return Matrix.of(
+        matrix.times,
+        {labels: np.where(down.get(_target(dict(labels)), never), np.nan, values) for labels, values in rows},
+    )
+
+
+def _share(values: Floats) -> Floats:
+    """A share of time: extrapolation may carry a rate a little past 1."""
+    return np.minimum(values, 1.0)
+
+
 def _simulated(mock: Matrix) -> bool:
     return bool(len(mock)) and bool(np.nansum(mock.values[:, -60:]) > 0)
 
 
 def world_of(readings: Readings, step: float, missing: tuple[str, ...] = ()) -> World:
     """Build the World from what was read. Pure; `step` is the grid's, in seconds."""
+    readings = {key: _while_up(found, readings["up"]) if key in ON_GPUS else found for key, found in readings.items()}
     by_place = _gpus(readings)
     gpus = sorted(set(by_place.values()), key=gpu_order)
 
@@ -168,18 +193,18 @@ def world_of(readings: Readings, step: float, missing: tuple[str, ...] = ()) -> 
         server_p95=server_p95,
         attempts=_attempts(readings, edges, calls.rate),
         gpus=tuple(gpus),
-        utilization=rows_of(readings["utilization"], gpus, gpu, copies=True),
-        contended=rows_of(readings["contended"], gpus, gpu, copies=True),
+        utilization=_share(rows_of(readings["utilization"], gpus, gpu, copies=True)),
+        contended=_share(rows_of(readings["contended"], gpus, gpu, copies=True)),
         memory_used=rows_of(readings["memory_used"], gpus, gpu, copies=True),
         memory_total=rows_of(readings["memory_total"], gpus, gpu, copies=True),
         power=rows_of(readings["power"], gpus, gpu, copies=True),
         temperature=rows_of(readings["temperature"], gpus, gpu, copies=True),
         tenants=tuple(tenants),
-        busy=rows_of(readings["busy"], tenants, tenant, copies=True),
-        stalled=rows_of(readings["stalled"], tenants, tenant, copies=True),
+        busy=_share(rows_of(readings["busy"], tenants, tenant, copies=True)),
+        stalled=_share(rows_of(readings["stalled"], tenants, tenant, copies=True)),
         memory=rows_of(readings["memory"], tenants, tenant, copies=True),
         stalls=tuple(stalls),
-        stalled_by=rows_of(readings["stalled_by"], stalls, stall, copies=True),
+        stalled_by=_share(rows_of(readings["stalled_by"], stalls, stall, copies=True)),
         targets=_targets(readings["up"], {(job, instance) for job, instance, _ in by_place}),
         missing=missing,
         simulated=_simulated(readings["mock"]),
