@@ -68,6 +68,9 @@ class Inbox:
         except (sqlite3.Error, OverflowError) as error:
             self._recover()
             raise StoreError(f"store {self.path.parent}: cannot keep data: {error}; {_remedy(error)}") from error
+        except BaseException:
+            self._recover()
+            raise
         return numbers
 
     def _recover(self) -> None:
@@ -98,6 +101,15 @@ class Inbox:
             sqlite3.Error: they could not be removed; they are when the store is opened next.
         """
         self._connection.execute("delete from rows where kind = ? and id between ? and ?", (kind, first, last))
+
+    def numbers(self, kind: str, first: int, last: int) -> list[int]:
+        """The numbers of a kind's rows in first … last, ascending.
+
+        Raises:
+            sqlite3.Error: they cannot be read.
+        """
+        sql = "select id from rows where kind = ? and id between ? and ? order by id"
+        return [number for (number,) in self._connection.execute(sql, (kind, first, last))]
 
     def check(self) -> None:
         """Look whether the file is sound.

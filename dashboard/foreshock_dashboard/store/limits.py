@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+PATIENCE = 60.0
+"""Seconds that upkeep may fail before the store calls itself not ready."""
+
 
 @dataclass(frozen=True, slots=True)
 class Retention:

@@ -34,7 +34,7 @@ class Format(Protocol):
 
 @dataclass(eq=False, slots=True)
 class Table:
-    """A piece in memory. `first` and `last` are the numbers of the inbox rows in it."""
+    """A piece in memory."""
 
     name: str
     opened: float
@@ -42,24 +42,28 @@ class Table:
     bytes: int = 0
     start: int = 0
     end: int = 0
-    first: int = 0
-    last: int = 0
+    numbers: list[int] = field(default_factory=list)
+    """The inbox rows in it, ascending."""
     readers: int = 0
     gone: bool = False
     metrics: set[int] = field(default_factory=set)
     """Samples only: the metrics' numbers."""
 
-    def add(self, number: int, chunk: Chunk) -> None:
-        """Count a request in."""
-        self.first = self.first or number
-        self.last = number
-        if chunk.rows:
-            self.start = min(self.start, chunk.start) if self.rows else chunk.start
-            self.end = max(self.end, chunk.end) if self.rows else chunk.end
-            self.rows += chunk.rows
-            self.bytes += chunk.bytes
-            if "metric" in chunk.columns:
-                self.metrics.update(np.unique(chunk.columns["metric"]).tolist())
+    def add(self, numbers: list[int], chunks: list[Chunk], metrics: list[int]) -> None:
+        """Count requests in; `chunks` are those of them that have rows."""
+        starts, ends = [chunk.start for chunk in chunks], [chunk.end for chunk in chunks]
+        if self.rows:
+            starts, ends = [*starts, self.start], [*ends, self.end]
+        self.numbers += numbers
+        self.start, self.end = min(starts, default=0), max(ends, default=0)
+        self.rows += sum(chunk.rows for chunk in chunks)
+        self.bytes += sum(chunk.bytes for chunk in chunks)
+        self.metrics.update(metrics)
+
+
+def metrics_of(chunk: Chunk) -> list[int]:
+    """Samples only: the metrics' numbers."""
+    return np.unique(chunk.columns["metric"]).tolist() if "metric" in chunk.columns else []
 
 
 @dataclass(eq=False, slots=True)

@@ -7,6 +7,8 @@ inbox rows it holds and which ranks went in. The marker's own first line is its 
 from __future__ import annotations
 
 import zlib
+from bisect import bisect
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,19 @@ class Meta:
 def replaces(new: Meta, old: Meta) -> bool:
     """Whether all that `old` holds was merged into `new`."""
     return new.level > old.level and new.ranks[0] <= old.ranks[0] and old.ranks[1] <= new.ranks[1]
+
+
+def runs(held: Sequence[int], present: Sequence[int]) -> list[tuple[int, int]]:
+    """The fewest stretches first … last that cover every number of `held`, and of `present` none but those.
+
+    Both ascend. Numbers in neither (other kinds' rows, rows long gone) do not break a stretch.
+    """
+    found: list[tuple[int, int]] = []
+    strays = sorted(set(present) - set(held))
+    for number in held:
+        whole = found and bisect(strays, found[-1][1]) == bisect(strays, number)
+        found[-1:] = [(found[-1][0], number)] if whole else [*found[-1:], (number, number)]
+    return found
 
 
 def rank_of(name: str) -> int | None:

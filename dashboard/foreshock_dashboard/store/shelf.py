@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ import numpy as np
 from foreshock_dashboard.clock import Now
 from foreshock_dashboard.store.codec import Chunk, Columns
 from foreshock_dashboard.store.disk import Disk
-from foreshock_dashboard.store.pieces import Format, Pieces, Segment, Table
+from foreshock_dashboard.store.pieces import Format, Pieces, Segment, Table, metrics_of
 from foreshock_dashboard.store.segment import (
     Damaged,
     Held,
@@ -55,8 +55,10 @@ class Shelf:
         self._flushing = threading.RLock()
         self._pending: list[tuple[int, Chunk]] = []
         self._pending_rows = 0
+        self._flush_at = FLUSH_ROWS
         self._segments: list[Segment] = []
         self._tables: list[Table] = []
+        self._left: list[Table | Segment] = []
         self._rank = 1
         self._generation = 0
         self._create(f"{form.kind}_none")
@@ -119,43 +121,74 @@ class Shelf:
     # --- taking in
 
     def accept(self, number: int, chunk: Chunk) -> None:
-        """Show the rows of an inbox row to readers. Calls come in the order of `number`."""
+        """Take the rows of an inbox row for the next `flush`. Calls come in the order of `number`; none fails."""
         with self._lock:
             self._pending.append((number, chunk))
             self._pending_rows += chunk.rows
-            full = self._pending_rows >= FLUSH_ROWS
-        if full:
+
+    def flush_many(self) -> None:
+        """Flush if so much waits that it is worth it. Once that failed, it is not before as much more waits."""
+        with self._lock:
+            many = self._pending_rows >= self._flush_at
+            if many:
+                self._flush_at = self._pending_rows + FLUSH_ROWS
+        if many:
             self.flush()
 
     def flush(self) -> None:
-        """Move what waits into the table in memory."""
+        """Move what waits into the table in memory.
+
+        Raises:
+            duckdb.Error, MemoryError: it could not be moved; what was not goes on waiting.
+        """
         with self._flushing:
-            with self._lock:
-                waiting, self._pending, self._pending_rows = self._pending, [], 0
-                table = self._tables[-1]
-            if not waiting:
-                return
-            chunks = [chunk for _, chunk in waiting if chunk.rows]
-            if chunks:
-                columns: Columns = {
-                    name: np.concatenate([chunk.columns[name] for chunk in chunks]) for name in self.form.columns
-                }
-                cursor = self._engine.cursor()
-                try:
-                    cursor.register("waiting", columns)
-                    cursor.view("waiting").insert_into(table.name)
-                except duckdb.Error:
-                    with self._lock:  # they stay visible to the next attempt
-                        self._pending[:0] = waiting
-                        self._pending_rows += sum(chunk.rows for _, chunk in waiting)
-                    raise
-                finally:
-                    cursor.close()
-            with self._lock:
-                if not table.last:
-                    table.opened = self._now()
-                for number, chunk in waiting:
-                    table.add(number, chunk)
+            while self._flush_some():
+                pass
+
+    def _flush_some(self) -> bool:
+        """Move some `FLUSH_ROWS`, so that one insert is never large; tells whether there were any.
+
+        What waits is let go of only once it is in the table, and nothing in between can fail.
+        """
+        with self._lock:
+            waiting = self._pending[: self._some()]
+            table = self._tables[-1]
+        if not waiting:
+            return False
+        numbers = [number for number, _ in waiting]
+        chunks = [chunk for _, chunk in waiting if chunk.rows]
+        metrics = [metric for chunk in chunks for metric in metrics_of(chunk)]
+        now = self._now()
+        if chunks:
+            self._insert(table, chunks)
+        with self._lock:
+            if not table.numbers:
+                table.opened = now
+            table.add(numbers, chunks, metrics)
+            del self._pending[: len(waiting)]
+            self._pending_rows -= sum(chunk.rows for chunk in chunks)
+            self._flush_at = FLUSH_ROWS
+        return True
+
+    def _some(self) -> int:
+        """How many of those that wait have `FLUSH_ROWS` together."""
+        rows = 0
+        for at, (_, chunk) in enumerate(self._pending, 1):
+            rows += chunk.rows
+            if rows >= FLUSH_ROWS:
+                return at
+        return len(self._pending)
+
+    def _insert(self, table: Table, chunks: list[Chunk]) -> None:
+        columns: Columns = {
+            name: np.concatenate([chunk.columns[name] for chunk in chunks]) for name in self.form.columns
+        }
+        cursor = self._engine.cursor()
+        try:
+            cursor.register("waiting", columns)
+            cursor.view("waiting").insert_into(table.name)
+        finally:
+            cursor.close()
 
     def _new_table(self) -> None:
         self._generation += 1
@@ -222,40 +255,46 @@ class Shelf:
     # --- upkeep; one thread at a time
 
     def rotate(self, largest: int, oldest: float) -> bool:
-        """Close the table in memory where it has `largest` bytes or `oldest` seconds old; one at most waits."""
-        self.flush()
+        """Close the table in memory where it has `largest` bytes or is `oldest` seconds old; one at most waits.
+
+        What still waits outside counts for the size: where it does not fit in, sealing makes the room.
+        """
         with self._flushing, self._lock:
             table = self._tables[-1]
-            ripe = table.last and (table.bytes >= largest or self._now() - table.opened >= oldest)
+            size = table.bytes + sum(chunk.bytes for _, chunk in self._pending)
+            ripe = bool(table.numbers) and (size >= largest or self._now() - table.opened >= oldest)
             if ripe and len(self._tables) == 1:
                 self._new_table()
-            return bool(ripe)
+            return ripe
 
-    def seal(self, identity: str) -> list[tuple[int, int]]:
-        """Write closed tables as segments; gives the inbox rows that they hold now.
+    def seal(self, claim: Callable[[list[int]], tuple[Held, ...]]) -> tuple[Held, ...]:
+        """Write the closed table, if there is one, as a segment; gives the inbox rows that it holds now.
+
+        Args:
+            claim: says which stretches of the inbox consist of a table's rows alone.
 
         Raises:
-            OSError, duckdb.Error: a segment could not be written; the table stays where it is.
+            OSError, duckdb.Error, sqlite3.Error: the segment could not be written; the table stays where it is.
         """
-        sealed = []
-        for table in self._tables[:-1]:
-            segment = self._write(table, identity) if table.rows else None
-            with self._lock:
-                self._tables.remove(table)
-                if segment is not None:
-                    self._segments.append(segment)
-            self._retire([table])
-            sealed.append((table.first, table.last))
-        return sealed
+        if len(self._tables) == 1:
+            return ()
+        table = self._tables[0]
+        held = claim(table.numbers)
+        segment = self._write(table, held) if table.rows else None
+        with self._lock:
+            self._tables.remove(table)
+            if segment is not None:
+                self._segments.append(segment)
+        self._retire([table])
+        return held
 
-    def _write(self, table: Table, identity: str) -> Segment:
+    def _write(self, table: Table, held: tuple[Held, ...]) -> Segment:
         aside = self._aside()
         cursor = self._engine.cursor()
         try:
             metrics = self.form.write(cursor, table.name, aside)
         finally:
             cursor.close()
-        held = (Held(identity, table.first, table.last),)
         meta = Meta(
             self.form.kind, (self._rank, self._rank), 0, table.rows, table.start, table.end, held, metrics=metrics
         )
@@ -303,6 +342,8 @@ class Shelf:
         whole = replace(meta, files=files)
         write_meta(aside, whole, self._disk)
         folder = self.folder / whole.name
+        if folder.exists():  # it was renamed, and then the disk failed: nobody was told of it
+            self._disk.remove(folder, self.root / "tmp" / f"gone-{self.form.kind}-{whole.name}")
         self._disk.publish(aside, folder)
         return Segment(folder, whole, verified=True)
 
@@ -339,13 +380,33 @@ class Shelf:
         self._discard(unread)
 
     def _discard(self, pieces: Sequence[Table | Segment]) -> None:
+        """Remove pieces. What cannot be removed is left to `tidy`: neither a reader nor sealing fails for it."""
         for piece in pieces:
-            if isinstance(piece, Segment):
-                self._remove_folder(piece)
-            else:
-                cursor = self._engine.cursor()
-                cursor.execute(f"drop table if exists {piece.name}")
-                cursor.close()
+            try:
+                self._drop(piece)
+            except (OSError, duckdb.Error):
+                log.warning("store: a piece of %s that is not needed could not be removed", self.folder, exc_info=True)
+                with self._lock:
+                    self._left.append(piece)
+
+    def _drop(self, piece: Table | Segment) -> None:
+        if isinstance(piece, Table):
+            cursor = self._engine.cursor()
+            cursor.execute(f"drop table if exists {piece.name}")
+            cursor.close()
+        elif piece.folder.exists():
+            self._remove_folder(piece)
+
+    def tidy(self) -> None:
+        """Try again to remove what could not be removed.
+
+        Raises:
+            OSError, duckdb.Error: it still cannot be.
+        """
+        while self._left:
+            self._drop(self._left[0])
+            with self._lock:
+                del self._left[0]
 
     # --- facts
 
@@ -356,9 +417,10 @@ class Shelf:
 
     def metrics_in_memory(self) -> set[int]:
         """Samples only: the numbers of the metrics that have samples in memory."""
-        self.flush()
         with self._lock:
-            return {metric for table in self._tables for metric in table.metrics}
+            waiting = [chunk for _, chunk in self._pending]
+            metrics = {metric for table in self._tables for metric in table.metrics}
+        return metrics.union(*map(metrics_of, waiting))
 
     def hot(self) -> tuple[int, int, int | None]:
         """Rows in memory, their bytes (before DuckDB), and their earliest time."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -21,8 +22,9 @@ from foreshock_dashboard.store.engine import connect
 from foreshock_dashboard.store.errors import StoreError
 from foreshock_dashboard.store.folder import disk_bytes, lock, prepare
 from foreshock_dashboard.store.inbox import Inbox, salvage
-from foreshock_dashboard.store.limits import Retention, Sealing, StoreStats
+from foreshock_dashboard.store.limits import PATIENCE, Retention, Sealing, StoreStats
 from foreshock_dashboard.store.samples import SampleFormat, SampleReader
+from foreshock_dashboard.store.segment import Held, runs
 from foreshock_dashboard.store.series import SeriesIndex
 from foreshock_dashboard.store.shelf import Shelf
 from foreshock_dashboard.store.spans import SpanFormat, SpanReader
@@ -65,10 +67,11 @@ class Store:
         self._max_inbox_pages = max_inbox_pages
         self._corrupt = self._dropped = self._expired = 0
         self._append_error = self._upkeep_error = ""
+        self._failing_since: float | None = None
         self._closed = False
         self._queue: list[_Entry] = []
         self._queueing, self._committing, self._upkeep = threading.Lock(), threading.Lock(), threading.Lock()
-        self._forgettable: list[tuple[str, int, int]] = []
+        self._forgettable: list[tuple[str, Held]] = []
         self._index = SeriesIndex(max_series)
         self._engine = connect(path, memory_limit, threads)
         self._samples = Shelf(path, SampleFormat(self._index), self._engine, disk, now)
@@ -159,17 +162,17 @@ class Store:
         for shelf in (self._samples, self._spans):
             for held in shelf.load(self._inbox.identity):
                 self._inbox.forget(shelf.form.kind, held.first, held.last)
-        for row in self._inbox.read("metrics"):
-            self._replay(self._samples, row.id, row.payload)
-        for row in self._inbox.read("spans"):
-            self._replay(self._spans, row.id, row.payload)
+        for shelf in (self._samples, self._spans):
+            for row in self._inbox.read(shelf.form.kind):
+                self._replay(shelf, row.id, row.payload)
+                self._flush(shelf)
 
     def _replay(self, shelf: Shelf, number: int, payload: bytes) -> None:
         try:
             chunk = unpack_samples(payload, self._index) if shelf is self._samples else unpack_spans(payload)
         except ValueError:
             self._corrupt += 1
-            log.exception("store %s: row %d of the inbox is damaged; its data is missing", self.path, number)
+            log.exception("store %s: row %d of the inbox is damaged; it stays there unread", self.path, number)
         else:
             shelf.accept(number, chunk)
 
@@ -218,24 +221,42 @@ class Store:
                 self._commit(entries)
         if entry.error is not None:
             raise entry.error
+        self._flush(self._shelf(entry.kind))
+
+    def _shelf(self, kind: str) -> Shelf:
+        return self._samples if kind == "metrics" else self._spans
 
     def _commit(self, entries: list[_Entry]) -> None:
-        rows = [(entry.kind, payload) for entry in entries for payload in entry.payloads]
+        """Keep what all of them bring, or none of it: each entry is done afterwards, and has an error or is kept."""
+        error: StoreError | None = StoreError(f"store {self.path}: interrupted; send it again")
         try:
-            self._admit()
-            numbers = iter(self._inbox.append(rows))
-        except StoreError as error:
-            self._append_error = str(error)
+            self._keep(entries)
+            error = None
+        except StoreError as refusal:
+            error = refusal
+        except Exception as unforeseen:
+            log.exception("store %s: an append failed", self.path)
+            error = StoreError(f"store {self.path}: cannot keep data: {_told(unforeseen)}")
+        finally:
+            self._append_error = str(error or "")
             for entry in entries:
                 entry.done, entry.error = True, error
-            return
-        self._append_error = ""
-        for entry in entries:
-            shelf = self._samples if entry.kind == "metrics" else self._spans
-            for chunk in entry.chunks:
-                self._dropped += chunk.refused
-                shelf.accept(next(numbers), chunk)
-            entry.done = True
+
+    def _keep(self, entries: list[_Entry]) -> None:
+        self._admit()
+        rows = [(entry.kind, payload) for entry in entries for payload in entry.payloads]
+        taken = [(self._shelf(entry.kind), chunk) for entry in entries for chunk in entry.chunks]
+        numbers = self._inbox.append(rows)
+        for number, (shelf, chunk) in zip(numbers, taken, strict=True):  # nothing may fail from here on
+            shelf.accept(number, chunk)
+            self._dropped += chunk.refused
+
+    def _flush(self, shelf: Shelf) -> None:
+        """What was accepted is safe whether or not it can be moved into DuckDB now."""
+        try:
+            shelf.flush_many()
+        except Exception as error:  # noqa: BLE001 - its sender was promised that nothing fails any more
+            self._failed(error)
 
     def _admit(self) -> None:
         if self._closed:
@@ -272,31 +293,59 @@ class Store:
         try:
             if self._closed:
                 return
-            for shelf in (self._samples, self._spans):
-                self._seal(shelf)
-            self._forget()
-            self._expire()
-            for shelf in (self._samples, self._spans):
-                shelf.merge()
-                shelf.scrub()
-            self._probe()
-            self._upkeep_error = ""
-        except (OSError, sqlite3.Error, duckdb.Error) as error:
-            message = f"store {self.path}: upkeep failed: {error}; it is tried again. Free space and look at the disk"
-            if message != self._upkeep_error:
-                log.exception("%s", message)
-            self._upkeep_error = message
+            done = [self._done(step) for step in self._steps()]
+            if all(done):
+                self._upkeep_error, self._failing_since = "", None
         finally:
             self._upkeep.release()
 
+    def _steps(self) -> Iterator[Callable[[], object]]:
+        """What upkeep does, in order. None waits for another's success: data ages though a merge fails."""
+        for shelf in (self._samples, self._spans):
+            yield shelf.flush
+            yield partial(self._seal, shelf)
+        yield self._forget
+        yield self._expire
+        for shelf in (self._samples, self._spans):
+            yield from (shelf.merge, shelf.scrub, shelf.tidy)
+        yield self._probe
+
+    def _done(self, step: Callable[[], object]) -> bool:
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - outermost: whatever a step meets is told, and the others go on
+            self._failed(error)
+            return False
+        return True
+
+    def _failed(self, error: Exception) -> None:
+        message = (
+            f"store {self.path}: upkeep failed: {_told(error)}; it is tried again. Free space and look at the disk"
+        )
+        if message != self._upkeep_error:
+            log.error("%s", message, exc_info=error)
+        self._upkeep_error = message
+        if self._failing_since is None:
+            self._failing_since = self._now()
+
     def _seal(self, shelf: Shelf) -> None:
-        shelf.rotate(self._sealing.bytes, self._sealing.seconds)
-        self._forgettable += [(shelf.form.kind, *rows) for rows in shelf.seal(self._inbox.identity)]
+        """Seal what was closed before, and then what is due now."""
+        for _ in range(2):
+            self._forgettable += [(shelf.form.kind, held) for held in shelf.seal(partial(self._claim, shelf.form.kind))]
+            if not shelf.rotate(self._sealing.bytes, self._sealing.seconds):
+                return
+
+    def _claim(self, kind: str, numbers: list[int]) -> tuple[Held, ...]:
+        """The stretches of the inbox that consist of these rows alone, so that no other is ever removed with them."""
+        with self._committing:
+            present = self._inbox.numbers(kind, numbers[0], numbers[-1])
+        return tuple(Held(self._inbox.identity, *run) for run in runs(numbers, present))
 
     def _forget(self) -> None:
         while self._forgettable:
+            kind, held = self._forgettable[0]
             with self._committing:
-                self._inbox.forget(*self._forgettable[0])
+                self._inbox.forget(kind, held.first, held.last)
             del self._forgettable[0]
 
     def _expire(self) -> None:
@@ -327,7 +376,11 @@ class Store:
         """Whether the store takes data now, and if not, why."""
         if self._closed:
             return False, f"store {self.path}: it is closed"
-        return not self._append_error, self._append_error
+        if self._append_error:
+            return False, self._append_error
+        since = self._failing_since
+        failing = since is not None and self._now() - since >= PATIENCE
+        return (False, self._upkeep_error) if failing else (True, "")
 
     def stats(self) -> StoreStats:
         """The store's health in figures."""
@@ -354,6 +407,11 @@ class Store:
             expired=self._expired,
             last_error=self._append_error or self._upkeep_error,
         )
+
+
+def _told(error: Exception) -> str:
+    """Some errors, such as `MemoryError`, say nothing but their name."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _split(batches: Sequence[SampleBatch]) -> list[list[SampleBatch]]:
