@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -147,37 +148,44 @@ class SampleReader:
         self, cursor: duckdb.DuckDBPyConnection, pieces: Pieces, metric: str, found: Ids, after: int, until: int
     ) -> tuple[Ints, Ints, Floats]:
         """Samples of the found series in (after, until]: position in `found`, time, value; in the order of arrival."""
-        row_of = np.full(len(self._index) + 1, -1, dtype=np.int64)  # the last is that of series beyond the limit, -1
-        row_of[found] = np.arange(len(found))
         parts = [(np.empty(0, np.int64),) * 3]
         room = MAX_SAMPLES
-        for sql, given, rows in self._where(pieces, metric, found, row_of):
-            parts.append(_fetch(cursor, sql, {**given, "after": after, "until": until}, rows, room))
+        for sql, given, row_of in self._where(pieces, metric, found):
+            parts.append(_fetch(cursor, sql, {**given, "after": after, "until": until}, row_of, room))
             room -= len(parts[-1][0])
         rows, times, bits = (np.concatenate([part[at] for part in parts]) for at in range(3))
         return rows, times, bits.view(np.float64)
 
     def _where(
-        self, pieces: Pieces, metric: str, found: Ids, row_of: Ints
-    ) -> Iterator[tuple[str, dict[str, object], Ints]]:
-        """What to ask of each piece, and the position in `found` by the piece's own numbers of series."""
+        self, pieces: Pieces, metric: str, found: Ids
+    ) -> Iterator[tuple[str, dict[str, object], Callable[[Ids], Ints]]]:
+        """What to ask of each piece, and how its own numbers of series become positions in `found`."""
         for segment in pieces.segments:
             if segment.series is not None and metric in segment.meta.metrics:
-                wanted = np.flatnonzero(np.isin(segment.series, found))
+                row_of = positions(found, segment.series)
+                wanted = np.flatnonzero(row_of >= 0)
                 if len(wanted):
                     reach = {"low": int(wanted[0]), "high": int(wanted[-1])}
-                    yield _COLD, {"file": str(segment.folder / "samples.parquet"), **reach}, row_of[segment.series]
-        for table in pieces.tables:
-            yield _HOT, {"table": table.name, "metric": self._index.metric(metric)}, row_of
+                    yield _COLD, {"file": str(segment.folder / "samples.parquet"), **reach}, row_of.__getitem__
+        for table in pieces.tables:  # other threads add series to it meanwhile: those are not in `found`
+            yield _HOT, {"table": table.name, "metric": self._index.metric(metric)}, partial(positions, found)
+
+
+def positions(found: Ids, numbers: Ids) -> Ints:
+    """Where each number is in `found`, which ascends; -1 where it is not."""
+    if not len(found):
+        return np.full(len(numbers), -1, dtype=np.int64)
+    at = np.minimum(np.searchsorted(found, numbers), len(found) - 1)
+    return np.where(found[at] == numbers, at, -1)
 
 
 def _fetch(
-    cursor: duckdb.DuckDBPyConnection, sql: str, given: dict[str, object], row_of: Ints, room: int
+    cursor: duckdb.DuckDBPyConnection, sql: str, given: dict[str, object], row_of: Callable[[Ids], Ints], room: int
 ) -> tuple[Ints, Ints, Ints]:
     found = cursor.execute(f"{sql} limit $room", {**given, "room": room + 1}).fetchnumpy()
     if len(found["time"]) > room:
         raise SourceError(f"store: more than {MAX_SAMPLES} samples in one query; narrow the labels or the range")
-    rows = row_of[found["series"]]
+    rows = row_of(found["series"])
     keep = rows >= 0
     if keep.all():
         return rows, found["time"], found["bits"]
