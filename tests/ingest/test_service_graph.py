@@ -17,6 +17,7 @@ from foreshock_dashboard.model.span import Kind, Link, Span, Status
 
 Make = Callable[..., Span]
 TTL = 10.0
+PATIENCE = 60.0
 
 
 class Total(NamedTuple):
@@ -31,10 +32,11 @@ class Total(NamedTuple):
 
 def graph_of(spans: Iterable[Span], max_items: int = 1000) -> tuple[dict[str, Total], Counter[str], int]:
     """The edges as `client>server[:connection]`, the unpaired spans as `service:kind`, and how many were dropped."""
-    graph = ServiceGraph(TTL, max_items)
+    graph = ServiceGraph(TTL, max_items, PATIENCE)
     for span in spans:
         graph.add(span, span.service, now=0.0)
     graph.expire(TTL)
+    graph.expire(PATIENCE)
     assert len(graph) == 0
     found = graph.take()
     totals: dict[str, Total] = defaultdict(Total)
@@ -268,6 +270,181 @@ def test_a_half_that_comes_after_the_waiting_time_is_not_counted_as_a_second_req
     found = graph.take()
     assert sum(step.requests for step in found.increments) == 1
     assert found.unpaired == [Unpaired(Service("", "b"), "server")]
+
+
+@pytest.fixture
+def told() -> Callable[[ServiceGraph], list[tuple[str, int, int, int, float | None, float | None]]]:
+    """What a graph has found since it was last asked: edges as `client>server[:connection]` with their increments."""
+
+    def take(graph: ServiceGraph) -> list[tuple[str, int, int, int, float | None, float | None]]:
+        found = graph.take()
+        assert (found.unpaired, found.dropped) == ([], 0)
+        return [
+            (
+                f"{step.edge.client}>{step.edge.server}" + (f":{step.edge.connection}" * bool(step.edge.connection)),
+                *step[1:],
+            )
+            for step in found.increments
+        ]
+
+    return take
+
+
+Told = Callable[[ServiceGraph], list[tuple[str, int, int, int, float | None, float | None]]]
+AT_B = {"server.address": "b.internal", "server.port": 8000}
+
+
+def answered(span: Make, told: Told) -> ServiceGraph:
+    """A graph that has seen one call from a to b.internal:8000, answered by b, and waits for nothing."""
+    graph = ServiceGraph(TTL, 1000, PATIENCE)
+    for half in (span("client", "a", 91, attributes=AT_B), span("server", "b", 92, 91)):
+        graph.add(half, half.service, -TTL)
+    graph.expire(0.0)
+    assert told(graph) == [("a>b", 1, 0, 0, 0.1, 0.1)]
+    assert len(graph) == 0
+    return graph
+
+
+def test_a_failed_call_without_an_answer_went_to_the_service_that_always_answers_there(span: Make, told: Told) -> None:
+    """A killed server sends no span, and its callers know it by an address: the failure still is the service's own."""
+    graph = answered(span, told)
+    client = span("client", "a", 1, seconds=5, status="error", attributes=AT_B)
+    graph.add(client, client.service, 0.0)
+    graph.expire(TTL)
+    assert told(graph) == [("a>b", 1, 1, 0, 5.0, None)]
+    server = span("server", "b", 2, 1, seconds=35)
+    graph.add(server, server.service, PATIENCE - 1)
+    assert told(graph) == [("a>b", 0, 0, 0, None, 35.0)], "the half that comes late adds its duration alone"
+    graph.expire(2 * PATIENCE)
+    assert (told(graph), len(graph)) == ([], 0)
+
+
+def test_a_stream_is_paired_although_its_client_span_ended_with_the_headers(span: Make, told: Told) -> None:
+    """The caller's span is no failure and ends half a minute before the server's."""
+    graph = answered(span, told)
+    client = span("client", "a", 1, seconds=0.5, attributes=AT_B)
+    graph.add(client, client.service, 0.0)
+    graph.expire(PATIENCE - 1)
+    server = span("server", "b", 2, 1, seconds=35)
+    graph.add(server, server.service, PATIENCE - 1)
+    assert told(graph) == [("a>b", 1, 0, 0, 0.5, 35.0)]
+
+
+def test_a_first_stream_that_was_taken_for_a_call_outwards_is_counted_once_and_is_a_lesson(
+    span: Make, told: Told
+) -> None:
+    """From the second one on, the address is known to be answered."""
+    graph = ServiceGraph(TTL, 1000, PATIENCE)
+    first, second = span("client", "a", 1, attributes=AT_B), span("client", "a", 3, attributes=AT_B)
+    graph.add(first, first.service, 0.0)
+    graph.expire(TTL)
+    assert told(graph) == [("a>b.internal:virtual_node", 1, 0, 0, 0.1, None)]
+    for now, half in ((35.0, span("server", "b", 2, 1)), (35.0, second), (55.0, span("server", "b", 4, 3))):
+        graph.expire(now)
+        graph.add(half, half.service, now)
+    graph.expire(3 * PATIENCE)
+    assert told(graph) == [("a>b", 1, 0, 0, 0.1, 0.1)]
+
+
+@pytest.mark.parametrize(
+    ("before", "status", "attributes", "decided"),
+    [
+        ({}, "unset", AT_B, TTL),
+        ({}, "error", AT_B, PATIENCE),
+        (AT_B, "error", AT_B, TTL),
+        (AT_B, "error", AT_B | {"server.port": 6379}, PATIENCE),
+        ({}, "error", {"db.system.name": "redis"}, TTL),
+    ],
+    ids=[
+        "a success at an unknown address",
+        "a failure at an unknown address: its answer may come yet",
+        "a failure where nobody has answered before",
+        "a failure at another port",
+        "a database, which sends no spans",
+    ],
+)
+def test_what_sends_no_spans_is_counted_as_soon_as_that_is_likely(
+    span: Make, before: dict[str, str], status: Status, attributes: dict[str, str], decided: float
+) -> None:
+    """Calls to a model server without tracing are told in seconds, the first failure apart."""
+    graph = ServiceGraph(TTL, 1000, PATIENCE)
+    if before:
+        graph.add(span("client", "a", 91, attributes=before), Service("", "a"), -TTL)
+        graph.expire(0.0)
+        graph.take()
+    graph.add(span("client", "a", 1, status=status, attributes=attributes), Service("", "a"), 0.0)
+    graph.expire(decided - 0.01)
+    assert graph.take().increments == []
+    graph.expire(decided)
+    assert [(step.requests, step.failed) for step in graph.take().increments] == [(1, int(status == "error"))]
+
+
+def test_where_several_services_answer_nobody_is_guessed(span: Make, told: Told) -> None:
+    """Behind one address of an ingress there are many: the call waits, and is one to the address in the end."""
+    graph = answered(span, told)
+    for half in (span("client", "a", 93, attributes=AT_B), span("server", "c", 94, 93)):
+        graph.add(half, half.service, 0.0)
+    client = span("client", "a", 1, status="error", attributes=AT_B)
+    graph.add(client, client.service, 0.0)
+    graph.expire(PATIENCE)
+    assert told(graph) == [("a>c", 1, 0, 0, 0.1, 0.1), ("a>b.internal:virtual_node", 1, 1, 0, 0.1, None)]
+
+
+def test_a_retry_half_a_minute_after_the_failed_call_is_a_retry(span: Make, told: Told) -> None:
+    """Time-outs of models are long, and so is the time between two attempts."""
+    graph = answered(span, told)
+    for number in range(3):
+        end = 29.0 * number
+        graph.expire(end)
+        client = span("client", "a", 10 + number, 1, seconds=25, end=1e9 + end, status="error", attributes=AT_B)
+        graph.add(client, client.service, end)
+    graph.expire(4 * PATIENCE)
+    assert [step[:4] for step in told(graph)] == [("a>b", 1, 1, 0), ("a>b", 1, 1, 1), ("a>b", 1, 1, 1)]
+
+
+def test_calls_that_wait_longer_make_room_for_new_ones(span: Make) -> None:
+    """Patience never costs a span that has just come, and never memory beyond the bound."""
+    graph = ServiceGraph(TTL, 10, PATIENCE)
+    for number in range(1, 101):
+        now = number * 2.0
+        graph.expire(now)
+        client = span("client", "a", number, status="error", attributes={"server.address": f"host{number}.internal"})
+        graph.add(client, client.service, now)
+        assert len(graph) <= 10
+    graph.expire(1000.0)
+    found = graph.take()
+    assert (len(found.increments), found.dropped, len(graph)) == (100, 0, 0)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["unset", "error"]), st.integers(0, 90), st.integers(0, 90), st.sampled_from("xyz")),
+        max_size=8,
+    )
+)
+def test_a_call_is_counted_once_whenever_its_halves_come(calls: list[tuple[Status, int, int, str]]) -> None:
+    """Too late, in time or early, at addresses known or not: never twice, and never left out."""
+    halves: list[tuple[float, Span]] = []
+    for number, (status, client_at, server_at, host) in enumerate(calls, 1):
+        for kind, at, own, parent in (("client", client_at, 1, 0), ("server", server_at, 2, 1)):
+            halves.append((at, _half(kind, number, own, parent, status, host)))  # type: ignore[arg-type]  # two literals
+    graph = ServiceGraph(TTL, 1000, PATIENCE)
+    for now, half in sorted(halves, key=lambda item: item[0]):
+        graph.expire(now)
+        graph.add(half, half.service, now)
+    graph.expire(1000.0)
+    found = graph.take()
+    assert sum(step.requests for step in found.increments) == len(calls)
+    assert len(graph) == 0
+
+
+def _half(kind: Kind, trace: int, own: int, parent: int, status: Status, host: str) -> Span:
+    return Span(
+        trace_id=f"{trace:032x}", span_id=f"{own:016x}", parent_id=f"{parent:016x}" if parent else "", name="GET",
+        kind=kind, start_ns=0, end_ns=10**9, status=status if kind == "client" else "unset", status_message="",
+        resource={"service.name": "a" if kind == "client" else host}, attributes={"server.address": f"{host}.internal"},
+        links=(),
+    )  # fmt: skip
 
 
 def test_nothing_is_decided_before_the_waiting_time_is_over(span: Make) -> None:

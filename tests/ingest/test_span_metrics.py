@@ -80,18 +80,49 @@ def test_a_duration_falls_into_the_bucket_that_holds_it_and_all_above(span: Make
 
 
 def test_a_new_series_is_shown_as_0_first(span: Make, now: float) -> None:
-    """A rate sees differences: without the 0 the first requests of an edge would be lost. Each reader has its own 0."""
+    """A rate sees differences: without the 0 the first requests of an edge would be lost. The store has its own 0."""
     metrics = SpanMetrics()
     spans = [span("client", "a", 1), span("server", "b", 2, 1)]
     metrics.add(spans, now)
     assert set(values(metrics.collect(now)).values()) == {0.0}
     assert of(metrics.collect(now), "traces_service_graph_request_total") == [1.0]
     assert of(parse(metrics.text(now), {}), "traces_service_graph_request_total") == [0.0]
-    assert of(parse(metrics.text(now), {}), "traces_service_graph_request_total") == [1.0]
+    assert of(parse(metrics.text(now + 60), {}), "traces_service_graph_request_total") == [1.0]
     metrics.add([span("client", "a", 3), span("server", "c", 4, 3)], now)
     later = metrics.collect(now)
     assert of(later, "traces_service_graph_request_total", server="b") == [1.0]
     assert of(later, "traces_service_graph_request_total", server="c") == [0.0]
+
+
+@pytest.mark.parametrize("interval", [1.0, 15.0, 60.0])
+def test_each_of_two_prometheus_sees_the_0_of_a_new_series_and_then_its_value(
+    span: Make, now: float, interval: float
+) -> None:
+    """A pair for high availability scrapes at one interval, but not at the same moments."""
+    metrics = SpanMetrics()
+    calls = "traces_span_metrics_calls_total"
+    seen: dict[str, list[float]] = {"one": [], "two": []}
+    for number in range(200):
+        scraped = now + number * interval / 2
+        if number == 3:
+            metrics.add([span("server", "a", 1, end=scraped)], scraped)
+        seen["one" if number % 2 else "two"] += of(parse(metrics.text(scraped), {}), calls)
+    for values in seen.values():
+        assert (values[0], values[-1]) == (0.0, 1.0)
+        assert values.count(0.0) * interval <= 60 + interval, "the value does not wait longer than it must"
+
+
+def test_a_series_born_later_has_its_own_0_on_the_page(span: Make, now: float) -> None:
+    """Those shown before keep their values meanwhile, and a clock that is set back holds nothing up."""
+    metrics = SpanMetrics()
+    calls = "traces_span_metrics_calls_total"
+    metrics.add([span("server", "a", 1)], now)
+    metrics.text(now)
+    metrics.add([span("server", "b", 2, trace=2, end=now + 50)], now + 50)
+    metrics.text(now + 50)
+    page = parse(metrics.text(now + 60), {})
+    assert (of(page, calls, service_name="a"), of(page, calls, service_name="b")) == ([1.0], [0.0])
+    assert of(parse(metrics.text(now - 3600), {}), calls, service_name="b") == [1.0]
 
 
 def test_the_text_is_what_collect_gives(span: Make, now: float) -> None:
@@ -100,7 +131,7 @@ def test_the_text_is_what_collect_gives(span: Make, now: float) -> None:
     metrics.add([span("server", 'a"b\\c\nd é', 1, name='GET /"x"\\n\n')], now)
     metrics.collect(now)
     metrics.text(now)
-    text = metrics.text(now)
+    text = metrics.text(now + 60)
     assert sorted(parse(text, {})) == sorted(metrics.collect(now))
     assert "# TYPE traces_span_metrics_duration_seconds histogram\n" in text
     assert "# HELP traces_span_metrics_calls_total Spans of each operation.\n" in text
@@ -154,6 +185,24 @@ def test_a_half_that_stays_alone_is_counted_when_its_time_is_over(span: Make, no
         span_kind="SPAN_KIND_SERVER",
     )
     assert unpaired == [1.0]
+
+
+def test_a_model_that_answers_long_after_its_caller_gave_up_is_no_second_node(span: Make, now: float) -> None:
+    """The caller's time-out is 5 s; the model finishes the generation nobody waits for after 35 s."""
+    metrics = SpanMetrics()
+    address = {"server.address": "llm.internal", "error.type": "timeout"}
+    metrics.add([span("client", "web", 1, 9, seconds=5, end=now + 5, status="error", attributes=address)], now + 6)
+    for later in range(7, 40):
+        metrics.collect(now + later)
+    metrics.add([span("server", "llm", 2, 1, seconds=35, end=now + 35)], now + 40)
+    for later in range(41, 200, 10):
+        samples = metrics.collect(now + later)
+    total = "traces_service_graph_request_total"
+    assert of(samples, total) == of(samples, total, client="web", server="llm") == [1.0]
+    assert of(samples, "traces_service_graph_request_failed_total") == [1.0]
+    assert of(samples, "traces_service_graph_request_client_seconds_sum") == [5.0]
+    assert of(samples, "traces_service_graph_request_server_seconds_sum") == [35.0]
+    assert of(samples, "foreshock_service_graph_unpaired_spans_total") == []
 
 
 def test_a_clamped_span_is_counted(span: Make, now: float) -> None:

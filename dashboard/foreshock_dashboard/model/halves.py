@@ -19,7 +19,7 @@ _PREVIOUS_ATTEMPTS = (
 
 
 class Client(NamedTuple):
-    """The calling half. `database` and `peer` name the callee as far as the caller knows it.
+    """The calling half. `database`, `peer` and `port` name the callee as far as the caller knows it.
 
     `target` is the span's name and the URL without its query; `resent` says that the span repeats a request.
     """
@@ -34,6 +34,7 @@ class Client(NamedTuple):
     resent: bool
     database: str
     peer: Service | None
+    port: str
 
 
 class Server(NamedTuple):
@@ -61,6 +62,7 @@ def client_half(span: Span, service: Service) -> Client:
         any(_number(get(name)) > 0 for name in _RESENDS),
         next((str(value) for name in _DATABASE if (value := get(name))), ""),
         _peer(span),
+        str(get("server.port") or get("net.peer.port") or ""),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
@@ -43,8 +44,8 @@ class _Series:
 class Registry:
     """Holds at most `max_series` series (a histogram is 19); one that nothing was added to for `stale_after` s ends.
 
-    Each reader is shown a new series as 0 first and with its value from its next reading on: a `rate` sees only
-    differences, so without the 0 the first increments would be lost. Readers are told apart by name.
+    A new series is shown as 0 first: a `rate` sees only differences, so the first increments would be lost without it.
+    Readers are told apart by name; one name may stand for several that read at different times.
     """
 
     def __init__(self, max_series: int, stale_after: float) -> None:
@@ -53,7 +54,7 @@ class Registry:
         self._series: dict[tuple[Family, Labels], _Series] = {}
         self._size = 0
         self._births = 0
-        self._shown: dict[str, int] = {}
+        self._shown: dict[str, _Shown] = {}
         self._overflow = 0
 
     def __len__(self) -> int:
@@ -82,11 +83,11 @@ class Registry:
         overflow, self._overflow = self._overflow, 0
         return overflow
 
-    def read(self, reader: str) -> Iterator[tuple[Family, list[Sample]]]:
-        """Every counter and histogram as samples, new ones as 0."""
-        shown, self._shown[reader] = self._shown.get(reader, 0), self._births
+    def read(self, reader: str, now: float, zero_for: float = 0.0) -> Iterator[tuple[Family, list[Sample]]]:
+        """Every counter and histogram as samples; those first read less than `zero_for` seconds ago, or now, as 0."""
+        known = self._shown.setdefault(reader, _Shown()).until(now, zero_for, self._births)
         for series in list(self._series.values()):
-            values = series.values() if series.born <= shown else [0.0] * len(series.names)
+            values = series.values() if series.born <= known else [0.0] * len(series.names)
             yield (
                 series.family,
                 [Sample(name, labels, value) for (name, labels), value in zip(series.names, values, strict=True)],
@@ -105,6 +106,22 @@ class Registry:
         self._size += size
         series = self._series[family, labels] = _Series(family, labels, self._births, now)
         return series
+
+
+class _Shown:
+    """Which births one reader has been shown, and when first."""
+
+    def __init__(self) -> None:
+        self._known = 0
+        self._firsts: deque[tuple[float, int]] = deque()
+
+    def until(self, now: float, zero_for: float, births: int) -> int:
+        """The last birth that was shown first at least `zero_for` seconds ago. All are shown now."""
+        while self._firsts and not 0 <= now - self._firsts[0][0] < zero_for:  # a clock set back holds nothing up
+            self._known = self._firsts.popleft()[1]
+        if births > (self._firsts[-1][1] if self._firsts else self._known):
+            self._firsts.append((now, births))
+        return self._known
 
 
 def _names(family: Family, labels: Labels) -> tuple[tuple[str, Labels], ...]:

@@ -2,15 +2,19 @@
 
 A pure state machine: time is handed in, and what it finds is taken out as increments of counts. Within the waiting time
 the order in which spans come changes nothing in the sums of those increments.
+
+A model may go on computing for minutes after its caller gave up, or after the caller's span ended with the headers of a
+stream. So a call that is unanswered after the usual time may wait on, and never becomes a second node by haste.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
-from collections import Counter
+from collections import OrderedDict
 from typing import NamedTuple
 
+from foreshock_dashboard.model.attempts import Siblings, Tally
 from foreshock_dashboard.model.halves import Client, Server, client_half, server_half
+from foreshock_dashboard.model.peers import Peers
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Kind, Span
 from foreshock_dashboard.model.world import Edge
@@ -47,51 +51,15 @@ class Found(NamedTuple):
     dropped: int
 
 
-class _Tally:
-    """What has been counted for one span of the caller on one edge."""
-
-    __slots__ = ("failed", "failed_names", "names", "previous", "requests", "retries", "timed")
-
-    def __init__(self) -> None:
-        self.requests = self.failed = self.retries = self.previous = 0
-        self.names: Counter[str] = Counter()
-        self.failed_names: Counter[str] = Counter()
-        self.timed = False
-
-
-class _Siblings:
-    """Calls under one span on one edge with one name and URL: those that follow a failed one are retries."""
-
-    __slots__ = ("counted", "failed_ends", "last_start", "resent")
-
-    def __init__(self) -> None:
-        self.failed_ends: list[int] = []
-        self.last_start = 0
-        self.resent = 0
-        self.counted = 0
-
-    def add(self, client: Client) -> int:
-        """How many retries are known beyond those already counted."""
-        self.last_start = max(self.last_start, client.start_ns)
-        self.resent += client.resent
-        if client.failed:
-            insort(self.failed_ends, client.end_ns)
-        followed = bisect_right(self.failed_ends, self.last_start)
-        return self._beyond(max(followed, self.resent))
-
-    def _beyond(self, retries: int) -> int:
-        more = retries - self.counted
-        self.counted = retries
-        return more
-
-
 class _Node:
     """What is known of one span id of one trace, and of the spans that name it as their parent."""
 
     __slots__ = (
-        "calls",
+        "assumed",
         "client",
+        "decided",
         "expires",
+        "failed_calls",
         "inner_clients",
         "own_server",
         "parent",
@@ -103,16 +71,26 @@ class _Node:
     def __init__(self, expires: float) -> None:
         self.expires = expires
         self.client: Client | None = None
+        self.assumed: Service | None = None  # who was taken for the callee
+        self.decided = False  # whether its call was counted without a SERVER half
+        self.failed_calls = False  # whether a call under it failed, so that retries may follow
         self.parent: _Node | None = None
         self.own_server: Service | None = None
         self.servers: list[Server] = []
         self.inner_clients: tuple[Service, ...] = ()
-        self.tallies: dict[Edge, _Tally] = {}
-        self.siblings: dict[tuple[Edge, tuple[str, str]], _Siblings] = {}
+        self.tallies: dict[Edge, Tally] = {}
+        self.siblings: dict[tuple[Edge, tuple[str, str]], Siblings] = {}
+
+
+_Key = tuple[str, str]
 
 
 class ServiceGraph:
-    """Waits up to `ttl` seconds for the other half of a call, for at most `max_items` span ids at once.
+    """Waits `ttl` seconds for the other half of a call, for at most `max_items` span ids at once.
+
+    patience: seconds for which a CLIENT span waits that is unanswered after `ttl`, if its address was answered before,
+        or it failed and nothing is known of its address; and for which a span with a failed call waits for the retry.
+        Those that wait so long are the first to be decided about when `max_items` are waiting.
 
     A call is paired by the caller's span id: that of a CLIENT or PRODUCER span, the parent of a SERVER or CONSUMER span
     (or what a CONSUMER links to). Then:
@@ -122,21 +100,27 @@ class ServiceGraph:
     - a request failed if either half has; client and server durations are counted where there is such a half, never 0;
     - a root SERVER span is called by `user`; a CLIENT span that nobody answered calls a database or a peer that its
       attributes name, unless a CLIENT span of the same service under it tells more; a SERVER span whose parent is
-      another service's SERVER span is called by that one. Whatever remains is unpaired.
+      another service's SERVER span is called by that one. Whatever remains is unpaired;
+    - a failed CLIENT span whose address has always been answered by one service has called that service. A SERVER span
+      that comes later adds its duration, not a request.
 
     Spans must not be handed in twice.
     """
 
-    def __init__(self, ttl: float, max_items: int) -> None:
+    def __init__(self, ttl: float, max_items: int, patience: float = 0.0) -> None:
         self._ttl = ttl
         self._max_items = max_items
-        self._nodes: dict[tuple[str, str], _Node] = {}
+        self._longer = max(0.0, patience - ttl)
+        # Both in the order in which they expire. A plain dict is slow to find its first entry once many were deleted.
+        self._nodes: OrderedDict[_Key, _Node] = OrderedDict()
+        self._late: OrderedDict[_Key, _Node] = OrderedDict()
+        self._peers = Peers()
         self._found: list[Increment] = []
         self._unpaired: list[Unpaired] = []
         self._dropped = 0
 
     def __len__(self) -> int:
-        return len(self._nodes)
+        return len(self._nodes) + len(self._late)
 
     def take(self) -> Found:
         """What was found since the last call."""
@@ -154,30 +138,47 @@ class ServiceGraph:
     def expire(self, now: float) -> None:
         """Decide about calls that have waited long enough."""
         while self._nodes:
-            key = next(iter(self._nodes))
-            node = self._nodes[key]
+            key, node = next(iter(self._nodes.items()))
             if node.expires > now:
-                return
+                break
             del self._nodes[key]
-            self._settle(node)
-            node.parent = None  # or a trace that never ends would hold on to all its spans
+            if self._settle(node, last=False):
+                node.expires += self._longer
+                self._late[key] = node
+            else:
+                node.parent = None  # or a trace that never ends would hold on to all its spans
+        while self._late and next(iter(self._late.values())).expires <= now:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Decide about the span that has been waiting longest of those that wait longer than usual."""
+        _, node = self._late.popitem(last=False)
+        self._settle(node, last=True)
+        node.parent = None
 
     def _node(self, trace_id: str, span_id: str, now: float) -> _Node | None:
         key = (trace_id, span_id)
-        node = self._nodes.get(key)
-        if node is None and len(self._nodes) < self._max_items:
-            node = self._nodes[key] = _Node(now + self._ttl)
+        node = self._nodes.get(key) or self._late.get(key)
+        if node is not None:
+            return node
+        if len(self) >= self._max_items:
+            if not self._late:
+                return None
+            self._give_up()
+        node = self._nodes[key] = _Node(now + self._ttl)
         return node
 
     def _add_client(self, span: Span, service: Service, now: float) -> None:
+        parent = self._node(span.trace_id, span.parent_id, now) if span.parent_id else None
         node = self._node(span.trace_id, span.span_id, now)
         if node is None:
             self._dropped += 1
             return
-        parent = self._node(span.trace_id, span.parent_id, now) if span.parent_id else None
         if parent is not None and service not in parent.inner_clients:
             parent.inner_clients += (service,)
         node.client, node.parent = client_half(span, service), parent
+        if parent is not None and node.client.failed:
+            parent.failed_calls = True
         for server in node.servers:
             self._pair(node, node.client, server)
 
@@ -210,8 +211,12 @@ class ServiceGraph:
     def _pair(self, node: _Node, client: Client, server: Server) -> None:
         """Count a call that has both halves. Every figure only grows, so the order of the halves does not matter."""
         messaging = client.kind == "producer" or server.kind == "consumer"
+        if not messaging:
+            self._peers.learn(client, server.service)
+        if node.decided and node.assumed != server.service:
+            return  # its request has been counted elsewhere
         edge = Edge(client.service, server.service, MESSAGING if messaging else "")
-        tally = node.tallies.setdefault(edge, _Tally())
+        tally = node.tallies.setdefault(edge, Tally())
         tally.names[server.name] += 1
         tally.failed_names[server.name] += server.failed
         tally.previous += server.attempts_before
@@ -234,23 +239,49 @@ class ServiceGraph:
     def _siblings(self, node: _Node, client: Client, edge: Edge) -> int:
         if node.parent is None:
             return int(client.resent)
-        return node.parent.siblings.setdefault((edge, client.target), _Siblings()).add(client)
+        return node.parent.siblings.setdefault((edge, client.target), Siblings()).add(client)
 
-    def _settle(self, node: _Node) -> None:
+    def _settle(self, node: _Node, *, last: bool) -> bool:
+        """Decide about a node; whether it is worth while that it waits on."""
         if node.client is not None:
-            if not node.servers:
-                self._unanswered(node, node.client)
-            return
+            if node.servers or node.decided:
+                return node.failed_calls
+            return self._unanswered(node, node.client, last=last) or node.failed_calls
         for server in node.servers:
             if node.own_server is None:
                 self._unpaired.append(Unpaired(server.service, server.kind))
             elif node.own_server != server.service:
                 edge = Edge(node.own_server, server.service)
                 self._found.append(Increment(edge, 1, int(server.failed), server_seconds=server.seconds))
+        node.servers.clear()
+        return node.failed_calls
 
-    def _unanswered(self, node: _Node, client: Client) -> None:
+    def _unanswered(self, node: _Node, client: Client, *, last: bool) -> bool:
+        """Decide about a call without a SERVER half; whether one that comes later would tell anything."""
         if client.service in node.inner_clients:
-            return
+            return False
+        if client.database or client.kind == "producer":
+            self._outward(node, client)
+            return False
+        if client.failed and (answerer := self._peers.only(client)):
+            self._assume(node, client, answerer)
+        elif last or not self._peers.expects(client):
+            self._outward(node, client)
+            self._peers.silent(client)
+        return True
+
+    def _assume(self, node: _Node, client: Client, answerer: Service) -> None:
+        """Count a call by its CLIENT half alone, as one to the service that always answers there."""
+        edge = Edge(client.service, answerer)
+        tally = node.tallies[edge] = Tally()
+        tally.requests, tally.failed, tally.timed = 1, int(client.failed), True
+        retries = self._siblings(node, client, edge)
+        self._found.append(Increment(edge, 1, tally.failed, retries, client_seconds=client.seconds))
+        node.decided, node.assumed = True, answerer
+
+    def _outward(self, node: _Node, client: Client) -> None:
+        """Count a call to something that sends no spans."""
+        node.decided = True
         if client.database:
             edge = Edge(client.service, client.peer or Service("", client.database), DATABASE)
         elif client.peer is not None:

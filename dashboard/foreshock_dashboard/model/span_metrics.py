@@ -62,27 +62,34 @@ _SLOT_NS = 10_000_000_000
 class SpanMetrics:
     """Counts spans, and pairs them within `ttl` seconds. Not for several threads at once.
 
+    patience: seconds for which a call waits whose answer is likely to come later (see `ServiceGraph`).
     slack: seconds. A span that ended longer ago, or ends later than that from now, counts as late
         (`foreshock_spans_late_total`) or early and nowhere else, so that it cannot distort what is current. Within it,
         a span that comes again is not counted again.
     max_items, max_series: how many span ids may wait for their other half, and how many series there may be.
     stale_after: seconds after which a series that nothing was added to ends.
 
+    zero_for: seconds for which `text` shows a new series as 0.
+
     A new series is shown as 0 by the first `collect`, and with its value from the next one on, so that `rate` sees its
-    first increment; likewise, apart from that, by `text`.
+    first increment. `text` cannot tell its readers apart: it shows 0 until `zero_for` seconds after it first showed the
+    series, so that everybody who reads at least that often has seen the 0.
     """
 
     def __init__(
         self,
         *,
         ttl: float = 10.0,
+        patience: float = 120.0,
         slack: float = 30.0,
         max_items: int = 200_000,
         max_series: int = 100_000,
         stale_after: float = 900.0,
+        zero_for: float = 60.0,
     ) -> None:
         self._slack = slack
-        self._graph = ServiceGraph(ttl, max_items)
+        self._zero_for = zero_for
+        self._graph = ServiceGraph(ttl, max_items, patience)
         self._registry = Registry(max_series, stale_after)
         self._own = Registry(len(_OWN), math.inf)
         self._seen = _Seen(slack)
@@ -106,12 +113,12 @@ class SpanMetrics:
 
     def collect(self, now: float) -> tuple[Sample, ...]:
         """All series as they stand at `now`; those that ended are left out."""
-        return tuple(sample for _, samples in self._read("collect", now) for sample in samples)
+        return tuple(sample for _, samples in self._read("collect", now, 0.0) for sample in samples)
 
     def text(self, now: float) -> str:
         """The same in the Prometheus text format 0.0.4."""
         blocks: dict[Family, list[str]] = {}
-        for family, samples in self._read("text", now):
+        for family, samples in self._read("text", now, self._zero_for):
             blocks.setdefault(family, []).extend(_line(sample) for sample in samples)
         return "".join(
             f"# HELP {family.name} {family.help}\n# TYPE {family.name} {family.type}\n" + "".join(lines)
@@ -171,12 +178,12 @@ class SpanMetrics:
     def _note(self, family: Family, now: float) -> None:
         self._own.add(family, (), 1.0, now)
 
-    def _read(self, reader: str, now: float) -> Iterable[tuple[Family, list[Sample]]]:
+    def _read(self, reader: str, now: float, zero_for: float) -> Iterable[tuple[Family, list[Sample]]]:
         self._settle(now)
         self._seen.forget(now)
         self._registry.expire(now)
-        yield from self._registry.read(reader)
-        yield from self._own.read(reader)
+        yield from self._registry.read(reader, now, zero_for)
+        yield from self._own.read(reader, now, zero_for)
 
 
 _OWN = (LATE, EARLY, DUPLICATE, CLAMPED, DROPPED, OVERFLOW)
