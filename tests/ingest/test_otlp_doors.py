@@ -298,6 +298,42 @@ def test_a_request_beyond_what_may_wait_is_refused_whole(
     assert receiver.stats().pending_bytes == 0
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200), ("LOCALHOST:4318", 200), ("127.0.0.1:4318", 200), ("127.8.9.1", 200), ("[::1]:4318", 200),
+        ("evil.example", 421), ("evil.example:4318", 421), ("localhost.evil.example", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("10.0.0.7:4318", 421), ("[fe80::1]", 421), ("[", 421), ("", 421),
+    ],
+)  # fmt: skip
+def test_a_web_page_cannot_send_spans_by_a_name_that_leads_to_loopback(
+    post: Post, keeper: Keeper, otlp_request: Make, host: str, status: int
+) -> None:
+    """DNS rebinding: the browser believes that the hub is the page's own server, and says so as Host."""
+    answer = post(otlp_request(1).SerializeToString(), host=host)
+    assert (answer.status_code, len(keeper.spans)) == (status, int(status == 200))
+    if status == 421:
+        assert "send to localhost" in status_of(answer).message
+
+
+def test_a_door_that_is_open_to_other_machines_answers_to_any_name(
+    receiver: Receiver, keeper: Keeper, otlp_request: Make
+) -> None:
+    """Collectors use whatever name leads there: only a door on loopback is choosy."""
+    door = serve_http(receiver, "0.0.0.0", 0)  # noqa: S104 the wide door is the subject
+    try:
+        answer = httpx.post(
+            f"http://127.0.0.1:{door.port}/v1/traces",
+            content=otlp_request(1).SerializeToString(),
+            headers={"content-type": PROTOBUF, "host": "hub.internal"},
+            trust_env=False,
+        )
+    finally:
+        door.close()
+    assert (answer.status_code, len(keeper.spans)) == (200, 1)
+
+
 def test_a_body_without_an_announced_length_is_bounded_too(post: Post, keeper: Keeper, otlp_request: Make) -> None:
     """Chunked transfer."""
     body = otlp_request(1).SerializeToString()
@@ -314,7 +350,7 @@ def test_a_sender_that_dawdles_is_sent_away_and_stops_nobody(http: Door, post: P
     """The body has to arrive in time; others are served meanwhile."""
     with socket.create_connection(("127.0.0.1", http.port), timeout=30) as slow:
         slow.sendall(
-            b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+            b"POST /v1/traces HTTP/1.1\r\nHost: [::1]\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
         )
         assert post(otlp_request(1).SerializeToString()).status_code == 200
         assert slow.recv(1000).startswith(b"HTTP/1.1 408 ")
@@ -326,7 +362,7 @@ def test_a_sender_that_hangs_up_leaves_nothing_behind(
     """Its bytes no longer count as pending."""
     with socket.create_connection(("127.0.0.1", http.port), timeout=30) as rude:
         rude.sendall(
-            b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+            b"POST /v1/traces HTTP/1.1\r\nHost: [::1]\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
         )
         eventually(lambda: receiver.stats().pending_bytes == 99, "an announced body")
     eventually(lambda: receiver.stats().pending_bytes == 0, "nothing pending")

@@ -8,6 +8,7 @@ import math
 import socket
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
+from ipaddress import ip_address
 from typing import Any
 
 import uvicorn
@@ -28,17 +29,22 @@ _Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 def serve_http(receiver: Receiver, host: str, port: int, body_seconds: float = BODY_SECONDS) -> Door:
     """Listen for POST /v1/traces in a thread of its own; port 0 takes a free one.
 
+    On a loopback address, only requests to a loopback Host are answered: a web page in a browser on this machine, whose
+    name an attacker points at 127.0.0.1, cannot send spans.
+
     Raises:
         OSError: the address cannot be listened on.
     """
-    return _HttpDoor(_App(receiver, body_seconds), host, port)
+    return _HttpDoor(receiver, body_seconds, host, port)
 
 
 class _HttpDoor:
-    def __init__(self, app: _App, host: str, port: int) -> None:
+    def __init__(self, receiver: Receiver, body_seconds: float, host: str, port: int) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=128)
+        address: str = self._socket.getsockname()[0]
         self.port: int = self._socket.getsockname()[1]
+        app = _App(receiver, body_seconds, local=ip_address(address.partition("%")[0]).is_loopback)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -65,11 +71,12 @@ class _HttpDoor:
 
 
 class _App:
-    """The ASGI application."""
+    """The ASGI application; where it is `local`, it answers to loopback's names only."""
 
-    def __init__(self, receiver: Receiver, body_seconds: float) -> None:
+    def __init__(self, receiver: Receiver, body_seconds: float, *, local: bool) -> None:
         self._receiver = receiver
         self._body_seconds = body_seconds
+        self._local = local
 
     async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -77,6 +84,8 @@ class _App:
         json = kind != PROTOBUF
         try:
             with self._receiver.request() as request:
+                if self._local:
+                    _check_host(headers.get("host", ""))
                 gzip = _check(scope, headers, kind)
                 body = await self._body(request, headers, receive)
                 answer = await asyncio.to_thread(request.answer, body, json=json, gzip=gzip)
@@ -106,6 +115,20 @@ class _App:
         except TimeoutError:
             message = f"the body did not arrive within {self._body_seconds:g} s"
             raise RefusedError(Refusal.TIMEOUT, message) from None
+
+
+def _check_host(host: str) -> None:
+    """Raise RefusedError unless the request was sent to a name or an address of loopback."""
+    name, bracket, _ = host.partition("]") if host.startswith("[") else (host.partition(":")[0], "", "")
+    if name.lower() in ("localhost", "localhost."):
+        return
+    try:
+        loopback = ip_address(name.removeprefix("[") if bracket else name).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        message = f"this door listens on loopback and does not answer to Host {host[:100]!r}; send to localhost"
+        raise RefusedError(Refusal.MISDIRECTED, message)
 
 
 def _check(scope: _Scope, headers: dict[str, str], kind: str) -> bool:

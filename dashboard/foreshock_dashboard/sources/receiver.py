@@ -49,6 +49,7 @@ class Refusal(Enum):
     METHOD = (12, 405)
     CONTENT_TYPE = (3, 415)
     TIMEOUT = (4, 408)
+    MISDIRECTED = (7, 421)
     UNAVAILABLE = (14, 503)
 
     @property
