@@ -7,8 +7,9 @@ which by another service j Δt·u_j/U, and the rest by nobody known. It is an up
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import NamedTuple, TypeVar
 
 _Key = TypeVar("_Key")
@@ -17,6 +18,9 @@ CONTENDED_FROM = 0.9
 """Busy share of the device from which it can be contended."""
 ACTIVE_FROM = 0.05
 """Share from which a service counts as active."""
+MAX_PAIRS = 64
+"""Pairs of one GPU that get a counter before they have stalled: all pairs of up to eight services. Those that do stall
+get one in any case."""
 
 
 class ServiceKey(NamedTuple):
@@ -126,11 +130,35 @@ def advance(totals: Totals, step: Step, *, comparable: bool = True) -> Totals:
 
 
 def enrol(totals: Totals, services: Iterable[ServiceKey]) -> Totals:
-    """Give services that hold the GPU but have not run yet counters that start at zero."""
-    zeros = {service: 0.0 for service in services if service not in totals.service_busy}
-    if not zeros:
+    """Give services that hold the GPU, and pairs of them, counters that start at zero before anything is added.
+
+    A rate sees only differences: the first increment of a counter that appears with it would be lost.
+    """
+    here = sorted(set(services))
+    zeros = {service: 0.0 for service in here if service not in totals.service_busy}
+    pairs = _pairs_ahead(totals, here)
+    if not zeros and not pairs:
         return totals
-    return replace(totals, service_busy={**totals.service_busy, **zeros}, stalled={**zeros, **totals.stalled})
+    return replace(
+        totals,
+        service_busy={**totals.service_busy, **zeros},
+        stalled={**zeros, **totals.stalled},
+        stalled_by={**totals.stalled_by, **pairs},
+    )
+
+
+def _pairs_ahead(totals: Totals, here: Sequence[ServiceKey]) -> dict[tuple[ServiceKey, ServiceKey], float]:
+    """Pairs (victim, by) that may stall and have no counter yet, as far as the bound allows. One alone never stalls."""
+    room = MAX_PAIRS - len(totals.stalled_by)
+    if room <= 0 or len(here) < 2:
+        return {}
+    new = (
+        (victim, by)
+        for victim in here
+        for by in (*here, NOBODY)
+        if victim != by and (victim, by) not in totals.stalled_by
+    )
+    return dict.fromkeys(islice(new, room), 0.0)
 
 
 def forget(totals: Totals, gone: Iterable[ServiceKey]) -> Totals:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_exporter.sharing import NOBODY, ServiceKey, Step, Totals, advance, enrol, forget
+from foreshock_exporter.sharing import MAX_PAIRS, NOBODY, ServiceKey, Step, Totals, advance, enrol, forget
 
 A, B, C = ServiceKey("", "a"), ServiceKey("", "b"), ServiceKey("shop", "c")
 
@@ -74,6 +74,33 @@ def test_a_service_that_holds_memory_but_has_not_run_starts_at_zero() -> None:
     totals = enrol(advance(Totals(), Step(1.0, 0.5, {A: 0.5})), [A, B])
     assert totals.service_busy == {A: 0.5, B: 0.0}
     assert totals.stalled == {B: 0.0}
+
+
+def test_services_that_share_a_gpu_have_pairs_at_zero_before_they_contend() -> None:
+    """A rate loses what a counter is born with: stalled_by would sum to less than stalled."""
+    together = enrol(enrol(Totals(), [A]), [A, B])
+    assert together.stalled_by == dict.fromkeys([(A, B), (A, NOBODY), (B, A), (B, NOBODY)], 0.0)
+    after = advance(together, Step(10.0, 1.0, {A: 0.25, B: 0.5}))
+    for victim in (A, B):
+        by = {pair: seconds for pair, seconds in after.stalled_by.items() if pair[0] == victim}
+        assert by.keys() <= together.stalled_by.keys()
+        assert sum(by.values()) - 0.0 == pytest.approx(after.stalled[victim])
+    assert enrol(after, [A, B]) is after, "what has been counted stays"
+
+
+def test_a_service_alone_on_a_gpu_has_no_pairs() -> None:
+    """Nobody waits alone."""
+    assert enrol(Totals(), [A, A]).stalled_by == {}
+
+
+def test_pairs_at_zero_are_bounded_and_pairs_that_stall_are_counted_beyond() -> None:
+    """Pairs grow with the square of the services: 32 services would be a thousand series."""
+    eight, many = ([ServiceKey("", f"s{n:02}") for n in range(count)] for count in (8, 20))
+    assert len(enrol(Totals(), eight).stalled_by) == MAX_PAIRS
+    totals = enrol(enrol(Totals(), many), many)
+    assert len(totals.stalled_by) == MAX_PAIRS
+    totals = advance(totals, Step(1.0, 1.0, {many[-1]: 0.5, many[-2]: 0.5}))
+    assert totals.stalled_by[many[-1], many[-2]] == 0.5
 
 
 def test_a_forgotten_service_ends_in_all_series() -> None:
