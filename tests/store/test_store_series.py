@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from foreshock_dashboard.model.query import Query
+from foreshock_dashboard.model.query import Query, SourceError
 from foreshock_dashboard.model.samples import Sample, SampleBatch
-from foreshock_dashboard.store import Sealing
+from foreshock_dashboard.store import Sealing, Store
+from foreshock_dashboard.store.series import SeriesIndex
 
 if TYPE_CHECKING:
     from tests.store.conftest import Bench
 
 
-def batch(time: float, names: range) -> SampleBatch:
+def batch(time: float, names: Iterable[int]) -> SampleBatch:
     """One sample of each of some series."""
     return SampleBatch(time, "t", tuple(Sample("m", (("i", str(name)),), float(name)) for name in names))
 
@@ -68,3 +75,141 @@ def test_a_series_that_appears_in_the_middle_of_a_query_does_no_harm(bench: Benc
     assert len(store.fetch(Query("m", window=5), bench.time, bench.time, 1).values) == 3
     reader._where = where  # type: ignore[method-assign]
     assert len(store.fetch(Query("m", window=5), bench.time, bench.time, 1).values) == 30
+
+
+def names_of(store: Store, metric: str, time: float) -> set[str]:
+    """The names of the series that have a sample at a time."""
+    return {labels[0][1] for labels in store.fetch(Query(metric, window=5), time, time, 1).labels}
+
+
+def test_series_that_are_in_segments_alone_do_not_count_for_the_limit(bench: Bench) -> None:
+    """Days of pods that come and go: each round's series are new, one stays, none is dropped, all can be read."""
+    store = bench.open(max_series=10)
+    for n in range(30):
+        names = [0, *range(1 + 8 * n, 9 + 8 * n)]
+        store.append_samples([batch(bench.time + 10 * n, names)])
+        if n % 3 == 0:  # queries know sealed series, too: these have a limit of their own
+            assert names_of(store, "m", bench.time + 10 * n) == set(map(str, names))
+        store.maintain()
+    assert store.stats().dropped == 0
+    assert store.stats().series <= 10
+    for n in range(30):
+        assert names_of(store, "m", bench.time + 10 * n) == {"0", *map(str, range(1 + 8 * n, 9 + 8 * n))}
+    assert store.fetch(Query("m", by=(), window=299), bench.time, bench.time + 40, 10).values.shape == (1, 5)
+
+
+def test_a_question_about_more_sealed_series_than_may_be_known_says_so(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And narrower ones are answered, one after the other, however many there are together."""
+    monkeypatch.setattr("foreshock_dashboard.store.sealed.MAX_SEALED", 10)
+    store = bench.open()
+    for n in range(3):
+        store.append_samples([batch(bench.time + 10 * n, range(8 * n, 8 * n + 8))])
+        store.maintain()
+    with pytest.raises(SourceError, match="m has more than 10 series in that range; narrow the range"):
+        store.fetch(Query("m", window=5), bench.time, bench.time + 20, 10)
+    for n in (0, 1, 2, 0):
+        assert names_of(store, "m", bench.time + 10 * n) == set(map(str, range(8 * n, 8 * n + 8)))
+
+
+def test_a_series_is_one_whether_in_memory_or_in_segments(bench: Bench) -> None:
+    """It has a number in each; a query gives it once, with all its samples."""
+    store = bench.open()
+    for n in range(4):
+        store.append_samples([batch(bench.time + 10 * n, range(n, n + 3))])
+        if n < 3:
+            store.maintain()
+    matrix = store.fetch(Query("m", window=5), bench.time, bench.time + 30, 10)
+    seen = {labels[0][1]: (~np.isnan(row)).tolist() for labels, row in zip(matrix.labels, matrix.values, strict=True)}
+    assert seen == {str(name): [n <= name < n + 3 for n in range(4)] for name in range(6)}
+
+
+def test_nothing_is_missing_while_series_come_are_sealed_and_let_go(bench: Bench) -> None:
+    """Two writers whose series change all the time, upkeep and queries side by side."""
+    store = bench.open(max_series=5_000)
+    told: list[int] = []
+    ended: list[str] = []
+
+    def write(first: int) -> None:
+        for n in range(first, first + 120):
+            store.append_samples([batch(bench.time + n, [n, n + 1, 7])])
+            told.append(n)
+        ended.append("writer")
+
+    def upkeep() -> None:
+        while len(ended) < 2:
+            store.maintain()
+
+    threads = [threading.Thread(target=write, args=(first,)) for first in (1_000, 2_000)]
+    threads.append(threading.Thread(target=upkeep))
+    for thread in threads:
+        thread.start()
+    while len(ended) < 2 and any(thread.is_alive() for thread in threads[:2]):
+        for n in told[-3:]:
+            assert names_of(store, "m", bench.time + n) >= {str(n), str(n + 1), "7"}
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    assert len(told) == 240
+    assert store.stats().dropped == 0
+    assert store.stats().last_error == ""
+    for n in told[::10]:
+        assert names_of(store, "m", bench.time + n) >= {str(n), str(n + 1), "7"}
+    store.maintain()
+    assert store.stats().series == 0
+
+
+class Holding(RuleBasedStateMachine):
+    """What is held, in memory or just interned is never let go; everything else is; no number comes twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.index = SeriesIndex(50)
+        self.stack = ExitStack()
+        self.held: dict[int, str] = {}
+        self.memory: dict[int, str] = {}
+        self.given: dict[int, str] = {}
+
+    @rule(names=st.sets(st.sampled_from("abcdefgh"), min_size=1))
+    def intern(self, names: set[str]) -> None:
+        """An append begins; it holds what it interned."""
+        self.stack.enter_context(self.index.holding())
+        for name, number in zip(sorted(names), self.index.intern((n, ()) for n in sorted(names)), strict=True):
+            assert self.given.setdefault(number, name) == name
+            self.held[number] = name
+
+    @rule(stays=st.booleans())
+    def end(self, stays: bool) -> None:
+        """All appends end; their series are in memory then, or were refused."""
+        if stays:
+            self.memory |= self.held
+        self.held = {}
+        self.stack.close()
+
+    @rule()
+    def seal(self) -> None:
+        """The memory is sealed, and what is in no use is let go."""
+        self.memory = {}
+        self.index.keep(set(self.memory), self.index.turn())
+        assert len(self.index) >= len(self.held)
+        if not self.held:
+            assert len(self.index) == 0
+            assert self.index.metric("a") is None
+
+    @rule()
+    def keep(self) -> None:
+        """The same while there is data in memory."""
+        self.index.keep(set(self.memory), self.index.turn())
+
+    @invariant()
+    def known(self) -> None:
+        """Numbers in use lead to their series."""
+        for number, name in (self.held | self.memory).items():
+            assert self.index.intern_texts([self.index.texts[number]]) == [number]
+            assert self.index.select(name, ()) == (np.array([number]), [()])
+            assert self.index.metric_names([self.index.metric_of[number]]) == {name}
+
+
+Holding.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+TestHolding = Holding.TestCase

@@ -54,8 +54,8 @@ def sample_chunk(batches: Sequence[SampleBatch], index: SeriesIndex) -> Chunk:
     Raises:
         ValueError: a batch's time is no time.
     """
-    intern = index.intern
-    series = np.array([intern(s.metric, s.labels) for batch in batches for s in batch.samples], dtype=np.int32)
+    named = [(sample.metric, sample.labels) for batch in batches for sample in batch.samples]
+    series = np.array(index.intern(named), dtype=np.int32)
     values = np.array([s.value for batch in batches for s in batch.samples], dtype=np.float64)
     times = np.repeat(
         np.array([_milliseconds(batch) for batch in batches], dtype=np.int64), [len(b.samples) for b in batches]
@@ -74,7 +74,7 @@ def _sample_chunk(series: NDArray[np.int32], times: NDArray[Any], bits: NDArray[
     refused = int(len(series) - np.count_nonzero(taken))
     if refused:
         series, times, bits = series[taken], times[taken], bits[taken]
-    metric = np.asarray(index.metric_of, dtype=np.int32)[series] if len(series) else np.empty(0, np.int32)
+    metric = np.array([index.metric_of[number] for number in series.tolist()], dtype=np.int32)
     start, end = (int(times.min()), int(times.max())) if len(times) else (0, 0)
     columns: Columns = {"metric": metric, "series": series, "time": times, "bits": bits}
     return Chunk(columns, len(series), start, end, 24 * len(series), refused)
@@ -109,7 +109,7 @@ def unpack_samples(payload: bytes, index: SeriesIndex) -> Chunk:
         local = np.frombuffer(body, "<i4", rows, at)
         times = np.frombuffer(body, "<i8", rows, at + 4 * rows)
         bits = np.frombuffer(body, "<i8", rows, at + 12 * rows)
-        known = np.array([index.intern_text(text) for text in names] if length else [], np.int32)
+        known = np.array(index.intern_texts(names) if length else [], np.int32)
         series = known[local] if rows else np.empty(0, np.int32)
     except (zlib.error, struct.error, IndexError, TypeError) as error:
         raise ValueError(f"not a row of samples: {error}") from error

@@ -9,7 +9,6 @@ from typing import Protocol
 
 import duckdb
 import numpy as np
-from numpy.typing import NDArray
 
 from foreshock_dashboard.store.codec import Chunk
 from foreshock_dashboard.store.segment import Meta
@@ -75,8 +74,6 @@ class Segment:
     verified: bool = False
     readers: int = 0
     gone: bool = False
-    series: NDArray[np.int32] | None = None
-    """Samples only, once read: the series' number in this process by its number in the segment."""
     checking: threading.Lock = field(default_factory=threading.Lock)
 
 

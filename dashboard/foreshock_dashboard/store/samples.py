@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import duckdb
 import numpy as np
 
 from foreshock_dashboard.model.query import Floats, Matrix, Query, SourceError, grid
+from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.store.codec import SAMPLE_COLUMNS
 from foreshock_dashboard.store.errors import StoreError
 from foreshock_dashboard.store.pieces import Pieces
 from foreshock_dashboard.store.reduce import Ints, Series, Steps, evaluate, grouped
-from foreshock_dashboard.store.series import Ids, SeriesIndex
+from foreshock_dashboard.store.sealed import SealedSeries, Stretch, too_many
+from foreshock_dashboard.store.series import Ids, SeriesIndex, positions
 from foreshock_dashboard.store.shelf import Shelf
 
 MAX_SAMPLES = 4_000_000
@@ -101,11 +104,23 @@ def _texts(cursor: duckdb.DuckDBPyConnection, folder: Path) -> list[str]:
     return [text for (text,) in found]
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The series of an answer, in rows, and how the pieces' numbers become rows."""
+
+    labels: list[Labels]
+    hot: Ids
+    """The numbers in memory of the first rows, ascending."""
+    cold: list[tuple[Stretch, Ints]]
+    """By a stretch's own numbers: the row, -1 where it has none."""
+
+
 class SampleReader:
     """Answers queries from a shelf of samples."""
 
     def __init__(self, shelf: Shelf, index: SeriesIndex, engine: duckdb.DuckDBPyConnection) -> None:
         self._shelf, self._index, self._engine = shelf, index, engine
+        self._sealed = SealedSeries()
 
     def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
         """As `MetricSource.fetch`."""
@@ -115,39 +130,69 @@ class SampleReader:
         after = steps.start - round(query.window * 1000)
         cursor = self._engine.cursor()
         try:
+            # Before pieces are held: what is sealed and let go in between is found in its segment.
+            number, hot = self._index.metric(metric), self._index.select(metric, query.matchers)
             with self._shelf.reading(after, steps.end) as pieces:
-                found = self._select(cursor, pieces, metric, query)
-                if not len(found) or not steps.count:
+                found = self._find(cursor, pieces, metric, query, hot)
+                if not found.labels or not steps.count:
                     return Matrix.empty(times)
-                if len(found) * steps.count > MAX_CELLS:
+                if len(found.labels) * steps.count > MAX_CELLS:
                     raise SourceError(
-                        f"store: {metric} has {len(found)} series over {steps.count} steps; narrow labels or range"
+                        f"store: {metric} has {len(found.labels)} series over {steps.count} steps; "
+                        "narrow labels or range"
                     )
-                samples = self._read(cursor, pieces, metric, found, after, steps.end)
+                samples = self._read(cursor, pieces, number, found, after, steps.end)
         except duckdb.Error as error:
             raise StoreError(f"store {self._shelf.root}: cannot read {metric}: {error}") from error
         finally:
             cursor.close()
-        values, known = evaluate(query, Series.of(len(found), *samples), steps)
-        return grouped(query, [self._index.labels[number] for number in found.tolist()], values, known, times)
+        values, known = evaluate(query, Series.of(len(found.labels), *samples), steps)
+        return grouped(query, found.labels, values, known, times)
 
     def metric_names(self) -> frozenset[str]:
         """As `MetricSource.metric_names`."""
-        names = {name for meta in self._shelf.segments() for name in meta.metrics}
-        return frozenset(names | self._index.metric_names(self._shelf.metrics_in_memory()))
+        hot = self._index.metric_names(self._shelf.metrics_in_memory())  # first: it may be sealed meanwhile
+        return hot.union(*(meta.metrics for meta in self._shelf.segments()))
 
-    def _select(self, cursor: duckdb.DuckDBPyConnection, pieces: Pieces, metric: str, query: Query) -> Ids:
-        for segment in pieces.segments:
-            if segment.series is None and metric in segment.meta.metrics:
-                segment.series = np.array(
-                    [self._index.intern_text(text) for text in _texts(cursor, segment.folder)], dtype=np.int32
-                )
-        return self._index.select(metric, query.matchers)
+    def _find(
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        pieces: Pieces,
+        metric: str,
+        query: Query,
+        hot: tuple[Ids, list[Labels]],
+    ) -> Found:
+        rows = {labels: row for row, labels in enumerate(hot[1])}
+        sealed, stretches = self._stretches(cursor, pieces, metric)
+        numbers, labels = sealed.index.select(metric, query.matchers)
+        reached = np.isin(numbers, np.concatenate([np.empty(0, np.int32), *(s.numbers for s in stretches)]))
+        names = [labels[at] for at in np.flatnonzero(reached).tolist()]
+        row_of = np.array([*(rows.setdefault(name, len(rows)) for name in names), -1], dtype=np.int64)
+        cold = [(stretch, row_of[positions(numbers[reached], stretch.numbers)]) for stretch in stretches]
+        return Found(list(rows), hot[0], cold)
+
+    def _stretches(
+        self, cursor: duckdb.DuckDBPyConnection, pieces: Pieces, metric: str
+    ) -> tuple[SealedSeries, list[Stretch]]:
+        """What held segments have of a metric. Where too much is known for more, all is forgotten and read anew."""
+        segments = [segment for segment in pieces.segments if metric in segment.meta.metrics]
+        for sealed in (self._sealed, SealedSeries()):
+            found = sealed.stretches(cursor, segments, metric)
+            if found is not None:
+                self._sealed = sealed
+                return sealed, found
+        raise too_many(metric)
 
     def _read(
-        self, cursor: duckdb.DuckDBPyConnection, pieces: Pieces, metric: str, found: Ids, after: int, until: int
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        pieces: Pieces,
+        metric: int | None,
+        found: Found,
+        after: int,
+        until: int,
     ) -> tuple[Ints, Ints, Floats]:
-        """Samples of the found series in (after, until]: position in `found`, time, value; in the order of arrival."""
+        """Samples of the found series in (after, until]: row, time, value; in the order of arrival."""
         parts = [(np.empty(0, np.int64),) * 3]
         room = MAX_SAMPLES
         for sql, given, row_of in self._where(pieces, metric, found):
@@ -157,26 +202,22 @@ class SampleReader:
         return rows, times, bits.view(np.float64)
 
     def _where(
-        self, pieces: Pieces, metric: str, found: Ids
+        self, pieces: Pieces, metric: int | None, found: Found
     ) -> Iterator[tuple[str, dict[str, object], Callable[[Ids], Ints]]]:
-        """What to ask of each piece, and how its own numbers of series become positions in `found`."""
-        for segment in pieces.segments:
-            if segment.series is not None and metric in segment.meta.metrics:
-                row_of = positions(found, segment.series)
-                wanted = np.flatnonzero(row_of >= 0)
-                if len(wanted):
-                    reach = {"low": int(wanted[0]), "high": int(wanted[-1])}
-                    yield _COLD, {"file": str(segment.folder / "samples.parquet"), **reach}, row_of.__getitem__
-        for table in pieces.tables:  # other threads add series to it meanwhile: those are not in `found`
-            yield _HOT, {"table": table.name, "metric": self._index.metric(metric)}, partial(positions, found)
+        """What to ask of each piece, and how its own numbers of series become rows."""
+        for stretch, row_of in found.cold:
+            wanted = np.flatnonzero(row_of >= 0)
+            if len(wanted):
+                reach = {"low": stretch.first + int(wanted[0]), "high": stretch.first + int(wanted[-1])}
+                file = str(stretch.segment.folder / "samples.parquet")
+                yield _COLD, {"file": file, **reach}, partial(_row, row_of, stretch.first)
+        if len(found.hot):
+            for table in pieces.tables:  # other threads add series to it meanwhile: those are not in `found`
+                yield _HOT, {"table": table.name, "metric": metric}, partial(positions, found.hot)
 
 
-def positions(found: Ids, numbers: Ids) -> Ints:
-    """Where each number is in `found`, which ascends; -1 where it is not."""
-    if not len(found):
-        return np.full(len(numbers), -1, dtype=np.int64)
-    at = np.minimum(np.searchsorted(found, numbers), len(found) - 1)
-    return np.where(found[at] == numbers, at, -1)
+def _row(row_of: Ints, first: int, numbers: Ids) -> Ints:
+    return row_of[numbers - first]
 
 
 def _fetch(

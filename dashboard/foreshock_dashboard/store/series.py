@@ -1,9 +1,11 @@
-"""The label index: every series known to this process has a small number."""
+"""The label index: every series that is in use has a small number."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence, Set
+from contextlib import contextmanager
 
 import numpy as np
 import orjson
@@ -13,85 +15,152 @@ from foreshock_dashboard.model.query import Matcher
 from foreshock_dashboard.model.samples import Labels
 
 Ids = NDArray[np.int32]
+LAST = (1 << 31) - 1
 
 
 class SeriesIndex:
-    """(metric, labels) ↔ number. Thread-safe; numbers are never reused while the process lives."""
+    """(metric, labels) ↔ number. Thread-safe; a number is never used twice, also after its series was let go.
+
+    At most `limit` series have one at a time. Whoever uses the numbers that `intern` gives does so inside `holding`.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.labels: list[Labels] = []
-        self.texts: list[str] = []
-        self.metric_of: list[int] = []
+        self.labels: dict[int, Labels] = {}
+        self.texts: dict[int, str] = {}
+        self.metric_of: dict[int, int] = {}
         self._metrics: dict[str, int] = {}
-        self._of_metric: list[list[int]] = []
+        self._names: dict[int, str] = {}
+        self._of_metric: dict[int, dict[int, Labels]] = {}
         self._ids: dict[tuple[str, Labels], int] = {}
         self._by_text: dict[str, int] = {}
+        self._next = self._next_metric = 0
+        self._turn = 0
+        self._used: dict[int, int] = {}
+        self._holders: Counter[int] = Counter()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def intern(self, metric: str, labels: Labels) -> int:
-        """The series' number, given now if it is new; -1 where the index is full."""
-        known = self._ids.get((metric, labels))
-        return known if known is not None else self._add(metric, labels)
+    # --- giving numbers
 
-    def intern_text(self, text: str) -> int:
-        """The same for the text that `texts` holds."""
-        known = self._by_text.get(text)
-        if known is not None:
-            return known
-        metric, pairs = orjson.loads(text)
-        return self.intern(metric, tuple((name, value) for name, value in pairs))
-
-    def _add(self, metric: str, labels: Labels) -> int:
+    def intern(self, series: Iterable[tuple[str, Labels]]) -> list[int]:
+        """The number of each series, given now where it is new; -1 where the index is full."""
         with self._lock:
-            known = self._ids.get((metric, labels))
-            if known is not None:
-                return known
-            if len(self.labels) >= self.limit:
-                return -1
-            text = orjson.dumps([metric, labels]).decode()
-            number = len(self.labels)
-            self.labels.append(labels)
-            self.texts.append(text)
-            if metric not in self._metrics:
-                self._of_metric.append([])
-                self._metrics[metric] = len(self._of_metric) - 1
-            self.metric_of.append(self._metrics[metric])
-            self._of_metric[self._metrics[metric]].append(number)
-            self._by_text[text] = number
-            self._ids[metric, labels] = number
-            return number
+            return [self._number(one) for one in series]
+
+    def intern_texts(self, texts: Iterable[str]) -> list[int]:
+        """The same for what `texts` holds.
+
+        Raises:
+            ValueError: one is no such text.
+        """
+        with self._lock:
+            return [
+                self._number(_parse(text), text) if (known := self._by_text.get(text)) is None else self._use(known)
+                for text in texts
+            ]
+
+    def _number(self, series: tuple[str, Labels], text: str = "") -> int:
+        known = self._ids.get(series)
+        if known is not None:
+            return self._use(known)
+        if len(self.labels) >= self.limit or self._next >= LAST:
+            return -1
+        return self._use(self._add(series, text or orjson.dumps(series).decode()))
+
+    def _use(self, number: int) -> int:
+        self._used[number] = self._turn
+        return number
+
+    def _add(self, series: tuple[str, Labels], text: str) -> int:
+        name, labels = series
+        number, self._next = self._next, self._next + 1
+        metric = self._metrics.get(name)
+        if metric is None:
+            metric, self._next_metric = self._next_metric, self._next_metric + 1
+            self._metrics[name], self._names[metric], self._of_metric[metric] = metric, name, {}
+        self.labels[number], self.texts[number], self.metric_of[number] = labels, text, metric
+        self._of_metric[metric][number] = labels
+        self._by_text[text] = self._ids[series] = number
+        return number
+
+    # --- letting go
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Whatever is interned inside is known until the end at least."""
+        with self._lock:
+            turn = self._turn
+            self._holders[turn] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holders[turn] -= 1
+                if not self._holders[turn]:
+                    del self._holders[turn]
+
+    def turn(self) -> int:
+        """Begin a new turn; gives the first one that somebody who interns now or later may belong to."""
+        with self._lock:
+            self._turn += 1
+            return min(self._holders, default=self._turn)
+
+    def keep(self, live: Set[int], since: int) -> None:
+        """Let go of every series that is not in `live`, found after `turn` gave `since`, nor interned since then."""
+        with self._lock:
+            for number in [number for number, used in self._used.items() if used < since and number not in live]:
+                self._remove(number)
+
+    def _remove(self, number: int) -> None:
+        del self._used[number]
+        labels, metric = self.labels.pop(number), self.metric_of.pop(number)
+        del self._by_text[self.texts.pop(number)]
+        del self._ids[self._names[metric], labels]
+        del self._of_metric[metric][number]
+        if not self._of_metric[metric]:
+            del self._of_metric[metric], self._metrics[self._names.pop(metric)]
+
+    # --- finding
 
     def metric(self, name: str) -> int | None:
         """The metric's number, `None` where it has no series."""
         return self._metrics.get(name)
 
     def metric_names(self, numbers: Iterable[int]) -> frozenset[str]:
-        """The names of metrics."""
-        names = list(self._metrics)
-        return frozenset(names[number] for number in numbers)
+        """The names of metrics, as far as they have series."""
+        with self._lock:
+            return frozenset(self._names[number] for number in numbers if number in self._names)
 
-    def select(self, metric: str, matchers: Sequence[Matcher]) -> Ids:
-        """The numbers of the metric's series that every matcher accepts, ascending."""
-        number = self._metrics.get(metric)
-        if number is None:
-            return np.empty(0, dtype=np.int32)
-        found = list(self._of_metric[number])
+    def select(self, metric: str, matchers: Sequence[Matcher]) -> tuple[Ids, list[Labels]]:
+        """The metric's series that every matcher accepts, by ascending number."""
+        with self._lock:
+            number = self._metrics.get(metric)
+            found = [] if number is None else list(self._of_metric[number].items())
         for matcher in matchers:
             verdict: dict[str, bool] = {}
             kept = []
-            for series in found:
-                value = metric if matcher.label == "__name__" else _value(self.labels[series], matcher.label)
+            for series, labels in found:
+                value = metric if matcher.label == "__name__" else _value(labels, matcher.label)
                 accepted = verdict.get(value)
                 if accepted is None:
                     accepted = verdict[value] = matcher.accepts(value)
                 if accepted:
-                    kept.append(series)
+                    kept.append((series, labels))
             found = kept
-        return np.asarray(found, dtype=np.int32)
+        return np.array([series for series, _ in found], dtype=np.int32), [labels for _, labels in found]
+
+
+def text_prefix(metric: str) -> str:
+    """What the texts of a metric's series, and no others, begin with."""
+    return orjson.dumps([metric]).decode()[:-1] + ","
+
+
+def _parse(text: str) -> tuple[str, Labels]:
+    metric, pairs = orjson.loads(text)
+    return metric, tuple((name, value) for name, value in pairs)
 
 
 def _value(labels: Labels, name: str) -> str:
@@ -99,3 +168,11 @@ def _value(labels: Labels, name: str) -> str:
         if label == name:
             return value
     return ""
+
+
+def positions(found: Ids, numbers: Ids) -> NDArray[np.int64]:
+    """Where each number is in `found`, which ascends; -1 where it is not."""
+    if not len(found):
+        return np.full(len(numbers), -1, dtype=np.int64)
+    at = np.minimum(np.searchsorted(found, numbers), len(found) - 1)
+    return np.where(found[at] == numbers, at, -1)

@@ -422,6 +422,25 @@ class Shelf:
             metrics = {metric for table in self._tables for metric in table.metrics}
         return metrics.union(*map(metrics_of, waiting))
 
+    def values(self, column: str) -> set[int]:
+        """The values of a column of numbers in memory.
+
+        Raises:
+            duckdb.Error: they cannot be read.
+        """
+        with self._flushing:
+            with self._lock:
+                waiting, tables = [chunk for _, chunk in self._pending], list(self._tables)
+            found = {number for chunk in waiting for number in chunk.columns[column].tolist()}
+            cursor = self._engine.cursor()
+            try:
+                for table in tables:
+                    rows = cursor.table(table.name).unique(column).fetchnumpy()[column]
+                    found.update(rows.tolist())
+            finally:
+                cursor.close()
+        return found
+
     def hot(self) -> tuple[int, int, int | None]:
         """Rows in memory, their bytes (before DuckDB), and their earliest time."""
         with self._lock:

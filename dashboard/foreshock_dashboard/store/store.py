@@ -68,7 +68,7 @@ class Store:
         self._corrupt = self._dropped = self._expired = 0
         self._append_error = self._upkeep_error = ""
         self._failing_since: float | None = None
-        self._closed = False
+        self._closed = self._sealed = False
         self._queue: list[_Entry] = []
         self._queueing, self._committing, self._upkeep = threading.Lock(), threading.Lock(), threading.Lock()
         self._forgettable: list[tuple[str, Held]] = []
@@ -106,7 +106,8 @@ class Store:
             sealing: when data in memory becomes a segment.
             memory_limit: DuckDB's buffers, as DuckDB writes sizes.
             threads: how many threads a query may use.
-            max_series: series known at most; samples of further ones are dropped and counted.
+            max_series: series in memory at most; samples of further ones are dropped and counted. Those in segments
+                alone do not count.
             disk: the door to the file system.
             max_inbox_pages: 4 KiB pages of the inbox at most; no limit but the disk's where `None`.
 
@@ -194,11 +195,12 @@ class Store:
         Raises:
             StoreError: none of them was kept; the message says why and what to do.
         """
-        try:
-            chunks = [sample_chunk(some, self._index) for some in _split(batches)]
-        except ValueError as error:
-            raise StoreError(f"store {self.path}: {error}; nothing of this request was kept") from error
-        self._append(_Entry("metrics", chunks, [pack_samples(chunk, self._index) for chunk in chunks]))
+        with self._index.holding():
+            try:
+                chunks = [sample_chunk(some, self._index) for some in _split(batches)]
+            except ValueError as error:
+                raise StoreError(f"store {self.path}: {error}; nothing of this request was kept") from error
+            self._append(_Entry("metrics", chunks, [pack_samples(chunk, self._index) for chunk in chunks]))
 
     def append_spans(self, spans: Sequence[Span]) -> None:
         """Keep spans, with the same promise.
@@ -305,6 +307,7 @@ class Store:
             yield shelf.flush
             yield partial(self._seal, shelf)
         yield self._forget
+        yield self._let_go
         yield self._expire
         for shelf in (self._samples, self._spans):
             yield from (shelf.merge, shelf.scrub, shelf.tidy)
@@ -331,7 +334,9 @@ class Store:
     def _seal(self, shelf: Shelf) -> None:
         """Seal what was closed before, and then what is due now."""
         for _ in range(2):
-            self._forgettable += [(shelf.form.kind, held) for held in shelf.seal(partial(self._claim, shelf.form.kind))]
+            sealed = shelf.seal(partial(self._claim, shelf.form.kind))
+            self._forgettable += [(shelf.form.kind, held) for held in sealed]
+            self._sealed |= bool(sealed)
             if not shelf.rotate(self._sealing.bytes, self._sealing.seconds):
                 return
 
@@ -347,6 +352,13 @@ class Store:
             with self._committing:
                 self._inbox.forget(kind, held.first, held.last)
             del self._forgettable[0]
+
+    def _let_go(self) -> None:
+        """Series that are in segments alone need no number, and do not count for the limit."""
+        if self._sealed:
+            since = self._index.turn()
+            self._index.keep(self._samples.values("series"), since)
+            self._sealed = False
 
     def _expire(self) -> None:
         now = self._now()
