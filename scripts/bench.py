@@ -139,6 +139,7 @@ def main() -> int:
         now, refused = counts(told)
         rate, used = (now - accepted) / took, (hub.cpu() - cpu) / took
         memory = hub.memory()
+        tick = httpx.get(f"{hub.url}/api/status", trust_env=False).json()["hub"]["tick_seconds"]
 
     print(f"{'path':<28}{'answers':>8}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}")
     for path, values in timings.items():
@@ -148,6 +149,7 @@ def main() -> int:
     print(
         f"spans accepted and kept: {rate:.0f}/s, refused {refused}; hub: {used:.2f} cores, {memory:.0f} MiB at its peak"
     )
+    print(f"last tick: {tick * 1000:.0f} ms")
     held = worst < BAR_MS and rate > 0.95 * options.spans
     print(f"{'held' if held else 'MISSED'}: every p95 under {BAR_MS:.0f} ms (worst {worst:.0f}) at the full rate")
     return 0 if held else 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from typing import TypeVar
 from foreshock_dashboard import __version__
 from foreshock_dashboard.analysis.contention import HISTORY
 from foreshock_dashboard.analysis.decision import State, fold, learning
-from foreshock_dashboard.analysis.world import world_of
+from foreshock_dashboard.analysis.world import condensed, world_of
 from foreshock_dashboard.clock import Clock
 from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.query import Json, MetricSource, SourceError
@@ -40,6 +41,8 @@ Bound = TypeVar("Bound")
 
 SETTLE = 2.0
 """Wall seconds after a grid point before it is judged, so that scrapes and spans of that moment have arrived."""
+SWITCH = 0.0005
+"""Seconds a thread may compute before another gets its turn: an answer is not to wait behind spans being decoded."""
 UPKEEP = 5.0
 """Wall seconds between two looks at whether the store has something to seal, merge or remove."""
 
@@ -91,7 +94,7 @@ class Hub:
                 timeout=min(settings.scrape_interval, 10.0),
             )
             opened.callback(self.scraper.close)
-            self._observer = Observer(self._source, catalogue(settings.window), settings.step)
+            self._observer = Observer(self._source, catalogue(settings.window), settings.step, condensed)
             self._state = State()
             self._snapshot = Snapshot(0, None, (), Learning(0.0, HISTORY))
             self._tick_seconds = 0.0
@@ -110,6 +113,7 @@ class Hub:
 
     def start(self) -> None:
         """Answer, scrape and tick. A hub that stands at a past time ticks once and takes no spans in."""
+        sys.setswitchinterval(SWITCH)
         self.web.start()
         if self._settings.at is not None:
             self.tick()

@@ -8,13 +8,20 @@ import numpy as np
 import pytest
 
 from foreshock_dashboard.analysis.sentence import duration, gpu_list
-from foreshock_dashboard.analysis.world import world_of
+from foreshock_dashboard.analysis.world import condensed
+from foreshock_dashboard.analysis.world import world_of as world_of_condensed
 from foreshock_dashboard.model.history import extend
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.readings import catalogue
 from foreshock_dashboard.model.samples import Labels, labels_of
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.world import Edge, Gpu, Stall, Tenant
+from foreshock_dashboard.model.world import Edge, Gpu, Stall, Tenant, World
+
+
+def world_of(found: dict[str, Matrix], step: float) -> World:
+    """The World of answers as a source gives them."""
+    return world_of_condensed(condensed(found), step)
+
 
 TIMES = np.array([100.0, 110.0])
 LLM, BATCH, WEB = Service("serving", "llm"), Service("ml", "batch"), Service("", "web")

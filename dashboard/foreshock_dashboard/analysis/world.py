@@ -15,6 +15,8 @@ from foreshock_dashboard.model.world import Edge, Gpu, Red, Stall, Target, Tenan
 
 Key = TypeVar("Key", bound=Hashable)
 
+BUCKETED = ("served_seconds", "client_seconds", "server_seconds")
+QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 ON_GPUS = frozenset(
     {
         *("utilization", "contended", "memory_used", "memory_total", "power", "temperature"),
@@ -85,28 +87,27 @@ def _service(labels: dict[str, str]) -> Service | None:
     return service if service.name else None
 
 
+def condensed(readings: Readings) -> Readings:
+    """Turn every bucketed duration `x_seconds` into the quantiles `x_p50`, `x_p95` and `x_p99`, in seconds."""
+    out = {key: matrix for key, matrix in readings.items() if key not in BUCKETED}
+    for key in BUCKETED:
+        buckets = readings[key]
+        labels, bounds, counts = stack(buckets)
+        answers = quantiles(bounds, counts, tuple(QUANTILES.values()))
+        for name, rows in zip(QUANTILES, answers, strict=True):
+            found = dict(zip(labels, rows, strict=True))
+            out[f"{key.removesuffix('_seconds')}_{name}"] = Matrix.of(buckets.times, found)
+    return out
+
+
 def _red(
-    rate: Matrix,
-    failed: Matrix,
-    seconds: Matrix,
-    keys: Sequence[Key],
-    key_of: Callable[[dict[str, str]], Key | None],
+    readings: Readings, what: str, seconds: str, keys: Sequence[Key], key_of: Callable[[dict[str, str]], Key | None]
 ) -> Red:
-    total = rows_of(rate, keys, key_of)
-    errors = np.where(np.isnan(total), np.nan, np.nan_to_num(rows_of(failed, keys, key_of)))
+    total = rows_of(readings[what], keys, key_of)
+    errors = np.where(np.isnan(total), np.nan, np.nan_to_num(rows_of(readings[f"{what}_failed"], keys, key_of)))
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.where(total > 0, np.minimum(errors / total, 1.0), np.nan)
-    p50, p95, p99 = _durations(seconds, keys, key_of)
-    return Red(total, share, p50, p95, p99)
-
-
-def _durations(
-    seconds: Matrix, keys: Sequence[Key], key_of: Callable[[dict[str, str]], Key | None]
-) -> tuple[Floats, Floats, Floats]:
-    labels, bounds, counts = stack(seconds)
-    answers = quantiles(bounds, counts, (0.5, 0.95, 0.99))
-    p50, p95, p99 = (rows_of(Matrix(seconds.times, tuple(labels), rows), keys, key_of) for rows in answers)
-    return p50, p95, p99
+    return Red(total, share, *(rows_of(readings[f"{seconds}_{name}"], keys, key_of) for name in QUANTILES))
 
 
 def _attempts(readings: Readings, edges: Sequence[Edge], calls: Floats) -> Floats:
@@ -158,7 +159,7 @@ def _simulated(mock: Matrix) -> bool:
 
 
 def world_of(readings: Readings, step: float, missing: tuple[str, ...] = ()) -> World:
-    """Build the World from what was read. Pure; `step` is the grid's, in seconds."""
+    """Build the World from condensed readings. Pure; `step` is the grid's, in seconds."""
     readings = {key: _while_up(found, readings["up"]) if key in ON_GPUS else found for key, found in readings.items()}
     by_place = _gpus(readings)
     gpus = sorted(set(by_place.values()), key=gpu_order)
@@ -181,16 +182,15 @@ def world_of(readings: Readings, step: float, missing: tuple[str, ...] = ()) -> 
     named |= {edge.server for edge in edges} | {who.service for who in tenants}
     named |= set(_keys([readings["served"]], _service))
     services = sorted(named)
-    calls = _red(readings["calls"], readings["calls_failed"], readings["client_seconds"], edges, _edge)
-    _, server_p95, _ = _durations(readings["server_seconds"], edges, _edge)
+    calls = _red(readings, "calls", "client", edges, _edge)
     return World(
         times=readings["up"].times,
         step=step,
         services=tuple(services),
-        red=_red(readings["served"], readings["served_failed"], readings["served_seconds"], services, _service),
+        red=_red(readings, "served", "served", services, _service),
         edges=tuple(edges),
         calls=calls,
-        server_p95=server_p95,
+        server_p95=rows_of(readings["server_p95"], edges, _edge),
         attempts=_attempts(readings, edges, calls.rate),
         gpus=tuple(gpus),
         utilization=_share(rows_of(readings["utilization"], gpus, gpu, copies=True)),

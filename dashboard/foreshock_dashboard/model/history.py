@@ -16,12 +16,10 @@ def extend(old: Matrix, new: Matrix, since: float) -> Matrix:
     fresh = new.times >= since
     times = np.concatenate([old.times[kept], new.times[fresh]])
     left = int(kept.sum())
-    rows = {}
-    for labels, row in zip(old.labels, old.values, strict=True):
-        rows[labels] = np.full(len(times), np.nan)
-        rows[labels][:left] = row[kept]
-    for labels, row in zip(new.labels, new.values, strict=True):
-        if labels not in rows:
-            rows[labels] = np.full(len(times), np.nan)
-        rows[labels][left:] = row[fresh]
-    return Matrix.of(times, rows)
+    labels = old.labels if old.labels == new.labels else tuple(sorted({*old.labels, *new.labels}))
+    row = {each: i for i, each in enumerate(labels)}
+    values = np.full((len(labels), len(times)), np.nan)
+    values[[row[each] for each in old.labels], :left] = old.values[:, kept]
+    values[[row[each] for each in new.labels], left:] = new.values[:, fresh]
+    alive = ~np.isnan(values).all(axis=1)
+    return Matrix(times, tuple(each for each, is_alive in zip(labels, alive, strict=True) if is_alive), values[alive])

@@ -34,7 +34,12 @@ class Intake:
         self._keeper = keeper
         self._clock = clock
         self._target = target
-        self._metrics = SpanMetrics(ttl=10.0 * clock.speed, slack=30.0 * clock.speed)
+        self._metrics = SpanMetrics(
+            ttl=10.0 * clock.speed,
+            slack=30.0 * clock.speed,
+            patience=120.0 * clock.speed,
+            zero_for=60.0 * clock.speed,
+        )
         self._lock = threading.Lock()
         self._written: frozenset[tuple[str, Labels]] = frozenset()
 

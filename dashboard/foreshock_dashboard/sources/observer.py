@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from foreshock_dashboard.model.history import extend
 from foreshock_dashboard.model.query import Matrix, MetricSource
@@ -29,16 +29,24 @@ CHUNK = 120
 class Observer:
     """Reads the catalogue from a source: everything since the start of the fold at first, then only what is new.
 
-    `keep` in seconds bounds how far back the readings go.
+    `condense` makes of each piece what is kept of it; it sees every grid point once. `keep` in seconds bounds how far
+    back the readings go.
     """
 
     def __init__(
-        self, source: MetricSource, catalogue: Mapping[str, Reading], step: float, keep: float = 3 * HOUR
+        self,
+        source: MetricSource,
+        catalogue: Mapping[str, Reading],
+        step: float,
+        condense: Callable[[Readings], Readings],
+        keep: float = 3 * HOUR,
     ) -> None:
         self._source = source
         self._catalogue = catalogue
         self._step = step
+        self._condense = condense
         self._keep = keep
+        self._found: set[str] = set()
         self._readings: Readings = {}
         self._until = -math.inf
 
@@ -53,7 +61,9 @@ class Observer:
         start = max(self._until + self._step, oldest)
         while start <= end:
             until = min(end, start + (CHUNK - 1) * self._step)
-            fresh = {key: self._fetch(row, start, until) for key, row in self._catalogue.items()}
+            answers = {key: self._fetch(row, start, until) for key, row in self._catalogue.items()}
+            self._found |= {key for key, matrix in answers.items() if len(matrix)}
+            fresh = self._condense(answers)
             if self._readings:
                 fresh = {key: extend(self._readings[key], matrix, end - self._keep) for key, matrix in fresh.items()}
             self._readings, self._until = fresh, until
@@ -70,9 +80,9 @@ class Observer:
         return found
 
     def missing(self) -> tuple[str, ...]:
-        """The metrics that pages need and the readings lack, with what is lost: `gpu_info (GPUs)`."""
+        """The metrics that pages need and no piece had, with what is lost: `gpu_info (GPUs)`."""
         return tuple(
             f"{row.query.metric} ({row.needed_for})"
             for key, row in self._catalogue.items()
-            if row.needed_for and self._readings and not len(self._readings[key])
+            if row.needed_for and self._readings and key not in self._found
         )
