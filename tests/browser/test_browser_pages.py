@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it ships no types
 from playwright.sync_api import Page, expect
@@ -73,6 +75,7 @@ def test_times_are_in_the_browsers_zone_with_the_exact_stamp_on_hover(visit: Ope
     [
         ("calm", "No service is starved of GPU time."),
         ("learning", "Learning what is usual: 12 of 30 min."),
+        ("blind", "Cannot tell: no fresh data from any GPU or service since 09:55:00 UTC."),
         ("empty", "No services and no GPUs are known yet."),
         ("error", "foreshock cannot read its source"),
     ],
@@ -124,6 +127,79 @@ def test_a_source_that_stopped_makes_the_page_stale(visit: Open, site: Site) -> 
     expect(page.locator("#live")).to_contain_text("Stale: data is 3 s old")
     expect(page.locator("#verdict-detail")).to_contain_text("refuses connections: start it")
     expect(page.locator("#services-panel")).to_have_attribute("data-state", "stale")
+    mark = "getComputedStyle(document.getElementById('headline'), '::before').content"
+    assert page.evaluate(mark) == '"?"'
+    site.hub.time += 60
+    site.hub.snapshot = replace(site.hub.snapshot, seq=8)
+    expect(page.get_by_role("alert")).to_have_text("Cannot tell: no fresh data from anybody since 10:00:00 UTC.")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_blind_looks_like_neither_calm_nor_critical(visit: Open, site: Site, scheme: Scheme) -> None:
+    """By its colour, its pattern, its mark and the title of the tab."""
+    looks = set()
+    page = visit("/", scheme).page
+    script = """() => {
+        const [box, mark] = [document.getElementById("verdict"), document.getElementById("headline")];
+        const style = getComputedStyle(box);
+        return [style.borderLeftColor, style.backgroundImage === "none", getComputedStyle(mark, "::before").content];
+    }"""
+    for seq, scene in enumerate(("starving", "calm", "blind"), start=8):
+        later = SCENES[scene]()
+        site.hub.snapshot = Snapshot(seq, later.world, later.incidents, later.learning, later.error)
+        expect(page.locator("#verdict")).to_have_attribute("data-state", "critical" if seq == 8 else scene)
+        looks.add(tuple(page.evaluate(script)))
+    assert len({colour for colour, _, _ in looks}) == 3
+    assert {mark for _, _, mark in looks} == {'"■"', '"●"', '"?"'}
+    assert [mark for _, plain, mark in looks if not plain] == ['"?"']
+    expect(page).to_have_title("? cannot tell · Now · foreshock")
+    expect(page.locator("#verdict-detail")).to_contain_text("last data 18:55:00 (5 min 3 s ago)")
+
+
+def test_what_has_no_data_says_so_everywhere(visit: Open, site: Site) -> None:
+    """In the matrix, on the GPUs, on the map, in the tables; no old figure, and no zero."""
+    site.hub.snapshot = SCENES["blind"]()
+    page = visit().page
+    _ready(page)
+    expect(page.locator("#figures b")).to_have_text(["–"] * 5)
+    expect(page.get_by_role("button", name="embedder waits for train-llm (no data) on host-0/gpu-0")).to_be_visible()
+    expect(page.locator("#grid-reading")).to_contain_text("32 GPUs on 4 hosts, contention unknown, 32 without data")
+    page.locator("#grid-field").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#grid-reading")).to_have_text("host-0/gpu-1: no data · embedder no data, train-llm no data")
+    page.get_by_text("GPUs as a table").click()
+    expect(page.locator("#grid-table tbody tr").first).to_contain_text("no datano data")
+    expect(page.locator("#map .node.unknown .value")).to_have_text(["no data"] * 12)
+    page.get_by_text("Calls as a table").click()
+    expect(page.locator("#map tbody tr").first).to_contain_text("no data")
+    expect(page.locator("#services tbody .state")).to_have_text(["? no data"] * 12)
+    expect(page.locator("#warnings-message")).to_contain_text("None can be given while no fresh data comes.")
+
+
+def test_rows_that_tell_stand_beside_rows_that_do_not(visit: Open, site: Site) -> None:
+    """One service and one host are silent; the others are shown as they are."""
+    site.hub.snapshot = SCENES["half-blind"]()
+    page = visit().page
+    _ready(page)
+    expect(page.locator("#services tr[data-health='unknown']")).to_have_count(1)
+    expect(page.locator("#services tr[data-health='unknown']")).to_contain_text("auth ? no data")
+    expect(page.locator("#grid-reading")).to_contain_text("0 contended, 8 without data")
+    expect(page.locator("#map .node.unknown")).to_have_count(1)
+
+
+@pytest.mark.parametrize(
+    ("order", "words"), [("", "The 50 newest of all"), ("?order=slowest", "The 50 slowest of all")]
+)
+def test_a_full_list_says_which_of_all_matches_it_holds(visit: Open, site: Site, order: str, words: str) -> None:
+    """They are not just the first that were found."""
+    site.hub.traces.count = 60
+    page = visit(f"/traces{order}").page
+    expect(page.locator("#list .note")).to_contain_text(f"{words} traces that match.")
+
+
+def test_a_list_that_holds_all_says_so(visit: Open) -> None:
+    """Nothing was left out."""
+    expect(visit("/traces").page.locator("#list .note")).to_contain_text("40 traces match.")
 
 
 def test_a_hostile_name_is_text_everywhere(visit: Open, site: Site) -> None:

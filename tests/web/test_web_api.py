@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 
 import pytest
 from tests.web.caller import Caller
 from tests.web.worlds import NOW, SCENES, FakeHub, service
+
+from foreshock_dashboard.web.app import create_app
 
 LookAt = Callable[[str], Caller]
 ADDRESSES = (
@@ -127,6 +129,13 @@ def test_an_unchanged_tick_is_answered_with_304_and_the_hubs_time(caller: Caller
     hub.snapshot = type(hub.snapshot)(8, hub.snapshot.world, (), hub.snapshot.learning)
     fresh = caller.get("/api/now", {"If-None-Match": tag})
     assert (fresh.status_code, fresh.json()["seq"], fresh.json()["warnings"]) == (200, 8, [])
+
+
+def test_a_restarted_hub_is_never_mistaken_for_an_unchanged_one(look_at: LookAt) -> None:
+    """It counts its ticks from the start again; what a browser kept of the one before is not what it says."""
+    before = look_at("starving").get("/api/warnings").headers["ETag"]
+    after = look_at("calm").get("/api/warnings", {"If-None-Match": before})
+    assert (after.status_code, after.json()["seq"], after.json()["warnings"]) == (200, 7, [])
 
 
 def test_the_topology_is_sent_once_while_only_values_change(caller: Caller, hub: FakeHub) -> None:
@@ -254,6 +263,59 @@ def test_a_page_of_another_site_may_not_post(caller: Caller, headers: dict[str, 
     """Browsers say where a request comes from; other clients say nothing and may."""
     body = json.dumps(SHOW_PAGE).encode()
     assert caller.post(CALLBACK, body, {"content-type": "application/json"} | headers).status_code == status
+
+
+@pytest.mark.parametrize("path", ["/", "/api/traces", "/api/now", "/metrics", "/healthz", "/assets/base.css"])
+def test_a_name_that_somebody_pointed_here_gets_nothing(caller: Caller, path: str) -> None:
+    """A page of another site could otherwise read all, by giving its own name this machine's address."""
+    answer = caller.get(path, {"host": "evil.example:8050"})
+    assert answer.status_code == 421
+    assert answer.json()["error"].startswith("this hub does not answer to the host 'evil.example:8050': ask for local")
+    assert "Content-Security-Policy" in answer.headers
+
+
+LOCAL = ("localhost", "LocalHost.:8050", "127.0.0.1", "127.0.0.1:8050", "127.8.9.1:1", "[::1]", "[::1]:8050")
+STRANGE = (
+    "",
+    "evil.example",
+    "127.0.0.1.evil.example",
+    "localhost.evil.example",
+    "evil.example@localhost",
+    "localhost:80@evil.example",
+    "10.0.0.5:8050",
+    "0.0.0.0",  # noqa: S104  # a name in a request, nothing is bound
+    "[::]",
+    "[2001:db8::1]:8050",
+    "[localhost]",
+    "::1",
+    "2130706433",
+    "x" * 5000,
+)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "given", "status"),
+    [
+        *((None, host, 200) for host in LOCAL),
+        *((None, host, 421) for host in STRANGE),
+        *((("gpus.example", "10.0.0.5", "[2001:db8::1]"), host, 200) for host in LOCAL),
+        (("gpus.example",), "gpus.example", 200),
+        (("gpus.example",), "GPUS.example.:443", 200),
+        (("GPUS.example",), "gpus.example", 200),
+        (("10.0.0.5",), "10.0.0.5:8050", 200),
+        (("[2001:db8::1]",), "[2001:db8::1]:8050", 200),
+        (("gpus.example",), "evil.example", 421),
+        (("gpus.example",), "a.gpus.example", 421),
+        (("gpus.example",), "", 421),
+        ("gpus.example", "gpus.example", 200),
+        ("gpus.example", "g", 421),
+        *((("*",), host, 200) for host in ("evil.example", "10.0.0.5", "localhost")),
+    ],
+)
+def test_only_known_hosts_are_answered(hub: FakeHub, hosts: Sequence[str] | None, given: str, status: int) -> None:
+    """Those that mean this machine, those that were configured, or all when that was said."""
+    caller = Caller(create_app(hub, version="0", hosts=hosts))
+    assert caller.get("/healthz", {"host": given}).status_code == status
 
 
 def test_a_large_body_is_refused(caller: Caller) -> None:

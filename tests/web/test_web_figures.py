@@ -58,7 +58,7 @@ def _contrast(one: str, other: str) -> float:
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
-@pytest.mark.parametrize("ground", ["panel", "raised", "ok-wash", "warn-wash", "crit-wash"])
+@pytest.mark.parametrize("ground", ["panel", "raised", "ok-wash", "warn-wash", "crit-wash", "blind-wash"])
 @pytest.mark.parametrize("ink", ["text", "muted"])
 def test_text_can_be_read_on_every_ground(theme: dict[str, str], ground: str, ink: str) -> None:
     """A contrast of 4.5:1 at least."""
@@ -66,7 +66,10 @@ def test_text_can_be_read_on_every_ground(theme: dict[str, str], ground: str, in
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
-@pytest.mark.parametrize(("word", "ground"), [("warn", "warn-wash"), ("warn", "crit-wash"), ("crit", "crit-wash")])
+@pytest.mark.parametrize(
+    ("word", "ground"),
+    [("warn", "warn-wash"), ("warn", "crit-wash"), ("crit", "crit-wash"), ("blind", "blind-wash"), ("blind", "panel")],
+)
 def test_the_word_of_a_state_can_be_read_on_its_wash(theme: dict[str, str], word: str, ground: str) -> None:
     """Bad figures stand in rows that are coloured themselves."""
     assert _contrast(theme[word], theme[ground]) >= 4.5
@@ -75,7 +78,7 @@ def test_the_word_of_a_state_can_be_read_on_its_wash(theme: dict[str, str], word
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
 def test_marks_stand_out_from_the_panel(theme: dict[str, str]) -> None:
     """States and services have a contrast of 3:1 at least."""
-    for colour in [theme[state] for state in ("ok", "warn", "crit", "idle")] + theme["services"].split():
+    for colour in [theme[state] for state in ("ok", "warn", "crit", "idle", "blind")] + theme["services"].split():
         assert _contrast(colour, theme["panel"]) >= 3
 
 

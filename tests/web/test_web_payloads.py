@@ -10,7 +10,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.web.worlds import NOW, SCENES, bare, calm, request, service, snapshot, span, starvation, starving
+from tests.web.worlds import (
+    NOW,
+    SCENES,
+    bare,
+    calm,
+    request,
+    service,
+    snapshot,
+    span,
+    starvation,
+    starving,
+)
 
 from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.service import Service
@@ -142,7 +153,7 @@ def test_the_headline_stays_while_only_figures_change() -> None:
 def test_calm_says_what_it_cannot_see() -> None:
     """A silent exporter must not look like a quiet one."""
     world = replace(calm(), targets=(Target("host-9:10877", "foreshock", False, 40.0),))
-    assert "1 of 1 target do not answer: host-9:10877." in verdict(snapshot(world)).detail
+    assert "No fresh data from 1 of 1 target: host-9:10877." in verdict(snapshot(world)).detail
 
 
 def test_calm_does_not_hide_services_that_fail() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -146,6 +147,50 @@ def starving(rename: dict[str, str] | None = None) -> World:
     )
 
 
+GPU_TIME = ("utilization", "contended", "busy", "stalled", "stalled_by")
+GPU_STATE = ("memory_used", "memory_total", "power", "temperature", "memory")
+REQUESTS = ("red", "calls", "server_p95", "attempts")
+
+
+def without(
+    world: World, names: Sequence[str], points: int = 30, rows: Mapping[str, Sequence[int]] | None = None
+) -> World:
+    """The World whose arrays of these names hold nothing at the last points; `rows` of them only, where it says so."""
+
+    def cut(values: Floats, name: str) -> Floats:
+        values = values.copy()
+        which = list(range(len(values))) if rows is None else list(rows[name])
+        values[which, len(world.times) - points :] = np.nan
+        return values
+
+    def gone(name: str) -> Floats | Red:
+        found: Floats | Red = getattr(world, name)
+        if isinstance(found, Red):
+            return Red(*(cut(getattr(found, part), name) for part in ("rate", "failed", "p50", "p95", "p99")))
+        return cut(found, name)
+
+    changes: dict[str, Any] = {name: gone(name) for name in names}
+    return replace(world, **changes)
+
+
+def dark() -> World:
+    """Nothing has told anything for 300 s; the last that targets said was that they are up."""
+    targets = tuple(target._replace(age=300.0) for target in calm().targets)
+    return replace(without(calm(), GPU_TIME + GPU_STATE + REQUESTS), targets=targets)
+
+
+def dim() -> World:
+    """Host 3 has told nothing for 300 s, nor has the service auth."""
+    world = calm()
+    lost = [i for i, gpu in enumerate(world.gpus) if gpu.host == "host-3"]
+    on = [i for i, tenant in enumerate(world.tenants) if tenant.gpu.host == "host-3"]
+    rows = dict.fromkeys(("utilization", "contended"), lost) | dict.fromkeys(("busy", "stalled"), on)
+    world = without(world, tuple(rows), rows=rows)
+    world = without(world, ("red",), rows={"red": [world.services.index(service("auth"))]})
+    targets = tuple(t._replace(age=300.0) if t.instance.startswith("host-3") else t for t in world.targets)
+    return replace(world, targets=targets)
+
+
 def bare() -> World:
     """A World in which nothing is known yet."""
     none = np.empty((0, POINTS))
@@ -215,6 +260,8 @@ SCENES = {
     "calm": lambda: snapshot(calm()),
     "starving": lambda: snapshot(w := starving(), starvation(w)),
     "learning": lambda: snapshot(calm(), learning=Learning(720.0, 1800.0)),
+    "blind": lambda: snapshot(dark()),
+    "half-blind": lambda: snapshot(dim()),
     "empty": lambda: snapshot(bare(), learning=Learning(0.0, 1800.0)),
     "error": lambda: snapshot(None, error="prometheus http://127.0.0.1:9090 refuses connections: start it"),
     "stale": lambda: snapshot(calm(), error="prometheus http://127.0.0.1:9090 refuses connections: start it"),

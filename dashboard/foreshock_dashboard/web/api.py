@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 
 from fastapi import FastAPI, Request
@@ -28,6 +29,7 @@ class Api:
         self._hub = hub
         self._version = version
         self._cache = PerTick()
+        self._start = secrets.token_hex(6)  # ticks count from 1 after each start, so they alone name no answer
         self._topology: tuple[tuple[object, ...], Json] | None = None
 
     def register(self, app: FastAPI) -> None:
@@ -38,7 +40,7 @@ class Api:
             "contention": payloads.contention,
             "warnings": payloads.warnings,
             "incidents": payloads.incidents,
-            "now": lambda snapshot: live.now(snapshot, self._identities(snapshot)["id"]),
+            "now": lambda snapshot: live.now(snapshot, self._identities(snapshot)["id"], self._hub.now()),
         }
         for name, make in pages.items():
             app.add_api_route(f"/api/{name}", self._tick(name, make), name=name, **document(name))
@@ -60,7 +62,7 @@ class Api:
             only(request.query_params, ())
             snapshot = self._hub.snapshot
             body = self._cache.get(snapshot, name, lambda: payloads.envelope(snapshot) | make(snapshot))
-            return self._answer(request, body, f'"{name}-{snapshot.seq}"')
+            return self._answer(request, body, f'"{name}-{self._start}-{snapshot.seq}"')
 
         return answer
 

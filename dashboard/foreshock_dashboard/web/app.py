@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
 from dash import Dash
@@ -19,6 +19,7 @@ from foreshock_dashboard.web.registry import Page, find
 from foreshock_dashboard.web.security import (
     MOST_BODY,
     BodyLimit,
+    KnownHost,
     SameSite,
     SecurityHeaders,
     callback_fault,
@@ -30,15 +31,19 @@ PAGES: tuple[Page, ...] = (now.PAGE, traces.PAGE)
 CALLBACK_PATH = "/_dash-update-component"
 
 
-def create_app(hub: HubView, *, version: str) -> FastAPI:
-    """Build the app of a hub. No state outside the app; several may live in one process."""
+def create_app(hub: HubView, *, version: str, hosts: Collection[str] | None = None) -> FastAPI:
+    """Build the app of a hub. No state outside the app; several may live in one process.
+
+    hosts: names and addresses, without ports, that requests may be for besides localhost and loopback addresses; "*"
+    among them allows all. Others get 421.
+    """
     server = FastAPI(title="foreshock", version=version, openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
     Api(hub, version).register(server)
     server.add_api_route("/theme.css", _theme, include_in_schema=False)
     dash = _dash(server)
     callbacks.register(dash, hub, PAGES)
     server.add_api_route("/{path:path}", _page(dash), include_in_schema=False)
-    _protect(server, dash)
+    _protect(server, dash, hosts)
     return server
 
 
@@ -81,7 +86,7 @@ async def _theme() -> Response:
     return Response(theme.stylesheet(), media_type="text/css", headers={"Cache-Control": "no-cache"})
 
 
-def _protect(server: FastAPI, dash: Dash) -> None:
+def _protect(server: FastAPI, dash: Dash, hosts: Collection[str] | None) -> None:
     """Add the middleware; what is added last sees a request first."""
     # Dash fills callback_map at the first request otherwise.
     dash._setup_server()  # type: ignore[no-untyped-call]  # noqa: SLF001
@@ -90,4 +95,5 @@ def _protect(server: FastAPI, dash: Dash) -> None:
         BodyLimit, most=MOST_BODY, path=CALLBACK_PATH, check=lambda body: callback_fault(body, dash.callback_map)
     )
     server.add_middleware(SameSite)
+    server.add_middleware(KnownHost, hosts=hosts)
     server.add_middleware(SecurityHeaders, csp=policy(dash.csp_hashes()))

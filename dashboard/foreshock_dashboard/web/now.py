@@ -22,6 +22,7 @@ from foreshock_dashboard.web.payloads import (
     open_incidents,
     pairs,
 )
+from foreshock_dashboard.web.sight import sight
 from foreshock_dashboard.web.theme import service_colour
 from foreshock_dashboard.web.verdict import verdict
 
@@ -141,12 +142,13 @@ def _beside(world: World) -> dict[str, str]:
     }
 
 
-def now(snapshot: Snapshot, topology_id: str) -> Json:
-    """All values that the Now page shows."""
+def now(snapshot: Snapshot, topology_id: str, time: float | None = None) -> Json:
+    """All values that the Now page shows. `time`: the hub's, Unix seconds; the World's own unless given."""
     world = snapshot.world
+    said = verdict(snapshot, time)
     body: Json = {
         "topology": topology_id,
-        "verdict": verdict(snapshot).payload(),
+        "verdict": said.payload(),
         "warnings": [incident(item) for item in open_incidents(snapshot)],
         "over": [incident(item) for item in snapshot.incidents if item.phase == "over"][:5],
     }
@@ -156,7 +158,7 @@ def now(snapshot: Snapshot, topology_id: str) -> Json:
     return body | {
         "ready": True,
         "step": world.step,
-        "figures": figures(snapshot),
+        "figures": figures(snapshot, blind=said.state == "blind"),
         "matrix": matrix(world),
         "services": _services(snapshot),
         "hidden": max(0, len(world.services) - MOST_ROWS),
@@ -168,8 +170,8 @@ def now(snapshot: Snapshot, topology_id: str) -> Json:
     }
 
 
-def figures(snapshot: Snapshot) -> list[Json]:
-    """The few numbers under the verdict. `value` None where nothing is known."""
+def figures(snapshot: Snapshot, blind: bool = False) -> list[Json]:
+    """The few numbers under the verdict. `value` None where nothing is known; `blind`: nor is who starves."""
     world = snapshot.world
     if world is None:
         return []
@@ -185,11 +187,16 @@ def figures(snapshot: Snapshot) -> list[Json]:
     total = sum(value for value in rate if value is not None)
     attempts = [value for value in last(world.attempts) if value is not None]
     return [
-        {"name": "Services starved", "value": len(starved), "of": len(world.services), "unit": "count"},
+        {
+            "name": "Services starved",
+            "value": None if blind else len(starved),
+            "of": sight(world).services,
+            "unit": "count",
+        },
         {
             "name": "GPUs contended",
             "value": sum(value >= 0.1 for value in contended) if contended else None,
-            "of": len(world.gpus),
+            "of": len(contended),
             "unit": "count",
         },
         {"name": "Longest wait for a GPU", "value": worst, "unit": "ratio"},
@@ -249,7 +256,7 @@ def _services(snapshot: Snapshot) -> list[Json]:
     if len(rows) <= MOST_ROWS:
         return rows
     drawn = set(_shown(world, list(_kinds(world))))
-    grave = {"critical": 0, "warning": 1, "ok": 2, "idle": 3}
+    grave = {"critical": 0, "warning": 1, "unknown": 2, "ok": 3, "idle": 4}
     rows.sort(key=lambda row: (row["id"] not in drawn, grave[str(row["health"])], str(row["id"])))
     return rows[:MOST_ROWS]
 

@@ -6,13 +6,16 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from foreshock_dashboard.model.incident import Evidence, Incident
 from foreshock_dashboard.model.query import Floats, Json
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import Gpu, Red, Target, Tenant, World
+from foreshock_dashboard.web.sight import fresh_services
 
-Health = Literal["ok", "warning", "critical", "idle"]
+Health = Literal["ok", "warning", "critical", "idle", "unknown"]
 FAILING = 0.05
 """Share of failed requests from which a service is critical."""
 TROUBLED = 0.01
@@ -60,8 +63,22 @@ class Condition(NamedTuple):
     word: str
 
 
-def condition(service: Service, incidents: Sequence[Incident], rate: float | None, failed: float | None) -> Condition:
-    """How a service is, from the open incidents and its own errors."""
+def condition(
+    service: Service, incidents: Sequence[Incident], rate: float | None, failed: float | None, silent: bool = False
+) -> Condition:
+    """How a service is, from the open incidents and its own errors. `silent`: what it told has stopped coming."""
+    named = _part(service, incidents)
+    if silent:
+        return Condition(named.health, f"{named.word}, no data") if named else Condition("unknown", "no data")
+    if named:
+        return named
+    if failed is not None and failed >= TROUBLED:
+        return Condition("critical" if failed >= FAILING else "warning", "errors")
+    return Condition("idle", "no requests") if not rate else Condition("ok", "ok")
+
+
+def _part(service: Service, incidents: Sequence[Incident]) -> Condition | None:
+    """The part that a service has in the open incidents, if any."""
     for incident in incidents:
         if service in (incident.victim, incident.service):
             grave = incident.phase in ("page", "cascading")
@@ -70,9 +87,7 @@ def condition(service: Service, incidents: Sequence[Incident], rate: float | Non
         return Condition("warning", "starves others")
     if any(service in incident.slowed for incident in incidents):
         return Condition("warning", "slowed down")
-    if failed is not None and failed >= TROUBLED:
-        return Condition("critical" if failed >= FAILING else "warning", "errors")
-    return Condition("idle", "no requests") if not rate else Condition("ok", "ok")
+    return None
 
 
 def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
@@ -81,8 +96,10 @@ def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
     if world is None:
         return {}
     current = open_incidents(snapshot)
-    rows = zip(world.services, last(world.red.rate), last(world.red.failed), strict=True)
-    return {service: condition(service, current, rate, failed) for service, rate, failed in rows}
+    known = np.isfinite(world.red.rate)
+    lost = ~known[:, -1:].any(axis=1) & (known.any(axis=1) | ~fresh_services(world))
+    rows = zip(world.services, last(world.red.rate), last(world.red.failed), lost.tolist(), strict=True)
+    return {who: condition(who, current, rate, failed, silent=silent) for who, rate, failed, silent in rows}
 
 
 def _red(red: Red) -> list[Json]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MOST_BODY = 1 << 20
 """Bytes of a request's body; Dash's callbacks need a few hundred."""
+LONGEST_NAME = 200
+"""Characters of a host's name that a refusal repeats."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -86,6 +90,58 @@ class SameSite:
             )
             return
         await self._app(scope, receive, send)
+
+
+_AUTHORITY = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<name>[^\[\]:/@\s]+))(?::\d*)?")
+
+
+def host_name(authority: str) -> str:
+    """The name or address in a Host header, lower-case and without its port; "" if it is malformed."""
+    match = _AUTHORITY.fullmatch(authority)
+    return (match["v6"] or match["name"]).lower().removesuffix(".") if match else ""
+
+
+def loopback(name: str) -> bool:
+    """Whether a name can only mean this machine: localhost, or a loopback address written out."""
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+class KnownHost:
+    """Refuses requests for names that the app does not go by.
+
+    A page of evil.example can make its own name point at this machine ("DNS rebinding"); to the browser the app then
+    is of the same origin as that page, which may read all of it. What gives it away is the name in Host.
+    hosts: names and addresses besides those of loopback; None for no others, "*" among them for any.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str] | None) -> None:
+        names = [hosts] if isinstance(hosts, str) else list(hosts or ())
+        self._app = app
+        self._any = "*" in names
+        self._names = {name.strip("[]").lower().removesuffix(".") for name in names}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 421, or pass the request on."""
+        if scope["type"] == "http" and not self._any:
+            given = Headers(scope=scope).getlist("host") or [""]
+            for authority in given:
+                name = host_name(authority)
+                if not (loopback(name) or (name and name in self._names)):
+                    await _refuse(421, _stranger(authority))(scope, receive, send)
+                    return
+        await self._app(scope, receive, send)
+
+
+def _stranger(authority: str) -> str:
+    return (
+        f"this hub does not answer to the host {authority[:LONGEST_NAME]!r}: ask for localhost or a loopback address, "
+        "or add the name to the hosts that the hub answers to"
+    )
 
 
 class BodyLimit:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 from foreshock_dashboard.analysis.sentence import gpu_list
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.payloads import conditions, incident, number_of_time, open_incidents
+from foreshock_dashboard.web.sight import Sight, fresh_for, sight
 
-State = Literal["critical", "warning", "calm", "learning", "empty", "error"]
+State = Literal["critical", "warning", "calm", "blind", "learning", "empty", "error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,34 +42,40 @@ class Verdict:
         }
 
 
-def verdict(snapshot: Snapshot) -> Verdict:
-    """One sentence about the platform."""
+def verdict(snapshot: Snapshot, now: float | None = None) -> Verdict:
+    """One sentence about the platform. `now`: the hub's time in Unix seconds; the World's own unless given."""
     world = snapshot.world
     if world is None:
         if snapshot.error:
             return Verdict("error", f"foreshock cannot read its source: {snapshot.error}")
         return Verdict("empty", "No data yet: the hub has not finished its first look.", (_FIRST_STEPS,))
-    gaps = _gaps(snapshot)
+    seen = sight(world)
+    gaps = _gaps(snapshot, world, seen)
+    still = bool(snapshot.error) and now is not None and now - world.time > fresh_for(world.step)
+    since = world.time if still else seen.since
+    blind = _blind("anybody" if still else seen.blind and f"any {seen.blind}", since)
     current = open_incidents(snapshot)
     if current:
-        return _starving(current, gaps)
-    if not world.services and not world.gpus:
+        return _starving(current, (f"This may have changed. {blind}", *gaps) if blind else gaps)
+    if not world.services and not world.gpus and not seen.silent_targets:
         return Verdict("empty", "No services and no GPUs are known yet.", (_FIRST_STEPS, *gaps))
-    size = f"{_count(len(world.services), 'service')} on {_count(len(world.gpus), 'GPU')}"
+    if blind and (since is not None or snapshot.learning.done or seen.silent_targets):
+        return Verdict("blind", blind, gaps, since)
+    size = f"{_count(seen.services, 'service')} on {_count(seen.gpus, 'GPU')}"
     if not snapshot.learning.done:
         have, need = (f"{seconds / 60:.0f}" for seconds in snapshot.learning)
         text = f"Learning what is usual: {have} of {need} min."
         return Verdict(
             "learning", text, (f"No warnings can be given until then; the figures of {size} are live.", *gaps)
         )
-    erring = [str(service) for service, seen in conditions(snapshot).items() if seen.word == "errors"]
+    starved = "No service that can be seen is starved" if gaps else "No service is starved"
+    erring = [str(service) for service, state in conditions(snapshot).items() if state.word == "errors"]
     if erring:
-        names = ", ".join(erring[:3]) + (" …" if len(erring) > 3 else "")
-        text = f"Errors in {_count(len(erring), 'service')}: {names}. Watching {size}."
-        return Verdict("warning", "No service is starved of GPU time, but some services fail.", (text, *gaps))
+        text = f"Errors in {_count(len(erring), 'service')}: {_names(erring)}. Watching {size}."
+        return Verdict("warning", f"{starved} of GPU time, but some services fail.", (text, *gaps))
     over = [item.until for item in snapshot.incidents if item.until is not None]
     ended = max(over, default=None)
-    return Verdict("calm", "No service is starved of GPU time.", (f"Watching {size}.", *gaps), ended)
+    return Verdict("calm", f"{starved} of GPU time.", (f"Watching {size}.", *gaps), ended)
 
 
 _FIRST_STEPS = (
@@ -85,23 +95,37 @@ def _starving(current: tuple[Incident, ...], gaps: tuple[str, ...]) -> Verdict:
     return Verdict(state, f"{text}.", (*more, *gaps), worst.since, worst)
 
 
-def _gaps(snapshot: Snapshot) -> tuple[str, ...]:
+def _blind(whom: str, since: float | None) -> str:
+    """Why nothing can be said; "" where nobody is missed. since: Unix seconds of the last data, if there was any."""
+    if not whom:
+        return ""
+    if since is None:
+        return f"Cannot tell: no data from {whom} yet."
+    return f"Cannot tell: no fresh data from {whom} since {datetime.fromtimestamp(since, UTC):%H:%M:%S} UTC."
+
+
+def _gaps(snapshot: Snapshot, world: World, seen: Sight) -> tuple[str, ...]:
     """What the page does not see, so that calm is not mistaken for blind."""
-    world = snapshot.world
-    if world is None:
-        return ()
-    silent = [target.instance for target in world.targets if target.up is not True]
     found = []
     if snapshot.error:
         found.append(f"These figures stand still: {snapshot.error}")
-    if silent:
-        names = ", ".join(silent[:3]) + (" …" if len(silent) > 3 else "")
-        found.append(f"{len(silent)} of {_count(len(world.targets), 'target')} do not answer: {names}.")
+    silent = (
+        ("target", len(world.targets), [target.instance for target in seen.silent_targets]),
+        ("GPU", len(world.gpus), [gpu.label for gpu in seen.silent_gpus]),
+        ("service", len(world.services), [str(service) for service in seen.silent_services]),
+    )
+    for noun, known, names in silent:
+        if names:
+            found.append(f"No fresh data from {len(names)} of {_count(known, noun)}: {_names(names)}.")
     if not world.gpus:
         found.append("No GPUs are seen: no exporter gives gpu_info.")
     if world.gpus and not world.services:
         found.append("No services are seen: no spans have arrived.")
     return tuple(found)
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _count(number: int, noun: str) -> str:

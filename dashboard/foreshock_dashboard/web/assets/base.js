@@ -75,6 +75,7 @@ window.foreshock = window.foreshock || {};
     if (value < 120) return `${digits(value)} s`;
     return F.span(value);
   };
+  F.known = known;
   F.percent = (value) => {
     if (!known(value)) return "–";
     const share = value * 100;
@@ -107,7 +108,7 @@ window.foreshock = window.foreshock || {};
     return F.h("time", { datetime: date.toISOString(), title: date.toISOString() }, text);
   };
 
-  F.SHAPES = { ok: "●", warning: "◆", critical: "■", idle: "○" };
+  F.SHAPES = { ok: "●", warning: "◆", critical: "■", idle: "○", unknown: "?" };
   F.state = (health, word) =>
     F.h("span", { class: `state ${health}` }, F.h("span", { "aria-hidden": "true" }, F.SHAPES[health]), ` ${word}`);
   F.dot = (colour) => F.h("span", { class: "dot", style: `background:var(--service-${Number(colour)})`, "aria-hidden": "true" });

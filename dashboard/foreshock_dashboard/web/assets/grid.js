@@ -23,7 +23,7 @@
       h("p", { id: "grid-reading", class: "reading", role: "status" }),
       h("p", { class: "legend" },
         h("span", null, "idle 0 %"), h("span", { class: "ramp" }), h("span", null, "busy 100 %"),
-        h("span", { class: "key contended" }, "contended"), h("span", { class: "key marked" }, "in a warning"), h("span", { class: "key absent" }, "no reading")),
+        h("span", { class: "key contended" }, "contended"), h("span", { class: "key marked" }, "in a warning"), h("span", { class: "key absent" }, "no data")),
       h("details", { id: "grid-twin" }, h("summary", null, "GPUs as a table"), h("div", { id: "grid-table" })));
     const field = F.byId("grid-field");
     field.addEventListener("keydown", key);
@@ -113,7 +113,7 @@
     pen.setTransform(scale, 0, 0, scale, 0, 0);
     pen.clearRect(0, 0, width, height);
     const colour = ramp();
-    const [muted, line, warn, crit, text] = ["muted", "line", "warn", "crit", "text"].map(F.token);
+    const [muted, idle, warn, crit, text] = ["muted", "idle", "warn", "crit", "text"].map(F.token);
     pen.font = "12px system-ui, sans-serif";
     pen.fillStyle = muted;
     pen.textAlign = "left";
@@ -122,7 +122,7 @@
     cells.forEach((cell, i) => {
       const share = ratio(state.busy[i]);
       if (share === null) {
-        pen.strokeStyle = line;
+        pen.strokeStyle = idle;
         pen.lineWidth = 1;
         pen.strokeRect(cell.x + 0.5, cell.y + 0.5, w - 1, tall - 1);
         pen.beginPath();
@@ -154,10 +154,11 @@
     pen.strokeRect(cell.x, cell.y, w, tall);
   };
 
+  const share = (value) => (value === null ? "no data" : F.percent(value));
   const describe = (i) => {
-    const who = state.on[i].map(([name, busy, stalled]) => `${name} ${F.percent(busy)}${stalled >= 0.01 ? ` (stalled ${F.percent(stalled)})` : ""}`);
-    const contended = ratio(state.contended[i]);
-    return `${state.labels[i]}: ${F.percent(ratio(state.busy[i]))} busy${contended >= 0.01 ? `, contended ${F.percent(contended)} of the time` : ""}${who.length ? ` · ${who.join(", ")}` : " · no service"}`;
+    const who = state.on[i].map(([name, busy, stalled]) => `${name} ${share(busy)}${stalled >= 0.01 ? ` (stalled ${F.percent(stalled)})` : ""}`);
+    const [busy, contended] = [ratio(state.busy[i]), ratio(state.contended[i])];
+    return `${state.labels[i]}: ${busy === null ? "no data" : `${F.percent(busy)} busy`}${contended >= 0.01 ? `, contended ${F.percent(contended)} of the time` : ""}${who.length ? ` · ${who.join(", ")}` : " · no service"}`;
   };
   let pointed = false;
   const read = () => {
@@ -169,8 +170,9 @@
   };
   const summary = () => {
     const tight = state.labels.filter((_, i) => ratio(state.contended[i]) >= 0.1).length;
+    const judged = state.labels.some((_, i) => ratio(state.contended[i]) !== null);
     const silent = state.labels.filter((_, i) => ratio(state.busy[i]) === null).length;
-    return `${state.labels.length} GPUs on ${state.hosts.length} host${state.hosts.length > 1 ? "s" : ""}, ${tight} contended${silent ? `, ${silent} without a reading` : ""}. Point at one to see who runs on it.`;
+    return `${state.labels.length} GPUs on ${state.hosts.length} host${state.hosts.length > 1 ? "s" : ""}, ${judged ? `${tight} contended` : "contention unknown"}${silent ? `, ${silent} without data` : ""}. Point at one to see who runs on it.`;
   };
 
   const key = (event) => {
@@ -200,8 +202,8 @@
   const twin = () => {
     if (!state || !F.byId("grid-twin")?.open) return;
     const rows = state.labels.slice(0, MOST_ROWS).map((label, i) =>
-      h("tr", null, h("th", { scope: "row" }, label), h("td", null, F.percent(ratio(state.busy[i]))), h("td", null, F.percent(ratio(state.contended[i]))),
-        h("td", { class: "wide-cell" }, state.on[i].map(([name, busy, stalled]) => `${name} ${F.percent(busy)}, stalled ${F.percent(stalled)}`).join("; ") || "–")));
+      h("tr", null, h("th", { scope: "row" }, label), h("td", null, share(ratio(state.busy[i]))), h("td", null, share(ratio(state.contended[i]))),
+        h("td", { class: "wide-cell" }, state.on[i].map(([name, busy, stalled]) => `${name} ${share(busy)}, stalled ${share(stalled)}`).join("; ") || "–")));
     put(F.byId("grid-table"),
       h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "GPUs, table" },
         h("table", null, h("thead", null, h("tr", null, ["GPU", "Busy", "Contended", "Services"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", null, rows))),

@@ -103,7 +103,8 @@
   const title = (state) => {
     const open = live.data?.warnings?.length || 0;
     const name = page?.dataset.page === "traces" ? "Traces" : "Now";
-    const head = state === "lost" ? "✕ no connection · " : open ? `■ ${open} ${open === 1 ? "warning" : "warnings"} · ` : "";
+    const blind = live.data?.verdict?.state === "blind" ? "? cannot tell · " : "";
+    const head = state === "lost" ? "✕ no connection · " : open ? `■ ${open} ${open === 1 ? "warning" : "warnings"} · ` : blind;
     const text = `${head}${name} · foreshock`;
     if (document.title !== text) document.title = text;
   };

@@ -11,6 +11,7 @@
   const edgeClass = (failed, attempts) => (failed >= 0.05 ? "crit" : failed >= 0.01 || attempts >= 1.2 ? "warn" : "plain");
   const tell = (edge, value) => {
     const [, , rate, failed, p95, attempts] = value || [];
+    if (!F.known(rate)) return `${edge.client} calls ${edge.server}: no data`;
     return `${edge.client} calls ${edge.server}: ${F.rate(rate)}, ${F.percent(failed)} failed, p95 ${F.seconds(p95)}, ${attempts === null || attempts === undefined ? "retries unknown" : `${(attempts - 1).toFixed(2)} retries per call`}`;
   };
 
@@ -29,7 +30,7 @@
     put(body,
       width < NARROW ? null : picture(nodes, edges, heights, width, of, condition, data),
       h("p", { class: "legend" },
-        ["ok", "warning", "critical", "idle"].map((health) => F.state(health, { ok: "as usual", warning: "warning", critical: "critical", idle: "no requests" }[health])),
+        ["ok", "warning", "critical", "idle", "unknown"].map((health) => F.state(health, { ok: "as usual", warning: "warning", critical: "critical", idle: "no requests", unknown: "no data" }[health])),
         h("span", { class: "key starves" }, "starves of GPU time"), hidden ? h("span", null, `${hidden} more services are not drawn`) : null),
       h("details", { open: width < NARROW },
         h("summary", null, "Calls as a table"),
@@ -38,7 +39,7 @@
             h("thead", null, h("tr", null, ["Caller → callee", "Calls", "Errors", "p95"].map((name) => h("th", { scope: "col" }, name)), h("th", { scope: "col", class: "minor" }, "Retries per call"))),
             h("tbody", null, edges.map((edge) => {
               const [, , rate, failed, p95, attempts] = of(edge) || [];
-              return h("tr", null, h("th", { scope: "row" }, `${edge.client} → ${edge.server}`), h("td", null, F.rate(rate)), h("td", null, F.percent(failed)), h("td", null, F.seconds(p95)), h("td", { class: "minor" }, attempts === null || attempts === undefined ? "–" : (attempts - 1).toFixed(2)));
+              return h("tr", null, h("th", { scope: "row" }, `${edge.client} → ${edge.server}`), h("td", null, F.known(rate) ? F.rate(rate) : "no data"), h("td", null, F.percent(failed)), h("td", null, F.seconds(p95)), h("td", { class: "minor" }, attempts === null || attempts === undefined ? "–" : (attempts - 1).toFixed(2)));
             }))))));
     F.panel("map", "ready");
   };

@@ -12,7 +12,8 @@
     if (line.textContent !== headline) line.textContent = headline;
     const parts = [];
     if (since && incident) parts.push(h("span", null, "since ", F.time(since, now), ` (${F.span(now - since)})`));
-    if (since && !incident) parts.push(h("span", null, "last warning ended ", F.time(since, now), ` (${F.span(now - since)} ago)`));
+    if (since && state === "blind") parts.push(h("span", null, "last data ", F.time(since, now), ` (${F.span(now - since)} ago)`));
+    else if (since && !incident) parts.push(h("span", null, "last warning ended ", F.time(since, now), ` (${F.span(now - since)} ago)`));
     for (const item of incident?.evidence || []) parts.push(evidence(item));
     if (incident) parts.push(h("span", { title: "share of the victim's added waiting that this aggressor explains" }, `confidence ${F.percent(incident.confidence)}, ${incident.quality}`));
     put(F.byId("verdict-detail"), parts.length ? h("p", { class: "facts" }, parts) : null, detail.map((text) => h("p", null, text)));
@@ -44,10 +45,11 @@
       if (!item) return h("td", { class: "none", title: "they share no GPU" }, "–");
       const ratio = item.ratio ?? 0;
       const warned = starved.has(`${row}\n${column}`);
-      const name = `${row} waits for ${column} ${F.percent(item.ratio)} of the time on ${item.gpus.join(", ")}`;
+      const share = F.known(item.ratio) ? `${F.percent(item.ratio)} of the time` : "(no data)";
+      const name = `${row} waits for ${column} ${share} on ${item.gpus.join(", ")}`;
       return h("td", { class: warned ? "warned" : ratio < 0.05 ? "low" : "", style: `--heat:${Math.round(Math.min(ratio / 0.5, 1) * 60)}%` },
         h("button", { type: "button", title: name, "aria-label": name, "data-gpus": JSON.stringify(item.gpus) },
-          F.percent(item.ratio), h("small", null, `${item.gpus.length} GPU${item.gpus.length > 1 ? "s" : ""}`)));
+          F.known(item.ratio) ? F.percent(item.ratio) : "no data", h("small", null, `${item.gpus.length} GPU${item.gpus.length > 1 ? "s" : ""}`)));
     };
     put(F.byId("matrix"),
       h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Who starves whom, table" },
@@ -64,7 +66,8 @@
     if (!list.length && !over.length) {
       put(F.byId("warnings"));
       const learning = data.learning.done ? "" : " None can be given while the hub is learning what is usual.";
-      return F.panel("warnings", "empty", `No warnings are open and none ended in the last hour.${learning}`);
+      const blind = data.verdict.state === "blind" ? " None can be given while no fresh data comes." : "";
+      return F.panel("warnings", "empty", `No warnings are open and none ended in the last hour.${learning}${blind}`);
     }
     put(F.byId("warnings"), h("ul", { class: "warnings" }, list.map((w) => warning(w, now)), over));
     F.panel("warnings", "ready");

@@ -1,0 +1,124 @@
+"""What can be seen at the newest points of a World: silence must not be taken for calm."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Gpu, Target, World
+
+FRESH = 60.0
+"""Seconds for which data counts as fresh, unless `LEAST_POINTS` of the grid take longer."""
+LEAST_POINTS = 3
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Who has no fresh data, in the World's order; `gpus` and `services` count those that have.
+
+    blind: what nobody can be judged without and nobody gives any more: "GPU", "service", "GPU or service", or "".
+    since: Unix seconds of the last data of that, None where the World holds none.
+    """
+
+    gpus: int
+    services: int
+    silent_gpus: tuple[Gpu, ...]
+    silent_services: tuple[Service, ...]
+    silent_targets: tuple[Target, ...]
+    blind: str
+    since: float | None
+
+
+def fresh_for(step: float) -> float:
+    """Seconds for which data counts as fresh on a grid of `step` seconds."""
+    return max(FRESH, LEAST_POINTS * step)
+
+
+def sight(world: World) -> Sight:
+    """What of a World is fresh.
+
+    A GPU needs figures of its time. A service that ever told of its requests has to go on telling; one that never did,
+    such as a batch job, is seen on its GPUs and by its callers. Whether any starves is judged by those with requests.
+    """
+    newest = _newest(world.step)
+    on_gpus, by_service = _gpus_seen(world), _services_seen(world)
+    gpus, services = _rows(on_gpus[:, newest]), _rows(by_service[:, newest])
+    served = _rows(np.isfinite(world.red.p95))
+    judged = by_service[served] if served.any() else by_service
+    lost = {name: seen for name, seen in (("GPU", on_gpus), ("service", judged)) if not seen[:, newest].any()}
+    return Sight(
+        gpus=int(gpus.sum()),
+        services=int(services.sum()),
+        silent_gpus=tuple(gpu for gpu, fresh in zip(world.gpus, gpus, strict=True) if not fresh),
+        silent_services=tuple(who for who, fresh in zip(world.services, services, strict=True) if not fresh),
+        silent_targets=tuple(target for target in world.targets if silent(target, world.step)),
+        blind=" or ".join(lost),
+        since=max((_last(world, seen) for seen in lost.values() if seen.any()), default=None),
+    )
+
+
+def fresh_services(world: World) -> Bools:
+    """Which services have fresh data. Shape (services,)."""
+    return _rows(_services_seen(world)[:, _newest(world.step)])
+
+
+def _newest(step: float) -> slice:
+    """The columns that are fresh."""
+    return slice(-math.ceil(fresh_for(step) / step), None)
+
+
+def silent(target: Target, step: float) -> bool:
+    """Whether a target does not answer, or was last heard of too long ago to say that it does."""
+    return target.up is not True or target.age is None or target.age > fresh_for(step)
+
+
+def _rows(seen: Bools) -> Bools:
+    """Which rows hold anything."""
+    return np.asarray(seen.any(axis=1))
+
+
+def _gpus_seen(world: World) -> Bools:
+    """Where a GPU's time is known. Shape (gpus, times)."""
+    seen: Bools = np.isfinite(world.utilization) | np.isfinite(world.contended)
+    place = {gpu: i for i, gpu in enumerate(world.gpus)}
+    shared = np.isfinite(world.busy) | np.isfinite(world.stalled)
+    for tenant, row in zip(world.tenants, shared, strict=True):
+        if tenant.gpu in place:
+            seen[place[tenant.gpu]] |= row
+    return seen
+
+
+def _services_seen(world: World) -> Bools:
+    """Where something is known of a service. Shape (services, times).
+
+    That is how long its requests took, or that there were none; for those that never told, what others tell.
+    """
+    seen: Bools = np.isfinite(world.red.p95) | (world.red.rate == 0)
+    never = ~_rows(seen)[:, None]
+    return seen | (never & _seen_by_others(world)) if never.any() else seen
+
+
+def _seen_by_others(world: World) -> Bools:
+    """Where a service is seen on a GPU or on a call. Shape (services, times)."""
+    seen: Bools = np.zeros(world.red.rate.shape, dtype=np.bool_)
+    place = {service: i for i, service in enumerate(world.services)}
+    on_gpus = np.isfinite(world.busy) | np.isfinite(world.stalled) | np.isfinite(world.memory)
+    calls = np.isfinite(world.calls.rate)
+    for tenant, row in zip(world.tenants, on_gpus, strict=True):
+        if tenant.service in place:
+            seen[place[tenant.service]] |= row
+    for edge, row in zip(world.edges, calls, strict=True):
+        for end in (edge.client, edge.server):
+            if end in place:
+                seen[place[end]] |= row
+    return seen
+
+
+def _last(world: World, seen: Bools) -> float:
+    return float(world.times[np.flatnonzero(seen.any(axis=0))[-1]])

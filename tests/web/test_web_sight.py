@@ -1,0 +1,171 @@
+"""What nobody tells any more is told as such: blind is never shown as calm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.web.worlds import (
+    GPU_STATE,
+    GPU_TIME,
+    NOW,
+    REQUESTS,
+    SCENES,
+    STEP,
+    bare,
+    calm,
+    dark,
+    dim,
+    service,
+    snapshot,
+    starvation,
+    starving,
+    without,
+)
+
+from foreshock_dashboard.model.incident import Learning
+from foreshock_dashboard.model.world import Target, World
+from foreshock_dashboard.web import now, payloads
+from foreshock_dashboard.web.sight import fresh_for, sight, silent
+from foreshock_dashboard.web.verdict import verdict
+
+UNREACHABLE = "prometheus http://127.0.0.1:9090 refuses connections: start it"
+
+
+def _p95_gone(world: World) -> World:
+    p95 = world.red.p95.copy()
+    p95[:, -30:] = np.nan
+    return replace(world, red=replace(world.red, p95=p95))
+
+
+@pytest.mark.parametrize(
+    ("world", "whom"),
+    [
+        (lambda: _p95_gone(without(calm(), ("busy", "stalled", "utilization", "contended"))), "GPU or service"),
+        (lambda: without(calm(), GPU_TIME), "GPU"),
+        (lambda: without(calm(), GPU_TIME + GPU_STATE), "GPU"),
+        (lambda: without(calm(), REQUESTS), "service"),
+        (lambda: _p95_gone(calm()), "service"),
+        (dark, "GPU or service"),
+    ],
+)
+def test_blind_is_never_calm(world: Callable[[], World], whom: str) -> None:
+    """Without figures of GPU time or of requests, nobody can say that nobody starves."""
+    said = verdict(snapshot(world()))
+    assert said.state == "blind"
+    assert said.headline == f"Cannot tell: no fresh data from any {whom} since 09:55:00 UTC."
+    assert said.since == NOW - 300
+    assert "Watching" not in " ".join(said.detail)
+
+
+@pytest.mark.parametrize(("points", "state"), [(1, "calm"), (5, "calm"), (6, "blind"), (90, "blind"), (91, "blind")])
+def test_a_minute_without_data_is_blind(points: int, state: str) -> None:
+    """Fewer missing points are a late scrape; also a whole window without any is blind."""
+    assert verdict(snapshot(without(calm(), GPU_TIME, points))).state == state
+
+
+@pytest.mark.parametrize(("step", "seconds"), [(5.0, 60.0), (10.0, 60.0), (15.0, 60.0), (20.0, 60.0), (30.0, 90.0)])
+def test_fresh_is_a_minute_or_three_points(step: float, seconds: float) -> None:
+    """A coarse grid has no three points in a minute."""
+    assert fresh_for(step) == seconds
+
+
+def test_what_is_watched_is_what_tells() -> None:
+    """Silent GPUs, services and targets are named, not counted, and the sentence claims no more than is seen."""
+    said = verdict(snapshot(dim()))
+    assert (said.state, said.headline) == ("calm", "No service that can be seen is starved of GPU time.")
+    assert said.detail == (
+        "Watching 11 services on 24 GPUs.",
+        "No fresh data from 1 of 4 targets: host-3:10877.",
+        "No fresh data from 8 of 32 GPUs: host-3/gpu-0, host-3/gpu-1, host-3/gpu-2 and 5 more.",
+        "No fresh data from 1 of 12 services: auth.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("up", "age", "expected"),
+    [
+        (True, 4.0, False),
+        (True, 60.0, False),
+        (True, 61.0, True),
+        (True, None, True),
+        (False, 4.0, True),
+        (None, None, True),
+    ],
+)
+def test_a_target_that_was_up_two_hours_ago_is_silent(up: bool | None, age: float | None, expected: bool) -> None:
+    """Its last word counts for a minute."""
+    assert silent(Target("host-0:10877", "foreshock", up, age), STEP) is expected
+
+
+def test_a_batch_job_without_requests_is_seen_on_its_gpus() -> None:
+    """It never sent spans, so their absence says nothing."""
+    world = calm()
+    row = world.services.index(service("train-llm"))
+    rate = world.red.rate.copy()
+    rate[row] = np.nan
+    quiet = replace(world, red=replace(world.red, rate=rate))
+    assert sight(quiet).silent_services == ()
+    assert payloads.conditions(snapshot(quiet))[service("train-llm")].word == "no requests"
+    gone = without(quiet, ("busy", "stalled", "memory"))
+    assert service("train-llm") in sight(gone).silent_services
+    assert payloads.conditions(snapshot(gone))[service("train-llm")] == ("unknown", "no data")
+
+
+def test_an_open_incident_stays_and_says_that_nothing_new_is_known() -> None:
+    """Missing data ends no incident; it may have ended all the same."""
+    world = without(starving(), GPU_TIME + REQUESTS)
+    said = verdict(snapshot(world, starvation(world)))
+    assert said.state == "critical"
+    assert said.detail[0] == (
+        "This may have changed. Cannot tell: no fresh data from any GPU or service since 09:55:00 UTC."
+    )
+    assert payloads.conditions(snapshot(world, starvation(world)))[service("embedder")].word == "starved, no data"
+
+
+@pytest.mark.parametrize(("late", "state"), [(13.0, "calm"), (60.0, "calm"), (61.0, "blind"), (7200.0, "blind")])
+def test_a_source_out_of_reach_makes_blind_after_a_minute(late: float, state: str) -> None:
+    """One look that fails is no blindness; figures of the past are no calm."""
+    said = verdict(snapshot(calm(), error=UNREACHABLE), NOW + late)
+    assert said.state == state
+    assert f"These figures stand still: {UNREACHABLE}" in said.detail
+    if state == "blind":
+        assert said.headline == "Cannot tell: no fresh data from anybody since 10:00:00 UTC."
+
+
+def test_blind_does_not_turn_into_learning() -> None:
+    """Half an hour without durations and the history is short again; what is wrong is still that nothing comes."""
+    assert verdict(snapshot(dark(), learning=Learning(600.0, 1800.0))).state == "blind"
+
+
+def test_a_first_look_is_learning_not_blind() -> None:
+    """GPUs are known one scrape before their rates are."""
+    world = without(calm(), GPU_TIME, points=91)
+    assert verdict(snapshot(world, learning=Learning(0.0, 1800.0))).state == "learning"
+
+
+def test_nothing_but_targets_that_do_not_answer_is_blind() -> None:
+    """It is not the same as a hub that nobody has told of any target."""
+    world = replace(bare(), targets=(Target("host-0:10877", "foreshock", False, 4.0),))
+    said = verdict(snapshot(world))
+    assert (said.state, said.headline) == ("blind", "Cannot tell: no data from any GPU or service yet.")
+    assert "No fresh data from 1 of 1 target: host-0:10877." in said.detail
+
+
+def test_rows_without_data_say_so() -> None:
+    """On the map and in the table: not idle, not as usual."""
+    rows = {row["id"]: row for row in now.now(snapshot(dim()), "x")["services"]}
+    assert (rows["auth"]["health"], rows["auth"]["word"], rows["auth"]["rate"]) == ("unknown", "no data", None)
+    assert rows["gateway"]["word"] == "ok"
+    assert {row["health"] for row in now.now(SCENES["blind"](), "x")["services"]} == {"unknown"}
+
+
+def test_blind_figures_are_unknown_not_zero() -> None:
+    """No `0 of 12 services starved` while nobody looks."""
+    figures = {item["name"]: item for item in now.now(SCENES["blind"](), "x")["figures"]}
+    assert {item["value"] for item in figures.values()} == {None}
+    seen = {item["name"]: item for item in now.now(snapshot(dim()), "x")["figures"]}
+    assert (seen["Services starved"]["value"], seen["Services starved"]["of"]) == (0, 11)
+    assert seen["GPUs contended"]["of"] == 24
