@@ -74,7 +74,7 @@ def _sample_chunk(series: NDArray[np.int32], times: NDArray[Any], bits: NDArray[
     refused = int(len(series) - np.count_nonzero(taken))
     if refused:
         series, times, bits = series[taken], times[taken], bits[taken]
-    metric = np.array([index.metric_of[number] for number in series.tolist()], dtype=np.int32)
+    metric = np.fromiter(map(index.metric_of.__getitem__, series.tolist()), np.int32, len(series))
     start, end = (int(times.min()), int(times.max())) if len(times) else (0, 0)
     columns: Columns = {"metric": metric, "series": series, "time": times, "bits": bits}
     return Chunk(columns, len(series), start, end, 24 * len(series), refused)

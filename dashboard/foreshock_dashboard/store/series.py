@@ -47,8 +47,12 @@ class SeriesIndex:
 
     def intern(self, series: Iterable[tuple[str, Labels]]) -> list[int]:
         """The number of each series, given now where it is new; -1 where the index is full."""
+        asked = list(series)
         with self._lock:
-            return [self._number(one) for one in series]
+            known = map(self._ids.get, asked)
+            numbers = [self._add(*one) if number is None else number for one, number in zip(asked, known, strict=True)]
+            self._use(numbers)
+        return numbers
 
     def intern_texts(self, texts: Iterable[str]) -> list[int]:
         """The same for what `texts` holds.
@@ -56,34 +60,36 @@ class SeriesIndex:
         Raises:
             ValueError: one is no such text.
         """
+        asked = list(texts)
         with self._lock:
-            return [
-                self._number(_parse(text), text) if (known := self._by_text.get(text)) is None else self._use(known)
-                for text in texts
+            known = map(self._by_text.get, asked)
+            numbers = [
+                self._add(*_parse(text)) if number is None else number
+                for text, number in zip(asked, known, strict=True)
             ]
+            self._use(numbers)
+        return numbers
 
-    def _number(self, series: tuple[str, Labels], text: str = "") -> int:
-        known = self._ids.get(series)
+    def _use(self, numbers: Iterable[int]) -> None:
+        self._used.update(dict.fromkeys(numbers, self._turn))
+        self._used.pop(-1, None)
+
+    def _add(self, name: str, labels: Labels) -> int:
+        known = self._ids.get((name, labels))  # twice in one request, or written otherwise
         if known is not None:
-            return self._use(known)
+            return known
         if len(self.labels) >= self.limit or self._next >= LAST:
             return -1
-        return self._use(self._add(series, text or orjson.dumps(series).decode()))
-
-    def _use(self, number: int) -> int:
-        self._used[number] = self._turn
-        return number
-
-    def _add(self, series: tuple[str, Labels], text: str) -> int:
-        name, labels = series
         number, self._next = self._next, self._next + 1
         metric = self._metrics.get(name)
         if metric is None:
             metric, self._next_metric = self._next_metric, self._next_metric + 1
             self._metrics[name], self._names[metric], self._of_metric[metric] = metric, name, {}
+        text = orjson.dumps([name, labels]).decode()
         self.labels[number], self.texts[number], self.metric_of[number] = labels, text, metric
         self._of_metric[metric][number] = labels
-        self._by_text[text] = self._ids[series] = number
+        self._by_text[text] = self._ids[name, labels] = number
+        self._used[number] = self._turn
         return number
 
     # --- letting go
