@@ -5,8 +5,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from itertools import accumulate
 
-BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.0, 60.0, 120.0, 300.0)
-"""Seconds: Tempo's (0.1 × 2^k), finer below them, and up to five minutes, for a model's answer may take that."""
+BOUNDS = (
+    *(0.005, 0.007, 0.01, 0.015, 0.025, 0.035, 0.05, 0.07),
+    *(0.1, 0.14, 0.2, 0.28, 0.4, 0.57, 0.8, 1.13, 1.6, 2.26, 3.2, 4.5, 6.4, 9.0, 12.8),
+    *(18.0, 25.0, 36.0, 60.0, 85.0, 120.0, 300.0),
+)
+"""Seconds: Tempo's (0.1 × 2^k), one between each two of them, finer below, and up to five minutes, for a model's answer
+may take that. A quantile is known to one bucket, about √2: coarser, and a service could slow down by half unseen."""
 
 LE = (*(repr(bound) for bound in BOUNDS), "+Inf")
 """The values of the label `le`, written as Prometheus 3 normalises them."""

@@ -42,7 +42,7 @@ class _Series:
 
 
 class Registry:
-    """Holds at most `max_series` series (a histogram is 19); one that nothing was added to for `stale_after` s ends.
+    """Holds at most `max_series` series (a histogram is 33); one that nothing was added to for `stale_after` s ends.
 
     A new series is shown as 0 first: a `rate` sees only differences, so the first increments would be lost without it.
     Readers are told apart by name; one name may stand for several that read at different times.
