@@ -22,7 +22,7 @@ from foreshock_dashboard.model.query import Json, MetricSource, SourceError
 from foreshock_dashboard.model.readings import catalogue
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import Span, TraceSource
-from foreshock_dashboard.settings import Settings
+from foreshock_dashboard.settings import Settings, loopback
 from foreshock_dashboard.sources.intake import Intake
 from foreshock_dashboard.sources.observer import Observer, aligned
 from foreshock_dashboard.sources.otlp_grpc import serve_grpc
@@ -105,7 +105,7 @@ class Hub:
                 threading.Thread(target=self._tick_on, name="tick", daemon=True),
                 threading.Thread(target=self._maintain_on, name="upkeep", daemon=True),
             ]
-            app = create_app(self, version=__version__)
+            app = create_app(self, version=__version__, hosts=None if loopback(settings.host) else ("*",))
             self.web = _listen("--port", lambda: WebServer(app, settings.host, settings.port))
             opened.callback(self.web.close)
             opened.callback(self._end_threads)

@@ -82,14 +82,15 @@ class Settings:
                 f"rate_window: {self.window:g} s does not hold two scrapes {self.scrape_interval:g} s apart; make it "
                 "four times the scrape interval"
             )
-        if not self.allow_unauthenticated and not _loopback(self.host):
+        if not self.allow_unauthenticated and not loopback(self.host):
             raise SettingsError(
                 f"host: {self.host} is reachable from other machines and the hub asks nobody who they are; put it "
                 "behind a proxy that does and listen on 127.0.0.1, or add --allow-unauthenticated true"
             )
 
 
-def _loopback(host: str) -> bool:
+def loopback(host: str) -> bool:
+    """Whether nobody but this machine can reach the address."""
     if host == "localhost":
         return True
     try:

@@ -97,7 +97,8 @@ class Api:
 
     async def _traces(self, request: Request) -> Response:
         snapshot = self._hub.snapshot
-        query = trace_query(request.query_params, self._hub.now())
+        known = snapshot.world.services if snapshot.world else ()
+        query = trace_query(request.query_params, self._hub.now(), known)
         found = await run_in_threadpool(self._hub.traces.search, query)
         return self._answer(request, encode(payloads.envelope(snapshot) | traces_json.traces(query, found)))
 

@@ -31,7 +31,9 @@ async def _figure(hub: HubView, search: object, scheme: object) -> Json:
     colours = themes.DARK if scheme == "dark" else themes.LIGHT
     now = hub.now()
     try:
-        query = trace_query(filters_of(search) | {"limit": str(MOST_MARKS)}, now)
+        world = hub.snapshot.world
+        filters = filters_of(search) | {"limit": str(MOST_MARKS)}
+        query = trace_query(filters, now, world.services if world else ())
         found = await run_in_threadpool(hub.traces.search, query)
     except (BadParameterError, SourceError):
         return scatter((), now - 900, now, colours)  # the list beside it says what is wrong

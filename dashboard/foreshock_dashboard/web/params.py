@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Literal, TypeVar
 
 from foreshock_dashboard.model.service import Service
@@ -41,6 +41,10 @@ def only(given: Mapping[str, str], known: tuple[str, ...]) -> None:
         if name not in known:
             hint = f"use one of {', '.join(known)}" if known else "this address takes none"
             raise BadParameterError(f"unknown parameter {name[:LONGEST]!r}: {hint}")
+
+
+NAMED = 12
+"""Services that a message lists at most."""
 
 
 def _read(given: Mapping[str, str], name: str, read: Callable[[str], T], default: T) -> T:
@@ -93,8 +97,28 @@ def time_of(text: str, now: float) -> float:
         raise ValueError(f"{error}; or write now-15m") from None
 
 
-def trace_query(given: Mapping[str, str], now: float) -> TraceQuery:
+def service_named(text: str, known: Collection[Service]) -> Service:
+    """The service that a name means; without a namespace, the one service of that name.
+
+    Raises:
+        ValueError: several services have the name, or none of those known.
+    """
+    if "/" in text or not known:
+        return Service.parse(text)
+    meant = sorted(service for service in known if service.name == text)
+    if len(meant) == 1 or Service("", text) in meant:
+        return meant[0]
+    if meant:
+        raise ValueError(f"several services have this name; write one of {', '.join(map(str, meant))}")
+    names = sorted(map(str, known))
+    more = f" and {len(names) - NAMED} others" if len(names) > NAMED else ""
+    raise ValueError(f"there is no such service; there are {', '.join(names[:NAMED])}{more}")
+
+
+def trace_query(given: Mapping[str, str], now: float, known: Collection[Service] = ()) -> TraceQuery:
     """What a trace list's parameters ask for; the last 15 minutes before `now` unless they say otherwise.
+
+    `known` are the services that a name without a namespace may mean.
 
     Raises:
         BadParameterError: a parameter is unknown or malformed, or the range is upside down.
@@ -111,7 +135,7 @@ def trace_query(given: Mapping[str, str], now: float) -> TraceQuery:
     return TraceQuery(
         start=start,
         end=end,
-        service=_read(given, "service", Service.parse, None),
+        service=_read(given, "service", lambda text: service_named(text, known), None),
         operation=_read(given, "operation", str, None),
         min_duration=least,
         max_duration=most,

@@ -91,6 +91,8 @@ def _starving(current: tuple[Incident, ...], gaps: tuple[str, ...]) -> Verdict:
         text += ", and its callers slow down too"
     others = len(current) - 1
     more = (f"{_count(others, 'more warning')} below.",) if others else ()
+    if worst.slowed:
+        more = (f"Slower too: {', '.join(map(str, worst.slowed))}.", *more)
     state: State = "warning" if worst.phase == "advisory" else "critical"
     return Verdict(state, f"{text}.", (*more, *gaps), worst.since, worst)
 
