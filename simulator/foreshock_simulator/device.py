@@ -98,6 +98,8 @@ class _Probe:
         before = next((mark for mark in reversed(self._marks) if mark.timestamp_us <= since_us), self._marks[0])
         if since_us <= 0:
             before = self._marks[-1]
+        # A look at which all were idle gave no sample, so the caller could not take note of its time.
+        before = next(mark for mark in reversed(self._marks) if mark.busy == before.busy)
         seconds = now.time - before.time
         if now.timestamp_us <= since_us or seconds <= 0.0:
             return []

@@ -301,10 +301,16 @@ def test_filters_live_in_the_address(visit: Open) -> None:
 
 def test_no_match_says_of_what_it_is_empty(visit: Open) -> None:
     """Not a blank table."""
-    page = visit("/traces?service=nobody&min_duration=2s").page
+    page = visit("/traces?service=batch-eval&min_duration=90s").page
     expect(page.locator("#list-message")).to_contain_text(
-        "No traces: service nobody, at least 2.00 s, in 15 min before"
+        "No traces: service batch-eval, at least 90.0 s, in 15 min before"
     )
+
+
+def test_a_service_that_nobody_knows_is_refused(visit: Open) -> None:
+    """An empty list would look like an answer."""
+    page = visit("/traces?service=nobody", quiet=False).page
+    expect(page.locator("#list-message")).to_contain_text("there is no such service; there are auth,")
 
 
 def test_a_bad_filter_is_explained(visit: Open) -> None:

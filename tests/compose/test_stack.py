@@ -123,4 +123,4 @@ def test_every_panel_of_the_boards_shows_data(stack: Stack, root: Path, eventual
                 if panel["title"] in NEEDS_TIME:
                     query(at, text)
                 else:
-                    eventually(lambda text=text: bool(query(at, text)), f"data in {panel['title']}: {text}", 60)
+                    eventually(lambda text=text: bool(query(at, text)), f"data in {panel['title']}: {text}", 120)

@@ -6,7 +6,7 @@ import threading
 from statistics import fmean
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from foreshock_exporter.device import DeviceError, Driver
@@ -74,6 +74,7 @@ def test_a_busy_gpu_draws_more_and_is_warmer_than_an_idle_one() -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.floats(0.05, 7.0), min_size=1, max_size=12))
+@example([1.5, 0.25, 1.0])
 def test_shares_are_exact_whatever_the_times_of_asking(gaps: list[float]) -> None:
     """Share times length, summed over all processes, is the time that the GPU was busy; never over 1 at once."""
     running = simulation("starve", onset=2.0)

@@ -26,7 +26,11 @@ def layout() -> Component:
             html.Div(id="figures", className="figures"),
             html.Div(
                 [
-                    panel("matrix", "Who starves whom", "row waits, column runs: share of time stalled, at most"),
+                    panel(
+                        "matrix",
+                        "Who starves whom",
+                        "row waits, column runs: share of time stalled, at most; red: slower for it",
+                    ),
                     panel("grid", "GPUs", "share of time busy"),
                     panel("map", "Service map", "callers left, callees right; width is requests per second", wide=True),
                     panel("warnings", "Warnings", "open now, the worst first", wide=True),
