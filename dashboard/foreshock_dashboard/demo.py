@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import tempfile
 import threading
@@ -105,7 +106,7 @@ def demo(arguments: argparse.Namespace, stop: threading.Event) -> int:
         opened.enter_context(closing(_started(Emitter(simulation, clock, f"http://127.0.0.1:{hub.http.port}"))))
         print(f"foreshock demo ({arguments.scenario}, seed {arguments.seed}): {hub.web.url}", flush=True)
         print("the platform is simulated; Ctrl-C ends it", flush=True)
-        if not arguments.no_browser:
+        if not arguments.no_browser and any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
             webbrowser.open(hub.web.url)
         stop.wait(duration)
     return 0

@@ -1,6 +1,6 @@
 """A real HTTP service with OpenTelemetry's own instrumentation, run by a test in a process of its own.
 
-GET /work/{id}?fail=N: the last service of the chain fails the first N attempts at an id. Every other one calls the
+GET /job/{id}?fail=N: the last service of the chain fails the first N attempts at an id. Every other one calls the
 next, up to three times, and fails when all attempts have. Each answer tells the calls that were made for it, and how
 long the caller waited for each, measured apart from OpenTelemetry.
 """
@@ -35,7 +35,7 @@ def make_app(name: str, downstream: str, seconds: float) -> FastAPI:
     attempts: Counter[str] = Counter()
     client = httpx.AsyncClient(timeout=30, trust_env=False)
 
-    @app.get("/work/{work}")
+    @app.get("/job/{work}")
     async def work(work: str, fail: int) -> JSONResponse:
         await asyncio.sleep(seconds)
         attempts[work] += 1
@@ -44,7 +44,7 @@ def make_app(name: str, downstream: str, seconds: float) -> FastAPI:
             return JSONResponse({"calls": calls}, 500 if attempts[work] <= fail else 200)
         for attempt in range(ATTEMPTS):
             began = time.perf_counter()
-            answer = await client.get(f"{downstream}/work/{work}", params={"fail": fail})
+            answer = await client.get(f"{downstream}/job/{work}", params={"fail": fail})
             waited = time.perf_counter() - began
             calls += answer.json()["calls"]
             failed = answer.status_code != httpx.codes.OK

@@ -70,7 +70,7 @@ def outcome() -> tuple[tuple[Sample, ...], list[Span], list[dict[str, Any]]]:
         with httpx.Client(trust_env=False, timeout=60) as client:
             for number, fail in enumerate(FAILURES):
                 began = time.perf_counter()
-                answer = client.get(f"{url}/work/{number}", params={"fail": fail})
+                answer = client.get(f"{url}/job/{number}", params={"fail": fail})
                 waited = time.perf_counter() - began
                 failed = answer.status_code != httpx.codes.OK
                 calls += [
