@@ -288,3 +288,14 @@ def test_before_the_first_tick_there_is_nothing_but_a_reason() -> None:
     assert payloads.services(seen) == {"services": [], "edges": []}
     assert verdict(seen).state == "empty"
     assert verdict(snapshot(bare())).state == "empty"
+
+
+def test_where_somebody_waits_the_matrix_leaves_out_pairs_that_share_in_peace() -> None:
+    """The one cell that matters is not lost among zeros; without any wait, the pairs are still listed."""
+    world = starving()
+    peaceful = replace(world, stalled_by=np.zeros_like(world.stalled_by))
+
+    ratios = [cell["ratio"] for row in now.matrix(world)["cells"] for cell in row if cell]
+    assert ratios
+    assert min(ratios) >= now.WAITING
+    assert len(now.matrix(peaceful)["victims"]) >= 1

@@ -205,9 +205,17 @@ def figures(snapshot: Snapshot, blind: bool = False) -> list[Json]:
     ]
 
 
+WAITING = 0.005
+"""Share of time from which a wait is worth a line."""
+
+
 def matrix(world: World) -> Json:
-    """Victims as rows, aggressors as columns; the pairs with the longest waits where there are more than fit."""
-    listed = pairs(world)
+    """Victims as rows, aggressors as columns; the pairs with the longest waits where there are more than fit.
+
+    Where somebody waits, pairs that share a GPU in peace are left out.
+    """
+    shared = pairs(world)
+    listed = [pair for pair in shared if pair.ratio is None or pair.ratio >= WAITING] or shared
     victims = list(dict.fromkeys(pair.victim for pair in listed))
     aggressors = list(dict.fromkeys(pair.aggressor for pair in listed))
     rows, columns = victims[:MOST_PAIRS], aggressors[:MOST_PAIRS]
