@@ -49,13 +49,12 @@ def start() -> Iterator[Callable[..., str]]:
         yield run
 
 
-@pytest.mark.skipif(NODE_EXPORTER is None, reason="the Debian package prometheus-node-exporter is not installed")
 def test_the_node_exporter_and_ours_are_scraped_side_by_side(
     start: Callable[..., str], eventually: Eventually, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Both are up, every series has its target's labels, and stopping one leaves the other as it was."""
     caplog.set_level(logging.WARNING, "foreshock_dashboard.sources.scrape")
-    assert NODE_EXPORTER is not None
+    assert NODE_EXPORTER is not None, "the Debian package prometheus-node-exporter is missing; `make test` installs it"
     urls = {"node": start(NODE_EXPORTER), "foreshock-exporter": start(EXPORTER, "--mock")}
     newest: dict[str, SampleBatch] = {}
 
