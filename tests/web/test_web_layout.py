@@ -28,6 +28,15 @@ def test_no_two_things_share_a_place(graph: tuple[list[str], list[Arrow]]) -> No
     assert set(result.places) == set(nodes)
 
 
+def test_there_and_back_between_the_same_two_pass_apart() -> None:
+    """A callback over several columns is not drawn on top of the call it answers."""
+    arrows = [Arrow("a", "b", 9.0), Arrow("b", "c", 9.0), Arrow("a", "c", 9.0), Arrow("c", "a", 1.0)]
+    bends = [
+        route.points[1:-1] for route in layered("abc", arrows).routes if {route.client, route.server} == {"a", "c"}
+    ]
+    assert len({*bends[0], *bends[1]}) == 2
+
+
 @given(GRAPHS)
 def test_edges_go_right_unless_they_close_a_cycle(graph: tuple[list[str], list[Arrow]]) -> None:
     """Every edge passes each column between its ends once, to the right; one that closes a cycle, to the left."""

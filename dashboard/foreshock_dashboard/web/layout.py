@@ -77,15 +77,13 @@ def layered(nodes: Iterable[str], arrows: Iterable[Arrow], beside: Mapping[str, 
     columns = _columns(known, forward)
     for loner in sorted(set(known) - {end for pair in forward for end in pair}):
         columns[loner] = columns.get((beside or {}).get(loner, ""), 0)
-    chains = {pair: _chain(pair, columns) for pair in sorted(forward)}
+    chains = {pair: _chain(pair, pair in back, columns) for pair in sorted(weights)}
     order = _ordered(columns, chains.values())
     place = {vertex: Place(c, r) for c, column in enumerate(order) for r, vertex in enumerate(column)}
     routes = []
-    for client, server in sorted(weights):
-        is_back = (client, server) in back
-        chain = chains[(server, client) if is_back else (client, server)]
+    for pair, chain in chains.items():
         points = tuple(place[vertex] for vertex in chain)
-        routes.append(Route(client, server, points[::-1] if is_back else points, is_back))
+        routes.append(Route(*pair, points[::-1] if pair in back else points, pair in back))
     return Layered({node: place[node] for node in known}, tuple(routes), tuple(len(column) for column in order))
 
 
@@ -136,9 +134,10 @@ def _columns(nodes: Sequence[str], forward: Pairs) -> dict[str, int]:
     return columns
 
 
-def _chain(pair: tuple[str, str], columns: Mapping[str, int]) -> tuple[Vertex, ...]:
-    client, server = pair
-    return (client, *(Bend(client, server, c) for c in range(columns[client] + 1, columns[server])), server)
+def _chain(pair: tuple[str, str], back: bool, columns: Mapping[str, int]) -> tuple[Vertex, ...]:
+    """What an edge runs through, from the left; there and back between the same two bend in places of their own."""
+    left, right = reversed(pair) if back else pair
+    return (left, *(Bend(*pair, column) for column in range(columns[left] + 1, columns[right])), right)
 
 
 def _ordered(columns: Mapping[str, int], chains: Collection[tuple[Vertex, ...]]) -> list[list[Vertex]]:
