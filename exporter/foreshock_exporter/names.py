@@ -1,22 +1,8 @@
-"""Every metric the exporter emits: its name, kind, labels and help. docs/metrics.md is compared with this file."""
+"""The metrics of the GPUs and of the exporter itself: name, kind, labels, help. docs/metrics.md is compared with it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
-Kind = Literal["counter", "gauge"]
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """One metric family. `labels` fixes the order in which samples give their label values."""
-
-    name: str
-    kind: Kind
-    labels: tuple[str, ...]
-    help: str
-
+from foreshock_exporter.family import Family
 
 _GPU = ("gpu", "uuid")
 _SERVICE = (*_GPU, "service_name", "service_namespace", "source")
@@ -28,11 +14,30 @@ GPU_INFO = Family(
     (*_GPU, "model", "pci_bus_id", "driver_version", "cuda_version", "sharing"),
     "What the GPU is; always 1. sharing is time-slicing, mps, mig or unknown.",
 )
+MIG_INFO = Family(
+    "gpu_mig_info",
+    "gauge",
+    (*_GPU, "mig_uuid", "gpu_instance", "compute_instance", "profile"),
+    "A MIG instance of the GPU; always 1.",
+)
+MIG_MEMORY_USED = Family(
+    "gpu_mig_memory_used_bytes", "gauge", (*_GPU, "mig_uuid"), "Memory in use of the MIG instance's GPU instance."
+)
+MIG_MEMORY_TOTAL = Family(
+    "gpu_mig_memory_total_bytes", "gauge", (*_GPU, "mig_uuid"), "Memory of the MIG instance's GPU instance."
+)
 GPU_UTILIZATION = Family(
     "gpu_utilization_ratio", "gauge", _GPU, "Share of the last fast sample during which a kernel ran, 0 to 1."
 )
 GPU_BUSY = Family(
     "gpu_busy_seconds_total", "counter", _GPU, "Seconds during which a kernel ran, from the fast samples."
+)
+GPU_BUSY_RATIO = Family(
+    "gpu_busy_ratio",
+    "histogram",
+    _GPU,
+    "The fast samples of the GPU by the share of each during which a kernel ran.",
+    bounds=(0.0, 0.25, 0.5, 0.75, 0.9, 0.98),
 )
 GPU_MEMORY_USED = Family("gpu_memory_used_bytes", "gauge", _GPU, "Device memory in use, without the reserved part.")
 GPU_MEMORY_FREE = Family("gpu_memory_free_bytes", "gauge", _GPU, "Device memory that is free.")
@@ -47,7 +52,42 @@ GPU_POWER = Family("gpu_power_watts", "gauge", _GPU, "Power that the GPU draws."
 GPU_POWER_LIMIT = Family("gpu_power_limit_watts", "gauge", _GPU, "Power limit that the driver enforces.")
 GPU_ENERGY = Family("gpu_energy_joules_total", "counter", _GPU, "Energy used since the driver was loaded.")
 GPU_TEMPERATURE = Family("gpu_temperature_celsius", "gauge", (*_GPU, "sensor"), "Temperature by sensor.")
-GPU_EXPECTED = Family("gpu_expected", "gauge", (), "GPUs that this host has shown so far, lost ones included.")
+GPU_CLOCK = Family("gpu_clock_hertz", "gauge", (*_GPU, "clock"), "Clock rate now.")
+GPU_CLOCK_MAX = Family("gpu_clock_max_hertz", "gauge", (*_GPU, "clock"), "Highest clock rate of the model.")
+GPU_THROTTLED = Family(
+    "gpu_throttled_seconds_total", "counter", (*_GPU, "reason"), "Seconds during which clocks were held down, by reason."
+)
+PCIE_TRANSMIT = Family("gpu_pcie_transmit_bytes_total", "counter", _GPU, "Bytes sent over PCIe.")
+PCIE_RECEIVE = Family("gpu_pcie_receive_bytes_total", "counter", _GPU, "Bytes received over PCIe.")
+PCIE_REPLAYS = Family("gpu_pcie_replays_total", "counter", _GPU, "PCIe packets sent again.")
+PCIE_WIDTH = Family("gpu_pcie_link_width", "gauge", _GPU, "Lanes of the PCIe link now; idle links may use fewer.")
+PCIE_WIDTH_MAX = Family("gpu_pcie_link_width_max", "gauge", _GPU, "Lanes that GPU and slot allow.")
+PCIE_GENERATION = Family("gpu_pcie_link_generation", "gauge", _GPU, "PCIe generation now; idle links may use a lower.")
+PCIE_GENERATION_MAX = Family("gpu_pcie_link_generation_max", "gauge", _GPU, "PCIe generation that GPU and slot allow.")
+NVLINK_TRANSMIT = Family("gpu_nvlink_transmit_bytes_total", "counter", _GPU, "Bytes sent over all NVLinks.")
+NVLINK_RECEIVE = Family("gpu_nvlink_receive_bytes_total", "counter", _GPU, "Bytes received over all NVLinks.")
+NVLINK_LINK_TRANSMIT = Family(
+    "gpu_nvlink_link_transmit_bytes_total", "counter", (*_GPU, "link"), "Bytes sent over one NVLink."
+)
+NVLINK_LINK_RECEIVE = Family(
+    "gpu_nvlink_link_receive_bytes_total", "counter", (*_GPU, "link"), "Bytes received over one NVLink."
+)
+NVLINK_ERRORS = Family("gpu_nvlink_errors_total", "counter", (*_GPU, "kind"), "Errors on all NVLinks, by kind.")
+NVLINK_LINKS = Family("gpu_nvlink_links", "gauge", _GPU, "NVLinks that the GPU has.")
+NVLINK_LINKS_UP = Family("gpu_nvlink_links_up", "gauge", _GPU, "NVLinks that are up.")
+ECC_ERRORS = Family("gpu_ecc_errors_total", "counter", (*_GPU, "severity"), "Memory errors found by ECC, by severity.")
+REMAPPED_ROWS = Family(
+    "gpu_remapped_rows", "gauge", (*_GPU, "severity"), "Rows of memory replaced by spares, by the errors that led to it."
+)
+ROW_REMAP_PENDING = Family("gpu_row_remap_pending", "gauge", _GPU, "1 if a row waits for a reset to be replaced.")
+ROW_REMAP_FAILED = Family("gpu_row_remap_failed", "gauge", _GPU, "1 if a row could not be replaced.")
+XID_ERRORS = Family(
+    "gpu_xid_errors_total", "counter", (*_GPU, "xid"), "Errors that the driver reported since the exporter started."
+)
+XID_LAST = Family("gpu_xid_last_timestamp_seconds", "gauge", (*_GPU, "xid"), "When the last such error was reported.")
+GPU_EXPECTED = Family(
+    "gpu_expected", "gauge", (), "GPUs that this host has shown so far, lost ones included; at least those on its bus."
+)
 GPU_PRESENT = Family("gpu_present", "gauge", (), "GPUs that answered the last sample.")
 GPU_LOST = Family("gpu_lost", "gauge", ("uuid",), "1 for a GPU that was seen and no longer answers, else 0.")
 
@@ -82,37 +122,6 @@ STALLED_BY = Family(
 
 TARGET_INFO = Family("target_info", "gauge", ("host_id", "host_name"), "The host that this exporter reports; always 1.")
 
-_DEVICE = ("device",)
-NETWORK_RECEIVE_BYTES = Family("node_network_receive_bytes_total", "counter", _DEVICE, "Bytes received.")
-NETWORK_RECEIVE_PACKETS = Family("node_network_receive_packets_total", "counter", _DEVICE, "Packets received.")
-NETWORK_RECEIVE_ERRORS = Family("node_network_receive_errs_total", "counter", _DEVICE, "Receive errors.")
-NETWORK_RECEIVE_DROPS = Family("node_network_receive_drop_total", "counter", _DEVICE, "Received packets dropped.")
-NETWORK_TRANSMIT_BYTES = Family("node_network_transmit_bytes_total", "counter", _DEVICE, "Bytes sent.")
-NETWORK_TRANSMIT_PACKETS = Family("node_network_transmit_packets_total", "counter", _DEVICE, "Packets sent.")
-NETWORK_TRANSMIT_ERRORS = Family("node_network_transmit_errs_total", "counter", _DEVICE, "Transmit errors.")
-NETWORK_TRANSMIT_DROPS = Family("node_network_transmit_drop_total", "counter", _DEVICE, "Packets to send dropped.")
-NETWORK_UP = Family("node_network_up", "gauge", _DEVICE, "1 if the operational state of the interface is up, else 0.")
-NETWORK_SPEED = Family("node_network_speed_bytes", "gauge", _DEVICE, "Speed of the link in bytes per second.")
-
-PRESSURE_CPU_WAITING = Family(
-    "node_pressure_cpu_waiting_seconds_total", "counter", (), "Seconds during which some task waited for CPU time."
-)
-PRESSURE_IO_WAITING = Family(
-    "node_pressure_io_waiting_seconds_total", "counter", (), "Seconds during which some task waited for I/O."
-)
-PRESSURE_IO_STALLED = Family(
-    "node_pressure_io_stalled_seconds_total", "counter", (), "Seconds during which every task waited for I/O."
-)
-PRESSURE_MEMORY_WAITING = Family(
-    "node_pressure_memory_waiting_seconds_total", "counter", (), "Seconds during which some task waited for memory."
-)
-PRESSURE_MEMORY_STALLED = Family(
-    "node_pressure_memory_stalled_seconds_total", "counter", (), "Seconds during which every task waited for memory."
-)
-PRESSURE_IRQ_STALLED = Family(
-    "node_pressure_irq_stalled_seconds_total", "counter", (), "Seconds during which interrupts kept every task waiting."
-)
-
 BUILD_INFO = Family(
     "foreshock_exporter_build_info", "gauge", ("version", "python_version"), "Version of the exporter; always 1."
 )
@@ -132,9 +141,21 @@ METRIC_ABSENT = Family(
     (*_GPU, "metric", "reason"),
     "1 for each metric that this GPU does not give now, with the reason.",
 )
+CALL_AGE = Family(
+    "foreshock_exporter_driver_call_age_seconds",
+    "gauge",
+    ("gpu", "call"),
+    "How long the driver call in flight has been waited for; 0 while there is none. An empty gpu: of the whole host.",
+)
+SAMPLES_DROPPED = Family(
+    "foreshock_exporter_samples_dropped_total",
+    "counter",
+    ("gpu", "reason"),
+    "Fast samples left out: implausible values, or a gap too long to know what happened meanwhile.",
+)
 SERVICES_OVER_LIMIT = Family(
     "foreshock_exporter_services_over_limit", "gauge", _GPU, "Services on the GPU beyond the number that is told apart."
 )
 
 FAMILIES: tuple[Family, ...] = tuple(value for value in globals().values() if isinstance(value, Family))
-"""All of the above, in the order in which they are emitted."""
+"""All of the above."""

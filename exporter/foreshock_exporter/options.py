@@ -12,10 +12,15 @@ from foreshock_exporter.exporter import version
 
 PREFIX = "FORESHOCK_EXPORTER_"
 MIN_PERIOD = 0.1
-"""Seconds. NVML renews its readings every 1/6 s to 1 s; asking more often costs and tells nothing."""
+"""Seconds. NVML renews its samples every 1/6 s to 1 s; asking more often costs and tells nothing."""
 MAX_PERIOD = 30.0
 _WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 LEVELS = ("debug", "info", "warning", "error")
+FORMATS = ("logfmt", "json")
+MIN_INTERVAL, MAX_INTERVAL = 1.0, 300.0
+"""Seconds between two pushes over OTLP."""
+DEFAULT_SCRIPT = "contended"
+"""The built-in device script that `--mock` plays where it is given none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +32,25 @@ class Options:
     procfs: Path
     sysfs: Path
     rootfs: Path
+    web_config: Path | None
     network: bool
     network_exclude: re.Pattern[str]
+    infiniband: bool
+    netstat: bool
     pressure: bool
+    health: bool
+    xid: bool
+    nvlink_per_link: bool
     environ: bool
     period: float
     host_id: str
     host_name: str
-    mock: bool
+    otlp_endpoint: str | None
+    otlp_interval: float
+    mock: str | None
     once: bool
     log_level: str
+    log_format: str
 
 
 def variable(flag: str) -> str:
@@ -46,7 +60,10 @@ def variable(flag: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Option:
-    """A row of the table: `read` makes the value of a text, or raises ArgumentTypeError; None is a switch."""
+    """A row of the table: `read` makes the value of a text, or raises ArgumentTypeError; None is a switch.
+
+    `alone` is the text that the flag stands for where it is given without one.
+    """
 
     flag: str
     field: str
@@ -54,6 +71,7 @@ class _Option:
     help: str
     read: Callable[[str], object] | None = None
     metavar: str | None = None
+    alone: str | None = None
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -86,10 +104,36 @@ def _pattern(text: str) -> re.Pattern[str]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a regular expression: {error}") from error
 
 
-def _level(text: str) -> str:
-    if text not in LEVELS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(LEVELS)}")
-    return text
+def _one_of(words: Sequence[str]) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in words:
+            raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(words)}")
+        return text
+
+    return read
+
+
+def _interval(text: str) -> float:
+    try:
+        interval = float(text.removesuffix("s"))
+    except ValueError:
+        interval = float("nan")
+    if not MIN_INTERVAL <= interval <= MAX_INTERVAL:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of seconds from {MIN_INTERVAL:g} to {MAX_INTERVAL:g}"
+        )
+    return interval
+
+
+def _endpoint(text: str) -> str:
+    if not re.fullmatch(r"https?://[^/\s]+(/\S*)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an address such as http://127.0.0.1:4318")
+    return text.rstrip("/")
+
+
+def _script(text: str) -> str | None:
+    """The script of `--mock`; as a variable it may also be a switch."""
+    return (DEFAULT_SCRIPT if _WORDS[text.lower()] else None) if text.lower() in _WORDS else text
 
 
 def _switch(text: str) -> bool:
@@ -106,6 +150,14 @@ OPTIONS = (
     _Option("--path.procfs", "procfs", "/proc", "the host's /proc", Path, "DIR"),
     _Option("--path.sysfs", "sysfs", "/sys", "the host's /sys", Path, "DIR"),
     _Option("--path.rootfs", "rootfs", "/", "the host's root: names of pods, machine id", Path, "DIR"),
+    _Option(
+        "--web.config.file",
+        "web_config",
+        None,
+        "TLS and basic authentication, in the format of Prometheus' exporter-toolkit",
+        Path,
+        "FILE",
+    ),
     _Option("--collector.network", "network", True, "node_network_* of the host"),
     _Option(
         "--collector.network.device-exclude",
@@ -115,14 +167,30 @@ OPTIONS = (
         _pattern,
         "REGEX",
     ),
+    _Option("--collector.infiniband", "infiniband", True, "node_infiniband_* of the host"),
+    _Option("--collector.netstat", "netstat", True, "node_netstat_* of the host: TCP"),
     _Option("--collector.pressure", "pressure", True, "node_pressure_* of the host"),
+    _Option("--collector.health", "health", True, "ECC, remapped rows, NVLink and PCIe links of the GPUs"),
+    _Option("--collector.xid", "xid", True, "XID errors of the GPUs"),
+    _Option("--collector.nvlink.per-link", "nvlink_per_link", False, "the bytes of each NVLink apart"),
     _Option("--attribution.environ", "environ", True, "look for the service's name in the environment of processes"),
-    _Option("--sampling.period", "period", "1", "seconds between samples of the GPUs", _period, "SECONDS"),
+    _Option("--sampling.period", "period", "0.1", "seconds between fast samples of the GPUs", _period, "SECONDS"),
     _Option("--host.id", "host_id", "", "host.id of this host (default: its machine id)", str, "ID"),
     _Option("--host.name", "host_name", "", "name of this host (default: its host name)", str, "NAME"),
-    _Option("--mock", "mock", False, "show a simulated host with four GPUs; real ones are not read"),
+    _Option("--otlp.endpoint", "otlp_endpoint", None, "push readings and occupancy spans there", _endpoint, "URL"),
+    _Option("--otlp.interval", "otlp_interval", "10", "seconds between pushes of the readings", _interval, "SECONDS"),
+    _Option(
+        "--mock",
+        "mock",
+        None,
+        "play a device script (contended, healthy, sick, a file, or - for standard input); real GPUs are not read",
+        _script,
+        "SCRIPT",
+        DEFAULT_SCRIPT,
+    ),
     _Option("--once", "once", False, "print the metrics once and exit"),
-    _Option("--log.level", "log_level", "info", f"one of {', '.join(LEVELS)}", _level, "LEVEL"),
+    _Option("--log.level", "log_level", "info", f"one of {', '.join(LEVELS)}", _one_of(LEVELS), "LEVEL"),
+    _Option("--log.format", "log_format", "logfmt", f"one of {', '.join(FORMATS)}", _one_of(FORMATS), "FORMAT"),
 )
 
 
@@ -156,6 +224,7 @@ def _add(parser: argparse.ArgumentParser, option: _Option, default: object) -> N
             dest=option.field,
             default=default,
             type=option.read,
+            **({"nargs": "?", "const": option.read(option.alone)} if option.alone is not None else {}),
             help=(option.help + shown).replace("%", "%%"),
             metavar=option.metavar,
         )

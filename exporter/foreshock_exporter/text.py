@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
-from foreshock_exporter.names import Family
+from foreshock_exporter.family import Distribution, Emitted, Family, Sample
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class Sample(NamedTuple):
-    """A value and its label values, in the order of the family's labels."""
-
-    labels: tuple[str, ...]
-    value: float
-
-
-Exposition = Sequence[tuple[Family, Sequence[Sample]]]
-
-
-def render(exposition: Exposition) -> bytes:
+def render(exposition: Emitted) -> bytes:
     """Families with their samples as exposition text. Families without samples and values that are NaN are left out."""
     lines: list[str] = []
     for family, samples in exposition:
@@ -32,8 +21,38 @@ def render(exposition: Exposition) -> bytes:
     return "".join(lines).encode()
 
 
-def _lines(family: Family, samples: Iterable[Sample]) -> list[str]:
-    return [f"{_series(family, labels)} {_number(value)}\n" for labels, value in samples if not math.isnan(value)]
+def _lines(family: Family, samples: Sequence[Sample] | Sequence[Distribution]) -> Iterable[str]:
+    for sample in samples:
+        if isinstance(sample, Distribution):
+            yield from _distribution(family, sample)
+        elif not math.isnan(sample.value):
+            yield f"{_series(family, sample.labels)} {_number(sample.value)}\n"
+
+
+def _distribution(family: Family, sample: Distribution) -> Iterator[str]:
+    total = 0
+    for part, count in zip(_parts(family), sample.counts, strict=True):
+        bound, bucket = part
+        total += count
+        yield f"{_series(bucket, (*sample.labels, bound))} {total}.0\n"
+    of_sum, of_count = _ends(family)
+    yield f"{_series(of_sum, sample.labels)} {_number(sample.sum)}\n"
+    yield f"{_series(of_count, sample.labels)} {total}.0\n"
+
+
+@lru_cache(maxsize=64)
+def _parts(family: Family) -> tuple[tuple[str, Family], ...]:
+    """Each bound as the value of `le`, with the family of the bucket's series."""
+    bucket = Family(f"{family.name}_bucket", "counter", (*family.labels, "le"), "")
+    return tuple((_number(bound), bucket) for bound in (*family.bounds, math.inf))
+
+
+@lru_cache(maxsize=64)
+def _ends(family: Family) -> tuple[Family, Family]:
+    return (
+        Family(f"{family.name}_sum", "counter", family.labels, ""),
+        Family(f"{family.name}_count", "counter", family.labels, ""),
+    )
 
 
 @lru_cache(maxsize=1024)
