@@ -3,14 +3,47 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from foreshock_exporter.snapshot import InterfaceCounters
+from foreshock_exporter import host_names
+from foreshock_exporter.family import Emitted, Family, Sample
 
 MAX_INTERFACES = 128
 """Interfaces reported; a host with more excludes the virtual ones by --collector.network.device-exclude."""
 _COLUMNS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceCounters:
+    """Counters of a network interface since it came up; None where the system does not say."""
+
+    device: str
+    receive_bytes: float | None = None
+    receive_packets: float | None = None
+    receive_errors: float | None = None
+    receive_drops: float | None = None
+    transmit_bytes: float | None = None
+    transmit_packets: float | None = None
+    transmit_errors: float | None = None
+    transmit_drops: float | None = None
+    up: bool | None = None
+    speed_bytes: float | None = None
+
+
+_VALUES: tuple[tuple[Family, Callable[[InterfaceCounters], float | None]], ...] = (
+    (host_names.NETWORK_RECEIVE_BYTES, lambda counters: counters.receive_bytes),
+    (host_names.NETWORK_RECEIVE_PACKETS, lambda counters: counters.receive_packets),
+    (host_names.NETWORK_RECEIVE_ERRORS, lambda counters: counters.receive_errors),
+    (host_names.NETWORK_RECEIVE_DROPS, lambda counters: counters.receive_drops),
+    (host_names.NETWORK_TRANSMIT_BYTES, lambda counters: counters.transmit_bytes),
+    (host_names.NETWORK_TRANSMIT_PACKETS, lambda counters: counters.transmit_packets),
+    (host_names.NETWORK_TRANSMIT_ERRORS, lambda counters: counters.transmit_errors),
+    (host_names.NETWORK_TRANSMIT_DROPS, lambda counters: counters.transmit_drops),
+    (host_names.NETWORK_UP, lambda counters: counters.up),
+    (host_names.NETWORK_SPEED, lambda counters: counters.speed_bytes),
+)
 
 
 class ProcNetwork:
@@ -21,7 +54,11 @@ class ProcNetwork:
         self._interfaces = sysfs / "class" / "net"
         self._exclude = exclude
 
-    def __call__(self) -> tuple[InterfaceCounters, ...]:
+    def __call__(self) -> Emitted:
+        """The interfaces as families. Raises as `read` does."""
+        return emit(self.read())
+
+    def read(self) -> tuple[InterfaceCounters, ...]:
         """One entry for each interface, with state and speed where the system tells them.
 
         Raises:
@@ -73,6 +110,18 @@ def parse_counters(text: str, where: str = "/proc/net/dev") -> list[InterfaceCou
             )
         )
     return found
+
+
+def emit(interfaces: Iterable[InterfaceCounters]) -> Emitted:
+    """The interfaces under node_exporter's names; what is None is left out."""
+    interfaces = tuple(interfaces)
+    return [
+        (
+            family,
+            [Sample((counters.device,), value) for counters in interfaces if (value := of(counters)) is not None],
+        )
+        for family, of in _VALUES
+    ]
 
 
 def parse_speed(text: str | None) -> float | None:

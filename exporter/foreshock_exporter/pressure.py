@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from foreshock_exporter.snapshot import Pressure
+from foreshock_exporter import host_names
+from foreshock_exporter.family import Emitted, Family, Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    """Pressure stall totals of the host in seconds since boot; None where the kernel does not keep one."""
+
+    cpu_waiting: float | None = None
+    io_waiting: float | None = None
+    io_stalled: float | None = None
+    memory_waiting: float | None = None
+    memory_stalled: float | None = None
+    irq_stalled: float | None = None
+
+
+_VALUES: tuple[tuple[Family, Callable[[Pressure], float | None]], ...] = (
+    (host_names.PRESSURE_CPU_WAITING, lambda pressure: pressure.cpu_waiting),
+    (host_names.PRESSURE_IO_WAITING, lambda pressure: pressure.io_waiting),
+    (host_names.PRESSURE_IO_STALLED, lambda pressure: pressure.io_stalled),
+    (host_names.PRESSURE_MEMORY_WAITING, lambda pressure: pressure.memory_waiting),
+    (host_names.PRESSURE_MEMORY_STALLED, lambda pressure: pressure.memory_stalled),
+    (host_names.PRESSURE_IRQ_STALLED, lambda pressure: pressure.irq_stalled),
+)
 
 
 class ProcPressure:
@@ -13,7 +38,11 @@ class ProcPressure:
     def __init__(self, procfs: Path) -> None:
         self._folder = procfs / "pressure"
 
-    def __call__(self) -> Pressure:
+    def __call__(self) -> Emitted:
+        """The totals as families. Raises as `read` does."""
+        return emit(self.read())
+
+    def read(self) -> Pressure:
         """The totals; a resource that the kernel does not watch is None.
 
         Raises:
@@ -42,6 +71,11 @@ class ProcPressure:
         except OSError:
             return {}
         return parse_totals(text, str(path))
+
+
+def emit(pressure: Pressure) -> Emitted:
+    """The totals under node_exporter's names; what is None is left out."""
+    return [(family, [Sample((), value)]) for family, of in _VALUES if (value := of(pressure)) is not None]
 
 
 def parse_totals(text: str, where: str = "/proc/pressure") -> dict[str, float]:
