@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-Kind = Literal["counter", "gauge", "histogram"]
+Kind = Literal["counter", "gauge", "histogram", "untyped"]
+"""`untyped` is for families that node_exporter does not type; OpenMetrics calls it `unknown`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from foreshock_exporter.family import Family
 
 _DEVICE = ("device",)
@@ -35,5 +37,125 @@ PRESSURE_IRQ_STALLED = Family(
     "node_pressure_irq_stalled_seconds_total", "counter", (), "Seconds during which interrupts kept every task waiting."
 )
 
-FAMILIES: tuple[Family, ...] = tuple(value for value in globals().values() if isinstance(value, Family))
+INFINIBAND_INFO = Family(
+    "node_infiniband_info",
+    "gauge",
+    ("device", "board_id", "firmware_version", "hca_type"),
+    "What the InfiniBand or RoCE adapter is; always 1.",
+)
+_PORT = ("device", "port")
+INFINIBAND_STATE = Family(
+    "node_infiniband_state_id", "gauge", _PORT, "State of the port: 1 down, 2 init, 3 armed, 4 active, 5 deferred."
+)
+INFINIBAND_PHYSICAL_STATE = Family(
+    "node_infiniband_physical_state_id",
+    "gauge",
+    _PORT,
+    "Physical state of the port: 1 sleep, 2 polling, 3 disabled, 4 training, 5 link up, 6 recovering, 7 test.",
+)
+INFINIBAND_RATE = Family("node_infiniband_rate_bytes_per_second", "gauge", _PORT, "Signalling rate of the port.")
+INFINIBAND_LIFESPAN = Family(
+    "node_infiniband_lifespan_seconds", "gauge", _PORT, "How long the driver repeats a value of hw_counters."
+)
+
+
+def _infiniband(rows: Mapping[str, tuple[str, str]]) -> dict[str, Family]:
+    return {
+        file: Family(f"node_infiniband_{name}_total", "counter", _PORT, f"{help_}.")
+        for file, (name, help_) in rows.items()
+    }
+
+
+INFINIBAND_COUNTERS: Mapping[str, Family] = _infiniband({
+    "counters/port_rcv_data": ("port_data_received_bytes", "Bytes received on all lanes"),
+    "counters/port_xmit_data": ("port_data_transmitted_bytes", "Bytes sent on all lanes"),
+    "counters/port_rcv_packets": ("port_packets_received", "Packets received"),
+    "counters/port_xmit_packets": ("port_packets_transmitted", "Packets sent"),
+    "counters/unicast_rcv_packets": ("unicast_packets_received", "Unicast packets received"),
+    "counters/unicast_xmit_packets": ("unicast_packets_transmitted", "Unicast packets sent"),
+    "counters/multicast_rcv_packets": ("multicast_packets_received", "Multicast packets received"),
+    "counters/multicast_xmit_packets": ("multicast_packets_transmitted", "Multicast packets sent"),
+    "counters/port_xmit_wait": ("port_transmit_wait", "Ticks with data to send and none sent, as under congestion"),
+    "counters/port_rcv_errors": ("port_errors_received", "Packets received with an error"),
+    "counters/port_rcv_discards": ("port_discards_received", "Received packets dropped"),
+    "counters/port_xmit_discards": ("port_discards_transmitted", "Packets to send dropped"),
+    "counters/port_rcv_constraint_errors": ("port_constraint_errors_received", "Packets refused on receipt"),
+    "counters/port_xmit_constraint_errors": ("port_constraint_errors_transmitted", "Packets refused before sending"),
+    "counters/port_rcv_remote_physical_errors": ("port_receive_remote_physical_errors", "Packets marked bad by others"),
+    "counters/port_rcv_switch_relay_errors": ("port_receive_switch_relay_errors", "Packets a switch could not forward"),
+    "counters/symbol_error": ("symbol_error", "Symbol errors on any lane"),
+    "counters/link_error_recovery": ("link_error_recovery", "Times the link recovered from an error state"),
+    "counters/link_downed": ("link_downed", "Times the link failed to recover and went down"),
+    "counters/local_link_integrity_errors": ("local_link_integrity_errors", "Times local errors passed the threshold"),
+    "counters/excessive_buffer_overrun_errors": ("excessive_buffer_overrun_errors", "Times buffers overran repeatedly"),
+    "counters/VL15_dropped": ("vl15_dropped", "Management packets dropped for want of resources"),
+    "counters_ext/port_rcv_data_64": ("legacy_data_received_bytes", "Bytes received (kernels before 4.5)"),
+    "counters_ext/port_xmit_data_64": ("legacy_data_transmitted_bytes", "Bytes sent (kernels before 4.5)"),
+    "counters_ext/port_rcv_packets_64": ("legacy_packets_received", "Packets received (kernels before 4.5)"),
+    "counters_ext/port_xmit_packets_64": ("legacy_packets_transmitted", "Packets sent (kernels before 4.5)"),
+    "counters_ext/port_unicast_rcv_packets": ("legacy_unicast_packets_received", "Unicast received (before 4.5)"),
+    "counters_ext/port_unicast_xmit_packets": ("legacy_unicast_packets_transmitted", "Unicast sent (before 4.5)"),
+    "counters_ext/port_multicast_rcv_packets": ("legacy_multicast_packets_received", "Multicast received (before 4.5)"),
+    "counters_ext/port_multicast_xmit_packets": ("legacy_multicast_packets_transmitted", "Multicast sent (before 4.5)"),
+    "hw_counters/duplicate_request": ("duplicate_requests_packets", "Requests received that had been carried out"),
+    "hw_counters/implied_nak_seq_err": ("implied_nak_seq_errors", "Acknowledgements beyond the expected number"),
+    "hw_counters/local_ack_timeout_err": ("local_ack_timeout_errors", "Acknowledgements that came too late"),
+    "hw_counters/np_cnp_sent": ("np_cnp_packets_sent", "Congestion notifications sent"),
+    "hw_counters/np_ecn_marked_roce_packets": ("np_ecn_marked_roce_packets_received", "Packets marked for congestion"),
+    "hw_counters/out_of_buffer": ("out_of_buffer_drops", "Packets dropped for want of a receive buffer"),
+    "hw_counters/out_of_sequence": ("out_of_sequence_packets_received", "Packets received out of sequence"),
+    "hw_counters/packet_seq_err": ("packet_sequence_errors", "Sequence errors reported back to this side"),
+    "hw_counters/req_cqe_error": ("req_cqes_errors", "Requests completed with an error"),
+    "hw_counters/req_cqe_flush_error": ("req_cqes_flush_errors", "Requests flushed with an error"),
+    "hw_counters/req_remote_access_errors": ("req_remote_access_errors", "Requests refused access by the other side"),
+    "hw_counters/req_remote_invalid_request": ("req_remote_invalid_request_errors", "Requests the other side rejected"),
+    "hw_counters/resp_cqe_error": ("resp_cqes_errors", "Responses completed with an error"),
+    "hw_counters/resp_cqe_flush_error": ("resp_cqes_flush_errors", "Responses flushed with an error"),
+    "hw_counters/resp_local_length_error": ("resp_local_length_errors", "Messages longer than the receive buffer"),
+    "hw_counters/resp_remote_access_errors": ("resp_remote_access_errors", "Requests that were refused access"),
+    "hw_counters/rnr_nak_retry_err": ("rnr_nak_retry_packets_received", "Times the other side was not ready"),
+    "hw_counters/roce_adp_retrans": ("roce_adp_retransmits", "Adaptive retransmissions"),
+    "hw_counters/roce_adp_retrans_to": ("roce_adp_retransmits_timeout", "Adaptive retransmissions that timed out"),
+    "hw_counters/roce_slow_restart": ("roce_slow_restart_used", "Times slow restart was used"),
+    "hw_counters/roce_slow_restart_cnps": ("roce_slow_restart_cnps", "Congestion notifications of slow restart"),
+    "hw_counters/roce_slow_restart_trans": ("roce_slow_restart", "Times the state changed to slow restart"),
+    "hw_counters/rp_cnp_handled": ("rp_cnp_packets_handled", "Congestion notifications that slowed sending down"),
+    "hw_counters/rp_cnp_ignored": ("rp_cnp_ignored_packets_received", "Congestion notifications ignored"),
+    "hw_counters/rx_atomic_requests": ("rx_atomic_requests", "Atomic requests received"),
+    "hw_counters/rx_dct_connect": ("rx_dct_connect_requests", "Connection requests received"),
+    "hw_counters/rx_read_requests": ("rx_read_requests", "Read requests received"),
+    "hw_counters/rx_write_requests": ("rx_write_requests", "Write requests received"),
+    "hw_counters/rx_icrc_encapsulated": ("rx_icrc_encapsulated_errors", "RoCE packets with a checksum error"),
+})  # fmt: skip
+"""Families by the file, below the folder of a port in sysfs, that they are read from."""
+
+_NETSTAT = {
+    "Tcp_ActiveOpens": "Connections opened.",
+    "Tcp_PassiveOpens": "Connections accepted.",
+    "Tcp_CurrEstab": "Connections established now.",
+    "Tcp_InSegs": "Segments received.",
+    "Tcp_OutSegs": "Segments sent, without retransmitted ones.",
+    "Tcp_RetransSegs": "Segments retransmitted.",
+    "Tcp_InErrs": "Segments received with an error.",
+    "Tcp_OutRsts": "Segments sent with the reset flag.",
+    "TcpExt_ListenOverflows": "Connections dropped because the queue of a listening socket was full.",
+    "TcpExt_ListenDrops": "Connections dropped at a listening socket for any reason.",
+    "TcpExt_SyncookiesSent": "SYN cookies sent.",
+    "TcpExt_SyncookiesRecv": "SYN cookies received.",
+    "TcpExt_SyncookiesFailed": "SYN cookies received that were not valid.",
+    "TcpExt_TCPSynRetrans": "SYN and SYN-ACK segments retransmitted.",
+    "TcpExt_TCPTimeouts": "Times a retransmission timer ran out.",
+    "TcpExt_TCPOFOQueue": "Segments received out of order and queued.",
+    "TcpExt_TCPRcvQDrop": "Segments dropped because the receive queue was full.",
+}
+NETSTAT: Mapping[str, Family] = {
+    field: Family(f"node_netstat_{field}", "untyped", (), help_) for field, help_ in _NETSTAT.items()
+}
+"""Families by protocol and field, as /proc/net/snmp and /proc/net/netstat name them; node_exporter types none either."""
+
+FAMILIES: tuple[Family, ...] = (
+    *(value for value in globals().values() if isinstance(value, Family)),
+    *INFINIBAND_COUNTERS.values(),
+    *NETSTAT.values(),
+)
 """All of the above."""

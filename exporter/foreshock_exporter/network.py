@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -47,10 +48,10 @@ _VALUES: tuple[tuple[Family, Callable[[InterfaceCounters], float | None]], ...] 
 
 
 class ProcNetwork:
-    """Reads the interfaces of the network namespace that `procfs` and `sysfs` show."""
+    """Reads the interfaces of the network namespace that `procfs` (see `net_folder`) and `sysfs` show."""
 
     def __init__(self, procfs: Path, sysfs: Path, exclude: re.Pattern[str] | None = None) -> None:
-        self._counters = procfs / "net" / "dev"
+        self._procfs = procfs
         self._interfaces = sysfs / "class" / "net"
         self._exclude = exclude
 
@@ -65,9 +66,10 @@ class ProcNetwork:
             OSError: the counters cannot be read.
             ValueError: they are malformed.
         """
+        path = net_folder(self._procfs) / "dev"
         found = [
             counters
-            for counters in parse_counters(self._counters.read_text(), str(self._counters))
+            for counters in parse_counters(path.read_text(errors="backslashreplace"), str(path))
             if self._exclude is None or not self._exclude.fullmatch(counters.device)
         ]
         if len(found) > MAX_INTERFACES:
@@ -83,6 +85,17 @@ class ProcNetwork:
         return replace(counters, up=None if state is None else state == "up", speed_bytes=parse_speed(speed))
 
 
+def net_folder(procfs: Path) -> Path:
+    """The folder with the network counters of the host.
+
+    `procfs`/net is a link to self/net: it shows the namespace of whoever reads it, so a container that mounts the
+    host's /proc would report its own network under the host's name. Process 1 of the host is in the host's namespace.
+    Where process 1 is hidden (hidepid), there is only the reader's own.
+    """
+    of_init = procfs / "1" / "net"
+    return of_init if os.access(of_init / "dev", os.R_OK) else procfs / "net"
+
+
 def parse_counters(text: str, where: str = "/proc/net/dev") -> list[InterfaceCounters]:
     """Parse /proc/net/dev: two lines of heading, then `name:` and 16 counters a line.
 
@@ -90,10 +103,12 @@ def parse_counters(text: str, where: str = "/proc/net/dev") -> list[InterfaceCou
         ValueError: a line does not have that form; the message quotes it.
     """
     found = []
-    for line in text.splitlines()[2:]:
+    for line in text.split("\n")[2:]:
+        if not line:
+            continue
         device, colon, columns = line.rpartition(":")
         numbers = columns.split()
-        if not colon or len(numbers) < _COLUMNS or not all(number.isdigit() for number in numbers):
+        if not colon or len(numbers) < _COLUMNS or not all(map(_is_count, numbers)):
             raise ValueError(f"{where}: cannot read the line {line[:120]!r}")
         value = [float(number) for number in numbers]
         found.append(
@@ -133,9 +148,13 @@ def parse_speed(text: str | None) -> float | None:
     return megabits * 1e6 / 8 if megabits >= 0 else None
 
 
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
 def _read(path: Path) -> str | None:
     """None where the file is missing or, as for the speed of an interface that is down, refuses to be read."""
     try:
-        return path.read_text().strip()
+        return path.read_text(errors="replace").strip()
     except OSError:
         return None

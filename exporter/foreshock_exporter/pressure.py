@@ -67,7 +67,7 @@ class ProcPressure:
     def _totals(self, resource: str) -> dict[str, float]:
         path = self._folder / resource
         try:
-            text = path.read_text()
+            text = path.read_text(errors="replace")
         except OSError:
             return {}
         return parse_totals(text, str(path))
@@ -85,10 +85,12 @@ def parse_totals(text: str, where: str = "/proc/pressure") -> dict[str, float]:
         ValueError: a line does not have that form; the message quotes it.
     """
     totals = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):
+        if not line:
+            continue
         kind, _, rest = line.partition(" ")
         microseconds = rest.rpartition("total=")[2]
-        if kind not in ("some", "full") or not microseconds.isdigit():
+        if kind not in ("some", "full") or not (microseconds.isascii() and microseconds.isdigit()):
             raise ValueError(f"{where}: cannot read the line {line[:120]!r}")
         totals[kind] = int(microseconds) / 1e6
     return totals
