@@ -151,7 +151,7 @@ _NETSTAT = {
 NETSTAT: Mapping[str, Family] = {
     field: Family(f"node_netstat_{field}", "untyped", (), help_) for field, help_ in _NETSTAT.items()
 }
-"""Families by protocol and field, as /proc/net/snmp and /proc/net/netstat name them; node_exporter types none either."""
+"""Families by protocol and field, as /proc/net/snmp and /proc/net/netstat name them; untyped, as in node_exporter."""
 
 FAMILIES: tuple[Family, ...] = (
     *(value for value in globals().values() if isinstance(value, Family)),

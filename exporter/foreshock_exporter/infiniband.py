@@ -104,8 +104,8 @@ class SysInfiniband:
         now = frozenset((port.device, port.port, port.saturated) for port in ports if port.saturated)
         for device, port, files in sorted(now - self._told):
             log.warning(
-                "infiniband: %s port %d: left out until they are reset (perfquery -R), because they stay at the most that "
-                "they can hold: %s",
+                "infiniband: %s port %d: left out, as they stay at the most that they can hold until they are reset "
+                "(perfquery -R): %s",
                 device,
                 port,
                 ", ".join(f"{file.rpartition('/')[2]} = {_limit(file)}" for file in files),

@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import os
 import re
-from collections import OrderedDict
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from foreshock_exporter.cgroup import Placement, parse_cgroup, placement
+from foreshock_exporter.labels import clean
+from foreshock_exporter.log import log
 from foreshock_exporter.service import ServiceOf, Source
 
-MAX_LABEL = 128
-"""Characters of a namespace or name; what is longer is cut."""
 MAX_ENVIRON = 1 << 20
 """Bytes of a process's environment that are read."""
 MAX_CACHED = 4096
 """Processes remembered."""
+CHECK_PERIOD = 1.0
+"""Seconds during which a pid is taken for the process it was: numbers come round after 32,768 new processes or more."""
+POD_NAME_WAIT = 60.0
+"""Seconds during which the name of a new pod is looked for again; the kubelet writes it before it starts containers."""
 
 _POD_SUFFIX = re.compile(r"(?:-(?:[4-9bcdf]{6,10}|\d{8,10}))?-[bcdfghjklmnpqrstvwxz2456789]{5}$|-\d+$")
 """What is added to the name of a Deployment (template hash, suffix), CronJob (schedule, suffix), DaemonSet or Job
@@ -29,50 +35,98 @@ _POD_SUFFIX = re.compile(r"(?:-(?:[4-9bcdf]{6,10}|\d{8,10}))?-[bcdfghjklmnpqrstv
 _INTERPRETER = re.compile(r"(?:python|pypy|ruby|node|perl|java)[\d.]*")
 
 
+class _Known(NamedTuple):
+    """A process: when it started, its service, when that was found, and the uid of its pod if that has no name yet."""
+
+    started: str
+    service: ServiceOf
+    found: float
+    pod: str | None
+
+
 class ProcResolver:
-    """Finds the service of a process, and remembers it by pid and start time.
+    """Finds the service of a process, once, and remembers it by pid and start time. Threads may share it.
 
     Args:
         procfs: where the host's /proc is.
         rootfs: where the host's / is, for the names of pods under /var/log/pods.
         environ: whether the environment of processes may be read (it needs root or CAP_SYS_PTRACE).
+        now: seconds on a clock that never goes back.
     """
 
-    def __init__(self, procfs: Path, rootfs: Path, *, environ: bool = True) -> None:
+    def __init__(
+        self, procfs: Path, rootfs: Path, *, environ: bool = True, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._procfs = procfs
         self._pods = rootfs / "var" / "log" / "pods"
         self._environ = environ
-        self._known: OrderedDict[tuple[int, str], ServiceOf] = OrderedDict()
+        self._now = now
+        self._denied = False
+        self._lock = threading.Lock()  # of the two below, never held while a file is read: that may hang
+        self._known: dict[int, _Known] = {}
+        self._checked: dict[int, float] = {}
 
     def __call__(self, pid: int) -> ServiceOf | None:
         """The service; None when the process is gone or may not be looked at."""
+        now = self._now()
+        known = self._known.get(pid)
+        if known is not None and now - self._checked.get(pid, -CHECK_PERIOD) < CHECK_PERIOD:
+            return known.service
         folder = self._procfs / str(pid)
         started = start_time(_read(folder / "stat", 4096))
         if started is None:
-            return None
-        key = (pid, started)
-        service = self._known.get(key)
-        if service is None:
-            service, final = self._find(folder)
-            if service is None or not final:
-                return service
-            self._known[key] = service
-            if len(self._known) > MAX_CACHED:
-                self._known.popitem(last=False)
-        else:
-            self._known.move_to_end(key)
-        return service
+            known = None
+        elif known is None or known.started != started:
+            known = self._find(folder, started, now)
+        elif known.pod is not None and now - known.found < POD_NAME_WAIT:
+            known = self._named(known, known.pod)
+        self._remember(pid, known, now)
+        return None if known is None else known.service
 
-    def _find(self, folder: Path) -> tuple[ServiceOf | None, bool]:
-        """The service, and whether that is all that will ever be known of it: the names of a new pod come later."""
-        environ = parse_environ(_read(folder / "environ", MAX_ENVIRON)) if self._environ else {}
-        if (service := from_environ(environ)) is not None:
-            return service, True
+    def _remember(self, pid: int, known: _Known | None, now: float) -> None:
+        """Move the process to the end of those that are known, and forget the one that was asked for longest ago."""
+        with self._lock:
+            self._known.pop(pid, None)
+            self._checked.pop(pid, None)
+            if known is None:
+                return
+            self._known[pid], self._checked[pid] = known, now
+            if len(self._known) > MAX_CACHED:
+                oldest = next(iter(self._known))
+                del self._known[oldest], self._checked[oldest]
+
+    def _find(self, folder: Path, started: str, now: float) -> _Known | None:
+        environ = parse_environ(self._environ_of(folder)) if self._environ else {}
         place = placement(parse_cgroup(_read(folder / "cgroup", 1 << 16).decode(errors="replace")))
-        if place.pod is not None:
-            named = from_pod(place.pod, _names(self._pods))
-            return named or _service("", f"pod-{place.pod}", "kubernetes"), named is not None
-        return from_placement(place, environ) or self._executable(folder), True
+        pod = None
+        service = from_environ(environ)
+        if service is None and place.pod is not None:
+            service = from_pod(place.pod, _names(self._pods))
+            pod = place.pod if service is None else None
+            service = service or _service("", f"pod-{place.pod}", "kubernetes")
+        service = service or from_placement(place, environ) or self._executable(folder)
+        if service is None or start_time(_read(folder / "stat", 4096)) != started:
+            return None  # gone meanwhile: what was read may be of another process with the same pid
+        return _Known(started, service, now, pod)
+
+    def _named(self, known: _Known, pod: str) -> _Known:
+        service = from_pod(pod, _names(self._pods))
+        return known if service is None else known._replace(service=service, pod=None)
+
+    def _environ_of(self, folder: Path) -> bytes:
+        try:
+            return _read_some(folder / "environ", MAX_ENVIRON)
+        except PermissionError:
+            if not self._denied:
+                self._denied = True
+                log.warning(
+                    "%s may not be read, so OTEL_SERVICE_NAME is not seen and services go by their cgroup: "
+                    "run as root or with CAP_SYS_PTRACE, or set --no-attribution.environ",
+                    folder / "environ",
+                )
+        except OSError:
+            pass
+        return b""
 
     @staticmethod
     def _executable(folder: Path) -> ServiceOf | None:
@@ -144,11 +198,6 @@ def program(executable: str, cmdline: bytes) -> str:
     return executable
 
 
-def clean(text: str) -> str:
-    """A label value: printable characters, single spaces, at most `MAX_LABEL` of them."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:MAX_LABEL]
-
-
 def _service(namespace: str, name: str, source: Source) -> ServiceOf | None:
     name = clean(name)
     return ServiceOf(clean(namespace), name, source) if name else None
@@ -164,7 +213,11 @@ def _names(folder: Path) -> tuple[str, ...]:
 def _read(path: Path, most: int) -> bytes:
     """The first bytes of a file; none where it is missing or may not be read."""
     try:
-        with path.open("rb") as file:
-            return file.read(most)
+        return _read_some(path, most)
     except OSError:
         return b""
+
+
+def _read_some(path: Path, most: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(most)
