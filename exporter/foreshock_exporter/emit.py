@@ -2,50 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal
 
-from foreshock_exporter import names
-from foreshock_exporter.device import Reading
-from foreshock_exporter.names import Family
+from foreshock_exporter import host_names, names
+from foreshock_exporter.family import Distribution, Emitted, Family, Sample
 from foreshock_exporter.sharing import ServiceKey
-from foreshock_exporter.snapshot import GpuSnapshot, GpuState, InterfaceCounters, Pressure, Snapshot
-from foreshock_exporter.text import Sample
+from foreshock_exporter.snapshot import GpuSnapshot, GpuState, Snapshot
+from foreshock_exporter.watch import CALLS
 
-Emitted = list[tuple[Family, Sequence[Sample]]]
+FAMILIES = (*names.FAMILIES, *host_names.FAMILIES)
+"""All that can be emitted."""
 
-_READINGS: tuple[tuple[Family, Callable[[Reading], float | None]], ...] = (
-    (names.GPU_UTILIZATION, lambda reading: reading.utilization_ratio),
-    (names.GPU_MEMORY_USED, lambda reading: reading.memory_used_bytes),
-    (names.GPU_MEMORY_FREE, lambda reading: reading.memory_free_bytes),
-    (names.GPU_MEMORY_RESERVED, lambda reading: reading.memory_reserved_bytes),
-    (names.GPU_MEMORY_TOTAL, lambda reading: reading.memory_total_bytes),
-    (names.GPU_MEMORY_BUSY, lambda reading: reading.memory_busy_ratio),
-    (names.GPU_POWER, lambda reading: reading.power_watts),
-    (names.GPU_POWER_LIMIT, lambda reading: reading.power_limit_watts),
-    (names.GPU_ENERGY, lambda reading: reading.energy_joules),
+_Part = Literal["reading", "counters", "health"]
+
+_VALUES: tuple[tuple[Family, _Part, str], ...] = (
+    (names.GPU_UTILIZATION, "reading", "utilization_ratio"),
+    (names.GPU_MEMORY_USED, "reading", "memory_used_bytes"),
+    (names.GPU_MEMORY_FREE, "reading", "memory_free_bytes"),
+    (names.GPU_MEMORY_RESERVED, "reading", "memory_reserved_bytes"),
+    (names.GPU_MEMORY_TOTAL, "reading", "memory_total_bytes"),
+    (names.GPU_MEMORY_BUSY, "reading", "memory_busy_ratio"),
+    (names.GPU_POWER, "reading", "power_watts"),
+    (names.GPU_POWER_LIMIT, "reading", "power_limit_watts"),
+    (names.GPU_ENERGY, "counters", "energy_joules"),
+    (names.GPU_TEMPERATURE, "reading", "temperature_celsius"),
+    (names.GPU_CLOCK, "reading", "clock_hertz"),
+    (names.GPU_CLOCK_MAX, "health", "clock_max_hertz"),
+    (names.GPU_THROTTLED, "counters", "throttled_seconds"),
+    (names.PCIE_TRANSMIT, "counters", "pcie_transmit_bytes"),
+    (names.PCIE_RECEIVE, "counters", "pcie_receive_bytes"),
+    (names.PCIE_REPLAYS, "health", "pcie_replays"),
+    (names.PCIE_WIDTH, "health", "pcie_link_width"),
+    (names.PCIE_WIDTH_MAX, "health", "pcie_link_width_max"),
+    (names.PCIE_GENERATION, "health", "pcie_link_generation"),
+    (names.PCIE_GENERATION_MAX, "health", "pcie_link_generation_max"),
+    (names.NVLINK_TRANSMIT, "counters", "nvlink_transmit_bytes"),
+    (names.NVLINK_RECEIVE, "counters", "nvlink_receive_bytes"),
+    (names.NVLINK_ERRORS, "health", "nvlink_errors"),
+    (names.NVLINK_LINKS, "health", "nvlink_links"),
+    (names.NVLINK_LINKS_UP, "health", "nvlink_links_up"),
+    (names.ECC_ERRORS, "health", "ecc_errors"),
+    (names.REMAPPED_ROWS, "health", "remapped_rows"),
+    (names.ROW_REMAP_PENDING, "health", "row_remap_pending"),
+    (names.ROW_REMAP_FAILED, "health", "row_remap_failed"),
 )
-
-_NETWORK: tuple[tuple[Family, Callable[[InterfaceCounters], float | None]], ...] = (
-    (names.NETWORK_RECEIVE_BYTES, lambda counters: counters.receive_bytes),
-    (names.NETWORK_RECEIVE_PACKETS, lambda counters: counters.receive_packets),
-    (names.NETWORK_RECEIVE_ERRORS, lambda counters: counters.receive_errors),
-    (names.NETWORK_RECEIVE_DROPS, lambda counters: counters.receive_drops),
-    (names.NETWORK_TRANSMIT_BYTES, lambda counters: counters.transmit_bytes),
-    (names.NETWORK_TRANSMIT_PACKETS, lambda counters: counters.transmit_packets),
-    (names.NETWORK_TRANSMIT_ERRORS, lambda counters: counters.transmit_errors),
-    (names.NETWORK_TRANSMIT_DROPS, lambda counters: counters.transmit_drops),
-    (names.NETWORK_UP, lambda counters: counters.up),
-    (names.NETWORK_SPEED, lambda counters: counters.speed_bytes),
-)
-
-_PRESSURE: tuple[tuple[Family, Callable[[Pressure], float | None]], ...] = (
-    (names.PRESSURE_CPU_WAITING, lambda pressure: pressure.cpu_waiting),
-    (names.PRESSURE_IO_WAITING, lambda pressure: pressure.io_waiting),
-    (names.PRESSURE_IO_STALLED, lambda pressure: pressure.io_stalled),
-    (names.PRESSURE_MEMORY_WAITING, lambda pressure: pressure.memory_waiting),
-    (names.PRESSURE_MEMORY_STALLED, lambda pressure: pressure.memory_stalled),
-    (names.PRESSURE_IRQ_STALLED, lambda pressure: pressure.irq_stalled),
-)
+"""Families that are one field of a part: a number, or numbers by the value of one more label."""
 
 
 def emit(snapshot: Snapshot) -> Emitted:
@@ -53,8 +55,7 @@ def emit(snapshot: Snapshot) -> Emitted:
     return [
         *(_gpus(snapshot.gpus) if snapshot.gpus else ()),
         (names.TARGET_INFO, [Sample((snapshot.host_id, snapshot.host_name), 1.0)]),
-        *_network(snapshot.network),
-        *(_pressure(snapshot.pressure) if snapshot.pressure else ()),
+        *(family for collector in sorted(snapshot.host) for family in snapshot.host[collector]),
         *_self(snapshot),
     ]
 
@@ -64,26 +65,84 @@ def _gpus(gpus: GpuSnapshot) -> Emitted:
         (names.GPU_EXPECTED, [Sample((), gpus.expected)]),
         (names.GPU_PRESENT, [Sample((), len(gpus.gpus))]),
         (names.GPU_LOST, [Sample((uuid,), lost) for uuid, lost in gpus.lost.items()]),
+        (names.XID_ERRORS, [Sample((xid.gpu, xid.uuid, str(xid.xid)), xid.times) for xid in gpus.xids]),
+        (names.XID_LAST, [Sample((xid.gpu, xid.uuid, str(xid.xid)), xid.last) for xid in gpus.xids]),
+        (names.CALL_AGE, [*_calls(gpus)]),
         *_devices(gpus.gpus),
         *_sharing(gpus.gpus),
     ]
 
 
+def _calls(gpus: GpuSnapshot) -> Iterator[Sample]:
+    """Of every GPU that answers, and every call in flight, also of one that does not."""
+    ages = {("", "count"): 0.0} | {(gpu.identity.gpu, call): 0.0 for gpu in gpus.gpus for call in CALLS}
+    ages |= {("" if index is None else str(index), call): age for (index, call), age in gpus.calls.items()}
+    return (Sample(key, age) for key, age in ages.items())
+
+
 def _devices(gpus: Iterable[GpuState]) -> Emitted:
     return [
         (names.GPU_INFO, [_info(gpu) for gpu in gpus]),
+        *_instances(gpus),
         *(
-            (family, [Sample(_ids(gpu), value) for gpu in gpus if (value := of(gpu.reading)) is not None])
-            for family, of in _READINGS
+            (family, [sample for gpu in gpus for sample in _values(gpu, part, field)])
+            for family, part, field in _VALUES
         ),
+        *_links(gpus),
+    ]
+
+
+def _values(gpu: GpuState, part: _Part, field: str) -> Iterator[Sample]:
+    value: Any = getattr(getattr(gpu, part), field, None)
+    if isinstance(value, Mapping):
+        yield from (Sample((*_ids(gpu), key), each) for key, each in value.items())
+    elif value is not None:
+        yield Sample(_ids(gpu), value)
+
+
+def _absences(gpu: GpuState) -> Iterator[Sample]:
+    """Each metric that this GPU does not give now, with the reason."""
+    reasons = dict(gpu.absent)
+    for family, name, field in _VALUES:
+        part: Any = getattr(gpu, name)
+        if part is not None and getattr(part, field) in (None, {}):
+            reasons[family.name] = part.absent.get(field, "not_supported")
+    return (Sample((*_ids(gpu), metric, reason), 1.0) for metric, reason in reasons.items())
+
+
+def _instances(gpus: Iterable[GpuState]) -> Emitted:
+    """MIG instances; memory is that of the GPU instance, which siblings share."""
+    found = [(_ids(gpu), instance) for gpu in gpus for instance in gpu.reading.instances]
+    return [
         (
-            names.GPU_TEMPERATURE,
+            names.MIG_INFO,
             [
-                Sample((*_ids(gpu), "gpu"), gpu.reading.temperature_celsius)
-                for gpu in gpus
-                if gpu.reading.temperature_celsius is not None
+                Sample((*ids, of.uuid, str(of.gpu_instance), str(of.compute_instance), of.profile), 1.0)
+                for ids, of in found
             ],
         ),
+        (
+            names.MIG_MEMORY_USED,
+            [Sample((*ids, of.uuid), of.memory_used_bytes) for ids, of in found if of.memory_used_bytes is not None],
+        ),
+        (
+            names.MIG_MEMORY_TOTAL,
+            [Sample((*ids, of.uuid), of.memory_total_bytes) for ids, of in found if of.memory_total_bytes is not None],
+        ),
+    ]
+
+
+def _links(gpus: Iterable[GpuState]) -> Emitted:
+    """What each NVLink carried, where the driver was asked for it."""
+    found = [
+        ((*_ids(gpu), str(link)), carried)
+        for gpu in gpus
+        if gpu.counters is not None
+        for link, carried in gpu.counters.nvlink_links.items()
+    ]
+    return [
+        (names.NVLINK_LINK_TRANSMIT, [Sample(labels, carried.transmit) for labels, carried in found]),
+        (names.NVLINK_LINK_RECEIVE, [Sample(labels, carried.receive) for labels, carried in found]),
     ]
 
 
@@ -91,6 +150,10 @@ def _sharing(gpus: Iterable[GpuState]) -> Emitted:
     """The counters of sharing; a metric that a GPU marks absent is left out for that GPU."""
     return [
         (names.GPU_BUSY, [Sample(_ids(gpu), gpu.totals.busy) for gpu in _with(gpus, names.GPU_BUSY)]),
+        (
+            names.GPU_BUSY_RATIO,
+            [Distribution(_ids(gpu), gpu.bursts.counts, gpu.bursts.sum) for gpu in _with(gpus, names.GPU_BUSY_RATIO)],
+        ),
         (names.UNATTRIBUTED, [Sample(_ids(gpu), gpu.totals.unattributed) for gpu in _with(gpus, names.UNATTRIBUTED)]),
         (names.CONTENDED, [Sample(_ids(gpu), gpu.totals.contended) for gpu in _with(gpus, names.CONTENDED)]),
         (
@@ -136,24 +199,14 @@ def _sharing(gpus: Iterable[GpuState]) -> Emitted:
         ),
         (
             names.METRIC_ABSENT,
-            [Sample((*_ids(gpu), metric, reason), 1.0) for gpu in gpus for metric, reason in gpu.absent.items()],
+            [sample for gpu in gpus for sample in _absences(gpu)],
         ),
         (names.SERVICES_OVER_LIMIT, [Sample(_ids(gpu), gpu.services_over_limit) for gpu in gpus]),
-    ]
-
-
-def _network(interfaces: Iterable[InterfaceCounters]) -> Emitted:
-    return [
         (
-            family,
-            [Sample((counters.device,), value) for counters in interfaces if (value := of(counters)) is not None],
-        )
-        for family, of in _NETWORK
+            names.SAMPLES_DROPPED,
+            [Sample((gpu.identity.gpu, reason), count) for gpu in gpus for reason, count in gpu.dropped.items()],
+        ),
     ]
-
-
-def _pressure(pressure: Pressure) -> Emitted:
-    return [(family, [Sample((), value)]) for family, of in _PRESSURE if (value := of(pressure)) is not None]
 
 
 def _self(snapshot: Snapshot) -> Emitted:

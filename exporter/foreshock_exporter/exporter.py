@@ -1,34 +1,46 @@
-"""One host's exporter: samples at a given time or in threads, and renders the last snapshot for a scrape."""
+"""One host's exporter: samples at a given time or in threads, and renders what is known for a scrape."""
 
 from __future__ import annotations
 
 import platform
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from importlib import metadata
-from typing import Any, TypeVar
 
-from foreshock_exporter.device import Driver
+from foreshock_exporter.device import DeviceError, Driver
 from foreshock_exporter.emit import emit
+from foreshock_exporter.family import Emitted
+from foreshock_exporter.lane import Lane, Observe
 from foreshock_exporter.log import Notices, log
 from foreshock_exporter.sampler import Sampler
 from foreshock_exporter.service import Resolver
-from foreshock_exporter.snapshot import CollectorRun, GpuSnapshot, NetworkReader, PressureReader, Snapshot
+from foreshock_exporter.snapshot import CollectorRun, Snapshot
 from foreshock_exporter.text import render
+from foreshock_exporter.watch import Key, WatchedDriver
 
-_Read = TypeVar("_Read")
 Now = Callable[[], float]
+Collector = Callable[[], Emitted]
+"""Reads a part of the host now. Raises OSError or ValueError with a message for people."""
 Wait = Callable[[float], bool]
 """Waits so many seconds; true ends the loop."""
 
-STALE_AFTER = 30.0
-"""Seconds on the wall, or three periods, after which a reading not renewed is no longer shown (a hung call)."""
+STALE_AFTER = 10.0
+"""Seconds on the wall, or three periods, after which a part not renewed is no longer shown (a hung call)."""
+HUNG_AFTER = 3.0
+"""Seconds after which a driver call that has not returned is told in the log."""
+HOST_EVERY = 1.0
+"""Seconds between two looks at the host, and at how many GPUs there are."""
+LISTEN_FOR = 0.2
+"""Seconds for which errors of the GPUs are waited for at a time; stopping takes as long."""
+LISTEN_AGAIN = 5.0
+"""Seconds after which a driver that reports no errors is asked again: it may have come meanwhile."""
 
 
 class Exporter:
-    """Reads one host and keeps the last complete snapshot. `render` touches neither driver nor host.
+    """Reads one host and keeps what it last found. `render` touches neither driver nor host.
 
     Safe to render from any thread. Sampling is for one caller at a time: either call `sample`, or `start` the threads.
 
@@ -39,8 +51,12 @@ class Exporter:
         host_name: as people call it.
         now: Unix seconds, of a clock that does not jump; may be a virtual one.
         mock: whether the readings are simulated.
-        network: reads the interfaces; None leaves `node_network_*` out.
-        pressure: reads the pressure totals; None leaves `node_pressure_*` out.
+        host: the collectors of the host by name; each is read by itself.
+        expected: GPUs that the host has at least, whether or not the driver names them.
+        health: whether to ask for the GPUs' health.
+        xid: whether to listen for the GPUs' errors.
+        observe: told of each settled sample of a GPU with services on it, from the thread of that GPU.
+        extra: families that something else keeps about its part of the exporter.
         timer: a steady clock in seconds on the wall, for durations and staleness.
     """
 
@@ -53,140 +69,223 @@ class Exporter:
         host_name: str,
         now: Now = time.time,
         mock: bool = False,
-        network: NetworkReader | None = None,
-        pressure: PressureReader | None = None,
+        host: Mapping[str, Collector] | None = None,
+        expected: int = 0,
+        health: bool = True,
+        xid: bool = True,
+        observe: Observe | None = None,
+        extra: Collector | None = None,
         timer: Now = time.perf_counter,
     ) -> None:
-        self._driver = driver
+        self._driver = WatchedDriver(driver, timer)
         self._notices = Notices()
-        self._sampler = Sampler(driver, resolver, self._notices)
-        self._network = network
-        self._pressure = pressure
+        self._sampler = Sampler(
+            self._driver, resolver, self._notices, expected=expected, health=health, observe=observe
+        )
+        self._host = dict(host or {})
+        self._listens = xid
+        self._extra = extra
         self._now = now
         self._timer = timer
+        self._identity = Snapshot(host_id, host_name, version(), platform.python_version(), mock)
         self._lock = threading.Lock()
+        self._runs: dict[str | Lane, CollectorRun] = {}
+        self._renewed: dict[str | Lane, float] = {}
+        self._found: dict[str, Emitted] = {}
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._renewed: dict[str, float] = {}
+        self._started = False
         self._stale_after = STALE_AFTER
-        self._snapshot = Snapshot(host_id, host_name, version(), platform.python_version(), mock)
-        self._rendered: tuple[Snapshot, bytes] | None = None
+        self._hung: set[str] = set()
+
+    @property
+    def collectors(self) -> frozenset[str]:
+        """The names of what a scrape may be limited to."""
+        return frozenset(("gpu", *self._host))
 
     def sample(self, time: float | None = None) -> None:
         """Read everything once, at `time` on the clock `now` (by default, now). Failures are told, not raised."""
         at = self._now() if time is None else time
-        self._sample_gpus(at)
-        self._sample_host(at)
+        self._count(at)
+        for lane in self._sampler.lanes:
+            self._look(lane, at)
+        if self._listens:
+            self._listen(at)
+        for name in self._host:
+            self._collect(name, at)
 
     def snapshot(self) -> Snapshot:
         """What is known now. While threads run, a part that was not renewed for `STALE_AFTER` is left out."""
+        calls = self._driver.ages()
+        self._tell(calls)
+        oldest = self._timer() - self._stale_after if self._started else float("-inf")
         with self._lock:
-            snapshot, stale = self._snapshot, self._stale()
-        return _without(snapshot, stale) if stale else snapshot
+            runs, found = self._runs.copy(), self._found.copy()
+            fresh = {part for part, renewed in self._renewed.items() if renewed >= oldest}
+        return replace(
+            self._identity,
+            gpus=self._sampler.snapshot(lambda lane: lane in fresh, calls) if "gpu" in runs else None,
+            host={name: families for name, families in found.items() if name in fresh},
+            runs=(_gpu_run(runs, fresh, self._sampler.lanes), *_host_runs(runs, fresh)) if runs else (),
+        )
 
-    def render(self) -> bytes:
-        """The last snapshot in the Prometheus text format."""
+    def render(self, openmetrics: bool = False, collectors: frozenset[str] | None = None) -> bytes:
+        """What is known now in the Prometheus text format, or OpenMetrics; of these collectors alone, where named."""
         snapshot = self.snapshot()
-        rendered = self._rendered
-        if rendered is None or rendered[0] is not snapshot:
-            self._rendered = rendered = (snapshot, render(emit(snapshot)))
-        return rendered[1]
+        if collectors is not None:
+            snapshot = replace(
+                snapshot,
+                gpus=snapshot.gpus if "gpu" in collectors else None,
+                host={name: families for name, families in snapshot.host.items() if name in collectors},
+            )
+        families = [*emit(snapshot), *(self._extra() if self._extra else ())]
+        return render(families, openmetrics=True) if openmetrics else render(families)
 
     def ready(self) -> bool:
-        """Whether a scrape would tell of the GPUs: they have been sampled, and not too long ago."""
-        with self._lock:
-            return "gpu" in self._renewed and "gpu" not in self._stale()
+        """Whether a scrape would tell of the GPUs: they have been counted, and one has been sampled lately if any."""
+        gpus = self.snapshot().gpus
+        return gpus is not None and (bool(gpus.gpus) or not (gpus.calls or self._sampler.lanes))
 
-    def start(self, period: float = 1.0, wait: Wait | None = None) -> None:
-        """Sample every `period` seconds in two threads, so that a driver call that hangs does not stop the host's part.
+    def start(self, period: float = 0.1, wait: Wait | None = None) -> None:
+        """Sample in threads, one for each GPU and each collector, so that a call that hangs stops nothing else.
 
         Args:
-            period: seconds on the clock `now`.
+            period: seconds between two looks at a GPU, on the clock `now`.
             wait: how to wait; by default on the wall, until `close`.
         """
-        if self._threads:
+        if self._started:
             raise RuntimeError("this exporter has been started")
+        self._started = True
         self._stale_after = max(STALE_AFTER, 3.0 * period)
         pause = wait or self._stop.wait
-        for part in (self._sample_gpus, self._sample_host):
-            thread = threading.Thread(target=self._loop, args=(part, period, pause), daemon=True, name=part.__name__)
-            self._threads.append(thread)
-            thread.start()
+        seldom = max(HOST_EVERY, period)
+        self._run("gpu", partial(self._attend, period=period, wait=pause), seldom, pause)
+        for name in self._host:
+            self._run(name, partial(self._collect, name), seldom, pause)
+        if self._listens:
+            self._run("xid", partial(self._listen_on, wait=pause), 0.0, pause)
 
     def close(self, timeout: float = 0.5) -> None:
         """Stop the threads and let go of the driver.
 
-        A thread in a hung driver call is left behind after `timeout` seconds, and the driver with it.
+        A thread in a hung driver call is left behind after `timeout` seconds.
         """
         self._stop.set()
+        deadline = time.monotonic() + timeout
         for thread in self._threads:
-            thread.join(timeout)
-        if not any(thread.is_alive() for thread in self._threads):
-            self._driver.close()
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self._driver.close()
 
-    def _loop(self, part: Callable[[float], None], period: float, wait: Wait) -> None:
+    def _run(self, name: str, step: Callable[[float], object], period: float, wait: Wait) -> None:
+        thread = threading.Thread(target=self._loop, args=(step, period, wait), daemon=True, name=name)
+        self._threads.append(thread)
+        thread.start()
+
+    def _loop(self, step: Callable[[float], object], period: float, wait: Wait) -> None:
+        """Until `close`, or until a step says with True that there is no more to do."""
         while not self._stop.is_set():
             try:
-                part(self._now())
+                if step(self._now()):
+                    return
             except Exception:  # noqa: BLE001 - outermost loop: whatever one pass meets, the next one goes on
                 log.exception("a pass failed; the next is in %g s", period)
             if wait(period):
                 return
 
-    def _sample_gpus(self, at: float) -> None:
+    def _attend(self, at: float, period: float, wait: Wait) -> None:
+        """See to it that every GPU has a thread."""
+        before = self._sampler.lanes
+        self._count(at)
+        for index, lane in enumerate(self._sampler.lanes):
+            if lane not in before:
+                self._run(f"gpu-{index}", partial(self._look_on, lane), period, wait)
+
+    def _look_on(self, lane: Lane, at: float) -> bool:
+        """One pass of a GPU's thread; true once the driver does not name the GPU any more."""
+        if lane not in self._sampler.lanes:
+            return True
+        self._look(lane, at)
+        return False
+
+    def _listen_on(self, at: float, wait: Wait) -> None:
+        if not self._listen(at, LISTEN_FOR):
+            wait(LISTEN_AGAIN)
+
+    def _count(self, at: float) -> None:
         began = self._timer()
-        gpus = self._sampler.sample(at)
-        took = self._timer() - began
-        self._publish(CollectorRun("gpu", not gpus.failed, took, at), gpus=gpus)
+        fine = self._sampler.recount()
+        self._note("gpu", CollectorRun("gpu", fine, self._timer() - began, at))
 
-    def _sample_host(self, at: float) -> None:
-        if self._network is not None:
-            interfaces, run = self._read("network", self._network, at)
-            self._publish(run, network=interfaces or ())
-        if self._pressure is not None:
-            pressure, run = self._read("pressure", self._pressure, at)
-            self._publish(run, pressure=pressure)
+    def _look(self, lane: Lane, at: float) -> None:
+        began = self._timer()
+        lane.look(at)
+        self._note(lane, CollectorRun("gpu", not lane.failed, self._timer() - began, at))
 
-    def _read(self, collector: str, reader: Callable[[], _Read], at: float) -> tuple[_Read | None, CollectorRun]:
-        """What the reader gives, or None where it fails, and how it went."""
+    def _listen(self, at: float, timeout: float = 0.0) -> bool:
+        """Whether the driver reports errors of GPUs."""
+        try:
+            self._sampler.listen(at, timeout)
+        except DeviceError as error:
+            if error.reason != "not_supported":
+                self._notices.problem("XID errors", str(error))
+            self._note("xid", CollectorRun("xid", False, 0.0, at))
+            return False
+        self._notices.fine("XID errors")
+        self._note("xid", CollectorRun("xid", True, 0.0, at))
+        return True
+
+    def _collect(self, name: str, at: float) -> None:
+        """Read a part of the host; where that fails, nothing is shown of it."""
         began = self._timer()
         try:
-            found = reader()
+            families = self._host[name]()
         except (OSError, ValueError) as error:
-            self._notices.problem(f"collector {collector}", str(error))
-            return None, CollectorRun(collector, False, self._timer() - began, at)
-        self._notices.fine(f"collector {collector}")
-        return found, CollectorRun(collector, True, self._timer() - began, at)
+            self._notices.problem(f"collector {name}", str(error))
+            families, fine = (), False
+        else:
+            self._notices.fine(f"collector {name}")
+            fine = True
+        with self._lock:
+            self._found[name] = families
+        self._note(name, CollectorRun(name, fine, self._timer() - began, at))
 
-    def _publish(self, run: CollectorRun, **parts: Any) -> None:  # noqa: ANN401 - fields of Snapshot
-        """Replace part of the snapshot, with the run that read it."""
+    def _note(self, part: str | Lane, run: CollectorRun) -> None:
         renewed = self._timer()
         with self._lock:
-            others = tuple(other for other in self._snapshot.runs if other.collector != run.collector)
-            self._snapshot = replace(self._snapshot, runs=(*others, run), **parts)
-            self._renewed[run.collector] = renewed
+            self._runs[part] = run
+            self._renewed[part] = renewed
 
-    def _stale(self) -> frozenset[str]:
-        """Collectors whose thread has not come round for too long."""
-        if not self._threads:
-            return frozenset()
-        oldest = self._timer() - self._stale_after
-        return frozenset(name for name, at in self._renewed.items() if at < oldest)
+    def _tell(self, calls: Mapping[Key, float]) -> None:
+        """Say once of each call that does not return that it does not, and once that it did."""
+        hung = {_words(key) for key, age in calls.items() if age > HUNG_AFTER}
+        for subject in hung:
+            self._notices.problem(subject, "has not returned; what it should tell is left out until it does")
+        for subject in self._hung - hung:
+            self._notices.fine(subject)
+        self._hung = hung
 
 
-def _without(snapshot: Snapshot, stale: frozenset[str]) -> Snapshot:
-    """The snapshot without the parts that these collectors should have renewed."""
-    return replace(
-        snapshot,
-        gpus=_unanswered(snapshot.gpus) if "gpu" in stale and snapshot.gpus else snapshot.gpus,
-        network=() if "network" in stale else snapshot.network,
-        pressure=None if "pressure" in stale else snapshot.pressure,
-        runs=tuple(replace(run, success=run.success and run.collector not in stale) for run in snapshot.runs),
+def _words(key: Key) -> str:
+    index, call = key
+    return f"call {call} of {'the GPU driver' if index is None else f'GPU {index}'}"
+
+
+def _gpu_run(runs: Mapping[str | Lane, CollectorRun], fresh: set[str | Lane], lanes: tuple[Lane, ...]) -> CollectorRun:
+    """How the last passes over all GPUs went, as one."""
+    parts: list[str | Lane] = ["gpu", *lanes]
+    done = [run for part in parts if (run := runs.get(part)) is not None]
+    return CollectorRun(
+        "gpu",
+        all(run.success for run in done) and all(part in fresh for part in parts if part in runs),
+        sum(run.duration for run in done),
+        max((run.finished for run in done), default=0.0),
     )
 
 
-def _unanswered(gpus: GpuSnapshot) -> GpuSnapshot:
-    return replace(gpus, gpus=(), lost=dict.fromkeys(gpus.lost, True))
+def _host_runs(runs: Mapping[str | Lane, CollectorRun], fresh: set[str | Lane]) -> Iterator[CollectorRun]:
+    for part, run in runs.items():
+        if isinstance(part, str) and part != "gpu":
+            yield replace(run, success=run.success and part in fresh)
 
 
 def version() -> str:

@@ -1,93 +1,61 @@
-"""What one pass over the host found: frozen values between the readers and the exposition."""
+"""What is known of the host at one moment: frozen values between the readers and the exposition."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from foreshock_exporter.device import Identity, Reading
+from foreshock_exporter.bursts import Bursts
+from foreshock_exporter.device import Counters, Health, Identity, Reading
+from foreshock_exporter.family import Emitted
 from foreshock_exporter.service import Source
 from foreshock_exporter.sharing import ServiceKey, Totals
-
-
-class Holding(NamedTuple):
-    """What a service holds of a GPU. Memory in bytes; None where the driver does not say it for every process."""
-
-    processes: int
-    memory_used_bytes: float | None
+from foreshock_exporter.tenants import Holding
+from foreshock_exporter.watch import Key
 
 
 @dataclass(frozen=True, slots=True)
 class GpuState:
-    """One GPU that answered.
+    """One GPU that answered. Its counters never go back.
 
-    `absent` maps the names of metrics it does not give now to the reason; `services_over_limit` are not told apart.
+    A part that has not been read, or could not be, is None. `absent` maps the names of metrics that it does not give
+    now to the reason, besides what the parts themselves say; `services_over_limit` are not told apart. `dropped` counts
+    fast samples left out, by reason.
     """
 
     identity: Identity
     reading: Reading
     totals: Totals
+    bursts: Bursts
+    counters: Counters | None = None
+    health: Health | None = None
     sources: Mapping[ServiceKey, Source] = field(default_factory=dict)
     holdings: Mapping[ServiceKey, Holding] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
     services_over_limit: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+
+class XidCount(NamedTuple):
+    """How many times an XID was reported of a GPU, and when last (Unix seconds)."""
+
+    gpu: str
+    uuid: str
+    xid: int
+    times: int
+    last: float
 
 
 @dataclass(frozen=True, slots=True)
 class GpuSnapshot:
-    """The GPUs of the host. `lost` tells of every GPU ever seen, by uuid; `failed`: some call to the driver did."""
+    """The GPUs of the host. `lost` tells of every GPU ever seen, by uuid; `calls` are seconds of calls in flight."""
 
-    time: float
     expected: int
     gpus: tuple[GpuState, ...]
     lost: Mapping[str, bool] = field(default_factory=dict)
-    failed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class InterfaceCounters:
-    """Counters of a network interface since it came up; None where the system does not say."""
-
-    device: str
-    receive_bytes: float | None = None
-    receive_packets: float | None = None
-    receive_errors: float | None = None
-    receive_drops: float | None = None
-    transmit_bytes: float | None = None
-    transmit_packets: float | None = None
-    transmit_errors: float | None = None
-    transmit_drops: float | None = None
-    up: bool | None = None
-    speed_bytes: float | None = None
-
-
-class NetworkReader(Protocol):
-    """Reads the interfaces of the host now. Raises OSError or ValueError with a message for people."""
-
-    def __call__(self) -> tuple[InterfaceCounters, ...]:
-        """One entry for each interface."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Pressure:
-    """Pressure stall totals of the host in seconds since boot; None where the kernel does not keep one."""
-
-    cpu_waiting: float | None = None
-    io_waiting: float | None = None
-    io_stalled: float | None = None
-    memory_waiting: float | None = None
-    memory_stalled: float | None = None
-    irq_stalled: float | None = None
-
-
-class PressureReader(Protocol):
-    """Reads the pressure totals now. Raises OSError or ValueError with a message for people."""
-
-    def __call__(self) -> Pressure:
-        """The totals."""
-        ...
+    xids: tuple[XidCount, ...] = ()
+    calls: Mapping[Key, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +70,10 @@ class CollectorRun:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All that a scrape tells. A part that has not been read, or failed, is None or empty."""
+    """All that a scrape tells. A part that has not been read, or failed, is None or missing.
+
+    `host` has the families of each collector of the host, by its name.
+    """
 
     host_id: str
     host_name: str
@@ -110,6 +81,5 @@ class Snapshot:
     python_version: str
     mock: bool
     gpus: GpuSnapshot | None = None
-    network: tuple[InterfaceCounters, ...] = ()
-    pressure: Pressure | None = None
+    host: Mapping[str, Emitted] = field(default_factory=dict)
     runs: tuple[CollectorRun, ...] = ()

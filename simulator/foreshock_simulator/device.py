@@ -10,9 +10,20 @@ from dataclasses import dataclass, field
 from threading import RLock
 from typing import Protocol
 
-from foreshock_exporter.device import DeviceError, GpuProcess, Identity, ProcessUtilization, Reading
+from foreshock_exporter.device import (
+    Counters,
+    DeviceError,
+    GpuProcess,
+    Health,
+    Identity,
+    ProcessUtilization,
+    Reading,
+    UtilizationSample,
+    Xid,
+)
+from foreshock_exporter.family import Emitted
+from foreshock_exporter.network import InterfaceCounters, emit
 from foreshock_exporter.service import ServiceOf
-from foreshock_exporter.snapshot import InterfaceCounters
 from foreshock_simulator.gpu import MEMORY_BYTES, RESERVED_BYTES, Gpu
 from foreshock_simulator.machine import PACKET_BYTES, Machine
 
@@ -92,6 +103,10 @@ class _Probe:
             self._reading = self._observe(now, 0.0)
         return self._reading
 
+    def counters(self) -> Counters:
+        """The energy used up to the last reading."""
+        return Counters(energy_joules=self._joules)
+
     def shares(self, since_us: int) -> list[ProcessUtilization]:
         """Exact means over the time since the sample that ended at `since_us`, or the oldest that is remembered."""
         now = self._integrals()
@@ -140,8 +155,7 @@ class _Probe:
             memory_total_bytes=float(MEMORY_BYTES),
             power_watts=watts,
             power_limit_watts=POWER_LIMIT_WATTS,
-            energy_joules=self._joules,
-            temperature_celsius=self._celsius,
+            temperature_celsius={"gpu": self._celsius},
         )
 
 
@@ -170,6 +184,23 @@ class SimDriver:
         with self._timeline.lock:
             self._timeline.catch_up()
             return self._probe(gpu).read()
+
+    def utilization(self, gpu: int, since_us: int) -> Sequence[UtilizationSample]:
+        """Not kept: a reading is the exact mean over the time since the one before."""
+        raise DeviceError("not_supported", f"GPU {gpu} of {self._machine.name} keeps no samples (since {since_us} µs)")
+
+    def counters(self, gpu: int) -> Counters:
+        """Its energy, as of the last reading."""
+        with self._timeline.lock:
+            return self._probe(gpu).counters()
+
+    def health(self, gpu: int) -> Health:
+        """Not modelled."""
+        raise DeviceError("not_supported", f"the health of GPU {gpu} of {self._machine.name} is not modelled")
+
+    def xids(self, timeout: float) -> Sequence[Xid]:
+        """None: no errors are modelled."""
+        raise DeviceError("not_supported", f"{self._machine.name} reports no errors, within {timeout:g} s or ever")
 
     def processes(self, gpu: int) -> Sequence[GpuProcess]:
         """The processes that hold it."""
@@ -207,29 +238,28 @@ class SimResolver:
 
 
 class SimNetwork:
-    """The exporter's `NetworkReader` of one simulated host."""
+    """A collector of the exporter: the network of one simulated host."""
 
     def __init__(self, machine: Machine, timeline: Timeline) -> None:
         self._machine = machine
         self._timeline = timeline
 
-    def __call__(self) -> tuple[InterfaceCounters, ...]:
+    def __call__(self) -> Emitted:
         """The counters of its one interface."""
         with self._timeline.lock:
             self._timeline.catch_up()
             received, sent = float(self._machine.received_bytes), float(self._machine.sent_bytes)
-        return (
-            InterfaceCounters(
-                INTERFACE,
-                receive_bytes=received,
-                receive_packets=received // PACKET_BYTES,
-                receive_errors=0.0,
-                receive_drops=0.0,
-                transmit_bytes=sent,
-                transmit_packets=sent // PACKET_BYTES,
-                transmit_errors=0.0,
-                transmit_drops=0.0,
-                up=True,
-                speed_bytes=INTERFACE_BYTES,
-            ),
+        counters = InterfaceCounters(
+            INTERFACE,
+            receive_bytes=received,
+            receive_packets=received // PACKET_BYTES,
+            receive_errors=0.0,
+            receive_drops=0.0,
+            transmit_bytes=sent,
+            transmit_packets=sent // PACKET_BYTES,
+            transmit_errors=0.0,
+            transmit_drops=0.0,
+            up=True,
+            speed_bytes=INTERFACE_BYTES,
         )
+        return emit([counters])

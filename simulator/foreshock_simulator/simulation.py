@@ -131,7 +131,9 @@ def exporters(simulation: Simulation, now: Callable[[], float]) -> tuple[Exporte
             host_name=host.host_name,
             now=now,
             mock=True,
-            network=host.network,
+            host={"network": host.network},
+            health=False,
+            xid=False,
         )
         for host in simulation.hosts
     )

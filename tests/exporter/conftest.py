@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from foreshock_exporter.device import DeviceError, GpuProcess, Identity, ProcessUtilization, Reading, Sharing
+from foreshock_exporter.device import (
+    Counters,
+    DeviceError,
+    GpuProcess,
+    Health,
+    Identity,
+    ProcessUtilization,
+    Reading,
+    Sharing,
+    UtilizationSample,
+    Xid,
+)
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.service import ServiceOf
 
@@ -27,7 +39,20 @@ class ScriptedGpu:
     broken: DeviceError | None = None
     broken_processes: DeviceError | None = None
     broken_utilization: DeviceError | None = None
+    counters: Counters | DeviceError = field(default_factory=Counters)
+    health: Health | DeviceError = field(default_factory=Health)
+    samples: list[UtilizationSample] | None = None
+    process_samples: list[ProcessUtilization] | None = None
     asked_since: list[int] = field(default_factory=list)
+
+
+_Part = TypeVar("_Part")
+
+
+def _given(answer: _Part | DeviceError) -> _Part:
+    if isinstance(answer, DeviceError):
+        raise answer
+    return answer
 
 
 @dataclass
@@ -38,6 +63,7 @@ class ScriptedHost:
     time: float = 1000.0
     broken: DeviceError | None = None
     services: dict[int, ServiceOf] = field(default_factory=dict)
+    reported: list[Xid] = field(default_factory=list)
     closed: bool = False
 
     def now(self) -> float:
@@ -70,11 +96,29 @@ class ScriptedHost:
             raise answering.broken_processes
         return [GpuProcess(pid, memory) for pid, memory in answering.memory.items()]
 
+    def utilization(self, gpu: int, since_us: int) -> Sequence[UtilizationSample]:
+        samples = self._answering(gpu).samples
+        if samples is None:
+            raise DeviceError("not_supported", "no samples here")
+        return [sample for sample in samples if sample.timestamp_us > since_us]
+
+    def counters(self, gpu: int) -> Counters:
+        return _given(self._answering(gpu).counters)
+
+    def health(self, gpu: int) -> Health:
+        return _given(self._answering(gpu).health)
+
+    def xids(self, timeout: float) -> Sequence[Xid]:
+        reported, self.reported = self.reported, []
+        return reported
+
     def process_utilization(self, gpu: int, since_us: int) -> Sequence[ProcessUtilization]:
         answering = self._answering(gpu)
         if answering.broken_utilization:
             raise answering.broken_utilization
         answering.asked_since.append(since_us)
+        if answering.process_samples is not None:
+            return [sample for sample in answering.process_samples if sample.timestamp_us > since_us]
         return [ProcessUtilization(pid, round(self.time * 1e6), share) for pid, share in answering.shares.items()]
 
     def close(self) -> None:

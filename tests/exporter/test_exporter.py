@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -10,7 +11,11 @@ import pytest
 
 from foreshock_exporter.device import ProcessUtilization, Reading
 from foreshock_exporter.exporter import STALE_AFTER, Exporter
-from foreshock_exporter.snapshot import InterfaceCounters, Pressure
+from foreshock_exporter.family import Emitted
+from foreshock_exporter.network import InterfaceCounters
+from foreshock_exporter.network import emit as emit_network
+from foreshock_exporter.pressure import Pressure
+from foreshock_exporter.pressure import emit as emit_pressure
 
 if TYPE_CHECKING:
     from tests.conftest import Eventually
@@ -45,16 +50,16 @@ def test_a_scrape_asks_neither_driver_nor_host(scripted: Callable[..., ScriptedH
 def test_a_broken_host_reader_costs_only_its_own_metrics(
     scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu], series: Values
 ) -> None:
-    host, answers = scripted(gpu()), [(ETH0,)]
+    host, answers = scripted(gpu()), [ETH0]
 
-    def network() -> tuple[InterfaceCounters, ...]:
+    def network() -> Emitted:
         if not answers:
             raise OSError("no such file: net/dev")
-        return answers.pop()
+        return emit_network([answers.pop()])
 
     exporter = Exporter(
-        host, host.resolve, host_id="1", host_name="n", now=host.now, network=network,
-        pressure=lambda: Pressure(cpu_waiting=2.5),
+        host, host.resolve, host_id="1", host_name="n", now=host.now,
+        host={"network": network, "pressure": lambda: emit_pressure(Pressure(cpu_waiting=2.5))},
     )  # fmt: skip
     exporter.sample()
     assert ("node_network_receive_bytes_total", frozenset({("device", "eth0")})) in series(exporter.render())
@@ -66,7 +71,7 @@ def test_a_broken_host_reader_costs_only_its_own_metrics(
         dict(labels)["collector"]: value
         for (name, labels), value in found.items()
         if name == "foreshock_exporter_collector_success"
-    } == {"gpu": 1.0, "network": 0.0, "pressure": 1.0}
+    } == {"gpu": 1.0, "xid": 1.0, "network": 0.0, "pressure": 1.0}
 
 
 def test_threads_sample_until_closed_and_then_let_go_of_the_driver(
@@ -80,7 +85,7 @@ def test_threads_sample_until_closed_and_then_let_go_of_the_driver(
     assert exporter.ready()
     exporter.close(timeout=30.0)
     assert host.closed
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("_sample")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("gpu")]
 
 
 def test_an_exporter_starts_once(scripted: Callable[..., ScriptedHost]) -> None:
@@ -102,7 +107,7 @@ def test_a_wait_of_the_callers_choice_paces_and_ends_the_threads(
 
     exporter = host.exporter()
     exporter.start(15.0, wait)
-    eventually(lambda: waited == [15.0, 15.0], "each thread waited once")
+    eventually(lambda: sorted(waited) == [0.0, 15.0, 15.0], "each thread waited once")
     exporter.close(timeout=30.0)
     assert len(host.gpus[0].asked_since) == 1
 
@@ -120,7 +125,7 @@ def test_a_pass_that_meets_a_bug_is_logged_and_the_next_goes_on(
         if len(asked) == 1:
             raise ZeroDivisionError
 
-    exporter = Exporter(host, resolve, host_id="1", host_name="n", now=host.now)
+    exporter = Exporter(host, resolve, host_id="1", host_name="n", now=itertools.count(1.0).__next__)
     exporter.start(0.01)
     eventually(lambda: len(asked) > 2, "further samples")
     exporter.close(timeout=30.0)
@@ -136,6 +141,7 @@ def test_a_hung_driver_call_hides_the_gpus_but_not_the_host(
 
     class Hanging:
         count, identity, processes, close = host.count, host.identity, host.processes, host.close
+        utilization, counters, health, xids = host.utilization, host.counters, host.health, host.xids
 
         def read(self, gpu: int) -> Reading:
             if hang.is_set():
@@ -148,8 +154,8 @@ def test_a_hung_driver_call_hides_the_gpus_but_not_the_host(
 
     hang_over = threading.Event()
     exporter = Exporter(
-        Hanging(), host.resolve, host_id="1", host_name="n", now=host.now, network=lambda: (ETH0,),
-        timer=lambda: timer[0],
+        Hanging(), host.resolve, host_id="1", host_name="n", now=itertools.count(1.0).__next__,
+        host={"network": lambda: emit_network([ETH0])}, timer=lambda: timer[0],
     )  # fmt: skip
     exporter.start(0.01)
     eventually(exporter.ready, "the first sample")
@@ -165,6 +171,6 @@ def test_a_hung_driver_call_hides_the_gpus_but_not_the_host(
     assert found["gpu_lost", frozenset({("uuid", "GPU-0")})] == 1.0
     assert "gpu_power_watts" not in {name for name, _ in found}
     assert found["foreshock_exporter_collector_success", frozenset({("collector", "gpu")})] == 0.0
+    assert found["foreshock_exporter_driver_call_age_seconds", frozenset({("gpu", "0"), ("call", "state")})] > 10.0
     exporter.close(timeout=0.05)
-    assert not host.closed, "the driver is still in use by the hung call"
     hang_over.set()

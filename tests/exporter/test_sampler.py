@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from foreshock_exporter.device import DeviceError
-from foreshock_exporter.sampler import FORGET_AFTER, MAX_SERVICES, MAX_STEP, Sampler
+from foreshock_exporter.lane import MAX_STEP
+from foreshock_exporter.sampler import Sampler
 from foreshock_exporter.service import ServiceOf
 from foreshock_exporter.sharing import ServiceKey
-from foreshock_exporter.snapshot import GpuSnapshot, Holding
+from foreshock_exporter.snapshot import GpuSnapshot
+from foreshock_exporter.tenants import FORGET_AFTER, MAX_SERVICES, Holding
 
 if TYPE_CHECKING:
     from tests.exporter.conftest import ScriptedGpu, ScriptedHost
@@ -24,8 +26,8 @@ def advance(host: ScriptedHost, sampler: Sampler, *seconds: float) -> GpuSnapsho
     """Sample after each of these steps; the state at the end."""
     for step in seconds:
         host.time += step
-        snapshot = sampler.sample(host.time)
-    return snapshot
+        sampler.sample(host.time)
+    return sampler.snapshot(lambda lane: True, {})
 
 
 def test_time_and_memory_are_summed_by_service(scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]) -> None:
@@ -70,7 +72,7 @@ def test_one_lost_gpu_leaves_the_others_and_its_counters_go_on_when_it_returns(
     advance(host, sampler, 1, 1)
     host.gpus[0].broken = DeviceError("lost", "GPU is lost")
     lost = advance(host, sampler, 1)
-    assert (lost.expected, [state.identity.gpu for state in lost.gpus], lost.failed) == (2, ["1"], True)
+    assert (lost.expected, [state.identity.gpu for state in lost.gpus]) == (2, ["1"])
     assert lost.lost == {"GPU-0": True, "GPU-1": False}
     assert lost.gpus[0].totals.busy == 2.0
 
@@ -88,7 +90,7 @@ def test_gpus_stay_expected_when_the_driver_goes_away(
     advance(host, sampler, 1)
     host.broken = DeviceError("driver", "driver not loaded")
     gone = advance(host, sampler, 1)
-    assert (gone.expected, gone.gpus, set(gone.lost.values()), gone.failed) == (2, (), {True}, True)
+    assert (gone.expected, gone.gpus, set(gone.lost.values())) == (2, (), {True})
 
 
 def test_a_failure_is_logged_once_and_so_is_its_end(
@@ -109,8 +111,9 @@ def test_processes_that_may_not_be_listed_leave_the_device_readings(
 ) -> None:
     denied = DeviceError("no_permission", "insufficient permissions")
     host = scripted(gpu(utilization=0.5, broken_processes=denied, broken_utilization=denied))
-    snapshot = advance(host, Sampler(host, host.resolve), 1, 2)
-    assert snapshot.failed
+    sampler = Sampler(host, host.resolve)
+    snapshot = advance(host, sampler, 1, 2)
+    assert sampler.lanes[0].failed
     assert snapshot.gpus[0].totals.unattributed == 1.0
     assert snapshot.gpus[0].absent == dict.fromkeys(
         [
@@ -125,8 +128,9 @@ def test_a_gpu_that_never_gives_process_time_is_no_failure(
     scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]
 ) -> None:
     host = scripted(gpu(utilization=None, broken_utilization=DeviceError("not_supported", "not on MIG"), sharing="mig"))
-    snapshot = advance(host, Sampler(host, host.resolve), 1, 1)
-    assert not snapshot.failed
+    sampler = Sampler(host, host.resolve)
+    snapshot = advance(host, sampler, 1, 1)
+    assert not sampler.lanes[0].failed
     assert snapshot.gpus[0].absent["gpu_busy_seconds_total"] == "not_supported"
     assert snapshot.gpus[0].absent["gpu_contended_seconds_total"] == "mig"
 
