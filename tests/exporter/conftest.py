@@ -108,7 +108,7 @@ class ScriptedHost:
     def health(self, gpu: int) -> Health:
         return _given(self._answering(gpu).health)
 
-    def xids(self, timeout: float) -> Sequence[Xid]:
+    def xids(self, timeout: float) -> Sequence[Xid]:  # noqa: ARG002 - as the driver has it
         reported, self.reported = self.reported, []
         return reported
 

@@ -1,0 +1,92 @@
+"""What the driver's samples say of a GPU's time."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foreshock_exporter.bursts import LONGEST_PERIOD, USUAL_PERIOD, Bursts, Mark, Piece, count, drain, fresh, whole
+from foreshock_exporter.device import ProcessUtilization, UtilizationSample
+
+START = 1_700_000_000_000_000
+
+
+def sample(seconds: float, ratio: float) -> UtilizationSample:
+    return UtilizationSample(START + round(seconds * 1e6), ratio)
+
+
+def test_each_sample_covers_the_time_since_the_one_before() -> None:
+    drained = drain(Mark(START), [sample(0.25, 1.0), sample(0.5, 0.5), sample(1.0, 0.0)])
+    assert drained.pieces == (Piece(0.25, 1.0), Piece(0.25, 0.5), Piece(0.5, 0.0))
+    assert drained.mark == Mark(START + 1_000_000, 0.5)
+
+
+def test_the_first_sample_ever_seen_only_sets_the_mark() -> None:
+    """How long it lasted is not known, and what the buffer holds from before the start was not asked for."""
+    drained = drain(Mark(), [sample(0.0, 1.0), sample(0.2, 1.0)])
+    assert (drained.pieces, drained.mark.newest_us) == ((), START + 200_000)
+
+
+def test_after_a_pause_a_sample_covers_one_period_and_not_the_pause() -> None:
+    """An idle GPU keeps no samples."""
+    drained = drain(Mark(START, 0.25), [sample(30.0, 1.0), sample(30.25, 1.0)])
+    assert sum(piece.seconds for piece in drained.pieces) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        ("a share beyond 1", sample(0.15, 8083349.05)),
+        ("a negative share", sample(0.15, -0.01)),
+        ("time 0", UtilizationSample(0, 0.5)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_cannot_be_is_dropped_and_counted(name: str, bad: UtilizationSample) -> None:
+    """Drivers have been seen to report a utilisation of 808,334,905 %."""
+    drained = drain(Mark(START), [sample(0.1, 0.5), bad, sample(0.2, 0.5)])
+    assert (drained.dropped, [piece.ratio for piece in drained.pieces]) == (1, [0.5, 0.5]), name
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 3_000_000), st.floats(0, 1)), max_size=40),
+    st.lists(st.integers(0, 40), max_size=5),
+)
+def test_it_does_not_matter_how_often_the_buffer_is_drained(steps: list[tuple[int, float]], cuts: list[int]) -> None:
+    """Samples seen twice count once, and draining in parts gives what draining at once gives."""
+    time, samples = START, []
+    for step, ratio in steps:
+        time += step
+        samples.append(UtilizationSample(time, ratio))
+    at_once = drain(Mark(START), samples)
+    mark, pieces = Mark(START), []
+    for cut in [*sorted(cuts), len(samples)]:
+        part = drain(mark, samples[:cut])
+        mark, pieces = part.mark, [*pieces, *part.pieces]
+    assert (tuple(pieces), mark) == (at_once.pieces, at_once.mark)
+    assert all(0.0 < piece.seconds <= LONGEST_PERIOD for piece in pieces)
+    doubled = drain(Mark(START), [entry for entry in samples for _ in range(2)])
+    assert doubled.pieces == at_once.pieces
+
+
+def test_a_sample_before_two_were_seen_covers_the_shortest_period_of_nvml() -> None:
+    assert drain(Mark(START), [sample(20.0, 1.0)]).pieces == (Piece(USUAL_PERIOD, 1.0),)
+
+
+def test_stretches_become_one_with_their_mean() -> None:
+    assert whole([Piece(0.1, 1.0), Piece(0.3, 0.0)]) == Piece(0.4, 0.25)
+    assert whole([]) == Piece(0.0, 0.0)
+
+
+@pytest.mark.parametrize(("ratio", "bucket"), [(0.0, 0), (0.01, 1), (0.5, 1), (0.51, 2), (1.0, 2)])
+def test_a_share_falls_in_the_bucket_whose_bound_it_does_not_exceed(ratio: float, bucket: int) -> None:
+    """As Prometheus has it: `le` is less or equal."""
+    after = count(Bursts((0, 0, 0)), [Piece(1.0, ratio)], (0.0, 0.5))
+    assert (after.counts.index(1), after.sum) == (bucket, ratio)
+
+
+def test_asked_for_everything_a_driver_also_tells_of_processes_that_stopped_long_ago() -> None:
+    entries = [ProcessUtilization(1, START, 0.9), ProcessUtilization(2, START + 9_000_000, 0.3)]
+    assert [entry.pid for entry in fresh(entries, 0, 0.2)] == [2]
+    assert fresh(entries, START - 1, 0.2) == entries

@@ -1,0 +1,209 @@
+"""One GPU whose driver keeps samples: no burst is missed, and the parts sum to the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foreshock_exporter.device import Counters, DeviceError, Health, ProcessUtilization, UtilizationSample, Xid
+from foreshock_exporter.lane import HEALTH_EVERY, PROCESSES_WITHIN
+from foreshock_exporter.sampler import MAX_XIDS, Sampler
+from foreshock_exporter.sharing import ServiceKey
+from foreshock_exporter.snapshot import GpuState
+
+if TYPE_CHECKING:
+    from tests.exporter.conftest import ScriptedGpu, ScriptedHost
+
+ONE, TWO = ServiceKey("shop", "one"), ServiceKey("shop", "two")
+PERIOD_US = 166_667
+Made = Callable[..., "ScriptedHost"]
+
+
+def play(
+    host: ScriptedHost,
+    sampler: Sampler,
+    seconds: float,
+    busy: Callable[[float], float],
+    shares: Callable[[float], dict[int, float]],
+    every: float = 0.1,
+) -> GpuState:
+    """Let the host's one GPU be busy as told while it is looked at; idle, it keeps no samples, as NVML has it."""
+    gpu, end = host.gpus[0], host.time + seconds
+    assert gpu.samples is not None
+    assert gpu.process_samples is not None
+    stamp = round(host.time * 1e6)
+    while host.time < end - 1e-9:
+        host.time += every
+        while stamp + PERIOD_US <= round(host.time * 1e6):
+            stamp += PERIOD_US
+            at = stamp / 1e6 - PERIOD_US / 2e6
+            gpu.utilization = busy(at)
+            if busy(at) > 0.0:
+                gpu.samples.append(UtilizationSample(stamp, busy(at)))
+            gpu.process_samples.extend(ProcessUtilization(pid, stamp, share) for pid, share in shares(at).items())
+        sampler.sample(host.time)
+    return sampler.snapshot(lambda lane: True, {}).gpus[0]
+
+
+@pytest.fixture
+def host(scripted: Made, gpu: type[ScriptedGpu]) -> ScriptedHost:
+    """A host with one GPU held by services one and two."""
+    return scripted(gpu(utilization=0.0, samples=[], process_samples=[], memory={1: 1.0, 2: 1.0}))
+
+
+@pytest.mark.parametrize("every", [0.1, 1.0, 5.0])
+def test_a_burst_between_two_scrapes_is_in_the_counters(host: ScriptedHost, every: float) -> None:
+    """300 ms of full use within 30 idle seconds, however seldom the driver is asked."""
+    sampler = Sampler(host, host.resolve)
+    play(host, sampler, 5.0, lambda at: 0.1, lambda at: {1: 0.1}, every)
+    began = host.time + 10.0
+    before = sampler.snapshot(lambda lane: True, {}).gpus[0]
+
+    def burst(at: float) -> float:
+        return 1.0 if began <= at < began + 0.3 else 0.0
+
+    after = play(host, sampler, 30.0, burst, lambda at: {2: 1.0} if burst(at) else {}, every)
+    assert after.totals.busy - before.totals.busy == pytest.approx(0.3, abs=0.17)
+    assert after.totals.service_busy[TWO] == pytest.approx(0.3, abs=0.17)
+    assert after.bursts.counts[-1] - before.bursts.counts[-1] == 2, "two samples above 98 % in the distribution"
+
+
+def test_contention_within_the_drivers_samples_is_counted(host: ScriptedHost) -> None:
+    sampler = Sampler(host, host.resolve)
+    state = play(host, sampler, 20.0, lambda at: 1.0, lambda at: {1: 0.25, 2: 0.75})
+    assert state.totals.contended == pytest.approx(20.0, abs=0.5)
+    assert state.totals.stalled[ONE] == pytest.approx(0.75 * state.totals.contended)
+    assert state.totals.stalled_by[ONE, TWO] == pytest.approx(0.75 * state.totals.contended)
+
+
+def test_processes_sampled_more_slowly_than_the_device_are_waited_for(host: ScriptedHost) -> None:
+    """Else most of a busy second would be nobody's."""
+    sampler = Sampler(host, host.resolve)
+
+    def slowly(at: float) -> dict[int, float]:
+        return {1: 0.9} if at % 1.0 < PERIOD_US / 1e6 else {}
+
+    state = play(host, sampler, 20.0, lambda at: 0.9, slowly)
+    assert state.totals.service_busy[ONE] == pytest.approx(18.0, abs=1.2)
+    assert state.totals.unattributed == pytest.approx(0.0, abs=0.2)
+
+
+def test_a_busy_gpu_whose_processes_stay_silent_is_nobodys(host: ScriptedHost) -> None:
+    sampler = Sampler(host, host.resolve)
+    state = play(host, sampler, 10.0, lambda at: 0.5, lambda at: {})
+    assert state.totals.unattributed == pytest.approx(5.0, abs=PROCESSES_WITHIN)
+
+
+def test_a_busy_gpu_that_keeps_no_samples_is_polled(host: ScriptedHost) -> None:
+    """The utilisation it reports each second is then all there is."""
+    sampler = Sampler(host, host.resolve)
+    for _ in range(200):
+        host.time += 0.1
+        host.gpus[0].utilization = 0.5
+        sampler.sample(host.time)
+    state = sampler.snapshot(lambda lane: True, {}).gpus[0]
+    assert state.totals.busy == pytest.approx(0.5 * 17, abs=1.0)
+    assert state.dropped["gap"] == 1
+
+
+def test_a_driver_clock_that_goes_back_does_not_silence_the_gpu(host: ScriptedHost) -> None:
+    """Marks from the future would hide every later sample."""
+    sampler = Sampler(host, host.resolve)
+    play(host, sampler, 5.0, lambda at: 0.5, lambda at: {1: 0.5})
+    gpu = host.gpus[0]
+    assert gpu.samples is not None
+    assert gpu.process_samples is not None
+    gpu.samples[:] = [sample._replace(timestamp_us=sample.timestamp_us + 10**10) for sample in gpu.samples]
+    gpu.process_samples[:] = [each._replace(timestamp_us=each.timestamp_us + 10**10) for each in gpu.process_samples]
+    sampler.sample(host.time + 0.1)
+    gpu.samples.clear()
+    gpu.process_samples.clear()
+    before = sampler.snapshot(lambda lane: True, {}).gpus[0].totals
+    after = play(host, sampler, 90.0, lambda at: 0.5, lambda at: {1: 0.5}).totals
+    assert after.service_busy[ONE] - before.service_busy[ONE] == pytest.approx(45.0, abs=3.0)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.floats(0, 1), st.lists(st.floats(0, 1), min_size=3, max_size=3)), max_size=30
+    )
+)
+def test_parts_sum_to_the_device_and_no_counter_goes_back(
+    steps: list[tuple[int, float, list[float]]],
+) -> None:
+    """Whatever device and processes say, at whatever pace."""
+    from tests.exporter.conftest import ScriptedGpu, ScriptedHost
+
+    host = ScriptedHost([ScriptedGpu(samples=[], process_samples=[])])
+    sampler = Sampler(host, host.resolve)
+    before = None
+    gpu = host.gpus[0]
+    assert gpu.samples is not None
+    assert gpu.process_samples is not None
+    for pause, ratio, shares in steps:
+        host.time += 0.1 + pause
+        stamp = round(host.time * 1e6)
+        gpu.utilization = ratio
+        gpu.samples.append(UtilizationSample(stamp, ratio))
+        gpu.process_samples.extend(ProcessUtilization(pid, stamp, share) for pid, share in enumerate(shares))
+        sampler.sample(host.time)
+        totals = sampler.snapshot(lambda lane: True, {}).gpus[0].totals
+        assert totals.busy == pytest.approx(sum(totals.service_busy.values()) + totals.unattributed)
+        assert before is None or (totals.busy >= before.busy and totals.contended >= before.contended)
+        before = totals
+
+
+def test_health_is_asked_for_every_ten_seconds(host: ScriptedHost) -> None:
+    sampler = Sampler(host, host.resolve)
+    host.gpus[0].health = Health(pcie_link_width=16)
+    sampler.sample(host.time)
+    host.gpus[0].health = Health(pcie_link_width=4)
+    widths = []
+    for _ in range(int(HEALTH_EVERY)):
+        host.time += 1.0
+        sampler.sample(host.time)
+        health = sampler.snapshot(lambda lane: True, {}).gpus[0].health
+        widths.append(health.pcie_link_width if health else None)
+    assert widths == [16] * 9 + [4]
+
+
+def test_counters_that_cannot_be_read_leave_the_rest_and_say_why(host: ScriptedHost) -> None:
+    host.gpus[0].counters = DeviceError("no_permission", "not for you")
+    sampler = Sampler(host, host.resolve)
+    sampler.sample(host.time)
+    state = sampler.snapshot(lambda lane: True, {}).gpus[0]
+    assert state.reading.power_watts == 300.0
+    assert state.counters is not None
+    assert state.counters.absent["energy_joules"] == "no_permission"
+    host.gpus[0].counters = Counters(energy_joules=7.0)
+    host.time += 1.0
+    sampler.sample(host.time)
+    after = sampler.snapshot(lambda lane: True, {}).gpus[0].counters
+    assert after == Counters(energy_joules=7.0)
+
+
+def test_errors_of_a_gpu_are_counted_by_number_also_after_it_is_lost(host: ScriptedHost) -> None:
+    sampler = Sampler(host, host.resolve)
+    sampler.sample(host.time)
+    host.reported = [Xid("GPU-0", 79), Xid("GPU-0", 79), Xid("GPU-0", 31)]
+    sampler.listen(1234.5, 0.0)
+    host.gpus[0].broken = DeviceError("lost", "fell off the bus")
+    host.time += 1.0
+    sampler.sample(host.time)
+    found = sampler.snapshot(lambda lane: True, {})
+    assert not found.gpus
+    assert [(xid.gpu, xid.xid, xid.times, xid.last) for xid in found.xids] == [
+        ("0", 79, 2, 1234.5),
+        ("0", 31, 1, 1234.5),
+    ]
+
+
+def test_kinds_of_errors_are_bounded(host: ScriptedHost) -> None:
+    sampler = Sampler(host, host.resolve)
+    host.reported = [Xid("GPU-0", number) for number in range(200)]
+    sampler.listen(1.0, 0.0)
+    assert len(sampler.snapshot(lambda lane: True, {}).xids) == MAX_XIDS
