@@ -60,7 +60,7 @@ def test_it_does_not_matter_how_often_the_buffer_is_drained(steps: list[tuple[in
         time += step
         samples.append(UtilizationSample(time, ratio))
     at_once = drain(Mark(START), samples)
-    mark, pieces = Mark(START), []
+    mark, pieces = Mark(START), list[Piece]()
     for cut in [*sorted(cuts), len(samples)]:
         part = drain(mark, samples[:cut])
         mark, pieces = part.mark, [*pieces, *part.pieces]
