@@ -2,164 +2,189 @@
 
 from __future__ import annotations
 
-import gzip
-import html
+import contextlib
 import socket
 import threading
-from functools import partial
+from dataclasses import replace
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
-from socketserver import TCPServer, ThreadingMixIn
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
-from foreshock_exporter.exporter import Exporter, version
-from foreshock_exporter.log import log
-from foreshock_exporter.text import CONTENT_TYPE
+from foreshock_exporter.http_connection import IDLE, TEXT, TIMEOUT, Answer, Connection, encode
+from foreshock_exporter.http_request import RefusedError, Request, parse
+from foreshock_exporter.http_site import Scraped, Site
+from foreshock_exporter.log import Notices, log
+from foreshock_exporter.web_config import OPEN, Watched, WebConfig
 
 MAX_CONNECTIONS = 32
 """Connections answered at once; the next is told 503."""
-TIMEOUT = 10.0
-"""Seconds for which a client may be silent."""
-
-_TEXT = "text/plain; charset=utf-8"
-_BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+CLOSE_WITHIN = 0.5
+"""Seconds that answers on their way have to finish when the server closes."""
+_ACCEPT_PAUSE = 0.1
+"""Seconds of rest where the system has no more connections to give (too many open files)."""
+_BUSY = encode(
+    Answer(HTTPStatus.SERVICE_UNAVAILABLE, TEXT, b"Too many connections\n", (("Retry-After", "1"),)), close=True
+)
 
 
 class Server:
     """A running server. `port` is the one it listens on, also where 0 was asked for."""
 
-    def __init__(self, listener: _Listener) -> None:
+    def __init__(self, site: Site, listener: socket.socket, web: Watched | None) -> None:
+        self._site = site
         self._listener = listener
-        self.port: int = listener.server_address[1]
-        self._thread = threading.Thread(
-            target=partial(listener.serve_forever, poll_interval=0.1), daemon=True, name="http"
-        )
+        self._web = web
+        self._notices = Notices()
+        self._changed = threading.Condition()
+        self._open: set[Connection] = set()
+        self._closing = threading.Event()
+        self.port: int = listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._accept, daemon=True, name="http")
         self._thread.start()
 
     def close(self) -> None:
-        """Stop listening. Answers on their way are not waited for."""
-        self._listener.shutdown()
-        self._listener.server_close()
+        """Stop listening. Answers on their way have `CLOSE_WITHIN` seconds; idle connections end at once."""
+        self._closing.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
+        self._listener.close()
         self._thread.join()
+        with self._changed:
+            for connection in self._open:
+                connection.hang_up()
+            self._changed.wait_for(lambda: not self._open, CLOSE_WITHIN)
+
+    def _accept(self) -> None:
+        while not self._closing.is_set():
+            try:
+                client, address = self._listener.accept()
+            except OSError as error:
+                if not self._closing.is_set():
+                    self._notices.problem("accepting connections", str(error))
+                    self._closing.wait(_ACCEPT_PAUSE)
+                continue
+            self._notices.fine("accepting connections")
+            self._begin(client, address)
+
+    def _begin(self, client: socket.socket, address: Any) -> None:  # noqa: ANN401 - a family's own kind of address
+        """Give the connection a thread of its own, or turn it away."""
+        connection = Connection(client)
+        with self._changed:
+            if full := len(self._open) >= MAX_CONNECTIONS:
+                log.debug("a connection beyond the limit of %d was turned away", MAX_CONNECTIONS)
+            else:
+                self._open.add(connection)
+        if full:
+            self._turn_away(client, connection)
+            return
+        thread = threading.Thread(target=self._talk, args=(connection, address[0]), daemon=True, name="http-client")
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has no thread to give
+            self._notices.problem("threads for connections", str(error))
+            self._end(connection)
+
+    def _turn_away(self, client: socket.socket, connection: Connection) -> None:
+        """A client that was promised TLS is only hung up on: a handshake is work that is not to be had now."""
+        if self._config().context is None:
+            client.settimeout(_ACCEPT_PAUSE)
+            with contextlib.suppress(OSError):
+                client.sendall(_BUSY)
+        connection.close()
+
+    def _end(self, connection: Connection) -> None:
+        connection.close()
+        with self._changed:
+            self._open.discard(connection)
+            self._changed.notify_all()
+
+    def _talk(self, connection: Connection, address: str) -> None:
+        try:
+            self._answer_all(connection, address)
+        except OSError as error:
+            log.debug("connection from %s ended early: %s", address, error)
+        except Exception:  # noqa: BLE001 - outermost loop of the thread: what one connection meets, others do not
+            log.exception("connection from %s failed", address)
+        finally:
+            self._end(connection)
+
+    def _answer_all(self, connection: Connection, address: str) -> None:
+        """Answer one request after the other until either side has had enough."""
+        try:
+            self._secure(connection)
+            wait = TIMEOUT
+            while (head := connection.head(wait)) is not None:
+                request = parse(head)
+                answer = self._answer(request, address)
+                last = not request.keeps_alive or self._crowded() or self._closing.is_set()
+                connection.send(answer, close=last, head_only=request.method == "HEAD")
+                if last:
+                    return
+                wait = IDLE
+        except RefusedError as refused:
+            connection.send(Answer(refused.status, TEXT, f"{refused}\n".encode()), close=True)
+
+    def _secure(self, connection: Connection) -> None:
+        config = self._config()
+        if config.context is not None:
+            config.check_client(connection.secure(config.context))
+
+    def _config(self) -> WebConfig:
+        return self._web.current() if self._web else OPEN
+
+    def _crowded(self) -> bool:
+        """Whether places are so few that a client should not keep one between two scrapes."""
+        return len(self._open) > MAX_CONNECTIONS // 2
+
+    def _answer(self, request: Request, address: str) -> Answer:
+        config = self._config()
+        answer = None
+        if self._web and config.users:
+            answer = self._web.refusal(config, request.headers.get("authorization", ""), address)
+        if answer is None:
+            try:
+                answer = self._site.answer(request)
+            except Exception:  # noqa: BLE001 - a failed rendering is logged and answered, and the next is tried
+                log.exception("answering %s failed", request.path)
+                answer = Answer(HTTPStatus.INTERNAL_SERVER_ERROR, TEXT, b"This failed; the exporter's log says why\n")
+        log.debug("%s %s %s: %d", address, request.method, request.path, answer.status)
+        return replace(answer, headers=(*config.headers, *answer.headers)) if config.headers else answer
 
 
-def serve(exporter: Exporter, host: str, port: int, *, metrics_path: str = "/metrics") -> Server:
+def serve(
+    exporter: Scraped, host: str, port: int, *, metrics_path: str = "/metrics", web_config: Path | None = None
+) -> Server:
     """Serve an exporter. An empty `host` is every interface, IPv6 as well where the system has it; port 0 a free one.
+
+    Args:
+        exporter: what is shown.
+        host: where to listen.
+        port: where to listen.
+        metrics_path: the path of the metrics.
+        web_config: file with TLS, users and headers; read again whenever it changes.
 
     Raises:
         OSError: the address cannot be listened on.
+        ConfigError: `web_config` cannot be used.
     """
-    return Server(_Listener(host, port, partial(_Handler, exporter, metrics_path)))
-
-
-class _Listener(ThreadingMixIn, TCPServer):
-    daemon_threads = True
-    block_on_close = False
-    allow_reuse_address = True
-    request_queue_size = 64
-
-    def __init__(self, host: str, port: int, handler: partial[_Handler]) -> None:
-        self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
-        super().__init__((host, port), handler, bind_and_activate=False)
-        self.socket.close()
-        self.socket = _bound(host, port)
-        self.server_address = self.socket.getsockname()
-        self.server_activate()
-
-    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as socketserver has it
-        if not self._free.acquire(blocking=False):
-            request.settimeout(0.1)
-            try:
-                request.sendall(_BUSY)
-            except OSError:
-                log.debug("a client beyond the limit of connections left before it was told")
-            self.shutdown_request(request)
-            return
-        super().process_request(request, client_address)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as socketserver has it
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401, ARG002 - as socketserver has it
-        """A client that went away is not worth a stack trace; anything else is."""
-        log.debug("connection from %s ended early", client_address, exc_info=True)
+    web = Watched(web_config) if web_config else None
+    return Server(Site(exporter, metrics_path, _version()), _bound(host, port), web)
 
 
 def _bound(host: str, port: int) -> socket.socket:
     if not host and socket.has_dualstack_ipv6():
         try:
-            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=64)
         except OSError as error:
             # A kernel may offer IPv6 and refuse its addresses; a taken port is refused again below.
             log.debug("listening on IPv4 alone: %s", error)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family)
+    return socket.create_server((host, port), family=family, backlog=64)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server_version = "foreshock-exporter"
-    sys_version = ""
-    timeout = TIMEOUT
-
-    def __init__(self, exporter: Exporter, metrics_path: str, *connection: Any) -> None:  # noqa: ANN401 - socketserver's
-        self._exporter = exporter
-        self._metrics_path = metrics_path
-        super().__init__(*connection)
-
-    def do_GET(self) -> None:
-        path = self.path.partition("?")[0]
-        if path == self._metrics_path:
-            self._answer(HTTPStatus.OK, CONTENT_TYPE, self._exporter.render(), compress=True)
-        elif path == "/healthz":
-            self._answer(HTTPStatus.OK, _TEXT, b"ok\n")
-        elif path == "/readyz":
-            self._ready()
-        elif path == "/":
-            self._answer(HTTPStatus.OK, "text/html; charset=utf-8", _page(self._metrics_path).encode())
-        else:
-            self._answer(HTTPStatus.NOT_FOUND, _TEXT, f"Nothing here; metrics are at {self._metrics_path}\n".encode())
-
-    do_HEAD = do_GET  # noqa: N815 - http.server's names
-
-    def do_POST(self) -> None:
-        self.close_connection = True  # the body is not read
-        self._answer(HTTPStatus.METHOD_NOT_ALLOWED, _TEXT, b"Only GET and HEAD are answered here\n")
-
-    do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_POST  # noqa: N815 - http.server's names
-
-    def _ready(self) -> None:
-        if self._exporter.ready():
-            self._answer(HTTPStatus.OK, _TEXT, b"ready\n")
-        else:
-            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, b"not ready: the GPUs have not been sampled lately\n")
-
-    def _answer(self, status: HTTPStatus, content_type: str, body: bytes, *, compress: bool = False) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        if status is HTTPStatus.METHOD_NOT_ALLOWED:
-            self.send_header("Allow", "GET, HEAD")
-        if compress:
-            self.send_header("Vary", "Accept-Encoding")
-            if "gzip" in self.headers.get("Accept-Encoding", ""):
-                self.send_header("Content-Encoding", "gzip")
-                body = gzip.compress(body, compresslevel=1, mtime=0)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - as http.server has it
-        log.debug("%s " + format, self.client_address[0], *arguments)
-
-
-def _page(metrics_path: str) -> str:
-    path = html.escape(metrics_path)
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>foreshock-exporter</title>'
-        f"<h1>foreshock-exporter</h1><p>Version {html.escape(version())}</p>"
-        f'<ul><li><a href="{path}">Metrics</a><li><a href="/healthz">Alive</a><li><a href="/readyz">Ready</a></ul>\n'
-    )
+def _version() -> str:
+    try:
+        return metadata.version("foreshock")
+    except metadata.PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,104 @@
+"""A YAML file whose every value is text, read key by key so that a message can name file and key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+_NOT_OFFERED = {
+    "rate_limit": "is not offered; the exporter bounds connections and renders once for all, so remove it",
+    "cert": "is not offered inline; put the certificate in a file and name it as cert_file",
+    "key": "is not offered inline; put the key in a file and name it as key_file",
+    "client_ca": "is not offered inline; put the certificate in a file and name it as client_ca_file",
+}
+_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
+class ConfigError(ValueError):
+    """The web configuration cannot be used; the message names the file, the key and the remedy."""
+
+
+class Section:
+    """A mapping in the file, whose keys are read one by one; errors name file and key."""
+
+    def __init__(self, path: Path, name: str, node: Any, known: Collection[str] | None) -> None:  # noqa: ANN401 - YAML
+        self.path = path
+        self._name = name
+        if node in (None, ""):
+            node = {}
+        if not isinstance(node, dict):
+            raise ConfigError(f"{path}: {name or 'the file'} must be a mapping of keys to values")
+        self.keys: dict[str, Any] = node
+        for key in self.keys:
+            if known is not None and key not in known:
+                raise self.wrong(key, _NOT_OFFERED.get(key) or f"is not known; known are {', '.join(known)}")
+
+    def wrong(self, key: str, why: str) -> ConfigError:
+        return ConfigError(f"{self.path}: {self._named(key)} {why}")
+
+    def _named(self, key: str) -> str:
+        return f"{self._name}.{key}" if self._name else key
+
+    def section(self, key: str, known: Collection[str] | None) -> Section:
+        return Section(self.path, self._named(key), self.keys.get(key), known)
+
+    def text(self, key: str) -> str:
+        """The value, "" where there is none."""
+        value = self.keys.get(key, "")
+        if not isinstance(value, str):
+            raise self.wrong(key, "must be a single value")
+        return value
+
+    def file(self, key: str) -> Path | None:
+        value = self.text(key)
+        return self.path.parent / value if value else None
+
+    def flag(self, key: str, default: bool = True) -> bool:
+        value = self.text(key)
+        if value and value.lower() not in _WORDS:
+            raise self.wrong(key, f"is {value!r}; it must be true or false")
+        return _WORDS[value.lower()] if value else default
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        value = self.keys.get(key)
+        if value in (None, ""):
+            return ()
+        if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+            raise self.wrong(key, "must be a list of values")
+        return tuple(value)
+
+    def one_of(self, key: str, table: Mapping[str, Any], default: str) -> Any:  # noqa: ANN401 - the table's value
+        value = self.text(key) or default
+        if value not in table:
+            raise self.wrong(key, f"is {value!r}; it must be one of {', '.join(table)}")
+        return table[value]
+
+
+def yaml_in(text: str, path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
+    """The file's YAML with every scalar as the text that it is written as. A key that comes twice is refused."""
+    import yaml
+
+    class Loader(yaml.BaseLoader):
+        """Knows no type but text, lists and mappings."""
+
+    def mapping(loader: yaml.BaseLoader, node: yaml.MappingNode) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = loader.construct_object(key_node)
+            if not isinstance(key, str) or key in found:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} is given twice or is no text", key_node.start_mark
+                )
+            found[key] = loader.construct_object(value_node, deep=True)
+        return found
+
+    Loader.add_constructor("tag:yaml.org,2002:map", mapping)
+    load: Callable[[str, type[yaml.BaseLoader]], Any] = yaml.load
+    try:
+        return load(text, Loader)
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError(f"{path}{line}: not YAML as it should be: {error.problem}") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(f"{path}: not YAML as it should be: {' '.join(str(error).split())}") from error
