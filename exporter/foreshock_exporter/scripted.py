@@ -1,7 +1,8 @@
-"""The state of a scripted host at one instant: what a device script says, before it is asked in the terms of a driver."""
+"""A scripted host at one instant: what a device script says, before it is asked in the terms of a driver."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -51,8 +52,25 @@ class ScriptedGpu:
 
 @dataclass(frozen=True, slots=True)
 class ScriptedHost:
-    """All GPUs of the script, those that are lost or late included, and every XID so far."""
+    """All GPUs of the script, those that are lost or late included, and the latest XIDs so far, oldest first.
+
+    `xids_before` is how many XIDs there were before the first of `xids`.
+    """
 
     time: float
     gpus: tuple[ScriptedGpu, ...]
     xids: tuple[ScriptedXid, ...] = ()
+    xids_before: int = 0
+
+
+def process_means(ends_us: Sequence[int], samples: Sequence[ProcessUtilization]) -> tuple[ProcessUtilization, ...]:
+    """What a driver answers of its process samples: the mean share of each pid that ran, with the time of the newest.
+
+    Args:
+        ends_us: when each sampling period that is asked for ended, oldest first, those included in which nothing ran.
+        samples: the process samples of those periods.
+    """
+    shares: dict[int, float] = {}
+    for sample in samples:
+        shares[sample.pid] = shares.get(sample.pid, 0.0) + sample.sm_ratio
+    return tuple([ProcessUtilization(pid, ends_us[-1], share / len(ends_us)) for pid, share in shares.items()])
