@@ -10,7 +10,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -32,16 +32,22 @@ POD_NAME_WAIT = 60.0
 _POD_SUFFIX = re.compile(r"(?:-(?:[4-9bcdf]{6,10}|\d{8,10}))?-[bcdfghjklmnpqrstvwxz2456789]{5}$|-\d+$")
 """What is added to the name of a Deployment (template hash, suffix), CronJob (schedule, suffix), DaemonSet or Job
 (suffix), or StatefulSet (ordinal). Kubernetes writes hashes and suffixes without vowels."""
-_INTERPRETER = re.compile(r"(?:python|pypy|ruby|node|perl|java)[\d.]*")
+_INTERPRETER = re.compile(r"(?:python|pypy|ruby|node|perl|java)[\d.]*t?")
+_TITLE = re.compile(r"[A-Za-z][\w.+-]*")
+_SPAWNED = b"--multiprocessing-fork"
+"""Last argument of a process that Python's multiprocessing spawned; the others name nothing."""
+MAX_PARENTS = 4
+"""How far up from such a process is looked."""
 
 
 class _Known(NamedTuple):
-    """A process: when it started, its service, when that was found, and the uid of its pod if that has no name yet."""
+    """A process: when it started, its service, the uid of its pod if that has no name yet, when found and last seen."""
 
     started: str
     service: ServiceOf
-    found: float
     pod: str | None
+    found: float
+    seen: float
 
 
 class ProcResolver:
@@ -62,15 +68,14 @@ class ProcResolver:
         self._environ = environ
         self._now = now
         self._denied = False
-        self._lock = threading.Lock()  # of the two below, never held while a file is read: that may hang
+        self._lock = threading.Lock()  # of what is known; never held while a file is read, which may hang
         self._known: dict[int, _Known] = {}
-        self._checked: dict[int, float] = {}
 
     def __call__(self, pid: int) -> ServiceOf | None:
         """The service; None when the process is gone or may not be looked at."""
         now = self._now()
         known = self._known.get(pid)
-        if known is not None and now - self._checked.get(pid, -CHECK_PERIOD) < CHECK_PERIOD:
+        if known is not None and now - known.seen < CHECK_PERIOD:
             return known.service
         folder = self._procfs / str(pid)
         started = start_time(_read(folder / "stat", 4096))
@@ -84,16 +89,13 @@ class ProcResolver:
         return None if known is None else known.service
 
     def _remember(self, pid: int, known: _Known | None, now: float) -> None:
-        """Move the process to the end of those that are known, and forget the one that was asked for longest ago."""
+        """Move the process to the end of those that are known, and forget the one that was seen longest ago."""
         with self._lock:
             self._known.pop(pid, None)
-            self._checked.pop(pid, None)
-            if known is None:
-                return
-            self._known[pid], self._checked[pid] = known, now
+            if known is not None:
+                self._known[pid] = known._replace(seen=now)
             if len(self._known) > MAX_CACHED:
-                oldest = next(iter(self._known))
-                del self._known[oldest], self._checked[oldest]
+                del self._known[next(iter(self._known))]
 
     def _find(self, folder: Path, started: str, now: float) -> _Known | None:
         environ = parse_environ(self._environ_of(folder)) if self._environ else {}
@@ -107,7 +109,7 @@ class ProcResolver:
         service = service or from_placement(place, environ) or self._executable(folder)
         if service is None or start_time(_read(folder / "stat", 4096)) != started:
             return None  # gone meanwhile: what was read may be of another process with the same pid
-        return _Known(started, service, now, pod)
+        return _Known(started, service, pod, now, now)
 
     def _named(self, known: _Known, pod: str) -> _Known:
         service = from_pod(pod, _names(self._pods))
@@ -128,19 +130,31 @@ class ProcResolver:
             pass
         return b""
 
-    @staticmethod
-    def _executable(folder: Path) -> ServiceOf | None:
+    def _executable(self, folder: Path) -> ServiceOf | None:
+        cmdline = _read(folder / "cmdline", 1 << 16)
+        for _ in range(MAX_PARENTS):  # what multiprocessing spawned goes by what spawned it
+            parent = parent_of(_read(folder / "stat", 4096)) if _SPAWNED in cmdline.split(b"\0") else None
+            if parent is None:
+                break
+            folder = self._procfs / str(parent)
+            cmdline = _read(folder / "cmdline", 1 << 16)
         try:
             executable = (folder / "exe").readlink().name.removesuffix(" (deleted)")
         except OSError:
             executable = _read(folder / "comm", 64).decode(errors="replace").strip()
-        return _service("", program(executable, _read(folder / "cmdline", 1 << 16)), "executable")
+        return _service("", program(executable, cmdline), "executable")
 
 
 def start_time(stat: bytes) -> str | None:
     """Field 22 of /proc/PID/stat, in clock ticks since boot; the second field is a name that may hold anything."""
     fields = stat.rpartition(b")")[2].split()
     return fields[19].decode() if len(fields) > 19 else None
+
+
+def parent_of(stat: bytes) -> int | None:
+    """Field 4 of /proc/PID/stat; None for a process that has none in this /proc."""
+    fields = stat.rpartition(b")")[2].split()
+    return int(fields[1]) if len(fields) > 1 and fields[1].isdigit() and int(fields[1]) > 0 else None
 
 
 def parse_environ(raw: bytes) -> dict[str, str]:
@@ -184,18 +198,28 @@ def from_placement(place: Placement, environ: Mapping[str, str]) -> ServiceOf | 
 
 
 def program(executable: str, cmdline: bytes) -> str:
-    """The name of a program: that of its executable, or of the script or module that an interpreter runs."""
+    """The name of a program: that of its executable, or of the script or module that an interpreter runs.
+
+    Of a title that a process gave itself, such as `VLLM::EngineCore`, the first word; arguments are never shown.
+    """
     if not _INTERPRETER.fullmatch(executable):
         return executable
-    arguments = [argument.decode(errors="replace") for argument in cmdline.split(b"\0")[1:] if argument]
+    called, *arguments = (argument.decode(errors="replace") for argument in cmdline.split(b"\0"))
+    if "/" not in called.partition(" ")[0] and not _INTERPRETER.fullmatch(called):
+        title = _TITLE.match(called)
+        return title[0] if title else executable
+    return _script([argument for argument in arguments if argument]) or executable
+
+
+def _script(arguments: Sequence[str]) -> str:
     for before, argument in zip(["", *arguments], arguments, strict=False):
         if before in ("-m", "-jar"):
             return Path(argument).name
         if argument == "-c":
             break
         if not argument.startswith("-") and before not in ("-W", "-X"):
-            return Path(argument).stem or executable
-    return executable
+            return Path(argument).stem
+    return ""
 
 
 def _service(namespace: str, name: str, source: Source) -> ServiceOf | None:

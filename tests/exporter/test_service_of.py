@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -10,47 +11,72 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
 
 from foreshock_exporter.cgroup import parse_cgroup, placement
+from foreshock_exporter.family import Family, Sample
+from foreshock_exporter.labels import MAX_LABEL, clean
 from foreshock_exporter.service import ServiceOf
 from foreshock_exporter.service_of import (
-    MAX_LABEL,
+    CHECK_PERIOD,
+    MAX_CACHED,
+    POD_NAME_WAIT,
     ProcResolver,
-    clean,
     from_environ,
+    parent_of,
     parse_environ,
     program,
     start_time,
     workload,
 )
+from foreshock_exporter.text import render
 
 if TYPE_CHECKING:
     from tests.exporter.conftest import Tree
 
 CONTAINER = "0123456789abcdef" * 4
+NODE = "fedcba9876543210" * 4
 POD = "3f2b9a10-5c4d-4e6f-8a7b-9c0d1e2f3a4b"
-STAT = "42 (a (tricky) name) S 1 42 42 0 -1 4194560 1 0 0 0 1 2 0 0 20 0 9 0 {started} 1000 200\n"
-KUBERNETES = f"0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{POD.replace('-', '_')}.slice/cri-containerd-{CONTAINER}.scope\n"  # noqa: E501 - as the kernel writes it
+POD_SYSTEMD = POD.replace("-", "_")
+STATIC_POD = POD.replace("-", "")
+STAT = "{pid} (a (tricky) name) S {parent} 42 42 0 -1 4194560 1 0 0 0 1 2 0 0 20 0 9 0 {started} 1000 200\n"
+KUBERNETES = f"0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{POD_SYSTEMD}.slice/cri-containerd-{CONTAINER}.scope\n"  # noqa: E501 - as the kernel writes it
+
+
+class Watch:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.time = 100.0
+
+    def __call__(self) -> float:
+        return self.time
 
 
 def proc(
-    cgroup: str = "0::/\n", environ: str = "", comm: str = "server", cmdline: str = "", started: int = 777
+    cgroup: str = "0::/\n",
+    environ: str = "",
+    comm: str = "server",
+    cmdline: str = "",
+    started: int = 777,
+    pid: int = 42,
+    parent: int = 1,
 ) -> dict[str, str]:
-    """Files of process 42."""
+    """Files of a process."""
     files = {
-        "stat": STAT.format(started=started),
+        "stat": STAT.format(started=started, pid=pid, parent=parent),
         "cgroup": cgroup,
         "environ": environ,
         "comm": comm + "\n",
         "cmdline": cmdline,
     }
-    return {f"proc/42/{name}": content for name, content in files.items()}
+    return {f"proc/{pid}/{name}": content for name, content in files.items()}
 
 
-def resolver(root: Path, *, environ: bool = True) -> ProcResolver:
-    return ProcResolver(root / "proc", root, environ=environ)
+def resolver(root: Path, now: Watch | None = None, *, environ: bool = True) -> ProcResolver:
+    return ProcResolver(root / "proc", root, environ=environ, now=now or Watch())
 
 
 @pytest.mark.parametrize(
@@ -68,12 +94,17 @@ def resolver(root: Path, *, environ: bool = True) -> ProcResolver:
         ("a pod of the other cgroup driver",
          proc(f"11:memory:/kubepods/burstable/pod{POD}/{CONTAINER}\n1:name=systemd:/\n"),
          ServiceOf("prod", "vllm-llama", "kubernetes")),
+        ("a pod before the Slurm job, unit and container that hold its node",
+         proc(f"0::/slurm/uid_1/job_7/system.slice/docker-{NODE}.scope/kubelet.service/pod{POD}/{CONTAINER}\n"),
+         ServiceOf("prod", "vllm-llama", "kubernetes")),
         ("a Slurm job by its name",
          proc("0::/system.slice/slurmstepd.scope/job_981/step_0/user/task_0\n", "SLURM_JOB_NAME=train\0"),
          ServiceOf("", "train", "slurm")),
         ("a Slurm job of cgroup version 1, by its number where the name is not readable",
          proc("8:memory:/slurm/uid_1000/job_981/step_0\n"), ServiceOf("", "slurm-job-981", "slurm")),
         ("a systemd unit", proc("0::/system.slice/vllm@llama.service\n"), ServiceOf("", "vllm@llama", "systemd")),
+        ("a unit that runs its container itself",
+         proc(f"0::/system.slice/vllm.service/libpod-payload-{CONTAINER}\n"), ServiceOf("", "vllm", "systemd")),
         ("a unit of a user's manager",
          proc("0::/user.slice/user-1000.slice/user@1000.service/app.slice/notebook.service\n"),
          ServiceOf("", "notebook", "systemd")),
@@ -82,9 +113,16 @@ def resolver(root: Path, *, environ: bool = True) -> ProcResolver:
          ServiceOf("", "train", "executable")),
         ("a container of Docker", proc(f"0::/system.slice/docker-{CONTAINER}.scope\n"),
          ServiceOf("", "container-0123456789ab", "container")),
+        ("a container below the unit of its daemon is not the daemon",
+         proc(f"0::/system.slice/docker.service/docker/{CONTAINER}\n"),
+         ServiceOf("", "container-0123456789ab", "container")),
         ("a login session by its executable", proc("0::/user.slice/user-0.slice/session-3.scope\n", comm="nbody"),
          ServiceOf("", "nbody", "executable")),
         ("a script by the script", proc(comm="python3.11", cmdline="python3.11\0-u\0/srv/train.py\0--password=x\0"),
+         ServiceOf("", "train", "executable")),
+        ("a worker of multiprocessing by what spawned it",
+         {**proc(comm="python3", cmdline="python3\0-c\0from multiprocessing…\0--multiprocessing-fork\0", parent=41),
+          **proc(comm="python3", cmdline="python3\0/srv/train.py\0", pid=41)},
          ServiceOf("", "train", "executable")),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -105,20 +143,96 @@ def test_the_environment_is_left_alone_when_told_so(tree: Tree) -> None:
 
 
 def test_a_reused_pid_is_a_new_process(tree: Tree) -> None:
-    root = tree(proc(comm="one"))
-    find = resolver(root)
-    assert find(42) == ServiceOf("", "one", "executable")
+    """Within a second it is not looked at; later, the start time tells whether it is still the same process."""
+    now = Watch()
+    find = resolver(tree(proc(comm="one")), now)
+    one, other = ServiceOf("", "one", "executable"), ServiceOf("", "other", "executable")
+    assert find(42) == one
     tree(proc(comm="other"))
-    assert find(42) == ServiceOf("", "one", "executable"), "the same start time is the same process: not read again"
+    now.time += CHECK_PERIOD
+    assert find(42) == one, "the same start time is the same process: not read again"
     tree(proc(comm="other", started=778))
-    assert find(42) == ServiceOf("", "other", "executable")
+    now.time += CHECK_PERIOD / 2
+    assert find(42) == one
+    now.time += CHECK_PERIOD / 2
+    assert find(42) == other
+
+
+def test_a_process_that_has_gone_is_forgotten_within_a_second(tree: Tree) -> None:
+    now = Watch()
+    root = tree(proc(comm="one"))
+    find = resolver(root, now)
+    assert find(42) is not None
+    (root / "proc/42/stat").unlink()
+    now.time += CHECK_PERIOD
+    assert find(42) is None
+
+
+def test_a_process_that_ends_while_it_is_read_is_not_taken_for_the_next_with_its_pid(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pid passes to another process after the start time was read and before the environment is."""
+    root = tree(proc(environ="OTEL_SERVICE_NAME=first\0"))
+    find = resolver(root)
+    environ_of = find._environ_of
+
+    def reused(folder: Path) -> bytes:
+        tree(proc(environ="OTEL_SERVICE_NAME=second\0", started=778))
+        return environ_of(folder)
+
+    monkeypatch.setattr(find, "_environ_of", reused)
+    assert find(42) is None
+    assert find(42) == ServiceOf("", "second", "otel")
 
 
 def test_a_pod_gets_its_name_when_the_entry_appears(tree: Tree) -> None:
-    find = resolver(tree(proc(KUBERNETES)))
+    now = Watch()
+    find = resolver(tree(proc(KUBERNETES)), now)
     assert find(42) == ServiceOf("", f"pod-{POD}", "kubernetes")
     tree({f"var/log/pods/prod_trainer-0_{POD}/main/0.log": ""})
+    now.time += CHECK_PERIOD
     assert find(42) == ServiceOf("prod", "trainer", "kubernetes")
+
+
+def test_the_name_of_a_pod_is_not_looked_for_for_ever(tree: Tree) -> None:
+    now = Watch()
+    find = resolver(tree(proc(KUBERNETES)), now)
+    unnamed = find(42)
+    tree({f"var/log/pods/prod_trainer-0_{POD}/main/0.log": ""})
+    now.time += POD_NAME_WAIT
+    assert find(42) == unnamed
+
+
+def test_no_more_processes_than_the_limit_are_remembered(tree: Tree) -> None:
+    now = Watch()
+    root = tree(proc())
+    for pid in range(1000, 1000 + MAX_CACHED + 5):
+        (root / f"proc/{pid}").symlink_to(root / "proc/42")
+    find = resolver(root, now)
+    for pid in range(1000, 1000 + MAX_CACHED + 5):
+        assert find(pid) is not None
+    assert len(find._known) == MAX_CACHED
+    assert 1004 not in find._known
+    assert 1005 in find._known
+
+
+def test_an_environment_that_may_not_be_read_is_told_once_with_the_remedy(
+    tree: Tree, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tree(proc("0::/system.slice/vllm.service\n") | proc("0::/system.slice/tts.service\n", pid=43))
+    find = resolver(root)
+
+    def refusing(path: Path, most: int) -> bytes:
+        if path.name == "environ":
+            raise PermissionError(13, "Permission denied", str(path))
+        return path.read_bytes()[:most]
+
+    monkeypatch.setattr("foreshock_exporter.service_of._read_some", refusing)
+    with caplog.at_level(logging.WARNING, "foreshock_exporter"):
+        assert find(42) == ServiceOf("", "vllm", "systemd")
+        assert find(43) == ServiceOf("", "tts", "systemd")
+    (message,) = caplog.messages
+    assert "CAP_SYS_PTRACE" in message
 
 
 def test_a_real_process_is_found_by_its_environment(tmp_path: Path) -> None:
@@ -139,6 +253,7 @@ def test_a_real_process_is_found_by_its_environment(tmp_path: Path) -> None:
     ("pod", "expected"),
     [
         ("vllm-llama-6d5f9c7b8d-x2x9k", "vllm-llama"),
+        ("llama-3-6d5f9c7b8d-x2x9k", "llama-3"),
         ("dcgm-vqbz7", "dcgm"),
         ("trainer-0", "trainer"),
         ("nightly-28391234-kx2mz", "nightly"),
@@ -150,14 +265,34 @@ def test_a_pod_is_named_after_what_made_it(pod: str, expected: str) -> None:
     assert workload(pod) == expected
 
 
+@given(st.text())
+def test_a_workload_is_never_empty_and_begins_the_name_of_its_pod(pod: str) -> None:
+    assert pod.startswith(workload(pod))
+    assert bool(workload(pod)) == bool(pod)
+
+
+@given(
+    st.from_regex(r"[a-z]([-a-z0-9]{0,30}[a-z])?", fullmatch=True),
+    st.text("456789bcdf", min_size=6, max_size=10),
+    st.text("bcdfghjklmnpqrstvwxz2456789", min_size=5, max_size=5),
+)
+def test_all_replicas_of_a_deployment_are_one_service(name: str, template: str, replica: str) -> None:
+    assert workload(f"{name}-{template}-{replica}") == name
+
+
 @pytest.mark.parametrize(
     ("executable", "cmdline", "expected"),
     [
         ("nbody", b"nbody\0--n\0", "nbody"),
         ("python3", b"python3\0-m\0vllm.entrypoints.api\0--model\0x\0", "vllm.entrypoints.api"),
         ("python3.11", b"python3\0-W\0ignore\0/a/b/serve.py\0", "serve"),
+        ("python3.13t", b"/opt/py/bin/python\0/usr/local/bin/vllm\0serve\0", "vllm"),
+        ("python3.12", b"venv/bin/python\0train.py\0", "train"),
         ("python3", b"python3\0-c\0import secrets\0", "python3"),
         ("python3", b"", "python3"),
+        ("python3.12", b"VLLM::EngineCore_0\0\0\0\0", "VLLM"),
+        ("python3.12", b"ray::Trainer.step(key=abc)\0", "ray"),
+        ("python3.12", b"\x01\x02", "python3.12"),
         ("java", b"java\0-jar\0/opt/engine.jar\0", "engine.jar"),
     ],
 )
@@ -167,13 +302,63 @@ def test_an_interpreter_is_named_after_what_it_runs_and_never_by_its_arguments(
     assert program(executable, cmdline) == expected
 
 
-def test_a_container_inside_a_cgroup_namespace_is_found() -> None:
-    paths = parse_cgroup(f"0::/../../pod{POD}/{CONTAINER}\n")
-    assert (placement(paths).pod, placement(paths).container) == (POD, CONTAINER)
+UNIFIED, LEGACY = "0::", "4:memory:"
 
 
-def test_a_static_pod_has_a_uid_without_dashes() -> None:
-    assert placement([f"/kubepods/besteffort/pod{POD.replace('-', '')}/{CONTAINER}"]).pod == POD.replace("-", "")
+@pytest.mark.parametrize(
+    ("written_by", "path", "pod", "container", "job", "unit"),
+    [
+        ("the kubelet, cgroupfs driver", f"/kubepods/besteffort/pod{POD}/{CONTAINER}", POD, CONTAINER, None, None),
+        ("the kubelet, guaranteed", f"/kubepods/pod{POD}/{CONTAINER}", POD, CONTAINER, None, None),
+        ("the kubelet, systemd driver, CRI-O",
+         f"/kubepods.slice/kubepods-pod{POD_SYSTEMD}.slice/crio-{CONTAINER}.scope", POD, CONTAINER, None, None),
+        ("CRI-O with its inner cgroup",
+         f"/kubepods.slice/kubepods-pod{POD_SYSTEMD}.slice/crio-{CONTAINER}.scope/a", POD, CONTAINER, None, None),
+        ("containerd, given a systemd path by a cgroupfs kubelet",
+         f"/system.slice/containerd.service/kubepods-burstable-pod{POD_SYSTEMD}.slice:cri-containerd:{CONTAINER}",
+         POD, CONTAINER, None, None),
+        ("the kubelet in a container of kind",
+         f"/system.slice/docker-{NODE}.scope/kubelet.slice/kubelet-pod{POD_SYSTEMD}.slice/cri-containerd-{CONTAINER}.scope",
+         POD, CONTAINER, None, None),
+        ("the kubelet in a container of kind, cgroupfs",
+         f"/docker/{NODE}/kubelet/kubepods/burstable/pod{POD}/{CONTAINER}", POD, CONTAINER, None, None),
+        ("k3s", f"/system.slice/k3s.service/kubepods/burstable/pod{POD}/{CONTAINER}", POD, CONTAINER, None, None),
+        ("a static pod", f"/kubepods/pod{STATIC_POD}/{CONTAINER}", STATIC_POD, CONTAINER, None, None),
+        ("a neighbour in a cgroup namespace", f"/../../pod{POD}/{CONTAINER}", POD, CONTAINER, None, None),
+        ("Docker, cgroupfs driver", f"/docker/{CONTAINER}", None, CONTAINER, None, None),
+        ("Docker, systemd driver", f"/system.slice/docker-{CONTAINER}.scope", None, CONTAINER, None, None),
+        ("nerdctl", f"/system.slice/nerdctl-{CONTAINER}.scope", None, CONTAINER, None, None),
+        ("Podman of root", f"/machine.slice/libpod-{CONTAINER}.scope/container", None, CONTAINER, None, None),
+        ("Podman of a user",
+         f"/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{CONTAINER}.scope/container",
+         None, CONTAINER, None, None),
+        ("Slurm, cgroup/v1", "/slurm/uid_1000/job_981/step_0/task_3", None, None, "981", None),
+        ("Slurm, cgroup/v1, several daemons", "/slurm_node7/uid_1000/job_981/step_batch", None, None, "981", None),
+        ("Slurm, cgroup/v2", "/system.slice/slurmstepd.scope/job_981/step_0/user/task_0", None, None, "981", None),
+        ("Slurm, cgroup/v2, several daemons", "/system.slice/n7_slurmstepd.scope/job_981/step_0", None, None, "981", None),
+        ("somebody else who writes job_", "/batch/job_981/worker", None, None, None, None),
+        ("systemd", "/system.slice/system-vllm.slice/vllm@8000.service", None, None, None, "vllm@8000"),
+        ("systemd, escaped for the kernel", "/system.slice/_cpu.service", None, None, None, "cpu"),
+        ("systemd, delegated", "/system.slice/vllm.service/workers", None, None, None, "vllm"),
+        ("systemd, a user's unit", "/user.slice/user-7.slice/user@7.service/app.slice/lab.service", None, None, None,
+         "lab"),
+        ("systemd, a login", "/user.slice/user-7.slice/session-2.scope", None, None, None, None),
+        ("systemd, the daemon of Slurm", "/system.slice/slurmd.service", None, None, None, None),
+    ],
+    ids=lambda value: None,
+)  # fmt: skip
+@pytest.mark.parametrize("hierarchy", [UNIFIED, LEGACY])
+def test_a_path_says_where_a_process_runs(
+    hierarchy: str,
+    written_by: str,
+    path: str,
+    pod: str | None,
+    container: str | None,
+    job: str | None,
+    unit: str | None,
+) -> None:
+    place = placement(parse_cgroup(f"9:name=systemd:/\n{hierarchy}{path}\n"))
+    assert (place.pod, place.container, place.slurm_job, place.unit) == (pod, container, job, unit), written_by
 
 
 def test_the_unified_hierarchy_is_read_first() -> None:
@@ -185,7 +370,52 @@ def test_any_text_becomes_a_bounded_printable_label(text: str) -> None:
     label = clean(text)
     assert len(label) <= MAX_LABEL
     assert label.isprintable()
-    assert clean(label).strip() == label.strip()
+    assert clean(label) == label
+
+
+FILE_NAME = st.binary(min_size=1, max_size=80).filter(lambda raw: not {0, ord("/")} & set(raw))
+SERVICE = Family("service", "gauge", ("name", "namespace", "source"), "A service.")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@given(
+    environ=st.one_of(
+        st.binary(),
+        st.binary().map(lambda raw: b"OTEL_SERVICE_NAME=" + raw),
+        st.binary().map(lambda raw: b"OTEL_RESOURCE_ATTRIBUTES=service.name=" + raw + b",service.namespace=" + raw),
+    ),
+    cgroup=st.one_of(
+        st.binary(),
+        FILE_NAME.map(lambda raw: b"0::/system.slice/" + raw + b".service\n"),
+        st.just(KUBERNETES.encode()),
+    ),
+    comm=st.binary(max_size=16),
+    cmdline=st.binary(),
+    executable=FILE_NAME,
+    pod=FILE_NAME,
+)
+def test_whatever_a_process_calls_itself_stays_inside_its_label(
+    environ: bytes, cgroup: bytes, comm: bytes, cmdline: bytes, executable: bytes, pod: bytes, tmp_path: Path
+) -> None:
+    """The values are bounded and printable, and a scraper reads them back as they were written, one series each."""
+    folder = tmp_path / "proc/42"
+    folder.mkdir(parents=True, exist_ok=True)
+    named = tmp_path / "var/log/pods" / f"ns_{os.fsdecode(pod)}_{POD}"
+    named.mkdir(parents=True, exist_ok=True)
+    files = {"stat": STAT.format(started=7, pid=42, parent=1).encode(), "environ": environ, "cgroup": cgroup}
+    for name, content in {**files, "comm": comm, "cmdline": cmdline}.items():
+        (folder / name).write_bytes(content)
+    (folder / "exe").unlink(missing_ok=True)
+    (folder / "exe").symlink_to(os.fsdecode(executable))
+    service = resolver(tmp_path)(42)
+    named.rmdir()
+    if service is None:
+        return
+    labels = (service.name, service.namespace, service.source)
+    assert service.name
+    assert all(len(value) <= MAX_LABEL and value.isprintable() for value in labels)
+    (family,) = text_string_to_metric_families(render([(SERVICE, [Sample(labels, 1.0)])]).decode())
+    assert [tuple(sample.labels[name] for name in SERVICE.labels) for sample in family.samples] == [labels]
 
 
 @given(st.binary())
@@ -193,6 +423,7 @@ def test_no_environment_or_stat_breaks_the_parsers(raw: bytes) -> None:
     from_environ(parse_environ(raw))
     from_environ({"OTEL_RESOURCE_ATTRIBUTES": raw.decode(errors="replace")})
     start_time(raw)
+    parent_of(raw)
     program("python", raw)
 
 
