@@ -105,9 +105,9 @@ def test_a_long_interval_arrives_in_pieces_of_ten_seconds_and_none_crosses_a_min
 
 def test_the_resolution_is_the_longest_sample_or_bridged_pause() -> None:
     """No shorter pause is seen in the interval."""
-    assert [i.resolution for i in told(observations("222"))] == pytest.approx([0.1, 0.1])
-    assert [i.resolution for i in told(observations("22..22"))] == pytest.approx([0.2, 0.2])
-    assert [i.resolution for i in told(observations("22", step=1.0))] == pytest.approx([1.0, 1.0])
+    assert [i.resolution for i in told(observations("222"))] == pytest.approx([0.1, 0.1], abs=1e-6)
+    assert [i.resolution for i in told(observations("22..22"))] == pytest.approx([0.2, 0.2], abs=1e-6)
+    assert [i.resolution for i in told(observations("22", step=1.0))] == pytest.approx([1.0, 1.0], abs=1e-6)
 
 
 def test_samples_that_come_twice_or_overlap_count_once() -> None:
