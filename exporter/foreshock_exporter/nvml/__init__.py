@@ -1,0 +1,19 @@
+"""The GPUs of this host through NVML; the only package that knows nvidia-ml-py."""
+
+from __future__ import annotations
+
+from foreshock_exporter.nvml.driver import NvmlDriver
+from foreshock_exporter.nvml.library import RETRY_AFTER
+
+__all__ = ["RETRY_AFTER", "NvmlDriver", "nvml_driver"]
+
+
+def nvml_driver(per_link: bool = False) -> NvmlDriver:
+    """The driver of this host; works without one (`count()` is 0) and finds it when it comes.
+
+    Args:
+        per_link: whether the counters tell each NVLink.
+    """
+    import pynvml  # type: ignore[import-untyped] # nvidia-ml-py ships no type hints
+
+    return NvmlDriver(pynvml, per_link=per_link)

@@ -1,0 +1,104 @@
+"""The counters of a device, in one call: energy, throttled time, what went over PCIe and NVLink.
+
+GPM (nvmlGpmSampleGet, Hopper and later) knows more of a GPU: SM, tensor and DRAM activity, context switches. Its
+place is beside this module: a sample per GPU kept from one call to the next, and metrics of the two probed one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import cast, get_args
+
+from foreshock_exporter.device import Counters, LinkBytes, Reason, Throttle
+from foreshock_exporter.nvml.asking import Asked
+from foreshock_exporter.nvml.fields import ALL_LINKS, Measured, Source, Wanted
+from foreshock_exporter.nvml.links import link_count, over_links
+
+_MILLI = 1e3
+_NANO = 1e9
+_KIB = 1.0 / 1024.0
+
+_FIXED: Wanted = {
+    "energy_joules": (Source(83, _MILLI), Source(191, _MILLI)),
+    "throttled_seconds/power": (Source(74, _NANO),),
+    "throttled_seconds/thermal": (Source(75, _NANO), Source(269, _NANO)),
+    "throttled_seconds/sync_boost": (Source(76, _NANO),),
+    "throttled_seconds/board_limit": (Source(77, _NANO),),
+    "throttled_seconds/low_utilization": (Source(78, _NANO),),
+    "throttled_seconds/reliability": (Source(79, _NANO),),
+    "throttled_seconds/hw_thermal": (Source(270, _NANO),),
+    "throttled_seconds/power_brake": (Source(271, _NANO),),
+    "pcie_transmit_bytes": (Source(197),),
+    "pcie_receive_bytes": (Source(198),),
+}
+_NVLINK = {"transmit": (138, 202), "receive": (139, 204)}
+"""Data without protocol overhead: in KiB up to Hopper, in bytes with NVLink 5."""
+
+
+def counters(asked: Asked, *, per_link: bool) -> Counters:
+    """The counters now; those that the device lacks are None. Raises DeviceError where it lacks all."""
+    links = link_count(asked)
+    said = {**asked.fields("counters", _wanted(links, per_link=per_link))}
+    if "energy_joules" not in said:
+        said |= _energy(asked)
+    measured = {name: value for name, value in said.items() if isinstance(value, Measured)}
+    return Counters(
+        energy_joules=_value(measured, "energy_joules"),
+        throttled_seconds={
+            reason: measured[name].value
+            for reason in cast("tuple[Throttle, ...]", get_args(Throttle))
+            if (name := f"throttled_seconds/{reason}") in measured
+        },
+        pcie_transmit_bytes=_value(measured, "pcie_transmit_bytes"),
+        pcie_receive_bytes=_value(measured, "pcie_receive_bytes"),
+        nvlink_transmit_bytes=_value(measured, "nvlink_transmit_bytes"),
+        nvlink_receive_bytes=_value(measured, "nvlink_receive_bytes"),
+        nvlink_links=dict(_links(measured, links)) if per_link else {},
+        wraps={_field(name): value.wraps for name, value in measured.items() if value.wraps is not None},
+        absent=absent(said),
+    )
+
+
+def absent(said: Mapping[str, Measured | Reason]) -> dict[str, Reason]:
+    """Why a field is empty, of fields that may have several quantities ("field/key")."""
+    full = {_field(name) for name, value in said.items() if isinstance(value, Measured)}
+    return {
+        field: value
+        for name, value in said.items()
+        if not isinstance(value, Measured) and (field := _field(name)) not in full
+    }
+
+
+def _wanted(links: int, *, per_link: bool) -> Wanted:
+    wanted = {**_FIXED}
+    for way, (kib, bytes_) in _NVLINK.items():
+        wanted[f"nvlink_{way}_bytes"] = (Source(kib, _KIB, (ALL_LINKS,)), *over_links(bytes_, links))
+        for link in range(links if per_link else 0):
+            wanted[f"nvlink_links/{link}/{way}"] = (Source(kib, _KIB, (link,)), Source(bytes_, 1.0, (link,)))
+    return wanted
+
+
+def _energy(asked: Asked) -> dict[str, Measured | Reason]:
+    """As a call of its own, from drivers that do not have it as a field."""
+    millijoules = asked.may("nvmlDeviceGetTotalEnergyConsumption", of=("energy_joules",))
+    if millijoules is not None:
+        return {"energy_joules": Measured(millijoules / _MILLI, 2.0**64 / _MILLI)}
+    return {**asked.absent}
+
+
+def _links(measured: Mapping[str, Measured], links: int) -> Iterator[tuple[int, LinkBytes]]:
+    """The links of which both ways are known."""
+    for link in range(links):
+        ways: Iterable[Measured | None] = (measured.get(f"nvlink_links/{link}/{way}") for way in _NVLINK)
+        transmit, receive = ways
+        if transmit is not None and receive is not None:
+            yield link, LinkBytes(transmit.value, receive.value)
+
+
+def _field(quantity: str) -> str:
+    return quantity.partition("/")[0]
+
+
+def _value(measured: Mapping[str, Measured], quantity: str) -> float | None:
+    said = measured.get(quantity)
+    return None if said is None else said.value

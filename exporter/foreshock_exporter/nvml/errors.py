@@ -1,0 +1,73 @@
+"""NVML's return codes: what they mean for whoever asked, for the handle asked with, and for NVML as a whole."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from foreshock_exporter.device import DeviceError, Reason
+
+
+class Nvml(Protocol):
+    """A module shaped like nvidia-ml-py's pynvml, which has no type hints."""
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - functions and constants by name
+        ...
+
+
+class DriverGoneError(DeviceError):
+    """The driver went away under NVML; nothing answers until NVML has been opened again."""
+
+
+class Codes:
+    """Return codes by what they mean (nvml.h, nvmlReturn_t).
+
+    Attributes:
+        gone: the driver went away under NVML.
+        answered: an answer about the question, after which the handle is as good as before.
+        unsupported: this device or this driver will not answer the question however often it is asked.
+    """
+
+    def __init__(self, nvml: Nvml) -> None:
+        self._reasons: dict[int, Reason] = {
+            nvml.NVML_ERROR_NOT_SUPPORTED: "not_supported",
+            nvml.NVML_ERROR_FUNCTION_NOT_FOUND: "not_supported",
+            nvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH: "not_supported",
+            nvml.NVML_ERROR_NO_PERMISSION: "no_permission",
+            nvml.NVML_ERROR_NOT_FOUND: "not_found",
+            nvml.NVML_ERROR_GPU_IS_LOST: "lost",
+            nvml.NVML_ERROR_GPU_NOT_FOUND: "lost",
+            nvml.NVML_ERROR_RESET_REQUIRED: "lost",
+            nvml.NVML_ERROR_TIMEOUT: "timeout",
+        }
+        self.success: int = nvml.NVML_SUCCESS
+        self.timeout: int = nvml.NVML_ERROR_TIMEOUT
+        self.not_found: int = nvml.NVML_ERROR_NOT_FOUND
+        self.not_supported: int = nvml.NVML_ERROR_NOT_SUPPORTED
+        self.invalid_argument: int = nvml.NVML_ERROR_INVALID_ARGUMENT
+        self.insufficient_size: int = nvml.NVML_ERROR_INSUFFICIENT_SIZE
+        self.mismatch: int = nvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH
+        self.gone = frozenset(
+            (
+                nvml.NVML_ERROR_UNINITIALIZED,
+                nvml.NVML_ERROR_DRIVER_NOT_LOADED,
+                nvml.NVML_ERROR_LIBRARY_NOT_FOUND,
+                self.mismatch,
+            )
+        )
+        self.unsupported = frozenset(code for code, reason in self._reasons.items() if reason == "not_supported")
+        self.answered = self.unsupported | {
+            self.success,
+            self.not_found,
+            self.insufficient_size,
+            nvml.NVML_ERROR_NO_PERMISSION,
+            nvml.NVML_ERROR_NO_DATA,
+        }
+
+    def reason(self, code: int) -> Reason:
+        """The word for a code that is not success."""
+        return self._reasons.get(code, "driver")
+
+
+def interrupts(error: DeviceError) -> bool:
+    """Whether it makes no sense to ask the GPU anything more in the same breath."""
+    return error.reason in ("lost", "timeout") or isinstance(error, DriverGoneError)

@@ -1,0 +1,72 @@
+"""What tells a sick GPU from a busy one: memory errors, links, and clocks below what they could be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast, get_args
+
+from foreshock_exporter.device import Health, LinkError, Severity
+from foreshock_exporter.nvml.asking import Asked
+from foreshock_exporter.nvml.counters import absent
+from foreshock_exporter.nvml.fields import Measured, Source, Wanted
+from foreshock_exporter.nvml.links import by_link, link_count, links_up, over_links
+from foreshock_exporter.nvml.reading import clocks
+
+_LINK_ERRORS: Mapping[LinkError, tuple[int, int]] = {"crc": (163, 208), "replay": (161, 295), "recovery": (162, 215)}
+"""Fields up to Hopper, and what NVLink 5 has in their place: packets received with errors, blocks sent again by the
+physical layer, recoveries of the link whatever their result."""
+
+
+def health(asked: Asked) -> Health:
+    """The health now; what the device lacks is None or missing. Raises DeviceError where it is lost."""
+    links = link_count(asked)
+    said = {**asked.fields("health", _wanted(links))}
+    if "pcie_replays" not in said:
+        replays = asked.may("nvmlDeviceGetPcieReplayCounter", of=("pcie_replays",))
+        said |= {} if replays is None else {"pcie_replays": Measured(float(replays), 2.0**32)}
+    rows = (
+        asked.may("nvmlDeviceGetRemappedRows", of=("remapped_rows", "row_remap_pending", "row_remap_failed"))
+        or (None,) * 4
+    )
+    measured = {name: value.value for name, value in said.items() if isinstance(value, Measured)}
+    return Health(
+        clock_max_hertz=clocks(asked, "nvmlDeviceGetMaxClockInfo", "clock_max_hertz"),
+        ecc_errors=_ecc(asked),
+        remapped_rows=_present(dict(zip(_severities(), rows[:2], strict=True))),
+        row_remap_pending=None if rows[2] is None else bool(rows[2]),
+        row_remap_failed=None if rows[3] is None else bool(rows[3]),
+        nvlink_errors={kind: measured[name] for kind in _LINK_ERRORS if (name := f"nvlink_errors/{kind}") in measured},
+        nvlink_links=links or None,
+        nvlink_links_up=links_up(asked, links),
+        pcie_replays=measured.get("pcie_replays"),
+        pcie_link_width=asked.may("nvmlDeviceGetCurrPcieLinkWidth", of=("pcie_link_width",)),
+        pcie_link_width_max=asked.may("nvmlDeviceGetMaxPcieLinkWidth", of=("pcie_link_width_max",)),
+        pcie_link_generation=asked.may("nvmlDeviceGetCurrPcieLinkGeneration", of=("pcie_link_generation",)),
+        pcie_link_generation_max=asked.may("nvmlDeviceGetMaxPcieLinkGeneration", of=("pcie_link_generation_max",)),
+        absent={**asked.absent, **absent(said)},
+    )
+
+
+def _wanted(links: int) -> Wanted:
+    wanted: dict[str, tuple[Source, ...]] = {"pcie_replays": (Source(94),)}
+    for kind, (field, later) in _LINK_ERRORS.items() if links else ():
+        wanted[f"nvlink_errors/{kind}"] = (*by_link(field, links), *over_links(later, links))
+    return wanted
+
+
+def _ecc(asked: Asked) -> dict[Severity, float]:
+    """Errors of all memories since the driver was loaded."""
+    nvml = asked.library.nvml
+    kinds = (nvml.NVML_MEMORY_ERROR_TYPE_CORRECTED, nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED)
+    counts = [
+        asked.may("nvmlDeviceGetTotalEccErrors", kind, nvml.NVML_VOLATILE_ECC, of=("ecc_errors",)) for kind in kinds
+    ]
+    return _present(dict(zip(_severities(), counts, strict=True)))
+
+
+def _severities() -> tuple[Severity, ...]:
+    return cast("tuple[Severity, ...]", get_args(Severity))
+
+
+def _present(counts: Mapping[Severity, int | None]) -> dict[Severity, float]:
+    return {severity: float(count) for severity, count in counts.items() if count is not None}
