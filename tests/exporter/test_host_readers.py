@@ -1,4 +1,4 @@
-"""Network and pressure of the host, from trees like /proc and /sys, and beside the real node_exporter's names."""
+"""Network, TCP and pressure of the host, from trees like /proc and /sys."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foreshock_exporter import host_names, network, pressure
+from foreshock_exporter.family import Sample
 from foreshock_exporter.host import host_id, host_name
-from foreshock_exporter.network import MAX_INTERFACES, ProcNetwork, parse_counters, parse_speed
-from foreshock_exporter.pressure import ProcPressure, parse_totals
-from foreshock_exporter.snapshot import InterfaceCounters, Pressure
+from foreshock_exporter.netstat import ProcNetstat
+from foreshock_exporter.netstat import parse as parse_tcp
+from foreshock_exporter.network import MAX_INTERFACES, InterfaceCounters, ProcNetwork, parse_counters, parse_speed
+from foreshock_exporter.pressure import Pressure, ProcPressure, parse_totals
 
 if TYPE_CHECKING:
     from tests.exporter.conftest import Tree
@@ -33,8 +36,18 @@ SOME = "some avg10=0.00 avg60=0.00 avg300=0.00 total=2500000\n"
 FULL = "full avg10=0.00 avg60=0.00 avg300=0.00 total=1500000\n"
 
 
-def network(root: Path, exclude: str = "veth.*") -> tuple[InterfaceCounters, ...]:
-    return ProcNetwork(root / "proc", root / "sys", re.compile(exclude))()
+SNMP = """Ip: Forwarding DefaultTTL
+Ip: 1 64
+Tcp: RtoAlgorithm MaxConn CurrEstab InSegs OutSegs RetransSegs
+Tcp: 1 -1 3 2048471 2024083 1776
+"""
+NETSTAT = """TcpExt: SyncookiesSent ListenOverflows ListenDrops PAWSOld
+TcpExt: 0 5 7 9
+"""
+
+
+def interfaces(root: Path, exclude: str = "veth.*") -> tuple[InterfaceCounters, ...]:
+    return ProcNetwork(root / "proc", root / "sys", re.compile(exclude)).read()
 
 
 def test_interfaces_are_read_with_state_and_speed(tree: Tree) -> None:
@@ -43,7 +56,7 @@ def test_interfaces_are_read_with_state_and_speed(tree: Tree) -> None:
         "sys/class/net/eth0/operstate": "up\n", "sys/class/net/eth0/speed": "25000\n",
         "sys/class/net/lo/operstate": "unknown\n", "sys/class/net/lo/speed": "-1\n",
     })  # fmt: skip
-    assert network(root) == (
+    assert interfaces(root) == (
         InterfaceCounters("lo", 100, 2, 0, 0, 100, 2, 0, 0, up=False, speed_bytes=None),
         InterfaceCounters("eth0", 5e12, 3000, 1, 2, 4000, 20, 3, 4, up=True, speed_bytes=3.125e9),
         InterfaceCounters("eth0:1", 7, 8, 0, 0, 9, 10, 0, 0),
@@ -60,8 +73,28 @@ def test_more_interfaces_than_the_limit_are_refused_with_the_remedy(tree: Tree) 
     row = "eth{}: " + "0 " * 16 + "\n"
     root = tree({"proc/net/dev": HEADING + "".join(row.format(number) for number in range(MAX_INTERFACES + 1))})
     with pytest.raises(ValueError, match=r"--collector\.network\.device-exclude"):
-        network(root)
-    assert len(network(root, "eth1.*")) == MAX_INTERFACES + 1 - 40
+        interfaces(root)
+    assert len(interfaces(root, "eth1.*")) == MAX_INTERFACES + 1 - 40
+
+
+def test_the_network_of_process_1_is_the_hosts(tree: Tree) -> None:
+    """In a container that mounts the host's /proc, net is the container's own network; process 1 is the host's."""
+    row = "{}: " + "1 " * 16 + "\n"
+    root = tree({"proc/net/dev": HEADING + row.format("eth0@if7"), "proc/1/net/dev": HEADING + row.format("eno1")})
+    assert [one.device for one in interfaces(root)] == ["eno1"]
+
+
+def test_a_name_that_is_no_text_keeps_its_bytes_apart(tree: Tree) -> None:
+    counters = b": " + b"1 " * 16 + b"\n"
+    root = tree({"proc/net/dev": HEADING.encode() + b"a\xff" + counters + b"a\xfe" + counters + b"a\x1cb" + counters})
+    assert [one.device for one in interfaces(root)] == ["a\\xff", "a\\xfe", "a\x1cb"]
+
+
+def test_what_an_interface_does_not_say_is_left_out() -> None:
+    emitted = dict(network.emit([InterfaceCounters("eth0", receive_bytes=1.0, up=False), InterfaceCounters("lo")]))
+    assert emitted[host_names.NETWORK_RECEIVE_BYTES] == [Sample(("eth0",), 1.0)]
+    assert emitted[host_names.NETWORK_UP] == [Sample(("eth0",), 0.0)]
+    assert emitted[host_names.NETWORK_SPEED] == []
 
 
 @given(st.text())
@@ -78,14 +111,56 @@ def test_pressure_is_read_in_seconds_and_what_the_kernel_lacks_is_none(tree: Tre
     root = tree({
         "proc/pressure/cpu": SOME + FULL, "proc/pressure/memory": SOME + FULL, "proc/pressure/irq": FULL,
     })  # fmt: skip
-    assert ProcPressure(root / "proc")() == Pressure(
+    assert ProcPressure(root / "proc").read() == Pressure(
         cpu_waiting=2.5, memory_waiting=2.5, memory_stalled=1.5, irq_stalled=1.5
     )
+
+
+def test_pressure_that_the_kernel_does_not_keep_is_left_out() -> None:
+    assert pressure.emit(Pressure(io_waiting=0.0)) == [(host_names.PRESSURE_IO_WAITING, [Sample((), 0.0)])]
 
 
 def test_a_kernel_without_pressure_is_told_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="psi=1"):
         ProcPressure(tmp_path)()
+
+
+def test_tcp_counters_are_read_and_what_the_kernel_lacks_is_left_out(tree: Tree) -> None:
+    root = tree({"proc/net/snmp": SNMP, "proc/net/netstat": NETSTAT})
+    values = {family.name: samples for family, samples in ProcNetstat(root / "proc")()}
+    assert values == {
+        "node_netstat_Tcp_CurrEstab": [Sample((), 3.0)],
+        "node_netstat_Tcp_InSegs": [Sample((), 2048471.0)],
+        "node_netstat_Tcp_OutSegs": [Sample((), 2024083.0)],
+        "node_netstat_Tcp_RetransSegs": [Sample((), 1776.0)],
+        "node_netstat_TcpExt_ListenOverflows": [Sample((), 5.0)],
+        "node_netstat_TcpExt_ListenDrops": [Sample((), 7.0)],
+        "node_netstat_TcpExt_SyncookiesSent": [Sample((), 0.0)],
+    }
+
+
+def test_the_tcp_of_process_1_is_the_hosts(tree: Tree) -> None:
+    root = tree({
+        "proc/1/net/dev": HEADING, "proc/1/net/snmp": "Tcp: InSegs\nTcp: 1\n", "proc/1/net/netstat": "",
+        "proc/net/snmp": "Tcp: InSegs\nTcp: 2\n", "proc/net/netstat": "",
+    })  # fmt: skip
+    assert ProcNetstat(root / "proc").read() == {"Tcp_InSegs": 1.0}
+
+
+@pytest.mark.parametrize(
+    "text", ["Tcp: InSegs OutSegs\nTcp: 1\n", "Tcp: InSegs\nUdp: 1\n", "Tcp: InSegs\n", "Tcp: InSegs\nTcp: many\n"]
+)
+def test_malformed_tcp_counters_are_told_with_their_file(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^/proc/net/snmp"):
+        parse_tcp(text, "/proc/net/snmp")
+
+
+@given(st.text())
+def test_no_text_breaks_the_tcp_parser_but_by_saying_so(text: str) -> None:
+    try:
+        parse_tcp(text, "snmp")
+    except ValueError as error:
+        assert str(error).startswith("snmp")  # noqa: PT017 - it may also be readable
 
 
 def test_a_host_is_its_machine_id_and_its_own_name(tree: Tree) -> None:

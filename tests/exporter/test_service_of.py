@@ -335,7 +335,7 @@ UNIFIED, LEGACY = "0::", "4:memory:"
         ("Slurm, cgroup/v1", "/slurm/uid_1000/job_981/step_0/task_3", None, None, "981", None),
         ("Slurm, cgroup/v1, several daemons", "/slurm_node7/uid_1000/job_981/step_batch", None, None, "981", None),
         ("Slurm, cgroup/v2", "/system.slice/slurmstepd.scope/job_981/step_0/user/task_0", None, None, "981", None),
-        ("Slurm, cgroup/v2, several daemons", "/system.slice/n7_slurmstepd.scope/job_981/step_0", None, None, "981", None),
+        ("Slurm, cgroup/v2, several daemons", "/a.slice/n7_slurmstepd.scope/job_981/step_0", None, None, "981", None),
         ("somebody else who writes job_", "/batch/job_981/worker", None, None, None, None),
         ("systemd", "/system.slice/system-vllm.slice/vllm@8000.service", None, None, None, "vllm@8000"),
         ("systemd, escaped for the kernel", "/system.slice/_cpu.service", None, None, None, "cpu"),

@@ -1,0 +1,169 @@
+"""Pids of containers and of the host: fixture trees always, and real namespaces where this machine allows them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foreshock_exporter.container import INITIAL_PID_NAMESPACE, ContainerOf, container_of, host_pids, parse_nspid
+from foreshock_exporter.service import ServiceOf
+from foreshock_exporter.service_of import ProcResolver
+
+if TYPE_CHECKING:
+    from tests.exporter.conftest import Tree
+
+ONE, OTHER = "1a" * 32, "2b" * 32
+POD = "3f2b9a10-5c4d-4e6f-8a7b-9c0d1e2f3a4b"
+STAT = "{pid} (python) S 1 42 42 0 -1 {flags} 1 0 0 0 1 2 0 0 20 0 9 0 777 1000 200\n"
+KERNEL_THREAD = 0x00200000
+ASK = "from pathlib import Path; from foreshock_exporter.container import host_pids; print(host_pids(Path('/proc')))"
+
+
+def process(pid: int, inside: int, container: str, service: str) -> dict[str, str]:
+    """Files of a process of the host that has another number inside its container."""
+    files = {
+        "stat": STAT.format(pid=pid, flags=4194560),
+        "status": f"Name:\tpython\nPid:\t{pid}\nNSpid:\t{pid}\t{inside}\n",
+        "cgroup": f"0::/kubepods/pod{POD}/{container}\n",
+        "environ": f"OTEL_SERVICE_NAME={service}\0",
+    }
+    return {f"proc/{pid}/{name}": text for name, text in files.items()}
+
+
+def linked(root: Path, process: str, namespace: int) -> None:
+    """Let a process of the tree be in a pid namespace."""
+    folder = root / "proc" / process / "ns"
+    folder.mkdir(parents=True)
+    (folder / "pid").symlink_to(f"pid:[{namespace}]")
+
+
+def test_two_processes_that_are_each_number_1_in_their_container_are_told_apart(tree: Tree) -> None:
+    """NVML gives the host's pids: each leads to its own service, container and span, never to the other's."""
+    root = tree({**process(1001, 1, ONE, "chat"), **process(1002, 1, OTHER, "tts")})
+    resolve = ProcResolver(root / "proc", root)
+    assert [resolve(1001), resolve(1002)] == [ServiceOf("", "chat", "otel"), ServiceOf("", "tts", "otel")]
+    assert container_of(root / "proc", 1001) == ContainerOf(1, True, ONE, POD)
+    assert container_of(root / "proc", 1002) == ContainerOf(1, True, OTHER, POD)
+
+
+@pytest.mark.parametrize(
+    ("status", "numbers"),
+    [
+        (b"Name:\tx\nPid:\t42\nNSpid:\t42\n", (42,)),
+        (b"Name:\tx\nPid:\t42\nNSpid:\t42\t17\t1\n", (42, 17, 1)),
+        (b"Name:\told kernel\nPid:\t42\nPPid:\t1\n", (42,)),
+        (b"Name:\tNSpid:\t7\nPid:\t42\n", (42,)),
+        (b"Pid:\tforty\n", ()),
+        (b"", ()),
+    ],
+)
+def test_the_numbers_of_a_process_run_from_the_host_to_its_innermost_namespace(
+    status: bytes, numbers: tuple[int, ...]
+) -> None:
+    assert parse_nspid(status) == numbers
+
+
+def test_a_process_of_the_host_is_in_no_container(tree: Tree) -> None:
+    root = tree({"proc/7/status": "Pid:\t7\nNSpid:\t7\n", "proc/7/cgroup": "0::/system.slice/vllm.service\n"})
+    assert container_of(root / "proc", 7) == ContainerOf(7, False, None, None)
+
+
+def test_a_process_that_is_gone_is_nowhere(tmp_path: Path) -> None:
+    assert container_of(tmp_path, 7) is None
+
+
+@given(st.binary())
+def test_no_status_breaks_the_parser(raw: bytes) -> None:
+    assert all(number >= 0 for number in parse_nspid(raw))
+
+
+@pytest.mark.parametrize(
+    ("case", "init", "reader", "second", "expected"),
+    [
+        ("process 1 is in the initial namespace", INITIAL_PID_NAMESPACE, 4026532178, None, True),
+        ("the reader is, and process 1 may not be looked at", None, INITIAL_PID_NAMESPACE, None, True),
+        ("the host's /proc in a container: kernel threads are seen", None, 4026532178, KERNEL_THREAD, True),
+        ("a container's own /proc", 4026532178, 4026532178, 4194560, False),
+        ("a container's own /proc with one process", 4026532178, 4026532178, None, False),
+        ("nothing can be read", None, None, None, False),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_proc_shows_the_hosts_pids_where_there_is_evidence_of_it(
+    case: str, init: int | None, reader: int | None, second: int | None, expected: bool, tree: Tree
+) -> None:
+    root = tree({"proc/stat": ""} if second is None else {"proc/2/stat": STAT.format(pid=2, flags=second)})
+    for name, namespace in (("1", init), ("self", reader)):
+        if namespace is not None:
+            linked(root, name, namespace)
+    assert host_pids(root / "proc") is expected, case
+
+
+Namespaced = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def namespaced() -> Iterator[Namespaced]:
+    """Run a program as process 1 of a pid namespace of its own; ended after the test."""
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        pytest.skip("the program unshare of util-linux is not here")
+    probe = subprocess.run(
+        [unshare, "--pid", "--fork", "--mount-proc", "true"], capture_output=True, text=True, check=False
+    )
+    if probe.returncode:
+        pytest.skip(f"this machine allows no pid namespaces: {probe.stderr.strip()}")
+    with ExitStack() as stack:
+
+        def start(code: str, *options: str, **environ: str) -> subprocess.Popen[str]:
+            child = stack.enter_context(
+                subprocess.Popen(
+                    [unshare, "--pid", "--fork", "--kill-child", *options, sys.executable, "-c", code],
+                    env={**os.environ, **environ},
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            stack.callback(child.kill)
+            return child
+
+        yield start
+
+
+def test_real_processes_that_are_both_process_1_are_told_apart(namespaced: Namespaced, tmp_path: Path) -> None:
+    """Two namespaces, in each a process that calls itself 1: by the host's pids none is taken for the other."""
+    code = "import os, sys; print(os.getpid(), flush=True); sys.stdin.read()"
+    services = ("chat", "tts")
+    outer = [namespaced(code, "--mount-proc", OTEL_SERVICE_NAME=service) for service in services]
+    says = [child.stdout.readline().strip() for child in outer if child.stdout]
+    assert says == ["1", "1"]
+    pids = [int(Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text()) for child in outer]
+    resolve = ProcResolver(Path("/proc"), tmp_path)
+    assert [resolve(pid) for pid in pids] == [ServiceOf("", service, "otel") for service in services]
+    places = [container_of(Path("/proc"), pid) for pid in pids]
+    assert [(place.pid, place.nested) for place in places if place] == [(1, True), (1, True)]
+
+
+@pytest.mark.parametrize(
+    ("case", "options"),
+    [("its own /proc", ["--mount-proc"]), ("the host's /proc", [])],
+    ids=["own", "host"],
+)
+def test_a_real_container_knows_whose_pids_its_proc_shows(
+    case: str, options: list[str], namespaced: Namespaced
+) -> None:
+    """With a /proc of its own it does not show the host's; with the host's it shows what the host itself would see."""
+    child = namespaced(ASK, *options)
+    answer, _ = child.communicate(timeout=60)
+    assert answer.strip() == str(case == "the host's /proc" and host_pids(Path("/proc")))
