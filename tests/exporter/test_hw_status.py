@@ -1,0 +1,44 @@
+"""How well a GPU is, in OpenTelemetry's words."""
+
+from __future__ import annotations
+
+import pytest
+
+from foreshock_exporter.hw_status import THROTTLED_FROM, XID_LASTS, Condition, State, shares, state
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        (Condition(), "ok"),
+        (Condition(row_remap_pending=False, row_remap_failed=False), "ok"),
+        (Condition(lost=True), "failed"),
+        (Condition(lost=True, row_remap_failed=True), "failed"),
+        (Condition(xids={79: 1.0}), "failed"),
+        (Condition(xids={79: XID_LASTS + 1}), "ok"),
+        (Condition(xids={95: 0.0}, row_remap_pending=True), "failed"),
+        (Condition(row_remap_failed=True), "predicted_failure"),
+        (Condition(row_remap_failed=True, row_remap_pending=True), "predicted_failure"),
+        (Condition(row_remap_pending=True), "degraded"),
+        (Condition(xids={63: 5.0}), "degraded"),
+        (Condition(xids={74: 5.0}), "degraded"),
+        (Condition(xids={74: XID_LASTS + 1}), "ok"),
+        (Condition(xids={13: 5.0, 31: 5.0, 43: 5.0, 45: 5.0, 94: 5.0}), "ok"),
+        (Condition(throttled={"hw_thermal": 0.5}), "degraded"),
+        (Condition(throttled={"power_brake": THROTTLED_FROM}), "degraded"),
+        (Condition(throttled={"hw_thermal": 0.05}), "ok"),
+        (Condition(throttled={"power": 1.0, "low_utilization": 1.0, "sync_boost": 1.0}), "ok"),
+    ],
+)
+def test_the_worst_that_holds_is_the_state(condition: Condition, expected: State) -> None:
+    """Faults of applications, the power limit and what happened long ago are no sickness of the GPU."""
+    assert state(condition) == expected
+
+
+def test_how_long_a_gpu_was_throttled_comes_from_two_readings() -> None:
+    """A reason that was not told before says nothing yet; a counter that began again does not either."""
+    assert shares({"thermal": 10.0, "power": 5.0}, {"thermal": 12.5, "power": 0.0, "board_limit": 9.0}, 5.0) == {
+        "thermal": 0.5,
+        "power": 0.0,
+    }
+    assert shares({"thermal": 10.0}, {"thermal": 11.0}, 0.0) == {}
