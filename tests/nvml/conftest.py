@@ -1,0 +1,46 @@
+"""The test double of NVML for a test: compiled once, with a state file and a journal of its own."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pynvml  # type: ignore[import-untyped] # nvidia-ml-py ships no type hints
+import pytest
+from tests.nvml.double import VARIABLE, Double, compile_library
+
+from foreshock_exporter.scripted import ScriptedHost
+
+
+@pytest.fixture(scope="session")
+def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The compiled library."""
+    return compile_library(tmp_path_factory.mktemp("nvml"))
+
+
+@pytest.fixture
+def double(nvml_library: Path, tmp_path: Path) -> Iterator[Double]:
+    """A double without GPUs; a test shows it a host. Fails afterwards where a handle that had failed was used again."""
+    double = Double(nvml_library, tmp_path / "nvml.state")
+    double.show(ScriptedHost(0.0, ()))
+    yield double
+    double.show(ScriptedHost(0.0, ()))
+    misused = double.misused()
+    double.close()
+    assert not misused, f"{misused} was given a handle that had failed or that NVML never gave"
+
+
+@pytest.fixture
+def nvml(double: Double, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The real pynvml of this process, over the double."""
+    monkeypatch.setenv(VARIABLE, str(double.path))
+    monkeypatch.setattr(pynvml, "nvmlLib", ctypes.CDLL(str(double.library)))
+    monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
+    yield pynvml
+    while True:
+        try:
+            pynvml.nvmlShutdown()
+        except pynvml.NVMLError:
+            break

@@ -1,0 +1,412 @@
+"""A scripted host in the terms of NVML: which function, field and return code says what a script says. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import pynvml  # type: ignore[import-untyped] # nvidia-ml-py ships no type hints
+from tests.nvml import layout
+
+from foreshock_exporter.device import LinkBytes, LinkError, Reason, Severity, Throttle
+from foreshock_exporter.scripted import ScriptedGpu, ScriptedHost, ScriptedProcess
+
+ALL_LINKS = 0xFFFFFFFF
+XID_EVENT = 8
+CODES: Mapping[Reason, int] = {
+    "not_supported": pynvml.NVML_ERROR_NOT_SUPPORTED,
+    "no_permission": pynvml.NVML_ERROR_NO_PERMISSION,
+    "lost": pynvml.NVML_ERROR_GPU_IS_LOST,
+    "not_found": pynvml.NVML_ERROR_NOT_FOUND,
+    "driver": pynvml.NVML_ERROR_UNKNOWN,
+    "timeout": pynvml.NVML_ERROR_TIMEOUT,
+}
+UTILIZATION_CALLS = ("nvmlDeviceGetProcessUtilization", "nvmlDeviceGetProcessesUtilizationInfo")
+PROCESS_CALLS = tuple(call for call in layout.CALLS if call.endswith("RunningProcesses_v3"))
+MIG_LACKS = ("nvmlDeviceGetUtilizationRates", "nvmlDeviceGetSamples", *UTILIZATION_CALLS, "nvmlDeviceGetRemappedRows")
+"""What no GPU with MIG enabled supports (nvml.h, and remapped rows while instances are active)."""
+REFUSED: Mapping[str, tuple[str, ...]] = {
+    "identity": ("nvmlDeviceGetUUID",),
+    "utilization": ("nvmlDeviceGetSamples",),
+    "process_utilization": UTILIZATION_CALLS,
+    "processes": PROCESS_CALLS,
+    "xids": ("nvmlDeviceRegisterEvents",),
+    "read": (
+        "nvmlDeviceGetUtilizationRates",
+        "nvmlDeviceGetMemoryInfo",
+        "nvmlDeviceGetMemoryInfo_v2",
+        "nvmlDeviceGetPowerUsage",
+        "nvmlDeviceGetEnforcedPowerLimit",
+        "nvmlDeviceGetTemperature",
+        "nvmlDeviceGetTemperatureV",
+        "nvmlDeviceGetClockInfo",
+    ),
+    "counters": ("nvmlDeviceGetTotalEnergyConsumption", "nvmlDeviceGetFieldValues"),
+    "health": (
+        "nvmlDeviceGetMaxClockInfo",
+        "nvmlDeviceGetTotalEccErrors",
+        "nvmlDeviceGetRemappedRows",
+        "nvmlDeviceGetNvLinkState",
+        "nvmlDeviceGetNvLinkErrorCounter",
+        "nvmlDeviceGetPcieReplayCounter",
+        "nvmlDeviceGetCurrPcieLinkWidth",
+        "nvmlDeviceGetMaxPcieLinkWidth",
+        "nvmlDeviceGetCurrPcieLinkGeneration",
+        "nvmlDeviceGetMaxPcieLinkGeneration",
+    ),
+}
+"""The functions behind each method of `Driver` that a script may refuse."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a generation of GPUs and its driver says things, and what it does not say.
+
+    `codes` are return codes by function, `delays` seconds by function. `nvlink`: the counters are fields 138 and 139
+    in KiB (Volta to Hopper), or 202 and 204 in bytes (Blackwell); `all_links`: they have a sum over all links.
+    `pcie_bits`: the width at which fields 197 and 198 wrap.
+    """
+
+    codes: Mapping[str, int] = field(default_factory=dict)
+    delays: Mapping[str, float] = field(default_factory=dict)
+    no_fields: frozenset[int] = frozenset()
+    nvlink: Literal["kib", "bytes"] = "kib"
+    all_links: bool = True
+    pcie_bits: Literal[32, 64] = 64
+    quirks: int = 0
+
+
+class Loading(NamedTuple):
+    """What the driver as a whole does. `init` is what nvmlInit answers, `call` what every other function does.
+
+    Another `generation` means that the driver was loaded anew.
+    """
+
+    init: int = 0
+    call: int = 0
+    generation: int = 1
+    hangs: bool = False
+    enumerates_once: bool = True
+
+
+LOADED = Loading()
+UNLOADED = Loading(init=pynvml.NVML_ERROR_DRIVER_NOT_LOADED, call=pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
+UPGRADED = Loading(init=pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH, call=pynvml.NVML_ERROR_UNINITIALIZED)
+DEFAULT = Dialect()
+
+
+class Said(NamedTuple):
+    """A function's answer."""
+
+    code: int
+    values: tuple[int, ...] = ()
+
+
+def state(host: ScriptedHost, dialects: Sequence[Dialect] = (), loading: Loading = LOADED) -> layout.State:
+    """The host as the library's state; a GPU without a dialect of its own has the default one.
+
+    Raises:
+        ValueError: for more GPUs, processes or fields than the library has room for.
+    """
+    _fits("GPUs", len(host.gpus), layout.MAX_GPUS)
+    packed = layout.State()
+    _pack_host(packed.host, host, loading)
+    for index, gpu in enumerate(host.gpus):
+        _pack_gpu(packed.gpus[index], gpu, index, dialects[index] if index < len(dialects) else DEFAULT)
+    return packed
+
+
+def _fits(what: str, number: int, limit: int) -> None:
+    if number > limit:
+        raise ValueError(f"{number} {what} in the script; the library has room for {limit}")
+
+
+def _pack_host(to: layout.Host, host: ScriptedHost, loading: Loading) -> None:
+    first = host.gpus[0].identity if host.gpus else None
+    to.gpus, to.init_code, to.call_code = len(host.gpus), loading.init, loading.call
+    to.generation, to.hangs, to.enumerates_once = loading.generation, loading.hangs, loading.enumerates_once
+    to.driver_version = (first.driver_version if first else "0").encode()
+    to.cuda_version = _cuda(first.cuda_version if first else "0.0")
+    to.event_count = len(host.xids)
+    for number, xid in list(enumerate(host.xids))[-layout.MAX_EVENTS :]:
+        event = to.events[number % layout.MAX_EVENTS]
+        event.type, event.data, event.gpu = XID_EVENT, xid.xid, xid.gpu
+
+
+def _cuda(version: str) -> int:
+    """12.4 is 12040."""
+    major, _, minor = version.partition(".")
+    return int(major or 0) * 1000 + int(minor or 0) * 10
+
+
+def _pack_gpu(to: layout.Gpu, gpu: ScriptedGpu, index: int, dialect: Dialect) -> None:
+    identity, device = gpu.identity, to.device
+    device.late, device.lost, device.hangs = gpu.fault == "late", gpu.fault == "lost", gpu.fault == "hang"
+    device.mig, device.quirks = identity.sharing == "mig", dialect.quirks
+    device.uuid, device.name = identity.uuid.encode(), identity.model.encode()
+    device.bus_id, device.serial = identity.pci_bus_id.encode(), f"{index:013d}".encode()
+    said = _answers(gpu, index)
+    said.update({call: Said(code) for call, code in _refusals(gpu, dialect).items()})
+    for at, call in enumerate(layout.CALLS):
+        answer, (code, values) = to.answers[at], said.get(call, Said(0))
+        answer.code, answer.delay_us = code, round(dialect.delays.get(call, 0.0) * 1e6)
+        answer.value[:] = (*values, *[layout.ABSENT] * (layout.MAX_VALUES - len(values)))
+    _pack_instances(to, gpu)
+    _pack_processes(to, gpu)
+    _pack_samples(to, gpu)
+    _pack_fields(to, gpu, dialect)
+
+
+def _refusals(gpu: ScriptedGpu, dialect: Dialect) -> dict[str, int]:
+    refused = {call: CODES["not_supported"] for method in gpu.refused for call in REFUSED[method]}
+    if gpu.identity.sharing == "mig":
+        refused.update(dict.fromkeys(MIG_LACKS, CODES["not_supported"]))
+    return {**refused, **dialect.codes}
+
+
+def _answers(gpu: ScriptedGpu, index: int) -> dict[str, Said]:
+    """By function; one that is missing succeeds without values."""
+    return {**_state_of(gpu), **_health_of(gpu), **_trifles(gpu, index)}
+
+
+def _state_of(gpu: ScriptedGpu) -> dict[str, Said]:
+    reading, absent = gpu.reading, gpu.reading.absent
+    memory = (
+        reading.memory_total_bytes,
+        reading.memory_reserved_bytes,
+        reading.memory_free_bytes,
+        reading.memory_used_bytes,
+    )
+    temperature = _say([reading.temperature_celsius.get("gpu")], absent, "temperature_celsius")
+    power = _say([reading.power_watts], absent, "power_watts", 1e3)
+    limit = _say([reading.power_limit_watts], absent, "power_limit_watts", 1e3)
+    memory_info = _say(memory, absent, "memory_used_bytes")
+    return {
+        "nvmlDeviceGetUtilizationRates": _say(
+            [reading.utilization_ratio, reading.memory_busy_ratio], absent, "utilization_ratio", 100
+        ),
+        "nvmlDeviceGetMemoryInfo": memory_info,
+        "nvmlDeviceGetMemoryInfo_v2": memory_info,
+        "nvmlDeviceGetPowerUsage": power,
+        "nvmlDeviceGetPowerManagementLimit": limit,
+        "nvmlDeviceGetEnforcedPowerLimit": limit,
+        "nvmlDeviceGetTemperature": temperature,
+        "nvmlDeviceGetTemperatureV": temperature,
+        "nvmlDeviceGetClockInfo": _clocks(reading.clock_hertz, absent, "clock_hertz"),
+        "nvmlDeviceGetTotalEnergyConsumption": _say(
+            [gpu.counters.energy_joules], gpu.counters.absent, "energy_joules", 1e3
+        ),
+    }
+
+
+def _health_of(gpu: ScriptedGpu) -> dict[str, Said]:
+    health, absent = gpu.health, gpu.health.absent
+    links = health.nvlink_links or 0
+    up = (1 << (health.nvlink_links_up or 0)) - 1
+    corrected, uncorrected = health.ecc_errors.get("corrected"), health.ecc_errors.get("uncorrected")
+    errors = health.nvlink_errors
+    return {
+        "nvmlDeviceGetMaxClockInfo": _clocks(health.clock_max_hertz, absent, "clock_max_hertz"),
+        "nvmlDeviceGetTotalEccErrors": _say([corrected, corrected, uncorrected, uncorrected], absent, "ecc_errors"),
+        "nvmlDeviceGetEccMode": Said(0, (1, 1)) if health.ecc_errors else Said(CODES["not_supported"]),
+        "nvmlDeviceGetRemappedRows": _say(_remapped(gpu), absent, "remapped_rows"),
+        "nvmlDeviceGetNvLinkState": Said(0, (links, up)) if links else Said(CODES["not_supported"]),
+        "nvmlDeviceGetNvLinkErrorCounter": _say(
+            [errors.get("replay"), errors.get("recovery"), errors.get("crc")], absent, "nvlink_errors"
+        ),
+        "nvmlDeviceGetPcieReplayCounter": _say([health.pcie_replays], absent, "pcie_replays"),
+        "nvmlDeviceGetCurrPcieLinkWidth": _say([health.pcie_link_width], absent, "pcie_link_width"),
+        "nvmlDeviceGetMaxPcieLinkWidth": _say([health.pcie_link_width_max], absent, "pcie_link_width_max"),
+        "nvmlDeviceGetCurrPcieLinkGeneration": _say([health.pcie_link_generation], absent, "pcie_link_generation"),
+        "nvmlDeviceGetMaxPcieLinkGeneration": _say(
+            [health.pcie_link_generation_max], absent, "pcie_link_generation_max"
+        ),
+    }
+
+
+def _trifles(gpu: ScriptedGpu, index: int) -> dict[str, Said]:
+    """What no script says and only other programs ask for."""
+    mig = int(gpu.identity.sharing == "mig")
+    return {
+        "nvmlDeviceGetMigMode": Said(0, (mig, mig)),
+        "nvmlDeviceGetSupportedEventTypes": Said(0, (XID_EVENT,)),
+        "nvmlDeviceRegisterEvents": Said(0, (XID_EVENT,)),
+        "nvmlDeviceGetMinorNumber": Said(0, (index,)),
+        "nvmlDeviceGetArchitecture": Said(0, (pynvml.NVML_DEVICE_ARCH_HOPPER,)),
+        "nvmlDeviceGetCudaComputeCapability": Said(0, (9, 0)),
+        "nvmlDeviceGetComputeMode": Said(0, (0,)),
+        "nvmlDeviceGetPersistenceMode": Said(0, (1,)),
+        "nvmlDeviceGetPerformanceState": Said(0, (0,)),
+        "nvmlDeviceGetDisplayMode": Said(0, (0,)),
+        "nvmlDeviceGetDisplayActive": Said(0, (0,)),
+        "nvmlDeviceGetEncoderUtilization": Said(0, (0, 166_666)),
+        "nvmlDeviceGetDecoderUtilization": Said(0, (0, 166_666)),
+        "nvmlDeviceGetBAR1MemoryInfo": Said(0, (128 << 30, 1 << 20)),
+        "nvmlDeviceGetPcieThroughput": Said(0, (1000, 2000)),
+        "nvmlDeviceGetCurrentClocksEventReasons": Said(0, (0,)),
+        "nvmlDeviceGetFanSpeed": Said(CODES["not_supported"]),
+    }
+
+
+def _say(values: Iterable[float | None], absent: Mapping[str, Reason], name: str, scale: float = 1.0) -> Said:
+    """Values in NVML's unit; where none of them is there, the code of the reason."""
+    known = tuple(layout.ABSENT if value is None else round(value * scale) for value in values)
+    if all(value == layout.ABSENT for value in known):
+        return Said(CODES[absent.get(name, "not_supported")])
+    return Said(0, known)
+
+
+def _clocks(hertz: Mapping[Literal["sm", "memory"], float], absent: Mapping[str, Reason], name: str) -> Said:
+    """Graphics, SM, memory and video clock in MHz; the first and the last follow the SM's."""
+    sm, memory = hertz.get("sm"), hertz.get("memory")
+    return _say([sm, sm, memory, sm], absent, name, 1e-6)
+
+
+def _remapped(gpu: ScriptedGpu) -> list[float | None]:
+    health = gpu.health
+    if not health.remapped_rows:
+        return [None] * 4
+    rows = health.remapped_rows
+    pending, failed = health.row_remap_pending or False, health.row_remap_failed or False
+    return [rows.get("corrected", 0.0), rows.get("uncorrected", 0.0), float(pending), float(failed)]
+
+
+def _pack_instances(to: layout.Gpu, gpu: ScriptedGpu) -> None:
+    """From the last slot down, so that the first are empty, as where instances were removed."""
+    instances = gpu.reading.instances
+    _fits("MIG instances", len(instances), layout.MAX_INSTANCES)
+    for slot, instance in enumerate(instances, start=layout.MAX_INSTANCES - len(instances)):
+        packed = to.instances[slot]
+        packed.present, packed.gpu_instance, packed.compute_instance = (
+            1,
+            instance.gpu_instance,
+            instance.compute_instance,
+        )
+        packed.slices = int(instance.profile.partition("g")[0].rpartition(".")[2].rpartition("c")[2] or 1)
+        packed.total, packed.used = round(instance.memory_total_bytes or 0), round(instance.memory_used_bytes or 0)
+        packed.uuid, packed.profile = instance.uuid.encode(), instance.profile.encode()
+
+
+def _pack_processes(to: layout.Gpu, gpu: ScriptedGpu) -> None:
+    places = {i.uuid: (i.gpu_instance, i.compute_instance) for i in gpu.reading.instances}
+    _fits("processes", len(gpu.processes), layout.MAX_PROCESSES)
+    to.processes.count = len(gpu.processes)
+    for at, process in enumerate(gpu.processes):
+        packed = to.processes.at[at]
+        packed.pid, packed.kinds = process.pid, _kinds(process)
+        packed.memory = layout.ABSENT if process.memory_bytes is None else round(process.memory_bytes)
+        packed.gpu_instance, packed.compute_instance = places.get(process.instance, (ALL_LINKS, ALL_LINKS))
+
+
+def _kinds(process: ScriptedProcess) -> int:
+    """A client of MPS is in the list of compute processes as well (nvidia-smi shows its type as M+C)."""
+    return layout.KIND_COMPUTE | (layout.KIND_MPS if process.mps else 0)
+
+
+def _pack_samples(to: layout.Gpu, gpu: ScriptedGpu) -> None:
+    """The newest, as many as the driver's buffer keeps."""
+    samples = gpu.samples[-layout.MAX_SAMPLES :]
+    used = gpu.process_samples[-layout.MAX_PROCESS_SAMPLES :]
+    to.samples.count, to.process_samples.count = len(samples), len(used)
+    for at, sample in enumerate(samples):
+        to.samples.at[at] = layout.Sample(sample.timestamp_us, round(sample.ratio * 100))
+    for at, share in enumerate(used):
+        to.process_samples.at[at] = layout.ProcessSample(share.timestamp_us, share.pid, round(share.sm_ratio * 100))
+
+
+THROTTLES: Mapping[int, Throttle] = {
+    74: "power",
+    75: "thermal",
+    76: "sync_boost",
+    77: "board_limit",
+    78: "low_utilization",
+    79: "reliability",
+    270: "hw_thermal",
+    271: "power_brake",
+}
+"""Time held down, ns, by field."""
+ECC: Mapping[int, Severity] = {3: "corrected", 4: "uncorrected", 5: "corrected", 6: "uncorrected"}
+"""Errors by field: since the driver was loaded, and ever."""
+LINK_ERRORS: Mapping[str, Mapping[int, LinkError]] = {
+    "kib": {161: "replay", 162: "recovery", 163: "crc"},
+    "bytes": {295: "replay", 215: "recovery", 208: "crc"},
+}
+"""By dialect and field; from Blackwell on the first three are not supported (nvml.h)."""
+
+
+class FieldValue(NamedTuple):
+    """A field: what it is about (link, or 0), and its value in NVML's unit and type."""
+
+    id: int
+    scope: int
+    value: float | None
+    type: int = pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG
+
+
+def _pack_fields(to: layout.Gpu, gpu: ScriptedGpu, dialect: Dialect) -> None:
+    known = sorted(f for f in _fields(gpu, dialect) if f.value is not None and f.id not in dialect.no_fields)
+    _fits("field values", len(known), layout.MAX_FIELDS)
+    to.fields.count = len(known)
+    for at, value in enumerate(known):
+        bits = round(value.value or 0) % 2 ** (32 if value.type == pynvml.NVML_VALUE_TYPE_UNSIGNED_INT else 64)
+        to.fields.at[at] = layout.Field(value.id, value.scope, 0, value.type, bits)
+
+
+def _fields(gpu: ScriptedGpu, dialect: Dialect) -> Iterator[FieldValue]:
+    """All fields of nvml.h (NVML_FI_DEV_…) that the script can say; those that are None are not supported."""
+    yield from _plain_fields(gpu, dialect)
+    yield from _link_bytes(gpu, dialect)
+    yield from _link_errors(gpu, dialect)
+
+
+def _plain_fields(gpu: ScriptedGpu, dialect: Dialect) -> Iterator[FieldValue]:
+    uint = pynvml.NVML_VALUE_TYPE_UNSIGNED_INT
+    wide = pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG
+    health, counters, reading = gpu.health, gpu.counters, gpu.reading
+    for id_, severity in ECC.items():
+        yield FieldValue(id_, 0, health.ecc_errors.get(severity))
+    for id_, reason in THROTTLES.items():
+        yield FieldValue(id_, 0, _times(counters.throttled_seconds.get(reason), 1e9))
+    yield FieldValue(82, 0, reading.temperature_celsius.get("memory", 0.0), uint)
+    yield FieldValue(83, 0, _times(counters.energy_joules, 1e3))
+    yield FieldValue(91, 0, health.nvlink_links, uint)
+    yield FieldValue(94, 0, health.pcie_replays, uint)
+    if gpu.identity.sharing != "mig":
+        for id_, rows in zip((142, 143, 144, 145), _remapped(gpu), strict=True):
+            yield FieldValue(id_, 0, rows, uint)
+    yield FieldValue(185, 0, _times(reading.power_watts, 1e3), uint)
+    yield FieldValue(186, 0, _times(reading.power_watts, 1e3), uint)
+    yield FieldValue(190, 0, _times(reading.power_limit_watts, 1e3), uint)
+    yield FieldValue(197, 0, counters.pcie_transmit_bytes, uint if dialect.pcie_bits == 32 else wide)
+    yield FieldValue(198, 0, counters.pcie_receive_bytes, uint if dialect.pcie_bits == 32 else wide)
+
+
+def _times(value: float | None, scale: float) -> float | None:
+    return None if value is None else value * scale
+
+
+def _link_bytes(gpu: ScriptedGpu, dialect: Dialect) -> Iterator[FieldValue]:
+    """Of each link, and their sum where the dialect has it. A script that knows the sum alone puts all on link 0."""
+    counters, links = gpu.counters, gpu.health.nvlink_links or 0
+    transmit, receive = (138, 139) if dialect.nvlink == "kib" else (202, 204)
+    unit = 1 / 1024 if dialect.nvlink == "kib" else 1
+    if counters.nvlink_transmit_bytes is None or counters.nvlink_receive_bytes is None:
+        return
+    known = counters.nvlink_links or {0: LinkBytes(counters.nvlink_transmit_bytes, counters.nvlink_receive_bytes)}
+    for link in range(links):
+        sent, received = known.get(link, (0.0, 0.0))
+        yield FieldValue(transmit, link, sent * unit)
+        yield FieldValue(receive, link, received * unit)
+    if dialect.all_links:
+        yield FieldValue(transmit, ALL_LINKS, counters.nvlink_transmit_bytes * unit)
+        yield FieldValue(receive, ALL_LINKS, counters.nvlink_receive_bytes * unit)
+
+
+def _link_errors(gpu: ScriptedGpu, dialect: Dialect) -> Iterator[FieldValue]:
+    """All errors are on link 0."""
+    errors, links = gpu.health.nvlink_errors, gpu.health.nvlink_links or 0
+    for id_, kind in LINK_ERRORS[dialect.nvlink].items():
+        count = errors.get(kind)
+        for link in range(links if count is not None else 0):
+            yield FieldValue(id_, link, count if link == 0 else 0)
