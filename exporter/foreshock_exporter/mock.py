@@ -1,193 +1,256 @@
-"""A built-in host to look at without a GPU: four GPUs, two tenants, one GPU contended. A function of time alone."""
+"""The exporter without a GPU: a driver, a resolver and a host that a device script plays. Nothing downstream knows."""
 
 from __future__ import annotations
 
-import math
+import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import NamedTuple
 
-from foreshock_exporter.device import DeviceError, GpuProcess, Identity, ProcessUtilization, Reading
-from foreshock_exporter.service import ServiceOf
-from foreshock_exporter.snapshot import InterfaceCounters, Pressure
-
-_GIB = float(1 << 30)
-_TOTAL = 80 * _GIB
-_RESERVED = 0.6 * _GIB
-_IDLE_WATTS = 70.0
-_FULL_WATTS = 680.0
-_LIMIT_WATTS = 700.0
+from foreshock_exporter import network, pressure
+from foreshock_exporter.device import (
+    Counters,
+    DeviceError,
+    GpuProcess,
+    Health,
+    Identity,
+    ProcessUtilization,
+    Reading,
+    UtilizationSample,
+    Xid,
+)
+from foreshock_exporter.family import Emitted
+from foreshock_exporter.network import InterfaceCounters
+from foreshock_exporter.playback import HostState, Playback
+from foreshock_exporter.pressure import Pressure
+from foreshock_exporter.script_files import STDIN, LiveScript, load
+from foreshock_exporter.scripted import process_means
+from foreshock_exporter.scripted_gpu import GpuState, Window, windows_until
+from foreshock_exporter.scripted_view import (
+    counters,
+    health,
+    identity,
+    process_samples,
+    processes,
+    reading,
+    refused,
+    samples,
+)
+from foreshock_exporter.service import Resolver, ServiceOf
+from foreshock_exporter.wave import Wave
 
 HOST_ID = "00000000000000000000000000000001"
-HOST_NAME = "mock-gpu-host"
+LOOK_EVERY = 0.05
+"""Seconds between two looks whether a hung call may go on, or an XID has come."""
+HEADER_WITHIN = 1.0
+"""Seconds that the first line on standard input is waited for, to learn the host's name."""
+
+Now = Callable[[], float]
 
 
-@dataclass(frozen=True, slots=True)
-class Wave:
-    """A share that swings by `swing` around `mean` once in `period` seconds."""
+class ScriptDriver:
+    """`Driver` of a device script. A call to a GPU that hangs blocks until the script clears it, or `close`.
 
-    mean: float
-    swing: float = 0.0
-    period: float = 60.0
+    Args:
+        playback: the script.
+        now: Unix seconds.
+        per_link: whether to give the bytes of each NVLink apart.
+        closed: what else is to happen at `close`.
+    """
 
-    def at(self, time: float) -> float:
-        """The value at a time."""
-        return self.mean + self.swing * math.sin(math.tau * time / self.period)
-
-    def until(self, time: float) -> float:
-        """The integral from 0 to a time; it grows as long as mean ≥ swing."""
-        turn = math.tau / self.period
-        return self.mean * time + self.swing * (1.0 - math.cos(turn * time)) / turn
-
-
-@dataclass(frozen=True, slots=True)
-class Tenant:
-    """A process on a mock GPU and its share of SM time."""
-
-    pid: int
-    memory_bytes: float
-    share: Wave
-
-
-_CHAT = ServiceOf("assistant", "chat-model", "simulated")
-_BATCH = ServiceOf("platform", "batch-embeddings", "simulated")
-_SERVICES = {4101: _CHAT, 4102: _CHAT, 4201: _BATCH, 4202: _BATCH}
-
-_GPUS: tuple[tuple[Tenant, ...], ...] = (
-    (Tenant(4101, 34 * _GIB, Wave(0.30, 0.06)), Tenant(4201, 27 * _GIB, Wave(0.64, -0.04))),
-    (Tenant(4102, 52 * _GIB, Wave(0.45, 0.20)),),
-    (Tenant(4202, 27 * _GIB, Wave(0.55, 0.10, 90.0)),),
-    (),
-)
-
-
-class MockDriver:
-    """`Driver` of the mock host. Equal times give equal readings; `now` gives Unix seconds."""
-
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(
+        self, playback: Playback, now: Now, *, per_link: bool = False, closed: Callable[[], None] | None = None
+    ) -> None:
+        self._playback = playback
         self._now = now
-        self._began = now()
+        self._per_link = per_link
+        self._after_close = closed
+        self._closed = threading.Event()
+        self._reported = 0
 
     def count(self) -> int:
-        """Four."""
-        return len(_GPUS)
+        """All that are described, without those at the end that are late."""
+        gpus = self._moment()[0].gpus
+        return max((gpu.index + 1 for gpu in gpus if gpu.fault != "late"), default=0)
 
     def identity(self, gpu: int) -> Identity:
-        """An H100 that says it is none."""
-        self._tenants(gpu)
-        return Identity(
-            gpu=str(gpu),
-            uuid=f"GPU-00000000-0000-0000-0000-{gpu:012x}",
-            model="Mock H100 80GB",
-            pci_bus_id=f"00000000:{0x10 + gpu:02X}:00.0",
-            driver_version="0.0",
-            cuda_version="0.0",
-            sharing="time-slicing",
-        )
+        """What the GPU is."""
+        return identity(self._answering(gpu)[0])
 
-    def read(self, gpu: int) -> Reading:
-        """Its state now; busy a little longer than its processes account for, as real ones are."""
-        tenants, now = self._tenants(gpu), self._now()
-        busy = min(1.0, sum(tenant.share.at(now) for tenant in tenants) + (0.02 if tenants else 0.0))
-        used = sum(tenant.memory_bytes for tenant in tenants)
-        return Reading(
-            utilization_ratio=busy,
-            memory_busy_ratio=0.6 * busy,
-            memory_used_bytes=used,
-            memory_free_bytes=_TOTAL - _RESERVED - used,
-            memory_reserved_bytes=_RESERVED,
-            memory_total_bytes=_TOTAL,
-            power_watts=_watts(busy),
-            power_limit_watts=_LIMIT_WATTS,
-            energy_joules=self._energy(tenants, now) - self._energy(tenants, self._began),
-            temperature_celsius=34.0 + 42.0 * busy,
-        )
-
-    def processes(self, gpu: int) -> Sequence[GpuProcess]:
-        """The tenants."""
-        return [GpuProcess(tenant.pid, tenant.memory_bytes) for tenant in self._tenants(gpu)]
+    def utilization(self, gpu: int, since_us: int) -> Sequence[UtilizationSample]:
+        """The samples of about ten seconds that are newer than this."""
+        state, windows = self._windows(gpu, since_us, "utilization")
+        return samples(state, windows, self._playback.start_us)
 
     def process_utilization(self, gpu: int, since_us: int) -> Sequence[ProcessUtilization]:
-        """The mean share of each tenant since then, or its share now at first."""
-        now_us = round(self._now() * 1e6)
-        if now_us <= since_us:
-            return ()
-        now, since = now_us / 1e6, since_us / 1e6
-        return [
-            ProcessUtilization(
-                tenant.pid,
-                now_us,
-                (tenant.share.until(now) - tenant.share.until(since)) / (now - since)
-                if since
-                else tenant.share.at(now),
-            )
-            for tenant in self._tenants(gpu)
-        ]
+        """The mean since then of each process that ran; the time is the end of the last sampling period."""
+        start_us = self._playback.start_us
+        _, windows = self._windows(gpu, since_us, "process_utilization")
+        return process_means([start_us + window.end_us for window in windows], process_samples(windows, start_us))
+
+    def read(self, gpu: int) -> Reading:
+        """Its state now."""
+        return reading(*self._answering(gpu, "read"))
+
+    def counters(self, gpu: int) -> Counters:
+        """Its counters now."""
+        found = counters(*self._answering(gpu, "counters"))
+        return found if self._per_link else replace(found, nvlink_links={})
+
+    def health(self, gpu: int) -> Health:
+        """Its health now."""
+        return health(*self._answering(gpu, "health"))
+
+    def processes(self, gpu: int) -> Sequence[GpuProcess]:
+        """The processes that hold it."""
+        state, _ = self._answering(gpu, "processes")
+        return [GpuProcess(process.pid, process.memory_bytes) for process in processes(state)]
+
+    def xids(self, timeout: float) -> Sequence[Xid]:
+        """The errors since the last call; GPUs that refuse them report none."""
+        until = time.monotonic() + timeout
+        while True:
+            state, _ = self._moment()
+            if state.gpus and all("xids" in gpu.device.refuses for gpu in state.gpus):
+                raise DeviceError("not_supported", "the device script says that its GPUs report no XIDs")
+            found = self._fresh(state)
+            left = until - time.monotonic()
+            if found or left <= 0.0 or self._closed.wait(min(left, LOOK_EVERY)):
+                return found
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Let calls that hang come back."""
+        self._closed.set()
+        if self._after_close is not None:
+            self._after_close()
 
-    @staticmethod
-    def _tenants(gpu: int) -> tuple[Tenant, ...]:
-        if not 0 <= gpu < len(_GPUS):
-            raise DeviceError("not_found", f"the mock host has no GPU {gpu}")
-        return _GPUS[gpu]
+    def _moment(self) -> tuple[HostState, int]:
+        return self._playback.moment(self._now())
 
-    @staticmethod
-    def _energy(tenants: Sequence[Tenant], time: float) -> float:
-        busy = sum(tenant.share.until(time) for tenant in tenants)
-        return _IDLE_WATTS * time + (_FULL_WATTS - _IDLE_WATTS) * busy
+    def _answering(self, gpu: int, method: str = "") -> tuple[GpuState, int]:
+        """The GPU and the time in µs from the start, once it answers."""
+        while True:
+            state, us = self._moment()
+            if not 0 <= gpu < len(state.gpus):
+                raise DeviceError("not_found", f"the device script has no GPU {gpu}")
+            found = state.gpus[gpu]
+            if found.fault == "lost":
+                raise DeviceError("lost", f"the device script says that GPU {gpu} fell off the bus")
+            if found.fault == "late":
+                raise DeviceError("not_found", f"the device script says that GPU {gpu} has not come yet")
+            if found.fault != "hang":
+                break
+            if self._closed.wait(LOOK_EVERY):
+                raise DeviceError("driver", f"the call to GPU {gpu} hung until the driver was closed")
+        if method in refused(found.device):
+            raise DeviceError("not_supported", f"the device script says that GPU {gpu} does not support {method}")
+        return found, us
+
+    def _windows(self, gpu: int, since_us: int, method: str) -> tuple[GpuState, tuple[Window, ...]]:
+        state, us = self._answering(gpu, method)
+        return state, windows_until(state, us, max(-1, since_us - self._playback.start_us))
+
+    def _fresh(self, state: HostState) -> list[Xid]:
+        new = state.xids[max(0, self._reported - state.xids_before) :]
+        self._reported = max(self._reported, state.xids_before + len(state.xids))
+        return [
+            Xid(state.gpus[xid.gpu].uuid, xid.xid) for xid in new if "xids" not in state.gpus[xid.gpu].device.refuses
+        ]
 
 
-def _watts(busy: float) -> float:
-    return _IDLE_WATTS + (_FULL_WATTS - _IDLE_WATTS) * busy
+class ScriptResolver:
+    """`Resolver` of a device script: the service that it gives a process; None for a process without one, or gone."""
+
+    def __init__(self, playback: Playback, now: Now) -> None:
+        self._playback = playback
+        self._now = now
+
+    def __call__(self, pid: int) -> ServiceOf | None:
+        """Look the process up on all GPUs."""
+        for gpu in self._playback.moment(self._now())[0].gpus:
+            if pid in gpu.processes and gpu.processes[pid].service[1]:
+                return ServiceOf(*gpu.processes[pid].service, "simulated")
+        return None
 
 
-def mock_service(pid: int) -> ServiceOf | None:
-    """`Resolver` of the mock host."""
-    return _SERVICES.get(pid)
+class Opened(NamedTuple):
+    """A script that plays: what stands for the real host. `close` of the driver ends it."""
+
+    driver: ScriptDriver
+    resolver: Resolver
+    host_id: str
+    host_name: str
+
+
+def open_script(name: str, now: Now, *, per_link: bool = False, descriptor: int | None = None) -> Opened:
+    """Start a device script now.
+
+    Args:
+        name: a built-in script, a file, or "-" for lines that come live on standard input.
+        now: Unix seconds.
+        per_link: whether to give the bytes of each NVLink apart.
+        descriptor: where live lines come from instead of standard input.
+
+    Raises:
+        ScriptError: the file cannot be read or a line of it is wrong; the message says which and what to do.
+    """
+    if name == STDIN:
+        live = LiveScript(sys.stdin.fileno() if descriptor is None else descriptor, now)
+        live.wait(HEADER_WITHIN)
+        playback, closed = live.playback, live.close
+    else:
+        playback, closed = Playback(load(name), now()), None
+    driver = ScriptDriver(playback, now, per_link=per_link, closed=closed)
+    header = playback.header
+    return Opened(driver, ScriptResolver(playback, now), header.host_id or HOST_ID, header.host)
 
 
 class MockNetwork:
-    """`NetworkReader` of the mock host: one 25 Gbit/s interface that carries what the tenants exchange."""
+    """Collector of a host's network: one 25 Gbit/s interface that is well used. `now` gives Unix seconds."""
 
     _RECEIVE = Wave(0.9e9, 0.3e9, 120.0)
     _TRANSMIT = Wave(0.6e9, 0.2e9, 120.0)
     _PACKET = 1400.0
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self, now: Now) -> None:
         self._now = now
         self._began = now()
 
-    def __call__(self) -> tuple[InterfaceCounters, ...]:
+    def __call__(self) -> Emitted:
         """The counters now."""
-        received = self._RECEIVE.until(self._now()) - self._RECEIVE.until(self._began)
-        sent = self._TRANSMIT.until(self._now()) - self._TRANSMIT.until(self._began)
-        return (
-            InterfaceCounters(
-                "eth0",
-                receive_bytes=float(int(received)),
-                receive_packets=float(int(received / self._PACKET)),
-                receive_errors=0.0,
-                receive_drops=0.0,
-                transmit_bytes=float(int(sent)),
-                transmit_packets=float(int(sent / self._PACKET)),
-                transmit_errors=0.0,
-                transmit_drops=0.0,
-                up=True,
-                speed_bytes=25e9 / 8,
-            ),
+        return network.emit((self.read(),))
+
+    def read(self) -> InterfaceCounters:
+        """The same before it is emitted."""
+        seconds = max(0.0, self._now() - self._began)
+        received, sent = self._RECEIVE.between(0.0, seconds), self._TRANSMIT.between(0.0, seconds)
+        return InterfaceCounters(
+            "eth0",
+            receive_bytes=received // 1,
+            receive_packets=received // self._PACKET,
+            receive_errors=0.0,
+            receive_drops=0.0,
+            transmit_bytes=sent // 1,
+            transmit_packets=sent // self._PACKET,
+            transmit_errors=0.0,
+            transmit_drops=0.0,
+            up=True,
+            speed_bytes=25e9 / 8,
         )
 
 
 class MockPressure:
-    """`PressureReader` of the mock host: some waiting for CPU, next to none for the rest."""
+    """Collector of a host's pressure: some waiting for CPU, next to none for the rest. `now` gives Unix seconds."""
 
     _SHARES = (0.03, 0.002, 0.001, 0.0005, 0.0002)
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self, now: Now) -> None:
         self._now = now
         self._began = now()
 
-    def __call__(self) -> Pressure:
+    def __call__(self) -> Emitted:
         """The totals now."""
-        return Pressure(*((self._now() - self._began) * share for share in self._SHARES))
+        seconds = max(0.0, self._now() - self._began)
+        return pressure.emit(Pressure(*(seconds * share for share in self._SHARES)))

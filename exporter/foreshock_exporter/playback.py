@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import threading
 from collections import deque
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ MAX_RECENT = 1024
 """States that are kept at hand, for those who ask for times that are not quite the latest."""
 MAX_FED = 10_000
 """Events of a live script that are kept after they happened; asked for times before them, it answers as of then."""
+MAX_WAITING = 100_000
+"""Events that can be fed ahead of their time, together with those that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +49,23 @@ class Playback:
         self._recent: deque[HostState] = deque((self._first,), MAX_RECENT)
 
     def feed(self, event: Event) -> None:
-        """Add an event after those of the script. One of a GPU that no event described changes nothing.
+        """Add an event, after those of its time and before. One of a GPU that no event described changes nothing.
 
         Raises:
-            ValueError: the script loops, or the event is earlier than the last one.
+            ValueError: the script loops, or too many events wait for their time.
         """
+        if self._loop_us is not None:
+            raise ValueError("a script that loops takes no more events; leave loop out of its header")
         with self._lock:
-            at = round(event.at * MICRO)
-            if self._loop_us is not None:
-                raise ValueError("a script that loops takes no more events; leave loop out of its header")
-            if self._events and at < self._events[-1][0]:
-                raise ValueError(f"at {event.at:g}: earlier than the event before; events come in order of time")
-            self._events.append((at, event))
+            if len(self._events) >= MAX_WAITING:
+                raise ValueError(f"{MAX_WAITING} events wait for their time already; send them when they happen")
+            at = max(round(event.at * MICRO), self._first.us)
+            index = bisect.bisect_right(self._events, at, key=lambda entry: entry[0])
+            self._events.insert(index, (at, event))
+            while self._recent and self._recent[-1].next_event > self._dropped + index:
+                self._recent.pop()
+            if not self._recent:
+                self._recent.append(self._first)
             self._forget()
 
     def at(self, time: float) -> ScriptedHost:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from foreshock_exporter.script_events import (
@@ -24,6 +24,7 @@ from foreshock_exporter.script_events import (
     Throttling,
     XidError,
 )
+from foreshock_exporter.script_known import Known
 from foreshock_exporter.script_read import ReadError, each, flag, number, shown, text, whole
 from foreshock_exporter.wave import Wave
 
@@ -33,8 +34,6 @@ MAX_LINE = 1 << 16
 MAX_EVENTS = 100_000
 """Events of a script that is read from a file."""
 MAX_GPUS = 64
-MAX_PROCESSES = 256
-"""Processes on one GPU."""
 MAX_SECONDS = 1e8
 DEFAULT_HOST = "mock-gpu-host"
 MARK = "foreshock_device_script"
@@ -72,14 +71,6 @@ class Script:
     events: tuple[Event, ...]
 
 
-@dataclass(slots=True)
-class _Known:
-    """What earlier lines said of a GPU, as far as later ones must agree with it."""
-
-    instances: frozenset[str]
-    pids: set[int] = field(default_factory=set)
-
-
 class LineReader:
     """Reads the lines of one script in turn. A line that is wrong changes nothing but the line number.
 
@@ -92,10 +83,10 @@ class LineReader:
         self._name = name
         self._live = live
         self._line = 0
-        self._begun = False
+        self.begun = False
+        """Whether the first line was read."""
         self._loop: float | None = None
-        self._at = 0.0
-        self._gpus: list[_Known] = []
+        self._known = Known()
 
     def read(self, line: str, now: float = 0.0) -> Header | Event | None:
         """The event of a line; the header for the first; None for one that is blank or a comment (#).
@@ -111,8 +102,8 @@ class LineReader:
         if not line.strip() or line.lstrip().startswith("#"):
             return None
         try:
-            if not self._begun:
-                self._begun = True
+            if not self.begun:
+                self.begun = True
                 header = _header(_object(line))
                 if self._live:
                     return dataclasses.replace(header, loop=None)
@@ -131,51 +122,16 @@ class LineReader:
             raise ReadError(f"says {what}; each line needs exactly one of {', '.join(ACTIONS)}")
         if "gpu" not in said:
             raise ReadError("is missing; give the index of a GPU, from 0", "gpu")
-        at = said.get("at", self._at)
-        if at < self._at:
-            raise ReadError(
-                f"{at:g} is earlier than {self._at:g} of a line before; put the lines in order of time", "at"
-            )
-        at = max(at, now)
+        at = max(now, said.get("at", self._known.at(said["gpu"])))
         if self._loop is not None and at >= self._loop:
             raise ReadError(f"{at:g} is not before the loop's end at {self._loop:g}; change either", "at")
         event = Event(at, said["gpu"], said[actions[0]], said.get("once", False))
-        self._agree(event)
-        self._at = at
+        self._known.agree(event)
         return event
-
-    def _agree(self, event: Event) -> None:
-        """Refuse what earlier lines do not allow; else remember what this one says."""
-        action = event.action
-        if isinstance(action, Device):
-            known = _Known(_instances(action))
-            if event.gpu > len(self._gpus):
-                raise ReadError(f"{event.gpu} comes before GPU {len(self._gpus)}; describe that first", "gpu")
-            self._gpus[event.gpu : event.gpu + 1] = [known]
-        elif event.gpu >= len(self._gpus):
-            raise ReadError(f'{event.gpu} is unknown; first describe it by a line with "device"', "gpu")
-        elif isinstance(action, Process):
-            self._agree_process(self._gpus[event.gpu], action)
-
-    @staticmethod
-    def _agree_process(known: _Known, action: Process) -> None:
-        if not action.pid:
-            raise ReadError("is missing; give the process a number", "process.pid")
-        if action.instance and action.instance not in known.instances:
-            have = ", ".join(sorted(known.instances)) or "none"
-            raise ReadError(f"{shown(action.instance)} is no instance of this GPU; it has {have}", "process.instance")
-        if action.ends and action.pid not in known.pids:
-            raise ReadError(f"{action.pid} is not on this GPU, so that it cannot end; check the number", "process.pid")
-        if action.ends:
-            known.pids.discard(action.pid)
-        elif len(known.pids | {action.pid}) > MAX_PROCESSES:
-            raise ReadError(f"would be one more than {MAX_PROCESSES} on this GPU; let others end first", "process.pid")
-        else:
-            known.pids.add(action.pid)
 
 
 def parse(lines: Iterable[str], name: str) -> Script:
-    """Read a whole script.
+    """Read a whole script. Events of equal times stay in the order of their lines.
 
     Raises:
         ScriptError: the first line that is wrong, or there is no header or no GPU.
@@ -194,7 +150,7 @@ def parse(lines: Iterable[str], name: str) -> Script:
         raise ScriptError(f'{name}: is empty; the first line must be {{"{MARK}": {VERSION}}}')
     if not events:
         raise ScriptError(f'{name}: has no GPU; add a line such as {{"gpu": 0, "device": {{}}}}')
-    return Script(header, tuple(events))
+    return Script(header, tuple(sorted(events, key=lambda event: event.at)))
 
 
 def dump_header(header: Header) -> str:
@@ -257,13 +213,6 @@ def _whole(value: Any) -> Any:  # noqa: ANN401 - whatever a script holds
     """Settings that count things are read as whole numbers only."""
     plain = _plain(value)
     return int(plain) if isinstance(plain, float) and plain.is_integer() else plain
-
-
-def _instances(device: Device) -> frozenset[str]:
-    uuids = [instance.uuid for instance in device.instances]
-    if "" in uuids or len(set(uuids)) < len(uuids):
-        raise ReadError("each instance needs a uuid of its own", "device.instances")
-    return frozenset(uuids)
 
 
 def _header(found: dict[str, Any]) -> Header:
