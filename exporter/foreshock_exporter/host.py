@@ -13,8 +13,8 @@ def host_name(rootfs: Path) -> str:
 
 
 def host_id(rootfs: Path, fallback: str) -> str:
-    """The machine id, as OpenTelemetry's host detector reports it; `fallback` where the host has none."""
-    return _first_line(rootfs / "etc" / "machine-id") or fallback
+    """The machine id, where OpenTelemetry's host detector looks for it too; `fallback` where the host has none."""
+    return _first_line(rootfs / "etc/machine-id") or _first_line(rootfs / "var/lib/dbus/machine-id") or fallback
 
 
 def _first_line(path: Path) -> str:
