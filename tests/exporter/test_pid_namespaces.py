@@ -16,11 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreshock_exporter.container import INITIAL_PID_NAMESPACE, ContainerOf, container_of, host_pids, parse_nspid
+from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.service import ServiceOf
 from foreshock_exporter.service_of import ProcResolver
 
 if TYPE_CHECKING:
-    from tests.exporter.conftest import Tree
+    from tests.exporter.conftest import ScriptedGpu, ScriptedHost, Series, Tree
 
 ONE, OTHER = "1a" * 32, "2b" * 32
 POD = "3f2b9a10-5c4d-4e6f-8a7b-9c0d1e2f3a4b"
@@ -109,6 +110,28 @@ def test_a_proc_shows_the_hosts_pids_where_there_is_evidence_of_it(
     assert host_pids(root / "proc") is expected, case
 
 
+def holders(driver: ScriptedHost, procfs: Path, read: Callable[[bytes], Series]) -> dict[str, str]:
+    """The service that an exporter of these GPUs and this /proc names for each GPU."""
+    resolve = ProcResolver(procfs, procfs.parent)
+    exporter = Exporter(driver, resolve, host_id="id", host_name="node", now=driver.now, timer=lambda: 0.0)
+    exporter.sample()
+    found = [dict(labels) for name, labels in read(exporter.render()) if name == "gpu_service_processes"]
+    return {labels["gpu"]: labels["service_name"] for labels in found}
+
+
+def test_the_gpus_of_two_processes_1_are_never_swapped(
+    tree: Tree,
+    scripted: Callable[..., ScriptedHost],
+    gpu: type[ScriptedGpu],
+    series: Callable[[bytes], Series],
+) -> None:
+    """Whichever GPU a process holds, its series bear its own service: the number inside the container plays no part."""
+    root = tree({**process(1001, 1, ONE, "chat"), **process(1002, 1, OTHER, "tts"), **process(1, 1, ONE, "init")})
+    first, second = gpu(memory={1001: 1e9}), gpu(memory={1002: 1e9})
+    assert holders(scripted(first, second), root / "proc", series) == {"0": "chat", "1": "tts"}
+    assert holders(scripted(second, first), root / "proc", series) == {"0": "tts", "1": "chat"}
+
+
 Namespaced = Callable[..., subprocess.Popen[str]]
 
 
@@ -141,7 +164,13 @@ def namespaced() -> Iterator[Namespaced]:
         yield start
 
 
-def test_real_processes_that_are_both_process_1_are_told_apart(namespaced: Namespaced, tmp_path: Path) -> None:
+def test_real_processes_that_are_both_process_1_are_told_apart(
+    namespaced: Namespaced,
+    scripted: Callable[..., ScriptedHost],
+    gpu: type[ScriptedGpu],
+    series: Callable[[bytes], Series],
+    tmp_path: Path,
+) -> None:
     """Two namespaces, in each a process that calls itself 1: by the host's pids none is taken for the other."""
     code = "import os, sys; print(os.getpid(), flush=True); sys.stdin.read()"
     services = ("chat", "tts")
@@ -153,6 +182,8 @@ def test_real_processes_that_are_both_process_1_are_told_apart(namespaced: Names
     assert [resolve(pid) for pid in pids] == [ServiceOf("", service, "otel") for service in services]
     places = [container_of(Path("/proc"), pid) for pid in pids]
     assert [(place.pid, place.nested) for place in places if place] == [(1, True), (1, True)]
+    driver = scripted(*(gpu(memory={pid: 1e9}) for pid in pids))
+    assert holders(driver, Path("/proc"), series) == {"0": "chat", "1": "tts"}
 
 
 @pytest.mark.parametrize(
