@@ -49,12 +49,12 @@ class ProcPressure:
             OSError: the kernel keeps none at all.
             ValueError: a file is malformed.
         """
-        if not self._folder.is_dir():
+        cpu, io, memory, irq = (self._totals(resource) for resource in ("cpu", "io", "memory", "irq"))
+        if not (cpu or io or memory or irq):  # missing, or, with psi=0, there and not to be read
             raise FileNotFoundError(
-                f"{self._folder} is missing: this kernel keeps no pressure totals (boot with psi=1, or set "
+                f"{self._folder} cannot be read: this kernel keeps no pressure totals (boot with psi=1, or set "
                 "--no-collector.pressure)"
             )
-        cpu, io, memory, irq = (self._totals(resource) for resource in ("cpu", "io", "memory", "irq"))
         return Pressure(
             cpu_waiting=cpu.get("some"),
             io_waiting=io.get("some"),

@@ -188,8 +188,11 @@ def workload(pod: str) -> str:
 
 def from_placement(place: Placement, environ: Mapping[str, str]) -> ServiceOf | None:
     """A Slurm job by its name, else a systemd unit, else a container by the first 12 digits of its id."""
-    if place.slurm_job is not None:
-        return _service("", environ.get("SLURM_JOB_NAME", "") or f"slurm-job-{place.slurm_job}", "slurm")
+    job = place.slurm_job
+    if job is None and place.unit is None and place.container is None:  # a Slurm that keeps its jobs in no cgroup
+        job = environ.get("SLURM_JOB_ID") or None
+    if job is not None:
+        return _service("", environ.get("SLURM_JOB_NAME", "") or f"slurm-job-{job}", "slurm")
     if place.unit is not None:
         return _service("", place.unit, "systemd")
     if place.container is not None:

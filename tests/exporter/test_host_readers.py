@@ -125,6 +125,14 @@ def test_a_kernel_without_pressure_is_told_with_the_remedy(tmp_path: Path) -> No
         ProcPressure(tmp_path)()
 
 
+def test_a_kernel_that_shows_pressure_and_lets_nobody_read_it_is_told_alike(tmp_path: Path) -> None:
+    """With psi=0 the files are there, and reading them fails, as it does here with folders."""
+    for resource in ("cpu", "io", "memory"):
+        (tmp_path / "pressure" / resource).mkdir(parents=True)
+    with pytest.raises(OSError, match="psi=1"):
+        ProcPressure(tmp_path)()
+
+
 def test_tcp_counters_are_read_and_what_the_kernel_lacks_is_left_out(tree: Tree) -> None:
     root = tree({"proc/net/snmp": SNMP, "proc/net/netstat": NETSTAT})
     values = {family.name: samples for family, samples in ProcNetstat(root / "proc")()}
