@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from foreshock_exporter.cgroup import parse_cgroup, placement
 from foreshock_exporter.family import Family, Sample
 from foreshock_exporter.labels import MAX_LABEL, clean
 from foreshock_exporter.service import ServiceOf
@@ -27,9 +26,7 @@ from foreshock_exporter.service_of import (
     from_environ,
     parent_of,
     parse_environ,
-    program,
     start_time,
-    workload,
 )
 from foreshock_exporter.text import render
 
@@ -40,7 +37,6 @@ CONTAINER = "0123456789abcdef" * 4
 NODE = "fedcba9876543210" * 4
 POD = "3f2b9a10-5c4d-4e6f-8a7b-9c0d1e2f3a4b"
 POD_SYSTEMD = POD.replace("-", "_")
-STATIC_POD = POD.replace("-", "")
 STAT = "{pid} (a (tricky) name) S {parent} 42 42 0 -1 4194560 1 0 0 0 1 2 0 0 20 0 9 0 {started} 1000 200\n"
 KUBERNETES = f"0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{POD_SYSTEMD}.slice/cri-containerd-{CONTAINER}.scope\n"  # noqa: E501 - as the kernel writes it
 
@@ -253,122 +249,6 @@ def test_a_real_process_is_found_by_its_environment(tmp_path: Path) -> None:
         child.communicate()
 
 
-@pytest.mark.parametrize(
-    ("pod", "expected"),
-    [
-        ("vllm-llama-6d5f9c7b8d-x2x9k", "vllm-llama"),
-        ("llama-3-6d5f9c7b8d-x2x9k", "llama-3"),
-        ("dcgm-vqbz7", "dcgm"),
-        ("trainer-0", "trainer"),
-        ("nightly-28391234-kx2mz", "nightly"),
-        ("batch-embed", "batch-embed"),
-        ("plain", "plain"),
-    ],
-)
-def test_a_pod_is_named_after_what_made_it(pod: str, expected: str) -> None:
-    assert workload(pod) == expected
-
-
-@given(st.text())
-def test_a_workload_is_never_empty_and_begins_the_name_of_its_pod(pod: str) -> None:
-    assert pod.startswith(workload(pod))
-    assert bool(workload(pod)) == bool(pod)
-
-
-@given(
-    st.from_regex(r"[a-z]([-a-z0-9]{0,30}[a-z])?", fullmatch=True),
-    st.text("456789bcdf", min_size=6, max_size=10),
-    st.text("bcdfghjklmnpqrstvwxz2456789", min_size=5, max_size=5),
-)
-def test_all_replicas_of_a_deployment_are_one_service(name: str, template: str, replica: str) -> None:
-    assert workload(f"{name}-{template}-{replica}") == name
-
-
-@pytest.mark.parametrize(
-    ("executable", "cmdline", "expected"),
-    [
-        ("nbody", b"nbody\0--n\0", "nbody"),
-        ("python3", b"python3\0-m\0vllm.entrypoints.api\0--model\0x\0", "vllm.entrypoints.api"),
-        ("python3.11", b"python3\0-W\0ignore\0/a/b/serve.py\0", "serve"),
-        ("python3.13t", b"/opt/py/bin/python\0/usr/local/bin/vllm\0serve\0", "vllm"),
-        ("python3.12", b"venv/bin/python\0train.py\0", "train"),
-        ("python3", b"python3\0-c\0import secrets\0", "python3"),
-        ("python3", b"", "python3"),
-        ("python3.12", b"VLLM::EngineCore_0\0\0\0\0", "VLLM"),
-        ("python3.12", b"ray::Trainer.step(key=abc)\0", "ray"),
-        ("python3.12", b"\x01\x02", "python3.12"),
-        ("java", b"java\0-jar\0/opt/engine.jar\0", "engine.jar"),
-    ],
-)
-def test_an_interpreter_is_named_after_what_it_runs_and_never_by_its_arguments(
-    executable: str, cmdline: bytes, expected: str
-) -> None:
-    assert program(executable, cmdline) == expected
-
-
-UNIFIED, LEGACY = "0::", "4:memory:"
-
-
-@pytest.mark.parametrize(
-    ("written_by", "path", "pod", "container", "job", "unit"),
-    [
-        ("the kubelet, cgroupfs driver", f"/kubepods/besteffort/pod{POD}/{CONTAINER}", POD, CONTAINER, None, None),
-        ("the kubelet, guaranteed", f"/kubepods/pod{POD}/{CONTAINER}", POD, CONTAINER, None, None),
-        ("the kubelet, systemd driver, CRI-O",
-         f"/kubepods.slice/kubepods-pod{POD_SYSTEMD}.slice/crio-{CONTAINER}.scope", POD, CONTAINER, None, None),
-        ("CRI-O with its inner cgroup",
-         f"/kubepods.slice/kubepods-pod{POD_SYSTEMD}.slice/crio-{CONTAINER}.scope/a", POD, CONTAINER, None, None),
-        ("containerd, given a systemd path by a cgroupfs kubelet",
-         f"/system.slice/containerd.service/kubepods-burstable-pod{POD_SYSTEMD}.slice:cri-containerd:{CONTAINER}",
-         POD, CONTAINER, None, None),
-        ("the kubelet in a container of kind",
-         f"/system.slice/docker-{NODE}.scope/kubelet.slice/kubelet-pod{POD_SYSTEMD}.slice/cri-containerd-{CONTAINER}.scope",
-         POD, CONTAINER, None, None),
-        ("the kubelet in a container of kind, cgroupfs",
-         f"/docker/{NODE}/kubelet/kubepods/burstable/pod{POD}/{CONTAINER}", POD, CONTAINER, None, None),
-        ("k3s", f"/system.slice/k3s.service/kubepods/burstable/pod{POD}/{CONTAINER}", POD, CONTAINER, None, None),
-        ("a static pod", f"/kubepods/pod{STATIC_POD}/{CONTAINER}", STATIC_POD, CONTAINER, None, None),
-        ("a neighbour in a cgroup namespace", f"/../../pod{POD}/{CONTAINER}", POD, CONTAINER, None, None),
-        ("Docker, cgroupfs driver", f"/docker/{CONTAINER}", None, CONTAINER, None, None),
-        ("Docker, systemd driver", f"/system.slice/docker-{CONTAINER}.scope", None, CONTAINER, None, None),
-        ("nerdctl", f"/system.slice/nerdctl-{CONTAINER}.scope", None, CONTAINER, None, None),
-        ("Podman of root", f"/machine.slice/libpod-{CONTAINER}.scope/container", None, CONTAINER, None, None),
-        ("Podman of a user",
-         f"/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{CONTAINER}.scope/container",
-         None, CONTAINER, None, None),
-        ("Slurm, cgroup/v1", "/slurm/uid_1000/job_981/step_0/task_3", None, None, "981", None),
-        ("Slurm, cgroup/v1, several daemons", "/slurm_node7/uid_1000/job_981/step_batch", None, None, "981", None),
-        ("Slurm, cgroup/v2", "/system.slice/slurmstepd.scope/job_981/step_0/user/task_0", None, None, "981", None),
-        ("Slurm, cgroup/v2, several daemons", "/a.slice/n7_slurmstepd.scope/job_981/step_0", None, None, "981", None),
-        ("somebody else who writes job_", "/batch/job_981/worker", None, None, None, None),
-        ("systemd", "/system.slice/system-vllm.slice/vllm@8000.service", None, None, None, "vllm@8000"),
-        ("systemd, escaped for the kernel", "/system.slice/_cpu.service", None, None, None, "cpu"),
-        ("systemd, delegated", "/system.slice/vllm.service/workers", None, None, None, "vllm"),
-        ("systemd, a user's unit", "/user.slice/user-7.slice/user@7.service/app.slice/lab.service", None, None, None,
-         "lab"),
-        ("systemd, a login", "/user.slice/user-7.slice/session-2.scope", None, None, None, None),
-        ("systemd, the daemon of Slurm", "/system.slice/slurmd.service", None, None, None, None),
-    ],
-    ids=lambda value: None,
-)  # fmt: skip
-@pytest.mark.parametrize("hierarchy", [UNIFIED, LEGACY])
-def test_a_path_says_where_a_process_runs(
-    hierarchy: str,
-    written_by: str,
-    path: str,
-    pod: str | None,
-    container: str | None,
-    job: str | None,
-    unit: str | None,
-) -> None:
-    place = placement(parse_cgroup(f"9:name=systemd:/\n{hierarchy}{path}\n"))
-    assert (place.pod, place.container, place.slurm_job, place.unit) == (pod, container, job, unit), written_by
-
-
-def test_the_unified_hierarchy_is_read_first() -> None:
-    assert parse_cgroup("4:memory:/a\n0::/b\n3:cpu:/a\nbroken\n2:pids:/\n") == ("/b", "/a")
-
-
 @given(st.text())
 def test_any_text_becomes_a_bounded_printable_label(text: str) -> None:
     label = clean(text)
@@ -428,9 +308,3 @@ def test_no_environment_or_stat_breaks_the_parsers(raw: bytes) -> None:
     from_environ({"OTEL_RESOURCE_ATTRIBUTES": raw.decode(errors="replace")})
     start_time(raw)
     parent_of(raw)
-    program("python", raw)
-
-
-@given(st.text())
-def test_no_cgroup_breaks_the_parser(text: str) -> None:
-    placement(parse_cgroup(text))
