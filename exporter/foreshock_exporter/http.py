@@ -43,6 +43,11 @@ class Server:
         self._thread = threading.Thread(target=self._accept, daemon=True, name="http")
         self._thread.start()
 
+    @property
+    def secure(self) -> bool:
+        """Whether it speaks TLS."""
+        return self._config().context is not None
+
     def close(self) -> None:
         """Stop listening. Answers on their way have `CLOSE_WITHIN` seconds; idle connections end at once."""
         self._closing.set()

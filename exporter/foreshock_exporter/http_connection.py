@@ -84,7 +84,7 @@ class Connection:
             raise RefusedError(
                 HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"A request's head has at most {MAX_HEAD} bytes"
             )
-        head, self._buffer = self._buffer[:end], self._buffer[end + 4 :]
+        head, self._buffer = self._buffer[:end], self._buffer[end + 4 :].lstrip(b"\r\n")
         return head
 
     def _receive(self, deadline: float) -> bytes:

@@ -213,7 +213,7 @@ def _headers(section: Section) -> tuple[tuple[str, str], ...]:
         value = section.text(name)
         if not _VALUE.fullmatch(value):
             raise section.wrong(name, "has characters that a header cannot have; use plain ASCII on one line")
-        if value and _HEADERS[name] and value.lower() not in _HEADERS[name]:
+        if _HEADERS[name] and value not in _HEADERS[name]:
             raise section.wrong(name, f"is {value!r}; it must be {' or '.join(_HEADERS[name])}")
         if value:
             found.append((name, value))
