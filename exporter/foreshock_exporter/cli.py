@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -10,16 +9,19 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from foreshock_exporter.exporter import Exporter, version
-from foreshock_exporter.host import host_id, host_name
+from foreshock_exporter.daemon import Daemon, build
+from foreshock_exporter.exporter import version
 from foreshock_exporter.http import serve
-from foreshock_exporter.log import log
-from foreshock_exporter.mock import HOST_ID, HOST_NAME, MockDriver, MockNetwork, MockPressure, mock_service
-from foreshock_exporter.network import ProcNetwork
-from foreshock_exporter.nvml import nvml_driver
-from foreshock_exporter.options import Options, parse
-from foreshock_exporter.pressure import ProcPressure
-from foreshock_exporter.service_of import ProcResolver
+from foreshock_exporter.log import log, set_up
+from foreshock_exporter.options import OptionError, Options, parse
+from foreshock_exporter.web_yaml import ConfigError
+
+ONCE_FOR = 1.1
+"""Seconds between the two samples of --once: what happened between them is what most counters count."""
+LOOK_EVERY = 5.0
+"""Seconds between two looks whether the driver was replaced under this process."""
+RENEW_AFTER = 60.0
+"""Seconds that a process lives at least before it begins anew for that."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,41 +30,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parse(argv, os.environ)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 2
-    logging.basicConfig(
-        stream=sys.stderr, level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", force=True
-    )
+    set_up(options.log_level, options.log_format)
     stop = threading.Event()
     _stop_on_signals(stop)
-    exporter = build(options, steady_clock())
     try:
-        return _once(exporter, options, stop) if options.once else _serve(exporter, options, stop)
-    finally:
-        exporter.close()
-
-
-def build(options: Options, now: Callable[[], float]) -> Exporter:
-    """The exporter that these options ask for. Reads who the host is, and nothing else yet."""
-    if options.mock:
-        return Exporter(
-            MockDriver(now),
-            mock_service,
-            host_id=options.host_id or HOST_ID,
-            host_name=options.host_name or HOST_NAME,
-            now=now,
-            mock=True,
-            network=MockNetwork(now) if options.network else None,
-            pressure=MockPressure(now) if options.pressure else None,
+        daemon = build(options, steady_clock())
+    except OptionError as error:
+        log.error("%s", error)
+        return 2
+    try:
+        again = _once(daemon, stop) if options.once else _serve(daemon, options, stop)
+    except ConfigError as error:
+        log.error("--web.config.file: %s", error)
+        return 2
+    except OSError as error:
+        host, port = options.listen
+        log.error(
+            "cannot listen on %s:%d: %s; choose another address with --web.listen-address", host, port, error.strerror
         )
-    name = options.host_name or host_name(options.rootfs)
-    return Exporter(
-        nvml_driver(),
-        ProcResolver(options.procfs, options.rootfs, environ=options.environ),
-        host_id=options.host_id or host_id(options.rootfs, fallback=name),
-        host_name=name,
-        now=now,
-        network=ProcNetwork(options.procfs, options.sysfs, options.network_exclude) if options.network else None,
-        pressure=ProcPressure(options.procfs) if options.pressure else None,
-    )
+        return 1
+    finally:
+        daemon.close()
+    if again:
+        log.warning("the NVIDIA driver was replaced under this process; beginning anew")
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very command
+    return 0
 
 
 def steady_clock(
@@ -73,43 +65,48 @@ def steady_clock(
     return lambda: steady() + offset
 
 
-def _once(exporter: Exporter, options: Options, stop: threading.Event) -> int:
-    """Two samples, because what happened between them is what most counters count."""
-    exporter.sample()
-    stop.wait(options.period)
-    exporter.sample()
+def _once(daemon: Daemon, stop: threading.Event) -> bool:
+    """Print the metrics; false, for that is all."""
+    daemon.exporter.sample()
+    stop.wait(ONCE_FOR)
+    daemon.exporter.sample()
     try:
-        sys.stdout.buffer.write(exporter.render())
+        sys.stdout.buffer.write(daemon.exporter.render())
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader had enough; Python flushes again
-    return 0
+    return False
 
 
-def _serve(exporter: Exporter, options: Options, stop: threading.Event) -> int:
+def _serve(daemon: Daemon, options: Options, stop: threading.Event) -> bool:
+    """Serve until a signal to stop, or true once only a new process can use the driver again. Raises as `serve`."""
     host, port = options.listen
-    try:
-        server = serve(exporter, host, port, metrics_path=options.metrics_path)
-    except OSError as error:
-        log.error(
-            "cannot listen on %s:%d: %s; choose another address with --web.listen-address", host, port, error.strerror
-        )
-        return 1
+    server = serve(daemon.exporter, host, port, metrics_path=options.metrics_path, web_config=options.web_config)
     try:
         log.info(
-            "foreshock-exporter %s listens on http://%s:%d%s%s",
+            "foreshock-exporter %s listens on %s://%s:%d%s%s",
             version(),
+            "https" if server.secure else "http",
             f"[{host}]" if ":" in host else host or "0.0.0.0",  # noqa: S104 - says so, opens nothing
             server.port,
             options.metrics_path,
             " (simulated readings)" if options.mock else "",
         )
-        exporter.start(options.period)
-        stop.wait()
+        daemon.start(options.period)
+        again = _wait(daemon, stop)
         log.info("stopping")
     finally:
         server.close()
-    return 0
+    return again
+
+
+def _wait(daemon: Daemon, stop: threading.Event) -> bool:
+    """Until a signal to stop, or true once only a new process can use the driver again."""
+    began = time.monotonic()
+    while not stop.wait(LOOK_EVERY):
+        if time.monotonic() - began >= RENEW_AFTER and daemon.outdated():
+            return True
+    return False
 
 
 def _stop_on_signals(stop: threading.Event) -> None:

@@ -67,9 +67,9 @@ def _gpus(gpus: GpuSnapshot) -> Emitted:
         (names.GPU_LOST, [Sample((uuid,), lost) for uuid, lost in gpus.lost.items()]),
         (names.XID_ERRORS, [Sample((xid.gpu, xid.uuid, str(xid.xid)), xid.times) for xid in gpus.xids]),
         (names.XID_LAST, [Sample((xid.gpu, xid.uuid, str(xid.xid)), xid.last) for xid in gpus.xids]),
-        (names.CALL_AGE, [*_calls(gpus)]),
         *_devices(gpus.gpus),
         *_sharing(gpus.gpus),
+        (names.CALL_AGE, [*_calls(gpus)]),
     ]
 
 

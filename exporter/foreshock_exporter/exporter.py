@@ -55,6 +55,7 @@ class Exporter:
         expected: GPUs that the host has at least, whether or not the driver names them.
         health: whether to ask for the GPUs' health.
         xid: whether to listen for the GPUs' errors.
+        unattributed: why no process can be told whose it is, in a word fit for a label, if so.
         observe: told of each settled sample of a GPU with services on it, from the thread of that GPU.
         extra: families that something else keeps about its part of the exporter.
         timer: a steady clock in seconds on the wall, for durations and staleness.
@@ -73,6 +74,7 @@ class Exporter:
         expected: int = 0,
         health: bool = True,
         xid: bool = True,
+        unattributed: str = "",
         observe: Observe | None = None,
         extra: Collector | None = None,
         timer: Now = time.perf_counter,
@@ -80,7 +82,13 @@ class Exporter:
         self._driver = WatchedDriver(driver, timer)
         self._notices = Notices()
         self._sampler = Sampler(
-            self._driver, resolver, self._notices, expected=expected, health=health, observe=observe
+            self._driver,
+            resolver,
+            self._notices,
+            expected=expected,
+            health=health,
+            unattributed=unattributed,
+            observe=observe,
         )
         self._host = dict(host or {})
         self._listens = xid
@@ -130,16 +138,23 @@ class Exporter:
         )
 
     def render(self, openmetrics: bool = False, collectors: frozenset[str] | None = None) -> bytes:
-        """What is known now in the Prometheus text format, or OpenMetrics; of these collectors alone, where named."""
+        """What is known now in the Prometheus text format, or OpenMetrics; of these collectors alone, where named.
+
+        Raises:
+            ValueError: there is no such collector.
+        """
         snapshot = self.snapshot()
         if collectors is not None:
+            if unknown := collectors - self.collectors:
+                raise ValueError(
+                    f"No collector {', '.join(sorted(unknown))}; there are {', '.join(sorted(self.collectors))}"
+                )
             snapshot = replace(
                 snapshot,
                 gpus=snapshot.gpus if "gpu" in collectors else None,
                 host={name: families for name, families in snapshot.host.items() if name in collectors},
             )
-        families = [*emit(snapshot), *(self._extra() if self._extra else ())]
-        return render(families, openmetrics=True) if openmetrics else render(families)
+        return render([*emit(snapshot), *(self._extra() if self._extra else ())], openmetrics=openmetrics)
 
     def ready(self) -> bool:
         """Whether a scrape would tell of the GPUs: they have been counted, and one has been sampled lately if any."""
@@ -222,9 +237,10 @@ class Exporter:
         self._note(lane, CollectorRun("gpu", not lane.failed, self._timer() - began, at))
 
     def _listen(self, at: float, timeout: float = 0.0) -> bool:
-        """Whether the driver reports errors of GPUs."""
+        """Whether the driver reports errors of GPUs; without any there is nothing to report."""
         try:
-            self._sampler.listen(at, timeout)
+            if self._sampler.lanes:
+                self._sampler.listen(at, timeout)
         except DeviceError as error:
             if error.reason != "not_supported":
                 self._notices.problem("XID errors", str(error))
@@ -232,7 +248,7 @@ class Exporter:
             return False
         self._notices.fine("XID errors")
         self._note("xid", CollectorRun("xid", True, 0.0, at))
-        return True
+        return bool(self._sampler.lanes)
 
     def _collect(self, name: str, at: float) -> None:
         """Read a part of the host; where that fails, nothing is shown of it."""

@@ -104,6 +104,7 @@ class Lane:
         notices: Notices,
         *,
         health: bool = True,
+        unattributed: str = "",
         observe: Observe | None = None,
     ) -> None:
         self._index = index
@@ -113,6 +114,7 @@ class Lane:
         self._notices = notices
         self._wants_health = health
         self._observe = observe
+        self._unattributed = dict.fromkeys((*_SERVICE_TIME, *_HELD), unattributed) if unattributed else {}
         self._memory: Memory | None = None
         self._marks = _Marks(0.0)
         self._parts = _Parts()
@@ -310,7 +312,11 @@ class Lane:
             health=parts.health,
             sources=dict(memory.tenants.sources),
             holdings=parts.holdings,
-            absent={metric: reason for each in parts.absent.values() for metric, reason in each.items()},
+            absent={
+                metric: reason
+                for each in (self._unattributed, *parts.absent.values())
+                for metric, reason in each.items()
+            },
             services_over_limit=memory.tenants.over_limit,
             dropped=dict(memory.dropped),
         )

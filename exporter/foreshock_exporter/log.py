@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
 
 log = logging.getLogger("foreshock_exporter")
 
@@ -24,3 +28,41 @@ class Notices:
         """Say that the subject has recovered, if it had a problem."""
         if self._open.pop(subject, None) is not None:
             self._logger.info("%s: works again", subject)
+
+
+def set_up(level: str, form: str) -> None:
+    """Log to standard error from this level on, one record a line, as `logfmt` or `json`."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter({"logfmt": logfmt, "json": _json}[form]))
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+
+
+class _Formatter(logging.Formatter):
+    def __init__(self, form: Callable[[dict[str, str]], str]) -> None:
+        super().__init__()
+        self._form = form
+
+    def format(self, record: logging.LogRecord) -> str:
+        when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        entry = {
+            "time": when.replace("+00:00", "Z"),
+            "level": record.levelname,
+            "logger": record.name,
+            "msg": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["error"] = self.formatException(record.exc_info)
+        return self._form(entry)
+
+
+def logfmt(entry: dict[str, str]) -> str:
+    """`key=value` pairs; values with spaces, quotes or control characters are quoted as JSON strings."""
+    return " ".join(f"{key}={value if _plain(value) else json.dumps(value)}" for key, value in entry.items())
+
+
+def _plain(value: str) -> bool:
+    return bool(value) and value.isprintable() and not set(value) & set(' "=\\')
+
+
+def _json(entry: dict[str, str]) -> str:
+    return json.dumps(entry, ensure_ascii=False)

@@ -23,6 +23,10 @@ DEFAULT_SCRIPT = "contended"
 """The built-in device script that `--mock` plays where it is given none."""
 
 
+class OptionError(ValueError):
+    """What an option names cannot be used; the message says which and what to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """What the exporter was told. Times in seconds; `listen` is (host, port) with "" for every interface."""
@@ -224,7 +228,8 @@ def _add(parser: argparse.ArgumentParser, option: _Option, default: object) -> N
             dest=option.field,
             default=default,
             type=option.read,
-            **({"nargs": "?", "const": option.read(option.alone)} if option.alone is not None else {}),
+            nargs=None if option.alone is None else "?",
+            const=option.alone and option.read(option.alone),
             help=(option.help + shown).replace("%", "%%"),
             metavar=option.metavar,
         )

@@ -24,6 +24,7 @@ class Sampler:
         notices: what to say of failures.
         expected: GPUs that the host has at least, whether or not the driver names them.
         health: whether to ask for the GPUs' health.
+        unattributed: why no process can be told whose it is, if so.
         observe: told of each settled sample of a GPU with services on it.
     """
 
@@ -35,6 +36,7 @@ class Sampler:
         *,
         expected: int = 0,
         health: bool = True,
+        unattributed: str = "",
         observe: Observe | None = None,
     ) -> None:
         self._driver = driver
@@ -43,7 +45,14 @@ class Sampler:
         self._expected = expected
         self._xids: dict[tuple[str, int], XidCount] = {}
         self._lane: Callable[[int], Lane] = lambda index: Lane(
-            index, driver, resolver, self._memories, self._notices, health=health, observe=observe
+            index,
+            driver,
+            resolver,
+            self._memories,
+            self._notices,
+            health=health,
+            unattributed=unattributed,
+            observe=observe,
         )
         self.lanes: tuple[Lane, ...] = ()
 

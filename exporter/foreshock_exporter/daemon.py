@@ -1,0 +1,170 @@
+"""The exporter that a set of options asks for, with what runs beside it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from foreshock_exporter.device import Driver
+from foreshock_exporter.exporter import Collector, Exporter, version
+from foreshock_exporter.host import host_id, host_name
+from foreshock_exporter.log import log
+from foreshock_exporter.options import OptionError, Options
+from foreshock_exporter.service import Resolver, ServiceOf
+
+if TYPE_CHECKING:
+    from foreshock_exporter.otlp import Push
+
+Now = Callable[[], float]
+
+
+class Host(NamedTuple):
+    """What is read: a real host, or one that a device script plays.
+
+    `unattributed` says in a word why no process can be told whose it is, if so; `expected` counts the GPUs in the
+    slots; `outdated` says whether only a new process can use the driver again.
+    """
+
+    driver: Driver
+    resolver: Resolver
+    host_id: str
+    host_name: str
+    collectors: Mapping[str, Collector]
+    expected: int = 0
+    unattributed: str = ""
+    outdated: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """A built exporter; `push` is None without an endpoint."""
+
+    exporter: Exporter
+    push: Push | None
+    outdated: Callable[[], bool]
+
+    def start(self, period: float) -> None:
+        """Begin to sample every `period` seconds, and to push."""
+        self.exporter.start(period)
+        if self.push is not None:
+            self.push.start()
+
+    def close(self) -> None:
+        """Stop both."""
+        if self.push is not None:
+            self.push.close()
+        self.exporter.close()
+
+
+def build(options: Options, now: Now) -> Daemon:
+    """What these options ask for. Reads who the host is, and nothing else yet.
+
+    Raises:
+        OptionError: the device script cannot be played.
+    """
+    host = _mock(options.mock, options, now) if options.mock else _real(options)
+    push = None
+    if options.otlp_endpoint:
+        from foreshock_exporter.otlp import Push  # the SDK is large: only those who push pay for it
+
+        push = Push(
+            options.otlp_endpoint,
+            lambda: exporter.snapshot(),
+            {"host.id": host.host_id, "host.name": host.host_name, "service.version": version()},
+            options.otlp_interval,
+            now,
+            wall=time.time,
+        )
+    exporter = Exporter(
+        host.driver,
+        host.resolver,
+        host_id=host.host_id,
+        host_name=host.host_name,
+        now=now,
+        mock=options.mock is not None,
+        host=host.collectors,
+        expected=host.expected,
+        health=options.health,
+        xid=options.xid,
+        unattributed=host.unattributed,
+        observe=push.observe if push else None,
+        extra=push.emitted if push else None,
+    )
+    return Daemon(exporter, push, host.outdated)
+
+
+def _mock(script: str, options: Options, now: Now) -> Host:
+    from foreshock_exporter.mock import MockNetwork, MockPressure, open_script
+    from foreshock_exporter.script import ScriptError
+
+    try:
+        played = open_script(script, now, per_link=options.nvlink_per_link)
+    except ScriptError as error:
+        raise OptionError(f"--mock: {error}") from error
+    collectors: dict[str, Collector] = {}
+    if options.network:
+        collectors["network"] = MockNetwork(now)
+    if options.pressure:
+        collectors["pressure"] = MockPressure(now)
+    return Host(
+        played.driver,
+        played.resolver,
+        options.host_id or played.host_id,
+        options.host_name or played.host_name,
+        collectors,
+    )
+
+
+def _real(options: Options) -> Host:
+    from foreshock_exporter.container import host_pids
+    from foreshock_exporter.nvml import nvml_driver
+    from foreshock_exporter.pci import nvidia_gpus
+    from foreshock_exporter.service_of import ProcResolver
+
+    name = options.host_name or host_name(options.rootfs)
+    driver = nvml_driver(per_link=options.nvlink_per_link)
+    known = host_pids(options.procfs)
+    if not known:
+        log.warning(
+            "%s does not show the host's processes, whose numbers the driver reports: GPU time stays unattributed; "
+            "share the host's pid namespace, or mount its /proc and name it with --path.procfs",
+            options.procfs,
+        )
+    return Host(
+        driver,
+        ProcResolver(options.procfs, options.rootfs, environ=options.environ) if known else _nobody,
+        options.host_id or host_id(options.rootfs, fallback=name),
+        name,
+        _collectors(options),
+        expected=nvidia_gpus(options.sysfs) or 0,
+        unattributed="" if known else "pid_namespace",
+        outdated=driver.needs_restart,
+    )
+
+
+def _nobody(pid: int) -> ServiceOf | None:  # noqa: ARG001 - a resolver that knows none
+    return None
+
+
+def _collectors(options: Options) -> dict[str, Collector]:
+    """Only what is asked for is imported."""
+    collectors: dict[str, Collector] = {}
+    if options.network:
+        from foreshock_exporter.network import ProcNetwork
+
+        collectors["network"] = ProcNetwork(options.procfs, options.sysfs, options.network_exclude)
+    if options.infiniband:
+        from foreshock_exporter.infiniband import SysInfiniband
+
+        collectors["infiniband"] = SysInfiniband(options.sysfs)
+    if options.netstat:
+        from foreshock_exporter.netstat import ProcNetstat
+
+        collectors["netstat"] = ProcNetstat(options.procfs)
+    if options.pressure:
+        from foreshock_exporter.pressure import ProcPressure
+
+        collectors["pressure"] = ProcPressure(options.procfs)
+    return collectors
