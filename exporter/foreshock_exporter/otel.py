@@ -1,4 +1,4 @@
-"""What a service says of itself so that its spans meet what is measured of its GPUs: a detector for OpenTelemetry's SDK.
+"""What a service says of itself so that its spans meet what is measured of its GPUs: a detector of OpenTelemetry.
 
 It runs in the service, not in the exporter: `OTEL_EXPERIMENTAL_RESOURCE_DETECTORS=foreshock`. It reads four small files
 and some variables, asks no driver, and never raises; what it does not find it leaves out.

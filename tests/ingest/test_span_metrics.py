@@ -172,6 +172,14 @@ def test_gpu_occupancy_and_internal_spans_are_not_requests(span: Make, now: floa
     assert set(values(metrics.collect(now)).values()) == {0.0}
 
 
+def test_a_service_may_call_a_span_as_the_exporter_does(span: Make, now: float) -> None:
+    """Only the exporter's own are occupancy."""
+    metrics = SpanMetrics()
+    metrics.add([span("server", "impostor", 2, name="gpu.occupancy")], now)
+    metrics.collect(now)
+    assert of(metrics.collect(now), "traces_span_metrics_calls_total", service_name="impostor") == [1.0]
+
+
 def test_a_half_that_stays_alone_is_counted_when_its_time_is_over(span: Make, now: float) -> None:
     """By the service and the side that did send a span."""
     metrics = SpanMetrics()

@@ -12,7 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.span import OCCUPANCY, AttributeValue, Event, Link, Span, TraceQuery, TraceSummary
+from foreshock_dashboard.model.span import (
+    EXPORTER,
+    OCCUPANCY,
+    AttributeValue,
+    Event,
+    Link,
+    Span,
+    TraceQuery,
+    TraceSummary,
+)
 from foreshock_dashboard.store import Retention, Sealing, Store
 from foreshock_dashboard.store.codec import dump, load, span_chunk, unpack_spans
 
@@ -209,12 +218,50 @@ def test_a_summary_tells_of_the_whole_trace(bench: Bench, span: MakeSpan) -> Non
     assert summary.services == (Service("", "gateway"), Service("", "model"))
 
 
-def test_occupancy_spans_are_in_no_list_but_can_be_read(bench: Bench, span: MakeSpan) -> None:
-    """They tell which service ran on a GPU; a trace view asks for them by id."""
+@pytest.mark.parametrize("sealed", [False, True])
+def test_occupancy_spans_are_in_no_list_unless_it_asks_for_them(bench: Bench, span: MakeSpan, sealed: bool) -> None:
+    """They tell which service ran on a GPU; a trace view asks for them by id, or by name and attribute."""
     store = bench.open()
-    store.append_spans([span(1, name=OCCUPANCY, service="foreshock-exporter", kind="internal"), span(2)])
-    assert ids(store.search(TraceQuery(T0, T0 + 10))) == [2]
+    for trace, uuid in ((1, "GPU-1"), (2, "GPU-2")):
+        attributes: dict[str, AttributeValue] = {"hw.id": uuid}
+        made = span(trace, name=OCCUPANCY, service=EXPORTER, kind="internal", attributes=attributes)
+        store.append_spans([made])
+    store.append_spans([span(2, 2), span(3, name=OCCUPANCY, service="impostor")])
+    if sealed:
+        store.maintain()
+
+    (both, impostor) = store.search(TraceQuery(T0, T0 + 10, order="slowest"))
+    assert (both.trace_id, both.spans, both.services) == (f"{2:032x}", 1, (Service("", "gateway"),))
+    assert impostor.services == (Service("", "impostor"),)
+    assert ids(store.search(TraceQuery(T0, T0 + 10, service=Service("", EXPORTER)))) == []
+    assert set(ids(store.search(TraceQuery(T0, T0 + 10, operation=OCCUPANCY)))) == {1, 2, 3}
+    asked = TraceQuery(T0, T0 + 10, operation=OCCUPANCY, attribute=("hw.id", "GPU-2"))
+    (found,) = store.search(asked)
+    assert (found.trace_id, found.spans) == (f"{2:032x}", 2)
     assert len(store.get(f"{1:032x}")) == 1
+
+
+@pytest.mark.parametrize(
+    ("attribute", "expected"),
+    [
+        (("hw.id", "GPU-1"), [1]),
+        (("service.name", "gateway"), [1]),
+        (("tokens", "7"), [1]),
+        (("cached", "true"), [1]),
+        (('a "quoted" \\ key', "x"), [1]),
+        (("hw.id", "GPU"), []),
+        (("hw", "GPU-1"), []),
+        (("$.hw.id", "GPU-1"), []),
+    ],
+)
+def test_a_list_can_ask_for_an_attribute(
+    bench: Bench, span: MakeSpan, attribute: tuple[str, str], expected: list[int]
+) -> None:
+    """Of the span or of its resource, whole, and whatever characters its key has."""
+    store = bench.open()
+    attributes: dict[str, AttributeValue] = {"hw.id": "GPU-1", "tokens": 7, "cached": True, 'a "quoted" \\ key': "x"}
+    store.append_spans([span(1, attributes=attributes), span(2, service="model", attributes={"hw.id": "GPU-2"})])
+    assert ids(store.search(TraceQuery(T0, T0 + 10, attribute=attribute))) == expected
 
 
 @settings(deadline=None)

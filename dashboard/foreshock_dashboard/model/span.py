@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
@@ -13,8 +13,8 @@ Attributes = Mapping[str, AttributeValue]
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
 Status = Literal["unset", "ok", "error"]
 
-OCCUPANCY = "gpu.occupancy"
-"""Name of the spans that tell which service ran on a GPU; kept out of the service graph, RED figures and lists."""
+OCCUPANCY, EXPORTER = "gpu.occupancy", "foreshock-exporter"
+"""Name and service of the spans that tell which service ran on a GPU when (`Span.occupancy`)."""
 
 
 class Event(NamedTuple):
@@ -66,6 +66,15 @@ class Span:
         return Service(str(namespace) if namespace else "", str(name) if name else "unknown_service")
 
     @property
+    def occupancy(self) -> bool:
+        """Whether it tells which service ran on a GPU when.
+
+        Such spans are kept and can be read, but are no traffic: they are left out of the service graph, of span metrics
+        and so of the list of services, of traces that have other spans, and of every list that does not ask for them.
+        """
+        return self.name == OCCUPANCY and self.resource.get("service.name") == EXPORTER
+
+    @property
     def duration_ns(self) -> int:
         """Nanoseconds, never negative."""
         return self.end_ns - self.start_ns
@@ -75,6 +84,7 @@ class Span:
 class TraceQuery:
     """What is asked of a trace list. Times in Unix seconds, durations in seconds; `None`: no condition.
 
+    `attribute`: the key of an attribute of the span or its resource, and its value as text.
     `order` picks among *all* that match, not among the first found: "slowest" by the longest, "newest" by the latest
     matching span. The list itself is sorted by the traces' own durations or starts.
     """
@@ -83,6 +93,7 @@ class TraceQuery:
     end: float
     service: Service | None = None
     operation: str | None = None
+    attribute: tuple[str, str] | None = None
     min_duration: float | None = None
     max_duration: float | None = None
     errors_only: bool = False
@@ -94,6 +105,11 @@ class TraceQuery:
             raise ValueError(f"limit {self.limit} is not in 1..1000")
         if self.end < self.start:
             raise ValueError(f"end {self.end} lies before start {self.start}")
+
+    @property
+    def occupancy(self) -> bool:
+        """Whether it asks for occupancy spans, by their name."""
+        return self.operation == OCCUPANCY
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +129,11 @@ class TraceSummary:
     errors: int
     services: tuple[Service, ...]
     root: bool
+
+
+def traffic(spans: Sequence[Span]) -> Sequence[Span]:
+    """The spans of a trace without occupancy; all of them where it has nothing else."""
+    return [span for span in spans if not span.occupancy] or spans
 
 
 class TraceSource(Protocol):

@@ -10,7 +10,7 @@ from foreshock_dashboard.model.registry import Family, Registry
 from foreshock_dashboard.model.samples import Labels, Sample, labels_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.service_graph import Increment, ServiceGraph
-from foreshock_dashboard.model.span import OCCUPANCY, Attributes, Kind, Span, Status
+from foreshock_dashboard.model.span import Attributes, Kind, Span, Status
 
 MAX_NAMES = 200
 """Span names that each service may have in metrics; further ones are counted together as `OTHER_NAME`."""
@@ -102,7 +102,7 @@ class SpanMetrics:
         resource: Attributes | None = None
         service = Service("", "")
         for span in spans:
-            if span.kind == "internal" or span.name == OCCUPANCY:
+            if span.kind == "internal" or span.occupancy:
                 continue
             if span.resource is not resource:
                 resource, service = span.resource, span.service

@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.span import OCCUPANCY, Span, TraceQuery, TraceSummary
+from foreshock_dashboard.model.span import EXPORTER, OCCUPANCY, Span, TraceQuery, TraceSummary
 from foreshock_dashboard.store.codec import SPAN_COLUMNS, span_of
 from foreshock_dashboard.store.errors import StoreError
 from foreshock_dashboard.store.pieces import Pieces
@@ -28,11 +28,13 @@ _FIRST_LOOK = 16
 _WIDEN = 16
 
 _FACTS = "trace_id, span_id, parent_id, name, kind, start_ns, end_ns, status, namespace, service"
-_MATCHING = """
+_TRAFFIC = f"($occupancy or name <> '{OCCUPANCY}' or service <> '{EXPORTER}')"  # Span.occupancy, TraceQuery.occupancy
+_MATCHING = f"""
 where start_ns between $start and $end
-  and name <> $occupancy
+  and {_TRAFFIC}
   and ($service::varchar is null or (service = $service and namespace = $namespace))
   and ($operation::varchar is null or name = $operation)
+  and ($key::varchar is null or $value in (json_extract_string(attributes, $key), json_extract_string(resource, $key)))
   and ($shortest::bigint is null or end_ns - start_ns >= $shortest)
   and ($longest::bigint is null or end_ns - start_ns <= $longest)
   and (not $errors or status = 'error')
@@ -57,7 +59,7 @@ from span
 group by trace_id
 order by case when $slowest then last - first else first end desc, trace_id
 """
-_OF_THESE = "where start_ns between $near and $far and name <> $occupancy and trace_id in (select unnest($traces))"
+_OF_THESE = f"where start_ns between $near and $far and {_TRAFFIC} and trace_id in (select unnest($traces))"
 
 
 def _over(sql: str, columns: str, where: str) -> tuple[str, str]:
@@ -108,7 +110,7 @@ class SpanReader:
         given = {
             "near": near,
             "far": far,
-            "occupancy": OCCUPANCY,
+            "occupancy": query.occupancy,
             "traces": traces,
             "slowest": query.order == "slowest",
         }
@@ -119,10 +121,12 @@ class SpanReader:
         given = {
             "start": start,
             "end": end,
-            "occupancy": OCCUPANCY,
+            "occupancy": query.occupancy,
             "service": query.service.name if query.service else None,
             "namespace": query.service.namespace if query.service else None,
             "operation": query.operation,
+            "key": _path(query.attribute[0]) if query.attribute else None,
+            "value": query.attribute[1] if query.attribute else None,
             "shortest": None if query.min_duration is None else _nanoseconds(query.min_duration),
             "longest": None if query.max_duration is None else _nanoseconds(query.max_duration),
             "errors": query.errors_only,
@@ -165,6 +169,11 @@ def _bind(sql: tuple[str, str], pieces: Pieces, kind: str) -> tuple[str, dict[st
     if not pieces.segments:
         return hot, where
     return both, {**where, "files": [str(segment.folder / "spans.parquet") for segment in pieces.segments]}
+
+
+def _path(key: str) -> str:
+    """Where an attribute is in the JSON of all of them."""
+    return '$."' + key.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _nanoseconds(seconds: float) -> int:

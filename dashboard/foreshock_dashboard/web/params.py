@@ -17,6 +17,7 @@ LONGEST = 200
 TRACE_PARAMETERS = (
     "service",
     "operation",
+    "attribute",
     "min_duration",
     "max_duration",
     "errors",
@@ -57,6 +58,13 @@ def _read(given: Mapping[str, str], name: str, read: Callable[[str], T], default
         return read(text)
     except ValueError as error:
         raise BadParameterError(f"{name}={text[:LONGEST]!r}: {error}") from None
+
+
+def _attribute(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise ValueError("is not KEY=VALUE, such as hw.id=GPU-8932f937")
+    return key, value
 
 
 def _duration(text: str) -> float | None:
@@ -137,6 +145,7 @@ def trace_query(given: Mapping[str, str], now: float, known: Collection[Service]
         end=end,
         service=_read(given, "service", lambda text: service_named(text, known), None),
         operation=_read(given, "operation", str, None),
+        attribute=_read(given, "attribute", _attribute, None),
         min_duration=least,
         max_duration=most,
         errors_only=_read(given, "errors", _flag, False),

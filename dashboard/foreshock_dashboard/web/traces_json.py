@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from foreshock_dashboard.model.query import Json
-from foreshock_dashboard.model.span import OCCUPANCY, Attributes, AttributeValue, Span, TraceQuery, TraceSummary
+from foreshock_dashboard.model.span import Attributes, AttributeValue, Span, TraceQuery, TraceSummary, traffic
 from foreshock_dashboard.web.payloads import number
 from foreshock_dashboard.web.theme import service_colour
 
@@ -22,6 +22,7 @@ def query(asked: TraceQuery) -> Json:
         "end": asked.end,
         "service": str(asked.service) if asked.service else None,
         "operation": asked.operation,
+        "attribute": "=".join(asked.attribute) if asked.attribute else None,
         "min_duration": asked.min_duration,
         "max_duration": asked.max_duration,
         "errors": asked.errors_only,
@@ -53,14 +54,15 @@ def traces(asked: TraceQuery, found: Sequence[TraceSummary]) -> Json:
 
 def trace(trace_id: str, spans: Sequence[Span]) -> Json:
     """One trace. Offsets and durations in seconds from the earliest span, which starts at `start` (Unix seconds)."""
-    shown = [span for span in spans if span.name != OCCUPANCY][:MOST_SPANS]
+    told = traffic(spans)
+    shown = told[:MOST_SPANS]
     start = min((span.start_ns for span in shown), default=0)
     end = max((span.end_ns for span in shown), default=start)
     return {
         "trace_id": trace_id,
         "start": start / 1e9,
         "duration_seconds": (end - start) / 1e9,
-        "left_out": sum(span.name != OCCUPANCY for span in spans) - len(shown),
+        "left_out": len(told) - len(shown),
         "spans": [_span(span, start) for span in shown],
     }
 
