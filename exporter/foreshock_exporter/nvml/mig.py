@@ -74,7 +74,7 @@ def _instance(device: AskedInstance) -> Instance:
 
 def _profile(device: AskedInstance) -> str:
     """As nvidia-smi names it, "1c.3g.20gb": from "NVIDIA A100-SXM4-40GB MIG 1c.3g.20gb", else from its slices."""
-    _, _, profile = text(device.may("nvmlDeviceGetName")).rpartition(" MIG ")
+    _, _, profile = text(device.may("nvmlDeviceGetName")).partition(" MIG ")
     if profile:
         return profile
     slices = device.may("nvmlDeviceGetAttributes_v2")

@@ -52,6 +52,10 @@ class Buffer:
         """How many entries the driver says it has written, or needs."""
         return self._count.value
 
+    def full(self) -> bool:
+        """Whether it is written to the end. Some drivers count entries that they left as they were."""
+        return self._count.value >= self.capacity and any(self.array[-len(self.array) // self.capacity :])
+
     def value_type(self) -> int:
         """The type that the driver gave for the values."""
         return self._kind.value
@@ -150,8 +154,7 @@ def _filled(call: Callable[[Buffer], int], since_us: int, room: Room, codes: Cod
     while True:
         buffer.clear(since_us)
         code = call(buffer)
-        full = code == codes.success and buffer.written() >= buffer.capacity
-        if not full and code != codes.insufficient_size:
+        if code != codes.insufficient_size and not (code == codes.success and buffer.full()):
             return code, buffer
         larger = room.larger(buffer.written())
         if larger is None:
