@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -250,6 +250,8 @@ def test_a_real_process_is_found_by_its_environment(tmp_path: Path) -> None:
 
 
 @given(st.text())
+@example("x" * 3 * MAX_LABEL)
+@example("x" * (MAX_LABEL - 1) + " y")
 def test_any_text_becomes_a_bounded_printable_label(text: str) -> None:
     label = clean(text)
     assert len(label) <= MAX_LABEL
