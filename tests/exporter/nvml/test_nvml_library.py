@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -82,9 +82,9 @@ def test_a_driver_that_was_unloaded_is_let_go_of_and_found_again(
 ) -> None:
     adapter, fake = driver()
     fake.fail(name, code)
+    ask: Callable[[], object] = adapter.count if name == "nvmlDeviceGetCount" else lambda: adapter.read(0)
     with pytest.raises(DeviceError) as raised:
-        adapter.count()
-        adapter.read(0)
+        ask()
     assert raised.value.reason == "driver"
     assert fake.times("nvmlShutdown") == 1, "an open NVML keeps the driver from being unloaded"
     fake.errors.clear()
