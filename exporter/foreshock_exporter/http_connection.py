@@ -114,10 +114,13 @@ class Connection:
 
     def close(self) -> None:
         """End the connection so that the client can read what it was sent last."""
+        deadline = time.monotonic() + FAREWELL
         with contextlib.suppress(OSError):
             socket.socket.shutdown(self._socket, socket.SHUT_WR)
-            self._socket.settimeout(FAREWELL)
-            socket.socket.recv(self._socket, 65_536)
+            while (left := deadline - time.monotonic()) > 0:
+                self._socket.settimeout(left)
+                if not socket.socket.recv(self._socket, 65_536):
+                    break
         self._socket.close()
 
 
