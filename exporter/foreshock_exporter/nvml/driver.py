@@ -41,6 +41,7 @@ class NvmlDriver:
         timer: a steady clock in seconds.
         notices: where a missing driver is said once.
         maps: the list of files mapped into this process (proc(5)).
+        bound: the folder in which the driver lists the GPUs bound to it.
     """
 
     def __init__(
@@ -51,8 +52,9 @@ class NvmlDriver:
         timer: Callable[[], float] = time.monotonic,
         notices: Notices | None = None,
         maps: Path = Path("/proc/self/maps"),
+        bound: Path = Path("/proc/driver/nvidia/gpus"),
     ) -> None:
-        self._library = Library(nvml, timer=timer, notices=notices, maps=maps)
+        self._library = Library(nvml, timer=timer, notices=notices, maps=maps, bound=bound)
         self._events = Events(self._library)
         self._per_link = per_link
 
@@ -63,13 +65,14 @@ class NvmlDriver:
         except DeviceError:
             return 0
         try:
-            return int(self._library.call("nvmlDeviceGetCount"))
+            return self._library.count()
         finally:
             self._library.leave()
 
     def identity(self, gpu: int) -> Identity:
-        """What the GPU is. Raises DeviceError."""
+        """What the GPU with that index is by now. Raises DeviceError."""
         with self._asked(gpu) as asked:
+            self._library.renew(gpu)
             return Identity(
                 gpu=str(gpu),
                 uuid=text(asked.must("nvmlDeviceGetUUID")),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 from foreshock_exporter.device import DeviceError, Xid
 from foreshock_exporter.nvml.errors import DriverGoneError
-from foreshock_exporter.nvml.library import Library
+from foreshock_exporter.nvml.library import Library, address
 from foreshock_exporter.nvml.mig import text
 
 REFUSED_FOR = 10.0
@@ -27,7 +26,7 @@ class Events:
     def __init__(self, library: Library) -> None:
         self._library = library
         self._set: Any = None
-        self._registered: dict[int, int] = {}
+        self._registered: set[int] = set()
         self._refused: dict[int, tuple[float, DeviceError]] = {}
         self._uuids: dict[int, str] = {}
         library.before_shutdown(self._forget)
@@ -64,7 +63,7 @@ class Events:
 
     def _register(self) -> None:
         """Have every GPU in the set that can be. Raises DeviceError where none is."""
-        count = int(self._library.call("nvmlDeviceGetCount"))
+        count = self._library.count()
         failures: list[DeviceError] = []
         for _ in range(count + 1):  # each GPU can spoil the set once
             if self._set is None:
@@ -89,8 +88,8 @@ class Events:
         device = None
         try:
             device = library.device(gpu)
-            address = _address(device.handle)
-            if self._registered.get(gpu) == address:
+            place = address(device.handle)
+            if place in self._registered:
                 return None
             uuid = nvml.nvmlDeviceGetUUID(device.handle)
             nvml.nvmlDeviceRegisterEvents(device.handle, nvml.nvmlEventTypeXidCriticalError, self._set)
@@ -101,8 +100,8 @@ class Events:
         except DeviceError as error:
             refusal = error
         else:
-            self._registered[gpu] = address
-            self._uuids[address] = text(uuid)
+            self._registered.add(place)
+            self._uuids[place] = text(uuid)
             return None
         if isinstance(refusal, DriverGoneError):
             raise refusal
@@ -111,7 +110,7 @@ class Events:
 
     def _uuid(self, handle: Any) -> str:  # noqa: ANN401 - an opaque pointer of NVML
         """Known from when the GPU was registered: one that is lost cannot be asked."""
-        known = self._uuids.get(_address(handle))
+        known = self._uuids.get(address(handle))
         if known is None:
             with suppress(DeviceError):
                 known = text(self._library.call("nvmlDeviceGetUUID", handle))
@@ -130,7 +129,3 @@ class Events:
         if stale is not None:
             with suppress(self._library.nvml.NVMLError):
                 self._library.nvml.nvmlEventSetFree(stale)
-
-
-def _address(handle: Any) -> int:  # noqa: ANN401 - an opaque pointer of NVML
-    return ctypes.cast(handle, ctypes.c_void_p).value or 0

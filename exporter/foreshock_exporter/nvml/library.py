@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import re
 import threading
 import time
@@ -46,6 +48,7 @@ class Library:
         timer: a steady clock in seconds.
         notices: where a missing driver is said once.
         maps: the list of files mapped into this process (proc(5)).
+        bound: the folder in which the driver lists the GPUs bound to it.
     """
 
     def __init__(
@@ -55,12 +58,16 @@ class Library:
         timer: Callable[[], float] = time.monotonic,
         notices: Notices | None = None,
         maps: Path = Path("/proc/self/maps"),
+        bound: Path = Path("/proc/driver/nvidia/gpus"),
     ) -> None:
         self.nvml = nvml
         self.codes = Codes(nvml)
         self.timer = timer
         self._notices = notices or Notices()
         self._maps = maps
+        self._bound = bound
+        self._bound_at_opening: frozenset[str] = frozenset()
+        self._counted = 0
         self._lock = threading.Lock()
         self._state: Literal["closed", "opening", "open", "closing"] = "closed"
         self._in_flight = 0
@@ -122,6 +129,31 @@ class Library:
         upgraded, or a container still has the old library), a new process would fare no better: false.
         """
         return self._mismatch and _replaced(self._maps)
+
+    def count(self) -> int:
+        """How many GPUs NVML names; to be used within `entered`. Raises DeviceError.
+
+        Where that changes, the same index may be another GPU: all handles are looked up anew. NVML names the GPUs that
+        were bound when it was opened; where others are bound since, it is opened anew once no call is in flight.
+        """
+        count = int(self.call("nvmlDeviceGetCount"))
+        bound = _listed(self._bound)
+        with self._lock:
+            if count != self._counted:
+                self._devices.clear()
+                self._counted = count
+            if bound != self._bound_at_opening and self._tried is not None:
+                now = self.timer()
+                if now - self._tried >= RETRY_AFTER and self._gone_since is None:
+                    self._gone_since, self._bound_at_opening = now, bound
+        return count
+
+    def renew(self, gpu: int) -> None:
+        """Look the handle of a GPU up anew; where it is another, nothing is known of the GPU. Raises DeviceError."""
+        handle = self.call("nvmlDeviceGetHandleByIndex", gpu)
+        device = self._devices.get(gpu)
+        if device is None or address(device.handle) != address(handle):
+            self._devices[gpu] = Device(handle)
 
     def device(self, gpu: int) -> Device:
         """The handle of a GPU and what is known of it; to be used within `entered`. Raises DeviceError."""
@@ -189,7 +221,7 @@ class Library:
         return "opens"
 
     def _initialise(self) -> None:
-        opened = False
+        opened, bound = False, _listed(self._bound)
         try:
             self.nvml.nvmlInit()
             opened = True
@@ -204,6 +236,7 @@ class Library:
                 self._state = "open" if opened else "closed"
                 if opened:
                     self._in_flight += 1
+                    self._bound_at_opening = bound
                     self._gone_since, self._mismatch = None, False
         self._notices.fine("NVML")
 
@@ -226,6 +259,19 @@ class Library:
                 self._functions.clear()
                 self._gone_since = None
                 self._state = "closed"
+
+
+def address(handle: Any) -> int:  # noqa: ANN401 - an opaque pointer of NVML
+    """Where a handle points, by which two are compared."""
+    return ctypes.cast(handle, ctypes.c_void_p).value or 0
+
+
+def _listed(folder: Path) -> frozenset[str]:
+    """The entries of a folder; none where it cannot be read."""
+    try:
+        return frozenset(os.listdir(folder))  # noqa: PTH208 - looked at ten times a second
+    except OSError:
+        return frozenset()
 
 
 def _replaced(maps: Path) -> bool:

@@ -98,7 +98,7 @@ def test_a_driver_that_was_unloaded_is_let_go_of_and_found_again(
 def test_a_handle_is_looked_up_once(driver: Open) -> None:
     adapter, fake = driver()
     adapter.read(0)
-    adapter.identity(0)
+    adapter.health(0)
     adapter.utilization(0, 0)
     assert fake.times("nvmlDeviceGetHandleByIndex") == 1
 
@@ -133,6 +133,42 @@ def test_a_lost_gpu_is_asked_nothing_more_until_its_handle_is_found_again(code: 
     assert fake.times("nvmlDeviceGetUtilizationRates") == 2
     fake.errors.clear()
     assert adapter.read(0).power_watts == 512.345
+
+
+def test_gpus_that_move_up_when_one_comes_late_are_found_under_their_new_index(driver: Open) -> None:
+    order = [0, 2]
+    adapter, fake = driver(gpus=2, nvmlDeviceGetHandleByIndex=lambda index: handle_of(order[index]))
+    assert [adapter.identity(index).uuid for index in range(2)] == ["GPU-0", "GPU-2"]
+    order.insert(1, 1)
+    fake.gpus = 3
+    adapter.count()
+    adapter.utilization(1, 0)
+    assert fake.calls[-1] == ("nvmlDeviceGetSamples", 1), "asked by the handle of the one that is there now"
+    assert [adapter.identity(index).uuid for index in range(3)] == ["GPU-0", "GPU-1", "GPU-2"]
+
+
+def test_a_gpu_that_takes_the_place_of_another_is_seen_when_it_is_identified(driver: Open) -> None:
+    at = [0]
+    adapter, fake = driver(nvmlDeviceGetHandleByIndex=lambda _: handle_of(at[0]))
+    adapter.read(0)
+    at[0] = 5
+    assert adapter.identity(0).uuid == "GPU-5"
+    adapter.utilization(0, 0)
+    assert fake.calls[-1] == ("nvmlDeviceGetSamples", 5)
+
+
+def test_nvml_is_opened_again_for_a_gpu_that_was_bound_since(tmp_path: Path, clock: list[float]) -> None:
+    """An open NVML goes on naming those that were there when it was opened."""
+    (tmp_path / "0000:1b:00.0").mkdir()
+    fake = FakeNvml()
+    fake.answers["nvmlInit"] = lambda: setattr(fake, "gpus", len(list(tmp_path.iterdir())))
+    adapter = NvmlDriver(fake, timer=lambda: clock[0], bound=tmp_path)
+    assert adapter.count() == 1
+    (tmp_path / "0000:1c:00.0").mkdir()
+    assert [adapter.count() for _ in range(3)] == [1, 1, 1], "not at once"
+    clock[0] += RETRY_AFTER
+    assert [adapter.count() for _ in range(3)] == [1, 2, 2]
+    assert fake.times("nvmlInit") == 2
 
 
 @pytest.mark.parametrize("code", ["NOT_SUPPORTED", "NO_PERMISSION", "NOT_FOUND", "FUNCTION_NOT_FOUND"])
