@@ -101,7 +101,7 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What tells a sick GPU from a busy one. Counts are the device's own and may start again; `absent` as in `Reading`."""
+    """What tells a sick GPU from a busy one. Counts are the device's own, and may start again; `absent`: as above."""
 
     clock_max_hertz: Mapping[Clock, float] = field(default_factory=dict)
     ecc_errors: Mapping[Severity, float] = field(default_factory=dict)

@@ -159,3 +159,15 @@ FAMILIES: tuple[Family, ...] = (
     *NETSTAT.values(),
 )
 """All of the above."""
+
+
+_PREFIXES = {
+    "node_network_": "/proc/net/dev, /sys/class/net",
+    "node_pressure_": "/proc/pressure",
+    "node_infiniband_": "/sys/class/infiniband",
+    "node_netstat_": "/proc/net/snmp, /proc/net/netstat",
+}
+SOURCES: dict[Family, str] = {
+    family: source for family in FAMILIES for prefix, source in _PREFIXES.items() if family.name.startswith(prefix)
+}
+"""Where each comes from."""

@@ -37,7 +37,7 @@ GPU_BUSY_RATIO = Family(
     "histogram",
     _GPU,
     "The fast samples of the GPU by the share of each during which a kernel ran.",
-    bounds=(0.0, 0.25, 0.5, 0.75, 0.9, 0.98),
+    bounds=(0.0, 0.5, 0.9, 0.98),
 )
 GPU_MEMORY_USED = Family("gpu_memory_used_bytes", "gauge", _GPU, "Device memory in use, without the reserved part.")
 GPU_MEMORY_FREE = Family("gpu_memory_free_bytes", "gauge", _GPU, "Device memory that is free.")
@@ -55,7 +55,7 @@ GPU_TEMPERATURE = Family("gpu_temperature_celsius", "gauge", (*_GPU, "sensor"), 
 GPU_CLOCK = Family("gpu_clock_hertz", "gauge", (*_GPU, "clock"), "Clock rate now.")
 GPU_CLOCK_MAX = Family("gpu_clock_max_hertz", "gauge", (*_GPU, "clock"), "Highest clock rate of the model.")
 GPU_THROTTLED = Family(
-    "gpu_throttled_seconds_total", "counter", (*_GPU, "reason"), "Seconds during which clocks were held down, by reason."
+    "gpu_throttled_seconds_total", "counter", (*_GPU, "reason"), "Seconds for which clocks were held down, by reason."
 )
 PCIE_TRANSMIT = Family("gpu_pcie_transmit_bytes_total", "counter", _GPU, "Bytes sent over PCIe.")
 PCIE_RECEIVE = Family("gpu_pcie_receive_bytes_total", "counter", _GPU, "Bytes received over PCIe.")
@@ -77,7 +77,7 @@ NVLINK_LINKS = Family("gpu_nvlink_links", "gauge", _GPU, "NVLinks that the GPU h
 NVLINK_LINKS_UP = Family("gpu_nvlink_links_up", "gauge", _GPU, "NVLinks that are up.")
 ECC_ERRORS = Family("gpu_ecc_errors_total", "counter", (*_GPU, "severity"), "Memory errors found by ECC, by severity.")
 REMAPPED_ROWS = Family(
-    "gpu_remapped_rows", "gauge", (*_GPU, "severity"), "Rows of memory replaced by spares, by the errors that led to it."
+    "gpu_remapped_rows", "gauge", (*_GPU, "severity"), "Rows of memory replaced by spares, by the errors they had."
 )
 ROW_REMAP_PENDING = Family("gpu_row_remap_pending", "gauge", _GPU, "1 if a row waits for a reset to be replaced.")
 ROW_REMAP_FAILED = Family("gpu_row_remap_failed", "gauge", _GPU, "1 if a row could not be replaced.")

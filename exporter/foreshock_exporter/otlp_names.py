@@ -25,3 +25,6 @@ OTLP_SPANS_DROPPED = Family(
 
 FAMILIES: tuple[Family, ...] = tuple(value for value in globals().values() if isinstance(value, Family))
 """All of the above."""
+
+SOURCES: dict[Family, str] = dict.fromkeys(FAMILIES, "itself")
+"""Where each comes from."""

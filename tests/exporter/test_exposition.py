@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from foreshock_exporter import names
-from foreshock_exporter.device import DeviceError
+from foreshock_exporter import host_names, names, otlp_names
+from foreshock_exporter.device import Counters, DeviceError, Instance, LinkBytes, Reading
+from foreshock_exporter.emit import FAMILIES
 from foreshock_exporter.exporter import Exporter
-from foreshock_exporter.mock import MockDriver, MockNetwork, MockPressure, mock_service
-from foreshock_exporter.names import FAMILIES, Family
-from foreshock_exporter.text import Sample, render
+from foreshock_exporter.family import Family, Sample
+from foreshock_exporter.mock import MockNetwork, MockPressure, open_script
+from foreshock_exporter.text import render
 
 if TYPE_CHECKING:
     from tests.conftest import Golden
@@ -26,22 +27,22 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
 
 
-def mock_text(samples: int) -> bytes:
+def mock_text(samples: int, script: str = "contended") -> bytes:
     """The mock host after so many samples, one a second."""
     clock = [1_000_000.0]
 
     def now() -> float:
         return clock[0]
 
+    played = open_script(script, now)
     exporter = Exporter(
-        MockDriver(now),
-        mock_service,
-        host_id="1",
-        host_name="mock",
+        played.driver,
+        played.resolver,
+        host_id=played.host_id,
+        host_name=played.host_name,
         now=now,
         mock=True,
-        network=MockNetwork(now),
-        pressure=MockPressure(now),
+        host={"network": MockNetwork(now), "pressure": MockPressure(now)},
         timer=lambda: 0.0,
     )
     for _ in range(samples):
@@ -66,7 +67,7 @@ def test_equal_times_give_equal_mock_hosts() -> None:
 def test_on_the_mock_host_one_gpu_of_four_is_contended(series: Callable[[bytes], Series]) -> None:
     found = series(mock_text(61))
     contended = {dict(labels)["gpu"]: value for (name, labels), value in found.items() if name == names.CONTENDED.name}
-    assert contended == {"0": 60.0, "1": 0.0, "2": 0.0, "3": 0.0}
+    assert contended == {"0": pytest.approx(60.0, abs=1.0), "1": 0.0, "2": 0.0, "3": 0.0}
     stalled = {
         dict(labels)["service_name"]: value
         for (name, labels), value in found.items()
@@ -82,8 +83,10 @@ def test_all_counters_of_the_mock_host_only_grow(series: Callable[[bytes], Serie
 
 
 def test_a_gpu_has_at_most_sixty_series_besides_those_of_its_services(series: Callable[[bytes], Series]) -> None:
-    of_gpu = [labels for _, labels in series(mock_text(3)) if ("gpu", "0") in labels]
-    assert len([labels for labels in of_gpu if not dict(labels).get("service_name")]) <= 60
+    found = [dict(labels) for _, labels in series(mock_text(3))]
+    uuid = next(labels["uuid"] for labels in found if labels.get("gpu") == "0")
+    of_gpu = [labels for labels in found if labels.get("gpu") == "0" or labels.get("uuid") == uuid]
+    assert 40 < len([labels for labels in of_gpu if not labels.get("service_name")]) <= 60
 
 
 def test_promtool_finds_nothing_to_say_of_the_mock_host() -> None:
@@ -126,13 +129,84 @@ def test_a_value_that_is_no_number_is_left_out() -> None:
     assert b"nan" not in render([(names.GPU_PRESENT, [Sample((), float("nan"))])]).lower()
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_every_metric_is_documented(family: Family) -> None:
-    labels = ", ".join(f"`{label}`" for label in family.labels) or "–"
-    assert f"| `{family.name}` | {family.kind} | {labels} | {family.help} |" in DOCS.read_text().splitlines()
+def documented(golden: bool) -> str:
+    """The tables of docs/metrics.md; with `golden`, written anew from the code."""
+    text = DOCS.read_text()
+    begin, end = "<!-- exporter-tables -->\n", "<!-- /exporter-tables -->"
+    head, _, rest = text.partition(begin)
+    table, _, tail = rest.partition(end)
+    if golden:
+        DOCS.write_text(head + begin + tables() + end + tail)
+        return tables()
+    return table
 
 
-def test_the_documentation_names_no_metric_that_does_not_exist() -> None:
-    exporter_part = DOCS.read_text().partition("<!-- exporter -->")[2].partition("<!-- /exporter -->")[0]
-    rows = [line.split("|")[1].strip(" `") for line in exporter_part.splitlines() if line.startswith("| `")]
-    assert rows == [family.name for family in FAMILIES]
+def tables() -> str:
+    """What the code says of its metrics, as tables."""
+    parts = (("GPUs", names), ("The host", host_names), ("Pushes over OTLP", otlp_names))
+    return "".join(f"\n### {title}\n\n{table(part.FAMILIES, part.SOURCES)}" for title, part in parts) + "\n"
+
+
+def table(families: Iterable[Family], sources: Mapping[Family, str]) -> str:
+    rows = ["| name | kind | unit | labels | from | meaning |", "|---|---|---|---|---|---|"]
+    for family in families:
+        labels = ", ".join(f"`{label}`" for label in family.labels) or "–"
+        meaning = family.help.replace("|", "\\|")
+        rows.append(f"| `{family.name}` | {family.kind} | {unit(family)} | {labels} | {sources[family]} | {meaning} |")
+    return "\n".join(rows) + "\n"
+
+
+def unit(family: Family) -> str:
+    """The unit that the name ends with, in full."""
+    name = family.name.removesuffix("_total")
+    units = ("seconds", "bytes", "joules", "watts", "celsius", "hertz", "ratio")
+    return next((each for each in units if name.endswith(f"_{each}")), "–")
+
+
+def test_golden_documentation_of_every_metric(request: pytest.FixtureRequest) -> None:
+    """docs/metrics.md gives each metric with its kind, unit, labels and source; `make golden` writes it."""
+    assert documented(bool(request.config.getoption("--golden"))) == tables()
+
+
+def test_instances_of_a_partitioned_gpu_are_told_with_their_memory(
+    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu], series: Callable[[bytes], Series]
+) -> None:
+    host = scripted(gpu(sharing="mig"))
+    host.read = lambda gpu: Reading(instances=(Instance("MIG-1", 7, 0, "1g.10gb", 5.0, 10.0),))  # type: ignore[method-assign]
+    exporter = host.exporter()
+    exporter.sample()
+    found = series(exporter.render())
+    of_gpu = {("gpu", "0"), ("uuid", "GPU-0"), ("mig_uuid", "MIG-1")}
+    assert found["gpu_mig_memory_used_bytes", frozenset(of_gpu)] == 5.0
+    assert found["gpu_mig_memory_total_bytes", frozenset(of_gpu)] == 10.0
+    info = of_gpu | {("gpu_instance", "7"), ("compute_instance", "0"), ("profile", "1g.10gb")}
+    assert found["gpu_mig_info", frozenset(info)] == 1.0
+
+
+def test_every_absent_metric_has_its_reason(
+    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu], series: Callable[[bytes], Series]
+) -> None:
+    """Whoever misses a metric finds out why without asking."""
+    counters = Counters(
+        energy_joules=1.0, nvlink_links={3: LinkBytes(5.0, 6.0)}, absent={"pcie_transmit_bytes": "no_permission"}
+    )
+    exporter = scripted(gpu(counters=counters)).exporter()
+    exporter.sample()
+    found = series(exporter.render())
+    present = {name for name, _ in found}
+    absent = {
+        dict(labels)["metric"]: dict(labels)["reason"]
+        for name, labels in found
+        if name == "foreshock_exporter_metric_absent"
+    }
+    assert absent["gpu_pcie_transmit_bytes_total"] == "no_permission"
+    assert absent["gpu_ecc_errors_total"] == "not_supported"
+    assert not present & absent.keys()
+    optional = {"gpu_mig", "gpu_xid", "gpu_nvlink_link", "gpu_service"}
+    expected = {
+        family.name for family in names.FAMILIES if family.name.startswith("gpu_") and family.kind != "histogram"
+    }
+    missing = {name for name in expected - present - absent.keys() if not any(map(name.startswith, optional))}
+    assert not missing
+    link = frozenset({("gpu", "0"), ("uuid", "GPU-0"), ("link", "3")})
+    assert found["gpu_nvlink_link_receive_bytes_total", link] == 6.0
