@@ -66,7 +66,6 @@ class Push:
         self._offset = 0.0
         self._stop = threading.Event()
         self._sender = threading.Thread(target=self._send, daemon=True, name="otlp")
-        self._level = _SDK.level
         identity = Resource.create({**resource, "service.name": SERVICE})
         version = resource.get("service.version", "")
         self._metrics, self._spans = None, None
@@ -78,7 +77,9 @@ class Push:
     def start(self) -> None:
         """Begin to push, in threads of its own."""
         if not log.isEnabledFor(logging.DEBUG):
-            _SDK.setLevel(logging.CRITICAL)  # it says every attempt; the report says each trouble once
+            _SDK.setLevel(
+                logging.CRITICAL
+            )  # it says every attempt, some after `close`; the report says each trouble once
         if self._metrics is not None:
             self._metrics.start()
         self._sender.start()
@@ -109,11 +110,12 @@ class Push:
         self._stop.set()
         if self._metrics is not None:
             self._metrics.close(timeout * 0.8)
+        if self._spans is not None and self._report.failing("traces"):
+            self._spans.close()
         if self._sender.is_alive():
             self._sender.join(max(0.0, deadline - time.monotonic()))
         if self._spans is not None:
             self._spans.close()
-        _SDK.setLevel(self._level)
 
     def _read(self) -> Points:
         return self._readings.take(emit(self._snapshot()))

@@ -64,6 +64,8 @@ class Metrics:
         if self._provider is not None and self._exporter is not None:
             self._exporter.closing = True
             self._points = None
+            if self._report.failing("metrics"):
+                self._exporter.shutdown()  # wakes an attempt that waits to try again
             self._provider.shutdown(int(timeout * 1000))
             self._provider = None
 
@@ -100,7 +102,7 @@ class _Exporter(OTLPMetricExporter):
         result = super().export(metrics_data, timeout_millis, **options)
         if result is MetricExportResult.SUCCESS:
             self._report.pushed("metrics", _points(metrics_data))
-        else:
+        elif not self.closing:
             self._report.failed("metrics", _points(metrics_data), self._wire.take())
         return result
 

@@ -47,6 +47,7 @@ ERRORS = Instrument("hw.errors", "counter", "{error}", "Memory errors found by E
 ENERGY = Instrument("hw.energy", "counter", "J", "Energy used.")
 POWER = Instrument("hw.power", "gauge", "W", "Power drawn.")
 TEMPERATURE = Instrument("hw.temperature", "gauge", "Cel", "Temperature by sensor.")
+MOCK = Instrument("foreshock.exporter.mock", "gauge", "1", names.MOCK.help)
 STATUS = Instrument("hw.status", "updown", "1", "1 for the state that the GPU is in, 0 for each other one.")
 
 _SERVICE = {
@@ -111,6 +112,7 @@ ROWS: tuple[Row, ...] = (
     _own(names.XID_ERRORS, "xid.errors", "{error}", {"xid": "foreshock.gpu.xid"}),
     _own(names.GPU_EXPECTED, "expected", "{gpu}", sums=True),
     _own(names.GPU_PRESENT, "present", "{gpu}", sums=True),
+    Row(names.MOCK, MOCK),
 )
 INSTRUMENTS: tuple[Instrument, ...] = tuple(
     dict.fromkeys((*(row.instrument for row in ROWS), MEMORY_UTILIZATION, STATUS))

@@ -71,9 +71,9 @@ class Report:
                 self._logger.warning("OTLP endpoint %s: takes no %s: %s", self._endpoint, signal, trouble.message)
 
     def failing(self, signal: Signal) -> bool:
-        """Whether the last push of the signal failed."""
+        """Whether the last push of the signal failed, or nobody answers any."""
         with self._lock:
-            return signal in self._failing
+            return self._silent or signal in self._failing
 
     def emitted(self, too_many: int, queue_full: int) -> Emitted:
         """The counters as families. `too_many`, `queue_full`: spans dropped for these reasons."""

@@ -40,6 +40,7 @@ class Spans:
         self._dropped = 0
         self._pause = 0
         self._failures = 0
+        self._closed = False
 
     def add(self, occupancies: Iterable[Occupancy]) -> None:
         """Queue intervals."""
@@ -56,6 +57,8 @@ class Spans:
 
     def flush(self) -> None:
         """Push what waits; after a failure not again until a growing number of calls has passed."""
+        if self._closed:
+            return
         if self._pause > 0:
             self._pause -= 1
             return
@@ -67,7 +70,10 @@ class Spans:
         self._failures = 0
 
     def close(self) -> None:
-        """Let go of the connection; a push in flight gives up as soon as it can."""
+        """Let go of the connection; a push in flight gives up as soon as it can, and none begins any more."""
+        if self._closed:
+            return
+        self._closed = True
         self._exporter.shutdown()  # type: ignore[no-untyped-call]  # the SDK left it without types
 
     def _next(self) -> bool:
@@ -83,6 +89,8 @@ class Spans:
             self._report.pushed("traces", len(self._batch))
             self._done()
             return True
+        if self._closed:
+            return False
         trouble = self._wire.take()
         if trouble.passing:
             self._report.failed("traces", 0, trouble)

@@ -21,6 +21,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.sdk.resources import Resource
 
+from foreshock_exporter import names
 from foreshock_exporter.bursts import Bursts
 from foreshock_exporter.device import Counters, Health, Identity, Reading
 from foreshock_exporter.emit import emit
@@ -154,7 +155,7 @@ def gpu(index: int) -> GpuState:
             stalled={A: 20.0, B: 30.0},
             stalled_by={(A, B): 18.0, (A, NOBODY): 2.0, (B, A): 30.0},
         ),
-        bursts=Bursts((0,) * 7),
+        bursts=Bursts((0,) * (len(names.GPU_BUSY_RATIO.bounds) + 1)),
         counters=Counters(
             energy_joules=1.5e6,
             throttled_seconds={"power": 12.0, "hw_thermal": 0.25},
@@ -195,6 +196,8 @@ Series = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 def _pushing(receiver: Receiver) -> Iterator[MakePush]:
     """Start a push to the receiver; its own intervals are so long that only `flush` and the sender's beat count."""
     made: list[Push] = []
+    sdk = logging.getLogger("opentelemetry")
+    level = sdk.level
 
     def start(snapshot: Snapshot = RICH, url: str | None = None, **options: object) -> Push:
         attributes = {"host.id": "id-1", "host.name": "node-1", "service.version": "1.0"}
@@ -207,6 +210,7 @@ def _pushing(receiver: Receiver) -> Iterator[MakePush]:
     receiver.release.set()
     for push in made:
         push.close()
+    sdk.setLevel(level)
 
 
 def counted(emitted: Emitted) -> dict[tuple[str, ...], float]:
