@@ -170,16 +170,22 @@ SETTINGS: Mapping[str, tuple[Read[Wave], str]] = {
     "memory_clock_hertz": (wave(0, MAX_HERTZ, "a number of hertz"), "without it, the highest"),
     "memory_busy_ratio": (_share, "without it, 60 % of the busy share"),
     "unattributed": (_share, "share of the GPU's time that no process accounts for; without it, 0"),
-    "pcie_transmit_bytes_per_second": (wave(0, MAX_RATE, "bytes per second"), "without it, 0"),
-    "pcie_receive_bytes_per_second": (wave(0, MAX_RATE, "bytes per second"), "without it, 0"),
+    "pcie_transmit_bytes_per_second": (wave(0, MAX_RATE, "bytes per second"), "sent over PCIe; without it, 0"),
+    "pcie_receive_bytes_per_second": (wave(0, MAX_RATE, "bytes per second"), "received over PCIe; without it, 0"),
     "nvlink_transmit_bytes_per_second": (
         wave(0, MAX_RATE, "bytes per second"),
-        "of all links, which share it evenly; without it, 0",
+        "sent over all NVLinks, which share it evenly; without it, 0",
     ),
-    "nvlink_receive_bytes_per_second": (wave(0, MAX_RATE, "bytes per second"), "the same, received"),
-    "nvlinks_up": (lambda value: Wave(float(whole(0, MAX_LINKS)(value))), "without it, all"),
-    "pcie_link_width": (lambda value: Wave(float(whole(1, 32)(value))), "without it, that of the slot"),
-    "pcie_link_generation": (lambda value: Wave(float(whole(1, 9)(value))), "without it, that of the slot"),
+    "nvlink_receive_bytes_per_second": (
+        wave(0, MAX_RATE, "bytes per second"),
+        "received over all NVLinks, the same way",
+    ),
+    "nvlinks_up": (lambda value: Wave(float(whole(0, MAX_LINKS)(value))), "NVLinks that are up; without it, all"),
+    "pcie_link_width": (lambda value: Wave(float(whole(1, 32)(value))), "lanes in use; without it, those of the slot"),
+    "pcie_link_generation": (
+        lambda value: Wave(float(whole(1, 9)(value))),
+        "PCIe generation in use; without it, that of the slot",
+    ),
 }
 """What `set` can set: how it is read, and what holds while it is not set. null takes a setting back."""
 

@@ -52,7 +52,7 @@ def lines(chunks: Iterable[bytes]) -> Iterator[str]:
 
 
 def _decoded(line: bytes) -> str:
-    return line[: 4 * MAX_LINE + 4].decode(errors="replace").removesuffix("\r")[: MAX_LINE + 1]
+    return line[: 4 * MAX_LINE + 4].decode(errors="replace")[: MAX_LINE + 1]
 
 
 class LiveScript:

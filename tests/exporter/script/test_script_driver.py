@@ -1,0 +1,211 @@
+"""The driver that a device script plays: it answers as NVML does, faults included."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from foreshock_exporter.device import DeviceError, GpuProcess, Xid
+from foreshock_exporter.service import ServiceOf
+
+if TYPE_CHECKING:
+    from tests.conftest import Eventually
+    from tests.exporter.script.conftest import Stage
+
+Play = Callable[..., "Stage"]
+SHARED = (
+    '{"gpu": 0, "process": {"pid": 7, "service": "shop/cart", "memory_bytes": 1e9, "sm": 0.3}}',
+    '{"gpu": 0, "process": {"pid": 8, "sm": 0.6}}',
+    '{"at": 2, "gpu": 0, "process": {"pid": 8, "sm": 0}}',
+)
+
+
+def refusal(call: Callable[[], object]) -> tuple[str, str]:
+    with pytest.raises(DeviceError) as error:
+        call()
+    return error.value.reason, str(error.value)
+
+
+def test_samples_are_those_newer_than_the_last_seen(play: Play) -> None:
+    """Nothing twice; before the first period is over there are none."""
+    stage = play(*SHARED)
+
+    assert stage.to(0.1).utilization(0, 0) == ()
+    first = stage.to(1.0).utilization(0, 0)
+    assert [sample.ratio for sample in first] == pytest.approx([0.9] * 6)
+    assert stage.driver.utilization(0, first[-1].timestamp_us) == ()
+    assert [sample.timestamp_us for sample in stage.to(1.17).utilization(0, first[-1].timestamp_us)] == [
+        stage.us(7 / 6)
+    ]
+
+
+def test_process_utilization_is_the_mean_since_the_last_seen(play: Play) -> None:
+    """Of each pid that ran, with the time of the newest sample; 0 asks for all that is kept; none where all idled."""
+    stage = play(*SHARED, '{"at": 3, "gpu": 0, "process": {"pid": 7, "sm": 0}}')
+
+    def asked(since: float) -> dict[int, tuple[float, int]]:
+        found = stage.driver.process_utilization(0, stage.us(since) if since else 0)
+        return {entry.pid: (round(entry.sm_ratio, 9), entry.timestamp_us) for entry in found}
+
+    stage.to(2.5)
+    assert asked(1.5) == {7: (0.3, stage.us(2.5)), 8: (0.3, stage.us(2.5))}
+    assert asked(2.0) == {7: (0.3, stage.us(2.5))}
+    assert asked(0) == {7: (0.3, stage.us(2.5)), 8: (0.6 * 2 / 2.5, stage.us(2.5))}
+    assert asked(2.5) == {}
+    stage.to(4.0)
+    assert asked(3.0) == {}
+
+
+def test_what_is_asked_in_steps_is_what_is_asked_at_once(play: Play) -> None:
+    """Means times their lengths add up to the same SM time, however often it is asked."""
+    stage = play('{"gpu": 0, "process": {"pid": 7, "sm": {"mean": 0.4, "swing": 0.3, "period": 3}}}')
+
+    def sm_seconds(step: float) -> float:
+        total, since, time = 0.0, stage.us(0), 0.0
+        while time < 9.0:
+            time += step
+            for entry in stage.to(min(time, 9.0)).process_utilization(0, since):
+                total += entry.sm_ratio * (entry.timestamp_us - since) / 1e6
+                since = entry.timestamp_us
+        return total
+
+    assert sm_seconds(0.1) == pytest.approx(sm_seconds(1.0)) == pytest.approx(sm_seconds(9.0)) == pytest.approx(3.6)
+
+
+def test_it_says_what_holds_the_gpu_and_whose_it_is(play: Play) -> None:
+    """A process without a service has none that is known; one that ended is gone."""
+    stage = play(*SHARED, '{"at": 5, "gpu": 0, "process": {"pid": 7, "ends": true}}')
+
+    assert stage.to(1).processes(0) == [GpuProcess(7, 1e9), GpuProcess(8, None)]
+    assert stage.resolver(7) == ServiceOf("shop", "cart", "simulated")
+    assert stage.resolver(8) is None
+    assert stage.to(6).processes(0) == [GpuProcess(8, None)]
+    assert stage.resolver(7) is None
+
+
+def test_a_lost_gpu_is_lost_until_it_is_cleared_and_the_others_answer(play: Play) -> None:
+    """It still counts."""
+    stage = play(
+        '{"gpu": 1, "device": {}}', '{"at": 5, "gpu": 0, "fault": "lost"}', '{"at": 9, "gpu": 0, "clear": true}'
+    )
+
+    assert stage.to(6).count() == 2
+    assert refusal(lambda: stage.driver.identity(0)) == ("lost", "the device script says that GPU 0 fell off the bus")
+    assert stage.driver.identity(1).gpu == "1"
+    assert stage.to(9).identity(0).gpu == "0"
+
+
+def test_a_late_gpu_is_not_counted_until_it_comes(play: Play) -> None:
+    """Nor is one that was never described."""
+    stage = play('{"gpu": 1, "device": {}}', '{"gpu": 1, "fault": "late"}', '{"at": 9, "gpu": 1, "clear": true}')
+
+    assert stage.to(1).count() == 1
+    assert refusal(lambda: stage.driver.read(1))[0] == "not_found"
+    assert stage.to(9).count() == 2
+    assert stage.driver.read(1).power_watts == 70.0
+    assert refusal(lambda: stage.driver.read(2))[0] == "not_found"
+
+
+def test_what_a_gpu_refuses_is_not_supported(play: Play) -> None:
+    """Each call by itself."""
+    calls = ["utilization", "process_utilization", "read", "counters", "health", "processes"]
+    lines = [f'{{"gpu": {gpu}, "device": {{"refuses": ["{call}"]}}}}' for gpu, call in enumerate(calls)]
+    driver = play(*lines, gpu=False).to(1)
+
+    for gpu, refused in enumerate(calls):
+        for call in calls:
+            arguments = (gpu, 0) if "utilization" in call else (gpu,)
+            if call == refused:
+                assert refusal(lambda: getattr(driver, call)(*arguments))[0] == "not_supported"  # noqa: B023 - called at once
+            else:
+                getattr(driver, call)(*arguments)
+
+
+def test_links_are_told_apart_only_where_that_is_asked_for(play: Play) -> None:
+    """18 of them would be 36 series."""
+    rate = '{"gpu": 0, "set": {"nvlink_transmit_bytes_per_second": 1.8e9}}'
+
+    assert play(rate).to(1).counters(0).nvlink_links == {}
+    assert play(rate, per_link=True).to(1).counters(0).nvlink_links[3].transmit == 1e8
+
+
+def test_a_hung_call_comes_back_when_the_script_clears_it(play: Play, eventually: Eventually) -> None:
+    """Until then the other GPUs answer."""
+    stage = play(
+        '{"gpu": 1, "device": {}}', '{"at": 5, "gpu": 0, "fault": "hang"}', '{"at": 9, "gpu": 0, "clear": true}'
+    )
+    stage.to(6)
+    answers: list[str] = []
+    caller = threading.Thread(target=lambda: answers.append(stage.driver.identity(0).gpu))
+    caller.start()
+
+    assert stage.driver.identity(1).gpu == "1"
+    caller.join(0.2)
+    assert caller.is_alive()
+    stage.to(9)
+    eventually(lambda: answers == ["0"], "the call comes back")
+    caller.join()
+
+
+def test_a_hung_call_comes_back_when_the_driver_is_closed(play: Play) -> None:
+    """With an error, so that a thread can end; `close` itself does not wait."""
+    stage = play('{"gpu": 0, "fault": "hang"}')
+    errors: list[str] = []
+    caller = threading.Thread(target=lambda: errors.append(refusal(lambda: stage.driver.read(0))[1]))
+    caller.start()
+    stage.driver.close()
+    caller.join(30)
+
+    assert errors == ["the call to GPU 0 hung until the driver was closed"]
+
+
+def test_xids_are_told_once_in_their_order(play: Play) -> None:
+    """Those of a lost GPU as well, and none of a GPU that reports none."""
+    stage = play(
+        '{"gpu": 1, "device": {"refuses": ["xids"], "uuid": "GPU-mute"}}',
+        '{"at": 1, "gpu": 0, "xid": 79}',
+        '{"at": 1, "gpu": 0, "fault": "lost"}',
+        '{"at": 1, "gpu": 1, "xid": 13}',
+        '{"at": 2, "gpu": 0, "xid": 154}',
+    )
+    uuid = stage.driver.identity(0).uuid
+
+    assert stage.to(0.5).xids(0.0) == []
+    assert stage.to(2).xids(0.0) == [Xid(uuid, 79), Xid(uuid, 154)]
+    assert stage.to(3).xids(0.0) == []
+
+
+def test_an_xid_is_waited_for(play: Play) -> None:
+    """The call comes back with it before its time is over; or without, when the driver is closed."""
+    stage = play('{"at": 1, "gpu": 0, "xid": 79}')
+    found: list[list[int]] = []
+
+    def listen() -> None:
+        found.append([xid.xid for xid in stage.driver.xids(600.0)])
+
+    for move in (lambda: stage.to(1), stage.driver.close):
+        listener = threading.Thread(target=listen)
+        listener.start()
+        move()
+        listener.join(30)
+
+    assert found == [[79], []]
+
+
+def test_a_host_whose_gpus_report_no_xids_says_so(play: Play) -> None:
+    """Rather than that there were none."""
+    stage = play('{"gpu": 0, "device": {"refuses": ["xids"]}}', gpu=False)
+
+    assert refusal(lambda: stage.driver.xids(0.0))[0] == "not_supported"
+
+
+def test_processes_share_a_scaled_gpu(play: Play) -> None:
+    """A test of the sum: what processes get is never more than what the device was busy."""
+    stage = play('{"gpu": 0, "process": {"pid": 7, "sm": 0.9}}', '{"gpu": 0, "process": {"pid": 8, "sm": 0.9}}')
+
+    shares = [entry.sm_ratio for entry in stage.to(2).process_utilization(0, stage.us(1))]
+    assert shares == pytest.approx([0.5, 0.5])
+    assert stage.driver.utilization(0, stage.us(1.9))[0].ratio == pytest.approx(1.0)
