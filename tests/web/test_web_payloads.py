@@ -244,6 +244,15 @@ def test_a_trace_is_told_from_its_first_span_on() -> None:
     assert failed["events"][0]["attributes"] == {"exception.type": "Timeout"}
 
 
+def test_a_trace_is_told_without_occupancy_unless_it_has_nothing_else() -> None:
+    """What ran on a GPU is no part of a request; its own trace can be looked at."""
+    occupancy = replace(span("gpu.occupancy", "foreshock-exporter", 9, 0, 0.0, 60.0), kind="internal")
+    occupancy = replace(occupancy, resource={"service.name": "foreshock-exporter"})
+
+    assert traces_json.trace("1", [*request(), occupancy]) == traces_json.trace("1", request())
+    assert [row["name"] for row in traces_json.trace("1", [occupancy])["spans"]] == ["gpu.occupancy"]
+
+
 def test_attributes_of_every_kind_survive_json() -> None:
     """Bytes, nested values and integers beyond JavaScript's exact range."""
     values = {"raw": b"\x01\xff", "list": ["a", 1, None], "map": {"k": [True]}, "large": 2**60}
