@@ -29,7 +29,7 @@ _BUSY = encode(
 
 
 class Server:
-    """A running server. `port` is the one it listens on, also where 0 was asked for; `scheme` is http or https."""
+    """A running server. `port` is the one it listens on, also where 0 was asked for."""
 
     def __init__(self, site: Site, listener: socket.socket, web: Watched | None) -> None:
         self._site = site
@@ -40,7 +40,6 @@ class Server:
         self._open: set[Connection] = set()
         self._closing = threading.Event()
         self.port: int = listener.getsockname()[1]
-        self.scheme = "http" if self._config().context is None else "https"
         self._thread = threading.Thread(target=self._accept, daemon=True, name="http")
         self._thread.start()
 

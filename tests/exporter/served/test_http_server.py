@@ -315,6 +315,35 @@ def test_a_system_out_of_files_is_said_once_and_survived(
     assert caplog.text.count("Too many open files") == 1
 
 
+def test_a_connection_that_meets_a_bug_is_logged_and_costs_only_itself(
+    serving: Serving, ask: Ask, dial: Dial, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = serving().port
+    with monkeypatch.context() as patched:
+        patched.setattr(exporter_http, "parse", lambda head: 1 // 0)
+        connection = dial(port)
+        connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert until_closed(connection) == b""
+    assert "connection from 127.0.0.1 failed" in caplog.text
+    assert ask(port).status == 200
+
+
+def test_a_system_out_of_threads_costs_only_the_connection_that_needs_one(
+    serving: Serving, ask: Ask, dial: Dial, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serving()
+
+    def none_left(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", none_left)
+        assert until_closed(dial(server.port)) == b""
+    assert "can't start new thread" in caplog.text
+    assert ask(server.port).status == 200
+    assert len(server._open) <= 1
+
+
 def test_the_page_leads_to_the_metrics_wherever_they_are(serving: Serving, ask: Ask) -> None:
     port = serving(metrics_path="/m&m").port
     assert b'href="/m&amp;m"' in ask(port, "/").body

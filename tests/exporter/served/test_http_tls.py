@@ -15,6 +15,7 @@ import trustme
 
 from foreshock_exporter import http_connection
 from foreshock_exporter.http import MAX_CONNECTIONS
+from foreshock_exporter.web_auth import Passwords
 from foreshock_exporter.web_tls import alternative_names
 
 if TYPE_CHECKING:
@@ -226,6 +227,14 @@ def test_users_change_while_a_connection_is_open(serving: Serving, config: Confi
     assert ask(port, login=("bob", "pear")).status == 200
     config("basic_auth_users: {alice: broken}\n")
     assert ask(port, login=("bob", "pear")).status == 200
+
+
+def test_where_too_many_passwords_are_tried_a_client_is_told_to_come_back(
+    serving: Serving, config: Config, hashed: Hashed, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Passwords, "check", lambda *_: "busy")
+    reply = ask(serving(config(users(hashed, alice="apple"))).port, login=("alice", "apple"))
+    assert (reply.status, reply.headers["retry-after"]) == (503, "5")
 
 
 def test_headers_of_the_file_are_on_every_answer(serving: Serving, config: Config, ask: Ask, hashed: Hashed) -> None:
