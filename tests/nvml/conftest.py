@@ -29,7 +29,7 @@ def double(nvml_library: Path, tmp_path: Path) -> Iterator[Double]:
     double.show(ScriptedHost(0.0, ()))
     misused = double.misused()
     double.close()
-    assert not misused, f"{misused} was given a handle that had failed or that NVML never gave"
+    assert not misused, f"{misused}: with a handle that had failed or that NVML never gave, or a shutdown under a call"
 
 
 @pytest.fixture

@@ -103,7 +103,10 @@ class Double:
         return [int(asked.at[number % layout.MAX_SINCE]) for number in range(first, asked.count)]
 
     def misused(self) -> str:
-        """The function that was last given a handle that had failed or was never given out; empty where none was."""
+        """The function last given a handle that had failed or was never given out, or nvmlShutdown under a call.
+
+        Empty where NVML was used well.
+        """
         journal = self.journal()
         return layout.CALLS[journal.misused_call] if journal.misused else ""
 

@@ -87,7 +87,7 @@ class Loading(NamedTuple):
     call: int = 0
     generation: int = 1
     hangs: bool = False
-    enumerates_once: bool = True
+    enumerates_once: bool = False
 
 
 LOADED = Loading()

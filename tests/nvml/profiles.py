@@ -214,6 +214,9 @@ OLD = dict.fromkeys(
 )
 """What a driver before R510 lacks."""
 
+SLOW = {"nvmlDeviceGetPcieThroughput": 0.02}
+"""Seconds that a function measures for before it answers (nvml.h)."""
+
 PROFILES: Mapping[str, Profile] = {
     profile.name: profile
     for profile in (
@@ -223,7 +226,7 @@ PROFILES: Mapping[str, Profile] = {
             Dialect(codes=OLD, no_fields=frozenset(range(164, 310)), quirks=layout.QUIRK_SIZE_100),
         ),
         Profile("a100-mig", _a100, Dialect(no_fields=frozenset(range(269, 310)))),
-        Profile("h100", _h100, Dialect(pcie_bits=32)),
-        Profile("b200", _b200, Dialect(nvlink="bytes", all_links=False)),
+        Profile("h100", _h100, Dialect(delays=SLOW, pcie_bits=32)),
+        Profile("b200", _b200, Dialect(delays=SLOW, nvlink="bytes", all_links=False)),
     )
 }

@@ -25,6 +25,7 @@ struct journal *double_journal(void);
 void double_read(void *to, size_t offset, size_t size);
 void double_pause(unsigned int microseconds);
 void double_hang(size_t offset); /* blocks while the uint32_t at `offset` is not 0 */
+bool double_blocked(void);           /* does a call of this process hang? */
 
 #define GPU_OFFSET(at, member) (offsetof(struct state, gpus) + (at) * sizeof(struct gpu) + offsetof(struct gpu, member))
 #define READ_GPU(at, member, to) double_read((to), GPU_OFFSET(at, member), sizeof(*(to)))
@@ -36,9 +37,13 @@ unsigned int double_epoch(void); /* counts nvmlInit: handles of an earlier one a
 int double_listed(unsigned int index); /* the GPU at NVML's index, or -1 */
 
 /* handle.c: the beginning of every call for a device. */
+nvmlReturn_t double_misuse(enum call call);
 nvmlReturn_t double_enter(nvmlDevice_t handle, enum call call, enum scope scope, struct target *target);
 nvmlDevice_t double_handle(unsigned int gpu, int slot);
 nvmlReturn_t double_text(char *to, unsigned int length, const char *text);
+
+/* events.c */
+void double_free_events(void);
 
 /* mig.c */
 nvmlReturn_t double_instance(const struct target *target, struct instance *instance);

@@ -1,4 +1,5 @@
 /* Event sets: what happened on the registered GPUs since they were registered, one event a call. */
+#define _GNU_SOURCE
 #include "double.h"
 
 #include <pthread.h>
@@ -41,6 +42,15 @@ nvmlReturn_t nvmlEventSetCreate(nvmlEventSet_t *handle)
         }
     pthread_mutex_unlock(&lock);
     return code;
+}
+
+/* With the library all its sets are gone. */
+void double_free_events(void)
+{
+    pthread_mutex_lock(&lock);
+    for (int index = 0; index < MAX_SETS; index++)
+        sets[index].used = false;
+    pthread_mutex_unlock(&lock);
 }
 
 nvmlReturn_t nvmlEventSetFree(nvmlEventSet_t handle)

@@ -16,7 +16,7 @@ nvmlDevice_t double_handle(unsigned int gpu, int slot)
     return (nvmlDevice_t)(uintptr_t)((double_epoch() & 0xff) << 24 | gpu << 16 | (unsigned int)(slot + 1) << 8 | MARK);
 }
 
-static nvmlReturn_t misuse(enum call call)
+nvmlReturn_t double_misuse(enum call call)
 {
     double_journal()->misused++;
     double_journal()->misused_call = call;
@@ -52,7 +52,7 @@ nvmlReturn_t double_enter(nvmlDevice_t handle, enum call call, enum scope scope,
         return code; /* NVML looks at no handle then */
     if (handle != (nvmlDevice_t)(uintptr_t)bits || (bits & 0xff) != MARK || bits >> 24 != (double_epoch() & 0xff) ||
         gpu >= MAX_GPUS || part > MAX_INSTANCES || failed[gpu][part])
-        return misuse(call);
+        return double_misuse(call);
     target->slot = (int)part - 1;
     if (code == NVML_SUCCESS)
         code = answer(gpu, call, target);

@@ -113,7 +113,11 @@ nvmlReturn_t nvmlShutdown(void)
     nvmlReturn_t code = opened ? NVML_SUCCESS : NVML_ERROR_UNINITIALIZED;
     if (opened) {
         count(CALL_nvmlShutdown);
+        if (opened == 1 && double_blocked())
+            double_misuse(CALL_nvmlShutdown); /* what a call in flight uses is freed under it */
         open_now = --opened > 0;
+        if (!open_now)
+            double_free_events();
     }
     pthread_mutex_unlock(&lock);
     return code;

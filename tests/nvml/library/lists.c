@@ -1,8 +1,10 @@
 /* Lists: processes, samples, field values. */
+#define _GNU_SOURCE
 #include "double.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* Does the list grow past the caller's array in this call? A test says how often. */
 static bool races(unsigned int gpu)
@@ -227,6 +229,13 @@ nvmlReturn_t nvmlDeviceGetProcessesUtilizationInfo(nvmlDevice_t device, nvmlProc
     return code;
 }
 
+static long long microseconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
 static int by_id(const void *left, const void *right)
 {
     const struct field *a = left, *b = right;
@@ -251,6 +260,8 @@ nvmlReturn_t nvmlDeviceGetFieldValues(nvmlDevice_t device, int number, nvmlField
         value->value.ullVal = 0xbadbadbadbadULL; /* undefined unless the value was found */
         if (value->nvmlReturn != NVML_SUCCESS)
             continue;
+        value->timestamp = microseconds();
+        value->latencyUsec = 0;
         value->valueType = (nvmlValueType_t)found->type;
         memcpy(&value->value, &found->bits, sizeof found->bits);
     }

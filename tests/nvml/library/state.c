@@ -14,6 +14,7 @@ enum { RETRY_US = 50, PATIENCE_US = 10000000, HANG_US = 5000 };
 
 static struct file *_Atomic mapped;
 static char mapped_path[4096];
+static _Atomic unsigned int blocked; /* calls of this process that hang */
 
 /* Maps the file named by FORESHOCK_NVML_STATE. A former one stays mapped: a call may still hang in it. */
 bool double_map(void)
@@ -78,9 +79,16 @@ void double_hang(size_t offset)
         return;
     struct journal *journal = double_journal();
     journal->blocked++;
+    blocked++;
     while (hangs) {
         double_pause(HANG_US);
         double_read(&hangs, offset, sizeof hangs);
     }
+    blocked--;
     journal->blocked--;
+}
+
+bool double_blocked(void)
+{
+    return blocked > 0;
 }

@@ -140,7 +140,7 @@ struct journal {
     struct since samples[MAX_GPUS], processes[MAX_GPUS];
     _Atomic int64_t races[MAX_GPUS]; /* set by a test: in so many calls a list grows past the caller's array */
     _Atomic uint64_t blocked;        /* calls that hang now */
-    _Atomic uint64_t misused;        /* calls with a handle that failed, or that no lookup gave */
+    _Atomic uint64_t misused;        /* calls with a handle that failed or that no lookup gave, and shutdowns under a call */
     _Atomic uint64_t misused_call;   /* the last of them */
 };
 

@@ -1,0 +1,78 @@
+"""A real exporter over the real pynvml over the double, in lockstep with a clock that a test advances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+from tests.nvml.double import Double
+
+from foreshock_exporter.exporter import Exporter
+from foreshock_exporter.nvml import NvmlDriver
+from foreshock_exporter.scripted import ScriptedHost
+from foreshock_exporter.service import ServiceOf
+
+At = Callable[[float], ScriptedHost]
+FAST = 0.1
+"""Seconds between two passes."""
+
+
+class Scene:
+    """Shows a script to the double and lets the exporter look, turn about.
+
+    Args:
+        nvml: pynvml over the double.
+        at: the script as a function of time, Unix seconds; a test may replace it.
+        time: when it begins.
+        options: of the exporter.
+    """
+
+    def __init__(self, nvml: ModuleType, double: Double, at: At, time: float, **options: Any) -> None:  # noqa: ANN401 - the exporter's
+        self.double = double
+        self.at = at
+        self.time = time
+        self.driver = NvmlDriver(nvml, timer=self.now)
+        self.exporter = Exporter(
+            self.driver, self._resolve, host_id="1", host_name="host", now=self.now, timer=lambda: 0.0, **options
+        )
+
+    def now(self) -> float:
+        """The clock of everything here."""
+        return self.time
+
+    def run(self, seconds: float, period: float = FAST) -> None:
+        """Go on for so long."""
+        end = self.time + seconds
+        while self.time < end - period / 2:
+            self.time = round(self.time + period, 6)
+            self.double.show(self.at(self.time))
+            self.exporter.sample()
+
+    def scrape(self) -> dict[str, Any]:
+        """What the exporter says now."""
+        return read(self.exporter.render())
+
+    def _resolve(self, pid: int) -> ServiceOf | None:
+        """By the names of the script."""
+        for gpu in self.at(self.time).gpus:
+            for process in gpu.processes:
+                if process.pid == pid:
+                    return ServiceOf(*process.service, "simulated")
+        return None
+
+
+def read(text: bytes) -> dict[str, Any]:
+    """Exposition text by family and labels: {name: {(label values in order of their names): value}}."""
+    found: dict[str, Any] = {}
+    for family in text_string_to_metric_families(text.decode()):
+        for sample in family.samples:
+            key = tuple(value for _, value in sorted(sample.labels.items()))
+            found.setdefault(sample.name, {})[key] = sample.value
+    return found
+
+
+def total(series: Mapping[tuple[str, ...], float]) -> float:
+    """The sum over all series of a family."""
+    return sum(series.values())
