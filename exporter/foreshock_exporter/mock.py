@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -25,6 +26,7 @@ from foreshock_exporter.family import Emitted
 from foreshock_exporter.network import InterfaceCounters
 from foreshock_exporter.playback import HostState, Playback
 from foreshock_exporter.pressure import Pressure
+from foreshock_exporter.script import ScriptError
 from foreshock_exporter.script_files import STDIN, LiveScript, load
 from foreshock_exporter.scripted import process_means
 from foreshock_exporter.scripted_gpu import GpuState, Window, windows_until
@@ -41,7 +43,6 @@ from foreshock_exporter.scripted_view import (
 from foreshock_exporter.service import Resolver, ServiceOf
 from foreshock_exporter.wave import Wave
 
-HOST_ID = "00000000000000000000000000000001"
 LOOK_EVERY = 0.05
 """Seconds between two looks whether a hung call may go on, or an XID has come."""
 HEADER_WITHIN = 1.0
@@ -197,14 +198,21 @@ def open_script(name: str, now: Now, *, per_link: bool = False, descriptor: int 
         ScriptError: the file cannot be read or a line of it is wrong; the message says which and what to do.
     """
     if name == STDIN:
-        live = LiveScript(sys.stdin.fileno() if descriptor is None else descriptor, now)
+        live = LiveScript(_standard_input() if descriptor is None else descriptor, now)
         live.wait(HEADER_WITHIN)
         playback, closed = live.playback, live.close
     else:
         playback, closed = Playback(load(name), now()), None
     driver = ScriptDriver(playback, now, per_link=per_link, closed=closed)
     header = playback.header
-    return Opened(driver, ScriptResolver(playback, now), header.host_id or HOST_ID, header.host)
+    host_id = header.host_id or uuid.uuid5(uuid.NAMESPACE_DNS, header.host).hex
+    return Opened(driver, ScriptResolver(playback, now), host_id, header.host)
+
+
+def _standard_input() -> int:
+    if sys.stdin is None:  # closed from the start: its number may be that of another file by now
+        raise ScriptError("standard input is closed, so that no device script can come from it; give a file instead")
+    return sys.stdin.fileno()
 
 
 class MockNetwork:

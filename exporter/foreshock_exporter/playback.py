@@ -16,7 +16,9 @@ from foreshock_exporter.scripted_view import view
 MAX_XIDS = 256
 """XIDs that are remembered; of earlier ones, only how many there were."""
 MAX_RECENT = 1024
-"""States that are kept at hand, for those who ask for times that are not quite the latest."""
+"""States that are kept at hand at most, for those who ask for times that are not quite the latest."""
+RECENT_US = 2_000_000
+"""How far before the latest of them they go, in µs; for earlier times, all is played again."""
 MAX_FED = 10_000
 """Events of a live script that are kept after they happened; asked for times before them, it answers as of then."""
 MAX_WAITING = 100_000
@@ -83,8 +85,13 @@ class Playback:
             while (due := self._due(state.next_event)) is not None and due[0] <= us:
                 state = _after(state, due[0], due[1], self.header.host, self.start_us)
                 if state.next_event > self._recent[-1].next_event:
-                    self._recent.append(state)
+                    self._remember(state)
         return state, max(us, state.us)
+
+    def _remember(self, state: HostState) -> None:
+        self._recent.append(state)
+        while len(self._recent) > 1 and self._recent[1].us < state.us - RECENT_US:
+            self._recent.popleft()
 
     def _due(self, number: int) -> tuple[int, Event | None] | None:
         """When the event of a number happens, and what it is; no event where it happens only once and did."""
