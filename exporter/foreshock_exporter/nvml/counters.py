@@ -39,7 +39,7 @@ def counters(asked: Asked, *, per_link: bool) -> Counters:
     """The counters now; those that the device lacks are None. Raises DeviceError where it lacks all."""
     links = link_count(asked)
     said = {**asked.fields("counters", _wanted(links, per_link=per_link))}
-    if "energy_joules" not in said:
+    if not isinstance(said.get("energy_joules"), Measured):
         said |= _energy(asked)
     measured = {name: value for name, value in said.items() if isinstance(value, Measured)}
     return Counters(
@@ -55,7 +55,7 @@ def counters(asked: Asked, *, per_link: bool) -> Counters:
         nvlink_receive_bytes=_value(measured, "nvlink_receive_bytes"),
         nvlink_links=dict(_links(measured, links)) if per_link else {},
         wraps={_field(name): value.wraps for name, value in measured.items() if value.wraps is not None},
-        absent=absent(said),
+        absent={**asked.absent, **absent(said)},
     )
 
 
@@ -78,12 +78,10 @@ def _wanted(links: int, *, per_link: bool) -> Wanted:
     return wanted
 
 
-def _energy(asked: Asked) -> dict[str, Measured | Reason]:
+def _energy(asked: Asked) -> dict[str, Measured]:
     """As a call of its own, from drivers that do not have it as a field."""
     millijoules = asked.may("nvmlDeviceGetTotalEnergyConsumption", of=("energy_joules",))
-    if millijoules is not None:
-        return {"energy_joules": Measured(millijoules / _MILLI, 2.0**64 / _MILLI)}
-    return {**asked.absent}
+    return {} if millijoules is None else {"energy_joules": Measured(millijoules / _MILLI, 2.0**64 / _MILLI)}
 
 
 def _links(measured: Mapping[str, Measured], links: int) -> Iterator[tuple[int, LinkBytes]]:

@@ -21,7 +21,7 @@ def health(asked: Asked) -> Health:
     """The health now; what the device lacks is None or missing. Raises DeviceError where it is lost."""
     links = link_count(asked)
     said = {**asked.fields("health", _wanted(links))}
-    if "pcie_replays" not in said:
+    if not isinstance(said.get("pcie_replays"), Measured):
         replays = asked.may("nvmlDeviceGetPcieReplayCounter", of=("pcie_replays",))
         said |= {} if replays is None else {"pcie_replays": Measured(float(replays), 2.0**32)}
     rows = (

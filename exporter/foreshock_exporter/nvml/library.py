@@ -20,7 +20,9 @@ from foreshock_exporter.nvml.fields import Asking
 from foreshock_exporter.nvml.samples import Function, Room, process_room, sample_room
 
 RETRY_AFTER = 30.0
-"""Seconds between attempts to open NVML where there is no driver, and for which calls in flight are waited for."""
+"""Seconds between attempts to open NVML where there is no driver."""
+PATIENCE = 2.0
+"""Seconds for which new calls are refused so that those in flight can end; one that takes longer is taken to hang."""
 _SONAME = "libnvidia-ml.so"
 
 
@@ -95,7 +97,7 @@ class Library:
         if admission == "opens":
             self._initialise()
         elif admission == "stuck":
-            self._notices.problem("NVML", "stays open, though the driver went away: a call has not returned")
+            self._notices.problem("NVML", "stays open, though it is to be opened again: a call has not returned")
 
     def leave(self) -> None:
         """Count a call out; the last one shuts NVML down where that is due."""
@@ -200,7 +202,7 @@ class Library:
     def _admit(self) -> Literal["enters", "opens", "stuck"]:
         """Count the call in, or let it open NVML first. Under the lock.
 
-        While the driver is gone, calls are refused until those of before have returned; if one hangs, what is open is
+        Where the driver is gone, calls are refused until those of before have returned; if one hangs, what is open is
         gone on with.
         """
         now = self.timer()
@@ -210,9 +212,11 @@ class Library:
             raise DeviceError("driver", f"NVML is {self._state}")
         if self._state == "open":
             gone_since, self._gone_since = self._gone_since, None
-            if gone_since is not None and now - gone_since < RETRY_AFTER:
+            if gone_since is not None and now - gone_since < PATIENCE:
                 self._gone_since = gone_since
-                raise DriverGoneError("driver", "the NVIDIA driver went away; waiting for calls in flight to return")
+                raise DriverGoneError(
+                    "driver", "NVML is to be opened again; waiting for calls in flight to return"
+                )
             self._in_flight += 1
             return "enters" if gone_since is None else "stuck"
         if self._tried is not None and now - self._tried < RETRY_AFTER:

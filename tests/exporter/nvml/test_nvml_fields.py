@@ -104,6 +104,7 @@ def test_the_reason_for_a_missing_counter_is_told_unless_it_is_not_supported(dri
         driver,
         {(197, 0): CONSTANTS["NVML_ERROR_NO_PERMISSION"], (198, 0): CONSTANTS["NVML_ERROR_INVALID_ARGUMENT"],
          (83, 0): (4, -1), (74, 0): CONSTANTS["NVML_ERROR_UNKNOWN"], (75, 0): (3, 0)},
+        errors={"nvmlDeviceGetTotalEnergyConsumption": "NOT_SUPPORTED"},
     )  # fmt: skip
     assert (said.pcie_transmit_bytes, said.pcie_receive_bytes, said.energy_joules) == (None, None, None)
     assert said.absent == {"pcie_transmit_bytes": "no_permission", "energy_joules": "driver"}

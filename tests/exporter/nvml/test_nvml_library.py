@@ -21,7 +21,7 @@ from tests.exporter.nvml.fake import FakeNvml, error, gpu_of, handle_of
 
 from foreshock_exporter.device import DeviceError
 from foreshock_exporter.nvml import RETRY_AFTER, NvmlDriver
-from foreshock_exporter.nvml.library import Library
+from foreshock_exporter.nvml.library import PATIENCE, Library
 
 
 class Hang:
@@ -214,12 +214,12 @@ def test_while_a_call_hangs_nvml_stays_open_and_the_log_says_so_once(
         fake.fail("nvmlDeviceGetUtilizationRates", "UNINITIALIZED")
         with pytest.raises(DeviceError):
             adapter.read(1)
-        clock[0] += RETRY_AFTER
+        clock[0] += PATIENCE
         fake.errors.clear()
         assert adapter.read(1).power_watts == 100.0, "what still answers is used"
     assert fake.times("nvmlShutdown") == 0
     assert [record.getMessage() for record in caplog.records] == [
-        "NVML: stays open, though the driver went away: a call has not returned"
+        "NVML: stays open, though it is to be opened again: a call has not returned"
     ]
 
 
@@ -338,7 +338,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.in_flight -= 1
         self.library.leave()
 
-    @rule(seconds=st.sampled_from([1.0, RETRY_AFTER / 2, RETRY_AFTER]))
+    @rule(seconds=st.sampled_from([PATIENCE / 2, PATIENCE, RETRY_AFTER / 2, RETRY_AFTER]))
     def wait(self, seconds: float) -> None:
         self.now += seconds
 
