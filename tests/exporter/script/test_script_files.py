@@ -205,6 +205,14 @@ def test_without_a_first_line_the_exporter_starts_nevertheless() -> None:
     assert (opened.host_name, opened.driver.count()) == ("mock-gpu-host", 0)
 
 
+def test_closed_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rather than reading whatever file has its number now."""
+    monkeypatch.setattr("sys.stdin", None)
+
+    with pytest.raises(ScriptError, match="give a file instead"):
+        open_script("-", lambda: START)
+
+
 # --- the rest of the mock host --------------------------------------------------------------------------------------
 
 
