@@ -214,9 +214,7 @@ class Library:
             gone_since, self._gone_since = self._gone_since, None
             if gone_since is not None and now - gone_since < PATIENCE:
                 self._gone_since = gone_since
-                raise DriverGoneError(
-                    "driver", "NVML is to be opened again; waiting for calls in flight to return"
-                )
+                raise DriverGoneError("driver", "NVML is to be opened again; waiting for calls in flight to return")
             self._in_flight += 1
             return "enters" if gone_since is None else "stuck"
         if self._tried is not None and now - self._tried < RETRY_AFTER:

@@ -61,12 +61,13 @@ def _instance(device: AskedInstance) -> Instance:
     uuid = text(device.must("nvmlDeviceGetUUID"))
     gpu_instance = int(device.must("nvmlDeviceGetGpuInstanceId"))
     compute_instance = int(device.must("nvmlDeviceGetComputeInstanceId"))
+    profile = _profile(device)
     memory = memory_of(device)
     return Instance(
         uuid=uuid,
         gpu_instance=gpu_instance,
         compute_instance=compute_instance,
-        profile=_profile(device),
+        profile=profile,
         memory_used_bytes=scaled(getattr(memory, "used", None)),
         memory_total_bytes=scaled(getattr(memory, "total", None)),
     )

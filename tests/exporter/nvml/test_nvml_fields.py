@@ -94,6 +94,12 @@ def test_the_field_of_another_generation_that_stays_0_does_not_hide_the_right_on
     assert (138, ALL) not in fake.asked_fields[-1]
 
 
+def test_links_are_not_asked_one_by_one_where_their_sum_is_known(driver: Open) -> None:
+    adapter, fake = driver(fields={(91, 0): (1, 2), (202, ALL): (3, 0), (202, 0): (3, 0), (202, 1): (3, 0)})
+    assert [adapter.counters(0).nvlink_transmit_bytes for _ in range(2)] == [0.0, 0.0]
+    assert fake.asked_fields[-1] == [(202, ALL)]
+
+
 def test_energy_comes_by_a_call_of_its_own_from_older_drivers(driver: Open) -> None:
     assert counters(driver, {}).energy_joules == 1234.567
     assert counters(driver, {}, errors={"nvmlDeviceGetTotalEnergyConsumption": "NOT_SUPPORTED"}) == Counters()

@@ -99,6 +99,22 @@ def test_a_mig_device_that_is_taken_away_meanwhile_is_left_out_and_asked_nothing
     assert fake.times("nvmlDeviceGetHandleByIndex") == 1, "the GPU itself did not fail"
 
 
+def test_a_mig_device_whose_handle_failed_is_asked_nothing_more(divided: tuple[NvmlDriver, FakeNvml]) -> None:
+    adapter, fake = divided
+    inner = fake.answers["nvmlDeviceGetMemoryInfo"]
+
+    def fails(handle: object, *version: object) -> object:
+        if slot_of(handle) == 2:
+            raise error("UNKNOWN")
+        return inner(handle, *version)
+
+    fake.answers["nvmlDeviceGetMemoryInfo"] = fails
+    told = adapter.read(0).instances[1]
+    assert (told.profile, told.memory_used_bytes) == ("1c.3g.20gb", None)
+    asked = [call for call in fake.calls if call[0] == "nvmlDeviceGetMemoryInfo" and slot_of(call[1]) == 2]
+    assert len(asked) == 1
+
+
 def test_a_gpu_that_is_lost_while_its_parts_are_asked_is_lost(divided: tuple[NvmlDriver, FakeNvml]) -> None:
     adapter, fake = divided
     fake.fail("nvmlDeviceGetGpuInstanceId", "GPU_IS_LOST")
