@@ -56,7 +56,7 @@ REFUSED: Mapping[str, tuple[str, ...]] = {
         "nvmlDeviceGetMaxPcieLinkGeneration",
     ),
 }
-"""The functions behind each method of `Driver` that a script may refuse."""
+"""The functions behind each method of `Driver` that a script may refuse; a single value that it refuses is None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +128,8 @@ def _pack_host(to: layout.Host, host: ScriptedHost, loading: Loading) -> None:
     to.generation, to.hangs, to.enumerates_once = loading.generation, loading.hangs, loading.enumerates_once
     to.driver_version = (first.driver_version if first else "0").encode()
     to.cuda_version = _cuda(first.cuda_version if first else "0.0")
-    to.event_count = len(host.xids)
-    for number, xid in list(enumerate(host.xids))[-layout.MAX_EVENTS :]:
+    to.event_count = host.xids_before + len(host.xids)
+    for number, xid in list(enumerate(host.xids, start=host.xids_before))[-layout.MAX_EVENTS :]:
         event = to.events[number % layout.MAX_EVENTS]
         event.type, event.data, event.gpu = XID_EVENT, xid.xid, xid.gpu
 
@@ -159,7 +159,7 @@ def _pack_gpu(to: layout.Gpu, gpu: ScriptedGpu, index: int, dialect: Dialect) ->
 
 
 def _refusals(gpu: ScriptedGpu, dialect: Dialect) -> dict[str, int]:
-    refused = {call: CODES["not_supported"] for method in gpu.refused for call in REFUSED[method]}
+    refused = {call: CODES["not_supported"] for method in gpu.refused for call in REFUSED.get(method, ())}
     if gpu.identity.sharing == "mig":
         refused.update(dict.fromkeys(MIG_LACKS, CODES["not_supported"]))
     return {**refused, **dialect.codes}

@@ -26,16 +26,16 @@ class Scene:
         nvml: pynvml over the double.
         at: the script as a function of time, Unix seconds; a test may replace it.
         time: when it begins.
-        options: of the exporter.
+        per_link: whether the exporter asks for the bytes of each NVLink.
     """
 
-    def __init__(self, nvml: ModuleType, double: Double, at: At, time: float, **options: Any) -> None:  # noqa: ANN401 - the exporter's
+    def __init__(self, nvml: ModuleType, double: Double, at: At, time: float, *, per_link: bool = False) -> None:
         self.double = double
         self.at = at
         self.time = time
-        self.driver = NvmlDriver(nvml, timer=self.now)
+        self.driver = NvmlDriver(nvml, per_link=per_link, timer=self.now)
         self.exporter = Exporter(
-            self.driver, self._resolve, host_id="1", host_name="host", now=self.now, timer=lambda: 0.0, **options
+            self.driver, self.resolve, host_id="1", host_name="host", now=self.now, timer=lambda: 0.0
         )
 
     def now(self) -> float:
@@ -54,7 +54,7 @@ class Scene:
         """What the exporter says now."""
         return read(self.exporter.render())
 
-    def _resolve(self, pid: int) -> ServiceOf | None:
+    def resolve(self, pid: int) -> ServiceOf | None:
         """By the names of the script."""
         for gpu in self.at(self.time).gpus:
             for process in gpu.processes:

@@ -8,16 +8,21 @@ from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
+import pynvml  # type: ignore[import-untyped] # nvidia-ml-py ships no type hints
 import pytest
 from tests.conftest import Golden
 from tests.nvml import layout
 from tests.nvml.double import Double
 from tests.nvml.packing import UNLOADED, Dialect, Loading
 from tests.nvml.profiles import PROFILES, START, samples
-from tests.nvml.scene import Scene, total
+from tests.nvml.scene import Scene, read, total
 
 from foreshock_exporter import names
 from foreshock_exporter.device import ProcessUtilization, UtilizationSample
+from foreshock_exporter.exporter import Exporter
+from foreshock_exporter.mock import ScriptDriver
+from foreshock_exporter.playback import Playback
+from foreshock_exporter.script_files import load
 from foreshock_exporter.scripted import Fault, ScriptedGpu, ScriptedHost, ScriptedXid
 
 SceneOf = Callable[..., Scene]
@@ -28,9 +33,9 @@ def scene_of(nvml: ModuleType, double: Double) -> Iterator[SceneOf]:
     """Make a scene of a profile, twenty seconds after its start."""
     made: list[Scene] = []
 
-    def make(profile: str, **options: Any) -> Scene:  # noqa: ANN401 - the exporter's
+    def make(profile: str, *, per_link: bool = False) -> Scene:
         double.dialects = (PROFILES[profile].dialect,) * layout.MAX_GPUS
-        made.append(Scene(nvml, double, PROFILES[profile].at, START + 20.0, **options))
+        made.append(Scene(nvml, double, PROFILES[profile].at, START + 20.0, per_link=per_link))
         return made[-1]
 
     yield make
@@ -326,3 +331,93 @@ def test_one_function_that_fails_costs_one_gpu_at_most_and_its_handle_is_not_use
         assert after["gpu_present"][()] == 2, function
         assert after["gpu_power_watts"].keys() == {("0", "GPU-0"), ("1", "GPU-1")}, function
         assert not scene.double.misused(), function
+
+
+def test_services_get_their_time_but_for_what_follows_a_rest(scene_of: SceneOf) -> None:
+    """NVML answers the mean since the last answer, and after a rest that is a mean over the rest as well."""
+    scene = scene_of("h100")
+    scene.run(40.0)
+    seen = scene.scrape()
+    busy = total(seen["gpu_busy_seconds_total"])
+    services = {name: seconds for (_, name, *_), seconds in seen["gpu_service_busy_seconds_total"].items()}
+    assert services["train"] == pytest.approx(busy * 0.6 / 0.97, rel=0.05)
+    assert services["embed"] == pytest.approx(busy * 0.35 / 0.97, rel=0.05)
+    assert services["idle"] == 0.0
+
+
+def test_a_gpu_whose_driver_keeps_no_samples_is_polled(scene_of: SceneOf) -> None:
+    scene = scene_of("h100")
+    scene.double.dialects = (Dialect(codes={"nvmlDeviceGetSamples": pynvml.NVML_ERROR_NOT_SUPPORTED}),)
+    scene.run(70.0)
+    seen = scene.scrape()
+    assert total(seen["gpu_busy_seconds_total"]) == pytest.approx(70.0 * 0.97 * 5 / 7, rel=0.05)
+    assert scene.double.calls("nvmlDeviceGetSamples") <= 2, "it is not asked again and again in vain"
+
+
+def test_clients_of_mps_are_told_apart_and_not_said_to_wait(scene_of: SceneOf) -> None:
+    """They are in two lists of NVML and still counted once."""
+    scene = scene_of("h100")
+
+    def at(time: float) -> ScriptedHost:
+        gpu = PROFILES["h100"].at(time).gpus[0]
+        return ScriptedHost(time, (replace(gpu, processes=tuple(p._replace(mps=True) for p in gpu.processes)),))
+
+    scene.at = at
+    scene.run(5.0)
+    seen = scene.scrape()
+    (info,) = seen["gpu_info"]
+    assert "mps" in info
+    assert set(seen["gpu_service_processes"].values()) == {1.0}
+    assert "gpu_service_stalled_seconds_total" not in seen
+    assert ("0", "gpu_service_stalled_seconds_total", "mps", "GPU-h100") in seen["foreshock_exporter_metric_absent"]
+
+
+def test_the_wider_process_entries_of_driver_535_are_not_misread(scene_of: SceneOf) -> None:
+    scene = scene_of("h100")
+    scene.double.dialects = (Dialect(quirks=layout.QUIRK_WIDE_PROCESSES),)
+    scene.run(2.0)
+    seen = scene.scrape()
+    assert set(seen["gpu_service_processes"].values()) == {1.0}
+    assert len(seen["gpu_service_processes"]) == 3
+    assert sorted(seen["gpu_service_memory_used_bytes"].values()) == [2.0**31, 2.0**33]
+
+
+@pytest.mark.parametrize("profile", ["h100", "b200"])
+def test_the_bytes_of_each_nvlink_sum_to_those_of_all(profile: str, scene_of: SceneOf) -> None:
+    scene = scene_of(profile, per_link=True)
+    scene.run(5.0)
+    seen = scene.scrape()
+    assert len(seen["gpu_nvlink_link_receive_bytes_total"]) == 18
+    for way in ("transmit", "receive"):
+        links, whole = seen[f"gpu_nvlink_link_{way}_bytes_total"], seen[f"gpu_nvlink_{way}_bytes_total"]
+        assert total(links) == pytest.approx(total(whole), rel=1e-6)
+
+
+def test_what_the_driver_does_not_permit_is_absent_with_that_reason(scene_of: SceneOf) -> None:
+    scene = scene_of("h100")
+    scene.double.dialects = (Dialect(codes={"nvmlDeviceGetPowerUsage": pynvml.NVML_ERROR_NO_PERMISSION}),)
+    scene.run(2.0)
+    seen = scene.scrape()
+    assert "gpu_power_watts" not in seen
+    assert ("0", "gpu_power_watts", "no_permission", "GPU-h100") in seen["foreshock_exporter_metric_absent"]
+
+
+@pytest.mark.parametrize("script", ["contended", "healthy", "sick"])
+def test_a_device_script_is_told_alike_through_nvml_and_by_the_mock_mode(
+    script: str, nvml: ModuleType, double: Double
+) -> None:
+    """For the first two minutes; but for NVML's units: whole percents, which fall in other buckets, KiB, milliwatts."""
+    playback = Playback(load(script), START)
+    scene = Scene(nvml, double, playback.at, START)
+    driver, now = ScriptDriver(playback, scene.now), scene.now
+    mock = Exporter(driver, scene.resolve, host_id="1", host_name="host", now=now, timer=lambda: 0.0)
+    for _ in range(240):
+        scene.run(0.5, 0.5)
+        mock.sample()
+    real, played = scene.scrape(), read(mock.render())
+    scene.exporter.close()
+    mock.close()
+    families = [family for family in played if family.startswith("gpu_")]
+    assert [family for family in real if family.startswith("gpu_")] == families
+    for family in set(families) - {"gpu_busy_ratio_bucket"}:
+        assert real[family] == pytest.approx(played[family], rel=0.02, abs=0.3), family

@@ -115,31 +115,33 @@ struct used {
     uint32_t pid, percent;
 };
 
-/* Periods of the driver's sampler in (from, to]: the distinct times at which anything was sampled. */
-static unsigned int periods(const struct samples *device, const struct process_samples *processes, uint64_t from, uint64_t to)
+/* Sampling periods that ended after `since`, and when the last one did: the distinct times of all samples. */
+static unsigned int periods(const struct samples *device, const struct process_samples *processes, uint64_t since,
+                            uint64_t *newest)
 {
     unsigned int number = 0, d = 0, p = 0;
     while (d < device->count || p < processes->count) {
         uint64_t of_device = d < device->count ? device->at[d].time_us : UINT64_MAX;
         uint64_t of_processes = p < processes->count ? processes->at[p].time_us : UINT64_MAX;
-        uint64_t time = of_device < of_processes ? of_device : of_processes;
-        number += time > from && time <= to;
-        while (d < device->count && device->at[d].time_us <= time)
+        *newest = of_device < of_processes ? of_device : of_processes;
+        number += *newest > since;
+        while (d < device->count && device->at[d].time_us <= *newest)
             d++;
-        while (p < processes->count && processes->at[p].time_us <= time)
+        while (p < processes->count && processes->at[p].time_us <= *newest)
             p++;
     }
     return number;
 }
 
-/* One entry per process that ran since then: when it last did, and its mean share of the time from then to there. */
+/* One entry per process that ran since then: its mean share of all periods since, with the end of the last. */
 static unsigned int summed(unsigned int gpu, uint64_t since, struct used *to)
 {
     struct process_samples kept;
     struct samples device;
     READ_GPU(gpu, process_samples, &kept);
     READ_GPU(gpu, samples, &device);
-    unsigned int count = 0;
+    uint64_t newest = 0;
+    unsigned int count = 0, number = periods(&device, &kept, since, &newest);
     for (unsigned int index = 0; index < kept.count; index++) {
         struct process_sample sample = kept.at[index];
         unsigned int at = 0;
@@ -148,14 +150,11 @@ static unsigned int summed(unsigned int gpu, uint64_t since, struct used *to)
         while (at < count && to[at].pid != sample.pid)
             at++;
         if (at == count)
-            to[count++] = (struct used){.pid = sample.pid};
-        to[at].time_us = sample.time_us;
+            to[count++] = (struct used){.pid = sample.pid, .time_us = newest};
         to[at].percent += sample.percent;
     }
-    for (unsigned int at = 0; at < count; at++) {
-        unsigned int number = periods(&device, &kept, since, to[at].time_us);
+    for (unsigned int at = 0; at < count; at++)
         to[at].percent = (to[at].percent + number / 2) / number;
-    }
     return count;
 }
 
