@@ -9,7 +9,10 @@ from types import ModuleType
 
 import pynvml  # type: ignore[import-untyped] # nvidia-ml-py ships no type hints
 import pytest
+from tests.nvml import layout
 from tests.nvml.double import VARIABLE, Double, compile_library
+from tests.nvml.profiles import PROFILES, START
+from tests.nvml.scene import Scene, SceneOf
 
 from foreshock_exporter.scripted import ScriptedHost
 
@@ -44,3 +47,18 @@ def nvml(double: Double, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType
             pynvml.nvmlShutdown()
         except pynvml.NVMLError:
             break
+
+
+@pytest.fixture
+def scene_of(nvml: ModuleType, double: Double) -> Iterator[SceneOf]:
+    """Make a scene of a profile, twenty seconds after its start."""
+    made: list[Scene] = []
+
+    def make(profile: str, *, per_link: bool = False) -> Scene:
+        double.dialects = (PROFILES[profile].dialect,) * layout.MAX_GPUS
+        made.append(Scene(nvml, double, PROFILES[profile].at, START + 20.0, per_link=per_link))
+        return made[-1]
+
+    yield make
+    for scene in made:
+        scene.exporter.close()

@@ -24,7 +24,8 @@ from types import TracebackType
 from typing import Self
 
 from tests.nvml import layout, packing
-from tests.nvml.packing import Dialect, Loading
+from tests.nvml.dialect import Dialect
+from tests.nvml.packing import Loading
 
 from foreshock_exporter.scripted import ScriptedHost
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import pynvml  # type: ignore[import-untyped] # nvidia-ml-py ships no type hints
 from tests.nvml import layout
+from tests.nvml.dialect import Dialect
+from tests.nvml.packing_fields import pack_fields, remapped
 
-from foreshock_exporter.device import LinkBytes, LinkError, Reason, Severity, Throttle
+from foreshock_exporter.device import Reason
 from foreshock_exporter.scripted import ScriptedGpu, ScriptedHost, ScriptedProcess
 
-ALL_LINKS = 0xFFFFFFFF
+NO_INSTANCE = 0xFFFFFFFF
 XID_EVENT = 8
 CODES: Mapping[Reason, int] = {
     "not_supported": pynvml.NVML_ERROR_NOT_SUPPORTED,
@@ -57,24 +58,6 @@ REFUSED: Mapping[str, tuple[str, ...]] = {
     ),
 }
 """The functions behind each method of `Driver` that a script may refuse; a single value that it refuses is None."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """How a generation of GPUs and its driver says things, and what it does not say.
-
-    `codes` are return codes by function, `delays` seconds by function. `nvlink`: the counters are fields 138 and 139
-    in KiB (Volta to Hopper), or 202 and 204 in bytes (Blackwell); `all_links`: they have a sum over all links.
-    `pcie_bits`: the width at which fields 197 and 198 wrap.
-    """
-
-    codes: Mapping[str, int] = field(default_factory=dict)
-    delays: Mapping[str, float] = field(default_factory=dict)
-    no_fields: frozenset[int] = frozenset()
-    nvlink: Literal["kib", "bytes"] = "kib"
-    all_links: bool = True
-    pcie_bits: Literal[32, 64] = 64
-    quirks: int = 0
 
 
 class Loading(NamedTuple):
@@ -155,7 +138,7 @@ def _pack_gpu(to: layout.Gpu, gpu: ScriptedGpu, index: int, dialect: Dialect) ->
     _pack_instances(to, gpu)
     _pack_processes(to, gpu)
     _pack_samples(to, gpu)
-    _pack_fields(to, gpu, dialect)
+    pack_fields(to, gpu, dialect)
 
 
 def _refusals(gpu: ScriptedGpu, dialect: Dialect) -> dict[str, int]:
@@ -210,7 +193,7 @@ def _health_of(gpu: ScriptedGpu) -> dict[str, Said]:
         "nvmlDeviceGetMaxClockInfo": _clocks(health.clock_max_hertz, absent, "clock_max_hertz"),
         "nvmlDeviceGetTotalEccErrors": _say([corrected, corrected, uncorrected, uncorrected], absent, "ecc_errors"),
         "nvmlDeviceGetEccMode": Said(0, (1, 1)) if health.ecc_errors else Said(CODES["not_supported"]),
-        "nvmlDeviceGetRemappedRows": _say(_remapped(gpu), absent, "remapped_rows"),
+        "nvmlDeviceGetRemappedRows": _say(remapped(gpu), absent, "remapped_rows"),
         "nvmlDeviceGetNvLinkState": Said(0, (links, up)) if links else Said(CODES["not_supported"]),
         "nvmlDeviceGetNvLinkErrorCounter": _say(
             [errors.get("replay"), errors.get("recovery"), errors.get("crc")], absent, "nvlink_errors"
@@ -263,15 +246,6 @@ def _clocks(hertz: Mapping[Literal["sm", "memory"], float], absent: Mapping[str,
     return _say([sm, sm, memory, sm], absent, name, 1e-6)
 
 
-def _remapped(gpu: ScriptedGpu) -> list[float | None]:
-    health = gpu.health
-    if not health.remapped_rows:
-        return [None] * 4
-    rows = health.remapped_rows
-    pending, failed = health.row_remap_pending or False, health.row_remap_failed or False
-    return [rows.get("corrected", 0.0), rows.get("uncorrected", 0.0), float(pending), float(failed)]
-
-
 def _pack_instances(to: layout.Gpu, gpu: ScriptedGpu) -> None:
     """From the last slot down, so that the first are empty, as where instances were removed."""
     instances = gpu.reading.instances
@@ -296,7 +270,7 @@ def _pack_processes(to: layout.Gpu, gpu: ScriptedGpu) -> None:
         packed = to.processes.at[at]
         packed.pid, packed.kinds = process.pid, _kinds(process)
         packed.memory = layout.ABSENT if process.memory_bytes is None else round(process.memory_bytes)
-        packed.gpu_instance, packed.compute_instance = places.get(process.instance, (ALL_LINKS, ALL_LINKS))
+        packed.gpu_instance, packed.compute_instance = places.get(process.instance, (NO_INSTANCE, NO_INSTANCE))
 
 
 def _kinds(process: ScriptedProcess) -> int:
@@ -313,100 +287,3 @@ def _pack_samples(to: layout.Gpu, gpu: ScriptedGpu) -> None:
         to.samples.at[at] = layout.Sample(sample.timestamp_us, round(sample.ratio * 100))
     for at, share in enumerate(used):
         to.process_samples.at[at] = layout.ProcessSample(share.timestamp_us, share.pid, round(share.sm_ratio * 100))
-
-
-THROTTLES: Mapping[int, Throttle] = {
-    74: "power",
-    75: "thermal",
-    76: "sync_boost",
-    77: "board_limit",
-    78: "low_utilization",
-    79: "reliability",
-    270: "hw_thermal",
-    271: "power_brake",
-}
-"""Time held down, ns, by field."""
-ECC: Mapping[int, Severity] = {3: "corrected", 4: "uncorrected", 5: "corrected", 6: "uncorrected"}
-"""Errors by field: since the driver was loaded, and ever."""
-LINK_ERRORS: Mapping[str, Mapping[int, LinkError]] = {
-    "kib": {161: "replay", 162: "recovery", 163: "crc"},
-    "bytes": {295: "replay", 215: "recovery", 208: "crc"},
-}
-"""By dialect and field; from Blackwell on the first three are not supported (nvml.h)."""
-
-
-class FieldValue(NamedTuple):
-    """A field: what it is about (link, or 0), and its value in NVML's unit and type."""
-
-    id: int
-    scope: int
-    value: float | None
-    type: int = pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG
-
-
-def _pack_fields(to: layout.Gpu, gpu: ScriptedGpu, dialect: Dialect) -> None:
-    known = sorted(f for f in _fields(gpu, dialect) if f.value is not None and f.id not in dialect.no_fields)
-    _fits("field values", len(known), layout.MAX_FIELDS)
-    to.fields.count = len(known)
-    for at, value in enumerate(known):
-        bits = round(value.value or 0) % 2 ** (32 if value.type == pynvml.NVML_VALUE_TYPE_UNSIGNED_INT else 64)
-        to.fields.at[at] = layout.Field(value.id, value.scope, 0, value.type, bits)
-
-
-def _fields(gpu: ScriptedGpu, dialect: Dialect) -> Iterator[FieldValue]:
-    """All fields of nvml.h (NVML_FI_DEV_…) that the script can say; those that are None are not supported."""
-    yield from _plain_fields(gpu, dialect)
-    yield from _link_bytes(gpu, dialect)
-    yield from _link_errors(gpu, dialect)
-
-
-def _plain_fields(gpu: ScriptedGpu, dialect: Dialect) -> Iterator[FieldValue]:
-    uint = pynvml.NVML_VALUE_TYPE_UNSIGNED_INT
-    wide = pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG
-    health, counters, reading = gpu.health, gpu.counters, gpu.reading
-    for id_, severity in ECC.items():
-        yield FieldValue(id_, 0, health.ecc_errors.get(severity))
-    for id_, reason in THROTTLES.items():
-        yield FieldValue(id_, 0, _times(counters.throttled_seconds.get(reason), 1e9))
-    yield FieldValue(82, 0, reading.temperature_celsius.get("memory", 0.0), uint)
-    yield FieldValue(83, 0, _times(counters.energy_joules, 1e3))
-    yield FieldValue(91, 0, health.nvlink_links, uint)
-    yield FieldValue(94, 0, health.pcie_replays, uint)
-    if gpu.identity.sharing != "mig":
-        for id_, rows in zip((142, 143, 144, 145), _remapped(gpu), strict=True):
-            yield FieldValue(id_, 0, rows, uint)
-    yield FieldValue(185, 0, _times(reading.power_watts, 1e3), uint)
-    yield FieldValue(186, 0, _times(reading.power_watts, 1e3), uint)
-    yield FieldValue(190, 0, _times(reading.power_limit_watts, 1e3), uint)
-    yield FieldValue(197, 0, counters.pcie_transmit_bytes, uint if dialect.pcie_bits == 32 else wide)
-    yield FieldValue(198, 0, counters.pcie_receive_bytes, uint if dialect.pcie_bits == 32 else wide)
-
-
-def _times(value: float | None, scale: float) -> float | None:
-    return None if value is None else value * scale
-
-
-def _link_bytes(gpu: ScriptedGpu, dialect: Dialect) -> Iterator[FieldValue]:
-    """Of each link, and their sum where the dialect has it. A script that knows the sum alone puts all on link 0."""
-    counters, links = gpu.counters, gpu.health.nvlink_links or 0
-    transmit, receive = (138, 139) if dialect.nvlink == "kib" else (202, 204)
-    unit = 1 / 1024 if dialect.nvlink == "kib" else 1
-    if counters.nvlink_transmit_bytes is None or counters.nvlink_receive_bytes is None:
-        return
-    known = counters.nvlink_links or {0: LinkBytes(counters.nvlink_transmit_bytes, counters.nvlink_receive_bytes)}
-    for link in range(links):
-        sent, received = known.get(link, (0.0, 0.0))
-        yield FieldValue(transmit, link, sent * unit)
-        yield FieldValue(receive, link, received * unit)
-    if dialect.all_links:
-        yield FieldValue(transmit, ALL_LINKS, counters.nvlink_transmit_bytes * unit)
-        yield FieldValue(receive, ALL_LINKS, counters.nvlink_receive_bytes * unit)
-
-
-def _link_errors(gpu: ScriptedGpu, dialect: Dialect) -> Iterator[FieldValue]:
-    """All errors are on link 0."""
-    errors, links = gpu.health.nvlink_errors, gpu.health.nvlink_links or 0
-    for id_, kind in LINK_ERRORS[dialect.nvlink].items():
-        count = errors.get(kind)
-        for link in range(links if count is not None else 0):
-            yield FieldValue(id_, link, count if link == 0 else 0)

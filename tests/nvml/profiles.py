@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import pynvml  # type: ignore[import-untyped] # nvidia-ml-py ships no type hints
 from tests.nvml import layout
-from tests.nvml.packing import Dialect
+from tests.nvml.dialect import Dialect
 
 from foreshock_exporter.device import (
     Counters,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 from prometheus_client.parser import text_string_to_metric_families
 from tests.nvml.double import Double
@@ -76,3 +76,11 @@ def read(text: bytes) -> dict[str, Any]:
 def total(series: Mapping[tuple[str, ...], float]) -> float:
     """The sum over all series of a family."""
     return sum(series.values())
+
+
+class SceneOf(Protocol):
+    """Makes a scene of a profile; the type of a fixture."""
+
+    def __call__(self, profile: str, *, per_link: bool = False) -> Scene:
+        """The scene, twenty seconds after the profile's start."""
+        ...

@@ -14,8 +14,10 @@ from types import ModuleType
 import pytest
 from tests.conftest import Eventually
 from tests.nvml import layout
+from tests.nvml.dialect import Dialect
 from tests.nvml.double import Double
-from tests.nvml.packing import ALL_LINKS, UNLOADED, Dialect, Loading, state
+from tests.nvml.packing import UNLOADED, Loading, state
+from tests.nvml.packing_fields import ALL_LINKS
 from tests.nvml.profiles import PROFILES, START
 
 from foreshock_exporter.device import UtilizationSample

@@ -1,0 +1,123 @@
+"""The field values of a scripted GPU (NVML_FI_DEV_… of nvml.h), in NVML's units and types. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import pynvml  # type: ignore[import-untyped] # nvidia-ml-py ships no type hints
+from tests.nvml import layout
+from tests.nvml.dialect import Dialect
+
+from foreshock_exporter.device import LinkBytes, LinkError, Severity, Throttle
+from foreshock_exporter.scripted import ScriptedGpu
+
+ALL_LINKS = 0xFFFFFFFF
+"""The scope of a sum over all links."""
+THROTTLES: Mapping[int, Throttle] = {
+    74: "power",
+    75: "thermal",
+    76: "sync_boost",
+    77: "board_limit",
+    78: "low_utilization",
+    79: "reliability",
+    270: "hw_thermal",
+    271: "power_brake",
+}
+"""Time held down, ns, by field."""
+ECC: Mapping[int, Severity] = {3: "corrected", 4: "uncorrected", 5: "corrected", 6: "uncorrected"}
+"""Errors by field: since the driver was loaded, and ever."""
+LINK_ERRORS: Mapping[str, Mapping[int, LinkError]] = {
+    "kib": {161: "replay", 162: "recovery", 163: "crc"},
+    "bytes": {295: "replay", 215: "recovery", 208: "crc"},
+}
+"""By dialect and field; from Blackwell on the first three are not supported (nvml.h)."""
+
+
+class FieldValue(NamedTuple):
+    """A field: what it is about (link, or 0), and its value in NVML's unit and type."""
+
+    id: int
+    scope: int
+    value: float | None
+    type: int = pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG
+
+
+def pack_fields(to: layout.Gpu, gpu: ScriptedGpu, dialect: Dialect) -> None:
+    """Write the fields that the GPU has. Raises ValueError where there are too many."""
+    known = sorted(f for f in _fields(gpu, dialect) if f.value is not None and f.id not in dialect.no_fields)
+    if len(known) > layout.MAX_FIELDS:
+        raise ValueError(f"{len(known)} field values; the library has room for {layout.MAX_FIELDS}")
+    to.fields.count = len(known)
+    for at, value in enumerate(known):
+        bits = round(value.value or 0) % 2 ** (32 if value.type == pynvml.NVML_VALUE_TYPE_UNSIGNED_INT else 64)
+        to.fields.at[at] = layout.Field(value.id, value.scope, 0, value.type, bits)
+
+
+def _fields(gpu: ScriptedGpu, dialect: Dialect) -> Iterator[FieldValue]:
+    """All fields of nvml.h (NVML_FI_DEV_…) that the script can say; those that are None are not supported."""
+    yield from _plain_fields(gpu, dialect)
+    yield from _link_bytes(gpu, dialect)
+    yield from _link_errors(gpu, dialect)
+
+
+def _plain_fields(gpu: ScriptedGpu, dialect: Dialect) -> Iterator[FieldValue]:
+    uint = pynvml.NVML_VALUE_TYPE_UNSIGNED_INT
+    wide = pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG
+    health, counters, reading = gpu.health, gpu.counters, gpu.reading
+    for id_, severity in ECC.items():
+        yield FieldValue(id_, 0, health.ecc_errors.get(severity))
+    for id_, reason in THROTTLES.items():
+        yield FieldValue(id_, 0, _times(counters.throttled_seconds.get(reason), 1e9))
+    yield FieldValue(82, 0, reading.temperature_celsius.get("memory", 0.0), uint)
+    yield FieldValue(83, 0, _times(counters.energy_joules, 1e3))
+    yield FieldValue(91, 0, health.nvlink_links, uint)
+    yield FieldValue(94, 0, health.pcie_replays, uint)
+    if gpu.identity.sharing != "mig":
+        for id_, rows in zip((142, 143, 144, 145), remapped(gpu), strict=True):
+            yield FieldValue(id_, 0, rows, uint)
+    yield FieldValue(185, 0, _times(reading.power_watts, 1e3), uint)
+    yield FieldValue(186, 0, _times(reading.power_watts, 1e3), uint)
+    yield FieldValue(190, 0, _times(reading.power_limit_watts, 1e3), uint)
+    yield FieldValue(197, 0, counters.pcie_transmit_bytes, uint if dialect.pcie_bits == 32 else wide)
+    yield FieldValue(198, 0, counters.pcie_receive_bytes, uint if dialect.pcie_bits == 32 else wide)
+
+
+def _times(value: float | None, scale: float) -> float | None:
+    return None if value is None else value * scale
+
+
+def _link_bytes(gpu: ScriptedGpu, dialect: Dialect) -> Iterator[FieldValue]:
+    """Of each link, and their sum where the dialect has it. A script that knows the sum alone puts all on link 0."""
+    counters, links = gpu.counters, gpu.health.nvlink_links or 0
+    transmit, receive = (138, 139) if dialect.nvlink == "kib" else (202, 204)
+    unit = 1 / 1024 if dialect.nvlink == "kib" else 1
+    if counters.nvlink_transmit_bytes is None or counters.nvlink_receive_bytes is None:
+        return
+    known = counters.nvlink_links or {0: LinkBytes(counters.nvlink_transmit_bytes, counters.nvlink_receive_bytes)}
+    for link in range(links):
+        sent, received = known.get(link, (0.0, 0.0))
+        yield FieldValue(transmit, link, sent * unit)
+        yield FieldValue(receive, link, received * unit)
+    if dialect.all_links:
+        yield FieldValue(transmit, ALL_LINKS, counters.nvlink_transmit_bytes * unit)
+        yield FieldValue(receive, ALL_LINKS, counters.nvlink_receive_bytes * unit)
+
+
+def _link_errors(gpu: ScriptedGpu, dialect: Dialect) -> Iterator[FieldValue]:
+    """All errors are on link 0."""
+    errors, links = gpu.health.nvlink_errors, gpu.health.nvlink_links or 0
+    for id_, kind in LINK_ERRORS[dialect.nvlink].items():
+        count = errors.get(kind)
+        for link in range(links if count is not None else 0):
+            yield FieldValue(id_, link, count if link == 0 else 0)
+
+
+def remapped(gpu: ScriptedGpu) -> list[float | None]:
+    """Rows replaced after corrected and uncorrected errors; whether one waits, whether one failed."""
+    health = gpu.health
+    if not health.remapped_rows:
+        return [None] * 4
+    rows = health.remapped_rows
+    pending, failed = health.row_remap_pending or False, health.row_remap_failed or False
+    return [rows.get("corrected", 0.0), rows.get("uncorrected", 0.0), float(pending), float(failed)]
