@@ -20,7 +20,7 @@ import numpy as np
 from bench_parts import parts
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.http import serve
-from foreshock_exporter.mock import MockDriver, MockNetwork, mock_service
+from foreshock_exporter.mock import MockNetwork, open_script
 
 ROOT = Path(__file__).parent
 BIN = Path(sys.executable).parent
@@ -54,15 +54,16 @@ class HubProcess:
 @contextmanager
 def exporter(host: int) -> Iterator[str]:
     """A mock host in this process; gives its `host:port`."""
+    played = open_script("contended", time.time)
     one = Exporter(
-        MockDriver(time.time),
-        mock_service,
+        played.driver,
+        played.resolver,
         host_id=f"bench-{host}",
         host_name=f"bench-{host}",
         mock=True,
-        network=MockNetwork(time.time),
+        host={"network": MockNetwork(time.time)},
     )
-    one.start(1.0)
+    one.start()
     with closing(one), closing(serve(one, "127.0.0.1", 0)) as server:
         yield f"127.0.0.1:{server.port}"
 

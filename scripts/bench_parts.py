@@ -16,7 +16,7 @@ from foreshock_dashboard.sources.exposition import parse
 from foreshock_dashboard.sources.otlp import decode
 from foreshock_dashboard.store import Store
 from foreshock_exporter.exporter import Exporter
-from foreshock_exporter.mock import MockDriver, mock_service
+from foreshock_exporter.mock import open_script
 from send_spans import batch
 
 REPEAT = 15
@@ -71,7 +71,8 @@ def queries(series: int = 2000, steps: int = 180) -> list[tuple[str, float, str]
 
 def exporter() -> list[tuple[str, float, str]]:
     """Milliseconds of a mock host's sample and exposition, and of reading that."""
-    one = Exporter(MockDriver(time.time), mock_service, host_id="bench", host_name="bench", mock=True)
+    played = open_script("contended", time.time)
+    one = Exporter(played.driver, played.resolver, host_id="bench", host_name="bench", mock=True)
     one.sample(time.time())
     page = one.render().decode()
 

@@ -19,7 +19,7 @@ ALLOWED = {
     "web": {"web", "model", "analysis"},
 }
 ONLY_IN = {
-    "pynvml": {"exporter/foreshock_exporter/nvml.py"},
+    "pynvml": {"exporter/foreshock_exporter/nvml/"},
     "duckdb": {"store/"},
     "sqlite3": {"store/"},
     "dash": {"web/"},

@@ -129,10 +129,17 @@ def _play(past: Past, until: float, stop: threading.Event) -> bool:
 
 
 def _sample_on(hosts: tuple[Exporter, ...], clock: Clock, opened: ExitStack) -> None:
+    """Sample all hosts in one thread: their drivers are one simulation, which only one at a time can run."""
     ended = threading.Event()
-    for exporter in hosts:
-        exporter.start(SAMPLING, lambda pause: ended.wait(clock.wall_seconds(pause)))
-        opened.callback(exporter.close)
+
+    def sample() -> None:
+        while not ended.wait(clock.wall_seconds(SAMPLING)):
+            for exporter in hosts:
+                exporter.sample()
+
+    thread = threading.Thread(target=sample, daemon=True, name="exporters")
+    thread.start()
+    opened.callback(thread.join)
     opened.callback(ended.set)
 
 

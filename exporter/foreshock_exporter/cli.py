@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from foreshock_exporter.daemon import Daemon, build
-from foreshock_exporter.exporter import version
 from foreshock_exporter.http import serve
 from foreshock_exporter.log import log, set_up
 from foreshock_exporter.options import OptionError, Options, parse
+from foreshock_exporter.version import version
 from foreshock_exporter.web_yaml import ConfigError
 
 ONCE_FOR = 1.1

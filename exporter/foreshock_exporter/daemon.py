@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from foreshock_exporter.device import Driver
-from foreshock_exporter.exporter import Collector, Exporter, version
+from foreshock_exporter.exporter import Collector, Exporter
 from foreshock_exporter.host import host_id, host_name
 from foreshock_exporter.log import log
 from foreshock_exporter.options import OptionError, Options
 from foreshock_exporter.service import Resolver, ServiceOf
+from foreshock_exporter.version import version
 
 if TYPE_CHECKING:
     from foreshock_exporter.otlp import Push
@@ -72,7 +73,12 @@ def build(options: Options, now: Now) -> Daemon:
         push = Push(
             options.otlp_endpoint,
             lambda: exporter.snapshot(),
-            {"host.id": host.host_id, "host.name": host.host_name, "service.version": version()},
+            {
+                "host.id": host.host_id,
+                "host.name": host.host_name,
+                "service.version": version(),
+                **({"foreshock.mock": "true"} if options.mock else {}),
+            },
             options.otlp_interval,
             now,
             wall=time.time,

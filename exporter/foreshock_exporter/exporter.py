@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from importlib import metadata
 
 from foreshock_exporter.device import DeviceError, Driver
 from foreshock_exporter.emit import emit
@@ -19,13 +18,12 @@ from foreshock_exporter.sampler import Sampler
 from foreshock_exporter.service import Resolver
 from foreshock_exporter.snapshot import CollectorRun, Snapshot
 from foreshock_exporter.text import render
+from foreshock_exporter.version import version
 from foreshock_exporter.watch import Key, WatchedDriver
 
 Now = Callable[[], float]
 Collector = Callable[[], Emitted]
 """Reads a part of the host now. Raises OSError or ValueError with a message for people."""
-Wait = Callable[[float], bool]
-"""Waits so many seconds; true ends the loop."""
 
 STALE_AFTER = 10.0
 """Seconds on the wall, or three periods, after which a part not renewed is no longer shown (a hung call)."""
@@ -161,24 +159,22 @@ class Exporter:
         gpus = self.snapshot().gpus
         return gpus is not None and (bool(gpus.gpus) or not (gpus.calls or self._sampler.lanes))
 
-    def start(self, period: float = 0.1, wait: Wait | None = None) -> None:
+    def start(self, period: float = 0.1) -> None:
         """Sample in threads, one for each GPU and each collector, so that a call that hangs stops nothing else.
 
         Args:
-            period: seconds between two looks at a GPU, on the clock `now`.
-            wait: how to wait; by default on the wall, until `close`.
+            period: seconds between two looks at a GPU.
         """
         if self._started:
             raise RuntimeError("this exporter has been started")
         self._started = True
         self._stale_after = max(STALE_AFTER, 3.0 * period)
-        pause = wait or self._stop.wait
         seldom = max(HOST_EVERY, period)
-        self._run("gpu", partial(self._attend, period=period, wait=pause), seldom, pause)
+        self._run("gpu", partial(self._attend, period=period), seldom)
         for name in self._host:
-            self._run(name, partial(self._collect, name), seldom, pause)
+            self._run(name, partial(self._collect, name), seldom)
         if self._listens:
-            self._run("xid", partial(self._listen_on, wait=pause), 0.0, pause)
+            self._run("xid", self._listen_on, 0.0)
 
     def close(self, timeout: float = 0.5) -> None:
         """Stop the threads and let go of the driver.
@@ -191,12 +187,12 @@ class Exporter:
             thread.join(max(0.0, deadline - time.monotonic()))
         self._driver.close()
 
-    def _run(self, name: str, step: Callable[[float], object], period: float, wait: Wait) -> None:
-        thread = threading.Thread(target=self._loop, args=(step, period, wait), daemon=True, name=name)
+    def _run(self, name: str, step: Callable[[float], object], period: float) -> None:
+        thread = threading.Thread(target=self._loop, args=(step, period), daemon=True, name=name)
         self._threads.append(thread)
         thread.start()
 
-    def _loop(self, step: Callable[[float], object], period: float, wait: Wait) -> None:
+    def _loop(self, step: Callable[[float], object], period: float) -> None:
         """Until `close`, or until a step says with True that there is no more to do."""
         while not self._stop.is_set():
             try:
@@ -204,16 +200,15 @@ class Exporter:
                     return
             except Exception:  # noqa: BLE001 - outermost loop: whatever one pass meets, the next one goes on
                 log.exception("a pass failed; the next is in %g s", period)
-            if wait(period):
-                return
+            self._stop.wait(period)
 
-    def _attend(self, at: float, period: float, wait: Wait) -> None:
+    def _attend(self, at: float, period: float) -> None:
         """See to it that every GPU has a thread."""
         before = self._sampler.lanes
         self._count(at)
         for index, lane in enumerate(self._sampler.lanes):
             if lane not in before:
-                self._run(f"gpu-{index}", partial(self._look_on, lane), period, wait)
+                self._run(f"gpu-{index}", partial(self._look_on, lane), period)
 
     def _look_on(self, lane: Lane, at: float) -> bool:
         """One pass of a GPU's thread; true once the driver does not name the GPU any more."""
@@ -222,9 +217,9 @@ class Exporter:
         self._look(lane, at)
         return False
 
-    def _listen_on(self, at: float, wait: Wait) -> None:
+    def _listen_on(self, at: float) -> None:
         if not self._listen(at, LISTEN_FOR):
-            wait(LISTEN_AGAIN)
+            self._stop.wait(LISTEN_AGAIN)
 
     def _count(self, at: float) -> None:
         began = self._timer()
@@ -302,11 +297,3 @@ def _host_runs(runs: Mapping[str | Lane, CollectorRun], fresh: set[str | Lane]) 
     for part, run in runs.items():
         if isinstance(part, str) and part != "gpu":
             yield replace(run, success=run.success and part in fresh)
-
-
-def version() -> str:
-    """The installed version, or "unknown" when run from a tree that is not installed."""
-    try:
-        return metadata.version("foreshock")
-    except metadata.PackageNotFoundError:
-        return "unknown"

@@ -7,7 +7,6 @@ import socket
 import threading
 from dataclasses import replace
 from http import HTTPStatus
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from foreshock_exporter.http_connection import IDLE, TEXT, TIMEOUT, Answer, Conn
 from foreshock_exporter.http_request import RefusedError, Request, parse
 from foreshock_exporter.http_site import Scraped, Site
 from foreshock_exporter.log import Notices, log
+from foreshock_exporter.version import version
 from foreshock_exporter.web_config import OPEN, Watched, WebConfig
 
 MAX_CONNECTIONS = 32
@@ -174,7 +174,7 @@ def serve(
         ConfigError: `web_config` cannot be used.
     """
     web = Watched(web_config) if web_config else None
-    return Server(Site(exporter, metrics_path, _version()), _bound(host, port), web)
+    return Server(Site(exporter, metrics_path, version()), _bound(host, port), web)
 
 
 def _bound(host: str, port: int) -> socket.socket:
@@ -186,10 +186,3 @@ def _bound(host: str, port: int) -> socket.socket:
             log.debug("listening on IPv4 alone: %s", error)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=64)
-
-
-def _version() -> str:
-    try:
-        return metadata.version("foreshock")
-    except metadata.PackageNotFoundError:
-        return "unknown"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from foreshock_exporter.exporter import version
+from foreshock_exporter.version import version
 
 PREFIX = "FORESHOCK_EXPORTER_"
 MIN_PERIOD = 0.1

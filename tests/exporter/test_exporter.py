@@ -96,22 +96,6 @@ def test_an_exporter_starts_once(scripted: Callable[..., ScriptedHost]) -> None:
     exporter.close(timeout=30.0)
 
 
-def test_a_wait_of_the_callers_choice_paces_and_ends_the_threads(
-    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu], eventually: Eventually
-) -> None:
-    host, waited = scripted(gpu()), []
-
-    def wait(seconds: float) -> bool:
-        waited.append(seconds)
-        return True
-
-    exporter = host.exporter()
-    exporter.start(15.0, wait)
-    eventually(lambda: sorted(waited) == [0.0, 15.0, 15.0], "each thread waited once")
-    exporter.close(timeout=30.0)
-    assert len(host.gpus[0].asked_since) == 1
-
-
 def test_a_pass_that_meets_a_bug_is_logged_and_the_next_goes_on(
     scripted: Callable[..., ScriptedHost],
     gpu: type[ScriptedGpu],
