@@ -19,8 +19,8 @@ import numpy as np
 
 from bench_parts import parts
 from foreshock_exporter.exporter import Exporter
-from foreshock_exporter.http import serve
 from foreshock_exporter.mock import MockNetwork, open_script
+from foreshock_exporter.web.server import serve
 
 ROOT = Path(__file__).parent
 BIN = Path(sys.executable).parent

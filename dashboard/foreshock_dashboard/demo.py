@@ -22,7 +22,7 @@ from foreshock_dashboard.past import Past
 from foreshock_dashboard.settings import Settings, SettingsError
 from foreshock_dashboard.sources.scrape import ScrapeTarget
 from foreshock_exporter.exporter import Exporter
-from foreshock_exporter.http import serve as serve_exporter
+from foreshock_exporter.web.server import serve as serve_exporter
 from foreshock_simulator.emitter import Emitter
 from foreshock_simulator.scenario import SCENARIOS
 from foreshock_simulator.simulation import Simulation, exporters

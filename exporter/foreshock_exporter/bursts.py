@@ -16,6 +16,8 @@ from foreshock_exporter.device import ProcessUtilization, UtilizationSample
 
 LONGEST_PERIOD = 1.5
 """Seconds. What lies further before a sample is no part of it: the GPU was idle, and the driver kept no samples."""
+_DILUTED = 0.25
+"""By how much the time of a mean may exceed its stretch: samples of device and processes do not fall together."""
 USUAL_PERIOD = 1 / 6
 """Seconds a sample is taken to cover until two that follow one another have shown it."""
 
@@ -83,6 +85,25 @@ def fresh(entries: Sequence[ProcessUtilization], since_us: int, seconds: float) 
         return entries
     oldest = max(entry.timestamp_us for entry in entries) - max(seconds, LONGEST_PERIOD) * 1e6
     return [entry for entry in entries if entry.timestamp_us >= oldest]
+
+
+def undiluted(entries: Sequence[ProcessUtilization], since_us: int, piece: Piece) -> Sequence[ProcessUtilization]:
+    """The entries as shares of the stretch that they belong to, where they are means over a longer time.
+
+    A driver gives means since the time it was asked for. If the GPU rested before the stretch, that time lies before
+    the rest. What the processes used in all is then theirs within the stretch; together they used no more of it than
+    the device was busy.
+    """
+    longest = max((entry.timestamp_us for entry in entries), default=0)
+    factor = (longest - since_us) / 1e6 / piece.seconds if since_us > 0 and piece.seconds > 0.0 else 1.0
+    if factor <= 1.0 + _DILUTED:
+        return entries
+    means: dict[int, list[float]] = {}
+    for entry in entries:
+        means.setdefault(entry.pid, []).append(entry.sm_ratio)
+    together = factor * sum(sum(ratios) / len(ratios) for ratios in means.values())
+    factor *= min(1.0, piece.ratio / together) if together > 0.0 else 1.0
+    return [entry._replace(sm_ratio=entry.sm_ratio * max(1.0, factor)) for entry in entries]
 
 
 @dataclass(frozen=True, slots=True)

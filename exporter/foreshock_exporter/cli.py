@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Sequence
 
 from foreshock_exporter.daemon import Daemon, build
-from foreshock_exporter.http import serve
 from foreshock_exporter.log import log, set_up
 from foreshock_exporter.options import OptionError, Options, parse
 from foreshock_exporter.version import version
-from foreshock_exporter.web_yaml import ConfigError
+from foreshock_exporter.web.server import serve
+from foreshock_exporter.web.yaml_file import ConfigError
 
 ONCE_FOR = 1.1
 """Seconds between the two samples of --once: what happened between them is what most counters count."""

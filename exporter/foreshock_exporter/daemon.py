@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from foreshock_exporter.device import Driver
 from foreshock_exporter.exporter import Collector, Exporter
-from foreshock_exporter.host import host_id, host_name
+from foreshock_exporter.host.identity import host_id, host_name
 from foreshock_exporter.log import log
 from foreshock_exporter.options import OptionError, Options
 from foreshock_exporter.service import Resolver, ServiceOf
 from foreshock_exporter.version import version
 
 if TYPE_CHECKING:
-    from foreshock_exporter.otlp import Push
+    from foreshock_exporter.otlp.push import Push
 
 Now = Callable[[], float]
 
@@ -68,7 +68,7 @@ def build(options: Options, now: Now) -> Daemon:
     host = _mock(options.mock, options, now) if options.mock else _real(options)
     push = None
     if options.otlp_endpoint:
-        from foreshock_exporter.otlp import Push  # the SDK is large: only those who push pay for it
+        from foreshock_exporter.otlp.push import Push  # the SDK is large: only those who push pay for it
 
         push = Push(
             options.otlp_endpoint,
@@ -103,7 +103,7 @@ def build(options: Options, now: Now) -> Daemon:
 
 def _mock(script: str, options: Options, now: Now) -> Host:
     from foreshock_exporter.mock import MockNetwork, MockPressure, open_script
-    from foreshock_exporter.script import ScriptError
+    from foreshock_exporter.script.lines import ScriptError
 
     try:
         played = open_script(script, now, per_link=options.nvlink_per_link)
@@ -124,10 +124,10 @@ def _mock(script: str, options: Options, now: Now) -> Host:
 
 
 def _real(options: Options) -> Host:
-    from foreshock_exporter.container import host_pids
+    from foreshock_exporter.attribution.container import host_pids
+    from foreshock_exporter.attribution.service_of import ProcResolver
+    from foreshock_exporter.host.pci import nvidia_gpus
     from foreshock_exporter.nvml import nvml_driver
-    from foreshock_exporter.pci import nvidia_gpus
-    from foreshock_exporter.service_of import ProcResolver
 
     name = options.host_name or host_name(options.rootfs)
     driver = nvml_driver(per_link=options.nvlink_per_link)
@@ -158,19 +158,19 @@ def _collectors(options: Options) -> dict[str, Collector]:
     """Only what is asked for is imported."""
     collectors: dict[str, Collector] = {}
     if options.network:
-        from foreshock_exporter.network import ProcNetwork
+        from foreshock_exporter.host.network import ProcNetwork
 
         collectors["network"] = ProcNetwork(options.procfs, options.sysfs, options.network_exclude)
     if options.infiniband:
-        from foreshock_exporter.infiniband import SysInfiniband
+        from foreshock_exporter.host.infiniband import SysInfiniband
 
         collectors["infiniband"] = SysInfiniband(options.sysfs)
     if options.netstat:
-        from foreshock_exporter.netstat import ProcNetstat
+        from foreshock_exporter.host.netstat import ProcNetstat
 
         collectors["netstat"] = ProcNetstat(options.procfs)
     if options.pressure:
-        from foreshock_exporter.pressure import ProcPressure
+        from foreshock_exporter.host.pressure import ProcPressure
 
         collectors["pressure"] = ProcPressure(options.procfs)
     return collectors

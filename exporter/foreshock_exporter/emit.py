@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
-from foreshock_exporter import host_names, names
+from foreshock_exporter import names
 from foreshock_exporter.family import Distribution, Emitted, Family, Sample
+from foreshock_exporter.host import names as host_names
 from foreshock_exporter.sharing import ServiceKey
 from foreshock_exporter.snapshot import GpuSnapshot, GpuState, Snapshot
 from foreshock_exporter.watch import CALLS

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import TypeVar
 
 from foreshock_exporter import names
-from foreshock_exporter.bursts import Bursts, Mark, Piece, count, drain, fresh, whole
-from foreshock_exporter.device import (
-    Counters,
-    DeviceError,
-    Driver,
-    Health,
-    Identity,
-    ProcessUtilization,
-    Reading,
-)
+from foreshock_exporter.device import Counters, DeviceError, Driver, Health, Identity, Reading
+from foreshock_exporter.fast import SERVICE_TIME, Counted, FastSamples
 from foreshock_exporter.log import Notices
 from foreshock_exporter.monotonic import Book, followed
 from foreshock_exporter.occupancy import Observation
 from foreshock_exporter.service import Resolver
-from foreshock_exporter.sharing import ServiceKey, Step, Totals, advance, enrol, forget
+from foreshock_exporter.sharing import ServiceKey, Step, enrol, forget
 from foreshock_exporter.snapshot import GpuState
 from foreshock_exporter.tenants import Holding, Tenants
 
@@ -33,18 +25,10 @@ IDENTITY_FOR = 60.0
 """Seconds for which an identity is kept: MPS and MIG can be switched while the exporter runs."""
 RETRY_AFTER = 1.0
 """Seconds after which a GPU that did not answer is asked again."""
-MAX_STEP = 60.0
-"""Seconds. A longer gap between two looks (a suspended host, a hung call) is not integrated."""
-PROCESSES_WITHIN = 1.25
-"""Seconds that a busy GPU's processes are waited for: the driver may sample them more slowly than the device."""
-SAMPLES_WITHIN = 2.5
-"""Seconds without a sample after which a GPU that says it is busy is taken to keep none."""
+WRAPS_SOON = 2.0**33
+"""Bytes. A counter of 32 bits is followed at every pass: a link carries half its range in a fraction of a second."""
 
-_DEVICE_TIME = (names.GPU_BUSY.name, names.GPU_BUSY_RATIO.name, names.UNATTRIBUTED.name)
-_SERVICE_TIME = (names.SERVICE_BUSY.name, names.CONTENDED.name, names.STALLED.name, names.STALLED_BY.name)
-_WAITING = (names.CONTENDED.name, names.STALLED.name, names.STALLED_BY.name)
 _HELD = (names.SERVICE_MEMORY.name, names.SERVICE_PROCESSES.name)
-
 _COUNTERS = tuple(part.name for part in fields(Counters) if part.name not in ("wraps", "absent"))
 _HEALTH = tuple(part.name for part in fields(Health) if part.name != "absent")
 
@@ -58,24 +42,20 @@ class Memory:
 
     identity: Identity
     tenants: Tenants
-    totals: Totals = field(default_factory=Totals)
-    bursts: Bursts = field(default_factory=lambda: Bursts((0,) * (len(names.GPU_BUSY_RATIO.bounds) + 1)))
+    counted: Counted = field(default_factory=Counted)
     book: Book = field(default_factory=dict)
-    dropped: dict[str, int] = field(default_factory=lambda: {"gap": 0, "implausible": 0})
 
 
 @dataclass(slots=True)
-class _Marks:
-    """From where the next pass measures; void after a GPU did not answer. Times on the exporter's clock."""
+class _Visit:
+    """What holds from when a GPU begins to answer until it ceases to. Times on the exporter's clock."""
 
+    memory: Memory
+    fast: FastSamples
     identified: float
-    mark: Mark = field(default_factory=Mark)
-    polled: bool = False
-    sampled: float | None = None
-    processes_us: int = 0
-    pending: list[Piece] = field(default_factory=list)
     state: float | None = None
     health: float | None = None
+    wraps_soon: bool = False
 
 
 @dataclass(slots=True)
@@ -86,13 +66,13 @@ class _Parts:
     counters: Counters | None = None
     health: Health | None = None
     holdings: dict[ServiceKey, Holding] = field(default_factory=dict)
-    absent: dict[str, dict[str, str]] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
 
 
 class Lane:
-    """Passes over one GPU at the times it is given; runs no thread and reads no clock but `timer`, for durations.
+    """Passes over one GPU at the times it is given; runs no thread and reads no clock.
 
-    `state` is None while the GPU does not answer.
+    `state` is None while the GPU does not answer; `failed` says whether the last pass met an error.
     """
 
     def __init__(
@@ -114,9 +94,8 @@ class Lane:
         self._notices = notices
         self._wants_health = health
         self._observe = observe
-        self._unattributed = dict.fromkeys((*_SERVICE_TIME, *_HELD), unattributed) if unattributed else {}
-        self._memory: Memory | None = None
-        self._marks = _Marks(0.0)
+        self._unattributed = dict.fromkeys((*SERVICE_TIME, *_HELD), unattributed) if unattributed else {}
+        self._visit: _Visit | None = None
         self._parts = _Parts()
         self._retry = float("-inf")
         self.state: GpuState | None = None
@@ -128,206 +107,107 @@ class Lane:
             return
         self.failed = False
         try:
-            memory = self._identify(time)
-            self._read(memory, time)
-            self._sample(memory, time)
-            self.state = self._state(memory)
+            visit = self._identify(time)
+            renewed = self._read(visit, time)
+            visit.fast.take(time, self._parts.reading.utilization_ratio, renewed, lambda step: self._tell(step, time))
+            self.failed = self.failed or visit.fast.failed
+            self.state = self._state(visit)
         except DeviceError as error:
             self._notices.problem(f"GPU {self._index}", str(error))
             self._lose(time)
         else:
             self._notices.fine(f"GPU {self._index}")
 
-    def _identify(self, time: float) -> Memory:
-        if self._memory is not None and 0.0 <= time - self._marks.identified < IDENTITY_FOR:
-            return self._memory
+    def _identify(self, time: float) -> _Visit:
+        visit = self._visit
+        if visit is not None and 0.0 <= time - visit.identified < IDENTITY_FOR:
+            return visit
         identity = self._driver.identity(self._index)
         memory = self._memories.get(identity.uuid)
         if memory is None:
             memory = self._memories[identity.uuid] = Memory(identity, Tenants(self._resolver))
-        if memory is not self._memory:
-            self._marks, self._parts = _Marks(time), _Parts()
-        memory.identity = identity
-        self._marks.identified, self._marks.polled = time, False
-        self._memory = memory
-        return memory
+        if visit is None or memory is not visit.memory:
+            fast = FastSamples(self._index, self._driver, memory.counted, memory.tenants, self._notices)
+            visit, self._parts = _Visit(memory, fast, time), _Parts()
+        memory.identity, visit.identified = identity, time
+        visit.fast.identified(identity.sharing)
+        self._visit = visit
+        return visit
 
     def _lose(self, time: float) -> None:
         """Forget where the next pass would measure from; the counters stay."""
-        if self._memory is not None:
-            self._memory.tenants.leave()
-        self._memory, self.state, self.failed = None, None, True
+        if self._visit is not None:
+            self._visit.memory.tenants.leave()
+        self._visit, self.state, self.failed = None, None, True
         self._retry = time + RETRY_AFTER
 
-    def _read(self, memory: Memory, time: float) -> None:
-        """Read what is due."""
-        marks, parts = self._marks, self._parts
-        if _due(marks.state, time, STATE_EVERY):
+    def _read(self, visit: _Visit, time: float) -> bool:
+        """Read what is due; whether that was the GPU's state."""
+        parts = self._parts
+        renewed = _due(visit.state, time, STATE_EVERY)
+        if renewed:
             parts.reading = self._driver.read(self._index)
-            counters = self._ask("counters", self._driver.counters, (), "counters")
+            self._meet(visit, time)
+            visit.state = time
+        if renewed or visit.wraps_soon:
+            counters = self._ask(self._driver.counters, "counters")
             if isinstance(counters, DeviceError):
                 counters = Counters(absent=dict.fromkeys(_COUNTERS, counters.reason))
-            parts.counters = followed(memory.book, counters)
-            self._meet(memory, time)
-            marks.state = time
-        if self._wants_health and _due(marks.health, time, HEALTH_EVERY):
-            marks.health = time
-            health = self._ask("health", self._driver.health, (), "health")
+            visit.wraps_soon = any(wraps <= WRAPS_SOON for wraps in counters.wraps.values())
+            parts.counters = followed(visit.memory.book, counters)
+        if self._wants_health and _due(visit.health, time, HEALTH_EVERY):
+            health = self._ask(self._driver.health, "health")
             if isinstance(health, DeviceError):
                 health = Health(absent=dict.fromkeys(_HEALTH, health.reason))
-            parts.health = followed(memory.book, health)
+            parts.health = followed(visit.memory.book, health)
+            visit.health = time
+        return renewed
 
-    def _meet(self, memory: Memory, time: float) -> None:
+    def _meet(self, visit: _Visit, time: float) -> None:
         """Note which processes hold the GPU."""
-        held = self._ask("processes", self._driver.processes, _HELD, "processes")
-        if isinstance(held, DeviceError):
-            held = ()
-        memory.tenants.look([process.pid for process in held], time)
-        memory.totals = forget(enrol(memory.totals, memory.tenants.here()), memory.tenants.forget(time))
-        self._parts.holdings = memory.tenants.holdings(held)
+        held = self._ask(self._driver.processes, "processes")
+        self._parts.absent = dict.fromkeys(_HELD, held.reason) if isinstance(held, DeviceError) else {}
+        held = () if isinstance(held, DeviceError) else held
+        tenants, counted = visit.memory.tenants, visit.memory.counted
+        tenants.look([process.pid for process in held], time)
+        counted.totals = forget(enrol(counted.totals, tenants.here()), tenants.forget(time))
+        self._parts.holdings = tenants.holdings(held)
 
-    def _sample(self, memory: Memory, time: float) -> None:
-        """Take what the driver has sampled since the last pass, or where it samples nothing, its latest reading."""
-        if not self._marks.polled:
-            try:
-                drained = drain(
-                    self._marks.mark, self._driver.utilization(self._index, self._marks.mark.newest_us or 0)
-                )
-            except DeviceError as error:
-                if error.reason != "not_supported":
-                    raise
-                self._marks.polled = True
-            else:
-                memory.dropped["implausible"] += drained.dropped
-                self._drained(memory, drained.mark, drained.pieces, time)
-                return
-        self._poll(memory, time)
-
-    def _drained(self, memory: Memory, mark: Mark, pieces: Sequence[Piece], time: float) -> None:
-        marks = self._marks
-        if pieces or mark != marks.mark or marks.sampled is None:
-            marks.sampled = time
-        marks.mark = mark
-        if pieces:
-            memory.bursts = count(memory.bursts, pieces, names.GPU_BUSY_RATIO.bounds)
-            marks.pending.extend(pieces)
-        if marks.pending:
-            self._settle(memory, time)
-        elif time - marks.sampled > SAMPLES_WITHIN:
-            self._unsampled(memory, time)
-
-    def _unsampled(self, memory: Memory, time: float) -> None:
-        """Idle GPUs have no samples. A busy one without any keeps none, or its clock has gone back."""
-        self._marks.sampled = time
-        if self._parts.reading.utilization_ratio:
-            memory.dropped["gap"] += 1
-            self._marks.polled, self._marks.mark, self._marks.processes_us = True, Mark(), 0
-
-    def _poll(self, memory: Memory, time: float) -> None:
-        """Take the latest reading for the time since the one before."""
-        marks = self._marks
-        if marks.sampled is not None and marks.state != time:
-            return
-        before, marks.sampled = marks.sampled, time
-        seconds = 0.0 if before is None else time - before
-        if not 0.0 <= seconds <= MAX_STEP:
-            memory.dropped["gap"] += 1
-            seconds = 0.0
-        ratio = self._parts.reading.utilization_ratio
-        used = self._used(memory, time)
-        if ratio is not None and seconds > 0.0:
-            memory.bursts = count(memory.bursts, (Piece(seconds, ratio),), names.GPU_BUSY_RATIO.bounds)
-        self._advance(memory, Step(seconds, ratio, *_shares(memory, used)), time)
-        if ratio is None and used is None:
-            self._parts.absent["sample"] = dict.fromkeys(_DEVICE_TIME, "not_supported")
-        else:
-            self._parts.absent.pop("sample", None)
-
-    def _settle(self, memory: Memory, time: float) -> None:
-        """Divide the pending stretches among the processes, once the driver has said what these did."""
-        marks = self._marks
-        piece = whole(marks.pending)
-        used: Sequence[ProcessUtilization] | None = ()
-        if piece.ratio > 0.0:
-            used = self._used(memory, time, piece.seconds)
-            if used is not None and not used:
-                if piece.seconds < PROCESSES_WITHIN:
-                    return
-                marks.processes_us = 0  # the driver's clock may have gone back
-        marks.pending.clear()
-        self._parts.absent.pop("sample", None)
-        self._advance(memory, Step(piece.seconds, piece.ratio, *_shares(memory, used)), time)
-
-    def _used(self, memory: Memory, time: float, seconds: float = 0.0) -> Sequence[ProcessUtilization] | None:
-        """What the processes did since the last answer; None where the driver does not say."""
-        since = self._marks.processes_us
-        used = self._ask("utilization", self._utilized, _SERVICE_TIME, "process utilisation")
-        if isinstance(used, DeviceError):
-            return None
-        if not used:
-            return ()
-        self._marks.processes_us = max(since, *(entry.timestamp_us for entry in used))
-        used = fresh(used, since, seconds)
-        if memory.tenants.meet((entry.pid for entry in used), time):
-            memory.totals = enrol(memory.totals, memory.tenants.here())
-        return used
-
-    def _utilized(self, index: int) -> Sequence[ProcessUtilization]:
-        return self._driver.process_utilization(index, self._marks.processes_us)
-
-    def _advance(self, memory: Memory, step: Step, time: float) -> None:
-        sharing = memory.identity.sharing
-        comparable = sharing not in ("mps", "mig")
-        if comparable:
-            self._parts.absent.pop("sharing", None)
-        else:
-            self._parts.absent["sharing"] = dict.fromkeys(_WAITING, sharing)
-        memory.totals = advance(memory.totals, step, comparable=comparable)
-        if self._observe is not None and step.shares and step.seconds > 0.0:
-            identity = memory.identity
-            self._observe(Observation(identity.uuid, identity.gpu, time - step.seconds, time, step.shares))
-
-    def _ask(self, part: str, call: Callable[[int], _T], metrics: Iterable[str], subject: str) -> _T | DeviceError:
-        """The answer; or the error, after noting which metrics are absent for it."""
+    def _ask(self, call: Callable[[int], _T], subject: str) -> _T | DeviceError:
+        """The answer, or the error, after telling of one that matters."""
+        subject = f"{subject} of GPU {self._index}"
         try:
             answer = call(self._index)
         except DeviceError as error:
-            self._parts.absent[part] = dict.fromkeys(metrics, error.reason)
             if error.reason != "not_supported":
                 self.failed = True
-                self._notices.problem(f"{subject} of GPU {self._index}", str(error))
+                self._notices.problem(subject, str(error))
             return error
-        self._parts.absent.pop(part, None)
-        self._notices.fine(f"{subject} of GPU {self._index}")
+        self._notices.fine(subject)
         return answer
 
-    def _state(self, memory: Memory) -> GpuState:
-        parts = self._parts
+    def _tell(self, step: Step, time: float) -> None:
+        if self._observe is not None and self._visit is not None and step.shares:
+            identity = self._visit.memory.identity
+            self._observe(Observation(identity.uuid, identity.gpu, time - step.seconds, time, step.shares))
+
+    def _state(self, visit: _Visit) -> GpuState:
+        parts, memory = self._parts, visit.memory
         return GpuState(
             identity=memory.identity,
             reading=parts.reading,
-            totals=memory.totals,
-            bursts=memory.bursts,
+            totals=memory.counted.totals,
+            bursts=memory.counted.bursts,
             counters=parts.counters,
             health=parts.health,
             sources=dict(memory.tenants.sources),
             holdings=parts.holdings,
-            absent={
-                metric: reason
-                for each in (self._unattributed, *parts.absent.values())
-                for metric, reason in each.items()
-            },
+            absent={**self._unattributed, **parts.absent, **visit.fast.absent},
             services_over_limit=memory.tenants.over_limit,
-            dropped=dict(memory.dropped),
+            dropped=dict(memory.counted.dropped),
         )
 
 
 def _due(last: float | None, time: float, every: float) -> bool:
     """Whether it is time again; a clock that went back makes it so."""
     return last is None or not 0.0 <= time - last < every - 1e-3
-
-
-def _shares(
-    memory: Memory, used: Sequence[ProcessUtilization] | None
-) -> tuple[Mapping[ServiceKey, float] | None, float]:
-    return (None, 0.0) if used is None else memory.tenants.shares(used)

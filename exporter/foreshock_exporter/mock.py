@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from foreshock_exporter import network, pressure
 from foreshock_exporter.device import (
     Counters,
     DeviceError,
@@ -23,14 +22,15 @@ from foreshock_exporter.device import (
     Xid,
 )
 from foreshock_exporter.family import Emitted
-from foreshock_exporter.network import InterfaceCounters
-from foreshock_exporter.playback import HostState, Playback
-from foreshock_exporter.pressure import Pressure
-from foreshock_exporter.script import ScriptError
-from foreshock_exporter.script_files import STDIN, LiveScript, load
-from foreshock_exporter.scripted import process_means
-from foreshock_exporter.scripted_gpu import GpuState, Window, windows_until
-from foreshock_exporter.scripted_view import (
+from foreshock_exporter.host import network, pressure
+from foreshock_exporter.host.network import InterfaceCounters
+from foreshock_exporter.host.pressure import Pressure
+from foreshock_exporter.script.files import STDIN, LiveScript, load
+from foreshock_exporter.script.gpu import GpuState, Window, windows_until
+from foreshock_exporter.script.lines import ScriptError
+from foreshock_exporter.script.playback import HostState, Playback
+from foreshock_exporter.script.state import process_means
+from foreshock_exporter.script.view import (
     counters,
     health,
     identity,
@@ -40,8 +40,8 @@ from foreshock_exporter.scripted_view import (
     refused,
     samples,
 )
+from foreshock_exporter.script.wave import Wave
 from foreshock_exporter.service import Resolver, ServiceOf
-from foreshock_exporter.wave import Wave
 
 LOOK_EVERY = 0.05
 """Seconds between two looks whether a hung call may go on, or an XID has come."""

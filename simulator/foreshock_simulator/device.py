@@ -22,7 +22,7 @@ from foreshock_exporter.device import (
     Xid,
 )
 from foreshock_exporter.family import Emitted
-from foreshock_exporter.network import InterfaceCounters, emit
+from foreshock_exporter.host.network import InterfaceCounters, emit
 from foreshock_exporter.service import ServiceOf
 from foreshock_simulator.gpu import MEMORY_BYTES, RESERVED_BYTES, Gpu
 from foreshock_simulator.machine import PACKET_BYTES, Machine

@@ -15,10 +15,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from foreshock_exporter.family import Emitted
-from foreshock_exporter.infiniband import SysInfiniband
-from foreshock_exporter.netstat import ProcNetstat
-from foreshock_exporter.network import ProcNetwork
-from foreshock_exporter.pressure import ProcPressure
+from foreshock_exporter.host.infiniband import SysInfiniband
+from foreshock_exporter.host.netstat import ProcNetstat
+from foreshock_exporter.host.network import ProcNetwork
+from foreshock_exporter.host.pressure import ProcPressure
 from foreshock_exporter.text import render
 
 if TYPE_CHECKING:

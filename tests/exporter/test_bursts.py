@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_exporter.bursts import LONGEST_PERIOD, USUAL_PERIOD, Bursts, Mark, Piece, count, drain, fresh, whole
+from foreshock_exporter.bursts import (
+    LONGEST_PERIOD,
+    USUAL_PERIOD,
+    Bursts,
+    Mark,
+    Piece,
+    count,
+    drain,
+    fresh,
+    undiluted,
+    whole,
+)
 from foreshock_exporter.device import ProcessUtilization, UtilizationSample
 
 START = 1_700_000_000_000_000
@@ -90,3 +101,33 @@ def test_asked_for_everything_a_driver_also_tells_of_processes_that_stopped_long
     entries = [ProcessUtilization(1, START, 0.9), ProcessUtilization(2, START + 9_000_000, 0.3)]
     assert [entry.pid for entry in fresh(entries, 0, 0.2)] == [2]
     assert fresh(entries, START - 1, 0.2) == entries
+
+
+@pytest.mark.parametrize(
+    ("what", "shares", "seconds_since", "piece", "expected"),
+    [
+        ("a mean over the stretch itself stays", {1: 0.6}, 0.3, Piece(0.3, 0.9), {1: 0.6}),
+        ("a mean over a rest and the stretch is all of the stretch", {1: 0.03}, 10.0, Piece(0.3, 1.0), {1: 1.0}),
+        ("two share as they did", {1: 0.02, 2: 0.01}, 10.0, Piece(0.3, 0.9), {1: 0.6, 2: 0.3}),
+        ("what falls short of the device stays short", {1: 0.015}, 10.0, Piece(0.3, 0.9), {1: 0.5}),
+        ("a driver that leaves the rest out is not scaled", {1: 0.9}, 10.0, Piece(0.3, 0.9), {1: 0.9}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_mean_over_a_rest_is_told_as_a_share_of_the_stretch_after_it(
+    what: str, shares: dict[int, float], seconds_since: float, piece: Piece, expected: dict[int, float]
+) -> None:
+    newest = START + round(seconds_since * 1e6)
+    entries = [ProcessUtilization(pid, newest, share) for pid, share in shares.items()]
+    told = {entry.pid: entry.sm_ratio for entry in undiluted(entries, START, piece)}
+    assert told == {pid: pytest.approx(share) for pid, share in expected.items()}, what
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6), st.floats(0.05, 60), st.floats(0.1, 1.5), st.floats(0, 1))
+def test_shares_are_never_scaled_beyond_the_device(
+    shares: list[float], since: float, seconds: float, ratio: float
+) -> None:
+    """Unless they were beyond it already: then they stay."""
+    entries = [ProcessUtilization(pid, START + round(since * 1e6), share) for pid, share in enumerate(shares, 1)]
+    told = sum(entry.sm_ratio for entry in undiluted(entries, START, Piece(seconds, ratio)))
+    assert sum(shares) - 1e-9 <= told <= max(ratio, sum(shares)) + 1e-9

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_exporter.cgroup import parse_cgroup, placement
+from foreshock_exporter.attribution.cgroup import parse_cgroup, placement
 
 CONTAINER = "0123456789abcdef" * 4
 NODE = "fedcba9876543210" * 4

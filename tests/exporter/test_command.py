@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from foreshock_exporter.http import MAX_CONNECTIONS, serve
 from foreshock_exporter.options import OPTIONS, parse, variable
+from foreshock_exporter.web.server import MAX_CONNECTIONS, serve
 
 if TYPE_CHECKING:
     from tests.conftest import Eventually

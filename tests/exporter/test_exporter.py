@@ -12,10 +12,10 @@ import pytest
 from foreshock_exporter.device import ProcessUtilization, Reading
 from foreshock_exporter.exporter import STALE_AFTER, Exporter
 from foreshock_exporter.family import Emitted
-from foreshock_exporter.network import InterfaceCounters
-from foreshock_exporter.network import emit as emit_network
-from foreshock_exporter.pressure import Pressure
-from foreshock_exporter.pressure import emit as emit_pressure
+from foreshock_exporter.host.network import InterfaceCounters
+from foreshock_exporter.host.network import emit as emit_network
+from foreshock_exporter.host.pressure import Pressure
+from foreshock_exporter.host.pressure import emit as emit_pressure
 
 if TYPE_CHECKING:
     from tests.conftest import Eventually
@@ -78,7 +78,8 @@ def test_threads_sample_until_closed_and_then_let_go_of_the_driver(
     scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu], eventually: Eventually
 ) -> None:
     host = scripted(gpu())
-    exporter = host.exporter()
+    now = itertools.count(1.0).__next__
+    exporter = Exporter(host, host.resolve, host_id="1", host_name="n", now=now)
     assert not exporter.ready()
     exporter.start(0.01)
     eventually(lambda: len(host.gpus[0].asked_since) > 3, "several samples")

@@ -12,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from foreshock_exporter import host_names, names, otlp_names
+from foreshock_exporter import names
 from foreshock_exporter.device import Counters, DeviceError, Instance, LinkBytes, Reading
 from foreshock_exporter.emit import FAMILIES
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.family import Family, Sample
+from foreshock_exporter.host import names as host_names
 from foreshock_exporter.mock import MockNetwork, MockPressure, open_script
+from foreshock_exporter.otlp import names as otlp_names
 from foreshock_exporter.text import render
 
 if TYPE_CHECKING:

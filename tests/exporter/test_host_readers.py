@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_exporter import host_names, network, pressure
 from foreshock_exporter.family import Sample
-from foreshock_exporter.host import host_id, host_name
-from foreshock_exporter.netstat import ProcNetstat
-from foreshock_exporter.netstat import parse as parse_tcp
-from foreshock_exporter.network import MAX_INTERFACES, InterfaceCounters, ProcNetwork, parse_counters, parse_speed
-from foreshock_exporter.pressure import Pressure, ProcPressure, parse_totals
+from foreshock_exporter.host import names as host_names
+from foreshock_exporter.host import network, pressure
+from foreshock_exporter.host.identity import host_id, host_name
+from foreshock_exporter.host.netstat import ProcNetstat
+from foreshock_exporter.host.netstat import parse as parse_tcp
+from foreshock_exporter.host.network import MAX_INTERFACES, InterfaceCounters, ProcNetwork, parse_counters, parse_speed
+from foreshock_exporter.host.pressure import Pressure, ProcPressure, parse_totals
 
 if TYPE_CHECKING:
     from tests.exporter.conftest import Tree

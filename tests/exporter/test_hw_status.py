@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from foreshock_exporter.hw_status import THROTTLED_FROM, XID_LASTS, Condition, State, shares, state
+from foreshock_exporter.otlp.status import THROTTLED_FROM, XID_LASTS, Condition, State, shares, state
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreshock_exporter.family import Emitted, Sample
-from foreshock_exporter.host_names import INFINIBAND_COUNTERS
-from foreshock_exporter.infiniband import (
+from foreshock_exporter.host.infiniband import (
     BITS,
     MAX_PORTS,
     Port,
@@ -21,6 +20,7 @@ from foreshock_exporter.infiniband import (
     parse_rate,
     parse_state,
 )
+from foreshock_exporter.host.names import INFINIBAND_COUNTERS
 from foreshock_exporter.text import render
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreshock_exporter.device import Counters, DeviceError, Health, ProcessUtilization, UtilizationSample, Xid
-from foreshock_exporter.lane import HEALTH_EVERY, PROCESSES_WITHIN
+from foreshock_exporter.fast import PROCESSES_WITHIN
+from foreshock_exporter.lane import HEALTH_EVERY
 from foreshock_exporter.sampler import MAX_XIDS, Sampler
 from foreshock_exporter.sharing import ServiceKey
 from foreshock_exporter.snapshot import GpuState
@@ -207,3 +208,17 @@ def test_kinds_of_errors_are_bounded(host: ScriptedHost) -> None:
     host.reported = [Xid("GPU-0", number) for number in range(200)]
     sampler.listen(1.0, 0.0)
     assert len(sampler.snapshot(lambda lane: True, {}).xids) == MAX_XIDS
+
+
+def test_a_counter_of_32_bits_is_followed_at_every_pass(host: ScriptedHost) -> None:
+    """At 20 GB/s it wraps five times a second."""
+    sampler = Sampler(host, host.resolve)
+    carried = 0.0
+    for _ in range(50):
+        host.gpus[0].counters = Counters(pcie_transmit_bytes=carried % 2.0**32, wraps={"pcie_transmit_bytes": 2.0**32})
+        sampler.sample(host.time)
+        host.time += 0.1
+        carried += 2e9
+    counters = sampler.snapshot(lambda lane: True, {}).gpus[0].counters
+    assert counters is not None
+    assert counters.pcie_transmit_bytes == carried - 2e9

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_exporter.host import host_id
+from foreshock_exporter.host.identity import host_id
 from foreshock_exporter.otel import ForeshockResourceDetector, parse_mountinfo, place, visible_gpus
 
 POD = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -167,7 +167,9 @@ def test_a_service_loads_nothing_of_the_exporter_but_the_detector() -> None:
 
     assert done.stdout.split() == [
         "foreshock_exporter",
-        "foreshock_exporter.cgroup",
+        "foreshock_exporter.attribution",
+        "foreshock_exporter.attribution.cgroup",
         "foreshock_exporter.host",
+        "foreshock_exporter.host.identity",
         "foreshock_exporter.otel",
     ]

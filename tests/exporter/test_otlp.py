@@ -27,11 +27,11 @@ from foreshock_exporter.device import Counters, Health, Identity, Reading
 from foreshock_exporter.emit import emit
 from foreshock_exporter.family import Emitted, Sample
 from foreshock_exporter.occupancy import Observation, Occupancy, span_id, trace_id
-from foreshock_exporter.otlp import Push
-from foreshock_exporter.otlp_metrics import MAX_SERIES, Metrics
-from foreshock_exporter.otlp_readings import INSTRUMENTS, Point, Readings
-from foreshock_exporter.otlp_report import Report
-from foreshock_exporter.otlp_spans import MAX_WAITING, Spans
+from foreshock_exporter.otlp.metrics import MAX_SERIES, Metrics
+from foreshock_exporter.otlp.push import Push
+from foreshock_exporter.otlp.readings import INSTRUMENTS, Point, Readings
+from foreshock_exporter.otlp.report import Report
+from foreshock_exporter.otlp.spans import MAX_WAITING, Spans
 from foreshock_exporter.sharing import NOBODY, ServiceKey, Totals
 from foreshock_exporter.snapshot import GpuSnapshot, GpuState, Snapshot, XidCount
 from foreshock_exporter.tenants import Holding

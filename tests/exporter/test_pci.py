@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from foreshock_exporter.pci import nvidia_gpus
+from foreshock_exporter.host.pci import nvidia_gpus
 
 if TYPE_CHECKING:
     from tests.exporter.conftest import Tree

@@ -15,10 +15,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_exporter.container import INITIAL_PID_NAMESPACE, ContainerOf, container_of, host_pids, parse_nspid
+from foreshock_exporter.attribution.container import (
+    INITIAL_PID_NAMESPACE,
+    ContainerOf,
+    container_of,
+    host_pids,
+    parse_nspid,
+)
+from foreshock_exporter.attribution.service_of import ProcResolver
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.service import ServiceOf
-from foreshock_exporter.service_of import ProcResolver
 
 if TYPE_CHECKING:
     from tests.exporter.conftest import ScriptedGpu, ScriptedHost, Series, Tree
@@ -27,7 +33,11 @@ ONE, OTHER = "1a" * 32, "2b" * 32
 POD = "3f2b9a10-5c4d-4e6f-8a7b-9c0d1e2f3a4b"
 STAT = "{pid} (python) S 1 42 42 0 -1 {flags} 1 0 0 0 1 2 0 0 20 0 9 0 777 1000 200\n"
 KERNEL_THREAD = 0x00200000
-ASK = "from pathlib import Path; from foreshock_exporter.container import host_pids; print(host_pids(Path('/proc')))"
+ASK = """
+from pathlib import Path
+from foreshock_exporter.attribution.container import host_pids
+print(host_pids(Path("/proc")))
+"""
 
 
 def process(pid: int, inside: int, container: str, service: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from foreshock_exporter.device import DeviceError
-from foreshock_exporter.lane import MAX_STEP
+from foreshock_exporter.fast import MAX_STEP
 from foreshock_exporter.sampler import Sampler
 from foreshock_exporter.service import ServiceOf
 from foreshock_exporter.sharing import ServiceKey

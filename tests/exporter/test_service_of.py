@@ -15,10 +15,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from foreshock_exporter.family import Family, Sample
-from foreshock_exporter.labels import MAX_LABEL, clean
-from foreshock_exporter.service import ServiceOf
-from foreshock_exporter.service_of import (
+from foreshock_exporter.attribution.labels import MAX_LABEL, clean
+from foreshock_exporter.attribution.service_of import (
     CHECK_PERIOD,
     MAX_CACHED,
     POD_NAME_WAIT,
@@ -28,6 +26,8 @@ from foreshock_exporter.service_of import (
     parse_environ,
     start_time,
 )
+from foreshock_exporter.family import Family, Sample
+from foreshock_exporter.service import ServiceOf
 from foreshock_exporter.text import render
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ def test_an_environment_that_may_not_be_read_is_told_once_with_the_remedy(
             raise PermissionError(13, "Permission denied", str(path))
         return path.read_bytes()[:most]
 
-    monkeypatch.setattr("foreshock_exporter.service_of._read_some", refusing)
+    monkeypatch.setattr("foreshock_exporter.attribution.service_of._read_some", refusing)
     with caplog.at_level(logging.WARNING, "foreshock_exporter"):
         assert find(42) == ServiceOf("", "vllm", "systemd")
         assert find(43) == ServiceOf("", "tts", "systemd")

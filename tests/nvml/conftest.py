@@ -14,7 +14,7 @@ from tests.nvml.double import VARIABLE, Double, compile_library
 from tests.nvml.profiles import PROFILES, START
 from tests.nvml.scene import Scene, SceneOf
 
-from foreshock_exporter.scripted import ScriptedHost
+from foreshock_exporter.script.state import ScriptedHost
 
 
 @pytest.fixture(scope="session")

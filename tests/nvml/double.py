@@ -27,7 +27,7 @@ from tests.nvml import layout, packing
 from tests.nvml.dialect import Dialect
 from tests.nvml.packing import Loading
 
-from foreshock_exporter.scripted import ScriptedHost
+from foreshock_exporter.script.state import ScriptedHost
 
 VARIABLE = "FORESHOCK_NVML_STATE"
 NAME = "libnvidia-ml.so.1"

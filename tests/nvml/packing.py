@@ -11,7 +11,7 @@ from tests.nvml.dialect import Dialect
 from tests.nvml.packing_fields import pack_fields, remapped
 
 from foreshock_exporter.device import Reason
-from foreshock_exporter.scripted import ScriptedGpu, ScriptedHost, ScriptedProcess
+from foreshock_exporter.script.state import ScriptedGpu, ScriptedHost, ScriptedProcess
 
 NO_INSTANCE = 0xFFFFFFFF
 XID_EVENT = 8

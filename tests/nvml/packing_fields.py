@@ -10,7 +10,7 @@ from tests.nvml import layout
 from tests.nvml.dialect import Dialect
 
 from foreshock_exporter.device import LinkBytes, LinkError, Severity, Throttle
-from foreshock_exporter.scripted import ScriptedGpu
+from foreshock_exporter.script.state import ScriptedGpu
 
 ALL_LINKS = 0xFFFFFFFF
 """The scope of a sum over all links."""

@@ -24,7 +24,7 @@ from foreshock_exporter.device import (
     Throttle,
     UtilizationSample,
 )
-from foreshock_exporter.scripted import ScriptedGpu, ScriptedHost, ScriptedProcess
+from foreshock_exporter.script.state import ScriptedGpu, ScriptedHost, ScriptedProcess
 
 START = 1_700_000_000.0
 """When the scripts begin, Unix seconds."""

@@ -11,7 +11,7 @@ from tests.nvml.double import Double
 
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.nvml import NvmlDriver
-from foreshock_exporter.scripted import ScriptedHost
+from foreshock_exporter.script.state import ScriptedHost
 from foreshock_exporter.service import ServiceOf
 
 At = Callable[[float], ScriptedHost]

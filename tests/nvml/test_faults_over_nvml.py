@@ -13,7 +13,7 @@ from tests.nvml.profiles import PROFILES
 from tests.nvml.scene import Scene, SceneOf, total
 
 from foreshock_exporter.device import UtilizationSample
-from foreshock_exporter.scripted import Fault, ScriptedGpu, ScriptedHost, ScriptedXid
+from foreshock_exporter.script.state import Fault, ScriptedGpu, ScriptedHost, ScriptedXid
 
 
 def named(gpu: ScriptedGpu, index: int) -> ScriptedGpu:

@@ -28,7 +28,7 @@ from tests.nvml.scene import read
 from foreshock_exporter.device import DeviceError
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.nvml import NvmlDriver
-from foreshock_exporter.scripted import Fault, ScriptedHost
+from foreshock_exporter.script.state import Fault, ScriptedHost
 from foreshock_exporter.service import ServiceOf
 
 COMMAND = str(Path(sys.executable).with_name("foreshock-exporter"))

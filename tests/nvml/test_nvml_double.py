@@ -21,7 +21,7 @@ from tests.nvml.packing_fields import ALL_LINKS
 from tests.nvml.profiles import PROFILES, START
 
 from foreshock_exporter.device import UtilizationSample
-from foreshock_exporter.scripted import ScriptedGpu, ScriptedHost, ScriptedXid
+from foreshock_exporter.script.state import ScriptedGpu, ScriptedHost, ScriptedXid
 
 NOW = START + 20.0
 H100 = PROFILES["h100"].at(NOW).gpus[0]

@@ -104,7 +104,7 @@ def device_samples(
 ) -> tuple[int, list[UtilizationSample]]:
     """NVML's code and the utilisation samples newer than `since_us`, oldest first.
 
-    `function` is nvmlDeviceGetSamples. Values above 100 % and entries without a time are left out.
+    `function` is nvmlDeviceGetSamples. Entries without a time are left out; garbage above 100 % is not, to be counted.
     """
 
     def call(buffer: Buffer) -> int:
@@ -114,9 +114,7 @@ def device_samples(
     samples: list[UtilizationSample] = []
     if code == codes.success and (kind := buffer.value_type()) < len(_SAMPLES):
         entries = _SAMPLES[kind].iter_unpack(buffer.view[: min(buffer.written(), buffer.capacity) * _SAMPLE])
-        samples = [
-            UtilizationSample(time, value / 100.0) for time, value in entries if time > since_us and 0 <= value <= 100
-        ]
+        samples = [UtilizationSample(time, value / 100.0) for time, value in entries if time > since_us]
         samples.sort()
     room.give_back(buffer)
     return code, samples

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.exporter.nvml.conftest import Open
 from tests.exporter.nvml.fake import CONSTANTS, FakeNvml
 
+from foreshock_exporter.bursts import Mark, drain
 from foreshock_exporter.device import DeviceError, ProcessUtilization, UtilizationSample
 from foreshock_exporter.nvml.errors import Codes
 from foreshock_exporter.nvml.samples import device_samples, process_room, process_samples, sample_room
@@ -26,9 +27,9 @@ def test_samples_are_read_by_the_type_that_the_driver_gives(value_type: int, val
     assert fake.since == [5]
 
 
-def test_garbage_and_what_was_seen_are_left_out_of_the_samples(driver: Open) -> None:
-    adapter, _ = driver(samples=[(0, 10), (5, 20), (6, 101), (7, 808_334_905), (8, 0)])
-    assert adapter.utilization(0, 5) == [UtilizationSample(8, 0.0)]
+def test_what_was_seen_is_left_out_of_the_samples_and_garbage_is_handed_on_to_be_counted(driver: Open) -> None:
+    adapter, _ = driver(samples=[(0, 10), (5, 20), (6, 101), (8, 0)])
+    assert adapter.utilization(0, 5) == [UtilizationSample(6, 1.01), UtilizationSample(8, 0.0)]
 
 
 def test_process_time_is_asked_for_by_time_and_cleaned_of_garbage(driver: Open) -> None:
@@ -85,7 +86,7 @@ def test_entries_that_the_driver_says_it_wrote_and_did_not_are_not_those_of_befo
 
 @given(st.binary(max_size=640), st.integers(0, 2**32 - 1), st.integers(0, 8), st.integers(0, 2**64 - 1))
 def test_whatever_the_driver_writes_no_sample_is_implausible(raw: bytes, count: int, kind: int, since: int) -> None:
-    """Shares lie in 0…1, times are newer than asked for, device samples rise in time."""
+    """What counts lies in 0…1, times are newer than asked for, device samples rise in time."""
 
     def write(array: Any, count_: Any) -> int:  # noqa: ANN401 - ctypes' objects
         array[: len(raw)] = raw
@@ -101,7 +102,8 @@ def test_whatever_the_driver_writes_no_sample_is_implausible(raw: bytes, count: 
     _, of_processes = process_samples(
         lambda _handle, array, count_, _since: write(array, count_), None, since, process_room(), codes
     )
-    assert all(sample.timestamp_us > since and 0.0 <= sample.ratio <= 1.0 for sample in of_device)
+    assert all(sample.timestamp_us > since for sample in of_device)
+    assert all(0.0 <= piece.ratio <= 1.0 for piece in drain(Mark(since), of_device).pieces)
     assert [sample.timestamp_us for sample in of_device] == sorted(sample.timestamp_us for sample in of_device)
     assert all(
         sample.timestamp_us > since and 0.0 <= sample.sm_ratio <= 1.0 and sample.pid > 0 for sample in of_processes

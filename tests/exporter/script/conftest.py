@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from foreshock_exporter.mock import ScriptDriver, ScriptResolver
-from foreshock_exporter.playback import Playback
-from foreshock_exporter.script import Script, parse
+from foreshock_exporter.script.lines import Script, parse
+from foreshock_exporter.script.playback import Playback
 
 START = 1_000_000.0
 HEADER = '{"foreshock_device_script": 1, "host": "node-1"}'

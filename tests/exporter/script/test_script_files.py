@@ -16,11 +16,11 @@ import pytest
 from foreshock_exporter import cli
 from foreshock_exporter.device import DeviceError
 from foreshock_exporter.mock import MockNetwork, MockPressure, Opened, open_script
-from foreshock_exporter.playback import Playback
-from foreshock_exporter.script import ScriptError, parse
-from foreshock_exporter.script_events import ACTIONS, SETTINGS, Device, MigInstance, Process
-from foreshock_exporter.script_files import BUILT_IN, LiveScript, load
-from foreshock_exporter.scripted import ScriptedHost
+from foreshock_exporter.script.events import ACTIONS, SETTINGS, Device, MigInstance, Process
+from foreshock_exporter.script.files import BUILT_IN, LiveScript, load
+from foreshock_exporter.script.lines import ScriptError, parse
+from foreshock_exporter.script.playback import Playback
+from foreshock_exporter.script.state import ScriptedHost
 
 if TYPE_CHECKING:
     from tests.conftest import Eventually
@@ -146,7 +146,7 @@ def test_a_file_that_cannot_be_read_is_refused_with_what_could_be_given(name: st
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_a_script_on_standard_input_gives_what_the_file_gives(name: str, tmp_path: Path) -> None:
     """The same states, for lines that come before their time; a live script does not loop."""
-    text = (Path(cli.__file__).parent / "scripts" / f"{name}.jsonl").read_text()
+    text = (Path(cli.__file__).parent / "script" / "built_in" / f"{name}.jsonl").read_text()
     path = tmp_path / "script.jsonl"
     path.write_text(re.sub(r', "loop": \d+', "", text))
     with piped(text) as (read, write):

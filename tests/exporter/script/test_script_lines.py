@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_exporter.script import MAX_LINE, Header, LineReader, ScriptError, dump, dump_header, parse
-from foreshock_exporter.script_events import ACTIONS, Device, Event, FaultEnds, MigInstance, Process, Set, XidError
-from foreshock_exporter.script_files import lines
-from foreshock_exporter.wave import Wave
+from foreshock_exporter.script.events import ACTIONS, Device, Event, FaultEnds, MigInstance, Process, Set, XidError
+from foreshock_exporter.script.files import lines
+from foreshock_exporter.script.lines import MAX_LINE, Header, LineReader, ScriptError, dump, dump_header, parse
+from foreshock_exporter.script.wave import Wave
 
 if TYPE_CHECKING:
     from tests.exporter.script.conftest import Write

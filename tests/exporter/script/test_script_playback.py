@@ -13,9 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreshock_exporter.device import LinkBytes, LinkError, Severity, Throttle
-from foreshock_exporter.playback import MAX_FED, MAX_XIDS, Playback
-from foreshock_exporter.script import Header, LineReader, Script, dump
-from foreshock_exporter.script_events import (
+from foreshock_exporter.script.events import (
     SETTINGS,
     CountersRestart,
     Device,
@@ -29,8 +27,10 @@ from foreshock_exporter.script_events import (
     Throttling,
     XidError,
 )
-from foreshock_exporter.scripted import ScriptedGpu
-from foreshock_exporter.wave import Wave, fitted
+from foreshock_exporter.script.lines import Header, LineReader, Script, dump
+from foreshock_exporter.script.playback import MAX_FED, MAX_XIDS, Playback
+from foreshock_exporter.script.state import ScriptedGpu
+from foreshock_exporter.script.wave import Wave, fitted
 
 if TYPE_CHECKING:
     from tests.exporter.script.conftest import Stage

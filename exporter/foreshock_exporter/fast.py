@@ -1,0 +1,175 @@
+"""The fast samples of one GPU: what the driver sampled since the last pass, divided among the services on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from foreshock_exporter import names
+from foreshock_exporter.bursts import Bursts, Mark, Piece, count, drain, fresh, undiluted, whole
+from foreshock_exporter.device import DeviceError, Driver, ProcessUtilization, Sharing
+from foreshock_exporter.log import Notices
+from foreshock_exporter.sharing import Step, Totals, advance, enrol
+from foreshock_exporter.tenants import Tenants
+
+MAX_STEP = 60.0
+"""Seconds. A longer gap between two readings (a suspended host, a hung call) is not integrated."""
+PROCESSES_WITHIN = 1.25
+"""Seconds that a busy GPU's processes are waited for: the driver may sample them more slowly than the device."""
+SAMPLES_WITHIN = 2.5
+"""Seconds without a sample after which a GPU that says it is busy is taken to keep none."""
+BOUNDS = names.GPU_BUSY_RATIO.bounds
+
+_DEVICE_TIME = (names.GPU_BUSY.name, names.GPU_BUSY_RATIO.name, names.UNATTRIBUTED.name)
+_WAITING = (names.CONTENDED.name, names.STALLED.name, names.STALLED_BY.name)
+SERVICE_TIME = (names.SERVICE_BUSY.name, *_WAITING)
+"""The metrics that need the time of processes."""
+
+Settled = Callable[[Step], None]
+"""Told of each step that was counted."""
+
+
+@dataclass(slots=True)
+class Counted:
+    """What has been counted of a GPU, for as long as the exporter runs."""
+
+    totals: Totals = field(default_factory=Totals)
+    bursts: Bursts = field(default_factory=lambda: Bursts((0,) * (len(BOUNDS) + 1)))
+    dropped: dict[str, int] = field(default_factory=lambda: {"gap": 0, "implausible": 0})
+
+
+class FastSamples:
+    """Takes the samples of a GPU at the times it is given; made anew when the GPU comes back.
+
+    `absent` maps the names of metrics that cannot be told to the reason; `failed` says whether the last pass met an
+    error. Times are seconds of one steady clock.
+    """
+
+    def __init__(self, index: int, driver: Driver, counted: Counted, tenants: Tenants, notices: Notices) -> None:
+        self._index = index
+        self._driver = driver
+        self._counted = counted
+        self._tenants = tenants
+        self._notices = notices
+        self._mark = Mark()
+        self._polled = False
+        self._comparable = True
+        self._sampled: float | None = None
+        self._processes_us = 0
+        self._pending: list[Piece] = []
+        self._absences: dict[str, Mapping[str, str]] = {}
+        self.failed = False
+
+    @property
+    def absent(self) -> dict[str, str]:
+        """Why metrics are absent; how the GPU is shared says more than that a call is not supported."""
+        absences = (self._absences.get(part, {}) for part in ("device", "processes", "sharing"))
+        return {metric: reason for each in absences for metric, reason in each.items()}
+
+    def identified(self, sharing: Sharing) -> None:
+        """The GPU has been looked at anew: try its own samples again, and note how it is shared."""
+        self._polled = False
+        self._comparable = sharing not in ("mps", "mig")
+        self._absences["sharing"] = {} if self._comparable else dict.fromkeys(_WAITING, sharing)
+
+    def take(self, time: float, reading: float | None, renewed: bool, settled: Settled) -> None:
+        """Take what the driver has sampled; where it samples nothing, its reading (busy share), if that is `renewed`.
+
+        Raises:
+            DeviceError: the GPU does not answer.
+        """
+        self.failed = False
+        if not self._polled and self._drain(time, reading, settled):
+            return
+        if renewed or self._sampled is None:
+            self._poll(time, reading, settled)
+
+    def _drain(self, time: float, reading: float | None, settled: Settled) -> bool:
+        """Whether the driver keeps samples."""
+        try:
+            drained = drain(self._mark, self._driver.utilization(self._index, self._mark.newest_us or 0))
+        except DeviceError as error:
+            if error.reason != "not_supported":
+                raise
+            self._polled = True
+            return False
+        self._counted.dropped["implausible"] += drained.dropped
+        if self._sampled is None or drained.mark != self._mark:
+            self._sampled = time
+        self._mark = drained.mark
+        if drained.pieces:
+            self._counted.bursts = count(self._counted.bursts, drained.pieces, BOUNDS)
+            self._pending.extend(drained.pieces)
+        if self._pending:
+            self._settle(time, settled)
+        elif time - self._sampled > SAMPLES_WITHIN:
+            self._unsampled(time, reading)
+        return True
+
+    def _unsampled(self, time: float, reading: float | None) -> None:
+        """Idle GPUs have no samples. A busy one without any keeps none, or its clock has gone back."""
+        self._sampled = time
+        if reading:
+            self._counted.dropped["gap"] += 1
+            self._polled, self._mark, self._processes_us = True, Mark(), 0
+
+    def _settle(self, time: float, settled: Settled) -> None:
+        """Divide the pending stretches among the processes, once the driver has said what these did."""
+        piece = whole(self._pending)
+        used: Sequence[ProcessUtilization] | None = ()
+        if piece.ratio > 0.0:
+            used = self._used(time, piece)
+            if used is not None and not used:
+                if piece.seconds < PROCESSES_WITHIN:
+                    return
+                self._processes_us = 0  # the driver's clock may have gone back
+        self._pending.clear()
+        self._absences.pop("device", None)
+        self._advance(piece.seconds, piece.ratio, used, settled)
+
+    def _poll(self, time: float, ratio: float | None, settled: Settled) -> None:
+        """Take the latest reading for the time since the one before."""
+        before, self._sampled = self._sampled, time
+        seconds = 0.0 if before is None else time - before
+        if not 0.0 <= seconds <= MAX_STEP:
+            self._counted.dropped["gap"] += 1
+            seconds = 0.0
+        used = self._used(time, None)
+        if ratio is not None and seconds > 0.0:
+            self._counted.bursts = count(self._counted.bursts, (Piece(seconds, ratio),), BOUNDS)
+        says_nothing = ratio is None and used is None
+        self._absences["device"] = dict.fromkeys(_DEVICE_TIME, "not_supported") if says_nothing else {}
+        self._advance(seconds, ratio, used, settled)
+
+    def _used(self, time: float, piece: Piece | None) -> Sequence[ProcessUtilization] | None:
+        """What the processes did in a stretch, or since the last answer; None where the driver does not say."""
+        since = self._processes_us
+        subject = f"process utilisation of GPU {self._index}"
+        try:
+            used = self._driver.process_utilization(self._index, since)
+        except DeviceError as error:
+            self._absences["processes"] = dict.fromkeys(SERVICE_TIME, error.reason)
+            if error.reason != "not_supported":
+                self.failed = True
+                self._notices.problem(subject, str(error))
+            return None
+        self._absences.pop("processes", None)
+        self._notices.fine(subject)
+        if not used:
+            return ()
+        self._processes_us = max(since, *(entry.timestamp_us for entry in used))
+        used = fresh(used, since, piece.seconds if piece else 0.0)
+        if piece:
+            used = undiluted(used, since, piece)
+        if self._tenants.meet((entry.pid for entry in used), time):
+            self._counted.totals = enrol(self._counted.totals, self._tenants.here())
+        return used
+
+    def _advance(
+        self, seconds: float, ratio: float | None, used: Sequence[ProcessUtilization] | None, settled: Settled
+    ) -> None:
+        shares, unknown = (None, 0.0) if used is None else self._tenants.shares(used)
+        step = Step(seconds, ratio, shares, unknown)
+        self._counted.totals = advance(self._counted.totals, step, comparable=self._comparable)
+        if seconds > 0.0:
+            settled(step)

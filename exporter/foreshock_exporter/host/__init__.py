@@ -1,0 +1,1 @@
+"""The host beside its GPUs: one collector a file, under the names of node_exporter."""

@@ -1,0 +1,237 @@
+"""InfiniBand and RoCE ports from /sys/class/infiniband, as node_exporter reports them, without what saturated.
+
+The counters of the performance management agent (`counters/…`) do not wrap: at the most that their field holds they
+stay (InfiniBand Architecture Specification, volume 1, PortCounters). Such a value says "at least this" for ever after,
+and its rate is zero whatever happens, so it is left out until somebody resets the counters.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from foreshock_exporter.attribution.labels import clean
+from foreshock_exporter.family import Emitted, Family, Sample
+from foreshock_exporter.host import names as host_names
+from foreshock_exporter.log import log
+
+MAX_PORTS = 128
+"""Ports reported: 8 adapters with 16 virtual functions each."""
+_MAX_BYTES = 256
+_LANES = 4
+"""The data counters count octets divided by 4, on every kind of link (same specification)."""
+_DATA = frozenset({
+    "counters/port_rcv_data", "counters/port_xmit_data",
+    "counters_ext/port_rcv_data_64", "counters_ext/port_xmit_data_64",
+})  # fmt: skip
+_LIFESPAN = "hw_counters/lifespan"
+BITS: Mapping[str, int] = {
+    "counters/local_link_integrity_errors": 4, "counters/excessive_buffer_overrun_errors": 4,
+    "counters/link_error_recovery": 8, "counters/link_downed": 8,
+    "counters/port_xmit_constraint_errors": 8, "counters/port_rcv_constraint_errors": 8,
+    "counters/symbol_error": 16, "counters/port_rcv_errors": 16, "counters/port_xmit_discards": 16,
+    "counters/port_rcv_remote_physical_errors": 16, "counters/port_rcv_switch_relay_errors": 16,
+    "counters/VL15_dropped": 16,
+    "counters/port_xmit_wait": 32, "counters/port_xmit_data": 32, "counters/port_rcv_data": 32,
+    "counters/port_xmit_packets": 32, "counters/port_rcv_packets": 32,
+}  # fmt: skip
+"""Width of the field behind each counter that saturates (Linux, drivers/infiniband/core/sysfs.c, PORT_PMA_ATTR).
+
+Adapters with extended counters count data and packets in 64 bits; then the 32-bit limit is met by no more than chance.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port. `counters` by file, bytes where they count data; `saturated` are the files that only say their limit."""
+
+    device: str
+    port: int
+    state: int | None = None
+    physical_state: int | None = None
+    rate_bytes: float | None = None
+    lifespan_seconds: float | None = None
+    counters: Mapping[str, int] = field(default_factory=dict)
+    saturated: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """An adapter and its ports; texts are empty where the driver does not say."""
+
+    device: str
+    board_id: str
+    firmware_version: str
+    hca_type: str
+    ports: tuple[Port, ...]
+
+
+class SysInfiniband:
+    """Reads every port below `sysfs`; says once in the log which counters saturated, and what to do."""
+
+    def __init__(self, sysfs: Path) -> None:
+        self._folder = sysfs / "class" / "infiniband"
+        self._told: frozenset[tuple[str, int, tuple[str, ...]]] = frozenset()
+
+    def __call__(self) -> Emitted:
+        """The ports as families; nothing where the host has none. Raises as `read` does."""
+        adapters = self.read()
+        self._tell(port for adapter in adapters for port in adapter.ports)
+        return emit(adapters)
+
+    def read(self) -> tuple[Adapter, ...]:
+        """Every adapter by name.
+
+        Raises:
+            OSError: the folder is there and cannot be read.
+            ValueError: a file is malformed, or there are more than `MAX_PORTS` ports.
+        """
+        try:
+            devices = sorted(os.listdir(self._folder))  # noqa: PTH208 - names only
+        except FileNotFoundError:
+            return ()
+        ports = {device: _ports(self._folder / device) for device in devices}
+        if (count := sum(map(len, ports.values()))) > MAX_PORTS:
+            raise ValueError(
+                f"{count} ports in {self._folder} are more than {MAX_PORTS}; set --no-collector.infiniband, "
+                "or move virtual functions to the namespaces that use them"
+            )
+        return tuple(_adapter(self._folder / device, numbers) for device, numbers in ports.items())
+
+    def _tell(self, ports: Iterable[Port]) -> None:
+        now = frozenset((port.device, port.port, port.saturated) for port in ports if port.saturated)
+        for device, port, files in sorted(now - self._told):
+            log.warning(
+                "infiniband: %s port %d: left out, as they stay at the most that they can hold until they are reset "
+                "(perfquery -R): %s",
+                device,
+                port,
+                ", ".join(f"{file.rpartition('/')[2]} = {_limit(file)}" for file in files),
+            )
+        self._told = now
+
+
+def emit(adapters: Iterable[Adapter]) -> Emitted:
+    """Adapters and ports under node_exporter's names; what is None, absent or saturated is left out."""
+    adapters = tuple(adapters)
+    ports = [port for adapter in adapters for port in adapter.ports]
+    return [
+        (
+            host_names.INFINIBAND_INFO,
+            [Sample((one.device, one.board_id, one.firmware_version, one.hca_type), 1.0) for one in adapters],
+        ),
+        *((family, list(_samples(ports, of))) for family, of in _GAUGES),
+        *(
+            (family, [Sample(_labels(port), port.counters[file]) for port in ports if file in port.counters])
+            for file, family in host_names.INFINIBAND_COUNTERS.items()
+        ),
+    ]
+
+
+_GAUGES: tuple[tuple[Family, Callable[[Port], float | None]], ...] = (
+    (host_names.INFINIBAND_STATE, lambda port: port.state),
+    (host_names.INFINIBAND_PHYSICAL_STATE, lambda port: port.physical_state),
+    (host_names.INFINIBAND_RATE, lambda port: port.rate_bytes),
+    (host_names.INFINIBAND_LIFESPAN, lambda port: port.lifespan_seconds),
+)
+
+
+def parse_state(text: str) -> int | None:
+    """The number of `4: ACTIVE`; None where there is none."""
+    number = text.partition(":")[0].strip()
+    return int(number) if number.isascii() and number.isdigit() else None
+
+
+def parse_rate(text: str) -> float | None:
+    """Bytes per second from `100 Gb/sec (4X EDR)`; None where that is not its form."""
+    number, _, unit = text.partition(" ")
+    try:
+        return float(number) * 1e9 / 8 if unit.startswith("Gb/sec") else None
+    except ValueError:
+        return None
+
+
+def parse_counter(text: str, where: str) -> int | None:
+    """A count; None for `N/A (no PMA)`, which old drivers write where they do not count.
+
+    Raises:
+        ValueError: it is neither; the message names the file.
+    """
+    if text.isascii() and text.isdigit():
+        return int(text)
+    if text.startswith("N/A") or not text:
+        return None
+    raise ValueError(f"{where}: {text[:40]!r} is no count")
+
+
+def _ports(folder: Path) -> list[int]:
+    try:
+        names = os.listdir(folder / "ports")  # noqa: PTH208 - names only
+    except OSError:
+        return []
+    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
+
+
+def _adapter(folder: Path, ports: Iterable[int]) -> Adapter:
+    device = clean(folder.name)
+    board, firmware, kind = (clean(_read(f"{folder}/{name}") or "") for name in ("board_id", "fw_ver", "hca_type"))
+    return Adapter(
+        device, board, firmware, kind, tuple(_port(folder / "ports" / str(port), device, port) for port in ports)
+    )
+
+
+def _port(folder: Path, device: str, number: int) -> Port:
+    counts = dict(_counts(folder))
+    lifespan = counts.pop(_LIFESPAN, None)
+    saturated = tuple(file for file, count in counts.items() if count == _limit(file))
+    return Port(
+        device,
+        number,
+        state=parse_state(_read(f"{folder}/state") or ""),
+        physical_state=parse_state(_read(f"{folder}/phys_state") or ""),
+        rate_bytes=parse_rate(_read(f"{folder}/rate") or ""),
+        lifespan_seconds=None if lifespan is None else lifespan / 1000,
+        counters={
+            file: count * _LANES if file in _DATA else count for file, count in counts.items() if file not in saturated
+        },
+        saturated=saturated,
+    )
+
+
+def _limit(file: str) -> int | None:
+    return (1 << BITS[file]) - 1 if file in BITS else None
+
+
+def _counts(folder: Path) -> Iterator[tuple[str, int]]:
+    for file in (*host_names.INFINIBAND_COUNTERS, _LIFESPAN):
+        path = f"{folder}/{file}"
+        text = _read(path)
+        count = None if text is None else parse_counter(text, path)
+        if count is not None:
+            yield file, count
+
+
+def _read(path: str) -> str | None:
+    """None where the driver has no such file, or refuses to tell. Some 60 files a port: hence the plain calls."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return os.read(file, _MAX_BYTES).decode(errors="replace").strip()
+    except OSError:
+        return None
+    finally:
+        os.close(file)
+
+
+def _samples(ports: Iterable[Port], of: Callable[[Port], float | None]) -> Iterator[Sample]:
+    for port in ports:
+        if (value := of(port)) is not None:
+            yield Sample(_labels(port), value)
+
+
+def _labels(port: Port) -> tuple[str, str]:
+    return port.device, str(port.port)

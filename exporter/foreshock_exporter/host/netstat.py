@@ -1,0 +1,66 @@
+"""The host's TCP counters from /proc/net/snmp and /proc/net/netstat, as node_exporter reports them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from foreshock_exporter.family import Emitted, Sample
+from foreshock_exporter.host import names as host_names
+from foreshock_exporter.host.network import net_folder
+
+
+class ProcNetstat:
+    """Reads the TCP counters of the network namespace that `procfs` shows: see `net_folder`."""
+
+    def __init__(self, procfs: Path) -> None:
+        self._procfs = procfs
+
+    def __call__(self) -> Emitted:
+        """The counters as families. Raises as `read` does."""
+        return emit(self.read())
+
+    def read(self) -> Mapping[str, float]:
+        """Values by protocol and field, such as `Tcp_RetransSegs`; what the kernel does not keep is left out.
+
+        Raises:
+            OSError: a file cannot be read.
+            ValueError: it is malformed.
+        """
+        folder = net_folder(self._procfs)
+        found: dict[str, float] = {}
+        for path in (folder / "snmp", folder / "netstat"):
+            found.update(parse(path.read_text(errors="replace"), str(path)))
+        return found
+
+
+def parse(text: str, where: str, wanted: Collection[str] = host_names.NETSTAT.keys()) -> dict[str, float]:
+    """Parse pairs of lines: `Tcp: NAME NAME …`, then `Tcp: VALUE VALUE …`. Only wanted fields are kept.
+
+    Raises:
+        ValueError: two lines do not have that form; the message quotes them.
+    """
+    found = {}
+    lines = [line for line in text.split("\n") if line]
+    for index in range(0, len(lines), 2):
+        names, values = lines[index].split(), lines[index + 1].split() if index + 1 < len(lines) else []
+        if not names or len(names) != len(values) or names[0] != values[0] or not names[0].endswith(":"):
+            pair = "\n".join(lines[index : index + 2])
+            raise ValueError(f"{where}: names and values do not match in {pair[:120]!r}")
+        protocol = names[0].removesuffix(":")
+        for name, value in zip(names[1:], values[1:], strict=True):
+            if (field := f"{protocol}_{name}") in wanted:
+                found[field] = _number(value, f"{where}: {field}")
+    return found
+
+
+def emit(values: Mapping[str, float]) -> Emitted:
+    """The counters under node_exporter's names, in the order of `host_names.NETSTAT`."""
+    return [(family, [Sample((), values[field])]) for field, family in host_names.NETSTAT.items() if field in values]
+
+
+def _number(text: str, where: str) -> float:
+    try:
+        return float(int(text))
+    except ValueError:
+        raise ValueError(f"{where} is {text[:40]!r}, which is no number") from None

@@ -1,0 +1,160 @@
+"""The host's network interfaces from /proc/net/dev and /sys/class/net, as node_exporter reports them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from foreshock_exporter.family import Emitted, Family, Sample
+from foreshock_exporter.host import names as host_names
+
+MAX_INTERFACES = 128
+"""Interfaces reported; a host with more excludes the virtual ones by --collector.network.device-exclude."""
+_COLUMNS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceCounters:
+    """Counters of a network interface since it came up; None where the system does not say."""
+
+    device: str
+    receive_bytes: float | None = None
+    receive_packets: float | None = None
+    receive_errors: float | None = None
+    receive_drops: float | None = None
+    transmit_bytes: float | None = None
+    transmit_packets: float | None = None
+    transmit_errors: float | None = None
+    transmit_drops: float | None = None
+    up: bool | None = None
+    speed_bytes: float | None = None
+
+
+_VALUES: tuple[tuple[Family, Callable[[InterfaceCounters], float | None]], ...] = (
+    (host_names.NETWORK_RECEIVE_BYTES, lambda counters: counters.receive_bytes),
+    (host_names.NETWORK_RECEIVE_PACKETS, lambda counters: counters.receive_packets),
+    (host_names.NETWORK_RECEIVE_ERRORS, lambda counters: counters.receive_errors),
+    (host_names.NETWORK_RECEIVE_DROPS, lambda counters: counters.receive_drops),
+    (host_names.NETWORK_TRANSMIT_BYTES, lambda counters: counters.transmit_bytes),
+    (host_names.NETWORK_TRANSMIT_PACKETS, lambda counters: counters.transmit_packets),
+    (host_names.NETWORK_TRANSMIT_ERRORS, lambda counters: counters.transmit_errors),
+    (host_names.NETWORK_TRANSMIT_DROPS, lambda counters: counters.transmit_drops),
+    (host_names.NETWORK_UP, lambda counters: counters.up),
+    (host_names.NETWORK_SPEED, lambda counters: counters.speed_bytes),
+)
+
+
+class ProcNetwork:
+    """Reads the interfaces of the network namespace that `procfs` (see `net_folder`) and `sysfs` show."""
+
+    def __init__(self, procfs: Path, sysfs: Path, exclude: re.Pattern[str] | None = None) -> None:
+        self._procfs = procfs
+        self._interfaces = sysfs / "class" / "net"
+        self._exclude = exclude
+
+    def __call__(self) -> Emitted:
+        """The interfaces as families. Raises as `read` does."""
+        return emit(self.read())
+
+    def read(self) -> tuple[InterfaceCounters, ...]:
+        """One entry for each interface, with state and speed where the system tells them.
+
+        Raises:
+            OSError: the counters cannot be read.
+            ValueError: they are malformed.
+        """
+        path = net_folder(self._procfs) / "dev"
+        found = [
+            counters
+            for counters in parse_counters(path.read_text(errors="backslashreplace"), str(path))
+            if self._exclude is None or not self._exclude.fullmatch(counters.device)
+        ]
+        if len(found) > MAX_INTERFACES:
+            raise ValueError(
+                f"{len(found)} network interfaces are more than {MAX_INTERFACES}; "
+                "leave virtual ones out with --collector.network.device-exclude"
+            )
+        return tuple(self._with_link(counters) for counters in found)
+
+    def _with_link(self, counters: InterfaceCounters) -> InterfaceCounters:
+        link = self._interfaces / counters.device
+        state, speed = _read(link / "operstate"), _read(link / "speed")
+        return replace(counters, up=None if state is None else state == "up", speed_bytes=parse_speed(speed))
+
+
+def net_folder(procfs: Path) -> Path:
+    """The folder with the network counters of the host.
+
+    `procfs`/net is a link to self/net: it shows the namespace of whoever reads it, so a container that mounts the
+    host's /proc would report its own network under the host's name. Process 1 of the host is in the host's namespace.
+    Where process 1 is hidden (hidepid), there is only the reader's own.
+    """
+    of_init = procfs / "1" / "net"
+    return of_init if os.access(of_init / "dev", os.R_OK) else procfs / "net"
+
+
+def parse_counters(text: str, where: str = "/proc/net/dev") -> list[InterfaceCounters]:
+    """Parse /proc/net/dev: two lines of heading, then `name:` and 16 counters a line.
+
+    Raises:
+        ValueError: a line does not have that form; the message quotes it.
+    """
+    found = []
+    for line in text.split("\n")[2:]:
+        if not line:
+            continue
+        device, colon, columns = line.rpartition(":")
+        numbers = columns.split()
+        if not colon or len(numbers) < _COLUMNS or not all(map(_is_count, numbers)):
+            raise ValueError(f"{where}: cannot read the line {line[:120]!r}")
+        value = [float(number) for number in numbers]
+        found.append(
+            InterfaceCounters(
+                device.strip(),
+                receive_bytes=value[0],
+                receive_packets=value[1],
+                receive_errors=value[2],
+                receive_drops=value[3],
+                transmit_bytes=value[8],
+                transmit_packets=value[9],
+                transmit_errors=value[10],
+                transmit_drops=value[11],
+            )
+        )
+    return found
+
+
+def emit(interfaces: Iterable[InterfaceCounters]) -> Emitted:
+    """The interfaces under node_exporter's names; what is None is left out."""
+    interfaces = tuple(interfaces)
+    return [
+        (
+            family,
+            [Sample((counters.device,), value) for counters in interfaces if (value := of(counters)) is not None],
+        )
+        for family, of in _VALUES
+    ]
+
+
+def parse_speed(text: str | None) -> float | None:
+    """Bytes per second from the kernel's megabits per second; None where it is unknown (-1 or empty)."""
+    try:
+        megabits = int(text or "")
+    except ValueError:
+        return None
+    return megabits * 1e6 / 8 if megabits >= 0 else None
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _read(path: Path) -> str | None:
+    """None where the file is missing or, as for the speed of an interface that is down, refuses to be read."""
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return None

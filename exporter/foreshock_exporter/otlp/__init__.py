@@ -1,0 +1,1 @@
+"""What is pushed over OTLP. Only `names`, `readings` and `status` do without the SDK."""

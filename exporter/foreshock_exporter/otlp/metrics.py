@@ -1,0 +1,125 @@
+"""Readings pushed as OpenTelemetry metrics, through the SDK."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData, PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+
+from foreshock_exporter.otlp.readings import INSTRUMENTS, Instrument, Points
+from foreshock_exporter.otlp.report import Report
+from foreshock_exporter.otlp.wire import Wire
+
+MAX_SERIES = 1500
+"""Series of an instrument after which the SDK starts afresh: it remembers those that ended, and past 2000 of them tells
+new ones no longer apart."""
+HOLD = 0.5
+"""Seconds for which a reading is one reading: less than between two pushes, more than a push takes to collect."""
+SCHEMA = "https://opentelemetry.io/schemas/1.44.0"
+
+
+class Metrics:
+    """Reads every `interval` seconds and pushes to `url`. `read` gives the points by instrument."""
+
+    def __init__(
+        self, url: str, read: Callable[[], Points], resource: Resource, interval: float, version: str, report: Report
+    ) -> None:
+        self._url, self._read, self._resource = url, read, resource
+        self._interval, self._version, self._report = interval, version, report
+        self._points: Points | None = None
+        self._taken = 0.0
+        self._series: dict[str, set[tuple[str, ...]]] = {}
+        self._provider: MeterProvider | None = None
+        self._exporter: _Exporter | None = None
+
+    def start(self) -> None:
+        """Begin to push."""
+        self._series = {instrument.name: set() for instrument in INSTRUMENTS}
+        self._exporter = _Exporter(self._url, self._report)
+        reader = PeriodicExportingMetricReader(self._exporter, export_interval_millis=self._interval * 1000)
+        self._provider = MeterProvider([reader], resource=self._resource, shutdown_on_exit=False)
+        meter = self._provider.get_meter("foreshock_exporter", self._version, SCHEMA)
+        for instrument in INSTRUMENTS:
+            _create(meter, instrument, self._observations(instrument.name))
+
+    def renew(self) -> None:
+        """Start the SDK afresh where it remembers too many series that may have ended."""
+        if any(len(series) > MAX_SERIES for series in self._series.values()):
+            self.close(self._interval)
+            self.start()
+
+    def flush(self, timeout: float) -> None:
+        """Read and push now."""
+        if self._provider is not None:
+            self._points = None
+            self._provider.force_flush(int(timeout * 1000))
+
+    def close(self, timeout: float) -> None:
+        """Push once more, unless the last push failed, and stop; a push that takes longer is left behind."""
+        if self._provider is not None and self._exporter is not None:
+            self._exporter.closing = True
+            self._points = None
+            if self._report.failing("metrics"):
+                self._exporter.shutdown()  # wakes an attempt that waits to try again
+            self._provider.shutdown(int(timeout * 1000))
+            self._provider = None
+
+    def _current(self) -> Points:
+        """One reading for all instruments of a push, which asks them one after the other."""
+        at = time.monotonic()
+        if self._points is None or at - self._taken > HOLD:
+            self._points, self._taken = self._read(), at
+        return self._points
+
+    def _observations(self, name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        def observe(_: CallbackOptions) -> Iterable[Observation]:
+            for value, attributes in self._current().get(name, ()):
+                self._series[name].add(tuple(attributes.values()))
+                yield Observation(value, attributes)
+
+        return observe
+
+
+class _Exporter(OTLPMetricExporter):
+    """The SDK's exporter, which tells what became of a push."""
+
+    def __init__(self, url: str, report: Report) -> None:
+        self.closing = False
+        self._report, self._wire = report, Wire()
+        super().__init__(url, session=self._wire)
+
+    def export(
+        self, metrics_data: MetricsData, timeout_millis: float | None = 10_000, **options: object
+    ) -> MetricExportResult:
+        if self.closing and self._report.failing("metrics"):
+            return MetricExportResult.FAILURE
+        self._wire.trouble = None
+        result = super().export(metrics_data, timeout_millis, **options)
+        if result is MetricExportResult.SUCCESS:
+            self._report.pushed("metrics", _points(metrics_data))
+        elif not self.closing:
+            self._report.failed("metrics", _points(metrics_data), self._wire.take())
+        return result
+
+
+def _points(data: MetricsData) -> int:
+    return sum(
+        len(metric.data.data_points)
+        for resource in data.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    )
+
+
+def _create(meter: Meter, instrument: Instrument, callback: Callable[[CallbackOptions], Iterable[Observation]]) -> None:
+    make = {
+        "counter": meter.create_observable_counter,
+        "updown": meter.create_observable_up_down_counter,
+        "gauge": meter.create_observable_gauge,
+    }[instrument.kind]
+    make(instrument.name, [callback], instrument.unit, instrument.help)

@@ -1,0 +1,90 @@
+"""What became of pushes over OTLP: counted, and each trouble said once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Literal, NamedTuple
+
+from foreshock_exporter.family import Emitted, Sample
+from foreshock_exporter.log import log
+from foreshock_exporter.otlp.names import OTLP_FAILED, OTLP_PUSHED, OTLP_SPANS_DROPPED
+
+Signal = Literal["metrics", "traces"]
+SIGNALS: tuple[Signal, ...] = ("metrics", "traces")
+
+
+class Trouble(NamedTuple):
+    """Why a push failed. `status` is the HTTP status; None where nobody answered."""
+
+    message: str
+    status: int | None = None
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same push may succeed later (OTLP/HTTP: no answer, 429, and what a server says of itself)."""
+        return self.status is None or self.status == 429 or self.status >= 500
+
+
+class Report:
+    """Counts and tells of one endpoint. Safe from several threads.
+
+    That nobody answers is said once for all signals, that a signal is refused once for that signal; and so is that it
+    is over. What happens meanwhile is only counted.
+    """
+
+    def __init__(self, endpoint: str, logger: logging.Logger = log) -> None:
+        self._endpoint = endpoint
+        self._logger = logger
+        self._lock = threading.Lock()
+        self._pushed: dict[Signal, int] = dict.fromkeys(SIGNALS, 0)
+        self._failed: dict[Signal, int] = dict.fromkeys(SIGNALS, 0)
+        self._silent = False
+        self._refused: set[Signal] = set()
+        self._failing: set[Signal] = set()
+
+    def pushed(self, signal: Signal, items: int) -> None:
+        """So many data points or spans were taken."""
+        with self._lock:
+            self._pushed[signal] += items
+            self._failing.discard(signal)
+            self._answers()
+            if signal in self._refused:
+                self._refused.discard(signal)
+                self._logger.info("OTLP endpoint %s: takes %s again", self._endpoint, signal)
+
+    def failed(self, signal: Signal, lost: int, trouble: Trouble) -> None:
+        """A push failed, and so many data points or spans are lost."""
+        with self._lock:
+            self._failed[signal] += lost
+            self._failing.add(signal)
+            if trouble.status is None:
+                if not self._silent:
+                    self._silent = True
+                    self._logger.warning(
+                        "OTLP endpoint %s: %s; what is not pushed meanwhile is counted", self._endpoint, trouble.message
+                    )
+                return
+            self._answers()
+            if signal not in self._refused:
+                self._refused.add(signal)
+                self._logger.warning("OTLP endpoint %s: takes no %s: %s", self._endpoint, signal, trouble.message)
+
+    def failing(self, signal: Signal) -> bool:
+        """Whether the last push of the signal failed, or nobody answers any."""
+        with self._lock:
+            return self._silent or signal in self._failing
+
+    def emitted(self, too_many: int, queue_full: int) -> Emitted:
+        """The counters as families. `too_many`, `queue_full`: spans dropped for these reasons."""
+        with self._lock:
+            return (
+                (OTLP_PUSHED, [Sample((signal,), self._pushed[signal]) for signal in SIGNALS]),
+                (OTLP_FAILED, [Sample((signal,), self._failed[signal]) for signal in SIGNALS]),
+                (OTLP_SPANS_DROPPED, [Sample(("rate",), too_many), Sample(("queue",), queue_full)]),
+            )
+
+    def _answers(self) -> None:
+        if self._silent:
+            self._silent = False
+            self._logger.info("OTLP endpoint %s: answers again", self._endpoint)

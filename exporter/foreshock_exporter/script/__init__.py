@@ -1,0 +1,1 @@
+"""Device scripts: what pretends to be GPUs, over time."""

@@ -1,0 +1,282 @@
+"""What a device script can say: frozen events, and for each key of theirs how it is read. docs/device-scripts.md is
+compared with it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeVar, get_args
+
+from foreshock_exporter.device import (
+    Clock,
+    Counters,
+    Health,
+    Instance,
+    LinkError,
+    Reading,
+    Sensor,
+    Severity,
+    Sharing,
+    Throttle,
+)
+from foreshock_exporter.script.read import (
+    Read,
+    ReadError,
+    each,
+    flag,
+    key,
+    list_of,
+    number,
+    one_of,
+    or_null,
+    shown,
+    some_of,
+    text,
+    wave,
+    whole,
+)
+from foreshock_exporter.script.wave import Wave
+
+GIB = float(1 << 30)
+MAX_BYTES, MAX_RATE, MAX_WATTS, MAX_HERTZ = 1e15, 1e13, 1e5, 1e11
+MAX_COUNT = 10**9
+MAX_INSTANCES = 56
+MAX_LINKS = 32
+MAX_PID = 2**31 - 1
+
+METHODS = ("utilization", "process_utilization", "read", "counters", "health", "processes", "xids")
+"""What a GPU may refuse as a whole."""
+FIELDS = tuple(
+    dict.fromkeys(
+        field.name
+        for record in (Reading, Counters, Health)
+        for field in dataclasses.fields(record)
+        if field.name not in ("absent", "wraps")
+    )
+)
+"""What a GPU may refuse alone."""
+WRAPPING = ("energy_joules", *(f"{bus}_{way}_bytes" for bus in ("pcie", "nvlink") for way in ("transmit", "receive")))
+"""Counters that may wrap."""
+
+_T = TypeVar("_T")
+
+
+def object_of(record: type[_T]) -> Read[_T]:
+    """An object whose keys are the fields of a dataclass made with `key`."""
+    readers = {field.name: field.metadata["read"] for field in dataclasses.fields(record)}  # type: ignore[arg-type] # only used with dataclasses
+
+    def read(value: object) -> _T:
+        return record(**(each(readers)(value) if value != {} else {}))
+
+    return read
+
+
+def _service(value: object) -> tuple[str, str]:
+    namespace, _, name = text(value).rpartition("/")
+    if not name:
+        raise ReadError(f"{shown(value)} is not a service such as assistant/chat-model")
+    return namespace, name
+
+
+def _memory(value: object) -> float | Literal["unknown"]:
+    return "unknown" if value == "unknown" else number(0, MAX_BYTES, 'a number of bytes (or "unknown")')(value)
+
+
+_bytes = number(0, MAX_BYTES, "a number of bytes")
+_positive_bytes = number(1, MAX_BYTES, "a number of bytes")
+_watts = number(0, MAX_WATTS, "a number of watts")
+_hertz = number(1, MAX_HERTZ, "a number of hertz")
+_share = wave(0, 1, "a share")
+_count = whole(1, MAX_COUNT)
+_index = whole(0, 255)
+
+
+@dataclass(frozen=True, slots=True)
+class MigInstance:
+    """A MIG instance of a device."""
+
+    uuid: str = key(text, "", "the UUID of the instance, MIG-…")
+    gpu_instance: int = key(_index, 0, "its GPU instance; instances of the same one share its memory")
+    compute_instance: int = key(_index, 0, "its compute instance")
+    profile: str = key(text, "", "such as 1g.10gb")
+    memory_total_bytes: float = key(_positive_bytes, 10 * GIB, "memory of its GPU instance")
+
+    def now(self, used: float) -> Instance:
+        """As a driver gives it."""
+        return Instance(
+            self.uuid, self.gpu_instance, self.compute_instance, self.profile, used, self.memory_total_bytes
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What a GPU is. It starts without processes, with nothing set and no fault; the same uuid keeps its counters."""
+
+    model: str = key(text, "Mock H100 80GB", "name of the model")
+    uuid: str = key(text, "", "GPU-…; without it, one made of host and index")
+    pci_bus_id: str = key(text, "", "such as 00000000:10:00.0; without it, one made of the index")
+    driver_version: str = key(text, "0.0", "version of the driver")
+    cuda_version: str = key(text, "0.0", "version of CUDA that the driver knows")
+    sharing: Sharing | Literal[""] = key(
+        one_of(get_args(Sharing)), "", "without it: mig with instances, mps with an MPS client, else time-slicing"
+    )
+    memory_bytes: float = key(_positive_bytes, 80 * GIB, "all of its memory")
+    memory_reserved_bytes: float = key(_bytes, 0.6 * GIB, "what the driver keeps to itself")
+    power_limit_watts: float = key(_watts, 700.0, "the limit; full load draws 97 % of it")
+    idle_watts: float = key(_watts, 70.0, "what it draws idle")
+    sm_clock_max_hertz: float = key(_hertz, 1.98e9, "highest SM clock")
+    memory_clock_max_hertz: float = key(_hertz, 2.619e9, "highest memory clock")
+    nvlinks: int = key(whole(0, MAX_LINKS), 18, "how many NVLinks it has; 0: none, and nothing is said of them")
+    pcie_link_width_max: int = key(whole(1, 32), 16, "lanes of the slot")
+    pcie_link_generation_max: int = key(whole(1, 9), 5, "PCIe generation of the slot")
+    sample_period: float = key(number(0.05, 1.0, "seconds"), 1 / 6, "seconds that each sample of the driver covers")
+    idle_samples: bool = key(flag, True, "whether the driver keeps samples of idle periods too")
+    instances: tuple[MigInstance, ...] = key(list_of(object_of(MigInstance), MAX_INSTANCES), (), "its MIG instances")
+    refuses: frozenset[str] = key(
+        some_of((*METHODS, *FIELDS)), frozenset(), "driver calls, or single values, that it does not support"
+    )
+    wraps: Mapping[str, float] = key(
+        each(dict.fromkeys(WRAPPING, number(1, 2.0**64))), {}, "at which value of its unit a counter starts again at 0"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process that holds the GPU. What is not given stays as it was."""
+
+    pid: int = key(whole(1, MAX_PID), 0, "its pid; always needed")
+    service: tuple[str, str] | None = key(
+        _service, None, "namespace/name, or name; without it, nobody knows its service"
+    )
+    memory_bytes: float | Literal["unknown"] | None = key(_memory, None, 'what it holds; at first "unknown"')
+    sm: Wave | None = key(_share, None, "share of the SM time that it wants, 0 to 1; at first 0")
+    mps: bool | None = key(flag, None, "whether it is a client of MPS; at first not")
+    instance: str | None = key(text, None, "UUID of the MIG instance that it runs on")
+    ends: bool = key(flag, False, "true: it is gone")
+
+
+SETTINGS: Mapping[str, tuple[Read[Wave], str]] = {
+    "power_watts": (
+        wave(0, MAX_WATTS, "a number of watts"),
+        "without it, from idle_watts to 97 % of the limit as it is busy",
+    ),
+    "temperature_celsius": (wave(0, 200, "a temperature"), "without it, 34 °C and 42 °C more as it is busy"),
+    "memory_temperature_celsius": (wave(0, 200, "a temperature"), "without it, 40 °C and 44 °C more as it is busy"),
+    "sm_clock_hertz": (
+        wave(0, MAX_HERTZ, "a number of hertz"),
+        "without it, the highest while busy, 65 % of it while throttled, 345 MHz while idle",
+    ),
+    "memory_clock_hertz": (wave(0, MAX_HERTZ, "a number of hertz"), "without it, the highest"),
+    "memory_busy_ratio": (_share, "without it, 60 % of the busy share"),
+    "unattributed": (_share, "share of the GPU's time that no process accounts for; without it, 0"),
+    "pcie_transmit_bytes_per_second": (wave(0, MAX_RATE, "bytes per second"), "sent over PCIe; without it, 0"),
+    "pcie_receive_bytes_per_second": (wave(0, MAX_RATE, "bytes per second"), "received over PCIe; without it, 0"),
+    "nvlink_transmit_bytes_per_second": (
+        wave(0, MAX_RATE, "bytes per second"),
+        "sent over all NVLinks, which share it evenly; without it, 0",
+    ),
+    "nvlink_receive_bytes_per_second": (
+        wave(0, MAX_RATE, "bytes per second"),
+        "received over all NVLinks, the same way",
+    ),
+    "nvlinks_up": (lambda value: Wave(float(whole(0, MAX_LINKS)(value))), "NVLinks that are up; without it, all"),
+    "pcie_link_width": (lambda value: Wave(float(whole(1, 32)(value))), "lanes in use; without it, those of the slot"),
+    "pcie_link_generation": (
+        lambda value: Wave(float(whole(1, 9)(value))),
+        "PCIe generation in use; without it, that of the slot",
+    ),
+}
+"""What `set` can set: how it is read, and what holds while it is not set. null takes a setting back."""
+
+
+class Set(NamedTuple):
+    """Settings that change; None goes back to what holds without."""
+
+    values: Mapping[str, Wave | None]
+
+
+class Throttling(NamedTuple):
+    """Reasons for which clocks are held down, from now on or no longer."""
+
+    reasons: Mapping[Throttle, bool]
+
+
+class Errors(NamedTuple):
+    """Counts of errors that grow. `kind` is the key of the script; `by` says how much, "" where there is one number."""
+
+    kind: Literal["ecc", "nvlink_error", "pcie_replay"]
+    by: Mapping[str, int]
+
+
+class Remap(NamedTuple):
+    """Rows remapped: how many more by severity, and whether one is pending or failed."""
+
+    values: Mapping[str, int | bool]
+
+
+class XidError(NamedTuple):
+    """The driver reports an XID."""
+
+    xid: int
+
+
+class FaultBegins(NamedTuple):
+    """The GPU no longer answers."""
+
+    fault: Literal["hang", "lost", "late"]
+
+
+class FaultEnds(NamedTuple):
+    """The GPU answers again."""
+
+
+class CountersRestart(NamedTuple):
+    """All counters of the GPU start again at zero, as when the driver is loaded again."""
+
+
+Action = Device | Process | Set | Throttling | Errors | Remap | XidError | FaultBegins | FaultEnds | CountersRestart
+
+
+class Event(NamedTuple):
+    """Something happens to a GPU, so many seconds after the start of the script. `once`: not again when it loops."""
+
+    at: float
+    gpu: int
+    action: Action
+    once: bool = False
+
+
+def _when_true(action: Action) -> Read[Action]:
+    def read(value: object) -> Action:
+        if value is not True:
+            raise ReadError(f"{shown(value)} is not true")
+        return action
+
+    return read
+
+
+def _throttling(value: object) -> Throttling:
+    reasons: dict[Throttle, bool] = each(dict.fromkeys(get_args(Throttle), flag))(value)
+    return Throttling(reasons)
+
+
+_severities = get_args(Severity)
+ACTIONS: Mapping[str, Read[Action]] = {
+    "device": object_of(Device),
+    "process": object_of(Process),
+    "set": lambda value: Set(each({name: or_null(read) for name, (read, _) in SETTINGS.items()})(value)),
+    "throttle": _throttling,
+    "ecc": lambda value: Errors("ecc", each(dict.fromkeys(_severities, _count))(value)),
+    "nvlink_error": lambda value: Errors("nvlink_error", each(dict.fromkeys(get_args(LinkError), _count))(value)),
+    "pcie_replay": lambda value: Errors("pcie_replay", {"": _count(value)}),
+    "remap": lambda value: Remap(each({**dict.fromkeys(_severities, _count), "pending": flag, "failed": flag})(value)),
+    "xid": lambda value: XidError(whole(1, 10_000)(value)),
+    "fault": lambda value: FaultBegins(one_of(("hang", "lost", "late"))(value)),
+    "clear": _when_true(FaultEnds()),
+    "restart": _when_true(CountersRestart()),
+}
+"""The one thing that a line says, by its key."""
+
+SENSORS: Mapping[Sensor, str] = {"gpu": "temperature_celsius", "memory": "memory_temperature_celsius"}
+CLOCKS: Mapping[Clock, str] = {"sm": "sm_clock_hertz", "memory": "memory_clock_hertz"}

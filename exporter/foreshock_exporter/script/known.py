@@ -1,0 +1,80 @@
+"""What the lines of a device script have said so far, as far as later lines must agree with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from foreshock_exporter.script.events import Device, Event, Process
+from foreshock_exporter.script.read import ReadError, shown
+
+MAX_PROCESSES = 256
+"""Processes on one GPU."""
+
+
+@dataclass(slots=True)
+class _Gpu:
+    """`since`: when it was first described; `at`: the time of its last line, in seconds."""
+
+    since: float
+    at: float
+    instances: frozenset[str] = frozenset()
+    pids: set[int] = field(default_factory=set)
+
+
+class Known:
+    """The GPUs that were described, their last times and their processes."""
+
+    def __init__(self) -> None:
+        self._gpus: list[_Gpu] = []
+
+    def at(self, gpu: int) -> float:
+        """The time of the GPU's last line; 0 where there is none."""
+        return self._gpus[gpu].at if gpu < len(self._gpus) else 0.0
+
+    def agree(self, event: Event) -> None:
+        """Remember what an event says; or, where that cannot be, raise ReadError and remember nothing of it."""
+        if event.at < self.at(event.gpu):
+            raise ReadError(
+                f"{event.at:g} is earlier than {self.at(event.gpu):g} of a line before; "
+                "put the lines of a GPU in the order of their time",
+                "at",
+            )
+        if isinstance(event.action, Device):
+            self._describe(event, event.action)
+        elif event.gpu >= len(self._gpus):
+            raise ReadError(f'{event.gpu} is unknown; first describe it by a line with "device"', "gpu")
+        elif isinstance(event.action, Process):
+            _agree(self._gpus[event.gpu], event.action)
+        self._gpus[event.gpu].at = event.at
+
+    def _describe(self, event: Event, device: Device) -> None:
+        index = event.gpu
+        if index > len(self._gpus):
+            raise ReadError(f"{index} comes before GPU {len(self._gpus)}; describe that first", "gpu")
+        if index and index == len(self._gpus) and event.at < self._gpus[-1].since:
+            raise ReadError(
+                f"{event.at:g} is before GPU {index - 1} is there, at {self._gpus[-1].since:g}; "
+                'describe them at the same time and let one be "late"',
+                "at",
+            )
+        uuids = [instance.uuid for instance in device.instances]
+        if "" in uuids or len(set(uuids)) < len(uuids):
+            raise ReadError("each instance needs a uuid of its own", "device.instances")
+        since = self._gpus[index].since if index < len(self._gpus) else event.at
+        self._gpus[index : index + 1] = [_Gpu(since, event.at, frozenset(uuids))]
+
+
+def _agree(known: _Gpu, action: Process) -> None:
+    if not action.pid:
+        raise ReadError("is missing; give the process a number", "process.pid")
+    if action.instance and action.instance not in known.instances:
+        have = ", ".join(sorted(known.instances)) or "none"
+        raise ReadError(f"{shown(action.instance)} is no instance of this GPU; it has {have}", "process.instance")
+    if action.ends and action.pid not in known.pids:
+        raise ReadError(f"{action.pid} is not on this GPU, so that it cannot end; check the number", "process.pid")
+    if action.ends:
+        known.pids.discard(action.pid)
+    elif len(known.pids | {action.pid}) > MAX_PROCESSES:
+        raise ReadError(f"would be one more than {MAX_PROCESSES} on this GPU; let others end first", "process.pid")
+    else:
+        known.pids.add(action.pid)

@@ -1,0 +1,223 @@
+"""A scripted GPU at a time, in the terms of a driver. Pure; times are µs from the start of the script."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeVar, get_args
+
+from foreshock_exporter.device import (
+    Clock,
+    Counters,
+    Health,
+    Identity,
+    LinkBytes,
+    LinkError,
+    ProcessUtilization,
+    Reading,
+    Sensor,
+    Severity,
+    Sharing,
+    Throttle,
+    UtilizationSample,
+)
+from foreshock_exporter.script.events import METHODS, Device
+from foreshock_exporter.script.gpu import MICRO, NOBODY, GpuState, Window, power, windows_until
+from foreshock_exporter.script.state import ScriptedGpu, ScriptedProcess
+
+IDLE_HERTZ = 345e6
+"""SM clock of an idle GPU, as an H100 shows it."""
+THROTTLED = 0.65
+"""Of the highest SM clock: what is left of it while it is throttled."""
+MEMORY_BUSY = 0.6
+"""Of the busy share: the share in which memory is read or written."""
+_COOL: dict[Sensor, tuple[float, float]] = {"gpu": (34.0, 42.0), "memory": (40.0, 44.0)}
+"""°C idle, and how many more at full load."""
+_MIG_REFUSES = frozenset(("utilization", "process_utilization", "utilization_ratio", "memory_busy_ratio"))
+"""What NVML does not tell of a GPU that MIG divides."""
+_BLANKS = {Reading: Reading(), Counters: Counters(), Health: Health()}
+
+_Record = TypeVar("_Record", Reading, Counters, Health)
+
+
+def identity(state: GpuState) -> Identity:
+    """What it is."""
+    device = state.device
+    return Identity(
+        gpu=str(state.index),
+        uuid=state.uuid,
+        model=device.model,
+        pci_bus_id=device.pci_bus_id or f"00000000:{0x10 + state.index:02X}:00.0",
+        driver_version=device.driver_version,
+        cuda_version=device.cuda_version,
+        sharing=sharing(state),
+    )
+
+
+def sharing(state: GpuState) -> Sharing:
+    """As the script says, or as follows from its instances and processes."""
+    if state.device.sharing:
+        return state.device.sharing
+    if state.device.instances:
+        return "mig"
+    return "mps" if any(held.mps for held in state.processes.values()) else "time-slicing"
+
+
+def refused(device: Device) -> frozenset[str]:
+    """Driver calls and single values that it does not support."""
+    mig = device.sharing == "mig" or (not device.sharing and device.instances)
+    return device.refuses | _MIG_REFUSES if mig else device.refuses
+
+
+def reading(state: GpuState, us: int) -> Reading:
+    """Its state: busy as in the last sampling period that is over."""
+    device = state.device
+    now, busy = us / MICRO, state.busy(us)
+    over = windows_until(state, us, us - round(2 * device.sample_period * MICRO))
+    used = sum(held.memory_bytes or 0.0 for held in state.processes.values())
+    room = max(0.0, device.memory_bytes - device.memory_reserved_bytes)
+    told = state.settings
+    return _supported(
+        Reading(
+            utilization_ratio=over[-1].busy if over else busy,
+            memory_busy_ratio=told["memory_busy_ratio"].at(now) if "memory_busy_ratio" in told else MEMORY_BUSY * busy,
+            memory_used_bytes=min(used, room),
+            memory_free_bytes=max(0.0, room - used),
+            memory_reserved_bytes=device.memory_reserved_bytes,
+            memory_total_bytes=device.memory_bytes,
+            power_watts=sum(wave.at(now) for wave in power(state, state.shares)),
+            power_limit_watts=device.power_limit_watts,
+            temperature_celsius={sensor: _temperature(state, sensor, now, busy) for sensor in get_args(Sensor)},
+            clock_hertz={clock: _clock(state, clock, now, busy) for clock in get_args(Clock)},
+            instances=tuple(instance.now(_held(state, instance.gpu_instance)) for instance in device.instances),
+        ),
+        device,
+    )
+
+
+def counters(state: GpuState, us: int) -> Counters:
+    """Its counters, taken down at the value at which they wrap."""
+    device = state.device
+
+    def total(name: str) -> float:
+        value = state.total(name, us)
+        return value % device.wraps[name] if name in device.wraps else value
+
+    links = range(device.nvlinks)
+    each = LinkBytes(*(state.total(f"link_{way}_bytes", us) // 1 for way in ("transmit", "receive")))
+    return _supported(
+        Counters(
+            energy_joules=total("energy_joules"),
+            throttled_seconds={reason: total(reason) for reason in get_args(Throttle)},
+            pcie_transmit_bytes=total("pcie_transmit_bytes") // 1,
+            pcie_receive_bytes=total("pcie_receive_bytes") // 1,
+            nvlink_transmit_bytes=total("nvlink_transmit_bytes") // 1 if links else None,
+            nvlink_receive_bytes=total("nvlink_receive_bytes") // 1 if links else None,
+            nvlink_links=dict.fromkeys(links, each),
+            wraps=device.wraps,
+        ),
+        device,
+    )
+
+
+def health(state: GpuState, us: int) -> Health:
+    """Its health."""
+    device, now, told = state.device, us / MICRO, state.settings
+
+    def whole(name: str, otherwise: int) -> int:
+        return int(told[name].at(now)) if name in told else otherwise
+
+    links = device.nvlinks
+    return _supported(
+        Health(
+            clock_max_hertz={"sm": device.sm_clock_max_hertz, "memory": device.memory_clock_max_hertz},
+            ecc_errors={severity: state.totals.get(f"ecc.{severity}", 0.0) for severity in get_args(Severity)},
+            remapped_rows={severity: state.totals.get(f"remap.{severity}", 0.0) for severity in get_args(Severity)},
+            row_remap_pending=state.remap.get("pending", False),
+            row_remap_failed=state.remap.get("failed", False),
+            nvlink_errors={kind: state.totals.get(f"nvlink_error.{kind}", 0.0) for kind in get_args(LinkError)}
+            if links
+            else {},
+            nvlink_links=links or None,
+            nvlink_links_up=min(links, whole("nvlinks_up", links)) if links else None,
+            pcie_replays=state.totals.get("pcie_replay.", 0.0),
+            pcie_link_width=whole("pcie_link_width", device.pcie_link_width_max),
+            pcie_link_width_max=device.pcie_link_width_max,
+            pcie_link_generation=whole("pcie_link_generation", device.pcie_link_generation_max),
+            pcie_link_generation_max=device.pcie_link_generation_max,
+        ),
+        device,
+    )
+
+
+def processes(state: GpuState) -> tuple[ScriptedProcess, ...]:
+    """The processes that hold it."""
+    return tuple(
+        ScriptedProcess(pid, held.service, held.memory_bytes, held.mps, held.instance)
+        for pid, held in state.processes.items()
+    )
+
+
+def samples(state: GpuState, windows: tuple[Window, ...], start_us: int) -> tuple[UtilizationSample, ...]:
+    """What the driver keeps of these sampling periods, in its own clock: µs since the epoch."""
+    return tuple(
+        UtilizationSample(start_us + window.end_us, window.busy)
+        for window in windows
+        if window.shares or state.device.idle_samples
+    )
+
+
+def process_samples(windows: tuple[Window, ...], start_us: int) -> tuple[ProcessUtilization, ...]:
+    """The share of each process in each of these sampling periods in which it ran."""
+    return tuple(
+        ProcessUtilization(pid, start_us + window.end_us, min(1.0, share))
+        for window in windows
+        for pid, share in window.shares.items()
+        if pid != NOBODY
+    )
+
+
+def view(state: GpuState, us: int, start_us: int) -> ScriptedGpu:
+    """All of it at once."""
+    windows = windows_until(state, us)
+    return ScriptedGpu(
+        identity=identity(state),
+        reading=reading(state, us),
+        counters=counters(state, us),
+        health=health(state, us),
+        processes=processes(state),
+        samples=samples(state, windows, start_us),
+        process_samples=process_samples(windows, start_us),
+        fault=state.fault,
+        refused=refused(state.device) & frozenset(METHODS),
+    )
+
+
+def _temperature(state: GpuState, sensor: Sensor, now: float, busy: float) -> float:
+    told = state.settings.get("temperature_celsius" if sensor == "gpu" else f"{sensor}_temperature_celsius")
+    cool, rise = _COOL[sensor]
+    return cool + rise * busy if told is None else told.at(now)
+
+
+def _clock(state: GpuState, clock: Clock, now: float, busy: float) -> float:
+    told = state.settings.get(f"{clock}_clock_hertz")
+    if told is not None:
+        return told.at(now)
+    if clock == "memory":
+        return state.device.memory_clock_max_hertz
+    highest = state.device.sm_clock_max_hertz
+    if not busy:
+        return min(IDLE_HERTZ, highest)
+    return THROTTLED * highest if state.throttled else highest
+
+
+def _held(state: GpuState, gpu_instance: int) -> float:
+    """What processes hold of the memory of a GPU instance, in bytes."""
+    own = {instance.uuid for instance in state.device.instances if instance.gpu_instance == gpu_instance}
+    return sum(held.memory_bytes or 0.0 for held in state.processes.values() if held.instance in own)
+
+
+def _supported(record: _Record, device: Device) -> _Record:
+    """Without the values that the device refuses."""
+    blank = _BLANKS[type(record)]
+    gone = {name: getattr(blank, name) for name in refused(device) if hasattr(blank, name)}
+    return replace(record, **gone) if gone else record

@@ -1,0 +1,1 @@
+"""The exporter over HTTP: who may ask, and what is answered."""

@@ -1,0 +1,136 @@
+"""What the exporter answers at which path: metrics in two formats, its health, and a page that leads there."""
+
+from __future__ import annotations
+
+import gzip
+import html
+import threading
+from http import HTTPStatus
+from typing import Protocol
+from urllib.parse import parse_qs
+
+from foreshock_exporter.text import CONTENT_TYPE, OPENMETRICS_CONTENT_TYPE
+from foreshock_exporter.web.connection import TEXT, Answer
+from foreshock_exporter.web.request import Request, accepts_gzip, wants_openmetrics
+
+MAX_QUERY_FIELDS = 64
+_VARY = ("Vary", "Accept, Accept-Encoding")
+
+
+class Scraped(Protocol):
+    """What is served: the exporter, or whatever else has readings to show."""
+
+    def render(self, openmetrics: bool = False, collectors: frozenset[str] | None = None) -> bytes:
+        """The last snapshot as exposition text, the same object while the snapshot is the same.
+
+        Args:
+            openmetrics: in OpenMetrics 1.0 instead of the text format 0.0.4.
+            collectors: only the families of these collectors; all where None.
+
+        Raises:
+            ValueError: `collectors` names one that is not there; the message is shown to the client.
+        """
+        ...
+
+    def ready(self) -> bool:
+        """Whether a scrape would tell of the GPUs."""
+        ...
+
+
+class Site:
+    """The answers. Metrics are rendered and compressed by one thread at a time, once for all that ask the same."""
+
+    def __init__(self, exporter: Scraped, metrics_path: str, version: str) -> None:
+        self._exporter = exporter
+        self._metrics_path = metrics_path
+        self._page = page(metrics_path, version).encode()
+        self._rendering = threading.Lock()
+        self._compressed: dict[bool, tuple[bytes, bytes]] = {}
+
+    def answer(self, request: Request) -> Answer:
+        """The answer to a request from a client that may ask."""
+        if request.method not in ("GET", "HEAD"):
+            return Answer(
+                HTTPStatus.METHOD_NOT_ALLOWED, TEXT, b"Only GET and HEAD are answered here\n", (("Allow", "GET, HEAD"),)
+            )
+        if request.path == self._metrics_path:
+            return self._metrics(request)
+        if request.path == "/healthz":
+            return Answer(HTTPStatus.OK, TEXT, b"ok\n")
+        if request.path == "/readyz":
+            return self._ready()
+        if request.path == "/":
+            return Answer(HTTPStatus.OK, "text/html; charset=utf-8", self._page)
+        return Answer(HTTPStatus.NOT_FOUND, TEXT, f"Nothing here; metrics are at {self._metrics_path}\n".encode())
+
+    def _ready(self) -> Answer:
+        if self._exporter.ready():
+            return Answer(HTTPStatus.OK, TEXT, b"ready\n")
+        return Answer(HTTPStatus.SERVICE_UNAVAILABLE, TEXT, b"not ready: the GPUs have not been sampled lately\n")
+
+    def _metrics(self, request: Request) -> Answer:
+        openmetrics = wants_openmetrics(request.headers.get("accept", ""))
+        compress = accepts_gzip(request.headers.get("accept-encoding", ""))
+        try:
+            only = collectors(request.query)
+            body = self._body(openmetrics, only, compress=compress)
+        except CollectorsError as error:
+            return Answer(HTTPStatus.BAD_REQUEST, TEXT, f"{error}\n".encode())
+        return Answer(
+            HTTPStatus.OK,
+            OPENMETRICS_CONTENT_TYPE if openmetrics else CONTENT_TYPE,
+            body,
+            (_VARY, ("Content-Encoding", "gzip")) if compress else (_VARY,),
+        )
+
+    def _body(self, openmetrics: bool, only: frozenset[str] | None, *, compress: bool) -> bytes:
+        with self._rendering:
+            if only is None:
+                text = self._exporter.render(openmetrics)
+                return self._remembered(openmetrics, text) if compress else text
+            try:
+                text = self._exporter.render(openmetrics, only)
+            except ValueError as error:
+                raise CollectorsError(str(error)) from error
+        return _gzip(text) if compress else text
+
+    def _remembered(self, openmetrics: bool, text: bytes) -> bytes:
+        """The compressed text, made anew only where the text is not that of the last time."""
+        known = self._compressed.get(openmetrics)
+        if known is None or known[0] != text:
+            self._compressed[openmetrics] = known = (text, _gzip(text))
+        return known[1]
+
+
+class CollectorsError(ValueError):
+    """A query asks for collectors in a way that cannot be answered."""
+
+
+def collectors(query: str) -> frozenset[str] | None:
+    """The collectors that a query asks for with `collect[]=name`, as node_exporter has it; None is all.
+
+    Raises:
+        CollectorsError: the query has too many fields.
+    """
+    if not query:
+        return None
+    try:
+        found = parse_qs(query, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
+    except ValueError:
+        raise CollectorsError(f"A query has at most {MAX_QUERY_FIELDS} fields") from None
+    names = found.get("collect[]")
+    return frozenset(names) if names else None
+
+
+def page(metrics_path: str, version: str) -> str:
+    """The landing page."""
+    path = html.escape(metrics_path)
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>foreshock-exporter</title>'
+        f"<h1>foreshock-exporter</h1><p>Version {html.escape(version)}</p>"
+        f'<ul><li><a href="{path}">Metrics</a><li><a href="/healthz">Alive</a><li><a href="/readyz">Ready</a></ul>\n'
+    )
+
+
+def _gzip(text: bytes) -> bytes:
+    return gzip.compress(text, compresslevel=1, mtime=0)

@@ -1,0 +1,350 @@
+"""The server over real sockets: formats, bounds, slow and crowding clients, closing."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
+from prometheus_client.parser import text_string_to_metric_families as text_families
+
+from foreshock_exporter.web import connection as http_connection
+from foreshock_exporter.web import server as exporter_http
+from foreshock_exporter.web.request import MAX_HEAD
+from foreshock_exporter.web.server import MAX_CONNECTIONS
+
+if TYPE_CHECKING:
+    from tests.conftest import Eventually
+    from tests.exporter.web.conftest import Ask, Readings, Serving
+
+Dial = Callable[[int], socket.socket]
+
+
+def until_closed(connection: socket.socket) -> bytes:
+    """All that the server sends before it closes the connection."""
+    return b"".join(iter(lambda: connection.recv(65_536), b""))
+
+
+def test_the_text_format_is_what_a_plain_client_gets(serving: Serving, ask: Ask) -> None:
+    reply = ask(serving().port)
+    assert (reply.status, reply.headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    assert "gpu_busy_seconds" in {family.name for family in text_families(reply.body.decode())}
+    assert "date" in reply.headers
+
+
+def test_openmetrics_is_what_a_client_gets_that_asks_for_it(serving: Serving, ask: Ask) -> None:
+    reply = ask(serving().port, Accept="application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
+    assert reply.headers["content-type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    assert reply.headers["vary"] == "Accept, Accept-Encoding"
+    families = openmetrics_families(reply.body.decode())  # type: ignore[no-untyped-call]  # prometheus_client has no type
+    assert "gpu_busy_seconds" in {family.name for family in families}
+
+
+def test_compressed_and_plain_say_the_same(serving: Serving, ask: Ask) -> None:
+    port = serving().port
+    plain, compressed = ask(port), ask(port, Accept_Encoding="gzip")
+    assert "content-encoding" not in plain.headers
+    assert compressed.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(compressed.body) == plain.body
+
+
+def test_text_that_has_not_changed_is_compressed_once(
+    serving: Serving, ask: Ask, readings: Readings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compressed: list[int] = []
+    compress = gzip.compress
+
+    def counted(data: bytes, compresslevel: int = 9, *, mtime: float | None = None) -> bytes:
+        compressed.append(len(data))
+        return compress(data, compresslevel, mtime=mtime)
+
+    monkeypatch.setattr(gzip, "compress", counted)
+    port = serving().port
+    bodies = {ask(port, Accept_Encoding="gzip").body for _ in range(5)}
+    assert (len(bodies), len(compressed)) == (1, 1)
+    readings.value = 2.0
+    assert b"tick 2.0" in gzip.decompress(ask(port, Accept_Encoding="gzip").body)
+    assert len(compressed) == 2
+
+
+def test_a_head_request_is_told_all_but_the_body(serving: Serving, ask: Ask) -> None:
+    port = serving().port
+    head, whole = ask(port, method="HEAD"), ask(port)
+    assert (head.status, head.body, int(head.headers["content-length"])) == (200, b"", len(whole.body))
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW"])
+def test_other_methods_are_refused_and_none_echoes(method: str, serving: Serving, ask: Ask) -> None:
+    reply = ask(serving().port, "/metrics", method, X_Mine="do-not-echo")
+    assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD")
+    assert b"do-not-echo" not in reply.body
+
+
+def test_a_request_with_a_body_is_answered_and_its_body_is_no_request(serving: Serving, dial: Dial) -> None:
+    connection = dial(serving().port)
+    connection.sendall(b"POST / HTTP/1.1\r\nContent-Length: 27\r\n\r\nGET /healthz HTTP/1.1\r\n\r\n   ")
+    answers = until_closed(connection)
+    assert answers.startswith(b"HTTP/1.1 405 ")
+    assert answers.count(b"HTTP/1.1 ") == 1
+
+
+def test_collectors_can_be_asked_for_alone(serving: Serving, ask: Ask) -> None:
+    reply = ask(serving().port, "/metrics?collect[]=network", Accept_Encoding="gzip")
+    text = gzip.decompress(reply.body)
+    assert (b"node_network_up" in text, b"gpu_info" in text) == (True, False)
+
+
+def test_an_unknown_collector_is_named(serving: Serving, ask: Ask) -> None:
+    reply = ask(serving().port, "/metrics?collect[]=gpu&collect[]=nosuch")
+    assert (reply.status, reply.body) == (400, b"no such collector: nosuch\n")
+
+
+def test_a_rendering_that_fails_is_answered_and_logged_and_the_next_is_tried(
+    serving: Serving, ask: Ask, readings: Readings, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = serving().port
+    readings.broken = True
+    assert ask(port).status == 500
+    assert "answering /metrics failed" in caplog.text
+    readings.broken = False
+    assert ask(port).status == 200
+
+
+def test_health_and_readiness_do_not_wait_for_a_rendering(serving: Serving, ask: Ask, readings: Readings) -> None:
+    port = serving().port
+    readings.hold.clear()
+    with ThreadPoolExecutor(1) as pool:
+        scrape = pool.submit(ask, port)
+        assert readings.entered.wait(30)
+        assert (ask(port, "/healthz").status, ask(port, "/readyz").status) == (200, 200)
+        readings.is_ready = False
+        assert ask(port, "/readyz").status == 503
+        readings.hold.set()
+        assert scrape.result().status == 200
+
+
+def test_only_one_scrape_is_rendered_at_a_time(
+    serving: Serving, ask: Ask, readings: Readings, eventually: Eventually
+) -> None:
+    server = serving()
+    readings.hold.clear()
+    with ThreadPoolExecutor(8) as pool:
+        scrapes = [pool.submit(ask, server.port) for _ in range(8)]
+        eventually(lambda: len(server._open) == 8, "all scrapes have come")
+        assert readings.rendered == 1
+        readings.hold.set()
+        assert {scrape.result().status for scrape in scrapes} == {200}
+
+
+def test_one_connection_carries_many_requests(serving: Serving) -> None:
+    with closing(http.client.HTTPConnection("127.0.0.1", serving().port, timeout=30)) as connection:
+        for path, status in (("/metrics", 200), ("/none", 404), ("/metrics", 200), ("/healthz", 200)):
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            assert (answer.status, answer.getheader("Connection")) == (status, "keep-alive")
+            answer.read()
+            assert connection.sock is not None
+
+
+def test_requests_sent_at_once_are_answered_in_their_order(serving: Serving, dial: Dial) -> None:
+    connection = dial(serving().port)
+    connection.sendall(b"GET /healthz HTTP/1.1\r\n\r\n\r\nGET /none HTTP/1.1\r\nConnection: close\r\n\r\n")
+    answers = until_closed(connection)
+    assert answers.index(b"200 OK") < answers.index(b"404 Not Found")
+
+
+def test_a_client_of_http_1_0_is_answered_and_let_go(serving: Serving, dial: Dial) -> None:
+    connection = dial(serving().port)
+    connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+    assert until_closed(connection).endswith(b"\r\n\r\nok\n")
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * MAX_HEAD, 431),
+        (b"a" * (MAX_HEAD + 1), 431),
+        (b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\n\r\n", 414),
+        (b"hello\r\n\r\n", 400),
+        (b"PRI * HTTP/2.0\r\n\r\n", 505),
+    ],
+)
+def test_what_is_too_long_or_no_request_is_told_so(sent: bytes, status: int, serving: Serving, dial: Dial) -> None:
+    connection = dial(serving().port)
+    connection.sendall(sent[: MAX_HEAD + 100])
+    assert until_closed(connection).startswith(f"HTTP/1.1 {status} ".encode())
+
+
+def test_a_client_that_dribbles_is_told_so_and_dropped(
+    serving: Serving, dial: Dial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The deadline is for the whole head: a byte now and then does not extend it."""
+    monkeypatch.setattr(http_connection, "TIMEOUT", 0.3)
+    connection = dial(serving().port)
+    ended = threading.Event()
+
+    def dribble() -> None:
+        while not ended.wait(0.02):
+            try:
+                connection.send(b"G")
+            except OSError:
+                return
+
+    dribbling = threading.Thread(target=dribble)
+    dribbling.start()
+    answer = connection.recv(100)
+    ended.set()
+    dribbling.join()
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_client_that_says_nothing_is_dropped(serving: Serving, dial: Dial, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporter_http, "TIMEOUT", 0.1)
+    assert until_closed(dial(serving().port)) == b""
+
+
+def test_a_client_that_does_not_read_its_answer_is_dropped(
+    serving: Serving, dial: Dial, readings: Readings, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_connection, "TIMEOUT", 0.2)
+    monkeypatch.setattr(readings, "render", lambda openmetrics=False, collectors=None: b"x" * 50_000_000)
+    server = serving()
+    connection = dial(server.port)
+    connection.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+    eventually(lambda: bool(server._open), "the connection is there")
+    eventually(lambda: not server._open, "it was given up")
+    assert connection.recv(12) == b"HTTP/1.1 200"
+
+
+def test_beyond_the_limit_a_client_is_told_to_come_back(
+    serving: Serving, dial: Dial, ask: Ask, eventually: Eventually
+) -> None:
+    server = serving()
+    crowd = [dial(server.port) for _ in range(MAX_CONNECTIONS)]
+    eventually(lambda: len(server._open) == MAX_CONNECTIONS, "all are there")
+    reply = ask(server.port)
+    assert (reply.status, reply.headers["retry-after"]) == (503, "1")
+    for connection in crowd:
+        connection.close()
+    eventually(lambda: ask(server.port, "/healthz").status == 200, "places are free again")
+
+
+def test_in_a_crowd_nobody_keeps_a_place_between_scrapes(
+    serving: Serving, dial: Dial, ask: Ask, eventually: Eventually
+) -> None:
+    server = serving()
+    assert ask(server.port, "/healthz").headers["connection"] == "keep-alive"
+    crowd = [dial(server.port) for _ in range(MAX_CONNECTIONS // 2)]
+    eventually(lambda: len(server._open) >= len(crowd), "all are there")
+    assert ask(server.port, "/healthz").headers["connection"] == "close"
+
+
+def test_closing_lets_an_answer_on_its_way_finish(serving: Serving, ask: Ask, readings: Readings) -> None:
+    server = serving()
+    readings.hold.clear()
+    with ThreadPoolExecutor(2) as pool:
+        scrape = pool.submit(ask, server.port)
+        assert readings.entered.wait(30)
+        closed = pool.submit(server.close)
+        server._closing.wait(30)
+        readings.hold.set()
+        closed.result()
+        reply = scrape.result()
+    assert (reply.status, reply.headers["connection"]) == (200, "close")
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", server.port), timeout=30).close()
+
+
+def test_closing_ends_idle_connections_at_once(
+    serving: Serving, dial: Dial, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporter_http, "CLOSE_WITHIN", 30.0)
+    server = serving()
+    silent, idle = dial(server.port), dial(server.port)
+    idle.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
+    assert idle.recv(1000).endswith(b"ok\n")
+    eventually(lambda: len(server._open) == 2, "both are there")
+    server.close()
+    assert not server._open
+    assert (until_closed(silent), until_closed(idle)) == (b"", b"")
+
+
+def test_closing_does_not_wait_for_an_answer_that_does_not_come(
+    serving: Serving, dial: Dial, readings: Readings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its bound this would wait for as long as the rendering does: until the next line lets it go."""
+    monkeypatch.setattr(exporter_http, "CLOSE_WITHIN", 0.05)
+    server = serving()
+    readings.hold.clear()
+    dial(server.port).sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+    assert readings.entered.wait(30)
+    server.close()
+    assert len(server._open) == 1
+    readings.hold.set()
+
+
+def test_a_system_out_of_files_is_said_once_and_survived(
+    serving: Serving, ask: Ask, caplog: pytest.LogCaptureFixture, eventually: Eventually
+) -> None:
+    caplog.set_level(logging.INFO)
+    server = serving()
+    real, failures = server._listener, [OSError(24, "Too many open files")] * 3
+
+    class Exhausted:
+        def accept(self) -> tuple[socket.socket, object]:
+            if failures:
+                raise failures.pop()
+            return real.accept()
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(real, name)
+
+    server._listener = Exhausted()  # type: ignore[assignment]  # stands in for a listening socket
+    assert ask(server.port, "/healthz").status == 200  # the call of accept that was waiting
+    eventually(lambda: not failures, "the failures are over")
+    assert ask(server.port, "/healthz").status == 200
+    eventually(lambda: "works again" in caplog.text, "it is said to be over")
+    assert caplog.text.count("Too many open files") == 1
+
+
+def test_a_connection_that_meets_a_bug_is_logged_and_costs_only_itself(
+    serving: Serving, ask: Ask, dial: Dial, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = serving().port
+    with monkeypatch.context() as patched:
+        patched.setattr(exporter_http, "parse", lambda head: 1 // 0)
+        connection = dial(port)
+        connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert until_closed(connection) == b""
+    assert "connection from 127.0.0.1 failed" in caplog.text
+    assert ask(port).status == 200
+
+
+def test_a_system_out_of_threads_costs_only_the_connection_that_needs_one(
+    serving: Serving, ask: Ask, dial: Dial, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serving()
+
+    def none_left(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", none_left)
+        assert until_closed(dial(server.port)) == b""
+    assert "can't start new thread" in caplog.text
+    assert ask(server.port).status == 200
+    assert len(server._open) <= 1
+
+
+def test_the_page_leads_to_the_metrics_wherever_they_are(serving: Serving, ask: Ask) -> None:
+    port = serving(metrics_path="/m&m").port
+    assert b'href="/m&amp;m"' in ask(port, "/").body
+    assert (ask(port, "/m&m").status, ask(port, "/metrics").status) == (200, 404)
