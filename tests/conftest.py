@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 import pytest
+from hypothesis import settings
+
+# `make test` tries the same cases each time, so that a change is judged by what it changes; `make soak` looks for others.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("searching", max_examples=1000, deadline=None)
+settings.load_profile(os.environ.get("FORESHOCK_TEST_CASES", "repeatable"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -37,6 +37,8 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         "targets": "a:1,b:2", "scrape_interval": "7s", "step": "5s", "prometheus_url": "http://p:9090",
         "rate_window": "1m", "at": "2026-11-25T10:00:00Z", "retention": "3d", "trace_retention": "2h",
         "retention_size": "2GB", "memory": "128MiB", "allow_unauthenticated": "true", "log_level": "debug",
+        "otlp_host": "127.0.0.3", "otlp_token_file": "/t", "otlp_tls_cert": "/c", "otlp_tls_key": "/k",
+        "otlp_tls_client_ca": "/a",
     }  # fmt: skip
     assert set(values) == {item.name for item in fields(Settings)}
     flags = [word for item in fields(Settings) for word in (flag_of(item), values[item.name])]
@@ -66,6 +68,9 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         (["--at", "yesterday"], {}, "is neither Unix seconds nor a time"),
         (["--memory", "much"], {}, "is not a size such as 512MiB"),
         (["--host", "0.0.0.0"], {}, "reachable from other machines"),  # noqa: S104
+        (["--otlp-host", "0.0.0.0"], {}, "the receivers ask nobody who they are; add --otlp-token-file"),  # noqa: S104
+        (["--otlp-tls-cert", "/c"], {}, "give both"),
+        (["--otlp-tls-client-ca", "/a"], {}, "over TLS"),
         (["--allow-unauthenticated", "maybe"], {}, "is neither true nor false"),
         (["--log-level", "loud"], {}, "is not one of debug, info"),
         (["--config", "/nowhere/f.yml"], {}, "/nowhere/f.yml: cannot be read: No such file"),

@@ -23,6 +23,7 @@ from foreshock_dashboard.model.readings import catalogue
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import Span, TraceSource
 from foreshock_dashboard.settings import Settings, loopback
+from foreshock_dashboard.sources.guard import GuardError, Keys, Tokens
 from foreshock_dashboard.sources.intake import Intake
 from foreshock_dashboard.sources.observer import Observer, aligned
 from foreshock_dashboard.sources.otlp_grpc import serve_grpc
@@ -80,7 +81,14 @@ class Hub:
             if settings.prometheus_url:
                 self._source = opened.enter_context(closing(PrometheusSource(settings.prometheus_url)))
             self.intake = Intake(self.store, clock)
-            self.receiver = Receiver(accept=self._refuse if settings.at is not None else self.intake.accept)
+            try:
+                tokens = Tokens(settings.otlp_token_file) if settings.otlp_token_file else None
+            except GuardError as error:
+                raise HubError(f"--otlp-token-file: {error}") from error
+            self.receiver = Receiver(
+                accept=self._refuse if settings.at is not None else self.intake.accept,
+                allows=tokens.allows if tokens else None,
+            )
             self.grpc = self._door("--otlp-grpc-port", settings.otlp_grpc_port, serve_grpc)
             opened.callback(self.grpc.close)
             self.http = self._door("--otlp-http-port", settings.otlp_http_port, serve_http)
@@ -129,8 +137,15 @@ class Hub:
     def _refuse(self, _: Sequence[Span]) -> None:
         raise StoreError("this hub stands at a past time and takes nothing in")
 
-    def _door(self, flag: str, port: int, serve: Callable[[Receiver, str, int], Door]) -> Door:
-        return _listen(flag, lambda: serve(self.receiver, self._settings.host, port))
+    def _door(self, flag: str, port: int, serve: Callable[[Receiver, str, int, Keys | None], Door]) -> Door:
+        settings = self._settings
+        keys = None
+        if settings.otlp_tls_cert and settings.otlp_tls_key:
+            keys = Keys(settings.otlp_tls_cert, settings.otlp_tls_key, settings.otlp_tls_client_ca)
+        try:
+            return _listen(flag, lambda: serve(self.receiver, settings.otlp_host or settings.host, port, keys))
+        except GuardError as error:
+            raise HubError(f"--otlp-tls-cert: {error}") from error
 
     def _end_threads(self) -> None:
         self._stop.set()

@@ -41,10 +41,19 @@ def _home() -> Path:
 class Settings:
     """All options of the hub. Durations in seconds, sizes in bytes."""
 
-    host: str = option(str, "127.0.0.1", "address to listen on, for the page and for OTLP", "ADDRESS")
+    host: str = option(str, "127.0.0.1", "address to listen on, for the page and the API", "ADDRESS")
     port: int = option(read.port, 8050, "port of the page and the API", "PORT")
+    otlp_host: str = option(str, "", "address to listen on for OTLP; that of --host unless given", "ADDRESS")
     otlp_grpc_port: int = option(read.port, 4317, "port of the OTLP/gRPC receiver", "PORT")
     otlp_http_port: int = option(read.port, 4318, "port of the OTLP/HTTP receiver", "PORT")
+    otlp_token_file: Path | None = option(
+        Path, None, "bearer tokens that senders of OTLP must have, one a line", "FILE"
+    )
+    otlp_tls_cert: Path | None = option(Path, None, "certificate of the OTLP receivers, PEM", "FILE")
+    otlp_tls_key: Path | None = option(Path, None, "key of that certificate, PEM", "FILE")
+    otlp_tls_client_ca: Path | None = option(
+        Path, None, "authorities of the certificates that senders of OTLP must have, PEM", "FILE"
+    )
     store: Path = option(Path, _home(), "folder of the embedded store", "DIR")
     targets: tuple[str, ...] = option(read.targets, (), "exporters to scrape, host:port or URL, with commas", "TARGETS")
     scrape_interval: float = option(
@@ -86,6 +95,16 @@ class Settings:
             raise SettingsError(
                 f"host: {self.host} is reachable from other machines and the hub asks nobody who they are; put it "
                 "behind a proxy that does and listen on 127.0.0.1, or add --allow-unauthenticated true"
+            )
+        if (self.otlp_tls_cert is None) != (self.otlp_tls_key is None):
+            raise SettingsError("otlp_tls_cert, otlp_tls_key: one is no use without the other; give both")
+        if self.otlp_tls_client_ca is not None and self.otlp_tls_cert is None:
+            raise SettingsError("otlp_tls_client_ca: certificates are asked for over TLS; give --otlp-tls-cert as well")
+        asked = self.otlp_token_file is not None or self.otlp_tls_client_ca is not None
+        if not self.allow_unauthenticated and not asked and not loopback(self.otlp_host or self.host):
+            raise SettingsError(
+                f"otlp_host: {self.otlp_host or self.host} is reachable from other machines and the receivers ask "
+                "nobody who they are; add --otlp-token-file FILE (and TLS), or --allow-unauthenticated true"
             )
 
 
@@ -135,7 +154,7 @@ def shown(item: Field[Any]) -> str:
         return _in_units(value, (("d", 86_400), ("h", 3600), ("s", 1)))
     if item.metadata["read"] is read.size:
         return _in_units(value, (("GiB", 2**30), ("MiB", 2**20)))
-    return str(value).lower() if value not in ("", ()) else "none"
+    return str(value).lower() if value not in ("", (), None) else "none"
 
 
 def _in_units(value: float, units: tuple[tuple[str, int], ...]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import uvicorn
 
+from foreshock_dashboard.sources.guard import Keys, renewing
 from foreshock_dashboard.sources.receiver import Door, Receiver, Refusal, RefusedError, Request
 
 PATH = "/v1/traces"
@@ -26,28 +27,34 @@ _Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
-def serve_http(receiver: Receiver, host: str, port: int, body_seconds: float = BODY_SECONDS) -> Door:
-    """Listen for POST /v1/traces in a thread of its own; port 0 takes a free one.
+def serve_http(
+    receiver: Receiver, host: str, port: int, keys: Keys | None = None, body_seconds: float = BODY_SECONDS
+) -> Door:
+    """Listen for POST /v1/traces in a thread of its own; port 0 takes a free one. `keys`: over TLS.
 
     On a loopback address, only requests to a loopback Host are answered: a web page in a browser on this machine, whose
     name an attacker points at 127.0.0.1, cannot send spans.
 
     Raises:
         OSError: the address cannot be listened on.
+        GuardError: a file of `keys` cannot be used.
     """
-    return _HttpDoor(receiver, body_seconds, host, port)
+    return _HttpDoor(receiver, body_seconds, host, port, keys)
 
 
 class _HttpDoor:
-    def __init__(self, receiver: Receiver, body_seconds: float, host: str, port: int) -> None:
+    def __init__(self, receiver: Receiver, body_seconds: float, host: str, port: int, keys: Keys | None) -> None:
+        context, renew = renewing(keys) if keys else (None, None)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=128)
         address: str = self._socket.getsockname()[0]
         self.port: int = self._socket.getsockname()[1]
-        app = _App(receiver, body_seconds, local=ip_address(address.partition("%")[0]).is_loopback)
+        local = ip_address(address.partition("%")[0]).is_loopback
+        app = _App(receiver, body_seconds, local=local and keys is None, renew=renew)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
+                ssl_context_factory=(lambda _config, _default: context) if context else None,
                 http="h11",
                 ws="none",
                 loop="asyncio",
@@ -73,10 +80,13 @@ class _HttpDoor:
 class _App:
     """The ASGI application; where it is `local`, it answers to loopback's names only."""
 
-    def __init__(self, receiver: Receiver, body_seconds: float, *, local: bool) -> None:
+    def __init__(
+        self, receiver: Receiver, body_seconds: float, *, local: bool, renew: Callable[[], None] | None = None
+    ) -> None:
         self._receiver = receiver
         self._body_seconds = body_seconds
         self._local = local
+        self._renew = renew
 
     async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -84,8 +94,11 @@ class _App:
         json = kind != PROTOBUF
         try:
             with self._receiver.request() as request:
+                if self._renew is not None:
+                    self._renew()
                 if self._local:
                     _check_host(headers.get("host", ""))
+                self._receiver.admit(headers.get("authorization", ""))
                 gzip = _check(scope, headers, kind)
                 body = await self._body(request, headers, receive)
                 answer = await asyncio.to_thread(request.answer, body, json=json, gzip=gzip)
@@ -157,6 +170,8 @@ def _headers(refused: RefusedError, *, json: bool) -> list[tuple[bytes, bytes]]:
     headers = [(b"content-type", _type(json=json))]
     if refused.refusal is Refusal.METHOD:
         headers.append((b"allow", b"POST"))
+    if refused.refusal is Refusal.UNAUTHENTICATED:
+        headers.append((b"www-authenticate", b'Bearer realm="OTLP"'))
     if refused.retry_after is not None:
         headers.append((b"retry-after", str(math.ceil(refused.retry_after)).encode()))
     return headers

@@ -50,6 +50,7 @@ class Refusal(Enum):
     CONTENT_TYPE = (3, 415)
     TIMEOUT = (4, 408)
     MISDIRECTED = (7, 421)
+    UNAUTHENTICATED = (16, 401)
     UNAVAILABLE = (14, 503)
 
     @property
@@ -96,7 +97,8 @@ class Receiver:
     """Takes requests from the doors, from any number of threads at once.
 
     `accept` gets the spans of one request and returns once they are kept; when it raises, the sender is asked to try
-    again. `retry_after` gives the seconds after which it should.
+    again. `retry_after` gives the seconds after which it should. `allows` says of an Authorization header whether its
+    sender may send; without it, all may.
     """
 
     def __init__(
@@ -106,8 +108,10 @@ class Receiver:
         max_bytes: int = MAX_BYTES,
         max_pending_bytes: int = MAX_PENDING_BYTES,
         retry_after: Callable[[], float] = _jitter,
+        allows: Callable[[str], bool] | None = None,
     ) -> None:
         self.max_bytes = max_bytes
+        self._allows = allows
         self._accept = accept
         self._max_pending = max_pending_bytes
         self._retry_after = retry_after
@@ -127,6 +131,16 @@ class Receiver:
     def request(self) -> Request:
         """Begin with one request; a context manager, whose bytes count as pending until it ends."""
         return Request(self)
+
+    def admit(self, authorization: str) -> None:
+        """Look at the header of a request before its body.
+
+        Raises:
+            RefusedError: its sender may not send.
+        """
+        if self._allows is not None and not self._allows(authorization):
+            what = "has no right bearer token" if authorization else "has no bearer token"
+            raise RefusedError(Refusal.UNAUTHENTICATED, f"the request {what}; send Authorization: Bearer TOKEN")
 
     def reserve(self, size: int) -> None:
         """Count bytes as pending.

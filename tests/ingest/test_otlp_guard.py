@@ -1,0 +1,240 @@
+"""Who may send to the OTLP doors: bearer tokens and TLS, on both of them, with the real SDK as well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import httpx
+import pytest
+import trustme
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.sources.guard import GuardError, Keys, Tokens
+from foreshock_dashboard.sources.otlp_grpc import serve_grpc
+from foreshock_dashboard.sources.otlp_http import serve_http
+from foreshock_dashboard.sources.receiver import Receiver
+
+FIRST, SECOND = "first-token-0123456789", "second-token-0123456789"
+PROTOBUF = "application/x-protobuf"
+EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+
+
+@pytest.fixture
+def token_file(tmp_path: Path) -> Path:
+    """A file with one token, a comment and a blank line."""
+    path = tmp_path / "tokens"
+    path.write_text(f"# the collectors\n\n{FIRST}\n")
+    return path
+
+
+@dataclass
+class Authority:
+    """A certificate authority and the files of a server that it vouches for."""
+
+    ca: trustme.CA
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.issue()
+        self.ca.cert_pem.write_to_path(self.folder / "ca.pem")
+
+    def issue(self) -> None:
+        """A new certificate and key in the same files."""
+        made = self.ca.issue_cert("127.0.0.1", "localhost")
+        (self.folder / "key.pem").write_bytes(made.private_key_pem.bytes())
+        (self.folder / "cert.pem").write_bytes(b"".join(part.bytes() for part in made.cert_chain_pems))
+
+    def keys(self, *, clients: bool = False) -> Keys:
+        """The files; `clients`: of whose authority clients need a certificate."""
+        folder = self.folder
+        return Keys(folder / "cert.pem", folder / "key.pem", folder / "ca.pem" if clients else None)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """An authority of this test."""
+    return Authority(trustme.CA(), tmp_path)
+
+
+@contextmanager
+def http_door(
+    allows: Callable[[str], bool] | None = None, keys: Keys | None = None
+) -> Iterator[tuple[int, list[Span]]]:
+    spans: list[Span] = []
+    door = serve_http(Receiver(accept=spans.extend, allows=allows), "127.0.0.1", 0, keys)
+    try:
+        yield door.port, spans
+    finally:
+        door.close()
+
+
+@contextmanager
+def grpc_door(allows: Callable[[str], bool] | None = None, keys: Keys | None = None) -> Iterator[int]:
+    door = serve_grpc(Receiver(accept=lambda spans: None, allows=allows), "127.0.0.1", 0, keys)
+    try:
+        yield door.port
+    finally:
+        door.close()
+
+
+@pytest.mark.parametrize(
+    ("header", "allowed"),
+    [
+        (f"Bearer {FIRST}", True),
+        (f"bearer  {FIRST} ", True),
+        (f"Bearer {FIRST}x", False),
+        (f"Bearer {FIRST[:-1]}", False),
+        ("Bearer ", False),
+        (f"Basic {FIRST}", False),
+        (FIRST, False),
+        ("", False),
+        ("Bearer # the collectors", False),
+    ],
+)
+def test_a_token_of_the_file_lets_in_and_nothing_else(header: str, allowed: bool, token_file: Path) -> None:
+    assert Tokens(token_file).allows(header) is allowed
+
+
+@pytest.mark.parametrize(("header", "allowed"), [(f"Bearer {FIRST}", True), (f"Bearer {SECOND}", False), ("", False)])
+def test_the_http_door_asks_for_a_token(header: str, allowed: bool, token_file: Path) -> None:
+    with http_door(Tokens(token_file).allows) as (port, _):
+        answer = httpx.post(
+            f"http://127.0.0.1:{port}/v1/traces",
+            content=b"",
+            headers={"content-type": PROTOBUF, "authorization": header},
+            trust_env=False,
+        )
+    assert answer.status_code == (200 if allowed else 401)
+    assert ("www-authenticate" in answer.headers) == (not allowed)
+
+
+def test_the_grpc_door_asks_for_the_same_tokens(token_file: Path) -> None:
+    with grpc_door(Tokens(token_file).allows) as port, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        send: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(EXPORT)
+        assert send(b"", metadata=(("authorization", f"Bearer {FIRST}"),), timeout=30) == b""
+        for metadata in ((("authorization", "Bearer wrong"),), ()):
+            with pytest.raises(grpc.RpcError) as refused:
+                send(b"", metadata=metadata, timeout=30)
+            assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_a_new_token_holds_from_the_next_request_on_and_a_broken_file_changes_nothing(
+    token_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokens = Tokens(token_file)
+    token_file.write_text(f"{SECOND}\n{'x' * 20}\n")
+    assert (tokens.allows(f"Bearer {FIRST}"), tokens.allows(f"Bearer {SECOND}")) == (False, True)
+    token_file.write_text("short\n")
+    assert [tokens.allows(f"Bearer {SECOND}") for _ in range(3)] == [True, True, True]
+    token_file.unlink()
+    assert tokens.allows(f"Bearer {SECOND}")
+    assert len(caplog.records) == 2, "each trouble is said once"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "cannot be read"),
+        ("# nothing\n", "holds no token"),
+        ("short\n", "shorter than 16"),
+        ("pâté" * 9, "ASCII"),
+    ],
+)
+def test_a_file_without_usable_tokens_is_refused(content: str | None, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "tokens"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(GuardError, match=says) as refused:
+        Tokens(path)
+    assert str(path) in str(refused.value)
+
+
+def test_the_sdk_sends_over_tls_with_a_token(
+    authority: Authority, token_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/hub.md tells a service to."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # they win over a session's own authority
+        monkeypatch.delenv(name, raising=False)
+    with http_door(Tokens(token_file).allows, authority.keys()) as (port, spans):
+        exporter = OTLPSpanExporter(
+            f"https://127.0.0.1:{port}/v1/traces",
+            certificate_file=str(authority.folder / "ca.pem"),
+            headers={"authorization": f"Bearer {FIRST}"},
+        )
+        provider = TracerProvider(resource=Resource({"service.name": "checkout"}), shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        with provider.get_tracer("t").start_as_current_span("pay"):
+            pass
+        provider.shutdown()
+    assert [(span.service.name, span.name) for span in spans] == [("checkout", "pay")]
+
+
+def test_grpc_over_tls_is_answered_and_follows_a_new_certificate(authority: Authority) -> None:
+    def send() -> bytes:
+        roots = (authority.folder / "ca.pem").read_bytes()
+        with grpc.secure_channel(f"127.0.0.1:{port}", grpc.ssl_channel_credentials(roots)) as channel:
+            call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(EXPORT)
+            return call(ExportTraceServiceRequest().SerializeToString(), timeout=30)
+
+    with grpc_door(keys=authority.keys()) as port:
+        assert send() == b""
+        authority.issue()
+        assert send() == b""
+
+
+def test_clients_need_a_certificate_where_an_authority_for_them_is_given(authority: Authority) -> None:
+    made = authority.ca.issue_cert("collector")
+    (authority.folder / "client.pem").write_bytes(made.private_key_and_cert_chain_pem.bytes())
+    import ssl
+
+    def post(port: int, client: str | None) -> int:
+        context = ssl.create_default_context(cafile=str(authority.folder / "ca.pem"))
+        if client:
+            context.load_cert_chain(client)
+        answer = httpx.post(
+            f"https://127.0.0.1:{port}/v1/traces", headers={"content-type": PROTOBUF}, verify=context, trust_env=False
+        )
+        return answer.status_code
+
+    with http_door(keys=authority.keys(clients=True)) as (port, _):
+        assert post(port, str(authority.folder / "client.pem")) == 200
+        with pytest.raises(httpx.TransportError):
+            post(port, None)
+
+
+def test_new_connections_get_a_new_certificate(authority: Authority) -> None:
+    import ssl
+
+    def served(port: int) -> str:
+        return ssl.get_server_certificate(("127.0.0.1", port))
+
+    def ask(port: int) -> None:
+        context = ssl.create_default_context(cafile=str(authority.folder / "ca.pem"))
+        httpx.post(f"https://127.0.0.1:{port}/", verify=context, trust_env=False)
+
+    with http_door(keys=authority.keys()) as (port, _):
+        before = served(port)
+        authority.issue()
+        ask(port)
+        assert served(port) != before
+        (authority.folder / "key.pem").write_text("half a key")
+        ask(port)
+        assert served(port), "a broken file changes nothing"
+
+
+@pytest.mark.parametrize("broken", ["cert.pem", "key.pem", "ca.pem"])
+def test_files_that_cannot_be_used_are_named_at_the_start(broken: str, authority: Authority) -> None:
+    (authority.folder / broken).write_text("not PEM")
+    with pytest.raises(GuardError, match=broken), http_door(keys=authority.keys(clients=True)):
+        pass
+    with pytest.raises(GuardError, match=broken), grpc_door(keys=authority.keys(clients=True)):
+        pass
