@@ -106,10 +106,11 @@ def _openmetrics_name(family: Family) -> tuple[str, str]:
     """Name and type of the family: OpenMetrics puts the suffix _total to the samples of a counter alone.
 
     A counter that is not called so (as node_exporter's are that keep the kernel's names) is of unknown type there,
-    or its series would be called otherwise than in the text format.
+    or its series would be called otherwise than in the text format. So is what the text format calls untyped, a word
+    for which Prometheus refuses a whole scrape in OpenMetrics.
     """
     if family.kind != "counter":
-        return family.name, family.kind
+        return family.name, "unknown" if family.kind == "untyped" else family.kind
     name = family.name.removesuffix("_total")
     return (name, "counter") if name != family.name else (name, "unknown")
 

@@ -95,6 +95,14 @@ def test_openmetrics_says_the_unit_where_the_name_has_it_and_it_is_true() -> Non
     assert b"UNIT" not in render([(speed, [Sample(("eth0",), 1.0)])], openmetrics=True)
 
 
+def test_every_type_is_one_that_its_format_knows() -> None:
+    """Prometheus refuses a whole scrape in OpenMetrics for the word untyped; the parser of prometheus_client does not."""
+    for openmetrics, untyped in ((False, "untyped"), (True, "unknown")):
+        lines = render(everything(), openmetrics).decode().splitlines()
+        types = {line.rpartition(" ")[2] for line in lines if line.startswith("# TYPE")}
+        assert types == {"counter", "gauge", "histogram", untyped}
+
+
 @pytest.mark.parametrize("openmetrics", [False, True])
 def test_families_without_samples_are_left_out(openmetrics: bool) -> None:
     assert render([(FAMILIES[0], [])], openmetrics) == (b"# EOF\n" if openmetrics else b"")
