@@ -35,6 +35,7 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
     values = {
         "host": "127.0.0.2", "port": "1", "otlp_grpc_port": "2", "otlp_http_port": "3", "store": "/x",
         "targets": "a:1,b:2", "scrape_interval": "7s", "step": "5s", "prometheus_url": "http://p:9090",
+        "tempo_url": "http://t:3200", "traces_tenant": "team", "traces_credentials": "/k", "traces_ca": "/a",
         "rate_window": "1m", "at": "2026-11-25T10:00:00Z", "retention": "3d", "trace_retention": "2h",
         "retention_size": "2GB", "memory": "128MiB", "allow_unauthenticated": "true", "log_level": "debug",
         "otlp_host": "127.0.0.3", "otlp_token_file": "/t", "otlp_tls_cert": "/c", "otlp_tls_key": "/k",
@@ -70,6 +71,8 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         (["--host", "0.0.0.0"], {}, "reachable from other machines"),  # noqa: S104
         (["--otlp-host", "0.0.0.0"], {}, "the receivers ask nobody who they are; add --otlp-token-file"),  # noqa: S104
         (["--otlp-tls-cert", "/c"], {}, "give both"),
+        (["--tempo", "tempo"], {}, "--tempo: 'tempo' is not an address such as http://"),
+        (["--traces-tenant", "a", "--traces-ca", "/a"], {}, "traces_tenant, traces_ca: is for traces that are read"),
         (["--otlp-tls-client-ca", "/a"], {}, "over TLS"),
         (["--allow-unauthenticated", "maybe"], {}, "is neither true nor false"),
         (["--log-level", "loud"], {}, "is not one of debug, info"),

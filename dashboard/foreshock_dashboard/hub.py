@@ -31,6 +31,8 @@ from foreshock_dashboard.sources.otlp_http import serve_http
 from foreshock_dashboard.sources.prometheus import PrometheusSource
 from foreshock_dashboard.sources.receiver import Door, Receiver
 from foreshock_dashboard.sources.scrape import Scraper, ScrapeTarget
+from foreshock_dashboard.sources.tempo import TempoTraces
+from foreshock_dashboard.sources.watch import Watch
 from foreshock_dashboard.store import Retention, Store, StoreError
 from foreshock_dashboard.telemetry import Vitals, incident_samples, status_of, text_of
 from foreshock_dashboard.web.app import create_app
@@ -80,6 +82,11 @@ class Hub:
             self._source: MetricSource = self.store
             if settings.prometheus_url:
                 self._source = opened.enter_context(closing(PrometheusSource(settings.prometheus_url)))
+            self._traces: TraceSource = self.store
+            self._watch: Watch | None = None
+            if settings.tempo_url:
+                tempo = opened.enter_context(closing(_tempo(settings)))
+                self._traces, self._watch = tempo, opened.enter_context(closing(Watch(tempo.probe, settings.step)))
             self.intake = Intake(self.store, clock)
             try:
                 tokens = Tokens(settings.otlp_token_file) if settings.otlp_token_file else None
@@ -123,6 +130,8 @@ class Hub:
         """Answer, scrape and tick. A hub that stands at a past time ticks once and takes no spans in."""
         sys.setswitchinterval(SWITCH)
         self.web.start()
+        if self._watch:
+            self._watch.start()
         if self._settings.at is not None:
             self.tick()
             return
@@ -213,7 +222,7 @@ class Hub:
     @property
     def traces(self) -> TraceSource:
         """Where traces are read."""
-        return self.store
+        return self._traces
 
     def now(self) -> float:
         """The hub's time, Unix seconds."""
@@ -224,12 +233,14 @@ class Hub:
         return status_of(self._vitals())
 
     def ready(self) -> tuple[bool, str]:
-        """Whether the hub can answer truthfully: the store takes data and the last tick could read its source."""
+        """Whether the hub can answer truthfully: the store takes data, and what it reads elsewhere can be read."""
         kept, why = self.store.ready()
         if not kept:
             return False, why
         if self._snapshot.error:
             return False, self._snapshot.error
+        if self._watch and self._watch.error:
+            return False, self._watch.error
         return (True, "") if self._snapshot.world else (False, "the first tick has not ended")
 
     def _vitals(self) -> Vitals:
@@ -246,6 +257,18 @@ class Hub:
     def metrics_text(self) -> str:
         """The hub's own metrics in the Prometheus text format."""
         return self.intake.text(self.now()) + text_of(self._vitals())
+
+
+def _tempo(settings: Settings) -> TempoTraces:
+    try:
+        return TempoTraces(
+            settings.tempo_url,
+            tenant=settings.traces_tenant,
+            credentials=settings.traces_credentials,
+            ca=settings.traces_ca,
+        )
+    except ValueError as error:
+        raise HubError(f"--tempo: {error}") from error
 
 
 def _listen(flag: str, bind: Callable[[], Bound]) -> Bound:

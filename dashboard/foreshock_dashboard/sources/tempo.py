@@ -1,0 +1,284 @@
+"""Traces read from Tempo over its HTTP API."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+
+from foreshock_dashboard.model.partial import Partial
+from foreshock_dashboard.model.query import SourceError
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary
+from foreshock_dashboard.sources.remote import Credentials, Remote
+from foreshock_dashboard.sources.summary import summary_of, whole
+from foreshock_dashboard.sources.tempo_json import PROTOBUF, Hit, Matched, Trace, read_search, read_trace, read_values
+from foreshock_dashboard.sources.traceql import of_service, traceql
+
+log = logging.getLogger(__name__)
+
+ROUNDS = 12
+"""Requests that one search makes of Tempo at most, to be sure of the slowest or newest."""
+SAMPLE, LEAST = 4, 200
+"""Traces asked for at once: so many times the limit, and at least these."""
+MOST = 10_000
+"""Traces asked for at once, at most."""
+PER_TRACE = 100
+"""Matching spans told of one trace."""
+REMEMBERED, NAMES = 600.0, 10_000
+"""Seconds for which it is remembered which namespaces a service's name is in, and of how many names."""
+ASKED = 20
+"""Names of one list whose namespaces are asked for."""
+_LAST_SECOND = 2**32 - 2
+_UNKNOWN = Service("", "unknown_service")
+_NOTHING = Matched(0, 0, "", _UNKNOWN)
+
+
+class TempoTraces:
+    """A `TraceSource` over Tempo's HTTP API (2.4 or newer). Thread-safe.
+
+    Args:
+        url: the API's base, such as http://tempo:3200 or https://gateway/tempo.
+        tenant: sent as X-Scope-OrgID.
+        credentials: a file as `Credentials` reads it.
+        ca: authorities of Tempo's certificate, PEM, in place of the system's.
+        timeout: seconds for one answer.
+        rounds: requests for one search, at most.
+        transport, monotonic: the doors to the network and to the time.
+
+    Raises:
+        ValueError: the URL or a file cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        tenant: str = "",
+        credentials: Path | None = None,
+        ca: Path | None = None,
+        timeout: float = 30.0,
+        rounds: int = ROUNDS,
+        transport: httpx.BaseTransport | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._remote = Remote(
+            "Tempo",
+            url,
+            headers={"X-Scope-OrgID": tenant} if tenant else None,
+            credentials=Credentials(credentials) if credentials else None,
+            ca=ca,
+            timeout=timeout,
+            transport=transport,
+            monotonic=monotonic,
+        )
+        self.name = self._remote.name
+        self._rounds, self._monotonic = rounds, monotonic
+        self._second_version = False
+        self._namespaces: dict[str, tuple[float, frozenset[str]]] = {}
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._remote.close()
+
+    def probe(self) -> str:
+        """Why it cannot answer; "" where it can. Asks the query frontend for nothing but an echo."""
+        try:
+            answer = self._remote.get("/api/echo", accept="*/*")
+        except SourceError as error:
+            return str(error)
+        return "" if answer.status == 200 else str(self._remote.strange("404 at /api/echo"))
+
+    def search(self, query: TraceQuery) -> Partial[TraceSummary]:
+        """As `TraceSource.search`. Tempo gives the first it finds; `_slowest` tells how the slowest are found.
+
+        A trace's duration is told to the millisecond. The note says where longer ones may be missing.
+        """
+        try:
+            hits, note = self._slowest(query) if query.order == "slowest" else self._newest(query)
+        except ValueError as error:
+            raise SourceError(f"{self.name}: {error}") from error
+        if note:
+            log.info("%s", note)
+        found = self._summaries(hits, query)
+        if query.order == "slowest":
+            found.sort(key=lambda item: (-item.duration, item.trace_id))
+        else:
+            found.sort(key=lambda item: (-item.start, item.trace_id))
+        return Partial(found, note)
+
+    def _newest(self, query: TraceQuery) -> tuple[list[Hit], str]:
+        """Tempo orders by time (2.7 or newer); more are asked for only where some do not fit the conditions exactly."""
+        asked = query.limit
+        for _ in range(self._rounds):
+            answer = self._ask(query, asked)
+            kept = _fitting(answer, query)
+            if len(kept) >= query.limit or len(answer) < asked or asked == MOST:
+                break
+            asked = min(MOST, SAMPLE * asked)
+        return sorted(kept, key=_latest, reverse=True)[: query.limit], ""
+
+    def _slowest(self, query: TraceQuery) -> tuple[list[Hit], str]:
+        """The slowest are found by asking for longer and longer ones.
+
+        Each round asks for several times the limit. As many as the limit of those found so far are longer than some
+        duration: none that is shorter can be among the slowest, so the next round asks for longer ones only. An answer
+        with fewer than asked for has them all, and ends the search; each round leaves about a quarter.
+        """
+        found: dict[str, Hit] = {}
+        asked, floor = min(MOST, max(SAMPLE * query.limit, LEAST)), None
+        for _ in range(self._rounds):
+            answer = self._ask(query, asked, floor)
+            for hit in _fitting(answer, query):
+                found[hit.trace_id] = max(hit, found.get(hit.trace_id, hit), key=_longest)
+            best = sorted(found.values(), key=_longest, reverse=True)[: query.limit]
+            if len(answer) < asked:
+                return best, ""
+            if len(best) == query.limit:
+                floor = _longest(best[-1])
+            else:
+                asked = min(MOST, SAMPLE * asked)
+        note = (
+            f"{self.name} gives the first traces that it finds, not the slowest: after {self._rounds} requests there "
+            "are more, and longer ones may be missing; ask for a longer minimum duration or a shorter range"
+        )
+        return best, note
+
+    def _ask(self, query: TraceQuery, limit: int, longer_than: int | None = None) -> tuple[Hit, ...]:
+        start, end = _range(query)
+        answer = self._remote.get(
+            "/api/search",
+            {
+                "q": traceql(query, longer_than),
+                "start": str(start),
+                "end": str(end),
+                "limit": str(limit),
+                "spss": str(PER_TRACE),
+            },
+        )
+        if answer.status != 200:
+            raise self._remote.strange("404 at /api/search")
+        try:
+            return read_search(answer.body)
+        except ValueError as error:
+            raise self._remote.strange(f"{error}, to a search") from error
+
+    def _summaries(self, hits: Iterable[Hit], query: TraceQuery) -> list[TraceSummary]:
+        hits = list(hits)
+        self._learn(hits, query)
+        return [self._summary(hit) for hit in hits]
+
+    def _summary(self, hit: Hit) -> TraceSummary:
+        if not hit.stats or not (hit.root or hit.spans):
+            spans = self.get(hit.trace_id)
+            if spans:
+                return summary_of(hit.trace_id, spans)
+        seen = {span.service for span in hit.spans if span.service}
+        by_name: dict[str, set[Service]] = {}
+        for service in seen:
+            by_name.setdefault(service.name, set()).add(service)
+        services = seen | {self._service(name) for name in hit.stats if name not in by_name}
+        if hit.root:
+            name, operation = hit.root
+            same = by_name.get(name, set())
+            head = next(iter(same)) if len(same) == 1 else self._service(name)
+        else:
+            earliest = min(hit.spans, key=lambda span: span.start_ns, default=_NOTHING)
+            head, operation = earliest.service or _UNKNOWN, earliest.name
+        return TraceSummary(
+            trace_id=hit.trace_id,
+            service=head,
+            operation=operation,
+            start=hit.start_ns / 1e9,
+            duration=hit.duration,
+            spans=sum(each.spans for each in hit.stats.values()) or hit.matched,
+            errors=sum(each.errors for each in hit.stats.values()),
+            services=tuple(sorted(services)),
+            root=hit.root is not None,
+        )
+
+    def _service(self, name: str) -> Service:
+        """The service of that name, with its namespace where names of one namespace only are known."""
+        _, known = self._namespaces.get(name, (0.0, frozenset()))
+        return Service(next(iter(known)) if len(known) == 1 else "", name)
+
+    def _learn(self, hits: Iterable[Hit], query: TraceQuery) -> None:
+        """Ask for the namespaces of services that the lists name without; what cannot be learned costs itself only."""
+        now = self._monotonic()
+        names: dict[str, None] = {}
+        for hit in hits:
+            told = {span.service.name for span in hit.spans if span.service}
+            names |= dict.fromkeys(name for name in (*hit.stats, *(hit.root or ())[:1]) if name not in told)
+        unknown = [name for name in names if self._namespaces.get(name, (-math.inf,))[0] < now]
+        if len(self._namespaces) + len(unknown) > NAMES:
+            self._namespaces.clear()
+        start, end = _range(query)
+        for name in unknown[:ASKED]:
+            given = {"q": of_service(name), "start": str(start), "end": str(end)}
+            try:
+                answer = self._remote.get("/api/v2/search/tag/resource.service.namespace/values", given)
+                known = read_values(answer.body) if answer.status == 200 else frozenset()
+            except (SourceError, ValueError) as error:
+                log.info("%s: the namespaces of services are not known: %s", self.name, error)
+                return
+            self._namespaces[name] = now + REMEMBERED, known
+
+    def get(self, trace_id: str) -> Partial[Span]:
+        """As `TraceSource.get`, `summary.MAX_SPANS` at most. The note says where Tempo gives a part only.
+
+        No times are given: with them, Tempo would look into the blocks of these times alone.
+        """
+        try:
+            found = self._trace(trace_id)
+        except ValueError as error:
+            raise self._remote.strange(f"{error}, for trace {trace_id}") from error
+        return whole(trace_id, found.spans, found.notes)
+
+    def _trace(self, trace_id: str) -> Trace:
+        answer = self._remote.get(f"/api/v2/traces/{trace_id}", accept=f"{PROTOBUF}, application/json;q=0.5")
+        if answer.status == 200:
+            self._second_version = True
+            return read_trace(answer.body, answer.type, wrapped=True)
+        if self._second_version:
+            return Trace((), ())
+        # 404: no such trace, or a Tempo that does not know this address yet.
+        answer = self._remote.get(f"/api/traces/{trace_id}", accept=f"{PROTOBUF}, application/json;q=0.5")
+        return read_trace(answer.body, answer.type, wrapped=False) if answer.status == 200 else Trace((), ())
+
+
+def _range(query: TraceQuery) -> tuple[int, int]:
+    """Whole seconds around the query's range; an empty range is refused by Tempo."""
+    start = min(max(0, math.floor(query.start)), _LAST_SECOND)
+    return start, max(start + 1, min(math.ceil(query.end), _LAST_SECOND + 1))
+
+
+def _fitting(hits: Iterable[Hit], query: TraceQuery) -> list[Hit]:
+    """The traces of which a span fits what TraceQL does not ask exactly: when it began, and having no namespace.
+
+    A trace with more matching spans than were told is kept: any of the others may fit.
+    """
+    first, last = round(query.start * 1e9), round(query.end * 1e9)
+    kept = []
+    for hit in hits:
+        spans = tuple(
+            span
+            for span in hit.spans
+            if first <= span.start_ns <= last
+            and (query.service is None or span.service is None or span.service == query.service)
+        )
+        if spans or hit.matched > len(hit.spans):
+            kept.append(replace(hit, spans=spans or hit.spans))
+    return kept
+
+
+def _longest(hit: Hit) -> int:
+    return max((span.duration_ns for span in hit.spans), default=0)
+
+
+def _latest(hit: Hit) -> int:
+    return max((span.start_ns for span in hit.spans), default=hit.start_ns)

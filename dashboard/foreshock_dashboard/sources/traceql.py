@@ -1,0 +1,104 @@
+"""`TraceQuery` → TraceQL. Values are literals of the language and can be nothing else.
+
+Source: Tempo's "TraceQL" documentation and lexer. Text is in double quotes with Go's escapes; keys of attributes are in
+double quotes with `\\"` and `\\\\` as their only escapes.
+"""
+
+from __future__ import annotations
+
+import re
+
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.span import EXPORTER, OCCUPANCY, TraceQuery
+
+_LAST_NS = 2**63 - 1
+_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-/]*")
+_INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
+_FLOAT = re.compile(r"-?(0|[1-9]\d{0,99})\.\d{1,99}")
+_SELECTED = "select(name, resource.service.name, resource.service.namespace)"
+
+
+def traceql(query: TraceQuery, longer_than: int | None = None) -> str:
+    """The spans that a query asks for, with their names and services; times are asked beside it.
+
+    A service without a namespace is asked for by its name: older versions cannot ask for the absence of an attribute.
+
+    Args:
+        query: what is asked.
+        longer_than: only spans that took more than this, nanoseconds.
+
+    Raises:
+        ValueError: the attribute's key cannot be written in TraceQL.
+    """
+    conditions = list(_conditions(query))
+    if longer_than is not None:
+        conditions.append(f"duration > {min(longer_than, _LAST_NS)}ns")
+    hint = " with (most_recent=true)" if query.order == "newest" else ""
+    return f"{{ {' && '.join(conditions) or 'true'} }} | {_SELECTED}{hint}"
+
+
+def of_service(name: str) -> str:
+    """All spans of services of this name."""
+    return f"{{ resource.service.name = {text(name)} }}"
+
+
+def _conditions(query: TraceQuery) -> list[str]:
+    found = []
+    if query.service is not None:
+        found += _service(query.service)
+    if query.operation is not None:
+        found.append(f"name = {text(query.operation)}")
+    if query.attribute is not None:
+        found.append(_attribute(*query.attribute))
+    if query.min_duration is not None:
+        found.append(f"duration >= {nanoseconds(query.min_duration)}ns")
+    if query.max_duration is not None:
+        found.append(f"duration <= {nanoseconds(query.max_duration)}ns")
+    if query.errors_only:
+        found.append("status = error")
+    if not query.occupancy and query.operation is None and (query.service is None or query.service.name == EXPORTER):
+        found.append(f"(name != {text(OCCUPANCY)} || resource.service.name != {text(EXPORTER)})")
+    return found
+
+
+def _service(service: Service) -> list[str]:
+    named = [f"resource.service.name = {text(service.name)}"]
+    return [*named, f"resource.service.namespace = {text(service.namespace)}"] if service.namespace else named
+
+
+def _attribute(key: str, value: str) -> str:
+    """The value as text, and as the number or truth value that is written so: TraceQL compares equal types only."""
+    literals = [text(value)]
+    if value in ("true", "false") or _INTEGER.fullmatch(value) or _FLOAT.fullmatch(value):
+        literals.append(value)
+    either = [f"{scope}.{_key(key)} = {literal}" for scope in ("span", "resource") for literal in literals]
+    return f"({' || '.join(either)})"
+
+
+def _key(key: str) -> str:
+    if _PLAIN_KEY.fullmatch(key):
+        return key
+    if not key or not key.isprintable():
+        raise ValueError(f"attribute {key!r}: Tempo can look for keys of printable characters only")
+    return '"' + key.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def text(value: str) -> str:
+    """A text literal of printable ASCII: everything else is escaped as in Go. A lone surrogate becomes `?`."""
+    return '"' + "".join(map(_escaped, value)) + '"'
+
+
+def _escaped(character: str) -> str:
+    point = ord(character)
+    if character in ('"', "\\"):
+        return f"\\{character}"
+    if 0x20 <= point < 0x7F:
+        return character
+    if 0xD800 <= point <= 0xDFFF:
+        return "?"
+    return f"\\u{point:04x}" if point < 0x10000 else f"\\U{point:08x}"
+
+
+def nanoseconds(seconds: float) -> int:
+    """Seconds in whole nanoseconds, within what Tempo's durations hold."""
+    return max(0, min(_LAST_NS, round(min(seconds, 1e10) * 1e9)))
