@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from foreshock_exporter.attribution.process_names import on_host, process_names
 from foreshock_exporter.device import Driver
 from foreshock_exporter.exporter import Collector, Exporter
 from foreshock_exporter.host.identity import host_id, host_name
 from foreshock_exporter.log import log
+from foreshock_exporter.occupancy import Names
 from foreshock_exporter.options import OptionError, Options
 from foreshock_exporter.service import Resolver, ServiceOf
 from foreshock_exporter.version import version
@@ -25,7 +28,8 @@ class Host(NamedTuple):
     """What is read: a real host, or one that a device script plays.
 
     `unattributed` says in a word why no process can be told whose it is, if so; `expected` counts the GPUs in the
-    slots; `outdated` says whether only a new process can use the driver again.
+    slots; `outdated` says whether only a new process can use the driver again; `names` gives the words by which the
+    spans of a process can be told.
     """
 
     driver: Driver
@@ -36,6 +40,7 @@ class Host(NamedTuple):
     expected: int = 0
     unattributed: str = ""
     outdated: Callable[[], bool] = lambda: False
+    names: Names = on_host
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,7 @@ def build(options: Options, now: Now) -> Daemon:
             options.otlp_interval,
             now,
             wall=time.time,
+            names=host.names,
         )
     exporter = Exporter(
         host.driver,
@@ -147,6 +153,7 @@ def _real(options: Options) -> Host:
         expected=nvidia_gpus(options.sysfs) or 0,
         unattributed="" if known else "pid_namespace",
         outdated=driver.needs_restart,
+        names=partial(process_names, options.procfs),
     )
 
 

@@ -188,8 +188,8 @@ class Lane:
 
     def _tell(self, step: Step, time: float) -> None:
         if self._observe is not None and self._visit is not None and step.shares:
-            identity = self._visit.memory.identity
-            self._observe(Observation(identity.uuid, identity.gpu, time - step.seconds, time, step.shares))
+            identity, pids = self._visit.memory.identity, self._visit.memory.tenants.pids
+            self._observe(Observation(identity.uuid, identity.gpu, time - step.seconds, time, step.shares, pids))
 
     def _state(self, visit: _Visit) -> GpuState:
         parts, memory = self._parts, visit.memory

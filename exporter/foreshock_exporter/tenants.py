@@ -39,6 +39,8 @@ class Tenants:
         self._strangers: frozenset[int] = frozenset()
         self._seen: dict[ServiceKey, float] = {}
         self.sources: dict[ServiceKey, Source] = {}
+        self.pids: dict[ServiceKey, tuple[int, ...]] = {}
+        """The processes of each service that were last seen."""
         self.over_limit = 0
 
     def here(self) -> list[ServiceKey]:
@@ -69,7 +71,7 @@ class Tenants:
 
     def leave(self) -> None:
         """The GPU does not answer: its processes are not known any more."""
-        self._by_pid, self._ended, self._strangers = {}, {}, frozenset()
+        self._by_pid, self._ended, self._strangers, self.pids = {}, {}, frozenset(), {}
 
     def shares(self, used: Iterable[ProcessUtilization]) -> Shares:
         """The time of each service; a driver may give several samples of one process, which count as their mean."""
@@ -117,6 +119,10 @@ class Tenants:
                 del self._by_pid[pid]
                 self._strangers |= {pid}
         self.over_limit = len(over)
+        pids: dict[ServiceKey, list[int]] = {}
+        for pid, service in self._by_pid.items():
+            pids.setdefault(_key(service), []).append(pid)
+        self.pids = {key: tuple(each) for key, each in pids.items()}
 
 
 def _key(service: ServiceOf) -> ServiceKey:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foreshock_exporter.attribution.container import ContainerOf
+from foreshock_exporter.attribution.process_names import process_names, words_of
 from foreshock_exporter.occupancy import (
     BURST,
     LONGEST,
     MAX_LENGTH,
+    MAX_PROCESSES,
     MERGE_GAP,
     MINUTE,
     PER_SECOND,
@@ -249,3 +253,71 @@ def test_the_intervals_of_a_gpu_do_not_depend_on_the_order_in_which_gpus_are_obs
         mixed.append(queues[name].pop(0))
 
     assert run(mixed) == apart
+
+
+def test_an_interval_tells_for_which_share_of_it_the_service_ran() -> None:
+    """The mean over its samples; what was bridged counts as rest, and pieces of a long one keep their own part."""
+    halves = [
+        Observation("GPU-0", "0", T0, T0 + 1, {A: 0.8, B: 0.2}),
+        Observation("GPU-0", "0", T0 + 1, T0 + 2, {A: 0.4, B: 0.4}),
+    ]
+    assert {i.service: round(i.share, 6) for i in told(halves)} == {A: 0.6, B: 0.3}
+    assert [round(i.share, 6) for i in told(observations("2.2")) if i.service == A] == [round(0.1 / 0.3, 6)]
+    assert {round(i.share, 6) for i in told(observations("2" * 240)) if i.service == A} == {0.5}
+
+
+def test_an_interval_names_the_processes_that_were_there() -> None:
+    """In the words by which their spans are told, each asked for once while it is there."""
+    asked: list[int] = []
+
+    def names(pid: int) -> tuple[str, ...]:
+        asked.append(pid)
+        return (f"host/{pid}",)
+
+    def observed(at: float, pids: dict[ServiceKey, tuple[int, ...]]) -> Observation:
+        return Observation("GPU-0", "0", T0 + at, T0 + at + 0.1, {A: 0.5, B: 0.4}, pids)
+
+    occupancies = Occupancies(names)
+    for at in (0.0, 0.1, 0.2):
+        occupancies.observe(observed(at, {A: (7,), B: (8,)}))
+    occupancies.observe(observed(0.3, {A: (7, 9), B: (8,)}))
+    ended = occupancies.settle(T0 + 5)
+
+    assert {i.service: i.processes for i in ended} == {A: ("host/7", "host/9"), B: ("host/8",)}
+    assert asked == [7, 8, 9]
+    occupancies.observe(observed(9.0, {A: (9,)}))
+    occupancies.observe(observed(9.1, {A: (7,)}))
+    assert asked == [7, 8, 9, 7]
+
+
+def test_an_interval_names_a_bounded_number_of_processes() -> None:
+    """A service with a hundred workers on one GPU."""
+    seen = Observation("GPU-0", "0", T0, T0 + 0.1, {A: 0.5, B: 0.4}, {A: tuple(range(100))})
+    fold, _ = advance(Fold(), seen, lambda pid: (f"host/{pid}",))
+
+    assert {len(i.processes) for i in settle(fold, "GPU-0", "0")[1]} == {0, MAX_PROCESSES}
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        (ContainerOf(4242, False), ("host/4242",)),
+        (ContainerOf(1, True, "ab" * 32), (f"container:{'ab' * 32}/1",)),
+        (ContainerOf(7, True, "ab" * 32, "pod-uid"), (f"container:{'ab' * 32}/7", "pod:pod-uid/7")),
+        (ContainerOf(4242, False, "ab" * 32), (f"container:{'ab' * 32}/4242", "host/4242")),
+        (ContainerOf(3, True), ()),
+    ],
+)
+def test_a_process_is_told_in_the_words_of_its_spans(place: ContainerOf, words: tuple[str, ...]) -> None:
+    """Its number inside its container; that of the host only where the process itself sees the host's numbers."""
+    assert words_of(place) == words
+
+
+def test_a_process_that_is_gone_has_no_words(tmp_path: Path) -> None:
+    """Nothing is attributed to whoever gets its number next."""
+    (tmp_path / "42").mkdir()
+    (tmp_path / "42" / "status").write_text("Pid:\t42\nNSpid:\t42\t5\n")
+    (tmp_path / "42" / "cgroup").write_text(f"0::/docker/{'cd' * 32}\n")
+
+    assert process_names(tmp_path, 42) == (f"container:{'cd' * 32}/5",)
+    assert process_names(tmp_path, 43) == ()

@@ -378,9 +378,9 @@ def test_series_that_ended_do_not_fill_the_sdk(receiver: Receiver) -> None:
 
 def test_each_interval_of_a_shared_gpu_is_a_span(pushing: MakePush, receiver: Receiver, eventually: Eventually) -> None:
     """Of the exporter, in the trace of the GPU's minute."""
-    push = pushing()
+    push = pushing(names=lambda pid: (f"host/{pid}",))
     for observation in both(0.5):
-        push.observe(observation)
+        push.observe(observation._replace(pids={A: (4242,)}))
     eventually(lambda: len(receiver.spans()) == 2, "both spans arrive")
 
     resource, span = receiver.spans()[0]
@@ -393,6 +393,10 @@ def test_each_interval_of_a_shared_gpu_is_a_span(pushing: MakePush, receiver: Re
     assert attributes["foreshock.occupant.name"].string_value == "chat"
     assert attributes["foreshock.occupant.namespace"].string_value == "ml"
     assert attributes["foreshock.occupancy.resolution"].double_value == pytest.approx(0.1, abs=1e-5)
+    assert attributes["foreshock.occupancy.share"].double_value == pytest.approx(0.5)
+    assert [each.string_value for each in attributes["foreshock.occupant.processes"].array_value.values] == [
+        "host/4242"
+    ]
     assert {int.from_bytes(span.span_id) for _, span in receiver.spans()} == {
         span_id(Occupancy("GPU-0", "0", service, T0, T0 + 0.5, 0.1)) for service in (A, B)
     }

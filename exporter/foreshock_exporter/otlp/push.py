@@ -13,7 +13,7 @@ from opentelemetry.sdk.resources import Resource
 from foreshock_exporter.emit import emit
 from foreshock_exporter.family import Emitted
 from foreshock_exporter.log import log
-from foreshock_exporter.occupancy import Observation, Occupancies
+from foreshock_exporter.occupancy import Names, Observation, Occupancies
 from foreshock_exporter.otlp.metrics import Metrics
 from foreshock_exporter.otlp.readings import Points, Readings
 from foreshock_exporter.otlp.report import Report
@@ -46,6 +46,7 @@ class Push:
         wall: the system's own clock, where `now` is one that does not follow it when it is set; spans are told in this
             one, because the spans of services are.
         environ: the variables.
+        names: by which words the spans of a process can be told.
     """
 
     def __init__(
@@ -58,11 +59,12 @@ class Push:
         *,
         wall: Callable[[], float] | None = None,
         environ: Mapping[str, str] = os.environ,
+        names: Names = lambda _: (),
     ) -> None:
         self._snapshot, self._now, self._wall = snapshot, now, wall
         self._report = Report(endpoint)
         self._readings = Readings(now)
-        self._occupancies = Occupancies()
+        self._occupancies = Occupancies(names)
         self._offset = 0.0
         self._stop = threading.Event()
         self._sender = threading.Thread(target=self._send, daemon=True, name="otlp")

@@ -13,11 +13,10 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 
-from foreshock_exporter.occupancy import Occupancy, span_id, trace_id
+from foreshock_exporter.occupancy import NAME, Occupancy, attributes, span_id, trace_id
 from foreshock_exporter.otlp.report import Report
 from foreshock_exporter.otlp.wire import Wire
 
-NAME = "gpu.occupancy"
 MAX_WAITING = 4096
 """Spans that wait at most; beyond, the oldest is dropped and counted."""
 BATCH = 512
@@ -115,13 +114,7 @@ class Spans:
             context,
             resource=self._resource,
             kind=SpanKind.INTERNAL,
-            attributes={
-                "hw.id": occupancy.uuid,
-                "hw.name": f"GPU {occupancy.gpu}",
-                "foreshock.occupant.name": occupancy.service.name,
-                "foreshock.occupant.namespace": occupancy.service.namespace,
-                "foreshock.occupancy.resolution": round(occupancy.resolution, 6),
-            },
+            attributes=attributes(occupancy),
             start_time=round(occupancy.start * 1e9),
             end_time=round(occupancy.end * 1e9),
             instrumentation_scope=self._scope,
