@@ -11,8 +11,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
 from foreshock_exporter import text as text_module
+from foreshock_exporter.emit import FAMILIES
 from foreshock_exporter.family import Distribution, Emitted, Family, Sample
-from foreshock_exporter.names import FAMILIES
 from foreshock_exporter.text import render
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -96,7 +96,7 @@ def test_openmetrics_says_the_unit_where_the_name_has_it_and_it_is_true() -> Non
 
 
 def test_every_type_is_one_that_its_format_knows() -> None:
-    """Prometheus refuses a whole scrape in OpenMetrics for the word untyped; the parser of prometheus_client does not."""
+    """Prometheus refuses a whole scrape in OpenMetrics for the word untyped; prometheus_client reads over it."""
     for openmetrics, untyped in ((False, "untyped"), (True, "unknown")):
         lines = render(everything(), openmetrics).decode().splitlines()
         types = {line.rpartition(" ")[2] for line in lines if line.startswith("# TYPE")}

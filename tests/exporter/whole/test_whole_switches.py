@@ -1,0 +1,163 @@
+"""Each collector can be left out, by a switch or by a scrape, and takes exactly its own families with it."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from urllib.parse import quote
+
+import pytest
+from tests.exporter.conftest import Tree
+from tests.exporter.whole.exposition import families, from_openmetrics, from_text, refused_by_promtool
+from tests.exporter.whole.host_tree import HOST, process
+from tests.nvml.double import Double
+from tests.nvml.profiles import PROFILES, START
+
+from foreshock_exporter.daemon import Daemon, build
+from foreshock_exporter.options import parse
+from foreshock_exporter.script.state import ScriptedHost, ScriptedXid
+from foreshock_exporter.web.server import serve
+
+HEALTH = {
+    "gpu_clock_max_hertz",
+    "gpu_ecc_errors",
+    "gpu_nvlink_errors",
+    "gpu_nvlink_links",
+    "gpu_nvlink_links_up",
+    "gpu_pcie_link_generation",
+    "gpu_pcie_link_generation_max",
+    "gpu_pcie_link_width",
+    "gpu_pcie_link_width_max",
+    "gpu_pcie_replays",
+    "gpu_remapped_rows",
+    "gpu_row_remap_failed",
+    "gpu_row_remap_pending",
+}
+OURS: Mapping[str, Callable[[str], bool]] = {
+    "network": lambda family: family.startswith("node_network_"),
+    "infiniband": lambda family: family.startswith("node_infiniband_"),
+    "netstat": lambda family: family.startswith("node_netstat_"),
+    "pressure": lambda family: family.startswith("node_pressure_"),
+    "health": lambda family: family in HEALTH,
+    "xid": lambda family: family.startswith("gpu_xid_"),
+}
+"""Which families are a collector's."""
+SCRAPED = ("gpu", "network", "infiniband", "netstat", "pressure")
+"""The collectors that a scrape may ask for."""
+
+
+@pytest.fixture
+def started(tree: Tree, nvml: ModuleType, double: Double) -> Callable[..., Daemon]:
+    """Build what the command would run with these arguments, over an H100 that has reported an error, and read it."""
+    root = tree({**HOST, **process(4001, "train")})
+    assert nvml is not None
+
+    def start(*arguments: str) -> Daemon:
+        paths = (f"--path.procfs={root}/proc", f"--path.sysfs={root}/sys", f"--path.rootfs={root}")
+        time = [START + 20.0]
+        daemon = build(parse([*paths, *arguments], {}), lambda: time[0])
+        for _ in range(3):
+            time[0] += 1.0
+            shown(double, time[0])
+            daemon.exporter.sample()
+        return daemon
+
+    return start
+
+
+def shown(double: Double, time: float) -> None:
+    host = PROFILES["h100"].at(time)
+    xids = (ScriptedXid(0.0, 0, 31),) if time > START + 21.5 else ()
+    double.show(ScriptedHost(time, host.gpus, xids))
+
+
+@pytest.mark.parametrize("collector", OURS)
+def test_a_collector_that_is_switched_off_leaves_exactly_its_families_out(
+    collector: str, started: Callable[..., Daemon]
+) -> None:
+    whole, without = started(), started(f"--no-collector.{collector}")
+    everything, left = families(whole.exporter.render()), families(without.exporter.render())
+    for daemon in (whole, without):
+        daemon.close()
+    missing = everything - left
+    assert missing == {family for family in everything if OURS[collector](family)}
+    assert missing
+    assert left <= everything
+
+
+def test_all_collectors_can_be_switched_off_together(started: Callable[..., Daemon]) -> None:
+    """As beside node_exporter, on a host where nothing but sharing is of interest."""
+    daemon = started(*(f"--no-collector.{collector}" for collector in OURS))
+    left = families(daemon.exporter.render())
+    daemon.close()
+    assert not [family for family in left for ours in OURS.values() if ours(family)]
+    assert {"gpu_busy_seconds", "gpu_service_busy_seconds", "gpu_power_watts", "foreshock_exporter_mock"} <= left
+
+
+def ask(port: int, *collectors: str) -> set[str]:
+    query = "&".join(f"{quote('collect[]')}={collector}" for collector in collectors)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics?{query}", timeout=30) as answer:
+        return families(answer.read())
+
+
+@pytest.fixture
+def port(started: Callable[..., Daemon]) -> Iterator[int]:
+    """Of a server of such a host."""
+    daemon = started()
+    server = serve(daemon.exporter, "127.0.0.1", 0)
+    yield server.port
+    server.close()
+    daemon.close()
+
+
+def test_a_scrape_may_ask_for_some_collectors_alone(port: int) -> None:
+    """What the exporter tells of itself and its host stands beside each, so that they can be joined."""
+    everything, common = ask(port), set.intersection(*(ask(port, name) for name in SCRAPED))
+    assert {"target_info", "foreshock_exporter_mock", "foreshock_exporter_collector_success"} <= common
+    assert not [family for family in common if family.startswith(("gpu_", "node_"))]
+    found = {name: ask(port, name) - common for name in SCRAPED}
+    assert all(found.values())
+    assert sum(map(len, found.values())) + len(common) == len(everything)
+    for name in SCRAPED[1:]:
+        assert found[name] == {family for family in everything if OURS[name](family)}
+    assert ask(port, "gpu", "netstat") == found["gpu"] | found["netstat"] | common
+
+
+def test_a_scrape_that_asks_for_a_collector_there_is_not_is_told_which_there_are(port: int) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        ask(port, "gpu", "infinityband")
+    with refused.value as answer:
+        assert (answer.status, answer.read()) == (
+            400,
+            b"No collector infinityband; there are gpu, infiniband, netstat, network, pressure\n",
+        )
+
+
+def test_a_scrape_cannot_ask_for_what_is_switched_off(started: Callable[..., Daemon]) -> None:
+    daemon = started("--no-collector.netstat")
+    with pytest.raises(ValueError, match="No collector netstat"):
+        daemon.exporter.render(collectors=frozenset({"netstat"}))
+    daemon.close()
+
+
+def test_the_families_of_a_whole_host_are_accepted_and_alike_in_both_formats(started: Callable[..., Daemon]) -> None:
+    daemon = started()
+    text, openmetrics = daemon.exporter.render(), daemon.exporter.render(openmetrics=True)
+    daemon.close()
+    assert all(any(map(ours, families(text))) for ours in OURS.values())
+    assert not refused_by_promtool(text)
+    assert from_openmetrics(openmetrics) == from_text(text)
+
+
+def test_the_paths_of_the_host_are_those_of_the_fixture(started: Callable[..., Daemon], tmp_path: Path) -> None:
+    """Else the tests above would tell of this machine."""
+    daemon = started()
+    text = daemon.exporter.render().decode()
+    daemon.close()
+    assert 'device="eth9"' in text
+    assert 'service_name="train"' in text
+    assert 'host_id="abc"' in text
+    assert (tmp_path / "proc/net/dev").exists()
