@@ -1,0 +1,432 @@
+"""What ran on the GPUs of a trace, and how much of each span's time others held them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import count
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foreshock_dashboard.analysis.join import Join
+from foreshock_dashboard.analysis.lanes import TraceLanes, lanes_of
+from foreshock_dashboard.analysis.occupancy import Interval, inferred, measured, merged
+from foreshock_dashboard.analysis.wait_sentence import wait_sentence
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.span import Attributes, AttributeValue, Kind, Span
+from foreshock_dashboard.model.world import Gpu, Tenant
+
+T0 = 1_800_000_000 * 10**9
+MS = 10**6
+CHAT, TRAIN, EVAL = Service("serving", "llm-chat"), Service("ml", "train-llm"), Service("ml", "eval")
+HOST = "id-2"
+GPU2, GPU3 = Gpu("host-2", "2", "GPU-two"), Gpu("host-2", "3", "GPU-three")
+GPU_FAR = Gpu("host-9", "0", "GPU-far")
+ids = count(1)
+
+
+def interval(
+    service: Service,
+    start: float,
+    end: float,
+    share: float | None = 1.0,
+    *,
+    gpu: Gpu = GPU3,
+    resolution: float = 0.1,
+    words: Sequence[str] = (),
+) -> Interval:
+    """A service on a GPU between two times in ms from T0."""
+    return Interval(
+        gpu, "id-9" if gpu is GPU_FAR else HOST, service, T0 + round(start * MS), T0 + round(end * MS), share,
+        resolution, "measured", frozenset(words),
+    )  # fmt: skip
+
+
+def span(
+    start: float = 0,
+    end: float = 1000,
+    *,
+    service: Service = CHAT,
+    kind: Kind = "server",
+    parent: str = "",
+    **resource: AttributeValue,
+) -> Span:
+    """A span of llm-chat with pid 7 on host-2, in ms from T0. `host_id` stands for host.id, and so on."""
+    known: Attributes = {"host.id": HOST, "process.pid": 7} if not resource else {}
+    given_ = {name.replace("__", ".").replace("_id", ".id"): value for name, value in resource.items()}
+    named = {"service.namespace": service.namespace, "service.name": service.name}
+    return Span(
+        trace_id="1" * 32, span_id=f"{next(ids):016x}", parent_id=parent, name="generate", kind=kind,
+        start_ns=T0 + round(start * MS), end_ns=T0 + round(end * MS), status="unset", status_message="",
+        resource={**named, **known, **given_}, attributes={},
+    )  # fmt: skip
+
+
+MINE = ("host/7",)
+
+
+def only(found: TraceLanes) -> dict[str, object]:
+    """What the one span had, in ms."""
+    (wait,) = found.waits.values()
+    parts = {str(service): round(seconds * 1000, 3) for service, seconds in wait.held.by.items()}
+    return {
+        **parts,
+        "own": round(wait.held.own * 1000, 3),
+        "idle": round(wait.held.idle * 1000, 3),
+        "unshared": round(wait.held.unshared * 1000, 3),
+    }
+
+
+ALTERNATING = [
+    interval(CHAT, 0, 510, words=MINE),
+    interval(TRAIN, 510, 985),
+    interval(EVAL, 985, 1000),
+]
+
+
+@pytest.mark.parametrize(
+    ("what", "known", "expected"),
+    [
+        (
+            "one after the other",
+            ALTERNATING,
+            {"ml/train-llm": 475, "ml/eval": 15, "own": 510, "idle": 0, "unshared": 0},
+        ),
+        (
+            "together, by their shares",
+            [interval(CHAT, 0, 1000, 0.3, words=MINE), interval(TRAIN, 0, 1000, 0.6)],
+            {"ml/train-llm": 600, "own": 300, "idle": 100, "unshared": 0},
+        ),
+        (
+            "shares beyond the whole are scaled down",
+            [interval(CHAT, 0, 1000, 0.5, words=MINE), interval(TRAIN, 0, 1000, 1.0), interval(EVAL, 0, 1000, 0.5)],
+            {"ml/train-llm": 500, "ml/eval": 250, "own": 250, "idle": 0, "unshared": 0},
+        ),
+        (
+            "together, and nobody said how much",
+            [interval(CHAT, 0, 1000, None, words=MINE), interval(TRAIN, 0, 1000, 0.9)],
+            {"ml/train-llm": 500, "own": 500, "idle": 0, "unshared": 0},
+        ),
+        (
+            "shared for a part of the time only",
+            [interval(CHAT, -500, 400, 0.5, words=MINE), interval(TRAIN, -500, 400, 0.5)],
+            {"ml/train-llm": 200, "own": 200, "idle": 0, "unshared": 600},
+        ),
+        (
+            "shared before and after, not during",
+            [interval(CHAT, -500, 0, words=MINE), interval(TRAIN, 1000, 2000)],
+            {"own": 0, "idle": 0, "unshared": 1000},
+        ),
+        (
+            "another GPU is busy",
+            [interval(CHAT, 0, 1000, 0.5, words=MINE), interval(TRAIN, 0, 1000, 0.5, gpu=GPU2)],
+            {"own": 500, "idle": 500, "unshared": 0},
+        ),
+        (
+            "told twice, counted once",
+            [*ALTERNATING, *ALTERNATING],
+            {"ml/train-llm": 475, "ml/eval": 15, "own": 510, "idle": 0, "unshared": 0},
+        ),
+    ],
+)
+def test_a_spans_time_is_divided_among_those_who_had_the_gpu(
+    what: str, known: list[Interval], expected: dict[str, float]
+) -> None:
+    """A span of 1,000 ms."""
+    assert only(lanes_of([span()], known)) == expected, what
+
+
+CONTAINER, POD = "ab" * 32, "3f2b9a10-5c4d-4e6f-8a7b-9c0d1e2f3a4b"
+ON_THREE = [
+    interval(CHAT, 0, 1000, 0.5, words=(f"container:{CONTAINER}/1", f"pod:{POD}/1")),
+    interval(TRAIN, 0, 1000, 0.5, words=("host/4711",)),
+    interval(CHAT, 0, 1000, 0.5, gpu=GPU2, words=("host/7",)),
+    interval(EVAL, 0, 1000, 0.5, gpu=GPU2),
+]
+
+
+@pytest.mark.parametrize(
+    ("resource", "place"),
+    [
+        ({"container__id": CONTAINER, "process__pid": 1}, (["GPU-three"], "process")),
+        ({"container__id": f"containerd://{CONTAINER}", "process__pid": 1}, (["GPU-three"], "process")),
+        ({"k8s__pod__uid": POD, "process__pid": 1}, (["GPU-three"], "process")),
+        ({"container__id": CONTAINER, "vllm__process_id": 1}, (["GPU-three"], "process")),
+        ({"host__id": HOST, "process__pid": 7}, (["GPU-two"], "process")),
+        ({"host__id": HOST, "process__pid": "7"}, (["GPU-two"], "process")),
+        ({"host__id": HOST, "container__id": CONTAINER, "process__pid": 99}, (["GPU-three"], "container")),
+        ({"host__id": HOST, "k8s__pod__uid": POD}, (["GPU-three"], "container")),
+        # A pid of another namespace is not one of the host's, whoever has that number there.
+        ({"host__id": HOST, "container__id": "cd" * 32, "process__pid": 7}, (["GPU-two", "GPU-three"], "service")),
+        ({"host__id": HOST, "process__pid": 8}, (["GPU-two", "GPU-three"], "service")),
+        ({"host__id": HOST}, (["GPU-two", "GPU-three"], "service")),
+        ({"host__id": "another"}, None),
+        ({"host__id": "another", "process__pid": 7}, None),
+        ({"process__pid": 7}, (["GPU-two", "GPU-three"], "service")),
+        ({"process__pid": True, "host__id": HOST}, (["GPU-two", "GPU-three"], "service")),
+    ],
+)
+def test_a_span_is_joined_to_a_gpu_by_its_process_then_its_container_then_its_service(
+    resource: dict[str, AttributeValue], place: tuple[list[str], str] | None
+) -> None:
+    """And only the first of these is called measured."""
+    found = Join(ON_THREE).place(renamed(resource))
+    told = None if found is None else (sorted((g.uuid for g in found.gpus), reverse=True), found.by)
+    assert told == (None if place is None else (sorted(place[0], reverse=True), place[1]))
+    waits = lanes_of([renamed(resource)], ON_THREE).waits.values()
+    assert [wait.quality for wait in waits] == (
+        [] if place is None else ["measured" if place[1] == "process" else "inferred"]
+    )
+
+
+def renamed(resource: dict[str, AttributeValue]) -> Span:
+    """A span with exactly this resource beside its service's name; `__` stands for a dot."""
+    made = span()
+    named = {"service.namespace": "serving", "service.name": "llm-chat"}
+    return replace(made, resource={**named, **{name.replace("__", "."): value for name, value in resource.items()}})
+
+
+def test_without_a_host_a_service_on_two_hosts_is_joined_to_neither() -> None:
+    """Whether the second host's GPU was shared at that time or not: that a tenant is there suffices."""
+    bare = renamed({})
+    far = [interval(CHAT, 0, 1000, 0.5, gpu=GPU_FAR), interval(EVAL, 0, 1000, 0.5, gpu=GPU_FAR)]
+    assert Join(ON_THREE).place(bare) is not None
+    assert Join([*ON_THREE, *far]).place(bare) is None
+    assert Join(ON_THREE, [Tenant(GPU_FAR, CHAT)]).place(bare) is None
+
+
+def test_of_several_gpus_of_a_service_the_mean_is_told() -> None:
+    """It is not known which of them the span used; one that nobody shared counts with nothing."""
+    nowhere = renamed({"host.id": HOST})
+    known = [interval(CHAT, 0, 1000, 0.2), interval(TRAIN, 0, 1000, 0.8)]
+    (alone,) = lanes_of([nowhere], known).waits.values()
+    (among,) = lanes_of([nowhere], known, [Tenant(GPU2, CHAT), Tenant(GPU3, CHAT)]).waits.values()
+
+    assert (alone.gpus, round(alone.held.waited, 6)) == ((GPU3,), 0.8)
+    assert (among.gpus, round(among.held.waited, 6)) == ((GPU2, GPU3), 0.4)
+    assert math.isclose(among.held.length, 1.0)
+
+
+def test_a_process_on_several_gpus_waited_for_the_one_that_others_held_longest() -> None:
+    """A model spread over GPUs goes on when the last of them has done its part."""
+    known = [
+        *(interval(CHAT, 0, 1000, 0.5, gpu=gpu, words=MINE) for gpu in (GPU2, GPU3)),
+        interval(EVAL, 0, 1000, 0.1, gpu=GPU2),
+        interval(TRAIN, 0, 1000, 0.5, gpu=GPU3),
+    ]
+    (wait,) = lanes_of([span()], known).waits.values()
+    assert (wait.gpus, wait.quality, round(wait.held.waited, 6)) == ((GPU3,), "measured", 0.5)
+
+
+@pytest.mark.parametrize(("asked", "on"), [(("", "llm-chat"), CHAT), (CHAT, Service("", "llm-chat")), (TRAIN, None)])
+def test_an_exporter_need_not_know_of_a_services_namespace(asked: tuple[str, str], on: Service | None) -> None:
+    """Nor need a span; but two namespaces are two services."""
+    known = [interval(on or EVAL, 0, 1000, 0.5), interval(Service("b", "train-llm"), 0, 1000, 0.5)]
+    made = replace(renamed({"host.id": HOST}))
+    named = {**made.resource, "service.namespace": asked[0], "service.name": asked[1]}
+    found = Join(known).place(replace(made, resource=named))
+    assert (found.own if found else None) == on
+
+
+@pytest.mark.parametrize("kind", ["client", "producer"])
+def test_a_span_that_waits_for_another_service_waits_for_no_gpu(kind: Kind) -> None:
+    """The same process on the same GPU."""
+    assert lanes_of([span(kind=kind)], ALTERNATING).waits == {}
+
+
+def test_spans_in_one_another_count_the_trace_waiting_once() -> None:
+    """The server's span and the spans of its parts are one stretch of time."""
+    outer = span()
+    inner = span(400, 1000, kind="internal", parent=outer.span_id)
+    found = lanes_of([outer, inner], ALTERNATING)
+
+    assert [round(wait.held.waited, 6) for wait in found.waits.values()] == [0.49, 0.49]
+    assert found.worst is not None
+    assert math.isclose(found.worst.held.waited, 0.49)
+    (lane,) = found.lanes
+    assert lane.spans == (outer.span_id, inner.span_id)
+    assert [(each.service, (each.start - T0) // MS, (each.end - T0) // MS) for each in lane.intervals] == [
+        (EVAL, 985, 1000), (TRAIN, 510, 985), (CHAT, 0, 510),
+    ]  # fmt: skip
+
+
+def test_counters_give_an_inferred_lane_where_two_services_were_active() -> None:
+    """One mean over the time around; alone, a service cannot be disturbed."""
+    start, end = T0 / 1e9 - 30, T0 / 1e9 + 29
+    known = inferred(GPU3, HOST, {CHAT: 0.25, TRAIN: 0.75, EVAL: 0.01}, start, end)
+    (wait,) = lanes_of([span()], known).waits.values()
+
+    assert (wait.quality, round(wait.held.waited, 6), round(wait.held.own, 6)) == ("inferred", 0.75, 0.25)
+    assert wait.held.resolution == pytest.approx(59.0)
+    assert inferred(GPU3, HOST, {CHAT: 0.25, TRAIN: 0.04}, start, end) == ()
+
+
+COARSE = [interval(CHAT, 0, 1000, 0.5, resolution=1, words=MINE), interval(TRAIN, 0, 1000, 0.5, resolution=1)]
+
+
+@pytest.mark.parametrize(
+    ("known", "spans", "sentence"),
+    [
+        ([], [span()], ""),
+        (ALTERNATING, [span()], "490 of 1,000 ms waited for host-2/gpu-3; 97 % of that it ran ml/train-llm."),
+        (
+            ALTERNATING,
+            [span(-200, 1100, service=Service("", "gateway"), host__id="id-1"), span(parent="0")],
+            "490 of 1,300 ms waited for host-2/gpu-3; 97 % of that it ran ml/train-llm.",
+        ),
+        (
+            COARSE,
+            [span()],
+            (
+                "Up to 500 of 1,000 ms waited for host-2/gpu-3 (seen at a resolution of 1 s); "
+                "100 % of that it ran ml/train-llm."
+            ),
+        ),
+        (
+            ALTERNATING,
+            [renamed({"host.id": HOST})],
+            "Inferred by service: up to 490 of 1,000 ms waited for host-2/gpu-3; 97 % of that it ran ml/train-llm.",
+        ),
+        (
+            inferred(GPU3, HOST, {CHAT: 0.25, TRAIN: 0.75}, T0 / 1e9 - 30, T0 / 1e9 + 29),
+            [span()],
+            (
+                "Inferred from counters: up to 750 of 1,000 ms waited for host-2/gpu-3 (seen at a resolution of 59 s); "
+                "100 % of that it ran ml/train-llm."
+            ),
+        ),
+        (inferred(GPU3, HOST, {CHAT: 0.25, TRAIN: 0.75}, T0 / 1e9 - 30, T0 / 1e9 + 29), [span(0, 400)], ""),
+        (
+            [interval(CHAT, 0, 1000, 0.9, words=MINE), interval(TRAIN, 2000, 3000)],
+            [span()],
+            "It did not wait for host-2/gpu-3: no other service was seen to hold it meanwhile.",
+        ),
+        (
+            [interval(CHAT, 0, 995, 0.9, words=MINE), interval(TRAIN, 995, 1000)],
+            [span()],
+            "At most 5 of 1,000 ms waited for host-2/gpu-3.",
+        ),
+        ([interval(CHAT, 0, 1000, words=MINE)], [span(500, 500)], ""),
+        (
+            [interval(CHAT, 0, 40_000, 0.5, words=MINE), interval(TRAIN, 0, 40_000, 0.5)],
+            [span(0, 40_000)],
+            "Up to 20.0 of 40.0 s waited for host-2/gpu-3; 100 % of that it ran ml/train-llm.",
+        ),
+    ],
+)
+def test_the_sentence_claims_no_more_than_is_known(known: Sequence[Interval], spans: list[Span], sentence: str) -> None:
+    """An upper bound where shares were divided, inferred where it is, nothing where what was seen is too coarse."""
+    assert wait_sentence(lanes_of(spans, known)) == sentence
+
+
+def occupancy_span(**attributes: AttributeValue) -> Span:
+    """As an exporter sends it; `__` stands for a dot."""
+    said = {name.replace("__", "."): value for name, value in attributes.items()}
+    resource: Attributes = {"service.name": "foreshock-exporter", "host.id": HOST, "host.name": "host-2"}
+    return replace(span(0, 500, kind="internal"), name="gpu.occupancy", resource=resource, attributes=said)
+
+
+def test_an_interval_is_read_from_an_occupancy_span() -> None:
+    """All that it says."""
+    said = occupancy_span(
+        hw__id="GPU-three", hw__name="GPU 3", foreshock__occupant__name="train-llm",
+        foreshock__occupant__namespace="ml", foreshock__occupant__processes=["host/4711"],
+        foreshock__occupancy__share=0.5, foreshock__occupancy__resolution=0.1,
+    )  # fmt: skip
+    assert measured([said, span()]) == (interval(TRAIN, 0, 500, 0.5, words=["host/4711"]),)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {},
+        {"hw__id": "GPU-three"},
+        {"hw__id": 7, "foreshock__occupant__name": "x"},
+        {"hw__id": "GPU-three", "foreshock__occupant__name": ["x"]},
+    ],
+)
+def test_an_occupancy_span_that_names_no_gpu_or_service_is_left_out(attributes: dict[str, AttributeValue]) -> None:
+    """The others still count."""
+    assert measured([occupancy_span(**attributes)]) == ()
+
+
+@pytest.mark.parametrize("share", [None, "half", True, -0.1, 1.5, math.nan, math.inf])
+def test_a_share_that_is_none_counts_as_not_told(share: AttributeValue) -> None:
+    """Then the time is divided evenly."""
+    said = occupancy_span(hw__id="G", foreshock__occupant__name="x", foreshock__occupancy__share=share)
+    assert [each.share for each in measured([said])] == [None]
+
+
+TICKS = st.integers(0, 60)
+SHARES = st.one_of(st.none(), st.sampled_from([0.05, 0.3, 0.5, 1.0]))
+
+
+@st.composite
+def intervals(draw: st.DrawFn) -> Interval:
+    """Of any service on one of two GPUs; they may overlap, also with others of the same service."""
+    start = draw(TICKS)
+    service = draw(st.sampled_from([CHAT, TRAIN, EVAL]))
+    words = MINE if service == CHAT and draw(st.booleans()) else ()
+    gpu = draw(st.sampled_from([GPU2, GPU3]))
+    return interval(service, start, start + draw(st.integers(1, 40)), draw(SHARES), gpu=gpu, words=words)
+
+
+@st.composite
+def request_spans(draw: st.DrawFn) -> Span:
+    """Of the process, or of its service; some last no time."""
+    start = draw(TICKS)
+    made = span(start, start + draw(st.integers(0, 60)), kind=draw(st.sampled_from(["server", "internal", "client"])))
+    return made if draw(st.booleans()) else replace(made, resource=renamed({"host.id": HOST}).resource)
+
+
+def figures(found: TraceLanes) -> list[tuple[object, ...]]:
+    """Everything as numbers rounded to a nanosecond."""
+    waits = [(key, wait) for key, wait in found.waits.items()]
+    told = [*waits, ("worst", found.worst), *((lane.gpu, lane.wait) for lane in found.lanes)]
+    return sorted(
+        (
+            str(key), wait.gpus, wait.own, wait.quality, wait.held.together, round(wait.held.own, 9),
+            round(wait.held.idle, 9), round(wait.held.unshared, 9),
+            sorted((service, round(seconds, 9)) for service, seconds in wait.held.by.items()),
+        )
+        for key, wait in told if wait is not None
+    )  # fmt: skip
+
+
+@given(st.lists(request_spans(), min_size=1, max_size=4), st.lists(intervals(), max_size=12))
+def test_the_parts_of_a_span_add_up_to_its_duration_and_none_is_negative(
+    spans: list[Span], known: list[Interval]
+) -> None:
+    """Whatever overlaps or is missing."""
+    found = lanes_of(spans, known)
+    by_id = {(each.span_id, each.kind): each for each in spans}
+    for key, wait in found.waits.items():
+        assert min(wait.held.own, wait.held.idle, wait.held.unshared, *wait.held.by.values(), 0.0) >= 0.0
+        assert math.isclose(wait.held.length, by_id[key].duration_ns / 1e9, abs_tol=1e-9)
+        assert wait.own not in wait.held.by
+
+
+@given(st.lists(request_spans(), min_size=1, max_size=4), st.lists(intervals(), max_size=12), st.randoms())
+def test_the_order_in_which_spans_and_intervals_come_changes_nothing(
+    spans: list[Span], known: list[Interval], random: Random
+) -> None:
+    """They come in any order from any store."""
+    mixed, others = random.sample(known, len(known)), random.sample(spans, len(spans))
+    assert figures(lanes_of(others, mixed)) == figures(lanes_of(spans, known))
+
+
+@given(st.lists(request_spans(), min_size=1, max_size=4), st.lists(intervals(), max_size=8), st.data())
+def test_cutting_or_merging_intervals_changes_nothing(
+    spans: list[Span], known: list[Interval], data: st.DataObject
+) -> None:
+    """An exporter cuts a long interval after ten seconds."""
+    pieces = []
+    for each in known:
+        cut = data.draw(st.integers(each.start, each.end))
+        pieces += [part for part in (replace(each, end=cut), replace(each, start=cut)) if part.end > part.start]
+    assert figures(lanes_of(spans, pieces)) == figures(lanes_of(spans, known))
+    assert figures(lanes_of(spans, merged(pieces))) == figures(lanes_of(spans, known))
