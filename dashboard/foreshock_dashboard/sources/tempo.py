@@ -35,6 +35,7 @@ REMEMBERED, NAMES = 600.0, 10_000
 ASKED = 20
 """Names of one list whose namespaces are asked for."""
 _LAST_SECOND = 2**32 - 2
+_SECOND = 10**9
 _UNKNOWN = Service("", "unknown_service")
 _NOTHING = Matched(0, 0, "", _UNKNOWN)
 
@@ -95,12 +96,9 @@ class TempoTraces:
         return "" if answer.status == 200 else str(self._remote.strange("404 at /api/echo"))
 
     def search(self, query: TraceQuery) -> Partial[TraceSummary]:
-        """As `TraceSource.search`. Tempo gives the first it finds; `_slowest` tells how the slowest are found.
-
-        A trace's duration is told to the millisecond. The note says where longer ones may be missing.
-        """
+        """As `TraceSource.search`. A trace's duration is told to the millisecond; the note says what may be missing."""
         try:
-            hits, note = self._slowest(query) if query.order == "slowest" else self._newest(query)
+            hits, note = self._best(query)
         except ValueError as error:
             raise SourceError(f"{self.name}: {error}") from error
         if note:
@@ -112,55 +110,51 @@ class TempoTraces:
             found.sort(key=lambda item: (-item.start, item.trace_id))
         return Partial(found, note)
 
-    def _newest(self, query: TraceQuery) -> tuple[list[Hit], str]:
-        """Tempo orders by time (2.7 or newer); more are asked for only where some do not fit the conditions exactly."""
-        asked = query.limit
-        for _ in range(self._rounds):
-            answer = self._ask(query, asked)
-            kept = _fitting(answer, query)
-            if len(kept) >= query.limit or len(answer) < asked or asked == MOST:
-                break
-            asked = min(MOST, SAMPLE * asked)
-        return sorted(kept, key=_latest, reverse=True)[: query.limit], ""
+    def _best(self, query: TraceQuery) -> tuple[list[Hit], str]:
+        """The slowest or newest, although Tempo gives the first that it finds.
 
-    def _slowest(self, query: TraceQuery) -> tuple[list[Hit], str]:
-        """The slowest are found by asking for longer and longer ones.
-
-        Each round asks for several times the limit. As many as the limit of those found so far are longer than some
-        duration: none that is shorter can be among the slowest, so the next round asks for longer ones only. An answer
-        with fewer than asked for has them all, and ends the search; each round leaves about a quarter.
+        Each round asks for several times the limit. As many of those found so far as the limit are longer (or began
+        later) than some floor: none below it can be among the best, so the next round asks for those above only. An
+        answer with fewer than asked for has all of these, and ends the search; each round leaves about a quarter.
+        Beginnings can be asked for by whole seconds only; among those of one second Tempo's own order holds.
         """
+        slowest = query.order == "slowest"
+        rank = _longest if slowest else _latest
         found: dict[str, Hit] = {}
-        asked, floor = min(MOST, max(SAMPLE * query.limit, LEAST)), None
+        asked = min(MOST, max(SAMPLE * query.limit, LEAST))
+        floor: int | None = None
+        best: list[Hit] = []
         for _ in range(self._rounds):
             answer = self._ask(query, asked, floor)
             for hit in _fitting(answer, query):
-                found[hit.trace_id] = max(hit, found.get(hit.trace_id, hit), key=_longest)
-            best = sorted(found.values(), key=_longest, reverse=True)[: query.limit]
+                found[hit.trace_id] = max(hit, found.get(hit.trace_id, hit), key=rank)
+            best = sorted(found.values(), key=rank, reverse=True)[: query.limit]
             if len(answer) < asked:
                 return best, ""
-            if len(best) == query.limit:
-                floor = _longest(best[-1])
-            else:
+            below: int | None = floor
+            floor = rank(best[-1]) if len(best) == query.limit else None
+            if floor is None:
                 asked = min(MOST, SAMPLE * asked)
-        note = (
-            f"{self.name} gives the first traces that it finds, not the slowest: after {self._rounds} requests there "
-            "are more, and longer ones may be missing; ask for a longer minimum duration or a shorter range"
+            elif not slowest and below is not None and floor // _SECOND == below // _SECOND:
+                return best, ""
+        return best, (
+            f"{self.name} gives the first traces that it finds, not the {query.order}: after {self._rounds} requests "
+            "there are more, and some may be missing; ask for a longer minimum duration or a shorter range"
         )
-        return best, note
 
-    def _ask(self, query: TraceQuery, limit: int, longer_than: int | None = None) -> tuple[Hit, ...]:
+    def _ask(self, query: TraceQuery, limit: int, floor: int | None) -> tuple[Hit, ...]:
+        """Those above the floor, nanoseconds of duration or since 1970, as the order is."""
         start, end = _range(query)
-        answer = self._remote.get(
-            "/api/search",
-            {
-                "q": traceql(query, longer_than),
-                "start": str(start),
-                "end": str(end),
-                "limit": str(limit),
-                "spss": str(PER_TRACE),
-            },
-        )
+        if floor is not None and query.order == "newest":
+            start = max(start, min(floor // _SECOND, end - 1))
+        given = {
+            "q": traceql(query, floor if query.order == "slowest" else None),
+            "start": str(start),
+            "end": str(end),
+            "limit": str(limit),
+            "spss": str(PER_TRACE),
+        }
+        answer = self._remote.get("/api/search", given)
         if answer.status != 200:
             raise self._remote.strange("404 at /api/search")
         try:

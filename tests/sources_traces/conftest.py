@@ -1,0 +1,95 @@
+"""Every trace source, loaded with the same spans."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+from tests.sources_traces.tempo_double import Served, TempoDouble
+
+from foreshock_dashboard.model.span import AttributeValue, Kind, Span, Status, TraceSource
+from foreshock_dashboard.sources.tempo import TempoTraces
+from foreshock_dashboard.store import Store
+
+T0 = 1_790_000_000
+"""Unix seconds around which the spans of these tests lie."""
+
+Load = Callable[[Sequence[Span]], TraceSource]
+MakeSpan = Callable[..., Span]
+
+TEMPOS: dict[str, Callable[[], TempoDouble]] = {
+    "tempo": TempoDouble,
+    "tempo before 2.4, in JSON": lambda: TempoDouble(second=False, protobuf=False, stats=False),
+    "tempo in JSON": lambda: TempoDouble(protobuf=False),
+}
+
+
+@pytest.fixture
+def span() -> MakeSpan:
+    """Makes a span; times in seconds after T0."""
+
+    def make(
+        trace: int = 1,
+        number: int = 1,
+        *,
+        parent: int = 0,
+        name: str = "GET /",
+        service: str = "gateway",
+        namespace: str = "",
+        start: float = 0.0,
+        duration: float = 0.1,
+        status: Status = "unset",
+        kind: Kind = "server",
+        attributes: dict[str, AttributeValue] | None = None,
+        resource: dict[str, AttributeValue] | None = None,
+    ) -> Span:
+        begin = T0 * 10**9 + round(start * 1e9)
+        named: dict[str, AttributeValue] = {"service.name": service}
+        if namespace:
+            named["service.namespace"] = namespace
+        return Span(
+            trace_id=f"{trace:032x}",
+            span_id=f"{number:016x}",
+            parent_id=f"{parent:016x}" if parent else "",
+            name=name,
+            kind=kind,
+            start_ns=begin,
+            end_ns=begin + round(duration * 1e9),
+            status=status,
+            status_message="",
+            resource={**named, **(resource or {})},
+            attributes=attributes or {},
+        )
+
+    return make
+
+
+@pytest.fixture
+def opened() -> Iterator[ExitStack]:
+    """What is closed after the test."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def serving(opened: ExitStack) -> Callable[[object], str]:
+    """Puts a double behind a socket and gives its URL."""
+    return lambda double: opened.enter_context(closing(Served(double))).url
+
+
+@pytest.fixture(params=["store", *TEMPOS])
+def load(request: pytest.FixtureRequest, tmp_path: Path, opened: ExitStack, serving: Callable[[object], str]) -> Load:
+    """Puts spans into a source: the embedded store, or one that is asked over HTTP."""
+
+    def into(spans: Sequence[Span]) -> TraceSource:
+        if request.param == "store":
+            store = opened.enter_context(closing(Store.open(tmp_path / "store", now=lambda: float(T0), threads=1)))
+            store.append_spans(spans)
+            return store
+        double = TEMPOS[request.param]()
+        double.spans += spans
+        return opened.enter_context(closing(TempoTraces(serving(double))))
+
+    return into

@@ -1,0 +1,116 @@
+"""TraceQL that is asked of Tempo: what a person would write, and nothing that a value could change."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.sources_traces.traceql_double import TraceQLError, parse, unquoted
+
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.span import EXPORTER, OCCUPANCY, TraceQuery
+from foreshock_dashboard.sources.traceql import of_service, text, traceql
+
+ANY = TraceQuery(0, 1)
+TAIL = " | select(name, resource.service.name, resource.service.namespace)"
+RECENT = f"{TAIL} with (most_recent=true)"
+TRAFFIC = f'(name != "{OCCUPANCY}" || resource.service.name != "{EXPORTER}")'
+WRITTEN = [
+    (ANY, f"{{ {TRAFFIC} }}{RECENT}"),
+    (replace(ANY, order="slowest"), f"{{ {TRAFFIC} }}{TAIL}"),
+    (replace(ANY, service=Service("", "pay")), f'{{ resource.service.name = "pay" }}{RECENT}'),
+    (replace(ANY, service=Service("shop", "pay")),
+     f'{{ resource.service.name = "pay" && resource.service.namespace = "shop" }}{RECENT}'),
+    (replace(ANY, operation="GET /"), f'{{ name = "GET /" }}{RECENT}'),
+    (replace(ANY, operation=OCCUPANCY), f'{{ name = "{OCCUPANCY}" }}{RECENT}'),
+    (replace(ANY, service=Service("", EXPORTER)), f'{{ resource.service.name = "{EXPORTER}" && {TRAFFIC} }}{RECENT}'),
+    (replace(ANY, operation="x", min_duration=0.25, max_duration=2),
+     f'{{ name = "x" && duration >= 250000000ns && duration <= 2000000000ns }}{RECENT}'),
+    (replace(ANY, operation="x", max_duration=float("inf")), f'{{ name = "x" && duration <= {2**63 - 1}ns }}{RECENT}'),
+    (replace(ANY, operation="x", errors_only=True), f'{{ name = "x" && status = error }}{RECENT}'),
+    (replace(ANY, operation="x", attributes={"http.route": "/a"}),
+     f'{{ name = "x" && (span.http.route = "/a" || resource.http.route = "/a") }}{RECENT}'),
+    (replace(ANY, operation="x", attributes={"n": "200"}),
+     f'{{ name = "x" && (span.n = "200" || span.n = 200 || resource.n = "200" || resource.n = 200) }}{RECENT}'),
+    (replace(ANY, operation="x", attributes={"a b": "y"}),
+     f'{{ name = "x" && (span."a b" = "y" || resource."a b" = "y") }}{RECENT}'),
+    (replace(ANY, operation='x" || "\\\n\x00\u2028🙂'),
+     f'{{ name = "x\\" || \\"\\\\\\u000a\\u0000\\u2028\\U0001f642" }}{RECENT}'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("query", "expected"), WRITTEN, ids=[text_ for _, text_ in WRITTEN])
+def test_a_query_is_written_as(query: TraceQuery, expected: str) -> None:
+    """Readable in Tempo's log, and printable ASCII."""
+    assert traceql(query) == expected
+    assert expected.isascii()
+    assert expected.isprintable()
+    parse(expected)
+
+
+def test_longer_ones_can_be_asked_for() -> None:
+    """To the nanosecond; nothing longer than a duration of Go can hold."""
+    asked = replace(ANY, operation="x", order="slowest")
+    assert traceql(asked, 5) == f'{{ name = "x" && duration > 5ns }}{TAIL}'
+    assert traceql(asked, 0) == f'{{ name = "x" && duration > 0ns }}{TAIL}'
+    assert traceql(asked, 1 << 70) == f'{{ name = "x" && duration > {2**63 - 1}ns }}{TAIL}'
+
+
+@pytest.mark.parametrize("key", ["", "a\nb", "a\x00", "\ud800", "\u200b"])
+def test_a_key_that_cannot_be_written_is_refused(key: str) -> None:
+    """Keys know no escape for it."""
+    with pytest.raises(ValueError, match="keys of printable characters only"):
+        traceql(replace(ANY, attributes={key: "x"}))
+
+
+anything = st.text() | st.text(st.sampled_from("\"\\{}()|&=!<> \n\r\x00.:u\u2028\ufeff'`ab5"))
+
+
+@given(anything)
+def test_a_text_means_itself_and_nothing_else(value: str) -> None:
+    """Read back as Go would."""
+    assert unquoted(text(value)) == value.encode("utf-8", "replace").decode()
+
+
+def plain(value: str) -> bool:
+    """Whether it is text only: what looks like a number is asked for as both."""
+    return value not in ("true", "false") and not re.fullmatch(r"-?\d+(\.\d+)?", value)
+
+
+@given(
+    name=anything,
+    namespace=anything.filter(bool),
+    operation=anything,
+    key=anything.filter(lambda key: key and key.isprintable()),
+    value=anything.filter(plain),
+)
+def test_no_value_can_change_a_query(name: str, namespace: str, operation: str, key: str, value: str) -> None:
+    """Read back, it has the form of a query of harmless values, and the values are those given."""
+
+    def asked(*words: str) -> TraceQuery:
+        return replace(ANY, service=Service(words[1], words[0]), operation=words[2], attributes={words[3]: words[4]})
+
+    given_ = [word.encode("utf-8", "replace").decode() for word in (name, namespace, operation, key, value)]
+    harmless = parse(traceql(asked("a", "b", "c", "d", "e")))
+    found = parse(traceql(asked(name, namespace, operation, key, value)))
+    assert found.form == harmless.form
+    assert list(found.values) == [dict(zip("abcde", given_, strict=True)).get(word, word) for word in harmless.values]
+
+
+@given(anything)
+def test_no_service_can_change_the_question_for_its_namespaces(name: str) -> None:
+    """The same for the values of a tag."""
+    assert parse(of_service(name)).values == ("service.name", name.encode("utf-8", "replace").decode())
+
+
+@pytest.mark.parametrize(
+    "query",
+    ['{ name = "a" b" }', '{ name = "a', '{ name = "\\x" }', '{ name = "a" } || { true }', "{ } extra", "{ evil = 1 }"],
+)
+def test_the_double_refuses_what_is_no_traceql(query: str) -> None:
+    """Or it would prove nothing."""
+    with pytest.raises(TraceQLError):
+        parse(query)

@@ -1,0 +1,208 @@
+"""What every trace source promises, asked of the embedded store and of doubles of the others alike."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from foreshock_dashboard.model.partial import note_of
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.span import EXPORTER, OCCUPANCY, Event, Link, Span, TraceQuery, TraceSummary
+from foreshock_dashboard.sources.summary import summary_of
+
+if TYPE_CHECKING:
+    from tests.sources_traces.conftest import Load, MakeSpan
+
+T0 = 1_790_000_000
+
+
+def ids(found: tuple[TraceSummary, ...]) -> list[int]:
+    return [int(summary.trace_id, 16) for summary in found]
+
+
+def platform(span: MakeSpan) -> list[Span]:
+    """Traces 1 to 7 of several services, and one of occupancy."""
+    return [
+        span(1, 1, start=0, duration=0.1, attributes={"http.response.status_code": 200, "http.route": "/"}),
+        span(1, 2, parent=1, name="pay", service="checkout", namespace="shop", start=0.01, duration=0.05),
+        span(2, 1, name="POST /", start=10, duration=0.5, status="error"),
+        span(2, 2, parent=1, name="charge", service="payments", namespace="shop", start=10.1, status="error",
+             attributes={"error.type": "timeout"}),
+        span(3, 1, name="pay", service="checkout", start=20, duration=2),
+        span(4, 1, name="pay", service="checkout", namespace="other", start=30, duration=0.2,
+             resource={"host.id": "4f"}),
+        span(5, 1, parent=9, start=40, duration=3),
+        span(5, 2, parent=1, name="later", service="checkout", namespace="shop", start=41, duration=0.001),
+        span(6, 1, name="batch", service="worker", namespace="jobs", start=-100, duration=150),
+        span(6, 2, parent=1, name="step", service="worker", namespace="jobs", start=45, duration=1),
+        span(7, 1, start=60, duration=0.0),
+        span(8, 1, name=OCCUPANCY, service=EXPORTER, kind="internal", start=5, duration=1,
+             attributes={"hw.id": "GPU-1"}),
+    ]  # fmt: skip
+
+
+SHOP, OTHER, NONE = Service("shop", "checkout"), Service("other", "checkout"), Service("", "checkout")
+TABLE: dict[str, tuple[dict[str, Any], list[int]]] = {
+    "the newest first": ({}, [7, 5, 4, 3, 2, 1, 6]),
+    "the slowest first": ({"order": "slowest"}, [6, 5, 3, 2, 4, 1, 7]),
+    "a limit takes those with the newest matching span": ({"limit": 3}, [7, 5, 6]),
+    "a limit takes those with the slowest matching span": ({"limit": 2, "order": "slowest", "end": 50}, [5, 3]),
+    "a service in a namespace": ({"service": SHOP}, [5, 1]),
+    "its namesake in another": ({"service": OTHER}, [4]),
+    "its namesake in none": ({"service": NONE}, [3]),
+    "nobody": ({"service": Service("", "nobody")}, []),
+    "an operation": ({"operation": "pay"}, [4, 3, 1]),
+    "of one span both the service and the operation": ({"service": SHOP, "operation": "later"}, [5]),
+    "not of two spans of a trace": ({"service": SHOP, "operation": "GET /"}, []),
+    "at least as long": ({"min_duration": 2.0}, [5, 3]),
+    "at most as long": ({"max_duration": 0.001}, [7, 5]),
+    "between the two": ({"min_duration": 0.2, "max_duration": 1.0}, [4, 2, 6]),
+    "errors": ({"errors_only": True}, [2]),
+    "errors of a service that has none": ({"errors_only": True, "service": SHOP}, []),
+    "an attribute that is text": ({"attributes": {"error.type": "timeout"}}, [2]),
+    "an attribute that is a number": ({"attributes": {"http.response.status_code": "200"}}, [1]),
+    "an attribute of the resource": ({"attributes": {"host.id": "4f"}}, [4]),
+    "all of several": ({"attributes": {"http.response.status_code": "200", "http.route": "/"}}, [1]),
+    "not only one of several": ({"attributes": {"http.response.status_code": "200", "http.route": "/x"}}, []),
+    "another value": ({"attributes": {"host.id": "4"}}, []),
+    "spans that began in the range, not those that were going on": ({"start": 42, "end": 50}, [6]),
+    "to the part of a second": ({"start": 40.5, "end": 59.5}, [5, 6]),
+    "both ends belong to it": ({"start": 20, "end": 30}, [4, 3]),
+    "a moment": ({"start": 30, "end": 30}, [4]),
+    "an empty range": ({"start": 70, "end": 80}, []),
+    "occupancy where it is asked for": ({"operation": OCCUPANCY}, [8]),
+    "occupancy of a GPU": ({"operation": OCCUPANCY, "attributes": {"hw.id": "GPU-1"}}, [8]),
+}
+
+
+def query(start: float = -10, end: float = 65, **given: Any) -> TraceQuery:  # noqa: ANN401 - conditions
+    return TraceQuery(T0 + start, T0 + end, **given)
+
+
+@pytest.mark.parametrize("what", TABLE)
+def test_a_search_finds(load: Load, span: MakeSpan, what: str) -> None:
+    """Each row of the table, in that order."""
+    given, expected = TABLE[what]
+    found = load(platform(span)).search(query(**given))
+    assert ids(found) == expected
+    assert note_of(found) == ""
+
+
+def test_a_list_tells_of_whole_traces(load: Load, span: MakeSpan) -> None:
+    """Service, operation, start, duration, spans, errors and services, whatever matched."""
+    spans = platform(span)
+    expected: dict[str, list[Span]] = {}
+    for each in spans:
+        expected.setdefault(each.trace_id, []).append(each)
+    found = load(spans).search(query())
+    assert len(found) == 7
+    for summary in found:
+        assert summary == summary_of(summary.trace_id, expected[summary.trace_id])
+
+
+def test_services_are_told_with_their_namespaces_though_others_matched(load: Load, span: MakeSpan) -> None:
+    """Also the root's."""
+    source = load([
+        span(1, 1, namespace="edge", service="door"),
+        span(1, 2, parent=1, service="mid", namespace="shop"),
+        span(1, 3, parent=2, service="end", name="last"),
+    ])  # fmt: skip
+    (found,) = source.search(query(operation="last"))
+    assert found.service == Service("edge", "door")
+    assert found.services == (Service("", "end"), Service("edge", "door"), Service("shop", "mid"))
+
+
+@pytest.mark.parametrize("limit", [1, 10, 60])
+@pytest.mark.parametrize("order", ["slowest", "newest"])
+def test_a_list_picks_among_all_that_match(load: Load, span: MakeSpan, order: Any, limit: int) -> None:  # noqa: ANN401
+    """Not among the first found; most of these are traces of a blink, a few are slow."""
+    chance = random.Random(7)
+    spans = [span(n, start=n / 100, duration=round(chance.paretovariate(1) / 100, 3)) for n in range(1, 1501)]
+    found = load(spans).search(query(order=order, limit=limit))
+
+    def key(one: Span) -> int:
+        return one.duration_ns if order == "slowest" else one.start_ns
+
+    best = sorted(spans, key=key, reverse=True)[:limit]
+    least = key(best[-1])
+    assert len(found) == limit
+    assert {*ids(found)} >= {int(one.trace_id, 16) for one in best if key(one) > least}
+    assert [summary.duration for summary in found if order == "slowest"] == (
+        [one.duration_ns / 1e9 for one in best] if order == "slowest" else []
+    )
+
+
+def test_many_of_one_length_are_no_reason_to_miss_a_longer_one(load: Load, span: MakeSpan) -> None:
+    """Whichever of the equal ones are told beside it."""
+    spans = [span(n, start=n / 100, duration=0.1) for n in range(1, 1200)] + [span(2000, start=1, duration=0.2)]
+    found = load(spans).search(query(order="slowest", limit=5))
+    assert len(found) == 5
+    assert ids(found)[0] == 2000
+
+
+def test_a_trace_is_given_whole_and_as_it_was_sent(load: Load, span: MakeSpan) -> None:
+    """By start time, each span once, with attributes of every kind, events and links."""
+    spans = platform(span)
+    rich = replace(
+        spans[0],
+        kind="client",
+        status="error",
+        status_message="it broke",
+        scope="lib",
+        trace_state="a=b",
+        attributes={"text": "ü→\u2028", "whole": -5, "part": 0.25, "yes": True, "no": False, "list": ["a", 1, True]},
+        events=(Event(spans[0].start_ns + 5, "exception", {"exception.type": "E"}),),
+        links=(Link("ab" * 16, "cd" * 8, {"why": "batch"}),),
+    )
+    source = load([spans[1], rich, rich, *spans[2:]])
+    assert tuple(source.get(rich.trace_id)) == (rich, spans[1])
+    assert note_of(source.get(rich.trace_id)) == ""
+
+
+def test_occupancy_is_given_by_its_trace(load: Load, span: MakeSpan) -> None:
+    """What ran on a GPU is looked up by an id that follows from it."""
+    spans = platform(span)
+    assert tuple(load(spans).get(f"{8:032x}")) == (spans[-1],)
+
+
+def test_an_unknown_trace_is_empty(load: Load, span: MakeSpan) -> None:
+    """And no error."""
+    source = load(platform(span))
+    assert tuple(source.get("f" * 32)) == ()
+    assert len(source.get(f"{1:032x}")) == 2
+    assert tuple(source.get("f" * 32)) == ()
+
+
+@pytest.mark.parametrize("nothing", [[], None])
+def test_a_source_that_holds_nothing_answers(load: Load, nothing: Any) -> None:  # noqa: ANN401
+    """With nothing."""
+    source = load(nothing or [])
+    assert tuple(source.search(query())) == ()
+    assert tuple(source.search(query(order="slowest"))) == ()
+
+
+SPECIAL = [
+    'q"uote', "back\\slash", "line\nfeed", "tab\tand\x00nul", "ünï→", "🙂", "a{b}", '" || true || "',
+    '"} | by(name) {"', "\\", '\\"', "$(x)", "'; drop", "%7B%7D&limit=1", "\ufeffbom", "\u2028", "true", "5", "5ms",
+    " ", "`raw`",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", SPECIAL)
+def test_any_name_can_be_asked_for(load: Load, span: MakeSpan, value: str) -> None:
+    """Whatever stands in it, it is a value and nothing else."""
+    source = load([
+        span(1, name=value),
+        span(2, service=value),
+        span(3, service="x", namespace=value),
+        span(4, attributes={"http.route": value}),
+        span(5, name="other"),
+    ])  # fmt: skip
+    assert ids(source.search(query(operation=value))) == [1]
+    assert ids(source.search(query(service=Service("", value)))) == [2]
+    assert ids(source.search(query(service=Service(value, "x")))) == [3]
+    assert ids(source.search(query(attributes={"http.route": value}))) == [4]
+    assert [one.name for one in source.get(f"{1:032x}")] == [value]
