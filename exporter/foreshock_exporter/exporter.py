@@ -18,6 +18,7 @@ from foreshock_exporter.sampler import Sampler
 from foreshock_exporter.service import Resolver
 from foreshock_exporter.snapshot import CollectorRun, Snapshot
 from foreshock_exporter.text import render
+from foreshock_exporter.turns import Turns
 from foreshock_exporter.version import version
 from foreshock_exporter.watch import Key, WatchedDriver
 
@@ -54,7 +55,7 @@ class Exporter:
         health: whether to ask for the GPUs' health.
         xid: whether to listen for the GPUs' errors.
         unattributed: why no process can be told whose it is, in a word fit for a label, if so.
-        observe: told of each settled sample of a GPU with services on it, from the thread of that GPU.
+        observe: told of each settled sample of a GPU with services on it, from whichever thread passed over it.
         extra: families that something else keeps about its part of the exporter.
         timer: a steady clock in seconds on the wall, for durations and staleness.
     """
@@ -160,7 +161,7 @@ class Exporter:
         return gpus is not None and (bool(gpus.gpus) or not (gpus.calls or self._sampler.lanes))
 
     def start(self, period: float = 0.1) -> None:
-        """Sample in threads, one for each GPU and each collector, so that a call that hangs stops nothing else.
+        """Sample in threads, the GPUs as `Turns` has it and each collector by itself; a hung call stops nothing else.
 
         Args:
             period: seconds between two looks at a GPU.
@@ -170,7 +171,7 @@ class Exporter:
         self._started = True
         self._stale_after = max(STALE_AFTER, 3.0 * period)
         seldom = max(HOST_EVERY, period)
-        self._run("gpu", partial(self._attend, period=period), seldom)
+        self._run("gpu", partial(self._attend, Turns(self._look, self._run, period, time.monotonic)), seldom)
         for name in self._host:
             self._run(name, partial(self._collect, name), seldom)
         if self._listens:
@@ -189,8 +190,9 @@ class Exporter:
 
     def _run(self, name: str, step: Callable[[float], object], period: float) -> None:
         thread = threading.Thread(target=self._loop, args=(step, period), daemon=True, name=name)
-        self._threads.append(thread)
-        thread.start()
+        with self._lock:
+            self._threads = [*(running for running in self._threads if running.is_alive()), thread]
+            thread.start()
 
     def _loop(self, step: Callable[[float], object], period: float) -> None:
         """Until `close`, or until a step says with True that there is no more to do."""
@@ -202,20 +204,10 @@ class Exporter:
                 log.exception("a pass failed; the next is in %g s", period)
             self._stop.wait(period)
 
-    def _attend(self, at: float, period: float) -> None:
-        """See to it that every GPU has a thread."""
-        before = self._sampler.lanes
+    def _attend(self, turns: Turns[Lane], at: float) -> None:
+        """See to it that every GPU is passed over."""
         self._count(at)
-        for index, lane in enumerate(self._sampler.lanes):
-            if lane not in before:
-                self._run(f"gpu-{index}", partial(self._look_on, lane), period)
-
-    def _look_on(self, lane: Lane, at: float) -> bool:
-        """One pass of a GPU's thread; true once the driver does not name the GPU any more."""
-        if lane not in self._sampler.lanes:
-            return True
-        self._look(lane, at)
-        return False
+        turns.attend(self._sampler.lanes)
 
     def _listen_on(self, at: float) -> None:
         if not self._listen(at, LISTEN_FOR):

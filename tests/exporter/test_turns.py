@@ -1,0 +1,134 @@
+"""GPUs share a thread while they answer at once. Threads are steps here, and a test takes them in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from foreshock_exporter.turns import APART_FOR, SLOW, STUCK, Turns
+
+
+@dataclass
+class Stage:
+    """Threads that a test steps through by hand; a pass over a GPU takes as long as it says in `takes`."""
+
+    time: float = 0.0
+    takes: dict[str, float] = field(default_factory=dict)
+    meets: dict[str, Callable[[], None]] = field(default_factory=dict)
+    threads: list[tuple[str, Callable[[float], bool]]] = field(default_factory=list)
+    passes: list[str] = field(default_factory=list)
+    inside: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.turns: Turns[str] = Turns(self.look, self.run, 0.1, lambda: self.time)
+        self.turns.attend(("a", "b", "c"))
+
+    def run(self, name: str, step: Callable[[float], bool], period: float) -> None:
+        assert period == (STUCK if name == "gpus-watch" else 0.1)
+        self.threads.append((name, step))
+
+    def look(self, gpu: str, at: float) -> None:
+        assert gpu not in self.inside, "never by two threads at once"
+        assert at == 7.0
+        self.inside.append(gpu)
+        self.passes.append(gpu)
+        self.time += self.takes.get(gpu, 0.0)
+        self.meets.pop(gpu, lambda: None)()
+        self.inside.remove(gpu)
+
+    def step(self) -> list[str]:
+        """One step of each thread; the GPUs passed over."""
+        self.passes.clear()
+        for thread in list(self.threads):
+            if thread[1](7.0):
+                self.threads.remove(thread)
+        return list(self.passes)
+
+    def names(self) -> list[str]:
+        """Of the threads there are."""
+        return sorted(name for name, _ in self.threads)
+
+
+@pytest.fixture
+def stage() -> Stage:
+    """Three GPUs."""
+    return Stage()
+
+
+def test_gpus_that_answer_at_once_share_a_thread(stage: Stage) -> None:
+    assert stage.step() == ["a", "b", "c"]
+    assert stage.names() == ["gpus", "gpus-watch"]
+
+
+def test_there_is_no_thread_before_there_is_a_gpu(stage: Stage) -> None:
+    started: list[str] = []
+    turns: Turns[str] = Turns(stage.look, lambda name, step, period: started.append(name), 0.1, lambda: 0.0)
+    turns.attend(())
+    assert started == []
+    turns.attend(("a",))
+    turns.attend(("a", "b"))
+    assert started == ["gpus", "gpus-watch"]
+
+
+def test_a_slow_gpu_has_a_thread_of_its_own_until_it_has_been_quick_for_a_while(stage: Stage) -> None:
+    stage.takes["b"] = 2 * SLOW
+    stage.step()
+    assert stage.names() == ["gpu", "gpus", "gpus-watch"]
+    assert stage.step() == ["a", "c", "b"], "its own thread comes last here"
+    stage.time += APART_FOR + 1.0
+    stage.step()
+    assert stage.names() == ["gpu", "gpus", "gpus-watch"], "it is still slow"
+    stage.takes.clear()
+    stage.time += APART_FOR + 1.0
+    assert stage.step() == ["a", "c", "b"]
+    assert stage.names() == ["gpus", "gpus-watch"]
+    assert stage.step() == ["a", "b", "c"]
+
+
+def test_a_gpu_that_hangs_stops_no_other_and_goes_on_when_it_answers(stage: Stage) -> None:
+    seen: list[list[str]] = []
+
+    def hang() -> None:
+        _, watch = next(thread for thread in stage.threads if thread[0] == "gpus-watch")
+        assert not watch(7.0)
+        assert stage.names() == ["gpus", "gpus-watch"], "it may yet answer"
+        stage.time += 2 * STUCK
+        hung = next(thread for thread in stage.threads if thread[0] == "gpus")
+        assert not watch(7.0)
+        stage.threads.remove(hung)
+        assert stage.names() == ["gpu", "gpu", "gpus", "gpus-watch"], "all of them may hang"
+        seen.append(stage.step())
+        stage.time += APART_FOR + 1.0
+        seen.extend((stage.step(), stage.step()))
+        assert stage.names() == ["gpus", "gpus-watch"], "they share one again"
+        stage.threads.append(hung)
+
+    stage.meets["b"] = hang
+    stage.step()
+    assert [set(passed) for passed in seen] == [{"a", "c"}] * 3
+    assert stage.names() == ["gpu", "gpus", "gpus-watch"]
+    assert sorted(stage.step()) == ["a", "b", "c"]
+    stage.time += APART_FOR + 1.0
+    stage.step()
+    assert stage.step() == ["a", "b", "c"]
+
+
+def test_a_gpu_that_is_gone_is_passed_over_no_more(stage: Stage) -> None:
+    stage.takes["b"] = 2 * SLOW
+    stage.step()
+    stage.turns.attend(("a",))
+    assert stage.step() == ["a"]
+    assert stage.names() == ["gpus", "gpus-watch"]
+
+
+def test_a_bug_in_one_pass_is_logged_and_the_other_gpus_go_on(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    def bug() -> None:
+        stage.inside.clear()
+        raise ZeroDivisionError
+
+    stage.meets["a"] = bug
+    assert stage.step() == ["a", "b", "c"]
+    assert [record.getMessage() for record in caplog.records] == ["a pass failed; the next is in 0.1 s"]
+    assert stage.step() == ["a", "b", "c"]
