@@ -155,7 +155,7 @@ class Remote:
     def _read(self, response: httpx.Response) -> bytes:
         end = self._monotonic() + self._timeout
         body = bytearray()
-        for chunk in response.iter_bytes(1 << 16):
+        for chunk in response.iter_bytes():
             body += chunk
             if len(body) > MAX_BODY:
                 raise SourceError(

@@ -96,7 +96,10 @@ def _hit(found: Mapping[str, Any]) -> Hit:
         root=None if service in ("", _NO_ROOT) else (service, found.get("rootTraceName", "")),
         start_ns=int(found.get("startTimeUnixNano", 0)),
         duration=float(found.get("durationMs", 0)) / 1000,
-        stats={str(name): Stats(each.get("spanCount", 0), each.get("errorCount", 0)) for name, each in stats.items()},
+        stats={
+            str(name): Stats(int(each.get("spanCount", 0)), int(each.get("errorCount", 0)))
+            for name, each in stats.items()
+        },
         spans=tuple(_matched(span) for group in sets for span in group.get("spans") or ()),
         matched=sum(int(group.get("matched", 0)) for group in sets),
     )
@@ -136,7 +139,7 @@ def read_trace(body: bytes, kind: str, *, wrapped: bool) -> Trace:
     """
     try:
         partial, message, decoded = _read_bytes(body, wrapped) if kind == PROTOBUF else _read_json(body)
-    except (MalformedError, TypeError, AttributeError) as error:
+    except (MalformedError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(str(error)) from error
     notes = [f"Tempo gives a part of this trace only: {message or 'it is larger than its limit'}"] if partial else []
     if decoded.rejected:
