@@ -82,12 +82,12 @@ class Hub:
             self._source: MetricSource = self.store
             if settings.prometheus_url:
                 self._source = opened.enter_context(closing(PrometheusSource(settings.prometheus_url)))
+            self.intake = Intake(self.store, clock)
             self._traces: TraceSource = self.store
             self._watch: Watch | None = None
             if settings.tempo_url:
                 tempo = opened.enter_context(closing(_tempo(settings)))
                 self._traces, self._watch = tempo, opened.enter_context(closing(Watch(tempo.probe, settings.step)))
-            self.intake = Intake(self.store, clock)
             try:
                 tokens = Tokens(settings.otlp_token_file) if settings.otlp_token_file else None
             except GuardError as error:
