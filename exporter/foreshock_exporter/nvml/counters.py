@@ -7,6 +7,7 @@ place is beside this module: a sample per GPU kept from one call to the next, an
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import cast, get_args
 
 from foreshock_exporter.device import Counters, LinkBytes, Reason, Throttle
@@ -33,6 +34,7 @@ _FIXED: Wanted = {
 }
 _NVLINK = {"transmit": (138, 202), "receive": (139, 204)}
 """Data without protocol overhead: in KiB up to Hopper, in bytes with NVLink 5."""
+_THROTTLES = {f"throttled_seconds/{reason}": reason for reason in cast("tuple[Throttle, ...]", get_args(Throttle))}
 
 
 def counters(asked: Asked, *, per_link: bool) -> Counters:
@@ -44,18 +46,14 @@ def counters(asked: Asked, *, per_link: bool) -> Counters:
     measured = {name: value for name, value in said.items() if isinstance(value, Measured)}
     return Counters(
         energy_joules=_value(measured, "energy_joules"),
-        throttled_seconds={
-            reason: measured[name].value
-            for reason in cast("tuple[Throttle, ...]", get_args(Throttle))
-            if (name := f"throttled_seconds/{reason}") in measured
-        },
+        throttled_seconds={reason: measured[name].value for name, reason in _THROTTLES.items() if name in measured},
         pcie_transmit_bytes=_value(measured, "pcie_transmit_bytes"),
         pcie_receive_bytes=_value(measured, "pcie_receive_bytes"),
         nvlink_transmit_bytes=_value(measured, "nvlink_transmit_bytes"),
         nvlink_receive_bytes=_value(measured, "nvlink_receive_bytes"),
         nvlink_links=dict(_links(measured, links)) if per_link else {},
         wraps={_field(name): value.wraps for name, value in measured.items() if value.wraps is not None},
-        absent={**asked.absent, **absent(said)},
+        absent={**asked.absent, **(absent(said) if len(measured) < len(said) else {})},
     )
 
 
@@ -69,6 +67,7 @@ def absent(said: Mapping[str, Measured | Reason]) -> dict[str, Reason]:
     }
 
 
+@lru_cache(maxsize=64)
 def _wanted(links: int, *, per_link: bool) -> Wanted:
     wanted = {**_FIXED}
     for way, (kib, bytes_) in _NVLINK.items():
@@ -93,6 +92,7 @@ def _links(measured: Mapping[str, Measured], links: int) -> Iterator[tuple[int, 
             yield link, LinkBytes(transmit.value, receive.value)
 
 
+@lru_cache(maxsize=512)
 def _field(quantity: str) -> str:
     return quantity.partition("/")[0]
 

@@ -60,8 +60,7 @@ class Asking:
     """
 
     def __init__(self, wanted: Wanted) -> None:
-        self._wanted = dict(wanted)
-        self._template = _template(self._wanted)
+        self._want(dict(wanted))
 
     def ask(self, function: Function, handle: object, codes: Codes) -> tuple[int, dict[str, Measured | Reason]]:
         """One call of nvmlDeviceGetFieldValues: a code, and if it is success what was measured or why it was not.
@@ -74,23 +73,48 @@ class Asking:
         array = ctypes.create_string_buffer(self._template, len(self._template))
         code = function(handle, len(self._template) // _FIELD.size, array)
         if code in codes.unsupported:
-            self._wanted, self._template = {}, b""
+            self._want({})
             return codes.success, {}
         if code != codes.success:
             return code, {}
         answers = _answers(array)
-        for code, _, _ in answers.values():
+        for code in {code for code, _, _ in answers.values() if code}:
             if code in codes.gone or codes.reason(code) == "lost":
                 return code, {}
-        said = {name: _quantity(sources, answers, codes) for name, sources in self._wanted.items()}
-        self._learn(answers, codes)
-        return codes.success, {name: value for name, value in said.items() if value is not None}
+        return codes.success, self._said(answers, codes)
 
-    def _learn(self, answers: Mapping[_Key, _Answer], codes: Codes) -> None:
-        left = {name: _left(sources, answers, codes) for name, sources in self._wanted.items()}
-        left = {name: sources for name, sources in left.items() if sources}
-        if left != self._wanted:
-            self._wanted, self._template = left, _template(left)
+    def _want(self, wanted: dict[str, tuple[Source, ...]]) -> None:
+        self._wanted = wanted
+        self._template = _template(wanted)
+        self._settled = {
+            name: (sources[0].field, sources[0].scopes[0], sources[0].per)
+            for name, sources in wanted.items()
+            if len(sources) == 1 and len(sources[0].scopes) == 1
+        }
+
+    def _said(self, answers: Mapping[_Key, _Answer], codes: Codes) -> dict[str, Measured | Reason]:
+        """What the answers say. Most quantities are settled on one field, from which there is nothing left to learn."""
+        said: dict[str, Measured | Reason] = {}
+        unsettled: dict[str, tuple[Source, ...]] = {}
+        for name, sources in self._wanted.items():
+            if (settled := self._settled.get(name)) is not None:
+                field, scope, per = settled
+                _, value, wraps = answers.get((field, scope), _MISSING)
+                if value is not None and value >= 0.0:
+                    said[name] = Measured(value / per, wraps / per if wraps else None)
+                    continue
+            unsettled[name] = sources
+            if (quantity := _quantity(sources, answers, codes)) is not None:
+                said[name] = quantity
+        self._learn(unsettled, answers, codes)
+        return said
+
+    def _learn(
+        self, unsettled: Mapping[str, tuple[Source, ...]], answers: Mapping[_Key, _Answer], codes: Codes
+    ) -> None:
+        left = {name: _left(sources, answers, codes) for name, sources in unsettled.items()}
+        if left != unsettled:
+            self._want({name: sources for name, sources in {**self._wanted, **left}.items() if sources})
 
 
 def _template(wanted: Wanted) -> bytes:
