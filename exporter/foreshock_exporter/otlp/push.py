@@ -120,7 +120,12 @@ class Push:
             self._spans.close()
 
     def _read(self) -> Points:
-        return self._readings.take(emit(self._snapshot()))
+        """The readings now; none where they cannot be put together, which the SDK would say nobody."""
+        try:
+            return self._readings.take(emit(self._snapshot()))
+        except Exception:  # noqa: BLE001 - outermost call of ours: whatever one reading meets, the next one goes on
+            log.exception("the readings of now are not pushed over OTLP")
+            return {}
 
     def _follow(self) -> float:
         """Seconds from the exporter's clock to the wall clock; follows it in steps, not with every tremble."""

@@ -158,7 +158,7 @@ class Readings:
     def _states(self, found: Mapping[str, list[Sample]]) -> Iterator[Point]:
         """A point for each GPU ever seen and each state."""
         for sample in found.get(names.GPU_LOST.name, ()):
-            (uuid,) = sample.labels
+            uuid = sample.labels[names.GPU_LOST.labels.index("uuid")]
             current = state(self._condition(found, uuid, lost=bool(sample.value)))
             for each in STATES:
                 yield Point(float(each == current), {**self._gpu(uuid), "hw.state": each})
