@@ -1,0 +1,125 @@
+"""The Collector's configuration: whole in itself, of documented names, and with the hub's own metrics in view."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from foreshock_dashboard.model import span_metrics
+from foreshock_dashboard.model.histogram import BOUNDS
+from foreshock_dashboard.model.readings import EDGE, SERVICE, catalogue
+
+Yaml = dict[str, Any]
+SECTIONS = ("extensions", "receivers", "processors", "connectors", "exporters")
+# Keys of each component after its README and configuration schema; nested ones with dots.
+KEYS = {
+    "health_check": {"endpoint"},
+    "otlp": {"protocols.grpc.endpoint", "protocols.http.endpoint"},
+    "memory_limiter": {"check_interval", "limit_percentage", "spike_limit_percentage"},
+    "span_metrics": {
+        "namespace", "histogram.unit", "histogram.explicit.buckets", "dimensions", "resource_metrics_key_attributes",
+        "aggregation_cardinality_limit", "exemplars.enabled", "metrics_flush_interval", "metrics_expiration",
+    },
+    "service_graph": {
+        "latency_histogram_buckets", "dimensions", "store.ttl", "store.max_items", "store_expiration_loop",
+        "metrics_flush_interval", "virtual_node_peer_attributes", "database_name_attributes",
+    },
+    "otlp_grpc": {"endpoint", "tls.insecure", "sending_queue.enabled", "sending_queue.batch"},
+    "prometheus": {"endpoint", "metric_expiration", "enable_open_metrics"},
+}  # fmt: skip
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+
+
+@pytest.fixture(scope="module")
+def config() -> Yaml:
+    """compose/collector.yaml."""
+    text = (Path(__file__).parents[2] / "compose/collector.yaml").read_text()
+    loaded: Yaml = yaml.safe_load(text)
+    return loaded
+
+
+def seconds(text: str) -> float:
+    """A duration of Go with one unit."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m)", text)
+    assert match, text
+    return round(float(match[1]) * UNITS[match[2]], 6)
+
+
+def leaves(value: Any, path: str = "") -> set[str]:  # noqa: ANN401 - YAML
+    """The keys of everything that is set, nested ones with dots."""
+    if not isinstance(value, dict) or not value:
+        return {path}
+    return {leaf for key, item in value.items() for leaf in leaves(item, f"{path}.{key}" if path else key)}
+
+
+def test_every_component_that_a_pipeline_names_is_defined_and_every_one_defined_is_used(config: Yaml) -> None:
+    """A connector is an exporter of one pipeline and a receiver of another."""
+    defined = {section: set(config[section]) for section in SECTIONS}
+    pipelines = config["service"]["pipelines"]
+    used: dict[str, set[str]] = {
+        part: {name for pipeline in pipelines.values() for name in pipeline[part]}
+        for part in ("receivers", "processors", "exporters")
+    }
+    connectors = defined["connectors"]
+    assert used["receivers"] == defined["receivers"] | connectors
+    assert used["exporters"] == defined["exporters"] | connectors
+    assert used["processors"] == defined["processors"]
+    assert set(config["service"]["extensions"]) == defined["extensions"]
+    assert set(config) == {*SECTIONS, "service"}
+
+
+def test_connectors_stand_between_traces_and_metrics(config: Yaml) -> None:
+    """And memory is limited first."""
+    pipelines = config["service"]["pipelines"]
+    for name in config["connectors"]:
+        assert name in pipelines["traces"]["exporters"]
+        assert name in pipelines["metrics"]["receivers"]
+    assert all(pipeline["processors"][0] == "memory_limiter" for pipeline in pipelines.values())
+
+
+def test_every_key_is_a_documented_one(config: Yaml) -> None:
+    """A misspelt key keeps a Collector from starting."""
+    for section in SECTIONS:
+        for name, settings in config[section].items():
+            assert leaves(settings) <= KEYS[name.partition("/")[0]], name
+
+
+def test_buckets_are_the_hubs(config: Yaml) -> None:
+    """So that a quantile is the same from either."""
+    connectors = config["connectors"]
+    for buckets in (
+        connectors["span_metrics"]["histogram"]["explicit"]["buckets"],
+        connectors["service_graph"]["latency_histogram_buckets"],
+    ):
+        assert tuple(map(seconds, buckets)) == BOUNDS
+
+
+def test_the_names_that_come_out_are_those_that_the_hub_reads(config: Yaml) -> None:
+    """OpenTelemetry's dots become underscores, counters end in _total, seconds in _seconds."""
+    connector = config["connectors"]["span_metrics"]
+    prefix = connector["namespace"].replace(".", "_")
+    assert connector["histogram"]["unit"] == "s"
+    read = catalogue(59.0)
+    assert read["served"].query.metric == f"{prefix}_calls_total"
+    assert read["served_seconds"].query.metric == f"{prefix}_duration_seconds"
+    assert read["served_seconds"].forms[0].query.metric == f"{prefix}_duration_milliseconds"
+    assert {item["name"].replace(".", "_") for item in connector["dimensions"]} | {"service_name"} == set(SERVICE)
+
+
+def test_labels_are_those_that_the_hub_sums_by(config: Yaml) -> None:
+    """Namespaces with the side that they are of; the hub's own families have no others."""
+    sides = {f"{side}_{name.replace('.', '_')}" for side in ("client", "server")
+             for name in config["connectors"]["service_graph"]["dimensions"]}  # fmt: skip
+    assert sides | {"client", "server", "connection_type"} == set(EDGE)
+    assert span_metrics.REQUESTS.name == "traces_service_graph_request_total"
+
+
+def test_series_of_what_is_gone_end_when_the_hubs_do_and_are_flushed_as_often_as_scraped(config: Yaml) -> None:
+    """Or a counter would stand still for ever, and rates would see steps."""
+    connectors = config["connectors"]
+    assert connectors["span_metrics"]["metrics_expiration"] == config["exporters"]["prometheus"]["metric_expiration"]
+    assert {seconds(each["metrics_flush_interval"]) for each in connectors.values()} == {10.0}
