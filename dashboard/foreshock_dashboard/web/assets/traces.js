@@ -85,7 +85,8 @@
         h("table", { class: "traces" },
           h("thead", null, h("tr", null, [["Started"], ["Request"], ["Duration"], ["Spans", "minor"], ["Errors"], ["Services", "minor"]].map(([name, kind]) => h("th", { scope: "col", class: kind }, name)))),
           h("tbody", null, traces.map(row)))),
-      h("p", { class: "note" }, `${traces.length >= query.limit ? `The ${query.limit} ${query.order} of all traces that match` : `${traces.length} trace${traces.length > 1 ? "s match" : " matches"}`}. `, h("a", { href: `/api/traces?${filters()}` }, "as JSON")));
+      h("p", { class: "note" }, `${traces.length >= query.limit ? `The ${query.limit} ${query.order} of all traces that match` : `${traces.length} trace${traces.length > 1 ? "s match" : " matches"}`}. `, h("a", { href: `/api/traces?${filters()}` }, "as JSON")),
+      body.note ? h("p", { class: "note" }, `${body.note}.`) : null);
     F.panel("list", "ready");
   };
 

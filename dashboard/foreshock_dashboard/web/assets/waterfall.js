@@ -45,7 +45,7 @@
     F.byId("trace-hint").textContent = trace.trace_id;
     put(body,
       h("p", { class: "facts" }, h("span", null, h("b", null, F.seconds(trace.duration_seconds))), h("span", null, `${trace.spans.length} spans`), h("span", null, errors ? F.state("critical", `${errors} failed`) : "no errors"),
-        h("span", null, "started ", F.time(trace.start, now), now ? ` (${F.span(now - trace.start)} ago)` : ""), trace.left_out ? h("span", null, `${trace.left_out} more spans are not shown`) : null,
+        h("span", null, "started ", F.time(trace.start, now), now ? ` (${F.span(now - trace.start)} ago)` : ""), trace.left_out ? h("span", null, `${trace.left_out} more spans are not shown`) : null, trace.note ? h("span", null, trace.note) : null,
         h("button", { type: "button", class: "quiet", id: "trace-close" }, "Close trace")),
       h("p", { class: "legend" }, services.map(([name, colour]) => h("span", null, F.dot(colour), name))),
       h("div", { class: "wf-axis", "aria-hidden": "true" }, h("span"), h("div", null, [0, 0.25, 0.5, 0.75, 1].map((part) => h("span", { style: `left:${part * 100}%` }, F.seconds(part * trace.duration_seconds))))),
