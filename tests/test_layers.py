@@ -23,7 +23,7 @@ ONLY_IN = {
     "duckdb": {"store/"},
     "sqlite3": {"store/"},
     "dash": {"web/"},
-    "opentelemetry.proto": {"sources/otlp.py"},
+    "opentelemetry.proto": {"sources/otlp.py", "model/otlp.py"},
 }
 
 

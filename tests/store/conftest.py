@@ -11,7 +11,7 @@ import pytest
 
 from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
-from foreshock_dashboard.model.span import AttributeValue, Kind, Span, Status
+from foreshock_dashboard.model.span import TRACE_KEYS, AttributeValue, Kind, Span, Status
 from foreshock_dashboard.store import Retention, Sealing, Store
 from foreshock_dashboard.store.disk import Disk
 
@@ -37,6 +37,7 @@ class Bench:
         disk: Disk | None = None,
         max_inbox_pages: int | None = None,
         folder: Path | None = None,
+        trace_keys: tuple[str, ...] = TRACE_KEYS,
     ) -> Store:
         """A store that seals at each call of `maintain` unless told otherwise."""
         store = Store.open(
@@ -48,6 +49,7 @@ class Bench:
             max_series=max_series,
             disk=disk,
             max_inbox_pages=max_inbox_pages,
+            trace_keys=trace_keys,
         )
         self.opened.append(store)
         return store

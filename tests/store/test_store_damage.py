@@ -170,10 +170,10 @@ def test_a_crash_between_merging_and_removing_doubles_nothing(
 
 
 def test_a_folder_of_another_format_is_refused_untouched(bench: Bench, scrape: Scrape) -> None:
-    """A newer version's data is not for this one."""
+    """Another version's data is not for this one."""
     sealed(bench, scrape).close()
-    (bench.path / "format").write_text("2\n")
+    (bench.path / "format").write_text("1\n")
     before = sorted((path, path.stat().st_mtime_ns) for path in bench.path.rglob("*") if path.name != "lock")
-    with pytest.raises(StoreError, match=r"format '2'.*another folder"):
+    with pytest.raises(StoreError, match=r"format '1'.*another folder"):
         bench.open()
     assert before == sorted((path, path.stat().st_mtime_ns) for path in bench.path.rglob("*") if path.name != "lock")

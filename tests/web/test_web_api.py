@@ -57,6 +57,7 @@ def test_every_answer_carries_time_tick_and_honesty(look_at: LookAt, scene: str,
         ("min_duration=fast", "min_duration='fast': is not a duration such as 10s"),
         ("max_duration=-1", "max_duration='-1': is not a duration"),
         ("attribute=GPU-1", "attribute='GPU-1': is not KEY=VALUE, such as hw.id=GPU-8932f937"),
+        ("attribute=hw.id=1&attribute=hw.id=2", "attribute: hw.id is given twice"),
         ("min_duration=2s&max_duration=1s", "min_duration is longer than max_duration: exchange them"),
         ("errors=maybe", "errors='maybe': is neither true nor false"),
         ("order=random", "order='random': is neither slowest nor newest"),
@@ -79,12 +80,12 @@ def test_trace_filters_reach_the_source(caller: Caller, hub: FakeHub) -> None:
     """Every parameter becomes a condition of the query."""
     caller.get(
         "/api/traces?service=prod/api&operation=ask&min_duration=250ms&max_duration=2s&errors=true&order=slowest"
-        f"&limit=7&start=now-1h&end={NOW}&attribute=hw.id=GPU-1"
+        f"&limit=7&start=now-1h&end={NOW}&attribute=hw.id=GPU-1&attribute=http.route=/ask%3Fa=b"
     )
     query = hub.traces.asked[-1]
     assert (query.service, query.operation) == (service("api")._replace(namespace="prod"), "ask")
     assert (query.min_duration, query.max_duration) == (0.25, 2.0)
-    assert query.attribute == ("hw.id", "GPU-1")
+    assert query.attributes == {"hw.id": "GPU-1", "http.route": "/ask?a=b"}
     assert (query.errors_only, query.order, query.limit) == (True, "slowest", 7)
     assert (query.start, query.end) == (NOW + 3 - 3600, NOW)
 

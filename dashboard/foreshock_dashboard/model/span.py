@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
+from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.service import Service
 
 AttributeValue = str | bool | int | float | bytes | list["AttributeValue"] | dict[str, "AttributeValue"] | None
@@ -15,6 +16,21 @@ Status = Literal["unset", "ok", "error"]
 
 OCCUPANCY, EXPORTER = "gpu.occupancy", "foreshock-exporter"
 """Name and service of the spans that tell which service ran on a GPU when (`Span.occupancy`)."""
+
+
+TRACE_KEYS = (
+    "http.request.method", "http.response.status_code", "http.route", "url.path",
+    "rpc.service", "rpc.method", "db.system.name", "messaging.destination.name", "error.type",
+    "gen_ai.provider.name", "gen_ai.operation.name", "gen_ai.request.model",
+    "user.id", "session.id",
+    "host.id", "host.name", "k8s.namespace.name", "k8s.pod.name", "service.instance.id", "service.version",
+    "hw.id", "foreshock.occupant.name",
+)  # fmt: skip
+"""Attributes that the store searches by unless told otherwise (names of OpenTelemetry's conventions, and ours)."""
+
+
+class UnsearchableError(SourceError):
+    """A source does not search by an attribute that was asked for; the message names those that it does."""
 
 
 class Event(NamedTuple):
@@ -33,8 +49,32 @@ class Link(NamedTuple):
     attributes: Attributes
 
 
+class Origin(NamedTuple):
+    """What a span shares with its neighbours, as it came: OTLP's Resource and InstrumentationScope, encoded."""
+
+    resource: bytes
+    scope: bytes
+
+
+class _Came:
+    """Where a span came from: apart from its values, so that neither equality nor `replace` knows of it."""
+
+    __slots__ = ("_origin", "_raw")
+
+    _origin: Origin
+    _raw: bytes
+
+    @property
+    def raw(self) -> tuple[Origin, bytes] | None:
+        """The encoded OTLP span that this one was read from, and what it shares; `None` where it was made otherwise."""
+        try:
+            return self._origin, self._raw
+        except AttributeError:
+            return None
+
+
 @dataclass(frozen=True, slots=True)
-class Span:
+class Span(_Came):
     """One OpenTelemetry span.
 
     trace_id and span_id are lower-case hex of 32 and 16 characters; parent_id is "" at a root. Times are Unix
@@ -80,11 +120,62 @@ class Span:
         return self.end_ns - self.start_ns
 
 
+class Draft(_Came):
+    """Makes a `Span` of an encoded one: calling it gives a Span.
+
+    A frozen dataclass sets each of its fields by a call, which takes four times as long.
+    """
+
+    __slots__ = Span.__slots__
+
+    def __init__(
+        self,
+        origin: Origin,
+        raw: bytes,
+        trace_id: str,
+        span_id: str,
+        parent_id: str,
+        name: str,
+        kind: Kind,
+        start_ns: int,
+        end_ns: int,
+        status: Status,
+        status_message: str,
+        resource: Attributes,
+        attributes: Attributes,
+        events: tuple[Event, ...],
+        links: tuple[Link, ...],
+        scope: str,
+        trace_state: str,
+        clamped: bool,
+    ) -> None:
+        self._origin = origin
+        self._raw = raw
+        self.trace_id = trace_id
+        self.span_id = span_id
+        self.parent_id = parent_id
+        self.name = name
+        self.kind = kind
+        self.start_ns = start_ns
+        self.end_ns = end_ns
+        self.status = status
+        self.status_message = status_message
+        self.resource = resource
+        self.attributes = attributes
+        self.events = events
+        self.links = links
+        self.scope = scope
+        self.trace_state = trace_state
+        self.clamped = clamped
+        self.__class__ = Span  # type: ignore[assignment]  # both have the same slots; frozen from here on
+
+
 @dataclass(frozen=True, slots=True)
 class TraceQuery:
     """What is asked of a trace list. Times in Unix seconds, durations in seconds; `None`: no condition.
 
-    `attribute`: the key of an attribute of the span or its resource, and its value as text.
+    `attributes`: what attributes of the span, or else of its resource, are, as text; all of them hold of one span. A
+    source may know some keys only.
     `order` picks among *all* that match, not among the first found: "slowest" by the longest, "newest" by the latest
     matching span. The list itself is sorted by the traces' own durations or starts.
     """
@@ -93,7 +184,7 @@ class TraceQuery:
     end: float
     service: Service | None = None
     operation: str | None = None
-    attribute: tuple[str, str] | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
     min_duration: float | None = None
     max_duration: float | None = None
     errors_only: bool = False
@@ -143,7 +234,8 @@ class TraceSource(Protocol):
         """List traces that have a matching span.
 
         Raises:
-            SourceError: the source cannot answer.
+            SourceError: the source cannot answer, or does not search by a key that was asked for; then it names those
+                that it does.
         """
         ...
 

@@ -48,8 +48,7 @@ def _conditions(query: TraceQuery) -> list[str]:
         found += _service(query.service)
     if query.operation is not None:
         found.append(f"name = {text(query.operation)}")
-    if query.attribute is not None:
-        found.append(_attribute(*query.attribute))
+    found += [_attribute(key, value) for key, value in query.attributes.items()]
     if query.min_duration is not None:
         found.append(f"duration >= {nanoseconds(query.min_duration)}ns")
     if query.max_duration is not None:

@@ -11,7 +11,7 @@ from typing import IO
 from foreshock_dashboard.store.disk import Disk
 from foreshock_dashboard.store.errors import StoreError, StoreLocked
 
-FORMAT = "1\n"
+FORMAT = "2\n"
 
 
 def prepare(path: Path, disk: Disk) -> None:

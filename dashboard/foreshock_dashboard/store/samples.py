@@ -12,10 +12,10 @@ import numpy as np
 
 from foreshock_dashboard.model.query import Floats, Matrix, Query, SourceError, grid
 from foreshock_dashboard.model.samples import Labels
-from foreshock_dashboard.store.codec import SAMPLE_COLUMNS
 from foreshock_dashboard.store.errors import StoreError
-from foreshock_dashboard.store.pieces import Pieces
+from foreshock_dashboard.store.pieces import Pieces, Table, written
 from foreshock_dashboard.store.reduce import Ints, Series, Steps, evaluate, grouped
+from foreshock_dashboard.store.sample_codec import SAMPLE_COLUMNS
 from foreshock_dashboard.store.sealed import SealedSeries, Stretch, too_many
 from foreshock_dashboard.store.series import Ids, SeriesIndex, positions
 from foreshock_dashboard.store.shelf import Shelf
@@ -61,21 +61,20 @@ class SampleFormat:
     def __init__(self, index: SeriesIndex) -> None:
         self._index = index
 
-    def write(self, cursor: duckdb.DuckDBPyConnection, table: str, folder: Path) -> tuple[str, ...]:
-        """Write a table's rows; gives the metrics' names."""
-        used = cursor.execute("select distinct series from query_table($table)", {"table": table}).fetchnumpy()[
-            "series"
-        ]
+    def write(self, cursor: duckdb.DuckDBPyConnection, table: Table, folder: Path) -> tuple[int, tuple[str, ...]]:
+        """Write a table's rows; gives their number and the metrics' names."""
+        found = cursor.execute("select distinct series from query_table($table)", {"table": table.name})
+        used = found.fetchnumpy()["series"]
         ranked = sorted((self._index.texts[number], number) for number in used.tolist())
         old = np.array([number for _, number in ranked], dtype=np.int32)
         cursor.register("remap", {"old": old, "new": np.arange(len(old), dtype=np.int32)})
-        cursor.execute(_SEAL, {"table": table, "out": str(folder / "samples.parquet")})
+        cursor.execute(_SEAL, {"table": table.name, "out": str(folder / "samples.parquet")})
         self._write_series(cursor, [text for text, _ in ranked], folder)
         metrics = self._index.metric_names({self._index.metric_of[number] for number in old.tolist()})
-        return tuple(sorted(metrics))
+        return table.rows, tuple(sorted(metrics))
 
-    def merge(self, cursor: duckdb.DuckDBPyConnection, sources: list[Path], folder: Path) -> None:
-        """Write the rows of several segments as one."""
+    def merge(self, cursor: duckdb.DuckDBPyConnection, sources: list[Path], folder: Path) -> int:
+        """Write the rows of several segments as one; gives their number."""
         texts = [_texts(cursor, source) for source in sources]
         merged = sorted({text for each in texts for text in each})
         number = {text: at for at, text in enumerate(merged)}
@@ -88,8 +87,9 @@ class SampleFormat:
             },
         )
         files = [str(source / "samples.parquet") for source in sources]
-        cursor.execute(_MERGE, {"files": files, "out": str(folder / "samples.parquet")})
+        rows = written(cursor.execute(_MERGE, {"files": files, "out": str(folder / "samples.parquet")}))
         self._write_series(cursor, merged, folder)
+        return rows
 
     def _write_series(self, cursor: duckdb.DuckDBPyConnection, texts: list[str], folder: Path) -> None:
         names = {"id": np.arange(len(texts), dtype=np.int32), "text": np.array(texts, dtype=object)}

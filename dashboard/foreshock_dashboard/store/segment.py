@@ -17,7 +17,7 @@ import orjson
 
 from foreshock_dashboard.store.disk import Disk
 
-FORMAT = 1
+FORMAT = 2
 MARKER = "segment.json"
 
 

@@ -15,12 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import duckdb
-import numpy as np
 
 from foreshock_dashboard.clock import Now
-from foreshock_dashboard.store.codec import Chunk, Columns
+from foreshock_dashboard.store.chunk import Chunk
 from foreshock_dashboard.store.disk import Disk
-from foreshock_dashboard.store.pieces import Format, Pieces, Segment, Table, metrics_of
+from foreshock_dashboard.store.pieces import Format, Pieces, Segment, Table, gathered, metrics_of
 from foreshock_dashboard.store.segment import (
     Damaged,
     Held,
@@ -180,22 +179,21 @@ class Shelf:
         return len(self._pending)
 
     def _insert(self, table: Table, chunks: list[Chunk]) -> None:
-        columns: Columns = {
-            name: np.concatenate([chunk.columns[name] for chunk in chunks]) for name in self.form.columns
-        }
         cursor = self._engine.cursor()
         try:
-            cursor.register("waiting", columns)
-            cursor.view("waiting").insert_into(table.name)
+            cursor.register("waiting", gathered(chunks, table.reach))
+            cursor.execute(f"insert into {table.name} by name select * from waiting")  # noqa: S608 - a name of ours
         finally:
             cursor.close()
 
     def _new_table(self) -> None:
         self._generation += 1
-        self._tables.append(Table(self._create(f"{self.form.kind}_{self._generation}"), self._now()))
+        reach = self._tables[-1].reach if self._tables else 0
+        name = self._create(f"{self.form.kind}_{self._generation}")
+        self._tables.append(Table(name, self._now(), base=reach, reach=reach))
 
     def _create(self, name: str) -> str:
-        columns = ", ".join(f"{column} {kind}" for column, kind in self.form.columns.items())
+        columns = ", ".join(f'"{column}" {kind}' for column, kind in self.form.columns.items())
         cursor = self._engine.cursor()
         cursor.execute(f"create table {name} ({columns})")
         cursor.close()
@@ -292,12 +290,10 @@ class Shelf:
         aside = self._aside()
         cursor = self._engine.cursor()
         try:
-            metrics = self.form.write(cursor, table.name, aside)
+            rows, metrics = self.form.write(cursor, table, aside)
         finally:
             cursor.close()
-        meta = Meta(
-            self.form.kind, (self._rank, self._rank), 0, table.rows, table.start, table.end, held, metrics=metrics
-        )
+        meta = Meta(self.form.kind, (self._rank, self._rank), 0, rows, table.start, table.end, held, metrics=metrics)
         segment = self._publish(aside, meta)
         self._rank += 1
         return segment
@@ -317,10 +313,10 @@ class Shelf:
         aside = self._aside()
         cursor = self._engine.cursor()
         try:
-            self.form.merge(cursor, [segment.folder for segment in old], aside)
+            rows = self.form.merge(cursor, [segment.folder for segment in old], aside)
         finally:
             cursor.close()
-        whole = self._publish(aside, merged(run))
+        whole = self._publish(aside, replace(merged(run), rows=rows))
         with self._lock:
             at = self._segments.index(old[0])
             self._segments = [segment for segment in self._segments if segment not in old]

@@ -15,19 +15,22 @@ import duckdb
 from foreshock_dashboard.clock import Now
 from foreshock_dashboard.model.query import Matrix, Query
 from foreshock_dashboard.model.samples import SampleBatch
-from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary
-from foreshock_dashboard.store.codec import Chunk, pack_samples, sample_chunk, span_chunk, unpack_samples, unpack_spans
+from foreshock_dashboard.model.span import TRACE_KEYS, Span, TraceQuery, TraceSummary
+from foreshock_dashboard.store.chunk import Chunk
 from foreshock_dashboard.store.disk import Disk
 from foreshock_dashboard.store.engine import connect
 from foreshock_dashboard.store.errors import StoreError
 from foreshock_dashboard.store.folder import disk_bytes, lock, prepare
 from foreshock_dashboard.store.inbox import Inbox, salvage
 from foreshock_dashboard.store.limits import PATIENCE, Retention, Sealing, StoreStats
+from foreshock_dashboard.store.sample_codec import pack_samples, sample_chunk, unpack_samples
 from foreshock_dashboard.store.samples import SampleFormat, SampleReader
 from foreshock_dashboard.store.segment import Held, runs
 from foreshock_dashboard.store.series import SeriesIndex
 from foreshock_dashboard.store.shelf import Shelf
-from foreshock_dashboard.store.spans import SpanFormat, SpanReader
+from foreshock_dashboard.store.span_codec import SpanCodec
+from foreshock_dashboard.store.span_format import SpanFormat
+from foreshock_dashboard.store.spans import SpanReader
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +64,7 @@ class Store:
         max_series: int,
         disk: Disk,
         max_inbox_pages: int | None,
+        trace_keys: Sequence[str],
     ) -> None:
         self.path = path
         self._held, self._now, self._retention, self._sealing, self._disk = held, now, retention, sealing, disk
@@ -75,9 +79,10 @@ class Store:
         self._index = SeriesIndex(max_series)
         self._engine = connect(path, memory_limit, threads)
         self._samples = Shelf(path, SampleFormat(self._index), self._engine, disk, now)
-        self._spans = Shelf(path, SpanFormat(), self._engine, disk, now)
+        self._spans = Shelf(path, SpanFormat(trace_keys), self._engine, disk, now)
+        self._span_codec = SpanCodec(trace_keys)
         self._sample_reader = SampleReader(self._samples, self._index, self._engine)
-        self._span_reader = SpanReader(self._spans, self._engine)
+        self._span_reader = SpanReader(self._spans, self._engine, tuple(trace_keys))
         self._inbox = self._open_inbox()
         self._recover()
 
@@ -96,6 +101,7 @@ class Store:
         max_series: int = 500_000,
         disk: Disk | None = None,
         max_inbox_pages: int | None = None,
+        trace_keys: Sequence[str] = TRACE_KEYS,
     ) -> Store:
         """Open the store in a folder, which is created where it is missing.
 
@@ -110,6 +116,7 @@ class Store:
                 alone do not count.
             disk: the door to the file system.
             max_inbox_pages: 4 KiB pages of the inbox at most; no limit but the disk's where `None`.
+            trace_keys: the attributes that spans are searched by.
 
         Raises:
             StoreLocked: another process has the folder.
@@ -123,9 +130,8 @@ class Store:
         held = lock(path)
         try:
             prepare(path, disk or Disk())
-            return cls(
-                path, held, now, retention, sealing, memory_limit, threads, max_series, disk or Disk(), max_inbox_pages
-            )
+            disk, bounds = disk or Disk(), (memory_limit, threads, max_series)
+            return cls(path, held, now, retention, sealing, *bounds, disk, max_inbox_pages, trace_keys)
         except (OSError, sqlite3.Error, duckdb.Error) as error:
             held.close()
             raise StoreError(f"store {path}: cannot open: {error}; make the folder writable and free space") from error
@@ -170,7 +176,7 @@ class Store:
 
     def _replay(self, shelf: Shelf, number: int, payload: bytes) -> None:
         try:
-            chunk = unpack_samples(payload, self._index) if shelf is self._samples else unpack_spans(payload)
+            chunk = unpack_samples(payload, self._index) if shelf is self._samples else self._span_codec.unpack(payload)
         except ValueError:
             self._corrupt += 1
             log.exception("store %s: row %d of the inbox is damaged; it stays there unread", self.path, number)
@@ -208,8 +214,8 @@ class Store:
         Raises:
             StoreError: none of them was kept; the message says why and what to do.
         """
-        made = [span_chunk(spans[at : at + SPLIT]) for at in range(0, len(spans), SPLIT)]
-        self._append(_Entry("spans", [chunk for chunk, _ in made], [payload for _, payload in made]))
+        chunks = [self._span_codec.chunk(spans[at : at + SPLIT]) for at in range(0, len(spans), SPLIT)]
+        self._append(_Entry("spans", chunks, [chunk.body for chunk in chunks]))
 
     def _append(self, entry: _Entry) -> None:
         if not entry.payloads:

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from foreshock_dashboard.model.query import Json, SourceError
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
+from foreshock_dashboard.model.span import UnsearchableError
 from foreshock_dashboard.web import now as live
 from foreshock_dashboard.web import payloads, traces_json
 from foreshock_dashboard.web.encode import PerTick, encode, stamped
@@ -54,6 +55,7 @@ class Api:
         app.add_api_route("/api", _unknown, methods=_ALL, include_in_schema=False)
         app.add_api_route("/api/{rest:path}", _unknown, methods=_ALL, include_in_schema=False)
         app.add_exception_handler(BadParameterError, _bad_parameter)
+        app.add_exception_handler(UnsearchableError, _bad_parameter)
         app.add_exception_handler(SourceError, _source_error)
         app.add_exception_handler(HTTPException, _http_error)
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Literal, TypeVar
 
+from starlette.datastructures import QueryParams
+
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import TraceQuery
 from foreshock_dashboard.options import instant, seconds
@@ -58,6 +60,18 @@ def _read(given: Mapping[str, str], name: str, read: Callable[[str], T], default
         return read(text)
     except ValueError as error:
         raise BadParameterError(f"{name}={text[:LONGEST]!r}: {error}") from None
+
+
+def _attributes(given: Mapping[str, str]) -> dict[str, str]:
+    """`attribute` may be given several times, once for each key."""
+    texts = given.getlist("attribute") if isinstance(given, QueryParams) else [given.get("attribute", "")]
+    pairs = [_read({"attribute": text}, "attribute", _attribute, ("", "")) for text in texts if text.strip()]
+    keys = [key for key, _ in pairs]
+    if twice := sorted({key for key in keys if keys.count(key) > 1}):
+        raise BadParameterError(
+            f"attribute: {twice[0]} is given twice, and no span has two values of it: leave one out"
+        )
+    return dict(pairs)
 
 
 def _attribute(text: str) -> tuple[str, str]:
@@ -145,7 +159,7 @@ def trace_query(given: Mapping[str, str], now: float, known: Collection[Service]
         end=end,
         service=_read(given, "service", lambda text: service_named(text, known), None),
         operation=_read(given, "operation", str, None),
-        attribute=_read(given, "attribute", _attribute, None),
+        attributes=_attributes(given),
         min_duration=least,
         max_duration=most,
         errors_only=_read(given, "errors", _flag, False),

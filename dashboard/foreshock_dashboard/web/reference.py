@@ -45,7 +45,7 @@ _PARAMETERS = {
     "traces": {
         "service": "name or namespace/name",
         "operation": "name of a span",
-        "attribute": "KEY=VALUE: an attribute of the span or its resource",
+        "attribute": "KEY=VALUE: an attribute of the span, or else of its resource; once for each key",
         "min_duration": f"shortest duration, {_LENGTH}",
         "max_duration": f"longest duration, {_LENGTH}",
         "errors": "true: only traces with a failed span",

@@ -22,7 +22,7 @@ def query(asked: TraceQuery) -> Json:
         "end": asked.end,
         "service": str(asked.service) if asked.service else None,
         "operation": asked.operation,
-        "attribute": "=".join(asked.attribute) if asked.attribute else None,
+        "attributes": dict(asked.attributes),
         "min_duration": asked.min_duration,
         "max_duration": asked.max_duration,
         "errors": asked.errors_only,
