@@ -15,6 +15,7 @@ from foreshock_dashboard.model.partial import Partial
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary
+from foreshock_dashboard.sources.narrow import Search, best
 from foreshock_dashboard.sources.remote import Credentials, Remote
 from foreshock_dashboard.sources.summary import summary_of, whole
 from foreshock_dashboard.sources.tempo_json import PROTOBUF, Hit, Matched, Trace, read_search, read_trace, read_values
@@ -111,33 +112,20 @@ class TempoTraces:
         return Partial(found, note)
 
     def _best(self, query: TraceQuery) -> tuple[list[Hit], str]:
-        """The slowest or newest, although Tempo gives the first that it finds.
+        """The slowest or newest, although Tempo gives the first that it finds (`narrow.best`).
 
-        Each round asks for several times the limit. As many of those found so far as the limit are longer (or began
-        later) than some floor: none below it can be among the best, so the next round asks for those above only. An
-        answer with fewer than asked for has all of these, and ends the search; each round leaves about a quarter.
         Beginnings can be asked for by whole seconds only; among those of one second Tempo's own order holds.
         """
         slowest = query.order == "slowest"
-        rank = _longest if slowest else _latest
-        found: dict[str, Hit] = {}
+
+        def ask(limit: int, floor: int | None) -> tuple[list[Hit], bool]:
+            answer = self._ask(query, limit, floor)
+            return _fitting(answer, query), len(answer) >= limit
+
         asked = min(MOST, max(SAMPLE * query.limit, LEAST))
-        floor: int | None = None
-        best: list[Hit] = []
-        for _ in range(self._rounds):
-            answer = self._ask(query, asked, floor)
-            for hit in _fitting(answer, query):
-                found[hit.trace_id] = max(hit, found.get(hit.trace_id, hit), key=rank)
-            best = sorted(found.values(), key=rank, reverse=True)[: query.limit]
-            if len(answer) < asked:
-                return best, ""
-            below: int | None = floor
-            floor = rank(best[-1]) if len(best) == query.limit else None
-            if floor is None:
-                asked = min(MOST, SAMPLE * asked)
-            elif not slowest and below is not None and floor // _SECOND == below // _SECOND:
-                return best, ""
-        return best, (
+        search = Search(query.limit, asked, MOST, self._rounds, 1 if slowest else _SECOND)
+        found, complete = best(search, ask, _longest if slowest else _latest)
+        return found, "" if complete else (
             f"{self.name} gives the first traces that it finds, not the {query.order}: after {self._rounds} requests "
             "there are more, and some may be missing; ask for a longer minimum duration or a shorter range"
         )
