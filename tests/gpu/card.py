@@ -1,0 +1,83 @@
+"""What an exposition of a real card must satisfy, whatever the card: nothing is missing without a reason, or absurd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from tests.exporter.whole.exposition import Values
+
+from foreshock_exporter import names
+from foreshock_exporter.family import Family
+
+EVENTS = frozenset({names.XID_ERRORS, names.XID_LAST})
+"""Absent until something happens."""
+PARTS = frozenset({names.MIG_INFO, names.MIG_MEMORY_USED, names.MIG_MEMORY_TOTAL})
+"""Only of a GPU that is divided."""
+ASKED_FOR = frozenset({names.NVLINK_LINK_TRANSMIT, names.NVLINK_LINK_RECEIVE})
+"""Only where a flag asks for them."""
+OF_SERVICES = frozenset(family for family in names.FAMILIES if {"uuid", "service_name"} <= set(family.labels))
+"""Only while a process holds the GPU."""
+OPTIONAL = EVENTS | PARTS | ASKED_FOR | OF_SERVICES | {names.METRIC_ABSENT}
+TEMPERATURE = (5.0, 120.0)
+MEMORY = (2.0**30, 2.0**42)
+POWER_LIMIT = (10.0, 5000.0)
+"""What is taken for plausible: °C, bytes, watts."""
+
+
+def gpus(values: Values) -> dict[str, dict[str, str]]:
+    """The labels of gpu_info by uuid."""
+    return {labels["uuid"]: labels for name, labels in labelled(values) if name == names.GPU_INFO.name}
+
+
+def labelled(values: Values) -> Iterator[tuple[str, dict[str, str]]]:
+    """Names and labels of all samples."""
+    return ((name, dict(labels)) for name, labels in values)
+
+
+def value(values: Values, name: str, **labels: str) -> float | None:
+    """The sum over the series of a name that have these labels; None where there is none."""
+    found = [each for (of, having), each in values.items() if of == name and labels.items() <= dict(having).items()]
+    return sum(found) if found else None
+
+
+def unexplained(values: Values) -> list[tuple[str, str]]:
+    """By GPU, each family that is neither there nor said to be absent."""
+    found: dict[str, set[str]] = {uuid: set() for uuid in gpus(values)}
+    for name, labels in labelled(values):
+        if labels.get("uuid") in found:
+            found[labels["uuid"]].add(labels["metric"] if name == names.METRIC_ABSENT.name else name)
+    return [
+        (uuid, family.name) for uuid, known in found.items() for family in names.FAMILIES
+        if "uuid" in family.labels and family not in OPTIONAL and known.isdisjoint(_sample_names(family))
+    ]  # fmt: skip
+
+
+def _sample_names(family: Family) -> tuple[str, ...]:
+    return (family.name, f"{family.name}_count") if family.kind == "histogram" else (family.name,)
+
+
+def implausible(values: Values) -> list[str]:
+    """What of memory, power, temperature and shares cannot be."""
+    return [f"{uuid}: {what}" for uuid in gpus(values) for what in _implausible_of(values, uuid)]
+
+
+def _implausible_of(values: Values, uuid: str) -> Iterator[str]:
+    def of(family: Family, **labels: str) -> float | None:
+        return value(values, family.name, uuid=uuid, **labels)
+
+    parts = [of(family) for family in (names.GPU_MEMORY_USED, names.GPU_MEMORY_FREE, names.GPU_MEMORY_RESERVED)]
+    total, power, limit = of(names.GPU_MEMORY_TOTAL), of(names.GPU_POWER), of(names.GPU_POWER_LIMIT)
+    bounds: Mapping[str, tuple[float | None, float, float]] = {
+        "memory of the GPU": (total, *MEMORY),
+        "power limit": (limit, *POWER_LIMIT),
+        "power": (power, 1.0, 1.5 * (limit or POWER_LIMIT[1])),
+        "temperature": (of(names.GPU_TEMPERATURE, sensor="gpu"), *TEMPERATURE),
+        "busy share": (of(names.GPU_UTILIZATION), 0.0, 1.0),
+        "busy share of the memory": (of(names.GPU_MEMORY_BUSY), 0.0, 1.0),
+    }
+    for what, (found, least, most) in bounds.items():
+        if found is not None and not least <= found <= most:
+            yield f"{what} is {found:g}"
+    known = [part for part in parts if part is not None]
+    if total is not None and len(known) == len(parts) and abs(sum(known) - total) > 0.01 * total:
+        yield f"{sum(known):g} bytes used, free and reserved of {total:g}"

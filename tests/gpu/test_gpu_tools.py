@@ -1,0 +1,191 @@
+"""What the tests of a real card are made of, without one: checks, arithmetic, and CUDA's ABI by a stand-in."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from tests.exporter.whole.conftest import HOSTS, HostOf, host_of
+from tests.exporter.whole.exposition import Values, from_text
+from tests.gpu import cuda as cuda_module
+from tests.gpu.card import implausible, unexplained
+from tests.gpu.cuda import PTX, Cuda, CudaError, Spinner
+from tests.gpu.prediction import gained, prediction
+from tests.gpu.spin import AHEAD, MOST, calibrated, ran, served
+from tests.gpu.tenant import Work, at_once, tenant
+from tests.nvml.conftest import double, nvml, nvml_library
+
+__all__ = ("double", "host_of", "nvml", "nvml_library")
+
+
+@pytest.fixture(scope="module")
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The compiled stand-in for libcuda."""
+    library = tmp_path_factory.mktemp("cuda") / "libcuda.so.1"
+    source = Path(__file__).with_name("fake_cuda.c")
+    flags = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
+    subprocess.run(["cc", *flags, str(source), "-o", str(library)], check=True)
+    return library
+
+
+def generated(iterations: int) -> int:
+    """What thread 0 of the kernel stores."""
+    number = 0
+    for _ in range(iterations):
+        number = (number * 1664525 + 1013904223) % 2**32
+    return number
+
+
+def test_arguments_reach_the_driver_as_its_header_declares_them(stand_in: Path) -> None:
+    spinner, library = Spinner(Cuda(str(stand_in))), ctypes.CDLL(str(stand_in))
+    library.fake_result.restype = ctypes.c_uint32
+    for iterations in (1, 1000, 70_000):
+        spinner.launch(iterations)
+        assert library.fake_result() == generated(iterations)
+    assert library.fake_queued() == 3
+    spinner.wait()
+    assert library.fake_queued() == 0
+    spinner.close()
+
+
+def test_a_call_that_fails_is_named_with_cudas_name_of_the_error(
+    stand_in: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cuda_module, "PTX", b"nonsense")
+    with pytest.raises(CudaError, match=r"^cuModuleLoadData: CUDA_ERROR_INVALID_PTX$"):
+        Spinner(Cuda(str(stand_in)))
+    with pytest.raises(CudaError, match=r"^cuDeviceGet: error 1$"):
+        Cuda(str(stand_in)).call("cuDeviceGet", ctypes.byref(ctypes.c_int()), 5)
+
+
+def test_the_kernel_declares_every_register_that_it_uses() -> None:
+    """The driver alone can translate it; this much of its grammar can be read here."""
+    text = PTX.decode()
+    declared = {kind: int(count) for kind, count in re.findall(r"\.reg \.\w+ %(\w+)<(\d+)>;", text)}
+    used = re.findall(r"%(p|rd|r)(\d+)\b", re.sub(r"\.reg.*", "", text))
+    assert {kind for kind, _ in used} == set(declared)
+    assert all(int(number) < declared[kind] for kind, number in used)
+    body = [line.strip() for line in text.partition("{")[2].partition("}")[0].splitlines() if line.strip()]
+    assert all(line.endswith((";", ":")) for line in body)
+    assert {line.split()[1] for line in body if line.startswith("bra")} <= {"again;"}
+    assert "\0" not in text
+
+
+class Clock:
+    """A GPU whose kernels take a microsecond each thousand iterations, and the clock by which they do."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+        self.queued: list[int] = []
+
+    def __call__(self) -> float:
+        return self.time
+
+    def launch(self, iterations: int) -> None:
+        self.queued.append(iterations)
+
+    def wait(self) -> None:
+        self.time += sum(self.queued) * 1e-9
+        self.queued.clear()
+
+
+@pytest.mark.parametrize("seconds", [1e-6, 0.002, 0.5])
+def test_a_kernel_is_calibrated_to_take_as_long_as_is_asked(seconds: float) -> None:
+    gpu = Clock()
+    assert calibrated(gpu, seconds, gpu) == pytest.approx(seconds * 1e9, rel=1e-6)
+    assert calibrated(gpu, 1e6, gpu) == MOST
+
+
+def test_kernels_are_counted_until_the_time_is_over() -> None:
+    gpu = Clock()
+    kernels, took = ran(gpu, 1.0, 2_000_000, gpu)
+    assert kernels == 504, f"whole batches of {AHEAD}"
+    assert took == pytest.approx(1.008)
+
+
+def test_orders_are_answered_in_turn_and_a_wrong_one_is_refused() -> None:
+    gpu = Clock()
+    answers = list(served(gpu, ["calibrate 0.001\n", "run 0.1 1000000\n"], gpu))
+    assert [sorted(answer) for answer in answers] == [["iterations"], ["kernels", "seconds"]]
+    with pytest.raises(ValueError, match="no such order: 'stop'"):
+        list(served(gpu, ["stop"], gpu))
+
+
+def test_two_tenants_work_at_once_in_processes_that_say_their_service(stand_in: Path) -> None:
+    """Over the stand-in, whose kernels take time on the CPU."""
+    with tenant("shop-a", "GPU-1", str(stand_in)) as one, tenant("shop-b", "GPU-1", str(stand_in)) as other:
+        iterations = one.calibrate(1e-4)
+        work = at_once((one, other), 0.2, iterations)
+        for each, pid in ((work[0], one.pid), (work[1], other.pid)):
+            assert each.seconds >= 0.2
+            assert each.kernels >= AHEAD
+            environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            assert {b"CUDA_VISIBLE_DEVICES=GPU-1"} <= set(environ)
+        assert b"OTEL_SERVICE_NAME=shop-b" in Path(f"/proc/{other.pid}/environ").read_bytes()
+
+
+def test_a_tenant_that_cannot_work_says_why(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="nowhere"), tenant("shop", "GPU-1", str(tmp_path / "nowhere")):
+        pass
+
+
+def said(contended: float, stalled: Mapping[str, float]) -> Values:
+    lines = [f'gpu_contended_seconds_total{{gpu="0",uuid="GPU-0"}} {contended}']
+    lines += [
+        f'gpu_service_stalled_seconds_total{{gpu="0",uuid="GPU-0",service_name="{name}"}} {seconds}'
+        for name, seconds in stalled.items()
+    ]
+    return from_text(("\n".join(lines) + "\n").encode())
+
+
+def test_waiting_is_compared_with_the_loss_of_throughput() -> None:
+    """Ten seconds together, half of them waited; three fifths of the throughput left."""
+    before, after = said(1.0, {"a": 2.0}), said(11.0, {"a": 7.0, "b": 4.0})
+    found = prediction("a", before, after, alone=Work(500, 5.0), together=Work(600, 10.0))
+    assert found.service == "a"
+    assert found[1:] == pytest.approx((0.5, 0.4))
+    assert found.error == pytest.approx(0.1)
+    assert str(found).endswith("40.0% of its throughput lost as measured, error +10.0%")
+    assert gained(before, after, "gpu_service_stalled_seconds_total", service_name="b") == 4.0
+    assert gained(before, after, "gpu_contended_seconds_total") == 10.0
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_every_kind_of_host_there_is_explains_what_is_missing_and_says_nothing_absurd(
+    name: str, host_of: HostOf
+) -> None:
+    """The checks that a real card has to pass."""
+    scene = host_of(name)
+    scene.run(12.0, 1.0)
+    text = scene.exporter.render()
+    seen = from_text(text)
+    assert not unexplained(seen)
+    assert not implausible(seen)
+    without = b"".join(line for line in text.splitlines(keepends=True) if b"gpu_power_watts" not in line)
+    assert {family for _, family in unexplained(from_text(without))} == {"gpu_power_watts"}
+    assert implausible({key: 1e9 * each for key, each in seen.items()})
+
+
+@pytest.fixture
+def no_driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine whose libnvidia-ml is no library."""
+    (tmp_path / "libnvidia-ml.so.1").write_text("not a library")
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    return tmp_path
+
+
+def test_without_a_driver_the_tests_of_a_card_are_skipped_and_say_why(no_driver: Path) -> None:
+    assert no_driver.exists()
+    tests = str(Path(__file__).with_name("test_real_card.py"))
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", tests],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout
+    assert "no NVIDIA driver answers here" in ran.stdout
+    assert "passed" not in ran.stdout
