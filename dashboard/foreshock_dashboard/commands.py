@@ -17,6 +17,7 @@ from foreshock_dashboard.demo import add_demo_flags, demo
 from foreshock_dashboard.hub import Hub, HubError
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.settings import Settings, SettingsError, add_flags, settings_of
+from foreshock_dashboard.trace_command import add_trace_flags, trace
 from foreshock_simulator.scenario import SCENARIOS
 
 SERVE = """\
@@ -46,6 +47,10 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("demo", help="run a simulated platform and a hub over it")
     add_demo_flags(command)
     command.set_defaults(run=run_demo)
+
+    command = commands.add_parser("trace", help="print one trace and what ran on its GPUs")
+    add_trace_flags(command)
+    command.set_defaults(run=trace)
 
     command = commands.add_parser("scenarios", help="list what the simulated platform can play")
     command.set_defaults(run=scenarios)

@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from foreshock_dashboard.clock import Clock
+from foreshock_dashboard.demo_occupancy import Told
 from foreshock_dashboard.hub import Hub
 from foreshock_dashboard.options import port, seconds
-from foreshock_dashboard.past import Past
+from foreshock_dashboard.past import KEPT, Past
 from foreshock_dashboard.settings import Settings, SettingsError
 from foreshock_dashboard.sources.scrape import ScrapeTarget
+from foreshock_exporter.attribution.process_names import on_host
 from foreshock_exporter.exporter import Exporter
+from foreshock_exporter.otlp.push import Push
 from foreshock_exporter.web.server import serve as serve_exporter
 from foreshock_simulator.emitter import Emitter
 from foreshock_simulator.scenario import SCENARIOS
@@ -82,7 +85,8 @@ def demo(arguments: argparse.Namespace, stop: threading.Event) -> int:
         wall = Held()
         clock = Clock(speed, wall.origin, wall.origin, wall)
         simulation = Simulation(arguments.scenario, arguments.seed, wall.origin - HISTORY, wall.origin + ONSET)
-        hosts = exporters(simulation, lambda: simulation.now)
+        told = [Told(host.host_id, host.host_name, wall.origin - KEPT) for host in simulation.hosts]
+        hosts = exporters(simulation, lambda: simulation.now, [each.observe for each in told])
         targets = []
         for host, exporter in zip(simulation.hosts, hosts, strict=True):
             server = opened.enter_context(closing(serve_exporter(exporter, "127.0.0.1", 0)))
@@ -97,10 +101,12 @@ def demo(arguments: argparse.Namespace, stop: threading.Event) -> int:
             step=INTERVAL,
         )
         hub = opened.enter_context(closing(Hub(settings, clock, targets)))
-        past = Past(simulation, hosts, targets, hub, INTERVAL, SAMPLING)
+        past = Past(simulation, hosts, targets, told, hub, INTERVAL, SAMPLING)
         if not _play(past, wall.origin, stop):
             return 0
         wall.release()
+        for each, exporter in zip(told, hosts, strict=True):
+            _push_on(each, exporter, clock, f"http://127.0.0.1:{hub.http.port}", opened)
         _sample_on(hosts, clock, opened)
         hub.start()
         opened.enter_context(closing(_started(Emitter(simulation, clock, f"http://127.0.0.1:{hub.http.port}"))))
@@ -141,6 +147,15 @@ def _sample_on(hosts: tuple[Exporter, ...], clock: Clock, opened: ExitStack) -> 
     thread.start()
     opened.callback(thread.join)
     opened.callback(ended.set)
+
+
+def _push_on(told: Told, exporter: Exporter, clock: Clock, endpoint: str, opened: ExitStack) -> None:
+    """Let an exporter push its occupancy as a real one does; the hub scrapes the readings."""
+    traces_alone = {"OTEL_METRICS_EXPORTER": "none"}
+    push = Push(endpoint, exporter.snapshot, told.resource, INTERVAL, clock.now, environ=traces_alone, names=on_host)
+    told.live(push)
+    push.start()
+    opened.callback(push.close)
 
 
 def _started(emitter: Emitter) -> Emitter:

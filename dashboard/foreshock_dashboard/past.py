@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from foreshock_dashboard.demo_occupancy import Told
 from foreshock_dashboard.hub import Hub
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.model.span import Span
@@ -44,12 +45,14 @@ class Past:
         simulation: Simulation,
         hosts: Sequence[Exporter],
         targets: Sequence[ScrapeTarget],
+        told: Sequence[Told],
         hub: Hub,
         interval: float,
         sampling: float,
     ) -> None:
         self._simulation = simulation
         self._hosts = tuple(zip(hosts, targets, strict=True))
+        self._told = tuple(told)
         self._hub = hub
         self._interval = interval
         self._sampling = sampling
@@ -68,6 +71,8 @@ class Past:
                 self._hub.store.append_spans(spans)
             for exporter, _ in self._hosts:
                 exporter.sample(now)
+            if occupied := [span for told in self._told for span in told.take(last=now >= until)]:
+                self._hub.store.append_spans(occupied)
             if now >= scrape:
                 pending += self._scrape(now)
                 scrape += self._interval

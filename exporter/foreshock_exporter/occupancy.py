@@ -17,6 +17,8 @@ from foreshock_exporter.sharing import ACTIVE_FROM, ServiceKey
 
 MERGE_GAP = 0.2
 """Seconds. A pause of a service no longer than this is part of its interval (two fast samples of 100 ms)."""
+JITTER = 0.1
+"""Seconds. Samples that follow one another are told of up to a look too late: so short a gap between two is none."""
 MAX_LENGTH = 10.0
 """Seconds after which an interval is cut, so that a long one arrives in time."""
 MINUTE = 60.0
@@ -134,7 +136,8 @@ def advance(fold: Fold, observation: Observation, names: Names = lambda _: ()) -
         fold, ended = settle(fold, observation.uuid, observation.gpu)
         later, more = advance(replace(fold, seen=0.0), observation, names)
         return later, (*ended, *more)
-    start, end = max(observation.start, fold.seen), observation.end
+    start = max(observation.start, fold.seen)
+    start, end = (fold.seen if start - fold.seen <= JITTER - _SLACK else start), observation.end
     if end - start <= _SLACK:
         return fold, ()
     if end - start > LONGEST:

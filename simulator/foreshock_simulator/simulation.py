@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import RLock
 from typing import NamedTuple
 
 from foreshock_exporter.exporter import Exporter
+from foreshock_exporter.lane import Observe
 from foreshock_simulator.device import SimDriver, SimNetwork, SimResolver
 from foreshock_simulator.engine import Engine
 from foreshock_simulator.mesh import Mesh
@@ -121,8 +122,11 @@ class Simulation:
         return Truth(growth.aggressor, growth.victim, growth.places, self._onset)
 
 
-def exporters(simulation: Simulation, now: Callable[[], float]) -> tuple[Exporter, ...]:
-    """An exporter for each host, marked as mock. `now` gives Unix seconds."""
+def exporters(
+    simulation: Simulation, now: Callable[[], float], observe: Sequence[Observe] | None = None
+) -> tuple[Exporter, ...]:
+    """An exporter for each host, marked as mock. `now` gives Unix seconds; `observe`, by host, is told of samples."""
+    observers: Sequence[Observe | None] = observe or [None] * len(simulation.hosts)
     return tuple(
         Exporter(
             host.driver,
@@ -134,6 +138,7 @@ def exporters(simulation: Simulation, now: Callable[[], float]) -> tuple[Exporte
             host={"network": host.network},
             health=False,
             xid=False,
+            observe=told,
         )
-        for host in simulation.hosts
+        for host, told in zip(simulation.hosts, observers, strict=True)
     )

@@ -197,6 +197,7 @@ def test_without_a_host_a_service_on_two_hosts_is_joined_to_neither() -> None:
     assert Join(ON_THREE).place(bare) is not None
     assert Join([*ON_THREE, *far]).place(bare) is None
     assert Join(ON_THREE, [Tenant(GPU_FAR, CHAT)]).place(bare) is None
+    assert Join(far[1:], [Tenant(GPU2, CHAT)]).place(bare) is None
 
 
 def test_of_several_gpus_of_a_service_the_mean_is_told() -> None:
@@ -293,13 +294,13 @@ COARSE = [interval(CHAT, 0, 1000, 0.5, resolution=1, words=MINE), interval(TRAIN
         ),
         (
             inferred(GPU3, HOST, {CHAT: 0.25, TRAIN: 0.75}, T0 / 1e9 - 30, T0 / 1e9 + 29),
-            [span()],
+            [span(0, 4000)],
             (
-                "Inferred from counters: up to 750 of 1,000 ms waited for host-2/gpu-3 (seen at a resolution of 59 s); "
-                "100 % of that it ran ml/train-llm."
+                "Inferred from counters: up to 3,000 of 4,000 ms waited for host-2/gpu-3 "
+                "(seen at a resolution of 59 s); 100 % of that it ran ml/train-llm."
             ),
         ),
-        (inferred(GPU3, HOST, {CHAT: 0.25, TRAIN: 0.75}, T0 / 1e9 - 30, T0 / 1e9 + 29), [span(0, 400)], ""),
+        (inferred(GPU3, HOST, {CHAT: 0.25, TRAIN: 0.75}, T0 / 1e9 - 30, T0 / 1e9 + 29), [span()], ""),
         (
             [interval(CHAT, 0, 1000, 0.9, words=MINE), interval(TRAIN, 2000, 3000)],
             [span()],

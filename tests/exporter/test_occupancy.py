@@ -266,6 +266,14 @@ def test_an_interval_tells_for_which_share_of_it_the_service_ran() -> None:
     assert {round(i.share, 6) for i in told(observations("2" * 240)) if i.service == A} == {0.5}
 
 
+def test_that_samples_are_looked_at_unevenly_does_not_change_the_share() -> None:
+    """A driver samples each sixth of a second and is asked each tenth: samples overlap here and leave gaps there."""
+    ends = [0.405, 0.505, 0.706, 0.907, 1.007, 1.208, 1.409, 1.509, 1.71]
+    seen = [Observation("GPU-0", "0", T0 + end - 1 / 6, T0 + end, {A: 0.25, B: 0.75}) for end in ends]
+
+    assert {(i.service, round(i.share, 6)) for i in told(seen)} == {(A, 0.25), (B, 0.75)}
+
+
 def test_an_interval_names_the_processes_that_were_there() -> None:
     """In the words by which their spans are told, each asked for once while it is there."""
     asked: list[int] = []

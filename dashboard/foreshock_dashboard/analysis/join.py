@@ -74,16 +74,17 @@ class Join:
         return self._by_service(span.service, host_id)
 
     def _by_service(self, wanted: Service, host_id: str) -> Place | None:
-        """By the service's GPUs on the span's host; a span that names no host, only where the service has but one."""
+        """By the service's GPUs on the span's host; a span that names no host, only where the service has but one.
+
+        The host must have told something: of another it is not known who ran there.
+        """
         service = self._named(wanted)
         if service is None:
             return None
         on = self._services[service]
-        if not host_id and len(on) == 1:
-            (host,) = on
-        else:
-            host = self._hosts.get(host_id, "") if host_id else ""
-        gpus = on.get(host)
+        alone = next(iter(on)) if len(on) == 1 else ""
+        host = self._hosts.get(host_id, "") if host_id else alone
+        gpus = on.get(host) if host in self._hosts.values() else None
         return Place(tuple(sorted(gpus)), service, "service") if gpus else None
 
     def _named(self, wanted: Service) -> Service | None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from foreshock_dashboard.analysis.lanes import TraceLanes, Wait
-from foreshock_dashboard.analysis.sentence import gpu_list
 
 LEAST = 0.01
 """Share of a trace's time below which it has not waited to speak of."""
-FAINT = 100.0
+FAINT = 30.0
 """Nothing is said of a time this many times shorter than what was seen."""
 
 
@@ -42,7 +41,8 @@ def _quality(worst: Wait) -> str:
 
 
 def _where(worst: Wait) -> str:
-    return gpu_list(worst.gpus) if len(worst.gpus) == 1 else f"one of {gpu_list(worst.gpus)} (mean of all)"
+    first, count = worst.gpus[0], len(worst.gpus)
+    return first.label if count == 1 else f"one of {count} GPUs of {first.host} (mean of all)"
 
 
 def _seen(worst: Wait) -> str:

@@ -10,14 +10,17 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from foreshock_dashboard.model.partial import note_of
 from foreshock_dashboard.model.query import Json, SourceError
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.model.span import UnsearchableError
 from foreshock_dashboard.web import now as live
 from foreshock_dashboard.web import payloads, traces_json
 from foreshock_dashboard.web.encode import PerTick, encode, stamped
-from foreshock_dashboard.web.params import BadParameterError, only, trace_id_of, trace_query
+from foreshock_dashboard.web.gpu_time import GpuTimes
+from foreshock_dashboard.web.params import BadParameterError, only, trace_id_of, trace_query, wait_filter
 from foreshock_dashboard.web.reference import document
+from foreshock_dashboard.web.trace_search import by_wait
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 Make = Callable[[Snapshot], Json]
@@ -30,6 +33,7 @@ class Api:
         self._hub = hub
         self._version = version
         self._cache = PerTick()
+        self._gpu_times = GpuTimes(hub)
         self._start = secrets.token_hex(6)  # ticks count from 1 after each start, so they alone name no answer
         self._topology: tuple[tuple[object, ...], Json] | None = None
 
@@ -101,8 +105,13 @@ class Api:
         snapshot = self._hub.snapshot
         known = snapshot.world.services if snapshot.world else ()
         query = trace_query(request.query_params, self._hub.now(), known)
+        if wait := wait_filter(request.query_params):
+            waited = await run_in_threadpool(by_wait, self._hub.traces, self._gpu_times, query, wait)
+            body = traces_json.traces_by_wait(query, wait, waited)
+            return self._answer(request, encode(payloads.envelope(snapshot) | body))
         found = await run_in_threadpool(self._hub.traces.search, query)
-        return self._answer(request, encode(payloads.envelope(snapshot) | traces_json.traces(query, found)))
+        body = traces_json.traces(query, found) | {"note": note_of(found)}
+        return self._answer(request, encode(payloads.envelope(snapshot) | body))
 
     async def _trace(self, request: Request, trace_id: str) -> Response:
         only(request.query_params, ())
@@ -112,7 +121,9 @@ class Api:
         if not spans:
             text = f"no trace {wanted}: it may be older than the store keeps, or not have arrived yet"
             return JSONResponse({"error": text}, 404)
-        return self._answer(request, encode(payloads.envelope(snapshot) | traces_json.trace(wanted, spans)))
+        found = await run_in_threadpool(self._gpu_times.of, spans)
+        body = traces_json.trace(wanted, spans, found) | {"note": note_of(spans)}
+        return self._answer(request, encode(payloads.envelope(snapshot) | body))
 
     def _metrics(self) -> Response:
         return Response(self._hub.metrics_text(), headers={"Content-Type": METRICS_TYPE})

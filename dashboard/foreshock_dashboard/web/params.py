@@ -11,6 +11,7 @@ from starlette.datastructures import QueryParams
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import TraceQuery
 from foreshock_dashboard.options import instant, seconds
+from foreshock_dashboard.web.trace_search import WaitFilter
 
 DEFAULT_RANGE = 900.0
 """Seconds before now that a trace list covers when no `start` is given."""
@@ -22,12 +23,16 @@ TRACE_PARAMETERS = (
     "attribute",
     "min_duration",
     "max_duration",
+    "min_gpu_wait",
     "errors",
     "order",
     "limit",
     "start",
     "end",
 )
+
+BY_WAIT = "gpu_wait"
+"""The order that no source knows; sources are then asked for the slowest (`trace_search`)."""
 
 T = TypeVar("T")
 _RELATIVE = re.compile(r"now(?:-(\d+(?:\.\d+)?(?:ms|s|m|h|d)))?")
@@ -92,11 +97,11 @@ def _flag(text: str) -> bool:
 
 
 def _order(text: str) -> Literal["slowest", "newest"]:
-    if text == "slowest":
+    if text in ("slowest", BY_WAIT):
         return "slowest"
     if text == "newest":
         return "newest"
-    raise ValueError("is neither slowest nor newest")
+    raise ValueError(f"is neither slowest nor newest nor {BY_WAIT}")
 
 
 def _limit(text: str) -> int:
@@ -166,6 +171,16 @@ def trace_query(given: Mapping[str, str], now: float, known: Collection[Service]
         order=_read(given, "order", _order, "newest"),
         limit=_read(given, "limit", _limit, 50),
     )
+
+
+def wait_filter(given: Mapping[str, str]) -> WaitFilter | None:
+    """What a trace list's parameters ask of the time waited for a GPU; None where they ask nothing.
+
+    Raises:
+        BadParameterError: `min_gpu_wait` is no duration.
+    """
+    least, first = _read(given, "min_gpu_wait", _duration, None), given.get("order", "").strip() == BY_WAIT
+    return WaitFilter(least, first) if first or least is not None else None
 
 
 def trace_id_of(text: str) -> str:

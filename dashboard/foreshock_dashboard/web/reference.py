@@ -28,7 +28,7 @@ _SUMMARIES = {
     "topology": "Who and what there is, and the layout of the service map",
     "status": "The hub's own health: targets, store, receiver",
     "traces": "Traces that have a matching span",
-    "trace": "All spans of one trace",
+    "trace": "All spans of one trace, what ran on its GPUs meanwhile, and how long it waited for them",
 }
 _LISTS = {
     "services": ("services", "edges"),
@@ -37,7 +37,7 @@ _LISTS = {
     "warnings": ("warnings",),
     "incidents": ("incidents",),
     "traces": ("traces",),
-    "trace": ("spans",),
+    "trace": ("spans", "lanes"),
 }
 _TIME = "Unix seconds, ISO 8601 with a time zone, now, or now-15m"
 _LENGTH = "such as 250ms, 1.5s or plain seconds"
@@ -48,12 +48,77 @@ _PARAMETERS = {
         "attribute": "KEY=VALUE: an attribute of the span, or else of its resource; once for each key",
         "min_duration": f"shortest duration, {_LENGTH}",
         "max_duration": f"longest duration, {_LENGTH}",
+        "min_gpu_wait": f"shortest time waited for a GPU, {_LENGTH}; looks at the 500 slowest that match",
         "errors": "true: only traces with a failed span",
-        "order": "newest (default) or slowest, among all that match",
+        "order": "newest (default) or slowest, among all that match; gpu_wait: the longest wait for a GPU first",
         "limit": "1 to 1000, default 50",
         "start": f"{_TIME}; default 15 minutes before end",
         "end": f"{_TIME}; default now",
     }
+}
+_SECONDS = {"type": "number"}
+_BY = {"type": "object", "additionalProperties": _SECONDS, "description": "seconds that others held it, by service"}
+_HELD = {
+    "waited_seconds": _SECONDS | {"description": "what others held: the sum of by"},
+    "by": _BY,
+    "own_seconds": _SECONDS | {"description": "what the service itself used"},
+    "idle_seconds": _SECONDS | {"description": "nobody's, while two or more services were active"},
+    "unshared_seconds": _SECONDS | {"description": "no two services were active"},
+    "quality": {"enum": ["measured", "inferred"]},
+}
+_EXTRA: dict[str, dict[str, Any]] = {
+    "traces": {
+        "candidates": {
+            "type": "object",
+            "description": "with order=gpu_wait or min_gpu_wait: among how many traces the list was picked",
+            "properties": {
+                "looked_at": {"type": "integer"},
+                "bound": {"type": "integer"},
+                "bound_reached": {"type": "boolean"},
+            },
+        }
+    },
+    "trace": {
+        "sentence": _TEXT | {"description": "how long it waited for a GPU and who held it; empty if not known"},
+        "gpu_wait_seconds": _NUMBER | {"description": "the longest wait for one GPU, each moment counted once"},
+        "lanes_settled": {"type": "boolean", "description": "false: what ran in its last seconds may still come"},
+        "lanes_left_out": {"type": "integer", "description": "GPUs times minutes that were too many to read"},
+        "lanes_error": _TEXT | {"description": "why what ran on GPUs could not be read; empty if it could"},
+        "lanes": {
+            "type": "array",
+            "description": "one for each GPU on which spans of the trace ran",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "gpu": _TEXT,
+                    "uuid": _TEXT,
+                    "own": _TEXT | {"description": "the trace's service on it"},
+                    "spans": {"type": "array", "items": _TEXT, "description": "span ids"},
+                    **_HELD,
+                    "intervals": {"type": "array", "items": {"type": "object"}, "description": "who ran when"},
+                },
+            },
+        },
+        "spans": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "gpu": {
+                        "type": ["object", "null"],
+                        "description": "what it had of its GPU; null where it is not known to have run on a shared one",
+                        "properties": {
+                            "gpus": {"type": "array", "items": _TEXT, "description": "several: which is not known"},
+                            **_HELD,
+                            "found_by": {"enum": ["process", "container", "service"]},
+                            "resolution_seconds": _SECONDS,
+                            "upper_bound": {"type": "boolean"},
+                        },
+                    }
+                },
+            },
+        },
+    },
 }
 _ERROR = {"application/json": {"schema": {"type": "object", "properties": {"error": _TEXT}}}}
 
@@ -61,6 +126,7 @@ _ERROR = {"application/json": {"schema": {"type": "object", "properties": {"erro
 def document(name: str) -> dict[str, Any]:
     """Arguments of FastAPI's add_api_route that describe the address `name`."""
     properties = _ENVELOPE | {key: {"type": "array", "items": {"type": "object"}} for key in _LISTS.get(name, ())}
+    properties |= _EXTRA.get(name, {})
     answers: dict[int | str, dict[str, Any]] = {
         200: {
             "description": "the answer",

@@ -6,8 +6,12 @@ from collections.abc import Sequence
 
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.span import Attributes, AttributeValue, Span, TraceQuery, TraceSummary, traffic
+from foreshock_dashboard.web import lanes_json
+from foreshock_dashboard.web.gpu_time import GpuTime
+from foreshock_dashboard.web.params import BY_WAIT
 from foreshock_dashboard.web.payloads import number
 from foreshock_dashboard.web.theme import service_colour
+from foreshock_dashboard.web.trace_search import CANDIDATES, Waited, WaitFilter
 
 MOST_SPANS = 5000
 """Spans of one trace that are sent to a page; what was left out is counted."""
@@ -15,7 +19,7 @@ DEEPEST = 8
 """Levels of nested attribute values that are kept."""
 
 
-def query(asked: TraceQuery) -> Json:
+def query(asked: TraceQuery, wait: WaitFilter | None = None) -> Json:
     """What was asked, so that an empty answer can say of what it is empty. Times in Unix seconds, durations in s."""
     return {
         "start": asked.start,
@@ -25,8 +29,9 @@ def query(asked: TraceQuery) -> Json:
         "attributes": dict(asked.attributes),
         "min_duration": asked.min_duration,
         "max_duration": asked.max_duration,
+        "min_gpu_wait": wait.least if wait else None,
         "errors": asked.errors_only,
-        "order": asked.order,
+        "order": BY_WAIT if wait and wait.first else asked.order,
         "limit": asked.limit,
     }
 
@@ -52,8 +57,16 @@ def traces(asked: TraceQuery, found: Sequence[TraceSummary]) -> Json:
     return {"query": query(asked), "traces": [summary(item) for item in found]}
 
 
-def trace(trace_id: str, spans: Sequence[Span]) -> Json:
+def traces_by_wait(asked: TraceQuery, wait: WaitFilter, found: Waited) -> Json:
+    """A trace list by the time waited for a GPU; `candidates` says among how many it was picked."""
+    rows = [summary(item) | {"gpu_wait_seconds": found.seconds[item.trace_id]} for item in found.found]
+    candidates = {"looked_at": found.looked_at, "bound": CANDIDATES, "bound_reached": found.bounded}
+    return {"query": query(asked, wait), "traces": rows, "candidates": candidates}
+
+
+def trace(trace_id: str, spans: Sequence[Span], gpu_time: GpuTime | None = None) -> Json:
     """One trace. Offsets and durations in seconds from the earliest span, which starts at `start` (Unix seconds)."""
+    gpu_time = gpu_time or GpuTime()
     told = traffic(spans)
     shown = told[:MOST_SPANS]
     start = min((span.start_ns for span in shown), default=0)
@@ -63,7 +76,11 @@ def trace(trace_id: str, spans: Sequence[Span]) -> Json:
         "start": start / 1e9,
         "duration_seconds": (end - start) / 1e9,
         "left_out": len(told) - len(shown),
-        "spans": [_span(span, start) for span in shown],
+        **lanes_json.lanes(gpu_time, start),
+        "spans": [
+            _span(span, start) | {"gpu": lanes_json.wait(gpu_time.lanes.waits.get((span.span_id, span.kind)))}
+            for span in shown
+        ],
     }
 
 

@@ -1,0 +1,204 @@
+"""Reads what ran on the GPUs around a trace: occupancy spans, or counters where nobody sends such spans.
+
+The occupancy of a GPU in a minute is one trace whose id follows from GPU and minute, so it is found without a search.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from foreshock_dashboard.analysis.lanes import TraceLanes, lanes_of
+from foreshock_dashboard.analysis.occupancy import Interval, inferred, measured
+from foreshock_dashboard.analysis.wait_sentence import wait_sentence
+from foreshock_dashboard.model.query import Matcher, Query, SourceError
+from foreshock_dashboard.model.readings import GPU, SERVICE, service_at
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.snapshot import HubView, Snapshot
+from foreshock_dashboard.model.span import Span, traffic
+from foreshock_dashboard.model.world import Gpu, World
+from foreshock_exporter.occupancy import MINUTE, trace_id
+
+MAX_READS = 512
+"""GPUs times minutes that are read for one trace."""
+REMEMBERED = 2048
+"""GPUs times minutes that are remembered once nothing more is expected of them."""
+SETTLED_AFTER = 20.0
+"""Seconds after which an interval has arrived: it is cut after ten, and pushed every second."""
+LATE = 120.0
+"""Seconds after a minute's end until which its occupancy is read anew."""
+LOOK_BACK = 30.0
+"""Seconds before a span whose occupancy is read too: it tells whose process is on the GPU, and that somebody tells."""
+WINDOW = 59.0
+"""Seconds of counters around a trace: four scrapes of ten seconds or more, off their multiples."""
+LONG_WINDOW = 239.0
+"""The same where scrapes are a minute apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class GpuTime:
+    """A trace on its GPUs, and how far that is to be trusted.
+
+    settled: False while intervals of its last seconds may still be on their way.
+    left_out: GPUs times minutes that were not read, because there were more than `MAX_READS`.
+    error: why a source could not be asked; "" if all answered.
+    """
+
+    lanes: TraceLanes = TraceLanes()
+    settled: bool = True
+    left_out: int = 0
+    error: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """What to say of it; nothing before it is settled, unless others are known to have held the GPU already."""
+        worst = self.lanes.worst
+        return wait_sentence(self.lanes) if self.settled or (worst and worst.held.by) else ""
+
+    @property
+    def waited(self) -> float | None:
+        """Seconds that the trace waited for one GPU, at most; None where it is not known to have run on any."""
+        return None if self.lanes.worst is None else self.lanes.worst.held.waited
+
+
+class GpuTimes:
+    """Joins traces with the GPUs of one hub. Thread-safe."""
+
+    def __init__(self, hub: HubView) -> None:
+        self._hub = hub
+        self._minutes: OrderedDict[tuple[str, int], tuple[Interval, ...]] = OrderedDict()
+        self._hosts: tuple[int, Mapping[str, str]] = (-1, {})
+        self._lock = threading.Lock()
+
+    def of(self, spans: Sequence[Span]) -> GpuTime:
+        """What the spans of one trace had of their GPUs.
+
+        Where a source of this cannot be asked, `error` says so; the trace itself is not lost for that.
+        """
+        snapshot = self._hub.snapshot
+        told = [span for span in traffic(spans) if not span.occupancy]
+        if not told or snapshot.world is None or not snapshot.world.gpus:
+            return GpuTime()
+        settled = self._hub.now() - max(span.end_ns for span in told) / 1e9 >= SETTLED_AFTER
+        try:
+            return self._read(told, snapshot, snapshot.world, settled)
+        except SourceError as error:
+            return GpuTime(settled=settled, error=str(error))
+
+    def _read(self, spans: Sequence[Span], snapshot: Snapshot, world: World, settled: bool) -> GpuTime:
+        """First the GPUs on which a service of the trace is known to be; if they were not it, others of its hosts."""
+        hosts = self._host_names(snapshot, world)
+        near, rest = _candidates(spans, world, hosts)
+        minutes = _minutes(spans)
+        room = MAX_READS // max(1, len(minutes))
+        known = self._occupancy(near[:room], minutes)
+        lanes = lanes_of(spans, known, world.tenants)
+        if rest and all(wait.found_by != "process" for wait in lanes.waits.values()):
+            near = near + rest
+            known = self._occupancy(near[:room], minutes)
+            lanes = lanes_of(spans, known, world.tenants)
+        left_out = max(0, len(near) - room) * len(minutes)
+        quiet = [gpu for gpu in near if gpu.host not in {each.gpu.host for each in known}]
+        error = ""
+        if quiet:
+            try:
+                counted = self._counters(quiet, spans, {name: host_id for host_id, name in hosts.items()})
+                lanes = lanes_of(spans, [*known, *counted], world.tenants) if counted else lanes
+            except SourceError as failure:
+                error = str(failure)
+        return GpuTime(lanes, settled, left_out, error)
+
+    def _host_names(self, snapshot: Snapshot, world: World) -> Mapping[str, str]:
+        """The World's names of hosts, by `host.id`."""
+        with self._lock:
+            seq, names = self._hosts
+        if seq == snapshot.seq:
+            return names
+        at = float(world.times[-1])
+        query = Query("target_info", by=("job", "instance", "host_id", "host_name"), window=LONG_WINDOW)
+        known = {gpu.host for gpu in world.gpus}
+        rows = map(dict, self._hub.metrics.fetch(query, at, at, 1.0).labels)
+        named = ((row.get("host_id", ""), row.get("host_name") or row.get("instance", "")) for row in rows)
+        names = {host_id: name for host_id, name in named if host_id and name in known}
+        with self._lock:
+            self._hosts = (snapshot.seq, names)
+        return names
+
+    def _occupancy(self, gpus: Iterable[Gpu], minutes: Iterable[int]) -> list[Interval]:
+        return [each for minute in minutes for gpu in gpus for each in self._minute(gpu, minute)]
+
+    def _minute(self, gpu: Gpu, minute: int) -> tuple[Interval, ...]:
+        """What ran on a GPU in a minute of Unix time."""
+        key = (gpu.uuid, minute)
+        with self._lock:
+            if (known := self._minutes.get(key)) is not None:
+                self._minutes.move_to_end(key)
+                return known
+        found = measured(self._hub.traces.get(f"{trace_id(gpu.uuid, minute * MINUTE):032x}"))
+        if self._hub.now() > (minute + 1) * MINUTE + LATE:
+            with self._lock:
+                self._minutes[key] = found
+                while len(self._minutes) > REMEMBERED:
+                    self._minutes.popitem(last=False)
+        return found
+
+    def _counters(self, gpus: Sequence[Gpu], spans: Sequence[Span], host_ids: Mapping[str, str]) -> list[Interval]:
+        """Mean shares around the trace, of GPUs of which there is no occupancy."""
+        first, last = min(span.start_ns for span in spans) / 1e9, max(span.end_ns for span in spans) / 1e9
+        for window in (WINDOW, LONG_WINDOW):
+            length = min(86_400.0, window + last - first)
+            end = min(self._hub.now(), last + window / 2)
+            shares = self._shares(gpus, end, length)
+            if shares:
+                return [
+                    each
+                    for gpu in gpus
+                    if gpu in shares and gpu.host in host_ids
+                    for each in inferred(gpu, host_ids[gpu.host], shares[gpu], end - length, end)
+                ]
+        return []
+
+    def _shares(self, gpus: Sequence[Gpu], end: float, window: float) -> dict[Gpu, dict[Service, float]]:
+        by_uuid = {gpu.uuid: gpu for gpu in gpus}
+        these = Matcher("uuid", "=~", "|".join(map(_quoted, sorted(by_uuid))))
+        query = Query("gpu_service_busy_seconds_total", (these,), (*GPU, *SERVICE), "rate", window)
+        answer = self._hub.metrics.fetch(query, end, end, 1.0)
+        shares: dict[Gpu, dict[Service, float]] = {}
+        for labels, values in zip(map(dict, answer.labels), answer.values, strict=True):
+            gpu, service, share = by_uuid.get(labels.get("uuid", "")), service_at(labels), float(values[-1])
+            if gpu is not None and service.name and np.isfinite(share):
+                of = shares.setdefault(gpu, {})
+                of[service] = max(share, of.get(service, 0.0))  # scraped by two jobs, it is one GPU all the same
+        return shares
+
+
+def _candidates(spans: Sequence[Span], world: World, hosts: Mapping[str, str]) -> tuple[list[Gpu], list[Gpu]]:
+    """The GPUs on which a service of the trace is known to be, and the others of its hosts.
+
+    A span that names no host that is known may have run on any on which its service is.
+    """
+    names = {span.service.name for span in spans}
+    on = {tenant.gpu for tenant in world.tenants if tenant.service.name in names}
+    ids = {str(span.resource.get("host.id", "")) for span in spans}
+    here = {hosts[host_id] for host_id in ids if host_id in hosts}
+    elsewhere = {gpu.host for gpu in on} if ids - hosts.keys() else set()
+    near = [gpu for gpu in world.gpus if gpu in on and gpu.host in here | elsewhere]
+    return near, [gpu for gpu in world.gpus if gpu not in on and gpu.host in here]
+
+
+def _minutes(spans: Sequence[Span]) -> list[int]:
+    """The minutes of Unix time in which spans ran, the last ones first; no interval crosses from one to the next."""
+    found: set[int] = set()
+    for span in spans:
+        first, last = int((span.start_ns / 1e9 - LOOK_BACK) // MINUTE), int(span.end_ns / 1e9 // MINUTE)
+        found.update(range(max(first, last - MAX_READS), last + 1))
+    return sorted(found, reverse=True)[:MAX_READS]
+
+
+def _quoted(text: str) -> str:
+    """Literal in a regular expression of RE2 and of Python."""
+    return "".join(letter if letter.isalnum() or letter in "-_" else f"\\{letter}" for letter in text)

@@ -1,0 +1,69 @@
+"""Lists of traces by how long they waited for a GPU.
+
+No index knows that: it is computed, over a bounded number of candidates, the slowest of those that match otherwise. A
+trace that waited long is slow.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from foreshock_dashboard.model.span import TraceQuery, TraceSource, TraceSummary
+from foreshock_dashboard.web.gpu_time import GpuTimes
+
+CANDIDATES = 500
+"""Traces looked at for one list."""
+PATIENCE = 8.0
+"""Seconds after which the list is made of those looked at so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitFilter:
+    """What is asked of the time waited for a GPU. `least`: seconds; `first`: the longest wait first."""
+
+    least: float | None
+    first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Waited:
+    """A list by wait: seconds by trace id (None: not known to have run on a shared GPU).
+
+    looked_at: traces whose wait was computed. bounded: more matched than were looked at, the list may lack some.
+    """
+
+    found: tuple[TraceSummary, ...]
+    seconds: Mapping[str, float | None]
+    looked_at: int
+    bounded: bool
+
+
+def by_wait(
+    source: TraceSource,
+    times: GpuTimes,
+    query: TraceQuery,
+    wanted: WaitFilter,
+    timer: Callable[[], float] = time.monotonic,
+) -> Waited:
+    """List traces by their wait.
+
+    Raises:
+        SourceError: the trace source cannot answer.
+    """
+    candidates = source.search(replace(query, order="slowest", limit=CANDIDATES))
+    deadline = timer() + PATIENCE
+    seconds: dict[str, float | None] = {}
+    for summary in candidates:
+        if timer() > deadline:
+            break
+        seconds[summary.trace_id] = times.of(source.get(summary.trace_id)).waited
+    least = wanted.least if wanted.least is not None else 0.0
+    found = [each for each in candidates if (waited := seconds.get(each.trace_id)) is not None and waited >= least]
+    if wanted.first:
+        found.sort(key=lambda each: (-(seconds[each.trace_id] or 0.0), each.trace_id))
+    elif query.order == "newest":
+        found.sort(key=lambda each: (-each.start, each.trace_id))
+    bounded = len(candidates) == CANDIDATES or len(seconds) < len(candidates)
+    return Waited(tuple(found[: query.limit]), seconds, len(seconds), bounded)

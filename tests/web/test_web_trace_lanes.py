@@ -1,0 +1,331 @@
+"""The GPUs of a trace on the API: joined, inferred, bounded, and honest where something cannot be read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from tests.web.caller import Caller
+from tests.web.worlds import NOW, SCENES, FakeHub, FakeTraces, request, service, span
+
+from foreshock_dashboard.model.query import Matrix, Query, SourceError
+from foreshock_dashboard.model.samples import Labels, labels_of
+from foreshock_dashboard.model.span import AttributeValue, Span, TraceQuery, TraceSummary
+from foreshock_dashboard.web import gpu_time
+from foreshock_dashboard.web.app import create_app
+from foreshock_dashboard.web.gpu_time import GpuTimes
+from foreshock_dashboard.web.trace_search import CANDIDATES, WaitFilter, by_wait
+from foreshock_exporter.occupancy import Occupancy, attributes, span_id, trace_id
+from foreshock_exporter.sharing import ServiceKey
+
+if TYPE_CHECKING:
+    from tests.conftest import Golden
+
+START = NOW - 60
+"""When the request of the scenes starts, which is when a minute does."""
+HOST = "id-of-host-0"
+TRACE = f"{1:032x}"
+
+
+def told(who: str, start: float, end: float, share: float, words: tuple[str, ...] = (), uuid: str = "GPU-0-0") -> Span:
+    """An occupancy span of a GPU of host-0, in seconds after the request's start."""
+    gpu = uuid.rpartition("-")[2]
+    occupancy = Occupancy(uuid, gpu, ServiceKey("", who), START + start, START + end, 0.1, share, words)
+    said: dict[str, AttributeValue] = {}
+    for name, value in attributes(occupancy).items():
+        said[name] = [*value] if isinstance(value, tuple) else value
+    made = span("gpu.occupancy", "foreshock-exporter", 1, 0, start, end - start)
+    return replace(
+        made,
+        trace_id=f"{trace_id(uuid, START + start):032x}",
+        span_id=f"{span_id(occupancy):016x}",
+        kind="internal",
+        resource={"service.name": "foreshock-exporter", "host.id": HOST, "host.name": "host-0"},
+        attributes=said,
+    )
+
+
+def asked_of(who: str = "embedder", **resource: str | int) -> tuple[Span, ...]:
+    """The request, in which one service says where it runs."""
+    said = {name.replace("__", "."): value for name, value in resource.items()}
+    return tuple(
+        replace(each, resource={**each.resource, **said}) if each.service.name == who else each for each in request()
+    )
+
+
+@dataclass
+class Traces(FakeTraces):
+    """A source that holds some spans."""
+
+    spans: Sequence[Span] = ()
+    read: list[str] = field(default_factory=list)
+    broken: frozenset[str] = frozenset()
+
+    def get(self, trace_id: str) -> tuple[Span, ...]:
+        """Those of one trace."""
+        self.read.append(trace_id)
+        if trace_id in self.broken:
+            raise SourceError("the source is away")
+        return tuple(each for each in self.spans if each.trace_id == trace_id)
+
+
+@dataclass
+class Metrics:
+    """A source that knows hosts, and shares of services by (uuid, service)."""
+
+    shares: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    asked: list[Query] = field(default_factory=list)
+    broken: bool = False
+
+    def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
+        """The hosts, or the shares."""
+        del end, step
+        self.asked.append(query)
+        rows: dict[Labels, np.ndarray[tuple[int], np.dtype[np.float64]]] = {}
+        if query.metric == "target_info":
+            for host in range(4):
+                labels = {
+                    "host_id": f"id-of-host-{host}",
+                    "host_name": f"host-{host}",
+                    "instance": f"host-{host}:10877",
+                }
+                rows[labels_of(labels)] = np.array([1.0])
+        elif self.broken:
+            raise SourceError("the metrics are away")
+        for (uuid, who), share in self.shares.items() if query.metric.startswith("gpu_service_busy") else ():
+            if query.matchers[0].accepts(uuid):
+                rows[labels_of({"uuid": uuid, "service_name": who})] = np.array([share])
+        return Matrix.of(np.array([start]), rows)
+
+    def metric_names(self) -> frozenset[str]:
+        """Not asked for here."""
+        return frozenset()
+
+
+def hub_of(spans: Sequence[Span], metrics: Metrics | None = None) -> tuple[FakeHub, Traces]:
+    """A hub whose World has embedder on host-0/gpu-0 … gpu-3, and train-llm on the first two."""
+    traces = Traces(spans=spans)
+    return FakeHub(SCENES["starving"](), traces=traces, metrics=metrics or Metrics()), traces
+
+
+def ask(hub: FakeHub, path: str = f"/api/traces/{TRACE}") -> Any:  # noqa: ANN401  # JSON
+    """The answer, which must be one."""
+    answer = Caller(create_app(hub, version="0")).get(path)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+MINE = ("host/7",)
+STARVED = (
+    told("embedder", 0.0, 0.2, 0.9, MINE),
+    told("train-llm", 0.2, 0.46, 0.95),
+    told("embedder", 0.46, 1.0, 0.5, MINE),
+    told("train-llm", 0.46, 1.0, 0.5),
+)
+
+
+def test_golden_trace_with_the_lanes_of_its_gpus(golden: Golden) -> None:
+    """The whole answer, to see what a change changes."""
+    hub, _ = hub_of([*asked_of(host__id=HOST, process__pid=7), *STARVED])
+    golden("web-trace-lanes.json", json.dumps(ask(hub), indent=1) + "\n")
+
+
+def test_a_span_tells_how_long_its_gpu_was_held_and_by_whom() -> None:
+    """And the others, which ran on no GPU, tell nothing."""
+    hub, _ = hub_of([*asked_of(host__id=HOST, process__pid=7), *STARVED])
+    body = ask(hub)
+
+    waits = {row["span_id"]: row["gpu"] for row in body["spans"] if row["gpu"]}
+    assert {int(span_id, 16): round(wait["waited_seconds"], 6) for span_id, wait in waits.items()} == {7: 0.257, 9: 0.1}
+    assert all(wait["quality"] == "measured" and wait["gpus"] == ["host-0/gpu-0"] for wait in waits.values())
+    assert body["gpu_wait_seconds"] == pytest.approx(0.357)
+    assert body["sentence"] == "Up to 357 of 1,000 ms waited for host-0/gpu-0; 100 % of that it ran train-llm."
+    assert (body["lanes_settled"], body["lanes_left_out"], body["lanes_error"]) == (True, 0, "")
+
+
+def test_without_a_process_the_mean_of_the_services_gpus_is_told_as_inferred() -> None:
+    """embedder is on four GPUs of the host, of which one is known to have been shared."""
+    hub, _ = hub_of([*asked_of(host__id=HOST), *STARVED])
+    body = ask(hub)
+
+    row = next(row for row in body["spans"] if row["gpu"])
+    assert (row["gpu"]["quality"], row["gpu"]["found_by"], len(row["gpu"]["gpus"])) == ("inferred", "service", 4)
+    assert row["gpu"]["waited_seconds"] == pytest.approx(0.257 / 4)
+    assert [lane["gpu"] for lane in body["lanes"]] == ["host-0/gpu-0"]
+
+
+def test_where_nobody_sends_occupancy_counters_tell_the_mean_as_inferred() -> None:
+    """Over a minute around the trace, on the GPUs of the span's own host."""
+    metrics = Metrics({("GPU-0-0", "embedder"): 0.2, ("GPU-0-0", "train-llm"): 0.8, ("GPU-1-0", "vllm-70b"): 1.0})
+    hub, _ = hub_of(asked_of(host__id=HOST, process__pid=7), metrics)
+    body = ask(hub)
+
+    (lane,) = body["lanes"]
+    assert (lane["gpu"], lane["quality"]) == ("host-0/gpu-0", "inferred")
+    assert {each["quality"] for each in lane["intervals"]} == {"inferred"}
+    assert lane["by"]["train-llm"] == pytest.approx(0.8 * 0.63)
+    assert body["sentence"] == ""
+
+
+def test_a_host_that_sends_occupancy_is_not_judged_by_its_counters() -> None:
+    """That it told of no sharing at the time of the trace is a statement."""
+    metrics = Metrics({("GPU-0-0", "embedder"): 0.2, ("GPU-0-0", "train-llm"): 0.8})
+    calm = [told("embedder", -10, -5, 0.5, MINE), told("train-llm", -10, -5, 0.5)]
+    hub, _ = hub_of([*asked_of(host__id=HOST, process__pid=7), *calm], metrics)
+    body = ask(hub)
+
+    assert body["gpu_wait_seconds"] == 0.0
+    shares = [query for query in metrics.asked if query.metric == "gpu_service_busy_seconds_total"]
+    assert not any(query.matchers[0].accepts("GPU-0-0") for query in shares)
+    assert body["sentence"] == ("It did not wait for host-0/gpu-0: no other service was seen to hold it meanwhile.")
+
+
+def test_a_trace_is_told_although_its_gpus_cannot_be_read() -> None:
+    """With the reason."""
+    spans = asked_of(host__id=HOST, process__pid=7)
+    hub, traces = hub_of([*spans, *STARVED])
+    traces.broken = frozenset({STARVED[0].trace_id})
+    body = ask(hub)
+    assert (len(body["spans"]), body["lanes"]) == (7, [])
+    assert body["lanes_error"] == "the source is away"
+
+    body = ask(hub_of(spans, Metrics(broken=True))[0])
+    assert (len(body["spans"]), body["lanes_error"]) == (7, "the metrics are away")
+
+
+def test_of_a_trace_that_has_just_ended_nothing_is_claimed_that_may_still_change() -> None:
+    """Its last intervals are on their way: that none was seen says nothing yet."""
+    calm = [told("embedder", -10, -5, 0.5, MINE), told("train-llm", -10, -5, 0.5)]
+    hub, _ = hub_of([*asked_of(host__id=HOST, process__pid=7), *calm])
+    hub.time = START + 5
+    body = ask(hub)
+    assert (body["lanes_settled"], body["sentence"]) == (False, "")
+
+
+@pytest.mark.parametrize("scene", ["empty", "error"])
+def test_without_gpus_there_are_no_lanes(scene: str) -> None:
+    """A hub that has not looked yet, or sees no exporter."""
+    hub = FakeHub(SCENES[scene](), traces=Traces(spans=[*request(), *STARVED]), metrics=Metrics())
+    body = ask(hub)
+    assert (body["lanes"], body["sentence"], body["gpu_wait_seconds"]) == ([], "", None)
+
+
+def test_occupancy_itself_has_no_lanes() -> None:
+    """It is looked at as any trace."""
+    hub, _ = hub_of(STARVED)
+    body = ask(hub, f"/api/traces/{STARVED[0].trace_id}")
+    assert body["lanes"] == []
+    assert {row["name"] for row in body["spans"]} == {"gpu.occupancy"}
+
+
+def test_a_minute_that_is_over_is_read_once_and_a_new_one_each_time() -> None:
+    """Of each GPU on which a service of the trace is."""
+    spans = asked_of(host__id=HOST, process__pid=7)
+    hub, traces = hub_of([*spans, *STARVED])
+    times = GpuTimes(hub)
+    first = times.of(spans)
+    count = len(traces.read)
+    times.of(spans)
+    assert len(traces.read) == 2 * count
+
+    hub.time = NOW + 600
+    for _ in range(3):
+        assert times.of(spans) == replace(first, settled=True)
+    assert len(traces.read) == 3 * count
+
+
+def test_more_gpu_minutes_than_the_bound_are_left_out_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The GPUs of the trace's services come first, the last minutes before others."""
+    monkeypatch.setattr(gpu_time, "MAX_READS", 6)
+    long = [replace(each, start_ns=each.start_ns - 120 * 10**9) for each in asked_of(host__id=HOST, process__pid=7)]
+    hub, traces = hub_of([*long, *STARVED])
+    found = GpuTimes(hub).of(long)
+    assert len(traces.read) == 4  # of one GPU, in the minute before, and three minutes
+    assert found.left_out > 0
+    assert found.lanes.worst is not None
+
+
+def many(count: int) -> tuple[list[Span], FakeHub]:
+    """As many traces of the starved request; the i-th waits less than the one before."""
+    spans = []
+    for i in range(count):
+        made = asked_of(host__id=HOST, process__pid=7)
+        end = made[3].start_ns + 10**6 * (400 - i)
+        spans += [
+            replace(each, trace_id=f"{i + 1:032x}", end_ns=min(each.end_ns, end)) for each in made if each is made[3]
+        ]
+    hub, traces = hub_of([*spans, *STARVED])
+    traces.count = count
+    return spans, hub
+
+
+def test_a_list_by_wait_has_the_longest_first_and_tells_how_many_were_looked_at() -> None:
+    """And each row its wait."""
+    _, hub = many(5)
+    body = ask(hub, "/api/traces?order=gpu_wait&limit=3&min_gpu_wait=1ms")
+
+    rows = body["traces"]
+    assert [int(row["trace_id"], 16) for row in rows] == [1, 2, 3]
+    waits = [row["gpu_wait_seconds"] for row in rows]
+    assert waits == sorted(waits, reverse=True)
+    assert body["candidates"] == {"looked_at": 5, "bound": CANDIDATES, "bound_reached": False}
+    assert body["query"]["order"] == "gpu_wait"
+    assert body["query"]["min_gpu_wait"] == 0.001
+    assert hub.traces.asked[-1].order == "slowest"
+
+
+def test_a_list_by_wait_leaves_out_traces_that_waited_less_or_ran_on_no_gpu() -> None:
+    """In the order that was asked for otherwise."""
+    _, hub = many(3)
+    hub.traces.count = 6  # the last three have no spans
+    assert len(ask(hub, "/api/traces?order=gpu_wait")["traces"]) == 3
+    assert ask(hub, "/api/traces?min_gpu_wait=10s")["traces"] == []
+    newest = ask(hub, "/api/traces?min_gpu_wait=1ms")["traces"]
+    assert [row["start"] for row in newest] == sorted((r["start"] for r in newest), reverse=True)
+
+
+def test_a_list_by_wait_says_when_there_were_more_candidates_or_too_little_time() -> None:
+    """Then some that waited longer may be missing."""
+    _, hub = many(5)
+    hub.traces.count = CANDIDATES + 20
+    query = TraceQuery(NOW - 1e5, NOW, limit=10)
+    found = by_wait(hub.traces, GpuTimes(hub), query, WaitFilter(None, True))
+    assert (found.looked_at, found.bounded) == (CANDIDATES, True)
+
+    hub.traces.count = 5
+    ticks = iter(range(0, 1000, 3))
+    hurried = by_wait(hub.traces, GpuTimes(hub), query, WaitFilter(None, True), lambda: float(next(ticks)))
+    assert (hurried.looked_at, hurried.bounded) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("path", "words"), [("min_gpu_wait=long", "min_gpu_wait='long': is not a duration"), ("order=wait", "nor gpu_wait")]
+)
+def test_a_wait_that_is_none_is_refused(path: str, words: str) -> None:
+    """400, with its name."""
+    answer = Caller(create_app(hub_of([])[0], version="0")).get(f"/api/traces?{path}")
+    assert (answer.status_code, words in answer.json()["error"]) == (400, True)
+
+
+def test_the_answer_is_described_for_machines() -> None:
+    """Every field of a trace and of a span's GPU."""
+    hub, _ = hub_of([*asked_of(host__id=HOST, process__pid=7), *STARVED])
+    paths = ask(hub, "/api/openapi.json")["paths"]
+    answer = paths["/api/traces/{trace_id}"]["get"]["responses"]["200"]
+    known = answer["content"]["application/json"]["schema"]["properties"]
+    body = ask(hub)
+    assert {name for name in body if "lanes" in name or name in ("sentence", "gpu_wait_seconds")} <= known.keys()
+    gpu = next(row["gpu"] for row in body["spans"] if row["gpu"])
+    assert gpu.keys() == known["spans"]["items"]["properties"]["gpu"]["properties"].keys()
+
+
+def test_summaries_of_the_fake_are_those_of_the_protocol() -> None:
+    """A guard of this file: rows and spans name the same traces."""
+    _, hub = many(2)
+    rows: tuple[TraceSummary, ...] = hub.traces.search(TraceQuery(0, NOW))
+    assert all(hub.traces.get(row.trace_id) for row in rows)
+    assert {row.service for row in rows} == {service("gateway")}
