@@ -244,9 +244,20 @@ def test_more_gpu_minutes_than_the_bound_are_left_out_and_counted(monkeypatch: p
     long = [replace(each, start_ns=each.start_ns - 120 * 10**9) for each in asked_of(host__id=HOST, process__pid=7)]
     hub, traces = hub_of([*long, *STARVED])
     found = GpuTimes(hub).of(long)
-    assert len(traces.read) == 4  # of one GPU, in the minute before, and three minutes
+    assert len(traces.read) == 6
     assert found.left_out > 0
     assert found.lanes.worst is not None
+
+
+def test_gpu_minutes_that_take_too_long_to_read_are_left_out_and_counted() -> None:
+    """The trace is told with those that were read in time."""
+    spans = asked_of(host__id=HOST, process__pid=7)
+    hub, traces = hub_of([*spans, *STARVED])
+    ticks = iter(range(1000))
+    found = GpuTimes(hub, lambda: float(next(ticks))).of(spans)
+    assert 0 < len(traces.read) <= gpu_time.PATIENCE
+    assert found.left_out > 0
+    assert found.waited == pytest.approx(0.357)
 
 
 def many(count: int) -> tuple[list[Span], FakeHub]:

@@ -6,8 +6,9 @@ The occupancy of a GPU in a minute is one trace whose id follows from GPU and mi
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,8 @@ from foreshock_exporter.occupancy import MINUTE, trace_id
 
 MAX_READS = 512
 """GPUs times minutes that are read for one trace."""
+PATIENCE = 4.0
+"""Seconds on the wall after which no more of them are begun: a source elsewhere may take its time over each."""
 REMEMBERED = 2048
 """GPUs times minutes that are remembered once nothing more is expected of them."""
 SETTLED_AFTER = 20.0
@@ -44,7 +47,7 @@ class GpuTime:
     """A trace on its GPUs, and how far that is to be trusted.
 
     settled: False while intervals of its last seconds may still be on their way.
-    left_out: GPUs times minutes that were not read, because there were more than `MAX_READS`.
+    left_out: GPUs times minutes that were not read, because there were too many, or reading them took too long.
     error: why a source could not be asked; "" if all answered.
     """
 
@@ -68,8 +71,8 @@ class GpuTime:
 class GpuTimes:
     """Joins traces with the GPUs of one hub. Thread-safe."""
 
-    def __init__(self, hub: HubView) -> None:
-        self._hub = hub
+    def __init__(self, hub: HubView, timer: Callable[[], float] = time.monotonic) -> None:
+        self._hub, self._timer = hub, timer
         self._minutes: OrderedDict[tuple[str, int], tuple[Interval, ...]] = OrderedDict()
         self._hosts: tuple[int, Mapping[str, str]] = (-1, {})
         self._lock = threading.Lock()
@@ -93,15 +96,14 @@ class GpuTimes:
         """First the GPUs on which a service of the trace is known to be; if they were not it, others of its hosts."""
         hosts = self._host_names(snapshot, world)
         near, rest = _candidates(spans, world, hosts)
-        minutes = _minutes(spans)
-        room = MAX_READS // max(1, len(minutes))
-        known = self._occupancy(near[:room], minutes)
+        minutes, deadline = _minutes(spans), self._timer() + PATIENCE
+        known, left_out = self._occupancy(near, minutes, MAX_READS, deadline)
         lanes = lanes_of(spans, known, world.tenants)
         if rest and all(wait.found_by != "process" for wait in lanes.waits.values()):
-            near = near + rest
-            known = self._occupancy(near[:room], minutes)
+            room = max(0, MAX_READS - len(near) * len(minutes))
+            more, too_many = self._occupancy(rest, minutes, room, deadline)
+            known, left_out, near = known + more, left_out + too_many, near + rest
             lanes = lanes_of(spans, known, world.tenants)
-        left_out = max(0, len(near) - room) * len(minutes)
         quiet = [gpu for gpu in near if gpu.host not in {each.gpu.host for each in known}]
         error = ""
         if quiet:
@@ -128,8 +130,17 @@ class GpuTimes:
             self._hosts = (snapshot.seq, names)
         return names
 
-    def _occupancy(self, gpus: Iterable[Gpu], minutes: Iterable[int]) -> list[Interval]:
-        return [each for minute in minutes for gpu in gpus for each in self._minute(gpu, minute)]
+    def _occupancy(
+        self, gpus: Sequence[Gpu], minutes: Sequence[int], most: int, deadline: float
+    ) -> tuple[list[Interval], int]:
+        """What ran on GPUs in some minutes, the GPUs that come first before others; and how many were not read."""
+        wanted = [(gpu, minute) for gpu in gpus for minute in minutes]
+        found: list[Interval] = []
+        for done, (gpu, minute) in enumerate(wanted):
+            if done >= most or self._timer() > deadline:
+                return found, len(wanted) - done
+            found += self._minute(gpu, minute)
+        return found, 0
 
     def _minute(self, gpu: Gpu, minute: int) -> tuple[Interval, ...]:
         """What ran on a GPU in a minute of Unix time."""

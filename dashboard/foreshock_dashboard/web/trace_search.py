@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from foreshock_dashboard.model.partial import note_of
 from foreshock_dashboard.model.span import TraceQuery, TraceSource, TraceSummary
 from foreshock_dashboard.web.gpu_time import GpuTimes
 
@@ -32,12 +33,14 @@ class Waited:
     """A list by wait: seconds by trace id (None: not known to have run on a shared GPU).
 
     looked_at: traces whose wait was computed. bounded: more matched than were looked at, the list may lack some.
+    note: what the source says of its own completeness.
     """
 
     found: tuple[TraceSummary, ...]
     seconds: Mapping[str, float | None]
     looked_at: int
     bounded: bool
+    note: str = ""
 
 
 def by_wait(
@@ -66,4 +69,4 @@ def by_wait(
     elif query.order == "newest":
         found.sort(key=lambda each: (-each.start, each.trace_id))
     bounded = len(candidates) == CANDIDATES or len(seconds) < len(candidates)
-    return Waited(tuple(found[: query.limit]), seconds, len(seconds), bounded)
+    return Waited(tuple(found[: query.limit]), seconds, len(seconds), bounded, note_of(candidates))

@@ -61,7 +61,7 @@ def traces_by_wait(asked: TraceQuery, wait: WaitFilter, found: Waited) -> Json:
     """A trace list by the time waited for a GPU; `candidates` says among how many it was picked."""
     rows = [summary(item) | {"gpu_wait_seconds": found.seconds[item.trace_id]} for item in found.found]
     candidates = {"looked_at": found.looked_at, "bound": CANDIDATES, "bound_reached": found.bounded}
-    return {"query": query(asked, wait), "traces": rows, "candidates": candidates}
+    return {"query": query(asked, wait), "traces": rows, "candidates": candidates, "note": found.note}
 
 
 def trace(trace_id: str, spans: Sequence[Span], gpu_time: GpuTime | None = None) -> Json:
