@@ -35,7 +35,8 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
     values = {
         "host": "127.0.0.2", "port": "1", "otlp_grpc_port": "2", "otlp_http_port": "3", "store": "/x",
         "targets": "a:1,b:2", "scrape_interval": "7s", "step": "5s", "prometheus_url": "http://p:9090",
-        "tempo_url": "http://t:3200", "traces_tenant": "team", "traces_credentials": "/k", "traces_ca": "/a",
+        "tempo_url": "http://t:3200", "jaeger_url": "http://j:16686", "traces_tenant": "team",
+        "traces_credentials": "/k", "traces_ca": "/a",
         "rate_window": "1m", "at": "2026-11-25T10:00:00Z", "retention": "3d", "trace_retention": "2h",
         "retention_size": "2GB", "memory": "128MiB", "allow_unauthenticated": "true", "log_level": "debug",
         "otlp_host": "127.0.0.3", "otlp_token_file": "/t", "otlp_tls_cert": "/c", "otlp_tls_key": "/k",

@@ -25,6 +25,7 @@ from foreshock_dashboard.model.span import Span, TraceSource
 from foreshock_dashboard.settings import Settings, loopback
 from foreshock_dashboard.sources.guard import GuardError, Keys, Tokens
 from foreshock_dashboard.sources.intake import Intake
+from foreshock_dashboard.sources.jaeger import JaegerTraces
 from foreshock_dashboard.sources.observer import Observer, aligned
 from foreshock_dashboard.sources.otlp_grpc import serve_grpc
 from foreshock_dashboard.sources.otlp_http import serve_http
@@ -85,9 +86,9 @@ class Hub:
             self.intake = Intake(self.store, clock)
             self._traces: TraceSource = self.store
             self._watch: Watch | None = None
-            if settings.tempo_url:
-                tempo = opened.enter_context(closing(_tempo(settings)))
-                self._traces, self._watch = tempo, opened.enter_context(closing(Watch(tempo.probe, settings.step)))
+            if settings.tempo_url or settings.jaeger_url:
+                remote = opened.enter_context(closing(_elsewhere(settings)))
+                self._traces, self._watch = remote, opened.enter_context(closing(Watch(remote.probe, settings.step)))
             try:
                 tokens = Tokens(settings.otlp_token_file) if settings.otlp_token_file else None
             except GuardError as error:
@@ -259,16 +260,19 @@ class Hub:
         return self.intake.text(self.now()) + text_of(self._vitals())
 
 
-def _tempo(settings: Settings) -> TempoTraces:
+def _elsewhere(settings: Settings) -> TempoTraces | JaegerTraces:
+    if settings.tempo_url and settings.jaeger_url:
+        raise HubError("--tempo, --jaeger: traces are read from one of them; leave one out")
+    made = TempoTraces if settings.tempo_url else JaegerTraces
     try:
-        return TempoTraces(
-            settings.tempo_url,
+        return made(
+            settings.tempo_url or settings.jaeger_url,
             tenant=settings.traces_tenant,
             credentials=settings.traces_credentials,
             ca=settings.traces_ca,
         )
     except ValueError as error:
-        raise HubError(f"--tempo: {error}") from error
+        raise HubError(f"{'--tempo' if settings.tempo_url else '--jaeger'}: {error}") from error
 
 
 def _listen(flag: str, bind: Callable[[], Bound]) -> Bound:

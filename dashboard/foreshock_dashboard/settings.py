@@ -66,12 +66,18 @@ class Settings:
         read.url, "", "read metrics from this Prometheus-compatible API instead of the store", "URL", "prometheus"
     )
     tempo_url: str = option(read.url, "", "read traces from this Tempo instead of the store", "URL", "tempo")
-    traces_tenant: str = option(str, "", "tenant whose traces are read, sent as X-Scope-OrgID", "NAME")
+    jaeger_url: str = option(read.url, "", "read traces from this Jaeger instead of the store", "URL", "jaeger")
+    traces_tenant: str = option(
+        str, "", "tenant whose traces are read, sent as X-Scope-OrgID to Tempo, as x-tenant to Jaeger", "NAME"
+    )
     traces_credentials: Path | None = option(
         Path, None, "who asks for traces: a file of one line, a bearer token or user:password", "FILE"
     )
     traces_ca: Path | None = option(
-        Path, None, "authorities that the certificate of --tempo may come from, PEM; the system's unless given", "FILE"
+        Path,
+        None,
+        "authorities that the certificate of --tempo or --jaeger may come from, PEM; the system's unless given",
+        "FILE",
     )
     rate_window: float | None = option(
         read.seconds, None, "how far rates look back, two scrapes or more and no multiple of the interval", "DURATION"
@@ -105,9 +111,9 @@ class Settings:
                 "behind a proxy that does and listen on 127.0.0.1, or add --allow-unauthenticated true"
             )
         beside = {"tenant": self.traces_tenant, "credentials": self.traces_credentials, "ca": self.traces_ca}
-        if not self.tempo_url and any(beside.values()):
+        if not (self.tempo_url or self.jaeger_url) and any(beside.values()):
             given = ", ".join(f"traces_{name}" for name, value in beside.items() if value)
-            raise SettingsError(f"{given}: is for traces that are read elsewhere; give --tempo as well")
+            raise SettingsError(f"{given}: is for traces that are read elsewhere; give --tempo or --jaeger as well")
         if (self.otlp_tls_cert is None) != (self.otlp_tls_key is None):
             raise SettingsError("otlp_tls_cert, otlp_tls_key: one is no use without the other; give both")
         if self.otlp_tls_client_ca is not None and self.otlp_tls_cert is None:

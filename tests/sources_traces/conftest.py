@@ -7,9 +7,11 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
+from tests.sources_traces.jaeger_double import JaegerDouble
 from tests.sources_traces.tempo_double import Served, TempoDouble
 
 from foreshock_dashboard.model.span import AttributeValue, Kind, Span, Status, TraceSource
+from foreshock_dashboard.sources.jaeger import JaegerTraces
 from foreshock_dashboard.sources.tempo import TempoTraces
 from foreshock_dashboard.store import Store
 
@@ -19,10 +21,12 @@ T0 = 1_790_000_000
 Load = Callable[[Sequence[Span]], TraceSource]
 MakeSpan = Callable[..., Span]
 
-TEMPOS: dict[str, Callable[[], TempoDouble]] = {
-    "tempo": TempoDouble,
-    "tempo before 2.4, in JSON": lambda: TempoDouble(second=False, protobuf=False, stats=False),
-    "tempo in JSON": lambda: TempoDouble(protobuf=False),
+DOUBLES: dict[str, tuple[Callable[[], TempoDouble | JaegerDouble], type[TempoTraces | JaegerTraces]]] = {
+    "tempo": (TempoDouble, TempoTraces),
+    "tempo before 2.4, in JSON": (lambda: TempoDouble(second=False, protobuf=False, stats=False), TempoTraces),
+    "tempo in JSON": (lambda: TempoDouble(protobuf=False), TempoTraces),
+    "jaeger": (JaegerDouble, JaegerTraces),
+    "jaeger to 2.20": (lambda: JaegerDouble(new=False), JaegerTraces),
 }
 
 
@@ -79,7 +83,7 @@ def serving(opened: ExitStack) -> Callable[[object], str]:
     return lambda double: opened.enter_context(closing(Served(double))).url
 
 
-@pytest.fixture(params=["store", *TEMPOS])
+@pytest.fixture(params=["store", *DOUBLES])
 def load(request: pytest.FixtureRequest, tmp_path: Path, opened: ExitStack, serving: Callable[[object], str]) -> Load:
     """Puts spans into a source: the embedded store, or one that is asked over HTTP."""
 
@@ -88,8 +92,9 @@ def load(request: pytest.FixtureRequest, tmp_path: Path, opened: ExitStack, serv
             store = opened.enter_context(closing(Store.open(tmp_path / "store", now=lambda: float(T0), threads=1)))
             store.append_spans(spans)
             return store
-        double = TEMPOS[request.param]()
+        made, source = DOUBLES[request.param]
+        double = made()
         double.spans += spans
-        return opened.enter_context(closing(TempoTraces(serving(double))))
+        return opened.enter_context(closing(source(serving(double))))
 
     return into

@@ -1,4 +1,4 @@
-"""A hub that reads its traces from Tempo."""
+"""A hub that reads its traces from Tempo or Jaeger."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from tests.sources_traces.jaeger_double import JaegerDouble
 from tests.sources_traces.tempo_double import Reply, TempoDouble
 
 from foreshock_dashboard.clock import Clock
@@ -79,3 +80,18 @@ def test_it_does_not_start_with_files_that_cannot_be_used(tmp_path: Path, given:
     with pytest.raises(HubError) as caught:
         Hub(settings(tmp_path, tempo_url="https://tempo", **given), Clock())
     assert message in str(caught.value)
+
+
+def test_traces_are_read_from_one_place(tmp_path: Path) -> None:
+    """Two are refused."""
+    with pytest.raises(HubError, match="--tempo, --jaeger: traces are read from one of them"):
+        Hub(settings(tmp_path, tempo_url="http://t", jaeger_url="http://j"), Clock())
+
+
+def test_jaeger_can_be_that_place(
+    tmp_path: Path, opened: ExitStack, serving: Callable[[object], str], span: MakeSpan
+) -> None:
+    """By its own option."""
+    double = JaegerDouble(spans=[span(1)])
+    hub = opened.enter_context(closing(Hub(settings(tmp_path, jaeger_url=serving(double)), Clock())))
+    assert [one.name for one in hub.traces.get(f"{1:032x}")] == ["GET /"]

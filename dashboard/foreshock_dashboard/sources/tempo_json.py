@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,21 +11,12 @@ import orjson
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.sources.otlp import Decoded, MalformedError, decode, decode_json
+from foreshock_dashboard.sources.otlp import Decoded, MalformedError, decode
+from foreshock_dashboard.sources.otlp_json import decode_groups
 
 PROTOBUF = "application/protobuf"
 _NO_ROOT = "<root span not yet received>"
 _TRACE_ID = re.compile(r"[0-9a-fA-F]{1,32}")
-_HEX = re.compile(r"[0-9a-fA-F]+")
-_LENGTHS = {"traceId": 16, "spanId": 8, "parentSpanId": 8}
-_ENUMS: Mapping[str, int] = {
-    f"{prefix}{name}": number
-    for prefix, names in (
-        ("SPAN_KIND_", ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")),
-        ("STATUS_CODE_", ("UNSET", "OK", "ERROR")),
-    )
-    for number, name in enumerate(names)
-}
 
 
 class Matched(NamedTuple):
@@ -201,30 +190,5 @@ def _read_json(body: bytes) -> tuple[bool, str, Decoded]:
         raise ValueError("no trace")
     trace = answer.get("trace") if "trace" in answer or "status" in answer else answer
     groups = (trace or {}).get("resourceSpans") or (trace or {}).get("batches") or []
-    decoded = decode_json(orjson.dumps({"resourceSpans": _plain(groups)}))
+    decoded = decode_groups(groups)
     return answer.get("status") in ("PARTIAL", 1), str(answer.get("message") or ""), decoded
-
-
-def _plain(value: Any, key: str = "") -> Any:  # noqa: ANN401 - JSON
-    """Hex ids and numbers for enums, wherever OTLP has them; attributes are left alone."""
-    if isinstance(value, dict):
-        return {name: item if name == "attributes" else _plain(item, name) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item, key) for item in value]
-    if isinstance(value, str):
-        if key in _LENGTHS:
-            return _hex_of(value, _LENGTHS[key])
-        if key in ("kind", "code"):
-            return _ENUMS.get(value, value)
-    return value
-
-
-def _hex_of(text: str, length: int) -> str:
-    """An id in hex: as it is, or from base64, whose text is shorter."""
-    if len(text) == 2 * length and _HEX.fullmatch(text):
-        return text
-    try:
-        raw = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        return text
-    return raw.hex() if len(raw) == length else text
