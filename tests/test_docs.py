@@ -10,7 +10,7 @@ import pytest
 
 from foreshock_dashboard import telemetry
 from foreshock_dashboard.commands import parser
-from foreshock_dashboard.model import span_metrics
+from foreshock_dashboard.model import families as span_families
 from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.registry import Family
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -39,7 +39,7 @@ def options_table() -> str:
 
 def hub_metrics_table() -> str:
     """The table of the hub's own metrics, as docs/metrics.md has it."""
-    families = [family for family in vars(span_metrics).values() if isinstance(family, Family)]
+    families = [family for family in vars(span_families).values() if isinstance(family, Family)]
     rows: list[tuple[str, str, str]] = [(family.name, family.type, family.help) for family in families]
     suffix = {"counter": "_total", "info": "_info"}
     rows += [

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from foreshock_dashboard.model import span_metrics
+from foreshock_dashboard.model import families
 from foreshock_dashboard.model.histogram import BOUNDS
 from foreshock_dashboard.model.readings import EDGE, SERVICE, catalogue
 
@@ -115,7 +115,7 @@ def test_labels_are_those_that_the_hub_sums_by(config: Yaml) -> None:
     sides = {f"{side}_{name.replace('.', '_')}" for side in ("client", "server")
              for name in config["connectors"]["service_graph"]["dimensions"]}  # fmt: skip
     assert sides | {"client", "server", "connection_type"} == set(EDGE)
-    assert span_metrics.REQUESTS.name == "traces_service_graph_request_total"
+    assert families.REQUESTS.name == "traces_service_graph_request_total"
 
 
 def test_series_of_what_is_gone_end_when_the_hubs_do_and_are_flushed_as_often_as_scraped(config: Yaml) -> None:

@@ -282,7 +282,7 @@ def told() -> Callable[[ServiceGraph], list[tuple[str, int, int, int, float | No
         return [
             (
                 f"{step.edge.client}>{step.edge.server}" + (f":{step.edge.connection}" * bool(step.edge.connection)),
-                *step[1:],
+                *step[1:6],
             )
             for step in found.increments
         ]

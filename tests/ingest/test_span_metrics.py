@@ -233,13 +233,23 @@ def test_a_series_that_nothing_adds_to_ends_and_begins_again_at_0(span: Make, no
     assert of(metrics.collect(later), "traces_service_graph_request_total") == [1.0]
 
 
-def test_series_are_bounded_and_what_is_left_out_is_counted(span: Make, now: float) -> None:
-    """A span name with an identifier in it, in a thousand services, cannot fill the memory."""
+def test_series_are_bounded_and_what_has_no_room_is_counted_together(span: Make, now: float) -> None:
+    """A span name with an identifier in it, in a thousand services, cannot fill the memory; the sums stay right."""
     metrics = SpanMetrics(max_series=100)
-    metrics.add([span("server", f"s{n}", n, trace=n, name=f"GET /{n}") for n in range(1, 100)], now)
+    spans = [
+        span("server", f"s{n}", n, trace=n, name=f"GET /{n}", status="error" if n % 2 else "unset")
+        for n in range(1, 100)
+    ]
+    metrics.add(spans, now)
     metrics.collect(now)
     samples = metrics.collect(now)
-    assert len([sample for sample in samples if sample.metric.startswith("traces_")]) <= 100
+    of_other = [sample for sample in samples if ("service_name", "(other)") in sample.labels]
+    assert len([sample for sample in samples if sample.metric.startswith("traces_span")]) <= 100 + len(of_other)
+    calls = "traces_span_metrics_calls_total"
+    assert sum(of(samples, calls)) == sum(of(samples, "traces_service_graph_request_total")) == 99
+    assert of(samples, calls, service_name="(other)", span_name="(other)", span_kind="SPAN_KIND_SERVER")
+    assert sum(of(samples, calls, status_code="STATUS_CODE_ERROR")) == 50, "failures stay failures"
+    assert sum(of(samples, "traces_service_graph_request_server_seconds_count")) == 99
     assert of(samples, "foreshock_span_metrics_overflow_total")[0] > 0
 
 

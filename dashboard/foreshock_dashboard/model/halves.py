@@ -6,35 +6,105 @@ from ipaddress import ip_address
 from math import isfinite
 from typing import NamedTuple
 
+from foreshock_dashboard.model.gen_ai import MODEL, OPERATION, PROVIDER, first_text, provider_of
+from foreshock_dashboard.model.otlp import some
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import AttributeValue, Kind, Span
 
+MAX_TEXT = 200
+"""Characters of an attribute that a waiting half keeps."""
+MAX_CALLEES = 10_000
+"""Callees kept ready for use; beyond it, all are read anew."""
+
+Id = tuple[str, str]
+"""Of a span: its trace's and its own."""
+
 _DATABASE = ("db.namespace", "db.name", "db.system.name", "db.system")
 _PEER = ("service.peer.name", "peer.service")
-_RESENDS = ("http.request.resend_count", "http.resend_count")
+_HOST = ("server.address", "net.peer.name")
+_PORT = ("server.port", "net.peer.port")
+_CALLEE = (*_DATABASE, *_PEER, "service.peer.namespace", *_HOST, *_PORT, *PROVIDER, "messaging.system")
+_URL = ("url.full", "http.url")
+# The last two are those of gRPC's own spans of each attempt (gRFC A72).
+_RESENDS = ("http.request.resend_count", "http.resend_count", "previous-rpc-attempts", "transparent-retry")
+_CLIENT = (*_CALLEE, *_URL, *_RESENDS)
 _PREVIOUS_ATTEMPTS = (
     "rpc.grpc.request.metadata.grpc-previous-rpc-attempts",
     "rpc.request.metadata.grpc-previous-rpc-attempts",
 )
+_RECEIVES = ("messaging.operation.type", "messaging.operation")
+_CLIENT_KEYS = frozenset((*_CLIENT, *OPERATION, *MODEL))
+_SERVER_KEYS = frozenset(_PREVIOUS_ATTEMPTS)
+_URLS, _COUNTS = len(_CALLEE), len(_CALLEE) + len(_URL)
+_NO_COUNTS = (None,) * len(_RESENDS)
 
 
-class Client(NamedTuple):
-    """The calling half. `database`, `peer` and `port` name the callee as far as the caller knows it.
+class Callee(NamedTuple):
+    """A callee as far as its caller knows it.
 
-    `target` is the span's name and the URL without its query; `resent` says that the span repeats a request.
+    `peer` is named as a service; `host` by an address that is no IP address, for that names a machine; `provider` is
+    who offers the model that is asked for; `messaging` says that it is a broker. "" where there is no such thing.
     """
 
-    service: Service
-    seconds: float
-    failed: bool
-    kind: Kind
-    start_ns: int
-    end_ns: int
-    target: tuple[str, str]
-    resent: bool
-    database: str
-    peer: Service | None
-    port: str
+    database: str = ""
+    peer: Service | None = None
+    host: str = ""
+    port: str = ""
+    provider: str = ""
+    messaging: bool = False
+
+    @property
+    def service(self) -> Service | None:
+        """Its name in the graph, if it has one."""
+        if self.peer is not None:
+            return self.peer
+        name = self.host or self.database if self.database else self.provider or self.host
+        return Service("", name) if name else None
+
+
+class Client:
+    """The calling half. `resent` says that the span repeats a request; `operation` and `model` are those of a model."""
+
+    __slots__ = (
+        "callee", "end_ns", "failed", "id", "kind", "model", "name", "operation", "resent", "seconds", "service",
+        "start_ns", "url",
+    )  # fmt: skip
+
+    def __init__(self, span: Span, service: Service, own: Id) -> None:
+        found = some(span.attributes, _CLIENT_KEYS)
+        values = tuple(map(found.get, _CLIENT))
+        self.service = service
+        self.id = own
+        self.kind: Kind = span.kind
+        self.failed = span.status == "error"
+        self.start_ns = start = span.start_ns
+        self.end_ns = end = span.end_ns
+        self.seconds = (end - start) / 1e9
+        self.name = span.name
+        self.callee = callee = _callee(values[:_URLS])
+        url = values[_URLS] or values[_URLS + 1]
+        self.url = url.partition("?")[0][:MAX_TEXT] if isinstance(url, str) else ""
+        counts = values[_COUNTS:]
+        self.resent = counts != _NO_COUNTS and any(_number(value) > 0 for value in counts)
+        self.operation = self.model = ""
+        if callee.provider:
+            self.operation = first_text(map(found.get, OPERATION))
+            self.model = first_text(map(found.get, MODEL))
+
+    @property
+    def target(self) -> tuple[str, str]:
+        """What a call that repeats this one has in common with it: the span's name, and the URL without its query."""
+        return self.name, self.url
+
+    @property
+    def task(self) -> tuple[str, str]:
+        """What a call that replaces this one has in common with it: a model's operation, or else name and URL's path.
+
+        The callee, and with it the URL's host, is another.
+        """
+        if self.operation:
+            return "", self.operation
+        return self.name, self.url.partition("://")[2].partition("/")[2]
 
 
 class Server(NamedTuple):
@@ -46,47 +116,61 @@ class Server(NamedTuple):
     failed: bool
     kind: Kind
     attempts_before: bool
+    id: Id
 
 
-def client_half(span: Span, service: Service) -> Client:
-    """What a CLIENT or PRODUCER span tells."""
-    get = span.attributes.get
-    return Client(
-        service,
-        span.duration_ns / 1e9,
-        span.status == "error",
-        span.kind,
-        span.start_ns,
-        span.end_ns,
-        (span.name, str(get("url.full") or get("http.url") or "").partition("?")[0]),
-        any(_number(get(name)) > 0 for name in _RESENDS),
-        next((str(value) for name in _DATABASE if (value := get(name))), ""),
-        _peer(span),
-        str(get("server.port") or get("net.peer.port") or ""),
-    )
-
-
-def server_half(span: Span, service: Service) -> Server:
-    """What a SERVER or CONSUMER span tells."""
-    get = span.attributes.get
+def server_half(span: Span, service: Service, own: Id) -> Server:
+    """What a SERVER or CONSUMER span, or one that `receives`, tells."""
+    get = some(span.attributes, _SERVER_KEYS).get
+    before, grpc_before = get(_PREVIOUS_ATTEMPTS[0]), get(_PREVIOUS_ATTEMPTS[1])
     return Server(
         service,
         span.name,
-        span.duration_ns / 1e9,
+        (span.end_ns - span.start_ns) / 1e9,
         span.status == "error",
-        span.kind,
-        any(_number(get(name)) > 0 for name in _PREVIOUS_ATTEMPTS),
+        "server" if span.kind == "server" else "consumer",
+        before is not grpc_before and (_number(before) > 0 or _number(grpc_before) > 0),
+        own,
     )
 
 
-def _peer(span: Span) -> Service | None:
-    """The callee as the caller names it; an IP address names a machine, not a service."""
-    get = span.attributes.get
-    for name in _PEER:
-        if value := get(name):
-            return Service(str(get("service.peer.namespace") or ""), str(value))
-    host = str(get("server.address") or get("net.peer.name") or "")
-    return Service("", host) if host and not _is_address(host) else None
+def receives(span: Span) -> bool:
+    """Whether a CLIENT span fetches messages: then it is the consumer's half of those that it links to.
+
+    OpenTelemetry gives the operation `receive` the kind CLIENT (semantic conventions, messaging spans).
+    """
+    return any(span.attributes.get(name) == "receive" for name in _RECEIVES)
+
+
+_known: dict[tuple[AttributeValue, ...], Callee] = {}
+
+
+def _callee(values: tuple[AttributeValue, ...]) -> Callee:
+    """From the values of `_CALLEE`: the same ones come with nearly every span."""
+    try:
+        found = _known.get(values)
+    except TypeError:  # a list among them
+        return _read_callee(values)
+    if found is None:
+        found = _read_callee(values)
+        if len(_known) >= MAX_CALLEES:
+            _known.clear()
+        if all(len(value) <= MAX_TEXT for value in values if isinstance(value, str | bytes)):
+            _known[values] = found
+    return found
+
+
+def _read_callee(values: tuple[AttributeValue, ...]) -> Callee:
+    get = dict(zip(_CALLEE, values, strict=True)).get
+    peer, host = first_text(map(get, _PEER), MAX_TEXT), first_text(map(get, _HOST), MAX_TEXT)
+    return Callee(
+        first_text(map(get, _DATABASE), MAX_TEXT),
+        Service(first_text((get("service.peer.namespace"),), MAX_TEXT), peer) if peer else None,
+        "" if _is_address(host) else host,
+        first_text(map(get, _PORT), MAX_TEXT),
+        provider_of(first_text(map(get, PROVIDER), MAX_TEXT)),
+        bool(get("messaging.system")),
+    )
 
 
 def _is_address(host: str) -> bool:
@@ -102,5 +186,5 @@ def _number(value: AttributeValue) -> int:
     if isinstance(value, list):
         value = value[0] if value else 0
     if isinstance(value, str):
-        return int(value) if value.isascii() and value.isdigit() else 0
+        return int(value) if len(value) < 10 and value.isascii() and value.isdigit() else 0
     return int(value) if isinstance(value, int | float) and isfinite(value) else 0

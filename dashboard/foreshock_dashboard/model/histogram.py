@@ -1,9 +1,10 @@
-"""Histograms with fixed bounds, as Prometheus' classic ones."""
+"""Histograms with fixed bounds, as Prometheus' classic ones, with an example of each bucket."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from itertools import accumulate
+from typing import NamedTuple
 
 BOUNDS = (
     *(0.005, 0.007, 0.01, 0.015, 0.025, 0.035, 0.05, 0.07),
@@ -17,20 +18,37 @@ LE = (*(repr(bound) for bound in BOUNDS), "+Inf")
 """The values of the label `le`, written as Prometheus 3 normalises them."""
 
 
+class Exemplar(NamedTuple):
+    """A span that fell into a bucket: its ids, its seconds, and when it was counted (Unix seconds)."""
+
+    trace_id: str
+    span_id: str
+    seconds: float
+    time: float
+
+
 class Histogram:
     """How many durations fell into each bucket, and their sum in seconds."""
 
-    __slots__ = ("counts", "sum")
+    __slots__ = ("_examples", "counts", "sum")
 
     def __init__(self) -> None:
         self.counts = [0] * len(LE)
         self.sum = 0.0
+        self._examples: list[tuple[tuple[str, str], float, float] | None] = [None] * len(LE)
 
-    def observe(self, seconds: float) -> None:
-        """Count one duration; a bucket's upper bound belongs to it."""
-        self.counts[bisect_left(BOUNDS, seconds)] += 1
+    def observe(self, seconds: float, span: tuple[str, str] | None = None, now: float = 0.0) -> None:
+        """Count the duration of a span (trace id, span id), seen `now`; a bucket's upper bound belongs to it."""
+        place = bisect_left(BOUNDS, seconds)
+        self.counts[place] += 1
         self.sum += seconds
+        if span is not None:
+            self._examples[place] = span, seconds, now
 
     def cumulative(self) -> list[int]:
         """Counts at most each bound of `LE`, as `_bucket` series have them; the last is the count of all."""
         return list(accumulate(self.counts))
+
+    def exemplars(self) -> list[Exemplar | None]:
+        """The newest span of each bucket of `LE`."""
+        return [Exemplar(*each[0], each[1], each[2]) if each else None for each in self._examples]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Literal, NamedTuple
 
-from foreshock_dashboard.model.histogram import LE, Histogram
+from foreshock_dashboard.model.histogram import LE, Exemplar, Histogram
 from foreshock_dashboard.model.samples import Labels, Sample, labels_of
 
 HISTOGRAM_SERIES = len(LE) + 2
+
+OTHER = "(other)"
+"""What labels say in the series that count what has no room for a series of its own."""
 
 
 class Family(NamedTuple):
@@ -20,18 +23,41 @@ class Family(NamedTuple):
     help: str
 
 
-class _Series:
-    """One counter, or one histogram with all its buckets. `names` are its series, in the order of `values`."""
+class Series:
+    """One counter, or one histogram with all its buckets. `names` are its series, in the order of `values`.
 
-    __slots__ = ("born", "family", "histogram", "names", "touched", "value")
+    `other` says that it stands for all that had no room. Valid until `Registry.ended` has changed.
+    """
 
-    def __init__(self, family: Family, labels: Labels, born: int, now: float) -> None:
+    __slots__ = ("_names", "born", "family", "histogram", "labels", "other", "touched", "value")
+
+    def __init__(self, family: Family, labels: Labels, born: int, now: float, *, other: bool) -> None:
         self.family = family
+        self.labels = labels
         self.born = born
         self.touched = now
+        self.other = other
         self.value = 0.0
         self.histogram = Histogram() if family.type == "histogram" else None
-        self.names = _names(family, labels)
+        self._names: tuple[tuple[str, Labels], ...] | None = None
+
+    def add(self, amount: float, now: float) -> None:
+        """Add to a counter; adding 0 keeps it."""
+        self.value += amount
+        self.touched = now
+
+    def observe(self, seconds: float, span: tuple[str, str] | None, now: float) -> None:
+        """Count a span's duration in a histogram."""
+        if self.histogram is not None:
+            self.histogram.observe(seconds, span, now)
+            self.touched = now
+
+    @property
+    def names(self) -> tuple[tuple[str, Labels], ...]:
+        """Metric and labels of each."""
+        if self._names is None:
+            self._names = _names(self.family, self.labels)
+        return self._names
 
     def values(self) -> list[float]:
         """What each of `names` is worth now."""
@@ -41,71 +67,92 @@ class _Series:
         return [*cumulative, self.histogram.sum, cumulative[-1]]
 
 
+class Reading(NamedTuple):
+    """A counter or histogram as one reader is to see it: `exemplars` of its buckets, in the order of `LE`."""
+
+    family: Family
+    samples: list[Sample]
+    exemplars: list[Exemplar | None]
+
+
 class Registry:
     """Holds at most `max_series` series (a histogram is 33); one that nothing was added to for `stale_after` s ends.
+
+    What has no room any more is counted by a series more of its family whose labels say `OTHER`, but for those `kept`,
+    which have few values: so sums stay right.
 
     A new series is shown as 0 first: a `rate` sees only differences, so the first increments would be lost without it.
     Readers are told apart by name; one name may stand for several that read at different times.
     """
 
-    def __init__(self, max_series: int, stale_after: float) -> None:
+    def __init__(self, max_series: int, stale_after: float, kept: Collection[str] = ()) -> None:
+        self._kept = frozenset(kept)
         self._max_series = max_series
         self._stale_after = stale_after
-        self._series: dict[tuple[Family, Labels], _Series] = {}
+        self._series: dict[tuple[Family, Labels], Series] = {}
+        self._others: dict[tuple[Family, Labels], Series] = {}
         self._size = 0
         self._births = 0
         self._shown: dict[str, _Shown] = {}
         self._overflow = 0
+        self.ended = 0
 
     def __len__(self) -> int:
         return self._size
 
-    def add(self, family: Family, labels: Labels, amount: float, now: float) -> None:
-        """Add to a counter; adding 0 makes it exist."""
-        series = self._get(family, labels, now)
-        if series is not None:
-            series.value += amount
-
-    def observe(self, family: Family, labels: Labels, seconds: float, now: float) -> None:
-        """Count a duration in a histogram."""
-        series = self._get(family, labels, now)
-        if series is not None and series.histogram is not None:
-            series.histogram.observe(seconds)
-
-    def expire(self, now: float) -> None:
-        """End the series that nothing was added to for long."""
-        old = [key for key, series in self._series.items() if series.touched + self._stale_after <= now]
-        for key in old:
-            self._size -= len(self._series.pop(key).names)
-
-    def take_overflow(self) -> int:
-        """How often, since the last call, something was not counted because there were too many series."""
-        overflow, self._overflow = self._overflow, 0
-        return overflow
-
-    def read(self, reader: str, now: float, zero_for: float = 0.0) -> Iterator[tuple[Family, list[Sample]]]:
-        """Every counter and histogram as samples; those first read less than `zero_for` seconds ago, or now, as 0."""
-        known = self._shown.setdefault(reader, _Shown()).until(now, zero_for, self._births)
-        for series in list(self._series.values()):
-            values = series.values() if series.born <= known else [0.0] * len(series.names)
-            yield (
-                series.family,
-                [Sample(name, labels, value) for (name, labels), value in zip(series.names, values, strict=True)],
-            )
-
-    def _get(self, family: Family, labels: Labels, now: float) -> _Series | None:
+    def get(self, family: Family, labels: Labels, now: float) -> Series:
+        """The series to add to; made where there is none. Ask anew each time for one that is `other`."""
         series = self._series.get((family, labels))
         if series is not None:
-            series.touched = now
             return series
         size = HISTOGRAM_SERIES if family.type == "histogram" else 1
         if self._size + size > self._max_series:
             self._overflow += 1
-            return None
-        self._births += 1
+            return self._other(family, labels, now)
         self._size += size
-        series = self._series[family, labels] = _Series(family, labels, self._births, now)
+        series = self._series[family, labels] = self._born(family, labels, now, other=False)
         return series
+
+    def expire(self, now: float) -> None:
+        """End the series that nothing was added to for long."""
+        for held in (self._series, self._others):
+            old = [key for key, series in held.items() if series.touched + self._stale_after <= now]
+            for key in old:
+                series = held.pop(key)
+                self._size -= 0 if series.other else len(series.names)
+            self.ended += len(old)
+
+    def take_overflow(self) -> int:
+        """How often, since the last call, something was counted as `OTHER` because there were too many series."""
+        overflow, self._overflow = self._overflow, 0
+        return overflow
+
+    def read(self, reader: str, now: float, zero_for: float = 0.0) -> Iterator[Reading]:
+        """Every counter and histogram; those first read less than `zero_for` seconds ago, or now, as 0."""
+        known = self._shown.setdefault(reader, _Shown()).until(now, zero_for, self._births)
+        for series in self.all():
+            shown = series.born <= known
+            values = series.values() if shown else [0.0] * len(series.names)
+            yield Reading(
+                series.family,
+                [Sample(name, labels, value) for (name, labels), value in zip(series.names, values, strict=True)],
+                series.histogram.exemplars() if shown and series.histogram else [],
+            )
+
+    def all(self) -> list[Series]:
+        """Every series there is."""
+        return [*self._series.values(), *self._others.values()]
+
+    def _other(self, family: Family, labels: Labels, now: float) -> Series:
+        key = family, tuple((name, value if name in self._kept else OTHER) for name, value in labels)
+        series = self._others.get(key)
+        if series is None:
+            series = self._others[key] = self._born(*key, now, other=True)
+        return series
+
+    def _born(self, family: Family, labels: Labels, now: float, *, other: bool) -> Series:
+        self._births += 1
+        return Series(family, labels, self._births, now, other=other)
 
 
 class _Shown:

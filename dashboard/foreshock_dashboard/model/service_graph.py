@@ -9,24 +9,31 @@ stream. So a call that is unanswered after the usual time may wait on, and never
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from foreshock_dashboard.model.attempts import Siblings, Tally
-from foreshock_dashboard.model.halves import Client, Server, client_half, server_half
+from foreshock_dashboard.model.attempts import MAX_CALLS, Calls, Fallback, Tally
+from foreshock_dashboard.model.halves import Callee, Client, Id, Server, receives, server_half
 from foreshock_dashboard.model.peers import Peers
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Kind, Span
+from foreshock_dashboard.model.waiting import Node, Waiting
 from foreshock_dashboard.model.world import Edge
 
 USER = Service("", "user")
 """The client of a request that came from outside: of a root SERVER span."""
 
 MESSAGING, DATABASE, VIRTUAL = "messaging_system", "database", "virtual_node"
+MAX_NESTED = 8
+"""CLIENT spans of one service, each within the one before, that are taken for one call."""
+
+MAX_INNER = 16
+"""Services whose CLIENT spans right under one span are remembered."""
 
 
 class Increment(NamedTuple):
-    """What one span adds to an edge: counts, and the durations (seconds) that it has seen of either side."""
+    """What one span adds to an edge: counts, and the durations (seconds) that it has seen of either side, and whose."""
 
     edge: Edge
     requests: int = 0
@@ -34,6 +41,8 @@ class Increment(NamedTuple):
     retries: int = 0
     client_seconds: float | None = None
     server_seconds: float | None = None
+    client_span: Id | None = None
+    server_span: Id | None = None
 
 
 class Unpaired(NamedTuple):
@@ -48,41 +57,8 @@ class Found(NamedTuple):
 
     increments: list[Increment]
     unpaired: list[Unpaired]
+    fallbacks: list[Fallback]
     dropped: int
-
-
-class _Node:
-    """What is known of one span id of one trace, and of the spans that name it as their parent."""
-
-    __slots__ = (
-        "assumed",
-        "client",
-        "decided",
-        "expires",
-        "failed_calls",
-        "inner_clients",
-        "own_server",
-        "parent",
-        "servers",
-        "siblings",
-        "tallies",
-    )
-
-    def __init__(self, expires: float) -> None:
-        self.expires = expires
-        self.client: Client | None = None
-        self.assumed: Service | None = None  # who was taken for the callee
-        self.decided = False  # whether its call was counted without a SERVER half
-        self.failed_calls = False  # whether a call under it failed, so that retries may follow
-        self.parent: _Node | None = None
-        self.own_server: Service | None = None
-        self.servers: list[Server] = []
-        self.inner_clients: tuple[Service, ...] = ()
-        self.tallies: dict[Edge, Tally] = {}
-        self.siblings: dict[tuple[Edge, tuple[str, str]], Siblings] = {}
-
-
-_Key = tuple[str, str]
 
 
 class ServiceGraph:
@@ -93,122 +69,151 @@ class ServiceGraph:
         Those that wait so long are the first to be decided about when `max_items` are waiting.
 
     A call is paired by the caller's span id: that of a CLIENT or PRODUCER span, the parent of a SERVER or CONSUMER span
-    (or what a CONSUMER links to). Then:
+    (or what a CONSUMER, or a CLIENT that receives messages, links to). Then:
 
     - each SERVER span under a CLIENT span is a request, all but the first are retries; SERVER spans of one service that
       have different names describe the same request;
     - a request failed if either half has; client and server durations are counted where there is such a half, never 0;
-    - a root SERVER span is called by `user`; a CLIENT span that nobody answered calls a database or a peer that its
-      attributes name, unless a CLIENT span of the same service under it tells more; a SERVER span whose parent is
-      another service's SERVER span is called by that one. Whatever remains is unpaired;
+    - a root SERVER span is called by `user`; a CLIENT span that nobody answered calls the service whose CLIENT span is
+      right under it (a proxy), or else a database, peer or provider of models that its attributes name; a SERVER span
+      whose parent is another service's SERVER span is called by that one. Whatever remains is unpaired;
+    - CLIENT spans of one service within each other are one call: the innermost is counted, and the ones around it may
+      name what it calls. A call to a database within another call is one of its own;
     - a failed CLIENT span whose address has always been answered by one service has called that service. A SERVER span
-      that comes later adds its duration, not a request.
+      that comes later adds its duration, not a request;
+    - calls under the same span, of whatever kind that is, are looked at together: those that repeat a failed one are
+      retries, those that replace it are fallbacks (see `attempts`).
 
     Spans must not be handed in twice.
     """
 
     def __init__(self, ttl: float, max_items: int, patience: float = 0.0) -> None:
         self._ttl = ttl
-        self._max_items = max_items
-        self._longer = max(0.0, patience - ttl)
-        # Both in the order in which they expire. A plain dict is slow to find its first entry once many were deleted.
-        self._nodes: OrderedDict[_Key, _Node] = OrderedDict()
-        self._late: OrderedDict[_Key, _Node] = OrderedDict()
+        self._waiting = Waiting(ttl, max(0.0, patience - ttl), max_items)
         self._peers = Peers()
-        self._found: list[Increment] = []
+        self._reviews: deque[tuple[float, Node]] = deque()
+        self._changed: dict[Calls, None] = {}
+        self._increments: list[Increment] = []
         self._unpaired: list[Unpaired] = []
+        self._fallbacks: list[Fallback] = []
         self._dropped = 0
 
     def __len__(self) -> int:
-        return len(self._nodes) + len(self._late)
+        return len(self._waiting)
 
     def take(self) -> Found:
         """What was found since the last call."""
-        found = Found(self._found, self._unpaired, self._dropped)
-        self._found, self._unpaired, self._dropped = [], [], 0
+        found = Found(self._increments, self._unpaired, self._fallbacks, self._dropped)
+        self._increments, self._unpaired, self._fallbacks, self._dropped = [], [], [], 0
         return found
 
     def add(self, span: Span, service: Service, now: float) -> None:
-        """Look at one span; `service` is its service. INTERNAL spans tell nothing."""
-        if span.kind in ("client", "producer"):
-            self._add_client(span, service, now)
-        elif span.kind in ("server", "consumer"):
+        """Look at one span; `service` is its service. INTERNAL spans tell only that they are neither half of a call."""
+        kind = span.kind
+        if kind == "client" or kind == "producer":
+            if span.links and kind == "client" and receives(span):
+                self._add_server(span, service, now)
+            else:
+                self._add_client(span, service, now)
+        elif kind == "server" or kind == "consumer":
             self._add_server(span, service, now)
+        elif node := self._waiting.find((span.trace_id, span.span_id)):
+            self._know(node)
 
     def expire(self, now: float) -> None:
         """Decide about calls that have waited long enough."""
-        while self._nodes:
-            key, node = next(iter(self._nodes.items()))
-            if node.expires > now:
-                break
-            del self._nodes[key]
+        for node in self._waiting.due(now):
+            self._know(node)
+            if node.failed_calls:
+                self._reviews.append((node.expires + self._ttl, node))
             if self._settle(node, last=False):
-                node.expires += self._longer
-                self._late[key] = node
+                self._waiting.wait_on(node)
             else:
-                node.parent = None  # or a trace that never ends would hold on to all its spans
-        while self._late and next(iter(self._late.values())).expires <= now:
-            self._give_up()
+                self._waiting.forget(node)
+                _let_go(node)
+        while late := self._waiting.oldest(now):
+            self._give_up(late)
+        while self._reviews and self._reviews[0][0] <= now:
+            calls = self._reviews.popleft()[1].calls
+            if calls is not None:
+                calls.due = True
+                self._changed[calls] = None
+        for calls in self._changed:
+            self._fallbacks += calls.fallbacks()
+        self._changed = {}
 
-    def _give_up(self) -> None:
-        """Decide about the span that has been waiting longest of those that wait longer than usual."""
-        _, node = self._late.popitem(last=False)
+    def _give_up(self, node: Node) -> None:
         self._settle(node, last=True)
-        node.parent = None
+        _let_go(node)
 
-    def _node(self, trace_id: str, span_id: str, now: float) -> _Node | None:
-        key = (trace_id, span_id)
-        node = self._nodes.get(key) or self._late.get(key)
+    def _node(self, key: Id, now: float) -> Node | None:
+        node = self._waiting.find(key)
         if node is not None:
             return node
-        if len(self) >= self._max_items:
-            if not self._late:
+        if self._waiting.full:
+            oldest = self._waiting.oldest()
+            if oldest is None:
                 return None
-            self._give_up()
-        node = self._nodes[key] = _Node(now + self._ttl)
-        return node
+            self._give_up(oldest)
+        return self._waiting.add(key, now)
 
     def _add_client(self, span: Span, service: Service, now: float) -> None:
-        parent = self._node(span.trace_id, span.parent_id, now) if span.parent_id else None
-        node = self._node(span.trace_id, span.span_id, now)
+        trace_id = span.trace_id
+        parent = self._node((trace_id, span.parent_id), now) if span.parent_id else None
+        own = trace_id, span.span_id
+        node = self._node(own, now)
         if node is None:
             self._dropped += 1
             return
-        if parent is not None and service not in parent.inner_clients:
-            parent.inner_clients += (service,)
-        node.client, node.parent = client_half(span, service), parent
-        if parent is not None and node.client.failed:
-            parent.failed_calls = True
-        for server in node.servers:
-            self._pair(node, node.client, server)
+        node.client = client = Client(span, service, own)
+        if parent is not None:
+            node.parent = parent
+            inner = (service, bool(client.callee.database))
+            if inner not in parent.inner and len(parent.inner) < MAX_INNER:
+                parent.inner += (inner,)
+            if client.failed:
+                parent.failed_calls = True
+        self._know(node)
+        for server in node.servers or ():
+            self._pair(node, client, server)
 
     def _add_server(self, span: Span, service: Service, now: float) -> None:
-        server = server_half(span, service)
-        own = self._node(span.trace_id, span.span_id, now)
+        trace_id = span.trace_id
+        own_id = trace_id, span.span_id
+        server = server_half(span, service, own_id)
+        own = self._node(own_id, now)
         if own is not None:
             own.own_server = service
-        callers = [(link.trace_id, link.span_id) for link in span.links] if span.kind == "consumer" else []
-        if not callers and span.parent_id:
-            callers = [(span.trace_id, span.parent_id)]
-        if not callers:
+            self._know(own)
+        if span.links and server.kind == "consumer":
+            for caller in dict.fromkeys((link.trace_id, link.span_id) for link in span.links):
+                self._answer(caller, server, now)
+        elif span.parent_id:
+            self._answer((trace_id, span.parent_id), server, now)
+        else:
             self._root(server)
-        for trace_id, span_id in dict.fromkeys(callers):
-            node = self._node(trace_id, span_id, now)
-            if node is None:
-                self._dropped += 1
-                continue
-            node.servers.append(server)
-            if node.client is not None:
-                self._pair(node, node.client, server)
+
+    def _answer(self, caller: Id, server: Server, now: float) -> None:
+        node = self._node(caller, now)
+        if node is None:
+            self._dropped += 1
+            return
+        if node.servers is None:
+            node.servers = []
+        node.servers.append(server)
+        if node.client is not None:
+            self._pair(node, node.client, server)
 
     def _root(self, server: Server) -> None:
         if server.kind == "consumer":
             self._unpaired.append(Unpaired(server.service, server.kind))
             return
         edge = Edge(USER, server.service, VIRTUAL)
-        self._found.append(Increment(edge, 1, int(server.failed), server_seconds=server.seconds))
+        self._increments.append(
+            Increment(edge, 1, int(server.failed), 0, None, server.seconds, None, server.id),
+        )
 
-    def _pair(self, node: _Node, client: Client, server: Server) -> None:
+    def _pair(self, node: Node, client: Client, server: Server) -> None:
         """Count a call that has both halves. Every figure only grows, so the order of the halves does not matter."""
         messaging = client.kind == "producer" or server.kind == "consumer"
         if not messaging:
@@ -216,78 +221,179 @@ class ServiceGraph:
         if node.decided and node.assumed != server.service:
             return  # its request has been counted elsewhere
         edge = Edge(client.service, server.service, MESSAGING if messaging else "")
-        tally = node.tallies.setdefault(edge, Tally())
-        tally.names[server.name] += 1
-        tally.failed_names[server.name] += server.failed
-        tally.previous += server.attempts_before
-        requests = max(tally.names.values())
-        failed = max(int(client.failed), *tally.failed_names.values())
-        retries = 0 if messaging else max(requests - 1, tally.previous)
-        again = 0 if tally.timed or messaging else self._siblings(node, client, edge)
-        self._found.append(
-            Increment(
-                edge,
-                requests - tally.requests,
-                failed - tally.failed,
-                retries - tally.retries + again,
-                None if tally.timed else client.seconds,
-                server.seconds,
-            )
-        )
-        tally.requests, tally.failed, tally.retries, tally.timed = requests, failed, retries, True
+        tallies = node.tallies
+        if tallies is None:
+            tallies = node.tallies = {}
+        tally = tallies.get(edge)
+        if tally is None:
+            tally = tallies[edge] = Tally()
+        again = 0 if tally.timed or messaging else self._tell(node, client, edge)
+        self._increments.append(_beyond(tally, edge, client, server, again))
 
-    def _siblings(self, node: _Node, client: Client, edge: Edge) -> int:
-        if node.parent is None:
+    def _tell(self, node: Node, client: Client, edge: Edge) -> int:
+        """Tell a call, once, of the span above it and of those that are around it; how many retries that shows."""
+        retries = 0
+        for _ in range(MAX_NESTED):
+            if edge in node.told:
+                break
+            node.told += (edge,)
+            above = node.parent
+            if above is None:
+                return retries + client.resent
+            if not above.known:
+                above.pending = above.pending or []
+                above.pending.append((client, edge))
+                break
+            retries += self._place(above, client, edge)
+            if above.client is None or above.client.service != client.service:
+                break
+            node, client = above, above.client
+        return retries
+
+    def _place(self, above: Node, client: Client, edge: Edge) -> int:
+        """Look at a call together with the others under the same span; how many retries that shows."""
+        calls = above.calls
+        if calls is None:
+            within = above.client is not None and above.client.service == client.service
+            calls = above.calls = Calls(within=within)
+        if len(calls.all) >= MAX_CALLS:
+            self._dropped += 1
             return int(client.resent)
-        return node.parent.siblings.setdefault((edge, client.target), Siblings()).add(client)
+        if calls.due:
+            self._changed[calls] = None
+        return calls.add(client, edge)
 
-    def _settle(self, node: _Node, *, last: bool) -> bool:
+    def _know(self, node: Node) -> None:
+        """It is known by now what kind of span this is: so what waited for that can be told."""
+        node.known = True
+        if node.pending is None:
+            return
+        pending, node.pending = node.pending, None
+        for client, edge in pending:
+            retries = self._place(node, client, edge)
+            if node.client is not None and node.client.service == client.service:
+                retries += self._tell(node, node.client, edge)
+            if retries:
+                self._increments.append(Increment(edge, retries=retries))
+
+    def _settle(self, node: Node, *, last: bool) -> bool:
         """Decide about a node; whether it is worth while that it waits on."""
         if node.client is not None:
             if node.servers or node.decided:
                 return node.failed_calls
             return self._unanswered(node, node.client, last=last) or node.failed_calls
-        for server in node.servers:
+        for server in node.servers or ():
             if node.own_server is None:
                 self._unpaired.append(Unpaired(server.service, server.kind))
             elif node.own_server != server.service:
                 edge = Edge(node.own_server, server.service)
-                self._found.append(Increment(edge, 1, int(server.failed), server_seconds=server.seconds))
-        node.servers.clear()
+                self._increments.append(
+                    Increment(edge, 1, int(server.failed), 0, None, server.seconds, None, server.id)
+                )
+        node.servers = None
         return node.failed_calls
 
-    def _unanswered(self, node: _Node, client: Client, *, last: bool) -> bool:
+    def _unanswered(self, node: Node, client: Client, *, last: bool) -> bool:
         """Decide about a call without a SERVER half; whether one that comes later would tell anything."""
-        if client.service in node.inner_clients:
+        database = bool(client.callee.database)
+        if any(service == client.service and (database or not of_database) for service, of_database in node.inner):
             return False
-        if client.database or client.kind == "producer":
+        if database or client.kind == "producer":
             self._outward(node, client)
             return False
-        if client.failed and (answerer := self._peers.only(client)):
+        if proxies := sorted({service for service, _ in node.inner if service != client.service}):
+            for proxy in proxies:
+                self._assume(node, client, proxy)
+        elif client.failed and (answerer := self._peers.only(client)):
             self._assume(node, client, answerer)
         elif last or not self._peers.expects(client):
             self._outward(node, client)
             self._peers.silent(client)
         return True
 
-    def _assume(self, node: _Node, client: Client, answerer: Service) -> None:
-        """Count a call by its CLIENT half alone, as one to the service that always answers there."""
+    def _assume(self, node: Node, client: Client, answerer: Service) -> None:
+        """Count a call by its CLIENT half alone, as one to this service."""
+        if node.tallies is None:
+            node.tallies = {}
         edge = Edge(client.service, answerer)
         tally = node.tallies[edge] = Tally()
         tally.requests, tally.failed, tally.timed = 1, int(client.failed), True
-        retries = self._siblings(node, client, edge)
-        self._found.append(Increment(edge, 1, tally.failed, retries, client_seconds=client.seconds))
+        retries = self._tell(node, client, edge)
+        self._increments.append(
+            Increment(edge, 1, tally.failed, retries, client.seconds, None, client.id),
+        )
         node.decided, node.assumed = True, answerer
 
-    def _outward(self, node: _Node, client: Client) -> None:
+    def _outward(self, node: Node, client: Client) -> None:
         """Count a call to something that sends no spans."""
         node.decided = True
-        if client.database:
-            edge = Edge(client.service, client.peer or Service("", client.database), DATABASE)
-        elif client.peer is not None:
-            edge = Edge(client.service, client.peer, MESSAGING if client.kind == "producer" else VIRTUAL)
-        else:
+        callee = _named(node, client)
+        server = callee.service
+        if server is None:
             self._unpaired.append(Unpaired(client.service, client.kind))
             return
-        retries = 0 if edge.connection == MESSAGING else self._siblings(node, client, edge)
-        self._found.append(Increment(edge, 1, int(client.failed), retries, client_seconds=client.seconds))
+        messaging = client.kind == "producer" or callee.messaging
+        edge = Edge(client.service, server, DATABASE if callee.database else MESSAGING if messaging else VIRTUAL)
+        retries = 0 if messaging else self._tell(node, client, edge)
+        self._increments.append(
+            Increment(edge, 1, int(client.failed), retries, client.seconds, None, client.id),
+        )
+
+
+def _beyond(tally: Tally, edge: Edge, client: Client, server: Server, again: int) -> Increment:
+    """What a call with both halves adds to what was counted of it before."""
+    names = tally.names
+    names[server.name] = names.get(server.name, 0) + 1
+    if server.failed:
+        tally.failed_names[server.name] = tally.failed_names.get(server.name, 0) + 1
+    tally.previous += server.attempts_before and not client.resent  # both tell of the same
+    requests = max(tally.requests, names[server.name])
+    failed = max(tally.failed, tally.failed_names.get(server.name, 0), int(client.failed))
+    retries = 0 if edge.connection == MESSAGING else max(requests - 1, tally.previous)
+    timed = tally.timed
+    increment = Increment(
+        edge,
+        requests - tally.requests,
+        failed - tally.failed,
+        retries - tally.retries + again,
+        None if timed else client.seconds,
+        server.seconds,
+        None if timed else client.id,
+        server.id,
+    )
+    tally.requests, tally.failed, tally.retries, tally.timed = requests, failed, retries, True
+    return increment
+
+
+def _around(node: Node, client: Client) -> Iterator[Client]:
+    """The CLIENT spans of its service that it lies within, from the inside outwards."""
+    above = node.parent
+    for _ in range(MAX_NESTED):  # senders can name each other's spans as parents, all around
+        if above is None or above.client is None or above.client.service != client.service:
+            break
+        yield above.client
+        above = above.parent
+
+
+def _named(node: Node, client: Client) -> Callee:
+    """The callee, by what tells most of it: its own span, or one around it."""
+    if client.callee.database or client.callee.peer or client.callee.provider:
+        return client.callee
+    for outer in _around(node, client):
+        if outer.callee.database or outer.callee.peer or outer.callee.provider:
+            return outer.callee
+    return client.callee
+
+
+def _let_go(node: Node) -> None:
+    """Hold on to the span above only where one below still needs it, or a trace that never ends would stay as a whole.
+
+    A span below it asks through it, if it is a call within this one: for so many steps at most.
+    """
+    client = node.client
+    if (
+        client is None
+        or all(service != client.service for service, _ in node.inner)
+        or sum(1 for _ in _around(node, client)) >= MAX_NESTED
+    ):
+        node.parent = None

@@ -3,60 +3,76 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
 
-from foreshock_dashboard.model.registry import Family, Registry
+from foreshock_dashboard.model.attempts import Fallback
+from foreshock_dashboard.model.families import (
+    CALLS,
+    CLAMPED,
+    CLIENT_SECONDS,
+    DROPPED,
+    DUPLICATE,
+    DURATION,
+    EARLY,
+    FAILED,
+    FALLBACKS,
+    LATE,
+    OVERFLOW,
+    REQUESTS,
+    RETRIES,
+    SERVER_SECONDS,
+    UNPAIRED,
+)
+from foreshock_dashboard.model.gen_ai import request_of
+from foreshock_dashboard.model.histogram import LE, Exemplar
+from foreshock_dashboard.model.llm_metrics import LlmMetrics
+from foreshock_dashboard.model.page import text_of
+from foreshock_dashboard.model.registry import OTHER, Family, Reading, Registry, Series
 from foreshock_dashboard.model.samples import Labels, Sample, labels_of
+from foreshock_dashboard.model.seen import Seen
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.service_graph import Increment, ServiceGraph
-from foreshock_dashboard.model.span import Attributes, Kind, Span, Status
+from foreshock_dashboard.model.service_graph import Increment, ServiceGraph, Unpaired
+from foreshock_dashboard.model.span import OCCUPANCY, Attributes, Kind, Span, Status
+from foreshock_dashboard.model.world import Edge
 
 MAX_NAMES = 200
-"""Span names that each service may have in metrics; further ones are counted together as `OTHER_NAME`."""
-OTHER_NAME = "(other)"
+"""Span names that each service may have in metrics; further ones are counted together as `OTHER`."""
 MAX_SERVICES = 10_000
 """Services whose span names are remembered."""
 MAX_LENGTH = 200
 """Characters of a label's value; the rest is cut off."""
-MAX_SEEN = 2_000_000
-"""Spans remembered, about 150 bytes each, to tell those that come again."""
-MAX_LABELS = 20_000
-"""Label sets kept ready for use, of each kind."""
-
-REQUESTS = Family("traces_service_graph_request_total", "counter", "Requests between two services.")
-FAILED = Family("traces_service_graph_request_failed_total", "counter", "Requests between two services that failed.")
-CLIENT_SECONDS = Family(
-    "traces_service_graph_request_client_seconds", "histogram", "Seconds of a request as its client saw it."
-)
-SERVER_SECONDS = Family(
-    "traces_service_graph_request_server_seconds", "histogram", "Seconds of a request as its server saw it."
-)
-RETRIES = Family("foreshock_retry_attempts_total", "counter", "Requests that repeat a failed one.")
-CALLS = Family("traces_span_metrics_calls_total", "counter", "Spans of each operation.")
-DURATION = Family("traces_span_metrics_duration_seconds", "histogram", "Seconds that each operation's spans took.")
-UNPAIRED = Family(
-    "foreshock_service_graph_unpaired_spans_total", "counter", "Spans whose other half did not come in time."
-)
-DROPPED = Family(
-    "foreshock_service_graph_dropped_spans_total", "counter", "Spans not paired because too many waited already."
-)
-LATE = Family("foreshock_spans_late_total", "counter", "Spans that ended too long ago to be counted.")
-EARLY = Family("foreshock_spans_early_total", "counter", "Spans that end too far in the future to be counted.")
-DUPLICATE = Family("foreshock_spans_duplicate_total", "counter", "Spans that came again and were not counted again.")
-CLAMPED = Family("foreshock_spans_clamped_total", "counter", "Spans that ended before they started, counted as 0 s.")
-OVERFLOW = Family(
-    "foreshock_span_metrics_overflow_total", "counter", "Counts left out because there were too many series."
-)
+MAX_READY = 20_000
+"""Operations, and edges, whose series are at hand."""
+KEPT = ("connection_type", "span_kind", "status_code", "direction")
+"""Labels with few values, which series without room keep."""
 
 _KINDS = {
+    "internal": "SPAN_KIND_INTERNAL",
     "server": "SPAN_KIND_SERVER",
     "client": "SPAN_KIND_CLIENT",
     "producer": "SPAN_KIND_PRODUCER",
     "consumer": "SPAN_KIND_CONSUMER",
 }
 _STATUSES = {"unset": "STATUS_CODE_UNSET", "ok": "STATUS_CODE_OK", "error": "STATUS_CODE_ERROR"}
-_SLOT_NS = 10_000_000_000
+_OWN = (LATE, EARLY, DUPLICATE, CLAMPED, DROPPED, OVERFLOW)
+
+_Operations = dict[tuple[str, Kind, Status], tuple[Series, Series]]
+
+
+class _EdgeSeries:
+    """The series of one edge. Those of a side's durations are made when there is one to count."""
+
+    __slots__ = ("as_client", "as_server", "counts", "labels")
+
+    def __init__(self, edge: Edge, registry: Registry, now: float) -> None:
+        self.labels = _between(edge.client, edge.server, connection_type=edge.connection)
+        both = _between(edge.client, edge.server)
+        self.counts = tuple(
+            registry.get(family, labels, now)
+            for family, labels in ((REQUESTS, self.labels), (FAILED, self.labels), (RETRIES, both))
+        )
+        self.as_client: Series | None = None
+        self.as_server: Series | None = None
 
 
 class SpanMetrics:
@@ -90,59 +106,89 @@ class SpanMetrics:
         self._slack = slack
         self._zero_for = zero_for
         self._graph = ServiceGraph(ttl, max_items, patience)
-        self._registry = Registry(max_series, stale_after)
-        self._own = Registry(len(_OWN), math.inf)
-        self._seen = _Seen(slack)
+        self._registry = Registry(max_series, stale_after, KEPT)
+        self._llm = LlmMetrics(self._registry)
+        self._seen = Seen(slack)
         self._names: dict[Service, set[str]] = {}
-        for family in _OWN:
-            self._own.add(family, (), 0.0, 0.0)
+        own = Registry(len(_OWN), math.inf)
+        self._own = own
+        self._counters = {family: own.get(family, (), 0.0) for family in _OWN}
+        self._ended = 0
+        self._operations: dict[Service, _Operations] = {}
+        self._edges: dict[Edge, _EdgeSeries] = {}
+        self._ready = 0
 
     def add(self, spans: Sequence[Span], now: float) -> None:
         """Count spans that arrived at `now` (Unix seconds)."""
+        earliest, latest = (now - self._slack) * 1e9, (now + self._slack) * 1e9
         resource: Attributes | None = None
         service = Service("", "")
+        operations: _Operations = {}
+        new, pair = self._seen.add, self._graph.add
         for span in spans:
-            if span.kind == "internal" or span.occupancy:
+            if span.name == OCCUPANCY and span.occupancy:
                 continue
             if span.resource is not resource:
                 resource, service = span.resource, span.service
-            if self._counts(span, now):
-                self._operation(span, service, now)
-                self._graph.add(span, service, now)
+                operations = self._operations.setdefault(service, {})
+            kind = span.kind
+            request = request_of(span)
+            if kind == "internal" and request is None:
+                pair(span, service, now)
+                continue
+            end = span.end_ns
+            if not earliest <= end <= latest:
+                self._note(LATE if end < earliest else EARLY)
+                continue
+            if not new(span):
+                self._note(DUPLICATE)
+                continue
+            if span.clamped:
+                self._note(CLAMPED)
+            if request is not None:
+                self._llm.add(span, service, request, now)
+            if kind != "internal":
+                known = operations.get((span.name, kind, span.status))
+                calls, seconds = known or self._operation(span, service, operations, now)
+                calls.add(1.0, now)
+                seconds.observe((end - span.start_ns) / 1e9, (span.trace_id, span.span_id), now)
+            pair(span, service, now)
         self._settle(now)
 
     def collect(self, now: float) -> tuple[Sample, ...]:
         """All series as they stand at `now`; those that ended are left out."""
-        return tuple(sample for _, samples in self._read("collect", now, 0.0) for sample in samples)
+        return tuple(sample for reading in self._read("collect", now, 0.0) for sample in reading.samples)
 
-    def text(self, now: float) -> str:
-        """The same in the Prometheus text format 0.0.4."""
-        blocks: dict[Family, list[str]] = {}
-        for family, samples in self._read("text", now, self._zero_for):
-            blocks.setdefault(family, []).extend(_line(sample) for sample in samples)
-        return "".join(
-            f"# HELP {family.name} {family.help}\n# TYPE {family.name} {family.type}\n" + "".join(lines)
-            for family, lines in sorted(blocks.items())
+    def text(self, now: float, *, openmetrics: bool = False) -> str:
+        """The same in the Prometheus text format 0.0.4, or OpenMetrics with exemplars and without its last line."""
+        return text_of(self._read("text", now, self._zero_for), openmetrics=openmetrics)
+
+    def examples(self, metric: str, labels: Mapping[str, str]) -> dict[str, Exemplar]:
+        """The newest span of each bucket (by its `le`) of a histogram's series that have these labels."""
+        wanted = labels.items()
+        found: dict[str, Exemplar] = {}
+        for series in self._registry.all():
+            if series.family.name != metric or series.histogram is None or not wanted <= dict(series.labels).items():
+                continue
+            for le, exemplar in zip(LE, series.histogram.exemplars(), strict=True):
+                if exemplar is not None and (le not in found or found[le].time < exemplar.time):
+                    found[le] = exemplar
+        return found
+
+    def _operation(self, span: Span, service: Service, operations: _Operations, now: float) -> tuple[Series, Series]:
+        name = self._name(service, span.name)
+        labels = _labels(
+            service_name=service.name,
+            service_namespace=service.namespace,
+            span_name=name,
+            span_kind=_KINDS[span.kind],
+            status_code=_STATUSES[span.status],
         )
-
-    def _counts(self, span: Span, now: float) -> bool:
-        end = span.end_ns / 1e9
-        if end < now - self._slack:
-            self._note(LATE, now)
-        elif end > now + self._slack:
-            self._note(EARLY, now)
-        elif not self._seen.add(span):
-            self._note(DUPLICATE, now)
-        else:
-            if span.clamped:
-                self._note(CLAMPED, now)
-            return True
-        return False
-
-    def _operation(self, span: Span, service: Service, now: float) -> None:
-        labels = _of_operation(service, self._name(service, span.name), span.kind, span.status)
-        self._registry.add(CALLS, labels, 1.0, now)
-        self._registry.observe(DURATION, labels, span.duration_ns / 1e9, now)
+        found = self._registry.get(CALLS, labels, now), self._registry.get(DURATION, labels, now)
+        if name == span.name and not any(series.other for series in found):
+            self._make_room()
+            operations[name, span.kind, span.status] = found
+        return found
 
     def _name(self, service: Service, name: str) -> str:
         if service not in self._names and len(self._names) >= MAX_SERVICES:
@@ -150,9 +196,22 @@ class SpanMetrics:
         names = self._names.setdefault(service, set())
         if name not in names:
             if len(names) >= MAX_NAMES:
-                return OTHER_NAME
+                return OTHER
             names.add(name)
         return name
+
+    def _make_room(self) -> None:
+        """Forget which series are at hand, where they are too many."""
+        self._ready += 1
+        if self._ready > MAX_READY:
+            self._forget()
+
+    def _forget(self) -> None:
+        for operations in self._operations.values():
+            operations.clear()
+        self._operations.clear()
+        self._edges.clear()
+        self._ready = 0
 
     def _settle(self, now: float) -> None:
         self._graph.expire(now)
@@ -160,104 +219,73 @@ class SpanMetrics:
         for increment in found.increments:
             self._edge(increment, now)
         for alone in found.unpaired:
-            self._registry.add(UNPAIRED, _of_half(alone.service, alone.kind), 1.0, now)
-        self._own.add(DROPPED, (), found.dropped, now)
-        self._own.add(OVERFLOW, (), self._registry.take_overflow(), now)
+            self._registry.get(UNPAIRED, _of_half(alone), now).add(1.0, now)
+        for fallback in found.fallbacks:
+            self._registry.get(FALLBACKS, _of_fallback(fallback), now).add(1.0, now)
+        self._counters[DROPPED].add(found.dropped, now)
+        self._counters[OVERFLOW].add(self._registry.take_overflow(), now)
 
     def _edge(self, increment: Increment, now: float) -> None:
-        client, server, connection = increment.edge
-        labels = _between(client, server, connection)
-        self._registry.add(REQUESTS, labels, increment.requests, now)
-        self._registry.add(FAILED, labels, increment.failed, now)
-        if increment.client_seconds is not None:
-            self._registry.observe(CLIENT_SECONDS, labels, increment.client_seconds, now)
-        if increment.server_seconds is not None:
-            self._registry.observe(SERVER_SECONDS, labels, increment.server_seconds, now)
-        self._registry.add(RETRIES, _between(client, server, ""), increment.retries, now)
+        edge, requests, failed, retries, client_seconds, server_seconds, client_span, server_span = increment
+        known = self._edges.get(edge)
+        if known is None:
+            known = _EdgeSeries(edge, self._registry, now)
+            if not any(series.other for series in known.counts):
+                self._make_room()
+                self._edges[edge] = known
+        counts = known.counts
+        counts[0].add(requests, now)
+        counts[1].add(failed, now)
+        counts[2].add(retries, now)
+        if client_seconds is not None:
+            series = known.as_client or self._registry.get(CLIENT_SECONDS, known.labels, now)
+            series.observe(client_seconds, client_span, now)
+            known.as_client = None if series.other else series
+        if server_seconds is not None:
+            series = known.as_server or self._registry.get(SERVER_SECONDS, known.labels, now)
+            series.observe(server_seconds, server_span, now)
+            known.as_server = None if series.other else series
 
-    def _note(self, family: Family, now: float) -> None:
-        self._own.add(family, (), 1.0, now)
+    def _note(self, family: Family) -> None:
+        self._counters[family].value += 1.0
 
-    def _read(self, reader: str, now: float, zero_for: float) -> Iterable[tuple[Family, list[Sample]]]:
+    def _read(self, reader: str, now: float, zero_for: float) -> Iterator[Reading]:
         self._settle(now)
         self._seen.forget(now)
         self._registry.expire(now)
+        if self._ended != self._registry.ended:
+            self._ended = self._registry.ended
+            self._forget()
         yield from self._registry.read(reader, now, zero_for)
         yield from self._own.read(reader, now, zero_for)
 
 
-_OWN = (LATE, EARLY, DUPLICATE, CLAMPED, DROPPED, OVERFLOW)
-
-
-class _Seen:
-    """The spans that were counted, as long as one that comes again would not be late anyway, and `limit` at most.
-
-    A span that comes again ends when it did before, so it is looked for only among those that ended in its ten seconds.
-    """
-
-    def __init__(self, slack: float, limit: int = MAX_SEEN) -> None:
-        self._slack = slack
-        self._limit = limit
-        self._size = 0
-        self._slots: dict[int, set[str]] = {}
-
-    def add(self, span: Span) -> bool:
-        """Remember a span; False where it was seen before."""
-        slot = self._slots.setdefault(span.end_ns // _SLOT_NS, set())
-        key = f"{span.trace_id}{span.span_id}{span.kind}"
-        if key in slot:
-            return False
-        slot.add(key)
-        self._size += 1
-        if self._size > self._limit:
-            self._drop(min(self._slots))
-        return True
-
-    def forget(self, now: float) -> None:
-        """Drop the slots whose spans would be late by now."""
-        last = (now - self._slack) * 1e9
-        for slot in [slot for slot in self._slots if (slot + 1) * _SLOT_NS < last]:
-            self._drop(slot)
-
-    def _drop(self, slot: int) -> None:
-        self._size -= len(self._slots.pop(slot))
-
-
-@lru_cache(MAX_LABELS)
-def _of_operation(service: Service, name: str, kind: Kind, status: Status) -> Labels:
+def _of_half(alone: Unpaired) -> Labels:
     return _labels(
-        service_name=service.name,
-        service_namespace=service.namespace,
-        span_name=name,
-        span_kind=_KINDS[kind],
-        status_code=_STATUSES[status],
+        service_name=alone.service.name, service_namespace=alone.service.namespace, span_kind=_KINDS[alone.kind]
     )
 
 
-@lru_cache(MAX_LABELS)
-def _of_half(service: Service, kind: Kind) -> Labels:
-    return _labels(service_name=service.name, service_namespace=service.namespace, span_kind=_KINDS[kind])
-
-
-@lru_cache(MAX_LABELS)
-def _between(client: Service, server: Service, connection: str) -> Labels:
+def _between(client: Service, server: Service, **more: str) -> Labels:
     return _labels(
         client=client.name,
         client_service_namespace=client.namespace,
         server=server.name,
         server_service_namespace=server.namespace,
-        connection_type=connection,
+        **more,
+    )
+
+
+def _of_fallback(found: Fallback) -> Labels:
+    return _between(
+        found.client,
+        found.server,
+        fallback=found.fallback.name,
+        fallback_service_namespace=found.fallback.namespace,
+        gen_ai_request_model=found.model,
+        fallback_gen_ai_request_model=found.fallback_model,
     )
 
 
 def _labels(**pairs: str) -> Labels:
     return labels_of({name: value[:MAX_LENGTH] for name, value in pairs.items()})
-
-
-def _line(sample: Sample) -> str:
-    pairs = ",".join(f'{name}="{_escaped(value)}"' for name, value in sample.labels)
-    return f"{sample.metric}{{{pairs}}} {sample.value!r}\n" if pairs else f"{sample.metric} {sample.value!r}\n"
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,0 +1,100 @@
+"""Spans that wait for others to tell more of them: each for a time, and at most so many."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from foreshock_dashboard.model.attempts import Calls, Tally
+from foreshock_dashboard.model.halves import Client, Id, Server
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Edge
+
+
+class Node:
+    """What is known of one span id of one trace, and of the spans that name it as their parent.
+
+    Most are never told more than two or three of these, and there is one for nearly every span: so what is not told is
+    the class's, which makes a new one cheap.
+    """
+
+    key: Id = ("", "")
+    expires: float = 0.0
+    parent: Node | None = None
+    known = False  # whether it is known what kind of span this is, or nobody will tell
+    client: Client | None = None
+    own_server: Service | None = None
+    servers: list[Server] | None = None
+    inner: tuple[tuple[Service, bool], ...] = ()  # CLIENT spans under it: whose, and whether of a database
+    assumed: Service | None = None  # who was taken for the callee
+    decided = False  # whether its call was counted without a SERVER half
+    failed_calls = False  # whether a call under it failed, so that retries may follow
+    tallies: dict[Edge, Tally] | None = None
+    told: tuple[Edge, ...] = ()  # on which edges it was told as a call of the span above
+    calls: Calls | None = None  # those under it
+    pending: list[tuple[Client, Edge]] | None = None  # calls under it, until it is known
+
+
+class Waiting:
+    """Nodes by their key. Each waits `ttl` seconds, and `longer` more where that is asked for.
+
+    Those that wait longer make room for new ones when there are `limit`.
+    """
+
+    def __init__(self, ttl: float, longer: float, limit: int) -> None:
+        self._ttl = ttl
+        self._longer = longer
+        self._limit = limit
+        self._nodes: dict[Id, Node] = {}
+        # In the order in which they expire; those that came at the same time are together.
+        self._due: deque[tuple[float, list[Node]]] = deque()
+        self._late: deque[Node] = deque()
+        self._now: float | None = None
+        self._newest: list[Node] = []
+        self.find = self._nodes.get
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    @property
+    def full(self) -> bool:
+        """Whether one has to be given up before another may wait."""
+        return len(self._nodes) >= self._limit
+
+    def add(self, key: Id, now: float) -> Node:
+        """A new node."""
+        if now != self._now:
+            self._now, self._newest = now, []
+            self._due.append((now + self._ttl, self._newest))
+        node = Node()
+        node.key = key
+        self._nodes[key] = node
+        self._newest.append(node)
+        return node
+
+    def due(self, now: float) -> Iterator[Node]:
+        """Those whose time is over; `wait_on` or `forget` each."""
+        while self._due and self._due[0][0] <= now:
+            expires, nodes = self._due.popleft()
+            if nodes is self._newest:
+                self._now = None
+            for node in nodes:
+                node.expires = expires
+                yield node
+
+    def wait_on(self, node: Node) -> None:
+        """Let it wait longer."""
+        node.expires += self._longer
+        self._late.append(node)
+
+    def forget(self, node: Node) -> None:
+        """It need not wait any more."""
+        del self._nodes[node.key]
+
+    def oldest(self, before: float | None = None) -> Node | None:
+        """Take out one that has waited longer, if there is any (whose longer time is over, where that is asked for)."""
+        if not self._late or (before is not None and self._late[0].expires > before):
+            return None
+        node = self._late.popleft()
+        del self._nodes[node.key]
+        return node
