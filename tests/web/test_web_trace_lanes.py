@@ -222,19 +222,24 @@ def test_occupancy_itself_has_no_lanes() -> None:
     assert {row["name"] for row in body["spans"]} == {"gpu.occupancy"}
 
 
-def test_a_minute_that_is_over_is_read_once_and_a_new_one_each_time() -> None:
+def test_a_minute_that_is_over_is_read_once_and_a_new_one_again_after_seconds() -> None:
     """Of each GPU on which a service of the trace is."""
     spans = asked_of(host__id=HOST, process__pid=7)
     hub, traces = hub_of([*spans, *STARVED])
-    times = GpuTimes(hub)
+    wall = [0.0]
+    times = GpuTimes(hub, lambda: wall[0])
     first = times.of(spans)
     count = len(traces.read)
+    times.of(spans)
+    assert len(traces.read) == count
+    wall[0] += gpu_time.FRESH
     times.of(spans)
     assert len(traces.read) == 2 * count
 
     hub.time = NOW + 600
     for _ in range(3):
-        assert times.of(spans) == replace(first, settled=True)
+        wall[0] += 100.0
+        assert times.of(spans) == first
     assert len(traces.read) == 3 * count
 
 

@@ -5,11 +5,13 @@ The occupancy of a GPU in a minute is one trace whose id follows from GPU and mi
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -33,7 +35,9 @@ REMEMBERED = 2048
 SETTLED_AFTER = 20.0
 """Seconds after which an interval has arrived: it is cut after ten, and pushed every second."""
 LATE = 120.0
-"""Seconds after a minute's end until which its occupancy is read anew."""
+"""Seconds after a minute's end until which its occupancy may still grow."""
+FRESH = 2.0
+"""Seconds on the wall for which what was read of such a minute holds: a list reads the same ones for every trace."""
 LOOK_BACK = 30.0
 """Seconds before a span whose occupancy is read too: it tells whose process is on the GPU, and that somebody tells."""
 WINDOW = 59.0
@@ -68,12 +72,19 @@ class GpuTime:
         return None if self.lanes.worst is None else self.lanes.worst.held.waited
 
 
+class _Minute(NamedTuple):
+    """What ran on a GPU in a minute, and until when on the wall that holds."""
+
+    intervals: tuple[Interval, ...]
+    until: float
+
+
 class GpuTimes:
     """Joins traces with the GPUs of one hub. Thread-safe."""
 
     def __init__(self, hub: HubView, timer: Callable[[], float] = time.monotonic) -> None:
         self._hub, self._timer = hub, timer
-        self._minutes: OrderedDict[tuple[str, int], tuple[Interval, ...]] = OrderedDict()
+        self._minutes: OrderedDict[tuple[str, int], _Minute] = OrderedDict()
         self._hosts: tuple[int, Mapping[str, str]] = (-1, {})
         self._lock = threading.Lock()
 
@@ -146,15 +157,15 @@ class GpuTimes:
         """What ran on a GPU in a minute of Unix time."""
         key = (gpu.uuid, minute)
         with self._lock:
-            if (known := self._minutes.get(key)) is not None:
+            if (known := self._minutes.get(key)) is not None and self._timer() < known.until:
                 self._minutes.move_to_end(key)
-                return known
+                return known.intervals
+        final = self._hub.now() > (minute + 1) * MINUTE + LATE
         found = measured(self._hub.traces.get(f"{trace_id(gpu.uuid, minute * MINUTE):032x}"))
-        if self._hub.now() > (minute + 1) * MINUTE + LATE:
-            with self._lock:
-                self._minutes[key] = found
-                while len(self._minutes) > REMEMBERED:
-                    self._minutes.popitem(last=False)
+        with self._lock:
+            self._minutes[key] = _Minute(found, math.inf if final else self._timer() + FRESH)
+            while len(self._minutes) > REMEMBERED:
+                self._minutes.popitem(last=False)
         return found
 
     def _counters(self, gpus: Sequence[Gpu], spans: Sequence[Span], host_ids: Mapping[str, str]) -> list[Interval]:
