@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -21,7 +22,7 @@ from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.query import Json, MetricSource, SourceError
 from foreshock_dashboard.model.readings import catalogue
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.span import Span, TraceSource
+from foreshock_dashboard.model.span import TRACE_KEYS, Span, TraceSource
 from foreshock_dashboard.settings import Settings, loopback
 from foreshock_dashboard.sources.guard import GuardError, Keys, Tokens
 from foreshock_dashboard.sources.intake import Intake
@@ -47,6 +48,9 @@ SETTLE = 2.0
 """Wall seconds after a grid point before it is judged, so that scrapes and spans of that moment have arrived."""
 SWITCH = 0.0005
 """Seconds a thread may compute before another gets its turn: an answer is not to wait behind spans being decoded."""
+COLLECT = (100_000, 20, 50)
+"""When Python looks for cycles of garbage: rarely, for the hub makes few, and each look at the many spans that wait for
+their other half costs more than receiving them did."""
 UPKEEP = 5.0
 """Wall seconds between two looks at whether the store has something to seal, merge or remove."""
 
@@ -77,6 +81,7 @@ class Hub:
                 now=clock.now,
                 retention=Retention(settings.retention, settings.trace_retention, settings.retention_size),
                 memory_limit=f"{settings.memory // 2**20}MiB",
+                trace_keys=settings.trace_keys or TRACE_KEYS,
             )
             opened.callback(self.store.close)
             opened.callback(self._write_last)
@@ -96,6 +101,7 @@ class Hub:
             self.receiver = Receiver(
                 accept=self._refuse if settings.at is not None else self.intake.accept,
                 allows=tokens.allows if tokens else None,
+                now=clock.now,
             )
             self.grpc = self._door("--otlp-grpc-port", settings.otlp_grpc_port, serve_grpc)
             opened.callback(self.grpc.close)
@@ -130,6 +136,7 @@ class Hub:
     def start(self) -> None:
         """Answer, scrape and tick. A hub that stands at a past time ticks once and takes no spans in."""
         sys.setswitchinterval(SWITCH)
+        gc.set_threshold(*COLLECT)
         self.web.start()
         if self._watch:
             self._watch.start()

@@ -53,6 +53,20 @@ def _with_port(host: str) -> str:
     return host if re.search(r":\d+$", host) else f"{host}:{EXPORTER_PORT}"
 
 
+MAX_KEYS = 40
+"""Attributes that a store searches by at most: each is a column of every segment."""
+
+
+def keys(text: str) -> tuple[str, ...]:
+    """Names of attributes, separated by commas."""
+    words = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    if any(not re.fullmatch(r"[\w.\-/:]{1,100}", word) for word in words):
+        raise ValueError("is not a list of attributes such as http.route,hw.id")
+    if len(words) > MAX_KEYS:
+        raise ValueError(f"has {len(words)} attributes; a store searches by {MAX_KEYS} at most")
+    return words
+
+
 def instant(text: str) -> float:
     """Unix seconds, or ISO 8601 with a time zone (`2026-11-25T10:00:00Z`)."""
     if re.fullmatch(r"\d+(\.\d+)?", text.strip()):

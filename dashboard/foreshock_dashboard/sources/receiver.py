@@ -13,6 +13,7 @@ from enum import Enum
 from types import TracebackType
 from typing import Protocol
 
+from foreshock_dashboard.clock import Now
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources.gunzip import TooLargeError, gunzip
 from foreshock_dashboard.sources.otlp import MalformedError, decode, decode_json, encode_response, encode_status
@@ -99,6 +100,7 @@ class Receiver:
     `accept` gets the spans of one request and returns once they are kept; when it raises, the sender is asked to try
     again. `retry_after` gives the seconds after which it should. `allows` says of an Authorization header whether its
     sender may send; without it, all may.
+    `now` is the time that spans must not be too far from (`model.otlp.read`).
     """
 
     def __init__(
@@ -109,9 +111,11 @@ class Receiver:
         max_pending_bytes: int = MAX_PENDING_BYTES,
         retry_after: Callable[[], float] = _jitter,
         allows: Callable[[str], bool] | None = None,
+        now: Now | None = None,
     ) -> None:
         self.max_bytes = max_bytes
         self._allows = allows
+        self._now = now
         self._accept = accept
         self._max_pending = max_pending_bytes
         self._retry_after = retry_after
@@ -167,7 +171,7 @@ class Receiver:
             RefusedError: it is malformed, or was not kept.
         """
         try:
-            decoded = (decode_json if json else decode)(payload)
+            decoded = (decode_json if json else decode)(payload, self._now() if self._now else None)
         except MalformedError as error:
             raise RefusedError(Refusal.MALFORMED, str(error)) from error
         if decoded.spans:

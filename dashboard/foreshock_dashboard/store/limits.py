@@ -51,3 +51,5 @@ class StoreStats:
     """Segments removed by retention."""
     last_error: str
     """Empty where the latest append and the latest upkeep went well."""
+    spans: int = 0
+    """Spans in memory and in segments; one that came twice may count twice until segments are merged."""

@@ -16,7 +16,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
-from foreshock_dashboard.model.otlp import Picker, encode, index_of, read, some, text_of
+from foreshock_dashboard.model.otlp import LONGEST_TEXT, Picker, encode, index_of, read, some, text_of
 from foreshock_dashboard.model.span import Attributes, AttributeValue, Kind, Span, Status
 from foreshock_dashboard.store.chunk import SPANS, Chunk, Columns
 
@@ -159,10 +159,16 @@ def _sound(text: str) -> str:
 
 
 def _values(values: list[AttributeValue]) -> NDArray[Any]:
-    texts = [value if value is None else text_of(value) for value in values]
-    if not "".join(filter(None, set(texts))).isascii():
-        texts = [text if text is None else _sound(text) for text in texts]
+    texts: list[Any] = values
+    if not _TEXT.issuperset(map(type, values)):
+        texts = [value if value is None else text_of(value) for value in values]
+    unique = set(texts) - {None}
+    if max(map(len, unique)) > LONGEST_TEXT or not "".join(unique).isascii():
+        texts = [text if text is None else _sound(text_of(text)) for text in texts]
     return np.array(texts, object)
+
+
+_TEXT = frozenset({str, type(None)})
 
 
 # --- blocks

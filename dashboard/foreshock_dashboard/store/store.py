@@ -424,6 +424,7 @@ class Store:
             dropped=self._dropped,
             expired=self._expired,
             last_error=self._append_error or self._upkeep_error,
+            spans=spans + sum(meta.rows for meta in metas if meta.kind == "spans"),
         )
 
 
