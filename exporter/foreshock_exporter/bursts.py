@@ -76,15 +76,18 @@ def whole(pieces: Sequence[Piece]) -> Piece:
     return Piece(seconds, busy / seconds if seconds > 0.0 else 0.0)
 
 
-def fresh(entries: Sequence[ProcessUtilization], since_us: int, seconds: float) -> Sequence[ProcessUtilization]:
-    """The entries of processes that tell of the last `seconds`.
+def fresh(
+    entries: Sequence[ProcessUtilization], newest_us: int | None, piece: Piece | None
+) -> Sequence[ProcessUtilization]:
+    """The entries of a stretch among those that a driver gives when it is asked from time 0.
 
-    Asked since time 0, a driver also gives what is left of processes that stopped long ago.
+    It then also gives what is left of processes that stopped long ago. Those of the stretch lie near `newest_us`, the
+    newest sample of the device; where there is none, or its clock is another, none is taken.
     """
-    if since_us > 0 or not entries:
-        return entries
-    oldest = max(entry.timestamp_us for entry in entries) - max(seconds, LONGEST_PERIOD) * 1e6
-    return [entry for entry in entries if entry.timestamp_us >= oldest]
+    if newest_us is None or piece is None:
+        return ()
+    reach = max(piece.seconds, LONGEST_PERIOD) * 1e6
+    return [entry for entry in entries if abs(entry.timestamp_us - newest_us) <= reach]
 
 
 def undiluted(entries: Sequence[ProcessUtilization], since_us: int, piece: Piece) -> Sequence[ProcessUtilization]:

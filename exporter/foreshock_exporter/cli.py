@@ -13,11 +13,13 @@ from foreshock_exporter.daemon import Daemon, build
 from foreshock_exporter.log import log, set_up
 from foreshock_exporter.options import OptionError, Options, parse
 from foreshock_exporter.version import version
-from foreshock_exporter.web.server import serve
+from foreshock_exporter.web.server import Server, serve
 from foreshock_exporter.web.yaml_file import ConfigError
 
-ONCE_FOR = 1.1
-"""Seconds between the two samples of --once: what happened between them is what most counters count."""
+ONCE_FOR = 1.5
+"""Seconds that --once samples: what happens meanwhile is what most counters count."""
+CLOSE_WITHIN = 0.8
+"""Seconds that closing takes at most; what hangs longer is left behind."""
 LOOK_EVERY = 5.0
 """Seconds between two looks whether the driver was replaced under this process."""
 RENEW_AFTER = 60.0
@@ -38,20 +40,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OptionError as error:
         log.error("%s", error)
         return 2
+    if options.once:
+        return _once(daemon, stop)
+    host, port = options.listen
     try:
-        again = _once(daemon, stop) if options.once else _serve(daemon, options, stop)
+        server = serve(daemon.exporter, host, port, metrics_path=options.metrics_path, web_config=options.web_config)
     except ConfigError as error:
         log.error("--web.config.file: %s", error)
         return 2
     except OSError as error:
-        host, port = options.listen
-        log.error(
-            "cannot listen on %s:%d: %s; choose another address with --web.listen-address", host, port, error.strerror
-        )
+        why = error.strerror or str(error)
+        log.error("cannot listen on %s:%d: %s; choose another address with --web.listen-address", host, port, why)
         return 1
-    finally:
-        daemon.close()
-    if again:
+    if _serve(daemon, server, options, stop):
         log.warning("the NVIDIA driver was replaced under this process; beginning anew")
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very command
     return 0
@@ -65,39 +66,50 @@ def steady_clock(
     return lambda: steady() + offset
 
 
-def _once(daemon: Daemon, stop: threading.Event) -> bool:
-    """Print the metrics; false, for that is all."""
-    daemon.exporter.sample()
+def _once(daemon: Daemon, stop: threading.Event) -> int:
+    """Print the metrics; 1 where they cannot be written."""
+    daemon.exporter.start()
     stop.wait(ONCE_FOR)
-    daemon.exporter.sample()
     try:
         sys.stdout.buffer.write(daemon.exporter.render())
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader had enough; Python flushes again
-    return False
-
-
-def _serve(daemon: Daemon, options: Options, stop: threading.Event) -> bool:
-    """Serve until a signal to stop, or true once only a new process can use the driver again. Raises as `serve`."""
-    host, port = options.listen
-    server = serve(daemon.exporter, host, port, metrics_path=options.metrics_path, web_config=options.web_config)
-    try:
-        log.info(
-            "foreshock-exporter %s listens on %s://%s:%d%s%s",
-            version(),
-            "https" if server.secure else "http",
-            f"[{host}]" if ":" in host else host or "0.0.0.0",  # noqa: S104 - says so, opens nothing
-            server.port,
-            options.metrics_path,
-            " (simulated readings)" if options.mock else "",
-        )
-        daemon.start(options.period)
-        again = _wait(daemon, stop)
-        log.info("stopping")
+    except (OSError, AttributeError, ValueError) as error:  # no space left, or a standard output that is closed
+        log.error("the metrics cannot be written to standard output: %s", error)
+        return 1
     finally:
-        server.close()
+        _close(daemon.exporter.close)
+    return 0
+
+
+def _serve(daemon: Daemon, server: Server, options: Options, stop: threading.Event) -> bool:
+    """Serve until a signal to stop, or true once only a new process can use the driver again."""
+    host = options.listen[0]
+    log.info(
+        "foreshock-exporter %s listens on %s://%s:%d%s%s",
+        version(),
+        "https" if server.secure else "http",
+        f"[{host}]" if ":" in host else host or "0.0.0.0",  # noqa: S104 - says so, opens nothing
+        server.port,
+        options.metrics_path,
+        " (simulated readings)" if options.mock else "",
+    )
+    daemon.start(options.period)
+    again = _wait(daemon, stop)
+    log.info("stopping")
+    _close(server.close, *daemon.closers())
     return again
+
+
+def _close(*closers: Callable[[], None]) -> None:
+    """Close all at once; what has not ended in time hangs, and is left behind."""
+    threads = [threading.Thread(target=closer, daemon=True) for closer in closers]
+    deadline = time.monotonic() + CLOSE_WITHIN
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def _wait(daemon: Daemon, stop: threading.Event) -> bool:

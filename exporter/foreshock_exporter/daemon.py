@@ -58,10 +58,13 @@ class Daemon:
             self.push.start()
 
     def close(self) -> None:
-        """Stop both."""
-        if self.push is not None:
-            self.push.close()
-        self.exporter.close()
+        """Stop all parts, one after the other."""
+        for closer in self.closers():
+            closer()
+
+    def closers(self) -> tuple[Callable[[], None], ...]:
+        """What stops each part; they need not wait for one another."""
+        return (self.exporter.close,) if self.push is None else (self.push.close, self.exporter.close)
 
 
 def build(options: Options, now: Now) -> Daemon:
@@ -95,6 +98,7 @@ def build(options: Options, now: Now) -> Daemon:
         host_id=host.host_id,
         host_name=host.host_name,
         now=now,
+        wall=time.time,
         mock=options.mock is not None,
         host=host.collectors,
         expected=host.expected,
@@ -136,6 +140,14 @@ def _real(options: Options) -> Host:
     from foreshock_exporter.nvml import nvml_driver
 
     name = options.host_name or host_name(options.rootfs)
+    identity = options.host_id or host_id(options.rootfs, fallback="")
+    if not identity:
+        log.warning(
+            "%s has no etc/machine-id: host.id is the host's name, %r, and spans of services join only if they say the "
+            "same; set --host.id, or --path.rootfs to where the host's root is mounted",
+            options.rootfs,
+            name,
+        )
     driver = nvml_driver(per_link=options.nvlink_per_link)
     known = host_pids(options.procfs)
     if not known:
@@ -147,7 +159,7 @@ def _real(options: Options) -> Host:
     return Host(
         driver,
         ProcResolver(options.procfs, options.rootfs, environ=options.environ) if known else _nobody,
-        options.host_id or host_id(options.rootfs, fallback=name),
+        identity or name,
         name,
         _collectors(options),
         expected=nvidia_gpus(options.sysfs) or 0,

@@ -65,9 +65,9 @@ def _gpus(gpus: GpuSnapshot) -> Emitted:
     return [
         (names.GPU_EXPECTED, [Sample((), gpus.expected)]),
         (names.GPU_PRESENT, [Sample((), len(gpus.gpus))]),
-        (names.GPU_LOST, [Sample((uuid,), lost) for uuid, lost in gpus.lost.items()]),
-        (names.XID_ERRORS, [Sample((xid.gpu, xid.uuid, str(xid.xid)), xid.times) for xid in gpus.xids]),
-        (names.XID_LAST, [Sample((xid.gpu, xid.uuid, str(xid.xid)), xid.last) for xid in gpus.xids]),
+        (names.GPU_LOST, [Sample((of.gpu, uuid, of.pci_bus_id), lost) for uuid, (of, lost) in gpus.lost.items()]),
+        (names.XID_ERRORS, [Sample((xid.gpu, xid.uuid, xid.xid), xid.times) for xid in gpus.xids]),
+        (names.XID_LAST, [Sample((xid.gpu, xid.uuid, xid.xid), xid.last) for xid in gpus.xids]),
         *_devices(gpus.gpus),
         *_sharing(gpus.gpus),
         (names.CALL_AGE, [*_calls(gpus)]),

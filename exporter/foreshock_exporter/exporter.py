@@ -38,6 +38,10 @@ LISTEN_AGAIN = 5.0
 """Seconds after which a driver that reports no errors is asked again: it may have come meanwhile."""
 
 
+COLLECTORS = frozenset(("gpu", "network", "infiniband", "netstat", "pressure"))
+"""What a scrape may be limited to; one that is switched off gives nothing. XID errors and health are of `gpu`."""
+
+
 class Exporter:
     """Reads one host and keeps what it last found. `render` touches neither driver nor host.
 
@@ -58,6 +62,7 @@ class Exporter:
         observe: told of each settled sample of a GPU with services on it, from whichever thread passed over it.
         extra: families that something else keeps about its part of the exporter.
         timer: a steady clock in seconds on the wall, for durations and staleness.
+        wall: Unix seconds as people read them, for when things happened; `now` where that is such a clock.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class Exporter:
         observe: Observe | None = None,
         extra: Collector | None = None,
         timer: Now = time.perf_counter,
+        wall: Now | None = None,
     ) -> None:
         self._driver = WatchedDriver(driver, timer)
         self._notices = Notices()
@@ -94,6 +100,7 @@ class Exporter:
         self._extra = extra
         self._now = now
         self._timer = timer
+        self._wall = wall or now
         self._identity = Snapshot(host_id, host_name, version(), platform.python_version(), mock)
         self._lock = threading.Lock()
         self._runs: dict[str | Lane, CollectorRun] = {}
@@ -105,21 +112,16 @@ class Exporter:
         self._stale_after = STALE_AFTER
         self._hung: set[str] = set()
 
-    @property
-    def collectors(self) -> frozenset[str]:
-        """The names of what a scrape may be limited to."""
-        return frozenset(("gpu", *self._host))
-
     def sample(self, time: float | None = None) -> None:
         """Read everything once, at `time` on the clock `now` (by default, now). Failures are told, not raised."""
         at = self._now() if time is None else time
-        self._count(at)
+        self._count()
         for lane in self._sampler.lanes:
             self._look(lane, at)
         if self._listens:
-            self._listen(at)
+            self._listen()
         for name in self._host:
-            self._collect(name, at)
+            self._collect(name)
 
     def snapshot(self) -> Snapshot:
         """What is known now. While threads run, a part that was not renewed for `STALE_AFTER` is left out."""
@@ -144,9 +146,9 @@ class Exporter:
         """
         snapshot = self.snapshot()
         if collectors is not None:
-            if unknown := collectors - self.collectors:
+            if unknown := collectors - COLLECTORS:
                 raise ValueError(
-                    f"No collector {', '.join(sorted(unknown))}; there are {', '.join(sorted(self.collectors))}"
+                    f"No collector {', '.join(sorted(unknown))}; there are {', '.join(sorted(COLLECTORS))}"
                 )
             snapshot = replace(
                 snapshot,
@@ -156,9 +158,9 @@ class Exporter:
         return render([*emit(snapshot), *(self._extra() if self._extra else ())], openmetrics=openmetrics)
 
     def ready(self) -> bool:
-        """Whether a scrape would tell of the GPUs: they have been counted, and one has been sampled lately if any."""
+        """Whether a scrape would tell of the GPUs: one has been sampled lately, or the host has none."""
         gpus = self.snapshot().gpus
-        return gpus is not None and (bool(gpus.gpus) or not (gpus.calls or self._sampler.lanes))
+        return gpus is not None and (bool(gpus.gpus) or not (gpus.calls or gpus.expected))
 
     def start(self, period: float = 0.1) -> None:
         """Sample in threads, the GPUs as `Turns` has it and each collector by itself; a hung call stops nothing else.
@@ -171,11 +173,12 @@ class Exporter:
         self._started = True
         self._stale_after = max(STALE_AFTER, 3.0 * period)
         seldom = max(HOST_EVERY, period)
-        self._run("gpu", partial(self._attend, Turns(self._look, self._run, period, time.monotonic)), seldom)
+        turns = Turns(self._look, self._run, period, time.monotonic)
+        self._run("gpu", lambda _: self._attend(turns), seldom)
         for name in self._host:
             self._run(name, partial(self._collect, name), seldom)
         if self._listens:
-            self._run("xid", self._listen_on, 0.0)
+            self._run("xid", lambda _: self._listen_on(), 0.0)
 
     def close(self, timeout: float = 0.5) -> None:
         """Stop the threads and let go of the driver.
@@ -186,7 +189,9 @@ class Exporter:
         deadline = time.monotonic() + timeout
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        self._driver.close()
+        letting_go = threading.Thread(target=self._driver.close, daemon=True, name="close")
+        letting_go.start()
+        letting_go.join(max(0.1, deadline - time.monotonic()))
 
     def _run(self, name: str, step: Callable[[float], object], period: float) -> None:
         thread = threading.Thread(target=self._loop, args=(step, period), daemon=True, name=name)
@@ -196,53 +201,63 @@ class Exporter:
 
     def _loop(self, step: Callable[[float], object], period: float) -> None:
         """Until `close`, or until a step says with True that there is no more to do."""
+        said = ""
         while not self._stop.is_set():
             try:
                 if step(self._now()):
                     return
-            except Exception:  # noqa: BLE001 - outermost loop: whatever one pass meets, the next one goes on
-                log.exception("a pass failed; the next is in %g s", period)
+                said = ""
+            except Exception as error:  # noqa: BLE001 - outermost loop: whatever one pass meets, the next one goes on
+                if said != repr(error):
+                    said = repr(error)
+                    log.exception("a pass failed; the next is in %g s", period)
             self._stop.wait(period)
 
-    def _attend(self, turns: Turns[Lane], at: float) -> None:
-        """See to it that every GPU is passed over."""
-        self._count(at)
+    def _attend(self, turns: Turns[Lane]) -> None:
+        """See to it that every GPU is passed over, and that calls which do not return are told."""
+        self._tell(self._driver.ages())
+        self._count()
         turns.attend(self._sampler.lanes)
 
-    def _listen_on(self, at: float) -> None:
-        if not self._listen(at, LISTEN_FOR):
+    def _listen_on(self) -> None:
+        if not self._listen(LISTEN_FOR):
             self._stop.wait(LISTEN_AGAIN)
 
-    def _count(self, at: float) -> None:
+    def _count(self) -> None:
         began = self._timer()
-        fine = self._sampler.recount()
-        self._note("gpu", CollectorRun("gpu", fine, self._timer() - began, at))
+        self._note("gpu", "gpu", self._sampler.recount(), began)
 
     def _look(self, lane: Lane, at: float) -> None:
         began = self._timer()
-        lane.look(at)
-        self._note(lane, CollectorRun("gpu", not lane.failed, self._timer() - began, at))
+        try:
+            lane.look(at)
+        except Exception as error:  # noqa: BLE001 - outermost: what the pass over one GPU meets, costs that GPU alone
+            lane.fail(f"a pass failed: {error!r}")
+            log.debug("a pass failed", exc_info=True)
+        self._note(lane, "gpu", not lane.failed, began)
 
-    def _listen(self, at: float, timeout: float = 0.0) -> bool:
+    def _listen(self, timeout: float = 0.0) -> bool:
         """Whether the driver reports errors of GPUs; without any there is nothing to report."""
+        began = self._timer()
         try:
             if self._sampler.lanes:
-                self._sampler.listen(at, timeout)
+                self._sampler.listen(self._wall, timeout)
         except DeviceError as error:
             if error.reason != "not_supported":
                 self._notices.problem("XID errors", str(error))
-            self._note("xid", CollectorRun("xid", False, 0.0, at))
+            self._note("xid", "xid", False, began)
             return False
         self._notices.fine("XID errors")
-        self._note("xid", CollectorRun("xid", True, 0.0, at))
+        self._note("xid", "xid", True, began)
         return bool(self._sampler.lanes)
 
-    def _collect(self, name: str, at: float) -> None:
+    def _collect(self, name: str, _: float = 0.0) -> None:
         """Read a part of the host; where that fails, nothing is shown of it."""
         began = self._timer()
         try:
             families = self._host[name]()
-        except (OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - outermost: what one collector meets, costs it alone
+            log.debug("collector %s failed", name, exc_info=True)
             self._notices.problem(f"collector {name}", str(error))
             families, fine = (), False
         else:
@@ -250,13 +265,15 @@ class Exporter:
             fine = True
         with self._lock:
             self._found[name] = families
-        self._note(name, CollectorRun(name, fine, self._timer() - began, at))
+        self._note(name, name, fine, began)
 
-    def _note(self, part: str | Lane, run: CollectorRun) -> None:
-        renewed = self._timer()
+    def _note(self, part: str | Lane, collector: str, fine: bool, began: float) -> None:
+        """A part of a collector has just been read."""
+        ended = self._timer()
+        run = CollectorRun(collector, fine, ended - began, self._wall())
         with self._lock:
             self._runs[part] = run
-            self._renewed[part] = renewed
+            self._renewed[part] = ended
 
     def _tell(self, calls: Mapping[Key, float]) -> None:
         """Say once of each call that does not return that it does not, and once that it did."""

@@ -9,7 +9,7 @@ from foreshock_exporter import names
 from foreshock_exporter.bursts import Bursts, Mark, Piece, count, drain, fresh, undiluted, whole
 from foreshock_exporter.device import DeviceError, Driver, ProcessUtilization, Sharing
 from foreshock_exporter.log import Notices
-from foreshock_exporter.sharing import Step, Totals, advance, enrol
+from foreshock_exporter.sharing import Step, Totals, advance, enrol, forget
 from foreshock_exporter.tenants import Tenants
 
 MAX_STEP = 60.0
@@ -18,6 +18,10 @@ PROCESSES_WITHIN = 1.25
 """Seconds that a busy GPU's processes are waited for: the driver may sample them more slowly than the device."""
 SAMPLES_WITHIN = 2.5
 """Seconds without a sample after which a GPU that says it is busy is taken to keep none."""
+SAMPLES_AGAIN = 60.0
+"""Seconds after which the samples of a GPU that kept none are asked for again."""
+SILENT_FOR = 60.0
+"""Busy seconds without a word of processes after which the mark is dropped from which they were asked for."""
 BOUNDS = names.GPU_BUSY_RATIO.bounds
 
 _DEVICE_TIME = (names.GPU_BUSY.name, names.GPU_BUSY_RATIO.name, names.UNATTRIBUTED.name)
@@ -33,6 +37,10 @@ Settled = Callable[[Step], None]
 class Counted:
     """What has been counted of a GPU, for as long as the exporter runs."""
 
+    mark: Mark = field(default_factory=Mark)
+    """Of the device's samples: what its driver has kept while it did not answer is counted when it does again."""
+    processes_us: int = 0
+    """Of the processes' samples; 0 before the first."""
     totals: Totals = field(default_factory=Totals)
     bursts: Bursts = field(default_factory=lambda: Bursts((0,) * (len(BOUNDS) + 1)))
     dropped: dict[str, int] = field(default_factory=lambda: {"gap": 0, "implausible": 0})
@@ -51,11 +59,10 @@ class FastSamples:
         self._counted = counted
         self._tenants = tenants
         self._notices = notices
-        self._mark = Mark()
-        self._polled = False
+        self._polled: float | None = None
         self._comparable = True
         self._sampled: float | None = None
-        self._processes_us = 0
+        self._silent = 0.0
         self._pending: list[Piece] = []
         self._absences: dict[str, Mapping[str, str]] = {}
         self.failed = False
@@ -66,9 +73,10 @@ class FastSamples:
         absences = (self._absences.get(part, {}) for part in ("device", "processes", "sharing"))
         return {metric: reason for each in absences for metric, reason in each.items()}
 
-    def identified(self, sharing: Sharing) -> None:
-        """The GPU has been looked at anew: try its own samples again, and note how it is shared."""
-        self._polled = False
+    def identified(self, sharing: Sharing, time: float) -> None:
+        """The GPU has been looked at anew: note how it is shared, and now and then try its own samples again."""
+        if self._polled is not None and not 0.0 <= time - self._polled < SAMPLES_AGAIN:
+            self._polled = None
         self._comparable = sharing not in ("mps", "mig")
         self._absences["sharing"] = {} if self._comparable else dict.fromkeys(_WAITING, sharing)
 
@@ -78,8 +86,7 @@ class FastSamples:
         Raises:
             DeviceError: the GPU does not answer.
         """
-        self.failed = False
-        if not self._polled and self._drain(time, reading, settled):
+        if self._polled is None and self._drain(time, reading, settled):
             return
         if renewed or self._sampled is None:
             self._poll(time, reading, settled)
@@ -87,31 +94,33 @@ class FastSamples:
     def _drain(self, time: float, reading: float | None, settled: Settled) -> bool:
         """Whether the driver keeps samples."""
         try:
-            drained = drain(self._mark, self._driver.utilization(self._index, self._mark.newest_us or 0))
+            mark = self._counted.mark
+            drained = drain(mark, self._driver.utilization(self._index, mark.newest_us or 0))
         except DeviceError as error:
-            if error.reason != "not_supported":
+            if error.reason in ("lost", "timeout"):
                 raise
-            self._polled = True
+            self._polled = time
             return False
         self._counted.dropped["implausible"] += drained.dropped
-        if self._sampled is None or drained.mark != self._mark:
+        if self._sampled is None or drained.mark != mark:
             self._sampled = time
-        self._mark = drained.mark
+        self._counted.mark = drained.mark
         if drained.pieces:
             self._counted.bursts = count(self._counted.bursts, drained.pieces, BOUNDS)
             self._pending.extend(drained.pieces)
         if self._pending:
             self._settle(time, settled)
         elif time - self._sampled > SAMPLES_WITHIN:
-            self._unsampled(time, reading)
+            return not self._unsampled(time, reading)
         return True
 
-    def _unsampled(self, time: float, reading: float | None) -> None:
-        """Idle GPUs have no samples. A busy one without any keeps none, or its clock has gone back."""
-        self._sampled = time
-        if reading:
-            self._counted.dropped["gap"] += 1
-            self._polled, self._mark, self._processes_us = True, Mark(), 0
+    def _unsampled(self, time: float, reading: float | None) -> bool:
+        """Idle GPUs have no samples. A busy one without any keeps none, or its clock has gone back: true."""
+        if not reading:
+            self._sampled = time
+            return False
+        self._polled, self._counted.mark, self._counted.processes_us = time, Mark(), 0
+        return True
 
     def _settle(self, time: float, settled: Settled) -> None:
         """Divide the pending stretches among the processes, once the driver has said what these did."""
@@ -122,7 +131,7 @@ class FastSamples:
             if used is not None and not used:
                 if piece.seconds < PROCESSES_WITHIN:
                     return
-                self._processes_us = 0  # the driver's clock may have gone back
+                self._silent += piece.seconds
         self._pending.clear()
         self._absences.pop("device", None)
         self._advance(piece.seconds, piece.ratio, used, settled)
@@ -143,27 +152,40 @@ class FastSamples:
 
     def _used(self, time: float, piece: Piece | None) -> Sequence[ProcessUtilization] | None:
         """What the processes did in a stretch, or since the last answer; None where the driver does not say."""
-        since = self._processes_us
+        if self._silent >= SILENT_FOR:  # nothing may be newer than the mark, if the driver's clock has gone back
+            self._silent, self._counted.processes_us = 0.0, 0
+        since = self._counted.processes_us
         subject = f"process utilisation of GPU {self._index}"
         try:
             used = self._driver.process_utilization(self._index, since)
         except DeviceError as error:
             self._absences["processes"] = dict.fromkeys(SERVICE_TIME, error.reason)
-            if error.reason != "not_supported":
-                self.failed = True
+            self.failed = error.reason != "not_supported"
+            if self.failed:
                 self._notices.problem(subject, str(error))
             return None
         self._absences.pop("processes", None)
+        self.failed = False
         self._notices.fine(subject)
+        used = self._plausible(used)
         if not used:
             return ()
-        self._processes_us = max(since, *(entry.timestamp_us for entry in used))
-        used = fresh(used, since, piece.seconds if piece else 0.0)
+        self._silent = 0.0
+        self._counted.processes_us = max(since, *(entry.timestamp_us for entry in used))
+        if since == 0:
+            used = fresh(used, self._counted.mark.newest_us if piece else None, piece)
         if piece:
             used = undiluted(used, since, piece)
         if self._tenants.meet((entry.pid for entry in used), time):
-            self._counted.totals = enrol(self._counted.totals, self._tenants.here())
+            gone = self._tenants.forget(time)
+            self._counted.totals = forget(enrol(self._counted.totals, self._tenants.here()), gone)
         return used
+
+    def _plausible(self, used: Sequence[ProcessUtilization]) -> Sequence[ProcessUtilization]:
+        """Without the garbage that drivers have been seen to give, which is counted."""
+        plausible = [entry for entry in used if 0.0 <= entry.sm_ratio <= 1.0]
+        self._counted.dropped["implausible"] += len(used) - len(plausible)
+        return plausible
 
     def _advance(
         self, seconds: float, ratio: float | None, used: Sequence[ProcessUtilization] | None, settled: Settled

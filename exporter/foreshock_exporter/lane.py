@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, fields
 from typing import TypeVar
 
 from foreshock_exporter import names
+from foreshock_exporter.attribution.labels import clean
 from foreshock_exporter.device import Counters, DeviceError, Driver, Health, Identity, Reading
 from foreshock_exporter.fast import SERVICE_TIME, Counted, FastSamples
-from foreshock_exporter.log import Notices
-from foreshock_exporter.monotonic import Book, followed
+from foreshock_exporter.log import Notices, log
+from foreshock_exporter.monotonic import WRAPS_SOON, Book, followed
 from foreshock_exporter.occupancy import Observation
 from foreshock_exporter.service import Resolver
 from foreshock_exporter.sharing import ServiceKey, Step, enrol, forget
@@ -21,13 +22,8 @@ STATE_EVERY = 1.0
 """Seconds between two looks at what is not sampled by the driver itself."""
 HEALTH_EVERY = 10.0
 """Seconds between two looks at a GPU's health, which is dear to ask for and slow to change."""
-IDENTITY_FOR = 60.0
-"""Seconds for which an identity is kept: MPS and MIG can be switched while the exporter runs."""
 RETRY_AFTER = 1.0
 """Seconds after which a GPU that did not answer is asked again."""
-WRAPS_SOON = 2.0**33
-"""Bytes. A counter of 32 bits is followed at every pass: a link carries half its range in a fraction of a second."""
-
 _HELD = (names.SERVICE_MEMORY.name, names.SERVICE_PROCESSES.name)
 _COUNTERS = tuple(part.name for part in fields(Counters) if part.name not in ("wraps", "absent"))
 _HEALTH = tuple(part.name for part in fields(Health) if part.name != "absent")
@@ -37,10 +33,11 @@ Observe = Callable[[Observation], None]
 
 
 @dataclass(slots=True)
-class Memory:
+class KnownGpu:
     """What is kept of a GPU by its uuid for as long as the exporter runs, whatever index it has."""
 
     identity: Identity
+    """As it last was."""
     tenants: Tenants
     counted: Counted = field(default_factory=Counted)
     book: Book = field(default_factory=dict)
@@ -50,9 +47,9 @@ class Memory:
 class _Visit:
     """What holds from when a GPU begins to answer until it ceases to. Times on the exporter's clock."""
 
-    memory: Memory
+    identity: Identity
+    known: KnownGpu
     fast: FastSamples
-    identified: float
     state: float | None = None
     health: float | None = None
     wraps_soon: bool = False
@@ -72,7 +69,7 @@ class _Parts:
 class Lane:
     """Passes over one GPU at the times it is given; runs no thread and reads no clock.
 
-    `state` is None while the GPU does not answer; `failed` says whether the last pass met an error.
+    `state` is None while the GPU does not answer; `failed` says whether some call has failed and not worked since.
     """
 
     def __init__(
@@ -80,7 +77,7 @@ class Lane:
         index: int,
         driver: Driver,
         resolver: Resolver,
-        memories: dict[str, Memory],
+        known: dict[str, KnownGpu],
         notices: Notices,
         *,
         health: bool = True,
@@ -90,7 +87,7 @@ class Lane:
         self._index = index
         self._driver = driver
         self._resolver = resolver
-        self._memories = memories
+        self._known = known
         self._notices = notices
         self._wants_health = health
         self._observe = observe
@@ -98,48 +95,69 @@ class Lane:
         self._visit: _Visit | None = None
         self._parts = _Parts()
         self._retry = float("-inf")
+        self._failing: set[str] = set()
+        self._anew = False
         self.state: GpuState | None = None
-        self.failed = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether some call has failed and not worked since, other than one that the GPU does not support."""
+        return bool(self._failing)
+
+    def renew(self) -> None:
+        """Have the next pass find out which GPU this is before it counts anything. From any thread."""
+        self._anew = True
+
+    def fail(self, error: str) -> None:
+        """A pass met what no pass should; the GPU is not shown until one gets through."""
+        self._failing.add("pass")
+        self._notices.problem(f"GPU {self._index}", error)
+        self._visit, self.state = None, None
 
     def look(self, time: float) -> None:
         """Pass over the GPU at `time` (seconds, steady). Raises no DeviceError."""
         if time < self._retry:
             return
-        self.failed = False
         try:
             visit = self._identify(time)
             renewed = self._read(visit, time)
             visit.fast.take(time, self._parts.reading.utilization_ratio, renewed, lambda step: self._tell(step, time))
-            self.failed = self.failed or visit.fast.failed
+            self._note("process utilisation", not visit.fast.failed)
             self.state = self._state(visit)
         except DeviceError as error:
-            self._notices.problem(f"GPU {self._index}", str(error))
+            self._notices.problem(f"GPU {self._index}", f"{error}{self._which()}")
             self._lose(time)
         else:
+            self._failing -= {"GPU", "pass"}
             self._notices.fine(f"GPU {self._index}")
 
     def _identify(self, time: float) -> _Visit:
+        """Which GPU this is now. Asked before anything is counted: indices move when GPUs come and go."""
         visit = self._visit
-        if visit is not None and 0.0 <= time - visit.identified < IDENTITY_FOR:
+        if visit is not None and not self._anew and not _due(visit.state, time, STATE_EVERY):
             return visit
+        self._anew = False
         identity = self._driver.identity(self._index)
-        memory = self._memories.get(identity.uuid)
-        if memory is None:
-            memory = self._memories[identity.uuid] = Memory(identity, Tenants(self._resolver))
-        if visit is None or memory is not visit.memory:
-            fast = FastSamples(self._index, self._driver, memory.counted, memory.tenants, self._notices)
-            visit, self._parts = _Visit(memory, fast, time), _Parts()
-        memory.identity, visit.identified = identity, time
-        visit.fast.identified(identity.sharing)
+        known = self._known.get(identity.uuid)
+        if known is None:
+            known = self._known[identity.uuid] = KnownGpu(identity, Tenants(self._resolver))
+            log.info("GPU %d is %s", self._index, described(identity))
+        if visit is None or known is not visit.known:
+            fast = FastSamples(self._index, self._driver, known.counted, known.tenants, self._notices)
+            visit, self._parts, self._failing = _Visit(identity, known, fast), _Parts(), set()
+        visit.identity = known.identity = identity
+        visit.fast.identified(identity.sharing, time)
         self._visit = visit
         return visit
 
     def _lose(self, time: float) -> None:
-        """Forget where the next pass would measure from; the counters stay."""
-        if self._visit is not None:
-            self._visit.memory.tenants.leave()
-        self._visit, self.state, self.failed = None, None, True
-        self._retry = time + RETRY_AFTER
+        """Forget which GPU this was; the counters stay. It is asked again at the next pass, then each second."""
+        if self._visit is None:
+            self._retry = time + RETRY_AFTER
+        else:
+            self._visit.known.tenants.leave()
+        self._visit, self.state = None, None
+        self._failing.add("GPU")
 
     def _read(self, visit: _Visit, time: float) -> bool:
         """Read what is due; whether that was the GPU's state."""
@@ -154,12 +172,12 @@ class Lane:
             if isinstance(counters, DeviceError):
                 counters = Counters(absent=dict.fromkeys(_COUNTERS, counters.reason))
             visit.wraps_soon = any(wraps <= WRAPS_SOON for wraps in counters.wraps.values())
-            parts.counters = followed(visit.memory.book, counters)
+            parts.counters = followed(visit.known.book, counters)
         if self._wants_health and _due(visit.health, time, HEALTH_EVERY):
             health = self._ask(self._driver.health, "health")
             if isinstance(health, DeviceError):
                 health = Health(absent=dict.fromkeys(_HEALTH, health.reason))
-            parts.health = followed(visit.memory.book, health)
+            parts.health = followed(visit.known.book, health)
             visit.health = time
         return renewed
 
@@ -168,44 +186,57 @@ class Lane:
         held = self._ask(self._driver.processes, "processes")
         self._parts.absent = dict.fromkeys(_HELD, held.reason) if isinstance(held, DeviceError) else {}
         held = () if isinstance(held, DeviceError) else held
-        tenants, counted = visit.memory.tenants, visit.memory.counted
+        tenants, counted = visit.known.tenants, visit.known.counted
         tenants.look([process.pid for process in held], time)
         counted.totals = forget(enrol(counted.totals, tenants.here()), tenants.forget(time))
         self._parts.holdings = tenants.holdings(held)
 
     def _ask(self, call: Callable[[int], _T], subject: str) -> _T | DeviceError:
         """The answer, or the error, after telling of one that matters."""
-        subject = f"{subject} of GPU {self._index}"
         try:
             answer = call(self._index)
         except DeviceError as error:
+            self._note(subject, error.reason == "not_supported")
             if error.reason != "not_supported":
-                self.failed = True
-                self._notices.problem(subject, str(error))
+                self._notices.problem(f"{subject} of GPU {self._index}", f"{error}{self._which()}")
             return error
-        self._notices.fine(subject)
+        self._note(subject, True)
+        self._notices.fine(f"{subject} of GPU {self._index}")
         return answer
+
+    def _note(self, subject: str, fine: bool) -> None:
+        (self._failing.discard if fine else self._failing.add)(subject)
+
+    def _which(self) -> str:
+        """Which GPU it is by what does not shift, for the log."""
+        return f" ({described(self._visit.identity)})" if self._visit else ""
 
     def _tell(self, step: Step, time: float) -> None:
         if self._observe is not None and self._visit is not None and step.shares:
-            identity, pids = self._visit.memory.identity, self._visit.memory.tenants.pids
+            identity, pids = self._visit.identity, self._visit.known.tenants.pids
             self._observe(Observation(identity.uuid, identity.gpu, time - step.seconds, time, step.shares, pids))
 
     def _state(self, visit: _Visit) -> GpuState:
-        parts, memory = self._parts, visit.memory
+        parts, known = self._parts, visit.known
         return GpuState(
-            identity=memory.identity,
+            identity=visit.identity,
             reading=parts.reading,
-            totals=memory.counted.totals,
-            bursts=memory.counted.bursts,
+            totals=known.counted.totals,
+            bursts=known.counted.bursts,
             counters=parts.counters,
             health=parts.health,
-            sources=dict(memory.tenants.sources),
+            sources=dict(known.tenants.sources),
             holdings=parts.holdings,
             absent={**self._unattributed, **parts.absent, **visit.fast.absent},
-            services_over_limit=memory.tenants.over_limit,
-            dropped=dict(memory.counted.dropped),
+            services_over_limit=known.tenants.over_limit,
+            dropped=dict(known.counted.dropped),
         )
+
+
+def described(identity: Identity) -> str:
+    """A GPU for people who look for it in the host."""
+    said = (identity.uuid, identity.model, identity.pci_bus_id and f"PCI {identity.pci_bus_id}")
+    return ", ".join(clean(part) for part in said if part)
 
 
 def _due(last: float | None, time: float, every: float) -> bool:

@@ -5,23 +5,32 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 log = logging.getLogger("foreshock_exporter")
 
+CHANGED_EVERY = 60.0
+"""Seconds between two messages about one subject: some quote what changes all the time."""
+
 
 class Notices:
     """Remembers which problems have been said, so that one that lasts does not fill the log."""
 
-    def __init__(self, logger: logging.Logger = log) -> None:
+    def __init__(self, logger: logging.Logger = log, timer: Callable[[], float] = time.monotonic) -> None:
         self._logger = logger
-        self._open: dict[str, str] = {}
+        self._timer = timer
+        self._open: dict[str, tuple[str, float]] = {}
 
     def problem(self, subject: str, message: str) -> None:
-        """Say that something is wrong with the subject, unless that was just what was said of it."""
-        if self._open.get(subject) != message:
-            self._open[subject] = message
+        """Say that something is wrong with the subject, unless that was what was said of it last.
+
+        A message that changes is said again, once in `CHANGED_EVERY` seconds.
+        """
+        said, when = self._open.get(subject, ("", float("-inf")))
+        if said != message and self._timer() - when >= CHANGED_EVERY:
+            self._open[subject] = (message, self._timer())
             self._logger.warning("%s: %s", subject, message)
 
     def fine(self, subject: str) -> None:
@@ -65,4 +74,4 @@ def _plain(value: str) -> bool:
 
 
 def _json(entry: dict[str, str]) -> str:
-    return json.dumps(entry, ensure_ascii=False)
+    return json.dumps(entry)

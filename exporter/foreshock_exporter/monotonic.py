@@ -8,6 +8,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from foreshock_exporter.device import Counters, Health, LinkBytes
 
+WRAPS_SOON = 2.0**33
+"""Bytes. A counter that wraps below this is one of 32 bits, which a busy link fills in a fraction of a second."""
+
 _Part = TypeVar("_Part", Counters, Health)
 _COUNTED = {
     Counters: frozenset(field.name for field in fields(Counters)) - {"wraps", "absent"},
@@ -29,14 +32,16 @@ Book = MutableMapping[tuple[object, ...], Count]
 def follow(before: Count | None, raw: float, wraps: float | None = None) -> Count:
     """The count after another look at a device's counter, which begins with what the device says.
 
-    A value below the last one has wrapped if that makes for less than half a turn; otherwise it began anew.
+    A value below the last one has wrapped if that makes for less than half a turn; otherwise it began anew. One of 32
+    bits has wrapped in any case: a link fills more than half of it between two looks.
     """
     if before is None:
         return Count(raw, raw)
     step = raw - before.raw
     if step < 0.0:
         turned = step + wraps if wraps is not None else -1.0
-        step = turned if wraps is not None and 0.0 <= turned < wraps / 2.0 else raw
+        most = 0.0 if wraps is None else wraps if wraps <= WRAPS_SOON else wraps / 2.0
+        step = turned if 0.0 <= turned < most else raw
     return Count(raw, before.total + max(0.0, step))
 
 

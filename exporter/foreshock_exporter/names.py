@@ -30,7 +30,7 @@ GPU_UTILIZATION = Family(
     "gpu_utilization_ratio", "gauge", _GPU, "Share of the last fast sample during which a kernel ran, 0 to 1."
 )
 GPU_BUSY = Family(
-    "gpu_busy_seconds_total", "counter", _GPU, "Seconds during which a kernel ran, from the fast samples."
+    "gpu_busy_seconds_total", "counter", _GPU, "Seconds during which a kernel ran, since the exporter began."
 )
 GPU_BUSY_RATIO = Family(
     "gpu_busy_ratio",
@@ -75,21 +75,32 @@ NVLINK_LINK_RECEIVE = Family(
 NVLINK_ERRORS = Family("gpu_nvlink_errors_total", "counter", (*_GPU, "kind"), "Errors on all NVLinks, by kind.")
 NVLINK_LINKS = Family("gpu_nvlink_links", "gauge", _GPU, "NVLinks that the GPU has.")
 NVLINK_LINKS_UP = Family("gpu_nvlink_links_up", "gauge", _GPU, "NVLinks that are up.")
-ECC_ERRORS = Family("gpu_ecc_errors_total", "counter", (*_GPU, "severity"), "Memory errors found by ECC, by severity.")
+ECC_ERRORS = Family(
+    "gpu_ecc_errors_total", "counter", (*_GPU, "severity"), "Memory errors found by ECC since the driver was loaded."
+)
 REMAPPED_ROWS = Family(
     "gpu_remapped_rows", "gauge", (*_GPU, "severity"), "Rows of memory replaced by spares, by the errors they had."
 )
 ROW_REMAP_PENDING = Family("gpu_row_remap_pending", "gauge", _GPU, "1 if a row waits for a reset to be replaced.")
 ROW_REMAP_FAILED = Family("gpu_row_remap_failed", "gauge", _GPU, "1 if a row could not be replaced.")
 XID_ERRORS = Family(
-    "gpu_xid_errors_total", "counter", (*_GPU, "xid"), "Errors that the driver reported since the exporter started."
+    "gpu_xid_errors_total",
+    "counter",
+    (*_GPU, "xid"),
+    "Errors that the driver reported since the exporter started. A series appears with its first error: alert on the "
+    "timestamp.",
 )
 XID_LAST = Family("gpu_xid_last_timestamp_seconds", "gauge", (*_GPU, "xid"), "When the last such error was reported.")
 GPU_EXPECTED = Family(
     "gpu_expected", "gauge", (), "GPUs that this host has shown so far, lost ones included; at least those on its bus."
 )
 GPU_PRESENT = Family("gpu_present", "gauge", (), "GPUs that answered the last sample.")
-GPU_LOST = Family("gpu_lost", "gauge", ("uuid",), "1 for a GPU that was seen and no longer answers, else 0.")
+GPU_LOST = Family(
+    "gpu_lost",
+    "gauge",
+    (*_GPU, "pci_bus_id"),
+    "1 for a GPU that was seen and no longer answers, else 0; gpu and pci_bus_id as they last were.",
+)
 
 SERVICE_BUSY = Family(
     "gpu_service_busy_seconds_total", "counter", _SERVICE, "Seconds during which kernels of the service ran on the GPU."
@@ -183,7 +194,7 @@ SOURCES: dict[Family, str] = {
     GPU_TEMPERATURE: "nvmlDeviceGetTemperature; field 82 for memory",
     GPU_CLOCK: "nvmlDeviceGetClockInfo",
     GPU_CLOCK_MAX: "nvmlDeviceGetMaxClockInfo",
-    GPU_THROTTLED: "fields 74 to 79, 270, 271",
+    GPU_THROTTLED: "fields 74 to 79 (269 for 75), 270, 271",
     PCIE_TRANSMIT: "field 197",
     PCIE_RECEIVE: "field 198",
     PCIE_REPLAYS: "field 94",
@@ -195,7 +206,7 @@ SOURCES: dict[Family, str] = {
     NVLINK_RECEIVE: "field 139; 204 on NVLink 5",
     NVLINK_LINK_TRANSMIT: "field 138 or 202 of the link",
     NVLINK_LINK_RECEIVE: "field 139 or 204 of the link",
-    NVLINK_ERRORS: "fields 161 to 163; 208, 215, 295 on NVLink 5",
+    NVLINK_ERRORS: "fields 161 to 163; 208, 215 on NVLink 5",
     NVLINK_LINKS: "field 91",
     NVLINK_LINKS_UP: "nvmlDeviceGetNvLinkState",
     ECC_ERRORS: "nvmlDeviceGetTotalEccErrors, volatile",

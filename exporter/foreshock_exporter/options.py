@@ -13,7 +13,8 @@ from foreshock_exporter.version import version
 PREFIX = "FORESHOCK_EXPORTER_"
 MIN_PERIOD = 0.1
 """Seconds. NVML renews its samples every 1/6 s to 1 s; asking more often costs and tells nothing."""
-MAX_PERIOD = 30.0
+MAX_PERIOD = 5.0
+"""Seconds. The driver keeps its samples for about sixteen seconds at the least; what it drops is lost."""
 _WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("logfmt", "json")
@@ -108,11 +109,18 @@ def _pattern(text: str) -> re.Pattern[str]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a regular expression: {error}") from error
 
 
+def _folder(text: str) -> Path:
+    path = Path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a folder; mount the host's there, or leave the option out")
+    return path
+
+
 def _one_of(words: Sequence[str]) -> Callable[[str], str]:
     def read(text: str) -> str:
-        if text not in words:
+        if text.lower() not in words:
             raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(words)}")
-        return text
+        return text.lower()
 
     return read
 
@@ -151,9 +159,9 @@ OPTIONS = (
         "--web.listen-address", "listen", ":10877", "where to listen; port 0 picks a free one", _address, "ADDRESS"
     ),
     _Option("--web.telemetry-path", "metrics_path", "/metrics", "where the metrics are", _metrics_path, "PATH"),
-    _Option("--path.procfs", "procfs", "/proc", "the host's /proc", Path, "DIR"),
-    _Option("--path.sysfs", "sysfs", "/sys", "the host's /sys", Path, "DIR"),
-    _Option("--path.rootfs", "rootfs", "/", "the host's root: names of pods, machine id", Path, "DIR"),
+    _Option("--path.procfs", "procfs", "/proc", "the host's /proc", _folder, "DIR"),
+    _Option("--path.sysfs", "sysfs", "/sys", "the host's /sys", _folder, "DIR"),
+    _Option("--path.rootfs", "rootfs", "/", "the host's root: names of pods, machine id", _folder, "DIR"),
     _Option(
         "--web.config.file",
         "web_config",

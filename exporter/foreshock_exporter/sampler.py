@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from foreshock_exporter.device import DeviceError, Driver
-from foreshock_exporter.lane import Lane, Memory, Observe
+from foreshock_exporter.lane import KnownGpu, Lane, Observe, described
 from foreshock_exporter.log import Notices, log
 from foreshock_exporter.service import Resolver
 from foreshock_exporter.snapshot import GpuSnapshot, XidCount
 from foreshock_exporter.watch import Key
 
 MAX_XIDS = 16
-"""Kinds of XID counted for a GPU; there are about 170."""
+"""Kinds of XID told apart on a GPU; there are about 170."""
+OTHER = "other"
+"""Stands for those beyond."""
 
 
 class Sampler:
@@ -41,35 +43,47 @@ class Sampler:
     ) -> None:
         self._driver = driver
         self._notices = notices or Notices()
-        self._memories: dict[str, Memory] = {}
+        self._known: dict[str, KnownGpu] = {}
         self._expected = expected
-        self._xids: dict[tuple[str, int], XidCount] = {}
+        self._xids: dict[tuple[str, str], XidCount] = {}
         self._lane: Callable[[int], Lane] = lambda index: Lane(
             index,
             driver,
             resolver,
-            self._memories,
+            self._known,
             self._notices,
             health=health,
             unattributed=unattributed,
             observe=observe,
         )
+        self._all: list[Lane] = []
         self.lanes: tuple[Lane, ...] = ()
+        """Of the GPUs that the driver names now."""
 
     def recount(self) -> bool:
-        """Have as many lanes as the driver names GPUs; false if it cannot say."""
+        """Have as many lanes as the driver names GPUs; false if it cannot say, or names none where there should be.
+
+        A lane is made once for each index: a thread in a call that hangs may still be in it.
+        """
         try:
             count = self._driver.count()
         except DeviceError as error:
             self._notices.problem("GPU driver", str(error))
-            count, fine = 0, False
-        else:
-            self._notices.fine("GPU driver")
-            fine = True
+            return False
         if count != len(self.lanes):
-            self.lanes = (*self.lanes[:count], *(self._lane(index) for index in range(len(self.lanes), count)))
+            self._all.extend(self._lane(index) for index in range(len(self._all), count))
+            self.lanes = tuple(self._all[:count])
+            for lane in self._all:
+                lane.renew()
         self._expected = max(self._expected, count)
-        return fine
+        if count == 0 and self._expected > 0:
+            self._notices.problem(
+                "GPU driver",
+                f"no GPU answers, though the host has {self._expected}; see what nvidia-smi and dmesg say",
+            )
+            return False
+        self._notices.fine("GPU driver")
+        return True
 
     def sample(self, time: float) -> bool:
         """Pass over all GPUs at `time` (seconds, steady), one after another; false if some call failed."""
@@ -78,31 +92,31 @@ class Sampler:
             lane.look(time)
         return fine and not any(lane.failed for lane in self.lanes)
 
-    def listen(self, time: float, timeout: float) -> None:
-        """Count the errors that the driver reports within `timeout` seconds.
+    def listen(self, wall: Callable[[], float], timeout: float) -> None:
+        """Count the errors that the driver reports within `timeout` seconds; `wall` gives Unix seconds.
 
         Raises:
             DeviceError: the driver reports none.
         """
         for uuid, xid in self._driver.xids(timeout):
-            key = (uuid, xid)
-            known = self._xids.get(key)
-            memory = self._memories.get(uuid)
-            if known is None and sum(of == uuid for of, _ in self._xids) >= MAX_XIDS:
-                continue
-            gpu = memory.identity.gpu if memory else (known.gpu if known else "")
-            self._xids[key] = XidCount(gpu, uuid, xid, (known.times if known else 0) + 1, time)
-            log.warning("GPU %s (%s): the driver reports XID %d", gpu, uuid, xid)
+            gpu = self._known.get(uuid)
+            index = gpu.identity.gpu if gpu else ""
+            log.warning("GPU %s (%s): the driver reports XID %d", index, described(gpu.identity) if gpu else uuid, xid)
+            kind = str(xid) if (uuid, str(xid)) in self._xids or self._kinds(uuid) < MAX_XIDS else OTHER
+            times = self._xids[uuid, kind].times if (uuid, kind) in self._xids else 0
+            self._xids[uuid, kind] = XidCount(index, uuid, kind, times + 1, wall())
+
+    def _kinds(self, uuid: str) -> int:
+        return sum(of == uuid for of, _ in self._xids)
 
     def snapshot(self, answering: Callable[[Lane], bool], calls: Mapping[Key, float]) -> GpuSnapshot:
         """What is known now, of the lanes that answer."""
-        states = tuple(state for lane in self.lanes if (state := lane.state) is not None and answering(lane))
-        present = {state.identity.uuid for state in states}
-        known = self._memories.copy()
+        states = {state.identity.uuid: state for lane in self.lanes if (state := lane.state) and answering(lane)}
+        known = self._known.copy()
         return GpuSnapshot(
             expected=max(self._expected, len(known)),
-            gpus=states,
-            lost={uuid: uuid not in present for uuid in known},
+            gpus=tuple(states.values()),
+            lost={uuid: (gpu.identity, uuid not in states) for uuid, gpu in known.items()},
             xids=tuple(self._xids.copy().values()),
             calls=calls,
         )

@@ -50,8 +50,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A device's time in one sample: `busy` is the sum of `services` and `unattributed`."""
+    """A device's time in one sample: `busy` is the sum of `services` and `unattributed`, `device` its own reading."""
 
+    device: float
     busy: float
     services: Mapping[ServiceKey, float]
     unattributed: float
@@ -86,12 +87,14 @@ def split(step: Step) -> Split | None:
     scale = 1.0 / processes if processes > 1.0 else 1.0
     busy = min(1.0, max(step.utilization or 0.0, processes))
     services = {service: share * scale for service, share in shares.items()}
-    return Split(busy, services, max(0.0, busy - attributed * scale))
+    return Split(
+        busy if step.utilization is None else step.utilization, busy, services, max(0.0, busy - attributed * scale)
+    )
 
 
 def contended(parts: Split) -> bool:
     """Whether at least two services were active on a busy device."""
-    return parts.busy >= CONTENDED_FROM and sum(share >= ACTIVE_FROM for share in parts.services.values()) > 1
+    return parts.device >= CONTENDED_FROM and sum(share >= ACTIVE_FROM for share in parts.services.values()) > 1
 
 
 def stalls(parts: Split) -> dict[tuple[ServiceKey, ServiceKey], float]:

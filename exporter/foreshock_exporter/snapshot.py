@@ -42,18 +42,20 @@ class XidCount(NamedTuple):
 
     gpu: str
     uuid: str
-    xid: int
+    xid: str
     times: int
     last: float
 
 
 @dataclass(frozen=True, slots=True)
 class GpuSnapshot:
-    """The GPUs of the host. `lost` tells of every GPU ever seen, by uuid; `calls` are seconds of calls in flight."""
+    """The GPUs of the host. `lost` tells of every GPU ever seen, by uuid, what it is and whether it no longer answers;
+    `calls` are seconds of calls in flight.
+    """
 
     expected: int
     gpus: tuple[GpuState, ...]
-    lost: Mapping[str, bool] = field(default_factory=dict)
+    lost: Mapping[str, tuple[Identity, bool]] = field(default_factory=dict)
     xids: tuple[XidCount, ...] = ()
     calls: Mapping[Key, float] = field(default_factory=dict)
 

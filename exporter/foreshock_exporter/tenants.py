@@ -38,6 +38,7 @@ class Tenants:
         self._ended: dict[int, ServiceOf] = {}
         self._strangers: frozenset[int] = frozenset()
         self._seen: dict[ServiceKey, float] = {}
+        self._displaced: list[ServiceKey] = []
         self.sources: dict[ServiceKey, Source] = {}
         self.pids: dict[ServiceKey, tuple[int, ...]] = {}
         """The processes of each service that were last seen."""
@@ -63,10 +64,10 @@ class Tenants:
         return bool(new)
 
     def forget(self, time: float) -> list[ServiceKey]:
-        """Drop the services that left long ago, and name them."""
-        gone = [key for key, seen in self._seen.items() if time - seen > FORGET_AFTER]
-        for key in gone:
-            del self._seen[key], self.sources[key]
+        """Drop the services that left long ago, and name them with those that had to make room."""
+        for key in [key for key, seen in self._seen.items() if time - seen > FORGET_AFTER]:
+            self._drop(key)
+        gone, self._displaced = self._displaced, []
         return gone
 
     def leave(self) -> None:
@@ -109,9 +110,10 @@ class Tenants:
     def _admit(self, time: float) -> None:
         """Note which services are here; the processes of those beyond the limit become nobody's."""
         over: set[ServiceKey] = set()
+        here = {_key(service) for service in self._by_pid.values()}
         for pid, service in list(self._by_pid.items()):
             key = _key(service)
-            if key in self._seen or len(self._seen) < MAX_SERVICES:
+            if key in self._seen or self._room(here):
                 self._seen[key] = time
                 self.sources.setdefault(key, service.source)
             else:
@@ -123,6 +125,19 @@ class Tenants:
         for pid, service in self._by_pid.items():
             pids.setdefault(_key(service), []).append(pid)
         self.pids = {key: tuple(each) for key, each in pids.items()}
+
+    def _room(self, here: set[ServiceKey]) -> bool:
+        """Whether there is a place for one more service; of those that left, the one gone longest makes it."""
+        if len(self._seen) < MAX_SERVICES:
+            return True
+        left = [key for key in self._seen if key not in here]
+        if left:
+            self._drop(min(left, key=self._seen.__getitem__))
+        return bool(left)
+
+    def _drop(self, key: ServiceKey) -> None:
+        del self._seen[key], self.sources[key]
+        self._displaced.append(key)
 
 
 def _key(service: ServiceOf) -> ServiceKey:

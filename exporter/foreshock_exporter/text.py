@@ -33,7 +33,7 @@ def render(exposition: Emitted, openmetrics: bool = False) -> bytes:
             _add(parts, family, samples, openmetrics)
     if openmetrics:
         parts.append("# EOF\n")
-    return "".join(parts).encode()
+    return "".join(parts).encode(errors="replace")
 
 
 def _add(parts: list[str], family: Family, samples: Iterable[Sample | Distribution], openmetrics: bool) -> None:

@@ -98,9 +98,12 @@ def test_a_share_falls_in_the_bucket_whose_bound_it_does_not_exceed(ratio: float
 
 
 def test_asked_for_everything_a_driver_also_tells_of_processes_that_stopped_long_ago() -> None:
+    """Those that lie near the newest sample of the device are of now; without one to compare, none is known to be."""
     entries = [ProcessUtilization(1, START, 0.9), ProcessUtilization(2, START + 9_000_000, 0.3)]
-    assert [entry.pid for entry in fresh(entries, 0, 0.2)] == [2]
-    assert fresh(entries, START - 1, 0.2) == entries
+    piece = Piece(0.2, 1.0)
+    assert [entry.pid for entry in fresh(entries, START + 9_100_000, piece)] == [2]
+    assert fresh(entries, 5_000_000, piece) == [], "a clock of its own"
+    assert (fresh(entries, None, piece), fresh(entries, START, None)) == ((), ())
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ TURN = 2.0**32
         ("growth is added", Count(500.0, 700.0), 600.0, None, 800.0),
         ("a wrapped counter goes on", Count(TURN - 10, TURN + 90), 5.0, TURN, TURN + 105),
         ("a counter that begins anew adds what it has", Count(500.0, 700.0), 20.0, None, 720.0),
-        ("far below the turn it has begun anew, though it could wrap", Count(500.0, 700.0), 20.0, TURN, 720.0),
+        ("one of 32 bits has wrapped, whatever it fell to", Count(500.0, 700.0), 20.0, TURN, TURN + 220),
+        ("far below its turn it has begun anew, though it could wrap", Count(500.0, 700.0), 20.0, 2.0**64, 720.0),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -38,9 +39,9 @@ def test_whatever_the_device_says_the_count_never_goes_back(raws: list[float], w
         count = after
 
 
-@given(st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=50))
+@given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=50))
 def test_a_counter_of_32_bits_is_followed_over_any_number_of_turns(steps: list[int]) -> None:
-    """As long as less than half a turn passes between two looks."""
+    """As long as less than a turn passes between two looks."""
     true, count = 0, follow(None, 0.0)
     for step in steps:
         true += step

@@ -182,11 +182,12 @@ def gpu(index: int) -> GpuState:
 
 def host(*gpus: GpuState, lost: tuple[str, ...] = (), xids: tuple[XidCount, ...] = ()) -> Snapshot:
     """A host with these GPUs."""
-    seen = {each.identity.uuid: False for each in gpus} | dict.fromkeys(lost, True)
+    seen = {each.identity.uuid: (each.identity, False) for each in gpus}
+    seen |= {uuid: (Identity(uuid[-1], uuid, "", "", "", ""), True) for uuid in lost}
     return Snapshot("id-1", "node-1", "1.0", "3.11", False, GpuSnapshot(len(seen), gpus, seen, xids))
 
 
-RICH = host(gpu(0), gpu(1), lost=("GPU-2",), xids=(XidCount("0", "GPU-0", 31, 4, T0 - 60),))
+RICH = host(gpu(0), gpu(1), lost=("GPU-2",), xids=(XidCount("0", "GPU-0", "31", 4, T0 - 60),))
 
 MakePush = Callable[..., Push]
 Series = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
@@ -326,7 +327,7 @@ def test_a_gpu_has_one_state_and_a_lost_one_has_failed() -> None:
     """Though nothing else is known of it than what it once was."""
     readings = Readings(lambda: T0)
     readings.take(emit(host(gpu(0), gpu(1))))
-    points = readings.take(emit(host(gpu(1), lost=("GPU-0", "GPU-9"), xids=(XidCount("1", "GPU-1", 79, 1, T0 - 5),))))
+    points = readings.take(emit(host(gpu(1), lost=("GPU-0", "GPU-9"), xids=(XidCount("1", "GPU-1", "79", 1, T0 - 5),))))
 
     states = {(p.attributes["hw.id"], p.attributes["hw.state"]): p.value for p in points["hw.status"]}
     assert {uuid for (uuid, name), value in states.items() if value and name == "failed"} == {"GPU-0", "GPU-1", "GPU-9"}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from foreshock_exporter.device import DeviceError
+from foreshock_exporter.device import Counters, DeviceError, Identity
 from foreshock_exporter.fast import MAX_STEP
 from foreshock_exporter.sampler import Sampler
 from foreshock_exporter.service import ServiceOf
@@ -28,6 +28,11 @@ def advance(host: ScriptedHost, sampler: Sampler, *seconds: float) -> GpuSnapsho
         host.time += step
         sampler.sample(host.time)
     return sampler.snapshot(lambda lane: True, {})
+
+
+def missing(snapshot: GpuSnapshot) -> dict[str, bool]:
+    """Of every GPU ever seen, whether it no longer answers."""
+    return {uuid: lost for uuid, (_, lost) in snapshot.lost.items()}
 
 
 def test_time_and_memory_are_summed_by_service(scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]) -> None:
@@ -73,24 +78,95 @@ def test_one_lost_gpu_leaves_the_others_and_its_counters_go_on_when_it_returns(
     host.gpus[0].broken = DeviceError("lost", "GPU is lost")
     lost = advance(host, sampler, 1)
     assert (lost.expected, [state.identity.gpu for state in lost.gpus]) == (2, ["1"])
-    assert lost.lost == {"GPU-0": True, "GPU-1": False}
+    assert missing(lost) == {"GPU-0": True, "GPU-1": False}
     assert lost.gpus[0].totals.busy == 2.0
 
     host.gpus[0].broken = None
     back = advance(host, sampler, 1, 1)
-    assert back.lost == {"GPU-0": False, "GPU-1": False}
+    assert missing(back) == {"GPU-0": False, "GPU-1": False}
     assert [state.totals.busy for state in back.gpus] == [2.0, 4.0], "the time while it was lost is not counted"
 
 
 def test_gpus_stay_expected_when_the_driver_goes_away(
-    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]
+    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu], caplog: pytest.LogCaptureFixture
 ) -> None:
     host = scripted(gpu(), gpu())
     sampler = Sampler(host, host.resolve)
     advance(host, sampler, 1)
-    host.broken = DeviceError("driver", "driver not loaded")
-    gone = advance(host, sampler, 1)
-    assert (gone.expected, gone.gpus, set(gone.lost.values())) == (2, (), {True})
+    host.gpus.clear()
+    gone = advance(host, sampler, 1, 1)
+    assert (gone.expected, gone.gpus, set(missing(gone).values())) == (2, (), {True})
+    assert [record.getMessage() for record in caplog.records if "nvidia-smi" in record.getMessage()]
+    assert not sampler.recount()
+
+
+def test_a_driver_that_cannot_count_costs_no_gpu_that_answers(
+    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]
+) -> None:
+    host = scripted(gpu(utilization=1.0), gpu())
+    sampler = Sampler(host, host.resolve)
+    advance(host, sampler, 1, 1)
+    host.broken = DeviceError("driver", "unknown error")
+    assert not sampler.sample(host.time + 1.0)
+    assert [state.totals.busy for state in sampler.snapshot(lambda lane: True, {}).gpus] == [2.0, pytest.approx(1.9)]
+
+
+def test_a_gpu_on_the_bus_that_never_answered_is_expected(
+    scripted: Callable[..., ScriptedHost], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A host that came up without its driver must not look healthy."""
+    host = scripted()
+    sampler = Sampler(host, host.resolve, expected=8)
+    assert not sampler.sample(host.time)
+    assert sampler.snapshot(lambda lane: True, {}).expected == 8
+    assert "the host has 8" in caplog.text
+
+
+def test_indices_that_move_take_no_gpus_counters_to_another(
+    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU that is bound late may take the first index; the driver's next answers are of other GPUs than before."""
+    one, two = gpu(counters=Counters(energy_joules=1e6)), gpu(counters=Counters(energy_joules=5.0))
+    late = gpu(counters=Counters(energy_joules=1e9))
+    host = scripted(one, two)
+    names = {id(one): "GPU-A", id(two): "GPU-B", id(late): "GPU-C"}
+
+    def identity(index: int) -> Identity:
+        return Identity(str(index), names[id(host.gpus[index])], "H100", f"0000:{index}", "590.1", "13.0")
+
+    monkeypatch.setattr(host, "identity", identity)
+    sampler = Sampler(host, host.resolve)
+    advance(host, sampler, 1, 0.1)
+    host.gpus.insert(0, late)
+    for _ in range(30):
+        now = advance(host, sampler, 0.1)
+        uuids = [state.identity.uuid for state in now.gpus]
+        assert len(uuids) == len(set(uuids))
+        joules = {state.identity.uuid: state.counters.energy_joules for state in now.gpus if state.counters}
+        assert joules == {uuid: joules[uuid] for uuid in joules} | {
+            uuid: {"GPU-A": 1e6, "GPU-B": 5.0, "GPU-C": 1e9}[uuid] for uuid in joules
+        }
+    assert uuids == ["GPU-C", "GPU-A", "GPU-B"]
+    assert [state.identity.gpu for state in now.gpus] == ["0", "1", "2"]
+    del host.gpus[1]
+    left = advance(host, sampler, 1, 1)
+    assert missing(left) == {"GPU-A": True, "GPU-B": False, "GPU-C": False}
+
+
+def test_services_that_follow_one_another_all_get_their_time(
+    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]
+) -> None:
+    """Short jobs leave before their series end; the one gone longest makes room for the next."""
+    host = scripted(gpu(utilization=1.0))
+    sampler = Sampler(host, host.resolve)
+    host.services = {pid: ServiceOf("", f"job-{pid}", "slurm") for pid in range(1, 3 * MAX_SERVICES)}
+    advance(host, sampler, 1)
+    for pid in host.services:
+        host.gpus[0].shares = {pid: 1.0}
+        state = advance(host, sampler, 1).gpus[0]
+    assert state.totals.unattributed == pytest.approx(0.0, abs=1.1)
+    assert len(state.totals.service_busy) == MAX_SERVICES
+    assert set(state.totals.service_busy) == set(state.sources)
 
 
 def test_a_failure_is_logged_once_and_so_is_its_end(
@@ -103,7 +179,11 @@ def test_a_failure_is_logged_once_and_so_is_its_end(
     advance(host, sampler, 1, 1, 1)
     host.gpus[0].broken = None
     advance(host, sampler, 1, 1)
-    assert [record.getMessage() for record in caplog.records] == ["GPU 0: no answer in time", "GPU 0: works again"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "GPU 0: no answer in time",
+        "GPU 0 is GPU-0, H100, PCI 0000:00:00.0",
+        "GPU 0: works again",
+    ]
 
 
 def test_processes_that_may_not_be_listed_leave_the_device_readings(

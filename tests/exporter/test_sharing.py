@@ -24,13 +24,13 @@ A, B, C = ServiceKey("", "a"), ServiceKey("", "b"), ServiceKey("shop", "c")
         ("nor does it stall while two others contend", 1.0, {A: 0.5, B: 0.46, C: 0.04}, 0.0, 2.0, {A: 1.0, B: 1.08}),
         ("processes of no known service make no contention by themselves", 1.0, {A: 0.5}, 0.5, 0.0, {}),
         ("shares beyond the whole are scaled to it", 1.0, {A: 1.0, B: 1.0}, 0.0, 2.0, {A: 1.0, B: 1.0}),
-        ("a device that says less than its processes is as busy as they are", 0.2, {A: 0.5, B: 0.5}, 0.0, 2.0,
-         {A: 1.0, B: 1.0}),
+        ("a device that says less than its processes does not contend", 0.6, {A: 0.5, B: 0.5}, 0.0, 0.0, {}),
+        ("where the device says nothing its processes tell", None, {A: 0.5, B: 0.5}, 0.0, 2.0, {A: 1.0, B: 1.0}),
     ],
 )  # fmt: skip
 def test_contention_is_as_defined(
     case: str,
-    utilization: float,
+    utilization: float | None,
     shares: dict[ServiceKey, float],
     unknown: float,
     contended: float,

@@ -94,7 +94,7 @@ def busy(exporter: Exporter) -> dict[tuple[str, str], float]:
 
 def lost(exporter: Exporter) -> float | None:
     """Whether GPU 0 is lost; None before it was seen."""
-    found: float | None = scrape(exporter).get("gpu_lost", {}).get(("GPU-0",))
+    found: float | None = {key[-1]: value for key, value in scrape(exporter).get("gpu_lost", {}).items()}.get("GPU-0")
     return found
 
 

@@ -63,7 +63,9 @@ class NvmlDriver:
         try:
             self._library.enter()
         except DeviceError:
-            return 0
+            if self._library.is_closed():
+                return 0
+            raise
         try:
             return self._library.count()
         finally:
@@ -73,9 +75,11 @@ class NvmlDriver:
         """What the GPU with that index is by now. Raises DeviceError."""
         with self._asked(gpu) as asked:
             self._library.renew(gpu)
+            uuid = asked.must("nvmlDeviceGetUUID")
+            self._library.identified(gpu, uuid)
             return Identity(
                 gpu=str(gpu),
-                uuid=text(asked.must("nvmlDeviceGetUUID")),
+                uuid=text(uuid),
                 model=text(asked.may("nvmlDeviceGetName")),
                 pci_bus_id=text(getattr(asked.may("nvmlDeviceGetPciInfo"), "busId", None)),
                 driver_version=text(asked.host("nvmlSystemGetDriverVersion")),

@@ -12,9 +12,9 @@ from foreshock_exporter.nvml.fields import Measured, Source, Wanted
 from foreshock_exporter.nvml.links import by_link, link_count, links_up, over_links
 from foreshock_exporter.nvml.reading import clocks
 
-_LINK_ERRORS: Mapping[LinkError, tuple[int, int]] = {"crc": (163, 208), "replay": (161, 295), "recovery": (162, 215)}
-"""Fields up to Hopper, and what NVLink 5 has in their place: packets received with errors, blocks sent again by the
-physical layer, recoveries of the link whatever their result."""
+_LINK_ERRORS: Mapping[LinkError, tuple[int, ...]] = {"crc": (163, 208), "replay": (161,), "recovery": (162, 215)}
+"""Fields up to Hopper, and what NVLink 5 has in their place: packets received with errors, recoveries of the link
+whatever their result. Blocks that its physical layer sends again (field 295) are everyday, and no errors."""
 
 
 def health(asked: Asked) -> Health:
@@ -49,8 +49,9 @@ def health(asked: Asked) -> Health:
 
 def _wanted(links: int) -> Wanted:
     wanted: dict[str, tuple[Source, ...]] = {"pcie_replays": (Source(94),)}
-    for kind, (field, later) in _LINK_ERRORS.items() if links else ():
-        wanted[f"nvlink_errors/{kind}"] = (*by_link(field, links), *over_links(later, links))
+    for kind, (field, *later) in _LINK_ERRORS.items() if links else ():
+        instead = [source for each in later for source in over_links(each, links)]
+        wanted[f"nvlink_errors/{kind}"] = (*by_link(field, links), *instead)
     return wanted
 
 

@@ -78,6 +78,7 @@ class Library:
         self._finished = False
         self._mismatch = False
         self._devices: dict[int, Device] = {}
+        self._uuids: dict[int, object] = {}
         self._functions: dict[str, Function] = {}
         self._before_shutdown: list[Callable[[], None]] = []
 
@@ -136,7 +137,7 @@ class Library:
         """How many GPUs NVML names; to be used within `entered`. Raises DeviceError.
 
         Where that changes, the same index may be another GPU: all handles are looked up anew. NVML names the GPUs that
-        were bound when it was opened; where others are bound since, it is opened anew once no call is in flight.
+        were bound when it was opened; where others are bound since, it is opened anew when no other call is in flight.
         """
         count = int(self.call("nvmlDeviceGetCount"))
         bound = _listed(self._bound)
@@ -146,9 +147,14 @@ class Library:
                 self._counted = count
             if bound != self._bound_at_opening and self._tried is not None:
                 now = self.timer()
-                if now - self._tried >= RETRY_AFTER and self._gone_since is None:
+                due = now - self._tried >= RETRY_AFTER and self._gone_since is None
+                if due and self._in_flight == 1:  # this call alone: a hung one would keep the others out for nothing
                     self._gone_since, self._bound_at_opening = now, bound
         return count
+
+    def is_closed(self) -> bool:
+        """Whether there is no driver to ask, as far as is known."""
+        return self._state == "closed" or (self._state == "opening" and self._counted == 0)
 
     def renew(self, gpu: int) -> None:
         """Look the handle of a GPU up anew; where it is another, nothing is known of the GPU. Raises DeviceError."""
@@ -157,11 +163,23 @@ class Library:
         if device is None or address(device.handle) != address(handle):
             self._devices[gpu] = Device(handle)
 
+    def identified(self, gpu: int, uuid: object) -> None:
+        """From now on, whoever asks of the index means the GPU with this uuid, as NVML gives it."""
+        self._uuids[gpu] = uuid
+
     def device(self, gpu: int) -> Device:
-        """The handle of a GPU and what is known of it; to be used within `entered`. Raises DeviceError."""
+        """The handle of a GPU and what is known of it; to be used within `entered`.
+
+        Raises:
+            DeviceError: there is none; or by now the index is that of another GPU than `identified` said.
+        """
         device = self._devices.get(gpu)
         if device is None:
-            device = self._devices[gpu] = Device(self.call("nvmlDeviceGetHandleByIndex", gpu))
+            device = Device(self.call("nvmlDeviceGetHandleByIndex", gpu))
+            uuid = self._uuids.get(gpu)
+            if uuid is not None and self.call("nvmlDeviceGetUUID", device.handle) != uuid:
+                raise DeviceError("not_found", f"index {gpu} is that of another GPU now; it has to be identified anew")
+            self._devices[gpu] = device
         return device
 
     def function(self, name: str) -> Function:

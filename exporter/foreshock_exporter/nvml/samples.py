@@ -126,8 +126,8 @@ def process_samples(
     """NVML's code and what processes used since `since_us`; empty where every process was idle.
 
     `function` is nvmlDeviceGetProcessUtilization. Its last argument is the time of the newest sample already seen, in
-    µs of the driver's clock. Entries that the driver left uninitialised (time 0) or filled with garbage (above 100 %)
-    and those already seen are left out.
+    µs of the driver's clock. Entries that the driver left uninitialised (time 0) and those already seen are left out;
+    garbage above 100 % is not, to be counted.
     """
 
     def call(buffer: Buffer) -> int:
@@ -140,7 +140,7 @@ def process_samples(
         samples = [
             ProcessUtilization(pid, time, percent / 100.0)
             for pid, time, percent in entries
-            if time > since_us and percent <= 100 and pid > 0
+            if time > since_us and pid > 0
         ]
     room.give_back(buffer)
     return code, samples

@@ -138,8 +138,9 @@ def test_links_are_counted_one_by_one_where_the_driver_does_not_say(driver: Open
 
 
 def test_errors_of_nvlink_5_take_the_place_of_those_before(driver: Open) -> None:
+    """Blocks that the physical layer sends again (295) are everyday there, and no errors."""
     fields = {(91, 0): (1, 2), (208, ALL): (3, 4), (295, ALL): (3, 5), (215, 0): (3, 1), (215, 1): (3, 1)}
-    assert driver(fields=fields)[0].health(0).nvlink_errors == {"crc": 4.0, "replay": 5.0, "recovery": 2.0}
+    assert driver(fields=fields)[0].health(0).nvlink_errors == {"crc": 4.0, "recovery": 2.0}
 
 
 ANSWERS = st.one_of(

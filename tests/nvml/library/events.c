@@ -5,7 +5,7 @@
 #include <pthread.h>
 #include <time.h>
 
-enum { MAX_SETS = 16, STEP_US = 2000 };
+enum { MAX_SETS = 16, STEP_US = 20000 };
 
 struct watch {
     uint64_t types, since;
