@@ -35,6 +35,19 @@ def tells_the_story(url: str) -> bool:
     return STORY in [(w["aggressor"], w["victim"], set(w["gpus"])) for w in warnings(url)]
 
 
+def names_the_holder(url: str) -> bool:
+    """Whether the request that waited longest for a GPU waited most of its time there, and for the aggressor."""
+    listed = "/api/traces?service=serving/llm-chat&order=gpu_wait&start=now-60s&limit=1"
+    found = httpx.get(url + listed, timeout=60, trust_env=False).json()["traces"]
+    if not found or found[0]["gpu_wait_seconds"] < 0.5 * found[0]["duration_seconds"]:
+        return False
+    trace = httpx.get(f"{url}/api/traces/{found[0]['trace_id']}", timeout=20, trust_env=False).json()
+    (wait,) = [row["gpu"] for row in trace["spans"] if row["service"] == STORY[1] and row["gpu"]][:1]
+    return (wait["quality"], wait["found_by"], next(iter(wait["by"]))) == ("measured", "process", STORY[0]) and (
+        f"it ran {STORY[0]}" in trace["sentence"]
+    )
+
+
 def test_the_page_says_who_starves_whom_and_ctrl_c_leaves_nothing_behind(demo: Demo, eventually: Eventually) -> None:
     """At five times the speed, in one virtual time for simulator, scrapes, spans and hub."""
     before = left_behind()
@@ -43,6 +56,7 @@ def test_the_page_says_who_starves_whom_and_ctrl_c_leaves_nothing_behind(demo: D
 
     eventually(lambda: tells_the_story(process.address), "the warning names aggressor, victim and GPUs", 60)
 
+    eventually(lambda: names_the_holder(process.address), "a slow trace names who held its GPU", 60)
     status = httpx.get(f"{process.address}/api/status", trust_env=False).json()
     assert status["simulated"]
     assert status["learning"]["done"]
