@@ -262,9 +262,10 @@ class Hub:
             scrapes=self.scraper.states(),
         )
 
-    def metrics_text(self) -> str:
-        """The hub's own metrics in the Prometheus text format."""
-        return self.intake.text(self.now()) + text_of(self._vitals())
+    def metrics_text(self, *, openmetrics: bool = False) -> str:
+        """The hub's own metrics in the Prometheus text format, or in OpenMetrics with exemplars."""
+        spans = self.intake.text(self.now(), openmetrics=openmetrics)
+        return spans + text_of(self._vitals(), openmetrics=openmetrics)
 
 
 def _elsewhere(settings: Settings) -> TempoTraces | JaegerTraces:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.openmetrics import exposition as open_metrics
 from prometheus_client.registry import Collector
 
 from foreshock_dashboard.model.incident import Incident
@@ -54,10 +55,12 @@ def incident_labels(incident: Incident) -> dict[str, str]:
     }
 
 
-def text_of(vitals: Vitals) -> str:
-    """The hub's own metrics in the Prometheus text format."""
+def text_of(vitals: Vitals, *, openmetrics: bool = False) -> str:
+    """The hub's own metrics in the Prometheus text format, or as the end of a page of OpenMetrics."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Families(tuple(families(vitals))))
+    if openmetrics:
+        return bytes(open_metrics.generate_latest(registry)).decode()  # type: ignore[no-untyped-call]  # it has no types
     return generate_latest(registry).decode()
 
 

@@ -380,6 +380,6 @@ class FakeHub:
         """Ready unless the test says why not."""
         return not self.not_ready, self.not_ready
 
-    def metrics_text(self) -> str:
+    def metrics_text(self, *, openmetrics: bool = False) -> str:
         """One metric."""
         return "foreshock_ticks_total 7\n"

@@ -158,8 +158,8 @@ class ServiceGraph:
         return self._waiting.add(key, now)
 
     def _add_client(self, span: Span, service: Service, now: float) -> None:
-        trace_id = span.trace_id
-        parent = self._node((trace_id, span.parent_id), now) if span.parent_id else None
+        trace_id, parent_id = span.trace_id, span.parent_id
+        parent = self._node((trace_id, parent_id), now) if parent_id and parent_id != span.span_id else None
         own = trace_id, span.span_id
         node = self._node(own, now)
         if node is None:
@@ -188,6 +188,8 @@ class ServiceGraph:
         if span.links and server.kind == "consumer":
             for caller in dict.fromkeys((link.trace_id, link.span_id) for link in span.links):
                 self._answer(caller, server, now)
+        elif span.parent_id == span.span_id:
+            self._unpaired.append(Unpaired(service, server.kind))
         elif span.parent_id:
             self._answer((trace_id, span.parent_id), server, now)
         else:

@@ -55,6 +55,6 @@ class HubView(Protocol):
         """Whether the hub can answer truthfully, and if not why."""
         ...
 
-    def metrics_text(self) -> str:
+    def metrics_text(self, *, openmetrics: bool = False) -> str:
         """The hub's own metrics in the Prometheus text format."""
         ...

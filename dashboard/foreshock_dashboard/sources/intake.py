@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from foreshock_dashboard.clock import Clock
+from foreshock_dashboard.model.histogram import Exemplar
 from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch, is_stale
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.model.span_metrics import SpanMetrics
@@ -80,10 +81,15 @@ class Intake:
         self._keeper.append_samples([batch])
         self.written(batch)
 
-    def text(self, now: float) -> str:
-        """The series in the Prometheus text format."""
+    def text(self, now: float, *, openmetrics: bool = False) -> str:
+        """The series in the Prometheus text format, or as the beginning of a page of OpenMetrics, with exemplars."""
         with self._lock:
-            return self._metrics.text(now)
+            return self._metrics.text(now, openmetrics=openmetrics)
+
+    def examples(self, metric: str, labels: Mapping[str, str]) -> dict[str, Exemplar]:
+        """The newest span in each bucket, by its `le`, of those series of a histogram that have these labels."""
+        with self._lock:
+            return self._metrics.examples(metric, labels)
 
 
 def _series(samples: Iterable[Sample]) -> frozenset[tuple[str, Labels]]:

@@ -23,6 +23,8 @@ from foreshock_dashboard.web.reference import document
 from foreshock_dashboard.web.trace_search import by_wait
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text"
+OPENMETRICS_TYPE = f"{OPENMETRICS}; version=1.0.0; charset=utf-8"
 Make = Callable[[Snapshot], Json]
 
 
@@ -125,8 +127,10 @@ class Api:
         body = traces_json.trace(wanted, spans, found) | {"note": note_of(spans)}
         return self._answer(request, encode(payloads.envelope(snapshot) | body))
 
-    def _metrics(self) -> Response:
-        return Response(self._hub.metrics_text(), headers={"Content-Type": METRICS_TYPE})
+    def _metrics(self, request: Request) -> Response:
+        openmetrics = OPENMETRICS in request.headers.get("accept", "")  # all who know of exemplars say so
+        text = self._hub.metrics_text(openmetrics=openmetrics)
+        return Response(text, headers={"Content-Type": OPENMETRICS_TYPE if openmetrics else METRICS_TYPE})
 
     def _ready(self) -> Response:
         ready, reason = self._hub.ready()

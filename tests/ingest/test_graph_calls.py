@@ -1,0 +1,288 @@
+"""Calls under one span are looked at together: which repeat a failed one, and which take its place."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foreshock_dashboard.model.attempts import MAX_CALLS, Fallback
+from foreshock_dashboard.model.service_graph import Found, ServiceGraph
+from foreshock_dashboard.model.span import Span, Status
+
+Make = Callable[..., Span]
+TTL, PATIENCE = 10.0, 60.0
+NOW = 1_800_000_000.0
+
+
+def found(spans: Sequence[Span], *, times: Sequence[float] = (TTL, 2 * TTL, 3 * TTL, PATIENCE, 2 * PATIENCE)) -> Found:
+    """All that a graph has found of these spans once none of them waits any more."""
+    graph = ServiceGraph(TTL, 10_000, PATIENCE)
+    for each in spans:
+        graph.add(each, each.service, 0.0)
+    for now in times:
+        graph.expire(now)
+    assert len(graph) == 0
+    return graph.take()
+
+
+def told(fallbacks: Sequence[Fallback]) -> list[str]:
+    """Each as `client: server > fallback`, with the model after a colon."""
+    return sorted(
+        f"{each.client}: {_with(str(each.server), each.model)} > {_with(str(each.fallback), each.fallback_model)}"
+        for each in fallbacks
+    )
+
+
+def _with(name: str, model: str) -> str:
+    return f"{name}:{model}" if model else name
+
+
+def counts(result: Found) -> dict[str, tuple[int, int, int]]:
+    """Requests, failed ones and retries of each edge."""
+    sums: dict[str, tuple[int, int, int]] = {}
+    for step in result.increments:
+        before = sums.get(f"{step.edge.client}>{step.edge.server}", (0, 0, 0))
+        sums[f"{step.edge.client}>{step.edge.server}"] = (
+            before[0] + step.requests,
+            before[1] + step.failed,
+            before[2] + step.retries,
+        )
+    return sums
+
+
+@pytest.fixture
+def call(span: Make) -> Callable[..., list[Span]]:
+    """Make a call under span 9 with both halves, the `number`-th second's."""
+
+    def make(
+        number: int, callee: str, status: Status = "unset", url: str = "/v1/chat", seconds: float = 0.5
+    ) -> list[Span]:
+        client = span(
+            "client", "web", 10 + number, 9, end=NOW + number, status=status, seconds=seconds,
+            attributes={"url.full": f"http://{callee}:80{url}?n={number}"},
+        )  # fmt: skip
+        return [client, span("server", callee, 50 + number, 10 + number, end=NOW + number, status=status)]
+
+    return make
+
+
+Call = Callable[..., list[Span]]
+
+
+def test_a_failed_call_whose_place_another_service_takes_is_a_fallback(call: Call) -> None:
+    """A success afterwards does not hide it."""
+    result = found([*call(0, "big", "error"), *call(1, "small")])
+    assert told(result.fallbacks) == ["web: big > small"]
+    assert counts(result) == {"web>big": (1, 1, 0), "web>small": (1, 0, 0)}
+
+
+def test_each_failed_call_of_a_chain_has_the_one_that_answered(call: Call) -> None:
+    """Two failed, the third answered both."""
+    result = found([*call(0, "big", "error"), *call(1, "middle", "error"), *call(2, "small"), *call(3, "tiny")])
+    assert told(result.fallbacks) == ["web: big > small", "web: middle > small"]
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        {"callee": "big"},
+        {"callee": "small", "status": "error"},
+        {"callee": "small", "url": "/v1/score"},
+        {"callee": "small", "seconds": 5.0},
+    ],
+    ids=["a retry", "failed as well", "another task", "begun before the first one failed"],
+)
+def test_what_takes_nobody_s_place_is_no_fallback(call: Call, second: dict[str, object]) -> None:
+    """Retries, fan-out, and work that would have been done anyway."""
+    assert found([*call(0, "big", "error"), *call(1, **second)]).fallbacks == []
+
+
+def test_a_retry_that_succeeds_before_another_service_is_called_leaves_nothing_to_replace(call: Call) -> None:
+    """The next success at the same callee ends the matter."""
+    result = found([*call(0, "big", "error"), *call(1, "big"), *call(2, "small")])
+    assert (result.fallbacks, counts(result)["web>big"]) == ([], (2, 1, 1))
+
+
+def test_calls_under_different_spans_have_nothing_to_do_with_each_other(span: Make) -> None:
+    """The next request's call is no fallback of this one's."""
+    one = span("client", "web", 1, 8, status="error", attributes={"peer.service": "big"})
+    other = span("client", "web", 2, 9, end=NOW + 1, attributes={"peer.service": "small"})
+    assert found([one, other]).fallbacks == []
+
+
+def chat(span: Make, number: int, model: str, status: Status = "unset", provider: str = "openai") -> list[Span]:
+    """A generative-AI call under span 9 around an HTTP call, without a SERVER half."""
+    attributes = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": provider, "gen_ai.request.model": model}
+    outer = span(
+        "client", "agent", 10 + number, 9, name=f"chat {model}", end=NOW + number, status=status, attributes=attributes
+    )
+    http = {"server.address": f"api.{provider}.com", "url.full": f"https://api.{provider}.com/v1/{provider}"}
+    inner = span(
+        "client", "agent", 50 + number, 10 + number, name="POST", end=NOW + number, status=status, attributes=http
+    )
+    return [outer, inner]
+
+
+def test_a_model_that_another_provider_or_model_replaces_is_a_fallback(span: Make) -> None:
+    """Names and addresses of the calls differ; what they ask for is the same."""
+    other = found([*chat(span, 0, "gpt-5", "error"), *chat(span, 1, "opus", provider="anthropic")])
+    assert told(other.fallbacks) == ["agent: openai:gpt-5 > anthropic:opus"]
+    smaller = found([*chat(span, 0, "gpt-5", "error"), *chat(span, 1, "gpt-5-mini")])
+    assert told(smaller.fallbacks) == ["agent: openai:gpt-5 > openai:gpt-5-mini"]
+    assert counts(smaller) == {"agent>openai": (2, 1, 0)}
+
+
+def test_a_model_call_that_is_repeated_is_a_retry_although_its_http_call_has_another_parent(span: Make) -> None:
+    """The application repeats the call; the library within repeats none."""
+    result = found([*chat(span, 0, "gpt-5", "error"), *chat(span, 1, "gpt-5")])
+    assert (counts(result), result.fallbacks) == ({"agent>openai": (2, 1, 1)}, [])
+
+
+def test_a_library_s_own_attempts_within_a_model_call_are_retries(span: Make) -> None:
+    """Three HTTP calls under one call to the model, which succeeded; and gRPC's spans of each attempt."""
+    outer = span("client", "agent", 1, 9, name="chat", seconds=9, end=NOW + 3, attributes={"gen_ai.system": "openai"})
+    tries = [
+        span("client", "agent", 2 + n, 1, name="POST", end=NOW + n, status="unset" if n == 2 else "error")
+        for n in range(3)
+    ]
+    assert counts(found([outer, *tries])) == {"agent>openai": (3, 2, 2)}
+    sent = span("client", "web", 1, 9, name="Sent.Generate", end=NOW + 3, seconds=4)
+    attempts = [
+        half
+        for n in range(2)
+        for half in (
+            span(
+                "client", "web", 2 + n, 1, name="Attempt.Generate", end=NOW + n, attributes={"previous-rpc-attempts": n}
+            ),
+            span("server", "llm", 12 + n, 2 + n, name="Generate", end=NOW + n),
+        )
+    ]
+    assert counts(found([sent, *attempts])) == {"web>llm": (2, 0, 1)}
+
+
+@pytest.mark.parametrize("kind", ["server", "internal", "client"])
+def test_a_retry_is_told_as_soon_as_the_span_above_is_known(span: Make, call: Call, kind: str) -> None:
+    """It need not wait for the time to be over."""
+    graph = ServiceGraph(TTL, 1000, PATIENCE)
+    for each in [*call(0, "llm", "error"), *call(1, "llm")]:
+        graph.add(each, each.service, 0.0)
+    assert counts(graph.take())["web>llm"] == (2, 1, 0)
+    above = span(kind, "edge" if kind == "client" else "web", 9, 8)
+    graph.add(above, above.service, 1.0)
+    assert counts(graph.take())["web>llm"] == (0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("inner", "edges"),
+    [
+        ({"db.system.name": "redis"}, {"agent>openai", "agent>redis"}),
+        ({"server.address": "api.openai.com"}, {"agent>openai"}),
+        ({"peer.service": "proxy"}, {"agent>proxy"}),
+        ({"server.address": "10.0.0.7"}, {"agent>openai"}),
+    ],
+    ids=["a cache is a call of its own", "an address", "a named peer tells more", "an IP address"],
+)
+def test_a_call_to_a_provider_is_one_edge_whatever_lies_within(
+    span: Make, inner: dict[str, str], edges: set[str]
+) -> None:
+    """The HTTP call is the one that is counted; the one around it names the callee."""
+    outer = span("client", "agent", 1, 9, name="chat", attributes={"gen_ai.system": "openai"})
+    assert set(counts(found([outer, span("client", "agent", 2, 1, name="POST", attributes=inner)]))) == edges
+
+
+def test_a_provider_that_sends_spans_is_known_by_its_service(span: Make) -> None:
+    """A self-hosted model behind an interface like OpenAI's."""
+    outer, inner = chat(span, 0, "llama")
+    assert set(counts(found([outer, inner, span("server", "llm", 3, 50)]))) == {"agent>llm"}
+
+
+def test_a_client_span_that_receives_is_the_consumer_of_what_it_links_to(span: Make) -> None:
+    """And not a call to a broker; one that sends is."""
+    producer = span("producer", "orders", 1, name="send")
+    kafka = {"messaging.system": "kafka", "server.address": "kafka"}
+    receive = span("client", "batch", 2, 0, links=(1,), attributes=kafka | {"messaging.operation.type": "receive"})
+    settle = span("client", "batch", 3, 0, attributes=kafka | {"messaging.operation.type": "settle"})
+    result = found([receive, settle, producer])
+    assert {(str(i.edge.client), str(i.edge.server), i.edge.connection) for i in result.increments} == {
+        ("orders", "batch", "messaging_system"),
+        ("batch", "kafka", "messaging_system"),
+    }
+
+
+def test_spans_that_are_each_other_s_parents_stop_nothing(span: Make) -> None:
+    """Neither a ring, nor a span within itself, nor a thousand within each other."""
+    ring = [span("client", "a", 1, 2), span("client", "a", 2, 1), span("server", "b", 3, 1)]
+    assert counts(found(ring))["a>b"][0] == 1
+    deep = [span("client", "a", n, n - 1, status="error") for n in range(1, 3000)]
+    assert counts(found([*deep, span("server", "b", 5000, 2999)])) == {"a>b": (1, 1, 0)}
+
+
+def test_calls_that_are_too_many_to_be_looked_at_together_are_still_counted(span: Make) -> None:
+    """A span that never ends, with calls without end."""
+    calls = [
+        span("client", "a", 10 + n, 9, attributes={"peer.service": "b"}, status="error", end=NOW + n)
+        for n in range(MAX_CALLS + 50)
+    ]
+    result = found(calls)
+    assert counts(result) == {"a>b": (MAX_CALLS + 50, MAX_CALLS + 50, MAX_CALLS - 1)}
+    assert result.dropped == 50
+
+
+Row = tuple[str, int, str, Status, int, str]
+
+
+@st.composite
+def agents(draw: st.DrawFn) -> list[Span]:
+    """Calls to models within each other, under a few spans, some with HTTP calls under them, in any outcome."""
+    rows: list[Row] = draw(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["model", "http", "server", "internal"]), st.integers(0, 9), st.sampled_from("ab"),
+                st.sampled_from(["unset", "error"]), st.integers(0, 6), st.sampled_from(["openai", "anthropic"]),
+            ),
+            min_size=1, max_size=10,
+        )
+    )  # fmt: skip
+    return [_span(number, *row) for number, row in enumerate(rows, 1)]
+
+
+def _span(number: int, what: str, above: int, service: str, status: Status, start: int, provider: str) -> Span:
+    attributes: dict[str, str] = {"server.address": f"{provider}.example"}
+    if what == "model":
+        attributes = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": provider}
+    parent = above % number or 99
+    return Span(
+        trace_id=f"{1:032x}", span_id=f"{number:016x}", parent_id=f"{parent:016x}", name=what,
+        kind="server" if what == "server" else "internal" if what == "internal" else "client",
+        start_ns=start * 10**9, end_ns=(start + 1) * 10**9, status=status, status_message="",
+        resource={"service.name": service}, attributes=attributes,
+    )  # fmt: skip
+
+
+@given(agents(), st.randoms(use_true_random=False))
+def test_the_order_of_arrival_changes_neither_retries_nor_fallbacks(spans: list[Span], random: Random) -> None:
+    """Whatever lies within what."""
+    shuffled = list(spans)
+    random.shuffle(shuffled)
+    one, other = found(spans), found(shuffled)
+    assert counts(one) == counts(other)
+    assert Counter(one.fallbacks) == Counter(other.fallbacks)
+    assert Counter(one.unpaired) == Counter(other.unpaired)
+
+
+@given(agents())
+def test_every_call_is_in_the_totals_and_no_figure_contradicts_another(spans: list[Span]) -> None:
+    """Fallbacks are failed requests; retries are requests; each span is in an edge, within one, or unpaired."""
+    result = found(spans)
+    sums = counts(result)
+    for requests, failed, retries in sums.values():
+        assert 0 <= failed <= requests
+        assert 0 <= retries <= requests
+    calls = [each for each in spans if each.kind == "client"]
+    assert sum(total[0] for total in sums.values()) <= len(calls) + sum(each.kind == "server" for each in spans)
+    assert len(result.fallbacks) <= sum(each.status == "error" for each in calls)

@@ -1,0 +1,115 @@
+"""Each bucket knows a span that fell into it, for whoever reads OpenMetrics, and for the pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample as Read
+
+from foreshock_dashboard.clock import Clock
+from foreshock_dashboard.hub import Hub
+from foreshock_dashboard.model.histogram import Exemplar, Histogram
+from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.model.span_metrics import SpanMetrics
+from foreshock_dashboard.settings import Settings
+
+Make = Callable[..., Span]
+OPERATION = "traces_span_metrics_duration_seconds"
+BY_SERVER = "traces_service_graph_request_server_seconds"
+
+
+def read(text: str) -> list[Read]:
+    """The samples of a page of OpenMetrics, by a parser that refuses what the specification forbids."""
+    families = text_string_to_metric_families(text)  # type: ignore[no-untyped-call]  # it has no types
+    return [sample for family in families for sample in family.samples]
+
+
+def test_a_bucket_has_the_newest_span_that_fell_into_it() -> None:
+    """And none where none fell, or it is not known which."""
+    histogram = Histogram()
+    histogram.observe(0.2, ("t1", "s1"), 10.0)
+    histogram.observe(0.19, ("t2", "s2"), 11.0)
+    histogram.observe(7.0)
+    known = [each for each in histogram.exemplars() if each]
+    assert known == [Exemplar("t2", "s2", 0.19, 11.0)]
+
+
+def test_openmetrics_shows_each_bucket_s_span_within_its_bounds(span: Make, now: float) -> None:
+    """Trace and span by their ids; counters without a suffix in their TYPE; no bucket's exemplar lies outside it."""
+    metrics = SpanMetrics(zero_for=0)
+    calls = [span("server", 'a"\\\nb', n, trace=n, seconds=0.01 * n) for n in range(1, 60)]
+    metrics.add(calls, now)
+    metrics.text(now)
+    samples = read(metrics.text(now + 1, openmetrics=True) + "# EOF\n")
+    shown = [sample for sample in samples if sample.exemplar]
+    assert {sample.name for sample in shown} == {f"{OPERATION}_bucket", f"{BY_SERVER}_bucket"}
+    ends = sorted({float(sample.labels["le"]) for sample in samples if "le" in sample.labels})
+    by_trace = {each.trace_id: each for each in calls}
+    for sample in shown:
+        exemplar = sample.exemplar
+        assert exemplar is not None
+        one, le = by_trace[exemplar.labels["trace_id"]], float(sample.labels["le"])
+        assert (exemplar.labels["span_id"], exemplar.value) == (one.span_id, one.duration_ns / 1e9)
+        below = ends[ends.index(le) - 1] if le > ends[0] else 0.0
+        assert below < exemplar.value <= le
+    assert [s.value for s in samples if s.name == "traces_span_metrics_calls_total"] == [59.0]
+
+
+def test_the_plain_format_has_no_exemplars(span: Make, now: float) -> None:
+    """Its readers would refuse the line."""
+    metrics = SpanMetrics(zero_for=0)
+    metrics.add([span("server", "a", 1)], now)
+    metrics.text(now)
+    assert " # " not in "".join(line for line in metrics.text(now + 1).splitlines() if not line.startswith("#"))
+
+
+def test_either_side_of_a_call_has_its_own_span(span: Make, now: float) -> None:
+    """The client's duration is shown by the client's span."""
+    metrics = SpanMetrics()
+    metrics.add([span("client", "web", 1, 9, seconds=0.3), span("server", "llm", 2, 1, seconds=0.2)], now)
+    of_edge = {"client": "web", "server": "llm"}
+    assert [e.span_id for e in metrics.examples(BY_SERVER, of_edge).values()] == [f"{2:016x}"]
+    by_client = metrics.examples("traces_service_graph_request_client_seconds", of_edge)
+    assert [(le, e.span_id) for le, e in by_client.items()] == [("0.4", f"{1:016x}")]
+
+
+def test_a_page_may_ask_for_an_example_of_each_bucket_of_a_service(span: Make, now: float) -> None:
+    """Over all its operations, the newest one; nothing of another service."""
+    metrics = SpanMetrics()
+    metrics.add([span("server", "a", 1, seconds=0.3, name="GET"), span("server", "b", 2, trace=2, seconds=9)], now)
+    metrics.add([span("server", "a", 3, trace=3, seconds=0.3, name="POST")], now + 1)
+    found = metrics.examples(OPERATION, {"service_name": "a"})
+    assert {le: (each.span_id, each.time) for le, each in found.items()} == {"0.4": (f"{3:016x}", now + 1)}
+    assert metrics.examples(OPERATION, {"service_name": "nobody"}) == {}
+
+
+@pytest.mark.parametrize(
+    ("accept", "openmetrics"),
+    [
+        ("application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1", True),
+        ("text/plain;version=0.0.4;q=0.3,*/*;q=0.1", False),
+        ("*/*", False),
+    ],
+)
+def test_the_hub_writes_openmetrics_for_those_who_ask(
+    tmp_path: Path, span: Make, accept: str, openmetrics: bool
+) -> None:
+    """The whole page, by a strict parser."""
+    hub = Hub(Settings(port=0, otlp_grpc_port=0, otlp_http_port=0, store=tmp_path, step=1.0), Clock())
+    try:
+        hub.start()
+        now = hub.now()
+        hub.intake.accept([span("server", "a", 1, end=now)])
+        url = f"http://127.0.0.1:{hub.web.port}/metrics"
+        answer = httpx.get(url, headers={"Accept": accept}, trust_env=False)
+        assert answer.headers["content-type"].startswith("application/openmetrics" if openmetrics else "text/plain")
+        assert answer.text.endswith("# EOF\n") is openmetrics
+        if openmetrics:
+            names = {sample.name for sample in read(answer.text)}
+            assert {"traces_span_metrics_calls_total", "foreshock_build_info", "foreshock_store_series"} <= names
+    finally:
+        hub.close()
