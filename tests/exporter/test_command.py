@@ -98,6 +98,46 @@ def test_once_with_mock_prints_the_simulated_host(series: Callable[[bytes], Seri
     assert (found["foreshock_exporter_mock", frozenset()], found["gpu_present", frozenset()]) == (1.0, 4.0)
 
 
+def test_once_samples_long_enough_to_tell_who_is_busy(series: Callable[[bytes], Series]) -> None:
+    """Counters of zero beside a utilisation of 96 % would be a false statement."""
+    found = series(once("--once", "--mock").stdout)
+    busy = {dict(labels)["gpu"]: value for (name, labels), value in found.items() if name == "gpu_busy_seconds_total"}
+    assert busy["0"] > 0.3
+    assert busy["3"] == 0.0
+    assert sum(value for (name, _), value in found.items() if name == "gpu_service_busy_seconds_total") > 0.5
+
+
+def test_a_host_whose_driver_did_not_come_up_does_not_look_healthy(
+    tree: Tree, eventually: Eventually, series: Callable[[bytes], Series]
+) -> None:
+    """Its slots hold a GPU, and no driver answers for it."""
+    device = "sys/bus/pci/devices/0000:1b:00.0"
+    root = tree({
+        f"{device}/vendor": "0x10de\n", f"{device}/class": "0x030200\n", "libnvidia-ml.so.1": "not a library",
+    })  # fmt: skip
+    with served(f"--path.sysfs={root}/sys", LD_LIBRARY_PATH=str(root)) as (_, port):
+        eventually(lambda: b"gpu_expected 1.0" in ask(port, "/metrics")[2], "the GPU on the bus")
+        found = series(ask(port, "/metrics")[2])
+        assert found["gpu_present", frozenset()] == 0.0
+        assert found["foreshock_exporter_collector_success", frozenset({("collector", "gpu")})] == 0.0
+        assert ask(port, "/readyz")[0] == 503
+
+
+@pytest.mark.parametrize("option", ["--path.procfs", "--path.sysfs", "--path.rootfs"])
+def test_a_folder_that_is_not_there_is_named(option: str) -> None:
+    ran = once("--once", "--mock", f"{option}=/nowhere")
+    assert (ran.returncode, f"{option}: '/nowhere' is not a folder".encode() in ran.stderr) == (2, True)
+
+
+def test_output_that_cannot_be_written_is_told_as_such() -> None:
+    with Path("/dev/full").open("wb") as full:
+        ran = subprocess.run(
+            [COMMAND, "--once", "--mock"], stdout=full, stderr=subprocess.PIPE, check=False, env=environment()
+        )
+    assert ran.returncode == 1
+    assert b"cannot be written to standard output" in ran.stderr
+
+
 def test_the_host_is_read_below_the_given_roots(tree: Tree, series: Callable[[bytes], Series]) -> None:
     root = tree({
         "proc/net/dev": "a\nb\n eth9: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from foreshock_exporter.device import ProcessUtilization, Reading
+from foreshock_exporter.device import ProcessUtilization, Reading, Xid
 from foreshock_exporter.exporter import STALE_AFTER, Exporter
 from foreshock_exporter.family import Emitted
 from foreshock_exporter.host.network import InterfaceCounters
@@ -161,3 +161,62 @@ def test_a_hung_driver_call_hides_the_gpus_but_not_the_host(
     assert found["foreshock_exporter_driver_call_age_seconds", frozenset({("gpu", "0"), ("call", "state")})] > 10.0
     exporter.close(timeout=0.05)
     hang_over.set()
+
+
+def test_times_are_told_by_the_wall_clock_though_counters_go_by_one_that_does_not_jump(
+    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu], series: Values
+) -> None:
+    """After a night asleep the steady clock is hours behind."""
+    host = scripted(gpu())
+    exporter = Exporter(
+        host, host.resolve, host_id="1", host_name="n", now=host.now, wall=lambda: 5e9, timer=lambda: 0.0
+    )
+    exporter.sample()
+    host.reported = [Xid("GPU-0", 31)]
+    exporter.sample()
+    found = series(exporter.render())
+    times = {value for (name, _), value in found.items() if name.endswith("_timestamp_seconds")}
+    assert times == {5e9}
+
+
+def test_a_driver_that_does_not_let_go_is_left_behind(
+    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]
+) -> None:
+    host, never = scripted(gpu()), threading.Event()
+
+    class Clinging:
+        count, identity, processes, read = host.count, host.identity, host.processes, host.read
+        utilization, counters, health, xids = host.utilization, host.counters, host.health, host.xids
+        process_utilization = host.process_utilization
+
+        def close(self) -> None:
+            never.wait(60)
+
+    exporter = Exporter(Clinging(), host.resolve, host_id="1", host_name="n", now=host.now)
+    exporter.sample()
+    closing = threading.Thread(target=exporter.close, daemon=True)
+    closing.start()
+    closing.join(30)
+    assert not closing.is_alive()
+    never.set()
+
+
+def test_a_call_that_hangs_is_told_in_the_log_though_nobody_scrapes(
+    scripted: Callable[..., ScriptedHost],
+    gpu: type[ScriptedGpu],
+    eventually: Eventually,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    host, over, timer = scripted(gpu()), threading.Event(), itertools.count(0.0, 1.0)
+    asked = host.read
+
+    def hang(gpu: int) -> Reading:
+        over.wait(60)
+        return asked(gpu)
+
+    host.read = hang  # type: ignore[method-assign]
+    exporter = Exporter(host, host.resolve, host_id="1", host_name="n", now=host.now, timer=lambda: float(next(timer)))
+    exporter.start(0.01)
+    eventually(lambda: "call state of GPU 0: has not returned" in caplog.text, "a line about the hung call")
+    over.set()
+    exporter.close()

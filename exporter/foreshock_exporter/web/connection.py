@@ -112,6 +112,12 @@ class Connection:
         with contextlib.suppress(OSError):
             socket.socket.shutdown(self._socket, socket.SHUT_RD)
 
+    def drop(self) -> None:
+        """End the connection at once, waiting for nothing."""
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self._socket, socket.SHUT_WR)
+        self._socket.close()
+
     def close(self) -> None:
         """End the connection so that the client can read what it was sent last."""
         deadline = time.monotonic() + FAREWELL

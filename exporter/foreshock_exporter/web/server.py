@@ -93,10 +93,10 @@ class Server:
     def _turn_away(self, client: socket.socket, connection: Connection) -> None:
         """A client that was promised TLS is only hung up on: a handshake is work that is not to be had now."""
         if self._config().context is None:
-            client.settimeout(_ACCEPT_PAUSE)
+            client.setblocking(False)
             with contextlib.suppress(OSError):
-                client.sendall(_BUSY)
-        connection.close()
+                client.send(_BUSY)
+        connection.drop()
 
     def _end(self, connection: Connection) -> None:
         connection.close()

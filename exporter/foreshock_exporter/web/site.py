@@ -21,7 +21,7 @@ class Scraped(Protocol):
     """What is served: the exporter, or whatever else has readings to show."""
 
     def render(self, openmetrics: bool = False, collectors: frozenset[str] | None = None) -> bytes:
-        """The last snapshot as exposition text, the same object while the snapshot is the same.
+        """What is known now as exposition text.
 
         Args:
             openmetrics: in OpenMetrics 1.0 instead of the text format 0.0.4.
@@ -38,14 +38,13 @@ class Scraped(Protocol):
 
 
 class Site:
-    """The answers. Metrics are rendered and compressed by one thread at a time, once for all that ask the same."""
+    """The answers. Metrics are rendered and compressed by one thread at a time."""
 
     def __init__(self, exporter: Scraped, metrics_path: str, version: str) -> None:
         self._exporter = exporter
         self._metrics_path = metrics_path
         self._page = page(metrics_path, version).encode()
         self._rendering = threading.Lock()
-        self._compressed: dict[bool, tuple[bytes, bytes]] = {}
 
     def answer(self, request: Request) -> Answer:
         """The answer to a request from a client that may ask."""
@@ -85,21 +84,11 @@ class Site:
 
     def _body(self, openmetrics: bool, only: frozenset[str] | None, *, compress: bool) -> bytes:
         with self._rendering:
-            if only is None:
-                text = self._exporter.render(openmetrics)
-                return self._remembered(openmetrics, text) if compress else text
             try:
                 text = self._exporter.render(openmetrics, only)
             except ValueError as error:
                 raise CollectorsError(str(error)) from error
-        return _gzip(text) if compress else text
-
-    def _remembered(self, openmetrics: bool, text: bytes) -> bytes:
-        """The compressed text, made anew only where the text is not that of the last time."""
-        known = self._compressed.get(openmetrics)
-        if known is None or known[0] != text:
-            self._compressed[openmetrics] = known = (text, _gzip(text))
-        return known[1]
+            return _gzip(text) if compress else text
 
 
 class CollectorsError(ValueError):

@@ -56,25 +56,6 @@ def test_compressed_and_plain_say_the_same(serving: Serving, ask: Ask) -> None:
     assert gzip.decompress(compressed.body) == plain.body
 
 
-def test_text_that_has_not_changed_is_compressed_once(
-    serving: Serving, ask: Ask, readings: Readings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    compressed: list[int] = []
-    compress = gzip.compress
-
-    def counted(data: bytes, compresslevel: int = 9, *, mtime: float | None = None) -> bytes:
-        compressed.append(len(data))
-        return compress(data, compresslevel, mtime=mtime)
-
-    monkeypatch.setattr(gzip, "compress", counted)
-    port = serving().port
-    bodies = {ask(port, Accept_Encoding="gzip").body for _ in range(5)}
-    assert (len(bodies), len(compressed)) == (1, 1)
-    readings.value = 2.0
-    assert b"tick 2.0" in gzip.decompress(ask(port, Accept_Encoding="gzip").body)
-    assert len(compressed) == 2
-
-
 def test_a_head_request_is_told_all_but_the_body(serving: Serving, ask: Ask) -> None:
     port = serving().port
     head, whole = ask(port, method="HEAD"), ask(port)
