@@ -89,9 +89,8 @@ def batch(chance: random.Random) -> ExportTraceServiceRequest:
     return request
 
 
-def renew(request: ExportTraceServiceRequest, chance: random.Random) -> bytes:
-    """The batch with new ids and times: half of the SERVER spans answer its CLIENT spans, the others users."""
-    now = time.time_ns()
+def renew(request: ExportTraceServiceRequest, chance: random.Random, now: int) -> bytes:
+    """The batch with new ids, ended at `now` (ns): half of the SERVER spans answer its CLIENT spans, the others users."""
     waiting: list[tuple[bytes, bytes]] = []
     for group in request.resource_spans:
         for span in group.scope_spans[0].spans:
@@ -135,7 +134,7 @@ def send_on(address: str, rate: float, seconds: float) -> None:
     begun = time.monotonic()
     with sender(address) as send:
         while time.monotonic() - begun < seconds:
-            body = renew(ready[number % READY], chance)
+            body = renew(ready[number % READY], chance, time.time_ns())
             number += 1
             if rate:
                 time.sleep(max(0.0, begun + number * BATCH / rate - time.monotonic()))

@@ -143,6 +143,12 @@ def test_a_model_call_that_is_repeated_is_a_retry_although_its_http_call_has_ano
     assert (counts(result), result.fallbacks) == ({"agent>openai": (2, 1, 1)}, [])
 
 
+def test_a_failed_call_that_took_no_time_is_not_its_own_retry(call: Call) -> None:
+    """A clock that was set back, or a coarse one."""
+    assert counts(found(call(0, "llm", "error", seconds=0.0)))["web>llm"] == (1, 1, 0)
+    assert counts(found([*call(0, "llm", "error", seconds=0.0), *call(1, "llm", seconds=0.0)]))["web>llm"] == (2, 1, 1)
+
+
 def test_a_library_s_own_attempts_within_a_model_call_are_retries(span: Make) -> None:
     """Three HTTP calls under one call to the model, which succeeded; and gRPC's spans of each attempt."""
     outer = span("client", "agent", 1, 9, name="chat", seconds=9, end=NOW + 3, attributes={"gen_ai.system": "openai"})

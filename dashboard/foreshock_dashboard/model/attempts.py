@@ -42,7 +42,9 @@ class Siblings:
         self.resent += client.resent
         if client.failed:
             insort(self.failed_ends, client.end_ns)
-        followed = bisect_right(self.failed_ends, self.last_start)
+        followed = min(
+            bisect_right(self.failed_ends, self.last_start), self.calls - 1
+        )  # a call of 0 s follows not itself
         retries = max(followed, min(self.resent, self.calls - first_is_new))
         more, self.counted = retries - self.counted, retries
         return more

@@ -1,0 +1,102 @@
+"""A store of ten million spans, written by the real writer, and what reading it costs; `--spans` makes it smaller."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bench_spans import BATCH, READY, batch, renew
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.span import TraceQuery
+from foreshock_dashboard.sources.otlp import decode
+from foreshock_dashboard.store import Sealing, Store
+
+RATE = 5000.0
+"""Spans a second of the store's time."""
+SEARCH_MS, TRACE_MS = 500.0, 50.0
+"""Bars."""
+SEALED = 200
+"""Batches between two looks at what is to be sealed or merged."""
+
+
+def fill(store: Store, spans: int, start: float) -> tuple[float, list[str]]:
+    """Write spans at `RATE` from `start` on; gives the time reached and some trace ids."""
+    chance = random.Random(3)  # noqa: S311 made-up calls, no secret
+    ready = [batch(chance) for _ in range(READY)]
+    now, known = start, []
+    for number in range(spans // BATCH):
+        now = start + number * BATCH / RATE
+        found = decode(renew(ready[number % READY], chance, round(now * 1e9))).spans
+        store.append_spans(found)
+        if number % SEALED == 0:
+            known.append(found[0].trace_id)
+            store.maintain()
+    for _ in range(8):
+        store.maintain()
+    return now, known
+
+
+def median_ms(work: Callable[[int], object], count: int = 9) -> float:
+    """Median milliseconds of `work(i)`, the first left out: it looks at files for the first time."""
+    took = []
+    for i in range(count + 1):
+        begun = time.perf_counter()
+        work(i)
+        took.append((time.perf_counter() - begun) * 1000)
+    return statistics.median(took[1:])
+
+
+def questions(start: float, end: float) -> dict[str, TraceQuery]:
+    """What is searched for."""
+    service = Service("", "service-3")
+    return {
+        "the newest": TraceQuery(start, end),
+        "the slowest": TraceQuery(start, end, order="slowest"),
+        "the slowest of a service": TraceQuery(start, end, service=service, order="slowest"),
+        "of a service and an operation": TraceQuery(start, end, service=service, operation="POST /v1/route-7"),
+        "longer than 990 ms": TraceQuery(start, end, min_duration=0.99),
+        "failed ones (there are none)": TraceQuery(start, end, errors_only=True),
+        "of one user": TraceQuery(start, end, attributes={"user.id": "u-4711"}),
+        "of a model and a route": TraceQuery(
+            start, end, attributes={"gen_ai.request.model": "mixtral", "http.route": "/v1/route-3"}, order="slowest"
+        ),
+        "the slowest of a minute": TraceQuery(end - 60, end, order="slowest"),
+    }
+
+
+def main() -> int:
+    """Fill a store, ask, print; 1 where a bar is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--spans", type=int, default=10_000_000)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="foreshock-bench-") as folder:
+        start = time.time() - 3600
+        store = Store.open(Path(folder) / "store", now=time.time, sealing=Sealing(seconds=30.0))
+        begun = time.monotonic()
+        end, known = fill(store, options.spans, start)
+        stats = store.stats()
+        print(
+            f"{stats.spans:,} spans in {stats.segments} segments of {stats.segment_bytes >> 20} MiB, written in "
+            f"{time.monotonic() - begun:.0f} s"
+        )
+        rows = {
+            name: median_ms(lambda _, asked=query: store.search(asked)) for name, query in questions(start, end).items()
+        }
+        trace = median_ms(lambda i: store.get(known[i * len(known) // 10]))
+        store.close()
+    for name, took in rows.items():
+        print(f"  search: {name:<32}{took:>8.0f} ms")
+    print(f"  a trace by its id               {trace:>16.0f} ms")
+    held = max(rows.values()) < SEARCH_MS and trace < TRACE_MS
+    print(f"{'held' if held else 'MISSED'}: every search under {SEARCH_MS:.0f} ms, a trace under {TRACE_MS:.0f} ms")
+    return 0 if held else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
