@@ -45,7 +45,7 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class ScenarioSpec:
-    """A scenario on a platform. `description` is a sentence for people; `duration` (seconds) is what is worth seeing."""
+    """A scenario on a platform. `description` is a sentence for people; `duration` (s) is what is worth seeing."""
 
     name: str
     description: str
