@@ -30,13 +30,17 @@ class HostSpec:
 class PoolSpec:
     """GPUs that an autoscaler and a quota treat as one.
 
+    A replica takes the emptiest GPUs, in the order of `places` where several are as empty; the GPUs of one replica are
+    on one host.
+
     Args:
         name: unique.
         places: its GPUs.
         sharing: how processes on one of its GPUs share it.
         mig_slices: sevenths of the GPU's compute that each MIG instance has, e.g. (3, 3, 1); with `sharing` "mig" only.
-        quota: GPUs that services may hold at once; all of them where None.
+        quota: GPUs that services may hold at once, a slot each; all of them where None.
         provisioning: median seconds from asking for a GPU to having its node; 0: it is there.
+        slots: replicas that a GPU takes at once (the time-slicing or MPS `replicas` of NVIDIA's device plugin).
     """
 
     name: str
@@ -45,3 +49,4 @@ class PoolSpec:
     mig_slices: tuple[int, ...] = ()
     quota: int | None = None
     provisioning: float = 0.0
+    slots: int = 1

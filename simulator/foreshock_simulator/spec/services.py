@@ -90,7 +90,12 @@ class Cached:
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """Let the replica's model server work on the request; the service has a `ModelSpec`."""
+    """Let the replica's model server work on the request; the service has a `ModelSpec`.
+
+    `variant`: the weights it needs, where a server holds one of several at a time (`BatchModelSpec.swap`).
+    """
+
+    variant: str = ""
 
 
 Step = Cpu | Call | Together | Sometimes | Cached | Serve
@@ -129,7 +134,8 @@ class BatchModelSpec:
     """Any other model (embedder, reranker, diffusion): a request is one stretch of GPU work, `max_batch` at once.
 
     `seconds` and `seconds_per_token` (of the prompt) are those of a request alone on an idle GPU; `sm` and `dram` are
-    the shares of the GPU's SMs and memory bandwidth that it then uses.
+    the shares of the GPU's SMs and memory bandwidth that it then uses. A server holds the weights of one variant;
+    `swap` seconds go by, over PCIe, before it works on another, which waits until what is being worked on is done.
     """
 
     model: str
@@ -140,6 +146,7 @@ class BatchModelSpec:
     max_batch: int = 32
     memory_bytes: float = 10e9
     max_waiting: int = 1000
+    swap: float = 0.0
 
 
 ModelSpec = LlmSpec | BatchModelSpec
