@@ -167,7 +167,7 @@ def test_a_broken_yaml_is_wrong_usage(serve: Serve, tmp_path: Path) -> None:
 def test_a_target_that_is_no_exporter_costs_only_itself(
     serve: Serve, exporter: str, free_address: str, html_page: str, eventually: Eventually, kind: str
 ) -> None:
-    """It is named on the status, logged once, and the good target goes on."""
+    """It is named on the status, each reason is logged once, and the good target goes on."""
     bad = {"down": free_address, "html": html_page}[kind]
     hub = serve("--targets", f"{bad},{exporter}", *FAST)
 
@@ -177,7 +177,9 @@ def test_a_target_that_is_no_exporter_costs_only_itself(
 
     eventually(told, "the bad target is told, the good one is up")
     eventually(lambda: len(names(hub.get("/api/gpus"), "gpus")) == 4, "four GPUs")
-    assert len([line for line in hub.lines if bad in line]) == 1, hub.output
+    reasons = [line.partition(bad)[2] for line in hub.lines if bad in line]
+    assert reasons, hub.output
+    assert len(set(reasons)) == len(reasons), hub.output
 
 
 def test_a_prometheus_that_is_away_is_said_and_comes_back(serve: Serve, free_address: str) -> None:
