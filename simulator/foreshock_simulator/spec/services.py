@@ -205,6 +205,8 @@ class ServiceSpec:
         model: what its GPUs run.
         balancing: how callers choose among its replicas.
         tier: "" where tiers are not told apart.
+        kind: databases and caches send no spans and make no calls; their callers tell of them.
+        system: `db.system.name` of a database or cache; "": postgresql, redis.
     """
 
     name: ServiceName
@@ -221,6 +223,7 @@ class ServiceSpec:
     slo: Slo | None = None
     tier: str = ""
     kind: Literal["service", "database", "cache"] = "service"
+    system: str = ""
 
 
 @dataclass(frozen=True, slots=True)

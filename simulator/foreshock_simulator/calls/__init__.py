@@ -1,0 +1,1 @@
+"""Services that call each other: replicas, queues, time-outs, retries, breakers, caches, health checks; their spans."""

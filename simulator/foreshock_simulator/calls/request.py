@@ -1,0 +1,86 @@
+"""A request on its way, what it asks for, and how it fails."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from foreshock_simulator.calls.tracing import NOT_TRIED, TIMED_OUT, Shape
+from foreshock_simulator.engine import Process, Signal
+
+if TYPE_CHECKING:
+    from foreshock_simulator.calls.counting import Edge
+    from foreshock_simulator.calls.seams import Job
+    from foreshock_simulator.calls.steps import Plan
+
+TOKEN_BYTES: Final = 5
+"""Of text, for one token, as JSON carries it."""
+
+
+class Failed(Exception):  # noqa: N818 - an outcome of a request, not a defect
+    """The request cannot be answered; `status` is what its caller gets."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"failed with {status}")
+        self.status = status
+
+
+def answer_after(status: int) -> int:
+    """What a service answers whose call failed like this: 504 after a time-out, 503 behind a breaker, else 502."""
+    if status in (TIMED_OUT, 504):
+        return 504
+    return 503 if status == NOT_TRIED else 502
+
+
+class Operation:
+    """Something a service does when asked. `text` says whether prompts and answers travel with it.
+
+    `shape` is that of its spans, None where the service makes none.
+    """
+
+    __slots__ = ("plan", "request_bytes", "response_bytes", "route", "shape", "text")
+
+    def __init__(self, route: str, request_bytes: int, response_bytes: int, *, text: bool) -> None:
+        self.route, self.request_bytes, self.response_bytes, self.text = route, request_bytes, response_bytes, text
+        self.plan: Plan = ()
+        self.shape: Shape | None = None
+
+
+class Request:
+    """One attempt of a caller, at one replica.
+
+    `trace` is 0 where the trace is not sampled; `parent` is the caller's span, 0 for a user's; `reply` fires with the
+    status, or when the caller stops waiting. `span`, `arrived`, `process` and `job` are the callee's.
+    """
+
+    __slots__ = (
+        "arrived", "edge", "generated", "job", "operation", "origin", "parent", "process", "prompt", "reply", "span",
+        "trace",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        operation: Operation,
+        trace: int,
+        parent: int,
+        prompt: int,
+        generated: int,
+        origin: str,
+        reply: Signal,
+        edge: Edge | None,
+    ) -> None:
+        self.operation, self.trace, self.parent, self.edge = operation, trace, parent, edge
+        self.prompt, self.generated, self.origin, self.reply = prompt, generated, origin, reply
+        self.span = 0
+        self.arrived = 0.0
+        self.process: Process | None = None
+        self.job: Job | None = None
+
+
+class Unit(NamedTuple):
+    """A unit of work that nobody asked for, and from which calls are made."""
+
+    trace: int
+    span: int
+    prompt: int
+    generated: int
+    began: float

@@ -1,0 +1,56 @@
+"""Processes that work by themselves (training, batch) and call services on the way; each unit of work is a trace."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from foreshock_simulator.calls.client import Caller, Line
+from foreshock_simulator.calls.request import Failed, Unit
+from foreshock_simulator.calls.seams import Host
+from foreshock_simulator.calls.tracing import OK, Attributes, Shape, SimSpan, resource
+from foreshock_simulator.engine import Process
+from foreshock_simulator.names import ServiceName
+from foreshock_simulator.randomness import stream
+
+if TYPE_CHECKING:
+    from foreshock_simulator.calls.mesh import Mesh
+
+
+class Tenant(Caller):
+    """A process of a tenant. `lines` are its calls, in the order in which they were given."""
+
+    __slots__ = ("_name", "lines")
+
+    def __init__(self, mesh: Mesh, name: ServiceName, host: Host, pid: int, lines: tuple[Line, ...]) -> None:
+        rng = stream(mesh.seed, f"tenant/{name}/{host.name}/{pid}")
+        super().__init__(mesh, rng, host.name, resource(name, host.name, host.host_id, pid))
+        self._name, self.lines = name, lines
+
+    def begin(self, prompt_tokens: int = 0, generated_tokens: int = 0) -> Unit:
+        """Begin a unit of work; its calls have at most so many tokens."""
+        mesh = self._mesh
+        mesh.numbered = number = mesh.numbered + 1
+        return Unit(mesh.new_trace(), number, prompt_tokens, generated_tokens, mesh.engine.now)
+
+    def call(self, unit: Unit, line: Line) -> Process:
+        """Make one of its calls, to be yielded from; gives whether it was answered. Nothing else comes of a failure."""
+        try:
+            yield from self.ask(unit, line)
+        except Failed:
+            return False
+        return True
+
+    def end(self, unit: Unit, name: str, attributes: Attributes) -> None:
+        """End a unit of work: the INTERNAL span that its calls are within."""
+        mesh = self._mesh
+        now = mesh.engine.now
+        durations = mesh.counts.of_spans(self._name, "internal", name)
+        if unit.trace:
+            shape = Shape(durations, {}, database=False)
+            mesh.spans.append(
+                SimSpan(
+                    unit.trace, unit.span, 0, shape, self.resource, unit.began, now, OK, 0, attributes, mesh.epoch_ns
+                )
+            )
+        if mesh.counts.on:
+            durations.answered.append(now - unit.began)
