@@ -37,7 +37,7 @@ class PoolSpec:
         name: unique.
         places: its GPUs.
         sharing: how processes on one of its GPUs share it.
-        mig_slices: sevenths of the GPU's compute that each MIG instance has, e.g. (3, 3, 1); with `sharing` "mig" only.
+        mig_slices: sevenths of the GPU's compute that each MIG instance has, e.g. (3, 2, 1); with `sharing` "mig" only.
         quota: GPUs that services may hold at once, a slot each; all of them where None.
         provisioning: median seconds from asking for a GPU to having its node; 0: it is there.
         slots: replicas that a GPU takes at once (the time-slicing or MPS `replicas` of NVIDIA's device plugin).

@@ -1,0 +1,76 @@
+"""The network of one simulated host, as collectors of the exporter: interface, TCP, and RDMA port."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from foreshock_exporter.family import Emitted
+from foreshock_exporter.host import infiniband, netstat, network
+from foreshock_simulator.emit.timeline import Timeline
+from foreshock_simulator.network.nic import NicCounters
+
+INTERFACE = "eth0"
+ADAPTER = "mlx5_0"
+ACTIVE, LINK_UP = 4, 5
+"""Of a port's state and its physical state (InfiniBand architecture specification 1.4, PortInfo)."""
+
+
+def collectors(
+    counters: Callable[[], NicCounters], bytes_per_second: float, timeline: Timeline
+) -> dict[str, Callable[[], Emitted]]:
+    """What an exporter reads of the host, by the names of its collectors."""
+
+    def now() -> NicCounters:
+        with timeline.lock:
+            timeline.catch_up()
+            return counters()
+
+    return {
+        "network": lambda: network.emit([_interface(now(), bytes_per_second)]),
+        "netstat": lambda: netstat.emit(_tcp(now())),
+        "infiniband": lambda: infiniband.emit([_adapter(now(), bytes_per_second)]),
+    }
+
+
+def _interface(nic: NicCounters, bytes_per_second: float) -> network.InterfaceCounters:
+    return network.InterfaceCounters(
+        INTERFACE,
+        receive_bytes=float(nic.receive_bytes),
+        receive_packets=float(nic.receive_packets),
+        receive_errors=0.0,
+        receive_drops=float(nic.receive_drops),
+        transmit_bytes=float(nic.transmit_bytes),
+        transmit_packets=float(nic.transmit_packets),
+        transmit_errors=0.0,
+        transmit_drops=0.0,
+        up=True,
+        speed_bytes=bytes_per_second,
+    )
+
+
+def _tcp(nic: NicCounters) -> dict[str, float]:
+    return {
+        "Tcp_InSegs": float(nic.segments_in),
+        "Tcp_OutSegs": float(nic.segments_out),
+        "Tcp_RetransSegs": float(nic.segments_retransmitted),
+        "TcpExt_TCPTimeouts": float(nic.timeouts),
+    }
+
+
+def _adapter(nic: NicCounters, bytes_per_second: float) -> infiniband.Adapter:
+    port = infiniband.Port(
+        ADAPTER,
+        1,
+        state=ACTIVE,
+        physical_state=LINK_UP,
+        rate_bytes=bytes_per_second,
+        lifespan_seconds=None,
+        counters={
+            "counters/port_rcv_data": nic.rdma_receive_bytes,
+            "counters/port_rcv_packets": nic.rdma_receive_packets,
+            "counters/port_xmit_data": nic.rdma_transmit_bytes,
+            "counters/port_xmit_packets": nic.rdma_transmit_packets,
+            "hw_counters/out_of_sequence": nic.rdma_out_of_sequence,
+        },
+    )
+    return infiniband.Adapter(ADAPTER, "", "", "", (port,))

@@ -1,0 +1,171 @@
+"""One GPU as its driver sees it: exact means since the last look, counters, and who ran."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from dataclasses import dataclass
+
+from foreshock_exporter.device import Clock, Counters, Health, Instance, ProcessUtilization, Reading
+from foreshock_simulator.emit.timeline import Timeline
+from foreshock_simulator.hardware.gpu import Gpu, GpuState
+
+REMEMBERED = 16
+"""Callers of `shares` told apart."""
+NVLINKS = 18
+PCIE_GENERATION = 5
+PCIE_LANES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """The busy seconds of a GPU and of the processes on it by pid, at a time."""
+
+    time: float
+    timestamp_us: int
+    busy: float
+    processes: dict[int, float]
+
+
+class Probe:
+    """Looks at a GPU of the model. Reading it changes nothing there."""
+
+    def __init__(self, gpu: Gpu, timeline: Timeline) -> None:
+        self._gpu, self._timeline = gpu, timeline
+        self._last, self._time = self._state()
+        self._busy = self._dram = 0.0
+        self._marks: deque[_Mark] = deque([self._mark()], maxlen=REMEMBERED)
+        self._told = 0
+
+    @property
+    def uuid(self) -> str:
+        """Follows from host and index."""
+        return _uuid("GPU", f"{self._gpu.host}/{self._gpu.index}")
+
+    def read(self) -> Reading:
+        """Its state; ratios are means over the time since the last reading, the same again where none has passed."""
+        state, now = self._state()
+        if (seconds := now - self._time) > 0.0:
+            last = self._last
+            self._busy = _ratio(state.busy_seconds - last.busy_seconds, seconds)
+            self._dram = _ratio(state.dram_seconds - last.dram_seconds, seconds)
+            self._last, self._time = state, now
+        return self._reading(state)
+
+    def counters(self) -> Counters:
+        """Its counters now. What one direction of a link carries, the other does as well."""
+        state, _ = self._state()
+        linked = self._gpu.model.nvlink_bandwidth > 0.0
+        nvlink = state.nvlink_bytes if linked else None
+        held = state.throttled_seconds
+        return Counters(
+            energy_joules=state.energy_joules,
+            throttled_seconds={"power": held["power"], "thermal": held["thermal"]},
+            pcie_transmit_bytes=state.pcie_bytes,
+            pcie_receive_bytes=state.pcie_bytes,
+            nvlink_transmit_bytes=nvlink,
+            nvlink_receive_bytes=nvlink,
+        )
+
+    def health(self) -> Health:
+        """A healthy GPU's, but for the rows that an ECC error took."""
+        model = self._gpu.model
+        uncorrected = float(sum(1 for _, xid in self._gpu.xids if xid in (48, 63, 64, 94, 95)))
+        links = NVLINKS if model.nvlink_bandwidth > 0.0 else None
+        clocks: dict[Clock, float] = {"sm": model.clock_max_hertz, "memory": model.memory_clock_hertz}
+        return Health(
+            clock_max_hertz=clocks,
+            ecc_errors={"corrected": 0.0, "uncorrected": uncorrected},
+            remapped_rows={"corrected": 0.0, "uncorrected": uncorrected},
+            row_remap_pending=uncorrected > 0.0,
+            row_remap_failed=False,
+            nvlink_links=links,
+            nvlink_links_up=links,
+            pcie_replays=0.0,
+            pcie_link_width=PCIE_LANES,
+            pcie_link_width_max=PCIE_LANES,
+            pcie_link_generation=PCIE_GENERATION,
+            pcie_link_generation_max=PCIE_GENERATION,
+        )
+
+    def shares(self, since_us: int) -> list[ProcessUtilization]:
+        """Exact means over the time since the sample that ended at `since_us`, or the oldest that is remembered."""
+        now = self._mark()
+        before = next((mark for mark in reversed(self._marks) if mark.timestamp_us <= since_us), self._marks[0])
+        if since_us <= 0:
+            before = self._marks[-1]
+        # A look at which all were idle gave no sample, so the caller could not take note of its time.
+        before = next(mark for mark in reversed(self._marks) if mark.busy == before.busy)
+        seconds = now.time - before.time
+        if now.timestamp_us <= since_us or seconds <= 0.0:
+            return []
+        self._marks.append(now)
+        return [
+            ProcessUtilization(pid, now.timestamp_us, min(1.0, used / seconds))
+            for pid, busy in now.processes.items()
+            if (used := busy - before.processes.get(pid, 0.0)) > 0.0
+        ]
+
+    def xids(self) -> list[int]:
+        """The errors reported since the last call."""
+        new = self._gpu.xids[self._told :]
+        self._told = len(self._gpu.xids)
+        return [xid for _, xid in new]
+
+    def _mark(self) -> _Mark:
+        elapsed = self._timeline.elapsed
+        processes = {
+            worker.pid: part.busy + part.held * (elapsed - self._gpu.settled)
+            for worker in self._gpu.workers
+            for part in worker.parts
+            if part.gpu is self._gpu
+        }
+        timestamp_us = int((self._timeline.start + elapsed) * 1e6)
+        return _Mark(elapsed, timestamp_us, self._gpu.busy_at(elapsed), processes)
+
+    def _state(self) -> tuple[GpuState, float]:
+        elapsed = self._timeline.elapsed
+        return self._gpu.at(elapsed), elapsed
+
+    def _reading(self, state: GpuState) -> Reading:
+        model = self._gpu.model
+        return Reading(
+            utilization_ratio=self._busy,
+            memory_busy_ratio=self._dram,
+            memory_used_bytes=state.memory_used_bytes,
+            memory_free_bytes=model.memory_bytes - model.reserved_bytes - state.memory_used_bytes,
+            memory_reserved_bytes=model.reserved_bytes,
+            memory_total_bytes=model.memory_bytes,
+            power_watts=state.power_watts,
+            power_limit_watts=state.power_limit_watts,
+            temperature_celsius={"gpu": state.celsius},
+            clock_hertz={"sm": state.clock_hertz, "memory": model.memory_clock_hertz},
+            instances=self._instances(),
+        )
+
+    def _instances(self) -> tuple[Instance, ...]:
+        held = [0.0] * len(self._gpu.instances)
+        for worker in self._gpu.workers if held else ():
+            for part in worker.parts:
+                if part.gpu is self._gpu:
+                    held[part.instance] += worker.memory_bytes
+        return tuple(
+            Instance(
+                _uuid("MIG", f"{self._gpu.host}/{self._gpu.index}/{number}"),
+                gpu_instance=number + 1,
+                compute_instance=0,
+                profile=f"{instance.slices}g.{round(instance.memory_bytes / 1024**3)}gb",
+                memory_used_bytes=held[number],
+                memory_total_bytes=instance.memory_bytes,
+            )
+            for number, instance in enumerate(self._gpu.instances)
+        )
+
+
+def _ratio(part: float, whole: float) -> float:
+    return min(1.0, max(0.0, part / whole))
+
+
+def _uuid(kind: str, name: str) -> str:
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return f"{kind}-{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}"
