@@ -9,18 +9,19 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 HUB = "foreshock_dashboard"
-LAYERS = ("model", "analysis", "sources", "store", "web")
+LAYERS = ("model", "analysis", "sources", "store", "recording", "web")
 
 ALLOWED = {
     "model": {"model"},
     "analysis": {"analysis", "model"},
     "store": {"store", "model"},
     "sources": {"sources", "model"},
+    "recording": {"recording", "sources", "store", "model"},
     "web": {"web", "model", "analysis"},
 }
 ONLY_IN = {
     "pynvml": {"exporter/foreshock_exporter/nvml/"},
-    "duckdb": {"store/"},
+    "duckdb": {"store/", "recording/"},
     "sqlite3": {"store/"},
     "dash": {"web/"},
     "opentelemetry.proto": {"sources/otlp.py", "model/otlp.py"},
@@ -81,7 +82,7 @@ def test_only_the_command_line_wires_the_simulator_in() -> None:
         for path in files(f"dashboard/{HUB}")
         if any(name.startswith("foreshock_simulator") for name in imports(path))
     }
-    assert knows == {"commands.py", "demo.py", "past.py"}
+    assert knows == {"commands.py", "demo.py", "past.py", "simulate_command.py"}
 
 
 @pytest.mark.parametrize("library", ONLY_IN)

@@ -40,7 +40,7 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         "rate_window": "1m", "at": "2026-11-25T10:00:00Z", "retention": "3d", "trace_retention": "2h",
         "retention_size": "2GB", "memory": "128MiB", "allow_unauthenticated": "true", "log_level": "debug",
         "otlp_host": "127.0.0.3", "otlp_token_file": "/t", "otlp_tls_cert": "/c", "otlp_tls_key": "/k",
-        "otlp_tls_client_ca": "/a", "trace_keys": "a.b,c",
+        "otlp_tls_client_ca": "/a", "trace_keys": "a.b,c", "recording": "/r",
     }  # fmt: skip
     assert set(values) == {item.name for item in fields(Settings)}
     flags = [word for item in fields(Settings) for word in (flag_of(item), values[item.name])]

@@ -39,3 +39,8 @@ class Clock:
     def wall_seconds(self, seconds: float) -> float:
         """How long a stretch of this clock's time lasts on the wall."""
         return seconds / self.speed
+
+
+def clock_of(at: float | None) -> Clock:
+    """The wall clock, or one that stands still at a time (Unix seconds)."""
+    return Clock() if at is None else Clock(origin=at, wall_origin=at, wall=lambda: at)

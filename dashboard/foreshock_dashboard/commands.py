@@ -12,11 +12,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from foreshock_dashboard import __version__
-from foreshock_dashboard.clock import Clock
+from foreshock_dashboard.clock import clock_of
 from foreshock_dashboard.demo import add_demo_flags, demo
 from foreshock_dashboard.hub import Hub, HubError
 from foreshock_dashboard.model.query import SourceError
-from foreshock_dashboard.settings import Settings, SettingsError, add_flags, settings_of
+from foreshock_dashboard.recording_commands import (
+    EXPORT,
+    IMPORT,
+    add_export_flags,
+    add_import_flags,
+    run_export,
+    run_import,
+)
+from foreshock_dashboard.settings import SettingsError, add_flags, settings_of
+from foreshock_dashboard.simulate_command import add_simulate_flags, simulate
+from foreshock_dashboard.standing import standing
 from foreshock_dashboard.trace_command import add_trace_flags, trace
 from foreshock_simulator.scenario import SCENARIOS
 
@@ -26,6 +36,7 @@ and its own metrics.
 
   foreshock serve --targets host-1:10877,host-2:10877      scrape these exporters, keep everything in the embedded store
   foreshock serve --prometheus http://prometheus:9090      read metrics from a fleet's own Prometheus instead
+  foreshock serve --recording DIR                          stand at the end of a recording
 
 Services send their spans to the OTLP ports. Every option is a flag, an environment variable and a key of the YAML
 file."""
@@ -54,6 +65,20 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("scenarios", help="list what the simulated platform can play")
     command.set_defaults(run=scenarios)
+
+    command = commands.add_parser("simulate", help="record a scenario into a folder")
+    add_simulate_flags(command)
+    command.set_defaults(run=simulate)
+
+    about = "make a recording of OpenMetrics and OTLP files"
+    command = commands.add_parser("import", help=about, description=IMPORT, formatter_class=shape)
+    add_import_flags(command)
+    command.set_defaults(run=run_import)
+
+    about = "write a recording as OpenMetrics and OTLP files"
+    command = commands.add_parser("export", help=about, description=EXPORT, formatter_class=shape)
+    add_export_flags(command)
+    command.set_defaults(run=run_export)
     return top
 
 
@@ -76,8 +101,8 @@ def serve(arguments: argparse.Namespace) -> int:
     settings = settings_of(arguments)
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel("WARNING")  # one line per scrape would bury what matters
-    with stopping() as stop:
-        hub = Hub(settings, clock_of(settings))
+    with stopping() as stop, standing(settings) as (settings, recording):
+        hub = Hub(settings, clock_of(settings.at), recording=recording)
         try:
             hub.start()
             print(f"page       {hub.web.url}", flush=True)
@@ -93,12 +118,6 @@ def run_demo(arguments: argparse.Namespace) -> int:
     """Run the demo until it is told to stop."""
     with stopping() as stop:
         return demo(arguments, stop)
-
-
-def clock_of(settings: Settings) -> Clock:
-    """The wall clock, or one that stands still at `--at`."""
-    at = settings.at
-    return Clock() if at is None else Clock(origin=at, wall_origin=at, wall=lambda: at)
 
 
 def scenarios(_: argparse.Namespace) -> int:

@@ -23,6 +23,8 @@ from foreshock_dashboard.model.query import Json, MetricSource, SourceError
 from foreshock_dashboard.model.readings import catalogue
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import TRACE_KEYS, Span, TraceSource
+from foreshock_dashboard.recording.metrics import RecordedMetrics
+from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.settings import Settings, loopback
 from foreshock_dashboard.sources.guard import GuardError, Keys, Tokens
 from foreshock_dashboard.sources.intake import Intake
@@ -35,6 +37,7 @@ from foreshock_dashboard.sources.receiver import Door, Receiver
 from foreshock_dashboard.sources.scrape import Scraper, ScrapeTarget
 from foreshock_dashboard.sources.tempo import TempoTraces
 from foreshock_dashboard.sources.watch import Watch
+from foreshock_dashboard.standing import load_spans
 from foreshock_dashboard.store import Retention, Store, StoreError
 from foreshock_dashboard.telemetry import Vitals, incident_samples, status_of, text_of
 from foreshock_dashboard.web.app import create_app
@@ -63,7 +66,7 @@ class Hub:
     """Wires sources, store, analysis and web together; implements `HubView`.
 
     Listens once made, works after `start`. `clock` may run faster than the wall's. `targets` are scraped beside those
-    of the settings.
+    of the settings. `recording`: what `standing` opened for the settings, if anything.
 
     Raises:
         HubError: an address is in use.
@@ -71,9 +74,15 @@ class Hub:
     """
 
     def __init__(
-        self, settings: Settings, clock: Clock, targets: Sequence[ScrapeTarget] = (), upkeep: float = UPKEEP
+        self,
+        settings: Settings,
+        clock: Clock,
+        targets: Sequence[ScrapeTarget] = (),
+        upkeep: float = UPKEEP,
+        recording: Recording | None = None,
     ) -> None:
         self._settings = settings
+        self._simulated = recording is not None and recording.meta.simulated
         self._clock = clock
         with ExitStack() as opened:
             self.store = Store.open(
@@ -88,6 +97,9 @@ class Hub:
             self._source: MetricSource = self.store
             if settings.prometheus_url:
                 self._source = opened.enter_context(closing(PrometheusSource(settings.prometheus_url)))
+            if recording is not None:
+                self._source = RecordedMetrics(recording)
+                load_spans(recording, self.store)
             self.intake = Intake(self.store, clock)
             self._traces: TraceSource = self.store
             self._watch: Watch | None = None
@@ -200,6 +212,8 @@ class Hub:
             if self._settings.at is None and self._source is self.store:
                 self.intake.write(now, incident_samples(last.incidents))
             world = world_of(self._observer.read(now - self._settle), self._settings.step, self._observer.missing())
+            if self._simulated:
+                world = replace(world, simulated=True)
             self._state = fold(self._state, world)
             self._snapshot = Snapshot(last.seq + 1, world, self._state.incidents, learning(world))
         except SourceError as error:

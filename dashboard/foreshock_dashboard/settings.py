@@ -67,6 +67,9 @@ class Settings:
     )
     tempo_url: str = option(read.url, "", "read traces from this Tempo instead of the store", "URL", "tempo")
     jaeger_url: str = option(read.url, "", "read traces from this Jaeger instead of the store", "URL", "jaeger")
+    recording: Path | None = option(
+        Path, None, "read metrics and traces from this recording, and stand at its end", "DIR"
+    )
     traces_tenant: str = option(
         str, "", "tenant whose traces are read, sent as X-Scope-OrgID to Tempo, as x-tenant to Jaeger", "NAME"
     )

@@ -1,17 +1,25 @@
-"""`foreshock trace ID`: asks a running hub for one trace and prints it."""
+"""`foreshock trace ID`: asks a running hub, or a recording, for one trace and prints it."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from contextlib import closing
+from pathlib import Path
 
 import httpx
 
 from foreshock_dashboard import options as read
+from foreshock_dashboard.clock import clock_of
+from foreshock_dashboard.hub import Hub
+from foreshock_dashboard.model.partial import note_of
 from foreshock_dashboard.model.query import Json
-from foreshock_dashboard.settings import SettingsError
+from foreshock_dashboard.settings import Settings, SettingsError
+from foreshock_dashboard.standing import standing
 from foreshock_dashboard.trace_text import trace_text
+from foreshock_dashboard.web import traces_json
+from foreshock_dashboard.web.gpu_time import GpuTimes
 from foreshock_dashboard.web.params import BadParameterError, trace_id_of
 
 HUB = "http://127.0.0.1:8050"
@@ -29,6 +37,7 @@ def add_trace_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of the command."""
     parser.add_argument("id", metavar="ID", help="trace id, up to 32 hexadecimal digits")
     parser.add_argument("--hub", default=HUB, metavar="URL", help=f"address of the hub's page (default: {HUB})")
+    parser.add_argument("--recording", metavar="DIR", help="look in this recording instead of asking a hub")
     parser.add_argument("--json", action="store_true", help="print the hub's answer as JSON")
 
 
@@ -37,6 +46,7 @@ def trace(arguments: argparse.Namespace) -> int:
 
     Raises:
         SettingsError: the id or the address is none.
+        SourceError: the recording cannot be read.
     """
     try:
         wanted = trace_id_of(arguments.id)
@@ -47,7 +57,7 @@ def trace(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         raise SettingsError(f"--hub: {arguments.hub!r} {error}") from None
     try:
-        told = ask(hub, wanted)
+        told = look_up(Path(arguments.recording), wanted) if arguments.recording else ask(hub, wanted)
     except AnswerError as error:
         print(f"foreshock: {error}", file=sys.stderr)
         return 1
@@ -82,3 +92,22 @@ def ask(hub: str, trace_id: str) -> Json:
     raise AnswerError(
         f"{hub} answers with HTTP {answer.status_code}, but not as a hub does: name a hub's page with --hub"
     )
+
+
+def look_up(folder: Path, trace_id: str) -> Json:
+    """What a hub that stands at a recording's end would answer.
+
+    Raises:
+        AnswerError: the recording does not have the trace.
+        SourceError: the recording cannot be read.
+    """
+    found = Settings(port=0, otlp_grpc_port=0, otlp_http_port=0, recording=folder)
+    with (
+        standing(found) as (settings, recording),
+        closing(Hub(settings, clock_of(settings.at), recording=recording)) as hub,
+    ):
+        spans = hub.traces.get(trace_id)
+        if not spans:
+            raise AnswerError(f"recording {folder}: no trace {trace_id}; not every trace is sampled")
+        hub.tick()
+        return traces_json.trace(trace_id, spans, GpuTimes(hub).of(spans)) | {"note": note_of(spans)}

@@ -366,14 +366,20 @@ def _value(value: AnyValue) -> AttributeValue:
 
 def encode(spans: Sequence[Span]) -> bytes:
     """A TracesData that `read` gives these spans of, in this order; spans that came as bytes are those bytes."""
+    return joined(map(encoded, spans))
+
+
+def joined(spans: Iterable[tuple[Origin, bytes]]) -> bytes:
+    """The same of spans that are encoded already."""
     data = _DataBytes()
-    for (resource, scope), group in groupby(map(_encoded, spans), key=lambda one: one[0]):
+    for (resource, scope), group in groupby(spans, key=lambda one: one[0]):
         added = data.resource_spans.add(resource=resource)
         added.scope_spans.add(scope=scope, spans=[raw for _, raw in group])
     return bytes(data.SerializeToString())
 
 
-def _encoded(span: Span) -> tuple[Origin, bytes]:
+def encoded(span: Span) -> tuple[Origin, bytes]:
+    """One span's bytes, and what it shares with its neighbours."""
     raw = span.raw
     if raw is not None:
         return raw

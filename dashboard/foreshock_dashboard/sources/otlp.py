@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.json_format import MessageToJson, ParseDict, ParseError
+from google.protobuf.json_format import MessageToDict, MessageToJson, ParseDict, ParseError
 from google.protobuf.message import DecodeError, EncodeError, Message
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]  # it ships no type marker
 from google.rpc.status_pb2 import Status as RpcStatus  # type: ignore[import-untyped]  # it ships no type marker
@@ -19,7 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from foreshock_dashboard.model.otlp import Picker, read
+from foreshock_dashboard.model.otlp import Picker, encode, read
 from foreshock_dashboard.model.span import TRACE_KEYS, Span
 
 SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
@@ -62,11 +62,19 @@ def decode_json(payload: bytes, now: float | None = None) -> Decoded:
         body = orjson.loads(payload)
         if not isinstance(body, dict):
             raise MalformedError("not a JSON ExportTraceServiceRequest: the outermost value is not an object")
-        _ids_to_base64(body)
+        _turn_ids(body, _base64_of_hex)
         request = ParseDict(body, ExportTraceServiceRequest(), ignore_unknown_fields=True)
         return _decoded(request.SerializeToString(), now)
     except (orjson.JSONDecodeError, ParseError, DecodeError, EncodeError, RecursionError) as error:
         raise MalformedError(f"not a JSON ExportTraceServiceRequest: {error}") from error
+
+
+def encode_json(spans: Sequence[Span]) -> bytes:
+    """A request in OTLP's JSON of which `decode_json` gives these spans: ids in hex, enums by number."""
+    request = ExportTraceServiceRequest.FromString(encode(spans))
+    body = MessageToDict(request, use_integers_for_enums=True)
+    _turn_ids(body, _hex_of_base64)
+    return orjson.dumps(body)
 
 
 def encode_response(rejected: int, message: str, *, json: bool) -> bytes:
@@ -95,15 +103,15 @@ def _decoded(payload: bytes, now: float | None) -> Decoded:
     return Decoded(tuple(found.spans), sum(found.refused.values()), dict(found.refused))
 
 
-def _ids_to_base64(body: dict[str, object]) -> None:
-    """Turn OTLP's ids, which are hex, into protobuf's, which are base64."""
+def _turn_ids(body: dict[str, object], turned: Callable[[object], str]) -> None:
+    """Turn OTLP's ids, which are hex, into protobuf's, which are base64, or back."""
     for group in _objects(body, "resourceSpans"):
         for scoped in _objects(group, "scopeSpans"):
             for span in _objects(scoped, "spans"):
                 for holder in (span, *_objects(span, "links")):
                     for key in ("traceId", "spanId", "parentSpanId"):
                         if key in holder:
-                            holder[key] = _base64_of_hex(holder[key])
+                            holder[key] = turned(holder[key])
 
 
 def _objects(holder: dict[str, object], key: str) -> Iterator[dict[str, object]]:
@@ -117,3 +125,7 @@ def _base64_of_hex(text: object) -> str:
     except ValueError:
         # No valid id, so that the span is refused; not empty, which for a parent would make a root of the span.
         return "AA=="
+
+
+def _hex_of_base64(text: object) -> str:
+    return base64.b64decode(str(text)).hex()

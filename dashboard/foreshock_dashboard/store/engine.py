@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
 
 
-def connect(folder: Path, memory_limit: str, threads: int) -> duckdb.DuckDBPyConnection:
-    """Open an in-memory database that may read and write below `folder` only.
+def connect(folder: Path, memory_limit: str, threads: int, also: Sequence[Path] = ()) -> duckdb.DuckDBPyConnection:
+    """Open an in-memory database that may read and write below `folder`, and below the folders `also`, only.
 
     `memory_limit` bounds DuckDB's buffers; past it, data is spilled to `folder`/tmp.
     """
@@ -25,7 +26,7 @@ def connect(folder: Path, memory_limit: str, threads: int) -> duckdb.DuckDBPyCon
             "python_enable_replacements": False,
         },
     )
-    connection.execute("set allowed_directories = [$folder]", {"folder": f"{folder}/"})
+    connection.execute("set allowed_directories = $folders", {"folders": [f"{each}/" for each in (folder, *also)]})
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
     return connection

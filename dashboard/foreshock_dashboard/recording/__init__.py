@@ -1,0 +1,1 @@
+"""Recordings: a folder of samples and spans that is written, read, converted, and recorded from a simulation."""

@@ -1,0 +1,211 @@
+"""Drives a simulated platform and records of it what a fleet's monitoring would have of a real one.
+
+Every target is scraped at its own moment within ±2 s of the grid, as Prometheus spreads them; some scrapes are lost.
+Service graph and span metrics are counted over all spans, as a Collector does before it samples; of the spans
+themselves, a share of the traces is kept.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from foreshock_dashboard.model.samples import Sample
+from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.model.span_metrics import SpanMetrics
+from foreshock_dashboard.recording.platform import Ended, Outage, Platform
+from foreshock_dashboard.recording.targets import HostTarget, Numbered, Scraped, Target
+from foreshock_dashboard.recording.writer import RecordingWriter
+
+EXPORTER_PORT = 10_877
+INFERENCE = "model-servers"
+"""Job, and instance of those readings that name none, of model servers."""
+CAPACITY = {"job": "kube-state-metrics", "instance": "kube-state-metrics:8080"}
+HUB = {"job": "foreshock", "instance": "foreshock:8050"}
+COUNT_EVERY = 1.0
+"""Seconds for which spans are gathered before they are paired, as exporters batch them."""
+_HALF = 1 << 64
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How a platform is watched.
+
+    Args:
+        interval: seconds between two scrapes of a target.
+        skew: seconds by which a target's scrapes lie before or after the grid, at most.
+        loss: share of the scrapes that fail.
+        look: seconds between two fast samples of an exporter.
+        span_sampling: share of the traces whose spans are kept.
+    """
+
+    interval: float = 10.0
+    skew: float = 2.0
+    loss: float = 0.01
+    look: float = 2.0
+    span_sampling: float = 0.05
+
+
+Action = Callable[[float], None]
+
+
+class Recorder:
+    """Records a platform from `start` (Unix seconds) on. The same platform, seed and habits give the same recording."""
+
+    def __init__(
+        self,
+        platform: Platform,
+        writer: RecordingWriter,
+        *,
+        start: float,
+        seed: int,
+        habits: Habits = Habits(),
+        outages: Sequence[Outage] = (),
+    ) -> None:
+        self._platform, self._writer, self._habits, self._outages = platform, writer, habits, outages
+        self._start = start
+        self._chance = random.Random(f"{seed}/scrapes")  # noqa: S311 - a simulation
+        self._metrics = SpanMetrics()
+        self._ended: list[Span] = []
+        self._counted = start
+        self._due: list[tuple[float, int, int]] = []
+        self._regular: list[tuple[float, float, Action]] = []
+        self._hosts: list[HostTarget] = []
+        for host in platform.hosts:
+            self._add_host(HostTarget(host, writer, _instance("foreshock-exporter", host.host_name, EXPORTER_PORT)))
+        hub = Numbered(writer, HUB)
+        self._scrape(Target(writer, HUB, lambda time: hub.samples(self._collect(time))), "")
+        kube = Numbered(writer, CAPACITY)
+        self._scrape(Target(writer, CAPACITY, lambda _: kube.readings(platform.capacity())), "")
+        self._servers: dict[str, tuple[Target, Numbered]] = {}
+        self._told: Mapping[str, list[tuple[str, str, Mapping[str, str], float]]] = {}
+        self._every(habits.interval, self._skew(), self._scrape_servers)
+
+    def run(self, until: float) -> Iterator[float]:
+        """Record up to `until`; gives the time reached after every interval."""
+        told = self._start
+        for outage in self._outages:
+            self._restart_after(outage)
+        while self._due and self._due[0][0] <= until:
+            time, number, turn = heapq.heappop(self._due)
+            self._advance(time)
+            period, phase, action = self._regular[number]
+            action(time)
+            if period:
+                self._schedule(phase + period * (turn + 1), number, turn + 1)
+            if time - told >= self._habits.interval:
+                told = time
+                yield time
+        self._advance(until)
+        self._count(until)
+        for host in self._hosts:
+            self._writer.add_spans(host.occupancy(last=True))
+        yield until
+
+    # --- when
+
+    def _every(self, period: float, phase: float, action: Action) -> None:
+        """Do something at start + phase + n · period, from the first of these after the start."""
+        while phase <= 0:
+            phase += period
+        self._regular.append((period, phase, action))
+        self._schedule(phase, len(self._regular) - 1, 0)
+
+    def _schedule(self, after: float, number: int, turn: int) -> None:
+        heapq.heappush(self._due, (round(self._start + after, 3), number, turn))
+
+    def _skew(self) -> float:
+        return round(self._chance.uniform(-self._habits.skew, self._habits.skew), 3)
+
+    def _restart_after(self, outage: Outage) -> None:
+        if outage.restarts:
+            begin = partial(self._restart, outage)
+            self._regular.append((0.0, 0.0, begin))
+            self._schedule(outage.end - self._start, len(self._regular) - 1, 0)
+
+    def _restart(self, outage: Outage, _: float) -> None:
+        for host in self._hosts:
+            if not outage.hosts or host.name in outage.hosts:
+                host.restart()
+
+    # --- targets
+
+    def _add_host(self, host: HostTarget) -> None:
+        self._hosts.append(host)
+        target = Target(self._writer, _instance("foreshock-exporter", host.name, EXPORTER_PORT), host.read)
+        skew = self._skew()
+        self._every(self._habits.look, skew, host.sample)
+
+        def scrape(time: float) -> None:
+            target.scrape(time, lost=self._lost(time, host.name))
+            self._writer.add_spans(host.occupancy())
+
+        self._every(self._habits.interval, skew, scrape)
+
+    def _scrape(self, target: Target, host: str) -> None:
+        self._every(self._habits.interval, self._skew(), lambda time: target.scrape(time, lost=self._lost(time, host)))
+
+    def _lost(self, time: float, host: str) -> bool:
+        by_chance = self._chance.random() < self._habits.loss
+        return by_chance or (bool(host) and any(outage.covers(host, time) for outage in self._outages))
+
+    def _scrape_servers(self, time: float) -> None:
+        """Every model server is a target of its own; one that has gone is one that is down."""
+        told: dict[str, list[tuple[str, str, Mapping[str, str], float]]] = {}
+        for name, kind, labels, value in self._platform.inference():
+            rest = dict(labels)
+            told.setdefault(rest.pop("instance", INFERENCE), []).append((name, kind, rest, value))
+        self._told = told
+        for instance in told:
+            if instance not in self._servers:
+                labels = {"job": INFERENCE, "instance": instance}
+                numbered = Numbered(self._writer, labels)
+                self._servers[instance] = Target(self._writer, labels, partial(self._server, instance)), numbered
+        for instance, (target, _) in self._servers.items():
+            target.scrape(time, lost=self._lost(time, "") or instance not in told)
+
+    def _server(self, instance: str, _: float) -> Scraped:
+        return self._servers[instance][1].readings(self._told[instance])
+
+    # --- spans
+
+    def _advance(self, time: float) -> None:
+        ended = [span_of(span) for span in self._platform.advance(time)]
+        self._ended += ended
+        bound = self._habits.span_sampling * _HALF
+        if kept := [span for span in ended if int(span.trace_id[16:], 16) < bound]:
+            self._writer.add_spans(kept)
+        if time - self._counted >= COUNT_EVERY:
+            self._count(time)
+
+    def _count(self, time: float) -> None:
+        ended, self._ended, self._counted = self._ended, [], time
+        self._metrics.add(ended, time)
+
+    def _collect(self, time: float) -> Sequence[Sample]:
+        self._count(time)
+        return self._metrics.collect(time)
+
+
+def _instance(job: str, host: str, port: int) -> dict[str, str]:
+    return {"job": job, "instance": f"{host}:{port}"}
+
+
+def span_of(span: Ended) -> Span:
+    """The hub's form of a simulated span."""
+    return Span(
+        trace_id=span.trace_id,
+        span_id=span.span_id,
+        parent_id=span.parent_id,
+        name=span.name,
+        kind=span.kind,
+        start_ns=span.start_ns,
+        end_ns=span.end_ns,
+        status=span.status,
+        status_message=span.status_message,
+        resource=span.resource,
+        attributes=span.attributes,
+    )

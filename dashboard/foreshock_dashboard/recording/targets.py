@@ -1,0 +1,155 @@
+"""What is scraped of a platform: each target gives numbered samples, without text in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate
+
+import numpy as np
+
+from foreshock_dashboard.demo_occupancy import Told
+from foreshock_dashboard.model.samples import STALE, Labels, Sample, labels_of
+from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.recording.platform import Host
+from foreshock_dashboard.recording.writer import RecordingWriter
+from foreshock_exporter.emit import emit
+from foreshock_exporter.exporter import Exporter
+from foreshock_exporter.family import Distribution, Emitted, Family
+
+Scraped = tuple[list[int], list[float]]
+"""The numbers of a scrape's series, and their values."""
+Read = Callable[[float], Scraped]
+"""Reads a target at a time (Unix seconds)."""
+Tell = Mapping[str, str]
+"""Labels of a target."""
+
+
+class Target:
+    """A page of metrics as Prometheus follows it: its `up`, and the end of what it no longer has."""
+
+    def __init__(self, writer: RecordingWriter, labels: Tell, read: Read) -> None:
+        self._writer, self._read = writer, read
+        self._up = writer.series("up", labels_of(labels))
+        self._last: list[int] = []
+
+    def scrape(self, time: float, *, lost: bool) -> None:
+        """Read it and write what it says; where the scrape is lost, all that it had has ended."""
+        numbers, values = ([], []) if lost else self._read(time)
+        gone: list[int] = []
+        if numbers != self._last:
+            gone = sorted(set(self._last).difference(numbers))
+            self._last = numbers
+        series = np.array([*numbers, *gone, self._up], np.int32)
+        told = np.array([*values, *[STALE] * len(gone), 0.0 if lost else 1.0], np.float64)
+        self._writer.add(series, np.full(len(series), round(time * 1000), np.int64), told)
+
+
+class Numbered:
+    """Gives the series of one target their numbers, each looked up once."""
+
+    def __init__(self, writer: RecordingWriter, labels: Tell) -> None:
+        self._writer, self._labels = writer, dict(labels)
+        self._families: dict[Family, dict[tuple[str, ...], list[int]]] = {}
+        self._samples: dict[tuple[str, Labels], int] = {}
+
+    def emitted(self, families: Emitted) -> Scraped:
+        """What an exporter emits."""
+        numbers: list[int] = []
+        values: list[float] = []
+        for family, samples in families:
+            known = self._families.setdefault(family, {})
+            for sample in samples:
+                found = known.get(sample.labels)
+                if found is None:
+                    found = known[sample.labels] = self._of_family(family, sample.labels)
+                numbers += found
+                if isinstance(sample, Distribution):
+                    counts = [*accumulate(sample.counts)]
+                    values += (*counts, sample.sum, counts[-1])
+                else:
+                    values.append(sample.value)
+        return _present(numbers, values)
+
+    def samples(self, samples: Iterable[Sample]) -> Scraped:
+        """What the hub tells of itself."""
+        known = self._samples
+        numbers: list[int] = []
+        values: list[float] = []
+        for metric, labels, value in samples:
+            number = known.get((metric, labels))
+            if number is None:
+                number = known[metric, labels] = self._number(metric, dict(labels))
+            numbers.append(number)
+            values.append(value)
+        return numbers, values
+
+    def readings(self, readings: Iterable[tuple[str, str, Mapping[str, str], float]]) -> Scraped:
+        """What other exporters tell."""
+        return self.samples(Sample(name, labels_of(labels), value) for name, _, labels, value in readings)
+
+    def _of_family(self, family: Family, labels: tuple[str, ...]) -> list[int]:
+        pairs = dict(zip(family.labels, labels, strict=True))
+        if family.kind != "histogram":
+            return [self._number(family.name, pairs)]
+        bounds = [*map(repr, family.bounds), "+Inf"]
+        return [
+            *(self._number(f"{family.name}_bucket", {**pairs, "le": le}) for le in bounds),
+            self._number(f"{family.name}_sum", pairs),
+            self._number(f"{family.name}_count", pairs),
+        ]
+
+    def _number(self, metric: str, labels: dict[str, str]) -> int:
+        """As a scrape labels it: what the target says of itself wins, as with `honor_labels: false`."""
+        exported = {f"exported_{name}" if name in self._labels else name: value for name, value in labels.items()}
+        return self._writer.series(metric, labels_of({**exported, **self._labels}))
+
+
+def _present(numbers: list[int], values: list[float]) -> Scraped:
+    """Without values that are NaN, which an exporter leaves out."""
+    if not any(value != value for value in values):
+        return numbers, values
+    kept = [(number, value) for number, value in zip(numbers, values, strict=True) if value == value]
+    return [number for number, _ in kept], [value for _, value in kept]
+
+
+class HostTarget:
+    """A host's exporter: its own reduce and emit, on the platform's time. `restart` begins anew, counters at 0."""
+
+    def __init__(self, host: Host, writer: RecordingWriter, labels: Tell) -> None:
+        self.name = host.host_name
+        self._host = host
+        self._numbered = Numbered(writer, labels)
+        self._told = Told(host.host_id, host.host_name, 0.0)
+        self._time = 0.0
+        self.restart()
+
+    def restart(self) -> None:
+        """A new exporter."""
+        host = self._host
+        self._exporter = Exporter(
+            host.driver,
+            host.resolver,
+            host_id=host.host_id,
+            host_name=host.host_name,
+            now=lambda: self._time,
+            mock=True,
+            host={"network": host.network},
+            health=False,
+            xid=False,
+            observe=self._told.observe,
+            timer=lambda: self._time,
+        )
+
+    def sample(self, time: float) -> None:
+        """Take a fast sample."""
+        self._time = time
+        self._exporter.sample(time)
+
+    def read(self, time: float) -> Scraped:
+        """What a scrape says."""
+        self._time = time
+        return self._numbered.emitted(emit(self._exporter.snapshot()))
+
+    def occupancy(self, *, last: bool = False) -> Sequence[Span]:
+        """The spans of which service ran when, since the last call."""
+        return self._told.take(last=last)

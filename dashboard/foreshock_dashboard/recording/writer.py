@@ -1,0 +1,243 @@
+"""Writes a recording: samples and spans in whatever order they come, sorted files in the end.
+
+Samples wait in DuckDB, which spills them to the folder past its memory limit; so memory is bounded by that limit and by
+the number of series. The same input gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import duckdb
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from foreshock_dashboard.model.otlp import encoded
+from foreshock_dashboard.model.query import Json
+from foreshock_dashboard.model.samples import STALE, Labels
+from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.recording import meta as files
+from foreshock_dashboard.recording.aside import aside
+from foreshock_dashboard.recording.errors import RecordingError
+from foreshock_dashboard.recording.meta import Meta
+from foreshock_dashboard.store.engine import connect
+
+MEMORY = "256MB"
+GATHERED = 500_000
+"""Samples that wait in Python before DuckDB gets them."""
+GATHERED_SPANS = 5_000
+ROW_GROUP = 61_440
+"""Rows in a group of a Parquet file: what a query of one metric reads at least."""
+
+_STALE_BITS = np.array([STALE]).view(np.int64)[0]
+_COPY = f"(format parquet, compression zstd, row_group_size {ROW_GROUP}, dictionary_size_limit {ROW_GROUP})"
+_TABLES = """
+create table samples (series integer, timestamp bigint, value double);
+create table spans (trace_id blob, start_ns bigint, end_ns bigint, span_id blob, parent_span_id blob, name varchar,
+  kind varchar, status varchar, service_namespace varchar, service_name varchar, resource blob, scope blob, span blob)
+"""
+# As ENUM, names are small numbers while they are sorted, and sort as they were told.
+_NAMES = (
+    "create type metrics as enum (select distinct metric from told order by metric)",
+    "create type labels as enum (select distinct labels from told order by labels)",
+    "create table series as select number, metric::metrics as metric, labels::labels as labels from told",
+)
+_SAMPLES = f"""
+copy (
+  select metric::varchar as metric, labels::varchar as labels, timestamp, value from (
+    select series.metric, series.labels, timestamp, value
+    from (select *, row_number() over () as arrival from samples) each join series on series.number = each.series
+    order by series.metric, series.labels, timestamp, arrival
+  )
+) to $out {_COPY}
+"""  # noqa: S608 - constants
+_SPANS = f"copy (select * from spans order by trace_id, start_ns, span_id, kind) to $out {_COPY}"  # noqa: S608
+_INTERVAL = """
+select median(gap) from (
+  select timestamp - lag(timestamp) over (partition by series order by timestamp) as gap
+  from samples where series in (select number from told order by metric, labels limit 100)
+)
+"""
+"""Of the first hundred series: those of one recording are scraped alike, or else this says what most are."""
+
+
+class RecordingWriter:
+    """Writes a recording into a folder that does not exist yet; use it in a `with` block.
+
+    `meta` says what only the caller knows; times, counts and files are filled in, and so is the scrape interval where
+    it is None. The folder is there, complete, once the block has ended without an error.
+
+    Raises:
+        RecordingError: the folder exists, or cannot be written.
+    """
+
+    def __init__(self, path: Path, meta: Meta = Meta()) -> None:  # noqa: B008 - frozen
+        self._path, self._meta = path, meta
+        self._numbers: dict[tuple[str, Labels], int] = {}
+        self._waiting: list[tuple[NDArray[Any], ...]] = []
+        self._room = GATHERED
+        self._spans: list[Span] = []
+        self._truth: bytes | None = None
+        self._reach = {"samples": (np.inf, -np.inf), "spans": (np.inf, -np.inf)}
+        self._counts = {"samples": 0, "spans": 0}
+
+    def __enter__(self) -> Self:
+        with ExitStack() as opened:
+            self._folder = opened.enter_context(aside(self._path))
+            self._engine = connect(self._folder, MEMORY, threads=1)
+            opened.callback(self._engine.close)
+            self._engine.execute(_TABLES)
+            self._opened = opened.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Write the files where all went well; in any case, let go."""
+        if error is not None:
+            self._opened.__exit__(kind, error, trace)
+            return
+        with self._opened:
+            try:
+                self._finish()
+            except duckdb.Error as failure:
+                raise RecordingError(f"{self._path}: cannot be written: {failure}") from failure
+
+    # --- taking in
+
+    def series(self, metric: str, labels: Labels) -> int:
+        """The number by which `add` knows a series."""
+        return self._numbers.setdefault((metric, labels), len(self._numbers))
+
+    def add(self, series: NDArray[np.int32], times: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+        """Samples: the series' numbers, times in ms, values; `STALE` where a series ended.
+
+        Of two samples of one series at one time, the first counts.
+
+        Raises:
+            RecordingError: they cannot be written.
+        """
+        self._waiting.append((series, times, values))
+        self._room -= len(times)
+        if self._room <= 0:
+            self._flush_samples()
+
+    def add_spans(self, spans: Sequence[Span]) -> None:
+        """Spans, whole.
+
+        Raises:
+            RecordingError: they cannot be written.
+        """
+        self._spans += spans
+        if len(self._spans) >= GATHERED_SPANS:
+            self._flush_spans()
+
+    def tell_truth(self, truth: Json) -> None:
+        """What really happened, as JSON: for whoever judges a detector, never for the detector."""
+        option = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
+        self._truth = orjson.dumps(truth, option=option)
+
+    def _flush_samples(self) -> None:
+        waiting, self._waiting, self._room = self._waiting, [], GATHERED
+        if not waiting:
+            return
+        series, times, values = (np.concatenate([part[at] for part in waiting]) for at in range(3))
+        stale = values.view(np.int64) == _STALE_BITS  # Parquet's encodings keep no NaN apart from another: NULL is it
+        self._insert("samples", {"series": series, "timestamp": times, "value": np.ma.masked_array(values, stale)})
+        self._note("samples", len(times), int(times.min()) / 1e3, int(times.max()) / 1e3)
+
+    def _flush_spans(self) -> None:
+        spans, self._spans = self._spans, []
+        if not spans:
+            return
+        pairs = [encoded(span) for span in spans]
+        services = [span.service for span in spans]
+        columns: dict[str, list[Any]] = {
+            "trace_id": [bytes.fromhex(span.trace_id) for span in spans],
+            "start_ns": [span.start_ns for span in spans],
+            "end_ns": [span.end_ns for span in spans],
+            "span_id": [bytes.fromhex(span.span_id) for span in spans],
+            "parent_span_id": [bytes.fromhex(span.parent_id) for span in spans],
+            "name": [sound(span.name) for span in spans],
+            "kind": [span.kind for span in spans],
+            "status": [span.status for span in spans],
+            "service_namespace": [sound(service.namespace) for service in services],
+            "service_name": [sound(service.name) for service in services],
+            "resource": [origin.resource for origin, _ in pairs],
+            "scope": [origin.scope for origin, _ in pairs],
+            "span": [raw for _, raw in pairs],
+        }
+        types = {"start_ns": np.int64, "end_ns": np.int64}
+        self._insert("spans", {name: np.array(column, types.get(name, object)) for name, column in columns.items()})
+        self._note("spans", len(spans), min(columns["start_ns"]) / 1e9, max(columns["end_ns"]) / 1e9)
+
+    def _insert(self, table: str, columns: dict[str, NDArray[Any]]) -> None:
+        try:
+            self._engine.register("chunk", columns)
+            self._engine.execute(f"insert into {table} select * from chunk")  # noqa: S608 - constants
+            self._engine.unregister("chunk")
+        except duckdb.Error as error:
+            raise RecordingError(f"{self._path}: cannot be written: {error}") from error
+
+    def _note(self, what: str, count: int, first: float, last: float) -> None:
+        start, end = self._reach[what]
+        self._reach[what] = min(start, first), max(end, last)
+        self._counts[what] += count
+
+    # --- the files
+
+    def _finish(self) -> None:
+        self._flush_samples()
+        self._flush_spans()
+        self._write_samples()
+        self._engine.execute(_SPANS, {"out": str(self._folder / files.SPANS)})
+        start, end = self._reach["samples" if self._counts["samples"] else "spans"]
+        interval = self._meta.scrape_interval
+        meta = replace(
+            self._meta,
+            start=start if start <= end else None,
+            end=end if start <= end else None,
+            scrape_interval=self._interval() if interval is None else interval,
+            samples=self._counts["samples"],
+            series=len(self._numbers),
+            spans=self._counts["spans"],
+            files={name: files.checked(self._folder / name) for name in (files.METRICS, files.SPANS)},
+        )
+        self._engine.close()
+        shutil.rmtree(self._folder / "tmp", ignore_errors=True)
+        if self._truth is not None:
+            (self._folder / files.TRUTH).write_bytes(self._truth)
+        (self._folder / files.META).write_bytes(files.dump(meta))
+
+    def _write_samples(self) -> None:
+        known = list(self._numbers)
+        told = {
+            "number": np.arange(len(known), dtype=np.int32),
+            "metric": np.array([sound(metric) for metric, _ in known], object),
+            "labels": np.array([text_of(labels) for _, labels in known], object),
+        }
+        self._engine.register("told", told)
+        for statement in _NAMES:
+            self._engine.execute(statement)
+        self._engine.execute(_SAMPLES, {"out": str(self._folder / files.METRICS)})
+
+    def _interval(self) -> float | None:
+        found = self._engine.execute(_INTERVAL).fetchone()
+        return float(found[0]) / 1e3 if found and found[0] else None
+
+
+def text_of(labels: Labels) -> str:
+    """Labels as the file has them: a JSON object whose names ascend."""
+    return orjson.dumps({sound(name): sound(value) for name, value in labels}, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def sound(text: str) -> str:
+    """The text without lone surrogates, which neither Parquet nor JSON has."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -1,0 +1,125 @@
+"""`foreshock simulate SCENARIO --out DIR`: records what a scenario would have left in a fleet's monitoring."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from foreshock_dashboard.hub import COLLECT
+from foreshock_dashboard.options import instant, seconds
+from foreshock_dashboard.progress import Bar
+from foreshock_dashboard.recording.meta import Meta
+from foreshock_dashboard.recording.recorder import Habits, Recorder
+from foreshock_dashboard.recording.writer import RecordingWriter
+from foreshock_dashboard.settings import SettingsError
+from foreshock_simulator.names import ServiceName
+from foreshock_simulator.scenario import SCENARIOS
+from foreshock_simulator.simulation import Simulation
+
+EPOCH = 1_767_600_000.0
+"""2026-01-05T08:00:00Z, a Monday: when a simulated platform starts unless told otherwise."""
+DURATION = 3600.0
+ONSET = 2400.0
+
+Value = TypeVar("Value")
+
+
+def add_simulate_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the command."""
+    parser.add_argument(
+        "scenario", metavar="SCENARIO", choices=sorted(SCENARIOS), help="`foreshock scenarios` lists them"
+    )
+    parser.add_argument("--out", metavar="DIR", required=True, help="folder of the recording, which is made")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="same seed, same recording (default: 1)")
+    parser.add_argument("--duration", default="1h", metavar="T", help="simulated time: 40m, 2h (default: 1h)")
+    parser.add_argument(
+        "--start", metavar="TIME", help="simulated time at which it starts (default: 2026-01-05T08:00:00Z)"
+    )
+    parser.add_argument(
+        "--span-sampling",
+        default="0.05",
+        metavar="RATIO",
+        help="share of the traces whose spans are kept (default: 0.05)",
+    )
+
+
+def simulate(arguments: argparse.Namespace) -> int:
+    """Record a scenario. 0: the recording is there.
+
+    Raises:
+        SettingsError: an option cannot be used.
+        RecordingError: the folder cannot be written.
+    """
+    duration = _option("--duration", seconds, arguments.duration)
+    start = _option("--start", instant, arguments.start) if arguments.start else EPOCH
+    sampling = _option("--span-sampling", _share, arguments.span_sampling)
+    habits = Habits(span_sampling=sampling)
+    meta = Meta(
+        scenario=arguments.scenario,
+        seed=arguments.seed,
+        simulated=True,
+        scrape_interval=habits.interval,
+        span_sampling=sampling,
+    )
+    began, bar = time.monotonic(), Bar()
+    gc.set_threshold(*COLLECT)
+    with RecordingWriter(Path(arguments.out), meta) as writer:
+        simulation = Present(arguments.scenario, arguments.seed, start)
+        recorder = Recorder(simulation, writer, start=start, seed=arguments.seed, habits=habits)
+        for reached in recorder.run(start + duration):
+            bar(f"simulating {arguments.scenario}", (reached - start) / duration)
+        writer.tell_truth(plain(simulation.truth()))
+        bar("sorting", 1.0)
+    took = time.monotonic() - began
+    bar.end(f"{arguments.out}: {duration / 60:.0f} min of {arguments.scenario}, seed {arguments.seed}, in {took:.1f} s")
+    return 0
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - what a truth may be made of
+    """A value as JSON has it; a service as `namespace/name`."""
+    if isinstance(value, ServiceName):
+        return str(value)
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return plain(value._asdict())
+    if is_dataclass(value):
+        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, tuple | list) else value
+
+
+class Present(Simulation):
+    """The platform that there is now, which has neither model servers' metrics nor Kubernetes."""
+
+    def __init__(self, scenario: str, seed: int, start: float) -> None:
+        super().__init__(scenario, seed, start, start + ONSET)
+
+    def inference(self) -> Iterable[tuple[str, str, Mapping[str, str], float]]:
+        """None."""
+        return ()
+
+    def capacity(self) -> Iterable[tuple[str, str, Mapping[str, str], float]]:
+        """None."""
+        return ()
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise ValueError("is not a share between 0 and 1")
+    return share
+
+
+def _option(flag: str, read: Callable[[str], Value], text: str) -> Value:
+    try:
+        return read(text)
+    except ValueError as error:
+        raise SettingsError(f"{flag}: {text!r} {error}") from None
