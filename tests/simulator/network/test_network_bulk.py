@@ -1,0 +1,192 @@
+"""Large transfers move at their fair share, end on time, and lose no byte unaccounted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foreshock_simulator.engine import Engine, Process, Signal
+from foreshock_simulator.network import Network
+from foreshock_simulator.randomness import stream
+
+HOSTS = ("a", "b", "c", "d")
+GIGABYTE = 1e9
+
+
+@dataclass
+class Wire:
+    """A network of hosts with 1 GB/s each way, and when each named transfer ended."""
+
+    engine: Engine = field(default_factory=Engine)
+    ended: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.network = Network(self.engine, stream(1, "network"))
+        for host in HOSTS:
+            self.network.add(host, GIGABYTE)
+
+    def wait(self, name: str, signal: Signal) -> Process:
+        """Note when a transfer ends."""
+        yield signal
+        self.ended[name] = self.engine.now
+
+    def send(self, name: str, source: str, target: str, size: float, **options: float) -> Signal:
+        """Begin a transfer now."""
+        signal = self.network.bulk(source, target, size, **options)  # type: ignore[arg-type]
+        self.engine.spawn(self.wait(name, signal))
+        return signal
+
+    def send_at(self, at: float, name: str, source: str, target: str, size: float, **options: float) -> None:
+        """Begin a transfer later."""
+
+        def begin(_: object) -> None:
+            self.send(name, source, target, size, **options)
+
+        self.engine.at(at, begin)
+
+
+def test_two_into_one_interface_halve_it_and_the_longer_gets_all_afterwards() -> None:
+    """2 s at half the rate for the first; the second has 2 GB left then, at the whole rate."""
+    wire = Wire()
+    wire.send("short", "a", "c", 1 * GIGABYTE)
+    wire.send("long", "b", "c", 3 * GIGABYTE)
+    wire.engine.run(10.0)
+    assert wire.ended == pytest.approx({"short": 2.0, "long": 4.0}, rel=1e-12)
+
+
+def test_a_transfer_that_joins_takes_its_share_at_once() -> None:
+    """One second alone, then shared: the first has 1 GB left for which it needs 2 s; then the second ends alone."""
+    wire = Wire()
+    wire.send("first", "a", "c", 2 * GIGABYTE)
+    wire.send_at(1.0, "second", "a", "d", 2 * GIGABYTE)
+    wire.engine.run(10.0)
+    assert wire.ended == pytest.approx({"first": 3.0, "second": 4.0}, rel=1e-12)
+
+
+def test_both_directions_of_an_interface_are_apart() -> None:
+    """Full duplex: what comes does not slow what goes."""
+    wire = Wire()
+    wire.send("there", "a", "b", GIGABYTE)
+    wire.send("back", "b", "a", GIGABYTE)
+    wire.engine.run(2.0)
+    assert wire.ended == pytest.approx({"there": 1.0, "back": 1.0}, rel=1e-12)
+
+
+def test_a_ceiling_leaves_the_rest_to_others() -> None:
+    """A transfer held to 0.2 GB/s leaves 0.8 to its neighbour."""
+    wire = Wire()
+    wire.send("held", "a", "c", 1 * GIGABYTE, ceiling=0.2 * GIGABYTE)
+    wire.send("free", "b", "c", 2 * GIGABYTE)
+    wire.engine.run(10.0)
+    assert wire.ended == pytest.approx({"free": 2.5, "held": 5.0}, rel=1e-12)
+
+
+def test_messages_take_their_room_from_transfers_and_give_it_back() -> None:
+    """40 MB ten times a second is 0.4 GB/s: of 10 GB, some 6 move meanwhile, and the rest at the whole rate."""
+    wire = Wire()
+    wire.send("bulk", "a", "b", 10 * GIGABYTE)
+
+    def talk() -> Process:
+        for _ in range(100):
+            wire.network.message("a", "b", 40_000_000)
+            yield 0.1
+
+    wire.engine.spawn(talk())
+    wire.engine.run(10.0)
+    moved = wire.network.counters("b").receive_bytes - 100 * 40_000_000 * 1514 / 1448
+    # the window takes a second to see the messages, and a second to see them gone
+    assert moved == pytest.approx(6 * GIGABYTE, rel=0.08)
+    wire.engine.run(30.0)
+    assert wire.ended["bulk"] == pytest.approx(10.0 + (10 * GIGABYTE - moved) / GIGABYTE, rel=0.05)
+
+
+def test_a_stopped_transfer_keeps_what_has_moved_and_never_ends() -> None:
+    """A transfer of unlimited size is ended by hand; the room it leaves is taken at that instant."""
+    wire = Wire()
+    endless = wire.send("endless", "a", "c", float("inf"))
+    wire.send("other", "b", "c", 3 * GIGABYTE)
+    wire.engine.at(2.0, lambda _: wire.network.stop(endless))
+    wire.engine.run(20.0)
+    assert wire.ended == pytest.approx({"other": 4.0}, rel=1e-12)
+    assert wire.network.counters("a").transmit_bytes - wire.network.lost_bytes == pytest.approx(GIGABYTE, rel=1e-6)
+
+
+def test_rdma_is_told_by_its_own_counters() -> None:
+    """The kernel sees nothing of it, the adapter all."""
+    wire = Wire()
+    wire.send("ring", "a", "b", GIGABYTE, rdma=True)
+    wire.engine.run(5.0)
+    sender, receiver = wire.network.counters("a"), wire.network.counters("b")
+    assert sender.transmit_bytes == receiver.receive_bytes == 0
+    assert sender.rdma_transmit_bytes == receiver.rdma_receive_bytes == GIGABYTE
+    assert sender.rdma_transmit_packets == receiver.rdma_receive_packets == -(-1_000_000_000 // 4096)
+
+
+def test_a_lossy_path_slows_tcp_as_the_formula_says_and_shows_as_retransmits() -> None:
+    """At 1 % loss a connection of 240 µs round trip reaches 1448 / 240e-6 · √150 = 73.9 MB/s (Mathis)."""
+    wire = Wire()
+    wire.network.lose(["a"], ["b"], 0.01)
+    wire.send("slow", "a", "b", 739e6)
+    wire.engine.run(30.0)
+    assert wire.ended["slow"] == pytest.approx(10.0, rel=0.001)
+    sender = wire.network.counters("a")
+    assert sender.segments_retransmitted == pytest.approx(sender.segments_out * 0.01 / 0.99, rel=0.001)
+
+
+def test_a_cut_path_holds_a_transfer_until_it_is_healed() -> None:
+    """Nothing moves meanwhile, and nothing is lost for good."""
+    wire = Wire()
+    wire.send("held", "a", "b", 2 * GIGABYTE)
+    wire.engine.at(1.0, lambda _: wire.network.lose(["a"], ["b"], 1.0))
+    wire.engine.at(5.0, lambda _: wire.network.heal(["a"], ["b"]))
+    wire.engine.run(10.0)
+    assert wire.ended == pytest.approx({"held": 6.0}, rel=1e-12)
+
+
+def test_many_connections_that_fill_an_interface_lose_packets_there_and_few_hardly_do() -> None:
+    """The receiver's side drops, the more connections the more; messages of others pass the same port."""
+    drops = {}
+    for connections in (1, 256):
+        wire = Wire()
+        wire.send("weights", "a", "b", 5 * GIGABYTE, connections=connections)
+        wire.engine.run(4.0)
+        drops[connections] = wire.network.counters("b").receive_drops
+        assert wire.network.counters("a").segments_retransmitted == pytest.approx(drops[connections], abs=1)
+    assert drops[1] < 10
+    assert drops[256] > 1000
+
+
+TRANSFER = st.tuples(
+    st.floats(0.0, 5.0), st.permutations(HOSTS).map(lambda hosts: hosts[:2]), st.integers(1, 4_000_000_000),
+    st.booleans(), st.integers(1, 200), st.sampled_from([float("inf"), 3e8]),
+)  # fmt: skip
+
+
+@given(st.lists(TRANSFER, max_size=8), st.lists(st.floats(0.0, 30.0), max_size=5), st.sampled_from([0.0, 0.001, 0.2]))
+def test_all_that_is_sent_is_received_or_lost_whenever_one_looks(
+    transfers: list[tuple[float, list[str], int, bool, int, float]], looks: list[float], loss: float
+) -> None:
+    """To the byte, at any time; and looking, or running in pieces, does not change when transfers end."""
+
+    def play(cuts: list[float]) -> dict[str, float]:
+        wire = Wire()
+        if loss:
+            wire.network.lose(["a"], ["b", "c"], loss)
+        for index, (at, (source, target), size, rdma, connections, ceiling) in enumerate(transfers):
+            options = {"rdma": rdma, "connections": connections, "ceiling": ceiling}
+            wire.send_at(at, str(index), source, target, size, **options)
+        for cut in [*sorted(cuts), 2000.0]:
+            wire.engine.run(cut)
+            every = [wire.network.counters(host) for host in HOSTS]
+            sent = sum(one.transmit_bytes + one.rdma_transmit_bytes for one in every)
+            received = sum(one.receive_bytes + one.rdma_receive_bytes for one in every)
+            assert sent == received + wire.network.lost_bytes
+        assert received == sum(size for _, _, size, *_ in transfers)
+        return wire.ended
+
+    ended = play(looks)
+    assert ended == play([])
+    assert len(ended) == len(transfers)
