@@ -30,19 +30,19 @@ class _InTurn:
         return replicas[self._turn % len(replicas)]
 
     def least_load(self, replicas: Sequence[R]) -> R:
-        """The first with the least to do, from another one on each time, so that equals take turns."""
-        self._turn += 1
+        """The first with the least to do after the one chosen last, so that equals take turns."""
         count = len(replicas)
-        turn = self._turn % count
-        best = replicas[turn]
+        chosen = self._turn % count
+        best = replicas[chosen]
         least = best.load
         if least:
-            for index in range(turn + 1 - count, turn):
+            for index in range(chosen + 1 - count, chosen):
                 other = replicas[index]
                 if other.load < least:
-                    best, least = other, other.load
+                    best, least, chosen = other, other.load, index
                     if not least:
                         break
+        self._turn = chosen + 1
         return best
 
 

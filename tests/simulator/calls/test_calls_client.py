@@ -1,0 +1,309 @@
+"""How callers make trouble worse, or keep it small: retries, budgets, cancellation, breakers, fallbacks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.simulator.calls.stand import ROUTE, Stand, call, flow, service
+
+from foreshock_simulator.calls.tracing import SimSpan
+from foreshock_simulator.names import ServiceName
+from foreshock_simulator.spec.services import Call, CallPolicy, Cpu, OperationSpec, Serve, ServiceSpec, Together
+
+BACK = Cpu(0.1, 0.2)
+
+
+def chain(policy: CallPolicy, threads: int = 4) -> Stand:
+    """front → back; back answers 40 requests a second."""
+    stand = Stand([service("front", call("back", policy)), service("back", BACK, threads=threads)], count=1)
+    stand.start_all()
+    return stand
+
+
+def clients(spans: list[SimSpan], service: str) -> list[SimSpan]:
+    return [span for span in spans if span.kind == "client" and span.attributes["server.address"] == service]
+
+
+def after_a_dip(policy: CallPolicy) -> tuple[float, float]:
+    """A minute after a dip of capacity, with 32 requests a second: the share answered, and attempts per call."""
+    stand = chain(policy)
+    stand.poisson(flow("front", rate=32.0), 200.0)
+    stand.run(20.0)
+    stand["back"].slow = 4.0
+    stand.run(50.0)
+    stand["back"].slow = 1.0
+    stand.run(110.0)
+    edge = next(edge for edge in stand.mesh.counts.edges if edge.server.name == "back")
+    before = edge.requests, edge.retries, stand.mesh.answered, stand.mesh.failed
+    stand.run(170.0)
+    requests, retries = edge.requests - before[0], edge.retries - before[1]
+    answered, failed = stand.mesh.answered - before[2], stand.mesh.failed - before[3]
+    return answered / (answered + failed), requests / (requests - retries)
+
+
+def test_retries_keep_an_overload_alive_that_has_lost_its_cause() -> None:
+    """A metastable failure: capacity is back for a minute, and still nobody is answered in time."""
+    answered, attempts = after_a_dip(CallPolicy(1.0, attempts=4))
+    assert answered < 0.5
+    assert attempts > 2.5
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        pytest.param(CallPolicy(1.0), id="no retries"),
+        pytest.param(CallPolicy(1.0, attempts=4, retry_budget=0.1), id="budget"),
+        pytest.param(CallPolicy(1.0, attempts=4, breaker=10, breaker_open=5.0), id="breaker"),
+    ],
+)
+def test_without_the_amplification_the_platform_recovers(policy: CallPolicy) -> None:
+    """The same dip, and a minute later all is as before it."""
+    answered, attempts = after_a_dip(policy)
+    assert answered > 0.98
+    assert attempts < 1.05
+
+
+def test_a_budget_bounds_the_retries_of_a_callee_that_only_fails() -> None:
+    """Ten per cent of the first attempts, where there would be three each."""
+    stand = chain(CallPolicy(1.0, attempts=4, retry_budget=0.1))
+    stand["back"].fail_ratio = 1.0
+    stand.poisson(flow("front", rate=20.0), 60.0)
+    stand.run(100.0)
+    (edge,) = (edge for edge in stand.mesh.counts.edges if edge.server.name == "back")
+    firsts = edge.requests - edge.retries
+    assert 0.05 * firsts < edge.retries <= 0.1 * firsts
+
+
+def test_back_off_is_a_full_jitter() -> None:
+    """The pause before the n-th retry is anything up to backoff · 2ⁿ⁻¹."""
+    stand = Stand(
+        [service("front", call("back", timeout=1.0, attempts=4, backoff=0.2)), service("back", Cpu(1e-6, 0.0))]
+    )
+    stand.start_all()
+    stand["back"].fail_ratio = 1.0
+    for _ in range(400):
+        stand.mesh.enter(flow("front"), 0, 0)
+    stand.run(60.0)
+    traces: dict[int, list[SimSpan]] = {}
+    for span in clients(stand.take(), "back"):
+        traces.setdefault(span.trace, []).append(span)
+    for retry in (1, 2, 3):
+        longest = 0.2 * 2 ** (retry - 1)
+        pauses = [spans[retry].began - spans[retry - 1].ended for spans in traces.values()]
+        assert len(pauses) == 400
+        assert 0.0 <= min(pauses) < 0.02 * longest
+        assert 0.98 * longest < max(pauses) <= longest
+        assert sum(pauses) / 400 == pytest.approx(longest / 2, rel=0.1)
+
+
+@pytest.mark.parametrize(("cancels", "busy"), [(True, 0), (False, 1)])
+def test_cancellation_frees_the_thread_at_once(cancels: bool, busy: int) -> None:
+    """Without it the callee works on for nobody; with it also what the callee itself has asked for is given up."""
+    middle = service("middle", call("back", timeout=50.0, cancels=cancels), threads=1)
+    front = service("front", call("middle", timeout=0.5, cancels=cancels))
+    stand = Stand([front, middle, service("back", Cpu(20.0, 0.0), threads=1)])
+    stand.start_all()
+    stand.mesh.enter(flow("front"), 0, 0)
+    stand.run(1.0)
+    assert stand.mesh.failed == 1
+    assert [stand[name].in_flight for name in ("front", "middle", "back")] == [0, busy, busy]
+    assert stand["back"].cpu.now == busy
+    stand.run(30.0)
+    spans = {span.resource["service.name"]: span for span in stand.take() if span.kind == "server"}
+    codes = {name: span.attributes["http.response.status_code"] for name, span in spans.items()}
+    gone = 499 if cancels else 200
+    assert codes == {"front": 504, "middle": gone, "back": gone}
+    assert spans["back"].ended == pytest.approx(0.5 if cancels else 20.0, abs=0.01)
+
+
+def test_cancellation_reaches_the_model_server_and_every_branch() -> None:
+    """A fan-out that is given up leaves nothing running."""
+    front = service("front", call("middle", timeout=0.5, cancels=True))
+    wide = Together((call("model", timeout=9.0, cancels=True), call("model", timeout=9.0, cancels=True), Cpu(5.0)))
+    stand = Stand([front, service("middle", wide), service("model", Serve())])
+    stand.start("front")
+    stand.start("middle")
+    (replica,) = stand.start("model", draw=lambda: 7.0)
+    stand.mesh.enter(flow("front"), 0, 0)
+    stand.run(1.0)
+    assert replica.model is not None
+    assert replica.model.cancelled == 2  # type: ignore[attr-defined]  # the stand-in counts them
+    assert [stand[name].in_flight for name in ("front", "middle", "model")] == [0, 0, 0]
+    assert stand["middle"].cpu.now == 0
+
+
+def test_a_breaker_stops_asking_and_asks_again() -> None:
+    """While it is open the callee is left alone, callers fail at once, and one attempt tries after a while."""
+    stand = chain(CallPolicy(1.0, breaker=5, breaker_open=10.0), threads=64)
+    stand["back"].fail_ratio = 1.0
+    stand.poisson(flow("front", rate=20.0), 100.0)
+    stand.run(40.0)
+    asked = clients(stand.take(), "back")
+    (replica,) = stand["front"].replicas
+    (line,) = stand["front"].lines
+    breaker = replica.breaker(line.target, line.policy)
+    assert breaker is not None
+    assert breaker.state(stand.engine.now) != "closed"
+    assert 5 + 3 <= len(asked) <= 5 + 3 + 4, "five failures, some under way by then, and a trial every ten seconds"
+    assert stand["front"].ends["failed"] > 500
+    stand["back"].fail_ratio = 0.0
+    stand.run(55.0)
+    assert breaker.state(stand.engine.now) == "closed"
+    before = stand.mesh.failed
+    stand.run(100.0)
+    assert stand.mesh.failed == before
+
+
+def test_a_fallback_hides_a_failure_that_spans_still_show() -> None:
+    """Users are answered; the failed CLIENT spans and the one that took their place are there, and are counted."""
+    policy = CallPolicy(1.0, attempts=2, fallback=("spare", ROUTE))
+    stand = Stand([service("front", call("main", policy)), service("main", BACK), service("spare", BACK)], count=1)
+    stand.start_all()
+    stand["main"].fail_ratio = 1.0
+    for _ in range(20):
+        stand.mesh.enter(flow("front"), 0, 0)
+    stand.run(10.0)
+    assert stand.mesh.answered == 20
+    spans = stand.take()
+    assert [span.status for span in clients(spans, "main")] == ["error"] * 40
+    assert [span.status for span in clients(spans, "spare")] == ["unset"] * 20
+    for failed in clients(spans, "main"):
+        (instead,) = (span for span in clients(spans, "spare") if span.parent == failed.parent)
+        assert instead.began >= failed.ended
+        assert instead.name == failed.name
+    (edge,) = (edge for edge in stand.mesh.counts.edges if edge.server.name == "main")
+    assert edge.fallbacks == {ServiceName("test", "spare"): 20}
+
+
+def test_a_fallback_is_asked_once_and_its_failure_is_the_callers() -> None:
+    """It has no attempts beyond the first, and no fallback of its own."""
+    policy = CallPolicy(1.0, attempts=3, fallback=("spare", ROUTE))
+    stand = Stand([service("front", call("main", policy)), service("main", BACK), service("spare", BACK)])
+    stand.start_all()
+    stand["main"].fail_ratio = stand["spare"].fail_ratio = 1.0
+    stand.mesh.enter(flow("front"), 0, 0)
+    stand.run(10.0)
+    spans = stand.take()
+    assert (len(clients(spans, "main")), len(clients(spans, "spare")), stand.mesh.failed) == (3, 1, 1)
+
+
+@pytest.mark.parametrize(("required", "answered"), [(True, 0), (False, 1)])
+def test_a_caller_goes_on_without_what_it_does_not_require(required: bool, answered: int) -> None:
+    """The same failure, borne or not."""
+    stand = chain(CallPolicy(1.0, required=required))
+    stand["back"].fail_ratio = 1.0
+    stand.mesh.enter(flow("front"), 0, 0)
+    stand.run(10.0)
+    assert stand.mesh.answered == answered
+
+
+@pytest.mark.parametrize(
+    ("trouble", "status"), [("slow", 504), ("failing", 502), ("gone", 502), ("killed", 502), ("breaker", 503)]
+)
+def test_what_a_service_answers_depends_on_how_its_call_failed(trouble: str, status: int) -> None:
+    """504 after a time-out, 503 behind an open breaker, else 502."""
+    stand = chain(CallPolicy(1.0, breaker=1 if trouble == "breaker" else None))
+    back = stand["back"]
+    if trouble == "slow":
+        back.slow = 100.0
+    elif trouble == "gone":
+        back.retire(back.replicas[0])
+    else:
+        back.fail_ratio = 1.0
+    if trouble == "breaker":
+        stand.mesh.enter(flow("front"), 0, 0)
+        stand.run(5.0)
+        stand.take()
+    stand.mesh.enter(flow("front"), 0, 0)
+    if trouble == "killed":
+        stand.run(0.05)
+        back.retire(back.replicas[0], drain=False)
+    stand.run(10.0)
+    (answer,) = (span for span in stand.take() if span.resource["service.name"] == "front" and span.kind == "server")
+    assert answer.attributes["http.response.status_code"] == status
+
+
+def test_a_deploy_changes_a_callers_policy() -> None:
+    """A shorter time-out and more attempts hold from the next call on, and for that callee alone."""
+    stand = chain(CallPolicy(1.0))
+    stand["front"].override("back", timeout=0.01, attempts=3)
+    stand.mesh.enter(flow("front"), 0, 0)
+    stand.run(10.0)
+    assert [span.attributes["error.type"] for span in clients(stand.take(), "back")] == ["timeout"] * 3
+    with pytest.raises(ValueError, match="front does not call 'nobody'; it calls back"):
+        stand["front"].override("nobody", timeout=1.0)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "attempts", "slow", "ends"),
+    [
+        (5.0, 1, 1.0, (1, 0, 0, 1)),
+        (0.05, 1, 9.0, (0, 0, 1, 1)),
+        (0.05, 3, 9.0, (0, 0, 1, 3)),
+        (5.0, 2, -1.0, (0, 1, 0, 2)),
+    ],
+)
+def test_users_give_up_and_try_again(
+    timeout: float, attempts: int, slow: float, ends: tuple[int, int, int, int]
+) -> None:
+    """A request of a user is answered, failed or given up, once, however often it is tried; each try is a trace."""
+    stand = Stand([service("front", Cpu(0.1, 0.0))])
+    stand.start_all()
+    stand["front"].slow = abs(slow)
+    stand["front"].fail_ratio = float(slow < 0)
+    stand.mesh.enter(replace(flow("front"), timeout=timeout, attempts=attempts), 0, 0)
+    stand.run(30.0)
+    mesh = stand.mesh
+    assert (mesh.answered, mesh.failed, mesh.given_up, mesh.attempts) == ends
+    assert len({span.trace_id for span in stand.take() if not span.parent_id}) == attempts
+
+
+def test_tokens_of_a_call_are_at_most_those_of_the_request() -> None:
+    """And with them the bytes on the wire, except to a database."""
+    steps = [
+        Call("model", ROUTE, CallPolicy(9.0), prompt_tokens=512, generated_tokens=0),
+        Call("model", ROUTE, CallPolicy(9.0)),
+        Call("table", ROUTE, CallPolicy(9.0)),
+    ]
+    table = replace(service("table", Cpu(0.001), kind="database"), operations=(OperationSpec(ROUTE, (), 70, 30),))
+    stand = Stand([service("front", *steps), service("model", Cpu(0.001)), table])
+    stand.start_all()
+    for prompt in (100, 2000):
+        stand.network.sent.clear()
+        stand.mesh.enter(flow("front"), prompt, 40)
+        stand.run(stand.engine.now + 5.0)
+        sizes = [size for _, _, size in stand.network.sent]
+        assert sizes == [900 + 5 * min(512, prompt), 900, 900 + 5 * prompt, 900 + 5 * 40, 70, 30]
+
+
+@pytest.mark.parametrize(
+    ("specs", "message"),
+    [
+        ([service("a", call("b", timeout=1.0))], "a calls 'b', but there is no such service; there are a"),
+        ([service("a", Call("a", "GET /x", CallPolicy(1.0)))], "a calls 'GET /x' of a, which offers 'POST /work'"),
+        ([service("a", Cpu(1.0)), service("a", Cpu(1.0))], "there are two services called 'a'; rename one"),
+        (
+            [service("a", call("b", timeout=1.0), kind="cache"), service("b", Cpu(1.0))],
+            "a is a cache and calls b; a cache makes no calls: let its callers",
+        ),
+        ([replace(service("a", Serve()), model=None)], "a has a Serve step but no model; give it one"),
+        (
+            [service("a", call("b", CallPolicy(1.0, fallback=("c", ROUTE)))), service("b", Cpu(1.0))],
+            "a calls 'c', but there is no such service",
+        ),
+    ],
+)
+def test_what_cannot_be_called_is_refused_with_a_remedy(specs: list[ServiceSpec], message: str) -> None:
+    """Before anything runs, and by name."""
+    with pytest.raises(ValueError, match=message):
+        Stand(specs)
+
+
+def test_users_and_caches_that_are_not_there_are_refused() -> None:
+    """Flows name what they ask, and a flush names the caches that there are."""
+    stand = Stand([service("a", Cpu(1.0))])
+    with pytest.raises(ValueError, match="flow to-b asks 'b', but there is no such service; there are a"):
+        stand.mesh.enter(flow("b"), 0, 0)
+    with pytest.raises(ValueError, match="there is no cache 'x'; there are none"):
+        stand.mesh.flush("x")

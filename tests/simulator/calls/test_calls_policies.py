@@ -1,0 +1,198 @@
+"""What callers remember of callees, caches, balancing and deadlines, each by itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import exp
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foreshock_simulator.calls.balancing import Choose, choose_by
+from foreshock_simulator.calls.caches import Cache
+from foreshock_simulator.calls.deadlines import Deadlines
+from foreshock_simulator.calls.level import Level
+from foreshock_simulator.calls.policies import BREAKER_WINDOW, BUDGET_SECONDS, Breaker, RetryBudget
+from foreshock_simulator.calls.tracing import TIMED_OUT, scramble
+from foreshock_simulator.engine import Engine, Process, Signal
+from foreshock_simulator.spec.services import Balancing
+
+
+def test_a_breaker_opens_lets_one_try_and_closes_again() -> None:
+    """Closed, open after enough failures, half-open for one attempt; its outcome decides."""
+    breaker = Breaker(limit=3, seconds=10.0)
+    for failed in (True, False, True, True):
+        assert breaker.admit(0.0) == "yes"
+        breaker.told(0.0, "yes", failed)
+    assert breaker.state(0.0) == "open"
+    assert breaker.admit(9.9) == "no"
+    assert (breaker.state(10.0), breaker.admit(10.0), breaker.admit(10.0)) == ("half-open", "trial", "no")
+    breaker.told(11.0, "trial", failed=True)
+    assert (breaker.state(20.9), breaker.admit(21.0)) == ("open", "trial")
+    breaker.told(21.5, "trial", failed=False)
+    assert (breaker.state(21.5), breaker.admit(21.5)) == ("closed", "yes")
+
+
+def test_a_trial_that_was_given_up_leaves_room_for_another() -> None:
+    """Otherwise a breaker whose trial was cancelled would stay open for ever."""
+    breaker = Breaker(limit=1, seconds=1.0)
+    breaker.told(0.0, breaker.admit(0.0), failed=True)
+    assert breaker.admit(2.0) == "trial"
+    breaker.told(2.1, "trial", failed=None)
+    assert breaker.admit(2.2) == "trial"
+
+
+def test_stragglers_from_before_a_breaker_opened_change_nothing() -> None:
+    """Neither a late failure nor a late success is taken for the trial's."""
+    breaker = Breaker(limit=1, seconds=1.0)
+    early = [breaker.admit(0.0), breaker.admit(0.0), breaker.admit(0.0)]
+    breaker.told(0.5, early[0], failed=True)
+    breaker.told(0.6, early[1], failed=False)
+    assert breaker.state(0.6) == "open"
+    assert breaker.admit(2.0) == "trial"
+    breaker.told(2.1, early[2], failed=True)
+    assert breaker.admit(2.1) == "no"
+    breaker.told(2.2, "trial", failed=False)
+    assert breaker.state(2.2) == "closed"
+
+
+@given(outcomes=st.lists(st.booleans(), max_size=80), limit=st.integers(1, BREAKER_WINDOW))
+def test_a_breaker_is_closed_until_the_window_has_too_many_failures(outcomes: list[bool], limit: int) -> None:
+    """It looks at the last twenty attempts, no more."""
+    breaker = Breaker(limit, 10.0)
+    for count, failed in enumerate(outcomes, 1):
+        breaker.told(0.0, breaker.admit(0.0), failed)
+        if sum(outcomes[max(0, count - BREAKER_WINDOW) : count]) >= limit:
+            assert breaker.state(0.0) == "open"
+            break
+        assert breaker.state(0.0) == "closed"
+
+
+@given(
+    ratio=st.sampled_from([0.0, 0.1, 0.5, 1.0, 2.0]),
+    steps=st.lists(st.tuples(st.sampled_from([0.0, 0.5, 4.0, 11.0]), st.booleans()), max_size=80),
+)
+def test_a_budget_never_lets_more_retries_through_than_its_share(ratio: float, steps: list[tuple[float, bool]]) -> None:
+    """Within any ten seconds, and it refuses none that it need not."""
+    budget, now = RetryBudget(ratio), 0.0
+    firsts: list[float] = []
+    retries: list[float] = []
+    for pause, retry in steps:
+        now += pause
+        if not retry:
+            budget.first(now)
+            firsts.append(now)
+            continue
+        lately = [sum(time > now - BUDGET_SECONDS for time in times) for times in (firsts, retries)]
+        allowed = budget.retry(now)
+        assert allowed == (lately[1] + 1 <= ratio * lately[0])
+        if allowed:
+            retries.append(now)
+
+
+def test_a_flushed_cache_fills_with_its_misses() -> None:
+    """After `refill` misses it is 1 − 1/e full."""
+    cache = Cache()
+    assert cache.filled == 1.0
+    cache.flush()
+    assert cache.filled == 0.0
+    for _ in range(2000):
+        cache.miss(2000.0)
+    assert cache.filled == pytest.approx(1 - exp(-1), rel=1e-3)
+
+
+class Loaded:
+    """A replica as balancing sees it."""
+
+    def __init__(self, name: int, load: int) -> None:
+        self.name, self.load = name, load
+
+
+@pytest.mark.parametrize(
+    ("policy", "loads", "shares"),
+    [
+        ("least-load", (2, 1, 1, 5), (0.0, 0.5, 0.5, 0.0)),
+        ("least-load", (3, 3, 3, 3), (0.25, 0.25, 0.25, 0.25)),
+        ("round-robin", (2, 1, 1, 5), (0.25, 0.25, 0.25, 0.25)),
+        ("random", (2, 1, 1, 5), (0.25, 0.25, 0.25, 0.25)),
+        ("two-choices", (0, 1, 2, 3), (7 / 16, 5 / 16, 3 / 16, 1 / 16)),
+    ],
+)
+def test_replicas_are_chosen_by_the_policy(
+    policy: Balancing, loads: tuple[int, ...], shares: tuple[float, ...]
+) -> None:
+    """Each gets the share of requests that the policy gives it at these loads."""
+    replicas = [Loaded(index, load) for index, load in enumerate(loads)]
+    choose: Choose[Loaded] = choose_by(policy, Random(1))
+    chosen = Counter(choose(replicas).name for _ in range(8000))
+    for index, share in enumerate(shares):
+        assert chosen[index] / 8000 == pytest.approx(share, abs=0.02)
+
+
+def test_equals_take_turns() -> None:
+    """Where several have as little to do, they are asked evenly, not the first one always."""
+    replicas = [Loaded(index, load) for index, load in enumerate((0, 0, 0, 0, 0))]
+    choose: Choose[Loaded] = choose_by("least-load", Random(1))
+    assert Counter(choose(replicas).name for _ in range(100)) == dict.fromkeys(range(5), 20)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([0.0, 0.2, 1.0]), st.sampled_from([0.5, 2.0]), st.sampled_from([None, 0.3, 1.9])),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_deadlines_come_true_on_time_and_only_where_nothing_came_before(
+    waits: list[tuple[float, float, float | None]],
+) -> None:
+    """A signal fires with TIMED_OUT exactly at its deadline, or before that with what was sent."""
+    engine = Engine()
+    deadlines = Deadlines(engine)
+    seen: list[tuple[float, object]] = []
+    expected: list[tuple[float, object]] = []
+
+    def waiter(signal: Signal) -> Process:
+        value = yield signal
+        seen.append((engine.now, value))
+
+    def begin() -> Process:
+        for pause, seconds, answer in waits:
+            yield pause
+            signal = Signal(engine)
+            if answer is not None:
+                engine.at(engine.now + answer, signal.fire, 200)
+            deadlines.set(seconds, signal)
+            engine.spawn(waiter(signal))
+            in_time = answer is not None and answer < seconds
+            expected.append((engine.now + (answer if answer is not None and in_time else seconds), in_time * 200))
+
+    engine.spawn(begin())
+    engine.run(1000.0)
+    assert TIMED_OUT == 0
+    assert sorted(seen, key=str) == sorted(expected, key=str)
+    assert not any(deadlines._lines.values())
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 10.0), st.booleans()), max_size=30))
+def test_a_level_integrates_exactly_and_reading_it_changes_nothing(steps: list[tuple[float, bool]]) -> None:
+    """Two levels, one of which is read all the time, stay equal to the last bit."""
+    read, unread, now, area = Level(), Level(), 0.0, 0.0
+    for pause, up in steps:
+        read.seconds(now + pause / 2)
+        area += read.now * pause
+        now += pause
+        for level in (read, unread):
+            (level.up if up else level.down)(now)
+    assert read.seconds(now + 1.0) == unread.seconds(now + 1.0)
+    assert read.seconds(now) == pytest.approx(area, abs=1e-9)
+
+
+def test_ids_are_all_different_and_evenly_spread() -> None:
+    """As sampling by a trace id's low bits needs it."""
+    ids = [scramble(number) for number in range(20_000)]
+    assert len(set(ids)) == 20_000
+    for bit in range(64):
+        assert sum(id_ >> bit & 1 for id_ in ids) / 20_000 == pytest.approx(0.5, abs=0.02)

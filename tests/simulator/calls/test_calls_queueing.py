@@ -1,0 +1,149 @@
+"""Waits, losses and numbers of requests are those that queueing theory has closed forms for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import exp, factorial, sqrt
+from random import Random
+from statistics import fmean, stdev
+
+import pytest
+from tests.simulator.calls.stand import SharedServer, Stand, call, flow, service
+
+from foreshock_simulator.spec.services import CallPolicy, Cpu, Serve
+
+BATCHES = 30
+T_99 = 2.756
+"""Two-sided 99 % quantile of Student's t with 29 degrees of freedom."""
+
+
+def assert_mean(values: list[float], expected: float, precision: float) -> None:
+    """The expected value lies within the 99 % confidence bounds of batch means, and those are narrow enough to tell."""
+    size = len(values) // BATCHES
+    means = [fmean(values[i * size : (i + 1) * size]) for i in range(BATCHES)]
+    bound = T_99 * stdev(means) / sqrt(BATCHES)
+    assert bound < precision * expected, f"bounds of ±{bound:.4g} tell little about {expected:.4g}"
+    assert abs(fmean(means) - expected) < bound, f"{fmean(means):.5g} ± {bound:.2g} is not {expected:.5g}"
+
+
+def sojourns(stand: Stand, requests: int) -> list[float]:
+    """Seconds that requests spent in the service, the first tenth left out."""
+    ended = [each.seconds for each in stand.ended]
+    assert len(ended) > requests * 0.9
+    return ended[len(ended) // 10 :]
+
+
+def erlang_c(servers: int, load: float) -> float:
+    """Probability that a request waits in M/M/c (Erlang 1917); `load` is λ/μ."""
+    last = load**servers / factorial(servers) * servers / (servers - load)
+    return last / (sum(load**k / factorial(k) for k in range(servers)) + last)
+
+
+@pytest.mark.parametrize(("servers", "utilisation"), [(1, 0.7), (3, 0.7), (8, 0.8)])
+def test_requests_wait_for_a_thread_as_erlang_says(servers: int, utilisation: float) -> None:
+    """M/M/c: threads are the servers, and a model takes an exponential time: W = C(c, λ/μ) / (cμ − λ) + 1/μ."""
+    rate, requests = utilisation * servers, 50_000
+    stand = Stand([service("s", Serve(), threads=servers, backlog=10**9)], delay=0.0, seed=11)
+    rng = Random(5)
+    stand.start("s", draw=lambda: rng.expovariate(1.0))
+    stand.poisson(flow("s", rate=rate), requests / rate)
+    stand.run(requests / rate)
+    expected = erlang_c(servers, rate) / (servers - rate) + 1.0
+    assert_mean(sojourns(stand, requests), expected, 0.1)
+
+
+@pytest.mark.parametrize("spread", [0.3, 1.0])
+def test_log_normal_work_waits_as_pollaczek_and_khinchine_say(spread: float) -> None:
+    """M/G/1 on the CPU: W = λE[S²] / (2(1 − ρ)) + E[S]."""
+    rate, requests, mean = 0.6, 50_000, exp(spread**2 / 2)
+    stand = Stand([service("s", Cpu(1.0 / mean, spread), threads=1, backlog=10**9)], delay=0.0, seed=7)
+    stand.start("s")
+    stand.poisson(flow("s", rate=rate), requests / rate)
+    stand.run(requests / rate)
+    expected = rate * exp(spread**2) / (2 * (1 - rate)) + 1.0
+    assert_mean(sojourns(stand, requests), expected, 0.1)
+
+
+@pytest.mark.parametrize(("places", "load"), [(1, 0.5), (4, 0.9), (6, 1.5)])
+def test_a_full_queue_turns_away_as_many_as_it_must(places: int, load: float) -> None:
+    """M/M/1/K: one thread and a backlog of K − 1 lose (1 − ρ)ρᴷ / (1 − ρᴷ⁺¹) of the requests."""
+    requests = 40_000
+    stand = Stand([service("s", Serve(), threads=1, backlog=places - 1)], delay=0.0, seed=3)
+    rng = Random(9)
+    stand.start("s", draw=lambda: rng.expovariate(1.0))
+    stand.poisson(flow("s", rate=load), requests / load)
+    stand.run(requests / load)
+    lost = [float(not each.ok) for each in stand.ended]
+    assert stand["s"].ends["rejected"] == sum(lost)
+    assert_mean(lost, (1 - load) * load**places / (1 - load ** (places + 1)), 0.1)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        pytest.param(lambda rng: 1.0, id="constant"),
+        pytest.param(lambda rng: rng.expovariate(1.0), id="exponential"),
+        pytest.param(lambda rng: rng.expovariate(4.0 if rng.random() < 0.8 else 0.25), id="hyperexponential"),
+    ],
+)
+def test_a_shared_processor_does_not_care_how_work_is_distributed(draw: Callable[[Random], float]) -> None:
+    """M/G/1-PS: W = E[S] / (1 − ρ), whatever the distribution (Kleinrock, Queueing Systems II, 4.4)."""
+    rate, requests, rng = 0.5, 40_000, Random(2)
+    stand = Stand([service("s", Serve(), threads=10**6)], delay=0.0, seed=5)
+    stand.start("s")
+    stand["s"].replicas[0].model = SharedServer(stand.engine, lambda: draw(rng))
+    stand.poisson(flow("s", rate=rate), requests / rate)
+    stand.run(requests / rate)
+    assert_mean(sojourns(stand, requests), 1.0 / (1.0 - rate), 0.1)
+
+
+def test_littles_law_holds_exactly() -> None:
+    """∫ N dt is the sum of the seconds that requests were there, for each service of a chain, to rounding."""
+    front = service("front", Cpu(0.01), call("back", timeout=0.2, attempts=3), threads=8, backlog=20)
+    stand = Stand([front, service("back", Cpu(0.05), threads=2, backlog=5)], seed=2)
+    stand.start_all(2)
+    stand["back"].fail_ratio = 0.2
+    stand.poisson(flow("front", rate=60.0, timeout=0.5, attempts=2), 120.0)
+    stand.run(200.0)
+    assert stand.mesh.open == 0
+    for name in ("front", "back"):
+        assert stand[name].in_flight == 0
+        there = sum(each.seconds for each in stand.ended if each.service == name)
+        assert there > 100.0
+        assert stand[name].population.seconds(stand.engine.now) == pytest.approx(there, rel=1e-11)
+
+
+def test_the_cpu_is_busy_for_as_long_as_threads_compute() -> None:
+    """The integral that an autoscaler reads is the mean work times the requests; slow code takes more of it."""
+    stand = Stand([service("s", Cpu(0.02, 0.0))])
+    stand.start("s", 2)
+    for expected in (100 * 0.02, 100 * 0.02 + 100 * 0.06):
+        for _ in range(100):
+            stand.mesh.enter(flow("s"), 0, 0)
+        stand.run(stand.engine.now + 10.0)
+        assert stand["s"].cpu_busy == pytest.approx(expected)
+        stand["s"].slow = 3.0
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 4])
+@pytest.mark.parametrize("failing", [0.1, 0.5, 0.9])
+def test_calls_are_tried_as_often_as_failures_make_them(attempts: int, failing: float) -> None:
+    """A(p) = (1 − pᵃ) / (1 − p) attempts per call, where a attempts fail independently with p."""
+    calls = 4000
+    policy = CallPolicy(10.0, attempts=attempts)
+    stand = Stand([service("front", call("back", policy)), service("back", Cpu(0.001))], count=1, seed=4)
+    stand.start_all()
+    stand["back"].fail_ratio = failing
+    stand.poisson(flow("front", rate=50.0), calls / 50.0)
+    stand.run(calls / 50.0 + 60.0)
+    tried: dict[int, int] = {}
+    for span in stand.take():
+        if span.kind == "client":
+            tried[span.parent] = tried.get(span.parent, 0) + 1
+    expected = (1 - failing**attempts) / (1 - failing)
+    if attempts == 1:
+        assert set(tried.values()) == {1}
+    else:
+        assert_mean([float(count) for count in tried.values()], expected, 0.1)
+    edge = next(edge for edge in stand.mesh.counts.edges if edge.server.name == "back")
+    assert edge.requests / (edge.requests - edge.retries) == pytest.approx(sum(tried.values()) / len(tried))
