@@ -1,0 +1,300 @@
+"""Platforms of four sizes: the demo's, and small, medium and large ones that are drawn by seed."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal
+
+from foreshock_simulator.randomness import stream
+from foreshock_simulator.scenarios import catalogue
+from foreshock_simulator.scenarios.capacity import MIXES, in_flight, rate
+from foreshock_simulator.scenarios.cells import LOOK, Extra, draw
+from foreshock_simulator.scenarios.format import Topology
+from foreshock_simulator.scenarios.layout import GPU_NIC, HOSTS_PER_RACK, Shelf, hosts_of
+from foreshock_simulator.scenarios.memory import starts
+from foreshock_simulator.scenarios.walk import gpus_of
+from foreshock_simulator.spec.hosts import HostSpec, Place, PoolSpec
+from foreshock_simulator.spec.scenario import PlatformSpec
+from foreshock_simulator.spec.services import AutoscalerSpec, LlmSpec, ServiceSpec, TenantSpec
+from foreshock_simulator.spec.traffic import FlowSpec, Tokens
+
+Size = Literal["demo", "small", "medium", "large"]
+SIZES: Final[tuple[Size, ...]] = ("demo", "small", "medium", "large")
+
+CODE_LOAD = 0.2
+"""The code trace is silent for minutes and then asks thirty times a second: its safe mean load is 0.17."""
+SCALE_AT = 0.75
+"""The load at which an autoscaler is to leave a language model: its target is what is then in flight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What tells one size from another.
+
+    `replicas` of model services at the start, of those that are there; GPUs of the pools `embed` and `image`, those
+    that batch tenants have to themselves, those of each training tenant, and the most of a replica of a drawn model.
+    """
+
+    hosts: tuple[HostSpec, ...]
+    services: int
+    replicas: dict[str, int]
+    names: frozenset[str] = frozenset(service.name.name for service in catalogue.SERVICES)
+    embed: int = 4
+    image: int = 2
+    batch: int = 2
+    training: tuple[int, ...] = ()
+    most_gpus: int = 4
+    cpu_replicas: dict[str, int] = field(default_factory=dict)
+
+
+SHAPES: Final[dict[Size, Shape]] = {
+    "small": Shape(
+        hosts=hosts_of(2, 4, 2),
+        services=5,
+        replicas={"llm-chat": 2, "embedder": 2},
+        names=frozenset({"assistant-feature", "gateway", "llm-chat", "vector-store", "embedder"}),
+        embed=2,
+    ),
+    "medium": Shape(
+        hosts=hosts_of(8, 8, 4),
+        services=25,
+        replicas={"llm-chat": 4, "llm-code": 2, "embedder": 4, "reranker": 4, "image-gen": 2},
+        batch=4,
+        training=(16,),
+        most_gpus=2,
+    ),
+    "large": Shape(
+        hosts=hosts_of(125, 8, 16, older=40),
+        services=100,
+        replicas={"llm-chat": 8, "llm-code": 4, "embedder": 8, "reranker": 8, "image-gen": 4},
+        embed=8,
+        image=4,
+        batch=32,
+        training=(256, 128, 64),
+        cpu_replicas={"gateway": 6, "vector-store": 6, "auth": 4, "assistant-feature": 4, "search-feature": 4},
+    ),
+}
+
+
+def generate(size: Size, seed: int, knobs: Topology) -> PlatformSpec:
+    """A platform of a size. The same size, seed and knobs give the same."""
+    if size == "demo":
+        return _demo(knobs)
+    shape = SHAPES[size]
+    rng = stream(seed, f"topology/{size}")
+    services = catalogue.restrict(catalogue.SERVICES, shape.names)
+    more = shape.services - len(services)
+    extra = draw(more, rng, shape.most_gpus) if more else Extra((), {}, {}, {}, ())
+    services = tuple(
+        replace(service, operations=(*service.operations, *extra.gateway_routes.get(service.name.name, ())))
+        for service in (*services, *extra.services)
+    )
+    shelf = Shelf(shape.hosts)
+    training = _training(shape, shelf)
+    services, pools = _place_models(services, shape, extra, shelf, knobs, rng)
+    services = _place_servers(services, shape)
+    platform = PlatformSpec(shape.hosts, pools, services)
+    platform = replace(platform, tenants=(*_batch(platform, shape, shelf), *training))
+    return replace(platform, flows=_flows(platform, extra, knobs, rng))
+
+
+def _place_models(
+    services: tuple[ServiceSpec, ...],
+    shape: Shape,
+    extra: Extra,
+    shelf: Shelf,
+    knobs: Topology,
+    rng: random.Random,
+) -> tuple[tuple[ServiceSpec, ...], tuple[PoolSpec, ...]]:
+    """Give models their pools. Language models' have twice the GPUs that are held at the start, as far as there are."""
+    pool_of = {name: pool for pool, names in extra.pools.items() for name in names}
+    placed = [
+        replace(
+            service,
+            pool=pool_of.get(service.name.name, service.pool),
+            replicas=shape.replicas.get(service.name.name, service.replicas),
+        )
+        for service in services
+    ]
+    pools: list[PoolSpec] = []
+    models: dict[str, str] = {}
+    for name in dict.fromkeys(service.pool for service in placed if service.model is not None):
+        members = [service for service in placed if service.pool == name]
+        if not any(isinstance(service.model, LlmSpec) for service in members):
+            count = shape.embed if name == "embed" else shape.image
+            pool = PoolSpec(name, shelf.take(count), slots=len(members))
+            pools.append(_cut(pool) if knobs.mig and name == "embed" else pool)
+            continue
+        older = any(host.gpu_model == "A100" for host in shape.hosts)
+        models[name] = "A100" if older and name in extra.pools and rng.random() < 0.3 else "H100"
+        together = max(gpus_of(service) for service in members)
+        held = sum(service.replicas * gpus_of(service) for service in members)
+        places = shelf.take(2 * held, together, models[name])
+        pools.append(PoolSpec(name, places, quota=held + round(held * knobs.spare), provisioning=knobs.provisioning))
+    scaled = (
+        replace(service, autoscaler=_autoscaler(service, models[service.pool])) if service.pool in models else service
+        for service in placed
+    )
+    return tuple(scaled), tuple(pools)
+
+
+def _cut(pool: PoolSpec) -> PoolSpec:
+    """With a MIG instance for each replica that a GPU takes, and the last one for a tenant."""
+    return replace(pool, sharing="mig", mig_slices=(4, 3) if pool.slots == 1 else (3, 2, 2))
+
+
+def _autoscaler(service: ServiceSpec, gpu_model: str) -> AutoscalerSpec:
+    assert isinstance(service.model, LlmSpec)  # noqa: S101 - only these are scaled
+    mix = MIXES[_tokens(service)]
+    target = in_flight(service.model, gpu_model, mix, SCALE_AT)
+    return AutoscalerSpec("in_flight", round(target, 1), service.replicas, 3 * service.replicas, cold_start=40.0)
+
+
+def _tokens(service: ServiceSpec) -> Tokens:
+    return "azure-code" if service.name.name == "llm-code" else "azure-conversation"
+
+
+def _place_servers(services: tuple[ServiceSpec, ...], shape: Shape) -> tuple[ServiceSpec, ...]:
+    """Spread services without models over the hosts without GPUs, in turn, so that they share interfaces."""
+    hosts = [host.name for host in shape.hosts if not host.gpus]
+    placed: list[ServiceSpec] = []
+    turn = 0
+    for service in services:
+        if service.model is not None:
+            placed.append(service)
+            continue
+        replicas = shape.cpu_replicas.get(service.name.name, service.replicas)
+        chosen = tuple(hosts[(turn + number) % len(hosts)] for number in range(min(replicas, len(hosts))))
+        turn += 1
+        placed.append(replace(service, hosts=chosen, replicas=replicas))
+    return tuple(placed)
+
+
+def _training(shape: Shape, shelf: Shelf) -> tuple[TenantSpec, ...]:
+    """Training has whole hosts: every other one those with older GPUs."""
+    tenants = []
+    for number, count in enumerate(shape.training):
+        name = catalogue.TRAIN.name._replace(name=f"train-llm{'' if number == 0 else f'-{number + 1}'}")
+        places = shelf.take(count, together=8, model="A100" if number % 2 else "H100")
+        tenants.append(replace(catalogue.TRAIN, name=name, places=places))
+    return tuple(tenants)
+
+
+def _batch(platform: PlatformSpec, shape: Shape, shelf: Shelf) -> tuple[TenantSpec, ...]:
+    """Batch work on what chat and code leave, and on GPUs of its own."""
+    names = frozenset(service.name.name for service in platform.services)
+    begin = starts(platform)
+    tenants = [_onto(catalogue.BATCH_EMBED, (*_flat(begin["llm-chat"]), *shelf.take(shape.batch)), names)]
+    if "llm-code" in begin:
+        places = (*_flat(begin["llm-code"]), *shelf.take(shape.batch))
+        tenants.append(_onto(catalogue.NIGHTLY_EVAL, places, names))
+    tenants += [_onto(item, item.places, names) for item in _sliced(platform)]
+    return tuple(tenants)
+
+
+def _sliced(platform: PlatformSpec) -> tuple[TenantSpec, ...]:
+    """A batch tenant in the last MIG instance of each GPU that is cut."""
+    return tuple(
+        replace(catalogue.SLICED_BATCH, places=pool.places, slice=len(pool.mig_slices) - 1)
+        for pool in platform.pools
+        if pool.mig_slices
+    )
+
+
+def _flat(replicas: list[tuple[Place, ...]]) -> tuple[Place, ...]:
+    return tuple(place for replica in replicas for place in replica)
+
+
+def _onto(tenant: TenantSpec, places: tuple[tuple[str, int], ...], names: frozenset[str]) -> TenantSpec:
+    return replace(tenant, places=places, calls=tuple(call for call in tenant.calls if call.service in names))
+
+
+def _flows(platform: PlatformSpec, extra: Extra, knobs: Topology, rng: random.Random) -> tuple[FlowSpec, ...]:
+    """Traffic that gives language models their load, and the rest something to do."""
+    served = {service.name.name: _served(service, platform) for service in platform.services}
+    chat = knobs.load * served["llm-chat"]
+    flows = [
+        FlowSpec("assistant", "assistant-feature", catalogue.ASK, _round(0.7 * chat)),
+        FlowSpec("chat", "gateway", catalogue.CHAT, _round(0.3 * chat)),
+        FlowSpec("ingest", "gateway", catalogue.INGEST, 0.2, "poisson"),
+    ]
+    if "llm-code" in served:
+        code = _round(CODE_LOAD * served["llm-code"])
+        flows.append(FlowSpec("code", "gateway", catalogue.CODE, code, "azure-code", "azure-code"))
+    if "search-feature" in served:
+        flows.append(FlowSpec("search", "search-feature", catalogue.SEARCH, _round(0.5 * chat)))
+    for model, (service, route) in extra.features.items():
+        load = knobs.load * rng.uniform(0.7, 1.0)
+        arrivals = rng.choice(LOOK)
+        name = service.removesuffix("-feature")
+        flows.append(FlowSpec(name, service, route, _round(load * served[model]), arrivals, cv=1.5))
+    for service, route in extra.pipelines:
+        name = service.removesuffix("-api")
+        flows.append(FlowSpec(name, service, route, _round(rng.uniform(1.5, 4.0)), rng.choice(LOOK), cv=1.5))
+    return tuple(flows)
+
+
+def _served(service: ServiceSpec, platform: PlatformSpec) -> float:
+    """Requests a second that a language model's replicas serve at the start; 0 for others."""
+    if not isinstance(service.model, LlmSpec):
+        return 0.0
+    pool = next(pool for pool in platform.pools if pool.name == service.pool)
+    host = next(host for host in platform.hosts if host.name == pool.places[0].host)
+    return service.replicas * rate(service.model, host.gpu_model, MIXES[_tokens(service)])
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.3g}")
+
+
+def _on(hosts: tuple[str, ...], *gpus: int) -> tuple[Place, ...]:
+    return tuple(Place(host, gpu) for host in hosts for gpu in gpus)
+
+
+_DEMO_SERVERS = {
+    "assistant-feature": ("host-3", "host-4"),
+    "search-feature": ("host-3", "host-4"),
+    "gateway": ("host-1", "host-2", "host-3"),
+    "auth": ("host-3", "host-4"),
+    "vector-store": ("host-2", "host-4"),
+    "ml-platform": ("host-3", "host-4"),
+}
+_DEMO_REPLICAS = {"llm-chat": 4, "llm-code": 4, "embedder": 4, "reranker": 4, "image-gen": 2}
+
+
+def _demo(knobs: Topology) -> PlatformSpec:
+    """Four hosts with eight GPUs each and fourteen services and tenants, the same whatever the seed."""
+    front, back = ("host-1", "host-2"), ("host-3", "host-4")
+    hosts = tuple(
+        HostSpec(name, 8, "H100", GPU_NIC, f"rack-{number // HOSTS_PER_RACK + 1}")
+        for number, name in enumerate((*front, *back))
+    )
+    embed = PoolSpec("embed", _on(front, 4, 5), slots=2)
+    pools = (
+        PoolSpec("chat", (*_on(front, 0, 1), *_on(front, 7)), quota=4 + round(2 * knobs.spare)),
+        PoolSpec("code", _on(front, 2, 3)),
+        _cut(embed) if knobs.mig else embed,
+        PoolSpec("image", _on(front, 6)),
+    )
+    pools = (replace(pools[0], provisioning=knobs.provisioning), *pools[1:])
+    services = []
+    for service in catalogue.SERVICES:
+        name = service.name.name
+        if name in _DEMO_SERVERS:
+            services.append(replace(service, hosts=_DEMO_SERVERS[name], replicas=len(_DEMO_SERVERS[name])))
+            continue
+        placed = replace(service, replicas=_DEMO_REPLICAS[name])
+        services.append(
+            replace(placed, autoscaler=replace(_autoscaler(placed, "H100"), maximum=6))
+            if name == "llm-chat"
+            else placed
+        )
+    tenants = (
+        replace(catalogue.BATCH_EMBED, places=(*_on(front, 0, 1), *_on((*front, *back), 7), Place("host-4", 6))),
+        replace(catalogue.NIGHTLY_EVAL, places=(*_on(front, 2, 3), Place("host-3", 6))),
+        replace(catalogue.TRAIN, places=_on(back, 0, 1, 2, 3, 4, 5)),
+    )
+    platform = PlatformSpec(hosts, pools, tuple(services), tenants)
+    platform = replace(platform, tenants=(*tenants, *_sliced(platform)))
+    return replace(platform, flows=_flows(platform, Extra((), {}, {}, {}, ()), knobs, stream(0, "topology/demo")))

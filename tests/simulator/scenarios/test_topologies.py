@@ -1,0 +1,102 @@
+"""Generated platforms: sizes, names that are always there, and sensible loads."""
+
+from __future__ import annotations
+
+import pytest
+
+from foreshock_simulator.scenarios import SIZES, load
+from foreshock_simulator.scenarios.memory import held_at_start, room_of
+from foreshock_simulator.scenarios.walk import calls
+from foreshock_simulator.spec.scenario import PlatformSpec
+
+SEEDS = (1, 2, 3)
+GENERATED = [(size, seed) for size in ("small", "medium", "large") for seed in SEEDS]
+
+
+def platform(size: str, seed: int) -> PlatformSpec:
+    """Of the scenario in which nothing happens."""
+    return load("calm", size, seed).platform
+
+
+@pytest.mark.parametrize(
+    ("size", "services", "gpus"), [("demo", 11, 32), ("small", 5, 8), ("medium", 25, 64), ("large", 100, 1000)]
+)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_size_has_so_many_services_and_gpus(size: str, services: int, gpus: int, seed: int) -> None:
+    """Tenants, which nobody calls, come besides."""
+    made = platform(size, seed)
+
+    assert len(made.services) == services
+    assert sum(host.gpus for host in made.hosts) == gpus
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_same_seed_gives_the_same_platform(size: str) -> None:
+    """Down to the last number."""
+    assert platform(size, 7) == platform(size, 7)
+
+
+@pytest.mark.parametrize("size", ["medium", "large"])
+def test_another_seed_gives_another_platform(size: str) -> None:
+    """Other services, models and loads."""
+    names = [{service.name for service in platform(size, seed).services} for seed in SEEDS]
+
+    assert names[0] != names[1] != names[2]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_names_that_scenarios_use_are_on_every_platform(size: str) -> None:
+    """Services, tenants, pools and flows."""
+    made = platform(size, 1)
+
+    services = {service.name.name for service in made.services}
+    assert {"assistant-feature", "gateway", "llm-chat", "embedder", "vector-store"} <= services
+    assert "batch-embed" in {tenant.name.name for tenant in made.tenants}
+    assert {"chat", "embed"} <= {pool.name for pool in made.pools}
+    assert {"assistant", "chat", "ingest"} <= {flow.name for flow in made.flows}
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_service_is_reached_by_some_flow_or_tenant(size: str) -> None:
+    """None stands idle: a service that nobody asks tells nothing."""
+    made = platform(size, 1)
+    called = {
+        service.name.name: {call.service for operation in service.operations for call in calls(operation.steps)}
+        for service in made.services
+    }
+    waiting = {flow.service for flow in made.flows} | {call.service for item in made.tenants for call in item.calls}
+    reached: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        reached.add(name)
+        waiting |= called[name] - reached
+
+    assert {service.name.name for service in made.services} - reached == set()
+
+
+@pytest.mark.parametrize(("size", "seed"), GENERATED)
+def test_memory_holds_what_starts_and_language_models_have_gpus_to_grow_onto(size: str, seed: int) -> None:
+    """With room to spare for a scenario that brings more."""
+    made = platform(size, seed)
+    held = held_at_start(made)
+
+    assert all(size <= room_of(made, place) for place, size in held.bytes.items())
+    for service in made.services:
+        if service.autoscaler is not None:
+            pool = next(pool for pool in made.pools if pool.name == service.pool)
+            assert len(pool.places) > len(held.places_of(service.name.name))
+
+
+@pytest.mark.parametrize("size", ["medium", "large"])
+def test_services_share_pools_gpus_and_interfaces(size: str) -> None:
+    """As real platforms do; otherwise nobody could be in another's way."""
+    made = platform(size, 1)
+    pools = [service.pool for service in made.services if service.pool]
+    hosts = [host for service in made.services for host in service.hosts]
+    held = held_at_start(made)
+    batch = {place for tenant in made.tenants if tenant.kind == "batch" for place in tenant.places}
+
+    assert len(set(pools)) < len(pools)
+    assert len(set(hosts)) < len(hosts)
+    assert held.places_of("llm-chat") <= batch
+    assert held.places_of("embedder") == held.places_of("reranker")
