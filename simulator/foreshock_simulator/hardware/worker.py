@@ -1,0 +1,254 @@
+"""Processes on GPUs, and the work they run."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from foreshock_simulator.engine import Engine, Signal
+from foreshock_simulator.names import ServiceName
+
+if TYPE_CHECKING:
+    from foreshock_simulator.hardware.gpu import Gpu
+
+_DONE = 1e-9
+"""Seconds of work below which a task counts as finished: above the rounding of the clock, below what matters."""
+
+
+class Work(NamedTuple):
+    """A stretch of work: how long it takes alone on an idle GPU, and the channels it uses meanwhile.
+
+    `sm`: the share of the time in which its kernels are resident; the others are shares of the GPU's peak: memory
+    bandwidth, tensor cores, NVLink and PCIe in one direction. `kernels`: dispatches a second that it waits for. On
+    several GPUs the same is used of each.
+    """
+
+    seconds: float
+    sm: float
+    dram: float = 0.0
+    tensor: float = 0.0
+    nvlink: float = 0.0
+    pcie: float = 0.0
+    kernels: float = 0.0
+
+
+class Task(Signal):
+    """Work under way. It fires with True when it is done, with False when it was cancelled or its process ended.
+
+    `action` is called first when it is done, without any delay: a server begins its next step there.
+    """
+
+    __slots__ = ("action", "begun", "end", "work")
+
+    def __init__(self, engine: Engine, work: Work, begun: float, action: Callable[[], None] | None) -> None:
+        super().__init__(engine)
+        self.work, self.begun, self.end, self.action = work, begun, begun + work.seconds, action
+
+
+class Part:
+    """A process on one of its GPUs: the SMs it holds there, `busy` seconds up to the GPU's `settled`."""
+
+    __slots__ = ("busy", "gpu", "held", "instance", "speed", "worker")
+
+    def __init__(self, worker: Worker, gpu: Gpu, instance: int) -> None:
+        self.worker, self.gpu, self.instance = worker, gpu, instance
+        self.held = self.busy = 0.0
+        self.speed = 1.0
+        """The progress that this GPU alone would allow."""
+
+
+class Worker:
+    """A process on one GPU, or on several that work in step (tensor parallel): then the slowest decides.
+
+    While it waits for the slowest it holds the SMs it was given on the others, as a collective operation does that
+    spins. Tasks that run at once are streams of one process: they progress alike.
+
+    Args:
+        gpus: that it runs on; on each it takes `memory_bytes`.
+        pid: of the process.
+        service: it belongs to.
+        slice: index of the MIG instance on each GPU, where they have some.
+
+    Raises:
+        ValueError: the memory does not fit; no such MIG instance, or none named where there are some.
+    """
+
+    __slots__ = (
+        "_active", "_calling", "_engine", "_epoch", "_planned", "_progress", "_sequence", "_settled", "_slow", "_tasks",
+        "dram", "gpus", "kernels", "memory_bytes", "nvlink", "parts", "pcie", "pid", "service", "sm", "speed",
+        "stopped", "tensor",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        gpus: Sequence[Gpu],
+        pid: int,
+        service: ServiceName,
+        memory_bytes: float,
+        slice: int | None = None,  # noqa: A002
+    ) -> None:
+        self.gpus, self.pid, self.service, self.memory_bytes = tuple(gpus), pid, service, memory_bytes
+        self._engine = gpus[0].engine
+        instances = [gpu.reserve(memory_bytes, slice) for gpu in gpus]
+        self.parts = tuple(Part(self, gpu, instance) for gpu, instance in zip(gpus, instances, strict=True))
+        for gpu in gpus:
+            gpu.workers.append(self)
+        self.sm = self.dram = self.tensor = self.nvlink = self.pcie = self.kernels = 0.0
+        self.speed, self._slow, self.stopped = 1.0, 1.0, False
+        # (progress at its end, order, task). Progress is the seconds of work done for every task since the process
+        # began: beginning or ending one leaves the others' entries as they are.
+        self._tasks: list[tuple[float, int, Task]] = []
+        self._sequence = self._active = self._epoch = 0
+        self._progress = self._settled = 0.0
+        self._planned = -1.0
+        self._calling = False
+
+    @property
+    def active(self) -> int:
+        """How many tasks it runs."""
+        return self._active
+
+    @property
+    def slow(self) -> float:
+        """Its own work takes so many times as long (a bad deploy), and uses the channels for as long."""
+        return self._slow
+
+    @slow.setter
+    def slow(self, factor: float) -> None:
+        if factor < 1.0:
+            raise ValueError(f"work may take 1 time as long or more, not {factor:g}")
+        self._slow = factor
+        self.follow()
+
+    def run(self, work: Work, action: Callable[[], None] | None = None) -> Task:
+        """Begin some work. On a process that has ended, the task fires with False at once."""
+        if self.stopped:
+            task = Task(self._engine, work, 0.0, action)
+            task.fire(False)
+            return task
+        self._settle()
+        task = Task(self._engine, work, self._progress, action)
+        self._push(task)
+        self._active += 1
+        self._use(work, 1.0)
+        self._changed()
+        return task
+
+    def cancel(self, signal: Signal) -> None:
+        """Give a task up; its part of the GPU is free at once. Nothing happens where it is done already."""
+        if not isinstance(signal, Task) or signal.fired:
+            return
+        self._settle()
+        self._leave(signal)
+        signal.fire(False)
+        self._changed()
+
+    def shorten(self, task: Task, seconds: float) -> None:
+        """Let a task end after so many seconds of work in all, of which no more than that may be done."""
+        self._settle()
+        task.end = task.begun + seconds
+        self._push(task)
+        self._plan()
+
+    def done_seconds(self, task: Task) -> float:
+        """Seconds of work of a running task that are done by now."""
+        return self._progress + self.speed * (self._engine.now - self._settled) - task.begun
+
+    def busy_at(self, now: float) -> float:
+        """Seconds of SM time that it has held on all its GPUs together."""
+        return sum(part.busy + part.held * (now - part.gpu.settled) for part in self.parts)
+
+    def stop(self) -> None:
+        """End the process: its tasks fire with False, its memory is free."""
+        if self.stopped:
+            return
+        self._settle()
+        self.stopped = True
+        for _, _, task in sorted(self._tasks, key=lambda entry: entry[1]):
+            if not task.fired:
+                self._leave(task)
+                task.fire(False)
+        self._tasks.clear()
+        self._changed()
+        for gpu in self.gpus:
+            gpu.workers.remove(self)
+
+    def follow(self) -> bool:
+        """Take the speed that the slowest of its GPUs allows; whether that changed it."""
+        parts = self.parts
+        speed = (parts[0].speed if len(parts) == 1 else min(part.speed for part in parts)) / self._slow
+        changed = speed != self.speed
+        if changed:
+            self._settle()
+            self.speed = speed
+        self._plan()
+        return changed
+
+    def _push(self, task: Task) -> None:
+        self._sequence += 1
+        heapq.heappush(self._tasks, (task.end, self._sequence, task))
+
+    def _settle(self) -> None:
+        now = self._engine.now
+        self._progress += self.speed * (now - self._settled)
+        self._settled = now
+
+    def _use(self, work: Work, sign: float) -> None:
+        if self._active == 0:
+            self.sm = self.dram = self.tensor = self.nvlink = self.pcie = self.kernels = 0.0
+            return
+        if self._active == 1 and sign > 0.0:
+            _, self.sm, self.dram, self.tensor, self.nvlink, self.pcie, self.kernels = work
+            return
+        self.sm += sign * work.sm
+        self.dram += sign * work.dram
+        self.tensor += sign * work.tensor
+        self.nvlink += sign * work.nvlink
+        self.pcie += sign * work.pcie
+        self.kernels += sign * work.kernels
+
+    def _leave(self, task: Task) -> None:
+        self._active -= 1
+        self._use(task.work, -1.0)
+
+    def _changed(self) -> None:
+        if not self._calling:
+            self.parts[0].gpu.rebalance(self)
+
+    def _plan(self) -> None:
+        """Find when the next task is done; an earlier plan for another time is void."""
+        tasks = self._tasks
+        while tasks and (tasks[0][2].fired or tasks[0][0] != tasks[0][2].end):
+            heapq.heappop(tasks)
+        if not tasks:
+            self._epoch += 1
+            self._planned = -1.0
+            return
+        rest = (tasks[0][0] - self._progress) / self.speed
+        time = self._settled + rest if rest > 0.0 else self._engine.now
+        if time != self._planned:
+            self._epoch += 1
+            self._planned = time
+            self._engine.at(max(time, self._engine.now), self._due, self._epoch)
+
+    def _due(self, epoch: int) -> None:
+        if epoch != self._epoch:
+            return
+        self._settle()
+        self._planned = -1.0
+        tasks = self._tasks
+        done = []
+        while tasks and tasks[0][0] - self._progress <= _DONE:
+            end, _, task = heapq.heappop(tasks)
+            if not task.fired and end == task.end:
+                self._leave(task)
+                task.fire(True)
+                done.append(task)
+        # What an action begins is part of this change: the GPUs are divided anew once, afterwards.
+        self._calling = True
+        for task in done:
+            if task.action is not None:
+                task.action()
+        self._calling = False
+        self._changed()

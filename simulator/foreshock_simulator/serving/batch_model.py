@@ -1,0 +1,121 @@
+"""The server of any other model (embedder, reranker, diffusion): a request is one stretch of GPU work.
+
+Up to `max_batch` run at once, as streams of one process: they share the GPU like its processors, so together they take
+no longer than their use of it makes them. The others wait in order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from typing import Final
+
+from foreshock_simulator.engine import Engine, Signal
+from foreshock_simulator.hardware.worker import Work, Worker
+from foreshock_simulator.serving.server import Job, ModelStats, Tally
+from foreshock_simulator.spec.services import BatchModelSpec
+
+TENSOR: Final = 0.4
+"""Share of the tensor cores' peak while such a model's kernels hold all SMs; an assumption."""
+DISPATCHES: Final = 100.0
+"""Dispatches a second that one request waits for; an assumption."""
+
+
+class BatchServer:
+    """The server of one replica; see `ModelServer`. Its tokens are those of the prompts."""
+
+    __slots__ = ("_drained", "_engine", "_queued", "_running", "_spec", "_tally", "_waiting", "worker")
+
+    def __init__(self, engine: Engine, spec: BatchModelSpec, worker: Worker) -> None:
+        self._engine, self._spec, self.worker = engine, spec, worker
+        self._tally = Tally()
+        self._waiting: deque[Job] = deque()
+        self._queued = 0
+        self._running: dict[Job, None] = {}
+        self._drained: Signal | None = None
+
+    @property
+    def load(self) -> int:
+        """Requests that run or wait."""
+        return len(self._running) + self._queued
+
+    def submit(self, prompt_tokens: int, generated_tokens: int = 1) -> Job:
+        """Take a request in, or refuse it. What it generates is not counted in tokens."""
+        del generated_tokens
+        job = Job(self._engine, prompt_tokens, 1)
+        full = len(self._running) >= self._spec.max_batch
+        if self._drained is not None or self.worker.stopped or (full and self._queued >= self._spec.max_waiting):
+            job.over = True
+            job.done.fire(False)
+        elif full:
+            self._waiting.append(job)
+            self._queued += 1
+        else:
+            self._begin(job)
+        return job
+
+    def cancel(self, job: Job) -> None:
+        """Give a request up; its part of the GPU is free at once."""
+        if job.over:
+            return
+        job.over = True
+        if job in self._running:
+            del self._running[job]
+            if job.task is not None:
+                self.worker.cancel(job.task)
+            self._next()
+        else:
+            self._queued -= 1
+        job.done.fire(False)
+        self._rest()
+
+    def drain(self) -> Signal:
+        """Refuse what comes; the signal fires when nothing is left."""
+        if self._drained is None:
+            self._drained = Signal(self._engine)
+            self._rest()
+        return self._drained
+
+    def stop(self) -> None:
+        """End with the process."""
+        self.worker.stop()
+        for job in (*self._running, *self._waiting):
+            job.over = True
+            job.done.fire(False)
+        self._running.clear()
+        self._waiting.clear()
+        self._queued = 0
+        self._rest()
+
+    def stats(self) -> ModelStats:
+        """Its counters and gauges; it has no cache of keys and values."""
+        return self._tally.state(len(self._running), self._queued, 0.0)
+
+    def _begin(self, job: Job) -> None:
+        spec = self._spec
+        job.queued_seconds = self._engine.now - job.submitted
+        self._tally.histograms["request_queue_time"].observe(job.queued_seconds)
+        self._running[job] = None
+        seconds = spec.seconds + spec.seconds_per_token * job.prompt_tokens
+        work = Work(seconds, spec.sm, spec.dram, TENSOR * spec.sm, kernels=DISPATCHES)
+        job.task = self.worker.run(work, partial(self._finished, job))
+
+    def _finished(self, job: Job) -> None:
+        del self._running[job]
+        job.over = True
+        self._tally.prompt_tokens += job.prompt_tokens
+        self._tally.finished(job, self._engine.now)
+        job.done.fire(True)
+        self._next()
+        self._rest()
+
+    def _next(self) -> None:
+        while self._waiting and len(self._running) < self._spec.max_batch:
+            job = self._waiting.popleft()
+            if not job.over:
+                self._queued -= 1
+                self._begin(job)
+
+    def _rest(self) -> None:
+        if self._drained is not None and not self._running and not self._queued:
+            self._drained.fire()

@@ -1,0 +1,327 @@
+"""A language model's server with continuous batching, as vLLM schedules (Kwon et al., SOSP 2023; V1 scheduler).
+
+Every step gives one token to each request that generates and spends what is left of the token budget on prompts: first
+on those begun, then on those that wait, as long as there are places and blocks. Where a request needs a block and none
+is free, the one that was admitted last is preempted: its blocks are freed, it goes to the front of the queue, and later
+computes its prompt and what it had generated anew.
+
+Steps are not simulated one by one. As long as nobody comes or goes, each takes requests · kv_seconds longer than the
+one before, so any number of them is one stretch of work whose end, and whose step at any moment, are known in closed
+form. A stretch ends with the first request that is finished, before the first step for which blocks lack, or, where
+somebody comes or gives up, with the step under way.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import deque
+from typing import Final
+
+from foreshock_simulator.engine import Engine, Signal
+from foreshock_simulator.hardware.worker import Task, Worker
+from foreshock_simulator.serving.kv_cache import BLOCK_TOKENS, KvCache, blocks
+from foreshock_simulator.serving.server import Job, ModelStats, Tally
+from foreshock_simulator.serving.steps import Steps
+from foreshock_simulator.spec.services import LlmSpec
+
+ACTIVATION_BYTES: Final = 2e9
+"""Memory of each GPU for activations and graphs; an assumption."""
+WATERMARK: Final = 0.01
+"""Share of the blocks that an admission leaves free (vLLM)."""
+MAX_STEPS: Final = 128
+"""Longest stretch: counters of tokens are brought up to date at its end."""
+
+
+class LlmServer:
+    """The server of one replica; see `ModelServer`.
+
+    Args:
+        engine: whose time it lives in.
+        spec: of the model.
+        worker: the process, on `spec.tensor_parallel` GPUs. Its memory beyond the weights is for keys and values.
+
+    Raises:
+        ValueError: another number of GPUs; the model does not fit.
+    """
+
+    __slots__ = (
+        "_begun", "_chunks", "_context", "_decoding", "_drained", "_engine", "_finish", "_first", "_kv", "_later",
+        "_leaving", "_order", "_prefilling", "_queued", "_running", "_span", "_spec", "_step", "_steps", "_tally",
+        "_task", "_waiting", "worker",
+    )  # fmt: skip
+
+    def __init__(self, engine: Engine, spec: LlmSpec, worker: Worker) -> None:
+        if len(worker.gpus) != spec.tensor_parallel:
+            raise ValueError(
+                f"{spec.model} runs on {spec.tensor_parallel} GPUs at once; its process has {len(worker.gpus)}"
+            )
+        self._engine, self._spec, self.worker = engine, spec, worker
+        self._steps = Steps(worker.gpus[0].model, spec.parameters, spec.kv_bytes_per_token, spec.tensor_parallel)
+        room = worker.memory_bytes - self._steps.weight_bytes - ACTIVATION_BYTES
+        total = math.floor(room / (self._steps.kv_bytes * BLOCK_TOKENS))
+        if total < 1:
+            raise ValueError(
+                f"{spec.model} has {self._steps.weight_bytes:.3g} bytes of weights a GPU and is given "
+                f"{worker.memory_bytes:.3g}; raise memory_share or tensor_parallel"
+            )
+        self._kv = KvCache(total)
+        self._tally = Tally()
+        self._waiting: deque[Job] = deque()
+        self._queued = 0
+        self._running: dict[Job, None] = {}  # in order of admission
+        self._prefilling: list[Job] = []
+        self._decoding = 0
+        self._context = 0
+        self._finish: list[tuple[int, int, Job]] = []
+        self._order = 0
+        self._leaving: list[Job] = []
+        self._step = 0
+        # The stretch under way: its task, steps, parts of prompts, when it began, its first step's seconds, and by how
+        # much each later one is longer.
+        self._task: Task | None = None
+        self._span = 0
+        self._chunks: list[tuple[Job, int]] = []
+        self._begun = self._first = self._later = 0.0
+        self._drained: Signal | None = None
+
+    @property
+    def load(self) -> int:
+        """Requests that run or wait."""
+        return len(self._running) + self._queued
+
+    def submit(self, prompt_tokens: int, generated_tokens: int) -> Job:
+        """Take a request in, or refuse it."""
+        job = Job(self._engine, prompt_tokens, generated_tokens)
+        never = blocks(job.prompt_tokens + job.generated_tokens) > self._kv.total
+        if never or self._queued >= self._spec.max_waiting or self._drained is not None or self.worker.stopped:
+            job.over = True
+            job.done.fire(False)
+            return job
+        self._waiting.append(job)
+        self._queued += 1
+        if self._task is None:
+            self._begin()
+        elif self._span > 1 and self._queued == 1 and self._admits(job):
+            self._cut()
+        return job
+
+    def cancel(self, job: Job) -> None:
+        """Give a request up: one that runs leaves after the step under way."""
+        if job.over or job.done.fired:
+            return
+        job.over = True
+        if job in self._running:
+            self._leaving.append(job)
+            self._cut()
+        else:
+            self._queued -= 1
+            job.done.fire(False)
+            self._rest()
+
+    def drain(self) -> Signal:
+        """Refuse what comes; the signal fires when nothing is left."""
+        if self._drained is None:
+            self._drained = Signal(self._engine)
+            self._rest()
+        return self._drained
+
+    def stop(self) -> None:
+        """End with the process."""
+        self.worker.stop()
+        self._task = None
+        for job in (*self._running, *self._waiting):
+            job.over = True
+            job.done.fire(False)
+        self._running.clear()
+        self._waiting.clear()
+        self._queued = 0
+        self._rest()
+
+    def stats(self) -> ModelStats:
+        """Its counters, as of the last stretch, and its gauges, as of now."""
+        used = self._kv.used
+        if self._task is not None and self._decoding:
+            used += self._kv.needed(self._step, min(self._span, self._steps_done()))
+        return self._tally.state(len(self._running), self._queued, used / self._kv.total)
+
+    def _begin(self) -> None:
+        """Schedule what comes next: one step with parts of prompts, or a stretch of steps without."""
+        kv, step = self._kv, self._step
+        preempted = False
+        while kv.needed(step, 1) > kv.free:
+            self._preempt()
+            preempted = True
+        chunks: list[tuple[Job, int]] = []
+        budget = self._spec.max_batched_tokens - self._decoding
+        for job in self._prefilling:
+            take = min(job.left, budget)
+            if take > 0:
+                chunks.append((job, take))
+                budget -= take
+        if self._waiting and not preempted:
+            self._admit(budget, chunks)
+        self._chunks = chunks
+        decoding, context = self._decoding, self._context
+        if chunks:
+            self._span = 1
+            parts = [(take, job.target - job.left) for job, take in chunks]
+            self._first = seconds = self._steps.seconds(decoding, context, parts)
+            tokens = decoding + sum(take for take, _ in parts)
+            context += sum(earlier for _, earlier in parts)
+        elif decoding:
+            finish = self._finish
+            while finish[0][2].over or finish[0][2].finish_step != finish[0][0]:
+                heapq.heappop(finish)
+            limit = min(MAX_STEPS, finish[0][0] - step)
+            self._span = span = kv.steps_within(step, limit)
+            self._first = self._steps.decode_seconds(decoding, context)
+            self._later = decoding * self._steps.kv_seconds
+            seconds = span * (self._first + 0.5 * (span - 1) * self._later)
+            tokens, context = decoding, context + decoding * span // 2
+        else:
+            self._task = None
+            self._rest()
+            return
+        self._begun = self._engine.now
+        self._task = self.worker.run(self._steps.work(seconds, self._span, tokens, context), self._end)
+
+    def _admit(self, budget: int, chunks: list[tuple[Job, int]]) -> None:
+        waiting, now = self._waiting, self._engine.now
+        while budget > 0 and waiting:
+            job = waiting[0]
+            if job.over:
+                waiting.popleft()
+                continue
+            if not self._admits(job):
+                return
+            waiting.popleft()
+            self._queued -= 1
+            self._running[job] = None
+            self._prefilling.append(job)
+            self._kv.hold(job.target)
+            if job.queued_seconds is None:
+                job.queued_seconds = now - job.submitted
+                self._tally.histograms["request_queue_time"].observe(job.queued_seconds)
+            take = min(job.left, budget)
+            chunks.append((job, take))
+            budget -= take
+
+    def _admits(self, job: Job) -> bool:
+        """Whether a request that waits could begin."""
+        if len(self._running) >= self._spec.max_sequences:
+            return False
+        kv = self._kv
+        spare = WATERMARK * kv.total if self._running else 0.0
+        return kv.free - blocks(job.target) - kv.needed(self._step, self._span if self._task else 1) >= spare
+
+    def _preempt(self) -> None:
+        """Take the blocks of the request that was admitted last; it begins anew, from the front of the queue."""
+        job, _ = self._running.popitem()
+        if job.finish_step < 0:
+            self._prefilling.remove(job)
+            self._kv.release(job.target)
+        else:
+            self._quit_decoding(job)
+            job.told = job.generated_tokens - (job.finish_step - self._step)
+            job.target = job.prompt_tokens + job.told
+            job.finish_step = -1
+        job.left = job.target
+        job.preemptions += 1
+        self._tally.preemptions += 1
+        self._waiting.appendleft(job)
+        self._queued += 1
+
+    def _quit_decoding(self, job: Job) -> None:
+        tokens = job.offset + self._step
+        self._kv.leave(tokens, self._step)
+        self._decoding -= 1
+        self._context -= tokens
+
+    def _end(self) -> None:
+        """Account for the stretch that has ended, and begin the next."""
+        now, span, decoding, tally = self._engine.now, self._span, self._decoding, self._tally
+        if decoding:
+            tokens = span * decoding
+            self._kv.advance(self._step, span)
+            self._context += tokens
+            tally.generation_tokens += tokens
+            tally.histograms["inter_token_latency"].observe((now - self._begun) / span, tokens)
+        self._step = step = self._step + span
+        self._task = None
+        for job in self._leaving:
+            self._leave(job)
+        self._leaving.clear()
+        for job, take in self._chunks:
+            job.left -= take
+            if job.left == 0 and not job.over:
+                self._first_token(job, now)
+        finish = self._finish
+        while finish and finish[0][0] <= step:
+            at, _, job = heapq.heappop(finish)
+            if not job.over and job.finish_step == at:
+                self._quit_decoding(job)
+                self._finished(job, now)
+        self._begin()
+
+    def _first_token(self, job: Job, now: float) -> None:
+        """A prompt is computed, which gives the first token; after a preemption the next one."""
+        tally = self._tally
+        self._prefilling.remove(job)
+        tally.generation_tokens += 1
+        if job.first_token_seconds is None:
+            job.first_token_seconds = now - job.submitted
+            tally.prompt_tokens += job.prompt_tokens
+            tally.histograms["time_to_first_token"].observe(job.first_token_seconds)
+        rest = job.generated_tokens - job.told - 1
+        if rest == 0:
+            self._kv.release(job.target)
+            self._finished(job, now)
+            return
+        job.finish_step = self._step + rest
+        job.offset = job.target - self._step
+        self._kv.join(job.target, self._step)
+        self._decoding += 1
+        self._context += job.target
+        self._order += 1
+        heapq.heappush(self._finish, (job.finish_step, self._order, job))
+
+    def _finished(self, job: Job, now: float) -> None:
+        del self._running[job]
+        job.over = True
+        self._tally.finished(job, now)
+        job.done.fire(True)
+
+    def _leave(self, job: Job) -> None:
+        """Let go of a request that was given up while it ran."""
+        del self._running[job]
+        if job.finish_step < 0:
+            self._prefilling.remove(job)
+            self._kv.release(job.target)
+        else:
+            self._quit_decoding(job)
+        job.done.fire(False)
+
+    def _cut(self) -> None:
+        """Let the stretch under way end with its present step."""
+        task = self._task
+        if task is None or self._span == 1:
+            return
+        span = self._steps_done() + 1
+        if span < self._span:
+            self._span = span
+            self.worker.shorten(task, span * (self._first + 0.5 * (span - 1) * self._later))
+
+    def _steps_done(self) -> int:
+        """Whole steps of the stretch under way that are done by now."""
+        if self._task is None or self._span == 1:
+            return 0
+        done = self.worker.done_seconds(self._task)
+        half = 0.5 * self._later
+        linear = self._first - half
+        root = math.sqrt(linear * linear + 4.0 * half * done)
+        return min(self._span - 1, int(2.0 * done / (linear + root)))
+
+    def _rest(self) -> None:
+        if self._drained is not None and not self._running and not self._queued:
+            self._drained.fire()
