@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from foreshock_simulator.hardware.models import MODELS, GpuModel
+from foreshock_simulator.hardware.models import MODELS
+from foreshock_simulator.serving.llm import ACTIVATION_BYTES
+from foreshock_simulator.serving.steps import Steps
 from foreshock_simulator.spec.services import LlmSpec
 from foreshock_simulator.spec.traffic import Tokens
 
@@ -15,6 +18,11 @@ class Mix(NamedTuple):
     prompt: float
     generated: float
 
+    @property
+    def context(self) -> float:
+        """Tokens that it holds on average while it generates."""
+        return self.prompt + self.generated / 2
+
 
 MIXES: dict[Tokens, Mix] = {
     "azure-conversation": Mix(1155.0, 211.0),
@@ -24,51 +32,40 @@ MIXES: dict[Tokens, Mix] = {
 """Means of the traces."""
 
 
-class Pace(NamedTuple):
-    """Seconds of a replica for one request's prompt, and for a step of decoding: alone, and for each sequence more."""
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """A replica of a model on its GPUs, with requests of a mix."""
 
-    prompt: float
-    step: float
-    sequence: float
+    spec: LlmSpec
+    gpu_model: str
+    mix: Mix
 
+    def batch(self) -> int:
+        """Requests that it works on at once, as far as memory for keys and values goes."""
+        gpu, steps = MODELS[self.gpu_model], self._steps()
+        room = self.spec.memory_share * (gpu.memory_bytes - gpu.reserved_bytes) - steps.weight_bytes - ACTIVATION_BYTES
+        return max(1, min(self.spec.max_sequences, int(room / (steps.kv_bytes * self.mix.context))))
 
-def pace(spec: LlmSpec, gpu: GpuModel, mix: Mix) -> Pace:
-    """Reading weights and keys and values at the memory's bandwidth, 2 FLOP a parameter and token of the prompt."""
-    bandwidth = gpu.dram_bandwidth * gpu.bandwidth_efficiency * spec.tensor_parallel
-    flops = gpu.flops * gpu.flops_efficiency * spec.tensor_parallel
-    context = mix.prompt + mix.generated / 2
-    return Pace(
-        2e9 * spec.parameters * mix.prompt / flops,
-        2e9 * spec.parameters / bandwidth + LAYERS * gpu.layer_seconds,
-        spec.kv_bytes_per_token * context / bandwidth,
-    )
+    def rate(self) -> float:
+        """Requests a second that it serves with full batches, in the mean."""
+        return 1.0 / self._seconds(self.batch())
 
+    def in_flight(self, load: float) -> float:
+        """Requests that it works on at once at this share of `rate`: the batch that is just enough for it."""
+        wanted = load * self.rate()
+        full = self.batch()
+        for batch in range(1, full):
+            if 1.0 / self._seconds(batch) >= wanted:
+                return float(batch)
+        return float(full)
 
-LAYERS = 40
-"""Of a model of 13 billion parameters; others have not much fewer or more."""
+    def _seconds(self, batch: int) -> float:
+        """Seconds of the replica that one request of a batch costs: its part of each step, and its prompt in one."""
+        steps, context = self._steps(), round(batch * self.mix.context)
+        decode = steps.decode_seconds(batch, context)
+        prompt = steps.seconds(batch, context, [(round(self.mix.prompt), 0)]) - decode
+        return prompt + self.mix.generated * decode / batch
 
-
-def sequences(spec: LlmSpec, gpu: GpuModel, mix: Mix) -> float:
-    """Requests that a replica works on at once, as far as memory for keys and values goes."""
-    free = spec.tensor_parallel * spec.memory_share * gpu.memory_bytes - 2e9 * spec.parameters
-    return max(1.0, min(spec.max_sequences, free / (spec.kv_bytes_per_token * (mix.prompt + mix.generated / 2))))
-
-
-def rate(spec: LlmSpec, gpu_model: str, mix: Mix) -> float:
-    """Requests a second that a replica can serve, in the mean."""
-    gpu = MODELS[gpu_model]
-    seconds = pace(spec, gpu, mix)
-    batch = sequences(spec, gpu, mix)
-    return 1.0 / (seconds.prompt + mix.generated * (seconds.step / batch + seconds.sequence))
-
-
-def in_flight(spec: LlmSpec, gpu_model: str, mix: Mix, load: float) -> float:
-    """Requests that a replica works on at once when it serves the share `load` of what it can (Little's law).
-
-    A request's decoding takes `generated` steps, each of which reads what all `L` have, while other prompts take their
-    share of the time: L = r·(p + g·(s + L·k)) / (1 − r·p).
-    """
-    seconds = pace(spec, MODELS[gpu_model], mix)
-    arrivals = load * rate(spec, gpu_model, mix)
-    room = 1.0 - arrivals * (seconds.prompt + mix.generated * seconds.sequence)
-    return arrivals * (seconds.prompt + mix.generated * seconds.step) / max(0.05, room)
+    def _steps(self) -> Steps:
+        spec = self.spec
+        return Steps(MODELS[self.gpu_model], spec.parameters, spec.kv_bytes_per_token, spec.tensor_parallel)

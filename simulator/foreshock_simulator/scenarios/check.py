@@ -254,11 +254,16 @@ def _one_host(service: ServiceSpec, pool: PoolSpec, lines: Lines, problems: Prob
 
 def _memory(platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
     """GPUs hold what starts on them, and servers their weights."""
-    held = held_at_start(platform)
+    try:
+        held = held_at_start(platform)
+    except ValueError as error:  # enough GPUs, and not enough on one host
+        what, _, remedy = str(error).partition("; ")
+        problems.add(lines.line(platform, "services"), what, remedy)
+        return
     for service in platform.services:
         if isinstance(service.model, LlmSpec):
-            place = next(iter(sorted(held.places_of(service.name.name))), None)
-            share = weights_share(service, room_of(platform, place, whole=True)) if place else 0.0
+            place = min(held.places_of(service.name.name))
+            share = weights_share(service.model, room_of(platform, place))
             if share >= 1.0:
                 problems.add(
                     lines.line(service.model, "parameters", lines.line(service)),

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from foreshock_simulator.randomness import stream
 from foreshock_simulator.scenarios import catalogue
-from foreshock_simulator.scenarios.capacity import MIXES, in_flight, rate
+from foreshock_simulator.scenarios.capacity import MIXES, Replica
 from foreshock_simulator.scenarios.cells import LOOK, Extra, draw
 from foreshock_simulator.scenarios.format import Topology
 from foreshock_simulator.scenarios.layout import GPU_NIC, HOSTS_PER_RACK, Shelf, hosts_of
@@ -146,8 +146,7 @@ def _cut(pool: PoolSpec) -> PoolSpec:
 
 def _autoscaler(service: ServiceSpec, gpu_model: str) -> AutoscalerSpec:
     assert isinstance(service.model, LlmSpec)  # noqa: S101 - only these are scaled
-    mix = MIXES[_tokens(service)]
-    target = in_flight(service.model, gpu_model, mix, SCALE_AT)
+    target = Replica(service.model, gpu_model, MIXES[_tokens(service)]).in_flight(SCALE_AT)
     return AutoscalerSpec("in_flight", round(target, 1), service.replicas, 3 * service.replicas, cold_start=40.0)
 
 
@@ -241,7 +240,7 @@ def _served(service: ServiceSpec, platform: PlatformSpec) -> float:
         return 0.0
     pool = next(pool for pool in platform.pools if pool.name == service.pool)
     host = next(host for host in platform.hosts if host.name == pool.places[0].host)
-    return service.replicas * rate(service.model, host.gpu_model, MIXES[_tokens(service)])
+    return service.replicas * Replica(service.model, host.gpu_model, MIXES[_tokens(service)]).rate()
 
 
 def _round(value: float) -> float:
