@@ -74,7 +74,7 @@ class EnoughServers:
         self._engine, self._draw = engine, draw
         self.cancelled = 0
 
-    def submit(self, prompt_tokens: int, generated_tokens: int) -> DrawnJob:
+    def submit(self, prompt_tokens: int, generated_tokens: int, variant: str = "") -> DrawnJob:
         del prompt_tokens, generated_tokens
         job = DrawnJob(self._engine, self._draw())
         self._engine.at(self._engine.now + job.seconds, job.done.fire, True)
@@ -94,7 +94,7 @@ class SharedServer:
         self._since = 0.0
         self._turn = 0
 
-    def submit(self, prompt_tokens: int, generated_tokens: int) -> DrawnJob:
+    def submit(self, prompt_tokens: int, generated_tokens: int, variant: str = "") -> DrawnJob:
         del prompt_tokens, generated_tokens
         self._settle()
         job = DrawnJob(self._engine, self._draw())
