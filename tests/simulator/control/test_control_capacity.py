@@ -1,0 +1,201 @@
+"""GPUs are granted in order, within a quota, on one host, and after their node has come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foreshock_simulator.control import Capacity
+from foreshock_simulator.control.delays import cold_start, provisioning
+from foreshock_simulator.engine import Engine, Process, Signal
+from foreshock_simulator.randomness import stream
+from foreshock_simulator.spec.hosts import Place, PoolSpec
+
+
+def pool(hosts: int = 2, gpus: int = 4, **options: float) -> PoolSpec:
+    """A pool named `chat`."""
+    places = tuple(Place(f"h{host}", gpu) for host in range(hosts) for gpu in range(gpus))
+    return PoolSpec("chat", places, **options)  # type: ignore[arg-type]
+
+
+class Clients:
+    """Claims GPUs and notes when each claim was granted, and where."""
+
+    def __init__(self, spec: PoolSpec, seed: int = 1) -> None:
+        self.engine = Engine()
+        self.capacity = Capacity(self.engine, [spec], stream(seed, "capacity"))
+        self.granted: dict[int, tuple[float, tuple[Place, ...]]] = {}
+        self.signals: list[Signal] = []
+
+    def ask(self, gpus: int) -> int:
+        """The claim's number."""
+        signal, number = self.capacity.claim("chat", gpus), len(self.signals)
+        self.signals.append(signal)
+        self.engine.spawn(self._wait(number, signal))
+        return number
+
+    def _wait(self, number: int, signal: Signal) -> Process:
+        places = yield signal
+        self.granted[number] = (self.engine.now, places)
+
+
+def test_gpus_that_are_there_are_granted_at_once_the_emptiest_first() -> None:
+    """In the order of the pool where several are as empty; a GPU with slots takes several."""
+    clients = Clients(pool(hosts=1, gpus=2, slots=2))
+    for _ in range(5):
+        clients.ask(1)
+    clients.engine.run(0.0)
+    assert [places[0].gpu for _, places in clients.granted.values()] == [0, 1, 0, 1]
+    assert [waiting.reason for waiting in clients.capacity.pending()] == ["quota"]
+
+
+def test_a_replica_over_several_gpus_stays_on_one_host() -> None:
+    """Two hosts with three free GPUs each have no room for four."""
+    clients = Clients(pool())
+    assert clients.capacity.take("chat", 1) == (Place("h0", 0),)
+    held = clients.capacity.take("chat", 4)
+    assert {place.host for place in held} == {"h1"}
+    clients.capacity.release("chat", held[1:])
+    clients.ask(4)
+    clients.engine.run(1.0)
+    assert [waiting.reason for waiting in clients.capacity.pending("chat")] == ["full"]
+    clients.capacity.release("chat", held[:1])
+    clients.engine.run(2.0)
+    assert clients.granted == {0: (1.0, held)}
+
+
+def test_an_exhausted_quota_keeps_claims_waiting_for_ever_and_in_order() -> None:
+    """Nothing but a release helps; a later small claim does not overtake."""
+    clients = Clients(pool(quota=3))
+    for gpus in (2, 2, 1):
+        clients.ask(gpus)
+    clients.engine.run(1e6)
+    assert list(clients.granted) == [0]
+    assert [(one.gpus, one.since, one.reason) for one in clients.capacity.pending()] == [
+        (2, 0.0, "quota"),
+        (1, 0.0, "behind"),
+    ]
+    assert (clients.capacity.quotas("gpu")[0].hard, clients.capacity.quotas("gpu")[0].used) == (3, 2)
+    clients.capacity.release("chat", clients.granted[0][1])
+    clients.engine.run(1e6 + 1)
+    assert sorted(clients.granted) == [0, 1, 2]
+    assert clients.capacity.pending() == ()
+
+
+def test_a_claim_taken_back_lets_the_next_go_on() -> None:
+    """Whether it waited for the quota or for its node."""
+    clients = Clients(pool(quota=2, provisioning=300.0))
+    clients.ask(2)
+    clients.ask(1)
+    clients.engine.run(1.0)
+    assert [one.reason for one in clients.capacity.pending()] == ["provisioning", "quota"]
+    clients.capacity.withdraw("chat", clients.signals[0])
+    assert [one.reason for one in clients.capacity.pending()] == ["provisioning"]
+    clients.engine.run(5000.0)
+    assert list(clients.granted) == [1]
+    assert clients.capacity.quotas("gpu")[0].used == 1
+
+
+def test_a_node_has_to_come_first_and_stays_for_ten_minutes_after_its_work() -> None:
+    """A claim soon after a release is granted at once; one much later waits again."""
+    clients = Clients(pool(hosts=1, gpus=1, provisioning=380.0))
+    clients.ask(1)
+    clients.engine.run(3000.0)
+    assert clients.granted[0][0] > 100.0
+    clients.capacity.release("chat", [Place("h0", 0)])
+    clients.engine.run(3500.0)
+    clients.ask(1)
+    clients.engine.run(3500.0)
+    assert clients.granted[1][0] == 3500.0
+    clients.capacity.release("chat", [Place("h0", 0)])
+    clients.engine.run(4200.0)
+    clients.ask(1)
+    clients.engine.run(8000.0)
+    assert clients.granted[2][0] > 4300.0
+
+
+def test_nodes_that_are_there_come_before_emptier_ones_that_are_not() -> None:
+    """A scheduler fills what runs before an autoscaler asks for more."""
+    clients = Clients(pool(hosts=2, gpus=1, slots=4, provisioning=300.0))
+    assert clients.capacity.take("chat", 1) == (Place("h0", 0),)
+    clients.ask(1)
+    clients.engine.run(0.0)
+    assert clients.granted[0] == (0.0, (Place("h0", 0),))
+
+
+def quantile(values: Sequence[float], q: float) -> float:
+    """By rank."""
+    return sorted(values)[int(q * len(values))]
+
+
+@pytest.mark.parametrize(("q", "seconds"), [(0.05, 240.0), (0.5, 380.0), (0.95, 600.0)])
+def test_provisioning_takes_four_to_ten_minutes(q: float, seconds: float) -> None:
+    """Of a pool with a median of 380 s, nine in ten nodes come within the reported range."""
+    rng = stream(1, "provisioning")
+    assert quantile([provisioning(rng, 380.0) for _ in range(40_000)], q) == pytest.approx(seconds, rel=0.02)
+
+
+@pytest.mark.parametrize(("q", "measured"), [(0.5, 22.7), (0.9, 42.0), (0.99, 51.8)])
+def test_cold_starts_have_the_measured_quantiles(q: float, measured: float) -> None:
+    """Loading the base model on a warm host, production image generation: within 10 %."""
+    rng = stream(1, "cold")
+    assert quantile([cold_start(rng, 22.7) for _ in range(40_000)], q) == pytest.approx(measured, rel=0.10)
+
+
+def test_what_the_pool_cannot_give_is_refused_with_its_figures() -> None:
+    """At the start, where nothing can wait; and a release of what is not held."""
+    capacity = Capacity(Engine(), [pool(quota=2)], stream(1, "capacity"))
+    capacity.take("chat", 2)
+    with pytest.raises(ValueError, match=r"pool 'chat': no room for 1 more GPUs.*2 of 2 are held"):
+        capacity.take("chat", 1)
+    with pytest.raises(ValueError, match="not held"):
+        capacity.release("chat", [Place("h1", 3)])
+    with pytest.raises(ValueError, match="claim of 0 GPUs"):
+        capacity.claim("chat", 0)
+
+
+STEP = st.tuples(st.sampled_from(["ask", "release", "withdraw"]), st.integers(1, 4), st.floats(0.0, 400.0))
+
+
+@given(st.lists(STEP, max_size=40), st.integers(0, 10), st.sampled_from([0.0, 300.0]), st.integers(1, 3))
+def test_no_gpu_is_given_twice_and_the_quota_is_kept(
+    steps: list[tuple[str, int, float]], quota: int, wait: float, slots: int
+) -> None:
+    """Whatever is claimed, released and taken back, in whatever order; in the end all is free again."""
+    clients = Clients(pool(quota=quota, provisioning=wait, slots=slots))
+    released: set[int] = set()
+    withdrawn: set[int] = set()
+
+    def give_back(number: int) -> None:
+        clients.capacity.release("chat", clients.granted[number][1])
+        released.add(number)
+
+    for what, count, pause in steps:
+        held = [number for number in clients.granted if number not in released]
+        waiting = [n for n in range(len(clients.signals)) if n not in clients.granted and n not in withdrawn]
+        if what == "ask":
+            clients.ask(count)
+        elif what == "release" and held:
+            give_back(held[count % len(held)])
+        elif what == "withdraw" and waiting:
+            number = waiting[count % len(waiting)]
+            if not clients.signals[number].fired:
+                clients.capacity.withdraw("chat", clients.signals[number])
+                withdrawn.add(number)
+        clients.engine.run(clients.engine.now + pause)
+        places = [place for number, (_, own) in clients.granted.items() if number not in released for place in own]
+        assert len(places) <= clients.capacity.quotas("gpu")[0].used <= quota
+        assert all(places.count(place) <= slots for place in places)
+        assert not withdrawn & set(clients.granted)
+    for number in range(len(clients.signals)):
+        if number not in clients.granted and number not in withdrawn and not clients.signals[number].fired:
+            clients.capacity.withdraw("chat", clients.signals[number])
+    clients.engine.run(clients.engine.now + 1e5)
+    for number in clients.granted:
+        if number not in released:
+            give_back(number)
+    assert clients.capacity.quotas("gpu")[0].used == 0
+    assert clients.capacity.pending() == ()
