@@ -122,4 +122,4 @@ class Builder:
             return Lookup(cache, step.hit_ratio, step.refill, self.plan(caller, step.steps))
         if caller.spec.model is None:
             raise ValueError(f"{caller.name.name} has a Serve step but no model; give it one, or leave the step out")
-        return Infer()
+        return Infer(step.variant)

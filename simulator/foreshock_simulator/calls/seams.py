@@ -67,7 +67,7 @@ J = TypeVar("J", bound=Job)
 class Model(Protocol[J]):
     """What serves a model to one replica."""
 
-    def submit(self, prompt_tokens: int, generated_tokens: int, /) -> J: ...
+    def submit(self, prompt_tokens: int, generated_tokens: int, variant: str, /) -> J: ...
 
     def cancel(self, job: J, /) -> None:
         """Stop working on it; nothing where it is over."""

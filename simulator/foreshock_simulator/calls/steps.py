@@ -95,9 +95,12 @@ class Lookup:
 
 
 class Infer:
-    """The replica's model server works on it."""
+    """The replica's model server works on it, with the weights of a variant."""
 
-    __slots__ = ()
+    __slots__ = ("variant",)
+
+    def __init__(self, variant: str) -> None:
+        self.variant = variant
 
     def run(self, replica: Replica, request: Request) -> Process:
         """To be yielded from.
@@ -108,7 +111,7 @@ class Infer:
         model = replica.model
         if model is None:
             raise RuntimeError(f"{replica.service.name} serves a model, so its replicas need a server; give add() one")
-        job = request.job = model.submit(request.prompt, request.generated)
+        job = request.job = model.submit(request.prompt, request.generated, self.variant)
         try:
             served = yield job.done
         except GeneratorExit:

@@ -2,6 +2,10 @@
 
 Up to `max_batch` run at once, as streams of one process: they share the GPU like its processors, so together they take
 no longer than their use of it makes them. The others wait in order.
+
+Where the model has a `swap`, the server holds the weights of one variant at a time. A request that needs others waits
+until all that run are finished, and then `swap` seconds while they are copied over PCIe; whoever came after it waits
+behind it. So two variants asked for in turns leave little time for work.
 """
 
 from __future__ import annotations
@@ -19,12 +23,18 @@ TENSOR: Final = 0.4
 """Share of the tensor cores' peak while such a model's kernels hold all SMs; an assumption."""
 DISPATCHES: Final = 100.0
 """Dispatches a second that one request waits for; an assumption."""
+_SWAP_SM, _SWAP_DRAM, _SWAP_PCIE = 0.02, 0.05, 0.8
+"""What loading weights uses: hardly more than PCIe."""
+SWAP_SM: Final = 0.02
+SWAP_PCIE: Final = 0.5
+"""Use of SMs and of PCIe while weights are copied; an assumption: much of the time goes into reading files."""
 
 
 class BatchServer:
     """The server of one replica; see `ModelServer`. Its tokens are those of the prompts."""
 
-    __slots__ = ("_drained", "_engine", "_queued", "_running", "_spec", "_tally", "_waiting", "worker")
+    __slots__ = ("_drained", "_engine", "_queued", "_running", "_spec", "_swapping", "_tally", "_variant",
+                 "_waiting", "worker")  # fmt: skip
 
     def __init__(self, engine: Engine, spec: BatchModelSpec, worker: Worker) -> None:
         self._engine, self._spec, self.worker = engine, spec, worker
@@ -33,25 +43,27 @@ class BatchServer:
         self._queued = 0
         self._running: dict[Job, None] = {}
         self._drained: Signal | None = None
+        self._variant: str | None = None
+        self._swapping = False
 
     @property
     def load(self) -> int:
         """Requests that run or wait."""
         return len(self._running) + self._queued
 
-    def submit(self, prompt_tokens: int, generated_tokens: int = 1) -> Job:
+    def submit(self, prompt_tokens: int, generated_tokens: int = 1, variant: str = "") -> Job:
         """Take a request in, or refuse it. What it generates is not counted in tokens."""
         del generated_tokens
-        job = Job(self._engine, prompt_tokens, 1)
-        full = len(self._running) >= self._spec.max_batch
-        if self._drained is not None or self.worker.stopped or (full and self._queued >= self._spec.max_waiting):
-            job.over = True
-            job.done.fire(False)
-        elif full:
-            self._waiting.append(job)
-            self._queued += 1
-        else:
-            self._begin(job)
+        job = Job(self._engine, prompt_tokens, 1, variant)
+        if self._drained is not None or self.worker.stopped:
+            job.refuse()
+            return job
+        self._waiting.append(job)
+        self._queued += 1
+        self._next()
+        if job.queued_seconds is None and self._queued > self._spec.max_waiting:
+            self._queued -= 1
+            job.refuse()
         return job
 
     def cancel(self, job: Job) -> None:
@@ -63,10 +75,10 @@ class BatchServer:
             del self._running[job]
             if job.task is not None:
                 self.worker.cancel(job.task)
-            self._next()
         else:
             self._queued -= 1
         job.done.fire(False)
+        self._next()
         self._rest()
 
     def drain(self) -> Signal:
@@ -80,8 +92,7 @@ class BatchServer:
         """End with the process."""
         self.worker.stop()
         for job in (*self._running, *self._waiting):
-            job.over = True
-            job.done.fire(False)
+            job.refuse()
         self._running.clear()
         self._waiting.clear()
         self._queued = 0
@@ -109,12 +120,37 @@ class BatchServer:
         self._next()
         self._rest()
 
+    def _room(self, job: Job) -> bool:
+        """Whether it could begin at once."""
+        if len(self._running) >= self._spec.max_batch or self._swapping:
+            return False
+        if self._variant is None:  # the first that comes decides what a new server holds
+            self._variant = job.variant
+        return not self._spec.swap or job.variant == self._variant
+
     def _next(self) -> None:
-        while self._waiting and len(self._running) < self._spec.max_batch:
-            job = self._waiting.popleft()
-            if not job.over:
+        """Begin what waits, as far as there is place for it and its weights are there."""
+        waiting = self._waiting
+        while waiting and not self._swapping and len(self._running) < self._spec.max_batch:
+            job = waiting[0]
+            if job.over:
+                waiting.popleft()
+            elif self._variant in (None, job.variant) or not self._spec.swap:
+                self._variant = job.variant
+                waiting.popleft()
                 self._queued -= 1
                 self._begin(job)
+            elif self._running:
+                return
+            else:
+                self._swapping = True
+                work = Work(self._spec.swap, _SWAP_SM, _SWAP_DRAM, pcie=_SWAP_PCIE)
+                self.worker.run(work, partial(self._swapped, job.variant))
+
+    def _swapped(self, variant: str) -> None:
+        self._swapping = False
+        self._variant = variant
+        self._next()
 
     def _rest(self) -> None:
         if self._drained is not None and not self._running and not self._queued:

@@ -90,13 +90,13 @@ class LlmServer:
         """Requests that run or wait."""
         return len(self._running) + self._queued
 
-    def submit(self, prompt_tokens: int, generated_tokens: int) -> Job:
-        """Take a request in, or refuse it."""
+    def submit(self, prompt_tokens: int, generated_tokens: int, variant: str = "") -> Job:
+        """Take a request in, or refuse it. There is one variant of its weights."""
+        del variant
         job = Job(self._engine, prompt_tokens, generated_tokens)
         never = blocks(job.prompt_tokens + job.generated_tokens) > self._kv.total
         if never or self._queued >= self._spec.max_waiting or self._drained is not None or self.worker.stopped:
-            job.over = True
-            job.done.fire(False)
+            job.refuse()
             return job
         self._waiting.append(job)
         self._queued += 1
@@ -131,8 +131,7 @@ class LlmServer:
         self.worker.stop()
         self._task = None
         for job in (*self._running, *self._waiting):
-            job.over = True
-            job.done.fire(False)
+            job.refuse()
         self._running.clear()
         self._waiting.clear()
         self._queued = 0

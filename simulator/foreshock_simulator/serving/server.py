@@ -65,10 +65,11 @@ class Job:
 
     __slots__ = (
         "done", "finish_step", "first_token_seconds", "generated_tokens", "left", "offset", "over", "preemptions",
-        "prompt_tokens", "queued_seconds", "submitted", "target", "task", "told",
+        "prompt_tokens", "queued_seconds", "submitted", "target", "task", "told", "variant",
     )  # fmt: skip
 
-    def __init__(self, engine: Engine, prompt_tokens: int, generated_tokens: int) -> None:
+    def __init__(self, engine: Engine, prompt_tokens: int, generated_tokens: int, variant: str = "") -> None:
+        self.variant = variant
         self.done = Signal(engine)
         self.submitted = engine.now
         self.prompt_tokens = max(1, prompt_tokens)
@@ -83,6 +84,11 @@ class Job:
         self.finish_step = -1
         self.offset = 0
         self.task: Signal | None = None
+
+    def refuse(self) -> None:
+        """It ends without an answer."""
+        self.over = True
+        self.done.fire(False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +146,11 @@ class ModelServer(Protocol):
         """Requests that run or wait."""
         ...
 
-    def submit(self, prompt_tokens: int, generated_tokens: int) -> Job:
-        """Take a request in, or refuse it: then the job's `done` has fired with False already."""
+    def submit(self, prompt_tokens: int, generated_tokens: int, variant: str = "") -> Job:
+        """Take a request in, or refuse it: then the job's `done` has fired with False already.
+
+        `variant`: the weights it needs, where the server holds one of several at a time.
+        """
         ...
 
     def cancel(self, job: Job) -> None:

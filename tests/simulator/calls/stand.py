@@ -75,7 +75,7 @@ class EnoughServers:
         self.cancelled = 0
 
     def submit(self, prompt_tokens: int, generated_tokens: int, variant: str = "") -> DrawnJob:
-        del prompt_tokens, generated_tokens
+        del prompt_tokens, generated_tokens, variant
         job = DrawnJob(self._engine, self._draw())
         self._engine.at(self._engine.now + job.seconds, job.done.fire, True)
         return job
@@ -95,7 +95,7 @@ class SharedServer:
         self._turn = 0
 
     def submit(self, prompt_tokens: int, generated_tokens: int, variant: str = "") -> DrawnJob:
-        del prompt_tokens, generated_tokens
+        del prompt_tokens, generated_tokens, variant
         self._settle()
         job = DrawnJob(self._engine, self._draw())
         self.jobs.append(job)
