@@ -83,7 +83,7 @@ class Caller:
         policy, engine = line.policy, self._mesh.engine
         breaker = self.breaker(line.target, policy)
         budget = None if policy.retry_budget is None else self._budget(line.target, policy.retry_budget)
-        status = NOT_TRIED
+        status, tried = NOT_TRIED, 0
         for resend in range(policy.attempts):
             if resend:
                 if budget is not None and not budget.retry(engine.now):
@@ -100,12 +100,13 @@ class Caller:
                 status = yield from self._guarded(origin, line, policy, resend, breaker, admission)
             if status == OK:
                 return
+            tried = resend + 1
         if line.fallback is not None:
             instead = line.fallback
             if (yield from self._attempt(origin, instead, instead.policy, 0)) == OK:
-                if self._mesh.counts.on and status != NOT_TRIED:
+                if self._mesh.counts.on and tried:
                     fallbacks, name = line.edge.fallbacks, instead.edge.server
-                    fallbacks[name] = fallbacks.get(name, 0) + 1
+                    fallbacks[name] = fallbacks.get(name, 0) + tried
                 return
         if policy.required:
             raise Failed(answer_after(status))

@@ -1,7 +1,8 @@
 """Counts over all spans, the sampled and the others, as a Collector makes them before it samples.
 
 A caller that sees an error has one, whatever its callee thinks; so a request on an edge has failed where the caller's
-half has, and is counted when that ends. Durations are kept as they are until somebody takes them for a histogram.
+half has, and is counted when that ends. Durations are kept as they are until somebody takes them for a histogram: puts
+an empty list in the place of the one that is there.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Edge:
         self.client_seconds: list[float] = []
         self.server_seconds: list[float] = []
         self.fallbacks: dict[ServiceName, int] = {}
-        """Failed calls in whose place another service answered, by that service."""
+        """Failed attempts in whose place another service answered, by that service."""
 
 
 class ModelUse:

@@ -117,6 +117,21 @@ def test_cancellation_frees_the_thread_at_once(cancels: bool, busy: int) -> None
     assert spans["back"].ended == pytest.approx(0.5 if cancels else 20.0, abs=0.01)
 
 
+def test_the_next_in_the_queue_begins_when_one_is_cancelled() -> None:
+    """A freed thread does not stay idle while others wait."""
+    impatient = service("impatient", call("back", timeout=0.5, cancels=True))
+    patient = service("patient", call("back", timeout=50.0))
+    stand = Stand([impatient, patient, service("back", Cpu(2.0, 0.0), threads=1)], delay=0.0)
+    stand.start_all()
+    stand.mesh.enter(flow("impatient"), 0, 0)
+    stand.run(0.1)
+    stand.mesh.enter(flow("patient"), 0, 0)
+    stand.run(10.0)
+    assert (stand.mesh.answered, stand.mesh.failed) == (1, 1)
+    codes = {span.ended: span.code for span in stand.take() if span.resource["service.name"] == "back"}
+    assert codes == {0.5: 499, 2.5: 200}
+
+
 def test_cancellation_reaches_the_model_server_and_every_branch() -> None:
     """A fan-out that is given up leaves nothing running."""
     front = service("front", call("middle", timeout=0.5, cancels=True))
@@ -173,7 +188,7 @@ def test_a_fallback_hides_a_failure_that_spans_still_show() -> None:
         assert instead.began >= failed.ended
         assert instead.name == failed.name
     (edge,) = (edge for edge in stand.mesh.counts.edges if edge.server.name == "main")
-    assert edge.fallbacks == {ServiceName("test", "spare"): 20}
+    assert edge.fallbacks == {ServiceName("test", "spare"): 40}
 
 
 def test_a_fallback_is_asked_once_and_its_failure_is_the_callers() -> None:

@@ -192,7 +192,7 @@ class Platform(RuleBasedStateMachine):
 
 
 TestConservation = Platform.TestCase
-TestConservation.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestConservation.settings = settings(stateful_step_count=25)
 
 
 def test_a_request_that_nobody_can_take_has_failed() -> None:

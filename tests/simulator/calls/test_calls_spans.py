@@ -170,8 +170,8 @@ def test_counts_over_all_spans_are_what_the_hub_finds_in_them() -> None:
     for fallback in found.fallbacks:
         fallbacks[fallback.fallback.name] += 1
     (edge,) = (edge for edge in counts.edges if (edge.client.name, edge.server.name) == ("front", "model"))
-    assert edge.fallbacks[ServiceName("test", "spare")] > 5
-    assert fallbacks["spare"] >= edge.fallbacks[ServiceName("test", "spare")], "the hub counts each failed attempt"
+    assert {name.name: count for name, count in edge.fallbacks.items()} == fallbacks
+    assert fallbacks["spare"] > 20
 
 
 def test_each_server_span_answers_a_client_span_of_its_trace() -> None:
