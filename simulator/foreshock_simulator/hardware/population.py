@@ -45,9 +45,9 @@ class Job:
 
 
 POPULATIONS: Final = {
-    "V100": Population(a=1.0, b=1.0, interval=3e-3, spread=2.0),
-    "P100": Population(a=1.0, b=1.0, interval=3e-3, spread=2.0),
-    "K80": Population(a=1.0, b=1.0, interval=3e-3, spread=2.0),
+    "V100": Population(a=8.4, b=16.2, interval=1.83e-3, spread=2.50),
+    "P100": Population(a=1.93, b=0.392, interval=0.67e-3, spread=0.67),
+    "K80": Population(a=3.23, b=0.254, interval=1.08e-3, spread=0.71),
 }
 """Fitted to Gavel's pairs. The slower the GPU, the more of its time a job needs."""
 

@@ -248,3 +248,6 @@ class TenantSpec:
     calls: tuple[Call, ...] = field(default=())
     slice: int | None = None
     """The MIG instance of each place that it has, by its index; None where the pool has none."""
+    checkpoint_every: int = 250
+    """Training: steps from one checkpoint to the next, each of which takes `checkpoint_seconds` without the GPUs."""
+    checkpoint_seconds: float = 8.0

@@ -1,0 +1,1 @@
+"""Tenants that nobody waits for: batch work and training. What they have to do with others is given to them."""
