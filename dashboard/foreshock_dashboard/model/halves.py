@@ -12,7 +12,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import AttributeValue, Kind, Span
 
 MAX_TEXT = 200
-"""Characters of an attribute that a waiting half keeps."""
+"""Characters of a name, and of an attribute, that a waiting half keeps."""
 MAX_CALLEES = 10_000
 """Callees kept ready for use; beyond it, all are read anew."""
 
@@ -80,7 +80,7 @@ class Client:
         self.start_ns = start = span.start_ns
         self.end_ns = end = span.end_ns
         self.seconds = (end - start) / 1e9
-        self.name = span.name
+        self.name = span.name[:MAX_TEXT]
         self.callee = callee = _callee(values[:_URLS])
         url = values[_URLS] or values[_URLS + 1]
         self.url = url.partition("?")[0][:MAX_TEXT] if isinstance(url, str) else ""
@@ -125,7 +125,7 @@ def server_half(span: Span, service: Service, own: Id) -> Server:
     before, grpc_before = get(_PREVIOUS_ATTEMPTS[0]), get(_PREVIOUS_ATTEMPTS[1])
     return Server(
         service,
-        span.name,
+        span.name[:MAX_TEXT],
         (span.end_ns - span.start_ns) / 1e9,
         span.status == "error",
         "server" if span.kind == "server" else "consumer",

@@ -29,6 +29,13 @@ from foreshock_dashboard.model.span import Attributes, AttributeValue, Draft, Ev
 
 MAX_SPAN = 1 << 20
 """Bytes of one span; larger ones are refused alone."""
+MAX_ORIGIN = 1 << 17
+"""Bytes of a resource or of a scope, which are kept again and again; the spans of larger ones are refused."""
+SPAN_TOO_LARGE = f"larger than {MAX_SPAN} bytes"
+ORIGIN_TOO_LARGE = f"resource or scope larger than {MAX_ORIGIN} bytes"
+ORIGIN_MALFORMED = "malformed resource or scope"
+MAX_KNOWN = 1 << 12
+"""Bytes of a resource or of a scope that is remembered as read."""
 AHEAD_NS = 86_400 * 10**9
 """How far after now a span may end: beyond it, it would outlive the store's retention and stretch every range."""
 BEHIND_NS = 30 * AHEAD_NS
@@ -235,6 +242,9 @@ def read(data: bytes, picker: Picker = _FRUGAL, now_ns: int | None = None, *, ch
         resource_raw = raw_group.resource
         resource = _resource(resource_raw)
         for scoped, raw_scoped in zip(group.scope_spans, raw_group.scope_spans, strict=True):
+            if checked and max(len(resource_raw), len(raw_scoped.scope)) > MAX_ORIGIN:
+                refused[ORIGIN_TOO_LARGE] += len(scoped.spans)
+                continue
             origin = Origin(resource_raw, raw_scoped.scope)
             scope = _scope(raw_scoped.scope)
             for span, raw in zip(scoped.spans, raw_scoped.spans, strict=True):
@@ -271,15 +281,22 @@ def read(data: bytes, picker: Picker = _FRUGAL, now_ns: int | None = None, *, ch
                         end < start,
                     )
                 )
-    return Read(spans, refused)
+    return Read(spans, +refused)
 
 
 def _without_malformed(data: bytes, refused: Counter[str]) -> bytes:
-    """The same without the spans that are the reason why it cannot be read; they are counted."""
+    """The same without what is the reason why it cannot be read; the spans that it costs are counted."""
     found = _DataBytes.FromString(data)
     for group in found.resource_spans:
+        spans = sum(len(scoped.spans) for scoped in group.scope_spans)
+        if spans and not _sound(Resource, group.resource):
+            refused[ORIGIN_MALFORMED] += spans
+            group.Clear()
         for scoped in group.scope_spans:
-            sound = [raw for raw in scoped.spans if _sound(raw)]
+            if scoped.spans and not _sound(InstrumentationScope, scoped.scope):
+                refused[ORIGIN_MALFORMED] += len(scoped.spans)
+                scoped.Clear()
+            sound = [raw for raw in scoped.spans if _sound(OtlpSpan, raw)]
             refused["malformed span"] += len(scoped.spans) - len(sound)
             del scoped.spans[:]
             scoped.spans.extend(sound)
@@ -288,9 +305,9 @@ def _without_malformed(data: bytes, refused: Counter[str]) -> bytes:
     return data
 
 
-def _sound(raw: bytes) -> bool:
+def _sound(kind: type[OtlpSpan | Resource | InstrumentationScope], raw: bytes) -> bool:
     try:
-        OtlpSpan.FromString(raw)
+        kind.FromString(raw)
     except DecodeError:
         return False
     return True
@@ -305,20 +322,28 @@ def _fault(trace_id: bytes, span_id: bytes, parent: bytes, start: int, end: int,
     if len(parent) not in (0, 8):
         return "invalid parent_span_id"
     if size > MAX_SPAN:
-        return f"larger than {MAX_SPAN} bytes"
+        return SPAN_TOO_LARGE
     if not 0 < start <= _LAST_TIME or end > _LAST_TIME:
         return "invalid time"
     return "time too far from now"
 
 
-@lru_cache(1024)
 def _resource(raw: bytes) -> dict[str, AttributeValue]:
     """Shared by all spans of a resource, over many requests."""
+    return _known_resource(raw) if len(raw) <= MAX_KNOWN else _known_resource.__wrapped__(raw)
+
+
+@lru_cache(1024)
+def _known_resource(raw: bytes) -> dict[str, AttributeValue]:
     return _attributes(Resource.FromString(raw).attributes)
 
 
-@lru_cache(1024)
 def _scope(raw: bytes) -> str:
+    return _known_scope(raw) if len(raw) <= MAX_KNOWN else _known_scope.__wrapped__(raw)
+
+
+@lru_cache(1024)
+def _known_scope(raw: bytes) -> str:
     return InstrumentationScope.FromString(raw).name
 
 

@@ -17,6 +17,8 @@ Status = Literal["unset", "ok", "error"]
 OCCUPANCY, EXPORTER = "gpu.occupancy", "foreshock-exporter"
 """Name and service of the spans that tell which service ran on a GPU when (`Span.occupancy`)."""
 
+LONGEST_SERVICE = 512
+"""Characters of a service's name, and of its namespace: they are kept long after the span."""
 
 TRACE_KEYS = (
     "http.request.method", "http.response.status_code", "http.route", "url.path",
@@ -100,10 +102,15 @@ class Span(_Came):
 
     @property
     def service(self) -> Service:
-        """The pair (service.namespace, service.name); OpenTelemetry's `unknown_service` where there is no name."""
+        """The pair (service.namespace, service.name), each cut to `LONGEST_SERVICE`; OpenTelemetry's `unknown_service`
+        where there is no name.
+        """
         name = self.resource.get("service.name")
         namespace = self.resource.get("service.namespace")
-        return Service(str(namespace) if namespace else "", str(name) if name else "unknown_service")
+        return Service(
+            str(namespace)[:LONGEST_SERVICE] if namespace else "",
+            str(name)[:LONGEST_SERVICE] if name else "unknown_service",
+        )
 
     @property
     def occupancy(self) -> bool:

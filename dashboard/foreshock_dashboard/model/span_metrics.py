@@ -176,7 +176,7 @@ class SpanMetrics:
         return found
 
     def _operation(self, span: Span, service: Service, operations: _Operations, now: float) -> tuple[Series, Series]:
-        name = self._name(service, span.name)
+        name = self._name(service, span.name[:MAX_LENGTH])
         labels = _labels(
             service_name=service.name,
             service_namespace=service.namespace,

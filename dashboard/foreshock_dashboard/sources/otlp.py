@@ -58,14 +58,23 @@ def decode_json(payload: bytes, now: float | None = None) -> Decoded:
     Raises:
         MalformedError: the bytes are not one.
     """
+    return decode(protobuf_of(payload), now)
+
+
+def protobuf_of(payload: bytes) -> bytes:
+    """A request in OTLP's JSON as protobuf.
+
+    Raises:
+        MalformedError: the bytes are not one.
+    """
     try:
         body = orjson.loads(payload)
         if not isinstance(body, dict):
             raise MalformedError("not a JSON ExportTraceServiceRequest: the outermost value is not an object")
         _turn_ids(body, _base64_of_hex)
         request = ParseDict(body, ExportTraceServiceRequest(), ignore_unknown_fields=True)
-        return _decoded(request.SerializeToString(), now)
-    except (orjson.JSONDecodeError, ParseError, DecodeError, EncodeError, RecursionError) as error:
+        return request.SerializeToString()
+    except (orjson.JSONDecodeError, ParseError, EncodeError, RecursionError) as error:
         raise MalformedError(f"not a JSON ExportTraceServiceRequest: {error}") from error
 
 

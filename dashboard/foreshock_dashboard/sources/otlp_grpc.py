@@ -1,82 +1,175 @@
-"""The OTLP/gRPC door."""
+"""The OTLP/gRPC door.
+
+Its requests are waited for by coroutines. gRPC's threaded server has a thread wait for each, so that as many senders as
+there are threads, each of whom begins with a message and does not end it, keep everybody out.
+"""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import asyncio
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NoReturn
 
 import grpc
+import grpc.aio
 
+from foreshock_dashboard.sources.connections import most_connections
 from foreshock_dashboard.sources.guard import Keys
 from foreshock_dashboard.sources.gunzip import MAGIC
 from foreshock_dashboard.sources.otlp import SERVICE
-from foreshock_dashboard.sources.receiver import Door, Receiver, RefusedError
+from foreshock_dashboard.sources.receiver import Door, Receiver, Request
+from foreshock_dashboard.sources.refusal import Refusal, RefusedError
 
 WORKERS = 32
-"""Requests handled at once; further ones wait in their connections' flow control, not in memory."""
+"""Messages that are decoded or kept at once."""
+RECEIVING = 16
+"""Messages that are received at once; gRPC holds what has come of each. Further ones wait on the wire."""
+STREAMS = 8
+"""Requests of one connection at once, so that one connection cannot take all of those."""
+BODY_SECONDS = 30.0
+"""How long a message may take to come, and how long one may take that others wait for."""
+IMPATIENT_SECONDS = 1.0
+IDLE_SECONDS = 75.0
+"""How long a connection may be open without a request."""
+HANDSHAKE_SECONDS = 5.0
 GRACE = 5.0
 
 _IDENTITY_AND_GZIP = 0b101
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
+_Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
-def serve_grpc(receiver: Receiver, host: str, port: int, keys: Keys | None = None) -> Door:
-    """Listen for `TraceService/Export` in threads of its own; port 0 takes a free one. `keys`: over TLS.
+def serve_grpc(
+    receiver: Receiver, host: str, port: int, keys: Keys | None = None, *, body_seconds: float = BODY_SECONDS
+) -> Door:
+    """Listen for `TraceService/Export` in a thread of its own; port 0 takes a free one. `keys`: over TLS.
 
     Raises:
         OSError: the address cannot be listened on.
         GuardError: a file of `keys` cannot be used.
     """
-    return _GrpcDoor(receiver, host, port, keys)
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return _GrpcDoor(_TraceService(receiver, body_seconds), receiver.max_bytes, address, keys)
 
 
 class _GrpcDoor:
-    def __init__(self, receiver: Receiver, host: str, port: int, keys: Keys | None) -> None:
-        self._receiver = receiver
-        self._server = grpc.server(
-            ThreadPoolExecutor(WORKERS, "otlp-grpc"),
+    def __init__(self, service: _TraceService, max_bytes: int, address: str, keys: Keys | None) -> None:
+        self._service, self._max_bytes, self._address = service, max_bytes, address
+        self._credentials = keys.credentials() if keys else None
+        listening: Future[int] = Future()
+        serving = self._serve(listening)
+        self._thread = threading.Thread(target=asyncio.run, args=(serving,), name="otlp-grpc", daemon=True)
+        self._thread.start()
+        self.port = listening.result()
+
+    def close(self) -> None:
+        """Stop listening; requests under way have a few seconds to end."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join()
+
+    async def _serve(self, listening: Future[int]) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._loop.set_default_executor(ThreadPoolExecutor(WORKERS, "otlp-grpc"))
+        server = grpc.aio.server(
             options=(
-                ("grpc.max_receive_message_length", receiver.max_bytes),
+                ("grpc.max_receive_message_length", self._max_bytes),
                 ("grpc.so_reuseport", 0),
                 ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_AND_GZIP),
                 # gRPC would decompress without a bound: the handler does it with one.
                 ("grpc.per_message_decompression", 0),
+                ("grpc.max_concurrent_streams", STREAMS),
+                ("grpc.max_allowed_incoming_connections", most_connections()),
+                ("grpc.server_handshake_timeout_ms", round(HANDSHAKE_SECONDS * 1000)),
+                ("grpc.max_connection_idle_ms", round(IDLE_SECONDS * 1000)),
                 ("grpc.keepalive_time_ms", 30_000),
-            ),
+            )
         )
-        # Without serializers: bytes in, bytes out.
-        export: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self._export)
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Export": export}),))
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        # Without serializers: bytes in, bytes out. The request is one message; as a stream, it can be waited for here.
+        export: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_unary_rpc_method_handler(self._service.export)
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Export": export}),))
         try:
-            if keys is None:
-                self.port = self._server.add_insecure_port(address)
+            if self._credentials is None:
+                port = server.add_insecure_port(self._address)
             else:
-                self.port = self._server.add_secure_port(address, keys.credentials())
+                port = server.add_secure_port(self._address, self._credentials)
         except RuntimeError as error:
-            raise OSError(f"cannot listen on {address} for OTLP/gRPC; is the port in use?") from error
-        self._server.start()
+            await server.stop(None)
+            told = OSError(f"cannot listen on {self._address} for OTLP/gRPC; is the port in use?")
+            told.__cause__ = error
+            listening.set_exception(told)
+            return
+        await server.start()
+        listening.set_result(port)
+        await self._stop.wait()
+        await server.stop(GRACE)
 
-    def close(self) -> None:
-        """Stop listening; requests under way have a few seconds to end."""
-        self._server.stop(GRACE).wait()
 
-    def _export(self, body: bytes, context: grpc.ServicerContext) -> bytes:
+class _TraceService:
+    """What is called."""
+
+    def __init__(self, receiver: Receiver, body_seconds: float) -> None:
+        self._receiver, self._body_seconds = receiver, body_seconds
+        self._receiving = asyncio.Semaphore(RECEIVING)
+        self._waiting = 0
+
+    async def export(self, _: object, context: _Context) -> bytes:
+        """Keep the spans of a request and acknowledge it."""
         try:
             with self._receiver.request() as request:
                 self._receiver.admit(_authorization(context))
-                request.hold(len(body))
-                # A protobuf request begins with the tag 0x0a, so gzip's two bytes tell the two apart.
-                return request.answer(body, gzip=body[:2] == MAGIC)
+                body = await self._message(request, context)
+                return await _answer(request, body)
         except RefusedError as refused:
-            _abort(context, refused)
+            await _abort(context, refused)
+        except asyncio.CancelledError:
+            message = f"its sender hung up, or its message has more than {self._receiver.max_bytes} bytes"
+            self._receiver.note(RefusedError(Refusal.CANCELLED, message))
+            raise
+
+    async def _message(self, request: Request, context: _Context) -> bytes:
+        """The request's message. Who takes long to send it makes room for those who wait."""
+        self._waiting += 1
+        try:
+            await self._receiving.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            coming = asyncio.ensure_future(context.read())
+            waited = 0.0
+            while waited < self._body_seconds and not (waited and self._waiting):
+                if (await asyncio.wait({coming}, timeout=IMPATIENT_SECONDS))[0]:
+                    return self._held(request, coming.result())
+                waited += IMPATIENT_SECONDS
+            coming.cancel()
+            raise RefusedError(Refusal.TIMEOUT, f"the message did not arrive within {waited:g} s")
+        finally:
+            self._receiving.release()
+
+    def _held(self, request: Request, message: object) -> bytes:
+        if not isinstance(message, bytes):
+            raise RefusedError(Refusal.MALFORMED, "the request has no message")
+        request.hold(len(message))
+        return message
 
 
-def _authorization(context: grpc.ServicerContext) -> str:
-    return next((str(value) for key, value in context.invocation_metadata() if key == "authorization"), "")
+async def _answer(request: Request, body: bytes) -> bytes:
+    # A protobuf request begins with the tag 0x0a, so gzip's two bytes tell the two apart.
+    answer = asyncio.ensure_future(asyncio.to_thread(request.answer, body, gzip=body[:2] == MAGIC))
+    try:
+        return await asyncio.shield(answer)
+    finally:
+        await asyncio.gather(
+            answer, return_exceptions=True
+        )  # its bytes are held until then, its sender there or not
 
 
-def _abort(context: grpc.ServicerContext, refused: RefusedError) -> NoReturn:
-    context.set_trailing_metadata((("grpc-status-details-bin", refused.status(json=False)),))
-    context.abort(_CODES[refused.refusal.grpc], refused.message)
+def _authorization(context: _Context) -> str:
+    return next((str(value) for key, value in context.invocation_metadata() or () if key == "authorization"), "")
+
+
+async def _abort(context: _Context, refused: RefusedError) -> NoReturn:
+    details = (("grpc-status-details-bin", refused.status(json=False)),)
+    await context.abort(_CODES[refused.refusal.grpc], refused.message, details)
     raise AssertionError("abort always raises")

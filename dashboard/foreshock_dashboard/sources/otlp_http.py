@@ -13,13 +13,17 @@ from typing import Any
 
 import uvicorn
 
+from foreshock_dashboard.sources.connections import Connections, most_connections
 from foreshock_dashboard.sources.guard import Keys, renewing
-from foreshock_dashboard.sources.receiver import Door, Receiver, Refusal, RefusedError, Request
+from foreshock_dashboard.sources.receiver import Door, Receiver, Request
+from foreshock_dashboard.sources.refusal import Refusal, RefusedError
 
 PATH = "/v1/traces"
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 BODY_SECONDS = 30.0
 """How long a sender may take for a request's body."""
+IDLE_SECONDS = 75.0
+"""How long a connection may be open without a request that begins or is answered."""
 GRACE = 5
 
 _Scope = MutableMapping[str, Any]
@@ -28,9 +32,18 @@ _Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 def serve_http(
-    receiver: Receiver, host: str, port: int, keys: Keys | None = None, body_seconds: float = BODY_SECONDS
+    receiver: Receiver,
+    host: str,
+    port: int,
+    keys: Keys | None = None,
+    *,
+    body_seconds: float = BODY_SECONDS,
+    idle_seconds: float = IDLE_SECONDS,
+    connections: int | None = None,
 ) -> Door:
     """Listen for POST /v1/traces in a thread of its own; port 0 takes a free one. `keys`: over TLS.
+
+    `connections`: how many at most; as many as `most_connections` says unless given.
 
     On a loopback address, only requests to a loopback Host are answered: a web page in a browser on this machine, whose
     name an attacker points at 127.0.0.1, cannot send spans.
@@ -39,11 +52,14 @@ def serve_http(
         OSError: the address cannot be listened on.
         GuardError: a file of `keys` cannot be used.
     """
-    return _HttpDoor(receiver, body_seconds, host, port, keys)
+    open_ = Connections(connections or most_connections(), idle_seconds, receiver.note)
+    return _HttpDoor(receiver, body_seconds, open_, host, port, keys)
 
 
 class _HttpDoor:
-    def __init__(self, receiver: Receiver, body_seconds: float, host: str, port: int, keys: Keys | None) -> None:
+    def __init__(
+        self, receiver: Receiver, body_seconds: float, connections: Connections, host: str, port: int, keys: Keys | None
+    ) -> None:
         context, renew = renewing(keys) if keys else (None, None)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=128)
@@ -55,7 +71,7 @@ class _HttpDoor:
             uvicorn.Config(
                 app,
                 ssl_context_factory=(lambda _config, _default: context) if context else None,
-                http="h11",
+                http=connections.protocol,  # type: ignore[arg-type]  # it makes a protocol, as the class would
                 ws="none",
                 loop="asyncio",
                 lifespan="off",
@@ -63,7 +79,7 @@ class _HttpDoor:
                 log_level="warning",
                 access_log=False,
                 server_header=False,
-                timeout_keep_alive=75,
+                timeout_keep_alive=math.ceil(connections.seconds),
                 timeout_graceful_shutdown=GRACE,
             )
         )
@@ -104,25 +120,21 @@ class _App:
                 answer = await asyncio.to_thread(request.answer, body, json=json, gzip=gzip)
         except RefusedError as refused:
             await _send(send, refused.refusal.http, refused.status(json=json), _headers(refused, json=json))
-        except ConnectionResetError:
-            return
         else:
             await _send(send, 200, answer, [(b"content-type", _type(json=json))])
 
     async def _body(self, request: Request, headers: dict[str, str], receive: _Receive) -> bytes:
-        announced = int(headers.get("content-length", "0"))
-        request.hold(announced)  # refused before a byte of it is read
+        request.expect(int(headers.get("content-length", "0")))  # refused before a byte of it is read
         body = bytearray()
         try:
             async with asyncio.timeout(self._body_seconds):
                 while True:
                     event = await receive()
                     if event["type"] == "http.disconnect":
-                        raise ConnectionResetError
-                    body += event.get("body", b"")
-                    if len(body) > announced:
-                        request.hold(len(body) - announced)
-                        announced = len(body)
+                        raise RefusedError(Refusal.CANCELLED, "its sender hung up before all of it had come")
+                    some = event.get("body", b"")
+                    request.hold(len(some))
+                    body += some
                     if not event.get("more_body"):
                         return bytes(body)
         except TimeoutError:

@@ -9,19 +9,23 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from types import TracebackType
 from typing import Protocol
 
 from foreshock_dashboard.clock import Now
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.sources.gunzip import TooLargeError, gunzip
-from foreshock_dashboard.sources.otlp import MalformedError, decode, decode_json, encode_response, encode_status
+from foreshock_dashboard.sources.gunzip import TooLargeError, parts
+from foreshock_dashboard.sources.otlp import encode_response
+from foreshock_dashboard.sources.reader import Reader
+from foreshock_dashboard.sources.refusal import Refusal, RefusedError
 
 MAX_BYTES = 64 << 20
 """Bytes of one request, before and after decompression (recommended by the OTLP specification 1.11)."""
 MAX_PENDING_BYTES = 4 * MAX_BYTES
 """Bytes of all requests being received, decoded or kept at one moment."""
+SMALL = 1 << 20
+"""Bytes of a request up to which it may take the last quarter of those: so large ones that come slowly, or wait for the
+disk, do not keep out everybody else."""
 LOG_EVERY = 60.0
 """Seconds between two log lines about the same kind of refusal."""
 
@@ -39,44 +43,6 @@ class Door(Protocol):
     def close(self) -> None:
         """Stop listening."""
         ...
-
-
-class Refusal(Enum):
-    """Why a request is refused, as gRPC's status code and HTTP's (OTLP specification, "Failures")."""
-
-    MALFORMED = (3, 400)
-    NOT_FOUND = (5, 404)
-    TOO_LARGE = (8, 413)
-    METHOD = (12, 405)
-    CONTENT_TYPE = (3, 415)
-    TIMEOUT = (4, 408)
-    MISDIRECTED = (7, 421)
-    UNAUTHENTICATED = (16, 401)
-    UNAVAILABLE = (14, 503)
-
-    @property
-    def grpc(self) -> int:
-        """The number of gRPC's status code."""
-        return self.value[0]
-
-    @property
-    def http(self) -> int:
-        """HTTP's status code."""
-        return self.value[1]
-
-
-class RefusedError(Exception):
-    """A request was not taken. `retry_after` in seconds says when to send it again; None: never."""
-
-    def __init__(self, refusal: Refusal, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.refusal = refusal
-        self.message = message
-        self.retry_after = retry_after
-
-    def status(self, *, json: bool) -> bytes:
-        """The google.rpc.Status that answers the request."""
-        return encode_status(self.refusal.grpc, self.message, self.retry_after, json=json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +81,7 @@ class Receiver:
     ) -> None:
         self.max_bytes = max_bytes
         self._allows = allows
-        self._now = now
+        self._reader = Reader(max_bytes, now)
         self._accept = accept
         self._max_pending = max_pending_bytes
         self._retry_after = retry_after
@@ -146,17 +112,16 @@ class Receiver:
             what = "has no right bearer token" if authorization else "has no bearer token"
             raise RefusedError(Refusal.UNAUTHENTICATED, f"the request {what}; send Authorization: Bearer TOKEN")
 
-    def reserve(self, size: int) -> None:
-        """Count bytes as pending.
+    def reserve(self, size: int, held: int) -> None:
+        """Count bytes as pending, for a request of which `held` are already.
 
         Raises:
             RefusedError: too many are.
         """
+        most = self._max_pending if held + size <= SMALL else self._max_pending * 3 // 4
         with self._lock:
-            if self._pending + size > self._max_pending:
-                raise RefusedError(
-                    Refusal.UNAVAILABLE, "too many bytes wait to be kept; send again", self._retry_after()
-                )
+            if self._pending + size > most:
+                raise self._unavailable("too many bytes wait to be kept; send again")
             self._pending += size
 
     def release(self, size: int) -> None:
@@ -167,26 +132,39 @@ class Receiver:
     def keep(self, payload: bytes, *, json: bool) -> bytes:
         """Decode a request, hand its spans to `accept`, and give the answer in the request's encoding.
 
+        The spans of a large request are handed over slice by slice. When a slice is not kept, the sender is asked to
+        send all of it again: spans that come twice are there once.
+
         Raises:
             RefusedError: it is malformed, or was not kept.
         """
+        rejected: Counter[str] = Counter()
         try:
-            decoded = (decode_json if json else decode)(payload, self._now() if self._now else None)
-        except MalformedError as error:
-            raise RefusedError(Refusal.MALFORMED, str(error)) from error
-        if decoded.spans:
-            try:
-                self._accept(decoded.spans)
-            except Exception as error:  # whatever it is, nothing was kept, and the sender must learn it
-                _log.debug("spans were not kept", exc_info=True)
-                raise RefusedError(
-                    Refusal.UNAVAILABLE, f"the spans could not be kept: {error}; send again", self._retry_after()
-                ) from error
+            for spans in self._reader.spans(payload, rejected, json=json):
+                self._hand_over(spans)
+        except RefusedError:
+            raise
+        except Exception as error:
+            message = f"the request could not be read: {type(error).__name__}: {error}"
+            raise RefusedError(Refusal.INTERNAL, message) from error
         with self._lock:
             self._requests += 1
-            self._spans += len(decoded.spans)
-            self._rejected.update(decoded.reasons)
-        return encode_response(decoded.rejected, _sentence(decoded.reasons), json=json)
+            self._rejected.update(rejected)
+        return encode_response(rejected.total(), _sentence(rejected, json=json), json=json)
+
+    def _hand_over(self, spans: Sequence[Span]) -> None:
+        if not spans:
+            return
+        try:
+            self._accept(spans)
+        except Exception as error:  # whatever it is, nothing was kept, and the sender must learn it
+            _log.debug("spans were not kept", exc_info=True)
+            raise self._unavailable(f"the spans could not be kept: {error}; send again") from error
+        with self._lock:
+            self._spans += len(spans)
+
+    def _unavailable(self, message: str) -> RefusedError:
+        return RefusedError(Refusal.UNAVAILABLE, message, self._retry_after())
 
     def note(self, refused: RefusedError) -> None:
         """Count a refusal, and log it unless one of its kind was logged a short while ago."""
@@ -197,7 +175,9 @@ class Receiver:
             if last is not None and now - last < LOG_EVERY:
                 return
             self._logged[refused.refusal] = now
-        _log.warning("OTLP request refused with %d: %s", refused.refusal.http, refused.message)
+        code = f" with {refused.refusal.http}" if refused.refusal.http else ""
+        unforeseen = refused.__cause__ if refused.refusal is Refusal.INTERNAL else None
+        _log.warning("OTLP request refused%s: %s", code, refused.message, exc_info=unforeseen)
 
 
 class Request:
@@ -217,15 +197,23 @@ class Request:
         if isinstance(error, RefusedError):
             self._receiver.note(error)
 
+    def expect(self, size: int) -> None:
+        """Look at the size that is announced. It is not held: who announces much and sends nothing keeps nobody out.
+
+        Raises:
+            RefusedError: that is more than one request may have.
+        """
+        if size > self._receiver.max_bytes:
+            raise self._too_large("")
+
     def hold(self, size: int) -> None:
-        """Announce that the request has this many bytes more.
+        """Count bytes that have come.
 
         Raises:
             RefusedError: that is more than one request, or all together, may have.
         """
-        if self._held + size > self._receiver.max_bytes:
-            raise self._too_large("")
-        self._receiver.reserve(size)
+        self.expect(self._held + size)
+        self._receiver.reserve(size, self._held)
         self._held += size
 
     def answer(self, body: bytes, *, json: bool = False, gzip: bool = False) -> bytes:
@@ -234,21 +222,27 @@ class Request:
         Raises:
             RefusedError: it is malformed or too large, or was not kept.
         """
-        if gzip:
-            try:
-                body = gunzip(body, self._receiver.max_bytes)
-            except TooLargeError as error:
-                raise self._too_large(" after decompression") from error
-            except ValueError as error:
-                raise RefusedError(Refusal.MALFORMED, str(error)) from error
-            self._receiver.reserve(len(body))
-            self._held += len(body)
-        return self._receiver.keep(body, json=json)
+        return self._receiver.keep(self._decompressed(body) if gzip else body, json=json)
+
+    def _decompressed(self, body: bytes) -> bytes:
+        found: list[bytes] = []
+        try:
+            for part in parts(body, self._receiver.max_bytes):
+                self._receiver.reserve(len(part), self._held)
+                self._held += len(part)
+                found.append(part)
+        except TooLargeError as error:
+            raise self._too_large(" after decompression") from error
+        except ValueError as error:
+            raise RefusedError(Refusal.MALFORMED, str(error)) from error
+        return b"".join(found)
 
     def _too_large(self, when: str) -> RefusedError:
         limit = self._receiver.max_bytes
         return RefusedError(Refusal.TOO_LARGE, f"the request has more than {limit} bytes{when}; send smaller batches")
 
 
-def _sentence(reasons: Mapping[str, int]) -> str:
-    return "spans rejected: " + ", ".join(f"{reason} ({count})" for reason, count in sorted(reasons.items()))
+def _sentence(reasons: Mapping[str, int], *, json: bool) -> str:
+    told = ", ".join(f"{reason} ({count})" for reason, count in sorted(reasons.items()))
+    hint = "; ids in OTLP's JSON are hex digits" if json and "_id" in told else ""
+    return f"spans rejected: {told}{hint}"
