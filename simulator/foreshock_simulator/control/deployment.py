@@ -38,7 +38,7 @@ class Deployment(Generic[R]):
     Args:
         gpus: of `pool` that a replica needs; 0 for a service on CPUs.
         start: makes a replica that serves at these places.
-        stop: ends it (`True`: let it finish what it has).
+        stop: ends it (`True`: let it finish what it has); fires when what it held is free.
         measure: the mean of a metric over the replicas that serve.
     """
 
@@ -53,7 +53,7 @@ class Deployment(Generic[R]):
         gpus: int = 0,
         median_cold_start: float = 25.0,
         start: Callable[[tuple[Place, ...]], R],
-        stop: Callable[[R, bool], None],
+        stop: Callable[[R, bool], Signal],
         measure: Callable[[str], float],
     ) -> None:
         self._engine, self._name, self._capacity, self._rng = engine, name, capacity, rng
@@ -122,8 +122,9 @@ class Deployment(Generic[R]):
         """
         failing = [pod for pod in self._pods if pod.replica is not None][:count]
         for pod in failing:
-            self._retire(pod, drain=False)
-            pod.phase = "Failed"
+            if pod.replica is not None:
+                self._stop(pod.replica, False)
+            pod.replica, pod.phase = None, "Failed"
         return tuple(pod.places for pod in failing)
 
     def recover(self) -> None:
@@ -132,6 +133,14 @@ class Deployment(Generic[R]):
             if pod.phase == "Failed":
                 pod.phase = "Pending"
                 self._engine.spawn(self._load(pod))
+
+    def replace(self, replica: R) -> Process:
+        """Drain a replica and start another in its place, cold; to be yielded from until that serves."""
+        pod = next(pod for pod in self._pods if pod.replica is replica)
+        pod.replica = None
+        yield self._stop(replica, True)
+        if not pod.ended:
+            yield from self._load(pod)
 
     def state(self) -> DeploymentState:
         """As kube-state-metrics sees it."""
@@ -167,18 +176,21 @@ class Deployment(Generic[R]):
         pod.phase = "Running"
         pod.replica = self._start(pod.places)
 
-    def _retire(self, pod: _Pod[R], *, drain: bool) -> None:
-        if pod.replica is not None:
-            self._stop(pod.replica, drain)
-            pod.replica = None
-
     def _end(self, pod: _Pod[R]) -> None:
         pod.ended = True
         self._pods.remove(pod)
-        self._retire(pod, drain=True)
         if pod.claim is not None:
             self._capacity.withdraw(self._pool, pod.claim)
+        elif pod.replica is not None:
+            self._engine.spawn(self._drain(pod, pod.replica))
         elif pod.places:
+            self._capacity.release(self._pool, pod.places)
+
+    def _drain(self, pod: _Pod[R], replica: R) -> Process:
+        """Its places are free only when it has finished what it had."""
+        pod.replica = None
+        yield self._stop(replica, True)
+        if pod.places:
             self._capacity.release(self._pool, pod.places)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from foreshock_exporter.family import Sample
 from foreshock_simulator.control import Autoscaler, Capacity, Deployment, kube
-from foreshock_simulator.engine import Engine
+from foreshock_simulator.engine import Engine, Signal
 from foreshock_simulator.names import ServiceName
 from foreshock_simulator.randomness import stream
 from foreshock_simulator.spec.hosts import Place, PoolSpec
@@ -25,6 +25,7 @@ class Cluster:
     quota: int = 8
     provisioning: float = 0.0
     load: float = 0.0
+    draining: float = 0.0
     seed: int = 1
     engine: Engine = field(default_factory=Engine)
     started: list[tuple[float, Place]] = field(default_factory=list)
@@ -43,8 +44,11 @@ class Cluster:
         self.started.append((self.engine.now, places[0]))
         return places[0]
 
-    def _stop(self, replica: Place, drain: bool) -> None:
+    def _stop(self, replica: Place, drain: bool) -> Signal:
         self.stopped.append((self.engine.now, replica, drain))
+        gone = Signal(self.engine)
+        self.engine.at(self.engine.now + (self.draining if drain else 0.0), gone.fire)
+        return gone
 
     def phases(self) -> list[str]:
         """Of the pods, oldest first."""
@@ -90,6 +94,7 @@ def test_what_waits_goes_before_what_loads_and_the_newest_before_the_oldest() ->
     assert (cluster.phases(), cluster.deployment.ready, cluster.used) == (["Running"] * 3, 2, 3)
     cluster.engine.run(300.0)
     cluster.deployment.scale_to(1)
+    cluster.engine.run(300.5)
     assert cluster.used == 1
     assert [(place.gpu, drain) for _, place, drain in cluster.stopped] == [(2, True), (1, True)]
     cluster.engine.run(1000.0)
@@ -180,3 +185,27 @@ def test_kube_state_metrics_families_tell_the_same() -> None:
     ]
     assert sorted(unscheduled) == [0, 0, 0, 1, 1, 1]
     assert len({key[3] for key in values if key[0] == "kube_pod_created"}) == 6
+
+
+def test_gpus_of_a_replica_that_drains_are_held_until_it_has_gone() -> None:
+    """Or the next one would find no memory there."""
+    cluster = Cluster(quota=1, draining=30.0)
+    cluster.deployment.begin(1)
+    cluster.deployment.scale_to(0)
+    cluster.engine.run(29.0)
+    assert cluster.used == 1
+    cluster.engine.run(31.0)
+    assert cluster.used == 0
+
+
+def test_a_replica_is_replaced_in_its_place_once_it_has_drained() -> None:
+    """The new one starts cold; meanwhile there is one less."""
+    cluster = Cluster(draining=5.0)
+    cluster.deployment.begin(2)
+    first = cluster.started[0][1]
+    cluster.engine.spawn(cluster.deployment.replace(first))
+    cluster.engine.run(4.0)
+    assert (cluster.deployment.ready, cluster.used, len(cluster.started)) == (1, 2, 2)
+    cluster.engine.run(200.0)
+    assert (cluster.deployment.ready, cluster.used) == (2, 2)
+    assert [place for at, place in cluster.started if at > 5.0] == [first]

@@ -1,0 +1,1 @@
+"""A running platform, built of its specification; and what is done to it."""

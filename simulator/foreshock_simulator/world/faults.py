@@ -1,0 +1,153 @@
+"""Faults, each done at its time and undone when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from math import inf
+
+from foreshock_simulator.engine import Process
+from foreshock_simulator.hardware.worker import Worker
+from foreshock_simulator.spec.faults import (
+    BulkTransfer,
+    CacheFlush,
+    FailingWork,
+    Fault,
+    PacketLoss,
+    PolicyChange,
+    ReplicasFail,
+    Restart,
+    SlowerWork,
+    TenantGrows,
+    Throttle,
+)  # fmt: skip
+from foreshock_simulator.spec.hosts import Place
+from foreshock_simulator.world.platform import OUTSIDE, Platform
+
+
+def begin_faults(platform: Platform, faults: Iterable[Fault]) -> None:
+    """Plan them. Those of traffic and of scrapes are for others."""
+    for fault in faults:
+        process = _process(platform, fault)
+        if process is not None:
+            platform.engine.at(fault.at, platform.engine.spawn, process)
+
+
+def _process(platform: Platform, fault: Fault) -> Process | None:
+    match fault:
+        case TenantGrows():
+            return _grow(platform, fault)
+        case ReplicasFail():
+            return _fail(platform, fault)
+        case Restart():
+            return platform.replicas[fault.service].restart(fault.pause)
+        case SlowerWork():
+            return _slow(platform, fault)
+        case FailingWork():
+            return _defect(platform, fault)
+        case PolicyChange():
+            return _change(platform, fault)
+        case CacheFlush():
+            return _once(lambda: platform.mesh.flush(fault.cache))
+        case PacketLoss():
+            return _lose(platform, fault)
+        case BulkTransfer():
+            return _fill(platform, fault)
+        case Throttle():
+            return _throttle(platform, fault)
+        case _:
+            return None
+
+
+def _once(action: Callable[[], None]) -> Process:
+    action()
+    yield from ()
+
+
+def _grow(platform: Platform, fault: TenantGrows) -> Process:
+    """The GPUs are those that the services have when it begins; where one has no room left, it goes without."""
+    usual = next(tenant for tenant in platform.spec.tenants if tenant.name.name == fault.tenant)
+    spec = replace(usual, sm=fault.sm, dram=fault.dram, pause=fault.pause)
+    gpus = [gpu for name in fault.onto for gpu in platform.replicas[name].gpus()]
+    places = [*(Place(gpu.host, gpu.index) for gpu in gpus), *(Place(*place) for place in fault.places)]
+    workers: list[Worker] = []
+    for _ in range(fault.workers):
+        roomy = [place for place in dict.fromkeys(places) if _room(platform, place) >= spec.memory_bytes]
+        workers += [platform.tenants.grow(spec, place) for place in roomy]
+        yield fault.ramp / fault.workers
+    if fault.duration is not None:
+        yield max(0.0, fault.at + fault.duration - platform.engine.now)
+        platform.tenants.end(workers)
+
+
+def _room(platform: Platform, place: Place) -> float:
+    gpu = platform.hosts[place.host].gpus[place.gpu]
+    if gpu.instances:
+        return inf
+    held = sum(worker.memory_bytes for worker in gpu.workers)
+    return gpu.model.memory_bytes - gpu.model.reserved_bytes - held
+
+
+def _fail(platform: Platform, fault: ReplicasFail) -> Process:
+    deployment = platform.replicas[fault.service].deployment
+    for places in deployment.fail(fault.replicas):
+        for place in places if fault.xid is not None else ():
+            platform.hosts[place.host].gpus[place.gpu].xids.append((platform.engine.now, fault.xid or 0))
+    if fault.duration is not None:
+        yield fault.duration
+        deployment.recover()
+
+
+def _slow(platform: Platform, fault: SlowerWork) -> Process:
+    service = platform.mesh.services[fault.service]
+    service.slow *= fault.factor
+    if fault.duration is not None:
+        yield fault.duration
+        service.slow /= fault.factor
+
+
+def _defect(platform: Platform, fault: FailingWork) -> Process:
+    service = platform.mesh.services[fault.service]
+    before, service.fail_ratio = service.fail_ratio, fault.ratio
+    if fault.duration is not None:
+        yield fault.duration
+        service.fail_ratio = before
+
+
+def _change(platform: Platform, fault: PolicyChange) -> Process:
+    platform.mesh.services[fault.caller].override(fault.callee, fault.timeout, fault.attempts)
+    yield from ()
+
+
+def _lose(platform: Platform, fault: PacketLoss) -> Process:
+    some, others = (platform.replicas[name].hosts() for name in fault.between)
+    platform.network.lose(some, others, fault.ratio)
+    if fault.duration is not None:
+        yield fault.duration
+        platform.network.heal(some, others)
+
+
+def _fill(platform: Platform, fault: BulkTransfer) -> Process:
+    network = platform.network
+    transfers = [
+        network.bulk(OUTSIDE, host, inf, fault.bytes_per_second) for host in platform.replicas[fault.onto].hosts()
+    ]
+    if fault.duration is not None:
+        yield fault.duration
+        for transfer in transfers:
+            network.stop(transfer)
+
+
+def _throttle(platform: Platform, fault: Throttle) -> Process:
+    gpus = (
+        platform.replicas[fault.service].gpus()
+        if fault.service
+        else tuple(gpu for host in platform.hosts.values() if host.spec.rack == fault.rack for gpu in host.gpus)
+    )
+    before = [gpu.power_limit_ratio for gpu in gpus]
+    for gpu in gpus:
+        gpu.power_limit_ratio *= fault.ratio
+    if fault.duration is not None:
+        yield fault.duration
+        for gpu, ratio in zip(gpus, before, strict=True):
+            gpu.power_limit_ratio = ratio

@@ -1,0 +1,141 @@
+"""The replicas of a service: where they run, what they need, and what an autoscaler sees of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from math import nan
+from random import Random
+
+from foreshock_simulator.calls.mesh import Mesh
+from foreshock_simulator.calls.replica import Replica
+from foreshock_simulator.calls.service import Service
+from foreshock_simulator.control.capacity import Capacity
+from foreshock_simulator.control.deployment import Deployment
+from foreshock_simulator.engine import Engine, Process, Signal
+from foreshock_simulator.hardware.gpu import Gpu
+from foreshock_simulator.hardware.host import Host
+from foreshock_simulator.hardware.worker import Worker
+from foreshock_simulator.scenarios.walk import gpus_of
+from foreshock_simulator.serving.make import make_server, memory_bytes
+from foreshock_simulator.serving.server import ModelServer
+from foreshock_simulator.spec.hosts import Place
+from foreshock_simulator.spec.services import ModelSpec, ServiceSpec
+
+Hosts = Mapping[str, Host[None]]
+COLD_START = 25.0
+"""Median seconds of a replica's start where its service has no autoscaler that says it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Running:
+    """A replica that serves; `server` and `worker` where its service has a model."""
+
+    replica: Replica
+    host: Host[None]
+    server: ModelServer | None = None
+    worker: Worker | None = None
+
+
+class Replicas:
+    """Starts and ends the replicas of one service, and measures them for its autoscaler."""
+
+    def __init__(
+        self, engine: Engine, mesh: Mesh, hosts: Hosts, capacity: Capacity, spec: ServiceSpec, rng: Random
+    ) -> None:
+        self._engine, self._hosts, self._spec = engine, hosts, spec
+        self.service: Service = mesh.services[spec.name.name]
+        self._turns = cycle(spec.hosts)
+        self._marks: dict[str, tuple[float, float]] = {}
+        scaler = spec.autoscaler
+        self.deployment: Deployment[Running] = Deployment(
+            engine,
+            spec.name,
+            capacity,
+            rng,
+            pool=spec.pool,
+            gpus=gpus_of(spec),
+            median_cold_start=scaler.cold_start if scaler else COLD_START,
+            start=self._start,
+            stop=self._stop,
+            measure=self._measure,
+        )
+
+    def gpus(self) -> tuple[Gpu, ...]:
+        """Those that its replicas run on now."""
+        return tuple(gpu for running in self.deployment.replicas if running.worker for gpu in running.worker.gpus)
+
+    def hosts(self) -> tuple[str, ...]:
+        """The names of the hosts that its replicas run on now, each once."""
+        return tuple(dict.fromkeys(running.host.name for running in self.deployment.replicas))
+
+    def restart(self, pause: float) -> Process:
+        """Replace the replicas one after another: the old one is drained, a new one starts in its place, cold."""
+        for running in self.deployment.replicas:
+            if running in self.deployment.replicas:
+                yield from self.deployment.replace(running)
+                yield pause
+
+    def _start(self, places: tuple[Place, ...]) -> Running:
+        spec = self._spec
+        if spec.model is None:
+            host = self._hosts[next(self._turns)]
+            return Running(self.service.add(host), host)
+        host = self._hosts[places[0].host]
+        gpus = [host.gpus[place.gpu] for place in places]
+        piece = _free_slice(gpus, spec.model)
+        worker = Worker(gpus, host.start(spec.name), spec.name, memory_bytes(spec.model, gpus[0], piece), piece)
+        server = make_server(self._engine, spec.model, worker)
+        return Running(self.service.add(host, server, worker), host, server, worker)
+
+    def _stop(self, running: Running, drain: bool) -> Signal:
+        free = Signal(self._engine)
+        self._engine.spawn(self._clear(running, self.service.retire(running.replica, drain), free))
+        return free
+
+    def _clear(self, running: Running, gone: Signal, free: Signal) -> Process:
+        """Its GPUs' memory is held until it has gone."""
+        yield gone
+        if running.server is not None and running.worker is not None:
+            running.server.stop()
+            running.host.stop(running.worker.pid)
+        free.fire()
+
+    def _measure(self, metric: str) -> float:
+        ready = self.service.ready
+        if not ready:
+            return nan
+        if metric == "in_flight":
+            return self.service.in_flight / ready
+        if metric == "cpu":
+            return self._rate(metric, self.service.cpu_busy) / (ready * self._spec.threads)
+        gpus = self.gpus()
+        now = self._engine.now
+        busy = self._rate(metric, sum(gpu.busy_at(now) for gpu in gpus))
+        return max(0.0, busy) / len(gpus) if gpus else nan
+
+    def _rate(self, metric: str, total: float) -> float:
+        """How fast a total has grown since it was last asked for."""
+        now = self._engine.now
+        before, since = self._marks.get(metric, (total, now))
+        self._marks[metric] = total, now
+        return (total - before) / (now - since) if now > since else 0.0
+
+
+def _free_slice(gpus: Sequence[Gpu], model: ModelSpec) -> int | None:
+    """The first MIG instance with room on all of the GPUs; None where they are whole."""
+    if not gpus[0].instances:
+        return None
+    for number in range(len(gpus[0].instances)):
+        if all(_fits(gpu, number, model) for gpu in gpus):
+            return number
+    return 0
+
+
+def _fits(gpu: Gpu, number: int, model: ModelSpec) -> bool:
+    try:
+        gpu.reserve(memory_bytes(model, gpu, number), number)
+    except ValueError:
+        return False
+    return True

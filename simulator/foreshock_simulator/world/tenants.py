@@ -1,0 +1,95 @@
+"""Tenants: processes on GPUs that nobody waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from foreshock_simulator.calls.client import Line
+from foreshock_simulator.calls.mesh import Mesh
+from foreshock_simulator.calls.request import Unit
+from foreshock_simulator.calls.tenant import Tenant
+from foreshock_simulator.engine import Engine, Process
+from foreshock_simulator.hardware.worker import Worker
+from foreshock_simulator.network.network import Network
+from foreshock_simulator.randomness import stream
+from foreshock_simulator.spec.hosts import Place
+from foreshock_simulator.spec.services import Call, TenantSpec
+from foreshock_simulator.workload.around import Around, Attributes
+from foreshock_simulator.workload.batch import batch
+from foreshock_simulator.workload.training import train
+from foreshock_simulator.world.replicas import Hosts
+
+Lines = Mapping[Call, Line]
+Trace = tuple[Tenant, Unit, Lines]
+
+
+class Tenants:
+    """Starts the processes of tenants."""
+
+    def __init__(self, engine: Engine, mesh: Mesh, network: Network, hosts: Hosts, seed: int) -> None:
+        self._engine, self._mesh, self._network, self._hosts, self._seed = engine, mesh, network, hosts, seed
+        self._callers: dict[Worker, tuple[Tenant, Lines]] = {}
+        self._started = 0
+
+    def begin(self, spec: TenantSpec) -> None:
+        """Start a tenant on all its places.
+
+        Raises:
+            ValueError: a GPU has no room for it, or it calls what nobody offers.
+        """
+        workers = [self._worker(spec, Place(*place)) for place in spec.places]
+        if spec.kind == "training":
+            self._engine.spawn(train(spec, workers, self._around(spec)))
+        else:
+            for worker in workers:
+                self._engine.spawn(batch(spec, worker, self._around(spec)))
+
+    def grow(self, spec: TenantSpec, place: Place) -> Worker:
+        """Start one more process of a batch tenant on a GPU.
+
+        Raises:
+            ValueError: it has no room for it.
+        """
+        worker = self._worker(replace(spec, kind="batch"), place)
+        self._engine.spawn(batch(spec, worker, self._around(spec)))
+        return worker
+
+    def end(self, workers: Sequence[Worker]) -> None:
+        """End processes."""
+        for worker in workers:
+            worker.stop()
+            self._hosts[worker.gpus[0].host].stop(worker.pid)
+
+    def _worker(self, spec: TenantSpec, place: Place) -> Worker:
+        host = self._hosts[place.host]
+        pid = host.start(spec.name)
+        worker = Worker((host.gpus[place.gpu],), pid, spec.name, spec.memory_bytes, spec.slice)
+        caller = self._mesh.tenant(spec.name, host, pid, spec.calls)
+        self._callers[worker] = caller, dict(zip(spec.calls, caller.lines, strict=True))
+        return worker
+
+    def _around(self, spec: TenantSpec) -> Around[Trace]:
+        self._started += 1
+        return Around(
+            self._engine,
+            stream(self._seed, f"workload/{spec.name}/{self._started}"),
+            begin=self._begin,
+            call=self._call,
+            record=_record,
+            bulk=lambda source, target, size: self._network.bulk(source, target, size, rdma=True),
+        )
+
+    def _begin(self, worker: Worker) -> Trace:
+        caller, lines = self._callers[worker]
+        return caller, caller.begin(), lines
+
+    def _call(self, trace: Trace, call: Call) -> Process:
+        caller, unit, lines = trace
+        yield from caller.call(unit, lines[call])
+
+
+def _record(trace: Trace, name: str, began: float, attributes: Attributes) -> None:
+    del began  # a unit knows it
+    caller, unit, _ = trace
+    caller.end(unit, name, attributes)
