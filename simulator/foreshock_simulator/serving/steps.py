@@ -2,13 +2,13 @@
 
 A layer of a dense transformer reads its weights once a step and multiplies them with every token:
 
-    t(T) = layer_seconds + ((bytes / bandwidth)^p + (2 · weights · T / flops)^p)^(1/p) + e · 2 · hidden · T / bandwidth
+    t(T) = layer_seconds + √((bytes / bandwidth)² + (2 · weights · T / flops)²) + 12 · 2 · hidden · T / bandwidth
 
-with the bandwidth and the FLOP/s that this kind of GPU reaches, p = 1.4 for how well the two overlap, and e = 12 values
-of 16 bits per token and hidden unit that small kernels move. The constants are fitted to Vidur's measured kernel times
-(Agrawal et al., MLSys 2024) of Llama-2 7B and 70B on H100 and of 7B on A100, one to eight GPUs: docs/realism.md has the
-error. Attention is not in those tables: reading keys and values is bound by bandwidth; over prompts it reaches half of
-the tensor cores' peak (FlashAttention-2, Dao 2023: 50 to 73 % on an A100).
+with the bandwidth and the FLOP/s that this kind of GPU reaches; the root stands for how well the two overlap, and 12
+for the values of 16 bits per token and hidden unit that small kernels move. The constants are fitted to Vidur's measured
+kernel times (Agrawal et al., MLSys 2024) of Llama-2 7B and 70B on H100 and of 7B on A100, one to eight GPUs:
+docs/realism.md has the error. Attention is not in those tables: reading keys and values is bound by bandwidth; over
+prompts it reaches half of the tensor cores' peak (FlashAttention-2, Dao 2023: 50 to 73 % on an A100).
 
 Layers and width follow from the number of parameters, n = 12 · layers · hidden² with hidden = 128 · layers, which gives
 33, 40 and 71 layers for 7, 13 and 70 billion (Llama-2 has 32, 40 and 80).
@@ -23,10 +23,8 @@ from typing import Final
 from foreshock_simulator.hardware.models import GpuModel
 from foreshock_simulator.hardware.worker import Work
 
-OVERLAP: Final = 1.4
-"""p above."""
 ELEMENTWISE: Final = 12.0
-"""e above."""
+"""Values of 16 bits per token and hidden unit, as above."""
 ATTENTION_EFFICIENCY: Final = 0.5
 HOST_SECONDS: Final = 0.5e-3
 """What the server's CPU takes between two steps (scheduling, sampling); an assumption."""
@@ -44,8 +42,9 @@ def layer_seconds(gpu: GpuModel, weights: float, hidden: float, tokens: float, t
     share = weights / tensor_parallel
     reading = _VALUE_BYTES * share / bandwidth
     multiplying = 2.0 * share * tokens / (gpu.flops * gpu.flops_efficiency)
-    overlapped: float = (reading**OVERLAP + multiplying**OVERLAP) ** (1.0 / OVERLAP)
-    return gpu.layer_seconds + overlapped + ELEMENTWISE * _VALUE_BYTES * hidden * tokens / bandwidth
+    return (
+        gpu.layer_seconds + math.hypot(reading, multiplying) + ELEMENTWISE * _VALUE_BYTES * hidden * tokens / bandwidth
+    )
 
 
 class Steps:
