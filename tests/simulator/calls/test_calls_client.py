@@ -117,6 +117,19 @@ def test_cancellation_frees_the_thread_at_once(cancels: bool, busy: int) -> None
     assert spans["back"].ended == pytest.approx(0.5 if cancels else 20.0, abs=0.01)
 
 
+def test_what_a_cancelled_service_has_asked_for_is_not_begun_any_more() -> None:
+    """Its callee does not stop for it, but drops what still waits when its turn comes."""
+    front = service("front", call("middle", timeout=0.5, cancels=True))
+    back = service("back", Cpu(2.0, 0.0), threads=1)
+    stand = Stand([front, service("middle", call("back", timeout=50.0)), back], delay=0.0)
+    stand.start_all()
+    stand.mesh.enter(flow("back"), 0, 0)
+    stand.mesh.enter(flow("front"), 0, 0)
+    stand.run(10.0)
+    assert stand["back"].ends["dropped"] == 1
+    assert stand["back"].cpu_busy == pytest.approx(2.0)
+
+
 def test_the_next_in_the_queue_begins_when_one_is_cancelled() -> None:
     """A freed thread does not stay idle while others wait."""
     impatient = service("impatient", call("back", timeout=0.5, cancels=True))
