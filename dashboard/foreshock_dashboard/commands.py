@@ -28,7 +28,7 @@ from foreshock_dashboard.settings import SettingsError, add_flags, settings_of
 from foreshock_dashboard.simulate_command import add_simulate_flags, simulate
 from foreshock_dashboard.standing import standing
 from foreshock_dashboard.trace_command import add_trace_flags, trace
-from foreshock_simulator.scenario import SCENARIOS
+from foreshock_simulator.scenarios.load import load, names
 
 SERVE = """\
 Runs the hub: takes in what exporters and services tell, judges it every few seconds, and shows the page, the JSON API
@@ -122,9 +122,9 @@ def run_demo(arguments: argparse.Namespace) -> int:
 
 def scenarios(_: argparse.Namespace) -> int:
     """Print the scenarios."""
-    width = max(map(len, SCENARIOS))
-    for name, scenario in SCENARIOS.items():
-        print(f"{name:<{width}}  {scenario.description}")
+    width = max(map(len, names()))
+    for name in names():
+        print(f"{name:<{width}}  {load(name).description}")
     return 0
 
 

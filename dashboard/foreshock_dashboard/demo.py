@@ -27,13 +27,15 @@ from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.otlp.push import Push
 from foreshock_exporter.web.server import serve as serve_exporter
 from foreshock_simulator.emitter import Emitter
-from foreshock_simulator.scenario import SCENARIOS
+from foreshock_simulator.scenarios.judge import onset
+from foreshock_simulator.scenarios.load import load, names
+from foreshock_simulator.scenarios.topology import SIZES
 from foreshock_simulator.simulation import Simulation, exporters
 
 HISTORY = 2400.0
-"""Simulated seconds before going live."""
+"""Simulated seconds before going live, where the scenario has no onset."""
 ONSET = 20.0
-"""Simulated seconds after going live when the scenario's change begins."""
+"""Simulated seconds after going live when the scenario's first fault begins."""
 INTERVAL = 5.0
 """Seconds between two scrapes and between two ticks."""
 SAMPLING = 1.0
@@ -63,8 +65,9 @@ class Held:
 def add_demo_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of the demo."""
     parser.add_argument(
-        "--scenario", default="starve", choices=sorted(SCENARIOS), help="what happens (default: starve)"
+        "--scenario", default="starve", choices=names(), help="what happens (default: starve)", metavar="NAME"
     )
+    parser.add_argument("--size", default="demo", choices=SIZES, help="of the platform (default: demo)")
     parser.add_argument("--speed", default="1", metavar="N", help="run N times as fast as the wall clock (default: 1)")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="same seed, same platform (default: 1)")
     parser.add_argument("--duration", metavar="T", help="stop after this much wall time: 150, 5m (default: never)")
@@ -84,7 +87,10 @@ def demo(arguments: argparse.Namespace, stop: threading.Event) -> int:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="foreshock-demo-")))
         wall = Held()
         clock = Clock(speed, wall.origin, wall.origin, wall)
-        simulation = Simulation(arguments.scenario, arguments.seed, wall.origin - HISTORY, wall.origin + ONSET)
+        spec = load(arguments.scenario, arguments.size)
+        begins = onset(spec)
+        history = HISTORY if begins is None else max(INTERVAL, begins - ONSET)
+        simulation = Simulation(spec, arguments.seed, wall.origin - history)
         told = [Told(host.host_id, host.host_name, wall.origin - KEPT) for host in simulation.hosts]
         hosts = exporters(simulation, lambda: simulation.now, [each.observe for each in told])
         targets = []
@@ -102,7 +108,7 @@ def demo(arguments: argparse.Namespace, stop: threading.Event) -> int:
         )
         hub = opened.enter_context(closing(Hub(settings, clock, targets)))
         past = Past(simulation, hosts, targets, told, hub, INTERVAL, SAMPLING)
-        if not _play(past, wall.origin, stop):
+        if not _play(past, wall.origin, history, stop):
             return 0
         wall.release()
         for each, exporter in zip(told, hosts, strict=True):
@@ -118,19 +124,19 @@ def demo(arguments: argparse.Namespace, stop: threading.Event) -> int:
     return 0
 
 
-def _play(past: Past, until: float, stop: threading.Event) -> bool:
+def _play(past: Past, until: float, history: float, stop: threading.Event) -> bool:
     """Play the past, telling how far it is; false where it was told to stop."""
     begun = time.monotonic()
     shown = sys.stderr.isatty()
     for reached in past.play(until):
         if stop.is_set():
             return False
-        minutes = (HISTORY - (until - reached)) / 60
+        minutes = (history - (until - reached)) / 60
         if shown:
-            print(f"\rplaying {minutes:.0f} of {HISTORY / 60:.0f} min of history", end="", file=sys.stderr, flush=True)
+            print(f"\rplaying {minutes:.0f} of {history / 60:.0f} min of history", end="", file=sys.stderr, flush=True)
     took = time.monotonic() - begun
     start = "\r" if shown else ""
-    print(f"{start}played {HISTORY / 60:.0f} min of history in {took:.0f} s", file=sys.stderr, flush=True)
+    print(f"{start}played {history / 60:.0f} min of history in {took:.0f} s", file=sys.stderr, flush=True)
     return True
 
 

@@ -7,34 +7,16 @@ from collections.abc import Iterator, Sequence
 from foreshock_dashboard.demo_occupancy import Told
 from foreshock_dashboard.hub import Hub
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
-from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.recording.recorder import span_of
 from foreshock_dashboard.sources.exposition import Known, parse
 from foreshock_dashboard.sources.scrape import ScrapeTarget
 from foreshock_exporter.exporter import Exporter
 from foreshock_simulator.simulation import Simulation
-from foreshock_simulator.span import SimSpan
 
 CHUNK = 60.0
 """Simulated seconds written together."""
 KEPT = 300.0
 """Simulated seconds before the end whose spans are kept as traces; before that they are only counted."""
-
-
-def span_of(span: SimSpan) -> Span:
-    """The hub's form of a simulated span."""
-    return Span(
-        trace_id=span.trace_id,
-        span_id=span.span_id,
-        parent_id=span.parent_id,
-        name=span.name,
-        kind=span.kind,
-        start_ns=span.start_ns,
-        end_ns=span.end_ns,
-        status=span.status,
-        status_message=span.status_message,
-        resource=span.resource,
-        attributes=span.attributes,
-    )
 
 
 class Past:

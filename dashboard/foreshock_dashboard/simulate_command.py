@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,29 +14,29 @@ from foreshock_dashboard.hub import COLLECT
 from foreshock_dashboard.options import instant, seconds
 from foreshock_dashboard.progress import Bar
 from foreshock_dashboard.recording.meta import Meta
+from foreshock_dashboard.recording.platform import Outage
 from foreshock_dashboard.recording.recorder import Habits, Recorder
 from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_dashboard.settings import SettingsError
 from foreshock_simulator.names import ServiceName
-from foreshock_simulator.scenario import SCENARIOS
+from foreshock_simulator.scenarios.load import load
+from foreshock_simulator.scenarios.problems import ScenarioError
+from foreshock_simulator.scenarios.topology import SIZES
 from foreshock_simulator.simulation import Simulation
 
 EPOCH = 1_767_600_000.0
 """2026-01-05T08:00:00Z, a Monday: when a simulated platform starts unless told otherwise."""
-DURATION = 3600.0
-ONSET = 2400.0
 
 Value = TypeVar("Value")
 
 
 def add_simulate_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of the command."""
-    parser.add_argument(
-        "scenario", metavar="SCENARIO", choices=sorted(SCENARIOS), help="`foreshock scenarios` lists them"
-    )
+    parser.add_argument("scenario", metavar="SCENARIO", help="a name that `foreshock scenarios` lists, or a YAML file")
+    parser.add_argument("--size", default="small", choices=SIZES, help="of the platform (default: small)")
     parser.add_argument("--out", metavar="DIR", required=True, help="folder of the recording, which is made")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="same seed, same recording (default: 1)")
-    parser.add_argument("--duration", default="1h", metavar="T", help="simulated time: 40m, 2h (default: 1h)")
+    parser.add_argument("--duration", metavar="T", help="simulated time: 40m, 2h (default: what is worth seeing)")
     parser.add_argument(
         "--start", metavar="TIME", help="simulated time at which it starts (default: 2026-01-05T08:00:00Z)"
     )
@@ -55,12 +55,16 @@ def simulate(arguments: argparse.Namespace) -> int:
         SettingsError: an option cannot be used.
         RecordingError: the folder cannot be written.
     """
-    duration = _option("--duration", seconds, arguments.duration)
+    try:
+        spec = load(arguments.scenario, arguments.size, arguments.seed)
+    except ScenarioError as error:
+        raise SettingsError(str(error)) from None
+    duration = _option("--duration", seconds, arguments.duration) if arguments.duration else spec.duration
     start = _option("--start", instant, arguments.start) if arguments.start else EPOCH
     sampling = _option("--span-sampling", _share, arguments.span_sampling)
     habits = Habits(span_sampling=sampling)
     meta = Meta(
-        scenario=arguments.scenario,
+        scenario=spec.name,
         seed=arguments.seed,
         simulated=True,
         scrape_interval=habits.interval,
@@ -69,14 +73,15 @@ def simulate(arguments: argparse.Namespace) -> int:
     began, bar = time.monotonic(), Bar()
     gc.set_threshold(*COLLECT)
     with RecordingWriter(Path(arguments.out), meta) as writer:
-        simulation = Present(arguments.scenario, arguments.seed, start)
-        recorder = Recorder(simulation, writer, start=start, seed=arguments.seed, habits=habits)
+        simulation = Simulation(spec, arguments.seed, start)
+        outages = [Outage(*each) for each in simulation.outages]
+        recorder = Recorder(simulation, writer, start=start, seed=arguments.seed, habits=habits, outages=outages)
         for reached in recorder.run(start + duration):
-            bar(f"simulating {arguments.scenario}", (reached - start) / duration)
+            bar(f"simulating {spec.name}", (reached - start) / duration)
         writer.tell_truth(plain(simulation.truth()))
         bar("sorting", 1.0)
     took = time.monotonic() - began
-    bar.end(f"{arguments.out}: {duration / 60:.0f} min of {arguments.scenario}, seed {arguments.seed}, in {took:.1f} s")
+    bar.end(f"{arguments.out}: {duration / 60:.0f} min of {spec.name}, seed {arguments.seed}, in {took:.1f} s")
     return 0
 
 
@@ -91,21 +96,6 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - what a truth may be made of
     if isinstance(value, Mapping):
         return {str(key): plain(each) for key, each in value.items()}
     return [plain(each) for each in value] if isinstance(value, tuple | list) else value
-
-
-class Present(Simulation):
-    """The platform that there is now, which has neither model servers' metrics nor Kubernetes."""
-
-    def __init__(self, scenario: str, seed: int, start: float) -> None:
-        super().__init__(scenario, seed, start, start + ONSET)
-
-    def inference(self) -> Iterable[tuple[str, str, Mapping[str, str], float]]:
-        """None."""
-        return ()
-
-    def capacity(self) -> Iterable[tuple[str, str, Mapping[str, str], float]]:
-        """None."""
-        return ()
 
 
 def _share(text: str) -> float:

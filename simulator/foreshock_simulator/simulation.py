@@ -1,20 +1,31 @@
-"""The simulation as others use it: advance it, take its spans, read its devices."""
+"""A scenario that runs: advance it, take its spans, read its hosts, model servers and cluster."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import RLock
 from typing import NamedTuple
 
 from foreshock_exporter.exporter import Exporter
+from foreshock_exporter.family import Emitted
 from foreshock_exporter.lane import Observe
-from foreshock_simulator.device import SimDriver, SimNetwork, SimResolver
-from foreshock_simulator.engine import Engine
-from foreshock_simulator.mesh import Mesh
-from foreshock_simulator.platform import Platform
-from foreshock_simulator.scenario import SCENARIOS, Truth
-from foreshock_simulator.span import SimSpan
+from foreshock_simulator.calls.counting import Counts
+from foreshock_simulator.calls.tracing import SimSpan
+from foreshock_simulator.control import kube
+from foreshock_simulator.emit.driver import SimDriver, SimResolver
+from foreshock_simulator.emit.host import collectors
+from foreshock_simulator.emit.inference import Reading, Server, readings
+from foreshock_simulator.names import ServiceName
+from foreshock_simulator.scenarios.counterfactual import without
+from foreshock_simulator.scenarios.judge import SloWatch, judge
+from foreshock_simulator.spec.faults import LostScrapes
+from foreshock_simulator.spec.scenario import ScenarioSpec, Truth
+from foreshock_simulator.world.faults import begin_faults
+from foreshock_simulator.world.platform import Platform
+
+QUOTAS = "gpu-pools"
+"""The namespace whose resource quotas the pools' are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,76 +36,109 @@ class SimHost:
     host_name: str
     driver: SimDriver
     resolver: SimResolver
-    network: SimNetwork
+    collectors: Mapping[str, Callable[[], Emitted]]
 
 
-class Counts(NamedTuple):
-    """Requests from outside: how many came, were answered well, were failed, and are still being worked on."""
+class Users(NamedTuple):
+    """Requests from outside: how many came, were answered well, failed, were given up, and are still open."""
 
     entered: int
     answered: int
     failed: int
+    given_up: int
     open: int
 
 
-class Simulation:
-    """A simulated platform from `start` on; the scenario's injected change begins at `onset` (both Unix seconds).
+class Outage(NamedTuple):
+    """Scrapes of hosts (all where none is named) fail from `start` to `end` (Unix seconds).
 
-    The same scenario, seed, start and onset give the same spans, however the time is cut into calls of `advance`. One
-    thread advances; others may read the devices meanwhile.
-
-    Raises:
-        ValueError: the scenario is unknown, or the onset lies before the start.
+    `restarts`: their exporters begin anew afterwards, with counters at 0.
     """
 
-    def __init__(self, scenario: str, seed: int, start: float, onset: float) -> None:
-        if scenario not in SCENARIOS:
-            raise ValueError(f"there is no scenario {scenario!r}; there are {', '.join(SCENARIOS)}")
-        if onset < start:
-            raise ValueError(f"onset {onset} lies before start {start}")
+    start: float
+    end: float
+    hosts: tuple[str, ...]
+    restarts: bool
+
+
+class Simulation:
+    """A scenario from `start` (Unix seconds) on.
+
+    The same scenario, seed and start give the same spans and figures, however the time is cut into calls of `advance`,
+    and whatever `sample` and `count` are. One thread advances; others may read the devices meanwhile.
+
+    Args:
+        spec: the scenario, as `scenarios.load` gives it.
+        seed: of all chance but the platform's own.
+        start: Unix seconds.
+        leave_out: a culprit whose part in it does not happen.
+        sample: share of the traces whose spans are kept.
+        count: whether `counts` counts over all spans; then somebody is to take the durations now and then.
+
+    Raises:
+        ValueError: the parts of the scenario do not fit together; nothing is about the culprit that is left out.
+    """
+
+    def __init__(
+        self,
+        spec: ScenarioSpec,
+        seed: int,
+        start: float,
+        *,
+        leave_out: str = "",
+        sample: float = 1.0,
+        count: bool = False,
+    ) -> None:
         self.lock = RLock()
-        self.start = start
-        self._scenario = SCENARIOS[scenario]
-        self._onset = onset
+        self.spec = without(spec, leave_out) if leave_out else spec
+        self.seed, self.start = seed, start
         self._follows: Callable[[], float] | None = None
-        self._engine = Engine()
-        self._mesh = Mesh(self._engine, seed, int(start * 1e9))
-        self._platform = Platform(self._engine, self._mesh, seed)
-        if self._scenario.growth is not None:
-            self._platform.grow(self._scenario.growth, onset - start)
-        self._hosts = tuple(
-            SimHost(m.host_id, m.name, SimDriver(m, self), SimResolver(m), SimNetwork(m, self))
-            for m in self._platform.machines.values()
-        )
+        platform = self._platform = Platform(self.spec.platform, seed, start, sample=sample, count=count)
+        self._watch = SloWatch(self.spec.platform)
+        for service in platform.mesh.services.values():
+            service.observe = self._observe
+        platform.open(self.spec.faults, seed, start)
+        begin_faults(platform, self.spec.faults)
+        self.hosts = tuple(self._host(name) for name in platform.hosts)
 
     @property
     def elapsed(self) -> float:
         """Simulated seconds since the start."""
-        return self._engine.now
+        return self._platform.engine.now
 
     @property
     def now(self) -> float:
         """The simulation's time in Unix seconds; while a clock is followed, that clock's."""
         with self.lock:
             self.catch_up()
-            return self.start + self._engine.now
+            return self.start + self.elapsed
 
     @property
-    def hosts(self) -> tuple[SimHost, ...]:
-        """The hosts, each with what an exporter asks."""
-        return self._hosts
+    def users(self) -> Users:
+        """What became of the requests from outside."""
+        mesh = self._platform.mesh
+        return Users(mesh.entered, mesh.answered, mesh.failed, mesh.given_up, mesh.open)
 
     @property
     def counts(self) -> Counts:
-        """What became of the requests from outside."""
-        mesh = self._mesh
-        return Counts(mesh.entered, mesh.left - mesh.failed, mesh.failed, mesh.entered - mesh.left)
+        """What was counted over all spans."""
+        return self._platform.mesh.counts
+
+    @property
+    def outages(self) -> tuple[Outage, ...]:
+        """When scrapes fail because the scenario says so."""
+        return tuple(
+            Outage(self.start + fault.at, self.start + fault.at + fault.duration, fault.hosts, fault.restarts)
+            for fault in self.spec.faults
+            if isinstance(fault, LostScrapes)
+        )
 
     def advance(self, until: float) -> tuple[SimSpan, ...]:
         """Run to `until` (Unix seconds) and give the spans that finished on the way, in order of their end."""
         with self.lock:
             self._run(until)
-            spans, self._mesh.spans = self._mesh.spans, []
+            mesh = self._platform.mesh
+            spans, mesh.spans = mesh.spans, []
         return tuple(spans)
 
     def follow(self, now: Callable[[], float] | None) -> None:
@@ -109,17 +153,52 @@ class Simulation:
         if self._follows is not None:
             self._run(self._follows())
 
-    def _run(self, until: float) -> None:
-        target = until - self.start
-        if target > self._engine.now:
-            self._engine.run(target)
+    def inference(self) -> Iterator[Reading]:
+        """What the model servers tell now."""
+        with self.lock:
+            self.catch_up()
+            return readings(list(self._servers()))
+
+    def capacity(self) -> Emitted:
+        """What kube-state-metrics tells now."""
+        platform = self._platform
+        with self.lock:
+            self.catch_up()
+            return kube.emit(
+                [autoscaler.state() for autoscaler in platform.autoscalers],
+                [replicas.deployment.state() for replicas in platform.replicas.values()],
+                platform.capacity.quotas(QUOTAS),
+                self.start,
+            )
 
     def truth(self) -> Truth:
-        """What was injected. For tests and the last line of a demo, not for whoever has to find it."""
-        growth = self._scenario.growth
-        if growth is None:
-            return Truth(None, None, (), self._onset)
-        return Truth(growth.aggressor, growth.victim, growth.places, self._onset)
+        """What happened so far. For whoever judges a detector, not for the detector."""
+        with self.lock:
+            return judge(self.spec, self.seed, self.start, self.start + self.elapsed, self._watch.answered())
+
+    def _run(self, until: float) -> None:
+        target = until - self.start
+        if target > self.elapsed:
+            self._platform.engine.run(target)
+
+    def _observe(self, service: ServiceName, _: str, seconds: float, ok: bool) -> None:
+        self._watch.observe(self.elapsed, service.name, seconds, ok)
+
+    def _host(self, name: str) -> SimHost:
+        host, network = self._platform.hosts[name], self._platform.network
+        speed = host.spec.nic_bytes_per_second
+        driver = SimDriver(name, host.gpus, self)
+        return SimHost(
+            host.host_id,
+            name,
+            driver,
+            SimResolver(host.services),
+            collectors(lambda: network.counters(name), speed, self),
+        )
+
+    def _servers(self) -> Iterator[Server]:
+        for replicas in self._platform.replicas.values():
+            yield from replicas.servers()
 
 
 def exporters(
@@ -135,9 +214,7 @@ def exporters(
             host_name=host.host_name,
             now=now,
             mock=True,
-            host={"network": host.network},
-            health=False,
-            xid=False,
+            host=dict(host.collectors),
             observe=told,
         )
         for host, told in zip(simulation.hosts, observers, strict=True)

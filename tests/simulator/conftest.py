@@ -1,46 +1,14 @@
-"""Simulations run once and looked at by several tests, and a receiver of OTLP on loopback."""
+"""A receiver of OTLP on loopback."""
 
 from __future__ import annotations
 
 import gzip
 import threading
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
-from foreshock_simulator.simulation import Simulation
-from foreshock_simulator.span import SimSpan
-
-START = 1_800_000_000.0
-ONSET = 600.0
-"""Seconds after the start."""
-
-
-class Run:
-    """A finished run: the simulation and all its spans."""
-
-    def __init__(self, scenario: str, seed: int, seconds: float) -> None:
-        self.simulation = Simulation(scenario, seed, START, START + ONSET)
-        self.spans: tuple[SimSpan, ...] = self.simulation.advance(START + seconds)
-
-    def durations(self, service: str, after: float, before: float) -> list[float]:
-        """Seconds that the service's SERVER spans took which ended in a stretch of time (seconds since the start)."""
-        return [
-            (span.end_ns - span.start_ns) / 1e9
-            for span in self.spans
-            if span.kind == "server"
-            and span.resource["service.name"] == service
-            and after < span.end_ns / 1e9 - START <= before
-        ]
-
-
-@pytest.fixture(scope="session")
-def run() -> Callable[[str, int, float], Run]:
-    """Run a scenario with a seed for so many seconds; the same again is the same object."""
-    return cache(Run)
 
 
 class Receiver:

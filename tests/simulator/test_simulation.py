@@ -1,171 +1,148 @@
-"""The platform behaves as platforms do, the same for the same seed, and contention comes out of the model."""
+"""A scenario that runs: deterministic, complete, and the same whoever looks at it."""
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import Any
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
-from foreshock_simulator.scenario import SCENARIOS
-from foreshock_simulator.simulation import Simulation
-from foreshock_simulator.span import SimSpan
+from foreshock_exporter.family import Emitted
+from foreshock_exporter.sharing import ServiceKey
+from foreshock_simulator.calls.tracing import SimSpan
+from foreshock_simulator.scenarios.load import load
+from foreshock_simulator.simulation import Simulation, exporters
+from foreshock_simulator.spec.faults import Fault, LostScrapes, ReplicasFail, Restart, TenantGrows
 
-START = 1_800_000_000.0
-ONSET = 600.0
-Runs = Callable[[str, int, float], Any]
-
-
-def digest(spans: Iterable[SimSpan]) -> str:
-    return hashlib.sha256("\n".join(map(repr, spans)).encode()).hexdigest()
+START = 1_767_600_000.0
 
 
-def p95(values: list[float]) -> float:
-    return sorted(values)[int(0.95 * (len(values) - 1))]
+def simulation(scenario: str = "calm", seed: int = 1, size: str = "small", **options: float) -> Simulation:
+    return Simulation(load(scenario, size), seed, START, **options)  # type: ignore[arg-type]
 
 
-def test_the_same_seed_gives_the_same_spans_however_time_is_cut() -> None:
-    """In one go, or second by second with the devices read between: the same ids, times and attributes."""
-    whole = Simulation("starve", 4, START, START + 20).advance(START + 60)
-    cut = Simulation("starve", 4, START, START + 20)
-    pieces: list[SimSpan] = []
-    for second in range(1, 61):
-        pieces += cut.advance(START + second)
-        for host in cut.hosts:
-            host.driver.read(second % 8)
-            host.driver.process_utilization(second % 8, 0)
-    assert digest(whole) == digest(pieces)
+def with_faults(*faults: Fault, size: str = "small") -> Simulation:
+    return Simulation(replace(load("calm", size), faults=faults), 1, START)
 
 
-def test_another_seed_gives_other_spans() -> None:
-    """Seeds are not decoration."""
-    assert digest(Simulation("calm", 1, START, START).advance(START + 30)) != digest(
-        Simulation("calm", 2, START, START).advance(START + 30)
-    )
+def plain(spans: tuple[SimSpan, ...]) -> list[tuple[object, ...]]:
+    return [(span.trace_id, span.span_id, span.name, span.start_ns, span.end_ns, span.attributes) for span in spans]
 
 
-def test_before_the_onset_all_scenarios_are_one() -> None:
-    """Only the injected change tells them apart, and it does from the onset on."""
-    starve, calm = (Simulation(name, 3, START, START + 30) for name in ("starve", "calm"))
-    assert digest(starve.advance(START + 30)) == digest(calm.advance(START + 30))
-    assert digest(starve.advance(START + 60)) != digest(calm.advance(START + 60))
+def values(families: Emitted, name: str) -> dict[tuple[str, ...], float]:
+    """A family's samples."""
+    return {sample.labels: sample.value for family, samples in families for sample in samples if family.name == name}  # type: ignore[union-attr]  # no histogram is asked for
 
 
-@pytest.mark.parametrize("seed", range(1, 6))
-def test_a_greedy_tenant_slows_its_victim_and_the_victims_callers(run: Runs, seed: int) -> None:
-    """From a minute and a half after the onset on, llm-chat and the feature that calls it take far longer."""
-    squeezed = run("starve", seed, ONSET + 150)
-    for service in ("llm-chat", "assistant-feature"):
-        before = p95(squeezed.durations(service, 120, ONSET))
-        after = p95(squeezed.durations(service, ONSET + 90, ONSET + 150))
-        assert after >= 1.5 * before, f"{service}: {before:.2f} s, then {after:.2f} s"
+def test_however_the_time_is_cut_and_whoever_reads_meanwhile_the_spans_are_the_same() -> None:
+    """Byte for byte; another seed gives others."""
+    whole = plain(simulation("starve").advance(START + 60))
+    cut = simulation("starve")
+    read = exporters(cut, lambda: cut.now)
+    found = []
+    for step in range(1, 241):
+        found += plain(cut.advance(START + step / 4))
+        for exporter in read:
+            exporter.sample(cut.now)
+        list(cut.inference())
+        cut.capacity()
+    assert found == whole
+    assert len(whole) > 500
+    assert plain(simulation("starve", seed=2).advance(START + 60)) != whole
 
 
-@pytest.mark.parametrize("seed", range(1, 6))
-def test_the_squeeze_shows_within_forty_seconds(run: Runs, seed: int) -> None:
-    """The ramp is steep enough to see."""
-    squeezed = run("starve", seed, ONSET + 150)
-    before = p95(squeezed.durations("llm-chat", 120, ONSET))
-    assert p95(squeezed.durations("llm-chat", ONSET + 10, ONSET + 40)) >= 1.5 * before
+def test_sampling_and_counting_change_nothing_that_happens() -> None:
+    """Sampled spans are a part of all; users fare the same."""
+    everything, part = simulation(), simulation(sample=0.2, count=True)
+    spans, some = plain(everything.advance(START + 120)), plain(part.advance(START + 120))
+    assert everything.users == part.users
+    assert [span for span in spans if span in some] == some
+    assert 0.1 < len({span[0] for span in some}) / len({span[0] for span in spans}) < 0.3
+    server = [each for each in part.counts.durations if each.kind == "server"]
+    counted = sum(len(each.answered) + len(each.failed) for each in server)
+    assert counted == sum(span.kind == "server" for span in simulation().advance(START + 120))
 
 
-@pytest.mark.parametrize("seed", range(1, 6))
-def test_nobody_suffers_on_a_calm_day(run: Runs, seed: int) -> None:
-    """Services share GPUs without harm, and nothing fails."""
-    calm = run("calm", seed, ONSET + 150)
-    for service in ("llm-chat", "assistant-feature"):
-        before = p95(calm.durations(service, 120, ONSET))
-        assert p95(calm.durations(service, ONSET + 90, ONSET + 150)) < 1.5 * before
-    assert calm.simulation.counts.failed == 0
+def test_every_request_of_a_user_ends_once() -> None:
+    """Through a squeeze that makes them fail."""
+    running = with_faults(TenantGrows("batch-embed", 30.0, 3, onto=("llm-chat",), ramp=10.0))
+    for minute in range(1, 11):
+        running.advance(START + 60.0 * minute)
+        users = running.users
+        assert users.entered == users.answered + users.failed + users.given_up + users.open
+    assert users.entered > 1000
 
 
-@pytest.mark.parametrize("scenario", list(SCENARIOS))
-def test_each_request_ends_once_or_is_still_open(run: Runs, scenario: str) -> None:
-    """Requests that came equal those answered, failed and open; each of the first two has one root span."""
-    finished = run(scenario, 1, ONSET + 150)
-    counts = finished.simulation.counts
-    roots = [span for span in finished.spans if span.kind == "server" and not span.parent_id]
-    assert counts.entered == counts.answered + counts.failed + counts.open
-    assert len(roots) == counts.answered + counts.failed
-    assert len({span.span_id for span in finished.spans}) == len(finished.spans)
+def test_an_exporter_sees_who_takes_whose_time() -> None:
+    """From when the batch tenant grows on, llm-chat is stalled by it, and the parts add up to the device."""
+    running = with_faults(TenantGrows("batch-embed", 60.0, 2, onto=("llm-chat",), ramp=5.0))
+    hosts = exporters(running, lambda: running.now)
+    for second in range(1, 181):
+        running.advance(START + second)
+        for exporter in hosts:
+            exporter.sample(START + second)
+    stalled = 0.0
+    for exporter in hosts:
+        snapshot = exporter.snapshot()
+        assert snapshot.gpus is not None
+        for gpu in snapshot.gpus.gpus:
+            totals = gpu.totals
+            assert totals.busy == pytest.approx(sum(totals.service_busy.values()) + totals.unattributed)
+            stalled += totals.stalled_by.get((ServiceKey("serving", "llm-chat"), ServiceKey("ml", "batch-embed")), 0.0)
+    assert stalled > 20.0
 
 
-def test_the_load_is_that_of_a_small_platform(run: Runs) -> None:
-    """Several requests and some dozens of spans a second, and every service has work."""
-    calm = run("calm", 1, ONSET + 150)
-    seconds = ONSET + 150
-    assert 4 <= calm.simulation.counts.entered / seconds <= 15
-    assert 50 <= len(calm.spans) / seconds <= 150
-    names = {str(span.resource["service.name"]) for span in calm.spans}
-    assert {"gateway", "llm-chat", "train-llm", "batch-embed", "vector-store", "auth"} <= names
-    assert len(names) == 14
+def test_model_servers_tell_under_vllm_s_names_what_they_did() -> None:
+    """Tokens and requests are those of the spans; each server is a target of its own."""
+    running = simulation()
+    spans = running.advance(START + 120)
+    told = list(running.inference())
+    served = [span for span in spans if span.kind == "server" and span.resource["service.name"] == "llm-chat"]
+    of_chat = [reading for reading in told if reading[2]["service_name"] == "llm-chat"]
+    done = sum(value for name, _, _, value in of_chat if name == "vllm:request_success_total")
+    assert done == sum(span.code == 200 for span in served) > 50
+    tokens = sum(value for name, _, _, value in of_chat if name == "vllm:generation_tokens_total")
+    assert tokens >= sum(int(span.attributes["gen_ai.usage.output_tokens"]) for span in served)
+    instances = {labels["instance"] for _, _, labels, _ in of_chat}
+    assert len(instances) == len({span.resource["service.instance.id"] for span in served})
+    for name in ("vllm:num_requests_waiting", "vllm:kv_cache_usage_perc", "vllm:time_to_first_token_seconds_bucket"):
+        assert any(reading[0] == name for reading in of_chat), name
 
 
-@pytest.mark.parametrize("scenario", list(SCENARIOS))
-def test_every_server_span_answers_a_client_span(run: Runs, scenario: str) -> None:
-    """A SERVER span's parent is a CLIENT span of the same trace that names the server, and starts before it."""
-    finished = run(scenario, 2, ONSET + 150)
-    clients = {span.span_id: span for span in finished.spans if span.kind == "client"}
-    horizon = (START + ONSET + 60) * 1e9  # later ones may be answers to callers that still wait
-    checked = 0
-    for span in finished.spans:
-        if span.kind != "server" or not span.parent_id or span.end_ns > horizon:
-            continue
-        client = clients[span.parent_id]
-        assert client.trace_id == span.trace_id
-        assert client.attributes["server.address"] == span.resource["service.name"]
-        assert client.start_ns <= span.start_ns <= span.end_ns
-        checked += 1
-    assert checked > 10_000
+def test_a_cluster_tells_of_replicas_as_kube_state_metrics_does() -> None:
+    """Replicas that fail are not ready until new ones have loaded; GPUs report the error."""
+    running = with_faults(ReplicasFail("llm-chat", 30.0, 1, duration=30.0, xid=79))
+    chat = ("serving", "llm-chat")
+    running.advance(START + 10)
+    whole = values(running.capacity(), "kube_deployment_status_replicas_ready")[chat]
+    running.advance(START + 40)
+    assert values(running.capacity(), "kube_deployment_status_replicas_ready")[chat] == whole - 1
+    assert [xid.xid for host in running.hosts for xid in host.driver.xids(0.0)] == [79]
+    running.advance(START + 240)
+    assert values(running.capacity(), "kube_deployment_status_replicas_ready")[chat] == whole
 
 
-def test_a_caller_that_gives_up_says_so_and_tries_again(run: Runs) -> None:
-    """Under pressure some calls time out; attempts after the first carry their count, within the bound."""
-    squeezed = [
-        span for seed in range(1, 6) for span in run("starve", seed, ONSET + 150).spans if span.kind == "client"
-    ]
-    timeouts = [span for span in squeezed if span.attributes.get("error.type") == "timeout"]
-    assert timeouts
-    for span in timeouts:
-        assert span.status == "error"
-        assert "http.response.status_code" not in span.attributes
-    resends = Counter(span.attributes.get("http.request.resend_count") for span in squeezed)
-    assert resends[1] > 0
-    assert set(resends) <= {None, 1, 2}
+def test_a_rolling_restart_replaces_every_replica_and_loses_no_request() -> None:
+    """New pids, one after another."""
+    running = with_faults(Restart("gateway", 10.0, pause=1.0))
+    before = {span.resource["process.pid"] for span in running.advance(START + 10) if _of(span, "gateway")}
+    running.advance(START + 400)
+    after = {span.resource["process.pid"] for span in running.advance(START + 430) if _of(span, "gateway")}
+    assert before
+    assert not before & after
+    assert running.users.failed == 0
 
 
-def test_tokens_and_times_of_language_models_are_told(run: Runs) -> None:
-    """A model's span carries the trace's tokens, and its time to the first token lies within it."""
-    chats = [
-        span
-        for span in run("calm", 1, ONSET + 150).spans
-        if span.kind == "server" and span.resource["service.name"] == "llm-chat"
-    ]
-    for span in chats:
-        seconds = (span.end_ns - span.start_ns) / 1e9
-        first = span.attributes["gen_ai.latency.time_to_first_token"]
-        assert isinstance(first, float)
-        assert 0.0 < first <= seconds
-        assert int(span.attributes["gen_ai.usage.input_tokens"]) > 0
+def test_counters_never_go_back_and_scrapes_are_lost_where_the_scenario_says_so() -> None:
+    """The recorder is told when, and that exporters begin anew."""
+    running = with_faults(LostScrapes(20.0, 10.0, hosts=("host-1",)))
+    assert [tuple(each) for each in running.outages] == [(START + 20.0, START + 30.0, ("host-1",), True)]
+    energy = []
+    for second in range(1, 30):
+        running.advance(START + second)
+        energy.append(running.hosts[0].driver.counters(0).energy_joules or 0.0)
+    assert all(later > earlier for earlier, later in pairwise(energy))
 
 
-@pytest.mark.parametrize(
-    ("scenario", "onset", "message"),
-    [("quake", START, "there is no scenario 'quake'; there are starve, calm"), ("calm", START - 1, "before start")],
-)
-def test_what_cannot_be_simulated_is_refused_with_a_reason(scenario: str, onset: float, message: str) -> None:
-    """An unknown scenario names the known ones."""
-    with pytest.raises(ValueError, match=message):
-        Simulation(scenario, 1, START, onset)
-
-
-def test_the_truth_names_what_was_injected() -> None:
-    """Aggressor, victim and GPUs where there is a change; nobody on a calm day."""
-    truth = Simulation("starve", 1, START, START + 5).truth()
-    assert (str(truth.aggressor), str(truth.victim)) == ("ml/batch-embed", "serving/llm-chat")
-    assert len(truth.gpus) == 4
-    assert truth.onset == START + 5
-    calm = Simulation("calm", 1, START, START + 5).truth()
-    assert (calm.aggressor, calm.victim, calm.gpus) == (None, None, ())
+def _of(span: SimSpan, service: str) -> bool:
+    return span.kind == "server" and span.resource["service.name"] == service

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 from foreshock_dashboard.model.span import Attributes, Kind, Status
 from foreshock_exporter.device import Driver
 from foreshock_exporter.exporter import Collector
+from foreshock_exporter.family import Emitted
 from foreshock_exporter.service import Resolver
 
 
@@ -50,7 +51,7 @@ class Host(Protocol):
     @property
     def resolver(self) -> Resolver: ...
     @property
-    def network(self) -> Collector: ...
+    def collectors(self) -> Mapping[str, Collector]: ...
 
 
 class Reading(NamedTuple):
@@ -78,8 +79,8 @@ class Platform(Protocol):
         """What model servers tell now, as `Reading`; the label `instance` says which of them does."""
         ...
 
-    def capacity(self) -> Iterable[tuple[str, str, Mapping[str, str], float]]:
-        """What kube-state-metrics tells now, as `Reading`."""
+    def capacity(self) -> Emitted:
+        """What kube-state-metrics tells now."""
         ...
 
 

@@ -79,7 +79,7 @@ class Recorder:
         hub = Numbered(writer, HUB)
         self._scrape(Target(writer, HUB, lambda time: hub.samples(self._collect(time))), "")
         kube = Numbered(writer, CAPACITY)
-        self._scrape(Target(writer, CAPACITY, lambda _: kube.readings(platform.capacity())), "")
+        self._scrape(Target(writer, CAPACITY, lambda _: kube.emitted(platform.capacity())), "")
         self._servers: dict[str, tuple[Target, Numbered]] = {}
         self._told: Mapping[str, list[tuple[str, str, Mapping[str, str], float]]] = {}
         self._every(habits.interval, self._skew(), self._scrape_servers)

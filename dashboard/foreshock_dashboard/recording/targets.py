@@ -133,9 +133,7 @@ class HostTarget:
             host_name=host.host_name,
             now=lambda: self._time,
             mock=True,
-            host={"network": host.network},
-            health=False,
-            xid=False,
+            host=dict(host.collectors),
             observe=self._told.observe,
             timer=lambda: self._time,
         )

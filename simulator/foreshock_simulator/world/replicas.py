@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from math import nan
@@ -13,6 +13,7 @@ from foreshock_simulator.calls.replica import Replica
 from foreshock_simulator.calls.service import Service
 from foreshock_simulator.control.capacity import Capacity
 from foreshock_simulator.control.deployment import Deployment
+from foreshock_simulator.emit.inference import PORT, Server
 from foreshock_simulator.engine import Engine, Process, Signal
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.host import Host
@@ -21,7 +22,7 @@ from foreshock_simulator.scenarios.walk import gpus_of
 from foreshock_simulator.serving.make import make_server, memory_bytes
 from foreshock_simulator.serving.server import ModelServer
 from foreshock_simulator.spec.hosts import Place
-from foreshock_simulator.spec.services import ModelSpec, ServiceSpec
+from foreshock_simulator.spec.services import LlmSpec, ModelSpec, ServiceSpec
 
 Hosts = Mapping[str, Host[None]]
 COLD_START = 25.0
@@ -69,6 +70,15 @@ class Replicas:
     def hosts(self) -> tuple[str, ...]:
         """The names of the hosts that its replicas run on now, each once."""
         return tuple(dict.fromkeys(running.host.name for running in self.deployment.replicas))
+
+    def servers(self) -> Iterator[Server]:
+        """Its model servers, as their metrics tell of them."""
+        spec = self._spec
+        for running in self.deployment.replicas:
+            if spec.model is not None and running.server is not None and running.worker is not None:
+                instance = f"{spec.name.name}-{running.worker.pid}.{running.host.name}:{PORT}"
+                language = isinstance(spec.model, LlmSpec)
+                yield Server(instance, spec.name, spec.model.model, language, running.server.stats())
 
     def restart(self, pause: float) -> Process:
         """Replace the replicas one after another: the old one is drained, a new one starts in its place, cold."""
