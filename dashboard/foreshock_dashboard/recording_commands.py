@@ -14,7 +14,7 @@ from foreshock_dashboard.settings import SettingsError
 IMPORT = """\
 Makes a recording of what a Prometheus and a Collector have.
 
-  promtool tsdb dump-openmetrics --min-time=MS --max-time=MS DATA > metrics.om
+  promtool tsdb dump-openmetrics --sandbox-dir-root=. --min-time=MS --max-time=MS DATA > metrics.om
   foreshock import --openmetrics metrics.om --otlp-json traces.json --out incident"""
 EXPORT = """\
 Writes a recording as what a Prometheus and a Collector take.

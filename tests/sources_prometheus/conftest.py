@@ -8,14 +8,19 @@ import shutil
 import struct
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
 from foreshock_dashboard.model.query import MetricSource
 from foreshock_dashboard.model.samples import Labels, SampleBatch
+from foreshock_dashboard.recording.metrics import RecordedMetrics
+from foreshock_dashboard.recording.reader import Recording
+from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_dashboard.sources.prometheus import PrometheusSource
 from foreshock_dashboard.store import Sealing, Store
 
@@ -137,9 +142,30 @@ def fresh_name() -> Callable[[], str]:
     return lambda: f"m{next(_NUMBER)}"
 
 
-@pytest.fixture(params=["store", "prometheus"])
+@pytest.fixture
+def recorded(tmp_path: Path) -> Iterator[Load]:
+    """Makes a recording of samples, and a source of it; the one before is closed."""
+    with ExitStack() as opened:
+
+        def load(batches: Sequence[SampleBatch]) -> MetricSource:
+            opened.close()
+            path = tmp_path / f"recording-{next(_NUMBER)}"
+            with RecordingWriter(path) as writer:
+                for batch in batches:
+                    series = np.array([writer.series(each.metric, each.labels) for each in batch.samples], np.int32)
+                    times = np.full(len(series), round(batch.time * 1000), np.int64)
+                    writer.add(series, times, np.array([each.value for each in batch.samples], np.float64))
+            return RecordedMetrics(opened.enter_context(Recording(path)))
+
+        yield load
+
+
+@pytest.fixture(params=["store", "recording", "prometheus"])
 def load(request: pytest.FixtureRequest) -> Iterator[Load]:
-    """Puts samples into a source: once the embedded store, once a real Prometheus."""
+    """Puts samples into a source: the embedded store, a recording, a real Prometheus."""
+    if request.param == "recording":
+        yield request.getfixturevalue("recorded")
+        return
     if request.param == "store":
         store: Store = request.getfixturevalue("fresh_store")()
 

@@ -1,10 +1,10 @@
-"""The embedded store and a real Prometheus give the same matrix for the same samples, whatever they are."""
+"""Embedded store, recording and a real Prometheus give the same matrix for the same samples, whatever they are."""
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -13,12 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from foreshock_dashboard.model.query import Matcher, Query
+from foreshock_dashboard.model.query import Matcher, MetricSource, Query
 from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch, labels_of
 from foreshock_dashboard.sources.prometheus import PrometheusSource
 from foreshock_dashboard.store import Store
 
 T0 = 1_790_000_000
+Load = Callable[[Sequence[SampleBatch]], MetricSource]
 
 
 class Server(Protocol):
@@ -122,7 +123,7 @@ def fill(store: Store, batches: list[SampleBatch], seed: int) -> None:
             store.maintain()
 
 
-def compare(store: Store, server: PrometheusSource, query: Query, case: Case) -> None:
+def compare(store: MetricSource, server: PrometheusSource, query: Query, case: Case) -> None:
     start = T0 + case.start / 1000
     end, step = start + case.step / 1000 * (case.steps - 1), case.step / 1000
     ours, theirs = store.fetch(query, start, end, step), server.fetch(query, start, end, step)
@@ -138,38 +139,42 @@ relaxed = settings(
 @relaxed
 @given(case=cases(PLAIN))
 def test_any_series_read_the_same_from_both(
-    case: Case, prometheus: Server, fresh_store: Callable[[], Store], fresh_name: Callable[[], str]
+    case: Case, prometheus: Server, fresh_store: Callable[[], Store], recorded: Load, fresh_name: Callable[[], str]
 ) -> None:
     """`last`, `rate` and `increase` agree under gaps, resets, staleness, matchers and `by`."""
-    _run(case, fresh_name(), "", ("last", "rate", "increase"), prometheus, fresh_store())
+    _run(case, fresh_name(), "", ("last", "rate", "increase"), prometheus, fresh_store(), recorded)
 
 
 @relaxed
 @given(case=cases(BUCKETS))
 def test_any_histogram_reads_the_same_from_both(
-    case: Case, prometheus: Server, fresh_store: Callable[[], Store], fresh_name: Callable[[], str]
+    case: Case, prometheus: Server, fresh_store: Callable[[], Store], recorded: Load, fresh_name: Callable[[], str]
 ) -> None:
     """`buckets` agree, with `le` kept beside `by`."""
-    _run(case, fresh_name(), "_bucket", ("buckets",), prometheus, fresh_store())
+    _run(case, fresh_name(), "_bucket", ("buckets",), prometheus, fresh_store(), recorded)
 
 
 @pytest.mark.soak
 @settings(relaxed, max_examples=3_000)
 @given(case=cases(PLAIN))
 def test_thousands_of_series_read_the_same_from_both(
-    case: Case, prometheus: Server, fresh_store: Callable[[], Store], fresh_name: Callable[[], str]
+    case: Case, prometheus: Server, fresh_store: Callable[[], Store], recorded: Load, fresh_name: Callable[[], str]
 ) -> None:
     """The same for longer."""
-    _run(case, fresh_name(), "", ("last", "rate", "increase"), prometheus, fresh_store())
+    _run(case, fresh_name(), "", ("last", "rate", "increase"), prometheus, fresh_store(), recorded)
 
 
-def _run(case: Case, name: str, suffix: str, reduces: tuple[str, ...], server: Server, store: Store) -> None:
+def _run(
+    case: Case, name: str, suffix: str, reduces: tuple[str, ...], server: Server, store: Store, recorded: Load
+) -> None:
     batches = case.batches(name + suffix)
     server.write(batches)
     fill(store, batches, case.seed)
+    recording = recorded(random.Random(case.seed).sample(batches, len(batches)))
     source = PrometheusSource(server.url)
     for reduce in reduces:
         query = Query(name, case.matchers, case.by, reduce, case.window / 1000)  # type: ignore[arg-type]  # a literal
         compare(store, source, query, case)
+        compare(recording, source, query, case)
     source.close()
     store.close()

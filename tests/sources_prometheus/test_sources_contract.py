@@ -1,4 +1,4 @@
-"""What every metrics source promises, asked of the embedded store and of a real Prometheus alike."""
+"""What every metrics source promises, asked of the embedded store, a recording and a real Prometheus alike."""
 
 from __future__ import annotations
 

@@ -11,8 +11,11 @@ from tests.sources_traces.jaeger_double import JaegerDouble
 from tests.sources_traces.tempo_double import Served, TempoDouble
 
 from foreshock_dashboard.model.span import AttributeValue, Kind, Span, Status, TraceSource
+from foreshock_dashboard.recording.reader import Recording
+from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_dashboard.sources.jaeger import JaegerTraces
 from foreshock_dashboard.sources.tempo import TempoTraces
+from foreshock_dashboard.standing import load_spans
 from foreshock_dashboard.store import Store
 
 T0 = 1_790_000_000
@@ -83,14 +86,19 @@ def serving(opened: ExitStack) -> Callable[[object], str]:
     return lambda double: opened.enter_context(closing(Served(double))).url
 
 
-@pytest.fixture(params=["store", *DOUBLES])
+@pytest.fixture(params=["store", "recording", *DOUBLES])
 def load(request: pytest.FixtureRequest, tmp_path: Path, opened: ExitStack, serving: Callable[[object], str]) -> Load:
-    """Puts spans into a source: the embedded store, or one that is asked over HTTP."""
+    """Puts spans into a source: the embedded store, a recording behind a hub, or one that is asked over HTTP."""
 
     def into(spans: Sequence[Span]) -> TraceSource:
-        if request.param == "store":
+        if request.param in ("store", "recording"):
             store = opened.enter_context(closing(Store.open(tmp_path / "store", now=lambda: float(T0), threads=1)))
-            store.append_spans(spans)
+            if request.param == "store":
+                store.append_spans(spans)
+                return store
+            with RecordingWriter(tmp_path / "recording") as writer:
+                writer.add_spans(spans)
+            load_spans(opened.enter_context(Recording(tmp_path / "recording")), store)
             return store
         made, source = DOUBLES[request.param]
         double = made()

@@ -170,7 +170,7 @@ def write(recording: Recording, file: IO[bytes], told: Callable[[int], None] = l
         rows, times, values = (each[alive].tolist() for each in (piece.rows, piece.times, piece.values))
         file.write(
             "".join(
-                f"{heads[row]} {_value(value)} {time // 1000}.{time % 1000:03d}\n"
+                f"{heads[row]} {_value(value)} {_seconds(time)}\n"
                 for row, time, value in zip(rows, times, values, strict=True)
             ).encode()
         )
@@ -186,6 +186,11 @@ def _head(metric: str, labels: Labels) -> str:
 
 def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _seconds(milliseconds: int) -> str:
+    sign = "-" if milliseconds < 0 else ""
+    return f"{sign}{abs(milliseconds) // 1000}.{abs(milliseconds) % 1000:03d}"
 
 
 def _value(value: float) -> str:

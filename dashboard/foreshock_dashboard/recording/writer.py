@@ -43,6 +43,8 @@ create table samples (series integer, timestamp bigint, value double);
 create table spans (trace_id blob, start_ns bigint, end_ns bigint, span_id blob, parent_span_id blob, name varchar,
   kind varchar, status varchar, service_namespace varchar, service_name varchar, resource blob, scope blob, span blob)
 """
+_INSERT_SAMPLES = "insert into samples select series, timestamp, case when nan then 'nan' else value end from chunk"
+_INSERT_SPANS = "insert into spans select * from chunk"
 # As ENUM, names are small numbers while they are sorted, and sort as they were told.
 _NAMES = (
     "create type metrics as enum (select distinct metric from told order by metric)",
@@ -149,8 +151,15 @@ class RecordingWriter:
         if not waiting:
             return
         series, times, values = (np.concatenate([part[at] for part in waiting]) for at in range(3))
-        stale = values.view(np.int64) == _STALE_BITS  # Parquet's encodings keep no NaN apart from another: NULL is it
-        self._insert("samples", {"series": series, "timestamp": times, "value": np.ma.masked_array(values, stale)})
+        nan = np.isnan(values)  # DuckDB would take it for NULL, which here is the marker of a series' end
+        stale = values.view(np.int64) == _STALE_BITS
+        columns = {
+            "series": series,
+            "timestamp": times,
+            "value": np.ma.masked_array(values, stale),
+            "nan": nan & ~stale,
+        }
+        self._insert(_INSERT_SAMPLES, columns)
         self._note("samples", len(times), int(times.min()) / 1e3, int(times.max()) / 1e3)
 
     def _flush_spans(self) -> None:
@@ -175,13 +184,15 @@ class RecordingWriter:
             "span": [raw for _, raw in pairs],
         }
         types = {"start_ns": np.int64, "end_ns": np.int64}
-        self._insert("spans", {name: np.array(column, types.get(name, object)) for name, column in columns.items()})
+        self._insert(
+            _INSERT_SPANS, {name: np.array(column, types.get(name, object)) for name, column in columns.items()}
+        )
         self._note("spans", len(spans), min(columns["start_ns"]) / 1e9, max(columns["end_ns"]) / 1e9)
 
-    def _insert(self, table: str, columns: dict[str, NDArray[Any]]) -> None:
+    def _insert(self, statement: str, columns: dict[str, NDArray[Any]]) -> None:
         try:
             self._engine.register("chunk", columns)
-            self._engine.execute(f"insert into {table} select * from chunk")  # noqa: S608 - constants
+            self._engine.execute(statement)
             self._engine.unregister("chunk")
         except duckdb.Error as error:
             raise RecordingError(f"{self._path}: cannot be written: {error}") from error

@@ -1,0 +1,139 @@
+"""Spans as the Collector's file exporter has them, to and from a recording."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foreshock_dashboard.model.span import Event, Link, Span
+from foreshock_dashboard.recording.reader import Recording
+from foreshock_dashboard.sources.otlp import decode_json, encode_json
+
+if TYPE_CHECKING:
+    from tests.recording.conftest import Foreshock, Write
+
+Open = Callable[[Path], Recording]
+
+# As a Collector 0.1xx writes it: camel case, ids in hex, numbers of 64 bits as text, enums as numbers.
+COLLECTOR = (
+    '{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"gateway"}}]},'
+    '"scopeSpans":[{"scope":{"name":"lib","version":"1"},"spans":[{"traceId":"5b8efff798038103d269b633813fc60c",'
+    '"spanId":"eee19b7ec3c1b174","parentSpanId":"eee19b7ec3c1b173","flags":256,"name":"I\'m a server span",'
+    '"startTimeUnixNano":"1790000000000000000","endTimeUnixNano":"1790000000500000001","kind":2,'
+    '"attributes":[{"key":"n","value":{"intValue":"5"}}],"status":{"code":2,"message":"no"},'
+    '"events":[{"timeUnixNano":"1790000000000000001","name":"e"}],'
+    '"links":[{"traceId":"5b8efff798038103d269b633813fc60d","spanId":"eee19b7ec3c1b175"}]}]}]}]}'
+)
+METRICS = '{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"m","gauge":{}}]}]}]}'
+
+
+def imported(foreshock: Foreshock, tmp_path: Path, *lines: str) -> int:
+    """Import a file of these lines."""
+    (tmp_path / "traces.json").write_text("".join(line + "\n" for line in lines))
+    return foreshock("import", "--otlp-json", tmp_path / "traces.json", "--out", tmp_path / "recording")
+
+
+def test_what_the_collector_wrote_is_imported_whole(foreshock: Foreshock, tmp_path: Path, opened: Open) -> None:
+    """With status, events and links; a line of metrics holds no spans."""
+    assert imported(foreshock, tmp_path, COLLECTOR, METRICS, "") == 0, foreshock.said
+    ((found,),) = opened(tmp_path / "recording").spans()
+    assert (found.trace_id, found.span_id, found.parent_id) == (
+        "5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174", "eee19b7ec3c1b173",
+    )  # fmt: skip
+    assert (found.kind, found.status, found.status_message, found.duration_ns) == ("server", "error", "no", 500_000_001)
+    assert dict(found.attributes) == {"n": 5}
+    assert (found.events[0].name, found.links[0].span_id) == ("e", "eee19b7ec3c1b175")
+    assert "0 samples, 1 spans" in foreshock.said
+
+
+def test_an_export_says_again_what_the_collector_said(foreshock: Foreshock, tmp_path: Path) -> None:
+    """Field by field, down to what the hub itself does not look at."""
+    imported(foreshock, tmp_path, COLLECTOR)
+    assert foreshock("export", tmp_path / "recording", "--otlp-json", tmp_path / "out.json") == 0, foreshock.said
+    (line,) = (tmp_path / "out.json").read_text().splitlines()
+    assert json.loads(line) == json.loads(COLLECTOR)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 63) - 1) | st.floats(allow_nan=False)
+    | st.text(max_size=9) | st.binary(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=5,
+)  # fmt: skip
+ATTRIBUTES = st.dictionaries(st.text(max_size=9), VALUES, max_size=4)
+IDS = {n: st.binary(min_size=n, max_size=n).filter(any).map(bytes.hex) for n in (8, 16)}
+TIMES = st.integers(1, (1 << 63) - 1)
+
+
+@st.composite
+def spans(draw: st.DrawFn) -> Span:
+    start, end = sorted((draw(TIMES), draw(TIMES)))
+    return Span(
+        trace_id=draw(IDS[16]),
+        span_id=draw(IDS[8]),
+        parent_id=draw(st.just("") | IDS[8]),
+        name=draw(st.text(max_size=9)),
+        kind=draw(st.sampled_from(["internal", "server", "client", "producer", "consumer"])),
+        start_ns=start,
+        end_ns=end,
+        status=draw(st.sampled_from(["unset", "ok", "error"])),
+        status_message=draw(st.text(max_size=9)),
+        resource=draw(ATTRIBUTES),
+        attributes=draw(ATTRIBUTES),
+        events=tuple(draw(st.lists(st.builds(Event, TIMES, st.text(max_size=5), ATTRIBUTES), max_size=2))),
+        links=tuple(draw(st.lists(st.builds(Link, IDS[16], IDS[8], ATTRIBUTES), max_size=2))),
+        scope=draw(st.text(max_size=5)),
+        trace_state=draw(st.text(max_size=5)),
+    )
+
+
+@given(st.lists(spans(), max_size=4))
+def test_any_spans_come_back_from_json(given_: list[Span]) -> None:
+    """Whatever is in them."""
+    assert list(decode_json(encode_json(given_)).spans) == given_
+
+
+BAD: dict[str, tuple[str, str]] = {
+    "no JSON": ("{", ":2: not a JSON ExportTraceServiceRequest"),
+    "no object": ("[]", ":2: not a JSON ExportTraceServiceRequest: the outermost value is not an object"),
+    "another shape": ('{"resourceSpans": 7}', ":2: not a JSON ExportTraceServiceRequest"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_bad_line_is_named(foreshock: Foreshock, tmp_path: Path, what: str) -> None:
+    """File and line; nothing is written."""
+    line, message = BAD[what]
+    assert imported(foreshock, tmp_path, COLLECTOR, line) == 1
+    assert f"{tmp_path / 'traces.json'}{message}" in foreshock.said
+    assert not (tmp_path / "recording").exists()
+
+
+def test_spans_that_cannot_be_used_are_counted(foreshock: Foreshock, tmp_path: Path) -> None:
+    """By the reason."""
+    broken: Any = COLLECTOR.replace("5b8efff798038103d269b633813fc60c", "")
+    assert imported(foreshock, tmp_path, COLLECTOR, broken, broken) == 0
+    assert "2 spans were left out: invalid trace_id" in foreshock.said
+
+
+def test_a_recording_round_trips_through_json(foreshock: Foreshock, tmp_path: Path, write: Write, opened: Open) -> None:
+    """As many spans as there are."""
+    made = [
+        Span(
+            f"{n // 5 + 1:032x}", f"{n + 1:016x}", "", "op", "server", 10**18 + n, 10**18 + 2 * n, "ok", "",
+            {"service.name": f"s{n % 3}"}, {"n": n},
+        )
+        for n in range(5_000)
+    ]  # fmt: skip
+    path = write(spans=made)
+    foreshock("export", path, "--otlp-json", tmp_path / "out.json")
+    foreshock("import", "--otlp-json", tmp_path / "out.json", "--out", tmp_path / "again")
+    one, other = ([span for some in opened(each).spans() for span in some] for each in (path, tmp_path / "again"))
+    assert one == other
+    assert len(one) == 5_000

@@ -1,0 +1,343 @@
+"""The folder of a recording: what goes in comes out, whole or not at all, and the same input gives the same bytes."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch, is_stale, labels_of
+from foreshock_dashboard.model.span import Event, Link, Span
+from foreshock_dashboard.recording import meta as files
+from foreshock_dashboard.recording.errors import RecordingError
+from foreshock_dashboard.recording.meta import Meta
+from foreshock_dashboard.recording.reader import Recording
+from foreshock_dashboard.recording.writer import RecordingWriter
+
+if TYPE_CHECKING:
+    from tests.recording.conftest import Rows, Write
+
+T0 = 1_790_000_000
+Open = Callable[[Path], Recording]
+Read = Callable[[Path], "Rows"]
+
+
+def scrapes(count: int = 5, pods: str = "ab") -> list[SampleBatch]:
+    return [
+        SampleBatch(
+            T0 + 10 * k + 0.25,
+            "t",
+            tuple(Sample(metric, labels_of({"pod": pod}), 1.5 * k) for pod in pods for metric in ("up", "m_total")),
+        )
+        for k in range(count)
+    ]
+
+
+def span(number: int = 1, **given: Any) -> Span:  # noqa: ANN401 - fields
+    made = Span(
+        trace_id=f"{number % 7 + 1:032x}",
+        span_id=f"{number:016x}",
+        parent_id="" if number % 3 else "00000000000000aa",
+        name="GET /",
+        kind="server",
+        start_ns=T0 * 10**9 + number * 10**6,
+        end_ns=T0 * 10**9 + number * 10**6 + 500,
+        status="unset",
+        status_message="",
+        resource={"service.name": "gateway", "service.namespace": "edge"},
+        attributes={"http.route": "/", "n": number},
+    )
+    return replace(made, **given)
+
+
+RICH = span(
+    3,
+    kind="client",
+    status="error",
+    status_message="it broke",
+    scope="lib",
+    trace_state="a=b",
+    attributes={"text": "ü→\u2028", "whole": -5, "part": 0.25, "yes": True, "list": ["a", 1], "raw": b"\x00\xff"},
+    events=(Event(T0 * 10**9, "exception", {"exception.type": "E"}),),
+    links=(Link("ab" * 16, "cd" * 8, {"why": "batch"}),),
+)
+
+
+def test_samples_come_out_by_series_and_time(write: Write, rows: Read) -> None:
+    """Whatever the order in which they came."""
+    batches = scrapes()
+    chance = random.Random(1)
+    shuffled = chance.sample(batches, len(batches))
+    found = rows(write(shuffled))
+    assert list(found) == sorted(found)
+    assert found["m_total", (("pod", "b"),)] == [(T0 * 1000 + 10_000 * k + 250, 1.5 * k) for k in range(5)]
+
+
+def test_every_value_comes_out_bit_for_bit(write: Write, rows: Read) -> None:
+    """Also those that are hard to write, and the marker of a series' end."""
+    values = [0.1, -0.0, 1e-310, 2.0**53 + 2, math.inf, -math.inf, math.nan, STALE, 1e300]
+    found = rows(write([SampleBatch(T0 + k, "t", (Sample("m", (), value),)) for k, value in enumerate(values)]))
+    ((_, told),) = found.items()
+    assert np.array([value for _, value in told]).view(np.int64).tolist() == np.array(values).view(np.int64).tolist()
+    assert [is_stale(value) for _, value in told].index(True) == 7
+
+
+def test_of_two_samples_at_one_time_the_first_counts(write: Write, rows: Read) -> None:
+    """As in the embedded store."""
+    twice = [SampleBatch(T0, "t", (Sample("m", (), value),)) for value in (1.0, 2.0)]
+    assert rows(write(twice)) == {("m", ()): [(T0 * 1000, 1.0)]}
+
+
+def test_spans_come_out_whole(write: Write, opened: Open) -> None:
+    """By trace and start, with attributes of every kind, events, links, scope and resource."""
+    spans = [span(number) for number in range(20, 0, -1)]
+    spans[-3] = RICH
+    found = [one for some in opened(write(spans=spans)).spans() for one in some]
+    assert found == sorted(spans, key=lambda one: (one.trace_id, one.start_ns))
+
+
+def test_a_recording_says_what_it_holds(write: Write, opened: Open) -> None:
+    """Times, counts, and the scrape interval that is in the data."""
+    meta = opened(write(scrapes(6), [span()], meta=Meta(scenario="outage", seed=7, simulated=True))).meta
+    assert (meta.start, meta.end) == (T0 + 0.25, T0 + 50.25)
+    assert (meta.samples, meta.series, meta.spans, meta.scrape_interval) == (24, 4, 1, 10.0)
+    assert (meta.scenario, meta.seed, meta.simulated) == ("outage", 7, True)
+
+
+def test_the_same_input_gives_the_same_bytes(write: Write) -> None:
+    """File by file."""
+    batches, spans = scrapes(300, "abcdefgh"), [span(number) for number in range(1, 3000)]
+    one, other = write(batches, spans, "one"), write(batches, spans, "other")
+    assert sorted(file.name for file in one.iterdir()) == [files.META, files.METRICS, files.SPANS]
+    for file in one.iterdir():
+        assert file.read_bytes() == (other / file.name).read_bytes(), file.name
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
+NAMES = st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_]{0,6}", fullmatch=True)
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(
+    data=st.dictionaries(
+        st.tuples(NAMES, st.dictionaries(NAMES, TEXT, max_size=3).map(labels_of)),
+        st.dictionaries(st.integers(-(10**13), 10**13), st.floats(allow_nan=False), min_size=1, max_size=5),
+        min_size=1,
+        max_size=6,
+    ),
+    seed=st.integers(0, 100),
+)
+def test_any_samples_come_out_as_they_went_in(
+    data: dict[tuple[str, Labels], dict[int, float]], seed: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """In any order."""
+    single = [(key, time, value) for key, told in data.items() for time, value in told.items()]
+    random.Random(seed).shuffle(single)
+    path = tmp_path_factory.mktemp("any") / "recording"
+    with RecordingWriter(path) as writer:
+        for key, time, value in single:
+            writer.add(np.array([writer.series(*key)], np.int32), np.array([time]), np.array([value]))
+    with Recording(path) as recording:
+        found: dict[tuple[str, Labels], dict[int, float]] = {}
+        for piece in recording.samples():
+            for row, time, value in zip(piece.rows, piece.times.tolist(), piece.values.tolist(), strict=True):
+                stretch = recording.stretches[row]
+                found.setdefault((stretch.metric, stretch.labels), {})[time] = value
+    assert found == data
+
+
+# --- recordings of other tools
+
+LABELS = {"text": "'{\"pod\":\"' || pod || '\"}'", "map": "map {'pod': pod, 'none': null}", "struct": "{'pod': pod}"}
+TIMES = {
+    "milliseconds": "ms", "seconds": "ms / 1000.0::double", "timestamp": "make_timestamp_ms(ms)",
+    "timestamp in ms": "make_timestamp_ms(ms)::timestamp_ms", "with a zone": "to_timestamp(ms / 1000.0::double)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("labels", LABELS)
+@pytest.mark.parametrize("time", TIMES)
+@pytest.mark.parametrize("order", ["ms", "pod, ms", "hash(ms, pod)"])
+def test_another_tools_recording_reads_the_same(
+    tmp_path: Path, rows: Read, write: Write, labels: str, time: str, order: str
+) -> None:
+    """However it writes labels and times, and in whatever order its samples lie."""
+    folder = tmp_path / "other"
+    folder.mkdir()
+    (folder / files.META).write_text('{"format": "foreshock-recording", "version": 1}')
+    query = f"""
+    copy (select 'm' as metric, {LABELS[labels]} as labels, {TIMES[time]} as timestamp, value::float as value
+      from (select pod, {T0 * 1000} + 10000 * k + 250 as ms, k * 2 as value
+            from unnest(['a', 'b', 'c']) p(pod), range(40) r(k)) order by {order})
+    to '{folder / files.METRICS}' (format parquet)
+    """  # noqa: S608 - a test's constants
+    with duckdb.connect() as other:
+        other.execute("set timezone = 'America/New_York'")
+        other.execute(query)
+    ours = [
+        SampleBatch(T0 + 10 * k + 0.25, "t", tuple(Sample("m", (("pod", pod),), 2.0 * k) for pod in "abc"))
+        for k in range(40)
+    ]
+    assert rows(folder) == rows(write(ours))
+    with Recording(folder) as recording:
+        assert (recording.meta.start, recording.meta.end) == (T0 + 0.25, T0 + 390.25)
+
+
+# --- what goes wrong
+
+
+def damage(path: Path, what: str) -> None:
+    metrics, meta = path / files.METRICS, path / files.META
+    told = json.loads(meta.read_text())
+    match what:
+        case "a flipped bit":
+            body = bytearray(metrics.read_bytes())
+            body[len(body) // 2] ^= 1
+            metrics.write_bytes(body)
+        case "a cut file":
+            metrics.write_bytes(metrics.read_bytes()[:-10])
+        case "a missing file":
+            (path / files.SPANS).unlink()
+        case "no meta.json":
+            meta.unlink()
+        case "half a meta.json":
+            meta.write_text(meta.read_text()[:40])
+        case "a newer version":
+            meta.write_text(json.dumps({**told, "version": 2}))
+        case "another format":
+            meta.write_text('{"format": "parquet dataset"}')
+        case "a list":
+            meta.write_text("[]")
+        case "nonsense in it":
+            meta.write_text(json.dumps({**told, "files": {"metrics.parquet": 7}}))
+        case "nothing but meta.json":
+            metrics.unlink()
+            (path / files.SPANS).unlink()
+        case "no Parquet":
+            metrics.write_text("metric,labels")
+            meta.write_text(json.dumps({**told, "files": {}}))
+
+
+DAMAGE = {
+    "a flipped bit": "metrics.parquet is damaged .* copy it again",
+    "a cut file": "metrics.parquet is damaged",
+    "a missing file": "spans.parquet: No such file or directory; copy the whole folder",
+    "no meta.json": "was not written to its end; record or import it again",
+    "half a meta.json": "meta.json cannot be read",
+    "a newer version": "version 2, and this foreshock reads 1; use the one that wrote it",
+    "another format": "it is no recording",
+    "a list": "it is no recording",
+    "nonsense in it": "meta.json says what makes no sense",
+    "nothing but meta.json": "neither metrics.parquet nor spans.parquet is there",
+    "no Parquet": "cannot be read: .*; copy or record it again",
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_recording_that_cannot_be_read_is_named_with_the_remedy(write: Write, what: str) -> None:
+    """Damaged, foreign, newer or half-written."""
+    path = write(scrapes(), [span()])
+    damage(path, what)
+    with pytest.raises(RecordingError, match=DAMAGE[what]) as caught:
+        Recording(path)
+    assert str(caught.value).startswith(f"recording {path}: ")
+
+
+def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
+    """Missing, or of something else."""
+    with pytest.raises(RecordingError, match="there is no such folder"):
+        Recording(tmp_path / "nowhere")
+    with pytest.raises(RecordingError, match="it is no recording"):
+        Recording(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("select", "message"),
+    [
+        ("'m' as metric, '{}' as labels, 0 as time, 0.0 as value", "has no column timestamp"),
+        ("'m' as metric, '{}' as labels, 'now' as timestamp, 0.0 as value", "timestamp of metrics.parquet is VARCHAR"),
+        ("'m' as metric, 'a=b' as labels, 0::bigint as timestamp, 0.0 as value", "neither a map nor a JSON object"),
+    ],
+)
+def test_samples_of_another_shape_are_refused(tmp_path: Path, select: str, message: str) -> None:
+    """With what is wrong about them."""
+    (tmp_path / files.META).write_text('{"format": "foreshock-recording", "version": 1}')
+    with duckdb.connect() as other:
+        other.execute(f"copy (select {select}) to '{tmp_path / files.METRICS}' (format parquet)")
+    with pytest.raises(RecordingError, match=message):
+        Recording(tmp_path)
+
+
+def test_nothing_that_exists_is_overwritten(write: Write) -> None:
+    """Not even by a recording."""
+    path = write(scrapes())
+    before = (path / files.META).read_bytes()
+    with pytest.raises(RecordingError, match="exists and is not empty; remove it or name another folder"):
+        write(scrapes(2))
+    assert (path / files.META).read_bytes() == before
+
+
+def test_a_recording_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    """Neither the folder nor the one aside."""
+    with suppress(KeyError), RecordingWriter(tmp_path / "recording") as writer:
+        writer.add(np.array([writer.series("m", ())], np.int32), np.array([0]), np.array([1.0]))
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+
+
+ENDLESS = """
+import sys, numpy as np
+from pathlib import Path
+from foreshock_dashboard.recording.writer import RecordingWriter
+with RecordingWriter(Path(sys.argv[1])) as writer:
+    number = writer.series("m", ())
+    for at in range(1 << 40):
+        writer.add(np.full(100_000, number, np.int32), np.arange(100_000) + at * 100_000, np.zeros(100_000))
+        print("on", flush=True)
+"""
+
+
+def test_a_recording_that_is_killed_is_not_there(tmp_path: Path) -> None:
+    """What lies aside says that it was not written to its end."""
+    path = tmp_path / "recording"
+    with subprocess.Popen([sys.executable, "-c", ENDLESS, str(path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        for _ in range(7):
+            process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+    assert not path.exists()
+    (aside,) = tmp_path.iterdir()
+    with pytest.raises(RecordingError, match="it is no recording"):
+        Recording(aside)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """Here because a file is in its place."""
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(RecordingError, match="file/recording: cannot be written"),
+        RecordingWriter(tmp_path / "file" / "recording"),
+    ):
+        pass
+
+
+def test_readers_never_open_the_truth(write: Write, rows: Read) -> None:
+    """A detector that could see it would not be judged: here opening it would wait for ever."""
+    path = write(scrapes(), [span()])
+    os.mkfifo(path / files.TRUTH)
+    assert len(rows(path)) == 4
