@@ -32,7 +32,7 @@ def check(mesh: Mesh, replica: Replica, how: HealthCheck) -> Process:
         replica.accept(Request(_PROBE, 0, 0, 0, 0, "", reply, None))
         mesh.deadlines.set(how.timeout, reply)
         missed = 0 if (yield reply) == OK else missed + 1
-        healthy = missed < how.failures if replica.healthy else missed == 0
+        healthy = missed < how.failures
         if healthy != replica.healthy:
             replica.healthy = healthy
             replica.service.resort()

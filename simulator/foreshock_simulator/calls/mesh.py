@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from foreshock_simulator.calls.building import Builder
@@ -103,12 +104,16 @@ class Mesh:
         self.engine.spawn(self._user(flow, service, operation, prompt_tokens, generated_tokens))
 
     def tenant(self, name: ServiceName, host: Host, pid: int, calls: Sequence[Call]) -> Tenant:
-        """A process that works by itself, and makes these calls.
+        """A process that works by itself, and makes these calls; they have no tokens where they say nothing of them.
 
         Raises:
             ValueError: nobody offers one of them.
         """
-        lines = tuple(self._builder.line(name, call) for call in calls)
+        told = (
+            replace(call, prompt_tokens=call.prompt_tokens or 0, generated_tokens=call.generated_tokens or 0)
+            for call in calls
+        )
+        lines = tuple(self._builder.line(name, call) for call in told)
         return Tenant(self, name, host, pid, lines)
 
     def new_trace(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from foreshock_simulator.calls.tracing import NOT_TRIED, TIMED_OUT, Shape
@@ -77,10 +78,10 @@ class Request:
 
 
 class Unit(NamedTuple):
-    """A unit of work that nobody asked for, and from which calls are made."""
+    """A unit of work that nobody asked for, and from which calls are made: those say how many tokens they have."""
 
     trace: int
     span: int
-    prompt: int
-    generated: int
     began: float
+    prompt: int = sys.maxsize
+    generated: int = sys.maxsize

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class Tenant(Caller):
-    """A process of a tenant. `lines` are its calls, in the order in which they were given."""
+    """A process of a tenant. `lines` are its calls, in the order in which they were given.
+
+    Whoever kills the process sets `ended`: then what it was about to tell is lost with it.
+    """
 
     __slots__ = ("_name", "lines")
 
@@ -26,11 +29,11 @@ class Tenant(Caller):
         super().__init__(mesh, rng, host.name, resource(name, host.name, host.host_id, pid))
         self._name, self.lines = name, lines
 
-    def begin(self, prompt_tokens: int = 0, generated_tokens: int = 0) -> Unit:
-        """Begin a unit of work; its calls have at most so many tokens."""
+    def begin(self) -> Unit:
+        """Begin a unit of work."""
         mesh = self._mesh
         mesh.numbered = number = mesh.numbered + 1
-        return Unit(mesh.new_trace(), number, prompt_tokens, generated_tokens, mesh.engine.now)
+        return Unit(mesh.new_trace(), number, mesh.engine.now)
 
     def call(self, unit: Unit, line: Line) -> Process:
         """Make one of its calls, to be yielded from; gives whether it was answered. Nothing else comes of a failure."""
@@ -43,6 +46,8 @@ class Tenant(Caller):
     def end(self, unit: Unit, name: str, attributes: Attributes) -> None:
         """End a unit of work: the INTERNAL span that its calls are within."""
         mesh = self._mesh
+        if self.ended:
+            return
         now = mesh.engine.now
         durations = mesh.counts.of_spans(self._name, "internal", name)
         if unit.trace:

@@ -8,6 +8,7 @@ import pytest
 from tests.simulator.calls.stand import ROUTE, Stand, call, flow, service
 
 from foreshock_simulator.calls.tracing import SimSpan
+from foreshock_simulator.engine import Process
 from foreshock_simulator.names import ServiceName
 from foreshock_simulator.spec.services import Call, CallPolicy, Cpu, OperationSpec, Serve, ServiceSpec, Together
 
@@ -303,6 +304,25 @@ def test_tokens_of_a_call_are_at_most_those_of_the_request() -> None:
         stand.run(stand.engine.now + 5.0)
         sizes = [size for _, _, size in stand.network.sent]
         assert sizes == [900 + 5 * min(512, prompt), 900, 900 + 5 * prompt, 900 + 5 * 40, 70, 30]
+
+
+def test_a_tenants_calls_have_the_tokens_that_they_say() -> None:
+    """No request stands behind them; where they say nothing there are none."""
+    stand = Stand([service("s", Cpu(0.01))])
+    stand.start_all()
+    calls = [Call("s", ROUTE, CallPolicy(1.0), prompt_tokens=512), Call("s", ROUTE, CallPolicy(1.0))]
+    tenant = stand.mesh.tenant(ServiceName("ml", "batch"), stand.hosts["host-2"], 7, calls)
+
+    def work() -> Process:
+        unit = tenant.begin()
+        for line in tenant.lines:
+            yield from tenant.call(unit, line)
+        tenant.end(unit, "unit", {})
+
+    stand.engine.spawn(work())
+    stand.run(5.0)
+    assert [size for _, _, size in stand.network.sent] == [900 + 5 * 512, 900, 900, 900]
+    assert [span.kind for span in stand.take()] == ["server", "client"] * 2 + ["internal"]
 
 
 @pytest.mark.parametrize(

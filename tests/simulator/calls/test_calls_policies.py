@@ -35,6 +35,14 @@ def test_a_breaker_opens_lets_one_try_and_closes_again() -> None:
     assert (breaker.state(21.5), breaker.admit(21.5)) == ("closed", "yes")
 
 
+def test_a_breaker_forgets_what_lies_more_than_twenty_attempts_back() -> None:
+    """Five failures among twenty-one attempts are four among the last twenty."""
+    breaker = Breaker(limit=5, seconds=10.0)
+    for failed in [True] * 4 + [False] * 16 + [True]:
+        breaker.told(0.0, breaker.admit(0.0), failed)
+    assert breaker.state(0.0) == "closed"
+
+
 def test_a_trial_that_was_given_up_leaves_room_for_another() -> None:
     """Otherwise a breaker whose trial was cancelled would stay open for ever."""
     breaker = Breaker(limit=1, seconds=1.0)

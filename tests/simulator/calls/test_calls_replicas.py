@@ -187,8 +187,21 @@ def test_busy_replicas_are_evicted_and_the_rest_gets_busier(health: HealthCheck 
     assert stand["s"].ready == 4, "once the queues are empty the probes pass again"
 
 
-def test_one_failed_probe_is_not_enough_and_one_good_one_is() -> None:
-    """`failures` in a row evict; probes leave no spans, and are not told to who watches objectives."""
+@pytest.mark.parametrize(("seconds", "ready"), [(1.0, 1), (2.0, 0)])
+def test_one_failed_probe_is_not_enough(seconds: float, ready: int) -> None:
+    """Two in a row evict."""
+    stand = Stand([service("s", Cpu(0.01), health=HEALTH)])
+    stand.start("s")
+    stand.run(10.0)
+    stand["s"].slow = 2000.0
+    stand.run(10.0 + seconds)
+    stand["s"].slow = 1.0
+    stand.run(10.6 + seconds)
+    assert stand["s"].ready == ready
+
+
+def test_a_replica_comes_back_with_the_first_probe_that_passes() -> None:
+    """Probes leave no spans, and are not told to who watches objectives."""
     stand = Stand([service("s", Cpu(0.01), health=HEALTH)])
     (replica,) = stand.start("s")
     stand.run(10.0)
