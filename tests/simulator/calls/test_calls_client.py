@@ -184,6 +184,15 @@ def test_a_breaker_stops_asking_and_asks_again() -> None:
     assert stand.mesh.failed == before
 
 
+def test_a_breaker_that_opens_ends_the_attempts_of_a_call() -> None:
+    """A retry is an attempt like any other."""
+    stand = chain(CallPolicy(1.0, attempts=4, breaker=2))
+    stand["back"].fail_ratio = 1.0
+    stand.mesh.enter(flow("front"), 0, 0)
+    stand.run(30.0)
+    assert len(clients(stand.take(), "back")) == 2
+
+
 def test_a_fallback_hides_a_failure_that_spans_still_show() -> None:
     """Users are answered; the failed CLIENT spans and the one that took their place are there, and are counted."""
     policy = CallPolicy(1.0, attempts=2, fallback=("spare", ROUTE))
