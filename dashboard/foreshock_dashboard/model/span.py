@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
@@ -181,15 +181,16 @@ class Draft(_Came):
 class TraceQuery:
     """What is asked of a trace list. Times in Unix seconds, durations in seconds; `None`: no condition.
 
-    `attributes`: what attributes of the span, or else of its resource, are, as text; all of them hold of one span. A
-    source may know some keys only.
-    `order` picks among *all* that match, not among the first found: "slowest" by the longest, "newest" by the latest
-    matching span. The list itself is sorted by the traces' own durations or starts.
+    A trace is found if one of its spans began in the range and is all that is asked: its service (of that name in
+    `any_namespace`, or in its own), operation, attributes (as text; of the span, or else of its resource; a source may
+    know some keys only) and failure. The durations, and `order`, are of the trace: those of its head (`head_of`).
+    `order` picks among *all* that match, not among the first found; the list is in that order.
     """
 
     start: float
     end: float
     service: Service | None = None
+    any_namespace: bool = False
     operation: str | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
     min_duration: float | None = None
@@ -212,10 +213,9 @@ class TraceQuery:
 
 @dataclass(frozen=True, slots=True)
 class TraceSummary:
-    """One row of a trace list. `start` in Unix seconds, `duration` in seconds.
+    """One row of a trace list. Service, operation, `start` (Unix seconds) and `duration` (seconds) are its head's.
 
-    `root` is False where the root span has not (yet) arrived: then service and operation are those of the earliest
-    span present.
+    `root` is False where the root span has not (yet) arrived.
     """
 
     trace_id: str
@@ -234,11 +234,24 @@ def traffic(spans: Sequence[Span]) -> Sequence[Span]:
     return [span for span in spans if not span.occupancy] or spans
 
 
+def head_of(spans: Iterable[Span]) -> Span:
+    """The span that stands for a trace: its root, or its longest span where that is missing; of several the longest.
+
+    A trace takes as long as its head did. From the first start to the last end it would be longer by whatever the
+    clocks of its hosts are apart.
+    """
+    return max(spans, key=_headship)
+
+
+def _headship(span: Span) -> tuple[bool, int, int, Service, str]:
+    return not span.parent_id, span.duration_ns, -span.start_ns, span.service, span.name
+
+
 class TraceSource(Protocol):
     """A place that holds traces."""
 
     def search(self, query: TraceQuery) -> tuple[TraceSummary, ...]:
-        """List traces that have a matching span.
+        """List traces that have a matching span, in the order that was asked for.
 
         Raises:
             SourceError: the source cannot answer, or does not search by a key that was asked for; then it names those
@@ -247,7 +260,7 @@ class TraceSource(Protocol):
         ...
 
     def get(self, trace_id: str) -> tuple[Span, ...]:
-        """All spans of one trace by start time; empty where the trace is unknown.
+        """All spans of one trace by start time, or the first of many (`Partial`); empty where the trace is unknown.
 
         Raises:
             SourceError: the source cannot answer.

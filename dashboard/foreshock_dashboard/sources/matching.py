@@ -1,23 +1,33 @@
-"""Whether a span is one that was asked for, where the source cannot tell exactly."""
+"""Whether a span, or a trace, is one that was asked for, where the source cannot tell exactly."""
 
 from __future__ import annotations
 
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import AttributeValue, Span, TraceQuery
 
 
 def matches(span: Span, query: TraceQuery) -> bool:
-    """All conditions of the query, order and limit aside."""
-    least, most = query.min_duration, query.max_duration
+    """What a query asks of a span; durations, order and limit are of its trace."""
     return (
         round(query.start * 1e9) <= span.start_ns <= round(query.end * 1e9)
         and (query.occupancy or not span.occupancy)
-        and (query.service is None or span.service == query.service)
+        and of_service(span.service, query)
         and (query.operation is None or span.name == query.operation)
         and all(_text(_value(span, key)) == value for key, value in query.attributes.items())
-        and (least is None or span.duration_ns >= round(least * 1e9))
-        and (most is None or span.duration_ns <= most * 1e9)
         and (not query.errors_only or span.status == "error")
     )
+
+
+def of_service(service: Service, query: TraceQuery) -> bool:
+    """Whether a service is the one that is asked for, if any is."""
+    wanted = query.service
+    return wanted is None or service == wanted or (query.any_namespace and service.name == wanted.name)
+
+
+def takes(nanoseconds: int, query: TraceQuery) -> bool:
+    """Whether a trace may take that long."""
+    least, most = query.min_duration, query.max_duration
+    return (least is None or nanoseconds >= round(least * 1e9)) and (most is None or nanoseconds <= most * 1e9)
 
 
 def _value(span: Span, key: str) -> AttributeValue:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from foreshock_dashboard.model.partial import Partial
-from foreshock_dashboard.model.span import Span, TraceSummary, traffic
+from foreshock_dashboard.model.span import Span, TraceSummary, head_of, traffic
 
 MAX_SPANS = 100_000
 """Spans of one trace that are given, the earliest first."""
@@ -14,18 +14,17 @@ MAX_SPANS = 100_000
 def summary_of(trace_id: str, spans: Sequence[Span]) -> TraceSummary:
     """The summary of a trace of one span or more. Occupancy does not count where there is anything else."""
     counted = traffic(spans)
-    head = min(counted, key=lambda span: (span.parent_id != "", span.start_ns))
-    first, last = min(span.start_ns for span in counted), max(span.end_ns for span in counted)
+    head = head_of(counted)
     return TraceSummary(
         trace_id=trace_id,
         service=head.service,
         operation=head.name,
-        start=first / 1e9,
-        duration=(last - first) / 1e9,
+        start=head.start_ns / 1e9,
+        duration=head.duration_ns / 1e9,
         spans=len(counted),
         errors=sum(span.status == "error" for span in counted),
         services=tuple(sorted({span.service for span in counted})),
-        root=any(not span.parent_id for span in counted),
+        root=not head.parent_id,
     )
 
 
@@ -37,5 +36,5 @@ def whole(trace_id: str, spans: Iterable[Span], notes: Sequence[str] = ()) -> Pa
             found.setdefault((span.span_id, span.kind), span)
     ordered = sorted(found.values(), key=lambda span: (span.start_ns, span.end_ns, span.span_id))
     if len(ordered) > MAX_SPANS:
-        notes = [*notes, f"{len(ordered) - MAX_SPANS} of its {len(ordered)} spans, the latest, are left out"]
-    return Partial(ordered[:MAX_SPANS], "; ".join(notes))
+        notes = [*notes, f"only the first {MAX_SPANS:,} of its {len(ordered):,} spans can be read"]
+    return Partial(ordered[:MAX_SPANS], "; ".join(notes), len(ordered))
