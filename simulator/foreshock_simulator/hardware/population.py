@@ -45,9 +45,9 @@ class Job:
 
 
 POPULATIONS: Final = {
-    "V100": Population(a=8.4, b=16.2, interval=1.83e-3, spread=2.50),
-    "P100": Population(a=1.93, b=0.392, interval=0.67e-3, spread=0.67),
-    "K80": Population(a=3.23, b=0.254, interval=1.08e-3, spread=0.71),
+    "V100": Population(a=6.30, b=9.17, interval=1.43e-3, spread=2.43),
+    "P100": Population(a=2.16, b=0.524, interval=1.29e-3, spread=0.73),
+    "K80": Population(a=3.04, b=0.428, interval=0.28e-3, spread=0.68),
 }
 """Fitted to Gavel's pairs. The slower the GPU, the more of its time a job needs."""
 

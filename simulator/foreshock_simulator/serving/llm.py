@@ -102,7 +102,7 @@ class LlmServer:
         self._queued += 1
         if self._task is None:
             self._begin()
-        elif self._span > 1 and self._queued == 1 and self._admits(job):
+        elif self._span > 1 and self._queued == 1 and self._admits(job, self._steps_done() + 2):
             self._cut()
         return job
 
@@ -192,7 +192,7 @@ class LlmServer:
             if job.over:
                 waiting.popleft()
                 continue
-            if not self._admits(job):
+            if not self._admits(job, 1):
                 return
             waiting.popleft()
             self._queued -= 1
@@ -206,13 +206,13 @@ class LlmServer:
             chunks.append((job, take))
             budget -= take
 
-    def _admits(self, job: Job) -> bool:
-        """Whether a request that waits could begin."""
+    def _admits(self, job: Job, ahead: int) -> bool:
+        """Whether a request that waits could begin and blocks would last for so many steps from the last one on."""
         if len(self._running) >= self._spec.max_sequences:
             return False
         kv = self._kv
         spare = WATERMARK * kv.total if self._running else 0.0
-        return kv.free - blocks(job.target) - kv.needed(self._step, self._span if self._task else 1) >= spare
+        return kv.free - blocks(job.target) - kv.needed(self._step, ahead) >= spare
 
     def _preempt(self) -> None:
         """Take the blocks of the request that was admitted last; it begins anew, from the front of the queue."""

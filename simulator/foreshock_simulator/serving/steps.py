@@ -5,10 +5,10 @@ A layer of a dense transformer reads its weights once a step and multiplies them
     t(T) = layer_seconds + √((bytes / bandwidth)² + (2 · weights · T / flops)²) + 12 · 2 · hidden · T / bandwidth
 
 with the bandwidth and the FLOP/s that this kind of GPU reaches; the root stands for how well the two overlap, and 12
-for the values of 16 bits per token and hidden unit that small kernels move. The constants are fitted to Vidur's measured
-kernel times (Agrawal et al., MLSys 2024) of Llama-2 7B and 70B on H100 and of 7B on A100, one to eight GPUs:
-docs/realism.md has the error. Attention is not in those tables: reading keys and values is bound by bandwidth; over
-prompts it reaches half of the tensor cores' peak (FlashAttention-2, Dao 2023: 50 to 73 % on an A100).
+for the values of 16 bits per token and hidden unit that small kernels move. The constants are fitted to the kernel
+times that Vidur measured (Agrawal et al., MLSys 2024) for Llama-2 7B and 70B on H100 and 7B on A100, one to eight
+GPUs: docs/realism.md has the error. Attention is not in those tables: reading keys and values is bound by
+bandwidth; over prompts it reaches half of the tensor cores' peak (FlashAttention-2, Dao 2023: 50 to 73 % on an A100).
 
 Layers and width follow from the number of parameters, n = 12 · layers · hidden² with hidden = 128 · layers, which gives
 33, 40 and 71 layers for 7, 13 and 70 billion (Llama-2 has 32, 40 and 80).

@@ -1,0 +1,109 @@
+"""Line charts as small SVG files, for documents: no library, text stays text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+WIDTH, HEIGHT = 640, 340
+LEFT, RIGHT, TOP, BOTTOM = 62, 18, 40, 52
+COLOURS = ("#1f6feb", "#d1480f", "#2e8b57", "#8a63d2", "#b8860b", "#c71585")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A series of points; `dots` draws measured points instead of a line. Without a name it is not in the legend."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    dots: bool = False
+    colour: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """An axis: its label, and whether it is logarithmic."""
+
+    label: str
+    log: bool = False
+
+    def place(self, value: float) -> float:
+        """The value on a linear scale."""
+        return math.log10(value) if self.log else value
+
+    def ticks(self, low: float, high: float) -> list[float]:
+        """Some six round values between two."""
+        if self.log:
+            decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+            steps = (1, 2, 5) if math.log10(high / low) < 2.5 else (1,)
+            found = [step * 10.0**decade for decade in decades for step in steps]
+        else:
+            raw = (high - low) / 6 or 1.0
+            size = 10.0 ** math.floor(math.log10(raw))
+            step = next(size * factor for factor in (1, 2, 5, 10) if raw <= size * factor)
+            found = [step * index for index in range(math.floor(low / step), math.ceil(high / step) + 1)]
+        slack = 1e-9 * (abs(low) + abs(high))
+        return [tick for tick in found if low - slack <= tick <= high + slack]
+
+
+def write(path: Path, title: str, x: Axis, y: Axis, lines: Sequence[Line]) -> None:
+    """Draw lines into a file."""
+    path.write_text(draw(title, x, y, lines))
+
+
+def draw(title: str, x: Axis, y: Axis, lines: Sequence[Line]) -> str:
+    """The chart as SVG. At least one line, each with at least one point; positive values on logarithmic axes."""
+    left, right = _range(x, [value for line in lines for value in line.x])
+    low, high = _range(y, [value for line in lines for value in line.y])
+
+    def across(value: float) -> float:
+        return LEFT + (x.place(value) - x.place(left)) / (x.place(right) - x.place(left)) * (WIDTH - LEFT - RIGHT)
+
+    def up(value: float) -> float:
+        return (
+            HEIGHT - BOTTOM - (y.place(value) - y.place(low)) / (y.place(high) - y.place(low)) * (HEIGHT - TOP - BOTTOM)
+        )
+
+    head = f'role="img" aria-label="{escape(title)}" font-family="sans-serif" font-size="12"'
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" {head}>',
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
+        f'<text x="{LEFT}" y="18" font-size="14" font-weight="bold">{escape(title)}</text>',
+    ]
+    for tick in x.ticks(left, right):
+        parts.append(f'<path d="M{across(tick):.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="#e3e3e3"/>')
+        parts.append(f'<text x="{across(tick):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{tick:g}</text>')
+    for tick in y.ticks(low, high):
+        parts.append(f'<path d="M{LEFT} {up(tick):.1f}H{WIDTH - RIGHT}" stroke="#e3e3e3"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{up(tick) + 4:.1f}" text-anchor="end">{tick:g}</text>')
+    parts.append(f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 14}" text-anchor="middle">{escape(x.label)}</text>')
+    parts.append(
+        f'<text transform="translate(14 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)" text-anchor="middle">'
+        f"{escape(y.label)}</text>"
+    )
+    legend = LEFT + 4.0
+    for line in lines:
+        colour = COLOURS[line.colour % len(COLOURS)]
+        points = [(across(a), up(b)) for a, b in zip(line.x, line.y, strict=True)]
+        if line.dots:
+            parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2.6" fill="{colour}"/>' for a, b in points]
+        else:
+            way = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
+            parts.append(f'<polyline points="{way}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
+        if line.name:
+            mark = "●" if line.dots else "—"
+            parts.append(f'<text x="{legend:.0f}" y="{TOP - 6}" fill="{colour}">{mark} {escape(line.name)}</text>')
+            legend += 7.0 * len(line.name) + 34.0
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def _range(axis: Axis, values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    if axis.log:
+        return low / 1.05, high * 1.05
+    low = min(0.0, low)
+    return low, high + 0.04 * (high - low or 1.0)

@@ -1,0 +1,41 @@
+"""The figures of docs/realism.md: prints the tables and, with --out, writes the charts.
+
+    scripts/realism.py PART --data DIR [--out docs/realism]
+
+DIR holds what was measured, in a folder for each source: gavel/, vidur/ and so on, as docs/realism.md says.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+
+import realism_gpu
+
+PARTS = {"gpu": realism_gpu}
+"""Each has `options(parser)` and `run(arguments)`."""
+
+
+def main(argv: list[str]) -> int:
+    """Exit code 0; 1 where data are missing; 2 for wrong usage."""
+    parser = ArgumentParser(prog="realism.py", description=__doc__.splitlines()[0] if __doc__ else None)
+    parts = parser.add_subparsers(dest="part", required=True)
+    for name, part in PARTS.items():
+        one = parts.add_parser(name, help=part.__doc__)
+        one.add_argument("--data", type=Path, required=True, help="folder of what was measured")
+        one.add_argument("--out", type=Path, help="folder for the charts; none are written without")
+        part.options(one)
+    arguments = parser.parse_args(argv)
+    if arguments.out:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+    try:
+        PARTS[arguments.part].run(arguments)
+    except FileNotFoundError as error:
+        print(f"realism: no {error.filename}; docs/realism.md says where to get it", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
