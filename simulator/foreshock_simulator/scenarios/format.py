@@ -19,7 +19,7 @@ class Topology:
         mig: whether the embedder's GPUs are cut into MIG instances, one of which the tenant `sliced-batch` has.
     """
 
-    load: float = 0.55
+    load: float = 0.45
     spare: float = 1.0
     provisioning: float = 360.0
     mig: bool = False

@@ -66,10 +66,8 @@ COUNT = Quantity("a whole number", _PLAIN, high=1e7)
 ONE_OR_MORE = COUNT._replace(low=1.0)
 
 _FIELDS = (
-    (
-        DURATION,
-        "at ramp pause backoff breaker_open provisioning down_window cold_start median seconds seconds_per_token swap",
-    ),
+    (DURATION, "at ramp pause backoff breaker_open provisioning down_window cold_start checkpoint_seconds"),
+    (DURATION, "median seconds seconds_per_token swap"),
     (SPAN, "duration timeout latency sync period work"),
     (SIZE, "gradient_bytes request_bytes response_bytes"),
     (SOME_BYTES, "memory_bytes nic_bytes_per_second bytes_per_second kv_bytes_per_token"),
@@ -79,7 +77,7 @@ _FIELDS = (
     (POSITIVE, "rate factor answers parameters target refill weekend cv"),
     (COUNT, "backlog quota slice prompt_tokens generated_tokens xid gpu"),
     (ONE_OR_MORE, "attempts unit max_sequences max_batched_tokens max_waiting max_batch minimum maximum failures"),
-    (ONE_OR_MORE, "workers tensor_parallel slots"),
+    (ONE_OR_MORE, "workers tensor_parallel slots checkpoint_every"),
     (ONE_OR_MORE._replace(high=10_000.0), "replicas threads"),
     (COUNT._replace(high=16.0), "gpus"),
     (ONE_OR_MORE._replace(high=20.0), "breaker"),
