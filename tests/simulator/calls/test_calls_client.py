@@ -262,6 +262,18 @@ def test_what_a_service_answers_depends_on_how_its_call_failed(trouble: str, sta
     assert answer.attributes["http.response.status_code"] == status
 
 
+def test_a_time_out_far_down_is_told_all_the_way_up() -> None:
+    """504 stays 504, also where the services on the way have defects of their own."""
+    middle = service("middle", call("back", timeout=0.05))
+    stand = Stand([service("front", call("middle", timeout=9.0)), middle, service("back", Cpu(1.0))])
+    stand.start_all()
+    stand["front"].fail_ratio = stand["middle"].fail_ratio = 1.0
+    stand.mesh.enter(flow("front"), 0, 0)
+    stand.run(10.0)
+    codes = {span.resource["service.name"]: span.code for span in stand.take() if span.kind == "server"}
+    assert codes == {"front": 504, "middle": 504, "back": 200}
+
+
 def test_a_deploy_changes_a_callers_policy() -> None:
     """A shorter time-out and more attempts hold from the next call on, and for that callee alone."""
     stand = chain(CallPolicy(1.0))
