@@ -103,7 +103,7 @@ def _slow(platform: Platform, fault: SlowerWork) -> Process:
     service.slow *= fault.factor
     if fault.duration is not None:
         yield fault.duration
-        service.slow /= fault.factor
+        service.slow = max(1.0, service.slow / fault.factor)  # what two of them leave may round below
 
 
 def _defect(platform: Platform, fault: FailingWork) -> Process:

@@ -58,6 +58,8 @@ class Tenants:
     def end(self, workers: Sequence[Worker]) -> None:
         """End processes."""
         for worker in workers:
+            caller, _ = self._callers[worker]
+            caller.ended = True
             worker.stop()
             self._hosts[worker.gpus[0].host].stop(worker.pid)
 
