@@ -1,0 +1,93 @@
+"""Makes the simulator's small tables of traffic from the public traces that they are derived from.
+
+    python scripts/derive_traffic.py --mooncake conversation_trace.jsonl.gz --servegen servegen_rate_cv_traces.tar.gz
+
+The tables come with the package; this is for whoever wants to check or renew them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import io
+import json
+import re
+import sys
+import tarfile
+from pathlib import Path
+
+DATA = Path(__file__).parent.parent / "simulator" / "foreshock_simulator" / "data"
+BATCH_MS = 3000
+"""The trace's time stamps are multiples of it, but for a millisecond."""
+MODEL = "language/m-large"
+DAY = 13
+"""Of the fourteen: its quantiles of clients' CVs are nearest to those of them all (p50, p90, p99 within 6 %)."""
+WINDOWS = 144
+"""Of ten minutes, in a day."""
+MOST_BYTES = 60_000
+
+
+def mooncake(path: Path) -> str:
+    """The lengths of each request, and after how many batches of 3 s it came."""
+    lines, last = ["batches_later,prompt_tokens,generated_tokens"], 0
+    for line in gzip.decompress(path.read_bytes()).decode().splitlines():
+        row = json.loads(line)
+        batch = round(row["timestamp"] / BATCH_MS)
+        lines.append(f"{batch - last},{row['input_length']},{row['output_length']}")
+        last = batch
+    return "\n".join(lines) + "\n"
+
+
+def servegen(path: Path) -> str:
+    """Rate, CV and family of each client of a model in the windows of a day in which it sent anything."""
+    clients: dict[int, list[tuple[int, float, float, str]]] = {}
+    with tarfile.open(path) as archive:
+        for member in archive:
+            found = re.fullmatch(rf"(?:\./)?data/{MODEL}/chunk-(\d+)-trace\.csv", member.name)
+            file = archive.extractfile(member) if found else None
+            if found is None or file is None:
+                continue
+            for start, rate, cv, family, *_ in csv.reader(io.TextIOWrapper(file)):
+                day, window = divmod(round(float(start)) // 600, WINDOWS)
+                if day == DAY and float(rate) > 0.0:
+                    clients.setdefault(int(found[1]), []).append((window, float(rate), float(cv), family))
+    if not clients:
+        raise ValueError(f"{path}: no client of {MODEL} in it")
+    busiest = sorted(clients, key=lambda client: (-sum(rate for _, rate, *_ in clients[client]), client))
+    lines = ["client,window,rate,cv,family"]
+    for number, client in enumerate(busiest):
+        lines += (
+            f"{number},{window},{rate:.3g},{cv:.3g},{family.lower()[0]}" for window, rate, cv, family in clients[client]
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Write what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mooncake", type=Path, help="conversation_trace.jsonl.gz of kvcache-ai/Mooncake")
+    parser.add_argument(
+        "--servegen", type=Path, help="the CSVs of alibaba/ServeGen as tar.gz, data/MODEL/chunk-N-trace.csv"
+    )
+    parser.add_argument("--out", type=Path, default=DATA, help="folder (default: the package's data)")
+    asked = parser.parse_args()
+    tables = {"mooncake_conversation": (asked.mooncake, mooncake), "servegen_m_large_day": (asked.servegen, servegen)}
+    for name, (source, derive) in tables.items():
+        if source is None:
+            continue
+        try:
+            packed = gzip.compress(derive(source).encode(), 9, mtime=0)
+        except (OSError, ValueError, KeyError, tarfile.TarError) as error:
+            print(f"{source}: {error}; give the file as its project publishes it", file=sys.stderr)
+            return 1
+        if len(packed) > MOST_BYTES:
+            print(f"{name}: {len(packed)} bytes are more than {MOST_BYTES}", file=sys.stderr)
+            return 1
+        (asked.out / f"{name}.csv.gz").write_bytes(packed)
+        print(f"wrote {name}.csv.gz, {len(packed)} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
