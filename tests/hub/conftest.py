@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import re
-import signal
 import socket
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,94 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
-
-BIN = Path(sys.executable).parent
-
-
-class Process:
-    """A started program whose output is read as it comes."""
-
-    def __init__(self, command: list[str], env: dict[str, str] | None = None) -> None:
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1, env=env
-        )
-        self.lines: list[str] = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout
-        for line in self.process.stdout:
-            self.lines.append(line.rstrip())
-
-    @property
-    def output(self) -> str:
-        """All it has printed."""
-        return "\n".join(self.lines)
-
-    def find(self, pattern: str) -> str:
-        """The first group of the pattern in what it printed, or ""."""
-        match = re.search(pattern, self.output)
-        return match[1] if match else ""
-
-    def end(self, number: int = signal.SIGTERM, seconds: float = 20.0) -> int:
-        """Send a signal, wait, and give the exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        try:
-            code = self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            pytest.fail(f"did not end within {seconds} s:\n{self.output}")
-        self._reader.join(5)
-        if self.process.stdout:
-            self.process.stdout.close()
-        return code
-
-
-class HubProcess(Process):
-    """A running `foreshock serve`."""
-
-    @property
-    def url(self) -> str:
-        """The page's address, without a slash at the end."""
-        return self.find(r"page\s+(http://\S+)/")
-
-    @property
-    def otlp(self) -> str:
-        """Where spans go over HTTP."""
-        return self.find(r"OTLP/HTTP\s+(\S+)")
-
-    def end_output(self) -> str:
-        """All it printed, once it has ended."""
-        self.process.wait(20)
-        self._reader.join(5)
-        return self.output
-
-    def wait_for_page(self, seconds: float = 20.0) -> None:
-        """Wait until the page's address has been printed and answers."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and self.process.poll() is None:
-            try:
-                if self.url and self.get("/healthz").status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            time.sleep(0.02)
-        pytest.fail(f"no page within {seconds} s:\n{self.output}")
-
-    def get(self, path: str) -> httpx.Response:
-        """Ask the hub."""
-        return httpx.get(self.url + path, timeout=20, trust_env=False)
-
-    def up(self) -> bool:
-        """Whether it says that it can answer."""
-        try:
-            return bool(self.url) and self.get("/readyz").status_code == 200
-        except httpx.TransportError:
-            return False
-
+from tests.hub.process import BIN, HubProcess, Process
 
 Start = Callable[..., HubProcess]
 
@@ -120,9 +28,10 @@ def _processes() -> Iterator[list[Process]]:
 def _serve(processes: list[Process], tmp_path: Path, eventually: Callable[..., None]) -> Start:
     """Start a hub with flags and wait until it is ready (or, with `wait=False`, not at all)."""
 
-    def start(*flags: str, store: Path | None = None, wait: bool = True) -> HubProcess:
-        ports = ["--port", "0", "--otlp-grpc-port", "0", "--otlp-http-port", "0"]
-        hub = HubProcess([str(BIN / "foreshock"), "serve", *ports, "--store", str(store or tmp_path / "store"), *flags])
+    def start(
+        *flags: str, store: Path | None = None, wait: bool = True, env: dict[str, str] | None = None
+    ) -> HubProcess:
+        hub = HubProcess.serving(store or tmp_path / "store", *flags, env=env)
         processes.append(hub)
         if wait:
             eventually(lambda: hub.up() or hub.process.poll() is not None, "the hub is ready")

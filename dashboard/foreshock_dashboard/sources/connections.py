@@ -107,6 +107,9 @@ class Connection(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP."""
         self._door.note(RefusedError(Refusal.MALFORMED, "not an HTTP request"))
+        if self.cycle is not None and not self.cycle.response_complete:  # what is wrong is its body
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             super().send_400_response(msg)
         else:  # the answer has begun already
@@ -122,12 +125,13 @@ class Connection(H11Protocol):
     def _end(self) -> None:
         """Its time is over: nothing came, or no whole request, or its answers are not read."""
         head_begun = self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
-        if head_begun or self.conn.their_state is h11.SEND_BODY or self.answering:
+        unread = self.transport.get_write_buffer_size() > 0
+        if head_begun or unread or self.answering or self.conn.their_state is h11.SEND_BODY:
             message = f"no whole request came, or its answer was not read, within {self._door.seconds:g} s"
             self._door.note(RefusedError(Refusal.TIMEOUT, message))
+        if unread:
+            self.transport.abort()
+            return
         if head_begun:
             self.transport.write(_TOO_SLOW)
-        if self.transport.get_write_buffer_size():
-            self.transport.abort()
-        else:
-            self.transport.close()
+        self.transport.close()

@@ -28,8 +28,9 @@ RECEIVING = 16
 STREAMS = 8
 """Requests of one connection at once, so that one connection cannot take all of those."""
 BODY_SECONDS = 30.0
-"""How long a message may take to come, and how long one may take that others wait for."""
+"""How long a sender may take for a request's message."""
 IMPATIENT_SECONDS = 1.0
+"""The same while others wait."""
 IDLE_SECONDS = 75.0
 """How long a connection may be open without a request."""
 HANDSHAKE_SECONDS = 5.0
@@ -61,7 +62,10 @@ class _GrpcDoor:
         serving = self._serve(listening)
         self._thread = threading.Thread(target=asyncio.run, args=(serving,), name="otlp-grpc", daemon=True)
         self._thread.start()
-        self.port = listening.result()
+        try:
+            self.port = listening.result()
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {address} for OTLP/gRPC; is the port in use?") from error
 
     def close(self) -> None:
         """Stop listening; requests under way have a few seconds to end."""
@@ -72,6 +76,17 @@ class _GrpcDoor:
     async def _serve(self, listening: Future[int]) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         self._loop.set_default_executor(ThreadPoolExecutor(WORKERS, "otlp-grpc"))
+        try:
+            server, port = self._listening()
+            await server.start()
+        except Exception as error:  # noqa: BLE001 - it is raised where the door is made
+            listening.set_exception(error)
+            return
+        listening.set_result(port)
+        await self._stop.wait()
+        await server.stop(GRACE)
+
+    def _listening(self) -> tuple[grpc.aio.Server, int]:
         server = grpc.aio.server(
             options=(
                 ("grpc.max_receive_message_length", self._max_bytes),
@@ -89,21 +104,9 @@ class _GrpcDoor:
         # Without serializers: bytes in, bytes out. The request is one message; as a stream, it can be waited for here.
         export: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_unary_rpc_method_handler(self._service.export)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Export": export}),))
-        try:
-            if self._credentials is None:
-                port = server.add_insecure_port(self._address)
-            else:
-                port = server.add_secure_port(self._address, self._credentials)
-        except RuntimeError as error:
-            await server.stop(None)
-            told = OSError(f"cannot listen on {self._address} for OTLP/gRPC; is the port in use?")
-            told.__cause__ = error
-            listening.set_exception(told)
-            return
-        await server.start()
-        listening.set_result(port)
-        await self._stop.wait()
-        await server.stop(GRACE)
+        if self._credentials is None:
+            return server, server.add_insecure_port(self._address)
+        return server, server.add_secure_port(self._address, self._credentials)
 
 
 class _TraceService:
@@ -135,16 +138,17 @@ class _TraceService:
             await self._receiving.acquire()
         finally:
             self._waiting -= 1
+        coming = asyncio.ensure_future(context.read())
+        coming.add_done_callback(lambda done: done.cancelled() or done.exception())  # a call that ended is no news
+        waited = 0.0
         try:
-            coming = asyncio.ensure_future(context.read())
-            waited = 0.0
             while waited < self._body_seconds and not (waited and self._waiting):
                 if (await asyncio.wait({coming}, timeout=IMPATIENT_SECONDS))[0]:
                     return self._held(request, coming.result())
                 waited += IMPATIENT_SECONDS
-            coming.cancel()
             raise RefusedError(Refusal.TIMEOUT, f"the message did not arrive within {waited:g} s")
         finally:
+            coming.cancel()
             self._receiving.release()
 
     def _held(self, request: Request, message: object) -> bytes:
@@ -160,9 +164,7 @@ async def _answer(request: Request, body: bytes) -> bytes:
     try:
         return await asyncio.shield(answer)
     finally:
-        await asyncio.gather(
-            answer, return_exceptions=True
-        )  # its bytes are held until then, its sender there or not
+        await asyncio.gather(answer, return_exceptions=True)  # its bytes are held until then, its sender there or not
 
 
 def _authorization(context: _Context) -> str:

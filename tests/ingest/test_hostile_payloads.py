@@ -1,0 +1,221 @@
+"""What is broken or made to cost much is refused or read in bounded pieces; nothing sound beside it is lost."""
+
+from __future__ import annotations
+
+import gzip
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from google.protobuf.message import DecodeError
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
+
+from foreshock_dashboard.model.otlp import MAX_ORIGIN, MAX_SPAN, read
+from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.sources import slices as slicing
+from foreshock_dashboard.sources.gunzip import MAX_MEMBERS, TooLargeError, gunzip, parts
+from foreshock_dashboard.sources.reader import MAX_JSON_VALUES, Reader
+from foreshock_dashboard.sources.refusal import Refusal, RefusedError
+from foreshock_dashboard.sources.slices import TooManyError, check, slices
+
+Make = Callable[..., ExportTraceServiceRequest]
+
+
+# --- slices
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> ExportTraceServiceRequest:
+    """Several resources and scopes, empty ones among them, with spans of all sizes."""
+    made = ExportTraceServiceRequest()
+    number = 0
+    for name in draw(st.lists(st.sampled_from(["", "web", "llm", "x" * 300]), max_size=4)):
+        group = made.resource_spans.add(schema_url=draw(st.sampled_from(["", "https://example.org/1"])))
+        group.resource.attributes.add(key="service.name").value.string_value = name
+        for scope in draw(st.lists(st.sampled_from(["", "library"]), max_size=3)):
+            scoped = group.scope_spans.add()
+            scoped.scope.name = scope
+            for padding in draw(st.lists(st.integers(0, 400), max_size=6)):
+                number += 1
+                span = scoped.spans.add(
+                    trace_id=number.to_bytes(16, "big"),
+                    span_id=number.to_bytes(8, "big"),
+                    name="n" * padding,
+                    start_time_unix_nano=1,
+                    end_time_unix_nano=2,
+                )
+                if padding % 7 == 0:
+                    span.span_id = b"bad"
+    return made
+
+
+@given(requests(), st.integers(1, 5), st.integers(1, 2000))
+def test_a_request_in_slices_has_the_same_spans(made: ExportTraceServiceRequest, spans: int, size: int) -> None:
+    """In the same order, with the same resource and scope and the same reasons; no slice has more than it may."""
+    data = made.SerializeToString()
+    check(data)
+    refused: Counter[str] = Counter()
+    found: list[Span] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slicing, "SPANS", spans)
+        patch.setattr(slicing, "BYTES", size)
+        for piece in slices(data, refused):
+            each = [len(span.SerializeToString()) for span in _spans(piece)]
+            assert len(each) <= spans
+            assert sum(each) <= size or len(each) == 1
+            got = read(piece)
+            found += got.spans
+            refused.update(got.refused)
+    whole = read(data)
+    assert found == whole.spans
+    assert [span.raw for span in found] == [span.raw for span in whole.spans]
+    assert refused == Counter(whole.refused)
+
+
+def _spans(data: bytes) -> list[OtlpSpan]:
+    request = ExportTraceServiceRequest.FromString(data)
+    return [span for group in request.resource_spans for scoped in group.scope_spans for span in scoped.spans]
+
+
+@given(st.binary(max_size=300), st.integers(0, 10_000), st.integers(0, 10_000))
+def test_any_bytes_are_walked_or_malformed(otlp_request: Make, noise: bytes, cut: int, end: int) -> None:
+    """Noise, a good request that is cut off, and one with noise in its middle; what is walked is read in slices."""
+    good = otlp_request(3, padding=50).SerializeToString()
+    at = cut % len(good)
+    for data in (noise, good[: end % len(good)], good[:at] + noise + good[at + len(noise) :]):
+        refused: Counter[str] = Counter()
+        try:
+            check(data)
+        except DecodeError:
+            continue
+        for piece in slices(data, refused):
+            read(piece)
+
+
+@pytest.mark.parametrize(
+    "element", [b"\x0a\x00", b"\x12\x00", b"\x10\x01", b"\x15abcd", b"\x8a\x00\x00"],
+    ids=["resource", "unknown bytes", "unknown number", "unknown float", "long tag"],
+)  # fmt: skip
+def test_a_request_of_too_many_fields_is_refused_before_it_is_read(
+    element: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever they are: each costs protobuf a hundred times its bytes."""
+    monkeypatch.setattr(slicing, "MAX_FIELDS", 1000)
+    check(element * 1000)
+    with pytest.raises(TooManyError, match="more than 1000 spans, scopes and resources"):
+        check(element * 1001)
+
+
+def test_what_is_too_large_in_a_large_request_costs_itself_alone(otlp_request: Make) -> None:
+    """A span, a resource, a scope."""
+    made = otlp_request(3)
+    made.resource_spans[0].scope_spans[0].spans[1].name = "n" * MAX_SPAN
+    for holder in ("resource", "scope"):
+        other = otlp_request(4).resource_spans[0]
+        padded = other.resource if holder == "resource" else other.scope_spans[0].scope
+        padded.attributes.add(key="x").value.string_value = "x" * MAX_ORIGIN
+        made.resource_spans.append(other)
+    data = made.SerializeToString()
+    refused: Counter[str] = Counter()
+    kept = [span for piece in slices(data, refused) for span in read(piece).spans]
+    assert [int(span.span_id, 16) for span in kept] == [1, 3]
+    reasons = {f"larger than {MAX_SPAN} bytes": 1, f"resource or scope larger than {MAX_ORIGIN} bytes": 8}
+    assert refused == reasons
+    whole = read(data)
+    assert (whole.spans, whole.refused) == (kept, reasons)
+
+
+def test_a_resource_that_is_no_text_costs_its_own_spans_alone(otlp_request: Make) -> None:
+    """One service of a Collector's batch has a name that is no UTF-8: the others are kept."""
+    bad = otlp_request(2)
+    bad.resource_spans[0].resource.attributes[0].value.string_value = "n@me"
+    scope = otlp_request(3)
+    scope.resource_spans[0].scope_spans[0].scope.name = "n@me"
+    good = otlp_request(1).SerializeToString()
+    data = good + (bad.SerializeToString() + scope.SerializeToString()).replace(b"n@me", b"n\xffme")
+    found = read(data)
+    assert (len(found.spans), found.refused) == (1, {"malformed resource or scope": 5})
+
+
+def test_a_malformed_resource_without_spans_is_not_passed_over_in_silence(otlp_request: Make) -> None:
+    """There is no span to count it by, so all of the request is malformed."""
+    bad = ExportTraceServiceRequest()
+    bad.resource_spans.add().resource.attributes.add(key="n@me")
+    with pytest.raises(DecodeError):
+        read(otlp_request(1).SerializeToString() + bad.SerializeToString().replace(b"n@me", b"n\xffme"))
+
+
+def test_large_resources_are_not_remembered() -> None:
+    """They would be, a thousand of them, for as long as the hub runs."""
+    from foreshock_dashboard.model import otlp
+
+    before = otlp._known_resource.cache_info().currsize
+    for number in range(10):
+        made = ExportTraceServiceRequest()
+        group = made.resource_spans.add()
+        group.resource.attributes.add(key="service.name").value.string_value = str(number) + "x" * otlp.MAX_KNOWN
+        group.scope_spans.add().spans.add(
+            trace_id=b"\x01" * 16, span_id=b"\x01" * 8, start_time_unix_nano=1, end_time_unix_nano=2
+        )
+        (span,) = read(made.SerializeToString()).spans
+        assert len(span.service.name) == 512, "what is long is cut where it is kept"
+    assert otlp._known_resource.cache_info().currsize == before
+
+
+# --- JSON
+
+
+def refusal_of(body: bytes, max_bytes: int) -> RefusedError:
+    with pytest.raises(RefusedError) as refused:
+        list(Reader(max_bytes, None).spans(body, Counter(), json=True))
+    return refused.value
+
+
+def test_json_that_costs_too_much_is_refused_before_it_is_read() -> None:
+    """By its bytes, and by its values, for `[]` takes twenty times its own length."""
+    large = refusal_of(b'{"a": "%s"}' % (b"x" * 1000), 4000)
+    assert (large.refusal, large.message) == (
+        Refusal.TOO_LARGE, "JSON of more than 1000 bytes; send smaller batches, or protobuf"
+    )  # fmt: skip
+    many = refusal_of(b'{"a":[' + b"[]," * (MAX_JSON_VALUES // 2) + b"[]]}", 1 << 30)
+    assert (many.refusal, many.message) == (
+        Refusal.TOO_LARGE, f"JSON of more than {MAX_JSON_VALUES} values; send smaller batches, or protobuf"
+    )  # fmt: skip
+
+
+# --- gzip
+
+
+@given(st.lists(st.binary(max_size=50), max_size=5), st.integers(0, 300))
+def test_gzip_members_are_joined_and_bounded(members: list[bytes], limit: int) -> None:
+    """As one member would be; at the limit and beyond it."""
+    data, whole = b"".join(map(gzip.compress, members)), b"".join(members)
+    if len(whole) > limit:
+        with pytest.raises(TooLargeError, match=f"more than {limit} bytes"):
+            gunzip(data, limit)
+    else:
+        assert gunzip(data, limit) == whole
+    for cut in range(1, 9):
+        with pytest.raises(ValueError, match="not gzip"):
+            gunzip(data[:-cut] or b"\x1f", 1 << 20)
+
+
+@pytest.mark.parametrize("size", [1, 100_000, 3_000_000])
+def test_a_bomb_is_stopped_at_the_limit(size: int) -> None:
+    """Nothing beyond it is ever made, whatever the ratio."""
+    bomb = gzip.compress(bytes(20 << 20))
+    made: list[int] = []
+    with pytest.raises(TooLargeError):
+        made.extend(map(len, parts(bomb, size)))
+    assert sum(made) <= size
+
+
+def test_a_body_of_very_many_members_is_refused() -> None:
+    """Each one copies what is behind it, so many would take time squared."""
+    empty = gzip.compress(b"")
+    assert gunzip(empty * MAX_MEMBERS, 1) == b""
+    with pytest.raises(ValueError, match=f"more than {MAX_MEMBERS} gzip members"):
+        gunzip(empty * 1_000_000, 1)

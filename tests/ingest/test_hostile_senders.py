@@ -1,0 +1,425 @@
+"""Senders that are slow, many, deaf or mad: each is sent away and counted, and a good one beside them is served."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+
+import grpc
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+
+from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.sources import otlp_grpc
+from foreshock_dashboard.sources.otlp import MalformedError, decode
+from foreshock_dashboard.sources.otlp_grpc import serve_grpc
+from foreshock_dashboard.sources.otlp_http import serve_http
+from foreshock_dashboard.sources.receiver import Door, Receiver
+
+Make = Callable[..., ExportTraceServiceRequest]
+Eventually = Callable[[Callable[[], bool], str], None]
+PROTOBUF = "application/x-protobuf"
+EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+HEAD = b"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\n"
+MIB = 1 << 20
+
+
+class Doors:
+    """Both doors of one receiver, and a good client of each."""
+
+    def __init__(self, receiver: Receiver, http: Door, export: Door) -> None:
+        self.receiver, self.http, self.grpc = receiver, http, export
+
+    def post(self, body: bytes) -> httpx.Response:
+        """Send over HTTP, on a connection of its own."""
+        url = f"http://127.0.0.1:{self.http.port}/v1/traces"
+        return httpx.post(url, content=body, headers={"content-type": PROTOBUF}, trust_env=False, timeout=30)
+
+    def export(self, body: bytes) -> bytes:
+        """Send over gRPC, on a connection of its own."""
+        with self.channel() as channel:
+            call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(EXPORT)
+            return call(body, timeout=30)
+
+    def channel(self) -> grpc.Channel:
+        """A connection that no other channel shares."""
+        options = (("grpc.use_local_subchannel_pool", 1),)
+        return grpc.insecure_channel(f"127.0.0.1:{self.grpc.port}", options)
+
+    def connect(self) -> socket.socket:
+        """A bare connection to the HTTP door."""
+        return socket.create_connection(("127.0.0.1", self.http.port), timeout=30)
+
+    def refused(self, reason: str) -> int:
+        """How many requests were refused for a reason."""
+        return self.receiver.stats().refused.get(reason, 0)
+
+    def good(self, body: bytes) -> bool:
+        """Whether good clients are served."""
+        return self.post(body).status_code == 200 and self.export(body) == b""
+
+
+@contextmanager
+def opened(
+    accept: Callable[[Sequence[Span]], object],
+    body_seconds: float = 30.0,
+    idle_seconds: float = 60.0,
+    connections: int = 50,
+) -> Iterator[Doors]:
+    receiver = Receiver(accept=accept)  # type: ignore[arg-type]  # what it gives is not looked at
+    http = serve_http(
+        receiver, "127.0.0.1", 0, body_seconds=body_seconds, idle_seconds=idle_seconds, connections=connections
+    )
+    export = serve_grpc(receiver, "127.0.0.1", 0, body_seconds=body_seconds)
+    try:
+        yield Doors(receiver, http, export)
+    finally:
+        export.close()
+        http.close()
+
+
+@pytest.fixture
+def body(otlp_request: Make) -> bytes:
+    """A good request of one span."""
+    made: bytes = otlp_request(1).SerializeToString()
+    return made
+
+
+def stalled(count: int) -> list[Iterator[bytes]]:
+    """Messages that are begun and never come; gRPC ends them with the call."""
+
+    def message() -> Iterator[bytes]:
+        threading.Event().wait(60)
+        yield b""
+
+    return [message() for _ in range(count)]
+
+
+def ended(sock: socket.socket) -> bytes:
+    """What the other side says until it closes the connection."""
+    found = b""
+    try:
+        while some := sock.recv(65_536):
+            found += some
+    except ConnectionError:
+        pass
+    return found
+
+
+# --- payloads at both doors
+
+
+@pytest.fixture(scope="module")
+def kept() -> list[Span]:
+    """What the doors of this module have kept."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def doors(kept: list[Span]) -> Iterator[Doors]:
+    """Doors that all examples share."""
+    with opened(kept.extend) as both:
+        yield both
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(noise=st.binary(max_size=200), cut=st.integers(0, 10_000), keep=st.integers(0, 10_000))
+def test_truncated_and_random_bytes_get_the_same_true_answer_at_both_doors(
+    doors: Doors, kept: list[Span], otlp_request: Make, noise: bytes, cut: int, keep: int
+) -> None:
+    """200 or OK for what can be decoded, with the count of what is left out; else 400 or INVALID_ARGUMENT."""
+    good = otlp_request(3).SerializeToString()
+    at = cut % len(good)
+    with httpx.Client(trust_env=False, timeout=30) as client, doors.channel() as channel:
+        export: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(EXPORT)
+
+        def over_http(data: bytes) -> bytes | None:
+            url = f"http://127.0.0.1:{doors.http.port}/v1/traces"
+            answer = client.post(url, content=data, headers={"content-type": PROTOBUF})
+            return {200: answer.content, 400: None}[answer.status_code]
+
+        def over_grpc(data: bytes) -> bytes | None:
+            answer = export.future(data, timeout=30)
+            if answer.exception() is None:
+                return answer.result()
+            assert answer.code() is grpc.StatusCode.INVALID_ARGUMENT
+            return None
+
+        for data in (noise, good[: keep % len(good)], good[:at] + noise + good[at + len(noise) :], good):
+            for door in (over_http, over_grpc):
+                kept.clear()
+                answer = door(data)
+                try:
+                    decoded = decode(data)
+                except MalformedError:
+                    assert (answer, kept) == (None, [])
+                    continue
+                assert answer is not None
+                told = ExportTraceServiceResponse.FromString(answer)
+                assert told.partial_success.rejected_spans == decoded.rejected
+                assert told.HasField("partial_success") == bool(decoded.rejected)
+                assert kept == list(decoded.spans)
+
+
+def test_what_is_unforeseen_in_reading_is_told_counted_and_costs_itself(
+    body: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """500 and INTERNAL, once in the log with where it was; the next request is read."""
+    with opened(lambda spans: None) as doors:
+        with monkeypatch.context() as patch:
+            patch.setattr("foreshock_dashboard.sources.reader.decode", lambda *_: 1 // 0)
+            assert doors.post(body).status_code == 500
+            with pytest.raises(grpc.RpcError) as refused:
+                doors.export(body)
+            assert refused.value.code() is grpc.StatusCode.INTERNAL
+        assert doors.good(body)
+        assert doors.refused("internal") == 2
+        assert doors.receiver.stats().pending_bytes == 0
+    (line,) = [record for record in caplog.records if "could not be read" in record.message]
+    assert line.exc_info
+
+
+# --- slow senders
+
+
+def test_who_announces_much_and_sends_nothing_keeps_nobody_out(body: bytes) -> None:
+    """Only bytes that have come count."""
+    with opened(lambda spans: None) as doors, ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(closing(doors.connect())).sendall(HEAD + b"Content-Length: 67108864\r\n\r\n")
+        assert doors.good(body)
+        assert doors.receiver.stats().pending_bytes == 0
+
+
+def test_large_requests_that_come_slowly_leave_room_for_small_ones(body: bytes, eventually: Eventually) -> None:
+    """They share three quarters of what may be pending; the next large one is refused and may come again."""
+    receiver = Receiver(accept=lambda spans: None, max_pending_bytes=8 * MIB, max_bytes=4 * MIB)
+    door = serve_http(receiver, "127.0.0.1", 0)
+    url, kind = f"http://127.0.0.1:{door.port}/v1/traces", {"content-type": PROTOBUF}
+    try:
+        with ExitStack() as stack:
+            for _ in range(2):
+                slow = stack.enter_context(closing(socket.create_connection(("127.0.0.1", door.port), timeout=30)))
+                slow.sendall(HEAD + b"Content-Length: 4194304\r\n\r\n" + bytes(3 * MIB))
+            eventually(lambda: receiver.stats().pending_bytes == 6 * MIB, "both have sent what they will")
+            large = httpx.post(url, content=bytes(2 * MIB), headers=kind, trust_env=False, timeout=30)
+            small = httpx.post(url, content=body, headers=kind, trust_env=False, timeout=30)
+        assert (large.status_code, small.status_code) == (503, 200)
+        assert large.headers["retry-after"]
+    finally:
+        door.close()
+
+
+def test_messages_that_do_not_come_keep_nobody_out_and_are_sent_away(
+    body: bytes, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More of them than messages are received at once, from several connections: DEADLINE_EXCEEDED."""
+    monkeypatch.setattr(otlp_grpc, "IMPATIENT_SECONDS", 0.1)
+    with opened(lambda spans: None, body_seconds=60) as doors, ExitStack() as stack:
+        slow = []
+        for _ in range(4):
+            channel = stack.enter_context(doors.channel())
+            begin: grpc.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(EXPORT)
+            slow += [begin.future(message) for message in stalled(otlp_grpc.STREAMS)]
+        assert len(slow) > otlp_grpc.RECEIVING
+        eventually(lambda: doors.refused("timeout") >= 1, "one made room for another")
+        assert doors.good(body)
+        gone = next(call for call in slow if call.done())
+        assert gone.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_a_message_that_does_not_come_is_not_waited_for_for_ever(eventually: Eventually) -> None:
+    """Also where nobody else waits."""
+    with opened(lambda spans: None, body_seconds=1) as doors, doors.channel() as channel:
+        begin: grpc.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(EXPORT)
+        (slow,) = [begin.future(message) for message in stalled(1)]
+        with pytest.raises(grpc.RpcError, match="did not arrive within 1 s"):
+            slow.result(timeout=30)
+        eventually(lambda: doors.refused("timeout") == 1, "it is counted")
+
+
+@pytest.mark.parametrize(
+    ("sent", "answer", "counted"),
+    [
+        (b"", b"", 0),
+        (b"POST /v1/traces HT", b"HTTP/1.1 408 ", 1),
+        (HEAD + b"X-Slow: ", b"HTTP/1.1 408 ", 1),
+        (HEAD + b"Content-Length: 0\r\n\r\n", b"HTTP/1.1 200 ", 0),
+    ],
+    ids=["nothing", "half a line", "half a head", "no second request"],
+)
+def test_a_connection_on_which_no_request_comes_is_closed(sent: bytes, answer: bytes, counted: int) -> None:
+    """408 where one was begun."""
+    with opened(lambda spans: None, idle_seconds=0.5) as doors, doors.connect() as slow:
+        slow.sendall(sent)
+        assert ended(slow).startswith(answer)
+        assert doors.refused("timeout") == counted
+
+
+def test_a_sender_that_dribbles_on_after_its_refusal_is_cut_off(eventually: Eventually) -> None:
+    """What it sends is read and thrown away for a while, then the connection is closed."""
+    with opened(lambda spans: None, body_seconds=0.2, idle_seconds=1.0) as doors, doors.connect() as slow:
+        slow.sendall(HEAD + b"Content-Length: 1000000\r\n\r\n")
+        assert slow.recv(1000).startswith(b"HTTP/1.1 408 ")
+
+        def cut_off() -> bool:
+            try:
+                slow.sendall(b"x")
+            except ConnectionError:
+                return True
+            return False
+
+        eventually(cut_off, "the connection is closed")
+
+
+def test_a_client_that_reads_no_answer_is_cut_off(body: bytes, eventually: Eventually) -> None:
+    """Its requests are answered as long as there is room for answers; then it is a burden no more."""
+    with opened(lambda spans: None, idle_seconds=1.0) as doors, socket.socket() as deaf:
+        doors.http._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)  # type: ignore[attr-defined]
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+        deaf.settimeout(1)
+        deaf.connect(("127.0.0.1", doors.http.port))
+        many = (HEAD + b"Content-Length: 0\r\n\r\n") * 1000
+
+        def cut_off() -> bool:
+            try:
+                deaf.sendall(many)
+            except TimeoutError:
+                return False  # the door takes no more, for it cannot answer
+            except ConnectionError:
+                return True
+            return False
+
+        eventually(cut_off, "the connection is closed")
+        assert doors.refused("timeout") == 1
+        assert doors.good(body)
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    """One frame of HTTP/2 (RFC 9113, 4.1)."""
+    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
+
+
+def deaf_requests(body: bytes, count: int) -> bytes:
+    """A connection's worth of gRPC requests of a client that lets the server send nothing: its window is 0."""
+
+    def literal(name: bytes, value: bytes) -> bytes:  # RFC 7541, 6.2.2
+        return b"\x00" + bytes((len(name),)) + name + bytes((len(value),)) + value
+
+    headers = b"\x83\x86" + b"".join(
+        literal(*pair)
+        for pair in (
+            (b":path", EXPORT.encode()),
+            (b":authority", b"localhost"),
+            (b"content-type", b"application/grpc"),
+            (b"te", b"trailers"),
+        )
+    )
+    message = b"\0" + len(body).to_bytes(4, "big") + body
+    settings_ = frame(4, 0, 0, b"\x00\x04" + bytes(4))
+    streams = [frame(1, 4, n, headers) + frame(0, 1, n, message) for n in range(1, 2 * count, 2)]
+    return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings_ + b"".join(streams)
+
+
+def test_a_grpc_client_that_reads_no_answer_keeps_nobody_out(body: bytes, eventually: Eventually) -> None:
+    """Its requests are kept and hold no bytes any more; what it does not take is eight answers a connection."""
+    kept: list[Span] = []
+    with opened(kept.extend) as doors, ExitStack() as stack:
+        for _ in range(20):
+            deaf = stack.enter_context(closing(socket.create_connection(("127.0.0.1", doors.grpc.port), timeout=30)))
+            deaf.sendall(deaf_requests(body, 3 * otlp_grpc.STREAMS))
+        eventually(lambda: len(kept) == 20 * otlp_grpc.STREAMS, "those that a connection may have at once are kept")
+        eventually(lambda: doors.receiver.stats().pending_bytes == 0, "they hold nothing")
+        assert doors.good(body)
+
+
+# --- many connections
+
+
+def test_connections_beyond_the_bound_make_room_by_the_idlest_one(body: bytes, eventually: Eventually) -> None:
+    """Never by one that is being answered; a new one is always taken."""
+    gate = threading.Event()
+    answers: list[int] = []
+    with opened(lambda spans: gate.wait(30), connections=10) as doors, ExitStack() as stack:
+        working = [threading.Thread(target=lambda: answers.append(doors.post(body).status_code)) for _ in range(5)]
+        for thread in working:
+            thread.start()
+        eventually(lambda: doors.receiver.stats().pending_bytes == 5 * len(body), "five requests are being kept")
+        idle = [stack.enter_context(closing(doors.connect())) for _ in range(200)]
+        eventually(lambda: doors.refused("crowded") == 195, "the idle ones made room for each other")
+        assert all(ended(each) == b"" for each in idle[:195])
+        late = threading.Thread(target=lambda: answers.append(doors.post(body).status_code))
+        late.start()
+        eventually(lambda: doors.receiver.stats().pending_bytes == 6 * len(body), "a new one is taken")
+        gate.set()
+        for thread in (*working, late):
+            thread.join(30)
+        assert answers == [200] * 6
+
+
+def test_idle_grpc_connections_are_bounded_and_closed(
+    body: bytes, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those beyond the bound at once, the others when they say nothing; who was there before is served meanwhile."""
+    monkeypatch.setattr(otlp_grpc, "most_connections", lambda: 20)
+    monkeypatch.setattr(otlp_grpc, "HANDSHAKE_SECONDS", 1.0)
+    with opened(lambda spans: None) as doors, doors.channel() as before, ExitStack() as stack:
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = before.unary_unary(EXPORT)
+        assert call(body, timeout=30) == b""
+        idle = [
+            stack.enter_context(closing(socket.create_connection(("127.0.0.1", doors.grpc.port), timeout=30)))
+            for _ in range(100)
+        ]
+        assert call(body, timeout=30) == b""
+        for each in idle:
+            ended(each)
+
+        def served() -> bool:
+            try:
+                return doors.export(body) == b""
+            except grpc.RpcError:
+                return False
+
+        eventually(served, "a new connection is taken")
+
+
+# --- what is not HTTP
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        b"GARBAGE\r\n\r\n",
+        HEAD + b"Content-Length: -1\r\n\r\n",
+        HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        HEAD + b"X: " + b"x" * 100_000,
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+    ids=["garbage", "negative length", "two lengths", "endless head", "bad chunk", "bad chunk after the answer"],
+)
+def test_what_is_not_http_is_answered_counted_and_said_once(
+    body: bytes, noise: bytes, caplog: pytest.LogCaptureFixture, eventually: Eventually
+) -> None:
+    """A hundred times: one line in the log, and good clients are served."""
+    with opened(lambda spans: None) as doors:
+        for _ in range(100):
+            with doors.connect() as mad:
+                try:
+                    mad.sendall(noise)
+                    mad.shutdown(socket.SHUT_WR)
+                except ConnectionError:
+                    continue
+                assert ended(mad)[:13] in (b"", b"HTTP/1.1 400 ", b"HTTP/1.1 404 ")
+        eventually(lambda: doors.refused("malformed") == 100, "each is counted")
+        assert doors.good(body)
+    said = [record.message.partition(":")[0] for record in caplog.records]
+    assert len(said) == len(set(said)), "each kind of refusal is said once"
