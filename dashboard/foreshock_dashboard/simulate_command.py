@@ -62,7 +62,7 @@ def simulate(arguments: argparse.Namespace) -> int:
     duration = _option("--duration", seconds, arguments.duration) if arguments.duration else spec.duration
     start = _option("--start", instant, arguments.start) if arguments.start else EPOCH
     sampling = _option("--span-sampling", _share, arguments.span_sampling)
-    habits = Habits(span_sampling=sampling)
+    habits = Habits()
     meta = Meta(
         scenario=spec.name,
         seed=arguments.seed,
@@ -73,7 +73,7 @@ def simulate(arguments: argparse.Namespace) -> int:
     began, bar = time.monotonic(), Bar()
     gc.set_threshold(*COLLECT)
     with RecordingWriter(Path(arguments.out), meta) as writer:
-        simulation = Simulation(spec, arguments.seed, start)
+        simulation = Simulation(spec, arguments.seed, start, sample=sampling, count=True)
         outages = [Outage(*each) for each in simulation.outages]
         recorder = Recorder(simulation, writer, start=start, seed=arguments.seed, habits=habits, outages=outages)
         for reached in recorder.run(start + duration):

@@ -76,7 +76,7 @@ def test_a_line_says(what: str) -> None:
     assert parsed(f"# TYPE x counter\n{line}\n\n{line}\r\n# EOF\n") == [(metric, labels_of(labels), time, value)] * 2
 
 
-BAD = {
+BAD: dict[str, tuple[str | bytes, str]] = {
     "no sample": ("???", "is no sample: '\\?\\?\\?'"),
     "no time": ("up 1", "has no time; write the seconds since 1970 behind the value"),
     "no value": ('up{a="b"}', "is no sample"),

@@ -35,14 +35,14 @@ class LlmMetrics:
         if self._told(span, service):
             return
         model = self._model(service, request.model)
-        labels = _of(service, model)
+        labels = of_model(service, model)
         whose = span.trace_id, span.span_id
         for family, seconds in ((LLM_QUEUE, request.queue), (LLM_FIRST_TOKEN, request.first_token)):
             if seconds is not None:
                 self._registry.get(family, labels, now).observe(seconds, whose, now)
         for direction, tokens in (("input", request.input_tokens), ("output", request.output_tokens)):
             if tokens is not None:
-                self._registry.get(LLM_TOKENS, _of(service, model, direction), now).add(tokens, now)
+                self._registry.get(LLM_TOKENS, of_model(service, model, direction), now).add(tokens, now)
 
     def _told(self, span: Span, service: Service) -> bool:
         own, above = hash((span.trace_id, span.span_id, service)), hash((span.trace_id, span.parent_id, service))
@@ -66,7 +66,8 @@ class LlmMetrics:
         return model
 
 
-def _of(service: Service, model: str, direction: str = "") -> Labels:
+def of_model(service: Service, model: str, direction: str = "") -> Labels:
+    """The labels of the series of a service and a model."""
     return labels_of(
         {
             "service_name": service.name[:200],

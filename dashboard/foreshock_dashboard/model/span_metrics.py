@@ -54,7 +54,8 @@ _KINDS = {
     "consumer": "SPAN_KIND_CONSUMER",
 }
 _STATUSES = {"unset": "STATUS_CODE_UNSET", "ok": "STATUS_CODE_OK", "error": "STATUS_CODE_ERROR"}
-_OWN = (LATE, EARLY, DUPLICATE, CLAMPED, DROPPED, OVERFLOW)
+OWN = (LATE, EARLY, DUPLICATE, CLAMPED, DROPPED, OVERFLOW)
+"""What is told of the counting itself."""
 
 _Operations = dict[tuple[str, Kind, Status], tuple[Series, Series]]
 
@@ -65,8 +66,8 @@ class _EdgeSeries:
     __slots__ = ("as_client", "as_server", "counts", "labels")
 
     def __init__(self, edge: Edge, registry: Registry, now: float) -> None:
-        self.labels = _between(edge.client, edge.server, connection_type=edge.connection)
-        both = _between(edge.client, edge.server)
+        self.labels = between(edge.client, edge.server, connection_type=edge.connection)
+        both = between(edge.client, edge.server)
         self.counts = tuple(
             registry.get(family, labels, now)
             for family, labels in ((REQUESTS, self.labels), (FAILED, self.labels), (RETRIES, both))
@@ -110,9 +111,9 @@ class SpanMetrics:
         self._llm = LlmMetrics(self._registry)
         self._seen = Seen(slack)
         self._names: dict[Service, set[str]] = {}
-        own = Registry(len(_OWN), math.inf)
+        own = Registry(len(OWN), math.inf)
         self._own = own
-        self._counters = {family: own.get(family, (), 0.0) for family in _OWN}
+        self._counters = {family: own.get(family, (), 0.0) for family in OWN}
         self._ended = 0
         self._operations: dict[Service, _Operations] = {}
         self._edges: dict[Edge, _EdgeSeries] = {}
@@ -177,13 +178,7 @@ class SpanMetrics:
 
     def _operation(self, span: Span, service: Service, operations: _Operations, now: float) -> tuple[Series, Series]:
         name = self._name(service, span.name[:MAX_LENGTH])
-        labels = _labels(
-            service_name=service.name,
-            service_namespace=service.namespace,
-            span_name=name,
-            span_kind=_KINDS[span.kind],
-            status_code=_STATUSES[span.status],
-        )
+        labels = of_operation(service, name, span.kind, span.status)
         found = self._registry.get(CALLS, labels, now), self._registry.get(DURATION, labels, now)
         if name == span.name and not any(series.other for series in found):
             self._make_room()
@@ -221,7 +216,7 @@ class SpanMetrics:
         for alone in found.unpaired:
             self._registry.get(UNPAIRED, _of_half(alone), now).add(1.0, now)
         for fallback in found.fallbacks:
-            self._registry.get(FALLBACKS, _of_fallback(fallback), now).add(1.0, now)
+            self._registry.get(FALLBACKS, of_fallback(fallback), now).add(1.0, now)
         self._counters[DROPPED].add(found.dropped, now)
         self._counters[OVERFLOW].add(self._registry.take_overflow(), now)
 
@@ -266,7 +261,19 @@ def _of_half(alone: Unpaired) -> Labels:
     )
 
 
-def _between(client: Service, server: Service, **more: str) -> Labels:
+def of_operation(service: Service, name: str, kind: Kind, status: Status) -> Labels:
+    """The labels of an operation's series."""
+    return _labels(
+        service_name=service.name,
+        service_namespace=service.namespace,
+        span_name=name,
+        span_kind=_KINDS[kind],
+        status_code=_STATUSES[status],
+    )
+
+
+def between(client: Service, server: Service, **more: str) -> Labels:
+    """The labels of an edge's series."""
     return _labels(
         client=client.name,
         client_service_namespace=client.namespace,
@@ -276,8 +283,9 @@ def _between(client: Service, server: Service, **more: str) -> Labels:
     )
 
 
-def _of_fallback(found: Fallback) -> Labels:
-    return _between(
+def of_fallback(found: Fallback) -> Labels:
+    """The labels of a fallback's series."""
+    return between(
         found.client,
         found.server,
         fallback=found.fallback.name,

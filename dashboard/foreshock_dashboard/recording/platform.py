@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from foreshock_dashboard.model.span import Attributes, Kind, Status
+from foreshock_dashboard.recording.counted import Counts
 from foreshock_exporter.device import Driver
 from foreshock_exporter.exporter import Collector
 from foreshock_exporter.family import Emitted
@@ -67,7 +68,12 @@ class Platform(Protocol):
     """A simulated platform that is driven from outside. Times in Unix seconds."""
 
     def advance(self, until: float) -> Sequence[Ended]:
-        """Run to `until`; the spans that ended on the way."""
+        """Run to `until`; the spans that ended on the way, of those traces that are sampled."""
+        ...
+
+    @property
+    def counts(self) -> Counts:
+        """What is counted over all spans."""
         ...
 
     @property

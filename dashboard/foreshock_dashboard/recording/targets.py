@@ -51,6 +51,7 @@ class Numbered:
         self._writer, self._labels = writer, dict(labels)
         self._families: dict[Family, dict[tuple[str, ...], list[int]]] = {}
         self._samples: dict[tuple[str, Labels], int] = {}
+        self._readings: dict[tuple[str, tuple[tuple[str, str], ...]], int] = {}
 
     def emitted(self, families: Emitted) -> Scraped:
         """What an exporter emits."""
@@ -85,7 +86,17 @@ class Numbered:
 
     def readings(self, readings: Iterable[tuple[str, str, Mapping[str, str], float]]) -> Scraped:
         """What other exporters tell."""
-        return self.samples(Sample(name, labels_of(labels), value) for name, _, labels, value in readings)
+        known = self._readings
+        numbers: list[int] = []
+        values: list[float] = []
+        for name, _, labels, value in readings:
+            key = name, (*labels.items(),)
+            number = known.get(key)
+            if number is None:
+                number = known[key] = self._number(name, dict(labels))
+            numbers.append(number)
+            values.append(value)
+        return numbers, values
 
     def _of_family(self, family: Family, labels: tuple[str, ...]) -> list[int]:
         pairs = dict(zip(family.labels, labels, strict=True))
@@ -99,9 +110,10 @@ class Numbered:
         ]
 
     def _number(self, metric: str, labels: dict[str, str]) -> int:
-        """As a scrape labels it: what the target says of itself wins, as with `honor_labels: false`."""
-        exported = {f"exported_{name}" if name in self._labels else name: value for name, value in labels.items()}
-        return self._writer.series(metric, labels_of({**exported, **self._labels}))
+        """As a scrape labels it (`honor_labels: false`): the target's own labels win over what it says."""
+        own = self._labels
+        told = {f"exported_{name}" if name in own else name: v for name, v in labels.items() if own.get(name) != v}
+        return self._writer.series(metric, labels_of({**told, **own}))
 
 
 def _present(numbers: list[int], values: list[float]) -> Scraped:
@@ -146,7 +158,11 @@ class HostTarget:
     def read(self, time: float) -> Scraped:
         """What a scrape says."""
         self._time = time
-        return self._numbered.emitted(emit(self._exporter.snapshot()))
+        return self._numbered.emitted(self.emitted())
+
+    def emitted(self) -> Emitted:
+        """What the exporter knows now."""
+        return emit(self._exporter.snapshot())
 
     def occupancy(self, *, last: bool = False) -> Sequence[Span]:
         """The spans of which service ran when, since the last call."""

@@ -82,7 +82,7 @@ class RecordingWriter:
 
     def __init__(self, path: Path, meta: Meta = Meta()) -> None:  # noqa: B008 - frozen
         self._path, self._meta = path, meta
-        self._numbers: dict[tuple[str, Labels], int] = {}
+        self.numbers: dict[tuple[str, Labels], int] = {}
         self._waiting: list[tuple[NDArray[Any], ...]] = []
         self._room = GATHERED
         self._spans: list[Span] = []
@@ -116,7 +116,7 @@ class RecordingWriter:
 
     def series(self, metric: str, labels: Labels) -> int:
         """The number by which `add` knows a series."""
-        return self._numbers.setdefault((metric, labels), len(self._numbers))
+        return self.numbers.setdefault((metric, labels), len(self.numbers))
 
     def add(self, series: NDArray[np.int32], times: NDArray[np.int64], values: NDArray[np.float64]) -> None:
         """Samples: the series' numbers, times in ms, values; `STALE` where a series ended.
@@ -217,7 +217,7 @@ class RecordingWriter:
             end=end if start <= end else None,
             scrape_interval=self._interval() if interval is None else interval,
             samples=self._counts["samples"],
-            series=len(self._numbers),
+            series=len(self.numbers),
             spans=self._counts["spans"],
             files={name: files.checked(self._folder / name) for name in (files.METRICS, files.SPANS)},
         )
@@ -228,7 +228,7 @@ class RecordingWriter:
         (self._folder / files.META).write_bytes(files.dump(meta))
 
     def _write_samples(self) -> None:
-        known = list(self._numbers)
+        known = list(self.numbers)
         told = {
             "number": np.arange(len(known), dtype=np.int32),
             "metric": np.array([sound(metric) for metric, _ in known], object),

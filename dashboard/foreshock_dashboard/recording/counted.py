@@ -1,0 +1,180 @@
+"""Service graph and span metrics of a platform that counts its spans itself, in the hub's own series.
+
+A simulated platform knows what became of every call, so that neither spans have to be made of all of them nor pairs
+found in those. Names, labels, buckets, and how series begin and end are the hub's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from foreshock_dashboard.model.attempts import Fallback
+from foreshock_dashboard.model.families import (
+    CALLS,
+    CLIENT_SECONDS,
+    DURATION,
+    FAILED,
+    FALLBACKS,
+    LLM_FIRST_TOKEN,
+    LLM_QUEUE,
+    LLM_TOKENS,
+    REQUESTS,
+    RETRIES,
+    SERVER_SECONDS,
+)
+from foreshock_dashboard.model.llm_metrics import of_model
+from foreshock_dashboard.model.registry import Family, Registry
+from foreshock_dashboard.model.samples import Labels, Sample
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.span import Kind, Status
+from foreshock_dashboard.model.span_metrics import KEPT, OWN, between, of_fallback, of_operation
+
+Name = tuple[str, str]
+"""A service's namespace and name."""
+MAX_SERIES = 100_000
+STALE_AFTER = 900.0
+"""Both as in `SpanMetrics`."""
+
+
+class Durations(Protocol):
+    """Seconds of the spans of one service, kind and name since they were last taken: answered well, and failed."""
+
+    @property
+    def service(self) -> Name: ...
+    @property
+    def kind(self) -> Kind: ...
+    @property
+    def name(self) -> str: ...
+
+    answered: list[float]
+    failed: list[float]
+
+
+class Edge(Protocol):
+    """Calls between two services. Counts only grow; seconds are those since they were last taken."""
+
+    @property
+    def client(self) -> Name: ...
+    @property
+    def server(self) -> Name: ...
+    @property
+    def connection(self) -> str: ...
+    @property
+    def requests(self) -> int: ...
+    @property
+    def failed(self) -> int: ...
+    @property
+    def retries(self) -> int: ...
+    @property
+    def fallbacks(self) -> Mapping[Any, int]: ...  # by `Name`: a Mapping takes no narrower keys
+
+    client_seconds: list[float]
+    server_seconds: list[float]
+
+
+class ModelUse(Protocol):
+    """Requests that a service's model answered. Tokens only grow; seconds are those since they were last taken."""
+
+    @property
+    def service(self) -> Name: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def prompt_tokens(self) -> int: ...
+    @property
+    def generated_tokens(self) -> int: ...
+
+    queued_seconds: list[float]
+    first_token_seconds: list[float]
+
+
+class Counts(Protocol):
+    """All that a platform counts of its spans, whether they are sampled or not."""
+
+    @property
+    def durations(self) -> Sequence[Durations]: ...
+    @property
+    def edges(self) -> Sequence[Edge]: ...
+    @property
+    def models(self) -> Sequence[ModelUse]: ...
+
+
+class CountedSpans:
+    """Turns counts into the series that the hub makes of spans."""
+
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
+        self._registry = Registry(MAX_SERIES, STALE_AFTER, KEPT)
+        self._own = Registry(len(OWN), math.inf)
+        for family in OWN:
+            self._own.get(family, (), 0.0)
+        self._seen: dict[tuple[Family, Labels], int] = {}
+
+    def take(self, now: float) -> None:
+        """Count what has happened since the last call, at `now` (Unix seconds)."""
+        for each in self._counts.durations:
+            self._add_operation(each, now)
+        for edge in self._counts.edges:
+            self._add_edge(edge, now)
+        for model in self._counts.models:
+            self._add_model(model, now)
+
+    def collect(self, now: float) -> tuple[Sample, ...]:
+        """All series as they stand, as `SpanMetrics.collect`."""
+        self.take(now)
+        self._registry.expire(now)
+        readings = (*self._registry.read("collect", now), *self._own.read("collect", now))
+        return tuple(sample for reading in readings for sample in reading.samples)
+
+    def _add_operation(self, each: Durations, now: float) -> None:
+        answered, each.answered = each.answered, []
+        failed, each.failed = each.failed, []
+        if each.kind == "internal":
+            return
+        told: tuple[tuple[Status, list[float]], ...] = (("unset", answered), ("error", failed))
+        for status, seconds in told:
+            if seconds:
+                labels = of_operation(Service(*each.service), each.name, each.kind, status)
+                self._registry.get(CALLS, labels, now).add(len(seconds), now)
+                self._observe(DURATION, labels, seconds, now)
+
+    def _add_edge(self, edge: Edge, now: float) -> None:
+        client, server = Service(*edge.client), Service(*edge.server)
+        labels, both = between(client, server, connection_type=edge.connection), between(client, server)
+        if self._grow(REQUESTS, labels, edge.requests, now):  # then the others are shown, if only as 0
+            self._registry.get(FAILED, labels, now).add(0.0, now)
+            self._registry.get(RETRIES, both, now).add(0.0, now)
+        self._grow(FAILED, labels, edge.failed, now)
+        self._grow(RETRIES, both, edge.retries, now)
+        for fallback, count in edge.fallbacks.items():
+            self._grow(FALLBACKS, of_fallback(Fallback(client, server, Service(*fallback), "", "")), count, now)
+        client_seconds, edge.client_seconds = edge.client_seconds, []
+        server_seconds, edge.server_seconds = edge.server_seconds, []
+        self._observe(CLIENT_SECONDS, labels, client_seconds, now)
+        self._observe(SERVER_SECONDS, labels, server_seconds, now)
+
+    def _add_model(self, model: ModelUse, now: float) -> None:
+        service = Service(*model.service)
+        for direction, tokens in (("input", model.prompt_tokens), ("output", model.generated_tokens)):
+            self._grow(LLM_TOKENS, of_model(service, model.model, direction), tokens, now)
+        labels = of_model(service, model.model)
+        queued, model.queued_seconds = model.queued_seconds, []
+        first, model.first_token_seconds = model.first_token_seconds, []
+        self._observe(LLM_QUEUE, labels, queued, now)
+        self._observe(LLM_FIRST_TOKEN, labels, first, now)
+
+    def _grow(self, family: Family, labels: Labels, total: int, now: float) -> bool:
+        """Add what a counter grew by since the last call; whether it did."""
+        grown = total - self._seen.get((family, labels), 0)
+        if grown:
+            self._seen[family, labels] = total
+            self._registry.get(family, labels, now).add(grown, now)
+        return bool(grown)
+
+    def _observe(self, family: Family, labels: Labels, durations: Sequence[float], now: float) -> None:
+        if durations:
+            series = self._registry.get(family, labels, now)
+            for seconds in durations:
+                series.observe(seconds, None, now)
