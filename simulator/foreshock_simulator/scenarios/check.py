@@ -15,6 +15,8 @@ from foreshock_simulator.scenarios.walk import calls, every_step, gpus_of, targe
 from foreshock_simulator.spec.hosts import PoolSpec
 from foreshock_simulator.spec.scenario import PlatformSpec
 from foreshock_simulator.spec.services import Call, LlmSpec, Serve, ServiceSpec, TenantSpec
+from foreshock_simulator.spec.traffic import Arrivals
+from foreshock_simulator.traffic import servegen, traces
 
 
 class Lines(Protocol):
@@ -197,6 +199,24 @@ def _flows(platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
     for flow in platform.flows:
         service, route = lines.line(flow, "service"), lines.line(flow, "route")
         _operation(flow.service, flow.route, platform, service, route, problems)
+        for field, name in (("arrivals", flow.arrivals), ("tokens", flow.tokens)):
+            try:
+                _read_data(name)
+            except OSError as error:
+                what = f"the data of {name!r} is missing: {error.filename or error}"
+                problems.add(lines.line(flow, field), what, "install the package anew, or name other data")
+
+
+def _read_data(name: Arrivals) -> None:
+    """Read what a flow's arrivals or tokens come from; it is kept, so that the run need not.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if name == "servegen":
+        servegen.clients()
+    elif name not in ("poisson", "gamma"):
+        traces.load(name)
 
 
 def _cycles(platform: PlatformSpec, lines: Lines, problems: Problems) -> None:

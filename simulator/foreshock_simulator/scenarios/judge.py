@@ -2,7 +2,8 @@
 
 A service breaches at a scrape where, over the last minute, fewer of its requests than its objective says were answered
 well and in time, or more than 1 % failed, and that for three scrapes in a row; it breached when the first of them was.
-A cascade is a breach of a service that is not the one where it begins, at or after the onset.
+A cascade is a breach of a service that is not the one where it begins, at or after the onset. Where it begins is what
+the scenario expects; where that names nobody, the service that breached first.
 """
 
 from __future__ import annotations
@@ -93,13 +94,13 @@ def judge(spec: ScenarioSpec, seed: int, start: float, end: float, answered: Map
         if service.slo is None:
             continue
         found = breaches(answered.get(service.name.name, ()), service.slo.objective)
-        later = [time for time in found if began is not None and time >= began]
+        later = [time for time in found if began is None or time >= began]
         if found:
             first[service.name.name] = (later or found)[0]
         if later:
             after[service.name.name] = later[0]
-    victims = sorted((name for name in after if name != spec.expects.origin), key=lambda name: (after[name], name))
-    origin = names.get(spec.expects.origin)
+    origin = spec.expects.origin or min(after, key=lambda name: (after[name], name), default="")
+    victims = sorted((name for name in after if name != origin), key=lambda name: (after[name], name))
     pool = next((item.pool for item in spec.platform.services if item.name.name == spec.expects.origin), "")
     return Truth(
         scenario=spec.name,
@@ -108,7 +109,7 @@ def judge(spec: ScenarioSpec, seed: int, start: float, end: float, answered: Map
         end=end,
         onset=None if began is None else start + began,
         cause=spec.expects.cause,
-        origin=origin,
+        origin=names.get(spec.expects.origin),
         culprit=spec.expects.culprit,
         victims=tuple(names[name] for name in victims),
         pool=pool,

@@ -74,7 +74,7 @@ _FIELDS = (
     (SHARE, "probability hit_ratio ratio objective sm dram diurnal"),
     (SHARE._replace(above=True), "memory_share"),
     (NUMBER, "spread retry_budget spare"),
-    (POSITIVE, "rate factor answers parameters target refill weekend cv"),
+    (POSITIVE, "rate factor answers parameters target refill"),
     (COUNT, "backlog quota slice prompt_tokens generated_tokens xid gpu"),
     (ONE_OR_MORE, "attempts unit max_sequences max_batched_tokens max_waiting max_batch minimum maximum failures"),
     (ONE_OR_MORE, "workers tensor_parallel slots checkpoint_every"),
@@ -83,6 +83,8 @@ _FIELDS = (
     (ONE_OR_MORE._replace(high=20.0), "breaker"),
     (ONE_OR_MORE._replace(high=7.0), "mig_slices"),
     (NUMBER._replace(high=24.0), "peak_hour"),
+    (NUMBER._replace(high=10.0), "weekend"),
+    (NUMBER._replace(low=0.05, high=100.0), "cv"),
     (SHARE._replace(high=2.0, above=True), "load"),
 )
 QUANTITIES = {name: quantity for quantity, names in _FIELDS for name in names.split()}

@@ -24,7 +24,7 @@ SIZES: Final[tuple[Size, ...]] = ("demo", "small", "medium", "large")
 
 CODE_LOAD = 0.2
 """The code trace is silent for minutes and then asks thirty times a second: its safe mean load is 0.17."""
-SCALE_AT = 0.75
+SCALE_AT = 0.9
 """The load at which an autoscaler is to leave a language model: its target is what is then in flight."""
 
 

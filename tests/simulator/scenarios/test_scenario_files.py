@@ -17,6 +17,7 @@ from foreshock_simulator.scenarios.quantities import QUANTITIES
 from foreshock_simulator.spec.faults import PacketLoss, Surge, TenantGrows
 from foreshock_simulator.spec.hosts import Place
 from foreshock_simulator.spec.services import BatchModelSpec, Cached, Call, CallPolicy, Cpu, LlmSpec, Serve, Together
+from foreshock_simulator.traffic import traces
 
 WHOLE = """\
 description: A shop that answers questions.
@@ -301,3 +302,16 @@ def numeric_fields(cls: type, seen: set[type]) -> set[str]:
 def test_every_number_of_the_spec_has_its_unit_and_range() -> None:
     """One that is added needs an entry in quantities.py, or a scenario could set it to anything."""
     assert numeric_fields(ScenarioFile, set()) - QUANTITIES.keys() == set()
+
+
+def test_data_that_is_missing_is_told_with_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a package of which a part was lost."""
+
+    def lost(_: str) -> None:
+        raise FileNotFoundError(2, "No such file or directory", "azure_conversation_2023.csv.gz")
+
+    monkeypatch.setattr(traces, "load", lost)
+
+    line = WHOLE.splitlines().index("  flows:") + 2
+    missing = "the data of 'azure-conversation' is missing: azure_conversation_2023.csv.gz"
+    assert told(WHOLE) == [f"s.yaml:{line}: {missing}; install the package anew, or name other data"]
