@@ -97,7 +97,7 @@ class Level:
         while True:
             value, slope, end = self._piece(time)
             if value <= 0.0 and slope <= 0.0:
-                if end == inf:
+                if self.factor.piece(time) == (0.0, 0.0, inf):
                     return inf
                 time = end
                 continue
@@ -135,7 +135,8 @@ class Level:
         if self._weekend != 1.0:
             of_day = self._of_day(time)
             value, slope = value * of_day, slope * of_day
-            end = min(end, ((self._start + time) // DAY + 1.0) * DAY - self._start)
+            midnight = ((self._start + time) // DAY + 1.0) * DAY - self._start
+            end = min(end, midnight if midnight > time else midnight + DAY)
         if self._diurnal:
             end = min(end, time + _STRETCH)
         return value, slope, end
