@@ -19,7 +19,8 @@ from foreshock_simulator.engine import Engine
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS
 from foreshock_simulator.hardware.population import POPULATIONS, Population, slowdowns
-from foreshock_simulator.hardware.worker import Work, Worker
+from foreshock_simulator.hardware.work import Work
+from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.names import ServiceName
 from foreshock_simulator.serving.steps import layer_seconds
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from foreshock_exporter.device import Clock, Counters, Health, Instance, ProcessUtilization, Reading
 from foreshock_simulator.emit.timeline import Timeline
-from foreshock_simulator.hardware.gpu import Gpu, GpuState
+from foreshock_simulator.hardware.gpu import Gpu
+from foreshock_simulator.hardware.meter import GpuState
 
 REMEMBERED = 16
 """Callers of `shares` told apart."""

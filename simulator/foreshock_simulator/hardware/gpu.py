@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING
 
 from foreshock_simulator.engine import Engine
+from foreshock_simulator.hardware.meter import GpuState, Meter
 from foreshock_simulator.hardware.mig import Instance, instances
 from foreshock_simulator.hardware.models import GpuModel
-from foreshock_simulator.hardware.power import Heat, Reason, Use, clock_within, watts
-from foreshock_simulator.hardware.sharing import WHOLE, divide
-from foreshock_simulator.hardware.worker import Part, Worker
+from foreshock_simulator.hardware.operating import Group, operate, used
+from foreshock_simulator.hardware.power import IDLE, Heat, Reason, Use, watts
+from foreshock_simulator.hardware.sharing import WHOLE
 from foreshock_simulator.spec.hosts import Sharing
 
-_ROUNDS: Final = 12
-"""Of looking for the clock at which use and power agree; a few suffice."""
-_CLOSE: Final = 1e-4
-"""Relative difference of power at which they do."""
-
-
-@dataclass(frozen=True, slots=True)
-class GpuState:
-    """A GPU at one moment. Integrals are since its start: seconds, joules, bytes in one direction."""
-
-    busy_seconds: float
-    tensor_seconds: float
-    dram_seconds: float
-    energy_joules: float
-    nvlink_bytes: float
-    pcie_bytes: float
-    throttled_seconds: dict[Reason, float]
-    power_watts: float
-    power_limit_watts: float
-    clock_hertz: float
-    celsius: float
-    memory_used_bytes: float
+if TYPE_CHECKING:
+    from foreshock_simulator.hardware.worker import Part, Worker
 
 
 class Gpu:
@@ -58,9 +38,9 @@ class Gpu:
     """
 
     __slots__ = (
-        "_ceiling", "_energy", "_heat", "_heat_due", "_heat_epoch", "_integrals", "_limit_ratio", "_reason",
-        "_throttled", "_use", "clock", "engine", "host", "index", "instances", "model", "power_watts",
-        "running", "settled", "sharing", "workers", "xids",
+        "_ceiling", "_heat", "_heat_due", "_heat_epoch", "_limit_ratio", "_meter", "_most", "_reason",
+        "_slices", "_use", "clock", "engine", "groups", "host", "index", "instances", "model", "power_watts", "settled",
+        "sharing", "workers", "xids",
     )  # fmt: skip
 
     def __init__(
@@ -82,13 +62,12 @@ class Gpu:
         self.settled = engine.now
         self.clock = 1.0
         self.power_watts = model.idle_watts
-        # By instance (one where there is no MIG), who runs something there.
-        self.running: list[list[Part]] = [[] for _ in self.instances] or [[]]
-        self._use = Use()
-        self._integrals = [0.0] * len(Use._fields)
-        self._energy = 0.0
+        self.groups: tuple[Group, ...] = tuple((each.capacity, []) for each in self.instances) or ((WHOLE, []),)
+        self._slices = sharing == "time-slicing"
+        self._use = IDLE
+        self._meter = Meter()
+        self._most = model.limit_watts
         self._ceiling = math.inf
-        self._throttled: dict[Reason, float] = {"power": 0.0, "thermal": 0.0}
         self._reason: Reason | None = None
         self._limit_ratio = 1.0
         self._heat = Heat(model)
@@ -109,6 +88,7 @@ class Gpu:
         if not 0.0 < ratio <= 1.0:
             raise ValueError(f"{self}: a power limit is above 0 and at most 1 of the model's, not {ratio:g}")
         self._limit_ratio = ratio
+        self._most = self.model.limit_watts * ratio
         self.rebalance()
 
     @property
@@ -139,27 +119,25 @@ class Gpu:
 
     def busy_at(self, now: float) -> float:
         """Busy seconds by then, which is not before the last change; changes nothing."""
-        return self._integrals[0] + self._use.busy * (now - self.settled)
+        return self._meter.busy + self._use.busy * (now - self.settled)
 
     def at(self, now: float) -> GpuState:
         """Its state at a time that is not before the last change and before the next; changes nothing."""
-        seconds = now - self.settled
-        busy, tensor, dram, nvlink, pcie = (
-            total + rate * seconds for total, rate in zip(self._integrals, self._use, strict=True)
-        )
-        throttled = dict(self._throttled)
+        seconds, meter, model = now - self.settled, self._meter, self.model
+        busy, tensor, dram, nvlink, pcie = self._use
+        throttled = meter.throttled.copy()
         if self._reason is not None:
             throttled[self._reason] += seconds
         return GpuState(
-            busy_seconds=busy,
-            tensor_seconds=tensor,
-            dram_seconds=dram,
-            energy_joules=self._energy + self.power_watts * seconds,
-            nvlink_bytes=nvlink * self.model.nvlink_bandwidth,
-            pcie_bytes=pcie * self.model.pcie_bandwidth,
+            busy_seconds=meter.busy + busy * seconds,
+            tensor_seconds=meter.tensor + tensor * seconds,
+            dram_seconds=meter.dram + dram * seconds,
+            energy_joules=meter.joules + self.power_watts * seconds,
+            nvlink_bytes=(meter.nvlink + nvlink * seconds) * model.nvlink_bandwidth,
+            pcie_bytes=(meter.pcie + pcie * seconds) * model.pcie_bandwidth,
             throttled_seconds=throttled,
             power_watts=self.power_watts,
-            power_limit_watts=self.model.limit_watts * self._limit_ratio,
+            power_limit_watts=self._most,
             clock_hertz=self.clock_hertz,
             celsius=self._heat.after(seconds),
             memory_used_bytes=sum(worker.memory_bytes for worker in self.workers),
@@ -187,53 +165,55 @@ class Gpu:
 
     def settle(self) -> None:
         """Account for the time since the last change."""
-        seconds = self.engine.now - self.settled
+        now = self.engine.now
+        seconds = now - self.settled
         if seconds <= 0.0:
             return
-        self.settled = self.engine.now
-        integrals, (busy, tensor, dram, nvlink, pcie) = self._integrals, self._use
-        integrals[0] += busy * seconds
-        integrals[1] += tensor * seconds
-        integrals[2] += dram * seconds
-        integrals[3] += nvlink * seconds
-        integrals[4] += pcie * seconds
-        for running in self.running:
-            for part in running:
+        self.settled = now
+        self._meter.add(seconds, self._use, self.power_watts, self._reason)
+        for _, parts in self.groups:
+            for part in parts:
                 part.busy += part.held * seconds
-        self._energy += self.power_watts * seconds
-        self._heat.celsius = self._heat.after(seconds)
-        if self._reason is not None:
-            self._throttled[self._reason] += seconds
+        heat = self._heat
+        if heat.celsius != heat.target:
+            heat.celsius = heat.after(seconds)
 
     def rebalance(self, changed: Worker | None = None) -> None:
         """Divide the channels anew after a change here or, where a process is named, on all its GPUs."""
-        gpus = changed.gpus if changed is not None else (self,)
+        gpus = (self,) if changed is None else changed.gpus
         for gpu in gpus:
             gpu.settle()
-            if changed is not None:
-                gpu.enlist(changed)
+        if changed is not None and changed.resident != (changed.active > 0):
+            changed.resident = not changed.resident
+            for part in changed.parts:
+                part.gpu.enlist(part)
+        for gpu in gpus:
             gpu.allot()
-        if changed is not None and not changed.active:
+        if changed is not None and not changed.resident:
             changed.follow()
         for gpu in gpus:
-            spread = False
-            for running in gpu.running:
-                for part in running:
+            spread = held_up = False
+            for _, parts in gpu.groups:
+                for part in parts:
                     worker = part.worker
-                    several = len(worker.gpus) > 1
-                    spread = spread or several
-                    if worker.follow() and several:
-                        for other in worker.gpus:
-                            if other not in gpus:
-                                other.settle()
-                                other.account()
-            if spread:
+                    faster_or_slower = worker.follow()
+                    if len(worker.gpus) > 1:
+                        spread = True
+                        if faster_or_slower:
+                            for other in worker.gpus:
+                                if other not in gpus:
+                                    other.settle()
+                                    other.account()
+                    if worker.speed * worker.slow != part.speed:
+                        held_up = True
+            if spread and held_up:
                 gpu.account()
-            gpu.warm()
+            else:
+                gpu.warm()
 
     def account(self) -> None:
         """Sum anew what processes use here that are held up on other GPUs; their SMs stay held, the clock stays."""
-        use = self._use = self._sum(actual=True)
+        use = self._use = used(self.groups, actual=True)
         self.power_watts = min(self._ceiling, watts(self.model, use, self.clock))
         self.warm()
 
@@ -247,60 +227,23 @@ class Gpu:
             self._heat_epoch += 1
         self._heat_due = seconds is not None
 
-    def enlist(self, worker: Worker) -> None:
-        """Take note of whether a process runs something here."""
-        for part in worker.parts:
-            if part.gpu is self:
-                running = self.running[part.instance]
-                if worker.active and part not in running:
-                    running.append(part)
-                elif not worker.active and part in running:
-                    running.remove(part)
-                    part.held, part.speed = 0.0, 1.0
-
-    def _limit(self) -> float:
-        return min(self.model.limit_watts * self._limit_ratio, self._heat.limit_watts())
+    def enlist(self, part: Part) -> None:
+        """Take note of that a process has begun to run something here, or has nothing to run any more."""
+        _, parts = self.groups[part.instance]
+        if part.worker.resident:
+            parts.append(part)
+        else:
+            parts.remove(part)
+            part.held, part.speed = 0.0, 1.0
 
     def allot(self) -> None:
         """Divide the channels among those who run, at the highest clock that the limits allow."""
-        model, slices = self.model, self.sharing == "time-slicing"
-        most = model.limit_watts * self._limit_ratio
+        most, model = self._most, self.model
         limit = min(most, self._heat.limit_watts())
-        clock = 1.0
-        for _ in range(_ROUNDS):
-            for index, running in enumerate(self.running):
-                if running:
-                    capacity = self.instances[index].capacity if self.instances else WHOLE
-                    portions = divide([part.worker for part in running], slices, clock, capacity)
-                    for part, portion in zip(running, portions, strict=True):
-                        part.speed, part.held = portion
-            use = self._sum(actual=False)
-            power = watts(model, use, clock)
-            if (power <= limit and clock == 1.0) or abs(power - limit) <= _CLOSE * limit:
-                break
-            wanted = clock_within(model, use, clock, limit)
-            if wanted == clock:
-                break
-            clock = wanted
-        self._use, self.clock = use, clock
-        self._ceiling = limit if clock > model.clock_min_ratio else math.inf
+        self._use, self.clock, power = operate(model, self.groups, self._slices, limit)
+        self._ceiling = limit if self.clock > model.clock_min_ratio else math.inf
         self.power_watts = min(power, self._ceiling)
-        self._reason = None if clock == 1.0 else "thermal" if limit < most else "power"
-
-    def _sum(self, actual: bool) -> Use:
-        """The channels that those who run use: at the speed that this GPU allows them, or at their actual one."""
-        busy = tensor = dram = nvlink = pcie = 0.0
-        for running in self.running:
-            for part in running:
-                worker = part.worker
-                # A process that is slow by itself uses the channels as one that is not, for longer.
-                speed = worker.speed * worker.slow if actual else part.speed
-                busy += part.held
-                tensor += worker.tensor * speed
-                dram += worker.dram * speed
-                nvlink += worker.nvlink * speed
-                pcie += worker.pcie * speed
-        return Use(busy, tensor, dram, nvlink, pcie)
+        self._reason = None if self.clock == 1.0 else "thermal" if limit < most else "power"
 
     def _too_hot(self, epoch: int) -> None:
         if epoch == self._heat_epoch:

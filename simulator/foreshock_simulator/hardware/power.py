@@ -34,6 +34,9 @@ class Use(NamedTuple):
     pcie: float = 0.0
 
 
+IDLE = Use()
+
+
 def watts(model: GpuModel, use: Use, clock: float) -> float:
     """Power at this use and clock ratio."""
     return (

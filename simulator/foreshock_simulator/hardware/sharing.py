@@ -100,7 +100,7 @@ def fair_shares(demands: Sequence[float], capacity: float) -> Sequence[float]:
 def divide(loads: Sequence[Load], slices: bool, clock: float = 1.0, capacity: Capacity = WHOLE) -> list[Portion]:
     """What each of some processes gets that run at once; `clock` relative to the highest, `slices`: time-slicing."""
     if len(loads) == 1:
-        return [_alone(loads[0], clock, capacity)]
+        return [alone(loads[0], clock, capacity)]
     costs, speeds, demands = [], [], []
     gap = dispatch_gap(len(loads)) - dispatch_gap(1)
     dram = sum(min(1.0, load.dram) for load in loads)
@@ -131,8 +131,8 @@ def divide(loads: Sequence[Load], slices: bool, clock: float = 1.0, capacity: Ca
     return [Portion(speed, cost * speed) for speed, cost in zip(speeds, costs, strict=True)]
 
 
-def _alone(load: Load, clock: float, capacity: Capacity) -> Portion:
-    """The same without neighbours, which is the frequent case."""
+def alone(load: Load, clock: float, capacity: Capacity) -> Portion:
+    """What one process gets without neighbours, which is the frequent case."""
     sm, dram = load.sm, load.dram
     bound = min(sm, dram)
     cost = bound + (sm - bound) / clock

@@ -1,12 +1,13 @@
-"""Processes on GPUs, and the work they run."""
+"""Processes on GPUs."""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from foreshock_simulator.engine import Engine, Signal
+from foreshock_simulator.engine import Signal
+from foreshock_simulator.hardware.work import Task, Work
 from foreshock_simulator.names import ServiceName
 
 if TYPE_CHECKING:
@@ -14,36 +15,6 @@ if TYPE_CHECKING:
 
 _DONE = 1e-9
 """Seconds of work below which a task counts as finished: above the rounding of the clock, below what matters."""
-
-
-class Work(NamedTuple):
-    """A stretch of work: how long it takes alone on an idle GPU, and the channels it uses meanwhile.
-
-    `sm`: the share of the time in which its kernels are resident; the others are shares of the GPU's peak: memory
-    bandwidth, tensor cores, NVLink and PCIe in one direction. `kernels`: dispatches a second that it waits for. On
-    several GPUs the same is used of each.
-    """
-
-    seconds: float
-    sm: float
-    dram: float = 0.0
-    tensor: float = 0.0
-    nvlink: float = 0.0
-    pcie: float = 0.0
-    kernels: float = 0.0
-
-
-class Task(Signal):
-    """Work under way. It fires with True when it is done, with False when it was cancelled or its process ended.
-
-    `action` is called first when it is done, without any delay: a server begins its next step there.
-    """
-
-    __slots__ = ("action", "begun", "end", "work")
-
-    def __init__(self, engine: Engine, work: Work, begun: float, action: Callable[[], None] | None) -> None:
-        super().__init__(engine)
-        self.work, self.begun, self.end, self.action = work, begun, begun + work.seconds, action
 
 
 class Part:
@@ -75,9 +46,9 @@ class Worker:
     """
 
     __slots__ = (
-        "_active", "_calling", "_engine", "_epoch", "_planned", "_progress", "_sequence", "_settled", "_slow", "_tasks",
-        "dram", "gpus", "kernels", "memory_bytes", "nvlink", "parts", "pcie", "pid", "service", "sm", "speed",
-        "stopped", "tensor",
+        "_active", "_calling", "_engine", "_epoch", "_planned", "_progress", "_sequence", "_settled", "_slow", "_stale",
+        "_tasks", "dram", "gpus", "kernels", "memory_bytes", "nvlink", "parts", "pcie", "pid", "resident", "service",
+        "sm", "speed", "stopped", "tensor",
     )  # fmt: skip
 
     def __init__(
@@ -96,12 +67,15 @@ class Worker:
             gpu.workers.append(self)
         self.sm = self.dram = self.tensor = self.nvlink = self.pcie = self.kernels = 0.0
         self.speed, self._slow, self.stopped = 1.0, 1.0, False
+        self.resident = False
+        """Whether its GPUs know that it runs something."""
         # (progress at its end, order, task). Progress is the seconds of work done for every task since the process
         # began: beginning or ending one leaves the others' entries as they are.
         self._tasks: list[tuple[float, int, Task]] = []
         self._sequence = self._active = self._epoch = 0
         self._progress = self._settled = 0.0
         self._planned = -1.0
+        self._stale = False  # whether the plan is to be made anew, whatever the speed
         self._calling = False
 
     @property
@@ -182,10 +156,12 @@ class Worker:
         if changed:
             self._settle()
             self.speed = speed
-        self._plan()
+        if changed or self._stale:
+            self._plan()
         return changed
 
     def _push(self, task: Task) -> None:
+        self._stale = True
         self._sequence += 1
         heapq.heappush(self._tasks, (task.end, self._sequence, task))
 
@@ -209,6 +185,7 @@ class Worker:
         self.kernels += sign * work.kernels
 
     def _leave(self, task: Task) -> None:
+        self._stale = True
         self._active -= 1
         self._use(task.work, -1.0)
 
@@ -218,6 +195,7 @@ class Worker:
 
     def _plan(self) -> None:
         """Find when the next task is done; an earlier plan for another time is void."""
+        self._stale = False
         tasks = self._tasks
         while tasks and (tasks[0][2].fired or tasks[0][0] != tasks[0][2].end):
             heapq.heappop(tasks)

@@ -15,7 +15,8 @@ from functools import partial
 from typing import Final
 
 from foreshock_simulator.engine import Engine, Signal
-from foreshock_simulator.hardware.worker import Work, Worker
+from foreshock_simulator.hardware.work import Work
+from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.serving.server import Job, ModelStats, Tally
 from foreshock_simulator.spec.services import BatchModelSpec
 

@@ -19,7 +19,8 @@ from collections import deque
 from typing import Final
 
 from foreshock_simulator.engine import Engine, Signal
-from foreshock_simulator.hardware.worker import Task, Worker
+from foreshock_simulator.hardware.work import Task
+from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.serving.kv_cache import BLOCK_TOKENS, KvCache, blocks
 from foreshock_simulator.serving.server import Job, ModelStats, Tally
 from foreshock_simulator.serving.steps import Steps

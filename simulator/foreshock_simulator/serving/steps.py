@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from foreshock_simulator.hardware.models import GpuModel
-from foreshock_simulator.hardware.worker import Work
+from foreshock_simulator.hardware.work import Work
 
 ELEMENTWISE: Final = 12.0
 """Values of 16 bits per token and hidden unit, as above."""

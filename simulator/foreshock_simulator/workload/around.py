@@ -8,7 +8,8 @@ from random import Random
 from typing import Final, Generic, TypeVar
 
 from foreshock_simulator.engine import Engine, Process, Signal
-from foreshock_simulator.hardware.worker import Work, Worker
+from foreshock_simulator.hardware.work import Work
+from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.spec.services import Call, TenantSpec
 
 Attributes = Mapping[str, "str | int | float | bool"]

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Final, TypeVar
 
 from foreshock_simulator.engine import Process, Signal
-from foreshock_simulator.hardware.worker import Work, Worker
+from foreshock_simulator.hardware.work import Work
+from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.spec.services import TenantSpec
 from foreshock_simulator.workload.around import Around, compute
 

@@ -11,7 +11,8 @@ from foreshock_simulator.engine import Engine
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS, model_named
 from foreshock_simulator.hardware.power import INLET_CELSIUS
-from foreshock_simulator.hardware.worker import Work, Worker
+from foreshock_simulator.hardware.work import Work
+from foreshock_simulator.hardware.worker import Worker
 
 H100 = MODELS["H100"]
 HEAVY = Work(1e6, sm=1.0, dram=0.6, tensor=0.9)
