@@ -12,8 +12,9 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 import realism_gpu
+import realism_traffic
 
-PARTS = {"gpu": realism_gpu}
+PARTS = {"gpu": realism_gpu, "traffic": realism_traffic}
 """Each has `options(parser)` and `run(arguments)`."""
 
 

@@ -1,0 +1,192 @@
+"""The traffic part of docs/realism.md: generated requests beside the traces, and how long capacity takes to come."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+import chart
+from foreshock_simulator.control.delays import cold_start, provisioning
+from foreshock_simulator.randomness import stream
+from foreshock_simulator.spec.traffic import FlowSpec
+from foreshock_simulator.traffic import TraceName, arrivals, servegen
+from foreshock_simulator.traffic.rate import DAY
+from foreshock_simulator.traffic.traces import load
+
+Floats = npt.NDArray[np.float64]
+
+START = 1_800_000_000.0
+FLOW = FlowSpec("users", "gateway", "POST /v1/chat", rate=1.0)
+WIDTHS = (1.0, 10.0, 60.0, 300.0)
+SCALES = (1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0)
+OFFSETS = 12
+SEEDS = range(6)
+DRAWS = 100_000
+SERVEGEN_RATE = 5.0
+AZURE = "azure_llm/data/AzureLLMInferenceTrace_{}.csv"
+TRACES: dict[TraceName, str] = {
+    "azure-code": AZURE.format("code"),
+    "azure-conversation": AZURE.format("conv"),
+    "mooncake": "mooncake/conversation_trace.jsonl.gz",
+}
+COLD_STARTS = ((50, 22.7), (90, 42.0), (99, 51.8))
+"""Percent and seconds: a base model on a warm host, production image generation, 2026."""
+
+
+def options(_parser: ArgumentParser) -> None:
+    """This part has none of its own."""
+
+
+def run(arguments: Namespace) -> None:
+    """Print the tables; write the charts where a folder is given."""
+    measured = {name: original(arguments.data / path) for name, path in TRACES.items()}
+    lengths(measured)
+    bursts(measured, arguments.out)
+    day(arguments.out)
+    capacity()
+
+
+def original(path: Path) -> Floats:
+    """Rows of (seconds since the first, prompt tokens, generated tokens), as published."""
+    if path.name.endswith(".csv"):
+        with path.open() as file:
+            rows = [
+                (
+                    datetime.fromisoformat(row["TIMESTAMP"][:26]).timestamp(),
+                    row["ContextTokens"],
+                    row["GeneratedTokens"],
+                )
+                for row in csv.DictReader(file)
+            ]
+    else:
+        with gzip.open(path, "rt") as lines:
+            read = [json.loads(line) for line in lines]
+        rows = [(row["timestamp"] / 1000.0, row["input_length"], row["output_length"]) for row in read]
+    found = np.array(rows, float)
+    found[:, 0] -= found[0, 0]
+    return found
+
+
+def generated(flow: FlowSpec, until: float, seed: int) -> Floats:
+    """Rows as those of `original`, of a flow."""
+    source, rows = arrivals(flow, seed, START), []
+    while (arrival := source.next()).time < until:
+        rows.append(arrival)
+    return np.array(rows, float)
+
+
+def flow_of(name: TraceName, share: float = 1.0) -> FlowSpec:
+    """A flow at a share of the trace's own rate."""
+    return replace(FLOW, arrivals=name, tokens=name, rate=share * load(name).rate)
+
+
+def windows(times: Floats, width: float, period: float) -> Iterator[npt.NDArray[np.int64]]:
+    """Counts in the whole windows of a loop, for several places at which the first may begin: bursts do not mind."""
+    whole = int(period // width)
+    for offset in range(OFFSETS):
+        index = ((times + offset * width / OFFSETS) % period // width).astype(int)
+        yield np.bincount(index, minlength=whole)[:whole]
+
+
+def dispersion(times: Floats, width: float, period: float) -> float:
+    """Index of dispersion."""
+    return float(np.mean([counts.var() / counts.mean() for counts in windows(times, width, period)]))
+
+
+def peak(times: Floats, width: float, period: float) -> float:
+    """Highest count over the mean."""
+    return float(np.mean([counts.max() / counts.mean() for counts in windows(times, width, period)]))
+
+
+def lengths(measured: dict[TraceName, Floats]) -> None:
+    """Rates and tokens."""
+    print("\nRequests a second, and tokens\n")
+    print("| trace | | requests/s | peak/mean, 10 s | prompt p50 | p99 | answer p50 | p99 |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name, rows in measured.items():
+        for what, one in (("measured", rows), ("flow", generated(flow_of(name), load(name).period, 1))):
+            highest = peak(one[:, 0], 10.0, load(name).period)
+            tokens = [f"{np.percentile(one[:, column], q):,.0f}" for column in (1, 2) for q in (50, 99)]
+            rate = f"{len(one) / load(name).period:.2f}"
+            print(f"| {name} | {what} | {rate} | {highest:.2f} | {' | '.join(tokens)} |")
+
+
+def bursts(measured: dict[TraceName, Floats], out: Path | None) -> None:
+    """The index of dispersion on every scale: of the trace, of the flow, and of a flow at half the rate."""
+    print("\nIndex of dispersion of counts (variance over mean; Poisson: 1)\n")
+    print("| trace | | " + " | ".join(f"{width:.0f} s" for width in WIDTHS) + " |")
+    print("|---|---" + "|---" * len(WIDTHS) + "|")
+    lines = []
+    for colour, (name, rows) in enumerate(measured.items()):
+        period = load(name).period
+        whole = {width: dispersion(rows[:, 0], width, period) for width in SCALES}
+        ours = average(flow_of(name), period)
+        half = average(flow_of(name, 0.5), period)
+        theory = {width: 1.0 + 0.5 * (ours[width] - 1.0) for width in SCALES}
+        for what, row in (("measured", whole), ("flow", ours), ("half the rate", half), ("(I + 1) / 2", theory)):
+            print(f"| {name} | {what} | " + " | ".join(f"{row[width]:.1f}" for width in WIDTHS) + " |")
+        for what, row, dots in (("measured", whole, True), ("flow", ours, False)):
+            title = f"{name}, {what}" if dots else ""
+            lines.append(chart.Line(title, SCALES, [row[width] for width in SCALES], dots, colour))
+    if out:
+        x, y = chart.Axis("window, seconds", log=True), chart.Axis("index of dispersion", log=True)
+        chart.write(out / "dispersion.svg", "Burstiness by time scale: dots measured, lines generated", x, y, lines)
+
+
+def average(flow: FlowSpec, period: float) -> dict[float, float]:
+    """The index by window, the mean over some seeds."""
+    plays = [generated(flow, period, seed)[:, 0] for seed in SEEDS]
+    return {width: float(np.mean([dispersion(times, width, period) for times in plays])) for width in SCALES}
+
+
+def day(out: Path | None) -> None:
+    """ServeGen's clients over a day."""
+    active = [window for client in servegen.clients() for window in client if window.rate > 0.0]
+    quantiles = np.percentile([window.cv for window in active], (50, 90, 99))
+    totals = np.array([sum(client[window].rate for client in servegen.clients()) for window in range(servegen.WINDOWS)])
+    flow = replace(FLOW, arrivals="servegen", rate=SERVEGEN_RATE)
+    times = generated(flow, DAY, 1)[:, 0]
+    index = ((START + times) % DAY // servegen.WINDOW_SECONDS).astype(int)
+    ours = np.bincount(index, minlength=servegen.WINDOWS) / servegen.WINDOW_SECONDS / SERVEGEN_RATE
+    shape = totals / servegen.mean_rate()
+    print(f"\nServeGen: {len(servegen.clients())} clients; CV p50 {quantiles[0]:.2f}, p90 {quantiles[1]:.2f}, ", end="")
+    print(f"p99 {quantiles[2]:.1f}; peak over median of the day {totals.max() / np.median(totals):.2f}, ", end="")
+    print(f"of a flow of {SERVEGEN_RATE:g}/s {ours.max() / np.median(ours):.2f}")
+    if out:
+        hours = [window / 6.0 for window in range(servegen.WINDOWS)]
+        lines = [chart.Line("table", hours, shape.tolist(), True), chart.Line("flow", hours, ours.tolist(), colour=1)]
+        x, y = chart.Axis("hour of the day"), chart.Axis("rate over the day's mean")
+        chart.write(out / "servegen.svg", f"ServeGen's clients, {SERVEGEN_RATE:g} requests a second", x, y, lines)
+
+
+def capacity() -> None:
+    """Quantiles of cold starts and of provisioning."""
+    rng = stream(1, "realism")
+    cold = [cold_start(rng, COLD_STARTS[0][1]) for _ in range(DRAWS)]
+    nodes = [provisioning(rng, 380.0) for _ in range(DRAWS)]
+    print("\nSeconds until a replica serves, and until a node comes\n")
+    print("| | p5 | p50 | p90 | p95 | p99 |")
+    print("|---|---|---|---|---|---|")
+    known = dict(COLD_STARTS)
+    print(
+        "| model load, measured | "
+        + " | ".join(f"{known[q]}" if q in known else "" for q in (5, 50, 90, 95, 99))
+        + " |"
+    )
+    print(f"| cold start, model | {row(cold)} |")
+    print("| node, reported | 240 | | | 600 | |")
+    print(f"| provisioning with a median of 380 s | {row(nodes)} |")
+
+
+def row(values: Sequence[float]) -> str:
+    """Its percentiles."""
+    return " | ".join(f"{value:.1f}" for value in np.percentile(values, (5, 50, 90, 95, 99)))
