@@ -26,7 +26,10 @@ MakeSpan = Callable[..., Span]
 
 DOUBLES: dict[str, tuple[Callable[[], TempoDouble | JaegerDouble], type[TempoTraces | JaegerTraces]]] = {
     "tempo": (TempoDouble, TempoTraces),
-    "tempo before 2.4, in JSON": (lambda: TempoDouble(second=False, protobuf=False, stats=False), TempoTraces),
+    "tempo before 2.4, in JSON": (
+        lambda: TempoDouble(second=False, protobuf=False, stats=False, roots=False),
+        TempoTraces,
+    ),
     "tempo in JSON": (lambda: TempoDouble(protobuf=False), TempoTraces),
     "jaeger": (JaegerDouble, JaegerTraces),
     "jaeger to 2.20": (lambda: JaegerDouble(new=False), JaegerTraces),

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
-from tests.sources_traces.traceql_double import TraceQLError, parse
+from tests.sources_traces.traceql_double import TraceQLError, nested_parent, parse
 
 from foreshock_dashboard.model.span import AttributeValue, Span
 
@@ -91,12 +91,14 @@ class TempoDouble:
         protobuf: gives protobuf where asked; else JSON with ids in base64 and names of enums.
         stats: tells serviceStats (2.4).
         recent: knows the hint most_recent (2.7).
+        roots: knows nestedSetParent (2.5).
     """
 
     second: bool = True
     protobuf: bool = True
     stats: bool = True
     recent: bool = True
+    roots: bool = True
     spans: list[Span] = field(default_factory=list)
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     headers: list[Mapping[str, str]] = field(default_factory=list)
@@ -129,31 +131,32 @@ class TempoDouble:
         if start >= end:
             return Reply(400, f"http parameter start must be before end. received start={start} end={end}".encode())
         try:
-            asked = parse(given["q"])
+            asked = parse(given["q"], roots=self.roots)
         except TraceQLError as error:
             return Reply(400, f"invalid TraceQL query: {error}".encode(), "text/plain")
         found = []
         for trace_id, spans in self._traces().items():
             first, last = min(span.start_ns for span in spans), max(span.end_ns for span in spans)
-            matching = [span for span in spans if asked.test(span)]
-            if matching and first <= end * 10**9 and last >= start * 10**9:
+            matching = [span for span in spans if any(test(span) for test in asked.tests)]
+            if all(any(map(test, spans)) for test in asked.tests) and first <= end * 10**9 and last >= start * 10**9:
                 found.append((first, trace_id, spans, matching))
         if asked.most_recent and self.recent:
             found.sort(reverse=True)
         else:  # in whatever order its machines answer
             found.sort(key=lambda item: hashlib.sha256(item[1].encode()).digest())
         limit, most = int(given.get("limit", "20")), int(given.get("spss", "3"))
-        listed = [self._listed(spans, matching, most) for _, _, spans, matching in found[:limit]]
+        told = [name for name in asked.selected if name == "nestedSetParent"]
+        listed = [self._listed(spans, matching, most, told) for _, _, spans, matching in found[:limit]]
         return _json({"traces": listed, "metrics": {"totalBlocks": 1}} if listed else {"metrics": {"totalBlocks": 1}})
 
-    def _listed(self, spans: list[Span], matching: list[Span], most: int) -> Json:
+    def _listed(self, spans: list[Span], matching: list[Span], most: int, told_of: list[str]) -> Json:
         first, last = min(span.start_ns for span in spans), max(span.end_ns for span in spans)
         root = next((span for span in spans if not span.parent_id), None)
         told: Json = {
             "traceID": spans[0].trace_id.lstrip("0"),
             "rootServiceName": root.resource["service.name"] if root else NO_ROOT,
             "startTimeUnixNano": str(first),
-            "spanSets": [{"spans": [_matched(span) for span in matching[:most]], "matched": len(matching)}],
+            "spanSets": [{"spans": [_matched(span, told_of) for span in matching[:most]], "matched": len(matching)}],
         }
         if root:
             told["rootTraceName"] = root.name
@@ -164,7 +167,7 @@ class TempoDouble:
         return told
 
     def _namespaces(self, given: dict[str, str]) -> Reply:
-        test = parse(given["q"]).test
+        (test,) = parse(given["q"]).tests
         found = {span.resource.get("service.namespace") for span in self.spans if test(span)} - {None}
         return _json({"tagValues": [{"type": "string", "value": value} for value in sorted(map(str, found))]})
 
@@ -186,12 +189,13 @@ class TempoDouble:
         return traces
 
 
-def _matched(span: Span) -> Json:
-    told = [
+def _matched(span: Span, told_of: list[str]) -> Json:
+    told: list[Json] = [
         {"key": key, "value": {"stringValue": span.resource[key]}}
         for key in ("service.name", "service.namespace")
         if key in span.resource
     ]
+    told += [{"key": key, "value": {"intValue": str(nested_parent(span))}} for key in told_of]
     return {
         "spanID": span.span_id,
         "name": span.name,

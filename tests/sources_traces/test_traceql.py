@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,30 +16,32 @@ from foreshock_dashboard.model.span import EXPORTER, OCCUPANCY, TraceQuery
 from foreshock_dashboard.sources.traceql import of_service, text, traceql
 
 ANY = TraceQuery(0, 1)
+ALL = " && { true }"
 TAIL = " | select(name, resource.service.name, resource.service.namespace)"
 RECENT = f"{TAIL} with (most_recent=true)"
 TRAFFIC = f'(name != "{OCCUPANCY}" || resource.service.name != "{EXPORTER}")'
 WRITTEN = [
-    (ANY, f"{{ {TRAFFIC} }}{RECENT}"),
-    (replace(ANY, order="slowest"), f"{{ {TRAFFIC} }}{TAIL}"),
-    (replace(ANY, service=Service("", "pay")), f'{{ resource.service.name = "pay" }}{RECENT}'),
+    (ANY, f"{{ {TRAFFIC} }}{ALL}{RECENT}"),
+    (replace(ANY, order="slowest"), f"{{ {TRAFFIC} }}{ALL}{TAIL}"),
+    (replace(ANY, service=Service("", "pay")), f'{{ resource.service.name = "pay" }}{ALL}{RECENT}'),
     (replace(ANY, service=Service("shop", "pay")),
-     f'{{ resource.service.name = "pay" && resource.service.namespace = "shop" }}{RECENT}'),
-    (replace(ANY, operation="GET /"), f'{{ name = "GET /" }}{RECENT}'),
-    (replace(ANY, operation=OCCUPANCY), f'{{ name = "{OCCUPANCY}" }}{RECENT}'),
-    (replace(ANY, service=Service("", EXPORTER)), f'{{ resource.service.name = "{EXPORTER}" && {TRAFFIC} }}{RECENT}'),
+     f'{{ resource.service.name = "pay" && resource.service.namespace = "shop" }}{ALL}{RECENT}'),
+    (replace(ANY, operation="GET /"), f'{{ name = "GET /" }}{ALL}{RECENT}'),
+    (replace(ANY, operation=OCCUPANCY), f'{{ name = "{OCCUPANCY}" }}{ALL}{RECENT}'),
+    (replace(ANY, service=Service("", EXPORTER)),
+     f'{{ resource.service.name = "{EXPORTER}" && {TRAFFIC} }}{ALL}{RECENT}'),
     (replace(ANY, operation="x", min_duration=0.25, max_duration=2),
-     f'{{ name = "x" && duration >= 250000000ns && duration <= 2000000000ns }}{RECENT}'),
-    (replace(ANY, operation="x", max_duration=float("inf")), f'{{ name = "x" && duration <= {2**63 - 1}ns }}{RECENT}'),
-    (replace(ANY, operation="x", errors_only=True), f'{{ name = "x" && status = error }}{RECENT}'),
+     f'{{ name = "x" }} && {{ duration >= 250000000ns }}{RECENT}'),
+    (replace(ANY, operation="x", max_duration=2), f'{{ name = "x" }}{ALL}{RECENT}'),
+    (replace(ANY, operation="x", errors_only=True), f'{{ name = "x" && status = error }}{ALL}{RECENT}'),
     (replace(ANY, operation="x", attributes={"http.route": "/a"}),
-     f'{{ name = "x" && (span.http.route = "/a" || resource.http.route = "/a") }}{RECENT}'),
+     f'{{ name = "x" && (span.http.route = "/a" || resource.http.route = "/a") }}{ALL}{RECENT}'),
     (replace(ANY, operation="x", attributes={"n": "200"}),
-     f'{{ name = "x" && (span.n = "200" || span.n = 200 || resource.n = "200" || resource.n = 200) }}{RECENT}'),
+     f'{{ name = "x" && (span.n = "200" || span.n = 200 || resource.n = "200" || resource.n = 200) }}{ALL}{RECENT}'),
     (replace(ANY, operation="x", attributes={"a b": "y"}),
-     f'{{ name = "x" && (span."a b" = "y" || resource."a b" = "y") }}{RECENT}'),
+     f'{{ name = "x" && (span."a b" = "y" || resource."a b" = "y") }}{ALL}{RECENT}'),
     (replace(ANY, operation='x" || "\\\n\x00\u2028🙂'),
-     f'{{ name = "x\\" || \\"\\\\\\u000a\\u0000\\u2028\\U0001f642" }}{RECENT}'),
+     f'{{ name = "x\\" || \\"\\\\\\u000a\\u0000\\u2028\\U0001f642" }}{ALL}{RECENT}'),
 ]  # fmt: skip
 
 
@@ -54,9 +57,26 @@ def test_a_query_is_written_as(query: TraceQuery, expected: str) -> None:
 def test_longer_ones_can_be_asked_for() -> None:
     """To the nanosecond; nothing longer than a duration of Go can hold."""
     asked = replace(ANY, operation="x", order="slowest")
-    assert traceql(asked, 5) == f'{{ name = "x" && duration > 5ns }}{TAIL}'
-    assert traceql(asked, 0) == f'{{ name = "x" && duration > 0ns }}{TAIL}'
-    assert traceql(asked, 1 << 70) == f'{{ name = "x" && duration > {2**63 - 1}ns }}{TAIL}'
+    assert traceql(asked, 5) == f'{{ name = "x" }} && {{ duration > 5ns }}{TAIL}'
+    assert traceql(asked, 0) == f'{{ name = "x" }} && {{ duration > 0ns }}{TAIL}'
+    assert traceql(asked, 1 << 70) == f'{{ name = "x" }} && {{ duration > {2**63 - 1}ns }}{TAIL}'
+
+
+@pytest.mark.parametrize(
+    ("given_", "longer", "expected"),
+    [
+        ({}, None, ""),
+        ({"min_duration": 0.25}, None, " && duration >= 250000000ns"),
+        ({"max_duration": float("inf")}, None, f" && duration <= {2**63 - 1}ns"),
+        ({"min_duration": 1, "max_duration": 2}, 5,
+         " && duration >= 1000000000ns && duration > 5ns && duration <= 2000000000ns"),
+    ],
+)  # fmt: skip
+def test_how_long_a_trace_took_is_asked_of_its_root(given_: dict[str, Any], longer: int | None, expected: str) -> None:
+    """Whatever the conditions are on its other spans."""
+    asked = traceql(replace(ANY, operation="x", order="slowest", **given_), longer, roots=True)
+    assert asked == f'{{ name = "x" }} && {{ nestedSetParent < 0{expected} }}{TAIL[:-1]}, nestedSetParent)'
+    parse(asked)
 
 
 @pytest.mark.parametrize("key", ["", "a\nb", "a\x00", "\ud800", "\u200b"])

@@ -34,16 +34,24 @@ class Parsed:
     `values`: every literal text and key in it, unescaped, in their order. `form`: its tokens without these.
     """
 
-    test: Test
+    tests: tuple[Test, ...]
     selected: tuple[str, ...]
     most_recent: bool
     values: tuple[str, ...]
     form: tuple[str, ...]
 
 
-def parse(query: str) -> Parsed:
-    """Read `{ conditions }`, perhaps with `| select(…)` and `with (most_recent=true)`."""
-    return _Parser(query).query()
+def parse(query: str, *, roots: bool = True) -> Parsed:
+    """Read `{ conditions }` or two of them with `&&`, perhaps with `| select(…)` and `with (most_recent=true)`.
+
+    roots: whether it is of a version that knows nestedSetParent.
+    """
+    return _Parser(query, roots).query()
+
+
+def nested_parent(span: Span) -> int:
+    """As Tempo numbers parents: -1 at a root; which number another has is not asked for here."""
+    return 1 if span.parent_id else -1
 
 
 def unquoted(literal: str) -> str:
@@ -55,7 +63,8 @@ def unquoted(literal: str) -> str:
 
 
 class _Parser:
-    def __init__(self, query: str) -> None:
+    def __init__(self, query: str, roots: bool) -> None:
+        self._roots = roots
         self._tokens: list[tuple[str, str]] = []
         self._values: list[str] = []
         at = 0
@@ -80,9 +89,10 @@ class _Parser:
         return self._tokens[0][1] if self._tokens else ""
 
     def query(self) -> Parsed:
-        self._take("{")
-        test = self._either()
-        self._take("}")
+        tests = [self._spanset()]
+        while self._next() == "&&":
+            self._take()
+            tests.append(self._spanset())
         selected: list[str] = []
         most_recent = False
         if self._next() == "|":
@@ -97,7 +107,13 @@ class _Parser:
             most_recent = True
         if self._tokens:
             raise TraceQLError(f"unexpected {self._next()!r} after the query")
-        return Parsed(test, tuple(selected), most_recent, tuple(self._values), self._form)
+        return Parsed(tuple(tests), tuple(selected), most_recent, tuple(self._values), self._form)
+
+    def _spanset(self) -> Test:
+        self._take("{")
+        test = self._either()
+        self._take("}")
+        return test
 
     def _either(self) -> Test:
         tests = [self._both()]
@@ -122,7 +138,7 @@ class _Parser:
         if text == "true":
             return lambda _: True
         field = self._field(kind, text)
-        sign = self._take("=", "!=", ">", ">=", "<=")[1]
+        sign = self._take("=", "!=", ">", "<", ">=", "<=")[1]
         literal = self._literal()
         return lambda span: _compared(field(span), sign, literal)
 
@@ -138,6 +154,8 @@ class _Parser:
             "status": lambda span: f"status {span.status}",
             "duration": lambda span: span.duration_ns,
         }
+        if self._roots:
+            intrinsics["nestedSetParent"] = nested_parent
         if text not in intrinsics:
             raise TraceQLError(f"unknown identifier {text}")
         return intrinsics[text]
@@ -169,4 +187,4 @@ def _compared(found: AttributeValue, sign: str, literal: AttributeValue) -> bool
         return (found == literal) == (sign == "=")
     assert isinstance(found, int | float)
     assert isinstance(literal, int | float)
-    return {">": found > literal, ">=": found >= literal, "<=": found <= literal}[sign]
+    return {"<": found < literal, ">": found > literal, ">=": found >= literal, "<=": found <= literal}[sign]

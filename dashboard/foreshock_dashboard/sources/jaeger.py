@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -15,8 +15,8 @@ import orjson
 
 from foreshock_dashboard.model.partial import Partial
 from foreshock_dashboard.model.query import SourceError
-from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary
-from foreshock_dashboard.sources.matching import matches
+from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary, head_of, traffic
+from foreshock_dashboard.sources.matching import matches, takes
 from foreshock_dashboard.sources.narrow import Search, best
 from foreshock_dashboard.sources.otlp import Decoded, MalformedError
 from foreshock_dashboard.sources.otlp_json import decode_groups
@@ -35,11 +35,11 @@ _MICROSECOND = 1000
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A trace, and those of its spans that were asked for."""
+    """A trace."""
 
     trace_id: str
     spans: tuple[Span, ...]
-    matching: tuple[Span, ...]
+    head: Span
 
 
 class JaegerTraces:
@@ -97,23 +97,33 @@ class JaegerTraces:
     def search(self, query: TraceQuery) -> Partial[TraceSummary]:
         """As `TraceSource.search`. The note says where traces may be missing."""
         services, note = ([query.service.name], "") if query.service else self._named()
-        slowest = query.order == "slowest"
-        rank = _longest if slowest else _latest
-        asked = min(MOST, max(SAMPLE * query.limit, LEAST))
+        rank = _duration if query.order == "slowest" else _start
         found: dict[str, Hit] = {}
         for service in services:
-            search = Search(query.limit, asked, MOST, self._rounds, _MICROSECOND)
-            hits, complete = best(search, partial(self._ask, query, service), rank)
+            hits, missing = self._of(query, service, rank)
             found |= {hit.trace_id: hit for hit in hits}
-            if not complete:
-                note = (
-                    f"{self.name} gives the first traces that it finds: after {self._rounds} requests there are more, "
-                    "and some may be missing; ask for a longer minimum duration or a shorter range"
-                )
-        ranked = sorted(found.values(), key=rank, reverse=True)[: query.limit]
-        listed = [summary_of(hit.trace_id, hit.spans) for hit in ranked]
-        listed.sort(key=lambda item: (-(item.duration if slowest else item.start), item.trace_id))
-        return Partial(listed, note)
+            note = missing or note
+        ranked = sorted(found.values(), key=lambda hit: (-rank(hit), hit.trace_id))[: query.limit]
+        return Partial((summary_of(hit.trace_id, hit.spans) for hit in ranked), note)
+
+    def _of(self, query: TraceQuery, service: str, rank: Callable[[Hit], int]) -> tuple[list[Hit], str]:
+        """The best traces of a service, and why some may be missing.
+
+        Jaeger can be asked how long a service's span took, not how long the trace did. So it is asked for all; where
+        that is too many, for those with long spans of the service, among which others may be missing.
+        """
+        asked = min(MOST, max(SAMPLE * query.limit, LEAST))
+        found, more = self._ask(query, service, asked, None, durations=False)
+        if not more:
+            return found, ""
+        lowest = 0 if query.order == "slowest" else round(query.start * 1e9)
+        search = Search(query.limit, asked, MOST, self._rounds, _MICROSECOND, lowest)
+        narrowed, complete = best(search, partial(self._ask, query, service, durations=True), rank)
+        named = query.service or query.operation or query.attributes or query.errors_only
+        by_span = named and (query.order == "slowest" or query.min_duration is not None)
+        why = f"after {self._rounds} requests there are more, and" if not complete else "by their spans' durations, and"
+        note = f"{self.name} gives the first traces that it finds: {why} some may be missing; ask for a shorter range"
+        return found + narrowed, note if by_span or not complete else ""
 
     def get(self, trace_id: str) -> Partial[Span]:
         """As `TraceSource.get`; as the services told it, without Jaeger's own adjustment of clocks."""
@@ -136,9 +146,13 @@ class JaegerTraces:
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
             raise self._remote.strange(f"{error}, to a question for its services") from error
 
-    def _ask(self, query: TraceQuery, service: str, limit: int, floor: int | None) -> tuple[list[Hit], bool]:
-        """Traces above the floor (nanoseconds of duration, or since 1970), and whether there are more."""
-        given = _conditions(query, service, limit, floor)
+    def _ask(
+        self, query: TraceQuery, service: str, limit: int, floor: int | None, *, durations: bool
+    ) -> tuple[list[Hit], bool]:
+        """Traces with spans above the floor (nanoseconds of duration, or since 1970), and whether there are more."""
+        given = _conditions(
+            query if durations else replace(query, min_duration=None, max_duration=None), service, limit, floor
+        )
         answer = self._remote.get("/api/v3/traces", given)
         traces: dict[str, list[Span]] = {}
         if answer.status == 200:  # 404: no traces found
@@ -149,8 +163,9 @@ class JaegerTraces:
         hits = []
         for trace_id, spans in traces.items():
             each = tuple(whole(trace_id, spans))
-            if matching := tuple(span for span in each if matches(span, query)):
-                hits.append(Hit(trace_id, each, matching))
+            head = head_of(traffic(each))
+            if takes(head.duration_ns, query) and any(matches(span, query) for span in each):
+                hits.append(Hit(trace_id, each, head))
         return hits, len(traces) >= limit
 
     def _traces(self, body: bytes) -> Decoded:
@@ -187,9 +202,9 @@ def _instant(nanoseconds: int) -> str:
     return f"{datetime.fromtimestamp(min(seconds, _LAST_SECOND), UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
 
 
-def _longest(hit: Hit) -> int:
-    return max(span.duration_ns for span in hit.matching)
+def _duration(hit: Hit) -> int:
+    return hit.head.duration_ns
 
 
-def _latest(hit: Hit) -> int:
-    return max(span.start_ns for span in hit.matching)
+def _start(hit: Hit) -> int:
+    return hit.head.start_ns

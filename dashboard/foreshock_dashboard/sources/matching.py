@@ -11,14 +11,14 @@ def matches(span: Span, query: TraceQuery) -> bool:
     return (
         round(query.start * 1e9) <= span.start_ns <= round(query.end * 1e9)
         and (query.occupancy or not span.occupancy)
-        and of_service(span.service, query)
+        and asked_of(span.service, query)
         and (query.operation is None or span.name == query.operation)
         and all(_text(_value(span, key)) == value for key, value in query.attributes.items())
         and (not query.errors_only or span.status == "error")
     )
 
 
-def of_service(service: Service, query: TraceQuery) -> bool:
+def asked_of(service: Service, query: TraceQuery) -> bool:
     """Whether a service is the one that is asked for, if any is."""
     wanted = query.service
     return wanted is None or service == wanted or (query.any_namespace and service.name == wanted.name)

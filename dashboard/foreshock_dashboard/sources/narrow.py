@@ -26,6 +26,7 @@ class Search(NamedTuple):
         asked, most: traces asked for at once, at first and at most.
         rounds: requests, at most.
         resolution: a floor within the same multiple of it is no other floor for the source.
+        lowest: a floor below it is none for the source.
     """
 
     limit: int
@@ -33,6 +34,7 @@ class Search(NamedTuple):
     most: int
     rounds: int
     resolution: int = 1
+    lowest: int = 0
 
 
 def best(
@@ -56,11 +58,12 @@ def best(
         hits, more = ask(asked, floor)
         for hit in hits:
             found[hit.trace_id] = max(hit, found.get(hit.trace_id, hit), key=rank)
-        ranked = sorted(found.values(), key=rank, reverse=True)[: search.limit]
+        ranked = sorted(found.values(), key=lambda hit: (-rank(hit), hit.trace_id))[: search.limit]
         if not more:
             return ranked, True
         below: int | None = floor
-        floor = rank(ranked[-1]) if len(ranked) == search.limit else None
+        last = rank(ranked[-1]) if len(ranked) == search.limit else -1
+        floor = last if last >= search.lowest else None
         if floor is None:
             asked = min(search.most, 4 * asked)
         elif below is not None and floor // search.resolution == below // search.resolution:

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -15,6 +15,7 @@ from foreshock_dashboard.model.partial import Partial
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary
+from foreshock_dashboard.sources.matching import asked_of, takes
 from foreshock_dashboard.sources.narrow import Search, best
 from foreshock_dashboard.sources.remote import Credentials, Remote
 from foreshock_dashboard.sources.summary import summary_of, whole
@@ -38,7 +39,6 @@ ASKED = 20
 _LAST_SECOND = 2**32 - 2
 _SECOND = 10**9
 _UNKNOWN = Service("", "unknown_service")
-_NOTHING = Matched(0, 0, "", _UNKNOWN)
 
 
 class TempoTraces:
@@ -82,6 +82,7 @@ class TempoTraces:
         self.name = self._remote.name
         self._rounds, self._monotonic = rounds, monotonic
         self._second_version = False
+        self._tells_roots = True
         self._namespaces: dict[str, tuple[float, frozenset[str]]] = {}
 
     def close(self) -> None:
@@ -97,46 +98,72 @@ class TempoTraces:
         return "" if answer.status == 200 else str(self._remote.strange("404 at /api/echo"))
 
     def search(self, query: TraceQuery) -> Partial[TraceSummary]:
-        """As `TraceSource.search`. A trace's duration is told to the millisecond; the note says what may be missing."""
+        """As `TraceSource.search`. The note says what may be missing.
+
+        A Tempo before 2.5 does not tell root spans: the traces with the longest spans are read one by one.
+        """
         try:
             hits, note = self._best(query)
         except ValueError as error:
             raise SourceError(f"{self.name}: {error}") from error
+        found = [item for item in self._summaries(hits, query) if takes(round(item.duration * 1e9), query)]
+        slowest = query.order == "slowest"
+        found.sort(key=lambda item: (-(item.duration if slowest else item.start), item.trace_id))
         if note:
             log.info("%s", note)
-        found = self._summaries(hits, query)
-        if query.order == "slowest":
-            found.sort(key=lambda item: (-item.duration, item.trace_id))
-        else:
-            found.sort(key=lambda item: (-item.start, item.trace_id))
-        return Partial(found, note)
+        return Partial(found[: query.limit], note)
 
     def _best(self, query: TraceQuery) -> tuple[list[Hit], str]:
-        """The slowest or newest, although Tempo gives the first that it finds (`narrow.best`).
+        """The slowest or newest, although Tempo gives the first that it finds (`narrow.best`); and what is not sure.
 
-        Beginnings can be asked for by whole seconds only; among those of one second Tempo's own order holds.
+        Traces whose root has not arrived are asked for apart, by their own spans, and only those that could come before
+        the last of the others. Beginnings can be asked for by whole seconds only; among those of one second Tempo's own
+        order holds.
         """
         slowest = query.order == "slowest"
-
-        def ask(limit: int, floor: int | None) -> tuple[list[Hit], bool]:
-            answer = self._ask(query, limit, floor)
-            return _fitting(answer, query), len(answer) >= limit
-
+        rank = _duration if slowest else _start
         asked = min(MOST, max(SAMPLE * query.limit, LEAST))
-        search = Search(query.limit, asked, MOST, self._rounds, 1 if slowest else _SECOND)
-        found, complete = best(search, ask, _longest if slowest else _latest)
-        return found, "" if complete else (
-            f"{self.name} gives the first traces that it finds, not the {query.order}: after {self._rounds} requests "
-            "there are more, and some may be missing; ask for a longer minimum duration or a shorter range"
-        )
+        lowest = 0 if slowest else round(query.start * _SECOND)
+        search = Search(query.limit, asked, MOST, self._rounds, 1 if slowest else _SECOND, lowest)
 
-    def _ask(self, query: TraceQuery, limit: int, floor: int | None) -> tuple[Hit, ...]:
+        def ask(limit: int, floor: int | None, *, roots: bool, least: int | None = None) -> tuple[list[Hit], bool]:
+            floor = max((each for each in (floor, least) if each is not None), default=None)
+            answer = self._ask(query, limit, floor, roots=roots)
+            fitting = [hit for hit in _fitting(answer, query) if roots or hit.root is None or not self._tells_roots]
+            return fitting, len(answer) >= limit
+
+        found: list[Hit] = []
+        complete = True
+        if self._tells_roots:
+            try:
+                found, complete = best(search, partial(ask, roots=True), rank)
+            except SourceError as error:
+                if "answers 400" not in str(error):
+                    raise
+                self._tells_roots = False  # it does not know the question, or refuses any: the next one tells
+        least = rank(found[-1]) if len(found) == query.limit else None
+        try:
+            more, all_of_them = best(search, partial(ask, roots=False, least=least), rank)
+        except SourceError:
+            self._tells_roots = True
+            raise
+        note = ""
+        if not (complete and all_of_them):
+            note = (
+                f"{self.name} gives the first traces that it finds, not the {query.order}: after {self._rounds} "
+                "requests there are more, and some may be missing; ask for a longer minimum duration or a shorter range"
+            )
+        elif not self._tells_roots and len(more) == query.limit:
+            note = f"{self.name} does not tell root spans, as 2.5 does: by how long traces took, some may be missing"
+        return list({hit.trace_id: hit for hit in found + more}.values()), note
+
+    def _ask(self, query: TraceQuery, limit: int, floor: int | None, *, roots: bool) -> tuple[Hit, ...]:
         """Those above the floor, nanoseconds of duration or since 1970, as the order is."""
         start, end = _range(query)
         if floor is not None and query.order == "newest":
             start = max(start, min(floor // _SECOND, end - 1))
         given = {
-            "q": traceql(query, floor if query.order == "slowest" else None),
+            "q": traceql(query, floor if query.order == "slowest" else None, roots=roots),
             "start": str(start),
             "end": str(end),
             "limit": str(limit),
@@ -156,7 +183,7 @@ class TempoTraces:
         return [self._summary(hit) for hit in hits]
 
     def _summary(self, hit: Hit) -> TraceSummary:
-        if not hit.stats or not (hit.root or hit.spans):
+        if hit.head is None or not hit.stats:
             spans = self.get(hit.trace_id)
             if spans:
                 return summary_of(hit.trace_id, spans)
@@ -165,19 +192,16 @@ class TempoTraces:
         for service in seen:
             by_name.setdefault(service.name, set()).add(service)
         services = seen | {self._service(name) for name in hit.stats if name not in by_name}
-        if hit.root:
-            name, operation = hit.root
-            same = by_name.get(name, set())
-            head = next(iter(same)) if len(same) == 1 else self._service(name)
-        else:
-            earliest = min(hit.spans, key=lambda span: span.start_ns, default=_NOTHING)
-            head, operation = earliest.service or _UNKNOWN, earliest.name
+        name, operation = hit.root or ("", "")
+        span = hit.head or Matched(hit.start_ns, 0, operation, None)
+        same = by_name.get(name, set())
+        head = next(iter(same)) if len(same) == 1 else self._service(name) if name else _UNKNOWN
         return TraceSummary(
             trace_id=hit.trace_id,
-            service=head,
-            operation=operation,
-            start=hit.start_ns / 1e9,
-            duration=hit.duration,
+            service=span.service or head,
+            operation=span.name,
+            start=span.start_ns / 1e9,
+            duration=span.duration_ns / 1e9,
             spans=sum(each.spans for each in hit.stats.values()) or hit.matched,
             errors=sum(each.errors for each in hit.stats.values()),
             services=tuple(sorted(services)),
@@ -240,27 +264,30 @@ def _range(query: TraceQuery) -> tuple[int, int]:
 
 
 def _fitting(hits: Iterable[Hit], query: TraceQuery) -> list[Hit]:
-    """The traces of which a span fits what TraceQL does not ask exactly: when it began, and having no namespace.
+    """The traces that fit what TraceQL does not ask exactly: when a span began, and that it has no namespace.
 
     A trace with more matching spans than were told is kept: any of the others may fit.
     """
     first, last = round(query.start * 1e9), round(query.end * 1e9)
-    kept = []
-    for hit in hits:
-        spans = tuple(
-            span
-            for span in hit.spans
-            if first <= span.start_ns <= last
-            and (query.service is None or span.service is None or span.service == query.service)
+    return [
+        hit
+        for hit in hits
+        if (hit.head is None or takes(hit.head.duration_ns, query))
+        and (
+            hit.matched > len(hit.spans)
+            or any(
+                first <= span.start_ns <= last
+                and query.operation in (None, span.name)  # a root, or a long span, is told whether it matches or not
+                and (span.service is None or asked_of(span.service, query))
+                for span in hit.spans
+            )
         )
-        if spans or hit.matched > len(hit.spans):
-            kept.append(replace(hit, spans=spans or hit.spans))
-    return kept
+    ]
 
 
-def _longest(hit: Hit) -> int:
-    return max((span.duration_ns for span in hit.spans), default=0)
+def _duration(hit: Hit) -> int:
+    return hit.head.duration_ns if hit.head else max((span.duration_ns for span in hit.spans), default=0)
 
 
-def _latest(hit: Hit) -> int:
-    return max((span.start_ns for span in hit.spans), default=hit.start_ns)
+def _start(hit: Hit) -> int:
+    return hit.head.start_ns if hit.head else hit.start_ns

@@ -20,12 +20,16 @@ _TRACE_ID = re.compile(r"[0-9a-fA-F]{1,32}")
 
 
 class Matched(NamedTuple):
-    """A span that a search found. Times in nanoseconds; `service` None where the answer does not name it."""
+    """A span that a search found. Times in nanoseconds; `service` None where the answer does not name it.
+
+    root: it is known to have no parent.
+    """
 
     start_ns: int
     duration_ns: int
     name: str
     service: Service | None
+    root: bool = False
 
 
 class Stats(NamedTuple):
@@ -45,10 +49,11 @@ class Hit:
     trace_id: str
     root: tuple[str, str] | None
     start_ns: int
-    duration: float
     stats: Mapping[str, Stats]
     spans: tuple[Matched, ...]
     matched: int
+    head: Matched | None
+    """The root span, if it is known; where no root has arrived, the longest span of those given."""
 
 
 class Trace(NamedTuple):
@@ -80,31 +85,34 @@ def _hit(found: Mapping[str, Any]) -> Hit:
     sets = found.get("spanSets") or [item for item in [found.get("spanSet")] if item]
     service = found.get("rootServiceName", "")
     stats = found.get("serviceStats") or {}
+    spans = tuple(_matched(span) for group in sets for span in group.get("spans") or ())
+    rootless = service in ("", _NO_ROOT)
+    heads = spans if rootless else [span for span in spans if span.root]
     return Hit(
         trace_id=trace_id.lower().zfill(32),  # Tempo drops leading zeros
-        root=None if service in ("", _NO_ROOT) else (service, found.get("rootTraceName", "")),
+        root=None if rootless else (service, found.get("rootTraceName", "")),
         start_ns=int(found.get("startTimeUnixNano", 0)),
-        duration=float(found.get("durationMs", 0)) / 1000,
         stats={
             str(name): Stats(int(each.get("spanCount", 0)), int(each.get("errorCount", 0)))
             for name, each in stats.items()
         },
-        spans=tuple(_matched(span) for group in sets for span in group.get("spans") or ()),
+        spans=spans,
         matched=sum(int(group.get("matched", 0)) for group in sets),
+        head=max(heads, key=lambda span: (span.duration_ns, -span.start_ns), default=None),
     )
 
 
 def _matched(span: Mapping[str, Any]) -> Matched:
-    told = {
-        pair["key"].removeprefix("resource."): pair["value"].get("stringValue", "")
-        for pair in span.get("attributes") or ()
-    }
+    values = {pair["key"].removeprefix("resource."): pair["value"] for pair in span.get("attributes") or ()}
+    told = {key: value.get("stringValue", "") for key, value in values.items()}
+    parent = int(values.get("nestedSetParent", {}).get("intValue", 0))
     name = told.get("service.name")
     return Matched(
         int(span.get("startTimeUnixNano", 0)),
         int(span.get("durationNanos", 0)),
         span.get("name", ""),
         Service(told.get("service.namespace", ""), name) if name else None,
+        root=parent < 0,
     )
 
 

@@ -7,6 +7,7 @@ double quotes with `\\"` and `\\\\` as their only escapes.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import EXPORTER, OCCUPANCY, TraceQuery
@@ -15,26 +16,31 @@ _LAST_NS = 2**63 - 1
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-/]*")
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
 _FLOAT = re.compile(r"-?(0|[1-9]\d{0,99})\.\d{1,99}")
-_SELECTED = "select(name, resource.service.name, resource.service.namespace)"
+_SELECTED = "name, resource.service.name, resource.service.namespace"
 
 
-def traceql(query: TraceQuery, longer_than: int | None = None) -> str:
+def traceql(query: TraceQuery, longer_than: int | None = None, *, roots: bool = False) -> str:
     """The spans that a query asks for, with their names and services; times are asked beside it.
 
     A service without a namespace is asked for by its name: older versions cannot ask for the absence of an attribute.
 
     Args:
         query: what is asked.
-        longer_than: only spans that took more than this, nanoseconds.
+        longer_than: only what took more than this, nanoseconds.
+        roots: only traces that have their root span, which is told beside the others and whose duration is asked for
+            (Tempo 2.5); else all its spans are told, or those of them that took as long.
 
     Raises:
         ValueError: the attribute's key cannot be written in TraceQL.
     """
-    conditions = list(_conditions(query))
-    if longer_than is not None:
-        conditions.append(f"duration > {min(longer_than, _LAST_NS)}ns")
-    hint = " with (most_recent=true)" if query.order == "newest" else ""
-    return f"{{ {' && '.join(conditions) or 'true'} }} | {_SELECTED}{hint}"
+    sets = [list(_conditions(query)) or ["true"], list(_long(query, longer_than)) or ["true"]]
+    if roots:
+        most = query.max_duration
+        longest = [] if most is None else [f"duration <= {nanoseconds(most)}ns"]
+        sets[1] = ["nestedSetParent < 0", *_long(query, longer_than), *longest]
+    spans = " && ".join(f"{{ {' && '.join(each)} }}" for each in sets)
+    selected = f"select({_SELECTED}{', nestedSetParent' if roots else ''})"
+    return f"{spans} | {selected}{' with (most_recent=true)' if query.order == 'newest' else ''}"
 
 
 def of_service(name: str) -> str:
@@ -49,15 +55,18 @@ def _conditions(query: TraceQuery) -> list[str]:
     if query.operation is not None:
         found.append(f"name = {text(query.operation)}")
     found += [_attribute(key, value) for key, value in query.attributes.items()]
-    if query.min_duration is not None:
-        found.append(f"duration >= {nanoseconds(query.min_duration)}ns")
-    if query.max_duration is not None:
-        found.append(f"duration <= {nanoseconds(query.max_duration)}ns")
     if query.errors_only:
         found.append("status = error")
     if not query.occupancy and query.operation is None and (query.service is None or query.service.name == EXPORTER):
         found.append(f"(name != {text(OCCUPANCY)} || resource.service.name != {text(EXPORTER)})")
     return found
+
+
+def _long(query: TraceQuery, longer_than: int | None) -> Iterator[str]:
+    if query.min_duration is not None:
+        yield f"duration >= {nanoseconds(query.min_duration)}ns"
+    if longer_than is not None:
+        yield f"duration > {min(longer_than, _LAST_NS)}ns"
 
 
 def _service(service: Service) -> list[str]:
