@@ -166,6 +166,10 @@ def last(rows: dict[tuple[str, Labels], float], metric: str, drop: str = "") -> 
     return found
 
 
+def read(counted: CountedSpans, now: float) -> dict[tuple[str, Labels], float]:
+    return {key: value for series, told in counted.read(now) for key, value in zip(series.names, told, strict=True)}
+
+
 SAME = (
     "traces_service_graph_request_total", "traces_service_graph_request_failed_total", "foreshock_retry_attempts_total",
     "traces_span_metrics_calls_total", "traces_span_metrics_duration_seconds_bucket", "foreshock_llm_tokens_total",
@@ -180,12 +184,12 @@ def test_what_is_counted_is_what_the_hub_makes_of_all_spans() -> None:
     counted, hub = CountedSpans(platform.counts), SpanMetrics(ttl=1e5, slack=1e6, stale_after=1e9)
     for now in np.arange(START + 10, START + LENGTH + 1, 10).tolist():
         hub.add([span_of(span) for span in platform.advance(now)], now)
-        counted.collect(now)
+        read(counted, now)
         hub.collect(now)
     later = START + 1e7
     hub.add((), later)
     end = START + LENGTH
-    mine, theirs = ({(each[0], each[1]): each[2] for each in one.collect(end)} for one in (counted, hub))
+    mine, theirs = read(counted, end), {(metric, labels): value for metric, labels, value in hub.collect(end)}
     for metric in SAME:
         ours, others = last(mine, metric), last(theirs, metric)
         assert ours.keys() == others.keys(), metric

@@ -391,7 +391,7 @@ def _value(value: AnyValue) -> AttributeValue:
 
 def encode(spans: Sequence[Span]) -> bytes:
     """A TracesData that `read` gives these spans of, in this order; spans that came as bytes are those bytes."""
-    return joined(map(encoded, spans))
+    return joined(encoded(spans))
 
 
 def joined(spans: Iterable[tuple[Origin, bytes]]) -> bytes:
@@ -403,14 +403,21 @@ def joined(spans: Iterable[tuple[Origin, bytes]]) -> bytes:
     return bytes(data.SerializeToString())
 
 
-def encoded(span: Span) -> tuple[Origin, bytes]:
-    """One span's bytes, and what it shares with its neighbours."""
-    raw = span.raw
-    if raw is not None:
-        return raw
-    resource = Resource(attributes=_pairs(span.resource))
-    scope = InstrumentationScope(name=_text(span.scope))
-    return Origin(resource.SerializeToString(), scope.SerializeToString()), _span(span).SerializeToString()
+def encoded(spans: Sequence[Span]) -> Iterator[tuple[Origin, bytes]]:
+    """Each span's bytes, and what it shares with its neighbours."""
+    origins: dict[tuple[int, str], Origin] = {}
+    for span in spans:
+        raw = span.raw
+        if raw is not None:
+            yield raw
+            continue
+        shared = id(span.resource), span.scope
+        origin = origins.get(shared)
+        if origin is None:
+            resource = Resource(attributes=_pairs(span.resource))
+            scope = InstrumentationScope(name=_text(span.scope))
+            origin = origins[shared] = Origin(resource.SerializeToString(), scope.SerializeToString())
+        yield origin, _span(span).SerializeToString()
 
 
 def _span(span: Span) -> OtlpSpan:

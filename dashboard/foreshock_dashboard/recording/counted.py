@@ -7,7 +7,7 @@ found in those. Names, labels, buckets, and how series begin and end are the hub
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from foreshock_dashboard.model.attempts import Fallback
@@ -25,8 +25,8 @@ from foreshock_dashboard.model.families import (
     SERVER_SECONDS,
 )
 from foreshock_dashboard.model.llm_metrics import of_model
-from foreshock_dashboard.model.registry import Family, Registry
-from foreshock_dashboard.model.samples import Labels, Sample
+from foreshock_dashboard.model.registry import Family, Registry, Series
+from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Kind, Status
 from foreshock_dashboard.model.span_metrics import KEPT, OWN, between, of_fallback, of_operation
@@ -111,6 +111,7 @@ class CountedSpans:
         for family in OWN:
             self._own.get(family, (), 0.0)
         self._seen: dict[tuple[Family, Labels], int] = {}
+        self._shown: set[Series] = set()
 
     def take(self, now: float) -> None:
         """Count what has happened since the last call, at `now` (Unix seconds)."""
@@ -121,12 +122,14 @@ class CountedSpans:
         for model in self._counts.models:
             self._add_model(model, now)
 
-    def collect(self, now: float) -> tuple[Sample, ...]:
-        """All series as they stand, as `SpanMetrics.collect`."""
+    def read(self, now: float) -> Iterator[tuple[Series, list[float]]]:
+        """All series as they stand, with the values of their `names`; a new one as 0, as `Registry.read` has it."""
         self.take(now)
         self._registry.expire(now)
-        readings = (*self._registry.read("collect", now), *self._own.read("collect", now))
-        return tuple(sample for reading in readings for sample in reading.samples)
+        current = [*self._registry.all(), *self._own.all()]
+        for series in current:
+            yield series, series.values() if series in self._shown else [0.0] * len(series.names)
+        self._shown = {*current}
 
     def _add_operation(self, each: Durations, now: float) -> None:
         answered, each.answered = each.answered, []

@@ -70,7 +70,7 @@ class Recorder:
         for host in platform.hosts:
             self._add_host(HostTarget(host, writer, _instance("foreshock-exporter", host.host_name, EXPORTER_PORT)))
         hub = Numbered(writer, HUB)
-        self._scrape(Target(writer, HUB, lambda time: hub.samples(self._counted.collect(time))), "")
+        self._scrape(Target(writer, HUB, lambda time: hub.counted(self._counted.read(time))), "")
         kube = Numbered(writer, CAPACITY)
         self._scrape(Target(writer, CAPACITY, lambda _: kube.emitted(platform.capacity())), "")
         self._servers: dict[str, tuple[Target, Numbered]] = {}

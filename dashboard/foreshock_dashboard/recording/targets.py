@@ -8,7 +8,8 @@ from itertools import accumulate
 import numpy as np
 
 from foreshock_dashboard.demo_occupancy import Told
-from foreshock_dashboard.model.samples import STALE, Labels, Sample, labels_of
+from foreshock_dashboard.model.registry import Series
+from foreshock_dashboard.model.samples import STALE, labels_of
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.recording.platform import Host
 from foreshock_dashboard.recording.writer import RecordingWriter
@@ -50,7 +51,7 @@ class Numbered:
     def __init__(self, writer: RecordingWriter, labels: Tell) -> None:
         self._writer, self._labels = writer, dict(labels)
         self._families: dict[Family, dict[tuple[str, ...], list[int]]] = {}
-        self._samples: dict[tuple[str, Labels], int] = {}
+        self._series: dict[Series, list[int]] = {}
         self._readings: dict[tuple[str, tuple[tuple[str, str], ...]], int] = {}
 
     def emitted(self, families: Emitted) -> Scraped:
@@ -71,17 +72,17 @@ class Numbered:
                     values.append(sample.value)
         return _present(numbers, values)
 
-    def samples(self, samples: Iterable[Sample]) -> Scraped:
-        """What the hub tells of itself."""
-        known = self._samples
+    def counted(self, read: Iterable[tuple[Series, list[float]]]) -> Scraped:
+        """What the hub counts of spans."""
+        known = self._series
         numbers: list[int] = []
         values: list[float] = []
-        for metric, labels, value in samples:
-            number = known.get((metric, labels))
-            if number is None:
-                number = known[metric, labels] = self._number(metric, dict(labels))
-            numbers.append(number)
-            values.append(value)
+        for series, told in read:
+            found = known.get(series)
+            if found is None:
+                found = known[series] = [self._number(metric, dict(labels)) for metric, labels in series.names]
+            numbers += found
+            values += told
         return numbers, values
 
     def readings(self, readings: Iterable[tuple[str, str, Mapping[str, str], float]]) -> Scraped:

@@ -55,8 +55,8 @@ _SAMPLES = f"""
 copy (
   select metric::varchar as metric, labels::varchar as labels, timestamp, value from (
     select series.metric, series.labels, timestamp, value
-    from (select *, row_number() over () as arrival from samples) each join series on series.number = each.series
-    order by series.metric, series.labels, timestamp, arrival
+    from samples join series on series.number = samples.series
+    order by series.metric, series.labels, timestamp, samples.rowid
   )
 ) to $out {_COPY}
 """  # noqa: S608 - constants
@@ -166,7 +166,7 @@ class RecordingWriter:
         spans, self._spans = self._spans, []
         if not spans:
             return
-        pairs = [encoded(span) for span in spans]
+        pairs = [*encoded(spans)]
         services = [span.service for span in spans]
         columns: dict[str, list[Any]] = {
             "trace_id": [bytes.fromhex(span.trace_id) for span in spans],

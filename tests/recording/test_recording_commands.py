@@ -1,0 +1,200 @@
+"""The commands that make, show and convert recordings, and a hub that stands at a recording's end."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from foreshock_dashboard.cli import main
+from foreshock_dashboard.clock import clock_of
+from foreshock_dashboard.hub import Hub
+from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
+from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.progress import Bar
+from foreshock_dashboard.recording.meta import Meta
+from foreshock_dashboard.recording.reader import Recording
+from foreshock_dashboard.settings import Settings
+from foreshock_dashboard.sources.otlp import encode_json
+from foreshock_dashboard.standing import standing
+
+if TYPE_CHECKING:
+    from tests.recording.conftest import Foreshock, Write
+
+T0 = 1_790_000_000
+NS = T0 * 10**9
+SPAN = Span("a" * 32, "b" * 16, "", "GET /", "server", NS, NS + 10**6, "ok", "", {"service.name": "api"}, {})
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight minutes of a small platform, recorded by the command."""
+    path = tmp_path_factory.mktemp("simulated") / "recording"
+    assert main(["simulate", "calm", "--duration", "8m", "--seed", "3", "--out", str(path)]) == 0
+    return path
+
+
+@contextmanager
+def hub_over(settings: Settings) -> Iterator[Hub]:
+    """A hub that answers, on ports of its own."""
+    with ExitStack() as opened:
+        mine = replace(settings, port=0, otlp_grpc_port=0, otlp_http_port=0)
+        found, recording = opened.enter_context(standing(mine))
+        hub = opened.enter_context(closing(Hub(found, clock_of(found.at), recording=recording)))
+        hub.start()
+        yield hub
+
+
+def ask(hub: Hub, path: str) -> httpx.Response:
+    return httpx.get(hub.web.url.rstrip("/") + path, trust_env=False, timeout=60)
+
+
+def test_a_simulation_says_what_it_is(simulated: Path) -> None:
+    """Scenario, seed and sampling; and the truth beside it."""
+    with Recording(simulated) as recording:
+        meta = recording.meta
+    assert (meta.scenario, meta.seed, meta.simulated, meta.scrape_interval, meta.span_sampling) == (
+        "calm", 3, True, 10.0, 0.05,
+    )  # fmt: skip
+    assert meta.end == pytest.approx(1_767_600_480, abs=2)
+    truth = json.loads((simulated / "truth.json").read_text())
+    assert (truth["scenario"], truth["seed"], truth["cascaded"]) == ("calm", 3, False)
+
+
+def test_a_hub_stands_at_the_end_of_a_recording(simulated: Path, tmp_path: Path) -> None:
+    """Page, API and traces; it says that this is simulated, takes nothing in, and leaves the store alone."""
+    store = tmp_path / "store"
+    with hub_over(Settings(recording=simulated, store=store)) as hub:
+        assert ask(hub, "/readyz").status_code == 200
+        assert ask(hub, "/").status_code == 200
+        now = ask(hub, "/api/services").json()
+        assert now["time"] == pytest.approx(1_767_600_480, abs=2)
+        assert now["simulated"] is True
+        assert {"serving/gateway"} <= {each["service"] for each in now["services"]}
+        assert ask(hub, "/api/gpus").json()["gpus"]
+        traces = ask(hub, "/api/traces?order=slowest&limit=5").json()["traces"]
+        assert len(traces) == 5
+        whole = ask(hub, f"/api/traces/{traces[0]['trace_id']}").json()
+        assert len(whole["spans"]) == traces[0]["spans"]
+        refused = httpx.post(
+            f"http://127.0.0.1:{hub.http.port}/v1/traces",
+            content=encode_json([replace(SPAN, start_ns=1_767_600_480 * 10**9, end_ns=1_767_600_480 * 10**9)]),
+            headers={"Content-Type": "application/json"},
+            trust_env=False,
+        )
+        assert (refused.status_code, "takes nothing in" in refused.text) == (503, True)
+    assert not store.exists()
+
+
+def test_another_time_of_a_recording_can_be_named(simulated: Path) -> None:
+    """What came later is not there yet."""
+    with hub_over(Settings(recording=simulated, at=1_767_600_200.0)) as hub:
+        assert ask(hub, "/api/services").json()["data_time"] == 1_767_600_200.0
+
+
+def requests(step: float, count: int, metric: str = "traces_span_metrics_calls_total") -> list[SampleBatch]:
+    labels = labels_of({"service_name": "api", "span_name": "GET /", "span_kind": "SPAN_KIND_SERVER"})
+    return [SampleBatch(T0 + step * k, "t", (Sample(metric, labels, 10.0 * k),)) for k in range(count)]
+
+
+def test_rates_look_back_over_the_scrapes_of_the_recording(write: Write) -> None:
+    """Which may be a minute apart; a flag wins."""
+    path = write(requests(60.0, 40))
+    with standing(Settings(recording=path)) as (found, _):
+        assert (found.scrape_interval, found.window) == (60.0, 239.0)
+    with standing(Settings(recording=path, scrape_interval=30.0)) as (found, _):
+        assert found.window == 119.0
+
+
+def test_a_simulated_recording_says_so_though_its_metrics_do_not(write: Write) -> None:
+    """By its meta.json."""
+    for simulated in (True, False):
+        path = write(requests(10.0, 60), name=f"simulated-{simulated}", meta=Meta(simulated=simulated))
+        with hub_over(Settings(recording=path)) as hub:
+            assert ask(hub, "/api/now").json()["simulated"] is simulated
+
+
+def test_a_recording_without_metrics_or_without_spans_can_be_shown(write: Write) -> None:
+    """What there is of it."""
+    with hub_over(Settings(recording=write(spans=[SPAN], name="spans"))) as hub:
+        assert ask(hub, f"/api/traces/{SPAN.trace_id}").status_code == 200
+        assert ask(hub, "/readyz").status_code == 200
+    path = write(requests(10.0, 60), name="metrics")
+    (path / "spans.parquet").unlink()
+    told = json.loads((path / "meta.json").read_text())
+    (path / "meta.json").write_text(json.dumps({**told, "files": {}}))
+    with hub_over(Settings(recording=path)) as hub:
+        assert ask(hub, "/api/traces").json()["traces"] == []
+        assert ask(hub, "/readyz").status_code == 200
+
+
+def test_a_trace_of_a_recording_is_printed(simulated: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As that of a running hub."""
+    with Recording(simulated) as recording:
+        span = next(one for some in recording.spans() for one in some if not one.occupancy)
+    assert main(["trace", span.trace_id, "--recording", str(simulated)]) == 0
+    assert f"trace {span.trace_id}, 2026-01-05 08:0" in capsys.readouterr().out
+    assert main(["trace", "f" * 32, "--recording", str(simulated)]) == 1
+    assert "no trace ffff" in capsys.readouterr().err
+
+
+Words = Callable[[Path], list[object]]
+REFUSED: dict[str, tuple[Words, int, str]] = {
+    "an unknown scenario": (lambda d: ["simulate", "nothing", "--out", d / "x"], 2, "nothing"),
+    "no duration": (lambda d: ["simulate", "calm", "--duration", "long", "--out", d / "x"], 2, "--duration: 'long' is"),
+    "no share": (lambda d: ["simulate", "calm", "--span-sampling", "2", "--out", d / "x"], 2, "share between 0 and 1"),
+    "no start": (lambda d: ["simulate", "calm", "--start", "noon", "--out", d / "x"], 2, "--start: 'noon' is neither"),
+    "a folder that is full": (lambda d: ["simulate", "calm", "--out", d], 1, "exists and is not empty"),
+    "nothing to import": (lambda d: ["import", "--out", d / "x"], 2, "name at least one file"),
+    "a missing file": (lambda d: ["import", "--openmetrics", d / "no", "--out", d / "x"], 1, "cannot be read: No such"),
+    "an empty import": (lambda d: ["import", "--openmetrics", d / "empty.om", "--out", d / "x"], 1, "neither a sample"),
+    "nothing to export": (lambda d: ["export", d], 2, "name at least one file"),
+    "an export of nothing": (lambda d: ["export", d, "--openmetrics", d / "x"], 1, "it is no recording"),
+    "a hub over nothing": (lambda d: ["serve", "--recording", d / "no"], 1, "there is no such folder"),
+    "two sources": (
+        lambda d: ["serve", "--recording", d, "--prometheus", "http://p:9090"], 2, "a hub reads from one of them",
+    ),
+    "a trace of nothing": (lambda d: ["trace", "ab", "--recording", d], 1, "it is no recording"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_cannot_be_done_is_said_with_the_remedy(foreshock: Foreshock, tmp_path: Path, what: str) -> None:
+    """One line, exit code 1, or 2 for wrong usage; nothing is left behind."""
+    words, code, message = REFUSED[what]
+    (tmp_path / "empty.om").write_text("# EOF\n")
+    assert foreshock(*words(tmp_path)) == code, foreshock.said
+    assert message in foreshock.said
+    assert "Traceback" not in foreshock.said
+    assert [file.name for file in tmp_path.iterdir()] == ["empty.om"]
+
+
+def test_an_export_overwrites_nothing(foreshock: Foreshock, tmp_path: Path, write: Write) -> None:
+    """Nor does it leave half a file."""
+    path = write(requests(10.0, 5))
+    (tmp_path / "out.om").write_text("mine")
+    assert foreshock("export", path, "--openmetrics", tmp_path / "out.om") == 1
+    assert "exists; remove it or name another file" in foreshock.said
+    assert (tmp_path / "out.om").read_text() == "mine"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_bar_is_for_terminals() -> None:
+    """On anything else, the last line alone."""
+    for out, drawn in ((Terminal(), True), (io.StringIO(), False)):
+        bar = Bar(out)
+        bar("sorting", 1.0)
+        bar.end("done")
+        assert ("100%  sorting" in out.getvalue()) == drawn
+        assert out.getvalue().endswith("done\n")
