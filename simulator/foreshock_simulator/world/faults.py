@@ -24,6 +24,9 @@ from foreshock_simulator.spec.faults import (
 from foreshock_simulator.spec.hosts import Place
 from foreshock_simulator.world.platform import OUTSIDE, Platform
 
+CONNECTIONS = 64
+"""Of a bulk transfer, as a pull of weights opens them: many lose more where they fill a link, and yield less."""
+
 
 def begin_faults(platform: Platform, faults: Iterable[Fault]) -> None:
     """Plan them. Those of traffic and of scrapes are for others."""
@@ -130,7 +133,8 @@ def _lose(platform: Platform, fault: PacketLoss) -> Process:
 def _fill(platform: Platform, fault: BulkTransfer) -> Process:
     network = platform.network
     transfers = [
-        network.bulk(OUTSIDE, host, inf, fault.bytes_per_second) for host in platform.replicas[fault.onto].hosts()
+        network.bulk(OUTSIDE, host, inf, fault.bytes_per_second, connections=CONNECTIONS)
+        for host in platform.replicas[fault.onto].hosts()
     ]
     if fault.duration is not None:
         yield fault.duration
