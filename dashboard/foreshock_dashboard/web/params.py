@@ -51,10 +51,6 @@ def only(given: Mapping[str, str], known: tuple[str, ...]) -> None:
             raise BadParameterError(f"unknown parameter {name[:LONGEST]!r}: {hint}")
 
 
-NAMED = 12
-"""Services that a message lists at most."""
-
-
 def _read(given: Mapping[str, str], name: str, read: Callable[[str], T], default: T) -> T:
     text = given.get(name, "").strip()
     if not text:
@@ -124,28 +120,26 @@ def time_of(text: str, now: float) -> float:
         raise ValueError(f"{error}; or write now-15m") from None
 
 
-def service_named(text: str, known: Collection[Service]) -> Service:
-    """The service that a name means; without a namespace, the one service of that name.
+def service_named(text: str, known: Collection[Service]) -> Service | None:
+    """The service that a name means; None where it has no namespace and nobody known has the name.
 
     Raises:
-        ValueError: several services have the name, or none of those known.
+        ValueError: several services have the name.
     """
-    if "/" in text or not known:
-        return Service.parse(text)
+    named = Service.parse(text)
+    if "/" in text:
+        return named
     meant = sorted(service for service in known if service.name == text)
-    if len(meant) == 1 or Service("", text) in meant:
-        return meant[0]
-    if meant:
+    if len(meant) > 1 and named not in meant:
         raise ValueError(f"several services have this name; write one of {', '.join(map(str, meant))}")
-    names = sorted(map(str, known))
-    more = f" and {len(names) - NAMED} others" if len(names) > NAMED else ""
-    raise ValueError(f"there is no such service; there are {', '.join(names[:NAMED])}{more}")
+    return meant[0] if meant else None
 
 
 def trace_query(given: Mapping[str, str], now: float, known: Collection[Service] = ()) -> TraceQuery:
     """What a trace list's parameters ask for; the last 15 minutes before `now` unless they say otherwise.
 
-    `known` are the services that a name without a namespace may mean.
+    `known` are the services that a name without a namespace may mean. They are those of today: traces may be of others,
+    so a name that none of them has is looked for in any namespace.
 
     Raises:
         BadParameterError: a parameter is unknown or malformed, or the range is upside down.
@@ -159,10 +153,13 @@ def trace_query(given: Mapping[str, str], now: float, known: Collection[Service]
     most = _read(given, "max_duration", _duration, None)
     if least is not None and most is not None and least > most:
         raise BadParameterError("min_duration is longer than max_duration: exchange them")
+    wanted = given.get("service", "").strip()
+    service = _read(given, "service", lambda text: service_named(text, known), None)
     return TraceQuery(
         start=start,
         end=end,
-        service=_read(given, "service", lambda text: service_named(text, known), None),
+        service=service or (Service("", wanted) if wanted else None),
+        any_namespace=bool(wanted) and service is None,
         operation=_read(given, "operation", str, None),
         attributes=_attributes(given),
         min_duration=least,
