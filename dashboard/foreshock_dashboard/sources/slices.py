@@ -115,6 +115,8 @@ def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
             at += _FIXED[kind]
         else:
             raise DecodeError(f"wire type {kind} at byte {at} of a message of {end}")
+        if tag < 8:
+            raise DecodeError(f"a field of number 0 at byte {at} of a message of {end}")
         if at > end:
             raise DecodeError(f"a field ends {at - end} bytes beyond its message of {end}")
         yield number, inner

@@ -1,0 +1,341 @@
+"""A running hub under hostile input: the right answer, a count, flat memory, and a good client beside it is served."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from tests.hub.process import HubProcess
+from tests.hub.sending import JSON, PROTOBUF, channel, export, post, request
+
+from foreshock_dashboard.model.otlp import MAX_ORIGIN, MAX_SPAN
+from foreshock_dashboard.sources.gunzip import MAX_MEMBERS
+
+MIB = 1 << 20
+GROWTH = 350.0
+"""MiB that the hub may grow by, whatever it is sent."""
+REJECTED, REFUSED = "foreshock_receiver_spans_rejected_total", "foreshock_receiver_requests_refused_total"
+Eventually = Callable[..., None]
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
+    """One that has it all done to it, and may have 1024 files open, as a service has by default."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+    try:
+        started = HubProcess.serving(tmp_path_factory.mktemp("hostile") / "store")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    started.wait_for_page()
+    yield started
+    assert started.process.poll() is None, started.output
+    assert "Traceback" not in started.output, started.output
+    assert len(started.lines) < 40, "what is refused is said once a minute for each kind"
+    assert started.end() == 0
+
+
+def served(hub: HubProcess) -> bool:
+    """Whether a good client is: what it sends over both protocols can be read."""
+    traces = [os.urandom(16), os.urandom(16)]
+    kept = [
+        post(hub, request(2, traces[0]).SerializeToString()).status_code == 200,
+        export(hub, request(2, traces[1]).SerializeToString()) == b"",
+    ]
+    return all(kept) and [spans_of(hub, trace) for trace in traces] == [2, 2]
+
+
+def spans_of(hub: HubProcess, trace: bytes) -> int:
+    """How many spans of a trace the hub has."""
+    return len(hub.get(f"/api/traces/{trace.hex()}").json().get("spans", ()))
+
+
+@contextmanager
+def flat(hub: HubProcess, most: float = GROWTH) -> Iterator[None]:
+    """The hub must not grow by more than so many MiB, at any moment."""
+    before = hub.memory()
+    hub.forget_peak()
+    yield
+    grown = hub.memory("VmHWM") - before
+    assert grown < most, f"the hub grew by {grown:.0f} MiB"
+
+
+# --- payloads
+
+
+def field(number: int, content: bytes) -> bytes:
+    """A protobuf field with a length."""
+    size, length = len(content), b""
+    while size > 127:
+        length += bytes([size & 127 | 128])
+        size >>= 7
+    return bytes([number << 3 | 2]) + length + bytes([size]) + content
+
+
+def empty_spans(count: int) -> bytes:
+    """A request of so many spans without anything."""
+    return field(1, field(2, field(2, b"") * count))
+
+
+def idle_spans(count: int, size: int) -> bytes:
+    """A request of spans that have nothing but empty attributes, so many bytes of them."""
+    return field(1, field(2, field(2, field(9, b"") * (size // 2 - 10)) * count))
+
+
+def with_text(text: str) -> bytes:
+    """A request of one span with a text among its attributes."""
+    return request(attributes={"text": text}).SerializeToString()
+
+
+def far(year: int) -> bytes:
+    """A request of one span of a year's first January."""
+    made = request()
+    span = made.resource_spans[0].scope_spans[0].spans[0]
+    span.start_time_unix_nano = round((year - 1970) * 365.2425 * 86_400 * 1e9) + 1
+    span.end_time_unix_nano = span.start_time_unix_nano + 1
+    return made.SerializeToString()
+
+
+def spoiled(data: bytes) -> bytes:
+    """The same with a text that is no UTF-8 in place of `n@me#`."""
+    return data.replace(b"n@me#", b"n@me\xff")
+
+
+def beside(data: bytes) -> bytes:
+    """The same with a good span before it."""
+    return request().SerializeToString() + data
+
+
+def in_json(trace_id: str) -> bytes:
+    """A request of one span in JSON."""
+    span = {"traceId": trace_id, "spanId": "eee19b7ec3c1b174", "startTimeUnixNano": str(time.time_ns())}
+    return json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}).encode()
+
+
+@dataclass(frozen=True)
+class Case:
+    """A payload; what HTTP and gRPC (None: not sent there) answer and say; how many spans are rejected, and why."""
+
+    make: Callable[[], bytes]
+    http: int = 200
+    grpc: grpc.StatusCode | None = grpc.StatusCode.OK
+    says: str = ""
+    rejected: int = 0
+    reason: str = ""
+    kind: str = PROTOBUF
+    gzip: bool = False
+
+
+TOO_LARGE, BAD = grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID_ARGUMENT
+NO_ID, LARGE_SPAN, FAR = "invalid trace_id", f"larger than {MAX_SPAN} bytes", "time too far from now"
+LARGE_ORIGIN = f"resource or scope larger than {MAX_ORIGIN} bytes"
+CASES = {
+    "gzip bomb": Case(lambda: bytes(200 * MIB), 413, TOO_LARGE, "after decompression", gzip=True),
+    "gzip bomb just below the limit": Case(lambda: bytes(64 * MIB), 400, BAD, "not a protobuf", gzip=True),
+    "30 million empty resources": Case(lambda: field(1, b"") * (30 * MIB), 413, TOO_LARGE, "spans, scopes", gzip=True),
+    "30 million empty spans": Case(lambda: empty_spans(30 * MIB), 413, TOO_LARGE, "spans, scopes", gzip=True),
+    "200,000 empty spans": Case(lambda: empty_spans(200_000), rejected=200_000, reason=NO_ID),
+    "spans of 500,000 empty attributes": Case(lambda: idle_spans(60, MAX_SPAN), rejected=60, reason=NO_ID, gzip=True),
+    "a span of 30 million empty attributes": Case(
+        lambda: idle_spans(1, 60 * MIB), rejected=1, reason=LARGE_SPAN, gzip=True
+    ),
+    "JSON of 17 MiB": Case(
+        lambda: b'{"a":"%s"}' % (b"x" * 17 * MIB), 413, None, "JSON of more than 16777216 bytes", kind=JSON
+    ),
+    "JSON of five million lists": Case(
+        lambda: b'{"a":[' + b"[]," * (5 * MIB) + b"[]]}",
+        *(413, None, "JSON of more than 1048576 values"),
+        kind=JSON,
+        gzip=True,
+    ),
+    "JSON nested 100,000 deep": Case(lambda: b'{"a":' * 100_000, 400, None, "not a JSON", kind=JSON),
+    "JSON with a base64 trace id": Case(
+        lambda: in_json("W47/94gDgQPSabYzgTr/pA=="), 200, None, "ids in OTLP's JSON are hex digits", 1, NO_ID, JSON
+    ),
+    "JSON with a zero trace id": Case(lambda: in_json("0" * 32), 200, None, "", 1, NO_ID, JSON),
+    "JSON with a short trace id": Case(lambda: in_json("ab" * 15), 200, None, "", 1, NO_ID, JSON),
+    "an attribute of 1 MiB": Case(lambda: with_text("x" * MIB), rejected=1, reason=LARGE_SPAN),
+    "a resource of 8 MiB": Case(
+        lambda: request(3, service="x" * 8 * MIB).SerializeToString(), rejected=3, reason=LARGE_ORIGIN
+    ),
+    "a span that is no UTF-8": Case(lambda: beside(spoiled(with_text("n@me#"))), rejected=1, reason="malformed span"),
+    "a resource that is no UTF-8": Case(
+        lambda: beside(spoiled(request(2, service="n@me#").SerializeToString())),
+        rejected=2,
+        reason="malformed resource or scope",
+    ),
+    "a span of 1970": Case(lambda: beside(far(1970)), rejected=1, reason=FAR),
+    "a span of 2100": Case(lambda: beside(far(2100)), rejected=1, reason=FAR),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_hostile_payloads_are_refused_or_bounded_and_counted(hub: HubProcess, name: str) -> None:
+    """At both doors; the message says what and, where there is one, the remedy."""
+    case = CASES[name]
+    body = case.make()
+    refusal = {413: "too_large", 400: "malformed"}.get(case.http, "")
+    series = f'{REFUSED}{{reason="{refusal}"}}' if refusal else f'{REJECTED}{{reason="{case.reason}"}}'
+    before, times = hub.metric(series), 0
+    with flat(hub):
+        answer = post(hub, body, case.kind, gzip=case.gzip)
+        times += 1
+        assert answer.status_code == case.http
+        assert case.says in answer.text
+        if case.kind == JSON and case.rejected:
+            assert answer.json()["partialSuccess"]["rejectedSpans"] == str(case.rejected)
+        elif case.rejected:
+            partial = ExportTraceServiceResponse.FromString(answer.content).partial_success
+            assert (partial.rejected_spans, case.reason in partial.error_message) == (case.rejected, True)
+        if case.grpc is not None:
+            times += 1
+            if case.grpc is grpc.StatusCode.OK:
+                export(hub, body, gzip=case.gzip)
+            else:
+                with pytest.raises(grpc.RpcError) as refused:
+                    export(hub, body, gzip=case.gzip)
+                assert (refused.value.code(), case.says in (refused.value.details() or "")) == (case.grpc, True)
+        assert served(hub)
+    assert hub.metric(series) - before == times * (1 if refusal else case.rejected)
+
+
+def test_a_body_of_a_million_gzip_members_is_refused(hub: HubProcess) -> None:
+    """In no time: to look at one after the other would take time squared."""
+    import gzip
+
+    import httpx
+
+    headers = {"content-type": PROTOBUF, "content-encoding": "gzip"}
+    answer = httpx.post(hub.otlp, content=gzip.compress(b"") * 1_000_000, headers=headers, trust_env=False, timeout=120)
+    assert (answer.status_code, f"more than {MAX_MEMBERS} gzip members" in answer.text) == (400, True)
+
+
+def test_an_attribute_of_nearly_1_mib_comes_back_whole(hub: HubProcess) -> None:
+    """What is not refused is kept."""
+    trace, text = os.urandom(16), "é" * ((MAX_SPAN - 200) // 2)
+    assert post(hub, request(1, trace, attributes={"text": text}).SerializeToString()).content == b""
+    (span,) = hub.get(f"/api/traces/{trace.hex()}").json()["spans"]
+    assert span["attributes"]["text"] == text
+
+
+def test_many_hostile_requests_at_once_leave_the_memory_flat(hub: HubProcess) -> None:
+    """Sixteen senders of what costs most; a good client beside them is served all the while."""
+    bodies = [idle_spans(8, MAX_SPAN), empty_spans(MAX_SPAN // 2 - 100), empty_spans(200_000)]
+    with flat(hub, 2 * GROWTH), ThreadPoolExecutor(16) as pool:
+        answers = [pool.submit(post, hub, bodies[number % 3]) for number in range(16)]
+        while not all(answer.done() for answer in answers):
+            assert served(hub)
+        assert {answer.result().status_code for answer in answers} <= {200, 503}
+
+
+# --- connections
+
+
+def test_slow_and_idle_connections_keep_nobody_out(hub: HubProcess, eventually: Eventually) -> None:
+    """Bodies that are announced and do not come, messages that are begun, and more connections than may be open."""
+    head = b"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\nContent-Length: "
+    ports = [int(hub.grpc.rpartition(":")[2]), int(hub.otlp.split(":")[2].partition("/")[0])]
+
+    def message() -> Iterator[bytes]:
+        time.sleep(60)
+        yield b""
+
+    with flat(hub), ExitStack() as stack:
+        for _ in range(20):
+            slow = stack.enter_context(closing(socket.create_connection(("127.0.0.1", ports[1]), timeout=30)))
+            slow.sendall(head + b"67108864\r\n\r\n")
+        for _ in range(4):
+            made = stack.enter_context(channel(hub))
+            begin: grpc.StreamUnaryMultiCallable[bytes, bytes] = made.stream_unary(
+                "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+            )
+            for _ in range(10):
+                begin.future(message())
+        assert served(hub)
+        good = stack.enter_context(channel(hub))
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = good.unary_unary(
+            "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+        )
+        assert call(b"", timeout=60) == b""
+        for port in ports:
+            for _ in range(600):
+                stack.enter_context(closing(socket.create_connection(("127.0.0.1", port), timeout=30)))
+        assert post(hub, request().SerializeToString()).status_code == 200
+        assert call(request().SerializeToString(), timeout=60) == b""
+        assert hub.get("/readyz").status_code == 200
+        assert len(list(Path(f"/proc/{hub.process.pid}/fd").iterdir())) < 700
+
+        def taken() -> bool:
+            try:
+                return export(hub, b"") == b""
+            except grpc.RpcError:
+                return False
+
+        eventually(taken, "gRPC takes new connections again")
+    assert hub.metric(f'{REFUSED}{{reason="crowded"}}') > 0
+
+
+# --- traces and services without end
+
+
+@pytest.mark.parametrize("count", [150_000, pytest.param(1_000_000, marks=pytest.mark.soak)])
+def test_a_trace_of_very_many_spans_is_kept_and_shown_in_part(hub: HubProcess, count: int) -> None:
+    """The first 100,000 are read, 5,000 sent, and the answer says so; lists count all of them."""
+    trace = os.urandom(16)
+    body = request(5000, trace, service="endless")
+    spans = body.resource_spans[0].scope_spans[0].spans
+    for first in range(1, count, 5000):
+        for number, span in enumerate(spans, first):
+            span.span_id = number.to_bytes(8, "big")
+        assert post(hub, body.SerializeToString()).content == b""
+    for _ in range(2):
+        with flat(hub):
+            answer: dict[str, Any] = hub.get(f"/api/traces/{trace.hex()}").json()
+        assert (len(answer["spans"]), answer["left_out"]) == (5000, 95_000)
+        assert answer["note"] == f"only the first 100,000 of its {count:,} spans can be read"
+    for order in ("newest", "slowest"):
+        with flat(hub):
+            (row,) = hub.get(f"/api/traces?service=endless&order={order}").json()["traces"]
+        assert (row["trace_id"], row["spans"]) == (trace.hex(), count)
+    assert served(hub)
+
+
+def test_the_metrics_of_a_hub_that_was_sent_all_that_pass_promtool(hub: HubProcess) -> None:
+    """Reasons are labels."""
+    done = subprocess.run(
+        ["promtool", "check", "metrics"], input=hub.get("/metrics").text, text=True, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_ten_thousand_services_are_bounded_in_series_and_the_hub_goes_on(hub: HubProcess) -> None:
+    """What has no series of its own is counted in one for all others; pages and /metrics answer."""
+    with flat(hub):
+        for first in range(0, 10_000, 500):
+            made = ExportTraceServiceRequest()
+            for number in range(first, first + 500):
+                made.MergeFrom(request(1, service=f"service-{number}"))
+            assert post(hub, made.SerializeToString()).content == b""
+        lines = hub.get("/metrics").text.splitlines()
+        calls = [line for line in lines if line.startswith("traces_span_metrics_calls_total{")]
+        assert len(lines) < 101_000
+        assert len([line for line in calls if 'service_name="(other)"' in line]) == 1
+        for path in ("/api/services", "/api/topology", "/api/now", "/api/warnings", "/api/contention", "/api/traces"):
+            assert hub.get(path).status_code == 200
+        assert served(hub)
