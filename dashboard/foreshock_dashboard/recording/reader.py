@@ -91,6 +91,7 @@ class Recording:
         meta = files.read(self.path)
         with ExitStack() as opened:
             self._scratch = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="foreshock-recording-")))
+            (self._scratch / "tmp").mkdir()
             self.engine = connect(self._scratch, MEMORY, 2, also=(self.path,))
             opened.callback(self.engine.close)
             with self.reading():

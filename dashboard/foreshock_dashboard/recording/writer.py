@@ -74,14 +74,15 @@ class RecordingWriter:
     """Writes a recording into a folder that does not exist yet; use it in a `with` block.
 
     `meta` says what only the caller knows; times, counts and files are filled in, and so is the scrape interval where
-    it is None. The folder is there, complete, once the block has ended without an error.
+    it is None. `memory` bounds what DuckDB holds, as it writes sizes. The folder is there, complete, once the block has
+    ended without an error.
 
     Raises:
         RecordingError: the folder exists, or cannot be written.
     """
 
-    def __init__(self, path: Path, meta: Meta = Meta()) -> None:  # noqa: B008 - frozen
-        self._path, self._meta = path, meta
+    def __init__(self, path: Path, meta: Meta = Meta(), memory: str = MEMORY) -> None:  # noqa: B008 - frozen
+        self._path, self._meta, self._memory = path, meta, memory
         self.numbers: dict[tuple[str, Labels], int] = {}
         self._waiting: list[tuple[NDArray[Any], ...]] = []
         self._room = GATHERED
@@ -93,7 +94,8 @@ class RecordingWriter:
     def __enter__(self) -> Self:
         with ExitStack() as opened:
             self._folder = opened.enter_context(aside(self._path))
-            self._engine = connect(self._folder, MEMORY, threads=1)
+            (self._folder / "tmp").mkdir()
+            self._engine = connect(self._folder, self._memory, threads=1)
             opened.callback(self._engine.close)
             self._engine.execute(_TABLES)
             self._opened = opened.pop_all()
