@@ -66,8 +66,10 @@ def _light_types() -> tuple[Any, Any]:
         "ScopedFields": (("spans", 2, "Fields", True),),
         "GroupFields": (("scope_spans", 2, "ScopedFields", True),),
         "DataFields": (("resource_spans", 1, "GroupFields", True),),
-        "ScopedBytes": (("scope", 1, data, False), ("spans", 2, data, True)),
-        "GroupBytes": (("resource", 1, data, False), ("scope_spans", 2, "ScopedBytes", True)),
+        "ScopedBytes": (("scope", 1, data, False), ("spans", 2, data, True), ("schema_url", 3, data, False)),
+        "GroupBytes": (
+            ("resource", 1, data, False), ("scope_spans", 2, "ScopedBytes", True), ("schema_url", 3, data, False)
+        ),
         "DataBytes": (("resource_spans", 1, "GroupBytes", True),),
     }  # fmt: skip
     for name, fields in layout.items():
@@ -176,7 +178,7 @@ class Encoded(Mapping[str, AttributeValue]):
 
     def _whole(self) -> dict[str, AttributeValue]:
         if self._all is None:
-            self._all = _attributes(OtlpSpan.FromString(self._raw).attributes)
+            self._all = attributes_of(OtlpSpan.FromString(self._raw).attributes)
         return self._all
 
     def get(self, key: str, default: Any = None) -> Any:  # noqa: ANN401 - as Mapping has it
@@ -242,10 +244,10 @@ def read(data: bytes, picker: Picker = _FRUGAL, now_ns: int | None = None, *, ch
         resource_raw = raw_group.resource
         resource = _resource(resource_raw)
         for scoped, raw_scoped in zip(group.scope_spans, raw_group.scope_spans, strict=True):
-            if checked and max(len(resource_raw), len(raw_scoped.scope)) > MAX_ORIGIN:
+            origin = Origin(resource_raw, raw_scoped.scope, raw_group.schema_url, raw_scoped.schema_url)
+            if checked and max(map(len, origin)) > MAX_ORIGIN:
                 refused[ORIGIN_TOO_LARGE] += len(scoped.spans)
                 continue
-            origin = Origin(resource_raw, raw_scoped.scope)
             scope = _scope(raw_scoped.scope)
             for span, raw in zip(scoped.spans, raw_scoped.spans, strict=True):
                 trace_id, span_id, start, end = span.trace_id, span.span_id, span.start, span.end
@@ -335,7 +337,7 @@ def _resource(raw: bytes) -> dict[str, AttributeValue]:
 
 @lru_cache(1024)
 def _known_resource(raw: bytes) -> dict[str, AttributeValue]:
-    return _attributes(Resource.FromString(raw).attributes)
+    return attributes_of(Resource.FromString(raw).attributes)
 
 
 def _scope(raw: bytes) -> str:
@@ -349,18 +351,19 @@ def _known_scope(raw: bytes) -> str:
 
 def _events(raw: bytes) -> tuple[Event, ...]:
     events = OtlpSpan.FromString(raw).events
-    return tuple(Event(each.time_unix_nano, each.name, _attributes(each.attributes)) for each in events)
+    return tuple(Event(each.time_unix_nano, each.name, attributes_of(each.attributes)) for each in events)
 
 
 def _links(raw: bytes) -> tuple[Link, ...]:
     links = OtlpSpan.FromString(raw).links
-    return tuple(Link(each.trace_id.hex(), each.span_id.hex(), _attributes(each.attributes)) for each in links)
+    return tuple(Link(each.trace_id.hex(), each.span_id.hex(), attributes_of(each.attributes)) for each in links)
 
 
-def _attributes(pairs: Iterable[KeyValue]) -> dict[str, AttributeValue]:
+def attributes_of(pairs: Iterable[KeyValue]) -> dict[str, AttributeValue]:
+    """Encoded attributes; of a key that is there twice the first holds."""
     attributes: dict[str, AttributeValue] = {}
     for pair in pairs:
-        attributes.setdefault(pair.key, _value(pair.value))  # keys should be unique; the first one holds
+        attributes.setdefault(pair.key, _value(pair.value))
     return attributes
 
 
@@ -381,7 +384,7 @@ def _value(value: AnyValue) -> AttributeValue:
         case "array_value":
             return [_value(item) for item in value.array_value.values]
         case "kvlist_value":
-            return {**_attributes(value.kvlist_value.values)}
+            return {**attributes_of(value.kvlist_value.values)}
         case _:
             return None
 
@@ -397,9 +400,10 @@ def encode(spans: Sequence[Span]) -> bytes:
 def joined(spans: Iterable[tuple[Origin, bytes]]) -> bytes:
     """The same of spans that are encoded already."""
     data = _DataBytes()
-    for (resource, scope), group in groupby(spans, key=lambda one: one[0]):
-        added = data.resource_spans.add(resource=resource)
-        added.scope_spans.add(scope=scope, spans=[raw for _, raw in group])
+    for origin, group in groupby(spans, key=lambda one: one[0]):
+        added = data.resource_spans.add(resource=origin.resource, schema_url=origin.resource_schema_url)
+        scoped = [raw for _, raw in group]
+        added.scope_spans.add(scope=origin.scope, schema_url=origin.scope_schema_url, spans=scoped)
     return bytes(data.SerializeToString())
 
 

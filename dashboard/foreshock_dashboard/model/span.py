@@ -52,10 +52,12 @@ class Link(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """What a span shares with its neighbours, as it came: OTLP's Resource and InstrumentationScope, encoded."""
+    """What a span shares with its neighbours, as it came: OTLP's Resource and InstrumentationScope, and schemas."""
 
     resource: bytes
     scope: bytes
+    resource_schema_url: bytes = b""
+    scope_schema_url: bytes = b""
 
 
 class _Came:

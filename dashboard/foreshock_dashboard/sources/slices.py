@@ -26,6 +26,7 @@ _FIXED = {1: 8, 5: 4}
 """Bytes of the wire types of fixed length."""
 _RESOURCE = _SCOPE = 1
 _GROUPS, _SCOPED, _ITEMS = 1, 2, 2
+_SCHEMA = 3
 _DOWN = (_GROUPS, _SCOPED)
 _NONE = memoryview(b"")
 
@@ -55,7 +56,7 @@ def slices(data: bytes, refused: Counter[str]) -> Iterator[bytes]:
     size = 0
     last: Origin | None = None
     for origin, span in _spans(memoryview(data), refused):
-        cost = len(span) + (0 if origin is last else len(origin.resource) + len(origin.scope))
+        cost = len(span) + (0 if origin is last else sum(map(len, origin)))
         if taken and (size + cost > BYTES or len(taken) == SPANS):
             yield joined(taken)
             taken, size = [], 0
@@ -70,10 +71,11 @@ def _spans(data: memoryview, refused: Counter[str]) -> Iterator[tuple[Origin, me
         resource = _last(group, _RESOURCE)
         for scoped in _all(group, _SCOPED):
             scope = _last(scoped, _SCOPE)
-            if max(len(resource), len(scope)) > MAX_ORIGIN:
+            schemas = _last(group, _SCHEMA), _last(scoped, _SCHEMA)
+            if max(len(resource), len(scope), *map(len, schemas)) > MAX_ORIGIN:
                 refused[ORIGIN_TOO_LARGE] += sum(1 for _ in _all(scoped, _ITEMS))
                 continue
-            origin = Origin(bytes(resource), bytes(scope))
+            origin = Origin(bytes(resource), bytes(scope), *map(bytes, schemas))
             for span in _all(scoped, _ITEMS):
                 if len(span) > MAX_SPAN:
                     refused[SPAN_TOO_LARGE] += 1

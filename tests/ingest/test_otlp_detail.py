@@ -1,0 +1,101 @@
+"""What is hardly ever asked for of a span: kept as it was sent, on every way in, and read when a trace is looked at."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from foreshock_dashboard.model.otlp import MAX_ORIGIN, ORIGIN_TOO_LARGE
+from foreshock_dashboard.model.otlp_detail import LinkDetail, SpanDetail, detail_of
+from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.sources.otlp import decode
+from foreshock_dashboard.sources.slices import slices
+from foreshock_dashboard.store import Sealing, Store
+
+T0 = 1_790_000_000
+START = T0 * 10**9
+
+
+def request() -> ExportTraceServiceRequest:
+    """A span with everything that trace.proto has; it ended before it started."""
+    made = ExportTraceServiceRequest()
+    group = made.resource_spans.add(schema_url="https://opentelemetry.io/schemas/1.30.0")
+    group.resource.attributes.add(key="service.name").value.string_value = "full"
+    group.resource.dropped_attributes_count = 3
+    scoped = group.scope_spans.add(schema_url="urn:scope")
+    scoped.scope.name, scoped.scope.version, scoped.scope.dropped_attributes_count = "lib", "9.9", 2
+    scoped.scope.attributes.add(key="sa").value.string_value = "x"
+    span = scoped.spans.add(
+        trace_id=bytes([1] * 16), span_id=bytes([2] * 8), name="f", trace_state="vendor=1", flags=0x301,
+        start_time_unix_nano=START, end_time_unix_nano=START - 7,
+        dropped_attributes_count=4, dropped_events_count=5, dropped_links_count=6,
+    )  # fmt: skip
+    span.links.add(trace_id=bytes([1] * 16), span_id=bytes([3] * 8), trace_state="ls=1", flags=1,
+                   dropped_attributes_count=7)  # fmt: skip
+    span.events.add(name="e", time_unix_nano=START, dropped_attributes_count=8)
+    span.events.add(name="no time")
+    return made
+
+
+EXPECTED = SpanDetail(
+    start_ns=START,
+    end_ns=START - 7,
+    flags=0x301,
+    dropped_attributes=4,
+    dropped_events=5,
+    dropped_links=6,
+    events=(8, 0),
+    links=(LinkDetail("ls=1", 1, 7),),
+    scope_version="9.9",
+    scope_attributes={"sa": "x"},
+    scope_dropped_attributes=2,
+    scope_schema_url="urn:scope",
+    resource_dropped_attributes=3,
+    resource_schema_url="https://opentelemetry.io/schemas/1.30.0",
+)
+
+
+def test_everything_of_a_span_is_kept_as_it_was_sent(tmp_path: Path) -> None:
+    """From the request, from memory, and from a segment."""
+    (span,) = decode(request().SerializeToString()).spans
+    assert detail_of(span) == EXPECTED
+    with closing(Store.open(tmp_path / "store", now=lambda: float(T0), sealing=Sealing(bytes=1), threads=1)) as store:
+        store.append_spans([span])
+        for _ in range(2):
+            assert [detail_of(each) for each in store.get(span.trace_id)] == [EXPECTED]
+            store.maintain()
+
+
+def test_a_large_request_that_is_read_in_slices_keeps_it_too() -> None:
+    """They are cut below what all of their spans share."""
+    (cut,) = slices(request().SerializeToString(), Counter())
+    (span,) = decode(cut).spans
+    assert detail_of(span) == EXPECTED
+
+
+@pytest.mark.parametrize("sliced", [False, True])
+def test_a_schemas_address_is_bounded_as_a_resource_is(*, sliced: bool) -> None:
+    """It is kept again and again, too."""
+    made = request()
+    made.resource_spans[0].schema_url = "x" * (MAX_ORIGIN + 1)
+    refused: Counter[str] = Counter()
+    if sliced:
+        assert list(slices(made.SerializeToString(), refused)) == []
+    else:
+        refused.update(decode(made.SerializeToString()).reasons)
+    assert refused == {ORIGIN_TOO_LARGE: 1}
+
+
+def test_a_span_that_came_otherwise_has_none() -> None:
+    """But the times that it has."""
+    (span,) = decode(request().SerializeToString()).spans
+    made = Span(
+        **{name: getattr(span, name) for name in ("trace_id", "span_id", "parent_id", "name", "kind", "start_ns")},
+        end_ns=START + 1, status="unset", status_message="", resource={}, attributes={}, events=span.events,
+    )  # fmt: skip
+    assert detail_of(replace(made)) == SpanDetail(START, START + 1, events=(0, 0))
