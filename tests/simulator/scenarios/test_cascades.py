@@ -1,0 +1,69 @@
+"""The scenarios that come along do what they say, on the small platform; without their culprit nothing comes of it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+
+from foreshock_simulator.scenarios import load, names
+from foreshock_simulator.simulation import Simulation
+from foreshock_simulator.spec.scenario import Truth
+
+START = 1_767_600_000.0
+MINUTE = 60.0
+AFTER = 5 * MINUTE
+"""Watched after a cascade has begun, and its counterfactual for as long."""
+
+CASCADES = [name for name in names() if load(name).expects.cascade]
+LOOK_ALIKES = [name for name in names() if not load(name).expects.cascade]
+SEEDS = [1, pytest.param(2, marks=pytest.mark.soak), pytest.param(3, marks=pytest.mark.soak)]
+
+
+class Played(NamedTuple):
+    """A run that has ended: its truth, and for how many seconds it was played."""
+
+    truth: Truth
+    seconds: float
+
+
+def play(name: str, seed: int, *, leave_out: str = "", until: float | None = None) -> Played:
+    """Play a scenario to its end, or `until` so many seconds; or until some time after a cascade has begun."""
+    spec = load(name, "small", seed)
+    simulation = Simulation(spec, seed, START, leave_out=leave_out, sample=0.0)
+    seconds, end = 0.0, until or spec.duration
+    cascading = False
+    while seconds < end:
+        seconds = min(end, seconds + MINUTE)
+        simulation.advance(START + seconds)
+        if until is None and not cascading and simulation.truth().cascaded:
+            cascading, end = True, min(end, seconds + AFTER)
+    return Played(simulation.truth(), seconds)
+
+
+@pytest.mark.parametrize("name", CASCADES)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_cascade_happens_after_its_onset_and_not_without_its_culprit(name: str, seed: int) -> None:
+    """Up to the onset all is well; the origin breaches, and others with it."""
+    spec = load(name, "small", seed)
+    truth, seconds = play(name, seed)
+
+    assert truth.cascaded
+    assert truth.onset is not None
+    assert min(truth.breached.values()) >= truth.onset
+    assert spec.expects.origin in truth.breached
+
+    other, _ = play(name, seed, leave_out=spec.expects.culprit, until=seconds)
+
+    assert not other.cascaded
+    assert other.breached == {}
+
+
+@pytest.mark.parametrize("name", LOOK_ALIKES)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_look_alike_takes_nobody_down(name: str, seed: int) -> None:
+    """At most the service that it is about breaches by itself."""
+    truth, _ = play(name, seed)
+
+    assert not truth.cascaded
+    assert truth.victims == ()
