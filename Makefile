@@ -29,8 +29,9 @@ check: $(READY) ## Lint, formatting and types
 bench: setup-tests ## Print the performance table
 	@$(PY) scripts/bench.py $(ARGS)
 
-soak: setup-tests ## Run the long tests
+soak: setup-tests ## Run the long tests, and the property tests on other cases than `make test` has
 	@$(PY) -m pytest -m soak $(ARGS)
+	@FORESHOCK_TEST_CASES=searching $(PY) -m pytest -m "hypothesis and not soak" $(ARGS)
 
 golden: $(READY) ## Rewrite expected outputs
 	@$(PY) -m pytest -m "not soak" -k golden --golden $(ARGS)

@@ -176,6 +176,7 @@ def hub(store: Path) -> Iterator[Hub]:
     finally:
         process.terminate()
         process.wait(60)
+        process.stdout.close()
 
 
 def stored(folder: Path) -> int:
