@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from foreshock_exporter import names
@@ -85,20 +85,20 @@ def _devices(gpus: Iterable[GpuState]) -> Emitted:
     return [
         (names.GPU_INFO, [_info(gpu) for gpu in gpus]),
         *_instances(gpus),
-        *(
-            (family, [sample for gpu in gpus for sample in _values(gpu, part, field)])
-            for family, part, field in _VALUES
-        ),
+        *((family, _values(gpus, part, field)) for family, part, field in _VALUES),
         *_links(gpus),
     ]
 
 
-def _values(gpu: GpuState, part: _Part, field: str) -> Iterator[Sample]:
-    value: Any = getattr(getattr(gpu, part), field, None)
-    if isinstance(value, Mapping):
-        yield from (Sample((*_ids(gpu), key), each) for key, each in value.items())
-    elif value is not None:
-        yield Sample(_ids(gpu), value)
+def _values(gpus: Iterable[GpuState], part: _Part, field: str) -> list[Sample]:
+    samples: list[Sample] = []
+    for gpu in gpus:
+        value: Any = getattr(getattr(gpu, part), field, None)
+        if isinstance(value, (float, int)):
+            samples.append(Sample(_ids(gpu), value))
+        elif value is not None:
+            samples += [Sample((*_ids(gpu), key), each) for key, each in value.items()]
+    return samples
 
 
 def _absences(gpu: GpuState) -> Iterator[Sample]:

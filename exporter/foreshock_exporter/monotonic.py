@@ -57,9 +57,9 @@ def followed(book: Book, part: _Part) -> _Part:
 
 
 def _follow_value(book: Book, key: tuple[object, ...], value: Any, wraps: float | None) -> Any:  # noqa: ANN401 - by field
-    if isinstance(value, Mapping):
-        return {name: _follow_value(book, (*key, name), each, wraps) for name, each in value.items()}
+    if isinstance(value, (float, int)):
+        count = book[key] = follow(book.get(key), float(value), wraps)
+        return count.total
     if isinstance(value, LinkBytes):
         return LinkBytes(*(_follow_value(book, (*key, end), each, wraps) for end, each in enumerate(value)))
-    book[key] = follow(book.get(key), float(value), wraps)
-    return book[key].total
+    return {name: _follow_value(book, (*key, name), each, wraps) for name, each in value.items()}

@@ -138,6 +138,8 @@ def enrol(totals: Totals, services: Iterable[ServiceKey]) -> Totals:
     A rate sees only differences: the first increment of a counter that appears with it would be lost.
     """
     here = sorted(set(services))
+    if len(here) < 2 and totals.service_busy.keys() >= {*here}:  # one alone never stalls
+        return totals
     zeros = {service: 0.0 for service in here if service not in totals.service_busy}
     pairs = _pairs_ahead(totals, here)
     if not zeros and not pairs:
@@ -151,7 +153,7 @@ def enrol(totals: Totals, services: Iterable[ServiceKey]) -> Totals:
 
 
 def _pairs_ahead(totals: Totals, here: Sequence[ServiceKey]) -> dict[tuple[ServiceKey, ServiceKey], float]:
-    """Pairs (victim, by) that may stall and have no counter yet, as far as the bound allows. One alone never stalls."""
+    """Pairs (victim, by) that may stall and have no counter yet, as far as the bound allows."""
     room = MAX_PAIRS - len(totals.stalled_by)
     if room <= 0 or len(here) < 2:
         return {}
@@ -177,7 +179,9 @@ def forget(totals: Totals, gone: Iterable[ServiceKey]) -> Totals:
     )
 
 
-def _added(totals: Mapping[_Key, float], shares: Mapping[_Key, float], seconds: float) -> dict[_Key, float]:
+def _added(totals: Mapping[_Key, float], shares: Mapping[_Key, float], seconds: float) -> Mapping[_Key, float]:
+    if not shares:
+        return totals
     after = dict(totals)
     for key, share in shares.items():
         after[key] = after.get(key, 0.0) + share * seconds

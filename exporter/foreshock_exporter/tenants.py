@@ -52,6 +52,10 @@ class Tenants:
         """These are the processes now; one that has just ended keeps what it was known as."""
         before = self._by_pid
         self._resolve(pids)
+        if self._by_pid == before and not self.over_limit:  # nothing is new, so all keep their places
+            self._ended = {}
+            self._seen.update(dict.fromkeys(self.pids, time))
+            return
         self._admit(time)
         self._ended = {pid: service for pid, service in before.items() if pid not in self._by_pid}
 

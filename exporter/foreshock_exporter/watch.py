@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, ParamSpec, TypeVar
 
 from foreshock_exporter.device import (
     Counters,
@@ -23,6 +22,8 @@ Call = Literal["count", "sample", "state"]
 CALLS: tuple[Call, ...] = ("sample", "state")
 """Those made for each GPU."""
 Key = tuple[int | None, Call]
+_Asked = ParamSpec("_Asked")
+_Answer = TypeVar("_Answer")
 
 
 class WatchedDriver:
@@ -45,43 +46,35 @@ class WatchedDriver:
 
     def count(self) -> int:
         """As the driver."""
-        with self._in_flight(None, "count"):
-            return self._driver.count()
+        return self._watch((None, "count"), self._driver.count)
 
     def identity(self, gpu: int) -> Identity:
         """As the driver."""
-        with self._in_flight(gpu, "state"):
-            return self._driver.identity(gpu)
+        return self._watch((gpu, "state"), self._driver.identity, gpu)
 
     def utilization(self, gpu: int, since_us: int) -> Sequence[UtilizationSample]:
         """As the driver."""
-        with self._in_flight(gpu, "sample"):
-            return self._driver.utilization(gpu, since_us)
+        return self._watch((gpu, "sample"), self._driver.utilization, gpu, since_us)
 
     def process_utilization(self, gpu: int, since_us: int) -> Sequence[ProcessUtilization]:
         """As the driver."""
-        with self._in_flight(gpu, "sample"):
-            return self._driver.process_utilization(gpu, since_us)
+        return self._watch((gpu, "sample"), self._driver.process_utilization, gpu, since_us)
 
     def read(self, gpu: int) -> Reading:
         """As the driver."""
-        with self._in_flight(gpu, "state"):
-            return self._driver.read(gpu)
+        return self._watch((gpu, "state"), self._driver.read, gpu)
 
     def counters(self, gpu: int) -> Counters:
         """As the driver."""
-        with self._in_flight(gpu, "state"):
-            return self._driver.counters(gpu)
+        return self._watch((gpu, "state"), self._driver.counters, gpu)
 
     def health(self, gpu: int) -> Health:
         """As the driver."""
-        with self._in_flight(gpu, "state"):
-            return self._driver.health(gpu)
+        return self._watch((gpu, "state"), self._driver.health, gpu)
 
     def processes(self, gpu: int) -> Sequence[GpuProcess]:
         """As the driver."""
-        with self._in_flight(gpu, "state"):
-            return self._driver.processes(gpu)
+        return self._watch((gpu, "state"), self._driver.processes, gpu)
 
     def xids(self, timeout: float) -> Sequence[Xid]:
         """As the driver; not watched, because it waits on purpose."""
@@ -91,11 +84,9 @@ class WatchedDriver:
         """As the driver."""
         self._driver.close()
 
-    @contextmanager
-    def _in_flight(self, gpu: int | None, call: Call) -> Iterator[None]:
-        key = (gpu, call)
+    def _watch(self, key: Key, call: Callable[_Asked, _Answer], *asked: _Asked.args, **named: _Asked.kwargs) -> _Answer:
         self._began[key] = self._timer()
         try:
-            yield
+            return call(*asked, **named)
         finally:
             self._began.pop(key, None)

@@ -55,7 +55,8 @@ class Probe:
 
     def counters(self) -> Counters:
         """Its counters now. What one direction of a link carries, the other does as well."""
-        state, _ = self._state()
+        elapsed = self._timeline.elapsed
+        state = self._last if elapsed == self._time else self._gpu.at(elapsed)  # no counter jumps
         linked = self._gpu.model.nvlink_bandwidth > 0.0
         nvlink = state.nvlink_bytes if linked else None
         held = state.throttled_seconds
