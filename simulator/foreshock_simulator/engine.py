@@ -54,7 +54,8 @@ class Engine:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self._queue: list[tuple[float, int, Callable[[Any], None], Any]] = []
+        # What to call with which argument, or, in place of that, the process that sleeps until then.
+        self._queue: list[tuple[float, int, Callable[[Any], None] | None, Any]] = []
         self._ready: deque[tuple[Process, Any]] = deque()
         self._count = 0
 
@@ -73,26 +74,26 @@ class Engine:
 
     def run(self, until: float) -> None:
         """Run everything up to and including `until`, and stand there."""
-        queue, ready, pop = self._queue, self._ready, heapq.heappop
+        queue, ready, pop, push = self._queue, self._ready, heapq.heappop, heapq.heappush
         while True:
-            while ready:
+            process: Process
+            if ready:
                 process, value = ready.popleft()
-                self._go_on(process, value)
-            if not queue or queue[0][0] > until:
+            elif queue and queue[0][0] <= until:
+                self.now, _, action, argument = pop(queue)
+                if action is not None:
+                    action(argument)
+                    continue
+                process, value = argument, None
+            else:
                 break
-            self.now, _, action, argument = pop(queue)
-            action(argument)
+            try:
+                wanted = process.send(value)
+            except StopIteration:
+                continue
+            if isinstance(wanted, Signal):
+                wanted.attach(process)
+            else:
+                self._count += 1
+                push(queue, (self.now + wanted, self._count, None, process))
         self.now = until
-
-    def _sleep_over(self, process: Process) -> None:
-        self._go_on(process, None)
-
-    def _go_on(self, process: Process, value: object) -> None:
-        try:
-            wanted = process.send(value)
-        except StopIteration:
-            return
-        if isinstance(wanted, Signal):
-            wanted.attach(process)
-        else:
-            self.at(self.now + wanted, self._sleep_over, process)

@@ -101,18 +101,34 @@ def divide(loads: Sequence[Load], slices: bool, clock: float = 1.0, capacity: Ca
     """What each of some processes gets that run at once; `clock` relative to the highest, `slices`: time-slicing."""
     if len(loads) == 1:
         return [alone(loads[0], clock, capacity)]
-    costs, speeds, demands = [], [], []
+    costs, speeds = [], []
     gap = dispatch_gap(len(loads)) - dispatch_gap(1)
-    dram = sum(min(1.0, load.dram) for load in loads)
+    drams = [min(1.0, load.dram) for load in loads]
+    dram = sum(drams)
     turns = [_turn(load) for load in loads] if slices else [0.0] * len(loads)
     turn = sum(turns)
-    for load, own_turn in zip(loads, turns, strict=True):
-        bound = min(load.dram, load.sm)
-        cost = bound * (1.0 + CACHE_INTERFERENCE * (dram - min(1.0, load.dram))) + (load.sm - bound) / clock
-        speed = 1.0 / (max(1.0, load.sm) + cost - load.sm + load.kernels * (gap + turn - own_turn))
+    held = read = linked = copied = 0.0
+    for load, own_dram, own_turn in zip(loads, drams, turns, strict=True):
+        sm = load.sm
+        bound = min(load.dram, sm)
+        cost = bound * (1.0 + CACHE_INTERFERENCE * (dram - own_dram)) + (sm - bound) / clock
+        speed = 1.0 / (max(1.0, sm) + cost - sm + load.kernels * (gap + turn - own_turn))
         costs.append(cost)
         speeds.append(speed)
-        demands.append(cost * speed)
+        held += cost * speed
+        read += load.dram * speed
+        linked += load.nvlink * speed
+        copied += load.pcie * speed
+    fits = held <= capacity.sm and read <= capacity.dram and linked <= 1.0 and copied <= 1.0
+    granted = speeds if fits else _within(loads, costs, speeds, capacity)
+    return [Portion(speed, cost * speed) for speed, cost in zip(granted, costs, strict=True)]
+
+
+def _within(
+    loads: Sequence[Load], costs: Sequence[float], speeds: Sequence[float], capacity: Capacity
+) -> Sequence[float]:
+    """The speeds at which no channel is asked for more than it has; one after another is divided."""
+    demands = [cost * speed for speed, cost in zip(speeds, costs, strict=True)]
     shares = fair_shares(demands, capacity.sm)
     if shares is not demands:
         speeds = [
@@ -128,7 +144,7 @@ def divide(loads: Sequence[Load], slices: bool, clock: float = 1.0, capacity: Ca
         shares = fair_shares(demands, room)
         if shares is not demands:
             speeds = [share / use if use else speed for speed, share, use in zip(speeds, shares, uses, strict=True)]
-    return [Portion(speed, cost * speed) for speed, cost in zip(speeds, costs, strict=True)]
+    return speeds
 
 
 def alone(load: Load, clock: float, capacity: Capacity) -> Portion:

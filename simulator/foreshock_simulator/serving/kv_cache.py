@@ -57,6 +57,10 @@ class KvCache:
             return rounds * self._members + sum(due[start:end])
         return rounds * self._members + sum(due[start:]) + sum(due[: end - BLOCK_TOKENS])
 
+    def lacks(self, step: int) -> bool:
+        """Whether those who generate need more blocks for one step than are free."""
+        return self._due[step % BLOCK_TOKENS] > self.total - self.used
+
     def advance(self, step: int, steps: int) -> None:
         """They have taken so many steps."""
         self.used += self.needed(step, steps)

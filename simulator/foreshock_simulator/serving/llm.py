@@ -149,7 +149,7 @@ class LlmServer:
         """Schedule what comes next: one step with parts of prompts, or a stretch of steps without."""
         kv, step = self._kv, self._step
         preempted = False
-        while kv.needed(step, 1) > kv.free:
+        while kv.lacks(step):
             self._preempt()
             preempted = True
         chunks: list[tuple[Job, int]] = []

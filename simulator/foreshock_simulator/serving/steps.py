@@ -57,8 +57,8 @@ class Steps:
         tensor_parallel: GPUs that the model is spread over.
     """
 
-    __slots__ = ("_gpu", "_hidden", "_layers", "_linear", "_parameters", "_tensor_parallel", "kv_bytes", "kv_seconds",
-                 "weight_bytes")  # fmt: skip
+    __slots__ = ("_gpu", "_hidden", "_layers", "_linear", "_parameters", "_small", "_tensor_parallel", "_token_flops",
+                 "kv_bytes", "kv_seconds", "weight_bytes")  # fmt: skip
 
     def __init__(self, gpu: GpuModel, parameters: float, kv_bytes_per_token: float, tensor_parallel: int) -> None:
         self._gpu, self._tensor_parallel = gpu, tensor_parallel
@@ -71,6 +71,8 @@ class Steps:
         """Of one token, on each GPU."""
         self.kv_seconds = self.kv_bytes / (gpu.dram_bandwidth * gpu.bandwidth_efficiency)
         """To read the keys and values of one token."""
+        self._token_flops = 2.0 * self._parameters / tensor_parallel
+        self._small = ELEMENTWISE * _VALUE_BYTES * self._hidden
         self._linear: dict[int, float] = {}
 
     def decode_seconds(self, requests: int, context: int) -> float:
@@ -96,8 +98,9 @@ class Steps:
     def work(self, seconds: float, steps: int, tokens: int, context: float) -> Work:
         """So many like steps as work for a GPU: `seconds` in all, each of `tokens` after `context` others."""
         gpu, step = self._gpu, seconds / steps
-        dram = (self.weight_bytes + context * self.kv_bytes + self._small(tokens)) / (gpu.dram_bandwidth * step)
-        tensor = 2.0 * self._parameters / self._tensor_parallel * tokens / (gpu.flops * step)
+        read = self.weight_bytes + context * self.kv_bytes + self._small * tokens * self._layers
+        dram = read / (gpu.dram_bandwidth * step)
+        tensor = self._token_flops * tokens / (gpu.flops * step)
         sm = 1.0 - HOST_SECONDS / step
         nvlink = pcie = 0.0
         if self._tensor_parallel > 1:
@@ -120,9 +123,6 @@ class Steps:
             seconds += 2 * self._layers * REDUCE_SECONDS + self._reduced(tokens) / link
         self._linear[tokens] = seconds
         return seconds
-
-    def _small(self, tokens: int) -> float:
-        return ELEMENTWISE * _VALUE_BYTES * self._hidden * tokens * self._layers
 
     def _reduced(self, tokens: int) -> float:
         """Bytes that each GPU sends in a step: two all-reduces a layer round a ring."""
