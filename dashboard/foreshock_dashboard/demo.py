@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from foreshock_dashboard.clock import Clock
 from foreshock_dashboard.demo_occupancy import Told
+from foreshock_dashboard.demo_pages import Page, serving, together
 from foreshock_dashboard.hub import Hub
 from foreshock_dashboard.options import port, seconds
 from foreshock_dashboard.past import KEPT, Past
@@ -25,6 +26,7 @@ from foreshock_dashboard.sources.scrape import ScrapeTarget
 from foreshock_exporter.attribution.process_names import on_host
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.otlp.push import Push
+from foreshock_exporter.text import render
 from foreshock_exporter.web.server import serve as serve_exporter
 from foreshock_simulator.emitter import Emitter
 from foreshock_simulator.scenarios.judge import onset
@@ -40,7 +42,7 @@ INTERVAL = 5.0
 """Seconds between two scrapes and between two ticks."""
 SAMPLING = 1.0
 """Seconds between two fast samples of an exporter."""
-JOB = "foreshock-exporter"
+JOB, SERVERS, CLUSTER = "foreshock-exporter", "model-servers", "kube-state-metrics"
 FASTEST = 60.0
 
 Value = TypeVar("Value")
@@ -93,11 +95,17 @@ def demo(arguments: argparse.Namespace, stop: threading.Event) -> int:
         simulation = Simulation(spec, arguments.seed, wall.origin - history)
         told = [Told(host.host_id, host.host_name, wall.origin - KEPT) for host in simulation.hosts]
         hosts = exporters(simulation, lambda: simulation.now, [each.observe for each in told])
-        targets = []
+        pages: list[tuple[Page, ScrapeTarget]] = []
         for host, exporter in zip(simulation.hosts, hosts, strict=True):
             server = opened.enter_context(closing(serve_exporter(exporter, "127.0.0.1", 0)))
             url = f"http://127.0.0.1:{server.port}/metrics"
-            targets.append(ScrapeTarget(url, JOB, {"instance": f"{host.host_name}:10877"}))
+            pages.append((exporter.render, ScrapeTarget(url, JOB, {"instance": f"{host.host_name}:10877"})))
+        others = {
+            SERVERS: lambda: render(together(simulation.inference())),
+            CLUSTER: lambda: render(simulation.capacity()),
+        }
+        base = opened.enter_context(serving({f"/{job}": page for job, page in others.items()}))
+        pages += [(page, ScrapeTarget(f"{base}/{job}", job, {"instance": job})) for job, page in others.items()]
         settings = Settings(
             port=page_port,
             otlp_grpc_port=0,
@@ -106,8 +114,8 @@ def demo(arguments: argparse.Namespace, stop: threading.Event) -> int:
             scrape_interval=INTERVAL,
             step=INTERVAL,
         )
-        hub = opened.enter_context(closing(Hub(settings, clock, targets)))
-        past = Past(simulation, hosts, targets, told, hub, INTERVAL, SAMPLING)
+        hub = opened.enter_context(closing(Hub(settings, clock, [target for _, target in pages])))
+        past = Past(simulation, hosts, pages, told, hub, INTERVAL, SAMPLING)
         if not _play(past, wall.origin, history, stop):
             return 0
         wall.release()

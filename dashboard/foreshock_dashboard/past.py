@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from foreshock_dashboard.demo_occupancy import Told
+from foreshock_dashboard.demo_pages import Page
 from foreshock_dashboard.hub import Hub
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.recording.recorder import span_of
@@ -26,19 +27,19 @@ class Past:
         self,
         simulation: Simulation,
         hosts: Sequence[Exporter],
-        targets: Sequence[ScrapeTarget],
+        pages: Sequence[tuple[Page, ScrapeTarget]],
         told: Sequence[Told],
         hub: Hub,
         interval: float,
         sampling: float,
     ) -> None:
         self._simulation = simulation
-        self._hosts = tuple(zip(hosts, targets, strict=True))
+        self._hosts, self._pages = tuple(hosts), tuple(pages)
         self._told = tuple(told)
         self._hub = hub
         self._interval = interval
         self._sampling = sampling
-        self._known: list[Known] = [{} for _ in hosts]
+        self._known: list[Known] = [{} for _ in pages]
 
     def play(self, until: float) -> Iterator[float]:
         """Advance to `until` (Unix seconds) and write all of it; yields the time reached after every minute or so."""
@@ -51,7 +52,7 @@ class Past:
             self._hub.intake.count(spans, now)
             if now >= until - KEPT and spans:
                 self._hub.store.append_spans(spans)
-            for exporter, _ in self._hosts:
+            for exporter in self._hosts:
                 exporter.sample(now)
             if occupied := [span for told in self._told for span in told.take(last=now >= until)]:
                 self._hub.store.append_spans(occupied)
@@ -67,8 +68,8 @@ class Past:
         own = self._hub.intake.collect(now)
         self._hub.intake.written(own)
         batches = [own]
-        for (exporter, target), known in zip(self._hosts, self._known, strict=True):
-            samples = parse(exporter.render().decode(), target.target_labels, known)
+        for (page, target), known in zip(self._pages, self._known, strict=True):
+            samples = parse(page().decode(), target.target_labels, known)
             up = Sample("up", labels_of(target.target_labels), 1.0)
             batches.append(SampleBatch(now, target.instance, (up, *samples)))
         return batches

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import RLock
 from typing import NamedTuple
@@ -15,7 +15,6 @@ from foreshock_simulator.calls.tracing import SimSpan
 from foreshock_simulator.control import kube
 from foreshock_simulator.emit.driver import SimDriver, SimResolver
 from foreshock_simulator.emit.host import collectors
-from foreshock_simulator.emit.inference import Reading, Server, readings
 from foreshock_simulator.names import ServiceName
 from foreshock_simulator.scenarios.counterfactual import without
 from foreshock_simulator.scenarios.judge import SloWatch, judge
@@ -153,11 +152,11 @@ class Simulation:
         if self._follows is not None:
             self._run(self._follows())
 
-    def inference(self) -> Iterator[Reading]:
-        """What the model servers tell now."""
+    def inference(self) -> dict[str, Emitted]:
+        """What the model servers tell now, each by its `host:port`."""
         with self.lock:
             self.catch_up()
-            return readings(list(self._servers()))
+            return {where: told for replicas in self._platform.replicas.values() for where, told in replicas.servers()}
 
     def capacity(self) -> Emitted:
         """What kube-state-metrics tells now."""
@@ -195,10 +194,6 @@ class Simulation:
             SimResolver(host.services),
             collectors(lambda: network.counters(name), speed, self),
         )
-
-    def _servers(self) -> Iterator[Server]:
-        for replicas in self._platform.replicas.values():
-            yield from replicas.servers()
 
 
 def exporters(

@@ -21,6 +21,7 @@ from foreshock_dashboard.recording.recorder import Habits, Recorder, span_of
 from foreshock_dashboard.recording.targets import HostTarget, Numbered
 from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_dashboard.sources.exposition import parse
+from foreshock_exporter.family import Family, Sample
 from foreshock_exporter.text import render
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.simulation import Simulation
@@ -241,6 +242,6 @@ def test_a_target_keeps_its_own_labels(tmp_path: Path) -> None:
     """What it says of them otherwise is renamed, as a scrape does."""
     with RecordingWriter(tmp_path / "recording") as writer:
         numbered = Numbered(writer, {"job": "j", "instance": "i"})
-        numbered.readings([("m", "gauge", {"instance": "other", "job": "j"}, 1.0)])
+        numbered.emitted([(Family("m", "gauge", ("instance", "job"), ""), [Sample(("other", "j"), 1.0)])])
         assert list(writer.numbers) == [("m", (("exported_instance", "other"), ("instance", "i"), ("job", "j")))]
         writer.add(np.array([0], np.int32), np.array([0], np.int64), np.array([1.0]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from foreshock_dashboard.model.span import Attributes, Kind, Status
@@ -55,15 +55,6 @@ class Host(Protocol):
     def collectors(self) -> Mapping[str, Collector]: ...
 
 
-class Reading(NamedTuple):
-    """One value of one series as some other exporter tells it. `type` is the family's."""
-
-    name: str
-    type: str
-    labels: Mapping[str, str]
-    value: float
-
-
 class Platform(Protocol):
     """A simulated platform that is driven from outside. Times in Unix seconds."""
 
@@ -81,8 +72,8 @@ class Platform(Protocol):
         """The hosts, each with what an exporter asks."""
         ...
 
-    def inference(self) -> Iterable[tuple[str, str, Mapping[str, str], float]]:
-        """What model servers tell now, as `Reading`; the label `instance` says which of them does."""
+    def inference(self) -> Mapping[str, Emitted]:
+        """What model servers tell now, each by its `host:port`."""
         ...
 
     def capacity(self) -> Emitted:

@@ -18,10 +18,11 @@ from foreshock_dashboard.recording.counted import CountedSpans
 from foreshock_dashboard.recording.platform import Ended, Outage, Platform
 from foreshock_dashboard.recording.targets import HostTarget, Numbered, Scraped, Target
 from foreshock_dashboard.recording.writer import RecordingWriter
+from foreshock_exporter.family import Emitted
 
 EXPORTER_PORT = 10_877
 INFERENCE = "model-servers"
-"""Job, and instance of those readings that name none, of model servers."""
+"""Job of the model servers."""
 CAPACITY = {"job": "kube-state-metrics", "instance": "kube-state-metrics:8080"}
 HUB = {"job": "foreshock", "instance": "foreshock:8050"}
 
@@ -73,8 +74,8 @@ class Recorder:
         self._scrape(Target(writer, HUB, lambda time: hub.counted(self._counted.read(time))), "")
         kube = Numbered(writer, CAPACITY)
         self._scrape(Target(writer, CAPACITY, lambda _: kube.emitted(platform.capacity())), "")
-        self._servers: dict[str, tuple[Target, Numbered]] = {}
-        self._told: Mapping[str, list[tuple[str, str, Mapping[str, str], float]]] = {}
+        self._servers: dict[str, Target] = {}
+        self._told: Mapping[str, Emitted] = {}
         self._every(habits.interval, self._skew(), self._scrape_servers)
 
     def run(self, until: float) -> Iterator[float]:
@@ -145,21 +146,19 @@ class Recorder:
         return by_chance or (bool(host) and any(outage.covers(host, time) for outage in self._outages))
 
     def _scrape_servers(self, time: float) -> None:
-        """Every model server is a target of its own; one that has gone is one that is down."""
-        told: dict[str, list[tuple[str, str, Mapping[str, str], float]]] = {}
-        for reading in self._platform.inference():
-            told.setdefault(reading[2].get("instance", INFERENCE), []).append(reading)
-        self._told = told
+        """Every model server is a target of its own; one that has gone is none any more."""
+        self._told = told = self._platform.inference()
+        for instance in sorted(self._servers.keys() - told.keys()):
+            self._servers.pop(instance).end(time)
         for instance in told:
             if instance not in self._servers:
                 labels = {"job": INFERENCE, "instance": instance}
-                numbered = Numbered(self._writer, labels)
-                self._servers[instance] = Target(self._writer, labels, partial(self._server, instance)), numbered
-        for instance, (target, _) in self._servers.items():
-            target.scrape(time, lost=self._lost(time, "") or instance not in told)
+                read = partial(self._server, instance, Numbered(self._writer, labels))
+                self._servers[instance] = Target(self._writer, labels, read)
+            self._servers[instance].scrape(time, lost=self._lost(time, ""))
 
-    def _server(self, instance: str, _: float) -> Scraped:
-        return self._servers[instance][1].readings(self._told[instance])
+    def _server(self, instance: str, numbered: Numbered, _: float) -> Scraped:
+        return numbered.emitted(self._told[instance])
 
     def _advance(self, time: float) -> None:
         self._writer.add_spans([span_of(span) for span in self._platform.advance(time)])

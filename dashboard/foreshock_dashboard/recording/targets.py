@@ -44,6 +44,12 @@ class Target:
         told = np.array([*values, *[STALE] * len(gone), 0.0 if lost else 1.0], np.float64)
         self._writer.add(series, np.full(len(series), round(time * 1000), np.int64), told)
 
+    def end(self, time: float) -> None:
+        """It is no target any more: all that it had has ended, its `up` as well."""
+        series = np.array([*self._last, self._up], np.int32)
+        stale = np.full(len(series), STALE, np.float64)
+        self._writer.add(series, np.full(len(series), round(time * 1000), np.int64), stale)
+
 
 class Numbered:
     """Gives the series of one target their numbers, each looked up once."""
@@ -52,7 +58,6 @@ class Numbered:
         self._writer, self._labels = writer, dict(labels)
         self._families: dict[Family, dict[tuple[str, ...], list[int]]] = {}
         self._series: dict[Series, list[int]] = {}
-        self._readings: dict[tuple[str, tuple[tuple[str, str], ...]], int] = {}
 
     def emitted(self, families: Emitted) -> Scraped:
         """What an exporter emits."""
@@ -83,20 +88,6 @@ class Numbered:
                 found = known[series] = [self._number(metric, dict(labels)) for metric, labels in series.names]
             numbers += found
             values += told
-        return numbers, values
-
-    def readings(self, readings: Iterable[tuple[str, str, Mapping[str, str], float]]) -> Scraped:
-        """What other exporters tell."""
-        known = self._readings
-        numbers: list[int] = []
-        values: list[float] = []
-        for name, _, labels, value in readings:
-            key = name, (*labels.items(),)
-            number = known.get(key)
-            if number is None:
-                number = known[key] = self._number(name, dict(labels))
-            numbers.append(number)
-            values.append(value)
         return numbers, values
 
     def _of_family(self, family: Family, labels: tuple[str, ...]) -> list[int]:

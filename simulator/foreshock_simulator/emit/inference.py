@@ -1,60 +1,58 @@
-"""What model servers say of themselves, under vLLM's names (its docs/usage/metrics)."""
+"""What a model server says of itself, under vLLM's names (its docs/usage/metrics)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import accumulate
-from typing import NamedTuple
+from typing import Final
 
+from foreshock_exporter.family import Distribution, Emitted, Family, Kind, Sample
 from foreshock_simulator.names import ServiceName
-from foreshock_simulator.serving.server import ModelStats
+from foreshock_simulator.serving.server import BOUNDS, ModelStats, Timing
 
-Reading = tuple[str, str, Mapping[str, str], float]
-"""Name, the family's type, labels, value; the label `instance` is that of the server."""
-PORT = 8000
+PORT: Final = 8000
+ENGINE: Final = "0"
+"""Of a server's engines, of which these have one."""
 
-
-class Server(NamedTuple):
-    """A model server: where it is, whose, what it serves, and its figures."""
-
-    instance: str
-    service: ServiceName
-    model: str
-    language: bool
-    stats: ModelStats
+_LABELS = ("service_name", "service_namespace", "model_name", "engine")
 
 
-def readings(servers: Iterable[Server]) -> Iterator[Reading]:
-    """The servers' figures. One that serves no language model has no tokens and no cache of keys and values."""
-    for server in servers:
-        labels = {
-            "instance": server.instance,
-            "service_name": server.service.name,
-            "service_namespace": server.service.namespace,
-            "model_name": server.model,
-            "engine": "0",
-        }
-        stats = server.stats
-        yield "vllm:num_requests_running", "gauge", labels, stats.num_requests_running
-        yield "vllm:num_requests_waiting", "gauge", labels, stats.num_requests_waiting
-        yield (
-            "vllm:request_success_total",
-            "counter",
-            {**labels, "finished_reason": "stop"},
-            stats.request_success_total,
+def _family(name: str, kind: Kind, help_: str, *labels: str) -> Family:
+    return Family(f"vllm:{name}", kind, (*_LABELS, *labels), help_)
+
+
+RUNNING = _family("num_requests_running", "gauge", "Requests in the running batch.")
+WAITING = _family("num_requests_waiting", "gauge", "Requests that wait for a place in it.")
+SUCCESS = _family("request_success_total", "counter", "Requests that got their whole answer.", "finished_reason")
+CACHE = _family("kv_cache_usage_perc", "gauge", "Use of the cache of keys and values, 1 is full.")
+PREEMPTIONS = _family("num_preemptions_total", "counter", "Requests put back for want of cache.")
+PROMPT_TOKENS = _family("prompt_tokens_total", "counter", "Tokens of prompts worked on.")
+GENERATION_TOKENS = _family("generation_tokens_total", "counter", "Tokens generated.")
+TIMINGS: Final = {
+    timing: Family(f"vllm:{timing}_seconds", "histogram", _LABELS, f"{timing.replace('_', ' ')}, in seconds.", bounds)
+    for timing, bounds in BOUNDS.items()
+}
+OF_ANY_MODEL: Final[frozenset[Timing]] = frozenset(("e2e_request_latency", "request_queue_time"))
+
+
+def emit(service: ServiceName, model: str, stats: ModelStats, *, language: bool) -> Emitted:
+    """A server's page of metrics. One that serves no language model has no tokens and no cache of keys and values."""
+    labels = (service.name, service.namespace, model, ENGINE)
+
+    def one(family: Family, value: float, *more: str) -> tuple[Family, list[Sample]]:
+        return family, [Sample((*labels, *more), value)]
+
+    told: list[tuple[Family, list[Sample] | list[Distribution]]] = [
+        one(RUNNING, stats.num_requests_running),
+        one(WAITING, stats.num_requests_waiting),
+        one(SUCCESS, stats.request_success_total, "stop"),
+    ]
+    if language:
+        told += (
+            one(CACHE, stats.kv_cache_usage_ratio),
+            one(PREEMPTIONS, stats.num_preemptions_total),
+            one(PROMPT_TOKENS, stats.prompt_tokens_total),
+            one(GENERATION_TOKENS, stats.generation_tokens_total),
         )
-        timings = list(stats.histograms.items())
-        if server.language:
-            yield "vllm:kv_cache_usage_perc", "gauge", labels, stats.kv_cache_usage_ratio
-            yield "vllm:num_preemptions_total", "counter", labels, stats.num_preemptions_total
-            yield "vllm:prompt_tokens_total", "counter", labels, stats.prompt_tokens_total
-            yield "vllm:generation_tokens_total", "counter", labels, stats.generation_tokens_total
-        else:
-            timings = [each for each in timings if each[0] in ("e2e_request_latency", "request_queue_time")]
-        for timing, state in timings:
-            name = f"vllm:{timing}_seconds"
-            counts = [*accumulate(state.counts)]
-            for bound, count in zip((*map(repr, map(float, state.bounds)), "+Inf"), counts, strict=True):
-                yield f"{name}_bucket", "histogram", {**labels, "le": bound}, count
-            yield f"{name}_sum", "histogram", labels, state.sum
-            yield f"{name}_count", "histogram", labels, counts[-1]
+    for timing, state in stats.histograms.items():
+        if language or timing in OF_ANY_MODEL:
+            told.append((TIMINGS[timing], [Distribution(labels, state.counts, state.sum)]))
+    return told

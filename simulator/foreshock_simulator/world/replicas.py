@@ -8,12 +8,13 @@ from itertools import cycle
 from math import nan
 from random import Random
 
+from foreshock_exporter.family import Emitted
 from foreshock_simulator.calls.mesh import Mesh
 from foreshock_simulator.calls.replica import Replica
 from foreshock_simulator.calls.service import Service
 from foreshock_simulator.control.capacity import Capacity
 from foreshock_simulator.control.deployment import Deployment
-from foreshock_simulator.emit.inference import PORT, Server
+from foreshock_simulator.emit.inference import PORT, emit
 from foreshock_simulator.engine import Engine, Process, Signal
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.host import Host
@@ -71,14 +72,14 @@ class Replicas:
         """The names of the hosts that its replicas run on now, each once."""
         return tuple(dict.fromkeys(running.host.name for running in self.deployment.replicas))
 
-    def servers(self) -> Iterator[Server]:
-        """Its model servers, as their metrics tell of them."""
-        spec = self._spec
+    def servers(self) -> Iterator[tuple[str, Emitted]]:
+        """Its model servers: where each is, and what it tells of itself."""
+        spec, model = self._spec, self._spec.model
         for running in self.deployment.replicas:
-            if spec.model is not None and running.server is not None and running.worker is not None:
-                instance = f"{spec.name.name}-{running.worker.pid}.{running.host.name}:{PORT}"
-                language = isinstance(spec.model, LlmSpec)
-                yield Server(instance, spec.name, spec.model.model, language, running.server.stats())
+            if model is not None and running.server is not None and running.worker is not None:
+                stats, language = running.server.stats(), isinstance(model, LlmSpec)
+                where = f"{spec.name.name}-{running.worker.pid}.{running.host.name}:{PORT}"
+                yield where, emit(spec.name, model.model, stats, language=language)
 
     def restart(self, pause: float) -> Process:
         """Replace the replicas one after another: the old one is drained, a new one starts in its place, cold."""

@@ -1,0 +1,41 @@
+"""Model servers and the cluster of the demo are scraped as real ones are."""
+
+from __future__ import annotations
+
+from urllib.request import urlopen
+
+import pytest
+
+from foreshock_dashboard.demo_pages import POD, serving, together
+from foreshock_dashboard.sources.exposition import parse
+from foreshock_exporter.family import Distribution, Emitted, Family, Sample
+from foreshock_exporter.text import render
+
+
+def test_servers_on_one_page_are_told_apart_by_their_pod() -> None:
+    """Each family once, histograms as well."""
+    gauge = Family("vllm:num_requests_waiting", "gauge", ("service_name",), "Waiting.")
+    seconds = Family("vllm:e2e_request_latency_seconds", "histogram", ("service_name",), "Took.", (1.0,))
+    pages: dict[str, Emitted] = {
+        f"chat-{number}.host-1:8000": [
+            (gauge, [Sample(("chat",), float(number))]),
+            (seconds, [Distribution(("chat",), (number, 0), 0.5)]),
+        ]
+        for number in (1, 2)
+    }
+    text = render(together(pages)).decode()
+    found = {(sample.metric, *sample.labels): sample.value for sample in parse(text, {})}
+    name = ("service_name", "chat")
+    assert found["vllm:num_requests_waiting", (POD, "chat-1"), name] == 1.0
+    assert found["vllm:num_requests_waiting", (POD, "chat-2"), name] == 2.0
+    assert found["vllm:e2e_request_latency_seconds_count", (POD, "chat-2"), name] == 2.0
+    assert text.count("# TYPE") == 2
+
+
+def test_pages_are_served_by_path_and_nothing_else_is() -> None:
+    """Until the block ends."""
+    with serving({"/cluster": lambda: b"up 1\n"}) as url:
+        with urlopen(f"{url}/cluster") as answer:
+            assert answer.read() == b"up 1\n"
+        with pytest.raises(OSError, match="404"):
+            urlopen(f"{url}/else")
