@@ -26,7 +26,7 @@ HUB = "http://127.0.0.1:8050"
 TIMEOUT = 30.0
 """Seconds for the hub's answer."""
 MAX_ANSWER = 64 * 2**20
-"""Bytes of an answer that are read; 5,000 spans are about 10 MB."""
+"""Bytes of an answer that are read; 5,000 spans are about 15 MB, and the hub gives fewer where they are larger."""
 
 
 class AnswerError(Exception):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from textwrap import wrap
 
 from foreshock_dashboard.model.query import Json
 
@@ -31,7 +32,7 @@ def trace_text(told: Json) -> str:
 
 def _head(told: Json) -> str:
     start = datetime.fromtimestamp(told["start"], UTC).strftime("%Y-%m-%d %H:%M:%S")
-    return _cut(f"trace {told['trace_id']}, {start} UTC, {_time(told['duration_seconds'])}, {len(told['spans'])} spans")
+    return _cut(f"trace {told['trace_id']}, {start} UTC, {_time(told['duration_seconds'])}, {told['total']:,} spans")
 
 
 def _spans(spans: list[Json], left_out: int) -> str:
@@ -47,7 +48,7 @@ def _spans(spans: list[Json], left_out: int) -> str:
         text = f"{_time(span['duration_seconds']):>{_TIME}}  {_wait(span):>{_WAIT}}  {_cut(name, room)}{kind}{failed}"
         lines.append(text)
     if left_out:
-        lines.append(f"… and {left_out} more spans; --json gives up to 5000")
+        lines.append(f"… and {left_out:,} more spans; --json gives up to 5000, the API all of them page by page")
     return "\n".join(lines)
 
 
@@ -132,6 +133,9 @@ def _shade(share: float) -> str:
 
 
 def _end(told: Json) -> Iterator[str]:
+    for note in (told["clock_note"], told["note"]):
+        if note:
+            yield from wrap(_printable(note), WIDTH)
     if told["lanes"]:
         yield "* the trace's own service; · no two services were active; what others held bounds waiting from above"
     if told["lanes_error"]:

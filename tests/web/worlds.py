@@ -382,4 +382,5 @@ class FakeHub:
 
     def metrics_text(self, *, openmetrics: bool = False) -> str:
         """One metric."""
+        del openmetrics
         return "foreshock_ticks_total 7\n"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from foreshock_dashboard.analysis.join import By, Join, Place
 from foreshock_dashboard.analysis.occupancy import Interval, Quality, Timeline, clipped, merged
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.span import Kind, Span
+from foreshock_dashboard.model.span import Kind, Span, head_of
 from foreshock_dashboard.model.world import Gpu, Tenant
 
 
@@ -81,7 +81,7 @@ class Lane:
 class TraceLanes:
     """A trace on its GPUs. `waits` by span id and kind. `worst`: where the trace waited longest, each moment once.
 
-    duration: seconds of the trace's outermost span, by its own clock.
+    duration: seconds that the trace took, those of its head.
     """
 
     lanes: tuple[Lane, ...] = ()
@@ -109,7 +109,7 @@ def lanes_of(spans: Sequence[Span], intervals: Iterable[Interval], tenants: Iter
         groups.setdefault(place, []).append((span.start_ns, span.end_ns))
     totals = [gpus.wait(place, times) for place, times in groups.items()]
     worst = max(totals, key=lambda wait: (wait.held.waited, wait.found_by == "process", wait.gpus), default=None)
-    return TraceLanes(_lanes(chosen, known, gpus), waits, worst, _duration(spans))
+    return TraceLanes(_lanes(chosen, known, gpus), waits, worst, head_of(spans).duration_ns / 1e9 if spans else 0.0)
 
 
 class _Gpus:
@@ -196,9 +196,3 @@ def _lanes(chosen: Sequence[tuple[Span, Place]], known: Sequence[Interval], gpus
         shown = clipped((each for each in known if each.gpu == gpu), first, last)
         lanes.append(Lane(gpu, shown, tuple(span_id for _, span_id in ids), gpus.wait(place, times)))
     return tuple(lanes)
-
-
-def _duration(spans: Sequence[Span]) -> float:
-    """Of the longest span that has no parent here."""
-    ids = {span.span_id for span in spans}
-    return max((span.duration_ns for span in spans if span.parent_id not in ids), default=0) / 1e9

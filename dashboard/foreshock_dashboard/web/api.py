@@ -18,7 +18,7 @@ from foreshock_dashboard.web import now as live
 from foreshock_dashboard.web import payloads, traces_json
 from foreshock_dashboard.web.encode import PerTick, encode, stamped
 from foreshock_dashboard.web.gpu_time import GpuTimes
-from foreshock_dashboard.web.params import BadParameterError, only, trace_id_of, trace_query, wait_filter
+from foreshock_dashboard.web.params import BadParameterError, only, span_page, trace_id_of, trace_query, wait_filter
 from foreshock_dashboard.web.reference import document
 from foreshock_dashboard.web.trace_search import by_wait
 
@@ -116,7 +116,7 @@ class Api:
         return self._answer(request, encode(payloads.envelope(snapshot) | body))
 
     async def _trace(self, request: Request, trace_id: str) -> Response:
-        only(request.query_params, ())
+        page = span_page(request.query_params)
         wanted = trace_id_of(trace_id)
         snapshot = self._hub.snapshot
         spans = await run_in_threadpool(self._hub.traces.get, wanted)
@@ -124,7 +124,7 @@ class Api:
             text = f"no trace {wanted}: it may be older than the store keeps, or not have arrived yet"
             return JSONResponse({"error": text}, 404)
         found = await run_in_threadpool(self._gpu_times.of, spans)
-        body = traces_json.trace(wanted, spans, found) | {"note": note_of(spans)}
+        body = await run_in_threadpool(traces_json.trace, wanted, spans, found, page) | {"note": note_of(spans)}
         return self._answer(request, encode(payloads.envelope(snapshot) | body))
 
     def _metrics(self, request: Request) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 from starlette.datastructures import QueryParams
 
@@ -30,6 +30,9 @@ TRACE_PARAMETERS = (
     "start",
     "end",
 )
+SPAN_PARAMETERS = ("limit", "offset")
+MOST_SPANS = 5000
+"""Spans of one trace in one answer; what is left out is counted, and comes in the next."""
 
 BY_WAIT = "gpu_wait"
 """The order that no source knows; sources are then asked for the slowest (`trace_search`)."""
@@ -37,6 +40,17 @@ BY_WAIT = "gpu_wait"
 T = TypeVar("T")
 _RELATIVE = re.compile(r"now(?:-(\d+(?:\.\d+)?(?:ms|s|m|h|d)))?")
 _TRACE_ID = re.compile(r"[0-9a-fA-F]{1,32}")
+
+
+class SpanPage(NamedTuple):
+    """Which of a trace's spans, by start, are wanted: `limit` of them from the one at `offset` on."""
+
+    offset: int = 0
+    limit: int = MOST_SPANS
+
+
+FIRST = SpanPage()
+"""The first of them."""
 
 
 class BadParameterError(ValueError):
@@ -100,10 +114,13 @@ def _order(text: str) -> Literal["slowest", "newest"]:
     raise ValueError(f"is neither slowest nor newest nor {BY_WAIT}")
 
 
-def _limit(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 1000:
-        raise ValueError("is not a whole number from 1 to 1000")
-    return int(text)
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise ValueError(f"is not a whole number from {least} to {most}")
+        return int(text)
+
+    return read
 
 
 def time_of(text: str, now: float) -> float:
@@ -166,7 +183,7 @@ def trace_query(given: Mapping[str, str], now: float, known: Collection[Service]
         max_duration=most,
         errors_only=_read(given, "errors", _flag, False),
         order=_read(given, "order", _order, "newest"),
-        limit=_read(given, "limit", _limit, 50),
+        limit=_read(given, "limit", _whole(1, 1000), 50),
     )
 
 
@@ -178,6 +195,19 @@ def wait_filter(given: Mapping[str, str]) -> WaitFilter | None:
     """
     least, first = _read(given, "min_gpu_wait", _duration, None), given.get("order", "").strip() == BY_WAIT
     return WaitFilter(least, first) if first or least is not None else None
+
+
+def span_page(given: Mapping[str, str]) -> SpanPage:
+    """Which of a trace's spans are asked for; the first unless they say otherwise.
+
+    Raises:
+        BadParameterError: a parameter is unknown or malformed.
+    """
+    only(given, SPAN_PARAMETERS)
+    return SpanPage(
+        offset=_read(given, "offset", _whole(0, 10**9), 0),
+        limit=_read(given, "limit", _whole(1, MOST_SPANS), MOST_SPANS),
+    )
 
 
 def trace_id_of(text: str) -> str:

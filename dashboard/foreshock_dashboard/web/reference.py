@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from foreshock_dashboard.web.params import MOST_SPANS
+
 _NUMBER: dict[str, Any] = {"type": ["number", "null"]}
 _TEXT: dict[str, Any] = {"type": "string"}
 _ENVELOPE: dict[str, Any] = {
@@ -43,18 +45,22 @@ _TIME = "Unix seconds, ISO 8601 with a time zone, now, or now-15m"
 _LENGTH = "such as 250ms, 1.5s or plain seconds"
 _PARAMETERS = {
     "traces": {
-        "service": "name or namespace/name",
+        "service": "namespace/name, /name for one without, or name where no two services of today have it",
         "operation": "name of a span",
         "attribute": "KEY=VALUE: an attribute of the span, or else of its resource; once for each key",
-        "min_duration": f"shortest duration, {_LENGTH}",
-        "max_duration": f"longest duration, {_LENGTH}",
+        "min_duration": f"shortest duration of the trace, that is of its root span, {_LENGTH}",
+        "max_duration": f"longest duration of the trace, {_LENGTH}",
         "min_gpu_wait": f"shortest time waited for a GPU, {_LENGTH}; looks at the 500 slowest that match",
         "errors": "true: only traces with a failed span",
         "order": "newest (default) or slowest, among all that match; gpu_wait: the longest wait for a GPU first",
         "limit": "1 to 1000, default 50",
         "start": f"{_TIME}; default 15 minutes before end",
         "end": f"{_TIME}; default now",
-    }
+    },
+    "trace": {
+        "limit": f"spans in this answer, 1 to {MOST_SPANS}, default {MOST_SPANS}; large ones are fewer",
+        "offset": "spans left out before them, by start; default 0. See next_offset",
+    },
 }
 _SECONDS = {"type": "number"}
 _BY = {"type": "object", "additionalProperties": _SECONDS, "description": "seconds that others held it, by service"}
@@ -79,6 +85,24 @@ _EXTRA: dict[str, dict[str, Any]] = {
         }
     },
     "trace": {
+        "start": _NUMBER | {"description": "of the earliest span, Unix seconds; offsets count from it"},
+        "duration_seconds": _NUMBER | {"description": "of the root span; of the longest where the root is missing"},
+        "extent_seconds": _NUMBER | {"description": "first start to last end, each by the clock of its own host"},
+        "total": {"type": "integer", "description": "spans of the trace"},
+        "offset": {"type": "integer", "description": "spans before those given"},
+        "left_out": {"type": "integer", "description": "spans after those given"},
+        "next_offset": {"type": ["integer", "null"], "description": "offset of the next page; null after the last"},
+        "skewed": {"type": "boolean", "description": "spans lie outside their parents: clocks of hosts differ"},
+        "clocks": {
+            "type": "array",
+            "description": "the hosts whose clocks differ from that of the root's host",
+            "items": {
+                "type": "object",
+                "properties": {"host": _TEXT, "ahead_seconds": _NUMBER, "within_seconds": _NUMBER},
+            },
+        },
+        "clock_note": _TEXT | {"description": "the same as a sentence; empty where the clocks agree"},
+        "note": _TEXT | {"description": "why spans may be missing; empty where none is known to be"},
         "sentence": _TEXT | {"description": "how long it waited for a GPU and who held it; empty if not known"},
         "gpu_wait_seconds": _NUMBER | {"description": "the longest wait for one GPU, each moment counted once"},
         "lanes_settled": {"type": "boolean", "description": "false: what ran in its last seconds may still come"},

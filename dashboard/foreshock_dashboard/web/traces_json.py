@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from foreshock_dashboard.analysis.skew import Skew, skew_of
+from foreshock_dashboard.model.otlp_detail import detail_of
+from foreshock_dashboard.model.partial import total_of
 from foreshock_dashboard.model.query import Json
-from foreshock_dashboard.model.span import Attributes, AttributeValue, Span, TraceQuery, TraceSummary, traffic
+from foreshock_dashboard.model.span import Attributes, AttributeValue, Span, TraceQuery, TraceSummary, head_of, traffic
 from foreshock_dashboard.web import lanes_json
 from foreshock_dashboard.web.gpu_time import GpuTime
-from foreshock_dashboard.web.params import BY_WAIT
+from foreshock_dashboard.web.params import BY_WAIT, FIRST, SpanPage
 from foreshock_dashboard.web.payloads import number
 from foreshock_dashboard.web.theme import service_colour
 from foreshock_dashboard.web.trace_search import CANDIDATES, Waited, WaitFilter
 
-MOST_SPANS = 5000
-"""Spans of one trace that are sent to a page; what was left out is counted."""
-DEEPEST = 8
-"""Levels of nested attribute values that are kept."""
+MOST_BYTES = 16 << 20
+"""Bytes of the spans in one answer, as they were sent, each with its resource and scope."""
+DEEPEST = 64
+"""Levels of nested attribute values that are kept; OTLP has at most 50 (protobuf reads 100 messages deep)."""
 
 
 def query(asked: TraceQuery, wait: WaitFilter | None = None) -> Json:
@@ -64,18 +67,26 @@ def traces_by_wait(asked: TraceQuery, wait: WaitFilter, found: Waited) -> Json:
     return {"query": query(asked, wait), "traces": rows, "candidates": candidates, "note": found.note}
 
 
-def trace(trace_id: str, spans: Sequence[Span], gpu_time: GpuTime | None = None) -> Json:
-    """One trace. Offsets and durations in seconds from the earliest span, which starts at `start` (Unix seconds)."""
+def trace(trace_id: str, spans: Sequence[Span], gpu_time: GpuTime | None = None, page: SpanPage = FIRST) -> Json:
+    """One trace and a page of its spans. Offsets in seconds from the earliest span, which starts at `start` (Unix
+    seconds), each by the clock of its own host.
+    """
     gpu_time = gpu_time or GpuTime()
     told = traffic(spans)
-    shown = told[:MOST_SPANS]
-    start = min((span.start_ns for span in shown), default=0)
-    end = max((span.end_ns for span in shown), default=start)
+    shown = _shown(told, page)
+    start = min((span.start_ns for span in told), default=0)
+    end = max((span.end_ns for span in told), default=start)
+    total, after = total_of(spans) - len(spans) + len(told), page.offset + len(shown)
     return {
         "trace_id": trace_id,
         "start": start / 1e9,
-        "duration_seconds": (end - start) / 1e9,
-        "left_out": len(told) - len(shown),
+        "duration_seconds": head_of(told).duration_ns / 1e9 if told else 0.0,
+        "extent_seconds": (end - start) / 1e9,
+        "total": total,
+        "offset": page.offset,
+        "left_out": max(0, total - after),
+        "next_offset": after if shown and after < len(told) else None,
+        **_clocks(skew_of(told)),
         **lanes_json.lanes(gpu_time, start),
         "spans": [
             _span(span, start) | {"gpu": lanes_json.wait(gpu_time.lanes.waits.get((span.span_id, span.kind)))}
@@ -84,7 +95,29 @@ def trace(trace_id: str, spans: Sequence[Span], gpu_time: GpuTime | None = None)
     }
 
 
+def _shown(spans: Sequence[Span], page: SpanPage) -> Sequence[Span]:
+    """The spans of a page: fewer than its limit where these are large, but one at least."""
+    wanted = spans[page.offset : page.offset + page.limit]
+    size = 0
+    for count, span in enumerate(wanted):
+        size += sum(map(len, (*span.raw[0], span.raw[1]))) if span.raw else 0
+        if count and size > MOST_BYTES:
+            return wanted[:count]
+    return wanted
+
+
+def _clocks(found: Skew) -> Json:
+    return {
+        "skewed": bool(found.hosts),
+        "clocks": [
+            {"host": host, "ahead_seconds": seconds, "within_seconds": within} for host, seconds, within in found.hosts
+        ],
+        "clock_note": found.sentence,
+    }
+
+
 def _span(span: Span, origin: int) -> Json:
+    detail = detail_of(span)
     return {
         "span_id": span.span_id,
         "parent_id": span.parent_id,
@@ -94,24 +127,46 @@ def _span(span: Span, origin: int) -> Json:
         "kind": span.kind,
         "offset_seconds": (span.start_ns - origin) / 1e9,
         "duration_seconds": span.duration_ns / 1e9,
+        "start_time_unix_nano": str(detail.start_ns),
+        "end_time_unix_nano": str(detail.end_ns),
         "status": span.status,
         "status_message": span.status_message,
         "clamped": span.clamped,
-        "scope": span.scope,
+        "trace_state": span.trace_state,
+        "flags": detail.flags,
         "attributes": _attributes(span.attributes),
+        "dropped_attributes_count": detail.dropped_attributes,
         "resource": _attributes(span.resource),
+        "resource_dropped_attributes_count": detail.resource_dropped_attributes,
+        "resource_schema_url": detail.resource_schema_url,
+        "scope": span.scope,
+        "scope_version": detail.scope_version,
+        "scope_attributes": _attributes(detail.scope_attributes),
+        "scope_dropped_attributes_count": detail.scope_dropped_attributes,
+        "scope_schema_url": detail.scope_schema_url,
         "events": [
             {
-                "offset_seconds": (event.time_ns - origin) / 1e9,
+                "offset_seconds": (event.time_ns - origin) / 1e9 if event.time_ns else None,
+                "time_unix_nano": str(event.time_ns),
                 "name": event.name,
                 "attributes": _attributes(event.attributes),
+                "dropped_attributes_count": dropped,
             }
-            for event in span.events
+            for event, dropped in zip(span.events, detail.events, strict=True)
         ],
+        "dropped_events_count": detail.dropped_events,
         "links": [
-            {"trace_id": link.trace_id, "span_id": link.span_id, "attributes": _attributes(link.attributes)}
-            for link in span.links
+            {
+                "trace_id": link.trace_id,
+                "span_id": link.span_id,
+                "trace_state": more.trace_state,
+                "flags": more.flags,
+                "attributes": _attributes(link.attributes),
+                "dropped_attributes_count": more.dropped_attributes,
+            }
+            for link, more in zip(span.links, detail.links, strict=True)
         ],
+        "dropped_links_count": detail.dropped_links,
     }
 
 

@@ -45,10 +45,10 @@
     F.byId("trace-hint").textContent = trace.trace_id;
     put(body,
       h("p", { class: "facts" }, h("span", null, h("b", null, F.seconds(trace.duration_seconds))), h("span", null, `${trace.spans.length} spans`), h("span", null, errors ? F.state("critical", `${errors} failed`) : "no errors"),
-        h("span", null, "started ", F.time(trace.start, now), now ? ` (${F.span(now - trace.start)} ago)` : ""), trace.left_out ? h("span", null, `${trace.left_out} more spans are not shown`) : null, trace.note ? h("span", null, trace.note) : null,
+        h("span", null, "started ", F.time(trace.start, now), now ? ` (${F.span(now - trace.start)} ago)` : ""), trace.left_out ? h("span", null, `${trace.left_out} more spans are not shown`) : null, trace.note ? h("span", null, trace.note) : null, trace.clock_note ? h("span", null, trace.clock_note) : null,
         h("button", { type: "button", class: "quiet", id: "trace-close" }, "Close trace")),
       h("p", { class: "legend" }, services.map(([name, colour]) => h("span", null, F.dot(colour), name))),
-      h("div", { class: "wf-axis", "aria-hidden": "true" }, h("span"), h("div", null, [0, 0.25, 0.5, 0.75, 1].map((part) => h("span", { style: `left:${part * 100}%` }, F.seconds(part * trace.duration_seconds))))),
+      h("div", { class: "wf-axis", "aria-hidden": "true" }, h("span"), h("div", null, [0, 0.25, 0.5, 0.75, 1].map((part) => h("span", { style: `left:${part * 100}%` }, F.seconds(part * trace.extent_seconds))))),
       h("div", { class: "wf", id: "wf", tabindex: "0", role: "tree", "aria-label": "Spans; arrow keys move, left and right fold, Enter shows a span" }, h("div", { class: "wf-space", role: "none" })),
       h("div", { id: "span-detail", class: "span-detail", "aria-live": "polite" }));
     const field = F.byId("wf");
@@ -93,7 +93,7 @@
   };
 
   const line = ({ span, level, below, orphan }, i) => {
-    const whole = view.trace.duration_seconds || 1e-9;
+    const whole = view.trace.extent_seconds || 1e-9;
     const left = (span.offset_seconds / whole) * 100;
     const width = (span.duration_seconds / whole) * 100;
     const closed = view.closed.has(span.span_id);
@@ -162,7 +162,7 @@
         span.clamped ? h("span", null, "it ended before it started by its own clock; shown as 0 s") : null),
       h("div", { class: "detail-columns" },
         table("Attributes", Object.entries(span.attributes)),
-        table("Events", span.events.flatMap((event) => [[event.name, `at ${F.seconds(event.offset_seconds)}`], ...Object.entries(event.attributes)])),
+        table("Events", span.events.flatMap((event) => [[event.name, event.offset_seconds === null ? "no time given" : `at ${F.seconds(event.offset_seconds)}`], ...Object.entries(event.attributes)])),
         table("Links", span.links.map((link) => [link.trace_id, link.span_id])),
         table("Resource", Object.entries(span.resource))));
   };
