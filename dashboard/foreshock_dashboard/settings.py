@@ -89,7 +89,7 @@ class Settings:
     retention: float = option(read.seconds, 15 * 86_400.0, "how long the store keeps metrics", "DURATION")
     trace_retention: float = option(read.seconds, 2 * 86_400.0, "how long the store keeps traces", "DURATION")
     trace_keys: tuple[str, ...] = option(
-        read.keys, (), "attributes to search the store's traces by, in place of those in docs/store.md", "KEYS"
+        read.keys, (), "attributes to search the store's traces by, in place of those in docs/traces.md", "KEYS"
     )
     retention_size: int = option(read.size, 10 * 2**30, "how much disk the embedded store may use", "SIZE")
     memory: int = option(read.size, 256 * 2**20, "memory limit of the embedded store's recent data", "SIZE")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tests.web.caller import Caller
 
-from foreshock_dashboard.web.params import TRACE_PARAMETERS
+from foreshock_dashboard.model.span import TRACE_KEYS
+from foreshock_dashboard.web.params import SPAN_PARAMETERS, TRACE_PARAMETERS
 
-TEXT = (Path(__file__).parents[2] / "docs" / "http-api.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+TEXT = (DOCS / "http-api.md").read_text()
 
 
 def test_every_address_is_documented(caller: Caller) -> None:
@@ -19,7 +22,25 @@ def test_every_address_is_documented(caller: Caller) -> None:
 
 def test_every_trace_parameter_is_documented() -> None:
     """By its name."""
-    assert [name for name in TRACE_PARAMETERS if f"`{name}`" not in TEXT] == []
+    assert [name for name in (*TRACE_PARAMETERS, *SPAN_PARAMETERS) if f"`{name}`" not in TEXT] == []
+
+
+def test_every_field_of_a_trace_is_documented(caller: Caller) -> None:
+    """Its own, its spans', their events' and links', as OpenAPI has them too."""
+    body = caller.get("/api/traces/1").json()
+    fields = {*body, *body["spans"][0], *next(row["events"][0] for row in body["spans"] if row["events"])} - {"colour"}
+    assert [name for name in sorted(fields) if f"`{name}`" not in TEXT] == []
+    schema = caller.get("/api/openapi.json").json()["paths"]["/api/traces/{trace_id}"]["get"]["responses"]["200"]
+    assert body.keys() - {"trace_id"} <= schema["content"]["application/json"]["schema"]["properties"].keys()
+
+
+def test_the_attributes_that_are_searched_by_are_listed() -> None:
+    """Each, in the order in which a refusal lists them; and what points to the list leads there."""
+    traces = (DOCS / "traces.md").read_text()
+    _, _, section = traces.partition("## Attributes that are searched by")
+    assert re.findall(r"^\| `([^`]+)` \|", section.partition("\n## ")[0], re.MULTILINE) == list(TRACE_KEYS)
+    assert "(traces.md#attributes-that-are-searched-by)" in TEXT
+    assert "in place of those in docs/traces.md" in (DOCS / "hub.md").read_text()
 
 
 def test_every_field_of_the_envelope_and_of_a_warning_is_documented(caller: Caller) -> None:
