@@ -81,6 +81,7 @@ def present(hub: HubProcess, traces: list[str]) -> set[str]:
             answer = client.get(f"/api/traces/{trace}")
             if answer.status_code == httpx.codes.NOT_FOUND:
                 continue
+            assert answer.status_code == httpx.codes.OK, f"{answer.text}\n{hub.output}"
             ids = [int(span["span_id"], 16) for span in answer.json()["spans"]]
             assert sorted(ids) == list(range(1, SPANS + 1)), "a batch is torn, or spans are doubled"
             found.add(trace)

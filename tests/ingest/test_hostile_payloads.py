@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
-from foreshock_dashboard.model.otlp import MAX_ORIGIN, MAX_SPAN, read
+from foreshock_dashboard.model.otlp import MAX_ORIGIN, MAX_SPAN, encode, read
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources import slices as slicing
 from foreshock_dashboard.sources.gunzip import MAX_MEMBERS, TooLargeError, gunzip, parts
@@ -126,6 +126,33 @@ def test_what_is_too_large_in_a_large_request_costs_itself_alone(otlp_request: M
     assert refused == reasons
     whole = read(data)
     assert (whole.spans, whole.refused) == (kept, reasons)
+
+
+def test_a_large_resource_of_many_scopes_is_neither_walked_nor_kept_for_each_of_them(
+    otlp_request: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a request of 1 MiB would be work for thousands."""
+    made = otlp_request(1)
+    made.resource_spans[0].resource.attributes.add(key="x").value.string_value = "x" * 50_000
+    scope = made.resource_spans[0].scope_spans[0]
+    for number in range(2_000):
+        made.resource_spans[0].scope_spans.add(scope={"name": str(number)}).spans.extend(scope.spans)
+    data = made.SerializeToString()
+    numbers = 0
+    varint = slicing._varint
+
+    def counted(data: memoryview, at: int) -> tuple[int, int]:
+        nonlocal numbers
+        numbers += 1
+        return varint(data, at)
+
+    monkeypatch.setattr(slicing, "_varint", counted)
+    pieces = list(slices(data, Counter()))
+    assert numbers < 20 * 2_000, "each field is looked at a few times"
+    found = [span for piece in pieces for span in read(piece).spans]
+    assert (len(found), {len(span.resource) for span in found}) == (2_001, {2})
+    for kept in (b"".join(pieces), encode(found)):
+        assert len(kept) < 2 * len(data), "the resource is there once"
 
 
 def test_a_resource_that_is_no_text_costs_its_own_spans_alone(otlp_request: Make) -> None:

@@ -398,10 +398,12 @@ def encode(spans: Sequence[Span]) -> bytes:
 
 
 def joined(spans: Iterable[tuple[Origin, bytes]]) -> bytes:
-    """The same of spans that are encoded already."""
+    """The same of spans that are encoded already; neighbours share a resource, and within it a scope."""
     data = _DataBytes()
+    last: tuple[bytes, bytes] | None = None
     for origin, group in groupby(spans, key=lambda one: one[0]):
-        added = data.resource_spans.add(resource=origin.resource, schema_url=origin.resource_schema_url)
+        if (shared := (origin.resource, origin.resource_schema_url)) != last:
+            last, added = shared, data.resource_spans.add(resource=shared[0], schema_url=shared[1])
         scoped = [raw for _, raw in group]
         added.scope_spans.add(scope=origin.scope, schema_url=origin.scope_schema_url, spans=scoped)
     return bytes(data.SerializeToString())

@@ -54,9 +54,9 @@ def slices(data: bytes, refused: Counter[str]) -> Iterator[bytes]:
     """
     taken: list[tuple[Origin, bytes]] = []
     size = 0
-    last: Origin | None = None
+    last = Origin(b"", b"")
     for origin, span in _spans(memoryview(data), refused):
-        cost = len(span) + (0 if origin is last else sum(map(len, origin)))
+        cost = len(span) + sum(len(new) for new, old in zip(origin, last, strict=True) if new is not old)
         if taken and (size + cost > BYTES or len(taken) == SPANS):
             yield joined(taken)
             taken, size = [], 0
@@ -68,14 +68,12 @@ def slices(data: bytes, refused: Counter[str]) -> Iterator[bytes]:
 
 def _spans(data: memoryview, refused: Counter[str]) -> Iterator[tuple[Origin, memoryview]]:
     for group in _all(data, _GROUPS):
-        resource = _last(group, _RESOURCE)
+        resource, schema = bytes(_last(group, _RESOURCE)), bytes(_last(group, _SCHEMA))
         for scoped in _all(group, _SCOPED):
-            scope = _last(scoped, _SCOPE)
-            schemas = _last(group, _SCHEMA), _last(scoped, _SCHEMA)
-            if max(len(resource), len(scope), *map(len, schemas)) > MAX_ORIGIN:
+            origin = Origin(resource, bytes(_last(scoped, _SCOPE)), schema, bytes(_last(scoped, _SCHEMA)))
+            if max(map(len, origin)) > MAX_ORIGIN:
                 refused[ORIGIN_TOO_LARGE] += sum(1 for _ in _all(scoped, _ITEMS))
                 continue
-            origin = Origin(bytes(resource), bytes(scope), *map(bytes, schemas))
             for span in _all(scoped, _ITEMS):
                 if len(span) > MAX_SPAN:
                     refused[SPAN_TOO_LARGE] += 1
