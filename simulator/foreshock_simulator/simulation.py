@@ -95,7 +95,8 @@ class Simulation:
         platform = self._platform = Platform(self.spec.platform, seed, start, sample=sample, count=count)
         self._watch = SloWatch(self.spec.platform)
         for service in platform.mesh.services.values():
-            service.observe = self._observe
+            if service.spec.slo is not None:
+                service.observe = self._observe
         platform.open(self.spec.faults, seed, start)
         begin_faults(platform, self.spec.faults)
         self.hosts = tuple(self._host(name) for name in platform.hosts)
@@ -181,7 +182,7 @@ class Simulation:
             self._platform.engine.run(target)
 
     def _observe(self, service: ServiceName, _: str, seconds: float, ok: bool) -> None:
-        self._watch.observe(self.elapsed, service.name, seconds, ok)
+        self._watch.observe(self._platform.engine.now, service.name, seconds, ok)
 
     def _host(self, name: str) -> SimHost:
         host, network = self._platform.hosts[name], self._platform.network

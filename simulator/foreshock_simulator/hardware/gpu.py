@@ -238,8 +238,8 @@ class Gpu:
 
     def allot(self) -> None:
         """Divide the channels among those who run, at the highest clock that the limits allow."""
-        most, model = self._most, self.model
-        limit = min(most, self._heat.limit_watts())
+        most, model, heat = self._most, self.model, self._heat
+        limit = min(most, heat.limit_watts()) if heat.held else most
         self._use, self.clock, power = operate(model, self.groups, self._slices, limit)
         self._ceiling = limit if self.clock > model.clock_min_ratio else math.inf
         self.power_watts = min(power, self._ceiling)

@@ -10,13 +10,13 @@ behind it. So two variants asked for in turns leave little time for work.
 
 from __future__ import annotations
 
-from collections import deque
 from functools import partial
 from typing import Final
 
 from foreshock_simulator.engine import Engine, Signal
 from foreshock_simulator.hardware.work import Work
 from foreshock_simulator.hardware.worker import Worker
+from foreshock_simulator.serving.queue import Queue
 from foreshock_simulator.serving.server import Job, ModelStats, Tally
 from foreshock_simulator.spec.services import BatchModelSpec
 
@@ -25,23 +25,19 @@ TENSOR: Final = 0.4
 DISPATCHES: Final = 100.0
 """Dispatches a second that one request waits for; an assumption."""
 _SWAP_SM, _SWAP_DRAM, _SWAP_PCIE = 0.02, 0.05, 0.8
-"""What loading weights uses: hardly more than PCIe."""
-SWAP_SM: Final = 0.02
-SWAP_PCIE: Final = 0.5
-"""Use of SMs and of PCIe while weights are copied; an assumption: much of the time goes into reading files."""
+"""What loading weights uses, hardly more than PCIe; an assumption."""
 
 
 class BatchServer:
     """The server of one replica; see `ModelServer`. Its tokens are those of the prompts."""
 
-    __slots__ = ("_drained", "_engine", "_queued", "_running", "_spec", "_swapping", "_tally", "_variant",
+    __slots__ = ("_drained", "_engine", "_running", "_spec", "_swapping", "_tally", "_variant",
                  "_waiting", "worker")  # fmt: skip
 
     def __init__(self, engine: Engine, spec: BatchModelSpec, worker: Worker) -> None:
         self._engine, self._spec, self.worker = engine, spec, worker
         self._tally = Tally()
-        self._waiting: deque[Job] = deque()
-        self._queued = 0
+        self._waiting = Queue()
         self._running: dict[Job, None] = {}
         self._drained: Signal | None = None
         self._variant: str | None = None
@@ -50,7 +46,7 @@ class BatchServer:
     @property
     def load(self) -> int:
         """Requests that run or wait."""
-        return len(self._running) + self._queued
+        return len(self._running) + len(self._waiting)
 
     def submit(self, prompt_tokens: int, generated_tokens: int = 1, variant: str = "") -> Job:
         """Take a request in, or refuse it. What it generates is not counted in tokens."""
@@ -60,10 +56,9 @@ class BatchServer:
             job.refuse()
             return job
         self._waiting.append(job)
-        self._queued += 1
         self._next()
-        if job.queued_seconds is None and self._queued > self._spec.max_waiting:
-            self._queued -= 1
+        if job.queued_seconds is None and len(self._waiting) > self._spec.max_waiting:
+            self._waiting.given_up()
             job.refuse()
         return job
 
@@ -77,7 +72,7 @@ class BatchServer:
             if job.task is not None:
                 self.worker.cancel(job.task)
         else:
-            self._queued -= 1
+            self._waiting.given_up()
         job.done.fire(False)
         self._next()
         self._rest()
@@ -96,12 +91,11 @@ class BatchServer:
             job.refuse()
         self._running.clear()
         self._waiting.clear()
-        self._queued = 0
         self._rest()
 
     def stats(self) -> ModelStats:
         """Its counters and gauges; it has no cache of keys and values."""
-        return self._tally.state(len(self._running), self._queued, 0.0)
+        return self._tally.state(len(self._running), len(self._waiting), 0.0)
 
     def _begin(self, job: Job) -> None:
         spec = self._spec
@@ -121,25 +115,16 @@ class BatchServer:
         self._next()
         self._rest()
 
-    def _room(self, job: Job) -> bool:
-        """Whether it could begin at once."""
-        if len(self._running) >= self._spec.max_batch or self._swapping:
-            return False
-        if self._variant is None:  # the first that comes decides what a new server holds
-            self._variant = job.variant
-        return not self._spec.swap or job.variant == self._variant
-
     def _next(self) -> None:
         """Begin what waits, as far as there is place for it and its weights are there."""
         waiting = self._waiting
-        while waiting and not self._swapping and len(self._running) < self._spec.max_batch:
-            job = waiting[0]
-            if job.over:
-                waiting.popleft()
-            elif self._variant in (None, job.variant) or not self._spec.swap:
+        while not self._swapping and len(self._running) < self._spec.max_batch:
+            job = waiting.head()
+            if job is None:
+                return
+            if self._variant in (None, job.variant) or not self._spec.swap:
                 self._variant = job.variant
                 waiting.popleft()
-                self._queued -= 1
                 self._begin(job)
             elif self._running:
                 return
@@ -154,5 +139,5 @@ class BatchServer:
         self._next()
 
     def _rest(self) -> None:
-        if self._drained is not None and not self._running and not self._queued:
+        if self._drained is not None and not self._running and not self._waiting:
             self._drained.fire()

@@ -13,17 +13,17 @@ somebody comes or gives up, with the step under way.
 
 from __future__ import annotations
 
-import heapq
 import math
-from collections import deque
 from typing import Final
 
 from foreshock_simulator.engine import Engine, Signal
 from foreshock_simulator.hardware.work import Task
 from foreshock_simulator.hardware.worker import Worker
+from foreshock_simulator.serving.decoding import Decoding
 from foreshock_simulator.serving.kv_cache import BLOCK_TOKENS, KvCache, blocks
+from foreshock_simulator.serving.queue import Queue
 from foreshock_simulator.serving.server import Job, ModelStats, Tally
-from foreshock_simulator.serving.steps import Steps
+from foreshock_simulator.serving.steps import Steps, steps_within, stretch_seconds
 from foreshock_simulator.spec.services import LlmSpec
 
 ACTIVATION_BYTES: Final = 2e9
@@ -47,9 +47,8 @@ class LlmServer:
     """
 
     __slots__ = (
-        "_begun", "_chunks", "_context", "_decoding", "_drained", "_engine", "_finish", "_first", "_kv", "_later",
-        "_leaving", "_order", "_prefilling", "_queued", "_running", "_span", "_spec", "_step", "_steps", "_tally",
-        "_task", "_waiting", "worker",
+        "_begun", "_chunks", "_decoding", "_drained", "_engine", "_first", "_kv", "_later", "_leaving", "_prefilling",
+        "_running", "_span", "_spec", "_steps", "_tally", "_task", "_waiting", "worker",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, spec: LlmSpec, worker: Worker) -> None:
@@ -68,16 +67,11 @@ class LlmServer:
             )
         self._kv = KvCache(total)
         self._tally = Tally()
-        self._waiting: deque[Job] = deque()
-        self._queued = 0
+        self._waiting = Queue()
         self._running: dict[Job, None] = {}  # in order of admission
         self._prefilling: list[Job] = []
-        self._decoding = 0
-        self._context = 0
-        self._finish: list[tuple[int, int, Job]] = []
-        self._order = 0
+        self._decoding = Decoding(self._kv)
         self._leaving: list[Job] = []
-        self._step = 0
         # The stretch under way: its task, steps, parts of prompts, when it began, its first step's seconds, and by how
         # much each later one is longer.
         self._task: Task | None = None
@@ -89,21 +83,20 @@ class LlmServer:
     @property
     def load(self) -> int:
         """Requests that run or wait."""
-        return len(self._running) + self._queued
+        return len(self._running) + len(self._waiting)
 
     def submit(self, prompt_tokens: int, generated_tokens: int, variant: str = "") -> Job:
         """Take a request in, or refuse it. There is one variant of its weights."""
         del variant
         job = Job(self._engine, prompt_tokens, generated_tokens)
         never = blocks(job.prompt_tokens + job.generated_tokens) > self._kv.total
-        if never or self._queued >= self._spec.max_waiting or self._drained is not None or self.worker.stopped:
+        if never or len(self._waiting) >= self._spec.max_waiting or self._drained is not None or self.worker.stopped:
             job.refuse()
             return job
         self._waiting.append(job)
-        self._queued += 1
         if self._task is None:
             self._begin()
-        elif self._span > 1 and self._queued == 1 and self._admits(job, self._steps_done() + 2):
+        elif self._span > 1 and len(self._waiting) == 1 and self._admits(job, self._steps_done() + 2):
             self._cut()
         return job
 
@@ -116,7 +109,7 @@ class LlmServer:
             self._leaving.append(job)
             self._cut()
         else:
-            self._queued -= 1
+            self._waiting.given_up()
             job.done.fire(False)
             self._rest()
 
@@ -135,25 +128,24 @@ class LlmServer:
             job.refuse()
         self._running.clear()
         self._waiting.clear()
-        self._queued = 0
         self._rest()
 
     def stats(self) -> ModelStats:
         """Its counters, as of the last stretch, and its gauges, as of now."""
         used = self._kv.used
-        if self._task is not None and self._decoding:
-            used += self._kv.needed(self._step, min(self._span, self._steps_done()))
-        return self._tally.state(len(self._running), self._queued, used / self._kv.total)
+        if self._task is not None and self._decoding.count:
+            used += self._kv.needed(self._decoding.step, min(self._span, self._steps_done()))
+        return self._tally.state(len(self._running), len(self._waiting), used / self._kv.total)
 
     def _begin(self) -> None:
         """Schedule what comes next: one step with parts of prompts, or a stretch of steps without."""
-        kv, step = self._kv, self._step
+        kv, decoding = self._kv, self._decoding
         preempted = False
-        while kv.lacks(step):
+        while kv.lacks(decoding.step):
             self._preempt()
             preempted = True
         chunks: list[tuple[Job, int]] = []
-        budget = self._spec.max_batched_tokens - self._decoding
+        budget = self._spec.max_batched_tokens - decoding.count
         for job in self._prefilling:
             take = min(job.left, budget)
             if take > 0:
@@ -162,23 +154,19 @@ class LlmServer:
         if self._waiting and not preempted:
             self._admit(budget, chunks)
         self._chunks = chunks
-        decoding, context = self._decoding, self._context
+        count, context = decoding.count, decoding.context
         if chunks:
             self._span = 1
             parts = [(take, job.target - job.left) for job, take in chunks]
-            self._first = seconds = self._steps.seconds(decoding, context, parts)
-            tokens = decoding + sum(take for take, _ in parts)
+            self._first = seconds = self._steps.seconds(count, context, parts)
+            tokens = count + sum(take for take, _ in parts)
             context += sum(earlier for _, earlier in parts)
-        elif decoding:
-            finish = self._finish
-            while finish[0][2].over or finish[0][2].finish_step != finish[0][0]:
-                heapq.heappop(finish)
-            limit = min(MAX_STEPS, finish[0][0] - step)
-            self._span = span = kv.steps_within(step, limit)
-            self._first = self._steps.decode_seconds(decoding, context)
-            self._later = decoding * self._steps.kv_seconds
-            seconds = span * (self._first + 0.5 * (span - 1) * self._later)
-            tokens, context = decoding, context + decoding * span // 2
+        elif count:
+            self._span = span = kv.steps_within(decoding.step, min(MAX_STEPS, decoding.next_finish()))
+            self._first = self._steps.decode_seconds(count, context)
+            self._later = count * self._steps.kv_seconds
+            seconds = stretch_seconds(self._first, self._later, span)
+            tokens, context = count, context + count * span // 2
         else:
             self._task = None
             self._rest()
@@ -188,15 +176,10 @@ class LlmServer:
 
     def _admit(self, budget: int, chunks: list[tuple[Job, int]]) -> None:
         waiting, now = self._waiting, self._engine.now
-        while budget > 0 and waiting:
-            job = waiting[0]
-            if job.over:
-                waiting.popleft()
-                continue
+        while budget > 0 and (job := waiting.head()) is not None:
             if not self._admits(job, 1):
                 return
             waiting.popleft()
-            self._queued -= 1
             self._running[job] = None
             self._prefilling.append(job)
             self._kv.hold(job.target)
@@ -213,7 +196,7 @@ class LlmServer:
             return False
         kv = self._kv
         spare = WATERMARK * kv.total if self._running else 0.0
-        return kv.free - blocks(job.target) - kv.needed(self._step, ahead) >= spare
+        return kv.free - blocks(job.target) - kv.needed(self._decoding.step, ahead) >= spare
 
     def _preempt(self) -> None:
         """Take the blocks of the request that was admitted last; it begins anew, from the front of the queue."""
@@ -222,32 +205,22 @@ class LlmServer:
             self._prefilling.remove(job)
             self._kv.release(job.target)
         else:
-            self._quit_decoding(job)
-            job.told = job.generated_tokens - (job.finish_step - self._step)
+            self._decoding.leave(job)
+            job.told = job.generated_tokens - (job.finish_step - self._decoding.step)
             job.target = job.prompt_tokens + job.told
             job.finish_step = -1
         job.left = job.target
         job.preemptions += 1
         self._tally.preemptions += 1
         self._waiting.appendleft(job)
-        self._queued += 1
-
-    def _quit_decoding(self, job: Job) -> None:
-        tokens = job.offset + self._step
-        self._kv.leave(tokens, self._step)
-        self._decoding -= 1
-        self._context -= tokens
 
     def _end(self) -> None:
         """Account for the stretch that has ended, and begin the next."""
-        now, span, decoding, tally = self._engine.now, self._span, self._decoding, self._tally
-        if decoding:
-            tokens = span * decoding
-            self._kv.advance(self._step, span)
-            self._context += tokens
+        now, span, tally = self._engine.now, self._span, self._tally
+        tokens = self._decoding.advance(span)
+        if tokens:
             tally.generation_tokens += tokens
             tally.histograms["inter_token_latency"].observe((now - self._begun) / span, tokens)
-        self._step = step = self._step + span
         self._task = None
         for job in self._leaving:
             self._leave(job)
@@ -256,12 +229,8 @@ class LlmServer:
             job.left -= take
             if job.left == 0 and not job.over:
                 self._first_token(job, now)
-        finish = self._finish
-        while finish and finish[0][0] <= step:
-            at, _, job = heapq.heappop(finish)
-            if not job.over and job.finish_step == at:
-                self._quit_decoding(job)
-                self._finished(job, now)
+        for job in self._decoding.finished():
+            self._finished(job, now)
         self._begin()
 
     def _first_token(self, job: Job, now: float) -> None:
@@ -278,13 +247,7 @@ class LlmServer:
             self._kv.release(job.target)
             self._finished(job, now)
             return
-        job.finish_step = self._step + rest
-        job.offset = job.target - self._step
-        self._kv.join(job.target, self._step)
-        self._decoding += 1
-        self._context += job.target
-        self._order += 1
-        heapq.heappush(self._finish, (job.finish_step, self._order, job))
+        self._decoding.join(job, rest)
 
     def _finished(self, job: Job, now: float) -> None:
         del self._running[job]
@@ -299,7 +262,7 @@ class LlmServer:
             self._prefilling.remove(job)
             self._kv.release(job.target)
         else:
-            self._quit_decoding(job)
+            self._decoding.leave(job)
         job.done.fire(False)
 
     def _cut(self) -> None:
@@ -310,18 +273,15 @@ class LlmServer:
         span = self._steps_done() + 1
         if span < self._span:
             self._span = span
-            self.worker.shorten(task, span * (self._first + 0.5 * (span - 1) * self._later))
+            self.worker.shorten(task, stretch_seconds(self._first, self._later, span))
 
     def _steps_done(self) -> int:
         """Whole steps of the stretch under way that are done by now."""
         if self._task is None or self._span == 1:
             return 0
         done = self.worker.done_seconds(self._task)
-        half = 0.5 * self._later
-        linear = self._first - half
-        root = math.sqrt(linear * linear + 4.0 * half * done)
-        return min(self._span - 1, int(2.0 * done / (linear + root)))
+        return min(self._span - 1, steps_within(self._first, self._later, done))
 
     def _rest(self) -> None:
-        if self._drained is not None and not self._running and not self._queued:
+        if self._drained is not None and not self._running and not self._waiting:
             self._drained.fire()

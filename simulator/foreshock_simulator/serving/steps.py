@@ -47,6 +47,19 @@ def layer_seconds(gpu: GpuModel, weights: float, hidden: float, tokens: float, t
     )
 
 
+def stretch_seconds(first: float, later: float, steps: int) -> float:
+    """Seconds of so many steps of which the first takes `first`, and each further one takes `later` longer."""
+    return steps * (first + 0.5 * (steps - 1) * later)
+
+
+def steps_within(first: float, later: float, seconds: float) -> int:
+    """Whole steps of such a stretch that are done after so many seconds."""
+    half = 0.5 * later
+    linear = first - half
+    root = math.sqrt(linear * linear + 4.0 * half * seconds)
+    return int(2.0 * seconds / (linear + root))
+
+
 class Steps:
     """The steps of one model on GPUs of one kind.
 
