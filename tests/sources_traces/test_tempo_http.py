@@ -19,7 +19,7 @@ from tests.sources_traces.tempo_double import Reply, TempoDouble, request_of
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Link, Span, TraceQuery, TraceSummary
-from foreshock_dashboard.sources import remote, summary, tempo
+from foreshock_dashboard.sources import remote, summary, tempo_names
 from foreshock_dashboard.sources.tempo import TempoTraces
 from foreshock_dashboard.sources.tempo_json import read_search, read_trace, read_values
 
@@ -249,7 +249,7 @@ def test_namespaces_are_asked_for_once_in_a_while(span: MakeSpan) -> None:
         (found,) = asking.search(TraceQuery(T0, T0 + 1, operation="x"))
         assert found.services == (Service("", "end"), Service("edge", "gateway"), Service("shop", "mid"))
     assert len([path for path, _ in double.asked if path.endswith("/values")]) == 1
-    now = tempo.REMEMBERED + 1
+    now = tempo_names.REMEMBERED + 1
     asking.search(TraceQuery(T0, T0 + 1, operation="x"))
     assert len([path for path, _ in double.asked if path.endswith("/values")]) == 2
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -19,8 +18,9 @@ from foreshock_dashboard.sources.matching import asked_of, takes
 from foreshock_dashboard.sources.narrow import Search, best
 from foreshock_dashboard.sources.remote import Credentials, Remote
 from foreshock_dashboard.sources.summary import summary_of, whole
-from foreshock_dashboard.sources.tempo_json import PROTOBUF, Hit, Matched, Trace, read_search, read_trace, read_values
-from foreshock_dashboard.sources.traceql import of_service, traceql
+from foreshock_dashboard.sources.tempo_json import PROTOBUF, Hit, Matched, Trace, read_search, read_trace
+from foreshock_dashboard.sources.tempo_names import Namespaces
+from foreshock_dashboard.sources.traceql import traceql, whole_seconds
 
 log = logging.getLogger(__name__)
 
@@ -32,11 +32,6 @@ MOST = 10_000
 """Traces asked for at once, at most."""
 PER_TRACE = 100
 """Matching spans told of one trace."""
-REMEMBERED, NAMES = 600.0, 10_000
-"""Seconds for which it is remembered which namespaces a service's name is in, and of how many names."""
-ASKED = 20
-"""Names of one list whose namespaces are asked for."""
-_LAST_SECOND = 2**32 - 2
 _SECOND = 10**9
 _UNKNOWN = Service("", "unknown_service")
 
@@ -80,10 +75,10 @@ class TempoTraces:
             monotonic=monotonic,
         )
         self.name = self._remote.name
-        self._rounds, self._monotonic = rounds, monotonic
+        self._rounds = rounds
         self._second_version = False
         self._tells_roots = True
-        self._namespaces: dict[str, tuple[float, frozenset[str]]] = {}
+        self._namespaces = Namespaces(self._remote, monotonic)
 
     def close(self) -> None:
         """Close the connections."""
@@ -159,7 +154,7 @@ class TempoTraces:
 
     def _ask(self, query: TraceQuery, limit: int, floor: int | None, *, roots: bool) -> tuple[Hit, ...]:
         """Those above the floor, nanoseconds of duration or since 1970, as the order is."""
-        start, end = _range(query)
+        start, end = whole_seconds(query)
         if floor is not None and query.order == "newest":
             start = max(start, min(floor // _SECOND, end - 1))
         given = {
@@ -179,7 +174,7 @@ class TempoTraces:
 
     def _summaries(self, hits: Iterable[Hit], query: TraceQuery) -> list[TraceSummary]:
         hits = list(hits)
-        self._learn(hits, query)
+        self._namespaces.learn(hits, *whole_seconds(query))
         return [self._summary(hit) for hit in hits]
 
     def _summary(self, hit: Hit) -> TraceSummary:
@@ -191,11 +186,11 @@ class TempoTraces:
         by_name: dict[str, set[Service]] = {}
         for service in seen:
             by_name.setdefault(service.name, set()).add(service)
-        services = seen | {self._service(name) for name in hit.stats if name not in by_name}
+        services = seen | {self._namespaces.service(name) for name in hit.stats if name not in by_name}
         name, operation = hit.root or ("", "")
         span = hit.head or Matched(hit.start_ns, 0, operation, None)
         same = by_name.get(name, set())
-        head = next(iter(same)) if len(same) == 1 else self._service(name) if name else _UNKNOWN
+        head = next(iter(same)) if len(same) == 1 else self._namespaces.service(name) if name else _UNKNOWN
         return TraceSummary(
             trace_id=hit.trace_id,
             service=span.service or head,
@@ -207,32 +202,6 @@ class TempoTraces:
             services=tuple(sorted(services)),
             root=hit.root is not None,
         )
-
-    def _service(self, name: str) -> Service:
-        """The service of that name, with its namespace where names of one namespace only are known."""
-        _, known = self._namespaces.get(name, (0.0, frozenset()))
-        return Service(next(iter(known)) if len(known) == 1 else "", name)
-
-    def _learn(self, hits: Iterable[Hit], query: TraceQuery) -> None:
-        """Ask for the namespaces of services that the lists name without; what cannot be learned costs itself only."""
-        now = self._monotonic()
-        names: dict[str, None] = {}
-        for hit in hits:
-            told = {span.service.name for span in hit.spans if span.service}
-            names |= dict.fromkeys(name for name in (*hit.stats, *(hit.root or ())[:1]) if name not in told)
-        unknown = [name for name in names if self._namespaces.get(name, (-math.inf,))[0] < now]
-        if len(self._namespaces) + len(unknown) > NAMES:
-            self._namespaces.clear()
-        start, end = _range(query)
-        for name in unknown[:ASKED]:
-            given = {"q": of_service(name), "start": str(start), "end": str(end)}
-            try:
-                answer = self._remote.get("/api/v2/search/tag/resource.service.namespace/values", given)
-                known = read_values(answer.body) if answer.status == 200 else frozenset()
-            except (SourceError, ValueError) as error:
-                log.info("%s: the namespaces of services are not known: %s", self.name, error)
-                return
-            self._namespaces[name] = now + REMEMBERED, known
 
     def get(self, trace_id: str) -> Partial[Span]:
         """As `TraceSource.get`, `summary.MAX_SPANS` at most. The note says where Tempo gives a part only.
@@ -255,12 +224,6 @@ class TempoTraces:
         # 404: no such trace, or a Tempo that does not know this address yet.
         answer = self._remote.get(f"/api/traces/{trace_id}", accept=f"{PROTOBUF}, application/json;q=0.5")
         return read_trace(answer.body, answer.type, wrapped=False) if answer.status == 200 else Trace((), ())
-
-
-def _range(query: TraceQuery) -> tuple[int, int]:
-    """Whole seconds around the query's range; an empty range is refused by Tempo."""
-    start = min(max(0, math.floor(query.start)), _LAST_SECOND)
-    return start, max(start + 1, min(math.ceil(query.end), _LAST_SECOND + 1))
 
 
 def _fitting(hits: Iterable[Hit], query: TraceQuery) -> list[Hit]:

@@ -6,6 +6,7 @@ double quotes with `\\"` and `\\\\` as their only escapes.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 
@@ -13,6 +14,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import EXPORTER, OCCUPANCY, TraceQuery
 
 _LAST_NS = 2**63 - 1
+_LAST_SECOND = 2**32 - 2
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-/]*")
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
 _FLOAT = re.compile(r"-?(0|[1-9]\d{0,99})\.\d{1,99}")
@@ -110,3 +112,9 @@ def _escaped(character: str) -> str:
 def nanoseconds(seconds: float) -> int:
     """Seconds in whole nanoseconds, within what Tempo's durations hold."""
     return max(0, min(_LAST_NS, round(min(seconds, 1e10) * 1e9)))
+
+
+def whole_seconds(query: TraceQuery) -> tuple[int, int]:
+    """Whole seconds around a query's range, since 1970; an empty range is refused by Tempo."""
+    start = min(max(0, math.floor(query.start)), _LAST_SECOND)
+    return start, max(start + 1, min(math.ceil(query.end), _LAST_SECOND + 1))

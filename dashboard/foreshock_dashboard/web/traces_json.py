@@ -110,10 +110,16 @@ def _clocks(found: Skew) -> Json:
     return {
         "skewed": bool(found.hosts),
         "clocks": [
-            {"host": host, "ahead_seconds": seconds, "within_seconds": within} for host, seconds, within in found.hosts
+            {"host": each.host, "ahead_seconds": _nanos(each.seconds), "within_seconds": _nanos(each.within)}
+            for each in found.hosts
         ],
         "clock_note": found.sentence,
     }
+
+
+def _nanos(seconds: float | None) -> float | None:
+    """To a nanosecond: what lies beyond is rounding."""
+    return None if seconds is None else round(seconds, 9)
 
 
 def _span(span: Span, origin: int) -> Json:
