@@ -133,8 +133,8 @@ def test_a_crash_between_sealing_and_emptying_doubles_nothing(bench: Bench, scra
     """The segment is there and its rows are in the inbox still: they are taken out when the store opens."""
     store = bench.open()
     store.append_samples([scrape(0)])
-    store._samples.flush()
-    store._seal(store._samples)
+    store._samples.memory.flush()
+    store._upkeep.seal(store._samples)
     assert store.stats().inbox_rows == 1
     store.close()
     store = bench.open()
@@ -154,8 +154,8 @@ def test_a_crash_between_merging_and_removing_doubles_nothing(
     store = sealed(bench, scrape, 5)
     parts = bench.path.parent / "parts"
     store.append_samples([scrape(5)])
-    store._samples.flush()
-    store._seal(store._samples)
+    store._samples.memory.flush()
+    store._upkeep.seal(store._samples)
     shutil.copytree(bench.path / "metrics", parts)
     store.maintain()
     store.close()

@@ -44,10 +44,9 @@ class Engine:
 
 
 def faulty(store: Store) -> Engine:
-    """Let the samples' shelf write to an engine that can be made to fail."""
-    shelf: Any = store._samples
-    shelf._engine = Engine(shelf._engine)
-    engine: Engine = shelf._engine
+    """Let samples be written to an engine that can be made to fail."""
+    form: Any = store._samples.form
+    form.engine = engine = Engine(form.engine)
     return engine
 
 
@@ -63,10 +62,10 @@ def together(store: Store, scrapes: list[SampleBatch], eventually: Eventually) -
             pass
 
     threads = [threading.Thread(target=send, args=(at,)) for at in range(len(scrapes))]
-    with store._committing:
+    with store._commits.lock:
         for thread in threads:
             thread.start()
-        eventually(lambda: len(store._queue) == len(scrapes), "all wait for the commit")
+        eventually(lambda: len(store._commits.queue) == len(scrapes), "all wait for the commit")
     for thread in threads:
         thread.join(30)
         assert not thread.is_alive()
@@ -76,7 +75,7 @@ def together(store: Store, scrapes: list[SampleBatch], eventually: Eventually) -
 @pytest.fixture
 def flush_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """Move every request into DuckDB at once, as large ones are."""
-    monkeypatch.setattr("foreshock_dashboard.store.shelf.FLUSH_ROWS", 1)
+    monkeypatch.setattr("foreshock_dashboard.store.memory.FLUSH_ROWS", 1)
 
 
 @pytest.mark.usefixtures("flush_each")
@@ -118,7 +117,7 @@ steps_ = st.lists(
 def test_acknowledged_scrapes_are_there_once_whenever_memory_fails(steps: list[Step], error: Exception) -> None:
     """Any order of shared commits, failures, upkeep, queries and restarts."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("foreshock_dashboard.store.shelf.FLUSH_ROWS", 4)
+        patch.setattr("foreshock_dashboard.store.memory.FLUSH_ROWS", 4)
         logging.disable(logging.CRITICAL)
         try:
             run = Run(Path(folder), error)
@@ -164,7 +163,7 @@ class Run:
         self.number += count
         batches = [SampleBatch(1e9 + n, "t", tuple(Sample("m", (("i", i),), float(n)) for i in "ab")) for n in numbers]
         threads = [threading.Thread(target=self.send, args=(n, b)) for n, b in zip(numbers, batches, strict=True)]
-        with self.store._committing:
+        with self.store._commits.lock:
             for thread in threads:
                 thread.start()
         for thread in threads:
@@ -180,7 +179,7 @@ class Run:
         matrix = self.store.fetch(Query("m", window=1), 1e9, 1e9 + self.number - 1, 1)
         assert matrix.values.tolist() in ([], [[float(n) for n in range(self.number)]] * 2)
         assert self.told == set(range(self.number))
-        rows = self.store._samples.hot()[0] + sum(meta.rows for meta in self.store._samples.segments())
+        rows = self.store._samples.memory.hot()[0] + sum(meta.rows for meta in self.store._samples.segments())
         assert rows == 2 * self.number
 
     def end(self) -> None:
@@ -218,10 +217,11 @@ def test_sealing_leaves_inbox_rows_that_no_piece_holds(bench: Bench, scrape: Scr
     """A row that reached the inbox but not the memory, between two that did: the next start finds it."""
     store = bench.open()
     store.append_samples([scrape(0)])
-    accept = store._samples.accept
-    store._samples.accept = lambda number, chunk: None  # type: ignore[method-assign]  # the loss to survive
+    memory = store._samples.memory
+    accept = memory.accept
+    memory.accept = lambda number, chunk: None  # type: ignore[method-assign]  # the loss to survive
     store.append_samples([scrape(1)])
-    store._samples.accept = accept  # type: ignore[method-assign]
+    memory.accept = accept  # type: ignore[method-assign]
     store.append_samples([scrape(2)])
     store.maintain()
     assert store.stats().inbox_rows == 1
@@ -266,7 +266,7 @@ def test_upkeep_survives_anything_tells_it_once_and_does_the_rest(
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(store._samples, step, fail)
+        patch.setattr(store._samples if hasattr(store._samples, step) else store._samples.memory, step, fail)
         for _ in range(3):
             store.maintain()
         assert "MemoryError" in store.stats().last_error
@@ -300,17 +300,17 @@ def test_a_store_whose_upkeep_fails_for_a_minute_is_not_ready(
 def test_memory_that_cannot_take_more_is_emptied_by_sealing(bench: Bench, scrape: Scrape, values: Values) -> None:
     """What waits does not fit in: the table is sealed all the same, which makes the room."""
     store = bench.open()
-    shelf: Any = store._samples
     store.append_samples([scrape(0)])
-    shelf.flush()
-    insert = shelf._insert
+    store._samples.memory.flush()
+    form: Any = store._samples.form
+    put = form.put
 
     def until_sealed(table: object, chunks: object) -> None:
-        if not shelf._segments:
+        if not store._samples.segments():
             raise duckdb.OutOfMemoryException("no room")
-        insert(table, chunks)
+        put(table, chunks)
 
-    shelf._insert = until_sealed
+    form.put = until_sealed
     store.append_samples([scrape(1)])
     store.maintain()
     assert "no room" in store.stats().last_error
@@ -326,7 +326,7 @@ def test_a_segment_whose_name_was_given_when_the_disk_failed_is_written_again(
     """The rename was done, its sync was not: neither stuck nor doubled."""
     store = bench.open()
     store.append_samples([scrape(0)])
-    disk = store._disk
+    disk = store._samples.archive._disk
     sync = disk.sync
 
     def fail(path: Path) -> None:

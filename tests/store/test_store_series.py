@@ -30,7 +30,7 @@ def batch(time: float, names: Iterable[int]) -> SampleBatch:
 
 def test_queries_go_on_while_other_threads_bring_new_series(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A series that appears between a query's choice of series and its reading is simply not in that answer."""
-    monkeypatch.setattr("foreshock_dashboard.store.shelf.FLUSH_ROWS", 1)
+    monkeypatch.setattr("foreshock_dashboard.store.memory.FLUSH_ROWS", 1)
     store = bench.open(sealing=Sealing())
     store.append_samples([batch(bench.time, range(3))])
     done = threading.Event()
@@ -68,7 +68,7 @@ def test_a_series_that_appears_in_the_middle_of_a_query_does_no_harm(bench: Benc
 
     def late(*given: object) -> object:
         store.append_samples([batch(bench.time, range(3, 30))])
-        store._samples.flush()
+        store._samples.memory.flush()
         return where(*given)  # type: ignore[arg-type]  # passed through
 
     reader._where = late  # type: ignore[method-assign, assignment]  # the moment to hit

@@ -25,7 +25,18 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from foreshock_dashboard.model.span import Attributes, AttributeValue, Draft, Event, Kind, Link, Origin, Span, Status
+from foreshock_dashboard.model.span import (
+    LONGEST_SERVICE,
+    Attributes,
+    AttributeValue,
+    Draft,
+    Event,
+    Kind,
+    Link,
+    Origin,
+    Span,
+    Status,
+)
 
 MAX_SPAN = 1 << 20
 """Bytes of one span; larger ones are refused alone."""
@@ -495,8 +506,8 @@ def index_of(attributes: Attributes, keys: Collection[str]) -> dict[str, str]:
     return {key: text_of(attributes[key]) for key in keys if key in attributes}
 
 
-LONGEST_TEXT = 256
-"""Characters of a value that is searched by."""
+LONGEST_TEXT = LONGEST_SERVICE
+"""Characters of a text that is searched by."""
 
 
 def text_of(value: AttributeValue) -> str:

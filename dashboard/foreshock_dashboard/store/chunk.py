@@ -1,7 +1,8 @@
-"""What was accepted at once, as the columns that DuckDB takes."""
+"""What was accepted at once, as columns."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,18 +11,14 @@ from numpy.typing import NDArray
 Columns = dict[str, NDArray[Any]]
 Body = bytes
 
-SPANS = 64
-"""Spans in a block at most: few enough to read a block for one of them, enough to compress well.
-
-A span's place is the byte at which its block begins, times this, plus its number in the block.
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """The rows of one inbox row as columns; `start` and `end` in the kind's unit of time; `refused` were not taken.
 
-    `body`: spans only: the blocks that the rows' places point into, as they lie in the inbox.
+    Of spans only:
+        texts: what the numbers in columns of texts stand for (see `Texts`).
+        body: the blocks that the rows' places point into, as they lie in the inbox.
     """
 
     columns: Columns
@@ -30,4 +27,5 @@ class Chunk:
     end: int
     bytes: int
     refused: int = 0
+    texts: Sequence[str | None] = ()
     body: Body = b""

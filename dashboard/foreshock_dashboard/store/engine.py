@@ -30,3 +30,9 @@ def connect(folder: Path, memory_limit: str, threads: int, also: Sequence[Path] 
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
     return connection
+
+
+def rows_of(copied: duckdb.DuckDBPyConnection) -> int:
+    """How many rows a COPY wrote."""
+    found = copied.fetchone()
+    return int(found[0]) if found else 0

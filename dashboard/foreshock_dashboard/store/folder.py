@@ -11,7 +11,7 @@ from typing import IO
 from foreshock_dashboard.store.disk import Disk
 from foreshock_dashboard.store.errors import StoreError, StoreLocked
 
-FORMAT = "2\n"
+FORMAT = "3\n"
 
 
 def prepare(path: Path, disk: Disk) -> None:

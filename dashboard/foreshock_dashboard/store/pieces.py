@@ -6,38 +6,16 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Generic, Protocol, TypeVar
 
-import duckdb
-import numpy as np
-from numpy.typing import NDArray
-
-from foreshock_dashboard.store.chunk import SPANS, Body, Chunk, Columns
+from foreshock_dashboard.store.chunk import Chunk
 from foreshock_dashboard.store.segment import Meta
-
-
-class Format(Protocol):
-    """What a kind of data knows of itself."""
-
-    kind: str
-    columns: dict[str, str]
-    day: int
-    """A day in the kind's unit of time."""
-
-    def write(self, cursor: duckdb.DuckDBPyConnection, table: Table, folder: Path) -> tuple[int, tuple[str, ...]]:
-        """Write a table's rows as Parquet below `folder`, sorted; gives how many, and metrics' names (of samples)."""
-        ...
-
-    def merge(self, cursor: duckdb.DuckDBPyConnection, sources: list[Path], folder: Path) -> int:
-        """Write the rows of several segments as one; gives how many."""
-        ...
 
 
 @dataclass(eq=False, slots=True)
 class Table:
-    """A piece in memory."""
+    """A piece in memory. What it keeps its rows in is its format's."""
 
-    name: str
     opened: float
     rows: int = 0
     bytes: int = 0
@@ -47,16 +25,9 @@ class Table:
     """The inbox rows in it, ascending."""
     readers: int = 0
     gone: bool = False
-    metrics: set[int] = field(default_factory=set)
-    """Samples only: the metrics' numbers."""
-    bodies: list[Body] = field(default_factory=list)
-    """Spans only: the chunks' bodies; the first begins at `base`, counted as places are."""
-    base: int = 0
-    reach: int = 0
-    """Where the next body begins, counted as places are."""
 
-    def add(self, numbers: list[int], chunks: list[Chunk], metrics: list[int]) -> None:
-        """Count requests in; `chunks` are those of them that have rows."""
+    def count(self, numbers: list[int], chunks: Sequence[Chunk]) -> None:
+        """Take note of requests that are in it now; `chunks` are those of them that have rows."""
         starts, ends = [chunk.start for chunk in chunks], [chunk.end for chunk in chunks]
         if self.rows:
             starts, ends = [*starts, self.start], [*ends, self.end]
@@ -64,30 +35,6 @@ class Table:
         self.start, self.end = min(starts, default=0), max(ends, default=0)
         self.rows += sum(chunk.rows for chunk in chunks)
         self.bytes += sum(chunk.bytes for chunk in chunks)
-        self.metrics.update(metrics)
-        self.bodies += [chunk.body for chunk in chunks if chunk.body]
-        self.reach += sum(len(chunk.body) for chunk in chunks)
-
-
-def gathered(chunks: Sequence[Chunk], reach: int) -> Columns:
-    """The columns of chunks that have rows, one behind the other; what a chunk lacks is null there.
-
-    Places count from `reach` on.
-    """
-    parts: dict[str, list[NDArray[Any]]] = {name: [] for chunk in chunks for name in chunk.columns}
-    for chunk in chunks:
-        for name, found in parts.items():
-            column = chunk.columns.get(name)
-            if column is None:
-                column = np.full(chunk.rows, None, object)
-            found.append(column + (reach * SPANS) if name == "place" else column)
-        reach += len(chunk.body)
-    return {name: np.concatenate(found) for name, found in parts.items()}
-
-
-def metrics_of(chunk: Chunk) -> list[int]:
-    """Samples only: the metrics' numbers."""
-    return np.unique(chunk.columns["metric"]).tolist() if "metric" in chunk.columns else []
 
 
 @dataclass(eq=False, slots=True)
@@ -102,19 +49,48 @@ class Segment:
     checking: threading.Lock = field(default_factory=threading.Lock)
 
 
+T = TypeVar("T", bound=Table)
+
+
+class Format(Protocol[T]):
+    """How one kind of data lies in memory and in segments."""
+
+    kind: str
+    day: int
+    """A day in the kind's unit of time."""
+
+    def create(self, now: float) -> T:
+        """A table without rows."""
+        ...
+
+    def put(self, table: T, chunks: Sequence[Chunk]) -> None:
+        """Add the rows of chunks, which have some, to a table.
+
+        Raises:
+            duckdb.Error, MemoryError: none of them was added.
+        """
+        ...
+
+    def drop(self, table: T) -> None:
+        """Let a table's memory go."""
+        ...
+
+    def write(self, table: T, folder: Path) -> tuple[int, tuple[str, ...]]:
+        """Write a table's rows below `folder`, sorted; gives how many, and metrics' names (of samples)."""
+        ...
+
+    def merge(self, sources: list[Path], folder: Path) -> int:
+        """Write the rows of several segments as one; gives how many."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
-class Pieces:
+class Pieces(Generic[T]):
     """What a reader holds, oldest first."""
 
     segments: tuple[Segment, ...]
-    tables: tuple[Table, ...]
+    tables: tuple[T, ...]
 
-    def all(self) -> tuple[Segment | Table, ...]:
+    def all(self) -> tuple[Segment | T, ...]:
         """Both."""
         return (*self.segments, *self.tables)
-
-
-def written(copied: duckdb.DuckDBPyConnection) -> int:
-    """How many rows a COPY wrote."""
-    found = copied.fetchone()
-    return int(found[0]) if found else 0

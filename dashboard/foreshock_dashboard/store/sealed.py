@@ -9,6 +9,7 @@ import numpy as np
 
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.store.pieces import Segment
+from foreshock_dashboard.store.sample_format import SERIES
 from foreshock_dashboard.store.series import Ids, SeriesIndex, text_prefix
 
 MAX_SEALED = 500_000
@@ -42,7 +43,7 @@ class SealedSeries:
         known = self._known.get((segment, metric))
         if known is not None:
             return known
-        given = {"file": str(segment.folder / "series.parquet"), "prefix": text_prefix(metric)}
+        given = {"file": str(segment.folder / SERIES), "prefix": text_prefix(metric)}
         found = cursor.execute(_STRETCH, given).fetchall()
         numbers = np.array(self.index.intern_texts(text for _, text in found), dtype=np.int32)
         if (numbers < 0).any():

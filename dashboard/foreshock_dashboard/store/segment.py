@@ -17,7 +17,7 @@ import orjson
 
 from foreshock_dashboard.store.disk import Disk
 
-FORMAT = 2
+FORMAT = 3
 MARKER = "segment.json"
 
 

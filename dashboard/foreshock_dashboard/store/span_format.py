@@ -1,37 +1,35 @@
-"""How a segment of spans looks."""
+"""Spans in memory, and how a segment of them looks."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import numpy as np
+from numpy.typing import NDArray
 
-from foreshock_dashboard.store.chunk import SPANS
-from foreshock_dashboard.store.pieces import Table, written
-from foreshock_dashboard.store.span_codec import span_columns
+from foreshock_dashboard.store.blocks import SPANS
+from foreshock_dashboard.store.chunk import Chunk
+from foreshock_dashboard.store.engine import rows_of
+from foreshock_dashboard.store.span_columns import is_text, span_columns
+from foreshock_dashboard.store.span_table import SpanTable
 
 COLUMNS, BLOCKS = "spans.parquet", "spans.blocks"
 
 _COPY = "(format parquet, compression zstd, row_group_size 20480, dictionary_size_limit 20480)"
+_SEAL = f"copy (select {{columns}} from sealed) to $out {_COPY}"  # noqa: S608 - constants
 # A span that came twice is found once.
-_ONCE = """
+_MERGE = f"""
 copy (
-  select * from ({source})
-  qualify row_number() over (partition by trace_hi, trace_lo, span, kind order by place) = 1
+  select * exclude (file_index) replace (place + ($bases::bigint[])[file_index::bigint + 1] as place)
+  from (select *, file_index from read_parquet($files, union_by_name = true))
+  qualify row_number() over (partition by trace_hi, trace_lo, span, kind order by file_index, place) = 1
   order by trace_hi, trace_lo, start_ns
-) to $out {copy}
-"""
-_SEAL = _ONCE.format(
-    source=f"select * replace (place - {SPANS} * $base::bigint as place) from query_table($table)",  # noqa: S608 - constants
-    copy=_COPY,
-)
-_MERGE = _ONCE.format(
-    source="select * exclude (file_index) replace (place + ($bases::bigint[])[file_index::bigint + 1] as place) "
-    "from (select *, file_index from read_parquet($files, union_by_name = true))",
-    copy=_COPY,
-)
+) to $out {_COPY}
+"""  # noqa: S608 - constants
 
 
 class SpanFormat:
@@ -45,18 +43,38 @@ class SpanFormat:
     kind = "spans"
     day = 86_400 * 10**9
 
-    def __init__(self, keys: Sequence[str]) -> None:
-        self.columns = span_columns(keys)
+    def __init__(self, keys: Sequence[str], engine: duckdb.DuckDBPyConnection) -> None:
+        self._engine = engine
+        self._columns = span_columns(keys)
 
-    def write(self, cursor: duckdb.DuckDBPyConnection, table: Table, folder: Path) -> tuple[int, tuple[str, ...]]:
+    def create(self, now: float) -> SpanTable:
+        """A table without rows."""
+        return SpanTable(now)
+
+    def put(self, table: SpanTable, chunks: Sequence[Chunk]) -> None:
+        """Add the rows and blocks of chunks to a table."""
+        table.put(chunks)
+
+    def drop(self, table: SpanTable) -> None:
+        """Its memory goes with it."""
+
+    def write(self, table: SpanTable, folder: Path) -> tuple[int, tuple[str, ...]]:
         """Write a table's rows and blocks."""
-        given = {"table": table.name, "base": table.base, "out": str(folder / COLUMNS)}
-        rows = written(cursor.execute(_SEAL, given))
+        present = {name for part in table.parts for name in part.columns}
+        chosen = ", ".join(
+            f'"{name}"' if name in present else f'null::{kind} as "{name}"' for name, kind in self._columns.items()
+        )
+        order = _order(table)
+        columns = {name: table.whole(name)[order] for name in present}
+        columns |= {name: table.words(columns[name]) for name in present if is_text(name)}
+        with self._engine.cursor() as cursor:
+            cursor.register("sealed", columns)
+            rows = rows_of(cursor.execute(_SEAL.format(columns=chosen), {"out": str(folder / COLUMNS)}))
         with (folder / BLOCKS).open("wb") as file:
             file.writelines(table.bodies)
         return rows, ()
 
-    def merge(self, cursor: duckdb.DuckDBPyConnection, sources: list[Path], folder: Path) -> int:
+    def merge(self, sources: list[Path], folder: Path) -> int:
         """Write the rows and blocks of several segments as one; the blocks stay as they are."""
         bases = []
         with (folder / BLOCKS).open("wb") as file:
@@ -64,5 +82,18 @@ class SpanFormat:
                 bases.append(file.tell() * SPANS)
                 with (source / BLOCKS).open("rb") as part:
                     shutil.copyfileobj(part, file, 1 << 20)
-        files = [str(source / COLUMNS) for source in sources]
-        return written(cursor.execute(_MERGE, {"files": files, "bases": bases, "out": str(folder / COLUMNS)}))
+        given = {"files": [str(source / COLUMNS) for source in sources], "bases": bases, "out": str(folder / COLUMNS)}
+        with self._engine.cursor() as cursor:
+            return rows_of(cursor.execute(_MERGE, given))
+
+
+def _order(table: SpanTable) -> NDArray[Any]:
+    """The rows by trace and start; of a span that came twice, the first."""
+    ids = ("kind", "span", "start_ns", "trace_lo", "trace_hi")
+    found = [table.whole(name) for name in ids]
+    order = np.lexsort(found)
+    same = np.ones(max(len(order) - 1, 0), np.bool_)
+    for column in found:
+        ordered = column[order]
+        same &= ordered[1:] == ordered[:-1]
+    return order[np.concatenate([[True], ~same])] if len(order) else order

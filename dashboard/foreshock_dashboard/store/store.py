@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import duckdb
 
@@ -16,37 +14,27 @@ from foreshock_dashboard.clock import Now
 from foreshock_dashboard.model.query import Matrix, Query
 from foreshock_dashboard.model.samples import SampleBatch
 from foreshock_dashboard.model.span import TRACE_KEYS, Span, TraceQuery, TraceSummary
-from foreshock_dashboard.store.chunk import Chunk
+from foreshock_dashboard.store.commits import Commits
 from foreshock_dashboard.store.disk import Disk
 from foreshock_dashboard.store.engine import connect
 from foreshock_dashboard.store.errors import StoreError
 from foreshock_dashboard.store.folder import disk_bytes, lock, prepare
-from foreshock_dashboard.store.inbox import Inbox, salvage
-from foreshock_dashboard.store.limits import PATIENCE, Retention, Sealing, StoreStats
+from foreshock_dashboard.store.health import Health
+from foreshock_dashboard.store.limits import Retention, Sealing, StoreStats
+from foreshock_dashboard.store.recovery import Decode, open_inbox, replay
 from foreshock_dashboard.store.sample_codec import pack_samples, sample_chunk, unpack_samples
-from foreshock_dashboard.store.samples import SampleFormat, SampleReader
-from foreshock_dashboard.store.segment import Held, runs
+from foreshock_dashboard.store.sample_format import SampleFormat
+from foreshock_dashboard.store.samples import SampleReader
 from foreshock_dashboard.store.series import SeriesIndex
 from foreshock_dashboard.store.shelf import Shelf
 from foreshock_dashboard.store.span_codec import SpanCodec
 from foreshock_dashboard.store.span_format import SpanFormat
 from foreshock_dashboard.store.spans import SpanReader
+from foreshock_dashboard.store.upkeep import Upkeep
 
-log = logging.getLogger(__name__)
-
+_SAMPLES, _SPANS = SampleFormat.kind, SpanFormat.kind
 SPLIT = 5_000
 """Spans, or scrapes' samples, in one inbox row at most; a request may be several rows, kept together."""
-
-
-class _Entry:
-    """One append on its way to the disk."""
-
-    __slots__ = ("chunks", "done", "error", "kind", "payloads")
-
-    def __init__(self, kind: str, chunks: list[Chunk], payloads: list[bytes]) -> None:
-        self.kind, self.chunks, self.payloads = kind, chunks, payloads
-        self.done = False
-        self.error: StoreError | None = None
 
 
 class Store:
@@ -67,24 +55,27 @@ class Store:
         trace_keys: Sequence[str],
     ) -> None:
         self.path = path
-        self._held, self._now, self._retention, self._sealing, self._disk = held, now, retention, sealing, disk
-        self._max_inbox_pages = max_inbox_pages
-        self._corrupt = self._dropped = self._expired = 0
-        self._append_error = self._upkeep_error = ""
-        self._failing_since: float | None = None
-        self._closed = self._sealed = False
-        self._queue: list[_Entry] = []
-        self._queueing, self._committing, self._upkeep = threading.Lock(), threading.Lock(), threading.Lock()
-        self._forgettable: list[tuple[str, Held]] = []
+        self._held = held
+        self._health = Health(path, now)
         self._index = SeriesIndex(max_series)
         self._engine = connect(path, memory_limit, threads)
-        self._samples = Shelf(path, SampleFormat(self._index), self._engine, disk, now)
-        self._spans = Shelf(path, SpanFormat(trace_keys), self._engine, disk, now)
+        self._samples = Shelf(path, SampleFormat(self._index, self._engine), disk, now)
+        self._spans = Shelf(path, SpanFormat(trace_keys, self._engine), disk, now)
         self._span_codec = SpanCodec(trace_keys)
         self._sample_reader = SampleReader(self._samples, self._index, self._engine)
         self._span_reader = SpanReader(self._spans, self._engine, tuple(trace_keys))
-        self._inbox = self._open_inbox()
-        self._recover()
+        self._inbox, self._corrupt = open_inbox(path, max_inbox_pages, now)
+        shelves: dict[str, Shelf[Any]] = {_SAMPLES: self._samples, _SPANS: self._spans}
+        self._commits = Commits(path, self._inbox, shelves, self._health, sealing.full)
+        self._upkeep = Upkeep(
+            self._samples, self._spans, self._index, self._engine, self._inbox, self._commits, self._health,
+            now, retention, sealing,
+        )  # fmt: skip
+        decoders: dict[str, Decode] = {
+            _SAMPLES: partial(unpack_samples, index=self._index),
+            _SPANS: self._span_codec.unpack,
+        }
+        self._corrupt += replay(self._inbox, shelves, decoders, self._commits)
 
     # --- opening and closing
 
@@ -139,56 +130,12 @@ class Store:
             held.close()
             raise
 
-    def _open_inbox(self) -> Inbox:
-        path = self.path / "inbox.sqlite"
-        try:
-            inbox = Inbox(path, self._max_inbox_pages)
-            inbox.check()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise
-            return self._new_inbox(path, error)
-        return inbox
-
-    def _new_inbox(self, path: Path, error: sqlite3.DatabaseError) -> Inbox:
-        """Keep the damaged file aside, and carry over every row that can still be read."""
-        self._corrupt += 1
-        aside = self.path / "damaged" / f"inbox-{round(self._now() * 1000)}.sqlite"
-        for suffix in ("", "-wal", "-shm"):
-            old = path.with_name(path.name + suffix)
-            if old.exists():
-                old.rename(aside.with_name(aside.name + suffix))
-        inbox = Inbox(path, self._max_inbox_pages)
-        rows = salvage(aside)
-        if rows:
-            inbox.append(rows)
-        log.error("store: the inbox is damaged (%s); set aside as %s; %d rows were saved", error, aside, len(rows))
-        return inbox
-
-    def _recover(self) -> None:
-        for shelf in (self._samples, self._spans):
-            for held in shelf.load(self._inbox.identity):
-                self._inbox.forget(shelf.form.kind, held.first, held.last)
-        for shelf in (self._samples, self._spans):
-            for row in self._inbox.read(shelf.form.kind):
-                self._replay(shelf, row.id, row.payload)
-                self._flush(shelf)
-
-    def _replay(self, shelf: Shelf, number: int, payload: bytes) -> None:
-        try:
-            chunk = unpack_samples(payload, self._index) if shelf is self._samples else self._span_codec.unpack(payload)
-        except ValueError:
-            self._corrupt += 1
-            log.exception("store %s: row %d of the inbox is damaged; it stays there unread", self.path, number)
-        else:
-            shelf.accept(number, chunk)
-
     def close(self) -> None:
         """Let go of the folder. Nothing is lost: what is in memory is in the inbox too."""
-        with self._upkeep, self._committing:
-            if self._closed:
+        with self._upkeep.lock, self._commits.lock:
+            if self._commits.closed:
                 return
-            self._closed = True
+            self._commits.closed = True
             self._inbox.close()
             self._engine.close()
             self._held.close()
@@ -206,7 +153,7 @@ class Store:
                 chunks = [sample_chunk(some, self._index) for some in _split(batches)]
             except ValueError as error:
                 raise StoreError(f"store {self.path}: {error}; nothing of this request was kept") from error
-            self._append(_Entry("metrics", chunks, [pack_samples(chunk, self._index) for chunk in chunks]))
+            self._commits.append(_SAMPLES, chunks, [pack_samples(chunk, self._index) for chunk in chunks])
 
     def append_spans(self, spans: Sequence[Span]) -> None:
         """Keep spans, with the same promise.
@@ -215,64 +162,7 @@ class Store:
             StoreError: none of them was kept; the message says why and what to do.
         """
         chunks = [self._span_codec.chunk(spans[at : at + SPLIT]) for at in range(0, len(spans), SPLIT)]
-        self._append(_Entry("spans", chunks, [chunk.body for chunk in chunks]))
-
-    def _append(self, entry: _Entry) -> None:
-        if not entry.payloads:
-            return
-        with self._queueing:
-            self._queue.append(entry)
-        with self._committing:  # whoever gets here first commits for all who wait
-            if not entry.done:
-                with self._queueing:
-                    entries, self._queue = self._queue, []
-                self._commit(entries)
-        if entry.error is not None:
-            raise entry.error
-        self._flush(self._shelf(entry.kind))
-
-    def _shelf(self, kind: str) -> Shelf:
-        return self._samples if kind == "metrics" else self._spans
-
-    def _commit(self, entries: list[_Entry]) -> None:
-        """Keep what all of them bring, or none of it: each entry is done afterwards, and has an error or is kept."""
-        error: StoreError | None = StoreError(f"store {self.path}: interrupted; send it again")
-        try:
-            self._keep(entries)
-            error = None
-        except StoreError as refusal:
-            error = refusal
-        except Exception as unforeseen:
-            log.exception("store %s: an append failed", self.path)
-            error = StoreError(f"store {self.path}: cannot keep data: {_told(unforeseen)}")
-        finally:
-            self._append_error = str(error or "")
-            for entry in entries:
-                entry.done, entry.error = True, error
-
-    def _keep(self, entries: list[_Entry]) -> None:
-        self._admit()
-        rows = [(entry.kind, payload) for entry in entries for payload in entry.payloads]
-        taken = [(self._shelf(entry.kind), chunk) for entry in entries for chunk in entry.chunks]
-        numbers = self._inbox.append(rows)
-        for number, (shelf, chunk) in zip(numbers, taken, strict=True):  # nothing may fail from here on
-            shelf.accept(number, chunk)
-            self._dropped += chunk.refused
-
-    def _flush(self, shelf: Shelf) -> None:
-        """What was accepted is safe whether or not it can be moved into DuckDB now."""
-        try:
-            shelf.flush_many()
-        except Exception as error:  # noqa: BLE001 - its sender was promised that nothing fails any more
-            self._failed(error)
-
-    def _admit(self) -> None:
-        if self._closed:
-            raise StoreError(f"store {self.path}: it is closed")
-        waiting = self._samples.hot()[1] + self._spans.hot()[1]
-        if waiting > self._sealing.full:
-            reason = self._upkeep_error or "segments are written too slowly"
-            raise StoreError(f"store {self.path}: {waiting >> 20} MiB wait to be written to segments: {reason}")
+        self._commits.append(_SPANS, chunks, [chunk.body for chunk in chunks])
 
     # --- answering
 
@@ -296,118 +186,24 @@ class Store:
 
     def maintain(self) -> None:
         """Seal, merge and remove what is due. Call it every few seconds, from any thread; failures are logged."""
-        if not self._upkeep.acquire(blocking=False):
-            return
-        try:
-            if self._closed:
-                return
-            done = [self._done(step) for step in self._steps()]
-            if all(done):
-                self._upkeep_error, self._failing_since = "", None
-        finally:
-            self._upkeep.release()
-
-    def _steps(self) -> Iterator[Callable[[], object]]:
-        """What upkeep does, in order. None waits for another's success: data ages though a merge fails."""
-        for shelf in (self._samples, self._spans):
-            yield shelf.flush
-            yield partial(self._seal, shelf)
-        yield self._forget
-        yield self._let_go
-        yield self._expire
-        for shelf in (self._samples, self._spans):
-            yield from (shelf.merge, shelf.scrub, shelf.tidy)
-        yield self._probe
-
-    def _done(self, step: Callable[[], object]) -> bool:
-        try:
-            step()
-        except Exception as error:  # noqa: BLE001 - outermost: whatever a step meets is told, and the others go on
-            self._failed(error)
-            return False
-        return True
-
-    def _failed(self, error: Exception) -> None:
-        message = (
-            f"store {self.path}: upkeep failed: {_told(error)}; it is tried again. Free space and look at the disk"
-        )
-        if message != self._upkeep_error:
-            log.error("%s", message, exc_info=error)
-        self._upkeep_error = message
-        if self._failing_since is None:
-            self._failing_since = self._now()
-
-    def _seal(self, shelf: Shelf) -> None:
-        """Seal what was closed before, and then what is due now."""
-        for _ in range(2):
-            sealed = shelf.seal(partial(self._claim, shelf.form.kind))
-            self._forgettable += [(shelf.form.kind, held) for held in sealed]
-            self._sealed |= bool(sealed)
-            if not shelf.rotate(self._sealing.bytes, self._sealing.seconds):
-                return
-
-    def _claim(self, kind: str, numbers: list[int]) -> tuple[Held, ...]:
-        """The stretches of the inbox that consist of these rows alone, so that no other is ever removed with them."""
-        with self._committing:
-            present = self._inbox.numbers(kind, numbers[0], numbers[-1])
-        return tuple(Held(self._inbox.identity, *run) for run in runs(numbers, present))
-
-    def _forget(self) -> None:
-        while self._forgettable:
-            kind, held = self._forgettable[0]
-            with self._committing:
-                self._inbox.forget(kind, held.first, held.last)
-            del self._forgettable[0]
-
-    def _let_go(self) -> None:
-        """Series that are in segments alone need no number, and do not count for the limit."""
-        if self._sealed:
-            since = self._index.turn()
-            self._index.keep(self._samples.values("series"), since)
-            self._sealed = False
-
-    def _expire(self) -> None:
-        now = self._now()
-        self._expired += self._samples.expire(round((now - self._retention.metrics) * 1e3))
-        self._expired += self._spans.expire(round((now - self._retention.spans) * 1e9))
-        while True:
-            sizes = {shelf: sum(m.bytes for m in shelf.segments()) for shelf in (self._samples, self._spans)}
-            if sum(sizes.values()) <= self._retention.bytes:
-                return
-            self._expired += max(sizes, key=lambda shelf: sizes[shelf]).shed()
-
-    def _probe(self) -> None:
-        """After an append failed: find out whether the disk takes data again, so that readiness comes back."""
-        if self._append_error:
-            with self._committing:
-                try:
-                    self._admit()
-                    (number,) = self._inbox.append([("probe", b"\0" * 65_536)])
-                    self._inbox.forget("probe", number, number)
-                    self._append_error = ""
-                except StoreError as error:
-                    self._append_error = str(error)
+        self._upkeep.maintain()
 
     # --- facts
 
     def ready(self) -> tuple[bool, str]:
         """Whether the store takes data now, and if not, why."""
-        if self._closed:
+        if self._commits.closed:
             return False, f"store {self.path}: it is closed"
-        if self._append_error:
-            return False, self._append_error
-        since = self._failing_since
-        failing = since is not None and self._now() - since >= PATIENCE
-        return (False, self._upkeep_error) if failing else (True, "")
+        return self._health.ready()
 
     def stats(self) -> StoreStats:
         """The store's health in figures."""
-        with self._committing:
+        with self._commits.lock:
             rows, size = self._inbox.size()
-        samples, _, first_sample = self._samples.hot()
-        spans, _, first_span = self._spans.hot()
+        samples, _, first_sample = self._samples.memory.hot()
+        spans, _, first_span = self._spans.memory.hot()
         metas = [*self._samples.segments(), *self._spans.segments()]
-        starts = [meta.start / (1e3 if meta.kind == "metrics" else 1e9) for meta in metas]
+        starts = [meta.start / (1e3 if meta.kind == _SAMPLES else 1e9) for meta in metas]
         starts += [] if first_sample is None else [first_sample / 1e3]
         starts += [] if first_span is None else [first_span / 1e9]
         return StoreStats(
@@ -420,17 +216,12 @@ class Store:
             segment_bytes=sum(meta.bytes for meta in metas),
             disk_bytes=disk_bytes(self.path),
             oldest=min(starts, default=None),
-            corrupt=self._corrupt + self._samples.corrupt + self._spans.corrupt,
-            dropped=self._dropped,
-            expired=self._expired,
-            last_error=self._append_error or self._upkeep_error,
-            spans=spans + sum(meta.rows for meta in metas if meta.kind == "spans"),
+            corrupt=self._corrupt + self._samples.archive.corrupt + self._spans.archive.corrupt,
+            dropped=self._commits.dropped,
+            expired=self._upkeep.expired,
+            last_error=self._health.append_error or self._health.upkeep_error,
+            spans=spans + sum(meta.rows for meta in metas if meta.kind == _SPANS),
         )
-
-
-def _told(error: Exception) -> str:
-    """Some errors, such as `MemoryError`, say nothing but their name."""
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _split(batches: Sequence[SampleBatch]) -> list[list[SampleBatch]]:

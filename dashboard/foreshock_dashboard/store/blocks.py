@@ -1,0 +1,88 @@
+"""Spans ↔ blocks: a TracesData of OTLP with a few spans, compressed, behind its length.
+
+A block is made once, when spans are accepted: an inbox row is a run of blocks, and a segment holds those runs as they
+came. A span's *place* is the byte at which its block begins, times `SPANS`, plus its number in the block.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Protocol
+
+from google.protobuf.message import DecodeError
+
+from foreshock_dashboard.model.otlp import Picker, encode, read
+from foreshock_dashboard.model.span import Span
+
+SPANS = 128
+"""Spans in a block at most: few enough to read a block for one of them, enough to compress well."""
+
+_LEVEL, _RAW = 1, -zlib.MAX_WBITS  # raw: an inbox row and a segment's file have a checksum of their own
+_HEAD = struct.Struct("<I")
+_FRUGAL = Picker()
+
+
+def pack(spans: Sequence[Span]) -> tuple[bytes, list[int]]:
+    """The blocks, one behind the other, and the spans' places in them."""
+    parts: list[bytes] = []
+    places: list[int] = []
+    at = 0
+    for first in range(0, len(spans), SPANS):
+        some = spans[first : first + SPANS]
+        block = zlib.compress(encode(some), _LEVEL, _RAW)
+        parts += (_HEAD.pack(len(block)), block)
+        places += range(at * SPANS, at * SPANS + len(some))
+        at += _HEAD.size + len(block)
+    return b"".join(parts), places
+
+
+def unpack(body: bytes, picker: Picker) -> tuple[list[Span], list[int]]:
+    """The reverse.
+
+    Raises:
+        ValueError: these are no blocks.
+    """
+    spans: list[Span] = []
+    places: list[int] = []
+    at = 0
+    try:
+        while at < len(body):
+            (size,) = _HEAD.unpack_from(body, at)
+            block = body[at + _HEAD.size : at + _HEAD.size + size]
+            found = _read(block, picker)
+            if len(block) != size or not 0 < len(found) <= SPANS:
+                raise ValueError("not a row of spans: a block is cut off, or has no spans or too many")
+            spans += found
+            places += range(at * SPANS, at * SPANS + len(found))
+            at += _HEAD.size + size
+    except (DecodeError, zlib.error, struct.error) as error:
+        raise ValueError(f"not a row of spans: {error}") from error
+    return spans, places
+
+
+def _read(block: bytes, picker: Picker) -> list[Span]:
+    return read(zlib.decompress(block, _RAW), picker, checked=False).spans
+
+
+class Seekable(Protocol):
+    """Where blocks lie: a file, or what looks like one."""
+
+    def seek(self, at: int, /) -> object:
+        """Go to a byte."""
+        ...
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes."""
+        ...
+
+
+def spans_at(blocks: Seekable, places: Iterable[int]) -> Iterator[Span]:
+    """The spans at places, each of whose blocks is read once."""
+    for at, of_block in groupby(sorted(places), key=lambda place: place // SPANS):
+        blocks.seek(at)
+        (size,) = _HEAD.unpack(blocks.read(_HEAD.size))
+        found = _read(blocks.read(size), _FRUGAL)
+        yield from (found[place % SPANS] for place in of_block)

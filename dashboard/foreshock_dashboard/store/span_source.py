@@ -1,0 +1,75 @@
+"""Rows of spans for DuckDB: from memory those that meet the conditions, from segments as SQL that picks them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from foreshock_dashboard.store.chunk import Columns
+from foreshock_dashboard.store.pieces import Pieces
+from foreshock_dashboard.store.span_columns import is_text
+from foreshock_dashboard.store.span_format import COLUMNS
+from foreshock_dashboard.store.span_table import Mask, Part, SpanTable
+from foreshock_dashboard.store.span_where import Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A SELECT, the values in it, and the rows in memory that it names. Only constants and keys of ours are SQL."""
+
+    sql: str
+    given: dict[str, Any]
+    memory: dict[str, Columns]
+
+
+def source(
+    pieces: Pieces[SpanTable],
+    columns: Sequence[str],
+    where: Sequence[Condition],
+    hit: Sequence[Condition] | None = None,
+    name: str = "memory",
+) -> Source:
+    """The rows of some pieces, of which there is one at least, that meet the conditions `where`.
+
+    Args:
+        hit: a column more, `hit`, says which of them meet these conditions as well.
+        name: tells the sources of one statement apart.
+    """
+    named = ", ".join(f'"{column}"' for column in columns)
+    memory = {f"{name}{at}": _rows(table, columns, where, hit) for at, table in enumerate(pieces.tables)}
+    selects = [f"select * from {each}" for each in memory]  # noqa: S608 - names of ours
+    given: dict[str, Any] = {}
+    if pieces.segments:
+        given["files"] = [str(segment.folder / COLUMNS) for segment in pieces.segments]
+        for condition in (*where, *(hit or ())):
+            given |= condition.given
+        told = "" if hit is None else f", ({_sql(hit)}) as hit"
+        files = "read_parquet($files, union_by_name = true, filename = true)"
+        selects.append(f"select {named}{told} from {files} where {_sql(where)}")  # noqa: S608 - as above
+    return Source(" union all ".join(selects), given, memory)
+
+
+def _sql(conditions: Sequence[Condition]) -> str:
+    return " and ".join(condition.sql for condition in conditions) or "true"
+
+
+def _rows(
+    table: SpanTable, columns: Sequence[str], where: Sequence[Condition], hit: Sequence[Condition] | None
+) -> Columns:
+    picked = [(part, np.flatnonzero(met(where, part))) for part in list(table.parts)]
+    found = {name: np.concatenate([part[name][at] for part, at in picked]) for name in columns}
+    found = {name: table.words(column) if is_text(name) else column for name, column in found.items()}
+    if hit is not None:
+        found["hit"] = np.concatenate([met(hit, part)[at] for part, at in picked])
+    return found
+
+
+def met(conditions: Sequence[Condition], part: Part) -> Mask:
+    """Which rows of a part meet all conditions."""
+    found = np.ones(part.rows, np.bool_)
+    for condition in conditions:
+        found &= condition.mask(part)
+    return found

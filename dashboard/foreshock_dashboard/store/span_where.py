@@ -1,0 +1,140 @@
+"""What a span has to be to be found: each condition as SQL over segments, and as a mask over rows in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from foreshock_dashboard.model.span import EXPORTER, OCCUPANCY, TraceQuery, UnsearchableError
+from foreshock_dashboard.store.span_codec import searched
+from foreshock_dashboard.store.span_columns import STATUSES, column_of
+from foreshock_dashboard.store.span_table import Mask, Part
+
+ERROR = STATUSES.index("error")
+SPREAD_NS = 3_600 * 10**9
+"""How far outside the asked range the rest of a trace is looked for."""
+
+_FAR, _LONGEST = 1 << 61, (1 << 63) - 1
+
+Traces = Collection[tuple[int, int]]
+"""Both halves of the ids of traces."""
+
+
+class Condition(NamedTuple):
+    """`sql` consists of constants and keys of ours; `given` are the values in it, by name."""
+
+    sql: str
+    given: dict[str, Any]
+    mask: Callable[[Part], Mask]
+
+
+_TRAFFIC = Condition(  # as Span.occupancy
+    f"(name <> '{OCCUPANCY}' or service <> '{EXPORTER}')",
+    {},
+    lambda part: ~(part.has("name", OCCUPANCY) & part.has("service", EXPORTER)),
+)
+_FAILED = Condition(f"status = {ERROR}", {}, lambda part: part["status"] == ERROR)
+
+
+def matching(query: TraceQuery, keys: Sequence[str]) -> list[Condition]:
+    """What one span of a trace has to be; `keys` are the attributes that are searched by.
+
+    Raises:
+        UnsearchableError: the query asks for another one.
+    """
+    start, end = nanoseconds(query.start), nanoseconds(query.end)
+    asked = Condition(
+        "start_ns between $start and $end",
+        {"start": start, "end": end},
+        lambda part: (part["start_ns"] >= start) & (part["start_ns"] <= end),
+    )
+    texts = [_called(column, text, number) for number, (column, text) in enumerate(_texts(query, keys))]
+    return [asked, *_traffic(query), *texts, *([_FAILED] if query.errors_only else [])]
+
+
+def _texts(query: TraceQuery, keys: Sequence[str]) -> Iterator[tuple[str, str]]:
+    if query.service:
+        yield "service", query.service.name
+        if not query.any_namespace:
+            yield "namespace", query.service.namespace
+    if query.operation is not None:
+        yield "name", query.operation
+    for key, value in query.attributes.items():
+        if key not in keys:
+            raise UnsearchableError(f"attribute {key!r} is not searched by; use one of {', '.join(keys)}")
+        yield column_of(key), value
+
+
+def _called(column: str, text: str, number: int) -> Condition:
+    """With this text in a column; `number` tells several such conditions apart."""
+    known = searched(text)
+    return Condition(f'"{column}" = $text{number}', {f"text{number}": known}, lambda part: part.has(column, known))
+
+
+def around(query: TraceQuery) -> list[Condition]:
+    """What the other spans of a trace have to be."""
+    near, far = reach(query)
+    whole = Condition(
+        "start_ns between $near and $far",
+        {"near": near, "far": far},
+        lambda part: (part["start_ns"] >= near) & (part["start_ns"] <= far),
+    )
+    return [whole, *_traffic(query)]
+
+
+def reach(query: TraceQuery) -> tuple[int, int]:
+    """From when till when spans may have begun that matter, nanoseconds."""
+    return nanoseconds(query.start) - SPREAD_NS, nanoseconds(query.end) + SPREAD_NS
+
+
+def _traffic(query: TraceQuery) -> list[Condition]:
+    return [] if query.occupancy else [_TRAFFIC]
+
+
+def standing(query: TraceQuery) -> Condition:
+    """What the span that a trace ranks by has to be, unless that ended before the range or began after it."""
+    start, end = nanoseconds(query.start), nanoseconds(query.end)
+    near, (shortest, longest) = start - SPREAD_NS, lengths(query)
+
+    def mask(part: Part) -> Mask:
+        first, last = part["start_ns"], part["end_ns"]
+        length = last - first
+        found: Mask = (first >= near) & (first <= end) & (last >= start) & (length >= shortest) & (length <= longest)
+        return found
+
+    return Condition(
+        "start_ns between $near and $end and end_ns >= $start and end_ns - start_ns between $shortest and $longest",
+        {"near": near, "end": end, "start": start, "shortest": shortest, "longest": longest},
+        mask,
+    )
+
+
+def lengths(query: TraceQuery) -> tuple[int, int]:
+    """How long a trace may have taken, nanoseconds."""
+    longest = _LONGEST if query.max_duration is None else nanoseconds(query.max_duration)
+    return nanoseconds(query.min_duration or 0.0), longest
+
+
+def of_trace(high: int, low: int) -> Condition:
+    """Of this trace, by the halves of its id."""
+    return Condition(
+        "trace_hi = $hi::ubigint and trace_lo = $lo::ubigint",
+        {"hi": high, "lo": low},
+        lambda part: (part["trace_hi"] == np.uint64(high)) & (part["trace_lo"] == np.uint64(low)),
+    )
+
+
+def maybe_of(traces: Traces) -> Condition:
+    """Of one of these traces, or of one whose id begins alike."""
+    high = [high for high, _ in traces]
+    wanted = np.array(high, np.uint64)
+    return Condition(
+        "trace_hi in (select unnest($hi::ubigint[]))", {"hi": high}, lambda part: np.isin(part["trace_hi"], wanted)
+    )
+
+
+def nanoseconds(seconds: float) -> int:
+    """Within what a column can hold."""
+    return max(-_FAR, min(_FAR, round(seconds * 1e9)))
