@@ -22,7 +22,7 @@ IN_A_ROW = 3
 MOST_FAILED = 0.01
 """Share of failed requests above which a service breaches, whatever its objective."""
 LEAST_REQUESTS = 30
-LEAST_FAILED = 3
+LEAST_FAILED = 5
 """Within a minute; with fewer nothing is said."""
 
 

@@ -37,7 +37,7 @@ def starved() -> ScenarioSpec:
         ([WELL] * 12 + [SLOW] * 12, [130.0]),
         ([WELL] * 12 + [SLOW] * 2 + [WELL] * 12, [130.0]),
         ([WELL] * 12 + [Answered(20, 5, 0)] + [WELL] * 12, []),
-        ([WELL] * 12 + [FAILING] * 12, [150.0]),
+        ([WELL] * 12 + [FAILING] * 12, [170.0]),
         ([WELL] * 12 + [FAILING] * 2 + [WELL] * 12, []),
         ([QUIET] * 30, []),
         ([SLOW] * 12, [60.0]),
