@@ -124,9 +124,7 @@ def divide(loads: Sequence[Load], slices: bool, clock: float = 1.0, capacity: Ca
     return [Portion(speed, cost * speed) for speed, cost in zip(granted, costs, strict=True)]
 
 
-def _within(
-    loads: Sequence[Load], costs: Sequence[float], speeds: Sequence[float], capacity: Capacity
-) -> Sequence[float]:
+def _within(loads: Sequence[Load], costs: Sequence[float], speeds: list[float], capacity: Capacity) -> list[float]:
     """The speeds at which no channel is asked for more than it has; one after another is divided."""
     demands = [cost * speed for speed, cost in zip(speeds, costs, strict=True)]
     shares = fair_shares(demands, capacity.sm)
@@ -140,10 +138,11 @@ def _within(
         ([load.nvlink for load in loads], 1.0),
         ([load.pcie for load in loads], 1.0),
     ):
-        demands = [use * speed for use, speed in zip(uses, speeds, strict=True)]
-        shares = fair_shares(demands, room)
-        if shares is not demands:
-            speeds = [share / use if use else speed for speed, share, use in zip(speeds, shares, uses, strict=True)]
+        if sum(uses) > room:  # nobody is faster than alone, so otherwise it suffices
+            demands = [use * speed for use, speed in zip(uses, speeds, strict=True)]
+            shares = fair_shares(demands, room)
+            if shares is not demands:
+                speeds = [share / use if use else speed for speed, share, use in zip(speeds, shares, uses, strict=True)]
     return speeds
 
 

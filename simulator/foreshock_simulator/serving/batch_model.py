@@ -71,6 +71,7 @@ class BatchServer:
             del self._running[job]
             if job.task is not None:
                 self.worker.cancel(job.task)
+                job.task = None
         else:
             self._waiting.given_up()
         job.done.fire(False)
@@ -108,7 +109,7 @@ class BatchServer:
 
     def _finished(self, job: Job) -> None:
         del self._running[job]
-        job.over = True
+        job.over, job.task = True, None  # the task knows the job: without this, both would wait for the collector
         self._tally.prompt_tokens += job.prompt_tokens
         self._tally.finished(job, self._engine.now)
         job.done.fire(True)
