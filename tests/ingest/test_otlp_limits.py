@@ -1,0 +1,95 @@
+"""docs/otlp.md says what the receiver answers and where its limits are."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import grpc
+import pytest
+
+from foreshock_dashboard.model import otlp, span, span_metrics
+from foreshock_dashboard.sources import connections, gunzip, otlp_grpc, otlp_http, reader, receiver, slices
+from foreshock_dashboard.sources.refusal import Refusal
+from foreshock_dashboard.store import spans as stored
+from foreshock_dashboard.web import params
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "otlp.md").read_text()
+ROWS = [
+    [cell.strip() for cell in row.strip("|").split(" | ")] for row in re.findall(r"^\|.*\|$", DOCUMENT, re.MULTILINE)
+]
+UNANSWERED = {Refusal.CANCELLED, Refusal.CROWDED}
+OVER_HTTP_ALONE = {Refusal.NOT_FOUND, Refusal.METHOD, Refusal.CONTENT_TYPE, Refusal.MISDIRECTED}
+
+
+@pytest.mark.parametrize("refusal", Refusal, ids=lambda refusal: refusal.name)
+def test_every_refusal_is_documented_with_its_codes_and_its_reason(refusal: Refusal) -> None:
+    (row,) = [row for row in ROWS if row[-1] == f"`{refusal.name.lower()}`"]
+    http, rpc = ("" if refusal in UNANSWERED else str(refusal.http)), ""
+    if refusal not in UNANSWERED | OVER_HTTP_ALONE:
+        rpc = f"`{next(code for code in grpc.StatusCode if code.value[0] == refusal.grpc).name}`"
+    assert (row[1].partition(" ")[0], row[2].partition(" ")[0]) == (http, rpc)
+
+
+def size(number: int) -> str:
+    """As the document writes bytes."""
+    return f"{number >> 20} MiB" if number >= 1 << 20 else f"{number >> 10} KiB"
+
+
+def default(function: object, name: str) -> int:
+    """The value of a parameter that is not given."""
+    assert callable(function)
+    return int(inspect.signature(function).parameters[name].default)
+
+
+LIMITS = {
+    "bytes, as sent": size(receiver.MAX_BYTES),
+    "bytes of JSON": f"{size(receiver.MAX_BYTES // reader.JSON_SHARE)}; {reader.MAX_JSON_VALUES:,}",
+    "spans, scopes and resources": f"{slices.MAX_FIELDS:,}",
+    "gzip members": f"{gunzip.MAX_MEMBERS:,}",
+    "time until all of it": f"{otlp_http.BODY_SECONDS:g} s",
+    "bytes": size(otlp.MAX_SPAN),
+    "bytes of its resource": f"{size(otlp.MAX_ORIGIN)} each",
+    "bytes of requests": f"{size(receiver.MAX_PENDING_BYTES)}; those of more than {size(receiver.SMALL)} "
+    f"{size(receiver.MAX_PENDING_BYTES * 3 // 4)}",
+    "connections of each port": "a quarter of the files that the process may have open, "
+    f"{connections.MAX_CONNECTIONS:,} at most",
+    "messages that gRPC receives": f"{otlp_grpc.RECEIVING}; {otlp_grpc.STREAMS}",
+    "time of a connection": f"{otlp_http.IDLE_SECONDS:g} s; {otlp_grpc.HANDSHAKE_SECONDS:g} s",
+    "characters of a service's name": f"{span.LONGEST_SERVICE}",
+    "characters of a label": f"{span_metrics.MAX_LENGTH}",
+    "span names of one service": f"{span_metrics.MAX_NAMES}",
+    "series made of spans": f"{default(span_metrics.SpanMetrics, 'max_series'):,}",
+    "span ids that wait": f"{default(span_metrics.SpanMetrics, 'max_items'):,}",
+    "spans of one trace": f"{stored.MAX_SPANS:,}; {params.MOST_SPANS:,}",
+}
+
+
+@pytest.mark.parametrize("what", LIMITS)
+def test_every_limit_is_documented_as_it_is(what: str) -> None:
+    assert [row[1] for row in ROWS if row[0] == what or (what != "bytes" and row[0].startswith(what))] == [LIMITS[what]]
+
+
+def test_both_doors_have_the_same_times() -> None:
+    assert (otlp_grpc.BODY_SECONDS, otlp_grpc.IDLE_SECONDS) == (otlp_http.BODY_SECONDS, otlp_http.IDLE_SECONDS)
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        *(otlp._fault(*given) for given in (
+            (b"", b"", b"", 1, 1, 0),
+            (b"1" * 16, b"", b"", 1, 1, 0),
+            (b"1" * 16, b"1" * 8, b"1", 1, 1, 0),
+            (b"1" * 16, b"1" * 8, b"", 1, 1, otlp.MAX_SPAN + 1),
+            (b"1" * 16, b"1" * 8, b"", 0, 1, 0),
+            (b"1" * 16, b"1" * 8, b"", 1, 1, 0),
+        )),
+        otlp.ORIGIN_TOO_LARGE,
+        otlp.ORIGIN_MALFORMED,
+        "malformed span",
+    ],
+)  # fmt: skip
+def test_every_reason_for_which_a_span_is_rejected_is_documented(reason: str) -> None:
+    assert [row for row in ROWS if f"`{reason}`" in row[-1]]
