@@ -16,9 +16,7 @@ from foreshock_dashboard.store import spans as stored
 from foreshock_dashboard.web import params
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "otlp.md").read_text()
-ROWS = [
-    [cell.strip() for cell in row.strip("|").split(" | ")] for row in re.findall(r"^\|.*\|$", DOCUMENT, re.MULTILINE)
-]
+ROWS = [[cell.strip() for cell in row.split("|")] for row in re.findall(r"^\|(.*)\|$", DOCUMENT, re.MULTILINE)]
 UNANSWERED = {Refusal.CANCELLED, Refusal.CROWDED}
 OVER_HTTP_ALONE = {Refusal.NOT_FOUND, Refusal.METHOD, Refusal.CONTENT_TYPE, Refusal.MISDIRECTED}
 
