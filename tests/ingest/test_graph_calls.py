@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -178,7 +179,7 @@ def test_a_retry_is_told_as_soon_as_the_span_above_is_known(span: Make, call: Ca
     for each in [*call(0, "llm", "error"), *call(1, "llm")]:
         graph.add(each, each.service, 0.0)
     assert counts(graph.take())["web>llm"] == (2, 1, 0)
-    above = span(kind, "edge" if kind == "client" else "web", 9, 8)
+    above = span(kind, "edge" if kind == "client" else "web", 9, 0 if kind == "internal" else 8)
     graph.add(above, above.service, 1.0)
     assert counts(graph.take())["web>llm"] == (0, 0, 1)
 
@@ -220,6 +221,55 @@ def test_a_client_span_that_receives_is_the_consumer_of_what_it_links_to(span: M
     }
 
 
+def tried(span: Make, number: int, *calls: Span) -> list[Span]:
+    """Calls, each under an INTERNAL span of its own, itself within one under the SERVER span 9."""
+    steps = [span("internal", each.service.name, 200 + number + n, 100) for n, each in enumerate(calls)]
+    under = [replace(each, parent_id=step.span_id) for step, each in zip(steps, calls, strict=True)]
+    return [*under, *steps, span("internal", calls[0].service.name, 100, 9)]
+
+
+def test_attempts_that_each_have_an_internal_span_are_seen_together(span: Make) -> None:
+    """As tenacity, LiteLLM and LangChain nest them: retries, and a fallback."""
+    calls = [
+        span("client", "web", 10 + n, 9, end=NOW + n, seconds=0.5, status="unset" if n == 2 else "error",
+             attributes={"url.full": "http://llm/v1", "server.address": "llm"})
+        for n in range(3)
+    ]  # fmt: skip
+    top = span("server", "web", 9, end=NOW + 3, seconds=9)
+    for spans in ([*tried(span, 0, *calls), top], [top, *reversed(tried(span, 0, *calls))]):
+        assert counts(found(spans))["web>llm"] == (3, 2, 2)
+    first, other = chat(span, 0, "gpt-5", "error")[0], chat(span, 1, "opus", provider="anthropic")[0]
+    result = found([*tried(span, 0, first, other), span("server", "agent", 9, end=NOW + 3, seconds=9)])
+    assert told(result.fallbacks) == ["agent: openai:gpt-5 > anthropic:opus"]
+
+
+def test_a_retry_long_after_the_failure_is_one_although_both_have_internal_spans(span: Make) -> None:
+    """What they have in common waits for it, and what lies between too."""
+    graph = ServiceGraph(TTL, 1000, PATIENCE)
+    at = {"url.full": "http://llm/v1", "server.address": "llm"}
+    one = span("client", "web", 10, 9, status="error", attributes=at)
+    other = span("client", "web", 11, 9, end=NOW + 40, attributes=at)
+    for now, spans in ((0.0, tried(span, 0, one)), (40.0, tried(span, 50, other))):
+        graph.expire(now)
+        for each in spans:
+            graph.add(each, each.service, now)
+    for now in (60.0, 200.0, 400.0):
+        graph.expire(now)
+    assert counts(graph.take())["web>llm"] == (2, 1, 1)
+    assert len(graph) == 0
+
+
+def test_internal_spans_that_are_each_other_s_parents_or_without_end_stop_nothing(span: Make) -> None:
+    """A ring of them, and thousands within each other; what lies within a call remains no call of its own."""
+    ring = [span("internal", "a", 1, 2), span("internal", "a", 2, 1), span("client", "a", 3, 1)]
+    assert counts(found([*ring, span("server", "b", 4, 3)])) == {"a>b": (1, 0, 0)}
+    deep = [span("internal", "a", n, n - 1, status="error") for n in range(2, 3000)]
+    outer = span("client", "a", 1, attributes={"gen_ai.system": "openai"})
+    inner = span("client", "a", 5000, 2999, status="error")
+    for spans in ([outer, *deep, inner], [inner, *deep, outer], [inner, *reversed(deep), outer]):
+        assert counts(found([*spans, span("server", "b", 5001, 5000)])) == {"a>b": (1, 1, 0)}
+
+
 def test_spans_that_are_each_other_s_parents_stop_nothing(span: Make) -> None:
     """Neither a ring, nor a span within itself, nor a thousand within each other."""
     ring = [span("client", "a", 1, 2), span("client", "a", 2, 1), span("server", "b", 3, 1)]
@@ -248,7 +298,8 @@ def agents(draw: st.DrawFn) -> list[Span]:
     rows: list[Row] = draw(
         st.lists(
             st.tuples(
-                st.sampled_from(["model", "http", "server", "internal"]), st.integers(0, 9), st.sampled_from("ab"),
+                st.sampled_from(["model", "http", "internal", "server", "internal"]),
+                st.integers(0, 9), st.sampled_from("ab"),
                 st.sampled_from(["unset", "error"]), st.integers(0, 6), st.sampled_from(["openai", "anthropic"]),
             ),
             min_size=1, max_size=10,

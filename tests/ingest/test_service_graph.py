@@ -188,6 +188,24 @@ def test_a_client_span_around_another_one_is_no_call_of_its_own(span: Make, edge
     assert graph_of([chat, http])[0] == {"a>api.example:virtual_node": Total(1, 0, 0, (0.1,), ())}
 
 
+def test_internal_spans_of_the_service_between_two_client_spans_change_nothing(span: Make, edges: Edges) -> None:
+    """A library's own step within a call to a model: the HTTP call within it is still the one that is counted."""
+    chat = span("client", "a", 1, name="chat llama", attributes={"gen_ai.provider.name": "openai"})
+    steps = [span("internal", "a", 2, 1), span("internal", "a", 3, 2)]
+    http = span("client", "a", 4, 3, name="POST", seconds=0.3, attributes={"server.address": "api.openai.com"})
+    assert edges(chat, *steps, http, span("server", "vllm", 5, 4)) == {"a>vllm": Total(1, 0, 0, (0.3,), (0.1,))}
+    assert edges(chat, *steps, http) == {"a>openai:virtual_node": Total(1, 0, 0, (0.3,), ())}
+
+
+def test_an_internal_span_of_another_service_is_not_looked_through(span: Make, edges: Edges) -> None:
+    """What it calls lies within its own work, not within the call to it."""
+    spans = span("client", "a", 1, attributes={"peer.service": "b"}), span("internal", "b", 2, 1)
+    assert set(edges(*spans, span("client", "a", 3, 2, attributes={"peer.service": "c"}))) == {
+        "a>b:virtual_node",
+        "a>c:virtual_node",
+    }
+
+
 @pytest.mark.parametrize(
     ("attributes", "edge"),
     [
@@ -467,7 +485,7 @@ def traces() -> st.SearchStrategy[list[Span]]:
     """Spans of one trace: any tree of any kinds, services, names and outcomes, most of them likely shapes."""
     url = st.sampled_from(["http://x/1", "http://x/2"])
     row = st.tuples(
-        st.sampled_from(["client", "server", "client", "server", "internal", "producer", "consumer"]),
+        st.sampled_from(["client", "server", "client", "internal", "server", "internal", "producer", "consumer"]),
         st.sampled_from("abc"),
         st.integers(0, 100),
         st.sampled_from(["GET", "POST"]),

@@ -10,11 +10,11 @@ stream. So a call that is unanswered after the usual time may wait on, and never
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from foreshock_dashboard.model.attempts import MAX_CALLS, Calls, Fallback, Tally
-from foreshock_dashboard.model.halves import Callee, Client, Id, Server, receives, server_half
+from foreshock_dashboard.model.halves import Client, Id, Server, receives, server_half
+from foreshock_dashboard.model.lineage import MAX_NESTED, above, let_go, named
 from foreshock_dashboard.model.peers import Peers
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Kind, Span
@@ -25,9 +25,6 @@ USER = Service("", "user")
 """The client of a request that came from outside: of a root SERVER span."""
 
 MESSAGING, DATABASE, VIRTUAL = "messaging_system", "database", "virtual_node"
-MAX_NESTED = 8
-"""CLIENT spans of one service, each within the one before, that are taken for one call."""
-
 MAX_INNER = 16
 """Services whose CLIENT spans right under one span are remembered."""
 
@@ -79,6 +76,7 @@ class ServiceGraph:
       whose parent is another service's SERVER span is called by that one. Whatever remains is unpaired;
     - CLIENT spans of one service within each other are one call: the innermost is counted, and the ones around it may
       name what it calls. A call to a database within another call is one of its own;
+    - INTERNAL spans of the same service are looked through: a call lies within the nearest other span above them;
     - a failed CLIENT span whose address has always been answered by one service has called that service. A SERVER span
       that comes later adds its duration, not a request;
     - calls under the same span, of whatever kind that is, are looked at together: those that repeat a failed one are
@@ -108,7 +106,7 @@ class ServiceGraph:
         return found
 
     def add(self, span: Span, service: Service, now: float) -> None:
-        """Look at one span; `service` is its service. INTERNAL spans tell only that they are neither half of a call."""
+        """Look at one span; `service` is its service. INTERNAL spans tell only what the calls under them lie within."""
         kind = span.kind
         if kind == "client" or kind == "producer":
             if span.links and kind == "client" and receives(span):
@@ -117,8 +115,8 @@ class ServiceGraph:
                 self._add_client(span, service, now)
         elif kind == "server" or kind == "consumer":
             self._add_server(span, service, now)
-        elif node := self._waiting.find((span.trace_id, span.span_id)):
-            self._know(node)
+        else:
+            self._add_internal(span, service, now)
 
     def expire(self, now: float) -> None:
         """Decide about calls that have waited long enough."""
@@ -130,7 +128,7 @@ class ServiceGraph:
                 self._waiting.wait_on(node)
             else:
                 self._waiting.forget(node)
-                _let_go(node)
+                let_go(node)
         while late := self._waiting.oldest(now):
             self._give_up(late)
         while self._reviews and self._reviews[0][0] <= now:
@@ -144,7 +142,7 @@ class ServiceGraph:
 
     def _give_up(self, node: Node) -> None:
         self._settle(node, last=True)
-        _let_go(node)
+        let_go(node)
 
     def _node(self, key: Id, now: float) -> Node | None:
         node = self._waiting.find(key)
@@ -173,9 +171,43 @@ class ServiceGraph:
                 parent.inner += (inner,)
             if client.failed:
                 parent.failed_calls = True
+            if parent.internal == service:
+                self._look_through(parent, service, now)
         self._know(node)
         for server in node.servers or ():
             self._pair(node, client, server)
+
+    def _add_internal(self, span: Span, service: Service, now: float) -> None:
+        key, parent_id = (span.trace_id, span.span_id), span.parent_id
+        if not parent_id or parent_id == span.span_id:
+            if node := self._waiting.find(key):
+                self._know(node)
+            return
+        node = self._node(key, now)
+        if node is None:
+            self._dropped += 1
+        elif not node.known:  # else it came too late, or again
+            node.internal, node.parent_id = service, parent_id
+            if node.inner:
+                self._look_through(node, service, now)
+            self._know(node)
+
+    def _look_through(self, node: Node, service: Service, now: float) -> None:
+        """Tell the span above an INTERNAL one, and that above it, of the calls that lie within."""
+        while node.internal == service:
+            if node.parent is None:
+                node.parent = self._node((node.key[0], node.parent_id), now)
+            outer = node.parent
+            if outer is None:
+                return
+            new = tuple(each for each in node.inner if each[0] == service and each not in outer.inner)
+            if len(outer.inner) >= MAX_INNER:
+                new = ()
+            if not new and outer.failed_calls >= node.failed_calls:
+                return
+            outer.inner += new
+            outer.failed_calls |= node.failed_calls
+            node = outer
 
     def _add_server(self, span: Span, service: Service, now: float) -> None:
         trace_id = span.trace_id
@@ -229,35 +261,39 @@ class ServiceGraph:
         tally = tallies.get(edge)
         if tally is None:
             tally = tallies[edge] = Tally()
-        again = 0 if tally.timed or messaging else self._tell(node, client, edge)
+        again = 0 if tally.timed or messaging else self._tell(node, edge)
         self._increments.append(_beyond(tally, edge, client, server, again))
 
-    def _tell(self, node: Node, client: Client, edge: Edge) -> int:
+    def _tell(self, node: Node, edge: Edge) -> int:
         """Tell a call, once, of the span above it and of those that are around it; how many retries that shows."""
         retries = 0
+        outer: Node | None = node
         for _ in range(MAX_NESTED):
-            if edge in node.told:
+            if outer is None or outer.client is None or edge in outer.told:
                 break
-            node.told += (edge,)
-            above = node.parent
-            if above is None:
-                return retries + client.resent
-            if not above.known:
-                above.pending = above.pending or []
-                above.pending.append((client, edge))
-                break
-            retries += self._place(above, client, edge)
-            if above.client is None or above.client.service != client.service:
-                break
-            node, client = above, above.client
+            outer.told += (edge,)
+            more, outer = self._tell_above(outer.parent, outer.client, edge)
+            retries += more
         return retries
 
-    def _place(self, above: Node, client: Client, edge: Edge) -> int:
+    def _tell_above(self, start: Node | None, client: Client, edge: Edge, looked: int = 0) -> tuple[int, Node | None]:
+        """How many retries the calls beside this one show; and the call of the same service that it lies within."""
+        outer, looked = above(start, client.service, looked)
+        if outer is None:
+            return int(client.resent), None
+        if not outer.known:
+            outer.pending = outer.pending or []
+            outer.pending.append((client, edge, looked))
+            return 0, None
+        retries = self._place(outer, client, edge)
+        return retries, outer if outer.client is not None and outer.client.service == client.service else None
+
+    def _place(self, outer: Node, client: Client, edge: Edge) -> int:
         """Look at a call together with the others under the same span; how many retries that shows."""
-        calls = above.calls
+        calls = outer.calls
         if calls is None:
-            within = above.client is not None and above.client.service == client.service
-            calls = above.calls = Calls(within=within)
+            within = outer.client is not None and outer.client.service == client.service
+            calls = outer.calls = Calls(within=within)
         if len(calls.all) >= MAX_CALLS:
             self._dropped += 1
             return int(client.resent)
@@ -271,10 +307,10 @@ class ServiceGraph:
         if node.pending is None:
             return
         pending, node.pending = node.pending, None
-        for client, edge in pending:
-            retries = self._place(node, client, edge)
-            if node.client is not None and node.client.service == client.service:
-                retries += self._tell(node, node.client, edge)
+        for client, edge, looked in pending:
+            retries, outer = self._tell_above(node, client, edge, looked)
+            if outer is not None:
+                retries += self._tell(outer, edge)
             if retries:
                 self._increments.append(Increment(edge, retries=retries))
 
@@ -320,7 +356,7 @@ class ServiceGraph:
         edge = Edge(client.service, answerer)
         tally = node.tallies[edge] = Tally()
         tally.requests, tally.failed, tally.timed = 1, int(client.failed), True
-        retries = self._tell(node, client, edge)
+        retries = self._tell(node, edge)
         self._increments.append(
             Increment(edge, 1, tally.failed, retries, client.seconds, None, client.id),
         )
@@ -329,14 +365,14 @@ class ServiceGraph:
     def _outward(self, node: Node, client: Client) -> None:
         """Count a call to something that sends no spans."""
         node.decided = True
-        callee = _named(node, client)
+        callee = named(node, client)
         server = callee.service
         if server is None:
             self._unpaired.append(Unpaired(client.service, client.kind))
             return
         messaging = client.kind == "producer" or callee.messaging
         edge = Edge(client.service, server, DATABASE if callee.database else MESSAGING if messaging else VIRTUAL)
-        retries = 0 if messaging else self._tell(node, client, edge)
+        retries = 0 if messaging else self._tell(node, edge)
         self._increments.append(
             Increment(edge, 1, int(client.failed), retries, client.seconds, None, client.id),
         )
@@ -365,37 +401,3 @@ def _beyond(tally: Tally, edge: Edge, client: Client, server: Server, again: int
     )
     tally.requests, tally.failed, tally.retries, tally.timed = requests, failed, retries, True
     return increment
-
-
-def _around(node: Node, client: Client) -> Iterator[Client]:
-    """The CLIENT spans of its service that it lies within, from the inside outwards."""
-    above = node.parent
-    for _ in range(MAX_NESTED):  # senders can name each other's spans as parents, all around
-        if above is None or above.client is None or above.client.service != client.service:
-            break
-        yield above.client
-        above = above.parent
-
-
-def _named(node: Node, client: Client) -> Callee:
-    """The callee, by what tells most of it: its own span, or one around it."""
-    if client.callee.database or client.callee.peer or client.callee.provider:
-        return client.callee
-    for outer in _around(node, client):
-        if outer.callee.database or outer.callee.peer or outer.callee.provider:
-            return outer.callee
-    return client.callee
-
-
-def _let_go(node: Node) -> None:
-    """Hold on to the span above only where one below still needs it, or a trace that never ends would stay as a whole.
-
-    A span below it asks through it, if it is a call within this one: for so many steps at most.
-    """
-    client = node.client
-    if (
-        client is None
-        or all(service != client.service for service, _ in node.inner)
-        or sum(1 for _ in _around(node, client)) >= MAX_NESTED
-    ):
-        node.parent = None

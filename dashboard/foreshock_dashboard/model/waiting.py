@@ -24,6 +24,8 @@ class Node:
     known = False  # whether it is known what kind of span this is, or nobody will tell
     client: Client | None = None
     own_server: Service | None = None
+    internal: Service | None = None  # whose INTERNAL span it is, if it came in time
+    parent_id = ""  # of an INTERNAL span: its parent's span id, whose node is found when it matters
     servers: list[Server] | None = None
     inner: tuple[tuple[Service, bool], ...] = ()  # CLIENT spans under it: whose, and whether of a database
     assumed: Service | None = None  # who was taken for the callee
@@ -32,7 +34,7 @@ class Node:
     tallies: dict[Edge, Tally] | None = None
     told: tuple[Edge, ...] = ()  # on which edges it was told as a call of the span above
     calls: Calls | None = None  # those under it
-    pending: list[tuple[Client, Edge]] | None = None  # calls under it, until it is known
+    pending: list[tuple[Client, Edge, int]] | None = None  # calls under it, and through how many, until it is known
 
 
 class Waiting:
