@@ -114,14 +114,18 @@ class Exporter:
 
     def sample(self, time: float | None = None) -> None:
         """Read everything once, at `time` on the clock `now` (by default, now). Failures are told, not raised."""
+        self.sample_gpus(time)
+        for name in self._host:
+            self._collect(name)
+
+    def sample_gpus(self, time: float | None = None) -> None:
+        """The same of the GPUs alone."""
         at = self._now() if time is None else time
         self._count()
         for lane in self._sampler.lanes:
             self._look(lane, at)
         if self._listens:
             self._listen()
-        for name in self._host:
-            self._collect(name)
 
     def snapshot(self) -> Snapshot:
         """What is known now. While threads run, a part that was not renewed for `STALE_AFTER` is left out."""

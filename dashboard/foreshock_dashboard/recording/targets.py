@@ -143,13 +143,14 @@ class HostTarget:
         )
 
     def sample(self, time: float) -> None:
-        """Take a fast sample."""
+        """Take a fast sample of the GPUs."""
         self._time = time
-        self._exporter.sample(time)
+        self._exporter.sample_gpus(time)
 
     def read(self, time: float) -> Scraped:
-        """What a scrape says."""
+        """What a scrape says, after a sample of everything."""
         self._time = time
+        self._exporter.sample(time)
         return self._numbered.emitted(self.emitted())
 
     def emitted(self) -> Emitted:

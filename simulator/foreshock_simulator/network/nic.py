@@ -63,6 +63,8 @@ class Link:
 
     def loss(self, now: float) -> float:
         """Share of packets dropped: what messages alone offer beyond the capacity, and the flows' congestion."""
+        if self._bytes <= self.capacity * WINDOW:  # whatever the rate was when they came, it is not more now
+            return self.drop_ratio
         rate = self.message_rate(now)
         if rate <= self.capacity:
             return self.drop_ratio
