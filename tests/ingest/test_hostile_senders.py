@@ -1,11 +1,11 @@
-"""Senders that are slow, many, deaf or mad: each is sent away and counted, and a good one beside them is served."""
+"""Senders that are slow, deaf or mad: each is sent away and counted, and good ones beside them are served."""
 
 from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 
 import grpc
 import httpx
@@ -16,74 +16,17 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+from tests.ingest.doors import EXPORT, HEAD, PROTOBUF, Doors, ended, opened
 
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources import otlp_grpc
 from foreshock_dashboard.sources.otlp import MalformedError, decode
-from foreshock_dashboard.sources.otlp_grpc import serve_grpc
 from foreshock_dashboard.sources.otlp_http import serve_http
-from foreshock_dashboard.sources.receiver import Door, Receiver
+from foreshock_dashboard.sources.receiver import Receiver
 
 Make = Callable[..., ExportTraceServiceRequest]
 Eventually = Callable[[Callable[[], bool], str], None]
-PROTOBUF = "application/x-protobuf"
-EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-HEAD = b"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\n"
 MIB = 1 << 20
-
-
-class Doors:
-    """Both doors of one receiver, and a good client of each."""
-
-    def __init__(self, receiver: Receiver, http: Door, export: Door) -> None:
-        self.receiver, self.http, self.grpc = receiver, http, export
-
-    def post(self, body: bytes) -> httpx.Response:
-        """Send over HTTP, on a connection of its own."""
-        url = f"http://127.0.0.1:{self.http.port}/v1/traces"
-        return httpx.post(url, content=body, headers={"content-type": PROTOBUF}, trust_env=False, timeout=30)
-
-    def export(self, body: bytes) -> bytes:
-        """Send over gRPC, on a connection of its own."""
-        with self.channel() as channel:
-            call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(EXPORT)
-            return call(body, timeout=30)
-
-    def channel(self) -> grpc.Channel:
-        """A connection that no other channel shares."""
-        options = (("grpc.use_local_subchannel_pool", 1),)
-        return grpc.insecure_channel(f"127.0.0.1:{self.grpc.port}", options)
-
-    def connect(self) -> socket.socket:
-        """A bare connection to the HTTP door."""
-        return socket.create_connection(("127.0.0.1", self.http.port), timeout=30)
-
-    def refused(self, reason: str) -> int:
-        """How many requests were refused for a reason."""
-        return self.receiver.stats().refused.get(reason, 0)
-
-    def good(self, body: bytes) -> bool:
-        """Whether good clients are served."""
-        return self.post(body).status_code == 200 and self.export(body) == b""
-
-
-@contextmanager
-def opened(
-    accept: Callable[[Sequence[Span]], object],
-    body_seconds: float = 30.0,
-    idle_seconds: float = 60.0,
-    connections: int = 50,
-) -> Iterator[Doors]:
-    receiver = Receiver(accept=accept)  # type: ignore[arg-type]  # what it gives is not looked at
-    http = serve_http(
-        receiver, "127.0.0.1", 0, body_seconds=body_seconds, idle_seconds=idle_seconds, connections=connections
-    )
-    export = serve_grpc(receiver, "127.0.0.1", 0, body_seconds=body_seconds)
-    try:
-        yield Doors(receiver, http, export)
-    finally:
-        export.close()
-        http.close()
 
 
 @pytest.fixture
@@ -101,17 +44,6 @@ def stalled(count: int) -> list[Iterator[bytes]]:
         yield b""
 
     return [message() for _ in range(count)]
-
-
-def ended(sock: socket.socket) -> bytes:
-    """What the other side says until it closes the connection."""
-    found = b""
-    try:
-        while some := sock.recv(65_536):
-            found += some
-    except ConnectionError:
-        pass
-    return found
 
 
 # --- payloads at both doors
@@ -330,7 +262,7 @@ def deaf_requests(body: bytes, count: int) -> bytes:
 
 
 def test_a_grpc_client_that_reads_no_answer_keeps_nobody_out(body: bytes, eventually: Eventually) -> None:
-    """Its requests are kept and hold no bytes any more; what it does not take is eight answers a connection."""
+    """Its requests are kept and hold no bytes any more; what it does not take is a few answers a connection."""
     kept: list[Span] = []
     with opened(kept.extend) as doors, ExitStack() as stack:
         for _ in range(20):
@@ -339,87 +271,3 @@ def test_a_grpc_client_that_reads_no_answer_keeps_nobody_out(body: bytes, eventu
         eventually(lambda: len(kept) == 20 * otlp_grpc.STREAMS, "those that a connection may have at once are kept")
         eventually(lambda: doors.receiver.stats().pending_bytes == 0, "they hold nothing")
         assert doors.good(body)
-
-
-# --- many connections
-
-
-def test_connections_beyond_the_bound_make_room_by_the_idlest_one(body: bytes, eventually: Eventually) -> None:
-    """Never by one that is being answered; a new one is always taken."""
-    gate = threading.Event()
-    answers: list[int] = []
-    with opened(lambda spans: gate.wait(30), connections=10) as doors, ExitStack() as stack:
-        working = [threading.Thread(target=lambda: answers.append(doors.post(body).status_code)) for _ in range(5)]
-        for thread in working:
-            thread.start()
-        eventually(lambda: doors.receiver.stats().pending_bytes == 5 * len(body), "five requests are being kept")
-        idle = [stack.enter_context(closing(doors.connect())) for _ in range(200)]
-        eventually(lambda: doors.refused("crowded") == 195, "the idle ones made room for each other")
-        assert all(ended(each) == b"" for each in idle[:195])
-        late = threading.Thread(target=lambda: answers.append(doors.post(body).status_code))
-        late.start()
-        eventually(lambda: doors.receiver.stats().pending_bytes == 6 * len(body), "a new one is taken")
-        gate.set()
-        for thread in (*working, late):
-            thread.join(30)
-        assert answers == [200] * 6
-
-
-def test_idle_grpc_connections_are_bounded_and_closed(
-    body: bytes, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Those beyond the bound at once, the others when they say nothing; who was there before is served meanwhile."""
-    monkeypatch.setattr(otlp_grpc, "most_connections", lambda: 20)
-    monkeypatch.setattr(otlp_grpc, "HANDSHAKE_SECONDS", 1.0)
-    with opened(lambda spans: None) as doors, doors.channel() as before, ExitStack() as stack:
-        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = before.unary_unary(EXPORT)
-        assert call(body, timeout=30) == b""
-        idle = [
-            stack.enter_context(closing(socket.create_connection(("127.0.0.1", doors.grpc.port), timeout=30)))
-            for _ in range(100)
-        ]
-        assert call(body, timeout=30) == b""
-        for each in idle:
-            ended(each)
-
-        def served() -> bool:
-            try:
-                return doors.export(body) == b""
-            except grpc.RpcError:
-                return False
-
-        eventually(served, "a new connection is taken")
-
-
-# --- what is not HTTP
-
-
-@pytest.mark.parametrize(
-    "noise",
-    [
-        b"GARBAGE\r\n\r\n",
-        HEAD + b"Content-Length: -1\r\n\r\n",
-        HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
-        HEAD + b"X: " + b"x" * 100_000,
-        HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-    ],
-    ids=["garbage", "negative length", "two lengths", "endless head", "bad chunk", "bad chunk after the answer"],
-)
-def test_what_is_not_http_is_answered_counted_and_said_once(
-    body: bytes, noise: bytes, caplog: pytest.LogCaptureFixture, eventually: Eventually
-) -> None:
-    """A hundred times: one line in the log, and good clients are served."""
-    with opened(lambda spans: None) as doors:
-        for _ in range(100):
-            with doors.connect() as mad:
-                try:
-                    mad.sendall(noise)
-                    mad.shutdown(socket.SHUT_WR)
-                except ConnectionError:
-                    continue
-                assert ended(mad)[:13] in (b"", b"HTTP/1.1 400 ", b"HTTP/1.1 404 ")
-        eventually(lambda: doors.refused("malformed") == 100, "each is counted")
-        assert doors.good(body)
-    said = [record.message.partition(":")[0] for record in caplog.records]
-    assert len(said) == len(set(said)), "each kind of refusal is said once"

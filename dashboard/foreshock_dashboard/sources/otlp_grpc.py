@@ -23,13 +23,13 @@ from foreshock_dashboard.sources.refusal import Refusal, RefusedError
 
 WORKERS = 32
 """Messages that are decoded or kept at once."""
-RECEIVING = 16
+RECEIVING = 8
 """Messages that are received at once; gRPC holds what has come of each. Further ones wait on the wire."""
-STREAMS = 8
+STREAMS = 4
 """Requests of one connection at once, so that one connection cannot take all of those."""
 BODY_SECONDS = 30.0
 """How long a sender may take for a request's message."""
-IMPATIENT_SECONDS = 1.0
+IMPATIENT_SECONDS = 2.0
 """The same while others wait."""
 IDLE_SECONDS = 75.0
 """How long a connection may be open without a request."""
@@ -143,9 +143,10 @@ class _TraceService:
         waited = 0.0
         try:
             while waited < self._body_seconds and not (waited and self._waiting):
-                if (await asyncio.wait({coming}, timeout=IMPATIENT_SECONDS))[0]:
+                more = min(IMPATIENT_SECONDS, self._body_seconds - waited)
+                if (await asyncio.wait({coming}, timeout=more))[0]:
                     return self._held(request, coming.result())
-                waited += IMPATIENT_SECONDS
+                waited += more
             raise RefusedError(Refusal.TIMEOUT, f"the message did not arrive within {waited:g} s")
         finally:
             coming.cancel()

@@ -63,10 +63,10 @@ def _jitter() -> float:
 class Receiver:
     """Takes requests from the doors, from any number of threads at once.
 
-    `accept` gets the spans of one request and returns once they are kept; when it raises, the sender is asked to try
-    again. `retry_after` gives the seconds after which it should. `allows` says of an Authorization header whether its
-    sender may send; without it, all may.
-    `now` is the time that spans must not be too far from (`model.otlp.read`).
+    `accept` gets the spans of a request, those of a large one in slices, and returns once they are kept; when it
+    raises, the sender is asked to try again. `retry_after` gives the seconds after which it should. `allows` says of an
+    Authorization header whether its sender may send; without it, all may. `now` is the time that spans must not be too
+    far from (`model.otlp.read`).
     """
 
     def __init__(

@@ -1,0 +1,106 @@
+"""Connections that are many, idle or mad: each is closed and counted, and good clients beside them are served."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+
+import grpc
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from tests.ingest.doors import EXPORT, HEAD, ended, opened
+
+from foreshock_dashboard.sources import otlp_grpc
+
+Make = Callable[..., ExportTraceServiceRequest]
+Eventually = Callable[[Callable[[], bool], str], None]
+
+
+@pytest.fixture
+def body(otlp_request: Make) -> bytes:
+    """A good request of one span."""
+    made: bytes = otlp_request(1).SerializeToString()
+    return made
+
+
+def test_connections_beyond_the_bound_make_room_by_the_idlest_one(body: bytes, eventually: Eventually) -> None:
+    """Never by one that is being answered; a new one is always taken."""
+    gate = threading.Event()
+    answers: list[int] = []
+    with opened(lambda spans: gate.wait(30), connections=10) as doors, ExitStack() as stack:
+        working = [threading.Thread(target=lambda: answers.append(doors.post(body).status_code)) for _ in range(5)]
+        for thread in working:
+            thread.start()
+        eventually(lambda: doors.receiver.stats().pending_bytes == 5 * len(body), "five requests are being kept")
+        idle = [stack.enter_context(closing(doors.connect())) for _ in range(200)]
+        eventually(lambda: doors.refused("crowded") == 195, "the idle ones made room for each other")
+        assert all(ended(each) == b"" for each in idle[:195])
+        late = threading.Thread(target=lambda: answers.append(doors.post(body).status_code))
+        late.start()
+        eventually(lambda: doors.receiver.stats().pending_bytes == 6 * len(body), "a new one is taken")
+        gate.set()
+        for thread in (*working, late):
+            thread.join(30)
+        assert answers == [200] * 6
+
+
+def test_idle_grpc_connections_are_bounded_and_closed(
+    body: bytes, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those beyond the bound at once, the others when they say nothing; who was there before is served meanwhile."""
+    monkeypatch.setattr(otlp_grpc, "most_connections", lambda: 20)
+    monkeypatch.setattr(otlp_grpc, "HANDSHAKE_SECONDS", 1.0)
+    with opened(lambda spans: None) as doors, doors.channel() as before, ExitStack() as stack:
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = before.unary_unary(EXPORT)
+        assert call(body, timeout=30) == b""
+        idle = [
+            stack.enter_context(closing(socket.create_connection(("127.0.0.1", doors.grpc.port), timeout=30)))
+            for _ in range(100)
+        ]
+        assert call(body, timeout=30) == b""
+        for each in idle:
+            ended(each)
+
+        def served() -> bool:
+            try:
+                return doors.export(body) == b""
+            except grpc.RpcError:
+                return False
+
+        eventually(served, "a new connection is taken")
+
+
+# --- what is not HTTP
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        b"GARBAGE\r\n\r\n",
+        HEAD + b"Content-Length: -1\r\n\r\n",
+        HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        HEAD + b"X: " + b"x" * 100_000,
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+    ids=["garbage", "negative length", "two lengths", "endless head", "bad chunk", "bad chunk after the answer"],
+)
+def test_what_is_not_http_is_answered_counted_and_said_once(
+    body: bytes, noise: bytes, caplog: pytest.LogCaptureFixture, eventually: Eventually
+) -> None:
+    """A hundred times: one line in the log, and good clients are served."""
+    with opened(lambda spans: None) as doors:
+        for _ in range(100):
+            with doors.connect() as mad:
+                try:
+                    mad.sendall(noise)
+                    mad.shutdown(socket.SHUT_WR)
+                except ConnectionError:
+                    continue
+                assert ended(mad)[:13] in (b"", b"HTTP/1.1 400 ", b"HTTP/1.1 404 ")
+        eventually(lambda: doors.refused("malformed") == 100, "each is counted")
+        assert doors.good(body)
+    said = [record.message.partition(":")[0] for record in caplog.records]
+    assert len(said) == len(set(said)), "each kind of refusal is said once"
