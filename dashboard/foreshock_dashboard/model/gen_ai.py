@@ -23,7 +23,9 @@ _FIRST_TOKEN = ("gen_ai.latency.time_to_first_token", "gen_ai.response.time_to_f
 _INPUT = ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens")
 _OUTPUT = ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens")
 _TOLD = (*_QUEUE, *_FIRST_TOKEN, *_INPUT, *_OUTPUT)
-_KEYS = frozenset((*_TOLD, *MODEL, *OPERATION))
+_MEASURED = frozenset(_TOLD)
+KEYS = frozenset((*_TOLD, *MODEL, *OPERATION))
+"""What `request_in` looks at."""
 
 _OF_MANY = ("invoke_agent", "invoke_workflow", "create_agent", "execute_tool")
 """Operations that sum up what the calls within them have told already."""
@@ -54,25 +56,21 @@ class Request(NamedTuple):
 
 def request_of(span: Span) -> Request | None:
     """What the span tells of a request to a model; None where it tells nothing."""
-    found = some(span.attributes, _KEYS)
-    if _KEYS.isdisjoint(found):
+    return request_in(some(span.attributes, KEYS))
+
+
+def request_in(found: Attributes) -> Request | None:
+    """The same of a span's attributes, of which those in `KEYS` are enough."""
+    if _MEASURED.isdisjoint(found) or first_text(map(found.get, OPERATION)) in _OF_MANY:
         return None
-    get = found.get
-    values = tuple(map(get, _TOLD))
-    if values == _NOTHING or first_text(map(get, OPERATION)) in _OF_MANY:
-        return None
-    told = dict(zip(_TOLD, values, strict=True)).get
     request = Request(
-        first_text(map(get, MODEL)),
-        _first(map(told, _QUEUE)),
-        _first(map(told, _FIRST_TOKEN)),
-        _whole(_first(map(told, _INPUT))),
-        _whole(_first(map(told, _OUTPUT))),
+        first_text(map(found.get, MODEL)),
+        _first(map(found.get, _QUEUE)),
+        _first(map(found.get, _FIRST_TOKEN)),
+        _whole(_first(map(found.get, _INPUT))),
+        _whole(_first(map(found.get, _OUTPUT))),
     )
     return None if request[1:] == (None,) * 4 else request
-
-
-_NOTHING = (None,) * len(_TOLD)
 
 
 def provider_of(value: AttributeValue) -> str:

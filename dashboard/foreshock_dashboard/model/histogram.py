@@ -18,6 +18,10 @@ LE = (*(repr(bound) for bound in BOUNDS), "+Inf")
 """The values of the label `le`, written as Prometheus 3 normalises them."""
 
 
+EXAMPLE_SECONDS = 1.0
+"""How long a bucket keeps an example: a new one for each span would cost more than counting it."""
+
+
 class Exemplar(NamedTuple):
     """A span that fell into a bucket: its ids, its seconds, and when it was counted (Unix seconds)."""
 
@@ -43,12 +47,14 @@ class Histogram:
         self.counts[place] += 1
         self.sum += seconds
         if span is not None:
-            self._examples[place] = span, seconds, now
+            example = self._examples[place]
+            if example is None or not 0 <= now - example[2] < EXAMPLE_SECONDS:
+                self._examples[place] = span, seconds, now
 
     def cumulative(self) -> list[int]:
         """Counts at most each bound of `LE`, as `_bucket` series have them; the last is the count of all."""
         return list(accumulate(self.counts))
 
     def exemplars(self) -> list[Exemplar | None]:
-        """The newest span of each bucket of `LE`."""
+        """The newest span of each bucket of `LE`, to a second."""
         return [Exemplar(*each[0], each[1], each[2]) if each else None for each in self._examples]

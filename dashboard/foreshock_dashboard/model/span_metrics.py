@@ -5,75 +5,43 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from foreshock_dashboard.model.attempts import Fallback
+from foreshock_dashboard.model.edge_series import EdgeSeries
 from foreshock_dashboard.model.families import (
     CALLS,
     CLAMPED,
-    CLIENT_SECONDS,
     DROPPED,
     DUPLICATE,
     DURATION,
     EARLY,
-    FAILED,
     FALLBACKS,
     LATE,
     OVERFLOW,
-    REQUESTS,
-    RETRIES,
-    SERVER_SECONDS,
     UNPAIRED,
 )
-from foreshock_dashboard.model.gen_ai import request_of
+from foreshock_dashboard.model.gen_ai import KEYS, request_in
 from foreshock_dashboard.model.histogram import LE, Exemplar
 from foreshock_dashboard.model.llm_metrics import LlmMetrics
+from foreshock_dashboard.model.otlp import some
 from foreshock_dashboard.model.page import text_of
 from foreshock_dashboard.model.registry import OTHER, Family, Reading, Registry, Series
-from foreshock_dashboard.model.samples import Labels, Sample, labels_of
+from foreshock_dashboard.model.samples import Sample
 from foreshock_dashboard.model.seen import Seen
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.service_graph import Increment, ServiceGraph, Unpaired
+from foreshock_dashboard.model.service_graph import Increment, ServiceGraph
 from foreshock_dashboard.model.span import OCCUPANCY, Attributes, Kind, Span, Status
+from foreshock_dashboard.model.span_labels import KEPT, MAX_LENGTH, of_fallback, of_half, of_operation
 from foreshock_dashboard.model.world import Edge
 
 MAX_NAMES = 200
 """Span names that each service may have in metrics; further ones are counted together as `OTHER`."""
 MAX_SERVICES = 10_000
 """Services whose span names are remembered."""
-MAX_LENGTH = 200
-"""Characters of a label's value; the rest is cut off."""
 MAX_READY = 20_000
 """Operations, and edges, whose series are at hand."""
-KEPT = ("connection_type", "span_kind", "status_code", "direction")
-"""Labels with few values, which series without room keep."""
-
-_KINDS = {
-    "internal": "SPAN_KIND_INTERNAL",
-    "server": "SPAN_KIND_SERVER",
-    "client": "SPAN_KIND_CLIENT",
-    "producer": "SPAN_KIND_PRODUCER",
-    "consumer": "SPAN_KIND_CONSUMER",
-}
-_STATUSES = {"unset": "STATUS_CODE_UNSET", "ok": "STATUS_CODE_OK", "error": "STATUS_CODE_ERROR"}
 OWN = (LATE, EARLY, DUPLICATE, CLAMPED, DROPPED, OVERFLOW)
 """What is told of the counting itself."""
 
 _Operations = dict[tuple[str, Kind, Status], tuple[Series, Series]]
-
-
-class _EdgeSeries:
-    """The series of one edge. Those of a side's durations are made when there is one to count."""
-
-    __slots__ = ("as_client", "as_server", "counts", "labels")
-
-    def __init__(self, edge: Edge, registry: Registry, now: float) -> None:
-        self.labels = between(edge.client, edge.server, connection_type=edge.connection)
-        both = between(edge.client, edge.server)
-        self.counts = tuple(
-            registry.get(family, labels, now)
-            for family, labels in ((REQUESTS, self.labels), (FAILED, self.labels), (RETRIES, both))
-        )
-        self.as_client: Series | None = None
-        self.as_server: Series | None = None
 
 
 class SpanMetrics:
@@ -116,7 +84,7 @@ class SpanMetrics:
         self._counters = {family: own.get(family, (), 0.0) for family in OWN}
         self._ended = 0
         self._operations: dict[Service, _Operations] = {}
-        self._edges: dict[Edge, _EdgeSeries] = {}
+        self._edges: dict[Edge, EdgeSeries] = {}
         self._ready = 0
 
     def add(self, spans: Sequence[Span], now: float) -> None:
@@ -133,7 +101,8 @@ class SpanMetrics:
                 resource, service = span.resource, span.service
                 operations = self._operations.setdefault(service, {})
             kind = span.kind
-            request = request_of(span)
+            found = some(span.attributes, KEYS)
+            request = request_in(found)
             if kind == "internal" and request is None:
                 pair(span, service, now)
                 continue
@@ -214,32 +183,20 @@ class SpanMetrics:
         for increment in found.increments:
             self._edge(increment, now)
         for alone in found.unpaired:
-            self._registry.get(UNPAIRED, _of_half(alone), now).add(1.0, now)
+            self._registry.get(UNPAIRED, of_half(alone), now).add(1.0, now)
         for fallback in found.fallbacks:
             self._registry.get(FALLBACKS, of_fallback(fallback), now).add(1.0, now)
         self._counters[DROPPED].add(found.dropped, now)
         self._counters[OVERFLOW].add(self._registry.take_overflow(), now)
 
     def _edge(self, increment: Increment, now: float) -> None:
-        edge, requests, failed, retries, client_seconds, server_seconds, client_span, server_span = increment
-        known = self._edges.get(edge)
+        known = self._edges.get(increment.edge)
         if known is None:
-            known = _EdgeSeries(edge, self._registry, now)
-            if not any(series.other for series in known.counts):
+            known = EdgeSeries(increment.edge, self._registry, now)
+            if not known.other:
                 self._make_room()
-                self._edges[edge] = known
-        counts = known.counts
-        counts[0].add(requests, now)
-        counts[1].add(failed, now)
-        counts[2].add(retries, now)
-        if client_seconds is not None:
-            series = known.as_client or self._registry.get(CLIENT_SECONDS, known.labels, now)
-            series.observe(client_seconds, client_span, now)
-            known.as_client = None if series.other else series
-        if server_seconds is not None:
-            series = known.as_server or self._registry.get(SERVER_SECONDS, known.labels, now)
-            series.observe(server_seconds, server_span, now)
-            known.as_server = None if series.other else series
+                self._edges[increment.edge] = known
+        known.add(increment, now)
 
     def _note(self, family: Family) -> None:
         self._counters[family].value += 1.0
@@ -253,47 +210,3 @@ class SpanMetrics:
             self._forget()
         yield from self._registry.read(reader, now, zero_for)
         yield from self._own.read(reader, now, zero_for)
-
-
-def _of_half(alone: Unpaired) -> Labels:
-    return _labels(
-        service_name=alone.service.name, service_namespace=alone.service.namespace, span_kind=_KINDS[alone.kind]
-    )
-
-
-def of_operation(service: Service, name: str, kind: Kind, status: Status) -> Labels:
-    """The labels of an operation's series."""
-    return _labels(
-        service_name=service.name,
-        service_namespace=service.namespace,
-        span_name=name,
-        span_kind=_KINDS[kind],
-        status_code=_STATUSES[status],
-    )
-
-
-def between(client: Service, server: Service, **more: str) -> Labels:
-    """The labels of an edge's series."""
-    return _labels(
-        client=client.name,
-        client_service_namespace=client.namespace,
-        server=server.name,
-        server_service_namespace=server.namespace,
-        **more,
-    )
-
-
-def of_fallback(found: Fallback) -> Labels:
-    """The labels of a fallback's series."""
-    return between(
-        found.client,
-        found.server,
-        fallback=found.fallback.name,
-        fallback_service_namespace=found.fallback.namespace,
-        gen_ai_request_model=found.model,
-        fallback_gen_ai_request_model=found.fallback_model,
-    )
-
-
-def _labels(**pairs: str) -> Labels:
-    return labels_of({name: value[:MAX_LENGTH] for name, value in pairs.items()})

@@ -29,7 +29,8 @@ from foreshock_dashboard.model.registry import Family, Registry, Series
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Kind, Status
-from foreshock_dashboard.model.span_metrics import KEPT, OWN, between, of_fallback, of_operation
+from foreshock_dashboard.model.span_labels import KEPT, between, of_fallback, of_operation
+from foreshock_dashboard.model.span_metrics import OWN
 
 Name = tuple[str, str]
 """A service's namespace and name."""

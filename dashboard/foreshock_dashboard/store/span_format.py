@@ -5,11 +5,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import numpy as np
-from numpy.typing import NDArray
 
 from foreshock_dashboard.store.blocks import SPANS
 from foreshock_dashboard.store.chunk import Chunk
@@ -19,22 +17,22 @@ from foreshock_dashboard.store.span_table import SpanTable
 
 COLUMNS, BLOCKS = "spans.parquet", "spans.blocks"
 
-_COPY = "(format parquet, compression zstd, row_group_size 20480, dictionary_size_limit 20480)"
+_COPY = "(format parquet, compression zstd, row_group_size 61440)"
 _SEAL = f"copy (select {{columns}} from sealed) to $out {_COPY}"  # noqa: S608 - constants
-# A span that came twice is found once.
+# A span that came twice is there once from then on.
 _MERGE = f"""
 copy (
   select * exclude (file_index) replace (place + ($bases::bigint[])[file_index::bigint + 1] as place)
   from (select *, file_index from read_parquet($files, union_by_name = true))
   qualify row_number() over (partition by trace_hi, trace_lo, span, kind order by file_index, place) = 1
-  order by trace_hi, trace_lo, start_ns
+  order by trace_hi, trace_lo
 ) to $out {_COPY}
 """  # noqa: S608 - constants
 
 
 class SpanFormat:
-    """Segments of spans: `spans.parquet`, what spans are searched by, sorted by trace and start; `spans.blocks`, the
-    spans themselves, in the order and in the blocks in which they came.
+    """Segments of spans: `spans.parquet`, what spans are searched by, sorted by trace; `spans.blocks`, the spans
+    themselves, in the order and in the blocks in which they came.
 
     Args:
         keys: the attributes that spans are searched by.
@@ -64,7 +62,7 @@ class SpanFormat:
         chosen = ", ".join(
             f'"{name}"' if name in present else f'null::{kind} as "{name}"' for name, kind in self._columns.items()
         )
-        order = _order(table)
+        order = np.lexsort((table.whole("trace_lo"), table.whole("trace_hi")))
         columns = {name: table.whole(name)[order] for name in present}
         columns |= {name: table.words(columns[name]) for name in present if is_text(name)}
         with self._engine.cursor() as cursor:
@@ -85,15 +83,3 @@ class SpanFormat:
         given = {"files": [str(source / COLUMNS) for source in sources], "bases": bases, "out": str(folder / COLUMNS)}
         with self._engine.cursor() as cursor:
             return rows_of(cursor.execute(_MERGE, given))
-
-
-def _order(table: SpanTable) -> NDArray[Any]:
-    """The rows by trace and start; of a span that came twice, the first."""
-    ids = ("kind", "span", "start_ns", "trace_lo", "trace_hi")
-    found = [table.whole(name) for name in ids]
-    order = np.lexsort(found)
-    same = np.ones(max(len(order) - 1, 0), np.bool_)
-    for column in found:
-        ordered = column[order]
-        same &= ordered[1:] == ordered[:-1]
-    return order[np.concatenate([[True], ~same])] if len(order) else order
