@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from foreshock_dashboard.model import otlp, span, span_metrics
+from foreshock_dashboard.model import otlp, span, span_labels, span_metrics
 from foreshock_dashboard.sources import connections, gunzip, otlp_grpc, otlp_http, reader, receiver, slices
 from foreshock_dashboard.sources.refusal import Refusal
 from foreshock_dashboard.store import spans as stored
@@ -56,7 +56,7 @@ LIMITS = {
     "messages that gRPC receives": f"{otlp_grpc.RECEIVING}; {otlp_grpc.STREAMS}",
     "time of a connection": f"{otlp_http.IDLE_SECONDS:g} s; {otlp_grpc.HANDSHAKE_SECONDS:g} s",
     "characters of a service's name": f"{span.LONGEST_SERVICE}",
-    "characters of a label": f"{span_metrics.MAX_LENGTH}",
+    "characters of a label": f"{span_labels.MAX_LENGTH}",
     "span names of one service": f"{span_metrics.MAX_NAMES}",
     "series made of spans": f"{default(span_metrics.SpanMetrics, 'max_series'):,}",
     "span ids that wait": f"{default(span_metrics.SpanMetrics, 'max_items'):,}",
