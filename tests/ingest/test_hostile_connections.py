@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 import grpc
+import httpx
 import pytest
+import trustme
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from tests.ingest.doors import EXPORT, HEAD, ended, opened
+from tests.ingest.doors import EXPORT, HEAD, PROTOBUF, ended, opened
 
 from foreshock_dashboard.sources import otlp_grpc
+from foreshock_dashboard.sources.connections import BACKLOG
+from foreshock_dashboard.sources.guard import Keys
+from foreshock_dashboard.sources.otlp_http import serve_http
+from foreshock_dashboard.sources.receiver import Receiver
 
 Make = Callable[..., ExportTraceServiceRequest]
 Eventually = Callable[[Callable[[], bool], str], None]
@@ -44,6 +52,34 @@ def test_connections_beyond_the_bound_make_room_by_the_idlest_one(body: bytes, e
         for thread in (*working, late):
             thread.join(30)
         assert answers == [200] * 6
+
+
+def test_connections_that_do_not_agree_on_tls_are_bounded_too(
+    body: bytes, tmp_path: Path, eventually: Eventually
+) -> None:
+    """Those that began first make room for others, and a good client is served."""
+    authority = trustme.CA()
+    made = authority.issue_cert("127.0.0.1")
+    keys = Keys(tmp_path / "cert.pem", tmp_path / "key.pem")
+    made.cert_chain_pems[0].write_to_path(keys.cert)
+    made.private_key_pem.write_to_path(keys.key)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    receiver = Receiver(accept=lambda spans: None)
+    door = serve_http(receiver, "127.0.0.1", 0, keys, connections=10)
+    try:
+        with ExitStack() as stack:
+            silent = [
+                stack.enter_context(closing(socket.create_connection(("127.0.0.1", door.port), timeout=30)))
+                for _ in range(BACKLOG + 50)
+            ]
+            eventually(lambda: receiver.stats().refused.get("crowded") == 50, "the first ones made room")
+            assert [ended(each) for each in silent[:50]] == [b""] * 50
+            url, kind = f"https://127.0.0.1:{door.port}/v1/traces", {"content-type": PROTOBUF}
+            for _ in range(20):
+                assert httpx.post(url, content=body, headers=kind, verify=context, trust_env=False).status_code == 200
+    finally:
+        door.close()
 
 
 def test_idle_grpc_connections_are_bounded_and_closed(

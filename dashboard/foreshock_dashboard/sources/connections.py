@@ -7,8 +7,10 @@ a body that was refused; and it takes any number of connections, until the proce
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import resource
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +20,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from foreshock_dashboard.sources.refusal import Refusal, RefusedError
 
 MAX_CONNECTIONS = 4096
+BACKLOG = 128
+"""Connections that are accepted in one go."""
 
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _quiet = logging.getLogger(f"{__name__}.uvicorn")
@@ -33,15 +37,22 @@ def most_connections() -> int:
 class Connections:
     """All of a door; none is open for longer than `seconds` since it was made, a request began or one was answered.
 
-    When there are `most`, the one that has had nothing to answer for the longest time makes room for the next.
+    When there are `most`, the one that has had nothing to answer for the longest time makes room for the next; and when
+    there are as many with which TLS has not been agreed on, the first of those.
     """
 
     def __init__(self, most: int, seconds: float, note: Callable[[RefusedError], None]) -> None:
         self._most = most
         self.seconds = seconds
         self.note = note
+        self._greeting: dict[int, socket.socket] = {}
+        """By their file descriptors, in the order in which they were accepted."""
         self._open: dict[Connection, None] = {}
         """In the order in which they had something to answer last."""
+
+    def listener(self, bound: socket.socket) -> socket.socket:
+        """A listening socket of which connections are counted before TLS has been agreed on with them."""
+        return _Listener(self, bound)
 
     def protocol(self, **given: Any) -> Connection:  # noqa: ANN401 - uvicorn's own
         """What uvicorn makes for each connection."""
@@ -52,17 +63,56 @@ class Connections:
         self._open.pop(connection, None)
         self._open[connection] = None
 
+    def greet(self, accepted: socket.socket) -> None:
+        """It is accepted, and TLS comes first."""
+        self._greeting[accepted.fileno()] = accepted
+        most = max(BACKLOG, self._most)
+        if len(self._greeting) > most:
+            first = self._greeting.pop(next(iter(self._greeting)))
+            self._crowded(most)
+            with contextlib.suppress(OSError):  # it may be gone already
+                first.shutdown(socket.SHUT_RDWR)
+
+    def greeted(self, descriptor: int) -> None:
+        """It is a connection now, or will be none."""
+        self._greeting.pop(descriptor, None)
+
     def make_room(self) -> None:
         """End one, if there are too many."""
         if len(self._open) > self._most:
             idle = next((each for each in self._open if not each.answering), next(iter(self._open)))
-            self.note(RefusedError(Refusal.CROWDED, f"more than {self._most} connections; one made room for another"))
+            self._crowded(self._most)
             idle.transport.abort()
             self.forget(idle)
 
     def forget(self, connection: Connection) -> None:
         """It is closed."""
         self._open.pop(connection, None)
+
+    def _crowded(self, most: int) -> None:
+        self.note(RefusedError(Refusal.CROWDED, f"more than {most} connections; one made room for another"))
+
+
+class _Listener(socket.socket):
+    def __init__(self, door: Connections, bound: socket.socket) -> None:
+        super().__init__(fileno=bound.detach())
+        self._door = door
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        connection, address = super().accept()
+        accepted = _Accepted(self._door, connection)
+        self._door.greet(accepted)
+        return accepted, address
+
+
+class _Accepted(socket.socket):
+    def __init__(self, door: Connections, connection: socket.socket) -> None:
+        super().__init__(fileno=connection.detach())
+        self._door = door
+
+    def close(self) -> None:
+        self._door.greeted(self.fileno())
+        super().close()
 
 
 class Connection(H11Protocol):
@@ -82,6 +132,7 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Take it in."""
         super().connection_made(transport)
+        self._door.greeted(transport.get_extra_info("socket").fileno())
         self._renew()
         self._door.make_room()
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import uvicorn
 
-from foreshock_dashboard.sources.connections import Connections, most_connections
+from foreshock_dashboard.sources.connections import BACKLOG, Connections, most_connections
 from foreshock_dashboard.sources.guard import Keys, renewing
 from foreshock_dashboard.sources.receiver import Door, Receiver, Request
 from foreshock_dashboard.sources.refusal import Refusal, RefusedError
@@ -62,7 +62,8 @@ class _HttpDoor:
     ) -> None:
         context, renew = renewing(keys) if keys else (None, None)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.create_server((host, port), family=family, backlog=128)
+        bound = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        self._socket = connections.listener(bound) if keys else bound
         address: str = self._socket.getsockname()[0]
         self.port: int = self._socket.getsockname()[1]
         local = ip_address(address.partition("%")[0]).is_loopback
@@ -79,6 +80,7 @@ class _HttpDoor:
                 log_level="warning",
                 access_log=False,
                 server_header=False,
+                backlog=BACKLOG,
                 timeout_keep_alive=math.ceil(connections.seconds),
                 timeout_graceful_shutdown=GRACE,
             )
