@@ -172,6 +172,62 @@ def test_a_library_s_own_attempts_within_a_model_call_are_retries(span: Make) ->
     assert counts(found([sent, *attempts])) == {"web>llm": (2, 0, 1)}
 
 
+@pytest.mark.parametrize(
+    ("first", "retries"),
+    [
+        ({"attributes": {"http.response.status_code": 301}}, 0),
+        ({"attributes": {"http.response.status_code": 503}}, 1),
+        ({"attributes": {"http.status_code": 429}}, 1),
+        ({"attributes": {"error.type": "timeout"}}, 1),
+        ({"status": "error"}, 1),
+        ({"parent": 8}, 1),
+        ({"end": NOW + 1}, 1),
+    ],
+    ids=[
+        "a redirect is followed", "an overloaded server", "a limit", "an error", "a failed span",
+        "the call before is elsewhere", "it ends later",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("host", ["old", "new"])
+def test_a_request_sent_again_is_a_retry_unless_the_one_before_was_answered(
+    span: Make, host: str, first: dict[str, object], retries: int
+) -> None:
+    """HTTP's count of resends grows with each redirect as well, to the same host or another one."""
+    one = span("client", "web", 10, **({"parent": 9, "name": "POST", "seconds": 0.5} | first))
+    attributes = {"http.request.resend_count": 1, "server.address": host, "url.full": f"http://{host}/x"}
+    other = span("client", "web", 11, 9, end=NOW + 1, seconds=0.5, attributes=attributes)
+    servers = [span("server", "old", 20, 10), span("server", host, 21, 11)]
+    for spans in ([one, other, *servers], [*servers, other, one]):
+        assert counts(found([*spans, span("server", "web", 9, end=NOW + 2)]))[f"web>{host}"][2] == retries
+
+
+def test_a_call_s_first_request_repeats_none_whoever_else_calls_under_it(span: Make) -> None:
+    """Spans of two services under one: which of them comes first changes nothing."""
+    outer = span("client", "a", 1, 9, attributes={"peer.service": "x"})
+    resend = {"http.request.resend_count": 1, "peer.service": "x"}
+    inner = [span("client", "a", 2, 1, attributes=resend), span("client", "b", 3, 1, attributes={"peer.service": "x"})]
+    for spans in ([outer, *inner], [*reversed(inner), outer]):
+        assert counts(found(spans)) == {"a>x": (1, 0, 0), "b>x": (1, 0, 0)}
+
+
+def test_a_request_that_is_sent_again_late_is_judged_when_it_comes(span: Make) -> None:
+    """After a failure the others are waited for."""
+    graph = ServiceGraph(TTL, 1000, PATIENCE)
+    for number, code in enumerate((503, 301, 200)):
+        now = 15.0 * number
+        graph.expire(now)
+        attributes = {"http.request.resend_count": number, "http.response.status_code": code, "peer.service": "llm"}
+        status: Status = "error" if code == 503 else "unset"
+        each = span(
+            "client", "web", 10 + number, 9, end=NOW + now, status=status, attributes=attributes, name=str(code)
+        )
+        graph.add(each, each.service, now)
+    for now in (55.0, 100.0, 200.0):
+        graph.expire(now)
+    told = [step.retries for step in graph.take().increments if step.retries]
+    assert told == [1], "the one after 503, not the one after 301"
+
+
 @pytest.mark.parametrize("kind", ["server", "internal", "client"])
 def test_a_retry_is_told_as_soon_as_the_span_above_is_known(span: Make, call: Call, kind: str) -> None:
     """It need not wait for the time to be over."""

@@ -39,9 +39,17 @@ class Siblings:
         """How many retries are known beyond those already counted."""
         self.calls += 1
         self.last_start = max(self.last_start, client.start_ns)
-        self.resent += client.resent
+        self.resent += client.resent and not client.resend
         if client.failed:
             insort(self.failed_ends, client.end_ns)
+        return self._more(first_is_new)
+
+    def believe(self, *, first_is_new: bool) -> int:
+        """The same, once one of them is known to repeat a failed call."""
+        self.resent += 1
+        return self._more(first_is_new)
+
+    def _more(self, first_is_new: bool) -> int:
         followed = min(
             bisect_right(self.failed_ends, self.last_start), self.calls - 1
         )  # a call of 0 s follows not itself
@@ -63,23 +71,28 @@ class Fallback(NamedTuple):
 class Calls:
     """The calls under one span, in any order.
 
-    within: it is itself a call of the same service, which those under it make up. Then the first of them repeats none.
+    caller: whose call the span itself is, if it is one. Those of the same service make it up, so the first of them
+        repeats none.
+    resends: those that HTTP's count says were sent before; whether what they repeat had failed is not decided yet.
     """
 
-    __slots__ = ("_open", "_siblings", "_within", "all", "due")
+    __slots__ = ("_caller", "_open", "_siblings", "all", "due", "resends")
 
-    def __init__(self, *, within: bool) -> None:
-        self._within = within
+    def __init__(self, caller: Service | None = None) -> None:
+        self._caller = caller
         self._siblings: dict[tuple[Edge, tuple[str, str]], Siblings] | None = None
         self._open: list[tuple[Client, Edge]] = []
         self.all: list[tuple[Client, Edge]] = []
-        self.due = False  # whether its fallbacks are looked for whenever it changes
+        self.resends: list[tuple[Client, Edge]] = []
+        self.due = False  # whether its fallbacks are looked for
 
     def add(self, client: Client, edge: Edge) -> int:
         """How many retries are known beyond those already counted; all of them are of this edge."""
         self.all.append((client, edge))
         if client.failed:
             self._open.append((client, edge))
+        if client.resend:
+            self.resends.append((client, edge))
         if self._siblings is not None:
             return self._sibling(self._siblings, client, edge)
         if not client.failed and not client.resent:
@@ -92,12 +105,30 @@ class Calls:
         siblings = known.get(key)
         if siblings is None:
             siblings = known[key] = Siblings()
-        return siblings.add(client, first_is_new=self._within)
+        return siblings.add(client, first_is_new=self._caller == client.service)
 
-    @property
-    def failed(self) -> bool:
-        """Whether a call failed for which no other has been found yet."""
-        return bool(self._open)
+    def settle(self) -> list[tuple[Edge, int]]:
+        """Decide about `resends`: how many retries are known by now beyond those already counted, by their edges.
+
+        A request is also sent again after a redirect. So a resend is a retry if the call before it, by its number, was
+        `in_vain`, or sent no span.
+        """
+        if not self.resends:
+            return []
+        before: dict[tuple[Service, int], list[tuple[int, bool]]] = defaultdict(list)
+        for client, _ in self.all:
+            before[client.service, client.resend].append((client.end_ns, client.in_vain))
+        for ends in before.values():
+            ends.sort()
+        found = []
+        for client, edge in self.resends:
+            ends = before.get((client.service, client.resend - 1), [])
+            place = bisect_right(ends, (client.start_ns, True))
+            siblings = self._siblings and self._siblings.get((edge, client.target))
+            if siblings and (place == 0 or ends[place - 1][1]):
+                found.append((edge, siblings.believe(first_is_new=self._caller == client.service)))
+        self.resends = []
+        return found
 
     def fallbacks(self) -> list[Fallback]:
         """The failed calls that were followed by a successful one to another callee; each is told once.

@@ -25,9 +25,11 @@ _HOST = ("server.address", "net.peer.name")
 _PORT = ("server.port", "net.peer.port")
 _CALLEE = (*_DATABASE, *_PEER, "service.peer.namespace", *_HOST, *_PORT, *PROVIDER, "messaging.system")
 _URL = ("url.full", "http.url")
-# The last two are those of gRPC's own spans of each attempt (gRFC A72).
-_RESENDS = ("http.request.resend_count", "http.resend_count", "previous-rpc-attempts", "transparent-retry")
-_CLIENT = (*_CALLEE, *_URL, *_RESENDS)
+_HTTP_RESENDS = ("http.request.resend_count", "http.resend_count")
+_GRPC_RESENDS = ("previous-rpc-attempts", "transparent-retry")  # of gRPC's own spans of each attempt (gRFC A72)
+_RESENDS = (*_HTTP_RESENDS, *_GRPC_RESENDS)
+_OUTCOME = ("error.type", "http.response.status_code", "http.status_code")
+_CLIENT = (*_CALLEE, *_URL, *_RESENDS, *_OUTCOME)
 _PREVIOUS_ATTEMPTS = (
     "rpc.grpc.request.metadata.grpc-previous-rpc-attempts",
     "rpc.request.metadata.grpc-previous-rpc-attempts",
@@ -36,6 +38,7 @@ _RECEIVES = ("messaging.operation.type", "messaging.operation")
 _CLIENT_KEYS = frozenset((*_CLIENT, *OPERATION, *MODEL))
 _SERVER_KEYS = frozenset(_PREVIOUS_ATTEMPTS)
 _URLS, _COUNTS = len(_CALLEE), len(_CALLEE) + len(_URL)
+_OUTCOMES = _COUNTS + len(_RESENDS)
 _NO_COUNTS = (None,) * len(_RESENDS)
 
 
@@ -63,11 +66,15 @@ class Callee(NamedTuple):
 
 
 class Client:
-    """The calling half. `resent` says that the span repeats a request; `operation` and `model` are those of a model."""
+    """The calling half. `operation` and `model` are those of a model.
+
+    resent: whether the span says that it sends a request again. `resend` is the number that HTTP's conventions have for
+        that; they count every time that a request is sent again, after a redirect too.
+    """
 
     __slots__ = (
-        "callee", "end_ns", "failed", "id", "kind", "model", "name", "operation", "resent", "seconds", "service",
-        "start_ns", "url",
+        "_outcome", "callee", "end_ns", "failed", "id", "kind", "model", "name", "operation", "resend", "resent",
+        "seconds", "service", "start_ns", "url",
     )  # fmt: skip
 
     def __init__(self, span: Span, service: Service, own: Id) -> None:
@@ -84,12 +91,22 @@ class Client:
         self.callee = callee = _callee(values[:_URLS])
         url = values[_URLS] or values[_URLS + 1]
         self.url = url.partition("?")[0][:MAX_TEXT] if isinstance(url, str) else ""
-        counts = values[_COUNTS:]
-        self.resent = counts != _NO_COUNTS and any(_number(value) > 0 for value in counts)
+        self._outcome = values[_OUTCOMES:]
+        counts = values[_COUNTS:_OUTCOMES]
+        self.resend, self.resent = 0, False
+        if counts != _NO_COUNTS:
+            self.resend = max(0, *map(_number, counts[: len(_HTTP_RESENDS)]))
+            self.resent = any(_number(value) > 0 for value in counts)
         self.operation = self.model = ""
         if callee.provider:
             self.operation = first_text(map(found.get, OPERATION))
             self.model = first_text(map(found.get, MODEL))
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether it failed, or got an answer after which clients try again: HTTP's 429, 500 and above."""
+        error, *codes = self._outcome
+        return self.failed or bool(error) or any(_number(code) == 429 or _number(code) >= 500 for code in codes)
 
     @property
     def target(self) -> tuple[str, str]:

@@ -10,6 +10,7 @@ stream. So a call that is unanswered after the usual time may wait on, and never
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 from typing import NamedTuple
 
 from foreshock_dashboard.model.attempts import MAX_CALLS, Calls, Fallback, Tally
@@ -122,6 +123,8 @@ class ServiceGraph:
         """Decide about calls that have waited long enough."""
         for node in self._waiting.due(now):
             self._know(node)
+            if node.calls is not None:
+                self._changed[node.calls] = None
             if node.failed_calls:
                 self._reviews.append((node.expires + self._ttl, node))
             if self._settle(node, last=False):
@@ -137,7 +140,9 @@ class ServiceGraph:
                 calls.due = True
                 self._changed[calls] = None
         for calls in self._changed:
-            self._fallbacks += calls.fallbacks()
+            self._increments += [Increment(edge, retries=retries) for edge, retries in calls.settle() if retries]
+            if calls.due:
+                self._fallbacks += calls.fallbacks()
         self._changed = {}
 
     def _give_up(self, node: Node) -> None:
@@ -292,12 +297,11 @@ class ServiceGraph:
         """Look at a call together with the others under the same span; how many retries that shows."""
         calls = outer.calls
         if calls is None:
-            within = outer.client is not None and outer.client.service == client.service
-            calls = outer.calls = Calls(within=within)
+            calls = outer.calls = Calls(outer.client.service if outer.client is not None else None)
         if len(calls.all) >= MAX_CALLS:
             self._dropped += 1
             return int(client.resent)
-        if calls.due:
+        if outer.expires < inf:
             self._changed[calls] = None
         return calls.add(client, edge)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from math import inf
 
 from foreshock_dashboard.model.attempts import Calls, Tally
 from foreshock_dashboard.model.halves import Client, Id, Server
@@ -19,7 +20,7 @@ class Node:
     """
 
     key: Id = ("", "")
-    expires: float = 0.0
+    expires = inf  # known once its usual time is over
     parent: Node | None = None
     known = False  # whether it is known what kind of span this is, or nobody will tell
     client: Client | None = None
