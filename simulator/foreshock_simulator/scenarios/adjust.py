@@ -15,6 +15,8 @@ from foreshock_simulator.scenarios.walk import calls
 from foreshock_simulator.spec.scenario import PlatformSpec
 from foreshock_simulator.spec.services import Cached, Call, ServiceSpec, Sometimes, Step, Together
 
+ANYBODY = "*"
+"""In place of a caller: all who make such calls."""
 KINDS = ("pools", "services", "tenants", "flows")
 
 
@@ -80,7 +82,7 @@ def _calls(services: tuple[ServiceSpec, ...], node: yaml.Node, reader: Reader) -
                     replace(operation, steps=_mapped(operation.steps, change)) for operation in service.operations
                 ),
             )
-            if service.name.name == caller
+            if caller in (service.name.name, ANYBODY)
             else service
             for service in services
         )

@@ -14,6 +14,7 @@ from foreshock_simulator.scenarios.format import ScenarioFile
 from foreshock_simulator.scenarios.load import parse
 from foreshock_simulator.scenarios.problems import MOST
 from foreshock_simulator.scenarios.quantities import QUANTITIES
+from foreshock_simulator.scenarios.walk import calls
 from foreshock_simulator.spec.faults import PacketLoss, Surge, TenantGrows
 from foreshock_simulator.spec.hosts import Place
 from foreshock_simulator.spec.services import BatchModelSpec, Cached, Call, CallPolicy, Cpu, LlmSpec, Serve, Together
@@ -117,6 +118,22 @@ adjust:
     assert isinstance(chat, Call)
     assert (chat.policy.attempts, chat.policy.timeout, chat.policy.backoff) == (4, 8.0, 0.1)
     assert next(pool for pool in changed.pools if pool.name == "chat").quota == 2
+
+
+def test_a_star_changes_the_calls_of_whoever_makes_them() -> None:
+    """A larger platform has callers that a scenario's author does not know by name."""
+    text = 'description: All go without.\nadjust:\n  calls: {"* -> vector-store": {required: false}}\n'
+    for size in ("small", "medium"):
+        platform = parse(text, "s.yaml", size).platform  # type: ignore[arg-type]
+        required = [
+            call.policy.required
+            for service in platform.services
+            for operation in service.operations
+            for call in calls(operation.steps)
+            if call.service == "vector-store"
+        ]
+        assert required
+        assert not any(required)
 
 
 def test_a_scenario_is_found_by_name_or_by_path(tmp_path: Path) -> None:
