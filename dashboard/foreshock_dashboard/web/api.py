@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable
 
@@ -22,6 +23,8 @@ from foreshock_dashboard.web.params import BadParameterError, only, span_page, t
 from foreshock_dashboard.web.reference import document
 from foreshock_dashboard.web.trace_search import by_wait
 
+AT_ONCE = 2
+"""Traces that are read at once: one of many spans takes 150 MiB until it is told. Further requests wait."""
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text"
 OPENMETRICS_TYPE = f"{OPENMETRICS}; version=1.0.0; charset=utf-8"
@@ -36,6 +39,7 @@ class Api:
         self._version = version
         self._cache = PerTick()
         self._gpu_times = GpuTimes(hub)
+        self._reading = asyncio.Semaphore(AT_ONCE)
         self._start = secrets.token_hex(6)  # ticks count from 1 after each start, so they alone name no answer
         self._topology: tuple[tuple[object, ...], Json] | None = None
 
@@ -116,6 +120,10 @@ class Api:
         return self._answer(request, encode(payloads.envelope(snapshot) | body))
 
     async def _trace(self, request: Request, trace_id: str) -> Response:
+        async with self._reading:
+            return await self._whole_trace(request, trace_id)
+
+    async def _whole_trace(self, request: Request, trace_id: str) -> Response:
         page = span_page(request.query_params)
         wanted = trace_id_of(trace_id)
         snapshot = self._hub.snapshot
