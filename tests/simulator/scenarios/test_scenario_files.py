@@ -124,7 +124,7 @@ def test_a_star_changes_the_calls_of_whoever_makes_them() -> None:
     """A larger platform has callers that a scenario's author does not know by name."""
     text = 'description: All go without.\nadjust:\n  calls: {"* -> vector-store": {required: false}}\n'
     for size in ("small", "medium"):
-        platform = parse(text, "s.yaml", size).platform  # type: ignore[arg-type]
+        platform = parse(text, "s.yaml", size).platform
         required = [
             call.policy.required
             for service in platform.services
