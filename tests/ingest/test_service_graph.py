@@ -115,10 +115,28 @@ def test_two_instrumentations_of_one_server_are_one_request(span: Make, edges: E
     """A web framework's span and a model server's span under one call differ in name: no retry."""
     total = edges(
         span("client", "a", 1),
-        span("server", "b", 2, 1, name="POST /v1"),
-        span("server", "b", 3, 1, name="llm_request"),
+        span("server", "b", 2, 1, name="POST /v1", seconds=2.1),
+        span("server", "b", 3, 1, name="llm_request", seconds=2.0),
     )["a>b"]
-    assert (total.requests, total.retries) == (1, 0)
+    assert total == Total(1, 0, 0, (0.1,), (2.1,)), "and the longer one, which lasts until the answer was sent, tells"
+
+
+def test_two_instrumentations_of_a_server_that_was_asked_twice_are_two_requests(span: Make, edges: Edges) -> None:
+    """The first attempt did not get as far as the model: the spans that tell of both are the server's durations."""
+    first = span("server", "b", 2, 1, name="POST /v1", seconds=0.1, status="error")
+    both = [span("server", "b", 3, 1, name=name, seconds=seconds) for name, seconds in (("POST /v1", 2), ("llm", 9))]
+    assert edges(span("client", "a", 1), first, *both)["a>b"] == Total(2, 1, 1, (0.1,), (0.1, 2.0))
+
+
+def test_a_message_that_is_received_and_then_processed_is_one_request(span: Make, edges: Edges) -> None:
+    """Two spans of one consumer tell of it; processing is what takes time."""
+    receive = {"messaging.operation.type": "receive"}
+    total = edges(
+        span("producer", "a", 1, name="send"),
+        span("client", "b", 2, links=(1,), name="receive", seconds=0.01, attributes=receive),
+        span("consumer", "b", 3, 2, links=(1,), name="process", seconds=4.0),
+    )
+    assert total == {"a>b:messaging_system": Total(1, 0, 0, (0.1,), (4.0,))}
 
 
 def test_a_call_repeated_after_it_failed_is_a_retry(span: Make, edges: Edges) -> None:
@@ -317,8 +335,9 @@ def answered(span: Make, told: Told) -> ServiceGraph:
     graph = ServiceGraph(TTL, 1000, PATIENCE)
     for half in (span("client", "a", 91, attributes=AT_B), span("server", "b", 92, 91)):
         graph.add(half, half.service, -TTL)
+    assert told(graph) == [("a>b", 1, 0, 0, 0.1, None)]
     graph.expire(0.0)
-    assert told(graph) == [("a>b", 1, 0, 0, 0.1, 0.1)]
+    assert told(graph) == [("a>b", 0, 0, 0, None, 0.1)]
     assert len(graph) == 0
     return graph
 
@@ -345,7 +364,7 @@ def test_a_stream_is_paired_although_its_client_span_ended_with_the_headers(span
     graph.expire(PATIENCE - 1)
     server = span("server", "b", 2, 1, seconds=35)
     graph.add(server, server.service, PATIENCE - 1)
-    assert told(graph) == [("a>b", 1, 0, 0, 0.5, 35.0)]
+    assert told(graph) == [("a>b", 1, 0, 0, 0.5, None), ("a>b", 0, 0, 0, None, 35.0)]
 
 
 def test_a_first_stream_that_was_taken_for_a_call_outwards_is_counted_once_and_is_a_lesson(
@@ -361,7 +380,7 @@ def test_a_first_stream_that_was_taken_for_a_call_outwards_is_counted_once_and_i
         graph.expire(now)
         graph.add(half, half.service, now)
     graph.expire(3 * PATIENCE)
-    assert told(graph) == [("a>b", 1, 0, 0, 0.1, 0.1)]
+    assert told(graph) == [("a>b", 1, 0, 0, 0.1, None), ("a>b", 0, 0, 0, None, 0.1)]
 
 
 @pytest.mark.parametrize(
@@ -405,7 +424,11 @@ def test_where_several_services_answer_nobody_is_guessed(span: Make, told: Told)
     client = span("client", "a", 1, status="error", attributes=AT_B)
     graph.add(client, client.service, 0.0)
     graph.expire(PATIENCE)
-    assert told(graph) == [("a>c", 1, 0, 0, 0.1, 0.1), ("a>b.internal:virtual_node", 1, 1, 0, 0.1, None)]
+    assert told(graph) == [
+        ("a>c", 1, 0, 0, 0.1, None),
+        ("a>c", 0, 0, 0, None, 0.1),
+        ("a>b.internal:virtual_node", 1, 1, 0, 0.1, None),
+    ]
 
 
 def test_a_retry_half_a_minute_after_the_failed_call_is_a_retry(span: Make, told: Told) -> None:
@@ -540,4 +563,5 @@ def test_no_figure_contradicts_another(spans: list[Span]) -> None:
         assert 0 <= total.failed <= total.requests
         assert 0 <= total.retries <= total.requests
         assert len(total.client_seconds) <= total.requests
+        assert len(total.server_seconds) <= total.requests
         assert total.requests <= len(total.client_seconds) + len(total.server_seconds)

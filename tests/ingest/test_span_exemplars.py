@@ -71,6 +71,7 @@ def test_either_side_of_a_call_has_its_own_span(span: Make, now: float) -> None:
     """The client's duration is shown by the client's span."""
     metrics = SpanMetrics()
     metrics.add([span("client", "web", 1, 9, seconds=0.3), span("server", "llm", 2, 1, seconds=0.2)], now)
+    metrics.add([], now + 10)
     of_edge = {"client": "web", "server": "llm"}
     assert [e.span_id for e in metrics.examples(BY_SERVER, of_edge).values()] == [f"{2:016x}"]
     by_client = metrics.examples("traces_service_graph_request_client_seconds", of_edge)

@@ -34,10 +34,10 @@ def of(samples: tuple[Sample, ...], metric: str, **labels: str) -> list[float]:
 
 
 def after_a_call(span: Make, now: float, **options: float) -> SpanMetrics:
-    """Metrics that have seen one call from shop/web to llm, and have been read once."""
+    """Metrics that have seen one call from shop/web to llm, and have been read once when it waited for nothing more."""
     metrics = SpanMetrics(**options)  # type: ignore[arg-type]  # one table of int and float options
     metrics.add([span("client", "shop/web", 1, seconds=0.3), span("server", "llm", 2, 1, seconds=0.2)], now)
-    metrics.collect(now)
+    metrics.collect(now + 10)
     return metrics
 
 
@@ -77,6 +77,22 @@ def test_a_duration_falls_into_the_bucket_that_holds_it_and_all_above(span: Make
         for le in LE:
             found = of(samples, f"traces_service_graph_request_{side}_seconds_bucket", le=le)
             assert found == [float(seconds <= float(le))], (side, le)
+
+
+def test_a_request_that_several_server_spans_describe_has_one_duration_and_one_example(span: Make, now: float) -> None:
+    """The web framework's span and the model server's, in requests of their own: counts of both families agree."""
+    server = "traces_service_graph_request_server_seconds"
+    for first in (2, 3):
+        metrics = SpanMetrics()
+        metrics.add([span("client", "web", 1, 9, seconds=2.2)], now)
+        for number in (first, 5 - first):
+            name, seconds = {2: ("POST /v1", 2.1), 3: ("llm_request", 2.0)}[number]
+            metrics.add([span("server", "llm", number, 1, name=name, seconds=seconds)], now + 1)
+        for later in (5, 10, 11):
+            samples = metrics.collect(now + later)
+        assert of(samples, f"{server}_count") == of(samples, "traces_service_graph_request_total") == [1.0]
+        assert of(samples, f"{server}_sum") == [2.1]
+        assert [each.span_id for each in metrics.examples(server, {"client": "web"}).values()] == [f"{2:016x}"]
 
 
 def test_a_new_series_is_shown_as_0_first(span: Make, now: float) -> None:
@@ -225,9 +241,9 @@ def test_a_clamped_span_is_counted(span: Make, now: float) -> None:
 def test_a_series_that_nothing_adds_to_ends_and_begins_again_at_0(span: Make, now: float) -> None:
     """Edges of services that are gone leave the map."""
     metrics = after_a_call(span, now, stale_after=900)
-    assert of(metrics.collect(now + 899), "traces_service_graph_request_total") == [1.0]
-    assert of(metrics.collect(now + 900), "traces_service_graph_request_total") == []
-    later = now + 901
+    assert of(metrics.collect(now + 909), "traces_service_graph_request_total") == [1.0]
+    assert of(metrics.collect(now + 910), "traces_service_graph_request_total") == []
+    later = now + 911
     metrics.add([span("client", "shop/web", 5, end=later), span("server", "llm", 6, 5, end=later)], later)
     assert of(metrics.collect(later), "traces_service_graph_request_total") == [0.0]
     assert of(metrics.collect(later), "traces_service_graph_request_total") == [1.0]

@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from typing import NamedTuple
 
-from foreshock_dashboard.model.halves import Client
+from foreshock_dashboard.model.halves import Client, Server
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
 
@@ -15,15 +15,53 @@ MAX_CALLS = 1000
 
 
 class Tally:
-    """What has been counted for one span of the caller on one edge."""
+    """What is known of one span of the caller on one edge, and how much of that has been told.
 
-    __slots__ = ("failed", "failed_names", "names", "previous", "requests", "retries", "timed")
+    Requests are the SERVER spans of one name; those of other names describe the same requests.
+    """
 
-    def __init__(self) -> None:
-        self.requests = self.failed = self.retries = self.previous = 0
-        self.names: dict[str, int] = {}
-        self.failed_names: dict[str, int] = {}
-        self.timed = False
+    __slots__ = ("_failed", "_previous", "again", "failed", "named", "observed", "requests", "retries", "told")
+
+    def __init__(self, requests: int = 0, failed: int = 0) -> None:
+        self.requests, self.failed, self.retries = requests, failed, 0
+        self.told = (requests, failed, 0)
+        self.again = self._previous = 0  # retries that calls beside this one show; that its own spans tell of
+        self.named: dict[str, list[Server]] = {}
+        self._failed: dict[str, int] = {}
+        self.observed = 0  # requests of which the server's duration was told
+
+    def add(self, client: Client, server: Server) -> None:
+        """Take note of a SERVER span."""
+        name = server.name
+        servers = self.named.setdefault(name, [])
+        servers.append(server)
+        if server.failed:
+            self._failed[name] = self._failed.get(name, 0) + 1
+        self._previous += server.attempts_before and not client.resent  # both tell of the same
+        self.requests = max(self.requests, len(servers))
+        self.failed = max(self.failed, self._failed.get(name, 0), int(client.failed))
+        self.retries = self.again
+        if client.kind != "producer" and server.kind != "consumer":
+            self.retries += max(self.requests - 1, self._previous)
+
+    def observe(self) -> list[Server]:
+        """Those whose durations are the requests' on the server: one each, the longest of those that describe them.
+
+        It asks once, when all have had time to come.
+        """
+        most = max(map(len, self.named.values()), default=0)
+        whole = [some for some in self.named.values() if len(some) == most]
+        if len(whole) > 1:
+            whole.sort(key=lambda some: sorted(((each.seconds, each.id) for each in some), reverse=True))
+        self.observed = most
+        return whole[-1] if whole else []
+
+    def observe_late(self) -> bool:
+        """Whether a SERVER span that comes after that time is the first that tells how long its request took."""
+        if self.observed >= self.requests:
+            return False
+        self.observed += 1
+        return True
 
 
 class Siblings:

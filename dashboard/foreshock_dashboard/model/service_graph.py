@@ -70,7 +70,8 @@ class ServiceGraph:
     (or what a CONSUMER, or a CLIENT that receives messages, links to). Then:
 
     - each SERVER span under a CLIENT span is a request, all but the first are retries; SERVER spans of one service that
-      have different names describe the same request;
+      have different names describe the same request. The longest of them, among those that come within `ttl`, is the
+      server's duration, which is told after that time;
     - a request failed if either half has; client and server durations are counted where there is such a half, never 0;
     - a root SERVER span is called by `user`; a CLIENT span that nobody answered calls the service whose CLIENT span is
       right under it (a proxy), or else a database, peer or provider of models that its attributes name; a SERVER span
@@ -266,8 +267,13 @@ class ServiceGraph:
         tally = tallies.get(edge)
         if tally is None:
             tally = tallies[edge] = Tally()
-        again = 0 if tally.timed or messaging else self._tell(node, edge)
-        self._increments.append(_beyond(tally, edge, client, server, again))
+            if not messaging:
+                tally.again = self._tell(node, edge)
+        tally.add(client, server)
+        if (tally.requests, tally.failed, tally.retries) != tally.told:
+            self._increments.append(_beyond(tally, edge, client))
+        if node.expires < inf and tally.observe_late():
+            self._increments.append(_observed(edge, server))
 
     def _tell(self, node: Node, edge: Edge) -> int:
         """Tell a call, once, of the span above it and of those that are around it; how many retries that shows."""
@@ -321,6 +327,9 @@ class ServiceGraph:
     def _settle(self, node: Node, *, last: bool) -> bool:
         """Decide about a node; whether it is worth while that it waits on."""
         if node.client is not None:
+            if node.tallies and not last:
+                for edge, tally in node.tallies.items():
+                    self._increments += [_observed(edge, server) for server in tally.observe()]
             if node.servers or node.decided:
                 return node.failed_calls
             return self._unanswered(node, node.client, last=last) or node.failed_calls
@@ -355,14 +364,11 @@ class ServiceGraph:
 
     def _assume(self, node: Node, client: Client, answerer: Service) -> None:
         """Count a call by its CLIENT half alone, as one to this service."""
-        if node.tallies is None:
-            node.tallies = {}
         edge = Edge(client.service, answerer)
-        tally = node.tallies[edge] = Tally()
-        tally.requests, tally.failed, tally.timed = 1, int(client.failed), True
+        node.tallies = {**(node.tallies or {}), edge: Tally(1, int(client.failed))}
         retries = self._tell(node, edge)
         self._increments.append(
-            Increment(edge, 1, tally.failed, retries, client.seconds, None, client.id),
+            Increment(edge, 1, int(client.failed), retries, client.seconds, None, client.id),
         )
         node.decided, node.assumed = True, answerer
 
@@ -382,26 +388,20 @@ class ServiceGraph:
         )
 
 
-def _beyond(tally: Tally, edge: Edge, client: Client, server: Server, again: int) -> Increment:
-    """What a call with both halves adds to what was counted of it before."""
-    names = tally.names
-    names[server.name] = names.get(server.name, 0) + 1
-    if server.failed:
-        tally.failed_names[server.name] = tally.failed_names.get(server.name, 0) + 1
-    tally.previous += server.attempts_before and not client.resent  # both tell of the same
-    requests = max(tally.requests, names[server.name])
-    failed = max(tally.failed, tally.failed_names.get(server.name, 0), int(client.failed))
-    retries = 0 if edge.connection == MESSAGING else max(requests - 1, tally.previous)
-    timed = tally.timed
-    increment = Increment(
+def _observed(edge: Edge, server: Server) -> Increment:
+    return Increment(edge, 0, 0, 0, None, server.seconds, None, server.id)
+
+
+def _beyond(tally: Tally, edge: Edge, client: Client) -> Increment:
+    """What is known of a call beyond what was told of it, but for the server's durations."""
+    requests, failed, retries = tally.told
+    tally.told = tally.requests, tally.failed, tally.retries
+    return Increment(
         edge,
-        requests - tally.requests,
-        failed - tally.failed,
-        retries - tally.retries + again,
-        None if timed else client.seconds,
-        server.seconds,
-        None if timed else client.id,
-        server.id,
+        tally.requests - requests,
+        tally.failed - failed,
+        tally.retries - retries,
+        None if requests else client.seconds,
+        None,
+        None if requests else client.id,
     )
-    tally.requests, tally.failed, tally.retries, tally.timed = requests, failed, retries, True
-    return increment
