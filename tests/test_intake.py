@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -87,3 +88,17 @@ def test_spans_that_could_not_be_kept_are_not_counted() -> None:
     counts = {s.metric: s.value for s in intake.collect(4.0).samples}
     assert counts["traces_service_graph_request_total"] == 1.0
     assert len(keeper.spans) == 2
+
+
+def test_what_has_no_room_for_series_is_said_in_the_log_and_in_the_status(caplog: pytest.LogCaptureFixture) -> None:
+    """Once, with the remedy, until there has been room again."""
+    intake = Intake(Keeper(), Clock(), max_series=100)
+    assert intake.series() == {"series": 0, "series_limit": 100, "warning": ""}
+    for number in range(1, 10):
+        intake.count([replace(span(number, "server"), name=f"GET /{number}")], number / 1e9)
+
+    assert [record.getMessage() for record in caplog.records] == [intake.series()["warning"]]
+    assert "more than 100 series" in caplog.text
+    assert "raise --span-series" in caplog.text
+    intake.collect(2000.0)
+    assert intake.series()["warning"] == ""

@@ -40,7 +40,7 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         "rate_window": "1m", "at": "2026-11-25T10:00:00Z", "retention": "3d", "trace_retention": "2h",
         "retention_size": "2GB", "memory": "128MiB", "allow_unauthenticated": "true", "log_level": "debug",
         "otlp_host": "127.0.0.3", "otlp_token_file": "/t", "otlp_tls_cert": "/c", "otlp_tls_key": "/k",
-        "otlp_tls_client_ca": "/a", "trace_keys": "a.b,c", "recording": "/r",
+        "otlp_tls_client_ca": "/a", "trace_keys": "a.b,c", "recording": "/r", "span_series": "200_000",
     }  # fmt: skip
     assert set(values) == {item.name for item in fields(Settings)}
     flags = [word for item in fields(Settings) for word in (flag_of(item), values[item.name])]
@@ -68,6 +68,8 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         (["--prometheus", "prometheus:9090"], {}, "--prometheus: 'prometheus:9090' is not an address such as http://"),
         (["--at", "2026-11-25T10:00:00"], {}, "has no time zone"),
         (["--at", "yesterday"], {}, "is neither Unix seconds nor a time"),
+        (["--span-series", "0"], {}, "is not a whole number from 1 on"),
+        ([], {"FORESHOCK_SPAN_SERIES": "1e6"}, "FORESHOCK_SPAN_SERIES: '1e6' is not a whole number"),
         (["--memory", "much"], {}, "is not a size such as 512MiB"),
         (["--host", "0.0.0.0"], {}, "reachable from other machines"),  # noqa: S104
         (["--otlp-host", "0.0.0.0"], {}, "the receivers ask nobody who they are; add --otlp-token-file"),  # noqa: S104

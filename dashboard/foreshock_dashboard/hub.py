@@ -100,7 +100,7 @@ class Hub:
             if recording is not None:
                 self._source = RecordedMetrics(recording)
                 load_spans(recording, self.store)
-            self.intake = Intake(self.store, clock)
+            self.intake = Intake(self.store, clock, max_series=settings.span_series)
             self._traces: TraceSource = self.store
             self._watch: Watch | None = None
             if settings.tempo_url or settings.jaeger_url:
@@ -274,6 +274,7 @@ class Hub:
             store=self.store.stats(),
             receiver=self.receiver.stats(),
             scrapes=self.scraper.states(),
+            spans=self.intake.series(),
         )
 
     def metrics_text(self, *, openmetrics: bool = False) -> str:

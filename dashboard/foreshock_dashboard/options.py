@@ -29,6 +29,14 @@ def size(text: str) -> int:
     return int(float(match[1]) * _BYTES[match[2] or ""])
 
 
+def count(text: str) -> int:
+    """A whole number of things, one or more: `100000`, `100_000`."""
+    word = text.strip().replace("_", "").replace(",", "")
+    if not re.fullmatch("[0-9]{1,12}", word) or int(word) == 0:
+        raise ValueError("is not a whole number from 1 on, such as 100000")
+    return int(word)
+
+
 def port(text: str) -> int:
     """A TCP port; 0 lets the system choose a free one."""
     if not text.strip().isdecimal() or int(text) > 65_535:

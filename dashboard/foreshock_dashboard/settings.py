@@ -93,6 +93,9 @@ class Settings:
     )
     retention_size: int = option(read.size, 10 * 2**30, "how much disk the embedded store may use", "SIZE")
     memory: int = option(read.size, 256 * 2**20, "memory limit of the embedded store's recent data", "SIZE")
+    span_series: int = option(
+        read.count, 100_000, "series made of spans at most; a service's operation and outcome takes 34", "NUMBER"
+    )
     allow_unauthenticated: bool = option(
         read.yes, False, "listen on more than loopback although nothing asks who is there", "true|false"
     )

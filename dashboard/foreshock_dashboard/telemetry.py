@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
@@ -34,6 +34,8 @@ class Vitals:
     store: StoreStats
     receiver: ReceiverStats
     scrapes: tuple[ScrapeState, ...]
+    spans: Json = field(default_factory=dict)
+    """What is made of spans: `series`, `series_limit`, and a `warning` where that is too few."""
 
 
 def incident_samples(incidents: Sequence[Incident]) -> tuple[Sample, ...]:
@@ -76,6 +78,7 @@ def status_of(vitals: Vitals) -> Json:
             "rejected": dict(vitals.receiver.rejected),
             "refused": dict(vitals.receiver.refused),
         },
+        "spans": vitals.spans,
         "scrapes": [
             {
                 "instance": state.target.instance,

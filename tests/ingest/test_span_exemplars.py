@@ -88,6 +88,20 @@ def test_a_page_may_ask_for_an_example_of_each_bucket_of_a_service(span: Make, n
     assert metrics.examples(OPERATION, {"service_name": "nobody"}) == {}
 
 
+def test_the_hub_s_status_tells_where_spans_make_more_series_than_it_may_have(tmp_path: Path, span: Make) -> None:
+    """As `--span-series` bounds them."""
+    hub = Hub(Settings(port=0, otlp_grpc_port=0, otlp_http_port=0, store=tmp_path, span_series=100), Clock())
+    try:
+        hub.start()
+        url = f"http://127.0.0.1:{hub.web.port}/api/status"
+        for number, full in ((1, False), (2, True)):
+            hub.intake.accept([span("server", "a", number, trace=number, name=f"GET /{number}", end=hub.now())])
+            told = httpx.get(url, trust_env=False).json()["hub"]["spans"]
+            assert (told["series"] <= told["series_limit"] == 100, "--span-series" in told["warning"]) == (True, full)
+    finally:
+        hub.close()
+
+
 @pytest.mark.parametrize(
     ("accept", "openmetrics"),
     [

@@ -75,6 +75,14 @@ class Reading(NamedTuple):
     exemplars: list[Exemplar | None]
 
 
+class Use(NamedTuple):
+    """How many series there are, how many there may be, and whether some have no room."""
+
+    series: int
+    limit: int
+    full: bool
+
+
 class Registry:
     """Holds at most `max_series` series (a histogram is 33); one that nothing was added to for `stale_after` s ends.
 
@@ -121,6 +129,11 @@ class Registry:
                 series = held.pop(key)
                 self._size -= 0 if series.other else len(series.names)
             self.ended += len(old)
+
+    @property
+    def use(self) -> Use:
+        """How much of its room is taken."""
+        return Use(self._size, self._max_series, bool(self._others))
 
     def take_overflow(self) -> int:
         """How often, since the last call, something was counted as `OTHER` because there were too many series."""

@@ -23,7 +23,7 @@ from foreshock_dashboard.model.histogram import LE, Exemplar
 from foreshock_dashboard.model.llm_metrics import LlmMetrics
 from foreshock_dashboard.model.otlp import some
 from foreshock_dashboard.model.page import text_of
-from foreshock_dashboard.model.registry import OTHER, Family, Reading, Registry, Series
+from foreshock_dashboard.model.registry import OTHER, Family, Reading, Registry, Series, Use
 from foreshock_dashboard.model.samples import Sample
 from foreshock_dashboard.model.seen import Seen
 from foreshock_dashboard.model.service import Service
@@ -32,6 +32,8 @@ from foreshock_dashboard.model.span import OCCUPANCY, Attributes, Kind, Span, St
 from foreshock_dashboard.model.span_labels import KEPT, MAX_LENGTH, of_fallback, of_half, of_operation
 from foreshock_dashboard.model.world import Edge
 
+MAX_SERIES = 100_000
+"""Series made of spans, of which an operation takes 34 for each status, and an edge up to 69."""
 MAX_NAMES = 200
 """Span names that each service may have in metrics; further ones are counted together as `OTHER`."""
 MAX_SERVICES = 10_000
@@ -68,7 +70,7 @@ class SpanMetrics:
         patience: float = 120.0,
         slack: float = 30.0,
         max_items: int = 200_000,
-        max_series: int = 100_000,
+        max_series: int = MAX_SERIES,
         stale_after: float = 900.0,
         zero_for: float = 60.0,
     ) -> None:
@@ -132,6 +134,11 @@ class SpanMetrics:
     def text(self, now: float, *, openmetrics: bool = False) -> str:
         """The same in the Prometheus text format 0.0.4, or OpenMetrics with exemplars and without its last line."""
         return text_of(self._read("text", now, self._zero_for), openmetrics=openmetrics)
+
+    @property
+    def use(self) -> Use:
+        """How many series there are of how many there may be, and whether some are counted as `OTHER`."""
+        return self._registry.use
 
     def examples(self, metric: str, labels: Mapping[str, str]) -> dict[str, Exemplar]:
         """The newest span of each bucket (by its `le`) of a histogram's series that have these labels."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from foreshock_dashboard.clock import Clock
 from foreshock_dashboard.model.histogram import Exemplar
+from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch, is_stale
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.model.span_metrics import SpanMetrics
+from foreshock_dashboard.model.span_metrics import MAX_SERIES, SpanMetrics
+
+log = logging.getLogger(__name__)
 
 
 class Keeper(Protocol):
@@ -31,7 +35,7 @@ class Intake:
     On a clock that runs `speed` times as fast, exporters still batch by the wall clock: waiting times grow with it.
     """
 
-    def __init__(self, keeper: Keeper, clock: Clock, target: str = "foreshock") -> None:
+    def __init__(self, keeper: Keeper, clock: Clock, target: str = "foreshock", max_series: int = MAX_SERIES) -> None:
         self._keeper = keeper
         self._clock = clock
         self._target = target
@@ -40,7 +44,9 @@ class Intake:
             slack=30.0 * clock.speed,
             patience=120.0 * clock.speed,
             zero_for=60.0 * clock.speed,
+            max_series=max_series,
         )
+        self._full = False
         self._lock = threading.Lock()
         self._written: frozenset[tuple[str, Labels]] = frozenset()
 
@@ -57,6 +63,10 @@ class Intake:
         """Pair and count spans that need not be kept."""
         with self._lock:
             self._metrics.add(spans, now)
+            if self._metrics.use.full != self._full:
+                self._full = not self._full
+                if self._full:
+                    log.warning("%s", self._warning())
 
     def collect(self, now: float, own: Sequence[Sample] = ()) -> SampleBatch:
         """All series as they stand, and the staleness marker for those that have ended since the last one kept."""
@@ -85,6 +95,18 @@ class Intake:
         """The series in the Prometheus text format, or as the beginning of a page of OpenMetrics, with exemplars."""
         with self._lock:
             return self._metrics.text(now, openmetrics=openmetrics)
+
+    def series(self) -> Json:
+        """How many series are made of spans, how many may be, and what to do where that is too few."""
+        with self._lock:
+            use = self._metrics.use
+            return {"series": use.series, "series_limit": use.limit, "warning": self._warning() if use.full else ""}
+
+    def _warning(self) -> str:
+        return (
+            f"spans make more than {self._metrics.use.limit} series: what is new is counted as (other) until others "
+            "end; raise --span-series, or see whether span names contain identifiers"
+        )
 
     def examples(self, metric: str, labels: Mapping[str, str]) -> dict[str, Exemplar]:
         """The newest span in each bucket, by its `le`, of those series of a histogram that have these labels."""
