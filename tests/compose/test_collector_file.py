@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -12,6 +13,9 @@ import yaml
 from foreshock_dashboard.model import families
 from foreshock_dashboard.model.histogram import BOUNDS
 from foreshock_dashboard.model.readings import EDGE, SERVICE, catalogue
+from foreshock_dashboard.model.service_graph import ServiceGraph
+from foreshock_dashboard.model.span import Kind, Span
+from foreshock_dashboard.model.span_metrics import SpanMetrics
 
 Yaml = dict[str, Any]
 SECTIONS = ("extensions", "receivers", "processors", "connectors", "exporters")
@@ -19,6 +23,7 @@ SECTIONS = ("extensions", "receivers", "processors", "connectors", "exporters")
 KEYS = {
     "health_check": {"endpoint"},
     "otlp": {"protocols.grpc.endpoint", "protocols.http.endpoint"},
+    "filter": {"error_mode", "traces.span"},
     "memory_limiter": {"check_interval", "limit_percentage", "spike_limit_percentage"},
     "span_metrics": {
         "namespace", "histogram.unit", "histogram.explicit.buckets", "dimensions", "resource_metrics_key_attributes",
@@ -76,7 +81,7 @@ def test_connectors_stand_between_traces_and_metrics(config: Yaml) -> None:
     """And memory is limited first."""
     pipelines = config["service"]["pipelines"]
     for name in config["connectors"]:
-        assert name in pipelines["traces"]["exporters"]
+        assert [each for each in pipelines if name in pipelines[each]["exporters"]] in (["traces"], ["traces/requests"])
         assert name in pipelines["metrics"]["receivers"]
     assert all(pipeline["processors"][0] == "memory_limiter" for pipeline in pipelines.values())
 
@@ -86,6 +91,40 @@ def test_every_key_is_a_documented_one(config: Yaml) -> None:
     for section in SECTIONS:
         for name, settings in config[section].items():
             assert leaves(settings) <= KEYS[name.partition("/")[0]], name
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_span_metrics_are_of_the_spans_that_the_hub_counts(config: Yaml, kind: Kind) -> None:
+    """INTERNAL ones are steps of requests, and GPU occupancy is of that kind. Tempo and the graph get all."""
+    metrics = SpanMetrics()
+    metrics.add([Span("1" * 32, "2" * 16, "", "x", kind, 0, 1, "unset", "", {"service.name": "a"}, {})], 0.0)
+    counted = any(sample.metric == families.CALLS.name for sample in metrics.collect(0.0))
+    pipelines = config["service"]["pipelines"]
+    (of_metrics,) = (each for each in pipelines.values() if "span_metrics" in each["exporters"])
+    dropped = [
+        condition
+        for name in of_metrics["processors"]
+        if name.startswith("filter/")
+        for condition in config["processors"][name]["traces"]["span"]
+    ]
+    assert (f"kind == SPAN_KIND_{kind.upper()}" not in dropped) == counted
+    assert "kind == SPAN_KIND_UNSPECIFIED" in dropped, "the hub reads it as INTERNAL"
+    assert pipelines["traces"]["processors"] == ["memory_limiter"]
+
+
+def test_a_callee_without_spans_is_named_by_the_attributes_that_the_hub_takes_and_in_its_order(config: Yaml) -> None:
+    """What the connector can be told of it: of each two that one span may have, the first one names the node."""
+    order = config["connectors"]["service_graph"]["virtual_node_peer_attributes"]
+    for first, second in combinations(order, 2):
+        if first.startswith("gen_ai.") and second.startswith("db."):
+            continue  # a call is to a model or to a database
+        graph = ServiceGraph(1.0, 10)
+        attributes = {first: "first", second: "second"}
+        client = Span("1" * 32, "2" * 16, "", "x", "client", 0, 1, "unset", "", {"service.name": "a"}, attributes)
+        graph.add(client, client.service, 0.0)
+        graph.expire(1.0)
+        (found,) = graph.take().increments
+        assert found.edge.server.name == "first", (first, second)
 
 
 def test_buckets_are_the_hubs(config: Yaml) -> None:
