@@ -14,7 +14,9 @@ SERVER_SECONDS = Family(
 )
 RETRIES = Family("foreshock_retry_attempts_total", "counter", "Requests that repeat a failed one.")
 FALLBACKS = Family(
-    "foreshock_fallback_calls_total", "counter", "Failed requests in whose place another service or model answered."
+    "foreshock_fallback_calls_total",
+    "counter",
+    "Failed requests in whose place another service or model answered; each attempt that failed is one.",
 )
 CALLS = Family("traces_span_metrics_calls_total", "counter", "Spans of each operation.")
 DURATION = Family("traces_span_metrics_duration_seconds", "histogram", "Seconds that each operation's spans took.")
