@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foreshock_dashboard.model import families
 from foreshock_dashboard.model.histogram import BOUNDS, LE, Histogram
+from foreshock_dashboard.model.lineage import MAX_BETWEEN
+from foreshock_dashboard.model.llm_metrics import MAX_MODELS
+from foreshock_dashboard.model.registry import HISTOGRAM_SERIES, Family
 from foreshock_dashboard.model.samples import Sample, labels_of
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.model.span_metrics import MAX_NAMES, SpanMetrics
+from foreshock_dashboard.model.span_metrics import MAX_NAMES, MAX_SERIES, SpanMetrics
 from foreshock_dashboard.sources.exposition import parse
 
 Make = Callable[..., Span]
@@ -93,6 +98,20 @@ def test_a_request_that_several_server_spans_describe_has_one_duration_and_one_e
         assert of(samples, f"{server}_count") == of(samples, "traces_service_graph_request_total") == [1.0]
         assert of(samples, f"{server}_sum") == [2.1]
         assert [each.span_id for each in metrics.examples(server, {"client": "web"}).values()] == [f"{2:016x}"]
+
+
+def test_every_metric_made_of_spans_is_in_the_documentation_with_its_bounds() -> None:
+    """docs/otlp.md: each name in the table, each number in the text."""
+    text = (Path(__file__).parents[2] / "docs/otlp.md").read_text()
+    told = text[text.index("## What becomes of spans") : text.index("## A service that joins")]
+    names = [family.name for family in vars(families).values() if isinstance(family, Family)]
+    assert [name for name in names if f"`{name}`" not in told] == []
+    for words in (
+        f"are {MAX_SERIES:,} at most, or `--span-series`. An operation takes {HISTOGRAM_SERIES + 1} for each",
+        f"A service has {MAX_NAMES} span names and {MAX_MODELS} models at most",
+        f"up to {MAX_BETWEEN} INTERNAL spans",
+    ):
+        assert words in " ".join(told.split()), words
 
 
 def test_a_new_series_is_shown_as_0_first(span: Make, now: float) -> None:
