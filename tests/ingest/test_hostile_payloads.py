@@ -177,7 +177,7 @@ def test_a_malformed_resource_without_spans_is_not_passed_over_in_silence(otlp_r
 
 def test_large_resources_are_not_remembered() -> None:
     """They would be, a thousand of them, for as long as the hub runs."""
-    from foreshock_dashboard.model import otlp
+    from foreshock_dashboard.model.otlp import reading as otlp
 
     before = otlp._known_resource.cache_info().currsize
     for number in range(10):

@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 from foreshock_dashboard.model import otlp, span, span_labels, span_metrics
+from foreshock_dashboard.model.otlp import reading
 from foreshock_dashboard.sources import connections, gunzip, otlp_grpc, otlp_http, reader, receiver, slices
 from foreshock_dashboard.sources.refusal import Refusal
 from foreshock_dashboard.store import spans as stored
@@ -76,7 +77,7 @@ def test_both_doors_have_the_same_times() -> None:
 @pytest.mark.parametrize(
     "reason",
     [
-        *(otlp._fault(*given) for given in (
+        *(reading._fault(*given) for given in (
             (b"", b"", b"", 1, 1, 0),
             (b"1" * 16, b"", b"", 1, 1, 0),
             (b"1" * 16, b"1" * 8, b"1", 1, 1, 0),

@@ -130,53 +130,33 @@ class Span(_Came):
 
 
 class Draft(_Came):
-    """Makes a `Span` of an encoded one: calling it gives a Span.
+    """Becomes a `Span` once all of its fields are set and `__class__` is.
 
     A frozen dataclass sets each of its fields by a call, which takes four times as long.
     """
 
     __slots__ = Span.__slots__
 
-    def __init__(
-        self,
-        origin: Origin,
-        raw: bytes,
-        trace_id: str,
-        span_id: str,
-        parent_id: str,
-        name: str,
-        kind: Kind,
-        start_ns: int,
-        end_ns: int,
-        status: Status,
-        status_message: str,
-        resource: Attributes,
-        attributes: Attributes,
-        events: tuple[Event, ...],
-        links: tuple[Link, ...],
-        scope: str,
-        trace_state: str,
-        clamped: bool,
-    ) -> None:
+    trace_id: str
+    span_id: str
+    parent_id: str
+    name: str
+    kind: Kind
+    start_ns: int
+    end_ns: int
+    status: Status
+    status_message: str
+    resource: Attributes
+    attributes: Attributes
+    events: tuple[Event, ...]
+    links: tuple[Link, ...]
+    scope: str
+    trace_state: str
+    clamped: bool
+
+    def __init__(self, origin: Origin, raw: bytes) -> None:
         self._origin = origin
         self._raw = raw
-        self.trace_id = trace_id
-        self.span_id = span_id
-        self.parent_id = parent_id
-        self.name = name
-        self.kind = kind
-        self.start_ns = start_ns
-        self.end_ns = end_ns
-        self.status = status
-        self.status_message = status_message
-        self.resource = resource
-        self.attributes = attributes
-        self.events = events
-        self.links = links
-        self.scope = scope
-        self.trace_state = trace_state
-        self.clamped = clamped
-        self.__class__ = Span  # type: ignore[assignment]  # both have the same slots; frozen from here on
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Spans ↔ blocks: a TracesData of OTLP with a few spans, compressed, behind its length.
+"""Spans ↔ blocks: a TracesData of OTLP with a few spans, compressed, behind its length and how many they are.
 
 A block is made once, when spans are accepted: an inbox row is a run of blocks, and a segment holds those runs as they
 came. A span's *place* is the byte at which its block begins, times `SPANS`, plus its number in the block.
@@ -21,8 +21,7 @@ SPANS = 128
 """Spans in a block at most: few enough to read a block for one of them, enough to compress well."""
 
 _LEVEL, _RAW = 1, -zlib.MAX_WBITS  # raw: an inbox row and a segment's file have a checksum of their own
-_HEAD = struct.Struct("<I")
-_FRUGAL = Picker()
+_HEAD = struct.Struct("<IH")
 
 
 def pack(spans: Sequence[Span]) -> tuple[bytes, list[int]]:
@@ -33,7 +32,7 @@ def pack(spans: Sequence[Span]) -> tuple[bytes, list[int]]:
     for first in range(0, len(spans), SPANS):
         some = spans[first : first + SPANS]
         block = zlib.compress(encode(some), _LEVEL, _RAW)
-        parts += (_HEAD.pack(len(block)), block)
+        parts += (_HEAD.pack(len(block), len(some)), block)
         places += range(at * SPANS, at * SPANS + len(some))
         at += _HEAD.size + len(block)
     return b"".join(parts), places
@@ -45,26 +44,24 @@ def unpack(body: bytes, picker: Picker) -> tuple[list[Span], list[int]]:
     Raises:
         ValueError: these are no blocks.
     """
-    spans: list[Span] = []
+    parts: list[bytes] = []
     places: list[int] = []
     at = 0
     try:
         while at < len(body):
-            (size,) = _HEAD.unpack_from(body, at)
+            size, count = _HEAD.unpack_from(body, at)
             block = body[at + _HEAD.size : at + _HEAD.size + size]
-            found = _read(block, picker)
-            if len(block) != size or not 0 < len(found) <= SPANS:
+            if len(block) != size or not 0 < count <= SPANS:
                 raise ValueError("not a row of spans: a block is cut off, or has no spans or too many")
-            spans += found
-            places += range(at * SPANS, at * SPANS + len(found))
+            parts.append(zlib.decompress(block, _RAW))
+            places += range(at * SPANS, at * SPANS + count)
             at += _HEAD.size + size
+        spans = read(b"".join(parts), picker, checked=False).spans  # messages behind each other are one
     except (DecodeError, zlib.error, struct.error) as error:
         raise ValueError(f"not a row of spans: {error}") from error
+    if len(spans) != len(places):
+        raise ValueError(f"not a row of spans: there are {len(spans)}, not {len(places)}")
     return spans, places
-
-
-def _read(block: bytes, picker: Picker) -> list[Span]:
-    return read(zlib.decompress(block, _RAW), picker, checked=False).spans
 
 
 class Seekable(Protocol):
@@ -83,6 +80,6 @@ def spans_at(blocks: Seekable, places: Iterable[int]) -> Iterator[Span]:
     """The spans at places, each of whose blocks is read once."""
     for at, of_block in groupby(sorted(places), key=lambda place: place // SPANS):
         blocks.seek(at)
-        (size,) = _HEAD.unpack(blocks.read(_HEAD.size))
-        found = _read(blocks.read(size), _FRUGAL)
+        size, _ = _HEAD.unpack(blocks.read(_HEAD.size))
+        found = read(zlib.decompress(blocks.read(size), _RAW), checked=False).spans
         yield from (found[place % SPANS] for place in of_block)
