@@ -82,8 +82,9 @@ def outcome() -> tuple[tuple[Sample, ...], list[Span], list[dict[str, Any]]]:
         for process in processes:
             process.wait(60)
     metrics = collected.metrics
-    metrics.collect(time.time())
-    return metrics.collect(time.time() + 301), collected.spans, calls
+    for later in (0, 301, 301):  # each new series is shown as 0 first, those of servers' durations after 300 s
+        samples = metrics.collect(time.time() + later)
+    return samples, collected.spans, calls
 
 
 EDGES = [("user", "web"), ("web", "orders"), ("orders", "stock")]
