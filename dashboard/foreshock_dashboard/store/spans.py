@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -36,27 +37,30 @@ MAX_SPANS = 100_000
 """Spans of one trace that are given, the earliest first."""
 
 _FEW = 50_000
-"""Matching spans up to which all their traces are grouped at once."""
+"""Matching spans up to which all their traces are looked at."""
 _LOOK = 16
 """Spans looked at per trace wanted where more match: most traces have fewer that rank as high."""
+_WHOLE = 5_000
+"""Traces up to which all that a list says of them is read at once, before they are ranked."""
 
-_MANY = "select 1 from ({spans}) limit 1 offset $few"
+_HITS = "select trace_hi, trace_lo from ({spans}) limit $few"
 _BEST = "select trace_hi, trace_lo, {key} as key from ({spans}) order by key desc limit $look"
+_READ = "create or replace temp table looked as select * from ({spans})"
+_THESE = "select unnest($high::ubigint[]), unnest($low::ubigint[])"
 # As model.span.head_of.
 _HEAD = "max(struct_pack(root := root, length := end_ns - start_ns, first := -start_ns{more})) as head"
 _RANKED = f"""
 select trace_hi, trace_lo, {{best}} as best
 from (
-  select trace_hi, trace_lo, {_HEAD.format(more="")}, bool_or(hit) as hit
+  select trace_hi, trace_lo, {_HEAD.format(more="")}, bool_or({{hit}}) as hit
   from ({{spans}})
-  where (trace_hi, trace_lo) in ({{among}})
+  where (trace_hi, trace_lo) in ({_THESE})
   group by trace_hi, trace_lo
 )
 where hit and head.length between $least and $most
 order by best desc, trace_hi, trace_lo
 limit $limit
 """  # noqa: S608 - constants
-_THESE = "select unnest($high::ubigint[]), unnest($low::ubigint[])"
 _SUMMARIES = f"""
 select
   trace_hi,
@@ -65,7 +69,7 @@ select
   count(distinct (span, kind)) as spans,
   count(distinct (span, kind)) filter (status = {ERROR}) as errors,
   list(distinct [namespace, service]) as services
-from ({{spans}})
+from looked
 where (trace_hi, trace_lo) in ({_THESE})
 group by trace_hi, trace_lo
 """  # noqa: S608 - constants
@@ -73,10 +77,15 @@ _ORDERS = {"slowest": ("end_ns - start_ns", "head.length"), "newest": ("start_ns
 _IDS = ("trace_hi", "trace_lo")
 _RANKED_COLUMNS = (*_IDS, "root", "start_ns", "end_ns")
 _SUMMARY_COLUMNS = (*_RANKED_COLUMNS, "span", "name", "kind", "status", "namespace", "service")
+_LOOKED = Source("select * from looked", {}, {})
 _PLACES = """
 select filename, start_ns, place from read_parquet($files, filename = true) where {where} order by start_ns limit $limit
 """
 _COUNT = "select count(distinct (span, kind)) from ({spans})"
+
+
+Run = Callable[..., list[tuple[Any, ...]]]
+"""Runs a statement with its sources and further values."""
 
 
 class SpanReader:
@@ -94,51 +103,29 @@ class SpanReader:
         where that finds too few, all that match are grouped, by what they rank by alone.
         """
         conditions = matching(query, self._keys)
-        with self._shelf.reading(*reach(query)) as pieces:
+        with self._shelf.reading(*reach(query)) as pieces, self._engine.cursor() as cursor:
             if not pieces.all():
                 return ()
+            look = _Look(partial(self._run, cursor), query, pieces)
             hits = source(pieces, _IDS, conditions, name="hits")
-            if self._run(_MANY.format(spans=hits.sql), hits, few=_FEW):
-                look = _LOOK * query.limit
-                candidates = source(pieces, (*_IDS, "start_ns", "end_ns"), [*around(query), standing(query)])
-                sql = _BEST.format(key=_ORDERS[query.order][0], spans=candidates.sql)
-                best = self._run(sql, candidates, look=look)
-                traces = {(high, low) for high, low, _ in best}
-                spans = source(pieces, _RANKED_COLUMNS, [*around(query), maybe_of(traces)], conditions)
-                found = self._ranked(query, spans, Source(_THESE, _halves(traces), {}))
-                if len(best) < look or (len(found) == query.limit and found[-1][2] >= best[-1][2]):
-                    return self._summaries(query, pieces, found)
-            spans = source(pieces, _RANKED_COLUMNS, around(query), ())
-            return self._summaries(query, pieces, self._ranked(query, spans, hits))
-
-    def _ranked(self, query: TraceQuery, spans: Source, among: Source) -> list[tuple[int, int, int]]:
-        """The first traces among those of some ids that have a hit, and what each ranks by."""
-        sql = _RANKED.format(best=_ORDERS[query.order][1], spans=spans.sql, among=among.sql)
-        least, most = lengths(query)
-        return self._run(sql, spans, among, least=least, most=most, limit=query.limit)
-
-    def _summaries(
-        self, query: TraceQuery, pieces: Pieces[SpanTable], ranked: Sequence[tuple[int, int, int]]
-    ) -> tuple[TraceSummary, ...]:
-        """What a list says of traces, in their order."""
-        if not ranked:
-            return ()
-        traces = [(high, low) for high, low, _ in ranked]
-        spans = source(pieces, _SUMMARY_COLUMNS, [*around(query), maybe_of(traces)])
-        rows = self._run(_SUMMARIES.format(spans=spans.sql), spans, **_halves(traces))
-        found = {row[:2]: _summary(row) for row in rows}
-        return tuple(found[trace] for trace in traces)
+            found = look.run(_HITS.format(spans=hits.sql), hits, few=_FEW + 1)
+            if len(found) > _FEW:
+                if (ranked := look.best(conditions)) is not None:
+                    return look.summaries(ranked)
+                found = look.run(hits.sql, hits)
+            return look.summaries(look.ranked(set(found)))
 
     def get(self, trace_id: str) -> Partial[Span]:
         """As `TraceSource.get`. A span that was sent twice is given once; the note says where spans are left out."""
         where = of_trace(int(trace_id[:16], 16), int(trace_id[16:], 16))
         found: dict[tuple[str, str], Span] = {}
-        with self._shelf.reading(-(1 << 63), (1 << 63) - 1) as pieces:
-            places = sorted([*_in_memory(pieces, where), *self._in_segments(pieces, where)], key=itemgetter(0))
+        with self._shelf.reading(-(1 << 63), (1 << 63) - 1) as pieces, self._engine.cursor() as cursor:
+            run = partial(self._run, cursor)
+            places = sorted([*_in_memory(pieces, where), *_in_segments(run, pieces, where)], key=itemgetter(0))
             total, note = None, ""
             if len(places) > MAX_SPANS:
                 spans = source(pieces, ("span", "kind"), [where])
-                ((total,),) = self._run(_COUNT.format(spans=spans.sql), spans)
+                ((total,),) = run(_COUNT.format(spans=spans.sql), spans)
                 note = f"only the first {MAX_SPANS:,} of its {total:,} spans can be read"
             try:
                 for span in _read(places[:MAX_SPANS]):
@@ -148,24 +135,81 @@ class SpanReader:
         ordered = sorted(found.values(), key=lambda span: (span.start_ns, span.end_ns, span.span_id))
         return Partial(ordered, note, total)
 
-    def _in_segments(self, pieces: Pieces[SpanTable], where: Condition) -> Iterator[_Place]:
-        of_file = {str(segment.folder / COLUMNS): segment for segment in pieces.segments}
-        if of_file:
-            sql = Source(_PLACES.format(where=where.sql), {**where.given, "files": list(of_file)}, {})
-            for file, start, place in self._run(sql.sql, sql, limit=MAX_SPANS + 1):
-                yield start, of_file[file], place
-
-    def _run(self, sql: str, *sources: Source, **given: object) -> list[tuple[Any, ...]]:
+    def _run(
+        self, cursor: duckdb.DuckDBPyConnection, sql: str, *sources: Source, **given: object
+    ) -> list[tuple[Any, ...]]:
         """What a statement that consists of constants and sources gives."""
         try:
-            with self._engine.cursor() as cursor:
-                for each in sources:
-                    given |= each.given
-                    for name, columns in each.memory.items():
-                        cursor.register(name, columns)
-                return cursor.execute(sql, given).fetchall()
+            for each in sources:
+                given |= each.given
+                for name, columns in each.memory.items():
+                    cursor.register(name, columns)
+            return cursor.execute(sql, given).fetchall()
         except duckdb.Error as error:
             raise StoreError(f"store {self._shelf.root}: cannot read spans: {error}") from error
+
+
+class _Look:
+    """One search. What it reads of the spans of some traces lies in a table of its own, for all that is asked of it."""
+
+    def __init__(self, run: Run, query: TraceQuery, pieces: Pieces[SpanTable]) -> None:
+        self.run, self._query, self._pieces = run, query, pieces
+        self._read: frozenset[tuple[int, int]] = frozenset()
+
+    def best(self, conditions: Sequence[Condition]) -> list[tuple[int, int, int]] | None:
+        """The first traces, found by the best spans; None where there may be others.
+
+        Where too few of these are of traces that match, once more by as many as then seem to be enough.
+        """
+        look = _LOOK * self._query.limit
+        for _ in range(2):
+            found, whole = self._best(conditions, look)
+            if whole:
+                return found
+            look = min(_WHOLE, 2 * look * self._query.limit // max(1, len(found)))
+        return None
+
+    def _best(self, conditions: Sequence[Condition], look: int) -> tuple[list[tuple[int, int, int]], bool]:
+        query, where = self._query, [*around(self._query), standing(self._query)]
+        candidates = source(self._pieces, (*_IDS, "start_ns", "end_ns"), where, name="candidates")
+        sql = _BEST.format(key=_ORDERS[query.order][0], spans=candidates.sql)
+        best = self.run(sql, candidates, look=look)
+        found = self.ranked({(high, low) for high, low, _ in best}, conditions)
+        return found, len(best) < look or (len(found) == query.limit and found[-1][2] > best[-1][2])
+
+    def ranked(
+        self, traces: set[tuple[int, int]], conditions: Sequence[Condition] | None = None
+    ) -> list[tuple[int, int, int]]:
+        """The first of some traces, and what each ranks by; with conditions, of those that have a span that meets them.
+
+        Of few traces, all that `summaries` needs is read as well: reading columns once costs less than looking again.
+        """
+        query = self._query
+        if len(traces) <= _WHOLE:
+            self._fill(traces, conditions)
+            spans = _LOOKED
+        else:
+            spans = source(self._pieces, _RANKED_COLUMNS, around(query), conditions, name="spans")
+        hit = "true" if conditions is None else "hit"
+        sql = _RANKED.format(best=_ORDERS[query.order][1], hit=hit, spans=spans.sql)
+        least, most = lengths(query)
+        return self.run(sql, spans, **_halves(traces), least=least, most=most, limit=query.limit)
+
+    def summaries(self, ranked: Sequence[tuple[int, int, int]]) -> tuple[TraceSummary, ...]:
+        """What a list says of traces, in their order."""
+        if not ranked:
+            return ()
+        traces = [(high, low) for high, low, _ in ranked]
+        if not self._read.issuperset(traces):
+            self._fill(traces)
+        found = {row[:2]: _summary(row) for row in self.run(_SUMMARIES, **_halves(traces))}
+        return tuple(found[trace] for trace in traces)
+
+    def _fill(self, traces: Traces, conditions: Sequence[Condition] | None = None) -> None:
+        where = [*around(self._query), maybe_of(traces)]
+        spans = source(self._pieces, _SUMMARY_COLUMNS, where, conditions, name="looked_at")
+        self.run(_READ.format(spans=spans.sql), spans)
+        self._read = frozenset(traces)
 
 
 _Place = tuple[int, SpanTable | Segment, int]
@@ -178,6 +222,14 @@ def _in_memory(pieces: Pieces[SpanTable], where: Condition) -> Iterator[_Place]:
             at = np.flatnonzero(where.mask(part))
             for start, place in zip(part["start_ns"][at].tolist(), part["place"][at].tolist(), strict=True):
                 yield start, table, place
+
+
+def _in_segments(run: Run, pieces: Pieces[SpanTable], where: Condition) -> Iterator[_Place]:
+    of_file = {str(segment.folder / COLUMNS): segment for segment in pieces.segments}
+    if of_file:
+        given = Source(_PLACES.format(where=where.sql), {**where.given, "files": list(of_file)}, {})
+        for file, start, place in run(given.sql, given, limit=MAX_SPANS + 1):
+            yield start, of_file[file], place
 
 
 def _read(places: Sequence[_Place]) -> Iterator[Span]:
