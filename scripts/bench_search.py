@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from bench_spans import BATCH, READY, batch, renew
@@ -70,6 +71,10 @@ def questions(start: float, end: float) -> dict[str, TraceQuery]:
     }
 
 
+def _search(store: Store, query: TraceQuery, _: int) -> object:
+    return store.search(query)
+
+
 def main() -> int:
     """Fill a store, ask, print; 1 where a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -85,9 +90,7 @@ def main() -> int:
             f"{stats.spans:,} spans in {stats.segments} segments of {stats.segment_bytes >> 20} MiB, written in "
             f"{time.monotonic() - begun:.0f} s"
         )
-        rows = {
-            name: median_ms(lambda _, asked=query: store.search(asked)) for name, query in questions(start, end).items()
-        }
+        rows = {name: median_ms(partial(_search, store, query)) for name, query in questions(start, end).items()}
         trace = median_ms(lambda i: store.get(known[i * len(known) // 10]))
         store.close()
     for name, took in rows.items():

@@ -90,7 +90,7 @@ def batch(chance: random.Random) -> ExportTraceServiceRequest:
 
 
 def renew(request: ExportTraceServiceRequest, chance: random.Random, now: int) -> bytes:
-    """The batch with new ids, ended at `now` (ns): half of the SERVER spans answer its CLIENT spans, the others users."""
+    """The batch with new ids, ended at `now` (ns): half of the SERVER spans answer its CLIENT spans, the rest users."""
     waiting: list[tuple[bytes, bytes]] = []
     for group in request.resource_spans:
         for span in group.scope_spans[0].spans:

@@ -11,7 +11,7 @@ from typing import Protocol
 import pytest
 from hypothesis import settings
 
-# `make test` tries the same cases each time, so that a change is judged by what it changes; `make soak` looks for others.
+# `make test` tries the same cases each time, so that a change is judged by what it changes; `make soak` looks for more.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("searching", max_examples=1000, deadline=None)
 settings.load_profile(os.environ.get("FORESHOCK_TEST_CASES", "repeatable"))
