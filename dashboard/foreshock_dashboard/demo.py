@@ -34,8 +34,10 @@ from foreshock_simulator.scenarios.load import load, names
 from foreshock_simulator.scenarios.topology import SIZES
 from foreshock_simulator.simulation import Simulation, exporters
 
-HISTORY = 2400.0
-"""Simulated seconds before going live, where the scenario has no onset."""
+HISTORY = 2100.0
+"""Simulated seconds before going live that are scraped: half an hour is what the analysis learns from."""
+UNSEEN = 300.0
+"""Simulated seconds before those, where the scenario has no onset; then queues and caches are as they usually are."""
 ONSET = 20.0
 """Simulated seconds after going live when the scenario's first fault begins."""
 INTERVAL = 5.0
@@ -91,8 +93,10 @@ def demo(arguments: argparse.Namespace, stop: threading.Event) -> int:
         clock = Clock(speed, wall.origin, wall.origin, wall)
         spec = load(arguments.scenario, arguments.size)
         begins = onset(spec)
-        history = HISTORY if begins is None else max(INTERVAL, begins - ONSET)
-        simulation = Simulation(spec, arguments.seed, wall.origin - history)
+        before = HISTORY + UNSEEN if begins is None else max(INTERVAL, begins - ONSET)
+        history = min(HISTORY, before)
+        simulation = Simulation(spec, arguments.seed, wall.origin - before)
+        simulation.advance(wall.origin - history)
         told = [Told(host.host_id, host.host_name, wall.origin - KEPT) for host in simulation.hosts]
         hosts = exporters(simulation, lambda: simulation.now, [each.observe for each in told])
         pages: list[tuple[Page, ScrapeTarget]] = []
@@ -115,7 +119,7 @@ def demo(arguments: argparse.Namespace, stop: threading.Event) -> int:
             step=INTERVAL,
         )
         hub = opened.enter_context(closing(Hub(settings, clock, [target for _, target in pages])))
-        past = Past(simulation, hosts, pages, told, hub, INTERVAL, SAMPLING)
+        past = Past(simulation, hosts, pages, told, hub, SAMPLING)
         if not _play(past, wall.origin, history, stop):
             return 0
         wall.release()

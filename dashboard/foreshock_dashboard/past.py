@@ -18,6 +18,8 @@ CHUNK = 60.0
 """Simulated seconds written together."""
 KEPT = 300.0
 """Simulated seconds before the end whose spans are kept as traces; before that they are only counted."""
+INTERVAL, LOOK = 10.0, 5.0
+"""Seconds between two scrapes of the past, and between two samples of GPUs before traces are kept."""
 
 
 class Past:
@@ -30,14 +32,12 @@ class Past:
         pages: Sequence[tuple[Page, ScrapeTarget]],
         told: Sequence[Told],
         hub: Hub,
-        interval: float,
         sampling: float,
     ) -> None:
         self._simulation = simulation
         self._hosts, self._pages = tuple(hosts), tuple(pages)
         self._told = tuple(told)
         self._hub = hub
-        self._interval = interval
         self._sampling = sampling
         self._known: list[Known] = [{} for _ in pages]
 
@@ -45,9 +45,10 @@ class Past:
         """Advance to `until` (Unix seconds) and write all of it; yields the time reached after every minute or so."""
         pending: list[SampleBatch] = []
         now = written = self._simulation.now
-        scrape = now + self._interval
+        scrape = now + INTERVAL
         while now < until:
-            now = min(now + self._sampling, until)
+            look = LOOK if now + LOOK <= until - KEPT else self._sampling
+            now = min(now + look, until)
             spans = [span_of(span) for span in self._simulation.advance(now)]
             self._hub.intake.count(spans, now)
             if now >= until - KEPT and spans:
@@ -58,7 +59,7 @@ class Past:
                 self._hub.store.append_spans(occupied)
             if now >= scrape:
                 pending += self._scrape(now)
-                scrape += self._interval
+                scrape += INTERVAL
             if now - written >= CHUNK or now >= until:
                 self._hub.store.append_samples(pending)
                 pending, written = [], now
