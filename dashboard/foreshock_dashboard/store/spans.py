@@ -38,9 +38,9 @@ MAX_SPANS = 100_000
 
 _FEW = 50_000
 """Matching spans up to which all their traces are looked at."""
-_LOOK = 16
-"""Spans looked at per trace wanted where more match: most traces have fewer that rank as high."""
-_WHOLE = 5_000
+_LOOK = 100
+"""Spans looked at per trace wanted where more match: enough where one trace in twenty does, and as dear as a few."""
+_WHOLE = 20_000
 """Traces up to which all that a list says of them is read at once, before they are ranked."""
 
 _HITS = "select trace_hi, trace_lo from ({spans}) limit $few"
@@ -157,25 +157,15 @@ class _Look:
         self._read: frozenset[tuple[int, int]] = frozenset()
 
     def best(self, conditions: Sequence[Condition]) -> list[tuple[int, int, int]] | None:
-        """The first traces, found by the best spans; None where there may be others.
-
-        Where too few of these are of traces that match, once more by as many as then seem to be enough.
-        """
-        look = _LOOK * self._query.limit
-        for _ in range(2):
-            found, whole = self._best(conditions, look)
-            if whole:
-                return found
-            look = min(_WHOLE, 2 * look * self._query.limit // max(1, len(found)))
-        return None
-
-    def _best(self, conditions: Sequence[Condition], look: int) -> tuple[list[tuple[int, int, int]], bool]:
+        """The first traces, found by the best spans; None where there may be others."""
         query, where = self._query, [*around(self._query), standing(self._query)]
+        look = _LOOK * query.limit
         candidates = source(self._pieces, (*_IDS, "start_ns", "end_ns"), where, name="candidates")
         sql = _BEST.format(key=_ORDERS[query.order][0], spans=candidates.sql)
         best = self.run(sql, candidates, look=look)
         found = self.ranked({(high, low) for high, low, _ in best}, conditions)
-        return found, len(best) < look or (len(found) == query.limit and found[-1][2] > best[-1][2])
+        whole = len(best) < look or (len(found) == query.limit and found[-1][2] > best[-1][2])
+        return found if whole else None
 
     def ranked(
         self, traces: set[tuple[int, int]], conditions: Sequence[Condition] | None = None
