@@ -14,43 +14,76 @@ MAX_CALLS = 1000
 """Calls under one span that are looked at together."""
 
 
+class _Named:
+    """SERVER spans of one name."""
+
+    __slots__ = ("failed", "servers")
+
+    def __init__(self) -> None:
+        self.servers: list[Server] = []
+        self.failed = 0
+
+
 class Tally:
     """What is known of one span of the caller on one edge, and how much of that has been told.
 
     Requests are the SERVER spans of one name; those of other names describe the same requests.
     """
 
-    __slots__ = ("_failed", "_previous", "again", "failed", "named", "observed", "requests", "retries", "told")
+    __slots__ = (
+        "_alone", "_failed", "_named", "_previous", "_requests", "_retries", "again", "edge", "failed", "observed",
+        "requests", "retries",
+    )  # fmt: skip
 
-    def __init__(self, requests: int = 0, failed: int = 0) -> None:
+    def __init__(self, edge: Edge, requests: int = 0, failed: int = 0) -> None:
+        self.edge = edge
         self.requests, self.failed, self.retries = requests, failed, 0
-        self.told = (requests, failed, 0)
+        self._requests, self._failed, self._retries = requests, failed, 0  # those that were told
         self.again = self._previous = 0  # retries that calls beside this one show; that its own spans tell of
-        self.named: dict[str, list[Server]] = {}
-        self._failed: dict[str, int] = {}
+        self._alone: Server | None = None  # the first one, and nearly always the only one
+        self._named: dict[str, _Named] = {}
         self.observed = 0  # requests of which the server's duration was told
 
     def add(self, client: Client, server: Server) -> None:
         """Take note of a SERVER span."""
-        name = server.name
-        servers = self.named.setdefault(name, [])
-        servers.append(server)
-        if server.failed:
-            self._failed[name] = self._failed.get(name, 0) + 1
         self._previous += server.attempts_before and not client.resent  # both tell of the same
-        self.requests = max(self.requests, len(servers))
-        self.failed = max(self.failed, self._failed.get(name, 0), int(client.failed))
+        if self._alone is None and not self._named:
+            self._alone, requests, failed = server, 1, int(server.failed)
+        else:
+            if self._alone is not None:
+                self._note(self._alone)
+                self._alone = None
+            requests, failed = self._note(server)
+        self.requests = max(self.requests, requests)
+        self.failed = max(self.failed, failed, client.failed)
         self.retries = self.again
         if client.kind != "producer" and server.kind != "consumer":
             self.retries += max(self.requests - 1, self._previous)
+
+    def news(self) -> tuple[bool, int, int, int]:
+        """Whether nothing was told yet, and the requests, failed ones and retries that were not."""
+        first = not self._requests
+        more = self.requests - self._requests, self.failed - self._failed, self.retries - self._retries
+        self._requests, self._failed, self._retries = self.requests, self.failed, self.retries
+        return first, *more
+
+    def _note(self, server: Server) -> tuple[int, int]:
+        """How many there are of its name, and how many of them failed."""
+        named = self._named.setdefault(server.name, _Named())
+        named.servers.append(server)
+        named.failed += server.failed
+        return len(named.servers), named.failed
 
     def observe(self) -> list[Server]:
         """Those whose durations are the requests' on the server: one each, the longest of those that describe them.
 
         It asks once, when all have had time to come.
         """
-        most = max(map(len, self.named.values()), default=0)
-        whole = [some for some in self.named.values() if len(some) == most]
+        if self._alone is not None:
+            self.observed = 1
+            return [self._alone]
+        most = max((len(each.servers) for each in self._named.values()), default=0)
+        whole = [each.servers for each in self._named.values() if len(each.servers) == most]
         if len(whole) > 1:
             whole.sort(key=lambda some: sorted(((each.seconds, each.id) for each in some), reverse=True))
         self.observed = most

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from foreshock_dashboard.model.families import CLIENT_SECONDS, FAILED, REQUESTS, RETRIES, SERVER_SECONDS
+from foreshock_dashboard.model.findings import Increment
 from foreshock_dashboard.model.registry import Registry, Series
-from foreshock_dashboard.model.service_graph import Increment
 from foreshock_dashboard.model.span_labels import between
 from foreshock_dashboard.model.world import Edge
 

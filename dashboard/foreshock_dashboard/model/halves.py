@@ -16,8 +16,8 @@ MAX_TEXT = 200
 MAX_CALLEES = 10_000
 """Callees kept ready for use; beyond it, all are read anew."""
 
-Id = tuple[str, str]
-"""Of a span: its trace's and its own."""
+Id = str
+"""Of a span: its trace's (32 characters) and its own, one behind the other."""
 
 _DATABASE = ("db.namespace", "db.name", "db.system.name", "db.system")
 _PEER = ("service.peer.name", "peer.service")

@@ -39,10 +39,13 @@ class Histogram:
     def __init__(self) -> None:
         self.counts = [0] * len(LE)
         self.sum = 0.0
-        self._examples: list[tuple[tuple[str, str], float, float] | None] = [None] * len(LE)
+        self._examples: list[tuple[str, float, float] | None] = [None] * len(LE)
 
-    def observe(self, seconds: float, span: tuple[str, str] | None = None, now: float = 0.0) -> None:
-        """Count the duration of a span (trace id, span id), seen `now`; a bucket's upper bound belongs to it."""
+    def observe(self, seconds: float, span: str | None = None, now: float = 0.0) -> None:
+        """Count the duration of a span (its trace's id and its own, one behind the other), seen `now`.
+
+        A bucket's upper bound belongs to it.
+        """
         place = bisect_left(BOUNDS, seconds)
         self.counts[place] += 1
         self.sum += seconds
@@ -57,4 +60,4 @@ class Histogram:
 
     def exemplars(self) -> list[Exemplar | None]:
         """The newest span of each bucket of `LE`, to a second."""
-        return [Exemplar(*each[0], each[1], each[2]) if each else None for each in self._examples]
+        return [Exemplar(each[0][:32], each[0][32:], each[1], each[2]) if each else None for each in self._examples]

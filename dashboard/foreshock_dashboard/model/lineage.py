@@ -56,7 +56,7 @@ def let_go(node: Node) -> None:
     A span below it asks through it, if it is a call of the same service: for so many steps at most.
     """
     service = node.client.service if node.client is not None else node.internal
-    if all(inner != service for inner, _ in node.inner):
+    if not node.inner or all(inner != service for inner, _ in node.inner):
         node.parent = None
         return
     top = node.parent

@@ -36,7 +36,7 @@ class LlmMetrics:
             return
         model = self._model(service, request.model)
         labels = of_model(service, model)
-        whose = span.trace_id, span.span_id
+        whose = span.trace_id + span.span_id
         for family, seconds in ((LLM_QUEUE, request.queue), (LLM_FIRST_TOKEN, request.first_token)):
             if seconds is not None:
                 self._registry.get(family, labels, now).observe(seconds, whose, now)

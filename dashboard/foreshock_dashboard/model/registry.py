@@ -46,7 +46,7 @@ class Series:
         self.value += amount
         self.touched = now
 
-    def observe(self, seconds: float, span: tuple[str, str] | None, now: float) -> None:
+    def observe(self, seconds: float, span: str | None, now: float) -> None:
         """Count a span's duration in a histogram."""
         if self.histogram is not None:
             self.histogram.observe(seconds, span, now)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from foreshock_dashboard.model.attempts import Fallback
+from foreshock_dashboard.model.findings import Unpaired
 from foreshock_dashboard.model.samples import Labels, labels_of
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.service_graph import Unpaired
 from foreshock_dashboard.model.span import Kind, Status
 
 MAX_LENGTH = 200

@@ -18,6 +18,7 @@ from foreshock_dashboard.model.families import (
     OVERFLOW,
     UNPAIRED,
 )
+from foreshock_dashboard.model.findings import Increment
 from foreshock_dashboard.model.gen_ai import KEYS, request_in
 from foreshock_dashboard.model.histogram import LE, Exemplar
 from foreshock_dashboard.model.llm_metrics import LlmMetrics
@@ -27,7 +28,7 @@ from foreshock_dashboard.model.registry import OTHER, Family, Reading, Registry,
 from foreshock_dashboard.model.samples import Sample
 from foreshock_dashboard.model.seen import Seen
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.service_graph import Increment, ServiceGraph
+from foreshock_dashboard.model.service_graph import ServiceGraph
 from foreshock_dashboard.model.span import OCCUPANCY, Attributes, Kind, Span, Status
 from foreshock_dashboard.model.span_labels import KEPT, MAX_LENGTH, of_fallback, of_half, of_operation
 from foreshock_dashboard.model.world import Edge
@@ -123,7 +124,7 @@ class SpanMetrics:
                 known = operations.get((span.name, kind, span.status))
                 calls, seconds = known or self._operation(span, service, operations, now)
                 calls.add(1.0, now)
-                seconds.observe((end - span.start_ns) / 1e9, (span.trace_id, span.span_id), now)
+                seconds.observe((end - span.start_ns) / 1e9, span.trace_id + span.span_id, now)
             pair(span, service, now)
         self._settle(now)
 

@@ -15,27 +15,35 @@ from foreshock_dashboard.model.world import Edge
 class Node:
     """What is known of one span id of one trace, and of the spans that name it as their parent.
 
-    Most are never told more than two or three of these, and there is one for nearly every span: so what is not told is
+    Most are never told more than two or three of these, and there is one for nearly every call: so what is not told is
     the class's, which makes a new one cheap.
     """
 
-    key: Id = ("", "")
+    key: Id = ""
     expires = inf  # known once its usual time is over
     parent: Node | None = None
     known = False  # whether it is known what kind of span this is, or nobody will tell
     client: Client | None = None
     own_server: Service | None = None
     internal: Service | None = None  # whose INTERNAL span it is, if it came in time
-    parent_id = ""  # of an INTERNAL span: its parent's span id, whose node is found when it matters
-    servers: list[Server] | None = None
+    above: Id = ""  # of an INTERNAL span: its parent, whose node is found when it matters
+    servers: list[Server] | None = None  # those under it that wait for its CLIENT span
+    answered = False  # whether its CLIENT span has met one
     inner: tuple[tuple[Service, bool], ...] = ()  # CLIENT spans under it: whose, and whether of a database
     assumed: Service | None = None  # who was taken for the callee
     decided = False  # whether its call was counted without a SERVER half
     failed_calls = False  # whether a call under it failed, so that retries may follow
-    tallies: dict[Edge, Tally] | None = None
+    tallies: tuple[Tally, ...] = ()  # of its call, one for each edge
     told: tuple[Edge, ...] = ()  # on which edges it was told as a call of the span above
     calls: Calls | None = None  # those under it
     pending: list[tuple[Client, Edge, int]] | None = None  # calls under it, and through how many, until it is known
+
+    def tally(self, edge: Edge) -> Tally | None:
+        """What is known of its call on an edge."""
+        for tally in self.tallies:
+            if tally.edge == edge:
+                return tally
+        return None
 
 
 class Waiting:

@@ -13,6 +13,7 @@ from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch, is_stale
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.model.span_metrics import MAX_SERIES, SpanMetrics
+from foreshock_dashboard.turn import TURN
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class Intake:
 
     def count(self, spans: Sequence[Span], now: float) -> None:
         """Pair and count spans that need not be kept."""
-        with self._lock:
+        with self._lock, TURN:
             self._metrics.add(spans, now)
             if self._metrics.use.full != self._full:
                 self._full = not self._full

@@ -13,6 +13,7 @@ from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources.otlp import MalformedError, decode, protobuf_of
 from foreshock_dashboard.sources.refusal import Refusal, RefusedError
 from foreshock_dashboard.sources.slices import BYTES, TooManyError, check, slices
+from foreshock_dashboard.turn import TURN
 
 JSON_SHARE = 4
 """How many times fewer bytes than in protobuf a request may have in JSON: it has to be read whole, into several times
@@ -28,7 +29,7 @@ class Reader:
         self._max_json = max_bytes // JSON_SHARE
         self._now = now
         # Reading holds the interpreter anyway, so one at a time costs nothing and takes the memory of one.
-        self._reading, self._reading_json = threading.Lock(), threading.Lock()
+        self._reading_json = threading.Lock()
 
     def spans(self, payload: bytes, rejected: Counter[str], *, json: bool) -> Iterator[Sequence[Span]]:
         """The spans of a request; those that cannot be used are counted with their reason.
@@ -38,7 +39,7 @@ class Reader:
         """
         try:
             for piece in self._pieces(self._protobuf(payload) if json else payload, rejected):
-                with self._reading:
+                with TURN:
                     decoded = decode(piece, self._now() if self._now else None)
                 rejected.update(decoded.reasons)
                 yield decoded.spans

@@ -31,6 +31,7 @@ from foreshock_dashboard.store.span_codec import SpanCodec
 from foreshock_dashboard.store.span_format import SpanFormat
 from foreshock_dashboard.store.spans import SpanReader
 from foreshock_dashboard.store.upkeep import Upkeep
+from foreshock_dashboard.turn import TURN
 
 _SAMPLES, _SPANS = SampleFormat.kind, SpanFormat.kind
 SPLIT = 5_000
@@ -161,7 +162,8 @@ class Store:
         Raises:
             StoreError: none of them was kept; the message says why and what to do.
         """
-        chunks = [self._span_codec.chunk(spans[at : at + SPLIT]) for at in range(0, len(spans), SPLIT)]
+        with TURN:
+            chunks = [self._span_codec.chunk(spans[at : at + SPLIT]) for at in range(0, len(spans), SPLIT)]
         self._commits.append(_SPANS, chunks, [chunk.body for chunk in chunks])
 
     # --- answering

@@ -1,0 +1,87 @@
+"""What the service graph finds: increments of edges, halves that stay alone, and calls made in place of failed ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from foreshock_dashboard.model.attempts import Fallback, Tally
+from foreshock_dashboard.model.halves import Client, Id, Server
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.span import Kind
+from foreshock_dashboard.model.world import Edge
+
+USER = Service("", "user")
+"""The client of a request that came from outside: of a root SERVER span."""
+
+MESSAGING, DATABASE, VIRTUAL = "messaging_system", "database", "virtual_node"
+
+
+class Increment(NamedTuple):
+    """What one span adds to an edge: counts, and the durations (seconds) that it has seen of either side, and whose."""
+
+    edge: Edge
+    requests: int = 0
+    failed: int = 0
+    retries: int = 0
+    client_seconds: float | None = None
+    server_seconds: float | None = None
+    client_span: Id | None = None
+    server_span: Id | None = None
+
+
+class Unpaired(NamedTuple):
+    """A span whose other half did not come in time, and that tells no edge by itself."""
+
+    service: Service
+    kind: Kind
+
+
+class Found(NamedTuple):
+    """What the graph has found: `dropped` counts spans that were not looked at because too many waited."""
+
+    increments: list[Increment]
+    unpaired: list[Unpaired]
+    fallbacks: list[Fallback]
+    dropped: int
+
+
+class Findings:
+    """Collects what is found until it is taken."""
+
+    def __init__(self) -> None:
+        self.increments: list[Increment] = []
+        self.unpaired: list[Unpaired] = []
+        self.fallbacks: list[Fallback] = []
+        self.dropped = 0
+
+    def take(self) -> Found:
+        """What was found since the last call."""
+        found = Found(self.increments, self.unpaired, self.fallbacks, self.dropped)
+        self.increments, self.unpaired, self.fallbacks, self.dropped = [], [], [], 0
+        return found
+
+    def called(self, edge: Edge, client: Client, retries: int) -> None:
+        """A call that its CLIENT half alone tells of."""
+        self.increments.append(Increment(edge, 1, int(client.failed), retries, client.seconds, None, client.id))
+
+    def served(self, edge: Edge, server: Server) -> None:
+        """A call that its SERVER half alone tells of."""
+        self.increments.append(Increment(edge, 1, int(server.failed), 0, None, server.seconds, None, server.id))
+
+    def tallied(self, tally: Tally, client: Client) -> None:
+        """What is known of a call beyond what was told of it, but for the server's durations."""
+        first, requests, failed, retries = tally.news()
+        if requests or failed or retries:
+            seconds, whose = (client.seconds, client.id) if first else (None, None)
+            self.increments.append(Increment(tally.edge, requests, failed, retries, seconds, None, whose))
+
+    def observed(self, edge: Edge, servers: Sequence[Server]) -> None:
+        """How long calls took on the server."""
+        for server in servers:
+            self.increments.append(Increment(edge, 0, 0, 0, None, server.seconds, None, server.id))
+
+    def retried(self, edge: Edge, retries: int) -> None:
+        """Calls that turn out to be retries."""
+        if retries:
+            self.increments.append(Increment(edge, retries=retries))

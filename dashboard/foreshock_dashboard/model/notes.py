@@ -1,0 +1,47 @@
+"""What spans that are no calls told of themselves: it matters once a span below one of them comes."""
+
+from __future__ import annotations
+
+from foreshock_dashboard.model.halves import Id
+from foreshock_dashboard.model.service import Service
+
+
+class _Half:
+    """Whose SERVER or INTERNAL span each is, and of INTERNAL ones the parent.
+
+    There are many, so nothing in it is an object that Python's search for garbage would look at.
+    """
+
+    __slots__ = ("parents", "services")
+
+    def __init__(self) -> None:
+        self.services: dict[Id, Service] = {}
+        self.parents: dict[Id, Id] = {}
+
+
+class Notes:
+    """Keeps each note for `ttl` seconds at least, unless more than `limit` come in that time, and for twice as long at
+    most: in two halves, of which the older one is forgotten as a whole."""
+
+    def __init__(self, ttl: float, limit: int) -> None:
+        self._ttl, self._limit = ttl, limit
+        self._newer, self._older = _Half(), _Half()
+        self._since: float | None = None
+
+    def add(self, span: Id, service: Service, parent: Id, now: float) -> None:
+        """Take note of a SERVER span, or of an INTERNAL one, which has a parent."""
+        newer = self._newer
+        if self._since is None or now - self._since >= self._ttl or len(newer.services) >= self._limit:
+            self._newer, self._older, self._since = _Half(), newer, now
+            newer = self._newer
+        newer.services[span] = service
+        if parent:
+            newer.parents[span] = parent
+
+    def of(self, span: Id) -> tuple[Service, Id] | None:
+        """Whose SERVER or INTERNAL span it is, and the parent of an INTERNAL one."""
+        for half in (self._newer, self._older):
+            service = half.services.get(span)
+            if service is not None:
+                return service, half.parents.get(span, "")
+        return None
