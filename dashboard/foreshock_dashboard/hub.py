@@ -18,6 +18,7 @@ from foreshock_dashboard.analysis.contention import HISTORY
 from foreshock_dashboard.analysis.decision import State, fold, learning
 from foreshock_dashboard.analysis.world import condensed, world_of
 from foreshock_dashboard.clock import Clock
+from foreshock_dashboard.model.asked import pickers
 from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.query import Json, MetricSource, SourceError
 from foreshock_dashboard.model.readings import catalogue
@@ -114,6 +115,7 @@ class Hub:
                 accept=self._refuse if settings.at is not None else self.intake.accept,
                 allows=tokens.allows if tokens else None,
                 now=clock.now,
+                asked=pickers(settings.trace_keys or TRACE_KEYS),
             )
             self.grpc = self._door("--otlp-grpc-port", settings.otlp_grpc_port, serve_grpc)
             opened.callback(self.grpc.close)

@@ -70,7 +70,7 @@ def test_a_request_in_slices_has_the_same_spans(made: ExportTraceServiceRequest,
             found += got.spans
             refused.update(got.refused)
     whole = read(data)
-    assert found == whole.spans
+    assert found == list(whole.spans)
     assert [span.raw for span in found] == [span.raw for span in whole.spans]
     assert refused == Counter(whole.refused)
 
@@ -125,7 +125,7 @@ def test_what_is_too_large_in_a_large_request_costs_itself_alone(otlp_request: M
     reasons = {f"larger than {MAX_SPAN} bytes": 1, f"resource or scope larger than {MAX_ORIGIN} bytes": 8}
     assert refused == reasons
     whole = read(data)
-    assert (whole.spans, whole.refused) == (kept, reasons)
+    assert (list(whole.spans), whole.refused) == (kept, reasons)
 
 
 def test_a_large_resource_of_many_scopes_is_neither_walked_nor_kept_for_each_of_them(

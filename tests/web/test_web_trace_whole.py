@@ -62,7 +62,7 @@ def sent() -> tuple[Span, ...]:
     link.dropped_attributes_count = 7
     one.events.add(name="e", time_unix_nano=START + 1_000_000, dropped_attributes_count=8)
     one.events.add(name="no time")
-    return decode(made.SerializeToString()).spans
+    return tuple(decode(made.SerializeToString()).spans)
 
 
 def test_everything_of_a_span_is_given() -> None:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from foreshock_dashboard.model.attempts import Fallback, Tally
-from foreshock_dashboard.model.halves import Client, Id, Server
+from foreshock_dashboard.model.halves import Client, Server
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.span import Kind
+from foreshock_dashboard.model.span import Id, Kind
 from foreshock_dashboard.model.world import Edge
 
 USER = Service("", "user")

@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from math import isfinite
 from typing import NamedTuple
 
-from foreshock_dashboard.model.otlp import some
-from foreshock_dashboard.model.span import Attributes, AttributeValue, Span
+from foreshock_dashboard.model.span import Attributes, AttributeValue, Outlined
 
 PROVIDER = ("gen_ai.provider.name", "gen_ai.system")
 OPERATION = ("gen_ai.operation.name", "llm.request.type")
@@ -23,9 +22,10 @@ _FIRST_TOKEN = ("gen_ai.latency.time_to_first_token", "gen_ai.response.time_to_f
 _INPUT = ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens")
 _OUTPUT = ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens")
 _TOLD = (*_QUEUE, *_FIRST_TOKEN, *_INPUT, *_OUTPUT)
-_MEASURED = frozenset(_TOLD)
+MEASURED = frozenset(_TOLD)
+"""A span without any of these tells of no request to a model."""
 KEYS = frozenset((*_TOLD, *MODEL, *OPERATION))
-"""What `request_in` looks at."""
+"""What `request_of` looks at."""
 
 _OF_MANY = ("invoke_agent", "invoke_workflow", "create_agent", "execute_tool")
 """Operations that sum up what the calls within them have told already."""
@@ -54,14 +54,10 @@ class Request(NamedTuple):
     output_tokens: int | None
 
 
-def request_of(span: Span) -> Request | None:
+def request_of(span: Outlined) -> Request | None:
     """What the span tells of a request to a model; None where it tells nothing."""
-    return request_in(some(span.attributes, KEYS))
-
-
-def request_in(found: Attributes) -> Request | None:
-    """The same of a span's attributes, of which those in `KEYS` are enough."""
-    if _MEASURED.isdisjoint(found) or first_text(map(found.get, OPERATION)) in _OF_MANY:
+    found = span.attributes
+    if MEASURED.isdisjoint(found) or first_text(map(found.get, OPERATION)) in _OF_MANY:
         return None
     request = Request(
         first_text(map(found.get, MODEL)),

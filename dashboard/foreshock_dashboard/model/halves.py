@@ -7,17 +7,14 @@ from math import isfinite
 from typing import NamedTuple
 
 from foreshock_dashboard.model.gen_ai import MODEL, OPERATION, PROVIDER, first_text, provider_of
-from foreshock_dashboard.model.otlp import some
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.span import AttributeValue, Kind, Span
+from foreshock_dashboard.model.span import AttributeValue, Id, Kind, Outlined
 
 MAX_TEXT = 200
 """Characters of a name, and of an attribute, that a waiting half keeps."""
 MAX_CALLEES = 10_000
 """Callees kept ready for use; beyond it, all are read anew."""
 
-Id = str
-"""Of a span: its trace's (32 characters) and its own, one behind the other."""
 
 _DATABASE = ("db.namespace", "db.name", "db.system.name", "db.system")
 _PEER = ("service.peer.name", "peer.service")
@@ -35,8 +32,9 @@ _PREVIOUS_ATTEMPTS = (
     "rpc.request.metadata.grpc-previous-rpc-attempts",
 )
 _RECEIVES = ("messaging.operation.type", "messaging.operation")
-_CLIENT_KEYS = frozenset((*_CLIENT, *OPERATION, *MODEL))
-_SERVER_KEYS = frozenset(_PREVIOUS_ATTEMPTS)
+CLIENT_KEYS = frozenset((*_CLIENT, *_RECEIVES, *OPERATION, *MODEL))
+SERVER_KEYS = frozenset(_PREVIOUS_ATTEMPTS)
+"""What is asked for of CLIENT and PRODUCER spans, and of SERVER and CONSUMER spans."""
 _URLS, _COUNTS = len(_CALLEE), len(_CALLEE) + len(_URL)
 _OUTCOMES = _COUNTS + len(_RESENDS)
 _NO_COUNTS = (None,) * len(_RESENDS)
@@ -77,11 +75,11 @@ class Client:
         "seconds", "service", "start_ns", "url",
     )  # fmt: skip
 
-    def __init__(self, span: Span, service: Service, own: Id) -> None:
-        found = some(span.attributes, _CLIENT_KEYS)
+    def __init__(self, span: Outlined, service: Service) -> None:
+        found = span.attributes
         values = tuple(map(found.get, _CLIENT))
         self.service = service
-        self.id = own
+        self.id = span.key
         self.kind: Kind = span.kind
         self.failed = span.status == "error"
         self.start_ns = start = span.start_ns
@@ -136,9 +134,9 @@ class Server(NamedTuple):
     id: Id
 
 
-def server_half(span: Span, service: Service, own: Id) -> Server:
+def server_half(span: Outlined, service: Service) -> Server:
     """What a SERVER or CONSUMER span, or one that `receives`, tells."""
-    get = some(span.attributes, _SERVER_KEYS).get
+    get = span.attributes.get
     before, grpc_before = get(_PREVIOUS_ATTEMPTS[0]), get(_PREVIOUS_ATTEMPTS[1])
     return Server(
         service,
@@ -147,11 +145,11 @@ def server_half(span: Span, service: Service, own: Id) -> Server:
         span.status == "error",
         "server" if span.kind == "server" else "consumer",
         before is not grpc_before and (_number(before) > 0 or _number(grpc_before) > 0),
-        own,
+        span.key,
     )
 
 
-def receives(span: Span) -> bool:
+def receives(span: Outlined) -> bool:
     """Whether a CLIENT span fetches messages: then it is the consumer's half of those that it links to.
 
     OpenTelemetry gives the operation `receive` the kind CLIENT (semantic conventions, messaging spans).

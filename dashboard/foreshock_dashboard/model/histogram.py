@@ -6,6 +6,8 @@ from bisect import bisect_left
 from itertools import accumulate
 from typing import NamedTuple
 
+from foreshock_dashboard.model.span import Id
+
 BOUNDS = (
     *(0.005, 0.007, 0.01, 0.015, 0.025, 0.035, 0.05, 0.07),
     *(0.1, 0.14, 0.2, 0.28, 0.4, 0.57, 0.8, 1.13, 1.6, 2.26, 3.2, 4.5, 6.4, 9.0, 12.8),
@@ -39,13 +41,10 @@ class Histogram:
     def __init__(self) -> None:
         self.counts = [0] * len(LE)
         self.sum = 0.0
-        self._examples: list[tuple[str, float, float] | None] = [None] * len(LE)
+        self._examples: list[tuple[Id, float, float] | None] = [None] * len(LE)
 
-    def observe(self, seconds: float, span: str | None = None, now: float = 0.0) -> None:
-        """Count the duration of a span (its trace's id and its own, one behind the other), seen `now`.
-
-        A bucket's upper bound belongs to it.
-        """
+    def observe(self, seconds: float, span: Id | None = None, now: float = 0.0) -> None:
+        """Count the duration of a span, seen `now`; a bucket's upper bound belongs to it."""
         place = bisect_left(BOUNDS, seconds)
         self.counts[place] += 1
         self.sum += seconds
@@ -60,4 +59,8 @@ class Histogram:
 
     def exemplars(self) -> list[Exemplar | None]:
         """The newest span of each bucket of `LE`, to a second."""
-        return [Exemplar(each[0][:32], each[0][32:], each[1], each[2]) if each else None for each in self._examples]
+        return [_exemplar(*each) if each else None for each in self._examples]
+
+
+def _exemplar(span: Id, seconds: float, time: float) -> Exemplar:
+    return Exemplar(span[:16].hex(), span[16:].hex(), seconds, time)

@@ -7,7 +7,7 @@ from foreshock_dashboard.model.gen_ai import Request
 from foreshock_dashboard.model.registry import OTHER, Registry
 from foreshock_dashboard.model.samples import Labels, labels_of
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.model.span import Outlined
 
 MAX_MODELS = 50
 """Models that each service may have in metrics; further ones are counted together as `OTHER`."""
@@ -30,13 +30,13 @@ class LlmMetrics:
         self._newer: set[int] = set()
         self._older: set[int] = set()
 
-    def add(self, span: Span, service: Service, request: Request, now: float) -> None:
+    def add(self, span: Outlined, service: Service, request: Request, now: float) -> None:
         """Count what a span told."""
         if self._told(span, service):
             return
         model = self._model(service, request.model)
         labels = of_model(service, model)
-        whose = span.trace_id + span.span_id
+        whose = span.key
         for family, seconds in ((LLM_QUEUE, request.queue), (LLM_FIRST_TOKEN, request.first_token)):
             if seconds is not None:
                 self._registry.get(family, labels, now).observe(seconds, whose, now)
@@ -44,12 +44,12 @@ class LlmMetrics:
             if tokens is not None:
                 self._registry.get(LLM_TOKENS, of_model(service, model, direction), now).add(tokens, now)
 
-    def _told(self, span: Span, service: Service) -> bool:
-        own, above = hash((span.trace_id, span.span_id, service)), hash((span.trace_id, span.parent_id, service))
+    def _told(self, span: Outlined, service: Service) -> bool:
+        own, above = hash((span.key, service)), hash((span.above, service))
         recent = (self._newer, self._older)
         if any(~own in seen or above in seen for seen in recent):
             return True
-        self._newer |= {own, ~above} if span.parent_id else {own}  # of the one above, the complement: it was not told
+        self._newer |= {own, ~above} if span.above else {own}  # of the one above, the complement: it was not told
         if len(self._newer) >= MAX_RECENT:
             self._newer, self._older = set(), self._newer
         return False

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from foreshock_dashboard.model.halves import Id
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.span import Id
 
 
 class _Half:
@@ -43,5 +43,5 @@ class Notes:
         for half in (self._newer, self._older):
             service = half.services.get(span)
             if service is not None:
-                return service, half.parents.get(span, "")
+                return service, half.parents.get(span, b"")
         return None

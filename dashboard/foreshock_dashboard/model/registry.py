@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from foreshock_dashboard.model.histogram import LE, Exemplar, Histogram
 from foreshock_dashboard.model.samples import Labels, Sample, labels_of
+from foreshock_dashboard.model.span import Id
 
 HISTOGRAM_SERIES = len(LE) + 2
 
@@ -46,7 +47,7 @@ class Series:
         self.value += amount
         self.touched = now
 
-    def observe(self, seconds: float, span: str | None, now: float) -> None:
+    def observe(self, seconds: float, span: Id | None, now: float) -> None:
         """Count a span's duration in a histogram."""
         if self.histogram is not None:
             self.histogram.observe(seconds, span, now)

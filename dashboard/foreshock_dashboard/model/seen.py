@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.model.span import Id, Kind
 
 MAX_SEEN = 2_000_000
 """Spans remembered, about 100 bytes each, to tell those that come again."""
@@ -23,13 +23,13 @@ class Seen:
         self._size = 0
         self._slots: dict[int, set[int]] = {}
 
-    def add(self, span: Span) -> bool:
-        """Remember a span; False where it was seen before."""
-        place = span.end_ns // _SLOT_NS
+    def add(self, span: Id, kind: Kind, end_ns: int) -> bool:
+        """Remember a span by its id, kind and end; False where it was seen before."""
+        place = end_ns // _SLOT_NS
         slot = self._slots.get(place)
         if slot is None:
             slot = self._slots[place] = set()
-        key = hash((span.trace_id, span.span_id, span.kind))
+        key = hash((span, kind))
         if key in slot:
             return False
         slot.add(key)

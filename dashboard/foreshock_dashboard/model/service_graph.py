@@ -14,12 +14,12 @@ from math import inf
 
 from foreshock_dashboard.model.attempts import Tally
 from foreshock_dashboard.model.findings import MESSAGING, USER, VIRTUAL, Findings, Found, Unpaired
-from foreshock_dashboard.model.halves import Client, Id, Server, receives, server_half
+from foreshock_dashboard.model.halves import Client, Server, receives, server_half
 from foreshock_dashboard.model.lineage import let_go
 from foreshock_dashboard.model.notes import Notes
 from foreshock_dashboard.model.peers import Peers
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.span import Link, Span
+from foreshock_dashboard.model.span import Id, Link, Outlined
 from foreshock_dashboard.model.telling import Telling
 from foreshock_dashboard.model.unanswered import Unanswered
 from foreshock_dashboard.model.waiting import Node, Waiting
@@ -77,18 +77,15 @@ class ServiceGraph:
         """What was found since the last call."""
         return self._findings.take()
 
-    def add(self, span: Span, service: Service, now: float) -> None:
+    def add(self, span: Outlined, service: Service, now: float) -> None:
         """Look at one span; `service` is its service. INTERNAL spans tell only what the calls under them lie within."""
-        trace_id, parent_id = span.trace_id, span.parent_id
-        own = trace_id + span.span_id
-        parent = trace_id + parent_id if parent_id else ""
         kind = span.kind
         if kind == "internal":
-            self._add_internal(own, parent, service, now)
+            self._add_internal(span.key, span.above, service, now)
         elif kind == "server" or kind == "consumer" or (span.links and kind == "client" and receives(span)):
-            self._add_server(server_half(span, service, own), parent, span.links, now)
+            self._add_server(server_half(span, service), span.above, span.links, now)
         else:
-            self._add_client(Client(span, service, own), parent, now)
+            self._add_client(Client(span, service), span.above, now)
 
     def expire(self, now: float) -> None:
         """Decide about calls that have waited long enough."""
@@ -183,12 +180,12 @@ class ServiceGraph:
         own, service = server.id, server.service
         node = self._waiting.find(own)
         if node is None:
-            self._notes.add(own, service, "", now)
+            self._notes.add(own, service, b"", now)
         else:
             node.own_server = service
             self._telling.know(node)
         if links and server.kind == "consumer":
-            for caller in dict.fromkeys(link.trace_id + link.span_id for link in links):
+            for caller in dict.fromkeys(bytes.fromhex(link.trace_id + link.span_id) for link in links):
                 self._answer(caller, server, now)
         elif parent == own or (not parent and server.kind == "consumer"):
             self._findings.unpaired.append(Unpaired(service, server.kind))

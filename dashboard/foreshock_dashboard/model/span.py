@@ -63,18 +63,51 @@ class Origin(NamedTuple):
 class _Came:
     """Where a span came from: apart from its values, so that neither equality nor `replace` knows of it."""
 
-    __slots__ = ("_origin", "_raw")
+    __slots__ = ("_came",)
 
-    _origin: Origin
-    _raw: bytes
+    _came: tuple[Origin, bytes]
 
     @property
     def raw(self) -> tuple[Origin, bytes] | None:
         """The encoded OTLP span that this one was read from, and what it shares; `None` where it was made otherwise."""
         try:
-            return self._origin, self._raw
+            return self._came
         except AttributeError:
             return None
+
+
+Id = bytes
+"""Of a span: its trace's (16 bytes) and its own (8), one behind the other."""
+
+
+class Outline(NamedTuple):
+    """A span as far as it is paired and counted; a `Span` can stand in for one.
+
+    key: its id; `above` its parent's, b"" at a root. Times as a Span's.
+    attributes: at least those that are asked for of such a span.
+    """
+
+    key: Id
+    above: Id
+    name: str
+    kind: Kind
+    start_ns: int
+    end_ns: int
+    status: Status
+    clamped: bool
+    resource: Attributes
+    attributes: Attributes
+    links: tuple[Link, ...]
+
+    @property
+    def service(self) -> Service:
+        """As `Span.service`."""
+        return service_of(self.resource)
+
+    @property
+    def occupancy(self) -> bool:
+        """As `Span.occupancy`."""
+        return self.name == OCCUPANCY and self.resource.get("service.name") == EXPORTER
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +140,17 @@ class Span(_Came):
         """The pair (service.namespace, service.name), each cut to `LONGEST_SERVICE`; OpenTelemetry's `unknown_service`
         where there is no name.
         """
-        name = self.resource.get("service.name")
-        namespace = self.resource.get("service.namespace")
-        return Service(
-            str(namespace)[:LONGEST_SERVICE] if namespace else "",
-            str(name)[:LONGEST_SERVICE] if name else "unknown_service",
-        )
+        return service_of(self.resource)
+
+    @property
+    def key(self) -> Id:
+        """Its id."""
+        return bytes.fromhex(self.trace_id + self.span_id)
+
+    @property
+    def above(self) -> Id:
+        """Its parent's id, b"" at a root."""
+        return bytes.fromhex(self.trace_id + self.parent_id) if self.parent_id else b""
 
     @property
     def occupancy(self) -> bool:
@@ -129,34 +167,35 @@ class Span(_Came):
         return self.end_ns - self.start_ns
 
 
-class Draft(_Came):
-    """Becomes a `Span` once all of its fields are set and `__class__` is.
+def outline_of(span: Span) -> Outline:
+    """A span as far as it is paired and counted."""
+    return Outline(
+        span.key,
+        span.above,
+        span.name,
+        span.kind,
+        span.start_ns,
+        span.end_ns,
+        span.status,
+        span.clamped,
+        span.resource,
+        span.attributes,
+        span.links,
+    )
 
-    A frozen dataclass sets each of its fields by a call, which takes four times as long.
-    """
 
-    __slots__ = Span.__slots__
+Outlined = Span | Outline
+"""What is paired."""
 
-    trace_id: str
-    span_id: str
-    parent_id: str
-    name: str
-    kind: Kind
-    start_ns: int
-    end_ns: int
-    status: Status
-    status_message: str
-    resource: Attributes
-    attributes: Attributes
-    events: tuple[Event, ...]
-    links: tuple[Link, ...]
-    scope: str
-    trace_state: str
-    clamped: bool
 
-    def __init__(self, origin: Origin, raw: bytes) -> None:
-        self._origin = origin
-        self._raw = raw
+def service_of(resource: Attributes) -> Service:
+    """As `Span.service`."""
+    name = resource.get("service.name")
+    namespace = resource.get("service.namespace")
+    return Service(
+        str(namespace)[:LONGEST_SERVICE] if namespace else "",
+        str(name)[:LONGEST_SERVICE] if name else "unknown_service",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from foreshock_dashboard.model.edge_series import EdgeSeries
 from foreshock_dashboard.model.families import (
-    CALLS,
     CLAMPED,
     DROPPED,
     DUPLICATE,
-    DURATION,
     EARLY,
     FALLBACKS,
     LATE,
@@ -19,17 +17,18 @@ from foreshock_dashboard.model.families import (
     UNPAIRED,
 )
 from foreshock_dashboard.model.findings import Increment
-from foreshock_dashboard.model.gen_ai import KEYS, request_in
+from foreshock_dashboard.model.gen_ai import MEASURED, request_of
 from foreshock_dashboard.model.histogram import LE, Exemplar
 from foreshock_dashboard.model.llm_metrics import LlmMetrics
-from foreshock_dashboard.model.otlp import some
+from foreshock_dashboard.model.operation_series import OperationSeries
+from foreshock_dashboard.model.otlp import SpanBatch
 from foreshock_dashboard.model.page import text_of
-from foreshock_dashboard.model.registry import OTHER, Family, Reading, Registry, Series, Use
+from foreshock_dashboard.model.registry import OTHER, Family, Reading, Registry, Use
 from foreshock_dashboard.model.samples import Sample
 from foreshock_dashboard.model.seen import Seen
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.service_graph import ServiceGraph
-from foreshock_dashboard.model.span import OCCUPANCY, Attributes, Kind, Span, Status
+from foreshock_dashboard.model.span import OCCUPANCY, Attributes, Kind, Outline, Span, Status, outline_of
 from foreshock_dashboard.model.span_labels import KEPT, MAX_LENGTH, of_fallback, of_half, of_operation
 from foreshock_dashboard.model.world import Edge
 
@@ -44,7 +43,7 @@ MAX_READY = 20_000
 OWN = (LATE, EARLY, DUPLICATE, CLAMPED, DROPPED, OVERFLOW)
 """What is told of the counting itself."""
 
-_Operations = dict[tuple[str, Kind, Status], tuple[Series, Series]]
+_Operations = dict[tuple[str, Kind, Status], OperationSeries]
 
 
 class SpanMetrics:
@@ -97,34 +96,30 @@ class SpanMetrics:
         service = Service("", "")
         operations: _Operations = {}
         new, pair = self._seen.add, self._graph.add
-        for span in spans:
-            if span.name == OCCUPANCY and span.occupancy:
+        for span in spans.outlines if isinstance(spans, SpanBatch) else map(outline_of, spans):
+            key, _, name, kind, start, end, status, clamped, its_resource, attributes, _ = span
+            if name == OCCUPANCY and span.occupancy:
                 continue
-            if span.resource is not resource:
-                resource, service = span.resource, span.service
+            if its_resource is not resource:
+                resource, service = its_resource, span.service
                 operations = self._operations.setdefault(service, {})
-            kind = span.kind
-            found = some(span.attributes, KEYS)
-            request = request_in(found)
+            request = None if MEASURED.isdisjoint(attributes) else request_of(span)
             if kind == "internal" and request is None:
                 pair(span, service, now)
                 continue
-            end = span.end_ns
             if not earliest <= end <= latest:
                 self._note(LATE if end < earliest else EARLY)
                 continue
-            if not new(span):
+            if not new(key, kind, end):
                 self._note(DUPLICATE)
                 continue
-            if span.clamped:
+            if clamped:
                 self._note(CLAMPED)
             if request is not None:
                 self._llm.add(span, service, request, now)
             if kind != "internal":
-                known = operations.get((span.name, kind, span.status))
-                calls, seconds = known or self._operation(span, service, operations, now)
-                calls.add(1.0, now)
-                seconds.observe((end - span.start_ns) / 1e9, span.trace_id + span.span_id, now)
+                known = operations.get((name, kind, status)) or self._operation(span, service, operations, now)
+                known.count((end - start) / 1e9, key, now)
             pair(span, service, now)
         self._settle(now)
 
@@ -153,11 +148,10 @@ class SpanMetrics:
                     found[le] = exemplar
         return found
 
-    def _operation(self, span: Span, service: Service, operations: _Operations, now: float) -> tuple[Series, Series]:
+    def _operation(self, span: Outline, service: Service, operations: _Operations, now: float) -> OperationSeries:
         name = self._name(service, span.name[:MAX_LENGTH])
-        labels = of_operation(service, name, span.kind, span.status)
-        found = self._registry.get(CALLS, labels, now), self._registry.get(DURATION, labels, now)
-        if name == span.name and not any(series.other for series in found):
+        found = OperationSeries(of_operation(service, name, span.kind, span.status), self._registry, now)
+        if name == span.name and not found.other:
             self._make_room()
             operations[name, span.kind, span.status] = found
         return found

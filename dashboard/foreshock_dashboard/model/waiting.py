@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from math import inf
 
 from foreshock_dashboard.model.attempts import Calls, Tally
-from foreshock_dashboard.model.halves import Client, Id, Server
+from foreshock_dashboard.model.halves import Client, Server
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.span import Id
 from foreshock_dashboard.model.world import Edge
 
 
@@ -19,14 +20,14 @@ class Node:
     the class's, which makes a new one cheap.
     """
 
-    key: Id = ""
+    key: Id = b""
     expires = inf  # known once its usual time is over
     parent: Node | None = None
     known = False  # whether it is known what kind of span this is, or nobody will tell
     client: Client | None = None
     own_server: Service | None = None
     internal: Service | None = None  # whose INTERNAL span it is, if it came in time
-    above: Id = ""  # of an INTERNAL span: its parent, whose node is found when it matters
+    above: Id = b""  # of an INTERNAL span: its parent, whose node is found when it matters
     servers: list[Server] | None = None  # those under it that wait for its CLIENT span
     answered = False  # whether its CLIENT span has met one
     inner: tuple[tuple[Service, bool], ...] = ()  # CLIENT spans under it: whose, and whether of a database

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,9 +14,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from foreshock_dashboard.model.otlp import Picker, joined, read
+from foreshock_dashboard.model.otlp import joined, read
 from foreshock_dashboard.model.samples import STALE, Labels, labels_of
-from foreshock_dashboard.model.span import TRACE_KEYS, Origin, Span
+from foreshock_dashboard.model.span import Origin, Span
 from foreshock_dashboard.recording import meta as files
 from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.store.engine import connect
@@ -208,14 +208,13 @@ class Recording:
             found = self.engine.cursor().execute(_SAMPLES.format(time=self.time), given).fetchnumpy()
         return np.asarray(found["time"], np.int64), values_of(found["value"])
 
-    def spans(self) -> Iterator[list[Span]]:
+    def spans(self) -> Iterator[Sequence[Span]]:
         """All spans by trace and start, in pieces of at most `SPAN_ROWS`."""
-        picker = Picker(TRACE_KEYS)
         for first in range(0, self._span_rows, SPAN_ROWS):
             given = {"file": str(self.path / files.SPANS), "first": first, "last": first + SPAN_ROWS}
             with self.reading():
                 found = self.engine.cursor().execute(_SPANS, given).fetchall()
-            yield read(joined((Origin(resource, scope), raw) for resource, scope, raw in found), picker).spans
+            yield read(joined((Origin(resource, scope), raw) for resource, scope, raw in found)).spans
 
 
 def values_of(found: NDArray[Any]) -> NDArray[np.float64]:

@@ -19,12 +19,14 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from foreshock_dashboard.model.otlp import Picker, encode, read
+from foreshock_dashboard.model.asked import pickers
+from foreshock_dashboard.model.otlp import Pickers, encode, read
 from foreshock_dashboard.model.span import TRACE_KEYS, Span
 
 SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
 
-_PICKER = Picker(TRACE_KEYS, learns=True)
+PICKERS = pickers(TRACE_KEYS)
+"""Read what the hub asks for unless told otherwise."""
 
 
 class MalformedError(Exception):
@@ -35,19 +37,22 @@ class MalformedError(Exception):
 class Decoded:
     """The spans of a request, and how many were refused for which reason."""
 
-    spans: tuple[Span, ...]
+    spans: Sequence[Span]
     rejected: int
     reasons: Mapping[str, int]
 
 
-def decode(payload: bytes, now: float | None = None) -> Decoded:
+def decode(payload: bytes, now: float | None = None, asked: Pickers = PICKERS) -> Decoded:
     """Read a protobuf ExportTraceServiceRequest; with `now` (Unix seconds), spans too far from it are rejected.
+
+    Args:
+        asked: which attributes of a span are read at once.
 
     Raises:
         MalformedError: the bytes are not one.
     """
     try:
-        return _decoded(payload, now)
+        return _decoded(payload, now, asked)
     except DecodeError as error:
         raise MalformedError(f"not a protobuf ExportTraceServiceRequest: {error}") from error
 
@@ -107,9 +112,9 @@ def _encode(message: Message, *, json: bool) -> bytes:
     return MessageToJson(message, indent=None).encode() if json else message.SerializeToString()
 
 
-def _decoded(payload: bytes, now: float | None) -> Decoded:
-    found = read(payload, _PICKER, None if now is None else round(now * 1e9))
-    return Decoded(tuple(found.spans), sum(found.refused.values()), dict(found.refused))
+def _decoded(payload: bytes, now: float | None, asked: Pickers) -> Decoded:
+    found = read(payload, asked, None if now is None else round(now * 1e9))
+    return Decoded(found.spans or (), sum(found.refused.values()), dict(found.refused))
 
 
 def _turn_ids(body: dict[str, object], turned: Callable[[object], str]) -> None:

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from google.protobuf.message import DecodeError
 
 from foreshock_dashboard.clock import Now
+from foreshock_dashboard.model.otlp import Pickers
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.sources.otlp import MalformedError, decode, protobuf_of
+from foreshock_dashboard.sources.otlp import PICKERS, MalformedError, decode, protobuf_of
 from foreshock_dashboard.sources.refusal import Refusal, RefusedError
 from foreshock_dashboard.sources.slices import BYTES, TooManyError, check, slices
 from foreshock_dashboard.turn import TURN
@@ -23,11 +24,11 @@ MAX_JSON_VALUES = 1 << 20
 
 
 class Reader:
-    """Reads requests of at most `max_bytes`, from any number of threads at once. `now` as in `Receiver`."""
+    """Reads requests of at most `max_bytes`, from any number of threads at once. `now` and `asked` as in `Receiver`."""
 
-    def __init__(self, max_bytes: int, now: Now | None) -> None:
+    def __init__(self, max_bytes: int, now: Now | None, asked: Pickers = PICKERS) -> None:
         self._max_json = max_bytes // JSON_SHARE
-        self._now = now
+        self._now, self._asked = now, asked
         # Reading holds the interpreter anyway, so one at a time costs nothing and takes the memory of one.
         self._reading_json = threading.Lock()
 
@@ -40,7 +41,7 @@ class Reader:
         try:
             for piece in self._pieces(self._protobuf(payload) if json else payload, rejected):
                 with TURN:
-                    decoded = decode(piece, self._now() if self._now else None)
+                    decoded = decode(piece, self._now() if self._now else None, self._asked)
                 rejected.update(decoded.reasons)
                 yield decoded.spans
         except MalformedError as error:

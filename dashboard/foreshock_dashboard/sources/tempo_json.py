@@ -141,7 +141,7 @@ def read_trace(body: bytes, kind: str, *, wrapped: bool) -> Trace:
     notes = [f"Tempo gives a part of this trace only: {message or 'it is larger than its limit'}"] if partial else []
     if decoded.rejected:
         notes.append(f"{decoded.rejected} of its spans cannot be read ({', '.join(sorted(decoded.reasons))})")
-    return Trace(decoded.spans, tuple(notes))
+    return Trace(tuple(decoded.spans), tuple(notes))
 
 
 def _read_bytes(body: bytes, wrapped: bool) -> tuple[bool, str, Decoded]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Protocol
 
 from google.protobuf.message import DecodeError
 
-from foreshock_dashboard.model.otlp import Picker, encode, read
+from foreshock_dashboard.model.otlp import Pickers, SpanBatch, joined, read
 from foreshock_dashboard.model.span import Span
 
 SPANS = 128
@@ -24,21 +24,21 @@ _LEVEL, _RAW = 1, -zlib.MAX_WBITS  # raw: an inbox row and a segment's file have
 _HEAD = struct.Struct("<IH")
 
 
-def pack(spans: Sequence[Span]) -> tuple[bytes, list[int]]:
+def pack(spans: SpanBatch) -> tuple[bytes, list[int]]:
     """The blocks, one behind the other, and the spans' places in them."""
     parts: list[bytes] = []
     places: list[int] = []
     at = 0
     for first in range(0, len(spans), SPANS):
-        some = spans[first : first + SPANS]
-        block = zlib.compress(encode(some), _LEVEL, _RAW)
+        some = spans.came[first : first + SPANS]
+        block = zlib.compress(joined(some), _LEVEL, _RAW)
         parts += (_HEAD.pack(len(block), len(some)), block)
         places += range(at * SPANS, at * SPANS + len(some))
         at += _HEAD.size + len(block)
     return b"".join(parts), places
 
 
-def unpack(body: bytes, picker: Picker) -> tuple[list[Span], list[int]]:
+def unpack(body: bytes, pickers: Pickers) -> tuple[SpanBatch, list[int]]:
     """The reverse.
 
     Raises:
@@ -56,7 +56,7 @@ def unpack(body: bytes, picker: Picker) -> tuple[list[Span], list[int]]:
             parts.append(zlib.decompress(block, _RAW))
             places += range(at * SPANS, at * SPANS + count)
             at += _HEAD.size + size
-        spans = read(b"".join(parts), picker, checked=False).spans  # messages behind each other are one
+        spans = read(b"".join(parts), pickers, checked=False).spans  # messages behind each other are one
     except (DecodeError, zlib.error, struct.error) as error:
         raise ValueError(f"not a row of spans: {error}") from error
     if len(spans) != len(places):

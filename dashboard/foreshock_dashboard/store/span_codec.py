@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.model.otlp import Picker, index_of, some, text_of
-from foreshock_dashboard.model.span import Attributes, Span
+from foreshock_dashboard.model.otlp import Pickers, SpanBatch, encode, index_of, read, text_of
+from foreshock_dashboard.model.span import Attributes, Outline, Span, service_of
 from foreshock_dashboard.store.blocks import pack, unpack
 from foreshock_dashboard.store.chunk import Chunk, Columns
 from foreshock_dashboard.store.span_columns import KINDS, STATUSES, column_of
@@ -28,16 +28,20 @@ class SpanCodec:
 
     def __init__(self, keys: Sequence[str]) -> None:
         self.keys = frozenset(keys)
-        self._picker = Picker(keys)
+        self._pickers = Pickers(keys)
 
     def chunk(self, spans: Sequence[Span]) -> Chunk:
         """Rows of spans, and the inbox row as their body. Spans that cannot be kept are refused and counted."""
-        kept = [span for span in spans if 0 <= span.start_ns <= span.end_ns < _LATEST]
-        if not (ids := _ids(kept)):
-            kept = [span for span in kept if _ids([span])]
-            ids = _ids(kept)
-        body, places = pack(kept)
-        return self._rows(kept, ids, body, places, len(spans) - len(kept))
+        batch = self._batch(spans)
+        body, places = pack(batch)
+        return self._rows(batch.outlines, body, places, len(spans) - len(batch))
+
+    def _batch(self, spans: Sequence[Span]) -> SpanBatch:
+        """The same with what they are searched by, without those that cannot be kept."""
+        if isinstance(spans, SpanBatch) and self.keys <= spans.keys:
+            late = [row for row, span in enumerate(spans.outlines) if span.end_ns >= _LATEST]
+            return spans.without(late) if late else spans
+        return read(encode([span for span in spans if _fits(span)]), self._pickers, checked=False).spans
 
     def unpack(self, body: bytes) -> Chunk:
         """The same of an inbox row.
@@ -45,27 +49,25 @@ class SpanCodec:
         Raises:
             ValueError: these are not such bytes.
         """
-        spans, places = unpack(body, self._picker)
-        return self._rows(spans, _ids(spans), body, places, 0)
+        spans, places = unpack(body, self._pickers)
+        return self._rows(spans.outlines, body, places, 0)
 
-    def _rows(
-        self, spans: list[Span], ids: tuple[NDArray[Any], ...], body: bytes, places: list[int], refused: int
-    ) -> Chunk:
+    def _rows(self, spans: Sequence[Outline], body: bytes, places: list[int], refused: int) -> Chunk:
         if not spans:
             return Chunk({}, 0, 0, 0, 0, refused)
         owners = [id(span.resource) for span in spans]
-        one_of = dict(zip(owners, spans, strict=True))
-        services = {owner: span.service for owner, span in one_of.items()}
+        resources = {owner: span.resource for owner, span in zip(owners, spans, strict=True)}
+        services = {owner: service_of(resource) for owner, resource in resources.items()}
         of = [services[owner] for owner in owners]
         starts = np.array([span.start_ns for span in spans], np.int64)
         ends = np.array([span.end_ns for span in spans], np.int64)
-        trace_hi, trace_lo, own = ids
+        ids = np.frombuffer(b"".join([span.key for span in spans]), ">u8").astype(np.uint64).reshape(-1, 3)
         texts = Texts()
         columns: Columns = {
-            "trace_hi": trace_hi,
-            "trace_lo": trace_lo,
-            "span": own,
-            "root": np.array([not span.parent_id for span in spans], np.bool_),
+            "trace_hi": ids[:, 0].copy(),
+            "trace_lo": ids[:, 1].copy(),
+            "span": ids[:, 2].copy(),
+            "root": np.array([not span.above for span in spans], np.bool_),
             "kind": np.array([_KINDS[span.kind] for span in spans], np.uint8),
             "status": np.array([_STATUSES[span.status] for span in spans], np.uint8),
             "start_ns": starts,
@@ -75,18 +77,18 @@ class SpanCodec:
             "service": texts.codes([service.name for service in of]),
             "place": np.array(places, np.int64),
         }
-        for key, values in self._attributes(spans, owners, {owner: span.resource for owner, span in one_of.items()}):
+        for key, values in self._attributes(spans, owners, resources):
             columns[column_of(key)] = texts.codes(values)
         size = len(body) + ROW * len(spans)
         found = [None if text is None else searched(text) for text in texts]
         return Chunk(columns, len(spans), int(starts.min()), int(ends.max()), size, refused, found, body)
 
     def _attributes(
-        self, spans: list[Span], owners: list[int], resources: dict[int, Attributes]
+        self, spans: Sequence[Outline], owners: list[int], resources: dict[int, Attributes]
     ) -> Iterator[tuple[str, list[str | None]]]:
         """The texts of those attributes that any of the spans has; a span's own holds before its resource's."""
         keys = self.keys
-        own = [some(span.attributes, keys) for span in spans]
+        own = [span.attributes for span in spans]
         indexed = {owner: index_of(resource, keys) for owner, resource in resources.items()}
         shared = set().union(*indexed.values())
         behind = [indexed[owner] for owner in owners] if shared else []
@@ -100,6 +102,14 @@ class SpanCodec:
 
 
 _TEXT = frozenset({str, type(None)})
+
+
+def _fits(span: Span) -> bool:
+    """Whether it can be encoded, and its times fit into a column."""
+    try:
+        return len(span.key) == 24 and len(span.above) in (0, 24) and 0 <= span.start_ns <= span.end_ns < _LATEST
+    except ValueError:
+        return False
 
 
 def searched(text: str) -> str:

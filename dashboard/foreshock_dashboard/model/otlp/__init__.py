@@ -4,8 +4,8 @@ Reading a span whole costs far more than receiving it: nearly all of that is mak
 nobody looks at. So a span is read as far as it is searched and paired by, and its bytes are kept for the rest.
 """
 
-from foreshock_dashboard.model.otlp.encoded import some
-from foreshock_dashboard.model.otlp.picker import Picker
+from foreshock_dashboard.model.otlp.batch import SpanBatch
+from foreshock_dashboard.model.otlp.picker import Pickers
 from foreshock_dashboard.model.otlp.reading import (
     MAX_KNOWN,
     MAX_ORIGIN,
@@ -26,14 +26,14 @@ __all__ = [
     "ORIGIN_MALFORMED",
     "ORIGIN_TOO_LARGE",
     "SPAN_TOO_LARGE",
-    "Picker",
+    "Pickers",
     "Read",
+    "SpanBatch",
     "attributes_of",
     "encode",
     "encoded",
     "index_of",
     "joined",
     "read",
-    "some",
     "text_of",
 ]
