@@ -135,6 +135,20 @@ def test_a_rolling_restart_replaces_every_replica_and_loses_no_request() -> None
     assert running.users.failed == 0
 
 
+@pytest.mark.parametrize("restarted", ["", "reranker"])
+def test_services_of_a_pool_cut_by_mig_have_instances_of_their_own(restarted: str) -> None:
+    """The embedder, the reranker and the batch tenant fit together into the first; a new replica finds the free one."""
+    spec = load("isolated-batch", "demo")
+    faults = (Restart(restarted, 1.0, pause=1.0),) if restarted else ()
+    running = Simulation(replace(spec, faults=faults), 1, START, sample=0.0)
+    running.advance(START + 400.0 * len(faults))
+    pool = next(pool for pool in running.spec.platform.pools if pool.name == "embed")
+    hosts = {host.host_name: host for host in running.hosts}
+    for host, gpu in pool.places:
+        held = [instance.memory_used_bytes for instance in hosts[host].driver.read(gpu).instances]
+        assert held == [8e9, 10e9, 4e9]
+
+
 def test_counters_never_go_back_and_scrapes_are_lost_where_the_scenario_says_so() -> None:
     """The recorder is told when, and that exporters begin anew."""
     running = with_faults(LostScrapes(20.0, 10.0, hosts=("host-1",)))

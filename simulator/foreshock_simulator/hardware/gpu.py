@@ -143,6 +143,11 @@ class Gpu:
             memory_used_bytes=sum(worker.memory_bytes for worker in self.workers),
         )
 
+    def inside(self, instance: int) -> list[Worker]:
+        """The processes in a MIG instance; all, in 0, where the GPU is whole."""
+        parts = (part for worker in self.workers for part in worker.parts)
+        return [part.worker for part in parts if part.gpu is self and part.instance == instance]
+
     def reserve(self, memory_bytes: float, instance: int | None = None) -> int:
         """Make sure that a new process fits; gives the index of where it runs.
 
@@ -157,8 +162,7 @@ class Gpu:
             raise ValueError(f"{self} has MIG instances 0 to {len(self.instances) - 1}; name one, not {instance}")
         else:
             size = self.instances[instance].memory_bytes
-        parts = (part for worker in self.workers for part in worker.parts)
-        held = sum(part.worker.memory_bytes for part in parts if part.gpu is self and part.instance == instance)
+        held = sum(worker.memory_bytes for worker in self.inside(instance))
         if held + memory_bytes > size:
             raise ValueError(f"{self}: {held:.3g} of {size:.3g} bytes are held; no room for {memory_bytes:.3g}")
         return instance

@@ -135,13 +135,14 @@ class Replicas:
 
 
 def _free_slice(gpus: Sequence[Gpu], model: ModelSpec) -> int | None:
-    """The first MIG instance with room on all of the GPUs; None where they are whole."""
+    """The MIG instance with room on all of the GPUs that the fewest processes are in; None where GPUs are whole.
+
+    Where none has room, the first, so that whoever starts there says what is wrong.
+    """
     if not gpus[0].instances:
         return None
-    for number in range(len(gpus[0].instances)):
-        if all(_fits(gpu, number, model) for gpu in gpus):
-            return number
-    return 0
+    roomy = [number for number in range(len(gpus[0].instances)) if all(_fits(gpu, number, model) for gpu in gpus)]
+    return min(roomy, key=lambda number: sum(len(gpu.inside(number)) for gpu in gpus), default=0)
 
 
 def _fits(gpu: Gpu, number: int, model: ModelSpec) -> bool:
