@@ -162,8 +162,9 @@ def _open(incidents: Sequence[Incident]) -> list[Incident]:
     return [incident for incident in incidents if incident.phase != "over"]
 
 
-def _named(role: str, service: Service) -> dict[str, str]:
-    return {f"{role}_name": service.name, f"{role}_namespace": service.namespace}
+def _named(role: str, service: Service | None) -> dict[str, str]:
+    found = service or Service("", "")
+    return {f"{role}_name": found.name, f"{role}_namespace": found.namespace}
 
 
 class _Families(Collector):

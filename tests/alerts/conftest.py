@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, cast
 import pytest
 import yaml
 
-from foreshock_dashboard.model.incident import Incident, Learning, Phase
+from foreshock_dashboard.model.incident import Culprit, Incident, Learning, Phase
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import Kind, Span
@@ -70,8 +70,9 @@ def incident() -> Callable[..., Incident]:
     def make(name: str, phase: Phase, service: str = "chat", aggressor: str = "batch") -> Incident:
         at = Service("assistant", service)
         return Incident(
-            id=name, phase=phase, cause="pool contention", service=at, victim=at, aggressor=Service("ml", aggressor),
-            gpus=(), since=NOW, opened=NOW, until=None, evidence=(), confidence=1.0, quality="sampled", sentence="",
+            id=name, phase=phase, cause="pool contention", service=at, victims=(at,),
+            culprit=Culprit(Service("ml", aggressor)), at_risk=(), candidates=(), since=NOW, opened=NOW, paged=None,
+            until=None, evidence=(), confidence=1.0, quality="sampled", next_step="", sentence="",
         )  # fmt: skip
 
     return make

@@ -52,7 +52,7 @@ def test_a_service_without_requests_has_null_durations_and_a_zero_rate() -> None
 def test_a_caller_that_slowed_down_is_shown_as_a_warning() -> None:
     """On the map and in the table it is not just ok."""
     hit = service("gateway")
-    incident = replace(starvation(starving()), slowed=(hit,))
+    incident = replace(starvation(starving()), victims=(service("embedder"), hit))
 
     assert payloads.condition(hit, (incident,), rate=5.0, failed=0.0) == payloads.Condition("warning", "slowed down")
     assert payloads.condition(service("auth"), (incident,), rate=5.0, failed=0.0).word == "ok"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from foreshock_dashboard.model.incident import Evidence, Incident, Learning
+from foreshock_dashboard.model.incident import Candidate, Culprit, Evidence, Incident, Learning
 from foreshock_dashboard.model.query import Floats, Json, Matrix, MetricSource, Query, SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -228,11 +228,13 @@ def starvation(world: World, victim: str = "embedder", aggressor: str = "train-l
         phase=phase,  # type: ignore[arg-type]  # the callers write one of the phases
         cause="pool contention",
         service=service(victim),
-        victim=service(victim),
-        aggressor=service(aggressor),
-        gpus=world.gpus[:2],
+        culprit=Culprit(service(aggressor), world.gpus[:2]),
+        victims=(service(victim),),
+        at_risk=(),
+        candidates=(Candidate(service(aggressor), 0.93),),
         since=since,
         opened=since + 40,
+        paged=since + 40,
         until=NOW - 60 if phase == "over" else None,
         evidence=(
             Evidence("p95 of the victim", 0.412, 0.105, "s", since),
@@ -242,6 +244,7 @@ def starvation(world: World, victim: str = "embedder", aggressor: str = "train-l
         ),
         confidence=0.93,
         quality="sampled",
+        next_step=f"move {aggressor} off host-0/gpu-0 and host-0/gpu-1",
         sentence=(
             f"{aggressor} starves {victim} on host-0/gpu-0 and host-0/gpu-1 since 09:56:50 UTC: p95 412 ms, usually "
             f"105 ms; it waits up to 46% of the time for {aggressor}."

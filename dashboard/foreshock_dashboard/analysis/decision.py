@@ -19,7 +19,7 @@ from foreshock_dashboard.analysis.contention import (
     usual_at,
 )
 from foreshock_dashboard.analysis.sentence import contention_sentence
-from foreshock_dashboard.model.incident import Evidence, Incident, Learning, Phase
+from foreshock_dashboard.model.incident import Culprit, Evidence, Incident, Learning, Phase
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 
@@ -156,15 +156,18 @@ def _open(pair: Pressure, base: Usual, world: World, at: int) -> Incident:
         phase="advisory",
         cause="pool contention",
         service=pair.victim,
-        victim=pair.victim,
-        aggressor=pair.aggressor,
-        gpus=pair.gpus,
+        culprit=Culprit(pair.aggressor, pair.gpus),
+        victims=(pair.victim,),
+        at_risk=(),
+        candidates=(),
         since=since,
         opened=time,
+        paged=None,
         until=None,
         evidence=(),
         confidence=pair.confidence,
         quality="sampled",
+        next_step="",
         sentence="",
     )
     return _update(blank, pair, base, world, at)
@@ -194,8 +197,8 @@ def _update(incident: Incident, pair: Pressure, base: Usual, world: World, at: i
     return replace(
         incident,
         phase=max(phase, incident.phase, key=rank.index),
-        aggressor=pair.aggressor,
-        gpus=pair.gpus,
+        culprit=Culprit(pair.aggressor, pair.gpus),
+        victims=(pair.victim, *hurt),
         confidence=pair.confidence,
         evidence=(
             Evidence("p95 of the victim", pair.p95, pair.p95_usual, "s", since),
@@ -205,7 +208,6 @@ def _update(incident: Incident, pair: Pressure, base: Usual, world: World, at: i
         ),
         quality="sampled",
         sentence=contention_sentence(pair, hurt, since),
-        slowed=hurt,
     )
 
 

@@ -9,44 +9,111 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu
 
 Phase = Literal["advisory", "page", "cascading", "over"]
-Cause = Literal["pool contention"]
+Cause = Literal[
+    "demand",
+    "provisioning lag",
+    "pool contention",
+    "retry storm",
+    "network",
+    "dependency",
+    "memory pressure",
+    "imbalance",
+    "hardware",
+]
 Quality = Literal["measured", "sampled", "inferred"]
 
 
 class Evidence(NamedTuple):
-    """One figure that supports an incident, with what is usual and since when it is not (Unix seconds)."""
+    """One figure that supports an incident, with what is usual and since when it is not (Unix seconds).
+
+    `entity` is what it is a figure of: a service, an edge `a -> b`, a GPU, a host.
+    """
 
     name: str
     value: float
     baseline: float
     unit: str
     since: float
+    entity: str = ""
+
+
+class Culprit(NamedTuple):
+    """Where it comes from, as far as that is known: whose doing, and on which GPUs, pool, edge or host it is felt."""
+
+    service: Service | None = None
+    gpus: tuple[Gpu, ...] = ()
+    pool: str = ""
+    edge: tuple[Service, Service] | None = None
+    host: str = ""
+
+
+class AtRisk(NamedTuple):
+    """A service that is to miss its objective, and in how many seconds: 0 where it does already.
+
+    With a chance of 20, 50 and 80 %; infinite where that is further off than the analysis looks.
+    """
+
+    service: Service
+    p20: float
+    p50: float
+    p80: float
+
+
+class Candidate(NamedTuple):
+    """One that may be guilty, with its share 0…1 of all blame, and why."""
+
+    service: Service
+    score: float
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Incident:
     """One thing that is wrong. `id` is the opening time and the service: two hubs that saw the same agree on it.
 
-    service is at risk; victim waits for aggressor on gpus; slowed are its callers that became slower too, nearest
-    first. Times in Unix seconds; `until` is None while it is open.
-    confidence is 0…1.
+    service: the one at risk or hit first. victims: those that are worse than usual, the first hit first. at_risk: those
+    that are to miss their objective, the soonest first. candidates: who may be guilty, the likeliest first.
+    opened, paged, until and since (the first sign) in Unix seconds; None where that has not happened. confidence 0…1.
+    next_step: what to do, and what that would change. sentence: the verdict.
     """
 
     id: str
     phase: Phase
     cause: Cause
     service: Service
-    victim: Service
-    aggressor: Service
-    gpus: tuple[Gpu, ...]
+    culprit: Culprit
+    victims: tuple[Service, ...]
+    at_risk: tuple[AtRisk, ...]
+    candidates: tuple[Candidate, ...]
     since: float
     opened: float
+    paged: float | None
     until: float | None
     evidence: tuple[Evidence, ...]
     confidence: float
     quality: Quality
+    next_step: str
     sentence: str
-    slowed: tuple[Service, ...] = ()
+
+    @property
+    def victim(self) -> Service:
+        """The service that was hit first."""
+        return self.victims[0] if self.victims else self.service
+
+    @property
+    def aggressor(self) -> Service | None:
+        """Whose doing it is, where a service is to blame."""
+        return self.culprit.service
+
+    @property
+    def gpus(self) -> tuple[Gpu, ...]:
+        """The GPUs that are fought for."""
+        return self.culprit.gpus
+
+    @property
+    def slowed(self) -> tuple[Service, ...]:
+        """The other victims."""
+        return self.victims[1:]
 
 
 class Learning(NamedTuple):

@@ -7,6 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from foreshock_dashboard.model.capacity import Capacity
+from foreshock_dashboard.model.hardware import Hardware
+from foreshock_dashboard.model.inference import Inference
+from foreshock_dashboard.model.network import Network
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
 
@@ -91,6 +95,7 @@ class World:
     gpus: utilization and contended as ratios 0…1, memory in bytes, power in watts, temperature in °C.
     tenants: busy and stalled as ratios 0…1 of time, memory in bytes.
     stalls: ratio 0…1 of time that the victim was stalled by the aggressor on that GPU (an upper bound of waiting).
+    inference, capacity, network, hardware: what model servers, the cluster, hosts and GPUs tell, if any does.
     targets: where the samples come from. missing: families that no source gave, by name.
     simulated: some of the data is not from the real world.
     """
@@ -119,6 +124,10 @@ class World:
     targets: tuple[Target, ...] = ()
     missing: tuple[str, ...] = ()
     simulated: bool = False
+    inference: Inference | None = None
+    capacity: Capacity | None = None
+    network: Network | None = None
+    hardware: Hardware | None = None
 
     @property
     def time(self) -> float:

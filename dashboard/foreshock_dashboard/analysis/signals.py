@@ -1,0 +1,311 @@
+"""Every figure that is compared with what is usual: one table, so that signals, evidence and explanations agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from foreshock_dashboard.analysis.baseline import usual
+from foreshock_dashboard.model.capacity import Capacity
+from foreshock_dashboard.model.hardware import Hardware
+from foreshock_dashboard.model.inference import Inference
+from foreshock_dashboard.model.network import Network
+from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.world import World
+
+HISTORY = 7200.0
+"""Seconds of past that a baseline rests on, as far as there are so many."""
+GUARD = 180.0
+"""Seconds before now that are left out of the baseline, so that what begins does not become what is usual."""
+SPACING = 60.0
+"""Seconds between the points that a baseline takes: rates over a minute tell nothing new more often."""
+LEAST = 5
+"""Points that a baseline needs at least."""
+RECENT = 3
+"""Grid points whose median stands for now: one lost scrape or one slow request does not move it."""
+
+Key = Hashable
+
+
+def inference(world: World) -> Inference:
+    """What model servers tell, if only that there are none."""
+    return world.inference or Inference.empty(len(world.times))
+
+
+def capacity(world: World) -> Capacity:
+    """What the cluster tells of replicas and quotas."""
+    return world.capacity or Capacity.empty(len(world.times))
+
+
+def network(world: World) -> Network:
+    """What hosts tell of their network."""
+    return world.network or Network.empty(len(world.times))
+
+
+def hardware(world: World) -> Hardware:
+    """What GPUs tell of their health."""
+    return world.hardware or Hardware.empty(len(world.gpus), len(world.times))
+
+
+class Signal(NamedTuple):
+    """A figure of every thing of a kind.
+
+    keys: what the rows are of. values: shape (rows, times). log: compared as ratios, else as differences. floor: least
+    scale, in logarithms or in the signal's unit, below which a difference is never remarkable. bad: +1 where more is
+    worse, -1 where less is, 0 where it only tells of load. quick: the newest point stands for now.
+    """
+
+    name: str
+    text: str
+    unit: str
+    keys: Callable[[World], Sequence[Key]]
+    values: Callable[[World], Floats]
+    log: bool
+    floor: float
+    bad: int = 1
+    quick: bool = False
+
+
+def _excess(world: World) -> Floats:
+    """How many times as long a call takes for its client as for its server."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(world.server_p95 > 0, world.calls.p95 / world.server_p95, np.nan)
+
+
+def _flight(world: World) -> Floats:
+    """Requests in flight by Little's law, L = λ · W, with the median for the mean."""
+    return world.red.rate * world.red.p50
+
+
+def _waiting(world: World) -> Floats:
+    return inference(world).waiting + 1.0
+
+
+def _running(world: World) -> Floats:
+    found = inference(world)
+    return found.running + np.nan_to_num(found.waiting) + 1.0
+
+
+def _ready(world: World) -> Floats:
+    found = capacity(world)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(found.wanted > 0, found.ready / found.wanted, np.nan)
+
+
+def _services(world: World) -> Sequence[Key]:
+    return world.services
+
+
+def _edges(world: World) -> Sequence[Key]:
+    return world.edges
+
+
+def _models(world: World) -> Sequence[Key]:
+    return inference(world).services
+
+
+def _gpus(world: World) -> Sequence[Key]:
+    return world.gpus
+
+
+def _hosts(world: World) -> Sequence[Key]:
+    return network(world).hosts
+
+
+SIGNALS: tuple[Signal, ...] = (
+    Signal("rate", "requests", "1/s", _services, lambda w: w.red.rate, True, 0.15, 0),
+    Signal("p50", "median duration", "s", _services, lambda w: w.red.p50, True, 0.10),
+    Signal("p95", "p95", "s", _services, lambda w: w.red.p95, True, 0.10),
+    Signal("failed", "failed requests", "ratio", _services, lambda w: w.red.failed, False, 0.004),
+    Signal("flight", "requests in flight", "", _services, _flight, True, 0.15),
+    Signal("edge_rate", "calls", "1/s", _edges, lambda w: w.calls.rate, True, 0.15, 0),
+    Signal("edge_p95", "p95 as its client sees it", "s", _edges, lambda w: w.calls.p95, True, 0.10),
+    Signal("edge_server", "p95 as its server sees it", "s", _edges, lambda w: w.server_p95, True, 0.10),
+    Signal("edge_failed", "failed calls", "ratio", _edges, lambda w: w.calls.failed, False, 0.004),
+    Signal("excess", "client's p95 over the server's", "", _edges, _excess, True, 0.15),
+    Signal("attempts", "attempts per call", "", _edges, lambda w: w.attempts, False, 0.02),
+    Signal("waiting", "requests in the queue", "", _models, _waiting, True, 0.35),
+    Signal("running", "requests running and waiting", "", _models, _running, True, 0.20),
+    Signal("cache", "KV cache used", "ratio", _models, lambda w: inference(w).cache, False, 0.05),
+    Signal("preempted", "preemptions", "1/s", _models, lambda w: inference(w).preempted, False, 0.02),
+    Signal("queued", "time in the queue", "s", _models, lambda w: inference(w).queued, False, 0.1),
+    Signal("first_token", "time to the first token", "s", _models, lambda w: inference(w).first_token, True, 0.15),
+    Signal("per_token", "time per token", "s", _models, lambda w: inference(w).per_token, True, 0.06),
+    Signal("prompt", "tokens in prompts", "1/s", _models, lambda w: inference(w).prompt_tokens, True, 0.2, 0),
+    Signal("generated", "tokens in answers", "1/s", _models, lambda w: inference(w).generated_tokens, True, 0.2, 0),
+    Signal("busy", "GPU time", "ratio", lambda w: w.tenants, lambda w: w.busy, False, 0.03, 0, True),
+    Signal("stalled_by", "GPU time waited", "ratio", lambda w: w.stalls, lambda w: w.stalled_by, False, 0.03, 1, True),
+    Signal("utilization", "GPU utilization", "ratio", _gpus, lambda w: w.utilization, False, 0.05, 0, True),
+    Signal("clock", "GPU clock", "ratio", _gpus, lambda w: hardware(w).clock, False, 0.03, -1),
+    Signal("throttled", "time throttled", "ratio", _gpus, lambda w: hardware(w).throttled, False, 0.05),
+    Signal("errors", "GPU errors", "1/s", _gpus, lambda w: hardware(w).errors, False, 0.001, 1, True),
+    Signal("ready", "replicas ready of those wanted", "ratio", lambda w: capacity(w).services, _ready, False, 0.05, -1),
+    Signal("nic", "network interface used", "ratio", _hosts, lambda w: network(w).used, False, 0.05),
+    Signal(
+        "retransmitted", "TCP segments sent again", "ratio", _hosts, lambda w: network(w).retransmitted, False, 3e-3
+    ),
+    Signal("dropped", "packets dropped", "1/s", _hosts, lambda w: network(w).dropped, False, 1.0),
+)
+NAMED: Mapping[str, Signal] = {signal.name: signal for signal in SIGNALS}
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """Level and scale of every signal of every thing, as they were when they were taken (Unix seconds).
+
+    Levels and scales are in logarithms where the signal is compared as ratios.
+    """
+
+    time: float
+    levels: Mapping[str, Mapping[Key, tuple[float, float]]]
+
+
+def usual_at(world: World, at: int, signals: Sequence[Signal] = SIGNALS) -> Usual:
+    """What was usual before grid point `at`: median and scaled MAD of what came `GUARD` seconds earlier and before.
+
+    Things with fewer than `LEAST` points have no baseline.
+    """
+    columns = _columns(world, at)
+    levels = {}
+    for signal in signals:
+        values = transformed(signal, signal.values(world)[:, columns])
+        found = usual(values, signal.floor)
+        enough = np.isfinite(values).sum(axis=1) >= LEAST
+        rows = zip(signal.keys(world), found.level.tolist(), found.scale.tolist(), enough.tolist(), strict=True)
+        levels[signal.name] = {key: (level, scale) for key, level, scale, known in rows if known}
+    return Usual(float(world.times[at]), levels)
+
+
+def _columns(world: World, at: int) -> slice:
+    guard, history = round(GUARD / world.step), round(HISTORY / world.step)
+    stride = max(1, round(SPACING / world.step))
+    last = max(0, at - guard)
+    first = max(0, last - history)
+    return slice(first + (last - first) % stride, last, stride)
+
+
+def transformed(signal: Signal, values: Floats) -> Floats:
+    """The values as they are compared."""
+    if not signal.log:
+        return values
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.log(np.where(values > 0, values, np.nan))
+
+
+class Now(NamedTuple):
+    """A signal at one grid point. Arrays of shape (rows,), NaN where it is not known.
+
+    value and level in the signal's unit; z in scales, positive where it is worse (more, where it only tells of load);
+    ratio: value over level.
+    """
+
+    keys: Mapping[Key, int]
+    value: Floats
+    level: Floats
+    z: Floats
+    ratio: Floats
+
+
+class Scan:
+    """The World at one grid point, against what is usual. Signals are looked at when they are asked for."""
+
+    def __init__(self, world: World, at: int, base: Usual) -> None:
+        self.world = world
+        self.at = at
+        self.base = base
+        self._found: dict[str, Now] = {}
+
+    @property
+    def time(self) -> float:
+        """Unix seconds of the grid point."""
+        return float(self.world.times[self.at])
+
+    def __getitem__(self, name: str) -> Now:
+        if name not in self._found:
+            self._found[name] = self._look(NAMED[name])
+        return self._found[name]
+
+    def _look(self, signal: Signal) -> Now:
+        keys = signal.keys(self.world)
+        values = recent(signal.values(self.world), self.at, 1 if signal.quick else RECENT)
+        levels = self.base.levels.get(signal.name, {})
+        nothing = (np.nan, np.nan)
+        pairs = [levels.get(key, nothing) for key in keys]
+        level, scale = np.array(pairs, np.float64).reshape(-1, 2).T
+        compared = transformed(signal, values)
+        z = (compared - level) / scale * (signal.bad or 1)
+        usual_value = np.exp(level) if signal.log else level
+        with np.errstate(invalid="ignore", divide="ignore"):
+            ratio = values / usual_value
+        return Now({key: row for row, key in enumerate(keys)}, values, usual_value, z, ratio)
+
+    def z(self, name: str, key: Key) -> float:
+        """The signal's z of one thing; NaN where it is not known."""
+        return self._of(name, key, self[name].z)
+
+    def value(self, name: str, key: Key) -> float:
+        """The signal's value of one thing, in its unit."""
+        return self._of(name, key, self[name].value)
+
+    def level(self, name: str, key: Key) -> float:
+        """What is usual of one thing, in the signal's unit."""
+        return self._of(name, key, self[name].level)
+
+    def ratio(self, name: str, key: Key) -> float:
+        """Value over level of one thing."""
+        return self._of(name, key, self[name].ratio)
+
+    def _of(self, name: str, key: Key, column: Floats) -> float:
+        row = self[name].keys.get(key)
+        return float("nan") if row is None else float(column[row])
+
+    def history(self, name: str, key: Key, seconds: float) -> Floats:
+        """The signal of one thing over the last seconds as it is compared, oldest first."""
+        row = self[name].keys.get(key)
+        points = round(seconds / self.world.step)
+        if row is None:
+            return np.full(min(points, self.at + 1), np.nan)
+        signal = NAMED[name]
+        return transformed(
+            signal, signal.values(self.world)[row : row + 1, max(0, self.at + 1 - points) : self.at + 1]
+        )[0]
+
+    def since(self, name: str, key: Key, threshold: float = 2.5, most: float = 3600.0) -> float:
+        """Unix seconds from which on the signal has been beyond `threshold` scales; now where it is not."""
+        found = self.history(name, key, most)
+        level, scale = self.base.levels.get(name, {}).get(key, (np.nan, np.nan))
+        beyond = (found - level) / scale * (NAMED[name].bad or 1) > threshold
+        inside = np.flatnonzero(~beyond & np.isfinite(found))
+        first = len(found) if not len(found) else (int(inside[-1]) + 1 if len(inside) else 0)
+        return self.time - (len(found) - 1 - min(first, len(found) - 1)) * self.world.step if len(found) else self.time
+
+    @cached_property
+    def callers(self) -> Mapping[Key, tuple[Key, ...]]:
+        """Who calls each service directly, nobody outside the platform."""
+        found: dict[Key, list[Key]] = {}
+        for edge in self.world.edges:
+            if edge.connection != "virtual_node":
+                found.setdefault(edge.server, []).append(edge.client)
+        return {server: tuple(dict.fromkeys(clients)) for server, clients in found.items()}
+
+    @cached_property
+    def callees(self) -> Mapping[Key, tuple[Key, ...]]:
+        """Whom each service calls directly."""
+        found: dict[Key, list[Key]] = {}
+        for edge in self.world.edges:
+            if edge.connection != "virtual_node":
+                found.setdefault(edge.client, []).append(edge.server)
+        return {client: tuple(dict.fromkeys(servers)) for client, servers in found.items()}
+
+
+def recent(values: Floats, at: int, points: int = RECENT) -> Floats:
+    """The median of the last `points` columns up to `at`, per row; NaN where none has a value."""
+    window = values[:, max(0, at - points + 1) : at + 1]
+    out = np.full(values.shape[0], np.nan)
+    counted = ~np.isnan(window).all(axis=1)
+    out[counted] = np.nanmedian(window[counted], axis=1)
+    return out
