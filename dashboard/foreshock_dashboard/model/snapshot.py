@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from foreshock_dashboard.model.incident import Incident, Learning
+from foreshock_dashboard.model.outlook import Outlook
 from foreshock_dashboard.model.query import Json, MetricSource
 from foreshock_dashboard.model.span import TraceSource
 from foreshock_dashboard.model.world import World
@@ -15,7 +16,8 @@ from foreshock_dashboard.model.world import World
 class Snapshot:
     """One tick. `seq` grows by one with each; `world` is None until the first tick has read a source.
 
-    `error` says why the last tick could not read its source (the World then is the last good one); "" when it could.
+    `outlook` is what is expected of each service at the World's time. `error` says why the last tick could not read its
+    source (the World then is the last good one); "" when it could.
     """
 
     seq: int
@@ -23,6 +25,7 @@ class Snapshot:
     incidents: tuple[Incident, ...]
     learning: Learning
     error: str = ""
+    outlook: Outlook = field(default_factory=Outlook)
 
 
 class HubView(Protocol):
