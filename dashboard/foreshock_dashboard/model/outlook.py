@@ -11,8 +11,8 @@ from foreshock_dashboard.model.service import Service
 class Risk(NamedTuple):
     """How likely a service is to miss its objective.
 
-    chance: 0…1, within the next ten minutes. p20, p50, p80: seconds until then with a chance of 20, 50 and 80 %; 0 where
-    it misses it already, infinite where that is further off than the analysis looks.
+    chance: 0…1, within the next ten minutes. p20, p50, p80: seconds until then with a chance of 20, 50 and 80 %;
+    0 where it misses it already, infinite where that is further off than the analysis looks.
     """
 
     service: Service
