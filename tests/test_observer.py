@@ -51,6 +51,21 @@ def test_it_begins_at_the_last_full_hour_at_least_two_hours_back() -> None:
     assert readings["up"].values[0].tolist() == readings["up"].times.tolist()
 
 
+def test_it_begins_where_it_is_told_to() -> None:
+    """A replay reads a recording from its start, however large its steps are."""
+    watch = Observer(
+        Source({"up": labels_of({"job": "x"})}),
+        catalogue(59.0),
+        STEP,
+        condense=lambda answers: answers,
+        keep=86_400.0,
+        begin=lambda _: NOW - 43_203.0,
+    )
+
+    assert watch.read(NOW - 30_000.0)["up"].times[0] == NOW - 43_203.0
+    assert len(watch.read(NOW)["up"].times) == 4321
+
+
 def test_no_question_is_for_more_points_than_a_source_can_answer() -> None:
     """The hours after a restart are read in pieces."""
     source = Source()

@@ -30,7 +30,7 @@ class Observer:
     """Reads the catalogue from a source: everything since the start of the fold at first, then only what is new.
 
     `condense` makes of each piece what is kept of it; it sees every grid point once. `keep` in seconds bounds how far
-    back the readings go.
+    back the readings go. `begin` gives, for the time that is read up to, where reading begins.
     """
 
     def __init__(
@@ -40,12 +40,14 @@ class Observer:
         step: float,
         condense: Callable[[Readings], Readings],
         keep: float = 3 * HOUR,
+        begin: Callable[[float], float] = fold_start,
     ) -> None:
         self._source = source
         self._catalogue = catalogue
         self._step = step
         self._condense = condense
         self._keep = keep
+        self._begin = begin
         self._found: set[str] = set()
         self._readings: Readings = {}
         self._until = -math.inf
@@ -57,7 +59,7 @@ class Observer:
             SourceError: the source could not answer; what was read before is kept, and the next call goes on there.
         """
         end = aligned(now, self._step)
-        oldest = max(fold_start(end), end - self._keep)
+        oldest = max(self._begin(end), end - self._keep)
         start = max(self._until + self._step, oldest)
         while start <= end:
             until = min(end, start + (CHUNK - 1) * self._step)
