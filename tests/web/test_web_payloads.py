@@ -23,11 +23,12 @@ from tests.web.worlds import (
     starving,
 )
 
-from foreshock_dashboard.model.incident import Learning
+from foreshock_dashboard.model.incident import Culprit, Learning
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import Edge, Target
 from foreshock_dashboard.web import now, payloads, traces_json
+from foreshock_dashboard.web.numbers import number
 from foreshock_dashboard.web.theme import SERVICE_COLOURS, service_colour
 from foreshock_dashboard.web.verdict import verdict
 
@@ -37,7 +38,7 @@ Golden = Callable[[str, str], None]
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_no_number_becomes_null(value: float) -> None:
     """JSON has no NaN, and zero would be a lie."""
-    assert payloads.number(value) is None
+    assert number(value) is None
 
 
 def test_a_service_without_requests_has_null_durations_and_a_zero_rate() -> None:
@@ -99,6 +100,14 @@ def test_warnings_are_open_incidents_and_incidents_are_all() -> None:
     wanted = {"id", "phase", "service", "victim", "aggressor", "gpus", "cause", "since", "sentence", "evidence"}
     assert wanted | {"confidence", "quality"} <= first.keys()
     assert first["gpus"] == ["host-0/gpu-0", "host-0/gpu-1"]
+
+
+def test_an_incident_without_an_aggressor_is_told_by_its_cause() -> None:
+    """Not every trouble is a neighbour's doing; nobody is accused then."""
+    alone = replace(starvation(starving()), culprit=Culprit(), cause="provisioning lag")
+    seen = snapshot(starving(), alone)
+    assert verdict(seen).headline == "embedder is in trouble: provisioning lag."
+    assert payloads.warnings(seen)["warnings"][0]["aggressor"] is None
 
 
 @pytest.mark.parametrize(

@@ -13,15 +13,10 @@ from foreshock_dashboard.model.query import Floats, Json
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.web.incident_json import incident
 from foreshock_dashboard.web.layout import Arrow, layered
-from foreshock_dashboard.web.payloads import (
-    conditions,
-    incident,
-    last,
-    number,
-    open_incidents,
-    pairs,
-)
+from foreshock_dashboard.web.numbers import last, number
+from foreshock_dashboard.web.payloads import conditions, open_incidents, pairs
 from foreshock_dashboard.web.sight import sight
 from foreshock_dashboard.web.theme import service_colour
 from foreshock_dashboard.web.verdict import verdict

@@ -1,18 +1,19 @@
-"""Snapshot → plain dicts for the JSON API. Pure; NaN becomes None, so that absent is never zero."""
+"""Snapshot → plain dicts for the JSON API. Pure."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.model.incident import Evidence, Incident
-from foreshock_dashboard.model.query import Floats, Json
+from foreshock_dashboard.model.incident import Incident
+from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import Gpu, Red, Target, Tenant, World
+from foreshock_dashboard.web.incident_json import document
+from foreshock_dashboard.web.numbers import last, number
 from foreshock_dashboard.web.sight import fresh_services
 
 Health = Literal["ok", "warning", "critical", "idle", "unknown"]
@@ -20,18 +21,6 @@ FAILING = 0.05
 """Share of failed requests from which a service is critical."""
 TROUBLED = 0.01
 """Share of failed requests from which a service is in a warning state."""
-
-
-def number(value: float) -> float | None:
-    """A float for JSON: None where there is no value, and six significant digits at most."""
-    return None if not math.isfinite(value) else float(f"{value:.6g}")
-
-
-def last(values: Floats) -> list[float | None]:
-    """The newest column of an array of shape (rows, times)."""
-    if values.shape[1] == 0:
-        return [None] * values.shape[0]
-    return [number(value) for value in values[:, -1].tolist()]
 
 
 def envelope(snapshot: Snapshot) -> Json:
@@ -225,52 +214,16 @@ def contention(snapshot: Snapshot) -> Json:
     }
 
 
-def _evidence(item: Evidence) -> Json:
-    return {
-        "name": item.name,
-        "value": number(item.value),
-        "baseline": number(item.baseline),
-        "unit": item.unit,
-        "since": number_of_time(item.since),
-    }
-
-
-def number_of_time(seconds: float | None) -> float | None:
-    """Unix seconds to the millisecond; None where there is none."""
-    return None if seconds is None or not math.isfinite(seconds) else round(seconds, 3)
-
-
-def incident(item: Incident) -> Json:
-    """One incident. Times in Unix seconds, confidence 0…1."""
-    return {
-        "id": item.id,
-        "phase": item.phase,
-        "service": str(item.service),
-        "victim": str(item.victim),
-        "aggressor": str(item.aggressor),
-        "gpus": [gpu.label for gpu in item.gpus],
-        "cause": item.cause,
-        "since": number_of_time(item.since),
-        "opened": number_of_time(item.opened),
-        "until": number_of_time(item.until),
-        "slowed": [str(service) for service in item.slowed],
-        "sentence": item.sentence,
-        "evidence": [_evidence(one) for one in item.evidence],
-        "confidence": number(item.confidence),
-        "quality": item.quality,
-    }
-
-
 def warnings(snapshot: Snapshot) -> Json:
     """The incidents that are open, the worst first."""
-    return {"warnings": [incident(item) for item in open_incidents(snapshot)]}
+    return document(open_incidents(snapshot), "warnings")
 
 
 def incidents(snapshot: Snapshot) -> Json:
     """Every incident that is remembered: the open ones, then those that are over, newest first."""
     over = [item for item in snapshot.incidents if item.phase == "over"]
     over.sort(key=lambda item: (-(item.until or item.since), item.id))
-    return {"incidents": [incident(item) for item in (*open_incidents(snapshot), *over)]}
+    return document((*open_incidents(snapshot), *over))
 
 
 def target(item: Target) -> Json:

@@ -11,8 +11,8 @@ from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.span import Attributes, AttributeValue, Span, TraceQuery, TraceSummary, head_of, traffic
 from foreshock_dashboard.web import lanes_json
 from foreshock_dashboard.web.gpu_time import GpuTime
+from foreshock_dashboard.web.numbers import number
 from foreshock_dashboard.web.params import BY_WAIT, FIRST, SpanPage
-from foreshock_dashboard.web.payloads import number
 from foreshock_dashboard.web.theme import service_colour
 from foreshock_dashboard.web.trace_search import CANDIDATES, Waited, WaitFilter
 

@@ -12,7 +12,9 @@ from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.web.payloads import conditions, incident, number_of_time, open_incidents
+from foreshock_dashboard.web.incident_json import incident
+from foreshock_dashboard.web.numbers import number_of_time
+from foreshock_dashboard.web.payloads import conditions, open_incidents
 from foreshock_dashboard.web.sight import Sight, fresh_for, sight
 
 State = Literal["critical", "warning", "calm", "blind", "learning", "empty", "error"]
@@ -86,7 +88,10 @@ _FIRST_STEPS = (
 
 def _starving(current: tuple[Incident, ...], gaps: tuple[str, ...]) -> Verdict:
     worst = current[0]
-    text = f"{worst.aggressor} starves {worst.victim} on {gpu_list(worst.gpus)}"
+    if worst.aggressor and worst.gpus:
+        text = f"{worst.aggressor} starves {worst.victim} on {gpu_list(worst.gpus)}"
+    else:
+        text = f"{worst.victim} is in trouble: {worst.cause}"
     if worst.phase == "cascading":
         text += ", and its callers slow down too"
     others = len(current) - 1

@@ -62,7 +62,7 @@
 
   const warnings = (data, now) => {
     const list = data.warnings;
-    const over = data.over.map((w) => h("li", { class: "over" }, F.state("idle", "over"), " ", `${w.aggressor} starved ${w.victim} on ${w.gpus.length} GPU${w.gpus.length > 1 ? "s" : ""}, ended `, F.time(w.until, now), ` (${F.span(now - w.until)} ago)`));
+    const over = data.over.map((w) => h("li", { class: "over" }, F.state("idle", "over"), " ", w.aggressor && w.gpus.length ? `${w.aggressor} starved ${w.victim} on ${w.gpus.length} GPU${w.gpus.length > 1 ? "s" : ""}, ended ` : `${w.victim}: ${w.cause.replaceAll("_", " ")}, ended `, F.time(w.until, now), ` (${F.span(now - w.until)} ago)`));
     if (!list.length && !over.length) {
       put(F.byId("warnings"));
       const learning = data.learning.done ? "" : " None can be given while the hub is learning what is usual.";
@@ -75,8 +75,8 @@
   const warning = (w, now) => {
     const word = { advisory: "advisory", page: "page", cascading: "cascading" }[w.phase];
     return h("li", { "data-phase": w.phase },
-      h("p", { class: "warning-head" }, F.state(w.phase === "advisory" ? "warning" : "critical", word), " ", h("b", null, `${w.aggressor} → ${w.victim}`),
-        h("span", { class: "muted" }, ` ${w.cause}, since `, F.time(w.since, now), ` (${F.span(now - w.since)})`)),
+      h("p", { class: "warning-head" }, F.state(w.phase === "advisory" ? "warning" : "critical", word), " ", h("b", null, w.aggressor ? `${w.aggressor} → ${w.victim}` : w.victim),
+        h("span", { class: "muted" }, ` ${w.cause.replaceAll("_", " ")}, since `, F.time(w.since, now), ` (${F.span(now - w.since)})`)),
       h("p", null, w.sentence),
       h("table", { class: "evidence" },
         h("thead", null, h("tr", null, ["evidence", "now", "usually", "since"].map((name) => h("th", { scope: "col" }, name)))),

@@ -1,0 +1,98 @@
+"""docs/incidents.md is the schema of an incident in JSON, and what is told is of that schema."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from tests.web.worlds import NOW, service, snapshot, starvation, starving
+
+from foreshock_dashboard.model.incident import AtRisk, Cause, Culprit, Incident, Phase
+from foreshock_dashboard.web import payloads
+from foreshock_dashboard.web.incident_json import cause, document, incident, judgement
+
+TEXT = (Path(__file__).parents[2] / "docs" / "incidents.md").read_text()
+REPLAYED = "at_page"
+
+
+def full() -> Incident:
+    """One that has something under every key."""
+    return replace(
+        starvation(starving(), phase="cascading"),
+        culprit=Culprit(
+            service("train-llm"), starving().gpus[:2], "chat", (service("gateway"), service("rag-api")), "host-0"
+        ),
+        at_risk=(AtRisk(service("rag-api"), 0.0, 90.5, math.inf),),
+        until=NOW,
+    )
+
+
+def keys(value: object, above: str = "") -> set[str]:
+    """Every key of an object, those of objects and lists in it as `outer.inner`."""
+    if isinstance(value, list):
+        return set().union(*(keys(one, above) for one in value)) if value else set()
+    if not isinstance(value, dict):
+        return set()
+    return set().union(*({f"{above}{key}"} | keys(one, f"{above}{key}.") for key, one in value.items()))
+
+
+def documented() -> set[str]:
+    """The first column of the first table."""
+    table = TEXT.partition("| key |")[2].partition("\n\n")[0]
+    return {name for row in table.splitlines()[2:] for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
+
+
+def test_the_schema_has_every_key_and_no_other() -> None:
+    """Both ways: a key that is told is documented, and what is documented is told."""
+    assert keys(incident(full())) | {REPLAYED} == documented()
+
+
+def test_what_a_replay_keeps_of_a_page_is_documented() -> None:
+    """By name, in the sentence after the table."""
+    text = TEXT.partition("whoever was woken by it had to go by:")[2].partition(".")[0]
+    assert set(re.findall(r"`([^`]+)`", text)) == judgement(full()).keys()
+
+
+@pytest.mark.parametrize("name", get_args(Cause))
+def test_every_cause_is_one_documented_word(name: Cause) -> None:
+    """As in the truth of a simulated recording."""
+    row = next(line for line in TEXT.splitlines() if line.startswith("| `cause`"))
+    assert f"`{cause(name)}`" in row
+    assert re.fullmatch(r"[a-z_]+", cause(name))
+
+
+@pytest.mark.parametrize("name", get_args(Phase))
+def test_every_state_is_documented(name: Phase) -> None:
+    """In the table of states."""
+    assert f"\n| `{name}` |" in TEXT
+
+
+def test_beyond_the_horizon_is_null_and_at_once_is_zero() -> None:
+    """Infinity has no form in JSON; zero says that it is missed already."""
+    told = json.loads(json.dumps(incident(full()), allow_nan=False))
+    assert told["at_risk"] == [{"service": "rag-api", "breach_seconds": {"p20": 0.0, "p50": 90.5, "p80": None}}]
+
+
+def test_an_edge_is_written_with_an_arrow_and_what_is_not_known_is_null() -> None:
+    """As in the truth of a simulated recording."""
+    assert incident(full())["culprit"]["edge"] == "gateway -> rag-api"
+    assert incident(replace(full(), culprit=Culprit()))["culprit"] == {
+        "service": None,
+        "gpus": [],
+        "pool": None,
+        "edge": None,
+        "host": None,
+    }
+
+
+def test_all_doors_tell_the_same() -> None:
+    """The API's lists are the document under its own names."""
+    world = starving()
+    seen = snapshot(world, starvation(world), starvation(world, "reranker", "batch-eval", "over"))
+    assert payloads.incidents(seen) == document(seen.incidents)
+    assert payloads.warnings(seen) == document(seen.incidents[:1], "warnings")
