@@ -54,7 +54,7 @@ def hardware(world: World) -> Hardware:
 class Signal(NamedTuple):
     """A figure of every thing of a kind.
 
-    keys: what the rows are of. values: shape (rows, times). log: compared as ratios, else as differences. floor: least
+    keys: what the rows are of. values: of some grid points, shape (rows, points). log: compared as ratios, else as differences. floor: least
     scale, in logarithms or in the signal's unit, below which a difference is never remarkable. bad: +1 where more is
     worse, -1 where less is, 0 where it only tells of load. quick: the newest point stands for now.
     """
@@ -63,37 +63,39 @@ class Signal(NamedTuple):
     text: str
     unit: str
     keys: Callable[[World], Sequence[Key]]
-    values: Callable[[World], Floats]
+    values: Callable[[World, slice], Floats]
     log: bool
     floor: float
     bad: int = 1
     quick: bool = False
 
 
-def _excess(world: World) -> Floats:
+def _excess(world: World, columns: slice) -> Floats:
     """How many times as long a call takes for its client as for its server."""
+    server = world.server_p95[:, columns]
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(world.server_p95 > 0, world.calls.p95 / world.server_p95, np.nan)
+        return np.where(server > 0, world.calls.p95[:, columns] / server, np.nan)
 
 
-def _flight(world: World) -> Floats:
+def _flight(world: World, columns: slice) -> Floats:
     """Requests in flight by Little's law, L = λ · W, with the median for the mean."""
-    return world.red.rate * world.red.p50
+    return world.red.rate[:, columns] * world.red.p50[:, columns]
 
 
-def _waiting(world: World) -> Floats:
-    return inference(world).waiting + 1.0
+def _waiting(world: World, columns: slice) -> Floats:
+    return inference(world).waiting[:, columns] + 1.0
 
 
-def _running(world: World) -> Floats:
+def _running(world: World, columns: slice) -> Floats:
     found = inference(world)
-    return found.running + np.nan_to_num(found.waiting) + 1.0
+    return found.running[:, columns] + np.nan_to_num(found.waiting[:, columns]) + 1.0
 
 
-def _ready(world: World) -> Floats:
+def _ready(world: World, columns: slice) -> Floats:
     found = capacity(world)
+    wanted = found.wanted[:, columns]
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(found.wanted > 0, found.ready / found.wanted, np.nan)
+        return np.where(wanted > 0, found.ready[:, columns] / wanted, np.nan)
 
 
 def _services(world: World) -> Sequence[Key]:
@@ -117,38 +119,58 @@ def _hosts(world: World) -> Sequence[Key]:
 
 
 SIGNALS: tuple[Signal, ...] = (
-    Signal("rate", "requests", "1/s", _services, lambda w: w.red.rate, True, 0.15, 0),
-    Signal("p50", "median duration", "s", _services, lambda w: w.red.p50, True, 0.10),
-    Signal("p95", "p95", "s", _services, lambda w: w.red.p95, True, 0.10),
-    Signal("failed", "failed requests", "ratio", _services, lambda w: w.red.failed, False, 0.004),
+    Signal("rate", "requests", "1/s", _services, lambda w, c: w.red.rate[:, c], True, 0.15, 0),
+    Signal("p50", "median duration", "s", _services, lambda w, c: w.red.p50[:, c], True, 0.10),
+    Signal("p95", "p95", "s", _services, lambda w, c: w.red.p95[:, c], True, 0.10),
+    Signal("failed", "failed requests", "ratio", _services, lambda w, c: w.red.failed[:, c], False, 0.004),
     Signal("flight", "requests in flight", "", _services, _flight, True, 0.15),
-    Signal("edge_rate", "calls", "1/s", _edges, lambda w: w.calls.rate, True, 0.15, 0),
-    Signal("edge_p95", "p95 as its client sees it", "s", _edges, lambda w: w.calls.p95, True, 0.10),
-    Signal("edge_server", "p95 as its server sees it", "s", _edges, lambda w: w.server_p95, True, 0.10),
-    Signal("edge_failed", "failed calls", "ratio", _edges, lambda w: w.calls.failed, False, 0.004),
+    Signal("edge_rate", "calls", "1/s", _edges, lambda w, c: w.calls.rate[:, c], True, 0.15, 0),
+    Signal("edge_p95", "p95 as its client sees it", "s", _edges, lambda w, c: w.calls.p95[:, c], True, 0.10),
+    Signal("edge_server", "p95 as its server sees it", "s", _edges, lambda w, c: w.server_p95[:, c], True, 0.10),
+    Signal("edge_failed", "failed calls", "ratio", _edges, lambda w, c: w.calls.failed[:, c], False, 0.004),
     Signal("excess", "client's p95 over the server's", "", _edges, _excess, True, 0.15),
-    Signal("attempts", "attempts per call", "", _edges, lambda w: w.attempts, False, 0.02),
+    Signal("attempts", "attempts per call", "", _edges, lambda w, c: w.attempts[:, c], False, 0.02),
     Signal("waiting", "requests in the queue", "", _models, _waiting, True, 0.35),
     Signal("running", "requests running and waiting", "", _models, _running, True, 0.20),
-    Signal("cache", "KV cache used", "ratio", _models, lambda w: inference(w).cache, False, 0.05),
-    Signal("preempted", "preemptions", "1/s", _models, lambda w: inference(w).preempted, False, 0.02),
-    Signal("queued", "time in the queue", "s", _models, lambda w: inference(w).queued, False, 0.1),
-    Signal("first_token", "time to the first token", "s", _models, lambda w: inference(w).first_token, True, 0.15),
-    Signal("per_token", "time per token", "s", _models, lambda w: inference(w).per_token, True, 0.06),
-    Signal("prompt", "tokens in prompts", "1/s", _models, lambda w: inference(w).prompt_tokens, True, 0.2, 0),
-    Signal("generated", "tokens in answers", "1/s", _models, lambda w: inference(w).generated_tokens, True, 0.2, 0),
-    Signal("busy", "GPU time", "ratio", lambda w: w.tenants, lambda w: w.busy, False, 0.03, 0, True),
-    Signal("stalled_by", "GPU time waited", "ratio", lambda w: w.stalls, lambda w: w.stalled_by, False, 0.03, 1, True),
-    Signal("utilization", "GPU utilization", "ratio", _gpus, lambda w: w.utilization, False, 0.05, 0, True),
-    Signal("clock", "GPU clock", "ratio", _gpus, lambda w: hardware(w).clock, False, 0.03, -1),
-    Signal("throttled", "time throttled", "ratio", _gpus, lambda w: hardware(w).throttled, False, 0.05),
-    Signal("errors", "GPU errors", "1/s", _gpus, lambda w: hardware(w).errors, False, 0.001, 1, True),
-    Signal("ready", "replicas ready of those wanted", "ratio", lambda w: capacity(w).services, _ready, False, 0.05, -1),
-    Signal("nic", "network interface used", "ratio", _hosts, lambda w: network(w).used, False, 0.05),
+    Signal("cache", "KV cache used", "ratio", _models, lambda w, c: inference(w).cache[:, c], False, 0.05),
+    Signal("preempted", "preemptions", "1/s", _models, lambda w, c: inference(w).preempted[:, c], False, 0.02),
+    Signal("queued", "time in the queue", "s", _models, lambda w, c: inference(w).queued[:, c], False, 0.1),
     Signal(
-        "retransmitted", "TCP segments sent again", "ratio", _hosts, lambda w: network(w).retransmitted, False, 3e-3
+        "first_token", "time to the first token", "s", _models, lambda w, c: inference(w).first_token[:, c], True, 0.15
     ),
-    Signal("dropped", "packets dropped", "1/s", _hosts, lambda w: network(w).dropped, False, 1.0),
+    Signal("per_token", "time per token", "s", _models, lambda w, c: inference(w).per_token[:, c], True, 0.06),
+    Signal("prompt", "tokens in prompts", "1/s", _models, lambda w, c: inference(w).prompt_tokens[:, c], True, 0.2, 0),
+    Signal(
+        "generated", "tokens in answers", "1/s", _models, lambda w, c: inference(w).generated_tokens[:, c], True, 0.2, 0
+    ),
+    Signal("busy", "GPU time", "ratio", lambda w: w.tenants, lambda w, c: w.busy[:, c], False, 0.03, 0, True),
+    Signal(
+        "stalled_by",
+        "GPU time waited",
+        "ratio",
+        lambda w: w.stalls,
+        lambda w, c: w.stalled_by[:, c],
+        False,
+        0.03,
+        1,
+        True,
+    ),
+    Signal("utilization", "GPU utilization", "ratio", _gpus, lambda w, c: w.utilization[:, c], False, 0.05, 0, True),
+    Signal("clock", "GPU clock", "ratio", _gpus, lambda w, c: hardware(w).clock[:, c], False, 0.03, -1),
+    Signal("throttled", "time throttled", "ratio", _gpus, lambda w, c: hardware(w).throttled[:, c], False, 0.05),
+    Signal("errors", "GPU errors", "1/s", _gpus, lambda w, c: hardware(w).errors[:, c], False, 0.001, 1, True),
+    Signal("ready", "replicas ready of those wanted", "ratio", lambda w: capacity(w).services, _ready, False, 0.05, -1),
+    Signal("nic", "network interface used", "ratio", _hosts, lambda w, c: network(w).used[:, c], False, 0.05),
+    Signal(
+        "retransmitted",
+        "TCP segments sent again",
+        "ratio",
+        _hosts,
+        lambda w, c: network(w).retransmitted[:, c],
+        False,
+        3e-3,
+    ),
+    Signal("dropped", "packets dropped", "1/s", _hosts, lambda w, c: network(w).dropped[:, c], False, 1.0),
 )
 NAMED: Mapping[str, Signal] = {signal.name: signal for signal in SIGNALS}
 
@@ -172,7 +194,7 @@ def usual_at(world: World, at: int, signals: Sequence[Signal] = SIGNALS) -> Usua
     columns = _columns(world, at)
     levels = {}
     for signal in signals:
-        values = transformed(signal, signal.values(world)[:, columns])
+        values = transformed(signal, signal.values(world, columns))
         found = usual(values, signal.floor)
         enough = np.isfinite(values).sum(axis=1) >= LEAST
         rows = zip(signal.keys(world), found.level.tolist(), found.scale.tolist(), enough.tolist(), strict=True)
@@ -231,7 +253,9 @@ class Scan:
 
     def _look(self, signal: Signal) -> Now:
         keys = signal.keys(self.world)
-        values = recent(signal.values(self.world), self.at, 1 if signal.quick else RECENT)
+        points = 1 if signal.quick else RECENT
+        window = signal.values(self.world, slice(max(0, self.at + 1 - points), self.at + 1))
+        values = recent(window, window.shape[1] - 1, points)
         levels = self.base.levels.get(signal.name, {})
         nothing = (np.nan, np.nan)
         pairs = [levels.get(key, nothing) for key in keys]
