@@ -7,12 +7,13 @@ token above that line is somebody else's doing: a neighbour on the GPU, clocks, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from foreshock_dashboard.analysis.signals import GUARD, HISTORY, RECENT, inference, recent
+from foreshock_dashboard.analysis.signals import GUARD, HISTORY, inference, recent
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
@@ -22,6 +23,8 @@ LEAST = 30
 """Points that a line needs."""
 CROWDED = 0.9
 """KV cache in use, as a share, from which on a server counts as full and tells nothing of how it is while it is not."""
+LITTLE = 0.02
+"""KV cache in use below which it does not tell how much a sequence takes."""
 NARROW = 0.05
 """Least scale of the residual, a logarithm: what the line does not explain in the best of cases."""
 
@@ -34,13 +37,13 @@ class Law:
     each: float
     scale: float
 
-    def seconds(self, sequences: Floats) -> Floats:
+    def seconds(self, sequences: float) -> float:
         """What a token takes with so many sequences at once."""
         return self.base + self.each * sequences
 
 
 def averaged(values: Floats, step: float, over: float = MINUTE) -> Floats:
-    """The mean of the last `over` seconds at every point of arrays (rows, times): what a rate over that time goes with."""
+    """The mean of the last `over` seconds at every point of arrays (rows, times), as a rate over that time has it."""
     points = max(1, round(over / step))
     known = np.isfinite(values)
     sums = np.cumsum(np.where(known, values, 0.0), axis=1)
@@ -51,18 +54,17 @@ def averaged(values: Floats, step: float, over: float = MINUTE) -> Floats:
         return np.where(counts > 0, sums / counts, np.nan)
 
 
-def sequences(world: World) -> Floats:
-    """Sequences that run on each replica, mean of a minute; shape (services with model servers, times)."""
-    found = inference(world)
-    return averaged(found.running / np.maximum(replicas(world), 1.0), world.step)
+def _per_replica(world: World, columns: slice) -> Floats:
+    """Sequences that run on each replica; shape (services with model servers, points)."""
+    return inference(world).running[:, columns] / replicas(world, columns)
 
 
-def replicas(world: World) -> Floats:
-    """Replicas of each service that tell something, at least one; shape (services with model servers, times)."""
+def replicas(world: World, columns: slice) -> Floats:
+    """Replicas of each service that tell something, at least one; shape (services with model servers, points)."""
     found = inference(world)
-    known = np.isfinite(found.replica_busy)
-    out = np.zeros(found.running.shape)
+    known = np.isfinite(found.replica_busy[:, columns])
     row = {service: i for i, service in enumerate(found.services)}
+    out = np.zeros((len(found.services), known.shape[1]))
     for i, replica in enumerate(found.replicas):
         if replica.service in row:
             out[row[replica.service]] += known[i]
@@ -77,7 +79,7 @@ def learned(world: World, at: int) -> Mapping[Service, Law]:
     found = inference(world)
     last = max(0, at - round(GUARD / world.step))
     first = max(0, last - round(HISTORY / world.step))
-    running = sequences(world)[:, first:last]
+    running = averaged(_per_replica(world, slice(first, last)), world.step)
     laws = {}
     for i, service in enumerate(found.services):
         n, y = running[i], found.per_token[i, first:last]
@@ -125,25 +127,27 @@ def strains(world: World, at: int, laws: Mapping[Service, Law]) -> Mapping[Servi
     """
     found = inference(world)
     window = slice(max(0, at + 1 - round(5 * MINUTE / world.step)), at + 1)
-    count = replicas(world)[:, at]
-    running = recent(sequences(world)[:, : at + 1], at)
-    waiting = recent(found.waiting, at) / count
-    token, cache = recent(found.per_token, at, RECENT), recent(averaged(found.cache[:, : at + 1], world.step), at)
-    used = found.running[:, window] / replicas(world)[:, window]
+    running = averaged(_per_replica(world, window), world.step)
+    newest = running.shape[1] - 1
+    waiting = recent(found.waiting[:, window] / replicas(world, window), newest)
+    token = recent(found.per_token[:, window], newest)
+    cache = recent(averaged(found.cache[:, window], world.step), newest)
     with np.errstate(invalid="ignore", divide="ignore"):
-        room = np.where(found.cache[:, window] > 0.02, used / found.cache[:, window], np.nan)
-    out = {}
-    for i, service in enumerate(found.services):
-        law = laws.get(service)
-        most = float(np.nanmedian(room[i])) if np.isfinite(room[i]).any() else np.nan
-        if law is None:
-            out[service] = Strain(np.nan, np.nan, float(cache[i]), most, np.nan)
-            continue
-        over = float(token[i] / law.seconds(running[i]))
-        asked = float(running[i] + np.nan_to_num(waiting[i]))
-        load = asked / law.seconds(np.float64(asked)) / (most / law.seconds(np.float64(most))) if most > 0 else np.nan
-        full = asked / most if most > 0 else np.nan
-        out[service] = Strain(
-            over, float(np.log(over)) / law.scale, float(cache[i]), most, float(max(load, full if full > 1 else load))
-        )
-    return out
+        rooms = np.where(found.cache[:, window] > LITTLE, _per_replica(world, window) / found.cache[:, window], np.nan)
+    room = recent(rooms, newest, rooms.shape[1])
+    asked = recent(running, newest)
+    columns = (asked, np.nan_to_num(waiting), token, cache, room)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return {service: _strain(laws.get(service), *row) for service, row in zip(found.services, rows, strict=True)}
+
+
+def _strain(law: Law | None, running: float, waiting: float, token: float, cache: float, room: float) -> Strain:
+    if law is None:
+        return Strain(math.nan, math.nan, cache, room, math.nan)
+    over = token / law.seconds(running)
+    asked = running + waiting
+    load = math.nan
+    if room > 0:
+        served = asked / law.seconds(asked) / (room / law.seconds(room))
+        load = max(served, asked / room) if asked > room else served
+    return Strain(over, math.log(over) / law.scale if over > 0 else math.nan, cache, room, load)

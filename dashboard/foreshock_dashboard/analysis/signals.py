@@ -54,9 +54,10 @@ def hardware(world: World) -> Hardware:
 class Signal(NamedTuple):
     """A figure of every thing of a kind.
 
-    keys: what the rows are of. values: of some grid points, shape (rows, points). log: compared as ratios, else as differences. floor: least
-    scale, in logarithms or in the signal's unit, below which a difference is never remarkable. bad: +1 where more is
-    worse, -1 where less is, 0 where it only tells of load. quick: the newest point stands for now.
+    keys: what the rows are of. values: of some grid points, shape (rows, points). log: compared as ratios, else as
+    differences. floor: least scale, in logarithms or in the signal's unit, below which a difference is never
+    remarkable. bad: +1 where more is worse, -1 where less is, 0 where it only tells of load. quick: the newest point
+    stands for now.
     """
 
     name: str
@@ -294,9 +295,9 @@ class Scan:
         if row is None:
             return np.full(min(points, self.at + 1), np.nan)
         signal = NAMED[name]
-        return transformed(
-            signal, signal.values(self.world)[row : row + 1, max(0, self.at + 1 - points) : self.at + 1]
-        )[0]
+        columns = slice(max(0, self.at + 1 - points), self.at + 1)
+        found: Floats = transformed(signal, signal.values(self.world, columns))[row]
+        return found
 
     def since(self, name: str, key: Key, threshold: float = 2.5, most: float = 3600.0) -> float:
         """Unix seconds from which on the signal has been beyond `threshold` scales; now where it is not."""
