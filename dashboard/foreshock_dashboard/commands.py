@@ -24,6 +24,7 @@ from foreshock_dashboard.recording_commands import (
     run_export,
     run_import,
 )
+from foreshock_dashboard.replay_command import REPLAY, add_replay_flags, run_replay
 from foreshock_dashboard.settings import SettingsError, add_flags, settings_of
 from foreshock_dashboard.simulate_command import add_simulate_flags, simulate
 from foreshock_dashboard.standing import standing
@@ -79,6 +80,11 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("export", help=about, description=EXPORT, formatter_class=shape)
     add_export_flags(command)
     command.set_defaults(run=run_export)
+
+    about = "judge a recording as a hub would have while it happened"
+    command = commands.add_parser("replay", help=about, description=REPLAY, formatter_class=shape)
+    add_replay_flags(command)
+    command.set_defaults(run=run_replay)
     return top
 
 

@@ -14,10 +14,9 @@ from tests.web.worlds import NOW, service, snapshot, starvation, starving
 
 from foreshock_dashboard.model.incident import AtRisk, Cause, Culprit, Incident, Phase
 from foreshock_dashboard.web import payloads
-from foreshock_dashboard.web.incident_json import cause, document, incident, judgement
+from foreshock_dashboard.web.incident_json import cause, document, incident, replayed
 
 TEXT = (Path(__file__).parents[2] / "docs" / "incidents.md").read_text()
-REPLAYED = "at_page"
 
 
 def full() -> Incident:
@@ -49,13 +48,17 @@ def documented() -> set[str]:
 
 def test_the_schema_has_every_key_and_no_other() -> None:
     """Both ways: a key that is told is documented, and what is documented is told."""
-    assert keys(incident(full())) | {REPLAYED} == documented()
+    told = replayed([full()], {})["incidents"][0]
+    assert keys(told) == documented()
+    assert told.keys() - {"at_page"} == incident(full()).keys()
 
 
 def test_what_a_replay_keeps_of_a_page_is_documented() -> None:
     """By name, in the sentence after the table."""
     text = TEXT.partition("whoever was woken by it had to go by:")[2].partition(".")[0]
-    assert set(re.findall(r"`([^`]+)`", text)) == judgement(full()).keys()
+    told = replayed([full()], {full().id: replace(full(), confidence=0.5)})["incidents"][0]
+    assert set(re.findall(r"`([^`]+)`", text)) == told["at_page"].keys()
+    assert (told["confidence"], told["at_page"]["confidence"]) == (0.93, 0.5)
 
 
 @pytest.mark.parametrize("name", get_args(Cause))

@@ -17,6 +17,15 @@ def document(incidents: Iterable[Incident], key: str = "incidents") -> Json:
     return {"version": VERSION, key: [incident(item) for item in incidents]}
 
 
+def replayed(final: Iterable[Incident], paged: Mapping[str, Incident]) -> Json:
+    """The document of a replay: each incident as it was last, and under `at_page` what it said when it paged.
+
+    paged: those that did, by id, as they were then.
+    """
+    rows = [incident(item) | {"at_page": judgement(paged[item.id]) if item.id in paged else None} for item in final]
+    return {"version": VERSION, "incidents": rows}
+
+
 def incident(item: Incident) -> Json:
     """One incident. Times in Unix seconds; null where something has not happened or is not known."""
     return {
