@@ -21,6 +21,7 @@ from foreshock_dashboard.clock import Clock
 from foreshock_dashboard.model.asked import pickers
 from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.query import Json, MetricSource, SourceError
+from foreshock_dashboard.model.reading import quick_window
 from foreshock_dashboard.model.readings import catalogue
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import TRACE_KEYS, Span, TraceSource
@@ -130,7 +131,8 @@ class Hub:
                 timeout=min(settings.scrape_interval, 10.0),
             )
             opened.callback(self.scraper.close)
-            self._observer = Observer(self._source, catalogue(settings.window), settings.step, condensed)
+            read = catalogue(settings.window, quick_window(settings.scrape_interval))
+            self._observer = Observer(self._source, read, settings.step, condensed)
             self._state = State()
             self._snapshot = Snapshot(0, None, (), Learning(0.0, HISTORY))
             self._tick_seconds = 0.0

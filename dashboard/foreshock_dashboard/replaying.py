@@ -14,6 +14,7 @@ from foreshock_dashboard.analysis.decision import State, advance, learning
 from foreshock_dashboard.analysis.world import condensed, world_of
 from foreshock_dashboard.model.incident import Incident, Learning
 from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.reading import quick_window
 from foreshock_dashboard.model.readings import catalogue
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.recording.errors import RecordingError
@@ -38,15 +39,20 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """The grid of a replay, in seconds: how far apart its points are, and how far back a rate looks at each."""
+    """The grid of a replay, in seconds: how far apart its points are, and how far back rates look at each.
+
+    quick: those that show a neighbour's step at once.
+    """
 
     step: float
     window: float
+    quick: float
 
     @classmethod
     def of(cls, interval: float) -> Pace:
         """The hub's own pace, or a slower one where samples come less often than its grid's points."""
-        return cls(max(USUAL.step, float(math.ceil(interval))), Settings(scrape_interval=interval).window)
+        window = Settings(scrape_interval=interval).window
+        return cls(max(USUAL.step, float(math.ceil(interval))), window, quick_window(interval))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +120,8 @@ def worlds(
     whole = last - first <= WHOLE * slower
     piece = last - first if whole else PIECE * slower
     keep = math.inf if whole else piece + BEFORE * slower
-    observer = Observer(
-        RecordedMetrics(recording), catalogue(pace.window), pace.step, condensed, keep, begin=lambda _: first
-    )
+    read = catalogue(pace.window, pace.quick)
+    observer = Observer(RecordedMetrics(recording), read, pace.step, condensed, keep, begin=lambda _: first)
     reached = first - pace.step
     while reached < last:
         told = min(last, reached + max(piece, pace.step))

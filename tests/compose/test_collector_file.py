@@ -12,7 +12,9 @@ import yaml
 
 from foreshock_dashboard.model import families
 from foreshock_dashboard.model.histogram import BOUNDS
-from foreshock_dashboard.model.readings import EDGE, SERVICE, catalogue
+from foreshock_dashboard.model.read_calls import EDGE
+from foreshock_dashboard.model.reading import SERVICE
+from foreshock_dashboard.model.readings import catalogue
 from foreshock_dashboard.model.service_graph import ServiceGraph
 from foreshock_dashboard.model.span import Kind, Span
 from foreshock_dashboard.model.span_metrics import SpanMetrics

@@ -1,10 +1,10 @@
-"""Matrices that grow at the end and shrink at the start, as time goes by."""
+"""Matrices that grow at the end and shrink at the start, as time goes by, and lie beside each other."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from foreshock_dashboard.model.query import Matrix
+from foreshock_dashboard.model.query import Floats, Matrix
 
 
 def extend(old: Matrix, new: Matrix, since: float) -> Matrix:
@@ -23,3 +23,18 @@ def extend(old: Matrix, new: Matrix, since: float) -> Matrix:
     values[[row[each] for each in new.labels], left:] = new.values[:, fresh]
     alive = ~np.isnan(values).all(axis=1)
     return Matrix(times, tuple(each for each, is_alive in zip(labels, alive, strict=True) if is_alive), values[alive])
+
+
+def beside(one: Matrix, other: Matrix) -> Matrix:
+    """The series of two answers on one grid. Of a series that both have, the samples are added."""
+    if not len(one) or not len(other):
+        return one if len(one) else other
+    rows = dict(zip(one.labels, one.values, strict=True))
+    for labels, values in zip(other.labels, other.values, strict=True):
+        rows[labels] = added(rows[labels], values) if labels in rows else values
+    return Matrix.of(one.times, rows)
+
+
+def added(one: Floats, other: Floats) -> Floats:
+    """The sum; where only one has a value, that."""
+    return np.where(np.isnan(one), other, one + np.nan_to_num(other))

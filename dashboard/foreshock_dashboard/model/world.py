@@ -96,6 +96,7 @@ class World:
     tenants: busy and stalled as ratios 0…1 of time, memory in bytes.
     stalls: ratio 0…1 of time that the victim was stalled by the aggressor on that GPU (an upper bound of waiting).
     inference, capacity, network, hardware: what model servers, the cluster, hosts and GPUs tell, if any does.
+    pool: of each GPU, tier: of each service, "" where nobody says; empty where nobody says anything.
     targets: where the samples come from. missing: families that no source gave, by name.
     simulated: some of the data is not from the real world.
     """
@@ -128,6 +129,8 @@ class World:
     capacity: Capacity | None = None
     network: Network | None = None
     hardware: Hardware | None = None
+    pool: tuple[str, ...] = ()
+    tier: tuple[str, ...] = ()
 
     @property
     def time(self) -> float:

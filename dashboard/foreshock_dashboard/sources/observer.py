@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from foreshock_dashboard.model.history import extend
+from foreshock_dashboard.model.history import beside, extend
 from foreshock_dashboard.model.query import Matrix, MetricSource
-from foreshock_dashboard.model.readings import Reading, Readings
+from foreshock_dashboard.model.reading import Reading
+from foreshock_dashboard.model.readings import Readings
 
 HOUR = 3600.0
 
@@ -20,6 +21,22 @@ def fold_start(now: float) -> float:
 def aligned(now: float, step: float) -> float:
     """The last multiple of `step` since the epoch that is not after `now`."""
     return math.floor(now / step) * step
+
+
+def answer(source: MetricSource, row: Reading, start: float, end: float, step: float) -> Matrix:
+    """What a source tells for a reading: the first of its forms that has an answer, and what others have beside it.
+
+    Raises:
+        SourceError: the source could not answer.
+    """
+    found = source.fetch(row.query, start, end, step)
+    for form in row.forms:
+        if len(found):
+            break
+        found = form.standard(source.fetch(form.query, start, end, step))
+    for form in row.also:
+        found = beside(found, form.standard(source.fetch(form.query, start, end, step)))
+    return found
 
 
 CHUNK = 120
@@ -63,7 +80,7 @@ class Observer:
         start = max(self._until + self._step, oldest)
         while start <= end:
             until = min(end, start + (CHUNK - 1) * self._step)
-            answers = {key: self._fetch(row, start, until) for key, row in self._catalogue.items()}
+            answers = {key: answer(self._source, row, start, until, self._step) for key, row in self._catalogue.items()}
             self._found |= {key for key, matrix in answers.items() if len(matrix)}
             fresh = self._condense(answers)
             if self._readings:
@@ -71,15 +88,6 @@ class Observer:
             self._readings, self._until = fresh, until
             start = until + self._step
         return self._readings
-
-    def _fetch(self, row: Reading, start: float, end: float) -> Matrix:
-        """The first of a reading's forms that has an answer."""
-        found = self._source.fetch(row.query, start, end, self._step)
-        for form in row.forms:
-            if len(found):
-                break
-            found = form.standard(self._source.fetch(form.query, start, end, self._step))
-        return found
 
     def missing(self) -> tuple[str, ...]:
         """The metrics that pages need and no piece had, with what is lost: `gpu_info (GPUs)`."""

@@ -19,7 +19,8 @@ from foreshock_dashboard.analysis.lanes import TraceLanes, lanes_of
 from foreshock_dashboard.analysis.occupancy import Interval, inferred, measured
 from foreshock_dashboard.analysis.wait_sentence import wait_sentence
 from foreshock_dashboard.model.query import Matcher, Query, SourceError
-from foreshock_dashboard.model.readings import GPU, SERVICE, service_at
+from foreshock_dashboard.model.reading import GPU, SERVICE
+from foreshock_dashboard.model.readings import service_at
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.model.span import Span, traffic
