@@ -1,0 +1,256 @@
+"""Contention: a service is slowed down, or is about to be, because a neighbour takes the time of GPUs they share.
+
+Either of two signs is enough. *Squeezed*: a neighbour's part of a full GPU grows and the service's falls, although
+there are not fewer requests. A server that batches is then slower by usual part over present part, which is seen a
+scrape or two after it begins, before any histogram moves. *Pressed*: the service is slower, waits longer for a
+neighbour than usual, and that neighbour takes more than usual. Which neighbour it is goes by their shares of the
+growth, weighed by a regression without negative weights: correlation would blame whoever shares the common demand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.regression import weights
+from foreshock_dashboard.analysis.sentence import gpu_list
+from foreshock_dashboard.analysis.sharing import Flags, Rows, Sharing
+from foreshock_dashboard.analysis.signals import NAMED, Scan
+from foreshock_dashboard.analysis.world import gpu_order
+from foreshock_dashboard.model.incident import Culprit, Evidence
+from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Gpu, Stall, Tenant
+
+SQUEEZE = 1.25
+"""Predicted slow-down at which a squeeze is as likely as not: shares of GPUs waver by a few per cent."""
+SLOWDOWN, Z, STALLED_GROWTH, BUSY_GROWTH = 1.4, 3.0, 0.08, 0.10
+"""What a pressed service shows at which that is as likely as not; all of it must be there."""
+URGENT = 2.0
+"""Predicted slow-down from which a service goes down before a trend could be seen."""
+WANTS = 0.85
+"""Share of what a service usually wants of a GPU below which it is asked less."""
+MOST = 20.0
+"""Slow-down beyond which the figure says no more than that it stands still."""
+NOISE = 0.02
+"""Share of a GPU below which a difference tells nothing."""
+EXPLAINED = 600.0
+"""Seconds over which a slow-down is explained by what neighbours took."""
+DURATIONS = ("per_token", "p50", "p95")
+"""Signals of a service's slow-down. Time per token first: waiting in the queue is no part of it."""
+
+
+class Slow(NamedTuple):
+    """How much slower than usual a service is, and by which signal."""
+
+    signal: str
+    ratio: float
+    z: float
+
+
+class Neighbour(NamedTuple):
+    """One that took time of a victim's GPUs: `gpus` on which it grew, growth summed over them, share of all growth."""
+
+    service: Service
+    gpus: tuple[Gpu, ...]
+    growth: float
+    share: float
+
+
+def contended(scan: Scan) -> tuple[Finding, ...]:
+    """One finding for each service that neighbours on its GPUs slow down, the surest first."""
+    if not scan.world.tenants:
+        return ()
+    sharing = Sharing(scan)
+    found = [finding for victim in _suspects(sharing) if (finding := _judged(sharing, victim))]
+    return tuple(sorted(found, key=lambda finding: (-finding.strength, finding.service)))
+
+
+def _suspects(sharing: Sharing) -> tuple[Service, ...]:
+    """Services that serve requests and on whose GPUs others took what is more than noise."""
+    scan = sharing.scan
+    taken = sharing.now - sharing.usual > NOISE
+    grown = {gpu for row in np.flatnonzero(taken) for gpu in (scan.world.tenants[row].gpu,)}
+    who = {scan.world.tenants[row].service for gpu in grown for row in sharing.on(gpu)}
+    return tuple(sorted(service for service in who if math.isfinite(scan.level("rate", service))))
+
+
+def predicted(usual: Floats, now: Floats, full: Flags) -> float:
+    """How many times as long requests take: mean of usual part over present part, by usual part, of GPUs that are full.
+
+    Requests are spread over GPUs as their usual parts are; where a GPU is not full, nobody is kept from more of it.
+    """
+    held = usual > NOISE
+    if not held.any():
+        return 1.0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        slower = np.clip(usual[held] / now[held], 1.0, MOST)
+    return float(np.average(np.where(full[held] & np.isfinite(slower), slower, 1.0), weights=usual[held]))
+
+
+def slowdown(scan: Scan, service: Service) -> Slow:
+    """The surest of the signals that tell how long the service takes; time per token alone where there is one."""
+    for names in (DURATIONS[:1], DURATIONS[1:]):
+        found = [Slow(name, scan.ratio(name, service), scan.z(name, service)) for name in names]
+        known = [slow for slow in found if math.isfinite(slow.z)]
+        if known:
+            return max(known, key=lambda slow: slow.z)
+    return Slow(DURATIONS[-1], math.nan, math.nan)
+
+
+def _judged(sharing: Sharing, victim: Service) -> Finding | None:
+    scan, rows = sharing.scan, sharing.rows[victim]
+    neighbours = _neighbours(sharing, victim, rows)
+    if not neighbours:
+        return None
+    slow = slowdown(scan, victim)
+    worst = _explained(sharing, victim, neighbours, slow)
+    at = np.array([row for row in rows if scan.world.tenants[row].gpu in worst.gpus], dtype=np.intp)
+    kept = sharing.full[rows] & _asked(sharing, victim, rows, slow)
+    squeeze = predicted(sharing.usual[rows], sharing.now[rows], kept)
+    squeezed = _least((squeeze - 1) / (SQUEEZE - 1), _fall(sharing, rows[kept]) / Z)
+    waits, waited = _stalled(scan, victim, worst)
+    growth, own = worst.growth / len(at), float(np.mean(sharing.now[at] - sharing.usual[at]))
+    pressed = _least(
+        (slow.ratio - 1) / (SLOWDOWN - 1),
+        slow.z / Z,
+        ((waits - waited) if math.isfinite(waits) else -own) / STALLED_GROWTH,
+        growth / BUSY_GROWTH if growth > own else 0.0,
+    )
+    strength = worst.share * min(1.0, max(squeezed, pressed) / 2)
+    if strength <= 0:
+        return None
+    since = _since(scan, worst)
+    held = squeeze if squeezed > 0 else 1.0
+    usual, now = float(np.mean(sharing.usual[at])), float(np.mean(sharing.now[at]))
+    theirs = float(np.mean([scan.level("busy", Tenant(gpu, worst.service)) for gpu in worst.gpus]))
+    theirs = theirs if math.isfinite(theirs) else 0.0
+    pair = f"{victim} by {worst.service}"
+    takes, took = scan.value(slow.signal, victim), scan.level(slow.signal, victim)
+    told = (
+        Evidence("share of the GPUs' time", now, usual, "ratio", since, str(victim)),
+        Evidence("share of the GPUs' time", theirs + growth, theirs, "ratio", since, str(worst.service)),
+        Evidence("GPU time waited", waits, waited, "ratio", since, pair),
+        Evidence(NAMED[slow.signal].text, takes, took, "s", since, str(victim)),
+    )
+    where = gpu_list(worst.gpus)
+    return Finding(
+        service=victim,
+        cause="pool contention",
+        culprit=Culprit(worst.service, worst.gpus),
+        strength=strength,
+        severity=max(held, min(MOST, slow.ratio) if pressed > 0 else 1.0),
+        since=since,
+        evidence=tuple(item for item in told if math.isfinite(item.value)),
+        next_step=f"move {worst.service} off {where}, or cap it at {max(theirs, NOISE):.0%} of their time: "
+        f"without what it took {victim} would have {usual:.2f} of them instead of {now:.2f}",
+        urgent=held >= URGENT and squeezed >= 1,
+    )
+
+
+def _least(*shares: float) -> float:
+    """The least of them; nothing where one is not known or negative."""
+    return max(0.0, min(shares)) if all(map(math.isfinite, shares)) else 0.0
+
+
+def _apart(scan: Scan, gpu: Gpu, victim: Service, other: Service) -> bool:
+    """Whether the two are on instances of their own: where waiting is told of at all, it is of all who contend."""
+    return bool(scan.world.stalls) and Stall(gpu, victim, other) not in scan["stalled_by"].keys
+
+
+def _neighbours(sharing: Sharing, victim: Service, rows: Rows) -> tuple[Neighbour, ...]:
+    """Who has more of the victim's GPUs than usual, the one that grew most first."""
+    scan = sharing.scan
+    growths: dict[Service, dict[Gpu, float]] = {}
+    for gpu in (scan.world.tenants[row].gpu for row in rows):
+        for row in sharing.on(gpu):
+            other, growth = scan.world.tenants[row].service, float(sharing.now[row] - sharing.usual[row])
+            if other != victim and growth > NOISE and not _apart(scan, gpu, victim, other):
+                growths.setdefault(other, {})[gpu] = growth
+    total = sum(sum(by_gpu.values()) for by_gpu in growths.values())
+    found = [
+        Neighbour(who, tuple(sorted(by_gpu, key=gpu_order)), sum(by_gpu.values()), sum(by_gpu.values()) / total)
+        for who, by_gpu in growths.items()
+    ]
+    return tuple(sorted(found, key=lambda other: (-other.growth, other.service)))
+
+
+def _explained(sharing: Sharing, victim: Service, neighbours: Sequence[Neighbour], slow: Slow) -> Neighbour:
+    """The neighbour with the largest share: its growth times what the regression says that a unit of it costs."""
+    if len(neighbours) == 1:
+        return neighbours[0]
+    scan, world = sharing.scan, sharing.scan.world
+    history = scan.history(slow.signal, victim, EXPLAINED)
+    level, _ = scan.base.levels[slow.signal].get(victim, (math.nan, math.nan))
+    first = scan.at + 1 - len(history)
+    places = scan["busy"].keys
+    columns = [
+        np.sum([world.busy[places[Tenant(gpu, who.service)], first : scan.at + 1] for gpu in who.gpus], axis=0)
+        for who in neighbours
+    ]
+    usual = [sum(sharing.usual[places[Tenant(gpu, who.service)]] for gpu in who.gpus) for who in neighbours]
+    cost = weights(np.expm1(history - level), np.nan_to_num(np.stack(columns, axis=1) - usual))
+    parts = cost * [who.growth for who in neighbours]
+    if not parts.sum() > 0:
+        return neighbours[0]
+    shares = (parts / parts.sum() + [who.share for who in neighbours]) / 2
+    return max(
+        (who._replace(share=float(share)) for who, share in zip(neighbours, shares, strict=True)),
+        key=lambda who: who.share,
+    )
+
+
+def _asked(sharing: Sharing, victim: Service, rows: Rows, slow: Slow) -> Flags:
+    """Where its part fell although it wants the GPU as much as ever: what it has and what it waits for, together.
+
+    Where nobody tells of waiting: everywhere, if as many requests run as ever or it is slower; else nowhere.
+    """
+    scan = sharing.scan
+    gpus = [scan.world.tenants[row].gpu for row in rows]
+    others = [[scan.world.tenants[row].service for row in sharing.on(gpu)] for gpu in gpus]
+    waits = [[Stall(gpu, victim, who) for who in on] for gpu, on in zip(gpus, others, strict=True)]
+    told = np.array([any(stall in scan["stalled_by"].keys for stall in stalls) for stalls in waits], dtype=bool)
+    now, usual = (
+        np.array([np.nansum([of("stalled_by", stall) for stall in stalls]) for stalls in waits])
+        for of in (scan.value, scan.level)
+    )
+    wants = sharing.settled[rows] + now >= WANTS * (sharing.usual[rows] + usual)
+    running = scan.z("running", victim)
+    return np.where(told, wants, running > -1 if math.isfinite(running) else slow.z > 1)
+
+
+def _fall(sharing: Sharing, rows: Rows) -> float:
+    """By how many scales the victim's part fell, over these rows together."""
+    if not len(rows):
+        return 0.0
+    levels = sharing.scan.base.levels.get("busy", {})
+    tenants = sharing.scan.world.tenants
+    scales = [levels.get(tenants[row], (0.0, NAMED["busy"].floor))[1] for row in rows]
+    return float(np.sum(sharing.usual[rows] - sharing.now[rows])) / math.hypot(*scales)
+
+
+def _stalled(scan: Scan, victim: Service, other: Neighbour) -> tuple[float, float]:
+    """Share of time that the victim waits for the neighbour, mean over the GPUs, now and usually; NaN if untold."""
+    stalls = [Stall(gpu, victim, other.service) for gpu in other.gpus]
+    now, usual = ([scan_of("stalled_by", stall) for stall in stalls] for scan_of in (scan.value, scan.level))
+    if not np.isfinite(now).any():
+        return math.nan, math.nan
+    return float(np.nanmean(now)), float(np.mean(np.nan_to_num(usual)))
+
+
+def _since(scan: Scan, other: Neighbour) -> float:
+    """When the neighbour's part first left what is usual; where it is new, when it appeared."""
+    return min(_left(scan, Tenant(gpu, other.service)) for gpu in other.gpus)
+
+
+def _left(scan: Scan, tenant: Tenant) -> float:
+    if math.isfinite(scan.level("busy", tenant)):
+        return scan.since("busy", tenant)
+    there = scan.history("busy", tenant, 3600.0) > NOISE
+    absent = np.flatnonzero(~there)
+    points = len(there) - 1 - (absent[-1] if len(absent) else -1)
+    return scan.time - max(0, int(points) - 1) * scan.world.step
