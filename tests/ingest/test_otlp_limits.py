@@ -77,7 +77,7 @@ def test_both_doors_have_the_same_times() -> None:
 @pytest.mark.parametrize(
     "reason",
     [
-        *(reading._fault(*given) for given in (
+        *(reading._fault(*given, 2, 9) for given in (
             (b"", b"", b"", 1, 1, 0),
             (b"1" * 16, b"", b"", 1, 1, 0),
             (b"1" * 16, b"1" * 8, b"1", 1, 1, 0),

@@ -10,4 +10,4 @@ from foreshock_dashboard.model.otlp import Pickers
 
 def pickers(searched: Iterable[str]) -> Pickers:
     """Read what pairing and counting ask for, and what the store searches by."""
-    return Pickers({*searched, *gen_ai.KEYS, *halves.SERVER_KEYS}, halves.CLIENT_KEYS)
+    return Pickers(searched, halves.CLIENT_KEYS, gen_ai.MEASURED | halves.SERVER_KEYS, gen_ai.KEYS)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from math import isfinite
 from typing import NamedTuple
 
-from foreshock_dashboard.model.span import Attributes, AttributeValue, Outlined
+from foreshock_dashboard.model.span import Attributes, AttributeValue
 
 PROVIDER = ("gen_ai.provider.name", "gen_ai.system")
 OPERATION = ("gen_ai.operation.name", "llm.request.type")
@@ -54,9 +54,8 @@ class Request(NamedTuple):
     output_tokens: int | None
 
 
-def request_of(span: Outlined) -> Request | None:
-    """What the span tells of a request to a model; None where it tells nothing."""
-    found = span.attributes
+def request_of(found: Attributes) -> Request | None:
+    """What a span's attributes tell of a request to a model; None where they tell nothing."""
     if MEASURED.isdisjoint(found) or first_text(map(found.get, OPERATION)) in _OF_MANY:
         return None
     request = Request(

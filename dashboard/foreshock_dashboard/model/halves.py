@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from foreshock_dashboard.model.gen_ai import MODEL, OPERATION, PROVIDER, first_text, provider_of
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.span import AttributeValue, Id, Kind, Outlined
+from foreshock_dashboard.model.span import Attributes, AttributeValue, Id, Kind, Status
 
 MAX_TEXT = 200
 """Characters of a name, and of an attribute, that a waiting half keeps."""
@@ -75,17 +75,17 @@ class Client:
         "seconds", "service", "start_ns", "url",
     )  # fmt: skip
 
-    def __init__(self, span: Outlined, service: Service) -> None:
-        found = span.attributes
+    def __init__(
+        self, service: Service, id_: Id, kind: Kind, name: str, start: int, end: int, status: Status, found: Attributes
+    ) -> None:
         values = tuple(map(found.get, _CLIENT))
         self.service = service
-        self.id = span.key
-        self.kind: Kind = span.kind
-        self.failed = span.status == "error"
-        self.start_ns = start = span.start_ns
-        self.end_ns = end = span.end_ns
+        self.id = id_
+        self.kind = kind
+        self.failed = status == "error"
+        self.start_ns, self.end_ns = start, end
         self.seconds = (end - start) / 1e9
-        self.name = span.name[:MAX_TEXT]
+        self.name = name[:MAX_TEXT]
         self.callee = callee = _callee(values[:_URLS])
         url = values[_URLS] or values[_URLS + 1]
         self.url = url.partition("?")[0][:MAX_TEXT] if isinstance(url, str) else ""
@@ -134,27 +134,28 @@ class Server(NamedTuple):
     id: Id
 
 
-def server_half(span: Outlined, service: Service) -> Server:
+def server_half(
+    service: Service, id_: Id, kind: Kind, name: str, start: int, end: int, status: Status, found: Attributes
+) -> Server:
     """What a SERVER or CONSUMER span, or one that `receives`, tells."""
-    get = span.attributes.get
-    before, grpc_before = get(_PREVIOUS_ATTEMPTS[0]), get(_PREVIOUS_ATTEMPTS[1])
+    before, grpc_before = map(found.get, _PREVIOUS_ATTEMPTS) if found else (None, None)
     return Server(
         service,
-        span.name[:MAX_TEXT],
-        (span.end_ns - span.start_ns) / 1e9,
-        span.status == "error",
-        "server" if span.kind == "server" else "consumer",
+        name[:MAX_TEXT],
+        (end - start) / 1e9,
+        status == "error",
+        "server" if kind == "server" else "consumer",
         before is not grpc_before and (_number(before) > 0 or _number(grpc_before) > 0),
-        span.key,
+        id_,
     )
 
 
-def receives(span: Outlined) -> bool:
+def receives(found: Attributes) -> bool:
     """Whether a CLIENT span fetches messages: then it is the consumer's half of those that it links to.
 
     OpenTelemetry gives the operation `receive` the kind CLIENT (semantic conventions, messaging spans).
     """
-    return any(span.attributes.get(name) == "receive" for name in _RECEIVES)
+    return any(found.get(name) == "receive" for name in _RECEIVES)
 
 
 _known: dict[tuple[AttributeValue, ...], Callee] = {}

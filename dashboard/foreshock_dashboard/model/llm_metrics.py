@@ -7,7 +7,7 @@ from foreshock_dashboard.model.gen_ai import Request
 from foreshock_dashboard.model.registry import OTHER, Registry
 from foreshock_dashboard.model.samples import Labels, labels_of
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.span import Outlined
+from foreshock_dashboard.model.span import Id
 
 MAX_MODELS = 50
 """Models that each service may have in metrics; further ones are counted together as `OTHER`."""
@@ -30,26 +30,25 @@ class LlmMetrics:
         self._newer: set[int] = set()
         self._older: set[int] = set()
 
-    def add(self, span: Outlined, service: Service, request: Request, now: float) -> None:
-        """Count what a span told."""
-        if self._told(span, service):
+    def add(self, span: Id, above: Id, service: Service, request: Request, now: float) -> None:
+        """Count what a span with this id, under that one, told."""
+        if self._told(span, above, service):
             return
         model = self._model(service, request.model)
         labels = of_model(service, model)
-        whose = span.key
         for family, seconds in ((LLM_QUEUE, request.queue), (LLM_FIRST_TOKEN, request.first_token)):
             if seconds is not None:
-                self._registry.get(family, labels, now).observe(seconds, whose, now)
+                self._registry.get(family, labels, now).observe(seconds, span, now)
         for direction, tokens in (("input", request.input_tokens), ("output", request.output_tokens)):
             if tokens is not None:
                 self._registry.get(LLM_TOKENS, of_model(service, model, direction), now).add(tokens, now)
 
-    def _told(self, span: Outlined, service: Service) -> bool:
-        own, above = hash((span.key, service)), hash((span.above, service))
+    def _told(self, span: Id, above_: Id, service: Service) -> bool:
+        own, above = hash((span, service)), hash((above_, service))
         recent = (self._newer, self._older)
         if any(~own in seen or above in seen for seen in recent):
             return True
-        self._newer |= {own, ~above} if span.above else {own}  # of the one above, the complement: it was not told
+        self._newer |= {own, ~above} if above_ else {own}  # of the one above, the complement: it was not told
         if len(self._newer) >= MAX_RECENT:
             self._newer, self._older = set(), self._newer
         return False

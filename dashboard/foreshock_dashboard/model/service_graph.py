@@ -19,7 +19,7 @@ from foreshock_dashboard.model.lineage import let_go
 from foreshock_dashboard.model.notes import Notes
 from foreshock_dashboard.model.peers import Peers
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.span import Id, Link, Outlined
+from foreshock_dashboard.model.span import Attributes, Id, Kind, Link, Outlined, Status
 from foreshock_dashboard.model.telling import Telling
 from foreshock_dashboard.model.unanswered import Unanswered
 from foreshock_dashboard.model.waiting import Node, Waiting
@@ -79,13 +79,34 @@ class ServiceGraph:
 
     def add(self, span: Outlined, service: Service, now: float) -> None:
         """Look at one span; `service` is its service. INTERNAL spans tell only what the calls under them lie within."""
-        kind = span.kind
+        self.look(
+            service, span.key, span.above, span.name, span.kind, span.start_ns, span.end_ns, span.status,
+            span.attributes, span.links, now,
+        )  # fmt: skip
+
+    def look(
+        self,
+        service: Service,
+        key: Id,
+        above: Id,
+        name: str,
+        kind: Kind,
+        start: int,
+        end: int,
+        status: Status,
+        attributes: Attributes,
+        links: Sequence[Link],
+        now: float,
+    ) -> None:
+        """The same of the fields of an `Outline`."""
         if kind == "internal":
-            self._add_internal(span.key, span.above, service, now)
-        elif kind == "server" or kind == "consumer" or (span.links and kind == "client" and receives(span)):
-            self._add_server(server_half(span, service), span.above, span.links, now)
+            self._add_internal(key, above, service, now)
+            return
+        told = service, key, kind, name, start, end, status, attributes
+        if kind == "server" or kind == "consumer" or (links and kind == "client" and receives(attributes)):
+            self._add_server(server_half(*told), above, links, now)
         else:
-            self._add_client(Client(span, service), span.above, now)
+            self._add_client(Client(*told), above, now)
 
     def expire(self, now: float) -> None:
         """Decide about calls that have waited long enough."""

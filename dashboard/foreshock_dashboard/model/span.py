@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
@@ -167,25 +167,36 @@ class Span(_Came):
         return self.end_ns - self.start_ns
 
 
-def outline_of(span: Span) -> Outline:
-    """A span as far as it is paired and counted."""
-    return Outline(
-        span.key,
-        span.above,
-        span.name,
-        span.kind,
-        span.start_ns,
-        span.end_ns,
-        span.status,
-        span.clamped,
-        span.resource,
-        span.attributes,
-        span.links,
-    )
+class Outlines(NamedTuple):
+    """Outlines of spans that came together, as columns; no object for each of them."""
+
+    key: list[Id]
+    above: list[Id]
+    name: list[str]
+    kind: list[Kind]
+    start_ns: list[int]
+    end_ns: list[int]
+    status: list[Status]
+    clamped: list[bool]
+    resource: list[Attributes]
+    attributes: list[Attributes]
+    links: list[tuple[Link, ...]]
+
+    def rows(self) -> Iterator[OutlineRow]:
+        """The fields of each."""
+        return zip(*self, strict=True)
+
+
+def outlines_of(spans: Sequence[Span]) -> Outlines:
+    """Spans as far as they are paired and counted."""
+    return Outlines._make([getattr(span, name) for span in spans] for name in Outlines._fields)
 
 
 Outlined = Span | Outline
 """What is paired."""
+
+OutlineRow = tuple[Id, Id, str, Kind, int, int, Status, bool, Attributes, Attributes, tuple[Link, ...]]
+"""The fields of an `Outline`."""
 
 
 def service_of(resource: Attributes) -> Service:

@@ -28,7 +28,16 @@ from foreshock_dashboard.model.samples import Sample
 from foreshock_dashboard.model.seen import Seen
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.service_graph import ServiceGraph
-from foreshock_dashboard.model.span import OCCUPANCY, Attributes, Kind, Outline, Span, Status, outline_of
+from foreshock_dashboard.model.span import (
+    EXPORTER,
+    OCCUPANCY,
+    Attributes,
+    Kind,
+    Span,
+    Status,
+    outlines_of,
+    service_of,
+)
 from foreshock_dashboard.model.span_labels import KEPT, MAX_LENGTH, of_fallback, of_half, of_operation
 from foreshock_dashboard.model.world import Edge
 
@@ -95,32 +104,32 @@ class SpanMetrics:
         resource: Attributes | None = None
         service = Service("", "")
         operations: _Operations = {}
-        new, pair = self._seen.add, self._graph.add
-        for span in spans.outlines if isinstance(spans, SpanBatch) else map(outline_of, spans):
-            key, _, name, kind, start, end, status, clamped, its_resource, attributes, _ = span
-            if name == OCCUPANCY and span.occupancy:
-                continue
+        new, look = self._seen.add, self._graph.look
+        outlines = spans.outlines if isinstance(spans, SpanBatch) else outlines_of(spans)
+        for key, above, name, kind, start, end, status, clamped, its_resource, attributes, links in outlines.rows():
             if its_resource is not resource:
-                resource, service = its_resource, span.service
+                resource, service = its_resource, service_of(its_resource)
                 operations = self._operations.setdefault(service, {})
-            request = None if MEASURED.isdisjoint(attributes) else request_of(span)
-            if kind == "internal" and request is None:
-                pair(span, service, now)
+            if name == OCCUPANCY and its_resource.get("service.name") == EXPORTER:
                 continue
-            if not earliest <= end <= latest:
-                self._note(LATE if end < earliest else EARLY)
-                continue
-            if not new(key, kind, end):
-                self._note(DUPLICATE)
-                continue
-            if clamped:
-                self._note(CLAMPED)
-            if request is not None:
-                self._llm.add(span, service, request, now)
-            if kind != "internal":
-                known = operations.get((name, kind, status)) or self._operation(span, service, operations, now)
-                known.count((end - start) / 1e9, key, now)
-            pair(span, service, now)
+            request = None if MEASURED.isdisjoint(attributes) else request_of(attributes)
+            if kind != "internal" or request is not None:
+                if not earliest <= end <= latest:
+                    self._note(LATE if end < earliest else EARLY)
+                    continue
+                if not new(key, kind, end):
+                    self._note(DUPLICATE)
+                    continue
+                if clamped:
+                    self._note(CLAMPED)
+                if request is not None:
+                    self._llm.add(key, above, service, request, now)
+                if kind != "internal":
+                    known = operations.get((name, kind, status))
+                    if known is None:
+                        known = self._operation(service, name, kind, status, operations, now)
+                    known.count((end - start) / 1e9, key, now)
+            look(service, key, above, name, kind, start, end, status, attributes, links, now)
         self._settle(now)
 
     def collect(self, now: float) -> tuple[Sample, ...]:
@@ -148,12 +157,14 @@ class SpanMetrics:
                     found[le] = exemplar
         return found
 
-    def _operation(self, span: Outline, service: Service, operations: _Operations, now: float) -> OperationSeries:
-        name = self._name(service, span.name[:MAX_LENGTH])
-        found = OperationSeries(of_operation(service, name, span.kind, span.status), self._registry, now)
-        if name == span.name and not found.other:
+    def _operation(
+        self, service: Service, name: str, kind: Kind, status: Status, operations: _Operations, now: float
+    ) -> OperationSeries:
+        shown = self._name(service, name[:MAX_LENGTH])
+        found = OperationSeries(of_operation(service, shown, kind, status), self._registry, now)
+        if shown == name and not found.other:
             self._make_room()
-            operations[name, span.kind, span.status] = found
+            operations[name, kind, status] = found
         return found
 
     def _name(self, service: Service, name: str) -> str:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from foreshock_dashboard.model.otlp import Pickers, SpanBatch, encode, index_of, read, text_of
-from foreshock_dashboard.model.span import Attributes, Outline, Span, service_of
+from foreshock_dashboard.model.otlp import Pickers, SpanBatch, encode, read, searched
+from foreshock_dashboard.model.span import Attributes, Span, service_of
 from foreshock_dashboard.store.blocks import pack, unpack
 from foreshock_dashboard.store.chunk import Chunk, Columns
 from foreshock_dashboard.store.span_columns import KINDS, STATUSES, column_of
-from foreshock_dashboard.store.texts import Texts
+from foreshock_dashboard.store.texts import NONE, Codes, Texts
 
 ROW = 120
 """Bytes of a row's columns in memory, roughly."""
@@ -34,13 +32,14 @@ class SpanCodec:
         """Rows of spans, and the inbox row as their body. Spans that cannot be kept are refused and counted."""
         batch = self._batch(spans)
         body, places = pack(batch)
-        return self._rows(batch.outlines, body, places, len(spans) - len(batch))
+        return self._rows(batch, body, places, len(spans) - len(batch))
 
     def _batch(self, spans: Sequence[Span]) -> SpanBatch:
         """The same with what they are searched by, without those that cannot be kept."""
-        if isinstance(spans, SpanBatch) and self.keys <= spans.keys:
-            late = [row for row, span in enumerate(spans.outlines) if span.end_ns >= _LATEST]
-            return spans.without(late) if late else spans
+        if isinstance(spans, SpanBatch) and self.keys <= spans.searched.keys:
+            if max(spans.outlines.end_ns, default=0) < _LATEST:
+                return spans
+            return spans.without({row for row, end in enumerate(spans.outlines.end_ns) if end >= _LATEST})
         return read(encode([span for span in spans if _fits(span)]), self._pickers, checked=False).spans
 
     def unpack(self, body: bytes) -> Chunk:
@@ -50,58 +49,73 @@ class SpanCodec:
             ValueError: these are not such bytes.
         """
         spans, places = unpack(body, self._pickers)
-        return self._rows(spans.outlines, body, places, 0)
+        return self._rows(spans, body, places, 0)
 
-    def _rows(self, spans: Sequence[Outline], body: bytes, places: list[int], refused: int) -> Chunk:
+    def _rows(self, spans: SpanBatch, body: bytes, places: list[int], refused: int) -> Chunk:
         if not spans:
             return Chunk({}, 0, 0, 0, 0, refused)
-        owners = [id(span.resource) for span in spans]
-        resources = {owner: span.resource for owner, span in zip(owners, spans, strict=True)}
-        services = {owner: service_of(resource) for owner, resource in resources.items()}
-        of = [services[owner] for owner in owners]
-        starts = np.array([span.start_ns for span in spans], np.int64)
-        ends = np.array([span.end_ns for span in spans], np.int64)
-        ids = np.frombuffer(b"".join([span.key for span in spans]), ">u8").astype(np.uint64).reshape(-1, 3)
-        texts = Texts()
+        found = spans.outlines
+        texts = _Words(spans.searched.texts)
+        owners = _Owners(found.resource)
+        services = [service_of(resource) for resource in owners.resources]
+        starts = np.array(found.start_ns, np.int64)
+        ends = np.array(found.end_ns, np.int64)
+        ids = np.frombuffer(b"".join(found.key), ">u8").astype(np.uint64).reshape(-1, 3)
         columns: Columns = {
             "trace_hi": ids[:, 0].copy(),
             "trace_lo": ids[:, 1].copy(),
             "span": ids[:, 2].copy(),
-            "root": np.array([not span.above for span in spans], np.bool_),
-            "kind": np.array([_KINDS[span.kind] for span in spans], np.uint8),
-            "status": np.array([_STATUSES[span.status] for span in spans], np.uint8),
+            "root": np.array([not above for above in found.above], np.bool_),
+            "kind": np.fromiter(map(_KINDS.__getitem__, found.kind), np.uint8, len(spans)),
+            "status": np.fromiter(map(_STATUSES.__getitem__, found.status), np.uint8, len(spans)),
             "start_ns": starts,
             "end_ns": ends,
-            "name": texts.codes([span.name for span in spans]),
-            "namespace": texts.codes([service.namespace for service in of]),
-            "service": texts.codes([service.name for service in of]),
+            "name": texts.codes(found.name),
+            "namespace": texts.codes([service.namespace for service in services])[owners.of],
+            "service": texts.codes([service.name for service in services])[owners.of],
             "place": np.array(places, np.int64),
         }
-        for key, values in self._attributes(spans, owners, resources):
-            columns[column_of(key)] = texts.codes(values)
+        for key in sorted(self.keys):
+            own, shared = spans.searched.columns.get(key), _shared(owners.resources, key)
+            if shared is not None:
+                behind = texts.codes(shared)[owners.of]
+                columns[column_of(key)] = behind if own is None else np.where(own == NONE, behind, own)
+            elif own is not None:
+                columns[column_of(key)] = own.copy()
         size = len(body) + ROW * len(spans)
-        found = [None if text is None else searched(text) for text in texts]
-        return Chunk(columns, len(spans), int(starts.min()), int(ends.max()), size, refused, found, body)
-
-    def _attributes(
-        self, spans: Sequence[Outline], owners: list[int], resources: dict[int, Attributes]
-    ) -> Iterator[tuple[str, list[str | None]]]:
-        """The texts of those attributes that any of the spans has; a span's own holds before its resource's."""
-        keys = self.keys
-        own = [span.attributes for span in spans]
-        indexed = {owner: index_of(resource, keys) for owner, resource in resources.items()}
-        shared = set().union(*indexed.values())
-        behind = [indexed[owner] for owner in owners] if shared else []
-        for key in keys.intersection(set().union(*own)) | shared:
-            values: list[Any] = [found.get(key) for found in own]
-            if key in shared:
-                values = [there.get(key) if mine is None else mine for mine, there in zip(values, behind, strict=True)]
-            if not _TEXT.issuperset(map(type, values)):
-                values = [value if value is None else text_of(value) for value in values]
-            yield key, values
+        return Chunk(columns, len(spans), int(starts.min()), int(ends.max()), size, refused, texts.listed(), body)
 
 
-_TEXT = frozenset({str, type(None)})
+class _Words:
+    """Texts of a chunk: those that have numbers already, and more. A text may be there twice."""
+
+    def __init__(self, first: Sequence[str | None]) -> None:
+        self._first, self._more = first, Texts()
+
+    def codes(self, texts: Sequence[str | None]) -> Codes:
+        """The number of each."""
+        codes = self._more.codes(texts)
+        return np.where(codes == NONE, NONE, codes + np.uint32(len(self._first) - 1)).astype(np.uint32)
+
+    def listed(self) -> list[str | None]:
+        """What the numbers stand for."""
+        return [*self._first, *(text if text is None else searched(text) for text in list(self._more)[1:])]
+
+
+class _Owners:
+    """The resources of spans, each once, and `of` each span which one."""
+
+    def __init__(self, resources: Sequence[Attributes]) -> None:
+        known = {id(resource): resource for resource in resources}
+        numbers = {owner: number for number, owner in enumerate(known)}
+        self.resources = list(known.values())
+        self.of = np.fromiter(map(numbers.__getitem__, map(id, resources)), np.intp, len(resources))
+
+
+def _shared(resources: Sequence[Attributes], key: str) -> list[str | None] | None:
+    """The texts of an attribute of resources; None where none has it."""
+    found = [searched(resource[key]) if key in resource else None for resource in resources]
+    return None if found.count(None) == len(found) else found
 
 
 def _fits(span: Span) -> bool:
@@ -110,22 +124,3 @@ def _fits(span: Span) -> bool:
         return len(span.key) == 24 and len(span.above) in (0, 24) and 0 <= span.start_ns <= span.end_ns < _LATEST
     except ValueError:
         return False
-
-
-def searched(text: str) -> str:
-    """A text as it is searched by and listed: not too long, and valid Unicode."""
-    cut = text_of(text)
-    return cut if cut.isascii() else cut.encode("utf-8", "replace").decode()
-
-
-def _ids(spans: Sequence[Span]) -> tuple[NDArray[Any], ...]:
-    """Both halves of the trace ids, and the span ids, as numbers; () where one is no id."""
-    try:
-        traces = bytes.fromhex("".join([span.trace_id for span in spans]))
-        own = bytes.fromhex("".join([span.span_id for span in spans]))
-    except ValueError:
-        return ()
-    if len(traces) != 16 * len(spans) or len(own) != 8 * len(spans):
-        return ()
-    halves = np.frombuffer(traces, ">u8").astype(np.uint64).reshape(-1, 2)
-    return halves[:, 0].copy(), halves[:, 1].copy(), np.frombuffer(own, ">u8").astype(np.uint64)

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from foreshock_dashboard.model.otlp import searched
 from foreshock_dashboard.model.span import EXPORTER, OCCUPANCY, TraceQuery, UnsearchableError
-from foreshock_dashboard.store.span_codec import searched
 from foreshock_dashboard.store.span_columns import STATUSES, column_of
 from foreshock_dashboard.store.span_table import Mask, Part
 

@@ -129,7 +129,7 @@ def test_counts_over_all_spans_are_what_the_hub_finds_in_them() -> None:
         graph.add(span, span.service, span.end_ns / 1e9)
         seconds = span.duration_ns / 1e9
         durations[span.service.name, span.kind, span.name, span.status].append(seconds)
-        if request := request_of(span):
+        if request := request_of(span.attributes):
             tokens[span.service.name][0] += request.input_tokens or 0
             tokens[span.service.name][1] += request.output_tokens or 0
     graph.expire(1e12)

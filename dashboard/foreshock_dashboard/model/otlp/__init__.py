@@ -16,7 +16,7 @@ from foreshock_dashboard.model.otlp.reading import (
     Read,
     read,
 )
-from foreshock_dashboard.model.otlp.values import attributes_of, index_of, text_of
+from foreshock_dashboard.model.otlp.values import attributes_of, searched
 from foreshock_dashboard.model.otlp.writing import encode, encoded, joined
 
 __all__ = [
@@ -32,8 +32,7 @@ __all__ = [
     "attributes_of",
     "encode",
     "encoded",
-    "index_of",
     "joined",
     "read",
-    "text_of",
+    "searched",
 ]

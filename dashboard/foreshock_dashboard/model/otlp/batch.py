@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from itertools import starmap
 from typing import overload
 
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
+from foreshock_dashboard.model.otlp.picker import Searched
 from foreshock_dashboard.model.otlp.values import attributes_of
-from foreshock_dashboard.model.span import Event, Link, Origin, Outline, Span
+from foreshock_dashboard.model.span import Event, Link, Origin, Outline, Outlines, Span
+
+Came = list[tuple[Origin, bytes]]
 
 
 class SpanBatch(Sequence[Span]):
-    """Spans as they came, and an outline of each. One of them is read whole when it is asked for.
+    """Spans as they came, an outline of each, and what they are searched by. One of them is read whole when it is
+    asked for."""
 
-    keys: the attributes that outlines have, where a span has them.
-    """
+    __slots__ = ("came", "outlines", "searched")
 
-    __slots__ = ("came", "keys", "outlines")
-
-    def __init__(
-        self, outlines: list[Outline], came: list[tuple[Origin, bytes]], keys: frozenset[str] = frozenset()
-    ) -> None:
-        self.outlines, self.came, self.keys = outlines, came, keys
+    def __init__(self, outlines: Outlines, came: Came, searched: Searched) -> None:
+        self.outlines, self.came, self.searched = outlines, came, searched
 
     def __len__(self) -> int:
         return len(self.came)
@@ -35,16 +35,18 @@ class SpanBatch(Sequence[Span]):
 
     def __getitem__(self, at: int | slice) -> Span | SpanBatch:
         if isinstance(at, slice):
-            return SpanBatch(self.outlines[at], self.came[at], self.keys)
-        return _whole(self.outlines[at], self.came[at])
+            outlines = Outlines._make(column[at] for column in self.outlines)
+            return SpanBatch(outlines, self.came[at], self.searched.rows(at))
+        return _whole(Outline._make(column[at] for column in self.outlines), self.came[at])
 
     def __iter__(self) -> Iterator[Span]:
-        return map(_whole, self.outlines, self.came)
+        return map(_whole, starmap(Outline, self.outlines.rows()), self.came)
 
     def without(self, rows: Collection[int]) -> SpanBatch:
         """All but some of them."""
         chosen = [row for row in range(len(self)) if row not in rows]
-        return SpanBatch([self.outlines[row] for row in chosen], [self.came[row] for row in chosen], self.keys)
+        outlines = Outlines._make([column[row] for row in chosen] for column in self.outlines)
+        return SpanBatch(outlines, [self.came[row] for row in chosen], self.searched.rows(chosen))
 
 
 def _whole(outline: Outline, came: tuple[Origin, bytes]) -> Span:

@@ -1,82 +1,92 @@
-"""Those attributes of a span that are asked for of every span of its kind, read from its bytes."""
+"""Those attributes of spans that are asked for, read from their bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
 
-from opentelemetry.proto.common.v1.common_pb2 import KeyValue
-from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
+import numpy as np
+from numpy.typing import NDArray
 
-from foreshock_dashboard.model.otlp.values import value_of
-from foreshock_dashboard.model.span import AttributeValue
+from foreshock_dashboard.model.otlp.known import MAX_KNOWN, Known, Table
+from foreshock_dashboard.model.span import Attributes, Kind
 
-MAX_KNOWN, MAX_KNOWN_BYTES, MAX_VALUES = 16_384, 256, 1000
-"""Attributes that are remembered as read, bytes of one, and values of one key: a request's id would come once each."""
-
-_Entry = tuple[str, AttributeValue]
-_OTHER: _Entry = ("", None)
-
-
-class Picker(dict[bytes, _Entry]):
-    """Reads the attributes `keys`; most attributes of most spans are the same bytes over and over."""
-
-    def __init__(self, keys: Iterable[str]) -> None:
-        super().__init__()
-        self._keys = {key.encode(): key for key in keys}
-        self._about: dict[bytes, _About] = {}
-
-    def pick(self, pairs: Sequence[bytes]) -> dict[str, AttributeValue]:
-        """The values among encoded KeyValues; the first of a key holds. What is not asked for is "" there."""
-        return dict(map(self.__getitem__, pairs[::-1]))
-
-    def __missing__(self, pair: bytes) -> _Entry:
-        # Nearly every attribute begins with its key, and that is short.
-        short = len(pair) > 1 and pair[0] == 10 and pair[1] < 128
-        name = pair[2 : 2 + pair[1]] if short else KeyValue.FromString(pair).key.encode()
-        about = self._about.get(name)
-        if about is None:
-            about = self._about[name] = _About(self._keys.get(name))
-        entry = _OTHER if about.key is None else (about.key, _value(pair, 2 + len(name)))
-        if about.values < MAX_VALUES and len(pair) <= MAX_KNOWN_BYTES:
-            about.values += 1
-            self[pair] = entry
-        if len(self) > MAX_KNOWN or len(self._about) > MAX_KNOWN:
-            self.clear()
-            self._about.clear()
-        return entry
+Codes = NDArray[np.uint32]
+NOTHING: Attributes = {}
+_CALLS: frozenset[Kind] = frozenset(("client", "producer"))
 
 
-class _About:
-    """A key, if it is asked for, and how many values of it are remembered."""
+class Searched(NamedTuple):
+    """What spans are searched by, if they have it: for each of the `keys` that any has, where its text is in `texts`,
+    which is 0 for none."""
 
-    __slots__ = ("key", "values")
+    keys: frozenset[str]
+    columns: dict[str, Codes]
+    texts: Sequence[str | None]
 
-    def __init__(self, key: str | None) -> None:
-        self.key = key
-        self.values = 0
+    def rows(self, chosen: slice | list[int]) -> Searched:
+        """The same of some of the spans."""
+        return self._replace(columns={key: codes[chosen] for key, codes in self.columns.items()})
 
 
-def _value(pair: bytes, at: int) -> AttributeValue:
-    """The value of an encoded KeyValue: if it is a short text behind a key that ends at `at`, by hand, for most are."""
-    head = pair[at : at + 4]
-    if len(head) == 4 and head[0] == 18 and head[2] == 10 and head[3] < 128 and len(pair) == at + 4 + head[3]:
-        return pair[at + 4 :].decode()
-    return value_of(KeyValue.FromString(pair).value)
+UNSEARCHED = Searched(frozenset(), {}, (None,))
 
 
 class Pickers:
-    """Reads what is asked for of spans by their kind.
+    """Reads what is asked for of spans by their kind. Thread-safe.
 
     Args:
-        all_: the keys that are asked for of every span.
-        calls: those that are of CLIENT and PRODUCER spans as well.
+        searched: the keys that spans are searched by.
+        calls: those whose values are read of CLIENT and PRODUCER spans.
+        telling: those of which one is reason enough to read the values of another span.
+        told: those whose values are read then.
     """
 
-    def __init__(self, all_: Iterable[str], calls: Iterable[str] = ()) -> None:
-        self.keys = frozenset(all_)
-        self._others, calling = Picker(self.keys), Picker(self.keys.union(calls))
-        self._of_kind = {OtlpSpan.SPAN_KIND_CLIENT: calling, OtlpSpan.SPAN_KIND_PRODUCER: calling}
+    def __init__(
+        self,
+        searched: Iterable[str],
+        calls: Iterable[str] = (),
+        telling: Iterable[str] = (),
+        told: Iterable[str] = (),
+    ) -> None:
+        self.keys = frozenset(searched)
+        told = self.keys.union(telling, told)
+        asked = [*sorted(self.keys), *sorted(told.union(calls) - self.keys)]
+        self._table = Table(asked, len(self.keys), 2 * MAX_KNOWN + 1)
+        self._calls, self._others = Known(asked, self._table), Known(told, self._table)
+        self._telling = np.array([key in frozenset(telling) for key in asked] + [False])
+        self._lock = threading.Lock()
 
-    def of(self, kind: int) -> Picker:
-        """What is asked for of spans of a kind, by its number in trace.proto."""
-        return self._of_kind.get(kind, self._others)  # type: ignore[call-overload, no-any-return]  # an enum's number
+    def pick(self, spans: Sequence[Any], kinds: Sequence[Kind]) -> tuple[list[Attributes], Searched]:
+        """The values that are read of each span, and what they are searched by.
+
+        Args:
+            spans: their `attributes` are encoded KeyValues. The first of a key holds.
+        """
+        with self._lock:
+            if self._calls.full or self._others.full:
+                self._table.forget()
+                self._calls.forget()
+                self._others.forget()
+            self._table.begin()
+            known = {True: self._calls.__getitem__, False: self._others.__getitem__}
+            numbers = [[*map(known[kind in _CALLS], span.attributes)] for span, kind in zip(spans, kinds, strict=True)]
+            return self._read(numbers, [row for row, kind in enumerate(kinds) if kind in _CALLS])
+
+    def _read(self, numbers: list[list[int]], calls: Collection[int]) -> tuple[list[Attributes], Searched]:
+        counts = [*map(len, numbers)]
+        flat = np.fromiter(chain.from_iterable(numbers), np.int64, sum(counts))[::-1]
+        rows = np.repeat(np.arange(len(numbers)), counts)[::-1]
+        columns = self._table.columns(flat)
+        attributes = [NOTHING] * len(numbers)
+        entry = self._table.entries.__getitem__
+        for row in {*calls, *rows[self._telling[columns]].tolist()}:
+            attributes[row] = dict(map(entry, reversed(numbers[row])))
+        searched = columns < len(self.keys)
+        codes, texts = self._table.texts(flat[searched])
+        matrix = np.zeros((len(self.keys), len(numbers)), np.uint32)
+        matrix[columns[searched], rows[searched]] = codes  # of several at one place the last: the first of the span's
+        found = {self._table.keys[place]: matrix[place] for place in np.flatnonzero(matrix.any(axis=1))}
+        return attributes, Searched(self.keys, found, texts)

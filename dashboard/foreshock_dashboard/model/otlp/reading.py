@@ -8,12 +8,12 @@ those. Parsing is protobuf's own.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import repeat
-from operator import gt
-from typing import Any
+from operator import add, gt
+from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
@@ -22,11 +22,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 from opentelemetry.proto.trace.v1.trace_pb2 import Status as OtlpStatus
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from foreshock_dashboard.model.otlp.batch import SpanBatch
+from foreshock_dashboard.model.otlp.batch import Came, SpanBatch
 from foreshock_dashboard.model.otlp.light import DataBytes, DataFields
-from foreshock_dashboard.model.otlp.picker import Pickers
+from foreshock_dashboard.model.otlp.picker import NOTHING, UNSEARCHED, Pickers
 from foreshock_dashboard.model.otlp.values import attributes_of
-from foreshock_dashboard.model.span import Attributes, AttributeValue, Kind, Link, Origin, Outline, Status
+from foreshock_dashboard.model.span import Attributes, AttributeValue, Kind, Link, Origin, Outlines, Status
 
 MAX_SPAN = 1 << 20
 """Bytes of one span; larger ones are refused alone."""
@@ -49,7 +49,7 @@ STATUS_NUMBERS = {status: number for number, status in enumerate(STATUSES)}
 _NO_TRACE, _NO_SPAN = bytes(16), bytes(8)
 _LAST_TIME = 2**63 - 1
 _KIND_OF = dict(enumerate(KINDS))
-_NOTHING: Attributes = {}
+_LENGTHS = frozenset(((16, 8, 0), (16, 8, 8)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,9 @@ def read(data: bytes, pickers: Pickers | None = None, now_ns: int | None = None,
     except DecodeError:
         data = _without_malformed(data, refused)
     limits = (1, _LAST_TIME) if now_ns is None else (max(1, now_ns - BEHIND_NS), now_ns + AHEAD_NS)
-    outlines: list[Outline] = []
-    came: list[tuple[Origin, bytes]] = []
+    came: Came = []
+    spans: list[Any] = []
+    resources: list[Attributes] = []
     for group, raw_group in zip(
         DataFields.FromString(data).resource_spans, DataBytes.FromString(data).resource_spans, strict=True
     ):
@@ -88,54 +89,81 @@ def read(data: bytes, pickers: Pickers | None = None, now_ns: int | None = None,
                 refused[ORIGIN_TOO_LARGE] += len(scoped.spans)
                 continue
             _scope(raw_scoped.scope)
-            spans, raws = list(scoped.spans), list(raw_scoped.spans)
-            if checked and (faults := _faults(spans, raws, *limits)):
-                refused.update(faults.values())
-                spans = [span for row, span in enumerate(spans) if row not in faults]
-                raws = [raw for row, raw in enumerate(raws) if row not in faults]
-            outlines += _outlines(spans, raws, resource, pickers)
-            came += [(origin, raw) for raw in raws]
-    return Read(SpanBatch(outlines, came, pickers.keys if pickers else frozenset()), +refused)
+            spans += scoped.spans
+            came += zip(repeat(origin), raw_scoped.spans)
+            resources += repeat(resource, len(came) - len(resources))
+    fields = _fields(spans)
+    if checked and (faults := _faults(fields, came, *limits)):
+        refused.update(faults.values())
+        chosen = [row for row in range(len(spans)) if row not in faults]
+        spans, came = [spans[row] for row in chosen], [came[row] for row in chosen]
+        resources = [resources[row] for row in chosen]
+        fields = _fields(spans)
+    return Read(_batch(spans, fields, resources, came, pickers), +refused)
 
 
-def _outlines(
-    spans: Sequence[Any], raws: Sequence[bytes], resource: Attributes, pickers: Pickers | None
-) -> Iterator[Outline]:
-    """Of spans whose attributes are still bytes. Column by column, for that takes half the time."""
-    traces, kinds = [span.trace_id for span in spans], [span.kind for span in spans]
-    starts, ends = [span.start for span in spans], [span.end for span in spans]
-    columns = zip(
-        [trace + span.span_id for trace, span in zip(traces, spans, strict=True)],
-        [_above(trace, span.parent_span_id) for trace, span in zip(traces, spans, strict=True)],
-        [span.name for span in spans],
-        [_KIND_OF.get(kind, "internal") for kind in kinds],
-        starts,
-        map(max, starts, ends),
-        [_status(span.status) for span in spans],
-        map(gt, starts, ends),
-        repeat(resource),
-        [pickers.of(kind).pick(span.attributes) for kind, span in zip(kinds, spans, strict=True)]
-        if pickers
-        else repeat(_NOTHING),
-        [_links(raw) if span.link else () for raw, span in zip(raws, spans, strict=True)],
+class _Fields(NamedTuple):
+    """Columns that are looked at twice."""
+
+    trace_ids: list[bytes]
+    ids: list[bytes]
+    parents: list[bytes]
+    starts: list[int]
+    ends: list[int]
+
+
+def _fields(spans: Sequence[Any]) -> _Fields:
+    return _Fields(
+        [span.trace_id for span in spans],
+        [span.span_id for span in spans],
+        [span.parent_span_id for span in spans],
+        [span.start for span in spans],
+        [span.end for span in spans],
     )
-    return map(Outline._make, columns)
 
 
-def _above(trace_id: bytes, parent: bytes) -> bytes:
-    return trace_id + parent if parent and parent != _NO_SPAN else b""
+def _batch(
+    spans: Sequence[Any], fields: _Fields, resources: list[Attributes], came: Came, pickers: Pickers | None
+) -> SpanBatch:
+    """Of spans whose attributes are still bytes. Column by column, for that takes half the time."""
+    traces, ids, parents, starts, ends = fields
+    kinds = [_KIND_OF.get(span.kind, "internal") for span in spans]
+    attributes, searched = pickers.pick(spans, kinds) if pickers else ([NOTHING] * len(spans), UNSEARCHED)
+    outlines = Outlines(
+        list(map(add, traces, ids)),
+        [
+            trace + parent if parent and parent != _NO_SPAN else b""
+            for trace, parent in zip(traces, parents, strict=True)
+        ],
+        [span.name for span in spans],
+        kinds,
+        starts,
+        list(map(max, starts, ends)),
+        [_status(span.status) for span in spans],
+        list(map(gt, starts, ends)),
+        resources,
+        attributes,
+        [_links(raw) if span.link else () for span, (_, raw) in zip(spans, came, strict=True)],
+    )
+    return SpanBatch(outlines, came, searched)
 
 
-def _faults(spans: Sequence[Any], raws: Sequence[bytes], earliest: int, latest: int) -> dict[int, str]:
-    """Which of them cannot be used, and why."""
-    return {
-        row: _fault(span.trace_id, span.span_id, span.parent_span_id, span.start, span.end, len(raw))
-        for row, (span, raw) in enumerate(zip(spans, raws, strict=True))
-        if len(trace_id := span.trace_id) != 16 or len(span_id := span.span_id) != 8
-        or trace_id == _NO_TRACE or span_id == _NO_SPAN or len(span.parent_span_id) not in (0, 8)
-        or not earliest <= (start := span.start) <= latest or start > _LAST_TIME or span.end > latest
-        or len(raw) > MAX_SPAN
-    }  # fmt: skip
+def _faults(fields: _Fields, came: Came, earliest: int, latest: int) -> dict[int, str]:
+    """Which of the spans cannot be used, and why. Nearly always it is none: that is seen column by column."""
+    traces, ids, parents, starts, ends = fields
+    largest = max((len(raw) for _, raw in came), default=0)
+    if (
+        _LENGTHS.issuperset(zip(map(len, traces), map(len, ids), map(len, parents), strict=True))
+        and _NO_TRACE not in traces and _NO_SPAN not in ids
+        and earliest <= min(starts, default=earliest) and max(starts, default=0) <= min(latest, _LAST_TIME)
+        and max(ends, default=0) <= latest and largest <= MAX_SPAN
+    ):  # fmt: skip
+        return {}
+    found = {
+        row: _fault(trace, id_, parent, start, end, len(came[row][1]), earliest, latest)
+        for row, (trace, id_, parent, start, end) in enumerate(zip(*fields, strict=True))
+    }
+    return {row: fault for row, fault in found.items() if fault}
 
 
 def _without_malformed(data: bytes, refused: Counter[str]) -> bytes:
@@ -167,8 +195,10 @@ def _sound(kind: type[OtlpSpan | Resource | InstrumentationScope], raw: bytes) -
     return True
 
 
-def _fault(trace_id: bytes, span_id: bytes, parent: bytes, start: int, end: int, size: int) -> str:
-    """Why a span cannot be used (opentelemetry-proto, trace.proto)."""
+def _fault(
+    trace_id: bytes, span_id: bytes, parent: bytes, start: int, end: int, size: int, earliest: int, latest: int
+) -> str:
+    """Why a span cannot be used (opentelemetry-proto, trace.proto); "" if it can."""
     if len(trace_id) != 16 or trace_id == _NO_TRACE:
         return "invalid trace_id"
     if len(span_id) != 8 or span_id == _NO_SPAN:
@@ -179,7 +209,7 @@ def _fault(trace_id: bytes, span_id: bytes, parent: bytes, start: int, end: int,
         return SPAN_TOO_LARGE
     if not 0 < start <= _LAST_TIME or end > _LAST_TIME:
         return "invalid time"
-    return "time too far from now"
+    return "" if earliest <= start <= latest and end <= latest else "time too far from now"
 
 
 def _resource(raw: bytes) -> dict[str, AttributeValue]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
@@ -83,9 +83,10 @@ def _any(value: AttributeValue) -> AnyValue:
     return made
 
 
-def index_of(attributes: Attributes, keys: Collection[str]) -> dict[str, str]:
-    """The texts of those of `keys` that are among the attributes."""
-    return {key: text_of(attributes[key]) for key in keys if key in attributes}
+def searched(value: AttributeValue) -> str:
+    """A value as it is searched by and listed: a text that is not too long, and valid Unicode."""
+    cut = text_of(value)
+    return cut if cut.isascii() else sound(cut)
 
 
 def text_of(value: AttributeValue) -> str:
