@@ -12,7 +12,15 @@ from foreshock_exporter.sharing import ServiceKey
 from foreshock_simulator.calls.tracing import SimSpan
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.simulation import Simulation, exporters
-from foreshock_simulator.spec.faults import Fault, LostScrapes, ReplicasFail, Restart, TenantGrows
+from foreshock_simulator.spec.faults import (
+    Fault,
+    LostScrapes,
+    PacketLoss,
+    ReplicasFail,
+    Restart,
+    SlowerWork,
+    TenantGrows,
+)
 
 START = 1_767_600_000.0
 
@@ -147,6 +155,40 @@ def test_services_of_a_pool_cut_by_mig_have_instances_of_their_own(restarted: st
     for host, gpu in pool.places:
         held = [instance.memory_used_bytes for instance in hosts[host].driver.read(gpu).instances]
         assert held == [8e9, 10e9, 4e9]
+
+
+def test_a_service_decays_over_the_ramp_and_is_well_at_once_afterwards() -> None:
+    """An idle platform's store answers in the time that its own work takes: 4 times as long halfway, 7 at the end."""
+
+    def median(spans: tuple[SimSpan, ...]) -> float:
+        took = [span.end_ns - span.start_ns for span in spans if _of(span, "vector-store") and "POST" in span.name]
+        assert len(took) > 200
+        return sorted(took)[len(took) // 2]
+
+    running = with_faults(SlowerWork("vector-store", 400.0, factor=7.0, ramp=1200.0, duration=1600.0))
+    usual = median(running.advance(START + 400))
+    running.advance(START + 950)
+    halfway = median(running.advance(START + 1050))
+    running.advance(START + 1600)
+    full = median(running.advance(START + 2000))
+    running.advance(START + 2010)
+    after = median(running.advance(START + 2410))
+    assert halfway / usual == pytest.approx(4.0, rel=0.15)
+    assert full / usual == pytest.approx(7.0, rel=0.15)
+    assert after / usual == pytest.approx(1.0, rel=0.15)
+
+
+def test_losses_grow_over_the_ramp_and_end() -> None:
+    """TCP segments sent again, of those sent, between the hosts of two services."""
+    running = with_faults(PacketLoss(("gateway", "vector-store"), 60.0, 0.2, ramp=120.0, duration=240.0))
+    again = []
+    for until in (60.0, 120.0, 180.0, 300.0, 310.0, 370.0):
+        running.advance(START + until)
+        pages = [host.collectors["netstat"]() for host in running.hosts]
+        again.append(sum(sum(values(page, "node_netstat_Tcp_RetransSegs").values()) for page in pages))
+    quiet, first, second, full, _, healed = (later - earlier for earlier, later in pairwise([0.0, *again]))
+    assert quiet == healed == 0.0
+    assert 0.0 < 2.0 * first < second < full
 
 
 def test_counters_never_go_back_and_scrapes_are_lost_where_the_scenario_says_so() -> None:

@@ -22,7 +22,7 @@ from foreshock_simulator.spec.traffic import FlowSpec, Tokens
 Size = Literal["demo", "small", "medium", "large"]
 SIZES: Final[tuple[Size, ...]] = ("demo", "small", "medium", "large")
 
-CODE_LOAD = 0.2
+CODE_LOAD = 0.15
 """The code trace is silent for minutes and then asks thirty times a second: its safe mean load is 0.17."""
 SCALE_AT = 0.9
 """The load at which an autoscaler is to leave a language model: its target is what is then in flight."""

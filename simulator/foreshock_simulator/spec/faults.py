@@ -70,11 +70,12 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class SlowerWork:
-    """A deploy: the service's own CPU and GPU work takes `factor` times as long."""
+    """A deploy, or with a `ramp` a decay: the service's own CPU and GPU work comes to take `factor` times as long."""
 
     service: str
     at: float
     factor: float
+    ramp: float = 0.0
     duration: float | None = None
 
 
@@ -109,11 +110,12 @@ class CacheFlush:
 
 @dataclass(frozen=True, slots=True)
 class PacketLoss:
-    """Packets between the hosts of two services are lost."""
+    """Packets between the hosts of two services are lost; over `ramp` seconds ever more, up to `ratio`."""
 
     between: tuple[str, str]
     at: float
     ratio: float
+    ramp: float = 0.0
     duration: float | None = None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from math import inf
 
@@ -26,6 +26,8 @@ from foreshock_simulator.world.platform import OUTSIDE, Platform
 
 CONNECTIONS = 64
 """Of a bulk transfer, as a pull of weights opens them: many lose more where they fill a link, and yield less."""
+RAMP_STEP = 5.0
+"""Seconds between two steps of what grows."""
 
 
 def begin_faults(platform: Platform, faults: Iterable[Fault]) -> None:
@@ -101,12 +103,24 @@ def _fail(platform: Platform, fault: ReplicasFail) -> Process:
         deployment.recover()
 
 
+def _grown(ramp: float) -> Iterator[tuple[float, float]]:
+    """Seconds to wait, and the share that is reached then: at once, or in equal steps over `ramp` seconds."""
+    steps = max(1, round(ramp / RAMP_STEP))
+    for step in range(1, steps + 1):
+        yield ramp / steps, step / steps
+
+
 def _slow(platform: Platform, fault: SlowerWork) -> Process:
     service = platform.mesh.services[fault.service]
-    service.slow *= fault.factor
+    reached = 1.0
+    for seconds, share in _grown(fault.ramp):
+        yield seconds
+        factor = 1.0 + (fault.factor - 1.0) * share
+        service.slow = max(1.0, service.slow * factor / reached)  # beside others, if there are any
+        reached = factor
     if fault.duration is not None:
-        yield fault.duration
-        service.slow = max(1.0, service.slow / fault.factor)  # what two of them leave may round below
+        yield max(0.0, fault.duration - fault.ramp)
+        service.slow = max(1.0, service.slow / reached)  # what two of them leave may round below
 
 
 def _defect(platform: Platform, fault: FailingWork) -> Process:
@@ -124,9 +138,11 @@ def _change(platform: Platform, fault: PolicyChange) -> Process:
 
 def _lose(platform: Platform, fault: PacketLoss) -> Process:
     some, others = (platform.replicas[name].hosts() for name in fault.between)
-    platform.network.lose(some, others, fault.ratio)
+    for seconds, share in _grown(fault.ramp):
+        yield seconds
+        platform.network.lose(some, others, fault.ratio * share)
     if fault.duration is not None:
-        yield fault.duration
+        yield max(0.0, fault.duration - fault.ramp)
         platform.network.heal(some, others)
 
 
