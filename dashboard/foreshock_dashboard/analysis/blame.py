@@ -1,0 +1,177 @@
+"""Who is guilty: blame flows from the victims backward over calls, shared GPUs and load until it is absorbed.
+
+An absorbing walk over the typed graph. Blame of a slow service goes to callees that are slow and make up for its own
+excess, to whom a finding names (a neighbour on its GPUs, the far end of a bad path), and, where it is asked more than
+usual, to those that ask; what none of them explains stays. Blame for *load* goes on to whoever asks more in turn, by
+shares of the growth, and stays where arrivals do not explain the calls: at an entry of the platform, or at a service
+that began to ask more for each of its own requests.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from foreshock_dashboard.analysis.excess import Excess, Excesses, Z, believed
+from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.signals import Scan
+from foreshock_dashboard.model.incident import Candidate
+from foreshock_dashboard.model.service import Service
+
+SEEN, SURE, SUSPECT = 0.5, 3.0, 4.0
+"""Somebody is blamed where a victim's z is SURE, or it is SEEN and that of something it depends on SUSPECT."""
+AMPLIFIED = 5.0
+"""A caller's excess in seconds over its callee's, up to which the one explains the other: waiting threads add to it."""
+LATE = 60.0
+"""Seconds by which what begins after its effect is believed less, by a factor of e."""
+UNSEEN = 0.1
+"""What is left of the blame for a callee that only clients tell of, where another one tells itself that it is slow."""
+ROUNDS = 64
+"""Steps after which what still walks in a circle stays where it is."""
+LEAST = 0.01
+"""Share of all blame below which a candidate is not worth naming."""
+
+Kind = Literal["slow", "load"]
+Node = tuple[Service, Kind]
+
+
+class Move(NamedTuple):
+    """Blame that goes on: to which node, with what weight 0…1; where `why` is said it stays there."""
+
+    to: Node
+    weight: float
+    why: str = ""
+
+
+def blame(scan: Scan, victims: Sequence[Service], findings: Sequence[Finding] = ()) -> tuple[Candidate, ...]:
+    """Who may be guilty of what the victims suffer or are about to, the likeliest first; nobody where all is as usual.
+
+    Scores are shares of all blame.
+    """
+    walk = _Walk(scan, findings)
+    mass: dict[Node, float] = {(victim, "slow"): 1.0 for victim in dict.fromkeys(victims) if walk.ill(victim)}
+    absorbed: defaultdict[Service, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for left in range(ROUNDS, -1, -1):
+        following: defaultdict[Node, float] = defaultdict(float)
+        for node, amount in mass.items():
+            stays, moves = walk.moves(node) if left else (1.0, ())
+            if stays > 0:
+                absorbed[node[0]][walk.reason(node)] += amount * stays
+            total = sum(move.weight for move in moves)
+            for move in moves:
+                part = amount * (1 - stays) * move.weight / total
+                if move.why:
+                    absorbed[move.to[0]][move.why] += part
+                else:
+                    following[move.to] += part
+        mass = {node: amount for node, amount in following.items() if amount > 1e-6}
+    shares = {who: sum(reasons.values()) for who, reasons in absorbed.items()}
+    total = sum(shares.values())
+    found = [
+        Candidate(who, share / total, max(absorbed[who], key=absorbed[who].__getitem__))
+        for who, share in shares.items()
+        if share >= LEAST * total
+    ]
+    return tuple(sorted(found, key=lambda candidate: (-candidate.score, candidate.service)))
+
+
+class _Walk:
+    """Where blame goes from each node of the graph."""
+
+    def __init__(self, scan: Scan, findings: Sequence[Finding]) -> None:
+        self.found = Excesses(scan)
+        self.findings: defaultdict[Service, list[Finding]] = defaultdict(list)
+        for finding in findings:
+            self.findings[finding.service].append(finding)
+        self._moves: dict[Node, tuple[float, tuple[Move, ...]]] = {}
+
+    def ill(self, victim: Service) -> bool:
+        """The joint gate: whether enough is wrong with the victim and what it depends on for anybody to be blamed."""
+        own = max(excess.z for excess in self.found.own(victim))
+        load = self.found.load(victim).z
+        if own >= SURE or any(finding.strength >= 0.5 for finding in self.findings[victim]):
+            return True
+        reached, frontier = {victim}, [victim]
+        while frontier:
+            called = {edge.server for who in frontier for edge in self.found.out.get(who, ())}
+            frontier = sorted(called - reached)
+            reached |= called
+        worst = max(self.found.load(who).z for who in reached)
+        worst = max(worst, *(excess.z for who in reached for excess in self.found.own(who)))
+        return (own >= SEEN or load >= Z) and worst >= SUSPECT
+
+    def moves(self, node: Node) -> tuple[float, tuple[Move, ...]]:
+        """The share of blame that stays at a node, and where the rest goes."""
+        if node not in self._moves:
+            service, kind = node
+            found = tuple(
+                move for move in (self._slow(service) if kind == "slow" else self._load(service)) if move.weight > 0
+            )
+            weights = [move.weight for move in found]
+            gone = sum(weights) if kind == "load" else max(weights, default=0.0)
+            self._moves[node] = max(0.0, 1 - gone), found
+        return self._moves[node]
+
+    def _slow(self, service: Service) -> list[Move]:
+        found = self._callees(service)
+        for finding in self.findings[service]:
+            culprit = finding.culprit.service or (finding.culprit.edge[0] if finding.culprit.edge else None)
+            if culprit is not None and finding.cause != "demand":
+                weight = 1 - math.exp(-((2 * finding.strength) ** 4))
+                found.append(Move((culprit, "slow"), weight, f"{finding.cause} of {service}"))
+        load = self.found.load(service)
+        if load.times > 1:
+            found.append(Move((service, "load"), believed(load.z)))
+        return found
+
+    def _callees(self, service: Service) -> list[Move]:
+        own = self.found.own(service)
+        found = []
+        for edge in self.found.out.get(service, ()):
+            weight = max(_explained(mine, theirs) for mine, theirs in zip(own, self.found.called(edge), strict=True))
+            found.append((edge.server, weight, self.found.told(edge)))
+        doubt = UNSEEN if any(told and weight >= 0.5 for _, weight, told in found) else 1.0
+        return [Move((server, "slow"), weight if told else weight * doubt) for server, weight, told in found]
+
+    def _load(self, service: Service) -> list[Move]:
+        """Blame goes to callers by their shares of the growth, and stays there where their own arrivals grew less."""
+        grown = {}
+        for edge in self.found.into.get(service, ()):
+            growth = self.found.scan.level("edge_rate", edge) * (self.found.asked(edge).times - 1)
+            if growth > 0:
+                grown[edge] = growth
+        found = []
+        for edge, growth in grown.items():
+            if edge.connection == "virtual_node":
+                continue
+            share = growth / sum(grown.values())
+            times, arrivals = self.found.asked(edge).times, max(1.0, self.found.load(edge.client).times)
+            passed = min(1.0, math.log(arrivals) / math.log(times))
+            found.append(Move((edge.client, "load"), share * passed))
+            found.append(
+                Move(
+                    (edge.client, "load"), share * (1 - passed), f"it asks {service} {times:.1f} times as much as usual"
+                )
+            )
+        return found
+
+    def reason(self, node: Node) -> str:
+        """Why blame stays at a node."""
+        service, kind = node
+        if kind == "load":
+            return f"its requests grew to {self.found.load(service).times:.1f} times the usual"
+        slow, failing = self.found.own(service)
+        if failing.log > slow.log:
+            return f"{failing.amount:.0%} more of its requests fail than usual"
+        return f"it takes {math.exp(slow.log):.1f} times as long as usual"
+
+
+def _explained(mine: Excess, theirs: Excess) -> float:
+    """0…1: how far a callee's excess makes up for its caller's, and came before it."""
+    if mine.log <= 0 or theirs.log <= 0:
+        return 0.0
+    share = min(1.0, theirs.log / mine.log) * min(1.0, AMPLIFIED * theirs.amount / mine.amount)
+    late = theirs.since - mine.since if theirs.since > mine.since else 0.0
+    return share * believed(theirs.z) * math.exp(-late / LATE)

@@ -1,0 +1,120 @@
+"""How far services and calls are above usual, in durations, failures and load; what blame is measured by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from foreshock_dashboard.analysis.signals import Scan
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Edge
+
+Z = 2.5
+"""Scales above usual at which something is believed to be out of the ordinary by 1 − 1/e."""
+FAILING = math.log(2) / 0.05
+"""Five more failures in a hundred requests weigh as much as taking twice as long; per unit of the failed share."""
+LATELY = 300.0
+"""Seconds back in which load counts as grown: a service that is saturated answers fewer requests than it is asked."""
+MOST_LATELY = 80.0
+"""Percentile of that time that stands for it: one burst does not, a minute does."""
+
+
+class Excess(NamedTuple):
+    """How far above usual: as a logarithm of ratios, in the signal's unit, in scales; since when (Unix seconds)."""
+
+    log: float
+    amount: float
+    z: float
+    since: float
+
+
+class Load(NamedTuple):
+    """How many times the usual, and how many scales above it."""
+
+    times: float
+    z: float
+
+
+NOTHING = Excess(0.0, 0.0, 0.0, math.inf)
+AS_EVER = Load(1.0, 0.0)
+
+
+def believed(z: float) -> float:
+    """0…1: how far z scales above usual are believed to be out of the ordinary."""
+    return 1 - math.exp(-((z / Z) ** 2)) if z > 0 else 0.0
+
+
+class Excesses:
+    """Excesses of a scan, each looked up once."""
+
+    def __init__(self, scan: Scan) -> None:
+        self.scan = scan
+        self._own: dict[Service, tuple[Excess, Excess]] = {}
+
+    @cached_property
+    def into(self) -> Mapping[Service, tuple[Edge, ...]]:
+        """The edges on which each service is called, those of users among them."""
+        found: dict[Service, list[Edge]] = {}
+        for edge in self.scan.world.edges:
+            found.setdefault(edge.server, []).append(edge)
+        return {service: tuple(edges) for service, edges in found.items()}
+
+    @cached_property
+    def out(self) -> Mapping[Service, tuple[Edge, ...]]:
+        """The edges on which each service calls."""
+        found: dict[Service, list[Edge]] = {}
+        for edge in self.scan.world.edges:
+            if edge.connection != "virtual_node":
+                found.setdefault(edge.client, []).append(edge)
+        return {service: tuple(edges) for service, edges in found.items()}
+
+    def own(self, service: Service) -> tuple[Excess, Excess]:
+        """A service's excess of duration and of failures."""
+        if service not in self._own:
+            slow = max((self._excess(name, service) for name in ("p95", "p50")), key=lambda excess: excess.z)
+            self._own[service] = slow, self._excess("failed", service)
+        return self._own[service]
+
+    def told(self, edge: Edge) -> bool:
+        """Whether the server tells of its durations itself."""
+        return math.isfinite(self.scan.z("edge_server", edge)) or math.isfinite(self.scan.z("p95", edge.server))
+
+    def called(self, edge: Edge) -> tuple[Excess, Excess]:
+        """An edge's excess of duration, as its server sees it if it tells, and of failures, as its client sees them."""
+        seen = "edge_server" if math.isfinite(self.scan.z("edge_server", edge)) else "edge_p95"
+        return self._excess(seen, edge), self._excess("edge_failed", edge)
+
+    def _excess(self, name: str, key: Service | Edge) -> Excess:
+        z, value, level = (of(name, key) for of in (self.scan.z, self.scan.value, self.scan.level))
+        if not (math.isfinite(z) and z > 0):
+            return NOTHING
+        log = FAILING * (value - level) if name.endswith("failed") else math.log(value / level)
+        return Excess(log, value - level, z, self.scan.since(name, key, Z))
+
+    def load(self, service: Service) -> Load:
+        """First attempts that a service got lately."""
+        edges = self.into.get(service, ())
+        rates = [self.scan.value("edge_rate", edge) for edge in edges]
+        firsts = [rate / self._attempts(edge) for rate, edge in zip(rates, edges, strict=True)]
+        again = np.nansum(rates) / np.nansum(firsts) if np.nansum(firsts) > 0 else 1.0
+        return self._lately("rate", service, float(again))
+
+    def asked(self, edge: Edge) -> Load:
+        """First attempts on an edge lately."""
+        return self._lately("edge_rate", edge, self._attempts(edge))
+
+    def _attempts(self, edge: Edge) -> float:
+        attempts = self.scan.value("attempts", edge)
+        return attempts if attempts > 1 else 1.0
+
+    def _lately(self, name: str, key: Service | Edge, attempts: float) -> Load:
+        level, scale = self.scan.base.levels.get(name, {}).get(key, (math.nan, math.nan))
+        found = self.scan.history(name, key, LATELY)
+        if not (math.isfinite(level) and np.isfinite(found).any()):
+            return AS_EVER
+        more = float(np.nanpercentile(found, MOST_LATELY)) - level - math.log(attempts)
+        return Load(math.exp(more), more / scale)
