@@ -118,13 +118,13 @@ def worlds(
     first, last = math.ceil(start / pace.step) * pace.step, math.floor(end / pace.step) * pace.step
     slower = pace.step / USUAL.step
     whole = last - first <= WHOLE * slower
-    piece = last - first if whole else PIECE * slower
+    piece = last - first + pace.step if whole else PIECE * slower
     keep = math.inf if whole else piece + BEFORE * slower
     read = catalogue(pace.window, pace.quick)
     observer = Observer(RecordedMetrics(recording), read, pace.step, condensed, keep, begin=lambda _: first)
     reached = first - pace.step
     while reached < last:
-        told = min(last, reached + max(piece, pace.step))
+        told = min(last, reached + piece)
         world = world_of(observer.read(told), pace.step, observer.missing())
         if recording.meta.simulated:
             world = replace(world, simulated=True)
