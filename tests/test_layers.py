@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 HUB = "foreshock_dashboard"
-LAYERS = ("model", "analysis", "sources", "store", "recording", "web")
+LAYERS = ("model", "analysis", "sources", "store", "recording", "web", "evaluation")
 
 ALLOWED = {
     "model": {"model"},
@@ -18,6 +18,7 @@ ALLOWED = {
     "sources": {"sources", "model"},
     "recording": {"recording", "sources", "store", "model"},
     "web": {"web", "model", "analysis"},
+    "evaluation": {"evaluation", "recording", "analysis", "model"},
 }
 ONLY_IN = {
     "pynvml": {"exporter/foreshock_exporter/nvml/"},
@@ -82,7 +83,7 @@ def test_only_the_command_line_wires_the_simulator_in() -> None:
         for path in files(f"dashboard/{HUB}")
         if any(name.startswith("foreshock_simulator") for name in imports(path))
     }
-    assert knows == {"commands.py", "demo.py", "past.py", "simulate_command.py"}
+    assert knows == {"commands.py", "demo.py", "evaluate_command.py", "past.py", "simulate_command.py"}
 
 
 @pytest.mark.parametrize("library", ONLY_IN)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from foreshock_dashboard import __version__
 from foreshock_dashboard.clock import clock_of
 from foreshock_dashboard.demo import add_demo_flags, demo
+from foreshock_dashboard.evaluate_command import EVALUATE, add_evaluate_flags, evaluate
 from foreshock_dashboard.hub import Hub, HubError
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.recording_commands import (
@@ -85,6 +86,11 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("replay", help=about, description=REPLAY, formatter_class=shape)
     add_replay_flags(command)
     command.set_defaults(run=run_replay)
+
+    about = "score the analysis on recordings whose truth is known"
+    command = commands.add_parser("evaluate", help=about, description=EVALUATE, formatter_class=shape)
+    add_evaluate_flags(command)
+    command.set_defaults(run=evaluate)
     return top
 
 

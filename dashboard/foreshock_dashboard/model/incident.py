@@ -50,13 +50,16 @@ class Culprit(NamedTuple):
 class AtRisk(NamedTuple):
     """A service that is to miss its objective, and in how many seconds: 0 where it does already.
 
-    With a chance of 20, 50 and 80 %; infinite where that is further off than the analysis looks.
+    With a chance of 20, 50 and 80 %, and of 10 and 90 %, which bound the 80 % interval; infinite where that is further
+    off than the analysis looks, NaN where it is not told.
     """
 
     service: Service
     p20: float
     p50: float
     p80: float
+    p10: float = float("nan")
+    p90: float = float("nan")
 
 
 class Candidate(NamedTuple):

@@ -1,0 +1,89 @@
+"""Macro averages over scenarios, and their 95 % intervals by a bootstrap over scenario × seed.
+
+Each draw takes, within every scenario, as many seeds as there are, with replacement (Efron, *Bootstrap methods*, 1979;
+percentile interval). All figures of an evaluation share the draws, so differences between detectors are paired. Each
+scenario weighs the same however many of its runs count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from foreshock_dashboard.model.query import Floats
+
+DRAWS = 2000
+
+
+class Sample(NamedTuple):
+    """A figure of one run."""
+
+    scenario: str
+    seed: int
+    value: float
+
+
+class Estimate(NamedTuple):
+    """A figure with its 95 % interval, and how many runs it rests on; NaN where there is none."""
+
+    value: float
+    low: float = float("nan")
+    high: float = float("nan")
+    runs: int = 0
+
+
+class Resampling:
+    """The draws for an evaluation of these (scenario, seed) pairs."""
+
+    def __init__(self, pairs: Sequence[tuple[str, int]], draws: int = DRAWS) -> None:
+        kept = sorted(set(pairs))
+        self._place = {pair: i for i, pair in enumerate(kept)}
+        self._scenarios = {name: i for i, name in enumerate(sorted({name for name, _ in kept}))}
+        self._weights = np.ones((1 + draws, len(kept)))
+        random = np.random.default_rng(0)
+        for name in self._scenarios:
+            mine = [i for pair, i in self._place.items() if pair[0] == name]
+            self._weights[1:, mine] = random.multinomial(len(mine), np.full(len(mine), 1 / len(mine)), size=draws)
+
+    def mean(self, samples: Sequence[Sample]) -> Estimate:
+        """Mean over runs within each scenario, then over scenarios."""
+        if not samples:
+            return Estimate(float("nan"))
+        weights, values = self._per_sample(samples)
+        return _estimate((weights * values).sum(axis=1) / weights.sum(axis=1), len(samples))
+
+    def quantile(self, samples: Sequence[Sample], q: float) -> Estimate:
+        """The least value that a share `q` of all runs does not exceed, each scenario weighing the same."""
+        if not samples:
+            return Estimate(float("nan"))
+        weights, values = self._per_sample(samples)
+        order = np.argsort(values, kind="stable")
+        reached = np.cumsum(weights[:, order], axis=1) / weights.sum(axis=1, keepdims=True)
+        return _estimate(values[order][(reached >= q - 1e-12).argmax(axis=1)], len(samples))
+
+    def ratio(self, above: Sequence[Sample], below: Sequence[Sample]) -> Estimate:
+        """Sum over sum, of figures of the same runs: pages over service-days."""
+        if not below:
+            return Estimate(float("nan"))
+        weights = self._weights[:, [self._place[sample[:2]] for sample in below]]
+        top, bottom = np.array([sample.value for sample in above]), np.array([sample.value for sample in below])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return _estimate((weights * top).sum(axis=1) / (weights * bottom).sum(axis=1), len(below))
+
+    def _per_sample(self, samples: Sequence[Sample]) -> tuple[Floats, Floats]:
+        """Weights (draws, samples), each scenario's summing to 1 where it has any; values (samples,)."""
+        weights = self._weights[:, [self._place[sample[:2]] for sample in samples]]
+        scenario = np.array([self._scenarios[sample.scenario] for sample in samples])
+        out = np.zeros_like(weights)
+        for each in np.unique(scenario):
+            mine = scenario == each
+            total = weights[:, mine].sum(axis=1, keepdims=True)
+            out[:, mine] = np.divide(weights[:, mine], total, out=np.zeros_like(weights[:, mine]), where=total > 0)
+        return out, np.array([sample.value for sample in samples])
+
+
+def _estimate(draws: Floats, runs: int) -> Estimate:
+    low, high = np.nanquantile(draws[1:], (0.025, 0.975)) if len(draws) > 1 else (np.nan, np.nan)
+    return Estimate(float(draws[0]), float(low), float(high), runs)
