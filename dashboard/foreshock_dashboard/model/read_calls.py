@@ -30,17 +30,25 @@ def readings(windows: Windows) -> Mapping[str, Reading]:
     )
     return {
         "served": Reading(
-            rate(_CALLS, SERVICE, _SERVED), services, (Form(rate(_TEMPO_CALLS, _BY_TEMPO, _SERVED), _TEMPO),)
+            rate(_CALLS, SERVICE, _SERVED),
+            services,
+            (Form(rate(_TEMPO_CALLS, _BY_TEMPO, _SERVED), _TEMPO),),
+            shown=True,
         ),
         "served_failed": Reading(
             rate(_CALLS, SERVICE, _SERVED, _FAILED),
-            forms=(Form(rate(_TEMPO_CALLS, _BY_TEMPO, _SERVED, _FAILED), _TEMPO),),
+            "failed requests",
+            (Form(rate(_TEMPO_CALLS, _BY_TEMPO, _SERVED, _FAILED), _TEMPO),),
         ),
-        "served_seconds": Reading(buckets("traces_span_metrics_duration_seconds", SERVICE, _SERVED), services, seconds),
-        "calls": Reading(rate("traces_service_graph_request_total", EDGE), graph),
-        "calls_failed": Reading(rate("traces_service_graph_request_failed_total", EDGE)),
-        "client_seconds": Reading(buckets("traces_service_graph_request_client_seconds", EDGE), graph),
-        "server_seconds": Reading(buckets("traces_service_graph_request_server_seconds", EDGE)),
-        "retries": Reading(rate("foreshock_retry_attempts_total", PAIR)),
-        "tier": Reading(windows.last("service_tier_info", (*SERVICE, "tier"))),
+        "served_seconds": Reading(
+            buckets("traces_span_metrics_duration_seconds", SERVICE, _SERVED), services, seconds, shown=True
+        ),
+        "calls": Reading(rate("traces_service_graph_request_total", EDGE), graph, shown=True),
+        "calls_failed": Reading(rate("traces_service_graph_request_failed_total", EDGE), "failed calls"),
+        "client_seconds": Reading(buckets("traces_service_graph_request_client_seconds", EDGE), graph, shown=True),
+        "server_seconds": Reading(
+            buckets("traces_service_graph_request_server_seconds", EDGE), "what the network adds to a call"
+        ),
+        "retries": Reading(rate("foreshock_retry_attempts_total", PAIR), "retries"),
+        "tier": Reading(windows.last("service_tier_info", (*SERVICE, "tier")), "tiers of services"),
     }

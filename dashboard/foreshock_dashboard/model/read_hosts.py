@@ -28,21 +28,25 @@ def readings(windows: Windows) -> Mapping[str, Reading]:
     return {
         "received": Reading(
             rate("node_network_receive_bytes_total", DEVICE, _REAL),
+            "how full interfaces are",
             also=(Form(rate("node_infiniband_port_data_received_bytes_total", PORT), {}),),
         ),
         "sent": Reading(
             rate("node_network_transmit_bytes_total", DEVICE, _REAL),
+            "how full interfaces are",
             also=(Form(rate("node_infiniband_port_data_transmitted_bytes_total", PORT), {}),),
         ),
         "speed": Reading(
             last("node_network_speed_bytes", DEVICE, _REAL),
+            "how full interfaces are",
             also=(Form(last("node_infiniband_rate_bytes_per_second", PORT), {}),),
         ),
-        "segments": Reading(rate("node_netstat_Tcp_OutSegs", TARGET)),
-        "retransmitted": Reading(rate("node_netstat_Tcp_RetransSegs", TARGET)),
-        "timeouts": Reading(rate("node_netstat_TcpExt_TCPTimeouts", TARGET)),
+        "segments": Reading(rate("node_netstat_Tcp_OutSegs", TARGET), "the share of TCP segments sent again"),
+        "retransmitted": Reading(rate("node_netstat_Tcp_RetransSegs", TARGET), "the share of TCP segments sent again"),
+        "timeouts": Reading(rate("node_netstat_TcpExt_TCPTimeouts", TARGET), "time-outs of TCP"),
         "dropped": Reading(
             rate("node_network_receive_drop_total", TARGET, _REAL),
+            "packets dropped or in error",
             also=tuple(
                 map(
                     lost,

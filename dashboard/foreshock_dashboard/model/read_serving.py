@@ -27,28 +27,28 @@ def readings(windows: Windows) -> Mapping[str, Reading]:
         triton = metric.startswith("nv_")
         return Form(ask(metric, _TRITON if triton else SERVER), _LABELS if triton else {}, scale=scale)
 
-    def histogram(part: str, names: tuple[str, ...], also: tuple[str, ...]) -> Reading:
-        forms = tuple(of(rate, f"{name}_{part}") for name in names[1:])
-        return Reading(
-            rate(f"{names[0]}_{part}", SERVER), forms=forms, also=tuple(of(rate, f"{name}_{part}") for name in also)
-        )
-
     success = of(rate, "nv_inference_request_success")
 
-    def timed(key: str, names: tuple[str, ...], also: tuple[str, ...], triton: str = "") -> dict[str, Reading]:
-        total, count = histogram("sum", names, also), histogram("count", names, also)
-        if triton:
-            total = Reading(total.query, "", total.forms, (*total.also, of(rate, triton, _MICRO)))
-            count = Reading(count.query, "", count.forms, (*count.also, success))
-        return {f"{key}_sum": total, f"{key}_count": count}
+    def timed(
+        key: str, lost: str, names: tuple[str, ...], also: tuple[str, ...], triton: str = ""
+    ) -> dict[str, Reading]:
+        def part(suffix: str, more: tuple[Form, ...]) -> Reading:
+            forms = tuple(of(rate, f"{name}_{suffix}") for name in names[1:])
+            others = tuple(of(rate, f"{name}_{suffix}") for name in also)
+            return Reading(rate(f"{names[0]}_{suffix}", SERVER), lost, forms, (*others, *more))
+
+        duration, count = ((of(rate, triton, _MICRO),), (success,)) if triton else ((), ())
+        return {f"{key}_sum": part("sum", duration), f"{key}_count": part("count", count)}
 
     return {
         "running": Reading(
             last("vllm:num_requests_running", SERVER),
+            "requests in batches",
             also=(of(last, "sglang:num_running_reqs"), of(last, "tgi_batch_current_size")),
         ),
         "waiting": Reading(
             last("vllm:num_requests_waiting", SERVER),
+            "queues of model servers",
             also=(
                 of(last, "sglang:num_queue_reqs"),
                 of(last, "tgi_queue_size"),
@@ -57,39 +57,47 @@ def readings(windows: Windows) -> Mapping[str, Reading]:
         ),
         "cache": Reading(
             last("vllm:kv_cache_usage_perc", (*SERVER, "engine")),
+            "use of the KV cache",
             forms=(Form(last("vllm:gpu_cache_usage_perc", (*SERVER, "engine")), {}),),
             also=(of(last, "sglang:token_usage"),),
         ),
-        "preempted": Reading(rate("vllm:num_preemptions_total", SERVER)),
+        "preempted": Reading(rate("vllm:num_preemptions_total", SERVER), "preemptions"),
         "finished": Reading(
             rate("vllm:request_success_total", SERVER),
+            "requests that model servers answer",
             also=(of(rate, "sglang:num_requests_total"), of(rate, "tgi_request_success"), success),
         ),
         "prompt_tokens": Reading(
             rate("vllm:prompt_tokens_total", SERVER),
+            "length of prompts",
             also=(of(rate, "sglang:prompt_tokens_total"), of(rate, "tgi_request_input_length_sum")),
         ),
         "generated_tokens": Reading(
             rate("vllm:generation_tokens_total", SERVER),
+            "length of answers",
             also=(of(rate, "sglang:generation_tokens_total"), of(rate, "tgi_request_generated_tokens_sum")),
         ),
         "first_token_seconds": Reading(
             windows.buckets("vllm:time_to_first_token_seconds", SERVER),
+            "time to the first token",
             also=(of(windows.buckets, "sglang:time_to_first_token_seconds"),),
         ),
         **timed(
             "queued",
+            "time in the queue",
             ("vllm:request_queue_time_seconds",),
             ("sglang:queue_time_seconds", "tgi_request_queue_duration"),
             "nv_inference_queue_duration_us",
         ),
         **timed(
             "per_token",
+            "time per token",
             ("vllm:inter_token_latency_seconds", "vllm:time_per_output_token_seconds"),
             ("sglang:inter_token_latency_seconds", "tgi_request_mean_time_per_token_duration"),
         ),
         **timed(
             "answered",
+            "how long each replica takes",
             ("vllm:e2e_request_latency_seconds",),
             ("sglang:e2e_request_latency_seconds", "tgi_request_duration"),
             "nv_inference_request_duration_us",

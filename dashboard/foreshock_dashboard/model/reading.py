@@ -41,21 +41,17 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One row of the table. `needed_for` names what the pages lack without it; "" where its absence is usual.
+    """One row of the table. `lost`: what there is not without it; `shown`: the pages say so, for it should be there.
 
     `forms` are asked in turn where the query has no answer. `also` are other producers of the same kind of thing, or
     other metrics that count towards it: their series come beside those.
     """
 
     query: Query
-    needed_for: str = ""
+    lost: str
     forms: tuple[Form, ...] = ()
     also: tuple[Form, ...] = ()
-
-    @property
-    def queries(self) -> tuple[Query, ...]:
-        """All that may be asked for it."""
-        return (self.query, *(form.query for form in (*self.forms, *self.also)))
+    shown: bool = False
 
 
 def quick_window(interval: float) -> float:

@@ -92,7 +92,7 @@ class Observer:
     def missing(self) -> tuple[str, ...]:
         """The metrics that pages need and no piece had, with what is lost: `gpu_info (GPUs)`."""
         return tuple(
-            f"{row.query.metric} ({row.needed_for})"
+            f"{row.query.metric} ({row.lost})"
             for key, row in self._catalogue.items()
-            if row.needed_for and self._readings and key not in self._found
+            if row.shown and self._readings and key not in self._found
         )

@@ -1,0 +1,41 @@
+"""Pages as exporters and servers write them, scraped into a real store and read as a World."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from foreshock_dashboard.analysis.world import condensed, world_of
+from foreshock_dashboard.model.readings import catalogue
+from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch, labels_of
+from foreshock_dashboard.model.world import World
+from foreshock_dashboard.sources.exposition import parse
+from foreshock_dashboard.sources.observer import answer
+from foreshock_dashboard.store import Store
+
+START = 1_800_000_000.0
+INTERVAL = 10.0
+
+Page = Callable[[float], str | None]
+"""What a target shows that many seconds after `START`; None while it is down."""
+
+
+def world_scraped(folder: Path, pages: Mapping[tuple[str, str], Page], seconds: float = 120.0) -> World:
+    """The World after `seconds` of scrapes of targets (job, instance)."""
+    store = Store.open(folder, now=lambda: START + seconds)
+    try:
+        for (job, instance), page in pages.items():
+            labels, before, batches = {"job": job, "instance": instance}, dict[tuple[str, Labels], Sample](), []
+            for i in range(int(seconds / INTERVAL) + 1):
+                text = page(i * INTERVAL)
+                found = {(each.metric, each.labels): each for each in parse(text or "", labels)}
+                gone = [Sample(metric, known, STALE) for metric, known in before.keys() - found.keys()]
+                up = Sample("up", labels_of(labels), 0.0 if text is None else 1.0)
+                batches.append(SampleBatch(START + i * INTERVAL, instance, (*found.values(), *gone, up)))
+                before = found
+            store.append_samples(batches)
+        asked = catalogue(59.0).items()
+        answers = {key: answer(store, row, START, START + seconds, INTERVAL) for key, row in asked}
+    finally:
+        store.close()
+    return world_of(condensed(answers), INTERVAL)

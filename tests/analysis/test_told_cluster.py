@@ -1,0 +1,134 @@
+"""What kube-state-metrics tells is joined with services; what it does not know is absent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.analysis.scraped import world_scraped
+
+from foreshock_dashboard.analysis.cluster import served, workloads
+from foreshock_dashboard.model.capacity import Capacity
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import World
+
+CLUSTER = ("kube-state-metrics", "ksm:8080")
+SERVERS = ("servers", "a:8000")
+LLM, DB = Service("serving", "llm"), Service("data", "db")
+
+
+def cluster(_: float) -> str:
+    """One deployment that an autoscaler named otherwise scales, one stateful set, two quotas of one name."""
+    return """
+kube_horizontalpodautoscaler_info{namespace="serving",horizontalpodautoscaler="scaler",scaletargetref_name="llm"} 1
+kube_horizontalpodautoscaler_status_desired_replicas{namespace="serving",horizontalpodautoscaler="scaler"} 6
+kube_horizontalpodautoscaler_spec_max_replicas{namespace="serving",horizontalpodautoscaler="scaler"} 8
+kube_deployment_spec_replicas{namespace="serving",deployment="llm"} 4
+kube_deployment_status_replicas_ready{namespace="serving",deployment="llm"} 3
+kube_statefulset_replicas{namespace="data",statefulset="db"} 2
+kube_statefulset_status_replicas_ready{namespace="data",statefulset="db"} 1
+kube_pod_status_phase{namespace="serving",pod="llm-7d9c5b8f6d-x2x4z",phase="Pending"} 1
+kube_pod_status_phase{namespace="serving",pod="llm-7d9c5b8f6d-abcde",phase="Pending"} 1
+kube_pod_status_phase{namespace="serving",pod="llm-7d9c5b8f6d-abcde",phase="Running"} 0
+kube_pod_status_phase{namespace="data",pod="db-0",phase="Pending"} 0
+kube_pod_status_phase{namespace="other",pod="llm-0",phase="Pending"} 1
+kube_resourcequota{namespace="a",resourcequota="gpus",resource="requests.nvidia.com/gpu",type="hard"} 8
+kube_resourcequota{namespace="a",resourcequota="gpus",resource="requests.nvidia.com/gpu",type="used"} 5
+kube_resourcequota{namespace="b",resourcequota="gpus",resource="requests.nvidia.com/gpu",type="hard"} 4
+kube_resourcequota{namespace="b",resourcequota="gpus",resource="pods",type="used"} 99
+kube_resourcequota{namespace="b",resourcequota="chat",resource="requests.nvidia.com/gpu",type="used"} 2
+"""
+
+
+def told(world: World) -> Capacity:
+    """What the cluster tells."""
+    assert world.capacity
+    return world.capacity
+
+
+def test_replicas_are_told_by_service_whatever_scales_them(tmp_path: Path) -> None:
+    """The autoscaler's wish comes before the specification; pods that wait are counted by their name."""
+    found = told(world_scraped(tmp_path, {CLUSTER: cluster}))
+    rows = np.stack([found.wanted[:, -1], found.ready[:, -1], found.most[:, -1], found.pending[:, -1]], axis=1)
+
+    assert found.services == (DB, LLM)
+    np.testing.assert_array_equal(rows, [[2, 1, np.nan, 0], [6, 3, 8, 2]])
+
+
+def test_quotas_are_pools_told_apart_by_namespace_where_they_have_to_be(tmp_path: Path) -> None:
+    """Other resources are none of ours, and what is not given is not zero."""
+    found = told(world_scraped(tmp_path, {CLUSTER: cluster}))
+
+    assert found.pools == ("a/gpus", "chat", "b/gpus")
+    np.testing.assert_array_equal(found.quota[:, -1], [8, np.nan, 4])
+    np.testing.assert_array_equal(found.used[:, -1], [5, 2, np.nan])
+
+
+def test_a_scrape_that_took_the_namespace_for_itself_changes_nothing(tmp_path: Path) -> None:
+    """Without honor_labels the cluster's labels are called exported_…, and namespace is the exporter's own."""
+
+    def exported(t: float) -> str:
+        return (
+            cluster(t)
+            .replace("namespace=", 'namespace="monitoring",pod="ksm-0",exported_namespace=')
+            .replace(',pod="llm', ',exported_pod="llm')
+            .replace(',pod="db', ',exported_pod="db')
+        )
+
+    found = told(world_scraped(tmp_path, {CLUSTER: exported}))
+
+    assert found.services == (DB, LLM)
+    assert found.pending[:, -1].tolist() == [0, 2]
+
+
+def test_deployments_are_services_only_where_nothing_else_tells_of_services(tmp_path: Path) -> None:
+    """A cluster has hundreds that are none of the platform's."""
+    server = 'vllm:num_requests_running{model_name="m",service_name="llm",service_namespace="serving"} 1'
+    alone = world_scraped(tmp_path / "alone", {CLUSTER: cluster})
+    both = world_scraped(tmp_path / "both", {CLUSTER: cluster, SERVERS: lambda _: server})
+
+    assert alone.services == (DB, LLM)
+    assert both.services == (LLM,)
+    assert told(both).services == (DB, LLM)
+
+
+@pytest.mark.parametrize(
+    ("known", "service"),
+    [
+        ({Service("serving", "llm"), Service("", "llm")}, Service("serving", "llm")),
+        ({Service("", "llm")}, Service("", "llm")),
+        ({Service("one", "llm"), Service("two", "llm")}, LLM),
+        (set(), LLM),
+    ],
+    ids=["of that namespace", "the only one of that name", "none of several", "none at all"],
+)
+def test_a_deployment_serves(known: set[Service], service: Service) -> None:
+    """The service of its namespace and name, else the only one of its name, else itself."""
+    assert served([LLM], known) == (service,)
+
+
+def test_two_deployments_of_one_name_are_not_both_the_same_service() -> None:
+    """Then nobody knows which is meant."""
+    twins = [Service("blue", "llm"), Service("green", "llm")]
+
+    assert served(twins, {Service("", "llm")}) == tuple(twins)
+
+
+@pytest.mark.parametrize(
+    ("pod", "workload"),
+    [
+        ("llm-chat-7d9c5b8f6d-x2x4z", "llm-chat"),
+        ("llm-7d9c5b8f6d-x2x4z", "llm"),
+        ("other-7d9c5b8f6d-x2x4z", "other"),
+        ("db-12", "db"),
+        ("batch-x2x4z", "batch"),
+        ("llama", "llama"),
+        ("", ""),
+    ],
+)
+def test_a_pod_belongs_to_the_longest_name_that_its_own_begins_with(pod: str, workload: str) -> None:
+    """Where the cluster tells of none, what Kubernetes appends is taken off."""
+    of = workloads([Service("serving", "llm"), Service("serving", "llm-chat")])
+
+    assert of({"namespace": "serving", "pod": pod}) == workload

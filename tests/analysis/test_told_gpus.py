@@ -1,0 +1,135 @@
+"""GPUs are read from our exporter, or from dcgm-exporter where there is only that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.analysis.scraped import world_scraped
+
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Gpu, Tenant
+
+OURS, DCGM = ("foreshock-exporter", "host-1:10877"), ("dcgm", "10.0.0.9:9400")
+MIB = 2.0**20
+
+
+def exporter(t: float) -> str:
+    """One GPU, throttled a quarter of the time by heat and all of it by its power limit, with an error each 100 s."""
+    return f"""
+gpu_info{{gpu="0",uuid="a",model="H100"}} 1
+gpu_busy_seconds_total{{gpu="0",uuid="a"}} {0.5 * t}
+gpu_clock_hertz{{gpu="0",uuid="a",clock="sm"}} 1.2e9
+gpu_clock_hertz{{gpu="0",uuid="a",clock="memory"}} 9e9
+gpu_clock_max_hertz{{gpu="0",uuid="a",clock="sm"}} 1.6e9
+gpu_throttled_seconds_total{{gpu="0",uuid="a",reason="power"}} {t}
+gpu_throttled_seconds_total{{gpu="0",uuid="a",reason="thermal"}} {0.25 * t}
+gpu_xid_errors_total{{gpu="0",uuid="a",xid="79"}} {0.01 * t}
+gpu_xid_errors_total{{gpu="0",uuid="a",xid="31"}} {5 * t}
+gpu_ecc_errors_total{{gpu="0",uuid="a",severity="uncorrected"}} {0.02 * t}
+gpu_ecc_errors_total{{gpu="0",uuid="a",severity="corrected"}} {7 * t}
+gpu_lost{{gpu="0",uuid="a",pci_bus_id="0"}} 0
+gpu_pool_info{{uuid="a",pool="chat"}} 1
+service_tier_info{{service_name="llm",service_namespace="serving",tier="gold"}} 1
+gpu_service_busy_seconds_total{{gpu="0",uuid="a",service_name="llm",service_namespace="serving"}} {0.4 * t}
+gpu_service_busy_seconds_total{{gpu="0",uuid="a",service_name="batch",service_namespace="ml"}} {0.1 * t}
+"""
+
+
+def dcgm(t: float) -> str:
+    """Two GPUs, the first of them given to a pod."""
+    of = (
+        'gpu="{0}",UUID="GPU-{0}",device="nvidia{0}",modelName="NVIDIA L4",Hostname="host-9",DCGM_FI_DRIVER_VERSION="1"'
+    )
+    first = of.format(0) + ',container="main",namespace="serving",pod="llm-7d9c5b8f6d-x2x4z"'
+    second = of.format(1)
+    return "\n".join(
+        f"DCGM_FI_{field}{{{labels}}} {value}"
+        for field, values in {
+            "DEV_GPU_UTIL": (80, 20),
+            "DEV_FB_USED": (1000, 500),
+            "DEV_FB_FREE": (3000, 3500),
+            "DEV_POWER_USAGE": (70.5, 30),
+            "DEV_GPU_TEMP": (60, 40),
+            "DEV_SM_CLOCK": (1500, 1000),
+            "DEV_MAX_SM_CLOCK": (2000, 2000),
+            "DEV_ECC_DBE_VOL_TOTAL": (0.1 * t, 0),
+        }.items()
+        for labels, value in zip((first, second), values, strict=True)
+    )
+
+
+def test_health_counts_what_is_wrong_with_a_gpu_and_not_what_is_usual(tmp_path: Path) -> None:
+    """The power limit, corrected errors and those that an application causes are usual."""
+    world = world_scraped(tmp_path, {OURS: exporter})
+
+    assert world.hardware
+    health = (world.hardware.clock, world.hardware.throttled, world.hardware.errors, world.hardware.lost)
+    assert [rows[0, -1] for rows in health] == pytest.approx([0.75, 0.25, 0.03, 0])
+
+
+def test_pools_and_tiers_are_told_beside_gpus_and_services(tmp_path: Path) -> None:
+    """Empty for those of whom nobody says."""
+    world = world_scraped(tmp_path, {OURS: exporter})
+
+    assert world.pool == ("chat",)
+    assert dict(zip(world.services, world.tier, strict=True)) == {
+        Service("serving", "llm"): "gold",
+        Service("ml", "batch"): "",
+    }
+
+
+def test_a_fleet_with_dcgm_exporter_alone_has_gpus_and_who_holds_them(tmp_path: Path) -> None:
+    """In bytes, ratios and hertz; the pod's deployment is the service."""
+    world = world_scraped(tmp_path, {DCGM: dcgm})
+    one, two = (Gpu("host-9", str(i), f"GPU-{i}", "NVIDIA L4") for i in range(2))
+    figures = (world.utilization, world.memory_used, world.memory_total, world.power, world.temperature)
+
+    assert world.gpus == (one, two)
+    assert [rows[0, -1] for rows in figures] == pytest.approx([0.8, 1000 * MIB, 4000 * MIB, 70.5, 60])
+    assert world.tenants == (Tenant(one, Service("serving", "llm")),)
+    assert (world.busy[0, -1], world.memory[0, -1]) == pytest.approx((0.8, 1000 * MIB))
+    assert world.hardware
+    assert (world.hardware.clock[0, -1], world.hardware.errors[0, -1]) == pytest.approx((0.75, 0.1))
+    assert np.isnan(world.contended).all()
+    assert world.stalls == ()
+
+
+def test_where_the_scrape_named_dcgm_exporters_own_pod_it_holds_no_gpu(tmp_path: Path) -> None:
+    """The workload's labels are then called exported_…."""
+
+    def page(t: float) -> str:
+        own = 'namespace="gpu-operator",pod="nvidia-dcgm-exporter-x2x4z",Hostname='
+        return (
+            dcgm(t)
+            .replace('namespace="serving",pod=', 'exported_namespace="serving",exported_pod=')
+            .replace("Hostname=", own)
+        )
+
+    world = world_scraped(tmp_path, {DCGM: page})
+
+    assert [tenant.service for tenant in world.tenants] == [Service("serving", "llm")]
+
+
+def test_where_both_exporters_run_ours_is_read(tmp_path: Path) -> None:
+    """It knows more, and the two would count everything twice."""
+    world = world_scraped(tmp_path, {OURS: exporter, DCGM: dcgm})
+
+    assert [gpu.uuid for gpu in world.gpus] == ["a"]
+
+
+def test_a_neighbours_step_is_seen_within_three_scrapes(tmp_path: Path) -> None:
+    """The share of a service on a GPU follows a step sooner than the rate of a whole minute."""
+
+    def page(t: float) -> str:
+        step = max(0.0, t - 90)
+        return exporter(t).replace(
+            f'service_namespace="ml"}} {0.1 * t}', f'service_namespace="ml"}} {0.1 * t + 0.8 * step}'
+        )
+
+    world = world_scraped(tmp_path, {OURS: page})
+    row = next(i for i, tenant in enumerate(world.tenants) if tenant.service.name == "batch")
+
+    assert world.busy[row, -4] == pytest.approx(0.1, abs=0.01)
+    assert world.busy[row, -1] == pytest.approx(0.9, abs=0.01)
