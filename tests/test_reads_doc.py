@@ -1,0 +1,51 @@
+"""docs/reads.md lists what the hub reads, as the code does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from foreshock_dashboard.model import read_calls, read_cluster, read_gpus, read_hosts, read_serving
+from foreshock_dashboard.model.query import Query
+from foreshock_dashboard.model.reading import Reading, Windows
+from foreshock_dashboard.model.readings import catalogue
+
+WINDOWS = Windows(59.0, 29.0)
+PARTS = {
+    "Services and calls": read_calls,
+    "GPUs": read_gpus,
+    "Model servers": read_serving,
+    "The cluster": read_cluster,
+    "Hosts": read_hosts,
+}
+DOCUMENT = (Path(__file__).parent.parent / "docs" / "reads.md").read_text()
+
+
+def name(query: Query) -> str:
+    """A metric with the labels that are asked for."""
+    chosen = ",".join(f'{each.label}{each.op}"{each.value}"' for each in query.matchers if each.label != "device")
+    shown = f"{query.metric}{{{chosen}}}" if chosen else query.metric
+    return f"`{shown}`".replace("|", "\\|")
+
+
+def row(reading: Reading) -> str:
+    """One line of the table."""
+    others = [name(form.query).split("{")[0].rstrip("`") + "`" for form in reading.forms]
+    more = [name(form.query) for form in reading.also]
+    return f"| {name(reading.query)} | {', '.join(others)} | {', '.join(more)} | {reading.lost} |"
+
+
+def test_every_metric_that_is_read_is_documented_with_what_is_lost_without_it() -> None:
+    """One table for each part, whole."""
+    for title, part in PARTS.items():
+        rows = [row(reading) for reading in part.readings(WINDOWS).values()]
+        table = "\n".join(["| metric | or, where that is absent | and | lost without |", "|---|---|---|---|", *rows])
+
+        assert f"## {title}\n" in DOCUMENT
+        assert table in DOCUMENT, f"the table of {title!r} should be:\n{table}"
+
+
+def test_no_part_is_left_out() -> None:
+    """What the catalogue asks is what the parts ask."""
+    told = {key for part in PARTS.values() for key in part.readings(WINDOWS)}
+
+    assert told == set(catalogue(59.0))
