@@ -160,7 +160,7 @@ def test_replicas_are_summed_by_service_and_their_caches_averaged(tmp_path: Path
 
     assert found.replicas == (Replica(LLM, "a:8000"), Replica(LLM, "b:8000"))
     assert [rows[0, -1] for rows in (found.running, found.waiting, found.cache)] == pytest.approx([16, 2, 0.5])
-    assert (found.finished[0, -1], found.queued[0, -1]) == pytest.approx((4, 1.5))
+    assert (found.finished[0, -1], found.queued[0, -1], found.first_token[0, -1]) == pytest.approx((4, 1.5, 1.9))
     assert found.replica_busy[:, -1].tolist() == [8, 10]
 
 

@@ -53,7 +53,7 @@ def inference_of(readings: Readings) -> Inference | None:
         preempted=total("preempted"),
         finished=total("finished"),
         queued=mean("queued"),
-        first_token=rows_of(readings["first_token_p95"], services, _of_service),
+        first_token=rows_of(readings["first_token_p95"], services, _of_service, copies=True),
         per_token=mean("per_token"),
         prompt_tokens=total("prompt_tokens"),
         generated_tokens=total("generated_tokens"),

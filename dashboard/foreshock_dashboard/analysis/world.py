@@ -70,10 +70,7 @@ def world_of(readings: Readings, step: float, missing: tuple[str, ...] = ()) -> 
 
 
 def condensed(readings: Readings) -> Readings:
-    """Turn every bucketed duration `x_seconds` into the quantiles `x_p50`, `x_p95` and `x_p99`, in seconds.
-
-    Of one thing that several scraped targets count, the buckets are added first.
-    """
+    """Turn every bucketed duration `x_seconds` into the quantiles `x_p50`, `x_p95` and `x_p99`, in seconds."""
     out = {key: matrix for key, matrix in readings.items() if key not in BUCKETED}
     for key in BUCKETED:
         buckets = readings[key]

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.model.reading import SERVICE, TARGET, Form, Reading, Windows
 
-SERVER = (*TARGET, *SERVICE, "model_name")
+SERVICE_MODEL = (*SERVICE, "model_name")
+SERVER = (*TARGET, *SERVICE_MODEL)
 _TRITON = (*TARGET, *SERVICE, "model")
 _LABELS = {"model": "model_name"}
 _MICRO = 1e-6
@@ -78,9 +79,9 @@ def readings(windows: Windows) -> Mapping[str, Reading]:
             also=(of(rate, "sglang:generation_tokens_total"), of(rate, "tgi_request_generated_tokens_sum")),
         ),
         "first_token_seconds": Reading(
-            windows.buckets("vllm:time_to_first_token_seconds", SERVER),
+            windows.buckets("vllm:time_to_first_token_seconds", SERVICE_MODEL),
             "time to the first token",
-            also=(of(windows.buckets, "sglang:time_to_first_token_seconds"),),
+            also=(Form(windows.buckets("sglang:time_to_first_token_seconds", SERVICE_MODEL), {}),),
         ),
         **timed(
             "queued",
