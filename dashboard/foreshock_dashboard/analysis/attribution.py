@@ -15,11 +15,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from foreshock_dashboard.analysis.excess import MOST, Slow, slowdown
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.regression import weights
 from foreshock_dashboard.analysis.sentence import gpu_list
 from foreshock_dashboard.analysis.sharing import Flags, Rows, Sharing
 from foreshock_dashboard.analysis.signals import NAMED, Scan
+from foreshock_dashboard.analysis.swapping import swapped
 from foreshock_dashboard.analysis.world import gpu_order
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.query import Floats
@@ -34,22 +36,10 @@ URGENT = 2.0
 """Predicted slow-down from which a service goes down before a trend could be seen."""
 WANTS = 0.85
 """Share of what a service usually wants of a GPU below which it is asked less."""
-MOST = 20.0
-"""Slow-down beyond which the figure says no more than that it stands still."""
 NOISE = 0.02
 """Share of a GPU below which a difference tells nothing."""
 EXPLAINED = 600.0
 """Seconds over which a slow-down is explained by what neighbours took."""
-DURATIONS = ("per_token", "p50", "p95")
-"""Signals of a service's slow-down. Time per token first: waiting in the queue is no part of it."""
-
-
-class Slow(NamedTuple):
-    """How much slower than usual a service is, and by which signal."""
-
-    signal: str
-    ratio: float
-    z: float
 
 
 class Neighbour(NamedTuple):
@@ -62,11 +52,12 @@ class Neighbour(NamedTuple):
 
 
 def contended(scan: Scan) -> tuple[Finding, ...]:
-    """One finding for each service that neighbours on its GPUs slow down, the surest first."""
+    """A finding for each service that shares its GPUs, or itself, with what slows it down, the surest first."""
     if not scan.world.tenants:
         return ()
     sharing = Sharing(scan)
     found = [finding for victim in _suspects(sharing) if (finding := _judged(sharing, victim))]
+    found += swapped(scan)
     return tuple(sorted(found, key=lambda finding: (-finding.strength, finding.service)))
 
 
@@ -90,16 +81,6 @@ def predicted(usual: Floats, now: Floats, full: Flags) -> float:
     with np.errstate(invalid="ignore", divide="ignore"):
         slower = np.clip(usual[held] / now[held], 1.0, MOST)
     return float(np.average(np.where(full[held] & np.isfinite(slower), slower, 1.0), weights=usual[held]))
-
-
-def slowdown(scan: Scan, service: Service) -> Slow:
-    """The surest of the signals that tell how long the service takes; time per token alone where there is one."""
-    for names in (DURATIONS[:1], DURATIONS[1:]):
-        found = [Slow(name, scan.ratio(name, service), scan.z(name, service)) for name in names]
-        known = [slow for slow in found if math.isfinite(slow.z)]
-        if known:
-            return max(known, key=lambda slow: slow.z)
-    return Slow(DURATIONS[-1], math.nan, math.nan)
 
 
 def _judged(sharing: Sharing, victim: Service) -> Finding | None:

@@ -22,6 +22,11 @@ LATELY = 300.0
 MOST_LATELY = 80.0
 """Percentile of that time that stands for it: one burst does not, a minute does."""
 
+MOST = 20.0
+"""Slow-down beyond which the figure says no more than that it stands still."""
+DURATIONS = ("per_token", "p50", "p95")
+"""Signals of a service's slow-down. Time per token first: waiting in the queue is no part of it."""
+
 
 class Excess(NamedTuple):
     """How far above usual: as a logarithm of ratios, in the signal's unit, in scales; since when (Unix seconds)."""
@@ -30,6 +35,14 @@ class Excess(NamedTuple):
     amount: float
     z: float
     since: float
+
+
+class Slow(NamedTuple):
+    """How much slower than usual a service is, and by which signal."""
+
+    signal: str
+    ratio: float
+    z: float
 
 
 class Load(NamedTuple):
@@ -46,6 +59,16 @@ AS_EVER = Load(1.0, 0.0)
 def believed(z: float) -> float:
     """0…1: how far z scales above usual are believed to be out of the ordinary."""
     return 1 - math.exp(-((z / Z) ** 2)) if z > 0 else 0.0
+
+
+def slowdown(scan: Scan, service: Service) -> Slow:
+    """The surest of the signals that tell how long the service takes; time per token alone where there is one."""
+    for names in (DURATIONS[:1], DURATIONS[1:]):
+        found = [Slow(name, scan.ratio(name, service), scan.z(name, service)) for name in names]
+        known = [slow for slow in found if math.isfinite(slow.z)]
+        if known:
+            return max(known, key=lambda slow: slow.z)
+    return Slow(DURATIONS[-1], math.nan, math.nan)
 
 
 class Excesses:

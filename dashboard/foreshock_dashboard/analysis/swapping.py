@@ -1,0 +1,123 @@
+"""Callers that want different things of one service: it waits for weights to be swapped while its GPUs idle.
+
+Demand keeps GPUs busy and slower work keeps them busier for each request. A service whose requests take many times as
+long although its GPUs have time left and each request costs them no more waits for something else; where that began
+as a caller began to ask more of it, the caller's requests do not go together with the others'.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from foreshock_dashboard.analysis.excess import MOST, MOST_LATELY, Excesses, Slow, believed, slowdown
+from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.sentence import gpu_list
+from foreshock_dashboard.analysis.signals import NAMED, Key, Scan
+from foreshock_dashboard.analysis.world import gpu_order
+from foreshock_dashboard.model.incident import Culprit, Evidence
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Edge, Gpu, Tenant
+
+IDLE = 0.5
+"""Busy share of the fullest of its GPUs up to which a service does not wait for their time."""
+SLOWDOWN, Z = 2.0, 3.0
+"""How many times as long as usual requests take, and in scales, at which waiting is as likely as not; both at once."""
+BEFORE, LEAD = 180.0, 30.0
+"""Seconds before the waiting began that a caller's requests are compared with, but for the last of them."""
+
+
+class Asking(NamedTuple):
+    """The caller that asks more than before: on which edge, calls a second before and now, by how many scales."""
+
+    edge: Edge
+    usual: float
+    now: float
+    z: float
+
+
+def swapped(scan: Scan) -> tuple[Finding, ...]:
+    """One finding for each service that waits with idle GPUs since a caller asks more of it, the surest first."""
+    gpus: dict[Service, list[Gpu]] = {}
+    for tenant in scan.world.tenants:
+        gpus.setdefault(tenant.service, []).append(tenant.gpu)
+    slow = [service for service in sorted(gpus) if scan.z("p95", service) >= Z or scan.z("queued", service) >= Z]
+    excesses = Excesses(scan)
+    found = [finding for service in slow if (finding := _judged(excesses, service, gpus[service]))]
+    return tuple(sorted(found, key=lambda finding: (-finding.strength, finding.service)))
+
+
+def _judged(excesses: Excesses, service: Service, gpus: Sequence[Gpu]) -> Finding | None:
+    scan = excesses.scan
+    fullest = max(scan.value("utilization", gpu) for gpu in gpus)
+    slow = _slowdown(scan, service)
+    since = scan.since(slow.signal, service)
+    asking = _asking(excesses, service, since)
+    if not fullest < IDLE or asking is None or _passed_on(excesses, service):
+        return None
+    waits = slow.ratio / max(1.0, _dearer(scan, service, gpus))
+    strength = believed(asking.z) * min(1.0, min((waits - 1) / (SLOWDOWN - 1), slow.z / Z) / 2)
+    if not strength > 0:
+        return None
+    caller = asking.edge.client
+    now, usual = (of(slow.signal, service) for of in (scan.value, scan.level))
+    busy, busy_usual = (_busy(of, service, gpus) for of in (scan.value, scan.level))
+    return Finding(
+        service=service,
+        cause="pool contention",
+        culprit=Culprit(caller, tuple(sorted(gpus, key=gpu_order))),
+        strength=strength,
+        severity=min(MOST, slow.ratio),
+        since=since,
+        evidence=(
+            Evidence(NAMED[slow.signal].text, now, usual, "s", since, str(service)),
+            Evidence("calls", asking.now, asking.usual, "1/s", since, f"{caller} -> {service}"),
+            Evidence("GPU time", busy, busy_usual, "ratio", since, str(service)),
+        ),
+        next_step=f"give what {caller} asks of {service} replicas of its own, or cap it at {asking.usual:.1f} calls "
+        f"a second: requests wait while {gpu_list(gpus)} are {1 - fullest:.0%} idle",
+        urgent=strength >= 0.5 and slow.ratio >= SLOWDOWN,
+    )
+
+
+def _slowdown(scan: Scan, service: Service) -> Slow:
+    """The surest sign of waiting: durations, or what model servers say of their queue, over the usual median."""
+    slow = slowdown(scan, service)
+    queued = scan.value("queued", service) - scan.level("queued", service)
+    waits = Slow("queued", 1 + queued / scan.level("p50", service), scan.z("queued", service))
+    return waits if waits.z > slow.z or not math.isfinite(slow.z) else slow
+
+
+def _asking(excesses: Excesses, service: Service, since: float) -> Asking | None:
+    """The caller whose calls grew most as the waiting began, against what they were in the minutes before."""
+    scan, step = excesses.scan, excesses.scan.world.step
+    grown = []
+    for edge in excesses.into.get(service, ()):
+        found = scan.history("edge_rate", edge, scan.time - since + BEFORE + step)
+        earlier, later = np.split(found, [min(len(found), round((BEFORE - LEAD) / step))])
+        if edge.connection == "virtual_node" or not (np.isfinite(earlier).any() and np.isfinite(later).any()):
+            continue
+        usual, now = float(np.nanmedian(earlier)), float(np.nanpercentile(later, MOST_LATELY))
+        asking = Asking(edge, math.exp(usual), math.exp(now), (now - usual) / NAMED["edge_rate"].floor)
+        grown.append((asking.now - asking.usual, asking))
+    return max(grown, key=lambda item: item[0])[1] if grown else None
+
+
+def _passed_on(excesses: Excesses, service: Service) -> bool:
+    """Whether it waits for what it calls itself."""
+    slow = excesses.own(service)[0].log
+    return any(excesses.called(edge)[0].log > slow / 2 for edge in excesses.out.get(service, ()))
+
+
+def _dearer(scan: Scan, service: Service, gpus: Sequence[Gpu]) -> float:
+    """How many times the usual GPU time each request takes; 1 where that is not known."""
+    busy, usual = (_busy(of, service, gpus) for of in (scan.value, scan.level))
+    times = busy / usual / scan.ratio("rate", service) if usual > 0 else math.nan
+    return times if math.isfinite(times) else 1.0
+
+
+def _busy(of: Callable[[str, Key], float], service: Service, gpus: Sequence[Gpu]) -> float:
+    return float(np.nansum([of("busy", Tenant(gpu, service)) for gpu in gpus]))
