@@ -15,6 +15,7 @@ from foreshock_dashboard.model.hardware import Hardware
 from foreshock_dashboard.model.inference import Inference
 from foreshock_dashboard.model.network import Network
 from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 
 HISTORY = 7200.0
@@ -87,6 +88,29 @@ def _waiting(world: World, columns: slice) -> Floats:
     return inference(world).waiting[:, columns] + 1.0
 
 
+def _held(world: World, columns: slice) -> Floats:
+    """KV cache per running request, mean of a minute: how long requests are, prompt and answer."""
+    found = inference(world)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return _before(world, found.cache, columns, 60.0) / _before(world, found.running, columns, 60.0)
+
+
+def _tokens(world: World, columns: slice) -> Floats:
+    """Tokens generated, mean of three minutes: arrivals of people come in bursts of minutes, their work less so."""
+    return _before(world, inference(world).generated_tokens, columns, 180.0)
+
+
+def _before(world: World, values: Floats, columns: slice, seconds: float) -> Floats:
+    """The mean of the seconds up to each of the columns, as far as there are samples."""
+    at = np.arange(values.shape[1])[columns]
+    known = np.isfinite(values)
+    sums = np.cumsum(np.pad(np.where(known, values, 0.0), ((0, 0), (1, 0))), axis=1)
+    counts = np.cumsum(np.pad(known, ((0, 0), (1, 0))), axis=1)
+    first = np.maximum(at + 1 - max(1, round(seconds / world.step)), 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (sums[:, at + 1] - sums[:, first]) / (counts[:, at + 1] - counts[:, first])
+
+
 def _running(world: World, columns: slice) -> Floats:
     found = inference(world)
     return found.running[:, columns] + np.nan_to_num(found.waiting[:, columns]) + 1.0
@@ -144,6 +168,8 @@ SIGNALS: tuple[Signal, ...] = (
     Signal(
         "generated", "tokens in answers", "1/s", _models, lambda w, c: inference(w).generated_tokens[:, c], True, 0.2, 0
     ),
+    Signal("held", "KV cache per request", "ratio", _models, _held, True, 0.06),
+    Signal("tokens", "tokens in answers over minutes", "1/s", _models, _tokens, True, 0.06, 0),
     Signal("busy", "GPU time", "ratio", lambda w: w.tenants, lambda w, c: w.busy[:, c], False, 0.03, 0, True),
     Signal(
         "stalled_by",
@@ -309,18 +335,18 @@ class Scan:
         return self.time - (len(found) - 1 - min(first, len(found) - 1)) * self.world.step if len(found) else self.time
 
     @cached_property
-    def callers(self) -> Mapping[Key, tuple[Key, ...]]:
+    def callers(self) -> Mapping[Service, tuple[Service, ...]]:
         """Who calls each service directly, nobody outside the platform."""
-        found: dict[Key, list[Key]] = {}
+        found: dict[Service, list[Service]] = {}
         for edge in self.world.edges:
             if edge.connection != "virtual_node":
                 found.setdefault(edge.server, []).append(edge.client)
         return {server: tuple(dict.fromkeys(clients)) for server, clients in found.items()}
 
     @cached_property
-    def callees(self) -> Mapping[Key, tuple[Key, ...]]:
+    def callees(self) -> Mapping[Service, tuple[Service, ...]]:
         """Whom each service calls directly."""
-        found: dict[Key, list[Key]] = {}
+        found: dict[Service, list[Service]] = {}
         for edge in self.world.edges:
             if edge.connection != "virtual_node":
                 found.setdefault(edge.client, []).append(edge.server)

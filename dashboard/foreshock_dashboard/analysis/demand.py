@@ -1,0 +1,163 @@
+"""More is asked of a service than usual: who asks for it.
+
+Offered is not served: what counts are first attempts, without the retries of anybody on the way, or else an overload
+would look like its own cause. Of a language model it is tokens: requests differ in length more than tokens in number.
+Growth is followed upstream by its share, not by correlation: everything that shares the common demand correlates with
+it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from foreshock_dashboard.analysis.amplification import MINUTES, Asked, asked, edges_into, mean
+from foreshock_dashboard.analysis.evidence import figure, suffering, sure
+from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.signals import Key, Scan, inference
+from foreshock_dashboard.model.incident import Culprit, Evidence
+from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.service import Service
+
+GROWN = 1.2
+"""Growth that is as likely one as not: tokens over three minutes scatter by 4…9 % of themselves, requests by up to a
+quarter."""
+TOKENS, REQUESTS = 0.04, 0.08
+"""Widths of the doubt about it: half the scatter of either."""
+FULL = (0.6, 0.08)
+"""KV cache in use, mean of minutes, from which the bursts of people fill it up (their peak is 1.4…1.8 times the mean of
+minutes, ServeGen), and the width of the doubt."""
+BACK = 600.0
+"""Seconds in which the growth may have come: in an overload calls are counted late, when they have failed."""
+CONSTANT = 0.05
+"""Part of its rate that a caller without growth counts for, so that growth of length, not of number, has an origin."""
+
+
+class Origin(NamedTuple):
+    """The service that those outside ask, and its share 0…1 of what was followed there."""
+
+    service: Service
+    share: float
+
+
+class Grown(NamedTuple):
+    """What is asked of a service over what is usual. signal: the one that tells it."""
+
+    ratio: float
+    strength: float
+    signal: str
+
+
+def demand(scan: Scan, seasonal: Mapping[Service, float] | None = None) -> tuple[Finding, ...]:
+    """Services of which more is asked than usual, and that suffer from it or are close to what they can do.
+
+    seasonal: how many times the usual of the last hours each service is asked at this hour of the week; growth up to
+    that is nobody's doing.
+    """
+    load, into = asked(scan), edges_into(scan)
+    weights = growth_of_edges(scan, load)
+    found = []
+    for service in _candidates(scan):
+        more = grown(scan, service, load, into.get(service, ()), (seasonal or {}).get(service, 1.0))
+        if more.strength < 0.1:
+            continue
+        strength = min(more.strength, max(suffering(scan, service), crowded(scan, service)))
+        if strength < 0.1:
+            continue
+        who = origin(scan, service, weights, into)
+        found.append(
+            Finding(
+                service=service,
+                cause="demand",
+                culprit=Culprit(who.service),
+                strength=strength,
+                severity=more.ratio,
+                since=_since(scan, service, more),
+                evidence=_evidence(scan, service, more, load, into.get(service, ())),
+                next_step=f"limit the rate of {who.service} or add replicas of {service}:"
+                f" without the growth its load would be {1 / more.ratio:.0%} of what it is",
+            )
+        )
+    return tuple(found)
+
+
+def _candidates(scan: Scan) -> list[Service]:
+    """Services that anything at all grew at: a look at all of them at once."""
+    seen: set[Key] = set()
+    for name in ("rate", "flight", "tokens", "running"):
+        now = scan[name]
+        keys = list(now.keys)
+        seen.update(keys[row] for row in np.flatnonzero(now.ratio > 1.05))
+    return [service for service in scan.world.services if service in seen]
+
+
+def grown(scan: Scan, service: Service, load: Asked, rows: Sequence[int], seasonal: float = 1.0) -> Grown:
+    """What is really asked of a service over what is usual, by tokens where they are counted."""
+    rows = list(rows)
+    real = min(1.0, load.real(rows)) if rows else 1.0
+    real = 1.0 if math.isnan(real) else real
+    ratio = scan.ratio("tokens", service) * real / seasonal
+    if math.isfinite(ratio):
+        return Grown(ratio, sure(ratio, GROWN, TOKENS), "tokens")
+    ratio = load.growth(rows) if rows else _requests(scan, service)
+    return Grown(ratio / seasonal, sure(ratio / seasonal, GROWN, REQUESTS), "rate")
+
+
+def _requests(scan: Scan, service: Service) -> float:
+    row, level = scan["rate"].keys.get(service), scan.level("rate", service)
+    if row is None or not level > 0:
+        return math.nan
+    first = max(0, scan.at + 1 - round(MINUTES / scan.world.step))
+    return float(mean(scan.world.red.rate[row : row + 1, first : scan.at + 1])[0]) / level
+
+
+def crowded(scan: Scan, service: Service) -> float:
+    """How sure it is that a model server's KV cache is so full that a burst fills it, 0…1; 0 where there is none."""
+    found = inference(scan.world)
+    if service not in found.services:
+        return 0.0
+    row = found.services.index(service)
+    first = max(0, scan.at + 1 - round(MINUTES / scan.world.step))
+    return sure(float(mean(found.cache[row : row + 1, first : scan.at + 1])[0]), *FULL)
+
+
+def growth_of_edges(scan: Scan, load: Asked) -> Floats:
+    """Calls per second that each edge has more than usual, at most over the last minutes, and a little of its rate."""
+    world = scan.world
+    points, span = max(1, round(MINUTES / world.step)), round(BACK / world.step)
+    best = load.first
+    for end in range(scan.at + 1 - points // 2, max(points, scan.at + 1 - span), -(points // 2 or 1)):
+        window = slice(end - points, end)
+        with np.errstate(invalid="ignore"):
+            best = np.fmax(best, mean(world.calls.rate[:, window] / np.fmax(world.attempts[:, window], 1.0)))
+    more = np.nan_to_num(best) - np.nan_to_num(load.usual)
+    return np.maximum(more, 0.0) + CONSTANT * np.nan_to_num(best)
+
+
+def origin(scan: Scan, service: Service, weights: Floats, into: Mapping[Service, list[int]]) -> Origin:
+    """Walk up the edges with the largest weight, shape (edges,), to the service that only those outside ask."""
+    edges = scan.world.edges
+    share, seen = 1.0, {service}
+    while True:
+        rows = [row for row in into.get(service, ()) if edges[row].client not in seen and weights[row] > 0]
+        if not rows:
+            return Origin(service, share)
+        row = max(rows, key=lambda each: (weights[each], -each))
+        share *= float(weights[row] / weights[rows].sum())
+        if edges[row].connection == "virtual_node":
+            return Origin(service, share)
+        service = edges[row].client
+        seen.add(service)
+
+
+def _since(scan: Scan, service: Service, more: Grown) -> float:
+    return scan.since(more.signal, service, 1.5)
+
+
+def _evidence(scan: Scan, service: Service, more: Grown, load: Asked, rows: Sequence[int]) -> tuple[Evidence, ...]:
+    most = sorted(rows, key=lambda row: -np.nan_to_num(load.fresh[row] - load.usual[row]))[:2]
+    edges = [figure(scan, "edge_rate", scan.world.edges[row]) for row in most]
+    return (figure(scan, more.signal, service), *edges)

@@ -1,0 +1,138 @@
+"""Somebody who is called became slow or fails by itself, and those who call it suffer.
+
+By itself: it is asked no more than usual, its own callees are as usual, nobody takes its GPUs, and it is slow where it
+is served, not on the way. A fault that its callers are covered against (a fallback, a cache) is none of theirs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from foreshock_dashboard.analysis.evidence import EXTREME, WORSE, figure, suffering, sure
+from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.signals import Scan
+from foreshock_dashboard.model.incident import Culprit, Evidence
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Edge
+
+COVERED = 0.45
+"""How sure one can be at most of a fault that no caller feels."""
+ASKED = (1.4, 0.1)
+"""Times as many requests as usual that are as likely the reason as not, and the width of the doubt; retries of those
+who gave up count as well, so it is more than a fluctuation."""
+MOST = 100.0
+
+
+def dependency(scan: Scan) -> tuple[Finding, ...]:
+    """Services that suffer from one they call, or are the one that is slow; a finding for each that suffers."""
+    found = []
+    for callee, edges in sorted(_worse(scan).items()):
+        strength = by_itself(scan, callee, edges)
+        if strength < 0.1:
+            continue
+        callers = sorted({edge.client for edge in edges if edge.connection != "virtual_node"})
+        felt = {caller: _hurt(scan, caller, edges) for caller in callers}
+        most = max(felt.values(), default=suffering(scan, callee) if not callers else 0.0)
+        strength = min(strength, max(most, COVERED))
+        for who in (callee, *callers):
+            worst = max(edges, key=lambda edge: (_z(scan, edge), edge))
+            found.append(
+                Finding(
+                    service=who,
+                    cause="dependency",
+                    culprit=Culprit(callee, edge=worst[:2] if who != callee else None),
+                    strength=strength if who == callee else min(strength, felt[who]),
+                    severity=_severity(scan, callee, edges),
+                    since=_since(scan, callee, edges),
+                    evidence=_evidence(scan, callee, worst, who),
+                    next_step=f"undo the last change of {callee}, or let {_names(callers)} answer without it"
+                    f" (time-out, breaker, cached answer)",
+                    urgent=most > 0.5,
+                )
+            )
+    return tuple(found)
+
+
+def _worse(scan: Scan) -> dict[Service, list[Edge]]:
+    """Callees with an edge on which they are slower or fail more than ever, and all the edges to them."""
+    slow, failing, seen = scan["edge_server"], scan["edge_failed"], scan["edge_p95"]
+    with np.errstate(invalid="ignore"):
+        away = (slow.z > WORSE) | (failing.z > WORSE) | (np.isnan(slow.value) & (seen.z > WORSE))
+    found: dict[Service, list[Edge]] = {scan.world.edges[row].server: [] for row in np.flatnonzero(away)}
+    for edge in scan.world.edges:
+        if edge.server in found:
+            found[edge.server].append(edge)
+    return found
+
+
+def by_itself(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
+    """How sure it is that a callee is worse by its own doing, 0…1."""
+    own = max(_own(scan, callee, edges), default=0.0)
+    blamed = [
+        sure(scan.ratio("rate", callee), *ASKED),
+        sure(max((z for z in _stalls(scan, callee) if not math.isnan(z)), default=math.nan), EXTREME, 1.0),
+        sure(scan.z("held", callee), EXTREME, 1.0),
+        sure(max((_z(scan, edge) for edge in scan.world.edges if edge.client == callee), default=math.nan), WORSE, 0.5),
+    ]
+    if _load_explains(scan, callee):
+        return 0.0
+    return min(sure(own, EXTREME, 0.7), 1 - max(blamed))
+
+
+def _own(scan: Scan, callee: Service, edges: Sequence[Edge]) -> list[float]:
+    """By how many scales the callee is worse where it is served."""
+    told = [scan.z("p95", callee), scan.z("failed", callee)]
+    for edge in edges:
+        server = scan.z("edge_server", edge)
+        told.append(scan.z("edge_p95", edge) if math.isnan(server) else server)
+        if math.isnan(scan.value("failed", callee)):
+            told.append(scan.z("edge_failed", edge))
+    return [z for z in told if not math.isnan(z)]
+
+
+def _load_explains(scan: Scan, callee: Service) -> bool:
+    """Whether a model server is slow for what runs on it: as many more sequences as the time per token is longer."""
+    token, running = scan.ratio("per_token", callee), scan.ratio("running", callee)
+    return bool(math.isfinite(token) and math.isfinite(running) and running > 1.2 and token < running)
+
+
+def _stalls(scan: Scan, callee: Service) -> list[float]:
+    stalled = scan["stalled_by"]
+    return [float(stalled.z[row]) for row, stall in enumerate(scan.world.stalls) if stall.victim == callee]
+
+
+def _z(scan: Scan, edge: Edge) -> float:
+    """By how many scales an edge is worse, as its client sees it."""
+    seen = [scan.z(name, edge) for name in ("edge_p95", "edge_failed", "edge_server")]
+    return max((z for z in seen if not math.isnan(z)), default=0.0)
+
+
+def _hurt(scan: Scan, caller: Service, edges: Sequence[Edge]) -> float:
+    """How sure it is that a caller suffers for it: it is worse, and so are its calls."""
+    calls = max((_z(scan, edge) for edge in edges if edge.client == caller), default=0.0)
+    return min(suffering(scan, caller), sure(calls, WORSE, 0.5))
+
+
+def _severity(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
+    ratios = [scan.ratio("p95", callee), *(scan.ratio("edge_p95", edge) for edge in edges)]
+    return min(MOST, max((ratio for ratio in ratios if math.isfinite(ratio)), default=1.0))
+
+
+def _since(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
+    times = [scan.since("p95", callee), scan.since("failed", callee)]
+    return min([*times, *(scan.since(name, edge) for name in ("edge_server", "edge_failed") for edge in edges)])
+
+
+def _evidence(scan: Scan, callee: Service, worst: Edge, who: Service) -> tuple[Evidence, ...]:
+    told = [figure(scan, name, callee) for name in ("p95", "failed")]
+    told += [figure(scan, name, worst) for name in ("edge_p95", "edge_failed")]
+    if who != callee:
+        told += [figure(scan, name, who) for name in ("p95", "failed")]
+    return tuple(each for each in told if math.isfinite(each.value) and not each.value == each.baseline == 0)
+
+
+def _names(callers: Sequence[Service]) -> str:
+    return " and ".join(map(str, callers)) if callers else "its callers"

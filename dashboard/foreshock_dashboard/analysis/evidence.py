@@ -1,0 +1,59 @@
+"""From a signal to a figure of evidence, and from figures to how sure they make one."""
+
+from __future__ import annotations
+
+import math
+
+from foreshock_dashboard.analysis.signals import NAMED, Key, Scan
+from foreshock_dashboard.model.incident import Evidence
+from foreshock_dashboard.model.world import Edge, Gpu, Stall, Tenant
+
+EXTREME = 4.0
+"""Scales from which an excursion is as likely something as noise: a Gaussian is beyond it once in 30,000 points."""
+WORSE = 3.0
+"""Scales from which a service that others blame counts as suffering: one series is asked, not all of them."""
+
+
+def sure(value: float, half: float, width: float) -> float:
+    """How sure a figure makes one, 0…1: 0.5 at `half`, 0.88 two widths above; 0 where the figure is not known."""
+    if math.isnan(value):
+        return 0.0
+    return 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, (value - half) / width))))
+
+
+def entity(key: Key) -> str:
+    """What a figure is of, as people write it."""
+    if isinstance(key, Edge):
+        return f"{key.client} -> {key.server}"
+    if isinstance(key, Gpu):
+        return key.label
+    if isinstance(key, Tenant):
+        return f"{key.service} on {key.gpu.label}"
+    if isinstance(key, Stall):
+        return f"{key.victim} by {key.aggressor} on {key.gpu.label}"
+    return str(key)
+
+
+def figure(scan: Scan, name: str, key: Key) -> Evidence:
+    """The signal of one thing as evidence."""
+    signal = NAMED[name]
+    return Evidence(
+        name=signal.text,
+        value=scan.value(name, key),
+        baseline=scan.level(name, key),
+        unit=signal.unit,
+        since=scan.since(name, key),
+        entity=entity(key),
+    )
+
+
+def suffering(scan: Scan, service: Key) -> float:
+    """How sure it is that a service is worse than usual to those who call it, 0…1: slower, failing, or piling up."""
+    return max(
+        sure(scan.z(name, service), WORSE, 0.5) for name in ("p95", "failed", "flight", "first_token", "waiting")
+    )
+
+
+def earliest(*times: float) -> float:
+    """The first of the times that are known; NaN where none is."""
+    return min((time for time in times if not math.isnan(time)), default=math.nan)

@@ -1,0 +1,131 @@
+"""A GPU is held back, fails or is gone, or replicas are: the service on it does the same work more slowly.
+
+An error alone is no incident: many are corrected, and a throttled GPU may have time to spare. It is one where the
+service's own durations rose with it. A clock of f instead of F makes work take F/f as long (Xu et al., *iGniter*, TPDS
+2023, its frequency channel): what is beyond that has another cause.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from foreshock_dashboard.analysis.evidence import EXTREME, WORSE, figure, suffering, sure
+from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.signals import Scan
+from foreshock_dashboard.analysis.signals import hardware as health
+from foreshock_dashboard.analysis.world import gpu_order
+from foreshock_dashboard.model.incident import Culprit, Evidence
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Gpu
+
+HELD_BACK = (0.25, 0.07)
+"""Share of time throttled, above what is usual, that is as likely felt as not, and the width of the doubt."""
+SLOWER = (0.08, 0.03)
+"""Share of the clock lost that is as likely felt as not, and the width of the doubt."""
+UNFELT = 0.45
+"""How sure one can be at most of a fault that the service does not feel."""
+SIGNALS = ("clock", "throttled", "errors")
+
+
+def hardware(scan: Scan) -> tuple[Finding, ...]:
+    """Services that suffer while GPUs of theirs, or replicas, are not well."""
+    return (*_of_gpus(scan), *_of_replicas(scan))
+
+
+def unwell(scan: Scan) -> Mapping[Gpu, float]:
+    """How sure it is that each GPU is held back or failing, 0…1; only those that may be."""
+    clock, throttled, errors = (scan[name] for name in SIGNALS)
+    lost = health(scan.world).lost
+    found = {}
+    for gpu, row in clock.keys.items():
+        assert isinstance(gpu, Gpu)  # noqa: S101 - the signal is of GPUs
+        doubts = (
+            min(sure(1 - float(clock.ratio[row]), *SLOWER), sure(float(clock.z[row]), EXTREME, 1.0)),
+            min(sure(float(throttled.value[row] - throttled.level[row]), *HELD_BACK), _slowed(scan, row)),
+            0.9 if errors.value[row] > 0 and not errors.level[row] > 0 else 0.0,
+            1.0 if lost[row, scan.at] > 0 else 0.0,
+        )
+        if max(doubts) > 0.1:
+            found[gpu] = max(doubts)
+    return found
+
+
+def _slowed(scan: Scan, row: int) -> float:
+    """Throttled is held back from more than the usual clock: where the clock is told, it must have fallen."""
+    ratio = float(scan["clock"].ratio[row])
+    return 1.0 if math.isnan(ratio) else sure(1 - ratio, SLOWER[0] / 2, SLOWER[1] / 2)
+
+
+def _of_gpus(scan: Scan) -> list[Finding]:
+    ill = unwell(scan)
+    if not ill:
+        return []
+    by_service: dict[Service, set[Gpu]] = {}
+    for tenant in scan.world.tenants:
+        if tenant.gpu in ill:
+            by_service.setdefault(tenant.service, set()).add(tenant.gpu)
+    found = []
+    for service, some in sorted(by_service.items()):
+        gpus = tuple(sorted(some, key=gpu_order))
+        felt = max(suffering(scan, service), sure(scan.z("per_token", service), WORSE, 0.5))
+        clock = min((scan.ratio("clock", gpu) for gpu in gpus), default=math.nan)
+        slow = scan.ratio("per_token", service)
+        found.append(
+            Finding(
+                service=service,
+                cause="hardware",
+                culprit=Culprit(service, gpus, host=gpus[0].host),
+                strength=min(max(ill[gpu] for gpu in gpus), max(felt, UNFELT)),
+                severity=max(1.0, *(x for x in (1 / clock if clock > 0 else 1.0, slow) if math.isfinite(x))),
+                since=min(scan.since(name, gpu) for name in SIGNALS for gpu in gpus),
+                evidence=_evidence(scan, gpus, service),
+                next_step=f"drain {', '.join(gpu.label for gpu in gpus)} and let {service} run elsewhere",
+                urgent=felt > 0.5,
+            )
+        )
+    return found
+
+
+def _of_replicas(scan: Scan) -> list[Finding]:
+    """Services of which fewer replicas are ready than usual, although as many are wanted, and that suffer from it."""
+    ready = scan["ready"]
+    found = []
+    for service, row in ready.keys.items():
+        if not ready.z[row] > WORSE or not isinstance(service, Service):
+            continue
+        gone = lost(scan, service)
+        strength = min(sure(gone, 0.1, 0.03), suffering(scan, service))
+        if strength < 0.1:
+            continue
+        found.append(
+            Finding(
+                service=service,
+                cause="hardware",
+                culprit=Culprit(service),
+                strength=strength,
+                severity=1 / max(1 - gone, 0.1),
+                since=scan.since("ready", service),
+                evidence=(figure(scan, "ready", service), figure(scan, "p95", service)),
+                next_step=f"see why replicas of {service} are not ready; {gone:.0%} of its capacity is gone",
+            )
+        )
+    return found
+
+
+def lost(scan: Scan, service: Service) -> float:
+    """The share of a service's usual replicas that is no longer ready, 0…1; 0 where it is not known."""
+    told = scan.world.capacity
+    if told is None or service not in told.services:
+        return 0.0
+    row = told.services.index(service)
+    before = told.ready[row, max(0, scan.at - round(900.0 / scan.world.step)) : scan.at + 1]
+    known = before[~(before != before)]
+    most = float(max(known, default=0.0))
+    return 1 - float(known[-1]) / most if most > 0 else 0.0
+
+
+def _evidence(scan: Scan, gpus: Sequence[Gpu], service: Service) -> tuple[Evidence, ...]:
+    told = [figure(scan, name, gpu) for gpu in gpus[:2] for name in SIGNALS]
+    told += [figure(scan, name, service) for name in ("per_token", "p95")]
+    return tuple(each for each in told if math.isfinite(each.value) and not each.value == each.baseline == 0)

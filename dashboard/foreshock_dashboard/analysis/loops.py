@@ -1,0 +1,79 @@
+"""What loops of retries there are, as far as it shows while nothing fails.
+
+How often a client would try is not told by metrics. What shows are a few natural retries, and the largest number of
+attempts per call that ever was: it is no less than that. Who retries at all is taken to try three times in all, as
+most clients do by default (AWS SDKs, standard mode); that it is so is inferred, not seen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from foreshock_dashboard.analysis.amplification import amplification, edges_into
+from foreshock_dashboard.analysis.signals import HISTORY, Scan
+from foreshock_dashboard.analysis.vulnerability import Loop
+from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.service import Service
+
+DEFAULT = 3.0
+"""Attempts of a client that is known to retry."""
+ONCE = 1.002
+"""Attempts per call from which a client is known to retry: one in five hundred, in some minute."""
+INFERRED, SEEN = 0.75, 1.0
+"""How far to trust a loop whose attempts are inferred, and one whose attempts were seen to be as many."""
+
+
+class Seen(NamedTuple):
+    """A loop about a service. edge: row of the edge with most of the retries. confidence: 0…1 in its numbers."""
+
+    loop: Loop
+    edge: int
+    confidence: float
+
+
+def loops(scan: Scan, loads: Mapping[Service, float]) -> Mapping[Service, Seen]:
+    """The loops about services whose load is known and whose callers retry."""
+    world = scan.world
+    past = slice(max(0, scan.at + 1 - round(HISTORY / world.step)), scan.at + 1)
+    wanted = {service for service, load in loads.items() if load > 0}
+    if not wanted or not len(world.edges):
+        return {}
+    most = _largest(world.attempts[:, past])
+    tries = np.where(most > ONCE, np.maximum(np.ceil(most), DEFAULT), 1.0)
+    places = {service: i for i, service in enumerate(dict.fromkeys(each for edge in world.edges for each in edge[:2]))}
+    client = np.array([places[edge.client] for edge in world.edges], np.intp)
+    server = np.array([places[edge.server] for edge in world.edges], np.intp)
+    rates = np.nan_to_num(scan["edge_rate"].level)
+    # In the end every call of a caller is tried as often as may be: as many as reach it, times its own attempts.
+    every = amplification(client, server, rates * tries, tries, len(places))
+    found = {}
+    for service, rows in edges_into(scan).items():
+        calls = [row for row in rows if tries[row] > 1]
+        if service not in wanted or not calls:
+            continue
+        worst = max(calls, key=lambda row: (rates[row] * tries[row], -row))
+        timeout = patience(world.calls.p99[worst, past], world.calls.failed[worst, past])
+        usual = scan.level("edge_p95", world.edges[worst])
+        if not timeout > 0 or math.isnan(usual):
+            continue
+        loop = Loop(loads[service], float(every[places[service]]), max(timeout - usual, 0.1 * timeout), timeout)
+        found[service] = Seen(loop, worst, SEEN if most[worst] > DEFAULT - 1 else INFERRED)
+    return found
+
+
+def _largest(attempts: Floats) -> Floats:
+    known = np.isfinite(attempts)
+    return np.where(known.any(axis=1), np.where(known, attempts, 1.0).max(axis=1, initial=1.0), 1.0)
+
+
+def patience(p99: Floats, failed: Floats) -> float:
+    """Seconds after which a client gives up: the most that calls took when some of them failed; NaN if none did.
+
+    It is exact to a bucket of the histogram. p99 in seconds, failed as a share, both of shape (times,).
+    """
+    given_up = p99[np.isfinite(p99) & (failed > 0)]
+    return float(given_up.max()) if len(given_up) else math.nan

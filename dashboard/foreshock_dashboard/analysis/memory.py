@@ -1,0 +1,85 @@
+"""Requests became longer, and a language model's KV cache holds fewer of them at once.
+
+The cache holds prompt and answer of every request that runs (Kwon et al., *PagedAttention*, SOSP 2023): cache in use
+over requests running is how long they are. It moves with the first longer prompts, before anything waits, whereas
+tokens per request that *finished* tell of it one answer later. When the cache is full, requests wait or are preempted,
+which is work done twice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from foreshock_dashboard.analysis.amplification import Asked, asked, edges_into
+from foreshock_dashboard.analysis.demand import growth_of_edges, origin
+from foreshock_dashboard.analysis.evidence import figure, suffering, sure
+from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.signals import Scan
+from foreshock_dashboard.model.incident import Culprit, Evidence
+from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.service import Service
+
+LONGER = (1.25, 0.05)
+"""Times as much cache per request as usual that is as likely growth as not, and the width of the doubt: over a minute
+it scatters by 4…9 % of itself, and drifts by as much again over the hours of a day."""
+PRESSED = (0.65, 0.07)
+"""KV cache in use from which bursts fill it up, and the width of the doubt."""
+PREEMPTED = (0.05, 0.02)
+"""Preemptions per second that tell of a full cache, and the width of the doubt."""
+
+
+def memory(scan: Scan) -> tuple[Finding, ...]:
+    """Language models whose cache fills up because requests are longer than usual."""
+    held = scan["held"]
+    keys = list(held.keys)
+    rows = np.flatnonzero(held.ratio > LONGER[0] - 2 * LONGER[1])
+    if not len(rows):
+        return ()
+    load, into = asked(scan), edges_into(scan)
+    weights = growth_of_edges(scan, load)
+    found = []
+    for row in rows:
+        service = keys[row]
+        assert isinstance(service, Service)  # noqa: S101 - the signal is of services
+        pressed = pressure(scan, service)
+        strength = min(sure(float(held.ratio[row]), *LONGER), max(pressed, 0.9 * suffering(scan, service)))
+        if strength < 0.1:
+            continue
+        who = origin(scan, service, _by_calls(load, weights), into).service
+        found.append(
+            Finding(
+                service=service,
+                cause="memory pressure",
+                culprit=Culprit(who),
+                strength=strength,
+                severity=max(1.0, float(held.ratio[row])),
+                since=scan.since("held", service, 2.0),
+                evidence=_evidence(scan, service),
+                next_step=f"limit the prompt length of {who}, or give {service} more KV cache (replicas, shorter"
+                f" maximum length): as long as usual, requests would fill"
+                f" {scan.value('cache', service) / held.ratio[row]:.0%} of it",
+            )
+        )
+    return tuple(found)
+
+
+def pressure(scan: Scan, service: Service) -> float:
+    """How sure it is that a model server's KV cache is short, 0…1: nearly full, or requests are preempted."""
+    return max(
+        sure(scan.value("cache", service), *PRESSED),
+        sure(scan.value("preempted", service) - max(0.0, scan.level("preempted", service)), *PREEMPTED),
+    )
+
+
+def _by_calls(load: Asked, weights: Floats) -> Floats:
+    """Who makes most of the calls: of length there are only totals, so growth of number counts where there is any."""
+    calls: Floats = np.nan_to_num(load.first) + weights
+    return calls
+
+
+def _evidence(scan: Scan, service: Service) -> tuple[Evidence, ...]:
+    names: Sequence[str] = ("held", "cache", "preempted", "waiting", "prompt")
+    return tuple(figure(scan, name, service) for name in names if math.isfinite(scan.value(name, service)))

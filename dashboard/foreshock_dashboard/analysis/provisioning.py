@@ -1,0 +1,201 @@
+"""Capacity is asked for and does not come in time: pods wait for a node, or the quota is used up.
+
+What matters is not that replicas are wanted but that they come later than the trouble. How long they take is measured
+on the service's own earlier scale-ups, as far as there are any.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foreshock_dashboard.analysis.amplification import asked, edges_into
+from foreshock_dashboard.analysis.demand import crowded, growth_of_edges, origin
+from foreshock_dashboard.analysis.evidence import figure, suffering, sure
+from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.signals import Scan, capacity
+from foreshock_dashboard.model.capacity import Capacity
+from foreshock_dashboard.model.incident import Culprit, Evidence
+from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.service import Service
+
+PRIOR = 420.0
+"""Seconds until a node is there where nothing was measured yet: cluster autoscalers take 4…10 minutes."""
+SHORT = (0.12, 0.05)
+"""Missing replicas as a share of those wanted that are as likely felt as not, and the width of the doubt."""
+
+
+class Behind(NamedTuple):
+    """What a service lacks. missing, wanted, ready, pending in replicas; since: Unix seconds from which on some lacked.
+
+    delay: seconds that a replica takes to come, median of what was measured, or the prior. pool: the quota that is used
+    up, "" where none is. most: the autoscaler's bound is reached.
+    """
+
+    service: Service
+    wanted: float
+    ready: float
+    pending: float
+    since: float
+    delay: float
+    measured: bool
+    pool: str
+    most: bool
+
+    @property
+    def missing(self) -> float:
+        """Replicas that are wanted and not there."""
+        return max(self.wanted - self.ready, self.pending, 0.0)
+
+
+def provisioning(scan: Scan) -> tuple[Finding, ...]:
+    """Services that suffer, or are close to it, while replicas are on their way or cannot come."""
+    short = [each for row in _rows(scan) if (each := behind(scan, row)) is not None]
+    if not short:
+        return ()
+    load, into = asked(scan), edges_into(scan)
+    weights = growth_of_edges(scan, load)
+    found = []
+    for each in short:
+        felt = max(suffering(scan, each.service), crowded(scan, each.service))
+        share = 1.0 if each.most and not each.missing else each.missing / max(each.wanted, 1.0)
+        strength = min(sure(share, *SHORT), felt)
+        if strength < 0.1:
+            continue
+        found.append(
+            Finding(
+                service=each.service,
+                cause="provisioning lag",
+                culprit=Culprit(origin(scan, each.service, weights, into).service, pool=each.pool),
+                strength=strength,
+                severity=max(1.0, each.wanted / max(each.ready, 1.0)),
+                since=each.since,
+                evidence=_evidence(scan, each),
+                next_step=_next_step(each, scan.time),
+            )
+        )
+    return tuple(found)
+
+
+def _rows(scan: Scan) -> Sequence[int]:
+    told = capacity(scan.world)
+    if not told.services:
+        return ()
+    wanted, ready, pending, most = (_now(rows, scan.at) for rows in (told.wanted, told.ready, told.pending, told.most))
+    return [int(row) for row in np.flatnonzero((wanted > ready) | (pending > 0) | (wanted >= most))]
+
+
+def _now(rows: Floats, at: int) -> Floats:
+    """The newest values of the last minute: cluster state is told less often than it is asked for."""
+    out = np.full(len(rows), np.nan)
+    for column in range(max(0, at - 5), at + 1):
+        out = np.where(np.isnan(rows[:, column]), out, rows[:, column])
+    return out
+
+
+def behind(scan: Scan, row: int) -> Behind | None:
+    """What the service of this row of the capacity lacks now; None where it lacks nothing."""
+    told, at = capacity(scan.world), scan.at
+    wanted, ready, pending, most = (
+        float(_now(rows[row : row + 1], at)[0]) for rows in (told.wanted, told.ready, told.pending, told.most)
+    )
+    bound = wanted >= most and wanted > 0
+    lacks = wanted > ready or pending > 0
+    if not (lacks or bound) or math.isnan(wanted) or math.isnan(ready):
+        return None
+    history = slice(0, at + 1)
+    measured = delays(told.wanted[row, history], told.ready[row, history], scan.world.step)
+    lacking = (told.wanted[row, history] > told.ready[row, history]) | (told.pending[row, history] > 0)
+    return Behind(
+        service=told.services[row],
+        wanted=wanted,
+        ready=ready,
+        pending=pending if math.isfinite(pending) else 0.0,
+        since=_since(scan, lacking if lacks else told.wanted[row, history] >= told.most[row, history]),
+        delay=float(np.median(measured)) if len(measured) else PRIOR,
+        measured=bool(len(measured)),
+        pool=_blocked(told, row, at) if lacks else "",
+        most=bound,
+    )
+
+
+def _since(scan: Scan, beyond: NDArray[np.bool_]) -> float:
+    inside = np.flatnonzero(~beyond)
+    first = int(inside[-1]) + 1 if len(inside) else 0
+    return float(scan.world.times[min(first, scan.at)])
+
+
+def delays(wanted: Floats, ready: Floats, step: float) -> Floats:
+    """Seconds from when each further replica was wanted to when it was ready, shape (replicas,).
+
+    wanted, ready: shape (times,). Those that were no longer wanted before they came, or are not there yet, count not.
+    """
+    found: list[float] = []
+    asked_at: dict[int, int] = {}
+    before = math.nan
+    for i, (want, have) in enumerate(zip(wanted.tolist(), ready.tolist(), strict=True)):
+        if math.isnan(want) or math.isnan(have):
+            continue
+        found.extend((i - asked_at.pop(replica)) * step for replica in [each for each in asked_at if each <= have])
+        for replica in [each for each in asked_at if each > want]:
+            del asked_at[replica]
+        if not math.isnan(before):
+            asked_at |= dict.fromkeys(range(math.floor(max(before, have)) + 1, math.floor(want) + 1), i)
+        before = want
+    return np.array(found)
+
+
+def _blocked(told: Capacity, row: int, at: int) -> str:
+    """The pool whose quota keeps the replicas out: it is used up, and its use moved with the service's replicas.
+
+    Of several that are used up, the one whose name is part of the service's, or else none is named.
+    """
+    quota, used = _now(told.quota, at), _now(told.used, at)
+    full = [i for i in range(len(told.pools)) if quota[i] > 0 and used[i] >= quota[i]]
+    if len(full) > 1:
+        grown = np.nan_to_num(told.wanted[row, : at + 1])
+        moved = [i for i in full if _together(grown, np.nan_to_num(told.used[i, : at + 1]))]
+        full = moved or [i for i in full if told.pools[i] in told.services[row].name]
+    return told.pools[full[0]] if len(full) == 1 else ""
+
+
+def _together(one: Floats, two: Floats) -> bool:
+    """Whether both changed, and within a minute of each other more often than not."""
+    first, second = np.flatnonzero(np.diff(one)), np.flatnonzero(np.diff(two))
+    if not len(first) or not len(second):
+        return False
+    near = np.abs(second[:, None] - first[None, :]).min(axis=1) <= 6
+    return bool(near.mean() > 0.5)
+
+
+def _evidence(scan: Scan, each: Behind) -> tuple[Evidence, ...]:
+    who = str(each.service)
+    told = [
+        Evidence("replicas wanted", each.wanted, each.ready, "", each.since, who),
+        Evidence("time since they lack", scan.time - each.since, each.delay, "s", each.since, who),
+    ]
+    if each.pending:
+        told.append(Evidence("pods that wait for a node", each.pending, 0.0, "", each.since, who))
+    worst = max(("waiting", "p95", "failed"), key=lambda name: np.nan_to_num(scan.z(name, each.service), nan=-np.inf))
+    if math.isfinite(scan.z(worst, each.service)):
+        told.append(figure(scan, worst, each.service))
+    return tuple(told)
+
+
+def _next_step(each: Behind, time: float) -> str:
+    count = math.ceil(each.missing)
+    if each.pool:
+        return f"raise the quota of pool {each.pool} for {count} replicas, or shed load of {each.service} until then"
+    if each.most and not each.missing:
+        return f"raise the autoscaler's bound of {each.service}, which is {each.wanted:.0f} replicas"
+    left = each.since + each.delay - time
+    when = (
+        f"in about {left / 60:.0f} min" if left > 30 else f"{-left / 60:.0f} min overdue" if left < -30 else "due now"
+    )
+    return (
+        f"shed load of {each.service} until its {count} further replicas are ready ({when}), and keep that many spare"
+    )

@@ -1,0 +1,218 @@
+"""Retries keep a service down that could serve what it is really asked: a storm, and what it needs to begin.
+
+A storm is told from retries that merely accompany another trouble by three things: what is really asked is as usual,
+the service finishes at least as much as that, and yet nearly everything waits longer than its client does, because most
+of what it finishes was given up long ago. While the trigger is still there, the second does not hold, and the trigger
+is the cause.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from foreshock_dashboard.analysis.amplification import Asked, asked, edges_into, mean
+from foreshock_dashboard.analysis.evidence import EXTREME, figure, sure
+from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.loops import loops
+from foreshock_dashboard.analysis.signals import GUARD, HISTORY, Scan, inference
+from foreshock_dashboard.analysis.vulnerability import margin
+from foreshock_dashboard.model.incident import Culprit, Evidence
+from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.service import Service
+
+MINUTE = 60.0
+RETRIED = (0.1, 0.03)
+"""Retries per first attempt that are as likely the trouble as not (a client's budget, *Site Reliability Engineering*
+chapter 21), and the width of the doubt."""
+REALLY = (1.5, 0.1)
+"""Times the usual that is really asked, from which demand is as likely the cause, and the width of the doubt."""
+SERVED = (0.9, 0.08)
+"""Share of what is really asked that is finished, from which the capacity is as likely there as not; width."""
+CARRIED = (1.15, 0.07)
+"""Times the most that the service ever carried while it was well that retries must ask of it; width of the doubt."""
+SQUEEZED = (0.15, 0.04)
+"""Share of its GPU time that a service lost to others, from which they are as likely the cause; width."""
+LAG = 30.0
+"""Seconds from an attempt to the retry that answers it: half the window of a rate, a time-out where that is longer."""
+NEAR = (60.0, 12.0)
+"""Seconds without capacity that bring a service down for good, from which one may call it vulnerable: failovers and
+restarts of a server take as long; and the width of the doubt."""
+MOST = 100.0
+
+
+def retry_storms(scan: Scan) -> tuple[Finding, ...]:
+    """Services that retries keep down, one finding for each, and for each of their callers that suffers for it."""
+    edges = scan.world.edges
+    tried = scan["attempts"].value
+    some = {edges[row].server for row in np.flatnonzero(tried > 1 + RETRIED[0] / 2)}
+    if not some:
+        return ()
+    now, into = asked(scan, MINUTE), edges_into(scan)
+    found = []
+    for service in sorted(some):
+        rows = into[service]
+        strength = storm(scan, service, now, rows)
+        if strength < 0.1:
+            continue
+        worst = max(rows, key=lambda row: (np.nan_to_num(now.offered[row] - now.first[row]), -row))
+        loop = gain(scan, rows)
+        amplified = 1 / now.real(rows)
+        found.append(
+            Finding(
+                service=service,
+                cause="retry storm",
+                culprit=Culprit(service, edge=edges[worst][:2]),
+                strength=strength,
+                severity=min(MOST, max(amplified, scan.ratio("p95", service))),
+                since=min(scan.since("attempts", edges[row]) for row in rows),
+                evidence=_evidence(scan, service, now, rows, worst, loop),
+                next_step=f"cap the retries of {edges[worst].client} to {service} (a budget of 10 %), or shed until the"
+                f" queue is empty: without retries its load would be {1 / amplified:.0%} of what it is",
+                urgent=True,
+            )
+        )
+    return tuple(found)
+
+
+def storm(scan: Scan, service: Service, now: Asked, rows: Sequence[int]) -> float:
+    """How sure it is that retries, and nothing else that is still there, keep a service down, 0…1."""
+    real = now.real(rows)
+    if not real > 0:
+        return 0.0
+    fresh = float(np.nansum(now.fresh[rows]))
+    served = _served(scan, service)
+    doubts = (
+        sure(1 / real - 1, *RETRIED),
+        sure(_waiting(scan, service), EXTREME, 1.0),
+        1 - sure(now.growth(rows), *REALLY),
+        sure(served / fresh if fresh > 0 else math.nan, *SERVED),
+        sure(float(np.nansum(now.offered[rows])) / _carried(scan, rows), *CARRIED),
+        1 - sure(squeezed(scan, service), *SQUEEZED),
+        1 - sure(scan.z("held", service), EXTREME, 1.0),
+    )
+    return min(doubts)
+
+
+def _waiting(scan: Scan, service: Service) -> float:
+    """By how many scales requests wait longer than usual; of what tells no queue, how much longer they take."""
+    told = scan.z("waiting", service)
+    return told if math.isfinite(told) else np.fmin(scan.z("p50", service), scan.z("flight", service))
+
+
+def _served(scan: Scan, service: Service) -> float:
+    """Requests per second that the service finishes: as its model servers count them, or else as its spans do."""
+    told, world = inference(scan.world), scan.world
+    window = slice(max(0, scan.at + 1 - round(MINUTE / world.step)), scan.at + 1)
+    counts = [math.nan]
+    if service in told.services:
+        counts.append(float(mean(told.finished[[told.services.index(service)], window])[0]))
+    if service in world.services:
+        counts.append(float(mean(world.red.rate[[world.services.index(service)], window])[0]))
+    return max((count for count in counts if not math.isnan(count)), default=math.nan)
+
+
+def _carried(scan: Scan, rows: Sequence[int]) -> float:
+    """The most that was asked over the edges while all was well: the 99th percentile of the past."""
+    last = max(0, scan.at + 1 - round(GUARD / scan.world.step))
+    past = np.nansum(scan.world.calls.rate[list(rows), max(0, last - round(HISTORY / scan.world.step)) : last], axis=0)
+    usual = float(np.nansum([scan.level("edge_rate", scan.world.edges[row]) for row in rows]))
+    calm = past[(past > 0) & (past < 3 * usual)]
+    return float(np.percentile(calm, 99)) if len(calm) else math.nan
+
+
+def squeezed(scan: Scan, service: Service) -> float:
+    """Share of its usual GPU time that a service has lost, 0…1; NaN where it has no GPUs."""
+    busy = scan["busy"]
+    rows = [row for row, tenant in enumerate(scan.world.tenants) if tenant.service == service]
+    usual = float(np.nansum(busy.level[rows]))
+    return 1 - float(np.nansum(busy.value[rows])) / usual if usual > 0 else math.nan
+
+
+def gain(scan: Scan, rows: Sequence[int], seconds: float = 300.0) -> float:
+    """Loop gain g = λ₀·A′(p)·p′(λ) over some edges: retries per second that a further attempt per second brings.
+
+    The slope of a regression of retries on the attempts `LAG` seconds before, over the last minutes; above 1 each wave
+    of retries is larger than the last. NaN where nothing varies.
+    """
+    world = scan.world
+    window = slice(max(0, scan.at + 1 - round(seconds / world.step)), scan.at + 1)
+    offered = world.calls.rate[list(rows), window]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        retried = offered - offered / np.fmax(world.attempts[list(rows), window], 1.0)
+    return slope(np.nansum(offered, axis=0), np.nansum(retried, axis=0), max(1, round(LAG / world.step)))
+
+
+def slope(offered: Floats, retried: Floats, lag: int) -> float:
+    """Of `retried` on `offered` that many points before, both of shape (times,); NaN with fewer than five pairs."""
+    x, y = offered[:-lag], retried[lag:]
+    known = np.isfinite(x) & np.isfinite(y)
+    x, y = x[known], y[known]
+    if len(x) < 5 or not np.var(x) > 1e-12:
+        return math.nan
+    return float(np.cov(x, y, bias=True)[0, 1] / np.var(x))
+
+
+def vulnerable(scan: Scan, loads: Mapping[Service, float]) -> tuple[Finding, ...]:
+    """Services that are well, and that a short loss of capacity would take down for good: for an advisory.
+
+    loads: offered load of each service over its capacity, 0…1 and above.
+    """
+    found = []
+    for service, seen in sorted(loops(scan, loads).items()):
+        seconds = margin(seen.loop)
+        strength = seen.confidence * sure(-seconds, -NEAR[0], NEAR[1])
+        if strength < 0.1:
+            continue
+        edge = scan.world.edges[seen.edge]
+        found.append(
+            Finding(
+                service=service,
+                cause="retry storm",
+                culprit=Culprit(service, edge=edge[:2]),
+                strength=strength,
+                severity=1.0,
+                since=scan.time,
+                evidence=(
+                    Evidence("time without capacity that is too long", seconds, NEAR[0], "s", scan.time, str(service)),
+                    Evidence(
+                        "load if everything is retried",
+                        seen.loop.load * seen.loop.attempts,
+                        1.0,
+                        "ratio",
+                        scan.time,
+                        str(service),
+                    ),
+                    Evidence(
+                        "attempts of a call at most, inferred",
+                        seen.loop.attempts,
+                        1.0,
+                        "",
+                        scan.time,
+                        f"{edge.client} -> {edge.server}",
+                    ),
+                ),
+                next_step=f"give {edge.client} a retry budget (10 %), or cancel at {service} what its clients gave up:"
+                f" {seconds:.0f} s without capacity would keep it down",
+            )
+        )
+    return tuple(found)
+
+
+def _evidence(
+    scan: Scan, service: Service, now: Asked, rows: Sequence[int], worst: int, loop: float
+) -> tuple[Evidence, ...]:
+    edge = scan.world.edges[worst]
+    since, who = scan.since("attempts", edge), str(service)
+    fresh = float(np.nansum(now.fresh[rows]))
+    told = [
+        figure(scan, "attempts", edge),
+        Evidence("really asked", fresh, float(np.nansum(now.usual[rows])), "1/s", since, who),
+        Evidence("finished", _served(scan, service), fresh, "1/s", since, who),
+        figure(scan, "waiting" if math.isfinite(scan.z("waiting", service)) else "p50", service),
+    ]
+    if math.isfinite(loop):
+        told.append(Evidence("retries per further attempt", loop, 1.0, "", since, who))
+    return tuple(each for each in told if math.isfinite(each.value))
