@@ -13,7 +13,7 @@ import numpy as np
 from foreshock_dashboard.analysis.decision import State, advance, learning
 from foreshock_dashboard.analysis.world import condensed, world_of
 from foreshock_dashboard.model.incident import Incident, Learning
-from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.query import Floats, MetricSource
 from foreshock_dashboard.model.reading import quick_window
 from foreshock_dashboard.model.readings import catalogue
 from foreshock_dashboard.model.world import World
@@ -83,14 +83,19 @@ def play(folder: Path, until: float | None = None, progress: Progress = lambda *
         return replay(recording, until, progress)
 
 
-def replay(recording: Recording, until: float | None = None, progress: Progress = lambda *_: None) -> Played:
-    """As `play`, of a recording that is open."""
+def replay(
+    recording: Recording,
+    until: float | None = None,
+    progress: Progress = lambda *_: None,
+    source: Callable[[Recording], MetricSource] = RecordedMetrics,
+) -> Played:
+    """As `play`, of a recording that is open. `source`: how it is read."""
     state, world = State(), None
     times: list[float] = []
     history: list[tuple[float, tuple[Incident, ...]]] = []
     ever: dict[str, Incident] = {}
     paged: dict[str, Incident] = {}
-    for world, first in worlds(recording, until, progress):
+    for world, first in worlds(recording, until, progress, source=source):
         for at in range(first, len(world.times)):
             before, state = state.incidents, advance(state, world, at)
             time, now = float(world.times[at]), state.incidents
@@ -106,7 +111,11 @@ def replay(recording: Recording, until: float | None = None, progress: Progress 
 
 
 def worlds(
-    recording: Recording, until: float | None = None, progress: Progress = lambda *_: None, pace: Pace | None = None
+    recording: Recording,
+    until: float | None = None,
+    progress: Progress = lambda *_: None,
+    pace: Pace | None = None,
+    source: Callable[[Recording], MetricSource] = RecordedMetrics,
 ) -> Iterator[tuple[World, int]]:
     """The Worlds of a recording, one after the other, each with the index of its first grid point that is new.
 
@@ -121,7 +130,7 @@ def worlds(
     piece = last - first + pace.step if whole else PIECE * slower
     keep = math.inf if whole else piece + BEFORE * slower
     read = catalogue(pace.window, pace.quick)
-    observer = Observer(RecordedMetrics(recording), read, pace.step, condensed, keep, begin=lambda _: first)
+    observer = Observer(source(recording), read, pace.step, condensed, keep, begin=lambda _: first)
     reached = first - pace.step
     while reached < last:
         told = min(last, reached + piece)

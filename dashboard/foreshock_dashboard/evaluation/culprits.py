@@ -1,0 +1,156 @@
+"""Simpler ways to name a culprit, each a pure function of the World, asked at the moment of our first page.
+
+They give every service a score; the higher, the likelier it is guilty. `hits` counts ties as their average.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from foreshock_dashboard.analysis.baseline import usual
+from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import World
+
+PAST, GUARD, NOW = 1800.0, 180.0, 30.0
+"""Seconds: what is usual, left out before now, and what stands for now."""
+FLOOR = 0.03
+"""Least scale of a logarithm or a share: a nearly constant series has next to none."""
+ANOMALOUS = 3.0
+"""z from which a traversal goes on to a callee."""
+DAMPING = 0.85
+SUSPECT_WINDOW, SUSPECT = 600.0, 0.35
+"""Seconds over which a suspect's usage is correlated, and the least score to accuse it (CPI2, EuroSys 2013)."""
+
+Scores = Mapping[Service, float]
+
+
+def hits(scores: Scores, right: frozenset[Service], k: int) -> float:
+    """The chance that one of the right services is among the first k, ties broken at random.
+
+    Services with a score of 0 or less are not named.
+    """
+    named = {service: score for service, score in scores.items() if score > 0}
+    best = max((score for service, score in named.items() if service in right), default=None)
+    if best is None:
+        return 0.0
+    above = sum(score > best for score in named.values())
+    tied = [service for service, score in named.items() if score == best]
+    places, good = k - above, sum(service in right for service in tied)
+    return 0.0 if places <= 0 else 1.0 - _none_drawn(len(tied), good, min(places, len(tied)))
+
+
+def _none_drawn(of: int, good: int, draws: int) -> float:
+    """The chance to draw none of `good` among `of` in so many draws without replacement."""
+    chance = 1.0
+    for drawn in range(draws):
+        chance *= max(0, of - good - drawn) / (of - drawn)
+    return chance
+
+
+def robust_z(values: Floats, world: World, at: int, log: bool) -> Floats:
+    """(now − median) / MAD of each row against the half hour before; NaN where nothing is known."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        compared = np.log(np.where(values > 0, values, np.nan)) if log else values
+    guard, past, now = (max(1, round(seconds / world.step)) for seconds in (GUARD, PAST, NOW))
+    base = usual(compared[:, max(0, at - guard - past) : max(0, at - guard)], FLOOR)
+    window = compared[:, max(0, at + 1 - now) : at + 1]
+    current = np.full(len(values), np.nan)
+    known = ~np.isnan(window).all(axis=1)
+    current[known] = np.nanmedian(window[known], axis=1)
+    return np.asarray((current - base.level) / base.scale)
+
+
+def max_z(world: World, at: int, _: Service) -> Scores:
+    """The greatest robust z of a service's rate, p95, failures and GPU time (BARO's RobustScorer, FSE 2024)."""
+    found: dict[Service, float] = {}
+    per_service = [(world.red.rate, True), (world.red.p95, True), (world.red.failed, False)]
+    for values, log in per_service:
+        for service, z in zip(world.services, robust_z(values, world, at, log).tolist(), strict=True):
+            found[service] = max(found.get(service, 0.0), np.nan_to_num(z))
+    for tenant, z in zip(world.tenants, robust_z(world.busy, world, at, log=False).tolist(), strict=True):
+        found[tenant.service] = max(found.get(tenant.service, 0.0), np.nan_to_num(z))
+    return found
+
+
+def page_rank(world: World, at: int, victim: Service) -> Scores:
+    """A walk from the victim along calls to whom is the more anomalous (MonitorRank, SIGMETRICS 2013)."""
+    z = max_z(world, at, victim)
+    place = {service: i for i, service in enumerate(world.services)}
+    walk = np.zeros((len(place), len(place)))
+    for edge in world.edges:
+        if edge.connection != "virtual_node" and edge.client in place and edge.server in place:
+            walk[place[edge.client], place[edge.server]] = max(z.get(edge.server, 0.0), 0.0)
+    for service, i in place.items():
+        walk[i, i] += max(z.get(service, 0.0), 1e-9)  # who is more anomalous than its callees keeps the walk
+    walk /= walk.sum(axis=1, keepdims=True)
+    start = np.array([service == victim for service in world.services], np.float64)
+    if not start.any():
+        return {}
+    rank = start
+    for _ in range(100):
+        rank = (1 - DAMPING) * start + DAMPING * rank @ walk
+    return dict(zip(world.services, rank.tolist(), strict=True))
+
+
+def traversal(world: World, at: int, victim: Service) -> Scores:
+    """From the victim down the calls to anomalous callees; those without one below them are named, by their z."""
+    z = max_z(world, at, victim)
+    calls: dict[Service, list[Service]] = {}
+    for edge in world.edges:
+        if edge.connection != "virtual_node":
+            calls.setdefault(edge.client, []).append(edge.server)
+    found: dict[Service, float] = {}
+    seen, frontier = {victim}, [victim]
+    while frontier:
+        service = frontier.pop()
+        below = [callee for callee in calls.get(service, ()) if z.get(callee, 0.0) >= ANOMALOUS]
+        if not below:
+            found[service] = max(z.get(service, 0.0), 1e-9)
+        frontier += [callee for callee in below if callee not in seen]
+        seen.update(below)
+    return found
+
+
+def cpi2(world: World, at: int, victim: Service) -> Scores:
+    """Antagonist correlation over ten minutes of neighbours on the victim's GPUs, p95 in place of CPI (CPI2, 2013).
+
+    With u the suspect's usage, normalised to sum 1, c the victim's p95 and c* its mean plus two deviations before:
+    the sum of u·(1 − c*/c) where c > c*, and of u·(c/c* − 1) where it is not. Less than 0.35 accuses nobody.
+    """
+    if victim not in world.services:
+        return {}
+    row = world.red.p95[world.services.index(victim)]
+    window = max(1, round(SUSPECT_WINDOW / world.step))
+    past = row[max(0, at + 1 - window - round(PAST / world.step)) : max(0, at + 1 - window)]
+    if np.isfinite(past).sum() < 2:
+        return {}
+    limit = float(np.nanmean(past) + 2 * np.nanstd(past))
+    now = row[max(0, at + 1 - window) : at + 1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        blame = np.nan_to_num(np.where(now > limit, 1 - limit / now, now / limit - 1))
+    shared = {tenant.gpu for tenant in world.tenants if tenant.service == victim}
+    usage: dict[Service, Floats] = {}
+    for tenant, busy in zip(world.tenants, world.busy, strict=True):
+        if tenant.gpu in shared and tenant.service != victim:
+            usage[tenant.service] = usage.get(tenant.service, 0.0) + np.nan_to_num(
+                busy[max(0, at + 1 - window) : at + 1]
+            )
+    scores = {each: float((used / used.sum() * blame).sum()) for each, used in usage.items() if used.sum() > 0}
+    return {each: score for each, score in scores.items() if score >= SUSPECT}
+
+
+def anybody(world: World, _at: int, _victim: Service) -> Scores:
+    """Chance: every service alike."""
+    return dict.fromkeys(world.services, 1.0)
+
+
+RANKERS: Mapping[str, Callable[[World, int, Service], Scores]] = {
+    "max z": max_z,
+    "PageRank": page_rank,
+    "traversal": traversal,
+    "CPI2": cpi2,
+    "chance": anybody,
+}
