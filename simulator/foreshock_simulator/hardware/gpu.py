@@ -148,24 +148,21 @@ class Gpu:
         parts = (part for worker in self.workers for part in worker.parts)
         return [part.worker for part in parts if part.gpu is self and part.instance == instance]
 
-    def reserve(self, memory_bytes: float, instance: int | None = None) -> int:
-        """Make sure that a new process fits; gives the index of where it runs.
+    def room(self, instance: int | None = None) -> float:
+        """Bytes of memory that a new process may have, in a MIG instance where there are some.
 
         Raises:
-            ValueError: its memory does not fit; no such MIG instance, or none named where there are some.
+            ValueError: no such MIG instance, or none named where there are some.
         """
         if not self.instances:
             if instance is not None:
                 raise ValueError(f"{self} has no MIG instances; leave the slice out")
-            instance, size = 0, self.model.memory_bytes - self.model.reserved_bytes
+            size = self.model.memory_bytes - self.model.reserved_bytes
         elif instance is None or not 0 <= instance < len(self.instances):
             raise ValueError(f"{self} has MIG instances 0 to {len(self.instances) - 1}; name one, not {instance}")
         else:
             size = self.instances[instance].memory_bytes
-        held = sum(worker.memory_bytes for worker in self.inside(instance))
-        if held + memory_bytes > size:
-            raise ValueError(f"{self}: {held:.3g} of {size:.3g} bytes are held; no room for {memory_bytes:.3g}")
-        return instance
+        return size - sum(worker.memory_bytes for worker in self.inside(instance or 0))
 
     def settle(self) -> None:
         """Account for the time since the last change."""

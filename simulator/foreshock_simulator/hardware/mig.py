@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from foreshock_simulator.hardware.models import GpuModel
 from foreshock_simulator.hardware.sharing import Capacity
 
@@ -36,3 +38,11 @@ def instances(model: GpuModel, slices: tuple[int, ...]) -> tuple[Instance, ...]:
     if sum(slices) > SM_PARTS or sum(_MEMORY_OF[size] for size in slices) > MEMORY_PARTS:
         raise ValueError(f"MIG instances {list(slices)} do not fit on one GPU: 7 sevenths of SMs, 8 eighths of memory")
     return tuple(Instance(model, size) for size in slices)
+
+
+def least_used(processes: Sequence[int], fits: Sequence[bool]) -> int:
+    """The instance that a new process goes into: of those where it fits, the first with the fewest processes.
+
+    Where it fits nowhere, the first, so that whoever starts it there says what is wrong.
+    """
+    return min((number for number, fit in enumerate(fits) if fit), key=lambda number: processes[number], default=0)

@@ -61,8 +61,11 @@ class Worker:
     ) -> None:
         self.gpus, self.pid, self.service, self.memory_bytes = tuple(gpus), pid, service, memory_bytes
         self._engine = gpus[0].engine
-        instances = [gpu.reserve(memory_bytes, slice) for gpu in gpus]
-        self.parts = tuple(Part(self, gpu, instance) for gpu, instance in zip(gpus, instances, strict=True))
+        for gpu in gpus:
+            room = gpu.room(slice)
+            if memory_bytes > room:
+                raise ValueError(f"{gpu}: a process needs {memory_bytes:.3g} bytes of memory and {room:.3g} are free")
+        self.parts = tuple(Part(self, gpu, slice or 0) for gpu in gpus)
         for gpu in gpus:
             gpu.workers.append(self)
         self.sm = self.dram = self.tensor = self.nvlink = self.pcie = self.kernels = 0.0

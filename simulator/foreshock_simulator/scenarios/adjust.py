@@ -10,7 +10,8 @@ import yaml
 
 from foreshock_simulator.scenarios.document import line
 from foreshock_simulator.scenarios.problems import alternatives
-from foreshock_simulator.scenarios.reader import Reader, Unreadable
+from foreshock_simulator.scenarios.reader import Reader
+from foreshock_simulator.scenarios.values import Unreadable
 from foreshock_simulator.scenarios.walk import calls
 from foreshock_simulator.spec.scenario import PlatformSpec
 from foreshock_simulator.spec.services import Cached, Call, ServiceSpec, Sometimes, Step, Together

@@ -1,4 +1,4 @@
-"""What a replica of a language model can serve: for setting traffic as a share of it, and an autoscaler's target."""
+"""What a replica of a language model can serve; traffic is set as a share of it, and an autoscaler's target by it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import NamedTuple
 from foreshock_simulator.hardware.models import MODELS
 from foreshock_simulator.serving.llm import ACTIVATION_BYTES
 from foreshock_simulator.serving.steps import Steps
-from foreshock_simulator.spec.services import LlmSpec
+from foreshock_simulator.spec.services import AutoscalerSpec, LlmSpec, ServiceSpec
 from foreshock_simulator.spec.traffic import Tokens
+
+SCALE_AT = 0.9
+"""The load at which an autoscaler is to leave a language model: its target is what is then in flight."""
 
 
 class Mix(NamedTuple):
@@ -69,3 +72,15 @@ class Replica:
     def _steps(self) -> Steps:
         spec = self.spec
         return Steps(MODELS[self.gpu_model], spec.parameters, spec.kv_bytes_per_token, spec.tensor_parallel)
+
+
+def tokens_of(service: ServiceSpec) -> Tokens:
+    """The mix of requests that a language model of a generated platform gets."""
+    return "azure-code" if service.name.name == "llm-code" else "azure-conversation"
+
+
+def autoscaler(service: ServiceSpec, gpu_model: str) -> AutoscalerSpec:
+    """One that keeps a language model at SCALE_AT, with three times the replicas that start at most."""
+    assert isinstance(service.model, LlmSpec)  # noqa: S101 - only these are scaled
+    target = Replica(service.model, gpu_model, MIXES[tokens_of(service)]).in_flight(SCALE_AT)
+    return AutoscalerSpec("in_flight", round(target, 1), service.replicas, 3 * service.replicas, cold_start=40.0)

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Final
 
 from foreshock_simulator.names import ServiceName
-from foreshock_simulator.scenarios.walk import calls
 from foreshock_simulator.spec.services import (
     BatchModelSpec,
     Cached,
@@ -210,6 +209,8 @@ SERVICES: Final[tuple[ServiceSpec, ...]] = (
     ),
 )
 """As they call each other; `restrict` leaves out what a platform lacks. Where and how many, its size says."""
+BEHIND: Final = {CHAT: "llm-chat", CODE: "llm-code", EMBED: "embedder", RERANK: "reranker", IMAGE: "image-gen"}
+"""The model behind each route of the gateway."""
 
 BATCH_EMBED: Final = TenantSpec(
     ServiceName("ml", "batch-embed"),
@@ -246,44 +247,3 @@ TRAIN: Final = TenantSpec(
     memory_bytes=62e9,
     gradient_bytes=350e6,
 )
-
-
-def restrict(services: tuple[ServiceSpec, ...], names: frozenset[str]) -> tuple[ServiceSpec, ...]:
-    """Those services of these names, without calls to others and without operations that were but such a call."""
-    return tuple(
-        replace(
-            service,
-            operations=tuple(
-                replace(operation, steps=without_calls(operation.steps, names))
-                for operation in service.operations
-                if not _forwards_only_to_others(operation, names)
-            ),
-        )
-        for service in services
-        if service.name.name in names
-    )
-
-
-def without_calls(steps: tuple[Step, ...], names: frozenset[str]) -> tuple[Step, ...]:
-    """The steps without calls to services (or by routes that forward to services) outside `names`."""
-    kept: list[Step] = []
-    for step in steps:
-        if isinstance(step, Call):
-            if step.service in names and _BEHIND.get(step.route, step.service) in names:
-                kept.append(step)
-        elif isinstance(step, Together | Sometimes | Cached):
-            inner = without_calls(step.steps, names)
-            if inner:
-                kept.append(replace(step, steps=inner))
-        else:
-            kept.append(step)
-    return tuple(kept)
-
-
-_BEHIND: Final = {CHAT: "llm-chat", CODE: "llm-code", EMBED: "embedder", RERANK: "reranker", IMAGE: "image-gen"}
-"""The model behind each route of the gateway."""
-
-
-def _forwards_only_to_others(operation: OperationSpec, names: frozenset[str]) -> bool:
-    asked = [call.service for call in calls(operation.steps)]
-    return operation.route in _BEHIND and bool(asked) and asked[-1] not in names

@@ -1,30 +1,19 @@
-"""Whether a platform and what happens to it make sense: references, cycles, and room for the replicas that start."""
+"""Whether a platform makes sense: names, references, and calls that do not go round."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from graphlib import CycleError, TopologicalSorter
-from typing import Protocol
 
-from foreshock_simulator.hardware.mig import instances
 from foreshock_simulator.hardware.models import MODELS
-from foreshock_simulator.scenarios.memory import held_at_start, room_of, weights_share
-from foreshock_simulator.scenarios.problems import Problems, alternatives
-from foreshock_simulator.scenarios.walk import calls, every_step, gpus_of, targets
-from foreshock_simulator.spec.hosts import PoolSpec
+from foreshock_simulator.scenarios.check_room import check_memory, check_pools, check_room
+from foreshock_simulator.scenarios.problems import Problems
+from foreshock_simulator.scenarios.references import Lines, known_places, known_reference
+from foreshock_simulator.scenarios.walk import calls, every_step, targets
 from foreshock_simulator.spec.scenario import PlatformSpec
-from foreshock_simulator.spec.services import Call, LlmSpec, Serve, ServiceSpec, TenantSpec
+from foreshock_simulator.spec.services import Call, Serve, ServiceSpec, TenantSpec
 from foreshock_simulator.spec.traffic import Arrivals
 from foreshock_simulator.traffic import servegen, traces
-
-
-class Lines(Protocol):
-    """Where values are written."""
-
-    def line(self, value: object, field: str = "", default: int | None = None) -> int:
-        """The line of a value or of a field of it."""
-        ...
 
 
 def check_platform(platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
@@ -33,25 +22,18 @@ def check_platform(platform: PlatformSpec, lines: Lines, problems: Problems) -> 
     if not platform.services:
         problems.add(lines.line(platform, "services"), "the platform has no services", "add one")
     _names(platform, lines, problems)
-    _hosts(platform, lines, problems)
-    _pools(platform, lines, problems)
+    for host in platform.hosts:
+        known_reference(host.gpu_model, MODELS, "GPU model", lines.line(host, "gpu_model"), problems)
+    check_pools(platform, lines, problems)
     for service in platform.services:
         _service(service, platform, lines, problems)
     for tenant in platform.tenants:
         _tenant(tenant, platform, lines, problems)
     _flows(platform, lines, problems)
     _cycles(platform, lines, problems)
-    _room(platform, lines, problems)
+    check_room(platform, lines, problems)
     if problems.noted == before:  # where replicas go can only be said of a platform that is whole
-        _memory(platform, lines, problems)
-
-
-def known_reference(name: str, known: Iterable[str], what: str, line: int, problems: Problems) -> bool:
-    """Whether something of that name is there; if not, that is noted."""
-    names = set(known)
-    if name not in names:
-        problems.add(line, f"there is no {what} {name!r}", alternatives(name, names))
-    return name in names
+        check_memory(platform, lines, problems)
 
 
 def _names(platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
@@ -72,55 +54,6 @@ def _unique(kind: str, named: Sequence[tuple[str, object]], lines: Lines, proble
         if name in seen:
             problems.add(lines.line(item, "name"), f"{name!r} is the name of another {kind} too", "rename one of them")
         seen.add(name)
-
-
-def _hosts(platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
-    for host in platform.hosts:
-        known_reference(host.gpu_model, MODELS, "GPU model", lines.line(host, "gpu_model"), problems)
-
-
-def known_places(places: Iterable[tuple[str, int]], platform: PlatformSpec, line: int, problems: Problems) -> None:
-    """Note GPUs that are not there."""
-    gpus = {host.name: host.gpus for host in platform.hosts}
-    for host, gpu in places:
-        if known_reference(host, gpus, "host", line, problems) and gpu >= gpus[host]:
-            problems.add(line, f"{host} has no GPU {gpu}", f"it has {gpus[host]}, counted from 0")
-
-
-def _pools(platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
-    owner: dict[tuple[str, int], str] = {}
-    for pool in platform.pools:
-        line = lines.line(pool, "places")
-        known_places(pool.places, platform, line, problems)
-        for place in pool.places:
-            if owner.setdefault(place, pool.name) != pool.name:
-                problems.add(line, f"{place[0]}/{place[1]} is in pools {owner[place]!r} and {pool.name!r}", "keep one")
-        if len(set(pool.places)) < len(pool.places):
-            problems.add(line, f"pool {pool.name!r} has a GPU twice", "name each once")
-        if (pool.sharing == "mig") != bool(pool.mig_slices):
-            problems.add(
-                lines.line(pool, "sharing"),
-                f"pool {pool.name!r} has sharing {pool.sharing!r} and {len(pool.mig_slices)} mig_slices",
-                "MIG needs both, anything else neither",
-            )
-        if pool.mig_slices:
-            _instances(pool, platform, lines, problems)
-        if pool.mig_slices and pool.slots > len(pool.mig_slices):
-            problems.add(
-                lines.line(pool, "slots"),
-                f"pool {pool.name!r} has {pool.slots} slots on {len(pool.mig_slices)} MIG instances",
-                "a replica has an instance of its own",
-            )
-
-
-def _instances(pool: PoolSpec, platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
-    """The MIG instances exist on the pool's kinds of GPU and fit together."""
-    names = {place.host for place in pool.places}
-    for kind in sorted({host.gpu_model for host in platform.hosts if host.name in names} & MODELS.keys()):
-        try:
-            instances(MODELS[kind], pool.mig_slices)
-        except ValueError as error:
-            problems.add(lines.line(pool, "mig_slices"), str(error), "cut the GPU as (4, 3) or (3, 2, 2), say")
 
 
 def _service(service: ServiceSpec, platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
@@ -237,66 +170,3 @@ def _cycles(platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
         }
         told = " -> ".join(f"{service} {route}" for service, route in cycle)
         problems.add(min(where[node] for node in cycle), f"calls go round: {told}", "take one of these calls away")
-
-
-def _room(platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
-    """The replicas that start fit their pool and its quota."""
-    for pool in platform.pools:
-        tenants = [service for service in platform.services if service.pool == pool.name and service.model is not None]
-        needed = sum(service.replicas * gpus_of(service) for service in tenants)
-        room = len(pool.places) * pool.slots
-        if needed > room:
-            problems.add(
-                lines.line(tenants[-1], "replicas"),
-                f"replicas in pool {pool.name!r} start on {needed} GPUs and it has room for {room}",
-                "start fewer or add places",
-            )
-        elif pool.quota is not None and needed > pool.quota:
-            problems.add(
-                lines.line(pool, "quota"),
-                f"pool {pool.name!r} has a quota of {pool.quota} and its services start on {needed} GPUs",
-                f"raise it to {needed} or start fewer replicas",
-            )
-        for service in tenants:
-            _one_host(service, pool, lines, problems)
-
-
-def _one_host(service: ServiceSpec, pool: PoolSpec, lines: Lines, problems: Problems) -> None:
-    most = max(Counter(place.host for place in pool.places).values(), default=0)
-    if pool.places and gpus_of(service) > most:
-        problems.add(
-            lines.line(service.model, "tensor_parallel", lines.line(service)),
-            f"a replica of {service.name.name!r} takes {gpus_of(service)} GPUs of one host and no host of pool "
-            f"{pool.name!r} has more than {most}",
-            "lower tensor_parallel",
-        )
-
-
-def _memory(platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
-    """GPUs hold what starts on them, and servers their weights."""
-    try:
-        held = held_at_start(platform)
-    except ValueError as error:  # enough GPUs, and not enough on one host
-        what, _, remedy = str(error).partition("; ")
-        problems.add(lines.line(platform, "services"), what, remedy)
-        return
-    for service in platform.services:
-        if isinstance(service.model, LlmSpec):
-            place = min(held.places_of(service.name.name))
-            share = weights_share(service.model, room_of(platform, place))
-            if share >= 1.0:
-                problems.add(
-                    lines.line(service.model, "parameters", lines.line(service)),
-                    f"the weights of {service.name.name!r} take {share:.0%} of the memory that it may have",
-                    "raise tensor_parallel or memory_share",
-                )
-    for place, size in held.bytes.items():
-        fits = room_of(platform, place)
-        if size > fits:
-            last = held.last[place]
-            problems.add(
-                lines.line(last),
-                f"{place.host}/{place.gpu} is to hold {size / 1e9:.1f} GB of memory and has {fits / 1e9:.1f} GB, "
-                f"{last.name.name!r} being the last to come",
-                "give it a smaller model, fewer neighbours or another GPU",
-            )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
-from foreshock_simulator.scenarios.check import Lines, known_places, known_reference
-from foreshock_simulator.scenarios.memory import held_at_start, room_of
+from foreshock_simulator.scenarios.memory import Slot, held_at_start, rooms_of
 from foreshock_simulator.scenarios.problems import Problems, alternatives
+from foreshock_simulator.scenarios.references import Lines, known_places, known_reference
 from foreshock_simulator.scenarios.walk import caches, calls, subjects
 from foreshock_simulator.spec.faults import (
     BulkTransfer,
@@ -137,15 +135,22 @@ def _growth_fits(fault: TenantGrows, platform: PlatformSpec, lines: Lines, probl
     onto = {place for name in fault.onto for place in held.places_of(name)} | {Place(*place) for place in fault.places}
     if not onto:
         problems.add(lines.line(fault), "the tenant grows nowhere", "add 'onto: [service]' or 'places: [host-1/0]'")
-    grown = Counter(dict.fromkeys(onto, fault.workers))
-    for place, workers in sorted(grown.items()):
-        wanted = held.bytes[place] + workers * tenant.memory_bytes
-        fits = room_of(platform, place)
-        if wanted > fits:
+    rooms = rooms_of(platform)
+    for slot in sorted(Slot(place, tenant.slice) for place in onto):
+        if slot not in rooms:
+            where = f"{slot.place.host}/{slot.place.gpu}"
+            problems.add(
+                lines.line(fault, "onto"),
+                f"{tenant.name.name!r} has slice {tenant.slice} and grows onto {where}, which has no such instance",
+                "let it grow onto GPUs that are cut as those are that it has",
+            )
+            return
+        wanted = held.bytes.get(slot, 0.0) + fault.workers * tenant.memory_bytes
+        if wanted > rooms[slot]:
             problems.add(
                 lines.line(fault, "workers"),
-                f"with {workers} workers more {place.host}/{place.gpu} is to hold {wanted / 1e9:.1f} GB of memory "
-                f"and has {fits / 1e9:.1f} GB",
+                f"with {fault.workers} workers more {slot} is to hold {wanted / 1e9:.1f} GB of memory "
+                f"and has {rooms[slot] / 1e9:.1f} GB",
                 "start fewer workers",
             )
             return

@@ -14,8 +14,9 @@ from foreshock_simulator.scenarios.check_faults import check_expectation, check_
 from foreshock_simulator.scenarios.document import compose, line
 from foreshock_simulator.scenarios.format import ScenarioFile
 from foreshock_simulator.scenarios.problems import Problems, ScenarioError, alternatives
-from foreshock_simulator.scenarios.reader import Reader, Unreadable
+from foreshock_simulator.scenarios.reader import Reader
 from foreshock_simulator.scenarios.topology import Size, generate
+from foreshock_simulator.scenarios.values import Unreadable
 from foreshock_simulator.spec.scenario import PlatformSpec, ScenarioSpec
 
 _FOLDER = files("foreshock_simulator.scenarios")

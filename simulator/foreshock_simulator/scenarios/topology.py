@@ -8,24 +8,22 @@ from typing import Final, Literal
 
 from foreshock_simulator.randomness import stream
 from foreshock_simulator.scenarios import catalogue
-from foreshock_simulator.scenarios.capacity import MIXES, Replica
-from foreshock_simulator.scenarios.cells import LOOK, Extra, draw
+from foreshock_simulator.scenarios.capacity import autoscaler
+from foreshock_simulator.scenarios.cells import Extra, draw
+from foreshock_simulator.scenarios.demo import demo
+from foreshock_simulator.scenarios.flows import flows_of
 from foreshock_simulator.scenarios.format import Topology
-from foreshock_simulator.scenarios.layout import GPU_NIC, HOSTS_PER_RACK, Shelf, hosts_of
+from foreshock_simulator.scenarios.layout import Shelf, hosts_of
 from foreshock_simulator.scenarios.memory import starts
+from foreshock_simulator.scenarios.restrict import restrict
+from foreshock_simulator.scenarios.slices import cut, sliced
 from foreshock_simulator.scenarios.walk import gpus_of
 from foreshock_simulator.spec.hosts import HostSpec, Place, PoolSpec
 from foreshock_simulator.spec.scenario import PlatformSpec
-from foreshock_simulator.spec.services import AutoscalerSpec, LlmSpec, ServiceSpec, TenantSpec
-from foreshock_simulator.spec.traffic import FlowSpec, Tokens
+from foreshock_simulator.spec.services import LlmSpec, ServiceSpec, TenantSpec
 
 Size = Literal["demo", "small", "medium", "large"]
 SIZES: Final[tuple[Size, ...]] = ("demo", "small", "medium", "large")
-
-CODE_LOAD = 0.15
-"""The code trace is silent for minutes and then asks thirty times a second: its safe mean load is 0.17."""
-SCALE_AT = 0.9
-"""The load at which an autoscaler is to leave a language model: its target is what is then in flight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +78,10 @@ SHAPES: Final[dict[Size, Shape]] = {
 def generate(size: Size, seed: int, knobs: Topology) -> PlatformSpec:
     """A platform of a size. The same size, seed and knobs give the same."""
     if size == "demo":
-        return _demo(knobs)
+        return demo(knobs)
     shape = SHAPES[size]
     rng = stream(seed, f"topology/{size}")
-    services = catalogue.restrict(catalogue.SERVICES, shape.names)
+    services = restrict(catalogue.SERVICES, shape.names)
     more = shape.services - len(services)
     extra = draw(more, rng, shape.most_gpus) if more else Extra((), {}, {}, {}, ())
     services = tuple(
@@ -96,7 +94,7 @@ def generate(size: Size, seed: int, knobs: Topology) -> PlatformSpec:
     services = _place_servers(services, shape)
     platform = PlatformSpec(shape.hosts, pools, services)
     platform = replace(platform, tenants=(*_batch(platform, shape, shelf), *training))
-    return replace(platform, flows=_flows(platform, extra, knobs, rng))
+    return replace(platform, flows=flows_of(platform, extra, knobs, rng))
 
 
 def _place_models(
@@ -124,7 +122,7 @@ def _place_models(
         if not any(isinstance(service.model, LlmSpec) for service in members):
             count = shape.embed if name == "embed" else shape.image
             pool = PoolSpec(name, shelf.take(count), slots=len(members))
-            pools.append(_cut(pool) if knobs.mig and name == "embed" else pool)
+            pools.append(cut(pool) if knobs.mig and name == "embed" else pool)
             continue
         older = any(host.gpu_model == "A100" for host in shape.hosts)
         models[name] = "A100" if older and name in extra.pools and rng.random() < 0.3 else "H100"
@@ -133,25 +131,10 @@ def _place_models(
         places = shelf.take(2 * held, together, models[name])
         pools.append(PoolSpec(name, places, quota=held + round(held * knobs.spare), provisioning=knobs.provisioning))
     scaled = (
-        replace(service, autoscaler=_autoscaler(service, models[service.pool])) if service.pool in models else service
+        replace(service, autoscaler=autoscaler(service, models[service.pool])) if service.pool in models else service
         for service in placed
     )
     return tuple(scaled), tuple(pools)
-
-
-def _cut(pool: PoolSpec) -> PoolSpec:
-    """With a MIG instance for each replica that a GPU takes, and the last one for a tenant."""
-    return replace(pool, sharing="mig", mig_slices=(4, 3) if pool.slots == 1 else (3, 2, 2))
-
-
-def _autoscaler(service: ServiceSpec, gpu_model: str) -> AutoscalerSpec:
-    assert isinstance(service.model, LlmSpec)  # noqa: S101 - only these are scaled
-    target = Replica(service.model, gpu_model, MIXES[_tokens(service)]).in_flight(SCALE_AT)
-    return AutoscalerSpec("in_flight", round(target, 1), service.replicas, 3 * service.replicas, cold_start=40.0)
-
-
-def _tokens(service: ServiceSpec) -> Tokens:
-    return "azure-code" if service.name.name == "llm-code" else "azure-conversation"
 
 
 def _place_servers(services: tuple[ServiceSpec, ...], shape: Shape) -> tuple[ServiceSpec, ...]:
@@ -188,17 +171,8 @@ def _batch(platform: PlatformSpec, shape: Shape, shelf: Shelf) -> tuple[TenantSp
     if "llm-code" in begin:
         places = (*_flat(begin["llm-code"]), *shelf.take(shape.batch))
         tenants.append(_onto(catalogue.NIGHTLY_EVAL, places, names))
-    tenants += [_onto(item, item.places, names) for item in _sliced(platform)]
+    tenants += [_onto(item, item.places, names) for item in sliced(platform)]
     return tuple(tenants)
-
-
-def _sliced(platform: PlatformSpec) -> tuple[TenantSpec, ...]:
-    """A batch tenant in the last MIG instance of each GPU that is cut."""
-    return tuple(
-        replace(catalogue.SLICED_BATCH, places=pool.places, slice=len(pool.mig_slices) - 1)
-        for pool in platform.pools
-        if pool.mig_slices
-    )
 
 
 def _flat(replicas: list[tuple[Place, ...]]) -> tuple[Place, ...]:
@@ -207,93 +181,3 @@ def _flat(replicas: list[tuple[Place, ...]]) -> tuple[Place, ...]:
 
 def _onto(tenant: TenantSpec, places: tuple[tuple[str, int], ...], names: frozenset[str]) -> TenantSpec:
     return replace(tenant, places=places, calls=tuple(call for call in tenant.calls if call.service in names))
-
-
-def _flows(platform: PlatformSpec, extra: Extra, knobs: Topology, rng: random.Random) -> tuple[FlowSpec, ...]:
-    """Traffic that gives language models their load, and the rest something to do."""
-    served = {service.name.name: _served(service, platform) for service in platform.services}
-    chat = knobs.load * served["llm-chat"]
-    flows = [
-        FlowSpec("assistant", "assistant-feature", catalogue.ASK, _round(0.7 * chat)),
-        FlowSpec("chat", "gateway", catalogue.CHAT, _round(0.3 * chat)),
-        FlowSpec("ingest", "gateway", catalogue.INGEST, 0.2, "poisson"),
-    ]
-    if "llm-code" in served:
-        code = _round(CODE_LOAD * served["llm-code"])
-        flows.append(FlowSpec("code", "gateway", catalogue.CODE, code, "azure-code", "azure-code"))
-    if "search-feature" in served:
-        flows.append(FlowSpec("search", "search-feature", catalogue.SEARCH, _round(0.5 * chat)))
-    for model, (service, route) in extra.features.items():
-        load = knobs.load * rng.uniform(0.7, 1.0)
-        arrivals = rng.choice(LOOK)
-        name = service.removesuffix("-feature")
-        flows.append(FlowSpec(name, service, route, _round(load * served[model]), arrivals, cv=1.5))
-    for service, route in extra.pipelines:
-        name = service.removesuffix("-api")
-        flows.append(FlowSpec(name, service, route, _round(rng.uniform(1.5, 4.0)), rng.choice(LOOK), cv=1.5))
-    return tuple(flows)
-
-
-def _served(service: ServiceSpec, platform: PlatformSpec) -> float:
-    """Requests a second that a language model's replicas serve at the start; 0 for others."""
-    if not isinstance(service.model, LlmSpec):
-        return 0.0
-    pool = next(pool for pool in platform.pools if pool.name == service.pool)
-    host = next(host for host in platform.hosts if host.name == pool.places[0].host)
-    return service.replicas * Replica(service.model, host.gpu_model, MIXES[_tokens(service)]).rate()
-
-
-def _round(value: float) -> float:
-    return float(f"{value:.3g}")
-
-
-def _on(hosts: tuple[str, ...], *gpus: int) -> tuple[Place, ...]:
-    return tuple(Place(host, gpu) for host in hosts for gpu in gpus)
-
-
-_DEMO_SERVERS = {
-    "assistant-feature": ("host-3", "host-4"),
-    "search-feature": ("host-3", "host-4"),
-    "gateway": ("host-1", "host-2", "host-3"),
-    "auth": ("host-3", "host-4"),
-    "vector-store": ("host-2", "host-4"),
-    "ml-platform": ("host-3", "host-4"),
-}
-_DEMO_REPLICAS = {"llm-chat": 4, "llm-code": 4, "embedder": 4, "reranker": 4, "image-gen": 2}
-
-
-def _demo(knobs: Topology) -> PlatformSpec:
-    """Four hosts with eight GPUs each and fourteen services and tenants, the same whatever the seed."""
-    front, back = ("host-1", "host-2"), ("host-3", "host-4")
-    hosts = tuple(
-        HostSpec(name, 8, "H100", GPU_NIC, f"rack-{number // HOSTS_PER_RACK + 1}")
-        for number, name in enumerate((*front, *back))
-    )
-    embed = PoolSpec("embed", _on(front, 4, 5), slots=2)
-    pools = (
-        PoolSpec("chat", (*_on(front, 0, 1), *_on(front, 7)), quota=4 + round(2 * knobs.spare)),
-        PoolSpec("code", _on(front, 2, 3)),
-        _cut(embed) if knobs.mig else embed,
-        PoolSpec("image", _on(front, 6)),
-    )
-    pools = (replace(pools[0], provisioning=knobs.provisioning), *pools[1:])
-    services = []
-    for service in catalogue.SERVICES:
-        name = service.name.name
-        if name in _DEMO_SERVERS:
-            services.append(replace(service, hosts=_DEMO_SERVERS[name], replicas=len(_DEMO_SERVERS[name])))
-            continue
-        placed = replace(service, replicas=_DEMO_REPLICAS[name])
-        services.append(
-            replace(placed, autoscaler=replace(_autoscaler(placed, "H100"), maximum=6))
-            if name == "llm-chat"
-            else placed
-        )
-    tenants = (
-        replace(catalogue.BATCH_EMBED, places=(*_on(front, 0, 1), *_on((*front, *back), 7), Place("host-4", 6))),
-        replace(catalogue.NIGHTLY_EVAL, places=(*_on(front, 2, 3), Place("host-3", 6))),
-        replace(catalogue.TRAIN, places=_on(back, 0, 1, 2, 3, 4, 5)),
-    )
-    platform = PlatformSpec(hosts, pools, tuple(services), tenants)
-    platform = replace(platform, tenants=(*tenants, *_sliced(platform)))
-    return replace(platform, flows=_flows(platform, Extra((), {}, {}, {}, ()), knobs, stream(0, "topology/demo")))

@@ -76,21 +76,17 @@ def _grow(platform: Platform, fault: TenantGrows) -> Process:
     gpus = [gpu for name in fault.onto for gpu in platform.replicas[name].gpus()]
     places = [*(Place(gpu.host, gpu.index) for gpu in gpus), *(Place(*place) for place in fault.places)]
     workers: list[Worker] = []
+
+    def room(place: Place) -> float:
+        return platform.hosts[place.host].gpus[place.gpu].room(spec.slice)
+
     for _ in range(fault.workers):
-        roomy = [place for place in dict.fromkeys(places) if _room(platform, place) >= spec.memory_bytes]
+        roomy = [place for place in dict.fromkeys(places) if room(place) >= spec.memory_bytes]
         workers += [platform.tenants.grow(spec, place) for place in roomy]
         yield fault.ramp / fault.workers
     if fault.duration is not None:
         yield max(0.0, fault.at + fault.duration - platform.engine.now)
         platform.tenants.end(workers)
-
-
-def _room(platform: Platform, place: Place) -> float:
-    gpu = platform.hosts[place.host].gpus[place.gpu]
-    if gpu.instances:
-        return inf
-    held = sum(worker.memory_bytes for worker in gpu.workers)
-    return gpu.model.memory_bytes - gpu.model.reserved_bytes - held
 
 
 def _fail(platform: Platform, fault: ReplicasFail) -> Process:

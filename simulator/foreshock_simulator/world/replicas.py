@@ -18,6 +18,7 @@ from foreshock_simulator.emit.inference import PORT, emit
 from foreshock_simulator.engine import Engine, Process, Signal
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.host import Host
+from foreshock_simulator.hardware.mig import least_used
 from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.scenarios.walk import gpus_of
 from foreshock_simulator.serving.make import make_server, memory_bytes
@@ -135,19 +136,10 @@ class Replicas:
 
 
 def _free_slice(gpus: Sequence[Gpu], model: ModelSpec) -> int | None:
-    """The MIG instance with room on all of the GPUs that the fewest processes are in; None where GPUs are whole.
-
-    Where none has room, the first, so that whoever starts there says what is wrong.
-    """
+    """The MIG instance for a new replica, the same on each of the GPUs; None where they are whole."""
     if not gpus[0].instances:
         return None
-    roomy = [number for number in range(len(gpus[0].instances)) if all(_fits(gpu, number, model) for gpu in gpus)]
-    return min(roomy, key=lambda number: sum(len(gpu.inside(number)) for gpu in gpus), default=0)
-
-
-def _fits(gpu: Gpu, number: int, model: ModelSpec) -> bool:
-    try:
-        gpu.reserve(memory_bytes(model, gpu, number), number)
-    except ValueError:
-        return False
-    return True
+    numbers = range(len(gpus[0].instances))
+    processes = [sum(len(gpu.inside(number)) for gpu in gpus) for number in numbers]
+    fits = [all(memory_bytes(model, gpu, number) <= gpu.room(number) for gpu in gpus) for number in numbers]
+    return least_used(processes, fits)

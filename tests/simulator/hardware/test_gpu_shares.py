@@ -217,7 +217,7 @@ def test_a_process_that_does_not_fit_in_memory_is_refused_by_name(
     """The message names the GPU and how much it holds."""
     gpu = make_gpu()
     make_worker(gpu, memory=60e9)
-    with pytest.raises(ValueError, match=r"host-1/gpu-0: 6e\+10 of .* no room for 3e\+10"):
+    with pytest.raises(ValueError, match=r"host-1/gpu-0: a process needs 3e\+10 bytes of memory and .* are free"):
         make_worker(gpu, memory=30e9)
 
 

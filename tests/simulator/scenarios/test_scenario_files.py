@@ -289,6 +289,40 @@ def test_what_is_not_there_is_told_with_what_is(path: str, size: str, message: s
     assert message in str(caught.value)
 
 
+CUT = (
+    WHOLE.replace("places: [gpus/0-1]", "places: [gpus/0], sharing: mig, mig_slices: [3, 2, 2], slots: 2")
+    .replace("{model: chat-13b}", "{model: chat, parameters: 5}")
+    .replace("places: [gpus/0, gpus/3], memory_bytes: 2GiB", "places: [gpus/0], slice: 2, memory_bytes: 6GB")
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("parameters: 5", "parameters: 13", "the weights of 'llm' take 135% of the memory that it may have"),
+        (
+            "6GB",
+            "30GB",
+            "MIG instance 2 of gpus/0 is to hold 30.0 GB of memory and has 21.3 GB, 'batch'",
+        ),
+        ("workers: 1", "workers: 3", "with 3 workers more MIG instance 2 of gpus/0 is to hold 24.0 GB of memory"),
+        (
+            "onto: [llm]",
+            "places: [gpus/3]",
+            "'batch' has slice 2 and grows onto gpus/3, which has no such instance",
+        ),
+    ],
+)
+def test_memory_is_that_of_mig_instances(old: str, new: str, message: str) -> None:
+    """The second replica is in the second instance, which has half of the first one's memory."""
+    parse(CUT, "s.yaml")
+    assert old in CUT
+    with pytest.raises(ScenarioError) as caught:
+        parse(CUT.replace(old, new), "s.yaml")
+
+    assert message in str(caught.value)
+
+
 def test_a_path_of_packets_names_two_services() -> None:
     """Lists of fixed length have that length."""
     text = "description: x.\nfaults:\n  - packet_loss: {between: %s, at: 1m, ratio: 5%%}\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from foreshock_simulator.scenarios import SIZES, load
-from foreshock_simulator.scenarios.memory import held_at_start, room_of
+from foreshock_simulator.scenarios.memory import held_at_start, rooms_of
 from foreshock_simulator.scenarios.walk import calls
 from foreshock_simulator.spec.scenario import PlatformSpec
 
@@ -78,9 +78,9 @@ def test_every_service_is_reached_by_some_flow_or_tenant(size: str) -> None:
 def test_memory_holds_what_starts_and_language_models_have_gpus_to_grow_onto(size: str, seed: int) -> None:
     """With room to spare for a scenario that brings more."""
     made = platform(size, seed)
-    held = held_at_start(made)
+    held, rooms = held_at_start(made), rooms_of(made)
 
-    assert all(size <= room_of(made, place) for place, size in held.bytes.items())
+    assert all(size <= rooms[slot] for slot, size in held.bytes.items())
     for service in made.services:
         if service.autoscaler is not None:
             pool = next(pool for pool in made.pools if pool.name == service.pool)
