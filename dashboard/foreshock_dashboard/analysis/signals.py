@@ -92,7 +92,8 @@ def _held(world: World, columns: slice) -> Floats:
     """KV cache per running request, mean of a minute: how long requests are, prompt and answer."""
     found = inference(world)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return _before(world, found.cache, columns, 60.0) / _before(world, found.running, columns, 60.0)
+        held: Floats = _before(world, found.cache, columns, 60.0) / _before(world, found.running, columns, 60.0)
+    return held
 
 
 def _tokens(world: World, columns: slice) -> Floats:
@@ -108,7 +109,8 @@ def _before(world: World, values: Floats, columns: slice, seconds: float) -> Flo
     counts = np.cumsum(np.pad(known, ((0, 0), (1, 0))), axis=1)
     first = np.maximum(at + 1 - max(1, round(seconds / world.step)), 0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (sums[:, at + 1] - sums[:, first]) / (counts[:, at + 1] - counts[:, first])
+        mean: Floats = (sums[:, at + 1] - sums[:, first]) / (counts[:, at + 1] - counts[:, first])
+    return mean
 
 
 def _running(world: World, columns: slice) -> Floats:
