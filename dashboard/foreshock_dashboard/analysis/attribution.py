@@ -19,7 +19,7 @@ from foreshock_dashboard.analysis.excess import MOST, Slow, slowdown
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.regression import weights
 from foreshock_dashboard.analysis.sentence import gpu_list
-from foreshock_dashboard.analysis.sharing import Flags, Rows, Sharing
+from foreshock_dashboard.analysis.sharing import NOISE, Flags, Rows, Sharing
 from foreshock_dashboard.analysis.signals import NAMED, Scan
 from foreshock_dashboard.analysis.swapping import swapped
 from foreshock_dashboard.analysis.world import gpu_order
@@ -36,8 +36,6 @@ URGENT = 2.0
 """Predicted slow-down from which a service goes down before a trend could be seen."""
 WANTS = 0.85
 """Share of what a service usually wants of a GPU below which it is asked less."""
-NOISE = 0.02
-"""Share of a GPU below which a difference tells nothing."""
 EXPLAINED = 600.0
 """Seconds over which a slow-down is explained by what neighbours took."""
 

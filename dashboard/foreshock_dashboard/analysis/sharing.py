@@ -19,6 +19,8 @@ FULL = 0.9
 """Busy share from which a GPU's services contend for it; as the exporter counts contended time."""
 WINDOW = 59.0
 """Seconds that a rate looks back where samples are close together."""
+NOISE = 0.02
+"""Share of a GPU below which a difference tells nothing."""
 FEWEST = 3
 """Intervals between samples that a rate spans at least."""
 

@@ -1,0 +1,164 @@
+"""Who is next and when: risk spreads from callees to callers, and between services on full GPUs.
+
+r ← max(own, DECAY · max over edges of w · r), until nothing changes; it ends on cycles too, for every step takes
+some of it away. The time to a breach is that of the way by which the risk comes, plus a delay on each step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from statistics import NormalDist
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foreshock_dashboard.analysis.hazard import QUANTILES
+from foreshock_dashboard.analysis.sharing import NOISE, Sharing
+from foreshock_dashboard.analysis.signals import Scan
+from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.service import Service
+
+DECAY = 0.85
+"""Share of risk that a step passes on at most: a caller may have means against it that nobody sees."""
+TOUCHED = 0.05
+"""Share of a caller's requests from which a p95 feels what becomes of them."""
+ANSWERED = 0.5
+"""Weight of a callee that takes no part of its caller's time: it fails callers that have no answer without it."""
+FIRST = 60.0
+"""Seconds from a service's breach to that of the first that suffers by it, at the median: until it is bad enough."""
+SPREAD = 1.3
+"""Spread of the logarithm of delays: they depend on how hard the first is hit."""
+DELAYS = np.array([math.exp(SPREAD * NormalDist().inv_cdf(share)) for share in QUANTILES])
+"""Delays at each of the quantiles, in times of the median."""
+LEAST = 1e-3
+"""Chance below which a service is not said to be at risk."""
+MEDIAN = QUANTILES.index(0.5)
+
+Rows = NDArray[np.intp]
+
+
+class Risky(Protocol):
+    """What a service shows itself: the chance 0…1 to miss its objective; seconds until then, by `hazard.QUANTILES`."""
+
+    @property
+    def chance(self) -> float: ...
+
+    @property
+    def seconds(self) -> tuple[float, ...]: ...
+
+
+class Ahead(NamedTuple):
+    """A service's chance 0…1 to miss its objective; seconds until then by `hazard.QUANTILES`; through whom it comes."""
+
+    service: Service
+    chance: float
+    seconds: tuple[float, ...]
+    through: Service | None = None
+
+
+class Ways(NamedTuple):
+    """Ways of risk from one service to another, as rows: weight 0…1, and seconds that a request of the target takes."""
+
+    source: Rows
+    target: Rows
+    weight: Floats
+    takes: Floats
+
+
+def ahead(scan: Scan, own: Mapping[Service, Risky]) -> tuple[Ahead, ...]:
+    """Every service that has a chance to miss its objective, the soonest first, then the likeliest."""
+    services = scan.world.services
+    chance = np.array([own[service].chance if service in own else 0.0 for service in services])
+    never = (math.inf,) * len(QUANTILES)
+    when = [own[service].seconds if service in own else never for service in services]
+    ways = _joined(calls(scan), shared(scan))
+    found, seconds, through = spread(np.nan_to_num(chance), np.array(when).reshape(-1, len(QUANTILES)), ways)
+    risks = [
+        Ahead(
+            services[row],
+            float(found[row]),
+            tuple(seconds[row].tolist()),
+            services[through[row]] if through[row] >= 0 else None,
+        )
+        for row in np.flatnonzero(found >= LEAST)
+    ]
+    return tuple(sorted(risks, key=lambda risk: (risk.seconds[MEDIAN], -risk.chance, risk.service)))
+
+
+def spread(own: Floats, seconds: Floats, ways: Ways) -> tuple[Floats, Floats, Rows]:
+    """Chances (services,), seconds (services, quantiles), and the row that it comes from, −1 for a service's own."""
+    chance = own.copy()
+    when = np.where(np.isnan(seconds), math.inf, seconds)
+    through = np.full(len(own), -1, dtype=np.intp)
+    weight = DECAY * np.clip(np.nan_to_num(ways.weight), 0.0, 1.0)
+    for _ in range(len(own)):
+        offered = weight * chance[ways.source]
+        better = np.flatnonzero(offered > np.maximum(chance[ways.target], LEAST))
+        if not len(better):
+            break
+        order = better[np.argsort(offered[better], kind="stable")]
+        source, target = ways.source[order], ways.target[order]
+        chance[target] = offered[order]
+        delay = ways.takes[order] + np.where(through[source] < 0, FIRST, 0.0)
+        when[target] = when[source] + np.outer(delay, DELAYS)
+        through[target] = source
+    return chance, when, through
+
+
+def calls(scan: Scan) -> Ways:
+    """From callee to caller: how far the caller's p95 depends on it, and how long it takes until that shows."""
+    rows = {service: row for row, service in enumerate(scan.world.services)}
+    edges = scan.world.edges
+    kept = [
+        i
+        for i, edge in enumerate(edges)
+        if edge.connection != "virtual_node" and {edge.client, edge.server} <= rows.keys()
+    ]
+    source = np.array([rows[edges[i].server] for i in kept], dtype=np.intp)
+    target = np.array([rows[edges[i].client] for i in kept], dtype=np.intp)
+    served, took = _usual(scan, "rate")[target], _usual(scan, "p95")[target]
+    asked, takes = _usual(scan, "edge_rate")[kept], _usual(scan, "edge_p95")[kept]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        each = np.where(served > 0, asked / served, 1.0)
+        part = np.where(took > 0, np.minimum(takes / took, 1.0), 0.0)
+    felt = np.minimum(np.nan_to_num(each, nan=1.0) / TOUCHED, 1.0)
+    weight = felt * (ANSWERED + (1 - ANSWERED) * np.nan_to_num(part))
+    return Ways(source, target, weight, np.nan_to_num(took))
+
+
+def shared(scan: Scan) -> Ways:
+    """From a service that takes more of full GPUs to those on them: by what it took of what they usually have."""
+    world = scan.world
+    rows = {service: row for row, service in enumerate(world.services) if math.isfinite(scan.level("rate", service))}
+    if not world.tenants:
+        return _none()
+    sharing = Sharing(scan)
+    took = np.nan_to_num(sharing.now - sharing.usual)
+    found: dict[tuple[int, int], float] = {}
+    for at in np.flatnonzero(sharing.full & (took > NOISE)):
+        source = world.tenants[at]
+        for other in sharing.on(source.gpu):
+            target = world.tenants[other].service
+            if other != at and source.service in rows and target in rows and sharing.usual[other] > NOISE:
+                pair = rows[source.service], rows[target]
+                found[pair] = max(found.get(pair, 0.0), min(1.0, float(took[at] / sharing.usual[other])))
+    pairs = np.array(list(found), dtype=np.intp).reshape(-1, 2)
+    return Ways(
+        pairs[:, 0], pairs[:, 1], np.array(list(found.values())), np.nan_to_num(_usual(scan, "p95")[pairs[:, 1]])
+    )
+
+
+def _usual(scan: Scan, name: str) -> Floats:
+    return np.where(np.isfinite(scan[name].level), scan[name].level, scan[name].value)
+
+
+def _none() -> Ways:
+    rows = np.empty(0, dtype=np.intp)
+    return Ways(rows, rows, np.empty(0), np.empty(0))
+
+
+def _joined(*ways: Ways) -> Ways:
+    source, target, weight, delay = (np.concatenate(parts) for parts in zip(*ways, strict=True))
+    return Ways(source, target, weight, delay)
