@@ -15,6 +15,7 @@ from foreshock_dashboard import __version__
 from foreshock_dashboard.clock import clock_of
 from foreshock_dashboard.demo import add_demo_flags, demo
 from foreshock_dashboard.evaluate_command import EVALUATE, add_evaluate_flags, evaluate
+from foreshock_dashboard.explain_command import EXPLAIN, add_explain_flags, run_explain
 from foreshock_dashboard.hub import Hub, HubError
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.recording_commands import (
@@ -87,6 +88,11 @@ def parser() -> argparse.ArgumentParser:
     add_replay_flags(command)
     command.set_defaults(run=run_replay)
 
+    about = "rank who is to blame for what one service suffers at one time"
+    command = commands.add_parser("explain", help=about, description=EXPLAIN, formatter_class=shape)
+    add_explain_flags(command)
+    command.set_defaults(run=run_explain)
+
     about = "score the analysis on recordings whose truth is known"
     command = commands.add_parser("evaluate", help=about, description=EVALUATE, formatter_class=shape)
     add_evaluate_flags(command)
@@ -105,6 +111,9 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     except (HubError, SourceError) as error:
         print(f"foreshock: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # who read the answer wanted no more of it: `foreshock replay DIR | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
 

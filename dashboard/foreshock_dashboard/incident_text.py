@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from foreshock_dashboard.analysis.sentence import duration
+from foreshock_dashboard.analysis.sentence import clock, duration
 from foreshock_dashboard.model.incident import AtRisk, Culprit, Evidence, Incident
 
 _MOST = 3
 """Candidates and services at risk that are listed."""
-
-
-def clock(seconds: float) -> str:
-    """`08:41:20`, in UTC."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%S")
 
 
 def day(seconds: float) -> str:

@@ -19,13 +19,17 @@ def gpu_list(gpus: Sequence[Gpu], most: int = 4) -> str:
 
 def contention_sentence(pair: Pressure, hurt: Sequence[Service], since: float) -> str:
     """Aggressor, victim, GPUs, since when, how much, and who else feels it."""
-    clock = datetime.fromtimestamp(since, UTC).strftime("%H:%M:%S")
     text = (
-        f"{pair.aggressor} starves {pair.victim} on {gpu_list(pair.gpus)} since {clock} UTC: "
+        f"{pair.aggressor} starves {pair.victim} on {gpu_list(pair.gpus)} since {clock(since)} UTC: "
         f"p95 {duration(pair.p95)}, usually {duration(pair.p95_usual)}; "
         f"it waits up to {pair.stalled:.0%} of the time for {pair.aggressor}"
     )
     return f"{text}; {_join([str(who) for who in hurt])} slowed down too." if hurt else f"{text}."
+
+
+def clock(seconds: float) -> str:
+    """Unix seconds as the time of day in UTC: `08:41:20`."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%S")
 
 
 def duration(seconds: float) -> str:
