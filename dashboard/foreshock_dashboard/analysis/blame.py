@@ -24,10 +24,17 @@ SEEN, SURE, SUSPECT = 0.5, 3.0, 4.0
 """Somebody is blamed where a victim's z is SURE, or it is SEEN and that of something it depends on SUSPECT."""
 AMPLIFIED = 5.0
 """A caller's excess in seconds over its callee's, up to which the one explains the other: waiting threads add to it."""
+ELASTIC = 4.0
+"""Logarithm of durations over that of load, up to which the one explains the other: from 60 to 90 % of what a server
+can do its requests take four times as long (1 / (1 − ρ))."""
+LIKELY = 2.0
+"""How many times as ready one is to believe in more load than in anything else: it is what befalls services most."""
 LATE = 60.0
 """Seconds by which what begins after its effect is believed less, by a factor of e."""
 UNSEEN = 0.1
 """What is left of the blame for a callee that only clients tell of, where another one tells itself that it is slow."""
+CERTAIN = 0.98
+"""Weight beyond which one reason is not believed more than another."""
 ROUNDS = 64
 """Steps after which what still walks in a circle stays where it is."""
 LEAST = 0.01
@@ -106,32 +113,35 @@ class _Walk:
         """The share of blame that stays at a node, and where the rest goes."""
         if node not in self._moves:
             service, kind = node
-            found = tuple(
+            found = [
                 move for move in (self._slow(service) if kind == "slow" else self._load(service)) if move.weight > 0
-            )
-            weights = [move.weight for move in found]
-            gone = sum(weights) if kind == "load" else max(weights, default=0.0)
-            self._moves[node] = max(0.0, 1 - gone), found
+            ]
+            gone = sum(move.weight for move in found) if kind == "load" else max((m.weight for m in found), default=0.0)
+            if kind == "slow":
+                found = [move._replace(weight=_odds(move.weight)) for move in found]
+            self._moves[node] = max(0.0, 1 - gone), tuple(found)
         return self._moves[node]
 
     def _slow(self, service: Service) -> list[Move]:
         found = self._callees(service)
+        first = min((finding.since for finding in self.findings[service] if finding.strength >= 0.5), default=math.inf)
         for finding in self.findings[service]:
             culprit = finding.culprit.service or (finding.culprit.edge[0] if finding.culprit.edge else None)
-            if culprit is not None and finding.cause != "demand":
-                weight = 1 - math.exp(-((2 * finding.strength) ** 4))
+            if culprit is not None:
+                weight = finding.strength * math.exp(-max(0.0, finding.since - first) / LATE)
                 found.append(Move((culprit, "slow"), weight, f"{finding.cause} of {service}"))
-        load = self.found.load(service)
+        load, slow = self.found.load(service), self.found.own(service)[0].log
         if load.times > 1:
-            found.append(Move((service, "load"), believed(load.z)))
+            enough = min(1.0, ELASTIC * math.log(load.times) / slow) if slow > 0 else 1.0
+            found.append(Move((service, "load"), believed(LIKELY * load.z) * enough))
         return found
 
     def _callees(self, service: Service) -> list[Move]:
         own = self.found.own(service)
-        found = []
-        for edge in self.found.out.get(service, ()):
-            weight = max(_explained(mine, theirs) for mine, theirs in zip(own, self.found.called(edge), strict=True))
-            found.append((edge.server, weight, self.found.told(edge)))
+        found = [
+            (edge.server, _explained(own, self.found.called(edge)), self.found.told(edge))
+            for edge in self.found.out.get(service, ())
+        ]
         doubt = UNSEEN if any(told and weight >= 0.5 for _, weight, told in found) else 1.0
         return [Move((server, "slow"), weight if told else weight * doubt) for server, weight, told in found]
 
@@ -168,10 +178,23 @@ class _Walk:
         return f"it takes {math.exp(slow.log):.1f} times as long as usual"
 
 
-def _explained(mine: Excess, theirs: Excess) -> float:
-    """0…1: how far a callee's excess makes up for its caller's, and came before it."""
+def _odds(weight: float) -> float:
+    """What the weights of reasons that exclude each other are compared by."""
+    return weight / (1 - min(weight, CERTAIN))
+
+
+def _explained(mine: tuple[Excess, Excess], theirs: tuple[Excess, Excess]) -> float:
+    """0…1: how far a callee's excess makes up for its caller's, and came before it. Who waits in vain fails."""
+    (slow, failing), (slow_too, failing_too) = mine, theirs
+    return max(
+        _part(slow, slow_too) * min(1.0, AMPLIFIED * slow_too.amount / slow.amount) if slow.amount > 0 else 0.0,
+        _part(failing, failing_too),
+        _part(failing, slow_too),
+    )
+
+
+def _part(mine: Excess, theirs: Excess) -> float:
     if mine.log <= 0 or theirs.log <= 0:
         return 0.0
-    share = min(1.0, theirs.log / mine.log) * min(1.0, AMPLIFIED * theirs.amount / mine.amount)
     late = theirs.since - mine.since if theirs.since > mine.since else 0.0
-    return share * believed(theirs.z) * math.exp(-late / LATE)
+    return min(1.0, theirs.log / mine.log) * believed(theirs.z) * math.exp(-late / LATE)

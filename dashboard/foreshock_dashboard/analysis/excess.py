@@ -21,7 +21,8 @@ LATELY = 300.0
 """Seconds back in which load counts as grown: a service that is saturated answers fewer requests than it is asked."""
 MOST_LATELY = 80.0
 """Percentile of that time that stands for it: one burst does not, a minute does."""
-
+ASKED = ("rate", "prompt", "generated")
+"""Signals of what a service is asked."""
 MOST = 20.0
 """Slow-down beyond which the figure says no more than that it stands still."""
 DURATIONS = ("per_token", "p50", "p95")
@@ -107,9 +108,14 @@ class Excesses:
         return math.isfinite(self.scan.z("edge_server", edge)) or math.isfinite(self.scan.z("p95", edge.server))
 
     def called(self, edge: Edge) -> tuple[Excess, Excess]:
-        """An edge's excess of duration, as its server sees it if it tells, and of failures, as its client sees them."""
+        """An edge's excess of duration, as its server sees it if it tells, and of failures, if its server has them too.
+
+        A client's failures without the server's are of the way between them, or of the client's patience.
+        """
         seen = "edge_server" if math.isfinite(self.scan.z("edge_server", edge)) else "edge_p95"
-        return self._excess(seen, edge), self._excess("edge_failed", edge)
+        own = self.scan.z("failed", edge.server)
+        failing = NOTHING if own < Z else self._excess("edge_failed", edge)
+        return self._excess(seen, edge), failing
 
     def _excess(self, name: str, key: Service | Edge) -> Excess:
         z, value, level = (of(name, key) for of in (self.scan.z, self.scan.value, self.scan.level))
@@ -119,12 +125,12 @@ class Excesses:
         return Excess(log, value - level, z, self.scan.since(name, key, Z))
 
     def load(self, service: Service) -> Load:
-        """First attempts that a service got lately."""
+        """What a service was asked lately, first attempts only: in requests, or in tokens where that says more."""
         edges = self.into.get(service, ())
         rates = [self.scan.value("edge_rate", edge) for edge in edges]
         firsts = [rate / self._attempts(edge) for rate, edge in zip(rates, edges, strict=True)]
-        again = np.nansum(rates) / np.nansum(firsts) if np.nansum(firsts) > 0 else 1.0
-        return self._lately("rate", service, float(again))
+        again = float(np.nansum(rates) / np.nansum(firsts)) if np.nansum(firsts) > 0 else 1.0
+        return max((self._lately(name, service, again) for name in ASKED), key=lambda load: load.z)
 
     def asked(self, edge: Edge) -> Load:
         """First attempts on an edge lately."""
