@@ -14,8 +14,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from foreshock_dashboard import __version__
-from foreshock_dashboard.analysis.contention import HISTORY
-from foreshock_dashboard.analysis.decision import State, fold, learning
+from foreshock_dashboard.analysis.decision import NEEDED, State, fold, learning
 from foreshock_dashboard.analysis.world import condensed, world_of
 from foreshock_dashboard.clock import Clock
 from foreshock_dashboard.model.asked import pickers
@@ -134,7 +133,7 @@ class Hub:
             read = catalogue(settings.window, quick_window(settings.scrape_interval))
             self._observer = Observer(self._source, read, settings.step, condensed)
             self._state = State()
-            self._snapshot = Snapshot(0, None, (), Learning(0.0, HISTORY))
+            self._snapshot = Snapshot(0, None, (), Learning(0.0, NEEDED))
             self._tick_seconds = 0.0
             self._upkeep = upkeep
             self._settle = 0.0 if settings.at is not None else SETTLE * clock.speed

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +23,10 @@ LEAST = 30
 """Points that a line needs."""
 CROWDED = 0.9
 """KV cache in use, as a share, from which on a server counts as full and tells nothing of how it is while it is not."""
+FULL = 0.92
+"""The same from which hardly any is free."""
+WINDOWS = (30.0, 120.0, 300.0)
+"""Seconds over which the load is averaged, shortest first."""
 LITTLE = 0.02
 """KV cache in use below which it does not tell how much a sequence takes."""
 NARROW = 0.05
@@ -31,15 +35,29 @@ NARROW = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Law:
-    """Seconds per token = `base` + `each` · sequences per replica. `scale`: of the residual's logarithm."""
+    """Seconds per token = `base` + `each` · sequences per replica. `scale`: of the residual's logarithm.
+
+    load: what is usually asked of a replica over what a full one gives, 0…1.
+    """
 
     base: float
     each: float
     scale: float
+    load: float
 
-    def seconds(self, sequences: float) -> float:
+    def seconds(self, sequences: Floats) -> Floats:
         """What a token takes with so many sequences at once."""
         return self.base + self.each * sequences
+
+    def asked(self, sequences: Floats, room: float) -> Floats:
+        """Throughput that so many sequences at once are a sign of, over that of a full replica.
+
+        X(n) / X(room), X(n) = n / (a + b·n) tokens per second: by Little's law n is what the work asked for needs.
+        Where more wait than there is room for, as many times over as they are.
+        """
+        with np.errstate(invalid="ignore", divide="ignore"):
+            served = sequences / self.seconds(sequences) / (room / self.seconds(np.asarray(room)))
+            return np.asarray(np.where(sequences > room, np.maximum(served, sequences / room), served))
 
 
 def averaged(values: Floats, step: float, over: float = MINUTE) -> Floats:
@@ -80,13 +98,16 @@ def learned(world: World, at: int) -> Mapping[Service, Law]:
     last = max(0, at - round(GUARD / world.step))
     first = max(0, last - round(HISTORY / world.step))
     running = averaged(_per_replica(world, slice(first, last)), world.step)
+    rooms = _rooms(world, slice(first, last))
     laws = {}
     for i, service in enumerate(found.services):
         n, y = running[i], found.per_token[i, first:last]
         good = np.isfinite(n) & np.isfinite(y) & (y > 0) & (n > 0)
         good &= ~(found.cache[i, first:last] > CROWDED)
         if (law := _line(n[good], y[good])) is not None:
-            laws[service] = law
+            asked = law.asked(n, float(rooms[i]))
+            usual = float(np.nanmedian(asked)) if np.isfinite(asked).any() else math.nan
+            laws[service] = replace(law, load=usual)
     return laws
 
 
@@ -101,7 +122,15 @@ def _line(n: Floats, y: Floats) -> Law | None:
         scale = 1.4826 * float(np.median(np.abs(off - np.median(off))))
         near = np.abs(off - np.median(off)) <= 3 * max(scale, NARROW)
         n, y = n[near], y[near]
-    return Law(float(base), float(each), max(scale, NARROW))
+    return Law(float(base), float(each), max(scale, NARROW), math.nan)
+
+
+def _rooms(world: World, columns: slice) -> Floats:
+    """Sequences per replica at which its KV cache is full, by what those that run take; shape (services,)."""
+    cache, running = inference(world).cache[:, columns], _per_replica(world, columns)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = np.where((cache > LITTLE) & (running > 0), running / cache, np.nan)
+    return recent(found, found.shape[1] - 1, max(found.shape[1], 1)) if found.shape[1] else np.full(len(found), np.nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,45 +138,47 @@ class Strain:
     """A service's model servers at one instant.
 
     slowdown: time per token over what the load explains, 1 as learned; z: the same in scales. cache: KV cache used
-    0…1, mean of replicas; room: sequences per replica at which it is full. load: throughput that is asked for over what
-    a full server gives, 0…1 and above where requests wait. All NaN where they are not known.
+    0…1, mean of replicas and a minute. full: for how many seconds now hardly any of it has been free. room: sequences
+    per replica at which it is full. load: throughput that is asked for over what full servers give, 0…1 and above
+    where requests wait; loads: its means over the last WINDOWS seconds; usual: as it is usually. NaN where unknown.
     """
 
     slowdown: float
     z: float
     cache: float
+    full: float
     room: float
     load: float
+    loads: tuple[float, ...]
+    usual: float
 
 
 def strains(world: World, at: int, laws: Mapping[Service, Law]) -> Mapping[Service, Strain]:
-    """Every service with model servers at grid point `at`.
-
-    load = X(n) / X(room), X(n) = n / (a + b·n) tokens per second: by Little's law n is what the work asked for needs.
-    """
+    """Every service with model servers at grid point `at`."""
     found = inference(world)
-    window = slice(max(0, at + 1 - round(5 * MINUTE / world.step)), at + 1)
+    window = slice(max(0, at + 1 - round(WINDOWS[-1] / world.step)), at + 1)
     running = averaged(_per_replica(world, window), world.step)
     newest = running.shape[1] - 1
-    waiting = recent(found.waiting[:, window] / replicas(world, window), newest)
+    waiting = np.nan_to_num(averaged(found.waiting[:, window] / replicas(world, window), world.step))
     token = recent(found.per_token[:, window], newest)
     cache = recent(averaged(found.cache[:, window], world.step), newest)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        rooms = np.where(found.cache[:, window] > LITTLE, _per_replica(world, window) / found.cache[:, window], np.nan)
-    room = recent(rooms, newest, rooms.shape[1])
-    asked = recent(running, newest)
-    columns = (asked, np.nan_to_num(waiting), token, cache, room)
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    return {service: _strain(laws.get(service), *row) for service, row in zip(found.services, rows, strict=True)}
+    rooms = _rooms(world, window)
+    full = np.argmax(~(found.cache[:, window] >= FULL)[:, ::-1], axis=1) * world.step
+    out = {}
+    for i, service in enumerate(found.services):
+        law = laws.get(service)
+        if law is None:
+            unknown = (math.nan,) * len(WINDOWS)
+            out[service] = Strain(math.nan, math.nan, cache[i], full[i], rooms[i], math.nan, unknown, math.nan)
+            continue
+        over = float(token[i] / law.seconds(recent(running[i : i + 1], newest)[0]))
+        load = law.asked(running[i] + waiting[i], float(rooms[i]))
+        means = tuple(_mean(load[-round(seconds / world.step) :]) for seconds in WINDOWS)
+        z = math.log(over) / law.scale if over > 0 else math.nan
+        out[service] = Strain(over, z, float(cache[i]), float(full[i]), float(rooms[i]), means[0], means, law.load)
+    return out
 
 
-def _strain(law: Law | None, running: float, waiting: float, token: float, cache: float, room: float) -> Strain:
-    if law is None:
-        return Strain(math.nan, math.nan, cache, room, math.nan)
-    over = token / law.seconds(running)
-    asked = running + waiting
-    load = math.nan
-    if room > 0:
-        served = asked / law.seconds(asked) / (room / law.seconds(room))
-        load = max(served, asked / room) if asked > room else served
-    return Strain(over, math.log(over) / law.scale if over > 0 else math.nan, cache, room, load)
+def _mean(values: Floats) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if 2 * len(known) >= len(values) and len(known) else math.nan

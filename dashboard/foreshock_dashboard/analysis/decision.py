@@ -2,60 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from foreshock_dashboard.analysis.contention import (
-    GUARD,
-    HISTORY,
-    Pressure,
-    Usual,
-    pressures,
-    recent,
-    slowdowns,
-    usual_at,
-)
-from foreshock_dashboard.analysis.sentence import contention_sentence
-from foreshock_dashboard.model.incident import Culprit, Evidence, Incident, Learning, Phase
+from foreshock_dashboard.analysis.assessment import Trouble, troubles
+from foreshock_dashboard.analysis.detectors import findings
+from foreshock_dashboard.analysis.learned import Learned, refreshed
+from foreshock_dashboard.analysis.objectives import Objective, objectives
+from foreshock_dashboard.analysis.risk import Own, own_risks
+from foreshock_dashboard.analysis.signals import Scan
+from foreshock_dashboard.analysis.telling import opened, updated
+from foreshock_dashboard.model.incident import Incident, Learning
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 
-SLOWDOWN = 1.4
-Z = 3.0
-STALLED_GROWTH = 0.08
-BUSY_GROWTH = 0.10
-CONFIDENCE = 0.5
+NEEDED = 1800.0
+"""Seconds of history before anything is judged."""
 PERSIST = 3
-"""Grid points in a row that must agree before an incident opens."""
+"""Grid points in a row that must agree before an incident opens, or becomes a page."""
+URGENT = 2
+"""The same where no trend has to be waited for."""
 CLEAR = 300.0
-"""Seconds that an incident must be *seen* calm (less than half of what opened it) before it is over."""
+"""Seconds that an incident must be *seen* calm before it is over."""
 BLIND = 3600.0
 """Seconds without data on it after which an incident is given up."""
 MEMORY = 3600.0
 """Seconds back in which the history that a baseline needs may lie: a gap does not switch the analysis off."""
-PAGE_SLOWDOWN = 2.0
-PAGE_FAILED = 0.05
 KEEP_OVER = 3600.0
 """Seconds that an incident is still listed after it is over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A victim that is being watched.
+    """A group of services that is being watched.
 
-    hits: grid points in a row that agreed. calm: seconds of calm seen in a row. seen: when there was last data on it
-    (Unix seconds). usual: the baseline as it was when the watch began, so that what lasts does
-    not become what is usual. incident: set once it opened.
+    members: all that ever belonged to it. hits, pages: grid points in a row that agreed on trouble, on a page. calm:
+    seconds of calm seen in a row. seen: when there was last data on it (Unix seconds). incident: set once it opened.
     """
 
-    victim: Service
+    origin: Service
+    members: frozenset[Service]
     hits: int
+    pages: int
     calm: float
     seen: float
-    usual: Usual
     incident: Incident | None = None
 
 
@@ -64,8 +56,10 @@ class State:
     """All that one step hands to the next."""
 
     time: float = -np.inf
+    learned: Learned = field(default_factory=Learned)
     cases: tuple[Case, ...] = ()
     over: tuple[Incident, ...] = ()
+    own: Mapping[Service, Own] = field(default_factory=dict)
 
     @property
     def incidents(self) -> tuple[Incident, ...]:
@@ -75,7 +69,7 @@ class State:
 
 def learning(world: World) -> Learning:
     """How much history there is at the World's time."""
-    return Learning(_history(world, len(world.times) - 1), HISTORY)
+    return Learning(_history(world, len(world.times) - 1), NEEDED)
 
 
 def _history(world: World, at: int) -> float:
@@ -84,150 +78,76 @@ def _history(world: World, at: int) -> float:
     return float((~np.isnan(columns)).any(axis=0).sum()) * world.step
 
 
-def fold(state: State, world: World) -> State:
-    """Advance over every grid point of the World that the state has not seen."""
+def fold(state: State, world: World, promised: Mapping[Service, Objective] | None = None) -> State:
+    """Advance over every grid point of the World that the state has not seen. `promised`: objectives configured."""
     for at in np.flatnonzero(world.times > state.time):
-        state = advance(state, world, int(at))
+        state = advance(state, world, int(at), promised)
     return state
 
 
-def advance(state: State, world: World, at: int) -> State:
+def advance(state: State, world: World, at: int, promised: Mapping[Service, Objective] | None = None) -> State:
     """One step: what the World shows at grid point `at` opens, keeps, worsens or ends incidents."""
     time = float(world.times[at])
-    if not state.cases and _history(world, at) < HISTORY:
+    if not state.cases and _history(world, at) < NEEDED:
         return replace(state, time=time)
-    watched = [
-        (case, _next(case, _strongest(world, at, case.usual).get(case.victim), world, at)) for case in state.cases
-    ]
-    kept = [case for _, case in watched if case]
-    ended = [replace(old.incident, phase="over", until=time) for old, case in watched if case is None and old.incident]
-    if _history(world, at) >= HISTORY:
-        base = usual_at(world, at)
-        watched_already = {case.victim for case in kept}
-        for victim, pair in sorted(_strongest(world, at, base).items()):
-            if victim not in watched_already and _starves(pair):
-                kept.append(Case(victim, 1, 0.0, time, base))
+    frozen = frozenset(who for case in state.cases for who in case.members)
+    known = refreshed(state.learned, world, at, frozen)
+    scan = Scan(world, at, known.usual)
+    own = own_risks(scan, objectives(scan, promised or {}), known.laws)
+    found = troubles(scan, own, findings(scan))
+    cases, ended = _next(state.cases, found, scan, own)
     over = [old for old in (*ended, *state.over) if old.until is None or time - old.until <= KEEP_OVER]
-    return State(time, tuple(kept), tuple(over))
+    return State(time, known, cases, tuple(over), own)
 
 
-def _strongest(world: World, at: int, base: Usual) -> dict[Service, Pressure]:
-    found: dict[Service, Pressure] = {}
-    for pair in pressures(world, at, base):
-        found.setdefault(pair.victim, pair)
-    return found
+def _next(
+    cases: Sequence[Case], found: Sequence[Trouble], scan: Scan, own: Mapping[Service, Own]
+) -> tuple[tuple[Case, ...], tuple[Incident, ...]]:
+    """What becomes of the cases, and the incidents that ended."""
+    kept: list[Case] = []
+    ended: list[Incident] = []
+    left = list(found)
+    for case in sorted(cases, key=lambda each: (each.incident is None, each.incident.opened if each.incident else 0.0)):
+        mine = [each for each in left if not case.members.isdisjoint(each.members)]
+        left = [each for each in left if each not in mine]
+        grown = _grown(case, mine, scan, own)
+        if grown is not None:
+            kept.append(grown)
+        elif case.incident is not None:
+            ended.append(replace(case.incident, phase="over", until=scan.time))
+    kept += [Case(each.origin, frozenset(each.members), 1, int(each.page), 0.0, scan.time) for each in left]
+    return tuple(kept), tuple(ended)
 
 
-def _starves(pair: Pressure, share: float = 1.0) -> bool:
-    """Whether the pair meets `share` of what opens an incident. All of it must hold: its own slow-down too."""
-    return (
-        pair.slowdown - 1 >= share * (SLOWDOWN - 1)
-        and pair.z >= share * Z
-        and pair.stalled - pair.stalled_usual >= share * STALLED_GROWTH
-        and pair.growth >= share * BUSY_GROWTH
-        and pair.growth > pair.own_growth
-        and pair.confidence >= share * CONFIDENCE
-    )
-
-
-def _next(case: Case, pair: Pressure | None, world: World, at: int) -> Case | None:
-    """What becomes of a watch at this grid point; None where it ends. Missing data neither confirms nor calms."""
-    time = float(world.times[at])
-    if pair is None or not pair.seen:
-        blind = case.incident and replace(case.incident, quality="inferred")
-        return replace(case, incident=blind) if time - case.seen < BLIND else None
-    if case.incident is None:
-        if not _starves(pair):
+def _grown(case: Case, mine: Sequence[Trouble], scan: Scan, own: Mapping[Service, Own]) -> Case | None:
+    """What becomes of one case at this grid point; None where it ends. Missing data neither confirms nor calms."""
+    if not mine:
+        if not _seen(scan, case.members):
+            blind = case.incident and replace(case.incident, quality="inferred")
+            return replace(case, incident=blind) if scan.time - case.seen < BLIND else None
+        calm = case.calm + scan.world.step
+        if case.incident is None:
             return None
-        opened = replace(case, hits=case.hits + 1, seen=time)
-        return replace(opened, incident=_open(pair, case.usual, world, at)) if opened.hits >= PERSIST else opened
-    if _starves(pair, 0.5):
-        return replace(case, calm=0.0, seen=time, incident=_update(case.incident, pair, case.usual, world, at))
-    calm = case.calm + world.step
-    return replace(case, calm=calm, seen=time) if calm < CLEAR else None
-
-
-def _open(pair: Pressure, base: Usual, world: World, at: int) -> Incident:
-    time = float(world.times[at])
-    since = _onset(pair, world, at)
-    opened = datetime.fromtimestamp(time, UTC).strftime("%Y%m%dT%H%M%SZ")
-    blank = Incident(
-        id=f"{opened}-{pair.victim}".replace("/", "."),
-        phase="advisory",
-        cause="pool contention",
-        service=pair.victim,
-        culprit=Culprit(pair.aggressor, pair.gpus),
-        victims=(pair.victim,),
-        at_risk=(),
-        candidates=(),
-        since=since,
-        opened=time,
-        paged=None,
-        until=None,
-        evidence=(),
-        confidence=pair.confidence,
-        quality="sampled",
-        next_step="",
-        sentence="",
+        return replace(case, calm=calm, seen=scan.time, pages=0) if calm < CLEAR else None
+    worst = mine[0]
+    pages = case.pages + 1 if worst.page else 0
+    grown = replace(
+        case,
+        origin=worst.origin,
+        members=case.members.union(*(each.members for each in mine)),
+        hits=case.hits + 1,
+        pages=pages,
+        calm=0.0,
+        seen=scan.time,
     )
-    return _update(blank, pair, base, world, at)
+    needed = URGENT if worst.urgent else PERSIST
+    if grown.incident is not None:
+        return replace(grown, incident=updated(grown.incident, worst, scan, own, page=pages >= needed))
+    if grown.hits < needed:
+        return grown
+    return replace(grown, incident=updated(opened(worst, scan), worst, scan, own, page=pages >= needed))
 
 
-def _onset(pair: Pressure, world: World, at: int) -> float:
-    """Walk back to where the victim's stalled time on these GPUs left its usual level."""
-    rows = [
-        i
-        for i, stall in enumerate(world.stalls)
-        if stall.victim == pair.victim and stall.aggressor == pair.aggressor and stall.gpu in pair.gpus
-    ]
-    level = np.nan_to_num(world.stalled_by[rows]).mean(axis=0)
-    threshold = pair.stalled_usual + 0.25 * (pair.stalled - pair.stalled_usual)
-    first = at
-    while first > 0 and at - first < round(GUARD / world.step) and level[first - 1] > threshold:
-        first -= 1
-    return float(world.times[first])
-
-
-def _update(incident: Incident, pair: Pressure, base: Usual, world: World, at: int) -> Incident:
-    hurt = callers_hurt(world, at, pair.victim, base)
-    rank: Sequence[Phase] = ("advisory", "page", "cascading")
-    severe = pair.slowdown >= PAGE_SLOWDOWN or pair.failed - pair.failed_usual >= PAGE_FAILED
-    phase: Phase = "cascading" if _breaching(world, at, hurt, base) else "page" if severe else "advisory"
-    since = incident.since
-    return replace(
-        incident,
-        phase=max(phase, incident.phase, key=rank.index),
-        culprit=Culprit(pair.aggressor, pair.gpus),
-        victims=(pair.victim, *hurt),
-        confidence=pair.confidence,
-        evidence=(
-            Evidence("p95 of the victim", pair.p95, pair.p95_usual, "s", since),
-            Evidence("GPU time the victim waits", pair.stalled, pair.stalled_usual, "ratio", since),
-            Evidence("GPU time the aggressor takes", pair.busy, pair.busy_usual, "ratio", since),
-            Evidence("failed requests of the victim", pair.failed, pair.failed_usual, "ratio", since),
-        ),
-        quality="sampled",
-        sentence=contention_sentence(pair, hurt, since),
-    )
-
-
-def callers_hurt(world: World, at: int, victim: Service, base: Usual) -> tuple[Service, ...]:
-    """The services that call the victim, directly or through others, and are slow as well, nearest first."""
-    slow = slowdowns(world, at, base)
-    calls = [(edge.client, edge.server) for edge in world.edges if edge.connection != "virtual_node"]
-    found: list[Service] = []
-    seen, frontier = {victim}, {victim}
-    while frontier:
-        frontier = {client for client, server in calls if server in frontier} - seen
-        seen |= frontier
-        found += [who for who in sorted(frontier) if who in slow and slow[who].ratio >= SLOWDOWN and slow[who].z >= Z]
-    return tuple(found)
-
-
-def _breaching(world: World, at: int, callers: Sequence[Service], base: Usual) -> bool:
-    """Whether a slow caller is as bad as what pages for a victim: then it is no longer one service's trouble."""
-    slow = slowdowns(world, at, base)
-    failed = dict(zip(world.services, np.nan_to_num(recent(world.red.failed, at)).tolist(), strict=True))
-    return any(
-        slow[who].ratio >= PAGE_SLOWDOWN or failed[who] - base.failed.get(who, 0.0) >= PAGE_FAILED for who in callers
-    )
+def _seen(scan: Scan, members: Set[Service]) -> bool:
+    """Whether there is data on any of them now."""
+    return any(np.isfinite(scan.value("p95", who)) for who in members)

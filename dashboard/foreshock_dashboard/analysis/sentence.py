@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from foreshock_dashboard.analysis.contention import Pressure
-from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu
 
 
@@ -17,18 +15,8 @@ def gpu_list(gpus: Sequence[Gpu], most: int = 4) -> str:
     return _join([gpu.label for gpu in gpus])
 
 
-def contention_sentence(pair: Pressure, hurt: Sequence[Service], since: float) -> str:
-    """Aggressor, victim, GPUs, since when, how much, and who else feels it."""
-    text = (
-        f"{pair.aggressor} starves {pair.victim} on {gpu_list(pair.gpus)} since {clock(since)} UTC: "
-        f"p95 {duration(pair.p95)}, usually {duration(pair.p95_usual)}; "
-        f"it waits up to {pair.stalled:.0%} of the time for {pair.aggressor}"
-    )
-    return f"{text}; {_join([str(who) for who in hurt])} slowed down too." if hurt else f"{text}."
-
-
 def clock(seconds: float) -> str:
-    """Unix seconds as the time of day in UTC: `08:41:20`."""
+    """Time of day of Unix seconds, UTC: `12:34:56`."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%S")
 
 

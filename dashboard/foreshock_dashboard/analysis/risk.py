@@ -1,0 +1,124 @@
+"""How likely each service is to miss its objective, and how soon, by what it shows itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from foreshock_dashboard.analysis.batching import Law, Strain, averaged, strains
+from foreshock_dashboard.analysis.hazard import QUANTILES, hazard, trend
+from foreshock_dashboard.analysis.objectives import LEAST_REQUESTS, Objective
+from foreshock_dashboard.analysis.signals import Scan, inference
+from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.service import Service
+
+LOOK_BACK = 900.0
+"""Seconds that a trend rests on."""
+QUICK = 240.0
+"""The same for what comes fast."""
+FULL = 0.9
+"""KV cache in use at which requests begin to wait."""
+CARRIED = (0.82, 0.76, 0.72)
+"""Load up to which model servers carry their own bursts, mean over `batching.WINDOWS`: the longer a mean is, the less
+of its bursts it shows (ρ_max = 1 / (1 + z · √(IDC(w) / λw)), Gusella 1991 on the index of dispersion IDC)."""
+MORE = 0.1
+"""Load above the usual from which it is not what the service always carries."""
+FULL_FOR = 20.0
+"""Seconds for which all KV caches are full until that is no burst."""
+LASTING = 60.0
+"""Seconds that an excursion must last to hurt: what an objective is judged over."""
+REMARKABLE = 2.0
+"""Scales beyond the usual from which a trend is looked at."""
+CROWDED = 0.45
+"""KV cache in use from which on a trend of it is looked at: below, a burst finds room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What a service shows itself.
+
+    missing: it misses its objective now. chance: of missing it within `hazard.HORIZON`, 0…1. seconds: until then, by
+    `hazard.QUANTILES`. by: "load" or "duration", what says so. crowded: its model servers are asked for more than they
+    carry; filled: and have no room left at all. strain: of its model servers, if it has any.
+    """
+
+    missing: bool
+    chance: float
+    seconds: tuple[float, ...]
+    by: str
+    crowded: bool
+    filled: bool
+    strain: Strain | None
+
+
+def own_risks(scan: Scan, promised: Mapping[Service, Objective], laws: Mapping[Service, Law]) -> Mapping[Service, Own]:
+    """Every service of the World."""
+    world, at = scan.world, scan.at
+    duration, rate, failed = scan["p95"], scan["rate"], scan["failed"]
+    limit = np.array([promised[s].seconds if s in promised else np.nan for s in world.services])
+    allowed = np.array([promised[s].failed if s in promised else np.nan for s in world.services])
+    asked = rate.value >= LEAST_REQUESTS
+    with np.errstate(invalid="ignore"):
+        missing = asked & ((duration.value > limit) | (failed.value > allowed))
+        slower = asked & (duration.z >= REMARKABLE)
+    chances, seconds = _crossing(_window(world.red.p95, at, world.step, LOOK_BACK), np.log(limit), world.step)
+    chances = np.where(slower, chances, 0.0)
+    found_strains = strains(world, at, laws)
+    loads = _loads(scan, found_strains)
+    never = (math.inf,) * len(QUANTILES)
+    out = {}
+    for i, service in enumerate(world.services):
+        strain = found_strains.get(service)
+        crowded, filled = crowd(strain) if strain else (False, False)
+        if missing[i]:
+            out[service] = Own(True, 1.0, (0.0,) * len(QUANTILES), "duration", crowded, filled, strain)
+            continue
+        chance, when, by = float(chances[i]), tuple(seconds[i].tolist()) if slower[i] else never, "duration"
+        if service in loads and loads[service][0] > chance:
+            (chance, when), by = loads[service], "load"
+        out[service] = Own(False, chance, when, by, crowded, filled, strain)
+    return out
+
+
+def crowd(strain: Strain) -> tuple[bool, bool]:
+    """Whether model servers are asked for more than they carry, and whether they have had no room for a while."""
+    pairs = zip(strain.loads, CARRIED, strict=True)
+    more = any(load >= most and load >= strain.usual + MORE for load, most in pairs)
+    filled = strain.full >= FULL_FOR and not strain.usual + MORE > strain.load
+    return more or filled, filled
+
+
+def _window(values: Floats, at: int, step: float, seconds: float) -> Floats:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.log(np.maximum(values[:, max(0, at + 1 - round(seconds / step)) : at + 1], 1e-9))
+
+
+def _crossing(logs: Floats, limit: Floats | float, step: float) -> tuple[Floats, Floats]:
+    """Chance and seconds of passing a limit, by the slow trend or the quick one, whichever sees it sooner."""
+    slow = hazard(trend(logs, step), limit, LASTING, step)
+    quick = hazard(trend(logs[:, -round(QUICK / step) :], step, 60.0), limit, LASTING, step)
+    sooner = quick.expected > slow.expected
+    return (
+        np.where(sooner, quick.chance, slow.chance),
+        np.where(sooner[:, None], quick.seconds, slow.seconds),
+    )
+
+
+def _loads(scan: Scan, found: Mapping[Service, Strain]) -> Mapping[Service, tuple[float, tuple[float, ...]]]:
+    """Chance and seconds until the model servers of a service are full."""
+    servers = inference(scan.world)
+    if not servers.services:
+        return {}
+    back = round((LOOK_BACK + 60) / scan.world.step)
+    cache = averaged(servers.cache[:, max(0, scan.at + 1 - back) : scan.at + 1], scan.world.step)
+    logs = np.log(np.maximum(cache[:, -round(LOOK_BACK / scan.world.step) :], 1e-3))
+    chances, seconds = _crossing(logs, math.log(FULL), scan.world.step)
+    out = {}
+    for i, service in enumerate(servers.services):
+        strain = found[service]
+        if strain.cache >= CROWDED and scan.z("cache", service) >= REMARKABLE:
+            out[service] = float(chances[i]), tuple(seconds[i].tolist())
+    return out
