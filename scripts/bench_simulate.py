@@ -1,8 +1,9 @@
 """What recording costs: an hour of a platform of 32 GPUs, part by part, in seconds of one core, and its size on disk.
 
-  .venv/bin/python scripts/bench_simulate.py [--scenario calm] [--size demo] [--minutes 60] [--profile]
+  .venv/bin/python scripts/bench_simulate.py [--scenario calm] [--size demo] [--minutes 60] [--look 5] [--profile]
 
 Bars: 20 s for an hour of 32 GPUs, 30 MB for an hour of a small platform. Shares say where time goes on a busy machine.
+What is told of GPUs at the end says what it would change if exporters looked more often (`--look`, seconds).
 """
 
 from __future__ import annotations
@@ -20,17 +21,20 @@ from pathlib import Path
 from typing import Any
 
 from foreshock_dashboard.hub import COLLECT
+from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.recording.meta import Meta
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
-from foreshock_dashboard.recording.recorder import Recorder
+from foreshock_dashboard.recording.recorder import Habits, Recorder
 from foreshock_dashboard.recording.targets import HostTarget, Target
 from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_dashboard.simulate_command import EPOCH
+from foreshock_exporter import names
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.simulation import Simulation
 
 BAR_SECONDS, BAR_MEGABYTES = 20.0, 30.0
+BUSY, CONTENDED, STALLED = names.SERVICE_BUSY.name, names.CONTENDED.name, names.STALLED.name
 
 
 class Parts:
@@ -69,7 +73,7 @@ class Parts:
         setattr(owner, method, counted)
 
 
-def record(name: str, size: str, minutes: float, folder: Path, parts: Parts) -> None:
+def record(name: str, size: str, minutes: float, folder: Path, parts: Parts, habits: Habits) -> None:
     """Record a scenario as `foreshock simulate` does."""
     parts.wrap(Simulation, "advance", "simulation")
     parts.wrap(HostTarget, "sample", "exporters' samples")
@@ -77,8 +81,18 @@ def record(name: str, size: str, minutes: float, folder: Path, parts: Parts) -> 
     gc.set_threshold(*COLLECT)
     with parts.part("rest"), RecordingWriter(folder, Meta(simulated=True, scrape_interval=10.0)) as writer:
         simulation = Simulation(load(name, size, 1), 1, EPOCH, sample=0.05, count=True)
-        for _ in Recorder(simulation, writer, start=EPOCH, seed=1).run(EPOCH + 60 * minutes):
+        for _ in Recorder(simulation, writer, start=EPOCH, seed=1, habits=habits).run(EPOCH + 60 * minutes):
             pass
+
+
+def seconds_told(metrics: RecordedMetrics, metric: str, end: float) -> dict[str, float]:
+    """A counter's last values (since each began at 0), summed by service; "" where it has none."""
+    end = 10.0 * (end // 10.0)
+    found = metrics.fetch(Query(metric, by=("service_name",)), end, end, 10.0)
+    return {
+        dict(labels).get("service_name", ""): float(row[-1])
+        for labels, row in zip(found.labels, found.values, strict=True)
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -87,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scenario", default="calm")
     parser.add_argument("--size", default="demo")
     parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--look", type=float, default=Habits().look, help="seconds between an exporter's looks")
     parser.add_argument("--profile", action="store_true", help="print the costliest functions")
     asked = parser.parse_args(arguments)
     parts, profile = Parts(), cProfile.Profile()
@@ -94,12 +109,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = Path(scratch) / "recording"
         if asked.profile:
             profile.enable()
-        record(asked.scenario, asked.size, asked.minutes, folder, parts)
+        record(asked.scenario, asked.size, asked.minutes, folder, parts, Habits(look=asked.look))
         profile.disable()
         began = time.thread_time()
         with Recording(folder) as recording:
-            RecordedMetrics(recording)
+            metrics = RecordedMetrics(recording)
             opened, meta = time.thread_time() - began, recording.meta
+            told = {
+                each: seconds_told(metrics, each, EPOCH + 60 * asked.minutes) for each in (BUSY, CONTENDED, STALLED)
+            }
         size = sum(file.stat().st_size for file in folder.iterdir())
     whole = sum(parts.seconds.values())
     hours = asked.minutes / 60
@@ -116,6 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(
         f"  {'size':<20}{megabytes:7.2f} MB       an hour is {megabytes / hours:.1f} MB (bar: {BAR_MEGABYTES:.0f} MB)"
     )
+    for metric, services in told.items():
+        print(f"  {metric}: {'; '.join(f'{name} {seconds:.1f}'.strip() for name, seconds in services.items())}")
     if asked.profile:
         pstats.Stats(profile).sort_stats("tottime").print_stats(30)
 
