@@ -19,7 +19,7 @@ from foreshock_dashboard.analysis.excess import MOST, Slow, slowdown
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.regression import weights
 from foreshock_dashboard.analysis.sentence import gpu_list
-from foreshock_dashboard.analysis.sharing import NOISE, Flags, Rows, Sharing
+from foreshock_dashboard.analysis.sharing import NOISE, Flags, Rows, Sharing, pool_of
 from foreshock_dashboard.analysis.signals import NAMED, Scan
 from foreshock_dashboard.analysis.swapping import swapped
 from foreshock_dashboard.analysis.world import gpu_order
@@ -93,9 +93,10 @@ def _judged(sharing: Sharing, victim: Service) -> Finding | None:
     squeeze = predicted(sharing.usual[rows], sharing.now[rows], kept)
     squeezed = _least((squeeze - 1) / (SQUEEZE - 1), _fall(sharing, rows[kept]) / Z)
     waits, waited = _stalled(scan, victim, worst)
+    gpus = [scan.world.tenants[row].gpu for row in rows]
     growth, own = worst.growth / len(at), float(np.mean(sharing.now[at] - sharing.usual[at]))
     pressed = _least(
-        (slow.ratio - 1) / (SLOWDOWN - 1),
+        (slow.ratio / _slower_clock(scan, gpus) - 1) / (SLOWDOWN - 1),
         slow.z / Z,
         ((waits - waited) if math.isfinite(waits) else -own) / STALLED_GROWTH,
         growth / BUSY_GROWTH if growth > own else 0.0,
@@ -120,7 +121,7 @@ def _judged(sharing: Sharing, victim: Service) -> Finding | None:
     return Finding(
         service=victim,
         cause="pool contention",
-        culprit=Culprit(worst.service, worst.gpus),
+        culprit=Culprit(worst.service, worst.gpus, pool_of(scan.world, worst.gpus)),
         strength=strength,
         severity=max(held, min(MOST, slow.ratio) if pressed > 0 else 1.0),
         since=since,
@@ -134,6 +135,13 @@ def _judged(sharing: Sharing, victim: Service) -> Finding | None:
 def _least(*shares: float) -> float:
     """The least of them; nothing where one is not known or negative."""
     return max(0.0, min(shares)) if all(map(math.isfinite, shares)) else 0.0
+
+
+def _slower_clock(scan: Scan, gpus: Sequence[Gpu]) -> float:
+    """How many times as long work takes because clocks fell, mean over the GPUs; 1 where nobody tells of clocks."""
+    ratios = [scan.ratio("clock", gpu) for gpu in gpus]
+    slower = [1 / ratio for ratio in ratios if ratio > 0]
+    return max(1.0, float(np.mean(slower))) if slower else 1.0
 
 
 def _apart(scan: Scan, gpu: Gpu, victim: Service, other: Service) -> bool:
@@ -186,15 +194,15 @@ def _explained(sharing: Sharing, victim: Service, neighbours: Sequence[Neighbour
 def _asked(sharing: Sharing, victim: Service, rows: Rows, slow: Slow) -> Flags:
     """Where its part fell although it wants the GPU as much as ever: what it has and what it waits for, together.
 
-    Where nobody tells of waiting: everywhere, if as many requests run as ever or it is slower; else nowhere.
+    Where nobody tells of waiting: if as many requests run as ever, or it is slower.
     """
     scan = sharing.scan
     gpus = [scan.world.tenants[row].gpu for row in rows]
     others = [[scan.world.tenants[row].service for row in sharing.on(gpu)] for gpu in gpus]
     waits = [[Stall(gpu, victim, who) for who in on] for gpu, on in zip(gpus, others, strict=True)]
-    told = np.array([any(stall in scan["stalled_by"].keys for stall in stalls) for stalls in waits], dtype=bool)
+    told = np.array([any(math.isfinite(scan.value("stalled_by", stall)) for stall in on) for on in waits], dtype=bool)
     now, usual = (
-        np.array([np.nansum([of("stalled_by", stall) for stall in stalls]) for stalls in waits])
+        np.array([np.nansum([of("stalled_by", stall) for stall in on]) for on in waits])
         for of in (scan.value, scan.level)
     )
     wants = sharing.settled[rows] + now >= WANTS * (sharing.usual[rows] + usual)

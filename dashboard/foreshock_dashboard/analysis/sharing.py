@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from foreshock_dashboard.analysis.signals import RECENT, Scan
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.world import Gpu
+from foreshock_dashboard.model.world import Gpu, World
 
 FULL = 0.9
 """Busy share from which a GPU's services contend for it; as the exporter counts contended time."""
@@ -118,6 +118,13 @@ class Sharing:
         """The one nearer to what is usual; what is usual where they lie on different sides of it."""
         a, b = one - self.usual, other - self.usual
         return np.where(a * b > 0, self.usual + np.where(np.abs(a) < np.abs(b), a, b), self.usual)
+
+
+def pool_of(world: World, gpus: Sequence[Gpu]) -> str:
+    """The pool that all these GPUs are of; "" where nobody says, or where they are of several."""
+    named = dict(zip(world.gpus, world.pool, strict=False))
+    pools = {named.get(gpu, "") for gpu in gpus}
+    return pools.pop() if len(pools) == 1 else ""
 
 
 def _numbered(keys: Sequence[Key]) -> tuple[tuple[Key, ...], Rows]:

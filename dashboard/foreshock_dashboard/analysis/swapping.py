@@ -16,6 +16,7 @@ import numpy as np
 from foreshock_dashboard.analysis.excess import MOST, MOST_LATELY, Excesses, Slow, believed, slowdown
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.sentence import gpu_list
+from foreshock_dashboard.analysis.sharing import pool_of
 from foreshock_dashboard.analysis.signals import NAMED, Key, Scan
 from foreshock_dashboard.analysis.world import gpu_order
 from foreshock_dashboard.model.incident import Culprit, Evidence
@@ -68,7 +69,7 @@ def _judged(excesses: Excesses, service: Service, gpus: Sequence[Gpu]) -> Findin
     return Finding(
         service=service,
         cause="pool contention",
-        culprit=Culprit(caller, tuple(sorted(gpus, key=gpu_order))),
+        culprit=Culprit(caller, tuple(sorted(gpus, key=gpu_order)), pool_of(scan.world, gpus)),
         strength=strength,
         severity=min(MOST, slow.ratio),
         since=since,
