@@ -15,19 +15,19 @@ from typing import NamedTuple
 import numpy as np
 
 from foreshock_dashboard.analysis.amplification import MINUTES, Asked, asked, edges_into, mean
-from foreshock_dashboard.analysis.evidence import figure, suffering, sure
+from foreshock_dashboard.analysis.evidence import figure, slower, sure
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.signals import Key, Scan, inference
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
 
-GROWN = 1.2
-"""Growth that is as likely one as not: tokens over three minutes scatter by 4…9 % of themselves, requests by up to a
-quarter."""
-TOKENS, REQUESTS = 0.04, 0.08
-"""Widths of the doubt about it: half the scatter of either."""
-FULL = (0.6, 0.08)
+TOKENS = (1.2, 0.04)
+"""Growth of tokens that is as likely one as not, and the width of the doubt: over three minutes they scatter by 4…9 %
+of themselves."""
+REQUESTS = (1.35, 0.08)
+"""The same of requests, which scatter by up to a quarter of themselves."""
+FULL = (0.55, 0.06)
 """KV cache in use, mean of minutes, from which the bursts of people fill it up (their peak is 1.4…1.8 times the mean of
 minutes, ServeGen), and the width of the doubt."""
 BACK = 600.0
@@ -64,7 +64,7 @@ def demand(scan: Scan, seasonal: Mapping[Service, float] | None = None) -> tuple
         more = grown(scan, service, load, into.get(service, ()), (seasonal or {}).get(service, 1.0))
         if more.strength < 0.1:
             continue
-        strength = min(more.strength, max(suffering(scan, service), crowded(scan, service)))
+        strength = min(more.strength, max(slower(scan, service), crowded(scan, service)))
         if strength < 0.1:
             continue
         who = origin(scan, service, weights, into)
@@ -101,9 +101,9 @@ def grown(scan: Scan, service: Service, load: Asked, rows: Sequence[int], season
     real = 1.0 if math.isnan(real) else real
     ratio = scan.ratio("tokens", service) * real / seasonal
     if math.isfinite(ratio):
-        return Grown(ratio, sure(ratio, GROWN, TOKENS), "tokens")
+        return Grown(ratio, sure(ratio, *TOKENS), "tokens")
     ratio = load.growth(rows) if rows else _requests(scan, service)
-    return Grown(ratio / seasonal, sure(ratio / seasonal, GROWN, REQUESTS), "rate")
+    return Grown(ratio / seasonal, sure(ratio / seasonal, *REQUESTS), "rate")
 
 
 def _requests(scan: Scan, service: Service) -> float:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from foreshock_dashboard.analysis.evidence import EXTREME, WORSE, figure, suffering, sure
+from foreshock_dashboard.analysis.evidence import EXTREME, WORSE, figure, squeezed, suffering, sure
 from foreshock_dashboard.analysis.finding import Finding
-from foreshock_dashboard.analysis.signals import Scan
+from foreshock_dashboard.analysis.signals import Key, Scan
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
@@ -23,6 +23,16 @@ COVERED = 0.45
 ASKED = (1.4, 0.1)
 """Times as many requests as usual that are as likely the reason as not, and the width of the doubt; retries of those
 who gave up count as well, so it is more than a fluctuation."""
+PART = (0.2, 0.05)
+"""Share of a caller's slow-down or failures that an edge explains, from which it is as likely the reason; width."""
+GIVEN_UP = (0.03, 0.01)
+"""Share of attempts that fail from which a caller is as likely to suffer soon as not; width of the doubt."""
+SLOW = (4.0, 0.5)
+"""Times as slow as usual that a callee must be for its failures to be time-outs; width of the doubt."""
+SHOWS = 0.02
+"""Share of failed calls that would show at the caller."""
+LIKELY = 0.8
+"""How sure one can be at most of what has not happened yet."""
 MOST = 100.0
 
 
@@ -75,6 +85,8 @@ def by_itself(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
         sure(scan.ratio("rate", callee), *ASKED),
         sure(max((z for z in _stalls(scan, callee) if not math.isnan(z)), default=math.nan), EXTREME, 1.0),
         sure(scan.z("held", callee), EXTREME, 1.0),
+        sure(max((scan.z("excess", edge) for edge in edges), key=np.nan_to_num, default=math.nan), EXTREME, 1.0),
+        squeezed(scan, callee),
         sure(max((_z(scan, edge) for edge in scan.world.edges if edge.client == callee), default=math.nan), WORSE, 0.5),
     ]
     if _load_explains(scan, callee):
@@ -111,9 +123,36 @@ def _z(scan: Scan, edge: Edge) -> float:
 
 
 def _hurt(scan: Scan, caller: Service, edges: Sequence[Edge]) -> float:
-    """How sure it is that a caller suffers for it: it is worse, and so are its calls."""
-    calls = max((_z(scan, edge) for edge in edges if edge.client == caller), default=0.0)
-    return min(suffering(scan, caller), sure(calls, WORSE, 0.5))
+    """How sure it is that a caller suffers for it, 0…1: its calls are worse, and that is a good part of its trouble."""
+    mine = [edge for edge in edges if edge.client == caller]
+    calls = max((_z(scan, edge) for edge in mine), default=0.0)
+    part = max((_part(scan, caller, edge) for edge in mine), default=0.0)
+    seen = min(suffering(scan, caller), sure(calls, WORSE, 0.5), sure(part, *PART))
+    return max(seen, max((_to_come(scan, caller, edge) for edge in mine), default=0.0))
+
+
+def _part(scan: Scan, caller: Service, edge: Edge) -> float:
+    """The larger of the shares of a caller's slow-down and of its failures that an edge can explain."""
+    slow = _rise(scan, "edge_p95", edge), _rise(scan, "p95", caller)
+    failing = _rise(scan, "edge_failed", edge), _rise(scan, "failed", caller)
+    return max(part / whole if whole > 0 and part > 0 else 0.0 for part, whole in (slow, failing))
+
+
+def _rise(scan: Scan, name: str, key: Key) -> float:
+    value = scan.value(name, key) - scan.level(name, key)
+    return value if math.isfinite(value) else 0.0
+
+
+def _to_come(scan: Scan, caller: Service, edge: Edge) -> float:
+    """How sure it is that a caller is to suffer, 0…1: the callee gets so slow that attempts are given up.
+
+    Retries hide it, until too many fail twice: with p of the attempts p² of the calls. Once that would show in the
+    caller's failures and does not, it is covered.
+    """
+    failed, shown = _rise(scan, "edge_failed", edge), _rise(scan, "failed", caller)
+    if failed**2 > SHOWS and shown < failed**2 / 4:
+        return 0.0
+    return min(LIKELY, sure(failed, *GIVEN_UP), sure(scan.ratio("edge_p95", edge), *SLOW))
 
 
 def _severity(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from foreshock_dashboard.analysis.signals import NAMED, Key, Scan
 from foreshock_dashboard.model.incident import Evidence
 from foreshock_dashboard.model.world import Edge, Gpu, Stall, Tenant
 
 EXTREME = 4.0
 """Scales from which an excursion is as likely something as noise: a Gaussian is beyond it once in 30,000 points."""
+SQUEEZED = (0.15, 0.04)
+"""Share of its GPU time that a service lost, from which others are as likely the cause; width of the doubt."""
 WORSE = 3.0
 """Scales from which a service that others blame counts as suffering: one series is asked, not all of them."""
 
@@ -54,6 +58,15 @@ def suffering(scan: Scan, service: Key) -> float:
     )
 
 
-def earliest(*times: float) -> float:
-    """The first of the times that are known; NaN where none is."""
-    return min((time for time in times if not math.isnan(time)), default=math.nan)
+def slower(scan: Scan, service: Key) -> float:
+    """How sure it is that requests of a service wait or take longer than usual, 0…1, as an overload makes them."""
+    return max(sure(scan.z(name, service), EXTREME, 0.7) for name in ("p95", "first_token", "waiting"))
+
+
+def squeezed(scan: Scan, service: Key) -> float:
+    """How sure it is that others took GPU time from a service, 0…1; 0 where it has no GPUs."""
+    busy = scan["busy"]
+    told = np.isfinite(busy.value) & np.isfinite(busy.level)
+    rows = [row for row, tenant in enumerate(scan.world.tenants) if tenant.service == service and told[row]]
+    usual = float(busy.level[rows].sum())
+    return sure(1 - float(busy.value[rows].sum()) / usual, *SQUEEZED) if usual > 0 else 0.0

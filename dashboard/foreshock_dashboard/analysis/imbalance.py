@@ -27,6 +27,8 @@ UNEVEN = (0.6, 0.1)
 """Load beyond the mean, a share of it and above chance, that is as likely felt as not, and the width of the doubt."""
 SLOW = (1.6, 0.15)
 """Times as long as the median of the siblings that is as likely a slow replica as not, and the width of the doubt."""
+LIKE_OTHERS = (2.5, 0.3)
+"""Times the usual median that the siblings take, from which all are as likely slow as not; width of the doubt."""
 LEAST = 4.0
 """Requests on the busiest replica below which a share of them says nothing."""
 FINISHED = 5.0
@@ -56,7 +58,7 @@ def imbalance(scan: Scan) -> tuple[Finding, ...]:
     """Services that suffer while one replica of theirs has more load, or is slower, than the others."""
     found = []
     for service, spread in sorted(spreads(scan).items()):
-        slow = sure(spread.slower, *SLOW)
+        slow = min(sure(spread.slower, *SLOW), 1 - _all_slow(scan, service, spread))
         uneven = sure(spread.uneven, *UNEVEN) if spread.busy >= LEAST else 0.0
         strength = min(max(slow, uneven), max(suffering(scan, service), UNFELT))
         if strength < 0.1:
@@ -79,6 +81,11 @@ def imbalance(scan: Scan) -> tuple[Finding, ...]:
             )
         )
     return tuple(found)
+
+
+def _all_slow(scan: Scan, service: Service, spread: Spread) -> float:
+    """How sure it is that the siblings are slow as well, 0…1: of queues that differ no replica is to blame."""
+    return sure(spread.seconds / spread.slower / scan.level("p50", service), *LIKE_OTHERS)
 
 
 def spreads(scan: Scan) -> Mapping[Service, Spread]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.amplification import Asked, asked, edges_into
 from foreshock_dashboard.analysis.demand import growth_of_edges, origin
-from foreshock_dashboard.analysis.evidence import figure, suffering, sure
+from foreshock_dashboard.analysis.evidence import figure, slower, sure
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.signals import Scan
 from foreshock_dashboard.model.incident import Culprit, Evidence
@@ -45,7 +45,7 @@ def memory(scan: Scan) -> tuple[Finding, ...]:
         service = keys[row]
         assert isinstance(service, Service)  # noqa: S101 - the signal is of services
         pressed = pressure(scan, service)
-        strength = min(sure(float(held.ratio[row]), *LONGER), max(pressed, 0.9 * suffering(scan, service)))
+        strength = min(sure(float(held.ratio[row]), *LONGER), max(pressed, slower(scan, service)))
         if strength < 0.1:
             continue
         who = origin(scan, service, _by_calls(load, weights), into).service

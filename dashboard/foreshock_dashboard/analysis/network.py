@@ -124,13 +124,29 @@ def places(scan: Scan) -> Mapping[Service, Set[str]]:
     return found
 
 
+def exposed(scan: Scan, end: Service, hosts: Mapping[str, float], where: Mapping[Service, Set[str]]) -> Edge | None:
+    """Of the edges of a service that cross hosts that lose packets, the one with most time spent on its calls.
+
+    All of them cross the same links; which of them shows most is chance of its usual duration. None where it has none.
+    """
+    crossing = [
+        edge
+        for edge in scan.world.edges
+        if end in edge[:2] and any(host in hosts for each in edge[:2] for host in where.get(each, ()))
+    ]
+    spent = {edge: scan.level("edge_rate", edge) * scan.level("edge_p95", edge) for edge in crossing}
+    return max((edge for edge in crossing if spent[edge] > 0), key=lambda edge: (spent[edge], edge), default=None)
+
+
 def _of_edges(scan: Scan, edges: Sequence[Guilty], hosts: Mapping[str, float]) -> list[Finding]:
     if not edges:
         return []
     where = places(scan)
     worst = edges[0]
     host = _host(scan, [each.edge for each in edges], hosts, where)
-    culprit = Culprit(common([each.edge for each in edges]) or worst.edge.client, edge=worst.edge[:2], host=host)
+    shared = common([each.edge for each in edges]) or worst.edge.client
+    path = exposed(scan, shared, hosts, where) or worst.edge
+    culprit = Culprit(shared, edge=path[:2], host=host)
     by_client: dict[Service, Guilty] = {}
     for each in edges:
         for who in (each.edge.client, each.edge.server):
@@ -150,7 +166,7 @@ def _of_edges(scan: Scan, edges: Sequence[Guilty], hosts: Mapping[str, float]) -
                 severity=min(MOST, max(1.0, ratio if math.isfinite(ratio) else 1.0)),
                 since=min([scan.since("excess", each.edge), *(scan.since("retransmitted", each) for each in hosts)]),
                 evidence=_evidence(scan, each.edge, host),
-                next_step=_next_step(worst.edge, host),
+                next_step=_next_step(path, host),
                 urgent=bool(hosts),
             )
         )

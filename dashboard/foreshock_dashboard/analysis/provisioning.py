@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.amplification import asked, edges_into
 from foreshock_dashboard.analysis.demand import crowded, growth_of_edges, origin
-from foreshock_dashboard.analysis.evidence import figure, suffering, sure
+from foreshock_dashboard.analysis.evidence import EXTREME, figure, squeezed, suffering, sure
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.signals import Scan, capacity
 from foreshock_dashboard.model.capacity import Capacity
@@ -63,7 +63,7 @@ def provisioning(scan: Scan) -> tuple[Finding, ...]:
     for each in short:
         felt = max(suffering(scan, each.service), crowded(scan, each.service))
         share = 1.0 if each.most and not each.missing else each.missing / max(each.wanted, 1.0)
-        strength = min(sure(share, *SHORT), felt)
+        strength = min(sure(share, *SHORT), felt, 1 - otherwise(scan, each.service))
         if strength < 0.1:
             continue
         found.append(
@@ -79,6 +79,11 @@ def provisioning(scan: Scan) -> tuple[Finding, ...]:
             )
         )
     return tuple(found)
+
+
+def otherwise(scan: Scan, service: Service) -> float:
+    """How sure it is that more replicas are wanted for another reason than more requests, 0…1."""
+    return max(squeezed(scan, service), sure(scan.z("held", service), EXTREME, 1.0))
 
 
 def _rows(scan: Scan) -> Sequence[int]:
@@ -152,14 +157,13 @@ def delays(wanted: Floats, ready: Floats, step: float) -> Floats:
 def _blocked(told: Capacity, row: int, at: int) -> str:
     """The pool whose quota keeps the replicas out: it is used up, and its use moved with the service's replicas.
 
-    Of several that are used up, the one whose name is part of the service's, or else none is named.
+    Where none of those that are used up moved, the one whose name is part of the service's, or else none is named.
     """
     quota, used = _now(told.quota, at), _now(told.used, at)
     full = [i for i in range(len(told.pools)) if quota[i] > 0 and used[i] >= quota[i]]
-    if len(full) > 1:
-        grown = np.nan_to_num(told.wanted[row, : at + 1])
-        moved = [i for i in full if _together(grown, np.nan_to_num(told.used[i, : at + 1]))]
-        full = moved or [i for i in full if told.pools[i] in told.services[row].name]
+    wanted = np.nan_to_num(told.wanted[row, : at + 1])
+    moved = [i for i in full if _together(wanted, np.nan_to_num(told.used[i, : at + 1]))]
+    full = moved or [i for i in full if told.pools[i] in told.services[row].name]
     return told.pools[full[0]] if len(full) == 1 else ""
 
 

@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from foreshock_dashboard.analysis.amplification import Asked, asked, edges_into, mean
-from foreshock_dashboard.analysis.evidence import EXTREME, figure, sure
+from foreshock_dashboard.analysis.demand import TOKENS, grown
+from foreshock_dashboard.analysis.evidence import EXTREME, figure, squeezed, sure
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.loops import loops
 from foreshock_dashboard.analysis.signals import GUARD, HISTORY, Scan, inference
@@ -33,8 +34,6 @@ SERVED = (0.9, 0.08)
 """Share of what is really asked that is finished, from which the capacity is as likely there as not; width."""
 CARRIED = (1.15, 0.07)
 """Times the most that the service ever carried while it was well that retries must ask of it; width of the doubt."""
-SQUEEZED = (0.15, 0.04)
-"""Share of its GPU time that a service lost to others, from which they are as likely the cause; width."""
 LAG = 30.0
 """Seconds from an attempt to the retry that answers it: half the window of a rate, a time-out where that is longer."""
 NEAR = (60.0, 12.0)
@@ -80,20 +79,27 @@ def retry_storms(scan: Scan) -> tuple[Finding, ...]:
 def storm(scan: Scan, service: Service, now: Asked, rows: Sequence[int]) -> float:
     """How sure it is that retries, and nothing else that is still there, keep a service down, 0…1."""
     real = now.real(rows)
-    if not real > 0:
+    if not real > 0 or not np.nansum(now.usual[rows]) > 0:
         return 0.0
     fresh = float(np.nansum(now.fresh[rows]))
-    served = _served(scan, service)
+    usual = float(np.nansum(now.usual[rows]))
     doubts = (
         sure(1 / real - 1, *RETRIED),
         sure(_waiting(scan, service), EXTREME, 1.0),
-        1 - sure(now.growth(rows), *REALLY),
-        sure(served / fresh if fresh > 0 else math.nan, *SERVED),
+        1 - _more(scan, service, now, rows),
+        sure(_served(scan, service) / max(fresh, usual), *SERVED),
         sure(float(np.nansum(now.offered[rows])) / _carried(scan, rows), *CARRIED),
-        1 - sure(squeezed(scan, service), *SQUEEZED),
+        1 - squeezed(scan, service),
         1 - sure(scan.z("held", service), EXTREME, 1.0),
     )
     return min(doubts)
+
+
+def _more(scan: Scan, service: Service, now: Asked, rows: Sequence[int]) -> float:
+    """How sure it is that more is really asked than usual, in requests or in tokens, 0…1."""
+    more = grown(scan, service, now, rows)
+    tokens = sure(more.ratio, *TOKENS) if more.signal == "tokens" else 0.0
+    return max(sure(now.growth(rows), *REALLY), tokens)
 
 
 def _waiting(scan: Scan, service: Service) -> float:
@@ -103,15 +109,17 @@ def _waiting(scan: Scan, service: Service) -> float:
 
 
 def _served(scan: Scan, service: Service) -> float:
-    """Requests per second that the service finishes: as its model servers count them, or else as its spans do."""
+    """Requests per second that the service finishes: as its model servers count them, or else those that succeed."""
     told, world = inference(scan.world), scan.world
     window = slice(max(0, scan.at + 1 - round(MINUTE / world.step)), scan.at + 1)
-    counts = [math.nan]
     if service in told.services:
-        counts.append(float(mean(told.finished[[told.services.index(service)], window])[0]))
-    if service in world.services:
-        counts.append(float(mean(world.red.rate[[world.services.index(service)], window])[0]))
-    return max((count for count in counts if not math.isnan(count)), default=math.nan)
+        counted = float(mean(told.finished[[told.services.index(service)], window])[0])
+        if math.isfinite(counted):
+            return counted
+    if service not in world.services:
+        return math.nan
+    row = [world.services.index(service)]
+    return float(mean(world.red.rate[row, window] * (1 - np.nan_to_num(world.red.failed[row, window])))[0])
 
 
 def _carried(scan: Scan, rows: Sequence[int]) -> float:
@@ -121,14 +129,6 @@ def _carried(scan: Scan, rows: Sequence[int]) -> float:
     usual = float(np.nansum([scan.level("edge_rate", scan.world.edges[row]) for row in rows]))
     calm = past[(past > 0) & (past < 3 * usual)]
     return float(np.percentile(calm, 99)) if len(calm) else math.nan
-
-
-def squeezed(scan: Scan, service: Service) -> float:
-    """Share of its usual GPU time that a service has lost, 0…1; NaN where it has no GPUs."""
-    busy = scan["busy"]
-    rows = [row for row, tenant in enumerate(scan.world.tenants) if tenant.service == service]
-    usual = float(np.nansum(busy.level[rows]))
-    return 1 - float(np.nansum(busy.value[rows])) / usual if usual > 0 else math.nan
 
 
 def gain(scan: Scan, rows: Sequence[int], seconds: float = 300.0) -> float:
