@@ -5,10 +5,9 @@ on those begun, then on those that wait, as long as there are places and blocks.
 is free, the one that was admitted last is preempted: its blocks are freed, it goes to the front of the queue, and later
 computes its prompt and what it had generated anew.
 
-Steps are not simulated one by one. As long as nobody comes or goes, each takes requests · kv_seconds longer than the
-one before, so any number of them is one stretch of work whose end, and whose step at any moment, are known in closed
-form. A stretch ends with the first request that is finished, before the first step for which blocks lack, or, where
-somebody comes or gives up, with the step under way.
+Steps are not simulated one by one: as long as nobody comes or goes they are one stretch of work (`stretch.py`). It ends
+with the first request that is finished, before the first step for which blocks lack, or, where somebody comes or gives
+up, with the step under way.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ import math
 from typing import Final
 
 from foreshock_simulator.engine import Engine, Signal
-from foreshock_simulator.hardware.work import Task
 from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.serving.decoding import Decoding
 from foreshock_simulator.serving.kv_cache import BLOCK_TOKENS, KvCache, blocks
 from foreshock_simulator.serving.queue import Queue
 from foreshock_simulator.serving.server import Job, ModelStats, Tally
-from foreshock_simulator.serving.steps import Steps, steps_within, stretch_seconds
+from foreshock_simulator.serving.steps import Steps
+from foreshock_simulator.serving.stretch import Stretch
 from foreshock_simulator.spec.services import LlmSpec
 
 ACTIVATION_BYTES: Final = 2e9
@@ -47,8 +46,8 @@ class LlmServer:
     """
 
     __slots__ = (
-        "_begun", "_chunks", "_decoding", "_drained", "_engine", "_first", "_kv", "_later", "_leaving", "_prefilling",
-        "_running", "_span", "_spec", "_steps", "_tally", "_task", "_waiting", "worker",
+        "_chunks", "_decoding", "_drained", "_engine", "_kv", "_leaving", "_prefilling", "_running", "_spec",
+        "_stretch", "_tally", "_waiting", "worker",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, spec: LlmSpec, worker: Worker) -> None:
@@ -57,12 +56,12 @@ class LlmServer:
                 f"{spec.model} runs on {spec.tensor_parallel} GPUs at once; its process has {len(worker.gpus)}"
             )
         self._engine, self._spec, self.worker = engine, spec, worker
-        self._steps = Steps(worker.gpus[0].model, spec.parameters, spec.kv_bytes_per_token, spec.tensor_parallel)
-        room = worker.memory_bytes - self._steps.weight_bytes - ACTIVATION_BYTES
-        total = math.floor(room / (self._steps.kv_bytes * BLOCK_TOKENS))
+        steps = Steps(worker.gpus[0].model, spec.parameters, spec.kv_bytes_per_token, spec.tensor_parallel)
+        room = worker.memory_bytes - steps.weight_bytes - ACTIVATION_BYTES
+        total = math.floor(room / (steps.kv_bytes * BLOCK_TOKENS))
         if total < 1:
             raise ValueError(
-                f"{spec.model} has {self._steps.weight_bytes:.3g} bytes of weights a GPU and is given "
+                f"{spec.model} has {steps.weight_bytes:.3g} bytes of weights a GPU and is given "
                 f"{worker.memory_bytes:.3g}; raise memory_share or tensor_parallel"
             )
         self._kv = KvCache(total)
@@ -72,12 +71,8 @@ class LlmServer:
         self._prefilling: list[Job] = []
         self._decoding = Decoding(self._kv)
         self._leaving: list[Job] = []
-        # The stretch under way: its task, steps, parts of prompts, when it began, its first step's seconds, and by how
-        # much each later one is longer.
-        self._task: Task | None = None
-        self._span = 0
-        self._chunks: list[tuple[Job, int]] = []
-        self._begun = self._first = self._later = 0.0
+        self._stretch = Stretch(engine, worker, steps)
+        self._chunks: list[tuple[Job, int]] = []  # the parts of prompts in the stretch under way
         self._drained: Signal | None = None
 
     @property
@@ -94,10 +89,11 @@ class LlmServer:
             job.refuse()
             return job
         self._waiting.append(job)
-        if self._task is None:
+        stretch = self._stretch
+        if stretch.idle:
             self._begin()
-        elif self._span > 1 and len(self._waiting) == 1 and self._admits(job, self._steps_done() + 2):
-            self._cut()
+        elif stretch.span > 1 and len(self._waiting) == 1 and self._admits(job, stretch.done() + 2):
+            stretch.cut()
         return job
 
     def cancel(self, job: Job) -> None:
@@ -107,7 +103,7 @@ class LlmServer:
         job.over = True
         if job in self._running:
             self._leaving.append(job)
-            self._cut()
+            self._stretch.cut()
         else:
             self._waiting.given_up()
             job.done.fire(False)
@@ -123,7 +119,7 @@ class LlmServer:
     def stop(self) -> None:
         """End with the process."""
         self.worker.stop()
-        self._task = None
+        self._stretch.over()
         for job in (*self._running, *self._waiting):
             job.refuse()
         self._running.clear()
@@ -133,8 +129,8 @@ class LlmServer:
     def stats(self) -> ModelStats:
         """Its counters, as of the last stretch, and its gauges, as of now."""
         used = self._kv.used
-        if self._task is not None and self._decoding.count:
-            used += self._kv.needed(self._decoding.step, min(self._span, self._steps_done()))
+        if not self._stretch.idle and self._decoding.count:
+            used += self._kv.needed(self._decoding.step, self._stretch.done())
         return self._tally.state(len(self._running), len(self._waiting), used / self._kv.total)
 
     def _begin(self) -> None:
@@ -156,23 +152,14 @@ class LlmServer:
         self._chunks = chunks
         count, context = decoding.count, decoding.context
         if chunks:
-            self._span = 1
             parts = [(take, job.target - job.left) for job, take in chunks]
-            self._first = seconds = self._steps.seconds(count, context, parts)
-            tokens = count + sum(take for take, _ in parts)
-            context += sum(earlier for _, earlier in parts)
+            self._stretch.prefill(count, context, parts, self._end)
         elif count:
-            self._span = span = kv.steps_within(decoding.step, min(MAX_STEPS, decoding.next_finish()))
-            self._first = self._steps.decode_seconds(count, context)
-            self._later = count * self._steps.kv_seconds
-            seconds = stretch_seconds(self._first, self._later, span)
-            tokens, context = count, context + count * span // 2
+            span = kv.steps_within(decoding.step, min(MAX_STEPS, decoding.next_finish()))
+            self._stretch.decode(count, context, span, self._end)
         else:
-            self._task = None
+            self._stretch.over()
             self._rest()
-            return
-        self._begun = self._engine.now
-        self._task = self.worker.run(self._steps.work(seconds, self._span, tokens, context), self._end)
 
     def _admit(self, budget: int, chunks: list[tuple[Job, int]]) -> None:
         waiting, now = self._waiting, self._engine.now
@@ -216,12 +203,12 @@ class LlmServer:
 
     def _end(self) -> None:
         """Account for the stretch that has ended, and begin the next."""
-        now, span, tally = self._engine.now, self._span, self._tally
+        now, span, tally = self._engine.now, self._stretch.span, self._tally
         tokens = self._decoding.advance(span)
         if tokens:
             tally.generation_tokens += tokens
-            tally.histograms["inter_token_latency"].observe((now - self._begun) / span, tokens)
-        self._task = None
+            tally.histograms["inter_token_latency"].observe((now - self._stretch.begun) / span, tokens)
+        self._stretch.over()
         for job in self._leaving:
             self._leave(job)
         self._leaving.clear()
@@ -264,23 +251,6 @@ class LlmServer:
         else:
             self._decoding.leave(job)
         job.done.fire(False)
-
-    def _cut(self) -> None:
-        """Let the stretch under way end with its present step."""
-        task = self._task
-        if task is None or self._span == 1:
-            return
-        span = self._steps_done() + 1
-        if span < self._span:
-            self._span = span
-            self.worker.shorten(task, stretch_seconds(self._first, self._later, span))
-
-    def _steps_done(self) -> int:
-        """Whole steps of the stretch under way that are done by now."""
-        if self._task is None or self._span == 1:
-            return 0
-        done = self.worker.done_seconds(self._task)
-        return min(self._span - 1, steps_within(self._first, self._later, done))
 
     def _rest(self) -> None:
         if self._drained is not None and not self._running and not self._waiting:
