@@ -49,6 +49,22 @@ class Neighbour(NamedTuple):
     share: float
 
 
+class Fight(NamedTuple):
+    """Victim and neighbour on the GPUs on which the neighbour grew; means over these, as ratios 0…1 of time.
+
+    usual, now: the victim's part; theirs: the neighbour's usual one, and its growth; waits, waited: how long the victim
+    waits for it, now and usually, NaN where nobody tells. since: when the neighbour's part left what is usual.
+    """
+
+    usual: float
+    now: float
+    theirs: float
+    growth: float
+    waits: float
+    waited: float
+    since: float
+
+
 def contended(scan: Scan) -> tuple[Finding, ...]:
     """A finding for each service that shares its GPUs, or itself, with what slows it down, the surest first."""
     if not scan.world.tenants:
@@ -88,48 +104,62 @@ def _judged(sharing: Sharing, victim: Service) -> Finding | None:
         return None
     slow = slowdown(scan, victim)
     worst = _explained(sharing, victim, neighbours, slow)
-    at = np.array([row for row in rows if scan.world.tenants[row].gpu in worst.gpus], dtype=np.intp)
+    fight = _fight(sharing, victim, worst)
     kept = sharing.full[rows] & _asked(sharing, victim, rows, slow)
     squeeze = predicted(sharing.usual[rows], sharing.now[rows], kept)
     squeezed = _least((squeeze - 1) / (SQUEEZE - 1), _fall(sharing, rows[kept]) / Z)
-    waits, waited = _stalled(scan, victim, worst)
+    lost = fight.waits - fight.waited if math.isfinite(fight.waits) else fight.usual - fight.now
     gpus = [scan.world.tenants[row].gpu for row in rows]
-    growth, own = worst.growth / len(at), float(np.mean(sharing.now[at] - sharing.usual[at]))
     pressed = _least(
         (slow.ratio / _slower_clock(scan, gpus) - 1) / (SLOWDOWN - 1),
         slow.z / Z,
-        ((waits - waited) if math.isfinite(waits) else -own) / STALLED_GROWTH,
-        growth / BUSY_GROWTH if growth > own else 0.0,
+        lost / STALLED_GROWTH,
+        fight.growth / BUSY_GROWTH if fight.growth > fight.now - fight.usual else 0.0,
     )
     strength = worst.share * min(1.0, max(squeezed, pressed) / 2)
-    if strength <= 0:
+    if not strength > 0:
         return None
-    since = _since(scan, worst)
     held = squeeze if squeezed > 0 else 1.0
-    usual, now = float(np.mean(sharing.usual[at])), float(np.mean(sharing.now[at]))
-    theirs = float(np.mean([scan.level("busy", Tenant(gpu, worst.service)) for gpu in worst.gpus]))
-    theirs = theirs if math.isfinite(theirs) else 0.0
-    pair = f"{victim} by {worst.service}"
-    takes, took = scan.value(slow.signal, victim), scan.level(slow.signal, victim)
-    told = (
-        Evidence("share of the GPUs' time", now, usual, "ratio", since, str(victim)),
-        Evidence("share of the GPUs' time", theirs + growth, theirs, "ratio", since, str(worst.service)),
-        Evidence("GPU time waited", waits, waited, "ratio", since, pair),
-        Evidence(NAMED[slow.signal].text, takes, took, "s", since, str(victim)),
-    )
-    where = gpu_list(worst.gpus)
     return Finding(
         service=victim,
         cause="pool contention",
         culprit=Culprit(worst.service, worst.gpus, pool_of(scan.world, worst.gpus)),
         strength=strength,
         severity=max(held, min(MOST, slow.ratio) if pressed > 0 else 1.0),
-        since=since,
-        evidence=tuple(item for item in told if math.isfinite(item.value)),
-        next_step=f"move {worst.service} off {where}, or cap it at {max(theirs, NOISE):.0%} of their time: "
-        f"without what it took {victim} would have {usual:.2f} of them instead of {now:.2f}",
+        since=fight.since,
+        evidence=_evidence(scan, victim, worst, slow, fight),
+        next_step=f"move {worst.service} off {gpu_list(worst.gpus)}, or cap it at {max(fight.theirs, NOISE):.0%} of "
+        f"their time: without what it took {victim} would have {fight.usual:.2f} of them instead of {fight.now:.2f}",
         urgent=held >= URGENT and squeezed >= 1,
     )
+
+
+def _fight(sharing: Sharing, victim: Service, other: Neighbour) -> Fight:
+    scan = sharing.scan
+    at = [row for row in sharing.rows[victim] if scan.world.tenants[row].gpu in other.gpus]
+    theirs = [scan.level("busy", Tenant(gpu, other.service)) for gpu in other.gpus]
+    waits, waited = _stalled(scan, victim, other)
+    return Fight(
+        usual=float(np.mean(sharing.usual[at])),
+        now=float(np.mean(sharing.now[at])),
+        theirs=float(np.mean(np.nan_to_num(theirs))),
+        growth=other.growth / len(other.gpus),
+        waits=waits,
+        waited=waited,
+        since=min(_left(scan, Tenant(gpu, other.service)) for gpu in other.gpus),
+    )
+
+
+def _evidence(scan: Scan, victim: Service, other: Neighbour, slow: Slow, fight: Fight) -> tuple[Evidence, ...]:
+    takes, took = (of(slow.signal, victim) for of in (scan.value, scan.level))
+    theirs, since, part = fight.theirs + fight.growth, fight.since, "share of the GPUs' time"
+    told = (
+        Evidence(part, fight.now, fight.usual, "ratio", since, str(victim)),
+        Evidence(part, theirs, fight.theirs, "ratio", since, str(other.service)),
+        Evidence("GPU time waited", fight.waits, fight.waited, "ratio", since, f"{victim} by {other.service}"),
+        Evidence(NAMED[slow.signal].text, takes, took, "s", since, str(victim)),
+    )
+    return tuple(item for item in told if math.isfinite(item.value))
 
 
 def _least(*shares: float) -> float:
@@ -229,12 +259,8 @@ def _stalled(scan: Scan, victim: Service, other: Neighbour) -> tuple[float, floa
     return float(np.nanmean(now)), float(np.mean(np.nan_to_num(usual)))
 
 
-def _since(scan: Scan, other: Neighbour) -> float:
-    """When the neighbour's part first left what is usual; where it is new, when it appeared."""
-    return min(_left(scan, Tenant(gpu, other.service)) for gpu in other.gpus)
-
-
 def _left(scan: Scan, tenant: Tenant) -> float:
+    """When a tenant's part left what is usual; where it is new, when it appeared."""
     if math.isfinite(scan.level("busy", tenant)):
         return scan.since("busy", tenant)
     there = scan.history("busy", tenant, 3600.0) > NOISE

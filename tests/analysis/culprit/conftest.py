@@ -1,0 +1,139 @@
+"""Hand-made platforms: services, calls and tenants of GPUs, each with its figures over time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from foreshock_dashboard.analysis.signals import Scan, usual_at
+from foreshock_dashboard.model.hardware import Hardware
+from foreshock_dashboard.model.inference import Inference
+from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Edge, Gpu, Red, Stall, Tenant, World
+
+STEP, START = 10.0, 1_800_000_000.0
+Course = float | Callable[[int], float]
+"""A figure over time: constant, or by grid index."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a service, or an edge as its server sees it, shows: per second, seconds, ratio; p50 is a quarter of p95."""
+
+    rate: Course = 10.0
+    p95: Course = 0.4
+    failed: Course = 0.0
+    attempts: Course = 1.0
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A platform over `points` grid points; what begins, begins at `at`."""
+
+    services: Mapping[str, Served] = field(default_factory=dict)
+    calls: Mapping[tuple[str, str], Served] = field(default_factory=dict)
+    busy: Mapping[tuple[int, str], Course] = field(default_factory=dict)
+    stalled: Mapping[tuple[int, str, str], Course] = field(default_factory=dict)
+    queued: Mapping[str, Course] = field(default_factory=dict)
+    running: Mapping[str, Course] = field(default_factory=dict)
+    clock: Mapping[int, Course] = field(default_factory=dict)
+    points: int = 300
+    at: int = 240
+
+    def world(self) -> World:
+        """The platform as the analysis sees it."""
+        names = sorted({*self.services, *(name for _, name in self.busy)})
+        gpu = {
+            n: Gpu(f"host-{n}", "0", f"GPU-{n}")
+            for n in sorted({n for n, _ in self.busy} | {n for n, _, _ in self.stalled})
+        }
+        gpus = tuple(gpu.values())
+        edges = sorted(self.calls)
+        tenants, stalls, models = sorted(self.busy), sorted(self.stalled), sorted({*self.queued, *self.running})
+        busy = self._rows([self.busy[key] for key in tenants])
+        totals = [busy[[n == index for n, _ in tenants]].sum(axis=0) for index in gpu]
+        utilization = np.minimum(np.array(totals).reshape(len(gpus), self.points), 1.0)
+        calls = self._red([self.calls[key] for key in edges])
+        untold = self._rows([np.nan for _ in models])
+        nothing = np.full((len(gpus), self.points), np.nan)
+        return World(
+            times=START + STEP * np.arange(self.points, dtype=np.float64),
+            step=STEP,
+            services=tuple(map(service, names)),
+            red=self._red([self.services.get(name, Served(np.nan, np.nan, np.nan)) for name in names]),
+            edges=tuple(Edge(service(a), service(b), "virtual_node" if a == "user" else "") for a, b in edges),
+            calls=calls,
+            server_p95=calls.p95,
+            attempts=self._rows([self.calls[key].attempts for key in edges]),
+            gpus=gpus,
+            utilization=utilization,
+            contended=nothing,
+            memory_used=nothing,
+            memory_total=nothing,
+            power=nothing,
+            temperature=nothing,
+            tenants=tuple(Tenant(gpu[n], service(name)) for n, name in tenants),
+            busy=busy,
+            stalled=np.full_like(busy, np.nan),
+            memory=np.full_like(busy, np.nan),
+            stalls=tuple(Stall(gpu[n], service(a), service(b)) for n, a, b in stalls),
+            stalled_by=self._rows([self.stalled[key] for key in stalls]),
+            hardware=replace(
+                Hardware.empty(len(gpus), self.points),
+                clock=self._rows([self.clock.get(index, np.nan) for index in gpu]),
+            ),
+            inference=replace(
+                Inference.empty(self.points),
+                services=tuple(map(service, models)),
+                waiting=untold,
+                cache=untold,
+                preempted=untold,
+                finished=untold,
+                first_token=untold,
+                per_token=untold,
+                prompt_tokens=untold,
+                generated_tokens=untold,
+                queued=self._rows([self.queued.get(name, np.nan) for name in models]),
+                running=self._rows([self.running.get(name, np.nan) for name in models]),
+            ),
+        )
+
+    def scan(self, later: int = 5) -> Scan:
+        """The platform so many grid points after `at`, against what was usual until then."""
+        world = self.world()
+        return Scan(world, self.at + later, usual_at(world, self.at))
+
+    def _rows(self, courses: list[Course]) -> Floats:
+        rows = [[course(i) if callable(course) else course for i in range(self.points)] for course in courses]
+        return np.array(rows, dtype=np.float64).reshape(len(courses), self.points)
+
+    def _red(self, served: list[Served]) -> Red:
+        p95 = self._rows([each.p95 for each in served])
+        rate, failed = self._rows([each.rate for each in served]), self._rows([each.failed for each in served])
+        return Red(rate, failed, p95 / 4, p95, p95)
+
+
+def service(name: str) -> Service:
+    """A service of that name."""
+    return Service("", name)
+
+
+def step(before: float, after: float, at: int = 240) -> Callable[[int], float]:
+    """From one value to another at once."""
+    return lambda i: after if i >= at else before
+
+
+def windowed(before: float, after: float, at: int = 240, intervals: int = 5) -> Callable[[int], float]:
+    """The same as a rate shows it, whose window has so many intervals between samples."""
+    return lambda i: before + (after - before) * min(1.0, max(0, i - at) / intervals)
+
+
+@pytest.fixture(scope="session")
+def platforms() -> SimpleNamespace:
+    """What a test builds its platforms of."""
+    return SimpleNamespace(Platform=Platform, Served=Served, service=service, step=step, windowed=windowed)

@@ -1,0 +1,277 @@
+"""Who squeezes or presses whom on shared GPUs, how soon that is seen, and what is left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foreshock_dashboard.analysis.attribution import contended, predicted
+from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.signals import Scan, usual_at
+from foreshock_dashboard.model.query import Floats
+
+Kit = Any
+Holes = list[tuple[int, int, float]]
+
+
+def shared(kit: Kit, **changes: object) -> Kit:
+    """`llm` has four fifths of two full GPUs and `batch` the rest; `batch` takes most of them at once."""
+    given = {
+        "services": {"llm": kit.Served()},
+        "busy": {
+            **{(n, "llm"): kit.windowed(0.80, 0.28) for n in (1, 2)},
+            **{(n, "batch"): kit.windowed(0.18, 0.72) for n in (1, 2)},
+        },
+        "stalled": {
+            **{(n, "llm", "batch"): kit.windowed(0.18, 0.72) for n in (1, 2)},
+            **{(n, "batch", "llm"): kit.windowed(0.80, 0.28) for n in (1, 2)},
+        },
+    }
+    return kit.Platform(**{**given, **changes})
+
+
+def of(kit: Kit, found: tuple[Finding, ...], name: str = "llm") -> Finding | None:
+    """The finding of a service, if it is likelier than not."""
+    return next((each for each in found if each.service == kit.service(name) and each.strength >= 0.5), None)
+
+
+def test_a_neighbour_that_takes_a_full_gpu_at_once_is_named_within_two_scrapes(platforms: Kit) -> None:
+    """Before any duration moved, and long before the rates' window has passed."""
+    finding = of(platforms, contended(shared(platforms).scan(later=2)))
+
+    assert finding is not None
+    assert finding.culprit.service == platforms.service("batch")
+    assert [gpu.label for gpu in finding.culprit.gpus] == ["host-1/gpu-0", "host-2/gpu-0"]
+    assert finding.urgent
+    assert finding.severity == pytest.approx(0.80 / 0.28, rel=0.15)
+    assert finding.since == pytest.approx(1_800_000_000 + 2410, abs=10)
+
+
+def test_what_to_do_and_what_that_would_change_is_said_in_numbers(platforms: Kit) -> None:
+    """The cap is what the neighbour usually has; the counterfactual what the victim then has again."""
+    finding = of(platforms, contended(shared(platforms).scan(later=10)))
+
+    assert finding is not None
+    assert finding.next_step == (
+        "move batch off host-1/gpu-0 and host-2/gpu-0, or cap it at 18% of their time: "
+        "without what it took llm would have 0.80 of them instead of 0.28"
+    )
+    assert [(each.entity, round(each.value, 2), round(each.baseline, 2)) for each in finding.evidence] == [
+        ("llm", 0.28, 0.80),
+        ("batch", 0.72, 0.18),
+        ("llm by batch", 0.72, 0.18),
+        ("llm", 0.1, 0.1),
+    ]
+
+
+def test_a_service_that_waits_more_and_is_slower_is_pressed_even_where_it_loses_no_time(platforms: Kit) -> None:
+    """A small service on a GPU that a neighbour fills: its own part is too small to tell."""
+    pressed = shared(
+        platforms,
+        services={"llm": platforms.Served(p95=platforms.step(0.4, 0.9))},
+        busy={(1, "llm"): 0.1, (1, "batch"): platforms.windowed(0.3, 0.85)},
+        stalled={(1, "llm", "batch"): platforms.windowed(0.02, 0.5)},
+    )
+
+    finding = of(platforms, contended(pressed.scan(later=8)))
+
+    assert finding is not None
+    assert finding.culprit.service == platforms.service("batch")
+    assert finding.severity == pytest.approx(0.9 / 0.4, rel=0.01)
+
+
+HARMLESS: dict[str, Callable[[Kit], Kit]] = {
+    "the service is asked less and the neighbour takes what is left": lambda kit: shared(
+        kit, stalled={(n, "llm", "batch"): 0.18 for n in (1, 2)}
+    ),
+    "nobody tells of waiting, fewer requests run and nothing is slower": lambda kit: shared(
+        kit, stalled={}, running={"llm": kit.step(20.0, 5.0)}
+    ),
+    "the two are on instances of their own": lambda kit: shared(
+        kit, stalled={(1, "other", "batch"): 0.1}, services={"llm": kit.Served(p95=kit.step(0.4, 1.0))}
+    ),
+    "the GPU has time left": lambda kit: shared(
+        kit,
+        busy={(1, "llm"): kit.windowed(0.30, 0.15), (1, "batch"): kit.windowed(0.1, 0.4)},
+        stalled={(1, "llm", "batch"): 0.0},
+    ),
+    "the victim itself grew": lambda kit: shared(
+        kit,
+        busy={(1, "llm"): kit.windowed(0.2, 0.6), (1, "batch"): kit.windowed(0.2, 0.38)},
+        stalled={(1, "llm", "batch"): kit.windowed(0.05, 0.38)},
+        services={"llm": kit.Served(p95=kit.step(0.4, 0.9))},
+    ),
+    "it has always been like this": lambda kit: shared(
+        kit, busy={(1, "llm"): 0.28, (1, "batch"): 0.72}, stalled={(1, "llm", "batch"): 0.72}
+    ),
+    "scrapes of one host are lost": lambda kit: shared(
+        kit,
+        stalled={(1, "llm", "batch"): 0.18},
+        busy={(1, "llm"): kit.windowed(0.8, 0.6), (1, "batch"): kit.windowed(0.18, 0.135)},
+    ),
+    "the clock fell and explains the slow-down": lambda kit: shared(
+        kit,
+        busy={(1, "llm"): kit.windowed(0.4, 0.36), (1, "batch"): kit.windowed(0.3, 0.45)},
+        stalled={(1, "llm", "batch"): kit.windowed(0.1, 0.3)},
+        services={"llm": kit.Served(p95=kit.step(0.4, 0.9))},
+        clock={1: kit.step(1.0, 0.45)},
+    ),
+    "it serves nobody": lambda kit: shared(kit, services={}),
+}
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_no_neighbour_is_accused_where(platforms: Kit, name: str) -> None:
+    """Look-alikes are not likelier than not at any time after they begin."""
+    platform = HARMLESS[name](platforms)
+
+    assert [of(platforms, contended(platform.scan(later))) for later in range(12)] == [None] * 12
+
+
+def test_of_several_that_grew_the_one_whose_growth_explains_the_slow_down_is_named(platforms: Kit) -> None:
+    """A bystander grew as much, but steadily and long before."""
+    several = shared(
+        platforms,
+        services={"llm": platforms.Served(p95=platforms.step(0.4, 1.2, at=270))},
+        busy={
+            (1, "llm"): platforms.windowed(0.5, 0.2, at=270),
+            (1, "bystander"): lambda i: 0.2 if i < 240 else 0.35,
+            (1, "batch"): lambda i: 0.25 if i < 270 else 0.45,
+        },
+        stalled={
+            (1, "llm", "batch"): lambda i: 0.2 if i < 270 else 0.45,
+            (1, "llm", "bystander"): lambda i: 0.2 if i < 240 else 0.35,
+        },
+    )
+
+    finding = of(platforms, contended(several.scan(later=45)))
+
+    assert finding is not None
+    assert finding.culprit.service == platforms.service("batch")
+
+
+def test_every_victim_of_one_neighbour_is_found(platforms: Kit) -> None:
+    """Each on its own GPUs, surest first and without the one that is spared."""
+    two = shared(
+        platforms,
+        services={name: platforms.Served() for name in ("llm", "code", "spared")},
+        busy={
+            (1, "llm"): platforms.windowed(0.8, 0.28),
+            (1, "batch"): platforms.windowed(0.18, 0.72),
+            (2, "code"): platforms.windowed(0.7, 0.4),
+            (2, "batch"): platforms.windowed(0.28, 0.6),
+            (3, "spared"): 0.95,
+        },
+        stalled={
+            (1, "llm", "batch"): platforms.windowed(0.18, 0.72),
+            (2, "code", "batch"): platforms.windowed(0.28, 0.6),
+        },
+    )
+
+    found = contended(two.scan(later=8))
+
+    assert {str(each.service) for each in found if each.strength >= 0.5} == {"llm", "code"}
+    assert {str(each.culprit.service) for each in found} == {"batch"}
+
+
+def test_a_neighbour_that_was_not_there_before_is_one_that_grew_from_nothing(platforms: Kit) -> None:
+    """Its usual part is nothing, and it began when it appeared."""
+    new = shared(
+        platforms,
+        busy={
+            (1, "llm"): platforms.windowed(0.95, 0.4),
+            (1, "batch"): lambda i: np.nan if i < 240 else platforms.windowed(0.0, 0.6)(i),
+        },
+        stalled={(1, "llm", "batch"): lambda i: np.nan if i < 240 else platforms.windowed(0.0, 0.6)(i)},
+    )
+
+    finding = of(platforms, contended(new.scan(later=8)))
+
+    assert finding is not None
+    assert finding.since == 1_800_000_000 + 2410
+
+
+HOLES = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 59), st.floats(0, 1) | st.just(np.nan)), max_size=60)
+
+
+@given(busy=HOLES, stalled=HOLES)
+@settings(max_examples=60, deadline=None)
+def test_whatever_is_missing_strength_and_severity_are_defined(platforms: Kit, busy: Holes, stalled: Holes) -> None:
+    """NaN, strange values, one sample: a strength of 0…1 and a finite severity, or no finding."""
+    world = shared(platforms, points=60, at=40).world()
+    world = replace(world, busy=_holed(world.busy, busy), stalled_by=_holed(world.stalled_by, stalled))
+
+    for at in (0, 1, 45, 59):
+        for finding in contended(Scan(world, at, usual_at(world, min(at, 40)))):
+            assert 0 < finding.strength <= 1
+            assert 1 <= finding.severity <= 20
+            assert np.isfinite(finding.since)
+
+
+def _holed(values: Floats, holes: Holes) -> Floats:
+    out = values.copy()
+    for row, column, value in holes:
+        out[row, column] = value
+    return out
+
+
+@given(factor=st.floats(0.01, 100))
+@settings(max_examples=20, deadline=None)
+def test_seconds_may_be_counted_in_another_unit(platforms: Kit, factor: float) -> None:
+    """All latencies scaled alike change no finding."""
+    slower = {"llm": platforms.Served(p95=lambda i: factor * (0.4 if i < 240 else 1.0))}
+
+    found = contended(shared(platforms, services=slower).scan(8))
+
+    assert [str(each.culprit.service) for each in found] == ["batch"]
+    assert (found[0].strength, found[0].severity) == (pytest.approx(1.0), pytest.approx(0.8 / 0.28, rel=0.1))
+
+
+def test_another_order_of_services_gpus_and_tenants_changes_no_finding(platforms: Kit) -> None:
+    """Permuting entities permutes the answer."""
+    scan = shared(platforms).scan(8)
+    world = scan.world
+    turned = replace(
+        world,
+        tenants=world.tenants[::-1],
+        busy=world.busy[::-1],
+        stalls=world.stalls[::-1],
+        stalled_by=world.stalled_by[::-1],
+        gpus=world.gpus[::-1],
+        utilization=world.utilization[::-1],
+    )
+
+    assert contended(Scan(turned, scan.at, usual_at(turned, 240))) == contended(scan)
+
+
+def test_a_silent_service_changes_nothing(platforms: Kit) -> None:
+    """One that shows nothing, on no GPU."""
+    silent = platforms.Served(rate=np.nan, p95=np.nan, failed=np.nan)
+    beside = shared(platforms, services={"llm": platforms.Served(), "silent": silent})
+
+    assert contended(beside.scan(8)) == contended(shared(platforms).scan(8))
+
+
+@pytest.mark.parametrize(
+    ("usual", "now", "full", "slower"),
+    [
+        ([0.8, 0.8], [0.4, 0.4], [True, True], 2.0),
+        ([0.8, 0.8], [0.4, 0.8], [True, True], 1.5),
+        ([0.8, 0.8], [0.4, 0.4], [False, False], 1.0),
+        ([0.8], [0.0], [True], 20.0),
+        ([0.01], [0.001], [True], 1.0),
+        ([np.nan], [np.nan], [True], 1.0),
+        ([], [], [], 1.0),
+    ],
+)
+def test_requests_slow_down_by_usual_part_over_present_part(
+    usual: list[float], now: list[float], full: list[bool], slower: float
+) -> None:
+    """The mean over GPUs, by where requests usually go; on a GPU with time left nobody is kept from it."""
+    assert predicted(np.array(usual), np.array(now), np.array(full, dtype=bool)) == pytest.approx(slower)
