@@ -30,9 +30,12 @@ class EdgeSeries:
     def add(self, increment: Increment, now: float) -> None:
         """Count what one span added to the edge."""
         _, requests, failed, retries, client_seconds, server_seconds, client_span, server_span = increment
-        self._requests.value += requests
-        self._failed.value += failed
-        self._retries.value += retries
+        if requests:
+            self._requests.value += requests
+        if failed:
+            self._failed.value += failed
+        if retries:
+            self._retries.value += retries
         self._requests.touched = self._failed.touched = self._retries.touched = now
         if client_seconds is not None:
             series = self._as_client or self._registry.get(CLIENT_SECONDS, self._labels, now)

@@ -139,7 +139,7 @@ def server_half(
 ) -> Server:
     """What a SERVER or CONSUMER span, or one that `receives`, tells."""
     before, grpc_before = map(found.get, _PREVIOUS_ATTEMPTS) if found else (None, None)
-    return Server(
+    told = (
         service,
         name[:MAX_TEXT],
         (end - start) / 1e9,
@@ -148,6 +148,7 @@ def server_half(
         before is not grpc_before and (_number(before) > 0 or _number(grpc_before) > 0),
         id_,
     )
+    return tuple.__new__(Server, told)  # its own constructor takes three times as long
 
 
 def receives(found: Attributes) -> bool:

@@ -34,13 +34,13 @@ class Exemplar(NamedTuple):
 
 
 class Histogram:
-    """How many durations fell into each bucket, and their sum in seconds."""
+    """How many durations fell into each bucket, their sum in seconds, and when the last one was seen."""
 
-    __slots__ = ("_examples", "counts", "sum")
+    __slots__ = ("_examples", "counts", "sum", "touched")
 
     def __init__(self) -> None:
         self.counts = [0] * len(LE)
-        self.sum = 0.0
+        self.sum = self.touched = 0.0
         self._examples: list[tuple[Id, float, float] | None] = [None] * len(LE)
 
     def observe(self, seconds: float, span: Id | None = None, now: float = 0.0) -> None:
@@ -48,6 +48,7 @@ class Histogram:
         place = bisect_left(BOUNDS, seconds)
         self.counts[place] += 1
         self.sum += seconds
+        self.touched = now
         if span is not None:
             example = self._examples[place]
             if example is None or not 0 <= now - example[2] < EXAMPLE_SECONDS:

@@ -11,14 +11,16 @@ from foreshock_dashboard.model.span import Id
 class OperationSeries:
     """Adds to them. `other`: not both have room of their own; then they are not to be kept at hand."""
 
-    __slots__ = ("_calls", "_seconds", "other")
+    __slots__ = ("_calls", "_observe", "other")
 
     def __init__(self, labels: Labels, registry: Registry, now: float) -> None:
-        self._calls, self._seconds = registry.get(CALLS, labels, now), registry.get(DURATION, labels, now)
-        self.other = self._calls.other or self._seconds.other
+        self._calls, seconds = registry.get(CALLS, labels, now), registry.get(DURATION, labels, now)
+        self._observe = seconds.histogram.observe if seconds.histogram else seconds.observe
+        self.other = self._calls.other or seconds.other
 
     def count(self, seconds: float, span: Id, now: float) -> None:
         """Count a span."""
-        self._calls.value += 1.0
-        self._calls.touched = now
-        self._seconds.observe(seconds, span, now)
+        calls = self._calls
+        calls.value += 1.0
+        calls.touched = now
+        self._observe(seconds, span, now)

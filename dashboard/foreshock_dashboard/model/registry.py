@@ -51,7 +51,11 @@ class Series:
         """Count a span's duration in a histogram."""
         if self.histogram is not None:
             self.histogram.observe(seconds, span, now)
-            self.touched = now
+
+    @property
+    def last(self) -> float:
+        """When it was last added to."""
+        return self.touched if self.histogram is None else max(self.touched, self.histogram.touched)
 
     @property
     def names(self) -> tuple[tuple[str, Labels], ...]:
@@ -125,7 +129,7 @@ class Registry:
     def expire(self, now: float) -> None:
         """End the series that nothing was added to for long."""
         for held in (self._series, self._others):
-            old = [key for key, series in held.items() if series.touched + self._stale_after <= now]
+            old = [key for key, series in held.items() if series.last + self._stale_after <= now]
             for key in old:
                 series = held.pop(key)
                 self._size -= 0 if series.other else len(series.names)

@@ -29,10 +29,10 @@ class Seen:
         slot = self._slots.get(place)
         if slot is None:
             slot = self._slots[place] = set()
-        key = hash((span, kind))
-        if key in slot:
+        before = len(slot)
+        slot.add(hash((span, kind)))
+        if len(slot) == before:
             return False
-        slot.add(key)
         self._size += 1
         if self._size > self._limit:
             self._drop(min(self._slots))

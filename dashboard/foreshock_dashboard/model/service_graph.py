@@ -27,6 +27,8 @@ from foreshock_dashboard.model.world import Edge
 
 __all__ = ["Found", "ServiceGraph", "Unpaired"]
 
+_new = tuple.__new__
+"""Makes an `Edge`, in a third of the time that its own constructor takes."""
 MAX_ANSWERERS = 64
 """Services that may answer one CLIENT span."""
 MAX_INNER = 16
@@ -213,7 +215,7 @@ class ServiceGraph:
         elif parent:
             self._answer(parent, server, now)
         else:
-            self._findings.served(Edge(USER, service, VIRTUAL), server)
+            self._findings.served(_new(Edge, (USER, service, VIRTUAL)), server)
 
     def _answer(self, caller: Id, server: Server, now: float) -> None:
         node = self._node(caller, now)
@@ -233,7 +235,7 @@ class ServiceGraph:
             self._peers.learn(client, server.service)
         if node.decided and node.assumed != server.service:
             return  # its request has been counted elsewhere
-        edge = Edge(client.service, server.service, MESSAGING if messaging else "")
+        edge = _new(Edge, (client.service, server.service, MESSAGING if messaging else ""))
         tally = node.tally(edge)
         if tally is None:
             if len(node.tallies) >= MAX_ANSWERERS:

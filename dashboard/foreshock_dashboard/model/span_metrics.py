@@ -16,7 +16,6 @@ from foreshock_dashboard.model.families import (
     OVERFLOW,
     UNPAIRED,
 )
-from foreshock_dashboard.model.findings import Increment
 from foreshock_dashboard.model.gen_ai import MEASURED, request_of
 from foreshock_dashboard.model.histogram import LE, Exemplar
 from foreshock_dashboard.model.llm_metrics import LlmMetrics
@@ -193,8 +192,9 @@ class SpanMetrics:
     def _settle(self, now: float) -> None:
         self._graph.expire(now)
         found = self._graph.take()
+        known = self._edges.get
         for increment in found.increments:
-            self._edge(increment, now)
+            (known(increment.edge) or self._edge(increment.edge, now)).add(increment, now)
         for alone in found.unpaired:
             self._registry.get(UNPAIRED, of_half(alone), now).add(1.0, now)
         for fallback in found.fallbacks:
@@ -202,14 +202,12 @@ class SpanMetrics:
         self._counters[DROPPED].add(found.dropped, now)
         self._counters[OVERFLOW].add(self._registry.take_overflow(), now)
 
-    def _edge(self, increment: Increment, now: float) -> None:
-        known = self._edges.get(increment.edge)
-        if known is None:
-            known = EdgeSeries(increment.edge, self._registry, now)
-            if not known.other:
-                self._make_room()
-                self._edges[increment.edge] = known
-        known.add(increment, now)
+    def _edge(self, edge: Edge, now: float) -> EdgeSeries:
+        found = EdgeSeries(edge, self._registry, now)
+        if not found.other:
+            self._make_room()
+            self._edges[edge] = found
+        return found
 
     def _note(self, family: Family) -> None:
         self._counters[family].value += 1.0

@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
+from numpy.typing import NDArray
 
 from foreshock_dashboard.store.blocks import SPANS
 from foreshock_dashboard.store.chunk import Chunk
@@ -28,6 +30,14 @@ copy (
   order by trace_hi, trace_lo
 ) to $out {_COPY}
 """  # noqa: S608 - constants
+
+
+def _by_trace(high: NDArray[Any], low: NDArray[Any]) -> NDArray[Any]:
+    """The order of rows by the halves of their trace ids. The first nearly always tells, and sorts in a tenth of the
+    time."""
+    order = np.argsort(high)
+    alike = np.diff(high[order]) == 0
+    return np.lexsort((low, high)) if (np.diff(low[order])[alike] != 0).any() else order
 
 
 class SpanFormat:
@@ -62,7 +72,7 @@ class SpanFormat:
         chosen = ", ".join(
             f'"{name}"' if name in present else f'null::{kind} as "{name}"' for name, kind in self._columns.items()
         )
-        order = np.lexsort((table.whole("trace_lo"), table.whole("trace_hi")))
+        order = _by_trace(table.whole("trace_hi"), table.whole("trace_lo"))
         columns = {name: table.whole(name)[order] for name in present}
         columns |= {name: table.words(columns[name]) for name in present if is_text(name)}
         with self._engine.cursor() as cursor:

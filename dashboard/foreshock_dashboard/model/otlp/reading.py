@@ -139,7 +139,7 @@ def _batch(
         kinds,
         starts,
         list(map(max, starts, ends)),
-        [_status(span.status) for span in spans],
+        [_status(raw) if raw else "unset" for raw in [span.status for span in spans]],
         list(map(gt, starts, ends)),
         resources,
         attributes,
@@ -232,8 +232,6 @@ def _known_scope(raw: bytes) -> str:
 
 
 def _status(raw: bytes) -> Status:
-    if not raw:
-        return "unset"
     return _known_status(raw) if len(raw) <= MAX_KNOWN else _known_status.__wrapped__(raw)
 
 
