@@ -13,7 +13,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.evidence import EXTREME, WORSE, figure, squeezed, suffering, sure
 from foreshock_dashboard.analysis.finding import Finding
-from foreshock_dashboard.analysis.signals import Key, Scan
+from foreshock_dashboard.analysis.signals import Key, Scan, inference
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
@@ -25,6 +25,12 @@ ASKED = (1.4, 0.1)
 who gave up count as well, so it is more than a fluctuation."""
 PART = (0.2, 0.05)
 """Share of a caller's slow-down or failures that an edge explains, from which it is as likely the reason; width."""
+INHERITED = (0.5, 0.1)
+"""The same of a callee and whom it calls itself, from which it is as likely not its own doing as it is."""
+KINDS = (("p95", "edge_p95"), ("failed", "edge_failed"))
+"""Signals of a service, and those of its calls that they follow."""
+SERVER = 0.7
+"""How sure one can be at most of a model server, whose own signs say more: neighbours, length, queue, clocks."""
 GIVEN_UP = (0.03, 0.01)
 """Share of attempts that fail from which a caller is as likely to suffer soon as not; width of the doubt."""
 SLOW = (4.0, 0.5)
@@ -87,11 +93,18 @@ def by_itself(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
         sure(scan.z("held", callee), EXTREME, 1.0),
         sure(max((scan.z("excess", edge) for edge in edges), key=np.nan_to_num, default=math.nan), EXTREME, 1.0),
         squeezed(scan, callee),
-        sure(max((_z(scan, edge) for edge in scan.world.edges if edge.client == callee), default=math.nan), WORSE, 0.5),
+        max((_inherited(scan, callee, edge) for edge in scan.world.edges if edge.client == callee), default=0.0),
     ]
     if _load_explains(scan, callee):
         return 0.0
-    return min(sure(own, EXTREME, 0.7), 1 - max(blamed))
+    most = SERVER if callee in inference(scan.world).services else 1.0
+    return min(most, sure(own, EXTREME, 0.7), 1 - max(blamed))
+
+
+def _inherited(scan: Scan, callee: Service, edge: Edge) -> float:
+    """How sure it is that a callee only hands on what it gets from one that it calls itself, 0…1."""
+    slow, failing = (part(scan, callee, edge, own, called) for own, called in KINDS)
+    return max(sure(_z(scan, edge), WORSE, 0.5), sure(max(slow, failing), *INHERITED) if _z(scan, edge) > 1 else 0.0)
 
 
 def _own(scan: Scan, callee: Service, edges: Sequence[Edge]) -> list[float]:
@@ -125,17 +138,26 @@ def _z(scan: Scan, edge: Edge) -> float:
 def _hurt(scan: Scan, caller: Service, edges: Sequence[Edge]) -> float:
     """How sure it is that a caller suffers for it, 0…1: its calls are worse, and that is a good part of its trouble."""
     mine = [edge for edge in edges if edge.client == caller]
-    calls = max((_z(scan, edge) for edge in mine), default=0.0)
-    part = max((_part(scan, caller, edge) for edge in mine), default=0.0)
-    seen = min(suffering(scan, caller), sure(calls, WORSE, 0.5), sure(part, *PART))
+    seen = max((_felt(scan, caller, edge) for edge in mine), default=0.0)
     return max(seen, max((_to_come(scan, caller, edge) for edge in mine), default=0.0))
 
 
-def _part(scan: Scan, caller: Service, edge: Edge) -> float:
-    """The larger of the shares of a caller's slow-down and of its failures that an edge can explain."""
-    slow = _rise(scan, "edge_p95", edge), _rise(scan, "p95", caller)
-    failing = _rise(scan, "edge_failed", edge), _rise(scan, "failed", caller)
-    return max(part / whole if whole > 0 and part > 0 else 0.0 for part, whole in (slow, failing))
+def _felt(scan: Scan, caller: Service, edge: Edge) -> float:
+    """How sure it is that a caller is slower, or fails more, by what an edge is slower or fails more, 0…1."""
+    return max(
+        min(
+            sure(scan.z(own, caller), WORSE, 0.5),
+            sure(scan.z(called, edge), WORSE, 0.5),
+            sure(part(scan, caller, edge, own, called), *PART),
+        )
+        for own, called in KINDS
+    )
+
+
+def part(scan: Scan, caller: Service, edge: Edge, own: str, called: str) -> float:
+    """The share of the rise of a caller's signal that the rise of its edge's can explain, 0 and above."""
+    whole, some = _rise(scan, own, caller), _rise(scan, called, edge)
+    return some / whole if whole > 0 and some > 0 else 0.0
 
 
 def _rise(scan: Scan, name: str, key: Key) -> float:

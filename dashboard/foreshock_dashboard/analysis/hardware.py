@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from foreshock_dashboard.analysis.evidence import EXTREME, WORSE, figure, suffering, sure
 from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.gpus import gpu_order
 from foreshock_dashboard.analysis.signals import Scan
 from foreshock_dashboard.analysis.signals import hardware as health
-from foreshock_dashboard.analysis.world import gpu_order
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu
@@ -37,12 +39,15 @@ def unwell(scan: Scan) -> Mapping[Gpu, float]:
     """How sure it is that each GPU is held back or failing, 0…1; only those that may be."""
     clock, throttled, errors = (scan[name] for name in SIGNALS)
     lost = health(scan.world).lost
+    with np.errstate(invalid="ignore"):
+        held = throttled.value - throttled.level > HELD_BACK[0] / 2
+        rows = np.flatnonzero((clock.ratio < 1 - SLOWER[0] / 2) | held | (errors.value > 0) | (lost[:, scan.at] > 0))
     found = {}
-    for gpu, row in clock.keys.items():
-        assert isinstance(gpu, Gpu)  # noqa: S101 - the signal is of GPUs
+    for row in rows:
+        gpu = scan.world.gpus[row]
         doubts = (
             min(sure(1 - float(clock.ratio[row]), *SLOWER), sure(float(clock.z[row]), EXTREME, 1.0)),
-            min(sure(float(throttled.value[row] - throttled.level[row]), *HELD_BACK), _slowed(scan, row)),
+            min(sure(float(throttled.value[row] - throttled.level[row]), *HELD_BACK), _slowed(scan, int(row))),
             0.9 if errors.value[row] > 0 and not errors.level[row] > 0 else 0.0,
             1.0 if lost[row, scan.at] > 0 else 0.0,
         )

@@ -49,7 +49,8 @@ def network(scan: Scan) -> tuple[Finding, ...]:
     """Services whose calls are slower or fail between hosts: one finding each, all of one fault with one culprit."""
     hosts = losing(scan)
     edges = excessive(scan, hosts)
-    found = [*_of_edges(scan, edges, hosts), *_of_hosts(scan, edges, hosts)]
+    by_edges = _of_edges(scan, edges, hosts)
+    found = [*by_edges, *_of_hosts(scan, hosts, by_edges)]
     return tuple(sorted(found, key=lambda each: (-each.strength, each.service)))
 
 
@@ -186,9 +187,9 @@ def _host(scan: Scan, edges: Sequence[Edge], hosts: Mapping[str, float], where: 
     return max(crossed, key=rank, default="")
 
 
-def _of_hosts(scan: Scan, edges: Sequence[Guilty], hosts: Mapping[str, float]) -> list[Finding]:
+def _of_hosts(scan: Scan, hosts: Mapping[str, float], known: Sequence[Finding]) -> list[Finding]:
     """Services on hosts that lose packets, where no edge tells of them: without spans, or before they tell."""
-    named = {who for each in edges for who in each.edge[:2]}
+    named = {each.service for each in known}
     found = []
     for service, where in sorted(places(scan).items()):
         losses = {host: hosts[host] for host in where if host in hosts}
@@ -200,7 +201,7 @@ def _of_hosts(scan: Scan, edges: Sequence[Guilty], hosts: Mapping[str, float]) -
             Finding(
                 service=service,
                 cause="network",
-                culprit=Culprit(host=host),
+                culprit=known[0].culprit if known else Culprit(host=host),
                 strength=min(losses[host], max(felt, UNFELT)),
                 severity=max(1.0, min(MOST, np.nan_to_num(scan.ratio("p95", service), nan=1.0))),
                 since=scan.since("retransmitted", host),

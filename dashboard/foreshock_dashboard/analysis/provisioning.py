@@ -161,15 +161,21 @@ def _blocked(told: Capacity, row: int, at: int) -> str:
     """
     quota, used = _now(told.quota, at), _now(told.used, at)
     full = [i for i in range(len(told.pools)) if quota[i] > 0 and used[i] >= quota[i]]
-    wanted = np.nan_to_num(told.wanted[row, : at + 1])
-    moved = [i for i in full if _together(wanted, np.nan_to_num(told.used[i, : at + 1]))]
+    moved = [i for i in full if _together(told.wanted[row, : at + 1], told.used[i, : at + 1])]
     full = moved or [i for i in full if told.pools[i] in told.services[row].name]
     return told.pools[full[0]] if len(full) == 1 else ""
 
 
+def changes(values: Floats) -> NDArray[np.intp]:
+    """Indices at which a series, shape (times,), is another than when it was last known."""
+    known = np.flatnonzero(np.isfinite(values))
+    moved: NDArray[np.intp] = known[1:][np.diff(values[known]) != 0]
+    return moved
+
+
 def _together(one: Floats, two: Floats) -> bool:
     """Whether both changed, and within a minute of each other more often than not."""
-    first, second = np.flatnonzero(np.diff(one)), np.flatnonzero(np.diff(two))
+    first, second = changes(one), changes(two)
     if not len(first) or not len(second):
         return False
     near = np.abs(second[:, None] - first[None, :]).min(axis=1) <= 6
