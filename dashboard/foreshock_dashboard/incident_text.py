@@ -64,7 +64,9 @@ def risk_line(risk: AtRisk) -> str:
     """A service that is to miss its objective, and when."""
     if risk.p50 <= 0:
         return f"{risk.service} misses its objective"
-    low, middle, high = (f"{each / 60:.1f}" if each < float("inf") else "later" for each in risk[1:])
+    low, middle, high = (
+        f"{each / 60:.1f}" if each < float("inf") else "later" for each in (risk.p20, risk.p50, risk.p80)
+    )
     return f"{risk.service} in {middle} min ({low} to {high})"
 
 

@@ -78,7 +78,8 @@ def test_every_state_is_documented(name: Phase) -> None:
 def test_beyond_the_horizon_is_null_and_at_once_is_zero() -> None:
     """Infinity has no form in JSON; zero says that it is missed already."""
     told = json.loads(json.dumps(incident(full()), allow_nan=False))
-    assert told["at_risk"] == [{"service": "rag-api", "breach_seconds": {"p20": 0.0, "p50": 90.5, "p80": None}}]
+    seconds = {"p10": None, "p20": 0.0, "p50": 90.5, "p80": None, "p90": None}
+    assert told["at_risk"] == [{"service": "rag-api", "breach_seconds": seconds}]
 
 
 def test_an_edge_is_written_with_an_arrow_and_what_is_not_known_is_null() -> None:

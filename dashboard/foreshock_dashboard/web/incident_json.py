@@ -85,8 +85,8 @@ def at_risk(found: AtRisk) -> Json:
 
 
 def breach_seconds(found: AtRisk) -> Mapping[str, float | None]:
-    """Seconds with a chance of 20, 50 and 80 %."""
-    return {"p20": number(found.p20), "p50": number(found.p50), "p80": number(found.p80)}
+    """Seconds with a chance of so many percent."""
+    return {name: number(getattr(found, name)) for name in ("p10", "p20", "p50", "p80", "p90")}
 
 
 def candidate(found: Candidate) -> Json:

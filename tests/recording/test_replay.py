@@ -1,0 +1,173 @@
+"""`foreshock replay` tells of a recording what a hub would have told while it happened."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from tests.recording.platform import START, counter, openmetrics, wave
+
+from foreshock_dashboard import replaying
+from foreshock_dashboard.cli import main
+from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
+from foreshock_dashboard.recording.interval import interval_of
+from foreshock_dashboard.recording.reader import Recording
+from foreshock_dashboard.replay_command import played_text
+from foreshock_dashboard.replaying import Pace, play, worlds
+
+if TYPE_CHECKING:
+    from tests.recording.conftest import Foreshock, Write
+
+
+@pytest.fixture(scope="module", name="incident")
+def _incident(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording in which batch work takes the GPUs of a service."""
+    path = tmp_path_factory.mktemp("replay") / "starve"
+    assert main(["simulate", "starve", "--duration", "48m", "--seed", "11", "--out", str(path)]) == 0
+    return path
+
+
+def test_an_incident_is_told_with_its_culprit_victims_and_what_it_said_when_it_paged(
+    incident: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As JSON, complete: it opened after the fault began, and names who did it."""
+    assert main(["replay", str(incident), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    truth = json.loads((incident / "truth.json").read_text())
+    assert told["version"] == 1
+    paged = [each for each in told["incidents"] if each["paged"] is not None]
+    assert [each["at_page"] for each in told["incidents"] if each["paged"] is None] == [None] * (
+        len(told["incidents"]) - len(paged)
+    )
+    first = next(each for each in paged if truth["onset"] <= each["opened"])
+    assert first["at_page"]["culprit"]["service"].endswith(truth["culprit"])
+    assert first["at_page"]["cause"] == truth["cause"]
+
+
+def test_people_read_when_its_state_changed_what_it_is_and_on_what_evidence(
+    incident: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line for each change of state, then the incident in full."""
+    assert main(["replay", str(incident)]) == 0
+    text = capsys.readouterr().out
+    played = play(incident)
+    first = played.final[0]
+    assert text.startswith("2026-01-05 ")
+    assert f"\n{first.id}\n" in text
+    assert first.sentence in text
+    assert text.count("usually") >= len(first.evidence)
+
+
+def test_what_was_known_at_a_time_does_not_depend_on_what_came_later(incident: Path) -> None:
+    """A replay up to then tells what a replay of all told then."""
+    until = START + 2580.0
+    whole, part = play(incident), play(incident, until)
+    assert part.times[-1] == until
+    assert part.history == tuple(each for each in whole.history if each[0] <= until)
+    assert len(part.history) < len(whole.history)
+
+
+def test_with_too_little_history_it_says_so(incident: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing was found since nothing could be."""
+    assert main(["replay", str(incident), "--until", str(START + 600)]) == 0
+    assert "min of history that a baseline needs" in capsys.readouterr().out
+
+
+def test_a_long_recording_is_judged_in_pieces_with_the_same_result(
+    incident: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one World of the whole tells is what Worlds of ten minutes tell, each with the hour before."""
+    whole = play(incident)
+    monkeypatch.setattr(replaying, "WHOLE", 60.0)
+    monkeypatch.setattr(replaying, "PIECE", 600.0)
+    pieces = play(incident)
+    assert pieces.times.tolist() == whole.times.tolist()
+    assert [(time, [item.phase for item in now]) for time, now in pieces.history] == [
+        (time, [item.phase for item in now]) for time, now in whole.history
+    ]
+    assert pieces.final == whole.final
+
+
+def test_every_grid_point_is_judged_once(incident: Path) -> None:
+    """From the first in the recording to its last."""
+    with Recording(incident) as recording:
+        (world, first), *more = worlds(recording)
+    assert (first, more) == (0, [])
+    assert world.times[0] == math.ceil(START / 10) * 10 + 10
+    assert set(np.diff(world.times)) == {10.0}
+
+
+@pytest.mark.parametrize(
+    ("interval", "step", "window"), [(5.0, 10.0, 59.0), (15.0, 15.0, 59.0), (300.0, 300.0, 1199.0)]
+)
+def test_the_grid_follows_the_samples(interval: float, step: float, window: float) -> None:
+    """No finer than they come, and a rate looks at four of them."""
+    pace = Pace.of(interval)
+    assert (pace.step, pace.window) == (step, window)
+
+
+def test_how_far_apart_samples_are_is_found_where_the_recording_does_not_say(write: Write) -> None:
+    """By what most of its series do, whatever is lost or late."""
+    chance = np.random.default_rng(1)
+    batches = [
+        SampleBatch(START + 15.0 * i + chance.uniform(-1, 1), "x", (Sample("up", labels_of({"job": f"j{j}"}), 1.0),))
+        for j in range(5)
+        for i in range(100)
+        if chance.random() > 0.05
+    ]
+    with Recording(write(sorted(batches, key=lambda batch: batch.time))) as recording:
+        assert interval_of(recording, otherwise=10.0) == pytest.approx(15.0, abs=0.7)
+
+
+def test_metrics_that_nobody_knows_of_make_no_incident(tmp_path: Path, foreshock: Foreshock) -> None:
+    """It is replayed all the same, at the pace of its samples."""
+    metrics = {"anything_total": {'job="x"': counter(wave(3.0, 1), 300.0)}}
+    file = openmetrics(tmp_path / "x.om", metrics, 6 * 3600.0, 300.0)
+    assert foreshock("import", "--openmetrics", file, "--out", tmp_path / "recording") == 0
+    played = play(tmp_path / "recording")
+    assert played.final == ()
+    assert set(np.diff(played.times)) == {300.0}
+    assert played_text(played).startswith("No incident from 2026-01-05 08:00:00 UTC to 2026-01-05 14:00:00 UTC.")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda path: (path / "meta.json").unlink(), "it was not written to its end"),
+        (
+            lambda path: os.truncate(path / "metrics.parquet", 5000),
+            "damaged",
+        ),
+        (lambda path: (path / "metrics.parquet").unlink(), "copy the whole folder"),
+        (shutil.rmtree, "there is no such folder"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_a_reason(
+    incident: Path, tmp_path: Path, foreshock: Foreshock, spoil: Callable[[Path], object], said: str
+) -> None:
+    """Cut in the middle, half-written or gone: one line, exit code 1."""
+    path = tmp_path / "copy"
+    shutil.copytree(incident, path)
+    spoil(path)
+    assert foreshock("replay", path) == 1
+    assert said in foreshock.said
+
+
+def test_a_recording_without_samples_is_refused(write: Write, foreshock: Foreshock) -> None:
+    """Nothing can be judged by nothing."""
+    assert foreshock("replay", write()) == 1
+    assert "nothing can be judged by that" in foreshock.said
+
+
+@pytest.mark.parametrize(("until", "code"), [("noon", 2), ("2020-01-01T00:00:00Z", 1)])
+def test_an_end_that_makes_no_sense_is_refused(incident: Path, foreshock: Foreshock, until: str, code: int) -> None:
+    """It is named."""
+    assert foreshock("replay", incident, "--until", until) == code
+    assert ("'noon' is neither" if code == 2 else "name a later time") in foreshock.said
