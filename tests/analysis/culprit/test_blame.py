@@ -1,0 +1,254 @@
+"""Who is blamed for what a service suffers, over calls, findings and load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foreshock_dashboard.analysis.blame import blame
+from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.signals import Scan, usual_at
+from foreshock_dashboard.model.incident import Culprit
+from foreshock_dashboard.model.world import World
+
+Kit = Any
+CHAIN = (("user", "front"), ("front", "gateway"), ("gateway", "model"), ("front", "store"), ("gateway", "auth"))
+NAMES = ("front", "gateway", "model", "store", "auth")
+
+
+def chain(kit: Kit, **given: Kit) -> Kit:
+    """user → front → gateway → model; front → store; gateway → auth. What is not given is as usual."""
+    served = {name: given.get(name, kit.Served()) for name in NAMES}
+    calls = {(a, b): given.get(f"{a}_{b}", served[b]) for a, b in CHAIN}
+    return kit.Platform(services=served, calls=calls)
+
+
+def slow(kit: Kit, times: float, at: int = 240, usual: float = 0.4, **more: Any) -> Kit:  # noqa: ANN401 - courses
+    """A service that takes so many times as long from grid point `at` on."""
+    return kit.Served(p95=kit.step(usual, usual * times, at), **more)
+
+
+def names(kit: Kit, scan: Scan, *victims: str, findings: tuple[Finding, ...] = ()) -> list[tuple[str, float]]:
+    """Candidates by name with their scores."""
+    found = blame(scan, [kit.service(name) for name in victims], findings)
+    return [(str(each.service), each.score) for each in found]
+
+
+PLATFORMS: dict[str, tuple[Callable[[Kit], Kit], str]] = {
+    "the last of a chain of slow ones": (
+        lambda kit: chain(kit, model=slow(kit, 5), gateway=slow(kit, 4), front=slow(kit, 3.5)),
+        "model",
+    ),
+    "not a slow one that nobody on the way waits for": (
+        lambda kit: chain(kit, front=slow(kit, 4), gateway=slow(kit, 4), auth=slow(kit, 1.05)),
+        "gateway",
+    ),
+    "not a callee whose excess is too small to make up for its caller's": (
+        lambda kit: chain(kit, front=slow(kit, 5, usual=8.0), store=slow(kit, 5, usual=0.01)),
+        "front",
+    ),
+    "not one that became slow afterwards": (
+        lambda kit: chain(kit, front=slow(kit, 4), store=slow(kit, 4, at=258)),
+        "front",
+    ),
+    "one that fails, where its callers fail": (
+        lambda kit: chain(kit, model=fails(kit, 0.4), gateway=fails(kit, 0.3), front=fails(kit, 0.3)),
+        "model",
+    ),
+    "one that keeps its callers waiting until they give up": (
+        lambda kit: chain(
+            kit,
+            model=slow(kit, 40),
+            gateway_model=slow(kit, 40, failed=kit.step(0.0, 0.5)),
+            gateway=fails(kit, 0.5),
+            front=fails(kit, 0.4),
+        ),
+        "model",
+    ),
+    "the caller whose calls fail though the callee fails nobody": (
+        lambda kit: chain(kit, gateway=fails(kit, 0.3), gateway_model=fails(kit, 0.3), front=fails(kit, 0.3)),
+        "gateway",
+    ),
+    "the entry whose users ask more, where a model is slow for its load": (
+        lambda kit: chain(
+            kit,
+            model=slow(kit, 4, rate=kit.step(10.0, 24.0)),
+            gateway=slow(kit, 3.5, rate=kit.step(10.0, 24.0)),
+            front=slow(kit, 3, rate=kit.step(10.0, 24.0)),
+            user_front=kit.Served(rate=kit.step(10.0, 24.0)),
+        ),
+        "front",
+    ),
+    "a caller that asks more for each request": (
+        lambda kit: chain(
+            kit, model=slow(kit, 4, rate=kit.step(10.0, 30.0)), gateway=slow(kit, 3.5), front=slow(kit, 3)
+        ),
+        "gateway",
+    ),
+    "the one that is called more often only because it is slow": (
+        lambda kit: chain(
+            kit,
+            model=slow(kit, 6, rate=kit.step(10.0, 30.0)),
+            gateway_model=slow(kit, 6, rate=kit.step(10.0, 30.0), attempts=kit.step(1.0, 3.0)),
+            gateway=slow(kit, 5),
+            front=slow(kit, 4),
+        ),
+        "model",
+    ),
+}
+
+
+def fails(kit: Kit, share: float) -> Kit:
+    """A service that fails a share of its requests from grid point 240 on."""
+    return kit.Served(failed=kit.step(0.0, share))
+
+
+@pytest.mark.parametrize("name", PLATFORMS)
+def test_the_first_to_be_blamed_is(platforms: Kit, name: str) -> None:
+    """Blame of all that suffer ends where nothing further explains it."""
+    make, guilty = PLATFORMS[name]
+
+    found = names(platforms, make(platforms).scan(later=20), "front", "gateway")
+
+    assert found[0][0] == guilty
+    assert sum(score for _, score in found) == pytest.approx(1.0, abs=0.05)
+
+
+def finding(kit: Kit, victim: str, culprit: Culprit, **more: Any) -> Finding:  # noqa: ANN401 - any field
+    """A sure finding of contention."""
+    sure = Finding(kit.service(victim), "pool contention", culprit, 0.95, 3.0, 1_800_002_400.0, (), "")
+    return replace(sure, **more)
+
+
+def test_a_neighbour_that_a_finding_names_is_blamed_through_all_that_call_its_victim(platforms: Kit) -> None:
+    """The batch job is in nobody's call graph."""
+    scan = chain(platforms, model=slow(platforms, 5), gateway=slow(platforms, 4), front=slow(platforms, 3.5)).scan(20)
+    starved = finding(platforms, "model", Culprit(platforms.service("batch")))
+
+    found = names(platforms, scan, "front", findings=(starved,))
+
+    assert found[0][0] == "batch"
+    assert blame(scan, [platforms.service("front")], (starved,))[0].why == "pool contention of model"
+
+
+def test_of_two_findings_the_one_that_came_first_is_blamed(platforms: Kit) -> None:
+    """A squeeze makes the autoscaler ask for what does not come: that is its consequence."""
+    scan = chain(platforms, model=slow(platforms, 5)).scan(20)
+    squeeze = finding(platforms, "model", Culprit(platforms.service("batch")))
+    lag = finding(
+        platforms, "model", Culprit(platforms.service("front")), cause="provisioning lag", since=1_800_002_580.0
+    )
+
+    assert names(platforms, scan, "model", findings=(lag, squeeze))[0][0] == "batch"
+
+
+def test_a_path_is_blamed_on_the_one_that_calls_over_it(platforms: Kit) -> None:
+    """A candidate is a service: the edge itself is in the finding."""
+    scan = chain(platforms, gateway=slow(platforms, 4), front=slow(platforms, 4)).scan(20)
+    edge = platforms.service("gateway"), platforms.service("model")
+
+    found = names(
+        platforms, scan, "front", findings=(finding(platforms, "gateway", Culprit(edge=edge), cause="network"),)
+    )
+
+    assert found[0][0] == "gateway"
+
+
+def test_nobody_is_blamed_where_all_is_as_usual(platforms: Kit) -> None:
+    """The joint gate: not for tremors of a victim, unknown victims, or none."""
+    scan = chain(platforms, front=slow(platforms, 1.05)).scan(20)
+
+    assert names(platforms, scan, "front", "gateway", "unheard of") == []
+    assert names(platforms, scan) == []
+
+
+def test_a_callee_that_tells_nothing_is_blamed_by_what_its_client_sees(platforms: Kit) -> None:
+    """A database without spans: only the edge has durations."""
+    silent = platforms.Served(rate=np.nan, p95=np.nan, failed=np.nan)
+    platform = chain(platforms, store=silent, front_store=slow(platforms, 5), front=slow(platforms, 4))
+    scan = platform.scan(20)
+
+    assert names(platforms, scan, "front")[0][0] == "store"
+
+
+def ring(kit: Kit) -> Kit:
+    """Three services that call each other in a circle, all equally slow."""
+    served = {name: slow(kit, 5) for name in ("a", "b", "c")}
+    return kit.Platform(services=served, calls={pair: slow(kit, 5) for pair in (("a", "b"), ("b", "c"), ("c", "a"))})
+
+
+def test_blame_that_walks_in_a_circle_comes_to_an_end(platforms: Kit) -> None:
+    """Nobody in it explains the others; all blame is handed out all the same."""
+    found = names(platforms, ring(platforms).scan(20), "a")
+
+    assert sum(score for _, score in found) == pytest.approx(1.0)
+
+
+def slowed(kit: Kit) -> World:
+    """A World with one culprit and two that suffer."""
+    made: World = chain(kit, model=slow(kit, 5), gateway=slow(kit, 4), front=slow(kit, 3.5)).world()
+    return made
+
+
+@given(factor=st.floats(0.001, 1000))
+@settings(max_examples=20, deadline=None)
+def test_seconds_counted_in_another_unit_change_no_blame(platforms: Kit, factor: float) -> None:
+    """Scaling all latencies changes neither the ranking nor the scores."""
+    world = slowed(platforms)
+    red, calls = (replace(each, p50=each.p50 * factor, p95=each.p95 * factor) for each in (world.red, world.calls))
+    scaled = replace(world, red=red, calls=calls, server_p95=world.server_p95 * factor)
+
+    assert _ranking(scaled, platforms) == pytest.approx(_ranking(world, platforms))
+
+
+@given(order=st.permutations(range(len(CHAIN))), services=st.permutations(range(len(NAMES))))
+@settings(max_examples=30, deadline=None)
+def test_another_order_of_services_and_edges_changes_no_blame(
+    platforms: Kit, order: list[int], services: list[int]
+) -> None:
+    """Permuting entities permutes the answer."""
+    world = slowed(platforms)
+    turned = replace(
+        world,
+        services=tuple(world.services[i] for i in services),
+        red=_rows(world.red, services),
+        edges=tuple(world.edges[i] for i in order),
+        calls=_rows(world.calls, order),
+        server_p95=world.server_p95[order],
+        attempts=world.attempts[order],
+    )
+
+    assert _ranking(turned, platforms) == pytest.approx(_ranking(world, platforms))
+
+
+def _rows(red: Any, order: list[int]) -> Any:  # noqa: ANN401 - Red in, Red out
+    return type(red)(*(getattr(red, name)[order] for name in ("rate", "failed", "p50", "p95", "p99")))
+
+
+def _ranking(world: World, kit: Kit) -> dict[str, float]:
+    return dict(names(kit, Scan(world, 260, usual_at(world, 240)), "front", "gateway"))
+
+
+@given(
+    holes=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 299)), max_size=400),
+    at=st.sampled_from([0, 1, 245, 299]),
+)
+@settings(max_examples=40, deadline=None)
+def test_whatever_is_missing_scores_are_shares(platforms: Kit, holes: list[tuple[int, int]], at: int) -> None:
+    """NaN anywhere: scores between 0 and 1 that add up to 1 at most."""
+    world = slowed(platforms)
+    p95, rate = world.red.p95.copy(), world.calls.rate.copy()
+    for row, column in holes:
+        p95[row, column] = rate[row, column] = np.nan
+    holed = replace(world, red=replace(world.red, p95=p95), calls=replace(world.calls, rate=rate))
+
+    found = names(platforms, Scan(holed, at, usual_at(holed, min(at, 240))), "front", "model")
+
+    assert all(0 < score <= 1 for _, score in found)
+    assert sum(score for _, score in found) <= 1 + 1e-9

@@ -1,0 +1,64 @@
+"""Least squares without negative weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foreshock_dashboard.analysis.regression import weights
+
+RNG = np.random.default_rng(7)
+
+
+def test_what_made_a_series_is_found_again() -> None:
+    """Two of three columns with known weights, and noise."""
+    columns = RNG.random((200, 3))
+    y = 3.0 * columns[:, 0] + 0.5 * columns[:, 2] + RNG.normal(0, 0.01, 200)
+
+    assert weights(y, columns, ridge=0.0) == pytest.approx([3.0, 0.0, 0.5], abs=0.03)
+
+
+def test_a_column_that_would_need_a_negative_weight_gets_none() -> None:
+    """Who grows while the victim gets faster is innocent."""
+    column = np.linspace(0, 1, 50)[:, None]
+
+    assert weights(-column[:, 0], column).tolist() == [0.0]
+
+
+def test_of_two_that_move_alike_each_gets_half() -> None:
+    """The ridge settles what the data cannot."""
+    column = RNG.random(100)
+
+    assert weights(2 * column, np.stack([column, column], axis=1)) == pytest.approx([1.0, 1.0], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("y", "columns"),
+    [
+        (np.full(5, np.nan), np.ones((5, 2))),
+        (np.ones(5), np.full((5, 2), np.nan)),
+        (np.ones(5), np.zeros((5, 2))),
+        (np.ones(0), np.ones((0, 2))),
+    ],
+)
+def test_without_anything_to_go_by_all_weights_are_nothing(y: np.ndarray, columns: np.ndarray) -> None:
+    """NaN, nothing that moves, no samples."""
+    assert weights(y, columns).tolist() == [0.0, 0.0]
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=50, deadline=None)
+def test_no_small_step_to_other_allowed_weights_is_better(seed: int) -> None:
+    """The optimum, by its definition."""
+    rng = np.random.default_rng(seed)
+    columns, y = rng.random((30, 3)), rng.normal(size=30)
+    found = weights(y, columns, ridge=0.01)
+    ridge = 0.01 * np.trace(columns.T @ columns) / 3
+
+    def cost(b: np.ndarray) -> float:
+        return float(((y - columns @ b) ** 2).sum() + ridge * (b**2).sum())
+
+    steps = np.concatenate([np.eye(3), -np.eye(3)]) * 1e-3
+    assert all(cost(found) <= cost(np.maximum(found + step, 0.0)) + 1e-9 for step in steps)

@@ -1,0 +1,84 @@
+"""Services that wait with idle GPUs since a caller asks more of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from foreshock_dashboard.analysis.swapping import swapped
+
+Kit = Any
+
+
+def thrashing(kit: Kit, **changes: object) -> Kit:
+    """`embedder` on GPUs that idle: requests take fifty times as long since `ingest` asks three times as much."""
+    given: dict[str, object] = {
+        "services": {name: kit.Served() for name in ("search", "ingest")}
+        | {"embedder": kit.Served(rate=kit.step(10.0, 14.0), p95=kit.step(0.02, 1.0))},
+        "calls": {
+            ("search", "embedder"): kit.Served(rate=8.0, p95=kit.step(0.02, 1.0)),
+            ("ingest", "embedder"): kit.Served(rate=kit.step(2.0, 6.0), p95=kit.step(0.02, 1.0)),
+        },
+        "busy": {(1, "embedder"): kit.step(0.02, 0.03), (2, "embedder"): kit.step(0.02, 0.03)},
+    }
+    return kit.Platform(**{**given, **changes})
+
+
+def test_the_caller_that_began_to_ask_more_as_the_waiting_began_is_named(platforms: Kit) -> None:
+    """It takes the service down at once; what to do names the rate that it may have."""
+    (finding,) = swapped(thrashing(platforms).scan(later=4))
+
+    assert (str(finding.service), str(finding.culprit.service)) == ("embedder", "ingest")
+    assert [gpu.label for gpu in finding.culprit.gpus] == ["host-1/gpu-0", "host-2/gpu-0"]
+    assert finding.strength > 0.9
+    assert finding.urgent
+    assert finding.since == 1_800_000_000 + 2400
+    assert finding.next_step == (
+        "give what ingest asks of embedder replicas of its own, or cap it at 2.0 calls a second: "
+        "requests wait while host-1/gpu-0 and host-2/gpu-0 are 97% idle"
+    )
+
+
+def test_the_queue_of_a_model_server_tells_it_before_durations_do(platforms: Kit) -> None:
+    """Requests wait and none that waited is answered yet."""
+    queue = thrashing(
+        platforms,
+        services={name: platforms.Served() for name in ("search", "ingest", "embedder")},
+        queued={"embedder": platforms.step(0.0, 0.8)},
+    )
+
+    (finding,) = swapped(queue.scan(later=4))
+
+    assert str(finding.culprit.service) == "ingest"
+    assert finding.evidence[0].name == "time in the queue"
+    assert finding.strength > 0.5
+
+
+OTHER: dict[str, Callable[[Kit], Kit]] = {
+    "its GPUs have no time left": lambda kit: thrashing(kit, busy={(1, "embedder"): kit.step(0.3, 0.9)}),
+    "each request needs as much more GPU time": lambda kit: thrashing(
+        kit, busy={(1, "embedder"): kit.step(0.004, 0.4)}
+    ),
+    "nobody asks more": lambda kit: thrashing(
+        kit, calls={("ingest", "embedder"): kit.Served(rate=2.0, p95=kit.step(0.02, 1.0))}
+    ),
+    "it waits for what it calls itself": lambda kit: thrashing(
+        kit,
+        calls={
+            ("ingest", "embedder"): kit.Served(rate=kit.step(2.0, 6.0)),
+            ("embedder", "store"): kit.Served(p95=kit.step(0.01, 0.9)),
+        },
+    ),
+    "it is as fast as ever": lambda kit: thrashing(kit, services={"embedder": kit.Served()}),
+    "it is on no GPU": lambda kit: thrashing(kit, busy={(1, "other"): 0.1}),
+}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_no_caller_is_accused_where(platforms: Kit, name: str) -> None:
+    """What is slow for another reason is left to those who look for that."""
+    platform = OTHER[name](platforms)
+
+    assert [f for later in range(10) for f in swapped(platform.scan(later)) if f.strength >= 0.5] == []
