@@ -1,0 +1,149 @@
+"""Who is next and when."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foreshock_dashboard.analysis.hazard import QUANTILES
+from foreshock_dashboard.analysis.propagation import DECAY, DELAYS, FIRST, MEDIAN, Ahead, Ways, ahead, spread
+
+Kit = Any
+
+
+class Own(NamedTuple):
+    """What a service shows itself."""
+
+    chance: float
+    seconds: tuple[float, ...] = (0.0,) * len(QUANTILES)
+
+
+def chain(kit: Kit) -> Kit:
+    """front → gateway → model, each as long as its callee; front → cache, seldom and quickly."""
+    return kit.Platform(
+        services={
+            "front": kit.Served(p95=2.1),
+            "gateway": kit.Served(p95=2.0),
+            "model": kit.Served(p95=2.0),
+            "cache": kit.Served(rate=0.1, p95=0.001),
+        },
+        calls={
+            ("user", "front"): kit.Served(p95=2.1),
+            ("front", "gateway"): kit.Served(p95=2.0),
+            ("gateway", "model"): kit.Served(p95=2.0),
+            ("front", "cache"): kit.Served(rate=0.1, p95=0.001),
+        },
+    )
+
+
+def by_name(found: tuple[Ahead, ...]) -> dict[str, Ahead]:
+    """Risks by service."""
+    return {str(risk.service): risk for risk in found}
+
+
+def test_risk_spreads_to_callers_and_their_callers_the_soonest_first(platforms: Kit) -> None:
+    """Each step takes some of it away and some time; callees are spared."""
+    found = ahead(chain(platforms).scan(), {platforms.service("model"): Own(1.0)})
+
+    assert [str(risk.service) for risk in found] == ["model", "gateway", "front"]
+    assert [str(risk.through) for risk in found] == ["None", "model", "gateway"]
+    chances = [risk.chance for risk in found]
+    assert chances == [1.0, pytest.approx(DECAY), pytest.approx(DECAY**2, rel=0.05)]
+    assert [risk.seconds[MEDIAN] for risk in found] == [0.0, pytest.approx(FIRST + 2.0), pytest.approx(FIRST + 4.1)]
+
+
+def test_the_interval_widens_with_the_way(platforms: Kit) -> None:
+    """Quantiles are in order, and add up along it."""
+    model = platforms.service("model")
+    found = by_name(ahead(chain(platforms).scan(), {model: Own(0.8, (60.0, 80.0, 120.0, 200.0, 300.0))}))
+
+    assert found["gateway"].seconds == pytest.approx(np.array((60, 80, 120, 200, 300)) + (FIRST + 2.0) * DELAYS)
+    assert list(found["front"].seconds) == sorted(found["front"].seconds)
+
+
+def test_a_callee_that_few_requests_need_harms_its_caller_little(platforms: Kit) -> None:
+    """One request in a hundred, and a thousandth of its time."""
+    found = by_name(ahead(chain(platforms).scan(), {platforms.service("cache"): Own(1.0)}))
+
+    assert found["front"].chance < 0.15
+
+
+def test_what_a_service_shows_itself_counts_where_it_is_more(platforms: Kit) -> None:
+    """Its own time as well."""
+    own = {platforms.service("model"): Own(0.5, (90.0,) * 5), platforms.service("gateway"): Own(0.9, (30.0,) * 5)}
+
+    gateway = by_name(ahead(chain(platforms).scan(), own))["gateway"]
+
+    assert (gateway.chance, gateway.seconds, gateway.through) == (0.9, (30.0,) * 5, None)
+
+
+def test_who_takes_more_of_a_full_gpu_puts_those_on_it_at_risk(platforms: Kit) -> None:
+    """By what it took of what they have; those on GPUs with time left are safe."""
+    platform = platforms.Platform(
+        services={name: platforms.Served() for name in ("grows", "shares", "apart")},
+        busy={
+            (1, "grows"): platforms.windowed(0.5, 0.7),
+            (1, "shares"): platforms.windowed(0.45, 0.29),
+            (2, "grows"): platforms.windowed(0.1, 0.3),
+            (2, "apart"): 0.2,
+        },
+    )
+
+    found = by_name(ahead(platform.scan(10), {platforms.service("grows"): Own(1.0)}))
+
+    assert found.keys() == {"grows", "shares"}
+    assert found["shares"].chance == pytest.approx(DECAY * 0.2 / 0.45, rel=0.05)
+
+
+def test_nobody_is_at_risk_where_nobody_shows_any(platforms: Kit) -> None:
+    """No risk, no risks; services that the World does not know do not matter."""
+    assert ahead(chain(platforms).scan(), {}) == ()
+    assert ahead(chain(platforms).scan(), {platforms.service("elsewhere"): Own(1.0)}) == ()
+    assert ahead(chain(platforms).scan(), {platforms.service("model"): Own(math.nan)}) == ()
+
+
+SERVICES = 12
+GRAPHS = st.lists(
+    st.tuples(st.integers(0, SERVICES - 1), st.integers(0, SERVICES - 1), st.floats(0, 1) | st.just(math.nan)),
+    max_size=60,
+)
+
+
+def ways_of(edges: list[tuple[int, int, float]]) -> Ways:
+    """Edges as arrays; a request of the target takes a second more for each."""
+    source, target, weight = zip(*edges, strict=True) if edges else ((), (), ())
+    rows = np.array(source, dtype=np.intp), np.array(target, dtype=np.intp)
+    return Ways(*rows, np.array(weight, dtype=np.float64), 1.0 + np.arange(len(edges), dtype=np.float64))
+
+
+@given(edges=GRAPHS, own=st.lists(st.floats(0, 1), min_size=SERVICES, max_size=SERVICES))
+@settings(max_examples=100, deadline=None)
+def test_on_any_graph_risk_is_the_largest_that_any_way_brings(
+    edges: list[tuple[int, int, float]], own: list[float]
+) -> None:
+    """The fixed point by its definition, cycles and self-calls included."""
+    ways = ways_of(edges)
+    chance, when, through = spread(np.array(own), np.zeros((SERVICES, len(QUANTILES))), ways)
+
+    offered = np.array(own)
+    np.maximum.at(offered, ways.target, DECAY * np.nan_to_num(ways.weight) * chance[ways.source])
+    assert chance == pytest.approx(offered, abs=2e-3)
+    assert np.isfinite(when).all()
+    assert all(chance[i] == own[i] for i in np.flatnonzero(through < 0))
+
+
+@given(edges=GRAPHS, order=st.permutations(range(SERVICES)))
+@settings(max_examples=50, deadline=None)
+def test_another_order_of_services_permutes_the_risks(edges: list[tuple[int, int, float]], order: list[int]) -> None:
+    """Rows are only names."""
+    own = np.linspace(0, 1, SERVICES)
+    place = np.argsort(order)
+    never = np.full((SERVICES, len(QUANTILES)), math.inf)
+    turned = [(int(place[a]), int(place[b]), weight) for a, b, weight in edges]
+
+    assert spread(own[order], never, ways_of(turned))[0] == pytest.approx(spread(own, never, ways_of(edges))[0][order])
