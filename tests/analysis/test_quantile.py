@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_dashboard.analysis.quantile import quantiles, stack
+from foreshock_dashboard.analysis.condensing import Stack
+from foreshock_dashboard.analysis.quantile import quantiles
 from foreshock_dashboard.model.query import Matrix
 
 BOUNDS = np.array([0.1, 0.5, 1.0, np.inf])
@@ -57,8 +58,8 @@ def test_rows_with_different_bounds_are_put_on_all_of_them() -> None:
     labels = tuple(
         (("le", le), ("server", who)) for who, le in (("a", "0.1"), ("a", "+Inf"), ("b", "1"), ("b", "+Inf"))
     )
-    rows, bounds, counts = stack(Matrix(times, labels, np.array([[3.0], [4.0], [5.0], [5.0]])))
+    rows, bounds, counts = Stack().of(Matrix(times, labels, np.array([[3.0], [4.0], [5.0], [5.0]])))
 
-    assert rows == [(("server", "a"),), (("server", "b"),)]
+    assert rows == ((("server", "a"),), (("server", "b"),))
     assert bounds.tolist() == [0.1, 1.0, np.inf]
     np.testing.assert_array_equal(counts[:, :, 0], [[3.0, np.nan, 4.0], [np.nan, 5.0, 5.0]])

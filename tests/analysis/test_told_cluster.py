@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.analysis.scraped import world_scraped
 
-from foreshock_dashboard.analysis.cluster import served, workloads
+from foreshock_dashboard.analysis.cluster import served, workload_of
 from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
@@ -129,6 +129,6 @@ def test_two_deployments_of_one_name_are_not_both_the_same_service() -> None:
 )
 def test_a_pod_belongs_to_the_longest_name_that_its_own_begins_with(pod: str, workload: str) -> None:
     """Where the cluster tells of none, what Kubernetes appends is taken off."""
-    of = workloads([Service("serving", "llm"), Service("serving", "llm-chat")])
+    known = {Service("serving", "llm"), Service("serving", "llm-chat"), Service("elsewhere", "other-7d9c5b8f6d")}
 
-    assert of({"namespace": "serving", "pod": pod}) == workload
+    assert workload_of({"namespace": "serving", "pod": pod}, known) == workload

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.analysis.rows import Named, hosts_of, keys_of, ratio, rows_of, target_of, while_up
+from foreshock_dashboard.analysis.alignment import Numbers
+from foreshock_dashboard.analysis.rows import Named, Told, ratio, totals
+from foreshock_dashboard.analysis.section import Section
+from foreshock_dashboard.analysis.sections import Growth, Sections
+from foreshock_dashboard.analysis.targets import Address, target_of
 from foreshock_dashboard.model.history import added
 from foreshock_dashboard.model.network import Network
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.readings import Readings
 
 BY_INTERFACE = ("received", "sent", "speed")
 BY_HOST = ("segments", "retransmitted", "timeouts", "dropped")
+TOLD = ("used", "bytes", "retransmitted", "timeouts", "dropped")
 
 
 class Interface(NamedTuple):
@@ -26,39 +29,57 @@ class Interface(NamedTuple):
     port: str
 
 
-def network_of(readings: Readings) -> Network | None:
-    """Arrange what hosts tell; None where none does. Two exporters of one host are copies of each other."""
-    names = hosts_of(readings["host"])
-    told = {key: while_up(readings[key], readings["up"]) for key in (*BY_INTERFACE, *BY_HOST)}
+class Hosts:
+    """Rows of hosts, and of the interfaces that they have. Two exporters of one host are copies of each other."""
 
-    def host(labels: Named) -> str:
+    def __init__(self, sections: Sections, names: Told[Address, str]) -> None:
+        self.interfaces: Section[Interface] = sections.new(tuple)
+        self.by_host: Section[str] = sections.new(str)
+        self.hosts: Section[str] = sections.new(str)
+        self._names = names
+        self._of: tuple[tuple[Interface, ...], tuple[str, ...], Numbers] = ((), (), np.empty(0, np.int64))
+
+    def meet(self, readings: Readings, since: float, renamed: bool) -> None:
+        """Name what is told of; `renamed`: hosts have other names than before."""
+        if renamed:
+            self.interfaces.forget(*BY_INTERFACE)
+            self.by_host.forget(*BY_HOST)
+            self.hosts.forget(*BY_HOST)
+        for key in BY_INTERFACE:
+            self.interfaces.meet(key, readings[key], self._interface)
+        for key in BY_HOST:
+            self.by_host.meet(key, readings[key], self._host)
+        self.interfaces.settle(since)
+        self.by_host.settle(since)
+        if self._of[0] is not self.interfaces.keys or self._of[1] is not self.by_host.keys:
+            self.hosts.hold({each.host for each in self.interfaces.keys} | set(self.by_host.keys))
+            place = {host: i for i, host in enumerate(self.hosts.keys)}
+            of = np.array([place[each.host] for each in self.interfaces.keys], np.int64)
+            self._of = (self.interfaces.keys, self.by_host.keys, of)
+
+    def arrange(self, readings: Readings) -> Growth:
+        """What is told, as rows."""
+        received, sent, speed = (
+            self.interfaces.rows(key, readings[key], self._interface, copies=True, while_up=True)
+            for key in BY_INTERFACE
+        )
+        segments, again, timeouts, dropped = (
+            self.hosts.rows(key, readings[key], self._host, copies=True, while_up=True) for key in BY_HOST
+        )
+        used = np.minimum(ratio(np.fmax(received, sent), speed), 1.0)
+        fullest = np.full((len(self.hosts.keys), used.shape[1]), np.nan)
+        np.fmax.at(fullest, self._of[2], used)
+        carried = totals(added(received, sent), self._of[2], len(self.hosts.keys))
+        told = (fullest, carried, np.minimum(ratio(again, segments), 1.0), timeouts, dropped)
+        return [(self.hosts, dict(zip(TOLD, told, strict=True)))]
+
+    def told(self) -> Network | None:
+        """What hosts tell; None where none does."""
+        return Network(self.hosts.keys, *(self.hosts[key] for key in TOLD)) if self.hosts.keys else None
+
+    def _host(self, labels: Named) -> str:
         target = target_of(labels)
-        return names.get(target) or re.sub(r":\d+$", "", target[1])
+        return self._names.found.get(target) or re.sub(r":\d+$", "", target[1])
 
-    def interface(labels: Named) -> Interface:
-        return Interface(host(labels), labels.get("device", ""), labels.get("port", ""))
-
-    interfaces = keys_of([told[key] for key in BY_INTERFACE], interface)
-    hosts = sorted({each.host for each in interfaces} | set(keys_of([told[key] for key in BY_HOST], host)))
-    if not hosts:
-        return None
-    received, sent, speed = (rows_of(told[key], interfaces, interface, copies=True) for key in BY_INTERFACE)
-    segments, again, timeouts, dropped = (rows_of(told[key], hosts, host, copies=True) for key in BY_HOST)
-    of = [hosts.index(each.host) for each in interfaces]
-    used = np.minimum(ratio(np.fmax(received, sent), speed), 1.0)
-    return Network(
-        hosts=tuple(hosts),
-        used=_over(np.fmax, used, of, len(hosts)),
-        bytes=_over(added, added(received, sent), of, len(hosts)),
-        retransmitted=np.minimum(ratio(again, segments), 1.0),
-        timeouts=timeouts,
-        dropped=dropped,
-    )
-
-
-def _over(join: Callable[[Floats, Floats], Floats], rows: Floats, of: Sequence[int], count: int) -> Floats:
-    """Join the rows of each host."""
-    out = np.full((count, rows.shape[1]), np.nan)
-    for row, host in zip(rows, of, strict=True):
-        out[host] = join(out[host], row)
-    return out
+    def _interface(self, labels: Named) -> Interface:
+        return Interface(self._host(labels), labels.get("device", ""), labels.get("port", ""))

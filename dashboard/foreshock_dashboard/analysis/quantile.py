@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from foreshock_dashboard.model.query import Floats, Matrix
-from foreshock_dashboard.model.samples import Labels
+from foreshock_dashboard.model.query import Floats
 
 
 def quantiles(bounds: Floats, counts: Floats, shares: Sequence[float]) -> list[Floats]:
@@ -39,23 +38,3 @@ def quantiles(bounds: Floats, counts: Floats, shares: Sequence[float]) -> list[F
             value = np.where(index == len(bounds) - 1, bounds[-2], value)
             answers.append(np.where(total > 0, value, np.nan))
     return answers
-
-
-def stack(buckets: Matrix) -> tuple[list[Labels], Floats, Floats]:
-    """Arrange a `buckets` answer as (row labels without `le`, bounds, counts of shape (rows, bounds, times)).
-
-    Where rows have different bounds, a bound that a row lacks is NaN, which `quantiles` reads as its predecessor.
-    """
-    keyed: dict[Labels, dict[float, Floats]] = {}
-    for labels, values in zip(buckets.labels, buckets.values, strict=True):
-        bound = next((float(value) for name, value in labels if name == "le"), None)
-        if bound is not None:
-            keyed.setdefault(tuple(pair for pair in labels if pair[0] != "le"), {})[bound] = values
-    rows = sorted(keyed)
-    bounds = sorted({bound for row in keyed.values() for bound in row})
-    counts = np.full((len(rows), len(bounds), len(buckets.times)), np.nan)
-    for i, labels in enumerate(rows):
-        for j, bound in enumerate(bounds):
-            if bound in keyed[labels]:
-                counts[i, j] = keyed[labels][bound]
-    return rows, np.asarray(bounds, dtype=np.float64), counts

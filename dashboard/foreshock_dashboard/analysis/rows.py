@@ -1,65 +1,41 @@
-"""Readings → rows: series are named by what they are of, and arranged as one row per thing."""
+"""What every part of the World is made with: who a series is of, and arithmetic that knows what is absent."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
 
 import numpy as np
 
+from foreshock_dashboard.analysis.alignment import Numbers
 from foreshock_dashboard.model.query import Floats, Matrix
 from foreshock_dashboard.model.readings import service_at
+from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.service import Service
 
-Key = TypeVar("Key", bound=Hashable)
 Named = Mapping[str, str]
-Target = tuple[str, str]
+K = TypeVar("K")
+V = TypeVar("V")
 
 
-def rows_of(
-    matrix: Matrix, keys: Sequence[Key], key_of: Callable[[Named], Key | None], *, copies: bool = False
-) -> Floats:
-    """Arrange a matrix as one row per key; NaN where a key has no sample. Shape (keys, times).
+class Told(Generic[K, V]):
+    """What series say by their labels alone, remembered: the newest word on each thing."""
 
-    Series that share a key are summed, or, where they are `copies` of one thing (a host scraped by two jobs, or under
-    another address than before), the first that has a sample counts. Series whose key is None or unknown are left out.
-    """
-    place = {key: i for i, key in enumerate(keys)}
-    out = np.full((len(keys), len(matrix.times)), np.nan)
-    layers: list[tuple[list[int], list[int]]] = []  # the first series of every key, the second of those that have two…
-    seen: dict[int, int] = {}
-    for i, labels in enumerate(matrix.labels):
-        key = key_of(dict(labels))
-        row = None if key is None else place.get(key)
-        if row is None:
-            continue
-        depth = seen.get(row, 0)
-        seen[row] = depth + 1
-        if depth == len(layers):
-            layers.append(([], []))
-        layers[depth][0].append(row)
-        layers[depth][1].append(i)
-    for rows, series in layers:
-        values, there = matrix.values[series], out[rows]
-        out[rows] = np.where(np.isnan(there), values, there if copies else there + np.nan_to_num(values))
-    return out
+    def __init__(self, read: Callable[[Named], tuple[K, V] | None]) -> None:
+        self.found: dict[K, V] = {}
+        self._read = read
+        self._labels: list[tuple[Labels, ...]] = []
 
-
-def keys_of(matrices: Sequence[Matrix], key_of: Callable[[Named], Key | None]) -> list[Key]:
-    """What the series are of, sorted."""
-    found = {key_of(dict(labels)) for matrix in matrices for labels in matrix.labels}
-    return sorted((key for key in found if key is not None), key=repr)
-
-
-def target_of(labels: Named) -> Target:
-    """The scraped target."""
-    return labels.get("job", ""), labels.get("instance", "")
-
-
-def hosts_of(host: Matrix) -> dict[Target, str]:
-    """Names of hosts by target."""
-    named = (dict(labels) for labels in host.labels)
-    return {target_of(labels): labels["host_name"] for labels in named if labels.get("host_name")}
+    def meet(self, *matrices: Matrix) -> bool:
+        """Take note; whether something is new."""
+        series = [matrix.labels for matrix in matrices]
+        if series == self._labels:
+            return False
+        self._labels = series
+        told = dict(filter(None, (self._read(dict(labels)) for each in series for labels in each)))
+        new = any(self.found.get(key) != value for key, value in told.items())
+        self.found |= told
+        return new
 
 
 def service_of(labels: Named) -> Service | None:
@@ -68,15 +44,10 @@ def service_of(labels: Named) -> Service | None:
     return service if service.name else None
 
 
-def while_up(matrix: Matrix, up: Matrix) -> Matrix:
-    """Without what rates still tell of a target after it went down: the window empties, the figure only fades."""
-    there = {target_of(dict(labels)): values > 0 for labels, values in zip(up.labels, up.values, strict=True)}
-    always = np.ones(len(matrix.times), dtype=bool)
-    rows = zip(matrix.labels, matrix.values, strict=True)
-    return Matrix.of(
-        matrix.times,
-        {labels: np.where(there.get(target_of(dict(labels)), always), values, np.nan) for labels, values in rows},
-    )
+def last_told(matrix: Matrix) -> float:
+    """When there was a sample last, Unix seconds; -inf where there is none."""
+    told = np.flatnonzero(~np.isnan(matrix.values).all(axis=0)) if len(matrix) else np.empty(0, np.intp)
+    return float(matrix.times[told[-1]]) if len(told) else -np.inf
 
 
 def share(values: Floats) -> Floats:
@@ -88,3 +59,11 @@ def ratio(part: Floats, whole: Floats) -> Floats:
     """Their ratio; NaN where there is nothing to have a part of."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(whole > 0, part / whole, np.nan)
+
+
+def totals(rows: Floats, of: Numbers, count: int) -> Floats:
+    """Sums of the rows that belong to each of `count` things; NaN where none has a sample."""
+    out, known = np.zeros((count, rows.shape[1])), np.zeros((count, rows.shape[1]), bool)
+    np.add.at(out, of, np.nan_to_num(rows))
+    np.logical_or.at(known, of, ~np.isnan(rows))
+    return np.where(known, out, np.nan)

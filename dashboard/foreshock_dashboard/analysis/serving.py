@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-from numpy.typing import NDArray
 
-from foreshock_dashboard.analysis.rows import Named, keys_of, ratio, rows_of, service_of, while_up
+from foreshock_dashboard.analysis.alignment import Numbers
+from foreshock_dashboard.analysis.rows import Named, ratio, service_of, totals
+from foreshock_dashboard.analysis.section import Section
+from foreshock_dashboard.analysis.sections import Growth, Sections
 from foreshock_dashboard.model.inference import Inference, Replica
 from foreshock_dashboard.model.query import Floats, Matrix
 from foreshock_dashboard.model.readings import Readings
@@ -15,74 +15,77 @@ from foreshock_dashboard.model.service import Service
 
 TOLD = ("running", "waiting", "cache", "preempted", "finished", "prompt_tokens", "generated_tokens")
 TIMED = ("queued", "per_token", "answered")
+ALL = (*TOLD, *(f"{key}_{part}" for key in TIMED for part in ("sum", "count")))
+BY_SERVICE = (*TOLD, "queued", "first_token", "per_token")
+BY_REPLICA = ("replica_busy", "replica_finished", "replica_seconds")
 
 
-def inference_of(readings: Readings) -> Inference | None:
-    """Arrange what model servers tell; None where there is none. A replica that is gone tells nothing."""
-    told = {key: readings[key] for key in (*TOLD, *(f"{key}_{part}" for key in TIMED for part in ("sum", "count")))}
-    alive = {key: while_up(matrix, readings["up"]) for key, matrix in told.items()}
-    replicas = keys_of(list(alive.values()), _replica)
-    if not replicas:
-        return None
-    services = sorted({replica.service for replica in replicas})
-    by_replica = {key: rows_of(matrix, replicas, _replica) for key, matrix in alive.items()}
-    there = ~np.isnan(by_replica["running"]) | ~np.isnan(by_replica["waiting"])
-    if there.any():  # rates fade for a window after a replica has gone; its gauges end with it
-        by_replica = {key: np.where(there, rows, np.nan) for key, rows in by_replica.items()}
-    by_replica["cache"] = _mean_over_engines(alive["cache"], by_replica["cache"], replicas)
-    place = {service: i for i, service in enumerate(services)}
-    of = np.array([place[replica.service] for replica in replicas], np.intp)
+class Serving:
+    """Rows of replicas, and of the services that they are of. A replica that is gone tells nothing."""
 
-    def total(key: str) -> Floats:
-        return _totals(by_replica[key], of, len(services))
+    def __init__(self, sections: Sections) -> None:
+        self.replicas: Section[Replica] = sections.new(tuple)
+        self.services: Section[Service] = sections.new(tuple)
+        self._of: tuple[tuple[Replica, ...], Numbers] = ((), np.empty(0, np.int64))
+        self._gauges = False  # whether servers tell of their queues and batches at all
 
-    def mean(key: str) -> Floats:
-        return ratio(total(f"{key}_sum"), total(f"{key}_count"))
+    def meet(self, readings: Readings, since: float) -> None:
+        """Name what is told of."""
+        for key in ALL:
+            self.replicas.meet(key, readings[key], _replica)
+        self.replicas.settle(since)
+        if self._of[0] is not self.replicas.keys:
+            services = sorted({replica.service for replica in self.replicas.keys})
+            self.services.hold(services)
+            place = {service: i for i, service in enumerate(self.services.keys)}
+            of = np.array([place[replica.service] for replica in self.replicas.keys], np.int64)
+            self._of = (self.replicas.keys, of)
 
-    busy = np.where(
-        np.isnan(by_replica["running"]) & np.isnan(by_replica["waiting"]),
-        np.nan,
-        np.nan_to_num(by_replica["running"]) + np.nan_to_num(by_replica["waiting"]),
-    )
-    counted = _totals((~np.isnan(by_replica["cache"])).astype(np.float64), of, len(services))
-    return Inference(
-        services=tuple(services),
-        running=total("running"),
-        waiting=total("waiting"),
-        cache=ratio(total("cache"), counted),
-        preempted=total("preempted"),
-        finished=total("finished"),
-        queued=mean("queued"),
-        first_token=rows_of(readings["first_token_p95"], services, _of_service, copies=True),
-        per_token=mean("per_token"),
-        prompt_tokens=total("prompt_tokens"),
-        generated_tokens=total("generated_tokens"),
-        replicas=tuple(replicas),
-        replica_busy=busy,
-        replica_finished=by_replica["finished"],
-        replica_seconds=ratio(by_replica["answered_sum"], by_replica["answered_count"]),
-    )
+    def arrange(self, readings: Readings) -> Growth:
+        """What is told, as rows."""
+        rows = {key: self.replicas.rows(key, readings[key], _replica, while_up=True) for key in ALL}
+        gauges = ~np.isnan(rows["running"]) | ~np.isnan(rows["waiting"])
+        self._gauges = self._gauges or bool(gauges.any())
+        if self._gauges:  # rates fade for a window after a replica has gone; its gauges end with it
+            rows = {key: np.where(gauges, found, np.nan) for key, found in rows.items()}
+        rows["cache"] = ratio(rows["cache"], self._engines(readings["cache"]))
+        total = {key: self._total(found) for key, found in rows.items()}
+        busy = np.where(gauges, np.nan_to_num(rows["running"]) + np.nan_to_num(rows["waiting"]), np.nan)
+        by_service = {
+            **{key: total[key] for key in TOLD},
+            "cache": ratio(total["cache"], self._total((~np.isnan(rows["cache"])).astype(np.float64))),
+            "queued": ratio(total["queued_sum"], total["queued_count"]),
+            "per_token": ratio(total["per_token_sum"], total["per_token_count"]),
+            "first_token": self.services.rows("first_token_p95", readings["first_token_p95"], _service, copies=True),
+        }
+        seconds = ratio(rows["answered_sum"], rows["answered_count"])
+        by_replica = dict(zip(BY_REPLICA, (busy, rows["finished"], seconds), strict=True))
+        return [(self.services, by_service), (self.replicas, by_replica)]
+
+    def told(self) -> Inference | None:
+        """What model servers tell; None where there is none."""
+        if not self.replicas.keys:
+            return None
+        return Inference(
+            services=self.services.keys,
+            replicas=self.replicas.keys,
+            **{key: self.services[key] for key in BY_SERVICE},
+            **{key: self.replicas[key] for key in BY_REPLICA},
+        )
+
+    def _total(self, rows: Floats) -> Floats:
+        return totals(rows, self._of[1], len(self.services.keys))
+
+    def _engines(self, cache: Matrix) -> Floats:
+        """How many engines each replica has: of the shares of their caches the mean counts."""
+        told = Matrix(cache.times, cache.labels, np.where(np.isnan(cache.values), np.nan, 1.0))
+        return self.replicas.rows("cache", told, _replica, while_up=True)
 
 
-def _of_service(labels: Named) -> Service:
+def _service(labels: Named) -> Service:
     """The service that a model server says it is, else its model's name, else its job's."""
     return service_of(labels) or Service("", labels.get("model_name") or labels.get("job", ""))
 
 
 def _replica(labels: Named) -> Replica:
-    return Replica(_of_service(labels), labels.get("instance", ""))
-
-
-def _totals(rows: Floats, of: NDArray[np.intp], count: int) -> Floats:
-    """Sums of the rows of each service; NaN where none has a sample."""
-    out = np.zeros((count, rows.shape[1]))
-    known = np.zeros((count, rows.shape[1]), dtype=bool)
-    np.add.at(out, of, np.nan_to_num(rows))
-    np.logical_or.at(known, of, ~np.isnan(rows))
-    return np.where(known, out, np.nan)
-
-
-def _mean_over_engines(cache: Matrix, total: Floats, replicas: Sequence[Replica]) -> Floats:
-    """The engines of one server have a cache each; of their shares the mean counts."""
-    told = Matrix(cache.times, cache.labels, (~np.isnan(cache.values)).astype(np.float64))
-    return ratio(total, rows_of(told, replicas, _replica))
+    return Replica(_service(labels), labels.get("instance", ""))

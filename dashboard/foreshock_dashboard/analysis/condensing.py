@@ -1,0 +1,79 @@
+"""Buckets of durations → quantiles."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from foreshock_dashboard.analysis.alignment import Alignment, Numbers
+from foreshock_dashboard.analysis.quantile import quantiles
+from foreshock_dashboard.model.query import Floats, Matrix
+from foreshock_dashboard.model.readings import Readings
+from foreshock_dashboard.model.samples import Labels
+
+BUCKETED = ("served_seconds", "client_seconds", "server_seconds", "first_token_seconds")
+QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+
+
+class Condenser:
+    """Turns every bucketed duration `x_seconds` into the quantiles `x_p50`, `x_p95` and `x_p99`, in seconds.
+
+    Remembers which bucket of what each series is, so that the next answer, with nearly the same series, costs little.
+    Rows without observations are all NaN here, and keep their place.
+    """
+
+    def __init__(self) -> None:
+        self._stacks = {key: Stack() for key in BUCKETED}
+
+    def __call__(self, readings: Readings) -> Readings:
+        """The readings, condensed."""
+        out = {key: matrix for key, matrix in readings.items() if key not in BUCKETED}
+        for key, stack in self._stacks.items():
+            labels, bounds, counts = stack.of(readings[key])
+            answers = quantiles(bounds, counts, tuple(QUANTILES.values()))
+            for name, rows in zip(QUANTILES, answers, strict=True):
+                out[f"{key.removesuffix('_seconds')}_{name}"] = Matrix(readings[key].times, labels, rows)
+        return out
+
+
+class Stack:
+    """Arranges a `buckets` answer as (row labels without `le`, bounds, counts of shape (rows, bounds, times)).
+
+    Where rows have different bounds, a bound that a row lacks is NaN, which `quantiles` reads as its predecessor.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[Labels, int] = {}
+        self._bounds: dict[str, float] = {}
+        self._aligned = Alignment(self._place, 2)
+        self._laid: tuple[tuple[Labels, ...], Floats, Numbers, Numbers] = ((), np.empty(0), *np.empty((2, 0), np.int64))
+
+    def of(self, buckets: Matrix) -> tuple[tuple[Labels, ...], Floats, Floats]:
+        """The answer, arranged."""
+        if self._aligned.follow(buckets.labels):
+            self._lay_out()
+        labels, bounds, rows, columns = self._laid
+        counts = np.full((len(labels), len(bounds), len(buckets.times)), np.nan)
+        known = rows >= 0
+        counts[rows[known], columns[known]] = buckets.values[known]
+        return labels, bounds, counts
+
+    def _place(self, labels: Labels) -> tuple[int, int]:
+        """Which thing a series is of, and which bound it has, both numbered as they came."""
+        bound = next((value for name, value in labels if name == "le"), None)
+        if bound is None:
+            return -1, -1
+        thing = tuple(pair for pair in labels if pair[0] != "le")
+        self._bounds.setdefault(bound, float(bound))
+        return self._numbers.setdefault(thing, len(self._numbers)), list(self._bounds).index(bound)
+
+    def _lay_out(self) -> None:
+        numbers, columns = self._aligned.numbers.T
+        names = list(self._numbers)
+        present = sorted({int(number) for number in numbers if number >= 0}, key=names.__getitem__)
+        row = np.full(len(names) + 1, -1, np.int64)
+        row[present] = np.arange(len(present))
+        told = list(self._bounds.values())  # all that ever were: a bucket without observations yet has no series
+        bounds = sorted(set(told))
+        column = np.array([*map(bounds.index, told), -1], np.int64)
+        things = tuple(names[number] for number in present)
+        self._laid = (things, np.asarray(bounds, np.float64), row[numbers], column[columns])

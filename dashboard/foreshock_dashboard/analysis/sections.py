@@ -1,0 +1,36 @@
+"""All the rows of a World: sections on one time axis, with the targets that their samples come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from numpy.typing import DTypeLike
+
+from foreshock_dashboard.analysis.buffer import Buffer
+from foreshock_dashboard.analysis.section import Key, Section
+from foreshock_dashboard.analysis.targets import Targets
+from foreshock_dashboard.model.query import Floats
+
+Growth = Sequence[tuple[Section[Any], Mapping[str, Floats]]]
+"""New columns of some sections' figures."""
+
+
+class Sections:
+    """Makes sections. `dtype`: of their figures."""
+
+    def __init__(self, dtype: DTypeLike) -> None:
+        self.targets = Targets()
+        self._dtype = dtype
+        self._all: list[Section[Any]] = []
+
+    def new(self, order: Callable[[Key], Any]) -> Section[Key]:
+        """A section whose rows are sorted so."""
+        made = Section(order, self.targets, lambda: Buffer(self._dtype))
+        self._all.append(made)
+        return made
+
+    def trim(self, columns: int) -> None:
+        """Drop the oldest columns of every figure."""
+        for section in self._all:
+            section.trim(columns)

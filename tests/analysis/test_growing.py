@@ -1,0 +1,209 @@
+"""A World that grows by each tick's answers is the one made of all of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foreshock_dashboard.analysis.alignment import CHUNK, Alignment, runs
+from foreshock_dashboard.analysis.condensing import Condenser
+from foreshock_dashboard.analysis.world import GrowingWorld, condensed, world_of
+from foreshock_dashboard.model.query import Floats, Matrix
+from foreshock_dashboard.model.readings import Readings, catalogue
+from foreshock_dashboard.model.samples import Labels, labels_of
+
+STEP = 10.0
+POINTS = 30
+HOSTS, SERVICES = ("h1:1", "h2:1", "h3:1"), ("llm", "batch", "web")
+
+
+def series() -> dict[str, list[dict[str, str]]]:
+    """The series of a small platform, by reading; two jobs scrape the first host."""
+    targets = [{"job": "exporter", "instance": host} for host in HOSTS] + [{"job": "twice", "instance": HOSTS[0]}]
+    gpus = [{**target, "uuid": f"{target['instance']}-{i}"} for target in targets for i in range(2)]
+    services = [{"service_name": name, "service_namespace": "ns"} for name in SERVICES]
+    pairs = (("user", "web", "virtual_node"), ("web", "llm", ""), ("web", "db", "database"), ("llm", "batch", ""))
+    calls = [{"client": client, "server": server, "connection_type": kind} for client, server, kind in pairs]
+    replicas = [{"job": "m", "instance": f"r{i}", **services[i % 2], "engine": str(i % 3)} for i in range(5)]
+    deployments = [{"namespace": "ns", "deployment": name} for name in (*SERVICES, "other")]
+    found = dict.fromkeys(("utilization", "contended", "memory_used", "power", "clock", "clock_max", "throttled"), gpus)
+    found |= dict.fromkeys(("segments", "retransmitted", "timeouts", "dropped", "mock"), targets)
+    found |= {key: [{**gpu, **who} for gpu in gpus for who in services] for key in ("busy", "stalled", "memory")}
+    found |= dict.fromkeys(("calls", "calls_failed", "retries", "server_seconds", "client_seconds"), calls)
+    found |= dict.fromkeys(("served", "served_failed", "served_seconds", "first_token_seconds"), services)
+    found |= dict.fromkeys(("running", "waiting", "cache", "finished", "queued_sum", "queued_count"), replicas)
+    found |= dict.fromkeys(("specified", "ready"), deployments)
+    found |= {key: [{**target, "device": "eth0"} for target in targets] for key in ("received", "sent", "speed")}
+    found["up"] = [*targets, *({"job": "m", "instance": f"r{i}"} for i in range(4))]
+    found["host"] = [{**target, "host_name": target["instance"][:2]} for target in targets[:2]]
+    found["gpu"] = [{**gpu, "gpu": gpu["uuid"][-1], "model": "H100"} for gpu in gpus]
+    found["stalled_by"] = [
+        {**gpu, **services[0], "by_service_name": name} for gpu in gpus for name in ("batch", "web", "")
+    ]
+    found["scaler_target"] = [{"namespace": "ns", "horizontalpodautoscaler": "a", "scaletargetref_name": "llm"}]
+    found["scaler_wanted"] = [{"namespace": "ns", "horizontalpodautoscaler": name} for name in ("a", "b")]
+    found["pending"] = [{"namespace": "ns", "pod": f"{name}-{i}"} for name in (*SERVICES, "x") for i in range(2)]
+    found["quota"] = [{"namespace": "n", "resourcequota": q, "type": t} for q in "pq" for t in ("hard", "used")]
+    return found
+
+
+NAMING = ("up", "host", "gpu", "scaler_target", "specified", "running")
+"""Readings that say all the time who is there. Whoever lives when something has no name yet does not learn of it."""
+
+
+def platform(seed: int) -> dict[str, Matrix]:
+    """Answers over `POINTS` grid points, with gaps, and with series that come and go."""
+    chance = np.random.default_rng(seed)
+    times = 1_800_000_000.0 + STEP * np.arange(POINTS, dtype=np.float64)
+
+    def values(key: str) -> Floats:
+        row: Floats = chance.uniform(0, 1, POINTS)
+        if key in NAMING:
+            return np.ceil(0.9 - row) if key == "up" else row
+        row[chance.random(POINTS) < 0.2] = np.nan
+        begin, end = sorted(chance.integers(0, POINTS + 10, 2))
+        row[:begin] = np.nan if chance.random() < 0.5 else row[:begin]
+        row[end:] = np.nan
+        return row
+
+    def rows(key: str, labels: dict[str, str]) -> Iterator[tuple[Labels, Floats]]:
+        if not key.endswith("_seconds"):
+            yield labels_of(labels), values(key)
+            return
+        total: Floats = values(key)
+        for bound, part in zip(("0.1", "1.0", "+Inf"), (float(chance.random()), 0.95, 1.0), strict=True):
+            yield labels_of({**labels, "le": bound}), total * part
+
+    known = series()
+    return {
+        key: Matrix.of(times, dict(row for labels in known.get(key, ()) for row in rows(key, labels)))
+        for key in catalogue(59.0)
+    }
+
+
+def columns(found: Readings, begin: int, end: int) -> Readings:
+    """What a source answers for those grid points."""
+    return {
+        key: Matrix.of(each.times[begin:end], dict(zip(each.labels, each.values[:, begin:end], strict=True)))
+        for key, each in found.items()
+    }
+
+
+def figures(value: object, path: str = "world") -> Iterator[tuple[str, object]]:
+    """All that a World says, by where it says so."""
+    if is_dataclass(value) and not isinstance(value, type):
+        for field in fields(value):
+            yield from figures(getattr(value, field.name), f"{path}.{field.name}")
+    else:
+        yield path, value
+
+
+def check(one: object, other: object, tolerance: float = 0.0) -> None:
+    """Fail where two Worlds differ."""
+    expected = dict(figures(other))
+    for path, value in figures(one):
+        if isinstance(value, np.ndarray):
+            np.testing.assert_allclose(value, np.asarray(expected[path]), rtol=tolerance, atol=0, err_msg=path)
+        else:
+            assert value == expected[path], path
+
+
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    sizes=st.lists(st.integers(1, 9), min_size=2, max_size=12),
+    keep=st.sampled_from([np.inf, 350.0, 120.0, 0.0]),
+)
+def test_growing_gives_what_all_at_once_gives(seed: int, sizes: list[int], keep: float) -> None:
+    """Whatever came and went, in pieces of any size, and whatever is kept; what was given away stays as it was."""
+    found = platform(seed)
+    growing, condense = GrowingWorld(STEP, keep), Condenser()
+    given_away = []
+    reached = 0
+    for size in sizes:
+        world = growing.add(condense(columns(found, reached, reached + size)))
+        reached = min(reached + size, POINTS)
+        begin = max(0, reached - 1 - int(keep / STEP)) if np.isfinite(keep) else 0
+        given_away.append((world, begin, reached))
+        if reached == POINTS:
+            break
+
+    for world, begin, end in (given_away[0], given_away[len(given_away) // 2], given_away[-1]):
+        check(world, world_of(condensed(columns(found, begin, end)), STEP))
+
+
+def test_half_the_memory_gives_nearly_the_same() -> None:
+    """Single precision, as a hub of many GPUs keeps it."""
+    found = condensed(platform(1))
+
+    check(GrowingWorld(STEP, dtype=np.float32).add(found), world_of(found, STEP), tolerance=1e-6)
+
+
+def test_a_thing_without_samples_for_as_long_as_is_kept_is_no_longer_listed() -> None:
+    """And one that comes back is there again, in its place."""
+    found = platform(2)
+    at = int(np.flatnonzero(np.isnan(found["busy"].values[0]))[0])
+    one = Matrix(found["busy"].times, found["busy"].labels[:2], np.ones((2, POINTS)))
+    one.values[0, at + 1 : at + 4] = np.nan
+    found |= {"busy": one, "memory": Matrix.empty(one.times), "stalled": Matrix.empty(one.times)}
+    growing = GrowingWorld(STEP, keep=20.0)
+
+    counts = [len(growing.add(condensed(columns(found, i, i + 1))).tenants) for i in range(at, at + 6)]
+
+    assert counts == [2, 2, 2, 1, 2, 2]
+
+
+def test_a_failure_in_between_leaves_the_world_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next answer for the same time is taken as if nothing had been."""
+    found = platform(3)
+    growing = GrowingWorld(STEP)
+    growing.add(condensed(columns(found, 0, 10)))
+    with monkeypatch.context() as broken:
+        broken.setattr("foreshock_dashboard.analysis.calls._attempts", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            growing.add(condensed(columns(found, 10, 20)))
+
+    check(growing.add(condensed(columns(found, 10, 20))), world_of(condensed(columns(found, 0, 20)), STEP))
+
+
+LABELS = st.lists(st.integers(0, 40), max_size=30, unique=True).map(
+    lambda numbers: tuple((("n", f"{number:03}"),) for number in sorted(numbers))
+)
+
+
+@given(st.lists(LABELS, min_size=1, max_size=6))
+def test_series_are_named_once_and_keep_their_number(answers: list[tuple[Labels, ...]]) -> None:
+    """Whatever comes and goes between answers."""
+    asked: list[Labels] = []
+
+    def name(labels: Labels) -> tuple[int]:
+        asked.append(labels)
+        return (int(labels[0][1]),)
+
+    aligned = Alignment(name, 1)
+    before: tuple[Labels, ...] = ()
+    for labels in answers:
+        asked.clear()
+        assert aligned.follow(labels) == (labels != before)
+        assert aligned.numbers[:, 0].tolist() == [int(each[0][1]) for each in labels]
+        assert set(asked) == set(labels) - set(before)
+        before = labels
+
+
+@pytest.mark.parametrize(
+    "gone", [(), (0,), (CHUNK,), (CHUNK - 1, CHUNK + 1), (3 * CHUNK - 1,), tuple(range(5, 2000, 7))]
+)
+def test_long_runs_are_found_whole(gone: tuple[int, ...]) -> None:
+    """Across the chunks in which they are compared."""
+    one = tuple((("n", f"{number:06}"),) for number in range(3 * CHUNK))
+    other = tuple(labels for i, labels in enumerate(one) if i not in gone)
+    found = list(runs(one, other))
+
+    assert sum(count for _, _, count in found) == len(other)
+    assert all(one[i : i + count] == other[j : j + count] for i, j, count in found)
+    assert len(found) <= len(gone) + 1
