@@ -12,7 +12,7 @@ from prometheus_client.samples import Sample as Read
 
 from foreshock_dashboard.clock import Clock
 from foreshock_dashboard.hub import Hub
-from foreshock_dashboard.model.histogram import Exemplar, Histogram
+from foreshock_dashboard.model.histogram import Exemplar, Histograms
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.model.span_metrics import SpanMetrics
 from foreshock_dashboard.settings import Settings
@@ -30,12 +30,25 @@ def read(text: str) -> list[Read]:
 
 def test_a_bucket_has_the_newest_span_that_fell_into_it() -> None:
     """And none where none fell, or it is not known which."""
-    histogram = Histogram()
-    histogram.observe(0.2, b"\x11" * 24, 10.0)
-    histogram.observe(0.19, b"\x22" * 24, 11.0)
-    histogram.observe(7.0)
-    known = [each for each in histogram.exemplars() if each]
+    histograms = Histograms()
+    other, row = histograms.add(), histograms.add()
+    for seconds, span, now in ((0.2, b"\x11" * 24, 10.0), (0.19, b"\x22" * 24, 11.0), (7.0, None, 11.0)):
+        histograms.observe(row, seconds, span)
+        histograms.settle(now)
+    known = [each for each in histograms.exemplars(row) if each]
+    assert not any(histograms.exemplars(other))
     assert known == [Exemplar("2" * 32, "2" * 16, 0.19, 11.0)]
+
+
+def test_a_histogram_that_takes_a_freed_row_begins_empty() -> None:
+    """Without the counts, the sum, the time and the spans of the one before."""
+    histograms = Histograms()
+    histograms.observe(row := histograms.add(), 0.2, b"\x11" * 24)
+    histograms.settle(10.0)
+    histograms.remove(row)
+    assert histograms.add(11.0) == row
+    assert (histograms.cumulative(row)[-1], histograms.sum(row), histograms.last(row)) == (0, 0.0, 11.0)
+    assert not any(histograms.exemplars(row))
 
 
 def test_openmetrics_shows_each_bucket_s_span_within_its_bounds(span: Make, now: float) -> None:

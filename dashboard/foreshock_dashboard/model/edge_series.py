@@ -39,9 +39,9 @@ class EdgeSeries:
         self._requests.touched = self._failed.touched = self._retries.touched = now
         if client_seconds is not None:
             series = self._as_client or self._registry.get(CLIENT_SECONDS, self._labels, now)
-            series.observe(client_seconds, client_span, now)
+            series.observe(client_seconds, client_span)
             self._as_client = None if series.other else series
         if server_seconds is not None:
             series = self._as_server or self._registry.get(SERVER_SECONDS, self._labels, now)
-            series.observe(server_seconds, server_span, now)
+            series.observe(server_seconds, server_span)
             self._as_server = None if series.other else series

@@ -1,10 +1,15 @@
-"""Histograms with fixed bounds, as Prometheus' classic ones, with an example of each bucket."""
+"""Histograms with fixed bounds, as Prometheus' classic ones, with an example of each bucket.
+
+All of them lie in a few arrays, a row each, and what is observed is put there many at once: one by one, it would cost
+more than everything else that is done with a span's duration.
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from foreshock_dashboard.model.span import Id
 
@@ -33,34 +38,90 @@ class Exemplar(NamedTuple):
     time: float
 
 
-class Histogram:
-    """How many durations fell into each bucket, their sum in seconds, and when the last one was seen."""
+_FIRST = 64
+"""Rows that there is room for at first."""
 
-    __slots__ = ("_examples", "counts", "sum", "touched")
+
+class Histograms:
+    """How many durations fell into each bucket of each row, their sum in seconds, and when the last one was seen.
+
+    What is observed shows once it is settled. Not for several threads at once.
+    """
 
     def __init__(self) -> None:
-        self.counts = [0] * len(LE)
-        self.sum = self.touched = 0.0
-        self._examples: list[tuple[Id, float, float] | None] = [None] * len(LE)
+        self._counts = np.zeros((_FIRST, len(LE)), np.int64)
+        self._sums, self._touched = np.zeros(_FIRST), np.zeros(_FIRST)
+        self._times = np.full((_FIRST, len(LE)), -np.inf)
+        self._examples: dict[tuple[int, int], tuple[Id, float]] = {}
+        self._free: list[int] = []
+        self._rows = 0
+        self._new: tuple[list[int], list[float], list[Id | None]] = [], [], []
 
-    def observe(self, seconds: float, span: Id | None = None, now: float = 0.0) -> None:
-        """Count the duration of a span, seen `now`; a bucket's upper bound belongs to it."""
-        place = bisect_left(BOUNDS, seconds)
-        self.counts[place] += 1
-        self.sum += seconds
-        self.touched = now
-        if span is not None:
-            example = self._examples[place]
-            if example is None or not 0 <= now - example[2] < EXAMPLE_SECONDS:
-                self._examples[place] = span, seconds, now
+    def add(self, now: float = 0.0) -> int:
+        """A new row, in which nothing fell into any bucket."""
+        row = self._free.pop() if self._free else self._rows
+        self._rows = max(self._rows, row + 1)
+        if row == len(self._sums):
+            self._counts, self._times = _doubled(self._counts), _doubled(self._times)
+            self._sums, self._touched = _doubled(self._sums), _doubled(self._touched)
+        self._counts[row], self._sums[row], self._touched[row], self._times[row] = 0, 0.0, now, -np.inf
+        return row
 
-    def cumulative(self) -> list[int]:
+    def remove(self, row: int) -> None:
+        """Let a row go; nothing may be observed in it that is not settled."""
+        self._free.append(row)
+        for place in range(len(LE)):
+            self._examples.pop((row, place), None)
+
+    def observe(self, row: int, seconds: float, span: Id | None = None) -> None:
+        """Note the duration of a span; a bucket's upper bound belongs to it."""
+        rows, durations, spans = self._new
+        rows.append(row)
+        durations.append(seconds)
+        spans.append(span)
+
+    def settle(self, now: float) -> None:
+        """Count what was observed, as seen `now`."""
+        if not self._new[0]:
+            return
+        (listed, durations, spans), self._new = self._new, ([], [], [])
+        rows, seconds = np.array(listed), np.array(durations)
+        places = np.searchsorted(_BOUNDS, seconds)
+        np.add.at(self._counts, (rows, places), 1)
+        np.add.at(self._sums, rows, seconds)
+        self._touched[rows] = now
+        age = now - self._times[rows, places]
+        due = np.flatnonzero(~((age >= 0) & (age < EXAMPLE_SECONDS)))
+        for at, row, place in zip(due.tolist(), rows[due].tolist(), places[due].tolist(), strict=True):
+            if (span := spans[at]) is not None:
+                self._examples[row, place] = span, durations[at]
+                self._times[row, place] = now
+
+    def cumulative(self, row: int) -> list[int]:
         """Counts at most each bound of `LE`, as `_bucket` series have them; the last is the count of all."""
-        return list(accumulate(self.counts))
+        found: list[int] = self._counts[row].cumsum().tolist()
+        return found
 
-    def exemplars(self) -> list[Exemplar | None]:
+    def sum(self, row: int) -> float:
+        """Seconds."""
+        return float(self._sums[row])
+
+    def last(self, row: int) -> float:
+        """When a duration was counted last."""
+        return float(self._touched[row])
+
+    def exemplars(self, row: int) -> list[Exemplar | None]:
         """The newest span of each bucket of `LE`, to a second."""
-        return [_exemplar(*each) if each else None for each in self._examples]
+        found = [self._examples.get((row, place)) for place in range(len(LE))]
+        times = self._times[row].tolist()
+        return [_exemplar(*each, time) if each else None for each, time in zip(found, times, strict=True)]
+
+
+_BOUNDS = np.array(BOUNDS)
+
+
+def _doubled(rows: NDArray[Any]) -> NDArray[Any]:
+    return np.concatenate([rows, np.zeros_like(rows)])
 
 
 def _exemplar(span: Id, seconds: float, time: float) -> Exemplar:

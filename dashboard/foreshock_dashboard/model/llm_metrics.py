@@ -38,7 +38,7 @@ class LlmMetrics:
         labels = of_model(service, model)
         for family, seconds in ((LLM_QUEUE, request.queue), (LLM_FIRST_TOKEN, request.first_token)):
             if seconds is not None:
-                self._registry.get(family, labels, now).observe(seconds, span, now)
+                self._registry.get(family, labels, now).observe(seconds, span)
         for direction, tokens in (("input", request.input_tokens), ("output", request.output_tokens)):
             if tokens is not None:
                 self._registry.get(LLM_TOKENS, of_model(service, model, direction), now).add(tokens, now)

@@ -15,7 +15,7 @@ class OperationSeries:
 
     def __init__(self, labels: Labels, registry: Registry, now: float) -> None:
         self._calls, seconds = registry.get(CALLS, labels, now), registry.get(DURATION, labels, now)
-        self._observe = seconds.histogram.observe if seconds.histogram else seconds.observe
+        self._observe = seconds.observe
         self.other = self._calls.other or seconds.other
 
     def count(self, seconds: float, span: Id, now: float) -> None:
@@ -23,4 +23,4 @@ class OperationSeries:
         calls = self._calls
         calls.value += 1.0
         calls.touched = now
-        self._observe(seconds, span, now)
+        self._observe(seconds, span)

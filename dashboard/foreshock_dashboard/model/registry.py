@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Collection, Iterator
 from typing import Literal, NamedTuple
 
-from foreshock_dashboard.model.histogram import LE, Exemplar, Histogram
+from foreshock_dashboard.model.histogram import LE, Exemplar, Histograms
 from foreshock_dashboard.model.samples import Labels, Sample, labels_of
 from foreshock_dashboard.model.span import Id
 
@@ -30,16 +30,19 @@ class Series:
     `other` says that it stands for all that had no room. Valid until `Registry.ended` has changed.
     """
 
-    __slots__ = ("_names", "born", "family", "histogram", "labels", "other", "touched", "value")
+    __slots__ = ("_histograms", "_names", "born", "family", "labels", "other", "row", "touched", "value")
 
-    def __init__(self, family: Family, labels: Labels, born: int, now: float, *, other: bool) -> None:
+    def __init__(
+        self, family: Family, labels: Labels, born: int, now: float, histograms: Histograms, *, other: bool
+    ) -> None:
         self.family = family
         self.labels = labels
         self.born = born
         self.touched = now
         self.other = other
         self.value = 0.0
-        self.histogram = Histogram() if family.type == "histogram" else None
+        self.row = histograms.add(now) if family.type == "histogram" else None
+        self._histograms = histograms
         self._names: tuple[tuple[str, Labels], ...] | None = None
 
     def add(self, amount: float, now: float) -> None:
@@ -47,15 +50,20 @@ class Series:
         self.value += amount
         self.touched = now
 
-    def observe(self, seconds: float, span: Id | None, now: float) -> None:
-        """Count a span's duration in a histogram."""
-        if self.histogram is not None:
-            self.histogram.observe(seconds, span, now)
+    def observe(self, seconds: float, span: Id | None) -> None:
+        """Note a span's duration in a histogram; `Registry.settle` counts it."""
+        if self.row is not None:
+            self._histograms.observe(self.row, seconds, span)
+
+    def end(self) -> None:
+        """Make room."""
+        if self.row is not None:
+            self._histograms.remove(self.row)
 
     @property
     def last(self) -> float:
         """When it was last added to."""
-        return self.touched if self.histogram is None else max(self.touched, self.histogram.touched)
+        return self.touched if self.row is None else self._histograms.last(self.row)
 
     @property
     def names(self) -> tuple[tuple[str, Labels], ...]:
@@ -66,10 +74,14 @@ class Series:
 
     def values(self) -> list[float]:
         """What each of `names` is worth now."""
-        if self.histogram is None:
+        if self.row is None:
             return [self.value]
-        cumulative = [float(count) for count in self.histogram.cumulative()]
-        return [*cumulative, self.histogram.sum, cumulative[-1]]
+        cumulative = [float(count) for count in self._histograms.cumulative(self.row)]
+        return [*cumulative, self._histograms.sum(self.row), cumulative[-1]]
+
+    def exemplars(self) -> list[Exemplar | None]:
+        """The newest span of each bucket of a histogram; none of a counter."""
+        return [] if self.row is None else self._histograms.exemplars(self.row)
 
 
 class Reading(NamedTuple):
@@ -104,6 +116,7 @@ class Registry:
         self._stale_after = stale_after
         self._series: dict[tuple[Family, Labels], Series] = {}
         self._others: dict[tuple[Family, Labels], Series] = {}
+        self._histograms = Histograms()
         self._size = 0
         self._births = 0
         self._shown: dict[str, _Shown] = {}
@@ -126,13 +139,19 @@ class Registry:
         series = self._series[family, labels] = self._born(family, labels, now, other=False)
         return series
 
+    def settle(self, now: float) -> None:
+        """Count the durations that were observed, as seen `now`."""
+        self._histograms.settle(now)
+
     def expire(self, now: float) -> None:
         """End the series that nothing was added to for long."""
+        self.settle(now)
         for held in (self._series, self._others):
             old = [key for key, series in held.items() if series.last + self._stale_after <= now]
             for key in old:
                 series = held.pop(key)
                 self._size -= 0 if series.other else len(series.names)
+                series.end()
             self.ended += len(old)
 
     @property
@@ -147,6 +166,7 @@ class Registry:
 
     def read(self, reader: str, now: float, zero_for: float = 0.0) -> Iterator[Reading]:
         """Every counter and histogram; those first read less than `zero_for` seconds ago, or now, as 0."""
+        self.settle(now)
         known = self._shown.setdefault(reader, _Shown()).until(now, zero_for, self._births)
         for series in self.all():
             shown = series.born <= known
@@ -154,7 +174,7 @@ class Registry:
             yield Reading(
                 series.family,
                 [Sample(name, labels, value) for (name, labels), value in zip(series.names, values, strict=True)],
-                series.histogram.exemplars() if shown and series.histogram else [],
+                series.exemplars() if shown else [],
             )
 
     def all(self) -> list[Series]:
@@ -170,7 +190,7 @@ class Registry:
 
     def _born(self, family: Family, labels: Labels, now: float, *, other: bool) -> Series:
         self._births += 1
-        return Series(family, labels, self._births, now, other=other)
+        return Series(family, labels, self._births, now, self._histograms, other=other)
 
 
 class _Shown:

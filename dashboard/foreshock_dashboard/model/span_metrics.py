@@ -149,9 +149,9 @@ class SpanMetrics:
         wanted = labels.items()
         found: dict[str, Exemplar] = {}
         for series in self._registry.all():
-            if series.family.name != metric or series.histogram is None or not wanted <= dict(series.labels).items():
+            if series.family.name != metric or not wanted <= dict(series.labels).items():
                 continue
-            for le, exemplar in zip(LE, series.histogram.exemplars(), strict=True):
+            for le, exemplar in zip(LE, series.exemplars(), strict=False):  # a counter has none
                 if exemplar is not None and (le not in found or found[le].time < exemplar.time):
                     found[le] = exemplar
         return found
@@ -199,6 +199,7 @@ class SpanMetrics:
             self._registry.get(UNPAIRED, of_half(alone), now).add(1.0, now)
         for fallback in found.fallbacks:
             self._registry.get(FALLBACKS, of_fallback(fallback), now).add(1.0, now)
+        self._registry.settle(now)
         self._counters[DROPPED].add(found.dropped, now)
         self._counters[OVERFLOW].add(self._registry.take_overflow(), now)
 
