@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.analysis.excess import MOST, Slow, slowdown
+from foreshock_dashboard.analysis.excess import DURATIONS, MOST, Slow, slowdown
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.regression import weights
 from foreshock_dashboard.analysis.sentence import gpu_list
@@ -36,6 +36,8 @@ URGENT = 2.0
 """Predicted slow-down from which a service goes down before a trend could be seen."""
 WANTS = 0.85
 """Share of what a service usually wants of a GPU below which it is asked less."""
+LEAST = 0.2
+"""Strength below which there is nothing to be said."""
 EXPLAINED = 600.0
 """Seconds over which a slow-down is explained by what neighbours took."""
 
@@ -76,12 +78,21 @@ def contended(scan: Scan) -> tuple[Finding, ...]:
 
 
 def _suspects(sharing: Sharing) -> tuple[Service, ...]:
-    """Services that serve requests and on whose GPUs others took what is more than noise."""
-    scan = sharing.scan
-    taken = sharing.now - sharing.usual > NOISE
-    grown = {gpu for row in np.flatnonzero(taken) for gpu in (scan.world.tenants[row].gpu,)}
-    who = {scan.world.tenants[row].service for gpu in grown for row in sharing.on(gpu)}
-    return tuple(sorted(service for service in who if math.isfinite(scan.level("rate", service))))
+    """Services that serve requests, are slower or lost time of full GPUs, and beside whom somebody grew.
+
+    Each by what a finding of `LEAST` needs, so that the rest is looked at for few only.
+    """
+    scan, weight = sharing.scan, np.where(sharing.usual > NOISE, sharing.usual, 0.0)
+    grown = sharing.now - sharing.usual > 2 * LEAST * BUSY_GROWTH
+    beside = sharing.by_service(sharing.beside(grown)) > 0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        lost = sharing.by_service(weight * _slower(sharing.usual, sharing.now, sharing.full)) / sharing.by_service(
+            weight
+        )
+    z = np.array([[scan.z(name, service) for service in sharing.services] for name in DURATIONS])
+    worse = (lost - 1 >= 2 * LEAST * (SQUEEZE - 1)) | (z >= 2 * LEAST * Z).any(axis=0)
+    found = (sharing.services[row] for row in np.flatnonzero(beside & worse))
+    return tuple(sorted(service for service in found if math.isfinite(scan.level("rate", service))))
 
 
 def predicted(usual: Floats, now: Floats, full: Flags) -> float:
@@ -92,9 +103,13 @@ def predicted(usual: Floats, now: Floats, full: Flags) -> float:
     held = usual > NOISE
     if not held.any():
         return 1.0
+    return float(np.average(_slower(usual[held], now[held], full[held]), weights=usual[held]))
+
+
+def _slower(usual: Floats, now: Floats, full: Flags) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
-        slower = np.clip(usual[held] / now[held], 1.0, MOST)
-    return float(np.average(np.where(full[held] & np.isfinite(slower), slower, 1.0), weights=usual[held]))
+        slower = np.clip(usual / now, 1.0, MOST)
+    return np.where(full & np.isfinite(slower), slower, 1.0)
 
 
 def _judged(sharing: Sharing, victim: Service) -> Finding | None:
@@ -117,7 +132,7 @@ def _judged(sharing: Sharing, victim: Service) -> Finding | None:
         fight.growth / BUSY_GROWTH if fight.growth > fight.now - fight.usual else 0.0,
     )
     strength = worst.share * min(1.0, max(squeezed, pressed) / 2)
-    if not strength > 0:
+    if strength < LEAST:
         return None
     held = squeeze if squeezed > 0 else 1.0
     return Finding(

@@ -56,6 +56,11 @@ class Sharing:
         """Sums over each service's tenants, in the order of `services`; NaN counts as nothing."""
         return np.bincount(self._service, np.nan_to_num(values), len(self.services)).astype(np.float64)
 
+    def beside(self, some: Flags) -> Floats:
+        """How many others of its GPU are among some tenants, for each tenant."""
+        counted = some.astype(np.float64)
+        return self._by_gpu(counted)[self._gpu] - counted
+
     @cached_property
     def rows(self) -> Mapping[Service, Rows]:
         """The rows of each service's tenants."""
