@@ -4,87 +4,167 @@ from __future__ import annotations
 
 import argparse
 import os
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 from pathlib import Path
 
-from foreshock_dashboard.evaluation.figures import figures
-from foreshock_dashboard.evaluation.groups import by_scenario, grouped
-from foreshock_dashboard.evaluation.outcome import Outcome, Run, outcome_of
-from foreshock_dashboard.evaluation.resampling import Resampling
-from foreshock_dashboard.evaluation.suite import NAMES, instant
-from foreshock_dashboard.evaluation.text import figure_table, plain, run_table, scenario_table
-from foreshock_dashboard.evaluation.truth import Expected, Objective, read_truth
+import orjson
+
+from foreshock_dashboard.evaluating import Task, run_all
+from foreshock_dashboard.evaluation.as_json import as_json
+from foreshock_dashboard.evaluation.evaluation import evaluation
+from foreshock_dashboard.evaluation.outcome import Run
+from foreshock_dashboard.evaluation.recordings import fingerprint
+from foreshock_dashboard.evaluation.report import between, document, terminal
+from foreshock_dashboard.evaluation.suite import NAMES, Suite, instant, suite
+from foreshock_dashboard.evaluation.truth import Expected, Objective
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.options import count
 from foreshock_dashboard.progress import Bar
-from foreshock_dashboard.replaying import play
 from foreshock_dashboard.settings import SettingsError
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.scenarios.problems import ScenarioError
+from foreshock_simulator.scenarios.topology import SIZES
 from foreshock_simulator.spec.scenario import ScenarioSpec
 
 EVALUATE = """\
-Scores the analysis on recordings whose truth is known: is it warned before a cascade, how long before, is the right
-culprit named, and how often is somebody called for nothing.
+Scores the analysis on recordings whose truth is known: is somebody warned before a cascade, how long before, is the
+right culprit named, and how often is somebody called for nothing. Simpler detectors are scored beside it.
 
-  foreshock evaluate --recordings DIR                      score recordings in folders named SIZE-SEED-SCENARIO"""
+  foreshock evaluate                                       on the seeds that thresholds are set on
+  foreshock evaluate --suite heldout                       on those that nothing is set on
+  foreshock evaluate --scenarios starve,calm --runs        a part of it, with a line for each run
+  foreshock evaluate --recordings DIR --quick              recordings in folders named SIZE-SEED-SCENARIO
+
+Recordings are simulated once and kept; for all held-out seeds that takes most of an hour on two cores."""
+
+MAKERS = ("foreshock_simulator", "foreshock_exporter", "foreshock_dashboard.recording")
+"""Packages that make a recording what it is: where one of them changes, it is made anew."""
 
 
 def add_evaluate_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of the command."""
     parser.add_argument("--suite", default="dev", choices=NAMES, help="which seeds (default: dev)")
-    parser.add_argument(
-        "--recordings", metavar="DIR", help="score the recordings in this folder, named SIZE-SEED-SCENARIO each"
-    )
-    parser.add_argument("--scenarios", metavar="NAMES", help="only these, separated by commas")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: cores)")
+    parser.add_argument("--size", choices=SIZES, help="of the platforms (default: small and medium)")
+    parser.add_argument("--scenarios", default="", metavar="NAMES", help="only these, separated by commas")
+    parser.add_argument("--seeds", default="", metavar="SEEDS", help="these in place of the suite's, with commas")
+    parser.add_argument("--recordings", metavar="DIR", help="score what is in this folder in place of a suite")
+    parser.add_argument("--quick", action="store_true", help="no other detectors, and no scrapes missing")
+    parser.add_argument("--runs", action="store_true", help="print a line for each run as well")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--write-docs", metavar="FILE", help="write the tables into this document as well")
+    parser.add_argument("--jobs", metavar="N", help="runs at a time (default: as many as there are cores)")
+    parser.add_argument("--cache", metavar="DIR", help="where recordings are kept (default: ~/.cache/foreshock)")
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """Evaluate. 0: the table is printed, whether or not what is asked was reached."""
-    wanted = tuple(filter(None, (arguments.scenarios or "").split(",")))
-    tasks = [
-        (path, run, expected_of(spec_of(run)))
-        for path, run in recordings_in(Path(arguments.recordings))
-        if not wanted or run.scenario in wanted
-    ]
-    bar, outcomes = Bar(), []
-    with ProcessPoolExecutor(max(1, arguments.jobs), mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(score, *task) for task in tasks]
-        for done in as_completed(futures):
-            outcomes.append(done.result())
-            bar(outcomes[-1].run.name, len(outcomes) / len(tasks))
+    """Evaluate. 0: all is scored, whether or not what is asked was reached; 1: some run could not be played.
+
+    Raises:
+        SettingsError: an option cannot be used.
+    """
+    chosen = _suite(arguments)
+    picked: list[tuple[Run, Path | None]]
+    if arguments.recordings:
+        found = recordings_in(Path(arguments.recordings))
+        picked = [(run, path) for run, path in found if _wanted(run, arguments)]
+        title = f"Recordings of {arguments.recordings}: {len(picked)} runs"
+    else:
+        picked = [(run, None) for run in (*([chosen.day] if chosen.day else []), *chosen.runs)]
+        title = f"Suite {chosen.name}: {_described(chosen)}"
+    if not picked:
+        raise SettingsError("--scenarios, --size, --seeds: no run is left; name others")
+    jobs = _count("--jobs", arguments.jobs) if arguments.jobs else os.cpu_count() or 1
+    page = _document(arguments.write_docs, arguments.suite) if arguments.write_docs else ""
+    kept = cache_of(arguments.cache) / "evaluation" / fingerprint(MAKERS)
+    tasks = [Task(run, expected_of(spec_of(run)), kept, path, arguments.quick) for run, path in picked]
+    bar = Bar()
+    entries, failed = run_all(tasks, jobs, bar)
     bar.end()
-    outcomes.sort(key=lambda each: (not each.expected, each.run.scenario, each.run.size, each.run.seed))
-    groups = grouped(outcomes, instant())
-    draws = Resampling([(each.run.scenario, each.run.seed) for each in outcomes])
-    for table in (run_table(outcomes), scenario_table(by_scenario(groups)), figure_table(figures(groups, draws))):
-        print(plain(table) + "\n")
-    return 0
+    day = [entry.ours for entry in entries if entry.ours.run == chosen.day]
+    rest = [entry for entry in entries if entry.ours.run != chosen.day]
+    result = evaluation(title, rest, instant(), day[0] if day else None, failed)
+    if arguments.json:
+        print(orjson.dumps(as_json(result), option=orjson.OPT_INDENT_2).decode())
+    else:
+        print(terminal(result, runs=arguments.runs or bool(arguments.recordings)))
+    if page:
+        Path(arguments.write_docs).write_text(between(page, arguments.suite, document(result)), encoding="utf-8")
+    return 1 if failed else 0
 
 
-def score(path: Path, run: Run, expected: Expected) -> Outcome:
-    """Play a recording and score what was said."""
-    played = play(path)
-    return outcome_of(run, read_truth(path), expected, played.world, played.history)
+def _suite(arguments: argparse.Namespace) -> Suite:
+    sizes = (arguments.size,) if arguments.size else ()
+    seeds = [_count("--seeds", word) for word in _words(arguments.seeds)]
+    try:
+        return suite(arguments.suite, sizes, _words(arguments.scenarios), seeds)
+    except ValueError as error:
+        raise SettingsError(f"--scenarios: {error}") from None
 
 
-def recordings_in(folder: Path) -> list[tuple[Path, Run]]:
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _count(flag: str, text: str) -> int:
+    try:
+        return count(text)
+    except ValueError as error:
+        raise SettingsError(f"{flag}: {text!r} {error}") from None
+
+
+def _described(chosen: Suite) -> str:
+    seeds = ", ".join(map(str, sorted({run.seed for run in chosen.runs})))
+    sizes = " and ".join(dict.fromkeys(run.size for run in chosen.runs))
+    return f"{len(chosen.runs)} runs, {len({run.scenario for run in chosen.runs})} scenarios, {sizes}, seeds {seeds}"
+
+
+def _document(file: str, name: str) -> str:
+    """The text of a document that has the markers for a suite."""
+    try:
+        text = Path(file).read_text(encoding="utf-8")
+        between(text, name, "")
+    except OSError as error:
+        raise SettingsError(f"--write-docs: {file}: {error.strerror}") from None
+    except ValueError as error:
+        raise SettingsError(f"--write-docs: {file} {error}") from None
+    return text
+
+
+def cache_of(given: str | None) -> Path:
+    """The folder where recordings are kept (XDG Base Directory Specification).
+
+    Raises:
+        SettingsError: none is given, and the user has no home.
+    """
+    if given or (given := os.environ.get("XDG_CACHE_HOME")):
+        return Path(given)
+    try:
+        return Path.home() / ".cache" / "foreshock"
+    except RuntimeError:
+        raise SettingsError("--cache: you have no home folder; name one to keep recordings in") from None
+
+
+def recordings_in(folder: Path) -> list[tuple[Run, Path]]:
     """The recordings of a folder.
 
     Raises:
-        SettingsError: it has none.
+        SettingsError: it has none, or one whose name does not say what it is.
     """
     found = []
-    for path in sorted(folder.iterdir() if folder.is_dir() else ()):
-        if (path / "meta.json").exists():
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if not path.name.startswith(".") and (path / "meta.json").exists():
             try:
-                found.append((path, Run.parse(path.name)))
+                found.append((Run.parse(path.name), path))
             except ValueError as error:
                 raise SettingsError(f"--recordings: {error}") from None
     if not found:
-        raise SettingsError(f"--recordings: {folder} has no recording named SIZE-SEED-SCENARIO")
+        raise SettingsError(f"--recordings: {folder} has no recording in a folder named SIZE-SEED-SCENARIO")
     return found
+
+
+def _wanted(run: Run, arguments: argparse.Namespace) -> bool:
+    scenarios, seeds = _words(arguments.scenarios), _words(arguments.seeds)
+    fits = arguments.size in (None, run.size) and (not seeds or str(run.seed) in seeds)
+    return fits and (not scenarios or run.scenario in scenarios)
 
 
 def spec_of(run: Run) -> ScenarioSpec:
@@ -105,10 +185,8 @@ def expected_of(spec: ScenarioSpec) -> Expected:
     A flow is told by the service that it enters at, a path by its edge or either end.
     """
     platform, culprit = spec.platform, spec.expects.culprit
-    names = {
-        name.name: Service(*name)
-        for name in (*(s.name for s in platform.services), *(t.name for t in platform.tenants))
-    }
+    known = (*(each.name for each in platform.services), *(each.name for each in platform.tenants))
+    names = {name.name: Service(*name) for name in known}
     entries = {flow.name: names[flow.service] for flow in platform.flows}
     caller, arrow, callee = culprit.partition(" -> ")
     edge = (names[caller], names[callee]) if arrow else None

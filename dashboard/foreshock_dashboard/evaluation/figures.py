@@ -31,7 +31,7 @@ class Bounds(NamedTuple):
 class Figure:
     """A row of the table.
 
-    bar and best: what is asked at least, and what is world-class; None for what only tells.
+    bar and best: what is asked at least, and what is world-class; None where nothing is asked.
     """
 
     name: str
@@ -43,9 +43,9 @@ class Figure:
     @property
     def standing(self) -> str:
         """`world-class`, `met`, `missed`; empty where nothing is asked or nothing is known."""
-        if self.bar is None or self.best is None or math.isnan(self.estimate.value):
+        if self.bar is None or math.isnan(self.estimate.value):
             return ""
-        if self.best.met(self.estimate.value):
+        if self.best is not None and self.best.met(self.estimate.value):
             return "world-class"
         return "met" if self.bar.met(self.estimate.value) else "missed"
 
