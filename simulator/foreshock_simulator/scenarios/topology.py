@@ -25,6 +25,9 @@ from foreshock_simulator.spec.services import LlmSpec, ServiceSpec, TenantSpec
 Size = Literal["demo", "small", "medium", "large"]
 SIZES: Final[tuple[Size, ...]] = ("demo", "small", "medium", "large")
 
+ON_OLDER = 0.6
+"""Share of the pools for models of one GPU that have A100s, where there are some."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -124,8 +127,13 @@ def _place_models(
             pool = PoolSpec(name, shelf.take(count), slots=len(members))
             pools.append(cut(pool) if knobs.mig and name == "embed" else pool)
             continue
-        older = any(host.gpu_model == "A100" for host in shape.hosts)
-        models[name] = "A100" if older and name in extra.pools and rng.random() < 0.3 else "H100"
+        models[name] = "H100"
+        older = name in extra.pools and any(host.gpu_model == "A100" for host in shape.hosts)
+        if older and all(gpus_of(service) == 1 for service in members) and rng.random() < ON_OLDER:
+            models[name] = "A100"
+            members = [_wider(service) for service in members]
+            by_name = {service.name: service for service in members}
+            placed = [by_name.get(service.name, service) for service in placed]
         together = max(gpus_of(service) for service in members)
         held = sum(service.replicas * gpus_of(service) for service in members)
         places = shelf.take(2 * held, together, models[name])
@@ -135,6 +143,12 @@ def _place_models(
         for service in placed
     )
     return tuple(scaled), tuple(pools)
+
+
+def _wider(service: ServiceSpec) -> ServiceSpec:
+    """The service on two older GPUs in place of one, on which it answers as fast."""
+    assert isinstance(service.model, LlmSpec)  # noqa: S101 - as are all that grow
+    return replace(service, model=replace(service.model, tensor_parallel=2))
 
 
 def _place_servers(services: tuple[ServiceSpec, ...], shape: Shape) -> tuple[ServiceSpec, ...]:
