@@ -92,7 +92,8 @@ def _suspects(sharing: Sharing) -> tuple[Service, ...]:
     z = np.array([[scan.z(name, service) for service in sharing.services] for name in DURATIONS])
     worse = (lost - 1 >= 2 * LEAST * (SQUEEZE - 1)) | (z >= 2 * LEAST * Z).any(axis=0)
     found = (sharing.services[row] for row in np.flatnonzero(beside & worse))
-    return tuple(sorted(service for service in found if math.isfinite(scan.level("rate", service))))
+    serving = [who for who in found if not all(math.isnan(scan.level(name, who)) for name in ("rate", "running"))]
+    return tuple(sorted(serving))
 
 
 def predicted(usual: Floats, now: Floats, full: Flags) -> float:

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
-
-import numpy as np
 
 from foreshock_dashboard.analysis.excess import Excess, Excesses, Z, believed
 from foreshock_dashboard.analysis.finding import Finding
@@ -98,7 +96,7 @@ class _Walk:
 
     def ill(self, victim: Service) -> bool:
         """The joint gate: whether enough is wrong with the victim and what it depends on for anybody to be blamed."""
-        own, load = self._worst(("p95", "p50", "failed"), {victim}), self.found.load(victim).z
+        own, load = max(excess.z for excess in self.found.own(victim)), self.found.load(victim).z
         if own >= SURE or any(finding.strength >= 0.5 for finding in self.findings[victim]):
             return True
         if own < SEEN and load < Z:
@@ -108,12 +106,7 @@ class _Walk:
             called = {edge.server for who in frontier for edge in self.found.out.get(who, ())}
             frontier = sorted(called - reached)
             reached |= called
-        return self._worst(("p95", "p50", "failed", "rate"), reached) >= SUSPECT
-
-    def _worst(self, names: Sequence[str], services: Set[Service]) -> float:
-        """The largest z that these signals of these services have."""
-        found = [self.found.scan.z(name, who) for name in names for who in services]
-        return float(np.fmax.reduce(found, initial=0.0))
+        return self.found.worst(reached) >= SUSPECT
 
     def moves(self, node: Node) -> tuple[float, tuple[Move, ...]]:
         """The share of blame that stays at a node, and where the rest goes."""

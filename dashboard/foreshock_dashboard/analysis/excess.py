@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import NamedTuple
 
@@ -97,11 +97,22 @@ class Excesses:
         return {service: tuple(edges) for service, edges in found.items()}
 
     def own(self, service: Service) -> tuple[Excess, Excess]:
-        """A service's excess of duration and of failures."""
+        """A service's excess of duration and of failures; where it tells of neither, the worst of calls to it."""
         if service not in self._own:
             slow = max((self._excess(name, service) for name in ("p95", "p50")), key=lambda excess: excess.z)
             self._own[service] = slow, self._excess("failed", service)
+            if not math.isfinite(self.scan.z("p95", service)):
+                calls = [(NOTHING, NOTHING), *(self.called(edge) for edge in self.into.get(service, ()))]
+                slow, failing = (max(kind, key=lambda excess: excess.z) for kind in zip(*calls, strict=True))
+                self._own[service] = slow, failing
         return self._own[service]
+
+    def worst(self, services: Iterable[Service]) -> float:
+        """The largest z of anything that these services, or calls to them, show; their load among it."""
+        z = [self.scan.z(name, who) for who in services for name in ("p95", "p50", "failed", "rate")]
+        edges = (edge for who in services for edge in self.into.get(who, ()))
+        z += [self.scan.z(name, edge) for edge in edges for name in ("edge_p95", "edge_failed")]
+        return float(np.fmax.reduce(z, initial=0.0))
 
     def told(self, edge: Edge) -> bool:
         """Whether the server tells of its durations itself."""
@@ -130,7 +141,10 @@ class Excesses:
         rates = [self.scan.value("edge_rate", edge) for edge in edges]
         firsts = [rate / self._attempts(edge) for rate, edge in zip(rates, edges, strict=True)]
         again = float(np.nansum(rates) / np.nansum(firsts)) if np.nansum(firsts) > 0 else 1.0
-        return max((self._lately(name, service, again) for name in ASKED), key=lambda load: load.z)
+        told = [self._lately(name, service, again) for name in ASKED]
+        if not math.isfinite(self.scan.level("rate", service)):
+            told += [self.asked(edge) for edge in edges]
+        return max(told, key=lambda load: load.z)
 
     def asked(self, edge: Edge) -> Load:
         """First attempts on an edge lately."""

@@ -118,7 +118,7 @@ def calls(scan: Scan) -> Ways:
     ]
     source = np.array([rows[edges[i].server] for i in kept], dtype=np.intp)
     target = np.array([rows[edges[i].client] for i in kept], dtype=np.intp)
-    served, took = _usual(scan, "rate")[target], _usual(scan, "p95")[target]
+    served, took = _usual(scan, "rate")[target], _durations(scan)[target]
     asked, takes = _usual(scan, "edge_rate")[kept], _usual(scan, "edge_p95")[kept]
     with np.errstate(invalid="ignore", divide="ignore"):
         each = np.where(served > 0, asked / served, 1.0)
@@ -145,9 +145,20 @@ def shared(scan: Scan) -> Ways:
                 pair = rows[source.service], rows[target]
                 found[pair] = max(found.get(pair, 0.0), min(1.0, float(took[at] / sharing.usual[other])))
     pairs = np.array(list(found), dtype=np.intp).reshape(-1, 2)
-    return Ways(
-        pairs[:, 0], pairs[:, 1], np.array(list(found.values())), np.nan_to_num(_usual(scan, "p95")[pairs[:, 1]])
-    )
+    return Ways(pairs[:, 0], pairs[:, 1], np.array(list(found.values())), np.nan_to_num(_durations(scan)[pairs[:, 1]]))
+
+
+def _durations(scan: Scan) -> Floats:
+    """Usual p95 of every service; where it tells of none, what the slowest of its clients sees."""
+    found = _usual(scan, "p95").copy()
+    silent = np.isnan(found)
+    if silent.any():
+        rows = {service: row for row, service in enumerate(scan.world.services)}
+        for edge, seen in zip(scan.world.edges, _usual(scan, "edge_p95"), strict=True):
+            row = rows.get(edge.server)
+            if row is not None and silent[row]:
+                found[row] = np.fmax(found[row], seen)
+    return found
 
 
 def _usual(scan: Scan, name: str) -> Floats:

@@ -252,3 +252,20 @@ def test_whatever_is_missing_scores_are_shares(platforms: Kit, holes: list[tuple
 
     assert all(0 < score <= 1 for _, score in found)
     assert sum(score for _, score in found) <= 1 + 1e-9
+
+
+def test_a_service_graph_alone_is_enough(platforms: Kit) -> None:
+    """No service tells of its own requests: what clients and servers of calls see stands for it."""
+    told = chain(platforms, model=slow(platforms, 5), gateway=slow(platforms, 4), front=slow(platforms, 3.5))
+    untold = replace(told, services=dict.fromkeys(NAMES, platforms.Served(rate=np.nan, p95=np.nan, failed=np.nan)))
+
+    assert names(platforms, untold.scan(20), "front")[0][0] == "model"
+
+
+def test_growth_that_only_the_service_graph_tells_of_is_followed_to_its_entry(platforms: Kit) -> None:
+    """Users ask more of the front, and so does it of the others."""
+    busy = slow(platforms, 4, rate=platforms.step(10.0, 24.0))
+    grown = chain(platforms, model=busy, gateway=busy, front=busy, user_front=busy)
+    untold = replace(grown, services=dict.fromkeys(NAMES, platforms.Served(rate=np.nan, p95=np.nan, failed=np.nan)))
+
+    assert names(platforms, untold.scan(20), "gateway")[0][0] == "front"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -147,3 +148,18 @@ def test_another_order_of_services_permutes_the_risks(edges: list[tuple[int, int
     turned = [(int(place[a]), int(place[b]), weight) for a, b, weight in edges]
 
     assert spread(own[order], never, ways_of(turned))[0] == pytest.approx(spread(own, never, ways_of(edges))[0][order])
+
+
+def test_a_service_graph_alone_is_enough(platforms: Kit) -> None:
+    """Where services tell of no durations, what their clients see stands for them."""
+    told = chain(platforms)
+    untold = replace(told, services=dict.fromkeys(told.services, platforms.Served(math.nan, math.nan, math.nan)))
+
+    found = ahead(untold.scan(), {platforms.service("model"): Own(1.0)})
+
+    assert [(str(risk.service), round(risk.chance, 2)) for risk in found] == [
+        ("model", 1.0),
+        ("gateway", 0.85),
+        ("front", 0.71),
+    ]
+    assert found[1].seconds[MEDIAN] == pytest.approx(FIRST + 2.0)
