@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from typing import Literal, NamedTuple
 
 from foreshock_dashboard.model.histogram import LE, Exemplar, Histograms
-from foreshock_dashboard.model.samples import Labels, Sample, labels_of
+from foreshock_dashboard.model.samples import Labels, Sample
 from foreshock_dashboard.model.span import Id
 
 HISTOGRAM_SERIES = len(LE) + 2
@@ -209,8 +209,12 @@ class _Shown:
         return self._known
 
 
+_LE_PAIRS = [("le", le) for le in LE]
+
+
 def _names(family: Family, labels: Labels) -> tuple[tuple[str, Labels], ...]:
     if family.type == "counter":
         return ((family.name, labels),)
-    buckets = [(f"{family.name}_bucket", labels_of({**dict(labels), "le": le})) for le in LE]
+    bucket = f"{family.name}_bucket"
+    buckets = [(bucket, tuple(sorted((*labels, pair)))) for pair in _LE_PAIRS]  # which share their pairs
     return (*buckets, (f"{family.name}_sum", labels), (f"{family.name}_count", labels))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence, Set
@@ -63,8 +64,9 @@ class SeriesIndex:
         asked = list(texts)
         with self._lock:
             known = map(self._by_text.get, asked)
+            pairs: dict[tuple[str, str], tuple[str, str]] = {}
             numbers = [
-                self._add(*_parse(text)) if number is None else number
+                self._add(*_parse(text, pairs)) if number is None else number
                 for text, number in zip(asked, known, strict=True)
             ]
             self._use(numbers)
@@ -164,9 +166,10 @@ def text_prefix(metric: str) -> str:
     return orjson.dumps([metric]).decode()[:-1] + ","
 
 
-def _parse(text: str) -> tuple[str, Labels]:
+def _parse(text: str, shared: dict[tuple[str, str], tuple[str, str]]) -> tuple[str, Labels]:
+    """Metric and labels; pairs that many series have are there once, which is most of what they take."""
     metric, pairs = orjson.loads(text)
-    return metric, tuple((name, value) for name, value in pairs)
+    return sys.intern(metric), tuple(shared.setdefault(pair, pair) for pair in map(tuple, pairs))
 
 
 def _value(labels: Labels, name: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 
 from foreshock_dashboard.clock import Now
+from foreshock_dashboard.store.allocator import give_back
 from foreshock_dashboard.store.commits import Commits
 from foreshock_dashboard.store.health import Health
 from foreshock_dashboard.store.inbox import Inbox
@@ -102,11 +103,12 @@ class Upkeep:
             del self._forgettable[0]
 
     def _let_go(self) -> None:
-        """Series that are in segments alone need no number, and do not count for the limit."""
+        """Series that are in segments alone need no number, and do not count for the limit; a table, no memory."""
         if self._sealed:
             since = self._index.turn()
             self._index.keep(series_in(self._samples.memory, self._engine), since)
             self._sealed = False
+            give_back()
 
     def _expire(self) -> None:
         now = self._now()
