@@ -21,6 +21,12 @@ SLOWS = 1.25
 """Severity of contention from which it is told of: a quarter more time than usual."""
 TAKES_DOWN = 2.0
 """Severity of what takes a service down by itself."""
+PART = 0.3
+"""Share of a callee's extra seconds that a caller shows at least where they are its trouble."""
+SHOWS = 0.02
+"""Share of failed requests above the usual from which somebody is said to fail."""
+MATTERS = 0.05
+"""Extra seconds of a callee, as a share of what its callers usually take, from which they are anybody's business."""
 FELT = 3.0
 """Scales from which a caller is said to feel its callee's trouble."""
 
@@ -31,8 +37,8 @@ class Trouble:
 
     origin: where it begins. members: those in trouble or about to be, the origin first. felt: its callers, direct or
     through others, that are worse than usual, nearest first. missing: those of all that miss their objective. cause:
-    the finding that explains it best, if any does. page: somebody is to be woken; urgent: at once. chance: of the
-    origin's missing its objective, 0…1.
+    the finding that explains it best, if any does. page: somebody is to be woken; urgent: at once. crowded: more is
+    asked of the origin than it carries. chance: of the origin's missing its objective, 0…1.
     """
 
     origin: Service
@@ -42,18 +48,25 @@ class Trouble:
     cause: Finding | None
     page: bool
     urgent: bool
+    crowded: bool
     chance: float
 
 
-def troubles(scan: Scan, own: Mapping[Service, Own], found: Sequence[Finding]) -> tuple[Trouble, ...]:
-    """Every group of services in trouble, the worst first."""
+def troubles(
+    scan: Scan, own: Mapping[Service, Own], found: Sequence[Finding], weak: Mapping[Service, Finding]
+) -> tuple[Trouble, ...]:
+    """Every group of services in trouble, the worst first. weak: what retries would keep down once it is down."""
     strong = [each for each in found if each.strength >= SURE]
     by_service: dict[Service, list[Finding]] = {}
     for each in strong:
         by_service.setdefault(each.service, []).append(each)
-    bad = {who for who, risk in own.items() if risk.chance >= ADVISE or risk.crowded} | by_service.keys()
+    shown = {who for who, risk in own.items() if risk.crowded or (risk.chance >= ADVISE and matters(scan, who))}
+    bad = shown | by_service.keys()
+    unsure: dict[Service, list[Finding]] = {}
+    for each in found:
+        unsure.setdefault(each.service, []).append(each)
     groups = _joined(scan, bad, strong)
-    made = [_trouble(scan, members, own, by_service) for members in groups]
+    made = [_trouble(scan, members, own, by_service, unsure, weak) for members in groups]
     return tuple(sorted(made, key=lambda each: (not each.page, -each.chance, each.origin)))
 
 
@@ -87,16 +100,25 @@ def _joined(scan: Scan, bad: Set[Service], found: Sequence[Finding]) -> list[Set
 
 
 def _trouble(
-    scan: Scan, members: Set[Service], own: Mapping[Service, Own], findings: Mapping[Service, Sequence[Finding]]
+    scan: Scan,
+    members: Set[Service],
+    own: Mapping[Service, Own],
+    findings: Mapping[Service, Sequence[Finding]],
+    unsure: Mapping[Service, Sequence[Finding]],
+    weak: Mapping[Service, Finding],
 ) -> Trouble:
     origin = _origin(scan, members, own, findings)
     above = upstream(scan, origin)
-    felt = tuple(who for who in above if feels(scan, who, own))
+    felt = tuple(who for who in above if feels(scan, who, own) and carries(scan, origin, who))
     missing = tuple(who for who in (origin, *above) if who in own and own[who].missing)
-    cause = _cause(origin, members, findings)
+    cause = _cause(origin, members, findings) or _likeliest(origin, unsure)
+    if origin in weak and (cause is None or (cause.cause == "dependency" and cause.culprit.service == origin)):
+        cause = weak[origin]
     risk = own.get(origin)
     chance = risk.chance if risk else 0.0
-    heavy = cause is not None and cause.severity >= TAKES_DOWN and cause.urgent
+    heavy = cause is not None and cause.severity >= TAKES_DOWN and cause.urgent and cause.strength >= SURE
+    if cause is not None and cause.cause == "dependency":
+        heavy = heavy and bool(felt)
     if cause is not None and heavy:
         chance = max(chance, cause.strength)
     if risk is not None and risk.crowded:
@@ -110,6 +132,7 @@ def _trouble(
         cause=cause,
         page=urgent or _pages(scan, origin, above, felt, own, cause),
         urgent=urgent,
+        crowded=risk is not None and risk.crowded,
         chance=chance,
     )
 
@@ -130,7 +153,11 @@ def _pages(
         return bool(felt) or not above
     if risk.crowded:
         return True
-    explained = cause is not None and cause.cause in ("pool contention", "hardware", "network", "memory pressure")
+    explained = (
+        cause is not None
+        and cause.strength >= SURE
+        and cause.cause in ("pool contention", "hardware", "network", "memory pressure")
+    )
     if explained and cause is not None and cause.severity >= SLOWS and scan.z("p95", origin) >= FELT:
         return True
     return risk.chance >= PAGE and explained
@@ -154,6 +181,39 @@ def feels(scan: Scan, who: Service, own: Mapping[Service, Own]) -> bool:
     return (who in own and own[who].missing) or any(math.isfinite(z) and z >= FELT for z in figures)
 
 
+def carries(scan: Scan, origin: Service, who: Service) -> bool:
+    """Whether a caller's trouble can be the origin's: about as many seconds more, or failures where that one fails.
+
+    A caller that is covered (a fallback, a cached answer) carries nothing on, whatever else befalls it.
+    """
+    failing, lost = _more(scan, "failed", origin), _more(scan, "failed", who)
+    if failing > SHOWS and lost >= PART * PART * failing:
+        return True
+    late, own = _more(scan, "p95", origin), _more(scan, "p95", who)
+    usual = scan.level("p95", who)
+    if not (late > 0 and (math.isnan(usual) or late >= MATTERS * usual)):
+        return failing <= SHOWS  # it shows nothing of its own yet, or fails and this one is covered
+    return own >= PART * late
+
+
+def matters(scan: Scan, who: Service) -> bool:
+    """Whether what a service takes more is some part of what its callers take, or it fails; nobody calls an entry."""
+    callers = scan.callers.get(who, ())
+    if not callers or _more(scan, "failed", who) > SHOWS:
+        return True
+    late = _more(scan, "p95", who)
+    usual = [level for caller in callers if math.isfinite(level := scan.level("p95", caller))]
+    return not usual or late >= MATTERS * min(usual)
+
+
+def _more(scan: Scan, name: str, who: Service) -> float:
+    """How much more than usual, in the signal's unit; 0 where that is not known."""
+    value, level = scan.value(name, who), scan.level(name, who)
+    if not math.isfinite(value):
+        return 0.0
+    return max(0.0, value - (level if math.isfinite(level) else 0.0))
+
+
 def _origin(
     scan: Scan, members: Set[Service], own: Mapping[Service, Own], findings: Mapping[Service, Sequence[Finding]]
 ) -> Service:
@@ -172,3 +232,8 @@ def _cause(origin: Service, members: Set[Service], findings: Mapping[Service, Se
     """The strongest finding about the origin; where there is none, about any of the others."""
     nearest = list(findings.get(origin, ())) or [each for who in members for each in findings.get(who, ())]
     return max(nearest, key=lambda each: (each.urgent, each.strength, -each.since), default=None)
+
+
+def _likeliest(origin: Service, weak: Mapping[Service, Sequence[Finding]]) -> Finding | None:
+    """The best of what is not sure, where nothing is."""
+    return max(weak.get(origin, ()), key=lambda each: (each.strength, -each.since), default=None)

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from foreshock_dashboard.analysis.assessment import Trouble, troubles
+from foreshock_dashboard.analysis.assessment import SURE, Trouble, troubles
 from foreshock_dashboard.analysis.detectors import findings
+from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.learned import Learned, refreshed
 from foreshock_dashboard.analysis.objectives import Objective, objectives
+from foreshock_dashboard.analysis.retries import vulnerable
 from foreshock_dashboard.analysis.risk import Own, own_risks
 from foreshock_dashboard.analysis.signals import Scan
-from foreshock_dashboard.analysis.telling import opened, updated
+from foreshock_dashboard.analysis.telling import Moment, opened, updated, warned
 from foreshock_dashboard.model.incident import Incident, Learning
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
@@ -58,13 +60,16 @@ class State:
     time: float = -np.inf
     learned: Learned = field(default_factory=Learned)
     cases: tuple[Case, ...] = ()
+    weak: tuple[Incident, ...] = ()
     over: tuple[Incident, ...] = ()
     own: Mapping[Service, Own] = field(default_factory=dict)
 
     @property
     def incidents(self) -> tuple[Incident, ...]:
-        """Open ones first, then those that are over, newest first."""
-        return (*(case.incident for case in self.cases if case.incident), *self.over)
+        """Open ones first, then what is weak, then those that are over, newest first."""
+        found = [case.incident for case in self.cases if case.incident]
+        busy = {each.service for each in found}
+        return (*found, *(replace(each, until=None) for each in self.weak if each.service not in busy), *self.over)
 
 
 def learning(world: World) -> Learning:
@@ -94,14 +99,31 @@ def advance(state: State, world: World, at: int, promised: Mapping[Service, Obje
     known = refreshed(state.learned, world, at, frozen)
     scan = Scan(world, at, known.usual)
     own = own_risks(scan, objectives(scan, promised or {}), known.laws)
-    found = troubles(scan, own, findings(scan))
-    cases, ended = _next(state.cases, found, scan, own)
+    causes = findings(scan)
+    weak = {each.service: each for each in vulnerable(scan, _loads(own)) if each.strength >= SURE}
+    cases, ended = _next(state.cases, troubles(scan, own, causes, weak), Moment(scan, own, causes))
     over = [old for old in (*ended, *state.over) if old.until is None or time - old.until <= KEEP_OVER]
-    return State(time, known, cases, tuple(over), own)
+    return State(time, known, cases, _standing(state.weak, weak, scan), tuple(over), own)
+
+
+def _loads(own: Mapping[Service, Own]) -> Mapping[Service, float]:
+    """Offered load of the services whose model servers tell it, over what they can carry."""
+    return {who: risk.strain.load for who, risk in own.items() if risk.strain}
+
+
+def _standing(known: Sequence[Incident], weak: Mapping[Service, Finding], scan: Scan) -> tuple[Incident, ...]:
+    """Advisories on what retries would keep down: nothing is wrong yet. Each stands until it has not been so for long.
+
+    `until` of such an incident is when it was last so.
+    """
+    told = {each.service: each for each in known if scan.time - (each.until or scan.time) <= CLEAR}
+    for service, finding in weak.items():
+        told[service] = warned(told.get(service), finding, scan)
+    return tuple(told[service] for service in sorted(told))
 
 
 def _next(
-    cases: Sequence[Case], found: Sequence[Trouble], scan: Scan, own: Mapping[Service, Own]
+    cases: Sequence[Case], found: Sequence[Trouble], moment: Moment
 ) -> tuple[tuple[Case, ...], tuple[Incident, ...]]:
     """What becomes of the cases, and the incidents that ended."""
     kept: list[Case] = []
@@ -110,17 +132,18 @@ def _next(
     for case in sorted(cases, key=lambda each: (each.incident is None, each.incident.opened if each.incident else 0.0)):
         mine = [each for each in left if not case.members.isdisjoint(each.members)]
         left = [each for each in left if each not in mine]
-        grown = _grown(case, mine, scan, own)
+        grown = _grown(case, mine, moment)
         if grown is not None:
             kept.append(grown)
         elif case.incident is not None:
-            ended.append(replace(case.incident, phase="over", until=scan.time))
-    kept += [Case(each.origin, frozenset(each.members), 1, int(each.page), 0.0, scan.time) for each in left]
+            ended.append(replace(case.incident, phase="over", until=moment.scan.time))
+    kept += [Case(each.origin, frozenset(each.members), 1, int(each.page), 0.0, moment.scan.time) for each in left]
     return tuple(kept), tuple(ended)
 
 
-def _grown(case: Case, mine: Sequence[Trouble], scan: Scan, own: Mapping[Service, Own]) -> Case | None:
+def _grown(case: Case, mine: Sequence[Trouble], moment: Moment) -> Case | None:
     """What becomes of one case at this grid point; None where it ends. Missing data neither confirms nor calms."""
+    scan = moment.scan
     if not mine:
         if not _seen(scan, case.members):
             blind = case.incident and replace(case.incident, quality="inferred")
@@ -142,10 +165,10 @@ def _grown(case: Case, mine: Sequence[Trouble], scan: Scan, own: Mapping[Service
     )
     needed = URGENT if worst.urgent else PERSIST
     if grown.incident is not None:
-        return replace(grown, incident=updated(grown.incident, worst, scan, own, page=pages >= needed))
+        return replace(grown, incident=updated(grown.incident, worst, moment, page=pages >= needed))
     if grown.hits < needed:
         return grown
-    return replace(grown, incident=updated(opened(worst, scan), worst, scan, own, page=pages >= needed))
+    return replace(grown, incident=updated(opened(worst, scan), worst, moment, page=pages >= needed))
 
 
 def _seen(scan: Scan, members: Set[Service]) -> bool:

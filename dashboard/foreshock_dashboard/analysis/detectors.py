@@ -9,14 +9,28 @@ from foreshock_dashboard.analysis.demand import demand
 from foreshock_dashboard.analysis.dependency import dependency
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.hardware import hardware
+from foreshock_dashboard.analysis.imbalance import imbalance
 from foreshock_dashboard.analysis.memory import memory
 from foreshock_dashboard.analysis.network import network
 from foreshock_dashboard.analysis.provisioning import provisioning
+from foreshock_dashboard.analysis.retries import retry_storms
 from foreshock_dashboard.analysis.signals import Scan
+from foreshock_dashboard.analysis.swapping import swapped
 
 Detector = Callable[[Scan], tuple[Finding, ...]]
 
-DETECTORS: tuple[Detector, ...] = (contended, network, hardware, memory, provisioning, dependency, demand)
+DETECTORS: tuple[Detector, ...] = (
+    contended,
+    network,
+    hardware,
+    memory,
+    provisioning,
+    retry_storms,
+    swapped,
+    dependency,
+    imbalance,
+    demand,
+)
 
 
 def findings(scan: Scan) -> tuple[Finding, ...]:

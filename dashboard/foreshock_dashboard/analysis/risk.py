@@ -30,6 +30,8 @@ FULL_FOR = 20.0
 """Seconds for which all KV caches are full until that is no burst."""
 LASTING = 60.0
 """Seconds that an excursion must last to hurt: what an objective is judged over."""
+FEW = 5.0
+"""Failed requests within a minute below which a share of them tells nothing."""
 REMARKABLE = 2.0
 """Scales beyond the usual from which a trend is looked at."""
 CROWDED = 0.45
@@ -62,7 +64,8 @@ def own_risks(scan: Scan, promised: Mapping[Service, Objective], laws: Mapping[S
     allowed = np.array([promised[s].failed if s in promised else np.nan for s in world.services])
     asked = rate.value >= LEAST_REQUESTS
     with np.errstate(invalid="ignore"):
-        missing = asked & ((duration.value > limit) | (failed.value > allowed))
+        lost = failed.value * rate.value * LASTING
+        missing = asked & ((duration.value > limit) | ((failed.value > allowed) & (lost >= FEW)))
         slower = asked & (duration.z >= REMARKABLE)
     chances, seconds = _crossing(_window(world.red.p95, at, world.step, LOOK_BACK), np.log(limit), world.step)
     chances = np.where(slower, chances, 0.0)

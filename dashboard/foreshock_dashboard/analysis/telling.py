@@ -4,21 +4,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from foreshock_dashboard.analysis.assessment import Trouble, upstream
+from foreshock_dashboard.analysis.blame import blame
+from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.propagation import Ahead, ahead
 from foreshock_dashboard.analysis.risk import Own
-from foreshock_dashboard.analysis.sentence import duration
 from foreshock_dashboard.analysis.signals import NAMED, Scan
+from foreshock_dashboard.analysis.verdict import sentence
 from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Culprit, Evidence, Incident, Phase
 from foreshock_dashboard.model.service import Service
 
 SYMPTOMS = ("p95", "failed", "flight")
 SERVING = ("cache", "waiting", "per_token", "first_token")
-HOP = 20.0
-"""Seconds from a callee's missing its objective to its caller's, at least."""
+WORSE = 2.0
+"""Scales from which a figure is told as evidence, and a service counted among the victims."""
+FIRST_SIGN = 2.5
+"""The same for the first sign."""
+SOON = (15.0, 30.0, 90.0, 300.0, 600.0)
+"""Seconds until the origin misses its objective, by `hazard.QUANTILES`, where no trend says when: how long it took
+after a page on the development seeds of the evaluation."""
 RANK: Sequence[Phase] = ("advisory", "page", "cascading")
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """All that is known at one grid point: what services show themselves, and every finding."""
+
+    scan: Scan
+    own: Mapping[Service, Own]
+    findings: Sequence[Finding]
 
 
 def opened(trouble: Trouble, scan: Scan) -> Incident:
@@ -45,71 +62,105 @@ def opened(trouble: Trouble, scan: Scan) -> Incident:
     )
 
 
-def updated(incident: Incident, trouble: Trouble, scan: Scan, own: Mapping[Service, Own], *, page: bool) -> Incident:
+def warned(known: Incident | None, finding: Finding, scan: Scan) -> Incident:
+    """An advisory on what is not wrong yet; `until` is when it was last so."""
+    name = datetime.fromtimestamp(scan.time, UTC).strftime("%Y%m%dT%H%M%SZ")
+    blank = Incident(
+        id=f"{name}-{finding.service}-weak".replace("/", "."),
+        phase="advisory",
+        cause=finding.cause,
+        service=finding.service,
+        culprit=finding.culprit,
+        victims=(),
+        at_risk=(),
+        candidates=(),
+        since=scan.time,
+        opened=scan.time,
+        paged=None,
+        until=scan.time,
+        evidence=(),
+        confidence=0.0,
+        quality="inferred",
+        next_step="",
+        sentence="",
+    )
+    told = replace(
+        known or blank,
+        until=scan.time,
+        culprit=finding.culprit,
+        evidence=finding.evidence,
+        confidence=finding.strength,
+        next_step=finding.next_step,
+    )
+    return replace(told, sentence=sentence(told, scan))
+
+
+def updated(incident: Incident, trouble: Trouble, moment: Moment, *, page: bool) -> Incident:
     """The incident as it is at this grid point. It never falls back to a lesser phase while it is open."""
     spread = len(trouble.missing) > 1 or bool(trouble.missing and trouble.missing[0] != trouble.origin)
     phase: Phase = "cascading" if page and spread else "page" if page else "advisory"
-    phase = max(phase, incident.phase, key=RANK.index)
-    cause, culprit = _cause(trouble)
+    blamed = blame(moment.scan, (trouble.origin, *trouble.felt), moment.findings)
+    cause, culprit = _cause(trouble, blamed)
     told = replace(
         incident,
-        phase=phase,
-        paged=incident.paged if incident.paged is not None else scan.time if page else None,
+        phase=max(phase, incident.phase, key=RANK.index),
+        paged=incident.paged if incident.paged is not None else moment.scan.time if page else None,
         cause=cause,
         service=trouble.origin,
         culprit=culprit,
-        victims=_victims(trouble, scan),
-        at_risk=_at_risk(trouble, scan, own),
-        candidates=_candidates(trouble),
-        evidence=_evidence(trouble, scan),
+        victims=tuple(dict.fromkeys((trouble.origin, *trouble.felt))),
+        at_risk=_at_risk(trouble, moment),
+        candidates=_candidates(culprit, trouble, blamed),
+        evidence=_evidence(trouble, moment.scan),
         confidence=trouble.cause.strength if trouble.cause else trouble.chance,
         quality="sampled",
         next_step=trouble.cause.next_step if trouble.cause else "",
     )
-    return replace(told, sentence=_sentence(told, scan))
+    return replace(told, sentence=sentence(told, moment.scan))
 
 
-def _cause(trouble: Trouble) -> tuple[Cause, Culprit]:
-    if trouble.cause is None:
-        return "dependency", Culprit(trouble.origin)
-    return trouble.cause.cause, trouble.cause.culprit
+def _cause(trouble: Trouble, blamed: Sequence[Candidate]) -> tuple[Cause, Culprit]:
+    """Cause and culprit by the finding; without one, more is asked of what is crowded, and else it is its own doing."""
+    if trouble.cause is not None:
+        return trouble.cause.cause, trouble.cause.culprit
+    guilty = blamed[0].service if blamed else trouble.origin
+    return "demand" if trouble.crowded else "dependency", Culprit(guilty)
 
 
-def _victims(trouble: Trouble, scan: Scan) -> tuple[Service, ...]:
-    hit = [who for who in (trouble.origin, *trouble.felt) if any(scan.z(name, who) >= 2 for name in SYMPTOMS)]
-    return tuple(dict.fromkeys((trouble.origin, *hit)))
-
-
-def _at_risk(trouble: Trouble, scan: Scan, own: Mapping[Service, Own]) -> tuple[AtRisk, ...]:
+def _at_risk(trouble: Trouble, moment: Moment) -> tuple[AtRisk, ...]:
     """The origin and all that call it, in the order in which they are to be hit."""
+    near = {trouble.origin, *upstream(moment.scan, trouble.origin)}
+    own = dict(moment.own)
     first = own.get(trouble.origin)
-    base = (0.0,) * 5 if first and first.missing else first.seconds if first else (math.inf,) * 5
-    if trouble.urgent and math.isinf(base[2]):
-        base = (10.0, 20.0, 45.0, 90.0, 150.0)
-    out = [AtRisk(trouble.origin, base[1], base[2], base[3])]
-    for hop, who in enumerate(upstream(scan, trouble.origin), 1):
-        risk = own.get(who)
-        if risk is not None and risk.missing:
-            out.append(AtRisk(who, 0.0, 0.0, 0.0))
-        else:
-            late = HOP * hop
-            out.append(AtRisk(who, base[1] + late / 2, base[2] + late, base[3] + 2 * late))
-    return tuple(sorted(out, key=lambda each: each.p50))
+    if first is not None and not first.missing and math.isinf(first.seconds[2]):
+        own[trouble.origin] = replace(first, chance=max(first.chance, trouble.chance), seconds=SOON)
+    found = [_risk(each) for each in ahead(moment.scan, own) if each.service in near]
+    return tuple(sorted(found, key=lambda each: (each.p50, each.service)))
 
 
-def _candidates(trouble: Trouble) -> tuple[Candidate, ...]:
-    if trouble.cause and trouble.cause.culprit.service:
-        return (Candidate(trouble.cause.culprit.service, trouble.cause.strength, trouble.cause.cause),)
-    return (Candidate(trouble.origin, trouble.chance),)
+def _risk(each: Ahead) -> AtRisk:
+    p10, p20, p50, p80, p90 = each.seconds
+    return AtRisk(each.service, p20, p50, p80, p10, p90)
+
+
+def _candidates(culprit: Culprit, trouble: Trouble, blamed: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """Those who are blamed, the one that the finding names first."""
+    if culprit.service is None:
+        return tuple(blamed)
+    rest = [each for each in blamed if each.service != culprit.service]
+    own = next((each for each in blamed if each.service == culprit.service), None)
+    score = max([own.score if own else 0.0, trouble.chance, *(each.score for each in rest)])
+    why = own.why if own else trouble.cause.cause if trouble.cause else ""
+    total = score + sum(each.score for each in rest)
+    first = Candidate(culprit.service, score, why)
+    return tuple(each._replace(score=each.score / total) if total > 0 else each for each in (first, *rest))
 
 
 def _evidence(trouble: Trouble, scan: Scan) -> tuple[Evidence, ...]:
     found = list(trouble.cause.evidence) if trouble.cause else []
-    for name in (*SYMPTOMS, *SERVING):
-        if scan.z(name, trouble.origin) >= 2:
-            found.append(_figure(name, trouble.origin, scan))
-    for who in trouble.felt[:3]:
-        found.append(_figure("p95", who, scan))
+    names = (*SYMPTOMS, *SERVING)
+    found += [_figure(name, trouble.origin, scan) for name in names if scan.z(name, trouble.origin) >= WORSE]
+    found += [_figure("p95", who, scan) for who in trouble.felt[:3] if math.isfinite(scan.value("p95", who))]
     return tuple({(each.name, each.entity): each for each in found}.values())
 
 
@@ -120,17 +171,7 @@ def _figure(name: str, who: Service, scan: Scan) -> Evidence:
 
 
 def _since(trouble: Trouble, scan: Scan) -> float:
-    found = [scan.since(name, trouble.origin) for name in SYMPTOMS if scan.z(name, trouble.origin) >= 2.5]
+    found = [scan.since(name, trouble.origin) for name in SYMPTOMS if scan.z(name, trouble.origin) >= FIRST_SIGN]
     if trouble.cause:
         found.append(trouble.cause.since)
     return min(found, default=scan.time)
-
-
-def _sentence(incident: Incident, scan: Scan) -> str:
-    clock = datetime.fromtimestamp(incident.since, UTC).strftime("%H:%M:%S")
-    who = incident.culprit.service
-    head = f"{incident.service} is in trouble since {clock} UTC: {incident.cause}"
-    by = f" by {who}" if who and who != incident.service else ""
-    p95 = scan.value("p95", incident.service)
-    tail = f"; p95 {duration(p95)}, usually {duration(scan.level('p95', incident.service))}" if p95 == p95 else ""
-    return f"{head}{by}{tail}."

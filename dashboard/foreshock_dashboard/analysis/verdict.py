@@ -1,0 +1,79 @@
+"""What an incident says, in one sentence for somebody who was just woken up."""
+
+from __future__ import annotations
+
+import math
+
+from foreshock_dashboard.analysis.sentence import clock, duration, gpu_list
+from foreshock_dashboard.analysis.signals import Scan
+from foreshock_dashboard.model.incident import AtRisk, Incident
+from foreshock_dashboard.model.service import Service
+
+SOON = 900.0
+"""Seconds within which it is said when somebody is hit."""
+
+
+def sentence(incident: Incident, scan: Scan) -> str:
+    """Who does what to whom, since when, how much, and who is next."""
+    parts = [f"{_what(incident)} since {clock(incident.since)} UTC"]
+    if figure := _figure(incident.service, scan):
+        parts.append(figure)
+    hit = [str(who) for who in incident.slowed]
+    if hit:
+        parts.append(f"{_join(hit)} {'is' if len(hit) == 1 else 'are'} worse than usual too")
+    if (following := _next(incident)) is not None:
+        parts.append(f"next {following.service} in about {_about(following.p50)}")
+    return "; ".join(parts) + "."
+
+
+def _what(incident: Incident) -> str:
+    who, where = incident.service, incident.culprit
+    by = where.service
+    edge = f"{where.edge[0]} and {where.edge[1]}" if where.edge else where.host or str(who)
+    match incident.cause:
+        case "pool contention" if by == who or by is None:
+            return f"{who} fights for its GPUs"
+        case "pool contention":
+            return f"{by} starves {who}{f' on {gpu_list(where.gpus)}' if where.gpus else ''}"
+        case "demand":
+            return f"{who} is asked for more than it carries{f', most of it through {by}' if by and by != who else ''}"
+        case "provisioning lag":
+            return f"{who} is asked for more than its replicas carry, and new ones are late"
+        case "retry storm" if incident.phase == "advisory":
+            return f"a short loss of capacity would take {who} down for good by retries"
+        case "retry storm":
+            return f"retries{f' of {where.edge[0]}' if where.edge else ''} keep {who} down"
+        case "network":
+            return f"packets between {edge} are lost or late" if where.edge else f"the network of {edge} loses packets"
+        case "memory pressure":
+            return f"longer requests{f' of {by}' if by and by != who else ''} fill the KV cache of {who}"
+        case "imbalance":
+            return f"one replica of {who} has more to do or is slower than the others"
+        case "hardware":
+            return f"{gpu_list(where.gpus) if where.gpus else f'hardware of {who}'} is held back or failing"
+        case _:
+            return f"{by or who} is slow or failing"
+
+
+def _figure(who: Service, scan: Scan) -> str:
+    p95, usual, failed = scan.value("p95", who), scan.level("p95", who), scan.value("failed", who)
+    if failed >= 0.02:
+        return f"{failed:.0%} of requests to {who} fail"
+    if math.isfinite(p95) and math.isfinite(usual):
+        return f"p95 of {who} {duration(p95)}, usually {duration(usual)}"
+    return ""
+
+
+def _next(incident: Incident) -> AtRisk | None:
+    """The first who is to miss its objective and does not yet, if that is near."""
+    return next((each for each in incident.at_risk if 0 < each.p50 <= SOON), None)
+
+
+def _about(seconds: float) -> str:
+    return f"{max(10, round(seconds, -1)):.0f} s" if seconds < 90 else f"{round(seconds / 60)} min"
+
+
+def _join(words: list[str]) -> str:
+    if len(words) > 4:
+        return f"{', '.join(words[:3])} and {len(words) - 3} more"
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
