@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from foreshock_dashboard import __version__
 from foreshock_dashboard.analysis.decision import NEEDED, State, fold, learning
+from foreshock_dashboard.analysis.outlook import outlook
 from foreshock_dashboard.analysis.world import condensed, world_of
 from foreshock_dashboard.clock import Clock
 from foreshock_dashboard.model.asked import pickers
@@ -218,7 +219,8 @@ class Hub:
             if self._simulated:
                 world = replace(world, simulated=True)
             self._state = fold(self._state, world)
-            self._snapshot = Snapshot(last.seq + 1, world, self._state.incidents, learning(world))
+            expected = outlook(self._state, world)
+            self._snapshot = Snapshot(last.seq + 1, world, self._state.incidents, learning(world), outlook=expected)
         except SourceError as error:
             self._fail(str(error))
         except Exception as error:  # outermost loop: whatever one tick meets, the next one tries again

@@ -11,11 +11,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.openmetrics import exposition as open_metrics
 from prometheus_client.registry import Collector
 
+from foreshock_dashboard.incident_text import blamed
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.samples import Sample, labels_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.outlook_metrics import outlook_families
 from foreshock_dashboard.sources.receiver import ReceiverStats
 from foreshock_dashboard.sources.scrape import ScrapeState
 from foreshock_dashboard.store import StoreStats
@@ -54,6 +56,8 @@ def incident_labels(incident: Incident) -> dict[str, str]:
         **_named("service", incident.service),
         **_named("victim", incident.victim),
         **_named("aggressor", incident.aggressor),
+        "culprit": blamed(incident.culprit),
+        "pool": incident.culprit.pool,
     }
 
 
@@ -101,6 +105,7 @@ def families(vitals: Vitals) -> Iterator[Family]:
         "foreshock_build", "The hub's version.", {"version": vitals.version, "python": platform.python_version()}
     )
     yield _incidents(vitals.snapshot.incidents)
+    yield from outlook_families(vitals.snapshot.outlook)
     learning = vitals.snapshot.learning
     yield GaugeMetricFamily(
         "foreshock_history_seconds", "History that the baselines rest on, in seconds.", value=learning.have
@@ -142,12 +147,11 @@ def _store(stats: StoreStats) -> Iterator[Family]:
 
 def _incidents(incidents: Sequence[Incident]) -> GaugeMetricFamily:
     names = tuple(f"{role}_{part}" for role in ("service", "victim", "aggressor") for part in ("name", "namespace"))
-    family = GaugeMetricFamily(
-        "foreshock_incident", "1 for every open incident.", labels=("id", "phase", "cause", *names)
-    )
+    wanted = ("id", "phase", "cause", *names, "culprit", "pool")
+    family = GaugeMetricFamily("foreshock_incident", "1 for every open incident.", labels=wanted)
     for incident in _open(incidents):
         labels = incident_labels(incident)
-        family.add_metric([labels[name] for name in ("id", "phase", "cause", *names)], 1.0)
+        family.add_metric([labels[name] for name in wanted], 1.0)
     return family
 
 

@@ -23,6 +23,7 @@ ADDRESSES = (
     "now",
     "topology",
     "status",
+    "headroom",
     "traces",
     "traces/1",
 )
@@ -168,7 +169,9 @@ def test_metrics_are_in_the_prometheus_text_format(caller: Caller) -> None:
 def test_openapi_describes_every_address(caller: Caller) -> None:
     """With the parameters of a trace list."""
     paths = caller.get("/api/openapi.json").json()["paths"]
-    assert set(paths) == {f"/api/{a}".replace("traces/1", "traces/{trace_id}") for a in ADDRESSES}
+    assert set(paths) == {
+        f"/api/{a}".replace("traces/1", "traces/{trace_id}") for a in (*ADDRESSES, "health/{service}")
+    }
     names = {parameter["name"] for parameter in paths["/api/traces"]["get"]["parameters"]}
     assert {"service", "min_duration", "errors", "order", "limit", "start", "end"} <= names
 

@@ -105,7 +105,7 @@ def _need(world: World, tier: str, rows: Sequence[int], crowded: set[Gpu]) -> Ne
 
 
 def _work(world: World, rows: Sequence[int]) -> float:
-    """GPUs' worth of time that tenants ask for, mean over time: what they use and what they wait for (an upper bound)."""
+    """GPUs' worth of time that tenants ask for, mean over time: what they use, and what they wait for at most."""
     asked = world.busy[rows] + np.nan_to_num(world.stalled[rows])
     return float(np.nansum(_mean(np.minimum(asked, 1.0)))) if len(rows) else math.nan
 

@@ -13,13 +13,22 @@ from starlette.exceptions import HTTPException
 
 from foreshock_dashboard.model.partial import note_of
 from foreshock_dashboard.model.query import Json, SourceError
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.model.span import UnsearchableError
+from foreshock_dashboard.web import guidance, payloads, traces_json
 from foreshock_dashboard.web import now as live
-from foreshock_dashboard.web import payloads, traces_json
 from foreshock_dashboard.web.encode import PerTick, encode, stamped
 from foreshock_dashboard.web.gpu_time import GpuTimes
-from foreshock_dashboard.web.params import BadParameterError, only, span_page, trace_id_of, trace_query, wait_filter
+from foreshock_dashboard.web.params import (
+    BadParameterError,
+    only,
+    service_named,
+    span_page,
+    trace_id_of,
+    trace_query,
+    wait_filter,
+)
 from foreshock_dashboard.web.reference import document
 from foreshock_dashboard.web.trace_search import by_wait
 
@@ -55,6 +64,8 @@ class Api:
         }
         for name, make in pages.items():
             app.add_api_route(f"/api/{name}", self._tick(name, make), name=name, **document(name))
+        app.add_api_route("/api/headroom", self._headroom, name="headroom", **document("headroom"))
+        app.add_api_route("/api/health/{service:path}", self._health, name="health", **document("health"))
         app.add_api_route("/api/topology", self._topology_answer, name="topology", **document("topology"))
         app.add_api_route("/api/status", self._status, name="status", **document("status"))
         app.add_api_route("/api/traces", self._traces, name="traces", **document("traces"))
@@ -106,6 +117,39 @@ class Api:
         snapshot = self._hub.snapshot
         body = payloads.status(snapshot, self._hub.status(), *self._hub.ready(), self._version)
         return self._answer(request, encode(payloads.envelope(snapshot) | body))
+
+    def _headroom(self, request: Request) -> Response:
+        only(request.query_params, ("service",))
+        snapshot = self._hub.snapshot
+        wanted = request.query_params.get("service", "").strip()
+        body = guidance.headroom(snapshot, self._known(snapshot, wanted) if wanted else None)
+        return self._answer(request, encode(payloads.envelope(snapshot) | body))
+
+    def _health(self, request: Request, service: str) -> Response:
+        only(request.query_params, ())
+        snapshot = self._hub.snapshot
+        body = guidance.health(snapshot, self._known(snapshot, service))
+        answer = self._answer(request, encode(payloads.envelope(snapshot) | body))
+        if body["retry_after"] is not None:
+            answer.headers["Retry-After"] = str(body["retry_after"])
+        return answer
+
+    def _known(self, snapshot: Snapshot, text: str) -> Service:
+        """The service that is meant; before the first tick, whatever it is called.
+
+        Raises:
+            BadParameterError: it has no name, or several have it.
+            HTTPException: 404, nobody knows of it.
+        """
+        try:
+            if snapshot.world is None:
+                return Service.parse(text)
+            found = service_named(text, snapshot.world.services)
+        except ValueError as error:
+            raise BadParameterError(f"service={text!r}: {error}") from None
+        if found not in snapshot.world.services:
+            raise HTTPException(404, f"no service {text}; /api/services lists those that are known")
+        return found
 
     async def _traces(self, request: Request) -> Response:
         snapshot = self._hub.snapshot

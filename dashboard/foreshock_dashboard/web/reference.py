@@ -26,6 +26,8 @@ _SUMMARIES = {
     "contention": "Which service waits for which, on which GPUs, for which share of time",
     "warnings": "The incidents that are open, the worst first",
     "incidents": "Every incident that is remembered, also those that are over",
+    "health": "How a service is for those who call it: ok, degraded or shed, and when to come again",
+    "headroom": "Pools and replicas by the load that they can still take, bursts included",
     "now": "All values of the Now page; indexes point into /api/topology",
     "topology": "Who and what there is, and the layout of the service map",
     "status": "The hub's own health: targets, store, receiver",
@@ -38,12 +40,15 @@ _LISTS = {
     "contention": ("pairs",),
     "warnings": ("warnings",),
     "incidents": ("incidents",),
+    "headroom": ("pools", "replicas"),
     "traces": ("traces",),
     "trace": ("spans", "lanes"),
 }
 _TIME = "Unix seconds, ISO 8601 with a time zone, now, or now-15m"
 _LENGTH = "such as 250ms, 1.5s or plain seconds"
+_NAMED = "namespace/name, or name where no two services of today have it"
 _PARAMETERS = {
+    "headroom": {"service": f"only of this one: {_NAMED}"},
     "traces": {
         "service": "namespace/name, /name for one without, or name where no two services of today have it",
         "operation": "name of a span",
@@ -72,7 +77,34 @@ _HELD = {
     "unshared_seconds": _SECONDS | {"description": "no two services were active"},
     "quality": {"enum": ["measured", "inferred"]},
 }
+_ROOM = {
+    "service": _TEXT,
+    "load_ratio": _NUMBER | {"description": "what is asked of it over what it can do"},
+    "safe_ratio": _NUMBER | {"description": "up to which its bursts do no harm"},
+    "spare_ratio": _NUMBER | {"description": "the difference; negative where it has too much"},
+}
 _EXTRA: dict[str, dict[str, Any]] = {
+    "warnings": {"version": {"type": "integer", "description": "of the form of an incident"}},
+    "incidents": {"version": {"type": "integer", "description": "of the form of an incident"}},
+    "health": {
+        "service": _TEXT,
+        "state": {"enum": ["ok", "degraded", "shed"]},
+        "retry_after": {"type": ["integer", "null"], "description": "seconds, as in the header Retry-After"},
+        "reason": _TEXT | {"description": "why it is not ok, or not known"},
+        "known": {"type": "boolean", "description": "false: no fresh data; it is then told as ok"},
+    },
+    "headroom": {
+        "pools": {
+            "type": "array",
+            "description": "each service on its pool, the most room first",
+            "items": {"type": "object", "properties": _ROOM | {"pool": {"type": ["string", "null"]}}},
+        },
+        "replicas": {
+            "type": "array",
+            "description": "each replica, the most room first",
+            "items": {"type": "object", "properties": _ROOM | {"instance": _TEXT, "requests": _NUMBER}},
+        },
+    },
     "traces": {
         "candidates": {
             "type": "object",
@@ -160,8 +192,8 @@ def document(name: str) -> dict[str, Any]:
     }
     if name in ("traces", "trace"):
         answers[503] = {"description": "the trace source cannot answer", "content": _ERROR}
-    if name == "trace":
-        answers[404] = {"description": "no such trace", "content": _ERROR}
+    if name in ("trace", "health", "headroom"):
+        answers[404] = {"description": f"no such {'trace' if name == 'trace' else 'service'}", "content": _ERROR}
     parameters = [
         {"name": key, "in": "query", "required": False, "description": text, "schema": _TEXT}
         for key, text in _PARAMETERS.get(name, {}).items()

@@ -1,0 +1,105 @@
+"""GPUs that tiers share, and how few carry each tier with its bursts and its memory."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.analysis.conftest import AGGRESSOR, BYSTANDER, CALLER, GPUS, STEP, VICTIM, Scene, world_of_scene
+
+from foreshock_dashboard.analysis.pooling import mixed, needs, safe_load, tier_of
+from foreshock_dashboard.model.world import World
+
+
+def platform(busy: float = 0.3, stalled: float = 0.0) -> World:
+    """A victim, and two others, on both GPUs; every tenant is as busy."""
+    world = world_of_scene(Scene())
+    shape = world.busy.shape
+    return replace(world, busy=np.full(shape, busy), stalled=np.full(shape, stalled), memory=np.full(shape, np.nan))
+
+
+def test_tiers_are_as_configured_and_namespaces_where_nobody_tells() -> None:
+    """Who has none while others have is of the tier without a name."""
+    world = platform()
+    assert tier_of(world) == {AGGRESSOR: "ml", BYSTANDER: "ml", CALLER: "product", VICTIM: "serving"}
+    told = replace(world, tier=tuple("gold" if who == VICTIM else "" for who in world.services))
+    assert tier_of(told) == {AGGRESSOR: "", BYSTANDER: "", CALLER: "", VICTIM: "gold"}
+
+
+def test_a_gpu_is_mixed_where_services_of_two_tiers_are_on_it() -> None:
+    """With the services of each; a GPU of one tier is not."""
+    world = platform()
+    found = mixed(replace(world, pool=("chat", "chat")))
+    assert [(each.gpu, each.pool) for each in found] == [(GPUS[0], "chat"), (GPUS[1], "chat")]
+    assert found[0].tiers == {"ml": (AGGRESSOR, BYSTANDER), "serving": (VICTIM,)}
+    alone = replace(world, tier=("one",) * len(world.services))
+    assert mixed(alone) == ()
+
+
+def test_a_tier_needs_what_it_asks_for_over_what_its_bursts_allow() -> None:
+    """Steady requests need the load rounded up; bursts need more; batch work needs no room for bursts."""
+    world = platform()
+    steady = {need.tier: need for need in needs(world)}
+    assert steady["ml"].load == pytest.approx(1.2)
+    assert (steady["ml"].safe, steady["ml"].needed, steady["ml"].by) == (1.0, 2, "load")
+    assert (steady["ml"].used, steady["ml"].shared) == (2, 2)
+    assert steady["serving"].load == pytest.approx(0.6)
+    assert steady["serving"].needed == 1
+
+    rate = world.red.rate.copy()
+    rate[world.services.index(VICTIM)] = np.where(np.arange(rate.shape[1]) // 6 % 2, 9.0, 1.0)
+    bursty = {need.tier: need for need in needs(replace(world, red=replace(world.red, rate=rate)))}
+    assert bursty["serving"].safe == pytest.approx(1 / (1 + 3 * 0.8), rel=0.1)
+    assert bursty["serving"].needed == 3
+
+
+def test_what_waits_is_asked_for_as_well() -> None:
+    """A GPU that is full shows no more than it can do."""
+    load = {need.tier: need.load for need in needs(platform(0.5, 0.4))}
+    assert load["serving"] == pytest.approx(1.8)
+    assert {need.tier: need.load for need in needs(platform(0.9, 0.9))}["serving"] == pytest.approx(2.0)
+
+
+def test_memory_needs_gpus_too() -> None:
+    """A tier that would fit by its load but not by its memory."""
+    world = platform(0.05)
+    held = np.full(world.busy.shape, 45e9)
+    total = np.full((len(GPUS), world.busy.shape[1]), 80e9)
+    found = {need.tier: need for need in needs(replace(world, memory=held, memory_total=total))}
+    assert (found["serving"].needed, found["serving"].by) == (2, "memory")
+    assert (found["ml"].needed, found["ml"].by) == (3, "memory")
+
+
+def test_nothing_known_needs_nothing_more_than_one() -> None:
+    """NaN everywhere is a defined answer."""
+    world = platform(math.nan, math.nan)
+    assert {need.tier: (need.load, need.needed) for need in needs(world)} == {"ml": (0.0, 1), "serving": (0.0, 1)}
+
+
+@given(
+    st.lists(st.floats(0.1, 100.0), min_size=120, max_size=400),
+    st.floats(0.01, 1000.0),
+)
+def test_what_is_safe_is_a_share_and_does_not_depend_on_units(values: list[float], scale: float) -> None:
+    """Between 0 and 1, the same in any unit, and 1 where nothing ever varies."""
+    work = np.array(values)
+    found = safe_load(work, STEP)
+    assert 0 < found <= 1
+    assert safe_load(work * scale, STEP) == pytest.approx(found)
+    assert safe_load(np.full(len(work), values[0]), STEP) == pytest.approx(1.0)
+
+
+def test_poisson_arrivals_are_as_safe_as_the_formula_says() -> None:
+    """IDC = 1: 1 / (1 + z / √(λw))."""
+    counts = np.random.default_rng(1).poisson(100.0, 4000)
+    assert safe_load(np.repeat(counts, 6) / 60.0, STEP) == pytest.approx(1 / (1 + 3 / 10), rel=0.03)
+
+
+@pytest.mark.parametrize("work", [np.empty(0), np.full(500, np.nan), np.zeros(500), np.array([1.0, 2.0, 3.0])])
+def test_too_little_says_nothing(work: np.ndarray) -> None:
+    """No variance of a handful of points, nor of none."""
+    assert math.isnan(safe_load(work, STEP))

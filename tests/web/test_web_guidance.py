@@ -1,0 +1,153 @@
+"""What callers and load balancers are told: whether to send, when to come again, and where there is room."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.web.caller import Caller
+from tests.web.worlds import POINTS, SCENES, FakeHub, calm, service, snapshot, starvation, starving
+
+from foreshock_dashboard.model.inference import Inference, Replica
+from foreshock_dashboard.model.outlook import Load, Outlook, Risk
+from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.web.app import create_app
+from foreshock_dashboard.web.guidance import advice, headroom
+
+EMBEDDER = service("embedder")
+
+
+def seen(phase: str = "", outlook: Outlook = Outlook()) -> Snapshot:  # noqa: B008
+    """A tick with an incident of the embedder in a phase, and an outlook."""
+    world = starving() if phase else calm()
+    found = snapshot(world, *([starvation(world, phase=phase)] if phase else []))
+    return replace(found, outlook=outlook)
+
+
+def risky(chance: float, p50: float = 300.0) -> Outlook:
+    """The embedder may miss its objective."""
+    return Outlook(risks=(Risk(EMBEDDER, chance, p50 / 2, p50, p50 * 2),))
+
+
+@pytest.mark.parametrize(
+    ("phase", "outlook", "state", "reason"),
+    [
+        ("", Outlook(), "ok", ""),
+        ("advisory", Outlook(), "degraded", "train-llm starves embedder"),
+        ("page", Outlook(), "shed", "train-llm starves embedder"),
+        ("cascading", Outlook(), "shed", "train-llm starves embedder"),
+        ("over", Outlook(), "ok", ""),
+        ("", risky(0.4), "ok", ""),
+        ("", risky(0.6), "degraded", "it may miss its objective in 5 min"),
+        ("", risky(1.0, 0.0), "degraded", "it misses its objective"),
+        ("", Outlook(loads=(Load(EMBEDDER, "", 0.5, 0.6),)), "ok", ""),
+        ("", Outlook(loads=(Load(EMBEDDER, "", 0.7, 0.6),)), "degraded", "it is asked 70% of what it can do"),
+        ("", Outlook(loads=(Load(EMBEDDER, "", 0.7, float("nan")),)), "ok", ""),
+    ],
+)
+def test_a_service_is_ok_degraded_or_to_be_spared(phase: str, outlook: Outlook, state: str, reason: str) -> None:
+    """By its open incident first, then by what is expected of it."""
+    found = advice(seen(phase, outlook), EMBEDDER)
+    assert found.state == state
+    assert found.reason.startswith(reason)
+    assert (found.retry_after is None) is (state == "ok")
+
+
+def test_whoever_starves_others_is_well_and_whoever_waits_for_the_starved_is_degraded() -> None:
+    """Calls to the aggressor do no harm to it; the victim's callers are slow but not where it hurts most."""
+    world = starving()
+    item = replace(starvation(world), victims=(EMBEDDER, service("rag-api")))
+    told = snapshot(world, item)
+    assert advice(told, service("train-llm")).state == "ok"
+    assert advice(told, service("rag-api")).state == "degraded"
+    assert advice(told, EMBEDDER).state == "shed"
+
+
+@pytest.mark.parametrize(("p95", "seconds"), [(0.4, 10.0), (42.5, 42.5), (4000.0, 300.0), (float("nan"), 10.0)])
+def test_one_that_is_shed_is_asked_again_after_as_long_as_a_request_takes(p95: float, seconds: float) -> None:
+    """No sooner than the hub looks again, and no later than five minutes."""
+    world = starving()
+    slow = world.red.p95.copy()
+    slow[world.services.index(EMBEDDER), -1] = p95
+    world = replace(world, red=replace(world.red, p95=slow))
+    assert advice(snapshot(world, starvation(world)), EMBEDDER).retry_after == seconds
+
+
+@pytest.mark.parametrize("scene", ["blind", "error", "stale"])
+def test_without_fresh_data_nobody_is_kept_from_work_and_it_is_said(scene: str) -> None:
+    """An unknown state is ok, and known is false."""
+    found = advice(SCENES[scene](), service("gateway"))
+    assert (found.state, found.known) == ("ok", False)
+    assert found.reason
+
+
+def test_the_answer_has_the_header_that_gateways_read(caller: Caller, hub: FakeHub) -> None:
+    """Retry-After in whole seconds, the same as in the body."""
+    hub.snapshot = seen("page")
+    answer = caller.get("/api/health/embedder")
+    assert answer.status_code == 200
+    body = answer.json()
+    assert (body["service"], body["state"], body["known"]) == ("embedder", "shed", True)
+    assert int(answer.headers["Retry-After"]) == body["retry_after"] >= 10
+    hub.snapshot = seen()
+    assert "Retry-After" not in caller.get("/api/health/embedder").headers
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        ("/api/health/nobody", 404, "no service nobody; /api/services lists those that are known"),
+        ("/api/health/prod/embedder", 404, "no service prod/embedder"),
+        ("/api/health/prod/", 400, "has no name"),
+        ("/api/health/embedder?x=1", 400, "unknown parameter 'x'"),
+        ("/api/headroom?service=nobody", 404, "no service nobody"),
+        ("/api/headroom?servce=embedder", 400, "unknown parameter 'servce'"),
+    ],
+)
+def test_a_service_that_nobody_knows_is_not_called_well(caller: Caller, path: str, status: int, words: str) -> None:
+    """404 tells a misspelt name from a service that is ok."""
+    answer = caller.get(path)
+    assert answer.status_code == status
+    assert words in answer.json()["error"]
+
+
+def test_a_service_with_a_namespace_is_found_with_and_without_it() -> None:
+    """As everywhere."""
+    world = calm()
+    named = tuple(each._replace(namespace="prod") if each == EMBEDDER else each for each in world.services)
+    client = Caller(create_app(FakeHub(snapshot(replace(world, services=named))), version="0"))
+    for path in ("embedder", "prod/embedder"):
+        assert client.get(f"/api/health/{path}").json()["service"] == "prod/embedder"
+
+
+def test_room_is_ranked_and_what_is_not_known_comes_last() -> None:
+    """Pools by what their service can still take; too much is negative."""
+    loads = (
+        Load(service("a"), "chat", 0.7, 0.6),
+        Load(service("b"), "", 0.2, 0.5),
+        Load(service("c"), "", 0.2, float("nan")),
+        Load(service("d"), "", 0.1, 0.5),
+    )
+    pools = headroom(seen(outlook=Outlook(loads=loads)))["pools"]
+    assert [row["service"] for row in pools] == ["d", "b", "a", "c"]
+    assert [row["spare_ratio"] for row in pools] == [0.4, 0.3, pytest.approx(-0.1), None]
+    assert [row["pool"] for row in pools] == [None, None, "chat", None]
+
+
+def test_replicas_share_their_services_load_by_the_requests_on_them(caller: Caller, hub: FakeHub) -> None:
+    """The busiest has the least room; one that has gone is left out."""
+    replicas = tuple(Replica(EMBEDDER, f"host-{i}:8000") for i in range(3))
+    busy = np.repeat([[2.0], [6.0], [4.0]], POINTS, axis=1)
+    busy[2, -1] = np.nan
+    told = replace(Inference.empty(POINTS), replicas=replicas, replica_busy=busy)
+    found = seen(outlook=Outlook(loads=(Load(EMBEDDER, "", 0.4, 0.6), Load(service("vllm-8b"), "", 0.1, 0.2))))
+    assert found.world
+    hub.snapshot = replace(found, world=replace(found.world, inference=told))
+    rows = caller.get("/api/headroom?service=embedder").json()
+    assert [(row["instance"], row["requests"]) for row in rows["replicas"]] == [
+        ("host-0:8000", 2.0),
+        ("host-1:8000", 6.0),
+    ]
+    assert [row["load_ratio"] for row in rows["replicas"]] == [pytest.approx(0.2), pytest.approx(0.6)]
+    assert [row["service"] for row in rows["pools"]] == ["embedder"]
