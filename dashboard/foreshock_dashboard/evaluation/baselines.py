@@ -93,15 +93,18 @@ def _burn(world: World, spent: Floats, rate: Floats) -> Floats:
 
 
 def slower_than(world: World, rows: Sequence[int], latency: Floats) -> Floats:
-    """Share of requests that took longer, by its logarithm between the quantiles that are known; 0 without requests."""
+    """Share of requests that took longer than `latency` (s) of each row; 0 without requests.
+
+    Between the quantiles that are known by the logarithm of the time, below the median as if it were symmetric.
+    """
     out = np.zeros((len(rows), len(world.times)))
     known = np.stack([found[list(rows)] for found in (world.red.p50, world.red.p95, world.red.p99)])
     for row, limit in enumerate(latency.tolist()):
         for at in np.flatnonzero(np.isfinite(known[:, row]).all(axis=0)).tolist():
-            quantiles = known[:, row, at]
-            if quantiles[2] > limit > 0:
-                logs = np.log(np.maximum(quantiles, 1e-9))
-                out[row, at] = 1.0 - float(np.interp(np.log(limit), logs, (0.5, 0.95, 0.99)))
+            p50, p95, p99 = np.log(np.maximum(known[:, row, at], 1e-9))
+            if p99 > np.log(limit):
+                logs = (2 * p50 - p99, 2 * p50 - p95, p50, p95, p99)
+                out[row, at] = 1.0 - float(np.interp(np.log(limit), logs, (0.01, 0.05, 0.5, 0.95, 0.99)))
     return out
 
 

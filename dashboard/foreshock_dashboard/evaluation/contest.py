@@ -142,6 +142,7 @@ def ranked(entries: Sequence[Entry], draws: Resampling) -> tuple[RankedRow, ...]
     """Ours, every other ranking, and a constant answer: the culprits that are right most often in this suite."""
     told = [(entry, entry.ours.verdict) for entry in entries if entry.ours.scored and entry.ours.verdict]
     usual = [who for who, _ in Counter(who for entry, _ in told for who in sorted(entry.culprits)).most_common(3)]
+    names = list(dict.fromkeys(name for entry, _ in told for name in entry.rankings))
     constant: Scores = {who: 1.0 / (1 + i) for i, who in enumerate(usual)}
 
     def row(name: str, found: Sequence[Ranked]) -> RankedRow:
@@ -151,7 +152,7 @@ def ranked(entries: Sequence[Entry], draws: Resampling) -> tuple[RankedRow, ...]
 
     return (
         row("foreshock", [Ranked(verdict.top1, verdict.top3) for _, verdict in told if verdict]),
-        *(row(name, [entry.rankings[name] for entry, _ in told]) for name in RANKERS if told and told[0][0].rankings),
+        *(row(name, [entry.rankings[name] for entry, _ in told]) for name in names),
         row("constant", [_ranked(constant, entry.culprits) for entry, _ in told]),
     )
 

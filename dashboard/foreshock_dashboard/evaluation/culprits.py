@@ -82,7 +82,7 @@ def page_rank(world: World, at: int, victim: Service) -> Scores:
     walk = np.zeros((len(place), len(place)))
     for edge in world.edges:
         if edge.connection != "virtual_node" and edge.client in place and edge.server in place:
-            walk[place[edge.client], place[edge.server]] = max(z.get(edge.server, 0.0), 0.0)
+            walk[place[edge.client], place[edge.server]] = 1.0 + z.get(edge.server, 0.0)
     for service, i in place.items():
         walk[i, i] += max(z.get(service, 0.0), 1e-9)  # who is more anomalous than its callees keeps the walk
     walk /= walk.sum(axis=1, keepdims=True)

@@ -52,7 +52,8 @@ class Resampling:
         if not samples:
             return Estimate(float("nan"))
         weights, values = self._per_sample(samples)
-        return _estimate((weights * values).sum(axis=1) / weights.sum(axis=1), len(samples))
+        with np.errstate(invalid="ignore"):
+            return _estimate((weights * values).sum(axis=1) / weights.sum(axis=1), len(samples))
 
     def quantile(self, samples: Sequence[Sample], q: float) -> Estimate:
         """The least value that a share `q` of all runs does not exceed, each scenario weighing the same."""
@@ -60,8 +61,10 @@ class Resampling:
             return Estimate(float("nan"))
         weights, values = self._per_sample(samples)
         order = np.argsort(values, kind="stable")
-        reached = np.cumsum(weights[:, order], axis=1) / weights.sum(axis=1, keepdims=True)
-        return _estimate(values[order][(reached >= q - 1e-12).argmax(axis=1)], len(samples))
+        whole = weights.sum(axis=1)
+        reached = np.cumsum(weights[:, order], axis=1) >= q * whole[:, None] - 1e-9
+        found = np.where(whole > 0, values[order][reached.argmax(axis=1)], np.nan)
+        return _estimate(found, len(samples))
 
     def ratio(self, above: Sequence[Sample], below: Sequence[Sample]) -> Estimate:
         """Sum over sum, of figures of the same runs: pages over service-days."""
@@ -85,5 +88,7 @@ class Resampling:
 
 
 def _estimate(draws: Floats, runs: int) -> Estimate:
-    low, high = np.nanquantile(draws[1:], (0.025, 0.975)) if len(draws) > 1 else (np.nan, np.nan)
+    """The first is what was measured, the others the draws; NaN where no run was drawn that has the figure."""
+    known = draws[1:][~np.isnan(draws[1:])]
+    low, high = np.quantile(known, (0.025, 0.975)) if len(known) else (np.nan, np.nan)
     return Estimate(float(draws[0]), float(low), float(high), runs)

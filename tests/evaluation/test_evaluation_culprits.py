@@ -1,0 +1,97 @@
+"""Simpler ways to name a culprit, and how ties count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from foreshock_dashboard.evaluation.culprits import RANKERS, cpi2, hits, max_z, page_rank, traversal
+from foreshock_dashboard.model.service import Service
+
+if TYPE_CHECKING:
+    from tests.evaluation.conftest import Stage
+
+A, B, C, D = (Service("", name) for name in "abcd")
+
+
+def step(at: int, low: float, high: float) -> Callable[[int], float]:
+    """A step from `low` to `high` at grid index `at`."""
+    return lambda i: high if i >= at else low
+
+
+@pytest.mark.parametrize(
+    ("scores", "right", "k", "chance"),
+    [
+        ({A: 3.0, B: 2.0, C: 1.0}, {A}, 1, 1.0),
+        ({A: 3.0, B: 2.0, C: 1.0}, {B}, 1, 0.0),
+        ({A: 3.0, B: 2.0, C: 1.0}, {C}, 3, 1.0),
+        ({A: 1.0, B: 1.0}, {A}, 1, 0.5),
+        ({A: 1.0, B: 1.0, C: 1.0, D: 1.0}, {A}, 3, 0.75),
+        ({A: 1.0, B: 1.0, C: 1.0, D: 1.0}, {A, B}, 1, 0.5),
+        ({A: 1.0, B: 1.0, C: 1.0, D: 1.0}, {A, B}, 2, 1 - (2 / 4) * (1 / 3)),
+        ({A: 2.0, B: 1.0, C: 1.0}, {C}, 2, 0.5),
+        ({A: 0.0}, {A}, 1, 0.0),
+        ({A: np.inf, B: np.inf}, {B}, 1, 0.5),
+        ({}, {A}, 3, 0.0),
+    ],
+)
+def test_ties_count_as_their_average(scores: dict[Service, float], right: set[Service], k: int, chance: float) -> None:
+    """A ranking gains nothing by not deciding; what has no score is not named."""
+    assert hits(scores, frozenset(right), k) == pytest.approx(chance)
+
+
+def test_the_greatest_excess_over_all_of_a_services_figures_is_its_score(stage: type[Stage]) -> None:
+    """Batch work is told by its GPU time, the model by its p95."""
+    world = stage.world(p95={stage.model: step(380, 0.5, 1.0)}, busy={stage.batch: step(380, 0.2, 0.8)})
+
+    found = max_z(world, 399, stage.model)
+
+    assert max(found, key=lambda who: found[who]) == stage.model
+    assert found[stage.batch] == pytest.approx((0.8 - 0.2) / 0.03)
+    assert found[stage.other] == 0.0
+
+
+def test_a_traversal_goes_down_to_the_last_anomalous_callee(stage: type[Stage]) -> None:
+    """From the entry over the gateway to the model; the gateway's own slow-down is explained by it."""
+    slow = {who: step(380, 0.5, 2.0) for who in (stage.entry, stage.gateway, stage.model)}
+    world = stage.world(p95=slow)
+
+    assert set(traversal(world, 399, stage.entry)) == {stage.model}
+    only_gateway = stage.world(p95={who: slow[who] for who in (stage.entry, stage.gateway)})
+    assert set(traversal(only_gateway, 399, stage.entry)) == {stage.gateway}
+
+
+def test_a_walk_ends_where_the_excess_is(stage: type[Stage]) -> None:
+    """Downstream of the victim; whom it does not reach has nothing."""
+    world = stage.world(p95={stage.model: step(380, 0.5, 4.0)})
+
+    found = page_rank(world, 399, stage.entry)
+
+    assert max(found, key=lambda who: found[who]) == stage.model
+    assert found[stage.other] == 0.0
+    assert sum(found.values()) == pytest.approx(1.0)
+
+
+def test_a_neighbour_is_accused_when_its_use_goes_with_the_victims_slowness(stage: type[Stage]) -> None:
+    """Two bursts in ten minutes; a neighbour that is busy at other times is not accused."""
+    bursts = [*range(345, 360), *range(375, 390)]
+    slow = {stage.model: lambda i: 5.0 if i in bursts else 0.5}
+    guilty = stage.world(p95=slow, busy={stage.batch: lambda i: 0.9 if i in bursts else 0.0})
+    innocent = stage.world(p95=slow, busy={stage.batch: lambda i: 0.0 if i in bursts else 0.9})
+
+    assert cpi2(guilty, 399, stage.model)[stage.batch] == pytest.approx(0.9)
+    assert cpi2(innocent, 399, stage.model) == {}
+    assert cpi2(guilty, 399, Service("", "unknown")) == {}
+
+
+@pytest.mark.parametrize("name", RANKERS)
+def test_no_ranking_fails_on_a_world_without_data(name: str, stage: type[Stage]) -> None:
+    """Nor at its first point, nor for a victim that it does not know."""
+    blind = {who: lambda _: np.nan for who in (stage.entry, stage.gateway, stage.model, stage.batch, stage.other)}
+    world = stage.world(points=3, p95=blind, rate=blind, failed=blind, busy=blind)
+
+    for at, victim in ((0, stage.model), (2, stage.model), (2, Service("", "unknown"))):
+        assert all(np.isfinite(score) for score in RANKERS[name](world, at, victim).values())
