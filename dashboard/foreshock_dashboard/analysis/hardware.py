@@ -76,13 +76,14 @@ def _of_gpus(scan: Scan) -> list[Finding]:
         felt = max(suffering(scan, service), sure(scan.z("per_token", service), WORSE, 0.5))
         clock = min((scan.ratio("clock", gpu) for gpu in gpus), default=math.nan)
         slow = scan.ratio("per_token", service)
+        left = max(1 - _gone(scan, service, gpus), 0.1)
         found.append(
             Finding(
                 service=service,
                 cause="hardware",
                 culprit=Culprit(service, gpus, host=gpus[0].host),
                 strength=min(max(ill[gpu] for gpu in gpus), max(felt, UNFELT)),
-                severity=max(1.0, *(x for x in (1 / clock if clock > 0 else 1.0, slow) if math.isfinite(x))),
+                severity=max(x for x in (1 / left, 1 / clock if clock > 0 else 1.0, slow) if math.isfinite(x)),
                 since=min(scan.since(name, gpu) for name in SIGNALS for gpu in gpus),
                 evidence=_evidence(scan, gpus, service),
                 next_step=f"drain {', '.join(gpu.label for gpu in gpus)} and let {service} run elsewhere",
@@ -90,6 +91,13 @@ def _of_gpus(scan: Scan) -> list[Finding]:
             )
         )
     return found
+
+
+def _gone(scan: Scan, service: Service, ill: Sequence[Gpu]) -> float:
+    """The share of a service's GPUs that the driver no longer answers for, 0…1."""
+    mine = {tenant.gpu for tenant in scan.world.tenants if tenant.service == service}
+    lost = health(scan.world).lost
+    return sum(bool(lost[scan["clock"].keys[gpu], scan.at] > 0) for gpu in ill) / len(mine)
 
 
 def _of_replicas(scan: Scan) -> list[Finding]:

@@ -72,7 +72,7 @@ def imbalance(scan: Scan) -> tuple[Finding, ...]:
                 culprit=Culprit(service, host=_host(instance)),
                 strength=strength,
                 severity=max(1.0, spread.slower if slow >= uneven else 1 + spread.uneven),
-                since=scan.time - OVER,
+                since=_since(scan),
                 evidence=_evidence(scan, spread, slow >= uneven),
                 next_step=f"drain replica {instance}"
                 if slow >= uneven
@@ -146,6 +146,11 @@ def weighted(values: Floats, weights: Floats) -> Floats:
     return found
 
 
+def _since(scan: Scan) -> float:
+    """The begin of what is averaged over."""
+    return float(scan.world.times[max(0, scan.at - round(OVER / scan.world.step))])
+
+
 def _host(instance: str) -> str:
     """The host of a target `name.host:port`; "" where the address does not tell."""
     address = instance.rsplit(":", 1)[0]
@@ -153,7 +158,7 @@ def _host(instance: str) -> str:
 
 
 def _evidence(scan: Scan, spread: Spread, slow: bool) -> tuple[Evidence, ...]:
-    since = scan.time - OVER
+    since = _since(scan)
     if slow:
         usual = spread.seconds / spread.slower
         return (Evidence("seconds per request on one replica", spread.seconds, usual, "s", since, spread.slowest),)

@@ -7,7 +7,7 @@ on the service's own earlier scale-ups, as far as there are any.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import NamedTuple
 
 import numpy as np
@@ -123,7 +123,7 @@ def behind(scan: Scan, row: int) -> Behind | None:
         since=_since(scan, lacking if lacks else told.wanted[row, history] >= told.most[row, history]),
         delay=float(np.median(measured)) if len(measured) else PRIOR,
         measured=bool(len(measured)),
-        pool=_blocked(told, row, at) if lacks else "",
+        pool=_blocked(scan, told, row) if lacks else "",
         most=bound,
     )
 
@@ -154,16 +154,30 @@ def delays(wanted: Floats, ready: Floats, step: float) -> Floats:
     return np.array(found)
 
 
-def _blocked(told: Capacity, row: int, at: int) -> str:
-    """The pool whose quota keeps the replicas out: it is used up, and its use moved with the service's replicas.
+def _blocked(scan: Scan, told: Capacity, row: int) -> str:
+    """The pool whose quota keeps the replicas out, "" where none does or it cannot be told.
 
-    Where none of those that are used up moved, the one whose name is part of the service's, or else none is named.
+    It is used up, and it is that of the service's GPUs; where nobody says whose pool a GPU is, the one whose use moved
+    with the service's replicas, or whose name is part of the service's.
     """
+    at, service = scan.at, told.services[row]
     quota, used = _now(told.quota, at), _now(told.used, at)
     full = [i for i in range(len(told.pools)) if quota[i] > 0 and used[i] >= quota[i]]
-    moved = [i for i in full if _together(told.wanted[row, : at + 1], told.used[i, : at + 1])]
-    full = moved or [i for i in full if told.pools[i] in told.services[row].name]
+    own = _pools(scan, service)
+    if own:
+        full = [i for i in full if told.pools[i] in own]
+    else:
+        moved = [i for i in full if _together(told.wanted[row, : at + 1], told.used[i, : at + 1])]
+        full = moved or [i for i in full if told.pools[i] in service.name]
     return told.pools[full[0]] if len(full) == 1 else ""
+
+
+def _pools(scan: Scan, service: Service) -> Set[str]:
+    """The pools of the GPUs that a service is on."""
+    if not scan.world.pool:
+        return frozenset()
+    pool = dict(zip(scan.world.gpus, scan.world.pool, strict=True))
+    return {name for tenant in scan.world.tenants if tenant.service == service and (name := pool[tenant.gpu])}
 
 
 def changes(values: Floats) -> NDArray[np.intp]:

@@ -32,8 +32,9 @@ REALLY = (1.5, 0.1)
 """Times the usual that is really asked, from which demand is as likely the cause, and the width of the doubt."""
 SERVED = (0.9, 0.08)
 """Share of what is really asked that is finished, from which the capacity is as likely there as not; width."""
-CARRIED = (1.15, 0.07)
-"""Times the most that the service ever carried while it was well that retries must ask of it; width of the doubt."""
+CARRIED, UNTOLD = (1.15, 0.07), (1.5, 0.1)
+"""Times the most that the service ever carried while it was well that retries must ask of it, where its queue is told
+and where it is not; widths of the doubt."""
 LAG = 30.0
 """Seconds from an attempt to the retry that answers it: half the window of a rate, a time-out where that is longer."""
 NEAR = (60.0, 12.0)
@@ -83,12 +84,13 @@ def storm(scan: Scan, service: Service, now: Asked, rows: Sequence[int]) -> floa
         return 0.0
     fresh = float(np.nansum(now.fresh[rows]))
     usual = float(np.nansum(now.usual[rows]))
+    queue = math.isfinite(scan.z("waiting", service))
     doubts = (
         sure(1 / real - 1, *RETRIED),
         sure(_waiting(scan, service), EXTREME, 1.0),
         1 - _more(scan, service, now, rows),
         sure(_served(scan, service) / max(fresh, usual), *SERVED),
-        sure(float(np.nansum(now.offered[rows])) / _carried(scan, rows), *CARRIED),
+        sure(float(np.nansum(now.offered[rows])) / _carried(scan, rows), *(CARRIED if queue else UNTOLD)),
         1 - squeezed(scan, service),
         1 - sure(scan.z("held", service), EXTREME, 1.0),
     )

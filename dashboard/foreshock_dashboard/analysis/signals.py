@@ -91,9 +91,9 @@ def _waiting(world: World, columns: slice) -> Floats:
 def _held(world: World, columns: slice) -> Floats:
     """KV cache per running request, mean of a minute: how long requests are, prompt and answer."""
     found = inference(world)
+    running = _before(world, found.running, columns, 60.0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        held: Floats = _before(world, found.cache, columns, 60.0) / _before(world, found.running, columns, 60.0)
-    return held
+        return np.where(running > 0, _before(world, found.cache, columns, 60.0) / running, np.nan)
 
 
 def _tokens(world: World, columns: slice) -> Floats:

@@ -1,0 +1,158 @@
+"""A hand-made platform: people, front, gateway, a language model on two hosts, and a store; a test bends its figures.
+
+people ─▶ front ─▶ gateway ─▶ llm (two replicas, GPUs a and b of host-1 and host-2)
+            └────▶ store (database)          batch (beside llm on both GPUs) ─▶ store
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from foreshock_dashboard.analysis.signals import Scan, usual_at
+from foreshock_dashboard.model.capacity import Capacity
+from foreshock_dashboard.model.hardware import Hardware
+from foreshock_dashboard.model.inference import Inference, Replica
+from foreshock_dashboard.model.network import Network
+from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Edge, Gpu, Red, Stall, Tenant, World
+
+STEP, START, POINTS = 10.0, 1_800_000_000.0, 300
+PEOPLE, FRONT, GATEWAY = Service("", "user"), Service("product", "front"), Service("serving", "gateway")
+LLM, STORE, BATCH = Service("serving", "llm"), Service("data", "store"), Service("ml", "batch")
+SERVICES = tuple(sorted((FRONT, GATEWAY, LLM, STORE, BATCH)))
+IN, ASK, ANSWER = Edge(PEOPLE, FRONT, "virtual_node"), Edge(FRONT, GATEWAY), Edge(GATEWAY, LLM)
+QUERY, FEED = Edge(FRONT, STORE, "database"), Edge(BATCH, STORE, "database")
+EDGES = (IN, ASK, ANSWER, QUERY, FEED)
+GPUS = (Gpu("host-1", "0", "a"), Gpu("host-2", "0", "b"))
+TENANTS = tuple(Tenant(gpu, service) for gpu in GPUS for service in (BATCH, LLM))
+STALLS = tuple(Stall(gpu, LLM, BATCH) for gpu in GPUS)
+HOSTS = ("host-1", "host-2", "host-3")
+REPLICAS = (Replica(LLM, "llm-1.host-1:8000"), Replica(LLM, "llm-2.host-2:8000"))
+POOLS = ("chat", "embed")
+
+Shape = Callable[[int], float]
+Bent = Mapping[tuple[str, Any], Shape | float]
+"""What differs from the ordinary: (figure, of what) → its value, by grid index where it changes."""
+
+ORDINARY: Mapping[str, Mapping[Any, float]] = {
+    "rate": {FRONT: 5, GATEWAY: 5, LLM: 5, STORE: 6},
+    "failed": {FRONT: 0, GATEWAY: 0, LLM: 0, STORE: 0},
+    "p50": {FRONT: 2.5, GATEWAY: 2.2, LLM: 2, STORE: 0.01},
+    "p95": {FRONT: 9, GATEWAY: 8.5, LLM: 8, STORE: 0.03},
+    "edge_rate": {IN: 5, ASK: 5, ANSWER: 5, QUERY: 5, FEED: 1},
+    "edge_failed": dict.fromkeys(EDGES, 0),
+    "edge_p95": {ASK: 8.6, ANSWER: 8.1, QUERY: 0.03, FEED: 0.03},
+    "edge_server": {IN: 9, ASK: 8.5, ANSWER: 8, QUERY: 0.03, FEED: 0.03},
+    "attempts": dict.fromkeys(EDGES, 1),
+    "busy": {tenant: 0.2 if tenant.service == BATCH else 0.6 for tenant in TENANTS},
+    "stalled_by": dict.fromkeys(STALLS, 0.02),
+    "running": {LLM: 20},
+    "waiting": {LLM: 0},
+    "cache": {LLM: 0.3},
+    "preempted": {LLM: 0},
+    "finished": {LLM: 5},
+    "queued": {LLM: 0.01},
+    "first_token": {LLM: 0.2},
+    "per_token": {LLM: 0.02},
+    "prompt_tokens": {LLM: 5000},
+    "generated_tokens": {LLM: 1000},
+    "replica_busy": dict.fromkeys(REPLICAS, 10),
+    "replica_finished": dict.fromkeys(REPLICAS, 2.5),
+    "replica_seconds": dict.fromkeys(REPLICAS, 4),
+    "wanted": {LLM: 2},
+    "ready": {LLM: 2},
+    "most": {LLM: 6},
+    "pending": {LLM: 0},
+    "quota": dict.fromkeys(POOLS, 4),
+    "used": dict.fromkeys(POOLS, 2),
+    "nic": dict.fromkeys(HOSTS, 0.1),
+    "retransmitted": dict.fromkeys(HOSTS, 0),
+    "timeouts": dict.fromkeys(HOSTS, 0),
+    "dropped": dict.fromkeys(HOSTS, 0),
+    "clock": dict.fromkeys(GPUS, 1),
+    "throttled": dict.fromkeys(GPUS, 0),
+    "errors": dict.fromkeys(GPUS, 0),
+    "lost": dict.fromkeys(GPUS, 0),
+}
+
+
+def since(at: int, before: float, after: float) -> Shape:
+    """A step at a grid index."""
+    return lambda i: after if i >= at else before
+
+
+def ramp(first: int, last: int, low: float, high: float) -> Shape:
+    """A line between two grid indices, level before and after."""
+    return lambda i: low + (high - low) * min(1.0, max(0.0, (i - first) / (last - first)))
+
+
+def world(bent: Bent | None = None, points: int = POINTS) -> World:
+    """The platform, bent.
+
+    Raises:
+        KeyError: it has no such figure of that.
+    """
+    changes = dict(bent or {})
+
+    def rows(figure: str, keys: Sequence[Any]) -> Floats:
+        out = np.full((len(keys), points), np.nan)
+        for row, key in enumerate(keys):
+            shape = changes.pop((figure, key), ORDINARY[figure].get(key, np.nan))
+            out[row] = [shape(i) for i in range(points)] if callable(shape) else shape
+        return out
+
+    names = ("running", "waiting", "cache", "preempted", "finished", "queued", "first_token", "per_token")
+    told = {name: rows(name, (LLM,)) for name in (*names, "prompt_tokens", "generated_tokens")}
+    replicas = {name: rows(name, REPLICAS) for name in ("replica_busy", "replica_finished", "replica_seconds")}
+    served = {name: rows(name, SERVICES) for name in ("rate", "failed", "p50", "p95")}
+    calls = rows("edge_p95", EDGES)
+    made = World(
+        times=START + STEP * np.arange(points, dtype=np.float64),
+        step=STEP,
+        services=SERVICES,
+        red=Red(**served, p99=served["p95"] * 1.2),
+        edges=EDGES,
+        calls=Red(rows("edge_rate", EDGES), rows("edge_failed", EDGES), calls * 0.3, calls, calls * 1.2),
+        server_p95=rows("edge_server", EDGES),
+        attempts=rows("attempts", EDGES),
+        gpus=GPUS,
+        utilization=np.full((len(GPUS), points), 0.8),
+        contended=np.full((len(GPUS), points), 0.1),
+        memory_used=np.full((len(GPUS), points), 6e10),
+        memory_total=np.full((len(GPUS), points), 8e10),
+        power=np.full((len(GPUS), points), 400.0),
+        temperature=np.full((len(GPUS), points), 60.0),
+        tenants=TENANTS,
+        busy=rows("busy", TENANTS),
+        stalled=np.full((len(TENANTS), points), 0.02),
+        memory=np.full((len(TENANTS), points), 3e10),
+        stalls=STALLS,
+        stalled_by=rows("stalled_by", STALLS),
+        inference=Inference(services=(LLM,), **told, replicas=REPLICAS, **replicas),
+        capacity=Capacity(
+            services=(LLM,),
+            **{name: rows(name, (LLM,)) for name in ("wanted", "ready", "most", "pending")},
+            pools=POOLS,
+            **{name: rows(name, POOLS) for name in ("quota", "used")},
+        ),
+        network=Network(
+            HOSTS,
+            rows("nic", HOSTS),
+            np.full((len(HOSTS), points), 1e7),
+            *(rows(name, HOSTS) for name in ("retransmitted", "timeouts", "dropped")),
+        ),
+        hardware=Hardware(*(rows(name, GPUS) for name in ("clock", "throttled", "errors", "lost"))),
+    )
+    if changes:
+        raise KeyError(f"the platform has no {sorted(map(str, changes))}")
+    return made
+
+
+def scan(bent: Bent | None = None, points: int = POINTS) -> Scan:
+    """The platform, bent, at its last grid point, against what was usual before."""
+    made = world(bent, points)
+    return Scan(made, points - 1, usual_at(made, points - 1))

@@ -1,0 +1,331 @@
+"""Each cause is named where it is at work, with who is guilty, and no other; nothing is named where all is well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+from tests.analysis.causes.made import (
+    ANSWER,
+    ASK,
+    BATCH,
+    EDGES,
+    FEED,
+    FRONT,
+    GATEWAY,
+    GPUS,
+    IN,
+    LLM,
+    POOLS,
+    QUERY,
+    REPLICAS,
+    STALLS,
+    STORE,
+    TENANTS,
+    Bent,
+    ramp,
+    scan,
+    since,
+)
+
+from foreshock_dashboard.analysis.demand import demand
+from foreshock_dashboard.analysis.dependency import dependency
+from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.hardware import hardware
+from foreshock_dashboard.analysis.imbalance import imbalance
+from foreshock_dashboard.analysis.memory import memory
+from foreshock_dashboard.analysis.network import network
+from foreshock_dashboard.analysis.provisioning import provisioning
+from foreshock_dashboard.analysis.retries import retry_storms
+from foreshock_dashboard.analysis.signals import Scan
+from foreshock_dashboard.model.service import Service
+
+Detector = Callable[[Scan], tuple[Finding, ...]]
+DETECTORS: tuple[Detector, ...] = (
+    network, retry_storms, provisioning, memory, demand, dependency, imbalance, hardware,
+)  # fmt: skip
+NOW = 290
+"""Grid index from which on something is wrong: ten points before the end."""
+
+
+def slow(service: Service, before: float, after: float) -> Bent:
+    return {("p95", service): since(NOW, before, after), ("p50", service): since(NOW, before / 3, after / 3)}
+
+
+WAITS: Bent = {
+    ("waiting", LLM): since(NOW, 0, 80),
+    ("first_token", LLM): since(NOW, 0.2, 20),
+    **slow(LLM, 8, 30),
+    **slow(GATEWAY, 8.5, 31),
+    **slow(FRONT, 9, 32),
+    ("edge_server", ANSWER): since(NOW, 8, 30),
+    ("edge_p95", ANSWER): since(NOW, 8.1, 24),
+    ("edge_server", ASK): since(NOW, 8.5, 31),
+    ("edge_p95", ASK): since(NOW, 8.6, 31),
+}
+"""An overloaded language model, whatever overloads it."""
+GROWS: Bent = {
+    ("generated_tokens", LLM): ramp(200, 280, 1000, 1600),
+    **{("edge_rate", edge): ramp(200, 280, 5, 8) for edge in (IN, ASK, ANSWER)},
+    ("rate", LLM): ramp(200, 280, 5, 8),
+    ("rate", FRONT): ramp(200, 280, 5, 8),
+    ("rate", GATEWAY): ramp(200, 280, 5, 8),
+    ("cache", LLM): ramp(200, 280, 0.3, 0.95),
+    ("running", LLM): ramp(200, 280, 20, 64),
+}
+STORM: Bent = {
+    **WAITS,
+    ("edge_rate", ANSWER): since(NOW, 5, 25),
+    ("attempts", ANSWER): since(NOW, 1, 5),
+    ("edge_failed", ANSWER): since(NOW, 0, 1),
+    ("finished", LLM): since(NOW, 5, 9),
+    ("generated_tokens", LLM): since(NOW, 1000, 1800),
+    ("cache", LLM): since(NOW, 0.3, 0.98),
+    ("running", LLM): since(NOW, 20, 66),
+    ("failed", GATEWAY): since(NOW, 0, 0.9),
+}
+LOSES: Bent = {
+    ("retransmitted", "host-1"): since(NOW, 0, 0.3),
+    ("retransmitted", "host-3"): since(NOW, 0, 0.05),
+    ("edge_p95", ANSWER): since(NOW, 8.1, 16),
+    ("edge_p95", FEED): since(NOW, 0.03, 2),
+}
+SLOW_STORE: Bent = {
+    **slow(STORE, 0.03, 2),
+    ("edge_server", QUERY): since(NOW, 0.03, 2),
+    ("edge_server", FEED): since(NOW, 0.03, 2),
+    ("edge_p95", QUERY): since(NOW, 0.03, 1),
+    ("edge_p95", FEED): since(NOW, 0.03, 2),
+    ("edge_failed", QUERY): since(NOW, 0, 0.4),
+    ("failed", FRONT): since(NOW, 0, 0.15),
+    **slow(FRONT, 9, 13),
+}
+
+
+class Case(NamedTuple):
+    """What is wrong, and what is to be said of it. host, pool: of the culprit."""
+
+    name: str
+    bent: Bent
+    detector: Detector
+    service: Service
+    cause: str
+    culprit: Service
+    edge: tuple[Service, Service] | None = None
+    host: str = ""
+    pool: str = ""
+
+
+CASES = (
+    Case("packets are lost at a host", LOSES, network, GATEWAY, "network", GATEWAY, ANSWER[:2], "host-1"),
+    Case("retries keep a model down", STORM, retry_storms, LLM, "retry storm", LLM, ANSWER[:2]),
+    Case(
+        "the quota is used up",
+        {
+            **WAITS,
+            **GROWS,
+            ("wanted", LLM): since(285, 2, 5),
+            ("pending", LLM): since(285, 0, 3),
+            ("ready", LLM): since(285, 2, 3),
+            ("used", POOLS[0]): since(285, 2, 4),
+        },
+        provisioning,
+        LLM,
+        "provisioning lag",
+        FRONT,
+        pool=POOLS[0],
+    ),
+    Case(
+        "prompts became longer",
+        {
+            **WAITS,
+            ("cache", LLM): ramp(220, 290, 0.3, 0.96),
+            ("running", LLM): ramp(220, 290, 20, 32),
+            ("preempted", LLM): since(NOW, 0, 0.3),
+            ("prompt_tokens", LLM): ramp(220, 290, 5000, 12000),
+        },
+        memory,
+        LLM,
+        "memory pressure",
+        FRONT,
+    ),
+    Case("people ask more", {**WAITS, **GROWS}, demand, LLM, "demand", FRONT),
+    Case("a store is slow", SLOW_STORE, dependency, FRONT, "dependency", STORE, QUERY[:2]),
+    Case(
+        "one replica is slow",
+        {
+            ("replica_seconds", REPLICAS[1]): since(280, 4, 14),
+            ("replica_busy", REPLICAS[1]): since(280, 10, 28),
+            **slow(LLM, 8, 20),
+        },
+        imbalance,
+        LLM,
+        "hardware",
+        LLM,
+        host="host-2",
+    ),
+    Case(
+        "one replica gets nearly all",
+        {
+            ("replica_busy", REPLICAS[0]): since(280, 10, 60),
+            ("replica_busy", REPLICAS[1]): since(280, 10, 1),
+            ("replica_seconds", REPLICAS[0]): since(280, 4, 5),
+            **slow(LLM, 8, 20),
+        },
+        imbalance,
+        LLM,
+        "imbalance",
+        LLM,
+        host="host-1",
+    ),
+    Case(
+        "a GPU is too hot",
+        {
+            ("clock", GPUS[0]): since(NOW, 1, 0.55),
+            ("throttled", GPUS[0]): since(NOW, 0, 0.9),
+            ("per_token", LLM): since(NOW, 0.02, 0.035),
+            **slow(LLM, 8, 14),
+        },
+        hardware,
+        LLM,
+        "hardware",
+        LLM,
+        host="host-1",
+    ),
+    Case(
+        "a GPU is gone and its replica with it",
+        {
+            ("lost", GPUS[1]): since(NOW, 0, 1),
+            ("ready", LLM): since(NOW, 2, 1),
+            **slow(LLM, 8, 30),
+        },
+        hardware,
+        LLM,
+        "hardware",
+        LLM,
+        host="host-2",
+    ),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_cause_is_named_with_its_culprit(case: Case) -> None:
+    found = [each for each in case.detector(scan(case.bent)) if each.service == case.service]
+    best = max(found, key=lambda each: each.strength)
+    assert best.strength > 0.8
+    assert (best.cause, best.culprit.service) == (case.cause, case.culprit)
+    assert (best.culprit.edge, best.culprit.host, best.culprit.pool) == (case.edge, case.host, case.pool)
+    assert best.severity > 1
+    assert best.evidence
+    assert best.next_step
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_what_is_named_began_when_it_did(case: Case) -> None:
+    best = max(case.detector(now := scan(case.bent)), key=lambda each: each.strength)
+    first = min(index for index in (200, 220, 280, 285, NOW) if _differs(case.bent, index))
+    assert now.world.times[first] - 60 <= best.since <= now.time
+
+
+def _differs(bent: Bent, index: int) -> bool:
+    """Whether any figure changes in the ten minutes after that index."""
+    return any(callable(shape) and shape(index + 30) != shape(index - 1) for shape in bent.values())
+
+
+OTHERS: tuple[tuple[str, Bent], ...] = (
+    ("all is well", {}),
+    ("a fault that its callers are covered against",
+     {("edge_failed", QUERY): since(NOW, 0, 0.35), ("failed", STORE): since(NOW, 0, 0.35),
+      ("attempts", QUERY): since(NOW, 1, 1.35)}),
+    ("a deploy that makes a store a fifth slower",
+     {**slow(STORE, 0.03, 0.036), ("edge_server", QUERY): since(NOW, 0.03, 0.036)}),
+    ("a busy link", {("retransmitted", "host-1"): since(NOW, 0, 0.008)}),
+    ("more people than usual, and room for them",
+     {("edge_rate", IN): ramp(200, 280, 5, 8), ("edge_rate", ASK): ramp(200, 280, 5, 8),
+      ("edge_rate", ANSWER): ramp(200, 280, 5, 8), ("generated_tokens", LLM): ramp(200, 280, 1000, 1500),
+      ("cache", LLM): ramp(200, 280, 0.3, 0.42)}),
+    ("an autoscaler that adds a replica in time",
+     {("wanted", LLM): since(NOW, 2, 3), ("pending", LLM): since(NOW, 0, 1)}),
+    ("a replica that is restarted", {("ready", LLM): since(NOW, 2, 1)}),
+    ("a GPU that reports an error and works on", {("errors", GPUS[0]): since(NOW, 0, 0.02)}),
+    ("a GPU that is held back and has time to spare",
+     {("throttled", GPUS[0]): since(NOW, 0, 0.6), ("clock", GPUS[0]): since(NOW, 1, 0.8)}),
+    ("retries of three percent for ever", {("attempts", ANSWER): 1.03, ("edge_failed", ANSWER): 0.03}),
+    ("uneven load of a few requests",
+     {("replica_busy", REPLICAS[0]): since(NOW, 2, 3), ("replica_busy", REPLICAS[1]): since(NOW, 2, 0)}),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("bent", [bent for _, bent in OTHERS], ids=[name for name, _ in OTHERS])
+def test_what_only_looks_like_trouble_is_no_cause(bent: Bent) -> None:
+    now = scan(bent)
+    sure = [each for detect in DETECTORS for each in detect(now) if each.strength > 0.5]
+    assert sure == []
+
+
+EXPLAINED: tuple[tuple[str, Bent, Detector], ...] = (
+    ("an overload is no storm while more is really asked",
+     {**STORM, **GROWS, ("edge_rate", ANSWER): since(NOW, 5, 40)}, retry_storms),
+    ("an overload is no storm while the model cannot even serve what is really asked",
+     {**STORM, ("finished", LLM): since(NOW, 5, 2)}, retry_storms),
+    ("an overload is no storm while a neighbour has the GPUs",
+     {**STORM, **{("busy", tenant): since(NOW, 0.6, 0.3) for tenant in TENANTS if tenant.service == LLM}},
+     retry_storms),
+    ("retries of a fault without a queue are no storm",
+     {**SLOW_STORE, ("attempts", QUERY): since(NOW, 1, 1.4), ("edge_rate", QUERY): since(NOW, 5, 6)}, retry_storms),
+    ("replicas that a squeezed model asks for are no lag",
+     {**WAITS, ("wanted", LLM): since(NOW, 2, 4), ("pending", LLM): since(NOW, 0, 2),
+      **{("busy", tenant): since(NOW, 0.6, 0.3) for tenant in TENANTS if tenant.service == LLM}}, provisioning),
+    ("retries are no demand", STORM, demand),
+    ("a server that tells only of its fast answers is not behind a slow network",
+     {**STORM, ("edge_server", ASK): since(NOW, 8.5, 0.02), ("p95", GATEWAY): since(NOW, 8.5, 0.02),
+      ("edge_p95", ASK): since(NOW, 8.6, 32)}, network),
+    ("a service that waits for another is no cause itself",
+     {**SLOW_STORE, **slow(GATEWAY, 8.5, 9)}, lambda now: tuple(
+         each for each in dependency(now) if each.culprit.service != STORE)),
+    ("a model whose neighbour takes its GPUs is no faulty dependency",
+     {**slow(LLM, 8, 20), ("edge_server", ANSWER): since(NOW, 8, 20), ("edge_p95", ANSWER): since(NOW, 8.1, 20),
+      **slow(GATEWAY, 8.5, 20.5), **{("stalled_by", stall): since(NOW, 0.02, 0.5) for stall in STALLS}}, dependency),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("bent", "detector"), [case[1:] for case in EXPLAINED], ids=[case[0] for case in EXPLAINED])
+def test_what_has_another_cause_is_not_named(bent: Bent, detector: Detector) -> None:
+    assert [each for each in detector(scan(bent)) if each.strength > 0.5] == []
+
+
+def test_a_service_that_gets_slower_is_told_of_before_its_callers_fail() -> None:
+    """Retries still hide from the front's users that more and more queries are given up."""
+    bent = {**SLOW_STORE, ("edge_failed", QUERY): since(NOW, 0, 0.07), ("failed", FRONT): 0.0, **slow(FRONT, 9, 9.5)}
+    best = max(dependency(scan(bent)), key=lambda each: each.strength)
+    assert best.culprit.service == STORE
+    assert 0.5 < best.strength < 0.9
+
+
+def test_growth_that_the_hour_usually_brings_is_nobodys_demand() -> None:
+    now = scan({**WAITS, **GROWS})
+    assert max(each.strength for each in demand(now)) > 0.8
+    assert max((each.strength for each in demand(now, dict.fromkeys((LLM, GATEWAY, FRONT), 1.6))), default=0.0) < 0.5
+
+
+def test_growth_from_batch_work_is_blamed_on_batch_work() -> None:
+    bent: Bent = {
+        ("edge_rate", FEED): ramp(200, 280, 1, 9),
+        ("rate", STORE): ramp(200, 280, 6, 14),
+        **slow(STORE, 0.03, 0.3),
+    }
+    best = next(each for each in demand(scan(bent)) if each.service == STORE)
+    assert best.culprit.service == BATCH
+    assert best.strength > 0.8
+
+
+def test_hosts_that_tell_nothing_leave_the_edges_to_tell() -> None:
+    silent = {("retransmitted", host): float("nan") for host in ("host-1", "host-2", "host-3")}
+    best = max(network(scan({**silent, ("edge_p95", QUERY): since(NOW, 0.03, 0.5)})), key=lambda each: each.strength)
+    assert (best.service, best.culprit.edge) == (FRONT, QUERY[:2])
+    assert 0.5 < best.strength < 0.8
+
+
+def test_every_edge_has_an_end_that_is_known() -> None:
+    assert {end for edge in EDGES for end in edge[:2]} > {FRONT, GATEWAY, LLM, STORE, BATCH}

@@ -1,0 +1,111 @@
+"""How long replicas take to come is measured where they came before."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.analysis.causes.made import LLM, POOLS, scan, since
+
+from foreshock_dashboard.analysis.imbalance import odd_one, uneven, weighted
+from foreshock_dashboard.analysis.provisioning import PRIOR, behind, changes, delays
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ready", "expected"),
+    [
+        ([2, 3, 3, 3, 3], [2, 2, 2, 3, 3], [20]),
+        ([2, 4, 4, 4, 4, 4], [2, 2, 3, 3, 4, 4], [10, 30]),
+        ([2, 3, 3, 2, 2], [2, 2, 2, 2, 2], []),
+        ([2, 3, 3, 3], [2, 2, 2, 2], []),
+        ([3, 3, 3], [2, 2, 3], []),
+        ([2, math.nan, 3, 3, 3], [2, math.nan, 2, math.nan, 3], [20]),
+        ([], [], []),
+    ],
+)
+def test_a_replica_took_from_when_it_was_wanted_to_when_it_was_ready(
+    wanted: list[float], ready: list[float], expected: list[float]
+) -> None:
+    assert delays(np.array(wanted, float), np.array(ready, float), 10.0).tolist() == expected
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=60))
+def test_no_replica_comes_before_it_is_wanted(rows: list[tuple[int, int]]) -> None:
+    pairs = np.array(rows, float).reshape(-1, 2)
+    found = delays(pairs[:, 0], pairs[:, 1], 10.0)
+    assert ((found > 0) & (found < 10 * max(1, len(rows)))).all()
+
+
+def test_what_was_measured_stands_for_what_is_assumed() -> None:
+    asked = {("wanted", LLM): lambda i: 2 if i < 100 or 200 <= i < 290 else 3}
+    came = scan({**asked, ("ready", LLM): lambda i: 3 if 124 <= i < 200 else 2})
+    never = scan({**asked, ("ready", LLM): 2})
+    first, second = behind(came, 0), behind(never, 0)
+    assert first is not None
+    assert second is not None
+    assert (first.delay, first.measured) == (240.0, True)
+    assert (second.delay, second.measured) == (PRIOR, False)
+    assert first.missing == 1
+    assert first.since == came.world.times[290]
+
+
+def test_who_has_what_it_wants_lacks_nothing() -> None:
+    assert behind(scan(), 0) is None
+
+
+def test_an_autoscaler_at_its_bound_is_told() -> None:
+    found = behind(scan({("wanted", LLM): since(290, 2, 6), ("ready", LLM): since(290, 2, 6)}), 0)
+    assert found is not None
+    assert found.most
+    assert found.missing == 0
+
+
+@pytest.mark.parametrize(
+    ("used", "pool"),
+    [
+        ({("used", POOLS[0]): since(290, 2, 4), ("used", POOLS[1]): 4}, POOLS[0]),
+        ({("used", POOLS[1]): 4}, ""),
+        ({}, ""),
+    ],
+    ids=["its own pool is used up", "another pool always was", "no pool is"],
+)
+def test_the_pool_that_is_used_up_is_the_one_that_moved(used: dict[tuple[str, str], object], pool: str) -> None:
+    lacks = {("wanted", LLM): since(290, 2, 5), ("pending", LLM): since(290, 0, 3), ("ready", LLM): since(290, 2, 4)}
+    found = behind(scan({**lacks, **used}), 0)  # type: ignore[dict-item] # shapes
+    assert found is not None
+    assert found.pool == pool
+
+
+def test_a_series_changes_only_where_it_is_known() -> None:
+    assert changes(np.array([1, 1, math.nan, 1, math.nan, 2, 2, 1])).tolist() == [5, 7]
+
+
+@pytest.mark.parametrize(
+    ("load", "least", "most"),
+    [([10, 10], 0, 0), ([60, 2], 0.6, 1), ([3, 1], 0, 0), ([9, 0, 0], 0.9, 2), ([1000, 1100], 0, 0.05)],
+)
+def test_load_is_uneven_beyond_chance(load: list[float], least: float, most: float) -> None:
+    assert least <= uneven(np.array(load, float)) <= most
+
+
+@pytest.mark.parametrize("load", [[], [0.0, 0.0]])
+def test_without_load_nothing_is_uneven(load: list[float]) -> None:
+    assert math.isnan(uneven(np.array(load)))
+
+
+@given(st.integers(2, 8), st.integers(1, 300))
+def test_random_load_is_hardly_ever_called_uneven(replicas: int, load: int) -> None:
+    drawn = np.random.default_rng(replicas * 1000 + load).multinomial(load, [1 / replicas] * replicas, size=50)
+    assert np.median([uneven(row.astype(float)) for row in drawn]) < 0.6
+
+
+def test_the_slowest_is_compared_with_the_others() -> None:
+    assert odd_one(np.array([4.0, 4.0, 12.0])) == (3.0, 2)
+    assert odd_one(np.array([4.0]))[1] == -1
+
+
+def test_a_mean_goes_by_requests() -> None:
+    assert weighted(np.array([[1.0, 5.0, np.nan]]), np.array([[3.0, 1.0, 9.0]])) == pytest.approx([2.0])

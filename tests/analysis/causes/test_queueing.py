@@ -1,0 +1,64 @@
+"""Queues tell how long one waits, how fast they drain, and when they left what is usual."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foreshock_dashboard.analysis.queueing import ALARM, began, cusum, drain, false_run, wait
+
+
+@pytest.mark.parametrize(
+    ("queue", "throughput", "seconds"),
+    [(0, 5, 0), (30, 5, 6), (30, 0, math.inf), (0, 0, 0), (math.nan, 5, math.nan), (30, math.nan, math.nan)],
+)
+def test_who_joins_waits_for_all_before_him(queue: float, throughput: float, seconds: float) -> None:
+    assert wait(np.array([queue]), np.array([throughput]))[0] == pytest.approx(seconds, nan_ok=True)
+
+
+def test_a_burst_drains_by_what_is_spare() -> None:
+    """Bursts of 40 that two requests a second of spare capacity work off, then of 40 that half a request does."""
+    assert drain(np.array([0, 40, 30, 20, 10, 0, 0, 0], float), 5.0) == pytest.approx([2.0])
+    assert drain(np.array([0, 40, 37.5, 35, 32.5, 40, 0], float), 5.0) == pytest.approx([0.5])
+
+
+@pytest.mark.parametrize("queue", [[], [3.0], [0.0] * 20, [math.nan] * 20, list(range(20))])
+def test_what_never_drains_tells_no_slope(queue: list[float]) -> None:
+    assert len(drain(np.array(queue), 10.0)) == 0
+
+
+def test_a_shift_is_dated_to_where_it_began() -> None:
+    z = np.concatenate([np.full(50, -0.2), np.full(20, 2.0)])
+    assert began(z) == 50
+    assert cusum(z)[-1] == pytest.approx(20 * 1.5)
+    assert began(np.full(50, -0.2)) == 50
+
+
+def test_missing_points_leave_the_sum_as_it_is() -> None:
+    z = np.array([[2.0, math.nan, 2.0], [math.nan, math.nan, math.nan]])
+    assert cusum(z).tolist() == [[1.5, 1.5, 3.0], [0.0, 0.0, 0.0]]
+
+
+@given(st.lists(st.one_of(st.floats(-50, 50), st.just(math.nan)), max_size=80))
+def test_sums_are_never_negative_and_begin_where_they_last_were_zero(values: list[float]) -> None:
+    z = np.array(values)
+    sums = cusum(z)
+    first = began(z)
+    assert (sums >= 0).all()
+    assert (sums[first:] > 0).all()
+    assert first == 0 or sums[first - 1] == 0
+
+
+def test_the_alarm_is_rare_enough_for_thousands_of_series() -> None:
+    assert false_run(5.0) == pytest.approx(940, rel=0.02)
+    assert false_run(ALARM) > 5_000 * 8_640 / 3
+
+
+def test_noise_crosses_a_low_alarm_as_often_as_the_formula_says() -> None:
+    z = np.random.default_rng(7).normal(size=(200, 2_000))
+    first = np.argmax(cusum(z) > 3.0, axis=1) + 1
+    assert first.mean() == pytest.approx(false_run(3.0), rel=0.2)

@@ -1,0 +1,134 @@
+"""Retries are told from what is really asked, along whole chains of callers; loops are found while all is well."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.analysis.causes.made import ANSWER, ASK, GATEWAY, IN, LLM, Bent, scan, since
+
+from foreshock_dashboard.analysis.amplification import amplification, asked, edges_into, mean
+from foreshock_dashboard.analysis.loops import DEFAULT, INFERRED, SEEN, loops, patience
+from foreshock_dashboard.analysis.retries import gain, retry_storms, slope, vulnerable
+
+CALM: Bent = {
+    ("attempts", ANSWER): lambda i: 1.02 if i % 40 == 0 else 1.0,
+    ("edge_failed", ANSWER): lambda i: 0.02 if i % 40 == 0 else 0.0,
+    ("edge_p95", ANSWER): lambda i: 15.0 if i % 40 == 0 else 8.1,
+}
+"""Now and then a request is given up after 18 s and tried again."""
+
+
+def test_attempts_multiply_along_a_chain() -> None:
+    now = scan({("attempts", ASK): 2.0, ("attempts", ANSWER): 3.0, ("edge_rate", ASK): 10, ("edge_rate", ANSWER): 30})
+    found = asked(now)
+    row = {edge: i for i, edge in enumerate(now.world.edges)}
+    assert found.first[row[ANSWER]] == pytest.approx(10)
+    assert found.fresh[row[ANSWER]] == pytest.approx(5)
+    assert found.fresh[row[IN]] == pytest.approx(5)
+    assert found.retried([row[ANSWER]]) == pytest.approx(2)
+    assert found.real([row[ANSWER]]) == pytest.approx(1 / 6)
+
+
+def test_calls_in_a_circle_have_an_answer() -> None:
+    client, server = np.array([0, 1, 2]), np.array([1, 2, 1])
+    found = amplification(client, server, np.array([5.0, 5.0, 5.0]), np.array([1.0, 2.0, 2.0]), 3)
+    assert np.isfinite(found).all()
+    assert (found >= 1).all()
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 5), st.integers(0, 5), st.floats(0, 1e4), st.floats(1, 9)), min_size=1, max_size=20
+    )
+)
+def test_no_graph_gives_fewer_than_one_attempt(edges: list[tuple[int, int, float, float]]) -> None:
+    client, server, offered, attempts = (np.array(column) for column in zip(*edges, strict=True))
+    found = amplification(client.astype(np.intp), server.astype(np.intp), offered.astype(float), attempts, 6)
+    assert np.isfinite(found).all()
+    assert (found >= 1 - 1e-9).all()
+
+
+def test_means_leave_out_what_is_missing() -> None:
+    assert mean(np.array([[1.0, np.nan, 3.0], [np.nan] * 3])) == pytest.approx([2.0, np.nan], nan_ok=True)
+
+
+@pytest.mark.parametrize("factor", [0.3, 0.9, 1.5])
+def test_the_gain_is_how_much_each_wave_brings_the_next(factor: float) -> None:
+    """Retries three points later are `factor` of the attempts."""
+    offered = 10 + np.random.default_rng(3).normal(size=60).cumsum()
+    retried = np.concatenate([np.zeros(3), factor * offered[:-3]])
+    assert slope(offered, retried, 3) == pytest.approx(factor)
+
+
+@pytest.mark.parametrize("offered", [[], [5.0] * 30, [math.nan] * 30, [1.0, 2.0, 3.0]])
+def test_where_nothing_varies_there_is_no_gain(offered: list[float]) -> None:
+    assert math.isnan(slope(np.array(offered), np.array(offered), 3))
+
+
+def test_the_gain_of_a_calm_edge_is_none() -> None:
+    now = scan()
+    assert math.isnan(gain(now, edges_into(now)[LLM]))
+
+
+@pytest.mark.parametrize(
+    ("p99", "failed", "seconds"),
+    [
+        ([9.0, 18.2, 12.0], [0.0, 0.1, 0.0], 18.2),
+        ([9.0, 30.0], [0.0, 0.0], math.nan),
+        ([9.0, math.nan], [0.1, 0.2], 9.0),
+        ([], [], math.nan),
+    ],
+)
+def test_a_clients_patience_shows_when_it_runs_out(p99: list[float], failed: list[float], seconds: float) -> None:
+    assert patience(np.array(p99), np.array(failed)) == pytest.approx(seconds, nan_ok=True)
+
+
+def test_a_client_that_retried_once_is_taken_to_try_as_often_as_most() -> None:
+    seen = loops(scan(CALM), {LLM: 0.4})[LLM]
+    assert seen.loop.attempts == pytest.approx(DEFAULT)
+    assert seen.loop.timeout == pytest.approx(18.0)
+    assert seen.confidence == INFERRED
+
+
+def test_attempts_that_were_seen_count_for_more() -> None:
+    seen = loops(scan({**CALM, ("attempts", ANSWER): lambda i: 3.4 if i == 100 else 1.0}), {LLM: 0.4})[LLM]
+    assert seen.loop.attempts == pytest.approx(4.0)
+    assert seen.confidence == SEEN
+
+
+def test_who_never_retried_makes_no_loop() -> None:
+    assert loops(scan(), {LLM: 0.4}) == {}
+
+
+@pytest.mark.parametrize(("load", "least", "most"), [(0.2, 0.0, 0.1), (0.5, 0.5, 0.75), (0.8, 0.7, 0.75)])
+def test_a_calm_service_is_called_vulnerable_by_its_load(load: float, least: float, most: float) -> None:
+    found = vulnerable(scan(CALM), {LLM: load})
+    strength = max((each.strength for each in found), default=0.0)
+    assert least <= strength <= most
+    assert all(each.culprit.edge == ANSWER[:2] and not each.urgent for each in found)
+
+
+def test_services_of_unknown_load_are_not_called_vulnerable() -> None:
+    assert vulnerable(scan(CALM), {}) == ()
+    assert vulnerable(scan(CALM), {LLM: math.nan}) == ()
+
+
+def test_retries_of_all_layers_make_a_storm_of_the_last() -> None:
+    """The gateway itself tries once; it is the front that asks four times as often."""
+    bent: Bent = {
+        ("attempts", ASK): since(290, 1, 4),
+        ("edge_rate", ASK): since(290, 5, 20),
+        ("edge_rate", ANSWER): since(290, 5, 20),
+        ("attempts", ANSWER): since(290, 1, 1.06),
+        ("waiting", LLM): since(290, 0, 400),
+        ("finished", LLM): since(290, 5, 8),
+        ("generated_tokens", LLM): since(290, 1000, 1600),
+        ("failed", GATEWAY): since(290, 0, 0.9),
+    }
+    best = max(retry_storms(scan(bent)), key=lambda each: each.strength)
+    assert best.service == LLM
+    assert best.strength > 0.7
