@@ -181,4 +181,4 @@ class CountedSpans:
         if durations:
             series = self._registry.get(family, labels, now)
             for seconds in durations:
-                series.observe(seconds, None, now)
+                series.observe(seconds, None)
