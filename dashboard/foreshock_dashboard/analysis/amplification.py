@@ -7,7 +7,7 @@ asked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.signals import Scan
 from foreshock_dashboard.model.query import Floats
-from foreshock_dashboard.model.service import Service
 
 ROUNDS = 16
 """Layers of callers that are followed; in a cycle it ends there."""
@@ -94,12 +93,4 @@ def amplification(
         if np.allclose(now, found, rtol=1e-6, atol=0):
             break
         found = now
-    return found
-
-
-def edges_into(scan: Scan) -> Mapping[Service, list[int]]:
-    """Rows of the edges that lead to each service."""
-    found: dict[Service, list[int]] = {}
-    for row, edge in enumerate(scan.world.edges):
-        found.setdefault(edge.server, []).append(row)
     return found

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.analysis.amplification import MINUTES, Asked, asked, edges_into, mean
+from foreshock_dashboard.analysis.amplification import MINUTES, Asked, asked, mean
 from foreshock_dashboard.analysis.evidence import figure, slower, sure
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.signals import Key, Scan, inference
@@ -57,17 +57,17 @@ def demand(scan: Scan, seasonal: Mapping[Service, float] | None = None) -> tuple
     seasonal: how many times the usual of the last hours each service is asked at this hour of the week; growth up to
     that is nobody's doing.
     """
-    load, into = asked(scan), edges_into(scan)
+    load = asked(scan)
     weights = growth_of_edges(scan, load)
     found = []
     for service in _candidates(scan):
-        more = grown(scan, service, load, into.get(service, ()), (seasonal or {}).get(service, 1.0))
+        more = grown(scan, service, load, scan.into.get(service, ()), (seasonal or {}).get(service, 1.0))
         if more.strength < 0.1:
             continue
         strength = min(more.strength, max(slower(scan, service), crowded(scan, service)))
         if strength < 0.1:
             continue
-        who = origin(scan, service, weights, into)
+        who = origin(scan, service, weights)
         found.append(
             Finding(
                 service=service,
@@ -76,7 +76,7 @@ def demand(scan: Scan, seasonal: Mapping[Service, float] | None = None) -> tuple
                 strength=strength,
                 severity=more.ratio,
                 since=_since(scan, service, more),
-                evidence=_evidence(scan, service, more, load, into.get(service, ())),
+                evidence=_evidence(scan, service, more, load, scan.into.get(service, ())),
                 next_step=f"limit the rate of {who.service} or add replicas of {service}:"
                 f" without the growth its load would be {1 / more.ratio:.0%} of what it is",
             )
@@ -137,12 +137,12 @@ def growth_of_edges(scan: Scan, load: Asked) -> Floats:
     return np.maximum(more, 0.0) + CONSTANT * np.nan_to_num(best)
 
 
-def origin(scan: Scan, service: Service, weights: Floats, into: Mapping[Service, list[int]]) -> Origin:
+def origin(scan: Scan, service: Service, weights: Floats) -> Origin:
     """Walk up the edges with the largest weight, shape (edges,), to the service that only those outside ask."""
     edges = scan.world.edges
     share, seen = 1.0, {service}
     while True:
-        rows = [row for row in into.get(service, ()) if edges[row].client not in seen and weights[row] > 0]
+        rows = [row for row in scan.into.get(service, ()) if edges[row].client not in seen and weights[row] > 0]
         if not rows:
             return Origin(service, share)
         row = max(rows, key=lambda each: (weights[each], -each))

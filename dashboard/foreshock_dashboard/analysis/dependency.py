@@ -77,11 +77,8 @@ def _worse(scan: Scan) -> dict[Service, list[Edge]]:
     slow, failing, seen = scan["edge_server"], scan["edge_failed"], scan["edge_p95"]
     with np.errstate(invalid="ignore"):
         away = (slow.z > WORSE) | (failing.z > WORSE) | (np.isnan(slow.value) & (seen.z > WORSE))
-    found: dict[Service, list[Edge]] = {scan.world.edges[row].server: [] for row in np.flatnonzero(away)}
-    for edge in scan.world.edges:
-        if edge.server in found:
-            found[edge.server].append(edge)
-    return found
+    worse = {scan.world.edges[row].server for row in np.flatnonzero(away)}
+    return {server: [scan.world.edges[row] for row in scan.into[server]] for server in worse}
 
 
 def by_itself(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
@@ -93,7 +90,7 @@ def by_itself(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
         sure(scan.z("held", callee), EXTREME, 1.0),
         sure(max((scan.z("excess", edge) for edge in edges), key=np.nan_to_num, default=math.nan), EXTREME, 1.0),
         squeezed(scan, callee),
-        max((_inherited(scan, callee, edge) for edge in scan.world.edges if edge.client == callee), default=0.0),
+        max((_inherited(scan, callee, edge) for edge in _calls(scan, callee)), default=0.0),
     ]
     if _load_explains(scan, callee):
         return 0.0
@@ -122,6 +119,10 @@ def _load_explains(scan: Scan, callee: Service) -> bool:
     """Whether a model server is slow for what runs on it: as many more sequences as the time per token is longer."""
     token, running = scan.ratio("per_token", callee), scan.ratio("running", callee)
     return bool(math.isfinite(token) and math.isfinite(running) and running > 1.2 and token < running)
+
+
+def _calls(scan: Scan, client: Service) -> list[Edge]:
+    return [scan.world.edges[row] for row in scan.out.get(client, ())]
 
 
 def _stalls(scan: Scan, callee: Service) -> list[float]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.signals import NAMED, Key, Scan
 from foreshock_dashboard.model.incident import Evidence
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge, Gpu, Stall, Tenant
 
 EXTREME = 4.0
@@ -63,10 +64,10 @@ def slower(scan: Scan, service: Key) -> float:
     return max(sure(scan.z(name, service), EXTREME, 0.7) for name in ("p95", "first_token", "waiting"))
 
 
-def squeezed(scan: Scan, service: Key) -> float:
+def squeezed(scan: Scan, service: Service) -> float:
     """How sure it is that others took GPU time from a service, 0…1; 0 where it has no GPUs."""
     busy = scan["busy"]
     told = np.isfinite(busy.value) & np.isfinite(busy.level)
-    rows = [row for row, tenant in enumerate(scan.world.tenants) if tenant.service == service and told[row]]
+    rows = [row for row in scan.tenancies.get(service, ()) if told[row]]
     usual = float(busy.level[rows].sum())
     return sure(1 - float(busy.value[rows].sum()) / usual, *SQUEEZED) if usual > 0 else 0.0

@@ -95,7 +95,7 @@ def _of_gpus(scan: Scan) -> list[Finding]:
 
 def _gone(scan: Scan, service: Service, ill: Sequence[Gpu]) -> float:
     """The share of a service's GPUs that the driver no longer answers for, 0…1."""
-    mine = {tenant.gpu for tenant in scan.world.tenants if tenant.service == service}
+    mine = {scan.world.tenants[row].gpu for row in scan.tenancies.get(service, ())}
     lost = health(scan.world).lost
     return sum(bool(lost[scan["clock"].keys[gpu], scan.at] > 0) for gpu in ill) / len(mine)
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.analysis.amplification import amplification, edges_into
+from foreshock_dashboard.analysis.amplification import amplification
 from foreshock_dashboard.analysis.signals import HISTORY, Scan
 from foreshock_dashboard.analysis.vulnerability import Loop
 from foreshock_dashboard.model.query import Floats
@@ -51,7 +51,7 @@ def loops(scan: Scan, loads: Mapping[Service, float]) -> Mapping[Service, Seen]:
     # In the end every call of a caller is tried as often as may be: as many as reach it, times its own attempts.
     every = amplification(client, server, rates * tries, tries, len(places))
     found = {}
-    for service, rows in edges_into(scan).items():
+    for service, rows in scan.into.items():
         calls = [row for row in rows if tries[row] > 1]
         if service not in wanted or not calls:
             continue

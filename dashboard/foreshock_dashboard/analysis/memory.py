@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from foreshock_dashboard.analysis.amplification import Asked, asked, edges_into
+from foreshock_dashboard.analysis.amplification import Asked, asked
 from foreshock_dashboard.analysis.demand import growth_of_edges, origin
 from foreshock_dashboard.analysis.evidence import figure, slower, sure
 from foreshock_dashboard.analysis.finding import Finding
@@ -38,7 +38,7 @@ def memory(scan: Scan) -> tuple[Finding, ...]:
     rows = np.flatnonzero(held.ratio > LONGER[0] - 2 * LONGER[1])
     if not len(rows):
         return ()
-    load, into = asked(scan), edges_into(scan)
+    load = asked(scan)
     weights = growth_of_edges(scan, load)
     found = []
     for row in rows:
@@ -48,7 +48,7 @@ def memory(scan: Scan) -> tuple[Finding, ...]:
         strength = min(sure(float(held.ratio[row]), *LONGER), max(pressed, slower(scan, service)))
         if strength < 0.1:
             continue
-        who = origin(scan, service, _by_calls(load, weights), into).service
+        who = origin(scan, service, _by_calls(load, weights)).service
         found.append(
             Finding(
                 service=service,

@@ -101,9 +101,9 @@ def own(scan: Scan, edge: Edge) -> float:
     server = edge.server
     worst = [scan.z(name, server) for name in ("p95", "failed", "waiting", "flight")]
     worst += [scan.z("edge_server", edge)]
-    for other in scan.world.edges:
-        if other.client == server:
-            worst += [scan.z("edge_p95", other), scan.z("edge_failed", other)]
+    for row in scan.out.get(server, ()):
+        other = scan.world.edges[row]
+        worst += [scan.z("edge_p95", other), scan.z("edge_failed", other)]
     return max((z for z in worst if not math.isnan(z)), default=0.0)
 
 
@@ -130,11 +130,8 @@ def exposed(scan: Scan, end: Service, hosts: Mapping[str, float], where: Mapping
 
     All of them cross the same links; which of them shows most is chance of its usual duration. None where it has none.
     """
-    crossing = [
-        edge
-        for edge in scan.world.edges
-        if end in edge[:2] and any(host in hosts for each in edge[:2] for host in where.get(each, ()))
-    ]
+    own = [scan.world.edges[row] for row in (*scan.into.get(end, ()), *scan.out.get(end, ()))]
+    crossing = [edge for edge in own if any(host in hosts for each in edge[:2] for host in where.get(each, ()))]
     spent = {edge: scan.level("edge_rate", edge) * scan.level("edge_p95", edge) for edge in crossing}
     return max((edge for edge in crossing if spent[edge] > 0), key=lambda edge: (spent[edge], edge), default=None)
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.analysis.amplification import asked, edges_into
+from foreshock_dashboard.analysis.amplification import asked
 from foreshock_dashboard.analysis.demand import crowded, growth_of_edges, origin
 from foreshock_dashboard.analysis.evidence import EXTREME, figure, squeezed, suffering, sure
 from foreshock_dashboard.analysis.finding import Finding
@@ -57,8 +57,7 @@ def provisioning(scan: Scan) -> tuple[Finding, ...]:
     short = [each for row in _rows(scan) if (each := behind(scan, row)) is not None]
     if not short:
         return ()
-    load, into = asked(scan), edges_into(scan)
-    weights = growth_of_edges(scan, load)
+    weights = growth_of_edges(scan, asked(scan))
     found = []
     for each in short:
         felt = max(suffering(scan, each.service), crowded(scan, each.service))
@@ -70,7 +69,7 @@ def provisioning(scan: Scan) -> tuple[Finding, ...]:
             Finding(
                 service=each.service,
                 cause="provisioning lag",
-                culprit=Culprit(origin(scan, each.service, weights, into).service, pool=each.pool),
+                culprit=Culprit(origin(scan, each.service, weights).service, pool=each.pool),
                 strength=strength,
                 severity=max(1.0, each.wanted / max(each.ready, 1.0)),
                 since=each.since,
@@ -177,7 +176,8 @@ def _pools(scan: Scan, service: Service) -> Set[str]:
     if not scan.world.pool:
         return frozenset()
     pool = dict(zip(scan.world.gpus, scan.world.pool, strict=True))
-    return {name for tenant in scan.world.tenants if tenant.service == service and (name := pool[tenant.gpu])}
+    rows = scan.tenancies.get(service, ())
+    return {name for row in rows if (name := pool[scan.world.tenants[row].gpu])}
 
 
 def changes(values: Floats) -> NDArray[np.intp]:

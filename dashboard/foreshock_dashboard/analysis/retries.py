@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from foreshock_dashboard.analysis.amplification import Asked, asked, edges_into, mean
+from foreshock_dashboard.analysis.amplification import Asked, asked, mean
 from foreshock_dashboard.analysis.demand import TOKENS, grown
 from foreshock_dashboard.analysis.evidence import EXTREME, figure, squeezed, sure
 from foreshock_dashboard.analysis.finding import Finding
@@ -50,10 +50,10 @@ def retry_storms(scan: Scan) -> tuple[Finding, ...]:
     some = {edges[row].server for row in np.flatnonzero(tried > 1 + RETRIED[0] / 2)}
     if not some:
         return ()
-    now, into = asked(scan, MINUTE), edges_into(scan)
+    now = asked(scan, MINUTE)
     found = []
     for service in sorted(some):
-        rows = into[service]
+        rows = scan.into[service]
         strength = storm(scan, service, now, rows)
         if strength < 0.1:
             continue

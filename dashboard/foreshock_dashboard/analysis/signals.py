@@ -324,7 +324,7 @@ class Scan:
             return np.full(min(points, self.at + 1), np.nan)
         signal = NAMED[name]
         columns = slice(max(0, self.at + 1 - points), self.at + 1)
-        found: Floats = transformed(signal, signal.values(self.world, columns))[row]
+        found: Floats = transformed(signal, signal.values(self.world, columns)[row : row + 1])[0]
         return found
 
     def since(self, name: str, key: Key, threshold: float = 2.5, most: float = 3600.0) -> float:
@@ -335,6 +335,30 @@ class Scan:
         inside = np.flatnonzero(~beyond & np.isfinite(found))
         first = len(found) if not len(found) else (int(inside[-1]) + 1 if len(inside) else 0)
         return self.time - (len(found) - 1 - min(first, len(found) - 1)) * self.world.step if len(found) else self.time
+
+    @cached_property
+    def tenancies(self) -> Mapping[Service, list[int]]:
+        """Rows of the tenants of each service."""
+        found: dict[Service, list[int]] = {}
+        for row, tenant in enumerate(self.world.tenants):
+            found.setdefault(tenant.service, []).append(row)
+        return found
+
+    @cached_property
+    def into(self) -> Mapping[Service, list[int]]:
+        """Rows of the edges that lead to each service."""
+        found: dict[Service, list[int]] = {}
+        for row, edge in enumerate(self.world.edges):
+            found.setdefault(edge.server, []).append(row)
+        return found
+
+    @cached_property
+    def out(self) -> Mapping[Service, list[int]]:
+        """Rows of the edges that lead from each service."""
+        found: dict[Service, list[int]] = {}
+        for row, edge in enumerate(self.world.edges):
+            found.setdefault(edge.client, []).append(row)
+        return found
 
     @cached_property
     def callers(self) -> Mapping[Service, tuple[Service, ...]]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.analysis.causes.made import ANSWER, ASK, GATEWAY, IN, LLM, Bent, scan, since
 
-from foreshock_dashboard.analysis.amplification import amplification, asked, edges_into, mean
+from foreshock_dashboard.analysis.amplification import amplification, asked, mean
 from foreshock_dashboard.analysis.loops import DEFAULT, INFERRED, SEEN, loops, patience
 from foreshock_dashboard.analysis.retries import gain, retry_storms, slope, vulnerable
 
@@ -71,7 +71,7 @@ def test_where_nothing_varies_there_is_no_gain(offered: list[float]) -> None:
 
 def test_the_gain_of_a_calm_edge_is_none() -> None:
     now = scan()
-    assert math.isnan(gain(now, edges_into(now)[LLM]))
+    assert math.isnan(gain(now, now.into[LLM]))
 
 
 @pytest.mark.parametrize(
