@@ -91,6 +91,35 @@ PLATFORMS: dict[str, tuple[Callable[[Kit], Kit], str]] = {
         ),
         "gateway",
     ),
+    "a slow one whose load grew far too little for that": (
+        lambda kit: chain(
+            kit,
+            model=slow(kit, 60, rate=kit.step(10.0, 13.0)),
+            gateway=slow(kit, 50, rate=kit.step(10.0, 13.0)),
+            front=slow(kit, 40, rate=kit.step(10.0, 13.0)),
+        ),
+        "model",
+    ),
+    "a caller that asks far more, though it is asked a little more itself": (
+        lambda kit: chain(
+            kit,
+            model=slow(kit, 4, rate=kit.step(10.0, 40.0)),
+            gateway=slow(kit, 3.5, rate=kit.step(10.0, 12.5)),
+            front=slow(kit, 3, rate=kit.step(10.0, 12.5)),
+            user_front=kit.Served(rate=kit.step(10.0, 12.5)),
+        ),
+        "gateway",
+    ),
+    "a slow callee that tells it itself rather than one of which only clients tell": (
+        lambda kit: chain(
+            kit,
+            front=slow(kit, 5),
+            store=kit.Served(rate=np.nan, p95=np.nan, failed=np.nan),
+            front_store=slow(kit, 6),
+            gateway=slow(kit, 5),
+        ),
+        "gateway",
+    ),
     "the one that is called more often only because it is slow": (
         lambda kit: chain(
             kit,
@@ -148,6 +177,27 @@ def test_of_two_findings_the_one_that_came_first_is_blamed(platforms: Kit) -> No
     assert names(platforms, scan, "model", findings=(lag, squeeze))[0][0] == "batch"
 
 
+def test_of_two_reasons_for_one_thing_the_surer_is_blamed_for_nearly_all_of_it(platforms: Kit) -> None:
+    """They exclude each other: odds are compared, not strengths."""
+    scan = chain(platforms, model=slow(platforms, 5)).scan(20)
+    sure, unsure = (
+        finding(platforms, "model", Culprit(platforms.service(name)), strength=strength)
+        for name, strength in (("batch", 0.97), ("eval", 0.6))
+    )
+
+    (name, score), *_ = names(platforms, scan, "model", findings=(unsure, sure))
+
+    assert name == "batch"
+    assert score > 0.9
+
+
+def test_retries_are_not_taken_for_more_load(platforms: Kit) -> None:
+    """What is said of a slow service whose callers try again is that it is slow."""
+    make, _ = PLATFORMS["the one that is called more often only because it is slow"]
+
+    assert blame(make(platforms).scan(20), [platforms.service("model")])[0].why == "it takes 6.0 times as long as usual"
+
+
 def test_a_path_is_blamed_on_the_one_that_calls_over_it(platforms: Kit) -> None:
     """A candidate is a service: the edge itself is in the finding."""
     scan = chain(platforms, gateway=slow(platforms, 4), front=slow(platforms, 4)).scan(20)
@@ -162,10 +212,14 @@ def test_a_path_is_blamed_on_the_one_that_calls_over_it(platforms: Kit) -> None:
 
 def test_nobody_is_blamed_where_all_is_as_usual(platforms: Kit) -> None:
     """The joint gate: not for tremors of a victim, unknown victims, or none."""
-    scan = chain(platforms, front=slow(platforms, 1.05)).scan(20)
+    tremor, unfelt = (
+        chain(platforms, front=slow(platforms, 1.15)).scan(20),
+        chain(platforms, model=slow(platforms, 5)).scan(20),
+    )
 
-    assert names(platforms, scan, "front", "gateway", "unheard of") == []
-    assert names(platforms, scan) == []
+    assert names(platforms, tremor, "front", "gateway", "unheard of") == []
+    assert names(platforms, tremor) == []
+    assert names(platforms, unfelt, "front") == []
 
 
 def test_a_callee_that_tells_nothing_is_blamed_by_what_its_client_sees(platforms: Kit) -> None:

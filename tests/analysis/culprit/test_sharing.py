@@ -1,0 +1,75 @@
+"""Tenants' parts of GPUs, now and usually."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from foreshock_dashboard.analysis.sharing import Sharing, pool_of
+from foreshock_dashboard.model.world import Gpu
+
+Kit = Any
+
+
+def sharing(kit: Kit, later: int, **busy: Any) -> Sharing:  # noqa: ANN401 - courses
+    """Of services on one GPU."""
+    return Sharing(kit.Platform(busy={(1, name): course for name, course in busy.items()}).scan(later))
+
+
+@pytest.mark.parametrize("later", range(2, 12))
+def test_a_step_is_seen_in_full_from_the_second_scrape_on(platforms: Kit, later: int) -> None:
+    """Although the rates' window shows a fifth of it with each scrape."""
+    found = sharing(platforms, later, a=platforms.windowed(0.8, 0.3), b=platforms.windowed(0.2, 0.7))
+
+    assert found.now == pytest.approx([0.3, 0.7], abs=0.02)
+    assert found.usual == pytest.approx([0.8, 0.2])
+
+
+def test_one_odd_scrape_is_not_believed(platforms: Kit) -> None:
+    """Two have to agree, or the window itself."""
+    found = sharing(platforms, 0, a=lambda i: 0.7 if i == 240 else 0.8, b=lambda i: 0.3 if i == 240 else 0.2)
+
+    assert found.now == pytest.approx([0.7, 0.3])
+
+
+def test_a_lost_scrape_takes_from_all_alike_and_moves_no_part(platforms: Kit) -> None:
+    """The rate over a window with a hole is too small for everybody."""
+    found = sharing(platforms, 3, a=platforms.step(0.8, 0.4), b=platforms.step(0.18, 0.09))
+
+    assert found.now == pytest.approx([0.8, 0.18])
+
+
+def test_a_missing_scrape_leaves_what_the_last_one_told(platforms: Kit) -> None:
+    """For as many points as stand for now."""
+    found = sharing(platforms, 1, a=platforms.step(0.6, np.nan), b=platforms.step(0.4, np.nan))
+
+    assert found.now == pytest.approx([0.6, 0.4])
+
+
+def test_a_tenant_that_is_new_on_a_known_gpu_had_nothing_and_on_an_unknown_one_nobody_knows(platforms: Kit) -> None:
+    """Nothing is not the same as unknown."""
+    known = sharing(platforms, 5, a=platforms.step(0.9, 0.5), b=platforms.step(np.nan, 0.5))
+    unknown = sharing(platforms, 5, a=platforms.step(np.nan, 0.5), b=platforms.step(np.nan, 0.5))
+
+    assert known.usual == pytest.approx([0.9, 0.0])
+    assert np.isnan(unknown.usual).all()
+
+
+@pytest.mark.parametrize(("busy", "full"), [(0.89, False), (0.91, True)])
+def test_a_gpu_is_full_from_nine_tenths_on(platforms: Kit, busy: float, full: bool) -> None:
+    """As the exporter counts contended time."""
+    assert sharing(platforms, 0, a=busy / 2, b=busy / 2).full.tolist() == [full, full]
+
+
+@pytest.mark.parametrize(
+    ("pools", "pool"), [(("chat", "chat"), "chat"), (("chat", "embed"), ""), ((), ""), (("", ""), "")]
+)
+def test_gpus_are_of_a_pool_if_all_of_them_are(platforms: Kit, pools: tuple[str, ...], pool: str) -> None:
+    """Nobody says of which they are where nobody says."""
+    world = platforms.Platform(busy={(1, "a"): 0.1, (2, "a"): 0.1}).world()
+
+    assert pool_of(replace(world, pool=pools), world.gpus) == pool
+    assert pool_of(replace(world, pool=pools), [Gpu("elsewhere", "0", "GPU-9")]) == ""
