@@ -17,6 +17,7 @@ import numpy as np
 from foreshock_dashboard.analysis.amplification import MINUTES, Asked, asked, mean
 from foreshock_dashboard.analysis.evidence import figure, slower, sure
 from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.regression import weights
 from foreshock_dashboard.analysis.signals import Key, Scan, inference
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.query import Floats
@@ -30,8 +31,10 @@ REQUESTS = (1.35, 0.08)
 FULL = (0.55, 0.06)
 """KV cache in use, mean of minutes, from which the bursts of people fill it up (their peak is 1.4…1.8 times the mean of
 minutes, ServeGen), and the width of the doubt."""
-BACK = 600.0
-"""Seconds in which the growth may have come: in an overload calls are counted late, when they have failed."""
+BACK = 900.0
+"""Seconds in which the growth may have come."""
+HOUR = 3600.0
+"""Seconds from which it is learned whose requests a caller hands on where."""
 CONSTANT = 0.05
 """Part of its rate that a caller without growth counts for, so that growth of length, not of number, has an origin."""
 
@@ -58,7 +61,7 @@ def demand(scan: Scan, seasonal: Mapping[Service, float] | None = None) -> tuple
     that is nobody's doing.
     """
     load = asked(scan)
-    weights = growth_of_edges(scan, load)
+    growth = growth_of_edges(scan, load)
     found = []
     for service in _candidates(scan):
         more = grown(scan, service, load, scan.into.get(service, ()), (seasonal or {}).get(service, 1.0))
@@ -67,7 +70,7 @@ def demand(scan: Scan, seasonal: Mapping[Service, float] | None = None) -> tuple
         strength = min(more.strength, max(slower(scan, service), crowded(scan, service)))
         if strength < 0.1:
             continue
-        who = origin(scan, service, weights)
+        who = origin(scan, service, growth)
         found.append(
             Finding(
                 service=service,
@@ -125,32 +128,60 @@ def crowded(scan: Scan, service: Service) -> float:
 
 
 def growth_of_edges(scan: Scan, load: Asked) -> Floats:
-    """Calls per second that each edge has more than usual, at most over the last minutes, and a little of its rate."""
-    world = scan.world
-    points, span = max(1, round(MINUTES / world.step)), round(BACK / world.step)
-    best = load.first
-    for end in range(scan.at + 1 - points // 2, max(points, scan.at + 1 - span), -(points // 2 or 1)):
-        window = slice(end - points, end)
-        with np.errstate(invalid="ignore"):
-            best = np.fmax(best, mean(world.calls.rate[:, window] / np.fmax(world.attempts[:, window], 1.0)))
-    more = np.nan_to_num(best) - np.nan_to_num(load.usual)
-    return np.maximum(more, 0.0) + CONSTANT * np.nan_to_num(best)
+    """Calls per second by which each edge grew, shape (edges,): over what is usual, and over its low of late.
+
+    Half of either: people come in waves, and what grows out of a trough is no less the reason for the load that grows
+    with it. The largest of the last minutes counts, as in an overload calls are counted late, when they have failed.
+    """
+    means = climbing(scan.world.calls.rate, scan.world.attempts, scan.at, scan.world.step)
+    lows = np.fmin.accumulate(means, axis=1)
+    with np.errstate(invalid="ignore"):
+        climb = np.fmax.reduce(means - lows, axis=1)
+        more = np.fmax.reduce(means, axis=1) - load.usual
+    grown: Floats = np.maximum(np.nan_to_num(climb), 0.0) + np.maximum(np.nan_to_num(more), 0.0)
+    return grown / 2 + CONSTANT * np.nan_to_num(load.first)
 
 
-def origin(scan: Scan, service: Service, weights: Floats) -> Origin:
-    """Walk up the edges with the largest weight, shape (edges,), to the service that only those outside ask."""
+def climbing(rate: Floats, attempts: Floats, at: int, step: float) -> Floats:
+    """Means over `MINUTES` of first attempts per second, up to `at`, oldest first; shape (edges, windows), NaN if none.
+
+    They overlap by half and reach back `BACK` seconds.
+    """
+    points = max(1, round(MINUTES / step))
+    ends = range(at + 1, max(0, at + 1 - round(BACK / step)), -max(1, points // 2))
+    windows = [slice(max(0, end - points), end) for end in reversed(ends)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = [mean(rate[:, each] / np.fmax(attempts[:, each], 1.0)) for each in windows]
+    return np.stack(means, axis=1)
+
+
+def origin(scan: Scan, service: Service, growth: Floats) -> Origin:
+    """Walk up to the service that only those outside ask, at each step to the caller that most of the growth is from.
+
+    growth: shape (edges,). Of several who call the same, each counts by its growth times the calls further on that go
+    with one of its own: a gateway hands on the requests of many.
+    """
     edges = scan.world.edges
-    share, seen = 1.0, {service}
+    share, seen, before = 1.0, {service}, -1
     while True:
-        rows = [row for row in scan.into.get(service, ()) if edges[row].client not in seen and weights[row] > 0]
+        rows = [row for row in scan.into.get(service, ()) if edges[row].client not in seen and growth[row] > 0]
         if not rows:
             return Origin(service, share)
-        row = max(rows, key=lambda each: (weights[each], -each))
-        share *= float(weights[row] / weights[rows].sum())
-        if edges[row].connection == "virtual_node":
+        parts = growth[rows] if before < 0 or len(rows) == 1 else growth[rows] * handed_on(scan, before, rows)
+        parts = parts if parts.sum() > 0 else growth[rows]
+        before = rows[int(np.argmax(parts))]
+        share *= float(parts.max() / parts.sum())
+        if edges[before].connection == "virtual_node":
             return Origin(service, share)
-        service = edges[row].client
+        service = edges[before].client
         seen.add(service)
+
+
+def handed_on(scan: Scan, row: int, callers: Sequence[int]) -> Floats:
+    """Calls on the edge `row` that go with one call on each of the edges `callers`, by regression; shape (callers,)."""
+    window = slice(max(0, scan.at + 1 - round(HOUR / scan.world.step)), scan.at + 1)
+    rate = scan.world.calls.rate
+    return weights(rate[row, window], np.nan_to_num(rate[callers, window].T))
 
 
 def _since(scan: Scan, service: Service, more: Grown) -> float:

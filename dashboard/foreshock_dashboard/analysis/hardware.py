@@ -18,6 +18,7 @@ from foreshock_dashboard.analysis.gpus import gpu_order
 from foreshock_dashboard.analysis.signals import Scan
 from foreshock_dashboard.analysis.signals import hardware as health
 from foreshock_dashboard.model.incident import Culprit, Evidence
+from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu
 
@@ -27,6 +28,8 @@ SLOWER = (0.08, 0.03)
 """Share of the clock lost that is as likely felt as not, and the width of the doubt."""
 UNFELT = 0.45
 """How sure one can be at most of a fault that the service does not feel."""
+AGO = 900.0
+"""Seconds back to when replicas were ready that are lost now."""
 SIGNALS = ("clock", "throttled", "errors")
 
 
@@ -127,15 +130,26 @@ def _of_replicas(scan: Scan) -> list[Finding]:
 
 
 def lost(scan: Scan, service: Service) -> float:
-    """The share of a service's usual replicas that is no longer ready, 0…1; 0 where it is not known."""
+    """The share of a service's replicas that is no longer ready although it is wanted, 0…1; 0 where it is not known."""
     told = scan.world.capacity
     if told is None or service not in told.services:
         return 0.0
-    row = told.services.index(service)
-    before = told.ready[row, max(0, scan.at - round(900.0 / scan.world.step)) : scan.at + 1]
-    known = before[~(before != before)]
-    most = float(max(known, default=0.0))
-    return 1 - float(known[-1]) / most if most > 0 else 0.0
+    row, window = told.services.index(service), slice(max(0, scan.at - round(AGO / scan.world.step)), scan.at + 1)
+    return gone(told.wanted[row, window], told.ready[row, window])
+
+
+def gone(wanted: Floats, ready: Floats) -> float:
+    """The share 0…1 of the most replicas that were ready, and were wanted from then on, that is not ready at the end.
+
+    wanted, ready: shape (times,). Replicas that were given up are not lost.
+    """
+    known = np.isfinite(wanted) & np.isfinite(ready)
+    wanted, ready = wanted[known], ready[known]
+    if not len(ready):
+        return 0.0
+    kept = np.minimum(ready, np.minimum.accumulate(wanted[::-1])[::-1])
+    most = float(kept.max())
+    return max(0.0, 1 - float(ready[-1]) / most) if most > 0 else 0.0
 
 
 def _evidence(scan: Scan, gpus: Sequence[Gpu], service: Service) -> tuple[Evidence, ...]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.amplification import asked
 from foreshock_dashboard.analysis.demand import crowded, growth_of_edges, origin
-from foreshock_dashboard.analysis.evidence import EXTREME, figure, squeezed, suffering, sure
+from foreshock_dashboard.analysis.evidence import EXTREME, figure, slower, squeezed, sure
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.signals import Scan, capacity
 from foreshock_dashboard.model.capacity import Capacity
@@ -60,7 +60,7 @@ def provisioning(scan: Scan) -> tuple[Finding, ...]:
     weights = growth_of_edges(scan, asked(scan))
     found = []
     for each in short:
-        felt = max(suffering(scan, each.service), crowded(scan, each.service))
+        felt = max(slower(scan, each.service), crowded(scan, each.service))
         share = 1.0 if each.most and not each.missing else each.missing / max(each.wanted, 1.0)
         strength = min(sure(share, *SHORT), felt, 1 - otherwise(scan, each.service))
         if strength < 0.1:

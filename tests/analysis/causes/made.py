@@ -1,7 +1,8 @@
 """A hand-made platform: people, front, gateway, a language model on two hosts, and a store; a test bends its figures.
 
 people ─▶ front ─▶ gateway ─▶ llm (two replicas, GPUs a and b of host-1 and host-2)
-            └────▶ store (database)          batch (beside llm on both GPUs) ─▶ store
+   │        └────▶ store (database)   │      batch (beside llm on both GPUs) ─▶ store
+   └────────────────▶ gateway         └─▶ coder
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ from foreshock_dashboard.model.world import Edge, Gpu, Red, Stall, Tenant, World
 
 STEP, START, POINTS = 10.0, 1_800_000_000.0, 300
 PEOPLE, FRONT, GATEWAY = Service("", "user"), Service("product", "front"), Service("serving", "gateway")
-LLM, STORE, BATCH = Service("serving", "llm"), Service("data", "store"), Service("ml", "batch")
-SERVICES = tuple(sorted((FRONT, GATEWAY, LLM, STORE, BATCH)))
+LLM, CODER = Service("serving", "llm"), Service("serving", "coder")
+STORE, BATCH = Service("data", "store"), Service("ml", "batch")
+SERVICES = tuple(sorted((FRONT, GATEWAY, LLM, CODER, STORE, BATCH)))
 IN, ASK, ANSWER = Edge(PEOPLE, FRONT, "virtual_node"), Edge(FRONT, GATEWAY), Edge(GATEWAY, LLM)
 QUERY, FEED = Edge(FRONT, STORE, "database"), Edge(BATCH, STORE, "database")
-EDGES = (IN, ASK, ANSWER, QUERY, FEED)
+DIRECT, CODE = Edge(PEOPLE, GATEWAY, "virtual_node"), Edge(GATEWAY, CODER)
+EDGES = (IN, ASK, ANSWER, QUERY, FEED, DIRECT, CODE)
 GPUS = (Gpu("host-1", "0", "a"), Gpu("host-2", "0", "b"))
 TENANTS = tuple(Tenant(gpu, service) for gpu in GPUS for service in (BATCH, LLM))
 STALLS = tuple(Stall(gpu, LLM, BATCH) for gpu in GPUS)
@@ -39,14 +42,14 @@ Bent = Mapping[tuple[str, Any], Shape | float]
 """What differs from the ordinary: (figure, of what) → its value, by grid index where it changes."""
 
 ORDINARY: Mapping[str, Mapping[Any, float]] = {
-    "rate": {FRONT: 5, GATEWAY: 5, LLM: 5, STORE: 6},
-    "failed": {FRONT: 0, GATEWAY: 0, LLM: 0, STORE: 0},
-    "p50": {FRONT: 2.5, GATEWAY: 2.2, LLM: 2, STORE: 0.01},
-    "p95": {FRONT: 9, GATEWAY: 8.5, LLM: 8, STORE: 0.03},
-    "edge_rate": {IN: 5, ASK: 5, ANSWER: 5, QUERY: 5, FEED: 1},
+    "rate": {FRONT: 5, GATEWAY: 7, LLM: 5, STORE: 6, CODER: 2},
+    "failed": {FRONT: 0, GATEWAY: 0, LLM: 0, STORE: 0, CODER: 0},
+    "p50": {FRONT: 2.5, GATEWAY: 2.2, LLM: 2, STORE: 0.01, CODER: 1},
+    "p95": {FRONT: 9, GATEWAY: 8.5, LLM: 8, STORE: 0.03, CODER: 2},
+    "edge_rate": {IN: 5, ASK: 5, ANSWER: 5, QUERY: 5, FEED: 1, DIRECT: 2, CODE: 2},
     "edge_failed": dict.fromkeys(EDGES, 0),
-    "edge_p95": {ASK: 8.6, ANSWER: 8.1, QUERY: 0.03, FEED: 0.03},
-    "edge_server": {IN: 9, ASK: 8.5, ANSWER: 8, QUERY: 0.03, FEED: 0.03},
+    "edge_p95": {ASK: 8.6, ANSWER: 8.1, QUERY: 0.03, FEED: 0.03, CODE: 2.1},
+    "edge_server": {IN: 9, ASK: 8.5, ANSWER: 8, QUERY: 0.03, FEED: 0.03, DIRECT: 8.5, CODE: 2},
     "attempts": dict.fromkeys(EDGES, 1),
     "busy": {tenant: 0.2 if tenant.service == BATCH else 0.6 for tenant in TENANTS},
     "stalled_by": dict.fromkeys(STALLS, 0.02),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -10,7 +11,9 @@ from tests.analysis.causes.made import (
     ANSWER,
     ASK,
     BATCH,
-    EDGES,
+    CODE,
+    CODER,
+    DIRECT,
     FEED,
     FRONT,
     GATEWAY,
@@ -320,12 +323,26 @@ def test_growth_from_batch_work_is_blamed_on_batch_work() -> None:
     assert best.strength > 0.8
 
 
+def test_growth_is_followed_through_a_gateway_to_whose_requests_it_hands_on() -> None:
+    """The front's calls grow more, but it is those who ask the gateway directly whose requests go to the coder."""
+    waves = {
+        edge: lambda i, period=period, rate=rate: rate * (1 + 0.3 * math.sin(i / period))
+        for edge, period, rate in ((ASK, 7, 5), (DIRECT, 11, 2))
+    }
+    bent: Bent = {
+        ("edge_rate", ASK): lambda i: waves[ASK](i) + ramp(270, 290, 0, 6)(i),
+        ("edge_rate", ANSWER): lambda i: waves[ASK](i) + ramp(270, 290, 0, 6)(i),
+        ("edge_rate", DIRECT): lambda i: waves[DIRECT](i) + ramp(270, 290, 0, 3)(i),
+        ("edge_rate", CODE): lambda i: waves[DIRECT](i) + ramp(270, 290, 0, 3)(i),
+        ("rate", CODER): lambda i: waves[DIRECT](i) + ramp(270, 290, 0, 3)(i),
+        **slow(CODER, 2, 20),
+    }
+    best = next(each for each in demand(scan(bent)) if each.service == CODER)
+    assert best.culprit.service == GATEWAY
+
+
 def test_hosts_that_tell_nothing_leave_the_edges_to_tell() -> None:
     silent = {("retransmitted", host): float("nan") for host in ("host-1", "host-2", "host-3")}
     best = max(network(scan({**silent, ("edge_p95", QUERY): since(NOW, 0.03, 0.5)})), key=lambda each: each.strength)
     assert (best.service, best.culprit.edge) == (FRONT, QUERY[:2])
     assert 0.5 < best.strength < 0.8
-
-
-def test_every_edge_has_an_end_that_is_known() -> None:
-    assert {end for edge in EDGES for end in edge[:2]} > {FRONT, GATEWAY, LLM, STORE, BATCH}

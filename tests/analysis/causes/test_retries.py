@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.analysis.causes.made import ANSWER, ASK, GATEWAY, IN, LLM, Bent, scan, since
+from tests.analysis.causes.made import ANSWER, ASK, CODE, DIRECT, GATEWAY, IN, LLM, Bent, scan, since
 
 from foreshock_dashboard.analysis.amplification import amplification, asked, mean
 from foreshock_dashboard.analysis.loops import DEFAULT, INFERRED, SEEN, loops, patience
@@ -23,7 +23,9 @@ CALM: Bent = {
 
 
 def test_attempts_multiply_along_a_chain() -> None:
-    now = scan({("attempts", ASK): 2.0, ("attempts", ANSWER): 3.0, ("edge_rate", ASK): 10, ("edge_rate", ANSWER): 30})
+    alone = {("edge_rate", DIRECT): 0, ("edge_rate", CODE): 0}
+    tried = {("attempts", ASK): 2.0, ("attempts", ANSWER): 3.0}
+    now = scan({**alone, **tried, ("edge_rate", ASK): 10, ("edge_rate", ANSWER): 30})
     found = asked(now)
     row = {edge: i for i, edge in enumerate(now.world.edges)}
     assert found.first[row[ANSWER]] == pytest.approx(10)
