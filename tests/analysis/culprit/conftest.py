@@ -33,7 +33,7 @@ class Served:
 
 @dataclass(frozen=True)
 class Platform:
-    """A platform over `points` grid points; what begins, begins at `at`."""
+    """A platform over `points` grid points; what begins, begins at `at`. `unseen`: only clients tell of these."""
 
     services: Mapping[str, Served] = field(default_factory=dict)
     calls: Mapping[tuple[str, str], Served] = field(default_factory=dict)
@@ -42,6 +42,7 @@ class Platform:
     queued: Mapping[str, Course] = field(default_factory=dict)
     running: Mapping[str, Course] = field(default_factory=dict)
     clock: Mapping[int, Course] = field(default_factory=dict)
+    unseen: frozenset[str] = frozenset()
     points: int = 300
     at: int = 240
 
@@ -68,7 +69,7 @@ class Platform:
             red=self._red([self.services.get(name, Served(np.nan, np.nan, np.nan)) for name in names]),
             edges=tuple(Edge(service(a), service(b), "virtual_node" if a == "user" else "") for a, b in edges),
             calls=calls,
-            server_p95=calls.p95,
+            server_p95=np.where([[b in self.unseen] for _, b in edges], np.nan, calls.p95) if edges else calls.p95,
             attempts=self._rows([self.calls[key].attempts for key in edges]),
             gpus=gpus,
             utilization=utilization,

@@ -111,12 +111,15 @@ PLATFORMS: dict[str, tuple[Callable[[Kit], Kit], str]] = {
         "gateway",
     ),
     "a slow callee that tells it itself rather than one of which only clients tell": (
-        lambda kit: chain(
-            kit,
-            front=slow(kit, 5),
-            store=kit.Served(rate=np.nan, p95=np.nan, failed=np.nan),
-            front_store=slow(kit, 6),
-            gateway=slow(kit, 5),
+        lambda kit: replace(
+            chain(
+                kit,
+                front=slow(kit, 5),
+                store=kit.Served(rate=np.nan, p95=np.nan, failed=np.nan),
+                front_store=slow(kit, 6),
+                gateway=slow(kit, 5),
+            ),
+            unseen=frozenset({"store"}),
         ),
         "gateway",
     ),
