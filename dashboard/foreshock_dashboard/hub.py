@@ -13,10 +13,13 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import TypeVar
 
+import numpy as np
+
 from foreshock_dashboard import __version__
+from foreshock_dashboard.analysis.condensing import Condenser
 from foreshock_dashboard.analysis.decision import NEEDED, State, fold, learning
 from foreshock_dashboard.analysis.outlook import outlook
-from foreshock_dashboard.analysis.world import condensed, world_of
+from foreshock_dashboard.analysis.world import GrowingWorld
 from foreshock_dashboard.clock import Clock
 from foreshock_dashboard.model.asked import pickers
 from foreshock_dashboard.model.incident import Learning
@@ -56,6 +59,10 @@ SWITCH = 0.0005
 COLLECT = (100_000, 20, 50)
 """When Python looks for cycles of garbage: rarely, for the hub makes few, and each look at the many spans that wait for
 their other half costs more than receiving them did."""
+KEEP = 3 * 3600.0
+"""Seconds of figures at hand: the fold begins at most that long ago."""
+ROOM = 200 * 2.0**20
+"""Bytes for them. Thousands of GPUs have less than three hours in it."""
 UPKEEP = 5.0
 """Wall seconds between two looks at whether the store has something to seal, merge or remove."""
 
@@ -132,7 +139,8 @@ class Hub:
             )
             opened.callback(self.scraper.close)
             read = catalogue(settings.window, quick_window(settings.scrape_interval))
-            self._observer = Observer(self._source, read, settings.step, condensed)
+            self._observer = Observer(self._source, read, settings.step, Condenser(), KEEP)
+            self._growing = GrowingWorld(settings.step, KEEP, np.float32, ROOM)
             self._state = State()
             self._snapshot = Snapshot(0, None, (), Learning(0.0, NEEDED))
             self._tick_seconds = 0.0
@@ -215,12 +223,14 @@ class Hub:
         try:
             if self._settings.at is None and self._source is self.store:
                 self.intake.write(now, incident_samples(last.incidents))
-            world = world_of(self._observer.read(now - self._settle), self._settings.step, self._observer.missing())
-            if self._simulated:
-                world = replace(world, simulated=True)
-            self._state = fold(self._state, world)
-            expected = outlook(self._state, world)
-            self._snapshot = Snapshot(last.seq + 1, world, self._state.incidents, learning(world), outlook=expected)
+            world = last.world
+            for fresh in self._observer.pieces(now - self._settle):
+                world = self._growing.add(fresh, self._observer.missing())
+                world = replace(world, simulated=True) if self._simulated else world
+                self._state = fold(self._state, world)
+            if world is not None:
+                expected = outlook(self._state, world)
+                self._snapshot = Snapshot(last.seq + 1, world, self._state.incidents, learning(world), outlook=expected)
         except SourceError as error:
             self._fail(str(error))
         except Exception as error:  # outermost loop: whatever one tick meets, the next one tries again

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from foreshock_dashboard.analysis.alignment import CHUNK, Alignment, runs
 from foreshock_dashboard.analysis.condensing import Condenser
-from foreshock_dashboard.analysis.world import GrowingWorld, condensed, world_of
+from foreshock_dashboard.analysis.world import LEAST, GrowingWorld, condensed, world_of
 from foreshock_dashboard.model.query import Floats, Matrix
 from foreshock_dashboard.model.readings import Readings, catalogue
 from foreshock_dashboard.model.samples import Labels, labels_of
@@ -156,6 +156,32 @@ def test_a_thing_without_samples_for_as_long_as_is_kept_is_no_longer_listed() ->
     counts = [len(growing.add(condensed(columns(found, i, i + 1))).tenants) for i in range(at, at + 6)]
 
     assert counts == [2, 2, 2, 1, 2, 2]
+
+
+def test_grid_points_that_were_added_already_change_nothing() -> None:
+    """A hub whose tick failed reads them again, with what has become new."""
+    found = platform(4)
+    growing = GrowingWorld(STEP)
+    growing.add(condensed(columns(found, 0, 10)))
+    once, twice = (growing.add(condensed(columns(found, 0, end))) for end in (10, 15))
+
+    check(once, world_of(condensed(columns(found, 0, 10)), STEP))
+    check(twice, world_of(condensed(columns(found, 0, 15)), STEP))
+
+
+@pytest.mark.parametrize(("room", "points"), [(np.inf, 601), (500, 501), (1, LEAST / STEP + 1)])
+def test_what_there_is_no_room_for_is_not_kept_but_for_the_least_there_has_to_be(room: float, points: int) -> None:
+    """A large platform has a shorter past. The room is given in columns of its fifty GPUs' ten figures."""
+    times = 1_800_000_000.0 + STEP * np.arange(900, dtype=np.float64)
+    target = {"job": "exporter", "instance": "h:1"}
+    gpus = [labels_of({**target, "uuid": f"{i:02}", "gpu": str(i)}) for i in range(50)]
+    ones = {key: Matrix(times, tuple(gpus), np.ones((50, 900))) for key in ("gpu", "utilization")}
+    found = {key: ones.get(key, Matrix.empty(times)) for key in catalogue(59.0)}
+    growing, condense = GrowingWorld(STEP, 6000.0, np.float32, room * 50 * 10 * 4), Condenser()
+
+    kept = [len(growing.add(condense(columns(found, i, i + 10))).times) for i in range(0, 900, 10)]
+
+    assert kept[-1] == points
 
 
 def test_a_failure_in_between_leaves_the_world_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 from foreshock_dashboard.analysis.alignment import Numbers
 from foreshock_dashboard.model.query import Floats
 
-SLACK = 48
+SLACK = 16
 """Columns of room that a buffer is given beyond what it holds; up to as many more, so that not all move at once."""
 _NUMBER = count()
 

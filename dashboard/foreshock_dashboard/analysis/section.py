@@ -99,6 +99,11 @@ class Section(Generic[Key]):
                 self._figures[name].start_with(len(self.keys), points)
             self._figures[name].append(block)
 
+    @property
+    def height(self) -> int:
+        """Values in one column of all figures."""
+        return len(self.keys) * len(self._figures)
+
     def trim(self, columns: int) -> None:
         """Drop the oldest columns."""
         for figure in self._figures.values():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import DTypeLike
 
 from foreshock_dashboard.analysis.buffer import Buffer
@@ -21,7 +22,7 @@ class Sections:
 
     def __init__(self, dtype: DTypeLike) -> None:
         self.targets = Targets()
-        self._dtype = dtype
+        self._dtype = np.dtype(dtype)
         self._all: list[Section[Any]] = []
 
     def new(self, order: Callable[[Key], Any]) -> Section[Key]:
@@ -29,6 +30,11 @@ class Sections:
         made = Section(order, self.targets, lambda: Buffer(self._dtype))
         self._all.append(made)
         return made
+
+    @property
+    def column_bytes(self) -> int:
+        """Bytes of one column of everything."""
+        return self._dtype.itemsize * sum(section.height for section in self._all)
 
     def trim(self, columns: int) -> None:
         """Drop the oldest columns of every figure."""

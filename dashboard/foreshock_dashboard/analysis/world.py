@@ -21,6 +21,8 @@ from foreshock_dashboard.model.world import World
 
 __all__ = ["GrowingWorld", "condensed", "gpu_order", "world_of"]
 
+LEAST = 2400.0
+"""Seconds of history that there has to be: half an hour to learn from, minutes that are left out of what is learned."""
 MOCKED = 60
 """Grid points for which simulated data is told of after it was last seen."""
 
@@ -43,12 +45,14 @@ class GrowingWorld:
     """The World of the last `keep` seconds, which grows by what is new: the same as one made of everything at once.
 
     What says who something is (the name of a host, the deployment of an autoscaler) holds from when it is told.
-    `dtype`: of the arrays. A World that was given away is never changed. Not thread-safe.
+    `dtype`: of the arrays. `room`: bytes that they may take; where `keep` does not fit, less is kept, `LEAST` at least.
+    A World that was given away is never changed. Not thread-safe.
     """
 
-    def __init__(self, step: float, keep: float = np.inf, dtype: DTypeLike = np.float64) -> None:
+    def __init__(self, step: float, keep: float = np.inf, dtype: DTypeLike = np.float64, room: float = np.inf) -> None:
         self._step = step
         self._keep = keep
+        self._room = room
         self._times: Floats = np.empty(0)
         self._sections = Sections(dtype)
         self._hosts: Told[Address, str] = Told(_host)
@@ -61,9 +65,12 @@ class GrowingWorld:
         self._mocked = -np.inf
 
     def add(self, readings: Readings, missing: tuple[str, ...] = ()) -> World:
-        """The World with what is new: condensed readings on grid points after all those added so far."""
+        """The World with what is new in condensed readings; grid points that were added already change nothing."""
+        readings = self._new(readings)
         times = readings["up"].times
-        since = float(times[-1]) - self._keep
+        since = float((times if len(times) else self._times)[-1]) - self._kept()
+        if not len(times):
+            return self._world(since, self._named(), missing)
         self._sections.targets.meet(readings["up"])
         mock = readings["mock"]
         self._mocked = max(self._mocked, last_told(Matrix(times, mock.labels, np.where(mock.values > 0, 1.0, np.nan))))
@@ -83,6 +90,19 @@ class GrowingWorld:
         self._times = reached[reached >= since]
         self._sections.trim(len(reached) - len(self._times))
         return self._world(since, known, missing)
+
+    def _new(self, readings: Readings) -> Readings:
+        times = readings["up"].times
+        if not len(self._times) or times[0] > self._times[-1]:
+            return readings
+        new = times > self._times[-1]
+        return {key: Matrix(times[new], each.labels, each.values[:, new]) for key, each in readings.items()}
+
+    def _kept(self) -> float:
+        """Seconds of history that there is room for."""
+        column = self._sections.column_bytes
+        fitting = self._room / column * self._step if column else np.inf
+        return min(self._keep, max(LEAST, fitting))
 
     def _named(self) -> frozenset[Service]:
         """The services that are told of; the same object as long as they are the same."""

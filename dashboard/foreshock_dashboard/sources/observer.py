@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from foreshock_dashboard.model.history import beside, extend
 from foreshock_dashboard.model.query import Matrix, MetricSource
@@ -69,24 +69,32 @@ class Observer:
         self._readings: Readings = {}
         self._until = -math.inf
 
-    def read(self, now: float) -> Readings:
-        """All readings up to the last grid point not after `now`; the same object again where no point is new.
+    def pieces(self, now: float) -> Iterator[Readings]:
+        """What is new up to the last grid point not after `now`, in pieces; what is not taken is read again.
 
         Raises:
-            SourceError: the source could not answer; what was read before is kept, and the next call goes on there.
+            SourceError: the source could not answer; the next call goes on there.
         """
         end = aligned(now, self._step)
-        oldest = max(self._begin(end), end - self._keep)
-        start = max(self._until + self._step, oldest)
+        start = max(self._until + self._step, self._begin(end), end - self._keep)
         while start <= end:
             until = min(end, start + (CHUNK - 1) * self._step)
             answers = {key: answer(self._source, row, start, until, self._step) for key, row in self._catalogue.items()}
             self._found |= {key for key, matrix in answers.items() if len(matrix)}
-            fresh = self._condense(answers)
-            if self._readings:
-                fresh = {key: extend(self._readings[key], matrix, end - self._keep) for key, matrix in fresh.items()}
-            self._readings, self._until = fresh, until
+            yield self._condense(answers)
+            self._until = until
             start = until + self._step
+
+    def read(self, now: float) -> Readings:
+        """All readings up to the last grid point not after `now`; the same object again where no point is new.
+
+        Raises:
+            SourceError: as `pieces`; what was read before is kept.
+        """
+        oldest = aligned(now, self._step) - self._keep
+        for fresh in self.pieces(now):
+            kept = self._readings
+            self._readings = {key: extend(kept[key], new, oldest) for key, new in fresh.items()} if kept else fresh
         return self._readings
 
     def missing(self) -> tuple[str, ...]:
@@ -94,5 +102,5 @@ class Observer:
         return tuple(
             f"{row.query.metric} ({row.lost})"
             for key, row in self._catalogue.items()
-            if row.shown and self._readings and key not in self._found
+            if row.shown and self._until > -math.inf and key not in self._found
         )
