@@ -10,6 +10,7 @@ import pytest
 from foreshock_dashboard.clock import Clock
 from foreshock_dashboard.model.samples import Sample, SampleBatch, is_stale
 from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.model.span_metrics import SpanMetrics
 from foreshock_dashboard.sources.intake import Intake
 from foreshock_dashboard.store import StoreError
 
@@ -102,3 +103,23 @@ def test_what_has_no_room_for_series_is_said_in_the_log_and_in_the_status(caplog
     assert "raise --span-series" in caplog.text
     intake.collect(2000.0)
     assert intake.series()["warning"] == ""
+
+
+def test_spans_that_are_kept_are_accepted_though_counting_them_fails(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, with a line in the log and a count; those that come next are counted again."""
+
+    def fail(*_: object) -> None:
+        raise OverflowError("no room")
+
+    keeper = Keeper()
+    intake = Intake(keeper, Clock())
+    with monkeypatch.context() as patched:
+        patched.setattr(SpanMetrics, "add", fail)
+        intake.accept([span(1, "server"), span(2, "server")], 0.0)
+    assert (len(keeper.spans), intake.uncounted) == (2, 2)
+    assert [record.message for record in caplog.records] == ["2 spans were kept, but not all of them could be counted"]
+    intake.accept([span(3, "server")], 0.0)
+    assert "traces_span_metrics_calls_total" in intake.text(0.0)
+    assert intake.uncounted == 2

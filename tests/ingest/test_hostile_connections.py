@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from tests.ingest.doors import EXPORT, HEAD, PROTOBUF, ended, opened
 
 from foreshock_dashboard.sources import otlp_grpc
-from foreshock_dashboard.sources.connections import BACKLOG
+from foreshock_dashboard.connections import BACKLOG
 from foreshock_dashboard.sources.guard import Keys
 from foreshock_dashboard.sources.otlp_http import serve_http
 from foreshock_dashboard.sources.receiver import Receiver

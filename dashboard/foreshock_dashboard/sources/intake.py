@@ -50,15 +50,24 @@ class Intake:
         self._full = False
         self._lock = threading.Lock()
         self._written: frozenset[tuple[str, Labels]] = frozenset()
+        self.uncounted = 0
+        """Spans of which some could not be counted, since the start."""
 
     def accept(self, spans: Sequence[Span], now: float | None = None) -> None:
         """Keep the spans, then count them. `now` is the clock's time unless given.
+
+        What is kept is accepted, also if counting it fails: a sender that was told otherwise would send it for ever.
 
         Raises:
             StoreError: they could not be kept; then they are not counted either, and the sender may send them again.
         """
         self._keeper.append_spans(spans)
-        self.count(spans, self._clock.now() if now is None else now)
+        try:
+            self.count(spans, self._clock.now() if now is None else now)
+        except Exception:
+            with self._lock:
+                self.uncounted += len(spans)
+            log.exception("%d spans were kept, but not all of them could be counted", len(spans))
 
     def count(self, spans: Sequence[Span], now: float) -> None:
         """Pair and count spans that need not be kept."""

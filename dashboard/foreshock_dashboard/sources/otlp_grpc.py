@@ -14,7 +14,7 @@ from typing import NoReturn
 import grpc
 import grpc.aio
 
-from foreshock_dashboard.sources.connections import most_connections
+from foreshock_dashboard.connections import most_connections
 from foreshock_dashboard.sources.guard import Keys
 from foreshock_dashboard.sources.gunzip import MAGIC
 from foreshock_dashboard.sources.otlp import SERVICE

@@ -13,7 +13,7 @@ from typing import Any
 
 import uvicorn
 
-from foreshock_dashboard.sources.connections import BACKLOG, Connections, most_connections
+from foreshock_dashboard.connections import BACKLOG, Connections, Trouble, most_connections
 from foreshock_dashboard.sources.guard import Keys, renewing
 from foreshock_dashboard.sources.receiver import Door, Receiver, Request
 from foreshock_dashboard.sources.refusal import Refusal, RefusedError
@@ -52,7 +52,11 @@ def serve_http(
         OSError: the address cannot be listened on.
         GuardError: a file of `keys` cannot be used.
     """
-    open_ = Connections(connections or most_connections(), idle_seconds, receiver.note)
+
+    def note(trouble: Trouble, message: str) -> None:
+        receiver.note(RefusedError(Refusal[trouble.upper()], message))
+
+    open_ = Connections(connections or most_connections(), idle_seconds, note)
     return _HttpDoor(receiver, body_seconds, open_, host, port, keys)
 
 

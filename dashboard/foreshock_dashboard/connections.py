@@ -1,4 +1,4 @@
-"""The connections of the HTTP door: so many at most, and each answers or ends in time.
+"""The connections of an HTTP server: so many at most, and each answers or ends in time.
 
 uvicorn waits for ever for the head of a first request, for a client that does not read its answer, and for the rest of
 a body that was refused; and it takes any number of connections, until the process has no file descriptor for its store.
@@ -12,12 +12,14 @@ import logging
 import resource
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from foreshock_dashboard.sources.refusal import Refusal, RefusedError
+Trouble = Literal["crowded", "malformed", "timeout"]
+"""Why a connection was ended: it made room for another, or what came was no HTTP, or did not come in time."""
+Note = Callable[[Trouble, str], None]
 
 MAX_CONNECTIONS = 4096
 BACKLOG = 128
@@ -25,23 +27,31 @@ BACKLOG = 128
 
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _quiet = logging.getLogger(f"{__name__}.uvicorn")
-_quiet.setLevel(logging.ERROR)  # it would write a line for each request that is not HTTP; the receiver counts them
+_quiet.setLevel(logging.ERROR)  # it would write a line for each request that is not HTTP; `note` is told of them
 
 
 def most_connections() -> int:
-    """How many connections a door takes: a quarter of the files that may be open, `MAX_CONNECTIONS` at most."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    """How many connections a server takes: a quarter of the files that may be open, `MAX_CONNECTIONS` at most.
+
+    The soft limit of open files is raised to the hard one first: it is as low as 1,024 for programs that use select(2),
+    which this is none of (getrlimit(2); systemd's "File Descriptor Limits").
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):  # some systems have a lower one that they do not tell
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
     return MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, soft // 4)
 
 
 class Connections:
-    """All of a door; none is open for longer than `seconds` since it was made, a request began or one was answered.
+    """All of a server; none is open for longer than `seconds` since it was made, a request began or one was answered.
 
     When there are `most`, the one that has had nothing to answer for the longest time makes room for the next; and when
     there are as many with which TLS has not been agreed on, the first of those.
     """
 
-    def __init__(self, most: int, seconds: float, note: Callable[[RefusedError], None]) -> None:
+    def __init__(self, most: int, seconds: float, note: Note) -> None:
         self._most = most
         self.seconds = seconds
         self.note = note
@@ -90,7 +100,7 @@ class Connections:
         self._open.pop(connection, None)
 
     def _crowded(self, most: int) -> None:
-        self.note(RefusedError(Refusal.CROWDED, f"more than {most} connections; one made room for another"))
+        self.note("crowded", f"more than {most} connections; one made room for another")
 
 
 class _Listener(socket.socket):
@@ -157,7 +167,7 @@ class Connection(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP."""
-        self._door.note(RefusedError(Refusal.MALFORMED, "not an HTTP request"))
+        self._door.note("malformed", "not an HTTP request")
         if self.cycle is not None and not self.cycle.response_complete:  # what is wrong is its body
             self.cycle.disconnected = True
             self.cycle.message_event.set()
@@ -179,7 +189,7 @@ class Connection(H11Protocol):
         unread = self.transport.get_write_buffer_size() > 0
         if head_begun or unread or self.answering or self.conn.their_state is h11.SEND_BODY:
             message = f"no whole request came, or its answer was not read, within {self._door.seconds:g} s"
-            self._door.note(RefusedError(Refusal.TIMEOUT, message))
+            self._door.note("timeout", message)
         if unread:
             self.transport.abort()
             return
