@@ -96,6 +96,9 @@ class Known(dict[bytes, int]):
         self._columns = {key: column for column, key in enumerate(table.keys) if key in keys}
         self._table = table
         self._about: dict[bytes, _About] = {}
+        """By the bytes of a key, its tag and length, as are:"""
+        self._varied: dict[bytes, int] = {}
+        """The columns of those of which no more values are remembered."""
 
     @property
     def full(self) -> bool:
@@ -106,24 +109,42 @@ class Known(dict[bytes, int]):
         """Let go of all, when the table does."""
         self.clear()
         self._about.clear()
+        self._varied.clear()
 
     def __missing__(self, pair: bytes) -> int:
         head = pair[: 2 + pair[1]] if len(pair) > 1 else pair  # nearly every one begins with its key, and that is short
+        column = self._varied.get(head)
+        if column is None:
+            return self._first(head, pair)
+        return OTHER if column == _NO_COLUMN else self._table.note(column, _value(pair, len(head)))
+
+    def _first(self, head: bytes, pair: bytes) -> int:
+        """The number of an attribute that is seen for the first time."""
         about = self._about.get(head) or self._learn(head, pair)
-        column = about.column
-        if about.values < MAX_VALUES and len(pair) <= MAX_KNOWN_BYTES and not self.full:
+        remembered = about.values < MAX_VALUES and len(pair) <= MAX_KNOWN_BYTES and not self.full
+        number = OTHER
+        if about.column != _NO_COLUMN:
+            put = self._table.remember if remembered else self._table.note
+            number = put(about.column, _value(pair, len(head)))
+        if remembered:
+            self[pair] = number
             about.values += 1
-            self[pair] = number = OTHER if column is None else self._table.remember(column, _value(pair, len(head)))
-            return number
-        return OTHER if column is None else self._table.note(column, _value(pair, len(head)))
+            if about.values == MAX_VALUES:
+                self._varied[head] = about.column
+        return number
 
     def _learn(self, head: bytes, pair: bytes) -> _About:
         if head[:1] != b"\n" or len(head) < 2 or head[1] > 127:
-            return _About(self._columns.get(KeyValue.FromString(pair).key))  # rare: it is not remembered
-        about = _About(self._columns.get(head[2:].decode()))
+            about = _About(self._columns.get(KeyValue.FromString(pair).key, _NO_COLUMN))
+            about.values = MAX_VALUES  # rare: neither it nor its values are remembered
+            return about
+        about = _About(self._columns.get(head[2:].decode(), _NO_COLUMN))
         if not self.full:
             self._about[head] = about
         return about
+
+
+_NO_COLUMN = -1
 
 
 class _About:
@@ -131,7 +152,7 @@ class _About:
 
     __slots__ = ("column", "values")
 
-    def __init__(self, column: int | None) -> None:
+    def __init__(self, column: int) -> None:
         self.column = column
         self.values = 0
 

@@ -72,7 +72,9 @@ class Pickers:
                 self._others.forget()
             self._table.begin()
             known = {True: self._calls.__getitem__, False: self._others.__getitem__}
-            numbers = [[*map(known[kind in _CALLS], span.attributes)] for span, kind in zip(spans, kinds, strict=True)]
+            numbers = [
+                [*map(known[kind in _CALLS], span.attributes[:])] for span, kind in zip(spans, kinds, strict=True)
+            ]
             return self._read(numbers, [row for row, kind in enumerate(kinds) if kind in _CALLS])
 
     def _read(self, numbers: list[list[int]], calls: Collection[int]) -> tuple[list[Attributes], Searched]:

@@ -85,8 +85,9 @@ def _any(value: AttributeValue) -> AnyValue:
 
 def searched(value: AttributeValue) -> str:
     """A value as it is searched by and listed: a text that is not too long, and valid Unicode."""
-    cut = text_of(value)
-    return cut if cut.isascii() else sound(cut)
+    if type(value) is str and len(value) <= LONGEST_TEXT and value.isascii():
+        return value
+    return sound(text_of(value))
 
 
 def text_of(value: AttributeValue) -> str:
