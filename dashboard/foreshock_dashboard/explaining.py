@@ -10,17 +10,22 @@ from typing import NamedTuple
 import numpy as np
 
 from foreshock_dashboard.analysis.anything import LEAST, Around, Oddity, means, oddities
+from foreshock_dashboard.analysis.hindsight import hindsight
 from foreshock_dashboard.analysis.owners import call
-from foreshock_dashboard.analysis.suspects import Suspect, ranked, suspects
+from foreshock_dashboard.analysis.suspects import Suspect, blended, ranked, suspects
+from foreshock_dashboard.analysis.world import condensed, world_of
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.query import MetricSource, grid
+from foreshock_dashboard.model.readings import catalogue
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import World
 from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.interval import interval_of
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replaying import USUAL, Pace, reach
 from foreshock_dashboard.sources.every_series import every_series
+from foreshock_dashboard.sources.observer import Observer
 
 BEFORE, AFTER = 300.0, 600.0
 """Seconds before and after the instant that are judged: who names a time may name the cause's or the effect's."""
@@ -53,9 +58,26 @@ def explain(recording: Recording, service: str, at: float) -> Explained:
     """
     pace = Pace.of(interval_of(recording, otherwise=USUAL.scrape_interval))
     around = stretch(recording, at, pace.step)
-    seen = look(RecordedMetrics(recording), around, pace.step)
-    who = named(service, seen.suspects, f"recording {recording.path}")
-    return Explained(who, at, ranked(who, seen.suspects, seen.calls, pace.step))
+    world = world_around(RecordedMetrics(recording), around, pace)
+    seen = look(RecordedMetrics(recording), around, pace.step, world.services)
+    who = named(service, {*seen.suspects, *world.services}, f"recording {recording.path}")
+    known = hindsight(world, who, at, float(around.times[around.first]))
+    odd = ranked(who, seen.suspects, seen.calls, pace.step)
+    if known.lasting or (known.candidates and odd):
+        return Explained(who, at, blended(known.candidates, odd))
+    return Explained(who, at, () if known.told else odd)
+
+
+def world_around(source: MetricSource, around: Around, pace: Pace) -> World:
+    """What is known of the platform from the metrics that foreshock reads.
+
+    Raises:
+        SourceError: the source cannot answer.
+    """
+    begin = float(around.times[0])
+    read = catalogue(pace.window, pace.quick)
+    observer = Observer(source, read, pace.step, condensed, keep=math.inf, begin=lambda _: begin)
+    return world_of(observer.read(float(around.times[-1])), pace.step)
 
 
 def stretch(recording: Recording, at: float, step: float) -> Around:
@@ -81,8 +103,8 @@ def stretch(recording: Recording, at: float, step: float) -> Around:
     return Around(times, int(np.searchsorted(times, first)))
 
 
-def look(source: MetricSource, around: Around, step: float) -> Seen:
-    """Look at everything that a source has.
+def look(source: MetricSource, around: Around, step: float, known: Iterable[Service] = ()) -> Seen:
+    """Look at everything that a source has. `known`: services that are there anyway.
 
     Raises:
         SourceError: the source cannot answer.
@@ -98,7 +120,7 @@ def look(source: MetricSource, around: Around, step: float) -> Seen:
         for labels in series.labels:
             if pair := call(dict(labels)):
                 calls.setdefault(pair[0], {})[pair[1]] = None
-    return Seen(suspects(found), {client: tuple(servers) for client, servers in calls.items()})
+    return Seen(suspects(found, known), {client: tuple(servers) for client, servers in calls.items()})
 
 
 def named(text: str, known: Iterable[Service], where: str) -> Service:

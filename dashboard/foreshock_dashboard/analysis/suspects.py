@@ -18,7 +18,7 @@ VERY_ODD = 5.0
 PATIENCE = 120.0
 """Seconds by which one that becomes odd after the victim loses most of its blame: causes come first."""
 BESIDE = 0.25
-"""Weight of those that no call leads to, where calls are known: they may share something with it that nobody tells."""
+"""Weight of what is only odd beside what is known: those that no call leads to may share what nobody tells of."""
 PASSES = 20
 """Rounds of passing blame on; a chain of calls is seldom longer, and a cycle ends."""
 SIGNS = 3
@@ -43,23 +43,39 @@ class Suspect(NamedTuple):
     signs: tuple[Oddity, ...]
 
 
-def suspects(found: Iterable[Oddity]) -> Mapping[Service, Suspect]:
-    """Every service with what is odd about it. Services of one name of which one has no namespace are the same."""
+def suspects(found: Iterable[Oddity], known: Iterable[Service] = ()) -> Mapping[Service, Suspect]:
+    """Every service with what is odd about it.
+
+    A service without a namespace is the only one of its name that has one, also among those `known` otherwise.
+    """
     listed: dict[Service, list[Oddity]] = {}
     for oddity in found:
         listed.setdefault(oddity.service, []).append(oddity)
-    named: dict[str, list[Service]] = {}
-    for who in listed:
-        named.setdefault(who.name, []).append(who)
-    for name, same in named.items():
-        if len(same) == 2 and (bare := Service("", name)) in same:
-            full = next(who for who in same if who != bare)
-            listed[full] += listed.pop(bare)
+    full: dict[str, set[Service]] = {}
+    for who in {*listed, *known}:
+        if who.namespace:
+            full.setdefault(who.name, set()).add(who)
+    for who in [who for who in listed if not who.namespace and len(full.get(who.name, ())) == 1]:
+        (same,) = full[who.name]
+        listed.setdefault(same, []).extend(listed.pop(who))
     out = {}
     for who, signs in listed.items():
         signs.sort(key=lambda sign: (-sign.score, sign.metric))
         out[who] = Suspect(who, signs[0].score, tuple(signs))
     return out
+
+
+def blended(first: tuple[Candidate, ...], then: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    """Candidates by what is known of the metrics, and besides, with the weight `BESIDE`, by how odd they are."""
+    scores: dict[Service, float] = {}
+    why: dict[Service, list[str]] = {}
+    for candidates, weight in ((first, 1 - BESIDE), (then, BESIDE)):
+        for candidate in candidates:
+            scores[candidate.service] = scores.get(candidate.service, 0.0) + weight * candidate.score
+            why.setdefault(candidate.service, []).append(candidate.why)
+    total = sum(scores.values())
+    order = sorted(scores, key=lambda who: (-scores[who], who))
+    return tuple(Candidate(who, scores[who] / total, "; ".join(filter(None, why[who]))) for who in order)
 
 
 def ranked(
