@@ -122,7 +122,7 @@ def _judged(sharing: Sharing, victim: Service) -> Finding | None:
     worst = _explained(sharing, victim, neighbours, slow)
     fight = _fight(sharing, victim, worst)
     kept = sharing.full[rows] & _asked(sharing, victim, rows, slow)
-    squeeze = predicted(sharing.usual[rows], sharing.now[rows], kept)
+    squeeze = predicted(sharing.usual[rows], sharing.newest[rows], kept)
     squeezed = _least((squeeze - 1) / (SQUEEZE - 1), _fall(sharing, rows[kept]) / Z)
     lost = fight.waits - fight.waited if math.isfinite(fight.waits) else fight.usual - fight.now
     gpus = [scan.world.tenants[row].gpu for row in rows]
@@ -251,7 +251,7 @@ def _asked(sharing: Sharing, victim: Service, rows: Rows, slow: Slow) -> Flags:
         np.array([np.nansum([of("stalled_by", stall) for stall in on]) for on in waits])
         for of in (scan.value, scan.level)
     )
-    wants = sharing.settled[rows] + now >= WANTS * (sharing.usual[rows] + usual)
+    wants = sharing.now[rows] + now >= WANTS * (sharing.usual[rows] + usual)
     running = scan.z("running", victim)
     return np.where(told, wants, running > -1 if math.isfinite(running) else slow.z > 1)
 

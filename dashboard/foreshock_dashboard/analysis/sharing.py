@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
 from typing import TypeVar
@@ -17,12 +16,8 @@ from foreshock_dashboard.model.world import Gpu, World
 
 FULL = 0.9
 """Busy share from which a GPU's services contend for it; as the exporter counts contended time."""
-WINDOW = 59.0
-"""Seconds that a rate looks back where samples are close together."""
 NOISE = 0.02
 """Share of a GPU below which a difference tells nothing."""
-FEWEST = 3
-"""Intervals between samples that a rate spans at least."""
 
 Flags = NDArray[np.bool_]
 Rows = NDArray[np.intp]
@@ -84,33 +79,29 @@ class Sharing:
         return np.asarray(totals.max(axis=0, initial=0.0)[self._gpu] >= FULL, dtype=bool)
 
     @cached_property
-    def settled(self) -> Floats:
-        """Parts over the window of the rates, as the last scrape told that came."""
-        window = self.scan.world.busy[:, max(0, self.scan.at - RECENT + 1) : self.scan.at + 1]
-        last = window[:, :1].copy()
-        for column in window.T[1:]:
-            last[:, 0] = np.where(self._by_gpu(column)[self._gpu] > 0, column, last[:, 0])
-        return self._parts(last[:, 0]) if window.size else np.full(len(self._gpu), np.nan)
+    def now(self) -> Floats:
+        """Parts now, as the last scrape told that came."""
+        return self._parts(self._last(self.scan.at))
 
     @cached_property
-    def now(self) -> Floats:
-        """Parts now: those settled, or what the last two scrapes agree on where that is further from usual."""
-        quick = self._nearer(self._newest(0), self._newest(1))
-        a, b = self.settled - self.usual, quick - self.usual
-        return np.where((a * b > 0) & (np.abs(b) > np.abs(a)), quick, self.settled)
+    def newest(self) -> Floats:
+        """Parts since the last scrape but one, half believed, where they are further from usual; else those now.
 
-    def _newest(self, back: int) -> Floats:
-        """Parts in the last interval between two scrapes alone, `back` grid points ago.
-
-        A rate r over a window of n intervals is their mean. So the newest is x(t) = x(t − n) + n·(r(t) − r(t − 1)),
-        with r(t − n) for x(t − n): what changes in one step is seen in full at once, not after the window.
+        A quick rate r is the mean of two intervals between scrapes, and shows a step in two halves. The newest interval
+        alone was x(t) = 2·r(t) − x(t − 1), and with r(t − 2) for x(t − 2), 2·(r(t) − r(t − 1)) + r(t − 2).
         """
-        world, at = self.scan.world, self.scan.at - back
-        if at < 1:
-            return np.full(len(self._gpu), np.nan)
-        intervals = max(FEWEST, math.floor(WINDOW / world.step))
-        last, before, start = (self._parts(world.busy[:, max(0, i)]) for i in (at, at - 1, at - intervals))
-        return np.asarray(np.clip(start + intervals * (last - before), 0.0, 1.0))
+        at = self.scan.at
+        alone = 2 * (self.now - self._parts(self._last(at - 1))) + self._parts(self._last(at - 2))
+        a, b = self.now - self.usual, np.clip(alone, 0.0, 1.0) - self.usual
+        return np.where((a * b > 0) & (np.abs(b) > np.abs(a)), self.usual + (a + b) / 2, self.now)
+
+    def _last(self, at: int) -> Floats:
+        """Each GPU's busy shares in the last of the `RECENT` columns up to `at` in which it tells any."""
+        window = self.scan.world.busy[:, max(0, at - RECENT + 1) : max(0, at + 1)]
+        found = np.full(len(self._gpu), np.nan)
+        for column in window.T:
+            found = np.where(self._by_gpu(column)[self._gpu] > 0, column, found)
+        return found
 
     def _parts(self, busy: Floats) -> Floats:
         total = self._by_gpu(busy)
@@ -118,11 +109,6 @@ class Sharing:
         with np.errstate(invalid="ignore", divide="ignore"):
             scale = np.where(total > 0, size / total, np.nan)
         return np.nan_to_num(busy) * scale[self._gpu]
-
-    def _nearer(self, one: Floats, other: Floats) -> Floats:
-        """The one nearer to what is usual; what is usual where they lie on different sides of it."""
-        a, b = one - self.usual, other - self.usual
-        return np.where(a * b > 0, self.usual + np.where(np.abs(a) < np.abs(b), a, b), self.usual)
 
 
 def pool_of(world: World, gpus: Sequence[Gpu]) -> str:

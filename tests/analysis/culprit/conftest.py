@@ -129,7 +129,7 @@ def step(before: float, after: float, at: int = 240) -> Callable[[int], float]:
     return lambda i: after if i >= at else before
 
 
-def windowed(before: float, after: float, at: int = 240, intervals: int = 5) -> Callable[[int], float]:
+def windowed(before: float, after: float, at: int = 240, intervals: int = 2) -> Callable[[int], float]:
     """The same as a rate shows it, whose window has so many intervals between samples."""
     return lambda i: before + (after - before) * min(1.0, max(0, i - at) / intervals)
 

@@ -19,20 +19,27 @@ def sharing(kit: Kit, later: int, **busy: Any) -> Sharing:  # noqa: ANN401 - cou
     return Sharing(kit.Platform(busy={(1, name): course for name, course in busy.items()}).scan(later))
 
 
-@pytest.mark.parametrize("later", range(2, 12))
-def test_a_step_is_seen_in_full_from_the_second_scrape_on(platforms: Kit, later: int) -> None:
-    """Although the rates' window shows a fifth of it with each scrape."""
-    found = sharing(platforms, later, a=platforms.windowed(0.8, 0.3), b=platforms.windowed(0.2, 0.7))
+@pytest.mark.parametrize(("later", "now", "newest"), [(0, 0.8, 0.8), (1, 0.5, 0.35), (2, 0.2, 0.2), (3, 0.2, 0.2)])
+def test_of_half_a_step_more_is_believed_and_of_a_whole_one_nothing(
+    platforms: Kit, later: int, now: float, newest: float
+) -> None:
+    """A rate over two intervals shows a step in two halves."""
+    found = sharing(platforms, later, a=platforms.windowed(0.8, 0.2), b=platforms.windowed(0.2, 0.8))
 
-    assert found.now == pytest.approx([0.3, 0.7], abs=0.02)
     assert found.usual == pytest.approx([0.8, 0.2])
+    assert found.now == pytest.approx([now, 1 - now])
+    assert found.newest == pytest.approx([newest, 1 - newest])
 
 
-def test_one_odd_scrape_is_not_believed(platforms: Kit) -> None:
-    """Two have to agree, or the window itself."""
-    found = sharing(platforms, 0, a=lambda i: 0.7 if i == 240 else 0.8, b=lambda i: 0.3 if i == 240 else 0.2)
+def test_what_comes_back_is_not_hurried(platforms: Kit) -> None:
+    """On the way to what is usual, the parts are those now."""
+    ends = platforms.windowed(0.3, 0.8, at=270)
+    found = sharing(
+        platforms, 31, a=lambda i: ends(i) if i >= 240 else 0.8, b=lambda i: 1 - ends(i) if i >= 240 else 0.2
+    )
 
-    assert found.now == pytest.approx([0.7, 0.3])
+    assert found.now == pytest.approx([0.55, 0.45])
+    assert found.newest == pytest.approx([0.55, 0.45])
 
 
 def test_a_lost_scrape_takes_from_all_alike_and_moves_no_part(platforms: Kit) -> None:
