@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from foreshock_dashboard.analysis.amplification import Asked, asked, mean
-from foreshock_dashboard.analysis.demand import TOKENS, grown
+from foreshock_dashboard.analysis.amplification import MINUTES, Asked, asked, mean
+from foreshock_dashboard.analysis.demand import REQUESTS, TOKENS, grown
 from foreshock_dashboard.analysis.evidence import EXTREME, figure, squeezed, sure
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.loops import loops
@@ -35,6 +35,10 @@ SERVED = (0.9, 0.08)
 CARRIED, UNTOLD = (1.15, 0.07), (1.5, 0.1)
 """Times the most that the service ever carried while it was well that retries must ask of it, where its queue is told
 and where it is not; widths of the doubt."""
+AT_WORK = (0.6, 0.08)
+"""Utilization of its GPUs from which a service is as likely busy as not; width of the doubt."""
+LATELY = 900.0
+"""Seconds for which what led to retries counts as their cause."""
 LAG = 30.0
 """Seconds from an attempt to the retry that answers it: half the window of a rate, a time-out where that is longer."""
 NEAR = (60.0, 12.0)
@@ -88,10 +92,11 @@ def storm(scan: Scan, service: Service, now: Asked, rows: Sequence[int]) -> floa
     doubts = (
         sure(1 / real - 1, *RETRIED),
         sure(_waiting(scan, service), EXTREME, 1.0),
-        1 - _more(scan, service, now, rows),
+        1 - max(_more(scan, service, now, rows), _led(scan, service, rows)),
         sure(_served(scan, service) / max(fresh, usual), *SERVED),
         sure(float(np.nansum(now.offered[rows])) / _carried(scan, rows), *(CARRIED if queue else UNTOLD)),
         1 - squeezed(scan, service),
+        _works(scan, service),
         1 - sure(scan.z("held", service), EXTREME, 1.0),
     )
     return min(doubts)
@@ -102,6 +107,32 @@ def _more(scan: Scan, service: Service, now: Asked, rows: Sequence[int]) -> floa
     more = grown(scan, service, now, rows)
     tokens = sure(more.ratio, *TOKENS) if more.signal == "tokens" else 0.0
     return max(sure(now.growth(rows), *REALLY), tokens)
+
+
+def _works(scan: Scan, service: Service) -> float:
+    """How sure it is that a service's GPUs are at work, 0…1: one that idles waits for something else than for load."""
+    gpus = {scan.world.tenants[row].gpu for row in scan.tenancies.get(service, ())}
+    used = [value for gpu in gpus if math.isfinite(value := scan.value("utilization", gpu))]
+    return sure(sum(used) / len(used), *AT_WORK) if used else 1.0
+
+
+def _led(scan: Scan, service: Service, rows: Sequence[int]) -> float:
+    """How sure it is that more was asked already before the first retries, and so led to them, 0…1.
+
+    Later on it cannot be told: what those outside ask is counted when it is over, and in a storm that takes minutes.
+    """
+    world = scan.world
+    back = scan.time - min(scan.since("attempts", world.edges[row]) for row in rows)
+    if back > LATELY:
+        return 0.0
+    points = round(MINUTE / world.step)
+    tokens = np.exp(scan.history("tokens", service, back + MINUTE)[:points]) / scan.level("tokens", service)
+    if np.isfinite(tokens).any():
+        return sure(float(np.nanmax(tokens)), *TOKENS)
+    last = max(1, scan.at + 1 - round(back / world.step))
+    window = slice(max(0, last - round(MINUTES / world.step)), last)
+    usual = [scan.level("edge_rate", world.edges[row]) for row in rows]
+    return sure(float(np.nansum(mean(world.calls.rate[list(rows), window]))) / float(np.nansum(usual)), *REQUESTS)
 
 
 def _waiting(scan: Scan, service: Service) -> float:
