@@ -24,6 +24,7 @@ def connect(folder: Path, memory_limit: str, threads: int, also: Sequence[Path] 
             "autoload_known_extensions": False,
             "allow_community_extensions": False,
             "python_enable_replacements": False,
+            "allocator_background_threads": True,  # else what one COPY or merge took is kept for the next
         },
     )
     connection.execute("set allowed_directories = $folders", {"folders": [f"{each}/" for each in (folder, *also)]})

@@ -26,7 +26,7 @@ class Sealing:
     """When data in memory becomes a segment: at this many bytes or seconds. Past `full` bytes more is refused."""
 
     bytes: int = 48 << 20
-    seconds: float = 300.0
+    seconds: float = 120.0
     full: int = 192 << 20
 
 

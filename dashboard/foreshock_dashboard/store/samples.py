@@ -47,7 +47,7 @@ class SampleReader:
 
     def __init__(self, shelf: Shelf[SampleTable], index: SeriesIndex, engine: duckdb.DuckDBPyConnection) -> None:
         self._shelf, self._index, self._engine = shelf, index, engine
-        self._sealed = SealedSeries()
+        self._sealed = SealedSeries(index)
 
     def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
         """As `MetricSource.fetch`."""
@@ -103,7 +103,7 @@ class SampleReader:
     ) -> tuple[SealedSeries, list[Stretch]]:
         """What held segments have of a metric. Where too much is known for more, all is forgotten and read anew."""
         segments = [segment for segment in pieces.segments if metric in segment.meta.metrics]
-        for sealed in (self._sealed, SealedSeries()):
+        for sealed in (self._sealed, SealedSeries(self._index)):
             found = sealed.stretches(cursor, segments, metric)
             if found is not None:
                 self._sealed = sealed

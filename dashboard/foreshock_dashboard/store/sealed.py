@@ -28,10 +28,13 @@ class Stretch:
 
 
 class SealedSeries:
-    """What is known of segments; never added to once it is full: a new one takes its place."""
+    """What is known of segments; never added to once it is full: a new one takes its place.
 
-    def __init__(self) -> None:
-        self.index = SeriesIndex(MAX_SEALED)
+    live: the series in memory, which most of those in segments are as well.
+    """
+
+    def __init__(self, live: SeriesIndex) -> None:
+        self.index = SeriesIndex(MAX_SEALED, live)
         self._known: dict[tuple[Segment, str], Stretch] = {}
 
     def stretch(self, cursor: duckdb.DuckDBPyConnection, segment: Segment, metric: str) -> Stretch | None:

@@ -23,10 +23,12 @@ class SeriesIndex:
     """(metric, labels) ↔ number. Thread-safe; a number is never used twice, also after its series was let go.
 
     At most `limit` series have one at a time. Whoever uses the numbers that `intern` gives does so inside `holding`.
+    What `like` has of a series that comes as a text is shared with it: labels and texts take more than all the rest.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, like: SeriesIndex | None = None) -> None:
         self.limit = limit
+        self._like = like
         self.labels: dict[int, Labels] = {}
         self.texts: dict[int, str] = {}
         self.metric_of: dict[int, int] = {}
@@ -66,7 +68,7 @@ class SeriesIndex:
             known = map(self._by_text.get, asked)
             pairs: dict[tuple[str, str], tuple[str, str]] = {}
             numbers = [
-                self._add(*_parse(text, pairs)) if number is None else number
+                self._add(*(self._shared(text) or _parse(text, pairs))) if number is None else number
                 for text, number in zip(asked, known, strict=True)
             ]
             self._use(numbers)
@@ -76,7 +78,19 @@ class SeriesIndex:
         self._used.update(dict.fromkeys(numbers, self._turn))
         self._used.pop(-1, None)
 
-    def _add(self, name: str, labels: Labels) -> int:
+    def _shared(self, text: str) -> tuple[str, Labels, str] | None:
+        """Metric, labels and text of a series, where `like` has them."""
+        return self._like.known(text) if self._like else None
+
+    def known(self, text: str) -> tuple[str, Labels, str] | None:
+        """Metric, labels and text of the series with this text, if it has a number."""
+        with self._lock:
+            number = self._by_text.get(text)
+            if number is None:
+                return None
+            return self._names[self.metric_of[number]], self.labels[number], self.texts[number]
+
+    def _add(self, name: str, labels: Labels, text: str | None = None) -> int:
         known = self._ids.get((name, labels))  # twice in one request, or written otherwise
         if known is not None:
             return known
@@ -87,7 +101,7 @@ class SeriesIndex:
         if metric is None:
             metric, self._next_metric = self._next_metric, self._next_metric + 1
             self._metrics[name], self._names[metric], self._of_metric[metric] = metric, name, {}
-        text = orjson.dumps([name, labels]).decode()
+        text = text or orjson.dumps([name, labels]).decode()
         self.labels[number], self.texts[number], self.metric_of[number] = labels, text, metric
         self._of_metric[metric][number] = labels
         self._by_text[text] = self._ids[name, labels] = number

@@ -21,7 +21,7 @@ from foreshock_dashboard.store.roster import Roster
 from foreshock_dashboard.store.segment import Damaged, Held, Meta, due, merged
 
 FAN = 6
-"""Segments of one level that are merged into one of the next: five-minute segments into half hours and so on."""
+"""Segments of one level that are merged into one of the next: two-minute segments into twelve minutes and so on."""
 LARGEST = 96 << 20
 """Bytes of a merged segment at most."""
 
