@@ -34,9 +34,11 @@ def test_of_half_a_step_more_is_believed_and_of_a_whole_one_nothing(
 def test_what_comes_back_is_not_hurried(platforms: Kit) -> None:
     """On the way to what is usual, the parts are those now."""
     ends = platforms.windowed(0.3, 0.8, at=270)
-    found = sharing(
-        platforms, 31, a=lambda i: ends(i) if i >= 240 else 0.8, b=lambda i: 1 - ends(i) if i >= 240 else 0.2
-    )
+
+    def part(i: int) -> float:
+        return ends(i) if i >= 240 else 0.8
+
+    found = sharing(platforms, 31, a=part, b=lambda i: 1 - part(i))
 
     assert found.now == pytest.approx([0.55, 0.45])
     assert found.newest == pytest.approx([0.55, 0.45])
