@@ -11,8 +11,8 @@ from foreshock_dashboard.analysis.assessment import SURE, Trouble, troubles
 from foreshock_dashboard.analysis.detectors import findings
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.learned import Learned, refreshed
+from foreshock_dashboard.analysis.loops import vulnerable
 from foreshock_dashboard.analysis.objectives import Objective, objectives
-from foreshock_dashboard.analysis.retries import vulnerable
 from foreshock_dashboard.analysis.risk import Own, own_risks
 from foreshock_dashboard.analysis.signals import Scan
 from foreshock_dashboard.analysis.telling import Moment, opened, updated, warned

@@ -14,8 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 from foreshock_dashboard.analysis.amplification import amplification
+from foreshock_dashboard.analysis.evidence import entity, sure
+from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.signals import HISTORY, Scan
-from foreshock_dashboard.analysis.vulnerability import Loop
+from foreshock_dashboard.analysis.vulnerability import Loop, margin
+from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
 
@@ -25,6 +28,9 @@ ONCE = 1.002
 """Attempts per call from which a client is known to retry: one in five hundred, in some minute."""
 INFERRED, SEEN = 0.75, 1.0
 """How far to trust a loop whose attempts are inferred, and one whose attempts were seen to be as many."""
+NEAR = (60.0, 12.0)
+"""Seconds without capacity that bring a service down for good, from which one may call it vulnerable: failovers and
+restarts of a server take as long; and the width of the doubt."""
 
 
 class Seen(NamedTuple):
@@ -33,6 +39,39 @@ class Seen(NamedTuple):
     loop: Loop
     edge: int
     confidence: float
+
+
+def vulnerable(scan: Scan, loads: Mapping[Service, float]) -> tuple[Finding, ...]:
+    """Services that are well, and that a short loss of capacity would take down for good: for an advisory.
+
+    loads: offered load of each service over its capacity, 0…1 and above.
+    """
+    found = []
+    for service, seen in sorted(loops(scan, loads).items()):
+        seconds = margin(seen.loop)
+        strength = seen.confidence * sure(-seconds, -NEAR[0], NEAR[1])
+        if strength < 0.1:
+            continue
+        edge = scan.world.edges[seen.edge]
+        all_retried = seen.loop.load * seen.loop.attempts
+        found.append(
+            Finding(
+                service=service,
+                cause="retry storm",
+                culprit=Culprit(service, edge=edge[:2]),
+                strength=strength,
+                severity=1.0,
+                since=scan.time,
+                evidence=(
+                    Evidence("time without capacity it survives", seconds, NEAR[0], "s", scan.time, str(service)),
+                    Evidence("load if all is retried", all_retried, 1.0, "ratio", scan.time, str(service)),
+                    Evidence("attempts at most, inferred", seen.loop.attempts, 1.0, "", scan.time, entity(edge)),
+                ),
+                next_step=f"give {edge.client} a retry budget (10 %), or cancel at {service} what its clients gave up:"
+                f" {seconds:.0f} s without capacity would keep it down",
+            )
+        )
+    return tuple(found)
 
 
 def loops(scan: Scan, loads: Mapping[Service, float]) -> Mapping[Service, Seen]:

@@ -9,7 +9,7 @@ is the cause.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,9 +17,7 @@ from foreshock_dashboard.analysis.amplification import MINUTES, Asked, asked, me
 from foreshock_dashboard.analysis.demand import REQUESTS, TOKENS, grown
 from foreshock_dashboard.analysis.evidence import EXTREME, figure, squeezed, sure
 from foreshock_dashboard.analysis.finding import Finding
-from foreshock_dashboard.analysis.loops import loops
 from foreshock_dashboard.analysis.signals import GUARD, HISTORY, Scan, inference
-from foreshock_dashboard.analysis.vulnerability import margin
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
@@ -41,9 +39,6 @@ LATELY = 900.0
 """Seconds for which what led to retries counts as their cause."""
 LAG = 30.0
 """Seconds from an attempt to the retry that answers it: half the window of a rate, a time-out where that is longer."""
-NEAR = (60.0, 12.0)
-"""Seconds without capacity that bring a service down for good, from which one may call it vulnerable: failovers and
-restarts of a server take as long; and the width of the doubt."""
 MOST = 100.0
 
 
@@ -186,52 +181,6 @@ def slope(offered: Floats, retried: Floats, lag: int) -> float:
     if len(x) < 5 or not np.var(x) > 1e-12:
         return math.nan
     return float(np.cov(x, y, bias=True)[0, 1] / np.var(x))
-
-
-def vulnerable(scan: Scan, loads: Mapping[Service, float]) -> tuple[Finding, ...]:
-    """Services that are well, and that a short loss of capacity would take down for good: for an advisory.
-
-    loads: offered load of each service over its capacity, 0…1 and above.
-    """
-    found = []
-    for service, seen in sorted(loops(scan, loads).items()):
-        seconds = margin(seen.loop)
-        strength = seen.confidence * sure(-seconds, -NEAR[0], NEAR[1])
-        if strength < 0.1:
-            continue
-        edge = scan.world.edges[seen.edge]
-        found.append(
-            Finding(
-                service=service,
-                cause="retry storm",
-                culprit=Culprit(service, edge=edge[:2]),
-                strength=strength,
-                severity=1.0,
-                since=scan.time,
-                evidence=(
-                    Evidence("time without capacity that is too long", seconds, NEAR[0], "s", scan.time, str(service)),
-                    Evidence(
-                        "load if everything is retried",
-                        seen.loop.load * seen.loop.attempts,
-                        1.0,
-                        "ratio",
-                        scan.time,
-                        str(service),
-                    ),
-                    Evidence(
-                        "attempts of a call at most, inferred",
-                        seen.loop.attempts,
-                        1.0,
-                        "",
-                        scan.time,
-                        f"{edge.client} -> {edge.server}",
-                    ),
-                ),
-                next_step=f"give {edge.client} a retry budget (10 %), or cancel at {service} what its clients gave up:"
-                f" {seconds:.0f} s without capacity would keep it down",
-            )
-        )
-    return tuple(found)
 
 
 def _evidence(
