@@ -61,27 +61,19 @@ def evaluate(arguments: argparse.Namespace) -> int:
     Raises:
         SettingsError: an option cannot be used.
     """
-    chosen = _suite(arguments)
-    picked: list[tuple[Run, Path | None]]
-    if arguments.recordings:
-        found = recordings_in(Path(arguments.recordings))
-        picked = [(run, path) for run, path in found if _wanted(run, arguments)]
-        title = f"Recordings of {arguments.recordings}: {len(picked)} runs"
-    else:
-        picked = [(run, None) for run in (*([chosen.day] if chosen.day else []), *chosen.runs)]
-        title = f"Suite {chosen.name}: {_described(chosen)}"
-    if not picked:
-        raise SettingsError("--scenarios, --size, --seeds: no run is left; name others")
+    title, picked, day = _picked(arguments)
     jobs = _count("--jobs", arguments.jobs) if arguments.jobs else os.cpu_count() or 1
     page = _document(arguments.write_docs, arguments.suite) if arguments.write_docs else ""
     kept = cache_of(arguments.cache) / "evaluation" / fingerprint(MAKERS)
-    tasks = [Task(run, expected_of(spec_of(run)), kept, path, arguments.quick) for run, path in picked]
+    specs = {run: spec_of(run) for run, _ in picked}
+    tasks = [Task(run, expected_of(specs[run]), kept, path, arguments.quick) for run, path in picked]
+    tasks.sort(key=lambda task: -_size(task.run, specs[task.run]))
     bar = Bar()
     entries, failed = run_all(tasks, jobs, bar)
     bar.end()
-    day = [entry.ours for entry in entries if entry.ours.run == chosen.day]
-    rest = [entry for entry in entries if entry.ours.run != chosen.day]
-    result = evaluation(title, rest, instant(), day[0] if day else None, failed)
+    long = [entry.ours for entry in entries if entry.ours.run == day]
+    rest = [entry for entry in entries if entry.ours.run != day]
+    result = evaluation(title, rest, instant(), long[0] if long else None, failed)
     if arguments.json:
         print(orjson.dumps(as_json(result), option=orjson.OPT_INDENT_2).decode())
     else:
@@ -89,6 +81,28 @@ def evaluate(arguments: argparse.Namespace) -> int:
     if page:
         Path(arguments.write_docs).write_text(between(page, arguments.suite, document(result)), encoding="utf-8")
     return 1 if failed else 0
+
+
+def _size(run: Run, spec: ScenarioSpec) -> float:
+    """How much work a run is, in service-seconds."""
+    return (run.duration or spec.duration) * len(spec.platform.services)
+
+
+def _picked(arguments: argparse.Namespace) -> tuple[str, list[tuple[Run, Path | None]], Run | None]:
+    """What is scored, in words; its runs, with their recordings where they are there; the long calm one of them.
+
+    Raises:
+        SettingsError: an option cannot be used, or leaves no run.
+    """
+    if arguments.recordings:
+        found = recordings_in(Path(arguments.recordings))
+        there: list[tuple[Run, Path | None]] = [(run, path) for run, path in found if _wanted(run, arguments)]
+        if not there:
+            raise SettingsError("--scenarios, --size, --seeds: no recording is left; name others")
+        return f"Recordings of {arguments.recordings}: {len(there)} runs", there, None
+    chosen = _suite(arguments)
+    runs = (*([chosen.day] if chosen.day else []), *chosen.runs)
+    return f"Suite {chosen.name}: {_described(chosen)}", [(run, None) for run in runs], chosen.day
 
 
 def _suite(arguments: argparse.Namespace) -> Suite:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import closing
@@ -20,6 +21,8 @@ from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.progress import Bar
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replaying import replay
+
+log = logging.getLogger(__name__)
 
 
 class Task(NamedTuple):
@@ -51,6 +54,9 @@ def run_all(tasks: Sequence[Task], jobs: int, bar: Bar) -> tuple[list[Entry], li
                 entries.append(done.result())
             except SourceError as error:
                 failed.append((name, str(error)))
+            except Exception as unforeseen:  # outermost loop: whatever one run meets, the others are scored
+                log.exception("%s cannot be scored", name)
+                failed.append((name, f"{type(unforeseen).__name__}: {unforeseen}"))
             bar(f"{i + 1} of {len(tasks)}: {name}", (i + 1) / len(tasks))
     finally:
         pool.shutdown(cancel_futures=True)
