@@ -116,8 +116,8 @@ def _passed_on(excesses: Excesses, service: Service) -> bool:
 def _dearer(scan: Scan, service: Service, gpus: Sequence[Gpu]) -> float:
     """How many times the usual GPU time each request takes; 1 where that is not known."""
     busy, usual = (_busy(of, service, gpus) for of in (scan.value, scan.level))
-    times = busy / usual / scan.ratio("rate", service) if usual > 0 else math.nan
-    return times if math.isfinite(times) else 1.0
+    more = scan.ratio("rate", service)
+    return busy / usual / more if usual > 0 and more > 0 else 1.0
 
 
 def _busy(of: Callable[[str, Key], float], service: Service, gpus: Sequence[Gpu]) -> float:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from foreshock_dashboard.analysis.signals import Scan, usual_at
 from foreshock_dashboard.analysis.swapping import swapped
 
 Kit = Any
@@ -82,3 +87,36 @@ def test_no_caller_is_accused_where(platforms: Kit, name: str) -> None:
     platform = OTHER[name](platforms)
 
     assert [f for later in range(10) for f in swapped(platform.scan(later)) if f.strength >= 0.5] == []
+
+
+HOLES = st.lists(st.tuples(st.integers(0, 2), st.integers(200, 299), st.sampled_from([0.0, np.nan, 1e9])), max_size=60)
+
+
+@given(rates=HOLES, durations=HOLES)
+@settings(max_examples=40, deadline=None)
+def test_whatever_is_missing_or_nothing_strength_and_severity_are_defined(
+    platforms: Kit, rates: list[tuple[int, int, float]], durations: list[tuple[int, int, float]]
+) -> None:
+    """No requests, no samples, absurd ones: a strength of 0…1 and a finite severity, or no finding."""
+    world = thrashing(platforms).world()
+    rate, p95, calls = world.red.rate.copy(), world.red.p95.copy(), world.calls.rate.copy()
+    for row, column, value in rates:
+        rate[row, column] = calls[row % len(calls), column] = value
+    for row, column, value in durations:
+        p95[row, column] = value
+    holed = replace(world, red=replace(world.red, rate=rate, p95=p95), calls=replace(world.calls, rate=calls))
+
+    for at in (0, 1, 242, 299):
+        for finding in swapped(Scan(holed, at, usual_at(holed, min(at, 240)))):
+            assert 0 < finding.strength <= 1
+            assert 1 <= finding.severity <= 20
+
+
+def test_a_service_that_answers_nothing_any_more_is_judged_all_the_same(platforms: Kit) -> None:
+    """Its rate is nothing, and its requests wait."""
+    stuck = thrashing(
+        platforms,
+        services={"embedder": platforms.Served(rate=platforms.step(10.0, 0.0), p95=platforms.step(0.02, 1.0))},
+    )
+
+    assert [str(each.culprit.service) for each in swapped(stuck.scan(4))] == ["ingest"]
