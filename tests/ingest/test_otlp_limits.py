@@ -9,9 +9,10 @@ from pathlib import Path
 import grpc
 import pytest
 
+from foreshock_dashboard import connections
 from foreshock_dashboard.model import otlp, span, span_labels, span_metrics
 from foreshock_dashboard.model.otlp import reading
-from foreshock_dashboard.sources import connections, gunzip, otlp_grpc, otlp_http, reader, receiver, slices
+from foreshock_dashboard.sources import gunzip, otlp_grpc, otlp_http, reader, receiver, slices
 from foreshock_dashboard.sources.refusal import Refusal
 from foreshock_dashboard.store import spans as stored
 from foreshock_dashboard.web import params

@@ -103,12 +103,12 @@ class ServiceGraph:
         """The same of the fields of an `Outline`."""
         if kind == "internal":
             self._add_internal(key, above, service, now)
-            return
-        told = service, key, kind, name, start, end, status, attributes
-        if kind == "server" or kind == "consumer" or (links and kind == "client" and receives(attributes)):
-            self._add_server(server_half(*told), above, links, now)
+        elif kind == "server" or kind == "consumer" or (links and kind == "client" and receives(attributes)):
+            server = server_half(service, key, kind, name, start, end, status, attributes)
+            self._add_server(server, above, links, now)
         else:
-            self._add_client(Client(*told), above, now)
+            client = Client(service, key, kind, name, start, end, status, attributes)
+            self._add_client(client, above, now)
 
     def expire(self, now: float) -> None:
         """Decide about calls that have waited long enough."""

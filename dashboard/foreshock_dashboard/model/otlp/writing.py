@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
+from operator import itemgetter
 
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
@@ -24,7 +25,7 @@ def joined(spans: Iterable[tuple[Origin, bytes]]) -> bytes:
     """The same of spans that are encoded already; neighbours share a resource, and within it a scope."""
     data = DataBytes()
     last: tuple[bytes, bytes] | None = None
-    for origin, group in groupby(spans, key=lambda one: one[0]):
+    for origin, group in groupby(spans, key=itemgetter(0)):
         if (shared := (origin.resource, origin.resource_schema_url)) != last:
             last, added = shared, data.resource_spans.add(resource=shared[0], schema_url=shared[1])
         scoped = [raw for _, raw in group]
