@@ -18,6 +18,7 @@ from foreshock_dashboard.evaluate_command import EVALUATE, add_evaluate_flags, e
 from foreshock_dashboard.explain_command import EXPLAIN, add_explain_flags, run_explain
 from foreshock_dashboard.hub import Hub, HubError
 from foreshock_dashboard.model.query import SourceError
+from foreshock_dashboard.pools_command import POOLS, add_pools_flags, run_pools
 from foreshock_dashboard.recording_commands import (
     EXPORT,
     IMPORT,
@@ -92,6 +93,11 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("explain", help=about, description=EXPLAIN, formatter_class=shape)
     add_explain_flags(command)
     command.set_defaults(run=run_explain)
+
+    about = "list GPUs that tiers share, and how few GPUs each tier needs"
+    command = commands.add_parser("pools", help=about, description=POOLS, formatter_class=shape)
+    add_pools_flags(command)
+    command.set_defaults(run=run_pools)
 
     about = "score the analysis on recordings whose truth is known"
     command = commands.add_parser("evaluate", help=about, description=EVALUATE, formatter_class=shape)

@@ -171,3 +171,20 @@ def test_an_end_that_makes_no_sense_is_refused(incident: Path, foreshock: Foresh
     """It is named."""
     assert foreshock("replay", incident, "--until", until) == code
     assert ("'noon' is neither" if code == 2 else "name a later time") in foreshock.said
+
+
+def test_pools_tells_where_tiers_meet_and_how_few_gpus_would_do(
+    incident: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As text and as JSON: the batch job's namespace and the model's share GPUs."""
+    assert main(["pools", "--recording", str(incident)]) == 0
+    text = capsys.readouterr().out
+    assert main(["pools", "--recording", str(incident), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [row["tier"] for row in told["tiers"]] == ["ml", "serving"]
+    assert all(row["needed"] >= row["load"] for row in told["tiers"])
+    shared = {row["gpu"] for row in told["mixed"]}
+    assert shared
+    assert all(row["tiers"].keys() == {"ml", "serving"} for row in told["mixed"])
+    assert f"{len(shared)} GPUs are shared by several tiers:" in text
+    assert all(f"  {gpu}  ml: ml/batch-embed; serving: " in text for gpu in shared)

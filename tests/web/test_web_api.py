@@ -24,6 +24,7 @@ ADDRESSES = (
     "topology",
     "status",
     "headroom",
+    "pools",
     "traces",
     "traces/1",
 )

@@ -88,6 +88,18 @@ def test_a_gpu_lists_its_services() -> None:
     assert first["contended_ratio"] == pytest.approx(0.83)
 
 
+def test_pools_have_what_each_tier_needs_and_where_they_meet() -> None:
+    """By namespace, where nobody tells of tiers: here everything is of the one without a name."""
+    told = payloads.pools(calm())
+    assert [(row["tier"], row["by"]) for row in told["tiers"]] == [("", "load")]
+    assert told["tiers"][0]["gpus"] == len({tenant.gpu for tenant in calm().tenants})
+    assert told["mixed"] == []
+    gold = replace(calm(), tier=tuple("gold" if who == service("embedder") else "" for who in calm().services))
+    assert [row["gpu"] for row in payloads.pools(gold)["mixed"]] == ["host-0/gpu-0", "host-0/gpu-1"]
+    assert payloads.pools(gold)["mixed"][0]["tiers"] == {"": ["train-llm"], "gold": ["embedder"]}
+    assert payloads.pools(None) == {"tiers": [], "mixed": []}
+
+
 def test_warnings_are_open_incidents_and_incidents_are_all() -> None:
     """One that is over is remembered but warns no more; the worst open one comes first."""
     world = starving()

@@ -58,6 +58,7 @@ class Api:
             "services": payloads.services,
             "gpus": payloads.gpus,
             "contention": payloads.contention,
+            "pools": lambda snapshot: payloads.pools(snapshot.world),
             "warnings": payloads.warnings,
             "incidents": payloads.incidents,
             "now": lambda snapshot: live.now(snapshot, self._identities(snapshot)["id"], self._hub.now()),

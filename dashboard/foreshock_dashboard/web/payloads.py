@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from foreshock_dashboard.analysis.pooling import mixed, needs
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.service import Service
@@ -211,6 +212,33 @@ def contention(snapshot: Snapshot) -> Json:
             }
             for pair in (pairs(snapshot.world) if snapshot.world else ())
         ]
+    }
+
+
+def pools(world: World | None) -> Json:
+    """What each tier needs, and the GPUs on which tiers meet."""
+    return {
+        "tiers": [
+            {
+                "tier": need.tier,
+                "services": [str(service) for service in need.services],
+                "gpus": need.used,
+                "shared": need.shared,
+                "load": number(need.load),
+                "safe_ratio": number(need.safe),
+                "needed": need.needed,
+                "by": need.by,
+            }
+            for need in (needs(world) if world else ())
+        ],
+        "mixed": [
+            {
+                "gpu": each.gpu.label,
+                "pool": each.pool or None,
+                "tiers": {tier: [str(service) for service in who] for tier, who in each.tiers.items()},
+            }
+            for each in (mixed(world) if world else ())
+        ],
     }
 
 

@@ -26,6 +26,7 @@ _SUMMARIES = {
     "contention": "Which service waits for which, on which GPUs, for which share of time",
     "warnings": "The incidents that are open, the worst first",
     "incidents": "Every incident that is remembered, also those that are over",
+    "pools": "Which GPUs tiers share, and the fewest GPUs that carry each tier, bursts included",
     "health": "How a service is for those who call it: ok, degraded or shed, and when to come again",
     "headroom": "Pools and replicas by the load that they can still take, bursts included",
     "now": "All values of the Now page; indexes point into /api/topology",
@@ -41,6 +42,7 @@ _LISTS = {
     "warnings": ("warnings",),
     "incidents": ("incidents",),
     "headroom": ("pools", "replicas"),
+    "pools": ("tiers", "mixed"),
     "traces": ("traces",),
     "trace": ("spans", "lanes"),
 }
