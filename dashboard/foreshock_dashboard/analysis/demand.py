@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from foreshock_dashboard.analysis.amplification import MINUTES, Asked, asked, mean
-from foreshock_dashboard.analysis.evidence import figure, slower, sure
+from foreshock_dashboard.analysis.evidence import figure, onset, slower, sure
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.regression import weights
 from foreshock_dashboard.analysis.signals import Key, Scan, inference
@@ -78,7 +78,7 @@ def demand(scan: Scan, seasonal: Mapping[Service, float] | None = None) -> tuple
                 culprit=Culprit(who.service),
                 strength=strength,
                 severity=more.ratio,
-                since=_since(scan, service, more),
+                since=onset(scan, more.signal, service),
                 evidence=_evidence(scan, service, more, load, scan.into.get(service, ())),
                 next_step=f"limit the rate of {who.service} or add replicas of {service}:"
                 f" without the growth its load would be {1 / more.ratio:.0%} of what it is",
@@ -182,10 +182,6 @@ def handed_on(scan: Scan, row: int, callers: Sequence[int]) -> Floats:
     window = slice(max(0, scan.at + 1 - round(HOUR / scan.world.step)), scan.at + 1)
     rate = scan.world.calls.rate
     return weights(rate[row, window], np.nan_to_num(rate[callers, window].T))
-
-
-def _since(scan: Scan, service: Service, more: Grown) -> float:
-    return scan.since(more.signal, service, 1.5)
 
 
 def _evidence(scan: Scan, service: Service, more: Grown, load: Asked, rows: Sequence[int]) -> tuple[Evidence, ...]:

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from foreshock_dashboard.analysis.queueing import began
 from foreshock_dashboard.analysis.signals import NAMED, Key, Scan
 from foreshock_dashboard.model.incident import Evidence
 from foreshock_dashboard.model.service import Service
@@ -50,6 +51,14 @@ def figure(scan: Scan, name: str, key: Key) -> Evidence:
         since=scan.since(name, key),
         entity=entity(key),
     )
+
+
+def onset(scan: Scan, name: str, key: Key, seconds: float = 3600.0) -> float:
+    """Unix seconds at which a slow excursion of a signal began: where a CUSUM of it left zero; now if it is in none."""
+    history = scan.history(name, key, seconds)
+    level, scale = scan.base.levels.get(name, {}).get(key, (math.nan, math.nan))
+    first = began((history - level) / scale * (NAMED[name].bad or 1))
+    return scan.time - max(0, len(history) - 1 - first) * scan.world.step
 
 
 def suffering(scan: Scan, service: Key) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.amplification import Asked, asked
 from foreshock_dashboard.analysis.demand import growth_of_edges, origin
-from foreshock_dashboard.analysis.evidence import figure, slower, sure
+from foreshock_dashboard.analysis.evidence import figure, onset, slower, sure
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.signals import Scan
 from foreshock_dashboard.model.incident import Culprit, Evidence
@@ -56,7 +56,7 @@ def memory(scan: Scan) -> tuple[Finding, ...]:
                 culprit=Culprit(who),
                 strength=strength,
                 severity=max(1.0, float(held.ratio[row])),
-                since=scan.since("held", service, 2.0),
+                since=onset(scan, "held", service),
                 evidence=_evidence(scan, service),
                 next_step=f"limit the prompt length of {who}, or give {service} more KV cache (replicas, shorter"
                 f" maximum length): as long as usual, requests would fill"

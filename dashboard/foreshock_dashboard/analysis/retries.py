@@ -17,6 +17,7 @@ from foreshock_dashboard.analysis.amplification import MINUTES, Asked, asked, me
 from foreshock_dashboard.analysis.demand import REQUESTS, TOKENS, grown
 from foreshock_dashboard.analysis.evidence import EXTREME, figure, squeezed, sure
 from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.queueing import wait
 from foreshock_dashboard.analysis.signals import GUARD, HISTORY, Scan, inference
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.query import Floats
@@ -183,6 +184,11 @@ def slope(offered: Floats, retried: Floats, lag: int) -> float:
     return float(np.cov(x, y, bias=True)[0, 1] / np.var(x))
 
 
+def _wait(scan: Scan, service: Service) -> float:
+    queue = np.array([scan.value("waiting", service) - 1.0])  # the signal counts one more, for its logarithm
+    return float(wait(np.maximum(queue, 0.0), np.array([_served(scan, service)]))[0])
+
+
 def _evidence(
     scan: Scan, service: Service, now: Asked, rows: Sequence[int], worst: int, loop: float
 ) -> tuple[Evidence, ...]:
@@ -194,6 +200,7 @@ def _evidence(
         Evidence("really asked", fresh, float(np.nansum(now.usual[rows])), "1/s", since, who),
         Evidence("finished", _served(scan, service), fresh, "1/s", since, who),
         figure(scan, "waiting" if math.isfinite(scan.z("waiting", service)) else "p50", service),
+        Evidence("wait of who joins the queue", _wait(scan, service), 0.0, "s", since, who),
     ]
     if math.isfinite(loop):
         told.append(Evidence("retries per further attempt", loop, 1.0, "", since, who))
