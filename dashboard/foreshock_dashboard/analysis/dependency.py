@@ -29,7 +29,7 @@ INHERITED = (0.5, 0.1)
 """The same of a callee and whom it calls itself, from which it is as likely not its own doing as it is."""
 KINDS = (("p95", "edge_p95"), ("failed", "edge_failed"))
 """Signals of a service, and those of its calls that they follow."""
-SERVER = 0.7
+SERVER = 0.55
 """How sure one can be at most of a model server, whose own signs say more: neighbours, length, queue, clocks."""
 GIVEN_UP = (0.03, 0.01)
 """Share of attempts that fail from which a caller is as likely to suffer soon as not; width of the doubt."""

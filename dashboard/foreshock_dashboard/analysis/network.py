@@ -34,6 +34,8 @@ DENIED = 0.4
 """The same where hosts tell that nothing is lost: what is between them may be slow, or the client itself."""
 UNFELT = 0.45
 """How sure one can be of a host that loses packets and of which no service is worse than usual."""
+TOLD = {"retransmitted": 0.001, "nic": 0.5, "dropped": 1.0}
+"""What is told of a host, and from which value on."""
 MOST = 100.0
 
 
@@ -214,7 +216,7 @@ def _evidence(scan: Scan, edge: Edge | None, host: str) -> tuple[Evidence, ...]:
     told = []
     if edge is not None:
         told = [figure(scan, name, edge) for name in ("excess", "edge_p95", "edge_failed")]
-    told += [figure(scan, name, host) for name in ("retransmitted", "nic", "dropped") if host]
+    told += [figure(scan, name, host) for name, least in TOLD.items() if host and scan.value(name, host) > least]
     return tuple(each for each in told if math.isfinite(each.value) and not each.value == each.baseline == 0)
 
 

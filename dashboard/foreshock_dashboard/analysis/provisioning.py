@@ -212,14 +212,13 @@ def _evidence(scan: Scan, each: Behind) -> tuple[Evidence, ...]:
 
 def _next_step(each: Behind, time: float) -> str:
     count = math.ceil(each.missing)
+    further = f"{count} further replica{'s' if count > 1 else ''}"
     if each.pool:
-        return f"raise the quota of pool {each.pool} for {count} replicas, or shed load of {each.service} until then"
+        return f"raise the quota of pool {each.pool} for {further}, or shed load of {each.service} until then"
     if each.most and not each.missing:
         return f"raise the autoscaler's bound of {each.service}, which is {each.wanted:.0f} replicas"
     left = each.since + each.delay - time
     when = (
         f"in about {left / 60:.0f} min" if left > 30 else f"{-left / 60:.0f} min overdue" if left < -30 else "due now"
     )
-    return (
-        f"shed load of {each.service} until its {count} further replicas are ready ({when}), and keep that many spare"
-    )
+    return f"shed load of {each.service} until {further} can serve ({when}), and keep as many to spare"
