@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-import chart
+from foreshock_dashboard.web.figures import chart
 from foreshock_simulator.control.delays import cold_start, provisioning
 from foreshock_simulator.randomness import stream
 from foreshock_simulator.spec.traffic import FlowSpec
