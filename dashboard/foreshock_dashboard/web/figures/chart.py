@@ -101,9 +101,8 @@ def draw(title: str, x: Axis, y: Axis, lines: Sequence[Line], marks: Sequence[Ma
     ]
     for tick in x.ticks(left, right):
         parts.append(f'<path d="M{across(tick):.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="#e3e3e3"/>')
-        parts.append(
-            fX
-        )
+        place = f'x="{across(tick):.1f}" y="{HEIGHT - BOTTOM + 16}"'
+        parts.append(f'<text {place} text-anchor="middle">{x.told(tick)}</text>')
     for tick in y.ticks(low, high):
         parts.append(f'<path d="M{LEFT} {up(tick):.1f}H{WIDTH - RIGHT}" stroke="#e3e3e3"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{up(tick) + 4:.1f}" text-anchor="end">{y.told(tick)}</text>')
