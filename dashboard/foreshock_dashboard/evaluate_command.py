@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
 from pathlib import Path
 
 import orjson
@@ -68,9 +69,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
     specs = {run: spec_of(run) for run, _ in picked}
     tasks = [Task(run, expected_of(specs[run]), kept, path, arguments.quick) for run, path in picked]
     tasks.sort(key=lambda task: -_size(task.run, specs[task.run]))
-    bar = Bar()
+    began, bar = time.monotonic(), Bar()
     entries, failed = run_all(tasks, jobs, bar)
-    bar.end()
+    bar.end(f"{len(tasks)} runs in {(time.monotonic() - began) / 60:.1f} min, recordings in {kept}")
     long = [entry.ours for entry in entries if entry.ours.run == day]
     rest = [entry for entry in entries if entry.ours.run != day]
     result = evaluation(title, rest, instant(), long[0] if long else None, failed)
@@ -149,10 +150,11 @@ def cache_of(given: str | None) -> Path:
     Raises:
         SettingsError: none is given, and the user has no home.
     """
-    if given or (given := os.environ.get("XDG_CACHE_HOME")):
+    if given:
         return Path(given)
+    base = os.environ.get("XDG_CACHE_HOME")
     try:
-        return Path.home() / ".cache" / "foreshock"
+        return (Path(base) if base else Path.home() / ".cache") / "foreshock"
     except RuntimeError:
         raise SettingsError("--cache: you have no home folder; name one to keep recordings in") from None
 

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from foreshock_dashboard.cli import main
-from foreshock_dashboard.evaluate_command import expected_of, recordings_in
+from foreshock_dashboard.evaluate_command import cache_of, expected_of, recordings_in
 from foreshock_dashboard.evaluation.lossy import LossyMetrics, chance
 from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.model.service import Service
@@ -43,9 +43,15 @@ def test_a_suite_is_simulated_scored_and_written_down(kept: tuple[Path, str]) ->
         assert part in page
 
 
-def test_kept_recordings_are_scored_again_as_json(kept: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Without being simulated; the truth is that of the recording."""
-    assert main(["evaluate", "--recordings", str(kept[0]), "--quick", "--json", "--jobs", "1"]) == 0
+def test_kept_recordings_are_scored_again_and_one_that_cannot_be_played_costs_only_itself(
+    kept: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without being simulated, as JSON; the truth is that of the recording; exit code 1 where one failed."""
+    (tmp_path / "small-3-starve").symlink_to(kept[0] / "small-3-starve", target_is_directory=True)
+    (tmp_path / "small-4-starve").mkdir()
+    (tmp_path / "small-4-starve" / "meta.json").write_text("{}")
+
+    assert main(["evaluate", "--recordings", str(tmp_path), "--quick", "--json", "--jobs", "1"]) == 1
 
     told = orjson.loads(capsys.readouterr().out)
     truth = orjson.loads((kept[0] / "small-3-starve" / "truth.json").read_bytes())
@@ -54,6 +60,9 @@ def test_kept_recordings_are_scored_again_as_json(kept: tuple[Path, str], capsys
     assert (run["run"], run["scored"], run["cascade"]) == ("small-3-starve", True, True)
     assert run["cascade_after_seconds"] == first - truth["onset"]
     assert told["curve"] == []
+    (failed,) = told["failed"]
+    assert failed["run"] == "small-4-starve"
+    assert "it has no truth.json" in failed["error"]
 
 
 def seen(source: RecordedMetrics, metric: str, recording: Recording) -> NDArray[np.bool_]:
@@ -123,20 +132,14 @@ def test_what_cannot_be_evaluated_is_said_before_anything_is_simulated(
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_recording_that_cannot_be_played_costs_only_itself(
-    kept: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The rest is scored; exit code 1."""
-    (tmp_path / "small-3-starve").symlink_to(kept[0] / "small-3-starve", target_is_directory=True)
-    damaged = tmp_path / "small-4-starve"
-    damaged.mkdir()
-    (damaged / "meta.json").write_text("{}")
-
-    assert main(["evaluate", "--recordings", str(tmp_path), "--quick", "--jobs", "1"]) == 1
-
-    said = capsys.readouterr().out
-    assert "Could not be played: small-4-starve" in said
-    assert "small-3-starve" in said
+def test_recordings_are_kept_in_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of the XDG specification, unless another is named."""
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert cache_of(None) == Path("/home/ada/.cache/foreshock")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/scratch")
+    assert cache_of(None) == Path("/scratch/foreshock")
+    assert cache_of("here") == Path("here")
 
 
 def test_a_folder_with_another_name_is_no_recording_of_a_run(tmp_path: Path) -> None:

@@ -149,8 +149,8 @@ def _on_gpus(world: World) -> tuple[frozenset[Service], ...]:
 
 
 DETECTORS = (
-    Detector("burn rate 14.4× and 6×", burn_rate, 1.0, (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)),
-    Detector("static GPU thresholds", static_gpu, 1.0, (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.05)),
-    Detector("predict_linear(utilization)", linear_prediction, 1.0, (0.7, 0.85, 1.0, 1.25, 1.5, 2.0, 3.0), 3),
-    Detector("EWMA z of log p95", ewma, 4.0, (2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0, 20.0), 3),
+    Detector("burn rate 14.4× and 6×", burn_rate, 1.0, (0.02, 0.03, 0.05, 0.07, 0.1, 0.2, 0.5, 1.0)),
+    Detector("static GPU thresholds", static_gpu, 1.0, (0.5, 0.7, 0.8, 0.9, 0.95, 1.0, 1.05, 1.08, 1.1)),
+    Detector("predict_linear(utilization)", linear_prediction, 1.0, (0.7, 0.85, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 2.0), 3),
+    Detector("EWMA z of log p95", ewma, 4.0, (1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 6.5, 7.0, 8.0), 3),
 )

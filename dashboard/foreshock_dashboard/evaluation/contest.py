@@ -126,7 +126,7 @@ def at_equal_false_alarms(points: Sequence[Point]) -> tuple[Point, ...]:
         if quiet:
             best.append(max(quiet, key=lambda point: (point.early.value, point.warned.value, -point.false.value)))
         else:
-            best.append(min(mine, key=lambda point: point.false.value))
+            best.append(min(mine, key=lambda point: (point.false.value, -point.early.value, -point.warned.value)))
     return tuple(best)
 
 
