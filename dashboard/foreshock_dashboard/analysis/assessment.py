@@ -193,7 +193,7 @@ def carries(scan: Scan, origin: Service, who: Service) -> bool:
     usual = scan.level("p95", who)
     if not (late > 0 and (math.isnan(usual) or late >= MATTERS * usual)):
         return failing <= SHOWS  # it shows nothing of its own yet, or fails and this one is covered
-    return own >= PART * late
+    return own >= PART * late or lost > SHOWS  # slower, or it gives up
 
 
 def matters(scan: Scan, who: Service) -> bool:

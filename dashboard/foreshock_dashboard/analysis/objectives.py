@@ -16,8 +16,6 @@ SCALES = 4.0
 """Between the two, so many scales above the usual level."""
 FAILED = 0.01
 """Share of failed requests that a service may have, above what it usually has."""
-LEAST_REQUESTS = 0.1
-"""Requests per second below which a p95 or a share tells of single requests."""
 
 
 class Objective(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.batching import Law, Strain, averaged, strains
 from foreshock_dashboard.analysis.hazard import QUANTILES, hazard, trend
-from foreshock_dashboard.analysis.objectives import LEAST_REQUESTS, Objective
+from foreshock_dashboard.analysis.objectives import Objective
 from foreshock_dashboard.analysis.signals import Scan, inference
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
@@ -30,6 +30,8 @@ FULL_FOR = 20.0
 """Seconds for which all KV caches are full until that is no burst."""
 LASTING = 60.0
 """Seconds that an excursion must last to hurt: what an objective is judged over."""
+ENOUGH = 30.0
+"""Requests within a minute, or a step where that is longer, below which a p95 tells of one or two of them."""
 FEW = 5.0
 """Failed requests within a minute below which a share of them tells nothing."""
 REMARKABLE = 2.0
@@ -62,7 +64,7 @@ def own_risks(scan: Scan, promised: Mapping[Service, Objective], laws: Mapping[S
     duration, rate, failed = scan["p95"], scan["rate"], scan["failed"]
     limit = np.array([promised[s].seconds if s in promised else np.nan for s in world.services])
     allowed = np.array([promised[s].failed if s in promised else np.nan for s in world.services])
-    asked = rate.value >= LEAST_REQUESTS
+    asked = rate.value * max(LASTING, world.step) >= ENOUGH
     with np.errstate(invalid="ignore"):
         lost = failed.value * rate.value * LASTING
         missing = asked & ((duration.value > limit) | ((failed.value > allowed) & (lost >= FEW)))
