@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreshock_dashboard.analysis.alignment import CHUNK, Alignment, runs
+from foreshock_dashboard.analysis.alignment import Alignment
 from foreshock_dashboard.analysis.condensing import Condenser
 from foreshock_dashboard.analysis.world import LEAST, GrowingWorld, condensed, world_of
 from foreshock_dashboard.model.query import Floats, Matrix
@@ -219,17 +219,3 @@ def test_series_are_named_once_and_keep_their_number(answers: list[tuple[Labels,
         assert aligned.numbers[:, 0].tolist() == [int(each[0][1]) for each in labels]
         assert set(asked) == set(labels) - set(before)
         before = labels
-
-
-@pytest.mark.parametrize(
-    "gone", [(), (0,), (CHUNK,), (CHUNK - 1, CHUNK + 1), (3 * CHUNK - 1,), tuple(range(5, 2000, 7))]
-)
-def test_long_runs_are_found_whole(gone: tuple[int, ...]) -> None:
-    """Across the chunks in which they are compared."""
-    one = tuple((("n", f"{number:06}"),) for number in range(3 * CHUNK))
-    other = tuple(labels for i, labels in enumerate(one) if i not in gone)
-    found = list(runs(one, other))
-
-    assert sum(count for _, _, count in found) == len(other)
-    assert all(one[i : i + count] == other[j : j + count] for i, j, count in found)
-    assert len(found) <= len(gone) + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
+from mmap import mmap
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -10,8 +11,10 @@ from numpy.typing import DTypeLike
 from foreshock_dashboard.analysis.alignment import Numbers
 from foreshock_dashboard.model.query import Floats
 
-SLACK = 16
+SLACK = 8
 """Columns of room that a buffer is given beyond what it holds; up to as many more, so that not all move at once."""
+LARGE = 1 << 18
+"""Bytes from which an array has pages of its own: given back when it goes, not kept in pieces for smaller things."""
 _NUMBER = count()
 
 
@@ -56,7 +59,14 @@ class Buffer:
     def _moved(self, held: Floats, columns: int) -> Floats:
         """A larger array that begins with what is held."""
         rows, width = held.shape
-        data = np.empty((rows, width + columns + self._slack), self._data.dtype)
+        data = _empty(rows, width + columns + self._slack, self._data.dtype)
         data[:, :width] = held
         self._start, self._end = 0, width
         return data
+
+
+def _empty(rows: int, columns: int, dtype: np.dtype[np.floating]) -> Floats:
+    size = rows * columns * dtype.itemsize
+    if size < LARGE:
+        return np.empty((rows, columns), dtype)
+    return np.frombuffer(mmap(-1, size), dtype).reshape(rows, columns)

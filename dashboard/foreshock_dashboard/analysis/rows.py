@@ -7,10 +7,9 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from foreshock_dashboard.analysis.alignment import Numbers
+from foreshock_dashboard.analysis.alignment import Marks, Numbers, marks
 from foreshock_dashboard.model.query import Floats, Matrix
 from foreshock_dashboard.model.readings import service_at
-from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.service import Service
 
 Named = Mapping[str, str]
@@ -24,15 +23,15 @@ class Told(Generic[K, V]):
     def __init__(self, read: Callable[[Named], tuple[K, V] | None]) -> None:
         self.found: dict[K, V] = {}
         self._read = read
-        self._labels: list[tuple[Labels, ...]] = []
+        self._marks: Marks = np.empty(0, np.int64)
 
     def meet(self, *matrices: Matrix) -> bool:
         """Take note; whether something is new."""
-        series = [matrix.labels for matrix in matrices]
-        if series == self._labels:
-            return False
-        self._labels = series
-        told = dict(filter(None, (self._read(dict(labels)) for each in series for labels in each)))
+        labels = [each for matrix in matrices for each in matrix.labels]
+        now = marks(tuple(labels))
+        fresh = np.flatnonzero(np.isin(now, self._marks, invert=True))
+        self._marks = now
+        told = dict(filter(None, (self._read(dict(labels[i])) for i in fresh.tolist())))
         new = any(self.found.get(key) != value for key, value in told.items())
         self.found |= told
         return new

@@ -143,7 +143,7 @@ class Section(Generic[Key]):
         if reading not in self._layers:
             rows = np.where(numbers >= 0, self._row[numbers], -1) if len(self._row) else np.full(len(numbers), -1)
             series = np.flatnonzero(rows >= 0)
-            layers = []
+            layers: list[tuple[Numbers, Numbers]] = []
             while len(series):
                 _, first = np.unique(rows[series], return_index=True)
                 layers.append((rows[series[first]], series[first]))
