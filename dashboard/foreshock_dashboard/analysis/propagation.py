@@ -1,7 +1,8 @@
 """Who is next and when: risk spreads from callees to callers, and between services on full GPUs.
 
 r ← max(own, DECAY · max over edges of w · r), until nothing changes; it ends on cycles too, for every step takes
-some of it away. The time to a breach is that of the way by which the risk comes, plus a delay on each step.
+some of it away. The time to a breach is the earliest of those ways, its own among them, that bring much of the
+risk; each step adds a delay.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ TOUCHED = 0.05
 """Share of a caller's requests from which a p95 feels what becomes of them."""
 ANSWERED = 0.5
 """Weight of a callee that takes no part of its caller's time: it fails callers that have no answer without it."""
+COUNTS = 0.5
+"""Share of a service's chance that a way must bring for its time to count."""
 FIRST = 60.0
 """Seconds from a service's breach to that of the first that suffers by it, at the median: until it is bad enough."""
 SPREAD = 1.3
@@ -89,9 +92,7 @@ def ahead(scan: Scan, own: Mapping[Service, Risky]) -> tuple[Ahead, ...]:
 
 def spread(own: Floats, seconds: Floats, ways: Ways) -> tuple[Floats, Floats, Rows]:
     """Chances (services,), seconds (services, quantiles), and the row that it comes from, −1 for a service's own."""
-    chance = own.copy()
-    when = np.where(np.isnan(seconds), math.inf, seconds)
-    through = np.full(len(own), -1, dtype=np.intp)
+    chance, through = own.copy(), np.full(len(own), -1, dtype=np.intp)
     weight = DECAY * np.clip(np.nan_to_num(ways.weight), 0.0, 1.0)
     for _ in range(len(own)):
         offered = weight * chance[ways.source]
@@ -99,29 +100,44 @@ def spread(own: Floats, seconds: Floats, ways: Ways) -> tuple[Floats, Floats, Ro
         if not len(better):
             break
         order = better[np.argsort(offered[better], kind="stable")]
-        source, target = ways.source[order], ways.target[order]
-        chance[target] = offered[order]
-        delay = ways.takes[order] + np.where(through[source] < 0, FIRST, 0.0)
-        when[target] = when[source] + np.outer(delay, DELAYS)
-        through[target] = source
-    return chance, when, through
+        chance[ways.target[order]] = offered[order]
+        through[ways.target[order]] = ways.source[order]
+    counts = np.flatnonzero(weight * chance[ways.source] >= np.maximum(COUNTS * chance[ways.target], LEAST))
+    when = np.where((own >= COUNTS * chance)[:, None] & ~np.isnan(seconds), seconds, math.inf)
+    return chance, _soonest(when, through, ways, counts), through
+
+
+def _soonest(when: Floats, through: Rows, ways: Ways, counts: Rows) -> Floats:
+    """The earliest times over the ways that count; shortest ways by relaxation (Bellman, 1958)."""
+    order = counts[np.argsort(ways.target[counts], kind="stable")]
+    source, (target, first) = ways.source[order], np.unique(ways.target[order], return_index=True)
+    delay = np.outer(ways.takes[order] + np.where(through[source] < 0, FIRST, 0.0), DELAYS)
+    found = when.copy()
+    for _ in range(len(when) if len(order) else 0):
+        earliest = np.minimum(found[target], np.minimum.reduceat(found[source] + delay, first))
+        if np.array_equal(earliest, found[target]):
+            break
+        found[target] = earliest
+    return found
 
 
 def calls(scan: Scan) -> Ways:
-    """From callee to caller: how far the caller's p95 depends on it, and how long it takes until that shows."""
-    rows = {service: row for row, service in enumerate(scan.world.services)}
-    edges = scan.world.edges
-    kept = [
-        i
-        for i, edge in enumerate(edges)
-        if edge.connection != "virtual_node" and {edge.client, edge.server} <= rows.keys()
-    ]
+    """From callee to caller: how far the caller's p95 depends on it, and how long it takes until that shows.
+
+    Not to callers that nobody calls, such as batch work: they have no requests to be late with.
+    """
+    rows, edges = {service: row for row, service in enumerate(scan.world.services)}, scan.world.edges
+    served = np.isfinite(_usual(scan, "rate"))
+    called = {edge.server for edge in edges}
+    asked = {service for service, row in rows.items() if served[row] or service in called or not served.any()}
+    inside = [edge.connection != "virtual_node" and edge.client in asked and edge.server in rows for edge in edges]
+    kept = np.flatnonzero(inside)
     source = np.array([rows[edges[i].server] for i in kept], dtype=np.intp)
     target = np.array([rows[edges[i].client] for i in kept], dtype=np.intp)
-    served, took = _usual(scan, "rate")[target], _durations(scan)[target]
-    asked, takes = _usual(scan, "edge_rate")[kept], _usual(scan, "edge_p95")[kept]
+    requests, took = _usual(scan, "rate")[target], _durations(scan)[target]
+    made, takes = _usual(scan, "edge_rate")[kept], _usual(scan, "edge_p95")[kept]
     with np.errstate(invalid="ignore", divide="ignore"):
-        each = np.where(served > 0, asked / served, 1.0)
+        each = np.where(requests > 0, made / requests, 1.0)
         part = np.where(took > 0, np.minimum(takes / took, 1.0), 0.0)
     felt = np.minimum(np.nan_to_num(each, nan=1.0) / TOUCHED, 1.0)
     weight = felt * (ANSWERED + (1 - ANSWERED) * np.nan_to_num(part))

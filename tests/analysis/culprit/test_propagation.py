@@ -83,6 +83,32 @@ def test_what_a_service_shows_itself_counts_where_it_is_more(platforms: Kit) -> 
     assert (gateway.chance, gateway.seconds, gateway.through) == (0.9, (30.0,) * 5, None)
 
 
+def test_the_earliest_way_that_brings_much_of_the_risk_tells_when(platforms: Kit) -> None:
+    """A caller is not hit later than its callee takes it down, whatever its own trend says."""
+    gateway, model = platforms.service("gateway"), platforms.service("model")
+    soon, late = (10.0,) * len(QUANTILES), (800.0,) * len(QUANTILES)
+
+    likely = by_name(ahead(chain(platforms).scan(), {gateway: Own(0.9, late), model: Own(0.9, soon)}))["gateway"]
+    unlikely = by_name(ahead(chain(platforms).scan(), {gateway: Own(0.9, late), model: Own(0.4, soon)}))["gateway"]
+
+    assert likely.chance == unlikely.chance == 0.9
+    assert likely.seconds[MEDIAN] == pytest.approx(10.0 + FIRST + 2.0)
+    assert unlikely.seconds[MEDIAN] == 800.0
+
+
+def test_batch_work_has_no_requests_to_be_late_with(platforms: Kit) -> None:
+    """It calls the model, and nobody calls it; where no service tells of requests, anybody may have some."""
+    told = chain(platforms)
+    calls = {**told.calls, ("batch", "model"): platforms.Served(p95=2.0)}
+    silent = platforms.Served(math.nan, math.nan, math.nan)
+    beside = replace(told, calls=calls, services={**told.services, "batch": silent})
+    untold = replace(beside, services=dict.fromkeys(beside.services, silent))
+    own = {platforms.service("model"): Own(1.0)}
+
+    assert by_name(ahead(beside.scan(), own)).keys() == {"model", "gateway", "front"}
+    assert by_name(ahead(untold.scan(), own)).keys() == {"model", "gateway", "front", "batch"}
+
+
 def test_who_takes_more_of_a_full_gpu_puts_those_on_it_at_risk(platforms: Kit) -> None:
     """By what it took of what they have; those on GPUs with time left are safe."""
     platform = platforms.Platform(
