@@ -215,18 +215,13 @@ Holding.TestCase.settings = settings(max_examples=40, stateful_step_count=20, de
 TestHolding = Holding.TestCase
 
 
-def test_an_index_shares_what_another_one_has_of_a_series() -> None:
-    """Labels and texts are there once; what the other does not have, or has no longer, is read from the text."""
-    live = SeriesIndex(10)
-    labels = (("a", "x"), ("le", "+Inf"))
-    (number,) = live.intern([("m", labels)])
-    text = live.texts[number]
-    sealed = SeriesIndex(10, live)
-    known, other, again = sealed.intern_texts([text, text.replace('"x"', '"y"'), "".join(text)])
-    assert sealed.labels[known] is labels
-    assert sealed.texts[known] is text
-    assert (known, sealed.labels[other]) == (again, (("a", "y"), ("le", "+Inf")))
-    live.keep(set(), live.turn())
-    assert live.known(text) is None
-    assert SeriesIndex(10, live).intern_texts([text]) == [0]
-    assert sealed.select("m", ())[1] == [labels, (("a", "y"), ("le", "+Inf"))]
+def test_what_segments_have_of_series_in_memory_is_there_once(bench: Bench) -> None:
+    """Labels are those in memory, and what memory has let go of is read from the segment."""
+    store = bench.open(sealing=Sealing(bytes=1))
+    store.append_samples([batch(bench.time, range(3))])
+    store.maintain()
+    store.append_samples([batch(bench.time, range(2))])
+    live = {id(labels) for labels in store._index.labels.values()}
+    store.fetch(Query("m", window=5), bench.time, bench.time, 1)
+    shared = [id(labels) in live for labels in store._sample_reader._sealed.select("m", ())[1]]
+    assert sorted(shared) == [False, True, True]

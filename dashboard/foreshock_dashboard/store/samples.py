@@ -91,7 +91,7 @@ class SampleReader:
     ) -> Found:
         rows = {labels: row for row, labels in enumerate(hot[1])}
         sealed, stretches = self._stretches(cursor, pieces, metric)
-        numbers, labels = sealed.index.select(metric, query.matchers)
+        numbers, labels = sealed.select(metric, query.matchers)
         reached = np.isin(numbers, np.concatenate([np.empty(0, np.int32), *(s.numbers for s in stretches)]))
         names = [labels[at] for at in np.flatnonzero(reached).tolist()]
         row_of = np.array([*(rows.setdefault(name, len(rows)) for name in names), -1], dtype=np.int64)

@@ -23,12 +23,10 @@ class SeriesIndex:
     """(metric, labels) ↔ number. Thread-safe; a number is never used twice, also after its series was let go.
 
     At most `limit` series have one at a time. Whoever uses the numbers that `intern` gives does so inside `holding`.
-    What `like` has of a series that comes as a text is shared with it: labels and texts take more than all the rest.
     """
 
-    def __init__(self, limit: int, like: SeriesIndex | None = None) -> None:
+    def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._like = like
         self.labels: dict[int, Labels] = {}
         self.texts: dict[int, str] = {}
         self.metric_of: dict[int, int] = {}
@@ -68,7 +66,7 @@ class SeriesIndex:
             known = map(self._by_text.get, asked)
             pairs: dict[tuple[str, str], tuple[str, str]] = {}
             numbers = [
-                self._add(*(self._shared(text) or _parse(text, pairs))) if number is None else number
+                self._add(*parse(text, pairs)) if number is None else number
                 for text, number in zip(asked, known, strict=True)
             ]
             self._use(numbers)
@@ -78,19 +76,13 @@ class SeriesIndex:
         self._used.update(dict.fromkeys(numbers, self._turn))
         self._used.pop(-1, None)
 
-    def _shared(self, text: str) -> tuple[str, Labels, str] | None:
-        """Metric, labels and text of a series, where `like` has them."""
-        return self._like.known(text) if self._like else None
-
-    def known(self, text: str) -> tuple[str, Labels, str] | None:
-        """Metric, labels and text of the series with this text, if it has a number."""
+    def known(self, text: str) -> tuple[str, Labels] | None:
+        """This text and the labels of its series, as they are here already; None where it has no number."""
         with self._lock:
             number = self._by_text.get(text)
-            if number is None:
-                return None
-            return self._names[self.metric_of[number]], self.labels[number], self.texts[number]
+            return None if number is None else (self.texts[number], self.labels[number])
 
-    def _add(self, name: str, labels: Labels, text: str | None = None) -> int:
+    def _add(self, name: str, labels: Labels) -> int:
         known = self._ids.get((name, labels))  # twice in one request, or written otherwise
         if known is not None:
             return known
@@ -101,7 +93,7 @@ class SeriesIndex:
         if metric is None:
             metric, self._next_metric = self._next_metric, self._next_metric + 1
             self._metrics[name], self._names[metric], self._of_metric[metric] = metric, name, {}
-        text = text or orjson.dumps([name, labels]).decode()
+        text = orjson.dumps([name, labels]).decode()
         self.labels[number], self.texts[number], self.metric_of[number] = labels, text, metric
         self._of_metric[metric][number] = labels
         self._by_text[text] = self._ids[name, labels] = number
@@ -161,18 +153,23 @@ class SeriesIndex:
         with self._lock:
             number = self._metrics.get(metric)
             found = [] if number is None else list(self._of_metric[number].items())
-        for matcher in matchers:
-            verdict: dict[str, bool] = {}
-            kept = []
-            for series, labels in found:
-                value = metric if matcher.label == "__name__" else _value(labels, matcher.label)
-                accepted = verdict.get(value)
-                if accepted is None:
-                    accepted = verdict[value] = matcher.accepts(value)
-                if accepted:
-                    kept.append((series, labels))
-            found = kept
-        return np.array([series for series, _ in found], dtype=np.int32), [labels for _, labels in found]
+        return chosen(found, metric, matchers)
+
+
+def chosen(found: list[tuple[int, Labels]], metric: str, matchers: Sequence[Matcher]) -> tuple[Ids, list[Labels]]:
+    """Those of a metric's series, by number and labels, that every matcher accepts."""
+    for matcher in matchers:
+        verdict: dict[str, bool] = {}
+        kept = []
+        for series, labels in found:
+            value = metric if matcher.label == "__name__" else _value(labels, matcher.label)
+            accepted = verdict.get(value)
+            if accepted is None:
+                accepted = verdict[value] = matcher.accepts(value)
+            if accepted:
+                kept.append((series, labels))
+        found = kept
+    return np.array([series for series, _ in found], dtype=np.int32), [labels for _, labels in found]
 
 
 def text_prefix(metric: str) -> str:
@@ -180,8 +177,8 @@ def text_prefix(metric: str) -> str:
     return orjson.dumps([metric]).decode()[:-1] + ","
 
 
-def _parse(text: str, shared: dict[tuple[str, str], tuple[str, str]]) -> tuple[str, Labels]:
-    """Metric and labels; pairs that many series have are there once, which is most of what they take."""
+def parse(text: str, shared: dict[tuple[str, str], tuple[str, str]]) -> tuple[str, Labels]:
+    """Metric and labels of a text; pairs that many series have are there once, which is most of what they take."""
     metric, pairs = orjson.loads(text)
     return sys.intern(metric), tuple(shared.setdefault(pair, pair) for pair in map(tuple, pairs))
 
