@@ -149,15 +149,15 @@ def _pages(
     risk = own.get(origin)
     if risk is None:
         return False
-    if risk.missing:
-        return bool(felt) or not above
-    if risk.crowded:
-        return True
     explained = (
         cause is not None
         and cause.strength >= SURE
         and cause.cause in ("pool contention", "hardware", "network", "memory pressure")
     )
+    if risk.missing:
+        return bool(felt) or not above or explained
+    if risk.crowded:
+        return True
     if explained and cause is not None and cause.severity >= SLOWS and scan.z("p95", origin) >= FELT:
         return True
     return risk.chance >= PAGE and explained
