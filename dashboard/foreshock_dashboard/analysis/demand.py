@@ -26,8 +26,10 @@ from foreshock_dashboard.model.service import Service
 TOKENS = (1.2, 0.04)
 """Growth of tokens that is as likely one as not, and the width of the doubt: over three minutes they scatter by 4…9 %
 of themselves."""
-REQUESTS = (1.35, 0.08)
+REQUESTS = (1.3, 0.08)
 """The same of requests, which scatter by up to a quarter of themselves."""
+CHANCE = 2.0
+"""Standard errors of a count, √n of n, that growth is to be beyond."""
 FULL = (0.55, 0.06)
 """KV cache in use, mean of minutes, from which the bursts of people fill it up (their peak is 1.4…1.8 times the mean of
 minutes, ServeGen), and the width of the doubt."""
@@ -105,8 +107,10 @@ def grown(scan: Scan, service: Service, load: Asked, rows: Sequence[int], season
     ratio = scan.ratio("tokens", service) * real / seasonal
     if math.isfinite(ratio):
         return Grown(ratio, sure(ratio, *TOKENS), "tokens")
-    ratio = load.growth(rows) if rows else _requests(scan, service)
-    return Grown(ratio / seasonal, sure(ratio / seasonal, *REQUESTS), "rate")
+    ratio = (load.growth(rows) if rows else _requests(scan, service)) / seasonal
+    usual = float(np.nansum(load.usual[rows])) if rows else scan.level("rate", service)
+    chance = CHANCE / math.sqrt(usual * MINUTES) if usual > 0 else math.nan
+    return Grown(ratio, sure(ratio - chance, *REQUESTS), "rate")
 
 
 def _requests(scan: Scan, service: Service) -> float:
