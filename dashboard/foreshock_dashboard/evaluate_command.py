@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
@@ -100,10 +101,12 @@ def _picked(arguments: argparse.Namespace) -> tuple[str, list[tuple[Run, Path | 
         there: list[tuple[Run, Path | None]] = [(run, path) for run, path in found if _wanted(run, arguments)]
         if not there:
             raise SettingsError("--scenarios, --size, --seeds: no recording is left; name others")
-        return f"Recordings of {arguments.recordings}: {len(there)} runs", there, None
+        usual = [run for run, _ in there if run.duration is None]
+        long = next((run for run, _ in there if run.duration is not None), None)
+        return f"Recordings: {_described(usual)}", there, long
     chosen = _suite(arguments)
     runs = (*([chosen.day] if chosen.day else []), *chosen.runs)
-    return f"Suite {chosen.name}: {_described(chosen)}", [(run, None) for run in runs], chosen.day
+    return f"Suite {chosen.name}: {_described(chosen.runs)}", [(run, None) for run in runs], chosen.day
 
 
 def _suite(arguments: argparse.Namespace) -> Suite:
@@ -126,10 +129,10 @@ def _count(flag: str, text: str) -> int:
         raise SettingsError(f"{flag}: {text!r} {error}") from None
 
 
-def _described(chosen: Suite) -> str:
-    seeds = ", ".join(map(str, sorted({run.seed for run in chosen.runs})))
-    sizes = " and ".join(dict.fromkeys(run.size for run in chosen.runs))
-    return f"{len(chosen.runs)} runs, {len({run.scenario for run in chosen.runs})} scenarios, {sizes}, seeds {seeds}"
+def _described(runs: Sequence[Run]) -> str:
+    seeds = ", ".join(map(str, sorted({run.seed for run in runs})))
+    sizes = " and ".join(sorted({run.size for run in runs}))
+    return f"{len(runs)} runs, {len({run.scenario for run in runs})} scenarios, {sizes}, seeds {seeds}"
 
 
 def _document(file: str, name: str) -> str:

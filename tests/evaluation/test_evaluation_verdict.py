@@ -158,6 +158,8 @@ def test_an_advisory_that_becomes_a_page_warns_twice(stage: type[Stage]) -> None
 def test_a_runs_name_is_that_of_its_folder() -> None:
     """And can be read again."""
     assert Run.parse(Run("noisy-neighbour", "medium", 12).name) == Run("noisy-neighbour", "medium", 12)
-    assert Run("calm", "medium", 101, 86_400.0).name == "medium-101-calm-24h"
-    with pytest.raises(ValueError, match="'starve' is not of the form SIZE-SEED-SCENARIO"):
-        Run.parse("starve")
+    day = Run("calm", "medium", 101, 86_400.0)
+    assert (day.name, Run.parse(day.name)) == ("medium-101-calm-24h", day)
+    for name in ("starve", "small-starve", "small-x-starve", "small-11-"):
+        with pytest.raises(ValueError, match=f"'{name}' is not of the form SIZE-SEED-SCENARIO"):
+            Run.parse(name)

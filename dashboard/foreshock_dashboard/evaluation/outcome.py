@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,6 +11,8 @@ from foreshock_dashboard.evaluation.truth import Expected, Truth
 from foreshock_dashboard.evaluation.verdict import History, Verdict, foresaw_storm, judged, opened, paged
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.world import World
+
+_NAME = re.compile(r"(?P<size>[a-z]+)-(?P<seed>[0-9]+)-(?P<scenario>.+?)(-(?P<hours>[0-9.]+)h)?")
 
 
 class Run(NamedTuple):
@@ -22,7 +25,7 @@ class Run(NamedTuple):
 
     @property
     def name(self) -> str:
-        """`small-11-outage`: the name of its recording's folder."""
+        """`small-11-outage`, `medium-101-calm-24h`: the name of its recording's folder."""
         hours = f"-{self.duration / 3600:g}h" if self.duration else ""
         return f"{self.size}-{self.seed}-{self.scenario}{hours}"
 
@@ -33,11 +36,11 @@ class Run(NamedTuple):
         Raises:
             ValueError: it is not of the form SIZE-SEED-SCENARIO.
         """
-        size, _, rest = name.partition("-")
-        seed, _, scenario = rest.partition("-")
-        if not (size and seed.isdecimal() and scenario):
+        found = _NAME.fullmatch(name)
+        if found is None:
             raise ValueError(f"{name!r} is not of the form SIZE-SEED-SCENARIO")
-        return cls(scenario, size, int(seed))
+        hours = found["hours"]
+        return cls(found["scenario"], found["size"], int(found["seed"]), float(hours) * 3600.0 if hours else None)
 
 
 @dataclass(frozen=True, slots=True)
