@@ -26,6 +26,8 @@ PERSIST = 3
 """Grid points in a row that must agree before an incident opens, or becomes a page."""
 URGENT = 2
 """The same where no trend has to be waited for."""
+SWITCH = 6
+"""Grid points in a row that must name another cause, culprit or origin before an open incident does."""
 CLEAR = 300.0
 """Seconds that an incident must be *seen* calm before it is over."""
 BLIND = 3600.0
@@ -41,7 +43,8 @@ class Case:
     """A group of services that is being watched.
 
     members: all that ever belonged to it. hits, pages: grid points in a row that agreed on trouble, on a page. calm:
-    seconds of calm seen in a row. seen: when there was last data on it (Unix seconds). incident: set once it opened.
+    seconds of calm seen in a row. seen: when there was last data on it (Unix seconds). other: grid points in a row that
+    say something else than the incident does. incident: set once it opened.
     """
 
     origin: Service
@@ -50,6 +53,7 @@ class Case:
     pages: int
     calm: float
     seen: float
+    other: int = 0
     incident: Incident | None = None
 
 
@@ -164,11 +168,23 @@ def _grown(case: Case, mine: Sequence[Trouble], moment: Moment) -> Case | None:
         seen=scan.time,
     )
     needed = URGENT if worst.urgent else PERSIST
-    if grown.incident is not None:
-        return replace(grown, incident=updated(grown.incident, worst, moment, page=pages >= needed))
-    if grown.hits < needed:
-        return grown
-    return replace(grown, incident=updated(opened(worst, scan), worst, moment, page=pages >= needed))
+    if grown.incident is None:
+        if grown.hits < needed:
+            return grown
+        return replace(grown, incident=updated(opened(worst, scan), worst, moment, page=pages >= needed))
+    told = updated(grown.incident, worst, moment, page=pages >= needed)
+    if _says(told) == _says(grown.incident) or (told.paged is not None and grown.incident.paged is None):
+        return replace(grown, incident=told, other=0)
+    other = grown.other + 1
+    if other >= SWITCH:
+        return replace(grown, incident=told, other=0)
+    kept = replace(grown.incident, phase=told.phase, at_risk=told.at_risk)
+    return replace(grown, incident=kept, other=other)
+
+
+def _says(incident: Incident) -> tuple[object, ...]:
+    """What whoever was woken acts on: it is not to change with every scrape."""
+    return (incident.service, incident.cause, incident.culprit.service)
 
 
 def _seen(scan: Scan, members: Set[Service]) -> bool:
