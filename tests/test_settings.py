@@ -41,6 +41,7 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         "retention_size": "2GB", "memory": "128MiB", "allow_unauthenticated": "true", "log_level": "debug",
         "otlp_host": "127.0.0.3", "otlp_token_file": "/t", "otlp_tls_cert": "/c", "otlp_tls_key": "/k",
         "otlp_tls_client_ca": "/a", "trace_keys": "a.b,c", "recording": "/r", "span_series": "200_000",
+        "objectives": "llm-chat=20s, serving/gateway=500ms:0.5%",
     }  # fmt: skip
     assert set(values) == {item.name for item in fields(Settings)}
     flags = [word for item in fields(Settings) for word in (flag_of(item), values[item.name])]
@@ -54,6 +55,7 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
     assert by_flags == by_variables == by_file
     assert by_flags.targets == ("http://a:1/metrics", "http://b:2/metrics")
     assert by_flags.at == 1795600800.0
+    assert by_flags.objectives == (("llm-chat", 20.0, 0.01), ("serving/gateway", 0.5, 0.005))
     assert (by_flags.trace_retention, by_flags.retention_size) == (7200.0, 2_000_000_000)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from foreshock_dashboard import __version__
 from foreshock_dashboard.analysis.condensing import Condenser
 from foreshock_dashboard.analysis.decision import NEEDED, State, fold, learning
+from foreshock_dashboard.analysis.objectives import Objective
 from foreshock_dashboard.analysis.outlook import outlook
 from foreshock_dashboard.analysis.world import GrowingWorld
 from foreshock_dashboard.clock import Clock
@@ -26,6 +27,7 @@ from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.query import Json, MetricSource, SourceError
 from foreshock_dashboard.model.reading import quick_window
 from foreshock_dashboard.model.readings import catalogue
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import TRACE_KEYS, Span, TraceSource
 from foreshock_dashboard.recording.metrics import RecordedMetrics
@@ -33,6 +35,7 @@ from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.settings import Settings, loopback
 from foreshock_dashboard.sources.guard import GuardError, Keys, Tokens
 from foreshock_dashboard.sources.intake import Intake
+from foreshock_dashboard.sources.interval import scrape_interval
 from foreshock_dashboard.sources.jaeger import JaegerTraces
 from foreshock_dashboard.sources.observer import Observer, aligned
 from foreshock_dashboard.sources.otlp_grpc import serve_grpc
@@ -59,6 +62,8 @@ SWITCH = 0.0005
 COLLECT = (100_000, 20, 50)
 """When Python looks for cycles of garbage: rarely, for the hub makes few, and each look at the many spans that wait for
 their other half costs more than receiving them did."""
+PATIENCE = 1.2
+"""How many times the interval that was told samples may be apart."""
 KEEP = 3 * 3600.0
 """Seconds of figures at hand: the fold begins at most that long ago."""
 ROOM = 200 * 2.0**20
@@ -138,10 +143,10 @@ class Hub:
                 timeout=min(settings.scrape_interval, 10.0),
             )
             opened.callback(self.scraper.close)
-            read = catalogue(settings.window, quick_window(settings.scrape_interval))
-            self._observer = Observer(self._source, read, settings.step, Condenser(), KEEP)
-            self._growing = GrowingWorld(settings.step, KEEP, np.float32, ROOM)
+            self._paced = self._source is self.store
+            self._watch_at(settings.scrape_interval)
             self._state = State()
+            self._promised = {Service.parse(name): Objective(*rest) for name, *rest in settings.objectives}
             self._snapshot = Snapshot(0, None, (), Learning(0.0, NEEDED))
             self._tick_seconds = 0.0
             self._upkeep = upkeep
@@ -223,11 +228,13 @@ class Hub:
         try:
             if self._settings.at is None and self._source is self.store:
                 self.intake.write(now, incident_samples(last.incidents))
+            if not self._paced:
+                self._pace(now - self._settle)
             world = last.world
             for fresh in self._observer.pieces(now - self._settle):
                 world = self._growing.add(fresh, self._observer.missing())
                 world = replace(world, simulated=True) if self._simulated else world
-                self._state = fold(self._state, world)
+                self._state = fold(self._state, world, self._promised)
             if world is not None:
                 expected = outlook(self._state, world)
                 self._snapshot = Snapshot(last.seq + 1, world, self._state.incidents, learning(world), outlook=expected)
@@ -237,6 +244,25 @@ class Hub:
             log.exception("tick failed")
             self._fail(f"the last tick failed: {error}; the log has the details")
         self._tick_seconds = time.perf_counter() - begun
+
+    def _watch_at(self, interval: float) -> None:
+        """Read the source as it fits samples so many seconds apart: a grid no finer, rates that hold two of them."""
+        settings = replace(self._settings, scrape_interval=interval)
+        step = max(settings.step, float(round(interval)))
+        read = catalogue(settings.window, quick_window(interval))
+        self._observer = Observer(self._source, read, step, Condenser(), KEEP)
+        self._growing = GrowingWorld(step, KEEP, np.float32, ROOM)
+
+    def _pace(self, now: float) -> None:
+        """See how often somebody else scrapes. Nobody is asked to tell; who told a longer interval is believed."""
+        told = self._settings.scrape_interval
+        shown = scrape_interval(self._source, now, otherwise=told)
+        if shown > PATIENCE * told:
+            log.warning(
+                "samples are %.0f s apart, not %.0f s: --scrape-interval %.0fs says so at once", shown, told, shown
+            )
+            self._watch_at(shown)
+        self._paced = True
 
     def _fail(self, why: str) -> None:
         last = self._snapshot

@@ -75,6 +75,27 @@ def keys(text: str) -> tuple[str, ...]:
     return words
 
 
+def promises(text: str) -> tuple[tuple[str, float, float], ...]:
+    """What services promise: `name=p95` or `name=p95:failed`, with commas; seconds, and a share 0…1 (1 % unless told).
+
+    `llm-chat=20s, serving/gateway=18s:0.5%`
+    """
+    found = []
+    for word in filter(None, (each.strip() for each in text.split(","))):
+        name, equals, promise = word.partition("=")
+        duration, _, failed = promise.partition(":")
+        if not equals or not name.strip():
+            raise ValueError(f"has {word!r}, which is not like llm-chat=20s or llm-chat=20s:1%")
+        try:
+            share = float(failed.strip().rstrip("%")) / (100 if failed.strip().endswith("%") else 1) if failed else 0.01
+        except ValueError:
+            raise ValueError(f"has {word!r}, whose share of failures is not like 1% or 0.01") from None
+        if not 0 <= share <= 1:
+            raise ValueError(f"has {word!r}, whose share of failures is not between 0 and 100 %")
+        found.append((name.strip(), seconds(duration.strip()), share))
+    return tuple(found)
+
+
 def instant(text: str) -> float:
     """Unix seconds, or ISO 8601 with a time zone (`2026-11-25T10:00:00Z`)."""
     if re.fullmatch(r"\d+(\.\d+)?", text.strip()):

@@ -85,6 +85,12 @@ class Settings:
     rate_window: float | None = option(
         read.seconds, None, "how far rates look back, two scrapes or more and no multiple of the interval", "DURATION"
     )
+    objectives: tuple[tuple[str, float, float], ...] = option(
+        read.promises,
+        (),
+        "p95 and share of failures that services promise, llm-chat=20s:1%,…; learned for those that are not named",
+        "OBJECTIVES",
+    )
     at: float | None = option(read.instant, None, "stand at this time instead of now", "TIME")
     retention: float = option(read.seconds, 15 * 86_400.0, "how long the store keeps metrics", "DURATION")
     trace_retention: float = option(read.seconds, 2 * 86_400.0, "how long the store keeps traces", "DURATION")
