@@ -162,15 +162,22 @@ def _of_edges(scan: Scan, edges: Sequence[Guilty], hosts: Mapping[str, float]) -
                 service=who,
                 cause="network",
                 culprit=culprit,
-                strength=each.strength if who == each.edge.client else min(each.strength, suffering(scan, who)),
+                strength=min(each.strength, _late(scan, who, each.edge)),
                 severity=min(MOST, max(1.0, ratio if math.isfinite(ratio) else 1.0)),
-                since=min([scan.since("excess", each.edge), *(scan.since("retransmitted", each) for each in hosts)]),
+                since=min([scan.since("excess", each.edge), *(scan.since("retransmitted", name) for name in hosts)]),
                 evidence=_evidence(scan, each.edge, host),
                 next_step=_next_step(path, host),
                 urgent=bool(hosts),
             )
         )
     return found
+
+
+def _late(scan: Scan, who: Service, edge: Edge) -> float:
+    """How sure one can be at most that an end of a guilty edge suffers: who serves nobody has nobody to be late for."""
+    if math.isnan(scan.level("rate", who)):
+        return UNFELT
+    return 1.0 if who == edge.client else suffering(scan, who)
 
 
 def _host(scan: Scan, edges: Sequence[Edge], hosts: Mapping[str, float], where: Mapping[Service, Set[str]]) -> str:

@@ -244,6 +244,8 @@ OTHERS: tuple[tuple[str, Bent], ...] = (
     ("a deploy that makes a store a fifth slower",
      {**slow(STORE, 0.03, 0.036), ("edge_server", QUERY): since(NOW, 0.03, 0.036)}),
     ("a busy link", {("retransmitted", "host-1"): since(NOW, 0, 0.008)}),
+    ("a host that loses packets of batch work alone",
+     {("retransmitted", "host-1"): since(NOW, 0, 0.3), ("edge_p95", FEED): since(NOW, 0.03, 2)}),
     ("more people than usual, and room for them",
      {("edge_rate", IN): ramp(200, 280, 5, 8), ("edge_rate", ASK): ramp(200, 280, 5, 8),
       ("edge_rate", ANSWER): ramp(200, 280, 5, 8), ("generated_tokens", LLM): ramp(200, 280, 1000, 1500),
