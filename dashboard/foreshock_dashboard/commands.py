@@ -28,6 +28,7 @@ from foreshock_dashboard.recording_commands import (
     run_import,
 )
 from foreshock_dashboard.replay_command import REPLAY, add_replay_flags, run_replay
+from foreshock_dashboard.report_command import REPORT, add_report_flags, run_report
 from foreshock_dashboard.settings import SettingsError, add_flags, settings_of
 from foreshock_dashboard.simulate_command import add_simulate_flags, simulate
 from foreshock_dashboard.standing import standing
@@ -98,6 +99,11 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("pools", help=about, description=POOLS, formatter_class=shape)
     add_pools_flags(command)
     command.set_defaults(run=run_pools)
+
+    about = "write a post-mortem of an incident"
+    command = commands.add_parser("report", help=about, description=REPORT, formatter_class=shape)
+    add_report_flags(command)
+    command.set_defaults(run=run_report)
 
     about = "score the analysis on recordings whose truth is known"
     command = commands.add_parser("evaluate", help=about, description=EVALUATE, formatter_class=shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -188,3 +189,36 @@ def test_pools_tells_where_tiers_meet_and_how_few_gpus_would_do(
     assert all(row["tiers"].keys() == {"ml", "serving"} for row in told["mixed"])
     assert f"{len(shared)} GPUs are shared by several tiers:" in text
     assert all(f"  {gpu}  ml: ml/batch-embed; serving: " in text for gpu in shared)
+
+
+def test_a_report_is_written_with_its_plots_beside_it_or_within(
+    incident: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As files that name each other, or in one piece for a terminal."""
+    out = tmp_path / "outage.md"
+    assert main(["report", "latest", "--recording", str(incident), "--out", str(out)]) == 0
+    text = out.read_text()
+    named = re.findall(r"\]\((\S+\.svg)\)", text)
+    assert sorted(named) == sorted(path.name for path in tmp_path.glob("*.svg"))
+    assert all((tmp_path / name).read_text().startswith("<svg ") for name in named)
+    assert main(["report", "latest", "--recording", str(incident)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("](data:image/svg+xml;base64,") == len(named)
+    assert printed.partition("\n")[0] == text.partition("\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(("nothing",), "no incident begins with 'nothing'"), (("latest", "--out", "meta.json"), "exists")],
+)
+def test_a_report_that_cannot_be_written_says_why(
+    incident: Path, foreshock: Foreshock, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], said: str
+) -> None:
+    """No such incident, or a file that is there already and is kept."""
+    monkeypatch.chdir(incident)
+    before = Path("meta.json").read_bytes()
+    assert foreshock("report", *words, "--recording", ".") == 1
+    assert said in foreshock.said
+    assert Path("meta.json").read_bytes() == before
+    for plot in Path().glob("*.svg"):
+        plot.unlink()

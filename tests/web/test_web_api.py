@@ -171,7 +171,8 @@ def test_openapi_describes_every_address(caller: Caller) -> None:
     """With the parameters of a trace list."""
     paths = caller.get("/api/openapi.json").json()["paths"]
     assert set(paths) == {
-        f"/api/{a}".replace("traces/1", "traces/{trace_id}") for a in (*ADDRESSES, "health/{service}")
+        f"/api/{a}".replace("traces/1", "traces/{trace_id}")
+        for a in (*ADDRESSES, "health/{service}", "report/{incident}")
     }
     names = {parameter["name"] for parameter in paths["/api/traces"]["get"]["parameters"]}
     assert {"service", "min_duration", "errors", "order", "limit", "start", "end"} <= names

@@ -30,6 +30,7 @@ from foreshock_dashboard.web.params import (
     wait_filter,
 )
 from foreshock_dashboard.web.reference import document
+from foreshock_dashboard.web.report import chosen, report
 from foreshock_dashboard.web.trace_search import by_wait
 
 AT_ONCE = 2
@@ -67,6 +68,7 @@ class Api:
             app.add_api_route(f"/api/{name}", self._tick(name, make), name=name, **document(name))
         app.add_api_route("/api/headroom", self._headroom, name="headroom", **document("headroom"))
         app.add_api_route("/api/health/{service:path}", self._health, name="health", **document("health"))
+        app.add_api_route("/api/report/{incident}", self._report, name="report", **document("report"))
         app.add_api_route("/api/topology", self._topology_answer, name="topology", **document("topology"))
         app.add_api_route("/api/status", self._status, name="status", **document("status"))
         app.add_api_route("/api/traces", self._traces, name="traces", **document("traces"))
@@ -134,6 +136,19 @@ class Api:
         if body["retry_after"] is not None:
             answer.headers["Retry-After"] = str(body["retry_after"])
         return answer
+
+    def _report(self, request: Request, incident: str) -> Response:
+        only(request.query_params, ())
+        snapshot = self._hub.snapshot
+        if snapshot.world is None:
+            raise HTTPException(404, "there is no incident: the first tick has not ended")
+        try:
+            item = chosen(incident, snapshot.incidents)
+        except LookupError as error:
+            raise HTTPException(404, str(error)) from None
+        found = report(snapshot.world, item)
+        body = {"id": item.id, "markdown": found.markdown, "plots": dict(found.plots)}
+        return self._answer(request, encode(payloads.envelope(snapshot) | body))
 
     def _known(self, snapshot: Snapshot, text: str) -> Service:
         """The service that is meant; before the first tick, whatever it is called.

@@ -26,6 +26,7 @@ _SUMMARIES = {
     "contention": "Which service waits for which, on which GPUs, for which share of time",
     "warnings": "The incidents that are open, the worst first",
     "incidents": "Every incident that is remembered, also those that are over",
+    "report": "A post-mortem of one incident: Markdown, and its plots as SVG",
     "pools": "Which GPUs tiers share, and the fewest GPUs that carry each tier, bursts included",
     "health": "How a service is for those who call it: ok, degraded or shed, and when to come again",
     "headroom": "Pools and replicas by the load that they can still take, bursts included",
@@ -35,6 +36,8 @@ _SUMMARIES = {
     "traces": "Traces that have a matching span",
     "trace": "All spans of one trace, what ran on its GPUs meanwhile, and how long it waited for them",
 }
+_MISSING = {"trace": "trace", "health": "service", "headroom": "service", "report": "incident"}
+"""What an address answers 404 for."""
 _LISTS = {
     "services": ("services", "edges"),
     "gpus": ("gpus",),
@@ -94,6 +97,11 @@ _EXTRA: dict[str, dict[str, Any]] = {
         "retry_after": {"type": ["integer", "null"], "description": "seconds, as in the header Retry-After"},
         "reason": _TEXT | {"description": "why it is not ok, or not known"},
         "known": {"type": "boolean", "description": "false: no fresh data; it is then told as ok"},
+    },
+    "report": {
+        "id": _TEXT,
+        "markdown": _TEXT | {"description": "each plot is an image NAME.svg"},
+        "plots": {"type": "object", "additionalProperties": _TEXT, "description": "SVG by name"},
     },
     "headroom": {
         "pools": {
@@ -194,8 +202,8 @@ def document(name: str) -> dict[str, Any]:
     }
     if name in ("traces", "trace"):
         answers[503] = {"description": "the trace source cannot answer", "content": _ERROR}
-    if name in ("trace", "health", "headroom"):
-        answers[404] = {"description": f"no such {'trace' if name == 'trace' else 'service'}", "content": _ERROR}
+    if name in _MISSING:
+        answers[404] = {"description": f"no such {_MISSING[name]}", "content": _ERROR}
     parameters = [
         {"name": key, "in": "query", "required": False, "description": text, "schema": _TEXT}
         for key, text in _PARAMETERS.get(name, {}).items()

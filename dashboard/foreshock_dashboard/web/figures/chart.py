@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 WIDTH, HEIGHT = 640, 340
 LEFT, RIGHT, TOP, BOTTOM = 62, 18, 40, 52
+NEAR = 14.0
+"""Distance of two marks in whose names would cover each other side by side."""
 COLOURS = ("#1f6feb", "#d1480f", "#2e8b57", "#8a63d2", "#b8860b", "#c71585")
 
 
@@ -111,10 +113,13 @@ def draw(title: str, x: Axis, y: Axis, lines: Sequence[Line], marks: Sequence[Ma
         f'<text transform="translate(14 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)" text-anchor="middle">'
         f"{escape(y.label)}</text>"
     )
-    for moment in marks:
+    before, height = -math.inf, TOP + 4
+    for moment in sorted(marks):
         at = across(moment.x)
+        height = height + 62 if at - before < NEAR and height < HEIGHT - BOTTOM - 120 else TOP + 4
+        before = at
         parts.append(f'<path d="M{at:.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="#555" stroke-dasharray="4 3"/>')
-        turned = f'transform="translate({at - 4:.1f} {TOP + 4}) rotate(-90)"'
+        turned = f'transform="translate({at - 4:.1f} {height}) rotate(-90)"'
         parts.append(f'<text {turned} text-anchor="end" fill="#555">{escape(moment.name)}</text>')
     legend = LEFT + 4.0
     for line in lines:

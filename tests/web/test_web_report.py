@@ -1,0 +1,132 @@
+"""A post-mortem: what happened when, whose doing it was, on what evidence, and what it cost."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pytest
+from tests.web.caller import Caller
+from tests.web.worlds import HOSTILE, NOW, SCENES, FakeHub, bare, service, starvation, starving
+
+from foreshock_dashboard.model.incident import AtRisk, Culprit, Incident
+from foreshock_dashboard.web.figures.chart import Axis, Line, Mark, draw
+from foreshock_dashboard.web.report import chosen, report
+
+
+def over() -> Incident:
+    """One that has ended."""
+    return replace(starvation(starving(), phase="over"), since=NOW - 190)
+
+
+def section(markdown: str, title: str) -> str:
+    """The text under a heading."""
+    return markdown.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def test_it_tells_the_story_in_order() -> None:
+    """Summary, timeline from the first sign on, culprit, evidence, cost, and what to do."""
+    told = report(starving(), over()).markdown
+    assert told.startswith("# 20251125T095730Z-embedder\n\ntrain-llm starves embedder")
+    assert re.findall(r"^## (.+)$", told, re.MULTILINE) == [
+        "Timeline",
+        "Whose doing it was",
+        "Evidence",
+        "What it cost",
+        "What to do",
+    ]
+    lines = section(told, "Timeline").strip().splitlines()
+    assert lines[0] == "- 09:56:50 **first sign**"
+    assert "- 09:57:30 paged, 40.0 s after the first sign" in lines
+    assert lines[-1] == "- 09:59:00 over"
+    assert section(told, "Evidence").count("\n| ") == 2 + len(over().evidence)
+    assert "move train-llm off host-0/gpu-0 and host-0/gpu-1" in section(told, "What to do")
+    assert "Of a simulated platform." in told
+
+
+def test_it_says_what_the_page_said_where_that_was_something_else() -> None:
+    """Whoever was woken had to go by it."""
+    before = replace(over(), culprit=Culprit(service("batch-eval")), cause="demand")
+    assert "When it paged, it said batch-eval: demand." in report(starving(), over(), before).markdown
+    assert "When it paged" not in report(starving(), over(), over()).markdown
+
+
+@pytest.mark.parametrize(("paged", "words"), [(True, "would have saved up to"), (False, "It never paged")])
+def test_it_says_what_acting_on_the_warning_would_have_saved(paged: bool, words: str) -> None:
+    """Per entry service, with the sum of what came after the page."""
+    item = over() if paged else replace(over(), paged=None)
+    cost = section(report(starving(), item).markdown, "What it cost")
+    assert "| gateway |" in cost
+    assert words in cost
+
+
+def test_each_plot_is_named_in_the_text_and_is_well_formed() -> None:
+    """Durations, failures, requests, GPU time, and waiting, with the moments of the incident marked."""
+    found = report(starving(), over())
+    assert list(found.plots) == ["duration", "failed", "requests", "gpu-time", "waiting"]
+    assert re.findall(r"\]\((.+?)\.svg\)", found.markdown) == list(found.plots)
+    for svg in found.plots.values():
+        drawn = ElementTree.fromstring(svg)  # noqa: S314 - our own
+        texts = [each.text for each in drawn.iter("{http://www.w3.org/2000/svg}text")]
+        assert {"first sign", "paged", "over"} <= set(texts)
+    assert "— train-llm" in found.plots["waiting"]
+
+
+def test_names_from_outside_stay_text() -> None:
+    """A service may be called anything: it neither ends a cell of a table nor becomes a tag."""
+    world = starving({"train-llm": HOSTILE, "embedder": "a|b"})
+    found = report(world, starvation(world, "a|b", HOSTILE))
+    assert "| a\\|b |" in found.markdown
+    assert all("<img" not in text for text in (found.markdown, *found.plots.values()))
+
+
+def test_with_nothing_but_the_incident_there_is_a_report() -> None:
+    """No World around it, no evidence, no end: what is not known is said."""
+    item = replace(over(), evidence=(), until=None, paged=None, next_step="", culprit=Culprit(), candidates=())
+    told = report(bare(), item)
+    assert told.plots == {}
+    assert "this cannot be told" in told.markdown
+    assert "Nothing is known that would help." in told.markdown
+
+
+def test_who_is_at_risk_is_in_the_timeline() -> None:
+    """With the time that is left."""
+    item = replace(over(), at_risk=(AtRisk(service("rag-api"), 60.0, 120.0, math.inf),))
+    assert "- at risk: rag-api in 2.0 min (1.0 to later)" in report(starving(), item).markdown
+
+
+def test_an_incident_is_chosen_by_its_id_its_beginning_or_as_the_latest() -> None:
+    """And a name that fits none or several is refused with those that there are."""
+    one, two = over(), replace(over(), id="20251125T100000Z-reranker", opened=NOW)
+    assert chosen(one.id, (one, two)) == one
+    assert chosen("20251125T10", (one, two)) == two
+    assert chosen("latest", (one, two)) == two
+    with pytest.raises(LookupError, match=r"several incidents begin with '2025'; there is 2025.*, 2025"):
+        chosen("2025", (one, two))
+    with pytest.raises(LookupError, match="no incident begins with 'x'"):
+        chosen("x", (one, two))
+    with pytest.raises(LookupError, match="there is no incident"):
+        chosen("latest", ())
+
+
+def test_the_hub_writes_it_for_those_who_ask(caller: Caller, hub: FakeHub) -> None:
+    """Markdown and plots in JSON; 404 for what it does not know."""
+    told = caller.get("/api/report/latest").json()
+    assert told["id"] == "20251125T095730Z-embedder"
+    assert told["markdown"].startswith("# 20251125T095730Z-embedder")
+    assert told["plots"]["duration"].startswith("<svg ")
+    assert caller.get("/api/report/nothing").status_code == 404
+    hub.snapshot = SCENES["error"]()
+    assert "the first tick has not ended" in caller.get("/api/report/latest").json()["error"]
+
+
+def test_a_line_has_gaps_where_nothing_is_known_and_marks_near_each_other_do_not_cover_each_other() -> None:
+    """Nothing is drawn across what was not measured."""
+    line = Line("a", [0.0, 60.0, 120.0, 180.0, 240.0], [1.0, 2.0, math.nan, 3.0, 4.0])
+    svg = draw("t", Axis("time", clock=True), Axis("y"), [line], [Mark(60.0, "one"), Mark(61.0, "two")])
+    assert svg.count("<polyline") == 2
+    heights = re.findall(r'translate\(\S+ (\d+)\) rotate\(-90\)" text-anchor="end"', svg)
+    assert len(set(heights)) == 2
+    assert ">00:01<" in svg
