@@ -1,0 +1,76 @@
+"""What is expected of every service, from the state of the analysis: what is not known is left out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.analysis.conftest import AGGRESSOR, BYSTANDER, CALLER, GPUS, VICTIM, Scene, world_of_scene
+
+from foreshock_dashboard.analysis.batching import Strain
+from foreshock_dashboard.analysis.decision import State
+from foreshock_dashboard.analysis.hazard import QUANTILES
+from foreshock_dashboard.analysis.outlook import outlook
+from foreshock_dashboard.analysis.risk import Own
+from foreshock_dashboard.model.inference import Inference, Replica
+from foreshock_dashboard.model.outlook import Amplification, Imbalance, Outlook, Risk, Stalled
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import World
+
+
+def own(chance: float, load: float = math.nan) -> Own:
+    """What a service shows itself: 100 s times each quantile until it misses its objective."""
+    seconds = tuple(100 * each for each in QUANTILES)
+    strain = Strain(1.0, 0.0, 0.5, 0.0, 40.0, load, (load,) * 3, 0.4) if load == load else None
+    return Own(False, chance, seconds, "load", False, False, strain)
+
+
+def seen(world: World, known: dict[Service, Own]) -> Outlook:
+    """The outlook of a state in which services show this."""
+    return outlook(replace(State(), own=known), world)
+
+
+def test_risks_have_their_quantiles() -> None:
+    """20, 50 and 80 % of those that the analysis has."""
+    found = seen(world_of_scene(Scene()), {VICTIM: own(0.7), CALLER: own(math.nan)})
+    assert found.risks == (Risk(VICTIM, 0.7, 20.0, 50.0, 80.0),)
+
+
+def test_loads_are_of_services_whose_model_servers_tell_with_what_their_bursts_allow() -> None:
+    """On the pool that all their GPUs are of; even requests allow everything."""
+    world = replace(world_of_scene(Scene()), pool=("gold",) * len(GPUS))
+    (load,) = seen(world, {VICTIM: own(0.1, load=0.8), CALLER: own(0.1)}).loads
+    assert (load.service, load.pool, load.ratio) == (VICTIM, "gold", 0.8)
+    assert load.safe == pytest.approx(1.0)
+    (apart,) = seen(replace(world, pool=("gold", "lead")), {VICTIM: own(0.1, load=0.8)}).loads
+    assert apart.pool == ""
+
+
+def test_waiting_is_the_mean_over_the_gpus_that_two_share_and_attempts_are_per_edge() -> None:
+    """Newest figures; a pair of which nothing is known has none."""
+    world = world_of_scene(Scene(stalled_by_aggressor=lambda _: 0.3, stalled_by_bystander=lambda _: math.nan))
+    found = seen(replace(world, attempts=np.full(world.attempts.shape, 1.5)), {})
+    assert found.stalled == (Stalled(VICTIM, AGGRESSOR, "", 0.3),)
+    assert found.amplification == (Amplification(CALLER, VICTIM, 1.5),)
+    assert BYSTANDER not in {each.aggressor for each in found.stalled}
+
+
+def test_imbalance_is_the_busiest_replica_over_the_mean() -> None:
+    """Of services with at least two."""
+    world = world_of_scene(Scene())
+    points = len(world.times)
+    replicas = (Replica(CALLER, "c:1"), Replica(VICTIM, "a:1"), Replica(VICTIM, "b:1"))
+    busy = np.repeat([[5.0], [10.0], [30.0]], points, axis=1)
+    told = replace(
+        Inference.empty(points), replicas=replicas, replica_busy=busy, replica_finished=busy, replica_seconds=busy
+    )
+    assert seen(replace(world, inference=told), {}).imbalance == (Imbalance(VICTIM, 1.5),)
+
+
+def test_before_anything_is_learned_nothing_is_expected() -> None:
+    """Not zero: nothing."""
+    nothing = world_of_scene(Scene(stalled_by_aggressor=lambda _: math.nan, stalled_by_bystander=lambda _: math.nan))
+    found = seen(replace(nothing, attempts=np.full(nothing.attempts.shape, math.nan)), {})
+    assert found == Outlook()
