@@ -30,7 +30,7 @@ from foreshock_dashboard.model.world import Gpu, Stall, Tenant
 
 SQUEEZE = 1.25
 """Predicted slow-down at which a squeeze is as likely as not: shares of GPUs waver by a few per cent."""
-SLOWDOWN, Z, STALLED_GROWTH, BUSY_GROWTH = 1.4, 3.0, 0.08, 0.10
+SLOWDOWN, Z, STALLED_GROWTH, BUSY_GROWTH = 1.2, 3.0, 0.08, 0.10
 """What a pressed service shows at which that is as likely as not; all of it must be there."""
 URGENT = 2.0
 """Predicted slow-down from which a service goes down before a trend could be seen."""
