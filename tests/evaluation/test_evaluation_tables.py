@@ -81,6 +81,7 @@ def test_figures_count_what_they_are_about(found: Evaluation) -> None:
     assert told["warned before onset"] == 0.5
     assert told["lead, median"] == 0.0
     assert told["lead, lower quartile"] == 0.0
+    assert told["time from the fault to the onset, median"] == 300.0
     assert told["pages per service-day, benign runs"] == pytest.approx(1 / 4)
     assert told["benign runs paged"] == 0.5
     assert told["culprit top-1 at first page"] == 1.0

@@ -69,6 +69,15 @@ def _lead(q: float) -> Take:
     return lambda groups, draws: draws.quantile([sample(each, each.pages.lead) for each in groups.warnable], q)
 
 
+def _room(q: float) -> Take:
+    """What the lead would be if somebody were called the moment that the fault begins: no detector can do better."""
+
+    def take(groups: Groups, draws: Resampling) -> Estimate:
+        return draws.quantile([sample(each, each.gap) for each in groups.warnable if each.gap is not None], q)
+
+    return take
+
+
 def _told(what: Callable[[Verdict], float | None]) -> Take:
     """Mean over the first pages of cascades; those that the figure is not about do not count."""
 
@@ -164,6 +173,8 @@ ROWS = (
     Row("time to breach, median relative error", "share", _eta_error, Bounds(most=0.6), Bounds(most=0.35)),
     Row("extent at first page, F1", "share", _told(lambda said: said.extent)),
     Row("warned 2 min or more before onset", "share", _warned(lambda run: run.pages.useful)),
+    Row("time from the fault to the onset, median", "seconds", _room(0.5)),
+    Row("time from the fault to the onset, lower quartile", "seconds", _room(0.25)),
     Row("first page after the fault, median", "seconds", _delay),
     Row("advised before onset, pages or not", "share", _warned(lambda run: run.advisories.early)),
     Row("advisories per service-day, benign runs", "per day", _rate(_benign, lambda run: run.advisories.false)),
