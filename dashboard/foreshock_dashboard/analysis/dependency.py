@@ -138,6 +138,8 @@ def _z(scan: Scan, edge: Edge) -> float:
 
 def _hurt(scan: Scan, caller: Service, edges: Sequence[Edge]) -> float:
     """How sure it is that a caller suffers for it, 0…1: its calls are worse, and that is a good part of its trouble."""
+    if math.isnan(scan.level("rate", caller)):
+        return 0.0  # who serves nobody has nobody to be late for
     mine = [edge for edge in edges if edge.client == caller]
     seen = max((_felt(scan, caller, edge) for edge in mine), default=0.0)
     return max(seen, max((_to_come(scan, caller, edge) for edge in mine), default=0.0))
