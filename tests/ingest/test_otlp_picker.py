@@ -1,0 +1,83 @@
+"""What is read of attributes at once is what reading them whole gives, however much is remembered of earlier ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+
+from foreshock_dashboard.model.otlp import Pickers, attributes_of, known, read, searched
+
+LONG = "long." * 30
+SEARCHED, CALLS, TELLING, TOLD = ("a", "b", LONG), ("url",), ("tokens",), ("model",)
+KEYS = (*SEARCHED, *CALLS, *TELLING, *TOLD, "", "other")
+VALUES = (
+    st.builds(AnyValue, string_value=st.sampled_from(("", "x", "é", "y" * 600)) | st.text(max_size=5))
+    | st.builds(AnyValue, int_value=st.integers(-3, 3))
+    | st.builds(AnyValue, bool_value=st.booleans())
+    | st.just(AnyValue())
+)
+SPANS = st.lists(
+    st.tuples(st.sampled_from((2, 3)), st.lists(st.builds(KeyValue, key=st.sampled_from(KEYS), value=VALUES))),
+    max_size=6,
+)
+
+
+def request(spans: Sequence[tuple[int, list[KeyValue]]]) -> bytes:
+    """A TracesData of spans of these kinds with these attributes."""
+    data = TracesData()
+    made = data.resource_spans.add().scope_spans.add().spans
+    for number, (kind, attributes) in enumerate(spans, 1):
+        made.append(
+            OtlpSpan(
+                trace_id=bytes(15) + b"\1",
+                span_id=number.to_bytes(8, "big"),
+                kind=kind,  # type: ignore[arg-type]  # an enum's number
+                start_time_unix_nano=1,
+                end_time_unix_nano=2,
+                attributes=attributes,
+            )
+        )
+    return data.SerializeToString()
+
+
+@pytest.mark.parametrize("most", [1, 3, 10_000])
+@given(requests=st.lists(SPANS, min_size=1, max_size=4))
+def test_attributes_are_read_as_if_none_had_come_before(
+    most: int, requests: list[list[tuple[int, list[KeyValue]]]]
+) -> None:
+    """The first of a key holds; a text to search by is cut; only what is asked for of a kind of span is read."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(known, "MAX_VALUES", most)
+        patched.setattr(known, "MAX_KNOWN", 2 * most)
+        pickers = Pickers(SEARCHED, CALLS, TELLING, TOLD)
+        for spans in requests:
+            batch = read(request(spans), pickers).spans
+            for row, (kind, pairs) in enumerate(spans):
+                whole = attributes_of(pairs)
+                own = {key: batch.searched.texts[codes[row]] for key, codes in batch.searched.columns.items()}
+                texts = {key: searched(whole[key]) for key in SEARCHED if whole.get(key) is not None}
+                assert {key: text for key, text in own.items() if text is not None} == texts
+                asked = {*SEARCHED, *TELLING, *TOLD, *(CALLS if kind == 3 else ())}
+                told = kind == 3 or not whole.keys().isdisjoint(TELLING)
+                found = {key: value for key, value in batch.outlines.attributes[row].items() if key in KEYS and key}
+                assert found == ({key: whole[key] for key in asked & whole.keys()} if told else {})
+
+
+def test_a_value_before_its_key_is_read_as_well() -> None:
+    """Which no known sender writes, but protobuf allows (protobuf.dev, "Encoding")."""
+    backwards = b"\x12\x03\x0a\x01x" + b"\x0a\x01a"
+    assert KeyValue.FromString(backwards) == KeyValue(key="a", value=AnyValue(string_value="x"))
+    span = OtlpSpan(trace_id=b"1" * 16, span_id=b"2" * 8, start_time_unix_nano=1, end_time_unix_nano=2)
+    raw = span.SerializeToString() + b"\x4a" + bytes([len(backwards)]) + backwards
+    scoped = b"\x12" + bytes([len(raw)]) + raw
+    group = b"\x12" + bytes([len(scoped)]) + scoped
+    pickers = Pickers("a")
+    for _ in range(2):
+        found = read(b"\x0a" + bytes([len(group)]) + group, pickers).spans.searched
+        assert [found.texts[code] for code in found.columns["a"]] == ["x"]
