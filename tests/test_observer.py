@@ -8,7 +8,7 @@ import pytest
 from foreshock_dashboard.model.query import Matrix, Query, SourceError, grid
 from foreshock_dashboard.model.readings import catalogue
 from foreshock_dashboard.model.samples import Labels, labels_of
-from foreshock_dashboard.sources.observer import CHUNK, Observer, aligned, fold_start
+from foreshock_dashboard.sources.observer import CAREFUL, CHUNK, Observer, aligned, fold_start
 
 NOW = 1_800_000_003.0
 STEP = 10.0
@@ -72,6 +72,17 @@ def test_no_question_is_for_more_points_than_a_source_can_answer() -> None:
     observer(source, step=1.0).read(NOW)
 
     assert max((end - start) / 1.0 + 1 for _, start, end in source.asked) <= CHUNK
+
+
+def test_a_large_platform_is_read_in_smaller_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As soon as it is known how many series there are."""
+    monkeypatch.setattr("foreshock_dashboard.sources.observer.VALUES", 60)
+    source = Source({"up": labels_of({"job": "x"}), "gpu_info": labels_of({"uuid": "a"})})
+    readings = observer(source).read(NOW)
+
+    assert {(end - start) / STEP + 1 for _, start, end in source.asked} <= {CAREFUL, 30.0, *range(1, 30)}
+    assert max(end - start for _, start, end in source.asked) == 29 * STEP
+    assert readings["up"].values[0].tolist() == readings["up"].times.tolist()
 
 
 def test_only_what_is_new_is_read_again() -> None:

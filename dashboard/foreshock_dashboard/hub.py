@@ -66,7 +66,7 @@ PATIENCE = 1.2
 """How many times the interval that was told samples may be apart."""
 KEEP = 3 * 3600.0
 """Seconds of figures at hand: the fold begins at most that long ago."""
-ROOM = 200 * 2.0**20
+ROOM = 176 * 2.0**20
 """Bytes for them. Thousands of GPUs have less than three hours in it."""
 UPKEEP = 5.0
 """Wall seconds between two looks at whether the store has something to seal, merge or remove."""

@@ -21,7 +21,7 @@ from foreshock_dashboard.model.world import World
 
 __all__ = ["GrowingWorld", "condensed", "gpu_order", "world_of"]
 
-LEAST = 2100.0
+LEAST = 1980.0
 """Seconds of history that there has to be: half an hour to learn from, minutes that are left out of what is learned."""
 MOCKED = 60
 """Grid points for which simulated data is told of after it was last seen."""

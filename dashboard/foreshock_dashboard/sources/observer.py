@@ -41,6 +41,10 @@ def answer(source: MetricSource, row: Reading, start: float, end: float, step: f
 
 CHUNK = 120
 """Grid points read at once. After a restart there are hours to read; no source has to answer for all of them in one."""
+CAREFUL = 12
+"""Grid points read at once before it is known how many series there are."""
+VALUES = 4_000_000
+"""Values that the answers of one piece may have together: a large platform is read in smaller pieces."""
 
 
 class Observer:
@@ -68,6 +72,8 @@ class Observer:
         self._found: set[str] = set()
         self._readings: Readings = {}
         self._until = -math.inf
+        self._points = CAREFUL
+        self._asked = False
 
     def pieces(self, now: float) -> Iterator[Readings]:
         """What is new up to the last grid point not after `now`, in pieces; what is not taken is read again.
@@ -78,9 +84,11 @@ class Observer:
         end = aligned(now, self._step)
         start = max(self._until + self._step, self._begin(end), end - self._keep)
         while start <= end:
-            until = min(end, start + (CHUNK - 1) * self._step)
+            until = min(end, start + (self._points - 1) * self._step)
             answers = {key: answer(self._source, row, start, until, self._step) for key, row in self._catalogue.items()}
             self._found |= {key for key, matrix in answers.items() if len(matrix)}
+            self._asked = True
+            self._points = max(1, min(CHUNK, VALUES // max(1, sum(map(len, answers.values())))))
             yield self._condense(answers)
             self._until = until
             start = until + self._step
@@ -102,5 +110,5 @@ class Observer:
         return tuple(
             f"{row.query.metric} ({row.lost})"
             for key, row in self._catalogue.items()
-            if row.shown and self._until > -math.inf and key not in self._found
+            if row.shown and self._asked and key not in self._found
         )

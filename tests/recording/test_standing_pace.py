@@ -1,0 +1,54 @@
+"""A hub over somebody else's samples reads them as it fits how far they are apart, whatever it was told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pytest
+
+from foreshock_dashboard.clock import clock_of
+from foreshock_dashboard.hub import Hub
+from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
+from foreshock_dashboard.settings import Settings
+from foreshock_dashboard.standing import standing
+
+START = 1_767_600_000.0
+GPU = {"job": "foreshock-exporter", "instance": "h:1", "uuid": "a"}
+
+
+class Write(Protocol):
+    """Writes a recording of scrapes."""
+
+    def __call__(self, batches: Sequence[SampleBatch]) -> Path: ...
+
+
+def scrape(time: float) -> SampleBatch:
+    """One GPU that is half busy."""
+    target = labels_of({"job": GPU["job"], "instance": GPU["instance"]})
+    samples = (
+        Sample("up", target, 1.0),
+        Sample("gpu_info", labels_of({**GPU, "gpu": "0", "model": "H100"}), 1.0),
+        Sample("gpu_busy_seconds_total", labels_of(GPU), 0.5 * (time - START)),
+    )
+    return SampleBatch(time, GPU["instance"], samples)
+
+
+@pytest.mark.parametrize(("interval", "step"), [(10.0, 10.0), (30.0, 30.0), (60.0, 60.0), (300.0, 300.0)])
+def test_the_grid_and_the_rates_follow_the_samples(write: Write, interval: float, step: float) -> None:
+    """No finer than they come, and never without two of them."""
+    path = write([scrape(START + i * interval + 0.25) for i in range(int(4800 / interval))])
+    with ExitStack() as opened:
+        mine = Settings(recording=path, store=path.parent / "store", port=0, otlp_grpc_port=0, otlp_http_port=0)
+        found, recording = opened.enter_context(standing(mine))
+        hub = opened.enter_context(closing(Hub(found, clock_of(found.at), recording=recording)))
+        hub.start()
+        world = hub.snapshot.world
+
+    assert world
+    assert world.step == step
+    assert set(np.diff(world.times)) == {step}
+    np.testing.assert_allclose(world.utilization[0, -10:], 0.5, rtol=0.01)
