@@ -1,0 +1,207 @@
+"""What is odd in metrics of any kind, whose they are, and who is to blame: by nothing but numbers and labels."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foreshock_dashboard.analysis.anything import ODD, Around, excess, increases, is_counter, means, oddities
+from foreshock_dashboard.analysis.owners import call, owner, without_hash
+from foreshock_dashboard.analysis.suspects import blended, ranked, suspects
+from foreshock_dashboard.model.incident import Candidate
+from foreshock_dashboard.model.query import Floats, Matrix
+from foreshock_dashboard.model.samples import labels_of
+from foreshock_dashboard.model.service import Service
+
+POINTS, FIRST, STEP = 200, 150, 15.0
+AROUND = Around(np.arange(POINTS, dtype=np.float64) * STEP, FIRST)
+
+
+def noise(seed: int, level: float = 10.0) -> Floats:
+    """A level with 5 % of noise."""
+    return level * (1 + 0.05 * np.random.default_rng(seed).standard_normal(POINTS))
+
+
+def stepped(seed: int, times: float, level: float = 10.0) -> Floats:
+    """The same, so many times as high from `FIRST` on."""
+    values = noise(seed, level)
+    values[FIRST:] *= times
+    return values
+
+
+def matrix(rows: dict[str, Floats], label: str = "app") -> Matrix:
+    """One series for each service."""
+    return Matrix.of(AROUND.times, {labels_of({label: name}): values for name, values in rows.items()})
+
+
+@pytest.mark.parametrize(
+    ("pod", "name"),
+    [
+        ("checkout-6c5bd6d5f4-x2x9k", "checkout"),
+        ("redis-cart-7d9bbd8c5-kzbvm", "redis-cart"),
+        ("ts-order-service-v1-0", "ts-order-service-v1"),
+        ("fluentd-x7k2p", "fluentd"),
+        ("front-end", "front-end"),
+        ("ts-auth-service", "ts-auth-service"),
+        ("llm-a100", "llm-a100"),
+    ],
+)
+def test_a_pods_name_loses_what_the_cluster_added(pod: str, name: str) -> None:
+    """And nothing else: names of services have hyphens and digits too."""
+    assert without_hash(pod) == name
+
+
+@pytest.mark.parametrize(
+    ("metric", "labels", "expected"),
+    [
+        ("x", {"service_name": "a", "service_namespace": "n", "job": "j"}, Service("n", "a")),
+        ("x", {"service": "a", "namespace": "n", "pod": "p-0"}, Service("", "a")),
+        ("container_cpu_usage_seconds_total", {"container": "POD", "pod": "a-0", "job": "kubelet"}, Service("", "a")),
+        ("container_cpu_usage_seconds_total", {"container": "a", "pod": "b-0", "job": "kubelet"}, Service("", "a")),
+        ("node_load1", {"job": "node-exporter", "instance": "host-1:9100"}, Service("", "host-1")),
+        ("http_requests_total", {"job": "a", "instance": "10.0.0.1:80"}, Service("", "a")),
+        ("x", {"client": "a", "server": "b", "server_service_namespace": "n", "job": "j"}, Service("n", "b")),
+        ("checkout_cpu", {}, Service("", "checkout")),
+        ("up", {}, Service("", "up")),
+    ],
+)
+def test_a_series_is_its_services_by_the_surest_label(metric: str, labels: dict[str, str], expected: Service) -> None:
+    """Of a call, the one called; without any label, by the metric's name."""
+    assert owner(metric, labels) == expected
+
+
+def test_calls_are_known_by_the_labels_of_service_graphs_and_meshes() -> None:
+    """OpenTelemetry's, Tempo's and Istio's."""
+    assert call({"client": "a", "server": "b"}) == (Service("", "a"), Service("", "b"))
+    assert call({"source_workload": "a", "destination_workload": "b"}) == (Service("", "a"), Service("", "b"))
+    assert call({"client": "a"}) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "odd"),
+    [
+        (noise(1), False),
+        (stepped(1, 3.0), True),
+        (stepped(1, 0.1), True),
+        (np.full(POINTS, 4.0), False),
+        (np.where(np.arange(POINTS) >= FIRST, 4.04, 4.0), False),
+        (np.where(np.arange(POINTS) == FIRST + 5, 90.0, 0.0), False),
+        (np.where(np.arange(POINTS) % 30 < 5, 90.0, 1.0), False),
+        (np.where(np.arange(POINTS) < FIRST - 3, math.nan, 9.0), False),
+        (np.where(np.arange(POINTS) >= FIRST, math.nan, 9.0), False),
+        (np.full(POINTS, math.nan), False),
+    ],
+)
+def test_only_what_leaves_its_own_past_for_a_while_is_odd(values: Floats, odd: bool) -> None:
+    """Not what is constant, blips once, comes and goes as it always did, or has no past or no present."""
+    score = excess(values[None], FIRST, holds=4)[0][0]
+    assert bool(score >= ODD) == odd
+
+
+@given(st.floats(1e-6, 1e6), st.integers(0, 1000))
+def test_units_change_no_score(scale: float, seed: int) -> None:
+    """Seconds or milliseconds, bytes or gigabytes."""
+    values = stepped(seed, 2.0)[None]
+    assert excess(values * scale, FIRST)[0][0] == pytest.approx(excess(values, FIRST)[0][0], rel=1e-6)
+
+
+def test_a_counter_counts_by_what_it_grows_and_begins_anew_after_a_reset() -> None:
+    """Told by its name, or because it did nothing but grow."""
+    counted = np.cumsum(np.full(POINTS, 3.0))
+    counted[100:] -= counted[100] - 1.0
+    grown = increases(counted[None])[0]
+    assert math.isnan(grown[0])
+    assert set(np.round(np.delete(grown[1:], 99), 9)) == {3.0}
+    assert grown[100] == 1.0
+    assert is_counter("a_total", noise(1)[None])
+    assert is_counter("a", np.cumsum(np.full(POINTS, 3.0))[None])
+    assert not is_counter("a", noise(1)[None])
+
+
+def test_a_counter_that_begins_late_was_zero_where_its_copy_was_known() -> None:
+    """The first failure makes a new series; a new replica makes many, and none of them is odd."""
+    old = np.cumsum(np.full(POINTS, 9.0))
+    new = np.where(np.arange(POINTS) >= FIRST, np.cumsum(np.where(np.arange(POINTS) >= FIRST, 50.0, 0.0)), math.nan)
+
+    def told(instance: str) -> float:
+        rows = {
+            labels_of({"app": "a", "code": "200", "instance": "x:1"}): old,
+            labels_of({"app": "a", "code": "500", "instance": instance}): new,
+        }
+        (found,) = oddities("requests_total", Matrix.of(AROUND.times, rows), AROUND)
+        return found.score
+
+    assert told("x:1") >= ODD
+    assert told("y:1") < ODD
+
+
+def test_a_histogram_gives_the_mean_of_what_it_saw() -> None:
+    """Sum over count, from point to point; nothing where nothing was counted."""
+    count = np.cumsum(np.where(np.arange(POINTS) == 50, 0.0, 4.0))
+    total = np.cumsum(np.where(np.arange(POINTS) == 50, 0.0, 2.0))
+    (mean,) = means(matrix({"a": total}), matrix({"a": count})).values
+    assert math.isnan(mean[50])
+    assert set(np.delete(mean, [0, 50])) == {0.5}
+
+
+def found(rows: dict[str, Floats]) -> dict[Service, float]:
+    """Who is to blame for what `front` suffers."""
+    seen = suspects(oddities("latency", matrix(rows), AROUND))
+    return {each.service: each.score for each in ranked(Service("", "front"), seen, {}, STEP)}
+
+
+ROWS = {"front": stepped(1, 2.0), "cart": stepped(2, 5.0), "pay": noise(3), "ship": stepped(4, 1.6)}
+
+
+@settings(max_examples=25)
+@given(st.floats(1e-3, 1e3))
+def test_scaling_all_of_a_metric_changes_no_ranking(scale: float) -> None:
+    """The ranking is of how far each has left its own past."""
+    assert list(found({name: values * scale for name, values in ROWS.items()})) == list(found(ROWS))
+
+
+@settings(max_examples=25)
+@given(st.permutations(["cart", "pay", "ship"]))
+def test_permuting_services_permutes_the_answer(names: list[str]) -> None:
+    """A name is nothing but a name."""
+    swap = dict(zip(("cart", "pay", "ship"), names, strict=True)) | {"front": "front"}
+    other = found({swap[name]: values for name, values in ROWS.items()})
+    for who, score in found(ROWS).items():
+        assert other[Service("", swap[who.name])] == pytest.approx(score)
+
+
+def test_a_silent_extra_service_changes_nothing() -> None:
+    """Nor does one that is constant."""
+    extra = {"idle": np.zeros(POINTS), "gone": np.full(POINTS, math.nan)}
+    assert found(ROWS | extra) == found(ROWS)
+
+
+def test_blame_walks_a_circle_of_calls_and_ends() -> None:
+    """Each passes on to the odder one; shares sum to one."""
+    seen = suspects(oddities("latency", matrix(ROWS), AROUND))
+    front, cart, ship = (Service("", name) for name in ("front", "cart", "ship"))
+    told = ranked(front, seen, {front: (cart, ship), cart: (front,), ship: (cart, front)}, STEP)
+    assert told[0].service == cart
+    assert sum(each.score for each in told) == pytest.approx(1.0)
+
+
+def test_a_service_without_namespace_is_the_one_of_that_name() -> None:
+    """A container's label and a span's resource name the same service; of two such, neither is meant."""
+    seen = oddities("latency", matrix(ROWS), AROUND)
+    assert Service("shop", "cart") in suspects(seen, [Service("shop", "cart")])
+    both = suspects(seen, [Service("shop", "cart"), Service("test", "cart")])
+    assert Service("", "cart") in both
+
+
+def test_what_is_known_counts_three_times_as_much_as_what_is_odd() -> None:
+    """Both are told, with why."""
+    a, b = Service("", "a"), Service("", "b")
+    told = blended((Candidate(a, 0.6, "known"), Candidate(b, 0.4, "known")), (Candidate(b, 1.0, "odd"),))
+    assert [(each.service, round(each.score, 2), each.why) for each in told] == [
+        (b, 0.55, "known; odd"),
+        (a, 0.45, "known"),
+    ]
