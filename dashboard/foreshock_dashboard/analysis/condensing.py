@@ -70,10 +70,10 @@ class Stack:
         numbers, columns = self._aligned.numbers.T
         names = list(self._numbers)
         present = sorted({int(number) for number in numbers if number >= 0}, key=names.__getitem__)
-        row = np.full(len(names) + 1, -1, np.int64)
+        row = np.full(len(names) + 1, -1, np.int32)
         row[present] = np.arange(len(present))
         told = list(self._bounds.values())  # all that ever were: a bucket without observations yet has no series
         bounds = sorted(set(told))
-        column = np.array([*map(bounds.index, told), -1], np.int64)
+        column = np.array([*map(bounds.index, told), -1], np.int32)
         things = tuple(names[number] for number in present)
         self._laid = (things, np.asarray(bounds, np.float64), row[numbers], column[columns])

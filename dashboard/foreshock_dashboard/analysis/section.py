@@ -146,7 +146,7 @@ class Section(Generic[Key]):
             layers: list[tuple[Numbers, Numbers]] = []
             while len(series):
                 _, first = np.unique(rows[series], return_index=True)
-                layers.append((rows[series[first]], series[first]))
+                layers.append((rows[series[first]].astype(np.int32), series[first].astype(np.int32)))
                 series = np.delete(series, first)
             self._layers[reading] = layers
         return self._layers[reading]
