@@ -38,7 +38,8 @@ class Trouble:
     origin: where it begins. members: those in trouble or about to be, the origin first. felt: its callers, direct or
     through others, that are worse than usual, nearest first. missing: those of all that miss their objective. cause:
     the finding that explains it best, if any does. page: somebody is to be woken; urgent: at once. crowded: more is
-    asked of the origin than it carries. chance: of the origin's missing its objective, 0…1.
+    asked of the origin than it carries; heavy: the cause takes it down by itself. chance: of the origin's missing its
+    objective, 0…1.
     """
 
     origin: Service
@@ -49,6 +50,7 @@ class Trouble:
     page: bool
     urgent: bool
     crowded: bool
+    heavy: bool
     chance: float
 
 
@@ -123,7 +125,7 @@ def _trouble(
         chance = max(chance, cause.strength)
     if risk is not None and risk.crowded:
         chance = max(chance, PAGE)
-    urgent = heavy or (risk is not None and risk.filled)
+    urgent = heavy or (risk is not None and risk.crowded)  # its means have waited long enough
     return Trouble(
         origin=origin,
         members=(origin, *sorted(members - {origin})),
@@ -133,6 +135,7 @@ def _trouble(
         page=urgent or _pages(scan, origin, above, felt, own, cause),
         urgent=urgent,
         crowded=risk is not None and risk.crowded,
+        heavy=heavy,
         chance=chance,
     )
 

@@ -23,9 +23,14 @@ WORSE = 2.0
 """Scales from which a figure is told as evidence, and a service counted among the victims."""
 FIRST_SIGN = 2.5
 """The same for the first sign."""
-SOON = (15.0, 30.0, 90.0, 300.0, 600.0)
-"""Seconds until the origin misses its objective, by `hazard.QUANTILES`, where no trend says when: how long it took
-after a page on the development seeds of the evaluation."""
+PAGED = (0.07, 0.1, 0.28, 0.6, 1.2)
+"""Seconds until the origin of a page misses its objective, by `hazard.QUANTILES`, over the trend's median. Whoever is
+paged for is further on than a trend of minutes shows. This and the next two are what came after pages on the
+development seeds of the evaluation (`foreshock evaluate --suite dev`)."""
+SOON = (10.0, 20.0, 70.0, 300.0, 700.0)
+"""The same in seconds, where no trend says when."""
+AT_ONCE = (5.0, 10.0, 20.0, 60.0, 200.0)
+"""The same of what takes a service down by itself."""
 RANK: Sequence[Phase] = ("advisory", "page", "cascading")
 
 
@@ -132,10 +137,20 @@ def _at_risk(trouble: Trouble, moment: Moment) -> tuple[AtRisk, ...]:
     near = {trouble.origin, *upstream(moment.scan, trouble.origin)}
     own = dict(moment.own)
     first = own.get(trouble.origin)
-    if first is not None and not first.missing and math.isinf(first.seconds[2]):
-        own[trouble.origin] = replace(first, chance=max(first.chance, trouble.chance), seconds=SOON)
+    if first is not None and not first.missing:
+        chance = max(first.chance, trouble.chance)
+        own[trouble.origin] = replace(first, chance=chance, seconds=_seconds(trouble, first.seconds))
     found = [_risk(each) for each in ahead(moment.scan, own) if each.service in near]
     return tuple(sorted(found, key=lambda each: (each.p50, each.service)))
+
+
+def _seconds(trouble: Trouble, trend: tuple[float, ...]) -> tuple[float, ...]:
+    """Until the origin misses its objective, by `hazard.QUANTILES`."""
+    if trouble.heavy:
+        return AT_ONCE
+    if math.isinf(trend[2]):
+        return SOON
+    return tuple(share * trend[2] for share in PAGED) if trouble.page else trend
 
 
 def _risk(each: Ahead) -> AtRisk:
