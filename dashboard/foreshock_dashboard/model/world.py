@@ -87,7 +87,8 @@ class Red:
 class World:
     """The platform over a stretch of time, up to and including `times[-1]`, the instant the World is of.
 
-    Every array has shape (rows, times), float64 (float32 in a hub), NaN where there was no sample: absent is never zero.
+    Every array has shape (rows, times), float64 (float32 in a hub), NaN where there was no sample:
+    absent is never zero.
 
     services/red: requests each service received.
     edges/calls: requests on each edge as its client saw them; `server_p95` as the server saw them (seconds); `attempts`
