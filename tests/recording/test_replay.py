@@ -7,6 +7,8 @@ import math
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -222,3 +224,10 @@ def test_a_report_that_cannot_be_written_says_why(
     assert Path("meta.json").read_bytes() == before
     for plot in Path().glob("*.svg"):
         plot.unlink()
+
+
+def test_a_reader_that_wants_no_more_is_no_failure_worth_a_traceback(incident: Path) -> None:
+    """`foreshock replay DIR | head`: it ends quietly."""
+    command = f"{sys.executable} -m foreshock_dashboard replay {incident} --json | head -c 1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=300, check=False)
+    assert (done.stdout, done.stderr) == ("{", "")
