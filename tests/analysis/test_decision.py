@@ -125,7 +125,7 @@ def test_with_too_little_history_it_is_learning_and_silent(scenes: Scenes) -> No
     assert not learning(world).done
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(1, 299), max_size=6))
 def test_however_the_time_is_cut_into_ticks_the_incidents_are_the_same(scenes: Scenes, cuts: list[int]) -> None:
     """A replay in one go gives what live ticks gave."""

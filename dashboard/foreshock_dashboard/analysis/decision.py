@@ -64,7 +64,8 @@ class State:
     time: float = -np.inf
     learned: Learned = field(default_factory=Learned)
     cases: tuple[Case, ...] = ()
-    weak: tuple[Incident, ...] = ()
+    weak: Mapping[Service, Finding] = field(default_factory=dict)
+    standing: tuple[Incident, ...] = ()
     over: tuple[Incident, ...] = ()
     own: Mapping[Service, Own] = field(default_factory=dict)
 
@@ -73,7 +74,7 @@ class State:
         """Open ones first, then what is weak, then those that are over, newest first."""
         found = [case.incident for case in self.cases if case.incident]
         busy = {each.service for each in found}
-        return (*found, *(replace(each, until=None) for each in self.weak if each.service not in busy), *self.over)
+        return (*found, *(replace(each, until=None) for each in self.standing if each.service not in busy), *self.over)
 
 
 def learning(world: World) -> Learning:
@@ -104,15 +105,16 @@ def advance(state: State, world: World, at: int, promised: Mapping[Service, Obje
     scan = Scan(world, at, known.usual)
     own = own_risks(scan, objectives(scan, promised or {}), known.laws)
     causes = findings(scan)
-    weak = {each.service: each for each in vulnerable(scan, _loads(own)) if each.strength >= SURE}
+    weak = state.weak if known is state.learned else _weak(scan, own)
     cases, ended = _next(state.cases, troubles(scan, own, causes, weak), Moment(scan, own, causes))
     over = [old for old in (*ended, *state.over) if old.until is None or time - old.until <= KEEP_OVER]
-    return State(time, known, cases, _standing(state.weak, weak, scan), tuple(over), own)
+    return State(time, known, cases, weak, _standing(state.standing, weak, scan), tuple(over), own)
 
 
-def _loads(own: Mapping[Service, Own]) -> Mapping[Service, float]:
-    """Offered load of the services whose model servers tell it, over what they can carry."""
-    return {who: risk.strain.load for who, risk in own.items() if risk.strain}
+def _weak(scan: Scan, own: Mapping[Service, Own]) -> Mapping[Service, Finding]:
+    """What retries would keep down once it is down; looked at as often as baselines are."""
+    loads = {who: risk.strain.load for who, risk in own.items() if risk.strain}
+    return {each.service: each for each in vulnerable(scan, loads) if each.strength >= SURE}
 
 
 def _standing(known: Sequence[Incident], weak: Mapping[Service, Finding], scan: Scan) -> tuple[Incident, ...]:
