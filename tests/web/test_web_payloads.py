@@ -35,6 +35,14 @@ from foreshock_dashboard.web.verdict import verdict
 Golden = Callable[[str, str], None]
 
 
+def test_what_is_not_wrong_yet_makes_no_headline() -> None:
+    """A service that retries would keep down is told of beside the verdict; nobody suffers so far."""
+    weak = replace(starvation(starving()), victims=(), phase="advisory", sentence="retries would keep it down.")
+    seen = verdict(snapshot(calm(), weak))
+    assert seen.state == "calm"
+    assert "retries would keep it down." in seen.detail
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_no_number_becomes_null(value: float) -> None:
     """JSON has no NaN, and zero would be a lie."""
@@ -116,9 +124,10 @@ def test_warnings_are_open_incidents_and_incidents_are_all() -> None:
 
 def test_an_incident_without_an_aggressor_is_told_by_its_cause() -> None:
     """Not every trouble is a neighbour's doing; nobody is accused then."""
-    alone = replace(starvation(starving()), culprit=Culprit(), cause="provisioning lag")
+    told = "embedder is asked for more than its replicas carry since 09:56:50 UTC; p95 of embedder 412 ms."
+    alone = replace(starvation(starving()), culprit=Culprit(), cause="provisioning lag", sentence=told)
     seen = snapshot(starving(), alone)
-    assert verdict(seen).headline == "embedder is in trouble: provisioning lag."
+    assert verdict(seen).headline == "embedder is asked for more than its replicas carry since 09:56:50 UTC."
     assert payloads.warnings(seen)["warnings"][0]["aggressor"] is None
 
 

@@ -56,7 +56,9 @@ def verdict(snapshot: Snapshot, now: float | None = None) -> Verdict:
     still = bool(snapshot.error) and now is not None and now - world.time > fresh_for(world.step)
     since = world.time if still else seen.since
     blind = _blind("anybody" if still else seen.blind and f"any {seen.blind}", since)
-    current = open_incidents(snapshot)
+    current = tuple(item for item in open_incidents(snapshot) if item.victims)
+    unseen = bool(gaps)
+    gaps = (*gaps, *(item.sentence for item in open_incidents(snapshot) if not item.victims))
     if current:
         return _starving(current, (f"This may have changed. {blind}", *gaps) if blind else gaps)
     if not world.services and not world.gpus and not seen.silent_targets:
@@ -70,7 +72,7 @@ def verdict(snapshot: Snapshot, now: float | None = None) -> Verdict:
         return Verdict(
             "learning", text, (f"No warnings can be given until then; the figures of {size} are live.", *gaps)
         )
-    starved = "No service that can be seen is starved" if gaps else "No service is starved"
+    starved = "No service that can be seen is starved" if unseen else "No service is starved"
     erring = [str(service) for service, state in conditions(snapshot).items() if state.word == "errors"]
     if erring:
         text = f"Errors in {_count(len(erring), 'service')}: {_names(erring)}. Watching {size}."
@@ -91,7 +93,7 @@ def _starving(current: tuple[Incident, ...], gaps: tuple[str, ...]) -> Verdict:
     if worst.aggressor and worst.gpus:
         text = f"{worst.aggressor} starves {worst.victim} on {gpu_list(worst.gpus)}"
     else:
-        text = f"{worst.victim} is in trouble: {worst.cause}"
+        text = worst.sentence.partition("; ")[0].rstrip(".")
     if worst.phase == "cascading":
         text += ", and its callers slow down too"
     others = len(current) - 1
