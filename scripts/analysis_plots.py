@@ -1,0 +1,66 @@
+"""The plots of docs/analysis.md, from recordings of the simulator.
+
+    scripts/analysis_plots.py [NAME ...] [--out docs/analysis] [--recordings DIR] [--seed 11]
+
+Without --recordings the scenarios are simulated into a folder that is deleted afterwards; a folder keeps them.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import analysis_causes
+import analysis_signs
+from analysis_run import Run, played
+from foreshock_dashboard.evaluation.outcome import Run as Wanted
+from foreshock_dashboard.evaluation.recordings import recorded
+from foreshock_dashboard.recording.errors import RecordingError
+
+PLOTS: dict[str, tuple[str, Callable[[Run], str]]] = analysis_signs.PLOTS | analysis_causes.PLOTS
+"""Of each file's name: the scenario that it shows, and what draws it as SVG."""
+SIZE = "small"
+
+
+def main(argv: list[str]) -> int:
+    """Exit code 0; 1 where a scenario cannot be simulated or read; 2 for wrong usage."""
+    parser = ArgumentParser(prog="analysis_plots.py", description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(PLOTS)}; all without")
+    parser.add_argument("--out", type=Path, default=Path("docs/analysis"), help="folder for the plots")
+    parser.add_argument("--recordings", type=Path, help="folder in which recordings are looked for and kept")
+    parser.add_argument("--seed", type=int, default=11)
+    arguments = parser.parse_args(argv)
+    if unknown := [name for name in arguments.names if name not in PLOTS]:
+        parser.error(f"there is no plot {unknown[0]!r}; there are {', '.join(PLOTS)}")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory() as scratch:
+        try:
+            draw(arguments.names or PLOTS, arguments.out, arguments.recordings or Path(scratch), arguments.seed)
+        except RecordingError as error:
+            print(f"analysis_plots: {error}", file=sys.stderr)
+            return 1
+    return 0
+
+
+def draw(names: Iterable[str], out: Path, recordings: Path, seed: int) -> None:
+    """Write some plots.
+
+    Raises:
+        RecordingError: a scenario cannot be simulated, or its recording cannot be read.
+    """
+
+    @cache
+    def run(scenario: str) -> Run:
+        return played(recorded(Wanted(scenario, SIZE, seed), recordings))
+
+    for name in sorted(names, key=lambda each: PLOTS[each][0]):
+        scenario, plot = PLOTS[name]
+        (out / f"{name}.svg").write_text(plot(run(scenario)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

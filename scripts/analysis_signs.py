@@ -1,0 +1,153 @@
+"""Plots of what is usual, of load, of the time that is left, and of queues."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis_run import Run
+from foreshock_dashboard.analysis.batching import averaged, replicas
+from foreshock_dashboard.analysis.evidence import EXTREME
+from foreshock_dashboard.analysis.hazard import QUANTILES
+from foreshock_dashboard.analysis.loops import NEAR, loops
+from foreshock_dashboard.analysis.queueing import wait
+from foreshock_dashboard.analysis.risk import CARRIED
+from foreshock_dashboard.analysis.signals import NAMED, inference, usual_at
+from foreshock_dashboard.analysis.vulnerability import LONGEST, Loop, margin
+from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.web.figures.chart import Axis, Line, Mark
+from foreshock_dashboard.web.figures.chart import draw as svg
+
+
+def baseline(run: Run) -> str:
+    """p95 of the embedder, and how far out 4 scales are with the floor and without it."""
+    who, points = run.service("embedder"), run.shown(1500.0)
+    signal = NAMED["p95"]
+    bare = [usual_at(run.world, at, (signal._replace(floor=1e-9),)).levels["p95"][who] for at in points]
+    x = run.minutes(points)
+
+    def far(level: float, scale: float) -> float:
+        return 1e3 * math.exp(level + EXTREME * scale)
+
+    known = [run.states[at].learned.usual.levels.get("p95", {}).get(who, (math.nan, math.nan)) for at in points]
+    lines = [
+        Line("p95", x, [1e3 * value for value in run.over(points, lambda scan: scan.value("p95", who))]),
+        Line("usual", x, [1e3 * math.exp(level) for level, _ in known], colour=2),
+        Line(f"{EXTREME:.0f} scales above", x, [far(*each) for each in known], colour=1),
+        Line("the same without the floor", x, [far(*each) for each in bare], colour=4),
+    ]
+    return run.chart(f"p95 of {who}, and what is usual", "milliseconds", lines)
+
+
+class _Steps(NamedTuple):
+    """Sequences per replica and milliseconds per token of the origin's model servers; shape (times,)."""
+
+    sequences: Floats
+    token: Floats
+
+
+def _steps(run: Run) -> _Steps:
+    found = inference(run.world)
+    row, whole = found.services.index(run.origin), slice(0, len(run.world.times))
+    sequences = averaged(found.running / replicas(run.world, whole), run.world.step)[row]
+    return _Steps(sequences, 1e3 * found.per_token[row])
+
+
+def law(run: Run) -> str:
+    """Time per token over sequences: while it was learned, and once a neighbour takes time."""
+    found, start = _steps(run), int(np.searchsorted(run.world.times, run.onset))
+    known = run.states[start].learned.laws[run.origin]
+    breached = int(np.searchsorted(run.world.times, min(run.truth.breached.values())))
+    n = np.linspace(0.0, float(np.nanmax(found.sequences[: breached + 30])), 20)
+    lines = [
+        Line("before t₀", *_points(found, slice(0, start)), dots=True),
+        Line(
+            "8 minutes from the first breach on", *_points(found, slice(breached, breached + 48)), dots=True, colour=1
+        ),
+        Line("a + b·n as learned by t₀", n.tolist(), (1e3 * known.seconds(n)).tolist(), colour=2),
+    ]
+    title = f"A token of {run.origin.name} ({run.truth.scenario})"
+    return svg(title, Axis("sequences on a replica, mean of a minute"), Axis("milliseconds per token"), lines)
+
+
+def _points(found: _Steps, part: slice) -> tuple[list[float], list[float]]:
+    return found.sequences[part].tolist(), found.token[part].tolist()
+
+
+def load(run: Run) -> str:
+    """Offered load beside the mean utilization of the same GPUs."""
+    who, points = run.origin, run.shown(after=720.0)
+    x = run.minutes(points)
+    gpus = {tenant.gpu for tenant in run.world.tenants if tenant.service == who}
+    offered = [own.strain.loads if (own := run.states[at].own.get(who)) and own.strain else () for at in points]
+    used = run.over(points, lambda scan: float(np.mean([scan.value("utilization", gpu) for gpu in gpus])))
+    lines = [
+        Line("offered load, mean of 2 minutes", x, [each[1] if each else math.nan for each in offered]),
+        Line("GPU utilization", x, used, colour=4),
+        Line(f"what is carried, {CARRIED[1]:g}", [x[0], x[-1]], [CARRIED[1]] * 2, colour=1),
+    ]
+    return run.chart(f"Load of {who.name} over what it can do", "share of capacity", lines)
+
+
+def hazard(run: Run) -> str:
+    """The time to breach that was told, and the one that was left."""
+    who, first = run.origin, run.breached(run.origin)
+    points = run.shown(0.0, first - run.onset)
+    x = run.minutes(points)
+    told = [own.seconds if (own := run.states[at].own.get(who)) else () for at in points]
+    lines = [Line("left until its first breach", x, [(first - run.onset) / 60 - each for each in x], colour=1)]
+    for colour, share in ((2, 0.2), (0, 0.5), (3, 0.8)):
+        at = QUANTILES.index(share)
+        minutes = [each[at] / 60 if each and math.isfinite(each[at]) else math.nan for each in told]
+        lines.append(Line(f"told, p{100 * share:.0f}", x, minutes, dots=True, colour=colour))
+    return run.chart(f"Time to breach of {who.name} by its trend", "minutes", lines)
+
+
+def waiting(run: Run) -> str:
+    """How long who joins the queue waits, and how long its client does."""
+    who, points = run.origin, run.shown()
+    found, x = inference(run.world), run.minutes(points)
+    row = [found.services.index(who)]
+    done = averaged(found.finished[row], run.world.step)
+    queue = wait(averaged(found.waiting[row], run.world.step), done)[0]
+    limit = _loop(run).timeout
+    lines = [
+        Line("wait, queue over throughput", x, [float(queue[at]) for at in points]),
+        Line(f"clients give up, {limit:.0f} s", [x[0], x[-1]], [limit] * 2, colour=1),
+    ]
+    return run.chart(f"Queue of {who.name} in seconds", "seconds", lines)
+
+
+def survives(run: Run) -> str:
+    """The shortest loss of all capacity that takes the origin down for good, by load and attempts."""
+    now, loads = _loop(run), np.linspace(0.2, 0.98, 27)
+    lines = []
+    for colour, attempts in enumerate(sorted({2.0, 3.0, now.attempts})):
+        found = [margin(now._replace(load=float(each), attempts=attempts)) for each in loads]
+        seconds = [value if value <= LONGEST else math.nan for value in found]
+        lines.append(Line(f"{attempts:.0f} attempts", loads.tolist(), seconds, colour=colour))
+    lines.append(Line(f"advisory, {NEAR[0]:.0f} s", [loads[0], loads[-1]], [NEAR[0]] * 2, colour=4))
+    axes = Axis("load: first attempts over capacity"), Axis("seconds without capacity that keep it down")
+    patience = f"time-out {now.timeout:.0f} s, slack {now.slack:.0f} s"
+    title = f"What keeps {run.origin.name} down, {patience} ({run.truth.scenario})"
+    return svg(title, *axes, lines, [Mark(now.load, "load before t₀")])
+
+
+def _loop(run: Run) -> Loop:
+    """The loop of retries about the origin, as it is known before t₀."""
+    last = run.shown(run.world.step, -run.world.step)[-1]
+    loads = {service: own.strain.load for service, own in run.states[last].own.items() if own.strain}
+    return loops(run.scan(last), loads)[run.origin].loop
+
+
+PLOTS: dict[str, tuple[str, Callable[[Run], str]]] = {
+    "baseline": ("outage", baseline),
+    "law": ("noisy-neighbour", law),
+    "load": ("outage", load),
+    "hazard": ("outage", hazard),
+    "waiting": ("retry-storm", waiting),
+    "survives": ("retry-storm", survives),
+}
