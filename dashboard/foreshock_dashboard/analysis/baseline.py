@@ -22,13 +22,22 @@ def usual(values: Floats, floor: float) -> Baseline:
     The scale is at least `floor` (same unit as the values): a nearly constant series has a tiny MAD, and every tremor
     of it would look like an excursion.
     """
-    if values.shape[1] == 0:
-        nothing = np.full(values.shape[0], np.nan)
-        return Baseline(nothing, nothing)
-    counted = ~np.isnan(values).all(axis=1)
-    level = np.full(values.shape[0], np.nan)
-    scale = np.full(values.shape[0], np.nan)
-    level[counted] = np.nanmedian(values[counted], axis=1)
-    spread = np.nanmedian(np.abs(values[counted] - level[counted, None]), axis=1)
-    scale[counted] = np.maximum(1.4826 * spread, floor)
-    return Baseline(level, scale)
+    level = median(values)
+    spread = median(np.abs(values - level[:, None]))
+    return Baseline(level, np.maximum(1.4826 * spread, floor))
+
+
+def median(values: Floats) -> Floats:
+    """The median of what is finite in each row of `values` (rows, times); NaN where nothing is.
+
+    Sorting takes a fraction of the time of `np.nanmedian`, which masks.
+    """
+    rows, columns = values.shape
+    if not columns:
+        return np.full(rows, np.nan)
+    known = np.isfinite(values)
+    count = known.sum(axis=1)
+    found = np.sort(np.where(known, values, np.nan), axis=1)  # NaN last
+    low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, columns - 1)
+    each = np.arange(rows)
+    return np.where(count > 0, (found[each, low] + found[each, high]) / 2, np.nan)

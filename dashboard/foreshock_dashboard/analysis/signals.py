@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline import usual
+from foreshock_dashboard.analysis.baseline import median, usual
 from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.hardware import Hardware
 from foreshock_dashboard.model.inference import Inference
@@ -381,8 +381,4 @@ class Scan:
 
 def recent(values: Floats, at: int, points: int = RECENT) -> Floats:
     """The median of the last `points` columns up to `at`, per row; NaN where none has a value."""
-    window = values[:, max(0, at - points + 1) : at + 1]
-    out = np.full(values.shape[0], np.nan)
-    counted = ~np.isnan(window).all(axis=1)
-    out[counted] = np.nanmedian(window[counted], axis=1)
-    return out
+    return median(values[:, max(0, at - points + 1) : at + 1])
