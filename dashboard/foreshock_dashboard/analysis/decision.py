@@ -108,7 +108,8 @@ def advance(state: State, world: World, at: int, promised: Mapping[Service, Obje
     weak = state.weak if known is state.learned else _weak(scan, own)
     cases, ended = _next(state.cases, troubles(scan, own, causes, weak), Moment(scan, own, causes))
     over = [old for old in (*ended, *state.over) if old.until is None or time - old.until <= KEEP_OVER]
-    return State(time, known, cases, weak, _standing(state.standing, weak, scan), tuple(over), own)
+    well = {who: each for who, each in weak.items() if who in own and not (own[who].missing or own[who].crowded)}
+    return State(time, known, cases, weak, _standing(state.standing, well, scan), tuple(over), own)
 
 
 def _weak(scan: Scan, own: Mapping[Service, Own]) -> Mapping[Service, Finding]:
