@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from foreshock_dashboard.analysis.finding import Finding
-from foreshock_dashboard.analysis.risk import Own
+from foreshock_dashboard.analysis.risk import ENOUGH, LASTING, Own
 from foreshock_dashboard.analysis.signals import Scan
 from foreshock_dashboard.model.service import Service
 
@@ -156,6 +156,7 @@ def _pages(
         cause is not None
         and cause.strength >= SURE
         and cause.cause in ("pool contention", "hardware", "network", "memory pressure")
+        and scan.value("rate", origin) * LASTING >= ENOUGH
     )
     if risk.missing:
         return bool(felt) or not above or explained

@@ -16,15 +16,36 @@ class Baseline(NamedTuple):
     scale: Floats
 
 
-def usual(values: Floats, floor: float) -> Baseline:
+RARE = 0.99
+"""Share of the past within which an excursion is ordinary."""
+REMARKABLE = 3.0
+"""Scales that an ordinary excursion is worth at most."""
+
+
+def usual(values: Floats, floor: float, worse: int = 0) -> Baseline:
     """Median and 1.4826 · MAD over time of `values` (rows, times).
 
     The scale is at least `floor` (same unit as the values): a nearly constant series has a tiny MAD, and every tremor
-    of it would look like an excursion.
+    of it would look like an excursion. And at least a third of the excursion that one point in a hundred makes upwards
+    (`worse` 1), downwards (-1) or either way (0): what comes in bursts has a small MAD as well.
     """
     level = median(values)
-    spread = median(np.abs(values - level[:, None]))
-    return Baseline(level, np.maximum(1.4826 * spread, floor))
+    away = values - level[:, None]
+    spread = median(np.abs(away))
+    far = quantile(np.abs(away) if worse == 0 else worse * away, RARE)
+    return Baseline(level, np.fmax(np.fmax(1.4826 * spread, floor), far / REMARKABLE) + 0 * level)
+
+
+def quantile(values: Floats, share: float) -> Floats:
+    """The quantile of what is finite in each row of `values` (rows, times), the point below it; NaN without any."""
+    rows, columns = values.shape
+    if not columns:
+        return np.full(rows, np.nan)
+    known = np.isfinite(values)
+    count = known.sum(axis=1)
+    found = np.sort(np.where(known, values, np.nan), axis=1)  # NaN last
+    place = np.maximum(np.floor(share * (count - 1)), 0).astype(np.intp)
+    return np.where(count > 0, found[np.arange(rows), place], np.nan)
 
 
 def median(values: Floats) -> Floats:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from foreshock_dashboard.analysis.baseline import RARE, median, quantile
 from foreshock_dashboard.analysis.signals import GUARD, HISTORY, inference, recent
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
@@ -37,13 +38,14 @@ NARROW = 0.05
 class Law:
     """Seconds per token = `base` + `each` · sequences per replica. `scale`: of the residual's logarithm.
 
-    load: what is usually asked of a replica over what a full one gives, 0…1.
+    load: what is usually asked of a replica over what a full one gives, 0…1; peak: in the busiest minutes of a hundred.
     """
 
     base: float
     each: float
     scale: float
     load: float
+    peak: float
 
     def seconds(self, sequences: Floats) -> Floats:
         """What a token takes with so many sequences at once."""
@@ -106,8 +108,7 @@ def learned(world: World, at: int) -> Mapping[Service, Law]:
         good &= ~(found.cache[i, first:last] > CROWDED)
         if (law := _line(n[good], y[good])) is not None:
             asked = law.asked(n, float(rooms[i]))
-            usual = float(np.nanmedian(asked)) if np.isfinite(asked).any() else math.nan
-            laws[service] = replace(law, load=usual)
+            laws[service] = replace(law, load=float(median(asked[None])[0]), peak=float(quantile(asked[None], RARE)[0]))
     return laws
 
 
@@ -122,7 +123,7 @@ def _line(n: Floats, y: Floats) -> Law | None:
         scale = 1.4826 * float(np.median(np.abs(off - np.median(off))))
         near = np.abs(off - np.median(off)) <= 3 * max(scale, NARROW)
         n, y = n[near], y[near]
-    return Law(float(base), float(each), max(scale, NARROW), math.nan)
+    return Law(float(base), float(each), max(scale, NARROW), math.nan, math.nan)
 
 
 def _rooms(world: World, columns: slice) -> Floats:
@@ -140,7 +141,8 @@ class Strain:
     slowdown: time per token over what the load explains, 1 as learned; z: the same in scales. cache: KV cache used
     0…1, mean of replicas and a minute. full: for how many seconds now hardly any of it has been free. room: sequences
     per replica at which it is full. load: throughput that is asked for over what full servers give, 0…1 and above
-    where requests wait; loads: its means over the last WINDOWS seconds; usual: as it is usually. NaN where unknown.
+    where requests wait; loads: its means over the last WINDOWS seconds; usual, peak: as the law has
+    them. NaN where unknown.
     """
 
     slowdown: float
@@ -151,6 +153,7 @@ class Strain:
     load: float
     loads: tuple[float, ...]
     usual: float
+    peak: float
 
 
 def strains(world: World, at: int, laws: Mapping[Service, Law]) -> Mapping[Service, Strain]:
@@ -169,13 +172,17 @@ def strains(world: World, at: int, laws: Mapping[Service, Law]) -> Mapping[Servi
         law = laws.get(service)
         if law is None:
             unknown = (math.nan,) * len(WINDOWS)
-            out[service] = Strain(math.nan, math.nan, cache[i], full[i], rooms[i], math.nan, unknown, math.nan)
+            out[service] = Strain(
+                math.nan, math.nan, cache[i], full[i], rooms[i], math.nan, unknown, math.nan, math.nan
+            )
             continue
         over = float(token[i] / law.seconds(recent(running[i : i + 1], newest)[0]))
         load = law.asked(running[i] + waiting[i], float(rooms[i]))
         means = tuple(_mean(load[-round(seconds / world.step) :]) for seconds in WINDOWS)
         z = math.log(over) / law.scale if over > 0 else math.nan
-        out[service] = Strain(over, z, float(cache[i]), float(full[i]), float(rooms[i]), means[0], means, law.load)
+        out[service] = Strain(
+            over, z, float(cache[i]), float(full[i]), float(rooms[i]), means[0], means, law.load, law.peak
+        )
     return out
 
 

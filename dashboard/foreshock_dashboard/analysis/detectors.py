@@ -15,7 +15,6 @@ from foreshock_dashboard.analysis.network import network
 from foreshock_dashboard.analysis.provisioning import provisioning
 from foreshock_dashboard.analysis.retries import retry_storms
 from foreshock_dashboard.analysis.signals import Scan
-from foreshock_dashboard.analysis.swapping import swapped
 
 Detector = Callable[[Scan], tuple[Finding, ...]]
 
@@ -26,7 +25,6 @@ DETECTORS: tuple[Detector, ...] = (
     memory,
     provisioning,
     retry_storms,
-    swapped,
     dependency,
     imbalance,
     demand,

@@ -24,6 +24,8 @@ FULL = 0.9
 CARRIED = (0.82, 0.76, 0.72)
 """Load up to which model servers carry their own bursts, mean over `batching.WINDOWS`: the longer a mean is, the less
 of its bursts it shows (ρ_max = 1 / (1 + z · √(IDC(w) / λw)), Gusella 1991 on the index of dispersion IDC)."""
+OF_PEAK = (1.1, 1.0, 0.9)
+"""The same as parts of the load in its busiest minutes: who always comes in bursts is known to carry them."""
 MORE = 0.1
 """Load above the usual from which it is not what the service always carries."""
 FULL_FOR = 20.0
@@ -90,9 +92,9 @@ def own_risks(scan: Scan, promised: Mapping[Service, Objective], laws: Mapping[S
 
 def crowd(strain: Strain) -> tuple[bool, bool]:
     """Whether model servers are asked for more than they carry, and whether they have had no room for a while."""
-    pairs = zip(strain.loads, CARRIED, strict=True)
-    more = any(load >= most and load >= strain.usual + MORE for load, most in pairs)
-    filled = strain.full >= FULL_FOR and not strain.usual + MORE > strain.load
+    limits = [max(most, part * strain.peak) for most, part in zip(CARRIED, OF_PEAK, strict=True)]
+    more = any(load >= most and load >= strain.usual + MORE for load, most in zip(strain.loads, limits, strict=True))
+    filled = strain.full >= FULL_FOR and strain.load >= limits[0] and not strain.usual + MORE > strain.load
     return more or filled, filled
 
 

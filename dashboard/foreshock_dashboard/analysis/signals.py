@@ -224,7 +224,7 @@ def usual_at(world: World, at: int, signals: Sequence[Signal] = SIGNALS) -> Usua
     levels = {}
     for signal in signals:
         values = transformed(signal, signal.values(world, columns))
-        found = usual(values, signal.floor)
+        found = usual(values, signal.floor, signal.bad)
         enough = np.isfinite(values).sum(axis=1) >= LEAST
         rows = zip(signal.keys(world), found.level.tolist(), found.scale.tolist(), enough.tolist(), strict=True)
         levels[signal.name] = {key: (level, scale) for key, level, scale, known in rows if known}
