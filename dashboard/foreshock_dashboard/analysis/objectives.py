@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from foreshock_dashboard.analysis.baseline import REMARKABLE
 from foreshock_dashboard.analysis.signals import Scan
 from foreshock_dashboard.model.service import Service
 
@@ -13,7 +14,7 @@ SLOWER = (1.6, 3.0)
 """How many times its usual p95 a service may take at least and at most, where nobody says: people notice the first
 (Nielsen 1993 puts a lost train of thought at about that), and above the second no fluctuation is usual."""
 SCALES = 4.0
-"""Between the two, so many scales above the usual level."""
+"""Between the two, so many scales above the usual level; in any case above what is an ordinary excursion."""
 FAILED = 0.01
 """Share of failed requests that a service may have, above what it usually has."""
 
@@ -31,7 +32,7 @@ def objectives(scan: Scan, configured: Mapping[Service, Objective]) -> Mapping[S
     usual_failed = scan.base.levels.get("failed", {})
     for service, (level, scale) in scan.base.levels.get("p95", {}).items():
         if isinstance(service, Service) and service not in found:
-            factor = min(max(math.exp(SCALES * scale), SLOWER[0]), SLOWER[1])
+            factor = max(min(max(math.exp(SCALES * scale), SLOWER[0]), SLOWER[1]), math.exp(REMARKABLE * scale))
             lost, spread = usual_failed.get(service, (0.0, 0.0))
             found[service] = Objective(math.exp(level) * factor, max(lost, 0.0) + max(FAILED, SCALES * spread))
     return found

@@ -26,6 +26,10 @@ CARRIED = (0.82, 0.76, 0.72)
 of its bursts it shows (ρ_max = 1 / (1 + z · √(IDC(w) / λw)), Gusella 1991 on the index of dispersion IDC)."""
 OF_PEAK = (1.1, 1.0, 0.9)
 """The same as parts of the load in its busiest minutes: who always comes in bursts is known to carry them."""
+BURSTY = 2.5
+"""Times its usual load that a service has in its busiest minutes, from which what comes goes again by itself."""
+STRETCH = 1.2
+"""How many times what others carry such a one may be asked for: it is in trouble when there is hardly any room."""
 MORE = 0.1
 """Load above the usual from which it is not what the service always carries."""
 FULL_FOR = 20.0
@@ -92,10 +96,11 @@ def own_risks(scan: Scan, promised: Mapping[Service, Objective], laws: Mapping[S
 
 def crowd(strain: Strain) -> tuple[bool, bool]:
     """Whether model servers are asked for more than they carry, and whether they have had no room for a while."""
-    limits = [max(most, part * strain.peak) for most, part in zip(CARRIED, OF_PEAK, strict=True)]
-    more = any(load >= most and load >= strain.usual + MORE for load, most in zip(strain.loads, limits, strict=True))
+    more = STRETCH if strain.peak >= BURSTY * strain.usual else 1.0
+    limits = [max(more * most, part * strain.peak) for most, part in zip(CARRIED, OF_PEAK, strict=True)]
+    crowded = any(load >= most and load >= strain.usual + MORE for load, most in zip(strain.loads, limits, strict=True))
     filled = strain.full >= FULL_FOR and strain.load >= limits[0] and not strain.usual + MORE > strain.load
-    return more or filled, filled
+    return crowded or filled, filled
 
 
 def _window(values: Floats, at: int, step: float, seconds: float) -> Floats:
