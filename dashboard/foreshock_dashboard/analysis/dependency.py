@@ -127,7 +127,7 @@ def _calls(scan: Scan, client: Service) -> list[Edge]:
 
 def _stalls(scan: Scan, callee: Service) -> list[float]:
     stalled = scan["stalled_by"]
-    return [float(stalled.z[row]) for row, stall in enumerate(scan.world.stalls) if stall.victim == callee]
+    return [float(stalled.z[row]) for row in scan.stalls.get(callee, ())]
 
 
 def _z(scan: Scan, edge: Edge) -> float:

@@ -345,6 +345,14 @@ class Scan:
         return found
 
     @cached_property
+    def stalls(self) -> Mapping[Service, list[int]]:
+        """Rows of the stalls that each service suffers."""
+        found: dict[Service, list[int]] = {}
+        for row, stall in enumerate(self.world.stalls):
+            found.setdefault(stall.victim, []).append(row)
+        return found
+
+    @cached_property
     def into(self) -> Mapping[Service, list[int]]:
         """Rows of the edges that lead to each service."""
         found: dict[Service, list[int]] = {}

@@ -31,6 +31,9 @@ SOON = (10.0, 20.0, 70.0, 300.0, 700.0)
 """The same in seconds, where no trend says when."""
 AT_ONCE = (5.0, 10.0, 20.0, 60.0, 200.0)
 """The same of what takes a service down by itself."""
+HEARD = 8
+"""Callers whose trouble counts when somebody is to be blamed, nearest first."""
+MINUTE = 60.0
 RANK: Sequence[Phase] = ("advisory", "page", "cascading")
 
 
@@ -104,24 +107,32 @@ def updated(incident: Incident, trouble: Trouble, moment: Moment, *, page: bool)
     """The incident as it is at this grid point. It never falls back to a lesser phase while it is open."""
     spread = len(trouble.missing) > 1 or bool(trouble.missing and trouble.missing[0] != trouble.origin)
     phase: Phase = "cascading" if page and spread else "page" if page else "advisory"
-    blamed = blame(moment.scan, (trouble.origin, *trouble.felt), moment.findings)
+    paged = incident.paged if incident.paged is not None else moment.scan.time if page else None
+    again = not incident.candidates or paged != incident.paged or _minute(moment.scan)
+    victims = (trouble.origin, *trouble.felt[:HEARD])
+    blamed = blame(moment.scan, victims, moment.findings) if again else incident.candidates
     cause, culprit = _cause(trouble, blamed)
     told = replace(
         incident,
         phase=max(phase, incident.phase, key=RANK.index),
-        paged=incident.paged if incident.paged is not None else moment.scan.time if page else None,
+        paged=paged,
         cause=cause,
         service=trouble.origin,
         culprit=culprit,
         victims=tuple(dict.fromkeys((trouble.origin, *trouble.felt))),
         at_risk=_at_risk(trouble, moment),
-        candidates=_candidates(culprit, trouble, blamed),
+        candidates=_candidates(culprit, trouble, blamed) if again else incident.candidates,
         evidence=_evidence(trouble, moment.scan),
         confidence=trouble.cause.strength if trouble.cause else trouble.chance,
         quality="sampled",
         next_step=trouble.cause.next_step if trouble.cause else "",
     )
     return replace(told, sentence=sentence(told, moment.scan))
+
+
+def _minute(scan: Scan) -> bool:
+    """Whether a minute has begun since the last grid point: who is to blame is asked no more often."""
+    return bool(scan.time // MINUTE != (scan.time - scan.world.step) // MINUTE)
 
 
 def _cause(trouble: Trouble, blamed: Sequence[Candidate]) -> tuple[Cause, Culprit]:
