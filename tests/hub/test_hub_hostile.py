@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import resource
 import socket
 import subprocess
 import time
@@ -37,12 +36,7 @@ Eventually = Callable[..., None]
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
     """One that has it all done to it, and may have 1024 files open, as a service has by default."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
-    try:
-        started = HubProcess.serving(tmp_path_factory.mktemp("hostile") / "store")
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    started = HubProcess.serving(tmp_path_factory.mktemp("hostile") / "store", files=1024)
     started.wait_for_page()
     yield started
     assert started.process.poll() is None, started.output
