@@ -115,11 +115,13 @@ def test_spans_that_are_kept_are_accepted_though_counting_them_fails(
 
     keeper = Keeper()
     intake = Intake(keeper, Clock())
+    assert "foreshock_spans_uncounted_total 0.0" in intake.text(0.0)
     with monkeypatch.context() as patched:
         patched.setattr(SpanMetrics, "add", fail)
         intake.accept([span(1, "server"), span(2, "server")], 0.0)
-    assert (len(keeper.spans), intake.uncounted) == (2, 2)
+    assert len(keeper.spans) == 2
+    assert "foreshock_spans_uncounted_total 2.0" in intake.text(600.0)
     assert [record.message for record in caplog.records] == ["2 spans were kept, but not all of them could be counted"]
     intake.accept([span(3, "server")], 0.0)
     assert "traces_span_metrics_calls_total" in intake.text(0.0)
-    assert intake.uncounted == 2
+    assert "foreshock_spans_uncounted_total 2.0" in intake.text(600.0)

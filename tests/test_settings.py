@@ -71,6 +71,11 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         (["--at", "2026-11-25T10:00:00"], {}, "has no time zone"),
         (["--at", "yesterday"], {}, "is neither Unix seconds nor a time"),
         (["--span-series", "0"], {}, "is not a whole number from 1 on"),
+        (["--objectives", "llm-chat"], {}, "has 'llm-chat', which is not like llm-chat=20s"),
+        (["--objectives", "a=1s,serving/=20s"], {}, "has 'serving/=20s', which names no service"),
+        (["--objectives", "llm-chat=soon"], {}, "is not a duration"),
+        (["--objectives", "llm-chat=20s:few"], {}, "whose share of failures is not like 1% or 0.01"),
+        (["--objectives", "llm-chat=20s:120%"], {}, "whose share of failures is not between 0 and 100 %"),
         ([], {"FORESHOCK_SPAN_SERIES": "1e6"}, "FORESHOCK_SPAN_SERIES: '1e6' is not a whole number"),
         (["--memory", "much"], {}, "is not a size such as 512MiB"),
         (["--host", "0.0.0.0"], {}, "reachable from other machines"),  # noqa: S104

@@ -83,8 +83,10 @@ def promises(text: str) -> tuple[tuple[str, float, float], ...]:
     found = []
     for word in filter(None, (each.strip() for each in text.split(","))):
         name, equals, promise = word.partition("=")
+        if not name.strip().rpartition("/")[2]:
+            raise ValueError(f"has {word!r}, which names no service; write name=20s or namespace/name=20s")
         duration, _, failed = promise.partition(":")
-        if not equals or not name.strip():
+        if not equals:
             raise ValueError(f"has {word!r}, which is not like llm-chat=20s or llm-chat=20s:1%")
         try:
             share = float(failed.strip().rstrip("%")) / (100 if failed.strip().endswith("%") else 1) if failed else 0.01

@@ -24,7 +24,7 @@ def own(chance: float, load: float = math.nan) -> Own:
     """What a service shows itself: 100 s times each quantile until it misses its objective."""
     seconds = tuple(100 * each for each in QUANTILES)
     strain = Strain(1.0, 0.0, 0.5, 0.0, 40.0, load, (load,) * 3, 0.4, 0.6) if load == load else None
-    return Own(False, chance, seconds, "load", False, False, strain)
+    return Own(False, chance, seconds, "load", False, strain)
 
 
 def seen(world: World, known: dict[Service, Own]) -> Outlook:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.risk import ENOUGH, LASTING, Own
 from foreshock_dashboard.analysis.signals import Scan
+from foreshock_dashboard.model.incident import Culprit
 from foreshock_dashboard.model.service import Service
 
 ADVISE = 0.3
@@ -89,16 +90,15 @@ def _joined(scan: Scan, bad: Set[Service], found: Sequence[Finding]) -> list[Set
 
     for edge in scan.world.edges:
         join(edge.client, edge.server)
-    for one in found:
-        if one.culprit.service is not None:
-            join(one.service, one.culprit.service)
-        for two in found:
-            if one.culprit == two.culprit:
-                join(one.service, two.service)
+    harmed: dict[Culprit, Service] = {}
+    for each in found:
+        if each.culprit.service is not None:
+            join(each.service, each.culprit.service)
+        join(each.service, harmed.setdefault(each.culprit, each.service))
     groups: dict[Service, set[Service]] = {}
     for who in bad:
         groups.setdefault(top(who), set()).add(who)
-    return [groups[each] for each in sorted(groups)]
+    return [groups[who] for who in sorted(groups)]
 
 
 def _trouble(
@@ -238,6 +238,6 @@ def _cause(origin: Service, members: Set[Service], findings: Mapping[Service, Se
     return max(nearest, key=lambda each: (each.urgent, each.strength, -each.since), default=None)
 
 
-def _likeliest(origin: Service, weak: Mapping[Service, Sequence[Finding]]) -> Finding | None:
+def _likeliest(origin: Service, unsure: Mapping[Service, Sequence[Finding]]) -> Finding | None:
     """The best of what is not sure, where nothing is."""
-    return max(weak.get(origin, ()), key=lambda each: (each.strength, -each.since), default=None)
+    return max(unsure.get(origin, ()), key=lambda each: (each.strength, -each.since), default=None)

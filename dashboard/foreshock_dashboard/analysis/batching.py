@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline import RARE, median, quantile
 from foreshock_dashboard.analysis.signals import GUARD, HISTORY, inference, recent
@@ -20,7 +21,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 
 MINUTE = 60.0
-LEAST = 30
+LEAST = 20
 """Points that a line needs."""
 CROWDED = 0.9
 """KV cache in use, as a share, from which on a server counts as full and tells nothing of how it is while it is not."""
@@ -159,14 +160,14 @@ class Strain:
 def strains(world: World, at: int, laws: Mapping[Service, Law]) -> Mapping[Service, Strain]:
     """Every service with model servers at grid point `at`."""
     found = inference(world)
-    window = slice(max(0, at + 1 - round(WINDOWS[-1] / world.step)), at + 1)
+    window = slice(max(0, at + 1 - max(1, round(WINDOWS[-1] / world.step))), at + 1)
     running = averaged(_per_replica(world, window), world.step)
     newest = running.shape[1] - 1
     waiting = np.nan_to_num(averaged(found.waiting[:, window] / replicas(world, window), world.step))
     token = recent(found.per_token[:, window], newest)
     cache = recent(averaged(found.cache[:, window], world.step), newest)
     rooms = _rooms(world, window)
-    full = np.argmax(~(found.cache[:, window] >= FULL)[:, ::-1], axis=1) * world.step
+    full = _lasting(found.cache[:, window] >= FULL) * world.step
     out = {}
     for i, service in enumerate(found.services):
         law = laws.get(service)
@@ -178,12 +179,18 @@ def strains(world: World, at: int, laws: Mapping[Service, Law]) -> Mapping[Servi
             continue
         over = float(token[i] / law.seconds(recent(running[i : i + 1], newest)[0]))
         load = law.asked(running[i] + waiting[i], float(rooms[i]))
-        means = tuple(_mean(load[-round(seconds / world.step) :]) for seconds in WINDOWS)
+        means = tuple(_mean(load[-max(1, round(seconds / world.step)) :]) for seconds in WINDOWS)
         z = math.log(over) / law.scale if over > 0 else math.nan
         out[service] = Strain(
             over, z, float(cache[i]), float(full[i]), float(rooms[i]), means[0], means, law.load, law.peak
         )
     return out
+
+
+def _lasting(true: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """For how many of the newest points each row (rows, times) has been true without a break."""
+    ended = ~true[:, ::-1]
+    return np.asarray(np.where(ended.any(axis=1), np.argmax(ended, axis=1), true.shape[1]), np.intp)
 
 
 def _mean(values: Floats) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -57,6 +58,13 @@ class Case:
     incident: Incident | None = None
 
 
+class Standing(NamedTuple):
+    """An advisory on what is not wrong yet, and when it was last so (Unix seconds)."""
+
+    incident: Incident
+    seen: float
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """All that one step hands to the next."""
@@ -65,7 +73,7 @@ class State:
     learned: Learned = field(default_factory=Learned)
     cases: tuple[Case, ...] = ()
     weak: Mapping[Service, Finding] = field(default_factory=dict)
-    standing: tuple[Incident, ...] = ()
+    standing: tuple[Standing, ...] = ()
     over: tuple[Incident, ...] = ()
     own: Mapping[Service, Own] = field(default_factory=dict)
 
@@ -74,7 +82,8 @@ class State:
         """Open ones first, then what is weak, then those that are over, newest first."""
         found = [case.incident for case in self.cases if case.incident]
         busy = {each.service for each in found}
-        return (*found, *(replace(each, until=None) for each in self.standing if each.service not in busy), *self.over)
+        weak = [each.incident for each in self.standing if each.incident.service not in busy]
+        return (*found, *weak, *self.over)
 
 
 def learning(world: World) -> Learning:
@@ -118,14 +127,12 @@ def _weak(scan: Scan, own: Mapping[Service, Own]) -> Mapping[Service, Finding]:
     return {each.service: each for each in vulnerable(scan, loads) if each.strength >= SURE}
 
 
-def _standing(known: Sequence[Incident], weak: Mapping[Service, Finding], scan: Scan) -> tuple[Incident, ...]:
-    """Advisories on what retries would keep down: nothing is wrong yet. Each stands until it has not been so for long.
-
-    `until` of such an incident is when it was last so.
-    """
-    told = {each.service: each for each in known if scan.time - (each.until or scan.time) <= CLEAR}
+def _standing(known: Sequence[Standing], weak: Mapping[Service, Finding], scan: Scan) -> tuple[Standing, ...]:
+    """Advisories on what retries would keep down: nothing is wrong yet. Each stands until it was not so for a while."""
+    told = {each.incident.service: each for each in known if scan.time - each.seen <= CLEAR}
     for service, finding in weak.items():
-        told[service] = warned(told.get(service), finding, scan)
+        before = told.get(service)
+        told[service] = Standing(warned(before.incident if before else None, finding, scan), scan.time)
     return tuple(told[service] for service in sorted(told))
 
 

@@ -86,7 +86,7 @@ class Hazard:
 
 def hazard(now: Trend, limit: Floats | float, lasting: float, step: float = 10.0, horizon: float = HORIZON) -> Hazard:
     """The hazard of passing `limit` (in the trend's unit) for `lasting` seconds. Unknown levels have none."""
-    ahead = step * np.arange(1, round(horizon / step) + 1)
+    ahead = step * np.arange(1, max(1, round(horizon / step)) + 1)
     with np.errstate(invalid="ignore"):
         z = (now.level[:, None] + now.slope[:, None] * ahead - np.reshape(limit, (-1, 1))) / now.spread[:, None]
     rates = np.where(np.isfinite(z), normal(z), 0.0) * step / lasting

@@ -60,7 +60,6 @@ class Own:
     seconds: tuple[float, ...]
     by: str
     crowded: bool
-    filled: bool
     strain: Strain | None
 
 
@@ -83,35 +82,35 @@ def own_risks(scan: Scan, promised: Mapping[Service, Objective], laws: Mapping[S
     out = {}
     for i, service in enumerate(world.services):
         strain = found_strains.get(service)
-        crowded, filled = crowd(strain) if strain else (False, False)
+        crowded = strain is not None and crowd(strain)
         if missing[i]:
-            out[service] = Own(True, 1.0, (0.0,) * len(QUANTILES), "duration", crowded, filled, strain)
+            out[service] = Own(True, 1.0, (0.0,) * len(QUANTILES), "duration", crowded, strain)
             continue
         chance, when, by = float(chances[i]), tuple(seconds[i].tolist()) if slower[i] else never, "duration"
         if service in loads and loads[service][0] > chance:
             (chance, when), by = loads[service], "load"
-        out[service] = Own(False, chance, when, by, crowded, filled, strain)
+        out[service] = Own(False, chance, when, by, crowded, strain)
     return out
 
 
-def crowd(strain: Strain) -> tuple[bool, bool]:
-    """Whether model servers are asked for more than they carry, and whether they have had no room for a while."""
+def crowd(strain: Strain) -> bool:
+    """Whether model servers are asked for more than they carry, or have had no room for a while."""
     more = STRETCH if strain.peak >= BURSTY * strain.usual else 1.0
     limits = [max(more * most, part * strain.peak) for most, part in zip(CARRIED, OF_PEAK, strict=True)]
     crowded = any(load >= most and load >= strain.usual + MORE for load, most in zip(strain.loads, limits, strict=True))
     filled = strain.full >= FULL_FOR and strain.load >= limits[0] and not strain.usual + MORE > strain.load
-    return crowded or filled, filled
+    return crowded or filled
 
 
 def _window(values: Floats, at: int, step: float, seconds: float) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.log(np.maximum(values[:, max(0, at + 1 - round(seconds / step)) : at + 1], 1e-9))
+        return np.log(np.maximum(values[:, max(0, at + 1 - max(1, round(seconds / step))) : at + 1], 1e-9))
 
 
 def _crossing(logs: Floats, limit: Floats | float, step: float) -> tuple[Floats, Floats]:
     """Chance and seconds of passing a limit, by the slow trend or the quick one, whichever sees it sooner."""
     slow = hazard(trend(logs, step), limit, LASTING, step)
-    quick = hazard(trend(logs[:, -round(QUICK / step) :], step, 60.0), limit, LASTING, step)
+    quick = hazard(trend(logs[:, -max(1, round(QUICK / step)) :], step, 60.0), limit, LASTING, step)
     sooner = quick.expected > slow.expected
     return (
         np.where(sooner, quick.chance, slow.chance),
@@ -126,7 +125,7 @@ def _loads(scan: Scan, found: Mapping[Service, Strain]) -> Mapping[Service, tupl
         return {}
     back = round((LOOK_BACK + 60) / scan.world.step)
     cache = averaged(servers.cache[:, max(0, scan.at + 1 - back) : scan.at + 1], scan.world.step)
-    logs = np.log(np.maximum(cache[:, -round(LOOK_BACK / scan.world.step) :], 1e-3))
+    logs = np.log(np.maximum(cache[:, -max(1, round(LOOK_BACK / scan.world.step)) :], 1e-3))
     chances, seconds = _crossing(logs, math.log(FULL), scan.world.step)
     out = {}
     for i, service in enumerate(servers.services):

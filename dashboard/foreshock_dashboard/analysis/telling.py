@@ -48,17 +48,35 @@ class Moment:
 
 def opened(trouble: Trouble, scan: Scan) -> Incident:
     """A new incident, as yet without any figures."""
+    return _blank(trouble.origin, "", _since(trouble, scan), scan)
+
+
+def warned(known: Incident | None, finding: Finding, scan: Scan) -> Incident:
+    """An advisory on what is not wrong yet: it has no victims."""
+    told = replace(
+        known or _blank(finding.service, "-weak", scan.time, scan),
+        cause=finding.cause,
+        culprit=finding.culprit,
+        evidence=finding.evidence,
+        confidence=finding.strength,
+        quality="inferred",
+        next_step=finding.next_step,
+    )
+    return replace(told, sentence=sentence(told, scan))
+
+
+def _blank(service: Service, suffix: str, since: float, scan: Scan) -> Incident:
     name = datetime.fromtimestamp(scan.time, UTC).strftime("%Y%m%dT%H%M%SZ")
     return Incident(
-        id=f"{name}-{trouble.origin}".replace("/", "."),
+        id=f"{name}-{service}{suffix}".replace("/", "."),
         phase="advisory",
         cause="demand",
-        service=trouble.origin,
+        service=service,
         culprit=Culprit(),
         victims=(),
         at_risk=(),
         candidates=(),
-        since=_since(trouble, scan),
+        since=since,
         opened=scan.time,
         paged=None,
         until=None,
@@ -68,39 +86,6 @@ def opened(trouble: Trouble, scan: Scan) -> Incident:
         next_step="",
         sentence="",
     )
-
-
-def warned(known: Incident | None, finding: Finding, scan: Scan) -> Incident:
-    """An advisory on what is not wrong yet; `until` is when it was last so."""
-    name = datetime.fromtimestamp(scan.time, UTC).strftime("%Y%m%dT%H%M%SZ")
-    blank = Incident(
-        id=f"{name}-{finding.service}-weak".replace("/", "."),
-        phase="advisory",
-        cause=finding.cause,
-        service=finding.service,
-        culprit=finding.culprit,
-        victims=(),
-        at_risk=(),
-        candidates=(),
-        since=scan.time,
-        opened=scan.time,
-        paged=None,
-        until=scan.time,
-        evidence=(),
-        confidence=0.0,
-        quality="inferred",
-        next_step="",
-        sentence="",
-    )
-    told = replace(
-        known or blank,
-        until=scan.time,
-        culprit=finding.culprit,
-        evidence=finding.evidence,
-        confidence=finding.strength,
-        next_step=finding.next_step,
-    )
-    return replace(told, sentence=sentence(told, scan))
 
 
 def updated(incident: Incident, trouble: Trouble, moment: Moment, *, page: bool) -> Incident:

@@ -35,6 +35,9 @@ LATE = Family("foreshock_spans_late_total", "counter", "Spans that ended too lon
 EARLY = Family("foreshock_spans_early_total", "counter", "Spans that end too far in the future to be counted.")
 DUPLICATE = Family("foreshock_spans_duplicate_total", "counter", "Spans that came again and were not counted again.")
 CLAMPED = Family("foreshock_spans_clamped_total", "counter", "Spans that ended before they started, counted as 0 s.")
+UNCOUNTED = Family(
+    "foreshock_spans_uncounted_total", "counter", "Spans that were kept although counting them failed; see the log."
+)
 OVERFLOW = Family(
     "foreshock_span_metrics_overflow_total",
     "counter",

@@ -14,6 +14,7 @@ from foreshock_dashboard.model.families import (
     FALLBACKS,
     LATE,
     OVERFLOW,
+    UNCOUNTED,
     UNPAIRED,
 )
 from foreshock_dashboard.model.gen_ai import MEASURED, request_of
@@ -48,7 +49,7 @@ MAX_SERVICES = 10_000
 """Services whose span names are remembered."""
 MAX_READY = 20_000
 """Operations, and edges, whose series are at hand."""
-OWN = (LATE, EARLY, DUPLICATE, CLAMPED, DROPPED, OVERFLOW)
+OWN = (LATE, EARLY, DUPLICATE, CLAMPED, DROPPED, UNCOUNTED, OVERFLOW)
 """What is told of the counting itself."""
 
 _Operations = dict[tuple[str, Kind, Status], OperationSeries]
@@ -209,6 +210,10 @@ class SpanMetrics:
             self._make_room()
             self._edges[edge] = found
         return found
+
+    def missed(self, spans: int) -> None:
+        """Take note of spans that could not be counted."""
+        self._counters[UNCOUNTED].value += spans
 
     def _note(self, family: Family) -> None:
         self._counters[family].value += 1.0

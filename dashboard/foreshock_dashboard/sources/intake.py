@@ -50,8 +50,6 @@ class Intake:
         self._full = False
         self._lock = threading.Lock()
         self._written: frozenset[tuple[str, Labels]] = frozenset()
-        self.uncounted = 0
-        """Spans of which some could not be counted, since the start."""
 
     def accept(self, spans: Sequence[Span], now: float | None = None) -> None:
         """Keep the spans, then count them. `now` is the clock's time unless given.
@@ -64,9 +62,9 @@ class Intake:
         self._keeper.append_spans(spans)
         try:
             self.count(spans, self._clock.now() if now is None else now)
-        except Exception:
+        except Exception:  # whatever it is, they are kept; it is told in the log and by a metric
             with self._lock:
-                self.uncounted += len(spans)
+                self._metrics.missed(len(spans))
             log.exception("%d spans were kept, but not all of them could be counted", len(spans))
 
     def count(self, spans: Sequence[Span], now: float) -> None:
