@@ -71,6 +71,7 @@ def test_a_call_is_told_in_the_names_that_others_use(span: Make, now: float) -> 
         "foreshock_spans_duplicate_total{}": 0,
         "foreshock_spans_clamped_total{}": 0,
         "foreshock_service_graph_dropped_spans_total{}": 0,
+        "foreshock_spans_uncounted_total{}": 0,
         "foreshock_span_metrics_overflow_total{}": 0,
     }
 
