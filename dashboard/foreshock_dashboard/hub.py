@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import os
 import sys
 import threading
@@ -17,7 +18,7 @@ import numpy as np
 
 from foreshock_dashboard import __version__
 from foreshock_dashboard.analysis.condensing import Condenser
-from foreshock_dashboard.analysis.decision import NEEDED, State, fold, learning
+from foreshock_dashboard.analysis.decision import NEEDED, State, learning, states
 from foreshock_dashboard.analysis.objectives import Objective
 from foreshock_dashboard.analysis.outlook import outlook
 from foreshock_dashboard.analysis.world import GrowingWorld
@@ -30,8 +31,10 @@ from foreshock_dashboard.model.readings import catalogue
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import TRACE_KEYS, Span, TraceSource
+from foreshock_dashboard.model.world import World
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
+from foreshock_dashboard.rewinding import Grid, Rewind
 from foreshock_dashboard.settings import Settings, loopback
 from foreshock_dashboard.sources.guard import GuardError, Keys, Tokens
 from foreshock_dashboard.sources.intake import Intake
@@ -97,6 +100,8 @@ class Hub:
     ) -> None:
         self._settings = settings
         self._simulated = recording is not None and recording.meta.simulated
+        self._promised = {Service.parse(name): Objective(*rest) for name, *rest in settings.objectives}
+        self._bounds = _bounds(settings, recording)
         self._clock = clock
         with ExitStack() as opened:
             self.store = Store.open(
@@ -146,7 +151,6 @@ class Hub:
             self._paced = self._source is self.store
             self._watch_at(settings.scrape_interval)
             self._state = State()
-            self._promised = {Service.parse(name): Objective(*rest) for name, *rest in settings.objectives}
             self._snapshot = Snapshot(0, None, (), Learning(0.0, NEEDED))
             self._tick_seconds = 0.0
             self._upkeep = upkeep
@@ -234,10 +238,14 @@ class Hub:
             for fresh in self._observer.pieces(now - self._settle):
                 world = self._growing.add(fresh, self._observer.missing())
                 world = replace(world, simulated=True) if self._simulated else world
-                self._state = fold(self._state, world, self._promised)
+                for state in states(self._state, world, self._promised):
+                    self._state = state
+                    self._rewind.note(state, world)
             if world is not None:
                 expected = outlook(self._state, world)
-                self._snapshot = Snapshot(last.seq + 1, world, self._state.incidents, learning(world), outlook=expected)
+                self._snapshot = Snapshot(
+                    last.seq + 1, world, self._state.incidents, learning(world), outlook=expected, bounds=self._bounds
+                )
         except SourceError as error:
             self._fail(str(error))
         except Exception as error:  # outermost loop: whatever one tick meets, the next one tries again
@@ -249,9 +257,12 @@ class Hub:
         """Read the source as it fits samples so many seconds apart: a grid no finer, rates that hold two of them."""
         settings = replace(self._settings, scrape_interval=interval)
         step = max(settings.step, float(round(interval)))
-        read = catalogue(settings.window, quick_window(interval))
-        self._observer = Observer(self._source, read, step, Condenser(), KEEP)
+        quick = quick_window(interval)
+        self._observer = Observer(self._source, catalogue(settings.window, quick), step, Condenser(), KEEP)
         self._growing = GrowingWorld(step, KEEP, np.float32, ROOM)
+        grid = Grid(lambda apart: catalogue(max(apart, settings.window), max(apart, quick)), step)
+        begin = self._bounds[0] if self._bounds else -math.inf
+        self._rewind = Rewind(self._source, grid, self._promised, self._simulated, begin)
 
     def _pace(self, now: float) -> None:
         """See how often somebody else scrapes. Nobody is asked to tell; who told a longer interval is believed."""
@@ -276,6 +287,14 @@ class Hub:
     def snapshot(self) -> Snapshot:
         """The newest tick."""
         return self._snapshot
+
+    def at(self, time: float) -> Snapshot:
+        """The tick of an earlier instant."""
+        return self._rewind.at(time, self._snapshot)
+
+    def over(self, start: float, end: float) -> World | None:
+        """The World of a stretch of time."""
+        return self._rewind.over(start, end, self._snapshot)
 
     @property
     def metrics(self) -> MetricSource:
@@ -322,6 +341,14 @@ class Hub:
         """The hub's own metrics in the Prometheus text format, or in OpenMetrics with exemplars."""
         spans = self.intake.text(self.now(), openmetrics=openmetrics)
         return spans + text_of(self._vitals(), openmetrics=openmetrics)
+
+
+def _bounds(settings: Settings, recording: Recording | None) -> tuple[float, float] | None:
+    """Between which instants a hub that stands in the past can be asked; what a source still has nobody knows."""
+    if settings.at is None:
+        return None
+    start = recording.meta.start if recording else None
+    return (settings.at - KEEP if start is None else start, settings.at)
 
 
 def _elsewhere(settings: Settings) -> TempoTraces | JaegerTraces:

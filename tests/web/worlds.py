@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from foreshock_dashboard.model.cut import cut
 from foreshock_dashboard.model.incident import Candidate, Culprit, Evidence, Incident, Learning
 from foreshock_dashboard.model.query import Floats, Json, Matrix, MetricSource, Query, SourceError
 from foreshock_dashboard.model.service import Service
@@ -370,6 +371,21 @@ class FakeHub:
     metrics: MetricSource = field(default_factory=NoMetrics)
     time: float = NOW + 3
     not_ready: str = ""
+
+    def at(self, time: float) -> Snapshot:
+        """The same, with nothing of what came later."""
+        world = self.snapshot.world
+        if world is None or time >= world.time:
+            return self.snapshot
+        if time < world.times[0]:
+            raise SourceError(f"nothing is known of {time:.0f}")
+        told = tuple(item for item in self.snapshot.incidents if item.opened <= time)
+        return replace(self.snapshot, seq=round(time), world=cut(world, world.times[0], time), incidents=told)
+
+    def over(self, start: float, end: float) -> World | None:
+        """What there is of a stretch of time."""
+        world = self.snapshot.world
+        return None if world is None or end < world.times[0] else cut(world, start, end)
 
     def now(self) -> float:
         """A clock that the test sets."""

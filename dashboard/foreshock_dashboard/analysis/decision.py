@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -97,11 +99,16 @@ def _history(world: World, at: int) -> float:
     return float((~np.isnan(columns)).any(axis=0).sum()) * world.step
 
 
-def fold(state: State, world: World, promised: Mapping[Service, Objective] | None = None) -> State:
-    """Advance over every grid point of the World that the state has not seen. `promised`: objectives configured."""
+def states(state: State, world: World, promised: Mapping[Service, Objective] | None = None) -> Iterator[State]:
+    """The states after each grid point of the World that `state` has not seen. `promised`: objectives configured."""
     for at in np.flatnonzero(world.times > state.time):
         state = advance(state, world, int(at), promised)
-    return state
+        yield state
+
+
+def fold(state: State, world: World, promised: Mapping[Service, Objective] | None = None) -> State:
+    """The last of the `states`; `state` itself where there is no new grid point."""
+    return deque(chain((state,), states(state, world, promised)), maxlen=1)[0]
 
 
 def advance(state: State, world: World, at: int, promised: Mapping[Service, Objective] | None = None) -> State:

@@ -17,7 +17,8 @@ class Snapshot:
     """One tick. `seq` grows by one with each; `world` is None until the first tick has read a source.
 
     `outlook` is what is expected of each service at the World's time. `error` says why the last tick could not read its
-    source (the World then is the last good one); "" when it could.
+    source (the World then is the last good one); "" when it could. `bounds`: the Unix seconds between which a hub that
+    stands in the past can be asked for any instant; None where it goes with the time.
     """
 
     seq: int
@@ -26,6 +27,7 @@ class Snapshot:
     learning: Learning
     error: str = ""
     outlook: Outlook = field(default_factory=Outlook)
+    bounds: tuple[float, float] | None = None
 
 
 class HubView(Protocol):
@@ -44,6 +46,22 @@ class HubView(Protocol):
     @property
     def traces(self) -> TraceSource:
         """Where traces are read."""
+        ...
+
+    def at(self, time: float) -> Snapshot:
+        """What the hub showed, or would have shown, at an earlier instant (Unix seconds); may take seconds.
+
+        Raises:
+            SourceError: the source cannot answer, or holds nothing so early.
+        """
+        ...
+
+    def over(self, start: float, end: float) -> World | None:
+        """The World of a stretch of time, for charts: on a coarser grid where it is long; None without data.
+
+        Raises:
+            SourceError: the source cannot answer.
+        """
         ...
 
     def now(self) -> float:

@@ -25,6 +25,7 @@ from foreshock_dashboard.web.params import (
     only,
     service_named,
     span_page,
+    time_parameter,
     trace_id_of,
     trace_query,
     wait_filter,
@@ -62,7 +63,7 @@ class Api:
             "pools": lambda snapshot: payloads.pools(snapshot.world),
             "warnings": payloads.warnings,
             "incidents": payloads.incidents,
-            "now": lambda snapshot: live.now(snapshot, self._identities(snapshot)["id"], self._hub.now()),
+            "now": self._now,
         }
         for name, make in pages.items():
             app.add_api_route(f"/api/{name}", self._tick(name, make), name=name, **document(name))
@@ -85,12 +86,28 @@ class Api:
 
     def _tick(self, name: str, make: Make) -> Callable[[Request], Response]:
         def answer(request: Request) -> Response:
-            only(request.query_params, ())
-            snapshot = self._hub.snapshot
-            body = self._cache.get(snapshot, name, lambda: payloads.envelope(snapshot) | make(snapshot))
+            only(request.query_params, ("at",))
+            snapshot, past = self._snapshot_at(request)
+            if past:
+                body = encode(payloads.envelope(snapshot) | make(snapshot))
+            else:
+                body = self._cache.get(snapshot, name, lambda: payloads.envelope(snapshot) | make(snapshot))
             return self._answer(request, body, f'"{name}-{self._start}-{snapshot.seq}"')
 
         return answer
+
+    def _snapshot_at(self, request: Request) -> tuple[Snapshot, bool]:
+        """The newest tick, or that of the instant that `at` names; and whether it is one of the past."""
+        newest, now = self._hub.snapshot, self._hub.now()
+        at = time_parameter(request.query_params, "at", now, now)
+        if newest.world is None or at >= newest.world.time:
+            return newest, False
+        return self._hub.at(at), True
+
+    def _now(self, snapshot: Snapshot) -> Json:
+        if snapshot.seq == self._hub.snapshot.seq:
+            return live.now(snapshot, self._identities(snapshot)["id"], self._hub.now())
+        return live.now(snapshot, live.topology(snapshot.world)["id"], snapshot.world.time if snapshot.world else 0.0)
 
     def _answer(self, request: Request, body: bytes, etag: str = "") -> Response:
         time = self._hub.now()
@@ -109,9 +126,9 @@ class Api:
         return kept[1]
 
     def _topology_answer(self, request: Request) -> Response:
-        only(request.query_params, ())
-        snapshot = self._hub.snapshot
-        identities = self._identities(snapshot)
+        only(request.query_params, ("at",))
+        snapshot, past = self._snapshot_at(request)
+        identities = live.topology(snapshot.world) if past else self._identities(snapshot)
         body = encode(payloads.envelope(snapshot) | identities)
         return self._answer(request, body, f'"{identities["id"]}"')
 

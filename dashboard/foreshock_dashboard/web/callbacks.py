@@ -1,8 +1,8 @@
-"""The few callbacks of Dash: which page is shown, and the figure of the trace list. All of them only read."""
+"""The few callbacks of Dash: which page is shown, and the figures of its charts. All of them only read."""
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl
+from collections.abc import Awaitable, Callable
 
 from dash import ClientsideFunction, Dash, Input, Output
 from dash.development.base_component import Component
@@ -10,34 +10,12 @@ from starlette.concurrency import run_in_threadpool
 
 from foreshock_dashboard.model.query import Json, SourceError
 from foreshock_dashboard.model.snapshot import HubView
-from foreshock_dashboard.web import theme as themes
-from foreshock_dashboard.web.figures.scatter import scatter
-from foreshock_dashboard.web.params import TRACE_PARAMETERS, BadParameterError, trace_query
+from foreshock_dashboard.web.charts import Chart, Look
+from foreshock_dashboard.web.figures.lines import blank
+from foreshock_dashboard.web.params import BadParameterError
 from foreshock_dashboard.web.registry import Page, find
 from foreshock_dashboard.web.shell import not_found
-
-MOST_MARKS = 500
-LONGEST_SEARCH = 4000
-
-
-def filters_of(search: object) -> dict[str, str]:
-    """The trace filters in an address's query string; what is no filter (such as the open trace) is left out."""
-    if not isinstance(search, str) or len(search) > LONGEST_SEARCH:
-        return {}
-    return {name: value for name, value in parse_qsl(search.lstrip("?")) if name in TRACE_PARAMETERS}
-
-
-async def _figure(hub: HubView, search: object, scheme: object) -> Json:
-    colours = themes.DARK if scheme == "dark" else themes.LIGHT
-    now = hub.now()
-    try:
-        world = hub.snapshot.world
-        filters = filters_of(search) | {"limit": str(MOST_MARKS)}
-        query = trace_query(filters, now, world.services if world else ())
-        found = await run_in_threadpool(hub.traces.search, query)
-    except (BadParameterError, SourceError):
-        return scatter((), now - 900, now, colours)  # the list beside it says what is wrong
-    return scatter(found, query.start, query.end, colours)
+from foreshock_dashboard.web.view import view_of
 
 
 def register(app: Dash, hub: HubView, pages: tuple[Page, ...]) -> None:
@@ -48,10 +26,28 @@ def register(app: Dash, hub: HubView, pages: tuple[Page, ...]) -> None:
         page = find(pages, pathname) if isinstance(pathname, str) else None
         return page.layout() if page else not_found()
 
-    @app.callback(Output("scatter", "figure"), Input("url", "search"), Input("tick", "data"), Input("theme", "data"))
-    async def draw_scatter(search: object, _tick: object, scheme: object) -> Json:
-        return await _figure(hub, search, scheme)
-
+    for page in pages:
+        for chart in page.charts:
+            inputs = (Input("url", "search"), Input("url", "pathname"), Input("tick", "data"), Input("browser", "data"))
+            app.callback(Output(chart.id, "figure"), *inputs)(_figure(hub, page, chart))
+            app.clientside_callback(  # type: ignore[no-untyped-call]  # Dash's
+                ClientsideFunction("foreshock", "zoomed"),
+                Output(chart.id, "className"),
+                Input(chart.id, "relayoutData"),
+                prevent_initial_call=True,
+            )
     app.clientside_callback(  # type: ignore[no-untyped-call]  # Dash's
         ClientsideFunction("foreshock", "open_point"), Output("picked", "data"), Input("scatter", "clickData")
     )
+
+
+def _figure(hub: HubView, page: Page, chart: Chart) -> Callable[[object, object, object, object], Awaitable[Json]]:
+    async def draw(search: object, pathname: object, _tick: object, browser: object) -> Json:
+        look = Look.of(browser)
+        seen = view_of(search, hub.now(), page.rest(pathname))
+        try:
+            return await run_in_threadpool(chart.draw, hub, seen, look)
+        except (BadParameterError, SourceError) as error:
+            return blank(str(error), look)
+
+    return draw

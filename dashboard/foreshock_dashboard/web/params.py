@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Literal, NamedTuple, TypeVar
@@ -38,7 +39,9 @@ BY_WAIT = "gpu_wait"
 """The order that no source knows; sources are then asked for the slowest (`trace_search`)."""
 
 T = TypeVar("T")
-_RELATIVE = re.compile(r"now(?:-(\d+(?:\.\d+)?(?:ms|s|m|h|d)))?")
+_RELATIVE = re.compile(r"now(?:-(\d+(?:\.\d+)?(?:ms|s|m|h|d)))?(?:/([mhd]))?")
+_MILLISECONDS = re.compile(r"\d{12,14}")
+_ROUND = {"m": 60.0, "h": 3600.0, "d": 86_400.0}
 _TRACE_ID = re.compile(r"[0-9a-fA-F]{1,32}")
 
 
@@ -123,18 +126,33 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
     return read
 
 
-def time_of(text: str, now: float) -> float:
-    """`now`, `now-15m`, Unix seconds, or ISO 8601 with a time zone, in Unix seconds.
+def time_of(text: str, now: float, up: bool = False) -> float:
+    """`now`, `now-15m`, `now/d`, Unix seconds or milliseconds, or ISO 8601 with a time zone, in Unix seconds.
+
+    This is Grafana's grammar: `/d` rounds to a day of UTC, down or, with `up`, to its end.
 
     Raises:
         ValueError: it is none of these.
     """
     if match := _RELATIVE.fullmatch(text):
-        return now - (seconds(match[1]) if match[1] else 0.0)
+        time = now - (seconds(match[1]) if match[1] else 0.0)
+        size = _ROUND.get(match[2] or "")
+        return (math.ceil(time / size) if up else math.floor(time / size)) * size if size else time
+    if _MILLISECONDS.fullmatch(text):
+        return int(text) / 1000
     try:
         return instant(text)
     except ValueError as error:
         raise ValueError(f"{error}; or write now-15m") from None
+
+
+def time_parameter(given: Mapping[str, str], name: str, now: float, default: float, up: bool = False) -> float:
+    """A parameter that is a time, as `time_of` reads it.
+
+    Raises:
+        BadParameterError: it cannot be read.
+    """
+    return _read(given, name, lambda text: time_of(text, now, up), default)
 
 
 def service_named(text: str, known: Collection[Service]) -> Service | None:

@@ -36,6 +36,7 @@ def envelope(snapshot: Snapshot) -> Json:
         },
         "data_time": snapshot.world.time if snapshot.world else None,
         "error": snapshot.error,
+        "bounds": list(snapshot.bounds) if snapshot.bounds else None,
     }
 
 

@@ -19,6 +19,10 @@ _ENVELOPE: dict[str, Any] = {
     },
     "data_time": _NUMBER | {"description": "the instant the figures are of, Unix seconds"},
     "error": _TEXT | {"description": "why the last tick could not read its source; empty when it could"},
+    "bounds": {
+        "type": ["array", "null"],
+        "description": "a hub that stands in the past: the Unix seconds between which `at` can be; else null",
+    },
 }
 _SUMMARIES = {
     "services": "Every service: requests per second, share failed, p50, p95, p99, retries; every call edge",
@@ -52,7 +56,12 @@ _LISTS = {
 _TIME = "Unix seconds, ISO 8601 with a time zone, now, or now-15m"
 _LENGTH = "such as 250ms, 1.5s or plain seconds"
 _NAMED = "namespace/name, or name where no two services of today have it"
+_AT = {"at": f"as it was then: {_TIME}; may take seconds where it is hours ago"}
 _PARAMETERS = {
+    **dict.fromkeys(
+        ("services", "gpus", "contention", "pools", "warnings", "incidents", "now", "topology"),
+        _AT,
+    ),
     "headroom": {"service": f"only of this one: {_NAMED}"},
     "traces": {
         "service": "namespace/name, /name for one without, or name where no two services of today have it",

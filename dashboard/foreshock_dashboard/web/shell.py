@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from dash import dcc, html
@@ -42,7 +43,7 @@ def shell(pages: tuple[Page, ...]) -> Component:
         [
             dcc.Location(id="url", refresh="callback-nav"),
             dcc.Store(id="tick"),
-            dcc.Store(id="theme"),
+            dcc.Store(id="browser"),
             html.A("Skip to the page", href="#main", className="skip"),
             html.Header(
                 [
@@ -50,19 +51,21 @@ def shell(pages: tuple[Page, ...]) -> Component:
                         [html.Span(className="mark", **attributes(aria_hidden="true")), "foreshock"],
                         className="brand",
                     ),
-                    html.Nav(
-                        [dcc.Link(page.name, href=page.path, id=f"nav-{page.name.lower()}") for page in pages],
-                        **attributes(aria_label="Pages"),
-                    ),
+                    html.Nav([_link(page) for page in pages], **attributes(aria_label="Pages")),
                     html.Span("SIMULATED", id="simulated", className="badge simulated", hidden=True),
+                    html.Button("Search", id="search-open", className="badge", type="button"),
+                    html.Div(id="time", className="time"),
                     html.Div(id="live", className="badge live", role="status", **attributes(data_state="loading")),
                     html.Button("Theme", id="theme-toggle", className="badge", type="button"),
+                    html.Button("?", id="help-open", className="badge", type="button", title="Keys and meanings"),
                 ],
                 className="bar",
             ),
+            html.Div(id="rewind", className="rewind", hidden=True),
             html.Main(
                 [
                     html.P(id="lost", className="lost", hidden=True),
+                    html.P(id="wrong", className="lost", role="alert", hidden=True),
                     html.Div(id="page"),
                 ],
                 id="main",
@@ -73,18 +76,40 @@ def shell(pages: tuple[Page, ...]) -> Component:
     )
 
 
-def panel(name: str, title: str, hint: str, wide: bool = False) -> Component:
-    """An empty panel. The scripts fill `name` and set the panel's one state: loading, ready, empty, stale or error."""
+def _link(page: Page) -> Component:
+    """A page in the navigation; the script keeps the time range in its address."""
+    return html.A(
+        page.name,
+        href=page.path,
+        id=f"nav-{page.name.lower()}",
+        **attributes(data_go="true", data_page_path=page.path, data_key=page.key),
+    )
+
+
+def page_of(
+    name: str, title: str, body: Sequence[Component], feed: str, takes: str = "", hidden: bool = False
+) -> Component:
+    """The skeleton of a page: its h1 and its panels, and where the script asks for its values.
+
+    feed: the address of its values, `{rest}` in it is what of the page's address lies below its own; empty where the
+    page asks on its own. takes: the parameters of the page's address that the feed takes as well, apart by spaces.
+    hidden: the title is for screen readers alone.
+    """
+    return html.Div(
+        [html.H1(title, className="visually-hidden" if hidden else ""), *body],
+        className=f"page-{name}",
+        **attributes(data_page=name, data_feed=feed, data_takes=takes, data_title=title),
+    )
+
+
+def panel(name: str, title: str, hint: str, wide: bool = False, csv: str = "", promql: str = "") -> Component:
+    """An empty panel. The scripts fill `name` and set the panel's one state: loading, ready, empty, stale or error.
+
+    csv: the address of its figures as a table; the script adds what is looked at. promql: the query that gives them.
+    """
     return html.Section(
         [
-            html.Div(
-                [
-                    html.H2(title, id=f"{name}-title"),
-                    html.Span(hint, className="hint", id=f"{name}-hint"),
-                    html.Span("stale", className="stale-mark"),
-                ],
-                className="panel-head",
-            ),
+            _head(name, title, hint, csv, promql),
             html.Div(id=name, className="panel-body"),
             html.P(id=f"{name}-message", className="panel-message"),
         ],
@@ -94,10 +119,46 @@ def panel(name: str, title: str, hint: str, wide: bool = False) -> Component:
     )
 
 
+def chart(
+    name: str, title: str, hint: str, wide: bool = False, height: int = 220, csv: str = "", promql: str = ""
+) -> Component:
+    """A panel with a figure of Plotly, which the chart of the same name draws; dragging on it zooms all."""
+    picture = dcc.Graph(
+        id=name,
+        config={"displaylogo": False, "modeBarButtons": [["toImage"]], "responsive": True, "doubleClick": False},
+        style={"height": f"{height}px"},
+        figure={"data": [], "layout": {"xaxis": {"visible": False}, "yaxis": {"visible": False}}},
+        responsive=True,
+    )
+    return html.Section(
+        [_head(name, title, hint, csv, promql), picture],
+        id=f"{name}-panel",
+        className="panel wide" if wide else "panel",
+        **attributes(data_state="ready", aria_labelledby=f"{name}-title"),
+    )
+
+
+def _head(name: str, title: str, hint: str, csv: str, promql: str) -> Component:
+    tools: list[Component] = []
+    if csv:
+        tools.append(html.A("CSV", href=csv, download="", **attributes(data_viewed=csv)))
+    if promql:
+        tools.append(html.Button("PromQL", type="button", title=promql, **attributes(data_copy=promql)))
+    return html.Div(
+        [
+            html.H2(title, id=f"{name}-title"),
+            html.Span(hint, className="hint", id=f"{name}-hint"),
+            html.Span("stale", className="stale-mark"),
+            html.Span(tools, className="tools"),
+        ],
+        className="panel-head",
+    )
+
+
 def not_found() -> Component:
     """The page for an address that has none."""
     return html.Div(
-        [html.H1("No such page"), html.P("This address has no page."), dcc.Link("Go to Now", href="/")],
+        [html.H1("No such page"), html.P("This address has no page."), html.A("Go to Now", href="/")],
         className="plain",
         **attributes(data_page="none"),
     )

@@ -19,7 +19,8 @@ window.foreshock = window.foreshock || {};
     }
     return element;
   };
-  F.h = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
+  const h = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
+  F.h = h;
   F.s = (tag, attributes, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
 
   const sync = (old, fresh) => {
@@ -97,16 +98,63 @@ window.foreshock = window.foreshock || {};
     if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
     return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
   };
-  const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
-  const DAY = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
-  // Times in the browser's zone, exact in UTC on hover; relative to the hub's own clock, which may run faster than ours.
+  const kept = (name) => {
+    try { return localStorage.getItem(name); } catch { return null; } // storage may be forbidden
+  };
+  F.keep = (name, value) => {
+    try { localStorage.setItem(name, value); } catch { /* the choice then lasts until the page is left */ }
+  };
+  // The zone in which times are shown: the browser's, or UTC where that was chosen.
+  let zone = kept("foreshock-zone") === "utc" ? "utc" : "local";
+  let clocks = null;
+  F.zone = (chosen) => {
+    if (!chosen) return zone;
+    zone = chosen;
+    clocks = null;
+    F.keep("foreshock-zone", chosen);
+    window.dispatchEvent(new CustomEvent("foreshock:zone"));
+    return zone;
+  };
+  F.offset = () => (zone === "utc" ? 0 : -new Date().getTimezoneOffset());
+  const formats = () => {
+    const timeZone = zone === "utc" ? "UTC" : undefined;
+    clocks = clocks || [new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZone }), new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", timeZone })];
+    return clocks;
+  };
+  const told = (unix, now) => {
+    const date = new Date(unix * 1000);
+    const [clock, day] = formats();
+    const far = known(now) && Math.abs(now - unix) > 43200;
+    return `${far ? `${day.format(date)} ` : ""}${clock.format(date)}${zone === "utc" ? " UTC" : ""}`;
+  };
+  F.stamp = (unix) => (known(unix) ? told(unix, F.live?.time) : "–");
+  // Exact in UTC on hover; relative to the hub's own clock, which may run faster than ours.
   F.time = (unix, now) => {
     if (!known(unix)) return "–";
-    const date = new Date(unix * 1000);
-    const far = known(now) && Math.abs(now - unix) > 43200;
-    const text = `${far ? `${DAY.format(date)} ` : ""}${CLOCK.format(date)}`;
-    return F.h("time", { datetime: date.toISOString(), title: date.toISOString() }, text);
+    const exact = new Date(unix * 1000).toISOString();
+    return h("time", { datetime: exact, title: exact }, told(unix, now));
   };
+  F.copy = async (text, what) => {
+    try {
+      await navigator.clipboard.writeText(text);
+      F.say(`${what} copied.`);
+    } catch {
+      F.say(text); // no clipboard without TLS: it can be marked and copied by hand
+    }
+  };
+  let silence = 0;
+  F.say = (text) => {
+    let line = F.byId("said");
+    if (!line) document.body.append((line = h("p", { id: "said", class: "said", role: "status" })));
+    line.textContent = text;
+    line.hidden = false;
+    clearTimeout(silence);
+    silence = setTimeout(() => { line.hidden = true; }, 6000);
+  };
+  document.addEventListener("click", (event) => {
+    const copy = event.target.closest?.("[data-copy]");
+    if (copy) F.copy(copy.dataset.copy, copy.textContent);
+  });
 
   F.SHAPES = { ok: "●", warning: "◆", critical: "■", idle: "○", unknown: "?" };
   F.state = (health, word) =>
@@ -123,7 +171,8 @@ window.foreshock = window.foreshock || {};
     return (id) => (count.get(bare(id)) === 1 ? bare(id) : id);
   };
 
-  F.tracesOf = (service) => `/traces?service=${encodeURIComponent(service)}&order=slowest`;
+  F.tracesOf = (service) => F.to("/traces", { service, order: "slowest" });
+  F.serviceOf = (service) => F.to(`/services/${service.split("/").map(encodeURIComponent).join("/")}`);
   // Go to an address of this app without loading it anew; Dash's Location listens to this event.
   F.go = (href, replace = false) => {
     history[replace ? "replaceState" : "pushState"]({}, "", href);

@@ -24,21 +24,42 @@
   };
   F.fetchJson = fetchJson;
 
+  // Where the values of what is looked at now are: the page's feed, its own parameters, and the time if it is past.
+  const feed = () => {
+    const given = new URLSearchParams(location.search);
+    const asked = new URLSearchParams();
+    for (const name of (page.dataset.takes || "").split(" ")) if (name && given.get(name)) asked.set(name, given.get(name));
+    if (!F.range.live()) asked.set("at", F.range.to());
+    const below = location.pathname.split("/").slice(2).join("/");
+    const path = page.dataset.feed.replace("{rest}", below);
+    const text = asked.toString();
+    return `${path}${text ? `${path.includes("?") ? "&" : "?"}${text}` : ""}`;
+  };
+
   const refresh = async () => {
-    const mine = page;
-    const got = await fetchJson(mine.dataset.feed, etag);
-    if (mine !== page) return;
+    const mine = feed();
+    if (live.feed !== mine) [live.feed, etag] = [mine, ""];
+    const got = await fetchJson(mine, etag);
+    if (!page || mine !== feed()) return;
     live.time = got.time;
     if (!got.same) {
       // A second worker's older answer must not turn the page back.
       const restarted = live.data && got.body.seq + 5 < live.data.seq;
-      if (!live.data || got.body.seq >= live.data.seq || restarted || live.data.feed !== mine.dataset.feed) {
-        live.data = Object.assign(got.body, { feed: mine.dataset.feed });
+      if (!live.data || got.body.seq >= live.data.seq || restarted || live.data.feed !== mine) {
+        live.data = Object.assign(got.body, { feed: mine });
         etag = got.tag;
       }
-      if (got.body.topology && got.body.topology !== live.topology?.id) live.topology = (await fetchJson("/api/topology")).body;
+      if (got.body.topology && got.body.topology !== live.topology?.id) {
+        const at = F.range.live() ? "" : `?at=${encodeURIComponent(F.range.to())}`;
+        live.topology = (await fetchJson(`/api/topology${at}`)).body;
+      }
     }
-    if (live.data.seq !== live.seq) [live.seq, live.seqSince] = [live.data.seq, performance.now()];
+    live.done = mine;
+    F.byId("wrong").hidden = true;
+    if (live.data.seq !== live.seq) {
+      [live.seq, live.seqSince] = [live.data.seq, performance.now()];
+      window.dash_clientside?.set_props?.("tick", { data: live.seq });
+    }
     live.received = performance.now();
     live.failures = 0;
     draw(got.same);
@@ -46,8 +67,9 @@
 
   const draw = (same) => {
     const { data } = live;
-    if (!page || !data || data.feed !== page.dataset.feed) return;
+    if (!page || !data || data.feed !== feed()) return;
     F.byId("simulated").hidden = !data.simulated;
+    F.range.draw();
     pages[page.dataset.page]?.update?.(data, live, same);
     F.stale(Boolean(data.error));
     badge();
@@ -55,6 +77,7 @@
 
   const loop = async () => {
     if (running || !page?.dataset.feed || document.hidden) return;
+    if (live.done === feed() && (!F.range.live() || live.data?.bounds)) return badge(); // the past does not change
     running = true;
     clearTimeout(timer);
     try {
@@ -62,20 +85,39 @@
     } catch (error) {
       live.failures += 1;
       live.reason = error.status ? error.message : "";
+      refused(error);
     }
     running = false;
-    const wait = live.failures ? Math.min(EVERY * 2 ** (live.failures - 1), SLOWEST) : EVERY;
+    if (!live.failures && !F.range.every()) return badge();
+    const wait = live.failures ? Math.min(EVERY * 2 ** (live.failures - 1), SLOWEST) : F.range.every() * 1000;
     const jittered = wait * (0.9 + 0.2 * Math.random());
     nextTry = performance.now() + jittered;
     timer = setTimeout(loop, jittered);
     badge();
   };
 
+  // What the address asks for cannot be had, although the hub is there: asking again would not change it.
+  const refused = (error) => {
+    if (error.status !== 400 && error.status !== 404) return;
+    live.failures = 0;
+    live.received = performance.now();
+    live.done = feed();
+    const line = F.byId("wrong");
+    line.textContent = error.message;
+    line.hidden = false;
+    for (const panel of document.querySelectorAll('.panel[data-state="loading"]')) F.panel(panel.id.replace("-panel", ""), "empty", "Nothing to show: see above.");
+  };
+  live.busy = () => running || live.done !== (page ? feed() : "");
+
   const words = () => {
     const silent = (performance.now() - live.received) / 1000;
+    if (!page) return ["loading", "Loading", ""];
     if (!live.received) return live.failures ? ["lost", "No connection", ""] : ["loading", "Loading", ""];
     if (document.hidden) return ["paused", "Paused", ""];
-    if (live.failures >= 2 || silent > 15) return ["lost", "Connection lost", `: data is ${F.span(silent)} old`];
+    if (live.failures >= 2 || silent > 15 + F.range.every() && F.range.live() && F.range.every() && !live.data?.bounds) return ["lost", "Connection lost", `: data is ${F.span(silent)} old`];
+    if (!F.range.live() && live.done === feed()) return ["past", "Past", `: ${F.stamp(live.data?.data_time)}`];
+    if (!F.range.live()) return ["loading", "Reading the past", ""];
+    if (live.data?.bounds) return ["past", "Recorded", `: ${F.stamp(live.data.data_time)}`];
     if (live.data?.error) return ["stale", "Stale", `: data is ${F.span(live.time - live.data.data_time)} old`];
     if (performance.now() - live.seqSince > STANDSTILL && live.time - live.data.data_time > 60)
       return ["stale", "Stands still", `: data is ${F.span(live.time - live.data.data_time)} old`];
@@ -102,7 +144,7 @@
   };
   const title = (state) => {
     const open = live.data?.warnings?.length || 0;
-    const name = page?.dataset.page === "traces" ? "Traces" : "Now";
+    const name = page?.dataset.title || "foreshock";
     const blind = live.data?.verdict?.state === "blind" ? "? cannot tell · " : "";
     const head = state === "lost" ? "✕ no connection · " : open ? `■ ${open} ${open === 1 ? "warning" : "warnings"} · ` : blind;
     const text = `${head}${name} · foreshock`;
@@ -116,10 +158,14 @@
     page = found;
     etag = "";
     if (!page) return;
+    live.done = "";
+    F.range.draw();
     for (const link of document.querySelectorAll(".bar nav a")) {
-      const here = link.getAttribute("href") === location.pathname;
+      const path = link.dataset.pagePath;
+      const here = path === location.pathname || (path !== "/" && location.pathname.startsWith(`${path}/`));
       here ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
     }
+    browser();
     pages[page.dataset.page]?.mount?.(page);
     draw(false);
     clearTimeout(timer);
@@ -127,6 +173,8 @@
   };
 
   const scheme = () => document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  // What the figures that Dash draws have to know of this browser.
+  const browser = () => window.dash_clientside?.set_props?.("browser", { data: { scheme: scheme(), offset: F.offset() } });
   const themed = () => {
     const button = F.byId("theme-toggle");
     if (!button) return;
@@ -135,7 +183,7 @@
       button.dataset.to = other;
       button.textContent = other === "dark" ? "☾ Dark" : "☀ Light";
       button.setAttribute("aria-label", `Switch to the ${other} theme`);
-      window.dash_clientside?.set_props?.("theme", { data: scheme() });
+      browser();
       window.dispatchEvent(new CustomEvent("foreshock:redraw"));
     }
   };
@@ -143,11 +191,7 @@
     if (event.target.id !== "theme-toggle") return;
     const chosen = event.target.dataset.to;
     document.documentElement.dataset.theme = chosen;
-    try {
-      localStorage.setItem("foreshock-theme", chosen);
-    } catch {
-      // Storage may be forbidden; the choice then lasts until the page is left.
-    }
+    F.keep("foreshock-theme", chosen);
     themed();
   });
 
@@ -159,6 +203,8 @@
     document.addEventListener("visibilitychange", () => { badge(); if (!document.hidden) loop(); });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", themed);
     window.addEventListener("foreshock:redraw", F.redraw);
+    window.addEventListener("foreshock:zone", () => { browser(); F.range.draw(); F.redraw(); badge(); });
+    for (const name of ["foreshock:url", "popstate"]) window.addEventListener(name, () => { if (page) { clearTimeout(timer); loop(); } });
     let resized = 0;
     window.addEventListener("resize", () => { cancelAnimationFrame(resized); resized = requestAnimationFrame(F.redraw); });
   });

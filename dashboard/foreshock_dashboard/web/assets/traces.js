@@ -5,19 +5,14 @@
   F.pages = F.pages || {};
   const { h, put } = F;
   const AGAIN = 5000;
-  const FILTERS = ["service", "operation", "min_duration", "errors", "order", "start", "end"];
+  const FILTERS = ["service", "operation", "attribute", "min_duration", "max_duration", "min_gpu_wait", "errors", "order"];
   let asked = 0;
   let listed = 0;
   let opened = null;
 
   const search = () => new URLSearchParams(location.search);
-  const filters = () => new URLSearchParams([...search()].filter(([name, value]) => FILTERS.includes(name) && value));
-  const href = (changes) => {
-    const next = search();
-    for (const [name, value] of Object.entries(changes)) value ? next.set(name, value) : next.delete(name);
-    const text = next.toString();
-    return `/traces${text ? `?${text}` : ""}`;
-  };
+  const filters = () => new URLSearchParams([...[...search()].filter(([name, value]) => FILTERS.includes(name) && value), ["start", F.range.from()], ["end", F.range.to()]]);
+  const href = (changes) => F.href(changes, "/traces");
 
   const form = () => {
     const now = search();
@@ -28,16 +23,12 @@
     const element = h("form", { id: "trace-filters", class: "filters", role: "search", "aria-label": "Filter traces" },
       input("service", "Service", "any service"), input("operation", "Operation", "any operation"), input("min_duration", "At least", "such as 250ms"),
       select("errors", "Errors", [["", "any"], ["true", "only with errors"]]), select("order", "Order", [["", "newest first"], ["slowest", "slowest first"]]),
-      select("start", "Range", ranges(now.get("start"))), h("datalist", { id: "service-names" }),
-      h("button", { type: "submit" }, "Search"), h("a", { href: "/traces", "data-go": true }, "Clear"));
+      h("datalist", { id: "service-names" }),
+      h("button", { type: "submit" }, "Search"), h("a", { href: F.to("/traces"), "data-go": true }, "Clear"));
     element.addEventListener("submit", (event) => { event.preventDefault(); apply(element); });
     element.addEventListener("change", (event) => { if (event.target.tagName === "SELECT") apply(element); });
     F.byId("filters").replaceChildren(element);
     names();
-  };
-  const ranges = (given) => {
-    const known = [["", "last 15 min"], ["now-5m", "last 5 min"], ["now-1h", "last hour"], ["now-6h", "last 6 hours"], ["now-24h", "last 24 hours"]];
-    return given && !known.some(([value]) => value === given) ? [...known, [given, `since ${F.short(given, 24)}`]] : known;
   };
   const apply = (element) => F.go(href({ ...Object.fromEntries(new FormData(element)), trace: null, span: null }));
   const names = async () => {
@@ -124,25 +115,22 @@
 
   // A click on a mark of the figure; Dash calls this with what was clicked.
   window.dash_clientside = window.dash_clientside || {};
-  window.dash_clientside.foreshock = {
+  window.dash_clientside.foreshock = Object.assign(window.dash_clientside.foreshock || {}, {
     open_point: (click) => {
       const id = click?.points?.[0]?.customdata;
       if (typeof id === "string") F.go(href({ trace: id, span: null }));
       return null;
     },
-  };
+  });
 
   F.pages.traces = {
     mount: () => {
       opened = null;
-      const redraw = () => window.dash_clientside.set_props?.("theme", { data: document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light") });
-      redraw();
       follow();
     },
     update: (data, live, same) => {
-      if (same || performance.now() - listed < AGAIN || search().get("end")) return;
+      if (same || performance.now() - listed < AGAIN || !F.range.live()) return;
       load();
-      window.dash_clientside.set_props?.("tick", { data: data.seq });
     },
   };
 })();

@@ -7,6 +7,6 @@ from html import escape
 LONGEST = 80
 
 
-def plain(text: str) -> str:
+def plain(text: str, longest: int = LONGEST) -> str:
     """Text that Plotly shows as it is, shortened to a length that fits a tooltip."""
-    return escape(text if len(text) <= LONGEST else text[: LONGEST - 1] + "…", quote=False)
+    return escape(text if len(text) <= longest else text[: longest - 1] + "…", quote=False)

@@ -6,14 +6,15 @@ from dash import html
 from dash.development.base_component import Component
 
 from foreshock_dashboard.web.registry import Page
-from foreshock_dashboard.web.shell import attributes, panel
+from foreshock_dashboard.web.shell import attributes, page_of, panel
 
 
 def layout() -> Component:
     """The sentence first, then the evidence from coarse to fine."""
-    return html.Div(
+    return page_of(
+        "now",
+        "GPU contention now",
         [
-            html.H1("GPU contention now", className="visually-hidden"),
             html.Section(
                 [
                     html.P("Loading…", id="headline", className="headline", role="alert"),
@@ -39,9 +40,9 @@ def layout() -> Component:
                 className="panels",
             ),
         ],
-        className="page-now",
-        **attributes(data_page="now", data_feed="/api/now"),
+        "/api/now",
+        hidden=True,
     )
 
 
-PAGE = Page("/", "Now", "GPU contention now", layout)
+PAGE = Page("/", "Now", "GPU contention now", layout, key="n")

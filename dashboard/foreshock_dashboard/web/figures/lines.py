@@ -1,0 +1,219 @@
+"""Lines over time for Plotly: pure functions of arrays and theme."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from foreshock_dashboard.model.query import Floats, Json
+from foreshock_dashboard.web.charts import Look
+from foreshock_dashboard.web.figures.text import plain
+from foreshock_dashboard.web.theme import service_colour
+
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
+MOST_POINTS = 360
+"""Points of a line; where there are more, each is the largest of its stretch, so that no peak is lost."""
+MOST_LINES = 10
+"""Lines that can be told apart."""
+UNITS = {"s": (",.3s", "s"), "ratio": (",.0%", ""), "count": (",.3~s", ""), "per_second": (",.3~s", "/s")}
+"""How a unit's ticks are written: d3's format, and what is put behind it."""
+DASHES = ("solid", "dot", "dash", "longdash", "dashdot")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line. `colour` is a token of the theme, or "" for the colour that a service of this name has everywhere.
+
+    values: one at each time, NaN where nothing is known: the line then has a gap. fill: the area below it is shaded.
+    """
+
+    name: str
+    values: Floats
+    colour: str = ""
+    dash: str = "solid"
+    fill: bool = False
+    stack: str = ""
+
+
+class Mark(NamedTuple):
+    """A moment across the chart, Unix seconds; `colour` is a token of the theme."""
+
+    time: float
+    name: str
+    colour: str = "muted"
+
+
+class Band(NamedTuple):
+    """What is usual, from `low` to `high` in the chart's unit."""
+
+    low: float
+    high: float
+    name: str = "usual"
+
+
+def lines(
+    times: Floats,
+    found: Sequence[Line],
+    look: Look,
+    *,
+    unit: str,
+    span: tuple[float, float],
+    marks: Sequence[Mark] = (),
+    band: Band | None = None,
+    empty: str = "",
+    top: float | None = None,
+) -> Json:
+    """Lines over a stretch of time.
+
+    times: Unix seconds, shape (points,). unit: a key of `UNITS`. span: the Unix seconds that the axis covers. empty:
+    what is said where no line has a value. top: where the axis ends at least, in the unit.
+    """
+    drawn = [line for line in found if np.isfinite(line.values).any()]
+    if not drawn:
+        return blank(empty or "No data in this range.", look)
+    at, rows = _fewer(times, drawn)
+    stamps = [stamp(time, look) for time in at.tolist()]
+    highest = max(float(np.nanmax(line.values)) for line in drawn)
+    layout = frame(look, unit, span)
+    if top is not None:
+        layout["yaxis"]["range"] = [0, max(top, highest * 1.05)]
+    layout["showlegend"] = len(drawn) > 1
+    layout["shapes"] = [_across(mark, look) for mark in marks] + ([_shade(band, look)] if band else [])
+    layout["annotations"] = [_named(mark, look, i) for i, mark in enumerate(marks)]
+    return {
+        "data": [_trace(line, stamps, row, look, unit) for line, row in zip(drawn, rows, strict=True)],
+        "layout": layout,
+    }
+
+
+def blank(text: str, look: Look) -> Json:
+    """A figure that says why there is nothing in it."""
+    none = {"visible": False, "fixedrange": True}
+    return {
+        "data": [],
+        "layout": _sheet(look)
+        | {
+            "xaxis": none,
+            "yaxis": none,
+            "annotations": [
+                {
+                    "text": plain(text, 300),
+                    "showarrow": False,
+                    "xref": "paper",
+                    "yref": "paper",
+                    "x": 0.5,
+                    "y": 0.5,
+                    "font": {"size": 13, "color": look.colours["muted"]},
+                }
+            ],
+        },
+    }
+
+
+def frame(look: Look, unit: str, span: tuple[float, float]) -> dict[str, Any]:
+    """The layout of a chart over time."""
+    shape, suffix = UNITS[unit]
+    axis = {"gridcolor": look.colours["line"], "zeroline": False, "linecolor": look.colours["line"]}
+    return _sheet(look) | {
+        "hovermode": "x unified",
+        "dragmode": "zoom",
+        "legend": {"orientation": "h", "x": 0, "y": -0.18, "yanchor": "top"},
+        "xaxis": axis | {"type": "date", "range": [stamp(edge, look) for edge in span], "hoverformat": "%H:%M:%S"},
+        "yaxis": axis | {"rangemode": "tozero", "tickformat": shape, "ticksuffix": suffix, "fixedrange": True},
+    }
+
+
+def stamp(time: float, look: Look) -> str:
+    """An instant as the browser's clock shows it, which Plotly takes as it is."""
+    return f"{datetime.fromtimestamp(time + look.offset, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def _sheet(look: Look) -> dict[str, Any]:
+    return {
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": FONT, "size": 12, "color": look.colours["muted"]},
+        "margin": {"l": 56, "r": 12, "t": 18, "b": 30},
+        "uirevision": "keep",
+        "hoverlabel": {
+            "bgcolor": look.colours["raised"],
+            "bordercolor": look.colours["line"],
+            "font": {"color": look.colours["text"]},
+        },
+    }
+
+
+def _fewer(times: Floats, found: Sequence[Line]) -> tuple[Floats, list[Floats]]:
+    """At most `MOST_POINTS`: the largest value of each stretch, at the time the stretch begins."""
+    size = math.ceil(len(times) / MOST_POINTS)
+    if size <= 1:
+        return times, [line.values for line in found]
+    starts = np.arange(0, len(times), size)
+    rows = []
+    for line in found:
+        known = np.where(np.isnan(line.values), -np.inf, line.values)
+        largest = np.maximum.reduceat(known, starts)
+        rows.append(np.where(np.isneginf(largest), np.nan, largest))
+    return times[starts], rows
+
+
+def _trace(line: Line, stamps: Sequence[str], row: Floats, look: Look, unit: str) -> Json:
+    colour = look.colours[line.colour] if line.colour else service_ink(line.name, look)
+    shape, suffix = UNITS[unit]
+    trace: Json = {
+        "type": "scatter",
+        "mode": "lines",
+        "name": plain(line.name),
+        "x": list(stamps),
+        "y": [None if not math.isfinite(value) else float(f"{value:.4g}") for value in row.tolist()],
+        "line": {"color": colour, "width": 2, "dash": line.dash},
+        "hovertemplate": f"%{{y:{shape}}}{suffix}",
+    }
+    if line.fill:
+        trace |= {"fill": "tozeroy"}
+    if line.stack:
+        trace |= {"stackgroup": line.stack, "line": {"color": colour, "width": 0.5}}
+    return trace
+
+
+def service_ink(name: str, look: Look) -> str:
+    """The colour of a service in this theme."""
+    return look.colours["services"].split()[service_colour(name)]
+
+
+def _across(mark: Mark, look: Look) -> Json:
+    at = stamp(mark.time, look)
+    line = {"color": look.colours[mark.colour], "width": 1, "dash": "dot"}
+    return {"type": "line", "x0": at, "x1": at, "yref": "paper", "y0": 0, "y1": 1, "line": line}
+
+
+def _named(mark: Mark, look: Look, row: int) -> Json:
+    return {
+        "x": stamp(mark.time, look),
+        "yref": "paper",
+        "y": 1 - 0.09 * (row % 3),
+        "yanchor": "bottom",
+        "xanchor": "left",
+        "showarrow": False,
+        "text": plain(mark.name),
+        "font": {"size": 11, "color": look.colours[mark.colour]},
+    }
+
+
+def _shade(band: Band, look: Look) -> Json:
+    return {
+        "type": "rect",
+        "xref": "paper",
+        "x0": 0,
+        "x1": 1,
+        "y0": band.low,
+        "y1": band.high,
+        "fillcolor": look.colours["raised"],
+        "line": {"width": 0},
+        "layer": "below",
+    }
