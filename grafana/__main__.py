@@ -1,6 +1,6 @@
 """Boards as code: `python -m grafana` writes grafana/dashboards/*.json, or into the folder given.
 
-The JSON is committed, so that using a board needs no Python.
+The JSON is committed, so that using a board needs no Python. `make golden` writes it as well.
 """
 
 from __future__ import annotations
@@ -8,10 +8,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from grafana.board import text_of
+from grafana.cascade import CASCADE
+from grafana.contention import CONTENTION
 from grafana.fleet import FLEET
+from grafana.render import text_of
 
-BOARDS = (FLEET,)
+BOARDS = (FLEET, CONTENTION, CASCADE)
 
 
 def main(folder: Path) -> None:

@@ -7,40 +7,16 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
+from tests.grafana.conftest import FOLDER, ROOT, Json, panels, queries
+from tests.grafana.promql import selectors
 
-ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "grafana"
-UNITS = {"short", "percentunit", "bytes", "Bps", "pps", "s", "watt", "celsius"}
+UNITS = {"short", "none", "percentunit", "bytes", "Bps", "pps", "cps", "s", "watt", "celsius"}
 """Grafana's names of units; a name that it does not know would be shown as text behind each number."""
-
-Json = dict[str, Any]
-
-
-@pytest.fixture(scope="session")
-def boards() -> list[Json]:
-    """The committed boards."""
-    return [json.loads(file.read_text()) for file in sorted((FOLDER / "dashboards").glob("*.json"))]
-
-
-def panels(boards: list[Json]) -> Iterator[Json]:
-    """Every panel that shows data."""
-    for board in boards:
-        yield from (panel for panel in board["panels"] if panel["type"] != "row")
-
-
-def queries(boards: list[Json]) -> Iterator[tuple[str, str]]:
-    """Every query, with the panel that asks it and with Grafana's variables filled in."""
-    for panel in panels(boards):
-        for target in panel["targets"]:
-            text = target["expr"].replace("$__rate_interval", "1m")
-            yield panel["title"], re.sub(r"\$(instance|service)\b", ".+", text)
 
 
 def test_golden_boards_are_what_the_code_gives(tmp_path: Path, request: pytest.FixtureRequest) -> None:
@@ -53,11 +29,16 @@ def test_golden_boards_are_what_the_code_gives(tmp_path: Path, request: pytest.F
 
 
 def test_prometheus_understands_every_query(boards: list[Json], tmp_path: Path) -> None:
-    """Each is the expression of a recording rule, so that Prometheus' own parser and type checks read it."""
+    """Each is the expression of a recording rule, so that Prometheus' own parser and type checks read it.
+
+    A parser of PromQL of today, 3.x, reads them as well: `selectors`.
+    """
+    asked = list(queries(boards).values())
+    assert all(selectors(text) for text in asked)
+    assert not [text for text in asked if re.search(r"\$[a-z_{]", text)]
     if shutil.which("promtool") is None:
         pytest.skip("promtool is not installed; `make setup-tests` installs it")
-    rules = [{"record": f"q:{at}", "expr": text} for at, (_, text) in enumerate(queries(boards))]
-    assert not [text for _, text in queries(boards) if "$" in text]
+    rules = [{"record": f"q:{at}", "expr": text} for at, text in enumerate(asked)]
     file = tmp_path / "queries.yml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "boards", "rules": rules}]}))
     done = subprocess.run(["promtool", "check", "rules", file], capture_output=True, text=True, timeout=60, check=False)
@@ -94,7 +75,7 @@ def test_rates_use_the_interval_that_grafana_chooses_and_counters_stand_in_rates
                 expression = target["expr"]
                 for window in re.findall(r"\[([^\]]+)\]", expression):
                     assert window == "$__rate_interval", panel["title"]
-                for counter in re.finditer(r"\w+_(?:total|bucket)\b", expression):
+                for counter in re.finditer(r"[\w:]+_(?:total|bucket|sum|count)\b(?!\s*\()", expression):
                     assert expression[: counter.start()].endswith("rate("), (panel["title"], counter[0])
 
 
@@ -103,7 +84,7 @@ def test_every_query_goes_to_the_data_source_that_was_chosen(boards: list[Json])
     for board in boards:
         assert "${DS_" not in json.dumps(board)
         declared = {variable["name"] for variable in board["templating"]["list"]}
-        used = set(re.findall(r"\$\{?(?!__)(\w+)", json.dumps(board["panels"])))
+        used = set(re.findall(r"\$\{?([a-z]\w*)", json.dumps([board["panels"], board["links"]])))
         assert used == declared
         for panel in panels([board]):
             assert panel["datasource"]["uid"] == "${datasource}"
@@ -112,17 +93,55 @@ def test_every_query_goes_to_the_data_source_that_was_chosen(boards: list[Json])
 
 def test_boards_can_be_told_apart_and_not_edited_by_chance(boards: list[Json]) -> None:
     """A uid and a title each; what is edited in the page would be lost when the file is loaded again."""
-    assert boards
-    assert len({board["uid"] for board in boards}) == len({board["title"] for board in boards}) == len(boards)
+    assert [board["uid"] for board in boards] == ["foreshock-cascade", "foreshock-contention", "foreshock-fleet"]
+    assert len({board["title"] for board in boards}) == len(boards)
     assert not any(board["editable"] for board in boards)
 
 
-def test_grafana_finds_the_boards_and_prometheus() -> None:
-    """The provisioning files name a Prometheus by an explicit uid, and the folder into which the boards are mounted."""
-    sources = yaml.safe_load((FOLDER / "provisioning/datasources/prometheus.yml").read_text())["datasources"]
-    providers = yaml.safe_load((FOLDER / "provisioning/dashboards/foreshock.yml").read_text())["providers"]
-    assert [(source["type"], source["uid"]) for source in sources] == [("prometheus", "prometheus")]
-    assert [provider["type"] for provider in providers] == ["file"]
-    mounts = yaml.safe_load((ROOT / "compose/compose.yml").read_text())["services"]["grafana"]["volumes"]
-    assert f"../grafana/dashboards:{providers[0]['options']['path']}:ro" in mounts
-    assert "../grafana/provisioning:/etc/grafana/provisioning:ro" in mounts
+PAGES = r"/(contention|cascade|fleet|traces|status)?(\?.*)?|/services/\S+"
+"""Addresses of the hub's pages."""
+
+
+def test_every_board_leads_to_the_hub_and_to_traces_and_takes_the_time_along(boards: list[Json]) -> None:
+    """The hub's pages take `from` and `to` as Grafana writes them."""
+    for board in boards:
+        urls = [link["url"] for link in board["links"] if link["type"] == "link"]
+        assert urls == ["${hub:raw}" + board["uid"].replace("foreshock-", "/"), "${hub:raw}/traces"]
+        assert all(link["keepTime"] for link in board["links"])
+        clicks = [link["url"] for panel in panels([board]) for link in panel["fieldConfig"]["defaults"]["links"]]
+        assert any("/traces?service=" in url for url in clicks)
+        for url in clicks:
+            assert re.fullmatch(PAGES, url.removeprefix("${hub:raw}")), url
+            assert url.endswith("${__url_time_range}"), url
+
+
+def test_links_of_rows_and_series_name_fields_that_are_there(boards: list[Json]) -> None:
+    """Columns by what they are called, and labels that the panel's queries make."""
+    for panel in panels(boards):
+        columns = [name for each in panel.get("transformations", []) if each["id"] == "organize"
+                   for name in each["options"]["renameByName"].values()]  # fmt: skip
+        for link in panel["fieldConfig"]["defaults"]["links"]:
+            assert set(re.findall(r"__data\.fields\.(\w+)", link["url"])) <= set(columns), panel["title"]
+            for label in re.findall(r"__field\.labels\.(\w+)", link["url"]):
+                assert any(f'"{label}"' in target["expr"] for target in panel["targets"]), panel["title"]
+
+
+def test_histograms_show_their_traces(boards: list[Json]) -> None:
+    """Every quantile asks for exemplars, and nothing else does: only buckets have them."""
+    asking = [target for panel in panels(boards) for target in panel["targets"] if target["exemplar"]]
+    assert len(asking) >= 5
+    for panel in panels(boards):
+        for target in panel["targets"]:
+            assert target["exemplar"] == ("histogram_quantile(" in target["expr"]), panel["title"]
+
+
+def test_columns_of_tables_are_fields_that_their_queries_give(boards: list[Json]) -> None:
+    """Grafana calls a query's values `Value`, and `Value #NAME` where there are several."""
+    for panel in panels(boards):
+        if panel["type"] in ("table", "nodeGraph"):
+            (shown,) = (each["options"] for each in panel["transformations"] if each["id"] == "organize")
+            values = {name for name in shown["renameByName"] if name.startswith("Value")}
+            several = {f"Value #{target['refId']}" for target in panel["targets"]}
+            assert values <= ({"Value"} if len(several) == 1 else several), panel["title"]
+            assert len(several) == 1 or values == several, panel["title"]
+            assert all(target["format"] == "table" and target["instant"] for target in panel["targets"])

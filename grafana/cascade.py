@@ -1,0 +1,207 @@
+"""The board of cascades: who is in trouble, who calls them, what amplifies it, and how long is left."""
+
+from __future__ import annotations
+
+from grafana.board import Board, Link, Panel, Query, Row, Variable
+from grafana.fleet import INCIDENTS
+
+from grafana.promql import BY_SERVICE, CALL, SERVED, SERVICE, TIME, TO_SERVICE, TO_TRACES, called, named, p95, rate
+
+EITHER_END = ('client=~"$service"', 'server=~"$service"')
+SERVICE_LINKS = (TO_SERVICE, TO_TRACES)
+NODE_LINKS = (
+    Link("The service's page", "${hub:raw}/services/${__data.fields.id:raw}?" + TIME),
+    Link("Its traces", "${hub:raw}/traces?service=${__data.fields.id:percentencode}&" + TIME),
+)
+EDGE = "{{caller}} to {{callee}}"
+
+
+def of_edges(expr: str) -> str:
+    """An expression of one metric, `{}` its matchers, over the calls that the chosen services make or get."""
+    return " or ".join(expr.format("{" + matcher + "}") for matcher in EITHER_END)
+
+
+def node(expr: str, namespace: str, name: str) -> str:
+    """A node of the map for each service of `expr`: id, title and subtitle of Grafana's node graph."""
+    ids = f"sum by (id) ({named(expr, 'id', namespace, name)})"
+    titled = f'label_replace({ids}, "title", "$1", "id", "(?:.*/)?(.+)")'
+    return f'label_replace({titled}, "subtitle", "$1", "id", "(.*)/.*")'
+
+
+def edge(expr: str) -> str:
+    """An edge of the map for each call of `expr`: id, source and target of Grafana's node graph."""
+    ends = named(named(expr, "source", "client_service_namespace", "client"),
+                 "target", "server_service_namespace", "server")  # fmt: skip
+    return f'label_join({ends}, "id", " to ", "source", "target")'
+
+
+def share_of_requests(share: str) -> str:
+    """A share of what each service served, as a part of its node's ring; who serves nothing has no ring."""
+    return node(f"clamp({share}, 0, 1)", "service_namespace", "service_name")
+
+
+def mean(side: str) -> str:
+    """The mean time of a call as its client or its server saw it."""
+    seconds = f"traces_service_graph_request_{side}_seconds"
+    total, count = (f"sum by ({CALL}) ({rate(f'{seconds}_{part}', EITHER_END[1])})" for part in ("sum", "count"))
+    return f"{total} / ({count} > 0)"
+
+
+SERVED_RATE = f"sum by (server_service_namespace, server) ({rate('traces_service_graph_request_total')})"
+CALLED_RATE = f"sum by (client_service_namespace, client) ({rate('traces_service_graph_request_total')})"
+MAP = Panel(
+    "Who calls whom",
+    "Requests per second in each service, the ring red for the share of them that failed; on each line, requests per "
+    "second, and how many were sent for each one meant.",
+    (
+        Query(
+            f"{node(SERVED_RATE, 'server_service_namespace', 'server')}"
+            f" or 0 * {node(CALLED_RATE, 'client_service_namespace', 'client')}",
+            name="nodes_rate",
+        ),
+        Query(share_of_requests("service:errors:ratio_rate5m"), name="nodes_failed"),
+        Query(share_of_requests("1 - service:errors:ratio_rate5m"), name="nodes_served"),
+        Query(node("foreshock_service_risk_ratio", "service_namespace", "service_name"), name="nodes_risk"),
+        Query(edge(f"sum by ({CALL}) ({rate('traces_service_graph_request_total')})"), name="edges_rate"),
+        Query(edge("client_server:request_amplification:ratio_rate5m"), name="edges_retries"),
+    ),
+    "none", "nodegraph", 24, 14,
+    links=NODE_LINKS,
+    columns={
+        "id": "id", "title": "title", "subtitle": "subtitle", "source": "source", "target": "target",
+        "Value #nodes_rate": "mainstat", "Value #nodes_risk": "secondarystat", "Value #nodes_failed": "arc__failed",
+        "Value #nodes_served": "arc__served", "Value #edges_rate": "mainstat", "Value #edges_retries": "secondarystat",
+    },
+)  # fmt: skip
+AHEAD = Row(
+    "Who is next",
+    (
+        Panel(
+            "Chance to miss its objective",
+            "Within ten minutes, as the hub expects.",
+            (Query(named(f"sort_desc(max by ({BY_SERVICE}) (foreshock_service_risk_ratio{{{SERVICE}}}))"),
+                   "{{service}}"),),
+            "percentunit", "bargauge", 8, 8, ((0.2, "orange"), (0.5, "red")), 1, SERVICE_LINKS,
+        ),
+        Panel(
+            "Time that is left",
+            "Until a service misses its objective, with a chance of one half; 0 where it does. Whoever is further off "
+            "than the hub looks has no line.",
+            (
+                Query(
+                    named(
+                        f"min by ({BY_SERVICE}) (foreshock_service_breach_seconds"
+                        f'{{{SERVICE},estimate="p50"}})'
+                    ),
+                    "{{service}}",
+                ),
+            ),
+            "s", width=8, links=SERVICE_LINKS,
+        ),
+        Panel(
+            "Load over what is safe",
+            "What is asked of a service's replicas, over what its own bursts leave room for. Above 1 a burst makes "
+            "requests wait.",
+            (
+                Query(
+                    named(
+                        f"max by ({BY_SERVICE}) (foreshock_offered_load_ratio{{{SERVICE}}} / "
+                        f"(foreshock_safe_load_ratio{{{SERVICE}}} > 0))"
+                    ),
+                    "{{service}}",
+                ),
+            ),
+            "percentunit", width=8, links=SERVICE_LINKS,
+        ),
+    ),
+)  # fmt: skip
+CALLS = Row(
+    "Calls",
+    (
+        Panel(
+            "Retry amplification",
+            "Requests sent for each one that was meant; 1 is no retry.",
+            (Query(called(of_edges("client_server:request_amplification:ratio_rate5m{}")), EDGE),),
+            "none", width=8,
+        ),
+        Panel(
+            "Requests that fail",
+            "Share of the requests that each service served.",
+            (Query(named(f"service:errors:ratio_rate5m{{{SERVICE}}}"), "{{service}}"),),
+            "percentunit", width=8, most=1, links=SERVICE_LINKS,
+        ),
+        Panel(
+            "p95 of calls",
+            "As the caller saw them. A dot is one call: follow it to its trace.",
+            (
+                Query(
+                    called(p95("traces_service_graph_request_client_seconds", CALL, EITHER_END[1])),
+                    EDGE, exemplars=True,
+                ),
+            ),
+            "s", width=8,
+        ),
+        Panel(
+            "p95 of requests",
+            "As the service itself measured them. A dot is one request: follow it to its trace.",
+            (
+                Query(
+                    named(p95("traces_span_metrics_duration_seconds", BY_SERVICE, SERVICE, SERVED)),
+                    "{{service}}", exemplars=True,
+                ),
+            ),
+            "s", links=SERVICE_LINKS,
+        ),
+        Panel(
+            "Lost between caller and callee",
+            "Mean time of a call that the callee did not see: network, queues before it, and attempts that were given "
+            "up.",
+            (
+                Query(called(f"clamp_min({mean('client')} - {mean('server')}, 0)"), EDGE),
+            ),
+            "s",
+        ),
+    ),
+)  # fmt: skip
+ROOM = Row(
+    "Room to grow",
+    (
+        Panel(
+            "Replicas wanted and ready",
+            "What the autoscaler asks for, and what can serve. Between the two is what it waits for.",
+            (
+                Query(
+                    "max by (namespace, horizontalpodautoscaler) "
+                    "(kube_horizontalpodautoscaler_status_desired_replicas)",
+                    "{{namespace}}/{{horizontalpodautoscaler}} wanted",
+                ),
+                Query(
+                    "max by (namespace, deployment) (kube_deployment_status_replicas_ready"
+                    '{deployment=~"$service"})',
+                    "{{namespace}}/{{deployment}} ready",
+                ),
+            ),
+            "short", width=8,
+        ),
+        Panel(
+            "Pods that wait for a place",
+            "By namespace. Pods that wait for GPUs are no capacity yet.",
+            (Query('sum by (namespace) (kube_pod_status_phase{phase="Pending"})', "{{namespace}}"),),
+            "short", width=8,
+        ),
+        Panel(
+            "Requests that wait",
+            "In the queues of all replicas of a model server.",
+            (Query(named(f"sum by ({BY_SERVICE}) (vllm:num_requests_waiting{{{SERVICE}}})"), "{{service}}"),),
+            "short", width=8, links=SERVICE_LINKS,
+        ),
+    ),
+)  # fmt: skip
+CASCADE = Board(
+    uid="foreshock-cascade",
+    title="foreshock: cascade",
+    description="Who is in trouble, who calls them, what amplifies it, and how long is left.",
+    page="/cascade",
+    variables=(Variable("service", "Service", "traces_span_metrics_calls_total", "service_name"),),
+    rows=(Row("Now", (INCIDENTS, MAP)), AHEAD, CALLS, ROOM),
+)

@@ -1,0 +1,166 @@
+"""The committed boards, and a real Prometheus that holds what they are to show: a recording, its hub, and the rules."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+import yaml
+from tests.grafana.promql import filled, levels, selectors
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "grafana"
+OWN = Path(sys.executable)
+MINUTES = 43
+"""Of the scenario `starve`, in which batch work squeezes a model from the fortieth minute on."""
+
+Json = dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def boards() -> list[Json]:
+    """The committed boards."""
+    return [json.loads(file.read_text()) for file in sorted((FOLDER / "dashboards").glob("*.json"))]
+
+
+def panels(boards: Sequence[Json]) -> Iterator[Json]:
+    """Every panel that shows data."""
+    for board in boards:
+        yield from (panel for panel in board["panels"] if panel["type"] != "row")
+
+
+def queries(boards: Sequence[Json]) -> dict[str, str]:
+    """Every query as Grafana would send it, by board, panel and name; those of annotations and variables as well."""
+    found: dict[str, str] = {}
+    for board in boards:
+        for panel in panels([board]):
+            for target in panel["targets"]:
+                found[f"{board['uid']}: {panel['title']} {target['refId']}"] = filled(target["expr"])
+        for note in board["annotations"]["list"]:
+            found[f"{board['uid']}: annotation {note['name']}"] = filled(note["expr"])
+        for variable in board["templating"]["list"]:
+            if values := re.fullmatch(r"label_values\(([\w:]+), (\w+)\)", variable.get("definition", "")):
+                found[f"{board['uid']}: variable {variable['name']}"] = f'{values[1]}{{{values[2]}!=""}}'
+    return found
+
+
+def records() -> dict[str, str]:
+    """The recording rules of alerts/: expressions by name."""
+    files = sorted((ROOT / "alerts").glob("*.rules.yml"))
+    rules = [rule for file in files for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]]
+    return {rule["record"]: rule["expr"] for rule in rules if "record" in rule}
+
+
+class Recorded(NamedTuple):
+    """Where Prometheus answers, and the time (Unix seconds) at which the recording ends."""
+
+    url: str
+    end: float
+
+
+def _run(*command: str | Path) -> None:
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, f"{command}: {done.stderr[-2000:]}"
+
+
+@contextmanager
+def _started(command: Sequence[str | Path], ready: str) -> Iterator[str]:
+    """The first group of the first line of a process's output that matches, while the process runs."""
+    with subprocess.Popen(
+        [str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        seen = ""
+        for line in process.stdout:
+            seen += line
+            if match := re.search(ready, seen):
+                break
+        else:
+            pytest.fail(f"{command[0]} ended: {seen[-2000:]}")
+        drain = threading.Thread(target=process.stdout.read)
+        drain.start()
+        try:
+            yield match[1]
+        finally:
+            process.terminate()
+            process.wait(30)
+            drain.join()
+
+
+def _hub_page(recording: Path) -> str:
+    """The hub's own metrics where it stands at the end of a recording."""
+    ports = ("--port=0", "--otlp-grpc-port=0", "--otlp-http-port=0")
+    with _started(
+        [OWN.with_name("foreshock"), "serve", "--recording", recording, *ports], r"page +(http://[\d.:]+)"
+    ) as url:
+        page: str = httpx.get(f"{url}/metrics", timeout=60).text
+    assert "foreshock_incident{" in page
+    return page
+
+
+def _openmetrics(exported: Path, page: str, end: float, wanted: frozenset[str]) -> Iterator[str]:
+    """The samples of the wanted metrics: those of the recording, and the hub's page as scraped at the end."""
+    with exported.open() as lines:
+        for line in lines:
+            if re.split(r"[{ ]", line, maxsplit=1)[0] in wanted:
+                yield line
+    for name, labels, value in re.findall(r"^(foreshock_\w+)(?:\{(.*)\})? (\S+)$", page, re.MULTILINE):
+        if name in wanted:
+            given = ",".join(filter(None, (labels, 'job="foreshock-hub"', 'instance="hub:8050"')))
+            yield f"{name}{{{given}}} {value} {end:.3f}\n"
+    yield "# EOF\n"
+
+
+@contextmanager
+def _prometheus(folder: Path) -> Iterator[str]:
+    config = folder / "prometheus.yml"
+    config.write_text("global: {}\n")
+    command = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
+    command += ["--web.listen-address=127.0.0.1:0", "--storage.tsdb.retention.time=100y"]
+    with _started(command, r"(?s)Listening on\"? .*?address=(127\S+).*Server is ready to receive web") as address:
+        yield f"http://{address}"
+
+
+def _evaluated(folder: Path, start: float, end: float, rules: Mapping[str, str]) -> None:
+    """Write what recording rules would have recorded; they see what is there before."""
+    file = folder / "rules.yml"
+    listed = [{"record": name, "expr": expression} for name, expression in rules.items()]
+    file.write_text(yaml.safe_dump({"groups": [{"name": "recorded", "interval": "30s", "rules": listed}]}))
+    with _prometheus(folder) as url:
+        _run(
+            "promtool", "tsdb", "create-blocks-from", "rules", f"--url={url}", f"--start={start:.0f}",
+            f"--end={end:.0f}", f"--output-dir={folder / 'data'}", file,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def recorded(boards: list[Json], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
+    """Simulate, export, let a hub stand at the end, load all of it with promtool, and evaluate the recording rules."""
+    for name in ("prometheus", "promtool"):
+        if shutil.which(name) is None:
+            pytest.skip(f"{name} is not installed; `make setup-tests` installs it")
+    folder = tmp_path_factory.mktemp("recorded")
+    recording, exported, wanted = folder / "recording", folder / "all.om", folder / "wanted.om"
+    _run(OWN.with_name("foreshock"), "simulate", "starve", "--out", recording, f"--duration={MINUTES}m")
+    _run(OWN.with_name("foreshock"), "export", recording, "--openmetrics", exported)
+    meta = json.loads((recording / "meta.json").read_text())
+    asked = [*queries(boards).values(), *records().values()]
+    metrics = frozenset(selector.metric for expression in asked for selector in selectors(expression))
+    with wanted.open("w") as file:
+        file.writelines(_openmetrics(exported, _hub_page(recording), meta["end"], metrics))
+    _run("promtool", "tsdb", "create-blocks-from", "openmetrics", wanted, folder / "data")
+    for level in levels(records()):
+        _evaluated(folder, meta["start"], meta["end"], level)
+    with _prometheus(folder) as url:
+        yield Recorded(url, meta["end"])
+    shutil.rmtree(folder)
