@@ -48,6 +48,9 @@ def test_the_wheel_holds_everything_that_runs(wheel: set[str]) -> None:
 
     assert {name.split("/", 1)[1] for name in tracked} <= wheel
     assert any(name.endswith("base.css") for name in wheel)
+    alerts = {f"foreshock_dashboard/alerts/{file.name}" for file in (ROOT / "alerts").glob("*.yml")}
+    alerts |= {f"foreshock_dashboard/alerts/runbooks/{file.name}" for file in (ROOT / "alerts/runbooks").glob("*.md")}
+    assert {name for name in wheel if "/alerts/" in name} == alerts
     assert any("LICENSE" in name for name in wheel if name.startswith("foreshock_simulator"))
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from foreshock_dashboard import __version__
+from foreshock_dashboard.alerts_command import ALERTS, add_alerts_flags, run_alerts
 from foreshock_dashboard.clock import clock_of
 from foreshock_dashboard.demo import add_demo_flags, demo
 from foreshock_dashboard.evaluate_command import EVALUATE, add_evaluate_flags, evaluate
@@ -104,6 +105,11 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("report", help=about, description=REPORT, formatter_class=shape)
     add_report_flags(command)
     command.set_defaults(run=run_report)
+
+    about = "write the alert rules for a Prometheus, with this hub's address and objectives"
+    command = commands.add_parser("alerts", help=about, description=ALERTS, formatter_class=shape)
+    add_alerts_flags(command)
+    command.set_defaults(run=run_alerts)
 
     about = "score the analysis on recordings whose truth is known"
     command = commands.add_parser("evaluate", help=about, description=EVALUATE, formatter_class=shape)

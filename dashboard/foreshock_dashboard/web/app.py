@@ -12,8 +12,9 @@ from fastapi.responses import HTMLResponse, Response
 from starlette.middleware.gzip import GZipMiddleware
 
 from foreshock_dashboard.model.snapshot import HubView
-from foreshock_dashboard.web import callbacks, theme
+from foreshock_dashboard.web import callbacks, runbooks, theme
 from foreshock_dashboard.web.api import Api
+from foreshock_dashboard.web.authentication import Access, Authenticated
 from foreshock_dashboard.web.pages import now, traces
 from foreshock_dashboard.web.registry import Page, find
 from foreshock_dashboard.web.security import (
@@ -31,19 +32,22 @@ PAGES: tuple[Page, ...] = (now.PAGE, traces.PAGE)
 CALLBACK_PATH = "/_dash-update-component"
 
 
-def create_app(hub: HubView, *, version: str, hosts: Collection[str] | None = None) -> FastAPI:
+def create_app(
+    hub: HubView, *, version: str, hosts: Collection[str] | None = None, access: Access | None = None
+) -> FastAPI:
     """Build the app of a hub. No state outside the app; several may live in one process.
 
     hosts: names and addresses, without ports, that requests may be for besides localhost and loopback addresses; "*"
-    among them allows all. Others get 421.
+    among them allows all. Others get 421. access: who may look; anyone where nothing is told.
     """
     server = FastAPI(title="foreshock", version=version, openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
     Api(hub, version).register(server)
     server.add_api_route("/theme.css", _theme, include_in_schema=False)
+    runbooks.register(server)
     dash = _dash(server)
     callbacks.register(dash, hub, PAGES)
     server.add_api_route("/{path:path}", _page(dash), include_in_schema=False)
-    _protect(server, dash, hosts)
+    _protect(server, dash, hosts, access or Access())
     return server
 
 
@@ -86,7 +90,7 @@ async def _theme() -> Response:
     return Response(theme.stylesheet(), media_type="text/css", headers={"Cache-Control": "no-cache"})
 
 
-def _protect(server: FastAPI, dash: Dash, hosts: Collection[str] | None) -> None:
+def _protect(server: FastAPI, dash: Dash, hosts: Collection[str] | None, access: Access) -> None:
     """Add the middleware; what is added last sees a request first."""
     # Dash fills callback_map at the first request otherwise.
     dash._setup_server()  # type: ignore[no-untyped-call]  # noqa: SLF001
@@ -95,5 +99,6 @@ def _protect(server: FastAPI, dash: Dash, hosts: Collection[str] | None) -> None
         BodyLimit, most=MOST_BODY, path=CALLBACK_PATH, check=lambda body: callback_fault(body, dash.callback_map)
     )
     server.add_middleware(SameSite)
+    server.add_middleware(Authenticated, access=access)
     server.add_middleware(KnownHost, hosts=hosts)
     server.add_middleware(SecurityHeaders, csp=policy(dash.csp_hashes()))

@@ -1,0 +1,74 @@
+"""`foreshock alerts`: the alert rules as files for a Prometheus, with the hub's address and what services promise."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+
+from foreshock_dashboard.asking import HUB, hub_of
+from foreshock_dashboard.model.histogram import BOUNDS
+from foreshock_dashboard.model.query import SourceError
+from foreshock_dashboard.settings import Settings, SettingsError, add_flags, settings_of
+from foreshock_dashboard.shipped import alerts
+from foreshock_dashboard.slo_rules import groups_of, text_of
+
+ALERTS = """\
+Writes the alert rules that come along into a folder for a Prometheus, with the address of this hub in every link, and
+burn rates of what services promise. Files of the same names are written anew.
+
+  foreshock alerts --out /etc/prometheus/foreshock --hub https://hub.example.com --objectives llm-chat=20s:1%"""
+HEAD = "# Written by `foreshock alerts` from the hub's objectives; write it again when they change.\n"
+
+
+def add_alerts_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the command."""
+    parser.add_argument("--out", metavar="DIR", required=True, type=Path, help="folder for the files; made if missing")
+    parser.add_argument(
+        "--hub", default=HUB, metavar="URL", help=f"address at which people reach the hub's page (default: {HUB})"
+    )
+    parser.add_argument(
+        "--buckets",
+        metavar="SECONDS",
+        help="bounds of the buckets of request durations, with commas, where others than a hub make the span metrics",
+    )
+    add_flags(parser, leave_out=[item.name for item in fields(Settings) if item.name != "objectives"])
+
+
+def run_alerts(arguments: argparse.Namespace) -> int:
+    """Write the files. 0: they are there.
+
+    Raises:
+        SettingsError: an option cannot be used.
+        SourceError: a file cannot be read or written.
+    """
+    hub, bounds = hub_of(arguments), _bounds(arguments.buckets)
+    try:
+        groups = groups_of(settings_of(arguments).objectives, bounds)
+    except ValueError as error:
+        raise SettingsError(f"objectives: {error}") from None
+    try:
+        shipped = alerts()
+        files = {file.name: file.read_text().replace(HUB, hub) for file in sorted(shipped.glob("*.yml"))}
+        if groups:
+            files["objectives.rules.yml"] = HEAD + text_of(groups)
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (arguments.out / name).write_text(text)
+    except OSError as error:
+        raise SourceError(f"{error.filename or arguments.out}: {error.strerror or error}") from None
+    for name in files:
+        print(arguments.out / name)
+    return 0
+
+
+def _bounds(text: str | None) -> tuple[float, ...]:
+    if text is None:
+        return tuple(BOUNDS)
+    try:
+        found = tuple(sorted(float(word) for word in text.split(",")))
+    except ValueError:
+        raise SettingsError(f"--buckets: {text!r} is not like 0.1,0.5,2.5: seconds, with commas") from None
+    if found[0] <= 0:
+        raise SettingsError(f"--buckets: {text!r} holds a bound that is not above 0 s")
+    return found

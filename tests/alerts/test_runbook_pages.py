@@ -1,0 +1,83 @@
+"""The hub serves a page for each runbook: what a `runbook_url` leads to."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from tests.web.caller import Caller
+from tests.web.worlds import SCENES, FakeHub
+
+from foreshock_dashboard.web.app import create_app
+from foreshock_dashboard.web.runbooks import html_of
+
+
+@pytest.fixture(scope="module")
+def caller() -> Caller:
+    """Asks the app of a hub."""
+    return Caller(create_app(FakeHub(SCENES["starving"]()), version="0"))
+
+
+def test_every_runbook_is_a_page_whose_links_lead_to_others(root: Path, caller: Caller) -> None:
+    """With all of its words, without Markdown's marks."""
+    listed = caller.get("/runbooks").text
+    for file in root.glob("alerts/runbooks/*.md"):
+        answer = caller.get(f"/runbooks/{file.stem}")
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        assert f'<a href="/runbooks/{file.stem}">' in listed
+        assert f"<h1>{file.stem}</h1>" in answer.text
+        assert "script" not in answer.headers["content-security-policy"].split("script-src 'self'")[0]
+        text = _text(answer.text)
+        assert not re.search(r"```|^#|\]\(|\*\*", text, re.MULTILINE), file.name
+        assert set(re.findall(r"\w{4,}", file.read_text())) - {"yaml", "promql"} <= set(
+            re.findall(r"\w{4,}", text)
+        ) | set(re.findall(r"\w{4,}", answer.text))
+        for link in re.findall(r'href="(/runbooks/\w+)"', answer.text):
+            assert caller.get(link).status_code == 200, link
+
+
+@pytest.mark.parametrize("path", ["/runbooks/Nothing", "/runbooks/..%2Falertmanager", "/runbooks/%3Cscript%3E"])
+def test_an_alert_without_a_runbook_is_told_as_such(caller: Caller, path: str) -> None:
+    """And nothing outside the folder is served."""
+    answer = caller.get(path)
+    assert answer.status_code == 404
+    assert "<script>" not in answer.text or answer.headers["content-type"] == "application/json"
+
+
+MARKDOWN = {
+    "# A\n\n## B and `c`": "<h1>A</h1>\n<h2>B and <code>c</code></h2>",
+    "one\ntwo *three* **four**": "<p>one two <em>three</em> <strong>four</strong></p>",
+    "1. a\n   b\n2. c": "<ol><li>a b</li><li>c</li></ol>",
+    "- a\n- b": "<ul><li>a</li><li>b</li></ul>",
+    "```yaml\na: <b>\n```": "<pre><code>a: &lt;b&gt;</code></pre>",
+    "| a |\n|---|\n| 1 |": "<table><thead><tr><th>a</th></tr></thead><tbody><tr><td>1</td></tr></tbody></table>",
+    "[x](Other.md)": '<p><a href="/runbooks/Other">x</a></p>',
+    "[y](https://a.example/?a=1&b=2)": '<p><a href="https://a.example/?a=1&amp;b=2">y</a></p>',
+    "<img src=x onerror=alert(1)> `<script>`": "<p>&lt;img src=x onerror=alert(1)&gt; <code>&lt;script&gt;</code></p>",
+    "[x](javascript:alert)": '<p><a href="#">x</a></p>',
+    '["x"](https://a"onclick=b)': '<p><a href="https://a&quot;onclick=b">&quot;x&quot;</a></p>',
+    'rate(x{a="b"}[5m]) * 2 * 3': "<p>rate(x{a=&quot;b&quot;}[5m]) * 2 * 3</p>",
+}
+
+
+@pytest.mark.parametrize(("markdown", "html"), MARKDOWN.items())
+def test_markdown_becomes_escaped_html(markdown: str, html: str) -> None:
+    """What the runbooks use, and what somebody might try."""
+    assert html_of(markdown) == html
+
+
+class _Words(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: list[str] = []
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def _text(page: str) -> str:
+    reader = _Words()
+    reader.feed(page[page.index("<main>") :])
+    return "\n".join(reader.words)
