@@ -118,8 +118,8 @@ class Rewind:
         if kept is None or time < world.times[0]:
             era = self._era(time, world.time)
             world, kept = era.world, era.memory.at(time)
-        if kept is None or time < world.times[0]:
-            raise SourceError(f"nothing is known of {time:.0f}: the earliest that can be read is later")
+        if kept is None or time < world.times[0] or not (world.targets or world.services or world.gpus):
+            raise SourceError("nothing is known of so early a time: choose a later one")
         state, known = kept
         world = cut(world, -math.inf, time)
         expected = outlook(state, world) if state.time == world.time else newest.outlook

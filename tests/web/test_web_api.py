@@ -11,7 +11,7 @@ import pytest
 from tests.web.caller import Caller
 from tests.web.worlds import NOW, SCENES, FakeHub, service
 
-from foreshock_dashboard.web.app import create_app
+from foreshock_dashboard.web.app import PAGES, create_app
 
 LookAt = Callable[[str], Caller]
 ADDRESSES = (
@@ -103,7 +103,7 @@ def test_a_trace_list_covers_the_last_quarter_of_an_hour_of_the_hubs_time(caller
     [
         ("/api/traces/00000000000000000000000000000099", 404, "no trace 00000000000000000000000000000099"),
         ("/api/traces/nonsense", 400, "is not hexadecimal"),
-        ("/api/services?x=1", 400, "unknown parameter 'x': this address takes none"),
+        ("/api/services?x=1", 400, "unknown parameter 'x': use one of at"),
         ("/api/nothing", 404, "there is no GET /api/nothing; /api/openapi.json lists all addresses"),
         ("/api", 404, "there is no GET /api;"),
     ],
@@ -237,22 +237,30 @@ def test_any_address_in_a_callback_gives_a_page(caller: Caller, value: object) -
     assert answer.json()["response"]["page"]["children"]["props"]["children"]
 
 
-@pytest.mark.parametrize("search", ["", "?order=slowest", "?limit=0", "?start=never", None, 7, ["x"], "?" + "a" * 9999])
-def test_any_search_in_a_callback_gives_a_figure(caller: Caller, search: object) -> None:
-    """A malformed filter gives an empty figure; the list beside it names the fault."""
+CHARTS = [chart.id for page in PAGES for chart in page.charts]
+
+
+@pytest.mark.parametrize(
+    "search", ["", "?from=now-2h", "?to=never", "?from=now&to=now-1h", None, 7, ["x"], "?" + "a" * 9999]
+)
+@pytest.mark.parametrize("browser", [{"scheme": "dark", "offset": 540}, {"offset": "x"}, None, 7])
+@pytest.mark.parametrize("chart", CHARTS)
+def test_any_search_in_a_callback_gives_a_figure(caller: Caller, chart: str, search: object, browser: object) -> None:
+    """What cannot be read gives the usual range, or a figure that says what is wrong; the page names the fault."""
     body = {
-        "output": "scatter.figure",
-        "outputs": {"id": "scatter", "property": "figure"},
+        "output": f"{chart}.figure",
+        "outputs": {"id": chart, "property": "figure"},
         "inputs": [
             {"id": "url", "property": "search", "value": search},
+            {"id": "url", "property": "pathname", "value": "/traces"},
             {"id": "tick", "property": "data", "value": 1},
-            {"id": "theme", "property": "data", "value": "dark"},
+            {"id": "browser", "property": "data", "value": browser},
         ],
         "changedPropIds": ["url.search"],
     }
     answer = caller.post(CALLBACK, json.dumps(body).encode(), {"content-type": "application/json"})
     assert answer.status_code == 200
-    assert len(answer.json()["response"]["scatter"]["figure"]["data"]) == 2
+    assert answer.json()["response"][chart]["figure"]["layout"]["paper_bgcolor"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,153 @@
+"""A hub's past: what it showed at an earlier instant, from memory or judged again."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from tests.web.worlds import NOW, STEP, calm, starving
+
+from foreshock_dashboard.analysis.decision import State, learning, states
+from foreshock_dashboard.model.cut import cut
+from foreshock_dashboard.model.incident import Learning
+from foreshock_dashboard.model.query import Matrix, Query, SourceError
+from foreshock_dashboard.model.reading import quick_window
+from foreshock_dashboard.model.readings import catalogue
+from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.world import World
+from foreshock_dashboard.rewinding import Grid, Memory, Rewind
+
+
+class Counted:
+    """A source with one target that is up from `begin` on; counts how often it is asked."""
+
+    def __init__(self, begin: float = -math.inf) -> None:
+        self.begin = begin
+        self.ranges: list[tuple[float, float, float]] = []
+
+    def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
+        """`up` alone."""
+        times = start + step * np.arange(round((end - start) / step) + 1)
+        if query.metric != "up":
+            return Matrix.empty(times)
+        self.ranges.append((start, end, step))
+        row = np.where(times >= self.begin, 1.0, np.nan)
+        return Matrix.of(times, {(("instance", "a:1"), ("job", "x")): row})
+
+    def metric_names(self) -> frozenset[str]:
+        """That one."""
+        return frozenset({"up"})
+
+
+def rewind(source: Counted | None = None, world: World | None = None) -> tuple[Rewind, Snapshot]:
+    """A past that has seen a World, and its newest tick."""
+    made = Rewind(source or Counted(), Grid(lambda apart: catalogue(max(59.0, apart), quick_window(10.0)), STEP), {})
+    world = world or calm()
+    state = State()
+    for state in states(State(), world):
+        made.note(state, world)
+    return made, Snapshot(9, world, state.incidents, learning(world))
+
+
+def arrays(section: object) -> list[NDArray[Any]]:
+    """All arrays of a World and of its parts."""
+    found: list[NDArray[Any]] = []
+    for field in fields(section):  # type: ignore[arg-type]  # a dataclass
+        value = getattr(section, field.name)
+        if isinstance(value, np.ndarray):
+            found.append(value)
+        elif is_dataclass(value):
+            found += arrays(value)
+    return found
+
+
+@given(st.integers(0, 90), st.integers(0, 90))
+def test_a_world_that_is_cut_has_the_same_rows_and_fewer_columns(one: int, other: int) -> None:
+    """Both ends belong to it, and nothing is copied."""
+    world = calm()
+    first, last = sorted((one, other))
+    part = cut(world, world.times[first], world.times[last] + 1)
+    assert part.times.tolist() == world.times[first : last + 1].tolist()
+    assert part.services == world.services
+    for whole, piece in zip(arrays(world), arrays(part), strict=True):
+        assert piece.shape[:-1] == whole.shape[:-1]
+        assert piece.shape[-1] == last - first + 1
+        assert np.shares_memory(whole, piece)
+
+
+def test_a_world_has_no_part_outside_its_time() -> None:
+    """The message says of which time it is."""
+    with pytest.raises(ValueError, match=r"no grid point from 1 to 2: the World is of \d+ to \d+"):
+        cut(calm(), 1, 2)
+
+
+def test_the_past_shows_what_was_known_then() -> None:
+    """Its World ends there, and incidents that opened later are not in it."""
+    past, newest = rewind(world=starving())
+    then = past.at(NOW - 300, newest)
+    assert then.world
+    assert then.world.time == NOW - 300
+    np.testing.assert_array_equal(then.world.red.p95[:, -1], starving().red.p95[:, -31])
+    assert then.learning == Learning(590.0, 1800.0)
+    assert past.at(NOW, newest) is newest
+    assert past.at(NOW + 500, newest) is newest
+
+
+def test_what_is_not_remembered_is_read_again_once_an_hour_of_it() -> None:
+    """Moving about in the same hour asks the source no more; the fold begins two full hours before, as a hub's does."""
+    source = Counted()
+    past, newest = rewind(source)
+    early = past.at(NOW - 6 * 3600 - 100, newest)
+    assert early.world
+    assert early.world.time == NOW - 6 * 3600 - 100
+    assert min(start for start, _, _ in source.ranges) == NOW - 8 * 3600
+    asked = len(source.ranges)
+    assert past.at(NOW - 6 * 3600 - 900, newest).world
+    assert len(source.ranges) == asked
+
+
+def test_before_there_was_anything_the_error_says_so() -> None:
+    """Never an empty page that looks calm."""
+    past, newest = rewind(Counted(begin=NOW - 7200))
+    with pytest.raises(SourceError, match="nothing is known of so early a time"):
+        past.at(NOW - 86_400, newest)
+
+
+def test_a_long_range_is_read_on_a_coarser_grid_and_kept() -> None:
+    """At most 360 points; the same range again is not read again."""
+    source = Counted()
+    past, newest = rewind(source)
+    day = past.over(NOW - 86_400, NOW, newest)
+    assert day
+    assert len(day.times) <= 361
+    assert day.step == 240
+    asked = len(source.ranges)
+    assert past.over(NOW - 86_400, NOW, newest) is day
+    assert len(source.ranges) == asked
+
+
+def test_a_range_at_hand_is_cut_from_what_is_known() -> None:
+    """No source is asked; a range after the newest grid point has nothing."""
+    source = Counted()
+    past, newest = rewind(source)
+    part = past.over(NOW - 300, NOW + 60, newest)
+    assert part
+    assert part.times.tolist() == (NOW - np.arange(300, -1, -STEP)).tolist()
+    assert source.ranges == []
+    assert past.over(NOW + 100, NOW + 200, newest) is None
+
+
+def test_memory_forgets_the_oldest_and_keeps_the_newest() -> None:
+    """However little room there is."""
+    memory = Memory(room=3)
+    for time in (10.0, 20.0, 30.0, 40.0, 50.0):
+        memory.note(State(time=time), Learning(time, 1800.0))
+    assert memory.at(25.0) is None
+    assert memory.at(45.0) == (State(time=40.0), Learning(40.0, 1800.0))
+    assert memory.at(1e12) == (State(time=50.0), Learning(50.0, 1800.0))
