@@ -177,6 +177,20 @@ def test_engines_of_one_server_are_one_replica_whose_cache_is_their_mean(tmp_pat
     assert (found.running[0, -1], found.cache[0, -1]) == pytest.approx((12, 0.4))
 
 
+def test_pods_on_one_page_are_replicas_of_their_own(tmp_path: Path) -> None:
+    """Two full caches are full, not used to 200 %."""
+
+    def page(t: float) -> str:
+        pods = (vllm(6, 2, 'k8s_pod_name="llm-0",model_name="llm"', 1.0), vllm(4, 0, 'pod="llm-1",model_name="llm"', 0.9))
+        return "".join(pod(t) or "" for pod in pods)
+
+    found = told(world_scraped(tmp_path, {ONE: page}))
+
+    assert found.replicas == (Replica(LLM, "llm-0"), Replica(LLM, "llm-1"))
+    assert (found.running[0, -1], found.cache[0, -1]) == pytest.approx((10, 0.95))
+    assert found.replica_busy[:, -1].tolist() == [8, 4]
+
+
 def test_a_replica_that_is_gone_does_not_count_though_its_rates_fade_slowly(tmp_path: Path) -> None:
     """Down or no longer scraped: from that moment it tells nothing."""
     world = world_scraped(tmp_path, {ONE: vllm(), TWO: lambda t: vllm()(t) if t < 100 else None})

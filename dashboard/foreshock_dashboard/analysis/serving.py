@@ -10,6 +10,7 @@ from foreshock_dashboard.analysis.section import Section
 from foreshock_dashboard.analysis.sections import Growth, Sections
 from foreshock_dashboard.model.inference import Inference, Replica
 from foreshock_dashboard.model.query import Floats, Matrix
+from foreshock_dashboard.model.reading import PODS
 from foreshock_dashboard.model.readings import Readings
 from foreshock_dashboard.model.service import Service
 
@@ -88,4 +89,6 @@ def _service(labels: Named) -> Service:
 
 
 def _replica(labels: Named) -> Replica:
-    return Replica(_service(labels), labels.get("instance", ""))
+    """One pod, where that is told: several may stand on one page, and the sum of their caches is no share."""
+    pod = next(filter(None, (labels.get(name) for name in PODS)), "")
+    return Replica(_service(labels), pod or labels.get("instance", ""))

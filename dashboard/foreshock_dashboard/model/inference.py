@@ -12,7 +12,7 @@ from foreshock_dashboard.model.service import Service
 
 
 class Replica(NamedTuple):
-    """One model server of a service; `instance` is the scraped target."""
+    """One model server of a service; `instance` is its pod, where that is told, else the scraped target."""
 
     service: Service
     instance: str

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from foreshock_dashboard.model.query import Query
-from foreshock_dashboard.model.reading import SERVICE, TARGET, Form, Reading, Windows
+from foreshock_dashboard.model.reading import PODS, SERVICE, TARGET, Form, Reading, Windows
 
 SERVICE_MODEL = (*SERVICE, "model_name")
-SERVER = (*TARGET, *SERVICE_MODEL)
-_TRITON = (*TARGET, *SERVICE, "model")
+SERVER = (*TARGET, *PODS, *SERVICE_MODEL)
+_TRITON = (*TARGET, *PODS, *SERVICE, "model")
 _LABELS = {"model": "model_name"}
 _MICRO = 1e-6
 
@@ -20,7 +20,7 @@ def readings(windows: Windows) -> Mapping[str, Reading]:
     Names: docs.vllm.ai/en/stable/usage/metrics, docs.sglang.io/references/production_metrics, TGI's reference of
     metrics, Triton's user guide of metrics. vLLM renamed gpu_cache_usage_perc to kv_cache_usage_perc and
     time_per_output_token to inter_token_latency. An engine of a data-parallel server counts apart where shares are
-    averaged.
+    averaged; servers that share a page are told apart by their pods.
     """
     last, rate = windows.last, windows.rate
 

@@ -11,6 +11,8 @@ from foreshock_dashboard.model.samples import Labels, labels_of
 GPU = ("job", "instance", "uuid")
 TARGET = ("job", "instance")
 SERVICE = ("service_name", "service_namespace")
+PODS = ("pod", "k8s_pod_name")
+"""Which of several servers on one page, as Prometheus and OpenTelemetry name it."""
 
 
 @dataclass(frozen=True, slots=True)
