@@ -41,6 +41,8 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         "retention_size": "2GB", "memory": "128MiB", "allow_unauthenticated": "true", "log_level": "debug",
         "otlp_host": "127.0.0.3", "otlp_token_file": "/t", "otlp_tls_cert": "/c", "otlp_tls_key": "/k",
         "otlp_tls_client_ca": "/a", "trace_keys": "a.b,c", "recording": "/r", "span_series": "200_000",
+        "allowed_hosts": "gpus.example", "auth_token_file": "/t", "auth_basic_file": "/u",
+        "auth_header": "X-Forwarded-User", "auth_proxies": "10.0.0.5,10.1.0.0/24",
         "objectives": "llm-chat=20s, serving/gateway=500ms:0.5%",
     }  # fmt: skip
     assert set(values) == {item.name for item in fields(Settings)}
@@ -80,6 +82,12 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         (["--memory", "much"], {}, "is not a size such as 512MiB"),
         (["--host", "0.0.0.0"], {}, "reachable from other machines"),  # noqa: S104
         (["--otlp-host", "0.0.0.0"], {}, "the receivers ask nobody who they are; add --otlp-token-file"),  # noqa: S104
+        (["--auth-header", "X-Forwarded-User"], {}, "anybody can write a header; give both"),
+        (["--auth-proxies", "10.0.0.5"], {}, "anybody can write a header; give both"),
+        (["--auth-proxies", "0.0.0.0/0"], {}, "has 0.0.0.0/0, which is everybody"),
+        (["--auth-proxies", "proxy"], {}, "is not a list of addresses or blocks"),
+        (["--auth-header", "X: y"], {}, "is not a header such as X-Forwarded-User"),
+        (["--allowed-hosts", "gpus.example:8050"], {}, "is not a list of hosts without ports"),
         (["--otlp-tls-cert", "/c"], {}, "give both"),
         (["--tempo", "tempo"], {}, "--tempo: 'tempo' is not an address such as http://"),
         (["--traces-tenant", "a", "--traces-ca", "/a"], {}, "traces_tenant, traces_ca: is for traces that are read"),
@@ -133,6 +141,21 @@ def test_a_target_without_a_port_is_an_exporter_on_its_usual_port() -> None:
 def test_rates_look_back_over_four_scrapes(interval: str, window: float) -> None:
     """Or they would be empty on a fleet that scrapes once a minute."""
     assert settings_of(parsed("--scrape-interval", interval), {}).window == window
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--auth-token-file", "/t"],
+        ["--auth-basic-file", "/u"],
+        ["--auth-header", "X-Forwarded-User", "--auth-proxies", "10.0.0.5"],
+        ["--allow-unauthenticated", "true"],
+    ],
+)
+def test_a_page_that_asks_may_be_reached_from_elsewhere(flags: list[str]) -> None:
+    """One way to ask is enough; nobody asking has to be said."""
+    there = ["--host", "0.0.0.0", "--otlp-host", "127.0.0.1"]  # noqa: S104
+    assert settings_of(parsed(*there, *flags), {}).host == "0.0.0.0"  # noqa: S104
 
 
 def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 import httpx
 
 from foreshock_dashboard import options as read
 from foreshock_dashboard.model.query import Json, SourceError
 from foreshock_dashboard.settings import SettingsError
+from foreshock_dashboard.sources.remote import Credentials
 
 HUB = "http://127.0.0.1:8050"
 TIMEOUT = 30.0
@@ -25,6 +27,9 @@ class AnswerError(SourceError):
 def add_source_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say whom to ask."""
     parser.add_argument("--hub", default=HUB, metavar="URL", help=f"address of the hub's page (default: {HUB})")
+    parser.add_argument(
+        "--hub-credentials", metavar="FILE", help="who asks the hub: a file of one line, a token or user:password"
+    )
     parser.add_argument("--recording", metavar="DIR", help="look in this recording instead of asking a hub")
 
 
@@ -40,14 +45,27 @@ def hub_of(arguments: argparse.Namespace) -> str:
         raise SettingsError(f"--hub: {arguments.hub!r} {error}") from None
 
 
-def ask(hub: str, path: str, keys: frozenset[str]) -> Json:
-    """The hub's answer to `path`, which has these keys.
+def authorization_of(arguments: argparse.Namespace) -> str:
+    """The Authorization header with which the hub is asked; "" where nobody gave any.
+
+    Raises:
+        SettingsError: the file cannot be used.
+    """
+    try:
+        return Credentials(Path(arguments.hub_credentials)).header() if arguments.hub_credentials else ""
+    except ValueError as error:
+        raise SettingsError(f"--hub-credentials: {error}") from None
+
+
+def ask(hub: str, path: str, keys: frozenset[str], authorization: str = "") -> Json:
+    """The hub's answer to `path`, which has these keys. authorization: the header of this name.
 
     Raises:
         AnswerError: the hub does not answer, is none, or does not know what is asked for.
     """
     try:
-        with httpx.stream("GET", f"{hub}{path}", timeout=TIMEOUT) as answer:
+        headers = {"Authorization": authorization} if authorization else {}
+        with httpx.stream("GET", f"{hub}{path}", timeout=TIMEOUT, headers=headers) as answer:
             body = b""
             for piece in answer.iter_bytes():
                 body += piece
@@ -62,6 +80,8 @@ def ask(hub: str, path: str, keys: frozenset[str]) -> Json:
         told = None
     if isinstance(told, dict) and answer.status_code == 200 and keys <= told.keys():
         return told
+    if answer.status_code in (401, 403):
+        raise AnswerError(f"{hub}: it asks who you are; give --hub-credentials FILE with a token or user:password")
     if isinstance(told, dict) and isinstance(told.get("error"), str):
         raise AnswerError(f"{hub}: {told['error']}")
     raise AnswerError(

@@ -47,11 +47,13 @@ from foreshock_dashboard.sources.prometheus import PrometheusSource
 from foreshock_dashboard.sources.receiver import Door, Receiver
 from foreshock_dashboard.sources.scrape import Scraper, ScrapeTarget
 from foreshock_dashboard.sources.tempo import TempoTraces
+from foreshock_dashboard.sources.users import Users
 from foreshock_dashboard.sources.watch import Watch
 from foreshock_dashboard.standing import load_spans
 from foreshock_dashboard.store import Retention, Store, StoreError
 from foreshock_dashboard.telemetry import Vitals, incident_samples, status_of, text_of
 from foreshock_dashboard.web.app import create_app
+from foreshock_dashboard.web.authentication import Access
 from foreshock_dashboard.web.server import WebServer
 
 log = logging.getLogger(__name__)
@@ -160,7 +162,8 @@ class Hub:
                 threading.Thread(target=self._tick_on, name="tick", daemon=True),
                 threading.Thread(target=self._maintain_on, name="upkeep", daemon=True),
             ]
-            app = create_app(self, version=__version__, hosts=None if loopback(settings.host) else ("*",))
+            hosts = settings.allowed_hosts if loopback(settings.host) else settings.allowed_hosts or ("*",)
+            app = create_app(self, version=__version__, hosts=hosts, access=_access(settings))
             self.web = _listen("--port", lambda: WebServer(app, settings.host, settings.port))
             opened.callback(self.web.close)
             opened.callback(self._end_threads)
@@ -341,6 +344,19 @@ class Hub:
         """The hub's own metrics in the Prometheus text format, or in OpenMetrics with exemplars."""
         spans = self.intake.text(self.now(), openmetrics=openmetrics)
         return spans + text_of(self._vitals(), openmetrics=openmetrics)
+
+
+def _access(settings: Settings) -> Access:
+    """Who may look at page, API and metrics."""
+    try:
+        tokens = Tokens(settings.auth_token_file) if settings.auth_token_file else None
+    except GuardError as error:
+        raise HubError(f"--auth-token-file: {error}") from error
+    try:
+        users = Users(settings.auth_basic_file) if settings.auth_basic_file else None
+    except GuardError as error:
+        raise HubError(f"--auth-basic-file: {error}") from error
+    return Access(tokens.allows if tokens else None, users, settings.auth_header, settings.auth_proxies)
 
 
 def _bounds(settings: Settings, recording: Recording | None) -> tuple[float, float] | None:

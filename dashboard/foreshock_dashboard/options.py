@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from datetime import datetime
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 EXPORTER_PORT = 10_877
 """Where foreshock-exporter listens unless told otherwise."""
@@ -59,6 +62,36 @@ def targets(text: str) -> tuple[str, ...]:
 
 def _with_port(host: str) -> str:
     return host if re.search(r":\d+$", host) else f"{host}:{EXPORTER_PORT}"
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names or addresses of hosts, without ports, separated by commas."""
+    words = tuple(dict.fromkeys(word.strip().lower() for word in text.split(",") if word.strip()))
+    if any(not re.fullmatch(r"[\w.\-]{1,253}|\[?[0-9a-f:.]+\]?", word) for word in words):
+        raise ValueError("is not a list of hosts without ports, such as gpus.example,10.0.0.5")
+    return words
+
+
+def header(text: str) -> str:
+    """The name of an HTTP header that a proxy may set (a token of RFC 9110)."""
+    word = text.strip()
+    if not re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,100}", word) or word.lower() in ("authorization", "host"):
+        raise ValueError("is not a header such as X-Forwarded-User")
+    return word
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """Addresses or CIDR blocks, separated by commas; none that is everybody."""
+    found = []
+    for word in filter(None, (each.strip() for each in text.split(","))):
+        try:
+            network = ipaddress.ip_network(word)
+        except ValueError:
+            raise ValueError("is not a list of addresses or blocks such as 10.0.0.5,10.1.0.0/24") from None
+        if network.prefixlen == 0:
+            raise ValueError(f"has {word}, which is everybody; name the proxies alone")
+        found.append(network)
+    return tuple(found)
 
 
 MAX_KEYS = 40

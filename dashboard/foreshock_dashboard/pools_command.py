@@ -7,7 +7,7 @@ import json
 from collections import deque
 from pathlib import Path
 
-from foreshock_dashboard.asking import add_source_flags, ask, hub_of
+from foreshock_dashboard.asking import add_source_flags, ask, authorization_of, hub_of
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.reader import Recording
@@ -39,8 +39,8 @@ def run_pools(arguments: argparse.Namespace) -> int:
         SettingsError: the address is none.
         SourceError: the hub does not answer, or the recording cannot be read.
     """
-    hub = hub_of(arguments)
-    told = look_up(Path(arguments.recording)) if arguments.recording else ask(hub, "/api/pools", TOLD)
+    hub, who, folder = hub_of(arguments), authorization_of(arguments), arguments.recording
+    told = look_up(Path(folder)) if folder else ask(hub, "/api/pools", TOLD, who)
     print(json.dumps(told, indent=1) if arguments.json else pools_text(told))
     return 0
 

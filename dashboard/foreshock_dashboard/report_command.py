@@ -7,7 +7,7 @@ import base64
 from pathlib import Path
 from urllib.parse import quote
 
-from foreshock_dashboard.asking import AnswerError, add_source_flags, ask, hub_of
+from foreshock_dashboard.asking import AnswerError, add_source_flags, ask, authorization_of, hub_of
 from foreshock_dashboard.progress import Bar
 from foreshock_dashboard.recording.convert import made
 from foreshock_dashboard.replaying import play
@@ -39,11 +39,11 @@ def run_report(arguments: argparse.Namespace) -> int:
         SettingsError: the address is none.
         SourceError: there is no such incident, the hub does not answer, or a file cannot be read or written.
     """
-    hub = hub_of(arguments)
+    hub, who = hub_of(arguments), authorization_of(arguments)
     found = (
         look_up(Path(arguments.recording), arguments.incident)
         if arguments.recording
-        else asked(hub, arguments.incident)
+        else asked(hub, arguments.incident, who)
     )
     if arguments.out:
         write(found, Path(arguments.out))
@@ -52,13 +52,13 @@ def run_report(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def asked(hub: str, wanted: str) -> Report:
+def asked(hub: str, wanted: str, authorization: str = "") -> Report:
     """The hub's report.
 
     Raises:
         AnswerError: the hub does not answer, or does not know the incident.
     """
-    told = ask(hub, f"/api/report/{quote(wanted, safe='')}", TOLD)
+    told = ask(hub, f"/api/report/{quote(wanted, safe='')}", TOLD, authorization)
     return Report(str(told["markdown"]), {str(name): str(svg) for name, svg in told["plots"].items()})
 
 

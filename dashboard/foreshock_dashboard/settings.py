@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from foreshock_dashboard import options as read
+from foreshock_dashboard.options import Network
 
 
 class SettingsError(ValueError):
@@ -43,6 +44,20 @@ class Settings:
 
     host: str = option(str, "127.0.0.1", "address to listen on, for the page and the API", "ADDRESS")
     port: int = option(read.port, 8050, "port of the page and the API", "PORT")
+    allowed_hosts: tuple[str, ...] = option(
+        read.names,
+        (),
+        "names that the page is asked for by besides localhost; any where --host is not loopback",
+        "NAMES",
+    )
+    auth_token_file: Path | None = option(
+        Path, None, "bearer tokens that open page, API and metrics, one a line", "FILE"
+    )
+    auth_basic_file: Path | None = option(
+        Path, None, "users that may look, user:bcrypt a line as htpasswd -B writes", "FILE"
+    )
+    auth_header: str = option(read.header, "", "header in which a proxy says who asks, with --auth-proxies", "NAME")
+    auth_proxies: tuple[Network, ...] = option(read.networks, (), "proxies that are believed in that", "CIDR,…")
     otlp_host: str = option(str, "", "address to listen on for OTLP; that of --host unless given", "ADDRESS")
     otlp_grpc_port: int = option(read.port, 4317, "port of the OTLP/gRPC receiver", "PORT")
     otlp_http_port: int = option(read.port, 4318, "port of the OTLP/HTTP receiver", "PORT")
@@ -120,10 +135,16 @@ class Settings:
                 f"rate_window: {self.window:g} s does not hold two scrapes {self.scrape_interval:g} s apart; make it "
                 "four times the scrape interval"
             )
-        if not self.allow_unauthenticated and not loopback(self.host):
+        if bool(self.auth_header) != bool(self.auth_proxies):
             raise SettingsError(
-                f"host: {self.host} is reachable from other machines and the hub asks nobody who they are; put it "
-                "behind a proxy that does and listen on 127.0.0.1, or add --allow-unauthenticated true"
+                "auth_header, auth_proxies: anybody can write a header; give both, so that only a proxy's is believed"
+            )
+        asks = self.auth_token_file or self.auth_basic_file or self.auth_header
+        if not self.allow_unauthenticated and not asks and not loopback(self.host):
+            raise SettingsError(
+                f"host: {self.host} is reachable from other machines and the hub asks nobody who they are; add "
+                "--auth-basic-file or --auth-token-file, or put it behind a proxy that asks and listen on 127.0.0.1, "
+                "or add --allow-unauthenticated true"
             )
         beside = {"tenant": self.traces_tenant, "credentials": self.traces_credentials, "ca": self.traces_ca}
         if not (self.tempo_url or self.jaeger_url) and any(beside.values()):

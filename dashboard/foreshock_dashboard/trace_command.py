@@ -7,7 +7,7 @@ import json
 from contextlib import closing
 from pathlib import Path
 
-from foreshock_dashboard.asking import AnswerError, add_source_flags, ask, hub_of
+from foreshock_dashboard.asking import AnswerError, add_source_flags, ask, authorization_of, hub_of
 from foreshock_dashboard.clock import clock_of
 from foreshock_dashboard.hub import Hub
 from foreshock_dashboard.model.partial import note_of
@@ -41,9 +41,8 @@ def trace(arguments: argparse.Namespace) -> int:
         wanted = trace_id_of(arguments.id)
     except BadParameterError as error:
         raise SettingsError(str(error)) from None
-    hub = hub_of(arguments)
-    folder = arguments.recording
-    told = look_up(Path(folder), wanted) if folder else ask(hub, f"/api/traces/{wanted}", TOLD)
+    hub, who, folder = hub_of(arguments), authorization_of(arguments), arguments.recording
+    told = look_up(Path(folder), wanted) if folder else ask(hub, f"/api/traces/{wanted}", TOLD, who)
     print(json.dumps(told, indent=1) if arguments.json else trace_text(told), end="\n" if arguments.json else "")
     return 0
 

@@ -140,7 +140,7 @@ class KnownHost:
 def _stranger(authority: str) -> str:
     return (
         f"this hub does not answer to the host {authority[:LONGEST_NAME]!r}: ask for localhost or a loopback address, "
-        "or add the name to the hosts that the hub answers to"
+        "or add the name to --allowed-hosts"
     )
 
 

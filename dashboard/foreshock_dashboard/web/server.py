@@ -42,6 +42,7 @@ class WebServer:
             app,
             http=open_.protocol,  # type: ignore[arg-type]  # it makes a protocol, as the class would
             ws="none",
+            proxy_headers=False,  # X-Forwarded-For would let anybody say from where he asks
             log_level="warning",
             access_log=False,
             backlog=BACKLOG,

@@ -1,0 +1,187 @@
+"""Who may look: every address asks, but the two that tell whether the hub lives."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import bcrypt
+import httpx
+import pytest
+from fastapi import FastAPI
+from tests.web.worlds import SCENES, FakeHub
+
+from foreshock_dashboard.sources.guard import GuardError, Tokens
+from foreshock_dashboard.sources.users import Users
+from foreshock_dashboard.web.app import create_app
+from foreshock_dashboard.web.authentication import Access
+from foreshock_exporter.web.auth import Passwords
+
+TOKEN = "correct-horse-battery-staple"  # noqa: S105
+ADDRESSES = (
+    "/", "/traces", "/nowhere", "/api", "/api/now", "/api/nothing", "/api/openapi.json", "/metrics", "/theme.css",
+    "/assets/base.js", "/_dash-layout", "/_dash-dependencies", "/healthz/", "//healthz",
+)  # fmt: skip
+
+
+def basic(user: str, password: str) -> str:
+    """An Authorization header."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+@pytest.fixture(scope="module")
+def users(tmp_path_factory: pytest.TempPathFactory) -> Users:
+    """One, with the cheapest hash there is, whose guessers need not rest."""
+    file = tmp_path_factory.mktemp("users") / "users"
+    file.write_text(f"# who looks\nada:{bcrypt.hashpw(b'lovelace', bcrypt.gensalt(4)).decode()}\n\n")
+    return Users(file, Passwords(rest=lambda _: None))
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
+    """One."""
+    file = tmp_path_factory.mktemp("tokens") / "tokens"
+    file.write_text(f"{TOKEN}\n")
+    return Tokens(file)
+
+
+def app_of(access: Access) -> FastAPI:
+    """A hub's app that asks."""
+    return create_app(FakeHub(SCENES["calm"]()), version="0", access=access)
+
+
+def ask(
+    app: FastAPI, path: str, headers: Mapping[str, str] | None = None, peer: str = "127.0.0.1", method: str = "GET"
+) -> httpx.Response:
+    """A request from an address."""
+
+    async def asked() -> httpx.Response:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(peer, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.request(method, path, headers=headers)
+
+    return asyncio.run(asked())
+
+
+def test_every_address_asks_but_the_two_of_health(users: Users, tokens: Tokens) -> None:
+    """Pages, figures, scripts, API, metrics and what does not exist; a right answer opens all of them."""
+    app = app_of(Access(tokens.allows, users))
+    for path in ADDRESSES:
+        refused = ask(app, path)
+        assert (path, refused.status_code) == (path, 401)
+        assert refused.headers["www-authenticate"] == 'Bearer, Basic realm="foreshock", charset="UTF-8"'
+        assert "asks who you are" in refused.json()["error"]
+        assert refused.headers["x-content-type-options"] == "nosniff"
+        for right in (f"Bearer {TOKEN}", basic("ada", "lovelace")):
+            assert ask(app, path, {"authorization": right}).status_code != 401
+    assert ask(app, "/_dash-update-component", method="POST").status_code == 401
+    assert [ask(app, path).status_code for path in ("/healthz", "/readyz")] == [200, 200]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "", "Bearer", "Bearer ", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", f"Basic {TOKEN}", TOKEN, "Digest x",
+        basic("ada", "Lovelace"), basic("eve", "lovelace"), basic("", ""), basic("ada", ""), "Basic !!!", "Basic ",
+        "Basic " + base64.b64encode(b"no colon").decode(), "Basic " + base64.b64encode(b"\xff:\xff").decode(),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_refused(users: Users, tokens: Tokens, given: str) -> None:
+    """However it is wrong, the answer is the same."""
+    answer = ask(app_of(Access(tokens.allows, users)), "/api/now", {"authorization": given})
+    assert (answer.status_code, "www-authenticate" in answer.headers) == (401, True)
+
+
+PROXIES = (ipaddress.ip_network("10.0.0.0/24"), ipaddress.ip_network("2001:db8::/32"))
+
+
+@pytest.mark.parametrize(
+    ("peer", "headers", "status"),
+    [
+        ("10.0.0.7", {"x-forwarded-user": "ada"}, 200),
+        ("::ffff:10.0.0.7", {"x-forwarded-user": "ada"}, 200),
+        ("2001:db8::5", {"X-Forwarded-User": "ada"}, 200),
+        ("10.0.0.7", {}, 403),
+        ("10.0.0.7", {"x-forwarded-user": " "}, 403),
+        ("10.0.1.7", {"x-forwarded-user": "ada"}, 403),
+        ("127.0.0.1", {"x-forwarded-user": "ada", "x-forwarded-for": "10.0.0.7"}, 403),
+        ("10.0.0.7", {"x-user": "ada"}, 403),
+        ("", {"x-forwarded-user": "ada"}, 403),
+    ],
+)
+def test_a_header_counts_from_a_proxy_alone(peer: str, headers: dict[str, str], status: int) -> None:
+    """Anybody can write one, and say that it was forwarded."""
+    app = app_of(Access(header="X-Forwarded-User", proxies=PROXIES))
+    assert ask(app, "/api/now", headers, peer).status_code == status
+
+
+def test_a_hub_that_asks_nobody_is_open() -> None:
+    """As on loopback."""
+    assert ask(app_of(Access()), "/api/now").status_code == 200
+
+
+def test_too_many_passwords_at_once_are_put_off() -> None:
+    """Guessers wait for each other; whoever was known before does not wait for them."""
+
+    class Slow:
+        def known(self, authorization: str) -> bool:
+            return authorization == basic("ada", "lovelace")
+
+        def check(self, authorization: str, address: str) -> Literal["busy"]:
+            del authorization, address
+            return "busy"
+
+    app = app_of(Access(basic=Slow()))
+    put_off = ask(app, "/api/now", {"authorization": basic("eve", "x")})
+    assert (put_off.status_code, put_off.headers["retry-after"]) == (503, "5")
+    assert ask(app, "/api/now", {"authorization": basic("ada", "lovelace")}).status_code == 200
+
+
+HASH = "$2b$04$" + "a" * 53
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no user; write one a line with htpasswd -nB USER"),
+        ("ada", "line 1 is not user:bcrypt"),
+        ("# who\nada:lovelace", "line 2 is not user:bcrypt"),
+        (f":{HASH}", "line 1 is not user:bcrypt"),
+        (f"ada:{HASH}\nada:{HASH}", "line 2 names 'ada' again"),
+        (f"ada:{HASH.replace('$04$', '$17$')}", "line 1 has a cost of 17"),
+    ],
+)
+def test_a_file_of_users_that_cannot_be_used_is_named(tmp_path: Path, text: str, message: str) -> None:
+    """With the line and the remedy."""
+    file = tmp_path / "users"
+    file.write_text(text)
+    with pytest.raises(GuardError) as caught:
+        Users(file)
+    assert message in str(caught.value)
+    assert str(file) in str(caught.value)
+
+
+def test_users_change_with_their_file(tmp_path: Path) -> None:
+    """A user who was taken out is refused at once; a file that is broken changes nothing."""
+
+    def hashed(password: bytes) -> str:
+        return bcrypt.hashpw(password, bcrypt.gensalt(4)).decode()
+
+    file = tmp_path / "users"
+    file.write_text(f"ada:{hashed(b'one')}\neve:{hashed(b'two')}\n")
+    users = Users(file, Passwords(rest=lambda _: None))
+    assert users.check(basic("eve", "two"), "a") == "right"
+    assert users.known(basic("eve", "two"))
+    file.write_text(f"ada:{hashed(b'three')}\n")
+    assert not users.known(basic("eve", "two"))
+    assert [users.check(basic(*who), "a") for who in (("eve", "two"), ("ada", "one"), ("ada", "three"))] == [
+        "wrong",
+        "wrong",
+        "right",
+    ]
+    file.write_text("nonsense")
+    assert users.check(basic("ada", "three"), "a") == "right"
