@@ -104,11 +104,21 @@ def _hurried(folder: Path) -> None:
 
 
 def _scraping(alerts: Path, **addresses: str) -> str:
-    """prometheus.yml with names of services replaced by addresses, scraping every second."""
-    text = (COMPOSE / "prometheus.yml").read_text().replace("/etc/foreshock/alerts", str(alerts))
-    for name, address in addresses.items():
-        text = re.sub(rf'"{name}:\d+"', f'"{address}"', text)
-    config = yaml.safe_load(text)
+    """prometheus.yml, scraping every second: where services are found by name, at these addresses instead."""
+    config = yaml.safe_load((COMPOSE / "prometheus.yml").read_text().replace("/etc/foreshock/alerts", str(alerts)))
+    text = yaml.safe_dump(config["scrape_configs"] + config["alerting"]["alertmanagers"])
+    named = {name: re.sub(r"^http://", "", address) for name, address in addresses.items()}
+    for name, address in named.items():
+        text = re.sub(rf"\b{name}:\d+", address, text)
+    *jobs, alerting = yaml.safe_load(text)
+    for job in jobs:
+        if found := job.pop("dns_sd_configs", None):
+            (name,) = set(found[0]["names"]) & set(named)
+            job["static_configs"] = [{"targets": [named[name]], "labels": {"__meta_dns_name": name}}]
+        for found in job.get("http_sd_configs", []):
+            found["refresh_interval"] = "1s"
+    config["scrape_configs"] = [job for job in jobs if job["job_name"] != "collector"]  # there is none here
+    config["alerting"]["alertmanagers"] = [alerting]
     config["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
     return yaml.safe_dump(config)
 
@@ -144,28 +154,35 @@ def stack(compose: Yaml, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
             return _command(services[name], paths)
 
         exporter = run(
-            own.with_name("foreshock-exporter"), *words("exporter"), "--web.listen-address=127.0.0.1:0"
-        ).said(r"listens on http://([\d.:]+)/metrics")
+            own.with_name("foreshock-exporter"), *words("exporter"), "--web.listen-address=127.0.0.1:0",
+            "--otlp.endpoint=http://127.0.0.1:1",
+        ).said(r"listens on http://([\d.:]+)/metrics")  # fmt: skip
         alertmanager = run("prometheus-alertmanager", *words("alertmanager"), "--web.listen-address=127.0.0.1:0").said(
             listening
         )
         file = folder / "prometheus.yml"
         # The hub must know Prometheus and Prometheus the hub, so the second is told by a reload.
-        file.write_text(_scraping(alerts, exporter=exporter, alertmanager=alertmanager, hub="127.0.0.1:1"))
+        nowhere = "127.0.0.1:1"
+        file.write_text(_scraping(alerts, exporter=exporter, alertmanager=alertmanager, hub=nowhere, platform=nowhere))
         server = run("prometheus", *words("prometheus"), "--web.listen-address=127.0.0.1:0")
         prometheus = server.said(listening)
         server.said(r"(Server is ready)")
         hub = run(
-            own.with_name("foreshock"), *words("hub"), f"--prometheus=http://{prometheus}", "--host=127.0.0.1",
-            "--port=0", "--otlp-grpc-port=0", "--otlp-http-port=0",
+            own.with_name("foreshock"), *(word for word in words("hub") if not word.startswith("--tempo=")),
+            f"--prometheus=http://{prometheus}", "--host=127.0.0.1", "--port=0", "--otlp-grpc-port=0",
+            "--otlp-http-port=0",
         )  # fmt: skip
         page = hub.said(r"^page +http://([\d.:]+)")
-        file.write_text(_scraping(alerts, exporter=exporter, alertmanager=alertmanager, hub=page))
-        server.reload()
-        yield Stack(
-            {"exporter": exporter, "alertmanager": alertmanager, "prometheus": prometheus, "hub": page},
-            hub.said(r"^OTLP/HTTP +(http://\S+)"),
+        otlp = hub.said(r"^OTLP/HTTP +(http://\S+)")
+        # Its spans go to the hub: there is no Collector here.
+        entry = [str(own), *services["platform"]["entrypoint"][1:]]
+        platform = run(*entry, *words("platform"), f"--otlp={otlp}", "--host=127.0.0.1", "--port=0").said(
+            r"simulated platform .*: http://([\d.:]+)/targets"
         )
+        file.write_text(_scraping(alerts, exporter=exporter, alertmanager=alertmanager, hub=page, platform=platform))
+        server.reload()
+        addresses = {"exporter": exporter, "alertmanager": alertmanager, "prometheus": prometheus}
+        yield Stack(addresses | {"hub": page, "platform": platform}, otlp)
 
 
 @pytest.fixture(scope="session")

@@ -10,13 +10,13 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from foreshock_dashboard.model import families
+from foreshock_dashboard.model import families, halves
 from foreshock_dashboard.model.histogram import BOUNDS
 from foreshock_dashboard.model.read_calls import EDGE
 from foreshock_dashboard.model.reading import SERVICE
 from foreshock_dashboard.model.readings import catalogue
 from foreshock_dashboard.model.service_graph import ServiceGraph
-from foreshock_dashboard.model.span import Kind, Span
+from foreshock_dashboard.model.span import EXPORTER, Kind, Span
 from foreshock_dashboard.model.span_metrics import SpanMetrics
 
 Yaml = dict[str, Any]
@@ -27,6 +27,10 @@ KEYS = {
     "otlp": {"protocols.grpc.endpoint", "protocols.http.endpoint"},
     "filter": {"error_mode", "traces.span"},
     "memory_limiter": {"check_interval", "limit_percentage", "spike_limit_percentage"},
+    "tail_sampling": {
+        "decision_wait", "num_traces", "decision_cache.sampled_cache_size", "decision_cache.non_sampled_cache_size",
+        "policies",
+    },
     "span_metrics": {
         "namespace", "histogram.unit", "histogram.explicit.buckets", "dimensions", "resource_metrics_key_attributes",
         "aggregation_cardinality_limit", "exemplars.enabled", "metrics_flush_interval", "metrics_expiration",
@@ -88,6 +92,28 @@ def test_connectors_stand_between_traces_and_metrics(config: Yaml) -> None:
     assert all(pipeline["processors"][0] == "memory_limiter" for pipeline in pipelines.values())
 
 
+def test_what_is_counted_is_counted_before_anything_is_left_out(config: Yaml) -> None:
+    """Only Tempo gets a sample; rates and graphs of one would be those of the sample."""
+    pipelines = config["service"]["pipelines"]
+    sampled = {name for name, pipeline in pipelines.items() if "tail_sampling" in pipeline["processors"]}
+    assert sampled == {"traces/sampled"}
+    assert pipelines["traces/sampled"]["exporters"] == ["otlp_grpc/tempo"]
+    assert [name for name, each in pipelines.items() if "otlp_grpc/tempo" in each["exporters"]] == ["traces/sampled"]
+
+
+def test_what_is_worth_a_look_is_kept(config: Yaml) -> None:
+    """Failures, slow traces, retries by the hub's own attribute, and the occupancy of GPUs."""
+    policies = {each["name"]: each for each in config["processors"]["tail_sampling"]["policies"]}
+    assert all(set(each) == {"name", "type", each["type"]} for each in policies.values())
+    assert policies["failed"]["status_code"]["status_codes"] == ["ERROR"]
+    assert policies["retried"]["numeric_attribute"]["key"] in halves._RESENDS
+    assert policies["occupancy"]["string_attribute"] == {"key": "service.name", "values": [EXPORTER]}
+    assert 0 < policies["rest"]["probabilistic"]["sampling_percentage"] < 100
+    # A trace is judged when it is likely to be whole, and while it is still remembered.
+    sampling, graph = config["processors"]["tail_sampling"], config["connectors"]["service_graph"]
+    assert 10.0 <= seconds(sampling["decision_wait"]) <= seconds(graph["store"]["ttl"])
+
+
 def test_every_key_is_a_documented_one(config: Yaml) -> None:
     """A misspelt key keeps a Collector from starting."""
     for section in SECTIONS:
@@ -97,7 +123,7 @@ def test_every_key_is_a_documented_one(config: Yaml) -> None:
 
 @pytest.mark.parametrize("kind", get_args(Kind))
 def test_span_metrics_are_of_the_spans_that_the_hub_counts(config: Yaml, kind: Kind) -> None:
-    """INTERNAL ones are steps of requests, and GPU occupancy is of that kind. Tempo and the graph get all."""
+    """INTERNAL ones are steps of requests, and GPU occupancy is of that kind. The hub and the graph get all."""
     metrics = SpanMetrics()
     metrics.add([Span("1" * 32, "2" * 16, "", "x", kind, 0, 1, "unset", "", {"service.name": "a"}, {})], 0.0)
     counted = any(sample.metric == families.CALLS.name for sample in metrics.collect(0.0))

@@ -112,7 +112,7 @@ def _openmetrics(exported: Path, page: str, end: float, wanted: frozenset[str]) 
     """The samples of the wanted metrics: those of the recording, and the hub's page as scraped at the end."""
     with exported.open() as lines:
         for line in lines:
-            if re.split(r"[{ ]", line, maxsplit=1)[0] in wanted:
+            if line.partition("{")[0].partition(" ")[0] in wanted:
                 yield line
     for name, labels, value in re.findall(r"^(foreshock_\w+)(?:\{(.*)\})? (\S+)$", page, re.MULTILINE):
         if name in wanted:
