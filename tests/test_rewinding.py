@@ -16,7 +16,7 @@ from tests.web.worlds import NOW, STEP, calm, starving
 from foreshock_dashboard.analysis.decision import State, learning, states
 from foreshock_dashboard.model.cut import cut
 from foreshock_dashboard.model.incident import Learning
-from foreshock_dashboard.model.query import Matrix, Query, SourceError
+from foreshock_dashboard.model.query import Floats, Matrix, Query, SourceError
 from foreshock_dashboard.model.reading import quick_window
 from foreshock_dashboard.model.readings import catalogue
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -33,7 +33,7 @@ class Counted:
 
     def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
         """`up` alone."""
-        times = start + step * np.arange(round((end - start) / step) + 1)
+        times: Floats = start + step * np.arange(round((end - start) / step) + 1, dtype=np.float64)
         if query.metric != "up":
             return Matrix.empty(times)
         self.ranges.append((start, end, step))
@@ -94,7 +94,7 @@ def test_the_past_shows_what_was_known_then() -> None:
     assert then.world
     assert then.world.time == NOW - 300
     np.testing.assert_array_equal(then.world.red.p95[:, -1], starving().red.p95[:, -31])
-    assert then.learning == Learning(590.0, 1800.0)
+    assert then.learning == Learning(600.0, 1800.0)
     assert past.at(NOW, newest) is newest
     assert past.at(NOW + 500, newest) is newest
 

@@ -30,6 +30,7 @@ ERAS = 2
 """Hours of the past that are kept after somebody looked at them."""
 WORLDS = 4
 """Coarse Worlds that are kept for charts."""
+TOO_EARLY = "nothing is known of so early a time: choose a later one"
 POINTS = 360
 """Grid points that a chart of a longer range has at most."""
 
@@ -118,8 +119,8 @@ class Rewind:
         if kept is None or time < world.times[0]:
             era = self._era(time, world.time)
             world, kept = era.world, era.memory.at(time)
-        if kept is None or time < world.times[0] or not (world.targets or world.services or world.gpus):
-            raise SourceError("nothing is known of so early a time: choose a later one")
+        if kept is None or time < world.times[0]:
+            raise SourceError(TOO_EARLY)
         state, known = kept
         world = cut(world, -math.inf, time)
         expected = outlook(state, world) if state.time == world.time else newest.outlook
@@ -165,5 +166,8 @@ class Rewind:
     def _read(self, start: float, end: float, step: float) -> World:
         read = self._grid.catalogue(step)
         observer = Observer(self._source, read, step, condensed, keep=math.inf, begin=lambda _: start)
-        world = world_of(observer.read(end), step, observer.missing())
+        readings = observer.read(end)
+        if not any(map(len, readings.values())):
+            raise SourceError(TOO_EARLY)
+        world = world_of(readings, step, observer.missing())
         return replace(world, simulated=True) if self._simulated else world

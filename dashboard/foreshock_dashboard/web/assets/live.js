@@ -54,7 +54,7 @@
         live.topology = (await fetchJson(`/api/topology${at}`)).body;
       }
     }
-    live.done = mine;
+    [live.done, live.refused] = [mine, false];
     F.byId("wrong").hidden = true;
     if (live.data.seq !== live.seq) {
       [live.seq, live.seqSince] = [live.data.seq, performance.now()];
@@ -77,7 +77,7 @@
 
   const loop = async () => {
     if (running || !page?.dataset.feed || document.hidden) return;
-    if (live.done === feed() && (!F.range.live() || live.data?.bounds)) return badge(); // the past does not change
+    if (live.done === feed() && (!F.range.live() || live.data?.bounds || live.refused)) return badge(); // it would be the same
     running = true;
     clearTimeout(timer);
     try {
@@ -101,7 +101,7 @@
     if (error.status !== 400 && error.status !== 404) return;
     live.failures = 0;
     live.received = performance.now();
-    live.done = feed();
+    [live.done, live.refused] = [feed(), true];
     const line = F.byId("wrong");
     line.textContent = error.message;
     line.hidden = false;

@@ -1,0 +1,89 @@
+"""The frame around every page: range of time, the past, keys, search and help, as somebody on call uses them."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qs, urlsplit
+
+from playwright.sync_api import Page, expect
+from tests.browser.site import Open
+from tests.web.worlds import NOW
+
+REWIND = "#rewind-at"
+
+
+def query(page: Page) -> dict[str, str]:
+    """The parameters in the address."""
+    return {name: values[0] for name, values in parse_qs(urlsplit(page.url).query).items()}
+
+
+def test_the_range_lives_in_the_address_and_goes_along_to_other_pages(visit: Open) -> None:
+    """Chosen from the list, typed, moved and zoomed out; Back undoes it, and a link carries it."""
+    page = visit().page
+    page.locator("#time-label").click()
+    page.get_by_role("button", name="Last 6 hours").click()
+    expect(page.locator("#time-label")).to_have_text("Last 6 hours")
+    assert query(page) == {"from": "now-6h"}
+    page.locator("#nav-traces").click()
+    page.wait_for_url("**/traces?from=now-6h")
+    page.go_back()
+    page.go_back()
+    expect(page.locator("#time-label")).to_have_text("Last 30 minutes")
+    page.keyboard.press("t")
+    page.keyboard.press("z")
+    page.wait_for_url(re.compile("from=176406"))
+    assert NOW - 3600 < int(query(page)["from"]) / 1000 < NOW - 1800
+
+
+def test_the_past_is_shown_as_past(visit: Open) -> None:
+    """The verdict of then, a badge that says so, no further questions, and one step back to live."""
+    page = visit("/?to=2025-11-25T09:55:00Z").page
+    expect(page.locator("#live")).to_contain_text("Past: 18:55:00")
+    expect(page.locator("#headline")).not_to_contain_text("starves")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.locator(REWIND).focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#live")).to_contain_text("Past: 18:55:10")
+    assert len([url for url in asked if "/api/now?at=" in url]) == 1
+    page.get_by_role("button", name="Back to live").click()
+    expect(page.locator("#headline")).to_contain_text("train-llm starves embedder")
+    expect(page.locator("#live")).to_have_text("Live")
+
+
+def test_a_range_that_cannot_be_read_is_explained(visit: Open) -> None:
+    """With the parameter and the remedy; choosing another one mends it."""
+    page = visit("/?to=yesterday", quiet=False).page
+    expect(page.locator("#wrong")).to_contain_text("at='yesterday'")
+    page.locator("#time-label").click()
+    page.get_by_role("button", name="Last hour").click()
+    expect(page.locator("#wrong")).to_be_hidden()
+    expect(page.locator("#headline")).to_contain_text("starves")
+
+
+def test_keys_lead_to_pages_search_and_help(visit: Open) -> None:
+    """g and a letter, / and a name, ? for the list; Escape closes."""
+    page = visit().page
+    expect(page.locator("#headline")).to_contain_text("starves")
+    page.keyboard.press("g")
+    page.keyboard.press("t")
+    page.wait_for_url("**/traces")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys and meanings")).to_contain_text("go to Traces")
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
+    page.get_by_role("combobox", name="Search").fill("embed")
+    expect(page.locator("#search-list li").first).to_have_text("service embedder")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/services/embedder")
+
+
+def test_times_are_shown_in_the_zone_that_was_chosen(visit: Open) -> None:
+    """The browser's own, or UTC; the choice is kept."""
+    page = visit().page
+    expect(page.locator("#verdict")).to_contain_text("18:56:50")
+    page.locator("#time-label").click()
+    page.get_by_role("button", name="Show UTC").click()
+    expect(page.locator("#verdict")).to_contain_text("09:56:50 UTC")
+    page.reload()
+    expect(page.locator("#verdict")).to_contain_text("09:56:50 UTC")
