@@ -22,6 +22,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--golden", action="store_true", help="rewrite the expected outputs in tests/golden")
 
 
+SHARING = ("alerts", "compose", "grafana", "recording")
+"""Folders whose files share a server or a recording that takes long to make."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run in several processes, a file stays in one of them; so do the files that share what is costly."""
+    for item in items:
+        place = item.path.relative_to(Path(__file__).parent)
+        group = place.parts[0] if place.parts[0] in SHARING else str(place)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 class Golden(Protocol):
     """Compares text with a file of tests/golden."""
 
