@@ -47,6 +47,9 @@ def mean(side: str) -> str:
     return f"{total} / ({count} > 0)"
 
 
+FAILED = "(service:errors:ratio_rate5m or 0 * service:requests:rate5m)"
+"""Where nothing has ever failed, there is no series of failures."""
+RISK = f"max by ({BY_SERVICE}) (foreshock_service_risk_ratio)"
 SERVED_RATE = f"sum by (server_service_namespace, server) ({rate('traces_service_graph_request_total')})"
 CALLED_RATE = f"sum by (client_service_namespace, client) ({rate('traces_service_graph_request_total')})"
 MAP = Panel(
@@ -59,11 +62,11 @@ MAP = Panel(
             f" or 0 * {node(CALLED_RATE, 'client_service_namespace', 'client')}",
             name="nodes_rate",
         ),
-        Query(share_of_requests("service:errors:ratio_rate5m"), name="nodes_failed"),
-        Query(share_of_requests("1 - service:errors:ratio_rate5m"), name="nodes_served"),
-        Query(node("foreshock_service_risk_ratio", "service_namespace", "service_name"), name="nodes_risk"),
+        Query(share_of_requests(FAILED), name="nodes_failed"),
+        Query(share_of_requests(f"1 - {FAILED}"), name="nodes_served"),
+        Query(node(RISK, "service_namespace", "service_name"), name="nodes_risk"),
         Query(edge(f"sum by ({CALL}) ({rate('traces_service_graph_request_total')})"), name="edges_rate"),
-        Query(edge("client_server:request_amplification:ratio_rate5m"), name="edges_retries"),
+        Query(edge(f"sum by ({CALL}) (client_server:request_amplification:ratio_rate5m)"), name="edges_retries"),
     ),
     "none", "nodegraph", 24, 14,
     links=NODE_LINKS,

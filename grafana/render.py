@@ -28,6 +28,8 @@ SOURCE = kinds.DataSourceRef(type_val="prometheus", uid="${datasource}")
 HUB = "http://127.0.0.1:8050"
 """Where browsers find the hub, unless the variable `hub` of a board says otherwise."""
 TAG = "foreshock"
+RING = {"failed": "red", "served": "green"}
+"""The ring of a node: what its arcs are called, and their colours."""
 
 _Builder = bargauge.Panel | nodegraph.Panel | stat.Panel | table.Panel | timeseries.Panel
 _BUILDERS: dict[Kind, Callable[[], _Builder]] = {
@@ -145,7 +147,9 @@ def _variable(variable: Variable) -> dashboard.QueryVariable:
 def _panel(panel: Panel) -> _Builder:
     made = _BUILDERS[panel.kind]()
     made.title(panel.title).description(panel.description).datasource(SOURCE).span(panel.width).height(panel.height)
-    made.unit(panel.unit).thresholds(_thresholds(panel.steps)).data_links([_data_link(link) for link in panel.links])
+    made.unit(panel.unit).thresholds(_thresholds(panel.steps))
+    if panel.kind != "nodegraph":
+        made.data_links([_data_link(link) for link in panel.links])
     if panel.most is not None:
         made.max(panel.most)
     for at, query in enumerate(panel.queries):
@@ -180,6 +184,16 @@ def _finish(made: _Builder, panel: Panel) -> None:
             of = model.MatcherConfig(id_val="byRefId", options=f"/^{frame}/")
             made.with_transformation(model.DataTransformerConfig(id_val="merge", options={}, filter_val=of))
         made.with_transformation(_organized(panel))
+        made.edges(nodegraph.EdgeOptions().main_stat_unit("reqps"))
+        made.nodes(
+            nodegraph.NodeOptions()
+            .main_stat_unit("reqps")
+            .secondary_stat_unit("percentunit")
+            .arcs([nodegraph.ArcOption().field(f"arc__{part}").color(colour) for part, colour in RING.items()])
+        )
+        # On the title, which only nodes have: the menu of an edge shows the links of all its fields.
+        links = [{"title": link.title, "url": link.url, "targetBlank": True} for link in panel.links]
+        made.override_by_name("title", [model.DynamicConfigValue(id_val="links", value=links)])
 
 
 def _value_of(query: Query, panel: Panel) -> str:

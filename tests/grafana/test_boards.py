@@ -98,6 +98,14 @@ def test_boards_can_be_told_apart_and_not_edited_by_chance(boards: list[Json]) -
     assert not any(board["editable"] for board in boards)
 
 
+def clickable(panel: Json) -> list[Json]:
+    """The links of a panel's series, rows and nodes."""
+    found = list(panel["fieldConfig"]["defaults"].get("links", []))
+    for override in panel["fieldConfig"]["overrides"]:
+        found += [link for each in override["properties"] if each["id"] == "links" for link in each["value"]]
+    return found
+
+
 PAGES = r"/(contention|cascade|fleet|traces|status)?(\?.*)?|/services/\S+"
 """Addresses of the hub's pages."""
 
@@ -108,7 +116,7 @@ def test_every_board_leads_to_the_hub_and_to_traces_and_takes_the_time_along(boa
         urls = [link["url"] for link in board["links"] if link["type"] == "link"]
         assert urls == ["${hub:raw}" + board["uid"].replace("foreshock-", "/"), "${hub:raw}/traces"]
         assert all(link["keepTime"] for link in board["links"])
-        clicks = [link["url"] for panel in panels([board]) for link in panel["fieldConfig"]["defaults"]["links"]]
+        clicks = [link["url"] for panel in panels([board]) for link in clickable(panel)]
         assert any("/traces?service=" in url for url in clicks)
         for url in clicks:
             assert re.fullmatch(PAGES, url.removeprefix("${hub:raw}")), url
@@ -120,7 +128,7 @@ def test_links_of_rows_and_series_name_fields_that_are_there(boards: list[Json])
     for panel in panels(boards):
         columns = [name for each in panel.get("transformations", []) if each["id"] == "organize"
                    for name in each["options"]["renameByName"].values()]  # fmt: skip
-        for link in panel["fieldConfig"]["defaults"]["links"]:
+        for link in clickable(panel):
             assert set(re.findall(r"__data\.fields\.(\w+)", link["url"])) <= set(columns), panel["title"]
             for label in re.findall(r"__field\.labels\.(\w+)", link["url"]):
                 assert any(f'"{label}"' in target["expr"] for target in panel["targets"]), panel["title"]
