@@ -1,212 +1,227 @@
-// The GPUs on a canvas of our own: thousands of cells in a few milliseconds, with a cursor for the keyboard.
+// All GPUs by pool and host: a heat map of one byte each that Plotly draws, with names, marks and a cursor laid over it.
 "use strict";
 (() => {
   const F = (window.foreshock = window.foreshock || {});
-  const { h, put } = F;
-  const ABSENT = 255;
-  const UNIT = 250;
-  const SIZES = [[64, 42], [40, 34], [32, 26], [22, 18], [14, 12], [9, 9], [6, 6], [4, 4], [3, 3]];
-  const TALLEST = 430;
+  const { h, s, put } = F;
+  const [ABSENT, HOLE, UNIT] = [255, 252, 250];
   const MOST_ROWS = 500;
-  const grid = (F.grid = {});
-  let at = 0;
-  let state = null;
+  const MOST_BARS = 1500;
+  const grid = (F.grid = { took: 0 });
+  let [at, state, pointed, pending] = [0, null, false, false];
   let shown = { gpus: new Set(), why: "" };
+  let drawn = { key: "", place: null, scheme: "" };
 
-  const bytes = (text) => Uint8Array.from(atob(text || ""), (c) => c.charCodeAt(0));
-  const ratio = (byte) => (byte === undefined || byte === ABSENT ? null : byte / UNIT);
+  grid.bytes = (text) => Uint8Array.from(atob(text || ""), (c) => c.charCodeAt(0));
+  const known = (byte) => byte !== undefined && byte !== ABSENT;
+  const amount = (byte, view = state.view) => (known(byte) ? view.low + (byte / UNIT) * (view.high - view.low) : null);
+  const ratio = (byte) => (known(byte) ? byte / UNIT : null);
+  const told = (value, unit) => (value === null ? "no data" : unit === "ratio" ? F.percent(value) : unit === "B/s" ? `${(value / 1e9).toFixed(1)} GB/s` : unit === "count" ? value.toFixed(0) : `${value.toFixed(0)} ${unit}`);
+  grid.told = told;
 
-  grid.mount = (body) => {
+  // Plotly comes with the first chart of a page; a page that has none asks for it itself.
+  let asked = null;
+  F.plotly = () => (asked = asked || new Promise((done) => {
+    const own = () => document.head.append(h("script", { src: window._dashPlotlyJSURL, async: true }));
+    const look = (times) => {
+      if (window.Plotly) return done(window.Plotly);
+      if (times === 10 && !document.querySelector(".dash-graph") && window._dashPlotlyJSURL) own();
+      setTimeout(() => look(times + 1), 20);
+    };
+    look(0);
+  }));
+
+  // twin: with a table below it. open(label): what Enter and a click do.
+  grid.mount = (body, { twin: table = true, open = (label) => F.go(F.to("/fleet", { gpu: label })) } = {}) => {
     if (!body) return;
     put(body,
-      h("div", { id: "grid-field", class: "grid-field", tabindex: "0", role: "img", "aria-describedby": "grid-reading", "aria-label": "All GPUs by host; arrow keys move from one to the next" }, h("canvas", { id: "grid-canvas", "aria-hidden": "true" })),
+      h("div", { id: "grid-field", class: "grid-field", tabindex: "0", role: "application", "aria-describedby": "grid-reading", "aria-label": "All GPUs by host; arrow keys move from one to the next, Enter opens it" },
+        h("div", { id: "grid-plot", "aria-hidden": "true" }), s("svg", { id: "grid-over", "aria-hidden": "true" })),
       h("p", { id: "grid-reading", class: "reading", role: "status" }),
-      h("p", { class: "legend" },
-        h("span", null, "idle 0 %"), h("span", { class: "ramp" }), h("span", null, "busy 100 %"),
-        h("span", { class: "key contended" }, "contended"), h("span", { class: "key marked" }, "in a warning"), h("span", { class: "key absent" }, "no data")),
-      h("details", { id: "grid-twin" }, h("summary", null, "GPUs as a table"), h("div", { id: "grid-table" })));
+      h("p", { id: "grid-legend", class: "legend" }),
+      table ? h("details", { id: "grid-twin" }, h("summary", null, "GPUs as a table"), h("div", { id: "grid-table" })) : null);
     const field = F.byId("grid-field");
     field.addEventListener("keydown", key);
-    field.addEventListener("pointermove", point);
-    field.addEventListener("pointerdown", point);
-    field.addEventListener("focus", paint);
-    field.addEventListener("blur", paint);
-    F.byId("grid-twin").addEventListener("toggle", twin);
-    at = 0;
+    for (const name of ["pointermove", "pointerdown"]) field.addEventListener(name, point);
+    for (const name of ["focus", "blur"]) field.addEventListener(name, () => { over(); read(); });
+    field.addEventListener("click", () => { if (pointed && state) state.view.open(state.place.labels[at]); });
+    field.addEventListener("pointerleave", () => { pointed = false; read(); });
+    F.byId("grid-twin")?.addEventListener("toggle", twin);
+    [at, state, drawn] = [0, null, { key: "", place: null, scheme: "" }];
     shown = { gpus: new Set(), why: "" };
+    grid.open = open;
   };
 
   grid.show = (labels, why) => {
     shown = shown.why === why ? { gpus: new Set(), why: "" } : { gpus: new Set(labels), why };
     if (!state) return;
-    const first = state.labels.findIndex((label) => shown.gpus.has(label));
+    const first = state.place.labels.findIndex((label) => shown.gpus.has(label));
     if (first >= 0) at = first;
-    paint();
+    over();
     read();
   };
 
+  // What Now has of the GPUs: busy, contended, and what each service has.
   grid.draw = (data, topology) => {
-    if (!F.byId("grid-canvas")) return;
-    const labels = topology.hosts.flatMap((host) => host.gpus.map(([index]) => `${host.name}/gpu-${index}`));
-    if (!labels.length) return F.panel("grid", "empty", "No GPU is known: no target gives gpu_info. Start foreshock-exporter on the GPU hosts and name them with --targets.");
+    const [busy, stalled] = [grid.bytes(data.tenants.busy), grid.bytes(data.tenants.stalled)];
+    grid.paint({
+      title: "busy", unit: "ratio", low: 0, high: 1, values: grid.bytes(data.gpus.busy), contended: grid.bytes(data.gpus.contended), marked: new Set(data.marked),
+      who: (name, i) => `${name} ${told(ratio(busy[i]), "ratio")}${ratio(stalled[i]) >= 0.01 ? ` (stalled ${F.percent(ratio(stalled[i]))})` : ""}`,
+    }, topology);
+  };
+
+  // view: {title, unit, low, high, values: bytes; contended: bytes or null; marked, lost: sets of rows; opened: a label;
+  //   who(name, i): a service on a GPU as words, i its number among tenants}
+  grid.paint = (view, topology) => {
+    const field = F.byId("grid-field");
+    if (!field) return;
+    if (!topology.hosts.length) return F.panel("grid", "empty", "No GPU is known: no target gives gpu_info. Start foreshock-exporter on the GPU hosts and name them with --targets.");
     F.panel("grid", "ready");
-    const on = labels.map(() => []);
-    const [busy, stalled] = [bytes(data.tenants.busy), bytes(data.tenants.stalled)];
-    topology.tenants.forEach(([gpu, service], i) => on[gpu].push([topology.services[service].id, ratio(busy[i]), ratio(stalled[i])]));
-    state = { labels, on, hosts: topology.hosts, busy: bytes(data.gpus.busy), contended: bytes(data.gpus.contended), marked: new Set(data.marked) };
-    at = Math.min(at, labels.length - 1);
-    place();
-    paint();
+    const width = field.clientWidth;
+    if (drawn.key !== `${topology.id} ${width}`) drawn = { key: `${topology.id} ${width}`, place: F.gridPlace(topology, width), scheme: "" };
+    state = { view: { open: grid.open, marked: new Set(), lost: new Set(), opened: "", contended: null, who: (name) => name, ...view }, place: drawn.place, topology };
+    at = Math.min(at, state.place.labels.length - 1);
+    legend();
+    heat();
+    over();
     read();
-    if (F.byId("grid-twin").open) twin();
+    if (F.byId("grid-twin")?.open) twin();
   };
 
-  // Blocks of one host each, side by side as far as they fit, in the largest cells that keep the whole in sight.
-  const place = () => {
-    const width = F.byId("grid-field").clientWidth;
-    for (const [w, tall] of SIZES) {
-      const gap = w > 20 ? 4 : w > 8 ? 2 : 1;
-      const head = w > 8 ? 18 : 2;
-      const across = Math.min(w > 4 ? 8 : 4, Math.max(...state.hosts.map((host) => host.gpus.length)));
-      const between = w > 8 ? 10 : 3;
-      const blockWidth = across * (w + gap) + between;
-      const perRow = Math.max(1, Math.floor((width + between) / blockWidth));
-      let [x, y, column, rowHeight, index] = [0, 0, 0, 0, 0];
-      const cells = [];
-      const heads = [];
-      for (const host of state.hosts) {
-        if (column === perRow) [x, y, column, rowHeight] = [0, y + rowHeight + (w > 8 ? 6 : 0), 0, 0];
-        heads.push([host.name, x, y + 12, blockWidth - 12]);
-        host.gpus.forEach(([name], i) => {
-          cells[index++] = { x: x + (i % across) * (w + gap), y: y + head + Math.floor(i / across) * (tall + gap), name };
-        });
-        rowHeight = Math.max(rowHeight, head + Math.ceil(host.gpus.length / across) * (tall + gap));
-        [x, column] = [x + blockWidth, column + 1];
-      }
-      state.layout = { cells, heads: head > 10 ? heads : [], w, tall, width, height: y + rowHeight, across };
-      if (state.layout.height <= TALLEST && blockWidth <= width + between) return;
+  const stops = () => [0, 1, 2, 3, 4].map((i) => F.token(`ramp-${i}`));
+  const scale = () => {
+    const [clear, blind] = ["rgba(0,0,0,0)", F.token("blind")];
+    const byte = (value) => value / 255;
+    return [...stops().map((colour, i) => [byte((i * UNIT) / 4), colour]), [byte(251), stops()[4]], [byte(251), clear], [byte(254), clear], [byte(254), blind], [1, blind]];
+  };
+  const rows = () => {
+    const { place, view } = state;
+    const [down, across] = [place.ys.length - 1, place.xs.length - 1];
+    const flat = new Uint8Array(down * across).fill(HOLE);
+    for (let i = 0; i < place.labels.length; i += 1) flat[place.row[i] * across + place.column[i]] = view.values[i] ?? ABSENT;
+    return Array.from({ length: down }, (_, i) => flat.subarray(i * across, (i + 1) * across));
+  };
+  const heat = async () => {
+    if (pending) return; // the values that are newest by then are drawn
+    pending = true;
+    const Plotly = await F.plotly();
+    pending = false;
+    const plot = F.byId("grid-plot");
+    if (!plot || !state) return;
+    const { place } = state;
+    const begun = performance.now();
+    const z = rows();
+    const scheme = F.token("ramp-0") + F.token("blind");
+    if (drawn.plot === plot && drawn.scheme === scheme) Plotly.restyle(plot, { z: [z] }, [0]);
+    else {
+      const axis = { visible: false, fixedrange: true };
+      const gap = place.size >= 12 ? 2 : place.size >= 8 ? 1 : 0;
+      const trace = { type: "heatmap", z, x: place.xs, y: place.ys, zmin: 0, zmax: 255, colorscale: scale(), showscale: false, hoverinfo: "skip", xgap: gap, ygap: gap };
+      const layout = { width: place.width, height: place.height, margin: { l: 0, r: 0, t: 0, b: 0 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", xaxis: { ...axis, range: [0, place.width] }, yaxis: { ...axis, range: [place.height, 0] } };
+      Plotly.react(plot, [trace], layout, { staticPlot: true, displayModeBar: false });
+      Object.assign(drawn, { plot, scheme });
     }
+    grid.took = performance.now() - begun;
+    plot.dataset.drawn = String(Number(plot.dataset.drawn || 0) + 1);
   };
 
-  const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
-  const ramp = () => {
-    const stops = [0, 1, 2, 3, 4].map((i) => rgb(F.token(`ramp-${i}`)));
-    return (share) => {
-      const spot = Math.min(share, 0.9999) * 4;
-      const [low, high, part] = [stops[Math.floor(spot)], stops[Math.floor(spot) + 1], spot % 1];
-      return low.map((v, i) => Math.round(v + (high[i] - v) * part));
+  // Names, figures in cells that are large enough, marks and the cursor.
+  const over = () => {
+    const svg = F.byId("grid-over");
+    if (!svg || !state) return;
+    const { place, view } = state;
+    const box = (i, kind, out = 0) => {
+      const [x, y, w, tall] = place.box(i);
+      return s("rect", { class: kind, x: x - out, y: y - out, width: w + 2 * out, height: tall + 2 * out, rx: 2 });
     };
-  };
-
-  const paint = () => {
-    const canvas = F.byId("grid-canvas");
-    if (!canvas || !state) return;
-    const { cells, heads, w, tall, width, height } = state.layout;
-    const scale = window.devicePixelRatio || 1;
-    if (canvas.width !== Math.round(width * scale) || canvas.height !== Math.round(height * scale)) {
-      canvas.width = Math.round(width * scale);
-      canvas.height = Math.round(height * scale);
-      canvas.style.width = `${width}px`;
-      canvas.style.height = `${height}px`;
-    }
-    const pen = canvas.getContext("2d");
-    pen.setTransform(scale, 0, 0, scale, 0, 0);
-    pen.clearRect(0, 0, width, height);
-    const colour = ramp();
-    const [muted, idle, warn, crit, text] = ["muted", "idle", "warn", "crit", "text"].map(F.token);
-    pen.font = "12px system-ui, sans-serif";
-    pen.fillStyle = muted;
-    pen.textAlign = "left";
-    for (const [name, x, y, most] of heads) pen.fillText(F.short(name, Math.floor(most / 6.5)), x, y);
-    pen.textAlign = "center";
-    cells.forEach((cell, i) => {
-      const share = ratio(state.busy[i]);
-      if (share === null) {
-        pen.strokeStyle = idle;
-        pen.lineWidth = 1;
-        pen.strokeRect(cell.x + 0.5, cell.y + 0.5, w - 1, tall - 1);
-        pen.beginPath();
-        pen.moveTo(cell.x + 2, cell.y + tall - 2);
-        pen.lineTo(cell.x + w - 2, cell.y + 2);
-        pen.stroke();
-      } else {
-        const [r, g, b] = colour(share);
-        pen.fillStyle = `rgb(${r},${g},${b})`;
-        pen.fillRect(cell.x, cell.y, w, tall);
-        if (w >= 32) {
-          pen.fillStyle = r * 0.299 + g * 0.587 + b * 0.114 > 140 ? "#0A0F17" : "#FFFFFF";
-          pen.fillText(Math.round(share * 100), cell.x + w / 2, cell.y + tall / 2 + 3);
-        }
-      }
-      const contended = ratio(state.contended[i]);
-      if (contended >= 0.1) {
-        pen.fillStyle = warn;
-        pen.fillRect(cell.x, cell.y + tall - Math.max(2, tall / 6), w * contended, Math.max(2, tall / 6));
-      }
-      if (state.marked.has(i)) outline(pen, cell, crit, 3, w, tall);
-      if (shown.gpus.has(state.labels[i])) outline(pen, cell, text, 2, w, tall);
+    const figures = () => place.labels.map((_, i) => {
+      const [x, y, w, tall] = place.box(i);
+      const byte = view.values[i];
+      const words = known(byte) ? (view.unit === "ratio" ? String(Math.round(byte / 2.5)) : view.unit === "B/s" ? (amount(byte) / 1e9).toFixed(0) : amount(byte).toFixed(0)) : "?";
+      return s("text", { x: x + w / 2, y: y + tall / 2 + 4, class: !known(byte) || byte / UNIT > 0.55 ? "on-dark" : "on-light" }, words);
     });
-    if (document.activeElement?.id === "grid-field" && cells[at]) outline(pen, cells[at], F.token("focus"), 3, w, tall);
+    const bars = () => place.labels.map((_, i) => {
+      const share = ratio(view.contended[i]);
+      if (!(share >= 0.1)) return null;
+      const [x, y, w, tall] = place.box(i);
+      const thick = Math.max(2, tall / 6);
+      return s("rect", { class: "contended", x, y: y + tall - thick, width: w * share, height: thick });
+    });
+    const at_ = document.activeElement?.id === "grid-field" ? at : -1;
+    const opened = view.opened ? place.labels.indexOf(view.opened) : -1;
+    put(svg,
+      place.heads.map(([text, x, y, kind]) => s("text", { x, y, class: kind }, text)),
+      place.size >= 30 ? figures() : null,
+      view.contended && place.size >= 10 && place.labels.length <= MOST_BARS ? bars() : null,
+      [...view.marked].map((i) => box(i, "marked")),
+      [...view.lost].map((i) => { const [x, y, w, tall] = place.box(i); return s("path", { class: "lost-gpu", d: `M${x} ${y}l${w} ${tall}m0 ${-tall}l${-w} ${tall}` }); }),
+      place.labels.map((label, i) => (shown.gpus.has(label) ? box(i, "shown", 1) : null)),
+      opened >= 0 ? box(opened, "opened", 2) : null, at_ >= 0 ? box(at_, "cursor", 2) : null);
+    for (const [name, value] of [["width", place.width], ["height", place.height]]) if (svg.getAttribute(name) !== String(value)) svg.setAttribute(name, value);
   };
-  const outline = (pen, cell, style, thick, w, tall) => {
-    pen.strokeStyle = style;
-    pen.lineWidth = Math.min(thick, w > 12 ? thick : 2);
-    pen.strokeRect(cell.x, cell.y, w, tall);
+  const legend = () => {
+    const { view } = state;
+    put(F.byId("grid-legend"),
+      h("span", null, `${view.title} ${told(view.low, view.unit)}`), h("span", { class: "ramp" }), h("span", null, told(view.high, view.unit)),
+      view.contended ? h("span", { class: "key contended" }, "contended") : null, h("span", { class: "key marked" }, "in a warning"),
+      view.lost.size ? h("span", { class: "key gone" }, "lost") : null, h("span", { class: "key absent" }, "no data"));
   };
 
-  const share = (value) => (value === null ? "no data" : F.percent(value));
-  const describe = (i) => {
-    const who = state.on[i].map(([name, busy, stalled]) => `${name} ${share(busy)}${stalled >= 0.01 ? ` (stalled ${F.percent(stalled)})` : ""}`);
-    const [busy, contended] = [ratio(state.busy[i]), ratio(state.contended[i])];
-    return `${state.labels[i]}: ${busy === null ? "no data" : `${F.percent(busy)} busy`}${contended >= 0.01 ? `, contended ${F.percent(contended)} of the time` : ""}${who.length ? ` · ${who.join(", ")}` : " · no service"}`;
+  const services = (i) => {
+    const { topology, view } = state;
+    if (topology.on === undefined) {
+      topology.on = new Map();
+      topology.tenants.forEach(([gpu, service], n) => topology.on.set(gpu, [...(topology.on.get(gpu) || []), [topology.services[service].id, n]]));
+    }
+    return (topology.on.get(i) || []).map(([name, n]) => view.who(name, n));
   };
-  let pointed = false;
+  const describe = (i) => {
+    const { view, place } = state;
+    const contended = view.contended ? ratio(view.contended[i]) : null;
+    const value = amount(view.values[i]);
+    const who = services(i);
+    return `${place.labels[i]}: ${value === null ? "no data" : view.unit === "ratio" ? `${F.percent(value)} ${view.title.toLowerCase()}` : `${view.title.toLowerCase()} ${told(value, view.unit)}`}${contended >= 0.01 ? `, contended ${F.percent(contended)} of the time` : ""}${view.lost.has(i) ? ", lost" : ""}${who.length ? ` · ${who.join(", ")}` : " · no service"}`;
+  };
   const read = () => {
     const line = F.byId("grid-reading");
     if (!line || !state) return;
-    const focused = document.activeElement?.id === "grid-field";
-    const text = focused || pointed ? describe(at) : shown.why ? `${shown.why}.` : summary();
+    const text = document.activeElement?.id === "grid-field" || pointed ? describe(at) : shown.why ? `${shown.why}.` : state.view.summary || summary();
     if (line.textContent !== text) line.textContent = text;
   };
   const summary = () => {
-    const tight = state.labels.filter((_, i) => ratio(state.contended[i]) >= 0.1).length;
-    const judged = state.labels.some((_, i) => ratio(state.contended[i]) !== null);
-    const silent = state.labels.filter((_, i) => ratio(state.busy[i]) === null).length;
-    return `${state.labels.length} GPUs on ${state.hosts.length} host${state.hosts.length > 1 ? "s" : ""}, ${judged ? `${tight} contended` : "contention unknown"}${silent ? `, ${silent} without data` : ""}. Point at one to see who runs on it.`;
+    const { view, place, topology } = state;
+    const tight = place.labels.filter((_, i) => ratio(view.contended?.[i]) >= 0.1).length;
+    const judged = place.labels.some((_, i) => known(view.contended?.[i]));
+    const silent = place.labels.filter((_, i) => !known(view.values[i])).length;
+    return `${place.labels.length} GPUs on ${topology.hosts.length} host${topology.hosts.length > 1 ? "s" : ""}, ${judged ? `${tight} contended` : "contention unknown"}${silent ? `, ${silent} without data` : ""}. Point at one to see who runs on it.`;
   };
 
   const key = (event) => {
     if (!state) return;
-    const { cells, across } = state.layout;
-    const moves = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: across, ArrowUp: -across, Home: -at, End: cells.length - 1 - at };
-    if (!(event.key in moves)) return;
+    if (event.key === "Enter") { event.preventDefault(); return state.view.open(state.place.labels[at]); }
+    const next = state.place.move(at, event.key);
+    if (next === null) return;
     event.preventDefault();
-    at = Math.max(0, Math.min(cells.length - 1, at + moves[event.key]));
-    paint();
+    at = next;
+    over();
     read();
   };
   const point = (event) => {
     if (!state) return;
-    const box = F.byId("grid-canvas").getBoundingClientRect();
-    const [x, y] = [event.clientX - box.left, event.clientY - box.top];
-    const { cells, w, tall } = state.layout;
-    const found = cells.findIndex((cell) => x >= cell.x && x < cell.x + w && y >= cell.y && y < cell.y + tall);
+    const frame = F.byId("grid-field").getBoundingClientRect();
+    const found = state.place.find(event.clientX - frame.left, event.clientY - frame.top);
     pointed = found >= 0;
     if (pointed) at = found;
     read();
   };
-  document.addEventListener("pointerout", (event) => {
-    if (event.target.id === "grid-canvas") { pointed = false; read(); }
-  });
 
   const twin = () => {
     if (!state || !F.byId("grid-twin")?.open) return;
-    const rows = state.labels.slice(0, MOST_ROWS).map((label, i) =>
-      h("tr", null, h("th", { scope: "row" }, label), h("td", null, share(ratio(state.busy[i]))), h("td", null, share(ratio(state.contended[i]))),
-        h("td", { class: "wide-cell" }, state.on[i].map(([name, busy, stalled]) => `${name} ${share(busy)}, stalled ${share(stalled)}`).join("; ") || "–")));
+    const { place, view } = state;
+    const words = (i, bytes) => told(ratio(bytes?.[i]), "ratio");
+    const line = (label, i) => h("tr", null, h("th", { scope: "row" }, label), h("td", null, told(amount(view.values[i]), view.unit)), h("td", null, words(i, view.contended)), h("td", { class: "wide-cell" }, services(i).join("; ") || "–"));
     put(F.byId("grid-table"),
       h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "GPUs, table" },
-        h("table", null, h("thead", null, h("tr", null, ["GPU", "Busy", "Contended", "Services"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", null, rows))),
-      state.labels.length > MOST_ROWS ? h("p", { class: "note" }, `The first ${MOST_ROWS} of ${state.labels.length}; all are in `, h("a", { href: "/api/gpus" }, "/api/gpus")) : null);
+        h("table", null, h("thead", null, h("tr", null, ["GPU", view.title, "Contended", "Services"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", null, place.labels.slice(0, MOST_ROWS).map(line)))),
+      place.labels.length > MOST_ROWS ? h("p", { class: "note" }, `The first ${MOST_ROWS} of ${place.labels.length}; all are on the page `, h("a", { href: F.to("/fleet"), "data-go": true }, "Fleet")) : null);
   };
 })();

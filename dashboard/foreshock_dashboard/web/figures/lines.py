@@ -20,7 +20,15 @@ MOST_POINTS = 360
 """Points of a line; where there are more, each is the largest of its stretch, so that no peak is lost."""
 MOST_LINES = 10
 """Lines that can be told apart."""
-UNITS = {"s": (",.3s", "s"), "ratio": (",.0%", ""), "count": (",.3~s", ""), "per_second": (",.3~s", "/s")}
+UNITS = {
+    "s": (",.3s", "s"),
+    "ratio": (",.0%", ""),
+    "count": (",.3~s", ""),
+    "per_second": (",.3~s", "/s"),
+    "watts": (",.0f", " W"),
+    "celsius": (",.0f", " °C"),
+    "bytes": (",.3~s", "B"),
+}
 """How a unit's ticks are written: d3's format, and what is put behind it."""
 DASHES = ("solid", "dot", "dash", "longdash", "dashdot")
 
