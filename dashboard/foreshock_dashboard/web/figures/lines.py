@@ -18,6 +18,8 @@ from foreshock_dashboard.web.theme import service_colour
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 MOST_POINTS = 360
 """Points of a line; where there are more, each is the largest of its stretch, so that no peak is lost."""
+BELOW, LEGEND = 36, 22
+"""Pixels below a chart: times with the day in a second line, then the names of the lines where there are several."""
 MOST_LINES = 10
 """Lines that can be told apart."""
 UNITS = {
@@ -91,6 +93,7 @@ def lines(
     if top is not None:
         layout["yaxis"]["range"] = [0, max(top, highest * 1.05)]
     layout["showlegend"] = len(drawn) > 1
+    layout["margin"]["b"] = BELOW + LEGEND * (len(drawn) > 1)
     layout["shapes"] = [_across(mark, look) for mark in marks] + ([_shade(band, look)] if band else [])
     layout["annotations"] = [_named(mark, look, i) for i, mark in enumerate(marks)]
     return {
@@ -126,11 +129,11 @@ def blank(text: str, look: Look) -> Json:
 def frame(look: Look, unit: str, span: tuple[float, float]) -> dict[str, Any]:
     """The layout of a chart over time."""
     shape, suffix = UNITS[unit]
-    axis = {"gridcolor": look.colours["line"], "zeroline": False, "linecolor": look.colours["line"]}
+    axis = {"gridcolor": look.colours["line"], "zeroline": False, "linecolor": look.colours["line"], "tickangle": 0}
     return _sheet(look) | {
         "hovermode": "x unified",
         "dragmode": "zoom",
-        "legend": {"orientation": "h", "x": 0, "y": -0.18, "yanchor": "top"},
+        "legend": {"orientation": "h", "x": 0, "y": 0, "yanchor": "bottom", "yref": "container"},
         "xaxis": axis | {"type": "date", "range": [stamp(edge, look) for edge in span], "hoverformat": "%H:%M:%S"},
         "yaxis": axis | {"rangemode": "tozero", "tickformat": shape, "ticksuffix": suffix, "fixedrange": True},
     }
@@ -146,7 +149,7 @@ def _sheet(look: Look) -> dict[str, Any]:
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": FONT, "size": 12, "color": look.colours["muted"]},
-        "margin": {"l": 56, "r": 12, "t": 18, "b": 30},
+        "margin": {"l": 56, "r": 12, "t": 18, "b": BELOW},
         "uirevision": "keep",
         "hoverlabel": {
             "bgcolor": look.colours["raised"],
