@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -18,6 +19,28 @@ import sys
 class Blocked:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in {"dash", "duckdb", "grpc", "httpx", "numpy", "orjson", "plotly", "uvicorn", "fastapi"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Blocked())
+"""
+
+ONLY_THE_EXTRA = """
+import sys
+from importlib.metadata import packages_distributions, requires
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+wanted, installed = [Requirement("foreshock[hub]")], {}
+while wanted:
+    one = wanted.pop()
+    name, extras = canonicalize_name(one.name), one.extras | {""}
+    if new := extras - installed.setdefault(name, set()):
+        installed[name] |= new
+        every = [Requirement(text) for text in requires(one.name) or ()]
+        wanted += [each for each in every if not each.marker or any(each.marker.evaluate({"extra": e}) for e in extras)]
+there = packages_distributions()
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        owners = {canonicalize_name(owner) for owner in there.get(name.partition(".")[0], ())}
+        if owners and not owners & set(installed):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Blocked())
 """
@@ -63,6 +86,21 @@ def test_without_the_hubs_libraries_foreshock_says_what_to_install() -> None:
     assert done.stderr == "foreshock needs its hub parts; install them with: pip install 'foreshock[hub]'\n"
 
 
+def test_the_hub_starts_with_what_its_extra_installs(tmp_path: Path) -> None:
+    """The tools of developers bring more along: a library that the extra forgot would be missed by users alone."""
+    settings = f"Settings(store=Path({str(tmp_path)!r}), port=0, otlp_grpc_port=0, otlp_http_port=0)"
+    script = f"""{ONLY_THE_EXTRA}
+from pathlib import Path
+from foreshock_dashboard.clock import Clock
+from foreshock_dashboard.hub import Hub
+from foreshock_dashboard.settings import Settings
+Hub({settings}, Clock()).close()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+
+
 def test_without_the_hubs_libraries_the_exporter_runs() -> None:
     """The base install is the exporter."""
     script = BLOCKED + "from foreshock_exporter.cli import main\nsys.exit(main(['--mock', '--once']))"
@@ -78,7 +116,7 @@ def test_the_lock_file_pins_every_direct_dependency_and_names_no_index() -> None
     lock = (ROOT / "requirements.lock").read_text().lower().replace("_", "-")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     direct = [*project["dependencies"], *(d for extra in project["optional-dependencies"].values() for d in extra)]
-    names = [d.split(">")[0].split("[")[0].lower().replace("_", "-") for d in direct if not d.startswith("foreshock")]
+    names = [re.split(r"[><=[]", d)[0].lower().replace("_", "-") for d in direct if not d.startswith("foreshock")]
 
     assert [name for name in names if f"\n{name}==" not in f"\n{lock}"] == []
     assert "://" not in lock
