@@ -32,6 +32,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import TRACE_KEYS, Span, TraceSource
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.reads import reads_of
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.rewinding import Grid, Rewind
@@ -315,7 +316,7 @@ class Hub:
 
     def status(self) -> Json:
         """Counters and ages for the status line."""
-        return status_of(self._vitals())
+        return status_of(self._vitals()) | {"reads": reads_of(self._settings, self.grpc.port, self.http.port)}
 
     def ready(self) -> tuple[bool, str]:
         """Whether the hub can answer truthfully: the store takes data, and what it reads elsewhere can be read."""

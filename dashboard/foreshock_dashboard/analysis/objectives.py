@@ -20,10 +20,11 @@ FAILED = 0.01
 
 
 class Objective(NamedTuple):
-    """p95 in seconds, and the share 0…1 of failed requests, that are not to be passed."""
+    """p95 in seconds, and the share 0…1 of failed requests, that are not to be passed. learned: nobody promised them."""
 
     seconds: float
     failed: float
+    learned: bool = False
 
 
 def objectives(scan: Scan, configured: Mapping[Service, Objective]) -> Mapping[Service, Objective]:
@@ -34,5 +35,6 @@ def objectives(scan: Scan, configured: Mapping[Service, Objective]) -> Mapping[S
         if isinstance(service, Service) and service not in found:
             factor = max(min(max(math.exp(SCALES * scale), SLOWER[0]), SLOWER[1]), math.exp(REMARKABLE * scale))
             lost, spread = usual_failed.get(service, (0.0, 0.0))
-            found[service] = Objective(math.exp(level) * factor, max(lost, 0.0) + max(FAILED, SCALES * spread))
+            allowed = max(lost, 0.0) + max(FAILED, SCALES * spread)
+            found[service] = Objective(math.exp(level) * factor, allowed, learned=True)
     return found

@@ -12,7 +12,7 @@ from foreshock_dashboard.analysis.imbalance import spreads
 from foreshock_dashboard.analysis.pooling import safe_load
 from foreshock_dashboard.analysis.sharing import pool_of
 from foreshock_dashboard.analysis.signals import HISTORY, Scan
-from foreshock_dashboard.model.outlook import Amplification, Imbalance, Load, Outlook, Risk, Stalled
+from foreshock_dashboard.model.outlook import Amplification, Imbalance, Load, Outlook, Promise, Risk, Stalled
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu, World
 
@@ -22,7 +22,9 @@ P20, P50, P80 = (QUANTILES.index(each) for each in (0.2, 0.5, 0.8))
 def outlook(state: State, world: World) -> Outlook:
     """What follows from a state that was advanced to the World's last grid point."""
     scan = Scan(world, len(world.times) - 1, state.learned.usual)
-    return Outlook(_risks(state), _loads(state, world), _amplification(scan), _imbalance(scan), _stalled(scan))
+    return Outlook(
+        _risks(state), _loads(state, world), _amplification(scan), _imbalance(scan), _stalled(scan), _promises(state)
+    )
 
 
 def _risks(state: State) -> tuple[Risk, ...]:
@@ -30,6 +32,14 @@ def _risks(state: State) -> tuple[Risk, ...]:
         Risk(who, own.chance, own.seconds[P20], own.seconds[P50], own.seconds[P80])
         for who, own in sorted(state.own.items())
         if math.isfinite(own.chance)
+    )
+
+
+def _promises(state: State) -> tuple[Promise, ...]:
+    return tuple(
+        Promise(who, own.objective.seconds, own.objective.failed, own.objective.learned)
+        for who, own in sorted(state.own.items())
+        if own.objective is not None
     )
 
 

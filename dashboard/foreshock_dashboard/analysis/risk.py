@@ -52,7 +52,8 @@ class Own:
 
     missing: it misses its objective now. chance: of missing it within `hazard.HORIZON`, 0…1. seconds: until then, by
     `hazard.QUANTILES`. by: "load" or "duration", what says so. crowded: its model servers are asked for more than they
-    carry; filled: and have no room left at all. strain: of its model servers, if it has any.
+    carry; filled: and have no room left at all. strain: of its model servers, if it has any. objective: what it is
+    judged by; None where nothing is promised or learned yet.
     """
 
     missing: bool
@@ -61,6 +62,7 @@ class Own:
     by: str
     crowded: bool
     strain: Strain | None
+    objective: Objective | None = None
 
 
 def own_risks(scan: Scan, promised: Mapping[Service, Objective], laws: Mapping[Service, Law]) -> Mapping[Service, Own]:
@@ -84,12 +86,12 @@ def own_risks(scan: Scan, promised: Mapping[Service, Objective], laws: Mapping[S
         strain = found_strains.get(service)
         crowded = strain is not None and crowd(strain)
         if missing[i]:
-            out[service] = Own(True, 1.0, (0.0,) * len(QUANTILES), "duration", crowded, strain)
+            out[service] = Own(True, 1.0, (0.0,) * len(QUANTILES), "duration", crowded, strain, promised.get(service))
             continue
         chance, when, by = float(chances[i]), tuple(seconds[i].tolist()) if slower[i] else never, "duration"
         if service in loads and loads[service][0] > chance:
             (chance, when), by = loads[service], "load"
-        out[service] = Own(False, chance, when, by, crowded, strain)
+        out[service] = Own(False, chance, when, by, crowded, strain, promised.get(service))
     return out
 
 

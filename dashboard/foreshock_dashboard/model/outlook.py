@@ -59,6 +59,18 @@ class Stalled(NamedTuple):
     ratio: float
 
 
+class Promise(NamedTuple):
+    """What a service is judged by: p95 in seconds, and the share 0…1 of failed requests, that are not to be passed.
+
+    learned: from how it usually is, because nobody configured one.
+    """
+
+    service: Service
+    seconds: float
+    failed: float
+    learned: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Outlook:
     """Everything that is expected at one instant; what is not known is left out, not told as 0."""
@@ -68,3 +80,4 @@ class Outlook:
     amplification: tuple[Amplification, ...] = ()
     imbalance: tuple[Imbalance, ...] = ()
     stalled: tuple[Stalled, ...] = ()
+    promises: tuple[Promise, ...] = ()

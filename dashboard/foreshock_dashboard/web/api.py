@@ -19,6 +19,7 @@ from foreshock_dashboard.model.span import UnsearchableError
 from foreshock_dashboard.web import guidance, payloads, traces_json
 from foreshock_dashboard.web import now as live
 from foreshock_dashboard.web.encode import PerTick, encode, stamped
+from foreshock_dashboard.web.feeds import Answers, Feeds
 from foreshock_dashboard.web.gpu_time import GpuTimes
 from foreshock_dashboard.web.params import (
     BadParameterError,
@@ -32,6 +33,7 @@ from foreshock_dashboard.web.params import (
 )
 from foreshock_dashboard.web.reference import document
 from foreshock_dashboard.web.report import chosen, report
+from foreshock_dashboard.web.service_feeds import ServiceFeeds
 from foreshock_dashboard.web.trace_search import by_wait
 
 AT_ONCE = 2
@@ -74,6 +76,9 @@ class Api:
         app.add_api_route("/api/status", self._status, name="status", **document("status"))
         app.add_api_route("/api/traces", self._traces, name="traces", **document("traces"))
         app.add_api_route("/api/traces/{trace_id}", self._trace, name="trace", **document("trace"))
+        answers = Answers(self._snapshot_at, self._answer, self._identities, self._start)
+        Feeds(self._hub, answers).register(app)
+        ServiceFeeds(self._hub, answers, self._version).register(app)
         app.add_api_route("/metrics", self._metrics, include_in_schema=False)
         app.add_api_route("/healthz", _alive, include_in_schema=False)
         app.add_api_route("/readyz", self._ready, include_in_schema=False)
@@ -119,7 +124,7 @@ class Api:
     def _identities(self, snapshot: Snapshot) -> Json:
         """The topology, laid out anew only when the World's identities changed."""
         world = snapshot.world
-        key = (world.services, world.edges, world.gpus, world.tenants, world.stalls) if world else ()
+        key = (world.services, world.edges, world.gpus, world.tenants, world.stalls, world.pool) if world else ()
         kept = self._topology
         if kept is None or kept[0] != key:
             kept = self._topology = (key, live.topology(world))

@@ -36,11 +36,26 @@ _SUMMARIES = {
     "headroom": "Pools and replicas by the load that they can still take, bursts included",
     "now": "All values of the Now page; indexes point into /api/topology",
     "topology": "Who and what there is, and the layout of the service map",
+    "page_contention": "All values of the Contention page",
+    "page_exemplars": "Traces of a victim that waited longest for an aggressor, among its 40 slowest",
+    "page_fleet": "All values of the Fleet page: one byte a GPU, rows of the inventory, the GPU that is open",
+    "page_services": "All values of the Services page",
+    "page_service": "All about one service: objective, GPUs and neighbours, calls, model servers, replicas, incidents",
+    "page_status": "Whether the pages can be trusted: targets, signals, what was dropped, store",
+    "csv": "A list as CSV: services, edges, gpus, pairs, incidents, traces or targets",
     "status": "The hub's own health: targets, store, receiver",
     "traces": "Traces that have a matching span",
     "trace": "All spans of one trace, what ran on its GPUs meanwhile, and how long it waited for them",
 }
-_MISSING = {"trace": "trace", "health": "service", "headroom": "service", "report": "incident"}
+_MISSING = {
+    "page_exemplars": "service",
+    "page_service": "service",
+    "csv": "list",
+    "trace": "trace",
+    "health": "service",
+    "headroom": "service",
+    "report": "incident",
+}
 """What an address answers 404 for."""
 _LISTS = {
     "services": ("services", "edges"),
@@ -63,6 +78,27 @@ _PARAMETERS = {
         _AT,
     ),
     "headroom": {"service": f"only of this one: {_NAMED}"},
+    "page_contention": {"at": _AT["at"], "victim": "of the pair that is open", "aggressor": "of the pair that is open"},
+    "page_exemplars": {
+        "victim": _NAMED,
+        "aggressor": _NAMED,
+        "start": f"{_TIME}; default 30 minutes before end",
+        "end": f"{_TIME}; default now",
+    },
+    "page_fleet": {
+        "at": _AT["at"],
+        "metric": "what the grid shows: busy, contended, memory, power, temperature, throttled, nvlink or errors",
+        "gpu": "the GPU that is open: host/gpu-index, or its UUID",
+        **(
+            _INVENTORY := {
+                "q": "only GPUs with this text in their name, UUID, model, pool or services",
+                "sort": "a column of the inventory, - before it for the largest first; default -contended",
+            }
+        ),
+    },
+    "page_services": _AT,
+    "page_service": _AT,
+    "csv": {"at": _AT["at"]} | {name: f"of gpus: {text}" for name, text in _INVENTORY.items()},
     "traces": {
         "service": "namespace/name, /name for one without, or name where no two services of today have it",
         "operation": "name of a span",
@@ -205,7 +241,9 @@ def document(name: str) -> dict[str, Any]:
     answers: dict[int | str, dict[str, Any]] = {
         200: {
             "description": "the answer",
-            "content": {"application/json": {"schema": {"type": "object", "properties": properties}}},
+            "content": {"text/csv": {"schema": _TEXT}}
+            if name == "csv"
+            else {"application/json": {"schema": {"type": "object", "properties": properties}}},
         },
         400: {"description": "a parameter cannot be used; the message names it and the remedy", "content": _ERROR},
     }

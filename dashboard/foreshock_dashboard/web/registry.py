@@ -16,7 +16,7 @@ LONGEST = 600
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page. `layout` is called at each visit; `name` is in the navigation, `title` is the one h1.
+    """A page. `layout` is called at each visit; `name` is in the navigation, "" is not; `title` is the one h1.
 
     key: with `g`, the letter that leads to it. deep: addresses below `path` are the page as well, such as
     `/services/prod/embedder`.

@@ -51,7 +51,7 @@ def shell(pages: tuple[Page, ...]) -> Component:
                         [html.Span(className="mark", **attributes(aria_hidden="true")), "foreshock"],
                         className="brand",
                     ),
-                    html.Nav([_link(page) for page in pages], **attributes(aria_label="Pages")),
+                    html.Nav([_link(page) for page in pages if page.name], **attributes(aria_label="Pages")),
                     html.Span("SIMULATED", id="simulated", className="badge simulated", hidden=True),
                     html.Button("Search", id="search-open", className="badge", type="button"),
                     html.Div(id="time", className="time"),

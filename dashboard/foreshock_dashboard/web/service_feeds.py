@@ -1,0 +1,90 @@
+"""The addresses of what the pages of services and of the hub's own health show."""
+
+from __future__ import annotations
+
+import hashlib
+from difflib import get_close_matches
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from foreshock_dashboard.model.query import Json
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.snapshot import HubView, Snapshot
+from foreshock_dashboard.web import payloads, service
+from foreshock_dashboard.web.encode import PerTick, encode
+from foreshock_dashboard.web.feeds import Answers
+from foreshock_dashboard.web.params import BadParameterError, only, service_named
+from foreshock_dashboard.web.reference import document
+from foreshock_dashboard.web.status import status
+
+ALIKE = 3
+"""Names that are offered in place of one that nobody has."""
+LONGEST = 200
+"""Characters of a name that a refusal repeats."""
+
+
+class ServiceFeeds:
+    """Answers from one hub."""
+
+    def __init__(self, hub: HubView, answers: Answers, version: str) -> None:
+        self._hub = hub
+        self._answers = answers
+        self._version = version
+        self._cache = PerTick()
+
+    def register(self, app: FastAPI) -> None:
+        """Add all addresses to the app."""
+        for path, answer, name in (
+            ("/api/pages/services", self._services, "page_services"),
+            ("/api/pages/services/{service:path}", self._service, "page_service"),
+            ("/api/pages/status", self._status, "page_status"),
+        ):
+            app.add_api_route(path, answer, name=name, **document(name))
+
+    def _services(self, request: Request) -> Response:
+        only(request.query_params, ("at",))
+        snapshot, past = self._answers.at(request)
+        return self._made(request, snapshot, past, None)
+
+    def _service(self, request: Request, service: str) -> Response:
+        only(request.query_params, ("at",))
+        snapshot, past = self._answers.at(request)
+        return self._made(request, snapshot, past, self._known(snapshot, service))
+
+    def _made(self, request: Request, snapshot: Snapshot, past: bool, who: Service | None) -> Response:
+        key = f"service {who}" if who else "services"
+
+        def body() -> Json:
+            told = service.service(snapshot, who) if who else service.services(snapshot)
+            return payloads.envelope(snapshot) | told
+
+        made = encode(body()) if past else self._cache.get(snapshot, key, body)
+        mark = hashlib.blake2s(key.encode(), digest_size=6).hexdigest()  # a name may be what no header can carry
+        return self._answers.send(request, made, f'"{mark}-{self._answers.start}-{snapshot.seq}"')
+
+    def _known(self, snapshot: Snapshot, text: str) -> Service:
+        """The service that is meant; before the first tick, whatever it is called.
+
+        Raises:
+            BadParameterError: it has no name, or several have it.
+            HTTPException: 404, nobody knows of it; the message has names like it.
+        """
+        known = snapshot.world.services if snapshot.world else ()
+        try:
+            found = service_named(text, known) if known else Service.parse(text)
+        except ValueError as error:
+            raise BadParameterError(f"service={text[:LONGEST]!r}: {error}") from None
+        if known and found not in known:
+            names = [str(each) for each in known]
+            alike = get_close_matches(text[:LONGEST], [*names, *(each.name for each in known)], ALIKE, 0.5)
+            hint = f"; do you mean {', '.join(dict.fromkeys(alike))}?" if alike else ""
+            raise HTTPException(404, f"No service {text[:LONGEST]!r} is known{hint} All are under Services.")
+        return found or Service.parse(text)
+
+    def _status(self, request: Request) -> Response:
+        only(request.query_params, ())
+        snapshot = self._hub.snapshot
+        told = status(snapshot, self._hub.status(), self._hub.ready(), self._hub.now(), self._version)
+        return self._answers.send(request, encode(payloads.envelope(snapshot) | told), "")

@@ -1,0 +1,222 @@
+"""What the pages of services and of the hub's health say."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.web.caller import Caller
+from tests.web.worlds import (
+    HOSTILE,
+    LEARNED,
+    NOW,
+    POINTS,
+    SCENES,
+    FakeHub,
+    calm,
+    service,
+    snapshot,
+    starvation,
+    starving,
+)
+
+from foreshock_dashboard.model.capacity import Capacity
+from foreshock_dashboard.model.cut import cut
+from foreshock_dashboard.model.incident import Learning
+from foreshock_dashboard.model.inference import Inference, Replica
+from foreshock_dashboard.model.outlook import Load, Outlook, Promise, Risk
+from foreshock_dashboard.model.query import Json
+from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.world import World
+from foreshock_dashboard.web.app import create_app
+from foreshock_dashboard.web.charts import Look
+from foreshock_dashboard.web.figures import service as figures
+from foreshock_dashboard.web.service import service as about
+from foreshock_dashboard.web.service import services
+from foreshock_dashboard.web.status import signals, status, trust
+from foreshock_dashboard.web.theme import LIGHT
+
+EMBEDDER, GATEWAY, TRAIN, MODEL = (service(name) for name in ("embedder", "gateway", "train-llm", "vllm-8b"))
+LOOK = Look(LIGHT)
+HUB: Json = {"store": {"dropped": 0}, "receiver": {"rejected": {}}, "spans": {"warning": ""}, "scrapes": []}
+
+
+def serving(world: World) -> World:
+    """The same with a model server of two replicas, of which one tells nothing, and replicas of its deployment."""
+    one, two = np.full((1, POINTS), 3.0), np.vstack([np.full(POINTS, 40.0), np.full(POINTS, np.nan)])
+    inference = Inference(
+        (MODEL,), *(one * i for i in range(1, 11)), (Replica(MODEL, "a:8000"), Replica(MODEL, "b:8000")), two, two, two
+    )
+    capacity = replace(
+        Capacity.empty(POINTS), services=(MODEL,), wanted=one * 2, ready=one, most=one * math.nan, pending=one
+    )
+    return replace(world, inference=inference, capacity=capacity)
+
+
+def told(**more: object) -> Snapshot:
+    """Starving, with what is expected of two services."""
+    expected = Outlook(
+        risks=(Risk(EMBEDDER, 0.9, 0.0, 0.0, 60.0), Risk(GATEWAY, 0.6, 60.0, 180.0, math.inf)),
+        loads=(Load(MODEL, "", 1.2, 0.7),),
+        promises=(Promise(EMBEDDER, 0.2, 0.01, True), Promise(GATEWAY, 9.0, 0.01, False)),
+    )
+    return replace(snapshot(w := starving(), starvation(w)), outlook=expected, **more)  # type: ignore[arg-type]
+
+
+def test_a_row_tells_how_near_its_objective_a_service_is() -> None:
+    """The larger of duration and failures; without an objective nothing, and never a zero."""
+    rows = {row["id"]: row for row in services(told())["services"]}
+    assert rows["embedder"]["used"] == pytest.approx(max(rows["embedder"]["p95"] / 0.2, 3.4))
+    assert rows["embedder"]["promise"] == {"seconds": 0.2, "failed": 0.01, "learned": True}
+    assert (rows["auth"]["used"], rows["auth"]["risk"], rows["auth"]["load"]) == (None, None, None)
+    assert (rows["gateway"]["gpus"], rows["gateway"]["wait"]) == (0, None)
+    assert (rows["vllm-8b"]["load"], rows["vllm-8b"]["safe"]) == (1.2, 0.7)
+    assert services(snapshot(None))["ready"] is False
+
+
+def test_all_about_one_names_its_neighbours_with_the_waiting_of_both() -> None:
+    """embedder shares two GPUs with train-llm, and waits there nearly half the time."""
+    body = about(told(), EMBEDDER)
+    (neighbour,) = body["neighbours"]
+    assert (neighbour["id"], neighbour["gpus"]) == ("train-llm", ["host-0/gpu-0", "host-0/gpu-1"])
+    assert neighbour["waits"] == pytest.approx(0.46)
+    assert neighbour["makes_wait"] == pytest.approx(0.01)
+    assert [row["id"] for row in body["callers"]] == ["rag-api"]
+    assert body["callers"][0]["attempts"] == 1.31
+    assert [row["id"] for row in body["incidents"]] == ["20251125T095730Z-embedder"]
+    assert body["incidents"] == about(told(), TRAIN)["incidents"]
+    assert len(body["on"]) == 4
+    assert (body["inference"], body["capacity"]) == (None, None)
+
+
+def test_model_servers_and_replicas_are_told_where_there_are_any() -> None:
+    """A replica that tells nothing any more is counted, not shown as idle."""
+    body = about(snapshot(serving(calm())), MODEL)
+    assert [row["instance"] for row in body["inference"]["replicas"]] == ["a:8000"]
+    assert (body["inference"]["silent"], body["inference"]["running"], body["inference"]["waiting"]) == (1, 3.0, 6.0)
+    assert body["capacity"] == {"wanted": 6.0, "ready": 3.0, "most": None, "pending": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("snapshot_", "who", "words"),
+    [
+        (told(), EMBEDDER, "train-llm starves embedder on host-0/gpu-0"),
+        (told(), TRAIN, "train-llm starves embedder on host-0/gpu-0"),
+        (told(incidents=()), EMBEDDER, "embedder misses its usual level: p95 "),
+        (told(incidents=()), GATEWAY, "gateway may miss its objective in 3 min: p95 "),
+        (replace(told(incidents=()), outlook=Outlook()), GATEWAY, "Nothing is promised for it and too little known"),
+        (snapshot(calm(), learning=Learning(720.0, 1800.0)), GATEWAY, "still being learned (12 of 30 min)"),
+        (SCENES["blind"](), GATEWAY, "Nothing fresh is known of gateway"),
+        (snapshot(calm()), TRAIN, "train-llm gets no requests that are known; it works on 10 GPUs."),
+    ],
+)
+def test_the_first_sentence_is_the_worst_that_is_known(snapshot_: Snapshot, who: object, words: str) -> None:
+    """An incident, a missed or an endangered objective, or why nothing can be said."""
+    assert words in about(snapshot_, who)["sentence"]  # type: ignore[arg-type]
+
+
+def test_an_unknown_service_is_told_with_names_like_it(hub: FakeHub, caller: Caller) -> None:
+    """404, and the way back; several of one name are told apart."""
+    answer = caller.get("/api/pages/services/embeder")
+    assert answer.status_code == 404
+    assert answer.json()["error"] == "No service 'embeder' is known; do you mean embedder? All are under Services."
+    assert caller.get("/api/pages/services/embedder").json()["service"] == "embedder"
+    assert caller.get("/api/pages/services/embedder?at=now-5m").json()["seq"] != hub.snapshot.seq
+    assert caller.get("/api/pages/services/").status_code == 400
+    hostile = Caller(create_app(FakeHub(SCENES["hostile"]()), version="0"))
+    assert hostile.get(f"/api/pages/services/{HOSTILE.replace(' ', '%20')}").json()["service"] == HOSTILE
+
+
+def test_golden_charts_of_a_service(golden: Callable[[str, str], None]) -> None:
+    """Every chart of a service that has all, of its last five points."""
+    world = cut(serving(starving()), NOW - 40, NOW)
+    span = (NOW - 40, NOW)
+    marks = figures.marks_of([replace(starvation(world), since=NOW - 20)])
+    drawn = {
+        "requests": figures.requests(world, EMBEDDER, LOOK, span),
+        "durations": figures.durations(world, EMBEDDER, LOOK, span, Promise(EMBEDDER, 0.2, 0.01, True), marks),
+        "gpu": figures.gpu_time(world, EMBEDDER, LOOK, span),
+        "queue": figures.queue(world, MODEL, LOOK, span),
+        "first token": figures.first_token(world, MODEL, LOOK, span),
+        "replicas": figures.replicas(world, MODEL, LOOK, span),
+    }
+    told = {
+        name: {"data": figure["data"], "annotations": figure["layout"]["annotations"]} for name, figure in drawn.items()
+    }
+    golden("web-service.json", json.dumps(told, indent=1) + "\n")
+
+
+@pytest.mark.parametrize(
+    "draw", [figures.queue, figures.cache, figures.first_token, figures.per_token, figures.replicas]
+)
+def test_a_chart_says_why_it_is_empty(draw: Callable[..., Json]) -> None:
+    """A service that has no model server."""
+    figure = draw(calm(), GATEWAY, LOOK, (NOW - 60, NOW))
+    assert figure["data"] == []
+    assert "gateway" in figure["layout"]["annotations"][0]["text"]
+
+
+DROPPED = HUB | {"receiver": {"rejected": {"bad_id": 7}}}
+
+
+@pytest.mark.parametrize(
+    ("snapshot_", "hub", "now", "state", "words"),
+    [
+        (snapshot(calm()), HUB, NOW + 3, "calm", "Yes: 32 GPUs and 12 services are fresh, every target answers"),
+        (replace(snapshot(calm()), bounds=(0.0, NOW)), HUB, NOW, "calm", "Yes, as of 10:00:00 UTC"),
+        (snapshot(calm()), DROPPED, NOW + 3, "warning", "Mostly: 7 spans were rejected."),
+        (SCENES["half-blind"](), HUB, NOW + 3, "warning", "Mostly: 1 of 4 targets is silent: host-3:10877."),
+        (SCENES["learning"](), HUB, NOW + 3, "learning", "still being learned (12 of 30 min)"),
+        (SCENES["blind"](), HUB, NOW + 3, "blind", "No: there is no fresh data from any GPU or service since 09:55:00"),
+        (SCENES["stale"](), HUB, NOW + 3, "critical", "No: figures stand still since 10:00:00 UTC: prometheus"),
+        (snapshot(calm()), HUB, NOW + 200, "critical", "No: the newest figures are 200 s old; the hub is behind."),
+        (SCENES["error"](), HUB, NOW + 3, "critical", "No: foreshock cannot read its source: prometheus"),
+        (snapshot(None), HUB, NOW + 3, "empty", "Not yet: the hub has not finished its first look"),
+    ],
+)
+def test_the_first_line_says_whether_the_pages_can_be_trusted(
+    snapshot_: Snapshot, hub: Json, now: float, state: str, words: str
+) -> None:
+    """And if not, why."""
+    found = trust(snapshot_, hub, (True, ""), now)
+    assert found.state == state
+    assert words in found.headline
+
+
+def test_every_doubt_is_listed() -> None:
+    """With its figures; what is nothing is not told."""
+    hub: Json = {
+        "store": {"last_error": "disk full", "dropped": 2, "corrupt": 1},
+        "receiver": {"rejected": {"bad_id": 7, "future": 1}},
+        "spans": {"warning": "too many series", "counts": {"foreshock_spans_uncounted_total": 5.0}},
+    }
+    assert trust(snapshot(calm()), hub, (False, "the store is full"), NOW).doubts == (
+        "the store is full", "the store fails: disk full", "8 spans were rejected",
+        "2 samples or spans were dropped past a bound", "1 damaged pieces of the store were set aside",
+        "too many series", "5 spans were kept but not counted",
+    )  # fmt: skip
+
+
+def test_a_missing_signal_is_named_with_its_loss_and_remedy() -> None:
+    """What is there has a count."""
+    rows = {row["name"]: row for row in signals(serving(calm()))}
+    assert (rows["Model servers"]["there"], rows["Model servers"]["count"]) == (True, 1)
+    assert (rows["Quota"]["there"], rows["Network"]["there"]) == (False, False)
+    assert "kube-state-metrics" in rows["Quota"]["remedy"]
+    assert rows["Network"]["lost"] == "network faults as a cause"
+
+
+def test_targets_come_with_what_the_scraper_knows_of_them() -> None:
+    """The silent ones first; without a World those that are scraped."""
+    scrapes = [{"instance": "host-3:10877", "job": "x", "up": False, "error": "refused", "duration": 0.1, "samples": 0}]
+    body = status(SCENES["half-blind"](), HUB | {"scrapes": scrapes}, (True, ""), NOW, "1")
+    assert body["targets"][0] | {"age": 0} == {
+        "instance": "host-3:10877", "job": "foreshock", "up": True, "age": 0, "silent": True, "took": 0.1, "samples": 0,
+        "error": "refused",
+    }  # fmt: skip
+    early = status(snapshot(None, learning=LEARNED), HUB | {"scrapes": scrapes}, (False, ""), NOW, "1")
+    assert [row["error"] for row in early["targets"]] == ["refused"]
