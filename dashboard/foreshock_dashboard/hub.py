@@ -103,7 +103,7 @@ class Hub:
     ) -> None:
         self._settings = settings
         self._simulated = recording is not None and recording.meta.simulated
-        self._promised = {Service.parse(name): Objective(*rest) for name, *rest in settings.objectives}
+        self._promised = {Service.parse(name): Objective(p95, lost) for name, p95, lost in settings.objectives}
         self._bounds = _bounds(settings, recording)
         self._clock = clock
         with ExitStack() as opened:

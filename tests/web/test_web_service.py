@@ -42,14 +42,23 @@ from foreshock_dashboard.web.theme import LIGHT
 
 EMBEDDER, GATEWAY, TRAIN, MODEL = (service(name) for name in ("embedder", "gateway", "train-llm", "vllm-8b"))
 LOOK = Look(LIGHT)
+SERVING = (
+    "running", "waiting", "cache", "preempted", "finished", "queued", "first_token", "per_token", "prompt_tokens",
+    "generated_tokens",
+)  # fmt: skip
 HUB: Json = {"store": {"dropped": 0}, "receiver": {"rejected": {}}, "spans": {"warning": ""}, "scrapes": []}
 
 
 def serving(world: World) -> World:
     """The same with a model server of two replicas, of which one tells nothing, and replicas of its deployment."""
     one, two = np.full((1, POINTS), 3.0), np.vstack([np.full(POINTS, 40.0), np.full(POINTS, np.nan)])
-    inference = Inference(
-        (MODEL,), *(one * i for i in range(1, 11)), (Replica(MODEL, "a:8000"), Replica(MODEL, "b:8000")), two, two, two
+    named = (Replica(MODEL, "a:8000"), Replica(MODEL, "b:8000"))
+    inference = replace(
+        Inference.empty(POINTS),
+        services=(MODEL,),
+        **{name: one * i for i, name in enumerate(SERVING, 1)},
+        replicas=named,
+        **dict.fromkeys(("replica_busy", "replica_finished", "replica_seconds"), two),
     )
     capacity = replace(
         Capacity.empty(POINTS), services=(MODEL,), wanted=one * 2, ready=one, most=one * math.nan, pending=one
