@@ -16,10 +16,14 @@ FURTHEST = 14 * 60
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a browser shows things. colours: tokens of its theme. offset: seconds of its clock ahead of UTC."""
+    """How a browser shows things. colours: tokens of its theme. offset: seconds of its clock ahead of UTC.
+
+    narrow: it is as wide as a phone.
+    """
 
     colours: Mapping[str, str]
     offset: float = 0.0
+    narrow: bool = False
 
     @classmethod
     def of(cls, told: object) -> Look:
@@ -27,7 +31,8 @@ class Look:
         given = told if isinstance(told, dict) else {}
         minutes = given.get("offset", 0)
         usable = isinstance(minutes, int | float) and -FURTHEST <= minutes <= FURTHEST
-        return cls(theme.DARK if given.get("scheme") == "dark" else theme.LIGHT, 60.0 * minutes if usable else 0.0)
+        colours = theme.DARK if given.get("scheme") == "dark" else theme.LIGHT
+        return cls(colours, 60.0 * minutes if usable else 0.0, given.get("narrow") is True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,12 @@ from starlette.exceptions import HTTPException
 
 from foreshock_dashboard.model.query import Floats, Json
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
-from foreshock_dashboard.web import fleet, gpu_reads, payloads, table, traces_json
+from foreshock_dashboard.web import fleet, gpu_reads, pair, payloads, table, traces_json
 from foreshock_dashboard.web.contention import contention
 from foreshock_dashboard.web.encode import PerTick, encode
+from foreshock_dashboard.web.exemplars import exemplars, wanted
 from foreshock_dashboard.web.gpu_detail import Hardware, found, gpu_detail
+from foreshock_dashboard.web.gpu_time import GpuTimes
 from foreshock_dashboard.web.now import topology
 from foreshock_dashboard.web.params import only, trace_query
 from foreshock_dashboard.web.reference import document
@@ -45,6 +47,7 @@ class Feeds:
         self._hub = hub
         self._answers = answers
         self._cache = PerTick()
+        self._gpu_times = GpuTimes(hub)
         self._health: tuple[tuple[int, str], Hardware] = ((-1, ""), Hardware())
         self._nvlink: tuple[int, Floats | None] = (-1, None)
 
@@ -57,6 +60,9 @@ class Feeds:
         for name, (takes, make) in pages.items():
             path = f"/api/pages/{name}"
             app.add_api_route(path, self._feed(name, takes, make), name=f"page_{name}", **document(f"page_{name}"))
+        app.add_api_route(
+            "/api/pages/contention/traces", self._exemplars, name="page_exemplars", **document("page_exemplars")
+        )
         app.add_api_route("/api/csv/{name}", self._csv, name="csv", **document("csv"))
 
     def _feed(self, name: str, takes: tuple[str, ...], make: Make) -> Callable[[Request], Response]:
@@ -80,6 +86,17 @@ class Feeds:
 
     def _contention(self, snapshot: Snapshot, given: Given) -> Json:
         return contention(snapshot, given.get("victim", "").strip(), given.get("aggressor", "").strip())
+
+    def _exemplars(self, request: Request) -> Response:
+        given = request.query_params
+        only(given, ("victim", "aggressor", "start", "end"))
+        snapshot = self._hub.snapshot
+        known = snapshot.world.services if snapshot.world else ()
+        found = [pair.named(given.get(who, "").strip(), known) for who in ("victim", "aggressor")]
+        if (victim := found[0]) is None or (aggressor := found[1]) is None:
+            raise HTTPException(404, "victim and aggressor have to be services; /api/services lists those known")
+        body = exemplars(self._hub.traces, self._gpu_times, wanted(given, victim, self._hub.now()), aggressor)
+        return self._answers.send(request, encode(payloads.envelope(snapshot) | body), "")
 
     def _fleet(self, snapshot: Snapshot, given: Given) -> Json:
         wanted, label = fleet.asked(given), given.get("gpu", "").strip()

@@ -24,6 +24,8 @@ THROTTLED = 0.05
 """Share of time from which a GPU counts as held back."""
 COLD, HOT = 20.0, 100.0
 """°C between which temperatures are told apart."""
+MOST_BARS = 1500
+"""GPUs up to which the grid shows how contended each is beside whatever else it shows."""
 MOST_ROWS = 100
 """Rows of the inventory on the page; all are in its CSV."""
 LONGEST = 80
@@ -133,6 +135,7 @@ def fleet(snapshot: Snapshot, wanted: Asked, nvlink: Floats | None = None) -> Js
             for name, one in METRICS.items()
         ],
         "values": packed(values, metric.low, high),
+        "contended": packed(columns["contended"], 0.0, 1.0)["bdata"] if len(world.gpus) <= MOST_BARS else "",
         "low": metric.low,
         "high": number(high),
         "unit": metric.unit,
@@ -237,9 +240,9 @@ def _counts(world: World, columns: Mapping[str, Floats]) -> Json:
 
 
 def _round_up(values: Floats) -> float:
-    """The end of a scale: the next of 1, 2, 5 × 10ⁿ."""
+    """The end of a scale: a round number above the largest value."""
     largest = float(np.nanmax(values)) if np.isfinite(values).any() else 1.0
     if largest <= 0:
         return 1.0
     size = 10.0 ** np.floor(np.log10(largest))
-    return float(next(size * step for step in (1, 2, 5, 10) if largest <= size * step * (1 + 1e-9)))
+    return float(next(size * step for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if largest <= size * step * (1 + 1e-9)))

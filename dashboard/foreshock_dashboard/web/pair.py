@@ -40,10 +40,10 @@ def opened(snapshot: Snapshot, found: Sequence[Pair], victim: str, aggressor: st
         apart = f"{names['victim']} and {names['aggressor']} share no GPU."
         return names | {"ratio": None, "gpus": [], "sentence": why or apart, "incident": None}
     busy = {(row.gpu, row.service): value for row, value in zip(world.tenants, last(world.busy), strict=True)}
-    named = (
+    current = (
         item for item in open_incidents(snapshot) if (item.victim, item.aggressor) == (pair.victim, pair.aggressor)
     )
-    incident = next(named, None)
+    incident = next(current, None)
     return names | {
         "ratio": pair.ratio,
         "gpus": [

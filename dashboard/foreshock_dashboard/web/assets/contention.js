@@ -115,16 +115,18 @@
 
   const ranked = ({ gpus }) => {
     if (!gpus.length) { put(F.byId("ranked")); return F.panel("ranked", "empty", "No GPU is known: no target gives gpu_info."); }
-    const who = ({ services }) => services.map((one, i) => h("span", { class: "on" }, i ? ", " : "", link(F.serviceOf(one.service), F.short(one.service, 30)), ` ${F.percent(one.busy)}`, one.stalled >= PEACE ? h("b", { class: "poor" }, ` waits ${F.percent(one.stalled)}`) : ""));
+    const waited = gpus.filter((row) => row.waiters || row.contended >= PEACE);
+    const shown = (waited.length ? waited : gpus).slice(0, 15);
+    const who = ({ services }) => services.map((one, i) => h("span", { class: "on" }, link(F.serviceOf(one.service), F.short(one.service, 30)), ` ${F.percent(one.busy)}`, one.stalled >= PEACE ? h("b", { class: "poor" }, ` waits ${F.percent(one.stalled)}`) : "", i < services.length - 1 ? "," : ""));
     F.table(F.byId("ranked"), {
-      id: "gpus", label: "GPUs, the most waited for first", rows: gpus, most: 25, by: "-score",
+      id: "gpus", label: "GPUs, the most waited for first", rows: shown, by: "-score",
       columns: [
         { key: "gpu", name: "GPU", text: true, cell: (row) => link(gpuHref(row.gpu), row.gpu) }, { key: "waiters", name: "Waiters" },
         { key: "wait", name: "Wait, sum", cell: (row) => F.percent(row.wait), hint: "share of time, over all services on it" },
         { key: "score", name: "Waiters × wait", minor: true, value: (row) => (row.wait === null ? null : row.wait * row.waiters), cell: (row) => (row.wait === null ? null : (row.wait * row.waiters).toFixed(2)) },
-        ...shares, { key: "services", name: "Services, and how busy each is", fixed: true, text: true, minor: true, cell: who },
+        ...shares.filter(({ key: part }) => part !== "idle"), { key: "services", name: "Services, and how busy each is", fixed: true, text: true, minor: true, kind: () => "wide-cell", cell: who },
       ],
-      note: h("p", { class: "note" }, link(F.to("/fleet", { metric: "contended" }), "All GPUs on Fleet")),
+      note: h("p", { class: "note" }, waited.length > shown.length ? `The first ${shown.length} of ${waited.length === 60 ? "60 or more" : waited.length}. ` : waited.length ? "" : "Nobody waits on any of them. ", link(F.to("/fleet", { metric: "contended" }), "All GPUs on Fleet")),
     });
     F.panel("ranked", "ready");
   };
@@ -170,30 +172,31 @@
   const exemplars = async ({ pair }, live) => {
     if (!pair) { traces.of = ""; return; }
     const [start, end] = F.range.span();
-    const of = `${pair.victim} ${F.range.from()} ${F.range.to()}`;
+    const of = `${pair.victim} ${pair.aggressor} ${F.range.from()} ${F.range.to()}`;
     if (of === traces.of && (performance.now() - traces.asked < AGAIN || !F.range.live() || live.data?.bounds)) return;
     if (of !== traces.of) { put(F.byId("pair-traces")); F.panel("pair-traces", "loading"); }
     Object.assign(traces, { of, asked: performance.now() });
-    const query = new URLSearchParams({ service: pair.victim, order: "gpu_wait", limit: "8", start: start.toFixed(0), end: end.toFixed(0) });
-    const all = F.to("/traces", { service: pair.victim, order: "gpu_wait" });
+    const query = new URLSearchParams({ victim: pair.victim, aggressor: pair.aggressor, start: start.toFixed(0), end: end.toFixed(0) });
     try {
-      const { body } = await F.fetchJson(`/api/traces?${query}`);
-      if (of === traces.of) list(body, pair, all);
+      const { body } = await F.fetchJson(`/api/pages/contention/traces?${query}`);
+      if (of === traces.of) list(body, pair);
     } catch (error) {
       if (of === traces.of) F.panel("pair-traces", "error", error.status ? error.message : "The list takes too long: choose a shorter range.");
     }
   };
-  const list = ({ traces: found, candidates }, pair, all) => {
+  const list = ({ traces: found, looked_at: looked }, pair) => {
     if (!F.byId("pair-traces")) return;
-    if (!found.length) { put(F.byId("pair-traces")); return F.panel("pair-traces", "empty", `No trace of ${pair.victim} in this range is known to have run on a shared GPU.`); }
+    const all = link(F.to("/traces", { service: pair.victim, order: "gpu_wait" }), "All by GPU wait");
+    if (!found.length) { put(F.byId("pair-traces")); return F.panel("pair-traces", "empty", looked ? `None of the ${looked} slowest traces of ${pair.victim} is known to have run on a shared GPU.` : `${pair.victim} has no traces in this range.`); }
     F.table(F.byId("pair-traces"), {
-      id: "waited", label: "Traces that waited longest", rows: found, param: "tsort", by: "-gpu_wait_seconds",
+      id: "waited", label: "Traces that waited longest", rows: found, param: "tsort", by: "-for_aggressor_seconds",
       columns: [
-        { key: "start", name: "Started", cell: (row) => link(F.to("/traces", { trace: row.trace_id }), F.stamp(row.start), `${row.service} ${row.operation}`) },
-        { key: "operation", name: "Request", text: true, minor: true, cell: (row) => F.short(`${row.service} ${row.operation}`, 40) },
-        { key: "gpu_wait_seconds", name: "GPU wait", cell: (row) => h("b", null, F.seconds(row.gpu_wait_seconds)) }, { key: "duration_seconds", name: "Duration", cell: (row) => F.seconds(row.duration_seconds) },
+        { key: "start", name: "Started", cell: (row) => link(F.to("/traces", { trace: row.trace_id }), F.stamp(row.start), row.sentence || `${row.service} ${row.operation}`) },
+        { key: "operation", name: "Request", text: true, minor: true, cell: (row) => F.short(`${row.service.slice(row.service.indexOf("/") + 1)} ${row.operation}`, 26) },
+        { key: "for_aggressor_seconds", name: "Waited for it", cell: (row) => h("b", null, F.seconds(row.for_aggressor_seconds)) },
+        { key: "duration_seconds", name: "Took", cell: (row) => F.seconds(row.duration_seconds) },
       ],
-      note: h("p", { class: "note" }, `Among the ${candidates?.looked_at ?? found.length} slowest. `, link(all, "More")),
+      note: h("p", { class: "note" }, `Among the ${looked} slowest; an upper bound. `, all),
     });
     F.panel("pair-traces", "ready");
   };

@@ -34,7 +34,7 @@
     }
     put(F.byId("fleet-switch"), switches(data));
     const { title, unit } = { title: NAMES[data.metric], unit: data.unit };
-    F.grid.paint({ title, unit, low: data.low, high: data.high, values: F.grid.bytes(data.values.bdata), marked: new Set(data.marked), lost: new Set(data.lost), opened: data.open?.gpu || "", summary: "Point at a GPU to see who runs on it; click it to open it. The inventory below has the same as a table." }, topology);
+    F.grid.paint({ title, unit, low: data.low, high: data.high, values: F.grid.bytes(data.values.bdata), contended: data.contended && data.metric !== "contended" ? F.grid.bytes(data.contended) : null, marked: new Set(data.marked), lost: new Set(data.lost), opened: data.open?.gpu || "", summary: "Point at a GPU to see who runs on it; click it to open it. The inventory below has the same as a table." }, topology);
   };
 
   const side = ({ open: gpu }, now) => {
@@ -84,13 +84,15 @@
     const cells = Object.keys(UNITS).map((key) => ({ key, name: NAMES[key], minor: !["busy", "contended"].includes(key), cell: (row) => told(row[key], UNITS[key]), kind: (row) => (key === "errors" && row.errors > 0 ? "bad" : key === "contended" && row.contended >= 0.1 ? "poor" : "") }));
     F.table(F.byId("inventory-rows"), {
       id: "inventory-table", label: "GPUs", rows: data.rows, remote: true, by: "-contended", current: (row) => row.gpu === data.open?.gpu,
+      note: data.rows.length ? null : h("p", { class: "note" }, `No GPU has ${given("q")} in its name, UUID, model, pool or services.`),
       columns: [
         { key: "gpu", name: "GPU", text: true, cell: (row) => [link(F.href({ gpu: row.gpu }), row.gpu), row.lost ? h("b", { class: "bad" }, " ✕ lost") : null] }, { key: "pool", name: "Pool", text: true, minor: true }, { key: "model", name: "Model", text: true, minor: true },
         ...cells.filter(({ key }) => key !== "nvlink" || data.rows.some((row) => F.known(row.nvlink))),
         { key: "services", name: "Services", text: true, minor: true, cell: (row) => F.short(row.services.join(", "), 60) || "–" },
       ],
     });
-    F.panel("inventory", data.rows.length ? "ready" : "ready");
+    if (data.rows.length || given("q")) return F.panel("inventory", "ready");
+    F.panel("inventory", "empty", "No GPU is known: no target gives gpu_info. Start foreshock-exporter on the GPU hosts and name them with --targets.");
   };
 
   document.addEventListener("click", (event) => {

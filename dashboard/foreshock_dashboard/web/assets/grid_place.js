@@ -46,7 +46,7 @@
       }
       for (let first = 0; first < blocks.length; first += perRow) {
         const band = blocks.slice(first, first + perRow);
-        if (named || first || !pool) ys.push(ys.at(-1) + (named ? 17 : 3));
+        if (named || first || !pool) ys.push(ys.at(-1) + (named ? (ys.length > 1 && !(pool && !first) ? 24 : 17) : 3));
         const top = ys.length - 1;
         if (named) band.forEach(([name], b) => heads.push([F.short(name, Math.floor((block - 6) / 6.4)), xs[start[b]], ys[top] - 5, "host"]));
         const depth = Math.max(...band.map(([, gpus]) => Math.ceil(gpus.length / across)));

@@ -174,7 +174,7 @@
 
   const scheme = () => document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
   // What the figures that Dash draws have to know of this browser.
-  const browser = () => window.dash_clientside?.set_props?.("browser", { data: { scheme: scheme(), offset: F.offset() } });
+  const browser = () => window.dash_clientside?.set_props?.("browser", { data: { scheme: scheme(), offset: F.offset(), narrow: innerWidth <= 600 } });
   const themed = () => {
     const button = F.byId("theme-toggle");
     if (!button) return;

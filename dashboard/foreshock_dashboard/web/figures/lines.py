@@ -12,14 +12,20 @@ import numpy as np
 
 from foreshock_dashboard.model.query import Floats, Json
 from foreshock_dashboard.web.charts import Look
-from foreshock_dashboard.web.figures.text import plain
+from foreshock_dashboard.web.figures.text import LONGEST, plain
 from foreshock_dashboard.web.theme import service_colour
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 MOST_POINTS = 360
 """Points of a line; where there are more, each is the largest of its stretch, so that no peak is lost."""
-BELOW, LEGEND = 36, 22
-"""Pixels below a chart: times with the day in a second line, then the names of the lines where there are several."""
+BELOW, LEGEND = 36, 20
+"""Pixels below a chart: times with the day in a second line, then each row of names where there are several lines."""
+ROW = 46
+"""Characters of names, with their marks, that a row holds in a narrow chart."""
+MOST_ROWS = 3
+"""Rows of names that leave room for the chart; where there are more, pointing at it names the lines."""
+MARK = 6
+"""Characters that the mark before a name takes."""
 MOST_LINES = 10
 """Lines that can be told apart."""
 UNITS = {
@@ -77,11 +83,13 @@ def lines(
     band: Band | None = None,
     empty: str = "",
     top: float | None = None,
+    legend: bool = False,
 ) -> Json:
     """Lines over a stretch of time.
 
     times: Unix seconds, shape (points,). unit: a key of `UNITS`. span: the Unix seconds that the axis covers. empty:
     what is said where no line has a value. top: where the axis ends at least, in the unit.
+    legend: a single line is named too.
     """
     drawn = [line for line in found if np.isfinite(line.values).any()]
     if not drawn:
@@ -92,14 +100,22 @@ def lines(
     layout = frame(look, unit, span)
     if top is not None:
         layout["yaxis"]["range"] = [0, max(top, highest * 1.05)]
-    layout["showlegend"] = len(drawn) > 1
-    layout["margin"]["b"] = BELOW + LEGEND * (len(drawn) > 1)
+    rows_of_names = _legend_rows(drawn, look) if legend or len(drawn) > 1 else 0
+    layout["showlegend"] = 0 < rows_of_names <= MOST_ROWS
+    layout["margin"]["b"] = BELOW + LEGEND * rows_of_names * layout["showlegend"]
     layout["shapes"] = [_across(mark, look) for mark in marks] + ([_shade(band, look)] if band else [])
     layout["annotations"] = [_named(mark, look, i) for i, mark in enumerate(marks)]
     return {
         "data": [_trace(line, stamps, row, look, unit) for line, row in zip(drawn, rows, strict=True)],
         "layout": layout,
     }
+
+
+def _legend_rows(drawn: Sequence[Line], look: Look) -> int:
+    """Rows of the legend, for which Plotly makes no room itself; on a phone each name has one."""
+    if look.narrow:
+        return len(drawn)
+    return math.ceil(sum(min(len(line.name), LONGEST) + MARK for line in drawn) / ROW)
 
 
 def blank(text: str, look: Look) -> Json:

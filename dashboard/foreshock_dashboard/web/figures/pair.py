@@ -51,7 +51,7 @@ def slowness(world: World, seen: Looked, look: Look) -> Json:
         per_token = told.per_token[told.services.index(seen.victim)]
         if np.isfinite(per_token).any():
             found = [Line("time per token, mean", per_token, "crit")]
-            return lines(world.times, found, look, unit="s", span=seen.span, marks=seen.marks)
+            return lines(world.times, found, look, unit="s", span=seen.span, marks=seen.marks, legend=True)
     if seen.victim not in world.services:
         return blank(f"{seen.victim} serves no requests: how slow it is cannot be told.", look)
     row = world.services.index(seen.victim)

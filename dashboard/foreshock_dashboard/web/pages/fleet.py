@@ -33,11 +33,11 @@ def layout() -> Component:
             ),
             html.Div(
                 [
-                    chart("gpu-use", "Busy and contended", "", height=170),
-                    chart("gpu-memory", "Memory", "", height=170),
-                    chart("gpu-power", "Power", "", height=170),
-                    chart("gpu-heat", "Temperature", "", height=170),
-                    chart("gpu-health", "Held back, clock, errors", "", height=170),
+                    chart("gpu-use", "Busy and contended", "share of time", height=200),
+                    chart("gpu-health", "Health", "share of time held back; clock; errors", height=200),
+                    chart("gpu-memory", "Memory", "", height=180),
+                    chart("gpu-power", "Power", "", height=180),
+                    chart("gpu-heat", "Temperature", "", height=180),
                 ],
                 id="gpu-charts",
                 className="gpu-charts",
