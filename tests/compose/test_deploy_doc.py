@@ -1,0 +1,83 @@
+"""docs/deploy.md: its files are accepted, its commands do what it says, its versions are those of the stack."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+Yaml = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def doc(root: Path) -> str:
+    """The document."""
+    return (root / "docs/deploy.md").read_text()
+
+
+def blocks(doc: str, language: str) -> list[str]:
+    """Its blocks of code in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", doc, re.DOTALL | re.MULTILINE)
+
+
+def test_prometheus_accepts_the_configuration(doc: str, root: Path, tmp_path: Path) -> None:
+    """With copies of the rules beside it, and the token where it says."""
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed; `make setup-tests` installs it")
+    (text,) = blocks(doc, "yaml")
+    (tmp_path / "token").write_text("t")
+    shutil.copytree(root / "alerts", tmp_path / "alerts")
+    file = tmp_path / "prometheus.yml"
+    file.write_text(text.replace("/etc/prometheus/foreshock-token", str(tmp_path / "token")))
+    done = subprocess.run(
+        ["promtool", "check", "config", file], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"{len(list(root.glob('alerts/*.rules.yml')))} rule files found" in done.stdout
+    assert [job["job_name"] for job in yaml.safe_load(text)["scrape_configs"]] == [
+        "foreshock-exporter",
+        "foreshock-hub",
+    ]
+
+
+def test_commands_are_well_formed_and_name_what_is_there(doc: str, root: Path) -> None:
+    """Files and folders of this repository exist; shells read every line."""
+    for text in blocks(doc, "sh"):
+        subprocess.run(["bash", "-n"], input=text.replace("…", ""), text=True, check=True, timeout=60)
+        for path in re.findall(r"(?<![\w/.-])((?:compose|grafana|alerts|scripts)/[\w/.*-]+)", text):
+            assert list(root.glob(path.rstrip("/"))), path
+    assert len(blocks(doc, "sh")) >= 6
+
+
+def test_one_command_moves_all_links_to_another_address(doc: str, root: Path, tmp_path: Path) -> None:
+    """In rules, boards, data sources and the operator's rules; what they are stays whole."""
+    (command,) = (text for text in blocks(doc, "sh") if "sed -i" in text)
+    for name in ("alerts", "grafana", "compose"):
+        shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run(["bash", "-eu", "-c", command], cwd=tmp_path, check=True, timeout=60)
+    files = [*tmp_path.glob("alerts/*.yml"), *tmp_path.rglob("grafana/**/*.*"), *tmp_path.rglob("compose/k8s/**/*.*")]
+    texts = {file: file.read_text() for file in files if file.is_file()}
+    assert not [file for file, text in texts.items() if "127.0.0.1:8050" in text]
+    for file, text in texts.items():
+        if file.suffix == ".json":
+            json.loads(text)
+        elif file.suffix in (".yml", ".yaml"):
+            list(yaml.safe_load_all(text))
+    moved = {file.relative_to(tmp_path).parts[0] for file, text in texts.items() if "foreshock.example" in text}
+    assert moved == {"alerts", "grafana", "compose"}
+
+
+def test_what_was_not_tried_is_what_compose_would_start(doc: str, compose: Yaml) -> None:
+    """By version, and every overlay of Kubernetes by name."""
+    (untried,) = re.findall(r"Written for, and not tried.*?\n\n|Written for, and not tried.*\Z", doc, re.DOTALL)
+    for name in ("prometheus", "alertmanager", "grafana", "tempo", "collector"):
+        version = compose["services"][name]["image"].rpartition(":")[2].removeprefix("v")
+        assert version in untried, name
+    overlays = sorted(folder.name for folder in (Path(__file__).parents[2] / "compose/k8s/overlays").iterdir())
+    assert [name for name in overlays if f"| `{name}` |" not in doc] == []
