@@ -10,23 +10,22 @@ from collections.abc import Sequence
 import numpy as np
 
 from foreshock_dashboard.model.query import Floats, Json
-from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.incident_json import incident
-from foreshock_dashboard.web.layout import Arrow, layered
-from foreshock_dashboard.web.numbers import last, number
+from foreshock_dashboard.web.numbers import last
 from foreshock_dashboard.web.payloads import conditions, open_incidents, pairs
-from foreshock_dashboard.web.sight import sight
+from foreshock_dashboard.web.service_map import service_map
+from foreshock_dashboard.web.signs import Course
 from foreshock_dashboard.web.theme import service_colour
+from foreshock_dashboard.web.timeline import followed, picked, timeline, window
 from foreshock_dashboard.web.verdict import verdict
+from foreshock_dashboard.web.vitals import SPARK, vitals
 
-MOST_NODES = 60
-"""Nodes of the service map; beyond that no picture of a graph can be read."""
-MOST_ROWS = 100
-"""Services on the page: all of the map and then the worst of the others; the rest is in /api/services."""
-MOST_PAIRS = 8
-"""Rows and columns of the matrix on the page; the rest is in /api/contention."""
+LEAST_ROWS, MOST_ROWS = 5, 8
+"""Services on the page, the most affected first; all of them are on a page of their own."""
+MOST_PAIRS = 6
+"""Rows and columns of the matrix on the page; the rest is on the page of contention."""
 SPARK_POINTS = 45
 SPARK_RANGE = 900.0
 """Seconds that a sparkline covers."""
@@ -47,7 +46,7 @@ def packed(ratios: Floats) -> str:
 def topology(world: World | None) -> Json:
     """Who and what there is. `id` names this state of it; indexes in the payload of `now` point into these lists."""
     if world is None:
-        body: Json = {"services": [], "hosts": [], "tenants": [], "map": _map(None)}
+        body: Json = {"services": [], "hosts": [], "pools": _pools(()), "tenants": [], "map": service_map(None)}
     else:
         index = {service: i for i, service in enumerate(world.services)}
         place = {gpu: i for i, gpu in enumerate(world.gpus)}
@@ -57,90 +56,26 @@ def topology(world: World | None) -> Json:
         body = {
             "services": [{"id": str(service), "colour": service_colour(str(service))} for service in world.services],
             "hosts": [{"name": name, "gpus": listed} for name, listed in hosts.items()],
+            "pools": _pools(world.pool),
             "tenants": [[place[who.gpu], index[who.service]] for who in world.tenants],
-            "map": _map(world),
+            "map": service_map(world),
         }
     digest = hashlib.blake2s(json.dumps(body, sort_keys=True).encode(), digest_size=8).hexdigest()
     return {"id": digest} | body
 
 
-def _map(world: World | None) -> Json:
-    if world is None:
-        return {"nodes": [], "edges": [], "heights": [], "hidden": 0}
-    kinds = _kinds(world)
-    shown = _shown(world, list(kinds))
-    arrows = [Arrow(str(edge.client), str(edge.server)) for edge in world.edges]
-    picture = layered(shown, arrows, _beside(world))
-    connection = {(str(edge.client), str(edge.server)): edge.connection for edge in world.edges}
-    return {
-        "nodes": [
-            {"id": node, "kind": kinds[node], "colour": service_colour(node), "column": place.column, "row": place.row}
-            for node, place in picture.places.items()
-        ],
-        "edges": [
-            {
-                "client": route.client,
-                "server": route.server,
-                "connection": connection[route.client, route.server],
-                "points": [list(point) for point in route.points],
-                "back": route.back,
-            }
-            for route in picture.routes
-        ],
-        "heights": list(picture.heights),
-        "hidden": len(kinds) - len(shown),
-    }
-
-
-def _kinds(world: World) -> dict[str, str]:
-    """Every node of the map: a service, a database, or a caller from outside."""
-    kinds = {str(service): "service" for service in world.services}
-    for edge in world.edges:
-        if edge.connection == "virtual_node" and edge.client not in world.services:
-            kinds[str(edge.client)] = "outside"
-        if edge.connection == "database":
-            kinds[str(edge.server)] = "database"
-    for edge in world.edges:
-        kinds.setdefault(str(edge.client), "service")
-        kinds.setdefault(str(edge.server), "service")
-    return kinds
-
-
-def _shown(world: World, nodes: Sequence[str]) -> list[str]:
-    """The nodes of the map: those that share GPUs and those with the most edges, as many as can be read.
-
-    Identity alone decides, not the load, so that the map does not jump.
-    """
-    if len(nodes) <= MOST_NODES:
-        return list(nodes)
-    sharing = {str(who) for stall in world.stalls for who in (stall.victim, stall.aggressor)}
-    degree: dict[str, int] = {}
-    for edge in world.edges:
-        for end in (str(edge.client), str(edge.server)):
-            degree[end] = degree.get(end, 0) + 1
-    placed = [node for node in nodes if node in sharing or node in degree]
-    ranked = sorted(placed, key=lambda node: (node not in sharing, -degree.get(node, 0), node))
-    return ranked[:MOST_NODES]
-
-
-def _beside(world: World) -> dict[str, str]:
-    """For every service, a service with calls that it shares a GPU with; a batch job then stands below its victim."""
-    linked = {end for edge in world.edges for end in (edge.client, edge.server)}
-    shared: dict[Service, dict[Service, int]] = {}
-    for stall in world.stalls:
-        if stall.victim in linked:
-            count = shared.setdefault(stall.aggressor, {})
-            count[stall.victim] = count.get(stall.victim, 0) + 1
-    return {
-        str(who): str(min(count, key=lambda other, count=count: (-count[other], other)))  # type: ignore[misc]  # as above
-        for who, count in shared.items()
-    }
+def _pools(told: Sequence[str]) -> Json:
+    """The pools, and which of them each GPU belongs to; both empty where nobody tells."""
+    names = sorted(set(told)) if any(told) else []
+    place = {name: i for i, name in enumerate(names)}
+    return {"names": names, "of": [place[name] for name in told] if names else []}
 
 
 def now(snapshot: Snapshot, topology_id: str, time: float | None = None) -> Json:
     """All values that the Now page shows. `time`: the hub's, Unix seconds; the World's own unless given."""
     world = snapshot.world
     said = verdict(snapshot, time)
+    chosen = picked(snapshot)
     body: Json = {
         "topology": topology_id,
         "verdict": said.payload(),
@@ -150,54 +85,23 @@ def now(snapshot: Snapshot, topology_id: str, time: float | None = None) -> Json
     if world is None:
         return body | {"ready": False}
     place = {gpu: i for i, gpu in enumerate(world.gpus)}
+    start = window(world, chosen)
+    fared = followed(snapshot, world, chosen, min(start, world.time - SPARK))
+    rows = ranked(service_rows(snapshot, fared))
+    shown = min(len(rows), max(LEAST_ROWS, min(MOST_ROWS, sum(map(_affected, rows)))))
     return body | {
         "ready": True,
         "step": world.step,
-        "figures": figures(snapshot, blind=said.state == "blind"),
+        "figures": vitals(snapshot, fared, blind=said.state == "blind"),
         "matrix": matrix(world),
-        "services": _services(snapshot),
-        "hidden": max(0, len(world.services) - MOST_ROWS),
-        "edges": _edges(world),
+        "timeline": timeline(world, start, fared, chosen),
+        "services": rows[:shown],
+        "hidden": len(rows) - shown,
         "gpus": {"busy": packed(world.utilization), "contended": packed(world.contended)},
         "tenants": {"busy": packed(world.busy), "stalled": packed(world.stalled)},
         "marked": sorted({place[gpu] for item in open_incidents(snapshot) for gpu in item.gpus if gpu in place}),
         "missing": list(world.missing),
     }
-
-
-def figures(snapshot: Snapshot, blind: bool = False) -> list[Json]:
-    """The few numbers under the verdict. `value` None where nothing is known; `blind`: nor is who starves."""
-    world = snapshot.world
-    if world is None:
-        return []
-    starved = {item.victim for item in open_incidents(snapshot)}
-    contended = [value for value in last(world.contended) if value is not None]
-    worst = max((pair.ratio for pair in pairs(world) if pair.ratio is not None), default=None)
-    rate = last(world.red.rate)
-    failed = [
-        share * count
-        for share, count in zip(last(world.red.failed), rate, strict=True)
-        if share is not None and count is not None
-    ]
-    total = sum(value for value in rate if value is not None)
-    attempts = [value for value in last(world.attempts) if value is not None]
-    return [
-        {
-            "name": "Services starved",
-            "value": None if blind else len(starved),
-            "of": sight(world).services,
-            "unit": "count",
-        },
-        {
-            "name": "GPUs contended",
-            "value": sum(value >= 0.1 for value in contended) if contended else None,
-            "of": len(contended),
-            "unit": "count",
-        },
-        {"name": "Longest wait for a GPU", "value": worst, "unit": "ratio"},
-        {"name": "Failed requests", "value": number(sum(failed) / total) if total else None, "unit": "ratio"},
-        {"name": "Most retries on a call", "value": max(attempts) - 1 if attempts else None, "unit": "per call"},
-    ]
 
 
 WAITING = 0.005
@@ -231,37 +135,43 @@ def matrix(world: World) -> Json:
     }
 
 
-def _services(snapshot: Snapshot) -> list[Json]:
+def service_rows(snapshot: Snapshot, fared: Course) -> list[Json]:
+    """Every service with its figures, its condition and its stage; in the World's order."""
     world = snapshot.world
     if world is None:
         return []
     red = [last(values) for values in (world.red.rate, world.red.failed, world.red.p50, world.red.p95, world.red.p99)]
-    attempts: dict[Service, float] = {}
-    for edge, value in zip(world.edges, last(world.attempts), strict=True):
-        if value is not None:
-            attempts[edge.server] = max(value, attempts.get(edge.server, value))
     state = conditions(snapshot)
-    rows = [
+    stages = fared.now()
+    return [
         {
             "id": str(service),
             "health": state[service].health,
             "word": state[service].word,
+            "stage": stages[service],
             "rate": rate,
             "failed": failed,
             "p50": p50,
             "p95": p95,
             "p99": p99,
-            "attempts": attempts.get(service),
             "spark": spark(world, world.red.p95[i]),
         }
         for i, (service, rate, failed, p50, p95, p99) in enumerate(zip(world.services, *red, strict=True))
     ]
-    if len(rows) <= MOST_ROWS:
-        return rows
-    drawn = set(_shown(world, list(_kinds(world))))
-    grave = {"critical": 0, "warning": 1, "unknown": 2, "ok": 3, "idle": 4}
-    rows.sort(key=lambda row: (row["id"] not in drawn, grave[str(row["health"])], str(row["id"])))
-    return rows[:MOST_ROWS]
+
+
+def _affected(row: Json) -> bool:
+    return row["health"] in ("critical", "warning", "unknown") or row["stage"] not in (None, "calm")
+
+
+def ranked(rows: list[Json]) -> list[Json]:
+    """The most affected first: by stage, then by condition, then by failed requests."""
+    stages = {"failing": 0, "degraded": 1, "early": 2}
+    health = {"critical": 0, "warning": 1, "unknown": 2, "ok": 3, "idle": 4}
+    return sorted(
+        rows,
+        key=lambda row: (stages.get(row["stage"], 3), health[row["health"]], -(row["failed"] or 0.0), row["id"]),
+    )
 
 
 def spark(world: World, row: Floats) -> list[float | None]:
@@ -271,12 +181,3 @@ def spark(world: World, row: Floats) -> list[float | None]:
     padded = np.concatenate([np.full(-len(points) % size, np.nan), points]).reshape(-1, size)
     filled = np.where(np.isnan(padded), -np.inf, padded).max(axis=1)
     return [None if value == -np.inf else float(f"{value:.3g}") for value in filled.tolist()]
-
-
-def _edges(world: World) -> list[list[float | str | None]]:
-    """client, server, requests/s, failed share, p95 in seconds, attempts per call."""
-    columns = (last(world.calls.rate), last(world.calls.failed), last(world.calls.p95), last(world.attempts))
-    return [
-        [str(edge.client), str(edge.server), *row]
-        for edge, row in zip(world.edges, zip(*columns, strict=True), strict=True)
-    ]

@@ -73,9 +73,10 @@ def _part(service: Service, incidents: Sequence[Incident]) -> Condition | None:
     for incident in incidents:
         if service in (incident.victim, incident.service):
             grave = incident.phase in ("page", "cascading")
-            return Condition("critical" if grave else "warning", "starved" if service == incident.victim else "at risk")
-    if any(incident.aggressor == service for incident in incidents):
-        return Condition("warning", "starves others")
+            word = "starved" if incident.cause == "pool contention" else "hit first"
+            return Condition("critical" if grave else "warning", word if service == incident.victim else "at risk")
+    if blamed := [incident for incident in incidents if incident.aggressor == service]:
+        return Condition("warning", "starves others" if blamed[0].cause == "pool contention" else "the cause")
     if any(service in incident.slowed for incident in incidents):
         return Condition("warning", "slowed down")
     return None

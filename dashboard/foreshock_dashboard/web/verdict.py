@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from foreshock_dashboard.analysis.sentence import gpu_list
-from foreshock_dashboard.model.incident import Incident
+from foreshock_dashboard.analysis.sharing import pool_of
+from foreshock_dashboard.model.incident import AtRisk, Incident
 from foreshock_dashboard.model.query import Json
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.world import World
-from foreshock_dashboard.web.incident_json import incident
+from foreshock_dashboard.model.world import Gpu, World
+from foreshock_dashboard.web.incident_json import breach_seconds, incident
 from foreshock_dashboard.web.numbers import number_of_time
 from foreshock_dashboard.web.payloads import conditions, open_incidents
 from foreshock_dashboard.web.sight import Sight, fresh_for, sight
@@ -20,27 +23,50 @@ from foreshock_dashboard.web.sight import Sight, fresh_for, sight
 State = Literal["critical", "warning", "calm", "blind", "learning", "empty", "error"]
 
 
+FEW = 2
+"""GPUs that a headline names one by one; more are counted."""
+SOON = 1800.0
+"""Seconds within which it is said who is hit next."""
+_SINCE = re.compile(r" since \d\d:\d\d:\d\d UTC")
+
+
+class Clause(NamedTuple):
+    """A part of the headline. kind: what it names: "service", "gpus" or "pair"; "" for words between. of: its names."""
+
+    text: str
+    kind: str = ""
+    of: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """`headline` changes only when what it says changes, for it is read aloud; `detail` may change with every tick.
 
-    since: Unix seconds from which on it holds, None where that is not known. incident: the worst one, if any.
+    clauses: the headline in parts that lead to their evidence. since: Unix seconds from which on it holds, None where
+    that is not known. incident: the worst one, if any.
     """
 
     state: State
-    headline: str
+    clauses: tuple[Clause, ...]
     detail: tuple[str, ...] = ()
     since: float | None = None
     incident: Incident | None = None
+
+    @property
+    def headline(self) -> str:
+        """The clauses as one sentence."""
+        return "".join(clause.text for clause in self.clauses)
 
     def payload(self) -> Json:
         """As JSON."""
         return {
             "state": self.state,
             "headline": self.headline,
+            "clauses": [[clause.text, clause.kind, list(clause.of)] for clause in self.clauses],
             "detail": list(self.detail),
             "since": number_of_time(self.since),
             "incident": incident(self.incident) if self.incident else None,
+            "next": following(self.incident) if self.incident else None,
         }
 
 
@@ -49,8 +75,8 @@ def verdict(snapshot: Snapshot, now: float | None = None) -> Verdict:
     world = snapshot.world
     if world is None:
         if snapshot.error:
-            return Verdict("error", f"foreshock cannot read its source: {snapshot.error}")
-        return Verdict("empty", "No data yet: the hub has not finished its first look.", (_FIRST_STEPS,))
+            return Verdict("error", _plain(f"foreshock cannot read its source: {snapshot.error}"))
+        return Verdict("empty", _plain("No data yet: the hub has not finished its first look."), (_FIRST_STEPS,))
     seen = sight(world)
     gaps = _gaps(snapshot, world, seen)
     still = bool(snapshot.error) and now is not None and now - world.time > fresh_for(world.step)
@@ -60,26 +86,26 @@ def verdict(snapshot: Snapshot, now: float | None = None) -> Verdict:
     unseen = bool(gaps)
     gaps = (*gaps, *(item.sentence for item in open_incidents(snapshot) if not item.victims))
     if current:
-        return _starving(current, (f"This may have changed. {blind}", *gaps) if blind else gaps)
+        return _starving(world, current, (f"This may have changed. {blind}", *gaps) if blind else gaps)
     if not world.services and not world.gpus and not seen.silent_targets:
-        return Verdict("empty", "No services and no GPUs are known yet.", (_FIRST_STEPS, *gaps))
+        return Verdict("empty", _plain("No services and no GPUs are known yet."), (_FIRST_STEPS, *gaps))
     if blind and (since is not None or snapshot.learning.done or seen.silent_targets):
-        return Verdict("blind", blind, gaps, since)
+        return Verdict("blind", _plain(blind), gaps, since)
     size = f"{_count(seen.services, 'service')} on {_count(seen.gpus, 'GPU')}"
     if not snapshot.learning.done:
         have, need = (f"{seconds / 60:.0f}" for seconds in snapshot.learning)
         text = f"Learning what is usual: {have} of {need} min."
         return Verdict(
-            "learning", text, (f"No warnings can be given until then; the figures of {size} are live.", *gaps)
+            "learning", _plain(text), (f"No warnings can be given until then; the figures of {size} are live.", *gaps)
         )
     starved = "No service that can be seen is starved" if unseen else "No service is starved"
     erring = [str(service) for service, state in conditions(snapshot).items() if state.word == "errors"]
     if erring:
         text = f"Errors in {_count(len(erring), 'service')}: {_names(erring)}. Watching {size}."
-        return Verdict("warning", f"{starved} of GPU time, but some services fail.", (text, *gaps))
+        return Verdict("warning", _plain(f"{starved} of GPU time, but some services fail."), (text, *gaps))
     over = [item.until for item in snapshot.incidents if item.until is not None]
     ended = max(over, default=None)
-    return Verdict("calm", f"{starved} of GPU time.", (f"Watching {size}.", *gaps), ended)
+    return Verdict("calm", _plain(f"{starved} of GPU time."), (f"Watching {size}.", *gaps), ended)
 
 
 _FIRST_STEPS = (
@@ -88,20 +114,69 @@ _FIRST_STEPS = (
 )
 
 
-def _starving(current: tuple[Incident, ...], gaps: tuple[str, ...]) -> Verdict:
+def _starving(world: World, current: tuple[Incident, ...], gaps: tuple[str, ...]) -> Verdict:
     worst = current[0]
     if worst.aggressor and worst.gpus:
-        text = f"{worst.aggressor} starves {worst.victim} on {gpu_list(worst.gpus)}"
+        pair = (str(worst.victim), str(worst.aggressor))
+        clauses = [
+            Clause(pair[1], "service", (pair[1],)),
+            Clause(" "),
+            Clause("starves", "pair", pair),
+            Clause(" "),
+            Clause(pair[0], "service", (pair[0],)),
+            Clause(" on "),
+            Clause(_where(world, worst.gpus), "gpus", tuple(gpu.label for gpu in worst.gpus)),
+        ]
     else:
-        text = worst.sentence.partition("; ")[0].rstrip(".")
+        clauses = _linked(_SINCE.sub("", worst.sentence.partition("; ")[0]).rstrip("."), worst)
     if worst.phase == "cascading":
-        text += ", and its callers slow down too"
+        clauses.append(Clause(", and its callers slow down too"))
     others = len(current) - 1
     more = (f"{_count(others, 'more warning')} below.",) if others else ()
-    if worst.slowed:
-        more = (f"Slower too: {', '.join(map(str, worst.slowed))}.", *more)
     state: State = "warning" if worst.phase == "advisory" else "critical"
-    return Verdict(state, f"{text}.", (*more, *gaps), worst.since, worst)
+    return Verdict(state, (*clauses, Clause(".")), (*more, *gaps), worst.since, worst)
+
+
+def _where(world: World, gpus: Sequence[Gpu]) -> str:
+    """Two GPUs by name; of more how many, in which pool, and the first of them."""
+    if len(gpus) <= FEW:
+        return gpu_list(gpus)
+    pool = pool_of(world, gpus)
+    of = f"pool {pool}" if pool else _count(len({gpu.host for gpu in gpus}), "host")
+    return f"{len(gpus)} GPUs of {of} ({gpus[0].label} …)"
+
+
+def _linked(text: str, item: Incident) -> list[Clause]:
+    """The sentence in parts, those apart that name a service of the incident."""
+    known = {item.service, *item.victims, *(each.service for each in item.candidates), *(item.culprit.edge or ())}
+    if item.aggressor is not None:
+        known.add(item.aggressor)
+    names = sorted((str(who) for who in known if str(who)), key=len, reverse=True)
+    if not names:
+        return [Clause(text)]
+    found = re.split(rf"(?<![\w/.-])({'|'.join(map(re.escape, names))})(?![\w/-])", text)
+    return [Clause(part, "service", (part,)) if i % 2 else Clause(part) for i, part in enumerate(found) if part]
+
+
+def following(item: Incident) -> Json | None:
+    """Who misses its objective next, in how many seconds; and who does already. None where nobody is told of."""
+    if not item.at_risk:
+        return None
+    hit = [str(risk.service) for risk in item.at_risk if risk.p50 <= 0]
+    ahead = min((risk for risk in item.at_risk if 0 < risk.p50 <= SOON), key=_soonest, default=None)
+    return {
+        "service": None if ahead is None else str(ahead.service),
+        "seconds": None if ahead is None else breach_seconds(ahead),
+        "missing": hit,
+    }
+
+
+def _soonest(risk: AtRisk) -> tuple[float, Service]:
+    return (risk.p50, risk.service)
+
+
+def _plain(text: str) -> tuple[Clause, ...]:
+    return (Clause(text),)
 
 
 def _blind(whom: str, since: float | None) -> str:

@@ -1,36 +1,77 @@
-// The Now page: verdict, figures, matrix, warnings and the table of services.
+// The Now page: verdict, figures, lanes, matrix, most affected services, incidents with their evidence.
 "use strict";
 (() => {
   const F = (window.foreshock = window.foreshock || {});
   F.pages = F.pages || {};
   const { h, put } = F;
+  const CAUSES = { demand: "more asked than it carries", provisioning_lag: "new replicas come late", pool_contention: "a neighbour takes the GPUs", retry_storm: "retries keep it down", network: "network", dependency: "a service it needs", memory: "KV cache full", imbalance: "replicas unevenly loaded", hardware: "hardware" };
+  const service = (name, text = name) => h("a", { href: F.serviceOf(name), "data-go": true }, text);
 
-  const verdict = (data, now) => {
-    const { state, headline, detail, since, incident } = data.verdict;
-    F.byId("verdict").dataset.state = state;
-    const line = F.byId("headline");
-    if (line.textContent !== headline) line.textContent = headline;
-    const parts = [];
-    if (since && incident) parts.push(h("span", null, "since ", F.time(since, now), ` (${F.span(now - since)})`));
-    if (since && state === "blind") parts.push(h("span", null, "last data ", F.time(since, now), ` (${F.span(now - since)} ago)`));
-    else if (since && !incident) parts.push(h("span", null, "last warning ended ", F.time(since, now), ` (${F.span(now - since)} ago)`));
-    for (const item of incident?.evidence || []) parts.push(evidence(item));
-    if (incident) parts.push(h("span", { title: "share of the victim's added waiting that this aggressor explains" }, `confidence ${F.percent(incident.confidence)}, ${incident.quality}`));
-    put(F.byId("verdict-detail"), parts.length ? h("p", { class: "facts" }, parts) : null, detail.map((text) => h("p", null, text)));
+  const LINKS = {
+    service: ([name]) => F.serviceOf(name),
+    pair: ([victim, aggressor]) => F.to("/contention", { victim, aggressor }),
+    gpus: ([first]) => F.to("/fleet", { gpu: first }),
   };
-  const evidence = (item) =>
-    h("span", null, `${item.name} `, h("b", null, F.figure(item.value, item.unit)), item.baseline === null ? "" : ` (usually ${F.figure(item.baseline, item.unit)})`);
+  const verdict = (data, now) => {
+    const { state, clauses, detail, since, incident, next } = data.verdict;
+    F.byId("verdict").dataset.state = state;
+    put(F.byId("headline"), clauses.map(([text, kind, of]) => (kind ? h("a", { href: LINKS[kind](of), "data-go": true, title: kind === "gpus" ? of.join(", ") : null }, text) : text)));
+    const parts = [];
+    if (since && incident) {
+      parts.push(h("span", null, "cause ", h("b", null, CAUSES[incident.cause] || incident.cause)));
+      parts.push(h("span", null, "since ", h("a", { href: "#timeline-panel" }, F.time(since, now)), ` (${F.span(now - since)})`));
+      if (incident.slowed.length) parts.push(h("span", null, "slower too: ", listed(incident.slowed)));
+      parts.push(h("span", { title: "how sure it is whose doing it is" }, `confidence ${F.percent(incident.confidence)}, ${incident.quality}`));
+      parts.push(h("a", { href: "#warnings-panel" }, `${incident.evidence.length} figures of evidence`));
+    } else if (since && state === "blind") parts.push(h("span", null, "last data ", F.time(since, now), ` (${F.span(now - since)} ago)`));
+    else if (since) parts.push(h("span", null, "last warning ended ", F.time(since, now), ` (${F.span(now - since)} ago)`));
+    put(F.byId("verdict-detail"),
+      next ? following(next) : null,
+      incident?.next_step ? h("p", { class: "step" }, h("b", null, "Do now"), h("span", null, sentence(incident.next_step))) : null,
+      parts.length ? h("p", { class: "facts" }, parts) : null,
+      detail.map((text) => h("p", { class: "muted" }, text)));
+  };
+  const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+  const listed = (names) => names.slice(0, 3).map((name, i) => [i ? ", " : "", service(name)]).concat(names.length > 3 ? [` and ${names.length - 3} more`] : []);
+  const following = ({ service: who, seconds, missing }) => {
+    const already = missing.length ? h("span", null, `${missing.length === 1 ? "1 service misses its" : `${missing.length} services miss their`} objective already: `, listed(missing)) : null;
+    if (!who) return h("p", { class: "next-hit" }, h("b", null, "Next hit: "), missing.length ? "nobody further within 30 min. " : "nobody within 30 min.", already);
+    return h("p", { class: "next-hit" },
+      h("b", null, "Next hit: "), service(who), " misses its objective in about ", h("b", { class: "minutes" }, F.about(seconds.p50)), ` (80 % sure: ${F.interval(seconds.p10, seconds.p90)}). `, already);
+  };
 
-  const figures = (data) =>
-    put(
-      F.byId("figures"),
-      (data.figures || []).map((item) => {
-        const grave = item.name === "Services starved" && item.value > 0;
-        const unit = item.value === null || item.of === 0 ? "–" : item.unit === "ratio" ? F.percent(item.value) : item.unit === "count" ? String(item.value) : item.value.toFixed(2);
-        const of = unit === "–" ? "" : item.of !== undefined ? ` of ${item.of}` : item.unit === "per call" ? " per call" : "";
-        return h("div", { class: grave ? "figure grave" : "figure" }, h("span", { class: "figure-name" }, item.name), h("span", null, h("b", null, unit), of));
-      }),
-    );
+  const figures = (data) => put(F.byId("figures"), (data.figures || []).map(figure));
+  const shown = (value, unit) => (!F.known(value) ? "–" : unit === "ratio" ? F.percent(value) : unit === "count" ? String(value) : value.toFixed(2));
+  const figure = (item) => {
+    const known = F.known(item.value) && item.of !== 0;
+    const value = known ? shown(item.value, item.unit) : "–";
+    const high = item.usual?.[1];
+    const unusual = known && F.known(high) && item.value > high;
+    const usually = F.known(high) ? `usually up to ${shown(high, item.unit)}` : known && item.unit !== "count" ? "usual level not known yet" : "";
+    const name = `${item.name}: ${known ? value : "no data"}${known && item.of !== null ? ` of ${item.of}` : ""}${item.who ? `, ${item.who}` : ""}${usually ? `, ${usually}` : ""}`;
+    return h("a", { class: unusual || (known && item.unit === "count" && item.value > 0) ? "figure grave" : "figure", href: kept(item.href), "data-go": true, "aria-label": name },
+      h("span", { class: "figure-name" }, item.name),
+      h("span", { class: "figure-row" }, h("span", null, h("b", null, value), known && item.of !== null ? ` of ${item.of}` : ""), F.sparkline(item.spark, { usual: item.usual, bad: unusual })),
+      h("span", { class: "figure-note", title: item.who || null }, item.who && unusual ? item.who : item.note || usually || " "));
+  };
+  const kept = (href) => { const [path, query] = href.split("?"); return F.to(path, Object.fromEntries(new URLSearchParams(query || ""))); };
+  // A small line over time, with what is usual behind it; gaps stay gaps.
+  F.sparkline = (values, { usual = null, bad = false, label = null, width = 96, height = 24 } = {}) => {
+    const known = values.filter(F.known);
+    if (known.length < 2) return null;
+    const top = Math.max(...known, usual ? usual[1] : 0) || 1;
+    const y = (value) => height - 2 - (value / top) * (height - 4);
+    let pen = "M";
+    const path = values.map((value, i) => {
+      if (!F.known(value)) { pen = "M"; return ""; }
+      const step = `${pen}${((i / Math.max(1, values.length - 1)) * width).toFixed(1)} ${y(value).toFixed(1)}`;
+      pen = "L";
+      return step;
+    }).join("");
+    return F.s("svg", { width, height, viewBox: `0 0 ${width} ${height}`, class: `spark${bad ? " critical" : ""}`, role: label ? "img" : null, "aria-label": label, "aria-hidden": label ? null : "true" },
+      usual ? F.s("rect", { x: 0, width, y: y(usual[1]), height: Math.max(1, y(usual[0]) - y(usual[1])), class: "usual" }) : null,
+      F.s("path", { d: path }));
+  };
 
   const matrix = (data) => {
     const { victims, aggressors, cells, hidden } = data.matrix;
@@ -48,121 +89,87 @@
       const share = F.known(item.ratio) ? `${F.percent(item.ratio)} of the time` : "(no data)";
       const name = `${row} waits for ${column} ${share} on ${item.gpus.join(", ")}`;
       return h("td", { class: warned ? "warned" : ratio < 0.05 ? "low" : "", style: `--heat:${Math.round(Math.min(ratio / 0.5, 1) * 60)}%` },
-        h("button", { type: "button", title: name, "aria-label": name, "data-gpus": JSON.stringify(item.gpus) },
+        h("a", { href: F.to("/contention", { victim: row, aggressor: column }), "data-go": true, title: name, "aria-label": name },
           F.known(item.ratio) ? F.percent(item.ratio) : "no data", h("small", null, `${item.gpus.length} GPU${item.gpus.length > 1 ? "s" : ""}`)));
     };
     put(F.byId("matrix"),
       h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Who starves whom, table" },
         h("table", { class: "matrix" },
-          h("thead", null, h("tr", null, h("th", { scope: "col" }, "waits ↓ runs →"), aggressors.map((name) => h("th", { scope: "col", title: name }, F.short(label(name), 16))))),
+          h("thead", null, h("tr", null, h("th", { scope: "col" }, "waits ↓ runs →"), aggressors.map((name) => h("th", { scope: "col", title: name }, F.short(label(name), 14))))),
           h("tbody", null, victims.map((row, r) => h("tr", null, h("th", { scope: "row", title: row }, F.short(label(row), 18)), aggressors.map((column, c) => cell(row, column, cells[r][c]))))))),
-      hidden ? h("p", { class: "note" }, `${hidden} more rows or columns with shorter waits: `, h("a", { href: "/api/contention" }, "/api/contention")) : null);
+      h("p", { class: "note" }, victims.some((row) => aggressors.some((column) => starved.has(`${row}\n${column}`))) ? h("span", { class: "key marked" }, "in an incident") : null, " ", hidden ? h("a", { href: F.to("/contention"), "data-go": true }, `${hidden} more rows or columns with shorter waits`) : null));
     F.panel("matrix", "ready");
   };
 
-  const warnings = (data, now) => {
-    const list = data.warnings;
-    const over = data.over.map((w) => h("li", { class: "over" }, F.state("idle", "over"), " ", w.aggressor && w.gpus.length ? `${w.aggressor} starved ${w.victim} on ${w.gpus.length} GPU${w.gpus.length > 1 ? "s" : ""}, ended ` : `${w.victim}: ${w.cause.replaceAll("_", " ")}, ended `, F.time(w.until, now), ` (${F.span(now - w.until)} ago)`));
-    if (!list.length && !over.length) {
-      put(F.byId("warnings"));
-      const learning = data.learning.done ? "" : " None can be given while the hub is learning what is usual.";
-      const blind = data.verdict.state === "blind" ? " None can be given while no fresh data comes." : "";
-      return F.panel("warnings", "empty", `No warnings are open and none ended in the last hour.${learning}${blind}`);
-    }
-    put(F.byId("warnings"), h("ul", { class: "warnings" }, list.map((w) => warning(w, now)), over));
-    F.panel("warnings", "ready");
-  };
-  const warning = (w, now) => {
-    const word = { advisory: "advisory", page: "page", cascading: "cascading" }[w.phase];
-    return h("li", { "data-phase": w.phase },
-      h("p", { class: "warning-head" }, F.state(w.phase === "advisory" ? "warning" : "critical", word), " ", h("b", null, w.aggressor ? `${w.aggressor} → ${w.victim}` : w.victim),
-        h("span", { class: "muted" }, ` ${w.cause.replaceAll("_", " ")}, since `, F.time(w.since, now), ` (${F.span(now - w.since)})`)),
-      h("p", null, w.sentence),
-      h("table", { class: "evidence" },
-        h("thead", null, h("tr", null, ["evidence", "now", "usually", "since"].map((name) => h("th", { scope: "col" }, name)))),
-        h("tbody", null, w.evidence.map((e) => h("tr", null, h("th", { scope: "row" }, e.name), h("td", null, F.figure(e.value, e.unit)), h("td", null, F.figure(e.baseline, e.unit)), h("td", null, F.time(e.since, now)))))),
-      h("p", { class: "muted" }, `on ${w.gpus.join(", ")} · confidence ${F.percent(w.confidence)} · ${w.quality} · `,
-        h("a", { href: F.tracesOf(w.victim), "data-go": true }, `slowest traces of ${w.victim}`)));
-  };
-
-  const COLUMNS = [
-    ["id", "Service"], ["rate", "Requests"], ["failed", "Errors"], ["p50", "p50", "minor"], ["p95", "p95"], ["p99", "p99", "minor"],
-    ["attempts", "Retries per call", "minor"], ["spark", "p95, 15 min", "minor"],
-  ];
-  const order = { by: "", down: true };
-  const sorted = (rows) => {
-    if (!order.by) return rows;
-    const value = (row) => (order.by === "id" ? row.id : row[order.by] ?? -1);
-    const sign = order.down ? -1 : 1;
-    return [...rows].sort((a, b) => sign * (value(a) < value(b) ? -1 : value(a) > value(b) ? 1 : 0));
-  };
   const services = (data, live) => {
     const colours = Object.fromEntries((live.topology?.services || []).map((s) => [s.id, s.colour]));
     if (!data.services.length) {
       put(F.byId("services"));
       return F.panel("services", "empty", "No service is known: no spans have arrived and no process was seen on a GPU.");
     }
-    const head = COLUMNS.map(([key, name, kind]) =>
-      h("th", { scope: "col", class: kind, "aria-sort": order.by === key ? (order.down ? "descending" : "ascending") : null },
-        key === "spark" ? name : h("button", { type: "button", "data-sort": key }, name, order.by === key ? (order.down ? " ▾" : " ▴") : "")));
+    const label = F.labels(data.services.map((s) => s.id));
     const row = (s) =>
       h("tr", { "data-health": s.health },
-        h("th", { scope: "row" }, F.dot(colours[s.id] ?? 0), h("a", { href: F.tracesOf(s.id), "data-go": true, title: `${s.id}: its slowest traces` }, F.short(s.id, 40)), " ", F.state(s.health, s.word)),
+        h("th", { scope: "row", title: s.id }, F.dot(colours[s.id] ?? 0), h("a", { href: F.serviceOf(s.id), "data-go": true }, F.short(label(s.id), 24)), h("br"), condition(s)),
         h("td", null, F.rate(s.rate)), h("td", { class: s.failed >= 0.05 ? "bad" : s.failed >= 0.01 ? "poor" : "" }, F.percent(s.failed)),
-        h("td", { class: "minor" }, F.seconds(s.p50)), h("td", null, F.seconds(s.p95)), h("td", { class: "minor" }, F.seconds(s.p99)),
-        h("td", { class: "minor" + (s.attempts >= 1.2 ? " poor" : "") }, s.attempts === null ? "–" : (s.attempts - 1).toFixed(2)),
-        h("td", { class: "minor" }, spark(s)));
+        h("td", null, F.seconds(s.p95)),
+        h("td", { class: "minor" }, F.sparkline(s.spark, { bad: s.stage === "failing", label: `p95 of ${s.id} over 15 minutes` }) || "–"));
     put(F.byId("services"),
       h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Services, table" },
-        h("table", { class: "services" }, h("thead", null, h("tr", null, head)), h("tbody", null, sorted(data.services).map(row)))),
-      data.hidden ? h("p", { class: "note" }, `${data.hidden} more services are in `, h("a", { href: "/api/services" }, "/api/services")) : null);
+        h("table", { class: "services" }, h("thead", null, h("tr", null, ["Service", "Requests", "Failed", "p95"].map((name) => h("th", { scope: "col" }, name)), h("th", { scope: "col", class: "minor" }, "p95, 15 min"))), h("tbody", null, data.services.map(row)))),
+      h("p", { class: "note" }, h("a", { href: F.to("/services"), "data-go": true }, data.hidden ? `All services: ${data.hidden} more` : "All services")));
     F.panel("services", "ready");
   };
-  const spark = ({ spark: values, health, id }) => {
-    const known = values.filter((v) => v !== null);
-    if (known.length < 2) return "–";
-    const top = Math.max(...known) || 1;
-    const [w, height] = [96, 24];
-    let pen = "M";
-    const path = values.map((v, i) => {
-      if (v === null) { pen = "M"; return ""; }
-      const step = `${pen}${((i / Math.max(1, values.length - 1)) * w).toFixed(1)} ${(height - 2 - (v / top) * (height - 4)).toFixed(1)}`;
-      pen = "L";
-      return step;
-    }).join("");
-    return F.s("svg", { width: w, height, class: `spark ${health}`, role: "img", "aria-label": `p95 of ${id} over 15 minutes, at most ${F.seconds(top)}` },
-      F.s("title", null, `0 to ${F.seconds(top)}`), F.s("path", { d: path }));
-  };
+  const condition = (s) => (s.health === "ok" && s.stage && s.stage !== "calm" ? F.stage(s.stage) : [F.state(s.health, s.word), s.stage === "failing" || s.stage === "degraded" ? h("span", { class: "state muted" }, ` ${F.STAGES[s.stage]}`) : null]);
 
-  document.addEventListener("click", (event) => {
-    const sort = event.target.closest?.("[data-sort]");
-    if (sort) {
-      if (order.by === sort.dataset.sort && !order.down) order.by = "";
-      else if (order.by === sort.dataset.sort) order.down = false;
-      else [order.by, order.down] = [sort.dataset.sort, true];
-      F.redraw();
+  const incidents = (data, now) => {
+    const list = data.warnings;
+    const over = data.over.map((w) => h("li", { class: "over" }, F.state("idle", "over"), " ", w.aggressor && w.gpus.length ? `${w.aggressor} starved ${w.victim} on ${w.gpus.length} GPU${w.gpus.length > 1 ? "s" : ""}, ended ` : `${w.victim}: ${w.cause.replaceAll("_", " ")}, ended `, F.time(w.until, now), ` (${F.span(now - w.until)} ago) `, links(w)));
+    if (!list.length && !over.length) {
+      put(F.byId("warnings"));
+      const learning = data.learning.done ? "" : " None can be given while the hub is learning what is usual.";
+      const blind = data.verdict.state === "blind" ? " None can be given while no fresh data comes." : "";
+      return F.panel("warnings", "empty", `No incidents are open and none ended in the last hour.${learning}${blind}`);
     }
-    const cell = event.target.closest?.("[data-gpus]");
-    if (cell) F.grid.show(JSON.parse(cell.dataset.gpus), cell.getAttribute("aria-label"));
-  });
+    put(F.byId("warnings"), h("ul", { class: "warnings" }, list.map((w) => one(w, now)), over));
+    F.panel("warnings", "ready");
+  };
+  const RUNBOOKS = { advisory: "IncidentAdvisory", page: "IncidentPage", cascading: "IncidentCascading" };
+  const around = (w) => ({ incident: w.id, ...(w.until ? { from: String(Math.round((w.since - 600) * 1000)), to: String(Math.round((w.until - 20) * 1000)) } : {}) });
+  const links = (w) => h("span", { class: "links" },
+    h("a", { href: F.to("/cascade", around(w)), "data-go": true }, "cascade"), " ",
+    h("a", { href: F.tracesOf(w.victim), "data-go": true }, "slowest traces"), " ",
+    w.until ? null : h("a", { href: `/runbooks/${RUNBOOKS[w.phase]}` }, "runbook"), " ",
+    h("a", { href: F.reportOf(w.id), download: "" }, "post-mortem"));
+  F.reportOf = (id) => `/api/report/${encodeURIComponent(id)}?as=zip${F.range.live() ? "" : `&at=${encodeURIComponent(F.range.to())}`}`;
+  const one = (w, now) => {
+    const rows = w.evidence.map((e, i) => [e, i && w.evidence[i - 1].entity === e.entity]);
+    return h("li", { "data-phase": w.phase },
+      h("p", { class: "warning-head" }, F.state(w.phase === "advisory" ? "warning" : "critical", w.phase), " ", h("b", null, w.aggressor && w.aggressor !== w.victim ? [service(w.aggressor), " → ", service(w.victim)] : service(w.victim)),
+        h("span", { class: "muted" }, ` ${w.cause.replaceAll("_", " ")}, since `, F.time(w.since, now), ` (${F.span(now - w.since)}) `), links(w)),
+      h("p", null, w.sentence),
+      rows.length ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Evidence of ${w.victim}, table` }, h("table", { class: "evidence" },
+        h("thead", null, h("tr", null, ["of", "figure", "now", "usually", "since"].map((name) => h("th", { scope: "col" }, name)))),
+        h("tbody", null, rows.map(([e, same]) => h("tr", { class: same ? "same" : null }, h("th", { scope: "row" }, e.entity ? (same ? h("span", { class: "visually-hidden" }, e.entity) : e.entity) : w.victim), h("td", null, e.name), h("td", null, h("b", null, F.figure(e.value, e.unit))), h("td", null, F.figure(e.baseline, e.unit)), h("td", null, F.time(e.since, now))))))) : null,
+      h("p", { class: "muted" }, [w.gpus.length ? `on ${w.gpus.join(", ")}` : "", w.candidates.length > 1 ? `blamed: ${w.candidates.slice(0, 3).map((c) => `${c.service} ${F.percent(c.score)}${c.why ? ` (${c.why})` : ""}`).join(", ")}` : "", `confidence ${F.percent(w.confidence)}, ${w.quality}`].filter(Boolean).join(" · ")));
+  };
 
   F.pages.now = {
     mount: () => F.grid.mount(F.byId("grid")),
     update: (data, live) => {
-      verdict(data, live.time);
+      const now = F.range.live() && !data.bounds ? live.time : data.data_time ?? live.time;
+      verdict(data, now);
       if (!data.ready) {
-        for (const name of ["matrix", "grid", "map", "warnings", "services"])
+        for (const name of ["timeline", "matrix", "grid", "warnings", "services"])
           F.panel(name, data.error ? "error" : "loading", data.error ? `Cannot be read: ${data.error}` : "");
         return;
       }
       figures(data);
+      F.lanes("timeline", data.timeline, { all: F.to("/cascade"), empty: "No service is worse than usual, and none was in the last 15 min." });
       matrix(data);
-      warnings(data, live.time);
+      incidents(data, now);
       services(data, live);
-      if (live.topology?.id === data.topology) {
-        F.grid.draw(data, live.topology);
-        F.map.draw(data, live.topology);
-      }
+      if (live.topology?.id === data.topology) F.grid.draw(data, live.topology);
     },
   };
 })();

@@ -1,4 +1,4 @@
-"""Now: what is wrong, who starves whom, and what it looks like on the map and on the GPUs."""
+"""Now: what is wrong, who does it to whom, since when, who is next, and what to do."""
 
 from __future__ import annotations
 
@@ -27,17 +27,13 @@ def layout() -> Component:
             html.Div(id="figures", className="figures"),
             html.Div(
                 [
-                    panel(
-                        "matrix",
-                        "Who starves whom",
-                        "row waits, column runs: share of time stalled, at most; red: slower for it",
-                    ),
-                    panel("grid", "GPUs", "share of time busy"),
-                    panel("map", "Service map", "callers left, callees right; width is requests per second", wide=True),
-                    panel("warnings", "Warnings", "open now, the worst first", wide=True),
-                    panel("services", "Services", "requests each service received", wide=True),
+                    panel("timeline", "From first sign to impact", "in the order of the first sign", wide=True),
+                    panel("services", "Most affected services", "the worst first"),
+                    panel("matrix", "Who starves whom", "row waits, column runs: share of time, at most"),
+                    panel("grid", "GPUs", "share of time busy", wide=True),
+                    panel("warnings", "Incidents and their evidence", "open now, the worst first", wide=True),
                 ],
-                className="panels",
+                className="panels now-panels",
             ),
         ],
         "/api/now",

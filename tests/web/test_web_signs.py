@@ -1,0 +1,173 @@
+"""Stages, signs, lanes and the five numbers: what of a World is not as usual, since when, and what comes next."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.web.worlds import NOW, POINTS, STEP, calm, service, snapshot, starvation, starving
+
+from foreshock_dashboard.analysis.objectives import Objective
+from foreshock_dashboard.model.incident import AtRisk
+from foreshock_dashboard.model.outlook import Load, Outlook
+from foreshock_dashboard.model.query import Json
+from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.web.signs import Course, course, lasting, smooth
+from foreshock_dashboard.web.timeline import AHEAD, followed, picked, timeline, window
+from foreshock_dashboard.web.vitals import offered, vitals
+
+ONSET = NOW - 190
+EMBEDDER, RAG, TRAIN, GATEWAY = map(service, ("embedder", "rag-api", "train-llm", "gateway"))
+
+
+def _fared(**more: object) -> Course:
+    return course(starving(), NOW - 900, NOW, ONSET, **more)  # type: ignore[arg-type]  # tests name parameters
+
+
+def _seen(*risks: AtRisk) -> Snapshot:
+    world = starving()
+    return snapshot(world, replace(starvation(world), at_risk=risks))
+
+
+def _lanes(seen: Snapshot, most: int = 8) -> Json:
+    assert seen.world
+    chosen = picked(seen)
+    start = window(seen.world, chosen)
+    return timeline(seen.world, start, followed(seen, seen.world, chosen, start), chosen, most)
+
+
+def _numbers(seen: Snapshot) -> dict[str, Json]:
+    assert seen.world
+    return {row["name"]: row for row in vitals(seen, followed(seen, seen.world, picked(seen), NOW - 900))}
+
+
+def test_nothing_is_out_of_the_ordinary_in_calm() -> None:
+    """No sign, no spell, and everybody with data is calm."""
+    fared = course(calm(), NOW - 900, NOW)
+    assert fared.signs == ()
+    assert set(fared.now().values()) == {"calm"}
+    assert all(fared.spells(who) == () for who in fared.services)
+
+
+def test_a_wait_for_a_gpu_is_an_early_sign_and_a_missed_objective_the_last_stage() -> None:
+    """The victim goes through the stages; who is slower because of it is degraded or worse; nobody else is touched."""
+    fared = _fared()
+    stages = fared.now()
+    assert stages[EMBEDDER] == "failing"
+    assert stages[RAG] in ("degraded", "failing")
+    assert stages[service("auth")] == "calm"
+    first = fared.signs[0]
+    assert (first.service, first.text) in {(EMBEDDER, "GPU time waited"), (EMBEDDER, "attempts per call")}
+    assert all(sign.level < sign.threshold < sign.value for sign in fared.signs)
+    assert all(abs(sign.since - (NOW - 190)) <= 3 * STEP for sign in fared.signs if sign.service == EMBEDDER)
+
+
+def test_what_services_promised_counts_where_it_is_known() -> None:
+    """With an hour to answer in, slow is no miss; who the analysis says misses it does."""
+    patient = {EMBEDDER: Objective(3600.0, 0.5)}
+    assert _fared(promised=patient).now()[EMBEDDER] == "degraded"
+    assert _fared(promised=patient, missing=frozenset({EMBEDDER})).now()[EMBEDDER] == "failing"
+
+
+def test_what_is_not_known_is_no_stage() -> None:
+    """Silence is not calm."""
+    world = calm()
+    row = world.services.index(service("auth"))
+    red = replace(world.red, **{name: getattr(world.red, name).copy() for name in ("rate", "p95", "failed", "p50")})
+    for values in (red.rate, red.p95, red.failed, red.p50):
+        values[row, -30:] = np.nan
+    assert course(replace(world, red=red), NOW - 900, NOW).now()[service("auth")] is None
+
+
+@pytest.mark.parametrize(
+    ("points", "expected"),
+    [
+        ("..#..####..", ".....####.."),
+        ("###.###....", "#######...."),
+        ("###....###.", "###....###."),
+        ("#..........", "..........."),
+        (".......####", ".......####"),
+    ],
+)
+def test_a_sign_lasts_or_is_none(points: str, expected: str) -> None:
+    """Runs shorter than three points go; holes of two points at most are filled."""
+    found = lasting(np.array([[point == "#" for point in points]]), 3, 2)
+    assert "".join("#" if point else "." for point in found[0]) == expected
+
+
+def test_one_odd_point_moves_no_figure() -> None:
+    """The median of three, of what there is."""
+    rows = smooth(np.array([[1.0, 9.0, 1.0, 1.0, np.nan, 3.0]]))
+    assert rows[0].tolist() == [1.0, 5.0, 1.0, 1.0, 1.0, 2.0]
+
+
+def test_lanes_stand_in_the_order_of_the_first_sign_after_the_culprit() -> None:
+    """And those that are expected to be hit come last, with the seconds until then."""
+    risks = (AtRisk(EMBEDDER, 0, 0, 0, 0, 0), AtRisk(GATEWAY, 100.0, 240.0, 500.0, 60.0, 900.0))
+    told = _lanes(_seen(*risks))
+    rows = [(lane["service"], lane["part"], lane["order"]) for lane in told["lanes"]]
+    assert rows == [
+        ("train-llm", "culprit", None),
+        ("embedder", "hit", 1),
+        ("rag-api", "hit", 2),
+        ("gateway", "next", None),
+    ]
+    culprit, victim, _, following = told["lanes"]
+    assert culprit["why"].startswith("takes the time of 2 GPUs")
+    assert victim["spells"][-1][1:] == [NOW, 3]
+    assert victim["forecast"] is None
+    assert following["forecast"]["p50"] == 240.0
+    assert told["end"] == NOW + AHEAD
+
+
+def test_lanes_that_do_not_fit_are_counted() -> None:
+    """The page leads to the rest."""
+    told = _lanes(_seen(), most=1)
+    assert (len(told["lanes"]), told["hidden"]) == (1, 2)
+    assert told["end"] == NOW
+
+
+def test_one_incident_can_be_picked_and_an_unknown_one_is_none() -> None:
+    """By its id."""
+    seen = _seen()
+    assert picked(seen, seen.incidents[0].id).incidents == seen.incidents
+    assert picked(seen, "nobody") == ((), None)
+
+
+def test_each_number_has_its_course_its_usual_band_and_its_evidence() -> None:
+    """The wait is far above what is usual; nothing that is not known is zero."""
+    told = _numbers(_seen())
+    wait = told["Longest wait for a GPU"]
+    assert wait["value"] == pytest.approx(0.46)
+    assert wait["who"] == "embedder for train-llm"
+    assert wait["href"] == "/contention?victim=embedder&aggressor=train-llm"
+    assert wait["spark"][-1] == wait["value"]
+    assert told["Highest offered load"]["value"] is None
+    assert told["Services degraded"]["value"] == 2
+    assert told["Services degraded"]["of"] == 12
+    assert told["Retries per call"]["who"] == "rag-api → embedder"
+    assert len(wait["spark"]) == 45
+
+
+def test_a_usual_band_needs_history_before_the_sparkline() -> None:
+    """Twice the World, the first half of it calm: what is shown lies above the band."""
+    early, late = calm(), starving()
+    shift = POINTS * STEP
+    pairs = {"times": np.concatenate([early.times - shift, late.times])}
+    for name in ("stalled_by", "attempts", "busy", "stalled", "utilization", "contended"):
+        pairs[name] = np.hstack([getattr(early, name), getattr(late, name)])
+    red = {name: np.hstack([getattr(early.red, name), getattr(late.red, name)]) for name in ("rate", "failed", "p50")}
+    red |= {name: np.hstack([getattr(early.red, name), getattr(late.red, name)]) for name in ("p95", "p99")}
+    world = replace(late, red=replace(late.red, **red), **pairs)
+    wait = next(row for row in vitals(snapshot(world), course(world, NOW - 900, NOW)) if "wait" in row["name"])
+    assert wait["usual"] is not None
+    assert wait["usual"][1] < wait["value"]
+
+
+def test_the_worst_load_is_that_of_the_outlook() -> None:
+    """What scalers read and what the page shows are one number."""
+    loads = (Load(RAG, "", 0.4, 0.7), Load(EMBEDDER, "", 1.31, 0.72))
+    told = _numbers(replace(_seen(), outlook=Outlook(loads=loads)))["Highest offered load"]
+    assert (told["value"], told["who"], told["note"]) == (1.31, "embedder", "safe up to 72 %")
+    assert offered(calm(), np.arange(3)).shape == (0, 3)
