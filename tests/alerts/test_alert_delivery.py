@@ -1,44 +1,30 @@
-"""From the hub's page to a notification, through a real Prometheus and a real Alertmanager."""
+"""From an injected fault to a notification, through a real exporter, a real Prometheus and a real Alertmanager."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import pytest
 import yaml
+from tests.alerts.servers import SHORTER, at_once, hurried
 
+from foreshock_dashboard.commands import parser, run
 from foreshock_dashboard.model.incident import Incident
+from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.model.span_metrics import SpanMetrics
 
 Yaml = dict[str, Any]
 Server = Callable[[Sequence[str | Path], str], str]
-
-
-def hurried(rules: Yaml) -> Yaml:
-    """The same rules without waiting: `for` and `keep_firing_for` gone, evaluated every second."""
-    for group in rules["groups"]:
-        group["interval"] = "1s"
-        for rule in group["rules"]:
-            rule.pop("for", None)
-            rule.pop("keep_firing_for", None)
-    return rules
-
-
-def at_once(config: Yaml, webhook: str) -> Yaml:
-    """The same Alertmanager configuration without waiting, with the webhook at another address."""
-
-    def routes(route: Yaml) -> Iterator[Yaml]:
-        yield route
-        for child in route.get("routes", []):
-            yield from routes(child)
-
-    for route in routes(config["route"]):
-        route["group_wait"] = route["group_interval"] = "1s"
-    config["receivers"][0]["webhook_configs"][0]["url"] = webhook
-    return config
 
 
 @pytest.fixture
@@ -63,17 +49,21 @@ def alertmanager(root: Path, tmp_path: Path, server: Server) -> Callable[[str], 
 
 
 @pytest.fixture
-def prometheus(root: Path, tmp_path: Path, server: Server) -> Callable[[str, str], str]:
-    """Start Prometheus with the rules and one target, the hub's page; gives its address."""
+def prometheus(tmp_path: Path, server: Server) -> Callable[..., str]:
+    """Start Prometheus with targets by job and the rules as `foreshock alerts` writes them; gives its address."""
 
-    def start(hub: str, alertmanager: str) -> str:
-        rules = hurried(yaml.safe_load((root / "alerts/foreshock.rules.yml").read_text()))
-        (tmp_path / "foreshock.rules.yml").write_text(yaml.safe_dump(rules))
+    def start(alertmanager: str, targets: Mapping[str, str], windows: Mapping[str, str] | None = None) -> str:
+        written = tmp_path / "written"
+        words = ["--out", str(written), "--hub", "https://hub.example.com", "--objectives", "assistant/chat=20s"]
+        assert run(parser().parse_args(["alerts", *words])) == 0
         config = {
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
-            "rule_files": ["foreshock.rules.yml"],
+            "rule_files": hurried(written, tmp_path, windows=windows),
             "alerting": {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]},
-            "scrape_configs": [{"job_name": "foreshock-hub", "static_configs": [{"targets": [hub]}]}],
+            "scrape_configs": [
+                {"job_name": job, "static_configs": [{"targets": [address], "labels": {"environment": "demo"}}]}
+                for job, address in targets.items()
+            ],
         }
         (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
         return server(
@@ -81,7 +71,6 @@ def prometheus(root: Path, tmp_path: Path, server: Server) -> Callable[[str, str
                 "prometheus",
                 f"--config.file={tmp_path / 'prometheus.yml'}",
                 f"--storage.tsdb.path={tmp_path / 'data'}",
-                f"--web.user-assets={root / 'alerts'}",
                 "--web.listen-address=127.0.0.1:0",
                 "--rules.alert.resend-delay=1s",  # what is sent before Alertmanager was found is sent again
             ],
@@ -93,17 +82,17 @@ def prometheus(root: Path, tmp_path: Path, server: Server) -> Callable[[str, str
 
 def test_an_incident_of_the_hub_reaches_the_webhook_and_its_end_does_too(
     page: Callable[[], Any],
-    prometheus: Callable[[str, str], str],
+    prometheus: Callable[..., str],
     alertmanager: Callable[[str], str],
     hub_page: Callable[[Sequence[Incident]], str],
     incident: Callable[..., Incident],
     eventually: Callable[..., None],
 ) -> None:
-    """It names victim and aggressor, its runbook can be opened, and it silences the warning about the same service."""
+    """It names victim and aggressor, links to the hub, and silences the warning about the same service."""
     hub, inbox = page(), page()
     hub.body[0] = hub_page([incident("i1", "page", "chat")])
     receiver = alertmanager(f"http://{inbox.address}/alerts")
-    metrics = prometheus(hub.address, receiver)
+    prometheus(receiver, {"foreshock-hub": hub.address})
 
     def told(status: str) -> dict[tuple[str, str], Yaml]:
         groups = [json.loads(body) for body in list(inbox.posted)]
@@ -117,19 +106,142 @@ def test_an_incident_of_the_hub_reaches_the_webhook_and_its_end_does_too(
     eventually(lambda: ("IncidentPage", "chat") in told("firing"), "the page at the webhook")
     paged = told("firing")["IncidentPage", "chat"]
     assert (paged["labels"]["victim_name"], paged["labels"]["aggressor_name"]) == ("chat", "batch")
-    assert "assistant/chat waits for ml/batch" in paged["annotations"]["description"]
-    link = httpx.URL(paged["annotations"]["runbook_url"]).copy_with(host="127.0.0.1", port=int(metrics.split(":")[1]))
-    assert httpx.get(link).text.startswith("# IncidentPage\n")
+    assert "assistant/chat is in trouble" in paged["annotations"]["description"]
+    assert "pool contention by ml/batch" in paged["annotations"]["description"]
+    assert paged["annotations"]["runbook_url"] == "https://hub.example.com/runbooks/IncidentPage"
+    assert paged["annotations"]["dashboard_url"] == "https://hub.example.com/cascade?incident=i1"
 
+    # Another sign of the same service, another victim of the same aggressor, and one who has nothing to do with either.
     hub.body[0] = hub_page(
-        [incident("i1", "page", "chat"), incident("i0", "advisory", "chat"), incident("i2", "advisory", "search")]
+        [
+            incident("i1", "page", "chat"),
+            incident("i0", "advisory", "chat", "train"),
+            incident("i3", "advisory", "rerank"),
+            incident("i2", "advisory", "search", "train"),
+        ]
     )
     eventually(lambda: ("IncidentAdvisory", "search") in told("firing"), "a warning about another service")
     eventually(lambda: ("IncidentAdvisory", "chat") in states(), "the warning about the same service")
     eventually(lambda: states()["IncidentAdvisory", "chat"] == "suppressed", "its silence")
+    eventually(lambda: states().get(("IncidentAdvisory", "rerank")) == "suppressed", "the other victim's silence")
     assert states()["IncidentAdvisory", "search"] == "active"
     eventually(lambda: ("ExporterDown", "") in told("firing"), "that there is no exporter to scrape")
     assert ("IncidentAdvisory", "chat") not in told("firing")
 
     hub.body[0] = hub_page([])
     eventually(lambda: {("IncidentPage", "chat"), ("IncidentAdvisory", "search")} <= set(told("resolved")), "the end")
+
+
+class Load:
+    """A service's requests, counted by the hub's own code: ten a second, of so many seconds each."""
+
+    def __init__(self, put: Callable[[str], None]) -> None:
+        self.seconds = 0.1
+        self.page = ""
+        self._put, self._metrics, self._number = put, SpanMetrics(zero_for=2.0), 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    @contextmanager
+    def running(self) -> Iterator[Load]:
+        """For as long as the block runs."""
+        self._thread.start()
+        try:
+            yield self
+        finally:
+            self._stop.set()
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.2):
+            now = time.time()
+            self._metrics.add([self._span(now), self._span(now)], now)
+            self._put(self._metrics.text(now) + self.page)
+
+    def _span(self, now: float) -> Span:
+        self._number += 1
+        start, end = round((now - self.seconds) * 1e9), round(now * 1e9)
+        return Span(
+            trace_id=f"{self._number:032x}", span_id=f"{self._number:016x}", parent_id="", name="POST /", kind="server",
+            start_ns=start, end_ns=end, status="unset", status_message="",
+            resource={"service.name": "chat", "service.namespace": "assistant"}, attributes={}, links=(),
+        )  # fmt: skip
+
+
+@pytest.fixture
+def exporter() -> Iterator[tuple[str, IO[str]]]:
+    """A real exporter over simulated GPUs: its address, and where lines of its device script are written."""
+    command: list[str | Path] = [
+        Path(sys.executable).with_name("foreshock-exporter"),
+        "--mock=-",
+        "--web.listen-address=127.0.0.1:0",
+    ]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stderr=pipe, text=True) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write('{"foreshock_device_script": 1, "host": "gpu-host-1"}\n{"gpu": 0, "device": {}}\n')
+        process.stdin.flush()
+        try:
+            found = re.search(r"http://(127\S+)/metrics", process.stderr.readline())
+            assert found
+            yield found[1], process.stdin
+        finally:
+            process.terminate()
+            process.communicate()
+
+
+def test_injected_contention_is_told_and_held_back_once_an_incident_says_the_same(
+    page: Callable[[], Any],
+    exporter: tuple[str, IO[str]],
+    prometheus: Callable[..., str],
+    alertmanager: Callable[[str], str],
+    hub_page: Callable[[Sequence[Incident]], str],
+    incident: Callable[..., Incident],
+    eventually: Callable[..., None],
+) -> None:
+    """A neighbour takes the GPU and the service slows down; PromQL warns, the hub pages, and the warning is silent."""
+    hub, inbox = page(), page()
+    address, script = exporter
+
+    def put(text: str) -> None:
+        hub.body[0] = text
+
+    def gpu(pid: int, service: str, share: float) -> None:
+        process = {"pid": pid, "service": service, "memory_bytes": 20e9, "sm": share}
+        script.write(json.dumps({"gpu": 0, "process": process}) + "\n")
+        script.flush()
+
+    with Load(put).running() as load:
+        load.page = hub_page([])
+        gpu(4101, "assistant/chat", 0.4)
+        receiver = alertmanager(f"http://{inbox.address}")
+        metrics = prometheus(receiver, {"foreshock-hub": hub.address, "foreshock-exporter": address}, SHORTER)
+
+        def has(expression: str) -> bool:
+            answer = httpx.get(f"http://{metrics}/api/v1/query", params={"query": expression}).json()
+            return bool(answer["data"]["result"])
+
+        def states() -> dict[str, str]:
+            found = httpx.get(f"http://{receiver}/api/v2/alerts").json()
+            return {each["labels"]["alertname"]: each["status"]["state"] for each in found}
+
+        eventually(lambda: has("service:request_duration:slowdown_ratio"), "enough history to know what is usual")
+        assert not states()
+
+        gpu(4201, "ml/batch", 1.0)
+        load.seconds = 0.5
+        eventually(lambda: states().get("ServiceStarvedByNeighbour") == "active", "that PromQL sees it")
+        eventually(lambda: any(b"ServiceStarvedByNeighbour" in body for body in list(inbox.posted)), "the notification")
+        told = next(json.loads(body) for body in list(inbox.posted) if b"ServiceStarvedByNeighbour" in body)
+        assert told["receiver"] == "tell"
+        assert told["groupLabels"] == {"origin": "assistant/chat"}
+        warned = told["alerts"][0]
+        assert warned["labels"]["aggressor"] == "ml/batch"
+        pair = "victim=assistant/chat&aggressor=ml/batch"
+        assert warned["annotations"]["dashboard_url"] == f"https://hub.example.com/contention?{pair}"
+
+        load.page = hub_page([incident("i1", "page")])
+        eventually(lambda: any(b'"receiver":"page"' in body for body in list(inbox.posted)), "the page")
+        eventually(lambda: states()["ServiceStarvedByNeighbour"] == "suppressed", "that its effect is held back")
+        assert states()["IncidentPage"] == "active"
