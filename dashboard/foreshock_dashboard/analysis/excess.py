@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from foreshock_dashboard.analysis.baseline import percentile
 from foreshock_dashboard.analysis.signals import Scan
+from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
 
@@ -78,6 +80,7 @@ class Excesses:
     def __init__(self, scan: Scan) -> None:
         self.scan = scan
         self._own: dict[Service, tuple[Excess, Excess]] = {}
+        self._most: dict[str, Floats] = {}
 
     @cached_property
     def into(self) -> Mapping[Service, tuple[Edge, ...]]:
@@ -156,8 +159,8 @@ class Excesses:
 
     def _lately(self, name: str, key: Service | Edge, attempts: float) -> Load:
         level, scale = self.scan.base.levels.get(name, {}).get(key, (math.nan, math.nan))
-        found = self.scan.history(name, key, LATELY)
-        if not (math.isfinite(level) and np.isfinite(found).any()):
-            return AS_EVER
-        more = float(np.nanpercentile(found, MOST_LATELY)) - level - math.log(attempts)
-        return Load(math.exp(more), more / scale)
+        if name not in self._most:
+            self._most[name] = percentile(self.scan.histories(name, LATELY), MOST_LATELY)
+        row = self.scan[name].keys.get(key)
+        more = math.nan if row is None else float(self._most[name][row]) - level - math.log(attempts)
+        return Load(math.exp(more), more / scale) if math.isfinite(more) else AS_EVER

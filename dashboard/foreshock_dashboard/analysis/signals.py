@@ -314,7 +314,13 @@ class Scan:
 
     def _of(self, name: str, key: Key, column: Floats) -> float:
         row = self[name].keys.get(key)
-        return float("nan") if row is None else float(column[row])
+        return float("nan") if row is None else float(column.item(row))
+
+    def histories(self, name: str, seconds: float) -> Floats:
+        """The signal over the last seconds as it is compared, oldest first. Shape (rows, points)."""
+        signal = NAMED[name]
+        columns = slice(max(0, self.at + 1 - round(seconds / self.world.step)), self.at + 1)
+        return transformed(signal, signal.values(self.world, columns))
 
     def history(self, name: str, key: Key, seconds: float) -> Floats:
         """The signal of one thing over the last seconds as it is compared, oldest first."""

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from foreshock_dashboard.analysis.baseline import median, percentile
 from foreshock_dashboard.analysis.excess import MOST, MOST_LATELY, Excesses, Slow, believed, slowdown
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.sentence import gpu_list
@@ -20,6 +21,7 @@ from foreshock_dashboard.analysis.sharing import pool_of
 from foreshock_dashboard.analysis.signals import NAMED, Key, Scan
 from foreshock_dashboard.analysis.world import gpu_order
 from foreshock_dashboard.model.incident import Culprit, Evidence
+from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge, Gpu, Tenant
 
@@ -27,6 +29,8 @@ IDLE = 0.5
 """Busy share of the fullest of its GPUs up to which a service does not wait for their time."""
 SLOWDOWN, Z = 2.0, 3.0
 """How many times as long as usual requests take, and in scales, at which waiting is as likely as not; both at once."""
+LONGEST = 3600.0
+"""Seconds that the waiting is looked back for at most."""
 BEFORE, LEAD = 180.0, 30.0
 """Seconds before the waiting began that a caller's requests are compared with, but for the last of them."""
 
@@ -46,23 +50,26 @@ def swapped(scan: Scan) -> tuple[Finding, ...]:
     for tenant in scan.world.tenants:
         gpus.setdefault(tenant.service, []).append(tenant.gpu)
     slow = [service for service in sorted(gpus) if scan.z("p95", service) >= Z or scan.z("queued", service) >= Z]
-    excesses = Excesses(scan)
-    found = [finding for service in slow if (finding := _judged(excesses, service, gpus[service]))]
+    excesses, calls = Excesses(scan), scan.histories("edge_rate", LONGEST + BEFORE)
+    found = [finding for service in slow if (finding := _judged(excesses, calls, service, gpus[service]))]
     return tuple(sorted(found, key=lambda finding: (-finding.strength, finding.service)))
 
 
-def _judged(excesses: Excesses, service: Service, gpus: Sequence[Gpu]) -> Finding | None:
+def _judged(excesses: Excesses, calls: Floats, service: Service, gpus: Sequence[Gpu]) -> Finding | None:
     scan = excesses.scan
     fullest = max(scan.value("utilization", gpu) for gpu in gpus)
+    if not fullest < IDLE:
+        return None
     slow = _slowdown(scan, service)
-    since = scan.since(slow.signal, service)
-    asking = _asking(excesses, service, since)
-    if not fullest < IDLE or asking is None or _passed_on(excesses, service):
-        return None
     waits = slow.ratio / max(1.0, _dearer(scan, service, gpus))
-    strength = believed(asking.z) * min(1.0, min((waits - 1) / (SLOWDOWN - 1), slow.z / Z) / 2)
-    if not strength > 0:
+    evident = min(1.0, min((waits - 1) / (SLOWDOWN - 1), slow.z / Z) / 2)
+    if not evident > 0:
         return None
+    since = scan.since(slow.signal, service, most=LONGEST)
+    asking = _asking(excesses, calls, service, since)
+    if asking is None or not asking.z > 0 or _passed_on(excesses, service):
+        return None
+    strength = believed(asking.z) * evident
     caller = asking.edge.client
     now, usual = (of(slow.signal, service) for of in (scan.value, scan.level))
     busy, busy_usual = (_busy(of, service, gpus) for of in (scan.value, scan.level))
@@ -92,19 +99,23 @@ def _slowdown(scan: Scan, service: Service) -> Slow:
     return waits if waits.z > slow.z or not math.isfinite(slow.z) else slow
 
 
-def _asking(excesses: Excesses, service: Service, since: float) -> Asking | None:
-    """The caller whose calls grew most as the waiting began, against what they were in the minutes before."""
+def _asking(excesses: Excesses, calls: Floats, service: Service, since: float) -> Asking | None:
+    """The caller whose calls grew most as the waiting began, against what they were in the minutes before.
+
+    calls: logarithms of calls per second, shape (edges, points), up to now.
+    """
     scan, step = excesses.scan, excesses.scan.world.step
-    grown = []
-    for edge in excesses.into.get(service, ()):
-        found = scan.history("edge_rate", edge, scan.time - since + BEFORE + step)
-        earlier, later = np.split(found, [min(len(found), round((BEFORE - LEAD) / step))])
-        if edge.connection == "virtual_node" or not (np.isfinite(earlier).any() and np.isfinite(later).any()):
-            continue
-        usual, now = float(np.nanmedian(earlier)), float(np.nanpercentile(later, MOST_LATELY))
-        asking = Asking(edge, math.exp(usual), math.exp(now), (now - usual) / NAMED["edge_rate"].floor)
-        grown.append((asking.now - asking.usual, asking))
-    return max(grown, key=lambda item: item[0])[1] if grown else None
+    rows = [row for row in scan.into.get(service, ()) if scan.world.edges[row].connection != "virtual_node"]
+    found = calls[rows, -max(1, round((scan.time - since + BEFORE) / step) + 1) :]
+    split = min(found.shape[1], round((BEFORE - LEAD) / step))
+    usual, now = median(found[:, :split]), percentile(found[:, split:], MOST_LATELY)
+    grown = np.where(np.isfinite(usual) & np.isfinite(now), np.exp(now) - np.exp(usual), -np.inf)
+    if not np.isfinite(grown).any():
+        return None
+    most = int(grown.argmax())
+    before, lately = float(usual[most]), float(now[most])
+    z = (lately - before) / NAMED["edge_rate"].floor
+    return Asking(scan.world.edges[rows[most]], math.exp(before), math.exp(lately), z)
 
 
 def _passed_on(excesses: Excesses, service: Service) -> bool:
