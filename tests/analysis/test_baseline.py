@@ -1,0 +1,35 @@
+"""Medians and percentiles of rows with gaps are numpy's."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from foreshock_dashboard.analysis.baseline import median, percentile
+
+ROWS = arrays(
+    np.float64,
+    array_shapes(min_dims=2, max_dims=2, max_side=8),
+    elements=st.one_of(st.just(np.nan), st.floats(-1e6, 1e6)),
+)
+
+
+@given(ROWS, st.floats(0, 100))
+def test_a_percentile_of_rows_is_numpys(values: np.ndarray[tuple[int, int], np.dtype[np.float64]], q: float) -> None:
+    """Linear between ranks; NaN where a row holds nothing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # numpy warns of rows that hold nothing
+        expected = np.nanpercentile(values, q, axis=1)
+        middle = np.nanmedian(values, axis=1)
+    np.testing.assert_allclose(percentile(values, q), expected, rtol=1e-9, atol=1e-6)
+    np.testing.assert_allclose(median(values), middle, rtol=1e-12)
+
+
+def test_without_columns_nothing_is_known() -> None:
+    """A World that has just begun."""
+    assert np.isnan(percentile(np.empty((2, 0)), 80.0)).all()
+    assert np.isnan(median(np.empty((2, 0)))).all()
