@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from foreshock_dashboard.model.heat import Bins
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import (
     EXPORTER,
@@ -315,3 +316,37 @@ def test_an_inbox_row_of_spans_decodes_to_its_columns(span: MakeSpan) -> None:
     assert {name: column.tolist() for name, column in back.columns.items()} == {
         name: column.tolist() for name, column in chunk.columns.items()
     }
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+@pytest.mark.parametrize(
+    ("asked", "counts"),
+    [
+        ({}, {(0, 0): 2, (1, 0): 1, (2, 1): 1}),
+        ({"service": Service("", "embedder")}, {(0, 0): 1}),
+        ({"errors_only": True}, {(2, 1): 1}),
+        ({"min_duration": 1.0}, {(2, 1): 1}),
+        ({"service": Service("", "nobody")}, {}),
+    ],
+)
+def test_all_that_match_are_counted_by_their_root(
+    bench: Bench, span: MakeSpan, sealed: bool, asked: dict[str, object], counts: dict[tuple[int, int], int]
+) -> None:
+    """In bins of ten seconds and of decades; what is too short or too late is at the edge or not in it."""
+    store = bench.open()
+    store.append_spans(
+        [
+            span(1, 1, start=1, duration=0.02),
+            span(1, 2, parent=1, service="embedder", start=1, duration=0.01),
+            span(2, 1, start=9, duration=0.001),
+            span(3, 1, start=2, duration=0.2),
+            span(4, 1, start=15, duration=2.0, status="error"),
+            span(5, 2, parent=9, start=3, duration=0.02),
+            span(6, 1, start=25, duration=0.02),
+        ]
+    )
+    if sealed:
+        store.maintain()
+    bins = Bins(T0, T0 + 20, 2, 0.01, 10.0, 3)
+    found = store.heat(TraceQuery(T0, T0 + 20, **asked), bins)  # type: ignore[arg-type]  # the cases have these fields
+    assert {(y, x): found[y, x] for y, x in zip(*found.nonzero(), strict=True)} == counts

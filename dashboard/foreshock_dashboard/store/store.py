@@ -11,7 +11,8 @@ from typing import IO, Any
 import duckdb
 
 from foreshock_dashboard.clock import Now
-from foreshock_dashboard.model.query import Matrix, Query
+from foreshock_dashboard.model.heat import Bins
+from foreshock_dashboard.model.query import Floats, Matrix, Query
 from foreshock_dashboard.model.samples import SampleBatch
 from foreshock_dashboard.model.span import TRACE_KEYS, Span, TraceQuery, TraceSummary
 from foreshock_dashboard.store.commits import Commits
@@ -29,6 +30,7 @@ from foreshock_dashboard.store.series import SeriesIndex
 from foreshock_dashboard.store.shelf import Shelf
 from foreshock_dashboard.store.span_codec import SpanCodec
 from foreshock_dashboard.store.span_format import SpanFormat
+from foreshock_dashboard.store.span_heat import heat
 from foreshock_dashboard.store.spans import SpanReader
 from foreshock_dashboard.store.upkeep import Upkeep
 from foreshock_dashboard.turn import TURN
@@ -64,7 +66,8 @@ class Store:
         self._spans = Shelf(path, SpanFormat(trace_keys, self._engine), disk, now)
         self._span_codec = SpanCodec(trace_keys)
         self._sample_reader = SampleReader(self._samples, self._index, self._engine)
-        self._span_reader = SpanReader(self._spans, self._engine, tuple(trace_keys))
+        self._trace_keys = tuple(trace_keys)
+        self._span_reader = SpanReader(self._spans, self._engine, self._trace_keys)
         self._inbox, self._corrupt = open_inbox(path, max_inbox_pages, now)
         shelves: dict[str, Shelf[Any]] = {_SAMPLES: self._samples, _SPANS: self._spans}
         self._commits = Commits(path, self._inbox, shelves, self._health, sealing.full)
@@ -179,6 +182,10 @@ class Store:
     def search(self, query: TraceQuery) -> tuple[TraceSummary, ...]:
         """As `TraceSource.search`."""
         return self._span_reader.search(query)
+
+    def heat(self, query: TraceQuery, bins: Bins) -> Floats:
+        """As `HeatSource.heat`."""
+        return heat(self._spans, self._engine, self._trace_keys, query, bins)
 
     def get(self, trace_id: str) -> tuple[Span, ...]:
         """As `TraceSource.get`."""
