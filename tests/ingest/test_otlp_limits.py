@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from foreshock_dashboard import connections
-from foreshock_dashboard.model import otlp, span, span_labels, span_metrics
+from foreshock_dashboard.model import operation_series, otlp, span, span_labels, span_metrics
 from foreshock_dashboard.model.otlp import reading
 from foreshock_dashboard.sources import gunzip, otlp_grpc, otlp_http, reader, receiver, slices
 from foreshock_dashboard.sources.refusal import Refusal
@@ -59,7 +59,7 @@ LIMITS = {
     "time of a connection": f"{otlp_http.IDLE_SECONDS:g} s; {otlp_grpc.HANDSHAKE_SECONDS:g} s",
     "characters of a service's name": f"{span.LONGEST_SERVICE}",
     "characters of a label": f"{span_labels.MAX_LENGTH}",
-    "span names of one service": f"{span_metrics.MAX_NAMES}",
+    "span names of one service": f"{operation_series.MAX_NAMES}",
     "series made of spans": f"{default(span_metrics.SpanMetrics, 'max_series'):,}",
     "span ids that wait": f"{default(span_metrics.SpanMetrics, 'max_items'):,}",
     "spans of one trace": f"{stored.MAX_SPANS:,}; {params.MOST_SPANS:,}",

@@ -33,7 +33,7 @@ def test_a_bucket_has_the_newest_span_that_fell_into_it() -> None:
     histograms = Histograms()
     other, row = histograms.add(), histograms.add()
     for seconds, span, now in ((0.2, b"\x11" * 24, 10.0), (0.19, b"\x22" * 24, 11.0), (7.0, None, 11.0)):
-        histograms.observe(row, seconds, span)
+        histograms.observe([(row, seconds, span)])
         histograms.settle(now)
     known = [each for each in histograms.exemplars(row) if each]
     assert not any(histograms.exemplars(other))
@@ -43,7 +43,7 @@ def test_a_bucket_has_the_newest_span_that_fell_into_it() -> None:
 def test_a_histogram_that_takes_a_freed_row_begins_empty() -> None:
     """Without the counts, the sum, the time and the spans of the one before."""
     histograms = Histograms()
-    histograms.observe(row := histograms.add(), 0.2, b"\x11" * 24)
+    histograms.observe([(row := histograms.add(), 0.2, b"\x11" * 24)])
     histograms.settle(10.0)
     histograms.remove(row)
     assert histograms.add(11.0) == row

@@ -13,10 +13,11 @@ from foreshock_dashboard.model import families
 from foreshock_dashboard.model.histogram import BOUNDS, LE, Histograms
 from foreshock_dashboard.model.lineage import MAX_BETWEEN
 from foreshock_dashboard.model.llm_metrics import MAX_MODELS
+from foreshock_dashboard.model.operation_series import MAX_NAMES
 from foreshock_dashboard.model.registry import HISTOGRAM_SERIES, Family
 from foreshock_dashboard.model.samples import Sample, labels_of
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.model.span_metrics import MAX_NAMES, MAX_SERIES, SpanMetrics
+from foreshock_dashboard.model.span_metrics import MAX_SERIES, SpanMetrics
 from foreshock_dashboard.sources.exposition import parse
 
 Make = Callable[..., Span]
@@ -318,8 +319,8 @@ def test_a_histogram_counts_each_duration_once_and_grows_with_its_bounds(duratio
     histograms = Histograms()
     rows = [histograms.add() for _ in range(100)]
     for number, seconds in enumerate(durations):
-        histograms.observe(rows[-1], seconds)
-        histograms.observe(rows[number], 1.0)
+        histograms.observe([(rows[-1], seconds, None)])
+        histograms.observe([(rows[number], 1.0, None)])
     histograms.settle(0.0)
     assert histograms.cumulative(rows[-1]) == [sum(seconds <= float(le) for seconds in durations) for le in LE]
     assert histograms.sum(rows[-1]) == pytest.approx(sum(durations))

@@ -1,16 +1,50 @@
-"""The series of one edge of the service graph."""
+"""The series of the edges of the service graph."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from foreshock_dashboard.model.families import CLIENT_SECONDS, FAILED, REQUESTS, RETRIES, SERVER_SECONDS
 from foreshock_dashboard.model.findings import Increment
+from foreshock_dashboard.model.histogram import Observation
 from foreshock_dashboard.model.registry import Registry, Series
 from foreshock_dashboard.model.span_labels import between
 from foreshock_dashboard.model.world import Edge
 
+MAX_READY = 20_000
+"""Edges whose series are at hand."""
 
-class EdgeSeries:
-    """Adds to them. Those of a side's durations are made when there is one to count.
+
+class Edges:
+    """Adds to the series of edges."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._ready: dict[Edge, _EdgeSeries] = {}
+
+    def count(self, increments: Iterable[Increment], now: float) -> None:
+        """Count what spans added to edges."""
+        ready = self._ready.get
+        observed: list[Observation] = []
+        for increment in increments:
+            (ready(increment[0]) or self._series(increment.edge, now)).add(increment, observed, now)
+        self._registry.observe(observed)
+
+    def forget(self) -> None:
+        """Let go of the series: some have ended."""
+        self._ready.clear()
+
+    def _series(self, edge: Edge, now: float) -> _EdgeSeries:
+        found = _EdgeSeries(edge, self._registry, now)
+        if not found.other:
+            if len(self._ready) >= MAX_READY:
+                self._ready.clear()
+            self._ready[edge] = found
+        return found
+
+
+class _EdgeSeries:
+    """Those of one edge. Those of a side's durations are made when there is one to count.
 
     `other`: not all of them have room of their own; then they are not to be kept at hand.
     """
@@ -27,8 +61,8 @@ class EdgeSeries:
         self._as_server: Series | None = None
         self.other = self._requests.other or self._failed.other or self._retries.other
 
-    def add(self, increment: Increment, now: float) -> None:
-        """Count what one span added to the edge."""
+    def add(self, increment: Increment, observed: list[Observation], now: float) -> None:
+        """Count what one span added to the edge; what is to be observed is added to that."""
         _, requests, failed, retries, client_seconds, server_seconds, client_span, server_span = increment
         if requests:
             self._requests.value += requests
@@ -39,9 +73,9 @@ class EdgeSeries:
         self._requests.touched = self._failed.touched = self._retries.touched = now
         if client_seconds is not None:
             series = self._as_client or self._registry.get(CLIENT_SECONDS, self._labels, now)
-            series.observe(client_seconds, client_span)
+            observed.append((series.row, client_seconds, client_span))
             self._as_client = None if series.other else series
         if server_seconds is not None:
             series = self._as_server or self._registry.get(SERVER_SECONDS, self._labels, now)
-            series.observe(server_seconds, server_span)
+            observed.append((series.row, server_seconds, server_span))
             self._as_server = None if series.other else series

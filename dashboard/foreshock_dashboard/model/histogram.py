@@ -6,6 +6,7 @@ more than everything else that is done with a span's duration.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +39,9 @@ class Exemplar(NamedTuple):
     time: float
 
 
+Observation = tuple[int, float, Id | None]
+"""A row, a span's seconds, and which span it was."""
+
 _FIRST = 64
 """Rows that there is room for at first."""
 
@@ -55,7 +59,7 @@ class Histograms:
         self._examples: dict[tuple[int, int], tuple[Id, float]] = {}
         self._free: list[int] = []
         self._rows = 0
-        self._new: tuple[list[int], list[float], list[Id | None]] = [], [], []
+        self._new: list[Observation] = []
 
     def add(self, now: float = 0.0) -> int:
         """A new row, in which nothing fell into any bucket."""
@@ -73,24 +77,23 @@ class Histograms:
         for place in range(len(LE)):
             self._examples.pop((row, place), None)
 
-    def observe(self, row: int, seconds: float, span: Id | None = None) -> None:
-        """Note the duration of a span; a bucket's upper bound belongs to it."""
-        rows, durations, spans = self._new
-        rows.append(row)
-        durations.append(seconds)
-        spans.append(span)
+    def observe(self, observations: Iterable[Observation]) -> None:
+        """Note durations of spans; a bucket's upper bound belongs to it."""
+        self._new += observations
 
     def settle(self, now: float) -> None:
         """Count what was observed, as seen `now`."""
-        if not self._new[0]:
+        if not self._new:
             return
-        (listed, durations, spans), self._new = self._new, ([], [], [])
+        listed, durations, spans = zip(*self._new, strict=True)
+        self._new = []
         rows, seconds = np.array(listed), np.array(durations)
         places = np.searchsorted(_BOUNDS, seconds)
-        np.add.at(self._counts, (rows, places), 1)
+        flat = rows * len(LE) + places  # adding at places in one dimension takes a tenth of the time
+        np.add.at(self._counts.reshape(-1), flat, 1)
         np.add.at(self._sums, rows, seconds)
         self._touched[rows] = now
-        age = now - self._times[rows, places]
+        age = now - self._times.reshape(-1)[flat]
         due = np.flatnonzero(~((age >= 0) & (age < EXAMPLE_SECONDS)))
         for at, row, place in zip(due.tolist(), rows[due].tolist(), places[due].tolist(), strict=True):
             if (span := spans[at]) is not None:

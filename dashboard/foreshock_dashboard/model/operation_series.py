@@ -1,26 +1,72 @@
-"""The series of one operation: spans of one service, name, kind and status."""
+"""The series of operations: spans of one service, name, kind and status."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from foreshock_dashboard.model.families import CALLS, DURATION
-from foreshock_dashboard.model.registry import Registry
-from foreshock_dashboard.model.samples import Labels
-from foreshock_dashboard.model.span import Id
+from foreshock_dashboard.model.histogram import Observation
+from foreshock_dashboard.model.registry import OTHER, Registry, Series
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.span import Kind, Outlines, Status
+from foreshock_dashboard.model.span_labels import MAX_LENGTH, of_operation
+
+MAX_NAMES = 200
+"""Span names that each service may have in metrics; further ones are counted together as `OTHER`."""
+MAX_SERVICES = 10_000
+"""Services whose span names are remembered."""
+MAX_READY = 20_000
+"""Operations whose series are at hand."""
+
+_Operation = tuple[Service, str, Kind, Status]
 
 
-class OperationSeries:
-    """Adds to them. `other`: not both have room of their own; then they are not to be kept at hand."""
+class Operations:
+    """Counts calls of operations, and how long they took."""
 
-    __slots__ = ("_calls", "_observe", "other")
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._names: dict[Service, set[str]] = {}
+        self._ready: dict[_Operation, tuple[Series, int]] = {}
 
-    def __init__(self, labels: Labels, registry: Registry, now: float) -> None:
-        self._calls, seconds = registry.get(CALLS, labels, now), registry.get(DURATION, labels, now)
-        self._observe = seconds.observe
-        self.other = self._calls.other or seconds.other
+    def count(self, services: Sequence[Service], outlines: Outlines, now: float) -> None:
+        """Count spans of services; INTERNAL ones are no calls."""
+        observed: list[Observation] = []
+        ready = self._ready.get
+        for service, name, kind, status, start, end, key in zip(
+            services, outlines.name, outlines.kind, outlines.status, outlines.start_ns, outlines.end_ns, outlines.key,
+            strict=True,
+        ):  # fmt: skip
+            if kind != "internal":
+                operation = service, name, kind, status
+                calls, row = ready(operation) or self._series(operation, now)
+                calls.value += 1.0
+                calls.touched = now
+                observed.append((row, (end - start) / 1e9, key))
+        self._registry.observe(observed)
 
-    def count(self, seconds: float, span: Id, now: float) -> None:
-        """Count a span."""
-        calls = self._calls
-        calls.value += 1.0
-        calls.touched = now
-        self._observe(seconds, span)
+    def forget(self) -> None:
+        """Let go of the series: some have ended."""
+        self._ready.clear()
+
+    def _series(self, operation: _Operation, now: float) -> tuple[Series, int]:
+        service, name, kind, status = operation
+        shown = self._name(service, name[:MAX_LENGTH])
+        labels = of_operation(service, shown, kind, status)
+        calls, seconds = self._registry.get(CALLS, labels, now), self._registry.get(DURATION, labels, now)
+        found = calls, seconds.row
+        if shown == name and not calls.other and not seconds.other:
+            if len(self._ready) >= MAX_READY:
+                self._ready.clear()
+            self._ready[operation] = found
+        return found
+
+    def _name(self, service: Service, name: str) -> str:
+        if service not in self._names and len(self._names) >= MAX_SERVICES:
+            self._names.clear()
+        names = self._names.setdefault(service, set())
+        if name not in names:
+            if len(names) >= MAX_NAMES:
+                return OTHER
+            names.add(name)
+        return name

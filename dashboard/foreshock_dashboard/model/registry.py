@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Literal, NamedTuple
 
-from foreshock_dashboard.model.histogram import LE, Exemplar, Histograms
+from foreshock_dashboard.model.histogram import LE, Exemplar, Histograms, Observation
 from foreshock_dashboard.model.samples import Labels, Sample
 from foreshock_dashboard.model.span import Id
 
@@ -14,6 +14,10 @@ HISTOGRAM_SERIES = len(LE) + 2
 
 OTHER = "(other)"
 """What labels say in the series that count what has no room for a series of its own."""
+
+
+NO_ROW = -1
+"""The row of what is no histogram."""
 
 
 class Family(NamedTuple):
@@ -27,7 +31,8 @@ class Family(NamedTuple):
 class Series:
     """One counter, or one histogram with all its buckets. `names` are its series, in the order of `values`.
 
-    `other` says that it stands for all that had no room. Valid until `Registry.ended` has changed.
+    `row`: of a histogram, where it is observed. `other` says that it stands for all that had no room. Valid until
+    `Registry.ended` has changed.
     """
 
     __slots__ = ("_histograms", "_names", "born", "family", "labels", "other", "row", "touched", "value")
@@ -41,7 +46,7 @@ class Series:
         self.touched = now
         self.other = other
         self.value = 0.0
-        self.row = histograms.add(now) if family.type == "histogram" else None
+        self.row = histograms.add(now) if family.type == "histogram" else NO_ROW
         self._histograms = histograms
         self._names: tuple[tuple[str, Labels], ...] | None = None
 
@@ -52,18 +57,18 @@ class Series:
 
     def observe(self, seconds: float, span: Id | None) -> None:
         """Note a span's duration in a histogram; `Registry.settle` counts it."""
-        if self.row is not None:
-            self._histograms.observe(self.row, seconds, span)
+        if self.row != NO_ROW:
+            self._histograms.observe(((self.row, seconds, span),))
 
     def end(self) -> None:
         """Make room."""
-        if self.row is not None:
+        if self.row != NO_ROW:
             self._histograms.remove(self.row)
 
     @property
     def last(self) -> float:
         """When it was last added to."""
-        return self.touched if self.row is None else self._histograms.last(self.row)
+        return self.touched if self.row == NO_ROW else self._histograms.last(self.row)
 
     @property
     def names(self) -> tuple[tuple[str, Labels], ...]:
@@ -74,14 +79,14 @@ class Series:
 
     def values(self) -> list[float]:
         """What each of `names` is worth now."""
-        if self.row is None:
+        if self.row == NO_ROW:
             return [self.value]
         cumulative = [float(count) for count in self._histograms.cumulative(self.row)]
         return [*cumulative, self._histograms.sum(self.row), cumulative[-1]]
 
     def exemplars(self) -> list[Exemplar | None]:
         """The newest span of each bucket of a histogram; none of a counter."""
-        return [] if self.row is None else self._histograms.exemplars(self.row)
+        return [] if self.row == NO_ROW else self._histograms.exemplars(self.row)
 
 
 class Reading(NamedTuple):
@@ -138,6 +143,10 @@ class Registry:
         self._size += size
         series = self._series[family, labels] = self._born(family, labels, now, other=False)
         return series
+
+    def observe(self, observations: Iterable[Observation]) -> None:
+        """Note durations of spans in histograms, by the `row` of each; `settle` counts them."""
+        self._histograms.observe(observations)
 
     def settle(self, now: float) -> None:
         """Count the durations that were observed, as seen `now`."""

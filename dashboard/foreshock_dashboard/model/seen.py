@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from foreshock_dashboard.model.span import Id, Kind
 
 MAX_SEEN = 2_000_000
@@ -23,20 +25,35 @@ class Seen:
         self._size = 0
         self._slots: dict[int, set[int]] = {}
 
-    def add(self, span: Id, kind: Kind, end_ns: int) -> bool:
-        """Remember a span by its id, kind and end; False where it was seen before."""
-        place = end_ns // _SLOT_NS
-        slot = self._slots.get(place)
-        if slot is None:
-            slot = self._slots[place] = set()
+    def add(self, spans: Iterable[tuple[Id, Kind, int]]) -> list[bool]:
+        """Remember spans by their ids, kinds and ends (ns); for each, whether it was not seen before."""
+        hashes, places = [], []
+        for span, kind, end in spans:
+            hashes.append(hash((span, kind)))
+            places.append(end // _SLOT_NS)
+        if len(set(places)) == 1:  # nearly always, and then nearly always all of them are new
+            slot, new = self._slot(places[0]), set(hashes)
+            if len(new) == len(hashes) and slot.isdisjoint(new):
+                slot |= new
+                self._grow(len(new))
+                return [True] * len(hashes)
+        return [*map(self._add, hashes, places)]
+
+    def _add(self, number: int, place: int) -> bool:
+        slot = self._slot(place)
         before = len(slot)
-        slot.add(hash((span, kind)))
-        if len(slot) == before:
-            return False
-        self._size += 1
-        if self._size > self._limit:
+        slot.add(number)
+        grown = len(slot) - before
+        self._grow(grown)
+        return bool(grown)
+
+    def _slot(self, place: int) -> set[int]:
+        return self._slots.setdefault(place, set())
+
+    def _grow(self, spans: int) -> None:
+        self._size += spans
+        while self._size > self._limit:
             self._drop(min(self._slots))
-        return True
 
     def forget(self, now: float) -> None:
         """Drop the slots whose spans would be late by now."""

@@ -19,7 +19,7 @@ from foreshock_dashboard.model.lineage import let_go
 from foreshock_dashboard.model.notes import Notes
 from foreshock_dashboard.model.peers import Peers
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.span import Attributes, Id, Kind, Link, Outlined, Status
+from foreshock_dashboard.model.span import Id, Link, Outlined, Outlines, outlines_of
 from foreshock_dashboard.model.telling import Telling
 from foreshock_dashboard.model.unanswered import Unanswered
 from foreshock_dashboard.model.waiting import Node, Waiting
@@ -80,35 +80,22 @@ class ServiceGraph:
         return self._findings.take()
 
     def add(self, span: Outlined, service: Service, now: float) -> None:
-        """Look at one span; `service` is its service. INTERNAL spans tell only what the calls under them lie within."""
-        self.look(
-            service, span.key, span.above, span.name, span.kind, span.start_ns, span.end_ns, span.status,
-            span.attributes, span.links, now,
-        )  # fmt: skip
+        """Look at one span; `service` is its service."""
+        self.look([service], outlines_of([span]), now)
 
-    def look(
-        self,
-        service: Service,
-        key: Id,
-        above: Id,
-        name: str,
-        kind: Kind,
-        start: int,
-        end: int,
-        status: Status,
-        attributes: Attributes,
-        links: Sequence[Link],
-        now: float,
-    ) -> None:
-        """The same of the fields of an `Outline`."""
-        if kind == "internal":
-            self._add_internal(key, above, service, now)
-        elif kind == "server" or kind == "consumer" or (links and kind == "client" and receives(attributes)):
-            server = server_half(service, key, kind, name, start, end, status, attributes)
-            self._add_server(server, above, links, now)
-        else:
-            client = Client(service, key, kind, name, start, end, status, attributes)
-            self._add_client(client, above, now)
+    def look(self, services: Sequence[Service], outlines: Outlines, now: float) -> None:
+        """Look at spans of services. INTERNAL ones tell only what the calls under them lie within."""
+        for service, (key, above, name, kind, start, end, status, _, _, attributes, links) in zip(
+            services, outlines.rows(), strict=True
+        ):
+            if kind == "internal":
+                self._add_internal(key, above, service, now)
+            elif kind == "server" or kind == "consumer" or (links and kind == "client" and receives(attributes)):
+                server = server_half(service, key, kind, name, start, end, status, attributes)
+                self._add_server(server, above, links, now)
+            else:
+                client = Client(service, key, kind, name, start, end, status, attributes)
+                self._add_client(client, above, now)
 
     def expire(self, now: float) -> None:
         """Decide about calls that have waited long enough."""

@@ -187,7 +187,7 @@ class Outlines(NamedTuple):
         return zip(*self, strict=True)
 
 
-def outlines_of(spans: Sequence[Span]) -> Outlines:
+def outlines_of(spans: Sequence[Outlined]) -> Outlines:
     """Spans as far as they are paired and counted."""
     return Outlines._make([getattr(span, name) for span in spans] for name in Outlines._fields)
 
@@ -207,6 +207,13 @@ def service_of(resource: Attributes) -> Service:
         str(namespace)[:LONGEST_SERVICE] if namespace else "",
         str(name)[:LONGEST_SERVICE] if name else "unknown_service",
     )
+
+
+def services_of(resources: Sequence[Attributes]) -> list[Service]:
+    """The same of each; of one that is shared, once."""
+    known = {id(resource): resource for resource in resources}
+    services = {shared: service_of(resource) for shared, resource in known.items()}
+    return [services[id(resource)] for resource in resources]
 
 
 @dataclass(frozen=True, slots=True)

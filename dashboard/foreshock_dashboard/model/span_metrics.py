@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import compress
+from operator import not_
 
-from foreshock_dashboard.model.edge_series import EdgeSeries
+from foreshock_dashboard.model.edge_series import Edges
 from foreshock_dashboard.model.families import (
     CLAMPED,
     DROPPED,
@@ -20,39 +22,27 @@ from foreshock_dashboard.model.families import (
 from foreshock_dashboard.model.gen_ai import MEASURED, request_of
 from foreshock_dashboard.model.histogram import LE, Exemplar
 from foreshock_dashboard.model.llm_metrics import LlmMetrics
-from foreshock_dashboard.model.operation_series import OperationSeries
+from foreshock_dashboard.model.operation_series import Operations
 from foreshock_dashboard.model.otlp import SpanBatch
 from foreshock_dashboard.model.page import text_of
-from foreshock_dashboard.model.registry import OTHER, Family, Reading, Registry, Use
+from foreshock_dashboard.model.registry import Family, Reading, Registry, Use
 from foreshock_dashboard.model.samples import Sample
 from foreshock_dashboard.model.seen import Seen
-from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.service_graph import ServiceGraph
 from foreshock_dashboard.model.span import (
-    EXPORTER,
     OCCUPANCY,
-    Attributes,
-    Kind,
+    Outline,
+    Outlines,
     Span,
-    Status,
     outlines_of,
-    service_of,
+    services_of,
 )
-from foreshock_dashboard.model.span_labels import KEPT, MAX_LENGTH, of_fallback, of_half, of_operation
-from foreshock_dashboard.model.world import Edge
+from foreshock_dashboard.model.span_labels import KEPT, of_fallback, of_half
 
 MAX_SERIES = 100_000
 """Series made of spans, of which an operation takes 34 for each status, and an edge up to 69."""
-MAX_NAMES = 200
-"""Span names that each service may have in metrics; further ones are counted together as `OTHER`."""
-MAX_SERVICES = 10_000
-"""Services whose span names are remembered."""
-MAX_READY = 20_000
-"""Operations, and edges, whose series are at hand."""
 OWN = (LATE, EARLY, DUPLICATE, CLAMPED, DROPPED, UNCOUNTED, OVERFLOW)
 """What is told of the counting itself."""
-
-_Operations = dict[tuple[str, Kind, Status], OperationSeries]
 
 
 class SpanMetrics:
@@ -89,48 +79,58 @@ class SpanMetrics:
         self._registry = Registry(max_series, stale_after, KEPT)
         self._llm = LlmMetrics(self._registry)
         self._seen = Seen(slack)
-        self._names: dict[Service, set[str]] = {}
         own = Registry(len(OWN), math.inf)
         self._own = own
         self._counters = {family: own.get(family, (), 0.0) for family in OWN}
         self._ended = 0
-        self._operations: dict[Service, _Operations] = {}
-        self._edges: dict[Edge, EdgeSeries] = {}
-        self._ready = 0
+        self._operations = Operations(self._registry)
+        self._edges = Edges(self._registry)
 
     def add(self, spans: Sequence[Span], now: float) -> None:
         """Count spans that arrived at `now` (Unix seconds)."""
-        earliest, latest = (now - self._slack) * 1e9, (now + self._slack) * 1e9
-        resource: Attributes | None = None
-        service = Service("", "")
-        operations: _Operations = {}
-        new, look = self._seen.add, self._graph.look
         outlines = spans.outlines if isinstance(spans, SpanBatch) else outlines_of(spans)
-        for key, above, name, kind, start, end, status, clamped, its_resource, attributes, links in outlines.rows():
-            if its_resource is not resource:
-                resource, service = its_resource, service_of(its_resource)
-                operations = self._operations.setdefault(service, {})
-            if name == OCCUPANCY and its_resource.get("service.name") == EXPORTER:
-                continue
-            request = None if MEASURED.isdisjoint(attributes) else request_of(attributes)
-            if kind != "internal" or request is not None:
-                if not earliest <= end <= latest:
-                    self._note(LATE if end < earliest else EARLY)
-                    continue
-                if not new(key, kind, end):
-                    self._note(DUPLICATE)
-                    continue
-                if clamped:
-                    self._note(CLAMPED)
-                if request is not None:
-                    self._llm.add(key, above, service, request, now)
-                if kind != "internal":
-                    known = operations.get((name, kind, status))
-                    if known is None:
-                        known = self._operation(service, name, kind, status, operations, now)
-                    known.count((end - start) / 1e9, key, now)
-            look(service, key, above, name, kind, start, end, status, attributes, links, now)
+        services = services_of(outlines.resource)
+        requests = {
+            row: request
+            for row, found in enumerate(outlines.attributes)
+            if found and not MEASURED.isdisjoint(found) and (request := request_of(found)) is not None
+        }
+        fresh = self._fresh(outlines, requests, now)
+        for row, request in requests.items():
+            if fresh[row]:
+                self._llm.add(outlines.key[row], outlines.above[row], services[row], request, now)
+        if not all(fresh):
+            services = [*compress(services, fresh)]
+            outlines = Outlines._make([*compress(column, fresh)] for column in outlines)
+        self._operations.count(services, outlines, now)
+        self._graph.look(services, outlines, now)
         self._settle(now)
+
+    def _fresh(self, outlines: Outlines, requests: Collection[int], now: float) -> list[bool]:
+        """Which spans to count, and to pair; of the others it is noted why not. INTERNAL ones without a request are
+        paired whenever they come."""
+        fresh = [True] * len(outlines.key)
+        if OCCUPANCY in outlines.name:
+            fresh = [not Outline._make(row).occupancy for row in outlines.rows()]
+        earliest, latest = (now - self._slack) * 1e9, (now + self._slack) * 1e9
+        watched = []
+        for row, (kind, end) in enumerate(zip(outlines.kind, outlines.end_ns, strict=True)):
+            if kind != "internal" or row in requests:
+                if earliest <= end <= latest:
+                    watched.append(row)
+                elif fresh[row]:
+                    self._note(LATE if end < earliest else EARLY)
+                    fresh[row] = False
+        if not all(fresh):
+            watched = [row for row in watched if fresh[row]]
+        new = self._seen.add((outlines.key[row], outlines.kind[row], outlines.end_ns[row]) for row in watched)
+        if not all(new):
+            for row in compress(watched, map(not_, new)):
+                self._note(DUPLICATE)
+                fresh[row] = False
+        if True in outlines.clamped:
+            self._note(CLAMPED, sum(outlines.clamped[row] for row in watched if fresh[row]))
+        return fresh
 
     def collect(self, now: float) -> tuple[Sample, ...]:
         """All series as they stand at `now`; those that ended are left out."""
@@ -157,45 +157,10 @@ class SpanMetrics:
                     found[le] = exemplar
         return found
 
-    def _operation(
-        self, service: Service, name: str, kind: Kind, status: Status, operations: _Operations, now: float
-    ) -> OperationSeries:
-        shown = self._name(service, name[:MAX_LENGTH])
-        found = OperationSeries(of_operation(service, shown, kind, status), self._registry, now)
-        if shown == name and not found.other:
-            self._make_room()
-            operations[name, kind, status] = found
-        return found
-
-    def _name(self, service: Service, name: str) -> str:
-        if service not in self._names and len(self._names) >= MAX_SERVICES:
-            self._names.clear()
-        names = self._names.setdefault(service, set())
-        if name not in names:
-            if len(names) >= MAX_NAMES:
-                return OTHER
-            names.add(name)
-        return name
-
-    def _make_room(self) -> None:
-        """Forget which series are at hand, where they are too many."""
-        self._ready += 1
-        if self._ready > MAX_READY:
-            self._forget()
-
-    def _forget(self) -> None:
-        for operations in self._operations.values():
-            operations.clear()
-        self._operations.clear()
-        self._edges.clear()
-        self._ready = 0
-
     def _settle(self, now: float) -> None:
         self._graph.expire(now)
         found = self._graph.take()
-        known = self._edges.get
-        for increment in found.increments:
-            (known(increment.edge) or self._edge(increment.edge, now)).add(increment, now)
+        self._edges.count(found.increments, now)
         for alone in found.unpaired:
             self._registry.get(UNPAIRED, of_half(alone), now).add(1.0, now)
         for fallback in found.fallbacks:
@@ -204,19 +169,12 @@ class SpanMetrics:
         self._counters[DROPPED].add(found.dropped, now)
         self._counters[OVERFLOW].add(self._registry.take_overflow(), now)
 
-    def _edge(self, edge: Edge, now: float) -> EdgeSeries:
-        found = EdgeSeries(edge, self._registry, now)
-        if not found.other:
-            self._make_room()
-            self._edges[edge] = found
-        return found
-
     def missed(self, spans: int) -> None:
         """Take note of spans that could not be counted."""
         self._counters[UNCOUNTED].value += spans
 
-    def _note(self, family: Family) -> None:
-        self._counters[family].value += 1.0
+    def _note(self, family: Family, spans: int = 1) -> None:
+        self._counters[family].value += spans
 
     def _read(self, reader: str, now: float, zero_for: float) -> Iterator[Reading]:
         self._settle(now)
@@ -224,6 +182,7 @@ class SpanMetrics:
         self._registry.expire(now)
         if self._ended != self._registry.ended:
             self._ended = self._registry.ended
-            self._forget()
+            self._operations.forget()
+            self._edges.forget()
         yield from self._registry.read(reader, now, zero_for)
         yield from self._own.read(reader, now, zero_for)

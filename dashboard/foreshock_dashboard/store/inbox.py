@@ -59,12 +59,15 @@ class Inbox:
         """
         numbers: list[int] = []
         try:
-            self._connection.execute("begin immediate")
+            together = len(rows) > 1  # one row is a transaction by itself, in fewer statements
+            if together:
+                self._connection.execute("begin immediate")
             for kind, payload in rows:
                 sealed = zlib.crc32(payload).to_bytes(4, "big") + payload
                 cursor = self._connection.execute("insert into rows (kind, payload) values (?, ?)", (kind, sealed))
                 numbers.append(cursor.lastrowid or 0)
-            self._connection.execute("commit")
+            if together:
+                self._connection.execute("commit")
         except (sqlite3.Error, OverflowError) as error:
             self._recover()
             raise StoreError(f"store {self.path.parent}: cannot keep data: {error}; {_remedy(error)}") from error

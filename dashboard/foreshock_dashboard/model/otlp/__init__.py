@@ -5,12 +5,12 @@ nobody looks at. So a span is read as far as it is searched and paired by, and i
 """
 
 from foreshock_dashboard.model.otlp.batch import SpanBatch
+from foreshock_dashboard.model.otlp.malformed import ORIGIN_MALFORMED
 from foreshock_dashboard.model.otlp.picker import Pickers
 from foreshock_dashboard.model.otlp.reading import (
     MAX_KNOWN,
     MAX_ORIGIN,
     MAX_SPAN,
-    ORIGIN_MALFORMED,
     ORIGIN_TOO_LARGE,
     SPAN_TOO_LARGE,
     Read,

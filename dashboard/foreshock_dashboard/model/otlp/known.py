@@ -2,80 +2,146 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from foreshock_dashboard.model.otlp.values import searched, value_of
 from foreshock_dashboard.model.span import AttributeValue
 
-MAX_KNOWN, MAX_KNOWN_BYTES, MAX_VALUES = 16_384, 256, 1000
+MAX_KNOWN, MAX_KNOWN_BYTES, MAX_VALUES = 32_768, 256, 1000
 """Attributes that are remembered as read, bytes of one, and values of one key: a request's id would come once each."""
 
 OTHER = 0
 """The number of what is not asked for."""
 
 Numbers = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+_NEW, _UNSEEN, _NO_COLUMN = -1, -2, -1
+_SHORT = [b"", b"", b"", b"", *(bytes((18, size - 2, 10, size - 4)) for size in range(4, 130))]
+"""How the value of a KeyValue begins that is a text and has so many bytes in all."""
+_HEADS = [bytes((10, size)) for size in range(128)]
+"""What stands before a KeyValue of so many bytes in a Resource."""
 
 
-class Table:
-    """What numbers stand for: `entries` are keys and values, `columns` the keys' places among `keys`.
+class Known:
+    """What numbers stand for: `entries` are keys and values, `texts` what those of the first keys are searched by.
 
     A number holds until `forget`, or, where the attribute is not remembered, until `begin`. Not for several threads.
 
     Args:
-        keys: those that are asked for.
+        keys: those that are asked for; an attribute's column is its key's place among them.
         searched: how many of them, the first, are searched by.
-        room: how many attributes may be remembered.
     """
 
-    def __init__(self, keys: Sequence[str], searched: int, room: int) -> None:
-        self.keys, self._searched, self._room = tuple(keys), searched, room
-        self._columns = np.zeros(room, np.int64)
-        self._scratch = np.zeros(room, np.int64)
+    def __init__(self, keys: Sequence[str], searched: int) -> None:
+        self.keys, self._searched = tuple(keys), searched
+        self._column_of = {key: column for column, key in enumerate(self.keys)}
+        self._room = MAX_KNOWN + 1
+        self._columns = np.zeros(self._room, np.int64)
+        self._scratch = np.zeros(self._room, np.int64)
         self.forget()
 
     def forget(self) -> None:
         """Let go of all of them."""
         self.entries: list[tuple[str, AttributeValue]] = [("", None)] * self._room
         self._texts: list[str | None] = [None] * self._room
-        self._passing: list[int] = []
         self._columns[OTHER] = len(self.keys)
-        self._next = 1
+        self._numbers: dict[bytes, int] = {}
+        self._next = OTHER + 1
+        self._values: dict[bytes, int] = {}
+        """By the bytes of a key, its tag and length: how many values of it are remembered."""
+        self._varied: dict[bytes, int] = {}
+        """The columns of those of which no more are."""
 
     def begin(self) -> None:
-        """Let go of those that are not remembered."""
+        """Let go of those that are not remembered, and of all where there is no room for more."""
+        if self._full:
+            self.forget()
         del self.entries[self._room :], self._texts[self._room :]
-        self._passing.clear()
 
-    def remember(self, column: int, value: AttributeValue) -> int:
-        """A number for an attribute."""
-        number, self._next = self._next, self._next + 1
-        self.entries[number] = self.keys[column], value
-        self._texts[number] = self._text(column, value)
-        self._columns[number] = column
+    @property
+    def _full(self) -> bool:
+        return len(self._numbers) >= MAX_KNOWN or len(self._values) >= MAX_KNOWN
+
+    def numbers(self, pairs: Sequence[bytes], wanted: int, more: Mask) -> Numbers:
+        """The number of each encoded KeyValue.
+
+        Args:
+            wanted: how many of the keys, the first, are asked for in any case.
+            more: which of the pairs the other keys are asked for of.
+
+        Raises:
+            DecodeError: one of them is malformed.
+        """
+        found = np.fromiter(map(self._numbers.get, pairs, repeat(_NEW)), np.int64, len(pairs))
+        places = np.flatnonzero(found == _NEW)
+        new = [pairs[at] for at in places.tolist()]
+        _check(new)
+        # Nearly every one begins with its key, and that is short.
+        heads = [pair[: 2 + pair[1]] if len(pair) > 1 else pair for pair in new]
+        columns = np.fromiter(map(self._varied.get, heads, repeat(_UNSEEN)), np.int64, len(new))
+        found[places] = OTHER
+        for at in np.flatnonzero(columns == _UNSEEN).tolist():
+            found[places[at]] = self._first(heads[at], new[at])
+        for column in sorted({*columns.tolist()} - {_UNSEEN, _NO_COLUMN}):
+            chosen = columns == column
+            if column >= wanted:
+                chosen &= more[places]
+            after = 2 + len(self.keys[column].encode())
+            values = [_value(new[at], after) for at in np.flatnonzero(chosen).tolist()]
+            found[places[chosen]] = self._note(column, values)
+        found[(self._columns[found] >= wanted) & ~more] = OTHER
+        return found
+
+    def _first(self, head: bytes, pair: bytes) -> int:
+        """The number of an attribute of which the value, if not the key, is seen for the first time."""
+        number = self._numbers.get(pair)
+        if number is not None:  # it is there twice
+            return number
+        plain = head[:1] == b"\n" and len(head) > 1 and head[1] < 128
+        key = head[2:].decode() if plain else KeyValue.FromString(pair).key
+        column = self._column_of.get(key, _NO_COLUMN)
+        value = None
+        if column != _NO_COLUMN:
+            value = _value(pair, len(head)) if plain else value_of(KeyValue.FromString(pair).value)
+        values = self._values.get(head, 0)
+        if not plain or values >= MAX_VALUES or len(pair) > MAX_KNOWN_BYTES or self._full:
+            return OTHER if column == _NO_COLUMN else int(self._note(column, [value])[0])
+        self._values[head] = values + 1
+        if values + 1 == MAX_VALUES:
+            self._varied[head] = column
+        number = OTHER
+        if column != _NO_COLUMN:
+            number, self._next = self._next, self._next + 1
+            self.entries[number] = key, value
+            self._texts[number] = self._text(column, value)
+            self._columns[number] = column
+        self._numbers[pair] = number
         return number
 
-    def note(self, column: int, value: AttributeValue) -> int:
-        """The same of one that is not remembered."""
-        number = len(self.entries)
-        self.entries.append((self.keys[column], value))
-        self._texts.append(self._text(column, value))
-        self._passing.append(column)
-        return number
+    def _note(self, column: int, values: Sequence[AttributeValue]) -> Numbers:
+        """Numbers for attributes of one key that are not remembered."""
+        first = len(self.entries)
+        self.entries += zip(repeat(self.keys[column]), values)
+        self._texts += [self._text(column, value) for value in values]
+        end = len(self.entries)
+        if len(self._columns) < end:
+            self._columns = np.resize(self._columns, 2 * end)
+            self._scratch = np.resize(self._scratch, 2 * end)
+        self._columns[first:end] = column
+        return np.arange(first, end)
 
     def _text(self, column: int, value: AttributeValue) -> str | None:
         return searched(value) if column < self._searched and value is not None else None
 
     def columns(self, numbers: Numbers) -> Numbers:
-        """The places of their keys; of `OTHER`, one behind the last."""
-        end = len(self.entries)
-        if len(self._columns) < end:
-            self._columns = np.resize(self._columns, 2 * end)
-            self._scratch = np.resize(self._scratch, 2 * end)
-        self._columns[self._room : end] = self._passing
+        """The columns of numbers; of `OTHER`, one behind the last."""
         return self._columns[numbers]
 
     def texts(self, numbers: Numbers) -> tuple[NDArray[np.uint32], list[str | None]]:
@@ -88,78 +154,18 @@ class Table:
         return self._scratch[numbers].astype(np.uint32), [None, *found]
 
 
-class Known(dict[bytes, int]):
-    """The number of each encoded KeyValue, given when it is first asked for with `[]`; `OTHER` unless of `keys`."""
-
-    def __init__(self, keys: Collection[str], table: Table) -> None:
-        super().__init__()
-        self._columns = {key: column for column, key in enumerate(table.keys) if key in keys}
-        self._table = table
-        self._about: dict[bytes, _About] = {}
-        """By the bytes of a key, its tag and length, as are:"""
-        self._varied: dict[bytes, int] = {}
-        """The columns of those of which no more values are remembered."""
-
-    @property
-    def full(self) -> bool:
-        """Whether nothing more is remembered."""
-        return len(self) >= MAX_KNOWN or len(self._about) >= MAX_KNOWN
-
-    def forget(self) -> None:
-        """Let go of all, when the table does."""
-        self.clear()
-        self._about.clear()
-        self._varied.clear()
-
-    def __missing__(self, pair: bytes) -> int:
-        head = pair[: 2 + pair[1]] if len(pair) > 1 else pair  # nearly every one begins with its key, and that is short
-        column = self._varied.get(head)
-        if column is None:
-            return self._first(head, pair)
-        return OTHER if column == _NO_COLUMN else self._table.note(column, _value(pair, len(head)))
-
-    def _first(self, head: bytes, pair: bytes) -> int:
-        """The number of an attribute that is seen for the first time."""
-        about = self._about.get(head) or self._learn(head, pair)
-        remembered = about.values < MAX_VALUES and len(pair) <= MAX_KNOWN_BYTES and not self.full
-        number = OTHER
-        if about.column != _NO_COLUMN:
-            put = self._table.remember if remembered else self._table.note
-            number = put(about.column, _value(pair, len(head)))
-        if remembered:
-            self[pair] = number
-            about.values += 1
-            if about.values == MAX_VALUES:
-                self._varied[head] = about.column
-        return number
-
-    def _learn(self, head: bytes, pair: bytes) -> _About:
-        if head[:1] != b"\n" or len(head) < 2 or head[1] > 127:
-            about = _About(self._columns.get(KeyValue.FromString(pair).key, _NO_COLUMN))
-            about.values = MAX_VALUES  # rare: neither it nor its values are remembered
-            return about
-        about = _About(self._columns.get(head[2:].decode(), _NO_COLUMN))
-        if not self.full:
-            self._about[head] = about
-        return about
-
-
-_NO_COLUMN = -1
-
-
-class _About:
-    """A key's column, if it is asked for, and how many values of it are remembered."""
-
-    __slots__ = ("column", "values")
-
-    def __init__(self, column: int) -> None:
-        self.column = column
-        self.values = 0
+def _check(pairs: Sequence[bytes]) -> None:
+    """Raise DecodeError if one is malformed. Many are parsed at once, as those of a Resource."""
+    short = [part for pair in pairs if len(pair) < 128 for part in (_HEADS[len(pair)], pair)]
+    Resource.FromString(b"".join(short))
+    for pair in pairs:
+        if len(pair) >= 128:
+            KeyValue.FromString(pair)
 
 
 def _value(pair: bytes, at: int) -> AttributeValue:
     """The value of an encoded KeyValue: if it is a short text behind a key that ends at `at`, by hand, for most are."""
-    head = pair[at : at + 4]
-    if len(head) == 4 and head[0] == 18 and head[2] == 10 and head[3] < 128 and len(pair) == at + 4 + head[3]:
+    size = len(pair) - at
+    if 4 <= size < 130 and pair[at : at + 4] == _SHORT[size]:
         return pair[at + 4 :].decode()
     return value_of(KeyValue.FromString(pair).value)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable, Sequence
-from itertools import chain
+from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.model.otlp.known import MAX_KNOWN, Known, Table
+from foreshock_dashboard.model.otlp.known import Known, Mask, Numbers
 from foreshock_dashboard.model.span import Attributes, Kind
 
 Codes = NDArray[np.uint32]
@@ -53,9 +53,8 @@ class Pickers:
     ) -> None:
         self.keys = frozenset(searched)
         told = self.keys.union(telling, told)
-        asked = [*sorted(self.keys), *sorted(told.union(calls) - self.keys)]
-        self._table = Table(asked, len(self.keys), 2 * MAX_KNOWN + 1)
-        self._calls, self._others = Known(asked, self._table), Known(told, self._table)
+        asked = [*sorted(self.keys), *sorted(told - self.keys), *sorted(frozenset(calls) - told)]
+        self._known, self._told = Known(asked, len(self.keys)), len(told)
         self._telling = np.array([key in frozenset(telling) for key in asked] + [False])
         self._lock = threading.Lock()
 
@@ -65,30 +64,30 @@ class Pickers:
         Args:
             spans: their `attributes` are encoded KeyValues. The first of a key holds.
         """
+        pairs = [span.attributes[:] for span in spans]
+        counts = [*map(len, pairs)]
+        rows = np.repeat(np.arange(len(spans)), counts)
+        calls = np.fromiter(map(_CALLS.__contains__, kinds), np.bool_, len(spans))
         with self._lock:
-            if self._calls.full or self._others.full:
-                self._table.forget()
-                self._calls.forget()
-                self._others.forget()
-            self._table.begin()
-            known = {True: self._calls.__getitem__, False: self._others.__getitem__}
-            numbers = [
-                [*map(known[kind in _CALLS], span.attributes[:])] for span, kind in zip(spans, kinds, strict=True)
-            ]
-            return self._read(numbers, [row for row, kind in enumerate(kinds) if kind in _CALLS])
+            self._known.begin()
+            numbers = self._known.numbers([*chain.from_iterable(pairs)], self._told, calls[rows])
+            columns = self._known.columns(numbers)
+            calls[rows[self._telling[columns]]] = True
+            return self._values(numbers, rows, calls, counts), self._searched(numbers, rows, columns, len(spans))
 
-    def _read(self, numbers: list[list[int]], calls: Collection[int]) -> tuple[list[Attributes], Searched]:
-        counts = [*map(len, numbers)]
-        flat = np.fromiter(chain.from_iterable(numbers), np.int64, sum(counts))[::-1]
-        rows = np.repeat(np.arange(len(numbers)), counts)[::-1]
-        columns = self._table.columns(flat)
-        attributes = [NOTHING] * len(numbers)
-        entry = self._table.entries.__getitem__
-        for row in {*calls, *rows[self._telling[columns]].tolist()}:
-            attributes[row] = dict(map(entry, reversed(numbers[row])))
-        searched = columns < len(self.keys)
-        codes, texts = self._table.texts(flat[searched])
-        matrix = np.zeros((len(self.keys), len(numbers)), np.uint32)
-        matrix[columns[searched], rows[searched]] = codes  # of several at one place the last: the first of the span's
-        found = {self._table.keys[place]: matrix[place] for place in np.flatnonzero(matrix.any(axis=1))}
-        return attributes, Searched(self.keys, found, texts)
+    def _values(self, numbers: Numbers, rows: Numbers, read: Mask, counts: Sequence[int]) -> list[Attributes]:
+        """The values of the spans that are to be `read`."""
+        attributes = [NOTHING] * len(counts)
+        entries = map(self._known.entries.__getitem__, numbers[read[rows]][::-1].tolist())
+        for row in np.flatnonzero(read)[::-1].tolist():  # backwards: the first of a key is put there last
+            attributes[row] = dict(islice(entries, counts[row]))
+        return attributes
+
+    def _searched(self, numbers: Numbers, rows: Numbers, columns: Numbers, spans: int) -> Searched:
+        keys = self._known.keys[: len(self.keys)]
+        matrix = np.zeros((len(keys), spans), np.uint32)
+        at = np.flatnonzero(columns < len(keys))[::-1]
+        codes, texts = self._known.texts(numbers[at])
+        matrix[columns[at], rows[at]] = codes  # of several at one place the last: the first of the span's
+        found = {keys[place]: matrix[place] for place in np.flatnonzero(matrix.any(axis=1))}
+        return Searched(self.keys, found, texts)

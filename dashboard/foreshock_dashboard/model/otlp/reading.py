@@ -1,8 +1,8 @@
 """OTLP's bytes read as spans.
 
-A request is parsed three times, each time for what the others cannot give cheaply: whole, to know that all of it is
-sound; as spans whose attributes are still bytes, to read their fields; and as spans that are still bytes, to keep
-those. Parsing is protobuf's own.
+A request is parsed twice, each time for what the other cannot give cheaply: as spans whose attributes are still bytes,
+to read their fields; and as spans that are still bytes, to keep those. To know that all of it is sound, what is still
+bytes then is parsed as well, unless the same bytes were before. Parsing is protobuf's own.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from foreshock_dashboard.model.otlp.batch import Came, SpanBatch
 from foreshock_dashboard.model.otlp.light import DataBytes, DataFields
+from foreshock_dashboard.model.otlp.malformed import without_malformed
 from foreshock_dashboard.model.otlp.picker import NOTHING, UNSEARCHED, Pickers
 from foreshock_dashboard.model.otlp.values import attributes_of
 from foreshock_dashboard.model.span import Attributes, AttributeValue, Kind, Link, Origin, Outlines, Status
@@ -34,7 +35,6 @@ MAX_ORIGIN = 1 << 17
 """Bytes of a resource or of a scope, which are kept again and again; the spans of larger ones are refused."""
 SPAN_TOO_LARGE = f"larger than {MAX_SPAN} bytes"
 ORIGIN_TOO_LARGE = f"resource or scope larger than {MAX_ORIGIN} bytes"
-ORIGIN_MALFORMED = "malformed resource or scope"
 MAX_KNOWN = 1 << 12
 """Bytes of a resource, a scope or a status that is remembered as read."""
 AHEAD_NS = 86_400 * 10**9
@@ -69,13 +69,21 @@ def read(data: bytes, pickers: Pickers | None = None, now_ns: int | None = None,
     Raises:
         DecodeError: these are not the bytes of one.
     """
-    refused: Counter[str] = Counter()
-    try:
-        if checked:
-            TracesData.FromString(data)
-    except DecodeError:
-        data = _without_malformed(data, refused)
     limits = (1, _LAST_TIME) if now_ns is None else (max(1, now_ns - BEHIND_NS), now_ns + AHEAD_NS)
+    try:
+        if checked and pickers is None:
+            TracesData.FromString(data)
+        return _read(data, pickers, limits, Counter(), checked=checked)
+    except DecodeError:
+        if not checked:
+            raise
+        refused: Counter[str] = Counter()
+        return _read(without_malformed(data, refused), pickers, limits, refused, checked=checked)
+
+
+def _read(
+    data: bytes, pickers: Pickers | None, limits: tuple[int, int], refused: Counter[str], *, checked: bool
+) -> Read:
     came: Came = []
     spans: list[Any] = []
     resources: list[Attributes] = []
@@ -99,6 +107,10 @@ def read(data: bytes, pickers: Pickers | None = None, now_ns: int | None = None,
         spans, came = [spans[row] for row in chosen], [came[row] for row in chosen]
         resources = [resources[row] for row in chosen]
         fields = _fields(spans)
+    if checked:
+        for span, (_, raw) in zip(spans, came, strict=True):
+            if span.event or span.link:
+                OtlpSpan.FromString(raw)
     return Read(_batch(spans, fields, resources, came, pickers), +refused)
 
 
@@ -164,35 +176,6 @@ def _faults(fields: _Fields, came: Came, earliest: int, latest: int) -> dict[int
         for row, (trace, id_, parent, start, end) in enumerate(zip(*fields, strict=True))
     }
     return {row: fault for row, fault in found.items() if fault}
-
-
-def _without_malformed(data: bytes, refused: Counter[str]) -> bytes:
-    """The same without what is the reason why it cannot be read; the spans that it costs are counted."""
-    found = DataBytes.FromString(data)
-    for group in found.resource_spans:
-        spans = sum(len(scoped.spans) for scoped in group.scope_spans)
-        if spans and not _sound(Resource, group.resource):
-            refused[ORIGIN_MALFORMED] += spans
-            group.Clear()
-        for scoped in group.scope_spans:
-            if scoped.spans and not _sound(InstrumentationScope, scoped.scope):
-                refused[ORIGIN_MALFORMED] += len(scoped.spans)
-                scoped.Clear()
-            sound = [raw for raw in scoped.spans if _sound(OtlpSpan, raw)]
-            refused["malformed span"] += len(scoped.spans) - len(sound)
-            del scoped.spans[:]
-            scoped.spans.extend(sound)
-    data = bytes(found.SerializeToString())
-    TracesData.FromString(data)
-    return data
-
-
-def _sound(kind: type[OtlpSpan | Resource | InstrumentationScope], raw: bytes) -> bool:
-    try:
-        kind.FromString(raw)
-    except DecodeError:
-        return False
-    return True
 
 
 def _fault(
