@@ -181,7 +181,7 @@
     const other = scheme() === "dark" ? "light" : "dark";
     if (button.dataset.to !== other) {
       button.dataset.to = other;
-      button.textContent = other === "dark" ? "☾ Dark" : "☀ Light";
+      button.textContent = other === "dark" ? "☾" : "☀";
       button.setAttribute("aria-label", `Switch to the ${other} theme`);
       browser();
       window.dispatchEvent(new CustomEvent("foreshock:redraw"));
