@@ -57,15 +57,15 @@ def rules_of(folder: Path = ROOT / "alerts") -> list[Rule]:
 
 def levels_of(rules: Sequence[Rule]) -> list[list[Rule]]:
     """Recording rules in an order in which each finds what it builds on."""
-    open_rules = {rule["record"]: rule for rule in rules if "record" in rule}
+    left = [rule for rule in rules if "record" in rule]
     levels: list[list[Rule]] = []
-    while open_rules:
-        ready = [r for r in open_rules.values() if not set(_names(r["expr"])) & set(open_rules) - {r["record"]}]
+    while left:
+        missing = {rule["record"] for rule in left}
+        ready = [rule for rule in left if not set(_names(rule["expr"])) & missing - {rule["record"]}]
         if not ready:
-            raise SystemExit(f"rules that build on each other in a circle: {', '.join(open_rules)}")
+            raise SystemExit(f"rules that build on each other in a circle: {', '.join(sorted(missing))}")
         levels.append(ready)
-        for rule in ready:
-            del open_rules[rule["record"]]
+        left = [rule for rule in left if rule not in ready]
     return levels
 
 

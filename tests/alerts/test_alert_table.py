@@ -1,0 +1,91 @@
+"""Recordings in a real Prometheus: which alert speaks when, against what is true of them."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from foreshock_simulator.scenarios.load import names
+
+FOREIGN = {"RetryAmplification", "QueueOutgrowsDrain", "CallersBreachAfterCallee", "KvCacheFull"}
+
+
+@pytest.fixture
+def timeline(root: Path, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401 - a module
+    """scripts/alert_timeline.py."""
+    monkeypatch.syspath_prepend(str(root / "scripts"))
+    return importlib.import_module("alert_timeline")
+
+
+def judged(root: Path, *scenarios: str) -> list[dict[str, Any]]:
+    """What the script says of scenarios."""
+    command: list[str | Path] = [sys.executable, root / "scripts/alert_table.py", "--json", *scenarios]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_cascade_is_paged_about_and_explained_also_without_foreshock(root: Path) -> None:
+    """The hub pages within a minute of the onset, PromQL names the neighbour, foreign names alone tell of the rest."""
+    (starve,) = judged(root, "starve")
+    since = {name: (time - starve["onset"]) / 60 for name, time in starve["firsts"].items()}
+    assert since["IncidentPage"] <= 1
+    assert since["IncidentCascading"] <= 3
+    assert since["ServiceStarvedByNeighbour"] <= 5
+    assert "GpuContended" in since
+    assert "ErrorBudgetBurn" in since
+    assert starve["foreign"].keys() >= FOREIGN
+    assert not [name for name in starve["foreign"] if name.startswith(("Incident", "Gpu", "ServiceStarved"))]
+
+
+@pytest.mark.soak
+def test_look_alikes_page_nobody(root: Path) -> None:
+    """Not one critical alert, on any of those that come along."""
+    for each in judged(root, "calm", "absorbed-crowd", "isolated-batch", "rolling-restart"):
+        critical = {"IncidentPage", "IncidentCascading", "CallersBreachAfterCallee"}
+        assert not critical & (each["firsts"].keys() | each["foreign"].keys()), each["scenario"]
+
+
+def test_the_documented_table_has_every_scenario_and_only_alerts_that_there_are(root: Path, rules: list[Any]) -> None:
+    """It is written by the script."""
+    text = (root / "docs/alerts.md").read_text()
+    table = text[text.index("<!-- alert-table -->") : text.index("<!-- /alert-table -->")]
+    rows = re.findall(r"^\| `([\w-]+)` \| (\S+) \| (.*) \| (.*) \|$", table, re.MULTILINE)
+    assert sorted(name for name, *_ in rows) == sorted(names())
+    alerts = {rule["alert"] for rule in rules if "alert" in rule}
+    told = {word for _, _, *cells in rows for cell in cells for word in re.findall(r"([A-Z]\w+) ", cell + " ")}
+    assert told <= alerts
+    silent = re.findall(r"Silent on all of these: (.*)\.", table)[0].split(", ")
+    assert set(silent) | told == alerts
+
+
+@pytest.mark.parametrize(
+    ("active", "wait", "keep", "fires"),
+    [
+        ([], 60, 0, []),
+        ([0, 30], 60, 0, []),
+        ([0, 30, 60], 60, 0, [(60, 90)]),
+        ([0, 30, 60, 90, 120, 180, 210, 240], 60, 0, [(60, 150), (240, 270)]),
+        ([0, 30, 60, 150, 180], 60, 60, [(60, 270)]),  # kept, and goes on without waiting anew
+        ([0, 30, 60, 180], 60, 60, [(60, 150)]),  # kept too short, and then not for long enough
+        ([0], 0, 300, [(0, 330)]),
+        ([900, 930, 960], 0, 60, [(900, None)]),  # still firing at the end
+    ],
+)
+def test_for_and_keep_firing_for_are_applied_as_prometheus_does(
+    timeline: Any,  # noqa: ANN401 - a module
+    active: Sequence[float],
+    wait: float,
+    keep: float,
+    fires: list[tuple[float, float | None]],
+) -> None:
+    """With evaluations half a minute apart, the last at 960 s."""
+    assert list(timeline.firing(active, wait, keep, 960)) == fires

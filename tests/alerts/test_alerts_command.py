@@ -1,0 +1,141 @@
+"""`foreshock alerts`: the rules for a Prometheus, with the hub's address and what services promise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from foreshock_dashboard.commands import parser, run
+from foreshock_dashboard.model.histogram import BOUNDS
+from foreshock_dashboard.slo_rules import bound_of, groups_of
+
+Yaml = dict[str, Any]
+HUB = "https://hub.example.com/foreshock"
+
+
+def written(out: Path, *words: str) -> dict[str, str]:
+    """What the command writes, by name."""
+    assert run(parser().parse_args(["alerts", "--out", str(out), *words])) == 0
+    return {file.name: file.read_text() for file in out.iterdir()}
+
+
+def test_every_link_leads_to_the_hub_that_was_named(root: Path, tmp_path: Path) -> None:
+    """And nothing else is changed."""
+    files = written(tmp_path / "new" / "folder", "--hub", HUB + "/")
+    shipped = {file.name: file.read_text() for file in root.glob("alerts/*.yml")}
+    assert {name: text.replace(HUB, "http://127.0.0.1:8050") for name, text in files.items()} == shipped
+    assert sum(text.count(HUB) for text in files.values()) > 40
+
+
+def test_promises_are_accepted_by_prometheus_and_written_anew(tmp_path: Path, tool: Callable[..., str]) -> None:
+    """Of services with a namespace and without, with odd names; the second time the file is another one."""
+    first = written(tmp_path, "--objectives", 'serving/chat=20s:1%,odd"name\\d=250ms:0%,größe=5m')
+    out = tool("promtool", "check", "rules", "--lint=all", "--lint-fatal", *tmp_path.glob("*.rules.yml"))
+    assert "SUCCESS" in out
+    second = written(tmp_path, "--objectives", "serving/chat=10s")
+    assert first["objectives.rules.yml"] != second["objectives.rules.yml"]
+    assert "odd" not in second["objectives.rules.yml"]
+
+
+def test_promises_come_from_where_the_hub_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its variable and its file."""
+    monkeypatch.setenv("FORESHOCK_OBJECTIVES", "chat=20s")
+    assert 'service_name="chat"' in written(tmp_path / "a")["objectives.rules.yml"]
+    monkeypatch.delenv("FORESHOCK_OBJECTIVES")
+    (tmp_path / "hub.yaml").write_text("objectives: code=20s\nport: 0\n")
+    assert (
+        'service_name="code"' in written(tmp_path / "b", "--config", str(tmp_path / "hub.yaml"))["objectives.rules.yml"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--objectives", "chat=10m"], "a p95 of 600 s is beyond the last bucket, 300 s; promise less"),
+        (["--objectives", "chat=1s,chat=2s"], "chat is promised twice"),
+        (["--objectives", "chat"], "is not like llm-chat=20s"),
+        (["--hub", "nowhere"], "--hub: 'nowhere'"),
+        (["--buckets", "1,two"], "--buckets: '1,two' is not like 0.1,0.5,2.5"),
+        (["--buckets", "0,1"], "holds a bound that is not above 0 s"),
+    ],
+)
+def test_a_bad_option_is_refused_with_the_remedy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    """Exit code 2, and nothing is written."""
+    assert run(parser().parse_args(["alerts", "--out", str(tmp_path / "out"), *words])) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 1."""
+    (tmp_path / "file").write_text("")
+    assert run(parser().parse_args(["alerts", "--out", str(tmp_path / "file")])) == 1
+    assert f"{tmp_path / 'file'}: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "bound"), [(0.001, 0.005), (0.25, 0.28), (18.0, 18.0), (20.0, 25.0), (300.0, 300.0)]
+)
+def test_a_promise_counts_as_the_next_bound_above_it(seconds: float, bound: float) -> None:
+    """No sooner is a request late."""
+    assert bound_of(seconds, BOUNDS) == bound
+
+
+SPANS = "traces_span_metrics"
+KIND = 'span_kind="SPAN_KIND_SERVER"'
+
+
+@pytest.mark.parametrize(
+    ("bucket", "name", "calls", "bounds"),
+    [
+        (f"{SPANS}_duration_seconds_bucket", "service_name", f"{SPANS}_calls_total", ("25.0", "+Inf")),
+        (f"{SPANS}_duration_seconds_bucket", "service_name", f"{SPANS}_calls_total", ("25", "+Inf")),
+        (f"{SPANS}_duration_milliseconds_bucket", "service_name", f"{SPANS}_calls_total", ("25000", "+Inf")),
+        ("traces_spanmetrics_latency_bucket", "service", "traces_spanmetrics_calls_total", ("25", "+Inf")),
+    ],
+)
+def test_what_is_written_counts_late_and_failed_requests(
+    root: Path, tmp_path: Path, tool: Callable[..., str], bucket: str, name: str, calls: str, bounds: tuple[str, ...]
+) -> None:
+    """One request a second, half of them late and a tenth failed, by whoever counted them; not those of a namesake."""
+    (tmp_path / "objectives.rules.yml").write_text(yaml.safe_dump({"groups": groups_of([("a/chat", 20.0, 0.01)])}))
+
+    def of(service: str, namespace: str, **more: str) -> str:
+        labels = {name: service, "service_namespace": namespace, **more}
+        return ",".join([KIND, *(f'{label}="{value}"' for label, value in labels.items())])
+
+    def series(metric: str, labels: str, step: float) -> Yaml:
+        return {"series": f"{metric}{{{labels}}}", "values": f"0+{step}x60"}
+
+    given = [
+        series(calls, of("chat", "a", status_code="STATUS_CODE_UNSET"), 27),
+        series(calls, of("chat", "a", status_code="STATUS_CODE_ERROR"), 3),
+        series(bucket, of("chat", "a", le=bounds[0]), 15),
+        series(bucket, of("chat", "a", le=bounds[1]), 30),
+        series(calls, of("chat", "b", status_code="STATUS_CODE_ERROR"), 30),
+        series(bucket, of("chat", "b", le=bounds[1]), 30),
+    ]
+    labels = '{service_name="chat",service_namespace="a",objective="%s"}'
+    expected = [
+        {"labels": labels % "failures", "value": 10.0},  # 10 % of at most 1 %
+        {"labels": labels % "latency", "value": 10.0},  # 50 % of at most 5 %
+    ]
+    case = {
+        "interval": "30s",
+        "input_series": given,
+        "promql_expr_test": [
+            {"expr": f"round({burn}, 0.01)", "eval_time": "20m", "exp_samples": expected}
+            for burn in ("service:objective_burn:ratio_rate5m", "service:objective_burn:ratio_rate3d")
+        ],
+    }
+    files = [*(str(root / f"alerts/{name}.rules.yml") for name in ("services", "slo")), "objectives.rules.yml"]
+    order = ["foreshock-services", "foreshock-objective-a/chat", "foreshock-slo"]
+    test = {"rule_files": files, "evaluation_interval": "30s", "group_eval_order": order, "tests": [case]}
+    (tmp_path / "test.yml").write_text(yaml.safe_dump(test))
+    assert "SUCCESS" in tool("promtool", "test", "rules", tmp_path / "test.yml")
