@@ -7,7 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.grafana.conftest import Json, Recorded, panels, queries, records
+import yaml
+from tests.grafana.conftest import FOLDER, Json, Recorded, panels, queries, records
 from tests.grafana.promql import filled, levels, selectors
 
 MINUTES = 10
@@ -103,6 +104,18 @@ def test_the_map_of_calls_is_whole(boards: list[Json], recorded: Recorded) -> No
     assert rings
     assert all(ring == pytest.approx(1) for ring in rings.values())
     assert set(rings) <= set(nodes)
+
+
+def test_a_span_leads_to_metrics_of_its_service(recorded: Recorded) -> None:
+    """The queries of the data source Tempo, with the labels that Grafana makes of the span's attributes."""
+    file = FOLDER / "provisioning/datasources/tempo.yml"
+    (source,) = yaml.safe_load(file.read_text())["datasources"]
+    settings = source["jsonData"]["tracesToMetrics"]
+    span = {"service.name": "llm-chat", "service.namespace": "serving"}
+    tags = ",".join(f'{tag["value"]}="{span[tag["key"]]}"' for tag in settings["tags"])
+    for query in settings["queries"]:
+        text = filled(query["query"].replace("$$", "$").replace("$__tags", tags))
+        assert answer(recorded, "query", query=text, time=recorded.end), text
 
 
 def test_recording_rules_are_evaluated_in_the_order_in_which_they_read_each_other() -> None:
