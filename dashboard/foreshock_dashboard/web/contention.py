@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from foreshock_dashboard.analysis.pooling import tier_of
 from foreshock_dashboard.model.query import Floats, Json
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.world import Gpu, World
+from foreshock_dashboard.model.world import World
+from foreshock_dashboard.web.fleet import newest
 from foreshock_dashboard.web.now import WAITING
-from foreshock_dashboard.web.numbers import last, number
+from foreshock_dashboard.web.numbers import number
 from foreshock_dashboard.web.pair import count, opened, percent
 from foreshock_dashboard.web.payloads import Pair, open_incidents, pairs
+from foreshock_dashboard.web.placed import placed
 from foreshock_dashboard.web.theme import service_colour
 
 MOST_PAIRS = 600
@@ -101,23 +103,14 @@ def headline(found: Sequence[Pair]) -> str:
 
 def ranked(world: World, spent: Split) -> list[Json]:
     """GPUs by how many services wait there times how long they do, the worst first; then those contended."""
-    place = {gpu: i for i, gpu in enumerate(world.gpus)}
-    waits = np.zeros(len(world.gpus))
-    waiters = np.zeros(len(world.gpus), np.int64)
-    on: dict[int, list[Json]] = {}
-    rows = zip(world.tenants, last(world.busy), last(world.stalled), strict=True)
-    held = [(place[tenant.gpu], tenant.service, busy, stalled) for tenant, busy, stalled in rows]
-    for row, _, _, stalled in held:
-        if stalled is not None and stalled >= WAITING:
-            waits[row] += stalled
-            waiters[row] += 1
+    place, stalled = placed(world), newest(world.stalled)
+    waiting = np.nan_to_num(stalled) >= WAITING
+    count = len(world.gpus)
+    waits = np.bincount(place.gpu[waiting], stalled[waiting], count)
+    waiters = np.bincount(place.gpu[waiting], minlength=count)
     score = waits * waiters
-    order = np.lexsort((np.arange(len(score)), -np.nan_to_num(spent.contended), -score))[:MOST_GPUS].tolist()
-    wanted = set(order)
-    for row, service, busy, stalled in held:
-        if row in wanted:
-            on.setdefault(row, []).append({"service": str(service), "busy": busy, "stalled": stalled})
-    told = np.isfinite(world.stalled[:, -1]).any() if len(world.tenants) else False
+    order = np.lexsort((np.arange(count), -np.nan_to_num(spent.contended), -score))[:MOST_GPUS].tolist()
+    told = bool(np.isfinite(stalled).any())
     return [
         {
             "gpu": world.gpus[row].label,
@@ -125,9 +118,23 @@ def ranked(world: World, spent: Split) -> list[Json]:
             "waiters": int(waiters[row]) if told else None,
             "wait": number(float(waits[row])) if told else None,
             **_shares(spent, np.array([row])),
-            "services": sorted(on.get(row, ()), key=lambda one: (-(one["busy"] or 0.0), str(one["service"]))),
+            "services": _on(world, place.on(row).tolist()),
         }
         for row in order
+    ]
+
+
+def _on(world: World, rows: Sequence[int]) -> list[Json]:
+    """Tenants of a GPU, the busiest first."""
+    busy, stalled = newest(world.busy), newest(world.stalled)
+    rows = sorted(rows, key=lambda row: (-np.nan_to_num(busy[row]), world.tenants[row].service))
+    return [
+        {
+            "service": str(world.tenants[row].service),
+            "busy": number(float(busy[row])),
+            "stalled": number(float(stalled[row])),
+        }
+        for row in rows
     ]
 
 
@@ -147,25 +154,27 @@ def tiers(world: World) -> Json:
 
     `cells` has a row a tier: of each pool [GPUs, of these shared with another tier].
     """
-    of = tier_of(world)
-    on: dict[Gpu, set[str]] = {}
-    for tenant in world.tenants:
-        on.setdefault(tenant.gpu, set()).add(of.get(tenant.service, ""))
-    pool = dict(zip(world.gpus, world.pool, strict=False))
-    counted: dict[tuple[str, str], list[int]] = {}
-    for gpu, those in on.items():
-        for tier in those:
-            cell = counted.setdefault((tier, pool.get(gpu, "")), [0, 0])
-            cell[0] += 1
-            cell[1] += len(those) > 1
-    names, places = sorted({tier for tier, _ in counted}), sorted({where for _, where in counted})
+    of, place = tier_of(world), placed(world)
+    names = sorted({of.get(service, "") for service in place.services})
+    places = sorted(set(world.pool)) if any(world.pool) else [""]
+    pool = np.array([places.index(name) for name in world.pool] if any(world.pool) else [0] * len(world.gpus), np.int64)
+    tier = np.array([names.index(of.get(service, "")) for service in place.services], np.int64)
+    on = np.zeros((len(world.gpus), len(names)), bool)
+    on[place.gpu, tier[place.service]] = True
+    crowded = on.sum(axis=1) > 1
+    cells = [[_counted(on[:, i] & (pool == where), crowded) for where in range(len(places))] for i in range(len(names))]
     return {
         "tiers": names,
         "pools": places,
-        "cells": [[counted.get((tier, where)) for where in places] for tier in names],
-        "mixed": sum(len(those) > 1 for those in on.values()),
+        "cells": cells,
+        "mixed": int(crowded.sum()),
         "configured": any(world.tier),
     }
+
+
+def _counted(these: NDArray[np.bool_], crowded: NDArray[np.bool_]) -> list[int] | None:
+    """How many GPUs, and how many of them carry another tier too; None for none."""
+    return [int(these.sum()), int((these & crowded).sum())] if these.any() else None
 
 
 def _shares(spent: Split, rows: NDArray[np.int64]) -> Json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from urllib.parse import urlencode
@@ -13,14 +14,16 @@ from starlette.exceptions import HTTPException
 from foreshock_dashboard.model.query import Floats, Json
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.web import fleet, gpu_reads, pair, payloads, table, traces_json
+from foreshock_dashboard.web.cascade import cascade
 from foreshock_dashboard.web.contention import contention
 from foreshock_dashboard.web.encode import PerTick, encode
 from foreshock_dashboard.web.exemplars import exemplars, wanted
 from foreshock_dashboard.web.gpu_detail import Hardware, found, gpu_detail
 from foreshock_dashboard.web.gpu_time import GpuTimes
 from foreshock_dashboard.web.now import topology
-from foreshock_dashboard.web.params import only, trace_query
+from foreshock_dashboard.web.params import only, time_parameter, trace_query
 from foreshock_dashboard.web.reference import document
+from foreshock_dashboard.web.view import SHORTEST, USUAL
 
 MOST_TRACES = "1000"
 """Traces in a CSV unless it is asked for fewer."""
@@ -56,6 +59,7 @@ class Feeds:
         pages: dict[str, tuple[tuple[str, ...], Make]] = {
             "contention": (("victim", "aggressor"), self._contention),
             "fleet": (("metric", "gpu", "q", "sort"), self._fleet),
+            "cascade": (("from", "incident", "service"), self._cascade),
         }
         for name, (takes, make) in pages.items():
             path = f"/api/pages/{name}"
@@ -76,7 +80,8 @@ class Feeds:
                 return payloads.envelope(snapshot) | self._topology(snapshot, past) | make(snapshot, given)
 
             made = encode(body()) if past else self._cache.get(snapshot, key, body)
-            return self._answers.send(request, made, f'"{key}-{self._answers.start}-{snapshot.seq}"')
+            mark = hashlib.blake2s(key.encode(), digest_size=6).hexdigest()
+            return self._answers.send(request, made, f'"{mark}-{self._answers.start}-{snapshot.seq}"')
 
         return answer
 
@@ -97,6 +102,13 @@ class Feeds:
             raise HTTPException(404, "victim and aggressor have to be services; /api/services lists those known")
         body = exemplars(self._hub.traces, self._gpu_times, wanted(given, victim, self._hub.now()), aggressor)
         return self._answers.send(request, encode(payloads.envelope(snapshot) | body), "")
+
+    def _cascade(self, snapshot: Snapshot, given: Given) -> Json:
+        world, now = snapshot.world, self._hub.now()
+        end = world.time if world else now
+        start = min(time_parameter(given, "from", now, end - USUAL), end - SHORTEST)
+        wide = self._hub.over(start, end) if world and start < world.times[0] - world.step else None
+        return cascade(snapshot, start, given.get("incident", "").strip(), given.get("service", "").strip(), wide)
 
     def _fleet(self, snapshot: Snapshot, given: Given) -> Json:
         wanted, label = fleet.asked(given), given.get("gpu", "").strip()

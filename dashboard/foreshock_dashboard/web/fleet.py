@@ -15,6 +15,7 @@ from foreshock_dashboard.web.now import ABSENT, UNIT
 from foreshock_dashboard.web.numbers import number
 from foreshock_dashboard.web.params import BadParameterError
 from foreshock_dashboard.web.payloads import open_incidents
+from foreshock_dashboard.web.placed import placed
 
 RECENT = 900.0
 """Seconds over which errors are counted."""
@@ -166,7 +167,7 @@ def packed(values: Floats, low: float, high: float) -> Json:
 
 def listed(world: World, columns: Mapping[str, Floats], rows: Sequence[int]) -> list[Json]:
     """Rows of the inventory, by their numbers."""
-    on = _services(world)
+    on = _services(world, rows)
     told = {name: dict(zip(rows, values[list(rows)].tolist(), strict=True)) for name, values in columns.items()}
     return [
         {
@@ -186,12 +187,14 @@ def _columns(world: World, nvlink: Floats | None) -> dict[str, Floats]:
     return found if nvlink is None else found | {"nvlink": nvlink}
 
 
-def _services(world: World) -> dict[int, list[str]]:
-    """The services on each GPU, by its row."""
-    place = {gpu: i for i, gpu in enumerate(world.gpus)}
+def _services(world: World, rows: Sequence[int] | None = None) -> dict[int, list[str]]:
+    """The services on each GPU, or on some, by its row."""
+    place = placed(world)
+    names = [str(service) for service in place.services]
+    wanted = np.arange(len(place.gpu)) if rows is None else np.flatnonzero(np.isin(place.gpu, rows))
     on: dict[int, list[str]] = {}
-    for tenant in world.tenants:
-        on.setdefault(place[tenant.gpu], []).append(str(tenant.service))
+    for gpu, service in zip(place.gpu[wanted].tolist(), place.service[wanted].tolist(), strict=True):
+        on.setdefault(gpu, []).append(names[service])
     return on
 
 

@@ -1,0 +1,48 @@
+"""Which row of the World's GPUs each tenant is on, as an array: it changes rarely, and looking it up is slow.
+
+Kept from tick to tick as long as the identities are the same; one World at a time, for a hub has one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Gpu, Tenant, World
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """gpu: the row of each tenant's GPU, shape (tenants,). service: of each tenant, a row of `services`."""
+
+    gpu: Rows
+    service: Rows
+    services: tuple[Service, ...]
+    of: tuple[tuple[Gpu, ...], tuple[Tenant, ...]]
+
+    def on(self, gpu: int) -> Rows:
+        """The rows of the tenants of a GPU."""
+        return np.flatnonzero(self.gpu == gpu)
+
+
+_last: Placed | None = None
+
+
+def placed(world: World) -> Placed:
+    """Where the World's tenants are. Safe to call from several threads."""
+    global _last  # whichever thread writes last, what it writes is whole and checked before use
+    key = (world.gpus, world.tenants)
+    known = _last
+    if known is not None and known.of == key:  # quick: what stayed is the same objects
+        return known
+    rows = {gpu: row for row, gpu in enumerate(world.gpus)}
+    services: dict[Service, int] = {}
+    on = [services.setdefault(tenant.service, len(services)) for tenant in world.tenants]
+    gpu = [rows[tenant.gpu] for tenant in world.tenants]
+    _last = found = Placed(np.array(gpu, np.int64), np.array(on, np.int64), tuple(services), key)
+    return found
