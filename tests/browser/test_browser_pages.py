@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -27,7 +28,7 @@ def _faults(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
-@pytest.mark.parametrize("path", ["/", "/traces", f"{TRACE}&span={7:016x}", "/nowhere"])
+@pytest.mark.parametrize("path", ["/", "/cascade", "/traces", f"{TRACE}&span={7:016x}", "/nowhere"])
 def test_a_page_is_accessible_and_fits(visit: Open, path: str, scheme: Scheme, width: int) -> None:
     """Light, dark and on a phone: no violation that axe finds, and no sideways scrolling."""
     page = visit(path, scheme, width, quiet=path != "/nowhere").page
@@ -36,7 +37,7 @@ def test_a_page_is_accessible_and_fits(visit: Open, path: str, scheme: Scheme, w
     else:
         expect(page.get_by_role("heading", name="No such page")).to_be_visible()
     if path.startswith("/traces"):
-        expect(page.locator("#scatter .main-svg").first).to_be_visible()
+        expect(page.locator("#heat .main-svg").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert page.get_by_role("heading", level=1).count() == 1
     assert _faults(page) == []
@@ -57,7 +58,7 @@ def test_the_first_sentence_says_who_starves_whom_and_where(visit: Open) -> None
     """Then come since when, the evidence, and the badge that the data is simulated."""
     page = visit().page
     expect(page.get_by_role("alert")).to_have_text("train-llm starves embedder on host-0/gpu-0 and host-0/gpu-1.")
-    expect(page.locator("#verdict-detail")).to_contain_text("usually 105 ms")
+    expect(page.locator("#warnings")).to_contain_text("usually 105 ms")
     expect(page.locator("#simulated")).to_be_visible()
     expect(page.locator("#matrix")).to_contain_text("46 %")
     expect(page).to_have_title("■ 1 warning · Now · foreshock")
@@ -169,11 +170,12 @@ def test_what_has_no_data_says_so_everywhere(visit: Open, site: Site) -> None:
     expect(page.locator("#grid-reading")).to_have_text("host-0/gpu-1: no data · embedder no data, train-llm no data")
     page.get_by_text("GPUs as a table").click()
     expect(page.locator("#grid-table tbody tr").first).to_contain_text("no datano data")
-    expect(page.locator("#map .node.unknown .value")).to_have_text(["no data"] * 12)
-    page.get_by_text("Calls as a table").click()
-    expect(page.locator("#map tbody tr").first).to_contain_text("no data")
-    expect(page.locator("#services tbody .state")).to_have_text(["? no data"] * 12)
+    expect(page.locator("#services tbody .state")).to_have_text(["? no data"] * 8)
     expect(page.locator("#warnings-message")).to_contain_text("None can be given while no fresh data comes.")
+    page.get_by_role("link", name="Cascade", exact=True).click()
+    expect(page.locator("#map .node.unknown .value")).to_have_text(["no data"] * 12)
+    page.get_by_text("Map as tables").click()
+    expect(page.locator("#map tbody tr").first).to_contain_text("no data")
 
 
 def test_rows_that_tell_stand_beside_rows_that_do_not(visit: Open, site: Site) -> None:
@@ -182,8 +184,9 @@ def test_rows_that_tell_stand_beside_rows_that_do_not(visit: Open, site: Site) -
     page = visit().page
     _ready(page)
     expect(page.locator("#services tr[data-health='unknown']")).to_have_count(1)
-    expect(page.locator("#services tr[data-health='unknown']")).to_contain_text("auth ? no data")
+    expect(page.locator("#services tr[data-health='unknown']")).to_contain_text("auth? no data")
     expect(page.locator("#grid-reading")).to_contain_text("0 contended, 8 without data")
+    page.get_by_role("link", name="Cascade", exact=True).click()
     expect(page.locator("#map .node.unknown")).to_have_count(1)
 
 
@@ -219,13 +222,11 @@ def test_a_hostile_attribute_is_text_in_a_trace(visit: Open) -> None:
     assert page.locator("main img").count() == 0
 
 
-def test_a_cell_of_the_matrix_points_at_its_gpus(visit: Open) -> None:
-    """Click who starves whom, and read where."""
+def test_a_cell_of_the_matrix_leads_to_the_pair(visit: Open) -> None:
+    """Its name says how long and where; the page of contention shows it."""
     page = visit().page
-    page.get_by_role("button", name="embedder waits for train-llm").click()
-    expect(page.locator("#grid-reading")).to_have_text(
-        "embedder waits for train-llm 46 % of the time on host-0/gpu-0, host-0/gpu-1."
-    )
+    page.get_by_role("link", name="embedder waits for train-llm 46 % of the time on host-0/gpu-0, host-0/gpu-1").click()
+    expect(page).to_have_url(re.compile(r"/contention\?victim=embedder&aggressor=train-llm$"))
 
 
 def test_the_gpus_can_be_read_with_the_keyboard(visit: Open) -> None:
@@ -243,7 +244,7 @@ def test_the_gpus_can_be_read_with_the_keyboard(visit: Open) -> None:
 
 
 def test_everything_is_reached_by_tab(visit: Open) -> None:
-    """Skip link first, then navigation, theme, matrix, GPUs, map, table."""
+    """Skip link first, then navigation, theme, lanes, services, matrix, GPUs, evidence."""
     page = visit().page
     _ready(page)
     page.keyboard.press("Tab")
@@ -253,7 +254,15 @@ def test_everything_is_reached_by_tab(visit: Open) -> None:
     for _ in range(60):
         page.keyboard.press("Tab")
         seen.add(page.evaluate(place))
-    assert {"NAV", "theme-toggle", "grid-panel", "map-panel", "services-panel", "warnings-panel"} <= seen
+    assert {
+        "NAV",
+        "theme-toggle",
+        "grid-panel",
+        "timeline-panel",
+        "matrix-panel",
+        "services-panel",
+        "warnings-panel",
+    } <= seen
 
 
 def test_the_theme_is_chosen_once(visit: Open) -> None:
@@ -266,19 +275,11 @@ def test_the_theme_is_chosen_once(visit: Open) -> None:
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(10, 15, 23)"
 
 
-def test_services_are_sorted_by_a_click(visit: Open) -> None:
-    """The slowest first; the header tells it to a screen reader."""
-    page = visit().page
-    page.locator("#services").get_by_role("button", name="p95").click()
-    expect(page.locator("#services tbody tr").first).to_contain_text("embedder")
-    expect(page.locator("#services th[aria-sort]")).to_have_attribute("aria-sort", "descending")
-
-
 def test_a_service_leads_to_its_slowest_traces_and_back(visit: Open) -> None:
     """Without loading the page anew; Back returns."""
     page = visit().page
     page.evaluate("window.untouched = true")
-    page.locator("#services").get_by_role("link", name="embedder").click()
+    page.locator("#warnings").get_by_role("link", name="slowest traces").click()
     expect(page.get_by_role("heading", name="Traces", exact=True)).to_be_visible()
     expect(page.locator("#list-hint")).to_contain_text("slowest first, service embedder")
     expect(page.get_by_label("Service")).to_have_value("embedder")
@@ -372,5 +373,5 @@ def test_plotly_is_loaded_only_where_a_figure_is(visit: Open) -> None:
     loaded = "performance.getEntriesByType('resource').filter(r => r.name.includes('plotly')).length"
     assert page.evaluate(loaded) == 0
     page.get_by_role("link", name="Traces", exact=True).click()
-    expect(page.locator("#scatter .main-svg").first).to_be_visible()
+    expect(page.locator("#heat .main-svg").first).to_be_visible()
     assert page.evaluate(loaded) > 0

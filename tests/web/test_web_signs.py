@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from tests.web.worlds import NOW, POINTS, STEP, calm, service, snapshot, starvation, starving
 
 from foreshock_dashboard.analysis.objectives import Objective
+from foreshock_dashboard.model.cut import cut
 from foreshock_dashboard.model.incident import AtRisk
 from foreshock_dashboard.model.outlook import Load, Outlook
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.web.signs import Course, course, lasting, smooth
+from foreshock_dashboard.web.course import course
+from foreshock_dashboard.web.runs import lasting, smooth
+from foreshock_dashboard.web.signs import Course
 from foreshock_dashboard.web.timeline import AHEAD, followed, picked, timeline, window
 from foreshock_dashboard.web.vitals import offered, vitals
 
@@ -88,12 +92,25 @@ def test_what_is_not_known_is_no_stage() -> None:
         ("###....###.", "###....###."),
         ("#..........", "..........."),
         (".......####", ".......####"),
+        ("##", ".."),
+        ("", ""),
     ],
 )
 def test_a_sign_lasts_or_is_none(points: str, expected: str) -> None:
     """Runs shorter than three points go; holes of two points at most are filled."""
-    found = lasting(np.array([[point == "#" for point in points]]), 3, 2)
+    found = lasting(np.array([[point == "#" for point in points]], np.bool_), 3, 2)
     assert "".join("#" if point else "." for point in found[0]) == expected
+
+
+@pytest.mark.parametrize("points", [1, 2, 5, 30])
+def test_a_short_past_is_no_obstacle(points: int) -> None:
+    """A hub that has just begun, or an instant right after the beginning of a recording."""
+    world = cut(starving(), NOW - 900, NOW - 900 + (points - 1) * STEP)
+    seen = snapshot(world)
+    fared = course(world, NOW - 900, NOW)
+    assert len(fared.times) == points
+    assert vitals(seen, fared)[0]["value"] == 0
+    assert timeline(world, NOW - 900, fared, picked(seen))["lanes"] == []
 
 
 def test_one_odd_point_moves_no_figure() -> None:
@@ -154,7 +171,7 @@ def test_a_usual_band_needs_history_before_the_sparkline() -> None:
     """Twice the World, the first half of it calm: what is shown lies above the band."""
     early, late = calm(), starving()
     shift = POINTS * STEP
-    pairs = {"times": np.concatenate([early.times - shift, late.times])}
+    pairs: dict[str, Any] = {"times": np.concatenate([early.times - shift, late.times])}
     for name in ("stalled_by", "attempts", "busy", "stalled", "utilization", "contended"):
         pairs[name] = np.hstack([getattr(early, name), getattr(late, name)])
     red = {name: np.hstack([getattr(early.red, name), getattr(late.red, name)]) for name in ("rate", "failed", "p50")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections.abc import Callable
 
@@ -18,7 +19,7 @@ from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.model.span import UnsearchableError
 from foreshock_dashboard.web import guidance, payloads, traces_json
 from foreshock_dashboard.web import now as live
-from foreshock_dashboard.web.encode import PerTick, encode, stamped
+from foreshock_dashboard.web.encode import SHORTEST, Body, PerTick, encode, stamped, stamped_gzip
 from foreshock_dashboard.web.feeds import Answers, Feeds
 from foreshock_dashboard.web.gpu_time import GpuTimes
 from foreshock_dashboard.web.params import (
@@ -30,11 +31,12 @@ from foreshock_dashboard.web.params import (
     trace_id_of,
     trace_query,
     wait_filter,
+    waits_wanted,
 )
 from foreshock_dashboard.web.reference import document
-from foreshock_dashboard.web.report import chosen, report
+from foreshock_dashboard.web.report import chosen, report, zipped
 from foreshock_dashboard.web.service_feeds import ServiceFeeds
-from foreshock_dashboard.web.trace_search import by_wait
+from foreshock_dashboard.web.trace_search import Waits, by_wait
 
 AT_ONCE = 2
 """Traces that are read at once: one of many spans takes 150 MiB until it is told. Further requests wait."""
@@ -52,6 +54,7 @@ class Api:
         self._version = version
         self._cache = PerTick()
         self._gpu_times = GpuTimes(hub)
+        self._waits = Waits(hub.traces, self._gpu_times)
         self._reading = asyncio.Semaphore(AT_ONCE)
         self._start = secrets.token_hex(6)  # ticks count from 1 after each start, so they alone name no answer
         self._topology: tuple[tuple[object, ...], Json] | None = None
@@ -119,6 +122,9 @@ class Api:
         headers = {"Cache-Control": "no-cache", "Foreshock-Time": f"{time:.3f}"} | ({"ETag": etag} if etag else {})
         if etag and etag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
+        if isinstance(body, Body) and len(body) >= SHORTEST and "gzip" in request.headers.get("accept-encoding", ""):
+            headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+            return Response(stamped_gzip(body, time), media_type="application/json", headers=headers)
         return Response(stamped(body, time), media_type="application/json", headers=headers)
 
     def _identities(self, snapshot: Snapshot) -> Json:
@@ -160,8 +166,11 @@ class Api:
         return answer
 
     def _report(self, request: Request, incident: str) -> Response:
-        only(request.query_params, ())
-        snapshot = self._hub.snapshot
+        only(request.query_params, ("at", "as"))
+        form = request.query_params.get("as", "json").strip()
+        if form not in ("json", "zip"):
+            raise BadParameterError(f"as={form[:40]!r}: use json or zip")
+        snapshot, _ = self._snapshot_at(request)
         if snapshot.world is None:
             raise HTTPException(404, "there is no incident: the first tick has not ended")
         try:
@@ -169,6 +178,8 @@ class Api:
         except LookupError as error:
             raise HTTPException(404, str(error)) from None
         found = report(snapshot.world, item)
+        if form == "zip":
+            return _download(f"foreshock-{item.id}.zip", zipped(found, item.id))
         body = {"id": item.id, "markdown": found.markdown, "plots": dict(found.plots)}
         return self._answer(request, encode(payloads.envelope(snapshot) | body))
 
@@ -198,7 +209,8 @@ class Api:
             body = traces_json.traces_by_wait(query, wait, waited)
             return self._answer(request, encode(payloads.envelope(snapshot) | body))
         found = await run_in_threadpool(self._hub.traces.search, query)
-        body = traces_json.traces(query, found) | {"note": note_of(found)}
+        waits = await run_in_threadpool(self._waits.of, found) if waits_wanted(request.query_params) else None
+        body = traces_json.traces(query, found, waits) | {"note": note_of(found)}
         return self._answer(request, encode(payloads.envelope(snapshot) | body))
 
     async def _trace(self, request: Request, trace_id: str) -> Response:
@@ -225,6 +237,12 @@ class Api:
     def _ready(self) -> Response:
         ready, reason = self._hub.ready()
         return PlainTextResponse("ready\n" if ready else f"not ready: {reason}\n", 200 if ready else 503)
+
+
+def _download(name: str, body: bytes) -> Response:
+    safe = re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)
+    headers = {"Content-Disposition": f'attachment; filename="{safe}"', "Cache-Control": "no-cache"}
+    return Response(body, media_type="application/zip", headers=headers)
 
 
 _ALL = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]

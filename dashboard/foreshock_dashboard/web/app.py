@@ -15,7 +15,7 @@ from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.web import callbacks, runbooks, theme
 from foreshock_dashboard.web.api import Api
 from foreshock_dashboard.web.authentication import Access, Authenticated
-from foreshock_dashboard.web.pages import contention, fleet, now, services, status, traces
+from foreshock_dashboard.web.pages import cascade, contention, fleet, now, services, status, traces
 from foreshock_dashboard.web.registry import Page, find
 from foreshock_dashboard.web.security import (
     MOST_BODY,
@@ -28,7 +28,16 @@ from foreshock_dashboard.web.security import (
 )
 from foreshock_dashboard.web.shell import INDEX, shell
 
-PAGES: tuple[Page, ...] = (now.PAGE, contention.PAGE, fleet.PAGE, traces.PAGE, services.PAGE, services.ONE, status.PAGE)
+PAGES: tuple[Page, ...] = (
+    now.PAGE,
+    contention.PAGE,
+    cascade.PAGE,
+    fleet.PAGE,
+    traces.PAGE,
+    services.PAGE,
+    services.ONE,
+    status.PAGE,
+)
 CALLBACK_PATH = "/_dash-update-component"
 
 

@@ -38,6 +38,7 @@ _SUMMARIES = {
     "topology": "Who and what there is, and the layout of the service map",
     "page_contention": "All values of the Contention page",
     "page_exemplars": "Traces of a victim that waited longest for an aggressor, among its 40 slowest",
+    "page_cascade": "All values of the Cascade page: lanes, early signs, time to breaches, how it spread",
     "page_fleet": "All values of the Fleet page: one byte a GPU, rows of the inventory, the GPU that is open",
     "page_services": "All values of the Services page",
     "page_service": "All about one service: objective, GPUs and neighbours, calls, model servers, replicas, incidents",
@@ -77,6 +78,7 @@ _PARAMETERS = {
         ("services", "gpus", "contention", "pools", "warnings", "incidents", "now", "topology"),
         _AT,
     ),
+    "report": {"at": _AT["at"], "as": "json (default), or zip: the Markdown and its plots as one file"},
     "headroom": {"service": f"only of this one: {_NAMED}"},
     "page_contention": {"at": _AT["at"], "victim": "of the pair that is open", "aggressor": "of the pair that is open"},
     "page_exemplars": {
@@ -84,6 +86,13 @@ _PARAMETERS = {
         "aggressor": _NAMED,
         "start": f"{_TIME}; default 30 minutes before end",
         "end": f"{_TIME}; default now",
+        "waits": "true: each row tells gpu_wait_seconds, as far as there is time to read it",
+    },
+    "page_cascade": {
+        "at": _AT["at"],
+        "from": f"since when lanes are drawn: {_TIME}; 30 minutes before the end by default",
+        "incident": "the id of one incident; all that are open by default",
+        "service": "whose room is shown",
     },
     "page_fleet": {
         "at": _AT["at"],
@@ -192,6 +201,11 @@ _EXTRA: dict[str, dict[str, Any]] = {
         "note": _TEXT | {"description": "why spans may be missing; empty where none is known to be"},
         "sentence": _TEXT | {"description": "how long it waited for a GPU and who held it; empty if not known"},
         "gpu_wait_seconds": _NUMBER | {"description": "the longest wait for one GPU, each moment counted once"},
+        "critical_seconds": {
+            "type": "object",
+            "additionalProperties": _SECONDS,
+            "description": "seconds of the critical path by service, the most first",
+        },
         "lanes_settled": {"type": "boolean", "description": "false: what ran in its last seconds may still come"},
         "lanes_left_out": {"type": "integer", "description": "GPUs times minutes that were too many to read"},
         "lanes_error": _TEXT | {"description": "why what ran on GPUs could not be read; empty if it could"},

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import re
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -56,6 +59,17 @@ def report(world: World, incident: Incident, at_page: Incident | None = None) ->
     ]
     text = "\n\n".join(part for part in parts if part) + "\n"
     return Report(text.replace("&", "&amp;").replace("<", "&lt;"), plots)  # names from outside are no tags
+
+
+def zipped(found: Report, name: str) -> bytes:
+    """A report as one file: a ZIP archive of a folder with the Markdown and its plots beside it."""
+    folder = re.sub(r"[^\w.-]", "_", name)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr(f"{folder}/report.md", found.markdown)
+        for plot, svg in found.plots.items():
+            file.writestr(f"{folder}/{plot}.svg", svg)
+    return archive.getvalue()
 
 
 def chosen(wanted: str, incidents: Iterable[Incident]) -> Incident:

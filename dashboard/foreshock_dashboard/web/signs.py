@@ -1,9 +1,8 @@
-"""What is out of the ordinary with each service, since when, and how bad it is: the stages of a cascade. Pure."""
+"""What is out of the ordinary with a service, since when, and how bad it is: the stages of a cascade."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Literal, NamedTuple
@@ -11,31 +10,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.analysis.baseline import median
-from foreshock_dashboard.analysis.evidence import entity
-from foreshock_dashboard.analysis.objectives import Objective, objectives
-from foreshock_dashboard.analysis.risk import ENOUGH, LASTING
-from foreshock_dashboard.analysis.signals import NAMED, RECENT, Scan, Signal, Usual, transformed, usual_at
+from foreshock_dashboard.analysis.signals import NAMED
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.world import Edge, Gpu, Stall, Tenant, World
 
 Stage = Literal["calm", "early", "degraded", "failing"]
 STAGES: tuple[Stage, ...] = ("calm", "early", "degraded", "failing")
-EARLY = 4.0
-"""Scales beyond the usual from which a figure is an early sign: noise gets there once in 30,000 points."""
-WORSE = 3.0
-"""Scales from which a service is told as degraded: nothing ordinary reaches it (`baseline.REMARKABLE`)."""
-LOST = 0.01
-"""Share of failed requests beyond the usual from which a service is degraded."""
-WAITED = 0.05
-"""Share of time below which a wait for a GPU is no sign, however rare it is."""
-LASTS, EARLY_LASTS = 30.0, 60.0
-"""Seconds that a service must be worse for, and a sign be there for, to count."""
-GAP = 60.0
-"""Seconds of calm that do not end it."""
-BEFORE = 60.0
-"""Seconds before the first sign at which what was usual is taken."""
 LEADING: Mapping[str, str] = {
     "stalled_by": "its work waits while another service runs on the same GPU",
     "per_token": "each token takes longer: fuller batches, or somebody takes its GPU time",
@@ -52,9 +32,6 @@ LEADING: Mapping[str, str] = {
     "ready": "fewer replicas are ready than are wanted",
 }
 """Signals that move before users feel anything, and why each of them matters."""
-
-Flags = NDArray[np.bool_]
-Key = Hashable
 
 
 class Sign(NamedTuple):
@@ -119,178 +96,3 @@ class Course:
             if stage > 0:
                 found.append(Spell(at[0], at[-1], STAGES[stage]))
         return tuple(found)
-
-
-def course(
-    world: World,
-    start: float,
-    end: float,
-    onset: float | None = None,
-    promised: Mapping[Service, Objective] | None = None,
-    missing: frozenset[Service] = frozenset(),
-    most: int = 360,
-) -> Course:
-    """Follow all services from `start` to `end` (Unix seconds), against what was usual before `onset`.
-
-    onset: the first sign of what is looked at, so that trouble that lasts does not become what is usual; the end, where
-    there is none. promised: what services are judged by, where that is known; else as they usually are. missing:
-    those that miss it at the end, as the analysis has it. most: points at
-    most; more of them are thinned out.
-    """
-    first, last = np.searchsorted(world.times, start), np.searchsorted(world.times, end, side="right")
-    size = max(1, math.ceil((last - first) / most))
-    columns = slice(int(first + (last - first - 1) % size) if last > first else int(first), int(last), size)
-    at = max(0, int(last) - 1)
-    if onset is not None:
-        at = min(at, max(0, int(np.searchsorted(world.times, onset - BEFORE))))
-    base = usual_at(world, at)
-    found = _Follow(world, base, columns, objectives(Scan(world, at, base), promised or {})).course()
-    if len(found.times):
-        found.stages[[who in missing for who in found.services], -1] = STAGES.index("failing")
-    return found
-
-
-class _Follow:
-    """Looks at signals over some columns, each against its level and scale."""
-
-    def __init__(self, world: World, base: Usual, columns: slice, limits: Mapping[Service, Objective]) -> None:
-        self.world, self.base, self.columns, self.limits = world, base, columns, limits
-        self.times = world.times[columns]
-        step = world.step * (columns.step or 1)
-        self.least, self.gap = max(1, round(LASTS / step)), max(1, round(GAP / step))
-        self.first = max(1, round(EARLY_LASTS / step))
-        self.row = {service: i for i, service in enumerate(world.services)}
-        self.on: dict[Gpu, list[Service]] = {}
-        for tenant in world.tenants:
-            self.on.setdefault(tenant.gpu, []).append(tenant.service)
-
-    def course(self) -> Course:
-        """Stages and signs."""
-        shape = (len(self.world.services), len(self.times))
-        early = np.zeros(shape, np.bool_)
-        signs: list[Sign] = []
-        for name in LEADING:
-            signs += self._leading(NAMED[name], early)
-        degraded, failing, known = self._suffering(signs)
-        stages = np.where(failing, 3, np.where(degraded, 2, np.where(early, 1, 0))).astype(np.int8)
-        stages[~(known | early)] = -1
-        signs.sort(key=lambda sign: (sign.since, sign.service, sign.signal))
-        return Course(self.times, self.world.services, stages, tuple(signs))
-
-    def _leading(self, signal: Signal, early: Flags) -> list[Sign]:
-        """Signs of one signal at the end, the worst of each service; `early` is marked where there are any."""
-        keys = signal.keys(self.world)
-        if not keys or not len(self.times):
-            return []
-        values, z = self._looked_at(signal, keys)
-        beyond = z >= EARLY
-        if signal.name == "stalled_by":
-            beyond &= values >= WAITED
-        beyond = lasting(beyond, self.first, self.gap)
-        worst: dict[Service, tuple[float, int]] = {}
-        for i in np.flatnonzero(beyond.any(axis=1)).tolist():
-            for who in self._whose(keys[i]):
-                if who not in self.row:
-                    continue
-                early[self.row[who]] |= beyond[i]
-                if beyond[i, -1] and z[i, -1] > worst.get(who, (-math.inf, 0))[0]:
-                    worst[who] = (float(z[i, -1]), i)
-        return [
-            self._sign(signal, who, keys[i], beyond[i], float(values[i, -1]), off) for who, (off, i) in worst.items()
-        ]
-
-    def _suffering(self, signs: list[Sign]) -> tuple[Flags, Flags, Flags]:
-        """Where services are degraded, where they miss their objective, and where anything is known of them."""
-        world, columns = self.world, self.columns
-        p95, slower = self._looked_at(NAMED["p95"], world.services)
-        failed, _ = self._looked_at(NAMED["failed"], world.services)
-        rate = world.red.rate[:, columns]
-        usually = np.array([self.base.levels.get("failed", {}).get(who, (0.0, 0.0))[0] for who in world.services])
-        limit = np.array([self.limits[who].seconds if who in self.limits else np.nan for who in world.services])
-        allowed = np.array([self.limits[who].failed if who in self.limits else LOST for who in world.services])
-        asked = np.nan_to_num(rate) * max(LASTING, world.step) >= ENOUGH
-        losing = np.nan_to_num(failed) > (np.maximum(usually, 0.0) + LOST)[:, None]
-        slow = lasting(asked & (slower >= WORSE), self.least, self.gap)
-        losing = lasting(asked & losing, self.least, self.gap)
-        over = lasting(
-            asked & ((np.nan_to_num(p95) > limit[:, None]) | (np.nan_to_num(failed) > allowed[:, None])),
-            self.least,
-            self.gap,
-        )
-        for name, values, beyond in (("p95", p95, slow), ("failed", failed, losing)):
-            for i in np.flatnonzero(beyond[:, -1:].any(axis=1)).tolist():
-                who = world.services[i]
-                z = float(slower[i, -1]) if name == "p95" else math.nan
-                signs.append(self._sign(NAMED[name], who, who, beyond[i], float(values[i, -1]), z))
-        return slow | losing, over, np.isfinite(rate)
-
-    def _looked_at(self, signal: Signal, keys: Sequence[Key]) -> tuple[Floats, Floats]:
-        """Values, smoothed as the analysis does it, and how many scales each is worse than usual."""
-        values = signal.values(self.world, self.columns)
-        values = values if signal.quick else smooth(values)
-        levels = self.base.levels.get(signal.name, {})
-        pairs = np.array([levels.get(key, (np.nan, np.nan)) for key in keys], np.float64).reshape(-1, 2)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            z = (transformed(signal, values) - pairs[:, :1]) / pairs[:, 1:] * (signal.bad or 1)
-        return values, z
-
-    def _whose(self, key: Key) -> Sequence[Service]:
-        """The services that a figure is of: those who suffer."""
-        if isinstance(key, Edge):
-            return (key.server,)
-        if isinstance(key, Stall):
-            return (key.victim,)
-        if isinstance(key, Tenant):
-            return (key.service,)
-        if isinstance(key, Gpu):
-            return self.on.get(key, ())
-        return (key,) if isinstance(key, Service) else ()
-
-    def _sign(self, signal: Signal, who: Service, key: Key, beyond: Flags, value: float, scales: float) -> Sign:
-        level, scale = self.base.levels.get(signal.name, {}).get(key, (math.nan, math.nan))
-        many = WORSE if signal.name in ("p95", "failed") else EARLY
-        edge = level + many * scale * (signal.bad or 1)
-        if signal.log:
-            level, edge = math.exp(level), math.exp(edge)
-        if signal.name == "stalled_by":
-            edge = max(edge, WAITED)
-        if signal.name == "failed":
-            edge = max(level, 0.0) + LOST
-        calm = np.flatnonzero(~beyond)
-        since = float(self.times[int(calm[-1]) + 1 if len(calm) else 0])
-        if signal.name == "waiting":  # it counts from 1, to be compared as a ratio
-            value, level, edge = value - 1.0, level - 1.0, edge - 1.0
-        return Sign(who, signal.name, entity(key), since, value, level, edge, scales)
-
-
-def smooth(values: Floats, points: int = RECENT) -> Floats:
-    """The median of the last `points` columns at each column, as what stands for the moment; shape as `values`."""
-    rows, columns = values.shape
-    padded = np.pad(values, ((0, 0), (points - 1, 0)), constant_values=np.nan)
-    stacked = np.stack([padded[:, i : i + columns] for i in range(points)], axis=-1)
-    return median(stacked.reshape(-1, points)).reshape(rows, columns)
-
-
-def lasting(true: Flags, least: int, gap: int) -> Flags:
-    """Runs of at least `least` points along each row (rows, points); holes of at most `gap` are filled."""
-    found = _without_short(true, least)
-    holes = ~found
-    kept = _without_short(holes, gap + 1)
-    seen = np.maximum.accumulate(found, axis=1)
-    ahead = np.maximum.accumulate(found[:, ::-1], axis=1)[:, ::-1]
-    return np.asarray(found | (holes & ~kept & seen & ahead))
-
-
-def _without_short(true: Flags, least: int) -> Flags:
-    """The runs of at least so many points."""
-    rows, columns = true.shape
-    if least <= 1 or not columns:
-        return true.copy()
-    sums = np.cumsum(np.pad(true.astype(np.int32), ((0, 0), (1, 0))), axis=1)
-    whole = np.zeros((rows, columns), np.bool_)
-    if columns >= least:
-        whole[:, least - 1 :] = sums[:, least:] - sums[:, :-least] == least
-    out = np.zeros_like(whole)
-    for back in range(least):
-        out[:, : columns - back] |= whole[:, back:]
-    return out

@@ -11,15 +11,16 @@ from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.web.course import course
 from foreshock_dashboard.web.incident_json import breach_seconds
 from foreshock_dashboard.web.numbers import number, number_of_time
 from foreshock_dashboard.web.payloads import open_incidents
-from foreshock_dashboard.web.signs import STAGES, Course, Sign, Spell, course
+from foreshock_dashboard.web.signs import STAGES, Course, Sign, Spell
 from foreshock_dashboard.web.theme import service_colour
 
 MOST_LANES = 8
 """Lanes on the Now page; the rest is on the page of the cascade."""
-LEAD_IN = 240.0
+LEAD_IN = 450.0
 """Seconds before the first sign that are shown."""
 SHORTEST, LONGEST = 900.0, 3600.0
 """Seconds that the Now page's lanes cover, forecast apart, at least and at most."""

@@ -10,9 +10,10 @@
   const NARROW = 600;
   const LETTER = 6.3;
   const WORDS = { calm: "as usual", early: "early sign", degraded: "degraded", failing: "misses its objective" };
-  const MARKS = { early: "●", degraded: "◆", failing: "■" };
+  const MARKS = { calm: "○", early: "●", degraded: "◆", failing: "■" };
   F.STAGES = WORDS;
-  F.stage = (stage) => (stage ? F.state({ calm: "ok", early: "warning", degraded: "warning", failing: "critical" }[stage], WORDS[stage]) : F.state("unknown", "no data"));
+  F.MARKS = MARKS;
+  F.stage = (stage) => (stage ? h("span", { class: `state ${{ calm: "ok", early: "warning", degraded: "warning", failing: "critical" }[stage]}` }, h("span", { "aria-hidden": "true" }, MARKS[stage]), ` ${WORDS[stage]}`) : F.state("unknown", "no data"));
 
   // How long until something, as people say it; null is beyond the horizon.
   F.about = (seconds) => {
@@ -37,7 +38,7 @@
     return last && last[1] >= now - 30 ? stages[last[2]] : "calm";
   };
 
-  F.lanes = (name, data, { empty = "No service is worse than usual, and none was in this time.", all = null } = {}) => {
+  F.timeline = (name, data, { empty = "No service is worse than usual, and none was in this time.", all = null } = {}) => {
     const body = F.byId(name);
     if (!body) return;
     if (!data.lanes.length) {

@@ -1,0 +1,151 @@
+"""Now and Cascade as somebody on call reads them: whom it hits next, what to do, how it spread, and back in time."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it ships no types
+from playwright.sync_api import Page, expect
+from tests.browser.site import Open, Scheme, Site
+from tests.web.worlds import HOSTILE, NOW, SCENES, service, snapshot, starvation, starving
+
+from foreshock_dashboard.model.incident import AtRisk
+from foreshock_dashboard.model.snapshot import Snapshot
+
+RISKS = (AtRisk(service("embedder"), 0, 0, 0, 0, 0), AtRisk(service("gateway"), 100.0, 240.0, 500.0, 60.0, 540.0))
+
+
+def spreading(seq: int = 7) -> Snapshot:
+    """train-llm starves embedder, which misses its objective; gateway is next; another incident is over."""
+    world = starving()
+    over = replace(starvation(world, "reranker", "batch-eval", "over"), until=NOW - 400, since=NOW - 800)
+    return snapshot(world, replace(starvation(world), at_risk=RISKS), over, seq=seq)
+
+
+@pytest.fixture
+def spread(site: Site) -> Site:
+    """The site, while it spreads."""
+    site.hub.snapshot = spreading()
+    return site
+
+
+def _ready(page: Page) -> None:
+    expect(page.locator(".panel").first).to_be_visible()
+    expect(page.locator('.panel[data-state="loading"]:visible')).to_have_count(0)
+
+
+def _faults(page: Page) -> list[str]:
+    found = Axe().run(page).response["violations"]
+    return [f"{fault['id']}: {node['target']}" for fault in found for node in fault["nodes"]]
+
+
+@pytest.mark.usefixtures("spread")
+def test_now_answers_who_whom_since_when_how_long_and_what_to_do(visit: Open) -> None:
+    """And each clause leads to its evidence."""
+    page = visit("/?from=now-1h").page
+    headline = page.locator("#headline")
+    expect(headline).to_have_text("train-llm starves embedder on host-0/gpu-0 and host-0/gpu-1.")
+    links = {link.inner_text(): link.get_attribute("href") or "" for link in headline.get_by_role("link").all()}
+    assert links["train-llm"] == "/services/train-llm?from=now-1h"
+    assert links["starves"] == "/contention?from=now-1h&victim=embedder&aggressor=train-llm"
+    assert links["host-0/gpu-0 and host-0/gpu-1"] == "/fleet?from=now-1h&gpu=host-0%2Fgpu-0"
+    expect(page.locator(".next-hit")).to_have_text(
+        "Next hit: gateway misses its objective in about 4 min (80 % sure: 60 s to 9 min). "
+        "1 service misses its objective already: embedder"
+    )
+    expect(page.locator(".step")).to_have_text("Do nowMove train-llm off host-0/gpu-0 and host-0/gpu-1.")
+    expect(page.locator("#verdict .facts")).to_contain_text("since 18:56:50 (3 min 13 s)")
+    expect(page.locator("#timeline .lane")).to_have_count(4)
+    expect(page.locator("#timeline .lane.next title")).to_have_text(re.compile("gateway: next, in about 4 min"))
+    expect(page.locator("#figures .figure.grave")).to_have_count(1)
+    names = page.locator("#figures a").evaluate_all("all => all.map((one) => one.getAttribute('aria-label'))")
+    assert names[1].startswith("Longest wait for a GPU: 46 %, embedder for train-llm")
+    expect(page.locator("#warnings tbody tr").first).to_contain_text("embedder")
+    page.get_by_text("Timeline as a table").click()
+    expect(page.locator("#timeline tbody tr")).to_have_count(4)
+    expect(page.locator("#timeline tbody tr").last).to_contain_text(
+        "misses its objective in about 4 min (60 s to 9 min)"
+    )
+
+
+@pytest.mark.usefixtures("spread")
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("dark", 390)])
+def test_a_cascade_is_accessible_and_fits(visit: Open, scheme: Scheme, width: int) -> None:
+    """On both pages while it spreads, with a forecast; the map is tables on a phone."""
+    page = visit("/cascade", scheme, width).page
+    _ready(page)
+    expect(page.locator("#map svg.map")).to_have_count(1 if width > 600 else 0)
+    assert _faults(page) == []
+    page.get_by_role("link", name="Now", exact=True).click()
+    expect(page.locator(".next-hit")).to_be_visible()
+    _ready(page)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert _faults(page) == []
+
+
+@pytest.mark.usefixtures("spread")
+def test_cascade_shows_how_it_spread_and_how_long_is_left(visit: Open) -> None:
+    """Map with order and culprit, signs with thresholds and reasons, a bar of the time left, lanes."""
+    page = visit("/cascade").page
+    _ready(page)
+    expect(page.get_by_label("embedder: hit 1, misses its objective")).to_be_visible()
+    expect(page.get_by_label("train-llm: culprit, as usual")).to_be_visible()
+    expect(page.locator("#map .step.gpu title")).to_have_text("train-llm takes the GPU time of embedder")
+    expect(page.locator("#map .step.call title")).to_have_text("embedder slows its caller rag-api")
+    expect(page.locator("#breaches tbody tr")).to_have_text(
+        [re.compile("embedder.*missed now"), re.compile("gateway.*in about 4 min.*60 s to 9 min")]
+    )
+    wait = page.locator("#signs tbody tr", has_text="GPU time waited")
+    expect(wait).to_contain_text("its work waits while another service runs on the same GPU")
+    expect(page.locator("#timeline .lane")).to_have_count(4)
+    expect(page.locator(".chosen .step")).to_contain_text("Move train-llm off")
+    page.get_by_text("Map as tables").click()
+    expect(page.locator("#map .path li")).to_have_count(2)
+
+
+@pytest.mark.usefixtures("spread")
+def test_an_incident_is_chosen_and_its_post_mortem_is_one_file(visit: Open) -> None:
+    """One that is over is looked at before its end; the address holds all of it."""
+    page = visit("/cascade").page
+    _ready(page)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download the post-mortem").click()
+    assert download.value.suggested_filename == "foreshock-20251125T095730Z-embedder.zip"
+    page.locator(".incidents a", has_text="reranker").click()
+    expect(page).to_have_url(re.compile(r"incident=20251125T095730Z-reranker&from=\d+&to=\d+$"))
+    page.go_back()
+    expect(page.locator(".incidents a[aria-current]")).to_contain_text("embedder")
+
+
+@pytest.mark.usefixtures("spread")
+def test_the_slider_replays_map_and_lanes(visit: Open) -> None:
+    """Before the first sign all is calm; nothing of what came later is shown."""
+    page = visit("/cascade").page
+    _ready(page)
+    expect(page.locator("#map .node.critical")).not_to_have_count(0)
+    page.get_by_role("button", name="Replay it").click()
+    slider = page.get_by_role("slider", name="Show the state at this time")
+    slider.fill(str(int(NOW - 400) // 10 * 10))
+    expect(page.locator("#live")).to_contain_text("Past", timeout=20_000)
+    expect(page.locator("#map .node.critical")).to_have_count(0)
+    expect(page.locator("#timeline-message")).to_have_text("No service is worse than usual, and none was in this time.")
+    page.get_by_role("button", name="Back to live").click()
+    expect(page.locator("#map .node.critical")).not_to_have_count(0)
+
+
+@pytest.mark.parametrize("scene", ["calm", "learning", "empty", "error", "blind", "hostile"])
+def test_cascade_says_why_there_is_nothing_to_see(visit: Open, site: Site, scene: str) -> None:
+    """Every scene has a state for every panel, and no name is more than text."""
+    site.hub.snapshot = SCENES[scene]()
+    page = visit("/cascade").page
+    _ready(page)
+    assert page.locator("main img, main script").count() == 0
+    if scene == "hostile":
+        expect(page.locator(".chosen")).to_contain_text(HOSTILE)
+    elif scene == "error":
+        expect(page.locator("#map-message")).to_contain_text("Cannot be read: prometheus")
+    else:
+        expect(page.locator("#timeline-panel")).to_have_attribute("data-state", "empty")
+    assert _faults(page) == []
