@@ -9,23 +9,47 @@ from dataclasses import replace
 import pytest
 from tests.web.worlds import NOW, FakeTraces
 
+from foreshock_dashboard.model.heat import Bins, heat_of
 from foreshock_dashboard.model.span import TraceQuery
-from foreshock_dashboard.web.figures.scatter import log_ticks, scatter
+from foreshock_dashboard.web.charts import Look
+from foreshock_dashboard.web.figures.heat import heat_map, log_ticks
 from foreshock_dashboard.web.figures.text import LONGEST, plain
 from foreshock_dashboard.web.theme import DARK, LIGHT, stylesheet
 
+RANGE = (NOW - 900, NOW)
 
-def test_golden_scatter(golden: Callable[[str, str], None]) -> None:
-    """The whole figure of eight traces."""
-    found = FakeTraces(8).search(TraceQuery(NOW - 900, NOW))
-    golden("web-scatter.json", json.dumps(scatter(found, NOW - 900, NOW, LIGHT), indent=1) + "\n")
+
+def test_golden_heat_map(golden: Callable[[str, str], None]) -> None:
+    """The whole figure of forty traces, eight of them marked."""
+    query = TraceQuery(*RANGE)
+    found = heat_of(FakeTraces(40), query, Bins.of(query, 6))
+    marks = FakeTraces(8).search(query)
+    golden("web-heat.json", json.dumps(heat_map(found, marks, Look(LIGHT), RANGE, ""), indent=1) + "\n")
+
+
+def test_a_source_that_only_lists_is_counted_as_far_as_it_lists() -> None:
+    """And the picture knows that it lacks some."""
+    query = TraceQuery(*RANGE, min_duration=0.1, max_duration=0.5)
+    few, many = (heat_of(FakeTraces(count), query, Bins.of(query, 6)) for count in (40, 2000))
+    assert few.counts.sum() == len(FakeTraces(40).search(replace(query, limit=1000)))
+    assert (few.note, many.note) == ("", "the 1,000 newest of all that match")
+    assert few.counts.shape == (24, 6)
+    assert (few.bins.lengths[0], few.bins.lengths[-1]) == (pytest.approx(0.1), pytest.approx(0.5))
+
+
+def test_a_picture_of_nothing_says_so() -> None:
+    """In the words of the page."""
+    query = TraceQuery(*RANGE)
+    figure = heat_map(heat_of(FakeTraces(0), query, Bins.of(query, 6)), (), Look(LIGHT), RANGE, "No trace matches.")
+    assert figure["layout"]["annotations"][0]["text"] == "No trace matches."
 
 
 @pytest.mark.parametrize("name", ["<b>bold</b>", '<a href="https://evil.example">x</a>', "a & b"])
 def test_a_name_is_shown_as_it_is(name: str) -> None:
     """Plotly renders tags in labels; ours arrive escaped."""
-    first = FakeTraces(1).search(TraceQuery(NOW - 900, NOW))[0]
-    text = json.dumps(scatter([replace(first, operation=name, errors=0)], NOW - 900, NOW, DARK))
+    query = TraceQuery(*RANGE)
+    first = replace(FakeTraces(1).search(query)[0], operation=name, errors=0)
+    text = json.dumps(heat_map(heat_of(FakeTraces(1), query, Bins.of(query, 6)), [first], Look(DARK), RANGE, ""))
     assert "<b>" not in text
     assert "<a " not in text
     assert plain(name).replace('"', '\\"') in text

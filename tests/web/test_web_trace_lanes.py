@@ -345,3 +345,25 @@ def test_summaries_of_the_fake_are_those_of_the_protocol() -> None:
     rows: tuple[TraceSummary, ...] = hub.traces.search(TraceQuery(0, NOW))
     assert all(hub.traces.get(row.trace_id) for row in rows)
     assert {row.service for row in rows} == {service("gateway")}
+
+
+def test_a_list_tells_how_long_each_waited_where_that_is_asked_for() -> None:
+    """What is settled is read once; without the question nothing is read."""
+    hub, traces = hub_of([*asked_of(host__id=HOST, process__pid=7), *STARVED])
+    rows = ask(hub, "/api/traces?limit=3")["traces"]
+    assert (traces.read, "gpu_wait_seconds" in rows[0]) == ([], False)
+    app = Caller(create_app(hub, version="0"))
+    for _ in range(2):
+        rows = app.get("/api/traces?limit=40&waits=true").json()["traces"]
+        assert [row["gpu_wait_seconds"] for row in rows if row["trace_id"] == TRACE] == [pytest.approx(0.357)]
+    assert traces.read.count(TRACE) == 1
+
+
+def test_the_critical_path_of_a_trace_adds_up_to_its_duration() -> None:
+    """By service, and on the spans; what nothing explains is a gap."""
+    body = ask(hub_of(request())[0])
+    assert sum(body["critical_seconds"].values()) == pytest.approx(body["duration_seconds"])
+    assert next(iter(body["critical_seconds"])) == "embedder"
+    on = {row["name"]: row["critical"] for row in body["spans"]}
+    assert on["search"] == [[pytest.approx(0.71), pytest.approx(0.06)]]
+    assert sum(length for row in body["spans"] for _, length in row["critical"]) == pytest.approx(1.0)

@@ -37,7 +37,7 @@ def register(app: Dash, hub: HubView, pages: tuple[Page, ...]) -> None:
                 prevent_initial_call=True,
             )
     app.clientside_callback(  # type: ignore[no-untyped-call]  # Dash's
-        ClientsideFunction("foreshock", "open_point"), Output("picked", "data"), Input("scatter", "clickData")
+        ClientsideFunction("foreshock", "open_point"), Output("picked", "data"), Input("heat", "clickData")
     )
 
 

@@ -30,6 +30,7 @@ TRACE_PARAMETERS = (
     "limit",
     "start",
     "end",
+    "waits",
 )
 SPAN_PARAMETERS = ("limit", "offset")
 MOST_SPANS = 5000
@@ -213,6 +214,15 @@ def wait_filter(given: Mapping[str, str]) -> WaitFilter | None:
     """
     least, first = _read(given, "min_gpu_wait", _duration, None), given.get("order", "").strip() == BY_WAIT
     return WaitFilter(least, first) if first or least is not None else None
+
+
+def waits_wanted(given: Mapping[str, str]) -> bool:
+    """Whether each trace of a list is to be told with how long it waited for a GPU.
+
+    Raises:
+        BadParameterError: `waits` is neither true nor false.
+    """
+    return _read(given, "waits", _flag, False)
 
 
 def span_page(given: Mapping[str, str]) -> SpanPage:

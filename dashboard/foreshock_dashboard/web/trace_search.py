@@ -6,8 +6,10 @@ trace that waited long is slow.
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from foreshock_dashboard.model.partial import note_of
@@ -16,6 +18,10 @@ from foreshock_dashboard.web.gpu_time import GpuTimes
 
 CANDIDATES = 500
 """Traces looked at for one list."""
+QUICK = 1.5
+"""Seconds after which the waits of a list are those that were read so far."""
+REMEMBERED = 10_000
+"""Traces whose wait is remembered."""
 PATIENCE = 8.0
 """Seconds after which the list is made of those looked at so far."""
 
@@ -41,6 +47,35 @@ class Waited:
     looked_at: int
     bounded: bool
     note: str = ""
+
+
+class Waits:
+    """Seconds that traces of a list waited for a GPU; what will not change any more is remembered. Thread-safe."""
+
+    def __init__(self, source: TraceSource, times: GpuTimes, timer: Callable[[], float] = time.monotonic) -> None:
+        self._source, self._times, self._timer = source, times, timer
+        self._known: OrderedDict[str, float | None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, found: Sequence[TraceSummary]) -> Mapping[str, float | None]:
+        """By trace id; None: not known to have run on a shared GPU. Those there was no time for are left out."""
+        deadline, told = self._timer() + QUICK, {}
+        for each in found:
+            with self._lock:
+                known = each.trace_id in self._known
+                waited = self._known.get(each.trace_id)
+            if not known:
+                if self._timer() > deadline:
+                    continue
+                seen = self._times.of(self._source.get(each.trace_id))
+                waited = seen.waited
+                if seen.settled and not seen.error and not seen.left_out:
+                    with self._lock:
+                        self._known[each.trace_id] = waited
+                        while len(self._known) > REMEMBERED:
+                            self._known.popitem(last=False)
+            told[each.trace_id] = waited
+        return told
 
 
 def by_wait(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from foreshock_dashboard.analysis.critical_path import CriticalPath, Stretch, critical_path
 from foreshock_dashboard.analysis.skew import Skew, skew_of
 from foreshock_dashboard.model.otlp_detail import detail_of
 from foreshock_dashboard.model.partial import total_of
@@ -55,9 +56,11 @@ def summary(item: TraceSummary) -> Json:
     }
 
 
-def traces(asked: TraceQuery, found: Sequence[TraceSummary]) -> Json:
-    """A trace list with what was asked."""
-    return {"query": query(asked), "traces": [summary(item) for item in found]}
+def traces(asked: TraceQuery, found: Sequence[TraceSummary], waits: Mapping[str, float | None] | None = None) -> Json:
+    """A trace list with what was asked. waits: seconds that each waited for a GPU, where that was asked for."""
+    told = {name: {"gpu_wait_seconds": seconds} for name, seconds in (waits or {}).items()}
+    rows = [summary(item) | told.get(item.trace_id, {}) for item in found]
+    return {"query": query(asked), "traces": rows}
 
 
 def traces_by_wait(asked: TraceQuery, wait: WaitFilter, found: Waited) -> Json:
@@ -77,6 +80,7 @@ def trace(trace_id: str, spans: Sequence[Span], gpu_time: GpuTime | None = None,
     start = min((span.start_ns for span in told), default=0)
     end = max((span.end_ns for span in told), default=start)
     total, after = total_of(spans) - len(spans) + len(told), page.offset + len(shown)
+    path = critical_path(told)
     return {
         "trace_id": trace_id,
         "start": start / 1e9,
@@ -88,11 +92,31 @@ def trace(trace_id: str, spans: Sequence[Span], gpu_time: GpuTime | None = None,
         "next_offset": after if shown and after < len(told) else None,
         **_clocks(skew_of(told)),
         **lanes_json.lanes(gpu_time, start),
+        "critical_seconds": _by_service(told, path),
         "spans": [
-            _span(span, start) | {"gpu": lanes_json.wait(gpu_time.lanes.waits.get((span.span_id, span.kind)))}
-            for span in shown
+            _span(span, start)
+            | {
+                "gpu": lanes_json.wait(gpu_time.lanes.waits.get((span.span_id, span.kind))),
+                "critical": _stretches(path.stretches.get(at, ()), start),
+                "gaps": _stretches(path.gaps.get(at, ()), start),
+            }
+            for at, span in enumerate(shown, page.offset)
         ],
     }
+
+
+def _stretches(found: Sequence[Stretch], origin: int) -> list[list[float]]:
+    """Offset and duration of each, seconds."""
+    return [[(start - origin) / 1e9, (end - start) / 1e9] for start, end in found]
+
+
+def _by_service(spans: Sequence[Span], path: CriticalPath) -> Json:
+    """Seconds of the critical path by service, the most first."""
+    found: dict[str, int] = {}
+    for at, own in path.stretches.items():
+        name = str(spans[at].service)
+        found[name] = found.get(name, 0) + sum(end - start for start, end in own)
+    return {name: nanos / 1e9 for name, nanos in sorted(found.items(), key=lambda item: (-item[1], item[0]))}
 
 
 def _shown(spans: Sequence[Span], page: SpanPage) -> Sequence[Span]:

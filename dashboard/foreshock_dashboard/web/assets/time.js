@@ -52,9 +52,9 @@
     const text = next.toString();
     return `${path}${text ? `?${text}` : ""}`;
   };
-  time.set = (from, to, replace = false) => F.go(F.href({ from: from === USUAL ? null : from, to: to === "now" ? null : to }), replace);
+  time.set = (from, to, replace = false, more = {}) => F.go(F.href({ from: from === USUAL ? null : from, to: to === "now" ? null : to, ...more }), replace);
   const fixed = (seconds) => String(Math.round(seconds * 1000));
-  time.fix = (start, end, replace = false) => time.set(fixed(start), end >= now() - 2 && !F.live?.data?.bounds ? "now" : fixed(end), replace);
+  time.fix = (start, end, replace = false, more = {}) => time.set(fixed(start), end >= now() - 2 && !F.live?.data?.bounds ? "now" : fixed(end), replace, more);
   time.shift = (share) => {
     const [start, end] = time.span();
     const by = Math.min((end - start) * share, now() - end);
@@ -194,7 +194,9 @@
         if (last - first >= 1) {
           const middle = (first + last) / 2;
           const half = Math.max(last - first, 60) / 2;
-          time.fix(middle - half, middle + half);
+          // A chart whose other axis can be dragged as well says what that asks for.
+          const [low, high] = [moved["yaxis.range[0]"], moved["yaxis.range[1]"]];
+          time.fix(middle - half, middle + half, false, Number.isFinite(low) && Number.isFinite(high) ? F.dragged?.(low, high) : {});
         }
       }
       return window.dash_clientside.no_update;

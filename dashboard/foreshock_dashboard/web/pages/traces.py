@@ -1,4 +1,4 @@
-"""Traces: find requests by service, duration and errors, and see where the time of one went."""
+"""Traces: find requests by service, duration, errors and waiting, and see where the time of one went."""
 
 from __future__ import annotations
 
@@ -7,18 +7,27 @@ from dataclasses import replace
 from dash import dcc, html
 from dash.development.base_component import Component
 
+from foreshock_dashboard.model.heat import Bins, heat_of
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.snapshot import HubView
+from foreshock_dashboard.model.span import TraceQuery, TraceSummary
 from foreshock_dashboard.web.charts import Chart, Look
-from foreshock_dashboard.web.figures.scatter import scatter
+from foreshock_dashboard.web.figures import service as figures
+from foreshock_dashboard.web.figures.heat import heat_map
+from foreshock_dashboard.web.figures.lines import blank
 from foreshock_dashboard.web.params import TRACE_PARAMETERS, trace_query
 from foreshock_dashboard.web.registry import Page
 from foreshock_dashboard.web.shell import chart, page_of, panel
 from foreshock_dashboard.web.view import View
 
+COLUMNS = 72
+"""Bins of time in the picture."""
+MARKS = 40
+"""Slowest traces, and failed ones, that are marked in it."""
+
 
 def layout() -> Component:
-    """Filters, the picture of all that match, the list, and the trace that is open."""
+    """The trace that is open, filters, the picture of all that match, how their service does, and the list."""
     return page_of(
         "traces",
         "Traces",
@@ -29,8 +38,19 @@ def layout() -> Component:
                 [
                     panel("trace", "Trace", "", wide=True),
                     chart(
-                        "scatter", "Duration over time", "one mark a trace; click to open it, drag to zoom", wide=True
+                        "heat",
+                        "Duration over time",
+                        "all that match, darker where more; drag to look into a part, click a mark to open it",
+                        wide=True,
+                        height=260,
                     ),
+                    chart(
+                        "trace-durations",
+                        "How long its requests take",
+                        "of the service that is filtered by",
+                        height=180,
+                    ),
+                    chart("trace-requests", "Its requests and failures", "each second", height=180),
                     panel("list", "Matching traces", "", wide=True),
                 ],
                 className="panels",
@@ -40,16 +60,49 @@ def layout() -> Component:
     )
 
 
-MOST_MARKS = 500
-"""Traces in the picture."""
+def _query(hub: HubView, seen: View) -> TraceQuery:
+    """What the filters ask for.
 
-
-def _scatter(hub: HubView, seen: View, look: Look) -> Json:
+    Raises:
+        BadParameterError: one cannot be read.
+    """
     world = hub.snapshot.world
     filters = {name: value for name, value in seen.given.items() if name in TRACE_PARAMETERS}
-    query = trace_query(filters | {"limit": str(MOST_MARKS)}, hub.now(), world.services if world else ())
-    query = replace(query, start=seen.start, end=seen.end)
-    return scatter(hub.traces.search(query), seen.start, seen.end, look.colours)
+    query = trace_query(filters, hub.now(), world.services if world else ())
+    return replace(query, start=seen.start, end=seen.end)
 
 
-PAGE = Page("/traces", "Traces", "Traces", layout, key="t", charts=(Chart("scatter", _scatter),))
+def _heat(hub: HubView, seen: View, look: Look) -> Json:
+    query = _query(hub, seen)
+    found = heat_of(hub.traces, query, Bins.of(query, COLUMNS))
+    slowest = hub.traces.search(replace(query, order="slowest", limit=MARKS))
+    failed = hub.traces.search(replace(query, errors_only=True, order="newest", limit=MARKS))
+    marks: dict[str, TraceSummary] = {item.trace_id: item for item in (*slowest, *failed)}
+    span = (seen.start, seen.end)
+    inside = [item for item in marks.values() if span[0] <= item.start <= span[1]]
+    return heat_map(found, inside, look, span, "No trace matches in this range.")
+
+
+def _durations(hub: HubView, seen: View, look: Look) -> Json:
+    query, world = _query(hub, seen), hub.over(seen.start, seen.end)
+    if world is None or query.service is None or query.service not in world.services:
+        return blank("Nothing is known of its requests in this range.", look)
+    promise = next((each for each in hub.snapshot.outlook.promises if each.service == query.service), None)
+    return figures.durations(world, query.service, look, (seen.start, seen.end), promise)
+
+
+def _requests(hub: HubView, seen: View, look: Look) -> Json:
+    query, world = _query(hub, seen), hub.over(seen.start, seen.end)
+    if world is None or query.service is None or query.service not in world.services:
+        return blank("Nothing is known of its requests in this range.", look)
+    return figures.requests(world, query.service, look, (seen.start, seen.end))
+
+
+PAGE = Page(
+    "/traces",
+    "Traces",
+    "Traces",
+    layout,
+    key="t",
+    charts=(Chart("heat", _heat), Chart("trace-durations", _durations), Chart("trace-requests", _requests)),
+)

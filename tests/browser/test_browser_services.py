@@ -1,0 +1,162 @@
+"""Services, one service, Status and the GPU lanes of a trace in a real browser."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it ships no types
+from playwright.sync_api import Page, expect
+from tests.browser.site import Open, Site
+from tests.web.test_web_service import serving, told
+from tests.web.test_web_trace_lanes import HOST, STARVED, Metrics, Traces, asked_of
+from tests.web.worlds import HOSTILE, SCENES, snapshot, span
+
+from foreshock_dashboard.model.span import Span
+
+TRACE = f"/traces?trace={1:032x}"
+LOOKS = [("light", 1280), ("dark", 390)]
+
+
+def _ready(page: Page) -> None:
+    expect(page.locator("#live")).to_contain_text("Live")
+    expect(page.locator('.panel[data-state="loading"]:visible')).to_have_count(0)
+
+
+def _sound(page: Page) -> None:
+    """Accessible by all that axe finds, one h1, and no wider than the window."""
+    found = Axe().run(page).response["violations"]
+    assert [f"{fault['id']}: {node['target']}" for fault in found for node in fault["nodes"]] == []
+    assert page.get_by_role("heading", level=1).count() == 1
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def _starved() -> tuple[Span, ...]:
+    """The request on a GPU that train-llm held, with six identical queries under one of its spans."""
+    queries = [span("query", "postgres", 100 + 2 * i, 11, 0.71 + 0.005 * i, 0.004) for i in range(6)]
+    return (*asked_of(host__id=HOST, process__pid=7), *STARVED, *queries)
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+def test_services_and_status_are_accessible_and_fit(visit: Open, site: Site, scheme: str, width: int) -> None:
+    """Light and dark, wide and on a phone, with every panel filled."""
+    state = told()
+    assert state.world
+    site.hub.snapshot = replace(state, world=serving(state.world))
+    site.hub.traces = Traces(spans=_starved())
+    site.hub.metrics = Metrics()
+    for path in ("/services", "/services/vllm-8b", "/status", f"{TRACE}&span={7:016x}"):
+        page = visit(path, scheme, width).page  # type: ignore[arg-type]  # the looks are schemes
+        _ready(page)
+        if path.startswith("/traces"):
+            expect(page.locator(".lane")).to_have_count(1)
+        _sound(page)
+
+
+def test_the_table_leads_to_all_about_a_service_and_on_to_its_neighbour(visit: Open, site: Site) -> None:
+    """Sorted by risk, then as asked; the page of one says the worst first; Back returns."""
+    site.hub.snapshot = told()
+    page = visit("/services").page
+    _ready(page)
+    expect(page.locator("#services-say")).to_contain_text("1 of 12 services miss their objective")
+    expect(page.locator("#services-table tbody tr").first).to_contain_text("embedder")
+    page.get_by_role("button", name="Load").click()
+    expect(page.locator("#services-table tbody tr").first).to_contain_text("vllm-8b")
+    assert "sort=-load" in page.url
+    page.locator("#services-table").get_by_role("link", name="embedder").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("embedder")
+    expect(page.get_by_role("alert").first).to_contain_text("train-llm starves embedder on host-0/gpu-0")
+    expect(page.locator("#service-figures")).to_contain_text("of at most 200 ms")
+    expect(page.locator("#neighbours")).to_contain_text("46 %")
+    expect(page.locator("#service-queue-panel")).to_be_hidden()
+    assert 'service_name="embedder"' in (page.locator("#service-gpu-panel [data-copy]").get_attribute("title") or "")
+    pair = page.locator("#neighbours td a").first.get_attribute("href") or ""
+    assert pair.startswith("/contention?")
+    assert "victim=embedder&aggressor=train-llm" in pair
+    page.locator("#callers").get_by_role("link", name="rag-api").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("rag-api")
+    expect(page.locator("#callees")).to_contain_text("vllm-70b")
+    page.go_back()
+    expect(page.get_by_role("heading", level=1)).to_have_text("embedder")
+    expect(page.locator("#neighbours")).to_contain_text("train-llm")
+
+
+def test_a_name_that_nobody_has_has_a_way_out(visit: Open, site: Site) -> None:
+    """A message with names like it, and a field; a hostile name is text."""
+    page = visit("/services/embeder", quiet=False).page
+    expect(page.locator("#wrong")).to_contain_text("No service 'embeder' is known; do you mean embedder?")
+    page.get_by_role("combobox", name="Another service").fill("embedder")
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("embedder")
+    expect(page.locator("#wrong")).to_be_hidden()
+    site.hub.snapshot = replace(SCENES["hostile"](), seq=9)
+    page = visit("/services").page
+    expect(page.locator("#services-table")).to_contain_text(HOSTILE)
+    page.locator("#services-table").get_by_role("link", name=HOSTILE).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(HOSTILE)
+    expect(page.locator("#neighbours")).to_contain_text("<script>")
+    assert page.locator("main img, main script").count() == 0
+
+
+def test_status_answers_in_its_first_line_and_names_what_is_missing(visit: Open, site: Site) -> None:
+    """And follows the hub without reload."""
+    page = visit("/status").page
+    _ready(page)
+    expect(page.locator("#trust")).to_contain_text("Yes: 32 GPUs and 12 services are fresh")
+    expect(page.locator("#doubts")).to_contain_text("The data is simulated")
+    expect(page.locator("#signals-table tr", has_text="Model servers")).to_contain_text("missing")
+    expect(page.locator("#signals-table tr", has_text="Model servers")).to_contain_text("let /metrics of vLLM")
+    expect(page.locator("#targets-table tbody tr")).to_have_count(4)
+    site.hub.snapshot = replace(SCENES["half-blind"](), seq=8)
+    expect(page.locator("#trust")).to_contain_text("Mostly: 1 of 4 targets is silent: host-3:10877.")
+    expect(page.locator("#targets-table tbody tr").first).to_contain_text("silent")
+    site.hub.snapshot = snapshot(None, seq=9)
+    expect(page.locator("#trust")).to_contain_text("Not yet")
+
+
+def test_a_trace_says_what_it_waited_for_and_shows_who_was_on_its_gpu(visit: Open, site: Site) -> None:
+    """The sentence, the lane, the critical path, the fold of six queries; all with the keyboard."""
+    site.hub.traces = Traces(spans=_starved())
+    site.hub.metrics = Metrics()
+    page = visit(f"{TRACE}&span={7:016x}").page
+    expect(page.locator(".wait-sentence")).to_contain_text("waited for host-0/gpu-0")
+    expect(page.locator(".wait-sentence")).to_contain_text("train-llm")
+    lane = page.get_by_role("group", name="host-0/gpu-0: others held it")
+    expect(lane.locator(".lane-row")).to_have_count(2)
+    expect(lane.locator(".lane-bar.inferred")).to_have_count(0)
+    assert (lane.get_by_role("link").first.get_attribute("href") or "").startswith("/fleet?gpu=host-0")
+    expect(page.locator("#trace")).to_contain_text("critical path: embedder")
+    tree = page.get_by_role("tree")
+    expect(tree.get_by_role("treeitem", selected=True)).to_have_attribute("aria-label", "embedder embed, 430 ms, "
+        "starts at 50.0 ms, error, waited 257 ms for a GPU, 430 ms on the critical path")  # fmt: skip
+    expect(tree.locator(".wf-held").first).to_be_visible()
+    expect(tree.locator(".wf-critical").first).to_be_attached()
+    expect(page.locator("#span-detail")).to_contain_text("held by train-llm")
+    expect(page.locator("#span-detail")).to_contain_text("Scope and flags")
+    folded = tree.get_by_role("treeitem", name="postgres query ×6")
+    expect(folded).to_have_attribute("aria-expanded", "false")
+    expect(tree.get_by_role("treeitem")).to_have_count(8)
+    tree.focus()
+    for key in ("End", "ArrowUp", "ArrowRight"):
+        page.keyboard.press(key)
+    expect(tree.get_by_role("treeitem")).to_have_count(14)
+    page.get_by_text("as a table").last.click()
+    expect(page.get_by_role("region", name="GPUs of the trace, table")).to_contain_text("train-llm")
+
+
+def test_a_drag_on_the_picture_asks_for_its_times_and_durations(visit: Open) -> None:
+    """Both live in the address, and a mark opens its trace."""
+    page = visit("/traces").page
+    _ready(page)
+    plot = page.locator("#heat .nsewdrag").first
+    expect(page.locator("#heat .points path").first).to_be_visible(timeout=15_000)
+    box = plot.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.95, box["y"] + box["height"] * 0.7, steps=6)
+    page.mouse.up()
+    expect(page.locator("#list-hint")).to_contain_text("at least")
+    for name in ("from=", "min_duration=", "max_duration="):
+        assert name in page.url
+    expect(page.get_by_label("At least").first).not_to_have_value("")
