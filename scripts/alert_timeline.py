@@ -15,19 +15,20 @@ import re
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import yaml
 
-from foreshock_dashboard.recording.convert import export
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replaying import replay
+from foreshock_dashboard.store.reduce import STALE_BITS
 from foreshock_dashboard.telemetry import incident_labels
 
 ROOT = Path(__file__).parents[1]
@@ -73,21 +74,31 @@ def _names(expression: str) -> list[str]:
     return re.findall(r"[a-zA-Z_:][a-zA-Z0-9_:]*", expression)
 
 
-def samples_of(folder: Path, rules: Sequence[Rule], names: frozenset[str] | None = None) -> tuple[str, float, float]:
-    """What rules ask for, as OpenMetrics, and the first and last time. `names`: only these metrics are there."""
-    with closing(Recording(folder)) as recording, tempfile.TemporaryDirectory() as scratch:
-        whole = Path(scratch) / "all.om"
-        export(recording, whole, None, lambda *_: None)
-        wanted = {name for rule in rules for name in _names(rule["expr"])} | {"target_info"}
-        wanted = wanted & names if names is not None else wanted
-        with whole.open() as file:
-            lines = [line for line in file if re.split(r"[{ ]", line, maxsplit=1)[0] in wanted]
+def samples_of(folder: Path, rules: Sequence[Rule]) -> tuple[str, float, float]:
+    """What rules ask for and a hub would have said, as OpenMetrics, and the first and last time."""
+    wanted = {name for rule in rules for name in _names(rule["expr"])} | {"target_info"}
+    with closing(Recording(folder)) as recording:
+        lines = [*_recorded(recording, wanted), *_hub(recording)]
         start, end = recording.meta.start or 0.0, recording.meta.end or 0.0
-        if names is None:
-            lines += _hub(recording)
     text = "".join(lines).replace('job="foreshock"', 'job="foreshock-hub"')
     text = text.replace("foreshock_exporter_mock{", 'foreshock_exporter_mock{environment="demo",')
     return text + "# EOF\n", start, end
+
+
+def _recorded(recording: Recording, wanted: Collection[str]) -> Iterator[str]:
+    """As `foreshock export` writes them; a metric's series lie beside each other."""
+    for metric, group in groupby(recording.stretches, key=lambda stretch: stretch.metric):
+        if metric not in wanted:
+            continue
+        series = list(group)
+        first = series[0].first
+        times, values = recording.rows(first, series[-1].last)
+        alive = values.view(np.int64) != STALE_BITS
+        for each in series:
+            labels = ",".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in each.labels)
+            rows = slice(each.first - first, each.last - first)
+            for time, value in zip(times[rows][alive[rows]].tolist(), values[rows][alive[rows]].tolist(), strict=True):
+                yield f"{metric}{{{labels}}} {str(value).replace('nan', 'NaN')} {time / 1000:.3f}\n"
 
 
 def _hub(recording: Recording) -> Iterator[str]:
@@ -147,20 +158,12 @@ def timeline(text: str, start: float, end: float, rules: Sequence[Rule]) -> list
         _run("promtool", "tsdb", "create-blocks-from", "openmetrics", file, data)
         first, last = int(start // STEP + 1) * STEP, int(end // STEP) * STEP
         for at, level in enumerate(levels_of(rules)):
-            part = Path(scratch) / f"{at}.yml"
-            part.write_text(yaml.safe_dump({"groups": [{"name": "g", "rules": list(level)}]}))
+            # When within an interval a group is evaluated follows from the name of its file: the same each time.
+            (Path(scratch) / f"{at}.yml").write_text(yaml.safe_dump({"groups": [{"name": "g", "rules": list(level)}]}))
             span = (f"--start={first}", f"--end={last}", f"--eval-interval={STEP}s")
             with prometheus(data) as url:
-                _run(
-                    "promtool",
-                    "tsdb",
-                    "create-blocks-from",
-                    "rules",
-                    f"--url={url}",
-                    *span,
-                    f"--output-dir={data}",
-                    part,
-                )
+                words = ("--url=" + url, "--output-dir=data", *span, f"{at}.yml")
+                _run("promtool", "tsdb", "create-blocks-from", "rules", *words, folder=Path(scratch))
         with prometheus(data) as url:
             return [each for rule in rules if "alert" in rule for each in _fired(url, rule, first, last)]
 
@@ -208,17 +211,17 @@ def _seconds(duration: str) -> float:
     return float(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
 
 
-def _run(*command: str | Path) -> None:
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+def _run(*command: str | Path, folder: Path | None = None) -> None:
+    done = subprocess.run([str(word) for word in command], cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{command[0]}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
 
 
-def main(recordings: Iterable[Path], names: frozenset[str] | None) -> None:
+def main(recordings: Iterable[Path]) -> None:
     """Print what fires on each recording, a JSON object a line."""
     rules = rules_of()
     for folder in recordings:
-        text, start, end = samples_of(folder, rules, names)
+        text, start, end = samples_of(folder, rules)
         for each in timeline(text, start, end, rules):
             print(json.dumps({"recording": str(folder)} | asdict(each)), flush=True)
 
@@ -226,6 +229,4 @@ def main(recordings: Iterable[Path], names: frozenset[str] | None) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Which alert fires when on a recording.")
     parser.add_argument("recordings", metavar="RECORDING", nargs="+", type=Path)
-    parser.add_argument("--only", metavar="METRICS", help="as if these metrics were all there is, with commas; no hub")
-    found = parser.parse_args()
-    main(found.recordings, frozenset(found.only.split(",")) if found.only else None)
+    main(parser.parse_args().recordings)
