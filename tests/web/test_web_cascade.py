@@ -1,0 +1,196 @@
+"""The page of the cascade: how trouble spread, how long is left, what room there is, and the file to keep."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.web.caller import Caller
+from tests.web.worlds import NOW, POINTS, SCENES, FakeHub, calm, service, snapshot, starvation, starving
+
+from foreshock_dashboard.model.capacity import Capacity
+from foreshock_dashboard.model.incident import AtRisk, Culprit, Incident
+from foreshock_dashboard.model.inference import Inference, Replica
+from foreshock_dashboard.model.outlook import Load, Outlook, Risk
+from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.world import World
+from foreshock_dashboard.web.app import create_app
+from foreshock_dashboard.web.cascade import breaches, cascade, focused, spread
+from foreshock_dashboard.web.charts import Look
+from foreshock_dashboard.web.figures import capacity
+from foreshock_dashboard.web.theme import LIGHT
+from foreshock_dashboard.web.timeline import Chosen, picked
+
+LLM, EMBEDDER, GATEWAY = map(service, ("vllm-70b", "embedder", "gateway"))
+LOOK = Look(LIGHT)
+SPAN = (NOW - 900, NOW)
+
+
+def serving(world: World) -> World:
+    """vllm-70b with two replicas of four that are wanted, on a pool whose quota is used up, ever busier."""
+    points = len(world.times)
+
+    def row(start: float, end: float) -> Floats:
+        return np.linspace(start, end, points)[None]
+
+    nothing = np.full((1, points), np.nan)
+    running = row(4.0, 12.0) + np.random.default_rng(5).normal(0, 1.0, (1, points))
+    told = Inference(
+        (LLM,), running, row(0.0, 0.0), running / 40, nothing, nothing, nothing, nothing, 0.02 + 0.001 * running / 2,
+        nothing, nothing, (Replica(LLM, "a"), Replica(LLM, "b")), np.vstack([running / 2] * 2),
+        np.vstack([nothing] * 2), np.vstack([nothing] * 2),
+    )  # fmt: skip
+    wanted = np.where(np.arange(points) < points - 20, 2.0, 4.0)[None]
+    room = Capacity(
+        (LLM,), wanted, row(2, 2), row(6, 6), np.maximum(wanted - 2, 0), ("chat",), row(8, 8), row(8, 8)
+    )  # fmt: skip
+    pools = tuple("chat" if gpu.host == "host-1" else "other" for gpu in world.gpus)
+    return replace(world, inference=told, capacity=room, pool=pools)
+
+
+def _chosen(*incidents: Incident) -> Chosen:
+    return Chosen(incidents, NOW - 190)
+
+
+def _asked(world: World, culprit: str, origin: str) -> Incident:
+    item = replace(starvation(world), cause="demand", culprit=Culprit(service(culprit)))
+    return replace(item, service=service(origin), victims=(service(origin),))
+
+
+def test_trouble_spreads_from_the_culprit_over_gpus_and_up_the_calls() -> None:
+    """From who takes the GPUs to the victim, from there to its callers that were hit later."""
+    world = starving()
+    steps = spread(world, _chosen(starvation(world)), ["embedder", "rag-api", "gateway"])
+    assert [(step["from"], step["to"], step["via"]) for step in steps] == [
+        ("train-llm", "embedder", "gpu"),
+        ("embedder", "rag-api", "call"),
+        ("rag-api", "gateway", "call"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("culprit", "origin", "steps"),
+    [
+        ("gateway", "vllm-70b", [("gateway", "rag-api"), ("rag-api", "vllm-70b")]),
+        ("auth", "vllm-70b", []),
+        ("vllm-70b", "vllm-70b", []),
+    ],
+)
+def test_load_spreads_along_the_calls_by_which_it_comes(
+    culprit: str, origin: str, steps: list[tuple[str, str]]
+) -> None:
+    """The shortest way; none where nobody calls, or where it is its own doing."""
+    found = spread(calm(), _chosen(_asked(calm(), culprit, origin)), [])
+    assert [(step["from"], step["to"]) for step in found] == steps
+    assert {step["via"] for step in found} <= {"load"}
+
+
+def test_the_time_left_is_told_of_the_incident_and_of_whoever_else_is_likely() -> None:
+    """The soonest first; what is far off or unlikely is no line."""
+    world = starving()
+    far = AtRisk(GATEWAY, 4000.0, 9000.0, float("inf"), 3000.0, float("inf"))
+    item = replace(starvation(world), at_risk=(AtRisk(EMBEDDER, 0, 0, 0, 0, 0), far))
+    risks = (
+        Risk(LLM, 0.4, 200.0, 700.0, float("inf")),
+        Risk(service("auth"), 0.1, 50.0, 900.0, 1200.0),
+    )
+    seen = replace(snapshot(world, item), outlook=Outlook(risks=risks))
+    rows = breaches(seen, picked(seen))
+    assert [row["service"] for row in rows] == ["embedder", "vllm-70b"]
+    assert rows[1]["seconds"] == {"p10": None, "p20": 200.0, "p50": 700.0, "p80": None, "p90": None}
+
+
+def test_the_room_shown_is_of_who_is_asked_for_else_of_the_incident_else_of_the_busiest() -> None:
+    """None where nobody tells of replicas or load."""
+    world = serving(starving())
+    seen = snapshot(world)
+    assert focused(seen, _chosen(), "vllm-70b") == LLM
+    assert focused(seen, _chosen(), "nobody") is None
+    assert focused(seen, _chosen(_asked(world, "gateway", "vllm-70b"))) == LLM
+    assert focused(replace(seen, outlook=Outlook(loads=(Load(LLM, "", 0.5, 0.7),))), _chosen()) == LLM
+    assert focused(snapshot(starving()), _chosen()) is None
+
+
+def test_replicas_and_load_are_drawn_with_what_is_wanted_safe_and_allowed() -> None:
+    """Wanted, ready, at most, waiting; offered load, safe load and the quota that is used."""
+    world = serving(starving())
+    names = [line["name"] for line in capacity.replicas(world, LLM, LOOK, SPAN)["data"]]
+    assert names == ["ready", "wanted", "at most", "waiting for a node"]
+    drawn = capacity.load(world, LLM, LOOK, SPAN)
+    lines = {line["name"]: line["y"] for line in drawn["data"]}
+    assert set(lines) == {"offered load", "safe, bursts included", "GPU quota of its pool used"}
+    assert lines["offered load"][-1] > lines["offered load"][0] > 0
+    assert set(lines["GPU quota of its pool used"]) == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("draw", "who", "words"),
+    [
+        (capacity.replicas, EMBEDDER, "No replicas of embedder are told of: kube-state-metrics is not read."),
+        (capacity.replicas, None, "No service tells of its replicas."),
+        (capacity.load, EMBEDDER, "The load of embedder is not known"),
+        (capacity.load, None, "No service tells of its load."),
+    ],
+)
+def test_a_chart_without_data_says_why(draw: Callable[..., Any], who: object, words: str) -> None:
+    """Not an empty frame."""
+    assert words in draw(starving(), who, LOOK, SPAN)["layout"]["annotations"][0]["text"]
+
+
+def test_golden_capacity(golden: Callable[[str, str], None]) -> None:
+    """Both figures."""
+    world = serving(calm())
+    drawn = [draw(world, LLM, LOOK, SPAN) for draw in (capacity.replicas, capacity.load)]
+    golden("web-capacity.json", json.dumps(drawn, indent=1) + "\n")
+
+
+@pytest.mark.parametrize("scene", sorted(SCENES))
+def test_every_scene_gives_json(scene: str) -> None:
+    """Also before the first tick."""
+    json.dumps(cascade(SCENES[scene](), NOW - 1800), allow_nan=False)
+
+
+def test_what_began_before_the_range_is_told_with_what_is_known() -> None:
+    """The page says where lanes begin later than was asked for; a wider World begins earlier."""
+    seen = SCENES["starving"]()
+    assert cascade(seen, NOW - 7200)["earliest"] == NOW - (POINTS - 1) * 10
+    assert cascade(seen, NOW - 600)["earliest"] is None
+    assert seen.world
+    early = replace(seen.world, times=seen.world.times - 4000)
+    assert cascade(seen, NOW - 4500, wide=early)["earliest"] is None
+
+
+def test_the_page_is_read_of_a_range_an_incident_and_an_instant() -> None:
+    """As its address says; an unknown parameter is refused."""
+    world = starving()
+    known = starvation(world)
+    caller = Caller(create_app(FakeHub(snapshot(world, known)), version="0"))
+    told = caller.get(f"/api/pages/cascade?from={NOW - 600:.0f}&incident={known.id}").json()
+    assert told["timeline"]["start"] == NOW - 600
+    assert [item["id"] for item in told["chosen"]] == [known.id]
+    assert {row["service"] for row in told["signs"]} >= {"embedder", "rag-api"}
+    past = caller.get(f"/api/pages/cascade?at={NOW - 300:.0f}").json()
+    assert (past["chosen"], past["timeline"]["lanes"], past["signs"]) == ([], [], [])
+    assert caller.get("/api/pages/cascade?since=1").status_code == 400
+
+
+def test_a_post_mortem_is_one_file() -> None:
+    """An archive whose Markdown finds its plots beside it; its name is safe whatever the service is called."""
+    world = starving()
+    known = replace(starvation(world), id='x"\r\n../é')
+    caller = Caller(create_app(FakeHub(snapshot(world, known)), version="0"))
+    answer = caller.get("/api/report/latest?as=zip")
+    assert answer.headers["content-disposition"] == 'attachment; filename="foreshock-x___..__.zip"'
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        names = archive.namelist()
+        text = archive.read(next(name for name in names if name.endswith("report.md"))).decode()
+    plots = [name.rpartition("/")[2] for name in names if name.endswith(".svg")]
+    assert plots
+    assert all(f"({plot})" in text for plot in plots)
+    assert caller.get("/api/report/latest?as=pdf").status_code == 400
