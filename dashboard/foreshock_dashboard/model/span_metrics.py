@@ -113,13 +113,12 @@ class SpanMetrics:
         if OCCUPANCY in outlines.name:
             fresh = [not Outline._make(row).occupancy for row in outlines.rows()]
         earliest, latest = (now - self._slack) * 1e9, (now + self._slack) * 1e9
-        watched = []
-        for row, (kind, end) in enumerate(zip(outlines.kind, outlines.end_ns, strict=True)):
-            if kind != "internal" or row in requests:
-                if earliest <= end <= latest:
-                    watched.append(row)
-                elif fresh[row]:
-                    self._note(LATE if end < earliest else EARLY)
+        watched = [row for row, kind in enumerate(outlines.kind) if kind != "internal" or row in requests]
+        ends = outlines.end_ns
+        if not earliest <= min(ends, default=earliest) <= max(ends, default=latest) <= latest:
+            for row in watched:
+                if fresh[row] and not earliest <= ends[row] <= latest:
+                    self._note(LATE if ends[row] < earliest else EARLY)
                     fresh[row] = False
         if not all(fresh):
             watched = [row for row in watched if fresh[row]]

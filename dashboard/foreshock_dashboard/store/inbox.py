@@ -45,6 +45,7 @@ class Inbox:
         run("pragma synchronous = full")
         run("pragma journal_size_limit = 67108864")
         run("pragma temp_store = memory")
+        run("pragma secure_delete = off")  # a segment holds what is deleted: zeros would hide it from nobody
         if self._max_pages is not None:
             run(f"pragma max_page_count = {self._max_pages:d}")
         self._connection.executescript(_SCHEMA)

@@ -40,7 +40,7 @@ _FEW = 50_000
 """Matching spans up to which all their traces are looked at."""
 _LOOK = 100
 """Spans looked at per trace wanted where more match: enough where one trace in twenty does, and as dear as a few."""
-_WHOLE = 20_000
+_WHOLE = _FEW
 """Traces up to which all that a list says of them is read at once, before they are ranked."""
 
 _HITS = "select trace_hi, trace_lo from ({spans}) limit $few"
