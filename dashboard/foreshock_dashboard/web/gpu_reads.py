@@ -66,7 +66,8 @@ def nvlink_of(source: MetricSource, world: World) -> Floats:
     total = np.full(len(world.gpus), np.nan)
     for metric in ("gpu_nvlink_transmit_bytes_total", "gpu_nvlink_receive_bytes_total"):
         answer = source.fetch(Query(metric, (), ("uuid",), "rate", RATE), world.time, world.time, 1.0)
-        for labels, value in zip(map(dict, answer.labels), answer.values[:, -1].tolist(), strict=True):
+        newest = answer.values[:, -1].tolist() if answer.labels else []
+        for labels, value in zip(map(dict, answer.labels), newest, strict=True):
             row = place.get(labels.get("uuid", ""))
             if row is not None and math.isfinite(value):
                 total[row] = value if math.isnan(total[row]) else total[row] + value

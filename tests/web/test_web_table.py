@@ -1,0 +1,111 @@
+"""Lists as CSV: what JSON has, one line each, which no spreadsheet computes; and what is kept compressed."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+from tests.web.caller import Caller
+from tests.web.worlds import HOSTILE, SCENES
+
+from foreshock_dashboard.model.query import Json
+from foreshock_dashboard.web.encode import MOST_KEPT, Body, PerTick, encode, stamped, stamped_gzip
+from foreshock_dashboard.web.table import LISTS, table
+
+
+def _read(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        ("=1+1", "'=1+1"),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t=1"),
+        (-1.5, "-1.5"),
+        (1e-7, "1e-07"),
+        (None, ""),
+        (True, "true"),
+        (["=a", "b"], "'=a b"),
+        ([{"gpu": "h/gpu-0", "stalled_ratio": 1}], "h/gpu-0"),
+        ('a "b", c', 'a "b", c'),
+        ("two\nlines", "two\nlines"),
+    ],
+)
+def test_a_cell_is_what_it_was_and_never_a_formula(value: object, cell: str) -> None:
+    """Numbers stay plain, also negative ones; texts that would be computed get an apostrophe."""
+    body = table(("x",), [{"x": value}]).decode()
+    assert body.startswith("x\r\n")
+    assert body.endswith("\r\n")
+    assert _read(body) == [{"x": cell}]
+
+
+@pytest.mark.parametrize("name", [*LISTS, "gpus", "traces"])
+def test_every_list_has_a_head_also_where_it_is_empty(look_at: Callable[[str], Caller], name: str) -> None:
+    """And comes as a file with a name."""
+    for scene in ("starving", "empty", "error"):
+        answer = look_at(scene).get(f"/api/csv/{name}")
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == "text/csv; charset=utf-8; header=present"
+        assert answer.headers["content-disposition"].startswith(f'attachment; filename="foreshock-{name}-')
+        assert answer.text.partition("\r\n")[0].count(",") >= 3
+        if scene == "starving":
+            assert _read(answer.text)
+
+
+def test_a_csv_has_the_same_rows_filters_and_past_as_the_page(caller: Caller) -> None:
+    """Text, order and instant; a filter that nobody reads is refused."""
+    rows = _read(caller.get("/api/csv/gpus?q=host-1&sort=-gpu").text)
+    assert [row["gpu"] for row in rows] == [f"host-1/gpu-{i}" for i in range(7, -1, -1)]
+    worst = _read(caller.get("/api/csv/pairs").text)[0]
+    assert (worst["victim"], worst["gpus"]) == ("embedder", "host-0/gpu-0 host-0/gpu-1")
+    past = _read(caller.get("/api/csv/pairs?at=2025-11-25T09:50:00Z").text)
+    assert float(past[0]["stalled_ratio"]) < float(worst["stalled_ratio"])
+    assert len(_read(caller.get("/api/csv/traces?limit=3").text)) == 3
+    assert caller.get("/api/csv/services?q=x").status_code == 400
+    assert "use one of edges, gpus" in caller.get("/api/csv/wishes").json()["error"]
+
+
+def test_a_hostile_name_is_a_text_in_its_cell(look_at: Callable[[str], Caller]) -> None:
+    """Quotes in it do not end the cell."""
+    names = {row["service"] for row in _read(look_at("hostile").get("/api/csv/services").text)}
+    assert {HOSTILE, '"><script>alert(2)</script>'} <= names
+
+
+@pytest.mark.parametrize("payload", [{"a": 1}, {"a": list(range(5000)), "ü": "ü" * 999}])
+def test_what_is_kept_compressed_reads_as_if_compressed_whole(payload: dict[str, object]) -> None:
+    """With another time before it, each time."""
+    body = Body(encode(payload))
+    for time in (0.0, 1_764_064_803.1234):
+        assert gzip.decompress(stamped_gzip(body, time)) == stamped(body, time)
+
+
+def test_an_answer_is_compressed_for_whoever_takes_it(caller: Caller) -> None:
+    """httpx undoes it; who does not ask gets it plain."""
+    packed = caller.get("/api/services", headers={"Accept-Encoding": "gzip"})
+    plain = caller.get("/api/services", headers={"Accept-Encoding": "identity"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.headers["vary"] == "Accept-Encoding"
+    assert "content-encoding" not in plain.headers
+    assert packed.json()["services"] == plain.json()["services"]
+
+
+def test_payloads_with_made_up_parameters_do_not_pile_up() -> None:
+    """Anybody may write any; only so many are kept."""
+    kept, now = PerTick(), SCENES["calm"]()
+    made: list[int] = []
+
+    def make(i: int) -> Json:
+        made.append(i)
+        return {}
+
+    for i in [*range(MOST_KEPT + 5), 0, 0]:
+        kept.get(now, f"page?q={i}", partial(make, i))
+    assert made.count(0) == 2
