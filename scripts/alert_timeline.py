@@ -135,7 +135,7 @@ def prometheus(data: Path) -> Iterator[str]:
         drain = threading.Thread(target=process.stderr.read)
         try:
             seen = address = ""
-            while "ready to receive" not in seen:
+            while not (address and "ready to receive" in seen):
                 line = process.stderr.readline()
                 if not line:
                     raise SystemExit(f"prometheus ended:\n{seen}")
