@@ -163,7 +163,7 @@ def test_what_has_no_data_says_so_everywhere(visit: Open, site: Site) -> None:
     page = visit().page
     _ready(page)
     expect(page.locator("#figures b")).to_have_text(["–"] * 5)
-    expect(page.get_by_role("button", name="embedder waits for train-llm (no data) on host-0/gpu-0")).to_be_visible()
+    expect(page.get_by_role("link", name="embedder waits for train-llm (no data) on host-0/gpu-0")).to_be_visible()
     expect(page.locator("#grid-reading")).to_contain_text("32 GPUs on 4 hosts, contention unknown, 32 without data")
     page.locator("#grid-field").focus()
     page.keyboard.press("ArrowRight")

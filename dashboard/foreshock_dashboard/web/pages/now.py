@@ -13,7 +13,7 @@ def layout() -> Component:
     """The sentence first, then the evidence from coarse to fine."""
     return page_of(
         "now",
-        "GPU contention now",
+        "Now",
         [
             html.Section(
                 [
@@ -41,4 +41,4 @@ def layout() -> Component:
     )
 
 
-PAGE = Page("/", "Now", "GPU contention now", layout, key="n")
+PAGE = Page("/", "Now", "Now", layout, key="n")
