@@ -94,7 +94,9 @@ def test_spans_that_could_not_be_kept_are_not_counted() -> None:
 def test_what_has_no_room_for_series_is_said_in_the_log_and_in_the_status(caplog: pytest.LogCaptureFixture) -> None:
     """Once, with the remedy, until there has been room again."""
     intake = Intake(Keeper(), Clock(), max_series=100)
-    assert intake.series() == {"series": 0, "series_limit": 100, "warning": ""}
+    told = intake.series()
+    assert told == {"series": 0, "series_limit": 100, "warning": "", "counts": dict.fromkeys(told["counts"], 0.0)}
+    assert "foreshock_spans_late_total" in told["counts"]
     for number in range(1, 10):
         intake.count([replace(span(number, "server"), name=f"GET /{number}")], number / 1e9)
 

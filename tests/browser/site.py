@@ -12,16 +12,18 @@ from playwright.sync_api import Page
 from tests.web.worlds import FakeHub
 
 from foreshock_dashboard.web.app import create_app
+from foreshock_dashboard.web.authentication import Access
 
 Scheme = Literal["light", "dark"]
 
 
 @dataclass
 class Site:
-    """A server; `hub.snapshot` is what it shows."""
+    """A server; `hub.snapshot` is what it shows, `access` whom."""
 
     hub: FakeHub
     port: int = 0
+    access: Access | None = None
     _server: uvicorn.Server | None = None
     _thread: threading.Thread | None = None
 
@@ -34,7 +36,8 @@ class Site:
         """Listen; again on the same port after `stop`."""
         listener = socket.create_server(("127.0.0.1", self.port))
         self.port = listener.getsockname()[1]
-        config = uvicorn.Config(create_app(self.hub, version="0"), log_level="error", timeout_graceful_shutdown=1)
+        app = create_app(self.hub, version="0", access=self.access)
+        config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listener]}, daemon=True)
         self._thread.start()

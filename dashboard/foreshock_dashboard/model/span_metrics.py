@@ -144,6 +144,11 @@ class SpanMetrics:
         """How many series there are of how many there may be, and whether some are counted as `OTHER`."""
         return self._registry.use
 
+    @property
+    def counts(self) -> Mapping[str, float]:
+        """What was not counted, or not as it came, since the start, by metric."""
+        return {family.name: series.value for family, series in self._counters.items()}
+
     def examples(self, metric: str, labels: Mapping[str, str]) -> dict[str, Exemplar]:
         """The newest span of each bucket (by its `le`) of a histogram's series that have these labels."""
         wanted = labels.items()

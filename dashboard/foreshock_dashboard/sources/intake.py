@@ -105,10 +105,15 @@ class Intake:
             return self._metrics.text(now, openmetrics=openmetrics)
 
     def series(self) -> Json:
-        """How many series are made of spans, how many may be, and what to do where that is too few."""
+        """How many series spans make, how many they may, what to do where that is too few, and what was not counted."""
         with self._lock:
             use = self._metrics.use
-            return {"series": use.series, "series_limit": use.limit, "warning": self._warning() if use.full else ""}
+            return {
+                "series": use.series,
+                "series_limit": use.limit,
+                "warning": self._warning() if use.full else "",
+                "counts": dict(self._metrics.counts),
+            }
 
     def _warning(self) -> str:
         return (

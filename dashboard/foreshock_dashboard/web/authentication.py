@@ -103,13 +103,16 @@ class Authenticated:
 
     def _who(self) -> JSONResponse:
         """401 with what can be sent; 403 where nothing can, since only a proxy may say who asks."""
-        ways = [("Bearer", self._access.bearer), ('Basic realm="foreshock", charset="UTF-8"', self._access.basic)]
-        offered = ", ".join(name for name, way in ways if way)
+        ways = (('Basic realm="foreshock", charset="UTF-8"', self._access.basic), ("Bearer", self._access.bearer))
+        offered = [name for name, way in ways if way]
         if not offered:
             text = "this hub answers to its proxy alone, once that has asked who you are: open the proxy's address"
             return JSONResponse({"error": text}, 403)
         text = "this hub asks who you are: send a token or a name and a password that it knows"
-        return JSONResponse({"error": text}, 401, {"WWW-Authenticate": offered})
+        answer = JSONResponse({"error": text}, 401)
+        for each in offered:  # one header each: not every browser reads several in one
+            answer.headers.append("WWW-Authenticate", each)
+        return answer
 
 
 def _busy() -> JSONResponse:

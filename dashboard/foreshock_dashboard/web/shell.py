@@ -131,7 +131,15 @@ def chart(
         responsive=True,
     )
     return html.Section(
-        [_head(name, title, hint, csv, promql), picture],
+        [
+            _head(name, title, hint, csv, promql),
+            picture,
+            html.Details(
+                [html.Summary("as a table"), html.Div(className="twin-body")],
+                className="twin",
+                **attributes(data_twin=name),
+            ),
+        ],
         id=f"{name}-panel",
         className="panel wide" if wide else "panel",
         **attributes(data_state="ready", aria_labelledby=f"{name}-title"),

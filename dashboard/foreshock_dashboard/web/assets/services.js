@@ -92,9 +92,9 @@
     const wait = (value, href) => (known(value) ? h("a", { href, "data-go": true }, share(value, 0.05, 0.2)) : null);
     const columns = [
       { key: "id", name: "Neighbour", text: true, cell: (row) => link(row, 26) },
-      { key: "waits", name: "It waits for", hint: "share of time, at most, that this service waits for the neighbour", cell: (row) => wait(row.waits, pair(d.service, row.id)) },
+      { key: "waits", name: "Waits for", hint: "share of time, at most, that this service waits for the neighbour", cell: (row) => wait(row.waits, pair(d.service, row.id)) },
       { key: "makes_wait", name: "Waits for it", hint: "share of time, at most, that the neighbour waits for this service", cell: (row) => wait(row.makes_wait, pair(row.id, d.service)) },
-      { key: "gpus", name: "Shared GPUs", value: (row) => row.gpus.length, cell: (row) => h("span", { title: row.gpus.join(", ") }, row.gpus.length) },
+      { key: "gpus", name: "GPUs", hint: "shared by the two", value: (row) => row.gpus.length, cell: (row) => h("span", { title: row.gpus.join(", ") }, row.gpus.length) },
     ];
     const why = d.gpus ? "It has its GPUs to itself." : "It is on no GPU that is known.";
     fill("neighbours", d.neighbours.length, why, rows("neighbours-table", "Neighbours", columns, d.neighbours, { by: "-waits" }));
@@ -104,8 +104,7 @@
       { key: "id", name: name === "callers" ? "Caller" : "Callee", text: true, cell: (row) => (row.known ? link(row, 26) : [F.dot(row.colour), h("span", { title: row.id }, F.short(row.id, 26)), row.connection ? h("small", { class: "muted" }, ` ${row.connection.replaceAll("_", " ")}`) : null]) },
       { key: "rate", name: "Requests", cell: (row) => F.rate(row.rate) },
       { key: "failed", name: "Errors", cell: (row) => share(row.failed, 0.01, 0.05) },
-      { key: "p95", name: "p95", hint: "as the caller sees it", cell: (row) => F.seconds(row.p95) },
-      { key: "server_p95", name: "at the callee", minor: true, hint: "p95 as the callee sees it; the difference is the network and queues", cell: (row) => F.seconds(row.server_p95) },
+      { key: "p95", name: "p95", hint: "as the caller sees it", cell: (row) => h("span", { title: known(row.server_p95) ? `${F.seconds(row.server_p95)} as the callee sees it; the difference is the network and queues` : null }, F.seconds(row.p95)) },
       { key: "attempts", name: "Retries", hint: "attempts per call beyond the first", cell: (row) => (known(row.attempts) ? h("span", { class: row.attempts >= 1.2 ? "poor" : "" }, (row.attempts - 1).toFixed(2)) : null) },
     ];
     fill(name, d[name].length, why, rows(`${name}-table`, name, columns, d[name], { by: "-rate" }));
