@@ -31,6 +31,7 @@ GAP = 60.0
 """Seconds of calm that do not end it."""
 BEFORE = 60.0
 """Seconds before the first sign at which what was usual is taken."""
+LOOKED_AT = tuple(NAMED[name] for name in ("p95", "failed", *LEADING))
 
 Key = Hashable
 
@@ -57,7 +58,7 @@ def course(
     at = max(0, int(last) - 1)
     if onset is not None:
         at = min(at, max(0, int(np.searchsorted(world.times, onset - BEFORE))))
-    base = usual_at(world, at)
+    base = usual_at(world, at, LOOKED_AT)
     found = _Follow(world, base, columns, objectives(Scan(world, at, base), promised or {})).course()
     if len(found.times):
         found.stages[[who in missing for who in found.services], -1] = STAGES.index("failing")

@@ -13,7 +13,6 @@ from foreshock_dashboard.analysis.baseline import usual
 from foreshock_dashboard.analysis.batching import learned, replicas
 from foreshock_dashboard.analysis.signals import GUARD, HISTORY, SPACING, inference
 from foreshock_dashboard.model.query import Floats, Json
-from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.numbers import number
@@ -114,20 +113,19 @@ def _waits(world: World, columns: Places) -> Told:
     rows = np.array([i for i, stall in enumerate(world.stalls) if stall.victim in serving], np.intp)
     if not len(rows):
         return _nothing(columns, "/contention")
-    pairs: dict[tuple[Service, Service], int] = {}
-    shared = [world.stalls[i] for i in rows.tolist()]
-    of = np.array([pairs.setdefault((stall.victim, stall.aggressor), len(pairs)) for stall in shared])
-    values = world.stalled_by[np.ix_(rows, columns)]
+    order = sorted(rows.tolist(), key=lambda i: world.stalls[i][1:])
+    values = world.stalled_by[np.ix_(order, columns)]
+    pairs = [world.stalls[i][1:] for i in order]
+    first = np.array([i for i, pair in enumerate(pairs) if not i or pair != pairs[i - 1]])
     known = np.isfinite(values)
-    sums, counts = np.zeros((len(pairs), values.shape[1])), np.zeros((len(pairs), values.shape[1]))
-    np.add.at(sums, of, np.where(known, values, 0.0))
-    np.add.at(counts, of, known)
+    sums = np.add.reduceat(np.where(known, values, 0.0), first, axis=0)
+    counts = np.add.reduceat(known, first, axis=0, dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         means = np.where(counts > 0, sums / counts, np.nan)
     row = _worst(means)
     if row is None:
         return Told(_most(means), 0.03, "/contention")
-    victim, aggressor = list(pairs)[row]
+    victim, aggressor = pairs[int(first[row])]
     query = urlencode({"victim": str(victim), "aggressor": str(aggressor)})
     return Told(_most(means), 0.03, f"/contention?{query}", f"{victim} for {aggressor}")
 
