@@ -20,6 +20,8 @@ from foreshock_dashboard.web.payloads import Pair, open_incidents
 
 def named(text: str, known: Collection[Service]) -> Service | None:
     """The service that an address means, by its whole name or a name that no two have; None where none is meant."""
+    if exact := next((service for service in known if str(service) == text), None):
+        return exact  # first of all: a name may have a slash in it
     try:
         found = service_named(text, known)
     except ValueError:

@@ -1,0 +1,149 @@
+"""Contention and Fleet in a real browser: read, sorted, walked with the keyboard, and the same for everybody."""
+
+from __future__ import annotations
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it ships no types
+from playwright.sync_api import Page, expect
+from tests.browser.site import Open, Scheme, Site
+from tests.web.worlds import HOSTILE, SCENES
+
+PAIR = "/contention?victim=embedder&aggressor=train-llm"
+GPU = "/fleet?gpu=host-0/gpu-0"
+SLOW = 30_000
+"""Milliseconds in which the first chart of a page is there: it brings Plotly with it."""
+
+
+def _ready(page: Page) -> None:
+    expect(page.locator("#live")).to_contain_text("Live", timeout=SLOW)
+    expect(page.locator('.panel[data-state="loading"]:visible')).to_have_count(0)
+
+
+def _faults(page: Page) -> list[str]:
+    found = Axe().run(page).response["violations"]
+    return [f"{fault['id']}: {node['target']}" for fault in found for node in fault["nodes"]]
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+@pytest.mark.parametrize("path", [PAIR, GPU])
+def test_the_pages_are_accessible_and_fit(visit: Open, path: str, scheme: Scheme, width: int) -> None:
+    """With what is open on them, light and dark, wide and on a phone: nothing that axe finds, no sideways scrolling."""
+    page = visit(path, scheme, width).page
+    _ready(page)
+    expect(page.locator(".js-plotly-plot .main-svg:visible").first).to_be_visible(timeout=SLOW)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert page.get_by_role("heading", level=1).count() == 1
+    assert _faults(page) == []
+
+
+def test_from_the_matrix_to_the_pair_to_a_trace_and_a_gpu(visit: Open) -> None:
+    """Read who waits, open the pair, find its evidence; the address keeps it and Back returns."""
+    page = visit("/contention").page
+    _ready(page)
+    expect(page.locator("#headline")).to_have_text(
+        "embedder waits up to 46% of its time for train-llm on 2 GPUs. Of 4 pairs that share GPUs, 4 wait."
+    )
+    expect(page.locator("#pair-open")).to_be_hidden()
+    page.get_by_role("link", name="embedder waits for train-llm 46 % of the time on 2 GPUs, in a warning").click()
+    expect(page.locator("#headline")).to_contain_text("train-llm starves embedder on host-0/gpu-0 and host-0/gpu-1")
+    expect(page.locator("#pair-facts")).to_contain_text("confidence 93 %, sampled")
+    expect(page.locator("#pair-gpus tbody tr")).to_have_count(2)
+    expect(page.locator("#pair-wait .main-svg").first).to_be_visible(timeout=SLOW)
+    expect(page.locator("#pair-traces-panel")).not_to_have_attribute("data-state", "loading")
+    assert "victim=embedder&aggressor=train-llm" in page.url
+    page.locator("#pair-gpus").get_by_role("link", name="host-0/gpu-1").click()
+    expect(page.locator("#gpu-title")).to_have_text("host-0/gpu-1")
+    page.go_back()
+    page.get_by_role("button", name="Close the pair").click()
+    expect(page.locator("#pair-open")).to_be_hidden()
+
+
+def test_the_matrix_is_sorted_by_its_heads_and_lists_go_by_a_column(visit: Open) -> None:
+    """The address keeps both, and a screen reader is told."""
+    page = visit("/contention?order=name").page
+    _ready(page)
+    rows = page.locator("#who .matrix tbody th")
+    expect(rows).to_have_text(["batch-eval", "embedder", "reranker", "train-llm"])
+    page.locator("#who .matrix thead").get_by_role("button", name="train-llm").click()
+    expect(rows.first).to_contain_text("embedder")
+    assert "order=runs%3Atrain-llm" in page.url
+    head = page.locator("#gpus").get_by_role("columnheader", name="GPU", exact=True)
+    head.get_by_role("button").click()
+    expect(head).to_have_attribute("aria-sort", "ascending")
+    assert "sort=gpu" in page.url
+
+
+def test_the_fleet_is_read_and_opened_with_the_keyboard(visit: Open) -> None:
+    """Arrow keys move, Enter opens; the switch changes what the grid shows, and the filter the inventory."""
+    page = visit("/fleet").page
+    _ready(page)
+    expect(page.locator("#counts")).to_contain_text("32 GPUs on 4 hosts")
+    page.locator("#grid-field").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#grid-reading")).to_contain_text("host-0/gpu-1: 99 % busy, contended 83 % of the time")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Home")
+    page.keyboard.press("Enter")
+    expect(page.locator("#gpu-title")).to_have_text("host-0/gpu-0")
+    expect(page.locator("#gpu")).to_contain_text("cannot be told: nothing tells of errors or throttling")
+    expect(page.locator("#gpu-use .main-svg").first).to_be_visible(timeout=SLOW)
+    switch = page.get_by_role("group", name="What the grid shows")
+    switch.get_by_role("button", name="Temperature").click()
+    expect(page.locator("#grid-legend")).to_contain_text("Temperature 20 °C")
+    expect(switch.get_by_role("button", name="Throttled")).to_be_disabled()
+    page.get_by_label("Filter").fill("host-2")
+    expect(page.locator("#inventory-hint")).to_have_text("8 of 32 GPUs")
+    expect(page.locator("#inventory-panel").get_by_role("link", name="CSV")).to_have_attribute(
+        "href", "/api/csv/gpus?q=host-2"
+    )
+    for part in ("gpu=host-0%2Fgpu-0", "metric=temperature", "q=host-2"):
+        assert part in page.url
+
+
+def test_a_tick_draws_the_grid_anew_without_making_it_anew(visit: Open, site: Site) -> None:
+    """Only the values change: the plot and what the reader opened stay."""
+    page = visit("/fleet").page
+    _ready(page)
+    page.wait_for_selector("#grid-plot[data-drawn]", timeout=SLOW)
+    page.evaluate("window.plot = document.querySelector('#grid-plot .main-svg')")
+    before = int(page.locator("#grid-plot").get_attribute("data-drawn") or 0)
+    later = SCENES["half-blind"]()
+    site.hub.snapshot = type(later)(8, later.world, later.incidents, later.learning, later.error)
+    expect(page.locator("#counts")).to_contain_text("8 without data")
+    page.wait_for_function("before => Number(document.getElementById('grid-plot').dataset.drawn) > before", arg=before)
+    assert page.evaluate("document.querySelector('#grid-plot .main-svg') === window.plot")
+
+
+@pytest.mark.parametrize("path", ["/contention", "/fleet?q=onerror"])
+def test_a_hostile_name_is_text(visit: Open, site: Site, path: str) -> None:
+    """In the matrix, the tables, the charts' legends and the grid."""
+    site.hub.snapshot = SCENES["hostile"]()
+    page = visit(path).page
+    _ready(page)
+    expect(page.locator("main")).to_contain_text(HOSTILE)
+    if path == "/contention":
+        page.locator("#who .warned a").click()
+        expect(page.locator("#pair-use .legend").first).to_contain_text("onerror", timeout=SLOW)
+    assert page.locator("main img, main script").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("scene", "words"),
+    [
+        ("empty", "No two services share a GPU"),
+        ("blind", "Cannot tell: nothing says who waits for whom."),
+        ("error", "foreshock cannot read its source."),
+    ],
+)
+def test_nothing_known_is_said_and_never_a_zero(visit: Open, site: Site, scene: str, words: str) -> None:
+    """Neither page is blank, whatever is missing."""
+    site.hub.snapshot = SCENES[scene]()
+    page = visit("/contention").page
+    expect(page.locator("#headline")).to_contain_text(words)
+    page.locator("#nav-fleet").click()
+    panel = page.locator("#grid-panel")
+    if scene == "blind":
+        expect(page.locator("#counts")).to_contain_text("32 without data")
+        expect(page.locator("#inventory tbody tr").first).to_contain_text("–")
+    else:
+        expect(panel).to_have_attribute("data-state", "empty" if scene == "empty" else "error", timeout=SLOW)
