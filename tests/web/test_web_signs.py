@@ -11,7 +11,7 @@ from tests.web.worlds import NOW, POINTS, STEP, calm, service, snapshot, starvat
 
 from foreshock_dashboard.analysis.objectives import Objective
 from foreshock_dashboard.model.cut import cut
-from foreshock_dashboard.model.incident import AtRisk
+from foreshock_dashboard.model.incident import AtRisk, Evidence
 from foreshock_dashboard.model.outlook import Load, Outlook
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -136,6 +136,18 @@ def test_lanes_stand_in_the_order_of_the_first_sign_after_the_culprit() -> None:
     assert victim["forecast"] is None
     assert following["forecast"]["p50"] == 240.0
     assert told["end"] == NOW + AHEAD
+
+
+def test_what_an_incident_rests_on_is_the_first_sign_of_its_lane() -> None:
+    """Before a figure has lasted for a minute, the analysis has weighed it already."""
+    world = starving()
+    early = Evidence("GPU time waited", 0.46, 0.01, "ratio", NOW - 300, "embedder by train-llm")
+    late = Evidence("p95", 0.4, 0.1, "s", NOW - 100, "rag-api")
+    item = replace(starvation(world), evidence=(early, late))
+    lanes = {lane["service"]: lane for lane in _lanes(snapshot(world, item))["lanes"]}
+    assert (lanes["embedder"]["first"], lanes["embedder"]["sign"]["text"]) == (NOW - 300, "GPU time waited")
+    assert lanes["embedder"]["spells"][0][2] == 1
+    assert lanes["rag-api"]["first"] < NOW - 100
 
 
 def test_lanes_that_do_not_fit_are_counted() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from foreshock_dashboard.analysis.objectives import Objective
-from foreshock_dashboard.model.incident import AtRisk, Incident
+from foreshock_dashboard.model.incident import AtRisk, Evidence, Incident
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -84,7 +84,8 @@ def timeline(world: World, start: float, fared: Course, chosen: Chosen, most: in
     named = {who for item in chosen.incidents for who in (item.service, *item.victims)}
     hit = _hit(fared, named, chosen.onset)
     culprits = {item.culprit.service: item for item in chosen.incidents if item.culprit.service is not None}
-    lanes = [_hit_lane(who, spells, fared, risks) for who, spells in hit.items()]
+    shown = _shown(chosen.incidents)
+    lanes = [_hit_lane(who, spells, fared, risks, shown.get(str(who))) for who, spells in hit.items()]
     by_name = {lane["service"]: lane for lane in lanes}
     for who, item in culprits.items():
         lane = by_name.get(str(who))
@@ -134,16 +135,33 @@ def _hit(fared: Course, named: set[Service], onset: float | None) -> dict[Servic
     return found
 
 
-def _hit_lane(who: Service, spells: Sequence[Spell], fared: Course, risks: Mapping[Service, AtRisk]) -> Json:
+def _shown(incidents: Sequence[Incident]) -> dict[str, Evidence]:
+    """Of each service, the first figure that shows an open incident: it has been weighed against others there."""
+    found: dict[str, Evidence] = {}
+    for item in incidents:
+        for each in item.evidence if item.until is None else ():
+            who = each.entity.partition(" ")[0] if " -> " not in each.entity else ""
+            if who and (who not in found or each.since < found[who].since):
+                found[who] = each
+    return found
+
+
+def _hit_lane(
+    who: Service, spells: Sequence[Spell], fared: Course, risks: Mapping[Service, AtRisk], shown: Evidence | None
+) -> Json:
     last = [spells[-1]]
     for spell in reversed(spells[:-1]):
         if last[0].start - spell.end > RELATED:
             break
         last.insert(0, spell)
     signs = [sign for sign in fared.signs if sign.service == who]
+    told = _sign(signs[0]) if signs else None
+    if shown is not None and last[0].start - RELATED < shown.since < last[0].start:
+        spells = (*spells[: -len(last)], Spell(shown.since, last[0].start, "early"), *last)
+        last, told = [spells[-len(last) - 1]], _figure(shown)
     return _lane(who, last[0].start) | {
         "spells": [[number_of_time(s.start), number_of_time(s.end), STAGES.index(s.stage)] for s in spells],
-        "sign": _sign(signs[0]) if signs else None,
+        "sign": told,
         "forecast": _forecast(risks.get(who)),
     }
 
@@ -170,6 +188,17 @@ def _sign(sign: Sign) -> Json:
         "value": number(sign.value),
         "level": number(sign.level),
         "unit": sign.unit,
+    }
+
+
+def _figure(shown: Evidence) -> Json:
+    return {
+        "text": shown.name,
+        "entity": shown.entity,
+        "since": number_of_time(shown.since),
+        "value": number(shown.value),
+        "level": number(shown.baseline),
+        "unit": shown.unit,
     }
 
 

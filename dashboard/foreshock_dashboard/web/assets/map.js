@@ -115,9 +115,9 @@
   const LOOK = { early: "warning early", degraded: "warning", failing: "critical" };
   const box_of = (node, label, [cx, cy], box, service, culprit) => {
     const staged = service?.stage && service.stage !== "calm";
-    const health = staged ? LOOK[service.stage] : service ? (service.health === "idle" || service.health === "unknown" ? service.health : "ok") : "idle";
+    const health = staged ? LOOK[service.stage] : service?.stage ? "ok" : service?.word.includes("no data") ? "unknown" : "idle";
     const plain = node.kind === "outside" ? "outside" : node.kind === "database" ? "database" : "";
-    const word = staged ? F.STAGES[service.stage] : service ? (service.stage === "calm" ? "as usual" : service.word) : plain;
+    const word = staged ? F.STAGES[service.stage] : service ? (service.stage === "calm" && service.rate ? "as usual" : service.word) : plain;
     const rates = service?.rate ? `${F.rate(service.rate)} · p95 ${F.seconds(service.p95)}` : word;
     const second = staged ? (service.failed >= 0.05 ? `${F.percent(service.failed)} failed · ` : "") + `p95 ${F.seconds(service.p95)}` : rates;
     const letters = Math.floor((box - 42) / 7.6);

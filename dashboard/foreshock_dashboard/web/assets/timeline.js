@@ -28,7 +28,7 @@
     return from.endsWith(" min") && to.endsWith(" min") && F.known(high) ? `${from.replace(" min", "")} to ${to}` : `${from} to ${to}`;
   };
 
-  const figures = (sign) => `${sign.text} ${F.figure(sign.value, sign.unit)}, usually ${F.figure(sign.level, sign.unit)}`;
+  const figures = (sign) => `${sign.text} ${F.figure(sign.value, sign.unit).trim()}, usually ${F.figure(sign.level, sign.unit).trim()}`;
   const sign = (lane) => (lane.why ? lane.why : lane.sign ? figures(lane.sign) : "");
   const expected = (forecast) => `misses its objective in about ${F.about(forecast.p50)} (${F.interval(forecast.p10, forecast.p90)})`;
   const part = (lane) => (lane.part === "culprit" ? "culprit" : lane.part === "next" ? "next" : String(lane.order));
