@@ -27,7 +27,10 @@ from foreshock_exporter.web.server import serve
 ROOT = Path(__file__).parent
 BIN = Path(sys.executable).parent
 GPUS_PER_HOST = 4
-PATHS = ("/api/now", "/api/services", "/api/gpus", "/api/contention", "/api/warnings", "/api/traces?order=slowest")
+PATHS = (
+    *("/api/now", "/api/services", "/api/gpus", "/api/contention", "/api/warnings", "/api/traces?order=slowest"),
+    *("/api/pages/contention", "/api/pages/fleet?metric=nvlink&gpu=bench-0/gpu-0", "/api/csv/gpus"),
+)
 WARM_UP = 15.0
 PAUSE = 0.05
 OTHERS = (
@@ -35,6 +38,7 @@ OTHERS = (
     ("bench_search.py", "--spans", "1000000"),  # of the ten million that its bar is for: they take minutes to write
     ("bench_core.py",),
     ("bench_tick.py", "--world"),
+    ("bench_page.py",),
     ("bench_simulate.py",),
     ("bench_simulate.py", "--size", "large", "--minutes", "2"),
 )

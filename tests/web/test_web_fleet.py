@@ -16,6 +16,7 @@ from tests.web.worlds import NOW, POINTS, SCENES, FakeHub, NoMetrics, bare, calm
 from foreshock_dashboard.model.hardware import Hardware as Told
 from foreshock_dashboard.model.query import Matrix, Query
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.web import now
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.charts import Look
 from foreshock_dashboard.web.figures import gpu
@@ -194,3 +195,10 @@ def test_a_fleet_of_nothing_is_empty() -> None:
     """No GPU, no error."""
     body = fleet(snapshot(bare()), Asked())
     assert (body["rows"], body["counts"]["gpus"], body["values"]["bdata"]) == ([], 0, "")
+
+
+def test_now_leaves_out_who_has_what_of_so_many_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be most of what a refresh sends; the grid then names the services alone."""
+    assert now.now(snapshot(calm()), "x")["tenants"]["busy"]
+    monkeypatch.setattr(now, "MOST_TENANTS", 3)
+    assert now.now(snapshot(calm()), "x")["tenants"] == {"busy": "", "stalled": ""}

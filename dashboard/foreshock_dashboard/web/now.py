@@ -26,6 +26,8 @@ LEAST_ROWS, MOST_ROWS = 5, 8
 """Services on the page, the most affected first; all of them are on a page of their own."""
 MOST_PAIRS = 6
 """Rows and columns of the matrix on the page; the rest is on the page of contention."""
+MOST_TENANTS = 4000
+"""Services on GPUs whose shares the page has; of more, Fleet has those of the GPU that is open."""
 SPARK_POINTS = 45
 SPARK_RANGE = 900.0
 """Seconds that a sparkline covers."""
@@ -64,6 +66,13 @@ def topology(world: World | None) -> Json:
     return {"id": digest} | body
 
 
+def _tenants(world: World) -> Json:
+    """What each service has of each GPU; of a large platform nothing, for it would be most of a refresh."""
+    if len(world.tenants) > MOST_TENANTS:
+        return {"busy": "", "stalled": ""}
+    return {"busy": packed(world.busy), "stalled": packed(world.stalled)}
+
+
 def _pools(told: Sequence[str]) -> Json:
     """The pools, and which of them each GPU belongs to; both empty where nobody tells."""
     names = sorted(set(told)) if any(told) else []
@@ -98,7 +107,7 @@ def now(snapshot: Snapshot, topology_id: str, time: float | None = None) -> Json
         "services": rows[:shown],
         "hidden": len(rows) - shown,
         "gpus": {"busy": packed(world.utilization), "contended": packed(world.contended)},
-        "tenants": {"busy": packed(world.busy), "stalled": packed(world.stalled)},
+        "tenants": _tenants(world),
         "marked": sorted({place[gpu] for item in open_incidents(snapshot) for gpu in item.gpus if gpu in place}),
         "missing": list(world.missing),
     }

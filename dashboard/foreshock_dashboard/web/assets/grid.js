@@ -65,7 +65,7 @@
     const [busy, stalled] = [grid.bytes(data.tenants.busy), grid.bytes(data.tenants.stalled)];
     grid.paint({
       title: "busy", unit: "ratio", low: 0, high: 1, values: grid.bytes(data.gpus.busy), contended: grid.bytes(data.gpus.contended), marked: new Set(data.marked),
-      who: (name, i) => `${name} ${told(ratio(busy[i]), "ratio")}${ratio(stalled[i]) >= 0.01 ? ` (stalled ${F.percent(ratio(stalled[i]))})` : ""}`,
+      who: (name, i) => (!busy.length ? name : `${name} ${told(ratio(busy[i]), "ratio")}${ratio(stalled[i]) >= 0.01 ? ` (stalled ${F.percent(ratio(stalled[i]))})` : ""}`),
     }, topology);
   };
 
