@@ -73,6 +73,8 @@ def test_the_table_leads_to_all_about_a_service_and_on_to_its_neighbour(visit: O
     pair = page.locator("#neighbours td a").first.get_attribute("href") or ""
     assert pair.startswith("/contention?")
     assert "victim=embedder&aggressor=train-llm" in pair
+    page.locator("#service-durations-panel details summary").click()
+    expect(page.get_by_role("region", name="How long requests take, table")).to_contain_text("usual p95 at most")
     page.locator("#callers").get_by_role("link", name="rag-api").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("rag-api")
     expect(page.locator("#callees")).to_contain_text("vllm-70b")
@@ -140,7 +142,7 @@ def test_a_trace_says_what_it_waited_for_and_shows_who_was_on_its_gpu(visit: Ope
     for key in ("End", "ArrowUp", "ArrowRight"):
         page.keyboard.press(key)
     expect(tree.get_by_role("treeitem")).to_have_count(14)
-    page.get_by_text("as a table").last.click()
+    page.locator("#lanes-twin summary").click()
     expect(page.get_by_role("region", name="GPUs of the trace, table")).to_contain_text("train-llm")
 
 

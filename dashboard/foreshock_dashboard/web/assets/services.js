@@ -115,13 +115,13 @@
     if (!d.inference) return;
     const told = d.inference;
     const columns = [
-      { key: "instance", name: "Replica", text: true, cell: (row) => F.short(row.instance, 34) },
-      { key: "requests", name: "Requests on it", cell: (row) => (known(row.requests) ? row.requests.toFixed(0) : null) },
-      { key: "finished", name: "Answered", cell: (row) => F.rate(row.finished) },
-      { key: "seconds", name: "Each takes", cell: (row) => F.seconds(row.seconds) },
+      { key: "instance", name: "Replica", text: true, cell: (row) => h("span", { title: row.instance }, F.short(row.instance, 26)) },
+      { key: "requests", name: "On it", hint: "requests running and waiting on it", cell: (row) => (known(row.requests) ? row.requests.toFixed(0) : null) },
+      { key: "finished", name: "Answers", hint: "requests it ends each second", cell: (row) => F.rate(row.finished) },
+      { key: "seconds", name: "Takes", hint: "mean from arrival to the last token", cell: (row) => F.seconds(row.seconds) },
     ];
     const facts = [
-      known(d.uneven) ? `the busiest has ${d.uneven.toFixed(1)} times the mean` : "", told.silent ? `${told.silent} tell nothing any more` : "",
+      known(d.uneven) && d.uneven >= 1.05 ? `the busiest has ${d.uneven.toFixed(1)} times the mean` : "", told.silent ? `${told.silent} tell nothing any more` : "",
       d.capacity ? `${F.figure(d.capacity.ready, "count")} ready of ${F.figure(d.capacity.wanted, "count")} wanted${d.capacity.pending ? `, ${F.figure(d.capacity.pending, "count")} pending` : ""}${known(d.capacity.most) ? `, ${F.figure(d.capacity.most, "count")} at most` : ""}` : "",
     ].filter(Boolean);
     fill("replicas", told.replicas.length, "None of its replicas tells anything now.", facts.length ? h("p", null, `${facts.join("; ")}.`) : null, rows("replicas-table", "Replicas", columns, told.replicas, { by: "-requests", most: 60 }));

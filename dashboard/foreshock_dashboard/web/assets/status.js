@@ -41,6 +41,7 @@
       { key: "lost", name: "Gives", text: true, fixed: true, cell: (row) => h("span", { class: "wide-cell" }, row.there ? row.lost : [h("b", null, "lost: "), row.lost]) },
       { key: "remedy", name: "How to get it", text: true, fixed: true, minor: true, cell: (row) => (row.there ? h("span", { class: "muted" }, "") : row.remedy) },
     ];
+    if (data.signals.every((row) => row.there)) columns.pop();
     if (!data.signals.length) return F.panel("signals", data.error ? "error" : "empty", data.error || "The hub has not finished its first look.");
     const absent = data.missing.length ? h("p", { class: "note" }, `No sample of: ${data.missing.join(", ")}. docs/reads.md lists all that is read.`) : null;
     F.table(F.byId("signals"), { id: "signals-table", label: "Signals", columns, rows: data.signals, param: "signals", by: "", note: absent });

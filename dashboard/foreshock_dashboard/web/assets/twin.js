@@ -37,7 +37,8 @@
   };
   const draw = (twin) => {
     const graph = F.byId(twin.dataset.twin)?.querySelector(".js-plotly-plot");
-    if (!twin.open || !graph?.data) return;
+    if (!twin.open || !twin.isConnected) return;
+    if (!graph?.data) return void setTimeout(() => draw(twin), 300); // Plotly is still being loaded
     const [head, body] = rows(graph.data);
     const title = F.byId(`${twin.dataset.twin}-title`)?.textContent || "Chart";
     put(twin.querySelector(".twin-body"), body.length
