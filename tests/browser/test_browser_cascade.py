@@ -91,7 +91,7 @@ def test_cascade_shows_how_it_spread_and_how_long_is_left(visit: Open) -> None:
     page = visit("/cascade").page
     _ready(page)
     expect(page.get_by_label("embedder: hit 1, misses its objective")).to_be_visible()
-    expect(page.get_by_label("train-llm: culprit, as usual")).to_be_visible()
+    expect(page.get_by_label("train-llm: culprit, starves others")).to_be_visible()
     expect(page.locator("#map .step.gpu title")).to_have_text("train-llm takes the GPU time of embedder")
     expect(page.locator("#map .step.call title")).to_have_text("embedder slows its caller rag-api")
     expect(page.locator("#breaches tbody tr")).to_have_text(

@@ -26,6 +26,8 @@ SHORTEST, LONGEST = 900.0, 3600.0
 """Seconds that the Now page's lanes cover, forecast apart, at least and at most."""
 AHEAD = 600.0
 """Seconds beyond now that a forecast is drawn for."""
+CLOSE = 120.0
+"""Seconds before the first sign from which on trouble belongs to it."""
 RELATED = 600.0
 """Seconds of calm after which a new spell of trouble is told apart from the one before."""
 
@@ -128,7 +130,7 @@ def _hit(fared: Course, named: set[Service], onset: float | None) -> dict[Servic
     for who in fared.services:
         spells = fared.spells(who)
         if onset is not None:
-            spells = tuple(spell for spell in spells if spell.end >= onset - RELATED)
+            spells = tuple(spell for spell in spells if spell.end >= onset - CLOSE)
         worst = max((STAGES.index(spell.stage) for spell in spells), default=0)
         if worst >= 2 or (worst and who in named):
             found[who] = spells

@@ -18,6 +18,7 @@
     put(F.byId("headline"), clauses.map(([text, kind, of]) => (kind ? h("a", { href: LINKS[kind](of), "data-go": true, title: kind === "gpus" ? of.join(", ") : null }, text) : text)));
     const parts = [];
     if (since && incident) {
+      if (incident.aggressor) parts.push(h("span", null, "culprit ", service(incident.aggressor)));
       parts.push(h("span", null, "cause ", h("b", null, CAUSES[incident.cause] || incident.cause)));
       parts.push(h("span", null, "since ", h("a", { href: "#timeline-panel" }, F.time(since, now)), ` (${F.span(now - since)})`));
       if (incident.slowed.length) parts.push(h("span", null, "slower too: ", listed(incident.slowed)));

@@ -10,7 +10,7 @@
   const NARROW = 600;
   const LETTER = 6.3;
   const WORDS = { calm: "as usual", early: "early sign", degraded: "degraded", failing: "misses its objective" };
-  const MARKS = { calm: "○", early: "●", degraded: "◆", failing: "■" };
+  const MARKS = { calm: "○", early: "▲", degraded: "◆", failing: "■" };
   F.STAGES = WORDS;
   F.MARKS = MARKS;
   F.stage = (stage) => (stage ? h("span", { class: `state ${{ calm: "ok", early: "warning", degraded: "warning", failing: "critical" }[stage]}` }, h("span", { "aria-hidden": "true" }, MARKS[stage]), ` ${WORDS[stage]}`) : F.state("unknown", "no data"));
@@ -49,6 +49,7 @@
     put(body,
       width < NARROW ? list(data) : picture(data, width),
       h("p", { class: "legend" },
+        width < NARROW || !data.lanes.some((lane) => lane.part === "culprit") ? null : h("span", null, h("span", { class: "flag", "aria-hidden": "true" }, "⚑"), " culprit"),
         width < NARROW ? null : ["early", "degraded", "failing"].map((stage) => h("span", { class: `lane-key ${stage}` }, h("span", { "aria-hidden": "true" }, MARKS[stage]), ` ${WORDS[stage]}`)),
         width < NARROW || !data.lanes.some((lane) => lane.forecast) ? null : h("span", { class: "lane-key forecast" }, "forecast: between 20 and 80 % sure"),
         data.hidden && all ? h("a", { href: all, "data-go": true }, `${data.hidden} more`) : null),
@@ -76,7 +77,7 @@
   const picture = (data, width) => {
     const label = F.labels(data.lanes.map((lane) => lane.service));
     const left = Math.min(210, Math.max(130, Math.max(...data.lanes.map((lane) => label(lane.service).length)) * 7.4 + 62));
-    const right = 10;
+    const right = 26;
     const x = (time) => left + ((Math.max(data.start, Math.min(data.end, time)) - data.start) / (data.end - data.start)) * (width - left - right);
     const height = TOP + data.lanes.length * ROW + FOOT;
     const now = x(data.now);
@@ -121,7 +122,7 @@
       caption(lane, words, y, from, now, [low, high], left, edge));
   };
   const mark = (stage, at, y) =>
-    stage === "early" ? s("circle", { cx: at, cy: y, r: 6, class: "lane-mark early" }) : stage === "degraded" ? s("path", { d: `M${at} ${y - 7.5}L${at + 7.5} ${y}L${at} ${y + 7.5}L${at - 7.5} ${y}z`, class: "lane-mark degraded" }) : s("rect", { x: at - 6, y: y - 6, width: 12, height: 12, class: "lane-mark failing" });
+    stage === "early" ? s("path", { d: `M${at} ${y - 7}L${at + 7} ${y + 6}H${at - 7}z`, class: "lane-mark early" }) : stage === "degraded" ? s("path", { d: `M${at} ${y - 7.5}L${at + 7.5} ${y}L${at} ${y + 7.5}L${at - 7.5} ${y}z`, class: "lane-mark degraded" }) : s("rect", { x: at - 6, y: y - 6, width: 12, height: 12, class: "lane-mark failing" });
   const ahead = (low, high, middle, y) =>
     s("g", { class: "lane-forecast" },
       ["ahead", "ahead-hatch"].map((kind) => s("rect", { x: low, y: y - BAR / 2, width: Math.max(3, high - low), height: BAR, rx: 3, class: kind, fill: kind === "ahead" ? null : "url(#hatch)" })),
