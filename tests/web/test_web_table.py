@@ -14,6 +14,7 @@ from tests.web.worlds import HOSTILE, SCENES
 
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.web.encode import MOST_KEPT, Body, PerTick, encode, stamped, stamped_gzip
+from foreshock_dashboard.web.plotly_js import PATH
 from foreshock_dashboard.web.table import LISTS, table
 
 
@@ -109,3 +110,11 @@ def test_payloads_with_made_up_parameters_do_not_pile_up() -> None:
     for i in [*range(MOST_KEPT + 5), 0, 0]:
         kept.get(now, f"page?q={i}", partial(make, i))
     assert made.count(0) == 2
+
+
+def test_plotly_is_sent_compressed_and_not_again(caller: Caller) -> None:
+    """Where Dash's loader looks for it; whoever has it gets nothing."""
+    first = caller.get(PATH, headers={"Accept-Encoding": "gzip"})
+    assert (first.headers["content-encoding"], first.text[:200].count("plotly.js")) == ("gzip", 1)
+    assert int(first.headers["content-length"]) < 2_000_000
+    assert caller.get(PATH, headers={"If-None-Match": first.headers["etag"]}).status_code == 304

@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, Response
 from starlette.middleware.gzip import GZipMiddleware
 
 from foreshock_dashboard.model.snapshot import HubView
-from foreshock_dashboard.web import callbacks, runbooks, theme
+from foreshock_dashboard.web import callbacks, plotly_js, runbooks, theme
 from foreshock_dashboard.web.api import Api
 from foreshock_dashboard.web.authentication import Access, Authenticated
 from foreshock_dashboard.web.pages import cascade, contention, fleet, now, services, status, traces
@@ -53,6 +53,7 @@ def create_app(
     Api(hub, version).register(server)
     server.add_api_route("/theme.css", _theme, include_in_schema=False)
     runbooks.register(server)
+    plotly_js.register(server)
     dash = _dash(server)
     callbacks.register(dash, hub, PAGES)
     server.add_api_route("/{path:path}", _page(dash), include_in_schema=False)

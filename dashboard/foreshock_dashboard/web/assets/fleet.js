@@ -16,7 +16,7 @@
   const NAMES = { busy: "Busy", contended: "Contended", memory: "Memory", power: "Power", temperature: "Temperature", throttled: "Throttled", nvlink: "NVLink", errors: "Errors, 15 min" };
 
   const counts = ({ counts: many }) => {
-    const item = (value, words, metric, bad) => h("span", null, link(F.href({ metric, sort: `-${metric}`, q: null }), h("b", { class: bad && value ? "bad" : "" }, value ?? "–")), ` ${words}`);
+    const item = (value, words, metric, bad) => h("span", null, link(F.href({ metric, sort: `-${metric}`, q: null }), h("b", { class: bad && value ? "bad" : "" }, value === null ? "–" : value.toLocaleString("en"))), ` ${words}`);
     put(F.byId("counts"),
       h("span", null, h("b", null, many.gpus.toLocaleString("en")), ` GPUs on ${many.hosts.toLocaleString("en")} hosts`),
       item(many.contended, "contended", "contended"), item(many.throttled, "held back by heat or power", "throttled", true), item(many.errors, "with errors in 15 min", "errors", true),

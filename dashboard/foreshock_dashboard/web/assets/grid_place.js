@@ -25,7 +25,7 @@
     const largest = Math.max(...groups.flatMap(([, blocks]) => blocks.map(([, gpus]) => gpus.length)));
     const across = Math.min(largest, size > 20 ? 8 : size > 12 ? 4 : size > 8 ? 2 : 1);
     const deep = Math.ceil(largest / across);
-    const between = size > 20 ? 10 : size > 12 ? 6 : size > 8 ? 3 : 1;
+    const between = size > 20 ? 10 : size > 12 ? 6 : size > 8 ? 3 : 0; // cells that small touch: a gap would be a column to draw, too
     const tall = size >= 26 ? Math.round(size * 0.72) : size;
     const block = across * size + between;
     const perRow = Math.max(1, Math.floor((width + between) / block));
@@ -33,7 +33,7 @@
     const xs = [0];
     const start = []; // of each block of a band, its first column
     for (let b = 0; b < perRow; b += 1) {
-      if (b) xs.push(xs.at(-1) + between);
+      if (b && between) xs.push(xs.at(-1) + between);
       start.push(xs.length - 1);
       for (let c = 0; c < across; c += 1) xs.push(xs.at(-1) + size);
     }
