@@ -209,7 +209,8 @@ class Api:
             body = traces_json.traces_by_wait(query, wait, waited)
             return self._answer(request, encode(payloads.envelope(snapshot) | body))
         found = await run_in_threadpool(self._hub.traces.search, query)
-        waits = await run_in_threadpool(self._waits.of, found) if waits_wanted(request.query_params) else None
+        wanted = waits_wanted(request.query_params)
+        waits = await run_in_threadpool(self._waits.of, found, self._hub.now()) if wanted else None
         body = traces_json.traces(query, found, waits) | {"note": note_of(found)}
         return self._answer(request, encode(payloads.envelope(snapshot) | body))
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from foreshock_dashboard.model.partial import note_of
 from foreshock_dashboard.model.span import TraceQuery, TraceSource, TraceSummary
-from foreshock_dashboard.web.gpu_time import GpuTimes
+from foreshock_dashboard.web.gpu_time import SETTLED_AFTER, GpuTimes
 
 CANDIDATES = 500
 """Traces looked at for one list."""
@@ -57,15 +57,18 @@ class Waits:
         self._known: OrderedDict[str, float | None] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, found: Sequence[TraceSummary]) -> Mapping[str, float | None]:
-        """By trace id; None: not known to have run on a shared GPU. Those there was no time for are left out."""
+    def of(self, found: Sequence[TraceSummary], now: float) -> Mapping[str, float | None]:
+        """By trace id; None: not known to have run on a shared GPU.
+
+        Left out are those there was no time for, and those so young at `now` (Unix seconds) that more may come.
+        """
         deadline, told = self._timer() + QUICK, {}
         for each in found:
             with self._lock:
                 known = each.trace_id in self._known
                 waited = self._known.get(each.trace_id)
             if not known:
-                if self._timer() > deadline:
+                if now - each.start - each.duration < SETTLED_AFTER or self._timer() > deadline:
                     continue
                 seen = self._times.of(self._source.get(each.trace_id))
                 waited = seen.waited

@@ -31,9 +31,9 @@
 
   const COLUMNS = [
     { key: "id", name: "Service", text: true, cell: (row) => [link(row), " ", F.state(row.health, row.word)] },
-    { key: "rate", name: "Requests", cell: (row) => F.rate(row.rate) },
+    { key: "rate", name: "Requests", minor: true, cell: (row) => F.rate(row.rate) },
     { key: "failed", name: "Errors", cell: (row) => share(row.failed, 0.01, 0.05) },
-    { key: "p95", name: "p95", cell: (row) => F.seconds(row.p95) },
+    { key: "p95", name: "p95", minor: true, cell: (row) => F.seconds(row.p95) },
     { key: "used", name: "Of objective", hint: "how much of what is promised, or usual, it uses; above 100 % it misses it", cell: used },
     { key: "spark", name: "p95, 15 min", fixed: true, minor: true, cell: spark },
     { key: "wait", name: "Waits for GPUs", hint: "share of its GPU time in which others hold them, at most", cell: (row) => share(row.wait, 0.1, 0.3) },
