@@ -29,8 +29,7 @@ MOST_BARS = 1500
 """GPUs up to which the grid shows how contended each is beside whatever else it shows."""
 MOST_ROWS = 100
 """Rows of the inventory on the page; all are in its CSV."""
-LONGEST = 80
-"""Characters of a filter."""
+LONGEST = 80  # characters of a filter
 
 
 class Metric(NamedTuple):

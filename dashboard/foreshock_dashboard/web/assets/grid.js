@@ -136,7 +136,7 @@
     const figures = () => place.labels.map((_, i) => {
       const [x, y, w, tall] = place.box(i);
       const byte = view.values[i];
-      const words = known(byte) ? (view.unit === "ratio" ? String(Math.round(byte / 2.5)) : view.unit === "B/s" ? (amount(byte) / 1e9).toFixed(0) : amount(byte).toFixed(0)) : "?";
+      const words = known(byte) ? (view.unit === "ratio" ? String(Math.round(byte / 2.5)) : view.unit === "B/s" ? (amount(byte) / 1e9).toFixed(view.high < 1e10 ? 1 : 0) : amount(byte).toFixed(0)) : "?";
       return s("text", { x: x + w / 2, y: y + tall / 2 + 4, class: !known(byte) || byte / UNIT > 0.55 ? "on-dark" : "on-light" }, words);
     });
     const bars = () => place.labels.map((_, i) => {
