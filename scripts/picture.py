@@ -1,52 +1,109 @@
-"""`make picture`: takes the README's picture of the real page, over the demo."""
+"""`make picture`: takes the pictures of the documents again, of the real pages over two recordings."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import time
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
 ROOT = Path(__file__).parent.parent
+PICTURES = ROOT / "docs" / "img"
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-sync"
-PATIENCE = 120.0
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+SETTLED = 4000
+"""Milliseconds until the charts of a page are drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture: of which scenario at which instant, of which page, and how it is looked at.
+
+    first: a link that is followed before the picture is taken. whole: all of the page and not its first screen alone.
+    """
+
+    name: str
+    scenario: str
+    at: str
+    path: str
+    scheme: str = "dark"
+    narrow: bool = False
+    first: str = ""
+    whole: bool = False
+
+
+OUTAGE, STARVE = ("outage", "2026-01-05T08:45:30Z"), ("starve", "2026-01-05T08:42:00Z")
+PAIR = "/contention?victim=serving/llm-chat&aggressor=ml/batch-embed"
+TAKEN = (
+    Picture("now-dark", *OUTAGE, "/"),
+    Picture("now-light", *OUTAGE, "/", "light"),
+    Picture("now-390", *OUTAGE, "/", narrow=True),
+    Picture("cascade", *OUTAGE, "/cascade", whole=True),
+    Picture("service", *OUTAGE, "/services/serving/llm-chat", "light"),
+    Picture("status", *OUTAGE, "/status", "light"),
+    Picture("contention", *STARVE, PAIR, whole=True),
+    Picture("fleet", *STARVE, "/fleet"),
+    Picture("trace", *STARVE, "/traces?order=gpu_wait", first="#list tbody a"),
+)
 
 
 def main() -> int:
-    """Run the demo until a warning stands, then take the picture."""
-    command = [sys.executable, "-m", "foreshock_dashboard", "demo", "--no-browser", "--port", "0", "--speed", "3"]
-    demo = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert demo.stdout
-        url = demo.stdout.readline().split()[-1]
-        deadline = time.monotonic() + PATIENCE
-        while not httpx.get(f"{url}api/warnings", trust_env=False).json()["warnings"]:
-            if time.monotonic() > deadline:
-                print("no warning came", file=sys.stderr)
-                return 1
-            time.sleep(1)
-        time.sleep(8)
-        take(url, ROOT / "docs" / "now.png")
-    finally:
-        demo.terminate()
-        demo.wait(30)
+    """Record what is needed, serve it, and take every picture."""
+    PICTURES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="foreshock-picture-") as folder, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS.split())
+        for scenario, at in dict.fromkeys((each.scenario, each.at) for each in TAKEN):
+            recording = Path(folder) / scenario
+            simulate = ["simulate", scenario, "--size", "demo", "--duration", "75m", "--out", str(recording)]
+            subprocess.run([*_foreshock(), *simulate], check=True)
+            with served(recording, at) as url:
+                for picture in TAKEN:
+                    if (picture.scenario, picture.at) == (scenario, at):
+                        take(browser, url, picture)
+        browser.close()
     return 0
 
 
-def take(url: str, path: Path) -> None:
-    """A picture of the page's first screens, dark."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS.split())
-        page = browser.new_page(viewport={"width": 1280, "height": 1080}, color_scheme="dark")
-        page.goto(url)
-        page.get_by_text("starves").first.wait_for()
-        page.wait_for_timeout(1500)
-        page.screenshot(path=path)
-        browser.close()
+@contextmanager
+def served(recording: Path, at: str) -> Iterator[str]:
+    """A hub over a recording; gives its address."""
+    ports = [text for flag in ("--port", "--otlp-grpc-port", "--otlp-http-port") for text in (flag, "0")]
+    command = [*_foreshock(), "serve", "--recording", str(recording), "--at", at, *ports]
+    hub = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert hub.stdout
+        yield next(line.split()[-1] for line in hub.stdout if line.startswith("page"))
+    finally:
+        hub.terminate()
+        hub.wait(30)
+
+
+def take(browser: Browser, url: str, picture: Picture) -> None:
+    """Open a page, wait until it is drawn, and write its picture."""
+    page = browser.new_page(
+        viewport=NARROW if picture.narrow else WIDE,  # type: ignore[arg-type]  # a ViewportSize
+        color_scheme=picture.scheme,  # type: ignore[arg-type]  # light or dark
+        reduced_motion="reduce",
+        timezone_id="UTC",
+    )
+    page.goto(url.rstrip("/") + picture.path)
+    page.locator("#live").get_by_text("Recorded").wait_for()
+    if picture.first:
+        page.locator(picture.first).first.click()
+    page.wait_for_timeout(SETTLED)
+    path = PICTURES / f"{picture.name}.png"
+    page.screenshot(path=path, full_page=picture.whole)
+    page.close()
     print(f"wrote {path.relative_to(ROOT)}")
+
+
+def _foreshock() -> list[str]:
+    return [sys.executable, "-m", "foreshock_dashboard"]
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from tests.web.worlds import (
 )
 
 from foreshock_dashboard.model.incident import AtRisk, Culprit, Learning
+from foreshock_dashboard.model.outlook import Outlook, Promise
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import Edge, Target
@@ -224,6 +225,18 @@ def test_the_words_for_victim_and_culprit_follow_the_cause() -> None:
     state = payloads.conditions(snapshot(starving(), asked))
     assert state[service("embedder")] == ("critical", "hit first")
     assert state[service("train-llm")] == ("warning", "the cause")
+
+
+def test_who_does_not_miss_its_objective_yet_is_at_risk() -> None:
+    """A page before the breach: no service is shown as hit, and the objective is told beside the time that is left."""
+    world = starving()
+    who = service("embedder")
+    soon = AtRisk(who, 40.0, 70.0, 160.0, 20.0, 300.0)
+    told = replace(starvation(world), cause="demand", culprit=Culprit(service("rag-api")), at_risk=(soon,))
+    seen = replace(snapshot(world, told), outlook=Outlook(promises=(Promise(who, 0.25, 0.01, learned=True),)))
+    assert payloads.conditions(seen)[who] == ("warning", "first at risk")
+    following = verdict(seen).payload()["next"]
+    assert (following["service"], following["seconds"]["p50"], following["objective"]) == ("embedder", 70.0, 0.25)
 
 
 def test_calm_says_what_it_cannot_see() -> None:

@@ -82,11 +82,19 @@ def demand(scan: Scan, seasonal: Mapping[Service, float] | None = None) -> tuple
                 severity=more.ratio,
                 since=onset(scan, more.signal, service),
                 evidence=_evidence(scan, service, more, load, scan.into.get(service, ())),
-                next_step=f"limit the rate of {who.service} or add replicas of {service}:"
-                f" without the growth its load would be {1 / more.ratio:.0%} of what it is",
+                next_step=f"{_limit(scan, who.service)}, or add replicas of {service}: the growth is"
+                f" {1 - 1 / more.ratio:.0%} of its load",
             )
         )
     return tuple(found)
+
+
+def _limit(scan: Scan, who: Service) -> str:
+    """Which rate to hold a service to: what is usual, where that is less than now."""
+    now, usual = scan.value("rate", who), scan.level("rate", who)
+    if not 0 < usual < now:
+        return f"limit the rate of {who}"
+    return f"limit {who} to its usual {usual:.3g} requests a second (now {now:.3g})"
 
 
 def _candidates(scan: Scan) -> list[Service]:

@@ -20,7 +20,7 @@ FAILED = 0.01
 
 
 class Objective(NamedTuple):
-    """p95 in seconds, and the share 0…1 of failed requests, that are not to be passed. learned: nobody promised them."""
+    """p95 in seconds and share 0…1 of failed requests that are not to be passed. learned: nobody promised them."""
 
     seconds: float
     failed: float

@@ -36,7 +36,9 @@ def _what(incident: Incident) -> str:
         case "pool contention":
             return f"{by} starves {who}{f' on {gpu_list(where.gpus)}' if where.gpus else ''}"
         case "demand":
-            return f"{who} is asked for more than it carries{f', most of it through {by}' if by and by != who else ''}"
+            soon = any(risk.service == who and risk.p50 > 0 for risk in incident.at_risk)
+            asked = "will soon be asked for more than it carries" if soon else "is asked for more than it carries"
+            return f"{who} {asked}{f', most of it through {by}' if by and by != who else ''}"
         case "provisioning lag":
             return f"{who} is asked for more than its replicas carry, and new ones are late"
         case "retry storm" if incident.phase == "advisory":

@@ -72,8 +72,10 @@ def _part(service: Service, incidents: Sequence[Incident]) -> Condition | None:
     """The part that a service has in the open incidents, if any."""
     for incident in incidents:
         if service in (incident.victim, incident.service):
-            grave = incident.phase in ("page", "cascading")
-            word = "starved" if incident.cause == "pool contention" else "hit first"
+            soon = any(risk.service == service and risk.p50 > 0 for risk in incident.at_risk)
+            grave = incident.phase in ("page", "cascading") and not soon
+            hit = "first at risk" if soon else "hit first"
+            word = "starved" if incident.cause == "pool contention" else hit
             return Condition("critical" if grave else "warning", word if service == incident.victim else "at risk")
     if blamed := [incident for incident in incidents if incident.aggressor == service]:
         return Condition("warning", "starves others" if blamed[0].cause == "pool contention" else "the cause")

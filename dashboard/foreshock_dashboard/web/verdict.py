@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
@@ -16,7 +17,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.web.incident_json import breach_seconds, incident
-from foreshock_dashboard.web.numbers import number_of_time
+from foreshock_dashboard.web.numbers import number, number_of_time
 from foreshock_dashboard.web.payloads import conditions, open_incidents
 from foreshock_dashboard.web.sight import Sight, fresh_for, sight
 
@@ -43,7 +44,7 @@ class Verdict:
     """`headline` changes only when what it says changes, for it is read aloud; `detail` may change with every tick.
 
     clauses: the headline in parts that lead to their evidence. since: Unix seconds from which on it holds, None where
-    that is not known. incident: the worst one, if any.
+    that is not known. incident: the worst one, if any. promises: seconds of p95 that services are judged by.
     """
 
     state: State
@@ -51,6 +52,7 @@ class Verdict:
     detail: tuple[str, ...] = ()
     since: float | None = None
     incident: Incident | None = None
+    promises: Mapping[Service, float] = field(default_factory=dict)
 
     @property
     def headline(self) -> str:
@@ -66,7 +68,7 @@ class Verdict:
             "detail": list(self.detail),
             "since": number_of_time(self.since),
             "incident": incident(self.incident) if self.incident else None,
-            "next": following(self.incident) if self.incident else None,
+            "next": following(self.incident, self.promises) if self.incident else None,
         }
 
 
@@ -86,7 +88,9 @@ def verdict(snapshot: Snapshot, now: float | None = None) -> Verdict:
     unseen = bool(gaps)
     gaps = (*gaps, *(item.sentence for item in open_incidents(snapshot) if not item.victims))
     if current:
-        return _starving(world, current, (f"This may have changed. {blind}", *gaps) if blind else gaps)
+        told = _starving(world, current, (f"This may have changed. {blind}", *gaps) if blind else gaps)
+        promises = {each.service: each.seconds for each in snapshot.outlook.promises}
+        return replace(told, promises=promises)
     if not world.services and not world.gpus and not seen.silent_targets:
         return Verdict("empty", _plain("No services and no GPUs are known yet."), (_FIRST_STEPS, *gaps))
     if blind and (since is not None or snapshot.learning.done or seen.silent_targets):
@@ -158,8 +162,11 @@ def _linked(text: str, item: Incident) -> list[Clause]:
     return [Clause(part, "service", (part,)) if i % 2 else Clause(part) for i, part in enumerate(found) if part]
 
 
-def following(item: Incident) -> Json | None:
-    """Who misses its objective next, in how many seconds; and who does already. None where nobody is told of."""
+def following(item: Incident, promises: Mapping[Service, float]) -> Json | None:
+    """Who misses its objective next, in how many seconds; and who does already. None where nobody is told of.
+
+    promises: seconds of p95 that services are judged by.
+    """
     if not item.at_risk:
         return None
     hit = [str(risk.service) for risk in item.at_risk if risk.p50 <= 0]
@@ -167,6 +174,7 @@ def following(item: Incident) -> Json | None:
     return {
         "service": None if ahead is None else str(ahead.service),
         "seconds": None if ahead is None else breach_seconds(ahead),
+        "objective": number(promises.get(ahead.service, math.nan)) if ahead else None,
         "missing": hit,
     }
 

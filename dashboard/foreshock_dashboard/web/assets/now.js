@@ -4,7 +4,7 @@
   const F = (window.foreshock = window.foreshock || {});
   F.pages = F.pages || {};
   const { h, put } = F;
-  const CAUSES = { demand: "more asked than it carries", provisioning_lag: "new replicas come late", pool_contention: "a neighbour takes the GPUs", retry_storm: "retries keep it down", network: "network", dependency: "a service it needs", memory: "KV cache full", imbalance: "replicas unevenly loaded", hardware: "hardware" };
+  const CAUSES = { demand: "more is asked than it can carry", provisioning_lag: "new replicas come late", pool_contention: "a neighbour takes the GPUs", retry_storm: "retries keep it down", network: "network", dependency: "a service it needs", memory: "KV cache full", imbalance: "replicas unevenly loaded", hardware: "hardware" };
   const service = (name, text = name) => h("a", { href: F.serviceOf(name), "data-go": true }, text);
 
   const LINKS = {
@@ -21,9 +21,10 @@
       if (incident.aggressor) parts.push(h("span", null, "culprit ", service(incident.aggressor)));
       parts.push(h("span", null, "cause ", h("b", null, CAUSES[incident.cause] || incident.cause)));
       parts.push(h("span", null, "since ", h("a", { href: "#timeline-panel" }, F.time(since, now)), ` (${F.span(now - since)})`));
-      if (incident.slowed.length) parts.push(h("span", null, "slower too: ", listed(incident.slowed)));
-      parts.push(h("span", { title: "how sure it is whose doing it is" }, `confidence ${F.percent(incident.confidence)}, ${incident.quality}`));
-      parts.push(h("a", { href: "#warnings-panel" }, `${incident.evidence.length} figures of evidence`));
+      const slower = incident.slowed.filter((name) => name !== incident.aggressor);
+      if (slower.length) parts.push(h("span", null, "slower too: ", listed(slower)));
+      parts.push(h("span", { title: `how sure it is whose doing it is; ${incident.quality}` }, `culprit ${F.percent(incident.confidence)} sure`));
+      parts.push(h("a", { href: "#warnings-panel" }, `evidence (${incident.evidence.length} figures)`));
     } else if (since && state === "blind") parts.push(h("span", null, "last data ", F.time(since, now), ` (${F.span(now - since)} ago)`));
     else if (since) parts.push(h("span", null, "last warning ended ", F.time(since, now), ` (${F.span(now - since)} ago)`));
     put(F.byId("verdict-detail"),
@@ -34,11 +35,11 @@
   };
   const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
   const listed = (names) => names.slice(0, 3).map((name, i) => [i ? ", " : "", service(name)]).concat(names.length > 3 ? [` and ${names.length - 3} more`] : []);
-  const following = ({ service: who, seconds, missing }) => {
+  const following = ({ service: who, seconds, missing, objective }) => {
     const already = missing.length ? h("span", null, `${missing.length === 1 ? "1 service misses its" : `${missing.length} services miss their`} objective already: `, listed(missing)) : null;
     if (!who) return h("p", { class: "next-hit" }, h("b", null, "Next hit: "), missing.length ? "nobody further within 30 min. " : "nobody within 30 min.", already);
     return h("p", { class: "next-hit" },
-      h("b", null, "Next hit: "), service(who), " misses its objective in about ", h("b", { class: "minutes" }, F.about(seconds.p50)), ` (80 % sure: ${F.interval(seconds.p10, seconds.p90)}). `, already);
+      h("b", null, "Next hit: "), service(who), ` misses its objective${F.known(objective) ? ` (p95 ${F.seconds(objective)})` : ""} in about `, h("b", { class: "minutes" }, F.about(seconds.p50)), ` (80 % sure: ${F.interval(seconds.p10, seconds.p90)}). `, already);
   };
 
   const figures = (data) => put(F.byId("figures"), (data.figures || []).map(figure));
@@ -53,7 +54,7 @@
     return h("a", { class: unusual || (known && item.unit === "count" && item.value > 0) ? "figure grave" : "figure", href: kept(item.href), "data-go": true, "aria-label": name },
       h("span", { class: "figure-name" }, item.name),
       h("span", { class: "figure-row" }, h("span", null, h("b", null, value), known && item.of !== null ? ` of ${item.of}` : ""), F.sparkline(item.spark, { usual: item.usual, bad: unusual })),
-      h("span", { class: "figure-note", title: item.who || null }, item.who && unusual ? item.who : item.note || usually || " "));
+      h("span", { class: "figure-note", title: item.who || null }, item.who && unusual ? [item.who, item.note].filter(Boolean).join(", ") : item.note || usually || " "));
   };
   const kept = (href) => { const [path, query] = href.split("?"); return F.to(path, Object.fromEntries(new URLSearchParams(query || ""))); };
   // A small line over time, with what is usual behind it; gaps stay gaps.

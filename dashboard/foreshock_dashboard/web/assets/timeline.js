@@ -51,7 +51,7 @@
       h("p", { class: "legend" },
         width < NARROW || !data.lanes.some((lane) => lane.part === "culprit") ? null : h("span", null, h("span", { class: "flag", "aria-hidden": "true" }, "⚑"), " culprit"),
         width < NARROW ? null : ["early", "degraded", "failing"].map((stage) => h("span", { class: `lane-key ${stage}` }, h("span", { "aria-hidden": "true" }, MARKS[stage]), ` ${WORDS[stage]}`)),
-        width < NARROW || !data.lanes.some((lane) => lane.forecast) ? null : h("span", { class: "lane-key forecast" }, "forecast: between 20 and 80 % sure"),
+        width < NARROW || !data.lanes.some((lane) => lane.forecast) ? null : h("span", { class: "lane-key forecast" }, "forecast: 80 % sure between its ends, the mark is as likely as not"),
         data.hidden && all ? h("a", { href: all, "data-go": true }, `${data.hidden} more`) : null),
       h("details", null, h("summary", null, "Timeline as a table"), twin(data)));
     F.panel(name, "ready");
@@ -103,7 +103,7 @@
     const now = x(data.now);
     const from = x(lane.first);
     const words = lane.part === "next" || (lane.forecast && !sign(lane)) ? `in about ${F.about(lane.forecast.p50)} (80 % sure: ${F.interval(lane.forecast.p10, lane.forecast.p90)})` : sign(lane);
-    const [low, high] = lane.forecast ? [x(data.now + lane.forecast.p20), x(F.known(lane.forecast.p80) ? data.now + lane.forecast.p80 : data.end)] : [edge, edge];
+    const [low, high] = lane.forecast ? [x(data.now + (F.known(lane.forecast.p10) ? lane.forecast.p10 : lane.forecast.p20)), x(F.known(lane.forecast.p90) ? data.now + lane.forecast.p90 : data.end)] : [edge, edge];
     const room = Math.floor((left - 44) / 7.4);
     const told = `${lane.service}: ${[part(lane) === String(lane.order) ? `hit ${lane.order}` : part(lane), words, lane.part === "next" ? "" : `first sign ${F.span(data.now - lane.first)} before now`, lane.forecast && lane.part !== "next" ? expected(lane.forecast) : ""].filter(Boolean).join(", ")}`;
     const spells = lane.spells.filter(([, end]) => end >= data.start);
