@@ -79,6 +79,18 @@ def test_every_command_is_documented() -> None:
     assert [name for name in commands if f"`foreshock {name}" not in text("docs/hub.md")] == []
 
 
+COMMANDS = ("", *re.findall(r"^    (\w+)  ", parser().format_help(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_prints_its_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever signs a text of it has."""
+    with pytest.raises(SystemExit) as ended:
+        parser().parse_args([*command.split(), "--help"])
+    assert ended.value.code == 0
+    assert "usage: foreshock" in capsys.readouterr().out
+
+
 def test_every_scenario_is_documented() -> None:
     """By its name."""
     assert [name for name in names() if f"`{name}`" not in text("docs/scenarios.md")] == []

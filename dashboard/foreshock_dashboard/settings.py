@@ -194,7 +194,7 @@ def add_flags(parser: argparse.ArgumentParser, leave_out: Sequence[str] = ()) ->
             flag_of(item),
             dest=item.name,
             metavar=item.metadata["metavar"],
-            help=f"{item.metadata['help']} ({variable_of(item)}; default: {shown(item)})",
+            help=f"{item.metadata['help']} ({variable_of(item)}; default: {shown(item)})".replace("%", "%%"),
         )
 
 
