@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from foreshock_dashboard.model.reading import quick_window
 from foreshock_dashboard.model.readings import catalogue
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.rewinding import Grid, Memory, Rewind
+from foreshock_dashboard.rewinding import CALLERS, Grid, Memory, Rewind
 
 
 class Counted:
@@ -141,6 +142,39 @@ def test_a_range_at_hand_is_cut_from_what_is_known() -> None:
     assert part.times.tolist() == (NOW - np.arange(300, -1, -STEP)).tolist()
     assert source.ranges == []
     assert past.over(NOW + 100, NOW + 200, newest) is None
+
+
+def test_few_wait_for_the_past_and_the_rest_is_told_to_come_again() -> None:
+    """A reader of the past must not take all threads that answer the others."""
+    inside, go_on = threading.Event(), threading.Event()
+
+    class Slow(Counted):
+        def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
+            inside.set()
+            go_on.wait(30)
+            return super().fetch(query, start, end, step)
+
+    past, newest = rewind(Slow())
+    told: list[object] = []
+
+    def look(hours: int) -> None:
+        try:
+            told.append(past.at(NOW - hours * 3600.0, newest).world)
+        except SourceError as error:
+            told.append(str(error))
+
+    readers = [threading.Thread(target=look, args=(hours,)) for hours in range(4, 4 + CALLERS)]
+    for reader in readers:
+        reader.start()
+    assert inside.wait(30)
+    while past._callers.acquire(blocking=False):  # noqa: SLF001  # until all of them wait
+        past._callers.release()  # noqa: SLF001
+    look(12)
+    assert told == ["others are having the past read already: try again in some seconds"]
+    go_on.set()
+    for reader in readers:
+        reader.join(30)
+    assert len([world for world in told if isinstance(world, World)]) == CALLERS
 
 
 def test_memory_forgets_the_oldest_and_keeps_the_newest() -> None:

@@ -6,7 +6,8 @@ import math
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from foreshock_dashboard.analysis.decision import State, learning, states
@@ -30,6 +31,8 @@ ERAS = 2
 """Hours of the past that are kept after somebody looked at them."""
 WORLDS = 4
 """Coarse Worlds that are kept for charts."""
+CALLERS = 4
+"""Requests that may wait at once for something to be read from the source."""
 TOO_EARLY = "nothing is known of so early a time: choose a later one"
 POINTS = 360
 """Grid points that a chart of a longer range has at most."""
@@ -96,6 +99,7 @@ class Rewind:
         self._begin = begin
         self._memory = Memory()
         self._noting, self._reading = threading.Lock(), threading.Lock()
+        self._callers = threading.BoundedSemaphore(CALLERS)
         self._eras: OrderedDict[float, Era] = OrderedDict()
         self._worlds: OrderedDict[tuple[float, float], World] = OrderedDict()
 
@@ -142,7 +146,7 @@ class Rewind:
             return cut(world, start, end) if end >= max(start, world.times[0]) else None
         step = max(1, math.ceil((end - start) / POINTS / world.step)) * world.step
         key = (aligned(start, step), aligned(end, step))
-        with self._reading:
+        with self._turn():
             if key not in self._worlds:
                 self._worlds[key] = self._read(*key, step)
                 while len(self._worlds) > WORLDS:
@@ -152,7 +156,7 @@ class Rewind:
     def _era(self, time: float, newest: float) -> Era:
         """The hour of `time`, with the hours before it that its baselines rest on."""
         end = min(math.ceil(time / HOUR) * HOUR, newest)
-        with self._reading:
+        with self._turn():
             if end not in self._eras:
                 world = self._read(fold_start(end), end, self._grid.step)
                 memory = Memory(2 * FIGURES)
@@ -162,6 +166,17 @@ class Rewind:
                 while len(self._eras) > ERAS:
                     self._eras.popitem(last=False)
             return self._eras[end]
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """The only one that reads; few may wait for that, for each holds a thread of those that answer requests."""
+        if not self._callers.acquire(blocking=False):
+            raise SourceError("others are having the past read already: try again in some seconds")
+        try:
+            with self._reading:
+                yield
+        finally:
+            self._callers.release()
 
     def _read(self, start: float, end: float, step: float) -> World:
         read = self._grid.catalogue(step)

@@ -54,7 +54,7 @@
         live.topology = (await fetchJson(`/api/topology${at}`)).body;
       }
     }
-    [live.done, live.refused] = [mine, false];
+    [live.done, live.refused] = [live.data.data_time === null ? "" : mine, false]; // before the first tick there is nothing yet
     F.byId("wrong").hidden = true;
     if (live.data.seq !== live.seq) {
       [live.seq, live.seqSince] = [live.data.seq, performance.now()];
