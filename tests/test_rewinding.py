@@ -167,8 +167,8 @@ def test_few_wait_for_the_past_and_the_rest_is_told_to_come_again() -> None:
     for reader in readers:
         reader.start()
     assert inside.wait(30)
-    while past._callers.acquire(blocking=False):  # noqa: SLF001  # until all of them wait
-        past._callers.release()  # noqa: SLF001
+    while past._callers.acquire(blocking=False):  # until all of them wait
+        past._callers.release()
     look(12)
     assert told == ["others are having the past read already: try again in some seconds"]
     go_on.set()
