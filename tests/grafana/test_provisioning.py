@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
 from tests.grafana.conftest import FOLDER, ROOT
+from tests.web.caller import Caller
+from tests.web.worlds import SCENES, FakeHub
+
+from foreshock_dashboard.web.app import create_app
 
 Yaml = dict[str, Any]
 
@@ -31,11 +36,19 @@ def test_data_sources_have_fixed_names_by_which_they_refer_to_each_other(sources
 
 
 def test_exemplars_are_found_by_the_label_that_they_have(sources: dict[str, Yaml]) -> None:
-    """The hub and the Collector write trace_id; a second link leads to the hub."""
+    """The hub and the Collector write trace_id; a second link leads to the hub, which answers it with that trace."""
     destinations = sources["prometheus"]["jsonData"]["exemplarTraceIdDestinations"]
     assert {each["name"] for each in destinations} == {"trace_id"}
     (url,) = (each["url"] for each in destinations if "url" in each)
-    assert re.fullmatch(r"http://127\.0\.0\.1:8050/traces/\$\$\{__value\.raw\}", url)
+    place, value = "http://127.0.0.1:8050", "0af7651916cd43dd8448eb211c80319c"
+    assert url.startswith(place + "/")
+    assert url.count("$${__value.raw}") == 1
+    asked = urlsplit(url.removeprefix(place).replace("$${__value.raw}", value))
+    hub = Caller(create_app(FakeHub(SCENES["starving"]()), version="0"))
+    assert hub.get(asked.geturl()).status_code == 200, asked.geturl()
+    ((name, values),) = parse_qs(asked.query).items()
+    assert values == [value]
+    assert f'search().get("{name}")' in hub.get(f"/assets{asked.path}.js").text  # the page's script opens it
 
 
 def test_the_interval_is_that_of_the_scrapes(sources: dict[str, Yaml]) -> None:
