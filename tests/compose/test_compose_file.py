@@ -13,6 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
+from foreshock_dashboard.commands import parser
+from foreshock_dashboard.settings import settings_of
+from foreshock_dashboard.web.security import host_name, loopback
+
 Yaml = dict[str, Any]
 ALWAYS = ("collector", "tempo", "hub", "prometheus", "alertmanager", "grafana")
 PROFILES = {"demo": ("exporter", "platform"), "gpu": ("gpu-exporter",)}
@@ -158,6 +162,16 @@ def test_everyone_reaches_everyone_by_the_names_and_ports_that_they_have(compose
     found = [(name, int(port)) for text in texts for name, port in re.findall(r"\b([a-z][a-z-]+):(\d{4,5})\b", text)]
     assert {name for name, _ in found} >= {"collector", "tempo", "hub", "prometheus", "alertmanager", "platform"}
     assert [(name, port) for name, port in found if port not in listening[name]] == []
+
+
+def test_the_hub_answers_only_to_the_names_by_which_it_is_asked(compose: Yaml, root: Path) -> None:
+    """It asks nobody who looks: else any page in a browser on this machine could read it by a name of its own."""
+    settings = settings_of(parser().parse_args(compose["services"]["hub"]["command"]))
+    assert settings.allow_unauthenticated
+    assert not loopback(settings.host)
+    scraped = yaml.safe_load((root / "compose/prometheus.yml").read_text())["scrape_configs"]
+    targets = [each for job in scraped for found in job.get("static_configs", []) for each in found["targets"]]
+    assert set(settings.allowed_hosts) == {"hub"} == {host_name(each) for each in targets if each.endswith(":8050")}
 
 
 def test_the_collector_and_tempo_are_the_releases_that_their_tags_say(compose: Yaml, root: Path) -> None:

@@ -70,6 +70,15 @@ def test_the_hub_shows_the_exporters_gpus_by_way_of_prometheus(stack: Stack, eve
     eventually(lambda: "mock-gpu-host" in httpx.get(f"http://{stack.addresses['hub']}/api/gpus").text, "GPUs", 60)
 
 
+def test_the_hub_refuses_a_name_that_is_none_of_its_own(stack: Stack) -> None:
+    """Prometheus asks for hub:8050, people for localhost; a page elsewhere whose name points here gets nothing."""
+    at = f"http://{stack.addresses['hub']}/healthz"
+    asked = {
+        host: httpx.get(at, headers={"Host": host}).status_code for host in ("hub:8050", "localhost", "evil.example")
+    }
+    assert asked == {"hub:8050": 200, "localhost": 200, "evil.example": 421}
+
+
 def test_simulated_gpus_that_are_meant_raise_no_alert(stack: Stack, eventually: Callable[..., None]) -> None:
     """Their target has the label of a demo, and a healthy stack is silent."""
     at = stack.addresses["prometheus"]
