@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from foreshock_dashboard.settings import Settings, flag_of, variable_of
+from foreshock_dashboard.sources.guard import Tokens
 
 Yaml = dict[str, Any]
 OVERLAYS = ("demo", "fleet", "fleet-attribution")
@@ -175,6 +176,29 @@ def test_series_have_the_jobs_that_the_rules_ask_for_and_no_labels_of_pods(rende
         (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
         assert {"action": "labeldrop", "regex": "pod|container|endpoint"} in endpoint["relabelings"]
         assert 4 * int(endpoint["interval"].removesuffix("s")) < 59
+
+
+def test_prometheus_sends_a_token_of_its_own_that_the_hub_knows(
+    rendered: dict[str, list[Yaml]], root: Path, tmp_path: Path
+) -> None:
+    """Not the hub's list, which may hold more than one: made by the commands of docs/deploy.md, read by the hub."""
+    doc = (root / "docs/deploy.md").read_text()
+    (command,) = re.findall(r"^openssl .*scrape-token.*$", doc, re.MULTILINE)
+    (secret,) = re.findall(r"create secret generic foreshock-hub (.*?)\n[a-z]", doc, re.DOTALL)
+    (tmp_path / "tokens").write_text("b" * 64 + "\n")
+    subprocess.run(["bash", "-eu", "-c", command], cwd=tmp_path, check=True, timeout=60)
+    for name in ("fleet", "fleet-attribution"):
+        given = of(rendered[name], "PodMonitor", "foreshock-hub")["spec"]["podMetricsEndpoints"][0]["authorization"][
+            "credentials"
+        ]
+        read = of(rendered[name], "Deployment")["spec"]["template"]["spec"]["containers"][0]["args"]
+        lists = {Path(word).name for word in read if word.partition("=")[2].startswith("/etc/foreshock/")}
+        assert given["name"] == "foreshock-hub"
+        assert lists | {given["key"]} == set(re.findall(r"--from-file=(\S+)", secret))
+        assert given["key"] not in lists
+        token = (tmp_path / given["key"]).read_text()
+        assert "\n" not in token
+        assert Tokens(tmp_path / "tokens").allows(f"Bearer {token}")
 
 
 def test_golden_rules_for_the_operator_are_those_of_the_files(
