@@ -22,8 +22,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--golden", action="store_true", help="rewrite the expected outputs in tests/golden")
 
 
-SHARING = ("alerts", "compose", "grafana", "recording")
-"""Folders whose files share a server or a recording that takes long to make."""
+SHARING = ("alerts", "browser", "compose", "grafana", "recording")
+"""Folders whose files share a server, a recording that takes long to make, or a browser: two of them starve each other."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import threading
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,14 +14,14 @@ from numpy.typing import NDArray
 from tests.web.worlds import NOW, STEP, calm, starving
 
 from foreshock_dashboard.analysis.decision import State, learning, states
-from foreshock_dashboard.model.cut import cut
+from foreshock_dashboard.model.cut import cut, weight
 from foreshock_dashboard.model.incident import Learning
-from foreshock_dashboard.model.query import Floats, Matrix, Query, SourceError
+from foreshock_dashboard.model.query import Floats, Matrix, NothingKnownError, Query, SourceError
 from foreshock_dashboard.model.reading import quick_window
 from foreshock_dashboard.model.readings import catalogue
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.rewinding import CALLERS, Grid, Memory, Rewind
+from foreshock_dashboard.rewinding import Grid, Memory, Rewind
 
 
 class Counted:
@@ -46,9 +45,13 @@ class Counted:
         return frozenset({"up"})
 
 
-def rewind(source: Counted | None = None, world: World | None = None) -> tuple[Rewind, Snapshot]:
+ROOM = 64 * 2.0**20
+GRID = Grid(lambda apart: catalogue(max(59.0, apart), quick_window(10.0)), STEP)
+
+
+def rewind(source: Counted | None = None, world: World | None = None, room: float = ROOM) -> tuple[Rewind, Snapshot]:
     """A past that has seen a World, and its newest tick."""
-    made = Rewind(source or Counted(), Grid(lambda apart: catalogue(max(59.0, apart), quick_window(10.0)), STEP), {})
+    made = Rewind(source or Counted(), GRID, {}, room)
     world = world or calm()
     state = State()
     for state in states(State(), world):
@@ -113,13 +116,6 @@ def test_what_is_not_remembered_is_read_again_once_an_hour_of_it() -> None:
     assert len(source.ranges) == asked
 
 
-def test_before_there_was_anything_the_error_says_so() -> None:
-    """Never an empty page that looks calm."""
-    past, newest = rewind(Counted(begin=NOW - 7200))
-    with pytest.raises(SourceError, match="nothing is known of so early a time"):
-        past.at(NOW - 86_400, newest)
-
-
 def test_a_long_range_is_read_on_a_coarser_grid_and_kept() -> None:
     """At most 360 points; the same range again is not read again."""
     source = Counted()
@@ -144,37 +140,49 @@ def test_a_range_at_hand_is_cut_from_what_is_known() -> None:
     assert past.over(NOW + 100, NOW + 200, newest) is None
 
 
-def test_few_wait_for_the_past_and_the_rest_is_told_to_come_again() -> None:
-    """A reader of the past must not take all threads that answer the others."""
-    inside, go_on = threading.Event(), threading.Event()
+def test_an_hour_that_is_not_over_is_judged_as_far_as_it_is_and_not_at_every_tick() -> None:
+    """A platform whose states are forgotten after minutes."""
+    source = Counted()
+    past = Rewind(source, GRID, {}, ROOM)
+    asked = set()
+    for later in (0.0, 10.0, 20.0, 100.0):
+        world = replace(calm(), times=calm().times + 1500 + later)
+        assert past.at(NOW + 300, Snapshot(9, world, (), learning(world))).world
+        asked.add((len(source.ranges), max(end for _, end, _ in source.ranges)))
+    assert {end for _, end in asked} == {NOW + 1500}
+    assert len(asked) == 1
 
-    class Slow(Counted):
-        def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
-            inside.set()
-            go_on.wait(30)
-            return super().fetch(query, start, end, step)
 
-    past, newest = rewind(Slow())
-    told: list[object] = []
+def test_what_holds_nothing_is_asked_once() -> None:
+    """An old link in a forgotten tab must not ask a Prometheus for ever."""
+    source = Counted(begin=NOW - 7200)
+    past, newest = rewind(source)
+    for _ in range(3):
+        with pytest.raises(NothingKnownError, match="nothing is known of so early a time"):
+            past.at(NOW - 86_400, newest)
+        with pytest.raises(NothingKnownError):
+            past.over(NOW - 90_000, NOW - 86_400, newest)
+    asked = len(source.ranges)
+    with pytest.raises(NothingKnownError):
+        past.at(NOW - 86_400, newest)
+    assert len(source.ranges) == asked
 
-    def look(hours: int) -> None:
-        try:
-            told.append(past.at(NOW - hours * 3600.0, newest).world)
-        except SourceError as error:
-            told.append(str(error))
 
-    readers = [threading.Thread(target=look, args=(hours,)) for hours in range(4, 4 + CALLERS)]
-    for reader in readers:
-        reader.start()
-    assert inside.wait(30)
-    while past._callers.acquire(blocking=False):  # until all of them wait
-        past._callers.release()
-    look(12)
-    assert told == ["others are having the past read already: try again in some seconds"]
-    go_on.set()
-    for reader in readers:
-        reader.join(30)
-    assert len([world for world in told if isinstance(world, World)]) == CALLERS
+def test_a_platform_too_large_for_two_hours_of_it_is_not_judged_again() -> None:
+    """The message says what to do instead; charts have as many points as there is room for."""
+    source = Counted()
+    past, newest = rewind(source, room=40 * weight(calm()) / len(calm().times))
+    with pytest.raises(SourceError, match="too large to judge so early a time again"):
+        past.at(NOW - 86_400, newest)
+    day = past.over(NOW - 86_400, NOW, newest)
+    assert day
+    assert len(day.times) <= 41
+
+
+def test_a_range_between_two_grid_points_has_nothing() -> None:
+    """It is no error: the chart says that there is no data."""
+    past, newest = rewind()
+    assert past.over(NOW - 9, NOW - 2, newest) is None
 
 
 def test_memory_forgets_the_oldest_and_keeps_the_newest() -> None:

@@ -266,7 +266,7 @@ class Hub:
         self._growing = GrowingWorld(step, KEEP, np.float32, ROOM)
         grid = Grid(lambda apart: catalogue(max(apart, settings.window), max(apart, quick)), step)
         begin = self._bounds[0] if self._bounds else -math.inf
-        self._rewind = Rewind(self._source, grid, self._promised, self._simulated, begin)
+        self._rewind = Rewind(self._source, grid, self._promised, ROOM, self._simulated, begin)
 
     def _pace(self, now: float) -> None:
         """See how often somebody else scrapes. Nobody is asked to tell; who told a longer interval is believed."""

@@ -5,37 +5,44 @@ from __future__ import annotations
 import math
 import threading
 from bisect import bisect_right
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
+import numpy as np
+
+from foreshock_dashboard.analysis.condensing import Condenser
 from foreshock_dashboard.analysis.decision import State, learning, states
 from foreshock_dashboard.analysis.objectives import Objective
 from foreshock_dashboard.analysis.outlook import outlook
-from foreshock_dashboard.analysis.world import condensed, world_of
-from foreshock_dashboard.model.cut import cut
+from foreshock_dashboard.analysis.world import GrowingWorld
+from foreshock_dashboard.model.cut import cut, weight
 from foreshock_dashboard.model.incident import Learning
-from foreshock_dashboard.model.query import MetricSource, SourceError
+from foreshock_dashboard.model.query import MetricSource, NothingKnownError, SourceError
 from foreshock_dashboard.model.reading import Reading
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.shelf import Shelf
 from foreshock_dashboard.sources.observer import Observer, aligned, fold_start
 
 HOUR = 3600.0
+SHORT = 300.0
+"""Seconds to which the hour that is not over yet is judged."""
 FIGURES = 60_000
 """Services over all states that are remembered: a platform of fifteen for eleven hours, one of a thousand for ten
 minutes. What is not remembered is judged again."""
-ERAS = 2
-"""Hours of the past that are kept after somebody looked at them."""
-WORLDS = 4
-"""Coarse Worlds that are kept for charts."""
-CALLERS = 4
-"""Requests that may wait at once for something to be read from the source."""
-TOO_EARLY = "nothing is known of so early a time: choose a later one"
+QUEUE = 4
+"""Stretches of the past that may wait at once for being read."""
 POINTS = 360
 """Grid points that a chart of a longer range has at most."""
+TOO_EARLY = "nothing is known of so early a time: choose a later one"
+TOO_LARGE = (
+    "this platform is too large to judge so early a time again beside the present: choose a later one, or let "
+    "`foreshock import` and `foreshock replay` do it"
+)
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +54,19 @@ class Grid:
 
 
 class Memory:
-    """States in the order of time, the oldest forgotten first. Not thread-safe."""
+    """States in the order of time, the oldest forgotten first. Not thread-safe. `apart`: least seconds between two."""
 
-    def __init__(self, room: int = FIGURES) -> None:
+    def __init__(self, room: int = FIGURES, apart: float = 0.0) -> None:
         self._room = room
+        self._apart = apart
         self._times: list[float] = []
         self._kept: list[tuple[State, Learning]] = []
         self._figures = 0
 
     def note(self, state: State, known: Learning) -> None:
         """Remember a state; `known`: how much history there was."""
+        if self._times and state.time - self._times[-1] < self._apart:
+            return
         self._times.append(state.time)
         self._kept.append((state, known))
         self._figures += 1 + len(state.own)
@@ -72,16 +82,18 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Era:
-    """Some hours, judged: the World up to their end and the states on the way."""
+    """An hour of the past, judged: the World up to its end, and the states on the way."""
 
     world: World
     memory: Memory
 
 
 class Rewind:
-    """Shows earlier instants. Thread-safe; what has to be read from the source is read by one caller at a time.
+    """Shows earlier instants. Thread-safe; what has to be read from the source is read once, and by one at a time.
 
-    `begin`: Unix seconds before which the source holds nothing, where that is known.
+    An earlier stretch is judged as a hub that was started two full hours before would have: what began earlier still is
+    taken for usual. `room`: bytes that what was read may take, for charts and for states apart. `begin`: Unix seconds
+    before which the source holds nothing, where that is known.
     """
 
     def __init__(
@@ -89,19 +101,20 @@ class Rewind:
         source: MetricSource,
         grid: Grid,
         promised: Mapping[Service, Objective],
+        room: float,
         simulated: bool = False,
         begin: float = -math.inf,
     ) -> None:
         self._source = source
         self._grid = grid
         self._promised = promised
+        self._room = room
         self._simulated = simulated
         self._begin = begin
         self._memory = Memory()
-        self._noting, self._reading = threading.Lock(), threading.Lock()
-        self._callers = threading.BoundedSemaphore(CALLERS)
-        self._eras: OrderedDict[float, Era] = OrderedDict()
-        self._worlds: OrderedDict[tuple[float, float], World] = OrderedDict()
+        self._noting = threading.Lock()
+        self._eras: Shelf[float, Era | None] = Shelf(lambda era: weight(era.world) if era else 0, room, QUEUE)
+        self._worlds: Shelf[tuple[float, float, float], World | None] = Shelf(_weight, room, QUEUE)
 
     def note(self, state: State, world: World) -> None:
         """Remember how the present was judged."""
@@ -113,76 +126,85 @@ class Rewind:
         """The hub as it was at `time`, Unix seconds; `newest` where that is not earlier than it.
 
         Raises:
-            SourceError: the source cannot answer, or holds nothing so early.
+            NothingKnownError: the source holds nothing so early.
+            SourceError: it cannot answer, or too many ask at once.
         """
         world = newest.world
         if world is None or time >= world.time:
             return newest
         with self._noting:
             kept = self._memory.at(time)
-        if kept is None or time < world.times[0]:
-            era = self._era(time, world.time)
+        if kept is None or kept[0].time < world.times[0]:
+            era = self._era(time, world)
             world, kept = era.world, era.memory.at(time)
-        if kept is None or time < world.times[0]:
-            raise SourceError(TOO_EARLY)
+            if kept is None or kept[0].time < world.times[0]:
+                raise NothingKnownError(TOO_EARLY)
         state, known = kept
-        world = cut(world, -math.inf, time)
-        expected = outlook(state, world) if state.time == world.time else newest.outlook
-        return Snapshot(round(time), world, state.incidents, known, outlook=expected, bounds=newest.bounds)
+        world = cut(world, -math.inf, state.time)
+        seq = round(state.time)
+        return Snapshot(seq, world, state.incidents, known, outlook=outlook(state, world), bounds=newest.bounds)
 
     def over(self, start: float, end: float, newest: Snapshot) -> World | None:
         """The World from `start` to `end` for charts, on a coarser grid where the range is long; None without data.
 
         Raises:
-            SourceError: the source cannot answer.
+            NothingKnownError: the source holds nothing of it.
+            SourceError: it cannot answer, or too many ask at once.
         """
         world = newest.world
         if world is None:
             return None
         end = min(end, world.time)
-        if end < start:
-            return None
         if start >= world.times[0] - world.step or start < self._begin <= float(world.times[0]):
-            return cut(world, start, end) if end >= max(start, world.times[0]) else None
-        step = max(1, math.ceil((end - start) / POINTS / world.step)) * world.step
-        key = (aligned(start, step), aligned(end, step))
-        with self._turn():
-            if key not in self._worlds:
-                self._worlds[key] = self._read(*key, step)
-                while len(self._worlds) > WORLDS:
-                    self._worlds.popitem(last=False)
-            return self._worlds[key]
+            inside = (world.times >= start) & (world.times <= end)
+            return cut(world, start, end) if inside.any() else None
+        points = max(2, min(POINTS, self._fitting(world)))
+        step = max(1, math.ceil((end - start) / points / world.step)) * world.step
+        first, last = aligned(start, step), aligned(end, step)
+        return self._told(self._worlds.get((first, last, step), lambda: self._coarse(first, last, step)))
 
-    def _era(self, time: float, newest: float) -> Era:
+    def _fitting(self, world: World) -> int:
+        """Grid points for which there is room."""
+        return max(1, int(self._room // max(1.0, weight(world) / len(world.times))))
+
+    def _era(self, time: float, world: World) -> Era:
         """The hour of `time`, with the hours before it that its baselines rest on."""
-        end = min(math.ceil(time / HOUR) * HOUR, newest)
-        with self._turn():
-            if end not in self._eras:
-                world = self._read(fold_start(end), end, self._grid.step)
-                memory = Memory(2 * FIGURES)
-                for state in states(State(), world, self._promised):
-                    memory.note(state, learning(cut(world, -math.inf, state.time)))
-                self._eras[end] = Era(world, memory)
-                while len(self._eras) > ERAS:
-                    self._eras.popitem(last=False)
-            return self._eras[end]
+        if self._fitting(world) * self._grid.step < 2 * HOUR:
+            raise SourceError(TOO_LARGE)
+        end = math.floor(time / HOUR) * HOUR + HOUR
+        if end > world.time:  # not over yet: as far as it is, to five minutes, so that a tick does not begin anew
+            end = aligned(world.time, SHORT) if aligned(world.time, SHORT) >= time else world.time
+        apart = max(self._grid.step, HOUR * len(world.services) / FIGURES)
+        return self._told(self._eras.get(end, lambda: self._judged(end, apart)))
 
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """The only one that reads; few may wait for that, for each holds a thread of those that answer requests."""
-        if not self._callers.acquire(blocking=False):
-            raise SourceError("others are having the past read already: try again in some seconds")
-        try:
-            with self._reading:
-                yield
-        finally:
-            self._callers.release()
+    def _told(self, found: Found | None) -> Found:
+        if found is None:
+            raise NothingKnownError(TOO_EARLY)
+        return found
 
-    def _read(self, start: float, end: float, step: float) -> World:
+    def _judged(self, end: float, apart: float) -> Era | None:
+        state, memory, newest = State(), Memory(2 * FIGURES, apart), None
+        for newest in self._pieces(fold_start(end), end, self._grid.step):
+            for following in states(state, newest, self._promised):
+                state = following
+                memory.note(state, learning(cut(newest, -math.inf, state.time)))
+        return Era(newest, memory) if newest else None
+
+    def _coarse(self, start: float, end: float, step: float) -> World | None:
+        newest = deque(self._pieces(start, end, step), maxlen=1)
+        return newest[0] if newest else None
+
+    def _pieces(self, start: float, end: float, step: float) -> Iterator[World]:
+        """The World of a stretch as it grows; nothing where the source holds nothing of it."""
         read = self._grid.catalogue(step)
-        observer = Observer(self._source, read, step, condensed, keep=math.inf, begin=lambda _: start)
-        readings = observer.read(end)
-        if not any(map(len, readings.values())):
-            raise SourceError(TOO_EARLY)
-        world = world_of(readings, step, observer.missing())
-        return replace(world, simulated=True) if self._simulated else world
+        observer = Observer(self._source, read, step, Condenser(), keep=math.inf, begin=lambda _: start)
+        growing, known = GrowingWorld(step, dtype=np.float32, room=self._room), False
+        for piece in observer.pieces(end):
+            world = growing.add(piece, observer.missing())
+            known = known or any(map(len, piece.values()))
+            if known:
+                yield replace(world, simulated=True) if self._simulated else world
+
+
+def _weight(world: World | None) -> float:
+    return weight(world) if world else 0

@@ -59,7 +59,9 @@ def test_a_view_is_what_the_address_says(given_: dict[str, str], expected: View)
         ({"from": "yesterday"}, "from='yesterday': is neither Unix seconds nor a time such as"),
         ({"to": "now-1h", "from": "now"}, "from='now' is less than a minute before to: choose a wider range"),
         ({"from": "now-3s"}, "choose a wider range"),
-        ({"from": "now-900d"}, "more than 400 days before to"),
+        ({"to": "now-1000000000000d"}, "is not between the years 1970 and 2200"),
+        ({"to": "9" * 14}, "is not between the years 1970 and 2200"),
+        ({"from": "now-900d"}, "more than 360 days before to"),
     ],
 )
 def test_what_cannot_be_shown_names_the_parameter_and_the_remedy(given_: dict[str, str], words: str) -> None:

@@ -37,5 +37,17 @@ def _cut(section: Section, columns: slice, points: int) -> Section:
     return replace(section, **changes)  # type: ignore[type-var]  # as above
 
 
+def weight(section: object) -> int:
+    """Bytes of all arrays of a World, or of a part of one."""
+    total = 0
+    for field in fields(section):  # type: ignore[arg-type]  # World and its parts are dataclasses
+        value = getattr(section, field.name)
+        if isinstance(value, np.ndarray):
+            total += value.nbytes
+        elif is_dataclass(value) and not isinstance(value, type):
+            total += weight(value)
+    return total
+
+
 def _reach(world: World) -> str:
     return f"{world.times[0]:.0f} to {world.times[-1]:.0f}" if len(world.times) else "no time at all"

@@ -28,6 +28,10 @@ class SourceError(Exception):
     """A metrics or trace source cannot answer. The message names the source and the remedy."""
 
 
+class NothingKnownError(SourceError):
+    """The source answers, and holds nothing of what is asked for; asking again will not change that."""
+
+
 @dataclass(frozen=True, slots=True)
 class Matcher:
     """One label condition. Regular expressions are anchored on both ends, as in PromQL; RE2's and Python's common part.

@@ -42,6 +42,7 @@ BY_WAIT = "gpu_wait"
 T = TypeVar("T")
 _RELATIVE = re.compile(r"now(?:-(\d+(?:\.\d+)?(?:ms|s|m|h|d)))?(?:/([mhd]))?")
 _MILLISECONDS = re.compile(r"\d{12,14}")
+_LAST = 7_258_118_400.0
 _ROUND = {"m": 60.0, "h": 3600.0, "d": 86_400.0}
 _TRACE_ID = re.compile(r"[0-9a-fA-F]{1,32}")
 
@@ -137,14 +138,18 @@ def time_of(text: str, now: float, up: bool = False) -> float:
     """
     if match := _RELATIVE.fullmatch(text):
         time = now - (seconds(match[1]) if match[1] else 0.0)
-        size = _ROUND.get(match[2] or "")
-        return (math.ceil(time / size) if up else math.floor(time / size)) * size if size else time
-    if _MILLISECONDS.fullmatch(text):
-        return int(text) / 1000
-    try:
-        return instant(text)
-    except ValueError as error:
-        raise ValueError(f"{error}; or write now-15m") from None
+        if size := _ROUND.get(match[2] or ""):
+            time = (math.ceil(time / size) if up else math.floor(time / size)) * size
+    elif _MILLISECONDS.fullmatch(text):
+        time = int(text) / 1000
+    else:
+        try:
+            time = instant(text)
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"{error}; or write now-15m") from None
+    if not 0 <= time <= _LAST:
+        raise ValueError("is not between the years 1970 and 2200; write now-15m")
+    return time
 
 
 def time_parameter(given: Mapping[str, str], name: str, now: float, default: float, up: bool = False) -> float:

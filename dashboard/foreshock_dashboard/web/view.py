@@ -12,7 +12,8 @@ USUAL = 1800.0
 """Seconds before its end that a view shows unless it says otherwise."""
 SHORTEST = 60.0
 """Seconds that a view shows at least."""
-LONGEST = 400 * 86_400.0
+LONGEST = 360 * 86_400.0
+"""Seconds; a query looks back a day at most, and a chart has as many points."""
 LONGEST_SEARCH = 4000
 """Characters of a query string that are read."""
 NAMED = 60
@@ -53,7 +54,7 @@ def view(given: Mapping[str, str], now: float) -> View:
         raise BadParameterError(f"from={given.get('from', '')!r} is less than a minute before to: choose a wider range")
     if end - start > LONGEST:
         raise BadParameterError(
-            f"from={given.get('from', '')!r} is more than 400 days before to: choose a shorter range"
+            f"from={given.get('from', '')!r} is more than 360 days before to: choose a shorter range"
         )
     rest = {name: value for name, value in given.items() if name not in TIME}
     return View(start, end, given.get("to", "now").strip() in ("", "now"), rest)
