@@ -23,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 SHARING = ("alerts", "browser", "compose", "grafana", "recording")
-"""Folders whose files share a server, a recording that takes long to make, or a browser: two of them starve each other."""
+"""Folders whose files share a server, a recording that takes long to make, or a browser, of which two are too many."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

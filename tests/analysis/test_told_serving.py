@@ -181,7 +181,8 @@ def test_pods_on_one_page_are_replicas_of_their_own(tmp_path: Path) -> None:
     """Two full caches are full, not used to 200 %."""
 
     def page(t: float) -> str:
-        pods = (vllm(6, 2, 'k8s_pod_name="llm-0",model_name="llm"', 1.0), vllm(4, 0, 'pod="llm-1",model_name="llm"', 0.9))
+        first, second = 'k8s_pod_name="llm-0",model_name="llm"', 'pod="llm-1",model_name="llm"'
+        pods = (vllm(6, 2, first, 1.0), vllm(4, 0, second, 0.9))
         return "".join(pod(t) or "" for pod in pods)
 
     found = told(world_scraped(tmp_path, {ONE: page}))

@@ -80,6 +80,7 @@
     if (live.done === feed() && (!F.range.live() || live.data?.bounds || live.refused)) return badge(); // it would be the same
     running = true;
     clearTimeout(timer);
+    const asked = feed();
     try {
       await refresh();
     } catch (error) {
@@ -88,6 +89,7 @@
       refused(error);
     }
     running = false;
+    if (page?.dataset.feed && feed() !== asked) return loop(); // somebody went elsewhere meanwhile
     if (!live.failures && !F.range.every()) return badge();
     const wait = live.failures ? Math.min(EVERY * 2 ** (live.failures - 1), SLOWEST) : F.range.every() * 1000;
     const jittered = wait * (0.9 + 0.2 * Math.random());
@@ -109,6 +111,7 @@
   };
   live.busy = () => running || live.done !== (page ? feed() : "");
 
+  const day = (unix) => new Date(unix * 1000).toLocaleDateString("sv-SE", F.zone() === "utc" ? { timeZone: "UTC" } : {});
   const words = () => {
     const silent = (performance.now() - live.received) / 1000;
     if (!page) return ["loading", "Loading", ""];
@@ -117,7 +120,7 @@
     if (live.failures >= 2 || silent > 15 + F.range.every() && F.range.live() && F.range.every() && !live.data?.bounds) return ["lost", "Connection lost", `: data is ${F.span(silent)} old`];
     if (!F.range.live() && live.done === feed()) return ["past", "Past", `: ${F.stamp(live.data?.data_time)}`];
     if (!F.range.live()) return ["loading", "Reading the past", ""];
-    if (live.data?.bounds) return ["past", "Recorded", `: ${F.stamp(live.data.data_time)}`];
+    if (live.data?.bounds) return ["past", "Recorded", `: ${day(live.data.data_time)} ${F.stamp(live.data.data_time)}`];
     if (live.data?.error) return ["stale", "Stale", `: data is ${F.span(live.time - live.data.data_time)} old`];
     if (performance.now() - live.seqSince > STANDSTILL && live.time - live.data.data_time > 60)
       return ["stale", "Stands still", `: data is ${F.span(live.time - live.data.data_time)} old`];

@@ -21,7 +21,7 @@
     const told = params().get("refresh") || "";
     if (told === "off") return 0;
     const match = /^(\d+)([sm])$/.exec(told);
-    return match ? Number(match[1]) * UNITS[match[2]] : 1;
+    return match ? Math.max(1, Math.min(3600, Number(match[1]) * UNITS[match[2]])) : 1;
   };
   const now = () => F.live?.time || Date.now() / 1000;
   // Unix seconds of a time in the address; NaN where only the hub can read it.
