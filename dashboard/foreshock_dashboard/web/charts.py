@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 
 from foreshock_dashboard.model.query import Json
-from foreshock_dashboard.model.snapshot import HubView
+from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.web import theme
 from foreshock_dashboard.web.view import View
 
@@ -34,6 +34,11 @@ class Look:
         colours = theme.DARK if given.get("scheme") == "dark" else theme.LIGHT
         return cls(colours, 60.0 * minutes if usable else 0.0, given.get("narrow") is True)
 
+    @property
+    def key(self) -> Hashable:
+        """Equal for browsers that show things the same way."""
+        return tuple(self.colours.values()), self.offset, self.narrow
+
 
 @dataclass(frozen=True, slots=True)
 class Chart:
@@ -41,3 +46,12 @@ class Chart:
 
     id: str
     draw: Callable[[HubView, View, Look], Json]
+
+
+def seen_at(hub: HubView, view: View) -> Snapshot:
+    """The snapshot of the end of what is looked at: a chart of the past tells nothing that was known only later.
+
+    Raises:
+        SourceError: the source cannot answer, or holds nothing so early.
+    """
+    return hub.snapshot if view.live else hub.at(view.end)

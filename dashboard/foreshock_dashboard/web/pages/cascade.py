@@ -12,7 +12,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.cascade import focused
-from foreshock_dashboard.web.charts import Chart, Look
+from foreshock_dashboard.web.charts import Chart, Look, seen_at
 from foreshock_dashboard.web.figures import capacity
 from foreshock_dashboard.web.figures.lines import Mark
 from foreshock_dashboard.web.registry import Page
@@ -53,7 +53,7 @@ def _drawn(figure: Figure) -> Callable[[HubView, View, Look], Json]:
     """A chart of the service that is looked at, with the first sign marked."""
 
     def draw(hub: HubView, view: View, look: Look) -> Json:
-        snapshot = hub.snapshot if view.live else hub.at(view.end)
+        snapshot = seen_at(hub, view)
         chosen = picked(snapshot, view.get("incident"))
         who = focused(snapshot, chosen, view.get("service"))
         marks = () if chosen.onset is None else (Mark(chosen.onset, "first sign", "warn"),)

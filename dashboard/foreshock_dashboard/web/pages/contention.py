@@ -10,7 +10,7 @@ from dash.development.base_component import Component
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.web.charts import Chart, Look
+from foreshock_dashboard.web.charts import Chart, Look, seen_at
 from foreshock_dashboard.web.figures import pair
 from foreshock_dashboard.web.figures.lines import Mark, blank
 from foreshock_dashboard.web.pair import named
@@ -85,7 +85,7 @@ def _of_pair(draw: Draw) -> Callable[[HubView, View, Look], Json]:
             return blank("No such service in this range.", look)
         marks = [
             Mark(item.since, "first sign", "crit")
-            for item in hub.snapshot.incidents
+            for item in seen_at(hub, seen).incidents
             if (item.victim, item.aggressor) == (victim, aggressor) and seen.start <= item.since <= seen.end
         ]
         return draw(world, pair.Looked(victim, aggressor, (seen.start, seen.end), marks), look)

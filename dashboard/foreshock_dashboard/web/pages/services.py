@@ -9,9 +9,9 @@ from dash.development.base_component import Component
 
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.snapshot import HubView
+from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.web.charts import Chart, Look
+from foreshock_dashboard.web.charts import Chart, Look, seen_at
 from foreshock_dashboard.web.figures import service as figures
 from foreshock_dashboard.web.figures.lines import Mark, blank
 from foreshock_dashboard.web.params import service_named
@@ -104,39 +104,43 @@ Draw = Callable[[World, Service, Look, tuple[float, float]], Json]
 
 def _chart(name: str, draw: Draw) -> Chart:
     """Of the service that the address names."""
-
-    def drawn(hub: HubView, seen: View, look: Look) -> Json:
-        world = hub.over(seen.start, seen.end)
-        if world is None:
-            return blank("No data in this range.", look)
-        try:
-            who = service_named(seen.rest, world.services)
-        except ValueError:
-            return blank("No such service.", look)
-        if who is None or who not in world.services:
-            return blank("Nothing is known of it in this range.", look)
-        return draw(world, who, look, (seen.start, seen.end))
-
-    return Chart(name, drawn)
+    return Chart(name, lambda hub, seen, look: _drawn(hub, seen, look, draw))
 
 
-def _marked(name: str, draw: Callable[[HubView, World, Service, Look, tuple[float, float], list[Mark]], Json]) -> Chart:
+def _drawn(hub: HubView, seen: View, look: Look, draw: Draw) -> Json:
+    world = hub.over(seen.start, seen.end)
+    if world is None:
+        return blank("No data in this range.", look)
+    try:
+        who = service_named(seen.rest, world.services)
+    except ValueError:
+        return blank("No such service.", look)
+    if who is None or who not in world.services:
+        return blank("Nothing is known of it in this range.", look)
+    return draw(world, who, look, (seen.start, seen.end))
+
+
+Marked = Callable[[Snapshot, World, Service, Look, tuple[float, float], list[Mark]], Json]
+
+
+def _marked(name: str, draw: Marked) -> Chart:
     """The same with the incidents in which it had a part."""
 
     def drawn(hub: HubView, seen: View, look: Look) -> Json:
         def marked(world: World, who: Service, look: Look, span: tuple[float, float]) -> Json:
-            told = [item for item in hub.snapshot.incidents if who in parts(item) and span[0] <= item.since <= span[1]]
-            return draw(hub, world, who, look, span, figures.marks_of(told))
+            known = seen_at(hub, seen)
+            told = [item for item in known.incidents if who in parts(item) and span[0] <= item.since <= span[1]]
+            return draw(known, world, who, look, span, figures.marks_of(told))
 
-        return _chart(name, marked).draw(hub, seen, look)
+        return _drawn(hub, seen, look, marked)
 
     return Chart(name, drawn)
 
 
 def _durations(
-    hub: HubView, world: World, who: Service, look: Look, span: tuple[float, float], marks: list[Mark]
+    known: Snapshot, world: World, who: Service, look: Look, span: tuple[float, float], marks: list[Mark]
 ) -> Json:
-    promise = next((each for each in hub.snapshot.outlook.promises if each.service == who), None)
+    promise = next((each for each in known.outlook.promises if each.service == who), None)
     return figures.durations(world, who, look, span, promise, marks)
 
 
