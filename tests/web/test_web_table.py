@@ -6,14 +6,12 @@ import csv
 import gzip
 import io
 from collections.abc import Callable
-from functools import partial
 
 import pytest
 from tests.web.caller import Caller
-from tests.web.worlds import HOSTILE, SCENES
+from tests.web.worlds import HOSTILE
 
-from foreshock_dashboard.model.query import Json
-from foreshock_dashboard.web.encode import MOST_KEPT, Body, PerTick, encode, stamped, stamped_gzip
+from foreshock_dashboard.web.encode import Body, encode, stamped, stamped_gzip
 from foreshock_dashboard.web.plotly_js import PATH
 from foreshock_dashboard.web.table import LISTS, table
 
@@ -96,20 +94,6 @@ def test_an_answer_is_compressed_for_whoever_takes_it(caller: Caller) -> None:
     assert packed.headers["vary"] == "Accept-Encoding"
     assert "content-encoding" not in plain.headers
     assert packed.json()["services"] == plain.json()["services"]
-
-
-def test_payloads_with_made_up_parameters_do_not_pile_up() -> None:
-    """Anybody may write any; only so many are kept."""
-    kept, now = PerTick(), SCENES["calm"]()
-    made: list[int] = []
-
-    def make(i: int) -> Json:
-        made.append(i)
-        return {}
-
-    for i in [*range(MOST_KEPT + 5), 0, 0]:
-        kept.get(now, f"page?q={i}", partial(make, i))
-    assert made.count(0) == 2
 
 
 def test_plotly_is_sent_compressed_and_not_again(caller: Caller) -> None:

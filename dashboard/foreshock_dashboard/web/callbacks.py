@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from anyio import CapacityLimiter, to_thread
 from dash import ClientsideFunction, Dash, Input, Output
 from dash.development.base_component import Component
-from starlette.concurrency import run_in_threadpool
 
 from foreshock_dashboard.model.query import Json, SourceError
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.web.charts import Chart, Look
 from foreshock_dashboard.web.figures.lines import blank
+from foreshock_dashboard.web.kept import Kept
 from foreshock_dashboard.web.params import BadParameterError
 from foreshock_dashboard.web.registry import Page, find
 from foreshock_dashboard.web.shell import not_found
-from foreshock_dashboard.web.view import view_of
+from foreshock_dashboard.web.view import LONGEST_SEARCH, view_of
+
+AT_ONCE = 8
+"""Figures that are drawn at once; a page has as many at most. Further ones wait."""
+MOST_NUMBERS = 500_000
+"""Numbers in the figures of one tick that are kept, 32 bytes each."""
+ITSELF = 1000
+"""Numbers' worth of room that a figure takes for its layout and for what it was asked for with."""
 
 
 def register(app: Dash, hub: HubView, pages: tuple[Page, ...]) -> None:
@@ -26,10 +34,11 @@ def register(app: Dash, hub: HubView, pages: tuple[Page, ...]) -> None:
         page = find(pages, pathname) if isinstance(pathname, str) else None
         return page.layout() if page else not_found()
 
+    figures = Figures(hub)
     for page in pages:
         for chart in page.charts:
             inputs = (Input("url", "search"), Input("url", "pathname"), Input("tick", "data"), Input("browser", "data"))
-            app.callback(Output(chart.id, "figure"), *inputs)(_figure(hub, page, chart))
+            app.callback(Output(chart.id, "figure"), *inputs)(figures.of(page, chart))
             app.clientside_callback(  # type: ignore[no-untyped-call]  # Dash's
                 ClientsideFunction("foreshock", "zoomed"),
                 Output(chart.id, "className"),
@@ -41,13 +50,37 @@ def register(app: Dash, hub: HubView, pages: tuple[Page, ...]) -> None:
     )
 
 
-def _figure(hub: HubView, page: Page, chart: Chart) -> Callable[[object, object, object, object], Awaitable[Json]]:
-    async def draw(search: object, pathname: object, _tick: object, browser: object) -> Json:
-        look = Look.of(browser)
-        seen = view_of(search, hub.now(), page.rest(pathname))
-        try:
-            return await run_in_threadpool(chart.draw, hub, seen, look)
-        except (BadParameterError, SourceError) as error:
-            return blank(str(error), look)
+class Figures:
+    """The figures of charts, drawn once a tick for all who look at the same, on threads of their own: those that answer
+    everything else, /metrics among it, never wait for one.
+    """
 
-    return draw
+    def __init__(self, hub: HubView) -> None:
+        self._hub = hub
+        self._kept: Kept[Json] = Kept(MOST_NUMBERS, _numbers)
+        self._threads = CapacityLimiter(AT_ONCE)
+
+    def of(self, page: Page, chart: Chart) -> Callable[[object, object, object, object], Awaitable[Json]]:
+        """What Dash calls for a chart: the address, the tick and the browser give its figure."""
+
+        async def draw(search: object, pathname: object, _tick: object, browser: object) -> Json:
+            look, rest = Look.of(browser), page.rest(pathname)
+            asked = search if isinstance(search, str) and len(search) <= LONGEST_SEARCH else ""
+            snapshot = self._hub.snapshot
+
+            def drawn() -> Json:
+                return chart.draw(self._hub, view_of(asked, self._hub.now(), rest), look)
+
+            key = (chart.id, asked, rest, look.key)
+            try:
+                return await to_thread.run_sync(self._kept.get, key, drawn, snapshot, limiter=self._threads)
+            except (BadParameterError, SourceError) as error:
+                return blank(str(error), look)
+
+        return draw
+
+
+def _numbers(figure: Json) -> int:
+    """How much room a figure takes: the numbers in its lists, and some for itself."""
+    values = [value for trace in figure["data"] for value in trace.values() if isinstance(value, list)]
+    return ITSELF + sum(len(row) if isinstance(row, list) else 1 for value in values for row in value)

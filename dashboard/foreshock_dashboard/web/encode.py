@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import threading
 import zlib
 from collections.abc import Callable
 
@@ -11,12 +10,14 @@ import orjson
 
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.web.kept import Kept
 
 SHORTEST = 1000
 """Bytes from which compressing pays."""
 LEVEL = 5
-MOST_KEPT = 256
-"""Payloads of one tick that are kept: their names have parameters in them that anybody may write."""
+MOST_BYTES = 32 * 2**20
+"""Of one tick's payloads that are kept: their names have parameters in them that anybody may write. Of those that were
+sent compressed, that is kept too: a tenth to a third more."""
 _RAW = -zlib.MAX_WBITS
 _HEAD = b"\x1f\x8b\x08" + bytes(5) + b"\x00\xff"
 """Of a gzip member without name and time (RFC 1952)."""
@@ -65,24 +66,9 @@ def stamped_gzip(body: Body, time: float) -> bytes:
 class PerTick:
     """Keeps what was made of a snapshot until another one comes. Safe to call from several threads."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._of: Snapshot | None = None
-        self._made: dict[str, Body] = {}
-        self._making: dict[str, threading.Lock] = {}
+    def __init__(self, most: int = MOST_BYTES) -> None:
+        self._kept: Kept[Body] = Kept(most, len)
 
     def get(self, snapshot: Snapshot, name: str, make: Callable[[], Json]) -> Body:
         """The encoded payload `name` of this snapshot, made by `make` unless it was made before, or is being made."""
-        with self._lock:
-            if self._of is not snapshot or len(self._making) > MOST_KEPT:
-                self._of, self._made, self._making = snapshot, {}, {}
-            making = self._making.setdefault(name, threading.Lock())
-        with making:
-            with self._lock:
-                body = self._made.get(name) if self._of is snapshot else None
-            if body is None:
-                body = Body(encode(make()))
-                with self._lock:
-                    if self._of is snapshot:
-                        self._made[name] = body
-            return body
+        return self._kept.get(name, lambda: Body(encode(make())), snapshot)

@@ -60,7 +60,7 @@ def exemplars(
     for item in source.search(replace(query, limit=CANDIDATES)):
         if timer() > deadline:
             break
-        found = times.of(source.get(item.trace_id))
+        found = times.of_trace(item.trace_id)
         looked_at += 1
         if (worst := found.lanes.worst) is None:
             continue

@@ -27,6 +27,8 @@ from foreshock_dashboard.model.span import Span, traffic
 from foreshock_dashboard.model.world import Gpu, World
 from foreshock_exporter.occupancy import MINUTE, trace_id
 
+AT_ONCE = 2
+"""Whole traces that are held at once: one of many spans takes 150 MiB until it is told. Further ones wait."""
 MAX_READS = 512
 """GPUs times minutes that are read for one trace."""
 PATIENCE = 4.0
@@ -81,13 +83,26 @@ class _Minute(NamedTuple):
 
 
 class GpuTimes:
-    """Joins traces with the GPUs of one hub. Thread-safe."""
+    """Joins traces with the GPUs of one hub. Thread-safe.
+
+    whole: held by whoever holds a whole trace, from reading it until it is told.
+    """
 
     def __init__(self, hub: HubView, timer: Callable[[], float] = time.monotonic) -> None:
         self._hub, self._timer = hub, timer
         self._minutes: OrderedDict[tuple[str, int], _Minute] = OrderedDict()
         self._hosts: tuple[int, Mapping[str, str]] = (-1, {})
         self._lock = threading.Lock()
+        self.whole = threading.BoundedSemaphore(AT_ONCE)
+
+    def of_trace(self, trace_id: str) -> GpuTime:
+        """What one trace had of its GPUs.
+
+        Raises:
+            SourceError: the trace source cannot answer.
+        """
+        with self.whole:
+            return self.of(self._hub.traces.get(trace_id))
 
     def of(self, spans: Sequence[Span]) -> GpuTime:
         """What the spans of one trace had of their GPUs.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from difflib import get_close_matches
 
 from fastapi import FastAPI, Request
@@ -13,8 +12,8 @@ from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.web import payloads, service
-from foreshock_dashboard.web.encode import PerTick, encode
-from foreshock_dashboard.web.feeds import Answers
+from foreshock_dashboard.web.answers import Answers
+from foreshock_dashboard.web.encode import encode
 from foreshock_dashboard.web.params import BadParameterError, only, service_named
 from foreshock_dashboard.web.reference import document
 from foreshock_dashboard.web.status import status
@@ -32,7 +31,6 @@ class ServiceFeeds:
         self._hub = hub
         self._answers = answers
         self._version = version
-        self._cache = PerTick()
 
     def register(self, app: FastAPI) -> None:
         """Add all addresses to the app."""
@@ -45,24 +43,14 @@ class ServiceFeeds:
 
     def _services(self, request: Request) -> Response:
         only(request.query_params, ("at",))
-        snapshot, past = self._answers.at(request)
-        return self._made(request, snapshot, past, None)
+        return self._answers.tick(request, "page_services", lambda snapshot, _: service.services(snapshot))
 
     def _service(self, request: Request, service: str) -> Response:
         only(request.query_params, ("at",))
-        snapshot, past = self._answers.at(request)
-        return self._made(request, snapshot, past, self._known(snapshot, service))
+        return self._answers.tick(request, f"page_service {service}", lambda snapshot, _: self._one(snapshot, service))
 
-    def _made(self, request: Request, snapshot: Snapshot, past: bool, who: Service | None) -> Response:
-        key = f"service {who}" if who else "services"
-
-        def body() -> Json:
-            told = service.service(snapshot, who) if who else service.services(snapshot)
-            return payloads.envelope(snapshot) | told
-
-        made = encode(body()) if past else self._cache.get(snapshot, key, body)
-        mark = hashlib.blake2s(key.encode(), digest_size=6).hexdigest()  # a name may be what no header can carry
-        return self._answers.send(request, made, f'"{mark}-{self._answers.start}-{snapshot.seq}"')
+    def _one(self, snapshot: Snapshot, name: str) -> Json:
+        return service.service(snapshot, self._known(snapshot, name))
 
     def _known(self, snapshot: Snapshot, text: str) -> Service:
         """The service that is meant; before the first tick, whatever it is called.
@@ -87,4 +75,4 @@ class ServiceFeeds:
         only(request.query_params, ())
         snapshot = self._hub.snapshot
         told = status(snapshot, self._hub.status(), self._hub.ready(), self._hub.now(), self._version)
-        return self._answers.send(request, encode(payloads.envelope(snapshot) | told), "")
+        return self._answers.send(request, encode(payloads.envelope(snapshot) | told))

@@ -49,7 +49,10 @@ LISTS: Mapping[str, Listing] = {
     ),
 }
 """Lists that are made of a tick alone. `gpus` takes a filter (`fleet.listed`), `traces` those of `/api/traces`."""
-TRACES = ("trace_id", "start", "duration_seconds", "service", "operation", "spans", "errors", "services", "root")
+TRACES = (
+    *("trace_id", "start", "duration_seconds", "gpu_wait_seconds", "service", "operation", "spans", "errors"),
+    *("services", "root"),
+)
 
 
 def table(columns: Sequence[str], rows: Iterable[Json]) -> bytes:

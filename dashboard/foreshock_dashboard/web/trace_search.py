@@ -52,8 +52,8 @@ class Waited:
 class Waits:
     """Seconds that traces of a list waited for a GPU; what will not change any more is remembered. Thread-safe."""
 
-    def __init__(self, source: TraceSource, times: GpuTimes, timer: Callable[[], float] = time.monotonic) -> None:
-        self._source, self._times, self._timer = source, times, timer
+    def __init__(self, times: GpuTimes, timer: Callable[[], float] = time.monotonic) -> None:
+        self._times, self._timer = times, timer
         self._known: OrderedDict[str, float | None] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -70,7 +70,7 @@ class Waits:
             if not known:
                 if now - each.start - each.duration < SETTLED_AFTER or self._timer() > deadline:
                     continue
-                seen = self._times.of(self._source.get(each.trace_id))
+                seen = self._times.of_trace(each.trace_id)
                 waited = seen.waited
                 if seen.settled and not seen.error and not seen.left_out:
                     with self._lock:
@@ -99,7 +99,7 @@ def by_wait(
     for summary in candidates:
         if timer() > deadline:
             break
-        seconds[summary.trace_id] = times.of(source.get(summary.trace_id)).waited
+        seconds[summary.trace_id] = times.of_trace(summary.trace_id).waited
     least = wanted.least if wanted.least is not None else 0.0
     found = [each for each in candidates if (waited := seconds.get(each.trace_id)) is not None and waited >= least]
     if wanted.first:

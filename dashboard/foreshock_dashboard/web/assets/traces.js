@@ -108,7 +108,7 @@
           h("thead", null, h("tr", null, [["Started", "minor"], ["Request"], ["Duration"], ["Waited for a GPU"], ["Spans", "minor"], ["Errors"], ["Services", "minor"]].map(([name, kind]) => h("th", { scope: "col", class: kind }, name)))),
           h("tbody", null, traces.map(row)))),
       h("p", { class: "note" }, `${traces.length >= query.limit ? `The ${query.limit} ${order} of all traces that match` : `${traces.length} trace${traces.length > 1 ? "s match" : " matches"}`}.${bounded} `,
-        h("a", { href: `/api/traces?${filters()}` }, "as JSON"), " ", h("a", { href: `/api/csv/traces?${filters()}`, download: "" }, "as CSV")),
+        h("a", { href: `/api/traces?${filters()}` }, "as JSON"), " ", h("a", { href: `/api/csv/traces?${filters([["waits", "true"]])}`, download: "" }, "as CSV")),
       body.note ? h("p", { class: "note" }, `${body.note}.`) : null);
     F.panel("list", "ready");
   };

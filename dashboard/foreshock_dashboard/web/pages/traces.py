@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from typing import NamedTuple
 
 from dash import dcc, html
 from dash.development.base_component import Component
 
-from foreshock_dashboard.model.heat import Bins, heat_of
+from foreshock_dashboard.model.heat import Bins, Heat, heat_of
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.snapshot import HubView
-from foreshock_dashboard.model.span import TraceQuery, TraceSummary
-from foreshock_dashboard.web.charts import Chart, Look
+from foreshock_dashboard.model.span import TraceQuery, TraceSource, TraceSummary
+from foreshock_dashboard.web.charts import Chart, Look, seen_at
 from foreshock_dashboard.web.figures import service as figures
 from foreshock_dashboard.web.figures.heat import heat_map
 from foreshock_dashboard.web.figures.lines import blank
+from foreshock_dashboard.web.kept import Kept
 from foreshock_dashboard.web.params import TRACE_PARAMETERS, trace_query
 from foreshock_dashboard.web.registry import Page
 from foreshock_dashboard.web.shell import chart, page_of, panel
@@ -24,6 +27,11 @@ COLUMNS = 72
 """Bins of time in the picture."""
 MARKS = 40
 """Slowest traces, and failed ones, that are marked in it."""
+GRID = 10.0
+"""Seconds to which the range that is read is rounded outward, so that those who look at the same share what is read."""
+HOLD = 30.0
+"""Seconds for which that holds at most: traces arrive late."""
+MOST_READ = 32
 
 
 def layout() -> Component:
@@ -72,22 +80,43 @@ def _query(hub: HubView, seen: View) -> TraceQuery:
     return replace(query, start=seen.start, end=seen.end)
 
 
+class _Read(NamedTuple):
+    """What the picture is made of. source: kept with it, so that no other one is taken for it."""
+
+    source: TraceSource
+    heat: Heat
+    marks: tuple[TraceSummary, ...]
+
+
+_kept: Kept[_Read] = Kept(MOST_READ)
+
+
+def _read(hub: HubView, query: TraceQuery) -> _Read:
+    """Read for a rounded range, and for all who look at about the same: it takes three searches."""
+    source = hub.traces
+    query = replace(query, start=math.floor(query.start / GRID) * GRID, end=math.ceil(query.end / GRID) * GRID)
+
+    def read() -> _Read:
+        heat = heat_of(source, query, Bins.of(query, COLUMNS))
+        slowest = source.search(replace(query, order="slowest", limit=MARKS))
+        failed = source.search(replace(query, errors_only=True, order="newest", limit=MARKS))
+        marks = {item.trace_id: item for item in (*slowest, *failed)}
+        return _Read(source, heat, tuple(marks.values()))
+
+    return _kept.get((id(source), repr(query), hub.now() // HOLD), read)
+
+
 def _heat(hub: HubView, seen: View, look: Look) -> Json:
-    query = _query(hub, seen)
-    found = heat_of(hub.traces, query, Bins.of(query, COLUMNS))
-    slowest = hub.traces.search(replace(query, order="slowest", limit=MARKS))
-    failed = hub.traces.search(replace(query, errors_only=True, order="newest", limit=MARKS))
-    marks: dict[str, TraceSummary] = {item.trace_id: item for item in (*slowest, *failed)}
-    span = (seen.start, seen.end)
-    inside = [item for item in marks.values() if span[0] <= item.start <= span[1]]
-    return heat_map(found, inside, look, span, "No trace matches in this range.")
+    found, span = _read(hub, _query(hub, seen)), (seen.start, seen.end)
+    inside = [item for item in found.marks if span[0] <= item.start <= span[1]]
+    return heat_map(found.heat, inside, look, span, "No trace matches in this range.")
 
 
 def _durations(hub: HubView, seen: View, look: Look) -> Json:
     query, world = _query(hub, seen), hub.over(seen.start, seen.end)
     if world is None or query.service is None or query.service not in world.services:
         return blank("Nothing is known of its requests in this range.", look)
-    promise = next((each for each in hub.snapshot.outlook.promises if each.service == query.service), None)
+    promise = next((each for each in seen_at(hub, seen).outlook.promises if each.service == query.service), None)
     return figures.durations(world, query.service, look, (seen.start, seen.end), promise)
 
 
