@@ -82,6 +82,32 @@ def test_names_from_outside_stay_text() -> None:
     assert all("<img" not in text for text in (found.markdown, *found.plots.values()))
 
 
+IMAGE = "![](https://elsewhere.example/p.png)"
+
+
+@pytest.mark.parametrize(
+    "name", [IMAGE, f"a\n\n{IMAGE}", f"`{IMAGE}`", f"\\{IMAGE}", f"a|b {IMAGE}", "[a](javascript:x)"]
+)
+def test_a_name_makes_no_image_link_code_or_line_of_its_own(name: str) -> None:
+    """Wherever an incident has it; the images are the plots, beside the text."""
+    world = starving({"train-llm": name, "embedder": f"{name}2"})
+    told = starvation(world, f"{name}2", name)
+    risky = replace(
+        told,
+        at_risk=(AtRisk(service(name), 60.0, 120.0, math.inf),),
+        evidence=(told.evidence[0]._replace(name=name, entity=name),),
+        candidates=(told.candidates[0]._replace(why=name),),
+    )
+    plain = report(starving(), starvation(starving()))
+    found = report(world, risky, replace(risky, culprit=Culprit(host=name)))
+    unescaped = re.sub(r"\\[\\`\[\]!|]", "", found.markdown)
+    assert re.findall(r"!?\[.*?\]\(.*?\)", unescaped) == re.findall(r"!\[.*?\]\(.*?\)", plain.markdown)
+    assert "`" not in unescaped
+    for table in re.findall(r"(?:^\|.*\n)+", unescaped, re.MULTILINE):
+        assert len({line.count("|") for line in table.splitlines()}) == 1
+    assert not any(line.startswith("!") for line in found.markdown.splitlines() if not line.endswith(".svg)"))
+
+
 def test_with_nothing_but_the_incident_there_is_a_report() -> None:
     """No World around it, no evidence, no end: what is not known is said."""
     item = replace(over(), evidence=(), until=None, paged=None, next_step="", culprit=Culprit(), candidates=())

@@ -41,8 +41,8 @@ def report(world: World, incident: Incident, at_page: Incident | None = None) ->
     lost = costs(world, since, until, incident.paged)
     plots = dict(_plots(world, incident, since, until))
     parts = [
-        f"# {incident.id}",
-        incident.sentence,
+        f"# {_text(incident.id)}",
+        _text(incident.sentence),
         _summary(incident, until),
         "## Timeline",
         _timeline(incident, since),
@@ -54,11 +54,10 @@ def report(world: World, incident: Incident, at_page: Incident | None = None) ->
         "## What it cost",
         _cost(lost, until - since, incident.paged is not None),
         "## What to do",
-        incident.next_step or "Nothing is known that would help.",
+        _text(incident.next_step) or "Nothing is known that would help.",
         f"_{'Of a simulated platform. ' if world.simulated else ''}Times are UTC. Figures are {incident.quality}._",
     ]
-    text = "\n\n".join(part for part in parts if part) + "\n"
-    return Report(text.replace("&", "&amp;").replace("<", "&lt;"), plots)  # names from outside are no tags
+    return Report("\n\n".join(part for part in parts if part) + "\n", plots)
 
 
 def zipped(found: Report, name: str) -> bytes:
@@ -108,14 +107,16 @@ def _summary(incident: Incident, until: float) -> str:
 def _timeline(incident: Incident, since: float) -> str:
     """What was seen when, oldest first; the first sign is the first line."""
     events = [(since, "**first sign**")]
-    events += [(each.since, f"{_name(each.name, each.entity)} is no longer as usual") for each in incident.evidence]
+    events += [
+        (each.since, _text(f"{_name(each.name, each.entity)} is no longer as usual")) for each in incident.evidence
+    ]
     events.append((incident.opened, "incident opened"))
     if incident.paged is not None:
         events.append((incident.paged, f"paged, {duration(incident.paged - since)} after the first sign"))
     if incident.until is not None:
         events.append((incident.until, "over"))
     lines = [f"- {clock(time)} {text}" for time, text in sorted(events, key=lambda event: event[0])]
-    return "\n".join([*lines, *(f"- at risk: {risk_line(each)}" for each in incident.at_risk)])
+    return "\n".join([*lines, *(f"- at risk: {_text(risk_line(each))}" for each in incident.at_risk)])
 
 
 def _name(name: str, entity: str) -> str:
@@ -123,9 +124,10 @@ def _name(name: str, entity: str) -> str:
 
 
 def _culprit(incident: Incident, at_page: Incident | None) -> str:
-    found = [f"{blamed(incident.culprit) or 'Not known'}: {incident.cause}."]
+    found = [_text(f"{blamed(incident.culprit) or 'Not known'}: {incident.cause}.")]
     if at_page is not None and at_page.culprit != incident.culprit:
-        found.append(f"When it paged, it said {blamed(at_page.culprit) or 'that it is not known'}: {at_page.cause}.")
+        who = blamed(at_page.culprit) or "that it is not known"
+        found.append(_text(f"When it paged, it said {who}: {at_page.cause}."))
     if incident.candidates:
         rows = [(str(each.service), f"{each.score:.0%}", each.why) for each in incident.candidates]
         found.append(_table(("candidate", "share of the blame", "why"), rows))
@@ -156,7 +158,8 @@ def _cost(lost: Sequence[Cost], seconds: float, paged: bool) -> str:
         ("entry", "requests", "failed", "slowed", "failed after the warning", "slowed after the warning"), rows
     )
     limits = ", ".join(f"{duration(each.objective)} at {each.service}" for each in lost if each.objective > 0)
-    notes = f"In {seconds / 60:.0f} min. Failed: more than usual. Slowed (estimated): later than {limits or 'known'}."
+    told = f"In {seconds / 60:.0f} min. Failed: more than usual. Slowed (estimated): later than {limits or 'known'}."
+    notes = _text(told)
     saved = sum(each.failed_after + each.slowed_after for each in lost)
     if not paged:
         return f"{text}\n\n{notes} It never paged, so there was no warning to act on."
@@ -214,5 +217,13 @@ def _busy(world: World, incident: Incident, who: Sequence[Service]) -> Mapping[s
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    lines = [head, ["---"] * len(head), *([_text(cell) for cell in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+_SPECIAL = str.maketrans({"&": "&amp;", "<": "&lt;"} | {letter: f"\\{letter}" for letter in "\\`[]!|"})
+
+
+def _text(told: str) -> str:
+    """As it reads, in one line: a name from outside is no image, link, code or tag, nor the end of a cell."""
+    return " ".join(told.split()).translate(_SPECIAL)
