@@ -84,8 +84,8 @@ def _matches(rule: Yaml, matchers: list[str]) -> bool:
     fixed = {"alertname": rule["alert"], **rule["labels"]}
     for label, operator, value in (re.fullmatch(r'(\w+)(!?=)"(.*)"', each).groups() for each in matchers):  # type: ignore[union-attr]
         known = fixed.get(label)
-        if known is None and label in ("origin", "aggressor"):  # only rules give these
-            return False
+        if known is None and label in ("origin", "aggressor") and "incident:open" not in rule["expr"]:
+            return False  # only rules give these: those of incidents in a series that they are made of
         if known is not None and (known == value) != (operator == "="):
             return False
         if label == "uuid" and "uuid" not in rule["expr"] and "gpu:" not in rule["expr"] and "gpu_" not in rule["expr"]:

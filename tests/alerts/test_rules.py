@@ -152,6 +152,14 @@ def test_no_label_holds_a_value_that_changes_while_the_alert_fires(alerts: list[
         assert not any("$value" in str(value) for value in rule["labels"].values()), rule["alert"]
 
 
+def test_no_label_is_made_of_a_template_that_may_expand_to_nothing(alerts: list[Yaml]) -> None:
+    """In ALERTS, Prometheus would keep the template's text: it ends in a name that whatever fires has."""
+    named = r"\{\{ \$labels\.(service_name|by_service_name|client|server) \}\}"
+    for rule in alerts:
+        for label, value in rule["labels"].items():
+            assert "{{" not in value or re.search(named + "$", value), f"{rule['alert']}: {label}"
+
+
 def test_a_cause_speaks_no_later_than_its_effects_and_no_shorter(alerts: list[Yaml]) -> None:
     """Else the effects would be told first, or set free while the cause is dying down."""
     about_services = [rule for rule in alerts if "origin" in rule["labels"]]
