@@ -33,7 +33,7 @@ from foreshock_simulator.scenarios.load import load, names
 DOCUMENT = ROOT / "docs/alerts.md"
 BEGIN, END = "<!-- alert-table -->\n", "<!-- /alert-table -->"
 Firsts = Mapping[str, float]
-"""When each alert first fired that was not firing before the fault, Unix seconds."""
+"""When each alert first fired that was not over before the fault, Unix seconds; `info` tells of nothing wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def judged(name: str, seed: int) -> Judged:
 def _firsts(spoken: Sequence[Spoken], since: float) -> Firsts:
     found: dict[str, float] = {}
     for each in spoken:
-        if each.end is None or each.end > since:
+        if each.severity != "info" and (each.end is None or each.end > since):
             found[each.alert] = min(each.start, found.get(each.alert, float("inf")))
     return found
 

@@ -39,7 +39,7 @@ def test_every_alert_reaches_the_receiver_of_its_severity(
     for severity, service, gpu in kinds:
         labels = [f"severity={severity}", *(["origin=a/chat"] if service else []), *(["uuid=G0"] if gpu else [])]
         receiver = tool("amtool", "config", "routes", "test", f"--config.file={file}", *labels).strip()
-        assert receiver == {"critical": "page", "warning": "tell"}[severity], labels
+        assert receiver == {"critical": "page", "warning": "tell", "info": "tell"}[severity], labels
 
 
 def test_alerts_are_grouped_alike_at_every_severity(config: Yaml) -> None:

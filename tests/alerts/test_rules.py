@@ -116,7 +116,7 @@ def test_alerts_have_the_shape_that_routes_and_people_rely_on(alerts: list[Yaml]
         name, notes = rule["alert"], rule["annotations"]
         assert re.fullmatch(r"([A-Z]+[a-z0-9]+)+", name), name
         assert len(name) <= 40, name
-        assert rule["labels"]["severity"] in ("critical", "warning"), name
+        assert rule["labels"]["severity"] in ("critical", "warning", "info"), name
         assert rule["labels"]["role"] in ("cause", "effect"), name
         assert re.fullmatch(r"[A-Z][^{}]+\.", notes["summary"]), name
         assert "{{" in notes["description"], name
