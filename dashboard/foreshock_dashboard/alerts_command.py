@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
+
+import yaml
 
 from foreshock_dashboard.asking import HUB, hub_of
 from foreshock_dashboard.model.histogram import BOUNDS
 from foreshock_dashboard.model.query import SourceError
+from foreshock_dashboard.rule_text import Group, operator_rule, rule_file
 from foreshock_dashboard.settings import Settings, SettingsError, add_flags, settings_of
 from foreshock_dashboard.shipped import alerts
-from foreshock_dashboard.slo_rules import groups_of, text_of
+from foreshock_dashboard.slo_rules import groups_of
 
 ALERTS = """\
 Writes the alert rules that come along into a folder for a Prometheus, with the address of this hub in every link, and
-burn rates of what services promise. Files of the same names are written anew.
+burn rates of what services promise. Rules are written anew; the example for Alertmanager, into which your receivers go,
+only where there is none.
 
-  foreshock alerts --out /etc/prometheus/foreshock --hub https://hub.example.com --objectives llm-chat=20s:1%"""
+  foreshock alerts --out /etc/prometheus/foreshock --hub https://hub.example.com --objectives llm-chat=20s:1%
+
+With --operator, all rules as one object for the Prometheus operator, prometheusrule.yaml, and nothing else."""
+OWN = ("alertmanager.yml",)
+"""Files that people change."""
+PROMISED = "objectives.rules.yml"
 HEAD = "# Written by `foreshock alerts` from the hub's objectives; write it again when they change.\n"
+OPERATOR = "prometheusrule.yaml"
+OPERATOR_HEAD = (
+    "# Written by `foreshock alerts --operator`: change its options or alerts/*.rules.yml, and write it again.\n"
+)
 
 
 def add_alerts_flags(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +41,7 @@ def add_alerts_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--hub", default=HUB, metavar="URL", help=f"address at which people reach the hub's page (default: {HUB})"
     )
+    parser.add_argument("--operator", action="store_true", help=f"write {OPERATOR}, for the Prometheus operator, alone")
     parser.add_argument(
         "--buckets",
         metavar="SECONDS",
@@ -50,16 +65,29 @@ def run_alerts(arguments: argparse.Namespace) -> int:
     try:
         shipped = alerts()
         files = {file.name: file.read_text().replace(HUB, hub) for file in sorted(shipped.glob("*.yml"))}
-        if groups:
-            files["objectives.rules.yml"] = HEAD + text_of(groups)
+        if arguments.operator:
+            files = {OPERATOR: OPERATOR_HEAD + operator_rule([*_groups(files), *groups])}
+        elif groups:
+            files[PROMISED] = HEAD + rule_file(groups)
         arguments.out.mkdir(parents=True, exist_ok=True)
+        kept = {name for name in OWN if name in files and (arguments.out / name).exists()}
         for name, text in files.items():
-            (arguments.out / name).write_text(text)
+            if name not in kept:
+                (arguments.out / name).write_text(text)
+        if not groups and not arguments.operator:
+            (arguments.out / PROMISED).unlink(missing_ok=True)
     except OSError as error:
         raise SourceError(f"{error.filename or arguments.out}: {error.strerror or error}") from None
     for name in files:
-        print(arguments.out / name)
+        print(f"{arguments.out / name}{' is there already, and was left as it is' if name in kept else ''}")
     return 0
+
+
+def _groups(files: Mapping[str, str]) -> Iterator[Group]:
+    """Those of all rule files, by name and text."""
+    for name, text in files.items():
+        if name.endswith(".rules.yml"):
+            yield from yaml.safe_load(text)["groups"]
 
 
 def _bounds(text: str | None) -> tuple[float, ...]:

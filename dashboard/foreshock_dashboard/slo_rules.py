@@ -10,8 +10,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-import yaml
-
 from foreshock_dashboard.model.histogram import BOUNDS
 from foreshock_dashboard.model.service import Service
 
@@ -55,11 +53,6 @@ def bound_of(seconds: float, bounds: Sequence[float]) -> float:
     return found
 
 
-def text_of(groups: Sequence[Rule]) -> str:
-    """As a rule file."""
-    return yaml.dump({"groups": groups}, Dumper=_Plain, sort_keys=False, width=1000)
-
-
 def _rules(service: Service, latency: float, failed: float, bounds: Sequence[float]) -> Iterator[Rule]:
     try:
         bound = bound_of(latency, bounds)
@@ -74,7 +67,7 @@ def _rules(service: Service, latency: float, failed: float, bounds: Sequence[flo
     named = ({"service_namespace": service.namespace} if service.namespace else {}) | {"service_name": service.name}
     for objective, share in (("latency", LATE), ("failures", failed)):
         labels = {"objective": objective, **named}
-        yield {"record": "service:objective_missed:rate5m", "expr": missed[objective], "labels": dict(labels)}
+        yield {"record": "service:objective_missed:rate5m", "expr": missed[objective], "labels": labels}
         yield {"record": "service:objective_budget:ratio", "expr": f"{requests} * 0 + {share:g}", "labels": labels}
 
 
@@ -103,12 +96,3 @@ def _le(bound: float) -> str:
 
 def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)  # PromQL's escapes are JSON's
-
-
-class _Plain(yaml.SafeDumper):
-    """Expressions as blocks."""
-
-
-_Plain.add_representer(
-    str, lambda to, text: to.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
-)

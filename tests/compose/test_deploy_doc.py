@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -55,22 +56,31 @@ def test_commands_are_well_formed_and_name_what_is_there(doc: str, root: Path) -
     assert len(blocks(doc, "sh")) >= 6
 
 
-def test_one_command_moves_all_links_to_another_address(doc: str, root: Path, tmp_path: Path) -> None:
+def linked(folder: Path) -> dict[Path, str]:
+    """Files in which links may stand, and their texts."""
+    found = (*folder.glob("alerts/*.rules.yml"), *folder.glob("grafana/**/*.*"), *folder.glob("compose/k8s/**/*.*"))
+    return {file.relative_to(folder): file.read_text() for file in found if file.suffix in (".json", ".yml", ".yaml")}
+
+
+def test_the_commands_for_another_address_move_all_links(doc: str, root: Path, tmp_path: Path) -> None:
     """In rules, boards, data sources and the operator's rules; what they are stays whole."""
-    (command,) = (text for text in blocks(doc, "sh") if "sed -i" in text)
-    for name in ("alerts", "grafana", "compose"):
+    (commands,) = (text for text in blocks(doc, "sh") if "--operator" in text)
+    for name in ("grafana", "compose"):
         shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    subprocess.run(["bash", "-eu", "-c", command], cwd=tmp_path, check=True, timeout=60)
-    files = [*tmp_path.glob("alerts/*.yml"), *tmp_path.rglob("grafana/**/*.*"), *tmp_path.rglob("compose/k8s/**/*.*")]
-    texts = {file: file.read_text() for file in files if file.is_file()}
-    assert not [file for file, text in texts.items() if "127.0.0.1:8050" in text]
-    for file, text in texts.items():
+    subprocess.run(
+        ["bash", "-eu", "-c", commands.replace("/etc/prometheus", ".")],
+        cwd=tmp_path, check=True, timeout=60, env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"},
+    )  # fmt: skip
+    before, after = linked(root), linked(tmp_path)
+    here, there = "http://127.0.0.1:8050", "https://foreshock.example"
+    assert {file.parts[0] for file, text in after.items() if there in text} == {"alerts", "grafana", "compose"}
+    assert after.keys() == before.keys()
+    for file, text in after.items():
+        assert here not in text, file
         if file.suffix == ".json":
-            json.loads(text)
-        elif file.suffix in (".yml", ".yaml"):
-            list(yaml.safe_load_all(text))
-    moved = {file.relative_to(tmp_path).parts[0] for file, text in texts.items() if "foreshock.example" in text}
-    assert moved == {"alerts", "grafana", "compose"}
+            assert json.loads(text) == json.loads(before[file].replace(here, there))
+        else:
+            assert list(yaml.safe_load_all(text)) == list(yaml.safe_load_all(before[file].replace(here, there)))
 
 
 def test_what_was_not_tried_is_what_compose_would_start(doc: str, compose: Yaml) -> None:

@@ -201,12 +201,26 @@ def test_prometheus_sends_a_token_of_its_own_that_the_hub_knows(
         assert Tokens(tmp_path / "tokens").allows(f"Bearer {token}")
 
 
+def operator_rules(out: Path, *words: str) -> Path:
+    """The file that `foreshock alerts --operator` writes, told nothing by variables."""
+    command: list[str | Path] = [
+        Path(sys.executable).with_name("foreshock"),
+        "alerts",
+        "--operator",
+        "--out",
+        out,
+        *words,
+    ]
+    subprocess.run(command, check=True, timeout=60, stdout=subprocess.DEVNULL, env={})
+    return out / RULES.name
+
+
 def test_golden_rules_for_the_operator_are_those_of_the_files(
     root: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """`make golden`, or `python scripts/prometheus_rule.py`, writes them."""
-    file = root / RULES if request.config.getoption("--golden") else tmp_path / "rule.yaml"
-    subprocess.run([sys.executable, root / "scripts/prometheus_rule.py", file], check=True, timeout=60)
+    """`make golden`, or `foreshock alerts --operator`, writes them, and nothing else."""
+    file = operator_rules((root / RULES).parent if request.config.getoption("--golden") else tmp_path)
+    assert [each.name for each in tmp_path.iterdir()] in ([], [RULES.name])
     assert file.read_text() == (root / RULES).read_text()
     groups = [
         group
@@ -214,6 +228,18 @@ def test_golden_rules_for_the_operator_are_those_of_the_files(
         for group in yaml.safe_load(each.read_text())["groups"]
     ]
     assert yaml.safe_load(file.read_text())["spec"] == {"groups": groups}
+
+
+def test_rules_for_the_operator_lead_to_the_hub_that_was_named_and_know_promises(root: Path, tmp_path: Path) -> None:
+    """Every link, and nothing else is changed; promises are groups of their own."""
+    hub = "https://hub.example.com/foreshock"
+    file = operator_rules(tmp_path, "--hub", hub, "--objectives", "serving/chat=20s:1%")
+    *groups, promised = yaml.safe_load(file.read_text())["spec"]["groups"]
+    text = yaml.safe_dump(groups)
+    assert "127.0.0.1" not in text
+    shipped = yaml.safe_load((root / RULES).read_text())["spec"]["groups"]
+    assert yaml.safe_load(text.replace(hub, "http://127.0.0.1:8050")) == shipped
+    assert promised["name"] == "foreshock-objective-serving/chat"
 
 
 def test_prometheus_accepts_the_rules_of_the_operator(rendered: dict[str, list[Yaml]], tmp_path: Path) -> None:
