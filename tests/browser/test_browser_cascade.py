@@ -58,6 +58,8 @@ def test_now_answers_who_whom_since_when_how_long_and_what_to_do(visit: Open) ->
     expect(page.locator(".step")).to_have_text("Do nowMove train-llm off host-0/gpu-0 and host-0/gpu-1.")
     expect(page.locator("#verdict .facts")).to_contain_text("since 18:56:50 (3 min 13 s)")
     expect(page.locator("#timeline .lane")).to_have_count(4)
+    for words in ("⚑ culprit", "1 the first that was hit, then 2, 3, …", "… not hit yet, expected next"):
+        expect(page.locator("#timeline .legend")).to_contain_text(words)
     expect(page.locator("#timeline .lane.next title")).to_have_text(re.compile("gateway: next, in about 4 min"))
     expect(page.locator("#figures .figure.grave")).to_have_count(1)
     names = page.locator("#figures a").evaluate_all("all => all.map((one) => one.getAttribute('aria-label'))")

@@ -222,9 +222,19 @@ def test_a_hostile_attribute_is_text_in_a_trace(visit: Open) -> None:
     assert page.locator("main img").count() == 0
 
 
-def test_a_cell_of_the_matrix_leads_to_the_pair(visit: Open) -> None:
-    """Its name says how long and where; the page of contention shows it."""
+def test_a_cell_of_the_matrix_leads_to_the_pair(visit: Open, site: Site) -> None:
+    """Its name says how long and where; the page of contention shows it. Pairs in no incident do not shout beside it."""
+    world = starving()
+    other = [(stall.victim.name, stall.aggressor.name) == ("reranker", "batch-eval") for stall in world.stalls]
+    waits = world.stalled_by.copy()
+    waits[other] = 0.6
+    site.hub.snapshot = replace(SCENES["starving"](), seq=9, world=replace(world, stalled_by=waits))
     page = visit().page
+    expect(page.locator("#matrix td.warned")).to_have_count(1)
+    expect(page.locator("#matrix td.low").first).to_contain_text("60 %")
+    expect(page.locator("#matrix td:not(.none):not(.warned):not(.low)")).to_have_count(0)
+    words = "46 %: of its time, embedder waits at most that much while train-llm holds a GPU that both use."
+    expect(page.locator("#matrix .note")).to_contain_text(words)
     page.get_by_role("link", name="embedder waits for train-llm 46 % of the time on host-0/gpu-0, host-0/gpu-1").click()
     expect(page).to_have_url(re.compile(r"/contention\?victim=embedder&aggressor=train-llm$"))
 
@@ -351,11 +361,21 @@ def test_a_trace_is_walked_with_the_keyboard(visit: Open) -> None:
     assert f"span={7:016x}" in page.url
 
 
+SHOW_AGAIN = """async () => {
+  const { foreshock: F } = window;
+  const { body } = await F.fetchJson(`/api/traces/${new URLSearchParams(location.search).get("trace")}`);
+  F.waterfall.show(F.byId("trace"), { ...body, left_out: 3, note: "some are missing" }, "", true);
+}"""
+"""Shows the trace that is open with two facts more."""
+
+
 def test_a_row_of_the_list_opens_its_trace_and_close_returns(visit: Open) -> None:
     """The list stays where it is."""
     page = visit("/traces").page
     page.locator("#list").get_by_role("link").first.click()
     expect(page.get_by_role("tree")).to_be_visible()
+    page.evaluate(SHOW_AGAIN)  # as happens once what ran on its GPUs has arrived
+    expect(page.locator("#trace")).to_contain_text("some are missing")
     page.get_by_role("button", name="Close trace").click()
     expect(page.locator("#trace-panel")).to_be_hidden()
     assert page.url.endswith("/traces")

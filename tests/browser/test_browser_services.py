@@ -91,6 +91,9 @@ def test_a_name_that_nobody_has_has_a_way_out(visit: Open, site: Site) -> None:
     page.get_by_role("button", name="Show").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("embedder")
     expect(page.locator("#wrong")).to_be_hidden()
+    page = visit("/services/%zz", quiet=False).page  # what no browser can decode
+    expect(page.locator("#wrong")).to_contain_text("No service '%zz' is known")
+    expect(page.get_by_role("heading", level=1)).to_have_text("%zz")
     site.hub.snapshot = replace(SCENES["hostile"](), seq=9)
     page = visit("/services").page
     expect(page.locator("#services-table")).to_contain_text(HOSTILE)

@@ -161,6 +161,25 @@ window.foreshock = window.foreshock || {};
     F.h("span", { class: `state ${health}` }, F.h("span", { "aria-hidden": "true" }, F.SHAPES[health]), ` ${word}`);
   F.dot = (colour) => F.h("span", { class: "dot", style: `background:var(--service-${Number(colour)})`, "aria-hidden": "true" });
   F.token = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  // A small line over time, with what is usual behind it; gaps stay gaps. kind: a class that gives its colour.
+  F.sparkline = (values, { usual = null, kind = "", label = null, title = null, width = 96, height = 24 } = {}) => {
+    const there = values.filter(known);
+    if (there.length < 2) return null;
+    const top = Math.max(...there, usual ? usual[1] : 0) || 1;
+    const y = (value) => height - 2 - (value / top) * (height - 4);
+    let pen = "M";
+    const path = values.map((value, i) => {
+      if (!known(value)) { pen = "M"; return ""; }
+      const step = `${pen}${((i / Math.max(1, values.length - 1)) * width).toFixed(1)} ${y(value).toFixed(1)}`;
+      pen = "L";
+      return step;
+    }).join("");
+    const said = label ? { role: "img", "aria-label": label } : { "aria-hidden": "true" };
+    return F.s("svg", { width, height, viewBox: `0 0 ${width} ${height}`, class: `spark ${kind}`, ...said },
+      title ? F.s("title", null, title) : null,
+      usual ? F.s("rect", { x: 0, width, y: y(usual[1]), height: Math.max(1, y(usual[0]) - y(usual[1])), class: "usual" }) : null,
+      F.s("path", { d: path }));
+  };
   F.short = (text, most) => (text.length > most ? `${text.slice(0, Math.max(1, most - 1))}…` : text);
 
   // The name without its namespace where no other of these services has it; the whole is in the tooltip.

@@ -86,7 +86,7 @@
         calm ? null : h("button", { type: "button", class: "quiet", "data-peace": peace ? "" : "1", "aria-pressed": String(peace) }, "Also pairs that share in peace")),
       h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Who waits for whom, table" },
         h("table", { class: "matrix" },
-          h("thead", null, h("tr", null, h("th", { scope: "col" }, "waits ↓ runs →"), columns.map((id) => h("th", { scope: "col" }, sorter("runs", id))))),
+          h("thead", null, h("tr", null, h("th", { scope: "col" }, "waits ↓ for →"), columns.map((id) => h("th", { scope: "col" }, sorter("runs", id))))),
           h("tbody", null, rows.map((v) => h("tr", null, h("th", { scope: "row" }, sorter("waits", v)), columns.map((a) => cell(v, a))))))),
       h("p", { class: "note" }, "An upper bound, from samples of who runs when. ", rows.length < victims.length || columns.length < aggressors.length || hidden ? `Shown are ${rows.length} × ${columns.length}; the CSV has all pairs.` : ""),
       h("details", { id: "who-twin" }, h("summary", null, "Pairs as a list"), h("div", { id: "who-list" })));

@@ -4,7 +4,11 @@
   const F = (window.foreshock = window.foreshock || {});
   F.pages = F.pages || {};
   const { h, put } = F;
-  const CAUSES = { demand: "more is asked than it can carry", provisioning_lag: "new replicas come late", pool_contention: "a neighbour takes the GPUs", retry_storm: "retries keep it down", network: "network", dependency: "a service it needs", memory: "KV cache full", imbalance: "replicas unevenly loaded", hardware: "hardware" };
+  const CAUSES = {
+    demand: "more is asked than it can carry", provisioning_lag: "new replicas come late", pool_contention: "a neighbour takes the GPUs",
+    retry_storm: "retries keep it down", network: "network", dependency: "a service it needs", memory: "KV cache full",
+    imbalance: "replicas unevenly loaded", hardware: "hardware",
+  };
   const service = (name, text = name) => h("a", { href: F.serviceOf(name), "data-go": true }, text);
 
   const LINKS = {
@@ -15,7 +19,9 @@
   const verdict = (data, now) => {
     const { state, clauses, detail, since, incident, next } = data.verdict;
     F.byId("verdict").dataset.state = state;
-    put(F.byId("headline"), clauses.map(([text, kind, of]) => (kind ? h("a", { href: LINKS[kind](of), "data-go": true, title: kind === "gpus" ? of.join(", ") : null }, text) : text)));
+    const clause = ([text, kind, of]) =>
+      kind ? h("a", { href: LINKS[kind](of), "data-go": true, title: kind === "gpus" ? of.join(", ") : null }, text) : text;
+    put(F.byId("headline"), clauses.map(clause));
     const parts = [];
     if (since && incident) {
       if (incident.aggressor) parts.push(h("span", null, "culprit ", service(incident.aggressor)));
@@ -53,28 +59,10 @@
     const name = `${item.name}: ${known ? value : "no data"}${known && item.of !== null ? ` of ${item.of}` : ""}${item.who ? `, ${item.who}` : ""}${usually ? `, ${usually}` : ""}`;
     return h("a", { class: unusual || (known && item.unit === "count" && item.value > 0) ? "figure grave" : "figure", href: kept(item.href), "data-go": true, "aria-label": name },
       h("span", { class: "figure-name" }, item.name),
-      h("span", { class: "figure-row" }, h("span", null, h("b", null, value), known && item.of !== null ? ` of ${item.of}` : ""), F.sparkline(item.spark, { usual: item.usual, bad: unusual })),
+      h("span", { class: "figure-row" }, h("span", null, h("b", null, value), known && item.of !== null ? ` of ${item.of}` : ""), F.sparkline(item.spark, { usual: item.usual, kind: unusual ? "critical" : "" })),
       h("span", { class: "figure-note", title: item.who || null }, item.who && unusual ? [item.who, item.note].filter(Boolean).join(", ") : item.note || usually || " "));
   };
   const kept = (href) => { const [path, query] = href.split("?"); return F.to(path, Object.fromEntries(new URLSearchParams(query || ""))); };
-  // A small line over time, with what is usual behind it; gaps stay gaps.
-  F.sparkline = (values, { usual = null, bad = false, label = null, width = 96, height = 24 } = {}) => {
-    const known = values.filter(F.known);
-    if (known.length < 2) return null;
-    const top = Math.max(...known, usual ? usual[1] : 0) || 1;
-    const y = (value) => height - 2 - (value / top) * (height - 4);
-    let pen = "M";
-    const path = values.map((value, i) => {
-      if (!F.known(value)) { pen = "M"; return ""; }
-      const step = `${pen}${((i / Math.max(1, values.length - 1)) * width).toFixed(1)} ${y(value).toFixed(1)}`;
-      pen = "L";
-      return step;
-    }).join("");
-    return F.s("svg", { width, height, viewBox: `0 0 ${width} ${height}`, class: `spark${bad ? " critical" : ""}`, role: label ? "img" : null, "aria-label": label, "aria-hidden": label ? null : "true" },
-      usual ? F.s("rect", { x: 0, width, y: y(usual[1]), height: Math.max(1, y(usual[0]) - y(usual[1])), class: "usual" }) : null,
-      F.s("path", { d: path }));
-  };
-
   const matrix = (data) => {
     const { victims, aggressors, cells, hidden } = data.matrix;
     if (!victims.length) {
@@ -84,23 +72,35 @@
     }
     const label = F.labels([...new Set([...victims, ...aggressors])]);
     const starved = new Set(data.warnings.map((w) => `${w.victim}\n${w.aggressor}`));
+    const alarm = victims.some((row) => aggressors.some((column) => starved.has(`${row}\n${column}`)));
+    // Only a pair that is in an incident is coloured: batch jobs wait for others all day, and no harm is done.
     const cell = (row, column, item) => {
       if (!item) return h("td", { class: "none", title: "they share no GPU" }, "–");
       const ratio = item.ratio ?? 0;
       const warned = starved.has(`${row}\n${column}`);
       const share = F.known(item.ratio) ? `${F.percent(item.ratio)} of the time` : "(no data)";
       const name = `${row} waits for ${column} ${share} on ${item.gpus.join(", ")}`;
-      return h("td", { class: warned ? "warned" : ratio < 0.05 ? "low" : "", style: `--heat:${Math.round(Math.min(ratio / 0.5, 1) * 60)}%` },
+      return h("td", { class: warned ? "warned" : "low", style: `--heat:${Math.round(Math.min(ratio / 0.5, 1) * 60)}%` },
         h("a", { href: F.to("/contention", { victim: row, aggressor: column }), "data-go": true, title: name, "aria-label": name },
           F.known(item.ratio) ? F.percent(item.ratio) : "no data", h("small", null, `${item.gpus.length} GPU${item.gpus.length > 1 ? "s" : ""}`)));
     };
     put(F.byId("matrix"),
       h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Who starves whom, table" },
         h("table", { class: "matrix" },
-          h("thead", null, h("tr", null, h("th", { scope: "col" }, "waits ↓ runs →"), aggressors.map((name) => h("th", { scope: "col", title: name }, F.short(label(name), 14))))),
+          h("thead", null, h("tr", null, h("th", { scope: "col" }, "waits ↓ for →"), aggressors.map((name) => h("th", { scope: "col", title: name }, F.short(label(name), 14))))),
           h("tbody", null, victims.map((row, r) => h("tr", null, h("th", { scope: "row", title: row }, F.short(label(row), 18)), aggressors.map((column, c) => cell(row, column, cells[r][c]))))))),
-      h("p", { class: "note" }, victims.some((row) => aggressors.some((column) => starved.has(`${row}\n${column}`))) ? h("span", { class: "key marked" }, "in an incident") : null, " ", hidden ? h("a", { href: F.to("/contention"), "data-go": true }, `${hidden} more rows or columns with shorter waits`) : null));
+      h("p", { class: "note" }, alarm ? [h("span", { class: "key marked" }, "in an incident"), ", the others are not. "] : "None of these pairs is in an incident. ", example(data.matrix, starved),
+        hidden ? [" ", h("a", { href: F.to("/contention"), "data-go": true }, `${hidden} more rows or columns with shorter waits`)] : null));
     F.panel("matrix", "ready");
+  };
+
+  // How to read a cell, told of the one that matters most.
+  const example = ({ victims, aggressors, cells }, starved) => {
+    const worth = ([row, column, item]) => (starved.has(`${row}\n${column}`) ? 1 : 0) + item.ratio;
+    const told = victims.flatMap((row, r) => aggressors.map((column, c) => [row, column, cells[r][c]])).filter(([, , item]) => item && F.known(item.ratio));
+    if (!told.length) return null;
+    const [row, column, item] = told.reduce((most, each) => (worth(each) > worth(most) ? each : most));
+    return `${F.percent(item.ratio)}: of its time, ${row} waits at most that much while ${column} holds a GPU that both use.`;
   };
 
   const services = (data, live) => {
@@ -115,7 +115,7 @@
         h("th", { scope: "row", title: s.id }, F.dot(colours[s.id] ?? 0), h("a", { href: F.serviceOf(s.id), "data-go": true }, F.short(label(s.id), 24)), h("br"), condition(s)),
         h("td", null, F.rate(s.rate)), h("td", { class: s.failed >= 0.05 ? "bad" : s.failed >= 0.01 ? "poor" : "" }, F.percent(s.failed)),
         h("td", null, F.seconds(s.p95)),
-        h("td", { class: "minor" }, F.sparkline(s.spark, { bad: s.stage === "failing", label: `p95 of ${s.id} over 15 minutes` }) || "–"));
+        h("td", { class: "minor" }, F.sparkline(s.spark, { kind: s.stage === "failing" ? "critical" : "", label: `p95 of ${s.id} over 15 minutes` }) || "–"));
     put(F.byId("services"),
       h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Services, table" },
         h("table", { class: "services" }, h("thead", null, h("tr", null, ["Service", "Requests", "Failed", "p95"].map((name) => h("th", { scope: "col" }, name)), h("th", { scope: "col", class: "minor" }, "p95, 15 min"))), h("tbody", null, data.services.map(row)))),
@@ -126,7 +126,11 @@
 
   const incidents = (data, now) => {
     const list = data.warnings;
-    const over = data.over.map((w) => h("li", { class: "over" }, F.state("idle", "over"), " ", w.aggressor && w.gpus.length ? `${w.aggressor} starved ${w.victim} on ${w.gpus.length} GPU${w.gpus.length > 1 ? "s" : ""}, ended ` : `${w.victim}: ${w.cause.replaceAll("_", " ")}, ended `, F.time(w.until, now), ` (${F.span(now - w.until)} ago) `, links(w)));
+    const ended = (w) =>
+      w.aggressor && w.gpus.length
+        ? `${w.aggressor} starved ${w.victim} on ${w.gpus.length} GPU${w.gpus.length > 1 ? "s" : ""}, ended `
+        : `${w.victim}: ${w.cause.replaceAll("_", " ")}, ended `;
+    const over = data.over.map((w) => h("li", { class: "over" }, F.state("idle", "over"), " ", ended(w), F.time(w.until, now), ` (${F.span(now - w.until)} ago) `, links(w)));
     if (!list.length && !over.length) {
       put(F.byId("warnings"));
       const learning = data.learning.done ? "" : " None can be given while the hub is learning what is usual.";
@@ -152,8 +156,14 @@
       h("p", null, w.sentence),
       rows.length ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Evidence of ${w.victim}, table` }, h("table", { class: "evidence" },
         h("thead", null, h("tr", null, ["of", "figure", "now", "usually", "since"].map((name) => h("th", { scope: "col" }, name)))),
-        h("tbody", null, rows.map(([e, same]) => h("tr", { class: same ? "same" : null }, h("th", { scope: "row" }, e.entity ? (same ? h("span", { class: "visually-hidden" }, e.entity) : e.entity) : w.victim), h("td", null, e.name), h("td", null, h("b", null, F.figure(e.value, e.unit))), h("td", null, F.figure(e.baseline, e.unit)), h("td", null, F.time(e.since, now))))))) : null,
-      h("p", { class: "muted" }, [w.gpus.length ? `on ${w.gpus.join(", ")}` : "", w.candidates.length > 1 ? `blamed: ${w.candidates.slice(0, 3).map((c) => `${c.service} ${F.percent(c.score)}${c.why ? ` (${c.why})` : ""}`).join(", ")}` : "", `confidence ${F.percent(w.confidence)}, ${w.quality}`].filter(Boolean).join(" · ")));
+        h("tbody", null, rows.map(([e, same]) => h("tr", { class: same ? "same" : null },
+          h("th", { scope: "row" }, e.entity ? (same ? h("span", { class: "visually-hidden" }, e.entity) : e.entity) : w.victim), h("td", null, e.name),
+          h("td", null, h("b", null, F.figure(e.value, e.unit))), h("td", null, F.figure(e.baseline, e.unit)), h("td", null, F.time(e.since, now))))))) : null,
+      h("p", { class: "muted" }, [
+        w.gpus.length ? `on ${w.gpus.join(", ")}` : "",
+        w.candidates.length > 1 ? `blamed: ${w.candidates.slice(0, 3).map((c) => `${c.service} ${F.percent(c.score)}${c.why ? ` (${c.why})` : ""}`).join(", ")}` : "",
+        `confidence ${F.percent(w.confidence)}, ${w.quality}`,
+      ].filter(Boolean).join(" · ")));
   };
 
   F.pages.now = {

@@ -9,23 +9,23 @@
   const times = (value) => (known(value) && value >= 2 ? `${value.toFixed(value >= 10 ? 0 : 1)} ×` : F.percent(value));
   const used = (row) =>
     !known(row.used) ? h("span", { class: "muted", title: row.promise ? "no request ended lately" : "nothing promised or learned yet" }, "–")
-      : h("span", { class: `used ${row.used > 1 ? "bad" : row.used > 0.8 ? "poor" : ""}`, style: `--share:${Math.min(100, row.used * 100).toFixed(0)}%`, title: promised(row) }, times(row.used));
+      : h("span", {
+        class: `used ${row.used > 1 ? "bad" : row.used > 0.8 ? "poor" : ""}`,
+        style: `--share:${Math.min(100, row.used * 100).toFixed(0)}%`,
+        title: promised(row),
+      }, times(row.used));
   const promised = ({ promise }) =>
     promise ? `p95 at most ${F.seconds(promise.seconds)}, ${F.percent(promise.failed)} failed: ${promise.learned ? "learned from what is usual" : "configured"}` : "";
-  const load = (row) => (known(row.load) ? h("span", { class: known(row.safe) && row.load > row.safe ? "bad" : "", title: known(row.safe) ? `up to ${F.percent(row.safe)} its bursts do no harm` : "what is safe is not known" }, times(row.load)) : null);
+  const load = (row) => {
+    if (!known(row.load)) return null;
+    const title = known(row.safe) ? `up to ${F.percent(row.safe)} its bursts do no harm` : "what is safe is not known";
+    return h("span", { class: known(row.safe) && row.load > row.safe ? "bad" : "", title }, times(row.load));
+  };
   const share = (value, poor, bad) => (known(value) ? h("span", { class: value >= bad ? "bad" : value >= poor ? "poor" : "" }, F.percent(value)) : null);
   const spark = ({ spark: values, health, id }) => {
-    const there = values.filter((v) => v !== null);
-    if (there.length < 2) return null;
-    const top = Math.max(...there) || 1;
-    let pen = "M";
-    const path = values.map((v, i) => {
-      if (v === null) { pen = "M"; return ""; }
-      const step = `${pen}${((i / Math.max(1, values.length - 1)) * 96).toFixed(1)} ${(22 - (v / top) * 20).toFixed(1)}`;
-      pen = "L";
-      return step;
-    }).join("");
-    return F.s("svg", { width: 96, height: 24, class: `spark ${health}`, role: "img", "aria-label": `p95 of ${id} over 15 minutes, at most ${F.seconds(top)}` }, F.s("title", null, `0 to ${F.seconds(top)}`), F.s("path", { d: path }));
+    const top = Math.max(...values.filter(known));
+    const label = `p95 of ${id} over 15 minutes, at most ${F.seconds(top)}`;
+    return F.sparkline(values, { kind: health, label, title: `0 to ${F.seconds(top)}` });
   };
   const link = (row, most = 40) => [F.dot(row.colour), h("a", { href: F.serviceOf(row.id), "data-go": true, title: row.id }, F.short(row.id, most))];
 
@@ -52,10 +52,13 @@
     }
     const count = (test) => rows.filter(test).length;
     const missing = count((row) => row.used > 1);
+    const [judged, waiting] = [count((row) => known(row.used)), count((row) => row.wait >= 0.1)];
+    const risky = count((row) => row.risk >= 0.5 && !(row.used > 1));
+    const kept = judged ? `All ${judged} services with an objective keep it` : `${rows.length} services; nothing is promised or learned yet`;
     const said = [
-      missing ? `${missing} of ${rows.length} services miss their objective` : rows.some((row) => known(row.used)) ? `All ${count((row) => known(row.used))} services with an objective keep it` : `${rows.length} services; nothing is promised or learned yet`,
-      count((row) => row.wait >= 0.1) ? `${count((row) => row.wait >= 0.1)} wait for GPUs more than 10 % of the time` : "none waits long for a GPU",
-      count((row) => row.risk >= 0.5 && !(row.used > 1)) ? `${count((row) => row.risk >= 0.5 && !(row.used > 1))} may miss it within ten minutes` : "",
+      missing ? `${missing} of ${rows.length} services miss their objective` : kept,
+      waiting ? `${waiting} wait for GPUs more than 10 % of the time` : "none waits long for a GPU",
+      risky ? `${risky} may miss it within ten minutes` : "",
     ].filter(Boolean);
     put(F.byId("services-say"), `${said.join("; ")}.`);
     F.table(F.byId("service-list"), { id: "services-table", label: "Services", columns: COLUMNS, rows, most: 1000, by: "-risk", health: (row) => row.health, note: data.hidden ? h("p", { class: "note" }, `${data.hidden} more are in `, h("a", { href: "/api/services" }, "/api/services")) : null });
@@ -148,12 +151,17 @@
     put(F.byId("service-links"), h("p", { class: "facts" },
       d.promise ? h("span", null, `${d.promise.learned ? "objective learned" : "objective configured"}: p95 ${F.seconds(d.promise.seconds)}, ${F.percent(d.promise.failed)} failed`) : null,
       d.tier ? h("span", null, `tier ${d.tier}`) : null,
-      h("a", { href: traces({ order: "slowest" }), "data-go": true }, "slowest traces"), h("a", { href: traces({ errors: "true" }), "data-go": true }, "failed traces"), h("a", { href: traces({ order: "gpu_wait" }), "data-go": true }, "traces that waited for a GPU longest")));
+      h("a", { href: traces({ order: "slowest" }), "data-go": true }, "slowest traces"),
+      h("a", { href: traces({ errors: "true" }), "data-go": true }, "failed traces"),
+      h("a", { href: traces({ order: "gpu_wait" }), "data-go": true }, "traces that waited for a GPU longest")));
   };
   const STATES = { ok: "calm", idle: "calm", unknown: "blind", warning: "warning", critical: "critical" };
 
   // Which service is shown, and another one: a name that is not known has this way out.
-  const here = () => location.pathname.split("/").slice(2).map(decodeURIComponent).join("/");
+  const decoded = (text) => {
+    try { return decodeURIComponent(text); } catch { return text; } // "%zz" is a name that nobody has, not a fault
+  };
+  const here = () => location.pathname.split("/").slice(2).map(decoded).join("/");
   const switcher = async () => {
     const box = F.byId("service-switch");
     if (!box) return;

@@ -48,15 +48,23 @@
     const width = body.clientWidth;
     put(body,
       width < NARROW ? list(data) : picture(data, width),
-      h("p", { class: "legend" },
-        width < NARROW || !data.lanes.some((lane) => lane.part === "culprit") ? null : h("span", null, h("span", { class: "flag", "aria-hidden": "true" }, "⚑"), " culprit"),
-        width < NARROW ? null : ["early", "degraded", "failing"].map((stage) => h("span", { class: `lane-key ${stage}` }, h("span", { "aria-hidden": "true" }, MARKS[stage]), ` ${WORDS[stage]}`)),
-        width < NARROW || !data.lanes.some((lane) => lane.forecast) ? null : h("span", { class: "lane-key forecast" }, "forecast: 80 % sure between its ends, the mark is as likely as not"),
-        data.hidden && all ? h("a", { href: all, "data-go": true }, `${data.hidden} more`) : null),
+      h("p", { class: "legend" }, width < NARROW ? null : legend(data), data.hidden && all ? h("a", { href: all, "data-go": true }, `${data.hidden} more`) : null),
       h("details", null, h("summary", null, "Timeline as a table"), twin(data)));
     F.panel(name, "ready");
   };
 
+  // Every mark of the picture that is there to be seen.
+  const legend = ({ lanes }) => {
+    const has = (name) => lanes.some((lane) => lane.part === name);
+    const key = (mark, kind, text) => h("span", null, h("span", { class: kind, "aria-hidden": "true" }, mark), ` ${text}`);
+    return [
+      has("culprit") ? key("⚑", "flag", "culprit") : null,
+      has("hit") ? key("1", "lane-part", "the first that was hit, then 2, 3, …") : null,
+      has("next") ? key("…", "lane-dots", "not hit yet, expected next") : null,
+      ["early", "degraded", "failing"].map((stage) => h("span", { class: `lane-key ${stage}` }, h("span", { "aria-hidden": "true" }, MARKS[stage]), ` ${WORDS[stage]}`)),
+      lanes.some((lane) => lane.forecast) ? h("span", { class: "lane-key forecast" }, "forecast: 80 % sure between its ends, the mark is as likely as not") : null,
+    ];
+  };
   const row = (lane, data) => {
     const now = latest(lane, data.now, data.stages);
     const stage = lane.part === "next" ? "expected" : lane.spells.length ? (now === "calm" ? `over; was: ${WORDS[data.stages[worst(lane)]]}` : WORDS[now]) : "–";
@@ -121,8 +129,12 @@
       lane.part === "culprit" ? s("text", { x: from, y: y + 4.5, class: "lane-flag", "text-anchor": "middle" }, "⚑") : null,
       caption(lane, words, y, from, now, [low, high], left, edge));
   };
-  const mark = (stage, at, y) =>
-    stage === "early" ? s("path", { d: `M${at} ${y - 7}L${at + 7} ${y + 6}H${at - 7}z`, class: "lane-mark early" }) : stage === "degraded" ? s("path", { d: `M${at} ${y - 7.5}L${at + 7.5} ${y}L${at} ${y + 7.5}L${at - 7.5} ${y}z`, class: "lane-mark degraded" }) : s("rect", { x: at - 6, y: y - 6, width: 12, height: 12, class: "lane-mark failing" });
+  const mark = (stage, at, y) => {
+    const kind = `lane-mark ${stage}`;
+    if (stage === "early") return s("path", { d: `M${at} ${y - 7}L${at + 7} ${y + 6}H${at - 7}z`, class: kind });
+    if (stage === "degraded") return s("path", { d: `M${at} ${y - 7.5}L${at + 7.5} ${y}L${at} ${y + 7.5}L${at - 7.5} ${y}z`, class: kind });
+    return s("rect", { x: at - 6, y: y - 6, width: 12, height: 12, class: kind });
+  };
   const ahead = (low, high, middle, y) =>
     s("g", { class: "lane-forecast" },
       ["ahead", "ahead-hatch"].map((kind) => s("rect", { x: low, y: y - BAR / 2, width: Math.max(3, high - low), height: BAR, rx: 3, class: kind, fill: kind === "ahead" ? null : "url(#hatch)" })),

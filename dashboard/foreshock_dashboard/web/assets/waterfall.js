@@ -67,22 +67,26 @@
     F.byId("trace-hint").textContent = trace.trace_id;
     put(body,
       F.lanes.sentence(trace),
-      h("p", { class: "facts" }, h("span", null, h("b", null, F.seconds(trace.duration_seconds))), h("span", null, `${trace.total ?? trace.spans.length} spans`), h("span", null, errors ? F.state("critical", `${errors} failed`) : "no errors"),
-        h("span", null, "started ", F.time(trace.start, now), now ? ` (${F.span(now - trace.start)} ago)` : ""), path(trace), trace.left_out ? h("span", null, `${trace.left_out} more spans are not shown`) : null, trace.note ? h("span", null, trace.note) : null, trace.clock_note ? h("span", null, trace.clock_note) : null,
+      h("p", { class: "facts" },
+        h("span", null, h("b", null, F.seconds(trace.duration_seconds))),
+        h("span", null, `${trace.total ?? trace.spans.length} spans`),
+        h("span", null, errors ? F.state("critical", `${errors} failed`) : "no errors"),
+        h("span", null, "started ", F.time(trace.start, now), now ? ` (${F.span(now - trace.start)} ago)` : ""),
+        path(trace),
+        trace.left_out ? h("span", null, `${trace.left_out} more spans are not shown`) : null,
+        trace.note ? h("span", null, trace.note) : null,
+        trace.clock_note ? h("span", null, trace.clock_note) : null,
         h("button", { type: "button", class: "quiet", id: "trace-close" }, "Close trace")),
-      h("p", { class: "legend" }, services.map(([name, colour]) => h("span", null, F.dot(colour), name)), h("span", { class: "key critical" }, "critical path"), lanes.size ? h("span", { class: "key held" }, "others held its GPU") : null, trace.spans.some((span) => span.gaps?.length) ? h("span", { class: "key gap" }, "no span tells what it did") : null),
+      h("p", { class: "legend" },
+        services.map(([name, colour]) => h("span", null, F.dot(colour), name)),
+        h("span", { class: "key critical" }, "critical path"),
+        lanes.size ? h("span", { class: "key held" }, "others held its GPU") : null,
+        trace.spans.some((span) => span.gaps?.length) ? h("span", { class: "key gap" }, "no span tells what it did") : null),
       h("div", { class: "wf-axis", "aria-hidden": "true" }, h("span"), h("div", null, [0, 0.25, 0.5, 0.75, 1].map((part) => h("span", { style: `left:${part * 100}%` }, F.seconds(part * trace.extent_seconds))))),
       h("div", { class: "wf", id: "wf", tabindex: "0", role: "tree", "aria-label": "Spans; arrow keys move, left and right fold, Enter shows a span" }, h("div", { class: "wf-space", role: "none" })),
       F.lanes.draw(trace),
       h("div", { id: "span-detail", class: "span-detail", "aria-live": "polite" }));
-    const field = F.byId("wf");
-    if (!field.heard) {
-      field.heard = true;
-      field.addEventListener("scroll", () => requestAnimationFrame(draw));
-      field.addEventListener("keydown", key);
-      field.addEventListener("click", click);
-      F.byId("trace-close").addEventListener("click", () => F.closeTrace());
-    }
+    hear(body);
     draw();
     if (selected) detail();
   };
@@ -176,8 +180,17 @@
     if (below) close ? view.closed.add(span.span_id) : view.closed.delete(span.span_id);
     draw();
   };
+  // On what stays while its parts are put in and taken out: a trace that is shown again may have a line more.
+  const hear = (body) => {
+    if (body.heard) return;
+    body.heard = true;
+    const inside = (act) => (event) => { if (event.target.closest?.("#wf")) act(event); };
+    body.addEventListener("scroll", inside(() => requestAnimationFrame(draw)), true); // it does not rise
+    body.addEventListener("keydown", inside(key));
+    body.addEventListener("click", (event) => (event.target.closest("#trace-close") ? F.closeTrace() : click(event)));
+  };
   const click = (event) => {
-    const row = event.target.closest("[data-row]");
+    const row = event.target.closest("#wf [data-row]");
     if (!row) return;
     const i = Number(row.dataset.row);
     if (event.target.dataset.fold) return fold(i, !view.closed.has(shown()[i].span.span_id));

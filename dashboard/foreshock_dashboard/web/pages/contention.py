@@ -51,7 +51,7 @@ def layout() -> Component:
                     panel(
                         "who",
                         "Who waits for whom",
-                        "row waits, column runs; share of time, at most",
+                        "how much of its time the one on the left waits, at most, while the one above runs",
                         wide=True,
                         csv="/api/csv/pairs",
                         promql=_WAITS,

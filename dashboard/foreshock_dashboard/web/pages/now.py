@@ -29,7 +29,7 @@ def layout() -> Component:
                 [
                     panel("timeline", "From first sign to impact", "in the order of the first sign", wide=True),
                     panel("services", "Most affected services", "the worst first"),
-                    panel("matrix", "Who starves whom", "row waits, column runs: share of time, at most"),
+                    panel("matrix", "Who starves whom", "how much of its time one waits for another's work"),
                     panel("grid", "GPUs", "share of time busy", wide=True),
                     panel("warnings", "Incidents and their evidence", "open now, the worst first", wide=True),
                 ],
