@@ -223,7 +223,7 @@ def test_a_hostile_attribute_is_text_in_a_trace(visit: Open) -> None:
 
 
 def test_a_cell_of_the_matrix_leads_to_the_pair(visit: Open, site: Site) -> None:
-    """Its name says how long and where; the page of contention shows it. Pairs in no incident do not shout beside it."""
+    """Its name says how long and where, and leads to it. Pairs that are in no incident do not shout beside it."""
     world = starving()
     other = [(stall.victim.name, stall.aggressor.name) == ("reranker", "batch-eval") for stall in world.stalls]
     waits = world.stalled_by.copy()
