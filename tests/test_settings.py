@@ -77,7 +77,8 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         (["--objectives", "a=1s,serving/=20s"], {}, "has 'serving/=20s', which names no service"),
         (["--objectives", "llm-chat=soon"], {}, "is not a duration"),
         (["--objectives", "llm-chat=20s:few"], {}, "whose share of failures is not like 1% or 0.01"),
-        (["--objectives", "llm-chat=20s:120%"], {}, "whose share of failures is not between 0 and 100 %"),
+        (["--objectives", "llm-chat=20s:120%"], {}, "whose share of failures is not from 0 to below 100 %: write"),
+        (["--objectives", "llm-chat=20:1"], {}, "is not from 0 to below 100 %: write 1% or 0.01"),
         ([], {"FORESHOCK_SPAN_SERIES": "1e6"}, "FORESHOCK_SPAN_SERIES: '1e6' is not a whole number"),
         (["--memory", "much"], {}, "is not a size such as 512MiB"),
         (["--host", "0.0.0.0"], {}, "reachable from other machines"),  # noqa: S104

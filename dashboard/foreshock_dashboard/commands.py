@@ -145,8 +145,10 @@ def serve(arguments: argparse.Namespace) -> int:
         try:
             hub.start()
             print(f"page       {hub.web.url}", flush=True)
-            print(f"OTLP/gRPC  {settings.host}:{hub.grpc.port}", flush=True)
-            print(f"OTLP/HTTP  http://{settings.host}:{hub.http.port}/v1/traces", flush=True)
+            if recording is None:
+                host = settings.otlp_host or settings.host
+                print(f"OTLP/gRPC  {host}:{hub.grpc.port}", flush=True)
+                print(f"OTLP/HTTP  http://{host}:{hub.http.port}/v1/traces", flush=True)
             stop.wait()
         finally:
             hub.close()

@@ -125,8 +125,8 @@ def promises(text: str) -> tuple[tuple[str, float, float], ...]:
             share = float(failed.strip().rstrip("%")) / (100 if failed.strip().endswith("%") else 1) if failed else 0.01
         except ValueError:
             raise ValueError(f"has {word!r}, whose share of failures is not like 1% or 0.01") from None
-        if not 0 <= share <= 1:
-            raise ValueError(f"has {word!r}, whose share of failures is not between 0 and 100 %")
+        if not 0 <= share < 1:
+            raise ValueError(f"has {word!r}, whose share of failures is not from 0 to below 100 %: write 1% or 0.01")
         found.append((name.strip(), seconds(duration.strip()), share))
     return tuple(found)
 

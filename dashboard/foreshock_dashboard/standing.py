@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.reader import Recording
@@ -40,11 +41,13 @@ def standing(settings: Settings) -> Iterator[tuple[Settings, Recording | None]]:
         meta = recording.meta
         if meta.end is None:
             raise RecordingError(f"recording {settings.recording}: it holds neither a sample nor a span")
-        usual = next(item.default for item in fields(Settings) if item.name == "scrape_interval")
+        usual = _usual("scrape_interval")
         interval = settings.scrape_interval if settings.scrape_interval != usual else meta.scrape_interval or usual
         yield (
             replace(
                 settings,
+                otlp_grpc_port=_free(settings.otlp_grpc_port, "otlp_grpc_port"),  # it takes nothing in
+                otlp_http_port=_free(settings.otlp_http_port, "otlp_http_port"),
                 at=meta.end if settings.at is None else settings.at,
                 scrape_interval=interval,
                 store=Path(folder),
@@ -54,6 +57,15 @@ def standing(settings: Settings) -> Iterator[tuple[Settings, Recording | None]]:
             ),
             recording,
         )
+
+
+def _usual(name: str) -> Any:  # noqa: ANN401  # whatever the option holds
+    return next(item.default for item in fields(Settings) if item.name == name)
+
+
+def _free(port: int, name: str) -> int:
+    """Any free port where none was chosen: beside a recording another hub may be running."""
+    return 0 if port == _usual(name) else port
 
 
 def load_spans(recording: Recording, store: Store) -> None:

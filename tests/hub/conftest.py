@@ -34,7 +34,7 @@ def _serve(processes: list[Process], tmp_path: Path, eventually: Callable[..., N
         hub = HubProcess.serving(store or tmp_path / "store", *flags, env=env)
         processes.append(hub)
         if wait:
-            eventually(lambda: hub.up() or hub.process.poll() is not None, "the hub is ready")
+            eventually(lambda: hub.up() or hub.process.poll() is not None, "the hub is ready", 90)
             assert hub.process.poll() is None, hub.output
         return hub
 

@@ -19,6 +19,7 @@ from foreshock_dashboard.analysis.objectives import Objective, objectives
 from foreshock_dashboard.analysis.risk import Own, own_risks
 from foreshock_dashboard.analysis.signals import Scan
 from foreshock_dashboard.analysis.telling import Moment, opened, updated, warned
+from foreshock_dashboard.analysis.verdict import sentence
 from foreshock_dashboard.model.incident import Incident, Learning
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
@@ -31,6 +32,8 @@ URGENT = 2
 """The same where no trend has to be waited for."""
 SWITCH = 6
 """Grid points in a row that must name another cause, culprit or origin before an open incident does."""
+SETTLED = 30
+"""The same once somebody was woken: what they act on holds for minutes."""
 CLEAR = 300.0
 """Seconds that an incident must be *seen* calm before it is over."""
 BLIND = 3600.0
@@ -173,8 +176,8 @@ def _grown(case: Case, mine: Sequence[Trouble], moment: Moment) -> Case | None:
         if case.incident is None:
             return None
         return replace(case, calm=calm, seen=scan.time, pages=0) if calm < CLEAR else None
-    worst = mine[0]
-    pages = case.pages + 1 if worst.page else 0
+    worst = _lead(case.incident, mine)
+    pages = case.pages + 1 if any(each.page for each in mine) else 0
     grown = replace(
         case,
         origin=worst.origin,
@@ -193,10 +196,18 @@ def _grown(case: Case, mine: Sequence[Trouble], moment: Moment) -> Case | None:
     if _says(told) == _says(grown.incident) or (told.paged is not None and grown.incident.paged is None):
         return replace(grown, incident=told, other=0)
     other = grown.other + 1
-    if other >= SWITCH:
+    if other >= (SWITCH if grown.incident.paged is None else SETTLED):
         return replace(grown, incident=told, other=0)
-    kept = replace(grown.incident, phase=told.phase, at_risk=told.at_risk)
-    return replace(grown, incident=kept, other=other)
+    ahead = told.at_risk if told.service == grown.incident.service else grown.incident.at_risk
+    kept = replace(grown.incident, phase=told.phase, at_risk=ahead)
+    return replace(grown, incident=replace(kept, sentence=sentence(kept, scan)), other=other)
+
+
+def _lead(incident: Incident | None, mine: Sequence[Trouble]) -> Trouble:
+    """Of which trouble the incident tells: once somebody was woken, of the same service as long as it is in trouble."""
+    if incident is None or incident.paged is None:
+        return mine[0]
+    return next((each for each in mine if each.origin == incident.service), mine[0])
 
 
 def _says(incident: Incident) -> tuple[object, ...]:

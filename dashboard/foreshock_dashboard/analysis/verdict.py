@@ -9,13 +9,16 @@ from foreshock_dashboard.analysis.signals import Scan
 from foreshock_dashboard.model.incident import AtRisk, Incident
 from foreshock_dashboard.model.service import Service
 
+LIKELY = 0.5
+"""Confidence from which a neighbour is said to starve a service, and not that it may."""
 SOON = 900.0
 """Seconds within which it is said when somebody is hit."""
 
 
 def sentence(incident: Incident, scan: Scan) -> str:
     """Who does what to whom, since when, how much, and who is next."""
-    parts = [f"{_what(incident)} since {clock(incident.since)} UTC"]
+    weak = not incident.victims  # nothing has happened that it could be since
+    parts = [_what(incident) if weak else f"{_what(incident)} since {clock(incident.since)} UTC"]
     if figure := _figure(incident.service, scan):
         parts.append(figure)
     hit = [str(who) for who in incident.slowed]
@@ -34,7 +37,8 @@ def _what(incident: Incident) -> str:
         case "pool contention" if by == who or by is None:
             return f"{who} fights for its GPUs"
         case "pool contention":
-            return f"{by} starves {who}{f' on {gpu_list(where.gpus)}' if where.gpus else ''}"
+            does = "starves" if incident.confidence >= LIKELY else "may starve"
+            return f"{by} {does} {who}{f' on {gpu_list(where.gpus)}' if where.gpus else ''}"
         case "demand":
             soon = any(risk.service == who and risk.p50 > 0 for risk in incident.at_risk)
             asked = "will soon be asked for more than it carries" if soon else "is asked for more than it carries"

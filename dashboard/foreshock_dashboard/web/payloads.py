@@ -70,6 +70,7 @@ def condition(
 
 def _part(service: Service, incidents: Sequence[Incident]) -> Condition | None:
     """The part that a service has in the open incidents, if any."""
+    incidents = [each for each in incidents if each.victims]  # nothing is wrong yet with what is only weak
     for incident in incidents:
         if service in (incident.victim, incident.service):
             soon = any(risk.service == service and risk.p50 > 0 for risk in incident.at_risk)

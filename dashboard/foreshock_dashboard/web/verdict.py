@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from foreshock_dashboard.analysis.sentence import gpu_list
 from foreshock_dashboard.analysis.sharing import pool_of
+from foreshock_dashboard.analysis.verdict import LIKELY
 from foreshock_dashboard.model.incident import AtRisk, Incident
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.service import Service
@@ -125,7 +126,7 @@ def _starving(world: World, current: tuple[Incident, ...], gaps: tuple[str, ...]
         clauses = [
             Clause(pair[1], "service", (pair[1],)),
             Clause(" "),
-            Clause("starves", "pair", pair),
+            Clause("starves" if worst.confidence >= LIKELY else "may starve", "pair", pair),
             Clause(" "),
             Clause(pair[0], "service", (pair[0],)),
             Clause(" on "),

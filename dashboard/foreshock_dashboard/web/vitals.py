@@ -16,6 +16,7 @@ from foreshock_dashboard.model.query import Floats, Json
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.numbers import number
+from foreshock_dashboard.web.payloads import open_incidents
 from foreshock_dashboard.web.sight import sight
 from foreshock_dashboard.web.signs import Course
 
@@ -49,7 +50,8 @@ def vitals(snapshot: Snapshot, fared: Course, blind: bool = False) -> list[Json]
     world = snapshot.world
     if world is None:
         return []
-    columns, past = _columns(world)
+    grave = [item.since for item in open_incidents(snapshot) if item.phase != "advisory"]
+    columns, past = _columns(world, min(grave, default=math.inf))
     rows = (
         ("Services degraded", "count", _degraded(fared, world, columns)),
         ("Longest wait for a GPU", "ratio", _waits(world, columns)),
@@ -63,7 +65,7 @@ def vitals(snapshot: Snapshot, fared: Course, blind: bool = False) -> list[Json]
 def _told(name: str, unit: str, told: Told, past: int, *, unknown: bool) -> Json:
     history = told.values[:past]
     low = high = math.nan
-    if np.isfinite(history).sum() >= LEAST:
+    if unit != "count" and np.isfinite(history).sum() >= LEAST:
         found = usual(history[None], told.floor, 1)
         level, scale = float(found.level[0]), float(found.scale[0])
         low, high = max(0.0, level - BAND * scale), level + BAND * scale
@@ -81,13 +83,17 @@ def _told(name: str, unit: str, told: Told, past: int, *, unknown: bool) -> Json
     }
 
 
-def _columns(world: World) -> tuple[Places, int]:
-    """Columns that are looked at, and how many of them are history: what is usual rests on these."""
+def _columns(world: World, trouble: float) -> tuple[Places, int]:
+    """Columns that are looked at, and how many of them are history: what is usual rests on these.
+
+    trouble: Unix seconds from which on things have not been as usual, however long that lasts.
+    """
     last = len(world.times) - 1
     first = max(0, last - round(SPARK / world.step))
     spark = np.unique(np.linspace(first, last, POINTS).round().astype(np.intp))
     stride = max(1, round(SPACING / world.step))
     end = max(0, last - round(max(SPARK, GUARD) / world.step))
+    end = min(end, int(np.searchsorted(world.times, trouble)))
     history = np.arange(max(0, end - round(HISTORY / world.step)), end, stride)
     return np.concatenate([history, spark]), len(history)
 

@@ -5,6 +5,7 @@
   F.pages = F.pages || {};
   const { h, s, put } = F;
 
+  const BEFORE = 60;
   const PHASES = { advisory: "warning", page: "critical", cascading: "critical", over: "idle" };
   // An incident that is over is looked at as it was shortly before its end.
   const open = (item) => F.href({ incident: item.id, from: item.until ? String(Math.round((item.since - 600) * 1000)) : null, to: item.until ? String(Math.round((item.until - 20) * 1000)) : null });
@@ -19,7 +20,7 @@
       chosen ? h("div", { class: "chosen" },
         h("p", { class: "headline" }, chosen.sentence),
         chosen.next_step ? h("p", { class: "step" }, h("b", null, "Do now"), h("span", null, `${chosen.next_step.charAt(0).toUpperCase()}${chosen.next_step.slice(1)}.`)) : null,
-        h("p", { class: "facts" }, h("button", { type: "button", class: "quiet", "data-time": "replay" }, "▶ Replay it"), h("a", { href: F.reportOf(chosen.id), download: "" }, "Download the post-mortem"), h("a", { href: F.tracesOf(chosen.victim), "data-go": true }, `Slowest traces of ${chosen.victim}`))) : null);
+        h("p", { class: "facts" }, h("button", { type: "button", class: "quiet", "data-time": "replay", "data-from": Math.round(Math.min(chosen.since, chosen.opened) - BEFORE) }, "▶ Replay it"), h("a", { href: F.reportOf(chosen.id), download: "" }, "Download the post-mortem"), h("a", { href: F.tracesOf(chosen.victim), "data-go": true }, `Slowest traces of ${chosen.victim}`))) : null);
   };
 
   // A bar from 10 to 90 %, thick from 20 to 80 %, on a scale of roots: what is near is told apart best.

@@ -161,6 +161,13 @@
     time.set(from.trim() || USUAL, to.trim() || "now");
     F.byId("time-menu").open = false;
   });
+  // From an instant on, as fast as answers come.
+  const replay = (from) => {
+    stop();
+    shown = true;
+    look(Math.max(reach()[0], from));
+    play();
+  };
   const acts = {
     back: () => time.shift(-0.5), on: () => time.shift(0.5), out: time.out,
     replay: () => { shown = true; rewind(); },
@@ -177,7 +184,7 @@
     const range = event.target.closest?.("[data-range]");
     if (range) { time.set(range.dataset.range, "now"); F.byId("time-menu").open = false; }
     const act = event.target.closest?.("[data-time]");
-    if (act) acts[act.dataset.time]();
+    if (act) act.dataset.from ? replay(Number(act.dataset.from)) : acts[act.dataset.time]();
     const menu = F.byId("time-menu");
     if (menu?.open && !event.target.closest?.("#time-menu")) menu.open = false;
   });
