@@ -18,7 +18,12 @@ from foreshock_dashboard.web.registry import Page
 from foreshock_dashboard.web.shell import attributes, chart, page_of, panel
 from foreshock_dashboard.web.view import View
 
-_WAITS = "sum by (service_name, by_service_name) (rate(gpu_service_stalled_by_seconds_total[2m]))"
+_PAIR = "service_namespace, service_name, by_service_namespace, by_service_name"
+_WAITS = (
+    f"avg by ({_PAIR}) (sum by (instance, uuid, {_PAIR}) "
+    '(rate(gpu_service_stalled_by_seconds_total{by_service_name!=""}[2m])))'
+)
+"""The mean over the GPUs that two share, as the page has it."""
 _BUSY = "avg by (pool) (rate(gpu_busy_seconds_total[5m]) * on (uuid) group_left (pool) gpu_pool_info)"
 
 

@@ -20,6 +20,8 @@ from foreshock_dashboard.web.service import parts
 from foreshock_dashboard.web.shell import attributes, chart, page_of, panel
 from foreshock_dashboard.web.view import View
 
+_BY = "by_service_namespace, by_service_name"
+
 
 def every() -> Component:
     """A sentence, what is looked for, and the table."""
@@ -72,7 +74,8 @@ def one() -> Component:
                         "service-gpu",
                         "Waiting for GPUs, and for whom",
                         "share of time, at most, mean over its GPUs",
-                        promql=f"sum by (by_service_name) (rate(gpu_service_stalled_by_seconds_total{{{named}}}[1m]))",
+                        promql=f"avg by ({_BY}) (sum by (instance, uuid, {_BY}) "
+                        f"(rate(gpu_service_stalled_by_seconds_total{{{named}}}[1m])))",
                     ),
                     chart(
                         "service-requests",
