@@ -56,7 +56,7 @@ def test_the_first_page_of_a_right_incident_is_right_in_everything(stage: type[S
         ({"pool": ""}, set()),
         ({"service": "gateway", "victims": "gateway"}, {"pair"}),
     ],
-    ids=str,
+    ids=lambda value: str(sorted(value) if isinstance(value, set) else value),
 )
 def test_each_thing_that_a_page_says_is_judged_by_itself(
     changes: dict[str, Any], wrong: set[str], stage: type[Stage]
