@@ -26,6 +26,7 @@ SHARING = ("alerts", "browser", "compose", "grafana", "recording")
 """Folders whose files share a server, a recording that takes long to make, or a browser, of which two are too many."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where tests run in several processes, a file stays in one of them; so do the files that share what is costly."""
     for item in items:
