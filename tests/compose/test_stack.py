@@ -52,8 +52,9 @@ def test_prometheus_scrapes_all_jobs_and_has_the_rules(stack: Stack, eventually:
     """Those that the simulated platform tells of as well. And it knows where to send alerts."""
     at = stack.addresses["prometheus"]
     eventually(lambda: {r["metric"]["job"] for r in query(at, "up == 1")} == JOBS, "all jobs up", 60)
-    instances = {r["metric"]["instance"] for r in query(at, 'up{job="foreshock-exporter",environment="demo"} == 1')}
-    assert instances == {"exporter:10877", *(f"host-{number}:10877" for number in range(1, 5))}
+    hosts = {"exporter:10877", *(f"host-{number}:10877" for number in range(1, 5))}
+    shown = 'up{job="foreshock-exporter",environment="demo"} == 1'
+    eventually(lambda: {r["metric"]["instance"] for r in query(at, shown)} == hosts, "all hosts up", 60)
     groups = httpx.get(f"http://{at}/api/v1/rules").json()["data"]["groups"]
     assert all(rule["health"] != "err" for group in groups for rule in group["rules"])
     assert "IncidentPage" in {rule["name"] for group in groups for rule in group["rules"]}
