@@ -19,7 +19,7 @@ demo: $(READY) ## Run a simulated platform, the hub and its page, all on loopbac
 	@.venv/bin/foreshock demo $(ARGS)
 
 test: setup-tests ## Run every test
-	@$(PY) -m pytest -m "not soak" --numprocesses auto --maxprocesses 4 --dist loadgroup $(ARGS)
+	@$(PY) -m pytest -m "not soak" --numprocesses auto --maxprocesses 4 $(ARGS)
 
 check: $(READY) ## Lint, formatting and types
 	@.venv/bin/ruff check .

@@ -10,6 +10,8 @@ from typing import Protocol
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer  # type: ignore[import-untyped]
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 # `make test` tries the same cases each time, so that a change is judged by what it changes; `make soak` looks for more.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -26,13 +28,19 @@ SHARING = ("alerts", "browser", "compose", "grafana", "recording")
 """Folders whose files share a server, a recording that takes long to make, or a browser, of which two are too many."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class ByPlace(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Where tests run in several processes, a file stays in one of them; so do the files that share what is costly."""
-    for item in items:
-        place = item.path.relative_to(Path(__file__).parent)
-        group = place.parts[0] if place.parts[0] in SHARING else str(place)
-        item.add_marker(pytest.mark.xdist_group(group))
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        folder = file.removeprefix("tests/").partition("/")[0]
+        return folder if folder in SHARING else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByPlace:
+    """How xdist hands tests out."""
+    return ByPlace(config, log)
 
 
 class Golden(Protocol):
