@@ -111,7 +111,6 @@
   };
   live.busy = () => running || live.done !== (page ? feed() : "");
 
-  const day = (unix) => new Date(unix * 1000).toLocaleDateString("sv-SE", F.zone() === "utc" ? { timeZone: "UTC" } : {});
   const words = () => {
     const silent = (performance.now() - live.received) / 1000;
     if (!page) return ["loading", "Loading", ""];
@@ -120,7 +119,7 @@
     if (live.failures >= 2 || silent > 15 + F.range.every() && F.range.live() && F.range.every() && !live.data?.bounds) return ["lost", "Connection lost", `: data is ${F.span(silent)} old`];
     if (!F.range.live() && live.done === feed()) return ["past", "Past", `: ${F.stamp(live.data?.data_time)}`];
     if (!F.range.live()) return ["loading", "Reading the past", ""];
-    if (live.data?.bounds) return ["past", "Recorded", `: ${day(live.data.data_time)} ${F.stamp(live.data.data_time)}`];
+    if (live.data?.bounds) return ["past", "Recorded", `: ${F.stamp(live.data.data_time)}`];
     if (live.data?.error) return ["stale", "Stale", `: data is ${F.span(live.time - live.data.data_time)} old`];
     if (performance.now() - live.seqSince > STANDSTILL && live.time - live.data.data_time > 60)
       return ["stale", "Stands still", `: data is ${F.span(live.time - live.data.data_time)} old`];

@@ -110,6 +110,7 @@
 
   // The slider: for a hub that stands in a recording, and for whoever looks at the past.
   let shown = false;
+  const dated = (unix) => `${new Date(unix * 1000).toLocaleDateString("sv-SE", F.zone() === "utc" ? { timeZone: "UTC" } : {})} ${F.stamp(unix)}`;
   const reach = () => F.live?.data?.bounds || [now() - 3 * 3600, now()];
   const rewind = () => {
     const box = F.byId("rewind");
@@ -122,7 +123,7 @@
     put(box,
       h("button", { type: "button", class: "quiet", "data-time": "play", "aria-pressed": String(Boolean(playing)) }, playing ? "❚❚ Pause" : "▶ Play"),
       h("input", { type: "range", id: "rewind-at", min: Math.ceil(first), max: Math.floor(last), step: 10, "aria-label": "Show the state at this time", "aria-valuetext": F.stamp(at) }),
-      h("output", { for: "rewind-at" }, F.stamp(at)),
+      h("output", { for: "rewind-at" }, dated(at)),
       h("button", { type: "button", class: "quiet", "data-time": "live" }, F.live?.data?.bounds ? "To the end" : "Back to live"));
     const slider = F.byId("rewind-at");
     if (document.activeElement !== slider || !settling) slider.value = Math.round(at);
@@ -147,7 +148,7 @@
   document.addEventListener("input", (event) => {
     if (event.target.id !== "rewind-at") return;
     const at = Number(event.target.value);
-    event.target.nextElementSibling.textContent = F.stamp(at);
+    event.target.nextElementSibling.textContent = dated(at);
     clearTimeout(settling);
     settling = setTimeout(() => { settling = 0; look(at); }, 200);
   });
