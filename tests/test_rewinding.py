@@ -21,7 +21,7 @@ from foreshock_dashboard.model.reading import quick_window
 from foreshock_dashboard.model.readings import catalogue
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.rewinding import Grid, Memory, Rewind
+from foreshock_dashboard.rewinding import EMPTY, Grid, Memory, Rewind
 
 
 class Counted:
@@ -166,6 +166,15 @@ def test_what_holds_nothing_is_asked_once() -> None:
     with pytest.raises(NothingKnownError):
         past.at(NOW - 86_400, newest)
     assert len(source.ranges) == asked
+
+
+def test_empty_stretches_are_not_remembered_without_end() -> None:
+    """Whoever asks for a thousand of them costs no more memory than who asks for few."""
+    past, newest = rewind(Counted(begin=NOW - 7200), room=3 * EMPTY)
+    for hours in range(30, 40):
+        with pytest.raises(NothingKnownError):
+            past.at(NOW - hours * 3600.0, newest)
+    assert len(past._eras) == 3
 
 
 def test_a_platform_too_large_for_two_hours_of_it_is_not_judged_again() -> None:

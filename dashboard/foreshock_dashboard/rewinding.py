@@ -33,6 +33,10 @@ SHORT = 300.0
 FIGURES = 60_000
 """Services over all states that are remembered: a platform of fifteen for eleven hours, one of a thousand for ten
 minutes. What is not remembered is judged again."""
+FIGURE = 1000.0
+"""Bytes that a service takes in a state, as tracemalloc counts them over a recording of fifteen services."""
+EMPTY = 2.0**20
+"""Bytes that any stretch counts for at least: even empty ones must not be remembered without end."""
 QUEUE = 4
 """Stretches of the past that may wait at once for being read."""
 POINTS = 360
@@ -74,6 +78,11 @@ class Memory:
             self._figures -= 1 + len(self._kept[0][0].own)
             del self._times[0], self._kept[0]
 
+    @property
+    def weight(self) -> float:
+        """Bytes of all states, roughly."""
+        return FIGURE * self._figures
+
     def at(self, time: float) -> tuple[State, Learning] | None:
         """The last state that is not later; None where none is remembered."""
         place = bisect_right(self._times, time)
@@ -82,10 +91,15 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Era:
-    """An hour of the past, judged: the World up to its end, and the states on the way."""
+    """An hour of the past, judged: the World up to its end, and the states in it."""
 
     world: World
     memory: Memory
+
+    @property
+    def weight(self) -> float:
+        """Bytes, roughly."""
+        return weight(self.world) + self.memory.weight
 
 
 class Rewind:
@@ -113,8 +127,10 @@ class Rewind:
         self._begin = begin
         self._memory = Memory()
         self._noting = threading.Lock()
-        self._eras: Shelf[float, Era | None] = Shelf(lambda era: weight(era.world) if era else 0, room, QUEUE)
-        self._worlds: Shelf[tuple[float, float, float], World | None] = Shelf(_weight, room, QUEUE)
+        self._eras: Shelf[float, Era | None] = Shelf(lambda era: max(EMPTY, era.weight if era else 0), room, QUEUE)
+        self._worlds: Shelf[tuple[float, float, float], World | None] = Shelf(
+            lambda world: max(EMPTY, weight(world) if world else 0), room, QUEUE
+        )
 
     def note(self, state: State, world: World) -> None:
         """Remember how the present was judged."""
@@ -184,10 +200,12 @@ class Rewind:
 
     def _judged(self, end: float, apart: float) -> Era | None:
         state, memory, newest = State(), Memory(2 * FIGURES, apart), None
+        first = end - HOUR - apart - self._grid.step  # what is asked for earlier belongs to another hour
         for newest in self._pieces(fold_start(end), end, self._grid.step):
             for following in states(state, newest, self._promised):
                 state = following
-                memory.note(state, learning(cut(newest, -math.inf, state.time)))
+                if state.time >= first:
+                    memory.note(state, learning(cut(newest, -math.inf, state.time)))
         return Era(newest, memory) if newest else None
 
     def _coarse(self, start: float, end: float, step: float) -> World | None:
@@ -204,7 +222,3 @@ class Rewind:
             known = known or any(map(len, piece.values()))
             if known:
                 yield replace(world, simulated=True) if self._simulated else world
-
-
-def _weight(world: World | None) -> float:
-    return weight(world) if world else 0

@@ -33,6 +33,10 @@ class Shelf(Generic[Key, Made]):
         self._kept: OrderedDict[Key, Made] = OrderedDict()
         self._asked: dict[Key, Future[Made]] = {}
 
+    def __len__(self) -> int:
+        """How many things are kept."""
+        return len(self._kept)
+
     def get(self, key: Key, make: Callable[[], Made]) -> Made:
         """What `key` names; made by `make` unless it is there. Whoever asks while it is made waits for the same.
 
