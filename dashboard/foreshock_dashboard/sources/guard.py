@@ -12,9 +12,9 @@ from pathlib import Path
 
 import grpc
 
-_log = logging.getLogger(__name__)
+from foreshock_dashboard.sources.stamp import Stamp, stamp_of
 
-_Stamp = tuple[int, int, int]
+_log = logging.getLogger(__name__)
 
 
 class GuardError(Exception):
@@ -33,7 +33,7 @@ class Tokens:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._stamp = _stamp(path)
+        self._stamp = stamp_of(path)
         self._tokens = _tokens(path)
 
     def allows(self, authorization: str) -> bool:
@@ -45,7 +45,7 @@ class Tokens:
 
     def _current(self) -> tuple[bytes, ...]:
         with self._lock:
-            stamp = _stamp(self._path)
+            stamp = stamp_of(self._path)
             if stamp != self._stamp:
                 self._stamp = stamp
                 try:
@@ -138,8 +138,8 @@ class Watched:
             return False
         return True
 
-    def _stamps(self) -> list[_Stamp | None]:
-        return [_stamp(path) for path in (self._keys.cert, self._keys.key, self._keys.client_ca) if path]
+    def _stamps(self) -> list[Stamp | None]:
+        return [stamp_of(path) for path in (self._keys.cert, self._keys.key, self._keys.client_ca) if path]
 
 
 def renewing(keys: Keys) -> tuple[ssl.SSLContext, Callable[[], None]]:
@@ -170,11 +170,3 @@ def _tokens(path: Path) -> tuple[bytes, ...]:
     if short := [token for token in tokens if len(token) < 16]:
         raise GuardError(f"{path}: {len(short)} of its tokens are shorter than 16 characters, which can be guessed")
     return tokens
-
-
-def _stamp(path: Path) -> _Stamp | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size

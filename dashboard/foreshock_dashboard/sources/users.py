@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from foreshock_dashboard.sources.guard import GuardError
+from foreshock_dashboard.sources.stamp import stamp_of
 from foreshock_exporter.web.auth import Passwords, Verdict, credentials
 
 _log = logging.getLogger(__name__)
@@ -17,7 +18,6 @@ MAX_BYTES = 262_144
 MAX_COST = 16
 """A cost of 16 takes about 4 s for each attempt, and twice as long with each step."""
 _HASH = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
-_Stamp = tuple[int, int, int]
 
 
 class Users:
@@ -34,7 +34,7 @@ class Users:
         self._path = path
         self._passwords = passwords or Passwords()
         self._lock = threading.Lock()
-        self._stamp = _stamp(path)
+        self._stamp = stamp_of(path)
         self._users = _users(path)
 
     def known(self, authorization: str) -> bool:
@@ -49,7 +49,7 @@ class Users:
 
     def _current(self) -> Mapping[str, bytes]:
         with self._lock:
-            stamp = _stamp(self._path)
+            stamp = stamp_of(self._path)
             if stamp != self._stamp:
                 self._stamp = stamp
                 try:
@@ -88,11 +88,3 @@ def _users(path: Path) -> Mapping[str, bytes]:
     if not users:
         raise GuardError(f"{path}: holds no user; write one a line with htpasswd -nB USER")
     return users
-
-
-def _stamp(path: Path) -> _Stamp | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size

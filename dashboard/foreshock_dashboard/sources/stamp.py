@@ -1,0 +1,17 @@
+"""Whether a file is another one than before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+Stamp = tuple[int, int, int]
+"""Inode, time of the last change in nanoseconds, and size."""
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """What changes when the file does; None where it cannot be looked at."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
