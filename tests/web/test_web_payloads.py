@@ -30,6 +30,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import Edge, Target
 from foreshock_dashboard.web import now, payloads, traces_json
 from foreshock_dashboard.web.numbers import number
+from foreshock_dashboard.web.service import services
 from foreshock_dashboard.web.theme import SERVICE_COLOURS, service_colour
 from foreshock_dashboard.web.verdict import verdict
 
@@ -149,6 +150,19 @@ def test_the_condition_of_a_service_follows_its_errors(
 ) -> None:
     """State and word for each level of errors."""
     assert payloads.condition(service("api"), (), rate, failed) == expected
+
+
+def test_who_is_over_its_objective_does_not_read_ok() -> None:
+    """Whatever page tells it beside its figures; who keeps it, or has none, is ok."""
+    world = calm()
+    limits = {"auth": 0.02, "gateway": 100.0}
+    promises = tuple(Promise(service(name), seconds, 0.01, learned=True) for name, seconds in limits.items())
+    seen = replace(snapshot(world), outlook=Outlook(promises=promises))
+    rows = {row["id"]: row for row in services(seen)["services"]}
+    assert rows["auth"]["used"] > 1
+    assert (rows["auth"]["health"], rows["auth"]["word"]) == ("warning", "over objective")
+    assert (rows["gateway"]["word"], rows["embedder"]["word"]) == ("ok", "ok")
+    assert payloads.condition(service("auth"), (), 5.0, 0.06, used=6.0) == ("critical", "errors")
 
 
 def test_victim_and_aggressor_are_told_apart() -> None:

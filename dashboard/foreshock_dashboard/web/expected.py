@@ -22,17 +22,20 @@ class Expected:
         self._loads = {each.service: each for each in found.loads}
         self._uneven = {each.service: each.ratio for each in found.imbalance}
 
-    def of(self, who: Service, p95: float | None, failed: float | None) -> Json:
-        """`used`: how much of its objective a service uses, the larger of duration and failures; above 1 it misses it.
+    def used(self, who: Service, p95: float | None, failed: float | None) -> float | None:
+        """How much of its objective a service uses, the larger of duration and failures; above 1 it misses it.
 
-        breach: seconds until it may miss it (with a chance of one half), None where that is not in sight.
+        None where it has none, or nothing is known of it now.
         """
+        if (promise := self._promises.get(who)) is None:
+            return None
+        pairs = ((p95, promise.seconds), (failed, promise.failed))
+        return max((value / limit for value, limit in pairs if value is not None and limit > 0), default=None)
+
+    def of(self, who: Service, p95: float | None, failed: float | None) -> Json:
+        """All of it. breach: seconds until it may miss it (with a chance of one half), None where not in sight."""
         promise, risk, load = self._promises.get(who), self._risks.get(who), self._loads.get(who)
-        parts = [
-            value / limit
-            for value, limit in ((p95, promise.seconds), (failed, promise.failed))
-            if value is not None and limit > 0
-        ] if promise else []  # fmt: skip
+        used = self.used(who, p95, failed)
         return {
             "promise": None
             if promise is None
@@ -41,7 +44,7 @@ class Expected:
                 "failed": number(promise.failed),
                 "learned": promise.learned,
             },
-            "used": number(max(parts)) if parts else None,
+            "used": None if used is None else number(used),
             "risk": None if risk is None else number(risk.chance),
             "breach": None if risk is None else number(risk.p50),
             "load": None if load is None else number(load.ratio),

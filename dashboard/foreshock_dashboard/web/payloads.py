@@ -13,6 +13,7 @@ from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import Gpu, Red, Target, Tenant, World
+from foreshock_dashboard.web.expected import Expected
 from foreshock_dashboard.web.incident_json import document
 from foreshock_dashboard.web.numbers import last, number
 from foreshock_dashboard.web.sight import fresh_services
@@ -55,9 +56,17 @@ class Condition(NamedTuple):
 
 
 def condition(
-    service: Service, incidents: Sequence[Incident], rate: float | None, failed: float | None, silent: bool = False
+    service: Service,
+    incidents: Sequence[Incident],
+    rate: float | None,
+    failed: float | None,
+    used: float | None = None,
+    silent: bool = False,
 ) -> Condition:
-    """How a service is, from the open incidents and its own errors. `silent`: what it told has stopped coming."""
+    """How a service is, from the open incidents, its own errors and its objective.
+
+    used: how much of its objective it uses, above 1 it misses it. silent: what it told has stopped coming.
+    """
     named = _part(service, incidents)
     if silent:
         return Condition(named.health, f"{named.word}, no data") if named else Condition("unknown", "no data")
@@ -65,6 +74,8 @@ def condition(
         return named
     if failed is not None and failed >= TROUBLED:
         return Condition("critical" if failed >= FAILING else "warning", "errors")
+    if used is not None and used > 1.0:
+        return Condition("warning", "over objective")
     return Condition("idle", "no requests") if not rate else Condition("ok", "ok")
 
 
@@ -93,8 +104,12 @@ def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
     current = open_incidents(snapshot)
     known = np.isfinite(world.red.rate)
     lost = ~known[:, -1:].any(axis=1) & (known.any(axis=1) | ~fresh_services(world))
-    rows = zip(world.services, last(world.red.rate), last(world.red.failed), lost.tolist(), strict=True)
-    return {who: condition(who, current, rate, failed, silent=silent) for who, rate, failed, silent in rows}
+    expected, red = Expected(snapshot), world.red
+    rows = zip(world.services, last(red.rate), last(red.failed), last(red.p95), lost.tolist(), strict=True)
+    return {
+        who: condition(who, current, rate, failed, expected.used(who, p95, failed), silent)
+        for who, rate, failed, p95, silent in rows
+    }
 
 
 def _red(red: Red) -> list[Json]:
