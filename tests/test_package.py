@@ -74,6 +74,9 @@ def test_the_wheel_holds_everything_that_runs(wheel: set[str]) -> None:
     alerts = {f"foreshock_dashboard/alerts/{file.name}" for file in (ROOT / "alerts").glob("*.yml")}
     alerts |= {f"foreshock_dashboard/alerts/runbooks/{file.name}" for file in (ROOT / "alerts/runbooks").glob("*.md")}
     assert {name for name in wheel if "/alerts/" in name} == alerts
+    boards = {f"foreshock_dashboard/{file.relative_to(ROOT)}" for file in (ROOT / "grafana").glob("dashboards/*.json")}
+    boards |= {f"foreshock_dashboard/{file.relative_to(ROOT)}" for file in (ROOT / "grafana/provisioning").glob("*/*")}
+    assert {name for name in wheel if "/grafana/" in name} == boards
     assert any("LICENSE" in name for name in wheel if name.startswith("foreshock_simulator"))
 
 

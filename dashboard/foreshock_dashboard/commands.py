@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 from foreshock_dashboard import __version__
 from foreshock_dashboard.alerts_command import ALERTS, add_alerts_flags, run_alerts
+from foreshock_dashboard.boards_command import BOARDS, add_boards_flags, run_boards
 from foreshock_dashboard.clock import clock_of
 from foreshock_dashboard.demo import add_demo_flags, demo
 from foreshock_dashboard.evaluate_command import EVALUATE, add_evaluate_flags, evaluate
@@ -110,6 +111,11 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("alerts", help=about, description=ALERTS, formatter_class=shape)
     add_alerts_flags(command)
     command.set_defaults(run=run_alerts)
+
+    about = "write the Grafana boards and their data sources, with this hub's address"
+    command = commands.add_parser("boards", help=about, description=BOARDS, formatter_class=shape)
+    add_boards_flags(command)
+    command.set_defaults(run=run_boards)
 
     about = "score the analysis on recordings whose truth is known"
     command = commands.add_parser("evaluate", help=about, description=EVALUATE, formatter_class=shape)

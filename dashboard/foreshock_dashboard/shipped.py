@@ -1,4 +1,4 @@
-"""Where the alert rules and runbooks are that come along: in the wheel beside this file, in a clone in alerts/."""
+"""Where what comes along is, beside the packages: in the wheel in this folder, in a clone at its root."""
 
 from __future__ import annotations
 
@@ -11,8 +11,21 @@ def alerts() -> Path:
     Raises:
         FileNotFoundError: the installation lacks it.
     """
+    return _shipped("alerts", "runbooks")
+
+
+def grafana() -> Path:
+    """The folder with `dashboards/` and `provisioning/`.
+
+    Raises:
+        FileNotFoundError: the installation lacks it.
+    """
+    return _shipped("grafana", "dashboards")
+
+
+def _shipped(name: str, part: str) -> Path:
     here = Path(__file__).parent
-    for folder in (here / "alerts", here.parents[1] / "alerts"):
-        if (folder / "runbooks").is_dir():
+    for folder in (here / name, here.parents[1] / name):
+        if (folder / part).is_dir():
             return folder
-    raise FileNotFoundError(f"the alert rules are missing from {here}; install foreshock again")
+    raise FileNotFoundError(f"{name}/{part} is missing from {here}; install foreshock again")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,17 @@ def config(root: Path) -> Yaml:
 def test_alertmanager_accepts_the_configuration(root: Path, tool: Callable[..., str]) -> None:
     """`amtool check-config`."""
     assert "SUCCESS" in tool("amtool", "check-config", root / "alerts/alertmanager.yml")
+
+
+def test_the_linter_knows_no_alert_that_is_misrouted_or_held_back_in_vain(root: Path) -> None:
+    """`amlint`, over the routes, the inhibitions and all alerts of the rules."""
+    words = ("check", "--format=json", f"--rules={root}/alerts/*.rules.yml", f"{root}/alerts/alertmanager.yml")
+    amlint = Path(sys.executable).with_name("amlint")
+    done = subprocess.run([amlint, *words], cwd=root, capture_output=True, text=True, timeout=60, check=False)
+    found = [(each["level"], each["code"], each["where"]) for each in json.loads(done.stdout)]
+    # One alert in two severities: the sides are told apart by these.
+    assert found == [("info", "inhibit-same-match", "inhibit_rules[4]")], done.stdout
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_alert_reaches_the_receiver_of_its_severity(

@@ -1,0 +1,99 @@
+"""`foreshock boards`: the Grafana boards and their data sources as files, with the addresses of a fleet."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import yaml
+
+from foreshock_dashboard.asking import HUB, hub_of
+from foreshock_dashboard.model.query import SourceError
+from foreshock_dashboard.settings import Settings, SettingsError, add_flags, settings_of
+from foreshock_dashboard.shipped import grafana
+
+BOARDS = """\
+Writes the Grafana boards that come along into DIR/dashboards, with the address of this hub in every link, and into
+DIR/provisioning what Grafana reads at its start: where the boards are and, of Prometheus and Tempo, those that are
+named, as data sources that lead to each other and to the hub. All is written anew.
+
+  foreshock boards --out /var/lib/foreshock/grafana --hub https://hub.example.com --prometheus http://prometheus:9090"""
+USED = ("prometheus_url", "tempo_url", "scrape_interval")
+"""The hub's own options that matter here, read from where the hub has them."""
+HEAD = "# Written by `foreshock boards`: change its options, and write it again.\n"
+PROVIDER = "provisioning/dashboards/foreshock.yml"
+PROMETHEUS = "provisioning/datasources/prometheus.yml"
+TEMPO = "provisioning/datasources/tempo.yml"
+
+
+def add_boards_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the command."""
+    parser.add_argument("--out", metavar="DIR", required=True, type=Path, help="folder for the files; made if missing")
+    parser.add_argument(
+        "--hub", default=HUB, metavar="URL", help=f"address at which people reach the hub's page (default: {HUB})"
+    )
+    parser.add_argument(
+        "--mounted-at", metavar="DIR", type=Path, help="where Grafana sees the folder, if it runs in a container"
+    )
+    add_flags(parser, leave_out=[item.name for item in fields(Settings) if item.name not in USED])
+
+
+def run_boards(arguments: argparse.Namespace) -> int:
+    """Write the files. 0: they are there.
+
+    Raises:
+        SettingsError: an option cannot be used.
+        SourceError: a file cannot be read or written.
+    """
+    hub, settings, out = hub_of(arguments), settings_of(arguments), arguments.out.absolute()
+    seen = out if arguments.mounted_at is None else arguments.mounted_at
+    if not seen.is_absolute():
+        raise SettingsError(f"--mounted-at: {str(seen)!r} is not a path from the root, such as /var/lib/foreshock")
+    if settings.tempo_url and not settings.prometheus_url:
+        raise SettingsError("--tempo: Grafana draws Tempo's service map from a Prometheus; give --prometheus as well")
+    try:
+        files = dict(_files(grafana(), seen, hub, settings))
+        for name, text in files.items():
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            (out / name).write_text(text)
+        for name in {PROMETHEUS, TEMPO} - files.keys():
+            (out / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise SourceError(f"{error.filename or out}: {error.strerror or error}") from None
+    for name in files:
+        print(out / name)
+    return 0
+
+
+def _files(shipped: Path, seen: Path, hub: str, settings: Settings) -> Iterator[tuple[str, str]]:
+    """What is written, by its name below the folder, which Grafana sees as `seen`."""
+    for file in sorted(shipped.glob("dashboards/*.json")):
+        yield f"dashboards/{file.name}", file.read_text().replace(json.dumps(HUB), json.dumps(hub))
+    provider = yaml.safe_load((shipped / PROVIDER).read_text())
+    provider["providers"][0]["options"]["path"] = _literal(str(seen / "dashboards"))
+    yield PROVIDER, _text(provider)
+    if settings.prometheus_url:
+        made = yaml.safe_load((shipped / PROMETHEUS).read_text())
+        (source,) = made["datasources"]
+        source["url"] = _literal(settings.prometheus_url)
+        source["jsonData"]["timeInterval"] = f"{settings.scrape_interval:g}s"
+        to_tempo, to_hub = source["jsonData"]["exemplarTraceIdDestinations"]
+        to_hub["url"] = to_hub["url"].replace(HUB, _literal(hub))
+        source["jsonData"]["exemplarTraceIdDestinations"] = [to_tempo, to_hub] if settings.tempo_url else [to_hub]
+        yield PROMETHEUS, _text(made)
+    if settings.tempo_url:
+        made = yaml.safe_load((shipped / TEMPO).read_text())
+        made["datasources"][0]["url"] = _literal(settings.tempo_url)
+        yield TEMPO, _text(made)
+
+
+def _literal(text: str) -> str:
+    """For a file in which Grafana takes a dollar for the beginning of a variable."""
+    return text.replace("$", "$$")
+
+
+def _text(made: object) -> str:
+    return HEAD + yaml.safe_dump(made, sort_keys=False, width=120, allow_unicode=True)

@@ -1,0 +1,115 @@
+"""`foreshock boards`: the boards and their data sources for a Grafana, with the addresses of a fleet."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.grafana.conftest import FOLDER
+
+from foreshock_dashboard.asking import HUB
+from foreshock_dashboard.commands import parser, run
+
+Yaml = dict[str, Any]
+THERE = "https://hub.example.com/$foreshock"
+PROMETHEUS = ("--prometheus", "http://prometheus.example:9090", "--scrape-interval", "1m")
+TEMPO = ("--tempo", "http://tempo.example:3200")
+SOURCES = "provisioning/datasources"
+
+
+def written(out: Path, *words: str) -> dict[str, str]:
+    """What the command writes, by name below the folder."""
+    assert run(parser().parse_args(["boards", "--out", str(out), *words])) == 0
+    return {str(file.relative_to(out)): file.read_text() for file in out.rglob("*") if file.is_file()}
+
+
+def source(files: dict[str, str], name: str) -> Yaml:
+    """The one data source in a file."""
+    (found,) = yaml.safe_load(files[f"{SOURCES}/{name}.yml"])["datasources"]
+    made: Yaml = found
+    return made
+
+
+def test_every_board_leads_to_the_hub_that_was_named(tmp_path: Path) -> None:
+    """And is the one that comes along but for that."""
+    files = written(tmp_path / "new" / "folder", "--hub", THERE + "/")
+    boards = {name: text for name, text in files.items() if name.endswith(".json")}
+    shipped = {f"dashboards/{file.name}": file.read_text() for file in FOLDER.glob("dashboards/*.json")}
+    assert {name: text.replace(THERE, HUB) for name, text in boards.items()} == shipped
+    assert all(json.loads(text) and THERE in text for text in boards.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "path"),
+    [((), "{here}/out/dashboards"), (("--mounted-at", "/in/container"), "/in/container/dashboards")],
+)
+def test_grafana_is_told_where_the_boards_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], path: str
+) -> None:
+    """By a path that holds wherever it is started, also where the folder was named by another one."""
+    monkeypatch.chdir(tmp_path)
+    (provider,) = yaml.safe_load(written(Path("out"), *words)["provisioning/dashboards/foreshock.yml"])["providers"]
+    assert provider["options"]["path"] == path.format(here=tmp_path)
+    assert provider["name"] == "foreshock"
+
+
+def test_data_sources_that_were_named_lead_to_each_other_and_to_the_hub(tmp_path: Path) -> None:
+    """They are those that come along but for addresses and interval; a dollar is not taken for a variable."""
+    files = written(tmp_path, "--hub", THERE, *PROMETHEUS, *TEMPO)
+    found, tempo = source(files, "prometheus"), source(files, "tempo")
+    to_tempo, to_hub = found["jsonData"]["exemplarTraceIdDestinations"]
+    assert (found["url"], found["jsonData"]["timeInterval"]) == ("http://prometheus.example:9090", "60s")
+    assert (to_tempo["datasourceUid"], tempo["url"]) == (tempo["uid"], "http://tempo.example:3200")
+    assert to_hub["url"] == "https://hub.example.com/$$foreshock/traces?trace=$${__value.raw}"
+    for name, made in (("prometheus", found), ("tempo", tempo)):
+        (shipped,) = yaml.safe_load((FOLDER / SOURCES / f"{name}.yml").read_text())["datasources"]
+        assert made.keys() == shipped.keys()
+        assert made["jsonData"].keys() == shipped["jsonData"].keys()
+
+
+def test_what_was_not_named_is_no_data_source_and_nothing_leads_there(tmp_path: Path) -> None:
+    """Not even one of an earlier call; a file that somebody added stays."""
+    written(tmp_path, *PROMETHEUS, *TEMPO)
+    (tmp_path / SOURCES / "own.yml").write_text("apiVersion: 1\n")
+    files = written(tmp_path, *PROMETHEUS)
+    assert {name for name in files if SOURCES in name} == {f"{SOURCES}/prometheus.yml", f"{SOURCES}/own.yml"}
+    (to_hub,) = source(files, "prometheus")["jsonData"]["exemplarTraceIdDestinations"]
+    assert to_hub["url"].startswith(HUB)
+    assert {name for name in written(tmp_path) if SOURCES in name} == {f"{SOURCES}/own.yml"}
+
+
+def test_addresses_come_from_where_the_hub_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its variables and its file."""
+    (tmp_path / "hub.yaml").write_text("prometheus_url: http://from-file:9090\nport: 0\n")
+    monkeypatch.setenv("FORESHOCK_TEMPO_URL", "http://from-variable:3200")
+    files = written(tmp_path / "out", "--config", str(tmp_path / "hub.yaml"))
+    assert source(files, "prometheus")["url"] == "http://from-file:9090"
+    assert source(files, "tempo")["url"] == "http://from-variable:3200"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--hub", "nowhere"], "--hub: 'nowhere'"),
+        (["--prometheus", "prometheus:9090"], "is not an address such as http://127.0.0.1:9090"),
+        (["--tempo", "http://tempo:3200"], "give --prometheus as well"),
+        (["--mounted-at", "here"], "--mounted-at: 'here' is not a path from the root"),
+    ],
+)
+def test_a_bad_option_is_refused_with_the_remedy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    """Exit code 2, and nothing is written."""
+    assert run(parser().parse_args(["boards", "--out", str(tmp_path / "out"), *words])) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 1."""
+    (tmp_path / "file").write_text("")
+    assert run(parser().parse_args(["boards", "--out", str(tmp_path / "file")])) == 1
+    assert f"{tmp_path / 'file'}" in capsys.readouterr().err
