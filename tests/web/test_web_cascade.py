@@ -20,6 +20,7 @@ from foreshock_dashboard.model.inference import Inference, Replica
 from foreshock_dashboard.model.outlook import Load, Outlook, Risk
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.web import service_map
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.cascade import breaches, cascade, focused, spread
 from foreshock_dashboard.web.charts import Look
@@ -194,3 +195,15 @@ def test_a_post_mortem_is_one_file() -> None:
     assert plots
     assert all(f"({plot})" in text for plot in plots)
     assert caller.get("/api/report/latest?as=pdf").status_code == 400
+
+
+def test_values_are_told_of_what_the_map_draws_and_of_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a large platform, everything else would be most of a refresh that nobody sees."""
+    monkeypatch.setattr(service_map, "MOST_NODES", 3)
+    world = starving()
+    drawn = {node["id"] for node in service_map.service_map(world)["nodes"]}
+    told = cascade(snapshot(world), NOW - 900)
+    assert len(drawn) == 3
+    assert {row["id"] for row in told["services"]} == drawn & {str(who) for who in world.services}
+    assert {end for row in told["edges"] for end in row[:2]} <= drawn
+    assert len(told["edges"]) == sum(str(edge.client) in drawn and str(edge.server) in drawn for edge in world.edges) > 0

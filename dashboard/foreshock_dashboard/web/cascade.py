@@ -16,12 +16,14 @@ from foreshock_dashboard.web.incident_json import breach_seconds, cause, inciden
 from foreshock_dashboard.web.now import WAITING, service_rows
 from foreshock_dashboard.web.numbers import number, number_of_time
 from foreshock_dashboard.web.payloads import open_incidents, pairs
-from foreshock_dashboard.web.service_map import edges
+from foreshock_dashboard.web.service_map import drawn, edges
 from foreshock_dashboard.web.signs import LEADING, Sign
 from foreshock_dashboard.web.theme import service_colour
 from foreshock_dashboard.web.timeline import Chosen, followed, picked, timeline
 
 MOST_SIGNS = 40
+OF_A_NODE = ("id", "word", "stage", "rate", "failed", "p95")
+"""What the map shows of a service."""
 MOST_LANES = 30
 MOST_LINKS = 40
 """Pairs that share GPUs on the map, the longest waits first."""
@@ -53,14 +55,18 @@ def cascade(snapshot: Snapshot, start: float, wanted: str = "", asked: str = "",
     fared = followed(snapshot, seen, chosen, since)
     lanes = timeline(seen, since, fared, chosen, MOST_LANES)
     order = {lane["service"]: lane["order"] for lane in lanes["lanes"] if lane["order"]}
-    rows = service_rows(snapshot, fared)
+    rows, nodes = service_rows(snapshot, fared), set(drawn(world))
     focus = focused(snapshot, chosen, asked)
     return body | {
         "ready": True,
         "earliest": number_of_time(float(seen.times[0])) if since > start + seen.step else None,
         "timeline": lanes,
-        "services": [row | {"order": order.get(row["id"])} for row in rows],
-        "edges": edges(world),
+        "services": [
+            {name: row[name] for name in OF_A_NODE} | {"order": order.get(row["id"])}
+            for row in rows
+            if row["id"] in nodes
+        ],
+        "edges": edges(world, nodes),
         "sharing": _sharing(world),
         "path": spread(world, chosen, list(order)),
         "signs": [_sign(sign) for sign in fared.signs[:MOST_SIGNS]],

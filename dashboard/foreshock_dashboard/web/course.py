@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -75,9 +76,14 @@ class _Follow:
         self.least, self.gap = max(1, round(LASTS / step)), max(1, round(GAP / step))
         self.first = max(1, round(EARLY_LASTS / step))
         self.row = {service: i for i, service in enumerate(world.services)}
-        self.on: dict[Gpu, list[Service]] = {}
-        for tenant in world.tenants:
-            self.on.setdefault(tenant.gpu, []).append(tenant.service)
+
+    @cached_property
+    def on(self) -> Mapping[Gpu, Sequence[Service]]:
+        """The services on each GPU."""
+        found: dict[Gpu, list[Service]] = {}
+        for tenant in self.world.tenants:
+            found.setdefault(tenant.gpu, []).append(tenant.service)
+        return found
 
     def course(self) -> Course:
         """Stages and signs."""
@@ -94,10 +100,13 @@ class _Follow:
 
     def _leading(self, signal: Signal, early: Flags) -> list[Sign]:
         """Signs of one signal at the end, the worst of each service; `early` is marked where there are any."""
-        keys = signal.keys(self.world)
-        if not keys or not len(self.times):
+        if not len(self.times) or not self.base.levels.get(signal.name):
             return []
-        values, z = self._looked_at(signal, keys)
+        keys, moment = signal.keys(self.world), signal.values(self.world, self.columns)
+        # A median of moments is never beyond all of them, so that most rows need not be smoothed.
+        rows = np.flatnonzero((self._scales(signal, keys, moment) >= EARLY).any(axis=1))
+        keys = [keys[row] for row in rows.tolist()]
+        values, z = self._looked_at(signal, keys, moment[rows])
         beyond = z >= EARLY
         if signal.name in LITTLE:
             beyond &= values >= LITTLE[signal.name]
@@ -117,8 +126,8 @@ class _Follow:
     def _suffering(self, signs: list[Sign]) -> tuple[Flags, Flags, Flags]:
         """Where services are degraded, where they miss their objective, and where anything is known of them."""
         world, columns = self.world, self.columns
-        p95, slower = self._looked_at(NAMED["p95"], world.services)
-        failed, _ = self._looked_at(NAMED["failed"], world.services)
+        p95, slower = self._looked_at(NAMED["p95"], world.services, world.red.p95[:, columns])
+        failed, _ = self._looked_at(NAMED["failed"], world.services, world.red.failed[:, columns])
         rate = world.red.rate[:, columns]
         usually = np.array([self.base.levels.get("failed", {}).get(who, (0.0, 0.0))[0] for who in world.services])
         limit = np.array([self.limits[who].seconds if who in self.limits else np.nan for who in world.services])
@@ -139,15 +148,18 @@ class _Follow:
                 signs.append(self._sign(NAMED[name], who, who, beyond[i], float(values[i, -1]), z))
         return slow | losing, over, np.isfinite(rate)
 
-    def _looked_at(self, signal: Signal, keys: Sequence[Key]) -> tuple[Floats, Floats]:
+    def _looked_at(self, signal: Signal, keys: Sequence[Key], values: Floats) -> tuple[Floats, Floats]:
         """Values, smoothed as the analysis does it, and how many scales each is worse than usual."""
-        values = signal.values(self.world, self.columns)
         values = values if signal.quick else smooth(values)
+        return values, self._scales(signal, keys, values)
+
+    def _scales(self, signal: Signal, keys: Sequence[Key], values: Floats) -> Floats:
+        """How many scales values are worse than usual; shape as theirs, NaN where nothing is known."""
         levels = self.base.levels.get(signal.name, {})
         pairs = np.array([levels.get(key, (np.nan, np.nan)) for key in keys], np.float64).reshape(-1, 2)
         with np.errstate(invalid="ignore", divide="ignore"):
-            z = (transformed(signal, values) - pairs[:, :1]) / pairs[:, 1:] * (signal.bad or 1)
-        return values, z
+            z: Floats = (transformed(signal, values) - pairs[:, :1]) / pairs[:, 1:] * (signal.bad or 1)
+        return z
 
     def _whose(self, key: Key) -> Sequence[Service]:
         """The services that a figure is of: those who suffer."""

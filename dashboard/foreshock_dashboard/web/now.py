@@ -97,6 +97,7 @@ def now(snapshot: Snapshot, topology_id: str, time: float | None = None) -> Json
     start = window(world, chosen)
     fared = followed(snapshot, world, chosen, min(start, world.time - SPARK))
     rows = ranked(service_rows(snapshot, fared))
+    lines = {str(service): row for service, row in zip(world.services, world.red.p95, strict=True)}
     shown = min(len(rows), max(LEAST_ROWS, min(MOST_ROWS, sum(map(_affected, rows)))))
     return body | {
         "ready": True,
@@ -104,7 +105,7 @@ def now(snapshot: Snapshot, topology_id: str, time: float | None = None) -> Json
         "figures": vitals(snapshot, fared, blind=said.state == "blind"),
         "matrix": matrix(world),
         "timeline": timeline(world, start, fared, chosen),
-        "services": rows[:shown],
+        "services": [row | {"spark": spark(world, lines[row["id"]])} for row in rows[:shown]],
         "hidden": len(rows) - shown,
         "gpus": {"busy": packed(world.utilization), "contended": packed(world.contended)},
         "tenants": _tenants(world),
@@ -163,9 +164,8 @@ def service_rows(snapshot: Snapshot, fared: Course) -> list[Json]:
             "p50": p50,
             "p95": p95,
             "p99": p99,
-            "spark": spark(world, world.red.p95[i]),
         }
-        for i, (service, rate, failed, p50, p95, p99) in enumerate(zip(world.services, *red, strict=True))
+        for service, rate, failed, p50, p95, p99 in zip(world.services, *red, strict=True)
     ]
 
 

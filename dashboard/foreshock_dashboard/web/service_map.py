@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.service import Service
@@ -20,7 +20,7 @@ def service_map(world: World | None) -> Json:
     if world is None:
         return {"nodes": [], "edges": [], "heights": [], "hidden": 0}
     kinds = _kinds(world)
-    shown = _shown(world, list(kinds))
+    shown = drawn(world)
     arrows = [Arrow(str(edge.client), str(edge.server)) for edge in world.edges]
     picture = layered(shown, arrows, _beside(world))
     connection = {(str(edge.client), str(edge.server)): edge.connection for edge in world.edges}
@@ -58,14 +58,15 @@ def _kinds(world: World) -> dict[str, str]:
     return kinds
 
 
-def _shown(world: World, nodes: Sequence[str]) -> list[str]:
-    """The nodes of the map: those that share GPUs and those with the most edges, as many as can be read.
+def drawn(world: World) -> list[str]:
+    """The nodes of the map: all, or those that share GPUs and those with the most edges, as many as can be read.
 
     Identity alone decides, not the load, so that the map does not jump.
     """
+    nodes = list(_kinds(world))
     if len(nodes) <= MOST_NODES:
-        return list(nodes)
-    sharing = {str(who) for stall in world.stalls for who in (stall.victim, stall.aggressor)}
+        return nodes
+    sharing = {str(who) for who in {who for stall in world.stalls for who in (stall.victim, stall.aggressor)}}
     degree: dict[str, int] = {}
     for edge in world.edges:
         for end in (str(edge.client), str(edge.server)):
@@ -89,10 +90,11 @@ def _beside(world: World) -> dict[str, str]:
     }
 
 
-def edges(world: World) -> list[list[float | str | None]]:
-    """Every call: client, server, requests/s, failed share, p95 in seconds, attempts per call."""
-    columns = (last(world.calls.rate), last(world.calls.failed), last(world.calls.p95), last(world.attempts))
+def edges(world: World, shown: Collection[str]) -> list[list[float | str | None]]:
+    """Calls between what is shown: client, server, requests/s, failed share, p95 in seconds, attempts per call."""
+    rows = [i for i, edge in enumerate(world.edges) if str(edge.client) in shown and str(edge.server) in shown]
+    columns = (last(of[rows]) for of in (world.calls.rate, world.calls.failed, world.calls.p95, world.attempts))
     return [
-        [str(edge.client), str(edge.server), *row]
-        for edge, row in zip(world.edges, zip(*columns, strict=True), strict=True)
+        [str(world.edges[i].client), str(world.edges[i].server), *row]
+        for i, row in zip(rows, zip(*columns, strict=True), strict=True)
     ]

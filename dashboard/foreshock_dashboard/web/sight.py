@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu, Target, World
+from foreshock_dashboard.web.placed import Rows, placed
 
 FRESH = 60.0
 """Seconds for which data counts as fresh, unless `LEAST_POINTS` of the grid take longer."""
@@ -47,11 +48,15 @@ def sight(world: World) -> Sight:
     such as a batch job, is seen on its GPUs and by its callers. Whether any starves is judged by those with requests.
     """
     newest = _newest(world.step)
-    on_gpus, by_service = _gpus_seen(world), _services_seen(world)
-    gpus, services = _rows(on_gpus[:, newest]), _rows(by_service[:, newest])
+    on_gpus, by_service = _gpus_seen(world, newest), _services_seen(world)
+    gpus, services = _rows(on_gpus), _rows(by_service[:, newest])
     served = _rows(np.isfinite(world.red.p95))
     judged = by_service[served] if served.any() else by_service
-    lost = {name: seen for name, seen in (("GPU", on_gpus), ("service", judged)) if not seen[:, newest].any()}
+    lost = {}
+    if not gpus.any():
+        lost["GPU"] = _gpus_seen(world, slice(None))
+    if not judged[:, newest].any():
+        lost["service"] = judged
     return Sight(
         gpus=int(gpus.sum()),
         services=int(services.sum()),
@@ -83,15 +88,11 @@ def _rows(seen: Bools) -> Bools:
     return np.asarray(seen.any(axis=1))
 
 
-def _gpus_seen(world: World) -> Bools:
-    """Where a GPU's time is known. Shape (gpus, times)."""
-    seen: Bools = np.isfinite(world.utilization) | np.isfinite(world.contended)
-    place = {gpu: i for i, gpu in enumerate(world.gpus)}
-    shared = np.isfinite(world.busy) | np.isfinite(world.stalled)
-    for tenant, row in zip(world.tenants, shared, strict=True):
-        if tenant.gpu in place:
-            seen[place[tenant.gpu]] |= row
-    return seen
+def _gpus_seen(world: World, columns: slice) -> Bools:
+    """Where a GPU's time is known. Shape (gpus, points)."""
+    seen: Bools = np.isfinite(world.utilization[:, columns]) | np.isfinite(world.contended[:, columns])
+    shared = np.isfinite(world.busy[:, columns]) | np.isfinite(world.stalled[:, columns])
+    return seen | _any(placed(world).gpu, shared, len(seen))
 
 
 def _services_seen(world: World) -> Bools:
@@ -106,18 +107,25 @@ def _services_seen(world: World) -> Bools:
 
 def _seen_by_others(world: World) -> Bools:
     """Where a service is seen on a GPU or on a call. Shape (services, times)."""
-    seen: Bools = np.zeros(world.red.rate.shape, dtype=np.bool_)
     place = {service: i for i, service in enumerate(world.services)}
+    on, services = placed(world), len(world.services)
+    known = np.array([place.get(service, services) for service in on.services], np.int64)  # one row more: others
     on_gpus = np.isfinite(world.busy) | np.isfinite(world.stalled) | np.isfinite(world.memory)
+    seen = _any(known[on.service], on_gpus, services + 1)[:services]
     calls = np.isfinite(world.calls.rate)
-    for tenant, row in zip(world.tenants, on_gpus, strict=True):
-        if tenant.service in place:
-            seen[place[tenant.service]] |= row
     for edge, row in zip(world.edges, calls, strict=True):
         for end in (edge.client, edge.server):
             if end in place:
                 seen[place[end]] |= row
     return seen
+
+
+def _any(rows: Rows, flags: Bools, count: int) -> Bools:
+    """Whether any of the flags that belong to each of `count` rows is set. Shapes (flags, points), (count, points)."""
+    found = np.zeros((count, flags.shape[1]), np.bool_)
+    for point, column in enumerate(flags.T):
+        found[rows[column], point] = True
+    return found
 
 
 def _last(world: World, seen: Bools) -> float:

@@ -86,6 +86,10 @@ class Course:
         last = self.stages[:, -1].tolist() if self.stages.shape[1] else [-1] * len(self.services)
         return {who: STAGES[stage] if stage >= 0 else None for who, stage in zip(self.services, last, strict=True)}
 
+    def troubled(self) -> tuple[Service, ...]:
+        """Those that were not calm all the time, in the World's order."""
+        return tuple(self.services[row] for row in np.flatnonzero((self.stages > 0).any(axis=1)).tolist())
+
     def spells(self, service: Service) -> tuple[Spell, ...]:
         """The stretches that a service was not calm."""
         row = self.stages[self.services.index(service)].tolist()

@@ -127,7 +127,7 @@ def _soonest(incidents: Sequence[Incident]) -> dict[Service, AtRisk]:
 def _hit(fared: Course, named: set[Service], onset: float | None) -> dict[Service, tuple[Spell, ...]]:
     """Who is or was in trouble, with the spells that belong together: those named, and whoever is worse than early."""
     found = {}
-    for who in fared.services:
+    for who in fared.troubled():
         spells = fared.spells(who)
         if onset is not None:
             spells = tuple(spell for spell in spells if spell.end >= onset - CLOSE)

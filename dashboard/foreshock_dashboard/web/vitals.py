@@ -119,10 +119,10 @@ def _waits(world: World, columns: Places) -> Told:
     rows = np.array([i for i, stall in enumerate(world.stalls) if stall.victim in serving], np.intp)
     if not len(rows):
         return _nothing(columns, "/contention")
-    order = sorted(rows.tolist(), key=lambda i: world.stalls[i][1:])
-    values = world.stalled_by[np.ix_(order, columns)]
-    pairs = [world.stalls[i][1:] for i in order]
-    first = np.array([i for i, pair in enumerate(pairs) if not i or pair != pairs[i - 1]])
+    pair = _pair_numbers(world)[rows]
+    order = np.argsort(pair, kind="stable")
+    rows, first = rows[order], np.flatnonzero(np.diff(pair[order], prepend=-1))
+    values = world.stalled_by[np.ix_(rows, columns)]
     known = np.isfinite(values)
     sums = np.add.reduceat(np.where(known, values, 0.0), first, axis=0)
     counts = np.add.reduceat(known, first, axis=0, dtype=np.float64)
@@ -131,9 +131,15 @@ def _waits(world: World, columns: Places) -> Told:
     row = _worst(means)
     if row is None:
         return Told(_most(means), 0.03, "/contention")
-    victim, aggressor = pairs[int(first[row])]
+    _, victim, aggressor = world.stalls[int(rows[first[row]])]
     query = urlencode({"victim": str(victim), "aggressor": str(aggressor)})
     return Told(_most(means), 0.03, f"/contention?{query}", f"{victim} for {aggressor}")
+
+
+def _pair_numbers(world: World) -> Places:
+    """Of each stall a number that stalls of the same victim and aggressor have, in the order of their names."""
+    place = {who: i for i, who in enumerate(sorted({who for stall in world.stalls for who in stall[1:]}))}
+    return np.array([place[victim] * len(place) + place[aggressor] for _, victim, aggressor in world.stalls], np.intp)
 
 
 def _load(snapshot: Snapshot, world: World, columns: Places) -> Told:
