@@ -199,11 +199,11 @@ def test_a_post_mortem_is_one_file() -> None:
 
 def test_values_are_told_of_what_the_map_draws_and_of_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a large platform, everything else would be most of a refresh that nobody sees."""
-    monkeypatch.setattr(service_map, "MOST_NODES", 5)
+    monkeypatch.setattr(service_map, "MOST_NODES", 6)
     world = starving()
     drawn = {node["id"] for node in service_map.service_map(world)["nodes"]}
     told = cascade(snapshot(world), NOW - 900)
-    assert len(drawn) == 5
+    assert len(drawn) == 6
     assert {row["id"] for row in told["services"]} == drawn & {str(who) for who in world.services}
     assert {end for row in told["edges"] for end in row[:2]} <= drawn
     assert told["edges"]
