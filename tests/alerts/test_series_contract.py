@@ -1,4 +1,4 @@
-"""Rules and boards ask only for what is really emitted: a rule on a metric that nobody has is silent for ever."""
+"""Rules, boards, runbooks and pages ask only for what is really emitted: what nobody has is silent for ever."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from tests.alerts.foreign import BY_THE_SCRAPE, FOREIGN, PRODUCERS
+
+from foreshock_dashboard.model.query import Query
+from foreshock_dashboard.model.readings import catalogue
 
 Yaml = dict[str, Any]
 
@@ -20,46 +24,17 @@ class Asked(NamedTuple):
     groups: frozenset[str]
 
 
-_DCGM = frozenset({"gpu", "UUID", "device", "modelName", "Hostname"})
-_VLLM = frozenset({"model_name", "engine", "service_name", "service_namespace"})
-_TEMPO = frozenset({"service", "service_namespace", "span_name", "span_kind", "status_code", "le"})
-_COLLECTOR = frozenset({"service_name", "service_namespace", "span_name", "span_kind", "status_code", "le"})
-_HPA = frozenset({"namespace", "horizontalpodautoscaler"})
-FOREIGN: Mapping[str, tuple[frozenset[str], str]] = {
-    "up": (frozenset(), "Prometheus itself, for each target"),
-    "DCGM_FI_DEV_XID_ERRORS": (_DCGM, "dcgm-exporter, default-counters.csv"),
-    "DCGM_FI_DEV_ROW_REMAP_FAILURE": (_DCGM, "dcgm-exporter, default-counters.csv"),
-    "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL": (_DCGM, "dcgm-exporter, a comment in default-counters.csv"),
-    "DCGM_FI_DEV_CLOCK_THROTTLE_REASONS": (_DCGM, "dcgm-exporter, field 112 of DCGM"),
-    "vllm:num_requests_waiting": (_VLLM, "vLLM, docs/usage/metrics"),
-    "vllm:request_success_total": (_VLLM | {"finished_reason"}, "vLLM, docs/usage/metrics"),
-    "vllm:kv_cache_usage_perc": (_VLLM, "vLLM, docs/usage/metrics"),
-    "vllm:gpu_cache_usage_perc": (_VLLM, "vLLM before 0.10"),
-    "vllm:num_preemptions_total": (_VLLM, "vLLM, docs/usage/metrics"),
-    "traces_spanmetrics_calls_total": (_TEMPO, "Tempo's metrics-generator, processor span-metrics"),
-    "traces_spanmetrics_latency_bucket": (_TEMPO, "Tempo's metrics-generator, processor span-metrics"),
-    "traces_span_metrics_duration_milliseconds_bucket": (_COLLECTOR, "OpenTelemetry Collector, span metrics connector"),
-    "kube_horizontalpodautoscaler_status_desired_replicas": (_HPA, "kube-state-metrics"),
-    "kube_horizontalpodautoscaler_info": (
-        _HPA | {"scaletargetref_kind", "scaletargetref_name"}, "kube-state-metrics"
-    ),
-    "kube_pod_status_phase": (frozenset({"namespace", "pod", "phase"}), "kube-state-metrics"),
-    "kube_deployment_status_replicas_ready": (frozenset({"namespace", "deployment"}), "kube-state-metrics"),
-    "otelcol_receiver_refused_spans_total": (frozenset({"receiver", "transport"}), "OpenTelemetry Collector"),
-    "otelcol_receiver_refused_spans": (frozenset({"receiver", "transport"}), "OpenTelemetry Collector, older releases"),
-}  # fmt: skip
-"""Metrics that come from elsewhere: their labels, and where they are described."""
 MADE = frozenset({"direction", "kind", "reason", "objective", "deployment", "part", "xid", "uuid", "by"})
 """Labels that the rules themselves make."""
 CONFIGURED = frozenset({"service:objective_missed:rate5m", "service:objective_budget:ratio"})
 """What `foreshock alerts` writes for each service that promises something."""
-BY_THE_SCRAPE = frozenset({"job", "instance", "environment"})
-"""Labels that the scrape configuration adds."""
+SOMETIMES = frozenset({"connection_type", "model_name"})
+"""Labels that only some have of what is asked alike: callees without spans, model servers of more than one model."""
 
 
 @pytest.fixture
 def expressions(root: Path, rules: list[Yaml]) -> dict[str, str]:
-    """Every expression of rules, boards and runbooks, by where it stands."""
+    """Every expression of rules and boards, by where it stands."""
     found = {rule.get("record") or f"{rule['alert']} ({at})": rule["expr"] for at, rule in enumerate(rules)}
     for file in root.glob("grafana/dashboards/*.json"):
         board = json.loads(file.read_text())
@@ -80,7 +55,7 @@ def test_every_metric_and_label_that_is_asked_for_is_really_emitted(
 ) -> None:
     """Compared with the pages of a real exporter in mock mode and of the hub."""
     recorded = {rule["record"] for rule in rules if "record" in rule} | CONFIGURED
-    told = {metric: labels for metric, (labels, _) in FOREIGN.items()} | dict(emitted)
+    told = {**FOREIGN, **emitted}
     labels = frozenset().union(*told.values()) | BY_THE_SCRAPE | MADE
     wrong = []
     for where, expression in expressions.items():
@@ -96,13 +71,54 @@ def test_every_metric_and_label_that_is_asked_for_is_really_emitted(
     assert not wrong, "\n".join(wrong)
 
 
+def pages() -> list[Query]:
+    """What the hub asks for, whatever of it a page shows, in every form that producers give it."""
+    readings = catalogue(59.0).values()
+    return [query for each in readings for query in (each.query, *(form.query for form in (*each.forms, *each.also)))]
+
+
+def series_of(query: Query) -> str:
+    """The name of the series that it asks for."""
+    return f"{query.metric}_bucket" if query.reduce == "buckets" else query.metric
+
+
+def test_every_metric_and_label_that_a_page_asks_for_is_really_emitted(emitted: Mapping[str, frozenset[str]]) -> None:
+    """By exporter and hub themselves, or by a producer that is declared."""
+    told = {**FOREIGN, **emitted}
+    wrong = []
+    for query in pages():
+        asked = {matcher.label for matcher in query.matchers} | set(query.by or ())
+        if (metric := series_of(query)) not in told:
+            wrong.append(f"nobody emits {metric}")
+        elif missing := asked - told[metric] - BY_THE_SCRAPE - SOMETIMES:
+            wrong.append(f"{metric} has no {', '.join(sorted(missing))}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_metric_that_a_runbook_names_is_really_emitted(
+    root: Path, rules: list[Yaml], emitted: Mapping[str, frozenset[str]]
+) -> None:
+    """Whoever reads it at night types it as it stands."""
+    known = {*FOREIGN, *emitted, *CONFIGURED} | {rule["record"] for rule in rules if "record" in rule}
+    named = {
+        (page.stem, name)
+        for page in root.glob("alerts/runbooks/*.md")
+        for code in re.findall(r"`([^`]+)`", page.read_text())
+        for name in re.findall(r"(?<![\w:])(?:foreshock|gpu|node|kube|vllm|traces|DCGM)[_:]\w+|\w+:\w+:\w+", code)
+    }
+    assert len(named) > 20
+    assert sorted(each for each in named if each[1] not in known) == []
+
+
 def test_no_foreign_name_is_declared_that_nobody_asks_for(
     expressions: dict[str, str], asks: Callable[[str], Asked]
 ) -> None:
-    """Nor one that is ours."""
+    """Nor one twice, or one that is ours."""
     asked = {metric for text in expressions.values() for metric, _ in asks(text).selectors}
-    assert FOREIGN.keys() - asked == set()
-    assert not [metric for metric in FOREIGN if metric.startswith(("foreshock_", "gpu_"))]
+    assert FOREIGN.keys() - asked - {series_of(query) for query in pages()} == set()
+    assert len(FOREIGN) == sum(len(each.metrics) for each in PRODUCERS)
+    configured = {"gpu_pool_info"}
+    assert {metric for metric in FOREIGN if metric.startswith(("foreshock_", "gpu_"))} == configured
 
 
 def test_every_recording_rule_is_used(
