@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
+from foreshock_dashboard.model.otlp import columns
 from foreshock_dashboard.model.otlp.values import searched, value_of
 from foreshock_dashboard.model.span import AttributeValue
 
 MAX_KNOWN, MAX_KNOWN_BYTES, MAX_VALUES = 32_768, 256, 1000
 """Attributes that are remembered as read, bytes of one, and values of one key: a request's id would come once each."""
 
-OTHER = 0
-"""The number of what is not asked for."""
+OTHER, END = 0, 1
+"""The numbers of what is not asked for, and of what stands behind a span's attributes."""
 
 Numbers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -42,7 +43,7 @@ class Known:
     def __init__(self, keys: Sequence[str], searched: int) -> None:
         self.keys, self._searched = tuple(keys), searched
         self._column_of = {key: column for column, key in enumerate(self.keys)}
-        self._room = MAX_KNOWN + 1
+        self._room = MAX_KNOWN + 2
         self._columns = np.zeros(self._room, np.int64)
         self._scratch = np.zeros(self._room, np.int64)
         self.forget()
@@ -51,9 +52,9 @@ class Known:
         """Let go of all of them."""
         self.entries: list[tuple[str, AttributeValue]] = [("", None)] * self._room
         self._texts: list[str | None] = [None] * self._room
-        self._columns[OTHER] = len(self.keys)
-        self._numbers: dict[bytes, int] = {}
-        self._next = OTHER + 1
+        self._columns[OTHER] = self._columns[END] = len(self.keys)
+        self._numbers: dict[bytes, int] = {columns.END: END}
+        self._next = END + 1
         self._values: dict[bytes, int] = {}
         """By the bytes of a key, its tag and length: how many values of it are remembered."""
         self._varied: dict[bytes, int] = {}
@@ -69,8 +70,12 @@ class Known:
     def _full(self) -> bool:
         return len(self._numbers) >= MAX_KNOWN or len(self._values) >= MAX_KNOWN
 
-    def numbers(self, pairs: Sequence[bytes], wanted: int, more: Mask) -> Numbers:
-        """The number of each encoded KeyValue.
+    def look(self, pairs: Sequence[bytes]) -> Numbers:
+        """The number of each encoded KeyValue that is remembered, or is `columns.END`."""
+        return np.fromiter(map(self._numbers.get, pairs, repeat(_NEW)), np.int64, len(pairs))
+
+    def numbers(self, pairs: Sequence[bytes], found: Numbers, wanted: int, more: Mask) -> Numbers:
+        """The number of each encoded KeyValue, of which `found` is what `look` gave: what is new is read.
 
         Args:
             wanted: how many of the keys, the first, are asked for in any case.
@@ -79,7 +84,6 @@ class Known:
         Raises:
             DecodeError: one of them is malformed.
         """
-        found = np.fromiter(map(self._numbers.get, pairs, repeat(_NEW)), np.int64, len(pairs))
         places = np.flatnonzero(found == _NEW)
         new = [pairs[at] for at in places.tolist()]
         _check(new)

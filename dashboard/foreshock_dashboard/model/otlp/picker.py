@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from itertools import chain, islice
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.model.otlp.known import Known, Mask, Numbers
+from foreshock_dashboard.model.otlp.known import END, Known, Mask, Numbers
 from foreshock_dashboard.model.span import Attributes, Kind
 
 Codes = NDArray[np.uint32]
@@ -58,22 +58,23 @@ class Pickers:
         self._telling = np.array([key in frozenset(telling) for key in asked] + [False])
         self._lock = threading.Lock()
 
-    def pick(self, spans: Sequence[Any], kinds: Sequence[Kind]) -> tuple[list[Attributes], Searched]:
+    def pick(self, pairs: Sequence[bytes], kinds: Sequence[Kind]) -> tuple[list[Attributes], Searched]:
         """The values that are read of each span, and what they are searched by.
 
         Args:
-            spans: their `attributes` are encoded KeyValues. The first of a key holds.
+            pairs: encoded KeyValues of spans of these kinds, `END` behind those of each. The first of a key holds.
         """
-        pairs = [span.attributes[:] for span in spans]
-        counts = [*map(len, pairs)]
-        rows = np.repeat(np.arange(len(spans)), counts)
-        calls = np.fromiter(map(_CALLS.__contains__, kinds), np.bool_, len(spans))
+        calls = np.fromiter(map(_CALLS.__contains__, kinds), np.bool_, len(kinds))
         with self._lock:
             self._known.begin()
-            numbers = self._known.numbers([*chain.from_iterable(pairs)], self._told, calls[rows])
+            found = self._known.look(pairs)
+            counts = np.diff(np.flatnonzero(found == END), prepend=-1)
+            rows = np.repeat(np.arange(len(kinds)), counts)
+            numbers = self._known.numbers(pairs, found, self._told, calls[rows])
             columns = self._known.columns(numbers)
             calls[rows[self._telling[columns]]] = True
-            return self._values(numbers, rows, calls, counts), self._searched(numbers, rows, columns, len(spans))
+            values = self._values(numbers, rows, calls, counts.tolist())
+            return values, self._searched(numbers, rows, columns, len(kinds))
 
     def _values(self, numbers: Numbers, rows: Numbers, read: Mask, counts: Sequence[int]) -> list[Attributes]:
         """The values of the spans that are to be `read`."""

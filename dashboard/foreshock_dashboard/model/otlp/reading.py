@@ -1,8 +1,8 @@
 """OTLP's bytes read as spans.
 
-A request is parsed twice, each time for what the other cannot give cheaply: as spans whose attributes are still bytes,
-to read their fields; and as spans that are still bytes, to keep those. To know that all of it is sound, what is still
-bytes then is parsed as well, unless the same bytes were before. Parsing is protobuf's own.
+A request is parsed twice: as spans that are bytes, to keep those; and these as columns, whose attributes are still
+bytes. To know that all of it is sound, what is still bytes then is parsed as well, unless the same bytes were before.
+Parsing is protobuf's own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import repeat
 from operator import add, gt
-from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
@@ -23,7 +22,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status as OtlpStatus
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from foreshock_dashboard.model.otlp.batch import Came, SpanBatch
-from foreshock_dashboard.model.otlp.light import DataBytes, DataFields
+from foreshock_dashboard.model.otlp.columns import Fields, fields_of
+from foreshock_dashboard.model.otlp.light import DataBytes
 from foreshock_dashboard.model.otlp.malformed import without_malformed
 from foreshock_dashboard.model.otlp.picker import NOTHING, UNSEARCHED, Pickers
 from foreshock_dashboard.model.otlp.values import attributes_of
@@ -85,84 +85,69 @@ def _read(
     data: bytes, pickers: Pickers | None, limits: tuple[int, int], refused: Counter[str], *, checked: bool
 ) -> Read:
     came: Came = []
-    spans: list[Any] = []
+    raws: list[bytes] = []
     resources: list[Attributes] = []
-    for group, raw_group in zip(
-        DataFields.FromString(data).resource_spans, DataBytes.FromString(data).resource_spans, strict=True
-    ):
-        resource = _resource(raw_group.resource)
-        for scoped, raw_scoped in zip(group.scope_spans, raw_group.scope_spans, strict=True):
-            origin = Origin(raw_group.resource, raw_scoped.scope, raw_group.schema_url, raw_scoped.schema_url)
+    for group in DataBytes.FromString(data).resource_spans:
+        raw, schema = group.resource, group.schema_url
+        resource = _resource(raw)
+        for scoped in group.scope_spans:
+            spans = scoped.spans[:]
+            origin = Origin(raw, scoped.scope, schema, scoped.schema_url)
             if checked and max(map(len, origin)) > MAX_ORIGIN:
-                refused[ORIGIN_TOO_LARGE] += len(scoped.spans)
+                fields_of(spans)
+                refused[ORIGIN_TOO_LARGE] += len(spans)
                 continue
-            _scope(raw_scoped.scope)
-            spans += scoped.spans
-            came += zip(repeat(origin), raw_scoped.spans)
-            resources += repeat(resource, len(came) - len(resources))
-    fields = _fields(spans)
+            _scope(origin.scope)
+            raws += spans
+            came += zip(repeat(origin), spans)
+            resources += repeat(resource, len(spans))
+    fields = fields_of(raws)
     if checked and (faults := _faults(fields, came, *limits)):
         refused.update(faults.values())
-        chosen = [row for row in range(len(spans)) if row not in faults]
-        spans, came = [spans[row] for row in chosen], [came[row] for row in chosen]
-        resources = [resources[row] for row in chosen]
-        fields = _fields(spans)
-    if checked:
-        for span, (_, raw) in zip(spans, came, strict=True):
-            if span.event or span.link:
+        chosen = [row for row in range(len(raws)) if row not in faults]
+        came, resources = [came[row] for row in chosen], [resources[row] for row in chosen]
+        raws = [raw for _, raw in came]
+        fields = fields_of(raws)
+    if checked and (any(fields.events) or any(fields.links)):
+        for raw, event, link in zip(raws, fields.events, fields.links, strict=True):
+            if event or link:
                 OtlpSpan.FromString(raw)
-    return Read(_batch(spans, fields, resources, came, pickers), +refused)
-
-
-class _Fields(NamedTuple):
-    """Columns that are looked at twice."""
-
-    trace_ids: list[bytes]
-    ids: list[bytes]
-    parents: list[bytes]
-    starts: list[int]
-    ends: list[int]
-
-
-def _fields(spans: Sequence[Any]) -> _Fields:
-    return _Fields(
-        [span.trace_id for span in spans],
-        [span.span_id for span in spans],
-        [span.parent_span_id for span in spans],
-        [span.start for span in spans],
-        [span.end for span in spans],
-    )
+    return Read(_batch(raws, fields, resources, came, pickers), +refused)
 
 
 def _batch(
-    spans: Sequence[Any], fields: _Fields, resources: list[Attributes], came: Came, pickers: Pickers | None
+    raws: Sequence[bytes], fields: Fields, resources: list[Attributes], came: Came, pickers: Pickers | None
 ) -> SpanBatch:
     """Of spans whose attributes are still bytes. Column by column, for that takes half the time."""
-    traces, ids, parents, starts, ends = fields
-    kinds = [_KIND_OF.get(span.kind, "internal") for span in spans]
-    attributes, searched = pickers.pick(spans, kinds) if pickers else ([NOTHING] * len(spans), UNSEARCHED)
+    traces, starts, ends = fields.trace_ids, fields.starts, fields.ends
+    kinds = [_KIND_OF.get(kind, "internal") for kind in fields.kinds]
+    attributes, searched = pickers.pick(fields.attributes, kinds) if pickers else ([NOTHING] * len(raws), UNSEARCHED)
+    links: list[tuple[Link, ...]] = [()] * len(raws)
+    if any(fields.links):
+        links = [_links(raw) if link else () for raw, link in zip(raws, fields.links, strict=True)]
     outlines = Outlines(
-        list(map(add, traces, ids)),
+        [*map(add, traces, fields.ids)],
         [
             trace + parent if parent and parent != _NO_SPAN else b""
-            for trace, parent in zip(traces, parents, strict=True)
+            for trace, parent in zip(traces, fields.parents, strict=True)
         ],
-        [span.name for span in spans],
+        fields.names,
         kinds,
         starts,
-        list(map(max, starts, ends)),
-        [_status(raw) if raw else "unset" for raw in [span.status for span in spans]],
-        list(map(gt, starts, ends)),
+        [*map(max, starts, ends)],
+        [_status(raw) if raw else "unset" for raw in fields.statuses],
+        [*map(gt, starts, ends)],
         resources,
         attributes,
-        [_links(raw) if span.link else () for span, (_, raw) in zip(spans, came, strict=True)],
+        links,
     )
     return SpanBatch(outlines, came, searched)
 
 
-def _faults(fields: _Fields, came: Came, earliest: int, latest: int) -> dict[int, str]:
+def _faults(fields: Fields, came: Came, earliest: int, latest: int) -> dict[int, str]:
     """Which of the spans cannot be used, and why. Nearly always it is none: that is seen column by column."""
-    traces, ids, parents, starts, ends = fields
+    traces, ids, parents = fields.trace_ids, fields.ids, fields.parents
+    starts, ends = fields.starts, fields.ends
     largest = max((len(raw) for _, raw in came), default=0)
     if (
         _LENGTHS.issuperset(zip(map(len, traces), map(len, ids), map(len, parents), strict=True))
@@ -173,7 +158,7 @@ def _faults(fields: _Fields, came: Came, earliest: int, latest: int) -> dict[int
         return {}
     found = {
         row: _fault(trace, id_, parent, start, end, len(came[row][1]), earliest, latest)
-        for row, (trace, id_, parent, start, end) in enumerate(zip(*fields, strict=True))
+        for row, (trace, id_, parent, start, end) in enumerate(zip(traces, ids, parents, starts, ends, strict=True))
     }
     return {row: fault for row, fault in found.items() if fault}
 
