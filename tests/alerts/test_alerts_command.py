@@ -103,7 +103,10 @@ KIND = 'span_kind="SPAN_KIND_SERVER"'
 def test_what_is_written_counts_late_and_failed_requests(
     root: Path, tmp_path: Path, tool: Callable[..., str], bucket: str, name: str, calls: str, bounds: tuple[str, ...]
 ) -> None:
-    """One request a second, half of them late and a tenth failed, by whoever counted them; not those of a namesake."""
+    """One request a second, half of them late and a tenth failed, by whoever counted them; not those of a namesake.
+
+    Counters begin anew on the way.
+    """
     (tmp_path / "objectives.rules.yml").write_text(yaml.safe_dump({"groups": groups_of([("a/chat", 20.0, 0.01)])}))
 
     def of(service: str, namespace: str, **more: str) -> str:
@@ -111,7 +114,7 @@ def test_what_is_written_counts_late_and_failed_requests(
         return ",".join([KIND, *(f'{label}="{value}"' for label, value in labels.items())])
 
     def series(metric: str, labels: str, step: float) -> Yaml:
-        return {"series": f"{metric}{{{labels}}}", "values": f"0+{step}x60"}
+        return {"series": f"{metric}{{{labels}}}", "values": f"0+{step}x19 0+{step}x40"}  # a restart
 
     given = [
         series(calls, of("chat", "a", status_code="STATUS_CODE_UNSET"), 27),
