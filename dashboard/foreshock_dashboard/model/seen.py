@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from foreshock_dashboard.model.span import Id, Kind
 
@@ -25,19 +25,19 @@ class Seen:
         self._size = 0
         self._slots: dict[int, set[int]] = {}
 
-    def add(self, spans: Iterable[tuple[Id, Kind, int]]) -> list[bool]:
+    def add(self, spans: Sequence[Id], kinds: Sequence[Kind], ends: Sequence[int]) -> list[bool]:
         """Remember spans by their ids, kinds and ends (ns); for each, whether it was not seen before."""
-        hashes, places = [], []
-        for span, kind, end in spans:
-            hashes.append(hash((span, kind)))
-            places.append(end // _SLOT_NS)
-        if len(set(places)) == 1:  # nearly always, and then nearly always all of them are new
-            slot, new = self._slot(places[0]), set(hashes)
+        hashes = [*map(hash, zip(spans, kinds, strict=True))]
+        if not hashes:
+            return []
+        place = min(ends) // _SLOT_NS
+        if max(ends) // _SLOT_NS == place:  # nearly always, and then nearly always all of them are new
+            slot, new = self._slot(place), set(hashes)
             if len(new) == len(hashes) and slot.isdisjoint(new):
                 slot |= new
                 self._grow(len(new))
                 return [True] * len(hashes)
-        return [*map(self._add, hashes, places)]
+        return [self._add(number, end // _SLOT_NS) for number, end in zip(hashes, ends, strict=True)]
 
     def _add(self, number: int, place: int) -> bool:
         slot = self._slot(place)

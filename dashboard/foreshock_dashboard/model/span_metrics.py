@@ -113,8 +113,8 @@ class SpanMetrics:
         if OCCUPANCY in outlines.name:
             fresh = [not Outline._make(row).occupancy for row in outlines.rows()]
         earliest, latest = (now - self._slack) * 1e9, (now + self._slack) * 1e9
-        watched = [row for row, kind in enumerate(outlines.kind) if kind != "internal" or row in requests]
-        ends = outlines.end_ns
+        keys, kinds, ends = outlines.key, outlines.kind, outlines.end_ns
+        watched = [row for row, kind in enumerate(kinds) if kind != "internal" or row in requests]
         if not earliest <= min(ends, default=earliest) <= max(ends, default=latest) <= latest:
             for row in watched:
                 if fresh[row] and not earliest <= ends[row] <= latest:
@@ -122,7 +122,9 @@ class SpanMetrics:
                     fresh[row] = False
         if not all(fresh):
             watched = [row for row in watched if fresh[row]]
-        new = self._seen.add((outlines.key[row], outlines.kind[row], outlines.end_ns[row]) for row in watched)
+        new = self._seen.add(
+            [keys[row] for row in watched], [kinds[row] for row in watched], [ends[row] for row in watched]
+        )
         if not all(new):
             for row in compress(watched, map(not_, new)):
                 self._note(DUPLICATE)

@@ -49,7 +49,7 @@ STATUS_NUMBERS = {status: number for number, status in enumerate(STATUSES)}
 _NO_TRACE, _NO_SPAN = bytes(16), bytes(8)
 _LAST_TIME = 2**63 - 1
 _KIND_OF = dict(enumerate(KINDS))
-_LENGTHS = frozenset(((16, 8, 0), (16, 8, 8)))
+_TRACE, _ID, _PARENT = frozenset((16,)), frozenset((8,)), frozenset((0, 8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ def _faults(fields: Fields, came: Came, earliest: int, latest: int) -> dict[int,
     starts, ends = fields.starts, fields.ends
     largest = max((len(raw) for _, raw in came), default=0)
     if (
-        _LENGTHS.issuperset(zip(map(len, traces), map(len, ids), map(len, parents), strict=True))
+        _TRACE.issuperset(map(len, traces)) and _ID.issuperset(map(len, ids)) and _PARENT.issuperset(map(len, parents))
         and _NO_TRACE not in traces and _NO_SPAN not in ids
         and earliest <= min(starts, default=earliest) and max(starts, default=0) <= min(latest, _LAST_TIME)
         and max(ends, default=0) <= latest and largest <= MAX_SPAN
