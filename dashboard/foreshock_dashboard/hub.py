@@ -51,7 +51,7 @@ from foreshock_dashboard.sources.tempo import TempoTraces
 from foreshock_dashboard.sources.users import Users
 from foreshock_dashboard.sources.watch import Watch
 from foreshock_dashboard.standing import load_spans
-from foreshock_dashboard.store import Retention, Store, StoreError
+from foreshock_dashboard.store import Retention, Store, StoreError, keep_little
 from foreshock_dashboard.telemetry import Vitals, incident_samples, status_of, text_of
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.authentication import Access
@@ -174,6 +174,7 @@ class Hub:
         """Answer, scrape and tick. A hub that stands at a past time ticks once and takes no spans in."""
         sys.setswitchinterval(SWITCH)
         gc.set_threshold(*COLLECT)
+        keep_little()
         self.web.start()
         if self._watch:
             self._watch.start()
