@@ -41,6 +41,17 @@ def test_every_runbook_is_a_page_whose_links_lead_to_others(root: Path, caller: 
             assert caller.get(link).status_code == 200, link
 
 
+def test_alerts_are_listed_with_what_they_mean(root: Path, caller: Caller) -> None:
+    """What the search of the pages finds them by: a name, a sentence without marks, and where the runbook is."""
+    rows = {row["alert"]: row for row in caller.get("/api/runbooks").json()["runbooks"]}
+    assert rows.keys() == {file.stem for file in root.glob("alerts/runbooks/*.md")}
+    for row in rows.values():
+        assert row["meaning"].endswith((".", ":")), row
+        assert not re.search(r"[`*\[\n]", row["meaning"]), row
+        assert caller.get(row["address"]).status_code == 200
+    assert caller.get("/api/runbooks?q=x").status_code == 400
+
+
 @pytest.mark.parametrize("path", ["/runbooks/Nothing", "/runbooks/..%2Falertmanager", "/runbooks/%3Cscript%3E"])
 def test_an_alert_without_a_runbook_is_told_as_such(caller: Caller, path: str) -> None:
     """And nothing outside the folder is served."""

@@ -41,7 +41,8 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture
 def visit(browser: Browser, site: Site) -> Iterator[Open]:
-    """Open an address of the site; fails at the end if a script failed or anything but the site was asked."""
+    """Open an address of the site; fails at the end if a script failed, anything but the site was asked, or the
+    page did not know a parameter of its own address."""
     contexts = []
     visits: list[Visit] = []
 
@@ -69,11 +70,14 @@ def visit(browser: Browser, site: Site) -> Iterator[Open]:
         return opened
 
     yield open_
+    still_open = [opened.page for opened in visits if not opened.page.is_closed()]
+    ignored = [text for page in still_open for text in page.locator("#ignored:visible").all_inner_texts()]
     for context in contexts:
         context.close()
     for opened in visits:
         assert opened.complaints == []
         assert opened.strangers == []
+    assert ignored == []
 
 
 def _note(request: Request, site: Site, opened: Visit) -> None:

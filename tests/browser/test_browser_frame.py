@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from playwright.sync_api import Page, expect
 from tests.browser.site import Open
 from tests.web.worlds import NOW
@@ -38,7 +39,7 @@ def test_the_range_lives_in_the_address_and_goes_along_to_other_pages(visit: Ope
 def test_the_past_is_shown_as_past(visit: Open) -> None:
     """The verdict of then, a badge that says so, no further questions, and one step back to live."""
     page = visit("/?to=2025-11-25T09:55:00Z").page
-    expect(page.locator("#live")).to_contain_text("Past: 18:55:00")
+    expect(page.locator("#live")).to_contain_text("Past: 18:55:00 GMT+9")
     expect(page.locator("#headline")).not_to_contain_text("starves")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -51,14 +52,27 @@ def test_the_past_is_shown_as_past(visit: Open) -> None:
     expect(page.locator("#live")).to_have_text("Live")
 
 
-def test_a_range_that_cannot_be_read_is_explained(visit: Open) -> None:
-    """With the parameter and the remedy; choosing another one mends it."""
-    page = visit("/?to=yesterday", quiet=False).page
-    expect(page.locator("#wrong")).to_contain_text("at='yesterday'")
-    page.locator("#time-label").click()
-    page.get_by_role("button", name="Last hour").click()
-    expect(page.locator("#wrong")).to_be_hidden()
-    expect(page.locator("#headline")).to_contain_text("starves")
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("/?to=yesterday", "to=yesterday is no time that can be read: write now-6h, now/d, 2026-11-26T03:00:00Z or"),
+        ("/cascade?from=now-5s", "from=now-5s is less than a minute before to: choose a wider range."),
+        ("/?refresh=often", "refresh=often is no interval: write 5s, 1m or off."),
+        (
+            "/contention?victm=embedder",
+            "This page does not know victm: it takes victim, aggressor, order, peace, from,",
+        ),
+    ],
+)
+def test_what_of_the_address_is_ignored_is_told_with_the_remedy(visit: Open, address: str, words: str) -> None:
+    """The usual is shown meanwhile, and a click leaves it out of the address."""
+    page = visit(address).page
+    expect(page.locator("#ignored")).to_contain_text(words)
+    expect(page.locator("#time-label")).to_have_text("Last 30 minutes")
+    expect(page.locator(".headline")).to_contain_text("starves embedder" if "/?" in address else "embedder")
+    page.get_by_role("link", name="Leave out what is ignored").click()
+    expect(page.locator("#ignored")).to_be_hidden()
+    assert query(page) == {}
 
 
 def test_keys_lead_to_pages_search_and_help(visit: Open) -> None:
@@ -76,6 +90,11 @@ def test_keys_lead_to_pages_search_and_help(visit: Open) -> None:
     expect(page.locator("#search-list li").first).to_have_text("service embedder")
     page.keyboard.press("Enter")
     page.wait_for_url("**/services/embedder")
+    page.keyboard.press("/")
+    page.get_by_role("combobox", name="Search").fill("starved")
+    expect(page.locator("#search-list li").first).to_have_text("alert ServiceStarvedByNeighbour")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/runbooks/ServiceStarvedByNeighbour")
 
 
 def test_times_are_shown_in_the_zone_that_was_chosen(visit: Open) -> None:

@@ -24,6 +24,7 @@ ADDRESSES = (
     "topology",
     "status",
     "headroom",
+    "runbooks",
     "pools",
     "traces",
     "traces/1",

@@ -167,6 +167,17 @@ def test_what_began_before_the_range_is_told_with_what_is_known() -> None:
     assert cascade(seen, NOW - 4500, wide=early)["earliest"] is None
 
 
+@pytest.mark.parametrize("ago", [1800, 300, 60])
+def test_the_order_of_hits_is_that_of_the_incident_whatever_range_is_looked_at(ago: int) -> None:
+    """On the map, in the lanes and on the way it took, also where all of it began before the range."""
+    world = starving({"rag-api": "answers"})
+    told = cascade(snapshot(world, starvation(world)), NOW - ago)
+    assert {row["id"]: row["order"] for row in told["services"] if row["order"]} == {"embedder": 1, "answers": 2}
+    lanes = [(lane["service"], lane["order"]) for lane in told["timeline"]["lanes"]]
+    assert lanes == [("train-llm", None), ("embedder", 1), ("answers", 2)]
+    assert [(step["from"], step["to"]) for step in told["path"]] == [("train-llm", "embedder"), ("embedder", "answers")]
+
+
 def test_the_page_is_read_of_a_range_an_incident_and_an_instant() -> None:
     """As its address says; an unknown parameter is refused."""
     world = starving()

@@ -12,7 +12,7 @@ from foreshock_dashboard.model.query import Json, NothingKnownError, SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.model.span import UnsearchableError
-from foreshock_dashboard.web import guidance, payloads
+from foreshock_dashboard.web import guidance, payloads, runbooks
 from foreshock_dashboard.web import now as live
 from foreshock_dashboard.web.answers import ZIP, Answers, Make, download
 from foreshock_dashboard.web.encode import encode
@@ -55,6 +55,7 @@ class Api:
         app.add_api_route("/api/report/{incident}", self._report, name="report", **document("report"))
         app.add_api_route("/api/topology", self._topology_answer, name="topology", **document("topology"))
         app.add_api_route("/api/status", self._status, name="status", **document("status"))
+        app.add_api_route("/api/runbooks", self._runbooks, name="runbooks", **document("runbooks"))
         app.add_api_route("/api/traces", self._traces, name="traces", **document("traces"))
         app.add_api_route("/api/traces/{trace_id}", self._trace, name="trace", **document("trace"))
         Feeds(self._hub, self._answers, self._reads).register(app)
@@ -93,6 +94,10 @@ class Api:
         snapshot = self._hub.snapshot
         body = payloads.status(snapshot, self._hub.status(), *self._hub.ready(), self._version)
         return self._answers.send(request, encode(payloads.envelope(snapshot) | body))
+
+    def _runbooks(self, request: Request) -> Response:
+        only(request.query_params, ())
+        return self._answers.send(request, encode(payloads.envelope(self._hub.snapshot) | runbooks.listed()))
 
     def _headroom(self, request: Request) -> Response:
         only(request.query_params, ("service",))

@@ -19,7 +19,7 @@ from foreshock_dashboard.web.payloads import open_incidents, pairs
 from foreshock_dashboard.web.service_map import drawn, edges
 from foreshock_dashboard.web.signs import LEADING, Sign
 from foreshock_dashboard.web.theme import service_colour
-from foreshock_dashboard.web.timeline import Chosen, followed, picked, timeline
+from foreshock_dashboard.web.timeline import Chosen, followed, hits, picked, timeline
 
 MOST_SIGNS = 40
 OF_A_NODE = ("id", "word", "stage", "rate", "failed", "p95")
@@ -53,8 +53,9 @@ def cascade(snapshot: Snapshot, start: float, wanted: str = "", asked: str = "",
     seen = wide or world
     since = max(start, float(seen.times[0]))
     fared = followed(snapshot, seen, chosen, since)
-    lanes = timeline(seen, since, fared, chosen, MOST_LANES)
-    order = {lane["service"]: lane["order"] for lane in lanes["lanes"] if lane["order"]}
+    order = hits(snapshot, world, chosen, fared, since)
+    lanes = timeline(seen, since, fared, chosen, MOST_LANES, order)
+    number = {lane["service"]: lane["order"] for lane in lanes["lanes"]} | {who: i for i, who in enumerate(order, 1)}
     rows, nodes = service_rows(snapshot, fared), set(drawn(world))
     focus = focused(snapshot, chosen, asked)
     return body | {
@@ -62,13 +63,13 @@ def cascade(snapshot: Snapshot, start: float, wanted: str = "", asked: str = "",
         "earliest": number_of_time(float(seen.times[0])) if since > start + seen.step else None,
         "timeline": lanes,
         "services": [
-            {name: row[name] for name in OF_A_NODE} | {"order": order.get(row["id"])}
+            {name: row[name] for name in OF_A_NODE} | {"order": number.get(row["id"])}
             for row in rows
             if row["id"] in nodes
         ],
         "edges": edges(world, nodes),
         "sharing": _sharing(world),
-        "path": spread(world, chosen, list(order)),
+        "path": spread(world, chosen, order),
         "signs": [_sign(sign) for sign in fared.signs[:MOST_SIGNS]],
         "breaches": breaches(snapshot, chosen),
         "focus": None if focus is None else str(focus),

@@ -18,7 +18,7 @@ from foreshock_dashboard.web.payloads import conditions, open_incidents, pairs
 from foreshock_dashboard.web.service_map import service_map
 from foreshock_dashboard.web.signs import Course
 from foreshock_dashboard.web.theme import service_colour
-from foreshock_dashboard.web.timeline import followed, picked, timeline, window
+from foreshock_dashboard.web.timeline import followed, hits, picked, timeline, window
 from foreshock_dashboard.web.verdict import verdict
 from foreshock_dashboard.web.vitals import SPARK, vitals
 
@@ -104,7 +104,7 @@ def now(snapshot: Snapshot, topology_id: str, time: float | None = None) -> Json
         "step": world.step,
         "figures": vitals(snapshot, fared, blind=said.state == "blind"),
         "matrix": matrix(world),
-        "timeline": timeline(world, start, fared, chosen),
+        "timeline": timeline(world, start, fared, chosen, order=hits(snapshot, world, chosen, fared, start)),
         "services": [row | {"spark": spark(world, lines[row["id"]])} for row in rows[:shown]],
         "hidden": len(rows) - shown,
         "gpus": {"busy": packed(world.utilization), "contended": packed(world.contended)},

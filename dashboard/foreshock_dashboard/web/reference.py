@@ -44,6 +44,7 @@ _SUMMARIES = {
     "page_service": "All about one service: objective, GPUs and neighbours, calls, model servers, replicas, incidents",
     "page_status": "Whether the pages can be trusted: targets, signals, what was dropped, store",
     "csv": "A list as CSV: services, edges, gpus, pairs, incidents, traces or targets",
+    "runbooks": "Every alert rule that comes along, with what it means and the address of its runbook",
     "status": "The hub's own health: targets, store, receiver",
     "traces": "Traces that have a matching span",
     "trace": "All spans of one trace, what ran on its GPUs meanwhile, and how long it waited for them",
@@ -66,6 +67,7 @@ _LISTS = {
     "incidents": ("incidents",),
     "headroom": ("pools", "replicas"),
     "pools": ("tiers", "mixed"),
+    "runbooks": ("runbooks",),
     "traces": ("traces",),
     "trace": ("spans", "lanes"),
 }

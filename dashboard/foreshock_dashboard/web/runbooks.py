@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
+from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.shipped import alerts
 
 PAGE = """<!DOCTYPE html>
@@ -54,6 +55,22 @@ def register(app: FastAPI) -> None:
 def html_of(markdown: str) -> str:
     """A runbook as HTML, a line for each block."""
     return "\n".join(_blocks(markdown.splitlines()))
+
+
+def listed() -> Json:
+    """Every alert that comes along, by name, with what it means and the address of its runbook."""
+    return {
+        "runbooks": [
+            {"alert": name, "meaning": _meaning(file.read_text()), "address": f"/runbooks/{name}"}
+            for name, file in sorted(_files().items())
+        ]
+    }
+
+
+def _meaning(markdown: str) -> str:
+    """The first paragraph below its heading, as plain text."""
+    found = re.search(r"^## Meaning\n+(.+?)(?:\n\n|\Z)", markdown, re.MULTILINE | re.DOTALL)
+    return re.sub(r"[`*]|\]\([^)]*\)|\[", "", " ".join(found[1].split())) if found else ""
 
 
 def _list() -> HTMLResponse:

@@ -17,7 +17,7 @@ from foreshock_dashboard.web.incident_json import incident
 from foreshock_dashboard.web.now import spark
 from foreshock_dashboard.web.numbers import last, number
 from foreshock_dashboard.web.payloads import conditions
-from foreshock_dashboard.web.service_sentence import sentence
+from foreshock_dashboard.web.service_sentence import sentence, worst
 from foreshock_dashboard.web.theme import service_colour
 
 MOST = 1000
@@ -87,7 +87,8 @@ def service(snapshot: Snapshot, who: Service) -> Json:
         "capacity": _capacity(world, who),
         "incidents": [incident(item) for item in snapshot.incidents if who in parts(item)],
     }
-    return told | {"sentence": sentence(snapshot, who, told)}
+    current = worst(snapshot, who)
+    return told | {"sentence": sentence(snapshot, who, told), "next_step": current.next_step if current else ""}
 
 
 _NO_GPU: Json = {"gpus": 0, "busy": None, "wait": None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from foreshock_dashboard.analysis.sentence import clock, duration
+from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -12,11 +13,16 @@ SOON = 0.5
 """Chance of missing its objective within ten minutes from which that is the news."""
 
 
+def worst(snapshot: Snapshot, who: Service) -> Incident | None:
+    """The gravest of the open incidents that it has a part in."""
+    parts = ((item, (item.service, item.aggressor, *item.victims)) for item in open_incidents(snapshot))
+    return next((item for item, named in parts if who in named), None)
+
+
 def sentence(snapshot: Snapshot, who: Service, told: Json) -> str:
     """The worst that is known of it. `told`: its figures, as `service.service` has them."""
-    for item in open_incidents(snapshot):
-        if who in (item.service, item.aggressor, *item.victims):
-            return item.sentence or f"It has a part in an open incident: {item.cause}."
+    if item := worst(snapshot, who):
+        return item.sentence or f"It has a part in an open incident: {item.cause}."
     if told["health"] == "unknown":
         return f"Nothing fresh is known of {who}: what follows is the last that it told."
     if not told["rate"]:

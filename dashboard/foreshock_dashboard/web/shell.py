@@ -66,6 +66,7 @@ def shell(pages: tuple[Page, ...]) -> Component:
                 [
                     html.P(id="lost", className="lost", hidden=True),
                     html.P(id="wrong", className="lost", role="alert", hidden=True),
+                    html.P(id="ignored", className="ignored", role="status", hidden=True),
                     html.Div(id="page"),
                 ],
                 id="main",
@@ -87,29 +88,42 @@ def _link(page: Page) -> Component:
 
 
 def page_of(
-    name: str, title: str, body: Sequence[Component], feed: str, takes: str = "", hidden: bool = False
+    name: str,
+    title: str,
+    body: Sequence[Component],
+    feed: str,
+    takes: str = "",
+    keeps: str = "",
+    orders: str = "",
+    hidden: bool = False,
 ) -> Component:
     """The skeleton of a page: its h1 and its panels, and where the script asks for its values.
 
     feed: the address of its values, `{rest}` in it is what of the page's address lies below its own; empty where the
-    page asks on its own. takes: the parameters of the page's address that the feed takes as well, apart by spaces.
-    hidden: the title is for screen readers alone.
+    page asks on its own. takes: the parameters of the page's address that the feed takes as well, apart by spaces;
+    keeps: those that only the page reads; orders: those that say how its tables are sorted. Of any other the page says
+    that it is ignored. hidden: the title is for screen readers alone.
     """
     return html.Div(
         [html.H1(title, className="visually-hidden" if hidden else ""), *body],
         className=f"page-{name}",
-        **attributes(data_page=name, data_feed=feed, data_takes=takes, data_title=title),
+        **attributes(
+            data_page=name, data_feed=feed, data_takes=takes, data_keeps=keeps, data_orders=orders, data_title=title
+        ),
     )
 
 
-def panel(name: str, title: str, hint: str, wide: bool = False, csv: str = "", promql: str = "") -> Component:
+def panel(
+    name: str, title: str, hint: str, wide: bool = False, csv: str = "", promql: str = "", fold: bool = False
+) -> Component:
     """An empty panel. The scripts fill `name` and set the panel's one state: loading, ready, empty, stale or error.
 
     csv: the address of its figures as a table; the script adds what is looked at. promql: the query that gives them.
+    fold: on a phone it is its title alone until it is opened.
     """
     return html.Section(
         [
-            _head(name, title, hint, csv, promql),
+            _head(name, title, hint, csv, promql, fold=fold),
             html.Div(id=name, className="panel-body"),
             html.P(id=f"{name}-message", className="panel-message"),
         ],
@@ -120,7 +134,14 @@ def panel(name: str, title: str, hint: str, wide: bool = False, csv: str = "", p
 
 
 def chart(
-    name: str, title: str, hint: str, wide: bool = False, height: int = 220, csv: str = "", promql: str = ""
+    name: str,
+    title: str,
+    hint: str,
+    wide: bool = False,
+    height: int = 220,
+    csv: str = "",
+    promql: str = "",
+    fold: bool = False,
 ) -> Component:
     """A panel with a figure of Plotly, which the chart of the same name draws; dragging on it zooms all."""
     picture = dcc.Graph(
@@ -132,7 +153,7 @@ def chart(
     )
     return html.Section(
         [
-            _head(name, title, hint, csv, promql),
+            _head(name, title, hint, csv, promql, fold=fold),
             picture,
             html.Details(
                 [html.Summary("as a table"), html.Div(className="twin-body")],
@@ -146,7 +167,7 @@ def chart(
     )
 
 
-def _head(name: str, title: str, hint: str, csv: str, promql: str) -> Component:
+def _head(name: str, title: str, hint: str, csv: str, promql: str, fold: bool) -> Component:
     tools: list[Component] = []
     if csv:
         tools.append(html.A("CSV", href=csv, download="", **attributes(data_viewed=csv)))
@@ -158,8 +179,19 @@ def _head(name: str, title: str, hint: str, csv: str, promql: str) -> Component:
             html.Span(hint, className="hint", id=f"{name}-hint"),
             html.Span("stale", className="stale-mark"),
             html.Span(tools, className="tools"),
+            *([_fold(name, title)] if fold else []),
         ],
         className="panel-head",
+    )
+
+
+def _fold(name: str, title: str) -> Component:
+    """Opens and closes a panel on a phone; elsewhere it is not there."""
+    return html.Button(
+        html.Span(title, className="visually-hidden"),
+        type="button",
+        className="fold",
+        **attributes(data_fold=name, aria_expanded="false"),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import NamedTuple
 
 from foreshock_dashboard.analysis.objectives import Objective
@@ -77,11 +78,27 @@ def window(world: World, chosen: Chosen) -> float:
     return min(world.time - SHORTEST, max(world.time - LONGEST, since))
 
 
-def timeline(world: World, start: float, fared: Course, chosen: Chosen, most: int = MOST_LANES) -> Json:
+def hits(snapshot: Snapshot, world: World, chosen: Chosen, fared: Course, start: float) -> tuple[str, ...]:
+    """Who was hit, in the order of the first sign: from before the incident began, whatever stretch is looked at.
+
+    fared: the course from `start` on, Unix seconds, which is used where it begins there.
+    """
+    since = world.time - SHORTEST if chosen.onset is None else min(world.time - SHORTEST, chosen.onset - LEAD_IN)
+    if abs(since - start) >= world.step:
+        fared, start = followed(snapshot, world, chosen, since), since
+    lanes = timeline(world, start, fared, chosen, len(world.services))["lanes"]
+    return tuple(lane["service"] for lane in lanes if lane["part"] == "hit")
+
+
+def timeline(
+    world: World, start: float, fared: Course, chosen: Chosen, most: int = MOST_LANES, order: Sequence[str] = ()
+) -> Json:
     """Lanes in the order of the first sign: culprits first, then who was hit, then who is expected to be.
 
-    start: Unix seconds from which on they are drawn. Times in Unix seconds; stages are indexes into `stages`.
+    start: Unix seconds from which on they are drawn. order: who was hit, as `hits` tells it; who is not in it comes
+    after. Times in Unix seconds; stages are indexes into `stages`.
     """
+    place = {who: i for i, who in enumerate(order, 1)}
     risks = _soonest(chosen.incidents)
     named = {who for item in chosen.incidents for who in (item.service, *item.victims)}
     hit = _hit(fared, named, chosen.onset)
@@ -95,14 +112,18 @@ def timeline(world: World, start: float, fared: Course, chosen: Chosen, most: in
             lane = _lane(who, first_sign(item)) | {"forecast": _forecast(risks.get(who))}
             lanes.append(lane)
         lane |= {"part": "culprit", "why": _blame(item), "first": number_of_time(min(lane["first"], first_sign(item)))}
-    lanes.sort(key=lambda lane: (lane["part"] != "culprit", lane["first"], lane["service"]))
+    last = len(place) + 1
+    lanes.sort(
+        key=lambda lane: (lane["part"] != "culprit", place.get(lane["service"], last), lane["first"], lane["service"])
+    )
     lanes += [
         _lane(who, world.time) | {"part": "next", "forecast": _forecast(risk)}
         for who, risk in sorted(risks.items(), key=lambda row: (row[1].p50, row[0]))
         if who not in hit and who not in culprits and _soon(risk)
     ]
-    for order, lane in enumerate((lane for lane in lanes if lane["part"] == "hit"), 1):
-        lane["order"] = order
+    further = count(last)
+    for lane in (lane for lane in lanes if lane["part"] == "hit"):
+        lane["order"] = place.get(lane["service"]) or next(further)
     end = world.time + (AHEAD if any(lane["forecast"] for lane in lanes) else 0.0)
     return {
         "start": number_of_time(start),

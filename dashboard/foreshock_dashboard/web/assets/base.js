@@ -128,6 +128,12 @@ window.foreshock = window.foreshock || {};
     return `${far ? `${day.format(date)} ` : ""}${clock.format(date)}${zone === "utc" ? " UTC" : ""}`;
   };
   F.stamp = (unix) => (known(unix) ? told(unix, F.live?.time) : "–");
+  // With its zone, where no other time stands beside it.
+  F.zoned = (unix) => {
+    if (!known(unix)) return "–";
+    const parts = zone === "utc" ? [] : new Intl.DateTimeFormat(undefined, { timeZoneName: "short" }).formatToParts(new Date(unix * 1000));
+    return [F.stamp(unix), parts.find(({ type }) => type === "timeZoneName")?.value].filter(Boolean).join(" ");
+  };
   // Exact in UTC on hover; relative to the hub's own clock, which may run faster than ours.
   F.time = (unix, now) => {
     if (!known(unix)) return "–";
@@ -156,6 +162,15 @@ window.foreshock = window.foreshock || {};
     if (copy) F.copy(copy.dataset.copy, copy.textContent);
   });
 
+  // Panels that a phone shows folded.
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest?.("[data-fold]");
+    if (!button) return;
+    const opened = button.getAttribute("aria-expanded") !== "true";
+    button.setAttribute("aria-expanded", String(opened));
+    window.dispatchEvent(new CustomEvent("foreshock:redraw"));
+    if (opened) window.dispatchEvent(new Event("resize")); // a chart that was not shown has no size yet
+  });
   F.SHAPES = { ok: "●", warning: "◆", critical: "■", idle: "○", unknown: "?" };
   F.state = (health, word) =>
     F.h("span", { class: `state ${health}` }, F.h("span", { "aria-hidden": "true" }, F.SHAPES[health]), ` ${word}`);
@@ -180,6 +195,8 @@ window.foreshock = window.foreshock || {};
       usual ? F.s("rect", { x: 0, width, y: y(usual[1]), height: Math.max(1, y(usual[0]) - y(usual[1])), class: "usual" }) : null,
       F.s("path", { d: path }));
   };
+  // What to do first, as an incident tells it.
+  F.step = (text) => h("p", { class: "step" }, h("b", null, "Do now"), h("span", null, `${text.charAt(0).toUpperCase()}${text.slice(1)}.`));
   F.short = (text, most) => (text.length > most ? `${text.slice(0, Math.max(1, most - 1))}…` : text);
 
   // The name without its namespace where no other of these services has it; the whole is in the tooltip.

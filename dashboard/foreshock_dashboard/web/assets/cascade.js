@@ -19,7 +19,7 @@
       data.wanted && !chosen ? h("p", { class: "lost" }, `Nothing is known of incident ${data.wanted} at this time. It may be older than an hour, or begin later: choose another time.`) : null,
       chosen ? h("div", { class: "chosen" },
         h("p", { class: "headline" }, chosen.sentence),
-        chosen.next_step ? h("p", { class: "step" }, h("b", null, "Do now"), h("span", null, `${chosen.next_step.charAt(0).toUpperCase()}${chosen.next_step.slice(1)}.`)) : null,
+        chosen.next_step ? F.step(chosen.next_step) : null,
         h("p", { class: "facts" }, h("button", { type: "button", class: "quiet", "data-time": "replay", "data-from": Math.round(Math.min(chosen.since, chosen.opened) - BEFORE) }, "▶ Replay it"), h("a", { href: F.reportOf(chosen.id), download: "" }, "Download the post-mortem"), h("a", { href: F.tracesOf(chosen.victim), "data-go": true }, `Slowest traces of ${chosen.victim}`))) : null);
   };
 

@@ -1,4 +1,4 @@
-// Keys, the help that lists them, and the search over services, GPUs, incidents and traces.
+// Keys, the help that lists them, and the search over services, GPUs, incidents, alerts and traces.
 "use strict";
 (() => {
   const F = (window.foreshock = window.foreshock || {});
@@ -25,7 +25,7 @@
   const help = () => {
     const rows = [
       ...pages().map((page) => [`g ${page.key}`, `go to ${page.name}`]),
-      ["/", "search services, GPUs, incidents and traces"], ["?", "this list"], ["t z", "zoom out"], ["t ←  t →", "half a range back or on"], ["t r", "replay the past"], ["t l", "back to live"],
+      ["/", "search services, GPUs, incidents, alerts and traces"], ["?", "this list"], ["t z", "zoom out"], ["t ←  t →", "half a range back or on"], ["t r", "replay the past"], ["t l", "back to live"],
       ["Esc", "close what is open"], ["↑ ↓ ← →", "move in a grid, a map or a list of spans"], ["Enter", "open what is marked"],
     ];
     const box = dialog("help", "Keys and meanings");
@@ -42,12 +42,14 @@
   const load = async () => {
     const at = F.range.live() ? "" : `?at=${encodeURIComponent(F.range.to())}`;
     const ask = (path) => F.fetchJson(`${path}${at}`).then(({ body }) => body).catch(() => null);
-    const [services, gpus, incidents] = await Promise.all([ask("/api/services"), ask("/api/gpus"), ask("/api/incidents")]);
+    const alerts = F.fetchJson("/api/runbooks").then(({ body }) => body.runbooks).catch(() => []);
+    const [services, gpus, incidents, runbooks] = await Promise.all([ask("/api/services"), ask("/api/gpus"), ask("/api/incidents"), alerts]);
     names = [
       ...(services?.services || []).map((one) => ({ kind: "service", name: one.service, href: F.to(`/services/${one.service}`) })),
       ...(incidents?.incidents || []).map((one) => ({ kind: "incident", name: `${one.id} ${one.cause}`, href: F.to("/cascade", { incident: one.id }) })),
       ...(gpus?.gpus || []).map((one) => ({ kind: "GPU", name: one.gpu, also: one.uuid, href: F.to("/fleet", { gpu: one.gpu }) })),
       ...pages().map((page) => ({ kind: "page", name: page.name, href: page.href })),
+      ...runbooks.map((one) => ({ kind: "alert", name: one.alert, also: one.meaning, href: one.address, plain: true })),
     ];
   };
   const matches = (text) => {
@@ -58,20 +60,26 @@
       const bare = name.slice(name.indexOf("/") + 1);
       if (name === wanted || bare === wanted) return 0;
       if (name.startsWith(wanted) || bare.startsWith(wanted)) return 1;
-      return name.includes(wanted) || one.also?.toLowerCase().includes(wanted) ? 2 : 9;
+      return name.includes(wanted) ? 2 : one.also?.toLowerCase().includes(wanted) ? 3 : 9;
     };
     const ranked = (names || []).map((one) => [rank(one), one]).filter(([place]) => place < 9).sort((a, b) => a[0] - b[0]);
     return [...trace, ...ranked.map(([, one]) => one)].slice(0, MOST);
   };
+  // Runbooks are pages without the frame.
+  const open = (one) => {
+    if (one.plain) return location.assign(one.href);
+    F.go(one.href);
+    window.scrollTo(0, 0);
+  };
   const list = () => {
     put(F.byId("search-list"), found.map((one, i) =>
-      h("li", { id: `search-${i}`, role: "option", "aria-selected": String(i === at) }, h("a", { href: one.href, "data-go": true, tabindex: "-1" }, h("small", { class: "muted" }, `${one.kind} `), F.short(one.name, 60)))),
+      h("li", { id: `search-${i}`, role: "option", "aria-selected": String(i === at) }, h("a", { href: one.href, "data-go": !one.plain, title: one.plain ? one.also : null, tabindex: "-1" }, h("small", { class: "muted" }, `${one.kind} `), F.short(one.name, 60)))),
       found.length ? null : h("li", { class: "muted", role: "option", "aria-selected": "false", "aria-disabled": "true" }, names ? "Nothing of this name." : "Loading…"));
     F.byId("search-text").setAttribute("aria-activedescendant", found.length ? `search-${at}` : "");
   };
   const search = async () => {
     const box = dialog("search", "Search");
-    put(box, h("input", { id: "search-text", type: "search", placeholder: "Service, GPU, incident or trace id", role: "combobox", "aria-label": "Search", "aria-expanded": "true", "aria-controls": "search-list", autocomplete: "off", spellcheck: "false" }),
+    put(box, h("input", { id: "search-text", type: "search", placeholder: "Service, GPU, incident, alert or trace id", role: "combobox", "aria-label": "Search", "aria-expanded": "true", "aria-controls": "search-list", autocomplete: "off", spellcheck: "false" }),
       h("ul", { id: "search-list", role: "listbox", "aria-label": "Found" }));
     const text = F.byId("search-text");
     text.value = "";
@@ -85,7 +93,7 @@
     text.onkeydown = (event) => {
       const moves = { ArrowDown: 1, ArrowUp: -1 };
       if (event.key in moves && found.length) { at = (at + moves[event.key] + found.length) % found.length; list(); event.preventDefault(); }
-      if (event.key === "Enter" && found[at]) { event.preventDefault(); box.close(); F.go(found[at].href); window.scrollTo(0, 0); }
+      if (event.key === "Enter" && found[at]) { event.preventDefault(); box.close(); open(found[at]); }
     };
     await load();
     again();

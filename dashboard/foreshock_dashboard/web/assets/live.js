@@ -28,7 +28,7 @@
   const feed = () => {
     const given = new URLSearchParams(location.search);
     const asked = new URLSearchParams();
-    for (const name of (page.dataset.takes || "").split(" ")) if (name && given.get(name)) asked.set(name, given.get(name));
+    for (const name of (page.dataset.takes || "").split(" ")) if (name && given.get(name)) asked.set(name, name === "from" ? F.range.from() : given.get(name));
     if (!F.range.live()) asked.set("at", F.range.to());
     const below = location.pathname.split("/").slice(2).join("/");
     const path = page.dataset.feed.replace("{rest}", below);
@@ -117,9 +117,9 @@
     if (!live.received) return live.failures ? ["lost", "No connection", ""] : ["loading", "Loading", ""];
     if (document.hidden) return ["paused", "Paused", ""];
     if (live.failures >= 2 || silent > 15 + F.range.every() && F.range.live() && F.range.every() && !live.data?.bounds) return ["lost", "Connection lost", `: data is ${F.span(silent)} old`];
-    if (!F.range.live() && live.done === feed()) return ["past", "Past", `: ${F.stamp(live.data?.data_time)}`];
+    if (!F.range.live() && live.done === feed()) return ["past", "Past", `: ${F.zoned(live.data?.data_time)}`];
     if (!F.range.live()) return ["loading", "Reading the past", ""];
-    if (live.data?.bounds) return ["past", "Recorded", `: ${F.stamp(live.data.data_time)}`];
+    if (live.data?.bounds) return ["past", "Recorded", `: ${F.zoned(live.data.data_time)}`];
     if (live.data?.error) return ["stale", "Stale", `: data is ${F.span(live.time - live.data.data_time)} old`];
     if (performance.now() - live.seqSince > STANDSTILL && live.time - live.data.data_time > 60)
       return ["stale", "Stands still", `: data is ${F.span(live.time - live.data.data_time)} old`];

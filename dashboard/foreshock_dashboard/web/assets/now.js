@@ -35,11 +35,10 @@
     else if (since) parts.push(h("span", null, "last warning ended ", F.time(since, now), ` (${F.span(now - since)} ago)`));
     put(F.byId("verdict-detail"),
       next ? following(next) : null,
-      incident?.next_step ? h("p", { class: "step" }, h("b", null, "Do now"), h("span", null, sentence(incident.next_step))) : null,
+      incident?.next_step ? F.step(incident.next_step) : null,
       parts.length ? h("p", { class: "facts" }, parts) : null,
       detail.map((text) => h("p", { class: "muted" }, text)));
   };
-  const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
   const listed = (names) => names.slice(0, 3).map((name, i) => [i ? ", " : "", service(name)]).concat(names.length > 3 ? [` and ${names.length - 3} more`] : []);
   const following = ({ service: who, seconds, missing, objective }) => {
     const already = missing.length ? h("span", null, `${missing.length === 1 ? "1 service misses its" : `${missing.length} services miss their`} objective already: `, listed(missing)) : null;

@@ -148,7 +148,9 @@
 
   const links = (d) => {
     const traces = (extra) => F.to("/traces", { service: d.service, ...extra });
-    put(F.byId("service-links"), h("p", { class: "facts" },
+    put(F.byId("service-links"),
+      d.next_step ? F.step(d.next_step) : null,
+      h("p", { class: "facts" },
       d.promise ? h("span", null, `${d.promise.learned ? "objective learned" : "objective configured"}: p95 ${F.seconds(d.promise.seconds)}, ${F.percent(d.promise.failed)} failed`) : null,
       d.tier ? h("span", null, `tier ${d.tier}`) : null,
       h("a", { href: traces({ order: "slowest" }), "data-go": true }, "slowest traces"),

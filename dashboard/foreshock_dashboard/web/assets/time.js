@@ -7,20 +7,37 @@
   const RANGES = [["now-5m", "Last 5 minutes"], ["now-15m", "Last 15 minutes"], ["now-30m", "Last 30 minutes"], ["now-1h", "Last hour"], ["now-3h", "Last 3 hours"], ["now-6h", "Last 6 hours"], ["now-12h", "Last 12 hours"], ["now-24h", "Last 24 hours"], ["now-2d", "Last 2 days"], ["now-7d", "Last 7 days"]];
   const REFRESH = [["", "Auto"], ["5s", "5 s"], ["10s", "10 s"], ["30s", "30 s"], ["1m", "1 min"], ["off", "Off"]];
   const UNITS = { s: 1, m: 60, h: 3600, d: 86400 };
+  const EVERY = /^(\d+)([sm])$/;
   const PLAY_EVERY = 900;
   const time = (F.range = {});
   let playing = 0;
   let settling = 0;
 
   const params = () => new URLSearchParams(location.search);
-  time.from = () => params().get("from") || USUAL;
-  time.to = () => params().get("to") || "now";
+  // What of the address cannot be shown, as [parameter, why]; the usual range is then, as in the charts (view.py).
+  const RELATIVE = /^now(-\d+(\.\d+)?(ms|s|m|h|d))?(\/[mhd])?$/;
+  const DATED = /^\d{4}-\d\d-\d\d[T ]\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?(Z|[+-]\d\d(:?\d\d)?)$/i;
+  const given = (name) => (params().get(name) || "").trim();
+  const range = () => {
+    for (const name of ["from", "to"]) {
+      const text = given(name);
+      if (text && !RELATIVE.test(text) && !DATED.test(text) && !/^\d+(\.\d+)?$/.test(text)) return [name, "is no time that can be read: write now-6h, now/d, 2026-11-26T03:00:00Z or Unix milliseconds"];
+    }
+    if (!given("from") || !F.live?.time) return null;
+    const length = Math.min(unix(given("to") || "now"), now()) - unix(given("from"));
+    if (length < 60) return ["from", "is less than a minute before to: choose a wider range"];
+    return length > 360 * 86400 ? ["from", "is more than 360 days before to: choose a shorter range"] : null;
+  };
+  const interval = () => (given("refresh") && given("refresh") !== "off" && !EVERY.test(given("refresh")) ? ["refresh", "is no interval: write 5s, 1m or off"] : null);
+  time.faults = () => [range(), interval()].filter(Boolean);
+  time.from = () => (range() ? USUAL : given("from") || USUAL);
+  time.to = () => (range() ? "now" : given("to") || "now");
   time.live = () => time.to() === "now";
   // Seconds between two questions; 0: none.
   time.every = () => {
-    const told = params().get("refresh") || "";
+    const told = given("refresh");
     if (told === "off") return 0;
-    const match = /^(\d+)([sm])$/.exec(told);
+    const match = EVERY.exec(told);
     return match ? Math.max(1, Math.min(3600, Number(match[1]) * UNITS[match[2]])) : 1;
   };
   const now = () => F.live?.time || Date.now() / 1000;
@@ -34,7 +51,8 @@
     return Date.parse(text) / 1000;
   };
   time.span = () => {
-    const [start, end] = [unix(time.from()), unix(time.to())];
+    const end = unix(time.to());
+    const start = given("from") ? unix(time.from()) : end - 1800;
     return Number.isFinite(start) && Number.isFinite(end) && end > start ? [start, end] : [now() - 1800, now()];
   };
   // The address of this page with changes; null takes a parameter out.
@@ -104,6 +122,7 @@
       const href = time.live() ? link.dataset.viewed : `${link.dataset.viewed}${mark}at=${encodeURIComponent(time.to())}`;
       if (link.getAttribute("href") !== href) link.setAttribute("href", href);
     }
+    F.ignored?.();
     rewind();
   };
   time.draw = draw;

@@ -93,7 +93,8 @@
       if (waited === undefined) return h("span", { class: "muted", title: "not read yet, or too young: what ran on its GPU may still be on its way" }, "…");
       if (!known(waited)) return h("span", { class: "muted", title: "not known to have run on a shared GPU" }, "–");
       const share = whole > 0 ? Math.min(1, waited / whole) : 0;
-      return h("span", { class: share >= 0.5 ? "bad" : share >= 0.2 ? "poor" : "", title: `${F.seconds(waited)} in which others held its GPU, at most` }, `${F.percent(share)}`, h("small", { class: "muted minor" }, ` ${F.seconds(waited)}`));
+      const after = waited > whole ? "; its work went on after its caller had an answer or gave up" : "";
+      return h("span", { class: share >= 0.5 ? "bad" : share >= 0.2 ? "poor" : "", title: `${F.seconds(waited)} in which others held its GPU, at most${after}` }, `${F.percent(share)}`, h("small", { class: "muted minor" }, ` ${F.seconds(waited)}`));
     };
     const row = (trace) =>
       h("tr", { "aria-current": trace.trace_id === search().get("trace") ? "true" : null },

@@ -48,6 +48,8 @@ def heat_map(found: Heat, marks: Sequence[TraceSummary], look: Look, span: tuple
         "rangemode": "normal",
     }
     layout["legend"] |= {"x": 1, "xanchor": "right"}
+    if found.note:
+        layout["annotations"] = [note(f"Counted: {found.note}.", look)]
     layout["margin"] |= {"l": 60, "b": 54 if layout["showlegend"] else 30}
     failed = [item for item in marks if item.errors]
     fine = [item for item in marks if not item.errors]
@@ -68,6 +70,16 @@ def log_ticks(seconds: Sequence[float]) -> list[float]:
     low, high = math.floor(math.log10(min(known))), math.ceil(math.log10(max(known)))
     steps = (1, 2, 5) if high - low <= 2 else (1,)
     return [float(f"{step}e{decade}") for decade in range(low, high + 1) for step in steps]
+
+
+def note(text: str, look: Look) -> Json:
+    """A line above what is drawn."""
+    place = {"xref": "paper", "yref": "paper", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom"}
+    return place | {
+        "text": plain(text, 300),
+        "showarrow": False,
+        "font": {"size": 11, "color": look.colours["muted"]},
+    }
 
 
 def _tick(seconds: float) -> str:

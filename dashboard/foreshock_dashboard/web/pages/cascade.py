@@ -30,19 +30,39 @@ def layout() -> Component:
             html.Div(id="chooser", className="chooser"),
             html.Div(
                 [
-                    panel("map", "How it spread", "callers left, callees right; numbers: the order of hits", wide=True),
-                    panel("timeline", "From first sign to impact", "one lane a service, by first sign", wide=True),
-                    panel("breaches", "Time until objectives are missed", "bar: 80 % sure; mark: as likely as not"),
-                    panel("signs", "Early-warning signals", "what is not as usual now, the first sign first"),
+                    panel(
+                        "map",
+                        "How it spread",
+                        "callers left, callees right; numbers: the order in which they were hit",
+                        wide=True,
+                        fold=True,
+                    ),
+                    panel(
+                        "timeline",
+                        "From first sign to impact",
+                        "one lane a service, by first sign",
+                        wide=True,
+                        fold=True,
+                    ),
+                    panel(
+                        "breaches",
+                        "Time until objectives are missed",
+                        "bar: 80 % sure; mark: as likely as not",
+                        fold=True,
+                    ),
+                    panel(
+                        "signs", "Early-warning signals", "what is not as usual now, the first sign first", fold=True
+                    ),
                     html.Div(id="room", className="room"),
-                    chart("cascade-replicas", "Replicas", "wanted, ready, and pods that wait for a node"),
-                    chart("cascade-load", "Offered load", "of what the replicas that are ready can do"),
+                    chart("cascade-replicas", "Replicas", "wanted, ready, and pods that wait for a node", fold=True),
+                    chart("cascade-load", "Offered load", "of what the replicas that are ready can do", fold=True),
                 ],
                 className="panels",
             ),
         ],
         "/api/pages/cascade",
-        "from incident service",
+        takes="from incident service",
+        orders="signs",
     )
 
 

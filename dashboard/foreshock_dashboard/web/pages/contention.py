@@ -70,6 +70,8 @@ def layout() -> Component:
         ],
         "/api/pages/contention",
         takes="victim aggressor",
+        keeps="order peace",
+        orders="psort gsort hsort tsort",
     )
 
 

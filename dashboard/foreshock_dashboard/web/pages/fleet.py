@@ -50,6 +50,7 @@ def layout() -> Component:
         ],
         "/api/pages/fleet",
         takes="metric gpu q sort",
+        orders="osort",
     )
 
 

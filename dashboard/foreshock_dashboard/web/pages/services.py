@@ -39,6 +39,7 @@ def every() -> Component:
             ),
         ],
         "/api/pages/services",
+        orders="sort",
     )
 
 
@@ -99,6 +100,7 @@ def one() -> Component:
             ),
         ],
         "/api/pages/services/{rest}",
+        orders="neighbours-table callers-table callees-table replicas-table gpus-table",
     )
 
 

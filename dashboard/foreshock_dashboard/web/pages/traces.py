@@ -32,6 +32,8 @@ GRID = 10.0
 HOLD = 30.0
 """Seconds for which that holds at most: traces arrive late."""
 MOST_READ = 32
+FILTERS = tuple(name for name in TRACE_PARAMETERS if name not in ("start", "end", "limit", "waits"))
+"""What the address takes of a search's parameters; the range of time is that of every page."""
 
 
 def layout() -> Component:
@@ -65,6 +67,7 @@ def layout() -> Component:
             ),
         ],
         "/api/warnings",
+        keeps=" ".join((*FILTERS, "trace", "span")),
     )
 
 
