@@ -16,7 +16,9 @@ from foreshock_dashboard.model.registry import Family
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.settings import Settings, flag_of, shown, variable_of
 from foreshock_dashboard.sources.receiver import ReceiverStats
-from foreshock_dashboard.store import StoreStats
+from foreshock_dashboard.store import Retention, Sealing, StoreStats
+from foreshock_dashboard.store.samples import MAX_CELLS, MAX_SAMPLES
+from foreshock_dashboard.store.spans import MAX_SPANS
 from foreshock_simulator.scenarios.load import names
 
 ROOT = Path(__file__).parent.parent
@@ -115,3 +117,17 @@ def test_every_make_target_that_documents_name_exists() -> None:
     named = {name for path in DOCS for name in re.findall(r"(?:^|`)make ([a-z]+)", path.read_text(), re.MULTILINE)}
 
     assert named - targets == set()
+
+
+def test_the_document_of_the_store_gives_its_bounds() -> None:
+    """As they are unless told otherwise."""
+    kept, sealing = Retention(), Sealing()
+    bounds = [
+        f"| age of metrics, spans | {kept.metrics / 86_400:g} d, {kept.spans / 86_400:g} d |",
+        f"| bytes of segments | {kept.bytes >> 30} GiB |",
+        f"| data in memory before it is sealed | {sealing.bytes >> 20} MiB or {sealing.seconds / 60:g} min,",
+        f"| data in memory while segments cannot be written | {sealing.full >> 20} MiB |",
+        f"| one query | {MAX_SAMPLES // 10**6} million samples, {MAX_CELLS // 10**6} million series × steps,",
+        f"| one trace | {MAX_SPANS:,} spans |",
+    ]
+    assert [bound for bound in bounds if bound not in text("docs/store.md")] == []
