@@ -6,7 +6,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it ships no types
 from playwright.sync_api import Page, expect
 from tests.browser.site import Open, Scheme, Site
-from tests.web.worlds import HOSTILE, SCENES
+from tests.web.worlds import HOSTILE, NOW, SCENES
 
 PAIR = "/contention?victim=embedder&aggressor=train-llm"
 GPU = "/fleet?gpu=host-0/gpu-0"
@@ -40,6 +40,9 @@ def test_from_the_matrix_to_the_pair_to_a_trace_and_a_gpu(visit: Open) -> None:
     """Read who waits, open the pair, find its evidence; the address keeps it and Back returns."""
     page = visit("/contention").page
     _ready(page)
+    row = {"trace_id": f"{1:032x}", "service": "embedder", "operation": "POST /embed", "start": NOW - 60}
+    waits = {"traces": [row | {"duration_seconds": 2.0, "for_aggressor_seconds": 5.0}], "looked_at": 40, "time": NOW}
+    page.route("**/api/pages/contention/traces?*", lambda route: route.fulfill(json=waits))
     expect(page.locator("#headline")).to_have_text(
         "embedder waits up to 46% of its time for train-llm on 2 GPUs. Of 4 pairs that share GPUs, 4 wait."
     )
@@ -49,7 +52,8 @@ def test_from_the_matrix_to_the_pair_to_a_trace_and_a_gpu(visit: Open) -> None:
     expect(page.locator("#pair-facts")).to_contain_text("confidence 93 %, sampled")
     expect(page.locator("#pair-gpus tbody tr")).to_have_count(2)
     expect(page.locator("#pair-wait .main-svg").first).to_be_visible(timeout=SLOW)
-    expect(page.locator("#pair-traces-panel")).not_to_have_attribute("data-state", "loading")
+    expect(page.locator("#pair-traces tbody tr")).to_contain_text("2.00 s, then went on")
+    expect(page.locator("#pair-traces .note")).to_contain_text("Work may go on after its caller has an answer or gave up")
     assert "victim=embedder&aggressor=train-llm" in page.url
     page.locator("#pair-gpus").get_by_role("link", name="host-0/gpu-1").click()
     expect(page.locator("#gpu-title")).to_have_text("host-0/gpu-1")
@@ -104,7 +108,7 @@ def test_a_tick_draws_the_grid_anew_without_making_it_anew(visit: Open, site: Si
     """Only the values change: the plot and what the reader opened stay."""
     page = visit("/fleet").page
     _ready(page)
-    page.wait_for_selector("#grid-plot[data-drawn]", timeout=SLOW)
+    page.wait_for_selector("#grid-plot .main-svg", timeout=SLOW)
     page.evaluate("window.plot = document.querySelector('#grid-plot .main-svg')")
     before = int(page.locator("#grid-plot").get_attribute("data-drawn") or 0)
     later = SCENES["half-blind"]()

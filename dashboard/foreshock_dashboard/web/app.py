@@ -15,6 +15,8 @@ from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.web import callbacks, plotly_js, runbooks, theme
 from foreshock_dashboard.web.api import Api
 from foreshock_dashboard.web.authentication import Access, Authenticated
+from foreshock_dashboard.web.encode import LEVEL, SHORTEST
+from foreshock_dashboard.web.packed import Packed
 from foreshock_dashboard.web.pages import cascade, contention, fleet, now, services, status, traces
 from foreshock_dashboard.web.registry import Page, find
 from foreshock_dashboard.web.security import (
@@ -26,7 +28,7 @@ from foreshock_dashboard.web.security import (
     callback_fault,
     policy,
 )
-from foreshock_dashboard.web.shell import INDEX, shell
+from foreshock_dashboard.web.shell import FEED, INDEX, feed_of, shell
 
 PAGES: tuple[Page, ...] = (
     now.PAGE,
@@ -68,7 +70,7 @@ def _dash(server: FastAPI) -> Dash:
         backend="fastapi",
         assets_folder=str(Path(__file__).parent / "assets"),
         assets_ignore=r"theme\.js",
-        index_string=INDEX,
+        index_string=INDEX.replace(FEED, feed_of(now.PAGE)),  # Dash itself answers for /
         title="foreshock",
         update_title=None,  # type: ignore[arg-type]  # None is documented: the title is ours
         use_async=True,
@@ -89,7 +91,8 @@ def _page(dash: Dash) -> Callable[[Request], Awaitable[Response]]:
         token = backend.set_current_request(request)  # type: ignore[no-untyped-call]  # Dash's
         try:
             html = dash.index()  # type: ignore[no-untyped-call]  # Dash's
-            return HTMLResponse(html, 200 if find(PAGES, request.url.path) else 404)
+            found = find(PAGES, request.url.path)
+            return HTMLResponse(html.replace(feed_of(now.PAGE), feed_of(found), 1), 200 if found else 404)
         finally:
             backend.reset_current_request(token)  # type: ignore[no-untyped-call]  # Dash's
 
@@ -104,7 +107,8 @@ def _protect(server: FastAPI, dash: Dash, hosts: Collection[str] | None, access:
     """Add the middleware; what is added last sees a request first."""
     # Dash fills callback_map at the first request otherwise.
     dash._setup_server()  # type: ignore[no-untyped-call]  # noqa: SLF001
-    server.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
+    server.add_middleware(GZipMiddleware, minimum_size=SHORTEST, compresslevel=LEVEL)
+    server.add_middleware(Packed)
     server.add_middleware(
         BodyLimit, most=MOST_BODY, path=CALLBACK_PATH, check=lambda body: callback_fault(body, dash.callback_map)
     )

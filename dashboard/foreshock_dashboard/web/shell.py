@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 from typing import Any
 
 from dash import dcc, html
@@ -10,11 +11,13 @@ from dash.development.base_component import Component
 
 from foreshock_dashboard.web.registry import Page
 
+FEED = '<meta name="feed">'
 INDEX = """<!DOCTYPE html>
 <html lang="en">
   <head>
     <meta name="color-scheme" content="light dark">
     {%metas%}
+    <meta name="feed">
     <title>{%title%}</title>
     <link rel="icon" type="image/svg+xml" href="/assets/icon.svg">
     <link rel="stylesheet" href="/theme.css">
@@ -75,6 +78,14 @@ def shell(pages: tuple[Page, ...]) -> Component:
         ],
         id="shell",
     )
+
+
+def feed_of(page: Page | None) -> str:
+    """Says in the frame which values the page will ask for, before the page is there; none where there is no page."""
+    if page is None:
+        return FEED
+    told = page.layout().to_plotly_json()["props"]  # type: ignore[no-untyped-call]  # Dash's
+    return f'<meta name="feed" data-feed="{escape(told["data-feed"])}" data-takes="{escape(told["data-takes"])}">'
 
 
 def _link(page: Page) -> Component:

@@ -18,18 +18,6 @@
   const told = (value, unit) => (value === null ? "no data" : unit === "ratio" ? F.percent(value) : unit === "B/s" ? `${(value / 1e9).toFixed(1)} GB/s` : unit === "count" ? value.toFixed(0) : `${value.toFixed(0)} ${unit}`);
   grid.told = told;
 
-  // Plotly comes with the first chart of a page; a page that has none asks for it itself.
-  let asked = null;
-  F.plotly = () => (asked = asked || new Promise((done) => {
-    const own = () => document.head.append(h("script", { src: window._dashPlotlyJSURL, async: true }));
-    const look = (times) => {
-      if (window.Plotly) return done(window.Plotly);
-      if (times === 10 && !document.querySelector(".dash-graph") && window._dashPlotlyJSURL) own();
-      setTimeout(() => look(times + 1), 20);
-    };
-    look(0);
-  }));
-
   // twin: with a table below it. open(label): what Enter and a click do.
   grid.mount = (body, { twin: table = true, open = (label) => F.go(F.to("/fleet", { gpu: label })) } = {}) => {
     if (!body) return;
@@ -100,7 +88,29 @@
     for (let i = 0; i < place.labels.length; i += 1) flat[place.row[i] * across + place.column[i]] = view.values[i] ?? ABSENT;
     return Array.from({ length: down }, (_, i) => flat.subarray(i * across, (i + 1) * across));
   };
+  // The same cells while Plotly is still being loaded.
+  const sketch = () => {
+    const plot = F.byId("grid-plot");
+    const { place, view } = state;
+    const sharp = window.devicePixelRatio || 1;
+    const canvas = h("canvas", { width: Math.ceil(place.width * sharp), height: Math.ceil(place.height * sharp), style: `width:${place.width}px;height:${place.height}px` });
+    const pen = canvas.getContext("2d");
+    pen.scale(sharp, sharp);
+    const ramp = stops().map((colour) => [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16)));
+    const blind = F.token("blind");
+    const colour = (byte) => {
+      const [i, share] = [Math.min(3, Math.floor((byte * 4) / UNIT)), (byte * 4) / UNIT];
+      return `rgb(${ramp[i].map((one, n) => Math.round(one + (ramp[i + 1][n] - one) * (share - i))).join()})`;
+    };
+    place.labels.forEach((_, i) => {
+      pen.fillStyle = known(view.values[i]) ? colour(view.values[i]) : blind;
+      pen.fillRect(...place.box(i));
+    });
+    plot.replaceChildren(canvas);
+    plot.dataset.drawn = plot.dataset.drawn || "0";
+  };
   const heat = async () => {
+    if (!F.plotly.ready()) sketch();
     if (pending) return; // the values that are newest by then are drawn
     pending = true;
     const Plotly = await F.plotly();
@@ -118,6 +128,7 @@
       const trace = { type: "heatmap", z, x: place.xs, y: place.ys, zmin: 0, zmax: 255, colorscale: scale(), showscale: false, hoverinfo: "skip", xgap: gap, ygap: gap };
       const layout = { width: place.width, height: place.height, margin: { l: 0, r: 0, t: 0, b: 0 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", xaxis: { ...axis, range: [0, place.width] }, yaxis: { ...axis, range: [place.height, 0] } };
       Plotly.react(plot, [trace], layout, { staticPlot: true, displayModeBar: false });
+      plot.querySelector(":scope > canvas")?.remove();
       Object.assign(drawn, { plot, scheme });
     }
     grid.took = performance.now() - begun;

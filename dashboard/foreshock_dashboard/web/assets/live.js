@@ -7,7 +7,7 @@
   const SLOWEST = 15000;
   const STANDSTILL = 30000;
   const pages = (F.pages = F.pages || {});
-  const live = (F.live = { data: null, topology: null, time: null, received: 0, failures: 0, seqSince: 0, seq: -1 });
+  const live = (F.live = { data: null, topology: null, time: null, received: 0, failures: 0, seqSince: 0, seq: -1, ahead: {} });
   let page = null;
   let timer = 0;
   let running = false;
@@ -25,21 +25,30 @@
   F.fetchJson = fetchJson;
 
   // Where the values of what is looked at now are: the page's feed, its own parameters, and the time if it is past.
-  const feed = () => {
+  const feed = (from = page) => {
     const given = new URLSearchParams(location.search);
     const asked = new URLSearchParams();
-    for (const name of (page.dataset.takes || "").split(" ")) if (name && given.get(name)) asked.set(name, name === "from" ? F.range.from() : given.get(name));
+    for (const name of (from.dataset.takes || "").split(" ")) if (name && given.get(name)) asked.set(name, name === "from" ? F.range.from() : given.get(name));
     if (!F.range.live()) asked.set("at", F.range.to());
     const below = location.pathname.split("/").slice(2).join("/");
-    const path = page.dataset.feed.replace("{rest}", below);
+    const path = from.dataset.feed.replace("{rest}", below);
     const text = asked.toString();
     return `${path}${text ? `${path.includes("?") ? "&" : "?"}${text}` : ""}`;
   };
 
+  const identities = () => (F.range.live() ? "/api/topology" : `/api/topology?at=${encodeURIComponent(F.range.to())}`);
+  Object.assign(live, { feed, identities });
+  // An answer that was asked for ahead (visit.js) counts once, and while it is new.
+  const taken = (path, tag) => {
+    const found = performance.now() < PATIENCE && live.ahead[path];
+    delete live.ahead[path];
+    return found || fetchJson(path, tag);
+  };
+
   const refresh = async () => {
     const mine = feed();
-    if (live.feed !== mine) [live.feed, etag] = [mine, ""];
-    const got = await fetchJson(mine, etag);
+    if (live.asked !== mine) [live.asked, etag] = [mine, ""];
+    const got = await taken(mine, etag);
     if (!page || mine !== feed()) return;
     live.time = got.time;
     if (!got.same) {
@@ -49,10 +58,7 @@
         live.data = Object.assign(got.body, { feed: mine });
         etag = got.tag;
       }
-      if (got.body.topology && got.body.topology !== live.topology?.id) {
-        const at = F.range.live() ? "" : `?at=${encodeURIComponent(F.range.to())}`;
-        live.topology = (await fetchJson(`/api/topology${at}`)).body;
-      }
+      if (got.body.topology && got.body.topology !== live.topology?.id) live.topology = (await taken(identities(), "")).body;
     }
     [live.done, live.refused] = [live.data.data_time === null ? "" : mine, false]; // before the first tick there is nothing yet
     F.byId("wrong").hidden = true;
@@ -89,6 +95,7 @@
       refused(error);
     }
     running = false;
+    F.shown();
     if (page?.dataset.feed && feed() !== asked) return loop(); // somebody went elsewhere meanwhile
     if (!live.failures && !F.range.every()) return badge();
     const wait = live.failures ? Math.min(EVERY * 2 ** (live.failures - 1), SLOWEST) : F.range.every() * 1000;
@@ -160,6 +167,7 @@
     page = found;
     etag = "";
     if (!page) return;
+    if (!page.dataset.feed) F.shown();
     live.done = "";
     F.range.draw();
     for (const link of document.querySelectorAll(".bar nav a")) {
