@@ -75,9 +75,15 @@ def test_now_answers_who_whom_since_when_how_long_and_what_to_do(visit: Open) ->
 @pytest.mark.usefixtures("spread")
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("dark", 390)])
 def test_a_cascade_is_accessible_and_fits(visit: Open, scheme: Scheme, width: int) -> None:
-    """On both pages while it spreads, with a forecast; the map is tables on a phone."""
+    """On both pages while it spreads, with a forecast; on a phone panels are folded, and the map is tables."""
     page = visit("/cascade", scheme, width).page
     _ready(page)
+    if width <= 600:
+        expect(page.locator("#signs")).to_be_hidden()
+        for fold in page.locator("[data-fold]").all():
+            fold.click()
+        expect(page.locator("[data-fold][aria-expanded=true]:visible")).to_have_count(6)
+    expect(page.locator("#signs table")).to_be_visible()
     expect(page.locator("#map svg.map")).to_have_count(1 if width > 600 else 0)
     assert _faults(page) == []
     page.get_by_role("link", name="Now", exact=True).click()

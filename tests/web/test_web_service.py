@@ -128,6 +128,12 @@ def test_the_first_sentence_is_the_worst_that_is_known(snapshot_: Snapshot, who:
     assert words in about(snapshot_, who)["sentence"]  # type: ignore[arg-type]
 
 
+def test_what_to_do_first_is_told_of_the_incident_that_a_service_is_in() -> None:
+    """Of victim and culprit alike; nothing is told to others."""
+    steps = [about(told(), who)["next_step"] for who in (EMBEDDER, TRAIN, GATEWAY)]
+    assert steps == ["move train-llm off host-0/gpu-0 and host-0/gpu-1"] * 2 + [""]
+
+
 def test_an_unknown_service_is_told_with_names_like_it(hub: FakeHub, caller: Caller) -> None:
     """404, and the way back; several of one name are told apart."""
     answer = caller.get("/api/pages/services/embeder")

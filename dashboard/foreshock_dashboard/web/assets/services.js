@@ -27,7 +27,7 @@
     const label = `p95 of ${id} over 15 minutes, at most ${F.seconds(top)}`;
     return F.sparkline(values, { kind: health, label, title: `0 to ${F.seconds(top)}` });
   };
-  const link = (row, most = 40) => [F.dot(row.colour), h("a", { href: F.serviceOf(row.id), "data-go": true, title: row.id }, F.short(row.id, most))];
+  const link = (row, most = 40, label = (id) => id) => [F.dot(row.colour), h("a", { href: F.serviceOf(row.id), "data-go": true, title: row.id }, F.short(label(row.id), most))];
 
   const COLUMNS = [
     { key: "id", name: "Service", text: true, cell: (row) => [link(row), " ", F.state(row.health, row.word)] },
@@ -92,9 +92,10 @@
 
   const neighbours = (d) => {
     const pair = (victim, aggressor) => F.to("/contention", { victim, aggressor });
+    const label = F.labels(d.neighbours.map((row) => row.id));
     const wait = (value, href) => (known(value) ? h("a", { href, "data-go": true }, share(value, 0.05, 0.2)) : null);
     const columns = [
-      { key: "id", name: "Neighbour", text: true, cell: (row) => link(row, 26) },
+      { key: "id", name: "Neighbour", text: true, cell: (row) => link(row, 26, label) },
       { key: "waits", name: "Waits for", hint: "share of time, at most, that this service waits for the neighbour", cell: (row) => wait(row.waits, pair(d.service, row.id)) },
       { key: "makes_wait", name: "Waits for it", hint: "share of time, at most, that the neighbour waits for this service", cell: (row) => wait(row.makes_wait, pair(row.id, d.service)) },
       { key: "gpus", name: "GPUs", hint: "shared by the two", value: (row) => row.gpus.length, cell: (row) => h("span", { title: row.gpus.join(", ") }, row.gpus.length) },
@@ -103,8 +104,9 @@
     fill("neighbours", d.neighbours.length, why, rows("neighbours-table", "Neighbours", columns, d.neighbours, { by: "-waits" }));
   };
   const calls = (name, d, why) => {
+    const label = F.labels(d[name].map((row) => row.id));
     const columns = [
-      { key: "id", name: name === "callers" ? "Caller" : "Callee", text: true, cell: (row) => (row.known ? link(row, 26) : [F.dot(row.colour), h("span", { title: row.id }, F.short(row.id, 26)), row.connection ? h("small", { class: "muted" }, ` ${row.connection.replaceAll("_", " ")}`) : null]) },
+      { key: "id", name: name === "callers" ? "Caller" : "Callee", text: true, cell: (row) => (row.known ? link(row, 26, label) : [F.dot(row.colour), h("span", { title: row.id }, F.short(label(row.id), 26)), row.connection ? h("small", { class: "muted" }, ` ${row.connection.replaceAll("_", " ")}`) : null]) },
       { key: "rate", name: "Requests", cell: (row) => F.rate(row.rate) },
       { key: "failed", name: "Errors", cell: (row) => share(row.failed, 0.01, 0.05) },
       { key: "p95", name: "p95", hint: "as the caller sees it", cell: (row) => h("span", { title: known(row.server_p95) ? `${F.seconds(row.server_p95)} as the callee sees it; the difference is the network and queues` : null }, F.seconds(row.p95)) },

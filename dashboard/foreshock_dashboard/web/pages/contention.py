@@ -71,7 +71,7 @@ def layout() -> Component:
         "/api/pages/contention",
         takes="victim aggressor",
         keeps="order peace",
-        orders="psort gsort hsort tsort",
+        orders="sort psort gsort hsort tsort",
     )
 
 
