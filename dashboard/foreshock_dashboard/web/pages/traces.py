@@ -50,7 +50,7 @@ def layout() -> Component:
                     chart(
                         "heat",
                         "Duration over time",
-                        "all that match, darker where more; drag to look into a part, click a mark to open it",
+                        "traces that match, darker where more; drag to look into a part, click a mark to open it",
                         wide=True,
                         height=260,
                     ),
