@@ -17,6 +17,7 @@ from foreshock_dashboard.analysis.decision import State, learning, states
 from foreshock_dashboard.analysis.objectives import Objective
 from foreshock_dashboard.analysis.outlook import outlook
 from foreshock_dashboard.analysis.world import GrowingWorld
+from foreshock_dashboard.kept import Kept
 from foreshock_dashboard.model.cut import cut, weight
 from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.query import MetricSource, NothingKnownError, SourceError
@@ -24,7 +25,6 @@ from foreshock_dashboard.model.reading import Reading
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.shelf import Shelf
 from foreshock_dashboard.sources.observer import Observer, aligned, fold_start
 
 HOUR = 3600.0
@@ -127,10 +127,8 @@ class Rewind:
         self._begin = begin
         self._memory = Memory()
         self._noting = threading.Lock()
-        self._eras: Shelf[float, Era | None] = Shelf(lambda era: max(EMPTY, era.weight if era else 0), room, QUEUE)
-        self._worlds: Shelf[tuple[float, float, float], World | None] = Shelf(
-            lambda world: max(EMPTY, weight(world) if world else 0), room, QUEUE
-        )
+        self._eras: Kept[Era | None] = Kept(room, lambda era: max(EMPTY, era.weight if era else 0), QUEUE)
+        self._worlds: Kept[World | None] = Kept(room, lambda world: max(EMPTY, weight(world) if world else 0), QUEUE)
 
     def note(self, state: State, world: World) -> None:
         """Remember how the present was judged."""

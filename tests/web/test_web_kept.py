@@ -27,54 +27,9 @@ from foreshock_dashboard.web.charts import Look
 from foreshock_dashboard.web.encode import PerTick
 from foreshock_dashboard.web.gpu_detail import Hardware, Xid
 from foreshock_dashboard.web.gpu_time import AT_ONCE
-from foreshock_dashboard.web.kept import Kept
 from foreshock_dashboard.web.view import View
 
 CHARTS = {chart.id: chart for page in PAGES for chart in page.charts}
-
-
-def test_the_least_asked_for_makes_room() -> None:
-    """By size; what is larger than all of it is made anew each time, and the others stay."""
-    kept: Kept[str] = Kept(10, len)
-    made: list[str] = []
-
-    def get(key: str, of: object = None) -> str:
-        return kept.get(key, lambda: made.append(key) or key, of)  # type: ignore[func-returns-value]
-
-    for key in ("aaaa", "bbbb", "aaaa", "cc", "dd", "aaaa", "bbbb"):
-        get(key)
-    assert made == ["aaaa", "bbbb", "cc", "dd", "bbbb"]
-    for key in ("x" * 11, "x" * 11):
-        get(key)
-    assert made[5:] == ["x" * 11] * 2
-    get("bbbb", of=1)
-    assert made[7:] == ["bbbb"]
-
-
-def test_what_is_being_made_is_waited_for_and_what_fails_is_made_again() -> None:
-    """Once for all who ask meanwhile; the failure is everybody's own."""
-    kept: Kept[int] = Kept(10)
-    begun, go_on = threading.Event(), threading.Event()
-    made: list[int] = []
-
-    def slow() -> int:
-        begun.set()
-        assert go_on.wait(10)
-        made.append(1)
-        return 1
-
-    asking = [threading.Thread(target=kept.get, args=("a", slow)) for _ in range(4)]
-    for each in asking:
-        each.start()
-    assert begun.wait(10)
-    go_on.set()
-    for each in asking:
-        each.join(10)
-    assert made == [1]
-
-    with pytest.raises(ZeroDivisionError):
-        kept.get("b", lambda: 1 // 0)
-    assert kept.get("b", lambda: 2) == 2
 
 
 def test_payloads_of_a_tick_are_kept_up_to_a_number_of_bytes() -> None:

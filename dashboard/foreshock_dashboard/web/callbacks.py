@@ -8,11 +8,11 @@ from anyio import CapacityLimiter, to_thread
 from dash import ClientsideFunction, Dash, Input, Output
 from dash.development.base_component import Component
 
+from foreshock_dashboard.kept import Kept
 from foreshock_dashboard.model.query import Json, SourceError
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.web.charts import Chart, Look
 from foreshock_dashboard.web.figures.lines import blank
-from foreshock_dashboard.web.kept import Kept
 from foreshock_dashboard.web.params import BadParameterError
 from foreshock_dashboard.web.registry import Page, find
 from foreshock_dashboard.web.shell import not_found

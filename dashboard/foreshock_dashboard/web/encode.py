@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import orjson
 
+from foreshock_dashboard.kept import Kept
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.web.kept import Kept
 
 SHORTEST = 1000
 """Bytes from which compressing pays."""

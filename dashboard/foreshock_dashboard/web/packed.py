@@ -8,9 +8,9 @@ import hashlib
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from foreshock_dashboard.kept import Kept
 from foreshock_dashboard.web import plotly_js
 from foreshock_dashboard.web.encode import SHORTEST
-from foreshock_dashboard.web.kept import Kept
 
 PATHS = ("/assets/", "/_dash-component-suites/")
 """Plotly's script apart, which is read and compressed without asking Dash for it."""

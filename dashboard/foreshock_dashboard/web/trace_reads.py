@@ -10,6 +10,7 @@ from typing import TypeVar
 from anyio import CapacityLimiter, to_thread
 from starlette.datastructures import QueryParams
 
+from foreshock_dashboard.kept import Kept
 from foreshock_dashboard.model.partial import note_of
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.service import Service
@@ -18,7 +19,6 @@ from foreshock_dashboard.model.span import TraceQuery
 from foreshock_dashboard.web import traces_json
 from foreshock_dashboard.web.exemplars import exemplars
 from foreshock_dashboard.web.gpu_time import AT_ONCE, GpuTimes
-from foreshock_dashboard.web.kept import Kept
 from foreshock_dashboard.web.params import SpanPage, trace_query, wait_filter, waits_wanted
 from foreshock_dashboard.web.trace_search import Waits, by_wait
 

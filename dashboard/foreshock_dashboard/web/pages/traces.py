@@ -9,6 +9,7 @@ from typing import NamedTuple
 from dash import dcc, html
 from dash.development.base_component import Component
 
+from foreshock_dashboard.kept import Kept
 from foreshock_dashboard.model.heat import Bins, Heat, heat_of
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.snapshot import HubView
@@ -17,7 +18,6 @@ from foreshock_dashboard.web.charts import Chart, Look, seen_at
 from foreshock_dashboard.web.figures import service as figures
 from foreshock_dashboard.web.figures.heat import heat_map
 from foreshock_dashboard.web.figures.lines import blank
-from foreshock_dashboard.web.kept import Kept
 from foreshock_dashboard.web.params import TRACE_PARAMETERS, trace_query
 from foreshock_dashboard.web.registry import Page
 from foreshock_dashboard.web.shell import chart, page_of, panel

@@ -1,0 +1,106 @@
+"""What takes long to make is made once, and what was asked for lately is kept."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from foreshock_dashboard.kept import BusyError, Kept
+
+
+def test_all_who_ask_at_once_get_what_one_of_them_made() -> None:
+    """Eight charts of a page ask for one stretch of the past."""
+    made: list[int] = []
+    asked = threading.Barrier(8)
+    kept: Kept[int] = Kept(2, queue=1)
+
+    def make() -> int:
+        made.append(1)
+        return 7
+
+    def ask() -> None:
+        asked.wait(30)
+        got.append(kept.get("day", make))
+
+    got: list[int] = []
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert (got, made) == ([7] * 8, [1])
+
+
+def test_few_different_things_are_in_the_making_at_once() -> None:
+    """Each waiting one holds a thread; the next is told to come again, and what is there is given all the same."""
+    inside, go_on = threading.Event(), threading.Event()
+    kept: Kept[int] = Kept(9, queue=1)
+    kept.get("there", lambda: 1)
+
+    def slow() -> int:
+        inside.set()
+        go_on.wait(30)
+        return 2
+
+    thread = threading.Thread(target=kept.get, args=("slow", slow))
+    thread.start()
+    assert inside.wait(30)
+    with pytest.raises(BusyError, match="try again in some seconds"):
+        kept.get("other", lambda: 3)
+    assert kept.get("there", lambda: 9) == 1
+    go_on.set()
+    thread.join(30)
+    assert kept.get("slow", lambda: 9) == 2
+
+
+def test_the_least_lately_asked_for_is_given_up_where_room_ends() -> None:
+    """The newest stays, however large it is."""
+    kept: Kept[int] = Kept(10, float)
+    for name, size in (("a", 4), ("b", 4)):
+        kept.get(name, lambda size=size: size)  # type: ignore[misc]  # bound in the loop
+    kept.get("a", lambda: 0)
+    kept.get("c", lambda: 6)
+    assert [kept.get("a", lambda: -1), kept.get("c", lambda: -1)] == [4, 6]
+    assert kept.get("b", lambda: 5) == 5
+    assert kept.get("huge", lambda: 99) == 99
+
+
+def test_what_failed_is_tried_again() -> None:
+    """An error is for those who waited, not for ever."""
+    kept: Kept[int] = Kept(2, queue=1)
+    with pytest.raises(ZeroDivisionError):
+        kept.get("x", lambda: 1 // 0)
+    assert kept.get("x", lambda: 5) == 5
+
+
+def test_of_another_thing_nothing_of_before_is_kept() -> None:
+    """What is made of a tick is worth nothing at the next; what is still being made then goes to those who wait."""
+    kept: Kept[str] = Kept(10)
+    inside, go_on = threading.Event(), threading.Event()
+
+    def slow() -> str:
+        inside.set()
+        assert go_on.wait(30)
+        return "old"
+
+    got: list[str] = []
+    thread = threading.Thread(target=lambda: got.append(kept.get("a", slow, 1)))
+    thread.start()
+    assert inside.wait(30)
+    assert kept.get("a", lambda: "new", 2) == "new"
+    go_on.set()
+    thread.join(30)
+    assert (got, kept.get("a", lambda: "made again", 2), len(kept)) == (["old"], "new", 1)
+
+
+def test_without_a_queue_different_things_are_made_side_by_side() -> None:
+    """Each waits for nobody."""
+    kept: Kept[int] = Kept(10)
+    both = threading.Barrier(2, timeout=30)
+    threads = [threading.Thread(target=kept.get, args=(key, both.wait)) for key in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(kept) == 2
