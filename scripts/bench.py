@@ -34,6 +34,7 @@ PATHS = (
 WARM_UP = 15.0
 PAUSE = 0.05
 OTHERS = (
+    ("bench_day.py",),
     ("bench_spans.py",),
     ("bench_search.py", "--spans", "1000000"),  # of the ten million that its bar is for: they take minutes to write
     ("bench_core.py",),
@@ -84,11 +85,12 @@ def exporter(host: int) -> Iterator[str]:
 
 
 @contextmanager
-def hub_process(targets: list[str]) -> Iterator[HubProcess]:
-    """A hub of its own process that scrapes the targets."""
-    with tempfile.TemporaryDirectory(prefix="foreshock-bench-") as store:
+def hub_process(targets: list[str], folder: Path | None = None) -> Iterator[HubProcess]:
+    """A hub of its own process that scrapes the targets; over the store in a folder, or a new one."""
+    with tempfile.TemporaryDirectory(prefix="foreshock-bench-") as new:
         ports = ["--port", "0", "--otlp-grpc-port", "0", "--otlp-http-port", "0"]
-        command = [str(BIN / "foreshock"), "serve", *ports, "--store", store, "--targets", ",".join(targets)]
+        stored = ["--store", str(folder or new)]
+        command = [str(BIN / "foreshock"), "serve", *ports, *stored, "--targets", ",".join(targets)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert process.stdout
         try:
