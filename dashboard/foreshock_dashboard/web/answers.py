@@ -53,14 +53,17 @@ class Answers:
         """
         snapshot, past = self.at(request)
 
-        def body() -> Json:
-            return payloads.envelope(snapshot) | make(snapshot, past)
+        told = self.made(snapshot, key, lambda: make(snapshot, past), past=past)
+        tag = _digest(told) if past else f"{_digest(key.encode())}-{self._start}-{snapshot.seq}"
+        return self.send(request, told, f'"{tag}"')
 
-        if past:
-            told = encode(body())
-            return self.send(request, told, f'"{_digest(told)}"')
-        kept = self._cache.get(snapshot, key, body)
-        return self.send(request, kept, f'"{_digest(key.encode())}-{self._start}-{snapshot.seq}"')
+    def made(self, snapshot: Snapshot, key: str, make: Callable[[], Json], *, past: bool) -> bytes:
+        """What is told, encoded; kept as long as the tick is the newest."""
+
+        def body() -> Json:
+            return payloads.envelope(snapshot) | make()
+
+        return encode(body()) if past else self._cache.get(snapshot, key, body)
 
     def send(self, request: Request, body: bytes, etag: str = "") -> Response:
         """JSON, or 304 for whoever has that of this tag."""

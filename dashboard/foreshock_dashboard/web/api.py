@@ -86,7 +86,7 @@ class Api:
         only(request.query_params, ("at",))
         snapshot, past = self._answers.at(request)
         identities = self._answers.identities(snapshot, past)
-        body = encode(payloads.envelope(snapshot) | identities)
+        body = self._answers.made(snapshot, "topology", lambda: identities, past=past)
         return self._answers.send(request, body, f'"{identities["id"]}"')
 
     def _status(self, request: Request) -> Response:
