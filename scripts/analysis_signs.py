@@ -32,7 +32,7 @@ def baseline(run: Run) -> str:
     def far(level: float, scale: float) -> float:
         return 1e3 * math.exp(level + EXTREME * scale)
 
-    known = [run.states[at].learned.usual.levels.get("p95", {}).get(who, (math.nan, math.nan)) for at in points]
+    known = [run.states[at].learned.usual.of("p95").get(who, (math.nan, math.nan)) for at in points]
     lines = [
         Line("p95", x, [1e3 * value for value in run.over(points, lambda scan: scan.value("p95", who))]),
         Line("usual", x, [1e3 * math.exp(level) for level, _ in known], colour=2),

@@ -115,13 +115,17 @@ def _slower(usual: Floats, now: Floats, full: Flags) -> Floats:
 
 def _judged(sharing: Sharing, victim: Service) -> Finding | None:
     scan, rows = sharing.scan, sharing.rows[victim]
+    slow = slowdown(scan, victim)
+    most = predicted(sharing.usual[rows], sharing.newest[rows], sharing.full[rows])
+    if max((most - 1) / (SQUEEZE - 1), _least((slow.ratio - 1) / (SLOWDOWN - 1), slow.z / Z)) / 2 < LEAST:
+        return None
     neighbours = _neighbours(sharing, victim, rows)
     if not neighbours:
         return None
-    slow = slowdown(scan, victim)
     worst = _explained(sharing, victim, neighbours, slow)
     fight = _fight(sharing, victim, worst)
-    kept = sharing.full[rows] & _asked(sharing, victim, rows, slow)
+    kept = sharing.full[rows]
+    kept = kept & _asked(sharing, victim, rows, slow) if kept.any() else kept
     squeeze = predicted(sharing.usual[rows], sharing.newest[rows], kept)
     squeezed = _least((squeeze - 1) / (SQUEEZE - 1), _fall(sharing, rows[kept]) / Z)
     lost = fight.waits - fight.waited if math.isfinite(fight.waits) else fight.usual - fight.now
@@ -218,7 +222,7 @@ def _explained(sharing: Sharing, victim: Service, neighbours: Sequence[Neighbour
         return neighbours[0]
     scan, world = sharing.scan, sharing.scan.world
     history = scan.history(slow.signal, victim, EXPLAINED)
-    level, _ = scan.base.levels[slow.signal].get(victim, (math.nan, math.nan))
+    level, _ = scan.pair(slow.signal, victim)
     first = scan.at + 1 - len(history)
     places = scan["busy"].keys
     columns = [
@@ -260,7 +264,7 @@ def _fall(sharing: Sharing, rows: Rows) -> float:
     """By how many scales the victim's part fell, over these rows together."""
     if not len(rows):
         return 0.0
-    levels = sharing.scan.base.levels.get("busy", {})
+    levels = sharing.scan.base.of("busy")
     tenants = sharing.scan.world.tenants
     scales = [levels.get(tenants[row], (0.0, NAMED["busy"].floor))[1] for row in rows]
     return float(np.sum(sharing.usual[rows] - sharing.now[rows])) / math.hypot(*scales)

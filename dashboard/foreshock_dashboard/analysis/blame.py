@@ -63,16 +63,16 @@ def blame(scan: Scan, victims: Sequence[Service], findings: Sequence[Finding] = 
     for left in range(ROUNDS, -1, -1):
         following: defaultdict[Node, float] = defaultdict(float)
         for node, amount in mass.items():
-            stays, moves = walk.moves(node) if left else (1.0, ())
+            stays, moves, total = walk.moves(node) if left else (1.0, (), 0.0)
             if stays > 0:
                 absorbed[node[0]][walk.reason(node)] += amount * stays
-            total = sum(move.weight for move in moves)
-            for move in moves:
-                part = amount * (1 - stays) * move.weight / total
-                if move.why:
-                    absorbed[move.to[0]][move.why] += part
+            gone = amount * (1 - stays)
+            for to, weight, why in moves:
+                part = gone * weight / total
+                if why:
+                    absorbed[to[0]][why] += part
                 else:
-                    following[move.to] += part
+                    following[to] += part
         mass = {node: amount for node, amount in following.items() if amount > 1e-6}
     shares = {who: sum(reasons.values()) for who, reasons in absorbed.items()}
     total = sum(shares.values())
@@ -92,7 +92,8 @@ class _Walk:
         self.findings: defaultdict[Service, list[Finding]] = defaultdict(list)
         for finding in findings:
             self.findings[finding.service].append(finding)
-        self._moves: dict[Node, tuple[float, tuple[Move, ...]]] = {}
+        self._moves: dict[Node, tuple[float, tuple[Move, ...], float]] = {}
+        self._reasons: dict[Node, str] = {}
 
     def ill(self, victim: Service) -> bool:
         """The joint gate: whether enough is wrong with the victim and what it depends on for anybody to be blamed."""
@@ -108,8 +109,8 @@ class _Walk:
             reached |= called
         return self.found.worst(reached) >= SUSPECT
 
-    def moves(self, node: Node) -> tuple[float, tuple[Move, ...]]:
-        """The share of blame that stays at a node, and where the rest goes."""
+    def moves(self, node: Node) -> tuple[float, tuple[Move, ...], float]:
+        """The share of blame that stays at a node, where the rest goes, and the weight of all that goes."""
         if node not in self._moves:
             service, kind = node
             found = [
@@ -118,7 +119,7 @@ class _Walk:
             gone = sum(move.weight for move in found) if kind == "load" else max((m.weight for m in found), default=0.0)
             if kind == "slow":
                 found = [move._replace(weight=_odds(move.weight)) for move in found]
-            self._moves[node] = max(0.0, 1 - gone), tuple(found)
+            self._moves[node] = max(0.0, 1 - gone), tuple(found), sum(move.weight for move in found)
         return self._moves[node]
 
     def _slow(self, service: Service) -> list[Move]:
@@ -138,7 +139,7 @@ class _Walk:
     def _callees(self, service: Service) -> list[Move]:
         own = self.found.own(service)
         found = [
-            (edge.server, _explained(own, self.found.called(edge)), self.found.told(edge))
+            (edge.server, self._explained(own, self.found.called(edge)), self.found.told(edge))
             for edge in self.found.out.get(service, ())
         ]
         doubt = UNSEEN if any(told and weight >= 0.5 for _, weight, told in found) else 1.0
@@ -152,10 +153,11 @@ class _Walk:
             if growth > 0:
                 grown[edge] = growth
         found = []
+        total = sum(grown.values())
         for edge, growth in grown.items():
             if edge.connection == "virtual_node":
                 continue
-            share = growth / sum(grown.values())
+            share = growth / total
             times, arrivals = self.found.asked(edge).times, max(1.0, self.found.load(edge.client).times)
             passed = min(1.0, math.log(arrivals) / math.log(times))
             found.append(Move((edge.client, "load"), share * passed))
@@ -168,7 +170,11 @@ class _Walk:
 
     def reason(self, node: Node) -> str:
         """Why blame stays at a node."""
-        service, kind = node
+        if node not in self._reasons:
+            self._reasons[node] = self._reason(*node)
+        return self._reasons[node]
+
+    def _reason(self, service: Service, kind: Kind) -> str:
         if kind == "load":
             return f"its requests grew to {self.found.load(service).times:.1f} times the usual"
         slow, failing = self.found.own(service)
@@ -176,24 +182,23 @@ class _Walk:
             return f"{failing.amount:.0%} more of its requests fail than usual"
         return f"it takes {math.exp(slow.log):.1f} times as long as usual"
 
+    def _explained(self, mine: tuple[Excess, Excess], theirs: tuple[Excess, Excess]) -> float:
+        """0…1: how far a callee's excess makes up for its caller's, and came before it. Who waits in vain fails."""
+        (slow, failing), (slow_too, failing_too) = mine, theirs
+        most = min(1.0, AMPLIFIED * slow_too.amount / slow.amount) if slow.amount > 0 else 0.0
+        return max(
+            self._part(slow, slow_too) * most if slow.amount > 0 else 0.0,
+            self._part(failing, failing_too),
+            self._part(failing, slow_too),
+        )
+
+    def _part(self, mine: Excess, theirs: Excess) -> float:
+        if mine.log <= 0 or theirs.log <= 0:
+            return 0.0
+        late = max(0.0, self.found.since(theirs) - self.found.since(mine))
+        return min(1.0, theirs.log / mine.log) * believed(theirs.z) * math.exp(-late / LATE)
+
 
 def _odds(weight: float) -> float:
     """What the weights of reasons that exclude each other are compared by."""
     return weight / (1 - min(weight, CERTAIN))
-
-
-def _explained(mine: tuple[Excess, Excess], theirs: tuple[Excess, Excess]) -> float:
-    """0…1: how far a callee's excess makes up for its caller's, and came before it. Who waits in vain fails."""
-    (slow, failing), (slow_too, failing_too) = mine, theirs
-    return max(
-        _part(slow, slow_too) * min(1.0, AMPLIFIED * slow_too.amount / slow.amount) if slow.amount > 0 else 0.0,
-        _part(failing, failing_too),
-        _part(failing, slow_too),
-    )
-
-
-def _part(mine: Excess, theirs: Excess) -> float:
-    if mine.log <= 0 or theirs.log <= 0:
-        return 0.0
-    late = theirs.since - mine.since if theirs.since > mine.since else 0.0
-    return min(1.0, theirs.log / mine.log) * believed(theirs.z) * math.exp(-late / LATE)

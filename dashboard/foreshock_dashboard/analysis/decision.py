@@ -16,6 +16,7 @@ from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.learned import Learned, refreshed
 from foreshock_dashboard.analysis.loops import vulnerable
 from foreshock_dashboard.analysis.objectives import Objective, objectives
+from foreshock_dashboard.analysis.remembered import Remembered
 from foreshock_dashboard.analysis.risk import Own, own_risks
 from foreshock_dashboard.analysis.signals import Scan
 from foreshock_dashboard.analysis.telling import Moment, opened, updated, warned
@@ -72,7 +73,7 @@ class Standing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """All that one step hands to the next."""
+    """All that one step hands to the next. remembered: what need not be worked out anew; it decides nothing."""
 
     time: float = -np.inf
     learned: Learned = field(default_factory=Learned)
@@ -81,6 +82,7 @@ class State:
     standing: tuple[Standing, ...] = ()
     over: tuple[Incident, ...] = ()
     own: Mapping[Service, Own] = field(default_factory=dict)
+    remembered: Remembered = field(default_factory=Remembered, repr=False, compare=False)
 
     @property
     def incidents(self) -> tuple[Incident, ...]:
@@ -120,15 +122,16 @@ def advance(state: State, world: World, at: int, promised: Mapping[Service, Obje
     if not state.cases and _history(world, at) < NEEDED:
         return replace(state, time=time)
     frozen = frozenset(who for case in state.cases for who in case.members)
-    known = refreshed(state.learned, world, at, frozen)
-    scan = Scan(world, at, known.usual)
+    remembered = state.remembered.following()
+    known = refreshed(state.learned, world, at, frozen, remembered)
+    scan = Scan(world, at, known.usual, remembered)
     own = own_risks(scan, objectives(scan, promised or {}), known.laws)
     causes = findings(scan)
     weak = state.weak if known is state.learned else _weak(scan, own)
     cases, ended = _next(state.cases, troubles(scan, own, causes, weak), Moment(scan, own, causes))
     over = [old for old in (*ended, *state.over) if old.until is None or time - old.until <= KEEP_OVER]
     well = {who: each for who, each in weak.items() if who in own and not (own[who].missing or own[who].crowded)}
-    return State(time, known, cases, weak, _standing(state.standing, well, scan), tuple(over), own)
+    return State(time, known, cases, weak, _standing(state.standing, well, scan), tuple(over), own, remembered)
 
 
 def _weak(scan: Scan, own: Mapping[Service, Own]) -> Mapping[Service, Finding]:

@@ -131,12 +131,11 @@ def _requests(scan: Scan, service: Service) -> float:
 
 def crowded(scan: Scan, service: Service) -> float:
     """How sure it is that a model server's KV cache is so full that a burst fills it, 0…1; 0 where there is none."""
-    found = inference(scan.world)
-    if service not in found.services:
+    row = scan.models.get(service)
+    if row is None:
         return 0.0
-    row = found.services.index(service)
     first = max(0, scan.at + 1 - round(MINUTES / scan.world.step))
-    return sure(float(mean(found.cache[row : row + 1, first : scan.at + 1])[0]), *FULL)
+    return sure(float(mean(inference(scan.world).cache[row : row + 1, first : scan.at + 1])[0]), *FULL)
 
 
 def growth_of_edges(scan: Scan, load: Asked) -> Floats:

@@ -7,13 +7,13 @@ is served, not on the way. A fault that its callers are covered against (a fallb
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from foreshock_dashboard.analysis.evidence import EXTREME, WORSE, figure, squeezed, suffering, sure
 from foreshock_dashboard.analysis.finding import Finding
-from foreshock_dashboard.analysis.signals import Key, Scan, inference
+from foreshock_dashboard.analysis.signals import Key, Scan
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
@@ -39,6 +39,8 @@ SHOWS = 0.02
 """Share of failed calls that would show at the caller."""
 LIKELY = 0.8
 """How sure one can be at most of what has not happened yet."""
+LEAST = 0.1
+"""Strength below which there is nothing to be said."""
 MOST = 100.0
 
 
@@ -47,7 +49,7 @@ def dependency(scan: Scan) -> tuple[Finding, ...]:
     found = []
     for callee, edges in sorted(_worse(scan).items()):
         strength = by_itself(scan, callee, edges)
-        if strength < 0.1:
+        if strength < LEAST:
             continue
         callers = sorted({edge.client for edge in edges if edge.connection != "virtual_node"})
         felt = {caller: _hurt(scan, caller, edges) for caller in callers}
@@ -82,26 +84,54 @@ def _worse(scan: Scan) -> dict[Service, list[Edge]]:
 
 
 def by_itself(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
-    """How sure it is that a callee is worse by its own doing, 0…1."""
+    """How sure it is that a callee is worse by its own doing, 0…1; exact from `LEAST` on."""
     own = max(_own(scan, callee, edges), default=0.0)
-    blamed = [
-        sure(scan.ratio("rate", callee), *ASKED),
-        sure(max((z for z in _stalls(scan, callee) if not math.isnan(z)), default=math.nan), EXTREME, 1.0),
-        sure(scan.z("held", callee), EXTREME, 1.0),
-        sure(max((scan.z("excess", edge) for edge in edges), key=np.nan_to_num, default=math.nan), EXTREME, 1.0),
-        squeezed(scan, callee),
-        max((_inherited(scan, callee, edge) for edge in _calls(scan, callee)), default=0.0),
-    ]
     if _load_explains(scan, callee):
         return 0.0
-    most = SERVER if callee in inference(scan.world).services else 1.0
-    return min(most, sure(own, EXTREME, 0.7), 1 - max(blamed))
+    most = SERVER if callee in scan.models else 1.0
+    left = min(most, sure(own, EXTREME, 0.7))
+    for reason in REASONS:  # the cheapest first: what is left of hardly anything is not asked for
+        if left < LEAST:
+            break
+        left = min(left, 1 - reason(scan, callee, edges))
+    return left
+
+
+def _handed_on(scan: Scan, callee: Service, _: Sequence[Edge]) -> float:
+    """How sure it is that a callee only hands on what it gets from those that it calls itself, 0…1."""
+    calls = {edge: _z(scan, edge) for edge in _calls(scan, callee)}
+    found = sure(max(calls.values(), default=math.nan), WORSE, 0.5)
+    if 1 - found < LEAST:
+        return found
+    return max([found, *(_inherited(scan, callee, edge) for edge, z in calls.items() if z > 1)])
 
 
 def _inherited(scan: Scan, callee: Service, edge: Edge) -> float:
-    """How sure it is that a callee only hands on what it gets from one that it calls itself, 0…1."""
+    """The same of one edge that is worse, by the part of the callee's excess that it makes up for."""
     slow, failing = (part(scan, callee, edge, own, called) for own, called in KINDS)
-    return max(sure(_z(scan, edge), WORSE, 0.5), sure(max(slow, failing), *INHERITED) if _z(scan, edge) > 1 else 0.0)
+    return sure(max(slow, failing), *INHERITED)
+
+
+def _apart(scan: Scan, _: Service, edges: Sequence[Edge]) -> float:
+    """How sure it is that it is slow on the way to its clients, 0…1."""
+    found = (scan.z("excess", edge) for edge in edges)
+    return sure(max(found, key=lambda z: 0.0 if math.isnan(z) else z, default=math.nan), EXTREME, 1.0)
+
+
+def _waits(scan: Scan, callee: Service, _: Sequence[Edge]) -> float:
+    """How sure it is that it waits for others on its GPUs, 0…1."""
+    return sure(max((z for z in _stalls(scan, callee) if not math.isnan(z)), default=math.nan), EXTREME, 1.0)
+
+
+REASONS: Sequence[Callable[[Scan, Service, Sequence[Edge]], float]] = (
+    lambda scan, callee, _: sure(scan.ratio("rate", callee), *ASKED),
+    lambda scan, callee, _: sure(scan.z("held", callee), EXTREME, 1.0),
+    _handed_on,
+    _apart,
+    _waits,
+    lambda scan, callee, _: squeezed(scan, callee),
+)
+"""What else may make a callee worse than its own doing, each as how sure one is of it, 0…1."""
 
 
 def _own(scan: Scan, callee: Service, edges: Sequence[Edge]) -> list[float]:

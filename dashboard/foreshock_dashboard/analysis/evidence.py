@@ -56,7 +56,7 @@ def figure(scan: Scan, name: str, key: Key) -> Evidence:
 def onset(scan: Scan, name: str, key: Key, seconds: float = 3600.0) -> float:
     """Unix seconds at which a slow excursion of a signal began: where a CUSUM of it left zero; now if it is in none."""
     history = scan.history(name, key, seconds)
-    level, scale = scan.base.levels.get(name, {}).get(key, (math.nan, math.nan))
+    level, scale = scan.pair(name, key)
     first = began((history - level) / scale * (NAMED[name].bad or 1))
     return scan.time - max(0, len(history) - 1 - first) * scan.world.step
 
@@ -76,7 +76,8 @@ def slower(scan: Scan, service: Key) -> float:
 def squeezed(scan: Scan, service: Service) -> float:
     """How sure it is that others took GPU time from a service, 0…1; 0 where it has no GPUs."""
     busy = scan["busy"]
-    told = np.isfinite(busy.value) & np.isfinite(busy.level)
-    rows = [row for row in scan.tenancies.get(service, ()) if told[row]]
-    usual = float(busy.level[rows].sum())
-    return sure(1 - float(busy.value[rows].sum()) / usual, *SQUEEZED) if usual > 0 else 0.0
+    rows = scan.tenancies.get(service, [])
+    now, usually = busy.value[rows], busy.level[rows]
+    told = np.isfinite(now) & np.isfinite(usually)
+    usual = float(usually[told].sum())
+    return sure(1 - float(now[told].sum()) / usual, *SQUEEZED) if usual > 0 else 0.0

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from functools import cached_property
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,12 +31,13 @@ DURATIONS = ("per_token", "p50", "p95")
 
 
 class Excess(NamedTuple):
-    """How far above usual: as a logarithm of ratios, in the signal's unit, in scales; since when (Unix seconds)."""
+    """How far above usual: as a logarithm of ratios, in the signal's unit, in scales; of what."""
 
     log: float
     amount: float
     z: float
-    since: float
+    name: str = ""
+    key: Service | Edge | None = None
 
 
 class Slow(NamedTuple):
@@ -55,7 +55,7 @@ class Load(NamedTuple):
     z: float
 
 
-NOTHING = Excess(0.0, 0.0, 0.0, math.inf)
+NOTHING = Excess(0.0, 0.0, 0.0)
 AS_EVER = Load(1.0, 0.0)
 
 
@@ -80,24 +80,20 @@ class Excesses:
     def __init__(self, scan: Scan) -> None:
         self.scan = scan
         self._own: dict[Service, tuple[Excess, Excess]] = {}
+        self._called: dict[Edge, tuple[Excess, Excess]] = {}
+        self._load: dict[Service, Load] = {}
+        self._since: dict[tuple[str, Service | Edge], float] = {}
         self._most: dict[str, Floats] = {}
 
-    @cached_property
+    @property
     def into(self) -> Mapping[Service, tuple[Edge, ...]]:
         """The edges on which each service is called, those of users among them."""
-        found: dict[Service, list[Edge]] = {}
-        for edge in self.scan.world.edges:
-            found.setdefault(edge.server, []).append(edge)
-        return {service: tuple(edges) for service, edges in found.items()}
+        return self.scan.remembered.of(_into, self.scan.world.edges)
 
-    @cached_property
+    @property
     def out(self) -> Mapping[Service, tuple[Edge, ...]]:
         """The edges on which each service calls."""
-        found: dict[Service, list[Edge]] = {}
-        for edge in self.scan.world.edges:
-            if edge.connection != "virtual_node":
-                found.setdefault(edge.client, []).append(edge)
-        return {service: tuple(edges) for service, edges in found.items()}
+        return self.scan.remembered.of(_out, self.scan.world.edges)
 
     def own(self, service: Service) -> tuple[Excess, Excess]:
         """A service's excess of duration and of failures; where it tells of neither, the worst of calls to it."""
@@ -126,20 +122,37 @@ class Excesses:
 
         A client's failures without the server's are of the way between them, or of the client's patience.
         """
-        seen = "edge_server" if math.isfinite(self.scan.z("edge_server", edge)) else "edge_p95"
-        own = self.scan.z("failed", edge.server)
-        failing = NOTHING if own < Z else self._excess("edge_failed", edge)
-        return self._excess(seen, edge), failing
+        if edge not in self._called:
+            seen = "edge_server" if math.isfinite(self.scan.z("edge_server", edge)) else "edge_p95"
+            own = self.scan.z("failed", edge.server)
+            failing = NOTHING if own < Z else self._excess("edge_failed", edge)
+            self._called[edge] = self._excess(seen, edge), failing
+        return self._called[edge]
+
+    def since(self, excess: Excess) -> float:
+        """Since when something is above usual, Unix seconds; never where it is not."""
+        if excess.key is None:
+            return math.inf
+        of = excess.name, excess.key
+        if of not in self._since:
+            self._since[of] = self.scan.since(*of, Z)
+        return self._since[of]
 
     def _excess(self, name: str, key: Service | Edge) -> Excess:
-        z, value, level = (of(name, key) for of in (self.scan.z, self.scan.value, self.scan.level))
+        z = self.scan.z(name, key)
         if not (math.isfinite(z) and z > 0):
             return NOTHING
+        value, level = self.scan.value(name, key), self.scan.level(name, key)
         log = FAILING * (value - level) if name.endswith("failed") else math.log(value / level)
-        return Excess(log, value - level, z, self.scan.since(name, key, Z))
+        return Excess(log, value - level, z, name, key)
 
     def load(self, service: Service) -> Load:
         """What a service was asked lately, first attempts only: in requests, or in tokens where that says more."""
+        if service not in self._load:
+            self._load[service] = self._loaded(service)
+        return self._load[service]
+
+    def _loaded(self, service: Service) -> Load:
         edges = self.into.get(service, ())
         rates = [self.scan.value("edge_rate", edge) for edge in edges]
         firsts = [rate / self._attempts(edge) for rate, edge in zip(rates, edges, strict=True)]
@@ -158,9 +171,24 @@ class Excesses:
         return attempts if attempts > 1 else 1.0
 
     def _lately(self, name: str, key: Service | Edge, attempts: float) -> Load:
-        level, scale = self.scan.base.levels.get(name, {}).get(key, (math.nan, math.nan))
+        level, scale = self.scan.pair(name, key)
         if name not in self._most:
             self._most[name] = percentile(self.scan.histories(name, LATELY), MOST_LATELY)
         row = self.scan[name].keys.get(key)
         more = math.nan if row is None else float(self._most[name][row]) - level - math.log(attempts)
         return Load(math.exp(more), more / scale) if math.isfinite(more) else AS_EVER
+
+
+def _into(edges: Sequence[Edge]) -> Mapping[Service, tuple[Edge, ...]]:
+    found: dict[Service, list[Edge]] = {}
+    for edge in edges:
+        found.setdefault(edge.server, []).append(edge)
+    return {service: tuple(some) for service, some in found.items()}
+
+
+def _out(edges: Sequence[Edge]) -> Mapping[Service, tuple[Edge, ...]]:
+    found: dict[Service, list[Edge]] = {}
+    for edge in edges:
+        if edge.connection != "virtual_node":
+            found.setdefault(edge.client, []).append(edge)
+    return {service: tuple(some) for service, some in found.items()}

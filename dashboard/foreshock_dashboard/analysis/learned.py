@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Set
+from collections.abc import Hashable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
 
 from foreshock_dashboard.analysis.batching import Law, learned
-from foreshock_dashboard.analysis.signals import Usual, usual_at
+from foreshock_dashboard.analysis.levels import Usual
+from foreshock_dashboard.analysis.remembered import Remembered
+from foreshock_dashboard.analysis.signals import usual_at
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge, Stall, Tenant, World
-
-Value = TypeVar("Value")
 
 EVERY = 60.0
 """Seconds from one look to the next, on the grid since the epoch: two hubs look at the same times."""
@@ -25,7 +24,9 @@ class Learned:
     laws: Mapping[Service, Law] = field(default_factory=dict)
 
 
-def refreshed(known: Learned, world: World, at: int, frozen: Set[Service]) -> Learned:
+def refreshed(
+    known: Learned, world: World, at: int, frozen: Set[Service], remembered: Remembered | None = None
+) -> Learned:
     """Look again where a minute has gone by. What concerns `frozen` services stays as it was, if anything was known.
 
     So what lasts for as long as an incident does not become what is usual.
@@ -33,17 +34,21 @@ def refreshed(known: Learned, world: World, at: int, frozen: Set[Service]) -> Le
     time = float(world.times[at])
     if known.usual.levels and time // EVERY == known.usual.time // EVERY:
         return known
-    usual, laws = usual_at(world, at), learned(world, at)
+    usual, laws = usual_at(world, at, remembered=remembered), learned(world, at)
     if not frozen or not known.usual.levels:
         return Learned(usual, laws)
-    levels = {
-        name: {**found, **_of(known.usual.levels.get(name, {}).items(), frozen)} for name, found in usual.levels.items()
-    }
-    return Learned(Usual(usual.time, levels), {**laws, **_of(known.laws.items(), frozen)})
-
-
-def _of(rows: Iterable[tuple[Any, Value]], services: Set[Service]) -> dict[Any, Value]:
-    return {key: value for key, value in rows if _concerns(key, services)}
+    which: dict[int, Sequence[int]] = {}  # rows by what they are of: many signals are of the same things
+    levels = {}
+    for name, found in usual.levels.items():
+        if (before := known.usual.levels.get(name)) is None:
+            levels[name] = found
+            continue
+        kind = id(before.things)
+        if kind not in which:
+            which[kind] = [row for row, key in enumerate(before.things) if _concerns(key, frozen)]
+        levels[name] = found.kept(before, which[kind])
+    kept = {service: law for service, law in known.laws.items() if service in frozen}
+    return Learned(Usual(usual.time, levels), {**laws, **kept})
 
 
 def _concerns(key: Hashable, services: Set[Service]) -> bool:
@@ -51,4 +56,6 @@ def _concerns(key: Hashable, services: Set[Service]) -> bool:
         return key.client in services or key.server in services
     if isinstance(key, Stall):
         return key.victim in services
-    return key.service in services if isinstance(key, Tenant) else key in services
+    if isinstance(key, Tenant):
+        return key.service in services
+    return isinstance(key, Service) and key in services

@@ -82,12 +82,16 @@ def excessive(scan: Scan, hosts: Mapping[str, float]) -> tuple[Guilty, ...]:
     with np.errstate(invalid="ignore"):
         rows = np.flatnonzero((excess.z > 0.5 * EXTREME) & (excess.value > 1.0))
     found = []
+    shown: dict[Service, float] = {}
     for row in rows:
         edge = world.edges[row]
         z = float(excess.z[row])
         told = min(most, sure(z, WORSE, 0.5)) if hosts else 0.0
         quiet = min(ALONE if not heard else DENIED, sure(z, EXTREME, 1.0))
-        strength = max(told, quiet if own(scan, edge) < WORSE else 0.0)
+        if edge.server not in shown:
+            shown[edge.server] = own(scan, edge.server)
+        as_usual = not max(shown[edge.server], np.nan_to_num(scan.z("edge_server", edge))) >= WORSE
+        strength = max(told, quiet if as_usual else 0.0)
         seconds = max(0.0, scan.value("edge_p95", edge) - _server(scan, edge) * float(excess.level[row]))
         if strength > 0.1:
             found.append(Guilty(edge, strength, seconds * np.nan_to_num(scan.value("edge_rate", edge))))
@@ -98,14 +102,11 @@ def _server(scan: Scan, edge: Edge) -> float:
     return scan.value("edge_server", edge)
 
 
-def own(scan: Scan, edge: Edge) -> float:
-    """By how many scales the edge's server is itself worse than usual, or those whom it waits for."""
-    server = edge.server
+def own(scan: Scan, server: Service) -> float:
+    """By how many scales a server is itself worse than usual, or those whom it waits for; 0 where that is not known."""
     worst = [scan.z(name, server) for name in ("p95", "failed", "waiting", "flight")]
-    worst += [scan.z("edge_server", edge)]
-    for row in scan.out.get(server, ()):
-        other = scan.world.edges[row]
-        worst += [scan.z("edge_p95", other), scan.z("edge_failed", other)]
+    rows = scan.out.get(server, [])
+    worst += [*scan["edge_p95"].z[rows].tolist(), *scan["edge_failed"].z[rows].tolist()]
     return max((z for z in worst if not math.isnan(z)), default=0.0)
 
 

@@ -30,8 +30,8 @@ class Objective(NamedTuple):
 def objectives(scan: Scan, configured: Mapping[Service, Objective]) -> Mapping[Service, Objective]:
     """Of every service that has one configured, or a baseline to learn one from."""
     found = dict(configured)
-    usual_failed = scan.base.levels.get("failed", {})
-    for service, (level, scale) in scan.base.levels.get("p95", {}).items():
+    usual_failed = scan.base.of("failed")
+    for service, (level, scale) in scan.base.of("p95").items():
         if isinstance(service, Service) and service not in found:
             factor = max(min(max(math.exp(SCALES * scale), SLOWER[0]), SLOWER[1]), math.exp(REMARKABLE * scale))
             lost, spread = usual_failed.get(service, (0.0, 0.0))

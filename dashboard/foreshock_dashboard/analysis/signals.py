@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+import math
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline import median, usual
+from foreshock_dashboard.analysis.levels import Levels, Usual
+from foreshock_dashboard.analysis.remembered import Remembered, rows_of
 from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.hardware import Hardware
 from foreshock_dashboard.model.inference import Inference
 from foreshock_dashboard.model.network import Network
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.world import World
+from foreshock_dashboard.model.world import Edge, Stall, Tenant, World
 
 HISTORY = 7200.0
 """Seconds of past that a baseline rests on, as far as there are so many."""
@@ -28,8 +29,13 @@ LEAST = 5
 """Points that a baseline needs at least."""
 RECENT = 3
 """Grid points whose median stands for now: one lost scrape or one slow request does not move it."""
+LATELY = 12
+"""Grid points that are looked at first where it is asked since when something is as it is."""
 
 Key = Hashable
+At = tuple[slice | list[int], slice]
+"""Rows and columns of an array."""
+ALL = slice(None)
 
 
 def inference(world: World) -> Inference:
@@ -55,55 +61,55 @@ def hardware(world: World) -> Hardware:
 class Signal(NamedTuple):
     """A figure of every thing of a kind.
 
-    keys: what the rows are of. values: of some grid points, shape (rows, points). log: compared as ratios, else as
-    differences. floor: least scale, in logarithms or in the signal's unit, below which a difference is never
-    remarkable. bad: +1 where more is worse, -1 where less is, 0 where it only tells of load. quick: the newest point
-    stands for now.
+    keys: what the rows are of. values: of some of them at some grid points, shape (rows, points). log: compared as
+    ratios, else as differences. floor: least scale, in logarithms or in the signal's unit, below which a difference is
+    never remarkable. bad: +1 where more is worse, -1 where less is, 0 where it only tells of load. quick: the newest
+    point stands for now.
     """
 
     name: str
     text: str
     unit: str
     keys: Callable[[World], Sequence[Key]]
-    values: Callable[[World, slice], Floats]
+    values: Callable[[World, At], Floats]
     log: bool
     floor: float
     bad: int = 1
     quick: bool = False
 
 
-def _excess(world: World, columns: slice) -> Floats:
+def _excess(world: World, at: At) -> Floats:
     """How many times as long a call takes for its client as for its server."""
-    server = world.server_p95[:, columns]
+    server = world.server_p95[at]
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(server > 0, world.calls.p95[:, columns] / server, np.nan)
+        return np.where(server > 0, world.calls.p95[at] / server, np.nan)
 
 
-def _flight(world: World, columns: slice) -> Floats:
+def _flight(world: World, at: At) -> Floats:
     """Requests in flight by Little's law, L = λ · W, with the median for the mean."""
-    return world.red.rate[:, columns] * world.red.p50[:, columns]
+    return world.red.rate[at] * world.red.p50[at]
 
 
-def _waiting(world: World, columns: slice) -> Floats:
-    return inference(world).waiting[:, columns] + 1.0
+def _waiting(world: World, at: At) -> Floats:
+    return inference(world).waiting[at] + 1.0
 
 
-def _held(world: World, columns: slice) -> Floats:
+def _held(world: World, at: At) -> Floats:
     """KV cache per running request, mean of a minute: how long requests are, prompt and answer."""
     found = inference(world)
-    running = _before(world, found.running, columns, 60.0)
+    running = _before(world, found.running, at, 60.0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(running > 0, _before(world, found.cache, columns, 60.0) / running, np.nan)
+        return np.where(running > 0, _before(world, found.cache, at, 60.0) / running, np.nan)
 
 
-def _tokens(world: World, columns: slice) -> Floats:
+def _tokens(world: World, at: At) -> Floats:
     """Tokens generated, mean of three minutes: arrivals of people come in bursts of minutes, their work less so."""
-    return _before(world, inference(world).generated_tokens, columns, 180.0)
+    return _before(world, inference(world).generated_tokens, at, 180.0)
 
 
-def _before(world: World, values: Floats, columns: slice, seconds: float) -> Floats:
+def _before(world: World, values: Floats, where: At, seconds: float) -> Floats:
     """The mean of the seconds up to each of the columns, as far as there are samples."""
-    at = np.arange(values.shape[1])[columns]
+    values, at = values[where[0]], np.arange(values.shape[1])[where[1]]
     known = np.isfinite(values)
     sums = np.cumsum(np.pad(np.where(known, values, 0.0), ((0, 0), (1, 0))), axis=1)
     counts = np.cumsum(np.pad(known, ((0, 0), (1, 0))), axis=1)
@@ -113,16 +119,16 @@ def _before(world: World, values: Floats, columns: slice, seconds: float) -> Flo
     return mean
 
 
-def _running(world: World, columns: slice) -> Floats:
+def _running(world: World, at: At) -> Floats:
     found = inference(world)
-    return found.running[:, columns] + np.nan_to_num(found.waiting[:, columns]) + 1.0
+    return found.running[at] + np.nan_to_num(found.waiting[at]) + 1.0
 
 
-def _ready(world: World, columns: slice) -> Floats:
+def _ready(world: World, at: At) -> Floats:
     found = capacity(world)
-    wanted = found.wanted[:, columns]
+    wanted = found.wanted[at]
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(wanted > 0, found.ready[:, columns] / wanted, np.nan)
+        return np.where(wanted > 0, found.ready[at] / wanted, np.nan)
 
 
 def _services(world: World) -> Sequence[Key]:
@@ -146,88 +152,78 @@ def _hosts(world: World) -> Sequence[Key]:
 
 
 SIGNALS: tuple[Signal, ...] = (
-    Signal("rate", "requests", "1/s", _services, lambda w, c: w.red.rate[:, c], True, 0.15, 0),
-    Signal("p50", "median duration", "s", _services, lambda w, c: w.red.p50[:, c], True, 0.10),
-    Signal("p95", "p95", "s", _services, lambda w, c: w.red.p95[:, c], True, 0.10),
-    Signal("failed", "failed requests", "ratio", _services, lambda w, c: w.red.failed[:, c], False, 0.004),
+    Signal("rate", "requests", "1/s", _services, lambda w, at: w.red.rate[at], True, 0.15, 0),
+    Signal("p50", "median duration", "s", _services, lambda w, at: w.red.p50[at], True, 0.10),
+    Signal("p95", "p95", "s", _services, lambda w, at: w.red.p95[at], True, 0.10),
+    Signal("failed", "failed requests", "ratio", _services, lambda w, at: w.red.failed[at], False, 0.004),
     Signal("flight", "requests in flight", "", _services, _flight, True, 0.15),
-    Signal("edge_rate", "calls", "1/s", _edges, lambda w, c: w.calls.rate[:, c], True, 0.15, 0),
-    Signal("edge_p95", "p95 as its client sees it", "s", _edges, lambda w, c: w.calls.p95[:, c], True, 0.10),
-    Signal("edge_server", "p95 as its server sees it", "s", _edges, lambda w, c: w.server_p95[:, c], True, 0.10),
-    Signal("edge_failed", "failed calls", "ratio", _edges, lambda w, c: w.calls.failed[:, c], False, 0.004),
+    Signal("edge_rate", "calls", "1/s", _edges, lambda w, at: w.calls.rate[at], True, 0.15, 0),
+    Signal("edge_p95", "p95 as its client sees it", "s", _edges, lambda w, at: w.calls.p95[at], True, 0.10),
+    Signal("edge_server", "p95 as its server sees it", "s", _edges, lambda w, at: w.server_p95[at], True, 0.10),
+    Signal("edge_failed", "failed calls", "ratio", _edges, lambda w, at: w.calls.failed[at], False, 0.004),
     Signal("excess", "client's p95 over the server's", "", _edges, _excess, True, 0.15),
-    Signal("attempts", "attempts per call", "", _edges, lambda w, c: w.attempts[:, c], False, 0.02),
+    Signal("attempts", "attempts per call", "", _edges, lambda w, at: w.attempts[at], False, 0.02),
     Signal("waiting", "requests in the queue", "", _models, _waiting, True, 0.35),
     Signal("running", "requests running and waiting", "", _models, _running, True, 0.20),
-    Signal("cache", "KV cache used", "ratio", _models, lambda w, c: inference(w).cache[:, c], False, 0.05),
-    Signal("preempted", "preemptions", "1/s", _models, lambda w, c: inference(w).preempted[:, c], False, 0.02),
-    Signal("queued", "time in the queue", "s", _models, lambda w, c: inference(w).queued[:, c], False, 0.1),
+    Signal("cache", "KV cache used", "ratio", _models, lambda w, at: inference(w).cache[at], False, 0.05),
+    Signal("preempted", "preemptions", "1/s", _models, lambda w, at: inference(w).preempted[at], False, 0.02),
+    Signal("queued", "time in the queue", "s", _models, lambda w, at: inference(w).queued[at], False, 0.1),
     Signal(
-        "first_token", "time to the first token", "s", _models, lambda w, c: inference(w).first_token[:, c], True, 0.15
+        "first_token", "time to the first token", "s", _models, lambda w, at: inference(w).first_token[at], True, 0.15
     ),
-    Signal("per_token", "time per token", "s", _models, lambda w, c: inference(w).per_token[:, c], True, 0.06),
-    Signal("prompt", "tokens in prompts", "1/s", _models, lambda w, c: inference(w).prompt_tokens[:, c], True, 0.2, 0),
+    Signal("per_token", "time per token", "s", _models, lambda w, at: inference(w).per_token[at], True, 0.06),
+    Signal("prompt", "tokens in prompts", "1/s", _models, lambda w, at: inference(w).prompt_tokens[at], True, 0.2, 0),
     Signal(
-        "generated", "tokens in answers", "1/s", _models, lambda w, c: inference(w).generated_tokens[:, c], True, 0.2, 0
+        "generated", "tokens in answers", "1/s", _models, lambda w, at: inference(w).generated_tokens[at], True, 0.2, 0
     ),
     Signal("held", "KV cache per request", "ratio", _models, _held, True, 0.06),
     Signal("tokens", "tokens in answers over minutes", "1/s", _models, _tokens, True, 0.06, 0),
-    Signal("busy", "GPU time", "ratio", lambda w: w.tenants, lambda w, c: w.busy[:, c], False, 0.03, 0, True),
+    Signal("busy", "GPU time", "ratio", lambda w: w.tenants, lambda w, at: w.busy[at], False, 0.03, 0, True),
     Signal(
         "stalled_by",
         "GPU time waited",
         "ratio",
         lambda w: w.stalls,
-        lambda w, c: w.stalled_by[:, c],
+        lambda w, at: w.stalled_by[at],
         False,
         0.03,
         1,
         True,
     ),
-    Signal("utilization", "GPU utilization", "ratio", _gpus, lambda w, c: w.utilization[:, c], False, 0.05, 0, True),
-    Signal("clock", "GPU clock", "ratio", _gpus, lambda w, c: hardware(w).clock[:, c], False, 0.03, -1),
-    Signal("throttled", "time throttled", "ratio", _gpus, lambda w, c: hardware(w).throttled[:, c], False, 0.05),
-    Signal("errors", "GPU errors", "1/s", _gpus, lambda w, c: hardware(w).errors[:, c], False, 0.001, 1, True),
+    Signal("utilization", "GPU utilization", "ratio", _gpus, lambda w, at: w.utilization[at], False, 0.05, 0, True),
+    Signal("clock", "GPU clock", "ratio", _gpus, lambda w, at: hardware(w).clock[at], False, 0.03, -1),
+    Signal("throttled", "time throttled", "ratio", _gpus, lambda w, at: hardware(w).throttled[at], False, 0.05),
+    Signal("errors", "GPU errors", "1/s", _gpus, lambda w, at: hardware(w).errors[at], False, 0.001, 1, True),
     Signal("ready", "replicas ready of those wanted", "ratio", lambda w: capacity(w).services, _ready, False, 0.05, -1),
-    Signal("nic", "network interface used", "ratio", _hosts, lambda w, c: network(w).used[:, c], False, 0.05),
+    Signal("nic", "network interface used", "ratio", _hosts, lambda w, at: network(w).used[at], False, 0.05),
     Signal(
         "retransmitted",
         "TCP segments sent again",
         "ratio",
         _hosts,
-        lambda w, c: network(w).retransmitted[:, c],
+        lambda w, at: network(w).retransmitted[at],
         False,
         3e-3,
     ),
-    Signal("dropped", "packets dropped", "1/s", _hosts, lambda w, c: network(w).dropped[:, c], False, 1.0),
+    Signal("dropped", "packets dropped", "1/s", _hosts, lambda w, at: network(w).dropped[at], False, 1.0),
 )
 NAMED: Mapping[str, Signal] = {signal.name: signal for signal in SIGNALS}
 
 
-@dataclass(frozen=True, slots=True)
-class Usual:
-    """Level and scale of every signal of every thing, as they were when they were taken (Unix seconds).
-
-    Levels and scales are in logarithms where the signal is compared as ratios.
-    """
-
-    time: float
-    levels: Mapping[str, Mapping[Key, tuple[float, float]]]
-
-
-def usual_at(world: World, at: int, signals: Sequence[Signal] = SIGNALS) -> Usual:
+def usual_at(world: World, at: int, signals: Sequence[Signal] = SIGNALS, remembered: Remembered | None = None) -> Usual:
     """What was usual before grid point `at`: median and scaled MAD of what came `GUARD` seconds earlier and before.
 
     Things with fewer than `LEAST` points have no baseline.
     """
-    columns = _columns(world, at)
+    columns, remembered = _columns(world, at), remembered or Remembered()
     levels = {}
     for signal in signals:
-        values = transformed(signal, signal.values(world, columns))
+        keys = signal.keys(world)
+        values = transformed(signal, signal.values(world, (ALL, columns)))
         found = usual(values, signal.floor, signal.bad)
-        enough = np.isfinite(values).sum(axis=1) >= LEAST
-        rows = zip(signal.keys(world), found.level.tolist(), found.scale.tolist(), enough.tolist(), strict=True)
-        levels[signal.name] = {key: (level, scale) for key, level, scale, known in rows if known}
+        pairs = np.stack([found.level, found.scale], axis=1).astype(np.float64)
+        pairs[np.isfinite(values).sum(axis=1) < LEAST] = np.nan
+        levels[signal.name] = Levels(keys, remembered.of(rows_of, keys), pairs)
     return Usual(float(world.times[at]), levels)
 
 
@@ -264,10 +260,11 @@ class Now(NamedTuple):
 class Scan:
     """The World at one grid point, against what is usual. Signals are looked at when they are asked for."""
 
-    def __init__(self, world: World, at: int, base: Usual) -> None:
+    def __init__(self, world: World, at: int, base: Usual, remembered: Remembered | None = None) -> None:
         self.world = world
         self.at = at
         self.base = base
+        self.remembered = remembered or Remembered()
         self._found: dict[str, Now] = {}
 
     @property
@@ -276,51 +273,55 @@ class Scan:
         return float(self.world.times[self.at])
 
     def __getitem__(self, name: str) -> Now:
-        if name not in self._found:
-            self._found[name] = self._look(NAMED[name])
-        return self._found[name]
+        found = self._found.get(name)
+        if found is None:
+            found = self._found[name] = self._look(NAMED[name])
+        return found
 
     def _look(self, signal: Signal) -> Now:
         keys = signal.keys(self.world)
         points = 1 if signal.quick else RECENT
-        window = signal.values(self.world, slice(max(0, self.at + 1 - points), self.at + 1))
+        window = signal.values(self.world, (ALL, slice(max(0, self.at + 1 - points), self.at + 1)))
         values = recent(window, window.shape[1] - 1, points)
-        levels = self.base.levels.get(signal.name, {})
-        nothing = (np.nan, np.nan)
-        pairs = [levels.get(key, nothing) for key in keys]
-        level, scale = np.array(pairs, np.float64).reshape(-1, 2).T
+        level, scale = self.base.of(signal.name).of(keys).T
         compared = transformed(signal, values)
         z = (compared - level) / scale * (signal.bad or 1)
         usual_value = np.exp(level) if signal.log else level
         with np.errstate(invalid="ignore", divide="ignore"):
             ratio = values / usual_value
-        return Now({key: row for row, key in enumerate(keys)}, values, usual_value, z, ratio)
+        return Now(self.remembered.of(rows_of, keys), values, usual_value, z, ratio)
 
     def z(self, name: str, key: Key) -> float:
         """The signal's z of one thing; NaN where it is not known."""
-        return self._of(name, key, self[name].z)
+        now = self[name]
+        row = now.keys.get(key)
+        return math.nan if row is None else now.z.item(row)
 
     def value(self, name: str, key: Key) -> float:
         """The signal's value of one thing, in its unit."""
-        return self._of(name, key, self[name].value)
+        now = self[name]
+        row = now.keys.get(key)
+        return math.nan if row is None else now.value.item(row)
 
     def level(self, name: str, key: Key) -> float:
         """What is usual of one thing, in the signal's unit."""
-        return self._of(name, key, self[name].level)
+        now = self[name]
+        row = now.keys.get(key)
+        return math.nan if row is None else now.level.item(row)
 
     def ratio(self, name: str, key: Key) -> float:
         """Value over level of one thing."""
-        return self._of(name, key, self[name].ratio)
+        now = self[name]
+        row = now.keys.get(key)
+        return math.nan if row is None else now.ratio.item(row)
 
-    def _of(self, name: str, key: Key, column: Floats) -> float:
-        row = self[name].keys.get(key)
-        return float("nan") if row is None else float(column.item(row))
+    def pair(self, name: str, key: Key) -> tuple[float, float]:
+        """Level and scale of one thing as they are compared; NaN where it has no baseline."""
+        return self.base.of(name).get(key)
 
     def histories(self, name: str, seconds: float) -> Floats:
         """The signal over the last seconds as it is compared, oldest first. Shape (rows, points)."""
-        signal = NAMED[name]
-        columns = slice(max(0, self.at + 1 - round(seconds / self.world.step)), self.at + 1)
-        return transformed(signal, signal.values(self.world, columns))
+        return self.past(name, ALL, round(seconds / self.world.step))
 
     def history(self, name: str, key: Key, seconds: float) -> Floats:
         """The signal of one thing over the last seconds as it is compared, oldest first."""
@@ -328,69 +329,100 @@ class Scan:
         points = round(seconds / self.world.step)
         if row is None:
             return np.full(min(points, self.at + 1), np.nan)
+        found: Floats = self.past(name, slice(row, row + 1), points)[0]
+        return found
+
+    def past(self, name: str, rows: slice | list[int], points: int) -> Floats:
+        """The last points of some rows as they are compared, oldest first. Shape (rows, points)."""
         signal = NAMED[name]
         columns = slice(max(0, self.at + 1 - points), self.at + 1)
-        found: Floats = transformed(signal, signal.values(self.world, columns)[row : row + 1])[0]
-        return found
+        return transformed(signal, signal.values(self.world, (rows, columns)))
 
     def since(self, name: str, key: Key, threshold: float = 2.5, most: float = 3600.0) -> float:
         """Unix seconds from which on the signal has been beyond `threshold` scales; now where it is not."""
-        found = self.history(name, key, most)
-        level, scale = self.base.levels.get(name, {}).get(key, (np.nan, np.nan))
-        beyond = (found - level) / scale * (NAMED[name].bad or 1) > threshold
-        inside = np.flatnonzero(~beyond & np.isfinite(found))
-        first = len(found) if not len(found) else (int(inside[-1]) + 1 if len(inside) else 0)
-        return self.time - (len(found) - 1 - min(first, len(found) - 1)) * self.world.step if len(found) else self.time
+        row, signal = self[name].keys.get(key), NAMED[name]
+        points = min(round(most / self.world.step), self.at + 1)
+        if row is None or not points:
+            return self.time
+        level, scale = self.pair(name, key)
+        for looked in (min(LATELY, points), points):  # most have been inside a few points ago
+            found = self.past(name, slice(row, row + 1), looked)[0]
+            beyond = (found - level) / scale * (signal.bad or 1) > threshold
+            inside = np.flatnonzero(~beyond & np.isfinite(found))
+            if len(inside):
+                break
+        first = int(inside[-1]) + 1 if len(inside) else 0
+        return self.time - (looked - 1 - min(first, looked - 1)) * self.world.step
 
-    @cached_property
+    @property
     def tenancies(self) -> Mapping[Service, list[int]]:
         """Rows of the tenants of each service."""
-        found: dict[Service, list[int]] = {}
-        for row, tenant in enumerate(self.world.tenants):
-            found.setdefault(tenant.service, []).append(row)
-        return found
+        return self.remembered.of(_by_service, self.world.tenants)
 
-    @cached_property
+    @property
+    def models(self) -> Mapping[Key, int]:
+        """Rows of the services that have model servers."""
+        return self.remembered.of(rows_of, inference(self.world).services)
+
+    @property
     def stalls(self) -> Mapping[Service, list[int]]:
         """Rows of the stalls that each service suffers."""
-        found: dict[Service, list[int]] = {}
-        for row, stall in enumerate(self.world.stalls):
-            found.setdefault(stall.victim, []).append(row)
-        return found
+        return self.remembered.of(_by_victim, self.world.stalls)
 
-    @cached_property
+    @property
     def into(self) -> Mapping[Service, list[int]]:
         """Rows of the edges that lead to each service."""
-        found: dict[Service, list[int]] = {}
-        for row, edge in enumerate(self.world.edges):
-            found.setdefault(edge.server, []).append(row)
-        return found
+        return self.remembered.of(_by_server, self.world.edges)
 
-    @cached_property
+    @property
     def out(self) -> Mapping[Service, list[int]]:
         """Rows of the edges that lead from each service."""
-        found: dict[Service, list[int]] = {}
-        for row, edge in enumerate(self.world.edges):
-            found.setdefault(edge.client, []).append(row)
-        return found
+        return self.remembered.of(_by_client, self.world.edges)
 
-    @cached_property
+    @property
     def callers(self) -> Mapping[Service, tuple[Service, ...]]:
         """Who calls each service directly, nobody outside the platform."""
-        found: dict[Service, list[Service]] = {}
-        for edge in self.world.edges:
-            if edge.connection != "virtual_node":
-                found.setdefault(edge.server, []).append(edge.client)
-        return {server: tuple(dict.fromkeys(clients)) for server, clients in found.items()}
+        return self.remembered.of(_callers, self.world.edges)
 
-    @cached_property
+    @property
     def callees(self) -> Mapping[Service, tuple[Service, ...]]:
         """Whom each service calls directly."""
-        found: dict[Service, list[Service]] = {}
-        for edge in self.world.edges:
-            if edge.connection != "virtual_node":
-                found.setdefault(edge.client, []).append(edge.server)
-        return {client: tuple(dict.fromkeys(servers)) for client, servers in found.items()}
+        return self.remembered.of(_callees, self.world.edges)
+
+
+def _grouped(whose: Iterable[Service]) -> Mapping[Service, list[int]]:
+    found: dict[Service, list[int]] = {}
+    for row, service in enumerate(whose):
+        found.setdefault(service, []).append(row)
+    return found
+
+
+def _by_service(tenants: Sequence[Tenant]) -> Mapping[Service, list[int]]:
+    return _grouped(tenant.service for tenant in tenants)
+
+
+def _by_victim(stalls: Sequence[Stall]) -> Mapping[Service, list[int]]:
+    return _grouped(stall.victim for stall in stalls)
+
+
+def _by_server(edges: Sequence[Edge]) -> Mapping[Service, list[int]]:
+    return _grouped(edge.server for edge in edges)
+
+
+def _by_client(edges: Sequence[Edge]) -> Mapping[Service, list[int]]:
+    return _grouped(edge.client for edge in edges)
+
+
+def _callers(edges: Sequence[Edge]) -> Mapping[Service, tuple[Service, ...]]:
+    inside = [edge for edge in edges if edge.connection != "virtual_node"]
+    found = _by_server(inside)
+    return {server: tuple(dict.fromkeys(inside[row].client for row in rows)) for server, rows in found.items()}
+
+
+def _callees(edges: Sequence[Edge]) -> Mapping[Service, tuple[Service, ...]]:
+    inside = [edge for edge in edges if edge.connection != "virtual_node"]
+    found = _by_client(inside)
+    return {client: tuple(dict.fromkeys(inside[row].server for row in rows)) for client, rows in found.items()}
 
 
 def recent(values: Floats, at: int, points: int = RECENT) -> Floats:

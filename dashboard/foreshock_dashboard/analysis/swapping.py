@@ -8,7 +8,6 @@ as a caller began to ask more of it, the caller's requests do not go together wi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,12 +17,11 @@ from foreshock_dashboard.analysis.excess import MOST, MOST_LATELY, Excesses, Slo
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.sentence import gpu_list
 from foreshock_dashboard.analysis.sharing import pool_of
-from foreshock_dashboard.analysis.signals import NAMED, Key, Scan
+from foreshock_dashboard.analysis.signals import NAMED, Scan
 from foreshock_dashboard.analysis.world import gpu_order
 from foreshock_dashboard.model.incident import Culprit, Evidence
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.world import Edge, Gpu, Tenant
+from foreshock_dashboard.model.world import Edge
 
 IDLE = 0.5
 """Busy share of the fullest of its GPUs up to which a service does not wait for their time."""
@@ -46,33 +44,33 @@ class Asking(NamedTuple):
 
 def swapped(scan: Scan) -> tuple[Finding, ...]:
     """One finding for each service that waits with idle GPUs since a caller asks more of it, the surest first."""
-    gpus: dict[Service, list[Gpu]] = {}
-    for tenant in scan.world.tenants:
-        gpus.setdefault(tenant.service, []).append(tenant.gpu)
-    slow = [service for service in sorted(gpus) if scan.z("p95", service) >= Z or scan.z("queued", service) >= Z]
-    excesses, calls = Excesses(scan), scan.histories("edge_rate", LONGEST + BEFORE)
-    found = [finding for service in slow if (finding := _judged(excesses, calls, service, gpus[service]))]
+    slow = [who for who in sorted(scan.tenancies) if scan.z("p95", who) >= Z or scan.z("queued", who) >= Z]
+    excesses = Excesses(scan)
+    found = [finding for service in slow if (finding := _judged(excesses, service))]
     return tuple(sorted(found, key=lambda finding: (-finding.strength, finding.service)))
 
 
-def _judged(excesses: Excesses, calls: Floats, service: Service, gpus: Sequence[Gpu]) -> Finding | None:
+def _judged(excesses: Excesses, service: Service) -> Finding | None:
     scan = excesses.scan
+    slow = _slowdown(scan, service)
+    if slow.ratio <= 1:
+        return None
+    gpus = [scan.world.tenants[row].gpu for row in scan.tenancies[service]]
     fullest = max(scan.value("utilization", gpu) for gpu in gpus)
     if not fullest < IDLE:
         return None
-    slow = _slowdown(scan, service)
-    waits = slow.ratio / max(1.0, _dearer(scan, service, gpus))
+    waits = slow.ratio / max(1.0, _dearer(scan, service))
     evident = min(1.0, min((waits - 1) / (SLOWDOWN - 1), slow.z / Z) / 2)
-    if not evident > 0:
+    if not evident > 0 or _passed_on(excesses, service):
         return None
     since = scan.since(slow.signal, service, most=LONGEST)
-    asking = _asking(excesses, calls, service, since)
-    if asking is None or not asking.z > 0 or _passed_on(excesses, service):
+    asking = _asking(scan, service, since)
+    if asking is None or not asking.z > 0:
         return None
     strength = believed(asking.z) * evident
     caller = asking.edge.client
     now, usual = (of(slow.signal, service) for of in (scan.value, scan.level))
-    busy, busy_usual = (_busy(of, service, gpus) for of in (scan.value, scan.level))
+    busy, busy_usual = _busy(scan, service)
     return Finding(
         service=service,
         cause="pool contention",
@@ -99,14 +97,12 @@ def _slowdown(scan: Scan, service: Service) -> Slow:
     return waits if waits.z > slow.z or not math.isfinite(slow.z) else slow
 
 
-def _asking(excesses: Excesses, calls: Floats, service: Service, since: float) -> Asking | None:
-    """The caller whose calls grew most as the waiting began, against what they were in the minutes before.
-
-    calls: logarithms of calls per second, shape (edges, points), up to now.
-    """
-    scan, step = excesses.scan, excesses.scan.world.step
+def _asking(scan: Scan, service: Service, since: float) -> Asking | None:
+    """The caller whose calls grew most as the waiting began, against what they were in the minutes before."""
+    step = scan.world.step
     rows = [row for row in scan.into.get(service, ()) if scan.world.edges[row].connection != "virtual_node"]
-    found = calls[rows, -max(1, round((scan.time - since + BEFORE) / step) + 1) :]
+    points = min(max(1, round((scan.time - since + BEFORE) / step) + 1), round((LONGEST + BEFORE) / step))
+    found = scan.past("edge_rate", rows, points)
     split = min(found.shape[1], round((BEFORE - LEAD) / step))
     usual, now = median(found[:, :split]), percentile(found[:, split:], MOST_LATELY)
     grown = np.where(np.isfinite(usual) & np.isfinite(now), np.exp(now) - np.exp(usual), -np.inf)
@@ -124,12 +120,14 @@ def _passed_on(excesses: Excesses, service: Service) -> bool:
     return any(excesses.called(edge)[0].log > slow / 2 for edge in excesses.out.get(service, ()))
 
 
-def _dearer(scan: Scan, service: Service, gpus: Sequence[Gpu]) -> float:
+def _dearer(scan: Scan, service: Service) -> float:
     """How many times the usual GPU time each request takes; 1 where that is not known."""
-    busy, usual = (_busy(of, service, gpus) for of in (scan.value, scan.level))
+    busy, usual = _busy(scan, service)
     more = scan.ratio("rate", service)
     return busy / usual / more if usual > 0 and more > 0 else 1.0
 
 
-def _busy(of: Callable[[str, Key], float], service: Service, gpus: Sequence[Gpu]) -> float:
-    return float(np.nansum([of("busy", Tenant(gpu, service)) for gpu in gpus]))
+def _busy(scan: Scan, service: Service) -> tuple[float, float]:
+    """GPUs' worth of time that a service takes, now and usually."""
+    busy, rows = scan["busy"], scan.tenancies[service]
+    return float(np.nansum(busy.value[rows].astype(np.float64))), float(np.nansum(busy.level[rows]))

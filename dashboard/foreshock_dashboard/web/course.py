@@ -9,9 +9,10 @@ from functools import cached_property
 import numpy as np
 
 from foreshock_dashboard.analysis.evidence import entity
+from foreshock_dashboard.analysis.levels import Usual
 from foreshock_dashboard.analysis.objectives import Objective, objectives
 from foreshock_dashboard.analysis.risk import ENOUGH, LASTING
-from foreshock_dashboard.analysis.signals import NAMED, Scan, Signal, Usual, transformed, usual_at
+from foreshock_dashboard.analysis.signals import NAMED, Scan, Signal, transformed, usual_at
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge, Gpu, Stall, Tenant, World
@@ -102,7 +103,7 @@ class _Follow:
         """Signs of one signal at the end, the worst of each service; `early` is marked where there are any."""
         if not len(self.times) or not self.base.levels.get(signal.name):
             return []
-        keys, moment = signal.keys(self.world), signal.values(self.world, self.columns)
+        keys, moment = signal.keys(self.world), signal.values(self.world, (slice(None), self.columns))
         # A median of moments is never beyond all of them, so that most rows need not be smoothed.
         rows = np.flatnonzero((self._scales(signal, keys, moment) >= EARLY).any(axis=1))
         keys = [keys[row] for row in rows.tolist()]
@@ -129,7 +130,7 @@ class _Follow:
         p95, slower = self._looked_at(NAMED["p95"], world.services, world.red.p95[:, columns])
         failed, _ = self._looked_at(NAMED["failed"], world.services, world.red.failed[:, columns])
         rate = world.red.rate[:, columns]
-        usually = np.array([self.base.levels.get("failed", {}).get(who, (0.0, 0.0))[0] for who in world.services])
+        usually = np.array([self.base.of("failed").get(who, (0.0, 0.0))[0] for who in world.services])
         limit = np.array([self.limits[who].seconds if who in self.limits else np.nan for who in world.services])
         allowed = np.array([self.limits[who].failed if who in self.limits else LOST for who in world.services])
         asked = np.nan_to_num(rate) * max(LASTING, world.step) >= ENOUGH
@@ -155,8 +156,7 @@ class _Follow:
 
     def _scales(self, signal: Signal, keys: Sequence[Key], values: Floats) -> Floats:
         """How many scales values are worse than usual; shape as theirs, NaN where nothing is known."""
-        levels = self.base.levels.get(signal.name, {})
-        pairs = np.array([levels.get(key, (np.nan, np.nan)) for key in keys], np.float64).reshape(-1, 2)
+        pairs = self.base.of(signal.name).of(keys)
         with np.errstate(invalid="ignore", divide="ignore"):
             z: Floats = (transformed(signal, values) - pairs[:, :1]) / pairs[:, 1:] * (signal.bad or 1)
         return z
@@ -174,7 +174,7 @@ class _Follow:
         return (key,) if isinstance(key, Service) else ()
 
     def _sign(self, signal: Signal, who: Service, key: Key, beyond: Flags, value: float, scales: float) -> Sign:
-        level, scale = self.base.levels.get(signal.name, {}).get(key, (math.nan, math.nan))
+        level, scale = self.base.of(signal.name).get(key, (math.nan, math.nan))
         many = WORSE if signal.name in ("p95", "failed") else EARLY
         edge = level + many * scale * (signal.bad or 1)
         if signal.log:
