@@ -41,7 +41,8 @@ def test_from_the_matrix_to_the_pair_to_a_trace_and_a_gpu(visit: Open) -> None:
     page = visit("/contention").page
     _ready(page)
     row = {"trace_id": f"{1:032x}", "service": "embedder", "operation": "POST /embed", "start": NOW - 60}
-    waits = {"traces": [row | {"duration_seconds": 2.0, "for_aggressor_seconds": 5.0}], "looked_at": 40, "time": NOW}
+    row |= {"duration_seconds": 2.0, "for_aggressor_seconds": 5.0, "gpu_seconds": 8.0}
+    waits = {"traces": [row], "looked_at": 40, "time": NOW}
     page.route("**/api/pages/contention/traces?*", lambda route: route.fulfill(json=waits))
     expect(page.locator("#headline")).to_have_text(
         "embedder waits up to 46% of its time for train-llm on 2 GPUs. Of 4 pairs that share GPUs, 4 wait."
@@ -52,8 +53,8 @@ def test_from_the_matrix_to_the_pair_to_a_trace_and_a_gpu(visit: Open) -> None:
     expect(page.locator("#pair-facts")).to_contain_text("confidence 93 %, sampled")
     expect(page.locator("#pair-gpus tbody tr")).to_have_count(2)
     expect(page.locator("#pair-wait .main-svg").first).to_be_visible(timeout=SLOW)
-    expect(page.locator("#pair-traces tbody tr")).to_contain_text("2.00 s, then went on")
-    expect(page.locator("#pair-traces .note")).to_contain_text("Work may go on after its caller has an answer")
+    expect(page.locator("#pair-traces tbody tr")).to_contain_text("5.00 s of 8.00 s2.00 s, then went on")
+    expect(page.locator("#pair-traces .note")).to_contain_text("Work goes on when its caller has an answer or gave up")
     assert "victim=embedder&aggressor=train-llm" in page.url
     page.locator("#pair-gpus").get_by_role("link", name="host-0/gpu-1").click()
     expect(page.locator("#gpu-title")).to_have_text("host-0/gpu-1")

@@ -17,6 +17,7 @@ from foreshock_dashboard.model.samples import Labels, labels_of
 from foreshock_dashboard.model.span import AttributeValue, Span, TraceQuery, TraceSummary
 from foreshock_dashboard.web import gpu_time
 from foreshock_dashboard.web.app import create_app
+from foreshock_dashboard.web.exemplars import exemplars
 from foreshock_dashboard.web.gpu_time import GpuTimes
 from foreshock_dashboard.web.trace_search import CANDIDATES, WaitFilter, by_wait
 from foreshock_exporter.occupancy import Occupancy, attributes, span_id, trace_id
@@ -241,6 +242,17 @@ def test_a_minute_that_is_over_is_read_once_and_a_new_one_again_after_seconds() 
         wall[0] += 100.0
         assert times.of(spans) == first
     assert len(traces.read) == 3 * count
+
+
+def test_an_example_of_a_pair_tells_how_long_it_had_work_on_the_gpu_that_it_waited_for() -> None:
+    """That may be longer than its caller waited; only of traces that ran on a GPU that others used as well."""
+    hub, traces = hub_of([*asked_of(host__id=HOST, process__pid=7), *STARVED])
+    query = TraceQuery(NOW - 600, NOW)
+    for aggressor, seconds in (("train-llm", 0.357), ("batch-eval", 0.0)):
+        (row,) = exemplars(traces, GpuTimes(hub), query, service(aggressor))["traces"]
+        assert row["for_aggressor_seconds"] == pytest.approx(seconds)
+        assert row["gpu_wait_seconds"] == pytest.approx(0.357)
+        assert row["gpu_seconds"] == pytest.approx(0.63)
 
 
 def test_more_gpu_minutes_than_the_bound_are_left_out_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,8 @@ def exemplars(
 ) -> Json:
     """The traces that waited longest for the aggressor, then those that waited for anybody.
 
-    `looked_at` tells of how many; `sentence` of each says what it waited for.
+    `looked_at` tells of how many; `sentence` of each says what it waited for; `gpu_seconds` how long it had work on that
+    GPU, which may be longer than it took, for work goes on when a caller has an answer or gave up.
 
     Raises:
         SourceError: the trace source cannot answer.
@@ -65,7 +66,11 @@ def exemplars(
         if (worst := found.lanes.worst) is None:
             continue
         by = worst.held.by.get(aggressor, 0.0)
-        row = {"gpu_wait_seconds": number(worst.held.waited), "for_aggressor_seconds": number(by)}
+        row = {
+            "gpu_wait_seconds": number(worst.held.waited),
+            "for_aggressor_seconds": number(by),
+            "gpu_seconds": number(worst.held.length),
+        }
         rows.append((by, worst.held.waited, summary(item) | row | {"sentence": found.sentence}))
     rows.sort(key=lambda row: (-row[0], -row[1], str(row[2]["trace_id"])))
     return {"traces": [row for _, _, row in rows[:MOST]], "looked_at": looked_at}

@@ -188,17 +188,17 @@
     if (!F.byId("pair-traces")) return;
     const all = link(F.to("/traces", { service: pair.victim, order: "gpu_wait" }), "All by GPU wait");
     if (!found.length) { put(F.byId("pair-traces")); return F.panel("pair-traces", "empty", looked ? `None of the ${looked} slowest traces of ${pair.victim} is known to have run on a shared GPU.` : `${pair.victim} has no traces in this range.`); }
-    const longer = (row) => F.known(row.duration_seconds) && row.for_aggressor_seconds > row.duration_seconds;
-    const took = (row) => [F.seconds(row.duration_seconds), longer(row) ? h("small", { class: "poor", title: "Its caller had an answer or gave up by then; what it had begun went on working, and waiting." }, ", then went on") : null];
+    const longer = (row) => F.known(row.duration_seconds) && row.gpu_seconds > row.duration_seconds * 1.01;
+    const took = (row) => [F.seconds(row.duration_seconds), longer(row) ? h("small", { class: "poor", title: "Its caller had an answer or gave up by then; what it had begun went on, on the GPU and waiting for it." }, ", then went on") : null];
     F.table(F.byId("pair-traces"), {
       id: "waited", label: "Traces that waited longest", rows: found, param: "tsort", by: "-for_aggressor_seconds",
       columns: [
         { key: "start", name: "Started", cell: (row) => link(F.to("/traces", { trace: row.trace_id }), F.stamp(row.start), row.sentence || `${row.service} ${row.operation}`) },
         { key: "operation", name: "Request", text: true, minor: true, cell: (row) => F.short(`${row.service.slice(row.service.indexOf("/") + 1)} ${row.operation}`, 26) },
-        { key: "for_aggressor_seconds", name: "Waited for it", hint: "until the last of its work on a GPU ended", cell: (row) => h("b", null, F.seconds(row.for_aggressor_seconds)) },
+        { key: "for_aggressor_seconds", name: "Waited for it", hint: "until the last of its work on a GPU ended", cell: (row) => [h("b", null, F.seconds(row.for_aggressor_seconds)), h("small", { class: "muted", title: "how long it had work on that GPU" }, ` of ${F.seconds(row.gpu_seconds)}`)] },
         { key: "duration_seconds", name: "Took", hint: "until its caller had an answer or gave up", cell: took },
       ],
-      note: h("p", { class: "note" }, `Among the ${looked} slowest; an upper bound. `, found.some(longer) ? "Work may go on after its caller has an answer or gave up: such a wait is longer than the request took. " : null, all),
+      note: h("p", { class: "note" }, `Among the ${looked} slowest; an upper bound. `, found.some(longer) ? "Work goes on when its caller has an answer or gave up: part of such a wait came after what the request took. " : null, all),
     });
     F.panel("pair-traces", "ready");
   };
