@@ -6,7 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -219,3 +219,14 @@ def test_values_are_told_of_what_the_map_draws_and_of_nothing_else(monkeypatch: 
     assert {end for row in told["edges"] for end in row[:2]} <= drawn
     assert told["edges"]
     assert len(told["edges"]) == sum({str(edge.client), str(edge.server)} <= drawn for edge in world.edges)
+
+
+def test_a_service_that_came_lately_has_no_stage_over_a_range_that_does_not_know_it() -> None:
+    """What is read of a wide range may be a little older than the newest tick."""
+    world = starving()
+    some = [row for row, who in enumerate(world.services) if who != GATEWAY]
+    red = replace(world.red, **{one.name: getattr(world.red, one.name)[some] for one in fields(world.red)})
+    wide = replace(world, services=tuple(world.services[row] for row in some), red=red)
+    told = {row["id"]: row["stage"] for row in cascade(snapshot(world), NOW - 900, wide=wide)["services"]}
+    assert told.pop(str(GATEWAY)) is None
+    assert "failing" in told.values()

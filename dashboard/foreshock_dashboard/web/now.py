@@ -146,7 +146,10 @@ def matrix(world: World) -> Json:
 
 
 def service_rows(snapshot: Snapshot, fared: Course) -> list[Json]:
-    """Every service with its figures, its condition and its stage; in the World's order."""
+    """Every service with its figures, its condition and its stage; in the World's order.
+
+    One that what was followed does not know, such as one that came after it was read, has no stage.
+    """
     world = snapshot.world
     if world is None:
         return []
@@ -158,7 +161,7 @@ def service_rows(snapshot: Snapshot, fared: Course) -> list[Json]:
             "id": str(service),
             "health": state[service].health,
             "word": state[service].word,
-            "stage": stages[service],
+            "stage": stages.get(service),
             "rate": rate,
             "failed": failed,
             "p50": p50,
