@@ -195,7 +195,7 @@
       columns: [
         { key: "start", name: "Started", cell: (row) => link(F.to("/traces", { trace: row.trace_id }), F.stamp(row.start), row.sentence || `${row.service} ${row.operation}`) },
         { key: "operation", name: "Request", text: true, minor: true, cell: (row) => F.short(`${row.service.slice(row.service.indexOf("/") + 1)} ${row.operation}`, 26) },
-        { key: "for_aggressor_seconds", name: "Waited for it", hint: "until the last of its work on a GPU ended", cell: (row) => [h("b", null, F.seconds(row.for_aggressor_seconds)), h("small", { class: "muted", title: "how long it had work on that GPU" }, ` of ${F.seconds(row.gpu_seconds)}`)] },
+        { key: "for_aggressor_seconds", name: "Waited for it", hint: "until the last of its work on a GPU ended", cell: (row) => [h("b", null, F.seconds(row.for_aggressor_seconds)), h("small", { class: "muted minor", title: "how long it had work on that GPU" }, ` of ${F.seconds(row.gpu_seconds)}`)] },
         { key: "duration_seconds", name: "Took", hint: "until its caller had an answer or gave up", cell: took },
       ],
       note: h("p", { class: "note" }, `Among the ${looked} slowest; an upper bound. `, found.some(longer) ? "Work goes on when its caller has an answer or gave up: part of such a wait came after what the request took. " : null, all),
