@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
+
+import numpy as np
 
 from foreshock_dashboard.analysis.excess import Excess, Excesses, Z, believed
 from foreshock_dashboard.analysis.finding import Finding
@@ -37,6 +39,8 @@ CERTAIN = 0.98
 """Weight beyond which one reason is not believed more than another."""
 ROUNDS = 64
 """Steps after which what still walks in a circle stays where it is."""
+WALKS = 1e-6
+"""Blame that is too little to follow."""
 LEAST = 0.01
 """Share of all blame below which a candidate is not worth naming."""
 
@@ -58,22 +62,8 @@ def blame(scan: Scan, victims: Sequence[Service], findings: Sequence[Finding] = 
     Scores are shares of all blame.
     """
     walk = _Walk(scan, findings)
-    mass: dict[Node, float] = {(victim, "slow"): 1.0 for victim in dict.fromkeys(victims) if walk.ill(victim)}
-    absorbed: defaultdict[Service, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
-    for left in range(ROUNDS, -1, -1):
-        following: defaultdict[Node, float] = defaultdict(float)
-        for node, amount in mass.items():
-            stays, moves, total = walk.moves(node) if left else (1.0, (), 0.0)
-            if stays > 0:
-                absorbed[node[0]][walk.reason(node)] += amount * stays
-            gone = amount * (1 - stays)
-            for to, weight, why in moves:
-                part = gone * weight / total
-                if why:
-                    absorbed[to[0]][why] += part
-                else:
-                    following[to] += part
-        mass = {node: amount for node, amount in following.items() if amount > 1e-6}
+    ill: list[Node] = [(victim, "slow") for victim in dict.fromkeys(victims) if walk.ill(victim)]
+    absorbed = _absorbed(walk, ill)
     shares = {who: sum(reasons.values()) for who, reasons in absorbed.items()}
     total = sum(shares.values())
     found = [
@@ -82,6 +72,45 @@ def blame(scan: Scan, victims: Sequence[Service], findings: Sequence[Finding] = 
         if share >= LEAST * total
     ]
     return tuple(sorted(found, key=lambda candidate: (-candidate.score, candidate.service)))
+
+
+def _absorbed(walk: _Walk, begin: Sequence[Node]) -> Mapping[Service, Mapping[str, float]]:
+    """Where blame ends that begins at some nodes with one each, and why, once hardly any still walks."""
+    number: dict[Node, int] = {node: i for i, node in enumerate(begin)}
+    stays: list[float] = []
+    source: list[int] = []
+    target: list[int] = []
+    weight: list[float] = []  # of every move: numbers of nodes, and the share of what comes that takes it
+    ends: list[tuple[int, float, Service, str]] = []  # of every move that ends: the same, at whom it does and why
+    for node in (nodes := list(begin)):  # it grows
+        kept, moves, total = walk.moves(node)
+        stays.append(kept)
+        for to, part, why in moves if kept < 1 else ():
+            share = (1 - kept) * part / total
+            if why:
+                ends.append((number[node], share, to[0], why))
+                continue
+            if to not in number:
+                number[to] = len(nodes)
+                nodes.append(to)
+            source.append(number[node])
+            target.append(number[to])
+            weight.append(share)
+    came, mass = np.zeros(len(nodes)), (np.arange(len(nodes)) < len(begin)).astype(np.float64)
+    for _ in range(ROUNDS):
+        came += mass
+        mass = np.bincount(target, mass[source] * weight, len(nodes)).astype(np.float64)
+        mass[mass <= WALKS] = 0.0
+        if not mass.any():
+            break
+    absorbed: defaultdict[Service, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for node, all_that_came, kept, still in zip(nodes, came.tolist(), stays, mass.tolist(), strict=True):
+        if (here := all_that_came * kept + still) > 0:
+            absorbed[node[0]][walk.reason(node)] += here
+    for i, share, who, why in ends:
+        if came[i] > 0:
+            absorbed[who][why] += float(came[i]) * share
+    return absorbed
 
 
 class _Walk:

@@ -56,6 +56,11 @@ class Levels(Mapping[Hashable, tuple[float, float]]):
         """These, but those rows of `before` as they were there."""
         if not len(which):
             return self
+        if before.things is self.things:
+            known = np.asarray(which)[~np.isnan(before.pairs[which, 1])]
+            same = self.pairs.copy()
+            same[known] = before.pairs[known]
+            return Levels(self.things, self.rows, same)
         old = {before.things[row]: before.pairs[row] for row in which if not np.isnan(before.pairs[row, 1])}
         new = [key for key in old if key not in self.rows]
         things = (*self.things, *new)

@@ -17,7 +17,7 @@ from foreshock_dashboard.analysis.amplification import amplification
 from foreshock_dashboard.analysis.evidence import entity, sure
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.signals import HISTORY, Scan
-from foreshock_dashboard.analysis.vulnerability import Loop, margin
+from foreshock_dashboard.analysis.vulnerability import Loop, margin, stays_down
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
@@ -31,6 +31,11 @@ INFERRED, SEEN = 0.75, 1.0
 NEAR = (60.0, 12.0)
 """Seconds without capacity that bring a service down for good, from which one may call it vulnerable: failovers and
 restarts of a server take as long; and the width of the doubt."""
+
+LEAST = 0.1
+"""Strength below which there is nothing to be said."""
+ENOUGH = NEAR[0] + NEAR[1] * math.log(1 / LEAST - 1)
+"""Seconds without capacity of which who survives them is not said to be vulnerable, however sure its loop is."""
 
 
 class Seen(NamedTuple):
@@ -48,9 +53,11 @@ def vulnerable(scan: Scan, loads: Mapping[Service, float]) -> tuple[Finding, ...
     """
     found = []
     for service, seen in sorted(loops(scan, loads).items()):
+        if not stays_down(seen.loop, ENOUGH):
+            continue
         seconds = margin(seen.loop)
         strength = seen.confidence * sure(-seconds, -NEAR[0], NEAR[1])
-        if strength < 0.1:
+        if strength < LEAST:
             continue
         edge = scan.world.edges[seen.edge]
         all_retried = seen.loop.load * seen.loop.attempts

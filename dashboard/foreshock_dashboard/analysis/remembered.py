@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
@@ -39,3 +39,11 @@ class Remembered:
 def rows_of(keys: tuple[Key, ...]) -> Mapping[Key, int]:
     """The row of each key."""
     return {key: row for row, key in enumerate(keys)}
+
+
+def grouped(whose: Iterable[Key]) -> Mapping[Key, list[int]]:
+    """The rows of each."""
+    found: dict[Key, list[int]] = {}
+    for row, key in enumerate(whose):
+        found.setdefault(key, []).append(row)
+    return found

@@ -9,10 +9,11 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from foreshock_dashboard.analysis.remembered import grouped
 from foreshock_dashboard.analysis.signals import RECENT, Scan
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.world import Gpu, World
+from foreshock_dashboard.model.world import Gpu, Tenant, World
 
 FULL = 0.9
 """Busy share from which a GPU's services contend for it; as the exporter counts contended time."""
@@ -35,12 +36,10 @@ class Sharing:
     def __init__(self, scan: Scan) -> None:
         self.scan = scan
         tenants = scan.world.tenants
-        gpus, self._gpu = _numbered([tenant.gpu for tenant in tenants])
-        self._places: Mapping[Gpu, int] = {gpu: place for place, gpu in enumerate(gpus)}
-        services, self._service = _numbered([tenant.service for tenant in tenants])
-        self.services: tuple[Service, ...] = services
+        self._places, self._gpu = scan.remembered.of(_gpus, tenants)
+        self.services, self._service = scan.remembered.of(_services, tenants)
         level = scan["busy"].level
-        known = np.bincount(self._gpu, np.isfinite(level), len(gpus)) > 0
+        known = np.bincount(self._gpu, np.isfinite(level), len(self._places)) > 0
         self.usual: Floats = np.where(known[self._gpu], np.nan_to_num(level), np.nan)
         self._total = self._by_gpu(self.usual)
 
@@ -56,20 +55,14 @@ class Sharing:
         counted = some.astype(np.float64)
         return self._by_gpu(counted)[self._gpu] - counted
 
-    @cached_property
+    @property
     def rows(self) -> Mapping[Service, Rows]:
         """The rows of each service's tenants."""
-        order = np.argsort(self._service, kind="stable")
-        return dict(zip(self.services, np.split(order, _cuts(self._service, len(self.services))), strict=True))
+        return self.scan.remembered.of(_rows, self.scan.world.tenants)
 
-    @cached_property
-    def _on(self) -> Sequence[Rows]:
-        order = np.argsort(self._gpu, kind="stable")
-        return np.split(order, _cuts(self._gpu, len(self._places)))
-
-    def on(self, gpu: Gpu) -> Rows:
+    def on(self, gpu: Gpu) -> list[int]:
         """The rows of the tenants of a GPU."""
-        return self._on[self._places[gpu]]
+        return self.scan.remembered.of(_on, self.scan.world.tenants)[gpu]
 
     @cached_property
     def full(self) -> Flags:
@@ -118,13 +111,24 @@ def pool_of(world: World, gpus: Sequence[Gpu]) -> str:
     return pools.pop() if len(pools) == 1 else ""
 
 
+def _gpus(tenants: Sequence[Tenant]) -> tuple[tuple[Gpu, ...], Rows]:
+    return _numbered([tenant.gpu for tenant in tenants])
+
+
+def _services(tenants: Sequence[Tenant]) -> tuple[tuple[Service, ...], Rows]:
+    return _numbered([tenant.service for tenant in tenants])
+
+
+def _rows(tenants: Sequence[Tenant]) -> Mapping[Service, Rows]:
+    return {service: np.array(rows, np.intp) for service, rows in grouped(each.service for each in tenants).items()}
+
+
+def _on(tenants: Sequence[Tenant]) -> Mapping[Gpu, list[int]]:
+    return grouped(each.gpu for each in tenants)
+
+
 def _numbered(keys: Sequence[Key]) -> tuple[tuple[Key, ...], Rows]:
     """The distinct keys in order of appearance, and for each key its number among them."""
     numbers: dict[Key, int] = {}
     found = np.fromiter((numbers.setdefault(key, len(numbers)) for key in keys), np.intp, len(keys))
     return tuple(numbers), found
-
-
-def _cuts(numbers: Rows, count: int) -> Rows:
-    """Where the runs of 0, 1, … end in the sorted numbers; for `numpy.split`."""
-    return np.cumsum(np.bincount(numbers, minlength=count))[:-1]

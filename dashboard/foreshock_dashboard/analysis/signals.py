@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline import median, usual
 from foreshock_dashboard.analysis.levels import Levels, Usual
-from foreshock_dashboard.analysis.remembered import Remembered, rows_of
+from foreshock_dashboard.analysis.remembered import Remembered, grouped, rows_of
 from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.hardware import Hardware
 from foreshock_dashboard.model.inference import Inference
@@ -390,27 +390,20 @@ class Scan:
         return self.remembered.of(_callees, self.world.edges)
 
 
-def _grouped(whose: Iterable[Service]) -> Mapping[Service, list[int]]:
-    found: dict[Service, list[int]] = {}
-    for row, service in enumerate(whose):
-        found.setdefault(service, []).append(row)
-    return found
-
-
 def _by_service(tenants: Sequence[Tenant]) -> Mapping[Service, list[int]]:
-    return _grouped(tenant.service for tenant in tenants)
+    return grouped(tenant.service for tenant in tenants)
 
 
 def _by_victim(stalls: Sequence[Stall]) -> Mapping[Service, list[int]]:
-    return _grouped(stall.victim for stall in stalls)
+    return grouped(stall.victim for stall in stalls)
 
 
 def _by_server(edges: Sequence[Edge]) -> Mapping[Service, list[int]]:
-    return _grouped(edge.server for edge in edges)
+    return grouped(edge.server for edge in edges)
 
 
 def _by_client(edges: Sequence[Edge]) -> Mapping[Service, list[int]]:
-    return _grouped(edge.client for edge in edges)
+    return grouped(edge.client for edge in edges)
 
 
 def _callers(edges: Sequence[Edge]) -> Mapping[Service, tuple[Service, ...]]:
