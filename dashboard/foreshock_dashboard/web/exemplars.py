@@ -49,8 +49,8 @@ def exemplars(
 ) -> Json:
     """The traces that waited longest for the aggressor, then those that waited for anybody.
 
-    `looked_at` tells of how many; `sentence` of each says what it waited for; `gpu_seconds` how long it had work on that
-    GPU, which may be longer than it took, for work goes on when a caller has an answer or gave up.
+    `looked_at` tells of how many; `sentence` of each says what it waited for; `gpu_seconds` how long it had work on
+    that GPU, which may be longer than it took, for work goes on when a caller has an answer or gave up.
 
     Raises:
         SourceError: the trace source cannot answer.

@@ -95,14 +95,16 @@ def timeline(
 ) -> Json:
     """Lanes in the order of the first sign: culprits first, then who was hit, then who is expected to be.
 
-    start: Unix seconds from which on they are drawn. order: who was hit, as `hits` tells it; who is not in it comes
-    after. Times in Unix seconds; stages are indexes into `stages`.
+    start: Unix seconds from which on they are drawn. order: who was hit, as `hits` tells it; of an incident nobody
+    else was. Times in Unix seconds; stages are indexes into `stages`.
     """
     place = {who: i for i, who in enumerate(order, 1)}
     risks = _soonest(chosen.incidents)
     named = {who for item in chosen.incidents for who in (item.service, *item.victims)}
     hit = _hit(fared, named, chosen.onset)
     culprits = {item.culprit.service: item for item in chosen.incidents if item.culprit.service is not None}
+    if place and chosen.onset is not None:  # a longer range is looked at more coarsely, and might tell of others
+        hit = {who: spells for who, spells in hit.items() if str(who) in place or who in culprits}
     shown = _shown(chosen.incidents)
     lanes = [_hit_lane(who, spells, fared, risks, shown.get(str(who))) for who, spells in hit.items()]
     by_name = {lane["service"]: lane for lane in lanes}
