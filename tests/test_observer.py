@@ -137,3 +137,20 @@ def test_span_metrics_of_others_are_read_as_our_own(metric: str, labels: dict[st
     readings = observer(Source({metric: labels_of(labels)})).read(NOW)
 
     assert readings["served_seconds"].labels == ((("le", "2.5"), ("service_name", "llm")),)
+
+
+def test_a_source_that_tells_its_metrics_is_asked_for_no_others_and_answers_the_same() -> None:
+    """What comes later is asked for from then on."""
+    known = {"up": labels_of({"job": "x"}), "gpu_info": labels_of({"uuid": "u"})}
+    all_asked, few_asked = Source(known), Source(dict(known))
+    watch = Observer(
+        few_asked, catalogue(59.0), STEP, condense=lambda answers: answers, names=lambda: frozenset(few_asked.known)
+    )
+    one, two = observer(all_asked).read(NOW), watch.read(NOW)
+    assert {metric for metric, _, _ in few_asked.asked} == {"up", "gpu_info"}
+    assert len(few_asked.asked) < len(all_asked.asked) / 20
+    assert {key: each.labels for key, each in one.items()} == {key: each.labels for key, each in two.items()}
+
+    few_asked.known |= {row.query.metric: labels_of({"job": "y"}) for row in catalogue(59.0).values()}
+    watch.read(NOW + STEP)
+    assert {metric for metric, start, _ in few_asked.asked if start > NOW - STEP} > {"up", "gpu_info"}

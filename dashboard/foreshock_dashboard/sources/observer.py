@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 
 from foreshock_dashboard.model.history import beside, extend
-from foreshock_dashboard.model.query import Matrix, MetricSource
+from foreshock_dashboard.model.query import Matrix, MetricSource, Query, grid
 from foreshock_dashboard.model.reading import Reading
 from foreshock_dashboard.model.readings import Readings
 
@@ -23,19 +23,30 @@ def aligned(now: float, step: float) -> float:
     return math.floor(now / step) * step
 
 
-def answer(source: MetricSource, row: Reading, start: float, end: float, step: float) -> Matrix:
+def answer(
+    source: MetricSource, row: Reading, start: float, end: float, step: float, names: frozenset[str] | None = None
+) -> Matrix:
     """What a source tells for a reading: the first of its forms that has an answer, and what others have beside it.
+
+    names: of all metrics that the source has; it is not asked for others. None where that is not known.
 
     Raises:
         SourceError: the source could not answer.
     """
-    found = source.fetch(row.query, start, end, step)
+
+    def fetched(query: Query) -> Matrix:
+        metric = f"{query.metric}_bucket" if query.reduce == "buckets" else query.metric
+        if names is not None and metric not in names:
+            return Matrix.empty(grid(start, end, step))
+        return source.fetch(query, start, end, step)
+
+    found = fetched(row.query)
     for form in row.forms:
         if len(found):
             break
-        found = form.standard(source.fetch(form.query, start, end, step))
+        found = form.standard(fetched(form.query))
     for form in row.also:
-        found = beside(found, form.standard(source.fetch(form.query, start, end, step)))
+        found = beside(found, form.standard(fetched(form.query)))
     return found
 
 
@@ -51,7 +62,9 @@ class Observer:
     """Reads the catalogue from a source: everything since the start of the fold at first, then only what is new.
 
     `condense` makes of each piece what is kept of it; it sees every grid point once. `keep` in seconds bounds how far
-    back the readings go. `begin` gives, for the time that is read up to, where reading begins.
+    back the readings go. `begin` gives, for the time that is read up to, where reading begins. `names` tells which
+    metrics the source has, once for all that is read up to now: each question to another process costs a round trip,
+    and of the catalogue's producers a platform has a few.
     """
 
     def __init__(
@@ -62,6 +75,7 @@ class Observer:
         condense: Callable[[Readings], Readings],
         keep: float = 3 * HOUR,
         begin: Callable[[float], float] = fold_start,
+        names: Callable[[], frozenset[str]] | None = None,
     ) -> None:
         self._source = source
         self._catalogue = catalogue
@@ -69,6 +83,7 @@ class Observer:
         self._condense = condense
         self._keep = keep
         self._begin = begin
+        self._names = names
         self._found: set[str] = set()
         self._readings: Readings = {}
         self._until = -math.inf
@@ -83,9 +98,12 @@ class Observer:
         """
         end = aligned(now, self._step)
         start = max(self._until + self._step, self._begin(end), end - self._keep)
+        names = self._names() if self._names and start <= end else None
         while start <= end:
             until = min(end, start + (self._points - 1) * self._step)
-            answers = {key: answer(self._source, row, start, until, self._step) for key, row in self._catalogue.items()}
+            answers = {
+                key: answer(self._source, row, start, until, self._step, names) for key, row in self._catalogue.items()
+            }
             self._found |= {key for key, matrix in answers.items() if len(matrix)}
             self._asked = True
             self._points = max(1, min(CHUNK, VALUES // max(1, sum(map(len, answers.values())))))
