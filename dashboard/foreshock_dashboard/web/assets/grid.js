@@ -7,7 +7,14 @@
   const MOST_ROWS = 500;
   const MOST_BARS = 1500;
   const grid = (F.grid = { took: 0 });
-  let [at, state, pointed, pending] = [0, null, false, false];
+  let [at, state, pointed, pending, seen] = [0, null, false, false, false];
+  // Plotly is not loaded for a grid that nobody scrolls to: its cells are drawn without it.
+  const sight = new IntersectionObserver((entries) => {
+    if (!entries.some((entry) => entry.isIntersecting)) return;
+    sight.disconnect();
+    seen = true;
+    if (state) heat();
+  });
   let shown = { gpus: new Set(), why: "" };
   let drawn = { key: "", place: null, scheme: "" };
 
@@ -34,7 +41,9 @@
     field.addEventListener("click", () => { if (pointed && state) state.view.open(state.place.labels[at]); });
     field.addEventListener("pointerleave", () => { pointed = false; read(); });
     F.byId("grid-twin")?.addEventListener("toggle", twin);
-    [at, state, drawn] = [0, null, { key: "", place: null, scheme: "" }];
+    [at, state, drawn, seen] = [0, null, { key: "", place: null, scheme: "" }, false];
+    sight.disconnect();
+    sight.observe(field);
     shown = { gpus: new Set(), why: "" };
     grid.open = open;
   };
@@ -111,7 +120,7 @@
   };
   const heat = async () => {
     if (!F.plotly.ready()) sketch();
-    if (pending) return; // the values that are newest by then are drawn
+    if (pending || !(seen || F.plotly.ready())) return; // the values that are newest by then are drawn
     pending = true;
     const Plotly = await F.plotly();
     pending = false;
