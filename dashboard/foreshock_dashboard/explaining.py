@@ -63,7 +63,8 @@ def explain(recording: Recording, service: str, at: float) -> Explained:
     who = named(service, {*seen.suspects, *world.services}, f"recording {recording.path}")
     known = hindsight(world, who, at, float(around.times[around.first]))
     odd = ranked(who, seen.suspects, seen.calls, pace.step)
-    if known.lasting or (known.candidates and odd):
+    agreed = bool(known.candidates and odd) and known.candidates[0].service == odd[0].service
+    if known.lasting or agreed:  # a tremor is nobody's doing; two looks that name the same one are more than that
         return Explained(who, at, blended(known.candidates, odd))
     return Explained(who, at, () if known.told else odd)
 

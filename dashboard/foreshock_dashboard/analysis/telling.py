@@ -110,7 +110,7 @@ def updated(incident: Incident, trouble: Trouble, moment: Moment, *, page: bool)
         evidence=_evidence(trouble, moment.scan),
         confidence=trouble.cause.strength if trouble.cause else trouble.chance,
         quality="sampled",
-        next_step=trouble.cause.next_step if trouble.cause else "",
+        next_step=trouble.cause.next_step if trouble.cause else _next_step(cause, trouble.origin, culprit.service),
     )
     return replace(told, sentence=sentence(told, moment.scan))
 
@@ -126,6 +126,16 @@ def _cause(trouble: Trouble, blamed: Sequence[Candidate]) -> tuple[Cause, Culpri
         return trouble.cause.cause, trouble.cause.culprit
     guilty = blamed[0].service if blamed else trouble.origin
     return "demand" if trouble.crowded else "dependency", Culprit(guilty)
+
+
+def _next_step(cause: Cause, origin: Service, guilty: Service | None) -> str:
+    """What to do where no finding says it."""
+    other = guilty if guilty != origin else None
+    if cause == "demand":
+        return f"add replicas of {origin}, or limit {f'what {other} asks of it' if other else 'who asks it'}"
+    if other:
+        return f"undo the last change of {other}, or let {origin} answer without it (time-out, breaker, cached answer)"
+    return f"undo the last change of {origin}, or restart it: nothing around it explains its trouble"
 
 
 def _at_risk(trouble: Trouble, moment: Moment) -> tuple[AtRisk, ...]:

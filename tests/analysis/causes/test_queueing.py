@@ -1,4 +1,4 @@
-"""Queues tell how long one waits, how fast they drain, and when they left what is usual."""
+"""Queues tell how long one waits, and when they left what is usual."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_dashboard.analysis.queueing import ALARM, began, cusum, drain, false_run, wait
+from foreshock_dashboard.analysis.queueing import began, cusum, wait
 
 
 @pytest.mark.parametrize(
@@ -18,17 +18,6 @@ from foreshock_dashboard.analysis.queueing import ALARM, began, cusum, drain, fa
 )
 def test_who_joins_waits_for_all_before_him(queue: float, throughput: float, seconds: float) -> None:
     assert wait(np.array([queue]), np.array([throughput]))[0] == pytest.approx(seconds, nan_ok=True)
-
-
-def test_a_burst_drains_by_what_is_spare() -> None:
-    """Bursts of 40 that two requests a second of spare capacity work off, then of 40 that half a request does."""
-    assert drain(np.array([0, 40, 30, 20, 10, 0, 0, 0], float), 5.0) == pytest.approx([2.0])
-    assert drain(np.array([0, 40, 37.5, 35, 32.5, 40, 0], float), 5.0) == pytest.approx([0.5])
-
-
-@pytest.mark.parametrize("queue", [[], [3.0], [0.0] * 20, [math.nan] * 20, list(range(20))])
-def test_what_never_drains_tells_no_slope(queue: list[float]) -> None:
-    assert len(drain(np.array(queue), 10.0)) == 0
 
 
 def test_a_shift_is_dated_to_where_it_began() -> None:
@@ -51,14 +40,3 @@ def test_sums_are_never_negative_and_begin_where_they_last_were_zero(values: lis
     assert (sums >= 0).all()
     assert (sums[first:] > 0).all()
     assert first == 0 or sums[first - 1] == 0
-
-
-def test_the_alarm_is_rare_enough_for_thousands_of_series() -> None:
-    assert false_run(5.0) == pytest.approx(940, rel=0.02)
-    assert false_run(ALARM) > 5_000 * 8_640 / 3
-
-
-def test_noise_crosses_a_low_alarm_as_often_as_the_formula_says() -> None:
-    z = np.random.default_rng(7).normal(size=(200, 2_000))
-    first = np.argmax(cusum(z) > 3.0, axis=1) + 1
-    assert first.mean() == pytest.approx(false_run(3.0), rel=0.2)
