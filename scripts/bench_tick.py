@@ -23,6 +23,7 @@ from foreshock_dashboard.analysis.condensing import Condenser
 from foreshock_dashboard.analysis.decision import State, advance
 from foreshock_dashboard.analysis.world import GrowingWorld
 from foreshock_dashboard.hub import KEEP, ROOM
+from foreshock_dashboard.store.allocator import give_back
 
 BLOCK = 6
 """Grid points of history that are made at once."""
@@ -30,8 +31,9 @@ BAR_SECONDS, BAR_MIB = 0.5, 300.0
 
 
 def resident() -> float:
-    """MiB that this process holds now."""
+    """MiB that this process holds now, once what was freed is the system's again, as a hub does it after sealing."""
     gc.collect()
+    give_back()
     match = re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())
     return int(match[1]) / 1024 if match else float("nan")
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline import median, usual
 from foreshock_dashboard.analysis.levels import Levels, Usual
@@ -31,6 +32,8 @@ RECENT = 3
 """Grid points whose median stands for now: one lost scrape or one slow request does not move it."""
 LATELY = 12
 """Grid points that are looked at first where it is asked since when something is as it is."""
+OFTEN = 50
+"""Times that this is asked of a signal one by one; then all its rows are looked at together."""
 
 Key = Hashable
 At = tuple[slice | list[int], slice]
@@ -266,6 +269,8 @@ class Scan:
         self.base = base
         self.remembered = remembered or Remembered()
         self._found: dict[str, Now] = {}
+        self._asked: dict[tuple[str, float], int] = {}
+        self._inside: dict[tuple[str, float], list[int]] = {}
 
     @property
     def time(self) -> float:
@@ -344,15 +349,26 @@ class Scan:
         points = min(round(most / self.world.step), self.at + 1)
         if row is None or not points:
             return self.time
-        level, scale = self.pair(name, key)
-        for looked in (min(LATELY, points), points):  # most have been inside a few points ago
-            found = self.past(name, slice(row, row + 1), looked)[0]
-            beyond = (found - level) / scale * (signal.bad or 1) > threshold
-            inside = np.flatnonzero(~beyond & np.isfinite(found))
-            if len(inside):
-                break
-        first = int(inside[-1]) + 1 if len(inside) else 0
-        return self.time - (looked - 1 - min(first, looked - 1)) * self.world.step
+        looked, asked = min(LATELY, points), (name, threshold)
+        self._asked[asked] = self._asked.get(asked, 0) + 1
+        if self._asked[asked] > OFTEN:
+            if asked not in self._inside:
+                self._inside[asked] = self._last_inside(signal, ALL, threshold, looked).tolist()
+            last = self._inside[asked][row]
+        else:
+            last = int(self._last_inside(signal, slice(row, row + 1), threshold, looked)[0])
+        if last < 0:  # most have been inside a few points ago
+            looked = points
+            last = int(self._last_inside(signal, slice(row, row + 1), threshold, looked)[0])
+        return self.time - (looked - 1 - min(last + 1, looked - 1)) * self.world.step
+
+    def _last_inside(self, signal: Signal, rows: slice, threshold: float, points: int) -> NDArray[np.intp]:
+        """Which of the last points of each row is the last within `threshold` scales; −1 where none is."""
+        found = self.past(signal.name, rows, points)
+        level, scale = self.base.of(signal.name).of(signal.keys(self.world))[rows].T.astype(found.dtype)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            inside = ~((found - level[:, None]) / scale[:, None] * (signal.bad or 1) > threshold) & np.isfinite(found)
+        return np.where(inside.any(axis=1), points - 1 - inside[:, ::-1].argmax(axis=1), -1)
 
     @property
     def tenancies(self) -> Mapping[Service, list[int]]:
