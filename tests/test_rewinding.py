@@ -129,6 +129,28 @@ def test_a_long_range_is_read_on_a_coarser_grid_and_kept() -> None:
     assert len(source.ranges) == asked
 
 
+def test_a_range_that_moves_on_with_the_present_is_read_on() -> None:
+    """Only what is new is read, until it no longer begins near what was read; what is shown is as if read at once."""
+    source = Counted()
+    past, _ = rewind(source)
+    worlds = []
+    for later in range(0, 4800, 240):
+        world = replace(calm(), times=calm().times + later)
+        shown = past.over(NOW + later - 86_400, NOW + later, Snapshot(9, world, (), learning(world)))
+        assert shown
+        worlds.append(shown)
+    assert {(world.times[0] - NOW, world.times[-1] - NOW) for world in worlds} == {
+        (later - 86_400, later) for later in range(0, 4800, 240)
+    }
+    assert sum(end - start for start, end, _ in source.ranges) < 2.2 * 86_400
+    alone, _ = rewind(Counted())
+    world = replace(calm(), times=calm().times + 4560)
+    at_once = alone.over(NOW + 4560 - 86_400, NOW + 4560, Snapshot(9, world, (), learning(world)))
+    assert at_once
+    np.testing.assert_array_equal(at_once.red.p95, worlds[-1].red.p95)
+    np.testing.assert_array_equal(at_once.times, worlds[-1].times)
+
+
 def test_a_range_at_hand_is_cut_from_what_is_known() -> None:
     """No source is asked; a range after the newest grid point has nothing."""
     source = Counted()

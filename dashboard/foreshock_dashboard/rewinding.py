@@ -5,18 +5,13 @@ from __future__ import annotations
 import math
 import threading
 from bisect import bisect_right
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
-
-from foreshock_dashboard.analysis.condensing import Condenser
 from foreshock_dashboard.analysis.decision import State, learning, states
 from foreshock_dashboard.analysis.objectives import Objective
 from foreshock_dashboard.analysis.outlook import outlook
-from foreshock_dashboard.analysis.world import GrowingWorld
 from foreshock_dashboard.kept import Kept
 from foreshock_dashboard.model.cut import cut, weight
 from foreshock_dashboard.model.incident import Learning
@@ -25,7 +20,8 @@ from foreshock_dashboard.model.reading import Reading
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.sources.observer import Observer, aligned, fold_start
+from foreshock_dashboard.sources.observer import aligned, fold_start
+from foreshock_dashboard.stretch import Pieces, Stretch, part, pieces
 
 HOUR = 3600.0
 SHORT = 300.0
@@ -41,6 +37,9 @@ QUEUE = 4
 """Stretches of the past that may wait at once for being read."""
 POINTS = 360
 """Grid points that a chart of a longer range has at most."""
+SHARED = 12
+"""A range is read from a whole multiple of a twelfth of its length on. So one that moves on with the present is read
+on, and anew only when it has left that behind."""
 TOO_EARLY = "nothing is known of so early a time: choose a later one"
 TOO_LARGE = (
     "this platform is too large to judge so early a time again beside the present: choose a later one, or let "
@@ -128,7 +127,7 @@ class Rewind:
         self._memory = Memory()
         self._noting = threading.Lock()
         self._eras: Kept[Era | None] = Kept(room, lambda era: max(EMPTY, era.weight if era else 0), QUEUE)
-        self._worlds: Kept[World | None] = Kept(room, lambda world: max(EMPTY, weight(world) if world else 0), QUEUE)
+        self._stretches: Kept[Stretch] = Kept(room, lambda stretch: max(EMPTY, stretch.weight), QUEUE)
 
     def note(self, state: State, world: World) -> None:
         """Remember how the present was judged."""
@@ -170,12 +169,13 @@ class Rewind:
             return None
         end = min(end, world.time)
         if start >= world.times[0] - world.step or start < self._begin <= float(world.times[0]):
-            inside = (world.times >= start) & (world.times <= end)
-            return cut(world, start, end) if inside.any() else None
+            return part(world, start, end)
         points = max(2, min(POINTS, self._fitting(world)))
         step = max(1, math.ceil((end - start) / points / world.step)) * world.step
         first, last = aligned(start, step), aligned(end, step)
-        return self._told(self._worlds.get((first, last, step), lambda: self._coarse(first, last, step)))
+        begin = aligned(first, max(1, points // SHARED) * step)
+        stretch = self._stretches.get((begin, step), lambda: self._stretch(begin, last, step))
+        return self._told(stretch.between(first, last))
 
     def _fitting(self, world: World) -> int:
         """Grid points for which there is room."""
@@ -199,24 +199,18 @@ class Rewind:
     def _judged(self, end: float, apart: float) -> Era | None:
         state, memory, newest = State(), Memory(2 * FIGURES, apart), None
         first = end - HOUR - apart - self._grid.step  # what is asked for earlier belongs to another hour
-        for newest in self._pieces(fold_start(end), end, self._grid.step):
+        for newest in self._read_from(fold_start(end), self._grid.step)(end):
             for following in states(state, newest, self._promised):
                 state = following
                 if state.time >= first:
                     memory.note(state, learning(cut(newest, -math.inf, state.time)))
         return Era(newest, memory) if newest else None
 
-    def _coarse(self, start: float, end: float, step: float) -> World | None:
-        newest = deque(self._pieces(start, end, step), maxlen=1)
-        return newest[0] if newest else None
+    def _stretch(self, begin: float, end: float, step: float) -> Stretch:
+        """A coarse stretch, read as far as is known to be wanted."""
+        stretch = Stretch(self._read_from(begin, step))
+        stretch.between(begin, end)
+        return stretch
 
-    def _pieces(self, start: float, end: float, step: float) -> Iterator[World]:
-        """The World of a stretch as it grows; nothing where the source holds nothing of it."""
-        read = self._grid.catalogue(step)
-        observer = Observer(self._source, read, step, Condenser(), keep=math.inf, begin=lambda _: start)
-        growing, known = GrowingWorld(step, dtype=np.float32, room=self._room), False
-        for piece in observer.pieces(end):
-            world = growing.add(piece, observer.missing())
-            known = known or any(map(len, piece.values()))
-            if known:
-                yield replace(world, simulated=True) if self._simulated else world
+    def _read_from(self, start: float, step: float) -> Pieces:
+        return pieces(self._source, self._grid.catalogue(step), step, start, self._room, simulated=self._simulated)
