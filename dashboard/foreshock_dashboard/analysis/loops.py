@@ -34,7 +34,7 @@ restarts of a server take as long; and the width of the doubt."""
 
 LEAST = 0.1
 """Strength below which there is nothing to be said."""
-ENOUGH = NEAR[0] + NEAR[1] * math.log(1 / LEAST - 1)
+SURVIVED = NEAR[0] + NEAR[1] * math.log(1 / LEAST - 1)
 """Seconds without capacity of which who survives them is not said to be vulnerable, however sure its loop is."""
 
 
@@ -53,7 +53,7 @@ def vulnerable(scan: Scan, loads: Mapping[Service, float]) -> tuple[Finding, ...
     """
     found = []
     for service, seen in sorted(loops(scan, loads).items()):
-        if not stays_down(seen.loop, ENOUGH):
+        if not stays_down(seen.loop, SURVIVED):
             continue
         seconds = margin(seen.loop)
         strength = seen.confidence * sure(-seconds, -NEAR[0], NEAR[1])

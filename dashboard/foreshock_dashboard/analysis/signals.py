@@ -30,7 +30,7 @@ LEAST = 5
 """Points that a baseline needs at least."""
 RECENT = 3
 """Grid points whose median stands for now: one lost scrape or one slow request does not move it."""
-LATELY = 12
+NEWEST = 12
 """Grid points that are looked at first where it is asked since when something is as it is."""
 OFTEN = 50
 """Times that this is asked of a signal one by one; then all its rows are looked at together."""
@@ -349,7 +349,7 @@ class Scan:
         points = min(round(most / self.world.step), self.at + 1)
         if row is None or not points:
             return self.time
-        looked, asked = min(LATELY, points), (name, threshold)
+        looked, asked = min(NEWEST, points), (name, threshold)
         self._asked[asked] = self._asked.get(asked, 0) + 1
         if self._asked[asked] > OFTEN:
             if asked not in self._inside:
