@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import fields, is_dataclass, replace
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -14,29 +16,40 @@ from numpy.typing import NDArray
 from tests.web.worlds import NOW, STEP, calm, starving
 
 from foreshock_dashboard.analysis.decision import State, learning, states
+from foreshock_dashboard.kept import BusyError
 from foreshock_dashboard.model.cut import cut, weight
 from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.query import Floats, Matrix, NothingKnownError, Query, SourceError
 from foreshock_dashboard.model.reading import quick_window
 from foreshock_dashboard.model.readings import catalogue
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.rewinding import EMPTY, Grid, Memory, Rewind
 
 
 class Counted:
-    """A source with one target that is up from `begin` on; counts how often it is asked."""
+    """A source with one target that is up from `begin` on; counts how often it is asked, and by how many at once."""
 
     def __init__(self, begin: float = -math.inf) -> None:
         self.begin = begin
         self.ranges: list[tuple[float, float, float]] = []
+        self.asking = self.at_once = 0
+        self.takes = 0.0
 
     def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
-        """`up` alone."""
+        """`up`, and the requests of one service, more of them as time goes on."""
         times: Floats = start + step * np.arange(round((end - start) / step) + 1, dtype=np.float64)
+        if query.metric == "traces_span_metrics_calls_total" and len(query.matchers) == 1:
+            chat = ("service_name", "chat"), ("service_namespace", "ml")
+            return Matrix.of(times, {chat: np.where(times >= self.begin, 1e-3 * times, np.nan)})
         if query.metric != "up":
             return Matrix.empty(times)
+        self.asking += 1
+        self.at_once = max(self.at_once, self.asking)
         self.ranges.append((start, end, step))
+        sleep(self.takes)
+        self.asking -= 1
         row = np.where(times >= self.begin, 1.0, np.nan)
         return Matrix.of(times, {(("instance", "a:1"), ("job", "x")): row})
 
@@ -147,8 +160,65 @@ def test_a_range_that_moves_on_with_the_present_is_read_on() -> None:
     world = replace(calm(), times=calm().times + 4560)
     at_once = alone.over(NOW + 4560 - 86_400, NOW + 4560, Snapshot(9, world, (), learning(world)))
     assert at_once
-    np.testing.assert_array_equal(at_once.red.p95, worlds[-1].red.p95)
-    np.testing.assert_array_equal(at_once.times, worlds[-1].times)
+    assert at_once.services == (Service("ml", "chat"),)
+    assert len(arrays(at_once)) > 20
+    for mine, theirs in zip(arrays(worlds[-1]), arrays(at_once), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def later(seconds: float) -> Snapshot:
+    """The newest tick, so much later."""
+    world = replace(calm(), times=calm().times + seconds)
+    return Snapshot(9, world, (), learning(world))
+
+
+def test_what_is_read_on_counts_for_the_room_as_well() -> None:
+    """Short ranges, each of which is asked for with an ever later end, as replaying one does."""
+    room = 5 * EMPTY
+    past, newest = rewind(room=room)
+    for hours in range(6, 18):
+        for minutes in (1, 30, 60):
+            start = NOW - hours * 3600.0
+            assert past.over(start, start + minutes * 60, newest)
+    assert sum(max(EMPTY, stretch.weight) for stretch, _ in past._stretches._made.values()) <= room
+
+
+def test_what_has_no_room_any_more_is_read_again_when_it_is_asked_for() -> None:
+    """A range that has moved on, and then the one before, as by the browser's button Back."""
+    past, newest = rewind(room=40 * weight(calm()) / len(calm().times))
+    first = past.over(NOW - 86_400, NOW, newest)
+    assert first
+    step = first.step
+    assert past.over(NOW + step - 86_400, NOW + step, later(step))
+    again = past.over(NOW - 86_400, NOW, later(step))
+    assert again
+    np.testing.assert_array_equal(again.times, first.times)
+    np.testing.assert_array_equal(again.red.rate, first.red.rate)
+
+
+def test_the_past_is_read_on_by_one_at_a_time() -> None:
+    """Each of them takes a core; the others wait, or are told to come again."""
+    source = Counted()
+    past, newest = rewind(source)
+    starts = [NOW - hours * 3600.0 for hours in range(6, 12)]
+    for start in starts:
+        past.over(start, start + 60, newest)
+    source.takes = 0.02
+    refused = []
+
+    def ask(start: float) -> None:
+        try:
+            past.over(start, start + 3600, newest)
+        except BusyError:
+            refused.append(start)
+
+    threads = [threading.Thread(target=ask, args=(start,)) for start in starts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert source.at_once == 1
+    assert len(refused) <= 2
 
 
 def test_a_range_at_hand_is_cut_from_what_is_known() -> None:

@@ -48,23 +48,37 @@ class Kept(Generic[T]):
             BusyError: too many other things are in the making.
             Exception: whatever `make` raises, for all that wait; nothing is kept of it.
         """
-        with self._lock:
-            if self._of is not of:
-                self._of, self._taken, self._made, self._asked = of, 0.0, OrderedDict(), {}
-            if key in self._made:
-                self._made.move_to_end(key)
-                return self._made[key][0]
-            waiting = self._asked.get(key)
+        return self.grown(key, lambda _: make(), lambda _: True, of)
+
+    def grown(self, key: Hashable, grow: Callable[[T | None], T], enough: Callable[[T], bool], of: object = None) -> T:
+        """The same of what is to be `enough`; else `grow` makes it of what is there, and it counts anew for the room.
+
+        Raises:
+            As `get`; what was there stays.
+        """
+        while True:
+            with self._lock:
+                if self._of is not of:
+                    self._of, self._taken, self._made, self._asked = of, 0.0, OrderedDict(), {}
+                if key in self._made and enough(self._made[key][0]):
+                    self._made.move_to_end(key)
+                    return self._made[key][0]
+                waiting = self._asked.get(key)
+                if waiting is None:
+                    if self._queue is not None and len(self._asked) >= self._queue:
+                        raise BusyError("others are having the past read already: try again in some seconds")
+                    mine: Future[T] = Future()
+                    self._asked[key] = mine
             if waiting is None:
-                if self._queue is not None and len(self._asked) >= self._queue:
-                    raise BusyError("others are having the past read already: try again in some seconds")
-                mine: Future[T] = Future()
-                self._asked[key] = mine
-        if waiting is not None:
-            return waiting.result()
+                return self._make(key, mine, grow)
+            if enough(found := waiting.result()):
+                return found
+
+    def _make(self, key: Hashable, mine: Future[T], grow: Callable[[T | None], T]) -> T:
         try:
             with self._turn:
-                made = make()
+                there = self._made.get(key)
+                made = grow(there[0] if there else None)
         except BaseException as error:
             self._done(key, mine)
             mine.set_exception(error)
@@ -80,6 +94,7 @@ class Kept(Generic[T]):
                 return
             del self._asked[key]
             for one in made:
+                self._taken -= self._made.pop(key, (one, 0.0))[1]
                 self._made[key] = one, self._size(one)
                 self._taken += self._made[key][1]
             while self._taken > self._room and len(self._made) > 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -21,7 +22,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.sources.observer import aligned, fold_start
-from foreshock_dashboard.stretch import Pieces, Stretch, part, pieces
+from foreshock_dashboard.stretch import Stretch, part
 
 HOUR = 3600.0
 SHORT = 300.0
@@ -170,12 +171,19 @@ class Rewind:
         end = min(end, world.time)
         if start >= world.times[0] - world.step or start < self._begin <= float(world.times[0]):
             return part(world, start, end)
-        points = max(2, min(POINTS, self._fitting(world)))
+        points = max(2, min(POINTS, self._fitting(world) * SHARED // (SHARED + 2)))
         step = max(1, math.ceil((end - start) / points / world.step)) * world.step
         first, last = aligned(start, step), aligned(end, step)
         begin = aligned(first, max(1, points // SHARED) * step)
-        stretch = self._stretches.get((begin, step), lambda: self._stretch(begin, last, step))
-        return self._told(stretch.between(first, last))
+
+        def read_on(there: Stretch | None) -> Stretch:
+            usable = there is not None and there.covers(first, there.until)
+            stretch = there if there is not None and usable else self._stretch(begin, step)
+            deque(stretch.pieces(last), maxlen=0)
+            return stretch
+
+        stretch = self._stretches.grown((begin, step), read_on, lambda there: there.covers(first, last))
+        return self._told(part(stretch.world, first, last))
 
     def _fitting(self, world: World) -> int:
         """Grid points for which there is room."""
@@ -199,18 +207,13 @@ class Rewind:
     def _judged(self, end: float, apart: float) -> Era | None:
         state, memory, newest = State(), Memory(2 * FIGURES, apart), None
         first = end - HOUR - apart - self._grid.step  # what is asked for earlier belongs to another hour
-        for newest in self._read_from(fold_start(end), self._grid.step)(end):
+        for newest in self._stretch(fold_start(end), self._grid.step).pieces(end):
             for following in states(state, newest, self._promised):
                 state = following
                 if state.time >= first:
                     memory.note(state, learning(cut(newest, -math.inf, state.time)))
         return Era(newest, memory) if newest else None
 
-    def _stretch(self, begin: float, end: float, step: float) -> Stretch:
-        """A coarse stretch, read as far as is known to be wanted."""
-        stretch = Stretch(self._read_from(begin, step))
-        stretch.between(begin, end)
-        return stretch
-
-    def _read_from(self, start: float, step: float) -> Pieces:
-        return pieces(self._source, self._grid.catalogue(step), step, start, self._room, simulated=self._simulated)
+    def _stretch(self, start: float, step: float) -> Stretch:
+        catalogue = self._grid.catalogue(step)
+        return Stretch(self._source, catalogue, step, start, self._room, simulated=self._simulated)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -17,54 +16,55 @@ from foreshock_dashboard.model.reading import Reading
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.sources.observer import Observer
 
-Pieces = Callable[[float], Iterator[World]]
-"""The World as it grows up to a time, going on where it ended the last time; nothing while the source holds nothing."""
-
-
-def pieces(
-    source: MetricSource, catalogue: Mapping[str, Reading], step: float, start: float, room: float, *, simulated: bool
-) -> Pieces:
-    """Reads a source from `start` on at grid points `step` seconds apart; the World takes `room` bytes at most."""
-    observer = Observer(source, catalogue, step, Condenser(), keep=math.inf, begin=lambda _: start)
-    growing, known = GrowingWorld(step, dtype=np.float32, room=room), False
-
-    def read(end: float) -> Iterator[World]:
-        nonlocal known
-        for piece in observer.pieces(end):
-            world = growing.add(piece, observer.missing())
-            known = known or any(map(len, piece.values()))
-            if known:
-                yield replace(world, simulated=True) if simulated else world
-
-    return read
-
 
 class Stretch:
-    """What was read of a stretch; it is read on when more of it is asked for. Thread-safe."""
+    """The World from `start` on, at grid points `step` seconds apart, as far as it was read. Not thread-safe.
 
-    def __init__(self, read: Pieces) -> None:
-        self._read = read
-        self._lock = threading.Lock()
-        self._world: World | None = None
-        self._shown: tuple[float, float, World | None] | None = None
+    room: bytes that it may take; where it would take more, its beginning is forgotten.
+    """
 
-    def between(self, start: float, end: float) -> World | None:
-        """The World from one grid point to another; None where the source holds nothing of it.
+    def __init__(
+        self,
+        source: MetricSource,
+        catalogue: Mapping[str, Reading],
+        step: float,
+        start: float,
+        room: float,
+        *,
+        simulated: bool,
+    ) -> None:
+        self.until = -math.inf
+        self.world: World | None = None
+        self._observer = Observer(source, catalogue, step, Condenser(), keep=math.inf, begin=lambda _: start)
+        self._growing = GrowingWorld(step, dtype=np.float32, room=room)
+        self._simulated = simulated
+        self._known = False
+        self._first = -math.inf
+
+    def pieces(self, end: float) -> Iterator[World]:
+        """The World as it grows up to a time, from where it ended; nothing while the source holds nothing.
 
         Raises:
             SourceError: the source cannot answer; what was read before is kept.
         """
-        with self._lock:
-            if self._shown is None or self._shown[:2] != (start, end):
-                for world in self._read(end):
-                    self._world = world
-                self._shown = start, end, part(self._world, start, end)
-            return self._shown[2]
+        for piece in self._observer.pieces(end):
+            world = self._growing.add(piece, self._observer.missing())
+            self._known = self._known or any(map(len, piece.values()))
+            if self._known:
+                self.world = replace(world, simulated=True) if self._simulated else world
+                yield self.world
+        if self.until == -math.inf and self.world:
+            self._first = float(self.world.times[0])
+        self.until = max(self.until, end)
+
+    def covers(self, start: float, end: float) -> bool:
+        """Whether it was read up to `end`, and is known from `start` on, if it ever was."""
+        return self.until >= end and (self.world is None or float(self.world.times[0]) <= max(start, self._first))
 
     @property
     def weight(self) -> float:
         """Bytes, roughly."""
-        return weight(self._world) if self._world else 0.0
+        return weight(self.world) if self.world else 0.0
 
 
 def part(world: World | None, start: float, end: float) -> World | None:
