@@ -85,7 +85,7 @@ def test_fields_that_are_missing_doubled_or_empty_stay_with_their_span(spans: li
 
 @given(st.lists(st.lists(FIELDS, max_size=12).map(b"".join), min_size=1, max_size=5))
 def test_events_and_links_are_seen_where_they_are(spans: list[bytes]) -> None:
-    """An empty one may be overlooked: there is nothing in it to be read."""
+    """An empty one behind them may be overlooked: it has nothing to be read, and those before it were looked at."""
     fields = fields_of(spans)
     for span, event, link in zip(spans, fields.events, fields.links, strict=True):
         read = OtlpSpan.FromString(span)
@@ -116,3 +116,13 @@ def test_a_field_that_reaches_beyond_its_span_is_malformed(tag: bytes, behind: b
             fields_of([WHOLE + tag + bytes([size]), behind])
     with pytest.raises(DecodeError):
         fields_of([WHOLE + b"\x0b", b"\x0c" + behind])  # a group that the next span would end
+
+
+@pytest.mark.parametrize("tag", [b"\x5a", b"\x6a"])
+def test_an_empty_event_behind_a_malformed_one_does_not_hide_it(tag: bytes) -> None:
+    """Nor an empty link: what is kept has to be readable as a whole."""
+    malformed = tag + b"\x03\xff\xff\xff"
+    with pytest.raises(DecodeError):
+        fields_of([WHOLE, malformed + tag + b"\x00"])
+    with pytest.raises(DecodeError):
+        fields_of([tag + b"\x00" + malformed + tag + b"\x00", WHOLE])

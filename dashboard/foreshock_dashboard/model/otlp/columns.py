@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from google.protobuf.message import DecodeError
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
 from foreshock_dashboard.model.otlp.light import LastOfSpan, SpanColumns
 
@@ -96,7 +97,9 @@ def _each(values: list[_Value], end: _Value, spans: int) -> list[_Value] | None:
 
 
 def _plain(span: bytes) -> bytes:
-    """A span whose fields are there once, if they say anything."""
+    """A span whose fields are there once, if they say anything. Of several events or links the last tells of all, so
+    all are looked at here."""
+    OtlpSpan.FromString(span)
     read = LastOfSpan.FromString(span)
     read.DiscardUnknownFields()
     return bytes(read.SerializeToString())
