@@ -139,18 +139,46 @@ def test_span_metrics_of_others_are_read_as_our_own(metric: str, labels: dict[st
     assert readings["served_seconds"].labels == ((("le", "2.5"), ("service_name", "llm")),)
 
 
-def test_a_source_that_tells_its_metrics_is_asked_for_no_others_and_answers_the_same() -> None:
-    """What comes later is asked for from then on."""
-    known = {"up": labels_of({"job": "x"}), "gpu_info": labels_of({"uuid": "u"})}
-    all_asked, few_asked = Source(known), Source(dict(known))
-    watch = Observer(
-        few_asked, catalogue(59.0), STEP, condense=lambda answers: answers, names=lambda: frozenset(few_asked.known)
-    )
-    one, two = observer(all_asked).read(NOW), watch.read(NOW)
-    assert {metric for metric, _, _ in few_asked.asked} == {"up", "gpu_info"}
-    assert len(few_asked.asked) < len(all_asked.asked) / 20
-    assert {key: each.labels for key, each in one.items()} == {key: each.labels for key, each in two.items()}
+class Telling(Source):
+    """A source that tells which metrics it has, or refuses to; remembers for which ranges it was asked."""
 
-    few_asked.known |= {row.query.metric: labels_of({"job": "y"}) for row in catalogue(59.0).values()}
-    watch.read(NOW + STEP)
-    assert {metric for metric, start, _ in few_asked.asked if start > NOW - STEP} > {"up", "gpu_info"}
+    silent = False
+
+    def __init__(self, known: dict[str, Labels]) -> None:
+        super().__init__(known)
+        self.ranges: list[tuple[float, float]] = []
+
+    def names_between(self, start: float, end: float) -> frozenset[str] | None:
+        """As `TellsNames.names_between`."""
+        self.ranges.append((start, end))
+        return None if self.silent else frozenset(self.known)
+
+
+def test_a_source_that_tells_its_metrics_is_asked_for_no_others_and_answers_the_same() -> None:
+    """Nor is it where it refuses to tell: then each is asked for."""
+    known = {"up": labels_of({"job": "x"}), "gpu_info": labels_of({"uuid": "u"})}
+    plain, telling, silent = Source(known), Telling(known), Telling(known)
+    silent.silent = True
+    one, two, three = (observer(source).read(NOW) for source in (plain, telling, silent))
+    assert {metric for metric, _, _ in telling.asked} == {"up", "gpu_info"}
+    assert len(telling.asked) < len(plain.asked) / 20
+    assert silent.asked == plain.asked
+    labels = [{key: each.labels for key, each in found.items()} for found in (one, two, three)]
+    assert labels[0] == labels[1] == labels[2]
+
+
+def test_which_metrics_there_are_is_asked_once_a_minute_for_all_that_rates_look_back_at() -> None:
+    """What comes later is asked for from then on."""
+    source = Telling({"up": labels_of({"job": "x"})})
+    watch = observer(source)
+    watch.read(NOW)
+    assert source.ranges == [(fold_start(NOW) - 59.0, aligned(NOW, STEP))]
+
+    source.known["gpu_info"] = labels_of({"uuid": "u"})
+    for tick in range(1, 13):
+        watch.read(NOW + tick * STEP)
+    minutes = [aligned(NOW, STEP) + each for each in (60.0, 120.0)]
+    assert source.ranges[1:] == [(each - 59.0, each) for each in minutes]
+    assert {start for metric, start, _ in source.asked if metric == "gpu_info"} == {
+        minutes[0] + each * STEP for each in range(7)
+    }

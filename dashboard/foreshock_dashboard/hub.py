@@ -263,9 +263,8 @@ class Hub:
         settings = replace(self._settings, scrape_interval=interval)
         step = max(settings.step, float(round(interval)))
         quick = quick_window(interval)
-        names = self._source.metric_names if settings.prometheus_url else None
         read = catalogue(settings.window, quick)
-        self._observer = Observer(self._source, read, step, Condenser(), KEEP, names=names)
+        self._observer = Observer(self._source, read, step, Condenser(), KEEP)
         self._growing = GrowingWorld(step, KEEP, np.float32, ROOM)
         grid = Grid(lambda apart: catalogue(max(apart, settings.window), max(apart, quick)), step)
         begin = self._bounds[0] if self._bounds else -math.inf

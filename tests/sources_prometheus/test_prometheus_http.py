@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
 from foreshock_dashboard.model.query import Matcher, Query, SourceError
+from foreshock_dashboard.model.readings import catalogue
+from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.sources import prometheus
+from foreshock_dashboard.sources.observer import Observer
 from foreshock_dashboard.sources.prometheus import PrometheusSource, promql
+
+START = 1_789_000_000
 
 COMPILED = [
     (Query("up"), "last_over_time(up[59000ms]) and up"),
@@ -155,3 +161,55 @@ def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
     """With the form it should have."""
     with pytest.raises(ValueError, match="write http://HOST:PORT"):
         PrometheusSource(url)
+
+
+def test_names_are_asked_for_a_range_and_a_refusal_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A proxy that lets no one ask for names is still asked for figures."""
+    seen: list[httpx.URL] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.url)
+        if request.url.params["end"] == "3.000":
+            return httpx.Response(200, json={"status": "success", "data": ["m"]})
+        return httpx.Response(403, text="no")
+
+    asked = source(answer)
+    assert asked.names_between(1.5, 3.0) == frozenset(["m"])
+    assert (seen[0].path, seen[0].params["start"]) == ("/base/api/v1/label/__name__/values", "1.500")
+    assert [asked.names_between(1.5, 4.0) for _ in range(2)] == [None, None]
+    (told,) = caplog.messages
+    assert "does not tell which it has: Prometheus http://prom:9090/base: answers 403" in told
+
+
+def test_a_past_range_has_its_metrics_and_is_read_through_a_proxy_that_refuses_names(
+    prometheus: Any,  # noqa: ANN401 - the fixture's Server
+) -> None:
+    """Of a real Prometheus: metrics that ended before now; the proxy answers 403 for names, and passes on the rest."""
+    ended = START + 600
+    for time in range(START, ended, 10):
+        prometheus.write([SampleBatch(time, "t", (Sample("up", labels_of({"job": "gone"}), 1.0),))])
+    prometheus.write([SampleBatch(START + 7200, "t", (Sample("later", (), 1.0),))])
+    refused: list[str] = []
+    door = httpx.HTTPTransport()
+
+    def proxy(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            refused.append(request.url.path)
+            return httpx.Response(403, text="not through here")
+        return door.handle_request(request)
+
+    straight = PrometheusSource(prometheus.url)
+    behind = PrometheusSource(prometheus.url, transport=httpx.MockTransport(proxy))
+    read = [
+        Observer(each, catalogue(59.0), 10.0, condense=lambda found: found, begin=lambda _: START).read(ended)["up"]
+        for each in (straight, behind)
+    ]
+    names = straight.names_between(START, ended)
+    for open_still in (straight, behind, door):
+        open_still.close()
+    assert names is not None
+    assert "up" in names
+    assert refused
+    for each in read:
+        assert (("job", "gone"),) in each.labels
+        np.testing.assert_array_equal(each.values, read[0].values)

@@ -9,6 +9,7 @@ from foreshock_dashboard.model.history import beside, extend
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query, grid
 from foreshock_dashboard.model.reading import Reading
 from foreshock_dashboard.model.readings import Readings
+from foreshock_dashboard.sources.names import Names, TellsNames
 
 HOUR = 3600.0
 
@@ -50,6 +51,14 @@ def answer(
     return found
 
 
+def _back(catalogue: Mapping[str, Reading]) -> float:
+    """How far before a grid point any reading looks, in seconds."""
+    queries = (
+        query for row in catalogue.values() for query in (row.query, *(form.query for form in (*row.forms, *row.also)))
+    )
+    return max((query.window for query in queries), default=0.0)
+
+
 CHUNK = 120
 """Grid points read at once. After a restart there are hours to read; no source has to answer for all of them in one."""
 CAREFUL = 12
@@ -62,9 +71,8 @@ class Observer:
     """Reads the catalogue from a source: everything since the start of the fold at first, then only what is new.
 
     `condense` makes of each piece what is kept of it; it sees every grid point once. `keep` in seconds bounds how far
-    back the readings go. `begin` gives, for the time that is read up to, where reading begins. `names` tells which
-    metrics the source has, once for all that is read up to now: each question to another process costs a round trip,
-    and of the catalogue's producers a platform has a few.
+    back the readings go. `begin` gives, for the time that is read up to, where reading begins. A source that tells
+    which metrics it has is asked for no others: of the catalogue's producers a platform has a few.
     """
 
     def __init__(
@@ -75,7 +83,6 @@ class Observer:
         condense: Callable[[Readings], Readings],
         keep: float = 3 * HOUR,
         begin: Callable[[float], float] = fold_start,
-        names: Callable[[], frozenset[str]] | None = None,
     ) -> None:
         self._source = source
         self._catalogue = catalogue
@@ -83,7 +90,8 @@ class Observer:
         self._condense = condense
         self._keep = keep
         self._begin = begin
-        self._names = names
+        self._names = Names(source) if isinstance(source, TellsNames) else None
+        self._back = _back(catalogue)
         self._found: set[str] = set()
         self._readings: Readings = {}
         self._until = -math.inf
@@ -98,7 +106,7 @@ class Observer:
         """
         end = aligned(now, self._step)
         start = max(self._until + self._step, self._begin(end), end - self._keep)
-        names = self._names() if self._names and start <= end else None
+        names = self._names.between(start - self._back, end) if self._names and start <= end else None
         while start <= end:
             until = min(end, start + (self._points - 1) * self._step)
             answers = {

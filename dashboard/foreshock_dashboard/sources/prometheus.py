@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,8 +13,12 @@ import orjson
 from foreshock_dashboard.model.query import Floats, Matcher, Matrix, Query, SourceError, grid
 from foreshock_dashboard.model.samples import Labels
 
+log = logging.getLogger(__name__)
+
 MAX_BODY = 64 << 20
 """Bytes of one answer after decompression."""
+
+NAMES = "/api/v1/label/__name__/values"
 
 _RESERVED = frozenset(["bool", "on", "ignoring", "group_left", "group_right", "atan2", "inf", "nan"])
 """Words that PromQL does not take as a metric's name in front of braces, whatever their case."""
@@ -84,6 +89,7 @@ class PrometheusSource:
             raise ValueError(f"prometheus {url!r}: write http://HOST:PORT")
         self.name = f"Prometheus {base.copy_with(username=None, password=None)}"
         self._timeout = timeout
+        self._silent = False
         sent = dict(headers or {})
         if token:
             sent["Authorization"] = f"Bearer {token}"
@@ -116,14 +122,34 @@ class PrometheusSource:
 
     def metric_names(self) -> frozenset[str]:
         """As `MetricSource.metric_names`."""
-        names = self._ask("GET", "/api/v1/label/__name__/values", {})
+        return self._names({})
+
+    def names_between(self, start: float, end: float) -> frozenset[str] | None:
+        """As `TellsNames.names_between`.
+
+        Without a range some servers look through all that they keep, others at little of it. Some proxies refuse this
+        question alone, and a large fleet may have more names than one answer takes.
+        """
+        try:
+            return self._names({"start": f"{start:.3f}", "end": f"{end:.3f}"})
+        except SourceError as error:
+            if not self._silent:
+                log.warning(
+                    "asked for every metric that there might be, since it does not tell which it has: %s", error
+                )
+            self._silent = True
+            return None
+
+    def _names(self, given: dict[str, str]) -> frozenset[str]:
+        names = self._ask("GET", NAMES, given)
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise self._strange("names that are no list of texts")
         return frozenset(names)
 
     def _ask(self, method: str, path: str, given: dict[str, str]) -> Any:  # noqa: ANN401 - JSON
         try:
-            with self._client.stream(method, path, data=given or None) as response:
+            form, params = (given, None) if method == "POST" else (None, given)
+            with self._client.stream(method, path, data=form, params=params) as response:
                 body = self._read(response)
         except httpx.TimeoutException as error:
             raise SourceError(
