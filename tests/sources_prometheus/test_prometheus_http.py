@@ -178,6 +178,9 @@ def test_names_are_asked_for_a_range_and_a_refusal_is_told_once(caplog: pytest.L
     assert (seen[0].path, seen[0].params["start"]) == ("/base/api/v1/label/__name__/values", "1.500")
     assert [asked.names_between(1.5, 4.0) for _ in range(2)] == [None, None]
     (told,) = caplog.messages
+    asked.names_between(1.5, 3.0)
+    asked.names_between(1.5, 4.0)
+    assert caplog.messages == [told, told]  # it began anew
     assert "does not tell which it has: Prometheus http://prom:9090/base: answers 403" in told
 
 

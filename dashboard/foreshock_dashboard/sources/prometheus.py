@@ -131,7 +131,7 @@ class PrometheusSource:
         question alone, and a large fleet may have more names than one answer takes.
         """
         try:
-            return self._names({"start": f"{start:.3f}", "end": f"{end:.3f}"})
+            names = self._names({"start": f"{start:.3f}", "end": f"{end:.3f}"})
         except SourceError as error:
             if not self._silent:
                 log.warning(
@@ -139,6 +139,8 @@ class PrometheusSource:
                 )
             self._silent = True
             return None
+        self._silent = False
+        return names
 
     def _names(self, given: dict[str, str]) -> frozenset[str]:
         names = self._ask("GET", NAMES, given)
