@@ -37,6 +37,7 @@ def layout() -> Component:
             ),
         ],
         "/api/pages/status",
+        orders="signals targets",
     )
 
 
