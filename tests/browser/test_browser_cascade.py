@@ -139,8 +139,35 @@ def test_the_slider_replays_map_and_lanes(visit: Open) -> None:
     expect(page.locator("#live")).to_contain_text("Past", timeout=20_000)
     expect(page.locator("#map .node.critical")).to_have_count(0)
     expect(page.locator("#timeline-message")).to_have_text("No service is worse than usual, and none was in this time.")
+    expect(page.get_by_role("button", name="▶ Play")).to_be_visible()
     page.get_by_role("button", name="Back to live").click()
     expect(page.locator("#map .node.critical")).not_to_have_count(0)
+
+
+@pytest.mark.usefixtures("spread")
+def test_what_was_asked_for_last_is_shown(visit: Open) -> None:
+    """Not what the slider was moved to before, and not what became of an earlier question."""
+    page = visit("/cascade", quiet=False).page  # the browser itself reports the refusal
+    _ready(page)
+    page.keyboard.press("t")
+    page.keyboard.press("r")
+    slid = """(time) => {
+      const slider = document.getElementById("rewind-at");
+      slider.value = time;
+      slider.dispatchEvent(new Event("input", { bubbles: true }));
+      foreshock.range.act("live");
+      return new Promise((done) => setTimeout(done, 300)); // the slider's own wait was begun before, and is shorter
+    }"""
+    page.evaluate(slid, NOW - 400)
+    assert "to=" not in page.url
+    moved = """async (time) => {
+      while (foreshock.live.busy()) await new Promise((done) => setTimeout(done, 5));
+      foreshock.go(foreshock.href({ to: "2025-99-01T00:00:00Z" }));
+      foreshock.go(foreshock.href({ to: time }));
+    }"""
+    page.evaluate(moved, str(int(NOW - 400) * 1000))
+    expect(page.locator("#map .node.critical")).to_have_count(0)
+    expect(page.locator("#wrong")).to_be_hidden()
 
 
 @pytest.mark.parametrize("scene", ["calm", "learning", "empty", "error", "blind", "hostile"])

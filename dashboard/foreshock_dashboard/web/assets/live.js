@@ -90,9 +90,7 @@
     try {
       await refresh();
     } catch (error) {
-      live.failures += 1;
-      live.reason = error.status ? error.message : "";
-      refused(error);
+      if (page && feed() === asked) failed(error); // of what nobody looks at any more nothing is told
     }
     running = false;
     F.shown();
@@ -105,9 +103,11 @@
     badge();
   };
 
-  // What the address asks for cannot be had, although the hub is there: asking again would not change it.
-  const refused = (error) => {
+  const failed = (error) => {
+    live.failures += 1;
+    live.reason = error.status ? error.message : "";
     if (error.status !== 400 && error.status !== 404) return;
+    // What the address asks for cannot be had, although the hub is there: asking again would not change it.
     live.failures = 0;
     live.received = performance.now();
     [live.done, live.refused] = [feed(), true];

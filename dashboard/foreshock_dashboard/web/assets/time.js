@@ -138,14 +138,13 @@
     box.hidden = !visible;
     if (!visible) return playing && stop();
     const [first, last] = reach();
-    const at = time.live() ? last : Math.max(first, Math.min(last, unix(time.to())));
+    const at = settling ? Number(F.byId("rewind-at").value) : time.live() ? last : Math.max(first, Math.min(last, unix(time.to())));
     put(box,
       h("button", { type: "button", class: "quiet", "data-time": "play", "aria-pressed": String(Boolean(playing)) }, playing ? "❚❚ Pause" : "▶ Play"),
       h("input", { type: "range", id: "rewind-at", min: Math.ceil(first), max: Math.floor(last), step: 10, "aria-label": "Show the state at this time", "aria-valuetext": F.stamp(at) }),
       h("output", { for: "rewind-at" }, dated(at)),
       h("button", { type: "button", class: "quiet", "data-time": "live" }, F.live?.data?.bounds ? "To the end" : "Back to live"));
-    const slider = F.byId("rewind-at");
-    if (document.activeElement !== slider || !settling) slider.value = Math.round(at);
+    F.byId("rewind-at").value = Math.round(at);
   };
   const look = (at) => {
     const [start, end] = time.span();
@@ -164,12 +163,14 @@
     rewind();
   };
 
+  // A hand on the slider takes over from the replay; what is asked for after it, such as the present, counts.
+  const settled = () => { clearTimeout(settling); settling = 0; };
   document.addEventListener("input", (event) => {
     if (event.target.id !== "rewind-at") return;
     const at = Number(event.target.value);
-    event.target.nextElementSibling.textContent = dated(at);
     clearTimeout(settling);
-    settling = setTimeout(() => { settling = 0; look(at); }, 200);
+    settling = setTimeout(() => { settled(); look(at); }, 200);
+    stop();
   });
   document.addEventListener("change", (event) => {
     if (event.target.dataset?.refresh !== undefined) F.go(F.href({ refresh: event.target.value || null }), true);
@@ -208,8 +209,7 @@
     const menu = F.byId("time-menu");
     if (menu?.open && !event.target.closest?.("#time-menu")) menu.open = false;
   });
-  window.addEventListener("foreshock:url", draw);
-  window.addEventListener("popstate", draw);
+  for (const name of ["foreshock:url", "popstate"]) window.addEventListener(name, () => { settled(); draw(); });
 
   // A drag on any chart: all charts, and the page, look at that stretch. Dash calls this with what was dragged.
   window.dash_clientside = window.dash_clientside || {};
