@@ -97,6 +97,7 @@ def test_the_store_lists_what_looking_at_everything_gives(
     """Whichever way the store takes to find them: each is the fast one for some question."""
     monkeypatch.setattr(spans, "_FEW", few)
     monkeypatch.setattr(spans, "_LOOK", look)
+    monkeypatch.setattr(spans, "_LEAST_LOOK", look)
     sent = traffic_of(span, 5)
     sealing = Sealing(bytes=1) if sealed else Sealing()
     with closing(Store.open(tmp_path / "store", now=lambda: float(T0), sealing=sealing, threads=1)) as store:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from foreshock_dashboard.model.otlp import searched
 from foreshock_dashboard.model.span import EXPORTER, OCCUPANCY, TraceQuery, UnsearchableError
@@ -17,9 +18,6 @@ SPREAD_NS = 3_600 * 10**9
 """How far outside the asked range the rest of a trace is looked for."""
 
 _FAR, _LONGEST = 1 << 61, (1 << 63) - 1
-
-Traces = Collection[tuple[int, int]]
-"""Both halves of the ids of traces."""
 
 
 class Condition(NamedTuple):
@@ -126,13 +124,9 @@ def of_trace(high: int, low: int) -> Condition:
     )
 
 
-def maybe_of(traces: Traces) -> Condition:
-    """Of one of these traces, or of one whose id begins alike."""
-    high = [high for high, _ in traces]
-    wanted = np.array(high, np.uint64)
-    return Condition(
-        "trace_hi in (select unnest($hi::ubigint[]))", {"hi": high}, lambda part: np.isin(part["trace_hi"], wanted)
-    )
+def maybe_of(wanted: NDArray[np.uint64]) -> Condition:
+    """Of one of the traces in the table `wanted`, or of one whose id begins alike; `wanted` has how they begin."""
+    return Condition("trace_hi in (select trace_hi from wanted)", {}, lambda part: np.isin(part["trace_hi"], wanted))
 
 
 def nanoseconds(seconds: float) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+from numpy.typing import NDArray
 
 from foreshock_dashboard.model.partial import Partial
 from foreshock_dashboard.model.service import Service
@@ -23,7 +24,6 @@ from foreshock_dashboard.store.span_table import SpanTable
 from foreshock_dashboard.store.span_where import (
     ERROR,
     Condition,
-    Traces,
     around,
     lengths,
     matching,
@@ -38,15 +38,22 @@ MAX_SPANS = 100_000
 
 _FEW = 50_000
 """Matching spans up to which all their traces are looked at."""
-_LOOK = 100
-"""Spans looked at per trace wanted where more match: enough where one trace in twenty does, and as dear as a few."""
+_LOOK, _LEAST_LOOK = 20, 5_000
+"""Spans looked at per trace wanted where more match, and in any case: as dear as a few."""
 _WHOLE = _FEW
 """Traces up to which all that a list says of them is read at once, before they are ranked."""
 
-_HITS = "select trace_hi, trace_lo from ({spans}) limit $few"
-_BEST = "select trace_hi, trace_lo, {key} as key from ({spans}) order by key desc limit $look"
+# Which traces are looked at stays in DuckDB: tens of thousands of ids to and fro would take longer than the search.
+_HITS = "create or replace temp table wanted as select trace_hi, trace_lo from ({spans}) limit $few"
+_BEST = "create or replace temp table wanted as select *, {key} as key from ({spans}) order by key desc limit $look"
+_FIRST = """
+create or replace temp table wanted as
+select unnest($high::ubigint[]) as trace_hi, unnest($low::ubigint[]) as trace_lo
+"""
+_LEAST = "select min(key) from wanted"
+_WANTED = "select distinct trace_hi from wanted"
 _READ = "create or replace temp table looked as select * from ({spans})"
-_THESE = "select unnest($high::ubigint[]), unnest($low::ubigint[])"
+_THESE = "select trace_hi, trace_lo from wanted"
 # As model.span.head_of.
 _HEAD = "max(struct_pack(root := root, length := end_ns - start_ns, first := -start_ns{more})) as head"
 _RANKED = f"""
@@ -84,6 +91,8 @@ select filename, start_ns, place from read_parquet($files, filename = true) wher
 _COUNT = "select count(distinct (span, kind)) from ({spans})"
 
 
+_Ranked = tuple[int, int, int]
+"""Both halves of a trace's id, and what it ranks by."""
 Run = Callable[..., list[tuple[Any, ...]]]
 """Runs a statement with its sources and further values."""
 
@@ -106,14 +115,13 @@ class SpanReader:
         with self._shelf.reading(*reach(query)) as pieces, self._engine.cursor() as cursor:
             if not pieces.all():
                 return ()
-            look = _Look(partial(self._run, cursor), query, pieces)
+            look = _Look(cursor, partial(self._run, cursor), query, pieces)
             hits = source(pieces, _IDS, conditions, name="hits")
-            found = look.run(_HITS.format(spans=hits.sql), hits, few=_FEW + 1)
-            if len(found) > _FEW:
+            if look.want(_HITS, hits, few=_FEW + 1) > _FEW:
                 if (ranked := look.best(conditions)) is not None:
                     return look.summaries(ranked)
-                found = look.run(hits.sql, hits)
-            return look.summaries(look.ranked(set(found)))
+                look.want(_HITS, hits, few=None)
+            return look.summaries(look.ranked())
 
     def get(self, trace_id: str) -> Partial[Span]:
         """As `TraceSource.get`. A span that was sent twice is given once; the note says where spans are left out."""
@@ -150,56 +158,67 @@ class SpanReader:
 
 
 class _Look:
-    """One search. What it reads of the spans of some traces lies in a table of its own, for all that is asked of it."""
+    """One search. Which traces it looks at, and what it reads of their spans, lies in tables of its own."""
 
-    def __init__(self, run: Run, query: TraceQuery, pieces: Pieces[SpanTable]) -> None:
-        self.run, self._query, self._pieces = run, query, pieces
-        self._read: frozenset[tuple[int, int]] = frozenset()
+    def __init__(
+        self, cursor: duckdb.DuckDBPyConnection, run: Run, query: TraceQuery, pieces: Pieces[SpanTable]
+    ) -> None:
+        self.run, self._cursor, self._query, self._pieces = run, cursor, query, pieces
+        self._read = False
 
-    def best(self, conditions: Sequence[Condition]) -> list[tuple[int, int, int]] | None:
+    def want(self, sql: str, spans: Source, **given: object) -> int:
+        """Look at the traces of these spans from now on; gives how many spans there are."""
+        self._read = False
+        ((count,),) = self.run(sql.format(spans=spans.sql), spans, **given)
+        return int(count)
+
+    def best(self, conditions: Sequence[Condition]) -> list[_Ranked] | None:
         """The first traces, found by the best spans; None where there may be others."""
         query, where = self._query, [*around(self._query), standing(self._query)]
-        look = _LOOK * query.limit
+        look = max(_LEAST_LOOK, _LOOK * query.limit)
         candidates = source(self._pieces, (*_IDS, "start_ns", "end_ns"), where, name="candidates")
-        sql = _BEST.format(key=_ORDERS[query.order][0], spans=candidates.sql)
-        best = self.run(sql, candidates, look=look)
-        found = self.ranked({(high, low) for high, low, _ in best}, conditions)
-        whole = len(best) < look or (len(found) == query.limit and found[-1][2] > best[-1][2])
-        return found if whole else None
+        count = self.want(_BEST.replace("{key}", _ORDERS[query.order][0]), candidates, look=look)
+        ((least,),) = self.run(_LEAST)
+        found = self.ranked(conditions)
+        return found if count < look or (len(found) == query.limit and found[-1][2] > least) else None
 
-    def ranked(
-        self, traces: set[tuple[int, int]], conditions: Sequence[Condition] | None = None
-    ) -> list[tuple[int, int, int]]:
-        """The first of some traces, and what each ranks by; with conditions, of those that have a span that meets them.
+    def ranked(self, conditions: Sequence[Condition] | None = None) -> list[_Ranked]:
+        """The first of the traces, and what each ranks by; with conditions, of those that have a span that meets them.
 
         Of few traces, all that `summaries` needs is read as well: reading columns once costs less than looking again.
         """
-        query = self._query
-        if len(traces) <= _WHOLE:
-            self._fill(traces, conditions)
+        query, wanted = self._query, self._wanted()
+        if len(wanted) <= _WHOLE:
+            self._fill(wanted, conditions)
             spans = _LOOKED
         else:
             spans = source(self._pieces, _RANKED_COLUMNS, around(query), conditions, name="spans")
         hit = "true" if conditions is None else "hit"
         sql = _RANKED.format(best=_ORDERS[query.order][1], hit=hit, spans=spans.sql)
         least, most = lengths(query)
-        return self.run(sql, spans, **_halves(traces), least=least, most=most, limit=query.limit)
+        return self.run(sql, spans, least=least, most=most, limit=query.limit)
 
-    def summaries(self, ranked: Sequence[tuple[int, int, int]]) -> tuple[TraceSummary, ...]:
+    def summaries(self, ranked: Sequence[_Ranked]) -> tuple[TraceSummary, ...]:
         """What a list says of traces, in their order."""
         if not ranked:
             return ()
-        traces = [(high, low) for high, low, _ in ranked]
-        if not self._read.issuperset(traces):
-            self._fill(traces)
-        found = {row[:2]: _summary(row) for row in self.run(_SUMMARIES, **_halves(traces))}
-        return tuple(found[trace] for trace in traces)
+        read = self._read
+        self.run(_FIRST, high=[high for high, _, _ in ranked], low=[low for _, low, _ in ranked])
+        if not read:
+            self._fill(self._wanted())
+        found = {row[:2]: _summary(row) for row in self.run(_SUMMARIES)}
+        return tuple(found[high, low] for high, low, _ in ranked)
 
-    def _fill(self, traces: Traces, conditions: Sequence[Condition] | None = None) -> None:
-        where = [*around(self._query), maybe_of(traces)]
-        spans = source(self._pieces, _SUMMARY_COLUMNS, where, conditions, name="looked_at")
+    def _wanted(self) -> NDArray[np.uint64]:
+        found: NDArray[np.uint64] = self._cursor.execute(_WANTED).fetchnumpy()["trace_hi"]
+        return found
+
+    def _fill(self, wanted: NDArray[np.uint64], conditions: Sequence[Condition] | None = None) -> None:
+        spans = source(
+            self._pieces, _SUMMARY_COLUMNS, [*around(self._query), maybe_of(wanted)], conditions, name="looked_at"
+        )
         self.run(_READ.format(spans=spans.sql), spans)
-        self._read = frozenset(traces)
+        self._read = True
 
 
 _Place = tuple[int, SpanTable | Segment, int]
@@ -233,10 +252,6 @@ def _read(places: Sequence[_Place]) -> Iterator[Span]:
                 yield from spans_at(file, found)
         else:
             yield from spans_at(piece.blocks(), found)
-
-
-def _halves(traces: Traces) -> dict[str, list[int]]:
-    return {"high": [high for high, _ in traces], "low": [low for _, low in traces]}
 
 
 def _summary(row: tuple[Any, ...]) -> TraceSummary:
