@@ -105,28 +105,6 @@ def test_plotly_is_sent_compressed_and_not_again(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "kept"),
-    [
-        ("/assets/base.js?m=1.5", "immutable"),
-        ("/assets/base.js", ""),
-        ("/_dash-component-suites/dash/deps/react-dom@18.v4_4_1m1.3.1.min.js", "max-age=31536000"),
-    ],
-)
-def test_scripts_are_compressed_and_kept_where_their_address_names_their_state(
-    caller: Caller, path: str, kept: str
-) -> None:
-    """An address without a time may have another script tomorrow."""
-    packed = caller.get(path, headers={"Accept-Encoding": "gzip"})
-    plain = caller.get(path, headers={"Accept-Encoding": "identity"})
-    assert (packed.headers["content-encoding"], packed.headers["vary"]) == ("gzip", "Accept-Encoding")
-    assert int(packed.headers["content-length"]) < len(plain.content) / 2
-    assert "content-encoding" not in plain.headers
-    assert packed.text == plain.text
-    assert kept in packed.headers.get("cache-control", "")
-    assert bool(kept) == ("cache-control" in packed.headers)
-
-
-@pytest.mark.parametrize(
     ("path", "feed"),
     [
         ("/", 'data-feed="/api/now" data-takes=""'),

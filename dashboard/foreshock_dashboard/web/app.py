@@ -16,7 +16,7 @@ from foreshock_dashboard.web import callbacks, plotly_js, runbooks, theme
 from foreshock_dashboard.web.api import Api
 from foreshock_dashboard.web.authentication import Access, Authenticated
 from foreshock_dashboard.web.encode import LEVEL, SHORTEST
-from foreshock_dashboard.web.packed import Packed
+from foreshock_dashboard.web.packed import Packed, stamped
 from foreshock_dashboard.web.pages import cascade, contention, fleet, now, services, status, traces
 from foreshock_dashboard.web.registry import Page, find
 from foreshock_dashboard.web.security import (
@@ -41,6 +41,7 @@ PAGES: tuple[Page, ...] = (
     status.PAGE,
 )
 CALLBACK_PATH = "/_dash-update-component"
+ASSETS = Path(__file__).parent / "assets"
 
 
 def create_app(
@@ -63,12 +64,20 @@ def create_app(
     return server
 
 
+class _Dash(Dash):
+    """Dash, whose pages name the state of each script and style in its address."""
+
+    def interpolate_index(self, **parts: str) -> str:  # type: ignore[override]  # Dash itself passes all by name
+        """The page around the app."""
+        return stamped(super().interpolate_index(**parts), ASSETS)  # type: ignore[no-untyped-call]  # Dash's
+
+
 def _dash(server: FastAPI) -> Dash:
-    app = Dash(
+    app = _Dash(
         __name__,
         server=server,  # type: ignore[arg-type]  # Dash's annotation knows only its own factories
         backend="fastapi",
-        assets_folder=str(Path(__file__).parent / "assets"),
+        assets_folder=str(ASSETS),
         assets_ignore=r"theme\.js",
         index_string=INDEX.replace(FEED, feed_of(now.PAGE)),  # Dash itself answers for /
         title="foreshock",

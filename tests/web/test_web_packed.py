@@ -1,0 +1,60 @@
+"""Scripts and styles: sent compressed, kept by the browser for as long as they are the same."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from tests.web.caller import Caller
+
+from foreshock_dashboard.web.packed import stamped, state
+
+
+@pytest.mark.parametrize(
+    ("path", "kept"),
+    [
+        ("/assets/base.js?m={state}", "immutable"),
+        ("/assets/base.js?m=1.5", "no-cache"),
+        ("/assets/base.js", "no-cache"),
+        ("/_dash-component-suites/dash/deps/react-dom@18.v4_4_1m1.3.1.min.js", "max-age=31536000"),
+    ],
+)
+def test_scripts_are_compressed_and_kept_where_their_address_names_their_state(
+    caller: Caller, path: str, kept: str
+) -> None:
+    """At any other address another script may be tomorrow: it is asked for again, and comes if it is another."""
+    path = path.format(state=state(caller.get("/assets/base.js").content))
+    packed = caller.get(path, headers={"Accept-Encoding": "gzip"})
+    plain = caller.get(path, headers={"Accept-Encoding": "identity"})
+    assert (packed.headers["content-encoding"], packed.headers["vary"]) == ("gzip", "Accept-Encoding")
+    assert int(packed.headers["content-length"]) < len(plain.content) / 2
+    assert "content-encoding" not in plain.headers
+    assert packed.text == plain.text
+    assert kept in packed.headers["cache-control"]
+    again = caller.get(path, headers={"If-None-Match": packed.headers["etag"]})
+    assert (again.status_code, again.content, again.headers["cache-control"]) == (
+        304,
+        b"",
+        packed.headers["cache-control"],
+    )
+    assert caller.get(path, headers={"If-None-Match": '"another"'}).content == plain.content
+
+
+def test_a_page_names_the_state_of_each_of_its_scripts(caller: Caller) -> None:
+    """Also of those that Dash does not list."""
+    links = re.findall(r'="(/assets/[^"]+)"', caller.get("/").text)
+    assert {"base.js", "theme.js", "icon.svg", "base.css"} <= {link[8:].partition("?")[0] for link in links}
+    assert [link for link in links if "immutable" not in caller.get(link).headers["cache-control"]] == []
+
+
+def test_files_of_one_size_and_time_that_differ_have_different_addresses(tmp_path: Path) -> None:
+    """Builds that can be repeated set one time for all."""
+    page, pages = '<script src="/assets/a.js?m=1.0">', []
+    for text in ("one", "two"):
+        (tmp_path / "a.js").write_text(text)
+        os.utime(tmp_path / "a.js", (1, 1))
+        pages.append(stamped(page, tmp_path))
+    assert pages[0] != pages[1]
+    assert all(re.fullmatch(r'<script src="/assets/a\.js\?m=[0-9a-f]{16}">', page) for page in pages)
