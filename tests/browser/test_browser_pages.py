@@ -253,6 +253,20 @@ def test_the_gpus_can_be_read_with_the_keyboard(visit: Open) -> None:
     expect(page.locator("#grid-table tbody tr")).to_have_count(32)
 
 
+def test_the_gpus_are_drawn_by_the_chart_library_once_it_can_be_loaded(visit: Open, site: Site) -> None:
+    """Until then by themselves; one failure is not for good."""
+    page = visit("/status", quiet=False).page  # the browser itself reports the failure
+    page.route("**/plotly.min.js", lambda route: route.abort())
+    with page.expect_event("requestfailed", lambda request: request.resource_type == "script"):
+        page.get_by_role("link", name="Now", exact=True).click()
+        page.locator("#grid-field").scroll_into_view_if_needed()
+    expect(page.locator("#grid-plot > canvas")).to_be_visible()
+    page.unroute("**/plotly.min.js")
+    site.hub.snapshot = replace(SCENES["starving"](), seq=9)
+    expect(page.locator("#grid-plot .main-svg").first).to_be_attached(timeout=20_000)
+    expect(page.locator("#grid-plot > canvas")).to_have_count(0)
+
+
 def test_everything_is_reached_by_tab(visit: Open) -> None:
     """Skip link first, then navigation, theme, lanes, services, matrix, GPUs, evidence."""
     page = visit().page

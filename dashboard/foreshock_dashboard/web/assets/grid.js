@@ -122,8 +122,8 @@
     if (!F.plotly.ready()) sketch();
     if (pending || !(seen || F.plotly.ready())) return; // the values that are newest by then are drawn
     pending = true;
-    const Plotly = await F.plotly();
-    pending = false;
+    const Plotly = await F.plotly().catch(() => null).finally(() => { pending = false; });
+    if (!Plotly) return; // the sketch stays, and the next values try again
     const plot = F.byId("grid-plot");
     if (!plot || !state) return;
     const { place } = state;
