@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import yaml
 
@@ -53,7 +56,10 @@ def run_boards(arguments: argparse.Namespace) -> int:
     if not seen.is_absolute():
         raise SettingsError(f"--mounted-at: {str(seen)!r} is not a path from the root, such as /var/lib/foreshock")
     if settings.tempo_url and not settings.prometheus_url:
-        raise SettingsError("--tempo: Grafana draws Tempo's service map from a Prometheus; give --prometheus as well")
+        if arguments.tempo_url is not None:
+            raise SettingsError("--tempo: Grafana draws Tempo's service map of a Prometheus; give --prometheus as well")
+        _say("Tempo is left out: Grafana draws its service map of a Prometheus; give --prometheus to have both")
+        settings = replace(settings, tempo_url="")
     try:
         files = dict(_files(grafana(), seen, hub, settings))
         for name, text in files.items():
@@ -78,7 +84,7 @@ def _files(shipped: Path, seen: Path, hub: str, settings: Settings) -> Iterator[
     if settings.prometheus_url:
         made = yaml.safe_load((shipped / PROMETHEUS).read_text())
         (source,) = made["datasources"]
-        source["url"] = _literal(settings.prometheus_url)
+        _address(source, settings.prometheus_url)
         source["jsonData"]["timeInterval"] = f"{settings.scrape_interval:g}s"
         to_tempo, to_hub = source["jsonData"]["exemplarTraceIdDestinations"]
         to_hub["url"] = to_hub["url"].replace(HUB, _literal(hub))
@@ -86,8 +92,25 @@ def _files(shipped: Path, seen: Path, hub: str, settings: Settings) -> Iterator[
         yield PROMETHEUS, _text(made)
     if settings.tempo_url:
         made = yaml.safe_load((shipped / TEMPO).read_text())
-        made["datasources"][0]["url"] = _literal(settings.tempo_url)
+        _address(made["datasources"][0], settings.tempo_url)
         yield TEMPO, _text(made)
+
+
+def _address(source: dict[str, Any], url: str) -> None:
+    """Where the source is. A password does not come into the file: anybody may read it, and Grafana has variables."""
+    whole = urlsplit(url)
+    login, _, host = whole.netloc.rpartition("@")
+    source["url"] = _literal(urlunsplit(whole._replace(netloc=host)))
+    if login:
+        variable = f"{source['name'].upper()}_PASSWORD"
+        source["basicAuth"] = True
+        source["basicAuthUser"] = _literal(unquote(login.partition(":")[0]))
+        source["secureJsonData"] = {"basicAuthPassword": f"${variable}"}
+        _say(f"the password of {source['name']} is not written: set {variable} in Grafana's environment")
+
+
+def _say(text: str) -> None:
+    print(f"foreshock: {text}", file=sys.stderr)
 
 
 def _literal(text: str) -> str:

@@ -90,6 +90,36 @@ def test_addresses_come_from_where_the_hub_has_them(tmp_path: Path, monkeypatch:
     assert source(files, "tempo")["url"] == "http://from-variable:3200"
 
 
+def test_a_tempo_that_nobody_asked_for_here_is_left_out_without_a_prometheus(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A hub with its own store reads traces from it all the same; its file is none that boards refuse."""
+    (tmp_path / "hub.yaml").write_text("tempo_url: http://tempo.example:3200\n")
+    files = written(tmp_path / "out", "--config", str(tmp_path / "hub.yaml"))
+    assert [name for name in files if SOURCES in name] == []
+    assert "Tempo is left out" in capsys.readouterr().err
+
+
+def test_a_password_is_in_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Grafana takes it from its environment, by a name that is told."""
+    addresses = (
+        "--prometheus",
+        "https://us%40er$:s3cret%3A@prom.example/api",
+        "--tempo",
+        "http://me:s3cret@tempo:3200",
+    )
+    files = written(tmp_path, *addresses)
+    assert all("s3cret" not in text for text in files.values())
+    found, tempo = source(files, "prometheus"), source(files, "tempo")
+    assert (found["url"], tempo["url"]) == ("https://prom.example/api", "http://tempo:3200")
+    assert (found["basicAuth"], found["basicAuthUser"]) == (True, "us@er$$")
+    assert found["secureJsonData"] == {"basicAuthPassword": "$PROMETHEUS_PASSWORD"}
+    said = capsys.readouterr().err
+    assert "set PROMETHEUS_PASSWORD in Grafana's environment" in said
+    assert "set TEMPO_PASSWORD in Grafana's environment" in said
+    assert "s3cret" not in said
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
