@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.condensing import BUCKETED, QUANTILES
+from foreshock_dashboard.analysis.quantile import quantiles
 from foreshock_dashboard.model.histogram import LE
 from foreshock_dashboard.model.query import Floats, Matrix
 from foreshock_dashboard.model.readings import Readings, catalogue
@@ -32,6 +34,10 @@ USUAL = {
     **dict.fromkeys(("speed",), 2.5e10),
 }
 """A calm platform; 0.4 of whatever is not named here."""
+MEDIAN = 0.1
+"""Seconds of half of the requests; how long others take is spread log-logistically around it."""
+TROUBLED, SLOWED = 50, 2.0
+"""Of so many services one takes so many times its usual once answers come one by one."""
 EXACT = frozenset({"up", "mock", "gpu_lost", "gpu_errors", "throttled", "specified", "ready", "pending", "quota"})
 
 
@@ -62,8 +68,10 @@ class Platform:
             self._series[key].append(tuple(pairs.setdefault(pair, pair) for pair in series))
         for each in self._series.values():
             each.sort()
+        self._bounds = {key: np.array([float(dict(each)["le"]) for each in self._series[key]]) for key in BUCKETED}
+        self._thing = {key: _things(self._series[key]) for key in BUCKETED}
         self._host = {key: np.array([*map(_host_of, each)], np.int64) for key, each in self._series.items()}
-        self._usual = {key: self._levels(key, each) for key, each in self._series.items()}
+        self._usual = {key: np.full(len(each), USUAL.get(key, 0.4)) for key, each in self._series.items()}
 
     def answers(self, tick: int) -> Readings:
         """What a source says at one grid point; its labels are new objects, as they are each time."""
@@ -72,7 +80,8 @@ class Platform:
         for key, series in self._series.items():
             there = self._host[key] != away
             labels = tuple((*labels,) for labels, is_there in zip(series, there.tolist(), strict=True) if is_there)
-            found[key] = Matrix(self._times(tick, 1), labels, self._values(key, 1)[there])
+            values = self._counts(key) if key in BUCKETED else self._values(key, 1)
+            found[key] = Matrix(self._times(tick, 1), labels, values[there])
         return found
 
     def past(self, tick: int, points: int) -> Readings:
@@ -83,27 +92,53 @@ class Platform:
             if key not in BUCKETED:
                 found[key] = Matrix(times, tuple(series), self._values(key, points))
                 continue
-            things = tuple(dict.fromkeys(tuple(pair for pair in labels if pair[0] != "le") for labels in series))
-            for share, name in enumerate(QUANTILES, 1):
-                values = 0.1 * share * self._chance.lognormal(0, NOISE, (len(things), points))
-                found[f"{key.removesuffix('_seconds')}_{name}"] = Matrix(times, things, values)
+            things = tuple(dict.fromkeys(map(_thing, series)))
+            scatter = self._chance.lognormal(0, NOISE, (len(things), points))
+            for usual, name in zip(USUAL_SECONDS, QUANTILES, strict=True):
+                found[f"{key.removesuffix('_seconds')}_{name}"] = Matrix(times, things, usual * scatter)
         return found
 
     def _times(self, tick: int, points: int) -> Floats:
         return START + STEP * np.arange(tick, tick + points, dtype=np.float64)
 
-    def _levels(self, key: str, series: list[Labels]) -> Floats:
-        """The usual of each series. Buckets count up: a lognormal around 100 ms."""
-        if key not in BUCKETED:
-            return np.full(len(series), USUAL.get(key, 0.4))
-        bounds = np.array([float(dict(labels)["le"]) for labels in series])
-        return 1000.0 / (1.0 + (0.1 / bounds) ** 3)
+    def _counts(self, key: str) -> Floats:
+        """Buckets, counted up. All of one thing's come from the same requests, so they scatter together."""
+        things, number = self._thing[key]
+        seconds = MEDIAN * self._chance.lognormal(0, NOISE, len(things)) * np.where(things, SLOWED, 1.0)
+        requests = 1000.0 * self._chance.lognormal(0, NOISE, len(things))
+        return (requests[number] * _within(self._bounds[key], seconds[number]))[:, None]
 
     def _values(self, key: str, points: int) -> Floats:
         usual = self._usual[key][:, None]
         if key in EXACT:
             return np.repeat(usual, points, axis=1)
         return usual * self._chance.lognormal(0, NOISE, (len(usual), points))
+
+
+def _within(bounds: Floats, median: Floats | float) -> Floats:
+    """The share of requests that take no longer than each bound, in seconds."""
+    return 1.0 / (1.0 + (median / bounds) ** 3)
+
+
+USUAL_SECONDS = [
+    float(seconds[0, 0])
+    for bounds in [np.array([*map(float, LE)])]
+    for seconds in quantiles(bounds, _within(bounds, MEDIAN)[None, :, None], tuple(QUANTILES.values()))
+]
+"""What the buckets of a calm platform tell as each of `QUANTILES`."""
+
+
+def _thing(labels: Labels) -> Labels:
+    """What a bucket is of."""
+    return tuple(pair for pair in labels if pair[0] != "le")
+
+
+def _things(series: list[Labels]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Whether each thing that buckets are of is in trouble, and the number of each bucket's."""
+    numbers = {thing: number for number, thing in enumerate(dict.fromkeys(map(_thing, series)))}
+    names = [dict(thing).get("server") or dict(thing)["service_name"] for thing in numbers]
+    troubled = np.array([int(name.removeprefix("s-")) % TROUBLED == 0 for name in names], np.bool_)
+    return troubled, np.array([numbers[_thing(labels)] for labels in series], np.int64)
 
 
 def _series(size: Size) -> Iterator[tuple[str, dict[str, str]]]:
