@@ -6,11 +6,13 @@ import csv
 import gzip
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from tests.web.caller import Caller
-from tests.web.worlds import HOSTILE
+from tests.web.worlds import HOSTILE, NOW, SCENES, FakeHub
 
+from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.encode import Body, encode, stamped, stamped_gzip
 from foreshock_dashboard.web.plotly_js import PATH
 from foreshock_dashboard.web.table import LISTS, table
@@ -115,3 +117,14 @@ def test_plotly_is_sent_compressed_and_not_again(caller: Caller) -> None:
 def test_a_visit_is_told_which_values_the_page_will_ask_for(caller: Caller, path: str, feed: str | None) -> None:
     """So that it asks before the page is there; where there is no page, nothing is asked."""
     assert (f'<meta name="feed" {feed}>' if feed else '<meta name="feed">') in caller.get(path).text
+
+
+@pytest.mark.parametrize("bounds", [None, (NOW - 600, NOW)])
+def test_the_frame_has_its_slider_and_its_badge_before_any_value(bounds: tuple[float, float] | None) -> None:
+    """So that nothing moves when the values of a recording come."""
+    hub = FakeHub(replace(SCENES["starving"](), bounds=bounds))
+    parts = Caller(create_app(hub, version="0")).get("/_dash-layout").json()["props"]["children"]
+    (rewind,) = [part["props"] for part in parts if part["props"].get("id") == "rewind"]
+    (bar,) = [part["props"]["children"] for part in parts if part["props"].get("className") == "bar"]
+    (badge,) = [part["props"] for part in bar if part["props"].get("id") == "simulated"]
+    assert (rewind["hidden"], "data-recorded" in rewind, badge["hidden"]) == (bounds is None, bounds is not None, False)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dash import Dash
 from dash.backends import _fastapi as backend
+from dash.development.base_component import Component
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
 from starlette.middleware.gzip import GZipMiddleware
@@ -57,7 +58,7 @@ def create_app(
     server.add_api_route("/theme.css", _theme, include_in_schema=False)
     runbooks.register(server)
     plotly_js.register(server)
-    dash = _dash(server)
+    dash = _dash(server, hub)
     callbacks.register(dash, hub, PAGES)
     server.add_api_route("/{path:path}", _page(dash), include_in_schema=False)
     _protect(server, dash, hosts, access or Access())
@@ -72,7 +73,11 @@ class _Dash(Dash):
         return stamped(super().interpolate_index(**parts), ASSETS)  # type: ignore[no-untyped-call]  # Dash's
 
 
-def _dash(server: FastAPI) -> Dash:
+def _dash(server: FastAPI, hub: HubView) -> Dash:
+    def frame() -> Component:
+        world, bounds = hub.snapshot.world, hub.snapshot.bounds
+        return shell(PAGES, simulated=world is not None and world.simulated, recorded=bounds is not None)
+
     app = _Dash(
         __name__,
         server=server,  # type: ignore[arg-type]  # Dash's annotation knows only its own factories
@@ -89,7 +94,7 @@ def _dash(server: FastAPI) -> Dash:
     )
     # Otherwise every browser keeps a WebSocket open for callbacks that this app does not have.
     app.backend.websocket_capability = False
-    app.layout = shell(PAGES)
+    app.layout = frame
     return app
 
 

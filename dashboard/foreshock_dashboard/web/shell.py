@@ -40,8 +40,12 @@ def attributes(**named: str) -> dict[str, Any]:
     return {name.replace("_", "-"): value for name, value in named.items()}
 
 
-def shell(pages: tuple[Page, ...]) -> Component:
-    """The frame; it is sent once, the page inside follows the address."""
+def shell(pages: tuple[Page, ...], *, simulated: bool = False, recorded: bool = False) -> Component:
+    """The frame; it is sent once, the page inside follows the address.
+
+    simulated: some of the data is; recorded: the hub stands in a recording. What the frame then has more is there from
+    the beginning, so that nothing moves when the values come.
+    """
     return html.Div(
         [
             dcc.Location(id="url", refresh="callback-nav"),
@@ -55,7 +59,7 @@ def shell(pages: tuple[Page, ...]) -> Component:
                         className="brand",
                     ),
                     html.Nav([_link(page) for page in pages if page.name], **attributes(aria_label="Pages")),
-                    html.Span("SIMULATED", id="simulated", className="badge simulated", hidden=True),
+                    html.Span("SIMULATED", id="simulated", className="badge simulated", hidden=not simulated),
                     html.Button("Search", id="search-open", className="badge", type="button"),
                     html.Div(id="time", className="time"),
                     html.Div(id="live", className="badge live", role="status", **attributes(data_state="loading")),
@@ -64,7 +68,12 @@ def shell(pages: tuple[Page, ...]) -> Component:
                 ],
                 className="bar",
             ),
-            html.Div(id="rewind", className="rewind", hidden=True),
+            html.Div(
+                id="rewind",
+                className="rewind",
+                hidden=not recorded,
+                **(attributes(data_recorded="true") if recorded else {}),
+            ),
             html.Main(
                 [
                     html.P(id="lost", className="lost", hidden=True),

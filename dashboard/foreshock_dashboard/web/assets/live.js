@@ -162,6 +162,7 @@
 
   // Dash puts a page in and takes it out; whatever page is there now is the one that is kept up to date.
   const look = () => {
+    if (F.byId("time")?.childElementCount === 0) F.range.draw(); // with the frame, before the first page
     const found = document.querySelector("[data-page]");
     if (found === page) return;
     page = found;

@@ -134,16 +134,18 @@
   const rewind = () => {
     const box = F.byId("rewind");
     if (!box) return;
-    const visible = shown || Boolean(F.live?.data?.bounds) || !time.live();
+    const waits = !F.live?.data && Boolean(box.dataset.recorded); // for the recording's reach
+    const recorded = waits || Boolean(F.live?.data?.bounds);
+    const visible = shown || recorded || !time.live();
     box.hidden = !visible;
     if (!visible) return playing && stop();
     const [first, last] = reach();
     const at = settling ? Number(F.byId("rewind-at").value) : time.live() ? last : Math.max(first, Math.min(last, unix(time.to())));
     put(box,
       h("button", { type: "button", class: "quiet", "data-time": "play", "aria-pressed": String(Boolean(playing)) }, playing ? "❚❚ Pause" : "▶ Play"),
-      h("input", { type: "range", id: "rewind-at", min: Math.ceil(first), max: Math.floor(last), step: 10, "aria-label": "Show the state at this time", "aria-valuetext": F.stamp(at) }),
-      h("output", { for: "rewind-at" }, dated(at)),
-      h("button", { type: "button", class: "quiet", "data-time": "live" }, F.live?.data?.bounds ? "To the end" : "Back to live"));
+      h("input", { type: "range", id: "rewind-at", min: Math.ceil(first), max: Math.floor(last), step: 10, "aria-label": "Show the state at this time", "aria-valuetext": waits ? "" : F.stamp(at) }),
+      h("output", { for: "rewind-at" }, waits ? "" : dated(at)),
+      h("button", { type: "button", class: "quiet", "data-time": "live" }, recorded ? "To the end" : "Back to live"));
     F.byId("rewind-at").value = Math.round(at);
   };
   const look = (at) => {
