@@ -167,18 +167,19 @@ def test_a_source_that_tells_its_metrics_is_asked_for_no_others_and_answers_the_
     assert labels[0] == labels[1] == labels[2]
 
 
-def test_which_metrics_there_are_is_asked_once_a_minute_for_all_that_rates_look_back_at() -> None:
-    """What comes later is asked for from then on."""
+def test_which_metrics_there_are_is_asked_for_all_that_rates_look_back_at_and_once_a_minute_where_it_stays() -> None:
+    """What comes later is asked for from then on; of what nobody wants, nothing is noticed."""
     source = Telling({"up": labels_of({"job": "x"})})
     watch = observer(source)
     watch.read(NOW)
-    assert source.ranges == [(fold_start(NOW) - 59.0, aligned(NOW, STEP))]
+    first = aligned(NOW, STEP)
+    assert source.ranges == [(fold_start(NOW) - 59.0, first)]
 
-    source.known["gpu_info"] = labels_of({"uuid": "u"})
-    for tick in range(1, 13):
+    for tick in range(1, 21):
+        if tick == 13:
+            source.known["gpu_info"] = labels_of({"uuid": "u"})
+        source.known[f"another_{tick}"] = ()
         watch.read(NOW + tick * STEP)
-    minutes = [aligned(NOW, STEP) + each for each in (60.0, 120.0)]
-    assert source.ranges[1:] == [(each - 59.0, each) for each in minutes]
-    assert {start for metric, start, _ in source.asked if metric == "gpu_info"} == {
-        minutes[0] + each * STEP for each in range(7)
-    }
+    asked = [first + later for later in (10, 20, 40, 80, 140, 150, 160, 180)]
+    assert source.ranges[1:] == [(end - 59.0, end) for end in asked]
+    assert min(start for metric, start, _ in source.asked if metric == "gpu_info") == first + 140

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol, runtime_checkable
 
 Told = frozenset[str] | None
@@ -21,14 +22,25 @@ class TellsNames(Protocol):
 
 
 class Names:
-    """The metrics that a source has, asked for the range that is about to be read, and again when that has moved on."""
+    """Which of the wanted metrics a source has, asked for the range that is about to be read.
 
-    def __init__(self, source: TellsNames) -> None:
+    An answer goes on for as long as it has been the same, and `FRESH` at most: where metrics have just begun to come,
+    the next ones are seen at once.
+    """
+
+    def __init__(self, source: TellsNames, wanted: frozenset[str]) -> None:
         self._source = source
-        self._kept: tuple[float, float, Told] | None = None
+        self._wanted = wanted
+        self._kept: Told = None
+        self._start = math.inf
+        self._end = self._same = -math.inf
 
     def between(self, start: float, end: float) -> Told:
         """The metrics between two instants, Unix seconds."""
-        if self._kept is None or start < self._kept[0] or end >= self._kept[1] + FRESH:
-            self._kept = start, end, self._source.names_between(start, end)
-        return self._kept[2]
+        if start < self._start or end >= self._end + min(FRESH, self._end - self._same):
+            told = self._source.names_between(start, end)
+            kept = None if told is None else told & self._wanted
+            if kept != self._kept or self._start == math.inf:
+                self._same = end
+            self._kept, self._start, self._end = kept, start, end
+        return self._kept

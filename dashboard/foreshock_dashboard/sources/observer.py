@@ -36,8 +36,7 @@ def answer(
     """
 
     def fetched(query: Query) -> Matrix:
-        metric = f"{query.metric}_bucket" if query.reduce == "buckets" else query.metric
-        if names is not None and metric not in names:
+        if names is not None and _metric(query) not in names:
             return Matrix.empty(grid(start, end, step))
         return source.fetch(query, start, end, step)
 
@@ -51,12 +50,15 @@ def answer(
     return found
 
 
-def _back(catalogue: Mapping[str, Reading]) -> float:
-    """How far before a grid point any reading looks, in seconds."""
-    queries = (
-        query for row in catalogue.values() for query in (row.query, *(form.query for form in (*row.forms, *row.also)))
-    )
-    return max((query.window for query in queries), default=0.0)
+def _metric(query: Query) -> str:
+    """The metric that a query asks for."""
+    return f"{query.metric}_bucket" if query.reduce == "buckets" else query.metric
+
+
+def _queries(catalogue: Mapping[str, Reading]) -> list[Query]:
+    """All that a source may be asked for."""
+    rows = catalogue.values()
+    return [query for row in rows for query in (row.query, *(form.query for form in (*row.forms, *row.also)))]
 
 
 CHUNK = 120
@@ -90,8 +92,10 @@ class Observer:
         self._condense = condense
         self._keep = keep
         self._begin = begin
-        self._names = Names(source) if isinstance(source, TellsNames) else None
-        self._back = _back(catalogue)
+        queries = _queries(catalogue)
+        wanted = frozenset(map(_metric, queries))
+        self._names = Names(source, wanted) if isinstance(source, TellsNames) else None
+        self._back = max((query.window for query in queries), default=0.0)
         self._found: set[str] = set()
         self._readings: Readings = {}
         self._until = -math.inf
