@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
 
-import numpy as np
-
+from foreshock_dashboard.analysis.absorbing import Kind, Move, Node, settled
 from foreshock_dashboard.analysis.excess import Excess, Excesses, Z, believed
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.signals import Scan
@@ -37,33 +35,22 @@ UNSEEN = 0.1
 """What is left of the blame for a callee that only clients tell of, where another one tells itself that it is slow."""
 CERTAIN = 0.98
 """Weight beyond which one reason is not believed more than another."""
-ROUNDS = 64
-"""Steps after which what still walks in a circle stays where it is."""
-WALKS = 1e-6
-"""Blame that is too little to follow."""
 LEAST = 0.01
 """Share of all blame below which a candidate is not worth naming."""
 
-Kind = Literal["slow", "load"]
-Node = tuple[Service, Kind]
-
-
-class Move(NamedTuple):
-    """Blame that goes on: to which node, with what weight 0…1; where `why` is said it stays there."""
-
-    to: Node
-    weight: float
-    why: str = ""
-
 
 def blame(scan: Scan, victims: Sequence[Service], findings: Sequence[Finding] = ()) -> tuple[Candidate, ...]:
+    """As `blamed`, of one grid point and the findings of all services there."""
+    return blamed(Walk(scan, findings), victims)
+
+
+def blamed(walk: Walk, victims: Sequence[Service]) -> tuple[Candidate, ...]:
     """Who may be guilty of what the victims suffer or are about to, the likeliest first; nobody where all is as usual.
 
     Scores are shares of all blame.
     """
-    walk = _Walk(scan, findings)
     ill: list[Node] = [(victim, "slow") for victim in dict.fromkeys(victims) if walk.ill(victim)]
-    absorbed = _absorbed(walk, ill)
+    absorbed = settled(walk, ill)
     shares = {who: sum(reasons.values()) for who, reasons in absorbed.items()}
     total = sum(shares.values())
     found = [
@@ -74,47 +61,8 @@ def blame(scan: Scan, victims: Sequence[Service], findings: Sequence[Finding] = 
     return tuple(sorted(found, key=lambda candidate: (-candidate.score, candidate.service)))
 
 
-def _absorbed(walk: _Walk, begin: Sequence[Node]) -> Mapping[Service, Mapping[str, float]]:
-    """Where blame ends that begins at some nodes with one each, and why, once hardly any still walks."""
-    number: dict[Node, int] = {node: i for i, node in enumerate(begin)}
-    stays: list[float] = []
-    source: list[int] = []
-    target: list[int] = []
-    weight: list[float] = []  # of every move: numbers of nodes, and the share of what comes that takes it
-    ends: list[tuple[int, float, Service, str]] = []  # of every move that ends: the same, at whom it does and why
-    for node in (nodes := list(begin)):  # it grows
-        kept, moves, total = walk.moves(node)
-        stays.append(kept)
-        for to, part, why in moves if kept < 1 else ():
-            share = (1 - kept) * part / total
-            if why:
-                ends.append((number[node], share, to[0], why))
-                continue
-            if to not in number:
-                number[to] = len(nodes)
-                nodes.append(to)
-            source.append(number[node])
-            target.append(number[to])
-            weight.append(share)
-    came, mass = np.zeros(len(nodes)), (np.arange(len(nodes)) < len(begin)).astype(np.float64)
-    for _ in range(ROUNDS):
-        came += mass
-        mass = np.bincount(target, mass[source] * weight, len(nodes)).astype(np.float64)
-        mass[mass <= WALKS] = 0.0
-        if not mass.any():
-            break
-    absorbed: defaultdict[Service, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
-    for node, all_that_came, kept, still in zip(nodes, came.tolist(), stays, mass.tolist(), strict=True):
-        if (here := all_that_came * kept + still) > 0:
-            absorbed[node[0]][walk.reason(node)] += here
-    for i, share, who, why in ends:
-        if came[i] > 0:
-            absorbed[who][why] += float(came[i]) * share
-    return absorbed
-
-
-class _Walk:
-    """Where blame goes from each node of the graph."""
+class Walk:
+    """Where blame goes from each node of the graph, at one grid point: looked at once, whoever suffers."""
 
     def __init__(self, scan: Scan, findings: Sequence[Finding]) -> None:
         self.found = Excesses(scan)

@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 
 from foreshock_dashboard.analysis.assessment import Trouble, upstream
-from foreshock_dashboard.analysis.blame import blame
+from foreshock_dashboard.analysis.blame import Walk, blamed
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.propagation import Ahead, ahead
 from foreshock_dashboard.analysis.risk import Own
@@ -37,13 +38,18 @@ MINUTE = 60.0
 RANK: Sequence[Phase] = ("advisory", "page", "cascading")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Moment:
     """All that is known at one grid point: what services show themselves, and every finding."""
 
     scan: Scan
     own: Mapping[Service, Own]
     findings: Sequence[Finding]
+
+    @cached_property
+    def walk(self) -> Walk:
+        """Where blame goes, for all incidents."""
+        return Walk(self.scan, self.findings)
 
 
 def opened(trouble: Trouble, scan: Scan) -> Incident:
@@ -95,8 +101,8 @@ def updated(incident: Incident, trouble: Trouble, moment: Moment, *, page: bool)
     paged = incident.paged if incident.paged is not None else moment.scan.time if page else None
     again = not incident.candidates or paged != incident.paged or _minute(moment.scan)
     victims = (trouble.origin, *trouble.felt[:HEARD])
-    blamed = blame(moment.scan, victims, moment.findings) if again else incident.candidates
-    cause, culprit = _cause(trouble, blamed)
+    suspects = blamed(moment.walk, victims) if again else incident.candidates
+    cause, culprit = _cause(trouble, suspects)
     told = replace(
         incident,
         phase=max(phase, incident.phase, key=RANK.index),
@@ -106,7 +112,7 @@ def updated(incident: Incident, trouble: Trouble, moment: Moment, *, page: bool)
         culprit=culprit,
         victims=tuple(dict.fromkeys((trouble.origin, *trouble.felt))),
         at_risk=_at_risk(trouble, moment),
-        candidates=_candidates(culprit, trouble, blamed) if again else incident.candidates,
+        candidates=_candidates(culprit, trouble, suspects) if again else incident.candidates,
         evidence=_evidence(trouble, moment.scan),
         confidence=trouble.cause.strength if trouble.cause else trouble.chance,
         quality="sampled",
