@@ -104,7 +104,8 @@
     if (event.target.closest?.("#search a")) F.byId("search").close();
   });
 
-  const typing = (element) => element?.isContentEditable || ["INPUT", "TEXTAREA", "SELECT"].includes(element?.tagName);
+  // The search's field keeps the focus for a moment after its dialog has closed.
+  const typing = (element) => !element?.closest?.("dialog:not([open])") && (element?.isContentEditable || ["INPUT", "TEXTAREA", "SELECT"].includes(element?.tagName));
   const second = { t: { z: "out", ArrowLeft: "back", ArrowRight: "on", r: "replay", l: "live" } };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target) || document.querySelector("dialog[open]")) return;
