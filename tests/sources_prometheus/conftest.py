@@ -8,7 +8,7 @@ import shutil
 import struct
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,11 +84,23 @@ class Server:
 
 @pytest.fixture(scope="session")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Prometheus on a free port of loopback, empty."""
+    """Prometheus on a free port of loopback, empty at first, for all that write at ever later times."""
+    with _running(tmp_path_factory.mktemp("prometheus")) as server:
+        yield server
+
+
+@pytest.fixture
+def own_prometheus(tmp_path: Path) -> Iterator[Server]:
+    """Another one, in which no other test has written anything."""
+    with _running(tmp_path) as server:
+        yield server
+
+
+@contextmanager
+def _running(folder: Path) -> Iterator[Server]:
     binary = shutil.which("prometheus")
     if binary is None:
         pytest.skip("prometheus is not installed; `make setup-tests` installs it")
-    folder = tmp_path_factory.mktemp("prometheus")
     (folder / "prometheus.yml").write_text("global: {}\n")
     command = [
         binary,

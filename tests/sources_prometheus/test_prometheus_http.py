@@ -185,13 +185,13 @@ def test_names_are_asked_for_a_range_and_a_refusal_is_told_once(caplog: pytest.L
 
 
 def test_a_past_range_has_its_metrics_and_is_read_through_a_proxy_that_refuses_names(
-    prometheus: Any,  # noqa: ANN401 - the fixture's Server
+    own_prometheus: Any,  # noqa: ANN401 - the fixture's Server
 ) -> None:
     """Of a real Prometheus: metrics that ended before now; the proxy answers 403 for names, and passes on the rest."""
     ended = START + 600
     for time in range(START, ended, 10):
-        prometheus.write([SampleBatch(time, "t", (Sample("up", labels_of({"job": "gone"}), 1.0),))])
-    prometheus.write([SampleBatch(START + 7200, "t", (Sample("later", (), 1.0),))])
+        own_prometheus.write([SampleBatch(time, "t", (Sample("up", labels_of({"job": "gone"}), 1.0),))])
+    own_prometheus.write([SampleBatch(START + 7200, "t", (Sample("later", (), 1.0),))])
     refused: list[str] = []
     door = httpx.HTTPTransport()
 
@@ -201,8 +201,8 @@ def test_a_past_range_has_its_metrics_and_is_read_through_a_proxy_that_refuses_n
             return httpx.Response(403, text="not through here")
         return door.handle_request(request)
 
-    straight = PrometheusSource(prometheus.url)
-    behind = PrometheusSource(prometheus.url, transport=httpx.MockTransport(proxy))
+    straight = PrometheusSource(own_prometheus.url)
+    behind = PrometheusSource(own_prometheus.url, transport=httpx.MockTransport(proxy))
     read = [
         Observer(each, catalogue(59.0), 10.0, condense=lambda found: found, begin=lambda _: START).read(ended)["up"]
         for each in (straight, behind)
