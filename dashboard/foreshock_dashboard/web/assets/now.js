@@ -44,7 +44,7 @@
     const already = missing.length ? h("span", null, `${missing.length === 1 ? "1 service misses its" : `${missing.length} services miss their`} objective already: `, listed(missing)) : null;
     if (!who) return h("p", { class: "next-hit" }, h("b", null, "Next hit: "), missing.length ? "nobody further within 30 min. " : "nobody within 30 min.", already);
     return h("p", { class: "next-hit" },
-      h("b", null, "Next hit: "), service(who), ` misses its objective${F.known(objective) ? ` (p95 ${F.seconds(objective)})` : ""} in about `, h("b", { class: "minutes" }, F.about(seconds.p50)), ` (80 % sure: ${F.interval(seconds.p10, seconds.p90)}). `, already);
+      h("b", null, "Next hit: "), service(who), ` misses its objective${F.known(objective) ? ` (p95 of at most ${F.seconds(objective)})` : ""} in about `, h("b", { class: "minutes" }, F.about(seconds.p50)), ` (80 % sure: ${F.interval(seconds.p10, seconds.p90)}). `, already);
   };
 
   const figures = (data) => put(F.byId("figures"), (data.figures || []).map(figure));
