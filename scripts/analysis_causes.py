@@ -12,8 +12,9 @@ from foreshock_dashboard.analysis.assessment import PAGE, SURE
 from foreshock_dashboard.analysis.attribution import SQUEEZE, predicted
 from foreshock_dashboard.analysis.dependency import GIVEN_UP
 from foreshock_dashboard.analysis.detectors import findings
+from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.analysis.sharing import Sharing
-from foreshock_dashboard.analysis.signals import Key, Scan
+from foreshock_dashboard.analysis.signals import Key
 from foreshock_dashboard.model.world import Tenant
 from foreshock_dashboard.web.figures.chart import Line
 

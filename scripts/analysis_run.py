@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foreshock_dashboard.analysis.decision import State, advance
-from foreshock_dashboard.analysis.signals import Scan
+from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.evaluation.truth import Truth, read_truth
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service

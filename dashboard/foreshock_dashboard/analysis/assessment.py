@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.risk import ENOUGH, LASTING, Own
-from foreshock_dashboard.analysis.signals import Scan
+from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.model.incident import Culprit
 from foreshock_dashboard.model.service import Service
 

@@ -18,9 +18,10 @@ import numpy as np
 from foreshock_dashboard.analysis.excess import DURATIONS, MOST, Slow, slowdown
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.regression import weights
+from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.analysis.sentence import gpu_list
 from foreshock_dashboard.analysis.sharing import NOISE, Flags, Rows, Sharing, pool_of
-from foreshock_dashboard.analysis.signals import NAMED, Scan
+from foreshock_dashboard.analysis.signals import NAMED
 from foreshock_dashboard.analysis.swapping import swapped
 from foreshock_dashboard.analysis.world import gpu_order
 from foreshock_dashboard.model.incident import Culprit, Evidence

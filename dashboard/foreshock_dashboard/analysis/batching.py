@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline import RARE, median, quantile
-from foreshock_dashboard.analysis.signals import GUARD, HISTORY, inference, recent
+from foreshock_dashboard.analysis.levels import GUARD, HISTORY
+from foreshock_dashboard.analysis.scan import recent
+from foreshock_dashboard.analysis.signals import inference
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World

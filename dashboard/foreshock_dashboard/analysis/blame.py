@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from foreshock_dashboard.analysis.absorbing import Kind, Move, Node, settled
 from foreshock_dashboard.analysis.excess import Excess, Excesses, Z, believed
 from foreshock_dashboard.analysis.finding import Finding
-from foreshock_dashboard.analysis.signals import Scan
+from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service
 

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from foreshock_dashboard.analysis.levels import usual_at
 from foreshock_dashboard.analysis.objectives import Objective, objectives
-from foreshock_dashboard.analysis.signals import Scan, usual_at
+from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World

@@ -18,7 +18,7 @@ from foreshock_dashboard.analysis.loops import vulnerable
 from foreshock_dashboard.analysis.objectives import Objective, objectives
 from foreshock_dashboard.analysis.remembered import Remembered
 from foreshock_dashboard.analysis.risk import Own, own_risks
-from foreshock_dashboard.analysis.signals import Scan
+from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.analysis.telling import Moment, opened, updated, warned
 from foreshock_dashboard.analysis.verdict import sentence
 from foreshock_dashboard.model.incident import Incident, Learning

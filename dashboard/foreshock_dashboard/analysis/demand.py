@@ -18,7 +18,8 @@ from foreshock_dashboard.analysis.amplification import MINUTES, Asked, asked, me
 from foreshock_dashboard.analysis.evidence import figure, onset, slower, sure
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.regression import weights
-from foreshock_dashboard.analysis.signals import Key, Scan, inference
+from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.analysis.signals import Key, inference
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service

@@ -13,7 +13,8 @@ import numpy as np
 
 from foreshock_dashboard.analysis.evidence import EXTREME, WORSE, figure, squeezed, suffering, sure
 from foreshock_dashboard.analysis.finding import Finding
-from foreshock_dashboard.analysis.signals import Key, Scan
+from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.analysis.signals import Key
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge

@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from foreshock_dashboard.analysis.queueing import began
-from foreshock_dashboard.analysis.signals import NAMED, Key, Scan
+from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.analysis.signals import NAMED, Key
 from foreshock_dashboard.model.incident import Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge, Gpu, Stall, Tenant

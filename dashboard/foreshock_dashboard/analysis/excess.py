@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline import percentile
-from foreshock_dashboard.analysis.signals import Scan
+from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge

@@ -10,7 +10,8 @@ import numpy as np
 
 from foreshock_dashboard.analysis.blame import blame
 from foreshock_dashboard.analysis.detectors import findings
-from foreshock_dashboard.analysis.signals import Scan, usual_at
+from foreshock_dashboard.analysis.levels import usual_at
+from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World

@@ -16,7 +16,8 @@ import numpy as np
 from foreshock_dashboard.analysis.amplification import mean
 from foreshock_dashboard.analysis.evidence import suffering, sure
 from foreshock_dashboard.analysis.finding import Finding
-from foreshock_dashboard.analysis.signals import Scan, inference
+from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.analysis.signals import inference
 from foreshock_dashboard.model.incident import Cause, Culprit, Evidence
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service

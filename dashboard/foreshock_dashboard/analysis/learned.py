@@ -6,9 +6,8 @@ from collections.abc import Hashable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from foreshock_dashboard.analysis.batching import Law, learned
-from foreshock_dashboard.analysis.levels import Usual
+from foreshock_dashboard.analysis.levels import Usual, usual_at
 from foreshock_dashboard.analysis.remembered import Remembered
-from foreshock_dashboard.analysis.signals import usual_at
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge, Stall, Tenant, World
 

@@ -7,10 +7,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foreshock_dashboard.analysis.remembered import rows_of
+from foreshock_dashboard.analysis.baseline import usual
+from foreshock_dashboard.analysis.remembered import Remembered, rows_of
+from foreshock_dashboard.analysis.signals import ALL, SIGNALS, Signal, transformed
 from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.world import World
 
-UNKNOWN = (np.nan, np.nan)
+HISTORY = 7200.0
+"""Seconds of past that a baseline rests on, as far as there are so many."""
+GUARD = 180.0
+"""Seconds before now that are left out of the baseline, so that what begins does not become what is usual."""
+SPACING = 60.0
+"""Seconds between the points that a baseline takes: rates over a minute tell nothing new more often."""
+LEAST = 5
+"""Points that a baseline needs at least."""
+_UNKNOWN = (np.nan, np.nan)
 
 
 class Levels(Mapping[Hashable, tuple[float, float]]):
@@ -30,7 +41,7 @@ class Levels(Mapping[Hashable, tuple[float, float]]):
             raise KeyError(key)
         return level, scale
 
-    def get(self, key: Hashable, default: tuple[float, float] = UNKNOWN) -> tuple[float, float]:  # type: ignore[override]
+    def get(self, key: Hashable, default: tuple[float, float] = _UNKNOWN) -> tuple[float, float]:  # type: ignore[override]
         """As of any mapping; NaN where nothing is said."""
         row = self.rows.get(key)
         if row is None:
@@ -49,7 +60,7 @@ class Levels(Mapping[Hashable, tuple[float, float]]):
         if things is self.things:
             return self.pairs
         rows = np.fromiter((self.rows.get(each, -1) for each in things), np.intp, len(things))
-        padded = np.concatenate([self.pairs, [UNKNOWN]])
+        padded = np.concatenate([self.pairs, [_UNKNOWN]])
         return np.asarray(padded[rows])
 
     def kept(self, before: Levels, which: Sequence[int]) -> Levels:
@@ -87,3 +98,28 @@ class Usual:
     def of(self, name: str) -> Levels:
         """Of one signal; of nothing where it was not looked at."""
         return self.levels.get(name, NOTHING)
+
+
+def usual_at(world: World, at: int, signals: Sequence[Signal] = SIGNALS, remembered: Remembered | None = None) -> Usual:
+    """What was usual before grid point `at`: median and scaled MAD of what came `GUARD` seconds earlier and before.
+
+    Things with fewer than `LEAST` points have no baseline.
+    """
+    columns, remembered = _columns(world, at), remembered or Remembered()
+    levels = {}
+    for signal in signals:
+        keys = signal.keys(world)
+        values = transformed(signal, signal.values(world, (ALL, columns)))
+        found = usual(values, signal.floor, signal.bad)
+        pairs = np.stack([found.level, found.scale], axis=1).astype(np.float64)
+        pairs[np.isfinite(values).sum(axis=1) < LEAST] = np.nan
+        levels[signal.name] = Levels(keys, remembered.of(rows_of, keys), pairs)
+    return Usual(float(world.times[at]), levels)
+
+
+def _columns(world: World, at: int) -> slice:
+    guard, history = round(GUARD / world.step), round(HISTORY / world.step)
+    stride = max(1, round(SPACING / world.step))
+    last = max(0, at - guard)
+    first = max(0, last - history)
+    return slice(first + (last - first) % stride, last, stride)

@@ -16,7 +16,8 @@ import numpy as np
 from foreshock_dashboard.analysis.amplification import amplification
 from foreshock_dashboard.analysis.evidence import entity, sure
 from foreshock_dashboard.analysis.finding import Finding
-from foreshock_dashboard.analysis.signals import HISTORY, Scan
+from foreshock_dashboard.analysis.levels import HISTORY
+from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.analysis.vulnerability import Loop, margin, stays_down
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.query import Floats

@@ -17,7 +17,7 @@ from foreshock_dashboard.analysis.amplification import Asked, asked
 from foreshock_dashboard.analysis.demand import growth_of_edges, origin
 from foreshock_dashboard.analysis.evidence import figure, onset, slower, sure
 from foreshock_dashboard.analysis.finding import Finding
-from foreshock_dashboard.analysis.signals import Scan
+from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from foreshock_dashboard.analysis.baseline import REMARKABLE
-from foreshock_dashboard.analysis.signals import Scan
+from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.model.service import Service
 
 SLOWER = (1.6, 3.0)

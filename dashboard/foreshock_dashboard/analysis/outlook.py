@@ -9,9 +9,10 @@ import numpy as np
 from foreshock_dashboard.analysis.decision import State
 from foreshock_dashboard.analysis.hazard import QUANTILES
 from foreshock_dashboard.analysis.imbalance import spreads
+from foreshock_dashboard.analysis.levels import HISTORY
 from foreshock_dashboard.analysis.pooling import safe_load
+from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.analysis.sharing import pool_of
-from foreshock_dashboard.analysis.signals import HISTORY, Scan
 from foreshock_dashboard.model.outlook import Amplification, Imbalance, Load, Outlook, Promise, Risk, Stalled
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu, World

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.hazard import QUANTILES
+from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.analysis.sharing import NOISE, Sharing
-from foreshock_dashboard.analysis.signals import Scan
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
 

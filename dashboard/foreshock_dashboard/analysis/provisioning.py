@@ -17,7 +17,8 @@ from foreshock_dashboard.analysis.amplification import asked
 from foreshock_dashboard.analysis.demand import crowded, growth_of_edges, origin
 from foreshock_dashboard.analysis.evidence import EXTREME, figure, slower, squeezed, sure
 from foreshock_dashboard.analysis.finding import Finding
-from foreshock_dashboard.analysis.signals import Scan, capacity
+from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.analysis.signals import capacity
 from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.query import Floats

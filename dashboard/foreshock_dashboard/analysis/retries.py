@@ -17,8 +17,10 @@ from foreshock_dashboard.analysis.amplification import MINUTES, Asked, asked, me
 from foreshock_dashboard.analysis.demand import REQUESTS, TOKENS, grown
 from foreshock_dashboard.analysis.evidence import EXTREME, figure, squeezed, sure
 from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.levels import GUARD, HISTORY
 from foreshock_dashboard.analysis.queueing import wait
-from foreshock_dashboard.analysis.signals import GUARD, HISTORY, Scan, inference
+from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.analysis.signals import inference
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service

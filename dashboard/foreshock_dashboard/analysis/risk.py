@@ -11,7 +11,8 @@ import numpy as np
 from foreshock_dashboard.analysis.batching import Law, Strain, averaged, strains
 from foreshock_dashboard.analysis.hazard import QUANTILES, hazard, trend
 from foreshock_dashboard.analysis.objectives import Objective
-from foreshock_dashboard.analysis.signals import Scan, inference
+from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.analysis.signals import inference
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.remembered import grouped
-from foreshock_dashboard.analysis.signals import RECENT, Scan
+from foreshock_dashboard.analysis.scan import RECENT, Scan
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu, Tenant, World

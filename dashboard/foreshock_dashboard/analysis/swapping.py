@@ -15,9 +15,10 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline import median, percentile
 from foreshock_dashboard.analysis.excess import MOST, MOST_LATELY, Excesses, Slow, believed, slowdown
 from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.analysis.sentence import gpu_list
 from foreshock_dashboard.analysis.sharing import pool_of
-from foreshock_dashboard.analysis.signals import NAMED, Scan
+from foreshock_dashboard.analysis.signals import NAMED
 from foreshock_dashboard.analysis.world import gpu_order
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service

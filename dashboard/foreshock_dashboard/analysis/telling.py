@@ -13,7 +13,8 @@ from foreshock_dashboard.analysis.blame import Walk, blamed
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.propagation import Ahead, ahead
 from foreshock_dashboard.analysis.risk import Own
-from foreshock_dashboard.analysis.signals import NAMED, Scan
+from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.analysis.signals import NAMED
 from foreshock_dashboard.analysis.verdict import sentence
 from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Culprit, Evidence, Incident, Phase
 from foreshock_dashboard.model.service import Service

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.analysis.sentence import clock, duration, gpu_list
-from foreshock_dashboard.analysis.signals import Scan
 from foreshock_dashboard.model.incident import AtRisk, Incident
 from foreshock_dashboard.model.service import Service
 

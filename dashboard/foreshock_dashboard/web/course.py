@@ -9,10 +9,11 @@ from functools import cached_property
 import numpy as np
 
 from foreshock_dashboard.analysis.evidence import entity
-from foreshock_dashboard.analysis.levels import Usual
+from foreshock_dashboard.analysis.levels import Usual, usual_at
 from foreshock_dashboard.analysis.objectives import Objective, objectives
 from foreshock_dashboard.analysis.risk import ENOUGH, LASTING
-from foreshock_dashboard.analysis.signals import NAMED, Scan, Signal, transformed, usual_at
+from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.analysis.signals import NAMED, Signal, transformed
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge, Gpu, Stall, Tenant, World

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline import median
-from foreshock_dashboard.analysis.signals import RECENT
+from foreshock_dashboard.analysis.scan import RECENT
 from foreshock_dashboard.model.query import Floats
 
 Flags = NDArray[np.bool_]

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline import usual
 from foreshock_dashboard.analysis.batching import learned, replicas
-from foreshock_dashboard.analysis.signals import GUARD, HISTORY, SPACING, inference
+from foreshock_dashboard.analysis.levels import GUARD, HISTORY, SPACING
+from foreshock_dashboard.analysis.signals import inference
 from foreshock_dashboard.model.query import Floats, Json
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from foreshock_dashboard.analysis.signals import Scan, usual_at
+from foreshock_dashboard.analysis.levels import usual_at
+from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.hardware import Hardware
 from foreshock_dashboard.model.inference import Inference, Replica

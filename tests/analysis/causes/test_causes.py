@@ -41,7 +41,7 @@ from foreshock_dashboard.analysis.memory import memory
 from foreshock_dashboard.analysis.network import network
 from foreshock_dashboard.analysis.provisioning import provisioning
 from foreshock_dashboard.analysis.retries import retry_storms
-from foreshock_dashboard.analysis.signals import Scan
+from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.model.service import Service
 
 Detector = Callable[[Scan], tuple[Finding, ...]]

@@ -15,8 +15,9 @@ from tests.analysis.causes.made import ANSWER, GPUS, LLM, ORDINARY, Bent, scan, 
 from tests.analysis.causes.test_causes import CASES, DETECTORS, LOSES, SLOW_STORE, STORM, Case
 
 from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.levels import usual_at
 from foreshock_dashboard.analysis.loops import vulnerable
-from foreshock_dashboard.analysis.signals import Scan, usual_at
+from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.hardware import Hardware
 from foreshock_dashboard.model.inference import Inference

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from foreshock_dashboard.analysis.signals import Scan, usual_at
+from foreshock_dashboard.analysis.levels import usual_at
+from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.model.hardware import Hardware
 from foreshock_dashboard.model.inference import Inference
 from foreshock_dashboard.model.query import Floats

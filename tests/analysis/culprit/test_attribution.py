@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from foreshock_dashboard.analysis.attribution import contended, predicted
 from foreshock_dashboard.analysis.finding import Finding
-from foreshock_dashboard.analysis.signals import Scan, usual_at
+from foreshock_dashboard.analysis.levels import usual_at
+from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.model.query import Floats
 
 Kit = Any

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from foreshock_dashboard.analysis.blame import blame
 from foreshock_dashboard.analysis.finding import Finding
-from foreshock_dashboard.analysis.signals import Scan, usual_at
+from foreshock_dashboard.analysis.levels import usual_at
+from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.model.incident import Culprit
 from foreshock_dashboard.model.world import World
 

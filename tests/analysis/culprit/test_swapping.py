@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreshock_dashboard.analysis.signals import Scan, usual_at
+from foreshock_dashboard.analysis.levels import usual_at
+from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.analysis.swapping import swapped
 
 Kit = Any

@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 
+from foreshock_dashboard.analysis.levels import HISTORY
 from foreshock_dashboard.analysis.pooling import safe_load
 from foreshock_dashboard.analysis.sharing import pool_of
-from foreshock_dashboard.analysis.signals import HISTORY, capacity, inference
+from foreshock_dashboard.analysis.signals import capacity, inference
 from foreshock_dashboard.model.query import Floats, Json
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
