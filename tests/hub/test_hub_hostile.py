@@ -6,7 +6,7 @@ import gzip
 import os
 import socket
 import subprocess
-import time
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -136,11 +136,14 @@ def test_slow_and_idle_connections_keep_nobody_out(hub: HubProcess, eventually: 
     head = b"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\nContent-Length: "
     ports = [int(hub.grpc.rpartition(":")[2]), int(hub.otlp.split(":")[2].partition("/")[0])]
 
+    over = threading.Event()
+
     def message() -> Iterator[bytes]:
-        time.sleep(60)
+        over.wait(60)
         yield b""
 
     with flat(hub), ExitStack() as stack:
+        stack.callback(over.set)
         for _ in range(20):
             slow = stack.enter_context(closing(socket.create_connection(("127.0.0.1", ports[1]), timeout=30)))
             slow.sendall(head + b"67108864\r\n\r\n")
