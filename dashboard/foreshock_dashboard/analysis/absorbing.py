@@ -20,19 +20,20 @@ Kind = Literal["slow", "load"]
 Node = tuple[Service, Kind]
 
 
-class Move(NamedTuple):
-    """Blame that goes on: to which node, with what weight 0…1; where `why` is said it stays there."""
+class Moves(NamedTuple):
+    """What becomes of the blame that comes to a node, as shares of it. stays: at the node. onward: goes to which nodes.
+    ends: stays with whom, and why."""
 
-    to: Node
-    weight: float
-    why: str = ""
+    stays: float
+    onward: tuple[tuple[Node, float], ...]
+    ends: tuple[tuple[Service, str, float], ...]
 
 
 class Walk(Protocol):
     """Where blame goes."""
 
-    def moves(self, node: Node) -> tuple[float, Sequence[Move], float]:
-        """The share that stays at a node, where the rest goes, and the weight of all that goes."""
+    def moves(self, node: Node) -> Moves:
+        """Where blame goes from a node."""
         ...
 
     def reason(self, node: Node) -> str:
@@ -56,7 +57,7 @@ def settled(walk: Walk, begin: Sequence[Node]) -> Mapping[Service, Mapping[str, 
     for node, all_that_came, kept, still in zip(paths.nodes, came.tolist(), paths.stays, mass.tolist(), strict=True):
         if (here := all_that_came * kept + still) > 0:
             absorbed[node[0]][walk.reason(node)] += here
-    for i, share, who, why in paths.ends:
+    for i, who, why, share in paths.ends:
         if came[i] > 0:
             absorbed[who][why] += float(came[i]) * share
     return absorbed
@@ -66,43 +67,41 @@ class _Paths:
     """The nodes that blame comes to, and where it goes from them. A node is looked at once some does come to it: there
     are far more that it could reach than it does.
 
-    stays: the share that stays at each. ends: of every move that ends: number of its node, share, at whom and why.
+    stays: the share that stays at each. ends: of every move that ends: number of its node, with whom, why, share.
     """
 
     def __init__(self, walk: Walk, begin: Sequence[Node]) -> None:
         self.nodes = list(begin)
         self.stays = [0.0] * len(begin)
-        self.ends: list[tuple[int, float, Service, str]] = []
+        self.ends: list[tuple[int, Service, str, float]] = []
         self._walk = walk
         self._number = {node: i for i, node in enumerate(begin)}
         self._looked: set[int] = set()
         self._source: list[int] = []
         self._target: list[int] = []
         self._share: list[float] = []
+        self._ways = np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0)  # these three
 
     def onward(self, mass: Floats) -> Floats:
         """What comes to each node when this much walks on from each."""
         for i in np.flatnonzero(mass).tolist():
             if i not in self._looked:
                 self._look(i)
-        if not self._source:
-            return np.zeros(len(self.nodes))
-        found: Floats = np.bincount(self._target, mass[self._source] * self._share, len(self.nodes)).astype(np.float64)
-        return found
+        if len(self._source) > len(self._ways[0]):
+            self._ways = np.array(self._source), np.array(self._target), np.array(self._share)
+        source, target, share = self._ways
+        return np.bincount(target, mass[source] * share, len(self.nodes)).astype(np.float64)
 
     def _look(self, i: int) -> None:
         self._looked.add(i)
-        kept, moves, total = self._walk.moves(self.nodes[i])
-        self.stays[i] = kept
-        for to, part, why in moves if kept < 1 else ():
-            share = (1 - kept) * part / total
-            if why:
-                self.ends.append((i, share, to[0], why))
-                continue
-            if to not in self._number:
-                self._number[to] = len(self.nodes)
+        self.stays[i], onward, ends = self._walk.moves(self.nodes[i])
+        self.ends += [(i, *end) for end in ends]
+        number = self._number
+        for to, share in onward:
+            if (at := number.get(to)) is None:
+                at = number[to] = len(self.nodes)
                 self.nodes.append(to)
                 self.stays.append(0.0)
             self._source.append(i)
-            self._target.append(self._number[to])
+            self._target.append(at)
             self._share.append(share)

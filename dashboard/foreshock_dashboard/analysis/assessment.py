@@ -69,7 +69,8 @@ def troubles(
     for each in found:
         unsure.setdefault(each.service, []).append(each)
     groups = _joined(scan, bad, strong)
-    made = [_trouble(scan, members, own, by_service, unsure, weak) for members in groups]
+    worse = {who for who in scan.world.services if feels(scan, who, own)} if groups else set()
+    made = [_trouble(scan, members, own, worse, by_service, unsure, weak) for members in groups]
     return tuple(sorted(made, key=lambda each: (not each.page, -each.chance, each.origin)))
 
 
@@ -105,13 +106,14 @@ def _trouble(
     scan: Scan,
     members: Set[Service],
     own: Mapping[Service, Own],
+    worse: Set[Service],
     findings: Mapping[Service, Sequence[Finding]],
     unsure: Mapping[Service, Sequence[Finding]],
     weak: Mapping[Service, Finding],
 ) -> Trouble:
     origin = _origin(scan, members, own, findings)
-    above = upstream(scan, origin)
-    felt = tuple(who for who in above if feels(scan, who, own) and carries(scan, origin, who))
+    above = scan.upstream[origin]
+    felt = tuple(who for who in above if who in worse and carries(scan, origin, who))
     missing = tuple(who for who in (origin, *above) if who in own and own[who].missing)
     cause = _cause(origin, members, findings) or _likeliest(origin, unsure)
     if origin in weak and (cause is None or (cause.cause == "dependency" and cause.culprit.service == origin)):
@@ -165,18 +167,6 @@ def _pages(
     if explained and cause is not None and cause.severity >= SLOWS and scan.z("p95", origin) >= FELT:
         return True
     return risk.chance >= PAGE and explained
-
-
-def upstream(scan: Scan, origin: Service) -> tuple[Service, ...]:
-    """Who calls a service, directly or through others, nearest first."""
-    found: list[Service] = []
-    seen, frontier = {origin}, [origin]
-    while frontier:
-        nearer = sorted({caller for who in frontier for caller in scan.callers.get(who, ()) if caller not in seen})
-        seen.update(nearer)
-        found += nearer
-        frontier = nearer
-    return tuple(found)
 
 
 def feels(scan: Scan, who: Service, own: Mapping[Service, Own]) -> bool:

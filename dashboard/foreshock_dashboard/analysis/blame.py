@@ -12,8 +12,9 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from foreshock_dashboard.analysis.absorbing import Kind, Move, Node, settled
+from foreshock_dashboard.analysis.absorbing import Kind, Moves, Node, settled
 from foreshock_dashboard.analysis.excess import Excess, Excesses, Z, believed
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.scan import Scan
@@ -37,6 +38,14 @@ CERTAIN = 0.98
 """Weight beyond which one reason is not believed more than another."""
 LEAST = 0.01
 """Share of all blame below which a candidate is not worth naming."""
+
+
+class Move(NamedTuple):
+    """Blame that goes on: to which node, with what weight 0…1; where `why` is said it stays there."""
+
+    to: Node
+    weight: float
+    why: str = ""
 
 
 def blame(scan: Scan, victims: Sequence[Service], findings: Sequence[Finding] = ()) -> tuple[Candidate, ...]:
@@ -69,7 +78,7 @@ class Walk:
         self.findings: defaultdict[Service, list[Finding]] = defaultdict(list)
         for finding in findings:
             self.findings[finding.service].append(finding)
-        self._moves: dict[Node, tuple[float, tuple[Move, ...], float]] = {}
+        self._moves: dict[Node, Moves] = {}
         self._reasons: dict[Node, str] = {}
 
     def ill(self, victim: Service) -> bool:
@@ -86,18 +95,25 @@ class Walk:
             reached |= called
         return self.found.worst(reached) >= SUSPECT
 
-    def moves(self, node: Node) -> tuple[float, tuple[Move, ...], float]:
-        """The share of blame that stays at a node, where the rest goes, and the weight of all that goes."""
+    def moves(self, node: Node) -> Moves:
+        """Where blame goes from a node, and how much of it stays."""
         if node not in self._moves:
-            service, kind = node
-            found = [
-                move for move in (self._slow(service) if kind == "slow" else self._load(service)) if move.weight > 0
-            ]
-            gone = sum(move.weight for move in found) if kind == "load" else max((m.weight for m in found), default=0.0)
-            if kind == "slow":
-                found = [move._replace(weight=_odds(move.weight)) for move in found]
-            self._moves[node] = max(0.0, 1 - gone), tuple(found), sum(move.weight for move in found)
+            self._moves[node] = self._shared(*node)
         return self._moves[node]
+
+    def _shared(self, service: Service, kind: Kind) -> Moves:
+        found = [move for move in (self._slow(service) if kind == "slow" else self._load(service)) if move.weight > 0]
+        gone = sum(move.weight for move in found) if kind == "load" else max((m.weight for m in found), default=0.0)
+        stays = max(0.0, 1 - gone)
+        if kind == "slow":
+            found = [move._replace(weight=_odds(move.weight)) for move in found]
+        total = sum(move.weight for move in found)
+        shares = [(move, (1 - stays) * move.weight / total) for move in found] if stays < 1 else []
+        return Moves(
+            stays,
+            tuple((move.to, share) for move, share in shares if not move.why),
+            tuple((move.to[0], move.why, share) for move, share in shares if move.why),
+        )
 
     def _slow(self, service: Service) -> list[Move]:
         found = self._callees(service)

@@ -28,7 +28,8 @@ PART = (0.2, 0.05)
 """Share of a caller's slow-down or failures that an edge explains, from which it is as likely the reason; width."""
 INHERITED = (0.5, 0.1)
 """The same of a callee and whom it calls itself, from which it is as likely not its own doing as it is."""
-KINDS = (("p95", "edge_p95"), ("failed", "edge_failed"))
+OWN, CALLED = ("p95", "failed"), ("edge_p95", "edge_failed")
+KINDS = tuple(zip(OWN, CALLED, strict=True))
 """Signals of a service, and those of its calls that they follow."""
 SERVER = 0.55
 """How sure one can be at most of a model server, whose own signs say more: neighbours, length, queue, clocks."""
@@ -47,7 +48,7 @@ MOST = 100.0
 
 def dependency(scan: Scan) -> tuple[Finding, ...]:
     """Services that suffer from one they call, or are the one that is slow; a finding for each that suffers."""
-    found = []
+    found: list[Finding] = []
     for callee, edges in sorted(_worse(scan).items()):
         strength = by_itself(scan, callee, edges)
         if strength < LEAST:
@@ -56,22 +57,24 @@ def dependency(scan: Scan) -> tuple[Finding, ...]:
         felt = {caller: _hurt(scan, caller, edges) for caller in callers}
         most = max(felt.values(), default=suffering(scan, callee) if not callers else 0.0)
         strength = min(strength, max(most, COVERED))
-        for who in (callee, *callers):
-            worst = max(edges, key=lambda edge: (_z(scan, edge), edge))
-            found.append(
-                Finding(
-                    service=who,
-                    cause="dependency",
-                    culprit=Culprit(callee, edge=worst[:2] if who != callee else None),
-                    strength=strength if who == callee else min(strength, felt[who]),
-                    severity=_severity(scan, callee, edges),
-                    since=_since(scan, callee, edges),
-                    evidence=_evidence(scan, callee, worst, who),
-                    next_step=f"undo the last change of {callee}, or let {_names(callers)} answer without it"
-                    f" (time-out, breaker, cached answer)",
-                    urgent=most > 0.5,
-                )
+        worst = max(edges, key=lambda edge: (_z(scan, edge), edge))
+        severity, since = _severity(scan, callee, edges), _since(scan, callee, edges)
+        told = (*_figures(scan, callee, OWN), *_figures(scan, worst, CALLED))
+        found += [
+            Finding(
+                service=who,
+                cause="dependency",
+                culprit=Culprit(callee, edge=worst[:2] if who != callee else None),
+                strength=strength if who == callee else min(strength, felt[who]),
+                severity=severity,
+                since=since,
+                evidence=told if who == callee else (*told, *_figures(scan, who, OWN)),
+                next_step=f"undo the last change of {callee}, or let {_names(callers)} answer without it"
+                f" (time-out, breaker, cached answer)",
+                urgent=most > 0.5,
             )
+            for who in (callee, *callers)
+        ]
     return tuple(found)
 
 
@@ -221,11 +224,8 @@ def _since(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
     return min([*times, *(scan.since(name, edge) for name in ("edge_server", "edge_failed") for edge in edges)])
 
 
-def _evidence(scan: Scan, callee: Service, worst: Edge, who: Service) -> tuple[Evidence, ...]:
-    told = [figure(scan, name, callee) for name in ("p95", "failed")]
-    told += [figure(scan, name, worst) for name in ("edge_p95", "edge_failed")]
-    if who != callee:
-        told += [figure(scan, name, who) for name in ("p95", "failed")]
+def _figures(scan: Scan, key: Key, names: Sequence[str]) -> tuple[Evidence, ...]:
+    told = (figure(scan, name, key) for name in names)
     return tuple(each for each in told if math.isfinite(each.value) and not each.value == each.baseline == 0)
 
 

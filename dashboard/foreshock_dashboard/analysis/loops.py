@@ -18,7 +18,7 @@ from foreshock_dashboard.analysis.evidence import entity, sure
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.levels import HISTORY
 from foreshock_dashboard.analysis.scan import Scan
-from foreshock_dashboard.analysis.vulnerability import Loop, margin, stays_down
+from foreshock_dashboard.analysis.vulnerability import Loop, has_high_root, margin, stays_down
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
@@ -54,7 +54,7 @@ def vulnerable(scan: Scan, loads: Mapping[Service, float]) -> tuple[Finding, ...
     """
     found = []
     for service, seen in sorted(loops(scan, loads).items()):
-        if not stays_down(seen.loop, SURVIVED):
+        if not (has_high_root(seen.loop) and stays_down(seen.loop, SURVIVED)):
             continue
         seconds = margin(seen.loop)
         strength = seen.confidence * sure(-seconds, -NEAR[0], NEAR[1])

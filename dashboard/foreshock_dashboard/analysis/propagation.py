@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.hazard import QUANTILES
+from foreshock_dashboard.analysis.remembered import rows_of
 from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.analysis.sharing import NOISE, Sharing
 from foreshock_dashboard.model.query import Floats
@@ -70,24 +71,39 @@ class Ways(NamedTuple):
     takes: Floats
 
 
+class Spreading:
+    """How risk spreads at one grid point. The ways that it takes are worked out once, whoever is hit first."""
+
+    def __init__(self, scan: Scan, own: Mapping[Service, Risky]) -> None:
+        self._services = scan.world.services
+        self._rows = scan.remembered.of(rows_of, self._services)
+        self._ways = _joined(calls(scan), shared(scan))
+        never = (math.inf,) * len(QUANTILES)
+        self._chance = np.array([own[service].chance if service in own else 0.0 for service in self._services])
+        when = [own[service].seconds if service in own else never for service in self._services]
+        self._seconds = np.array(when).reshape(-1, len(QUANTILES))
+
+    def ahead(self, known: Mapping[Service, Risky] | None = None) -> tuple[Ahead, ...]:
+        """Every service that has a chance to miss its objective, the soonest first, then the likeliest.
+
+        known: what is known of some services beside what they show themselves.
+        """
+        services, chance, when = self._services, self._chance.copy(), self._seconds.copy()
+        for service, risk in (known or {}).items():
+            if (row := self._rows.get(service)) is not None:
+                chance[row], when[row] = risk.chance, risk.seconds
+        found, seconds, through = spread(np.nan_to_num(chance), when, self._ways)
+        rows = np.flatnonzero(found >= LEAST).tolist()
+        risks = [
+            Ahead(services[row], found.item(row), tuple(times), services[by] if by >= 0 else None)
+            for row, times, by in zip(rows, seconds[rows].tolist(), through[rows].tolist(), strict=True)
+        ]
+        return tuple(sorted(risks, key=lambda risk: (risk.seconds[MEDIAN], -risk.chance, risk.service)))
+
+
 def ahead(scan: Scan, own: Mapping[Service, Risky]) -> tuple[Ahead, ...]:
-    """Every service that has a chance to miss its objective, the soonest first, then the likeliest."""
-    services = scan.world.services
-    chance = np.array([own[service].chance if service in own else 0.0 for service in services])
-    never = (math.inf,) * len(QUANTILES)
-    when = [own[service].seconds if service in own else never for service in services]
-    ways = _joined(calls(scan), shared(scan))
-    found, seconds, through = spread(np.nan_to_num(chance), np.array(when).reshape(-1, len(QUANTILES)), ways)
-    risks = [
-        Ahead(
-            services[row],
-            float(found[row]),
-            tuple(seconds[row].tolist()),
-            services[through[row]] if through[row] >= 0 else None,
-        )
-        for row in np.flatnonzero(found >= LEAST)
-    ]
-    return tuple(sorted(risks, key=lambda risk: (risk.seconds[MEDIAN], -risk.chance, risk.service)))
+    """As `Spreading.ahead`, by what services show themselves."""
+    return Spreading(scan, own).ahead()
 
 
 def spread(own: Floats, seconds: Floats, ways: Ways) -> tuple[Floats, Floats, Rows]:

@@ -180,6 +180,11 @@ class Scan:
         return self.remembered.of(_callers, self.world.edges)
 
     @property
+    def upstream(self) -> Mapping[Service, tuple[Service, ...]]:
+        """Who calls each service, directly or through others, nearest first."""
+        return self.remembered.of(_Upstream, self.world.edges)
+
+    @property
     def callees(self) -> Mapping[Service, tuple[Service, ...]]:
         """Whom each service calls directly."""
         return self.remembered.of(_callees, self.world.edges)
@@ -211,6 +216,25 @@ def _callees(edges: Sequence[Edge]) -> Mapping[Service, tuple[Service, ...]]:
     inside = [edge for edge in edges if edge.connection != "virtual_node"]
     found = _by_client(inside)
     return {client: tuple(dict.fromkeys(inside[row].server for row in rows)) for client, rows in found.items()}
+
+
+class _Upstream(dict[Service, tuple[Service, ...]]):
+    """Looked up once somebody asks."""
+
+    def __init__(self, edges: Sequence[Edge]) -> None:
+        super().__init__()
+        self._callers = _callers(edges)
+
+    def __missing__(self, origin: Service) -> tuple[Service, ...]:
+        found: list[Service] = []
+        seen, frontier = {origin}, [origin]
+        while frontier:
+            nearer = sorted({caller for who in frontier for caller in self._callers.get(who, ())} - seen)
+            seen.update(nearer)
+            found += nearer
+            frontier = nearer
+        self[origin] = tuple(found)
+        return self[origin]
 
 
 def recent(values: Floats, at: int, points: int = RECENT) -> Floats:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 
-from foreshock_dashboard.analysis.assessment import Trouble, upstream
+from foreshock_dashboard.analysis.assessment import Trouble
 from foreshock_dashboard.analysis.blame import Walk, blamed
 from foreshock_dashboard.analysis.finding import Finding
-from foreshock_dashboard.analysis.propagation import Ahead, ahead
+from foreshock_dashboard.analysis.propagation import Ahead, Spreading
 from foreshock_dashboard.analysis.risk import Own
 from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.analysis.signals import NAMED
@@ -51,6 +51,11 @@ class Moment:
     def walk(self) -> Walk:
         """Where blame goes, for all incidents."""
         return Walk(self.scan, self.findings)
+
+    @cached_property
+    def spreading(self) -> Spreading:
+        """How risk spreads, for all incidents."""
+        return Spreading(self.scan, self.own)
 
 
 def opened(trouble: Trouble, scan: Scan) -> Incident:
@@ -147,13 +152,13 @@ def _next_step(cause: Cause, origin: Service, guilty: Service | None) -> str:
 
 def _at_risk(trouble: Trouble, moment: Moment) -> tuple[AtRisk, ...]:
     """The origin and all that call it, in the order in which they are to be hit."""
-    near = {trouble.origin, *upstream(moment.scan, trouble.origin)}
-    own = dict(moment.own)
-    first = own.get(trouble.origin)
+    near = {trouble.origin, *moment.scan.upstream[trouble.origin]}
+    first = moment.own.get(trouble.origin)
+    known: dict[Service, Own] = {}
     if first is not None and not first.missing:
         chance = max(first.chance, trouble.chance)
-        own[trouble.origin] = replace(first, chance=chance, seconds=_seconds(trouble, first.seconds))
-    found = [_risk(each) for each in ahead(moment.scan, own) if each.service in near]
+        known[trouble.origin] = replace(first, chance=chance, seconds=_seconds(trouble, first.seconds))
+    found = [_risk(each) for each in moment.spreading.ahead(known) if each.service in near]
     return tuple(sorted(found, key=lambda each: (each.p50, each.service)))
 
 
