@@ -69,6 +69,18 @@ def test_attributes_are_read_as_if_none_had_come_before(
                 assert found == ({key: whole[key] for key in asked & whole.keys()} if told else {})
 
 
+def test_a_text_that_is_no_utf_8_is_refused_also_of_a_key_with_many_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alone, although the next one begins with what it lacks."""
+    monkeypatch.setattr(known, "MAX_VALUES", 1)
+    pickers = Pickers("a")
+    for text in ("xy", "yz", "zx"):
+        read(request([(2, [KeyValue(key="a", value=AnyValue(string_value=text))])]), pickers)
+    sound = request([(2, [KeyValue(key="a", value=AnyValue(string_value=text))]) for text in ("o1", "o2", "o3")])
+    found = read(sound.replace(b"o1", b"o\xc3").replace(b"o2", b"\xa9o"), pickers)
+    assert found.refused == {"malformed span": 2}
+    assert [found.spans.searched.texts[code] for code in found.spans.searched.columns["a"]] == ["o3"]
+
+
 def test_a_value_before_its_key_is_read_as_well() -> None:
     """Which no known sender writes, but protobuf allows (protobuf.dev, "Encoding")."""
     backwards = b"\x12\x03\x0a\x01x" + b"\x0a\x01a"

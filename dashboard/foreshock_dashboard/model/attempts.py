@@ -30,45 +30,57 @@ class Tally:
     Requests are the SERVER spans of one name; those of other names describe the same requests.
     """
 
-    __slots__ = (
-        "_alone", "_failed", "_named", "_previous", "_requests", "_retries", "again", "edge", "failed", "observed",
-        "requests", "retries",
-    )  # fmt: skip
+    requests = failed = retries = 0
+    _requests = _failed = _retries = 0  # those that were told
+    again = 0  # retries that calls beside this one show
+    observed = 0  # requests of which the server's duration was told
+    _previous = 0  # retries that its own spans tell of
+    _alone: Server | None = None  # the first one, and nearly always the only one
+    _named: dict[str, _Named] | None = None  # all of them, once there are more
 
-    def __init__(self, edge: Edge, requests: int = 0, failed: int = 0) -> None:
+    def __init__(self, edge: Edge) -> None:
         self.edge = edge
-        self.requests, self.failed, self.retries = requests, failed, 0
-        self._requests, self._failed, self._retries = requests, failed, 0  # those that were told
-        self.again = self._previous = 0  # retries that calls beside this one show; that its own spans tell of
-        self._alone: Server | None = None  # the first one, and nearly always the only one
-        self._named: dict[str, _Named] = {}
-        self.observed = 0  # requests of which the server's duration was told
+
+    @classmethod
+    def assumed(cls, edge: Edge, *, failed: bool) -> Tally:
+        """Of one call that its CLIENT span alone tells of, and that has been told."""
+        made = cls(edge)
+        made.requests = made._requests = 1
+        made.failed = made._failed = int(failed)
+        return made
 
     def add(self, client: Client, server: Server) -> None:
         """Take note of a SERVER span."""
-        self._previous += server.attempts_before and not client.resent  # both tell of the same
-        if self._alone is None and not self._named:
+        if server.attempts_before and not client.resent:  # else both tell of the same
+            self._previous += 1
+        if self._alone is None and self._named is None:
             self._alone, requests, failed = server, 1, int(server.failed)
         else:
-            if self._alone is not None:
-                self._note(self._alone)
-                self._alone = None
             requests, failed = self._note(server)
-        self.requests = max(self.requests, requests)
-        self.failed = max(self.failed, failed, client.failed)
+        if requests > self.requests:
+            self.requests = requests
+        if client.failed and not failed:
+            failed = 1
+        if failed > self.failed:
+            self.failed = failed
         self.retries = self.again
         if client.kind != "producer" and server.kind != "consumer":
             self.retries += max(self.requests - 1, self._previous)
 
     def news(self) -> tuple[bool, int, int, int]:
         """Whether nothing was told yet, and the requests, failed ones and retries that were not."""
-        first = not self._requests
-        more = self.requests - self._requests, self.failed - self._failed, self.retries - self._retries
-        self._requests, self._failed, self._retries = self.requests, self.failed, self.retries
-        return first, *more
+        requests, failed, retries = self.requests, self.failed, self.retries
+        more = not self._requests, requests - self._requests, failed - self._failed, retries - self._retries
+        self._requests, self._failed, self._retries = requests, failed, retries
+        return more
 
     def _note(self, server: Server) -> tuple[int, int]:
         """How many there are of its name, and how many of them failed."""
+        if self._named is None:
+            self._named = {}
+        if self._alone is not None:
+            first, self._alone = self._alone, None
+            self._note(first)
         named = self._named.setdefault(server.name, _Named())
         named.servers.append(server)
         named.failed += server.failed
@@ -82,8 +94,9 @@ class Tally:
         if self._alone is not None:
             self.observed = 1
             return [self._alone]
-        most = max((len(each.servers) for each in self._named.values()), default=0)
-        whole = [each.servers for each in self._named.values() if len(each.servers) == most]
+        servers = [each.servers for each in (self._named or {}).values()]
+        most = max(map(len, servers), default=0)
+        whole = [some for some in servers if len(some) == most]
         if len(whole) > 1:
             whole.sort(key=lambda some: sorted(((each.seconds, each.id) for each in some), reverse=True))
         self.observed = most

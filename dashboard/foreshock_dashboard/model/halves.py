@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from ipaddress import ip_address
 from math import isfinite
+from operator import itemgetter
 from typing import NamedTuple
 
 from foreshock_dashboard.model.gen_ai import MODEL, OPERATION, PROVIDER, first_text, provider_of
@@ -14,6 +16,8 @@ MAX_TEXT = 200
 """Characters of a name, and of an attribute, that a waiting half keeps."""
 MAX_CALLEES = 10_000
 """Callees kept ready for use; beyond it, all are read anew."""
+MAX_SHAPES = 1000
+"""Sets of attributes of which it is known what to read."""
 
 
 _DATABASE = ("db.namespace", "db.name", "db.system.name", "db.system")
@@ -25,19 +29,15 @@ _URL = ("url.full", "http.url")
 _HTTP_RESENDS = ("http.request.resend_count", "http.resend_count")
 _GRPC_RESENDS = ("previous-rpc-attempts", "transparent-retry")  # of gRPC's own spans of each attempt (gRFC A72)
 _RESENDS = (*_HTTP_RESENDS, *_GRPC_RESENDS)
-_OUTCOME = ("error.type", "http.response.status_code", "http.status_code")
-_CLIENT = (*_CALLEE, *_URL, *_RESENDS, *_OUTCOME)
+_ERROR, _CODE, _OLD_CODE = "error.type", "http.response.status_code", "http.status_code"
 _PREVIOUS_ATTEMPTS = (
     "rpc.grpc.request.metadata.grpc-previous-rpc-attempts",
     "rpc.request.metadata.grpc-previous-rpc-attempts",
 )
 _RECEIVES = ("messaging.operation.type", "messaging.operation")
-CLIENT_KEYS = frozenset((*_CLIENT, *_RECEIVES, *OPERATION, *MODEL))
+CLIENT_KEYS = frozenset((*_CALLEE, *_URL, *_RESENDS, _ERROR, _CODE, _OLD_CODE, *_RECEIVES, *OPERATION, *MODEL))
 SERVER_KEYS = frozenset(_PREVIOUS_ATTEMPTS)
 """What is asked for of CLIENT and PRODUCER spans, and of SERVER and CONSUMER spans."""
-_URLS, _COUNTS = len(_CALLEE), len(_CALLEE) + len(_URL)
-_OUTCOMES = _COUNTS + len(_RESENDS)
-_NO_COUNTS = (None,) * len(_RESENDS)
 
 
 class Callee(NamedTuple):
@@ -78,7 +78,7 @@ class Client:
     def __init__(
         self, service: Service, id_: Id, kind: Kind, name: str, start: int, end: int, status: Status, found: Attributes
     ) -> None:
-        values = tuple(map(found.get, _CLIENT))
+        shape = _shape_of(found)
         self.service = service
         self.id = id_
         self.kind = kind
@@ -86,15 +86,14 @@ class Client:
         self.start_ns, self.end_ns = start, end
         self.seconds = (end - start) / 1e9
         self.name = name[:MAX_TEXT]
-        self.callee = callee = _callee(values[:_URLS])
-        url = values[_URLS] or values[_URLS + 1]
+        self.callee = callee = _callee(shape, found)
+        url = next(filter(None, map(found.get, shape.url)), "")
         self.url = url.partition("?")[0][:MAX_TEXT] if isinstance(url, str) else ""
-        self._outcome = values[_OUTCOMES:]
-        counts = values[_COUNTS:_OUTCOMES]
+        self._outcome = found.get(_ERROR), found.get(_CODE), found.get(_OLD_CODE)
         self.resend, self.resent = 0, False
-        if counts != _NO_COUNTS:
-            self.resend = max(0, *map(_number, counts[: len(_HTTP_RESENDS)]))
-            self.resent = any(_number(value) > 0 for value in counts)
+        if shape.resends:
+            self.resend = max(0, *(_number(found.get(key)) for key in _HTTP_RESENDS))
+            self.resent = any(_number(found[key]) > 0 for key in shape.resends)
         self.operation = self.model = ""
         if callee.provider:
             self.operation = first_text(map(found.get, OPERATION))
@@ -159,26 +158,52 @@ def receives(found: Attributes) -> bool:
     return any(found.get(name) == "receive" for name in _RECEIVES)
 
 
-_known: dict[tuple[AttributeValue, ...], Callee] = {}
+class _Shape(NamedTuple):
+    """Which attributes of interest a span has. Most spans have the same as many others, so it is found out once.
+
+    values: those of `callee`, of a span with these attributes.
+    """
+
+    callee: tuple[str, ...]
+    url: tuple[str, ...]
+    resends: tuple[str, ...]
+    values: Callable[[Attributes], Hashable]
 
 
-def _callee(values: tuple[AttributeValue, ...]) -> Callee:
-    """From the values of `_CALLEE`: the same ones come with nearly every span."""
+_shapes: dict[tuple[str, ...], _Shape] = {}
+_known: dict[tuple[tuple[str, ...], Hashable], Callee] = {}
+
+
+def _shape_of(found: Attributes) -> _Shape:
+    shape = _shapes.get(keys := tuple(found))
+    if shape is None:
+        callee, url, resends = (tuple(key for key in some if key in found) for some in (_CALLEE, _URL, _RESENDS))
+        shape = _Shape(callee, url, resends, itemgetter(*callee) if callee else lambda _: None)
+        if len(_shapes) >= MAX_SHAPES:
+            _shapes.clear()
+        _shapes[keys] = shape
+    return shape
+
+
+def _callee(shape: _Shape, found: Attributes) -> Callee:
+    """The same ones come with nearly every span."""
+    key = shape.callee, shape.values(found)
     try:
-        found = _known.get(values)
+        callee = _known.get(key)
     except TypeError:  # a list among them
-        return _read_callee(values)
-    if found is None:
-        found = _read_callee(values)
+        return _read_callee(found)
+    if callee is None:
+        callee = _read_callee(found)
         if len(_known) >= MAX_CALLEES:
             _known.clear()
-        if all(len(value) <= MAX_TEXT for value in values if isinstance(value, str | bytes)):
-            _known[values] = found
-    return found
+        texts = (value for value in map(found.get, shape.callee) if isinstance(value, str | bytes))
+        if all(len(text) <= MAX_TEXT for text in texts):
+            _known[key] = callee
+    return callee
 
 
-def _read_callee(values: tuple[AttributeValue, ...]) -> Callee:
-    get = dict(zip(_CALLEE, values, strict=True)).get
+def _read_callee(found: Attributes) -> Callee:
+    get = found.get
     peer, host = first_text(map(get, _PEER), MAX_TEXT), first_text(map(get, _HOST), MAX_TEXT)
     return Callee(
         first_text(map(get, _DATABASE), MAX_TEXT),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Id
 
@@ -26,13 +28,13 @@ class Notes:
     def __init__(self, ttl: float, limit: int) -> None:
         self._ttl, self._limit = ttl, limit
         self._newer, self._older = _Half(), _Half()
-        self._since: float | None = None
+        self._until = -inf
 
     def add(self, span: Id, service: Service, parent: Id, now: float) -> None:
         """Take note of a SERVER span, or of an INTERNAL one, which has a parent."""
         newer = self._newer
-        if self._since is None or now - self._since >= self._ttl or len(newer.services) >= self._limit:
-            self._newer, self._older, self._since = _Half(), newer, now
+        if now >= self._until or len(newer.services) >= self._limit:
+            self._newer, self._older, self._until = _Half(), newer, now + self._ttl
             newer = self._newer
         newer.services[span] = service
         if parent:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 
 from foreshock_dashboard.model.families import CALLS, DURATION
-from foreshock_dashboard.model.histogram import Observation
 from foreshock_dashboard.model.registry import OTHER, Registry, Series
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Kind, Outlines, Status
@@ -31,19 +31,17 @@ class Operations:
 
     def count(self, services: Sequence[Service], outlines: Outlines, now: float) -> None:
         """Count spans of services; INTERNAL ones are no calls."""
-        observed: list[Observation] = []
+        calls = [kind != "internal" for kind in outlines.kind]
+        operations = zip(services, outlines.name, outlines.kind, outlines.status, strict=True)
+        rows: list[int] = []
         ready = self._ready.get
-        for service, name, kind, status, start, end, key in zip(
-            services, outlines.name, outlines.kind, outlines.status, outlines.start_ns, outlines.end_ns, outlines.key,
-            strict=True,
-        ):  # fmt: skip
-            if kind != "internal":
-                operation = service, name, kind, status
-                calls, row = ready(operation) or self._series(operation, now)
-                calls.value += 1.0
-                calls.touched = now
-                observed.append((row, (end - start) / 1e9, key))
-        self._registry.observe(observed)
+        for operation in compress(operations, calls):
+            series, row = ready(operation) or self._series(operation, now)
+            series.value += 1.0
+            series.touched = now
+            rows.append(row)
+        seconds = [(end - start) / 1e9 for start, end in zip(outlines.start_ns, outlines.end_ns, strict=True)]
+        self._registry.observe_columns(rows, [*compress(seconds, calls)], [*compress(outlines.key, calls)])
 
     def forget(self) -> None:
         """Let go of the series: some have ended."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from foreshock_dashboard.model.histogram import LE, Exemplar, Histograms, Observation
@@ -147,6 +147,10 @@ class Registry:
     def observe(self, observations: Iterable[Observation]) -> None:
         """Note durations of spans in histograms, by the `row` of each; `settle` counts them."""
         self._histograms.observe(observations)
+
+    def observe_columns(self, rows: Sequence[int], seconds: Sequence[float], spans: Sequence[Id | None]) -> None:
+        """The same of columns, equally long."""
+        self._histograms.observe_columns(rows, seconds, spans)
 
     def settle(self, now: float) -> None:
         """Count the durations that were observed, as seen `now`."""

@@ -89,7 +89,8 @@ class ServiceGraph:
             services, outlines.rows(), strict=True
         ):
             if kind == "internal":
-                self._add_internal(key, above, service, now)
+                if above or self._waiting.find(key) is not None:
+                    self._add_internal(key, above, service, now)
             elif kind == "server" or kind == "consumer" or (links and kind == "client" and receives(attributes)):
                 server = server_half(service, key, kind, name, start, end, status, attributes)
                 self._add_server(server, above, links, now)
@@ -100,7 +101,9 @@ class ServiceGraph:
     def expire(self, now: float) -> None:
         """Decide about calls that have waited long enough."""
         for node in self._waiting.due(now):
-            self._telling.know(node)
+            node.known = True
+            if node.pending is not None:
+                self._telling.know(node)
             if node.calls is not None or node.failed_calls:
                 self._telling.review(node, node.expires + self._ttl)
             if self._unanswered.settle(node, last=False):

@@ -57,7 +57,7 @@ class Unanswered:
     def _assume(self, node: Node, client: Client, answerer: Service) -> None:
         """Count a call by its CLIENT half alone, as one to this service."""
         edge = Edge(client.service, answerer)
-        node.tallies += (Tally(edge, 1, int(client.failed)),)
+        node.tallies += (Tally.assumed(edge, failed=client.failed),)
         self._findings.called(edge, client, self._telling.tell(node, edge))
         node.decided, node.assumed = True, answerer
 

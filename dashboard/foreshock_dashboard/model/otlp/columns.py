@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
 from foreshock_dashboard.model.otlp.light import LastOfSpan, SpanColumns
-
-_Value = TypeVar("_Value", bytes, str, int)
 
 END = secrets.token_bytes(16)
 """Stands behind the attributes of each span. A span that is cut off swallows it, and is found out by that; nobody
@@ -68,32 +66,27 @@ def fields_of(spans: Sequence[bytes]) -> Fields:
 def _fields(spans: Sequence[bytes]) -> Fields | None:
     """None where a span is cut off, or has a field twice, or one that says nothing."""
     read = SpanColumns.FromString(_BEHIND.join((*spans, b"")))
-    columns: list[Any] = [_each(getattr(read, column)[:], end, len(spans)) for column, end in _ENDS.items()]
     attributes = read.attributes[:]
-    if None in columns or attributes.count(END) != len(spans):
+    if attributes.count(END) != len(spans):
         return None
-    return Fields._make([*columns, attributes])
+    columns: list[Any] = [_each(getattr(read, column), end, len(spans)) for column, end in _ENDS.items()]
+    return None if None in columns else Fields._make([*columns, attributes])
 
 
-def _each(values: list[_Value], end: _Value, spans: int) -> list[_Value] | None:
-    """The value of each span, behind which stands `end`; None where one has several, or an `end` of its own."""
+def _each(values: Sequence[Any], end: Any, spans: int) -> list[Any] | None:  # noqa: ANN401 - bytes, str or int, all of them
+    """The value of each span, behind which stands `end`, as many times as there are spans; None where one has several,
+    or an `end` of its own."""
     nothing = type(end)()
-    first, second = values[::2], values[1::2]
-    if len(first) == len(second) == spans and (
-        second.count(end) == spans and end not in first if end else not any(second) and all(first)
-    ):
-        return first
-    found = []
-    last = nothing
-    for value in values:
-        if value == end:
-            found.append(last)
-            last = nothing
-        elif last:
-            return None
-        else:
-            last = value
-    return found if len(found) == spans else None
+    if len(values) == spans:  # so these are the ends
+        return [nothing] * spans
+    if len(values) == 2 * spans:
+        first = list(values[::2])
+        if all(first) if end == nothing else end not in first:  # so the others are the ends
+            return first
+    coming = list(values)
+    last = [before for before, value in zip([end, *coming], coming, strict=False) if value == end]
+    alone = last.count(end) + len(coming) == 2 * spans  # as many values as there are spans that have one
+    return [value if value != end else nothing for value in last] if alone else None
 
 
 def _plain(span: bytes) -> bytes:

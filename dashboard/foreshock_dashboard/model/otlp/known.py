@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import repeat
+from itertools import compress, repeat
 
 import numpy as np
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
@@ -26,6 +27,8 @@ Mask = NDArray[np.bool_]
 _NEW, _UNSEEN, _NO_COLUMN = -1, -2, -1
 _SHORT = [b"", b"", b"", b"", *(bytes((18, size - 2, 10, size - 4)) for size in range(4, 130))]
 """How the value of a KeyValue begins that is a text and has so many bytes in all."""
+_LONGEST = 512
+"""More bytes than a KeyValue has whose key and value are short."""
 _HEADS = [bytes((10, size)) for size in range(128)]
 """What stands before a KeyValue of so many bytes in a Resource."""
 
@@ -59,6 +62,8 @@ class Known:
         """By the bytes of a key, its tag and length: how many values of it are remembered."""
         self._varied: dict[bytes, int] = {}
         """The columns of those of which no more are."""
+        self._leads: dict[bytes, int] = {}
+        """Of those, what stands before a short text of one length: the column, and how long the whole is."""
 
     def begin(self) -> None:
         """Let go of those that are not remembered, and of all where there is no room for more."""
@@ -86,13 +91,18 @@ class Known:
         """
         places = np.flatnonzero(found == _NEW)
         new = [pairs[at] for at in places.tolist()]
-        _check(new)
-        # Nearly every one begins with its key, and that is short.
-        heads = [pair[: 2 + pair[1]] if len(pair) > 1 else pair for pair in new]
-        columns = np.fromiter(map(self._varied.get, heads, repeat(_UNSEEN)), np.int64, len(new))
         found[places] = OTHER
-        for at in np.flatnonzero(columns == _UNSEEN).tolist():
-            found[places[at]] = self._first(heads[at], new[at])
+        columns = self._varied_columns(new)
+        rest = np.flatnonzero(columns == _UNSEEN)
+        others = [new[at] for at in rest.tolist()]
+        _check(others)
+        for at, pair in zip(rest.tolist(), others, strict=True):
+            head = pair[: 2 + pair[1]] if len(pair) > 1 else pair  # nearly every one begins with its key
+            columns[at] = column = self._varied.get(head, _UNSEEN)
+            if column == _UNSEEN:
+                found[places[at]] = self._first(head, pair)
+            else:
+                self._learn(head, pair, column)
         for column in sorted({*columns.tolist()} - {_UNSEEN, _NO_COLUMN}):
             chosen = columns == column
             if column >= wanted:
@@ -102,6 +112,30 @@ class Known:
             found[places[chosen]] = self._note(column, values)
         found[(self._columns[found] >= wanted) & ~more] = OTHER
         return found
+
+    def _varied_columns(self, pairs: Sequence[bytes]) -> Numbers:
+        """The columns of those encoded KeyValues that are short texts of keys with many values, `_UNSEEN` of others.
+
+        What stands before such a text tells its length, so only the text itself has to be looked at.
+
+        Raises:
+            DecodeError: one of them is malformed.
+        """
+        leads = [pair[: 6 + pair[1]] if len(pair) > 1 else pair for pair in pairs]
+        told = np.fromiter(map(self._leads.get, leads, repeat(0)), np.int64, len(pairs))
+        short = (told > 0) & (told % _LONGEST == np.fromiter(map(len, pairs), np.int64, len(pairs)))
+        texts = b"".join(compress(pairs, short.tolist()))  # each begins with a line feed, so none completes another
+        try:
+            texts.decode()
+        except UnicodeDecodeError as error:
+            raise DecodeError("an attribute's text is no UTF-8") from error
+        return np.where(short, told // _LONGEST + _UNSEEN, _UNSEEN)
+
+    def _learn(self, head: bytes, pair: bytes, column: int) -> None:
+        """What stands before a short text of a key with many values."""
+        size = len(pair) - len(head)
+        if 4 <= size < 130 and pair.startswith(_SHORT[size], len(head)):
+            self._leads[pair[: len(head) + 4]] = (column - _UNSEEN) * _LONGEST + len(pair)
 
     def _first(self, head: bytes, pair: bytes) -> int:
         """The number of an attribute of which the value, if not the key, is seen for the first time."""

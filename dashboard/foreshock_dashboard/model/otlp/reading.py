@@ -102,7 +102,7 @@ def _read(
             came += zip(repeat(origin), spans)
             resources += repeat(resource, len(spans))
     fields = fields_of(raws)
-    if checked and (faults := _faults(fields, came, *limits)):
+    if checked and (faults := _faults(fields, raws, *limits)):
         refused.update(faults.values())
         chosen = [row for row in range(len(raws)) if row not in faults]
         came, resources = [came[row] for row in chosen], [resources[row] for row in chosen]
@@ -120,11 +120,12 @@ def _batch(
 ) -> SpanBatch:
     """Of spans whose attributes are still bytes. Column by column, for that takes half the time."""
     traces, starts, ends = fields.trace_ids, fields.starts, fields.ends
-    kinds = [_KIND_OF.get(kind, "internal") for kind in fields.kinds]
+    kinds: list[Kind] = [*map(_KIND_OF.get, fields.kinds, repeat(KINDS[0]))]
     attributes, searched = pickers.pick(fields.attributes, kinds) if pickers else ([NOTHING] * len(raws), UNSEARCHED)
     links: list[tuple[Link, ...]] = [()] * len(raws)
     if any(fields.links):
         links = [_links(raw) if link else () for raw, link in zip(raws, fields.links, strict=True)]
+    clamped = [*map(gt, starts, ends)]
     outlines = Outlines(
         [*map(add, traces, fields.ids)],
         [
@@ -134,9 +135,9 @@ def _batch(
         fields.names,
         kinds,
         starts,
-        [*map(max, starts, ends)],
+        [*map(max, starts, ends)] if True in clamped else ends,
         [_status(raw) if raw else "unset" for raw in fields.statuses],
-        [*map(gt, starts, ends)],
+        clamped,
         resources,
         attributes,
         links,
@@ -144,11 +145,11 @@ def _batch(
     return SpanBatch(outlines, came, searched)
 
 
-def _faults(fields: Fields, came: Came, earliest: int, latest: int) -> dict[int, str]:
+def _faults(fields: Fields, raws: Sequence[bytes], earliest: int, latest: int) -> dict[int, str]:
     """Which of the spans cannot be used, and why. Nearly always it is none: that is seen column by column."""
     traces, ids, parents = fields.trace_ids, fields.ids, fields.parents
     starts, ends = fields.starts, fields.ends
-    largest = max((len(raw) for _, raw in came), default=0)
+    largest = max(map(len, raws), default=0)
     if (
         _TRACE.issuperset(map(len, traces)) and _ID.issuperset(map(len, ids)) and _PARENT.issuperset(map(len, parents))
         and _NO_TRACE not in traces and _NO_SPAN not in ids
@@ -157,7 +158,7 @@ def _faults(fields: Fields, came: Came, earliest: int, latest: int) -> dict[int,
     ):  # fmt: skip
         return {}
     found = {
-        row: _fault(trace, id_, parent, start, end, len(came[row][1]), earliest, latest)
+        row: _fault(trace, id_, parent, start, end, len(raws[row]), earliest, latest)
         for row, (trace, id_, parent, start, end) in enumerate(zip(traces, ids, parents, starts, ends, strict=True))
     }
     return {row: fault for row, fault in found.items() if fault}
