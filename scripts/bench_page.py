@@ -59,6 +59,8 @@ WATCHED = """(() => {
 })()"""
 """Tells of the first frame that has it: whoever asks from outside may be told of it much later."""
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-sync"
+MOMENTS = 3
+"""Worlds that take turns; made before anybody looks, since making them is no part of what a page costs."""
 ROLLED = ("utilization", "contended", "memory_used", "power", "temperature", "busy", "stalled", "stalled_by")
 
 
@@ -79,14 +81,17 @@ class Stage:
 
     def __init__(self, world: World) -> None:
         self._world, self._seq = world, 0
+        self._moments = [
+            {name: np.roll(getattr(world, name), shift, axis=1) for name in ROLLED} for shift in range(MOMENTS)
+        ]
         self.traces = self.metrics = Nothing()
         self.tick()
 
     def tick(self) -> None:
         """The values of another moment."""
         self._seq += 1
-        rolled = {name: np.roll(getattr(self._world, name), self._seq, axis=1) for name in ROLLED}
-        self.snapshot = Snapshot(self._seq, replace(self._world, **rolled), (), Learning(1980.0, 1800.0))
+        moment = self._moments[self._seq % MOMENTS]
+        self.snapshot = Snapshot(self._seq, replace(self._world, **moment), (), Learning(1980.0, 1800.0))
 
     def at(self, time: float) -> Snapshot:
         """As it is now."""

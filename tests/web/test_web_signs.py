@@ -16,9 +16,10 @@ from foreshock_dashboard.model.outlook import Load, Outlook
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.web.course import course
+from foreshock_dashboard.web.followed import followed
 from foreshock_dashboard.web.runs import lasting, smooth
 from foreshock_dashboard.web.signs import Course
-from foreshock_dashboard.web.timeline import AHEAD, followed, picked, timeline, window
+from foreshock_dashboard.web.timeline import AHEAD, picked, timeline, window
 from foreshock_dashboard.web.vitals import offered, vitals
 
 ONSET = NOW - 190
@@ -38,12 +39,12 @@ def _lanes(seen: Snapshot, most: int = 8) -> Json:
     assert seen.world
     chosen = picked(seen)
     start = window(seen.world, chosen)
-    return timeline(seen.world, start, followed(seen, seen.world, chosen, start), chosen, most)
+    return timeline(seen.world, start, followed(seen, seen.world, chosen.onset, start), chosen, most)
 
 
 def _numbers(seen: Snapshot) -> dict[str, Json]:
     assert seen.world
-    return {row["name"]: row for row in vitals(seen, followed(seen, seen.world, picked(seen), NOW - 900))}
+    return {row["name"]: row for row in vitals(seen, followed(seen, seen.world, picked(seen).onset, NOW - 900))}
 
 
 def test_nothing_is_out_of_the_ordinary_in_calm() -> None:

@@ -9,10 +9,12 @@ from collections.abc import Callable
 
 from fastapi import Request
 from fastapi.responses import Response
+from starlette.datastructures import Headers
 
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.web import payloads
+from foreshock_dashboard.web.again import Given, Told
 from foreshock_dashboard.web.encode import SHORTEST, Body, PerTick, encode, stamped, stamped_gzip
 from foreshock_dashboard.web.now import topology
 from foreshock_dashboard.web.params import time_parameter
@@ -31,6 +33,7 @@ class Answers:
         self._cache = PerTick()
         self._start = secrets.token_hex(6)  # ticks count from 1 after each start, so they alone name no answer
         self._topology: tuple[tuple[object, ...], Json] | None = None
+        self.given = Given(hub)
 
     def at(self, request: Request) -> tuple[Snapshot, bool]:
         """The newest tick, or that of the instant that `at` names; and whether it is one of the past.
@@ -52,26 +55,36 @@ class Answers:
         parameter such as `from=now-6h` means something else a second later.
         """
         snapshot, past = self.at(request)
+        body = self.made(snapshot, key, lambda: make(snapshot, past), past=past)
+        if past:
+            return self.send(request, body, f'"{_digest(body)}"')
+        told = Told(body, f'"{_digest(key.encode())}-{self._start}-{snapshot.seq}"')
+        if "at" not in request.query_params:  # what is not past now will be
+            self.given.keep(snapshot, (request.scope["path"], request.scope["query_string"]), told)
+        return self.again(request.headers, told)
 
-        told = self.made(snapshot, key, lambda: make(snapshot, past), past=past)
-        tag = _digest(told) if past else f"{_digest(key.encode())}-{self._start}-{snapshot.seq}"
-        return self.send(request, told, f'"{tag}"')
-
-    def made(self, snapshot: Snapshot, key: str, make: Callable[[], Json], *, past: bool) -> bytes:
+    def made(self, snapshot: Snapshot, key: str, make: Callable[[], Json], *, past: bool) -> Body:
         """What is told, encoded; kept as long as the tick is the newest."""
 
         def body() -> Json:
             return payloads.envelope(snapshot) | make()
 
-        return encode(body()) if past else self._cache.get(snapshot, key, body)
+        return Body(encode(body())) if past else self._cache.get(snapshot, key, body)
 
     def send(self, request: Request, body: bytes, etag: str = "") -> Response:
         """JSON, or 304 for whoever has that of this tag."""
+        return self._response(request.headers, body, etag)
+
+    def again(self, headers: Headers, told: Told) -> Response:
+        """The same of what was told of the newest tick, for whoever sent these headers."""
+        return self._response(headers, told.body, told.tag)
+
+    def _response(self, asked: Headers, body: bytes, etag: str) -> Response:
         time = self._hub.now()
         headers = {"Cache-Control": "no-cache", "Foreshock-Time": f"{time:.3f}"} | ({"ETag": etag} if etag else {})
-        if etag and etag in request.headers.get("if-none-match", ""):
+        if etag and etag in asked.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
-        if isinstance(body, Body) and len(body) >= SHORTEST and "gzip" in request.headers.get("accept-encoding", ""):
+        if isinstance(body, Body) and len(body) >= SHORTEST and "gzip" in asked.get("accept-encoding", ""):
             headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
             return Response(stamped_gzip(body, time), media_type="application/json", headers=headers)
         return Response(stamped(body, time), media_type="application/json", headers=headers)

@@ -34,7 +34,7 @@ class Api:
     def __init__(self, hub: HubView, version: str) -> None:
         self._hub = hub
         self._version = version
-        self._answers = Answers(hub)
+        self.answers = Answers(hub)
         self._reads = TraceReads(hub)
 
     def register(self, app: FastAPI) -> None:
@@ -58,8 +58,8 @@ class Api:
         app.add_api_route("/api/runbooks", self._runbooks, name="runbooks", **document("runbooks"))
         app.add_api_route("/api/traces", self._traces, name="traces", **document("traces"))
         app.add_api_route("/api/traces/{trace_id}", self._trace, name="trace", **document("trace"))
-        Feeds(self._hub, self._answers, self._reads).register(app)
-        ServiceFeeds(self._hub, self._answers, self._version).register(app)
+        Feeds(self._hub, self.answers, self._reads).register(app)
+        ServiceFeeds(self._hub, self.answers, self._version).register(app)
         app.add_api_route("/metrics", self._metrics, include_in_schema=False)
         app.add_api_route("/healthz", _alive, include_in_schema=False)
         app.add_api_route("/readyz", self._ready, include_in_schema=False)
@@ -74,43 +74,43 @@ class Api:
     def _tick(self, name: str, make: Make) -> Callable[[Request], Response]:
         def answer(request: Request) -> Response:
             only(request.query_params, ("at",))
-            return self._answers.tick(request, name, make)
+            return self.answers.tick(request, name, make)
 
         return answer
 
     def _now(self, snapshot: Snapshot, past: bool) -> Json:
         time = snapshot.world.time if past and snapshot.world else self._hub.now()
-        return live.now(snapshot, self._answers.identities(snapshot, past)["id"], time)
+        return live.now(snapshot, self.answers.identities(snapshot, past)["id"], time)
 
     def _topology_answer(self, request: Request) -> Response:
         only(request.query_params, ("at",))
-        snapshot, past = self._answers.at(request)
-        identities = self._answers.identities(snapshot, past)
-        body = self._answers.made(snapshot, "topology", lambda: identities, past=past)
-        return self._answers.send(request, body, f'"{identities["id"]}"')
+        snapshot, past = self.answers.at(request)
+        identities = self.answers.identities(snapshot, past)
+        body = self.answers.made(snapshot, "topology", lambda: identities, past=past)
+        return self.answers.send(request, body, f'"{identities["id"]}"')
 
     def _status(self, request: Request) -> Response:
         only(request.query_params, ())
         snapshot = self._hub.snapshot
         body = payloads.status(snapshot, self._hub.status(), *self._hub.ready(), self._version)
-        return self._answers.send(request, encode(payloads.envelope(snapshot) | body))
+        return self.answers.send(request, encode(payloads.envelope(snapshot) | body))
 
     def _runbooks(self, request: Request) -> Response:
         only(request.query_params, ())
-        return self._answers.send(request, encode(payloads.envelope(self._hub.snapshot) | runbooks.listed()))
+        return self.answers.send(request, encode(payloads.envelope(self._hub.snapshot) | runbooks.listed()))
 
     def _headroom(self, request: Request) -> Response:
         only(request.query_params, ("service",))
         snapshot = self._hub.snapshot
         wanted = request.query_params.get("service", "").strip()
         body = guidance.headroom(snapshot, self._known(snapshot, wanted) if wanted else None)
-        return self._answers.send(request, encode(payloads.envelope(snapshot) | body))
+        return self.answers.send(request, encode(payloads.envelope(snapshot) | body))
 
     def _health(self, request: Request, service: str) -> Response:
         only(request.query_params, ())
         snapshot = self._hub.snapshot
         body = guidance.health(snapshot, self._known(snapshot, service))
-        answer = self._answers.send(request, encode(payloads.envelope(snapshot) | body))
+        answer = self.answers.send(request, encode(payloads.envelope(snapshot) | body))
         if body["retry_after"] is not None:
             answer.headers["Retry-After"] = str(body["retry_after"])
         return answer
@@ -120,7 +120,7 @@ class Api:
         form = request.query_params.get("as", "json").strip()
         if form not in ("json", "zip"):
             raise BadParameterError(f"as={form[:40]!r}: use json or zip")
-        snapshot, _ = self._answers.at(request)
+        snapshot, _ = self.answers.at(request)
         if snapshot.world is None:
             raise HTTPException(404, "there is no incident: the first tick has not ended")
         try:
@@ -131,7 +131,7 @@ class Api:
         if form == "zip":
             return download(f"foreshock-{item.id}.zip", zipped(found, item.id), ZIP)
         body = {"id": item.id, "markdown": found.markdown, "plots": dict(found.plots)}
-        return self._answers.send(request, encode(payloads.envelope(snapshot) | body))
+        return self.answers.send(request, encode(payloads.envelope(snapshot) | body))
 
     def _known(self, snapshot: Snapshot, text: str) -> Service:
         """The service that is meant; before the first tick, whatever it is called.
@@ -153,7 +153,7 @@ class Api:
     async def _traces(self, request: Request) -> Response:
         snapshot = self._hub.snapshot
         body = await self._reads.listed(request.query_params, snapshot.world.services if snapshot.world else ())
-        return self._answers.send(request, encode(payloads.envelope(snapshot) | body))
+        return self.answers.send(request, encode(payloads.envelope(snapshot) | body))
 
     async def _trace(self, request: Request, trace_id: str) -> Response:
         page, wanted = span_page(request.query_params), trace_id_of(trace_id)
@@ -162,7 +162,7 @@ class Api:
         if body is None:
             text = f"no trace {wanted}: it may be older than the store keeps, or not have arrived yet"
             return JSONResponse({"error": text}, 404)
-        return self._answers.send(request, encode(payloads.envelope(snapshot) | body))
+        return self.answers.send(request, encode(payloads.envelope(snapshot) | body))
 
     def _metrics(self, request: Request) -> Response:
         openmetrics = OPENMETRICS in request.headers.get("accept", "")  # all who know of exemplars say so

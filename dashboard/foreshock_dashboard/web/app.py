@@ -14,6 +14,8 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.web import callbacks, plotly_js, runbooks, theme
+from foreshock_dashboard.web.again import Again
+from foreshock_dashboard.web.answers import Answers
 from foreshock_dashboard.web.api import Api
 from foreshock_dashboard.web.authentication import Access, Authenticated
 from foreshock_dashboard.web.encode import LEVEL, SHORTEST
@@ -54,14 +56,15 @@ def create_app(
     among them allows all. Others get 421. access: who may look; anyone where nothing is told.
     """
     server = FastAPI(title="foreshock", version=version, openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
-    Api(hub, version).register(server)
+    api = Api(hub, version)
+    api.register(server)
     server.add_api_route("/theme.css", _theme, include_in_schema=False)
     runbooks.register(server)
     plotly_js.register(server)
     dash = _dash(server, hub)
     callbacks.register(dash, hub, PAGES)
     server.add_api_route("/{path:path}", _page(dash), include_in_schema=False)
-    _protect(server, dash, hosts, access or Access())
+    _protect(server, dash, api.answers, hosts, access or Access())
     return server
 
 
@@ -117,10 +120,11 @@ async def _theme() -> Response:
     return Response(theme.stylesheet(), media_type="text/css", headers={"Cache-Control": "no-cache"})
 
 
-def _protect(server: FastAPI, dash: Dash, hosts: Collection[str] | None, access: Access) -> None:
+def _protect(server: FastAPI, dash: Dash, answers: Answers, hosts: Collection[str] | None, access: Access) -> None:
     """Add the middleware; what is added last sees a request first."""
     # Dash fills callback_map at the first request otherwise.
     dash._setup_server()  # type: ignore[no-untyped-call]  # noqa: SLF001
+    server.add_middleware(Again, given=answers.given, send=answers.again)
     server.add_middleware(GZipMiddleware, minimum_size=SHORTEST, compresslevel=LEVEL)
     server.add_middleware(Packed)
     server.add_middleware(

@@ -12,6 +12,7 @@ from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.web.followed import followed
 from foreshock_dashboard.web.incident_json import breach_seconds, cause, incident
 from foreshock_dashboard.web.now import WAITING, service_rows
 from foreshock_dashboard.web.numbers import number, number_of_time
@@ -19,7 +20,7 @@ from foreshock_dashboard.web.payloads import open_incidents, pairs
 from foreshock_dashboard.web.service_map import drawn, edges
 from foreshock_dashboard.web.signs import LEADING, Sign
 from foreshock_dashboard.web.theme import service_colour
-from foreshock_dashboard.web.timeline import Chosen, followed, hits, picked, timeline
+from foreshock_dashboard.web.timeline import Chosen, hits, picked, timeline
 
 MOST_SIGNS = 40
 OF_A_NODE = ("id", "word", "stage", "rate", "failed", "p95")
@@ -52,7 +53,7 @@ def cascade(snapshot: Snapshot, start: float, wanted: str = "", asked: str = "",
         return body | {"ready": False}
     seen = wide or world
     since = max(start, float(seen.times[0]))
-    fared = followed(snapshot, seen, chosen, since)
+    fared = followed(snapshot, seen, chosen.onset, since)
     order = hits(snapshot, world, chosen, fared, since)
     lanes = timeline(seen, since, fared, chosen, MOST_LANES, order)
     number = {lane["service"]: lane["order"] for lane in lanes["lanes"]} | {who: i for i, who in enumerate(order, 1)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -47,13 +47,14 @@ def course(
     promised: Mapping[Service, Objective] | None = None,
     missing: frozenset[Service] = frozenset(),
     most: int = 360,
+    base: Callable[[int], Usual] | None = None,
 ) -> Course:
     """Follow all services from `start` to `end` (Unix seconds), against what was usual before `onset`.
 
     onset: the first sign of what is looked at, so that trouble that lasts does not become what is usual; the end, where
     there is none. promised: what services are judged by, where that is known; else as they usually are. missing:
-    those that miss it at the end, as the analysis has it. most: points at
-    most; more of them are thinned out.
+    those that miss it at the end, as the analysis has it. most: points at most; more of them are thinned out. base:
+    what was usual of `LOOKED_AT` at a grid point, where that is known already.
     """
     first, last = np.searchsorted(world.times, start), np.searchsorted(world.times, end, side="right")
     size = max(1, math.ceil((last - first) / most))
@@ -61,8 +62,8 @@ def course(
     at = max(0, int(last) - 1)
     if onset is not None:
         at = min(at, max(0, int(np.searchsorted(world.times, onset - BEFORE))))
-    base = usual_at(world, at, LOOKED_AT)
-    found = _Follow(world, base, columns, objectives(Scan(world, at, base), promised or {})).course()
+    usual = base(at) if base else usual_at(world, at, LOOKED_AT)
+    found = _Follow(world, usual, columns, objectives(Scan(world, at, usual), promised or {})).course()
     if len(found.times):
         found.stages[[who in missing for who in found.services], -1] = STAGES.index("failing")
     return found
@@ -106,7 +107,7 @@ class _Follow:
             return []
         keys, moment = signal.keys(self.world), signal.values(self.world, (slice(None), self.columns))
         # A median of moments is never beyond all of them, so that most rows need not be smoothed.
-        rows = np.flatnonzero((self._scales(signal, keys, moment) >= EARLY).any(axis=1))
+        rows = np.flatnonzero(self._scales(signal, keys, _worst(signal, moment))[:, 0] >= EARLY)
         keys = [keys[row] for row in rows.tolist()]
         values, z = self._looked_at(signal, keys, moment[rows])
         beyond = z >= EARLY
@@ -188,3 +189,13 @@ class _Follow:
         if signal.name == "waiting":  # it counts from 1, to be compared as a ratio
             value, level, edge = value - 1.0, level - 1.0, edge - 1.0
         return Sign(who, signal.name, entity(key), since, value, level, edge, scales)
+
+
+def _worst(signal: Signal, values: Floats) -> Floats:
+    """The value of each row that is the most scales worse than usual, shape (rows, 1); NaN where none is known."""
+    if not values.size:
+        return np.full((len(values), 1), np.nan)
+    if signal.bad >= 0:
+        return np.fmax.reduce(values, axis=1, keepdims=True)
+    comparable = np.where(values > 0, values, np.nan) if signal.log else values
+    return np.fmin.reduce(comparable, axis=1, keepdims=True)

@@ -12,13 +12,14 @@ import numpy as np
 from foreshock_dashboard.model.query import Floats, Json
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.web.followed import followed
 from foreshock_dashboard.web.incident_json import incident
 from foreshock_dashboard.web.numbers import last
 from foreshock_dashboard.web.payloads import conditions, open_incidents, pairs
 from foreshock_dashboard.web.service_map import service_map
 from foreshock_dashboard.web.signs import Course
 from foreshock_dashboard.web.theme import service_colour
-from foreshock_dashboard.web.timeline import followed, hits, picked, timeline, window
+from foreshock_dashboard.web.timeline import hits, picked, timeline, window
 from foreshock_dashboard.web.verdict import verdict
 from foreshock_dashboard.web.vitals import SPARK, vitals
 
@@ -95,7 +96,7 @@ def now(snapshot: Snapshot, topology_id: str, time: float | None = None) -> Json
         return body | {"ready": False}
     place = {gpu: i for i, gpu in enumerate(world.gpus)}
     start = window(world, chosen)
-    fared = followed(snapshot, world, chosen, min(start, world.time - SPARK))
+    fared = followed(snapshot, world, chosen.onset, min(start, world.time - SPARK))
     rows = ranked(service_rows(snapshot, fared))
     lines = {str(service): row for service, row in zip(world.services, world.red.p95, strict=True)}
     shown = min(len(rows), max(LEAST_ROWS, min(MOST_ROWS, sum(map(_affected, rows)))))
@@ -128,19 +129,15 @@ def matrix(world: World) -> Json:
     victims = list(dict.fromkeys(pair.victim for pair in listed))
     aggressors = list(dict.fromkeys(pair.aggressor for pair in listed))
     rows, columns = victims[:MOST_PAIRS], aggressors[:MOST_PAIRS]
-    by_pair = {(pair.victim, pair.aggressor): pair for pair in listed}
+    row_of, column_of = ({who: i for i, who in enumerate(named)} for named in (rows, columns))
+    cells: list[list[Json | None]] = [[None] * len(columns) for _ in rows]
+    for pair in listed:
+        if (row := row_of.get(pair.victim)) is not None and (column := column_of.get(pair.aggressor)) is not None:
+            cells[row][column] = {"ratio": pair.ratio, "gpus": [gpu.label for gpu, _ in pair.gpus]}
     return {
         "victims": [str(who) for who in rows],
         "aggressors": [str(who) for who in columns],
-        "cells": [
-            [
-                {"ratio": pair.ratio, "gpus": [gpu.label for gpu, _ in pair.gpus]}
-                if (pair := by_pair.get((row, column)))
-                else None
-                for column in columns
-            ]
-            for row in rows
-        ],
+        "cells": cells,
         "hidden": max(len(victims) - len(rows), len(aggressors) - len(columns)),
     }
 

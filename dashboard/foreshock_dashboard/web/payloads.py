@@ -16,6 +16,7 @@ from foreshock_dashboard.model.world import Gpu, Red, Target, Tenant, World
 from foreshock_dashboard.web.expected import Expected
 from foreshock_dashboard.web.incident_json import document
 from foreshock_dashboard.web.numbers import last, number
+from foreshock_dashboard.web.placed import shared
 from foreshock_dashboard.web.sight import fresh_services
 
 Health = Literal["ok", "warning", "critical", "idle", "unknown"]
@@ -209,15 +210,13 @@ class Pair(NamedTuple):
 
 def pairs(world: World) -> tuple[Pair, ...]:
     """Every victim and aggressor that share a GPU, the longest waits first."""
-    found: dict[tuple[Service, Service], list[tuple[Gpu, float | None]]] = {}
-    for stall, ratio in zip(world.stalls, last(world.stalled_by), strict=True):
-        found.setdefault((stall.victim, stall.aggressor), []).append((stall.gpu, ratio))
+    ratios = last(world.stalled_by)
     listed = []
-    for (victim, aggressor), shared in found.items():
-        known = [ratio for _, ratio in shared if ratio is not None]
+    for (victim, aggressor), rows in shared(world):
+        known = [ratio for row in rows if (ratio := ratios[row]) is not None]
         mean = number(sum(known) / len(known)) if known else None
-        listed.append(Pair(victim, aggressor, mean, tuple(shared)))
-    return tuple(sorted(listed, key=lambda pair: (-(pair.ratio or 0.0), pair.victim, pair.aggressor)))
+        listed.append(Pair(victim, aggressor, mean, tuple((world.stalls[row].gpu, ratios[row]) for row in rows)))
+    return tuple(sorted(listed, key=lambda pair: -(pair.ratio or 0.0)))
 
 
 def contention(snapshot: Snapshot) -> Json:

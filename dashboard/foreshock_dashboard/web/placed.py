@@ -1,6 +1,6 @@
-"""Which row of the World's GPUs each tenant is on, as an array: it changes rarely, and looking it up is slow.
+"""Which row of the World's GPUs each tenant is on, and which waits each pair has: looking it up is slow.
 
-Kept from tick to tick as long as the identities are the same; one World at a time, for a hub has one.
+Kept from tick to tick, for as long as the identities are the same; one World at a time, for a hub has one.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.world import Gpu, Tenant, World
+from foreshock_dashboard.model.world import Gpu, Stall, Tenant, World
 
 Rows = NDArray[np.int64]
+Shared = tuple[tuple[tuple[Service, Service], tuple[int, ...]], ...]
+"""Victim and aggressor, in the order of their names, and the rows of their waits: one for each GPU they share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +48,20 @@ def placed(world: World) -> Placed:
     gpu = [rows[tenant.gpu] for tenant in world.tenants]
     _last = found = Placed(np.array(gpu, np.int64), np.array(on, np.int64), tuple(services), key)
     return found
+
+
+_last_shared: tuple[tuple[Stall, ...], Shared] | None = None
+
+
+def shared(world: World) -> Shared:
+    """Who shares GPUs with whom. Safe to call from several threads."""
+    global _last_shared  # as above
+    known = _last_shared
+    if known is not None and known[0] == world.stalls:
+        return known[1]
+    found: dict[tuple[Service, Service], list[int]] = {}
+    for row, stall in enumerate(world.stalls):
+        found.setdefault((stall.victim, stall.aggressor), []).append(row)
+    listed = tuple((pair, tuple(found[pair])) for pair in sorted(found))
+    _last_shared = world.stalls, listed
+    return listed

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import NamedTuple
 
-from foreshock_dashboard.analysis.objectives import Objective
 from foreshock_dashboard.model.incident import AtRisk, Evidence, Incident
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.web.course import course
+from foreshock_dashboard.web.followed import followed
 from foreshock_dashboard.web.incident_json import breach_seconds
 from foreshock_dashboard.web.numbers import number, number_of_time
 from foreshock_dashboard.web.payloads import open_incidents
@@ -54,24 +53,6 @@ def first_sign(incident: Incident) -> float:
     return min(incident.since, incident.opened)
 
 
-def promised(snapshot: Snapshot) -> Mapping[Service, Objective]:
-    """What services are judged by."""
-    return {each.service: Objective(each.seconds, each.failed) for each in snapshot.outlook.promises}
-
-
-def followed(snapshot: Snapshot, world: World, chosen: Chosen, start: float) -> Course:
-    """How all services fared from `start` to the World's time."""
-    return course(world, start, world.time, chosen.onset, promised(snapshot), _missing(snapshot))
-
-
-def _missing(snapshot: Snapshot) -> frozenset[Service]:
-    """Who misses its objective now, as the analysis has it."""
-    told = {risk.service for risk in snapshot.outlook.risks if risk.p50 <= 0}
-    return frozenset(
-        told | {risk.service for item in open_incidents(snapshot) for risk in item.at_risk if risk.p50 <= 0}
-    )
-
-
 def window(world: World, chosen: Chosen) -> float:
     """Since when the Now page shows lanes: from a while before the first sign on."""
     since = world.time if chosen.onset is None else chosen.onset - LEAD_IN
@@ -85,7 +66,7 @@ def hits(snapshot: Snapshot, world: World, chosen: Chosen, fared: Course, start:
     """
     since = world.time - SHORTEST if chosen.onset is None else min(world.time - SHORTEST, chosen.onset - LEAD_IN)
     if abs(since - start) >= world.step:
-        fared, start = followed(snapshot, world, chosen, since), since
+        fared, start = followed(snapshot, world, chosen.onset, since), since
     lanes = timeline(world, start, fared, chosen, len(world.services))["lanes"]
     return tuple(lane["service"] for lane in lanes if lane["part"] == "hit")
 

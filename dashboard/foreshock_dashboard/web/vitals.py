@@ -18,6 +18,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.numbers import number
 from foreshock_dashboard.web.payloads import open_incidents
+from foreshock_dashboard.web.placed import shared
 from foreshock_dashboard.web.sight import sight
 from foreshock_dashboard.web.signs import Course
 
@@ -117,12 +118,11 @@ def _waits(world: World, columns: Places) -> Told:
     """
     answers = np.flatnonzero(np.isfinite(world.red.p95).any(axis=1)).tolist()
     serving = {world.services[i] for i in answers}
-    rows = np.array([i for i, stall in enumerate(world.stalls) if stall.victim in serving], np.intp)
-    if not len(rows):
+    found = [(pair, rows) for pair, rows in shared(world) if pair[0] in serving]
+    if not found:
         return _nothing(columns, "/contention")
-    pair = _pair_numbers(world)[rows]
-    order = np.argsort(pair, kind="stable")
-    rows, first = rows[order], np.flatnonzero(np.diff(pair[order], prepend=-1))
+    rows = np.array([row for _, rows in found for row in rows], np.intp)
+    first = np.cumsum([0, *(len(rows) for _, rows in found[:-1])])
     values = world.stalled_by[np.ix_(rows, columns)]
     known = np.isfinite(values)
     sums = np.add.reduceat(np.where(known, values, 0.0), first, axis=0)
@@ -132,15 +132,9 @@ def _waits(world: World, columns: Places) -> Told:
     row = _worst(means)
     if row is None:
         return Told(_most(means), 0.03, "/contention")
-    _, victim, aggressor = world.stalls[int(rows[first[row]])]
+    victim, aggressor = found[row][0]
     query = urlencode({"victim": str(victim), "aggressor": str(aggressor)})
     return Told(_most(means), 0.03, f"/contention?{query}", f"{victim} for {aggressor}")
-
-
-def _pair_numbers(world: World) -> Places:
-    """Of each stall a number that stalls of the same victim and aggressor have, in the order of their names."""
-    place = {who: i for i, who in enumerate(sorted({who for stall in world.stalls for who in stall[1:]}))}
-    return np.array([place[victim] * len(place) + place[aggressor] for _, victim, aggressor in world.stalls], np.intp)
 
 
 def _load(snapshot: Snapshot, world: World, columns: Places) -> Told:
