@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreshock_dashboard.analysis.alignment import Alignment
+from foreshock_dashboard.analysis.alignment import Alignment, Marker, marks
 from foreshock_dashboard.analysis.condensing import Condenser
 from foreshock_dashboard.analysis.world import LEAST, GrowingWorld, condensed, world_of
 from foreshock_dashboard.model.query import Floats, Matrix
@@ -219,3 +219,12 @@ def test_series_are_named_once_and_keep_their_number(answers: list[tuple[Labels,
         assert aligned.numbers[:, 0].tolist() == [int(each[0][1]) for each in labels]
         assert set(asked) == set(labels) - set(before)
         before = labels
+
+
+@given(st.lists(LABELS, max_size=6))
+def test_readings_with_the_same_series_are_marked_once(answers: list[tuple[Labels, ...]]) -> None:
+    """Each as it would be alone."""
+    marker = Marker()
+    found = [marker(tuple((*each,) for each in labels)) for labels in answers]
+    assert [each.tolist() for each in found] == [marks(labels).tolist() for labels in answers]
+    assert len({*map(id, found)}) == len(set(answers))

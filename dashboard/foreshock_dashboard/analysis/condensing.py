@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from foreshock_dashboard.analysis.alignment import Alignment, Numbers
+from foreshock_dashboard.analysis.alignment import Alignment, Marker, Marking, Numbers, marks
 from foreshock_dashboard.analysis.quantile import quantiles
 from foreshock_dashboard.model.query import Floats, Matrix
 from foreshock_dashboard.model.readings import Readings
@@ -22,7 +22,8 @@ class Condenser:
     """
 
     def __init__(self) -> None:
-        self._stacks = {key: Stack() for key in BUCKETED}
+        self._marker = Marker()
+        self._stacks = {key: Stack(self._marker) for key in BUCKETED}
 
     def __call__(self, readings: Readings) -> Readings:
         """The readings, condensed."""
@@ -32,6 +33,7 @@ class Condenser:
             answers = quantiles(bounds, counts, tuple(QUANTILES.values()))
             for name, rows in zip(QUANTILES, answers, strict=True):
                 out[f"{key.removesuffix('_seconds')}_{name}"] = Matrix(readings[key].times, labels, rows)
+        self._marker.let_go()
         return out
 
 
@@ -41,10 +43,10 @@ class Stack:
     Where rows have different bounds, a bound that a row lacks is NaN, which `quantiles` reads as its predecessor.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, marking: Marking = marks) -> None:
         self._numbers: dict[Labels, int] = {}
         self._bounds: dict[str, float] = {}
-        self._aligned = Alignment(self._place, 2)
+        self._aligned = Alignment(self._place, 2, marking)
         self._laid: tuple[tuple[Labels, ...], Floats, Numbers, Numbers] = ((), np.empty(0), *np.empty((2, 0), np.int64))
 
     def of(self, buckets: Matrix) -> tuple[tuple[Labels, ...], Floats, Floats]:

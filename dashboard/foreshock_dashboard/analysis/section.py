@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from foreshock_dashboard.analysis.alignment import Alignment, Numbers
+from foreshock_dashboard.analysis.alignment import Alignment, Marking, Numbers
 from foreshock_dashboard.analysis.buffer import Buffer
 from foreshock_dashboard.analysis.targets import Targets
 from foreshock_dashboard.model.query import Floats, Matrix
@@ -26,11 +26,14 @@ class Section(Generic[Key]):
     is kept until `forget`. `order` sorts the rows.
     """
 
-    def __init__(self, order: Callable[[Key], Any], targets: Targets, buffer: Callable[[], Buffer]) -> None:
+    def __init__(
+        self, order: Callable[[Key], Any], targets: Targets, buffer: Callable[[], Buffer], marking: Marking
+    ) -> None:
         self.keys: tuple[Key, ...] = ()
         self._order = order
         self._targets = targets
         self._new_buffer = buffer
+        self._marking = marking
         self._figures: dict[str, Buffer] = {}
         self._aligned: dict[str, Alignment] = {}
         self._layers: dict[str, list[tuple[Numbers, Numbers]]] = {}
@@ -120,7 +123,7 @@ class Section(Generic[Key]):
                 key = name(named)
                 return -1 if key is None else self._numbered(key), self._targets.number_of(named)
 
-            self._aligned[reading] = Alignment(numbered, 2)
+            self._aligned[reading] = Alignment(numbered, 2, self._marking)
         if self._aligned[reading].follow(matrix.labels):
             self._layers.pop(reading, None)
         return self._aligned[reading].numbers

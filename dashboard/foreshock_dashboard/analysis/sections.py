@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from foreshock_dashboard.analysis.alignment import Marker
 from foreshock_dashboard.analysis.buffer import Buffer
 from foreshock_dashboard.analysis.section import Key, Section
 from foreshock_dashboard.analysis.targets import Targets
@@ -23,11 +24,12 @@ class Sections:
     def __init__(self, dtype: DTypeLike) -> None:
         self.targets = Targets()
         self._dtype = np.dtype(dtype)
+        self.marker = Marker()
         self._all: list[Section[Any]] = []
 
     def new(self, order: Callable[[Key], Any]) -> Section[Key]:
         """A section whose rows are sorted so."""
-        made = Section(order, self.targets, lambda: Buffer(self._dtype))
+        made = Section(order, self.targets, lambda: Buffer(self._dtype), self.marker)
         self._all.append(made)
         return made
 

@@ -66,7 +66,12 @@ class GrowingWorld:
 
     def add(self, readings: Readings, missing: tuple[str, ...] = ()) -> World:
         """The World with what is new in condensed readings; grid points that were added already change nothing."""
-        readings = self._new(readings)
+        try:
+            return self._grown(self._new(readings), missing)
+        finally:
+            self._sections.marker.let_go()
+
+    def _grown(self, readings: Readings, missing: tuple[str, ...]) -> World:
         times = readings["up"].times
         since = float((times if len(times) else self._times)[-1]) - self._kept()
         if not len(times):
