@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from foreshock_dashboard.clock import Clock
 from foreshock_dashboard.model.samples import Sample, SampleBatch, is_stale
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.model.span_metrics import SpanMetrics
-from foreshock_dashboard.sources.intake import Intake
+from foreshock_dashboard.sources.intake import BATCHES, Intake
 from foreshock_dashboard.store import StoreError
 
 OWN = Sample("foreshock_incident", (("id", "x"),), 1.0)
@@ -91,6 +92,32 @@ def test_spans_that_could_not_be_kept_are_not_counted() -> None:
     assert len(keeper.spans) == 2
 
 
+def test_whoever_asks_sees_all_that_was_accepted() -> None:
+    """Whether or not so much came since that it is counted without being asked for, each as of when it came."""
+    for number in (1, BATCHES - 1, BATCHES, 3 * BATCHES + 1):
+        intake = Intake(Keeper(), Clock())
+        for at in range(number):
+            intake.accept([span(2 * at + 1, "server"), span(2 * at + 2, "server")], at / 1e3)
+        assert intake.series()["counts"]["foreshock_spans_late_total"] == 0.0
+        intake.accept([span(9999, "server")], 100.0)
+        assert intake.series()["counts"]["foreshock_spans_late_total"] == 1.0
+        intake.collect(100.0)
+        calls = [s.value for s in intake.collect(101.0).samples if s.metric == "traces_span_metrics_calls_total"]
+        assert calls == [2.0 * number]
+
+
+def test_what_comes_from_many_threads_is_counted_whole() -> None:
+    """None of it twice, whoever counts it."""
+    intake = Intake(Keeper(), Clock())
+    numbers = iter(range(1, 10_000))
+    with ThreadPoolExecutor(8) as pool:
+        for _ in pool.map(lambda _: intake.accept([span(next(numbers), "server")], 0.0), range(400)):
+            intake.series()
+    intake.collect(0.0)
+    calls = [s.value for s in intake.collect(0.0).samples if s.metric == "traces_span_metrics_calls_total"]
+    assert calls == [400.0]
+
+
 def test_what_has_no_room_for_series_is_said_in_the_log_and_in_the_status(caplog: pytest.LogCaptureFixture) -> None:
     """Once, with the remedy, until there has been room again."""
     intake = Intake(Keeper(), Clock(), max_series=100)
@@ -121,8 +148,8 @@ def test_spans_that_are_kept_are_accepted_though_counting_them_fails(
     with monkeypatch.context() as patched:
         patched.setattr(SpanMetrics, "add", fail)
         intake.accept([span(1, "server"), span(2, "server")], 0.0)
+        assert "foreshock_spans_uncounted_total 2.0" in intake.text(600.0)
     assert len(keeper.spans) == 2
-    assert "foreshock_spans_uncounted_total 2.0" in intake.text(600.0)
     assert [record.message for record in caplog.records] == ["2 spans were kept, but not all of them could be counted"]
     intake.accept([span(3, "server")], 0.0)
     assert "traces_span_metrics_calls_total" in intake.text(0.0)

@@ -204,7 +204,7 @@ def test_an_append_that_meets_something_unforeseen_is_refused_to_all_who_share_i
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr("foreshock_dashboard.store.inbox.zlib.crc32", fail)
+        patch.setattr("foreshock_dashboard.store.inbox.isal_zlib.crc32", fail)
         assert together(store, [scrape(0), scrape(1)], eventually) == [False, False]
     assert store.ready()[0] is False
     store.append_samples([scrape(2)])

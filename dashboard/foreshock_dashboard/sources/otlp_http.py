@@ -84,6 +84,7 @@ class _HttpDoor:
                 log_level="warning",
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,
                 backlog=BACKLOG,
                 timeout_keep_alive=math.ceil(connections.seconds),
                 timeout_graceful_shutdown=GRACE,

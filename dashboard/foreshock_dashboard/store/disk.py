@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import zlib
 from pathlib import Path
+
+from isal import isal_zlib
 
 _CHUNK = 1 << 20
 
@@ -46,5 +47,5 @@ class Disk:
         crc = 0
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK):
-                crc = zlib.crc32(chunk, crc)
+                crc = isal_zlib.crc32(chunk, crc)
         return crc

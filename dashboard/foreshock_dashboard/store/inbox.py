@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from isal import isal_zlib
+
 from foreshock_dashboard.store.errors import StoreError
 
+PAGE = 16_384
+"""Bytes of a page of a new inbox. A request's row is some 100 KB, and costs a quarter less in these than in pages of 4
+KiB."""
+_LOG = 4 << 20
+"""Bytes of the write-ahead log at which it is folded in."""
 _SCHEMA = """
 create table if not exists meta (key text primary key, value text not null) without rowid;
 create table if not exists rows (id integer primary key autoincrement, kind text not null, payload blob not null);
@@ -41,7 +47,9 @@ class Inbox:
     def _open(self) -> None:
         self._connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=5)
         run = self._connection.execute
+        run(f"pragma page_size = {PAGE:d}")
         run("pragma journal_mode = wal")
+        run(f"pragma wal_autocheckpoint = {_LOG // PAGE:d}")
         run("pragma synchronous = full")
         run("pragma journal_size_limit = 67108864")
         run("pragma temp_store = memory")
@@ -64,7 +72,7 @@ class Inbox:
             if together:
                 self._connection.execute("begin immediate")
             for kind, payload in rows:
-                sealed = zlib.crc32(payload).to_bytes(4, "big") + payload
+                sealed = isal_zlib.crc32(payload).to_bytes(4, "big") + payload
                 cursor = self._connection.execute("insert into rows (kind, payload) values (?, ?)", (kind, sealed))
                 numbers.append(cursor.lastrowid or 0)
             if together:
@@ -95,7 +103,7 @@ class Inbox:
         found = self._connection.execute("select id, payload from rows where kind = ? order by id", (kind,))
         for number, sealed in found:
             payload = bytes(sealed[4:])
-            sound = len(sealed) >= 4 and int.from_bytes(sealed[:4], "big") == zlib.crc32(payload)
+            sound = len(sealed) >= 4 and int.from_bytes(sealed[:4], "big") == isal_zlib.crc32(payload)
             yield Row(number, kind, payload if sound else b"")
 
     def forget(self, kind: str, first: int, last: int) -> None:
@@ -150,7 +158,7 @@ def salvage(path: Path) -> list[tuple[str, bytes]]:
             row = connection.execute("select kind, payload from rows where id = ?", (number,)).fetchone()
         except sqlite3.Error:
             continue
-        if row is not None and int.from_bytes(row[1][:4], "big") == zlib.crc32(row[1][4:]):
+        if row is not None and int.from_bytes(row[1][:4], "big") == isal_zlib.crc32(row[1][4:]):
             found.append((row[0], bytes(row[1][4:])))
     connection.close()
     return found

@@ -110,7 +110,7 @@ class Store:
             max_series: series in memory at most; samples of further ones are dropped and counted. Those in segments
                 alone do not count.
             disk: the door to the file system.
-            max_inbox_pages: 4 KiB pages of the inbox at most; no limit but the disk's where `None`.
+            max_inbox_pages: pages of the inbox at most; no limit but the disk's where `None`.
             trace_keys: the attributes that spans are searched by.
 
         Raises:
