@@ -10,12 +10,12 @@ import numpy as np
 
 from analysis_run import Run
 from foreshock_dashboard.analysis.batching import averaged, replicas
+from foreshock_dashboard.analysis.crowding import CARRIED
 from foreshock_dashboard.analysis.evidence import EXTREME
 from foreshock_dashboard.analysis.hazard import QUANTILES
 from foreshock_dashboard.analysis.levels import usual_at
 from foreshock_dashboard.analysis.loops import NEAR, loops
 from foreshock_dashboard.analysis.queueing import wait
-from foreshock_dashboard.analysis.risk import CARRIED
 from foreshock_dashboard.analysis.signals import NAMED, inference
 from foreshock_dashboard.analysis.vulnerability import LONGEST, Loop, margin
 from foreshock_dashboard.model.query import Floats

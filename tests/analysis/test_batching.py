@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from foreshock_dashboard.analysis.batching import Strain, learned, strains
-from foreshock_dashboard.analysis.risk import crowd
+from foreshock_dashboard.analysis.crowding import crowd
 from foreshock_dashboard.model.inference import Inference, Replica
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World

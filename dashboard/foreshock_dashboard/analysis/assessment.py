@@ -223,9 +223,19 @@ def _origin(
 
 
 def _cause(origin: Service, members: Set[Service], findings: Mapping[Service, Sequence[Finding]]) -> Finding | None:
-    """The strongest finding about the origin; where there is none, about any of the others."""
+    """The strongest finding about the origin; where there is none, about any of the others.
+
+    That a service is slow by itself is what is left where nothing else explains it; and where replicas for what is
+    asked are on their way, what hurts is that they are not there.
+    """
     nearest = list(findings.get(origin, ())) or [each for who in members for each in findings.get(who, ())]
-    return max(nearest, key=lambda each: (each.urgent, each.strength, -each.since), default=None)
+    if any(each.cause == "provisioning lag" for each in nearest):
+        nearest = [each for each in nearest if each.cause != "demand"]
+    return max(nearest, key=lambda each: (not _by_itself(each), each.urgent, each.strength, -each.since), default=None)
+
+
+def _by_itself(finding: Finding) -> bool:
+    return finding.cause == "dependency" and finding.culprit.service == finding.service
 
 
 def _likeliest(origin: Service, unsure: Mapping[Service, Sequence[Finding]]) -> Finding | None:

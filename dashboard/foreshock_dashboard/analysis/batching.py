@@ -29,8 +29,10 @@ CROWDED = 0.9
 """KV cache in use, as a share, from which on a server counts as full and tells nothing of how it is while it is not."""
 FULL = 0.92
 """The same from which hardly any is free."""
-WINDOWS = (30.0, 120.0, 300.0)
-"""Seconds over which the load is averaged, shortest first."""
+WINDOWS = (20.0, 120.0, 300.0)
+"""Seconds over which the load is averaged, shortest first: the first as it is told, the others by the minute."""
+LATELY = 30.0
+"""The same, by the minute, where one figure is to be told."""
 LITTLE = 0.02
 """KV cache in use below which it does not tell how much a sequence takes."""
 NARROW = 0.05
@@ -144,8 +146,8 @@ class Strain:
     slowdown: time per token over what the load explains, 1 as learned; z: the same in scales. cache: KV cache used
     0…1, mean of replicas and a minute. full: for how many seconds now hardly any of it has been free. room: sequences
     per replica at which it is full. load: throughput that is asked for over what full servers give, 0…1 and above
-    where requests wait; loads: its means over the last WINDOWS seconds; usual, peak: as the law has
-    them. NaN where unknown.
+    where requests wait, over the last LATELY seconds; loads: over the last WINDOWS; usual, peak: as the law has them.
+    NaN where unknown.
     """
 
     slowdown: float
@@ -163,9 +165,9 @@ def strains(world: World, at: int, laws: Mapping[Service, Law]) -> Mapping[Servi
     """Every service with model servers at grid point `at`."""
     found = inference(world)
     window = slice(max(0, at + 1 - max(1, round(WINDOWS[-1] / world.step))), at + 1)
-    running = averaged(_per_replica(world, window), world.step)
-    newest = running.shape[1] - 1
-    waiting = np.nan_to_num(averaged(found.waiting[:, window] / replicas(world, window), world.step))
+    told, queued = _per_replica(world, window), found.waiting[:, window] / replicas(world, window)
+    running, waiting = averaged(told, world.step), np.nan_to_num(averaged(queued, world.step))
+    asked, newest = told + np.nan_to_num(queued), running.shape[1] - 1
     token = recent(found.per_token[:, window], newest)
     cache = recent(averaged(found.cache[:, window], world.step), newest)
     rooms = _rooms(world, window)
@@ -180,11 +182,12 @@ def strains(world: World, at: int, laws: Mapping[Service, Law]) -> Mapping[Servi
             )
             continue
         over = float(token[i] / law.seconds(recent(running[i : i + 1], newest)[0]))
-        load = law.asked(running[i] + waiting[i], float(rooms[i]))
-        means = tuple(_mean(load[-max(1, round(seconds / world.step)) :]) for seconds in WINDOWS)
+        at_once, load = law.asked(asked[i], rooms[i].item()), law.asked(running[i] + waiting[i], rooms[i].item())
+        lately, *means = (_mean(load, seconds, world.step) for seconds in (LATELY, *WINDOWS[1:]))
+        loads = (_mean(at_once, WINDOWS[0], world.step), *means)
         z = math.log(over) / law.scale if over > 0 else math.nan
         out[service] = Strain(
-            over, z, float(cache[i]), float(full[i]), float(rooms[i]), means[0], means, law.load, law.peak
+            over, z, float(cache[i]), float(full[i]), float(rooms[i]), lately, loads, law.load, law.peak
         )
     return out
 
@@ -195,6 +198,7 @@ def _lasting(true: NDArray[np.bool_]) -> NDArray[np.intp]:
     return np.asarray(np.where(ended.any(axis=1), np.argmax(ended, axis=1), true.shape[1]), np.intp)
 
 
-def _mean(values: Floats) -> float:
+def _mean(values: Floats, seconds: float, step: float) -> float:
+    values = values[-max(1, round(seconds / step)) :]
     known = values[np.isfinite(values)]
     return float(known.mean()) if 2 * len(known) >= len(values) and len(known) else math.nan

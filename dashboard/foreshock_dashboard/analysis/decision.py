@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from foreshock_dashboard.analysis.assessment import SURE, Trouble, troubles
+from foreshock_dashboard.analysis.batching import strains
 from foreshock_dashboard.analysis.detectors import findings
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.learned import Learned, refreshed
@@ -124,8 +125,8 @@ def advance(state: State, world: World, at: int, promised: Mapping[Service, Obje
     frozen = frozenset(who for case in state.cases for who in case.members)
     remembered = state.remembered.following()
     known = refreshed(state.learned, world, at, frozen, remembered)
-    scan = Scan(world, at, known.usual, remembered)
-    own = own_risks(scan, objectives(scan, promised or {}), known.laws)
+    scan = Scan(world, at, known.usual, remembered, strains(world, at, known.laws))
+    own = own_risks(scan, objectives(scan, promised or {}))
     causes = findings(scan)
     weak = state.weak if known is state.learned else _weak(scan, own)
     cases, ended = _next(state.cases, troubles(scan, own, causes, weak), Moment(scan, own, causes))

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from foreshock_dashboard.analysis.amplification import MINUTES, Asked, asked, mean
+from foreshock_dashboard.analysis.crowding import crowd, crowding, has_reason
 from foreshock_dashboard.analysis.evidence import figure, onset, slower, sure
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.regression import weights
@@ -109,7 +110,12 @@ def _candidates(scan: Scan) -> list[Service]:
 
 
 def grown(scan: Scan, service: Service, load: Asked, rows: Sequence[int], seasonal: float = 1.0) -> Grown:
-    """What is really asked of a service over what is usual, by tokens where they are counted."""
+    """What is really asked of a service over what is usual, by tokens where they are counted.
+
+    Both are counted when they are done; what model servers have at once tells of a crowd that has only just come.
+    """
+    if came := _came(scan, service):
+        return Grown(came, sure(came, *REQUESTS), "running")
     rows = list(rows)
     real = min(1.0, load.real(rows)) if rows else 1.0
     real = 1.0 if math.isnan(real) else real
@@ -122,6 +128,14 @@ def grown(scan: Scan, service: Service, load: Asked, rows: Sequence[int], season
     return Grown(ratio, sure(ratio - chance, *REQUESTS), "rate")
 
 
+def _came(scan: Scan, service: Service) -> float:
+    """Load of this moment over the usual, where model servers have more than they carry for no other reason; else 0."""
+    strain = scan.strains.get(service)
+    if strain is None or not crowd(strain) or has_reason(scan, service, strain):
+        return 0.0
+    return strain.loads[0] / strain.usual
+
+
 def _requests(scan: Scan, service: Service) -> float:
     row, level = scan["rate"].keys.get(service), scan.level("rate", service)
     if row is None or not level > 0:
@@ -131,7 +145,9 @@ def _requests(scan: Scan, service: Service) -> float:
 
 
 def crowded(scan: Scan, service: Service) -> float:
-    """How sure it is that a model server's KV cache is so full that a burst fills it, 0…1; 0 where there is none."""
+    """How sure it is that a model server is so full that a burst fills it, 0…1, by its load or its KV cache."""
+    if crowding(scan, service):
+        return 1.0
     row = scan.models.get(service)
     if row is None:
         return 0.0

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from foreshock_dashboard.analysis.amplification import Asked, asked
+from foreshock_dashboard.analysis.crowding import crowding
 from foreshock_dashboard.analysis.demand import growth_of_edges, origin
 from foreshock_dashboard.analysis.evidence import figure, onset, slower, sure
 from foreshock_dashboard.analysis.finding import Finding
@@ -44,8 +45,8 @@ def memory(scan: Scan) -> tuple[Finding, ...]:
     for row in rows:
         service = keys[row]
         assert isinstance(service, Service)  # noqa: S101 - the signal is of services
-        pressed = pressure(scan, service)
-        strength = min(sure(float(held.ratio[row]), *LONGER), max(pressed, slower(scan, service)))
+        felt = max(pressure(scan, service), slower(scan, service), float(crowding(scan, service)))
+        strength = min(sure(float(held.ratio[row]), *LONGER), felt)
         if strength < 0.1:
             continue
         who = origin(scan, service, _by_calls(load, weights)).service

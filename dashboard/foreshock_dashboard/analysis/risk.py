@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foreshock_dashboard.analysis.batching import Law, Strain, averaged, strains
+from foreshock_dashboard.analysis.batching import Strain, averaged
+from foreshock_dashboard.analysis.crowding import crowding
 from foreshock_dashboard.analysis.hazard import QUANTILES, hazard, trend
 from foreshock_dashboard.analysis.objectives import Objective
 from foreshock_dashboard.analysis.scan import Scan
@@ -22,19 +23,6 @@ QUICK = 240.0
 """The same for what comes fast."""
 FULL = 0.9
 """KV cache in use at which requests begin to wait."""
-CARRIED = (0.82, 0.76, 0.72)
-"""Load up to which model servers carry their own bursts, mean over `batching.WINDOWS`: the longer a mean is, the less
-of its bursts it shows (ρ_max = 1 / (1 + z · √(IDC(w) / λw)), Gusella 1991 on the index of dispersion IDC)."""
-OF_PEAK = (1.1, 1.0, 0.9)
-"""The same as parts of the load in its busiest minutes: who always comes in bursts is known to carry them."""
-BURSTY = 2.5
-"""Times its usual load that a service has in its busiest minutes, from which what comes goes again by itself."""
-STRETCH = 1.2
-"""How many times what others carry such a one may be asked for: it is in trouble when there is hardly any room."""
-MORE = 0.1
-"""Load above the usual from which it is not what the service always carries."""
-FULL_FOR = 20.0
-"""Seconds for which all KV caches are full until that is no burst."""
 LASTING = 60.0
 """Seconds that an excursion must last to hurt: what an objective is judged over."""
 ENOUGH = 30.0
@@ -53,8 +41,8 @@ class Own:
 
     missing: it misses its objective now. chance: of missing it within `hazard.HORIZON`, 0…1. seconds: until then, by
     `hazard.QUANTILES`. by: "load" or "duration", what says so. crowded: its model servers are asked for more than they
-    carry; filled: and have no room left at all. strain: of its model servers, if it has any. objective: what it is
-    judged by; None where nothing is promised or learned yet.
+    carry, or soon will be. strain: of its model servers, if it has any. objective: what it is judged by; None where
+    nothing is promised or learned yet.
     """
 
     missing: bool
@@ -66,7 +54,7 @@ class Own:
     objective: Objective | None = None
 
 
-def own_risks(scan: Scan, promised: Mapping[Service, Objective], laws: Mapping[Service, Law]) -> Mapping[Service, Own]:
+def own_risks(scan: Scan, promised: Mapping[Service, Objective]) -> Mapping[Service, Own]:
     """Every service of the World."""
     world, at = scan.world, scan.at
     duration, rate, failed = scan["p95"], scan["rate"], scan["failed"]
@@ -79,13 +67,12 @@ def own_risks(scan: Scan, promised: Mapping[Service, Objective], laws: Mapping[S
         slower = asked & (duration.z >= REMARKABLE)
     chances, seconds = _crossing(_window(world.red.p95, at, world.step, LOOK_BACK), np.log(limit), world.step)
     chances = np.where(slower, chances, 0.0)
-    found_strains = strains(world, at, laws)
-    loads = _loads(scan, found_strains)
+    loads = _loads(scan, scan.strains)
     never = (math.inf,) * len(QUANTILES)
     out = {}
     for i, service in enumerate(world.services):
-        strain = found_strains.get(service)
-        crowded = strain is not None and crowd(strain)
+        strain = scan.strains.get(service)
+        crowded = crowding(scan, service)
         if missing[i]:
             out[service] = Own(True, 1.0, (0.0,) * len(QUANTILES), "duration", crowded, strain, promised.get(service))
             continue
@@ -94,15 +81,6 @@ def own_risks(scan: Scan, promised: Mapping[Service, Objective], laws: Mapping[S
             (chance, when), by = loads[service], "load"
         out[service] = Own(False, chance, when, by, crowded, strain, promised.get(service))
     return out
-
-
-def crowd(strain: Strain) -> bool:
-    """Whether model servers are asked for more than they carry, or have had no room for a while."""
-    more = STRETCH if strain.peak >= BURSTY * strain.usual else 1.0
-    limits = [max(more * most, part * strain.peak) for most, part in zip(CARRIED, OF_PEAK, strict=True)]
-    crowded = any(load >= most and load >= strain.usual + MORE for load, most in zip(strain.loads, limits, strict=True))
-    filled = strain.full >= FULL_FOR and strain.load >= limits[0] and not strain.usual + MORE > strain.load
-    return crowded or filled
 
 
 def _window(values: Floats, at: int, step: float, seconds: float) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from foreshock_dashboard.analysis.signals import ALL, NAMED, Key, Signal, infere
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge, Stall, Tenant, World
+
+if TYPE_CHECKING:
+    from foreshock_dashboard.analysis.batching import Strain
 
 RECENT = 3
 """Grid points whose median stands for now: one lost scrape or one slow request does not move it."""
@@ -40,13 +43,24 @@ class Now(NamedTuple):
 
 
 class Scan:
-    """The World at one grid point, against what is usual. Signals are looked at when they are asked for."""
+    """The World at one grid point, against what is usual. Signals are looked at when they are asked for.
 
-    def __init__(self, world: World, at: int, base: Usual, remembered: Remembered | None = None) -> None:
+    strains: how full model servers are, as far as that was learned.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        at: int,
+        base: Usual,
+        remembered: Remembered | None = None,
+        strains: Mapping[Service, Strain] | None = None,
+    ) -> None:
         self.world = world
         self.at = at
         self.base = base
         self.remembered = remembered or Remembered()
+        self.strains = strains or {}
         self._found: dict[str, Now] = {}
         self._asked: dict[tuple[str, float], int] = {}
         self._inside: dict[tuple[str, float], list[int]] = {}

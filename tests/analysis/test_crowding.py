@@ -1,0 +1,69 @@
+"""Model servers count as crowded when more is asked of them than they carry, or soon will be; a burst is neither."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from foreshock_dashboard.analysis.batching import Strain
+from foreshock_dashboard.analysis.crowding import crowd, crowding, filling
+from foreshock_dashboard.analysis.levels import usual_at
+from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.model.service import Service
+
+Scenes = Any
+GROWS = (0.73, 0.71, 0.58)
+
+
+def strain(loads: tuple[float, float, float], usual: float = 0.5, peak: float = 0.7, full: float = 0.0) -> Strain:
+    """Of loads over 20, 120 and 300 seconds."""
+    return Strain(1.0, 0.0, 0.5, full, 35.0, loads[0], loads, usual, peak)
+
+
+@pytest.mark.parametrize(
+    ("found", "crowded"),
+    [
+        pytest.param(strain((0.88, 0.60, 0.55)), True, id="a moment of far too much"),
+        pytest.param(strain((0.75, 0.77, 0.60)), True, id="two minutes of too much"),
+        pytest.param(strain((0.70, 0.72, 0.73)), True, id="five minutes of somewhat too much"),
+        pytest.param(strain((0.80, 0.72, 0.60)), False, id="what bursts take"),
+        pytest.param(strain((0.90, 0.90, 0.90), usual=0.85, peak=0.95), False, id="always hot"),
+        pytest.param(strain((1.40, 0.60, 0.30), usual=0.2, peak=0.8), False, id="always in bursts"),
+        pytest.param(strain((0.99, 0.93, 0.60), usual=0.2, peak=0.8), True, id="a burst that does not go"),
+        pytest.param(strain((0.83, 0.70, 0.60), full=30.0), True, id="no room for a while"),
+        pytest.param(strain((0.60, 0.60, 0.60), full=30.0), False, id="no room for a few long requests"),
+        pytest.param(strain((math.nan, math.nan, math.nan)), False, id="nobody knows"),
+    ],
+)
+def test_the_longer_the_mean_the_less_it_may_be(found: Strain, crowded: bool) -> None:
+    assert crowd(found) == crowded
+
+
+@pytest.mark.parametrize(
+    ("found", "soon"),
+    [
+        pytest.param(strain(GROWS), True, id="grows"),
+        pytest.param(strain((0.71, 0.69, 0.66)), False, id="a crowd that stays as it is"),
+        pytest.param(strain((0.60, 0.72, 0.75)), False, id="a crowd that leaves"),
+        pytest.param(strain(GROWS, usual=0.65), False, id="hardly more than usual"),
+        pytest.param(strain(GROWS, peak=0.9), False, id="its busiest minutes are more"),
+        pytest.param(strain(GROWS, usual=0.2), False, id="always in bursts"),
+        pytest.param(strain((math.nan, math.nan, math.nan)), False, id="nobody knows"),
+    ],
+)
+def test_growing_load_is_told_before_its_means_are_there(found: Strain, soon: bool) -> None:
+    assert filling(found) == soon
+
+
+@pytest.mark.parametrize(("slowdown", "soon"), [(1.0, False), (1.3, True), (math.nan, False)])
+def test_growth_needs_a_reason_to_go_on(scenes: Scenes, slowdown: float, soon: bool) -> None:
+    """A burst, which has none, goes as it came."""
+    world = scenes.world(scenes.calm)
+    at = len(world.times) - 1
+    for service in (world.services[0], Service("other", "without servers")):
+        told = {world.services[0]: replace(strain(GROWS), slowdown=slowdown)}
+        scan = Scan(world, at, usual_at(world, at), strains=told)
+        assert crowding(scan, service) == (soon and service in told)
