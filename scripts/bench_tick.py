@@ -60,18 +60,19 @@ def main() -> int:
     rows: dict[str, list[float]] = {"condense": [], "grow": [], "judge": []}
     for tick in range(past, past + options.ticks):
         answers = platform.answers(tick)
+        series = counted(answers)
         spent = [time.thread_time()]
         readings = condense(answers)
+        del answers
         spent.append(time.thread_time())
         world = growing.add(readings)
         spent.append(time.thread_time())
+        del readings  # as a hub does
         if not options.world:
             state = advance(state, world, len(world.times) - 1)
         spent.append(time.thread_time())
         for row, seconds in zip(rows.values(), np.diff(spent), strict=True):
             row.append(float(seconds))
-    series = counted(answers)
-    del answers, readings
     held = resident() - before
     print(
         f"{len(world.gpus)} GPUs, {len(world.services)} services, {len(world.edges)} edges, {len(world.tenants)} "

@@ -242,6 +242,7 @@ class Hub:
             world = last.world
             for fresh in self._observer.pieces(now - self._settle):
                 world = self._growing.add(fresh, self._observer.missing())
+                del fresh  # hundreds of thousands of labels, in whose place the verdict finds room
                 world = replace(world, simulated=True) if self._simulated else world
                 for state in states(self._state, world, self._promised):
                     self._state = state

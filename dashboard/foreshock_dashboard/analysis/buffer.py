@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 from foreshock_dashboard.analysis.alignment import Numbers
 from foreshock_dashboard.model.query import Floats
 
-SLACK = 8
+SLACK = 4
 """Columns of room that a buffer is given beyond what it holds; up to as many more, so that not all move at once."""
 LARGE = 1 << 18
 """Bytes from which an array has pages of its own: given back when it goes, not kept in pieces for smaller things."""

@@ -119,7 +119,9 @@ class Observer:
             self._found |= {key for key, matrix in answers.items() if len(matrix)}
             self._asked = True
             self._points = max(1, min(CHUNK, VALUES // max(1, sum(map(len, answers.values())))))
-            yield self._condense(answers)
+            fresh = [self._condense(answers)]
+            del answers
+            yield fresh.pop()  # nothing of a piece is held here while it is judged
             self._until = until
             start = until + self._step
 
