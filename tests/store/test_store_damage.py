@@ -92,6 +92,21 @@ def test_a_damaged_inbox_row_costs_itself(bench: Bench, scrape: Scrape, values: 
     assert store.stats().corrupt == 1
 
 
+def test_a_row_whose_kind_is_damaged_is_counted(bench: Bench, scrape: Scrape, values: Values) -> None:
+    """Its checksum is sound, and nobody would ask for it."""
+    store = bench.open()
+    for n in range(3):
+        store.append_samples([scrape(n)])
+    store.close()
+    connection = sqlite3.connect(bench.path / "inbox.sqlite")
+    connection.execute("update rows set kind = 'ramples' where id = 2")
+    connection.commit()
+    connection.close()
+    store = bench.open()
+    assert set(values(store, 3)) == {0, 2}
+    assert store.stats().corrupt == 1
+
+
 def test_any_flipped_bit_in_the_inbox_lets_the_store_open_and_keeps_what_is_sound(
     bench: Bench,
     scrape: Scrape,

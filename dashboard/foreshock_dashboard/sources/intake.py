@@ -57,6 +57,7 @@ class Intake:
         self._arriving = threading.Lock()
         self._coming: list[tuple[Sequence[Span], float]] = []
         self._written: frozenset[tuple[str, Labels]] = frozenset()
+        self._collected: tuple[SampleBatch | None, frozenset[tuple[str, Labels]]] = (None, frozenset())
 
     def accept(self, spans: Sequence[Span], now: float | None = None) -> None:
         """Keep the spans, then count them, at the latest when somebody wants to know. `now` is the clock's time unless
@@ -105,17 +106,22 @@ class Intake:
                 log.warning("%s", self._warning())
 
     def collect(self, now: float, own: Sequence[Sample] = ()) -> SampleBatch:
-        """All series as they stand, and the staleness marker for those that have ended since the last one kept."""
+        """All series as they stand, and the staleness marker for those that have ended since the last one kept. None of
+        `own` is such a marker."""
         with self._counted() as metrics:
             samples = (*metrics.collect(now), *own)
-        ended = sorted(self._written - _series(samples))
-        return SampleBatch(
+        live = _series(samples)
+        ended = sorted(self._written - live)
+        batch = SampleBatch(
             now, self._target, samples + tuple(Sample(metric, labels, STALE) for metric, labels in ended)
         )
+        self._collected = batch, live
+        return batch
 
     def written(self, batch: SampleBatch) -> None:
         """Take note that the batch is kept; until then, what it marks as ended is marked again by the next one."""
-        self._written = _series(sample for sample in batch.samples if not is_stale(sample.value))
+        (known, live), self._collected = self._collected, (None, frozenset())
+        self._written = live if known is batch else _series(s for s in batch.samples if not is_stale(s.value))
 
     def write(self, now: float, own: Sequence[Sample] = ()) -> None:
         """Write all series into the store.

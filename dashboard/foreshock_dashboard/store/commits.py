@@ -17,6 +17,9 @@ from foreshock_dashboard.store.shelf import Shelf
 
 log = logging.getLogger(__name__)
 
+PROBE = "probe"
+"""The kind of a row that is there for a moment, to see whether the disk takes data."""
+
 
 @dataclass(eq=False, slots=True)
 class _Entry:
@@ -110,8 +113,8 @@ class Commits:
             with self.lock:
                 try:
                     self._admit()
-                    (number,) = self._inbox.append([("probe", b"\0" * 65_536)])
-                    self._inbox.forget("probe", number, number)
+                    (number,) = self._inbox.append([(PROBE, bytes(65_536))])
+                    self._inbox.forget(PROBE, number, number)
                     self._health.append_error = ""
                 except StoreError as error:
                     self._health.append_error = str(error)

@@ -106,6 +106,15 @@ class Inbox:
             sound = len(sealed) >= 4 and int.from_bytes(sealed[:4], "big") == isal_zlib.crc32(payload)
             yield Row(number, kind, payload if sound else b"")
 
+    def strange(self, kinds: Sequence[str]) -> int:
+        """How many rows are of none of these kinds: a row's checksum does not tell of what kind it was.
+
+        Raises:
+            sqlite3.DatabaseError: the file is damaged.
+        """
+        sql = f"select count(*) from rows where kind not in ({', '.join('?' * len(kinds))})"  # noqa: S608 - marks
+        return int(self._connection.execute(sql, (*kinds,)).fetchone()[0])
+
     def forget(self, kind: str, first: int, last: int) -> None:
         """Remove the rows first … last of a kind: a segment holds them now.
 

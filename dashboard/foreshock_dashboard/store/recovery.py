@@ -10,7 +10,7 @@ from typing import Any
 
 from foreshock_dashboard.clock import Now
 from foreshock_dashboard.store.chunk import Chunk
-from foreshock_dashboard.store.commits import Commits
+from foreshock_dashboard.store.commits import PROBE, Commits
 from foreshock_dashboard.store.inbox import Inbox, salvage
 from foreshock_dashboard.store.shelf import Shelf
 
@@ -59,7 +59,11 @@ def replay(
     commits: Commits,
 ) -> int:
     """Load the segments, forget the rows that they hold, and take the others into memory; how many are damaged."""
-    damaged = 0
+    damaged = inbox.strange([*shelves, PROBE])
+    if damaged:
+        log.error(
+            "%s: %d rows are damaged, for they say to be of no known kind; they stay there unread", inbox.path, damaged
+        )
     for kind, shelf in shelves.items():
         for held in shelf.load(inbox.identity):
             inbox.forget(kind, held.first, held.last)
