@@ -54,7 +54,7 @@ def swapped(scan: Scan) -> tuple[Finding, ...]:
 def _judged(excesses: Excesses, service: Service) -> Finding | None:
     scan = excesses.scan
     slow = _slowdown(scan, service)
-    if slow.ratio <= 1:
+    if not slow.ratio > 1:
         return None
     gpus = [scan.world.tenants[row].gpu for row in scan.tenancies[service]]
     fullest = max(scan.value("utilization", gpu) for gpu in gpus)
@@ -91,11 +91,12 @@ def _judged(excesses: Excesses, service: Service) -> Finding | None:
 
 
 def _slowdown(scan: Scan, service: Service) -> Slow:
-    """The surest sign of waiting: durations, or what model servers say of their queue, over the usual median."""
+    """The surest sign of waiting: durations, or what model servers say of their queue, over a median that is known."""
     slow = slowdown(scan, service)
     queued = scan.value("queued", service) - scan.level("queued", service)
     waits = Slow("queued", 1 + queued / scan.level("p50", service), scan.z("queued", service))
-    return waits if waits.z > slow.z or not math.isfinite(slow.z) else slow
+    surer = waits.z > slow.z or not math.isfinite(slow.z)
+    return waits if surer and math.isfinite(waits.ratio) else slow
 
 
 def _asking(scan: Scan, service: Service, since: float) -> Asking | None:

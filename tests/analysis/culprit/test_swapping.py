@@ -62,6 +62,18 @@ def test_the_queue_of_a_model_server_tells_it_before_durations_do(platforms: Kit
     assert finding.strength > 0.5
 
 
+def test_of_a_service_that_never_told_how_long_it_takes_a_queue_makes_nobody_sure(platforms: Kit) -> None:
+    """What is not known is no evidence."""
+    untold = thrashing(
+        platforms,
+        services={name: platforms.Served() for name in ("search", "ingest")},
+        queued={"embedder": platforms.step(0.0, 0.8)},
+    )
+
+    assert np.isnan(untold.scan(later=4).level("p50", platforms.service("embedder")))
+    assert swapped(untold.scan(later=4)) == ()
+
+
 OTHER: dict[str, Callable[[Kit], Kit]] = {
     "its GPUs have no time left": lambda kit: thrashing(kit, busy={(1, "embedder"): kit.step(0.3, 0.9)}),
     "each request needs as much more GPU time": lambda kit: thrashing(
