@@ -131,7 +131,7 @@ def grown(scan: Scan, service: Service, load: Asked, rows: Sequence[int], season
 def _came(scan: Scan, service: Service) -> float:
     """Load of this moment over the usual, where model servers have more than they carry for no other reason; else 0."""
     strain = scan.strains.get(service)
-    if strain is None or not crowd(strain) or has_reason(scan, service, strain):
+    if strain is None or not strain.usual > 0 or not crowd(strain) or has_reason(scan, service, strain):
         return 0.0
     return strain.loads[0] / strain.usual
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
@@ -32,6 +33,7 @@ from tests.analysis.causes.made import (
     since,
 )
 
+from foreshock_dashboard.analysis.batching import Strain
 from foreshock_dashboard.analysis.demand import demand
 from foreshock_dashboard.analysis.dependency import dependency
 from foreshock_dashboard.analysis.finding import Finding
@@ -319,6 +321,19 @@ def test_growth_that_the_hour_usually_brings_is_nobodys_demand() -> None:
     now = scan({**WAITS, **GROWS})
     assert max(each.strength for each in demand(now)) > 0.8
     assert max((each.strength for each in demand(now, dict.fromkeys((LLM, GATEWAY, FRONT), 1.6))), default=0.0) < 0.5
+
+
+def test_a_crowd_that_has_only_just_come_is_demand_before_any_of_its_requests_is_done() -> None:
+    """Model servers have more at once than they carry, while tokens and requests are counted as ever."""
+    now = scan({**WAITS, ("first_token", LLM): 0.2, ("waiting", LLM): 0.0, ("p95", LLM): 8.0})
+    assert [each for each in demand(now) if each.strength > 0.5] == []
+    full = Strain(1.0, 0.0, 0.6, 0.0, 60.0, 0.8, (1.1, 0.7, 0.6), 0.5, 0.7)
+    came = Scan(now.world, now.at, now.base, strains={LLM: full})
+    best = max(demand(came), key=lambda each: each.strength)
+    assert (best.service, best.severity) == (LLM, pytest.approx(1.1 / 0.5))
+    assert best.strength > 0.9
+    slowed = Scan(now.world, now.at, now.base, strains={LLM: replace(full, slowdown=1.5)})
+    assert [each for each in demand(slowed) if each.strength > 0.5] == []
 
 
 def test_growth_from_batch_work_is_blamed_on_batch_work() -> None:
