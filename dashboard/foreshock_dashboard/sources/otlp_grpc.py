@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import NoReturn
 
 import grpc
@@ -161,11 +162,13 @@ class _TraceService:
 
 async def _answer(request: Request, body: bytes) -> bytes:
     # A protobuf request begins with the tag 0x0a, so gzip's two bytes tell the two apart.
-    answer = asyncio.ensure_future(asyncio.to_thread(request.answer, body, gzip=body[:2] == MAGIC))
+    answering = partial(request.answer, body, gzip=body[:2] == MAGIC)
+    answer = asyncio.get_running_loop().run_in_executor(None, answering)
     try:
         return await asyncio.shield(answer)
     finally:
-        await asyncio.gather(answer, return_exceptions=True)  # its bytes are held until then, its sender there or not
+        if not answer.done():
+            await asyncio.gather(answer, return_exceptions=True)  # its bytes are held until then
 
 
 def _authorization(context: _Context) -> str:
