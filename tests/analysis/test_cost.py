@@ -13,7 +13,7 @@ from tests.analysis.conftest import CALLER, STEP, VICTIM, Scene, world_of_scene
 
 from foreshock_dashboard.analysis.cost import ACTED, costs, entries, late
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.world import Edge, World
+from foreshock_dashboard.model.world import Edge, Red, World
 
 ONSET = 200
 
@@ -50,6 +50,27 @@ def test_requests_that_fail_beyond_the_usual_are_counted_and_which_of_them_after
     assert cost.failed == pytest.approx(0.5 * cost.requests)
     assert cost.failed_after == pytest.approx((100 - 8 - ACTED / STEP) * STEP * 5 * 0.5)
     assert cost.slowed == 0.0
+
+
+def test_what_neighbours_ask_of_an_entry_is_counted_where_it_came_in() -> None:
+    """Of 5 requests a second 2 come from outside, a tenth of which fail; the others are the same people's.
+
+    How long they take only the service itself tells.
+    """
+    world = platform(slow=10.0, failed=0.5)
+    user = Edge(Service("", "user"), CALLER, "virtual_node")
+    calls = {
+        name: np.vstack([getattr(world.calls, name), np.full((1, len(world.times)), value)])
+        for name, value in (("rate", 2.0), ("failed", 0.0), *((name, np.nan) for name in ("p50", "p95", "p99")))
+    }
+    calls["failed"][-1, ONSET:] = 0.1
+    outside = replace(world, edges=(*world.edges, user), calls=Red(**calls))
+
+    (cost,) = costs(outside, world.times[ONSET], world.times[-1], None)
+
+    assert cost.requests == pytest.approx(100 * STEP * 2)
+    assert cost.failed == pytest.approx(0.1 * cost.requests)
+    assert 0.5 * cost.requests < cost.slowed < 0.9 * cost.requests
 
 
 def test_what_always_fails_is_not_the_incidents_doing() -> None:

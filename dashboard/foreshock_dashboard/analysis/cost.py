@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from foreshock_dashboard.analysis.objectives import Objective, objectives
 from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.world import World
+from foreshock_dashboard.model.world import Red, World
 
 ACTED = 120.0
 """Seconds from a page until what was done about it works: to shed load or move a job takes about two minutes."""
@@ -22,7 +23,7 @@ KNOWN = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
 
 
 class Cost(NamedTuple):
-    """Requests at one entry while the incident lasted.
+    """Requests of those outside at one entry while the incident lasted.
 
     failed: those beyond the usual share. slowed: answered, but later than the objective allows; an estimate between
     the quantiles. `_after`: of these, the ones that came `ACTED` seconds after the page or later; 0 where none paged.
@@ -57,15 +58,10 @@ def costs(world: World, since: float, until: float, paged: float | None) -> tupl
 
 
 def _cost(world: World, who: Service, columns: slice, promised: Objective | None, acted: NDArray[np.bool_]) -> Cost:
-    row = world.services.index(who)
-    requests = np.nan_to_num(world.red.rate[row, columns]) * world.step
-    before = world.red.failed[row, : columns.start]
-    before = before[np.isfinite(before)]
-    usual = float(np.median(before)) if len(before) else 0.0
-    failed = requests * np.maximum(np.nan_to_num(world.red.failed[row, columns]) - usual, 0.0)
     limit = promised.seconds if promised else math.nan
-    quantiles = np.stack([getattr(world.red, name)[row, columns] for _, name in KNOWN])
-    slowed = np.minimum(requests * late(quantiles, limit), requests - failed)
+    served = _quantiles(world.red, world.services.index(who), columns)
+    asked = [_lost(red, row, columns, served, limit) * world.step for red, row in _from_outside(world, who)]
+    requests, failed, slowed = np.sum(asked, axis=0)
     return Cost(
         who,
         float(requests.sum()),
@@ -75,6 +71,35 @@ def _cost(world: World, who: Service, columns: slice, promised: Objective | None
         float(slowed[acted].sum()),
         limit,
     )
+
+
+def _from_outside(world: World, who: Service) -> Sequence[tuple[Red, int]]:
+    """What those outside ask of an entry, as figures and their row: what its own neighbours ask of it is counted where
+    that came in. All that it is asked, where nobody tells them apart."""
+    into = [i for i, edge in enumerate(world.edges) if edge.server == who and edge.connection == "virtual_node"]
+    told = [row for row in into if np.nansum(world.calls.rate[row]) > 0]
+    return [(world.calls, row) for row in told] or [(world.red, world.services.index(who))]
+
+
+def _lost(red: Red, row: int, columns: slice, served: Floats, limit: float) -> Floats:
+    """Requests, and those of them that failed and that were slowed, all a second; shape (3, times).
+
+    Whoever is outside tells of no durations, as a rule: there those that were `served` stand for them.
+    """
+    requests = np.nan_to_num(red.rate[row, columns])
+    before = red.failed[row, : columns.start]
+    before = before[np.isfinite(before)]
+    usual = float(np.median(before)) if len(before) else 0.0
+    failed = requests * np.maximum(np.nan_to_num(red.failed[row, columns]) - usual, 0.0)
+    seen = _quantiles(red, row, columns)
+    quantiles = np.where(np.isfinite(seen).all(axis=0), seen, served)
+    slowed = np.minimum(requests * late(quantiles, limit), requests - failed)
+    return np.stack([requests, failed, slowed])
+
+
+def _quantiles(red: Red, row: int, columns: slice) -> Floats:
+    """Durations of a row as `KNOWN`, shape (3, times)."""
+    return np.stack([getattr(red, name)[row, columns] for _, name in KNOWN])
 
 
 def late(quantiles: Floats, limit: float) -> Floats:
