@@ -76,7 +76,8 @@ class SpanFormat:
         )
         order = _by_trace(table.whole("trace_hi"), table.whole("trace_lo"))
         columns = {name: table.whole(name)[order] for name in present}
-        columns |= {name: table.words(columns[name]) for name in present if is_text(name)}
+        words = table.words()
+        columns |= {name: words[columns[name]] for name in present if is_text(name)}
         with self._engine.cursor() as cursor:
             cursor.register("sealed", columns)
             rows = rows_of(cursor.execute(_SEAL.format(columns=chosen), {"out": str(folder / COLUMNS)}))

@@ -61,7 +61,9 @@ def _rows(
 ) -> Columns:
     picked = [(part, np.flatnonzero(met(where, part))) for part in list(table.parts)]
     found = {name: np.concatenate([part[name][at] for part, at in picked]) for name in columns}
-    found = {name: table.words(column) if is_text(name) else column for name, column in found.items()}
+    if texts := [*filter(is_text, columns)]:
+        words = table.words()
+        found |= {name: words[found[name]] for name in texts}
     if hit is not None:
         found["hit"] = np.concatenate([met(hit, part)[at] for part, at in picked])
     return found

@@ -81,10 +81,9 @@ class SpanTable(Table):
         """A column of all rows."""
         return np.concatenate([part[column] for part in self.parts])
 
-    def words(self, codes: NDArray[Any]) -> NDArray[Any]:
-        """The texts that numbers stand for."""
-        found: NDArray[Any] = np.array(list(self.texts), object)[codes]
-        return found
+    def words(self) -> NDArray[Any]:
+        """The texts, by their numbers."""
+        return np.array(list(self.texts), object)
 
     def blocks(self) -> BodyReader:
         """The blocks, as a file."""
