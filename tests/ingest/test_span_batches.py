@@ -1,0 +1,70 @@
+"""Spans that come together, read as columns, are counted as those that come one by one, however they are split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foreshock_dashboard.model.asked import pickers
+from foreshock_dashboard.model.otlp import encode, known, read
+from foreshock_dashboard.model.samples import Sample
+from foreshock_dashboard.model.span import TRACE_KEYS, Attributes, Link, Span
+from foreshock_dashboard.model.span_metrics import SpanMetrics
+
+NOW = 1_800_000_000.0
+NOTABLE: tuple[Attributes, ...] = (
+    {},
+    {"server.address": "b", "server.port": 80, "url.full": "http://b/x?id=1", "user.id": "u-1"},
+    {"server.address": "b", "server.port": 80, "url.full": "http://b/x?id=2", "http.request.resend_count": 1},
+    {"http.response.status_code": 503, "url.full": "http://b/x", "error.type": "é"},
+    {"db.system.name": "postgresql", "server.address": "10.0.0.1"},
+    {"gen_ai.provider.name": "openai", "gen_ai.request.model": "m", "gen_ai.usage.input_tokens": 7},
+    {"rpc.grpc.request.metadata.grpc-previous-rpc-attempts": ["1"], "peer.service": "c"},
+    {"messaging.system": "kafka", "messaging.operation.type": "receive"},
+)
+
+
+@st.composite
+def spans(draw: st.DrawFn) -> Span:
+    """One of few traces, services and ids, so that many have to do with each other."""
+    number, parent, trace = draw(st.integers(1, 6)), draw(st.integers(0, 6)), draw(st.integers(1, 2))
+    end = round(NOW * 1e9) - draw(st.sampled_from((0, 10**6, 2 * 10**9, 90 * 10**9)))
+    return Span(
+        trace_id=f"{trace:032x}",
+        span_id=f"{number:016x}",
+        parent_id=f"{parent:016x}" if parent else "",
+        name=draw(st.sampled_from(("GET /a", "POST /b"))),
+        kind=draw(st.sampled_from(("internal", "server", "client", "producer", "consumer"))),
+        start_ns=end - draw(st.sampled_from((0, 10**6, 5 * 10**8))),
+        end_ns=end,
+        status=draw(st.sampled_from(("unset", "ok", "error"))),
+        status_message="",
+        resource={"service.name": draw(st.sampled_from("abc"))},
+        attributes=draw(st.sampled_from(NOTABLE)),
+        links=draw(st.sampled_from(((), (), (Link(f"{trace:032x}", f"{7 - number:016x}", {}),)))),
+    )
+
+
+def counted(batches: Iterable[Sequence[Span]]) -> tuple[list[Sample], dict[str, float]]:
+    """All series after these batches, once nothing waits any more."""
+    metrics = SpanMetrics()
+    for batch in batches:
+        metrics.add(batch, NOW)
+    metrics.collect(NOW + 60.0)
+    metrics.collect(NOW + 300.0)
+    return sorted(metrics.collect(NOW + 600.0)), dict(metrics.counts)
+
+
+@given(came=st.lists(spans(), max_size=30), cuts=st.sets(st.integers(1, 29)), most=st.sampled_from((1, 1000)))
+def test_spans_are_counted_the_same_however_many_come_at_once(came: list[Span], cuts: set[int], most: int) -> None:
+    """Read from their bytes, with few or many values of attributes remembered; counts, sums and buckets are equal."""
+    bounds = [0, *sorted(cut for cut in cuts if cut < len(came)), len(came)]
+    asked = pickers(TRACE_KEYS)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(known, "MAX_VALUES", most)
+        read_together = [read(encode(came[first:last]), asked).spans for first, last in pairwise(bounds)]
+    assert counted(read_together) == counted([span] for span in came)
