@@ -18,7 +18,7 @@ from foreshock_dashboard.analysis.evidence import entity, sure
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.levels import HISTORY
 from foreshock_dashboard.analysis.scan import Scan
-from foreshock_dashboard.analysis.vulnerability import Loop, has_high_root, margin, stays_down
+from foreshock_dashboard.analysis.vulnerability import MOST, Loop, has_high_root, margin, stays_down
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
@@ -29,6 +29,9 @@ ONCE = 1.002
 """Attempts per call from which a client is known to retry: one in five hundred, in some minute."""
 INFERRED, SEEN = 0.75, 1.0
 """How far to trust a loop whose attempts are inferred, and one whose attempts were seen to be as many."""
+TOLD = 0.01
+"""Share of calls that fail, from which on p99 is how long one of these took: where a few in a thousand always fail it
+is of those that were answered, and no time-out."""
 NEAR = (60.0, 12.0)
 """Seconds without capacity that bring a service down for good, from which one may call it vulnerable: failovers and
 restarts of a server take as long; and the width of the doubt."""
@@ -107,7 +110,8 @@ def loops(scan: Scan, loads: Mapping[Service, float]) -> Mapping[Service, Seen]:
         usual = scan.level("edge_p95", world.edges[worst])
         if not timeout > 0 or math.isnan(usual):
             continue
-        loop = Loop(loads[service], float(every[places[service]]), max(timeout - usual, 0.1 * timeout), timeout)
+        attempts = min(float(every[places[service]]), MOST)  # in a cycle of callers they would multiply for ever
+        loop = Loop(loads[service], attempts, max(timeout - usual, 0.1 * timeout), timeout)
         found[service] = Seen(loop, worst, SEEN if most[worst] > DEFAULT - 1 else INFERRED)
     return found
 
@@ -118,9 +122,10 @@ def _largest(attempts: Floats) -> Floats:
 
 
 def patience(p99: Floats, failed: Floats) -> float:
-    """Seconds after which a client gives up: the most that calls took when some of them failed; NaN if none did.
+    """Seconds after which a client gives up: the most that calls took when `TOLD` of them failed; NaN if so many never
+    did.
 
     It is exact to a bucket of the histogram. p99 in seconds, failed as a share, both of shape (times,).
     """
-    given_up = p99[np.isfinite(p99) & (failed > 0)]
+    given_up = p99[np.isfinite(p99) & (failed > TOLD)]
     return float(given_up.max()) if len(given_up) else math.nan

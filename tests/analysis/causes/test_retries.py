@@ -13,6 +13,7 @@ from tests.analysis.causes.made import ANSWER, ASK, CODE, DIRECT, GATEWAY, IN, L
 from foreshock_dashboard.analysis.amplification import amplification, asked, mean
 from foreshock_dashboard.analysis.loops import DEFAULT, INFERRED, SEEN, loops, patience, vulnerable
 from foreshock_dashboard.analysis.retries import gain, retry_storms, slope
+from foreshock_dashboard.analysis.vulnerability import MOST
 
 CALM: Bent = {
     ("attempts", ANSWER): lambda i: 1.02 if i % 40 == 0 else 1.0,
@@ -82,10 +83,12 @@ def test_the_gain_of_a_calm_edge_is_none() -> None:
         ([9.0, 18.2, 12.0], [0.0, 0.1, 0.0], 18.2),
         ([9.0, 30.0], [0.0, 0.0], math.nan),
         ([9.0, math.nan], [0.1, 0.2], 9.0),
+        ([0.6, 0.5, 0.6], [0.002, 0.002, 0.004], math.nan),
         ([], [], math.nan),
     ],
 )
 def test_a_clients_patience_shows_when_it_runs_out(p99: list[float], failed: list[float], seconds: float) -> None:
+    """Not where a few in a thousand fail: p99 is of those that were answered."""
     assert patience(np.array(p99), np.array(failed)) == pytest.approx(seconds, nan_ok=True)
 
 
@@ -100,6 +103,13 @@ def test_attempts_that_were_seen_count_for_more() -> None:
     seen = loops(scan({**CALM, ("attempts", ANSWER): lambda i: 3.4 if i == 100 else 1.0}), {LLM: 0.4})[LLM]
     assert seen.loop.attempts == pytest.approx(4.0)
     assert seen.confidence == SEEN
+
+
+def test_attempts_that_multiply_for_ever_are_told_as_many_times_the_capacity_and_no_more() -> None:
+    """As they would in a cycle of callers."""
+    often = {("attempts", each): lambda i: 9.0 if i == 100 else 1.0 for each in (ASK, ANSWER)}
+    seen = loops(scan({**CALM, **often}), {LLM: 0.4})[LLM]
+    assert seen.loop.attempts == MOST
 
 
 def test_who_never_retried_makes_no_loop() -> None:
