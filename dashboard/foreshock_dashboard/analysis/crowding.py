@@ -47,6 +47,11 @@ def crowd(strain: Strain) -> bool:
     return any(beyond[1:] if bursty else beyond) or filled
 
 
+def brimming(strain: Strain) -> bool:
+    """Whether model servers have more at this moment than they carry."""
+    return strain.loads[0] >= CARRIED[0]
+
+
 def filling(strain: Strain) -> bool:
     """Whether load grows so that model servers are asked for more than they carry before its means are there.
 

@@ -30,7 +30,7 @@ ANSWERED = 0.5
 """Weight of a callee that takes no part of its caller's time: it fails callers that have no answer without it."""
 COUNTS = 0.5
 """Share of a service's chance that a way must bring for its time to count."""
-FIRST = 60.0
+FIRST = 40.0
 """Seconds from a service's breach to that of the first that suffers by it, at the median: until it is bad enough."""
 SPREAD = 1.3
 """Spread of the logarithm of delays: they depend on how hard the first is hit."""

@@ -10,6 +10,7 @@ from functools import cached_property
 
 from foreshock_dashboard.analysis.assessment import Trouble
 from foreshock_dashboard.analysis.blame import Walk, blamed
+from foreshock_dashboard.analysis.crowding import brimming
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.propagation import Ahead, Spreading
 from foreshock_dashboard.analysis.risk import Own
@@ -30,9 +31,9 @@ PAGED = (0.07, 0.1, 0.28, 0.6, 1.2)
 paged for is further on than a trend of minutes shows. This and the next two are what came after pages on the
 development seeds of the evaluation (`foreshock evaluate --suite dev`)."""
 SOON = (10.0, 20.0, 70.0, 300.0, 700.0)
-"""The same in seconds, where no trend says when."""
+"""The same in seconds, where no trend says when, and where model servers fill up, which p95 does not show yet."""
 AT_ONCE = (5.0, 10.0, 20.0, 60.0, 200.0)
-"""The same of what takes a service down by itself."""
+"""The same of what takes a service down by itself, and where model servers have more than they carry by now."""
 HEARD = 8
 """Callers whose trouble counts when somebody is to be blamed, nearest first."""
 MINUTE = 60.0
@@ -157,18 +158,18 @@ def _at_risk(trouble: Trouble, moment: Moment) -> tuple[AtRisk, ...]:
     known: dict[Service, Own] = {}
     if first is not None and not first.missing:
         chance = max(first.chance, trouble.chance)
-        known[trouble.origin] = replace(first, chance=chance, seconds=_seconds(trouble, first.seconds))
+        known[trouble.origin] = replace(first, chance=chance, seconds=_seconds(trouble, first))
     found = [_risk(each) for each in moment.spreading.ahead(known) if each.service in near]
     return tuple(sorted(found, key=lambda each: (each.p50, each.service)))
 
 
-def _seconds(trouble: Trouble, trend: tuple[float, ...]) -> tuple[float, ...]:
-    """Until the origin misses its objective, by `hazard.QUANTILES`."""
-    if trouble.heavy:
+def _seconds(trouble: Trouble, own: Own) -> tuple[float, ...]:
+    """Until the origin misses its objective, by `hazard.QUANTILES`. What model servers are asked is ahead of p95."""
+    if trouble.heavy or (own.crowded and own.strain is not None and brimming(own.strain)):
         return AT_ONCE
-    if math.isinf(trend[2]):
+    if own.crowded or math.isinf(own.seconds[2]):
         return SOON
-    return tuple(share * trend[2] for share in PAGED) if trouble.page else trend
+    return tuple(share * own.seconds[2] for share in PAGED) if trouble.page else own.seconds
 
 
 def _risk(each: Ahead) -> AtRisk:
