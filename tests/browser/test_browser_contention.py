@@ -50,7 +50,7 @@ def test_from_the_matrix_to_the_pair_to_a_trace_and_a_gpu(visit: Open) -> None:
     expect(page.locator("#pair-open")).to_be_hidden()
     page.get_by_role("link", name="embedder waits for train-llm 46 % of the time on 2 GPUs, in a warning").click()
     expect(page.locator("#headline")).to_contain_text("train-llm starves embedder on host-0/gpu-0 and host-0/gpu-1")
-    expect(page.locator("#pair-facts")).to_contain_text("confidence 93 %, sampled")
+    expect(page.locator("#pair-facts")).to_contain_text("93 % sure whose doing it is, sampled")
     expect(page.locator("#pair-gpus tbody tr")).to_have_count(2)
     expect(page.locator("#pair-wait .main-svg").first).to_be_visible(timeout=SLOW)
     expect(page.locator("#pair-traces tbody tr")).to_contain_text("5.00 s of 8.00 s2.00 s, then went on")

@@ -402,6 +402,17 @@ def test_before_the_first_tick_there_is_nothing_but_a_reason() -> None:
     assert verdict(snapshot(bare())).state == "empty"
 
 
+def test_who_answers_requests_comes_first_in_the_matrix_however_long_a_batch_job_waits() -> None:
+    """A job that waits is how GPUs are shared; it is told apart."""
+    world = starving()
+    waits = world.stalled_by.copy()
+    waits[[stall.victim.name == "train-llm" for stall in world.stalls]] = 0.9
+    matrix = now.matrix(replace(world, stalled_by=waits))
+    assert matrix["victims"][0] == "embedder"
+    assert {"train-llm", "batch-eval"} <= set(matrix["jobs"])
+    assert matrix["victims"][-len(matrix["jobs"]) :] == matrix["jobs"]
+
+
 def test_where_somebody_waits_the_matrix_leaves_out_pairs_that_share_in_peace() -> None:
     """The one cell that matters is not lost among zeros; without any wait, the pairs are still listed."""
     world = starving()

@@ -26,7 +26,7 @@ from tests.web.worlds import (
 
 from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.cut import cut
-from foreshock_dashboard.model.incident import Learning
+from foreshock_dashboard.model.incident import AtRisk, Learning
 from foreshock_dashboard.model.inference import Inference, Replica
 from foreshock_dashboard.model.outlook import Load, Outlook, Promise, Risk
 from foreshock_dashboard.model.query import Json
@@ -85,6 +85,14 @@ def test_a_row_tells_how_near_its_objective_a_service_is() -> None:
     assert (rows["gateway"]["gpus"], rows["gateway"]["wait"]) == (0, None)
     assert (rows["vllm-8b"]["load"], rows["vllm-8b"]["safe"]) == (1.2, 0.7)
     assert services(snapshot(None))["ready"] is False
+
+
+def test_the_time_until_it_misses_its_objective_is_that_of_its_incident() -> None:
+    """As every other page tells it; without an open one, what is expected anyway."""
+    world = starving()
+    item = replace(starvation(world), at_risk=(AtRisk(GATEWAY, 30.0, 40.0, 90.0),))
+    assert about(told(incidents=(item,)), GATEWAY)["breach"] == 40.0
+    assert about(told(incidents=(replace(item, phase="over"),)), GATEWAY)["breach"] == 180.0
 
 
 def test_all_about_one_names_its_neighbours_with_the_waiting_of_both() -> None:

@@ -75,6 +75,17 @@ def test_what_services_promised_counts_where_it_is_known() -> None:
     assert _fared(promised=patient, missing=frozenset({EMBEDDER})).now()[EMBEDDER] == "failing"
 
 
+def test_a_moment_of_calm_does_not_end_trouble() -> None:
+    """A service that was slow until half a minute ago is told as degraded; one that has been calm for longer is not."""
+    world, row = starving(), starving().services.index(RAG)
+    for calm_points, stage in ((3, "degraded"), (round(100 / STEP), "calm")):
+        p95 = world.red.p95.copy()
+        p95[row, -calm_points:] = np.nanmedian(p95[row, : POINTS // 2])
+        p95[row, -calm_points - 3 : -calm_points] = 1.2  # what is smoothed must not blur when it ended
+        fared = course(replace(world, red=replace(world.red, p95=p95)), NOW - 900, NOW, ONSET)
+        assert fared.now()[RAG] == stage
+
+
 def test_what_is_not_known_is_no_stage() -> None:
     """Silence is not calm."""
     world = calm()

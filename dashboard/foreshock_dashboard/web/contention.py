@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.pooling import tier_of
 from foreshock_dashboard.model.query import Floats, Json
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.fleet import newest
@@ -18,6 +19,7 @@ from foreshock_dashboard.web.numbers import number
 from foreshock_dashboard.web.pair import count, opened, percent
 from foreshock_dashboard.web.payloads import Pair, open_incidents, pairs
 from foreshock_dashboard.web.placed import placed
+from foreshock_dashboard.web.sight import answering
 from foreshock_dashboard.web.theme import service_colour
 
 MOST_PAIRS = 600
@@ -64,7 +66,7 @@ def contention(snapshot: Snapshot, victim: str = "", aggressor: str = "") -> Jso
     spent = split(world)
     return {
         "ready": True,
-        "headline": headline(found),
+        "headline": headline(found, answering(world)),
         "services": [[name, service_colour(name)] for name in names],
         "pairs": [
             [
@@ -85,8 +87,8 @@ def contention(snapshot: Snapshot, victim: str = "", aggressor: str = "") -> Jso
     }
 
 
-def headline(found: Sequence[Pair]) -> str:
-    """The worst pair as a sentence; what else can be said where nobody waits."""
+def headline(found: Sequence[Pair], serving: Collection[Service]) -> str:
+    """The worst pair as a sentence, of those that answer requests where one of them waits; or why there is none."""
     if not found:
         return "No two services share a GPU, so none can starve another."
     known = [pair for pair in found if pair.ratio is not None]
@@ -95,8 +97,9 @@ def headline(found: Sequence[Pair]) -> str:
     waiting = [pair for pair in known if (pair.ratio or 0.0) >= WAITING]
     if not waiting:
         return f"No service waits for another: {count(len(found), 'pair')} share GPUs in peace."
-    worst = waiting[0]
-    longest = f"{worst.victim} waits up to {percent(worst.ratio)} of its time for {worst.aggressor}"
+    worst = next((pair for pair in waiting if pair.victim in serving), waiting[0])
+    who = f"{worst.victim}{'' if worst.victim in serving else ', which answers no requests,'}"
+    longest = f"{who} waits up to {percent(worst.ratio)} of its time for {worst.aggressor}"
     more = f" Of {count(len(found), 'pair')} that share GPUs, {len(waiting)} wait." if len(found) > 1 else ""
     return f"{longest} on {count(len(worst.gpus), 'GPU')}.{more}"
 

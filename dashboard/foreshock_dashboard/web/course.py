@@ -149,7 +149,8 @@ class _Follow:
                 who = world.services[i]
                 z = float(slower[i, -1]) if name == "p95" else math.nan
                 signs.append(self._sign(NAMED[name], who, who, beyond[i], float(values[i, -1]), z))
-        return slow | losing, over, np.isfinite(rate)
+        suffers = slow | losing | over
+        return suffers | _held(suffers, self.gap), over, np.isfinite(rate)
 
     def _looked_at(self, signal: Signal, keys: Sequence[Key], values: Floats) -> tuple[Floats, Floats]:
         """Values, smoothed as the analysis does it, and how many scales each is worse than usual."""
@@ -189,6 +190,14 @@ class _Follow:
         if signal.name == "waiting":  # it counts from 1, to be compared as a ratio
             value, level, edge = value - 1.0, level - 1.0, edge - 1.0
         return Sign(who, signal.name, entity(key), since, value, level, edge, scales)
+
+
+def _held(true: Flags, gap: int) -> Flags:
+    """The last points of each row where it was true less than `gap` points ago: that is no calm yet."""
+    late = true[:, -gap - 1 :]
+    seen = np.zeros_like(true)
+    seen[:, -gap - 1 :] = np.maximum.accumulate(late, axis=1)
+    return seen
 
 
 def _worst(signal: Signal, values: Floats) -> Floats:

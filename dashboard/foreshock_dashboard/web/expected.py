@@ -19,6 +19,10 @@ class Expected:
         found = snapshot.outlook
         self._promises: Mapping[Service, Promise] = {each.service: each for each in found.promises}
         self._risks = {each.service: each for each in found.risks}
+        self._breaches = {each.service: each.p50 for each in found.risks}
+        for item in reversed(snapshot.incidents):  # what the incident says is what all other pages say
+            if item.phase != "over":
+                self._breaches |= {each.service: each.p50 for each in item.at_risk}
         self._loads = {each.service: each for each in found.loads}
         self._uneven = {each.service: each.ratio for each in found.imbalance}
 
@@ -46,7 +50,7 @@ class Expected:
             },
             "used": None if used is None else number(used),
             "risk": None if risk is None else number(risk.chance),
-            "breach": None if risk is None else number(risk.p50),
+            "breach": number(self._breaches.get(who, math.nan)),
             "load": None if load is None else number(load.ratio),
             "safe": None if load is None else number(load.safe),
             "uneven": number(self._uneven.get(who, math.nan)),

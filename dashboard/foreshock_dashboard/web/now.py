@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from foreshock_dashboard.web.incident_json import incident
 from foreshock_dashboard.web.numbers import last
 from foreshock_dashboard.web.payloads import conditions, open_incidents, pairs
 from foreshock_dashboard.web.service_map import service_map
+from foreshock_dashboard.web.sight import answering
 from foreshock_dashboard.web.signs import Course
 from foreshock_dashboard.web.theme import service_colour
 from foreshock_dashboard.web.timeline import hits, picked, timeline, window
@@ -97,7 +98,7 @@ def now(snapshot: Snapshot, topology_id: str, time: float | None = None) -> Json
     place = {gpu: i for i, gpu in enumerate(world.gpus)}
     start = window(world, chosen)
     fared = followed(snapshot, world, chosen.onset, min(start, world.time - SPARK))
-    rows = ranked(service_rows(snapshot, fared))
+    rows = ranked(service_rows(snapshot, fared), {str(item.victim) for item in open_incidents(snapshot)})
     lines = {str(service): row for service, row in zip(world.services, world.red.p95, strict=True)}
     shown = min(len(rows), max(LEAST_ROWS, min(MOST_ROWS, sum(map(_affected, rows)))))
     return body | {
@@ -122,10 +123,11 @@ WAITING = 0.005
 def matrix(world: World) -> Json:
     """Victims as rows, aggressors as columns; the pairs with the longest waits where there are more than fit.
 
-    Where somebody waits, pairs that share a GPU in peace are left out.
+    Who answers requests comes before who does not. Where somebody waits, pairs that share a GPU in peace are left out.
     """
-    shared = pairs(world)
-    listed = [pair for pair in shared if pair.ratio is None or pair.ratio >= WAITING] or shared
+    shared, serving = pairs(world), answering(world)
+    listed = [pair for pair in shared if pair.ratio is None or pair.ratio >= WAITING] or list(shared)
+    listed.sort(key=lambda pair: pair.victim not in serving)
     victims = list(dict.fromkeys(pair.victim for pair in listed))
     aggressors = list(dict.fromkeys(pair.aggressor for pair in listed))
     rows, columns = victims[:MOST_PAIRS], aggressors[:MOST_PAIRS]
@@ -136,6 +138,7 @@ def matrix(world: World) -> Json:
             cells[row][column] = {"ratio": pair.ratio, "gpus": [gpu.label for gpu, _ in pair.gpus]}
     return {
         "victims": [str(who) for who in rows],
+        "jobs": [str(who) for who in rows if who not in serving],
         "aggressors": [str(who) for who in columns],
         "cells": cells,
         "hidden": max(len(victims) - len(rows), len(aggressors) - len(columns)),
@@ -173,13 +176,19 @@ def _affected(row: Json) -> bool:
     return row["health"] in ("critical", "warning", "unknown") or row["stage"] not in (None, "calm")
 
 
-def ranked(rows: list[Json]) -> list[Json]:
-    """The most affected first: by stage, then by condition, then by failed requests."""
+def ranked(rows: list[Json], victims: Collection[str] = ()) -> list[Json]:
+    """The most affected first: by stage, then by condition, then incidents' victims, then by failed requests."""
     stages = {"failing": 0, "degraded": 1, "early": 2}
     health = {"critical": 0, "warning": 1, "unknown": 2, "ok": 3, "idle": 4}
     return sorted(
         rows,
-        key=lambda row: (stages.get(row["stage"], 3), health[row["health"]], -(row["failed"] or 0.0), row["id"]),
+        key=lambda row: (
+            stages.get(row["stage"], 3),
+            health[row["health"]],
+            row["id"] not in victims,
+            -(row["failed"] or 0.0),
+            row["id"],
+        ),
     )
 
 

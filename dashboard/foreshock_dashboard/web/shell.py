@@ -174,7 +174,7 @@ def chart(
     return html.Section(
         [
             _head(name, title, hint, csv, promql, fold=fold),
-            picture,
+            html.Div(picture, style={"minHeight": f"{height}px"}),  # until what draws it has come
             html.Details(
                 [html.Summary("as a table"), html.Div(className="twin-body")],
                 className="twin",

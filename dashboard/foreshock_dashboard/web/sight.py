@@ -78,6 +78,11 @@ def _newest(step: float) -> slice:
     return slice(-math.ceil(fresh_for(step) / step), None)
 
 
+def answering(world: World) -> frozenset[Service]:
+    """Services that answer requests. The others, such as batch jobs, wait for GPUs all day, and no harm is done."""
+    return frozenset(world.services[row] for row in np.flatnonzero(_rows(np.isfinite(world.red.p95))).tolist())
+
+
 def silent(target: Target, step: float) -> bool:
     """Whether a target does not answer, or was last heard of too long ago to say that it does."""
     return target.up is not True or target.age is None or target.age > fresh_for(step)

@@ -223,6 +223,7 @@ def _blame(item: Incident) -> str:
     who = item.culprit.service
     told = next((each.why for each in item.candidates if each.service == who and each.why), "")
     if item.cause == "pool contention" and item.culprit.gpus:
+        told = told.removeprefix(f"{item.cause} of {item.victim}")
         return f"takes the time of {_gpus(len(item.culprit.gpus))}" + (
             f": {told}" if told and told != item.cause else ""
         )

@@ -19,7 +19,7 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.numbers import number
 from foreshock_dashboard.web.payloads import open_incidents
 from foreshock_dashboard.web.placed import shared
-from foreshock_dashboard.web.sight import sight
+from foreshock_dashboard.web.sight import answering, sight
 from foreshock_dashboard.web.signs import Course
 
 SPARK = 900.0
@@ -116,8 +116,7 @@ def _waits(world: World, columns: Places) -> Told:
 
     A batch job that waits is how GPUs are shared.
     """
-    answers = np.flatnonzero(np.isfinite(world.red.p95).any(axis=1)).tolist()
-    serving = {world.services[i] for i in answers}
+    serving = answering(world)
     found = [(pair, rows) for pair, rows in shared(world) if pair[0] in serving]
     if not found:
         return _nothing(columns, "/contention")

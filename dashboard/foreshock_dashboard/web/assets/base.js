@@ -172,8 +172,8 @@ window.foreshock = window.foreshock || {};
     if (opened) window.dispatchEvent(new Event("resize")); // a chart that was not shown has no size yet
   });
   F.SHAPES = { ok: "●", warning: "◆", critical: "■", idle: "○", unknown: "?" };
-  F.state = (health, word) =>
-    F.h("span", { class: `state ${health}` }, F.h("span", { "aria-hidden": "true" }, F.SHAPES[health]), ` ${word}`);
+  F.state = (health, word, sign = null) =>
+    F.h("span", { class: `state ${health}` }, F.h("span", { "aria-hidden": "true" }, sign || F.SHAPES[health]), ` ${word}`);
   F.dot = (colour) => F.h("span", { class: "dot", style: `background:var(--service-${Number(colour)})`, "aria-hidden": "true" });
   F.token = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   // A small line over time, with what is usual behind it; gaps stay gaps. kind: a class that gives its colour.

@@ -73,7 +73,7 @@
   };
 
   const room = (data) =>
-    put(F.byId("room"), data.room.length ? h("label", null, "Room of ", h("select", { "data-room": true }, data.room.map((name) => h("option", { value: name, selected: name === data.focus }, name)))) : null);
+    put(F.byId("room"), data.room.length ? h("label", null, "Capacity of ", h("select", { "data-room": true }, data.room.map((name) => h("option", { value: name, selected: name === data.focus }, name)))) : null);
   document.addEventListener("change", (event) => {
     if (event.target.dataset?.room !== undefined) F.go(F.href({ service: event.target.value }), true);
   });

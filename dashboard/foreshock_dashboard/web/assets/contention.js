@@ -24,11 +24,10 @@
     put(F.byId("headline"), pair ? pair.sentence : headline);
     F.byId("pair-open").hidden = !pair;
     const { incident } = pair || {};
-    put(F.byId("pair-facts"), pair ? h("p", { class: "facts" },
+    put(F.byId("pair-facts"), incident?.next_step ? F.step(incident.next_step) : null, pair ? h("p", { class: "facts" },
       incident ? h("span", null, `${incident.phase} since `, F.time(incident.since, now), ` (${F.span(now - incident.since)})`) : null,
-      incident ? h("span", null, `confidence ${F.percent(incident.confidence)}, ${incident.quality}`) : null,
+      incident ? h("span", null, `${F.percent(incident.confidence)} sure whose doing it is, ${incident.quality}`) : null,
       pair.ratio !== null ? h("span", null, "waits now ", h("b", null, F.percent(pair.ratio)), " of the time, an upper bound") : null,
-      incident?.next_step ? h("span", null, "next: ", h("b", null, incident.next_step)) : null,
       incident ? link(F.to("/cascade", { incident: incident.id }), "the incident") : null,
       link(F.serviceOf(pair.victim), pair.victim), link(F.serviceOf(pair.aggressor), pair.aggressor),
       h("button", { type: "button", class: "quiet", id: "pair-close" }, "Close the pair")) : null);
@@ -194,7 +193,7 @@
       id: "waited", label: "Traces that waited longest", rows: found, param: "tsort", by: "-for_aggressor_seconds",
       columns: [
         { key: "start", name: "Started", cell: (row) => link(F.to("/traces", { trace: row.trace_id }), F.stamp(row.start), row.sentence || `${row.service} ${row.operation}`) },
-        { key: "operation", name: "Request", text: true, minor: true, cell: (row) => F.short(`${row.service.slice(row.service.indexOf("/") + 1)} ${row.operation}`, 26) },
+        { key: "operation", name: "Request", text: true, minor: true, cell: (row) => F.short(`${row.service.slice(row.service.indexOf("/") + 1)} ${row.operation}`, 34) },
         { key: "for_aggressor_seconds", name: "Waited for it", hint: "until the last of its work on a GPU ended", cell: (row) => [h("b", null, F.seconds(row.for_aggressor_seconds)), h("small", { class: "muted minor", title: "how long it had work on that GPU" }, ` of ${F.seconds(row.gpu_seconds)}`)] },
         { key: "duration_seconds", name: "Took", hint: "until its caller had an answer or gave up", cell: took },
       ],

@@ -10,7 +10,7 @@
   const given = (name) => new URLSearchParams(location.search).get(name) || "";
   const link = (href, text, title) => h("a", { href, "data-go": true, title }, text);
   const open = (label) => F.go(F.href({ gpu: label === given("gpu") ? null : label }));
-  const gigabytes = (bytes) => (F.known(bytes) ? `${(bytes / 1e9).toFixed(1)} GB` : "–");
+  const gigabytes = (bytes) => (F.known(bytes) ? `${(bytes / 2 ** 30).toFixed(1)} GiB` : "–");
   const told = (value, unit) => (F.known(value) ? F.grid.told(value, unit) : "–");
   const UNITS = { busy: "ratio", contended: "ratio", memory: "ratio", power: "W", temperature: "°C", throttled: "ratio", nvlink: "B/s", errors: "count" };
   const NAMES = { busy: "Busy", contended: "Contended", memory: "Memory", power: "Power", temperature: "Temperature", throttled: "Throttled", nvlink: "NVLink", errors: "Errors, 15 min" };

@@ -24,12 +24,12 @@
     put(F.byId("headline"), clauses.map(clause));
     const parts = [];
     if (since && incident) {
-      if (incident.aggressor) parts.push(h("span", null, "culprit ", service(incident.aggressor)));
+      const sure = h("b", { title: `how sure it is whose doing it is; ${incident.quality}` }, `${F.percent(incident.confidence)} sure`);
+      parts.push(h("span", { class: "sure" }, "culprit ", incident.aggressor ? service(incident.aggressor) : "not known", incident.aggressor ? ", " : null, incident.aggressor ? sure : null));
       parts.push(h("span", null, "cause ", h("b", null, CAUSES[incident.cause] || incident.cause)));
       parts.push(h("span", null, "since ", h("a", { href: "#timeline-panel" }, F.time(since, now)), ` (${F.span(now - since)})`));
       const slower = incident.slowed.filter((name) => name !== incident.aggressor);
       if (slower.length) parts.push(h("span", null, "slower too: ", listed(slower)));
-      parts.push(h("span", { title: `how sure it is whose doing it is; ${incident.quality}` }, `culprit ${F.percent(incident.confidence)} sure`));
       parts.push(h("a", { href: "#warnings-panel" }, `evidence (${incident.evidence.length} figures)`));
     } else if (since && state === "blind") parts.push(h("span", null, "last data ", F.time(since, now), ` (${F.span(now - since)} ago)`));
     else if (since) parts.push(h("span", null, "last warning ended ", F.time(since, now), ` (${F.span(now - since)} ago)`));
@@ -63,7 +63,7 @@
   };
   const kept = (href) => { const [path, query] = href.split("?"); return F.to(path, Object.fromEntries(new URLSearchParams(query || ""))); };
   const matrix = (data) => {
-    const { victims, aggressors, cells, hidden } = data.matrix;
+    const { victims, aggressors, cells, jobs, hidden } = data.matrix;
     if (!victims.length) {
       const why = data.missing.length ? ` No samples of ${data.missing.slice(0, 3).join(", ")}.` : "";
       put(F.byId("matrix"));
@@ -87,15 +87,16 @@
       h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Who starves whom, table" },
         h("table", { class: "matrix" },
           h("thead", null, h("tr", null, h("th", { scope: "col" }, "waits ↓ for →"), aggressors.map((name) => h("th", { scope: "col", title: name }, F.short(label(name), 14))))),
-          h("tbody", null, victims.map((row, r) => h("tr", null, h("th", { scope: "row", title: row }, F.short(label(row), 18)), aggressors.map((column, c) => cell(row, column, cells[r][c]))))))),
+          h("tbody", null, victims.map((row, r) => h("tr", null, h("th", { scope: "row", title: row }, F.short(label(row), 18), jobs.includes(row) ? h("small", null, "no requests") : null), aggressors.map((column, c) => cell(row, column, cells[r][c]))))))),
       h("p", { class: "note" }, alarm ? [h("span", { class: "key marked" }, "in an incident"), ", the others are not. "] : "None of these pairs is in an incident. ", example(data.matrix, starved),
+        jobs.length ? " Who answers no requests, such as a batch job, may wait." : null,
         hidden ? [" ", h("a", { href: F.to("/contention"), "data-go": true }, `${hidden} more rows or columns with shorter waits`)] : null));
     F.panel("matrix", "ready");
   };
 
   // How to read a cell, told of the one that matters most.
-  const example = ({ victims, aggressors, cells }, starved) => {
-    const worth = ([row, column, item]) => (starved.has(`${row}\n${column}`) ? 1 : 0) + item.ratio;
+  const example = ({ victims, aggressors, cells, jobs }, starved) => {
+    const worth = ([row, column, item]) => (starved.has(`${row}\n${column}`) ? 2 : 0) + (jobs.includes(row) ? 0 : 1) + item.ratio;
     const told = victims.flatMap((row, r) => aggressors.map((column, c) => [row, column, cells[r][c]])).filter(([, , item]) => item && F.known(item.ratio));
     if (!told.length) return null;
     const [row, column, item] = told.reduce((most, each) => (worth(each) > worth(most) ? each : most));
@@ -109,9 +110,10 @@
       return F.panel("services", "empty", "No service is known: no spans have arrived and no process was seen on a GPU.");
     }
     const label = F.labels(data.services.map((s) => s.id));
+    const blamed = new Set(data.warnings.map((w) => w.aggressor).filter((who) => who && !data.warnings.some((w) => w.victim === who)));
     const row = (s) =>
       h("tr", { "data-health": s.health },
-        h("th", { scope: "row", title: s.id }, F.dot(colours[s.id] ?? 0), h("a", { href: F.serviceOf(s.id), "data-go": true }, F.short(label(s.id), 24)), h("br"), condition(s)),
+        h("th", { scope: "row", title: s.id }, F.dot(colours[s.id] ?? 0), h("a", { href: F.serviceOf(s.id), "data-go": true }, F.short(label(s.id), 24)), h("br"), condition(s, blamed)),
         h("td", null, F.rate(s.rate)), h("td", { class: s.failed >= 0.05 ? "bad" : s.failed >= 0.01 ? "poor" : "" }, F.percent(s.failed)),
         h("td", null, F.seconds(s.p95)),
         h("td", { class: "minor" }, F.sparkline(s.spark, { kind: s.stage === "failing" ? "critical" : "", label: `p95 of ${s.id} over 15 minutes` }) || "–"));
@@ -121,7 +123,9 @@
       h("p", { class: "note" }, h("a", { href: F.to("/services"), "data-go": true }, data.hidden ? `All services: ${data.hidden} more` : "All services")));
     F.panel("services", "ready");
   };
-  const condition = (s) => (s.health === "ok" && s.stage && s.stage !== "calm" ? F.stage(s.stage) : [F.state(s.health, s.word), s.stage === "failing" || s.stage === "degraded" ? h("span", { class: "state muted" }, ` ${F.STAGES[s.stage]}`) : null]);
+  // The signs are those of the timeline: what is said of a service that is not degraded yet is an early sign.
+  const signOf = (s, blamed) => (blamed.has(s.id) ? "⚑" : s.health === "warning" && s.stage !== "degraded" && s.stage !== "failing" ? F.MARKS.early : s.health === "warning" ? F.MARKS[s.stage] : null);
+  const condition = (s, blamed) => (s.health === "ok" && s.stage && s.stage !== "calm" ? F.stage(s.stage) : [F.state(s.health, s.word, signOf(s, blamed)), s.stage === "failing" || s.stage === "degraded" ? h("span", { class: "state muted" }, ` ${F.STAGES[s.stage]}`) : null]);
 
   const incidents = (data, now) => {
     const list = data.warnings;
@@ -151,7 +155,7 @@
     const rows = w.evidence.map((e, i) => [e, i && w.evidence[i - 1].entity === e.entity]);
     return h("li", { "data-phase": w.phase },
       h("p", { class: "warning-head" }, F.state(w.phase === "advisory" ? "warning" : "critical", w.phase), " ", h("b", null, w.aggressor && w.aggressor !== w.victim ? [service(w.aggressor), " → ", service(w.victim)] : service(w.victim)),
-        h("span", { class: "muted" }, ` ${w.cause.replaceAll("_", " ")}, since `, F.time(w.since, now), ` (${F.span(now - w.since)}) `), links(w)),
+        h("span", { class: "muted" }, ` ${CAUSES[w.cause] || w.cause.replaceAll("_", " ")}, since `, F.time(w.since, now), ` (${F.span(now - w.since)}) `), links(w)),
       h("p", null, w.sentence),
       rows.length ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Evidence of ${w.victim}, table` }, h("table", { class: "evidence" },
         h("thead", null, h("tr", null, ["of", "figure", "now", "usually", "since"].map((name) => h("th", { scope: "col" }, name)))),
@@ -160,8 +164,8 @@
           h("td", null, h("b", null, F.figure(e.value, e.unit))), h("td", null, F.figure(e.baseline, e.unit)), h("td", null, F.time(e.since, now))))))) : null,
       h("p", { class: "muted" }, [
         w.gpus.length ? `on ${w.gpus.join(", ")}` : "",
-        w.candidates.length > 1 ? `blamed: ${w.candidates.slice(0, 3).map((c) => `${c.service} ${F.percent(c.score)}${c.why ? ` (${c.why})` : ""}`).join(", ")}` : "",
-        `confidence ${F.percent(w.confidence)}, ${w.quality}`,
+        w.candidates.length > 1 ? `share of the blame: ${w.candidates.slice(0, 3).map((c) => `${c.service} ${F.percent(c.score)}${c.why ? ` (${c.why})` : ""}`).join(", ")}` : "",
+        `${F.percent(w.confidence)} sure whose doing it is, ${w.quality}`,
       ].filter(Boolean).join(" · ")));
   };
 

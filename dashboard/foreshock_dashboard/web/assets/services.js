@@ -88,7 +88,7 @@
       figure("p95", F.seconds(d.p95), d.promise ? `of at most ${F.seconds(d.promise.seconds)}` : "", d.promise && d.p95 > d.promise.seconds, promised(d)),
       figure("Waits for GPUs", F.percent(d.wait), d.gpus ? `of the time on ${d.gpus} GPU${d.gpus > 1 ? "s" : ""}` : "on no GPU", d.wait >= 0.3, "share of its GPU time in which others hold them, at most"),
       known(d.load) ? figure("Offered load", times(d.load), known(d.safe) ? `${F.percent(d.safe)} is safe` : "", known(d.safe) && d.load > d.safe, "what is asked of its model servers over what they can do") : null,
-      figure("Risk in 10 min", F.percent(d.risk), known(d.breach) && d.breach > 0 ? `half a chance in ${F.span(d.breach)}` : d.breach === 0 ? "it misses now" : "", d.risk >= 0.5, "chance that it misses its objective"));
+      figure("Risk in 10 min", F.percent(d.risk), known(d.breach) && d.breach > 0 ? `misses its objective in about ${F.about(d.breach)}` : d.breach === 0 ? "it misses now" : "", d.risk >= 0.5, "chance that it misses its objective"));
 
   const neighbours = (d) => {
     const pair = (victim, aggressor) => F.to("/contention", { victim, aggressor });
@@ -208,7 +208,8 @@
         return;
       }
       named(data.service);
-      F.byId("service-verdict").dataset.state = STATES[data.health];
+      const open = data.incidents.find((item) => item.phase !== "over");
+      F.byId("service-verdict").dataset.state = open ? (open.phase === "advisory" ? "warning" : "critical") : STATES[data.health];
       if (F.byId("service-say").textContent !== data.sentence) F.byId("service-say").textContent = data.sentence;
       links(data);
       figures(data);

@@ -142,7 +142,7 @@
   // Before its mark, where nothing is drawn, or after it, or beyond the forecast: the first place with room for all of it, else the one with most.
   const caption = (lane, words, y, at, now, [low, high], left, edge) => {
     if (!words) return null;
-    const places = lane.part === "next" ? [[high + 9, edge, "start"], [left, now - 8, "end"]] : [[left, at - 11, "end"], [at + 11, lane.forecast ? low - 6 : edge, "start"], ...(lane.forecast ? [[high + 9, edge, "start"]] : [])];
+    const places = lane.part === "next" ? [[high + 9, edge, "start"], [left, now - 8, "end"]] : [[left, at - 11, "end"], [now + 8, lane.forecast ? low - 6 : edge, "start"], ...(lane.forecast ? [[high + 9, edge, "start"]] : [])];
     const wanted = words.length * LETTER;
     const [from, to, anchor] = places.find(([start, end]) => end - start >= wanted) || places.reduce((best, place) => (place[1] - place[0] > best[1] - best[0] ? place : best));
     const text = F.short(words, Math.max(6, Math.floor((to - from) / LETTER)));

@@ -50,7 +50,7 @@ def heat_map(found: Heat, marks: Sequence[TraceSummary], look: Look, span: tuple
     layout["legend"] |= {"x": 1, "xanchor": "right"}
     if found.note:
         layout["annotations"] = [note(f"Counted: {found.note}.", look)]
-    layout["margin"] |= {"l": 60, "b": 54 if layout["showlegend"] else 30}
+    layout["margin"] |= {"l": 60, "b": 60 if layout["showlegend"] else 40}
     failed = [item for item in marks if item.errors]
     fine = [item for item in marks if not item.errors]
     cells = [_cells(counts[first:last], bins.times, lengths[first : last + 1], look)] if len(rows) else []

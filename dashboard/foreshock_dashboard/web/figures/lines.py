@@ -38,6 +38,8 @@ UNITS = {
     "bytes": (",.3~s", "B"),
 }
 """How a unit's ticks are written: d3's format, and what is put behind it."""
+FEW = 5
+"""Up to which an axis of counts has each number: there is no half of a replica."""
 DASHES = ("solid", "dot", "dash", "longdash", "dashdot")
 
 
@@ -98,13 +100,15 @@ def lines(
     stamps = [stamp(time, look) for time in at.tolist()]
     highest = max(float(np.nanmax(line.values)) for line in drawn)
     layout = frame(look, unit, span)
+    if unit == "count" and highest <= FEW:
+        layout["yaxis"]["dtick"] = 1
     if top is not None:
         layout["yaxis"]["range"] = [0, max(top, highest * 1.05)]
     rows_of_names = _legend_rows(drawn, look) if legend or len(drawn) > 1 else 0
     layout["showlegend"] = 0 < rows_of_names <= MOST_ROWS
     layout["margin"]["b"] = BELOW + LEGEND * rows_of_names * layout["showlegend"]
     layout["shapes"] = [_across(mark, look) for mark in marks] + ([_shade(band, look)] if band else [])
-    layout["annotations"] = [_named(mark, look, i) for i, mark in enumerate(marks)]
+    layout["annotations"] = [_named(mark, look, i, span) for i, mark in enumerate(marks)]
     return {
         "data": [_trace(line, stamps, row, look, unit) for line, row in zip(drawn, rows, strict=True)],
         "layout": layout,
@@ -219,13 +223,15 @@ def _across(mark: Mark, look: Look) -> Json:
     return {"type": "line", "x0": at, "x1": at, "yref": "paper", "y0": 0, "y1": 1, "line": line}
 
 
-def _named(mark: Mark, look: Look, row: int) -> Json:
+def _named(mark: Mark, look: Look, row: int, span: tuple[float, float]) -> Json:
+    """Its name, on the side that has room for it."""
+    late = mark.time > (span[0] + span[1]) / 2
     return {
         "x": stamp(mark.time, look),
         "yref": "paper",
         "y": 1 - 0.09 * (row % 3),
         "yanchor": "bottom",
-        "xanchor": "left",
+        "xanchor": "right" if late else "left",
         "showarrow": False,
         "text": plain(mark.name),
         "font": {"size": 11, "color": look.colours[mark.colour]},
