@@ -88,11 +88,12 @@ def test_a_row_tells_how_near_its_objective_a_service_is() -> None:
 
 
 def test_the_time_until_it_misses_its_objective_is_that_of_its_incident() -> None:
-    """As every other page tells it; without an open one, what is expected anyway."""
+    """As every other page tells it, and the chance goes with it; without an open one, what is expected anyway."""
     world = starving()
     item = replace(starvation(world), at_risk=(AtRisk(GATEWAY, 30.0, 40.0, 90.0),))
-    assert about(told(incidents=(item,)), GATEWAY)["breach"] == 40.0
-    assert about(told(incidents=(replace(item, phase="over"),)), GATEWAY)["breach"] == 180.0
+    near, over = (about(told(incidents=(each,)), GATEWAY) for each in (item, replace(item, phase="over")))
+    assert (near["breach"], near["risk"]) == (40.0, 0.8)
+    assert (over["breach"], over["risk"]) == (180.0, 0.6)
 
 
 def test_all_about_one_names_its_neighbours_with_the_waiting_of_both() -> None:
