@@ -50,7 +50,7 @@ def test_the_longer_the_mean_the_less_it_may_be(found: Strain, crowded: bool) ->
         pytest.param(strain((0.60, 0.72, 0.75)), False, id="a crowd that leaves"),
         pytest.param(strain(GROWS, usual=0.65), False, id="hardly more than usual"),
         pytest.param(strain(GROWS, peak=0.9), False, id="its busiest minutes are more"),
-        pytest.param(strain(GROWS, usual=0.2), False, id="always in bursts"),
+        pytest.param(strain((0.1, 0.86, 0.43), usual=0.2, peak=0.8), False, id="always in bursts"),
         pytest.param(strain((math.nan, math.nan, math.nan)), False, id="nobody knows"),
     ],
 )

@@ -56,12 +56,12 @@ def filling(strain: Strain) -> bool:
     """Whether load grows so that model servers are asked for more than they carry before its means are there.
 
     Those of two and of five minutes are a minute and a half apart, and the newer one is as old: the load has come as
-    far above that by now as that is above the older one.
+    far above that by now as that is above the older one. Of who always comes in bursts it tells nothing: they go again.
     """
     _, newer, older = strain.loads
-    more = STRETCH if _bursty(strain) else 1.0
     now = newer + max(0.0, newer - older)
-    return newer >= max(more * FILLING, strain.usual + MORE) and now >= max(more * AHEAD, OF_PEAK[1] * strain.peak)
+    grows = newer >= max(FILLING, strain.usual + MORE) and now >= max(AHEAD, OF_PEAK[1] * strain.peak)
+    return grows and not _bursty(strain)
 
 
 def has_reason(scan: Scan, service: Service, strain: Strain) -> bool:
