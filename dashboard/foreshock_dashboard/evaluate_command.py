@@ -72,7 +72,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
     tasks.sort(key=lambda task: -_size(task.run, specs[task.run]))
     began, bar = time.monotonic(), Bar()
     entries, failed = run_all(tasks, jobs, bar)
-    bar.end(f"{len(tasks)} runs in {(time.monotonic() - began) / 60:.1f} min, recordings in {kept}")
+    bar.end(
+        f"{len(tasks)} runs in {(time.monotonic() - began) / 60:.1f} min, recordings in {arguments.recordings or kept}"
+    )
     long = [entry.ours for entry in entries if entry.ours.run == day]
     rest = [entry for entry in entries if entry.ours.run != day]
     result = evaluation(title, rest, instant(), long[0] if long else None, failed)
