@@ -12,6 +12,9 @@ from foreshock_simulator.spec.scenario import PlatformSpec
 from foreshock_simulator.spec.services import LlmSpec, ServiceSpec
 from foreshock_simulator.spec.traffic import FlowSpec
 
+INGEST = 0.05
+"""Documents a second that are taken in for each replica of the embedder where it has four or more; fewer get as many as
+four."""
 CODE_LOAD = 0.15
 """The code trace is silent for minutes and then asks thirty times a second: its safe mean load is 0.17."""
 
@@ -20,10 +23,11 @@ def flows_of(platform: PlatformSpec, extra: Extra, knobs: Topology, rng: random.
     """Traffic that gives language models their load, and the rest something to do."""
     served = {service.name.name: _served(service, platform) for service in platform.services}
     chat = knobs.load * served["llm-chat"]
+    embedders = next(service.replicas for service in platform.services if service.name.name == "embedder")
     flows = [
         FlowSpec("assistant", "assistant-feature", catalogue.ASK, _round(0.7 * chat)),
         FlowSpec("chat", "gateway", catalogue.CHAT, _round(0.3 * chat)),
-        FlowSpec("ingest", "gateway", catalogue.INGEST, 0.2, "poisson"),
+        FlowSpec("ingest", "gateway", catalogue.INGEST, INGEST * max(4, embedders), "poisson"),
     ]
     if "llm-code" in served:
         code = _round(CODE_LOAD * served["llm-code"])

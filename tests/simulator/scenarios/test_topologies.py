@@ -56,6 +56,17 @@ def test_names_that_scenarios_use_are_on_every_platform(size: str) -> None:
     assert {"assistant", "chat", "ingest"} <= {flow.name for flow in made.flows}
 
 
+def test_more_documents_are_taken_in_where_there_are_more_embedders() -> None:
+    """Else what a scenario makes of them would not be felt on a large platform."""
+
+    def per_embedder(size: str) -> float:
+        made = platform(size, 1)
+        embedder = next(service for service in made.services if service.name.name == "embedder")
+        return next(flow.rate for flow in made.flows if flow.name == "ingest") / embedder.replicas
+
+    assert per_embedder("large") == pytest.approx(per_embedder("medium"))
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_every_service_is_reached_by_some_flow_or_tenant(size: str) -> None:
     """None stands idle: a service that nobody asks tells nothing."""
