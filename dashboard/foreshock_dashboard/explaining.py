@@ -24,6 +24,7 @@ from foreshock_dashboard.recording.interval import interval_of
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replaying import USUAL, Pace, reach
+from foreshock_dashboard.seasons import Seasons
 from foreshock_dashboard.sources.every_series import every_series
 from foreshock_dashboard.sources.observer import Observer
 
@@ -58,7 +59,7 @@ def explain(recording: Recording, service: str, at: float) -> Explained:
     """
     pace = Pace.of(interval_of(recording, otherwise=USUAL.scrape_interval))
     around = stretch(recording, at, pace.step)
-    world = world_around(RecordedMetrics(recording), around, pace)
+    world = world_around(RecordedMetrics(recording), around, pace, recording.meta.start or -math.inf)
     seen = look(RecordedMetrics(recording), around, pace.step, world.services)
     who = named(service, {*seen.suspects, *world.services}, f"recording {recording.path}")
     known = hindsight(world, who, at, float(around.times[around.first]))
@@ -69,8 +70,8 @@ def explain(recording: Recording, service: str, at: float) -> Explained:
     return Explained(who, at, () if known.told else odd)
 
 
-def world_around(source: MetricSource, around: Around, pace: Pace) -> World:
-    """What is known of the platform from the metrics that foreshock reads.
+def world_around(source: MetricSource, around: Around, pace: Pace, since: float) -> World:
+    """What is known of the platform from the metrics that foreshock reads. since: when they begin, Unix seconds.
 
     Raises:
         SourceError: the source cannot answer.
@@ -78,7 +79,8 @@ def world_around(source: MetricSource, around: Around, pace: Pace) -> World:
     begin = float(around.times[0])
     read = catalogue(pace.window, pace.quick)
     observer = Observer(source, read, pace.step, condensed, keep=math.inf, begin=lambda _: begin)
-    return world_of(observer.read(float(around.times[-1])), pace.step)
+    seasons = Seasons(source, lambda apart: catalogue(max(apart, pace.window)), since)
+    return seasons.told(world_of(observer.read(float(around.times[-1])), pace.step))
 
 
 def stretch(recording: Recording, at: float, step: float) -> Around:

@@ -36,6 +36,7 @@ from foreshock_dashboard.reads import reads_of
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.rewinding import Grid, Rewind
+from foreshock_dashboard.seasons import Seasons
 from foreshock_dashboard.settings import Settings, loopback
 from foreshock_dashboard.sources.guard import GuardError, Keys, Tokens
 from foreshock_dashboard.sources.intake import Intake
@@ -243,7 +244,7 @@ class Hub:
             for fresh in self._observer.pieces(now - self._settle):
                 world = self._growing.add(fresh, self._observer.missing())
                 del fresh  # hundreds of thousands of labels, in whose place the verdict finds room
-                world = replace(world, simulated=True) if self._simulated else world
+                world = self._seasons.told(replace(world, simulated=True) if self._simulated else world)
                 for state in states(self._state, world, self._promised):
                     self._state = state
                     self._rewind.note(state, world)
@@ -269,6 +270,7 @@ class Hub:
         self._growing = GrowingWorld(step, KEEP, np.float32, ROOM)
         grid = Grid(lambda apart: catalogue(max(apart, settings.window), max(apart, quick)), step)
         begin = self._bounds[0] if self._bounds else -math.inf
+        self._seasons = Seasons(self._source, grid.catalogue, begin)
         self._rewind = Rewind(self._source, grid, self._promised, ROOM, self._simulated, begin)
 
     def _pace(self, now: float) -> None:

@@ -21,6 +21,7 @@ from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.interval import interval_of
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
+from foreshock_dashboard.seasons import Seasons
 from foreshock_dashboard.settings import Settings
 from foreshock_dashboard.sources.observer import Observer
 
@@ -129,15 +130,16 @@ def worlds(
     whole = last - first <= WHOLE * slower
     piece = last - first + pace.step if whole else PIECE * slower
     keep = math.inf if whole else piece + BEFORE * slower
-    read = catalogue(pace.window, pace.quick)
-    observer = Observer(source(recording), read, pace.step, condensed, keep, begin=lambda _: first)
+    metrics, read = source(recording), catalogue(pace.window, pace.quick)
+    observer = Observer(metrics, read, pace.step, condensed, keep, begin=lambda _: first)
+    seasons = Seasons(metrics, lambda apart: catalogue(max(apart, pace.window)), start)
     reached = first - pace.step
     while reached < last:
         told = min(last, reached + piece)
         world = world_of(observer.read(told), pace.step, observer.missing())
         if recording.meta.simulated:
             world = replace(world, simulated=True)
-        yield world, int(np.searchsorted(world.times, reached, side="right"))
+        yield seasons.told(world), int(np.searchsorted(world.times, reached, side="right"))
         reached = told
         progress("replaying", (reached - first) / max(last - first, pace.step))
 

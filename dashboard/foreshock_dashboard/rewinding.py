@@ -21,6 +21,7 @@ from foreshock_dashboard.model.reading import Reading
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.seasons import Seasons
 from foreshock_dashboard.sources.observer import aligned, fold_start
 from foreshock_dashboard.stretch import Stretch, part
 
@@ -207,7 +208,9 @@ class Rewind:
     def _judged(self, end: float, apart: float) -> Era | None:
         state, memory, newest = State(), Memory(2 * FIGURES, apart), None
         first = end - HOUR - apart - self._grid.step  # what is asked for earlier belongs to another hour
-        for newest in self._stretch(fold_start(end), self._grid.step).pieces(end):
+        seasons = Seasons(self._source, self._grid.catalogue, self._begin)
+        for piece in self._stretch(fold_start(end), self._grid.step).pieces(end):
+            newest = seasons.told(piece)
             for following in states(state, newest, self._promised):
                 state = following
                 if state.time >= first:

@@ -6,11 +6,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from foreshock_dashboard.clock import Clock
 from foreshock_dashboard.hub import Hub
 from foreshock_dashboard.model.query import Query
+from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
+from foreshock_dashboard.model.season import DAY
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.settings import Settings
 
@@ -64,3 +68,24 @@ def test_what_was_counted_since_the_last_tick_is_written_on_close(tmp_path: Path
     again.close()
 
     assert found.values.tolist() == [[2.0]]
+
+
+def test_a_hub_knows_what_earlier_weeks_were_like_at_this_time(hub: Hub) -> None:
+    """As soon as it has ticked, from what its store holds."""
+    now, busy = time.time(), Service("serving", "chat")
+    labels = labels_of({"service_name": "chat", "service_namespace": "serving", "span_kind": "SPAN_KIND_SERVER"})
+    for weeks in (2, 1):
+        then = now - weeks * 7 * DAY + 60.0 * np.arange(-150, 31)
+        totals = np.cumsum(np.where(then > then[145], 300.0, 120.0))
+        hub.store.append_samples(
+            [
+                SampleBatch(at, "x", (Sample("traces_span_metrics_calls_total", labels, total),))
+                for at, total in zip(then.tolist(), totals.tolist(), strict=True)
+            ]
+        )
+    hub.tick()
+
+    world = hub.snapshot.world
+    assert world is not None
+    assert world.season.of(busy, world.time) == pytest.approx(2.5, rel=0.1)
+    assert world.season.of(busy, world.time - 3600.0) == pytest.approx(1.0, rel=0.1)

@@ -225,13 +225,17 @@ def _origin(
 def _cause(origin: Service, members: Set[Service], findings: Mapping[Service, Sequence[Finding]]) -> Finding | None:
     """The strongest finding about the origin; where there is none, about any of the others.
 
-    That a service is slow by itself is what is left where nothing else explains it; and where replicas for what is
-    asked are on their way, what hurts is that they are not there.
+    That a service is slow by itself is what is left where nothing else explains it, and before that, load that comes at
+    this time every week; where replicas for what is asked are on their way, what hurts is that they are not there.
     """
     nearest = list(findings.get(origin, ())) or [each for who in members for each in findings.get(who, ())]
     if any(each.cause == "provisioning lag" for each in nearest):
         nearest = [each for each in nearest if each.cause != "demand"]
-    return max(nearest, key=lambda each: (not _by_itself(each), each.urgent, each.strength, -each.since), default=None)
+
+    def rank(each: Finding) -> tuple[bool, bool, bool, float, float]:
+        return not _by_itself(each), not each.expected, each.urgent, each.strength, -each.since
+
+    return max(nearest, key=rank, default=None)
 
 
 def _by_itself(finding: Finding) -> bool:

@@ -9,7 +9,8 @@ it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import numpy as np
@@ -20,9 +21,11 @@ from foreshock_dashboard.analysis.evidence import figure, onset, slower, sure
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.regression import weights
 from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.analysis.sentence import percent
 from foreshock_dashboard.analysis.signals import Key, inference
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.season import BIN
 from foreshock_dashboard.model.service import Service
 
 TOKENS = (1.2, 0.04)
@@ -39,6 +42,8 @@ BACK = 900.0
 """Seconds in which the growth may have come."""
 HOUR = 3600.0
 """Seconds from which it is learned whose requests a caller hands on where."""
+SURPRISES = 0.5
+"""Strength of growth over what this time of the week brings, from which that does not explain it."""
 CONSTANT = 0.05
 """Part of its rate that a caller without growth counts for, so that growth of length, not of number, has an origin."""
 
@@ -58,17 +63,21 @@ class Grown(NamedTuple):
     signal: str
 
 
-def demand(scan: Scan, seasonal: Mapping[Service, float] | None = None) -> tuple[Finding, ...]:
+def demand(scan: Scan) -> tuple[Finding, ...]:
     """Services of which more is asked than usual, and that suffer from it or are close to what they can do.
 
-    seasonal: how many times the usual of the last hours each service is asked at this hour of the week; growth up to
-    that is nobody's doing.
+    Growth that comes at this time of the week is nobody's doing: it explains only what nothing else does, and there it
+    is not the load that is out of the ordinary, but too few replicas for it.
     """
     load = asked(scan)
     growth = growth_of_edges(scan, load)
     found = []
     for service in _candidates(scan):
-        more = grown(scan, service, load, scan.into.get(service, ()), (seasonal or {}).get(service, 1.0))
+        rows, habit = scan.into.get(service, ()), scan.world.season.of(service, scan.time)
+        more = grown(scan, service, load, rows, habit)
+        expected = habit > 1.0 and more.strength < SURPRISES
+        if expected:
+            more = grown(scan, service, load, rows)
         if more.strength < 0.1:
             continue
         strength = min(more.strength, max(slower(scan, service), crowded(scan, service)))
@@ -83,12 +92,32 @@ def demand(scan: Scan, seasonal: Mapping[Service, float] | None = None) -> tuple
                 strength=strength,
                 severity=more.ratio,
                 since=onset(scan, more.signal, service),
-                evidence=_evidence(scan, service, more, load, scan.into.get(service, ())),
-                next_step=f"{_limit(scan, who.service)}, or add replicas of {service}: the growth is"
-                f" {1 - 1 / more.ratio:.0%} of its load",
+                evidence=(*_evidence(scan, service, more, load, rows), *_habit(scan, service, habit)),
+                next_step=_plan(scan, service, habit)
+                if expected
+                else f"{_limit(scan, who.service)}, or add replicas of {service}: the growth is"
+                f" {percent(1 - 1 / more.ratio)} of its load",
+                expected=expected,
             )
         )
     return tuple(found)
+
+
+def _plan(scan: Scan, service: Service, habit: float) -> str:
+    """What to do about load that comes every time."""
+    clock = datetime.fromtimestamp(scan.time // BIN * BIN, UTC).strftime("%H:%M")
+    return (
+        f"add replicas of {service}, from now on before {clock} UTC: at this time {habit:.1f} times as much is asked as"
+        " in the two hours before, as earlier weeks or days show"
+    )
+
+
+def _habit(scan: Scan, service: Service, habit: float) -> tuple[Evidence, ...]:
+    """Growth of requests, and what it usually is at this time, where that is known."""
+    now = scan.ratio("rate", service)
+    if not (habit > 1.0 and math.isfinite(now)):
+        return ()
+    return (Evidence("requests over those of two hours before", now, habit, "", scan.time, str(service)),)
 
 
 def _limit(scan: Scan, who: Service) -> str:
@@ -109,20 +138,21 @@ def _candidates(scan: Scan) -> list[Service]:
     return [service for service in scan.world.services if service in seen]
 
 
-def grown(scan: Scan, service: Service, load: Asked, rows: Sequence[int], seasonal: float = 1.0) -> Grown:
+def grown(scan: Scan, service: Service, load: Asked, rows: Sequence[int], habit: float = 1.0) -> Grown:
     """What is really asked of a service over what is usual, by tokens where they are counted.
 
     Both are counted when they are done; what model servers have at once tells of a crowd that has only just come.
+    habit: how many times the usual of the last hours this time of the week brings.
     """
-    if came := _came(scan, service):
+    if came := _came(scan, service) / habit:
         return Grown(came, sure(came, *REQUESTS), "running")
     rows = list(rows)
     real = min(1.0, load.real(rows)) if rows else 1.0
     real = 1.0 if math.isnan(real) else real
-    ratio = scan.ratio("tokens", service) * real / seasonal
+    ratio = scan.ratio("tokens", service) * real / habit
     if math.isfinite(ratio):
         return Grown(ratio, sure(ratio, *TOKENS), "tokens")
-    ratio = (load.growth(rows) if rows else _requests(scan, service)) / seasonal
+    ratio = (load.growth(rows) if rows else _requests(scan, service)) / habit
     usual = float(np.nansum(load.usual[rows])) if rows else scan.level("rate", service)
     chance = CHANCE / math.sqrt(usual * MINUTES) if usual > 0 else math.nan
     return Grown(ratio, sure(ratio - chance, *REQUESTS), "rate")

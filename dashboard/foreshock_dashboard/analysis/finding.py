@@ -16,6 +16,7 @@ class Finding:
     work; 0.5 is as good as not. severity: by how much it is to slow the service down, as a ratio of durations (1: not
     at all), or how many times over its capacity it is to be asked. since: Unix seconds of the first sign. urgent: it
     takes the service down within a minute or so by itself; no trend has to be waited for. next_step: what to do.
+    expected: it is so at this time of every week, and explains only what nothing else does.
     """
 
     service: Service
@@ -27,3 +28,4 @@ class Finding:
     evidence: tuple[Evidence, ...]
     next_step: str
     urgent: bool = False
+    expected: bool = False

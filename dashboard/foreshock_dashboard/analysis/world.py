@@ -16,6 +16,7 @@ from foreshock_dashboard.analysis.serving import Serving
 from foreshock_dashboard.analysis.targets import Address, target_of
 from foreshock_dashboard.model.query import Floats, Matrix
 from foreshock_dashboard.model.readings import Readings
+from foreshock_dashboard.model.season import UNKNOWN
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 
@@ -147,6 +148,7 @@ class GrowingWorld:
             hardware=gpus.hardware(since),
             pool=gpus.pool(),
             tier=calls.tier(),
+            season=UNKNOWN,
         )
 
 

@@ -12,6 +12,7 @@ from foreshock_dashboard.model.hardware import Hardware
 from foreshock_dashboard.model.inference import Inference
 from foreshock_dashboard.model.network import Network
 from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.season import UNKNOWN, Season
 from foreshock_dashboard.model.service import Service
 
 
@@ -98,6 +99,7 @@ class World:
     stalls: ratio 0…1 of time that the victim was stalled by the aggressor on that GPU (an upper bound of waiting).
     inference, capacity, network, hardware: what model servers, the cluster, hosts and GPUs tell, if any does.
     pool: of each GPU, tier: of each service, "" where nobody says; empty where nobody says anything.
+    season: by how much requests usually grow at these times.
     targets: where the samples come from. missing: families that no source gave, by name.
     simulated: some of the data is not from the real world.
     """
@@ -132,6 +134,7 @@ class World:
     hardware: Hardware | None = None
     pool: tuple[str, ...] = ()
     tier: tuple[str, ...] = ()
+    season: Season = UNKNOWN
 
     @property
     def time(self) -> float:

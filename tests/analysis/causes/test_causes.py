@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 from tests.analysis.causes.made import (
     ANSWER,
@@ -44,6 +45,7 @@ from foreshock_dashboard.analysis.network import network
 from foreshock_dashboard.analysis.provisioning import provisioning
 from foreshock_dashboard.analysis.retries import retry_storms
 from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.model.season import BIN, Season
 from foreshock_dashboard.model.service import Service
 
 Detector = Callable[[Scan], tuple[Finding, ...]]
@@ -317,10 +319,30 @@ def test_a_service_that_gets_slower_is_told_of_before_its_callers_fail() -> None
     assert 0.5 < best.strength < 0.9
 
 
-def test_growth_that_the_hour_usually_brings_is_nobodys_demand() -> None:
+def test_growth_that_the_hour_usually_brings_explains_only_what_nothing_else_does() -> None:
+    """It is no surprise, and who asks cannot be told to stay away every morning."""
     now = scan({**WAITS, **GROWS})
-    assert max(each.strength for each in demand(now)) > 0.8
-    assert max((each.strength for each in demand(now, dict.fromkeys((LLM, GATEWAY, FRONT), 1.6))), default=0.0) < 0.5
+    best = max(demand(now), key=lambda each: each.strength)
+    assert best.strength > 0.8
+    assert not best.expected
+
+    usual = Scan(replace(now.world, season=every_week(now, 1.6)), now.at, now.base)
+    best = next(each for each in demand(usual) if each.service == best.service)
+    assert best.strength > 0.8
+    assert best.expected
+    assert f"add replicas of {best.service}, from now on before" in best.next_step
+    assert any(each.baseline == 1.6 for each in best.evidence)
+
+    more = Scan(replace(now.world, season=every_week(now, 1.1)), now.at, now.base)
+    best = max(demand(more), key=lambda each: each.strength)
+    assert best.strength > 0.8
+    assert not best.expected
+
+
+def every_week(now: Scan, growth: float) -> Season:
+    """Every service is asked so many times as much at this time."""
+    rows = {who: row for row, who in enumerate(now.world.services)}
+    return Season(rows, np.array([now.time // BIN * BIN]), np.full((len(rows), 1), growth))
 
 
 def test_a_crowd_that_has_only_just_come_is_demand_before_any_of_its_requests_is_done() -> None:

@@ -1,0 +1,109 @@
+"""What grows at this time every week or every day is told apart from what happened once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foreshock_dashboard.analysis.season import AROUND, BEFORE, DAYS, MOST, WEEKS, Past, begins, season
+from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.season import BIN, UNKNOWN
+from foreshock_dashboard.model.service import Service
+
+CHAT, CODE = Service("serving", "chat"), Service("serving", "code")
+NINE = 1_767_603_600.0 // BIN * BIN
+BINS = 4
+TIMES: Floats = np.array([NINE + BIN * number for number in range(BINS)])
+
+
+def asked(*now: float, before: float = 10.0) -> Floats:
+    """Two hours of a level, then so much in each of the bins, and a last one as the bin before it."""
+    return np.array([before] * BEFORE + [*now] + [now[-1]] * AROUND)
+
+
+CALM = asked(10, 10, 10, 10)
+MORNING = asked(10, 16, 16, 16)
+NOTHING = np.full(BEFORE + BINS + AROUND, np.nan)
+
+
+def weeks(*each: Floats) -> Mapping[int, Past]:
+    """What chat was asked one, two, … weeks ago."""
+    return {ago: {CHAT: rates} for ago, rates in zip(WEEKS, each, strict=False)}
+
+
+def days(*each: Floats) -> Mapping[int, Past]:
+    """The same of days."""
+    return {ago: {CHAT: rates} for ago, rates in zip(DAYS, each, strict=False)}
+
+
+@pytest.mark.parametrize(
+    ("case", "pasts", "growth"),
+    [
+        ("every Monday", weeks(MORNING, MORNING), 1.6),
+        ("one Monday of two, which may have been an accident", weeks(MORNING, CALM), 1.0),
+        ("one Monday of one", weeks(MORNING), 1.0),
+        ("three Mondays of four", weeks(MORNING, CALM, MORNING, MORNING), 1.6),
+        ("two Mondays, one of them without samples", weeks(MORNING, NOTHING), 1.0),
+        ("every day, as there are no two weeks", days(MORNING, MORNING, MORNING), 1.6),
+        ("two days only", days(MORNING, MORNING), 1.0),
+        ("every day but a holiday", days(MORNING, CALM, MORNING, MORNING, MORNING), 1.6),
+        ("every day but not on Mondays", {**days(*[MORNING] * 6), **weeks(CALM, CALM)}, 1.0),
+        ("a quarter of an hour later than today", weeks(*[asked(10, 10, 16, 16)] * 2), 1.6),
+        ("half an hour later than today", weeks(*[asked(10, 10, 10, 16)] * 2), 1.0),
+        ("less every Monday", weeks(*[asked(10, 5, 5, 5)] * 2), 1.0),
+        ("more than is believed", weeks(*[asked(10, 900, 900, 900)] * 2), MOST),
+        ("from nothing", weeks(*[asked(10, 16, 16, 16, before=0.0)] * 2), 1.0),
+        ("nothing is known", {}, 1.0),
+    ],
+    ids=str,
+)
+def test_a_habit_is_what_came_often_enough(case: str, pasts: Mapping[int, Past], growth: float) -> None:
+    assert season(TIMES, pasts).of(CHAT, NINE + BIN) == pytest.approx(growth), case
+
+
+def test_growth_is_over_the_two_hours_before() -> None:
+    """What has lasted for longer than an hour is in the baseline already, in earlier weeks as it is today."""
+    long = np.array([10.0] * 3 + [16.0] * (BEFORE - 3 + BINS + AROUND))
+    assert season(TIMES, weeks(long, long)).of(CHAT, NINE) == pytest.approx(1.0)
+
+
+def test_too_little_of_the_hours_before_tells_nothing() -> None:
+    short = np.where(np.arange(len(MORNING)) < 4, np.nan, MORNING)
+    assert np.isnan(season(TIMES, weeks(short, short)).growth[0, 0])
+    assert season(TIMES, weeks(short, short)).of(CHAT, NINE + BIN) == pytest.approx(1.6)
+
+
+@pytest.mark.parametrize(
+    ("time", "growth"),
+    [(NINE - 1.0, 1.0), (NINE + BIN, 1.6), (NINE + 2 * BIN - 1.0, 1.6), (NINE + BINS * BIN, 1.0), (0.0, 1.0)],
+)
+def test_nothing_is_said_of_other_times(time: float, growth: float) -> None:
+    late = asked(10, 16, 10, 10)
+    found = season(TIMES, weeks(late, late))
+    assert found.of(CHAT, time) == pytest.approx(growth)
+    assert found.of(CODE, time) == 1.0
+    assert UNKNOWN.of(CHAT, time) == 1.0
+
+
+def test_bins_are_the_same_whoever_asks() -> None:
+    """They begin at quarters of an hour, so two hubs that were started an hour apart agree."""
+    assert begins(NINE + 1.0, NINE + BIN).tolist() == [NINE, NINE + BIN]
+    assert begins(NINE, NINE).tolist() == [NINE]
+
+
+RATE = st.just(0.0) | st.floats(1e-6, 1e6) | st.just(float("nan"))
+RATES = st.lists(RATE, min_size=len(MORNING), max_size=len(MORNING)).map(np.array)
+
+
+@given(st.lists(RATES, min_size=2, max_size=4), st.floats(1e-3, 1e3))
+def test_the_unit_changes_nothing_and_another_service_neither(rates: list[Floats], times: float) -> None:
+    found = season(TIMES, weeks(*rates))
+    scaled = {ago: {CHAT: past[CHAT] * times, CODE: MORNING} for ago, past in weeks(*rates).items()}
+    again = season(TIMES, scaled)
+    np.testing.assert_allclose(again.growth[again.rows[CHAT]], found.growth[0], rtol=1e-6)
+    assert np.nanmin(found.growth, initial=1.0) >= 1.0
+    assert np.nanmax(found.growth, initial=1.0) <= MOST
