@@ -16,7 +16,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary
 from foreshock_dashboard.sources.matching import matches, takes
 from foreshock_dashboard.sources.summary import summary_of
-from foreshock_dashboard.store import Sealing, Store, spans
+from foreshock_dashboard.store import Sealing, Store, span_search
 
 if TYPE_CHECKING:
     from tests.sources_traces.conftest import Load, MakeSpan
@@ -81,7 +81,9 @@ QUESTIONS: tuple[dict[str, Any], ...] = (
 
 
 @pytest.mark.parametrize(
-    ("few", "look"), [(10**6, 1), (0, 1), (0, 16), (0, 10**5)], ids=["few match", "grouped", "looked", "all looked at"]
+    ("few", "looks"),
+    [(10**6, (1,)), (0, (1,)), (0, (1, 16)), (0, (10**5,))],
+    ids=["few match", "grouped", "looked", "all looked at"],
 )
 @pytest.mark.parametrize("sealed", [False, True], ids=["memory", "segments"])
 @pytest.mark.parametrize("order", ["newest", "slowest"])
@@ -90,14 +92,15 @@ def test_the_store_lists_what_looking_at_everything_gives(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     few: int,
-    look: int,
+    looks: tuple[int, ...],
     sealed: bool,
     order: Literal["newest", "slowest"],
 ) -> None:
     """Whichever way the store takes to find them: each is the fast one for some question."""
-    monkeypatch.setattr(spans, "_FEW", few)
-    monkeypatch.setattr(spans, "_LOOK", look)
-    monkeypatch.setattr(spans, "_LEAST_LOOK", look)
+    monkeypatch.setattr(span_search, "_FEW", few)
+    monkeypatch.setattr(span_search, "_WHOLE", 50)
+    monkeypatch.setattr(span_search, "_LOOKS", looks)
+    monkeypatch.setattr(span_search, "_LEAST_LOOK", looks[0])
     sent = traffic_of(span, 5)
     sealing = Sealing(bytes=1) if sealed else Sealing()
     with closing(Store.open(tmp_path / "store", now=lambda: float(T0), sealing=sealing, threads=1)) as store:

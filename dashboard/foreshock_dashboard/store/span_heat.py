@@ -14,7 +14,7 @@ from foreshock_dashboard.store.errors import StoreError
 from foreshock_dashboard.store.shelf import Shelf
 from foreshock_dashboard.store.span_source import source
 from foreshock_dashboard.store.span_table import SpanTable
-from foreshock_dashboard.store.span_where import Condition, lengths, matching, nanoseconds, reach
+from foreshock_dashboard.store.span_where import Condition, lengths, matching, nanoseconds, picky, reach
 
 _IDS = ("trace_hi", "trace_lo")
 _ROOT = Condition("root", {}, lambda part: part["root"])
@@ -36,7 +36,7 @@ def heat(
     """As `HeatSource.heat`. A trace whose root span has not arrived is not in it."""
     conditions, began = matching(query, keys), matching(TraceQuery(query.start, query.end), keys)
     counts = np.zeros((bins.rows, bins.columns))
-    picky = bool(query.service or query.operation or query.attributes or query.errors_only)
+    some = picky(query)
     with shelf.reading(*reach(query)) as pieces, engine.cursor() as cursor:
         if not pieces.all():
             return counts
@@ -53,9 +53,9 @@ def heat(
             "least": least,
             "most": most,
         }
-        sql = _COUNTS.format(roots=roots.sql, of_those=_OF_THOSE.format(hits=hits.sql) if picky else "")
+        sql = _COUNTS.format(roots=roots.sql, of_those=_OF_THOSE.format(hits=hits.sql) if some else "")
         try:
-            for each in (roots, hits) if picky else (roots,):
+            for each in (roots, hits) if some else (roots,):
                 given |= each.given
                 for name, columns in each.memory.items():
                     cursor.register(name, columns)

@@ -52,6 +52,11 @@ def matching(query: TraceQuery, keys: Sequence[str]) -> list[Condition]:
     return [asked, *_traffic(query), *texts, *([_FAILED] if query.errors_only else [])]
 
 
+def picky(query: TraceQuery) -> bool:
+    """Whether more is asked of a span than when it was and how long its trace took."""
+    return bool(query.service or query.operation is not None or query.attributes or query.errors_only)
+
+
 def _texts(query: TraceQuery, keys: Sequence[str]) -> Iterator[tuple[str, str]]:
     if query.service:
         yield "service", query.service.name
@@ -127,6 +132,11 @@ def of_trace(high: int, low: int) -> Condition:
 def maybe_of(wanted: NDArray[np.uint64]) -> Condition:
     """Of one of the traces in the table `wanted`, or of one whose id begins alike; `wanted` has how they begin."""
     return Condition("trace_hi in (select trace_hi from wanted)", {}, lambda part: np.isin(part["trace_hi"], wanted))
+
+
+def began_from(since: int) -> Condition:
+    """Begun from then on, nanoseconds."""
+    return Condition("start_ns >= $since", {"since": since}, lambda part: part["start_ns"] >= since)
 
 
 def nanoseconds(seconds: float) -> int:

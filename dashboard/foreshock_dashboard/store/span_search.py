@@ -1,0 +1,213 @@
+"""The first traces that match, without grouping all spans of a range by trace, which would take too long.
+
+A trace ranks by one of its spans, its head. So the traces of the best spans are looked at, few at first: no other trace
+can come before the last of these spans (the threshold algorithm of Fagin, Lotem and Naor, 2001). Where too few of them
+match, more are looked at, in the end all that match.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.span import TraceQuery, TraceSummary
+from foreshock_dashboard.store.pieces import Pieces
+from foreshock_dashboard.store.span_source import Source, source
+from foreshock_dashboard.store.span_table import SpanTable
+from foreshock_dashboard.store.span_where import (
+    ERROR,
+    Condition,
+    around,
+    began_from,
+    lengths,
+    matching,
+    maybe_of,
+    nanoseconds,
+    picky,
+    standing,
+)
+
+_FEW = 50_000
+"""Spans up to which all that match are looked at, where more is asked of them than when they were."""
+_LOOKS, _LEAST_LOOK = (8, 60), 400
+"""Spans looked at per trace wanted, at first and then, and in any case: as dear as a few."""
+_WHOLE = 5_000
+"""Traces up to which all that a list says of them is read at once, before they are ranked: of many it costs less to
+rank them first, by the columns that takes."""
+_SPARE = 1.5
+"""Times as many spans as are looked at are read of the newest: they do not come evenly."""
+_NEAR = 10**9
+"""Nanoseconds to which it is found out where those begin."""
+
+# Which traces are looked at stays in DuckDB: tens of thousands of ids to and fro would take longer than the search.
+_HITS = "create or replace temp table wanted as select trace_hi, trace_lo from ({spans}) limit $few"
+_BEST = """
+create or replace temp table wanted as
+select trace_hi, trace_lo, {key} as key from ({spans}) order by key desc limit $look
+"""
+_FIRST = """
+create or replace temp table wanted as
+select unnest($high::ubigint[]) as trace_hi, unnest($low::ubigint[]) as trace_lo
+"""
+_BEGINS = "select distinct trace_hi from wanted"
+_LEAST = "select min(key) from wanted"
+_READ = "create or replace temp table looked as select * from ({spans})"
+_THESE = "select trace_hi, trace_lo from wanted"
+# As model.span.head_of.
+_HEAD = "max(struct_pack(root := root, length := end_ns - start_ns, first := -start_ns{more})) as head"
+_RANKED = f"""
+select trace_hi, trace_lo, {{best}} as best
+from (
+  select trace_hi, trace_lo, {_HEAD.format(more="")}, bool_or({{hit}}) as hit
+  from ({{spans}})
+  where (trace_hi, trace_lo) in ({_THESE})
+  group by trace_hi, trace_lo
+)
+where hit and head.length between $least and $most
+order by best desc, trace_hi, trace_lo
+limit $limit
+"""  # noqa: S608 - constants
+_SUMMARIES = f"""
+select
+  trace_hi,
+  trace_lo,
+  {_HEAD.format(more=", namespace := namespace, service := service, name := name")},
+  count(distinct (span, kind)) as spans,
+  count(distinct (span, kind)) filter (status = {ERROR}) as errors,
+  list(distinct [namespace, service]) as services
+from looked
+where (trace_hi, trace_lo) in ({_THESE})
+group by trace_hi, trace_lo
+"""  # noqa: S608 - constants
+_ORDERS = {"slowest": ("end_ns - start_ns", "head.length"), "newest": ("start_ns", "-head.first")}
+_IDS = ("trace_hi", "trace_lo")
+_RANKED_COLUMNS = (*_IDS, "root", "start_ns", "end_ns")
+_SUMMARY_COLUMNS = (*_RANKED_COLUMNS, "span", "name", "kind", "status", "namespace", "service")
+_LOOKED = Source("select * from looked", {}, {})
+
+_Ranked = tuple[int, int, int]
+"""Both halves of a trace's id, and what it ranks by."""
+Run = Callable[..., list[tuple[Any, ...]]]
+"""Runs a statement with its sources and further values."""
+
+
+class Search:
+    """One search. Which traces it looks at, and what it reads of their spans, lies in tables of its own."""
+
+    def __init__(
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        run: Run,
+        query: TraceQuery,
+        pieces: Pieces[SpanTable],
+        keys: Sequence[str],
+    ) -> None:
+        self._cursor, self._run, self._query, self._pieces = cursor, run, query, pieces
+        self._matching = matching(query, keys)
+        self._read = False
+
+    def found(self) -> tuple[TraceSummary, ...]:
+        """The first traces that match, as a list tells of them."""
+        if not picky(self._query) or self._hits(_FEW + 1) > _FEW:
+            for look in (max(_LEAST_LOOK, each * self._query.limit) for each in _LOOKS):
+                if (ranked := self._best(look)) is not None:
+                    return self._summaries(ranked)
+            self._hits(None)
+        return self._summaries(self._ranked())
+
+    def _hits(self, few: int | None) -> int:
+        """Look at the traces of so many spans that match, of all by None; gives how many spans there are."""
+        spans = source(self._pieces, _IDS, self._matching, name="hits")
+        return self._want(_HITS.format(spans=spans.sql), spans, few=few)
+
+    def _want(self, sql: str, *sources: Source, **given: object) -> int:
+        """Look at other traces from now on; gives how many spans of them there are."""
+        self._read = False
+        ((count,),) = self._run(sql, *sources, **given)
+        return int(count)
+
+    def _best(self, look: int) -> list[_Ranked] | None:
+        """The first traces, found by so many of the best spans, matching or not; None where there may be others."""
+        query = self._query
+        where = [*around(query), standing(query)]
+        newest = query.order == "newest"
+        if newest:
+            where.append(began_from(_since(self._pieces, nanoseconds(query.end), look * _SPARE)))
+        spans = source(self._pieces, (*_IDS, "start_ns", "end_ns"), where, name="candidates")
+        count = self._want(_BEST.format(key=_ORDERS[query.order][0], spans=spans.sql), spans, look=look)
+        ((least,),) = self._run(_LEAST)
+        found = self._ranked(self._matching)
+        all_seen = count < look and not newest
+        return found if all_seen or (len(found) == query.limit and found[-1][2] > least) else None
+
+    def _ranked(self, conditions: Sequence[Condition] | None = None) -> list[_Ranked]:
+        """The first of the traces, and what each ranks by; with conditions, of those that have a span that meets them.
+
+        Of few traces, all that a list says is read as well: reading columns once costs less than looking again.
+        """
+        query, wanted = self._query, self._begins()
+        if len(wanted) <= _WHOLE:
+            self._fill(wanted, conditions)
+            spans = _LOOKED
+        else:
+            spans = source(self._pieces, _RANKED_COLUMNS, around(query), conditions, name="spans")
+        hit = "true" if conditions is None else "hit"
+        sql = _RANKED.format(best=_ORDERS[query.order][1], hit=hit, spans=spans.sql)
+        least, most = lengths(query)
+        return self._run(sql, spans, least=least, most=most, limit=query.limit)
+
+    def _summaries(self, ranked: Sequence[_Ranked]) -> tuple[TraceSummary, ...]:
+        """What a list says of traces, in their order."""
+        if not ranked:
+            return ()
+        read = self._read
+        self._want(_FIRST, high=[high for high, _, _ in ranked], low=[low for _, low, _ in ranked])
+        if not read:
+            self._fill(self._begins())
+        found = {row[:2]: _summary(row) for row in self._run(_SUMMARIES)}
+        return tuple(found[high, low] for high, low, _ in ranked)
+
+    def _begins(self) -> NDArray[np.uint64]:
+        """How the ids of the traces begin that are looked at."""
+        found: NDArray[np.uint64] = self._cursor.execute(_BEGINS).fetchnumpy()["trace_hi"]
+        return found
+
+    def _fill(self, wanted: NDArray[np.uint64], conditions: Sequence[Condition] | None = None) -> None:
+        where = [*around(self._query), maybe_of(wanted)]
+        spans = source(self._pieces, _SUMMARY_COLUMNS, where, conditions, name="looked_at")
+        self._run(_READ.format(spans=spans.sql), spans)
+        self._read = True
+
+
+def _since(pieces: Pieces[SpanTable], end: int, spans: float) -> int:
+    """From when on, till `end` (both nanoseconds), about so many spans began, as if each piece had them evenly."""
+    known = [(each.meta.start, each.meta.end, each.meta.rows) for each in pieces.segments]
+    known += [(each.start, each.end, each.rows) for each in pieces.tables if each.rows]
+    early, late = min((start for start, _, _ in known), default=end), end
+    while late - early > _NEAR:
+        middle = (early + late) // 2
+        began = sum(
+            rows * max(0, min(end, last) - max(middle, first)) / max(1, last - first) for first, last, rows in known
+        )
+        early, late = (middle, late) if began >= spans else (early, middle)
+    return early
+
+
+def _summary(row: tuple[Any, ...]) -> TraceSummary:
+    high, low, head, spans, errors, services = row
+    return TraceSummary(
+        trace_id=f"{high:016x}{low:016x}",
+        service=Service(head["namespace"], head["service"]),
+        operation=head["name"],
+        start=-head["first"] / 1e9,
+        duration=head["length"] / 1e9,
+        spans=spans,
+        errors=errors,
+        services=tuple(sorted(Service(namespace, name) for namespace, name in services)),
+        root=head["root"],
+    )
