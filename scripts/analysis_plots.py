@@ -14,14 +14,18 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import analysis_blame
 import analysis_causes
+import analysis_load
 import analysis_signs
 from analysis_run import Run, played
 from foreshock_dashboard.evaluation.outcome import Run as Wanted
 from foreshock_dashboard.evaluation.recordings import recorded
 from foreshock_dashboard.recording.errors import RecordingError
 
-PLOTS: dict[str, tuple[str, Callable[[Run], str]]] = analysis_signs.PLOTS | analysis_causes.PLOTS
+PLOTS: dict[str, tuple[str, Callable[[Run], str]]] = (
+    analysis_signs.PLOTS | analysis_load.PLOTS | analysis_causes.PLOTS | analysis_blame.PLOTS
+)
 """Of each file's name: the scenario that it shows, and what draws it as SVG."""
 SIZE = "small"
 

@@ -1,0 +1,146 @@
+"""Plots of what is asked: growth, habits of the week, replicas that are late, longer requests, retries, objectives."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from analysis_run import Run
+from foreshock_dashboard.analysis.amplification import asked
+from foreshock_dashboard.analysis.demand import TOKENS
+from foreshock_dashboard.analysis.memory import LONGER
+from foreshock_dashboard.analysis.objectives import objectives
+from foreshock_dashboard.analysis.retries import MINUTE
+from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.analysis.season import AROUND, BEFORE, WEEKS, season
+from foreshock_dashboard.analysis.signals import capacity, inference
+from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.season import BIN, DAY
+from foreshock_dashboard.web.figures.chart import Axis, Line
+from foreshock_dashboard.web.figures.chart import draw as svg
+from foreshock_simulator.traffic.rate import Curve, Level
+
+HOUR = 3600.0
+
+
+def growth(run: Run) -> str:
+    """Tokens over the usual, and how they scatter where nothing grows."""
+    who, points = run.origin, run.shown(after=900.0)
+    x = run.minutes(points)
+    lines = [
+        Line("tokens over minutes", x, run.over(points, lambda scan: scan.ratio("tokens", who))),
+        Line("requests", x, run.over(points, lambda scan: scan.ratio("rate", who)), colour=2),
+        Line(f"half sure, {TOKENS[0]:g}", [x[0], x[-1]], [TOKENS[0]] * 2, colour=1),
+    ]
+    return run.chart(f"What {who.name} is asked", "times the usual", lines)
+
+
+def habit(run: Run) -> str:
+    """A Monday's requests with a surge in the afternoon, what two hours call usual, and what four Mondays do."""
+    who, flow = run.service("assistant-feature"), Level(Curve(), 0.0, diurnal=0.6, peak_hour=14.0, weekend=0.5)
+    monday = math.floor(run.world.times[0] / DAY / 7) * 7 * DAY + 4 * DAY  # the first of January 1970 was a Thursday
+    chance = np.random.default_rng(1)
+
+    def requests(first: float, bins: int) -> Floats:
+        times = first + BIN * np.arange(bins)
+        level = np.array([flow(float(each)) for each in times])
+        return np.asarray(chance.poisson(8.0 * level * BIN) / BIN, np.float64)
+
+    start, bins = monday + 4 * HOUR, 56
+    times = start + BIN * np.arange(bins)
+    today = requests(start - BEFORE * BIN, BEFORE + bins)
+    surge = (times >= monday + 15 * HOUR) & (times < monday + 16 * HOUR)
+    today[BEFORE:][surge] *= 1.6
+    usual = np.array([np.median(today[at : at + BEFORE]) for at in range(bins)])
+    past = {ago: {who: requests(start - BEFORE * BIN - ago * DAY, BEFORE + bins + AROUND)} for ago in WEEKS}
+    known = season(times, past)
+    x = [(float(each) - monday) / HOUR for each in times]
+    lines = [
+        Line("requests", x, today[BEFORE:].tolist()),
+        Line("usual of two hours", x, usual.tolist(), colour=1),
+        Line("times what Mondays bring", x, (usual * known.growth[0]).tolist(), colour=2),
+    ]
+    return svg("A Monday with a surge at three", Axis("hour of the day, UTC"), Axis("requests per second"), lines)
+
+
+def storm(run: Run) -> str:
+    """What is sent, what is really asked, and what is finished."""
+    who, points = run.origin, run.shown(600.0, 1500.0)
+    x = run.minutes(points)
+    told = inference(run.world)
+    row = told.services.index(who)
+
+    def sent(scan: Scan) -> float:
+        return float(np.nansum(asked(scan, MINUTE).offered[scan.into[who]]))
+
+    def really(scan: Scan) -> float:
+        return float(np.nansum(asked(scan, MINUTE).fresh[scan.into[who]]))
+
+    def lost(scan: Scan) -> float:
+        return scan.value("rate", who) * scan.value("failed", who)
+
+    lines = [
+        Line("attempts", x, run.over(points, sent)),
+        Line("without retries", x, run.over(points, really), colour=2),
+        Line("finished", x, [float(told.finished[row, at]) for at in points], colour=4),
+        Line("failed", x, run.over(points, lost), colour=1),
+    ]
+    return run.chart(f"Requests to {who.name}", "per second", lines)
+
+
+def replicas(run: Run) -> str:
+    """Replicas that are wanted and that are there, and how many the load would take."""
+    who, points = run.origin, run.shown(after=900.0)
+    x = run.minutes(points)
+    told = capacity(run.world)
+    row = told.services.index(who)
+    load = [own.strain.load if (own := run.states[at].own.get(who)) and own.strain else math.nan for at in points]
+    ready = [float(told.ready[row, at]) for at in points]
+    lines = [
+        Line("wanted", x, [float(told.wanted[row, at]) for at in points], colour=1),
+        Line("ready", x, ready),
+        Line("load, in replicas", x, [share * count for share, count in zip(load, ready, strict=True)], colour=2),
+    ]
+    return run.chart(f"Replicas of {who.name}", "replicas", lines)
+
+
+def longer(run: Run) -> str:
+    """Cache per request over the usual, and how full the cache is."""
+    who, points = run.origin, run.shown()
+    x = run.minutes(points)
+    lines = [
+        Line("cache per request", x, run.over(points, lambda scan: scan.ratio("held", who))),
+        Line("cache in use, 0…1", x, run.over(points, lambda scan: scan.value("cache", who)), colour=2),
+        Line(f"half sure, {LONGER[0]:g}", [x[0], x[-1]], [LONGER[0]] * 2, colour=1),
+    ]
+    return run.chart(f"What the requests of {who.name} hold", "times the usual", lines)
+
+
+def objective(run: Run) -> str:
+    """p95 of a service, what is usual, and the objective that is learned from it."""
+    who = run.origin
+    points = run.shown(after=run.breached(who) - run.onset + 60.0)
+    x = run.minutes(points)
+
+    def promised(scan: Scan) -> float:
+        found = objectives(scan, {}).get(who)
+        return found.seconds if found else math.nan
+
+    lines = [
+        Line("p95", x, run.over(points, lambda scan: scan.value("p95", who))),
+        Line("usual", x, run.over(points, lambda scan: scan.level("p95", who)), colour=2),
+        Line("objective", x, run.over(points, promised), colour=1),
+    ]
+    return run.chart(f"p95 of {who.name}, and what it promises", "seconds", lines)
+
+
+PLOTS: dict[str, tuple[str, Callable[[Run], str]]] = {
+    "growth": ("outage", growth),
+    "habit": ("diurnal-peak", habit),
+    "storm": ("retry-storm", storm),
+    "replicas": ("quota-exhausted", replicas),
+    "longer": ("long-prompts", longer),
+    "objective": ("outage", objective),
+}
