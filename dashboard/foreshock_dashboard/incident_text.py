@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from foreshock_dashboard.analysis.sentence import clock, duration
+from foreshock_dashboard.analysis.sentence import clock, duration, percent
 from foreshock_dashboard.model.incident import AtRisk, Culprit, Evidence, Incident
 
 _MOST = 3
@@ -47,7 +47,7 @@ def incident_text(item: Incident) -> str:
     paged = f", paged {clock(item.paged)}" if item.paged is not None else ", never paged"
     lines = [
         item.id,
-        f"  {day(item.opened)}{ended}{paged}; confidence {item.confidence:.0%}, {item.quality}",
+        f"  {day(item.opened)}{ended}{paged}; confidence {percent(item.confidence)}, {item.quality}",
         f"  {item.sentence}",
         *([f"  next step: {item.next_step}"] if item.next_step else []),
         *(f"  at risk: {risk_line(one)}" for one in item.at_risk[:_MOST]),

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from textwrap import wrap
 
+from foreshock_dashboard.analysis.sentence import percent
 from foreshock_dashboard.model.query import Json
 
 WIDTH = 100
@@ -78,7 +79,7 @@ def _wait(span: Json) -> str:
     if gpu is None or span["duration_seconds"] <= 0:
         return ""
     mark = "~" if gpu["quality"] == "inferred" else "≤" if gpu["upper_bound"] else ""
-    return f"{mark}{gpu['waited_seconds'] / span['duration_seconds']:.0%}".replace("%", " %")
+    return f"{mark}{percent(gpu['waited_seconds'] / span['duration_seconds'])}"
 
 
 def _lane(lane: Json, told: Json) -> str:

@@ -45,7 +45,7 @@ def test_from_the_matrix_to_the_pair_to_a_trace_and_a_gpu(visit: Open) -> None:
     waits = {"traces": [row], "looked_at": 40, "time": NOW}
     page.route("**/api/pages/contention/traces?*", lambda route: route.fulfill(json=waits))
     expect(page.locator("#headline")).to_have_text(
-        "embedder waits up to 46% of its time for train-llm on 2 GPUs. Of 4 pairs that share GPUs, 4 wait."
+        "embedder waits up to 46 % of its time for train-llm on 2 GPUs. Of 4 pairs that share GPUs, 4 wait."
     )
     expect(page.locator("#pair-open")).to_be_hidden()
     page.get_by_role("link", name="embedder waits for train-llm 46 % of the time on 2 GPUs, in a warning").click()

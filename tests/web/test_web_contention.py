@@ -13,9 +13,10 @@ from tests.web.worlds import NOW, POINTS, SCENES, FakeHub, bare, calm, dark, ser
 
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.charts import Look
-from foreshock_dashboard.web.contention import contention, split
+from foreshock_dashboard.web.contention import contention, split, worst_first
 from foreshock_dashboard.web.figures.lines import Mark
 from foreshock_dashboard.web.figures.pair import Looked, slowness, use, waits
+from foreshock_dashboard.web.payloads import Pair
 from foreshock_dashboard.web.theme import LIGHT
 
 PAIR = Looked(service("embedder"), service("train-llm"), (NOW - 900, NOW), (Mark(NOW - 190, "first sign", "crit"),))
@@ -27,7 +28,7 @@ LOOK = Look(LIGHT)
     [
         (
             starving(),
-            "embedder waits up to 46% of its time for train-llm on 2 GPUs. Of 4 pairs that share GPUs, 4 wait.",
+            "embedder waits up to 46 % of its time for train-llm on 2 GPUs. Of 4 pairs that share GPUs, 4 wait.",
         ),
         (
             replace(calm(), stalled_by=np.zeros((8, POINTS))),
@@ -51,6 +52,22 @@ def test_pairs_name_services_by_number_and_say_which_are_in_a_warning() -> None:
     assert (names[victim], names[aggressor], gpus, warned) == ("embedder", "train-llm", 2, True)
     assert ratio == pytest.approx(0.46)
     assert [pair[4] for pair in body["pairs"][1:]] == [False] * 3
+
+
+def test_who_answers_requests_comes_before_jobs_that_wait_longer() -> None:
+    """Rows by who suffers most, columns by who makes those suffer; what jobs wait for comes last."""
+    chat, search, job, other = map(service, ("chat", "search", "train", "eval"))
+    waits = {(job, chat): 0.9, (job, other): 0.8, (search, job): 0.3, (chat, other): 0.2, (chat, search): None}
+    found = [Pair(victim, aggressor, ratio, ()) for (victim, aggressor), ratio in waits.items()]
+    assert worst_first(found, "victim", {chat, search}) == [search, chat, job]
+    assert worst_first(found, "aggressor", {chat, search}) == [job, other, search, chat]
+    world = starving()
+    body = contention(snapshot(world))
+    assert [body["services"][place][0] for place in (body["victims"][0], body["aggressors"][0])] == [
+        "embedder",
+        "train-llm",
+    ]
+    assert {body["services"][place][0] for place in body["jobs"]} == {"train-llm", "batch-eval"}
 
 
 def test_the_time_of_a_gpu_is_useful_contended_or_idle() -> None:
@@ -105,7 +122,7 @@ def test_an_open_pair_says_what_its_incident_says() -> None:
     alone = contention(snapshot(world), "embedder", "train-llm")["pair"]
     assert alone["incident"] is None
     assert alone["sentence"].startswith(
-        "embedder waits for train-llm up to 46% of its time on the 2 GPUs they share; its"
+        "embedder waits for train-llm up to 46 % of its time on the 2 GPUs they share; its"
     )
 
 

@@ -42,7 +42,7 @@ def risky(chance: float, p50: float = 300.0) -> Outlook:
         ("", risky(0.6), "degraded", "it may miss its objective in 5 min"),
         ("", risky(1.0, 0.0), "degraded", "it misses its objective"),
         ("", Outlook(loads=(Load(EMBEDDER, "", 0.5, 0.6),)), "ok", ""),
-        ("", Outlook(loads=(Load(EMBEDDER, "", 0.7, 0.6),)), "degraded", "it is asked 70% of what it can do"),
+        ("", Outlook(loads=(Load(EMBEDDER, "", 0.7, 0.6),)), "degraded", "it is asked 70 % of what it can do"),
         ("", Outlook(loads=(Load(EMBEDDER, "", 0.7, float("nan")),)), "ok", ""),
     ],
 )

@@ -248,7 +248,7 @@ def starvation(world: World, victim: str = "embedder", aggressor: str = "train-l
         next_step=f"move {aggressor} off host-0/gpu-0 and host-0/gpu-1",
         sentence=(
             f"{aggressor} starves {victim} on host-0/gpu-0 and host-0/gpu-1 since 09:56:50 UTC: p95 412 ms, usually "
-            f"105 ms; it waits up to 46% of the time for {aggressor}."
+            f"105 ms; it waits up to 46 % of the time for {aggressor}."
         ),
     )
 

@@ -19,7 +19,7 @@ from foreshock_dashboard.analysis.excess import DURATIONS, MOST, Slow, slowdown
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.regression import weights
 from foreshock_dashboard.analysis.scan import Scan
-from foreshock_dashboard.analysis.sentence import gpu_list
+from foreshock_dashboard.analysis.sentence import gpu_list, percent
 from foreshock_dashboard.analysis.sharing import NOISE, Flags, Rows, Sharing, pool_of
 from foreshock_dashboard.analysis.signals import NAMED
 from foreshock_dashboard.analysis.swapping import swapped
@@ -149,8 +149,9 @@ def _judged(sharing: Sharing, victim: Service) -> Finding | None:
         severity=max(held, min(MOST, slow.ratio) if pressed > 0 else 1.0),
         since=fight.since,
         evidence=_evidence(scan, victim, worst, slow, fight),
-        next_step=f"move {worst.service} off {gpu_list(worst.gpus)}, or cap it at {max(fight.theirs, NOISE):.0%} of "
-        f"their time: without what it took {victim} would have {fight.usual:.2f} of them instead of {fight.now:.2f}",
+        next_step=f"move {worst.service} off {gpu_list(worst.gpus)}, or cap it at "
+        f"{percent(max(fight.theirs, NOISE))} of their time: "
+        f"{victim} usually has {percent(fight.usual)} of it, now {percent(fight.now)}",
         urgent=held >= URGENT and squeezed >= 1,
     )
 

@@ -18,6 +18,7 @@ from foreshock_dashboard.analysis.absorbing import Kind, Moves, Node, settled
 from foreshock_dashboard.analysis.excess import Excess, Excesses, Z, believed
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.analysis.sentence import percent
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service
 
@@ -172,7 +173,7 @@ class Walk:
             return f"its requests grew to {self.found.load(service).times:.1f} times the usual"
         slow, failing = self.found.own(service)
         if failing.log > slow.log:
-            return f"{failing.amount:.0%} more of its requests fail than usual"
+            return f"{percent(failing.amount)} more of its requests fail than usual"
         return f"it takes {math.exp(slow.log):.1f} times as long as usual"
 
     def _explained(self, mine: tuple[Excess, Excess], theirs: tuple[Excess, Excess]) -> float:

@@ -16,6 +16,7 @@ from foreshock_dashboard.analysis.evidence import EXTREME, WORSE, figure, suffer
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.gpus import gpu_order
 from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.analysis.sentence import percent
 from foreshock_dashboard.analysis.signals import hardware as health
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.query import Floats
@@ -123,7 +124,7 @@ def _of_replicas(scan: Scan) -> list[Finding]:
                 severity=1 / max(1 - gone, 0.1),
                 since=scan.since("ready", service),
                 evidence=(figure(scan, "ready", service), figure(scan, "p95", service)),
-                next_step=f"see why replicas of {service} are not ready; {gone:.0%} of its capacity is gone",
+                next_step=f"see why replicas of {service} are not ready; {percent(gone)} of its capacity is gone",
             )
         )
     return found

@@ -19,6 +19,7 @@ from foreshock_dashboard.analysis.demand import growth_of_edges, origin
 from foreshock_dashboard.analysis.evidence import figure, onset, slower, sure
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.analysis.sentence import percent
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
@@ -61,7 +62,7 @@ def memory(scan: Scan) -> tuple[Finding, ...]:
                 evidence=_evidence(scan, service),
                 next_step=f"limit the prompt length of {who}, or give {service} more KV cache (replicas, shorter"
                 f" maximum length): as long as usual, requests would fill"
-                f" {scan.value('cache', service) / held.ratio[row]:.0%} of it",
+                f" {percent(scan.value('cache', service) / held.ratio[row])} of it",
             )
         )
     return tuple(found)

@@ -20,6 +20,7 @@ from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.levels import GUARD, HISTORY
 from foreshock_dashboard.analysis.queueing import wait
 from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.analysis.sentence import percent
 from foreshock_dashboard.analysis.signals import inference
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.query import Floats
@@ -72,7 +73,7 @@ def retry_storms(scan: Scan) -> tuple[Finding, ...]:
                 since=min(scan.since("attempts", edges[row]) for row in rows),
                 evidence=_evidence(scan, service, now, rows, worst, loop),
                 next_step=f"cap the retries of {edges[worst].client} to {service} (a budget of 10 %), or shed until the"
-                f" queue is empty: without retries its load would be {1 / amplified:.0%} of what it is",
+                f" queue is empty: without retries its load would be {percent(1 / amplified)} of what it is",
                 urgent=True,
             )
         )

@@ -27,5 +27,11 @@ def duration(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
 
 
+def percent(share: float) -> str:
+    """A share as pages write it: `46 %`, `0.7 %`, `<0.1 %`."""
+    value = share * 100
+    return f"{value:.0f} %" if value == 0 or value >= 10 else "<0.1 %" if value < 0.1 else f"{value:.1f} %"
+
+
 def _join(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]

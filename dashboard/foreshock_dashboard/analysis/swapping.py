@@ -16,7 +16,7 @@ from foreshock_dashboard.analysis.baseline import median, percentile
 from foreshock_dashboard.analysis.excess import MOST, MOST_LATELY, Excesses, Slow, believed, slowdown
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.scan import Scan
-from foreshock_dashboard.analysis.sentence import gpu_list
+from foreshock_dashboard.analysis.sentence import gpu_list, percent
 from foreshock_dashboard.analysis.sharing import pool_of
 from foreshock_dashboard.analysis.signals import NAMED
 from foreshock_dashboard.analysis.world import gpu_order
@@ -85,7 +85,7 @@ def _judged(excesses: Excesses, service: Service) -> Finding | None:
             Evidence("GPU time", busy, busy_usual, "ratio", since, str(service)),
         ),
         next_step=f"give what {caller} asks of {service} replicas of its own, or cap it at {asking.usual:.1f} calls "
-        f"a second: requests wait while {gpu_list(gpus)} are {1 - fullest:.0%} idle",
+        f"a second: requests wait while {gpu_list(gpus)} are {percent(1 - fullest)} idle",
         urgent=strength >= 0.5 and slow.ratio >= SLOWDOWN,
     )
 

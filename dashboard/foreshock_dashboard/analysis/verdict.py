@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from foreshock_dashboard.analysis.scan import Scan
-from foreshock_dashboard.analysis.sentence import clock, duration, gpu_list
+from foreshock_dashboard.analysis.sentence import clock, duration, gpu_list, percent
 from foreshock_dashboard.model.incident import AtRisk, Incident
 from foreshock_dashboard.model.service import Service
 
@@ -64,7 +64,7 @@ def _what(incident: Incident) -> str:
 def _figure(who: Service, scan: Scan) -> str:
     p95, usual, failed = scan.value("p95", who), scan.level("p95", who), scan.value("failed", who)
     if failed >= 0.02:
-        return f"{failed:.0%} of requests to {who} fail"
+        return f"{percent(failed)} of requests to {who} fail"
     if math.isfinite(p95) and math.isfinite(usual):
         return f"p95 of {who} {duration(p95)}, usually {duration(usual)}"
     return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from foreshock_dashboard.analysis.lanes import TraceLanes, Wait
+from foreshock_dashboard.analysis.sentence import percent
 
 LEAST = 0.01
 """Share of a trace's time below which it has not waited to speak of."""
@@ -22,7 +23,7 @@ def wait_sentence(found: TraceLanes) -> str:
     amount = _of(held.waited, total)
     start = amount if worst.quality == "measured" and held.exact else f"up to {amount}"
     text = f"{_quality(worst)}{start} waited for {_where(worst)}{_seen(worst)}"
-    share = f"{most / held.waited:.0%}".replace("%", " %")
+    share = percent(most / held.waited)
     return f"{text[0].upper()}{text[1:]}; {share} of that it ran {service}."
 
 

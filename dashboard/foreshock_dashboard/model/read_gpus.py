@@ -84,7 +84,9 @@ def readings(windows: Windows) -> Mapping[str, Reading]:
         "busy": Reading(
             windows.quick_rate("gpu_service_busy_seconds_total", (*GPU, *SERVICE)), "services on GPUs", busy, shown=True
         ),
-        "stalled": Reading(rate("gpu_service_stalled_seconds_total", (*GPU, *SERVICE)), "contention", shown=True),
+        "stalled": Reading(
+            windows.quick_rate("gpu_service_stalled_seconds_total", (*GPU, *SERVICE)), "contention", shown=True
+        ),
         "stalled_by": Reading(
             windows.quick_rate("gpu_service_stalled_by_seconds_total", (*GPU, *SERVICE, *BY_SERVICE)),
             "who starves whom",

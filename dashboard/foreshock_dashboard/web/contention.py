@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.pooling import tier_of
+from foreshock_dashboard.analysis.sentence import percent
 from foreshock_dashboard.model.query import Floats, Json
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -16,7 +17,7 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.fleet import newest
 from foreshock_dashboard.web.now import WAITING
 from foreshock_dashboard.web.numbers import number
-from foreshock_dashboard.web.pair import count, opened, percent
+from foreshock_dashboard.web.pair import count, opened
 from foreshock_dashboard.web.payloads import Pair, open_incidents, pairs
 from foreshock_dashboard.web.placed import placed
 from foreshock_dashboard.web.sight import answering
@@ -30,6 +31,8 @@ MOST_GROUPS = 60
 """Pools or hosts on the page."""
 LATELY = 300.0
 """Seconds whose mean says what a GPU's time goes into: a moment says little."""
+UNKNOWN, NOBODY = -1.0, -2.0
+"""Where waits that are not known, and those of nobody, sort."""
 
 
 class Split(NamedTuple):
@@ -63,11 +66,14 @@ def contention(snapshot: Snapshot, victim: str = "", aggressor: str = "") -> Jso
     names = sorted({str(who) for pair in listed for who in (pair.victim, pair.aggressor)})
     place = {name: i for i, name in enumerate(names)}
     warned = {(str(item.victim), str(item.aggressor)): item for item in open_incidents(snapshot) if item.aggressor}
-    spent = split(world)
+    spent, serving = split(world), answering(world)
     return {
         "ready": True,
-        "headline": headline(found, answering(world)),
+        "headline": headline(found, serving),
         "services": [[name, service_colour(name)] for name in names],
+        "victims": [place[str(who)] for who in worst_first(listed, "victim", serving)],
+        "aggressors": [place[str(who)] for who in worst_first(listed, "aggressor", serving)],
+        "jobs": sorted({place[str(pair.victim)] for pair in listed if pair.victim not in serving}),
         "pairs": [
             [
                 place[str(pair.victim)],
@@ -87,6 +93,21 @@ def contention(snapshot: Snapshot, victim: str = "", aggressor: str = "") -> Jso
     }
 
 
+def worst_first(
+    found: Sequence[Pair], side: Literal["victim", "aggressor"], serving: Collection[Service]
+) -> list[Service]:
+    """One side of all pairs, by the longest wait of each: of those who answer requests, then of any.
+
+    So who answers no requests comes after those who do, and who keeps only such jobs waiting after who keeps others.
+    """
+    longest: dict[Service, tuple[float, float]] = {}
+    for pair in found:
+        wait = UNKNOWN if pair.ratio is None else pair.ratio
+        of_those, of_any = longest.get(who := getattr(pair, side), (NOBODY, NOBODY))
+        longest[who] = max(of_those, wait if pair.victim in serving else NOBODY), max(of_any, wait)
+    return sorted(longest, key=lambda who: (-longest[who][0], -longest[who][1], str(who)))
+
+
 def headline(found: Sequence[Pair], serving: Collection[Service]) -> str:
     """The worst pair as a sentence, of those that answer requests where one of them waits; or why there is none."""
     if not found:
@@ -99,7 +120,7 @@ def headline(found: Sequence[Pair], serving: Collection[Service]) -> str:
         return f"No service waits for another: {count(len(found), 'pair')} share GPUs in peace."
     worst = next((pair for pair in waiting if pair.victim in serving), waiting[0])
     who = f"{worst.victim}{'' if worst.victim in serving else ', which answers no requests,'}"
-    longest = f"{who} waits up to {percent(worst.ratio)} of its time for {worst.aggressor}"
+    longest = f"{who} waits up to {percent(worst.ratio or 0.0)} of its time for {worst.aggressor}"
     more = f" Of {count(len(found), 'pair')} that share GPUs, {len(waiting)} wait." if len(found) > 1 else ""
     return f"{longest} on {count(len(worst.gpus), 'GPU')}.{more}"
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from foreshock_dashboard.analysis.sentence import percent
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import Gpu, World
@@ -121,7 +122,7 @@ def judged(world: World, row: int, health: Hardware) -> tuple[str, bool | None]:
         said.append(f"{health.links - health.links_up:.0f} of {health.links:.0f} NVLinks are down")
     held = float(newest(world.hardware.throttled)[row]) if world.hardware else math.nan
     if held >= THROTTLED:
-        said.append(f"heat or a lack of power holds it back {held * 100:.0f}% of the time")
+        said.append(f"heat or a lack of power holds it back {percent(held)} of the time")
     counted = float(errors(world)[row])
     if not said and counted > 0:
         said.append(f"{counted:.0f} errors in {RECENT / 60:.0f} min")

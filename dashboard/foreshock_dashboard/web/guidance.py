@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from foreshock_dashboard.analysis.sentence import percent
 from foreshock_dashboard.model.outlook import Load
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.service import Service
@@ -61,7 +62,9 @@ def advice(snapshot: Snapshot, service: Service) -> Advice:
     over = [load for load in snapshot.outlook.loads if load.service == service and load.ratio > load.safe]
     if over:
         return Advice(
-            "degraded", soon, f"it is asked {over[0].ratio:.0%} of what it can do, and {over[0].safe:.0%} is safe"
+            "degraded",
+            soon,
+            f"it is asked {percent(over[0].ratio)} of what it can do, and {percent(over[0].safe)} is safe",
         )
     return Advice("ok", None, "")
 

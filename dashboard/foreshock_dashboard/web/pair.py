@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from foreshock_dashboard.analysis.sentence import duration
+from foreshock_dashboard.analysis.sentence import duration, percent
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -100,8 +100,3 @@ def _span(world: World) -> str:
 def count(number_: int, thing: str) -> str:
     """`1 GPU`, `1,250 GPUs`."""
     return f"{number_:,} {thing}{'' if number_ == 1 else 's'}"
-
-
-def percent(ratio: float | None) -> str:
-    """`46%`, `0.7%`; a dash where nothing is known."""
-    return "–" if ratio is None else f"{ratio * 100:.0f}%" if ratio >= 0.1 else f"{ratio * 100:.1f}%"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from foreshock_dashboard.analysis.cost import ACTED, Cost, costs, entries
-from foreshock_dashboard.analysis.sentence import clock, duration
+from foreshock_dashboard.analysis.sentence import clock, duration, percent
 from foreshock_dashboard.incident_text import blamed, day, figure, risk_line
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.query import Floats
@@ -99,7 +99,7 @@ def _summary(incident: Incident, until: float) -> str:
         ("paged", day(incident.paged) if incident.paged is not None else "never"),
         ("ended", day(incident.until) if incident.until is not None else "not yet"),
         ("lasted", f"{(until - incident.opened) / 60:.0f} min"),
-        ("confidence", f"{incident.confidence:.0%}"),
+        ("confidence", percent(incident.confidence)),
     ]
     return _table(("", ""), rows)
 
@@ -129,7 +129,7 @@ def _culprit(incident: Incident, at_page: Incident | None) -> str:
         who = blamed(at_page.culprit) or "that it is not known"
         found.append(_text(f"When it paged, it said {who}: {at_page.cause}."))
     if incident.candidates:
-        rows = [(str(each.service), f"{each.score:.0%}", each.why) for each in incident.candidates]
+        rows = [(str(each.service), percent(each.score), each.why) for each in incident.candidates]
         found.append(_table(("candidate", "share of the blame", "why"), rows))
     return "\n\n".join(found)
 

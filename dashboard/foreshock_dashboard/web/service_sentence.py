@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from foreshock_dashboard.analysis.sentence import clock, duration
+from foreshock_dashboard.analysis.sentence import clock, duration, percent
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.service import Service
@@ -39,12 +39,6 @@ def sentence(snapshot: Snapshot, who: Service, told: Json) -> str:
     if told["load"] is not None and told["safe"] is not None and told["load"] > told["safe"]:
         text += f" It is asked for {percent(told['load'])} of what it can do; {percent(told['safe'])} is safe."
     return text
-
-
-def percent(ratio: float) -> str:
-    """`0.2 %`, `34 %`."""
-    share = ratio * 100
-    return f"{share:.0f} %" if share == 0 or share >= 10 else f"{share:.1f} %"
 
 
 def _against(told: Json, promise: Json) -> str:

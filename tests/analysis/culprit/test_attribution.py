@@ -60,8 +60,8 @@ def test_what_to_do_and_what_that_would_change_is_said_in_numbers(platforms: Kit
 
     assert finding is not None
     assert finding.next_step == (
-        "move batch off host-1/gpu-0 and host-2/gpu-0, or cap it at 18% of their time: "
-        "without what it took llm would have 0.80 of them instead of 0.28"
+        "move batch off host-1/gpu-0 and host-2/gpu-0, or cap it at 18 % of their time: "
+        "llm usually has 80 % of it, now 28 %"
     )
     assert [(each.entity, round(each.value, 2), round(each.baseline, 2)) for each in finding.evidence] == [
         ("llm", 0.28, 0.80),

@@ -43,7 +43,7 @@ def test_the_caller_that_began_to_ask_more_as_the_waiting_began_is_named(platfor
     assert finding.since == 1_800_000_000 + 2400
     assert finding.next_step == (
         "give what ingest asks of embedder replicas of its own, or cap it at 2.0 calls a second: "
-        "requests wait while host-1/gpu-0 and host-2/gpu-0 are 97% idle"
+        "requests wait while host-1/gpu-0 and host-2/gpu-0 are 97 % idle"
     )
 
 

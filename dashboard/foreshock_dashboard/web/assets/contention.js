@@ -33,10 +33,9 @@
       h("button", { type: "button", class: "quiet", id: "pair-close" }, "Close the pair")) : null);
   };
 
-  // Rows and columns by their longest wait, by name, or by the waits in one row or column that was clicked.
-  const order = ({ services, pairs }, peace) => {
+  // Rows and columns the worst first as the server has them, by name, or by the waits in one row or column that was clicked.
+  const order = ({ services, pairs, victims: rows, aggressors: columns }, peace) => {
     const listed = pairs.filter(([, , ratio]) => peace || ratio === null || ratio >= PEACE);
-    const waits = (place, id) => Math.max(-1, ...listed.filter((pair) => pair[place] === id).map(([, , ratio]) => ratio ?? -0.5));
     const by = given("order");
     const [kind, name] = [by.slice(0, by.indexOf(":")), by.slice(by.indexOf(":") + 1)];
     const chosen = services.findIndex(([service]) => service === name);
@@ -46,8 +45,8 @@
       const value = new Map(ids.map((id) => [id, worth(id)]));
       return ids.sort((a, b) => (by === "name" ? 0 : value.get(b) - value.get(a)) || services[a][0].localeCompare(services[b][0]));
     };
-    const victims = sorted(0, kind === "runs" && chosen >= 0 ? (id) => cell(id, chosen) : (id) => waits(0, id));
-    const aggressors = sorted(1, kind === "waits" && chosen >= 0 ? (id) => cell(chosen, id) : (id) => waits(1, id));
+    const victims = sorted(0, kind === "runs" && chosen >= 0 ? (id) => cell(id, chosen) : (id) => -rows.indexOf(id));
+    const aggressors = sorted(1, kind === "waits" && chosen >= 0 ? (id) => cell(chosen, id) : (id) => -columns.indexOf(id));
     return { victims, aggressors, listed };
   };
   const matrix = (data) => {
@@ -86,8 +85,8 @@
       h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Who waits for whom, table" },
         h("table", { class: "matrix" },
           h("thead", null, h("tr", null, h("th", { scope: "col" }, "waits ↓ for →"), columns.map((id) => h("th", { scope: "col" }, sorter("runs", id))))),
-          h("tbody", null, rows.map((v) => h("tr", null, h("th", { scope: "row" }, sorter("waits", v)), columns.map((a) => cell(v, a))))))),
-      h("p", { class: "note" }, "An upper bound, from samples of who runs when. ", rows.length < victims.length || columns.length < aggressors.length || hidden ? `Shown are ${rows.length} × ${columns.length}; the CSV has all pairs.` : ""),
+          h("tbody", null, rows.map((v) => h("tr", null, h("th", { scope: "row" }, sorter("waits", v), data.jobs.includes(v) ? h("small", null, "no requests") : null), columns.map((a) => cell(v, a))))))),
+      h("p", { class: "note" }, "An upper bound, from samples of who runs when. ", rows.some((v) => data.jobs.includes(v)) ? "Who answers no requests, such as a batch job, may wait. " : "", rows.length < victims.length || columns.length < aggressors.length || hidden ? `Shown are ${rows.length} × ${columns.length}; the CSV has all pairs.` : ""),
       h("details", { id: "who-twin" }, h("summary", null, "Pairs as a list"), h("div", { id: "who-list" })));
     F.table(F.byId("who-list"), {
       id: "pairs", label: "Pairs", param: "psort", by: "-ratio", rows: listed,
