@@ -40,6 +40,16 @@ def _bytes(values: object) -> list[int]:
     return list(base64.b64decode(values["bdata"]))  # type: ignore[index]  # JSON
 
 
+def test_what_is_wrong_is_told_though_no_gpu_is_marked() -> None:
+    """A cascade that comes of demand marks no GPU, and yet the fleet is not calm."""
+    world = starving()
+    found = starvation(world)
+    item = replace(found, cause="demand", culprit=found.culprit._replace(gpus=()))
+    body = fleet(snapshot(world, item), asked({}))
+    assert (body["marked"], [one["cause"] for one in body["incidents"]]) == ([], ["demand"])
+    assert body["incidents"][0]["of"] == "embedder"
+
+
 def test_a_value_is_one_byte_and_nothing_known_is_none_of_them() -> None:
     """0…250 from end to end of the scale, 255 for what is not known."""
     body = packed(np.array([0.0, 0.5, 1.0, 7.0, np.nan]), 0.0, 1.0)
@@ -106,7 +116,7 @@ def test_a_wrong_parameter_is_told(given: dict[str, str]) -> None:
         (_sick(), Hardware(xids=(Xid(31, 2, NOW),)), False, "Nothing points at the hardware"),
         (_sick(), Hardware(xids=(Xid(48, 1, NOW),)), True, "XID 48 (memory: an error of two bits"),
         (_sick(lost=1.0), Hardware(), True, "it fell off the bus"),
-        (_sick(throttled=0.3), Hardware(), True, "holds it back 30% of the time"),
+        (_sick(throttled=0.3), Hardware(), True, "holds it back 30 % of the time"),
         (_sick(), Hardware(uncorrected=2.0), True, "2 memory errors that ECC could not correct"),
         (_sick(), Hardware(remap_pending=1.0), True, "waits for a reset"),
         (_sick(), Hardware(links=18.0, links_up=16.0), True, "2 of 18 NVLinks are down"),

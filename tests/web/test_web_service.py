@@ -32,7 +32,7 @@ from foreshock_dashboard.model.outlook import Load, Outlook, Promise, Risk
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.web.app import create_app
+from foreshock_dashboard.web.app import PAGES, create_app
 from foreshock_dashboard.web.charts import Look
 from foreshock_dashboard.web.figures import service as figures
 from foreshock_dashboard.web.service import service as about
@@ -209,6 +209,25 @@ def test_the_first_line_says_whether_the_pages_can_be_trusted(
     found = trust(snapshot_, hub, (True, ""), now)
     assert found.state == state
     assert words in found.headline
+
+
+def test_every_page_can_be_looked_at_as_it_was() -> None:
+    """What a page's values come from takes the time that the slider of the past chooses."""
+    caller = Caller(create_app(FakeHub(snapshot(calm())), version="0"))
+    for page in PAGES:
+        props = vars(page.layout())
+        feed = str(props["data-feed"]).replace("{rest}", "embedder")
+        asked = f"{feed}{'&' if '?' in feed else '?'}at={NOW - 300:.0f}"
+        assert caller.get(asked).status_code == 200, asked
+
+
+def test_status_of_the_past_is_that_of_then() -> None:
+    """Nothing is old or silent for being past."""
+    caller = Caller(create_app(FakeHub(snapshot(calm())), version="0"))
+    told = caller.get(f"/api/pages/status?at={NOW - 300:.0f}").json()
+    assert (told["past"], told["lag"]) == (True, None)
+    assert told["trust"]["headline"].startswith("Yes, as of 09:55:00 UTC: ")
+    assert not any(row["silent"] for row in told["targets"])
 
 
 def test_every_doubt_is_listed() -> None:

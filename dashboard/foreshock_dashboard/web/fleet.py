@@ -29,6 +29,7 @@ MOST_BARS = 1500
 """GPUs up to which the grid shows how contended each is beside whatever else it shows."""
 MOST_ROWS = 100
 """Rows of the inventory on the page; all are in its CSV."""
+MOST_INCIDENTS = 3
 LONGEST = 80  # characters of a filter
 
 
@@ -125,7 +126,7 @@ def fleet(snapshot: Snapshot, wanted: Asked, nvlink: Floats | None = None) -> Js
     columns = _columns(world, nvlink)
     values, metric = columns[wanted.metric], METRICS[wanted.metric]
     high = metric.high if metric.high is not None else _round_up(values)
-    place = {gpu: i for i, gpu in enumerate(world.gpus)}
+    place, current = {gpu: i for i, gpu in enumerate(world.gpus)}, open_incidents(snapshot)
     rows = _chosen(world, columns, wanted)
     return {
         "ready": True,
@@ -139,7 +140,11 @@ def fleet(snapshot: Snapshot, wanted: Asked, nvlink: Floats | None = None) -> Js
         "low": metric.low,
         "high": number(high),
         "unit": metric.unit,
-        "marked": sorted({place[gpu] for item in open_incidents(snapshot) for gpu in item.gpus if gpu in place}),
+        "marked": sorted({place[gpu] for item in current for gpu in item.gpus if gpu in place}),
+        "incidents": [
+            {"id": item.id, "phase": item.phase, "cause": item.cause, "of": str(item.victim), "gpus": len(item.gpus)}
+            for item in current[:MOST_INCIDENTS]
+        ],
         "lost": np.flatnonzero(columns["lost"] > 0).tolist(),
         "counts": _counts(world, columns),
         "rows": listed(world, columns, rows[:MOST_ROWS]),

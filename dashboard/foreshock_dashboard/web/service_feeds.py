@@ -72,7 +72,7 @@ class ServiceFeeds:
         return found or Service.parse(text)
 
     def _status(self, request: Request) -> Response:
-        only(request.query_params, ())
-        snapshot = self._hub.snapshot
-        told = status(snapshot, self._hub.status(), self._hub.ready(), self._hub.now(), self._version)
+        only(request.query_params, ("at",))
+        snapshot, past = self._answers.at(request)
+        told = status(snapshot, self._hub.status(), self._hub.ready(), self._hub.now(), self._version, past=past)
         return self._answers.send(request, encode(payloads.envelope(snapshot) | told))

@@ -32,14 +32,16 @@ class Trust:
     doubts: tuple[str, ...] = ()
 
 
-def status(snapshot: Snapshot, hub: Json, ready: tuple[bool, str], now: float, version: str) -> Json:
+def status(
+    snapshot: Snapshot, hub: Json, ready: tuple[bool, str], now: float, version: str, *, past: bool = False
+) -> Json:
     """All values of the page. hub: what the hub says of itself; ready: whether it can answer, and if not why.
 
-    now: the hub's time, Unix seconds.
+    now: the hub's time, Unix seconds. past: the snapshot is of an instant of the past; what the hub says is of now.
     """
     world = snapshot.world
-    found = trust(snapshot, hub, ready, now)
-    scrapes = {str(row.get("instance")): row for row in _list(hub.get("scrapes"))}
+    found = trust(snapshot, hub, ready, now, past=past)
+    scrapes = {} if past else {str(row.get("instance")): row for row in _list(hub.get("scrapes"))}
     rows = [_target(target(item), scrapes, silent(item, world.step)) for item in world.targets] if world else []
     rows = rows or [_scraped(row) for row in scrapes.values()]
     rows.sort(key=lambda row: (not row["silent"], -(row["age"] or 0.0), str(row["instance"])))
@@ -47,7 +49,8 @@ def status(snapshot: Snapshot, hub: Json, ready: tuple[bool, str], now: float, v
         "trust": {"state": found.state, "headline": found.headline, "doubts": list(found.doubts)},
         "version": version,
         "ready": ready[0],
-        "lag": None if world is None else number(max(0.0, now - world.time)),
+        "past": past,
+        "lag": None if world is None or past else number(max(0.0, now - world.time)),
         "step": world.step if world else None,
         "targets": rows[:MOST],
         "hidden": max(0, len(rows) - MOST),
@@ -57,7 +60,7 @@ def status(snapshot: Snapshot, hub: Json, ready: tuple[bool, str], now: float, v
     }
 
 
-def trust(snapshot: Snapshot, hub: Json, ready: tuple[bool, str], now: float) -> Trust:
+def trust(snapshot: Snapshot, hub: Json, ready: tuple[bool, str], now: float, *, past: bool = False) -> Trust:
     """Can this be trusted? The worst first."""
     world = snapshot.world
     if world is None:
@@ -65,7 +68,7 @@ def trust(snapshot: Snapshot, hub: Json, ready: tuple[bool, str], now: float) ->
         return Trust("critical", f"No: foreshock cannot read its source: {why}") if why else Trust("empty", _FIRST)
     seen, doubts = sight(world), tuple(_doubts(snapshot, world, hub, ready))
     lag = now - world.time
-    past = snapshot.bounds is not None
+    past = past or snapshot.bounds is not None
     if snapshot.error and not past:
         return Trust("critical", f"No: figures stand still since {clock(world.time)} UTC: {snapshot.error}.", doubts)
     if seen.blind and not past:

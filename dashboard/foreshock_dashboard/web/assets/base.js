@@ -174,6 +174,11 @@ window.foreshock = window.foreshock || {};
   F.SHAPES = { ok: "●", warning: "◆", critical: "■", idle: "○", unknown: "?" };
   F.state = (health, word, sign = null) =>
     F.h("span", { class: `state ${health}` }, F.h("span", { "aria-hidden": "true" }, sign || F.SHAPES[health]), ` ${word}`);
+  // What each of these signs stands for.
+  F.signs = (healths = Object.keys(F.SHAPES)) => {
+    const words = { ok: "as usual", warning: "warning", critical: "critical", idle: "no requests", unknown: "no data" };
+    return F.h("p", { class: "legend" }, Object.keys(F.SHAPES).filter((health) => healths.includes(health)).map((health) => F.state(health, words[health])));
+  };
   F.dot = (colour) => F.h("span", { class: "dot", style: `background:var(--service-${Number(colour)})`, "aria-hidden": "true" });
   F.token = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   // A small line over time, with what is usual behind it; gaps stay gaps. kind: a class that gives its colour.

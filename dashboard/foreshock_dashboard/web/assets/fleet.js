@@ -15,12 +15,16 @@
   const UNITS = { busy: "ratio", contended: "ratio", memory: "ratio", power: "W", temperature: "°C", throttled: "ratio", nvlink: "B/s", errors: "count" };
   const NAMES = { busy: "Busy", contended: "Contended", memory: "Memory", power: "Power", temperature: "Temperature", throttled: "Throttled", nvlink: "NVLink", errors: "Errors, 15 min" };
 
-  const counts = ({ counts: many }) => {
+  // What is wrong elsewhere is told here as well: a fleet without a mark must not look like a calm platform.
+  const trouble = ({ id, phase, cause, of, gpus }) =>
+    h("span", null, F.state(phase === "advisory" ? "warning" : "critical", phase), " ", link(F.to("/cascade", { incident: id }), `${of}: ${cause}`), gpus ? ` on ${gpus} GPU${gpus === 1 ? "" : "s"}, ` : ", no GPU is named, ", link(F.to("/fleet", { q: of }), "its GPUs"));
+  const counts = ({ counts: many, incidents }) => {
     const item = (value, words, metric, bad) => h("span", null, link(F.href({ metric, sort: `-${metric}`, q: null }), h("b", { class: bad && value ? "bad" : "" }, value === null ? "–" : value.toLocaleString("en"))), ` ${words}`);
     put(F.byId("counts"),
       h("span", null, h("b", null, many.gpus.toLocaleString("en")), ` GPUs on ${many.hosts.toLocaleString("en")} hosts`),
       item(many.contended, "contended", "contended"), item(many.throttled, "held back by heat or power", "throttled", true), item(many.errors, "with errors in 15 min", "errors", true),
-      h("span", null, h("b", { class: many.lost ? "bad" : "" }, many.lost ?? "–"), " lost"), h("span", null, h("b", { class: many.silent ? "poor" : "" }, many.silent), " without data"));
+      h("span", null, h("b", { class: many.lost ? "bad" : "" }, many.lost ?? "–"), " lost"), h("span", null, h("b", { class: many.silent ? "poor" : "" }, many.silent), " without data"),
+      incidents.map(trouble));
   };
 
   const switches = (data) =>
@@ -88,7 +92,7 @@
       columns: [
         { key: "gpu", name: "GPU", text: true, cell: (row) => [link(F.href({ gpu: row.gpu }), row.gpu), row.lost ? h("b", { class: "bad" }, " ✕ lost") : null] }, { key: "pool", name: "Pool", text: true, minor: true }, { key: "model", name: "Model", text: true, minor: true },
         ...cells.filter(({ key }) => key !== "nvlink" || data.rows.some((row) => F.known(row.nvlink))),
-        { key: "services", name: "Services", text: true, minor: true, cell: (row) => F.short(row.services.join(", "), 60) || "–" },
+        { key: "services", name: "Services", text: true, minor: true, cell: (row) => h("span", { class: "wide-cell" }, F.short(row.services.join(", "), 120) || "–") },
       ],
     });
     if (data.rows.length || given("q")) return F.panel("inventory", "ready");

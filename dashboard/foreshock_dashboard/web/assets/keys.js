@@ -32,7 +32,7 @@
     put(box, h("h2", null, "Keys"),
       h("table", null, h("tbody", null, rows.map(([key, what]) => h("tr", null, h("th", { scope: "row" }, h("kbd", null, key)), h("td", { class: "wide-cell" }, what))))),
       h("h2", null, "Signs"),
-      h("p", { class: "legend" }, F.state("ok", "as usual"), F.state("warning", "warning"), F.state("critical", "critical"), F.state("idle", "no requests"), F.state("unknown", "no data")),
+      F.signs(),
       h("p", null, "A dash (–) means that nothing is known. It is never a zero."),
       h("p", null, h("b", null, "measured"), ": counted at the source. ", h("b", null, "sampled"), ": looked at every few seconds. ", h("b", null, "inferred"), ": concluded from other figures."),
       h("form", { method: "dialog" }, h("button", { class: "quiet" }, "Close")));

@@ -27,12 +27,12 @@
     const label = `p95 of ${id} over 15 minutes, at most ${F.seconds(top)}`;
     return F.sparkline(values, { kind: health, label, title: `0 to ${F.seconds(top)}` });
   };
-  const link = (row, most = 40, label = (id) => id) => [F.dot(row.colour), h("a", { href: F.serviceOf(row.id), "data-go": true, title: row.id }, F.short(label(row.id), most))];
+  const link = (row, most = 40, label = (id) => id) => [F.dot(row.colour), h("a", { href: F.serviceOf(row.id), "data-go": true, title: row.id }, F.short(label(row.id), most).split("/").flatMap((part, i) => (i ? ["/", h("wbr"), part] : [part])))];
 
   const COLUMNS = [
     { key: "id", name: "Service", text: true, cell: (row) => [link(row), " ", F.state(row.health, row.word)] },
     { key: "rate", name: "Requests", minor: true, cell: (row) => F.rate(row.rate) },
-    { key: "failed", name: "Errors", cell: (row) => share(row.failed, 0.01, 0.05) },
+    { key: "failed", name: "Errors", minor: true, cell: (row) => share(row.failed, 0.01, 0.05) },
     { key: "p95", name: "p95", minor: true, cell: (row) => F.seconds(row.p95) },
     { key: "used", name: "Of objective", hint: "how much of what is promised, or usual, it uses; above 100 % it misses it", cell: used },
     { key: "spark", name: "p95, 15 min", fixed: true, minor: true, cell: spark },
@@ -61,7 +61,7 @@
       risky ? `${risky} may miss it within ten minutes` : "",
     ].filter(Boolean);
     put(F.byId("services-say"), `${said.join("; ")}.`);
-    F.table(F.byId("service-list"), { id: "services-table", label: "Services", columns: COLUMNS, rows, most: 1000, by: "-risk", health: (row) => row.health, note: data.hidden ? h("p", { class: "note" }, `${data.hidden} more are in `, h("a", { href: "/api/services" }, "/api/services")) : null });
+    F.table(F.byId("service-list"), { id: "services-table", label: "Services", columns: COLUMNS, rows, most: 1000, by: "-risk", health: (row) => row.health, note: [F.signs(rows.map((row) => row.health)), data.hidden ? h("p", { class: "note" }, `${data.hidden} more are in `, h("a", { href: "/api/services" }, "/api/services")) : null] });
     F.panel("service-list", "ready");
   };
 

@@ -21,6 +21,7 @@
     const more = headline.startsWith("Mostly") ? doubts.slice(1) : doubts;
     put(F.byId("doubts"),
       data.simulated ? h("p", null, "The data is simulated: nothing of it is a real platform.") : null,
+      data.past ? h("p", null, "Signals and targets are of then; what the hub dropped and keeps is of now.") : null,
       more.length ? h("ul", null, more.map((text) => h("li", null, text))) : null);
   };
   const figures = (data) => {
@@ -29,7 +30,7 @@
     const { have, need, done } = data.learning;
     put(F.byId("status-figures"),
       figure("Version", data.version, data.simulated ? "simulated" : ""),
-      figure("Newest figures", F.seconds(data.lag), data.step ? `old, one look each ${F.seconds(data.step)}` : ""),
+      data.past ? figure("Looked at", F.stamp(data.data_time), "in the past") : figure("Newest figures", F.seconds(data.lag), data.step ? `old, one look each ${F.seconds(data.step)}` : ""),
       figure("Targets answering", data.targets.length ? String(answering + data.hidden) : "–", data.targets.length ? `of ${data.targets.length + data.hidden}` : "none is named", answering < data.targets.length),
       figure("What is usual", done ? "learned" : "learning", done ? "" : `${Math.floor(have / 60)} of ${Math.floor(need / 60)} min`),
       figure("Metrics from", (reads.metrics || "–").split(" ")[0], "", false, reads.metrics), figure("Traces from", (reads.traces || "–").split(" ")[0], "", false, reads.traces));

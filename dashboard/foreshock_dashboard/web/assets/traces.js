@@ -99,7 +99,7 @@
     const label = F.labels([...new Set(traces.map((trace) => trace.service))]);
     const row = (trace) =>
       h("tr", { "aria-current": trace.trace_id === search().get("trace") ? "true" : null },
-        h("td", { class: "minor" }, F.time(trace.start, body.time), h("small", { class: "muted minor" }, ` ${F.span(body.time - trace.start)} ago`)),
+        h("td", { class: "minor" }, F.time(trace.start, body.time), F.range.live() ? h("small", { class: "muted minor" }, ` ${F.span(body.time - trace.start)} ago`) : null),
         h("th", { scope: "row" }, F.dot(trace.colour), h("a", { href: href({ trace: trace.trace_id, span: null }), "data-go": true, title: `${trace.service} ${trace.operation}` }, `${F.short(label(trace.service), 30)} ${F.short(trace.operation, 60)}`), trace.root ? null : h("small", { class: "muted" }, " (root not seen)")),
         h("td", { class: "measure", style: `--share:${((trace.duration_seconds / top) * 100).toFixed(1)}%` }, F.seconds(trace.duration_seconds)), h("td", null, wait(trace)),
         h("td", { class: "minor" }, trace.spans), h("td", null, trace.errors ? F.state("critical", `${trace.errors}`) : "0"), h("td", { class: "minor" }, trace.services.length));
