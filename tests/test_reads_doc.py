@@ -29,7 +29,7 @@ def name(query: Query) -> str:
 
 def row(reading: Reading) -> str:
     """One line of the table."""
-    others = [name(form.query).split("{")[0].rstrip("`") + "`" for form in reading.forms]
+    others = dict.fromkeys(name(form.query).split("{")[0].rstrip("`") + "`" for form in reading.forms)
     more = [name(form.query) for form in reading.also]
     return f"| {name(reading.query)} | {', '.join(others)} | {', '.join(more)} | {reading.lost} |"
 

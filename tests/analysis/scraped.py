@@ -10,7 +10,7 @@ from foreshock_dashboard.model.readings import catalogue
 from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch, labels_of
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.sources.exposition import parse
-from foreshock_dashboard.sources.observer import answer
+from foreshock_dashboard.sources.observer import answers
 from foreshock_dashboard.store import Store
 
 START = 1_800_000_000.0
@@ -34,8 +34,7 @@ def world_scraped(folder: Path, pages: Mapping[tuple[str, str], Page], seconds: 
                 batches.append(SampleBatch(START + i * INTERVAL, instance, (*found.values(), *gone, up)))
                 before = found
             store.append_samples(batches)
-        asked = catalogue(59.0).items()
-        answers = {key: answer(store, row, START, START + seconds, INTERVAL) for key, row in asked}
+        told = answers(store, catalogue(59.0), START, START + seconds, INTERVAL)
     finally:
         store.close()
-    return world_of(condensed(answers), INTERVAL)
+    return world_of(condensed(told), INTERVAL)

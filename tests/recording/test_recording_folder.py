@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.meta import Meta
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.recording.writer import RecordingWriter
+from foreshock_dashboard.store import Store
 
 if TYPE_CHECKING:
     from tests.recording.conftest import Rows, Write
@@ -315,6 +316,7 @@ ENDLESS = """
 import sys, numpy as np
 from pathlib import Path
 from foreshock_dashboard.recording.writer import RecordingWriter
+from foreshock_dashboard.store import Store
 with RecordingWriter(Path(sys.argv[1])) as writer:
     number = writer.series("m", ())
     for at in range(1 << 40):
@@ -352,3 +354,13 @@ def test_readers_never_open_the_truth(write: Write, rows: Read) -> None:
     path = write(scrapes(), [span()])
     os.mkfifo(path / files.TRUTH)
     assert len(rows(path)) == 4
+
+
+def test_a_long_recording_is_bounded_by_the_disk_and_not_as_a_store_is(tmp_path: Path) -> None:
+    """A day of twenty-five services is sorted on more than the two gigabytes that a store may take beside itself."""
+    asked = "select current_setting('max_temp_directory_size')"
+    opened = Store.open(tmp_path / "store", now=lambda: T0)
+    with RecordingWriter(tmp_path / "day") as writer, closing(opened) as store:
+        bounds = [engine.execute(asked).fetchall()[0][0] for engine in (writer._engine, store._engine)]
+
+    assert bounds == ["90% of available disk space", "1.8 GiB"]

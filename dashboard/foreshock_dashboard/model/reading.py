@@ -20,13 +20,15 @@ class Form:
     """How another producer tells the same: its query, its names of labels, its unit.
 
     `labels` maps the producer's label names to the standard ones; `le_scale` turns its bucket bounds into seconds,
-    `scale` its values into the standard unit.
+    `scale` its values into the standard unit. `by_job`: a service is known by its job, `namespace/name` or just `name`
+    (OpenTelemetry's "Prometheus and OpenMetrics Compatibility").
     """
 
     query: Query
     labels: Mapping[str, str]
     le_scale: float = 1.0
     scale: float = 1.0
+    by_job: bool = False
 
     def standard(self, matrix: Matrix) -> Matrix:
         """The answer with standard labels and units."""
@@ -35,6 +37,9 @@ class Form:
             pairs = {self.labels.get(name, name): value for name, value in labels}
             if "le" in pairs and self.le_scale != 1.0:
                 pairs["le"] = repr(float(pairs["le"]) * self.le_scale)
+            if self.by_job:
+                namespace, _, name = pairs.pop("job", "").rpartition("/")
+                pairs |= {"service_name": name, "service_namespace": namespace}
             return labels_of(pairs)
 
         rows = zip(matrix.labels, matrix.values, strict=True)
@@ -45,8 +50,9 @@ class Form:
 class Reading:
     """One row of the table. `lost`: what there is not without it; `shown`: the pages say so, for it should be there.
 
-    `forms` are asked in turn where the query has no answer. `also` are other producers of the same kind of thing, or
-    other metrics that count towards it: their series come beside those.
+    `forms` are asked in turn where the query has no answer; of what is `part_of` another reading (its key), only the
+    form in which that one was answered. `also` are other producers of the same kind of thing, or other metrics that
+    count towards it: their series come beside those.
     """
 
     query: Query
@@ -54,6 +60,7 @@ class Reading:
     forms: tuple[Form, ...] = ()
     also: tuple[Form, ...] = ()
     shown: bool = False
+    part_of: str = ""
 
 
 def quick_window(interval: float) -> float:

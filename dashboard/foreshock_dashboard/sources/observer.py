@@ -24,30 +24,66 @@ def aligned(now: float, step: float) -> float:
     return math.floor(now / step) * step
 
 
-def answer(
-    source: MetricSource, row: Reading, start: float, end: float, step: float, names: frozenset[str] | None = None
-) -> Matrix:
-    """What a source tells for a reading: the first of its forms that has an answer, and what others have beside it.
+def answers(
+    source: MetricSource,
+    catalogue: Mapping[str, Reading],
+    start: float,
+    end: float,
+    step: float,
+    names: frozenset[str] | None = None,
+) -> Readings:
+    """What a source tells for each reading: the first of its forms that has an answer, and what others have beside it.
 
     names: of all metrics that the source has; it is not asked for others. None where that is not known.
 
     Raises:
         SourceError: the source could not answer.
     """
+    found: dict[str, Matrix] = {}
+    places: dict[str, int | None] = {}
+    for key, row in catalogue.items():
+        asked = range(1 + len(row.forms))
+        if row.part_of:
+            place = places[row.part_of]
+            asked = range(0) if place is None else range(place, place + 1)
+        found[key], places[key] = _answer(source, row, asked, start, end, step, names)
+    return found
+
+
+def answer(source: MetricSource, row: Reading, start: float, end: float, step: float) -> Matrix:
+    """The same of one reading that is part of no other.
+
+    Raises:
+        SourceError: the source could not answer.
+    """
+    return _answer(source, row, range(1 + len(row.forms)), start, end, step, None)[0]
+
+
+def _answer(
+    source: MetricSource,
+    row: Reading,
+    asked: range,
+    start: float,
+    end: float,
+    step: float,
+    names: frozenset[str] | None,
+) -> tuple[Matrix, int | None]:
+    """The answer to the first of some of a reading's forms that has one, and its place among them; the query is 0."""
 
     def fetched(query: Query) -> Matrix:
         if names is not None and _metric(query) not in names:
             return Matrix.empty(grid(start, end, step))
         return source.fetch(query, start, end, step)
 
-    found = fetched(row.query)
-    for form in row.forms:
+    found, place = Matrix.empty(grid(start, end, step)), None
+    for at in asked:
+        found = row.forms[at - 1].standard(fetched(row.forms[at - 1].query)) if at else fetched(row.query)
         if len(found):
+            place = at
             break
-        found = form.standard(fetched(form.query))
     for form in row.also:
         found = beside(found, form.standard(fetched(form.query)))
-    return found
+    return found, place
 
 
 def _metric(query: Query) -> str:
@@ -113,14 +149,12 @@ class Observer:
         names = self._names.between(start - self._back, end) if self._names and start <= end else None
         while start <= end:
             until = min(end, start + (self._points - 1) * self._step)
-            answers = {
-                key: answer(self._source, row, start, until, self._step, names) for key, row in self._catalogue.items()
-            }
-            self._found |= {key for key, matrix in answers.items() if len(matrix)}
+            told = answers(self._source, self._catalogue, start, until, self._step, names)
+            self._found |= {key for key, matrix in told.items() if len(matrix)}
             self._asked = True
-            self._points = max(1, min(CHUNK, VALUES // max(1, sum(map(len, answers.values())))))
-            fresh = [self._condense(answers)]
-            del answers
+            self._points = max(1, min(CHUNK, VALUES // max(1, sum(map(len, told.values())))))
+            fresh = [self._condense(told)]
+            del told
             yield fresh.pop()  # nothing of a piece is held here while it is judged
             self._until = until
             start = until + self._step

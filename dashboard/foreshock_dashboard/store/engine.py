@@ -8,10 +8,13 @@ from pathlib import Path
 import duckdb
 
 
-def connect(folder: Path, memory_limit: str, threads: int, also: Sequence[Path] = ()) -> duckdb.DuckDBPyConnection:
+def connect(
+    folder: Path, memory_limit: str, threads: int, also: Sequence[Path] = (), *, spill: str = ""
+) -> duckdb.DuckDBPyConnection:
     """Open an in-memory database that may read and write below `folder`, and below the folders `also`, only.
 
-    `memory_limit` bounds DuckDB's buffers; past it, data is spilled to `folder`/tmp.
+    `memory_limit` bounds DuckDB's buffers; past it, data is spilled to `folder`/tmp, `spill` of it at most, or else as
+    much as the disk has room for.
     """
     connection = duckdb.connect(
         ":memory:",
@@ -19,7 +22,7 @@ def connect(folder: Path, memory_limit: str, threads: int, also: Sequence[Path] 
             "memory_limit": memory_limit,
             "threads": threads,
             "temp_directory": str(folder / "tmp" / "spill"),
-            "max_temp_directory_size": "2GB",
+            **({"max_temp_directory_size": spill} if spill else {}),
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             "allow_community_extensions": False,

@@ -38,6 +38,8 @@ from foreshock_dashboard.turn import TURN
 _SAMPLES, _SPANS = SampleFormat.kind, SpanFormat.kind
 SPLIT = 5_000
 """Spans, or scrapes' samples, in one inbox row at most; a request may be several rows, kept together."""
+SPILL = "2GB"
+"""What DuckDB may put on the disk beside the store, as DuckDB writes sizes."""
 
 
 class Store:
@@ -61,7 +63,7 @@ class Store:
         self._held = held
         self._health = Health(path, now)
         self._index = SeriesIndex(max_series)
-        self._engine = connect(path, memory_limit, threads)
+        self._engine = connect(path, memory_limit, threads, spill=SPILL)
         self._samples = Shelf(path, SampleFormat(self._index, self._engine), disk, now)
         self._spans = Shelf(path, SpanFormat(trace_keys, self._engine), disk, now)
         self._span_codec = SpanCodec(trace_keys)

@@ -1,0 +1,110 @@
+"""Services and calls are read of whoever counts them: a mesh, or HTTP servers, where no spans are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.analysis.scraped import Page, world_scraped
+
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Edge
+
+WEB, CHAT, ELSEWHERE = Service("shop", "web"), Service("shop", "chat"), Service("", "legacy")
+
+
+def istio(reporter: str, source: str, rate: float, lost: float = 0.0, code: str = "503") -> Page:
+    """A proxy's statistics on requests to chat, 4 a second in all, each of 200 to 250 ms."""
+
+    def page(t: float) -> str:
+        ends = (
+            f'reporter="{reporter}",source_workload="{source}",source_workload_namespace="shop",'
+            'destination_workload="chat",destination_workload_namespace="shop",destination_service_name="chat-api"'
+        )
+        return f"""
+istio_requests_total{{{ends},response_code="200"}} {(rate - lost) * t}
+istio_requests_total{{{ends},response_code="{code}"}} {lost * t}
+istio_request_duration_milliseconds_bucket{{{ends},response_code="200",le="200"}} 0
+istio_request_duration_milliseconds_bucket{{{ends},response_code="200",le="250"}} {rate * t}
+istio_request_duration_milliseconds_bucket{{{ends},response_code="200",le="+Inf"}} {rate * t}
+"""
+
+    return page
+
+
+def http(rate: float, lost: float, name: str = "") -> Page:
+    """An HTTP server by OpenTelemetry's conventions."""
+
+    def page(t: float) -> str:
+        who = f'service_name="{name}",service_namespace="shop",' if name else ""
+        metric, route = "http_server_request_duration_seconds", f'{who}http_route="/v1/ask"'
+        return f"""
+{metric}_bucket{{{route},http_response_status_code="200",le="0.2"}} 0
+{metric}_bucket{{{route},http_response_status_code="200",le="0.25"}} {(rate - lost) * t}
+{metric}_bucket{{{route},http_response_status_code="200",le="+Inf"}} {(rate - lost) * t}
+{metric}_count{{{route},http_response_status_code="200"}} {(rate - lost) * t}
+{metric}_count{{{route},http_response_status_code="500"}} {lost * t}
+"""
+
+    return page
+
+
+@pytest.mark.parametrize("code", ["503", "0"])
+def test_a_mesh_tells_of_services_and_of_the_calls_between_them(tmp_path: Path, code: str) -> None:
+    """As the caller's proxy and the callee's see them; who calls from outside the mesh has no edge."""
+    pages = {
+        ("envoy-stats", "web:15020"): istio("source", "web", 4.0, 1.0, code),
+        ("envoy-stats", "chat:15020"): istio("destination", "web", 3.0),
+        ("envoy-stats", "chat:15021"): istio("destination", "unknown", 1.0),
+    }
+    world = world_scraped(tmp_path, pages)
+
+    assert world.services == (CHAT, WEB)
+    assert world.edges == (Edge(WEB, CHAT),)
+    assert world.red.rate[0, -1] == pytest.approx(4.0)
+    assert world.red.failed[0, -1] == pytest.approx(0.0)
+    assert world.red.p95[0, -1] == pytest.approx(0.2475, rel=0.01)
+    assert world.calls.rate[0, -1] == pytest.approx(4.0)
+    assert world.calls.failed[0, -1] == pytest.approx(0.25)
+    assert world.server_p95[0, -1] == pytest.approx(0.2475, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("job", "name", "service"),
+    [("shop/chat", "", CHAT), ("legacy", "", ELSEWHERE), ("kubernetes-pods", "chat", CHAT)],
+)
+def test_http_servers_are_known_by_their_name_or_else_by_their_job(
+    tmp_path: Path, job: str, name: str, service: Service
+) -> None:
+    world = world_scraped(tmp_path, {(job, "a:8080"): http(4.0, 1.0, name)})
+
+    assert world.services == (service,)
+    assert world.red.rate[0, -1] == pytest.approx(4.0)
+    assert world.red.failed[0, -1] == pytest.approx(0.25)
+    assert world.red.p95[0, -1] == pytest.approx(0.2475, rel=0.01)
+    assert world.edges == ()
+
+
+def test_spans_come_first_and_a_mesh_beside_them_adds_no_services(tmp_path: Path) -> None:
+    """Not even while none of the requests that spans tell of fails."""
+
+    ends = 'client="web",client_service_namespace="shop",server="chat",server_service_namespace="shop"'
+
+    def spans(t: float) -> str:
+        return f"""
+traces_span_metrics_calls_total{{service_name="chat",service_namespace="shop",span_kind="SPAN_KIND_SERVER"}} {4 * t}
+traces_service_graph_request_total{{{ends}}} {4 * t}
+traces_service_graph_request_client_seconds_bucket{{{ends},le="0.25"}} {4 * t}
+traces_service_graph_request_client_seconds_bucket{{{ends},le="+Inf"}} {4 * t}
+traces_service_graph_request_server_seconds_bucket{{{ends},le="0.25"}} {4 * t}
+traces_service_graph_request_server_seconds_bucket{{{ends},le="+Inf"}} {4 * t}
+"""
+
+    pages = {("app", "a:1"): spans, ("envoy-stats", "b:15020"): istio("destination", "v1", 3.0, 1.0)}
+    world = world_scraped(tmp_path, pages)
+
+    assert world.services == (CHAT, WEB)
+    assert world.edges == (Edge(WEB, CHAT),)
+    assert world.red.rate[0, -1] == pytest.approx(4.0)
+    assert world.red.failed[0, -1] == 0.0
+    assert world.calls.failed[0, -1] == 0.0
