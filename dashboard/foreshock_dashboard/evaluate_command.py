@@ -10,6 +10,7 @@ from pathlib import Path
 
 import orjson
 
+from foreshock_dashboard.counterfactual import tried
 from foreshock_dashboard.evaluating import Task, run_all
 from foreshock_dashboard.evaluation.as_json import as_json
 from foreshock_dashboard.evaluation.evaluation import evaluation
@@ -49,7 +50,9 @@ def add_evaluate_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scenarios", default="", metavar="NAMES", help="only these, separated by commas")
     parser.add_argument("--seeds", default="", metavar="SEEDS", help="these in place of the suite's, with commas")
     parser.add_argument("--recordings", metavar="DIR", help="score what is in this folder in place of a suite")
-    parser.add_argument("--quick", action="store_true", help="no other detectors, and no scrapes missing")
+    parser.add_argument(
+        "--quick", action="store_true", help="only our own figures: no other detectors, no scrapes missing"
+    )
     parser.add_argument("--runs", action="store_true", help="print a line for each run as well")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--write-docs", metavar="FILE", help="write the tables into this document as well")
@@ -68,7 +71,10 @@ def evaluate(arguments: argparse.Namespace) -> int:
     page = _document(arguments.write_docs, arguments.suite) if arguments.write_docs else ""
     kept = cache_of(arguments.cache) / "evaluation" / fingerprint(MAKERS)
     specs = {run: spec_of(run) for run, _ in picked}
-    tasks = [Task(run, expected_of(specs[run]), kept, path, arguments.quick) for run, path in picked]
+    without = tried(specs)
+    tasks = [
+        Task(run, expected_of(specs[run]), kept, path, arguments.quick, without=run in without) for run, path in picked
+    ]
     tasks.sort(key=lambda task: -_size(task.run, specs[task.run]))
     began, bar = time.monotonic(), Bar()
     entries, failed = run_all(tasks, jobs, bar)

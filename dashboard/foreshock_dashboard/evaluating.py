@@ -11,6 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
+from foreshock_dashboard.counterfactual import happens_without
 from foreshock_dashboard.evaluation.contest import Entry, others_heard, rankings
 from foreshock_dashboard.evaluation.lossy import LossyMetrics
 from foreshock_dashboard.evaluation.outcome import Run, outcome_of
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 class Task(NamedTuple):
     """A run to be scored: its recording, or where that is None the folder in which it is to be made.
 
-    quick: without other detectors and missing scrapes.
+    quick: without other detectors and missing scrapes. without: see also whether its cascade needs its culprit.
     """
 
     run: Run
@@ -36,6 +37,7 @@ class Task(NamedTuple):
     folder: Path
     path: Path | None = None
     quick: bool = False
+    without: bool = False
 
 
 def run_all(tasks: Sequence[Task], jobs: int, bar: Bar) -> tuple[list[Entry], list[tuple[str, str]]]:
@@ -84,4 +86,5 @@ def score(task: Task) -> Entry:
     others = others_heard(truth, expected, played.world)
     said = next((each for each in paged(played.history) if each.page == ours.pages.first), None)
     ranked = rankings(expected, played.world, said.time, said.incident.service) if said else {}
-    return Entry(ours, expected.culprits, lossy, others, ranked)
+    alone = happens_without(run, truth) if task.without and expected.cascade else None
+    return Entry(ours, expected.culprits, lossy, others, ranked, alone)

@@ -39,7 +39,15 @@ def test_a_suite_is_simulated_scored_and_written_down(kept: tuple[Path, str]) ->
 
     assert [path.name for path in folder.iterdir()] == ["small-3-starve"]
     assert page.startswith("Before.\n") and page.endswith("After.\n")  # noqa: PT018
-    for part in ("Suite dev: 1 runs", "| starve | 1 |", "lost with 10 %", "burn rate", "EWMA", "max z"):
+    for part in (
+        "Suite dev: 1 runs",
+        "| starve | 1 |",
+        "lost with 10 %",
+        "burn rate",
+        "EWMA",
+        "max z",
+        "without their culprit | 1.00",
+    ):
         assert part in page
 
 

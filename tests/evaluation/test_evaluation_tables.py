@@ -94,6 +94,16 @@ def test_figures_count_what_they_are_about(found: Evaluation) -> None:
     assert math.isnan(told["retry storm: advisory before the trigger"])
 
 
+def test_a_cascade_that_happens_without_its_culprit_is_counted(found: Evaluation) -> None:
+    """Of those for which it was tried, by scenario."""
+    name = "cascades that do not happen without their culprit"
+    told = (False, True, False, None, None, None, None)
+    tried = [replace(each, happens_without=alone) for each, alone in zip(ENTRIES, told, strict=True)]
+
+    assert name not in values(found)
+    assert values(evaluation("Suite x", tried, frozenset()))[name] == pytest.approx((0.5 + 1.0) / 2)
+
+
 @pytest.mark.parametrize(
     ("value", "standing"), [(0.98, "world-class"), (0.92, "met"), (0.80, "missed"), (math.nan, "")]
 )

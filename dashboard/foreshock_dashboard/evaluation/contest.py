@@ -33,6 +33,7 @@ class Entry:
 
     culprits: that are right. lossy: ours on the same recording with scrapes missing; None where it was not tried.
     others: by detector; empty where they were not asked. rankings: of others, asked at our first page; empty without.
+    happens_without: whether the cascade happens as well without its culprit; None where that was not tried.
     """
 
     ours: Outcome
@@ -40,6 +41,7 @@ class Entry:
     lossy: Outcome | None = None
     others: Mapping[str, tuple[Heard, ...]] = field(default_factory=dict)
     rankings: Mapping[str, Ranked] = field(default_factory=dict)
+    happens_without: bool | None = None
 
 
 def others_heard(truth: Truth, expected: Expected, world: World) -> Mapping[str, tuple[Heard, ...]]:

@@ -56,7 +56,7 @@ def evaluation(
     groups = grouped(runs, instant)
     draws = Resampling([(each.run.scenario, each.run.seed) for each in runs])
     points = curve(entries, instant, draws)
-    rows = [*figures(groups, draws), *_lost(entries, groups, draws)]
+    rows = [*figures(groups, draws), *_lost(entries, groups, draws), *_because(entries, draws)]
     if day is not None:
         pages = Estimate(float(day.pages.false), runs=1)
         rows.append(
@@ -84,6 +84,15 @@ def _lost(entries: Sequence[Entry], groups: Groups, draws: Resampling) -> list[F
     early = draws.mean([sample(ours, 100.0 * (ours.pages.early - lossy.pages.early)) for ours, lossy in pairs])
     worse = max(late, early, key=lambda each: each.value)
     return [Figure("lost with 10 % of scrapes missing", "points", worse, Bounds(most=6), Bounds(most=3))]
+
+
+def _because(entries: Sequence[Entry], draws: Resampling) -> list[Figure]:
+    """Cascades that do not happen without their culprit."""
+    tried = [each for each in entries if each.happens_without is not None and each.ours.scored]
+    known = [sample(each.ours, not each.happens_without) for each in tried]
+    if not known:
+        return []
+    return [Figure("cascades that do not happen without their culprit", "share", draws.mean(known), Bounds(1.0))]
 
 
 def _hours(day: Outcome) -> str:
