@@ -94,8 +94,11 @@ class Source:
         return self._store.metric_names()
 
 
-def test_earlier_weeks_are_read_once_in_a_quarter_of_an_hour(store: Store) -> None:
-    source = Source(store)
+@pytest.mark.parametrize("empty", [False, True])
+def test_earlier_weeks_are_read_once_in_a_quarter_of_an_hour(store: Store, tmp_path: Path, empty: bool) -> None:
+    """Also by a hub that has no earlier week."""
+    nothing = Store.open(tmp_path / "empty", now=lambda: NINE)
+    source = Source(nothing if empty else store)
     seasons = read(source)  # type: ignore[arg-type]  # it is a source
     seasons.told(at(NINE + 10.0))
     once = len(source.asked)
@@ -104,6 +107,23 @@ def test_earlier_weeks_are_read_once_in_a_quarter_of_an_hour(store: Store) -> No
 
     seasons.told(at(NINE + BIN))
     assert len(source.asked) > once
+    nothing.close()
+
+
+def test_a_patient_one_asks_for_one_day_at_a_time_and_knows_a_bin_before_it_begins(store: Store) -> None:
+    """A tick must not wait for ten answers about weeks ago. The first time it does, for nothing is known then."""
+    source = Source(store)
+    seasons = Seasons(source, catalogue, patient=True)  # type: ignore[arg-type]  # it is a source
+    before = seasons.told(at(NINE - 60.0))
+    assert before.season.of(WHO, NINE + 60.0) == pytest.approx(BUSY / QUIET, rel=0.05)
+
+    asked, forms = len(source.asked), len(catalogue(59.0)["served"].forms)
+    for tick in range(len(LAGS) + 1):
+        world = seasons.told(at(NINE + 10.0 * tick))
+        assert world.season.of(WHO, NINE + 10.0 * tick) == pytest.approx(BUSY / QUIET, rel=0.05)
+        assert len(source.asked) - asked <= 1 + forms
+        asked = len(source.asked)
+    assert world.season.of(WHO, NINE + BIN + 60.0) == pytest.approx(BUSY / QUIET, rel=0.05)
 
 
 def test_nobody_is_asked_for_what_was_before_the_beginning(store: Store) -> None:

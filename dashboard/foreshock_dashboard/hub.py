@@ -270,7 +270,7 @@ class Hub:
         self._growing = GrowingWorld(step, KEEP, np.float32, ROOM)
         grid = Grid(lambda apart: catalogue(max(apart, settings.window), max(apart, quick)), step)
         begin = self._bounds[0] if self._bounds else -math.inf
-        self._seasons = Seasons(self._source, grid.catalogue, begin)
+        self._seasons = Seasons(self._source, grid.catalogue, begin, patient=True)
         self._rewind = Rewind(self._source, grid, self._promised, ROOM, self._simulated, begin)
 
     def _pace(self, now: float) -> None:
