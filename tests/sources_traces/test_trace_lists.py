@@ -112,6 +112,23 @@ def test_the_store_lists_what_looking_at_everything_gives(
             assert list(store.search(asked)) == expected(sent, asked), question
 
 
+@pytest.mark.parametrize(
+    ("order", "head"), [("slowest", (-65.0, 60.0)), ("newest", (602.0, 1.0))], ids=["ended before", "began after"]
+)
+def test_a_trace_is_found_by_a_child_in_the_range_though_its_head_lies_outside(
+    tmp_path: Path, span: MakeSpan, order: Literal["newest", "slowest"], head: tuple[float, float]
+) -> None:
+    """A consumer works on after its producer has ended, and clocks are apart."""
+    start, duration = head
+    sent = [span(number, 1, parent=0, start=float(number), duration=1.5) for number in range(2, 502)]
+    sent += [span(1, 1, parent=0, start=start, duration=duration), span(1, 2, parent=1, start=300.0, duration=0.01)]
+    with closing(Store.open(tmp_path / "store", now=lambda: float(T0), threads=1)) as store:
+        store.append_spans(sent)
+        asked = TraceQuery(T0, T0 + 600, order=order, limit=5)
+        assert list(store.search(asked)) == expected(sent, asked)
+        assert store.search(asked)[0].trace_id == sent[-1].trace_id
+
+
 @pytest.mark.parametrize("order", ["newest", "slowest"])
 def test_every_source_lists_what_looking_at_everything_gives_or_says_that_it_may_not(
     load: Load, span: MakeSpan, order: Literal["newest", "slowest"]

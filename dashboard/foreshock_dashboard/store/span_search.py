@@ -1,8 +1,9 @@
 """The first traces that match, without grouping all spans of a range by trace, which would take too long.
 
-A trace ranks by one of its spans, its head. So the traces of the best spans are looked at, few at first: no other trace
-can come before the last of these spans (the threshold algorithm of Fagin, Lotem and Naor, 2001). Where too few of them
-match, more are looked at, in the end all that match.
+A trace ranks by one of its spans, its head. Where few spans match, all their traces are looked at. Else those of the
+best spans are, few at first: no other trace can come before the last of these spans (the threshold algorithm of Fagin,
+Lotem and Naor, 2001), unless its head ended before the range or began after it. Where too few of them match, more are
+looked at, in the end all that match.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ from foreshock_dashboard.store.span_where import (
 )
 
 _FEW = 50_000
-"""Spans up to which all that match are looked at, where more is asked of them than when they were."""
+"""Spans up to which the traces of all that match are looked at."""
+_SURELY = 4
+"""Times as many spans in a range, by what pieces tell of themselves, as need not be counted first."""
 _LOOKS, _LEAST_LOOK = (8, 60), 400
 """Spans looked at per trace wanted, at first and then, and in any case: as dear as a few."""
 _WHOLE = 5_000
@@ -113,12 +116,17 @@ class Search:
 
     def found(self) -> tuple[TraceSummary, ...]:
         """The first traces that match, as a list tells of them."""
-        if not picky(self._query) or self._hits(_FEW + 1) > _FEW:
+        if self._many() or self._hits(_FEW + 1) > _FEW:
             for look in (max(_LEAST_LOOK, each * self._query.limit) for each in _LOOKS):
                 if (ranked := self._best(look)) is not None:
                     return self._summaries(ranked)
             self._hits(None)
         return self._summaries(self._ranked())
+
+    def _many(self) -> bool:
+        """Whether more than `_FEW` spans match for sure."""
+        start, end = nanoseconds(self._query.start), nanoseconds(self._query.end)
+        return not picky(self._query) and _began(self._pieces, start, end) > _SURELY * _FEW
 
     def _hits(self, few: int | None) -> int:
         """Look at the traces of so many spans that match, of all by None; gives how many spans there are."""
@@ -135,7 +143,7 @@ class Search:
         """The first traces, found by so many of the best spans, matching or not; None where there may be others."""
         query = self._query
         where = [*around(query), standing(query)]
-        newest = query.order == "newest"
+        newest = query.order == "newest" and query.min_duration is None and query.max_duration is None
         if newest:
             where.append(began_from(_since(self._pieces, nanoseconds(query.end), look * _SPARE)))
         spans = source(self._pieces, (*_IDS, "start_ns", "end_ns"), where, name="candidates")
@@ -186,16 +194,25 @@ class Search:
 
 def _since(pieces: Pieces[SpanTable], end: int, spans: float) -> int:
     """From when on, till `end` (both nanoseconds), about so many spans began, as if each piece had them evenly."""
-    known = [(each.meta.start, each.meta.end, each.meta.rows) for each in pieces.segments]
-    known += [(each.start, each.end, each.rows) for each in pieces.tables if each.rows]
-    early, late = min((start for start, _, _ in known), default=end), end
+    early, late = min((start for start, _, _ in _reaches(pieces)), default=end), end
     while late - early > _NEAR:
         middle = (early + late) // 2
-        began = sum(
-            rows * max(0, min(end, last) - max(middle, first)) / max(1, last - first) for first, last, rows in known
-        )
-        early, late = (middle, late) if began >= spans else (early, middle)
+        early, late = (middle, late) if _began(pieces, middle, end) >= spans else (early, middle)
     return early
+
+
+def _began(pieces: Pieces[SpanTable], start: int, end: int) -> float:
+    """How many spans began between two times, nanoseconds, as if each piece had them evenly."""
+    return sum(
+        rows * max(0, min(end, last) - max(start, first)) / max(1, last - first)
+        for first, last, rows in _reaches(pieces)
+    )
+
+
+def _reaches(pieces: Pieces[SpanTable]) -> list[tuple[int, int, int]]:
+    """When the first and the last span of each piece began, nanoseconds, and how many it has."""
+    known = [(each.meta.start, each.meta.end, each.meta.rows) for each in pieces.segments]
+    return known + [(each.start, each.end, each.rows) for each in pieces.tables if each.rows]
 
 
 def _summary(row: tuple[Any, ...]) -> TraceSummary:
