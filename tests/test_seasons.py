@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tests.web.worlds import calm
 
-from foreshock_dashboard.model.query import MetricSource, SourceError
+from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SourceError
 from foreshock_dashboard.model.readings import catalogue
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.model.season import BIN, DAY
@@ -53,41 +53,55 @@ def at(time: float) -> World:
     return replace(world, times=world.times + (time - world.time))
 
 
-def read(source: MetricSource, begin: float = -np.inf) -> Seasons:
+def read(source: MetricSource) -> Seasons:
     """As the hub reads it."""
-    return Seasons(source, catalogue, begin)
+    return Seasons(source, catalogue)
+
+
+def growth(seasons: Seasons, time: float, who: Service = WHO) -> float:
+    """What it is used to at a time."""
+    return seasons.told(at(time)).season.of(who, time).growth
 
 
 def test_every_morning_is_found_in_the_store(store: Store) -> None:
     """From what it was asked a week ago and two weeks ago."""
-    world = read(store).told(at(NINE + 600.0))
+    seasons = read(store)
+    assert growth(seasons, NINE + 600.0) == 1.0
+    assert seasons.cover(NINE - 7200.0, NINE + 600.0)
 
-    assert world.season.of(WHO, NINE + 600.0) == pytest.approx(BUSY / QUIET, rel=0.05)
-    assert world.season.of(WHO, NINE - 3600.0) == 1.0
-    assert world.season.of(Service("", "nobody"), NINE) == 1.0
+    assert growth(seasons, NINE + 600.0) == pytest.approx(BUSY / QUIET, rel=0.05)
+    assert seasons.told(at(NINE)).season.of(WHO, NINE + 600.0).since == NINE - BIN  # or a bin earlier
+    assert growth(seasons, NINE - 3600.0) == 1.0
+    assert growth(seasons, NINE, Service("", "nobody")) == 1.0
 
 
 def test_two_hubs_that_were_started_an_hour_apart_agree(store: Store) -> None:
-    early, late = read(store), read(store)
-    early.told(at(NINE - 3600.0))
-    one, other = early.told(at(NINE + 600.0)).season, late.told(at(NINE + 600.0)).season
+    """One has read bin after bin, and could not always; the other all at once."""
+    source = Source(store)
+    early, late = read(source), read(store)
+    for quarter in range(5):
+        source.broken = quarter == 2
+        early.cover(NINE - 3600.0 + quarter * BIN, NINE - 1800.0 + quarter * BIN)
+    early.cover(NINE, NINE + 1800.0)
+    late.cover(NINE, NINE + 1800.0)
+    one, other = early.told(at(NINE)).season, late.told(at(NINE)).season
     np.testing.assert_array_equal(one.times, other.times)
     np.testing.assert_array_equal(one.growth, other.growth)
 
 
 class Source:
-    """Counts what it is asked; cannot answer if it is broken."""
+    """Counts the bins that it is asked for; cannot answer while it is broken."""
 
-    def __init__(self, store: Store, *, broken: bool = False) -> None:
-        self._store, self._broken = store, broken
-        self.asked: list[float] = []
+    def __init__(self, store: Store) -> None:
+        self._store, self.broken = store, False
+        self.asked: list[int] = []
 
-    def fetch(self, query: object, start: float, end: float, step: float) -> object:
+    def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
         """As the store."""
-        self.asked.append(end)
-        if self._broken:
+        self.asked.append(round((end - start) / step) + 1)
+        if self.broken:
             raise SourceError("it keeps a day")
-        return self._store.fetch(query, start, end, step)  # type: ignore[arg-type]  # it is a query
+        return self._store.fetch(query, start, end, step)
 
     def metric_names(self) -> frozenset[str]:
         """As the store."""
@@ -95,52 +109,38 @@ class Source:
 
 
 @pytest.mark.parametrize("empty", [False, True])
-def test_earlier_weeks_are_read_once_in_a_quarter_of_an_hour(store: Store, tmp_path: Path, empty: bool) -> None:
-    """Also by a hub that has no earlier week."""
+def test_only_bins_that_are_new_are_read_also_by_a_hub_that_has_no_earlier_week(
+    store: Store, tmp_path: Path, empty: bool
+) -> None:
     nothing = Store.open(tmp_path / "empty", now=lambda: NINE)
     source = Source(nothing if empty else store)
-    seasons = read(source)  # type: ignore[arg-type]  # it is a source
-    seasons.told(at(NINE + 10.0))
+    seasons = read(source)
+    seasons.cover(NINE - 7200.0, NINE + 10.0)
     once = len(source.asked)
-    seasons.told(at(NINE + 20.0))
-    assert len(source.asked) == once >= len(LAGS)
+    assert once >= len(LAGS)
+    seasons.cover(NINE - 7190.0, NINE + 20.0)
+    assert len(source.asked) == once
 
-    seasons.told(at(NINE + BIN))
-    assert len(source.asked) > once
+    seasons.cover(NINE - 7200.0 + BIN, NINE + BIN)
+    assert set(source.asked[once:]) == {1}
     nothing.close()
 
 
-def test_a_patient_one_asks_for_one_day_at_a_time_and_knows_a_bin_before_it_begins(store: Store) -> None:
-    """A tick must not wait for ten answers about weeks ago. The first time it does, for nothing is known then."""
+def test_a_source_that_cannot_tell_costs_only_that_and_is_asked_again(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said once, and of which days."""
     source = Source(store)
-    seasons = Seasons(source, catalogue, patient=True)  # type: ignore[arg-type]  # it is a source
-    before = seasons.told(at(NINE - 60.0))
-    assert before.season.of(WHO, NINE + 60.0) == pytest.approx(BUSY / QUIET, rel=0.05)
-
-    asked, forms = len(source.asked), len(catalogue(59.0)["served"].forms)
-    for tick in range(len(LAGS) + 1):
-        world = seasons.told(at(NINE + 10.0 * tick))
-        assert world.season.of(WHO, NINE + 10.0 * tick) == pytest.approx(BUSY / QUIET, rel=0.05)
-        assert len(source.asked) - asked <= 1 + forms
-        asked = len(source.asked)
-    assert world.season.of(WHO, NINE + BIN + 60.0) == pytest.approx(BUSY / QUIET, rel=0.05)
-
-
-def test_nobody_is_asked_for_what_was_before_the_beginning(store: Store) -> None:
-    """A recording of an hour has no yesterday."""
-    source = Source(store)
-    world = read(source, NINE - 7200.0).told(at(NINE))  # type: ignore[arg-type]  # it is a source
-    assert source.asked == []
-    assert world.season.of(WHO, NINE) == 1.0
-
-
-def test_a_source_that_keeps_too_little_costs_only_that(store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    """It is said once."""
-    seasons = read(Source(store, broken=True))  # type: ignore[arg-type]  # it is a source
+    source.broken = True
+    seasons = read(source)
     with caplog.at_level(logging.WARNING):
-        world = seasons.told(at(NINE))
-        seasons.told(at(NINE + BIN))
-    assert world.season.of(WHO, NINE) == 1.0
+        assert not seasons.cover(NINE - 7200.0, NINE + 600.0)
+        assert not seasons.cover(NINE - 7200.0, NINE + 600.0)
+    assert growth(seasons, NINE + 600.0) == 1.0
     assert [record.getMessage() for record in caplog.records] == [
-        "what is usual at this time of the week is not known: it keeps a day"
+        f"what is usual at this time of the week is not known of {', '.join(map(str, LAGS))} days ago"
     ]
+
+    source.broken = False
+    assert seasons.cover(NINE - 7200.0, NINE + 600.0)
+    assert growth(seasons, NINE + 600.0) == pytest.approx(BUSY / QUIET, rel=0.05)

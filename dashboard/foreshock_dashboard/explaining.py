@@ -59,7 +59,7 @@ def explain(recording: Recording, service: str, at: float) -> Explained:
     """
     pace = Pace.of(interval_of(recording, otherwise=USUAL.scrape_interval))
     around = stretch(recording, at, pace.step)
-    world = world_around(RecordedMetrics(recording), around, pace, recording.meta.start or -math.inf)
+    world = world_around(RecordedMetrics(recording), around, pace)
     seen = look(RecordedMetrics(recording), around, pace.step, world.services)
     who = named(service, {*seen.suspects, *world.services}, f"recording {recording.path}")
     known = hindsight(world, who, at, float(around.times[around.first]))
@@ -70,8 +70,8 @@ def explain(recording: Recording, service: str, at: float) -> Explained:
     return Explained(who, at, () if known.told else odd)
 
 
-def world_around(source: MetricSource, around: Around, pace: Pace, since: float) -> World:
-    """What is known of the platform from the metrics that foreshock reads. since: when they begin, Unix seconds.
+def world_around(source: MetricSource, around: Around, pace: Pace) -> World:
+    """What is known of the platform from the metrics that foreshock reads.
 
     Raises:
         SourceError: the source cannot answer.
@@ -79,7 +79,8 @@ def world_around(source: MetricSource, around: Around, pace: Pace, since: float)
     begin = float(around.times[0])
     read = catalogue(pace.window, pace.quick)
     observer = Observer(source, read, pace.step, condensed, keep=math.inf, begin=lambda _: begin)
-    seasons = Seasons(source, lambda apart: catalogue(max(apart, pace.window)), since)
+    seasons = Seasons(source, lambda apart: catalogue(max(apart, pace.window)))
+    seasons.cover(begin, float(around.times[-1]))
     return seasons.told(world_of(observer.read(float(around.times[-1])), pace.step))
 
 

@@ -28,6 +28,7 @@ from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.query import Json, MetricSource, SourceError
 from foreshock_dashboard.model.reading import quick_window
 from foreshock_dashboard.model.readings import catalogue
+from foreshock_dashboard.model.season import BIN
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import TRACE_KEYS, Span, TraceSource
@@ -75,6 +76,8 @@ KEEP = 3 * 3600.0
 """Seconds of figures at hand: the fold begins at most that long ago."""
 ROOM = 176 * 2.0**20
 """Bytes for them. Thousands of GPUs have less than three hours in it."""
+ROUND, AGAIN = 30.0, 600.0
+"""Wall seconds until somebody else is asked about earlier weeks again, and where some could not be told."""
 UPKEEP = 5.0
 """Wall seconds between two looks at whether the store has something to seal, merge or remove."""
 
@@ -164,6 +167,8 @@ class Hub:
                 threading.Thread(target=self._tick_on, name="tick", daemon=True),
                 threading.Thread(target=self._maintain_on, name="upkeep", daemon=True),
             ]
+            if self._source is not self.store:
+                self._threads.append(threading.Thread(target=self._cover_on, name="season", daemon=True))
             hosts = settings.allowed_hosts if loopback(settings.host) else settings.allowed_hosts or ("*",)
             app = create_app(self, version=__version__, hosts=hosts, access=_access(settings))
             self.web = _listen("--port", lambda: WebServer(app, settings.host, settings.port))
@@ -240,6 +245,8 @@ class Hub:
                 self.intake.write(now, incident_samples(last.incidents))
             if not self._paced:
                 self._pace(now - self._settle)
+            if self._source is self.store or self._settings.at is not None:
+                self._cover(now)
             world = last.world
             for fresh in self._observer.pieces(now - self._settle):
                 world = self._growing.add(fresh, self._observer.missing())
@@ -260,6 +267,20 @@ class Hub:
             self._fail(f"the last tick failed: {error}; the log has the details")
         self._tick_seconds = time.perf_counter() - begun
 
+    def _cover(self, now: float) -> bool:
+        """See what is usual at this time of the week, and in the quarter of an hour to come."""
+        return self._seasons.cover(now - KEEP, now + BIN)
+
+    def _cover_on(self) -> None:
+        """Somebody else may take long to find what is weeks old; the tick does not wait for it."""
+        while not self._stop.is_set():
+            try:
+                done = self._cover(self._clock.now())
+            except Exception:  # outermost loop: whatever one round meets, the next one tries again
+                log.exception("what is usual at this time of the week cannot be told")
+                done = False
+            self._stop.wait(ROUND if done else AGAIN)
+
     def _watch_at(self, interval: float) -> None:
         """Read the source as it fits samples so many seconds apart: a grid no finer, rates that hold two of them."""
         settings = replace(self._settings, scrape_interval=interval)
@@ -270,7 +291,7 @@ class Hub:
         self._growing = GrowingWorld(step, KEEP, np.float32, ROOM)
         grid = Grid(lambda apart: catalogue(max(apart, settings.window), max(apart, quick)), step)
         begin = self._bounds[0] if self._bounds else -math.inf
-        self._seasons = Seasons(self._source, grid.catalogue, begin, patient=True)
+        self._seasons = Seasons(self._source, grid.catalogue)
         self._rewind = Rewind(self._source, grid, self._promised, ROOM, self._simulated, begin)
 
     def _pace(self, now: float) -> None:

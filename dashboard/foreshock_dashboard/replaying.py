@@ -132,13 +132,14 @@ def worlds(
     keep = math.inf if whole else piece + BEFORE * slower
     metrics, read = source(recording), catalogue(pace.window, pace.quick)
     observer = Observer(metrics, read, pace.step, condensed, keep, begin=lambda _: first)
-    seasons = Seasons(metrics, lambda apart: catalogue(max(apart, pace.window)), start)
+    seasons = Seasons(metrics, lambda apart: catalogue(max(apart, pace.window)))
     reached = first - pace.step
     while reached < last:
         told = min(last, reached + piece)
         world = world_of(observer.read(told), pace.step, observer.missing())
         if recording.meta.simulated:
             world = replace(world, simulated=True)
+        seasons.cover(float(world.times[0]), world.time)
         yield seasons.told(world), int(np.searchsorted(world.times, reached, side="right"))
         reached = told
         progress("replaying", (reached - first) / max(last - first, pace.step))

@@ -208,7 +208,8 @@ class Rewind:
     def _judged(self, end: float, apart: float) -> Era | None:
         state, memory, newest = State(), Memory(2 * FIGURES, apart), None
         first = end - HOUR - apart - self._grid.step  # what is asked for earlier belongs to another hour
-        seasons = Seasons(self._source, self._grid.catalogue, self._begin)
+        seasons = Seasons(self._source, self._grid.catalogue)
+        seasons.cover(fold_start(end), end)
         for piece in self._stretch(fold_start(end), self._grid.step).pieces(end):
             newest = seasons.told(piece)
             for following in states(state, newest, self._promised):

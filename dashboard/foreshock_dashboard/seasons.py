@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from foreshock_dashboard.analysis.season import AROUND, BEFORE, DAYS, WEEKS, Pas
 from foreshock_dashboard.model.query import Floats, MetricSource, SourceError
 from foreshock_dashboard.model.reading import Reading
 from foreshock_dashboard.model.season import BIN, DAY, UNKNOWN
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.sources.observer import answer
 
@@ -24,66 +25,70 @@ LAGS = tuple(sorted({*WEEKS, *DAYS}))
 WINDOW = BIN - 1.0
 """Seconds over which requests of a bin are counted, off multiples of scrape intervals."""
 
+Rates = Mapping[Service, float]
+"""Requests per second of services in one bin."""
+
 
 class Seasons:
-    """Tells a World what was usual at its times. Not thread-safe.
+    """Knows what is usual at the times that it was told to `cover`. One thread may cover while others ask.
 
-    The bin after the World's last is read as well: so when it begins it is known already, and a source that takes long
-    to find what is old holds nobody up.
-
-    catalogue: what is asked for at grid points so many seconds apart. begin: Unix seconds before which the source holds
-    nothing, where that is known. patient: ask for one day at each call, but for times that have come already.
+    catalogue: what is asked for at grid points so many seconds apart.
     """
 
-    def __init__(
-        self,
-        source: MetricSource,
-        catalogue: Callable[[float], Mapping[str, Reading]],
-        begin: float = -math.inf,
-        *,
-        patient: bool = False,
-    ) -> None:
+    def __init__(self, source: MetricSource, catalogue: Callable[[float], Mapping[str, Reading]]) -> None:
         self._source = source
         self._served = catalogue(WINDOW)["served"]
-        self._begin = begin
-        self._patient = patient
         self._known = UNKNOWN
+        self._bins: dict[int, dict[float, Rates]] = {ago: {} for ago in LAGS}
         self._times: Floats = np.empty(0)
-        self._until = -math.inf
-        self._reading: Iterator[None] = iter(())
-        self._silent = False
+        self._failed: frozenset[int] = frozenset()
 
     def told(self, world: World) -> World:
-        """The World with what is usual at its times. A source that cannot tell of earlier weeks costs only that."""
-        if not len(world.times):
-            return world
-        times = begins(float(world.times[0]), world.time + BIN)
-        if not np.array_equal(times, self._times):
-            self._times, self._reading = times, self._read(times)
-        for _ in self._reading:
-            if self._patient and world.time < self._until:
-                break
+        """The World with what is usual at its times, as far as that is known."""
         return replace(world, season=self._known)
 
-    def _read(self, times: Floats) -> Iterator[None]:
-        """Read what was asked in earlier weeks, one day at each step; what is usual is known at the end."""
-        first, last = float(times[0]) - (BEFORE - 1) * BIN, float(times[-1]) + (1 + AROUND) * BIN
-        pasts: dict[int, Past] = {}
-        for ago in LAGS:
-            if last - ago * DAY > self._begin:
-                pasts[ago] = self._past(first - ago * DAY, last - ago * DAY)
-                yield
-        self._known = season(times, {ago: past for ago, past in pasts.items() if past})
-        self._until = float(times[-1]) + BIN
+    def cover(self, start: float, end: float) -> bool:
+        """Read what was asked in earlier weeks at the times from `start` to `end`, Unix seconds; what was read before
+        is not asked for again. Whether all of it could be read: a source that cannot tell costs only that.
+        """
+        times = begins(start, end)
+        if np.array_equal(times, self._times) and not self._failed:
+            return True
+        wanted = np.concatenate([times[0] - BIN * np.arange(BEFORE, 0, -1), times, times[-1:] + BIN * AROUND])
+        failed = frozenset(ago for ago in LAGS if not self._have(ago, (wanted - ago * DAY).tolist()))
+        known = {ago: self._past(ago, (wanted - ago * DAY).tolist()) for ago in LAGS if ago not in failed}
+        self._known = season(times, {ago: past for ago, past in known.items() if past})
+        if new := failed - self._failed:
+            log.warning("what is usual at this time of the week is not known of %s days ago", _listed(new))
+        self._times, self._failed = times, failed
+        return not failed
 
-    def _past(self, first: float, last: float) -> Past:
-        """What services were asked in bins that end at `first`, … `last`, Unix seconds."""
-        try:
-            found = answer(self._source, self._served, first, last, BIN)
-        except SourceError as error:
-            if not self._silent:
-                log.warning("what is usual at this time of the week is not known: %s", error)
-            self._silent = True
-            return {}
-        named = ((service_of(dict(labels)), values) for labels, values in zip(found.labels, found.values, strict=True))
-        return {service: values for service, values in named if service is not None}
+    def _have(self, ago: int, bins: list[float]) -> bool:
+        """Read those of some bins that are missing, and forget others; whether the source could tell."""
+        kept = self._bins[ago]
+        self._bins[ago] = have = {begin: kept[begin] for begin in bins if begin in kept}
+        missing = [begin for begin in bins if begin not in have]
+        if missing:
+            try:
+                found = answer(self._source, self._served, missing[0] + BIN, missing[-1] + BIN, BIN)
+            except SourceError as error:
+                log.debug("%d days ago: %s", ago, error)
+                return False
+            who = [service_of(dict(labels)) for labels in found.labels]
+            for column, time in enumerate(found.times.tolist()):
+                rates = zip(who, found.values[:, column].tolist(), strict=True)
+                have[time - BIN] = {service: rate for service, rate in rates if service is not None and rate == rate}
+        return True
+
+    def _past(self, ago: int, bins: list[float]) -> Past:
+        have = [self._bins[ago].get(begin, {}) for begin in bins]
+        services = {service for rates in have for service in rates}
+        return {service: _row([rates.get(service, math.nan) for rates in have]) for service in services}
+
+
+def _row(rates: list[float]) -> Floats:
+    return np.array(rates, np.float64)
+
+
+def _listed(days: frozenset[int]) -> str:
+    return ", ".join(map(str, sorted(days)))

@@ -87,5 +87,5 @@ def test_a_hub_knows_what_earlier_weeks_were_like_at_this_time(hub: Hub) -> None
 
     world = hub.snapshot.world
     assert world is not None
-    assert world.season.of(busy, world.time) == pytest.approx(2.5, rel=0.1)
-    assert world.season.of(busy, world.time - 3600.0) == pytest.approx(1.0, rel=0.1)
+    assert world.season.of(busy, world.time).growth == pytest.approx(2.5, rel=0.1)
+    assert world.season.of(busy, world.time - 3600.0).growth == pytest.approx(1.0, rel=0.1)

@@ -250,5 +250,5 @@ def test_a_month_tells_what_every_day_brings(tmp_path: Path) -> None:
         *_, (world, _) = worlds(recording)
 
     chat = Service("serving", "chat")
-    assert world.season.of(chat, START + 15 * DAY + busy + 600.0) == pytest.approx(2.5, rel=0.1)
-    assert world.season.of(chat, START + 15 * DAY + busy - 7200.0) == pytest.approx(1.0, rel=0.1)
+    assert world.season.of(chat, START + 15 * DAY + busy + 600.0).growth == pytest.approx(2.5, rel=0.1)
+    assert world.season.of(chat, START + 15 * DAY + busy - 7200.0).growth == pytest.approx(1.0, rel=0.1)

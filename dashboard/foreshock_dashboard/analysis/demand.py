@@ -25,7 +25,7 @@ from foreshock_dashboard.analysis.sentence import percent
 from foreshock_dashboard.analysis.signals import Key, inference
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.query import Floats
-from foreshock_dashboard.model.season import BIN
+from foreshock_dashboard.model.season import Habit
 from foreshock_dashboard.model.service import Service
 
 TOKENS = (1.2, 0.04)
@@ -74,50 +74,50 @@ def demand(scan: Scan) -> tuple[Finding, ...]:
     found = []
     for service in _candidates(scan):
         rows, habit = scan.into.get(service, ()), scan.world.season.of(service, scan.time)
-        more = grown(scan, service, load, rows, habit)
-        expected = habit > 1.0 and more.strength < SURPRISES
-        if expected:
-            more = grown(scan, service, load, rows)
+        more = grown(scan, service, load, rows)
+        expected = habit.growth > 1.0 and grown(scan, service, load, rows, habit.growth).strength < SURPRISES
         if more.strength < 0.1:
             continue
         strength = min(more.strength, max(slower(scan, service), crowded(scan, service)))
         if strength < 0.1:
             continue
-        who = origin(scan, service, growth)
+        who = service if expected else origin(scan, service, growth).service
         found.append(
             Finding(
                 service=service,
                 cause="demand",
-                culprit=Culprit(who.service),
+                culprit=Culprit(who),
                 strength=strength,
                 severity=more.ratio,
                 since=onset(scan, more.signal, service),
                 evidence=(*_evidence(scan, service, more, load, rows), *_habit(scan, service, habit)),
-                next_step=_plan(scan, service, habit)
-                if expected
-                else f"{_limit(scan, who.service)}, or add replicas of {service}: the growth is"
-                f" {percent(1 - 1 / more.ratio)} of its load",
+                next_step=_plan(service, habit) if expected else _against(scan, service, who, more),
                 expected=expected,
             )
         )
     return tuple(found)
 
 
-def _plan(scan: Scan, service: Service, habit: float) -> str:
+def _plan(service: Service, habit: Habit) -> str:
     """What to do about load that comes every time."""
-    clock = datetime.fromtimestamp(scan.time // BIN * BIN, UTC).strftime("%H:%M")
+    clock = datetime.fromtimestamp(habit.since, UTC).strftime("%H:%M")
     return (
-        f"add replicas of {service}, from now on before {clock} UTC: at this time {habit:.1f} times as much is asked as"
-        " in the two hours before, as earlier weeks or days show"
+        f"add replicas of {service}, from now on before {clock} UTC: at this time {habit.growth:.1f} times as much is"
+        " asked as in the two hours before, as earlier weeks or days show"
     )
 
 
-def _habit(scan: Scan, service: Service, habit: float) -> tuple[Evidence, ...]:
+def _against(scan: Scan, service: Service, who: Service, more: Grown) -> str:
+    """What to do about load that nobody could know of."""
+    return f"{_limit(scan, who)}, or add replicas of {service}: the growth is {percent(1 - 1 / more.ratio)} of its load"
+
+
+def _habit(scan: Scan, service: Service, habit: Habit) -> tuple[Evidence, ...]:
     """Growth of requests, and what it usually is at this time, where that is known."""
     now = scan.ratio("rate", service)
-    if not (habit > 1.0 and math.isfinite(now)):
+    if not (habit.growth > 1.0 and math.isfinite(now)):
         return ()
-    return (Evidence("requests over those of two hours before", now, habit, "", scan.time, str(service)),)
+    return (Evidence("requests over those of two hours before", now, habit.growth, "", habit.since, str(service)),)
 
 
 def _limit(scan: Scan, who: Service) -> str:

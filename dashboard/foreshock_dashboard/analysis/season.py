@@ -29,6 +29,8 @@ LEAST = 5
 """How many of these have to be known."""
 AROUND = 1
 """Bins before and after that count as well: who comes at nine may come at ten to."""
+HABIT = 1.15
+"""Growth from which it is a habit; less is none."""
 MOST = 10.0
 """Growth that is believed at most."""
 
@@ -65,7 +67,8 @@ def _growth(rates: Sequence[Floats | None], bins: int) -> Floats:
         before, at = known[:, column : column + BEFORE], column + BEFORE
         level = median(before)
         level[np.isfinite(before).sum(axis=1) < LEAST] = np.nan
-        now = np.fmax.reduce(known[:, at - AROUND : at + AROUND + 1], axis=1)
+        lately = known[:, at - AROUND : at + AROUND + 1]
+        now = np.fmax.reduce(lately - np.sqrt(lately / BIN), axis=1)  # the largest of three is high by chance
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             found[:, column] = np.where(level > 0, now / level, np.nan)
     believed: Floats = np.clip(found, 1.0, MOST)
@@ -78,7 +81,7 @@ def _habit(seen: Floats, enough: int) -> Floats:
     ranked = np.sort(seen, axis=0)  # NaN behind
     middle = np.maximum(count - 1, 0) // 2
     found: Floats = np.take_along_axis(ranked, middle[None], axis=0)[0]
-    return np.where(count >= enough, found, np.nan)
+    return np.where(count >= enough, np.where(found >= HABIT, found, 1.0), np.nan)
 
 
 def begins(start: float, end: float) -> Floats:

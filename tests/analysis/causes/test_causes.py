@@ -330,6 +330,7 @@ def test_growth_that_the_hour_usually_brings_explains_only_what_nothing_else_doe
     best = next(each for each in demand(usual) if each.service == best.service)
     assert best.strength > 0.8
     assert best.expected
+    assert best.culprit.service == best.service
     assert f"add replicas of {best.service}, from now on before" in best.next_step
     assert any(each.baseline == 1.6 for each in best.evidence)
 
