@@ -139,6 +139,22 @@ def test_span_metrics_of_others_are_read_as_our_own(metric: str, labels: dict[st
     assert readings["served_seconds"].labels == ((("le", "2.5"), ("service_name", "llm")),)
 
 
+def test_who_tells_of_services_is_kept_to_while_it_is_silent_for_a_while() -> None:
+    """A Collector that is restarted makes no other services of those that a mesh tells of too."""
+    spans, mesh = "traces_span_metrics_calls_total", "istio_requests_total"
+    ends = {"destination_workload": "chat-v1", "destination_workload_namespace": "shop"}
+    source = Source({spans: labels_of({"service_name": "chat"}), mesh: labels_of(ends)})
+    watch = observer(source)
+    told = []
+    for minutes, known in ((0, True), (3, False), (6, True), (9, False), (40, False)):
+        source.known.pop(spans, None)
+        if known:
+            source.known[spans] = labels_of({"service_name": "chat"})
+        *_, newest = watch.pieces(NOW + 60.0 * minutes)
+        told.append([dict(labels)["service_name"] for labels in newest["served"].labels])
+    assert told == [["chat"], [], ["chat"], [], ["chat-v1"]]
+
+
 class Telling(Source):
     """A source that tells which metrics it has, or refuses to; remembers for which ranges it was asked."""
 

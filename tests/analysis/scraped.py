@@ -34,7 +34,7 @@ def world_scraped(folder: Path, pages: Mapping[tuple[str, str], Page], seconds: 
                 batches.append(SampleBatch(START + i * INTERVAL, instance, (*found.values(), *gone, up)))
                 before = found
             store.append_samples(batches)
-        told = answers(store, catalogue(59.0), START, START + seconds, INTERVAL)
+        told, _ = answers(store, catalogue(59.0), START, START + seconds, INTERVAL)
     finally:
         store.close()
     return world_of(condensed(told), INTERVAL)

@@ -13,17 +13,20 @@ from foreshock_dashboard.model.world import Edge
 WEB, CHAT, ELSEWHERE = Service("shop", "web"), Service("shop", "chat"), Service("", "legacy")
 
 
-def istio(reporter: str, source: str, rate: float, lost: float = 0.0, code: str = "503") -> Page:
-    """A proxy's statistics on requests to chat, 4 a second in all, each of 200 to 250 ms."""
+def istio(
+    reporter: str, source: str, rate: float, lost: float = 0.0, status: str = 'response_code="503"', to: str = "chat"
+) -> Page:
+    """A proxy's statistics on requests, of 200 to 250 ms each, so many a second of which some are lost."""
 
     def page(t: float) -> str:
         ends = (
             f'reporter="{reporter}",source_workload="{source}",source_workload_namespace="shop",'
-            'destination_workload="chat",destination_workload_namespace="shop",destination_service_name="chat-api"'
+            f'destination_workload="{to}",destination_workload_namespace="shop",'
+            'destination_service_name="chat",destination_service_namespace="shop"'
         )
         return f"""
-istio_requests_total{{{ends},response_code="200"}} {(rate - lost) * t}
-istio_requests_total{{{ends},response_code="{code}"}} {lost * t}
+istio_requests_total{{{ends},response_code="200",grpc_response_status="0"}} {(rate - lost) * t}
+istio_requests_total{{{ends},{status}}} {lost * t}
 istio_request_duration_milliseconds_bucket{{{ends},response_code="200",le="200"}} 0
 istio_request_duration_milliseconds_bucket{{{ends},response_code="200",le="250"}} {rate * t}
 istio_request_duration_milliseconds_bucket{{{ends},response_code="200",le="+Inf"}} {rate * t}
@@ -49,11 +52,13 @@ def http(rate: float, lost: float, name: str = "") -> Page:
     return page
 
 
-@pytest.mark.parametrize("code", ["503", "0"])
-def test_a_mesh_tells_of_services_and_of_the_calls_between_them(tmp_path: Path, code: str) -> None:
+@pytest.mark.parametrize(
+    "status", ['response_code="503"', 'response_code="0"', 'response_code="200",grpc_response_status="14"']
+)
+def test_a_mesh_tells_of_services_and_of_the_calls_between_them(tmp_path: Path, status: str) -> None:
     """As the caller's proxy and the callee's see them; who calls from outside the mesh has no edge."""
     pages = {
-        ("envoy-stats", "web:15020"): istio("source", "web", 4.0, 1.0, code),
+        ("envoy-stats", "web:15020"): istio("source", "web", 4.0, 1.0, status),
         ("envoy-stats", "chat:15020"): istio("destination", "web", 3.0),
         ("envoy-stats", "chat:15021"): istio("destination", "unknown", 1.0),
     }
@@ -67,6 +72,36 @@ def test_a_mesh_tells_of_services_and_of_the_calls_between_them(tmp_path: Path, 
     assert world.calls.rate[0, -1] == pytest.approx(4.0)
     assert world.calls.failed[0, -1] == pytest.approx(0.25)
     assert world.server_p95[0, -1] == pytest.approx(0.2475, rel=0.01)
+
+
+def test_requests_that_reach_no_workload_are_those_of_the_service_that_was_asked_for(tmp_path: Path) -> None:
+    """So a service without any replica left fails, and does not vanish; what was asked of nobody known is left out."""
+    pages = {
+        ("envoy-stats", "web:15020"): istio("source", "web", 4.0, 4.0, to="unknown"),
+        ("envoy-stats", "chat:15020"): istio("destination", "web", 2.0),
+        ("envoy-stats", "way:15020"): lambda t: (istio("waypoint", "web", 1.0, to="unknown")(t) or "").replace(
+            'destination_service_name="chat"', 'destination_service_name="PassthroughCluster"'
+        ),
+    }
+    world = world_scraped(tmp_path, pages)
+
+    assert world.services == (CHAT, WEB)
+    assert world.edges == (Edge(WEB, CHAT),)
+    assert world.calls.failed[0, -1] == pytest.approx(1.0)
+
+
+def test_servers_with_a_name_and_without_stand_beside_each_other(tmp_path: Path) -> None:
+    """One has its resource attributes as labels, the other has not."""
+    pages = {
+        ("x", "a:1"): http(4.0, 1.0, "chat"),
+        ("shop/web", "b:1"): http(2.0, 0.0),
+        ("y", "c:1"): http(1.0, 0.0, "chat"),
+    }
+    world = world_scraped(tmp_path, pages)
+
+    assert world.services == (CHAT, WEB)
+    assert world.red.rate[:, -1].tolist() == pytest.approx([5.0, 2.0])
+    assert world.red.failed[:, -1].tolist() == pytest.approx([0.2, 0.0])
 
 
 @pytest.mark.parametrize(
@@ -86,7 +121,7 @@ def test_http_servers_are_known_by_their_name_or_else_by_their_job(
 
 
 def test_spans_come_first_and_a_mesh_beside_them_adds_no_services(tmp_path: Path) -> None:
-    """Not even while none of the requests that spans tell of fails."""
+    """Not even while none of the requests that spans tell of fails, and none has a duration."""
 
     ends = 'client="web",client_service_namespace="shop",server="chat",server_service_namespace="shop"'
 
@@ -94,13 +129,9 @@ def test_spans_come_first_and_a_mesh_beside_them_adds_no_services(tmp_path: Path
         return f"""
 traces_span_metrics_calls_total{{service_name="chat",service_namespace="shop",span_kind="SPAN_KIND_SERVER"}} {4 * t}
 traces_service_graph_request_total{{{ends}}} {4 * t}
-traces_service_graph_request_client_seconds_bucket{{{ends},le="0.25"}} {4 * t}
-traces_service_graph_request_client_seconds_bucket{{{ends},le="+Inf"}} {4 * t}
-traces_service_graph_request_server_seconds_bucket{{{ends},le="0.25"}} {4 * t}
-traces_service_graph_request_server_seconds_bucket{{{ends},le="+Inf"}} {4 * t}
 """
 
-    pages = {("app", "a:1"): spans, ("envoy-stats", "b:15020"): istio("destination", "v1", 3.0, 1.0)}
+    pages = {("app", "a:1"): spans, ("envoy-stats", "b:15020"): istio("destination", "web-v1", 3.0, 1.0, to="chat-v1")}
     world = world_scraped(tmp_path, pages)
 
     assert world.services == (CHAT, WEB)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from foreshock_dashboard.model.query import Matcher
 from foreshock_dashboard.model.reading import SERVICE, Form, Reading, Windows
 
 EDGE = ("client", "client_service_namespace", "server", "server_service_namespace", "connection_type")
 PAIR = ("client", "client_service_namespace", "server", "server_service_namespace")
+
+Labels = Mapping[str, str]
 
 _SERVED = Matcher("span_kind", "=~", "SPAN_KIND_SERVER|SPAN_KIND_CONSUMER")
 _FAILED = Matcher("status_code", "=", "STATUS_CODE_ERROR")
@@ -17,26 +19,64 @@ _BY_TEMPO = ("service", "service_namespace")
 _CALLS, _TEMPO_CALLS = "traces_span_metrics_calls_total", "traces_spanmetrics_calls_total"
 
 
+SPANS, TEMPO, ISTIO, HTTP = "spans", "tempo", "istio", "http"
+"""Who tells of services."""
+
 _ISTIO, _ISTIO_SECONDS = "istio_requests_total", "istio_request_duration_milliseconds"
-_BY_DESTINATION = ("destination_workload", "destination_workload_namespace")
-_DESTINATION = {"destination_workload": "service_name", "destination_workload_namespace": "service_namespace"}
-_BY_ENDS = ("source_workload", "source_workload_namespace", *_BY_DESTINATION)
-_ENDS = {
-    "source_workload": "client",
-    "source_workload_namespace": "client_service_namespace",
-    "destination_workload": "server",
-    "destination_workload_namespace": "server_service_namespace",
-}
+_DESTINATION = (
+    "destination_workload", "destination_workload_namespace",
+    "destination_service_name", "destination_service_namespace",
+)  # fmt: skip
+_ENDS = ("source_workload", "source_workload_namespace", *_DESTINATION)
+_STATUS = ("response_code", "grpc_response_status")
 _AT_SERVER = Matcher("reporter", "=~", "destination|waypoint")
 _AT_CLIENT = Matcher("reporter", "=~", "source|waypoint")
-_KNOWN = (Matcher("source_workload", "!~", "unknown|"), Matcher("destination_workload", "!~", "unknown|"))
-_LOST = Matcher("response_code", "=~", "5..|0")
-"""Istio's own statistics: `reporter` is the proxy that counted, a code of 0 is no answer."""
+_NOBODY = ("", "unknown", "PassthroughCluster", "BlackHoleCluster")
+_GRPC_ERRORS = frozenset(("2", "4", "12", "13", "14", "15"))
+"""Istio's own statistics: `reporter` is the proxy that counted. Which gRPC statuses are errors of a server is told by
+OpenTelemetry's conventions for gRPC."""
 
 _HTTP = "http_server_request_duration_seconds"
+_BY_HTTP = (*SERVICE, "job")
 _HTTP_LOST = Matcher("http_response_status_code", "=~", "5..")
-_NAMED = Matcher("service_name", "=~", ".+")
-"""OpenTelemetry's conventions for HTTP servers; resource attributes are labels, or else the job says whose they are."""
+
+
+def _callee(labels: Labels) -> tuple[str, str] | None:
+    """Name and namespace of a workload; of what reached none, those of the service that was asked for."""
+    workload, namespace, service, its_namespace = (labels.get(name, "") for name in _DESTINATION)
+    name = (service, its_namespace) if workload in _NOBODY else (workload, namespace)
+    return None if name[0] in _NOBODY else name
+
+
+def _called(labels: Labels) -> Labels | None:
+    callee = _callee(labels)
+    return callee and dict(zip(SERVICE, callee, strict=True))
+
+
+def _ends(labels: Labels) -> Labels | None:
+    callee, caller = _callee(labels), labels.get("source_workload", "")
+    if callee is None or caller in _NOBODY:
+        return None
+    return dict(zip(PAIR, (caller, labels.get("source_workload_namespace", ""), *callee), strict=True))
+
+
+def _lost(named: Callable[[Labels], Labels | None]) -> Callable[[Labels], Labels | None]:
+    """The same of requests that failed: a status of 5xx or none at all, or an error of gRPC."""
+
+    def lost(labels: Labels) -> Labels | None:
+        code, grpc = (labels.get(name, "") for name in _STATUS)
+        return named(labels) if code == "0" or code.startswith("5") or grpc in _GRPC_ERRORS else None
+
+    return lost
+
+
+def _served_by(labels: Labels) -> Labels | None:
+    """The service of an HTTP server: its own name, or else its job, `namespace/name` or just `name` (OpenTelemetry's
+    "Prometheus and OpenMetrics Compatibility")."""
+    name, namespace, job = (labels.get(key, "") for key in _BY_HTTP)
+    if not name:
+        namespace, _, name = job.rpartition("/")
+    return {"service_name": name, "service_namespace": namespace} if name else None
 
 
 def readings(windows: Windows) -> Mapping[str, Reading]:
@@ -46,53 +86,77 @@ def readings(windows: Windows) -> Mapping[str, Reading]:
     The connector counts in milliseconds by default.
     """
     rate, buckets = windows.rate, windows.buckets
-    graph, services = "the service map", "services"
+    graph, services, seconds = "the service map", "services", "traces_span_metrics_duration"
 
-    def served(*lost: Matcher, istio: tuple[Matcher, ...] = (), http: tuple[Matcher, ...] = ()) -> Reading:
-        return Reading(
-            rate(_CALLS, SERVICE, _SERVED, *lost),
-            "failed requests" if lost else services,
-            (
-                Form(rate(_TEMPO_CALLS, _BY_TEMPO, _SERVED, *lost), _TEMPO),
-                Form(rate(_ISTIO, _BY_DESTINATION, _AT_SERVER, *istio), _DESTINATION),
-                Form(rate(f"{_HTTP}_count", SERVICE, _NAMED, *http), {}),
-                Form(rate(f"{_HTTP}_count", ("job",), *http), {}, by_job=True),
-            ),
-            shown=not lost,
-            part_of="served" if lost else "",
-        )
+    def mesh(reporter: Matcher, *, lost: bool = False) -> Form:
+        by, named = (_DESTINATION, _called) if reporter is _AT_SERVER else (_ENDS, _ends)
+        if lost:
+            return Form(rate(_ISTIO, (*by, *_STATUS), reporter), named=_lost(named), producer=ISTIO)
+        return Form(rate(_ISTIO, by, reporter), named=named, producer=ISTIO)
 
-    seconds = (
-        Form(buckets("traces_span_metrics_duration_milliseconds", SERVICE, _SERVED), {}, 0.001),
-        Form(buckets("traces_spanmetrics_latency", _BY_TEMPO, _SERVED), _TEMPO),
-        Form(buckets(_ISTIO_SECONDS, _BY_DESTINATION, _AT_SERVER), _DESTINATION, 0.001),
-        Form(buckets(_HTTP, SERVICE, _NAMED), {}),
-        Form(buckets(_HTTP, ("job",)), {}, by_job=True),
-    )
-
-    def mesh(*more: Matcher) -> tuple[Form, ...]:
-        return (Form(rate(_ISTIO, _BY_ENDS, _AT_CLIENT, *_KNOWN, *more), _ENDS),)
-
-    def mesh_seconds(where: Matcher) -> tuple[Form, ...]:
-        return (Form(buckets(_ISTIO_SECONDS, _BY_ENDS, where, *_KNOWN), _ENDS, 0.001),)
+    def edge_seconds(reporter: Matcher) -> Form:
+        return Form(buckets(_ISTIO_SECONDS, _ENDS, reporter), le_scale=0.001, named=_ends, producer=ISTIO)
 
     return {
-        "served": served(),
-        "served_failed": served(_FAILED, istio=(_LOST,), http=(_HTTP_LOST,)),
-        "served_seconds": Reading(
-            buckets("traces_span_metrics_duration_seconds", SERVICE, _SERVED), services, seconds, shown=True
+        "served": Reading(
+            rate(_CALLS, SERVICE, _SERVED),
+            services,
+            (
+                Form(rate(_TEMPO_CALLS, _BY_TEMPO, _SERVED), _TEMPO, producer=TEMPO),
+                mesh(_AT_SERVER),
+                Form(rate(f"{_HTTP}_count", _BY_HTTP), named=_served_by, producer=HTTP),
+            ),
+            shown=True,
+            producer=SPANS,
         ),
-        "calls": Reading(rate("traces_service_graph_request_total", EDGE), graph, mesh(), shown=True),
+        "served_failed": Reading(
+            rate(_CALLS, SERVICE, _SERVED, _FAILED),
+            "failed requests",
+            (
+                Form(rate(_TEMPO_CALLS, _BY_TEMPO, _SERVED, _FAILED), _TEMPO, producer=TEMPO),
+                mesh(_AT_SERVER, lost=True),
+                Form(rate(f"{_HTTP}_count", _BY_HTTP, _HTTP_LOST), named=_served_by, producer=HTTP),
+            ),
+            producer=SPANS,
+            part_of="served",
+        ),
+        "served_seconds": Reading(
+            buckets(f"{seconds}_seconds", SERVICE, _SERVED),
+            services,
+            (
+                Form(buckets(f"{seconds}_milliseconds", SERVICE, _SERVED), le_scale=0.001, producer=SPANS),
+                Form(buckets("traces_spanmetrics_latency", _BY_TEMPO, _SERVED), _TEMPO, producer=TEMPO),
+                Form(
+                    buckets(_ISTIO_SECONDS, _DESTINATION, _AT_SERVER),
+                    le_scale=0.001,
+                    named=_called,
+                    producer=ISTIO,
+                ),
+                Form(buckets(_HTTP, _BY_HTTP), named=_served_by, producer=HTTP),
+            ),
+            shown=True,
+            producer=SPANS,
+            part_of="served",
+        ),
+        "calls": Reading(rate("traces_service_graph_request_total", EDGE), graph, (mesh(_AT_CLIENT),), shown=True),
         "calls_failed": Reading(
-            rate("traces_service_graph_request_failed_total", EDGE), "failed calls", mesh(_LOST), part_of="calls"
+            rate("traces_service_graph_request_failed_total", EDGE),
+            "failed calls",
+            (mesh(_AT_CLIENT, lost=True),),
+            part_of="calls",
         ),
         "client_seconds": Reading(
-            buckets("traces_service_graph_request_client_seconds", EDGE), graph, mesh_seconds(_AT_CLIENT), shown=True
+            buckets("traces_service_graph_request_client_seconds", EDGE),
+            graph,
+            (edge_seconds(_AT_CLIENT),),
+            shown=True,
+            part_of="calls",
         ),
         "server_seconds": Reading(
             buckets("traces_service_graph_request_server_seconds", EDGE),
             "what the network adds to a call",
-            mesh_seconds(_AT_SERVER),
+            (edge_seconds(_AT_SERVER),),
+            part_of="calls",
         ),
         "retries": Reading(rate("foreshock_retry_attempts_total", PAIR), "retries"),
         "tier": Reading(windows.last("service_tier_info", (*SERVICE, "tier")), "tiers of services"),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
-from foreshock_dashboard.model.query import MAX_LAST_WINDOW, Matcher, Matrix, Query
+from foreshock_dashboard.model.history import added
+from foreshock_dashboard.model.query import MAX_LAST_WINDOW, Floats, Matcher, Matrix, Query
 from foreshock_dashboard.model.samples import Labels, labels_of
 
 GPU = ("job", "instance", "uuid")
@@ -20,39 +21,45 @@ class Form:
     """How another producer tells the same: its query, its names of labels, its unit.
 
     `labels` maps the producer's label names to the standard ones; `le_scale` turns its bucket bounds into seconds,
-    `scale` its values into the standard unit. `by_job`: a service is known by its job, `namespace/name` or just `name`
-    (OpenTelemetry's "Prometheus and OpenMetrics Compatibility").
+    `scale` its values into the standard unit. `named` gives the standard labels where the producer has no such labels
+    under another name, or None for what is not meant; what has the same ones is added. `producer`: who tells it, ""
+    where that is no matter of choice.
     """
 
     query: Query
-    labels: Mapping[str, str]
+    labels: Mapping[str, str] = field(default_factory=dict)
     le_scale: float = 1.0
     scale: float = 1.0
-    by_job: bool = False
+    named: Callable[[Mapping[str, str]], Mapping[str, str] | None] | None = None
+    producer: str = ""
 
     def standard(self, matrix: Matrix) -> Matrix:
         """The answer with standard labels and units."""
+        rows: dict[Labels, Floats] = {}
+        for labels, values in zip(matrix.labels, matrix.values, strict=True):
+            pairs = self._renamed(labels)
+            if pairs is not None:
+                key, scaled = labels_of(pairs), values * self.scale
+                rows[key] = added(rows[key], scaled) if key in rows else scaled
+        return Matrix.of(matrix.times, rows)
 
-        def renamed(labels: Labels) -> Labels:
-            pairs = {self.labels.get(name, name): value for name, value in labels}
-            if "le" in pairs and self.le_scale != 1.0:
-                pairs["le"] = repr(float(pairs["le"]) * self.le_scale)
-            if self.by_job:
-                namespace, _, name = pairs.pop("job", "").rpartition("/")
-                pairs |= {"service_name": name, "service_namespace": namespace}
-            return labels_of(pairs)
-
-        rows = zip(matrix.labels, matrix.values, strict=True)
-        return Matrix.of(matrix.times, {renamed(labels): values * self.scale for labels, values in rows})
+    def _renamed(self, labels: Labels) -> Mapping[str, str] | None:
+        pairs = {self.labels.get(name, name): value for name, value in labels}
+        if "le" in pairs and self.le_scale != 1.0:
+            pairs["le"] = repr(float(pairs["le"]) * self.le_scale)
+        if self.named is None:
+            return pairs
+        named = self.named(pairs)
+        return named if named is None or "le" not in pairs else {**named, "le": pairs["le"]}
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One row of the table. `lost`: what there is not without it; `shown`: the pages say so, for it should be there.
 
-    `forms` are asked in turn where the query has no answer; of what is `part_of` another reading (its key), only the
-    form in which that one was answered. `also` are other producers of the same kind of thing, or other metrics that
-    count towards it: their series come beside those.
+    `forms` are asked in turn where the query has no answer. `also` are other producers of the same kind of thing, or
+    other metrics that count towards it: their series come beside those. `producer` is the query's; of what is `part_of`
+    another reading (its key), only what has no producer is asked for, and that of the producer who told the other one.
     """
 
     query: Query
@@ -60,7 +67,13 @@ class Reading:
     forms: tuple[Form, ...] = ()
     also: tuple[Form, ...] = ()
     shown: bool = False
+    producer: str = ""
     part_of: str = ""
+
+    @property
+    def ways(self) -> tuple[Form, ...]:
+        """The query and the forms, in the order in which they are asked."""
+        return (Form(self.query, producer=self.producer), *self.forms)
 
 
 def quick_window(interval: float) -> float:

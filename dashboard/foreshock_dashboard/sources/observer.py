@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from foreshock_dashboard.model.history import beside, extend
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query, grid
-from foreshock_dashboard.model.reading import Reading
+from foreshock_dashboard.model.reading import Form, Reading
 from foreshock_dashboard.model.readings import Readings
 from foreshock_dashboard.sources.names import Names, TellsNames
 
@@ -31,59 +31,64 @@ def answers(
     end: float,
     step: float,
     names: frozenset[str] | None = None,
-) -> Readings:
-    """What a source tells for each reading: the first of its forms that has an answer, and what others have beside it.
+    producers: Mapping[str, str] | None = None,
+) -> tuple[Readings, Mapping[str, str]]:
+    """What a source tells for each reading, and whose form that was in, of those that several producers may tell.
 
     names: of all metrics that the source has; it is not asked for others. None where that is not known.
+    producers: of readings that are known to be told by one of them.
 
     Raises:
         SourceError: the source could not answer.
     """
     found: dict[str, Matrix] = {}
-    places: dict[str, int | None] = {}
+    chosen = dict(producers or {})
     for key, row in catalogue.items():
-        asked = range(1 + len(row.forms))
-        if row.part_of:
-            place = places[row.part_of]
-            asked = range(0) if place is None else range(place, place + 1)
-        found[key], places[key] = _answer(source, row, asked, start, end, step, names)
-    return found
+        ways = row.ways
+        if key in chosen:
+            ways = tuple(way for way in ways if way.producer == chosen[key])
+        elif row.part_of in chosen:
+            ways = tuple(way for way in ways if way.producer in ("", chosen[row.part_of]))
+        found[key], told = _answer(source, ways, row.also, start, end, step, names)
+        if told is not None and not row.part_of and any(way.producer for way in row.ways):
+            chosen[key] = told.producer
+    return found, chosen
 
 
 def answer(source: MetricSource, row: Reading, start: float, end: float, step: float) -> Matrix:
-    """The same of one reading that is part of no other.
+    """What a source tells for one reading, by whoever tells it.
 
     Raises:
         SourceError: the source could not answer.
     """
-    return _answer(source, row, range(1 + len(row.forms)), start, end, step, None)[0]
+    return _answer(source, row.ways, row.also, start, end, step, None)[0]
 
 
 def _answer(
     source: MetricSource,
-    row: Reading,
-    asked: range,
+    ways: Sequence[Form],
+    also: Sequence[Form],
     start: float,
     end: float,
     step: float,
     names: frozenset[str] | None,
-) -> tuple[Matrix, int | None]:
-    """The answer to the first of some of a reading's forms that has one, and its place among them; the query is 0."""
+) -> tuple[Matrix, Form | None]:
+    """The first of some ways that has an answer, with what others have beside it; and which way it was."""
 
-    def fetched(query: Query) -> Matrix:
-        if names is not None and _metric(query) not in names:
+    def told(form: Form) -> Matrix:
+        if names is not None and _metric(form.query) not in names:
             return Matrix.empty(grid(start, end, step))
-        return source.fetch(query, start, end, step)
+        return form.standard(source.fetch(form.query, start, end, step))
 
-    found, place = Matrix.empty(grid(start, end, step)), None
-    for at in asked:
-        found = row.forms[at - 1].standard(fetched(row.forms[at - 1].query)) if at else fetched(row.query)
+    found, by = Matrix.empty(grid(start, end, step)), None
+    for way in ways:
+        found = told(way)
         if len(found):
-            place = at
+            by = way
             break
-    for form in row.also:
-        found = beside(found, form.standard(fetched(form.query)))
-    return found, place
+    for form in also:
+        found = beside(found, told(form))
+    return found, by
 
 
 def _metric(query: Query) -> str:
@@ -101,6 +106,9 @@ CHUNK = 120
 """Grid points read at once. After a restart there are hours to read; no source has to answer for all of them in one."""
 CAREFUL = 12
 """Grid points read at once before it is known how many series there are."""
+SILENT = 900.0
+"""Seconds for which who tells of services may be silent until somebody else is asked: a Collector that is restarted is
+not to make other services of them."""
 VALUES = 4_000_000
 """Values that the answers of one piece may have together: a large platform is read in smaller pieces."""
 
@@ -137,6 +145,19 @@ class Observer:
         self._until = -math.inf
         self._points = CAREFUL
         self._asked = False
+        self._producers: dict[str, str] = {}
+        self._told: dict[str, float] = {}
+
+    def _hold(self, chosen: Mapping[str, str], told: Readings, start: float, end: float) -> None:
+        """Keep to the producer who told a reading, also while it is silent for a while."""
+        for key, producer in chosen.items():
+            if len(told[key]):
+                self._told[key] = end
+            if end - self._told.setdefault(key, start) <= SILENT:
+                self._producers[key] = producer
+            else:
+                self._producers.pop(key, None)
+                del self._told[key]
 
     def pieces(self, now: float) -> Iterator[Readings]:
         """What is new up to the last grid point not after `now`, in pieces; what is not taken is read again.
@@ -149,7 +170,8 @@ class Observer:
         names = self._names.between(start - self._back, end) if self._names and start <= end else None
         while start <= end:
             until = min(end, start + (self._points - 1) * self._step)
-            told = answers(self._source, self._catalogue, start, until, self._step, names)
+            told, chosen = answers(self._source, self._catalogue, start, until, self._step, names, self._producers)
+            self._hold(chosen, told, start, until)
             self._found |= {key for key, matrix in told.items() if len(matrix)}
             self._asked = True
             self._points = max(1, min(CHUNK, VALUES // max(1, sum(map(len, told.values())))))
