@@ -4,6 +4,7 @@
   const F = (window.foreshock = window.foreshock || {});
   const { h, put } = F;
   const drawn = new Map();
+  let page = "";
 
   // The order that the address asks for: a column's key, "-" before it for the largest first.
   const order = (spec) => {
@@ -55,6 +56,8 @@
   //   current(row): the row that is open; health(row): its state.
   F.table = (body, spec) => {
     if (!body) return;
+    if (page !== location.pathname) drawn.clear(); // one table of a page that was left would hold all of that page
+    page = location.pathname;
     drawn.set(spec.id, [body, spec]);
     const by = order(spec);
     const rows = sorted(spec, by);
