@@ -61,6 +61,13 @@ PRODUCERS = (
     _of("OpenTelemetry Collector, span metrics connector in milliseconds",
         "service_name service_namespace span_name span_kind status_code le",
         "traces_span_metrics_duration_milliseconds_bucket"),
+    _of("Istio, standard metrics",
+        """reporter source_workload source_workload_namespace destination_workload destination_workload_namespace
+        destination_service_name destination_service_namespace response_code grpc_response_status le""",
+        "istio_requests_total istio_request_duration_milliseconds_bucket"),
+    _of("OpenTelemetry's semantic conventions, HTTP servers",
+        "http_request_method http_response_status_code http_route le",
+        "http_server_request_duration_seconds_count http_server_request_duration_seconds_bucket"),
     _of("OpenTelemetry Collector's own, with the suffix of later releases and without", "receiver transport",
         "otelcol_receiver_refused_spans_total otelcol_receiver_refused_spans"),
     _of("node_exporter, collector uname", "nodename", "node_uname_info"),
