@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from grafana.board import Board, Link, Panel, Query, Row, Variable
 from grafana.fleet import INCIDENTS
-
 from grafana.promql import BY_SERVICE, CALL, SERVED, SERVICE, TIME, TO_SERVICE, TO_TRACES, called, named, p95, rate
 
 EITHER_END = ('client=~"$service"', 'server=~"$service"')

@@ -233,13 +233,9 @@ def _cause(origin: Service, members: Set[Service], findings: Mapping[Service, Se
         nearest = [each for each in nearest if each.cause != "demand"]
 
     def rank(each: Finding) -> tuple[bool, bool, bool, float, float]:
-        return not _by_itself(each), not each.expected, each.urgent, each.strength, -each.since
+        return not each.by_itself, not each.expected, each.urgent, each.strength, -each.since
 
     return max(nearest, key=rank, default=None)
-
-
-def _by_itself(finding: Finding) -> bool:
-    return finding.cause == "dependency" and finding.culprit.service == finding.service
 
 
 def _likeliest(origin: Service, unsure: Mapping[Service, Sequence[Finding]]) -> Finding | None:

@@ -16,11 +16,13 @@ from typing import NamedTuple
 
 from foreshock_dashboard.analysis.absorbing import Kind, Moves, Node, settled
 from foreshock_dashboard.analysis.excess import Excess, Excesses, Z, believed
+from foreshock_dashboard.analysis.fanout import several, tail_alone
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.analysis.sentence import percent
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Edge
 
 SEEN, SURE, SUSPECT = 0.5, 3.0, 4.0
 """Somebody is blamed where a victim's z is SURE, or it is SEEN and that of something it depends on SUSPECT."""
@@ -31,6 +33,8 @@ ELASTIC = 4.0
 can do its requests take four times as long (1 / (1 − ρ))."""
 LIKELY = 2.0
 """How many times as ready one is to believe in more load than in anything else: it is what befalls services most."""
+FITS = 2.0
+"""Another caller's excess in seconds over one's own, up to which the two may be of the same."""
 LATE = 60.0
 """Seconds by which what begins after its effect is believed less, by a factor of e."""
 UNSEEN = 0.1
@@ -133,11 +137,23 @@ class Walk:
     def _callees(self, service: Service) -> list[Move]:
         own = self.found.own(service)
         found = [
-            (edge.server, self._explained(own, self.found.called(edge)), self.found.told(edge))
+            (edge.server, self._explained(own, self._theirs(edge, own[0])), self.found.told(edge))
             for edge in self.found.out.get(service, ())
         ]
         doubt = UNSEEN if any(told and weight >= 0.5 for _, weight, told in found) else 1.0
         return [Move((server, "slow"), weight if told else weight * doubt) for server, weight, told in found]
+
+    def _theirs(self, edge: Edge, mine: Excess) -> tuple[Excess, Excess]:
+        """A callee's excess; where only the tail of its caller's requests is slow, what others see of it as well.
+
+        Who calls several times a request is slow before its calls show it. What would have cost it more is not it.
+        """
+        scan, (slow, failing) = self.found.scan, self.found.called(edge)
+        if slow.z >= Z or min(several(scan, edge), tail_alone(scan, edge.client)) < 0.5:
+            return slow, failing
+        others = [self.found.called(each)[0] for each in self.found.into[edge.server] if each.client != edge.client]
+        fits = [other for other in others if other.amount <= FITS * mine.amount]
+        return max((slow, *fits), key=lambda excess: excess.z), failing
 
     def _load(self, service: Service) -> list[Move]:
         """Blame goes to callers by their shares of the growth, and stays there where their own arrivals grew less."""

@@ -1,7 +1,8 @@
 """Somebody who is called became slow or fails by itself, and those who call it suffer.
 
-By itself: it is asked no more than usual, its own callees are as usual, nobody takes its GPUs, and it is slow where it
-is served, not on the way. A fault that its callers are covered against (a fallback, a cache) is none of theirs.
+By itself: it is asked no more than usual, its own callees are as usual and would show it if they were not, nobody takes
+its GPUs, and it is slow where it is served, not on the way. A fault that its callers are covered against (a fallback, a
+cache) is none of theirs.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from foreshock_dashboard.analysis.evidence import EXTREME, WORSE, figure, squeezed, suffering, sure
+from foreshock_dashboard.analysis.fanout import hidden
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.analysis.signals import Key
@@ -131,6 +133,7 @@ REASONS: Sequence[Callable[[Scan, Service, Sequence[Edge]], float]] = (
     lambda scan, callee, _: sure(scan.ratio("rate", callee), *ASKED),
     lambda scan, callee, _: sure(scan.z("held", callee), EXTREME, 1.0),
     _handed_on,
+    lambda scan, callee, _: hidden(scan, callee, _calls(scan, callee)),
     _apart,
     _waits,
     lambda scan, callee, _: squeezed(scan, callee),

@@ -29,3 +29,8 @@ class Finding:
     next_step: str
     urgent: bool = False
     expected: bool = False
+
+    @property
+    def by_itself(self) -> bool:
+        """Whether it says that a service is slow or fails of its own: what is left where nothing else explains it."""
+        return self.cause == "dependency" and self.culprit.service == self.service

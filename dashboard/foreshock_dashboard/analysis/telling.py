@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 
-from foreshock_dashboard.analysis.assessment import Trouble
+from foreshock_dashboard.analysis.assessment import SURE, Trouble
 from foreshock_dashboard.analysis.blame import Walk, blamed
 from foreshock_dashboard.analysis.crowding import brimming
 from foreshock_dashboard.analysis.finding import Finding
@@ -34,6 +34,8 @@ SOON = (10.0, 20.0, 70.0, 300.0, 700.0)
 """The same in seconds, where no trend says when, and where model servers fill up, which p95 does not show yet."""
 AT_ONCE = (5.0, 10.0, 20.0, 60.0, 200.0)
 """The same of what takes a service down by itself, and where model servers have more than they carry by now."""
+SUSPECTED = 0.5
+"""As sure as this of another cause, over how sure one is that a service is slow by itself, the other one is told."""
 HEARD = 8
 """Callers whose trouble counts when somebody is to be blamed, nearest first."""
 MINUTE = 60.0
@@ -109,6 +111,7 @@ def updated(incident: Incident, trouble: Trouble, moment: Moment, *, page: bool)
     again = not incident.candidates or paged != incident.paged or _minute(moment.scan)
     victims = (trouble.origin, *trouble.felt[:HEARD])
     suspects = blamed(moment.walk, victims) if again else incident.candidates
+    trouble = _suspected(trouble, suspects, moment.findings)
     cause, culprit = _cause(trouble, suspects)
     told = replace(
         incident,
@@ -131,6 +134,25 @@ def updated(incident: Incident, trouble: Trouble, moment: Moment, *, page: bool)
 def _minute(scan: Scan) -> bool:
     """Whether a minute has begun since the last grid point: who is to blame is asked no more often."""
     return bool(scan.time // MINUTE != (scan.time - scan.world.step) // MINUTE)
+
+
+def _suspected(trouble: Trouble, blamed: Sequence[Candidate], findings: Sequence[Finding]) -> Trouble:
+    """The trouble with the cause that is told: that a service is slow by itself is said where nothing else may be.
+
+    What may be is looked for at the origin, or, where nothing sure is about it, at whoever is blamed. It wakes nobody.
+    """
+    known = trouble.cause
+    if known is not None and not known.by_itself:
+        return trouble
+    asked = [trouble.origin]
+    if blamed and (known is None or known.strength < SURE):
+        asked.append(blamed[0].service)
+    least = SUSPECTED * (known.strength if known is not None else SURE)
+    for who in asked:
+        about = [each for each in findings if each.service == who and each.strength >= least and not each.by_itself]
+        if about:
+            return replace(trouble, cause=max(about, key=lambda each: (each.strength, -each.since)))
+    return trouble
 
 
 def _cause(trouble: Trouble, blamed: Sequence[Candidate]) -> tuple[Cause, Culprit]:

@@ -24,12 +24,16 @@ Course = float | Callable[[int], float]
 
 @dataclass(frozen=True)
 class Served:
-    """What a service, or an edge as its server sees it, shows: per second, seconds, ratio; p50 is a quarter of p95."""
+    """What a service, or an edge as its server sees it, shows: per second, seconds, ratio.
+
+    p50 is a quarter of p95, or of `tailless` where that is given.
+    """
 
     rate: Course = 10.0
     p95: Course = 0.4
     failed: Course = 0.0
     attempts: Course = 1.0
+    tailless: Course | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,8 @@ class Platform:
     def _red(self, served: list[Served]) -> Red:
         p95 = self._rows([each.p95 for each in served])
         rate, failed = self._rows([each.rate for each in served]), self._rows([each.failed for each in served])
-        return Red(rate, failed, p95 / 4, p95, p95)
+        usual = self._rows([each.p95 if each.tailless is None else each.tailless for each in served])
+        return Red(rate, failed, usual / 4, p95, p95)
 
 
 def service(name: str) -> Service:

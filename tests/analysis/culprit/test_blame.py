@@ -26,7 +26,8 @@ NAMES = ("front", "gateway", "model", "store", "auth")
 def chain(kit: Kit, **given: Kit) -> Kit:
     """user → front → gateway → model; front → store; gateway → auth. What is not given is as usual."""
     served = {name: given.get(name, kit.Served()) for name in NAMES}
-    calls = {(a, b): given.get(f"{a}_{b}", served[b]) for a, b in CHAIN}
+    also = [("model", "gateway")] if "model_gateway" in given else []
+    calls = {(a, b): given.get(f"{a}_{b}", served[b]) for a, b in (*CHAIN, *also)}
     return kit.Platform(services=served, calls=calls)
 
 
@@ -124,6 +125,32 @@ PLATFORMS: dict[str, tuple[Callable[[Kit], Kit], str]] = {
         ),
         "gateway",
     ),
+    "a callee that others find slow, by one that calls it twice a request and whose tail alone is slow": (
+        lambda kit: chain(
+            kit, front=tail(kit), front_gateway=kit.Served(rate=20.0), model_gateway=slow(kit, 2), gateway=kit.Served()
+        ),
+        "gateway",
+    ),
+    "one whose tail alone is slow, and that calls once": (
+        lambda kit: chain(kit, front=tail(kit), model_gateway=slow(kit, 2), gateway=kit.Served()),
+        "front",
+    ),
+    "one whose tail is slow, but not by as much as what it calls is to others": (
+        lambda kit: chain(
+            kit, front=tail(kit), front_gateway=kit.Served(rate=20.0), model_gateway=slow(kit, 9), gateway=kit.Served()
+        ),
+        "front",
+    ),
+    "one whose every request is slow, however often it calls": (
+        lambda kit: chain(
+            kit,
+            front=slow(kit, 2),
+            front_gateway=kit.Served(rate=20.0),
+            model_gateway=slow(kit, 2),
+            gateway=kit.Served(),
+        ),
+        "front",
+    ),
     "the one that is called more often only because it is slow": (
         lambda kit: chain(
             kit,
@@ -135,6 +162,11 @@ PLATFORMS: dict[str, tuple[Callable[[Kit], Kit], str]] = {
         "model",
     ),
 }
+
+
+def tail(kit: Kit) -> Kit:
+    """A service of whose requests a few take twice as long from grid point 240 on."""
+    return slow(kit, 2, tailless=0.4)
 
 
 def fails(kit: Kit, share: float) -> Kit:

@@ -1,0 +1,88 @@
+"""That a service is slow by itself is told only where nothing else may be the reason, however unsure that is."""
+
+from __future__ import annotations
+
+import pytest
+from tests.analysis.causes.made import ANSWER, ASK, FRONT, GATEWAY, LLM, Bent, scan, since
+
+from foreshock_dashboard.analysis.assessment import Trouble
+from foreshock_dashboard.analysis.dependency import dependency
+from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.telling import Moment, opened, updated
+from foreshock_dashboard.model.incident import Cause, Culprit
+from foreshock_dashboard.model.service import Service
+
+SLOW: Bent = {
+    ("p95", FRONT): since(290, 9, 40),
+    ("p50", FRONT): since(290, 2.5, 12),
+    ("p95", GATEWAY): since(290, 8.5, 40),
+    ("p50", GATEWAY): since(290, 2.2, 12),
+    ("edge_server", ASK): since(290, 8.5, 40),
+    ("edge_p95", ASK): since(290, 8.6, 40),
+}
+"""The gateway is slow, and those who call it."""
+
+
+def found(service: Service, cause: Cause, strength: float, culprit: Service | None = None) -> Finding:
+    """Somebody's own doing where nobody else is named."""
+    return Finding(service, cause, Culprit(culprit or service), strength, 1.5, 0.0, (), "")
+
+
+def told(origin: Service, cause: Finding | None, *findings: Finding) -> tuple[Cause, Service | None]:
+    """What is told of a trouble, and how much: the cause and the culprit."""
+    here = scan(SLOW)
+    trouble = Trouble(origin, (origin,), (), (origin,), cause, True, True, False, False, 0.8)
+    incident = updated(opened(trouble, here), trouble, Moment(here, {}, findings), page=True)
+    return incident.cause, incident.culprit.service
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "cause"),
+    [
+        pytest.param(0.55, 0.3, "pool contention", id="more than half as sure"),
+        pytest.param(0.55, 0.2, "dependency", id="less than half as sure"),
+        pytest.param(0.95, 0.3, "dependency", id="its own doing is nearly certain"),
+    ],
+)
+def test_its_own_doing_gives_way_to_what_may_be(own: float, other: float, cause: Cause) -> None:
+    suspicion = found(LLM, "pool contention", other, GATEWAY)
+    assert told(LLM, found(LLM, "dependency", own), suspicion)[0] == cause
+
+
+def test_a_cause_that_names_another_does_not_give_way() -> None:
+    demand = found(LLM, "demand", 0.5, FRONT)
+    assert told(LLM, demand, found(LLM, "pool contention", 0.9, GATEWAY)) == ("demand", FRONT)
+
+
+def test_where_nothing_is_known_what_may_be_wrong_with_the_one_who_is_blamed_is_told() -> None:
+    network = found(GATEWAY, "network", 0.4)
+    assert told(FRONT, None, network) == ("network", GATEWAY)
+    assert told(FRONT, None, found(LLM, "network", 0.4)) == ("dependency", GATEWAY)
+
+
+def test_what_is_surely_slow_by_itself_is_not_told_of_anybody_else() -> None:
+    own = found(FRONT, "dependency", 0.6)
+    assert told(FRONT, own, found(GATEWAY, "network", 0.4)) == ("dependency", FRONT)
+
+
+@pytest.mark.parametrize(
+    ("calls", "median", "itself"),
+    [
+        pytest.param(5.0, 2.5, True, id="it calls once a request"),
+        pytest.param(10.0, 2.5, False, id="it calls twice a request, and its tail alone is slow"),
+        pytest.param(10.0, 9.0, True, id="it calls twice a request, and all of them are slow"),
+    ],
+)
+def test_a_tail_may_be_of_what_is_called_several_times_a_request(calls: float, median: float, itself: bool) -> None:
+    entry = next(edge for edge in scan().world.edges if edge.server == FRONT)
+    here = scan(
+        {
+            ("p95", FRONT): since(290, 9, 40),
+            ("p50", FRONT): since(290, 2.5, median),
+            ("edge_server", entry): since(290, 9, 40),
+            ("edge_rate", ASK): calls,
+            ("edge_rate", ANSWER): calls,
+        }
+    )
+    own = [each for each in dependency(here) if each.service == FRONT and each.by_itself]
+    assert bool(own and own[0].strength >= 0.5) == itself
