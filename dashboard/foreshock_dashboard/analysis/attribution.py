@@ -72,7 +72,7 @@ def contended(scan: Scan) -> tuple[Finding, ...]:
     """A finding for each service that shares its GPUs, or itself, with what slows it down, the surest first."""
     if not scan.world.tenants:
         return ()
-    sharing = Sharing(scan)
+    sharing = scan.once(Sharing)
     found = [finding for victim in _suspects(sharing) if (finding := _judged(sharing, victim))]
     found += swapped(scan)
     return tuple(sorted(found, key=lambda finding: (-finding.strength, finding.service)))

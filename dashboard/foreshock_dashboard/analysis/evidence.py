@@ -8,6 +8,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.queueing import began
 from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.analysis.sharing import Sharing
 from foreshock_dashboard.analysis.signals import NAMED, Key
 from foreshock_dashboard.model.incident import Evidence
 from foreshock_dashboard.model.service import Service
@@ -76,9 +77,11 @@ def slower(scan: Scan, service: Key) -> float:
 
 def squeezed(scan: Scan, service: Service) -> float:
     """How sure it is that others took GPU time from a service, 0…1; 0 where it has no GPUs."""
-    busy = scan["busy"]
-    rows = scan.tenancies.get(service, [])
-    now, usually = busy.value[rows], busy.level[rows]
+    rows = scan.tenancies.get(service)
+    if not rows:
+        return 0.0
+    sharing = scan.once(Sharing)
+    now, usually = sharing.now[rows], sharing.usual[rows]
     told = np.isfinite(now) & np.isfinite(usually)
     usual = float(usually[told].sum())
     return sure(1 - float(now[told].sum()) / usual, *SQUEEZED) if usual > 0 else 0.0

@@ -166,7 +166,7 @@ def shared(scan: Scan) -> Ways:
     rows = {service: row for row, service in enumerate(world.services) if math.isfinite(scan.level("rate", service))}
     if not world.tenants:
         return _none()
-    sharing = Sharing(scan)
+    sharing = scan.once(Sharing)
     took = np.nan_to_num(sharing.now - sharing.usual)
     found: dict[tuple[int, int], float] = {}
     for at in np.flatnonzero(sharing.full & (took > NOISE)):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from foreshock_dashboard.model.world import Edge, Stall, Tenant, World
 if TYPE_CHECKING:
     from foreshock_dashboard.analysis.batching import Strain
 
+Made = TypeVar("Made")
 RECENT = 3
 """Grid points whose median stands for now: one lost scrape or one slow request does not move it."""
 NEWEST = 12
@@ -64,11 +65,19 @@ class Scan:
         self._found: dict[str, Now] = {}
         self._asked: dict[tuple[str, float], int] = {}
         self._inside: dict[tuple[str, float], list[int]] = {}
+        self._made: dict[Callable[[Scan], Any], Any] = {}
 
     @property
     def time(self) -> float:
         """Unix seconds of the grid point."""
         return float(self.world.times[self.at])
+
+    def once(self, make: Callable[[Scan], Made]) -> Made:
+        """make(self), made once, whoever asks; it must not be changed."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        made: Made = self._made[make]
+        return made
 
     def __getitem__(self, name: str) -> Now:
         found = self._found.get(name)

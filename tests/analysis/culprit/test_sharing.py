@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from foreshock_dashboard.analysis.evidence import squeezed
 from foreshock_dashboard.analysis.sharing import Sharing, pool_of
 from foreshock_dashboard.model.world import Gpu
 
@@ -82,3 +83,16 @@ def test_gpus_are_of_a_pool_if_all_of_them_are(platforms: Kit, pools: tuple[str,
 
     assert pool_of(replace(world, pool=pools), world.gpus) == pool
     assert pool_of(replace(world, pool=pools), [Gpu("elsewhere", "0", "GPU-9")]) == ""
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "sure"),
+    [
+        pytest.param(0.3, 0.7, True, id="a neighbour has it"),
+        pytest.param(0.3, 0.15, False, id="a lost scrape took half of everybody's"),
+        pytest.param(0.6, 0.3, False, id="as usual"),
+    ],
+)
+def test_who_lost_gpu_time_to_others_is_squeezed(platforms: Kit, mine: float, theirs: float, sure: bool) -> None:
+    busy = {(1, "a"): platforms.step(0.6, mine), (1, "b"): platforms.step(0.3, theirs)}
+    assert (squeezed(platforms.Platform(busy=busy).scan(5), platforms.service("a")) > 0.5) == sure
