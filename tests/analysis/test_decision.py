@@ -105,6 +105,27 @@ def test_it_is_over_five_minutes_after_it_calmed_down_and_is_listed_for_an_hour(
     assert phases[-1] == ""
 
 
+def test_while_it_calms_down_it_tells_how_things_are_by_now(scenes: Scenes) -> None:
+    """It is open for five minutes more, and its figures are not those of the worst minute; nobody is next any more."""
+    scene = replace(
+        scenes.starving,
+        points=280,
+        victim_p95=lambda i: 1.5 if 240 <= i < 260 else 0.5,
+        aggressor_busy=lambda i: 0.7 if 240 <= i < 260 else 0.2,
+        stalled_by_aggressor=lambda i: 0.5 if 240 <= i < 260 else 0.02,
+    )
+    world = scenes.world(scene)
+
+    (during,) = fold(State(), _until(world, 255)).incidents
+    (after,) = fold(State(), world).incidents
+
+    assert (during.phase, after.phase) == ("page", "page")
+    assert "p95 of serving/llm 1.50 s" in during.sentence
+    assert "p95 of serving/llm 500 ms, usually 500 ms" in after.sentence
+    assert during.at_risk
+    assert [each for each in after.at_risk if each.p50 < 900] == []
+
+
 def test_what_lasts_does_not_become_what_is_usual(scenes: Scenes) -> None:
     """An incident of an hour is still compared with the time before it."""
     world = scenes.world(replace(scenes.starving, points=240 + 360))

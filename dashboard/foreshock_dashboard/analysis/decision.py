@@ -20,7 +20,7 @@ from foreshock_dashboard.analysis.objectives import Objective, objectives
 from foreshock_dashboard.analysis.remembered import Remembered
 from foreshock_dashboard.analysis.risk import Own, own_risks
 from foreshock_dashboard.analysis.scan import Scan
-from foreshock_dashboard.analysis.telling import Moment, opened, updated, warned
+from foreshock_dashboard.analysis.telling import Moment, opened, standing, updated, warned
 from foreshock_dashboard.analysis.verdict import sentence
 from foreshock_dashboard.model.incident import Incident, Learning
 from foreshock_dashboard.model.service import Service
@@ -179,7 +179,8 @@ def _grown(case: Case, mine: Sequence[Trouble], moment: Moment) -> Case | None:
         calm = case.calm + scan.world.step
         if case.incident is None:
             return None
-        return replace(case, calm=calm, seen=scan.time, pages=0) if calm < CLEAR else None
+        told = standing(case.incident, moment)
+        return replace(case, calm=calm, seen=scan.time, pages=0, incident=told) if calm < CLEAR else None
     worst = _lead(case.incident, mine)
     pages = case.pages + 1 if any(each.page for each in mine) else 0
     grown = replace(
@@ -202,9 +203,11 @@ def _grown(case: Case, mine: Sequence[Trouble], moment: Moment) -> Case | None:
     other = grown.other + 1
     if other >= (SWITCH if grown.incident.paged is None else SETTLED):
         return replace(grown, incident=told, other=0)
-    ahead = told.at_risk if told.service == grown.incident.service else grown.incident.at_risk
-    kept = replace(grown.incident, phase=told.phase, at_risk=ahead)
-    return replace(grown, incident=replace(kept, sentence=sentence(kept, scan)), other=other)
+    kept = replace(grown.incident, phase=told.phase)
+    if told.service == kept.service:
+        kept = replace(kept, at_risk=told.at_risk)
+        return replace(grown, incident=replace(kept, sentence=sentence(kept, scan)), other=other)
+    return replace(grown, incident=standing(kept, moment), other=other)
 
 
 def _lead(incident: Incident | None, mine: Sequence[Trouble]) -> Trouble:

@@ -131,6 +131,12 @@ def updated(incident: Incident, trouble: Trouble, moment: Moment, *, page: bool)
     return replace(told, sentence=sentence(told, moment.scan))
 
 
+def standing(incident: Incident, moment: Moment) -> Incident:
+    """An incident that nothing new is told of: figures and who is next are those of now all the same."""
+    told = replace(incident, at_risk=_near(incident.service, moment))
+    return replace(told, sentence=sentence(told, moment.scan))
+
+
 def _minute(scan: Scan) -> bool:
     """Whether a minute has begun since the last grid point: who is to blame is asked no more often."""
     return bool(scan.time // MINUTE != (scan.time - scan.world.step) // MINUTE)
@@ -175,12 +181,17 @@ def _next_step(cause: Cause, origin: Service, guilty: Service | None) -> str:
 
 def _at_risk(trouble: Trouble, moment: Moment) -> tuple[AtRisk, ...]:
     """The origin and all that call it, in the order in which they are to be hit."""
-    near = {trouble.origin, *moment.scan.upstream[trouble.origin]}
     first = moment.own.get(trouble.origin)
     known: dict[Service, Own] = {}
     if first is not None and not first.missing:
         chance = max(first.chance, trouble.chance)
         known[trouble.origin] = replace(first, chance=chance, seconds=_seconds(trouble, first))
+    return _near(trouble.origin, moment, known)
+
+
+def _near(origin: Service, moment: Moment, known: Mapping[Service, Own] | None = None) -> tuple[AtRisk, ...]:
+    """A service and all that call it, the soonest hit first. known: what more is known of some than they show."""
+    near = {origin, *moment.scan.upstream[origin]}
     found = [_risk(each) for each in moment.spreading.ahead(known) if each.service in near]
     return tuple(sorted(found, key=lambda each: (each.p50, each.service)))
 
