@@ -53,7 +53,7 @@ def test_from_the_matrix_to_the_pair_to_a_trace_and_a_gpu(visit: Open) -> None:
     expect(page.locator("#pair-facts")).to_contain_text("93 % sure whose doing it is, sampled")
     expect(page.locator("#pair-gpus tbody tr")).to_have_count(2)
     expect(page.locator("#pair-wait .main-svg").first).to_be_visible(timeout=SLOW)
-    expect(page.locator("#pair-traces tbody tr")).to_contain_text("5.00 s of 8.00 s2.00 s, then went on")
+    expect(page.locator("#pair-traces tbody tr")).to_contain_text("5.00 s of 8.00 s2.00 s then went on")
     expect(page.locator("#pair-traces .note")).to_contain_text("Work goes on when its caller has an answer or gave up")
     assert "victim=embedder&aggressor=train-llm" in page.url
     page.locator("#pair-gpus").get_by_role("link", name="host-0/gpu-1").click()

@@ -187,7 +187,7 @@
     const all = link(F.to("/traces", { service: pair.victim, order: "gpu_wait" }), "All by GPU wait");
     if (!found.length) { put(F.byId("pair-traces")); return F.panel("pair-traces", "empty", looked ? `None of the ${looked} slowest traces of ${pair.victim} is known to have run on a shared GPU.` : `${pair.victim} has no traces in this range.`); }
     const longer = (row) => F.known(row.duration_seconds) && row.gpu_seconds > row.duration_seconds * 1.01;
-    const took = (row) => [F.seconds(row.duration_seconds), longer(row) ? h("small", { class: "poor", title: "Its caller had an answer or gave up by then; what it had begun went on, on the GPU and waiting for it." }, ", then went on") : null];
+    const took = (row) => [F.seconds(row.duration_seconds), longer(row) ? h("small", { class: "poor", title: "Its caller had an answer or gave up by then; what it had begun went on, on the GPU and waiting for it." }, " then went on") : null];
     F.table(F.byId("pair-traces"), {
       id: "waited", label: "Traces that waited longest", rows: found, param: "tsort", by: "-for_aggressor_seconds",
       columns: [
