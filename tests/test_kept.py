@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 
 import pytest
 
@@ -104,3 +106,38 @@ def test_without_a_queue_different_things_are_made_side_by_side() -> None:
     for thread in threads:
         thread.join(30)
     assert len(kept) == 2
+
+
+def test_of_what_failed_nothing_is_left_once_it_was_told() -> None:
+    """What a failed page was made of would stay until somebody looks for cycles of garbage."""
+
+    class Large:
+        pass
+
+    kept: Kept[int] = Kept(2)
+    seen: list[weakref.ref[Large]] = []
+    inside, go_on = threading.Event(), threading.Event()
+
+    def make() -> int:
+        large = Large()
+        seen.append(weakref.ref(large))
+        inside.set()
+        go_on.wait(30)
+        raise ValueError("none of that name")
+
+    def ask() -> None:
+        with pytest.raises(ValueError, match="none of that name"):
+            kept.get("page", make)
+
+    gc.disable()
+    try:
+        threads = [threading.Thread(target=ask) for _ in range(2)]
+        threads[0].start()
+        inside.wait(30)
+        threads[1].start()
+        go_on.set()
+        for thread in threads:
+            thread.join(30)
+        assert [ref() for ref in seen] == [None] * len(seen)
+    finally:
+        gc.enable()

@@ -68,8 +68,9 @@ SETTLE = 2.0
 SWITCH = 0.0005
 """Seconds a thread may compute before another gets its turn: an answer is not to wait behind spans being decoded."""
 COLLECT = (100_000, 20, 50)
-"""When Python looks for cycles of garbage: rarely, for the hub makes few, and each look at the many spans that wait for
-their other half costs more than receiving them did."""
+"""When Python looks for cycles of garbage by itself: rarely, for each look at the many spans that wait for their other
+half costs more than receiving them did. A tick looks among what is new: HTTP clients leave each answer, whole pages of
+metrics, in a cycle."""
 PATIENCE = 1.2
 """How many times the interval that was told samples may be apart."""
 KEEP = 3 * 3600.0
@@ -265,6 +266,7 @@ class Hub:
         except Exception as error:  # outermost loop: whatever one tick meets, the next one tries again
             log.exception("tick failed")
             self._fail(f"the last tick failed: {error}; the log has the details")
+        gc.collect(0)
         self._tick_seconds = time.perf_counter() - begun
 
     def _cover(self, now: float) -> bool:

@@ -69,9 +69,18 @@ class Kept(Generic[T]):
                         raise BusyError("others are having the past read already: try again in some seconds")
                     mine: Future[T] = Future()
                     self._asked[key] = mine
+            # What was raised has this frame in its traceback: a name here for the future that holds it would keep all
+            # that the frames below have until somebody looks for cycles.
             if waiting is None:
-                return self._make(key, mine, grow)
-            if enough(found := waiting.result()):
+                try:
+                    return self._make(key, mine, grow)
+                finally:
+                    del mine
+            try:
+                found = waiting.result()
+            finally:
+                del waiting
+            if enough(found):
                 return found
 
     def _make(self, key: Hashable, mine: Future[T], grow: Callable[[T | None], T]) -> T:
@@ -82,6 +91,7 @@ class Kept(Generic[T]):
         except BaseException as error:
             self._done(key, mine)
             mine.set_exception(error)
+            del mine
             raise
         self._done(key, mine, made)
         mine.set_result(made)

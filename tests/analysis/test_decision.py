@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -264,3 +265,20 @@ def test_it_is_told_before_it_cascades(scenes: Scenes) -> None:
         phases += [incident.phase for incident in state.incidents if incident.phase not in phases]
 
     assert phases == ["page", "cascading"]
+
+
+def test_what_was_judged_goes_without_being_looked_for(scenes: Scenes) -> None:
+    """A scan in a cycle would keep its World, megabytes of figures, until Python looks for cycles: rarely, in a hub."""
+    world = _until(scenes.world(scenes.starving), 260)
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        fold(State(), world)
+        gc.collect()
+        left = {type(each).__name__ for each in gc.garbage}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert left.isdisjoint({"Scan", "Sharing", "World", "State"})

@@ -165,3 +165,19 @@ def test_a_drag_on_the_picture_asks_for_its_times_and_durations(visit: Open) -> 
     for name in ("from=", "min_duration=", "max_duration="):
         assert name in page.url
     expect(page.get_by_label("At least").first).not_to_have_value("")
+
+
+def test_leaving_a_service_asks_for_none_without_a_name(visit: Open, site: Site) -> None:
+    """The address changes before the page does."""
+    site.hub.snapshot = told()
+    page = visit("/services/vllm-8b").page
+    _ready(page)
+    refused: list[str] = []
+    page.on("response", lambda answer: refused.append(answer.url) if answer.status >= 400 else None)
+    for leaves in ("#nav-services", "#nav-traces", "#nav-now"):
+        page.locator(leaves).click()
+        _ready(page)
+        page.go_back()
+        expect(page.get_by_role("heading", level=1)).to_have_text("vllm-8b")
+        _ready(page)
+    assert refused == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -89,3 +90,19 @@ def test_a_hub_knows_what_earlier_weeks_were_like_at_this_time(hub: Hub) -> None
     assert world is not None
     assert world.season.of(busy, world.time).growth == pytest.approx(2.5, rel=0.1)
     assert world.season.of(busy, world.time - 3600.0).growth == pytest.approx(1.0, rel=0.1)
+
+
+def test_a_tick_lets_go_of_what_came_in_cycles_since_the_last_one(hub: Hub) -> None:
+    """A scrape's answer is a page of metrics, which refers to itself through the client that fetched it."""
+
+    class Answer:
+        pass
+
+    hub.tick()
+    answer = Answer()
+    answer.client = [answer]  # type: ignore[attr-defined]
+    seen = weakref.ref(answer)
+    del answer
+    hub.tick()
+
+    assert seen() is None

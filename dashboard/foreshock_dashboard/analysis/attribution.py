@@ -73,17 +73,17 @@ def contended(scan: Scan) -> tuple[Finding, ...]:
     if not scan.world.tenants:
         return ()
     sharing = scan.once(Sharing)
-    found = [finding for victim in _suspects(sharing) if (finding := _judged(sharing, victim))]
+    found = [finding for victim in _suspects(scan, sharing) if (finding := _judged(scan, sharing, victim))]
     found += swapped(scan)
     return tuple(sorted(found, key=lambda finding: (-finding.strength, finding.service)))
 
 
-def _suspects(sharing: Sharing) -> tuple[Service, ...]:
+def _suspects(scan: Scan, sharing: Sharing) -> tuple[Service, ...]:
     """Services that serve requests, are slower or lost time of full GPUs, and beside whom somebody grew.
 
     Each by what a finding of `LEAST` needs, so that the rest is looked at for few only.
     """
-    scan, weight = sharing.scan, np.where(sharing.usual > NOISE, sharing.usual, 0.0)
+    weight = np.where(sharing.usual > NOISE, sharing.usual, 0.0)
     grown = sharing.now - sharing.usual > 2 * LEAST * BUSY_GROWTH
     beside = sharing.by_service(sharing.beside(grown)) > 0
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -114,21 +114,21 @@ def _slower(usual: Floats, now: Floats, full: Flags) -> Floats:
     return np.where(full & np.isfinite(slower), slower, 1.0)
 
 
-def _judged(sharing: Sharing, victim: Service) -> Finding | None:
-    scan, rows = sharing.scan, sharing.rows[victim]
+def _judged(scan: Scan, sharing: Sharing, victim: Service) -> Finding | None:
+    rows = sharing.rows[victim]
     slow = slowdown(scan, victim)
     most = predicted(sharing.usual[rows], sharing.newest[rows], sharing.full[rows])
     if max((most - 1) / (SQUEEZE - 1), _least((slow.ratio - 1) / (SLOWDOWN - 1), slow.z / Z)) / 2 < LEAST:
         return None
-    neighbours = _neighbours(sharing, victim, rows)
+    neighbours = _neighbours(scan, sharing, victim, rows)
     if not neighbours:
         return None
-    worst = _explained(sharing, victim, neighbours, slow)
-    fight = _fight(sharing, victim, worst)
+    worst = _explained(scan, sharing, victim, neighbours, slow)
+    fight = _fight(scan, sharing, victim, worst)
     kept = sharing.full[rows]
-    kept = kept & _asked(sharing, victim, rows, slow) if kept.any() else kept
+    kept = kept & _asked(scan, sharing, victim, rows, slow) if kept.any() else kept
     squeeze = predicted(sharing.usual[rows], sharing.newest[rows], kept)
-    squeezed = _least((squeeze - 1) / (SQUEEZE - 1), _fall(sharing, rows[kept]) / Z)
+    squeezed = _least((squeeze - 1) / (SQUEEZE - 1), _fall(scan, sharing, rows[kept]) / Z)
     lost = fight.waits - fight.waited if math.isfinite(fight.waits) else fight.usual - fight.now
     gpus = [scan.world.tenants[row].gpu for row in rows]
     pressed = _least(
@@ -156,8 +156,7 @@ def _judged(sharing: Sharing, victim: Service) -> Finding | None:
     )
 
 
-def _fight(sharing: Sharing, victim: Service, other: Neighbour) -> Fight:
-    scan = sharing.scan
+def _fight(scan: Scan, sharing: Sharing, victim: Service, other: Neighbour) -> Fight:
     at = [row for row in sharing.rows[victim] if scan.world.tenants[row].gpu in other.gpus]
     theirs = [scan.level("busy", Tenant(gpu, other.service)) for gpu in other.gpus]
     waits, waited = _stalled(scan, victim, other)
@@ -201,9 +200,8 @@ def _apart(scan: Scan, gpu: Gpu, victim: Service, other: Service) -> bool:
     return bool(scan.world.stalls) and Stall(gpu, victim, other) not in scan["stalled_by"].keys
 
 
-def _neighbours(sharing: Sharing, victim: Service, rows: Rows) -> tuple[Neighbour, ...]:
+def _neighbours(scan: Scan, sharing: Sharing, victim: Service, rows: Rows) -> tuple[Neighbour, ...]:
     """Who has more of the victim's GPUs than usual, the one that grew most first."""
-    scan = sharing.scan
     growths: dict[Service, dict[Gpu, float]] = {}
     for gpu in (scan.world.tenants[row].gpu for row in rows):
         for row in sharing.on(gpu):
@@ -218,11 +216,11 @@ def _neighbours(sharing: Sharing, victim: Service, rows: Rows) -> tuple[Neighbou
     return tuple(sorted(found, key=lambda other: (-other.growth, other.service)))
 
 
-def _explained(sharing: Sharing, victim: Service, neighbours: Sequence[Neighbour], slow: Slow) -> Neighbour:
+def _explained(scan: Scan, sharing: Sharing, victim: Service, neighbours: Sequence[Neighbour], slow: Slow) -> Neighbour:
     """The neighbour with the largest share: its growth times what the regression says that a unit of it costs."""
     if len(neighbours) == 1:
         return neighbours[0]
-    scan, world = sharing.scan, sharing.scan.world
+    world = scan.world
     history = scan.history(slow.signal, victim, EXPLAINED)
     level, _ = scan.pair(slow.signal, victim)
     first = scan.at + 1 - len(history)
@@ -243,12 +241,11 @@ def _explained(sharing: Sharing, victim: Service, neighbours: Sequence[Neighbour
     )
 
 
-def _asked(sharing: Sharing, victim: Service, rows: Rows, slow: Slow) -> Flags:
+def _asked(scan: Scan, sharing: Sharing, victim: Service, rows: Rows, slow: Slow) -> Flags:
     """Where its part fell although it wants the GPU as much as ever: what it has and what it waits for, together.
 
     Where nobody tells of waiting: if as many requests run as ever, or it is slower.
     """
-    scan = sharing.scan
     gpus = [scan.world.tenants[row].gpu for row in rows]
     others = [[scan.world.tenants[row].service for row in sharing.on(gpu)] for gpu in gpus]
     waits = [[Stall(gpu, victim, who) for who in on] for gpu, on in zip(gpus, others, strict=True)]
@@ -262,12 +259,12 @@ def _asked(sharing: Sharing, victim: Service, rows: Rows, slow: Slow) -> Flags:
     return np.where(told, wants, running > -1 if math.isfinite(running) else slow.z > 1)
 
 
-def _fall(sharing: Sharing, rows: Rows) -> float:
+def _fall(scan: Scan, sharing: Sharing, rows: Rows) -> float:
     """By how many scales the victim's part fell, over these rows together."""
     if not len(rows):
         return 0.0
-    levels = sharing.scan.base.of("busy")
-    tenants = sharing.scan.world.tenants
+    levels = scan.base.of("busy")
+    tenants = scan.world.tenants
     scales = [levels.get(tenants[row], (0.0, NAMED["busy"].floor))[1] for row in rows]
     return float(np.sum(sharing.usual[rows] - sharing.now[rows])) / math.hypot(*scales)
 

@@ -30,11 +30,12 @@ class Sharing:
 
     A part is a share of what all tenants of a GPU have together, times the more of what they have usually and now: a
     lost scrape takes from all alike and moves no part. A tenant without a baseline on a GPU whose others have one is
-    new there: its usual part is nothing. NaN where a GPU has no baseline or tells nothing now.
+    new there: its usual part is nothing. NaN where a GPU has no baseline or tells nothing now. It does not hold the
+    scan, which holds it.
     """
 
     def __init__(self, scan: Scan) -> None:
-        self.scan = scan
+        self._world, self._at, self._remembered = scan.world, scan.at, scan.remembered
         tenants = scan.world.tenants
         self._places, self._gpu = scan.remembered.of(_gpus, tenants)
         self.services, self._service = scan.remembered.of(_services, tenants)
@@ -58,23 +59,23 @@ class Sharing:
     @property
     def rows(self) -> Mapping[Service, Rows]:
         """The rows of each service's tenants."""
-        return self.scan.remembered.of(_rows, self.scan.world.tenants)
+        return self._remembered.of(_rows, self._world.tenants)
 
     def on(self, gpu: Gpu) -> list[int]:
         """The rows of the tenants of a GPU."""
-        return self.scan.remembered.of(_on, self.scan.world.tenants)[gpu]
+        return self._remembered.of(_on, self._world.tenants)[gpu]
 
     @cached_property
     def full(self) -> Flags:
         """Tenants whose GPU has no time left at one of the last points: a lost scrape does not free it."""
-        columns = self.scan.world.busy[:, max(0, self.scan.at - RECENT + 1) : self.scan.at + 1].T
+        columns = self._world.busy[:, max(0, self._at - RECENT + 1) : self._at + 1].T
         totals = np.array([self._by_gpu(column) for column in columns]).reshape(-1, len(self._places))
         return np.asarray(totals.max(axis=0, initial=0.0)[self._gpu] >= FULL, dtype=bool)
 
     @cached_property
     def now(self) -> Floats:
         """Parts now, as the last scrape told that came."""
-        return self._parts(self._last(self.scan.at))
+        return self._parts(self._last(self._at))
 
     @cached_property
     def newest(self) -> Floats:
@@ -83,14 +84,14 @@ class Sharing:
         A quick rate r is the mean of two intervals between scrapes, and shows a step in two halves. The newest interval
         alone was x(t) = 2·r(t) − x(t − 1), and with r(t − 2) for x(t − 2), 2·(r(t) − r(t − 1)) + r(t − 2).
         """
-        at = self.scan.at
+        at = self._at
         alone = 2 * (self.now - self._parts(self._last(at - 1))) + self._parts(self._last(at - 2))
         a, b = self.now - self.usual, np.clip(alone, 0.0, 1.0) - self.usual
         return np.where((a * b > 0) & (np.abs(b) > np.abs(a)), self.usual + (a + b) / 2, self.now)
 
     def _last(self, at: int) -> Floats:
         """Each GPU's busy shares in the last of the `RECENT` columns up to `at` in which it tells any."""
-        window = self.scan.world.busy[:, max(0, at - RECENT + 1) : max(0, at + 1)]
+        window = self._world.busy[:, max(0, at - RECENT + 1) : max(0, at + 1)]
         found = np.full(len(self._gpu), np.nan)
         for column in window.T:
             found = np.where(self._by_gpu(column)[self._gpu] > 0, column, found)

@@ -24,13 +24,16 @@
   };
   F.fetchJson = fetchJson;
 
-  // Where the values of what is looked at now are: the page's feed, its own parameters, and the time if it is past.
+  // Where the values of what is looked at now are: the page's feed, its own parameters, and the time if it is past. None
+  // while the address has left the page that is still shown.
   const feed = (from = page) => {
     const given = new URLSearchParams(location.search);
     const asked = new URLSearchParams();
     for (const name of (from.dataset.takes || "").split(" ")) if (name && given.get(name)) asked.set(name, name === "from" ? F.range.from() : given.get(name));
     if (!F.range.live()) asked.set("at", F.range.to());
     const below = location.pathname.split("/").slice(2).join("/");
+    const [start, rest] = from.dataset.feed.split("{rest}");
+    if (rest !== undefined && !`/api/pages${location.pathname}`.startsWith(start)) return "";
     const path = from.dataset.feed.replace("{rest}", below);
     const text = asked.toString();
     return `${path}${text ? `${path.includes("?") ? "&" : "?"}${text}` : ""}`;
@@ -82,7 +85,7 @@
   };
 
   const loop = async () => {
-    if (running || !page?.dataset.feed || document.hidden) return;
+    if (running || !page?.dataset.feed || !feed() || document.hidden) return;
     if (live.done === feed() && (!F.range.live() || live.data?.bounds || live.refused)) return badge(); // it would be the same
     running = true;
     clearTimeout(timer);
