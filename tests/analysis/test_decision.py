@@ -106,25 +106,27 @@ def test_it_is_over_five_minutes_after_it_calmed_down_and_is_listed_for_an_hour(
     assert phases[-1] == ""
 
 
-def test_while_it_calms_down_it_tells_how_things_are_by_now(scenes: Scenes) -> None:
-    """It is open for five minutes more, and its figures are not those of the worst minute; nobody is next any more."""
+def test_while_it_calms_down_it_says_so_and_once_it_is_over_it_tells_what_it_was(scenes: Scenes) -> None:
+    """It is open for five minutes more: nobody is next by then, and a post-mortem is of the worst."""
     scene = replace(
         scenes.starving,
-        points=280,
+        points=300,
         victim_p95=lambda i: 1.5 if 240 <= i < 260 else 0.5,
+        caller_p95=lambda i: 2.4 if 245 <= i < 260 else 0.8,
         aggressor_busy=lambda i: 0.7 if 240 <= i < 260 else 0.2,
         stalled_by_aggressor=lambda i: 0.5 if 240 <= i < 260 else 0.02,
     )
     world = scenes.world(scene)
 
-    (during,) = fold(State(), _until(world, 255)).incidents
-    (after,) = fold(State(), world).incidents
+    during, calms, over = (fold(State(), _until(world, at)).incidents[0] for at in (258, 275, 299))
 
-    assert (during.phase, after.phase) == ("page", "page")
+    assert (during.phase, calms.phase, over.phase) == ("cascading", "cascading", "over")
     assert "p95 of serving/llm 1.50 s" in during.sentence
-    assert "p95 of serving/llm 500 ms, usually 500 ms" in after.sentence
-    assert during.at_risk
-    assert [each for each in after.at_risk if each.p50 < 900] == []
+    assert calms.sentence.endswith("UTC; it calms down: p95 of serving/llm 500 ms, usually 500 ms.")
+    assert (bool(during.at_risk), calms.at_risk) == (True, ())
+    assert "p95 of serving/llm 1.50 s" in over.sentence
+    assert "product/assistant is worse than usual too" in over.sentence
+    assert over.at_risk
 
 
 def test_what_lasts_does_not_become_what_is_usual(scenes: Scenes) -> None:

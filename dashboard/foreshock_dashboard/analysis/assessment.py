@@ -223,19 +223,23 @@ def _origin(
 
 
 def _cause(origin: Service, members: Set[Service], findings: Mapping[Service, Sequence[Finding]]) -> Finding | None:
-    """The strongest finding about the origin; where there is none, about any of the others.
+    """The best finding about the origin; where there is none, about any of the others."""
+    return best(list(findings.get(origin, ())) or [each for who in members for each in findings.get(who, ())])
+
+
+def best(findings: Sequence[Finding]) -> Finding | None:
+    """The one that explains most.
 
     That a service is slow by itself is what is left where nothing else explains it, and before that, load that comes at
     this time every week; where replicas for what is asked are on their way, what hurts is that they are not there.
     """
-    nearest = list(findings.get(origin, ())) or [each for who in members for each in findings.get(who, ())]
-    if any(each.cause == "provisioning lag" for each in nearest):
-        nearest = [each for each in nearest if each.cause != "demand"]
+    if any(each.cause == "provisioning lag" for each in findings):
+        findings = [each for each in findings if each.cause != "demand"]
 
     def rank(each: Finding) -> tuple[bool, bool, bool, float, float]:
         return not each.by_itself, not each.expected, each.urgent, each.strength, -each.since
 
-    return max(nearest, key=rank, default=None)
+    return max(findings, key=rank, default=None)
 
 
 def _likeliest(origin: Service, unsure: Mapping[Service, Sequence[Finding]]) -> Finding | None:

@@ -20,7 +20,7 @@ from foreshock_dashboard.analysis.objectives import Objective, objectives
 from foreshock_dashboard.analysis.remembered import Remembered
 from foreshock_dashboard.analysis.risk import Own, own_risks
 from foreshock_dashboard.analysis.scan import Scan
-from foreshock_dashboard.analysis.telling import Moment, opened, standing, updated, warned
+from foreshock_dashboard.analysis.telling import Moment, calming, opened, standing, updated, warned
 from foreshock_dashboard.analysis.verdict import sentence
 from foreshock_dashboard.model.incident import Incident, Learning
 from foreshock_dashboard.model.service import Service
@@ -52,7 +52,8 @@ class Case:
 
     members: all that ever belonged to it. hits, pages: grid points in a row that agreed on trouble, on a page. calm:
     seconds of calm seen in a row. seen: when there was last data on it (Unix seconds). other: grid points in a row that
-    say something else than the incident does. incident: set once it opened.
+    say something else than the incident does. incident: set once it opened; as it was last in trouble. shown: as it is
+    told while it is seen calm.
     """
 
     origin: Service
@@ -63,6 +64,7 @@ class Case:
     seen: float
     other: int = 0
     incident: Incident | None = None
+    shown: Incident | None = None
 
 
 class Standing(NamedTuple):
@@ -88,7 +90,7 @@ class State:
     @property
     def incidents(self) -> tuple[Incident, ...]:
         """Open ones first, then what is weak, then those that are over, newest first."""
-        found = [case.incident for case in self.cases if case.incident]
+        found = [case.shown or case.incident for case in self.cases if case.incident]
         busy = {each.service for each in found}
         weak = [each.incident for each in self.standing if each.incident.service not in busy]
         return (*found, *weak, *self.over)
@@ -175,12 +177,13 @@ def _grown(case: Case, mine: Sequence[Trouble], moment: Moment) -> Case | None:
     if not mine:
         if not _seen(scan, case.members):
             blind = case.incident and replace(case.incident, quality="inferred")
-            return replace(case, incident=blind) if scan.time - case.seen < BLIND else None
+            return replace(case, incident=blind, shown=None) if scan.time - case.seen < BLIND else None
         calm = case.calm + scan.world.step
         if case.incident is None:
             return None
-        told = standing(case.incident, moment)
-        return replace(case, calm=calm, seen=scan.time, pages=0, incident=told) if calm < CLEAR else None
+        if calm >= CLEAR:
+            return None
+        return replace(case, calm=calm, seen=scan.time, pages=0, shown=calming(case.incident, scan))
     worst = _lead(case.incident, mine)
     pages = case.pages + 1 if any(each.page for each in mine) else 0
     grown = replace(
@@ -191,6 +194,7 @@ def _grown(case: Case, mine: Sequence[Trouble], moment: Moment) -> Case | None:
         pages=pages,
         calm=0.0,
         seen=scan.time,
+        shown=None,
     )
     needed = URGENT if worst.urgent else PERSIST
     if grown.incident is None:

@@ -91,11 +91,13 @@ def _worse(scan: Scan) -> dict[Service, list[Edge]]:
 
 def by_itself(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
     """How sure it is that a callee is worse by its own doing, 0…1; exact from `LEAST` on."""
-    own = max(_own(scan, callee, edges), default=0.0)
+    slow, failing = (sure(max(z, default=0.0), EXTREME, 0.7) for z in _own(scan, callee, edges))
     if _load_explains(scan, callee):
         return 0.0
+    if slow >= max(LEAST, failing):
+        slow = min(slow, 1 - hidden(scan, callee))
     most = SERVER if callee in scan.models else 1.0
-    left = min(most, sure(own, EXTREME, 0.7))
+    left = min(most, max(slow, failing))
     for reason in REASONS:  # the cheapest first: what is left of hardly anything is not asked for
         if left < LEAST:
             break
@@ -133,7 +135,6 @@ REASONS: Sequence[Callable[[Scan, Service, Sequence[Edge]], float]] = (
     lambda scan, callee, _: sure(scan.ratio("rate", callee), *ASKED),
     lambda scan, callee, _: sure(scan.z("held", callee), EXTREME, 1.0),
     _handed_on,
-    lambda scan, callee, _: hidden(scan, callee, _calls(scan, callee)),
     _apart,
     _waits,
     lambda scan, callee, _: squeezed(scan, callee),
@@ -141,15 +142,15 @@ REASONS: Sequence[Callable[[Scan, Service, Sequence[Edge]], float]] = (
 """What else may make a callee worse than its own doing, each as how sure one is of it, 0…1."""
 
 
-def _own(scan: Scan, callee: Service, edges: Sequence[Edge]) -> list[float]:
-    """By how many scales the callee is worse where it is served."""
-    told = [scan.z("p95", callee), scan.z("failed", callee)]
+def _own(scan: Scan, callee: Service, edges: Sequence[Edge]) -> tuple[list[float], list[float]]:
+    """By how many scales the callee is slower, and fails more, where it is served."""
+    slow, failing = [scan.z("p95", callee)], [scan.z("failed", callee)]
     for edge in edges:
         server = scan.z("edge_server", edge)
-        told.append(scan.z("edge_p95", edge) if math.isnan(server) else server)
+        slow.append(scan.z("edge_p95", edge) if math.isnan(server) else server)
         if math.isnan(scan.value("failed", callee)):
-            told.append(scan.z("edge_failed", edge))
-    return [z for z in told if not math.isnan(z)]
+            failing.append(scan.z("edge_failed", edge))
+    return [z for z in slow if not math.isnan(z)], [z for z in failing if not math.isnan(z)]
 
 
 def _load_explains(scan: Scan, callee: Service) -> bool:

@@ -82,6 +82,6 @@ def squeezed(scan: Scan, service: Service) -> float:
         return 0.0
     sharing = scan.once(Sharing)
     now, usually = sharing.now[rows], sharing.usual[rows]
-    told = np.isfinite(now) & np.isfinite(usually)
+    told = np.isfinite(scan["busy"].value[rows]) & np.isfinite(now) & np.isfinite(usually)  # who left was not robbed
     usual = float(usually[told].sum())
     return sure(1 - float(now[told].sum()) / usual, *SQUEEZED) if usual > 0 else 0.0

@@ -8,7 +8,6 @@ what befalls 2.5 % of the calls, whose own p95 is as usual up to 5 %.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 from foreshock_dashboard.analysis.evidence import WORSE, sure
 from foreshock_dashboard.analysis.scan import Scan
@@ -31,6 +30,19 @@ def tail_alone(scan: Scan, service: Service) -> float:
     return 0.0 if math.isnan(z) else 1 - sure(z, WORSE, 0.5)
 
 
-def hidden(scan: Scan, service: Service, calls: Iterable[Edge]) -> float:
-    """How sure it is that one of its calls may be what slows some of its requests, without showing, 0…1."""
-    return max((several(scan, edge) for edge in calls), default=0.0) * tail_alone(scan, service)
+def hidden(scan: Scan, service: Service) -> float:
+    """How sure it is that what slows some of its requests is one of those it calls, without its calls' p95 showing it,
+    0…1: it calls that one several times a request, and others that call it find it slower than usual."""
+    found = 0.0
+    for row in scan.out.get(service, ()):
+        edge = scan.world.edges[row]
+        if (often := several(scan, edge)) > found:
+            found = max(found, min(often, seen_slow(scan, edge.server)))
+    return min(found, tail_alone(scan, service)) if found else 0.0
+
+
+def seen_slow(scan: Scan, callee: Service) -> float:
+    """How sure it is that a service is slower than usual for any of those that call it, 0…1."""
+    rows = scan.into.get(callee, [])
+    worst = [float(z) for name in ("edge_p95", "edge_server") for z in scan[name].z[rows] if not math.isnan(z)]
+    return sure(max(worst, default=math.nan), WORSE, 0.5)

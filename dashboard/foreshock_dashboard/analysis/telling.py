@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 
-from foreshock_dashboard.analysis.assessment import SURE, Trouble
+from foreshock_dashboard.analysis.assessment import SURE, Trouble, best
 from foreshock_dashboard.analysis.blame import Walk, blamed
 from foreshock_dashboard.analysis.crowding import brimming
 from foreshock_dashboard.analysis.finding import Finding
@@ -59,6 +59,11 @@ class Moment:
     def spreading(self) -> Spreading:
         """How risk spreads, for all incidents."""
         return Spreading(self.scan, self.own)
+
+    @cached_property
+    def ahead(self) -> Sequence[Ahead]:
+        """Who is next by what services show themselves."""
+        return self.spreading.ahead()
 
 
 def opened(trouble: Trouble, scan: Scan) -> Incident:
@@ -111,7 +116,8 @@ def updated(incident: Incident, trouble: Trouble, moment: Moment, *, page: bool)
     again = not incident.candidates or paged != incident.paged or _minute(moment.scan)
     victims = (trouble.origin, *trouble.felt[:HEARD])
     suspects = blamed(moment.walk, victims) if again else incident.candidates
-    trouble = _suspected(trouble, suspects, moment.findings)
+    guilty = suspects[0].service if again and suspects else None
+    trouble = _suspected(incident, trouble, guilty, moment.findings)
     cause, culprit = _cause(trouble, suspects)
     told = replace(
         incident,
@@ -132,9 +138,16 @@ def updated(incident: Incident, trouble: Trouble, moment: Moment, *, page: bool)
 
 
 def standing(incident: Incident, moment: Moment) -> Incident:
-    """An incident that nothing new is told of: figures and who is next are those of now all the same."""
-    told = replace(incident, at_risk=_near(incident.service, moment))
+    """An incident that is told as it was while something else is found: who is next is as of now all the same."""
+    ahead = tuple(each for each in _near(incident.service, moment) if math.isfinite(each.p50))
+    told = replace(incident, at_risk=ahead)
     return replace(told, sentence=sentence(told, moment.scan))
+
+
+def calming(incident: Incident, scan: Scan) -> Incident:
+    """An incident while nothing is wrong any more and it is not over yet: nobody is next."""
+    told = replace(incident, at_risk=(), quality="sampled")
+    return replace(told, sentence=sentence(told, scan, calms=True))
 
 
 def _minute(scan: Scan) -> bool:
@@ -142,23 +155,27 @@ def _minute(scan: Scan) -> bool:
     return bool(scan.time // MINUTE != (scan.time - scan.world.step) // MINUTE)
 
 
-def _suspected(trouble: Trouble, blamed: Sequence[Candidate], findings: Sequence[Finding]) -> Trouble:
+def _suspected(incident: Incident, trouble: Trouble, guilty: Service | None, findings: Sequence[Finding]) -> Trouble:
     """The trouble with the cause that is told: that a service is slow by itself is said where nothing else may be.
 
-    What may be is looked for at the origin, or, where nothing sure is about it, at whoever is blamed. It wakes nobody.
+    What may be is looked for at the origin, or, where nothing sure is about it, in the network of whoever is guilty:
+    another cause would be told as if it were the origin's. Where nobody was asked who is guilty just now, what was told
+    goes on to be, as long as it is found. Who is woken does not hang on it.
     """
     known = trouble.cause
     if known is not None and not known.by_itself:
         return trouble
-    asked = [trouble.origin]
-    if blamed and (known is None or known.strength < SURE):
-        asked.append(blamed[0].service)
-    least = SUSPECTED * (known.strength if known is not None else SURE)
-    for who in asked:
-        about = [each for each in findings if each.service == who and each.strength >= least and not each.by_itself]
-        if about:
-            return replace(trouble, cause=max(about, key=lambda each: (each.strength, -each.since)))
-    return trouble
+    least = SUSPECTED * max(SURE, known.strength if known is not None else 0.0)
+    likely = [each for each in findings if each.strength >= least and not each.by_itself]
+    whose = {trouble.origin, known.service} if known is not None else {trouble.origin}
+    about = [each for each in likely if each.service in whose]
+    if not about and (known is None or known.strength < SURE):
+        lost = [each for each in likely if each.cause == "network"]
+        before = [
+            each for each in lost if (each.cause, each.culprit.service) == (incident.cause, incident.culprit.service)
+        ]
+        about = before if guilty is None else [each for each in lost if each.service == guilty]
+    return replace(trouble, cause=best(about)) if about else trouble
 
 
 def _cause(trouble: Trouble, blamed: Sequence[Candidate]) -> tuple[Cause, Culprit]:
@@ -192,7 +209,8 @@ def _at_risk(trouble: Trouble, moment: Moment) -> tuple[AtRisk, ...]:
 def _near(origin: Service, moment: Moment, known: Mapping[Service, Own] | None = None) -> tuple[AtRisk, ...]:
     """A service and all that call it, the soonest hit first. known: what more is known of some than they show."""
     near = {origin, *moment.scan.upstream[origin]}
-    found = [_risk(each) for each in moment.spreading.ahead(known) if each.service in near]
+    ahead = moment.spreading.ahead(known) if known else moment.ahead
+    found = [_risk(each) for each in ahead if each.service in near]
     return tuple(sorted(found, key=lambda each: (each.p50, each.service)))
 
 

@@ -15,11 +15,14 @@ SOON = 900.0
 """Seconds within which it is said when somebody is hit."""
 
 
-def sentence(incident: Incident, scan: Scan) -> str:
-    """Who does what to whom, since when, how much, and who is next."""
+def sentence(incident: Incident, scan: Scan, *, calms: bool = False) -> str:
+    """Who does what to whom, since when, how much, and who is next. calms: nothing of it is seen any more."""
     weak = not incident.victims  # nothing has happened that it could be since
     parts = [_what(incident) if weak else f"{_what(incident)} since {clock(incident.since)} UTC"]
-    if figure := _figure(incident.service, scan):
+    figure = _figure(incident.service, scan)
+    if calms:
+        return f"{parts[0]}; it calms down{f': {figure}' if figure else ''}."
+    if figure:
         parts.append(figure)
     hit = [str(who) for who in incident.slowed]
     if hit:
@@ -40,7 +43,7 @@ def _what(incident: Incident) -> str:
             does = "starves" if incident.confidence >= LIKELY else "may starve"
             return f"{by} {does} {who}{f' on {gpu_list(where.gpus)}' if where.gpus else ''}"
         case "demand":
-            soon = any(risk.service == who and risk.p50 > 0 for risk in incident.at_risk)
+            soon = any(risk.service == who and 0 < risk.p50 < math.inf for risk in incident.at_risk)
             asked = "will soon be asked for more than it carries" if soon else "is asked for more than it carries"
             return f"{who} {asked}{f', most of it through {by}' if by and by != who else ''}"
         case "provisioning lag":

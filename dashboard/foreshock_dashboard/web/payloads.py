@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -85,7 +86,7 @@ def _part(service: Service, incidents: Sequence[Incident]) -> Condition | None:
     incidents = [each for each in incidents if each.victims]  # nothing is wrong yet with what is only weak
     for incident in incidents:
         if service in (incident.victim, incident.service):
-            soon = any(risk.service == service and risk.p50 > 0 for risk in incident.at_risk)
+            soon = any(risk.service == service and 0 < risk.p50 < math.inf for risk in incident.at_risk)
             grave = incident.phase in ("page", "cascading") and not soon
             hit = "first at risk" if soon else "hit first"
             word = "starved" if incident.cause == "pool contention" else hit

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.analysis.causes.made import ANSWER, ASK, FRONT, GATEWAY, LLM, Bent, scan, since
+from tests.analysis.causes.made import ANSWER, ASK, DIRECT, FRONT, GATEWAY, IN, LLM, Bent, scan, since
 
 from foreshock_dashboard.analysis.assessment import Trouble
 from foreshock_dashboard.analysis.dependency import dependency
 from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.analysis.telling import Moment, opened, updated
 from foreshock_dashboard.model.incident import Cause, Culprit
 from foreshock_dashboard.model.service import Service
@@ -54,10 +55,27 @@ def test_a_cause_that_names_another_does_not_give_way() -> None:
     assert told(LLM, demand, found(LLM, "pool contention", 0.9, GATEWAY)) == ("demand", FRONT)
 
 
-def test_where_nothing_is_known_what_may_be_wrong_with_the_one_who_is_blamed_is_told() -> None:
-    network = found(GATEWAY, "network", 0.4)
-    assert told(FRONT, None, network) == ("network", GATEWAY)
+def test_where_nothing_is_known_what_may_be_wrong_with_the_network_of_the_one_who_is_blamed_is_told() -> None:
+    """Another cause would be told as if it were the origin's: one replica of it, or its GPUs."""
+    assert told(FRONT, None, found(GATEWAY, "network", 0.4)) == ("network", GATEWAY)
+    assert told(FRONT, None, found(GATEWAY, "imbalance", 0.4)) == ("dependency", GATEWAY)
     assert told(FRONT, None, found(LLM, "network", 0.4)) == ("dependency", GATEWAY)
+    assert told(FRONT, None, found(GATEWAY, "network", 0.2)) == ("dependency", GATEWAY)
+
+
+def test_it_is_told_until_it_is_not_found_any_more_or_somebody_else_is_blamed() -> None:
+    """Who is to blame is asked once a minute; the culprit of a network is not always the one who was blamed."""
+    network = found(GATEWAY, "network", 0.4, LLM)
+    trouble = Trouble(FRONT, (FRONT,), (), (FRONT,), None, True, True, False, False, 0.8)
+    minute = scan(SLOW)
+    later = Scan(minute.world, minute.at - 1, minute.base)
+    assert minute.time % 60 != 0
+    assert later.time % 60 != 0
+    first = updated(opened(trouble, minute), trouble, Moment(minute, {}, (network,)), page=True)
+    second = updated(first, trouble, Moment(later, {}, (network,)), page=True)
+    third = updated(second, trouble, Moment(later, {}, ()), page=True)
+    assert [(each.cause, each.culprit.service) for each in (first, second)] == [("network", LLM)] * 2
+    assert third.cause == "dependency"
 
 
 def test_what_is_surely_slow_by_itself_is_not_told_of_anybody_else() -> None:
@@ -66,22 +84,28 @@ def test_what_is_surely_slow_by_itself_is_not_told_of_anybody_else() -> None:
 
 
 @pytest.mark.parametrize(
-    ("calls", "median", "itself"),
+    ("calls", "median", "others", "failed", "itself"),
     [
-        pytest.param(5.0, 2.5, True, id="it calls once a request"),
-        pytest.param(10.0, 2.5, False, id="it calls twice a request, and its tail alone is slow"),
-        pytest.param(10.0, 9.0, True, id="it calls twice a request, and all of them are slow"),
+        pytest.param(5.0, 2.5, 20, 0.0, True, id="it calls once a request"),
+        pytest.param(10.0, 2.5, 20, 0.0, False, id="it calls twice a request, and others find that one slow"),
+        pytest.param(10.0, 2.5, 8.5, 0.0, True, id="nobody else finds that one slow"),
+        pytest.param(10.0, 9.0, 20, 0.0, True, id="all of its requests are slow"),
+        pytest.param(10.0, 2.5, 20, 0.3, True, id="it fails, which is no matter of tails"),
     ],
 )
-def test_a_tail_may_be_of_what_is_called_several_times_a_request(calls: float, median: float, itself: bool) -> None:
-    entry = next(edge for edge in scan().world.edges if edge.server == FRONT)
+def test_a_tail_may_be_of_what_is_called_several_times_a_request(
+    calls: float, median: float, others: float, failed: float, itself: bool
+) -> None:
     here = scan(
         {
             ("p95", FRONT): since(290, 9, 40),
             ("p50", FRONT): since(290, 2.5, median),
-            ("edge_server", entry): since(290, 9, 40),
+            ("failed", FRONT): since(290, 0, failed),
+            ("edge_server", IN): since(290, 9, 40),
+            ("edge_failed", IN): since(290, 0, failed),
             ("edge_rate", ASK): calls,
             ("edge_rate", ANSWER): calls,
+            ("edge_server", DIRECT): since(290, 8.5, others),
         }
     )
     own = [each for each in dependency(here) if each.service == FRONT and each.by_itself]

@@ -91,6 +91,7 @@ def test_gpus_are_of_a_pool_if_all_of_them_are(platforms: Kit, pools: tuple[str,
         pytest.param(0.3, 0.7, True, id="a neighbour has it"),
         pytest.param(0.3, 0.15, False, id="a lost scrape took half of everybody's"),
         pytest.param(0.6, 0.3, False, id="as usual"),
+        pytest.param(np.nan, 0.3, False, id="it is there no more"),
     ],
 )
 def test_who_lost_gpu_time_to_others_is_squeezed(platforms: Kit, mine: float, theirs: float, sure: bool) -> None:
