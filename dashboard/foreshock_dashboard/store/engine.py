@@ -30,6 +30,7 @@ def connect(
             "allocator_background_threads": True,  # else what one COPY or merge took is kept for the next
         },
     )
+    connection.execute("set enable_progress_bar = false")  # it would draw into what a command prints
     connection.execute("set allowed_directories = $folders", {"folders": [f"{each}/" for each in (folder, *also)]})
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
