@@ -76,6 +76,10 @@ def test_it_is_told_until_it_is_not_found_any_more_or_somebody_else_is_blamed() 
     third = updated(second, trouble, Moment(later, {}, ()), page=True)
     assert [(each.cause, each.culprit.service) for each in (first, second)] == [("network", LLM)] * 2
     assert third.cause == "dependency"
+    asked = Scan(minute.world, minute.at - 5, minute.base)
+    assert asked.time % 60 == 0
+    another = found(LLM, "network", 0.4)  # with the culprit that was told, but of one who is not blamed
+    assert updated(second, trouble, Moment(asked, {}, (another,)), page=True).cause == "dependency"
 
 
 def test_what_is_surely_slow_by_itself_is_not_told_of_anybody_else() -> None:
