@@ -23,7 +23,7 @@ def left_behind() -> set[str]:
 
 def warnings(url: str) -> list[dict[str, Any]]:
     """What somebody is woken for: the open warnings but for advisories."""
-    found: list[dict[str, Any]] = httpx.get(f"{url}/api/warnings", timeout=20, trust_env=False).json()["warnings"]
+    found: list[dict[str, Any]] = httpx.get(f"{url}/api/warnings", timeout=90, trust_env=False).json()["warnings"]
     return [warning for warning in found if warning["state"] != "advisory"]
 
 
@@ -41,7 +41,7 @@ def names_the_holder(url: str) -> bool:
     found = httpx.get(url + listed, timeout=60, trust_env=False).json()["traces"]
     if not found or found[0]["gpu_wait_seconds"] < 0.5 * found[0]["duration_seconds"]:
         return False
-    trace = httpx.get(f"{url}/api/traces/{found[0]['trace_id']}", timeout=20, trust_env=False).json()
+    trace = httpx.get(f"{url}/api/traces/{found[0]['trace_id']}", timeout=90, trust_env=False).json()
     (wait,) = [row["gpu"] for row in trace["spans"] if row["service"] == STORY[1] and row["gpu"]][:1]
     return (wait["quality"], wait["found_by"], next(iter(wait["by"]))) == ("measured", "process", STORY[0]) and (
         f"it ran {STORY[0]}" in trace["sentence"]

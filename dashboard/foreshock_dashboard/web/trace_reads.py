@@ -20,6 +20,7 @@ from foreshock_dashboard.web import traces_json
 from foreshock_dashboard.web.exemplars import exemplars
 from foreshock_dashboard.web.gpu_time import AT_ONCE, GpuTimes
 from foreshock_dashboard.web.params import SpanPage, trace_query, wait_filter, waits_wanted
+from foreshock_dashboard.web.single_flight import SingleFlight
 from foreshock_dashboard.web.trace_search import Waits, by_wait
 
 LISTS = 2
@@ -41,10 +42,11 @@ class TraceReads:
         self._times = GpuTimes(hub)
         self._waits = Waits(self._times)
         self._opening, self._listing = CapacityLimiter(AT_ONCE), CapacityLimiter(LISTS)
+        self._opened: SingleFlight[Json | None] = SingleFlight()
         self._pairs: Kept[Json] = Kept(MOST_LISTS)
 
     async def whole(self, trace_id: str, page: SpanPage) -> Json | None:
-        """A trace with what ran on its GPUs; None where there is none.
+        """A trace with what ran on its GPUs; None where there is none. Those who follow the same link share a reading.
 
         Raises:
             SourceError: the trace source cannot answer.
@@ -56,7 +58,7 @@ class TraceReads:
                 told = traces_json.trace(trace_id, spans, self._times.of(spans), page) if spans else None
                 return told and told | {"note": note_of(spans)}
 
-        return await to_thread.run_sync(read, limiter=self._opening)
+        return await self._opened.get((trace_id, page), lambda: to_thread.run_sync(read, limiter=self._opening))
 
     async def listed(self, given: QueryParams, known: Collection[Service]) -> Json:
         """The list that an address asks for; with the waits of its traces where it asks for those.
