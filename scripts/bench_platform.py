@@ -17,6 +17,8 @@ from foreshock_dashboard.model.samples import Labels
 
 START, STEP = 1_800_000_000.0, 10.0
 PER_HOST = 8
+PER_SERVICE = 6
+"""Operations."""
 NOISE = 0.05
 """Scatter of every figure around its usual, as a share of it."""
 USUAL = {
@@ -151,6 +153,7 @@ def _series(size: Size) -> Iterator[tuple[str, dict[str, str]]]:
         for key in ("served", "served_failed"):
             yield key, who
         yield from (("served_seconds", {**who, "le": bound}) for bound in LE)
+        yield from (("operations", {**who, "span_name": f"POST /v1/{name}"}) for name in range(PER_SERVICE))
         yield from _deployed(i)
     for i in range(size.services // 5):
         yield from (("first_token_seconds", {**services[i], "model_name": "m", "le": bound}) for bound in LE)

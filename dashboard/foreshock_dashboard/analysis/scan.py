@@ -15,7 +15,7 @@ from foreshock_dashboard.analysis.remembered import Remembered, grouped, rows_of
 from foreshock_dashboard.analysis.signals import ALL, NAMED, Key, Signal, inference, transformed
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.world import Edge, Stall, Tenant, World
+from foreshock_dashboard.model.world import Edge, Operation, Stall, Tenant, World
 
 if TYPE_CHECKING:
     from foreshock_dashboard.analysis.batching import Strain
@@ -178,6 +178,11 @@ class Scan:
         return self.remembered.of(_by_service, self.world.tenants)
 
     @property
+    def operations(self) -> Mapping[Service, list[int]]:
+        """Rows of the operations of each service on GPUs."""
+        return self.remembered.of(_by_owner, self.world.operations)
+
+    @property
     def models(self) -> Mapping[Key, int]:
         """Rows of the services that have model servers."""
         return self.remembered.of(rows_of, inference(self.world).services)
@@ -215,6 +220,10 @@ class Scan:
 
 def _by_service(tenants: Sequence[Tenant]) -> Mapping[Service, list[int]]:
     return grouped(tenant.service for tenant in tenants)
+
+
+def _by_owner(operations: Sequence[Operation]) -> Mapping[Service, list[int]]:
+    return grouped(operation.service for operation in operations)
 
 
 def _by_victim(stalls: Sequence[Stall]) -> Mapping[Service, list[int]]:

@@ -2,7 +2,7 @@
 
 Demand keeps GPUs busy and slower work keeps them busier for each request. A service whose requests take many times as
 long although its GPUs have time left and each request costs them no more waits for something else; where that began
-as a caller began to ask more of it, the caller's requests do not go together with the others'.
+as a caller began to ask more of it, or a kind of request came up, these do not go together with the others.
 """
 
 from __future__ import annotations
@@ -34,13 +34,19 @@ BEFORE, LEAD = 180.0, 30.0
 """Seconds before the waiting began that a caller's requests are compared with, but for the last of them."""
 
 
+FEW, RARE = 0.05, 0.002
+"""Requests of a kind a second, and as a share of all of a service, whose coming and going means little."""
+
+
 class Asking(NamedTuple):
-    """The caller that asks more than before: on which edge, calls a second before and now, by how many scales."""
+    """The caller that asks more than before: on which edge, calls a second before and now, by how many scales; of what
+    kind, where that is one kind of them."""
 
     edge: Edge
     usual: float
     now: float
     z: float
+    kind: str = ""
 
 
 def swapped(scan: Scan) -> tuple[Finding, ...]:
@@ -66,7 +72,12 @@ def _judged(excesses: Excesses, service: Service) -> Finding | None:
         return None
     since = scan.since(slow.signal, service, most=LONGEST)
     asking = _asking(scan, service, since)
-    if asking is None or not asking.z > 0:
+    if asking is None:
+        return None
+    begun = _begun(scan, service, since, asking.edge)
+    if begun is not None and begun.z > asking.z:
+        asking = begun
+    if not asking.z > 0:
         return None
     strength = believed(asking.z) * evident
     caller = asking.edge.client
@@ -81,11 +92,10 @@ def _judged(excesses: Excesses, service: Service) -> Finding | None:
         since=since,
         evidence=(
             Evidence(NAMED[slow.signal].text, now, usual, "s", since, str(service)),
-            Evidence("calls", asking.now, asking.usual, "1/s", since, f"{caller} -> {service}"),
+            Evidence(f"calls {asking.kind}".rstrip(), asking.now, asking.usual, "1/s", since, f"{caller} -> {service}"),
             Evidence("GPU time", busy, busy_usual, "ratio", since, str(service)),
         ),
-        next_step=f"give what {caller} asks of {service} replicas of its own, or cap it at {asking.usual:.1f} calls "
-        f"a second: requests wait while {gpu_list(gpus)} are {percent(1 - fullest)} idle",
+        next_step=f"{_parted(asking)}: requests wait while {gpu_list(gpus)} are {percent(1 - fullest)} idle",
         urgent=strength >= 0.5 and slow.ratio >= SLOWDOWN,
     )
 
@@ -114,6 +124,39 @@ def _asking(scan: Scan, service: Service, since: float) -> Asking | None:
     before, lately = float(usual[most]), float(now[most])
     z = (lately - before) / NAMED["edge_rate"].floor
     return Asking(scan.world.edges[rows[most]], math.exp(before), math.exp(lately), z)
+
+
+def _begun(scan: Scan, service: Service, since: float, edge: Edge) -> Asking | None:
+    """The kind of request that grew most, against the hour before the waiting began; it is taken to come over `edge`.
+
+    Ten requests a minute of another kind show in no sum, and who comes in bursts does so in all kinds.
+    """
+    step, at = scan.world.step, scan.at + 1
+    points = min(at, round((scan.time - since + LONGEST) / step))
+    split = points - round((scan.time - since + LEAD) / step)
+    rows, row = scan.operations.get(service, []), scan["rate"].keys.get(service)
+    if not rows or row is None:
+        return None
+    told = np.isfinite(scan.past("rate", [row], points))
+    if np.count_nonzero(told[:, :split]) < (BEFORE - LEAD) / step:
+        return None
+    found = np.where(told, np.nan_to_num(scan.world.operation_rate[rows, at - points : at]), np.nan)
+    usual, now = median(found[:, :split]), percentile(found[:, split:], MOST_LATELY)
+    few = max(FEW, RARE * float(usual.sum()))
+    grown = np.log((now + few) / (usual + few)) / NAMED["edge_rate"].floor
+    if not np.isfinite(grown).any():
+        return None
+    most = int(np.nanargmax(grown))
+    kind = scan.world.operations[rows[most]].name
+    return Asking(edge, float(usual[most]), float(now[most]), float(grown[most]), kind)
+
+
+def _parted(asking: Asking) -> str:
+    """What keeps it apart from the others."""
+    caller, service = asking.edge.client, asking.edge.server
+    what = f"{asking.kind} from {caller} to {service}" if asking.kind else f"what {caller} asks of {service}"
+    least = f"cap it at {asking.usual:.1f} calls a second" if asking.usual >= FEW else "hold it back"
+    return f"give {what} replicas of its own, or {least}"
 
 
 def _passed_on(excesses: Excesses, service: Service) -> bool:

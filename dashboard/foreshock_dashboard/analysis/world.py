@@ -10,6 +10,7 @@ from foreshock_dashboard.analysis.cluster import Cluster
 from foreshock_dashboard.analysis.condensing import Condenser
 from foreshock_dashboard.analysis.gpus import GIVEN, OnGpus, gpu_order
 from foreshock_dashboard.analysis.hosts import Hosts
+from foreshock_dashboard.analysis.operations import Operations
 from foreshock_dashboard.analysis.rows import Named, Told, last_told
 from foreshock_dashboard.analysis.sections import Sections
 from foreshock_dashboard.analysis.serving import Serving
@@ -60,6 +61,7 @@ class GrowingWorld:
         self._cluster = Cluster(self._sections)
         self._gpus = OnGpus(self._sections, self._hosts, self._cluster.workload_of)
         self._calls = Calls(self._sections)
+        self._operations = Operations(self._sections)
         self._serving = Serving(self._sections)
         self._network = Hosts(self._sections, self._hosts)
         self._known: tuple[tuple[object, ...], frozenset[Service]] = ((), frozenset())
@@ -86,9 +88,10 @@ class GrowingWorld:
         self._network.meet(readings, since, renamed)
         self._serving.meet(readings, since)
         self._calls.meet(readings, since)
+        self._operations.meet(readings, since, self._gpus.tenants.keys)
         known = self._named()
         self._calls.hold(known or self._cluster.workloads.keys)
-        parts = (self._cluster, self._gpus, self._network, self._serving, self._calls)
+        parts = (self._cluster, self._gpus, self._network, self._serving, self._calls, self._operations)
         growth = [each for part in parts for each in part.arrange(readings)]
         for section, figures in growth:
             section.grow(len(self._times), figures)
@@ -149,6 +152,8 @@ class GrowingWorld:
             pool=gpus.pool(),
             tier=calls.tier(),
             season=UNKNOWN,
+            operations=self._operations.rows.keys,
+            operation_rate=self._operations.rows["rate"],
         )
 
 

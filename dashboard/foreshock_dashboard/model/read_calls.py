@@ -109,6 +109,13 @@ def readings(windows: Windows) -> Mapping[str, Reading]:
             shown=True,
             producer=SPANS,
         ),
+        "operations": Reading(
+            rate(_CALLS, (*SERVICE, "span_name"), _SERVED),
+            "which kind of request began, by `span_name`",
+            (Form(rate(_TEMPO_CALLS, (*_BY_TEMPO, "span_name"), _SERVED), _TEMPO, producer=TEMPO),),
+            producer=SPANS,
+            part_of="served",
+        ),
         "served_failed": Reading(
             rate(_CALLS, SERVICE, _SERVED, _FAILED),
             "failed requests",

@@ -39,6 +39,13 @@ class Edge(NamedTuple):
     connection: str = ""
 
 
+class Operation(NamedTuple):
+    """A kind of request that a service answers, by the name of its spans."""
+
+    service: Service
+    name: str
+
+
 class Tenant(NamedTuple):
     """A service on a GPU."""
 
@@ -94,6 +101,7 @@ class World:
     services/red: requests each service received.
     edges/calls: requests on each edge as its client saw them; `server_p95` as the server saw them (seconds); `attempts`
         is attempts per call, 1.0 without retries.
+    operations/operation_rate: requests per second that services on GPUs received, by operation.
     gpus: utilization and contended as ratios 0…1, memory in bytes, power in watts, temperature in °C.
     tenants: busy and stalled as ratios 0…1 of time, memory in bytes.
     stalls: ratio 0…1 of time that the victim was stalled by the aggressor on that GPU (an upper bound of waiting).
@@ -135,6 +143,8 @@ class World:
     pool: tuple[str, ...] = ()
     tier: tuple[str, ...] = ()
     season: Season = UNKNOWN
+    operations: tuple[Operation, ...] = ()
+    operation_rate: Floats = field(default_factory=lambda: np.empty((0, 0)), repr=False)
 
     @property
     def time(self) -> float:

@@ -15,7 +15,7 @@ from foreshock_dashboard.model.hardware import Hardware
 from foreshock_dashboard.model.inference import Inference
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.world import Edge, Gpu, Red, Stall, Tenant, World
+from foreshock_dashboard.model.world import Edge, Gpu, Operation, Red, Stall, Tenant, World
 
 STEP, START = 10.0, 1_800_000_000.0
 Course = float | Callable[[int], float]
@@ -38,10 +38,13 @@ class Served:
 
 @dataclass(frozen=True)
 class Platform:
-    """A platform over `points` grid points; what begins, begins at `at`. `unseen`: only clients tell of these."""
+    """A platform over `points` grid points; what begins, begins at `at`. `unseen`: only clients tell of these. `kinds`:
+    requests a second by service and operation.
+    """
 
     services: Mapping[str, Served] = field(default_factory=dict)
     calls: Mapping[tuple[str, str], Served] = field(default_factory=dict)
+    kinds: Mapping[tuple[str, str], Course] = field(default_factory=dict)
     busy: Mapping[tuple[int, str], Course] = field(default_factory=dict)
     stalled: Mapping[tuple[int, str, str], Course] = field(default_factory=dict)
     queued: Mapping[str, Course] = field(default_factory=dict)
@@ -76,6 +79,8 @@ class Platform:
             calls=calls,
             server_p95=np.where([[b in self.unseen] for _, b in edges], np.nan, calls.p95) if edges else calls.p95,
             attempts=self._rows([self.calls[key].attempts for key in edges]),
+            operations=tuple(Operation(service(name), kind) for name, kind in sorted(self.kinds)),
+            operation_rate=self._rows([self.kinds[key] for key in sorted(self.kinds)]),
             gpus=gpus,
             utilization=utilization,
             contended=nothing,

@@ -74,6 +74,33 @@ def test_of_a_service_that_never_told_how_long_it_takes_a_queue_makes_nobody_sur
     assert swapped(untold.scan(later=4)) == ()
 
 
+NEW = "POST /embed/documents"
+
+
+def proxied(kit: Kit, **changes: object) -> Kit:
+    """The same behind one gateway, of whose calls few are of the kind that came up: their sum is as ever."""
+    given: dict[str, object] = {
+        "services": {"embedder": kit.Served(rate=15.0, p95=kit.step(0.02, 1.0))},
+        "calls": {("gateway", "embedder"): kit.Served(rate=15.0, p95=kit.step(0.02, 1.0))},
+        "kinds": {("embedder", "POST /embed"): 15.0, ("embedder", NEW): kit.step(np.nan, 0.2)},
+    }
+    return thrashing(kit, **{**given, **changes})
+
+
+def test_a_kind_of_request_that_came_up_is_named_where_its_caller_asks_no_more_than_ever(platforms: Kit) -> None:
+    """What to do concerns that kind alone."""
+    (finding,) = swapped(proxied(platforms).scan(later=4))
+
+    assert str(finding.culprit.service) == "gateway"
+    assert finding.strength > 0.9
+    assert (finding.evidence[1].name, finding.evidence[1].entity) == (f"calls {NEW}", "gateway -> embedder")
+    assert (finding.evidence[1].value, finding.evidence[1].baseline) == (0.2, 0.0)
+    assert finding.next_step == (
+        f"give {NEW} from gateway to embedder replicas of its own, or hold it back: "
+        "requests wait while host-1/gpu-0 and host-2/gpu-0 are 97 % idle"
+    )
+
+
 OTHER: dict[str, Callable[[Kit], Kit]] = {
     "its GPUs have no time left": lambda kit: thrashing(kit, busy={(1, "embedder"): kit.step(0.3, 0.9)}),
     "each request needs as much more GPU time": lambda kit: thrashing(
@@ -90,6 +117,23 @@ OTHER: dict[str, Callable[[Kit], Kit]] = {
         },
     ),
     "it is as fast as ever": lambda kit: thrashing(kit, services={"embedder": kit.Served()}),
+    "the kind came up half an hour before": lambda kit: proxied(
+        kit, kinds={("embedder", "POST /embed"): 15.0, ("embedder", NEW): kit.step(np.nan, 0.2, 60)}
+    ),
+    "one more of a rare kind came": lambda kit: proxied(
+        kit, kinds={("embedder", "POST /embed"): 15.0, ("embedder", NEW): kit.step(0.02, 0.03)}
+    ),
+    "few of a great many are of the kind": lambda kit: proxied(
+        kit,
+        services={"embedder": kit.Served(rate=900.0, p95=kit.step(0.02, 1.0))},
+        calls={("gateway", "embedder"): kit.Served(rate=900.0, p95=kit.step(0.02, 1.0))},
+        kinds={("embedder", "POST /embed"): 900.0, ("embedder", NEW): kit.step(np.nan, 0.2)},
+    ),
+    "all kinds began as it did itself, a minute before": lambda kit: proxied(
+        kit,
+        services={"embedder": kit.Served(rate=kit.step(np.nan, 15.0, 232), p95=kit.step(0.02, 1.0))},
+        kinds={("embedder", name): kit.step(np.nan, 7.0, 232) for name in ("POST /embed", NEW)},
+    ),
     "it is on no GPU": lambda kit: thrashing(kit, busy={(1, "other"): 0.1}),
 }
 
@@ -105,19 +149,27 @@ def test_no_caller_is_accused_where(platforms: Kit, name: str) -> None:
 HOLES = st.lists(st.tuples(st.integers(0, 2), st.integers(200, 299), st.sampled_from([0.0, np.nan, 1e9])), max_size=60)
 
 
-@given(rates=HOLES, durations=HOLES)
+@given(rates=HOLES, durations=HOLES, kinds=HOLES)
 @settings(max_examples=40, deadline=None)
 def test_whatever_is_missing_or_nothing_strength_and_severity_are_defined(
-    platforms: Kit, rates: list[tuple[int, int, float]], durations: list[tuple[int, int, float]]
+    platforms: Kit,
+    rates: list[tuple[int, int, float]],
+    durations: list[tuple[int, int, float]],
+    kinds: list[tuple[int, int, float]],
 ) -> None:
     """No requests, no samples, absurd ones: a strength of 0…1 and a finite severity, or no finding."""
-    world = thrashing(platforms).world()
+    came = {("embedder", name): platforms.step(5.0, 9.0) for name in "abc"}
+    world = thrashing(platforms, kinds=came).world()
+    asked = world.operation_rate.copy()
     rate, p95, calls = world.red.rate.copy(), world.red.p95.copy(), world.calls.rate.copy()
     for row, column, value in rates:
         rate[row, column] = calls[row % len(calls), column] = value
     for row, column, value in durations:
         p95[row, column] = value
-    holed = replace(world, red=replace(world.red, rate=rate, p95=p95), calls=replace(world.calls, rate=calls))
+    for row, column, value in kinds:
+        asked[row, column] = value
+    red, edges = replace(world.red, rate=rate, p95=p95), replace(world.calls, rate=calls)
+    holed = replace(world, red=red, calls=edges, operation_rate=asked)
 
     for at in (0, 1, 242, 299):
         for finding in swapped(Scan(holed, at, usual_at(holed, min(at, 240)))):

@@ -1,0 +1,111 @@
+"""What services on GPUs are asked for is told by the names of their spans, whoever counts these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.analysis.scraped import Page, world_scraped
+
+from foreshock_dashboard.analysis.operations import MOST
+from foreshock_dashboard.analysis.world import GrowingWorld, condensed
+from foreshock_dashboard.model.query import Matrix
+from foreshock_dashboard.model.readings import Readings, catalogue
+from foreshock_dashboard.model.samples import labels_of
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Operation
+
+EMBED, DOCUMENTS = "POST /embed", "POST /embed/documents"
+STEP = 10.0
+
+
+def gpus(*services: str) -> Page:
+    """An exporter of one GPU and those on it."""
+
+    def page(t: float) -> str:
+        gpu = 'gpu="0",uuid="a"'
+        busy = [f'gpu_service_busy_seconds_total{{{gpu},service_name="{name}"}} {0.2 * t}' for name in services]
+        return "\n".join([f'gpu_info{{{gpu},model="H100"}} 1', *busy, ""])
+
+    return page
+
+
+def spans(metric: str, service: str) -> Page:
+    """What is counted of an embedder and of a web server; documents from the second minute on, one in five fails."""
+
+    def page(t: float) -> str:
+        server, client = 'span_kind="SPAN_KIND_SERVER"', 'span_kind="SPAN_KIND_CLIENT"'
+        late = max(0.0, t - 60)
+        rows = {
+            f'{service}="embedder",{server},span_name="{EMBED}",status_code="STATUS_CODE_UNSET"': 4 * t,
+            f'{service}="embedder",{server},span_name="{DOCUMENTS}",status_code="STATUS_CODE_UNSET"': 0.4 * late,
+            f'{service}="embedder",{server},span_name="{DOCUMENTS}",status_code="STATUS_CODE_ERROR"': 0.1 * late,
+            f'{service}="embedder",{client},span_name="GET /weights",status_code="STATUS_CODE_UNSET"': 2 * t,
+            f'{service}="web",{server},span_name="GET /",status_code="STATUS_CODE_UNSET"': 9 * t,
+        }
+        return "".join(f"{metric}{{{labels}}} {value}\n" for labels, value in rows.items())
+
+    return page
+
+
+@pytest.mark.parametrize(
+    ("metric", "service"),
+    [("traces_span_metrics_calls_total", "service_name"), ("traces_spanmetrics_calls_total", "service")],
+)
+def test_what_a_service_on_a_gpu_answers_is_told_by_operation(tmp_path: Path, metric: str, service: str) -> None:
+    """Of the Collector's connector and of Tempo's generator; not what it asks itself, nor of services elsewhere."""
+    world = world_scraped(
+        tmp_path,
+        {("exporter", "h:1"): gpus("embedder"), ("collector", "c:1"): spans(metric, service)},
+        seconds=240.0,
+    )
+    embedder = Service("", "embedder")
+
+    assert world.operations == (Operation(embedder, EMBED), Operation(embedder, DOCUMENTS))
+    assert world.operation_rate[:, -1].tolist() == pytest.approx([4.0, 0.5])
+
+
+def told(first: float, on_gpu: Iterable[str], names: Iterable[str] = ("ask",)) -> Readings:
+    """Three grid points of what an embedder and a language model are asked."""
+    times = first + STEP * np.arange(3, dtype=np.float64)
+    exporter, asked = {"job": "exporter", "instance": "h:1"}, ("embedder", "llm")
+
+    def rows(*labels: dict[str, str]) -> Matrix:
+        return Matrix.of(times, {labels_of(each): np.ones(3) for each in labels})
+
+    return condensed(
+        {key: Matrix.empty(times) for key in catalogue(59.0)}
+        | {
+            "up": rows(exporter),
+            "gpu": rows({**exporter, "uuid": "a", "gpu": "0"}),
+            "busy": rows(*({**exporter, "uuid": "a", "service_name": name} for name in on_gpu)),
+            "operations": rows(*({"service_name": who, "span_name": name} for who in asked for name in names)),
+        }
+    )
+
+
+def test_operations_are_told_from_when_their_service_is_seen_on_a_gpu() -> None:
+    """What names something holds from when it is told; what was told of others stays."""
+    growing = GrowingWorld(STEP)
+    embedder, llm = (Operation(Service("", name), "ask") for name in ("embedder", "llm"))
+
+    assert growing.add(told(1_800_000_000.0, ())).operations == ()
+    assert growing.add(told(1_800_000_030.0, ("llm",))).operations == (llm,)
+    world = growing.add(told(1_800_000_060.0, ("embedder", "llm")))
+
+    assert world.operations == (embedder, llm)
+    known = np.isfinite(world.operation_rate).tolist()
+    assert known == [[False] * 6 + [True] * 3, [False] * 3 + [True] * 6]
+
+
+def test_a_service_with_ids_in_its_spans_names_takes_the_room_of_few() -> None:
+    """Others have theirs, and those that were known first go on."""
+    growing = GrowingWorld(STEP)
+    first = growing.add(told(1_800_000_000.0, ("llm",), [f"GET /{number}" for number in range(MOST)]))
+    world = growing.add(told(1_800_000_030.0, ("llm",), [f"GET /{number}" for number in range(1000)]))
+
+    assert len(first.operations) == MOST
+    assert world.operations == first.operations
+    assert np.isfinite(world.operation_rate).all()
