@@ -25,7 +25,7 @@ ONLY_IN = {
     "duckdb": {"store/", "recording/"},
     "sqlite3": {"store/"},
     "dash": {"web/"},
-    "opentelemetry.proto": {"sources/otlp.py", "model/otlp/", "model/otlp_detail.py"},
+    "opentelemetry.proto": {"sources/otlp.py", "sources/json_request.py", "model/otlp/", "model/otlp_detail.py"},
 }
 
 

@@ -154,7 +154,8 @@ def serve(arguments: argparse.Namespace) -> int:
             if recording is None:
                 host = settings.otlp_host or settings.host
                 print(f"OTLP/gRPC  {host}:{hub.grpc.port}", flush=True)
-                print(f"OTLP/HTTP  http://{host}:{hub.http.port}/v1/traces", flush=True)
+                scheme = "https" if settings.otlp_tls_cert else "http"
+                print(f"OTLP/HTTP  {scheme}://{host}:{hub.http.port}/v1/traces", flush=True)
             stop.wait()
         finally:
             hub.close()

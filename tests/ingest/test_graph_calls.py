@@ -172,6 +172,105 @@ def test_a_library_s_own_attempts_within_a_model_call_are_retries(span: Make) ->
     assert counts(found([sent, *attempts])) == {"web>llm": (2, 0, 1)}
 
 
+@pytest.mark.parametrize("above", ["client", "server", "nothing"])
+def test_attempts_under_internal_spans_are_those_of_the_call_around_them(span: Make, above: str) -> None:
+    """gRPC's own spans in Go: the call is a CLIENT span, each attempt within it INTERNAL, and sent as the parent.
+
+    Where no CLIENT span is above, the service that the attempts are of has called all the same.
+    """
+    call = {
+        "client": [span("client", "web", 1, 9, name="Sent.Generate", end=NOW + 3, seconds=4)],
+        "server": [span("server", "web", 1, name="GET /", end=NOW + 3, seconds=4)],
+        "nothing": [],
+    }[above]
+    under = 1 if call else 0
+    attempts = [
+        half
+        for n in range(2)
+        for half in (
+            span("internal", "web", 2 + n, under, name="Attempt.Generate", end=NOW + n),
+            span("server", "llm", 12 + n, 2 + n, name="Generate", end=NOW + n, status="unset" if n else "error"),
+        )
+    ]
+    retries = 1 if above == "client" else 0
+    for spans in ([*call, *attempts], [*reversed(attempts), *call], [*attempts[1::2], *call, *attempts[::2]]):
+        result = found(spans)
+        assert counts(result)["web>llm"] == (2, 1, retries)
+        assert result.unpaired == []
+
+
+def test_a_call_whose_server_is_under_an_internal_span_goes_to_no_node_outside(span: Make) -> None:
+    """Its address is that of the service that answered; a step of another service is not looked through."""
+    call = span("client", "web", 1, 9, attributes={"server.address": "llm.internal"})
+    step, server = span("internal", "web", 2, 1), span("server", "llm", 3, 2)
+    assert counts(found([call, step, server])) == {"web>llm": (1, 0, 0)}
+    foreign = [span("internal", "web", 2, 1), span("internal", "proxy", 4, 2), span("server", "llm", 3, 4)]
+    assert counts(found([call, *foreign])) == {"web>llm.internal": (1, 0, 0), "proxy>llm": (1, 0, 0)}
+
+
+def test_internal_spans_in_a_ring_end_the_way_up(span: Make) -> None:
+    """Their service has called; nothing is waited for."""
+    ring = [span("internal", "web", 2, 3), span("internal", "web", 3, 2)]
+    assert counts(found([*ring, span("server", "llm", 4, 2)])) == {"web>llm": (1, 0, 0)}
+
+
+def test_a_retry_at_the_next_replica_is_one(span: Make) -> None:
+    """A client that balances by itself: one service, another address each time."""
+    spans = []
+    for n in range(3):
+        url = f"http://vllm-{n}:8000/v1/chat/completions"
+        client = span("client", "proxy", 10 + n, 9, name="POST", end=NOW + n, seconds=0.5,
+                      status="unset" if n == 2 else "error", attributes={"url.full": url})  # fmt: skip
+        spans += [client, span("server", "vllm", 20 + n, 10 + n, end=NOW + n)]
+    result = found(spans)
+    assert (counts(result), result.fallbacks) == ({"proxy>vllm": (3, 2, 2)}, [])
+
+
+def test_old_conventions_tell_one_request_from_another_by_the_target(span: Make) -> None:
+    """Three items, of which the first cannot be had: no retry."""
+    spans = []
+    for n in range(3):
+        client = span("client", "web", 10 + n, 9, name="HTTP GET", end=NOW + n, seconds=0.5,
+                      status="unset" if n else "error", attributes={"http.target": f"/item/{n}?v=1"})  # fmt: skip
+        spans += [client, span("server", "shop", 20 + n, 10 + n, end=NOW + n)]
+    assert counts(found(spans)) == {"web>shop": (3, 1, 0)}
+
+
+@pytest.mark.parametrize("attributes", [{"http.response.status_code": 503}, {"error.type": "timeout"}])
+def test_a_call_that_follows_one_in_vain_is_a_retry_though_no_span_failed(
+    span: Make, attributes: dict[str, object]
+) -> None:
+    """Some libraries leave the status unset."""
+    one = span("client", "web", 10, 9, name="POST", seconds=0.5, attributes={**attributes, "peer.service": "llm"})
+    two = span("client", "web", 11, 9, name="POST", end=NOW + 1, seconds=0.5, attributes={"peer.service": "llm"})
+    assert counts(found([one, two])) == {"web>llm": (2, 0, 1)}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "edges"),
+    [
+        ({"url.full": "https://api.example.com/v1?k=1"}, {"web>api.example.com"}),
+        ({"http.url": "http://legacy:8080/x"}, {"web>legacy"}),
+        ({"url.full": "http://10.0.0.7:80/x"}, set()),
+        ({"url.full": "http://[::1/x"}, set()),
+        ({"url.full": "http://a:99999/x"}, set()),
+        ({"server.address": "named", "url.full": "https://other/x"}, {"web>named"}),
+    ],
+)
+def test_an_address_that_only_a_url_tells_names_who_was_called(
+    span: Make, attributes: dict[str, str], edges: set[str]
+) -> None:
+    """An IP address names nobody, nor does what is no URL."""
+    assert set(counts(found([span("client", "web", 1, 9, attributes=attributes)]))) == edges
+
+
+def test_messages_that_nobody_took_go_to_their_system(span: Make) -> None:
+    """Where no address of a broker is told."""
+    attributes = {"messaging.system": "kafka", "messaging.destination.name": "orders"}
+    (step,) = found([span("producer", "web", 1, attributes=attributes)]).increments
+    assert (str(step.edge.server), step.edge.connection) == ("kafka", "messaging_system")
+
+
 @pytest.mark.parametrize(
     ("first", "retries"),
     [

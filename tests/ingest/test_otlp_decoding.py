@@ -165,7 +165,6 @@ def test_json_numbers_of_64_bits_may_be_strings(number: str | int) -> None:
         b"\xff{}",
         b'{"resourceSpans": 1}',
         b'{"resourceSpans": [{"scopeSpans": "x"}]}',
-        b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":5}]}]}]}',
         b"[" * 100_000,
         b'{"a":' * 100_000,
     ],
@@ -174,6 +173,54 @@ def test_what_is_not_a_json_request_is_malformed(body: bytes) -> None:
     """The message says so; nothing else happens."""
     with pytest.raises(MalformedError, match="not a JSON ExportTraceServiceRequest"):
         decode_json(body)
+
+
+GOOD: dict[str, Any] = {"traceId": "ab" * 16, "spanId": "cd" * 8, "startTimeUnixNano": "1", "endTimeUnixNano": "2"}
+
+
+def nested(depth: int) -> dict[str, Any]:
+    """A value within so many others."""
+    value: dict[str, Any] = {"stringValue": "bottom"}
+    for _ in range(depth):
+        value = {"arrayValue": {"values": [value]}}
+    return value
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        GOOD | {"name": 5},
+        GOOD | {"startTimeUnixNano": "abc"},
+        GOOD | {"attributes": [{"key": "n", "value": {"intValue": 2**70}}]},
+        GOOD | {"attributes": [{"key": "n", "value": {"intValue": 1, "stringValue": "x"}}]},
+        GOOD | {"name": "\ud800"},
+        GOOD | {"links": [5]},
+        GOOD | {"attributes": [{"key": "n", "value": nested(60)}]},
+        5,
+    ],
+)
+def test_a_span_in_json_that_cannot_be_read_is_rejected_alone(bad: object) -> None:
+    """Whatever about it is wrong; a whole request that is refused would not be sent again."""
+    body = {"resourceSpans": [{"resource": {}, "scopeSpans": [{"spans": [GOOD, bad]}]}]}
+    decoded = decode_json(json.dumps(body).encode())
+    assert ([span.span_id for span in decoded.spans], decoded.reasons) == (["cd" * 8], {"malformed span": 1})
+
+
+@pytest.mark.parametrize("holder", ["resource", "scope"])
+def test_a_resource_or_scope_in_json_that_cannot_be_read_costs_its_own_spans(holder: str) -> None:
+    """Those of others are kept."""
+    group = {"scopeSpans": [{"spans": [GOOD] * 2}]}
+    bad = json.loads(json.dumps(group))
+    (bad if holder == "resource" else bad["scopeSpans"][0])[holder] = {"attributes": 5}
+    decoded = decode_json(json.dumps({"resourceSpans": [bad, group]}).encode())
+    assert (len(decoded.spans), decoded.reasons) == (2, {"malformed resource or scope": 2})
+
+
+def test_null_in_json_stands_for_nothing() -> None:
+    """As protobuf's mapping says: a span with a parent of null is a root."""
+    body = {"resourceSpans": [{"scopeSpans": [{"spans": [GOOD | {"parentSpanId": None, "links": None}]}]}]}
+    (span,) = decode_json(json.dumps(body).encode()).spans
+    assert span.parent_id == ""
 
 
 @pytest.mark.parametrize("body", [b"\xff", b"\x0a\x05ab", b"<html></html>", b'{"resourceSpans":[]}', b"\x0a\x02\x0a"])

@@ -111,7 +111,7 @@ class Tally:
 
 
 class Siblings:
-    """Calls under one span on one edge with one name and URL: those that follow a failed one are retries."""
+    """Calls under one span on one edge with one name and path: those that follow one in vain are retries."""
 
     __slots__ = ("calls", "counted", "failed_ends", "last_start", "resent")
 
@@ -124,7 +124,7 @@ class Siblings:
         self.calls += 1
         self.last_start = max(self.last_start, client.start_ns)
         self.resent += client.resent and not client.resend
-        if client.failed:
+        if client.in_vain:
             insort(self.failed_ends, client.end_ns)
         return self._more(first_is_new)
 
@@ -173,13 +173,13 @@ class Calls:
     def add(self, client: Client, edge: Edge) -> int:
         """How many retries are known beyond those already counted; all of them are of this edge."""
         self.all.append((client, edge))
-        if client.failed:
+        if client.in_vain:
             self._open.append((client, edge))
         if client.resend:
             self.resends.append((client, edge))
         if self._siblings is not None:
             return self._sibling(self._siblings, client, edge)
-        if not client.failed and not client.resent:
+        if not client.in_vain and not client.resent:
             return 0
         self._siblings = {}  # the first trouble: what came before it begins to matter
         return sum(self._sibling(self._siblings, *each) for each in self.all)
@@ -222,7 +222,7 @@ class Calls:
         """
         answered: dict[tuple[Service, tuple[str, str]], list[tuple[int, Edge, str]]] = defaultdict(list)
         for client, edge in self.all:
-            if not client.failed:
+            if not client.in_vain:
                 answered[client.service, client.task].append((client.start_ns, edge, client.model))
         for starts in answered.values():
             starts.sort()

@@ -76,6 +76,13 @@ class Findings:
         told = edge, 1, int(server.failed), 0, None, server.seconds, None, server.id
         self.increments.append(_new(Increment, told))
 
+    def without_client(self, caller: Service | None, server: Server) -> None:
+        """A call of which only the caller's service is known, by a span that is no CLIENT; within itself it is none."""
+        if caller is None:
+            self.unpaired.append(Unpaired(server.service, server.kind))
+        elif caller != server.service:
+            self.served(Edge(caller, server.service, MESSAGING if server.kind == "consumer" else ""), server)
+
     def tallied(self, tally: Tally, client: Client) -> None:
         """What is known of a call beyond what was told of it, but for the server's durations."""
         first, requests, failed, retries = tally.news()

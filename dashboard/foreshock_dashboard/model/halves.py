@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from math import isfinite
 from operator import itemgetter
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from foreshock_dashboard.model.gen_ai import MODEL, OPERATION, PROVIDER, first_text, provider_of
 from foreshock_dashboard.model.service import Service
@@ -25,7 +26,7 @@ _PEER = ("service.peer.name", "peer.service")
 _HOST = ("server.address", "net.peer.name")
 _PORT = ("server.port", "net.peer.port")
 _CALLEE = (*_DATABASE, *_PEER, "service.peer.namespace", *_HOST, *_PORT, *PROVIDER, "messaging.system")
-_URL = ("url.full", "http.url")
+_URL = ("url.full", "http.url", "http.target")
 _HTTP_RESENDS = ("http.request.resend_count", "http.resend_count")
 _GRPC_RESENDS = ("previous-rpc-attempts", "transparent-retry")  # of gRPC's own spans of each attempt (gRFC A72)
 _RESENDS = (*_HTTP_RESENDS, *_GRPC_RESENDS)
@@ -44,7 +45,7 @@ class Callee(NamedTuple):
     """A callee as far as its caller knows it.
 
     `peer` is named as a service; `host` by an address that is no IP address, for that names a machine; `provider` is
-    who offers the model that is asked for; `messaging` says that it is a broker. "" where there is no such thing.
+    who offers the model that is asked for; `messaging` is the system of a broker. "" where there is no such thing.
     """
 
     database: str = ""
@@ -52,26 +53,27 @@ class Callee(NamedTuple):
     host: str = ""
     port: str = ""
     provider: str = ""
-    messaging: bool = False
+    messaging: str = ""
 
     @property
     def service(self) -> Service | None:
         """Its name in the graph, if it has one."""
         if self.peer is not None:
             return self.peer
-        name = self.host or self.database if self.database else self.provider or self.host
+        name = self.host or self.database if self.database else self.provider or self.host or self.messaging
         return Service("", name) if name else None
 
 
 class Client:
     """The calling half. `operation` and `model` are those of a model.
 
+    in_vain: whether it failed, or got an answer after which clients try again: HTTP's 429, 500 and above.
     resent: whether the span says that it sends a request again. `resend` is the number that HTTP's conventions have for
         that; they count every time that a request is sent again, after a redirect too.
     """
 
     __slots__ = (
-        "_outcome", "callee", "end_ns", "failed", "id", "kind", "model", "name", "operation", "resend", "resent",
+        "callee", "end_ns", "failed", "id", "in_vain", "kind", "model", "name", "operation", "resend", "resent",
         "seconds", "service", "start_ns", "url",
     )  # fmt: skip
 
@@ -86,10 +88,14 @@ class Client:
         self.start_ns, self.end_ns = start, end
         self.seconds = (end - start) / 1e9
         self.name = name[:MAX_TEXT]
-        self.callee = callee = _callee(shape, found)
         url = next(filter(None, map(found.get, shape.url)), "")
         self.url = url.partition("?")[0][:MAX_TEXT] if isinstance(url, str) else ""
-        self._outcome = found.get(_ERROR), found.get(_CODE), found.get(_OLD_CODE)
+        callee = _callee(shape, found)
+        if not (callee.host or callee.provider or callee.peer or callee.database) and "://" in self.url:
+            callee = _addressed(callee, self.url)
+        self.callee = callee
+        code, old = found.get(_CODE), found.get(_OLD_CODE)
+        self.in_vain = self.failed or bool(found.get(_ERROR)) or _asks_again(code) or _asks_again(old)
         self.resend, self.resent = 0, False
         if shape.resends:
             self.resend = max(0, *(_number(found.get(key)) for key in _HTTP_RESENDS))
@@ -100,29 +106,23 @@ class Client:
             self.model = first_text(map(found.get, MODEL))
 
     @property
-    def in_vain(self) -> bool:
-        """Whether it failed, or got an answer after which clients try again: HTTP's 429, 500 and above."""
-        error, *codes = self._outcome
-        return self.failed or bool(error) or any(_number(code) == 429 or _number(code) >= 500 for code in codes)
-
-    @property
     def target(self) -> tuple[str, str]:
-        """What a call that repeats this one has in common with it: the span's name, and the URL without its query."""
-        return self.name, self.url
+        """What a call that repeats this one has in common with it: the span's name, and the URL's path.
+
+        The host may be another: the next replica of the same service.
+        """
+        whole = self.url.partition("://")[2]
+        return self.name, whole.partition("/")[2] if whole else self.url
 
     @property
     def task(self) -> tuple[str, str]:
-        """What a call that replaces this one has in common with it: a model's operation, or else name and URL's path.
-
-        The callee, and with it the URL's host, is another.
-        """
-        if self.operation:
-            return "", self.operation
-        return self.name, self.url.partition("://")[2].partition("/")[2]
+        """What a call that replaces this one has in common with it: a model's operation, or else the `target`."""
+        return ("", self.operation) if self.operation else self.target
 
 
 class Server(NamedTuple):
-    """The called half. `attempts_before` says that the caller's transport has tried before."""
+    """The called half. `attempts_before` says that the caller's transport has tried before; `through`: of which service
+    the INTERNAL spans are that were looked through on the way to the caller's half."""
 
     service: Service
     name: str
@@ -131,6 +131,7 @@ class Server(NamedTuple):
     kind: Kind
     attempts_before: bool
     id: Id
+    through: Service | None = None
 
 
 def server_half(
@@ -146,6 +147,7 @@ def server_half(
         "server" if kind == "server" else "consumer",
         before is not grpc_before and (_number(before) > 0 or _number(grpc_before) > 0),
         id_,
+        None,
     )
     return tuple.__new__(Server, told)  # its own constructor takes three times as long
 
@@ -211,8 +213,18 @@ def _read_callee(found: Attributes) -> Callee:
         "" if _is_address(host) else host,
         first_text(map(get, _PORT), MAX_TEXT),
         provider_of(first_text(map(get, PROVIDER), MAX_TEXT)),
-        bool(get("messaging.system")),
+        first_text((get("messaging.system"),), MAX_TEXT),
     )
+
+
+def _addressed(callee: Callee, url: str) -> Callee:
+    """The same, whose address is told by a URL alone."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:  # brackets that do not match, a port beyond 65535
+        return callee
+    return callee if not host or _is_address(host) else callee._replace(host=host, port=str(port or ""))
 
 
 def _is_address(host: str) -> bool:
@@ -221,6 +233,10 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _asks_again(code: AttributeValue) -> bool:
+    return code is not None and ((number := _number(code)) == 429 or number >= 500)
 
 
 def _number(value: AttributeValue) -> int:

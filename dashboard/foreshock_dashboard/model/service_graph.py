@@ -15,7 +15,7 @@ from math import inf
 from foreshock_dashboard.model.attempts import Tally
 from foreshock_dashboard.model.findings import MESSAGING, USER, VIRTUAL, Findings, Found, Unpaired
 from foreshock_dashboard.model.halves import Client, Server, receives, server_half
-from foreshock_dashboard.model.lineage import let_go
+from foreshock_dashboard.model.lineage import MAX_BETWEEN, let_go
 from foreshock_dashboard.model.notes import Notes
 from foreshock_dashboard.model.peers import Peers
 from foreshock_dashboard.model.service import Service
@@ -49,6 +49,8 @@ class ServiceGraph:
       have different names describe the same request. The longest of them, among those that come within `ttl`, is the
       server's duration, which is told after that time;
     - a request failed if either half has; client and server durations are counted where there is such a half, never 0;
+    - a SERVER span under INTERNAL ones of the caller answers the CLIENT span that these lie within, as gRPC's own spans
+      of attempts do; where there is none, their service has called it all the same;
     - a root SERVER span is called by `user`; a CLIENT span that nobody answered calls the service whose CLIENT span is
       right under it (a proxy), or else a database, peer or provider of models that its attributes name; a SERVER span
       whose parent is another service's SERVER span is called by that one. Whatever remains is unpaired;
@@ -89,8 +91,7 @@ class ServiceGraph:
             services, outlines.rows(), strict=True
         ):
             if kind == "internal":
-                if above or self._waiting.find(key) is not None:
-                    self._add_internal(key, above, service, now)
+                self._add_internal(key, above, service, now)
             elif kind == "server" or kind == "consumer" or (links and kind == "client" and receives(attributes)):
                 server = server_half(service, key, kind, name, start, end, status, attributes)
                 self._add_server(server, above, links, now)
@@ -148,7 +149,7 @@ class ServiceGraph:
             inner = (service, bool(client.callee.database))
             if inner not in parent.inner and len(parent.inner) < MAX_INNER:
                 parent.inner += (inner,)
-            if client.failed:
+            if client.in_vain:
                 parent.failed_calls = True
             if parent.internal == service:
                 self._look_through(parent, service, now)
@@ -156,25 +157,25 @@ class ServiceGraph:
         if node.servers is not None:
             servers, node.servers = node.servers, None
             for server in servers:
-                self._pair(node, client, server)
+                self._meet(node, client, server)
 
     def _add_internal(self, own: Id, parent: Id, service: Service, now: float) -> None:
         node = self._waiting.find(own)
-        within = bool(parent) and parent != own
         if node is None:
-            if within:
-                self._notes.add(own, service, parent, now)
-        elif not within:
-            self._telling.know(node)
+            self._notes.add(own, service, parent or own, now)
         elif not node.known:  # else it came too late, or again
-            _identify(node, service, parent)
+            _identify(node, service, parent or own)
             if node.inner:
                 self._look_through(node, service, now)
             self._telling.know(node)
+            if node.servers is not None:
+                servers, node.servers = node.servers, None
+                for server in servers:
+                    self._answer(own, server, now)
 
     def _look_through(self, node: Node, service: Service, now: float) -> None:
         """Tell the span above an INTERNAL one, and that above it, of the calls that lie within."""
-        while node.internal == service:
+        while node.internal == service and node.above != node.key:
             if node.parent is None:
                 node.parent = self._node(node.above, now)
             outer = node.parent
@@ -208,14 +209,31 @@ class ServiceGraph:
             self._findings.served(_new(Edge, (USER, service, VIRTUAL)), server)
 
     def _answer(self, caller: Id, server: Server, now: float) -> None:
-        node = self._node(caller, now)
-        if node is None:
-            self._findings.dropped += 1
-        elif node.client is not None:
-            self._pair(node, node.client, server)
+        """Bring a SERVER span to the call above it, through INTERNAL spans of the caller: gRPC makes one an attempt."""
+        for _ in range(MAX_BETWEEN):
+            node = self._node(caller, now)
+            if node is None:
+                self._findings.dropped += 1
+                return
+            if node.client is not None:
+                self._meet(node, node.client, server)
+                return
+            if node.internal is None:
+                node.servers = node.servers or []
+                node.servers.append(server)
+                return
+            if server.through is not None and server.through != node.internal:
+                break
+            server, caller = server._replace(through=node.internal), node.above
+            if caller == node.key:
+                break
+        self._findings.without_client(server.through, server)
+
+    def _meet(self, node: Node, client: Client, server: Server) -> None:
+        if server.through is None or server.through == client.service:
+            self._pair(node, client, server)
         else:
-            node.servers = node.servers or []
-            node.servers.append(server)
+            self._findings.without_client(server.through, server)
 
     def _pair(self, node: Node, client: Client, server: Server) -> None:
         """Count a call that has both halves. Every figure only grows, so the order of the halves does not matter."""
@@ -242,7 +260,7 @@ class ServiceGraph:
 
 
 def _identify(node: Node, service: Service, above: Id) -> None:
-    """It is this service's SERVER span, or the INTERNAL one right under `above`."""
+    """It is this service's SERVER span, or the INTERNAL one right under `above`, which is itself where none is."""
     if above:
         node.internal, node.above = service, above
     else:

@@ -130,7 +130,7 @@ class SpanMetrics:
                 self._note(DUPLICATE)
                 fresh[row] = False
         if True in outlines.clamped:
-            self._note(CLAMPED, sum(outlines.clamped[row] for row in watched if fresh[row]))
+            self._note(CLAMPED, sum(compress(outlines.clamped, fresh)))
         return fresh
 
     def collect(self, now: float) -> tuple[Sample, ...]:

@@ -29,10 +29,7 @@ class Unanswered:
                 return node.failed_calls
             return self._unanswered(node, node.client, last=last) or node.failed_calls
         for server in node.servers or ():
-            if node.own_server is None:
-                self._findings.unpaired.append(Unpaired(server.service, server.kind))
-            elif node.own_server != server.service:
-                self._findings.served(Edge(node.own_server, server.service), server)
+            self._findings.without_client(server.through or node.own_server, server)
         node.servers = None
         return node.failed_calls
 

@@ -175,7 +175,7 @@ def _check(scope: _Scope, headers: dict[str, str], kind: str) -> bool:
         raise RefusedError(Refusal.METHOD, f"{scope['method'][:20]} is not allowed; send traces with POST")
     if kind not in (PROTOBUF, JSON):
         raise RefusedError(Refusal.CONTENT_TYPE, f"content type {kind[:100]!r} is neither {PROTOBUF} nor {JSON}")
-    encoding = headers.get("content-encoding", "identity").strip().lower()
+    encoding = headers.get("content-encoding", "").strip().lower() or "identity"
     if encoding not in ("gzip", "identity"):
         raise RefusedError(Refusal.CONTENT_TYPE, f"content encoding {encoding[:100]!r} is neither gzip nor identity")
     return encoding == "gzip"

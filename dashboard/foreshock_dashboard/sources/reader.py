@@ -11,7 +11,8 @@ from google.protobuf.message import DecodeError
 from foreshock_dashboard.clock import Now
 from foreshock_dashboard.model.otlp import Pickers
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.sources.otlp import PICKERS, MalformedError, decode, protobuf_of
+from foreshock_dashboard.sources.json_request import protobuf_of
+from foreshock_dashboard.sources.otlp import PICKERS, MalformedError, decode
 from foreshock_dashboard.sources.refusal import Refusal, RefusedError
 from foreshock_dashboard.sources.slices import BYTES, TooManyError, check, slices
 from foreshock_dashboard.turn import TURN
@@ -39,7 +40,7 @@ class Reader:
             RefusedError: it is malformed or has too much, which shows before the first slice.
         """
         try:
-            for piece in self._pieces(self._protobuf(payload) if json else payload, rejected):
+            for piece in self._pieces(self._protobuf(payload, rejected) if json else payload, rejected):
                 with TURN:
                     decoded = decode(piece, self._now() if self._now else None, self._asked)
                 rejected.update(decoded.reasons)
@@ -47,13 +48,13 @@ class Reader:
         except MalformedError as error:
             raise RefusedError(Refusal.MALFORMED, str(error)) from error
 
-    def _protobuf(self, payload: bytes) -> bytes:
+    def _protobuf(self, payload: bytes, rejected: Counter[str]) -> bytes:
         if len(payload) > self._max_json:
             raise _too_large(f"JSON of more than {self._max_json} bytes; send smaller batches, or protobuf")
         if sum(map(payload.count, (b"{", b"[", b","))) > MAX_JSON_VALUES:
             raise _too_large(f"JSON of more than {MAX_JSON_VALUES} values; send smaller batches, or protobuf")
         with self._reading_json:
-            return protobuf_of(payload)
+            return protobuf_of(payload, rejected)
 
     def _pieces(self, payload: bytes, rejected: Counter[str]) -> Iterable[bytes]:
         if len(payload) <= BYTES:

@@ -5,7 +5,7 @@ nobody looks at. So a span is read as far as it is searched and paired by, and i
 """
 
 from foreshock_dashboard.model.otlp.batch import SpanBatch
-from foreshock_dashboard.model.otlp.malformed import ORIGIN_MALFORMED
+from foreshock_dashboard.model.otlp.malformed import MALFORMED, ORIGIN_MALFORMED
 from foreshock_dashboard.model.otlp.picker import Pickers
 from foreshock_dashboard.model.otlp.reading import (
     MAX_KNOWN,
@@ -20,6 +20,7 @@ from foreshock_dashboard.model.otlp.values import attributes_of, searched
 from foreshock_dashboard.model.otlp.writing import encode, encoded, joined
 
 __all__ = [
+    "MALFORMED",
     "MAX_KNOWN",
     "MAX_ORIGIN",
     "MAX_SPAN",

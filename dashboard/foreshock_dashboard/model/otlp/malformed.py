@@ -12,6 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from foreshock_dashboard.model.otlp.light import DataBytes
 
+MALFORMED = "malformed span"
 ORIGIN_MALFORMED = "malformed resource or scope"
 
 
@@ -28,7 +29,7 @@ def without_malformed(data: bytes, refused: Counter[str]) -> bytes:
                 refused[ORIGIN_MALFORMED] += len(scoped.spans)
                 scoped.Clear()
             sound = [raw for raw in scoped.spans if _sound(OtlpSpan, raw)]
-            refused["malformed span"] += len(scoped.spans) - len(sound)
+            refused[MALFORMED] += len(scoped.spans) - len(sound)
             del scoped.spans[:]
             scoped.spans.extend(sound)
     data = bytes(found.SerializeToString())
