@@ -155,6 +155,37 @@ def test_who_tells_of_services_is_kept_to_while_it_is_silent_for_a_while() -> No
     assert told == [["chat"], [], ["chat"], [], ["chat-v1"]]
 
 
+def test_a_service_graph_tells_of_services_only_until_its_maker_counts_spans() -> None:
+    """Servers of calls are services then, with the failures and durations of the same graph; nobody keeps to it."""
+    calls = {"client": "web", "server": "chat", "server_service_namespace": "shop"}
+    graph = "traces_service_graph_request"
+    source = Source({f"{graph}_{each}_total".replace("_all", ""): labels_of(calls) for each in ("all", "failed")})
+    source.known[f"{graph}_server_seconds"] = labels_of(calls | {"le": "1.0"})
+    watch = observer(source)
+    *_, newest = watch.pieces(NOW)
+    chat = {"service_name": "chat", "service_namespace": "shop"}
+    for key, more in (("served", {}), ("served_failed", {}), ("served_seconds", {"le": "1.0"})):
+        (labels,) = newest[key].labels
+        assert {name: value for name, value in labels if name != "client"} == chat | more
+
+    source.known["traces_span_metrics_calls_total"] = labels_of({"service_name": "gpt", "span_name": "ask"})
+    *_, newest = watch.pieces(NOW + STEP)
+    assert [dict(labels)["service_name"] for labels in newest["served"].labels] == ["gpt"]
+    assert len(newest["served_seconds"]) == 0
+
+
+def test_what_is_infinite_is_no_measurement() -> None:
+    """A division by nothing in an exporter: floors and sums of it would stop a tick."""
+
+    class Infinite(Source):
+        def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
+            found = super().fetch(query, start, end, step)
+            return Matrix(found.times, found.labels, np.where(found.times % 20, np.inf, found.values))
+
+    values = observer(Infinite({"up": labels_of({"job": "x"})})).read(NOW)["up"].values[0]
+    assert np.isnan(values).tolist() == [bool(each % 20) for each in observer(Source()).read(NOW)["up"].times]
+
+
 class Telling(Source):
     """A source that tells which metrics it has, or refuses to; remembers for which ranges it was asked."""
 

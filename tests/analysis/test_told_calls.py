@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.analysis.scraped import Page, world_scraped
 
@@ -72,6 +73,29 @@ def test_a_mesh_tells_of_services_and_of_the_calls_between_them(tmp_path: Path, 
     assert world.calls.rate[0, -1] == pytest.approx(4.0)
     assert world.calls.failed[0, -1] == pytest.approx(0.25)
     assert world.server_p95[0, -1] == pytest.approx(0.2475, rel=0.01)
+
+
+def test_of_a_service_graph_alone_services_are_who_is_called_and_nothing_is_known_of_retries(tmp_path: Path) -> None:
+    """Whoever counts no attempts has not told that there is one a call."""
+
+    def graph(t: float) -> str:
+        ends = 'client="web",client_service_namespace="shop",server="chat",server_service_namespace="shop"'
+        name = "traces_service_graph_request"
+        return f"""
+{name}_total{{{ends}}} {4 * t}
+{name}_failed_total{{{ends}}} {1 * t}
+{name}_server_seconds_bucket{{{ends},le="0.2"}} 0
+{name}_server_seconds_bucket{{{ends},le="0.25"}} {4 * t}
+{name}_server_seconds_bucket{{{ends},le="+Inf"}} {4 * t}
+"""
+
+    world = world_scraped(tmp_path, {("tempo", "t:1"): graph})
+
+    assert world.services == (CHAT, WEB)
+    assert world.red.rate[0, -1] == pytest.approx(4.0)
+    assert world.red.failed[0, -1] == pytest.approx(0.25)
+    assert world.red.p95[0, -1] == pytest.approx(0.2475, rel=0.01)
+    assert np.isnan(world.attempts).all()
 
 
 def test_requests_that_reach_no_workload_are_those_of_the_service_that_was_asked_for(tmp_path: Path) -> None:

@@ -132,6 +132,54 @@ def test_constant_and_dead_series_and_single_samples_prove_nothing(explain: Expl
     assert explain({**platform(), **metrics}, "front", 1515.0, 2100.0, 15.0)["candidates"] == []
 
 
+def spans_of(lost: Callable[[float], float], gap: Callable[[float], bool] = lambda _: False) -> Metrics:
+    """Span metrics of two services and the call between them, of which a share is lost; with a gap."""
+
+    def count(rate: Callable[[float], float]) -> Value:
+        def value(_: str, time: float) -> float:
+            return float("nan") if gap(time) else float(sum(10.0 * rate(each) for each in range(0, round(time), 10)))
+
+        return value
+
+    def constant(rate: float) -> Callable[[float], float]:
+        return lambda _: rate
+
+    served = 'span_kind="SPAN_KIND_SERVER",span_name="ask"'
+    ok, failed = 'status_code="STATUS_CODE_UNSET"', 'status_code="STATUS_CODE_ERROR"'
+    edge = 'client="front",server="payment"'
+    calls = {
+        f'service_name="{name}",{served},{status}': count(rate)
+        for name in ("front", "payment")
+        for status, rate in ((ok, lambda t: 5 * (1 - lost(t))), (failed, lambda t: 5 * lost(t)))
+    }
+    buckets = {
+        f'service_name="{name}",{served},{ok},le="{le}"': count(constant(5 * of))
+        for name in ("front", "payment")
+        for le, of in (("0.1", 0.5), ("0.2", 1.0), ("+Inf", 1.0))
+    }
+    return {
+        "traces_span_metrics_calls_total": calls,
+        "traces_span_metrics_duration_seconds_bucket": buckets,
+        "traces_service_graph_request_total": {edge: count(lambda _: 5.0)},
+        "traces_service_graph_request_failed_total": {edge: count(lambda t: 5 * lost(t))},
+        "up": {'job="collector"': lambda *_: 1.0},
+    }
+
+
+def test_an_outage_that_has_lasted_is_not_what_is_usual(explain: Explain) -> None:
+    """Half an hour into it the failures of its beginning are the past; a hub has learned nothing of them."""
+    told = explain(spans_of(lambda t: 0.6 if t >= 3000 else 0.0), "front", 4500.0, 5000.0, 10.0)
+    assert told["candidates"][0]["service"] == "payment"
+
+
+def test_inside_a_gap_it_is_asked_of_what_came_after(explain: Explain) -> None:
+    """What is not known is not well."""
+    told = explain(
+        spans_of(lambda t: 0.6 if t >= 3000 else 0.0, lambda t: 2700 <= t < 3300), "front", 3100.0, 5000.0, 10.0
+    )
+    assert told["candidates"][0]["service"] == "payment"
+
+
 def test_being_asked_more_is_no_suffering(explain: Explain) -> None:
     """A service with twice the requests and the same latency is well."""
     metrics = platform()

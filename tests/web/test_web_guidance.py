@@ -82,6 +82,18 @@ def test_without_fresh_data_nobody_is_kept_from_work_and_it_is_said(scene: str) 
     assert found.reason
 
 
+def test_a_service_of_which_no_figure_is_told_is_not_known_to_be_well() -> None:
+    """It is there, as the client of a call or a name on a GPU; a service that merely has no requests is well."""
+    world = calm()
+    row = world.services.index(service("rag-api"))
+    nothing, idle = world.red.rate.copy(), world.red.rate.copy()
+    nothing[row], idle[row] = np.nan, 0.0
+    for rate, known in ((nothing, False), (idle, True)):
+        found = advice(snapshot(replace(world, red=replace(world.red, rate=rate))), service("rag-api"))
+        assert (found.state, found.known) == ("ok", known)
+    assert found.reason == ""
+
+
 def test_the_answer_has_the_header_that_gateways_read(caller: Caller, hub: FakeHub) -> None:
     """Retry-After in whole seconds, the same as in the body."""
     hub.snapshot = seen("page")

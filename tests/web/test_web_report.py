@@ -129,6 +129,8 @@ def test_an_incident_is_chosen_by_its_id_its_beginning_or_as_the_latest() -> Non
     assert chosen(one.id, (one, two)) == one
     assert chosen("20251125T10", (one, two)) == two
     assert chosen("latest", (one, two)) == two
+    assert chosen("latest", (one, replace(two, paged=None))) == one
+    assert chosen("latest", (replace(one, paged=None), replace(two, paged=None))).id == two.id
     with pytest.raises(LookupError, match=r"several incidents begin with '2025'; there is 2025.*, 2025"):
         chosen("2025", (one, two))
     with pytest.raises(LookupError, match="no incident begins with 'x'"):

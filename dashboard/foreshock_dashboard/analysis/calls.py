@@ -91,9 +91,8 @@ def _red(readings: Readings, what: str, seconds: str, section: Section[Key], nam
 
 def _attempts(calls: Floats, retries: Floats) -> Floats:
     """Attempts per call: one plus retries per first attempt. The retry counter knows no connection type."""
-    extra = np.nan_to_num(retries)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(calls > 0, 1 + extra / np.maximum(calls - extra, 1e-9), np.nan)
+        return np.where(calls > 0, 1 + retries / np.maximum(calls - retries, 1e-9), np.nan)
 
 
 def _edge(labels: Named) -> Edge | None:

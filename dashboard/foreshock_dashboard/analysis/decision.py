@@ -132,9 +132,16 @@ def advance(state: State, world: World, at: int, promised: Mapping[Service, Obje
     causes = findings(scan)
     weak = state.weak if known is state.learned else _weak(scan, own)
     cases, ended = _next(state.cases, troubles(scan, own, causes, weak), Moment(scan, own, causes))
-    over = [old for old in (*ended, *state.over) if old.until is None or time - old.until <= KEEP_OVER]
     well = {who: each for who, each in weak.items() if who in own and not (own[who].missing or own[who].crowded)}
+    stood = [each for each in state.standing if time - each.seen > CLEAR]
+    ended = (*ended, *(_over(each.incident, time) for each in stood))
+    over = [old for old in (*ended, *state.over) if old.until is None or time - old.until <= KEEP_OVER]
     return State(time, known, cases, weak, _standing(state.standing, well, scan), tuple(over), own, remembered)
+
+
+def _over(incident: Incident, time: float) -> Incident:
+    """It tells what it was in trouble."""
+    return replace(incident, phase="over", until=time)
 
 
 def _weak(scan: Scan, own: Mapping[Service, Own]) -> Mapping[Service, Finding]:
@@ -155,20 +162,31 @@ def _standing(known: Sequence[Standing], weak: Mapping[Service, Finding], scan: 
 def _next(
     cases: Sequence[Case], found: Sequence[Trouble], moment: Moment
 ) -> tuple[tuple[Case, ...], tuple[Incident, ...]]:
-    """What becomes of the cases, and the incidents that ended."""
+    """What becomes of the cases, and the incidents that ended.
+
+    A case whose trouble turns out to be another's is over: one component has one incident, of which somebody was woken
+    or which is older.
+    """
     kept: list[Case] = []
     ended: list[Incident] = []
     left = list(found)
-    for case in sorted(cases, key=lambda each: (each.incident is None, each.incident.opened if each.incident else 0.0)):
+    for case in sorted(cases, key=_seniority):
         mine = [each for each in left if not case.members.isdisjoint(each.members)]
         left = [each for each in left if each not in mine]
-        grown = _grown(case, mine, moment)
+        others = [each for each in found if not case.members.isdisjoint(each.members)]
+        grown = None if others and not mine else _grown(case, mine, moment)
         if grown is not None:
             kept.append(grown)
         elif case.incident is not None:
-            ended.append(replace(case.incident, phase="over", until=moment.scan.time))
+            ended.append(_over(case.incident, moment.scan.time))
     kept += [Case(each.origin, frozenset(each.members), 1, int(each.page), 0.0, moment.scan.time) for each in left]
     return tuple(kept), tuple(ended)
+
+
+def _seniority(case: Case) -> tuple[bool, bool, float]:
+    """Which of several cases goes on where their trouble is one, the first first."""
+    incident = case.incident
+    return incident is None, incident is None or incident.paged is None, incident.opened if incident else 0.0
 
 
 def _grown(case: Case, mine: Sequence[Trouble], moment: Moment) -> Case | None:

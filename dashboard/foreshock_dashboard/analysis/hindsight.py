@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from foreshock_dashboard.analysis.blame import blame
+from foreshock_dashboard.analysis.decision import State, advance
 from foreshock_dashboard.analysis.detectors import findings
-from foreshock_dashboard.analysis.levels import usual_at
+from foreshock_dashboard.analysis.levels import Usual, usual_at
 from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service
@@ -23,8 +24,8 @@ LATER = (0.0, 60.0, 120.0, 180.0, 300.0, 600.0)
 class Hindsight(NamedTuple):
     """Candidates, the likeliest first, with the mean of their shares of blame.
 
-    told: the World tells how the service does. lasting: at most of the times somebody was to blame, so that it is no
-    tremor.
+    told: the World tells how the service does. lasting: at most of the times at which it does somebody was to blame, so
+    that it is no tremor.
     """
 
     candidates: tuple[Candidate, ...]
@@ -34,12 +35,14 @@ class Hindsight(NamedTuple):
 
 def hindsight(world: World, victim: Service, at: float, past: float) -> Hindsight:
     """Look at the World around a time. at, past: Unix seconds; what came before `past` is usual."""
-    base = usual_at(world, int(np.searchsorted(world.times, past)))
-    told, blamed, shares, why = False, 0, defaultdict[Service, float](float), dict[Service, str]()
+    base = _usual_before(world, int(np.searchsorted(world.times, past)))
+    told, blamed, shares, why = 0, 0, defaultdict[Service, float](float), dict[Service, str]()
     looked = sorted({min(int(np.searchsorted(world.times, at + later)), len(world.times) - 1) for later in LATER})
     for point in looked:
         scan = Scan(world, point, base)
-        told = told or any(math.isfinite(scan.z(name, victim)) for name in ("p95", "failed"))
+        if not any(math.isfinite(scan.z(name, victim)) for name in ("p95", "failed")):
+            continue
+        told += 1
         found = blame(scan, (victim,), findings(scan))
         blamed += bool(found)
         for candidate in found:
@@ -48,4 +51,12 @@ def hindsight(world: World, victim: Service, at: float, past: float) -> Hindsigh
     total = sum(shares.values())
     candidates = [Candidate(who, share / total, why[who]) for who, share in shares.items()]
     order = tuple(sorted(candidates, key=lambda each: (-each.score, each.service)))
-    return Hindsight(order, told, 2 * blamed > len(looked))
+    return Hindsight(order, told > 0, 2 * blamed > told)
+
+
+def _usual_before(world: World, at: int) -> Usual:
+    """What was usual before grid point `at`, as a hub had it: it learns nothing of who is in trouble."""
+    state = State()
+    for point in range(at):
+        state = advance(state, world, point)
+    return state.learned.usual if state.learned.usual.levels else usual_at(world, at)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from foreshock_dashboard.model.history import added
 from foreshock_dashboard.model.query import MAX_LAST_WINDOW, Floats, Matcher, Matrix, Query
 from foreshock_dashboard.model.samples import Labels, labels_of
@@ -34,9 +36,11 @@ class Form:
     producer: str = ""
 
     def standard(self, matrix: Matrix) -> Matrix:
-        """The answer with standard labels and units."""
+        """The answer with standard labels and units. What is infinite is no measurement."""
         rows: dict[Labels, Floats] = {}
-        for labels, values in zip(matrix.labels, matrix.values, strict=True):
+        infinite = np.isinf(matrix.values)
+        told = np.where(infinite, np.nan, matrix.values) if infinite.any() else matrix.values
+        for labels, values in zip(matrix.labels, told, strict=True):
             pairs = self._renamed(labels)
             if pairs is not None:
                 key, scaled = labels_of(pairs), values * self.scale

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from foreshock_dashboard.model.history import beside, extend
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query, grid
+from foreshock_dashboard.model.read_calls import GRAPH
 from foreshock_dashboard.model.reading import Form, Reading
 from foreshock_dashboard.model.readings import Readings
 from foreshock_dashboard.sources.names import Names, TellsNames
@@ -149,8 +150,13 @@ class Observer:
         self._told: dict[str, float] = {}
 
     def _hold(self, chosen: Mapping[str, str], told: Readings, start: float, end: float) -> None:
-        """Keep to the producer who told a reading, also while it is silent for a while."""
+        """Keep to the producer who told a reading, also while it is silent for a while.
+
+        The graph is kept to only until its maker counts spans as well.
+        """
         for key, producer in chosen.items():
+            if producer == GRAPH:
+                continue
             if len(told[key]):
                 self._told[key] = end
             if end - self._told.setdefault(key, start) <= SILENT:

@@ -66,7 +66,19 @@ def advice(snapshot: Snapshot, service: Service) -> Advice:
             soon,
             f"it is asked {percent(over[0].ratio)} of what it can do, and {percent(over[0].safe)} is safe",
         )
+    if not _told(world, service):
+        return Advice("ok", None, "nothing is told of its requests", known=False)
     return Advice("ok", None, "")
+
+
+def _told(world: World, service: Service) -> bool:
+    """Whether there is any figure to judge it by: of its requests, or of what it does on GPUs or as a model server."""
+    rows = [world.red.rate[world.services.index(service)]] if service in world.services else []
+    rows += [world.busy[row] for row, tenant in enumerate(world.tenants) if tenant.service == service]
+    if world.inference is not None and service in world.inference.services:
+        rows.append(world.inference.running[world.inference.services.index(service)])
+    recent = max(1, round(NOW / world.step))
+    return any(bool(np.isfinite(row[-recent:]).any()) for row in rows)
 
 
 def _longest(world: World, service: Service) -> float:

@@ -72,7 +72,8 @@ def zipped(found: Report, name: str) -> bytes:
 
 
 def chosen(wanted: str, incidents: Iterable[Incident]) -> Incident:
-    """The incident that is meant: by its id, the beginning of one, or as `latest` the one that opened last.
+    """The incident that is meant: by its id, the beginning of one, or as `latest` the one that opened last,
+    of those that woke somebody if any did.
 
     Raises:
         LookupError: none is, or several are. The message names those that there are.
@@ -81,7 +82,7 @@ def chosen(wanted: str, incidents: Iterable[Incident]) -> Incident:
     if not known:
         raise LookupError("there is no incident")
     if wanted == LATEST:
-        return max(known.values(), key=lambda each: (each.opened, each.id))
+        return max(known.values(), key=lambda each: (each.paged is not None, each.opened, each.id))
     same = [each for each in known.values() if each.id.startswith(wanted)]
     if wanted in known or len(same) == 1:
         return known.get(wanted) or same[0]

@@ -1,0 +1,57 @@
+"""One component has one incident: where two turn out to be one trouble, one of them goes on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from foreshock_dashboard.analysis.assessment import Trouble
+from foreshock_dashboard.analysis.decision import CLEAR, Standing, State, states
+from foreshock_dashboard.analysis.telling import opened
+from foreshock_dashboard.model.incident import Incident
+
+Kit = Any
+
+
+def joining(kit: Kit) -> Kit:
+    """The ends of a chain fail first, each by itself; then what is between them, which joins them."""
+    return kit.Platform(
+        services={
+            "front": kit.Served(p95=kit.step(0.5, 3.0), failed=kit.step(0.0, 0.5)),
+            "middle": kit.Served(p95=kit.step(0.4, 2.5, 262), failed=kit.step(0.0, 0.5, 262)),
+            "back": kit.Served(p95=kit.step(0.2, 2.0, 246), failed=kit.step(0.0, 0.5, 246)),
+        },
+        calls={
+            ("user", "front"): kit.Served(p95=kit.step(0.5, 3.0)),
+            ("front", "middle"): kit.Served(p95=kit.step(0.4, 2.5, 262), failed=kit.step(0.0, 0.5, 262)),
+            ("middle", "back"): kit.Served(p95=kit.step(0.2, 2.0, 246), failed=kit.step(0.0, 0.5, 246)),
+        },
+    )
+
+
+def test_two_incidents_whose_trouble_turns_out_to_be_one_become_one(platforms: Kit) -> None:
+    """The other is over at once; nobody is told that it calms down while everything fails."""
+    world = joining(platforms).world()
+    told: list[tuple[Incident, ...]] = [state.incidents for state in states(State(), world)]
+    open_ = [[each for each in incidents if each.phase != "over"] for incidents in told]
+
+    assert len(open_[261]) == 2
+    assert [len(each) for each in open_[275:]] == [1] * len(open_[275:])
+    assert {each.phase for each in told[-1]} == {"cascading", "over"}
+    assert [each.sentence for incidents in open_ for each in incidents if "calms down" in each.sentence] == []
+    (going,) = open_[-1]
+    assert going.opened == min(each.opened for each in told[-1])
+
+
+def test_an_advisory_on_what_is_not_wrong_yet_ends_and_is_listed_as_over(platforms: Kit) -> None:
+    """Five minutes after it was last so."""
+    platform = platforms.Platform(services={"front": platforms.Served(), "back": platforms.Served()})
+    state = list(states(State(), platform.world()))[240]
+    back = platforms.service("back")
+    weak = opened(Trouble(back, (back,), (), (), None, False, False, False, False, 0.0), platform.scan(0))
+    later = states(replace(state, standing=(Standing(weak, state.time),)), platform.world())
+    told = [[(each.phase, each.until) for each in one.incidents] for one in later]
+
+    over = state.time + CLEAR + platform.world().step
+    assert told[0] == [("advisory", None)]
+    assert told[-1] == [("over", over)]
