@@ -150,10 +150,17 @@ def _judged(scan: Scan, sharing: Sharing, victim: Service) -> Finding | None:
         since=fight.since,
         evidence=_evidence(scan, victim, worst, slow, fight),
         next_step=f"move {worst.service} off {gpu_list(worst.gpus)}, or cap it at "
-        f"{percent(max(fight.theirs, NOISE))} of their time: "
+        f"{percent(max(fight.theirs, NOISE))} of their time{_own_pool(scan, victim, worst.service)}: "
         f"{victim} usually has {percent(fight.usual)} of it, now {percent(fight.now)}",
         urgent=held >= URGENT and squeezed >= 1,
     )
+
+
+def _own_pool(scan: Scan, victim: Service, other: Service) -> str:
+    """Where they are of different tiers: what ends it for good."""
+    tiers = dict(zip(scan.world.services, scan.world.tier, strict=False))
+    mine, theirs = tiers.get(victim, ""), tiers.get(other, "")
+    return f", or give tier {mine} a pool of its own" if mine and theirs and mine != theirs else ""
 
 
 def _fight(scan: Scan, sharing: Sharing, victim: Service, other: Neighbour) -> Fight:

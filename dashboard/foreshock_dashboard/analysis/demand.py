@@ -19,6 +19,7 @@ from foreshock_dashboard.analysis.amplification import MINUTES, Asked, asked, me
 from foreshock_dashboard.analysis.crowding import crowd, crowding, has_reason
 from foreshock_dashboard.analysis.evidence import figure, onset, slower, sure
 from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.further import further
 from foreshock_dashboard.analysis.regression import weights
 from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.analysis.sentence import percent
@@ -109,7 +110,8 @@ def _plan(service: Service, habit: Habit) -> str:
 
 def _against(scan: Scan, service: Service, who: Service, more: Grown) -> str:
     """What to do about load that nobody could know of."""
-    return f"{_limit(scan, who)}, or add replicas of {service}: the growth is {percent(1 - 1 / more.ratio)} of its load"
+    instead = f"{_limit(scan, who)}, or {further(scan, service)}"
+    return f"{instead}: without the growth its load would be {percent(1 / more.ratio)} of what it is"
 
 
 def _habit(scan: Scan, service: Service, habit: Habit) -> tuple[Evidence, ...]:

@@ -38,6 +38,7 @@ from foreshock_dashboard.analysis.batching import Strain
 from foreshock_dashboard.analysis.demand import demand
 from foreshock_dashboard.analysis.dependency import dependency
 from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.further import further
 from foreshock_dashboard.analysis.hardware import hardware
 from foreshock_dashboard.analysis.imbalance import imbalance
 from foreshock_dashboard.analysis.memory import memory
@@ -356,8 +357,28 @@ def test_a_crowd_that_has_only_just_come_is_demand_before_any_of_its_requests_is
     assert best.service == LLM
     assert best.severity == pytest.approx(1.1 / 0.5)
     assert best.strength > 0.9
+    assert best.next_step.endswith("without the growth its load would be 45 % of what it is")
     slowed = Scan(now.world, now.at, now.base, strains={LLM: replace(full, slowdown=1.5)})
     assert [each for each in demand(slowed) if each.strength > 0.5] == []
+
+
+@pytest.mark.parametrize(
+    ("load", "pool", "told"),
+    [
+        (0.8, (), "add 1 replica of serving/llm (it has 2)"),
+        (1.4, (), "add 2 replicas of serving/llm (it has 2)"),
+        (1.4, ("chat", "chat"), "add 2 replicas of serving/llm to pool chat (it has 2)"),
+        (1.4, ("chat", "code"), "add 2 replicas of serving/llm (it has 2)"),
+        (np.nan, ("chat", "chat"), "add replicas of serving/llm to pool chat"),
+    ],
+)
+def test_how_many_replicas_are_to_be_added_is_told_where_it_is_known(
+    load: float, pool: tuple[str, ...], told: str
+) -> None:
+    """So many that each has what a server carries with bursts; no number is better than one that is made up."""
+    now = scan({})
+    full = Strain(1.0, 0.0, 0.6, 0.0, 60.0, load, (load,) * 3, 0.5, 0.7)
+    assert further(Scan(replace(now.world, pool=pool), now.at, now.base, strains={LLM: full}), LLM) == told
 
 
 def test_growth_from_batch_work_is_blamed_on_batch_work() -> None:

@@ -54,6 +54,24 @@ def test_a_neighbour_that_takes_a_full_gpu_at_once_is_named_within_two_scrapes(p
     assert finding.since == pytest.approx(1_800_000_000 + 2410, abs=10)
 
 
+@pytest.mark.parametrize(
+    ("tiers", "words"),
+    [
+        (("batch", "interactive"), ", or give tier interactive a pool of its own: "),
+        (("same", "same"), "time: "),
+        ((), "time: "),
+    ],
+)
+def test_neighbours_of_two_tiers_are_best_parted_for_good(platforms: Kit, tiers: tuple[str, ...], words: str) -> None:
+    """Where their tiers are told."""
+    scan = shared(platforms).scan(later=10)
+    parted = Scan(replace(scan.world, tier=tiers), scan.at, scan.base)
+    finding = of(platforms, contended(parted))
+
+    assert finding is not None
+    assert words in finding.next_step
+
+
 def test_what_to_do_and_what_that_would_change_is_said_in_numbers(platforms: Kit) -> None:
     """The cap is what the neighbour usually has; the counterfactual what the victim then has again."""
     finding = of(platforms, contended(shared(platforms).scan(later=10)))
