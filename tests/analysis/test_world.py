@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from foreshock_dashboard.analysis.sentence import duration, gpu_list
+from foreshock_dashboard.analysis.sentence import duration, gpu_list, multiple
 from foreshock_dashboard.analysis.world import condensed
 from foreshock_dashboard.analysis.world import world_of as world_of_condensed
 from foreshock_dashboard.model.history import extend
@@ -218,3 +218,8 @@ def test_a_share_of_time_is_never_more_than_all_of_it() -> None:
     world = world_of(readings(**{**FULL, "utilization": matrix((GPU, [1.003, 0.9]))}), 10.0)
 
     assert world.utilization.tolist() == [[1.0, 0.9]]
+
+
+@pytest.mark.parametrize(("ratio", "text"), [(2.345, "2.3"), (1.1, "1.1"), (1.04, "1.04"), (1.0001, "1.01")])
+def test_growth_is_never_written_as_none(ratio: float, text: str) -> None:
+    assert multiple(ratio) == text

@@ -19,7 +19,7 @@ from foreshock_dashboard.analysis.excess import Excess, Excesses, Z, believed
 from foreshock_dashboard.analysis.fanout import several, tail_alone
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.scan import Scan
-from foreshock_dashboard.analysis.sentence import percent
+from foreshock_dashboard.analysis.sentence import multiple, percent
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
@@ -171,11 +171,8 @@ class Walk:
             times, arrivals = self.found.asked(edge).times, max(1.0, self.found.load(edge.client).times)
             passed = min(1.0, math.log(arrivals) / math.log(times))
             found.append(Move((edge.client, "load"), share * passed))
-            found.append(
-                Move(
-                    (edge.client, "load"), share * (1 - passed), f"it asks {service} {times:.1f} times as much as usual"
-                )
-            )
+            why = f"it asks {service} {multiple(times)} times as much as usual"
+            found.append(Move((edge.client, "load"), share * (1 - passed), why))
         return found
 
     def reason(self, node: Node) -> str:
@@ -186,11 +183,11 @@ class Walk:
 
     def _reason(self, service: Service, kind: Kind) -> str:
         if kind == "load":
-            return f"its requests grew to {self.found.load(service).times:.1f} times the usual"
+            return f"its requests grew to {multiple(self.found.load(service).times)} times the usual"
         slow, failing = self.found.own(service)
         if failing.log > slow.log:
             return f"{percent(failing.amount)} more of its requests fail than usual"
-        return f"it takes {math.exp(slow.log):.1f} times as long as usual"
+        return f"it takes {multiple(math.exp(slow.log))} times as long as usual"
 
     def _explained(self, mine: tuple[Excess, Excess], theirs: tuple[Excess, Excess]) -> float:
         """0…1: how far a callee's excess makes up for its caller's, and came before it. Who waits in vain fails."""

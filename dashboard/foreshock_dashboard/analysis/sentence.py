@@ -33,5 +33,10 @@ def percent(share: float) -> str:
     return f"{value:.0f} %" if value == 0 or value >= 10 else "<0.1 %" if value < 0.1 else f"{value:.1f} %"
 
 
+def multiple(ratio: float) -> str:
+    """How many times as much, where that is more than before: `2.3`, `1.04`; never `1.0`."""
+    return f"{ratio:.1f}" if ratio >= 1.1 else f"{max(ratio, 1.01):.2f}"
+
+
 def _join(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
