@@ -168,10 +168,42 @@ def test_a_service_graph_tells_of_services_only_until_its_maker_counts_spans() -
         (labels,) = newest[key].labels
         assert {name: value for name, value in labels if name != "client"} == chat | more
 
+    source.known["istio_requests_total"] = labels_of({"destination_workload": "chat-v1"})
+    told = []
+    for minutes in (3, 6):  # the Collector is restarted, and a mesh tells of services too
+        kept = {name: source.known.pop(name) for name in list(source.known) if name.startswith(graph)}
+        *_, newest = watch.pieces(NOW + 60.0 * minutes)
+        told.append([dict(labels)["service_name"] for labels in newest["served"].labels])
+        source.known |= kept
+        *_, newest = watch.pieces(NOW + 60.0 * minutes + STEP)
+        told.append([dict(labels)["service_name"] for labels in newest["served"].labels])
+    assert told == [[], ["chat"], [], ["chat"]]
+
     source.known["traces_span_metrics_calls_total"] = labels_of({"service_name": "gpt", "span_name": "ask"})
-    *_, newest = watch.pieces(NOW + STEP)
+    *_, newest = watch.pieces(NOW + 400)
     assert [dict(labels)["service_name"] for labels in newest["served"].labels] == ["gpt"]
     assert len(newest["served_seconds"]) == 0
+
+
+def test_what_is_too_much_to_answer_is_asked_for_in_smaller_pieces() -> None:
+    """Or no later tick would get on either."""
+
+    class Bounded(Source):
+        most = np.inf
+
+        def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
+            if (end - start) / step + 1 > self.most:
+                raise SourceError("the answer is too large")
+            return super().fetch(query, start, end, step)
+
+    source = Bounded({"up": labels_of({"job": "x"})})
+    source.most = 5
+    watch = observer(source)
+    for _ in range(2):
+        with pytest.raises(SourceError):
+            watch.read(NOW)
+    pieces = watch.pieces(NOW)
+    assert len(next(pieces)["up"].times) == 3
 
 
 def test_what_is_infinite_is_no_measurement() -> None:

@@ -109,3 +109,14 @@ def test_a_service_with_ids_in_its_spans_names_takes_the_room_of_few() -> None:
     assert len(first.operations) == MOST
     assert world.operations == first.operations
     assert np.isfinite(world.operation_rate).all()
+
+
+def test_once_names_are_gone_there_is_room_for_others() -> None:
+    """A job with a number in each of its spans' names is over; and a change of who is on GPUs makes none."""
+    growing = GrowingWorld(STEP, keep=60.0)
+    begin = 1_800_000_000.0
+    growing.add(told(begin, ("llm",), [f"GET /{number}" for number in range(1000)]))
+    assert len(growing.add(told(begin + 30, ("llm", "batch"), [f"POST /{n}" for n in range(99)])).operations) == MOST
+    for later in range(2, 6):
+        world = growing.add(told(begin + 30 * later, ("llm",), ["ask"]))
+    assert world.operations == (Operation(Service("", "llm"), "ask"),)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreshock_dashboard.model.attempts import MAX_CALLS, Fallback
+from foreshock_dashboard.model.lineage import MAX_BETWEEN
 from foreshock_dashboard.model.service_graph import Found, ServiceGraph
 from foreshock_dashboard.model.span import Span, Status
 
@@ -206,6 +207,40 @@ def test_a_call_whose_server_is_under_an_internal_span_goes_to_no_node_outside(s
     assert counts(found([call, step, server])) == {"web>llm": (1, 0, 0)}
     foreign = [span("internal", "web", 2, 1), span("internal", "proxy", 4, 2), span("server", "llm", 3, 4)]
     assert counts(found([call, *foreign])) == {"web>llm.internal": (1, 0, 0), "proxy>llm": (1, 0, 0)}
+
+
+@pytest.mark.parametrize(
+    ("around", "more"),
+    [
+        ({"gen_ai.operation.name": "invoke_agent"}, {}),
+        ({"gen_ai.provider.name": "openai", "gen_ai.operation.name": "chat"}, {"agent>openai": (1, 0, 0)}),
+        ({"db.system.name": "postgresql"}, {"agent>postgresql": (1, 0, 0)}),
+    ],
+    ids=["an agent's run", "a model", "a database"],
+)
+@pytest.mark.parametrize("names", [("run", "run"), ("run", "rerank")])
+def test_calls_under_steps_within_a_client_span_are_calls_of_their_own(
+    span: Make, around: dict[str, str], more: dict[str, tuple[int, int, int]], names: tuple[str, str]
+) -> None:
+    """Neither attempts nor one request; what is around them is a call where it is one to somebody else."""
+    outer = span("client", "agent", 1, 9, end=NOW + 3, seconds=4, attributes=around)
+    steps = [span("internal", "agent", 2 + n, 1, name="step") for n in range(2)]
+    tools = [span("server", "tool", 12 + n, 2 + n, name=f"POST /{name}") for n, name in enumerate(names)]
+    for spans in ([outer, *steps, *tools], [*tools, *steps, outer], [*steps, outer, *tools]):
+        result = found(spans)
+        assert counts(result) == {"agent>tool": (2, 0, 0)} | more
+        assert result.unpaired == []
+
+
+@pytest.mark.parametrize("depth", [MAX_BETWEEN, MAX_BETWEEN + 1])
+def test_so_many_internal_spans_are_looked_through_in_whatever_order_they_come(span: Make, depth: int) -> None:
+    """Beyond, the service has called, and of the CLIENT span nothing more is known."""
+    call = span("client", "web", 1, 99, attributes={"server.address": "llm.internal"})
+    steps = [span("internal", "web", 2 + n, 1 + n, name="Attempt.x") for n in range(depth)]
+    server = span("server", "llm", 90, 1 + depth)
+    told = [counts(found(spans)) for spans in ([call, *steps, server], [server, *reversed(steps), call])]
+    paired = depth == MAX_BETWEEN
+    assert told[0] == told[1] == ({"web>llm": (1, 0, 0)} | ({} if paired else {"web>llm.internal": (1, 0, 0)}))
 
 
 def test_internal_spans_in_a_ring_end_the_way_up(span: Make) -> None:

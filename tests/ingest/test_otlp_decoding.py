@@ -193,7 +193,6 @@ def nested(depth: int) -> dict[str, Any]:
         GOOD | {"startTimeUnixNano": "abc"},
         GOOD | {"attributes": [{"key": "n", "value": {"intValue": 2**70}}]},
         GOOD | {"attributes": [{"key": "n", "value": {"intValue": 1, "stringValue": "x"}}]},
-        GOOD | {"name": "\ud800"},
         GOOD | {"links": [5]},
         GOOD | {"attributes": [{"key": "n", "value": nested(60)}]},
         5,
@@ -214,6 +213,32 @@ def test_a_resource_or_scope_in_json_that_cannot_be_read_costs_its_own_spans(hol
     (bad if holder == "resource" else bad["scopeSpans"][0])[holder] = {"attributes": 5}
     decoded = decode_json(json.dumps({"resourceSpans": [bad, group]}).encode())
     assert (len(decoded.spans), decoded.reasons) == (2, {"malformed resource or scope": 2})
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (r"cut \ud83d", "cut \ufffd"),
+        (r"\udE00 tail", "\ufffd tail"),
+        (r"\ud83d\ude00", "\U0001f600"),
+        (r"\ud83d\ud83d\ude00", "\ufffd\U0001f600"),
+        (r"\\ud83d", "\\ud83d"),
+        (r"\n\ud83d\"", '\n\ufffd"'),
+    ],
+)
+def test_half_of_a_character_in_json_costs_that_character(written: str, read: str) -> None:
+    """JavaScript writes it of a text that was cut; a backslash that is itself written stays."""
+    body = {"resourceSpans": [{"scopeSpans": [{"spans": [GOOD | {"name": "?", "\ud800": 1}, GOOD | {"name": "!"}]}]}]}
+    text = json.dumps(body).replace("?", written)
+    assert [span.name for span in decode_json(text.encode()).spans] == [read, "!"]
+
+
+@pytest.mark.parametrize("body", [r'{"resourceSpans":"\ud800"}', r'{"\ud800', '{"a":"\ud800"}'])
+def test_what_is_said_of_half_a_character_can_be_sent(body: str) -> None:
+    """A refusal is an answer in UTF-8."""
+    with pytest.raises(MalformedError) as refused:
+        decode_json(body.encode(errors="surrogatepass"))
+    assert str(refused.value).encode()
 
 
 def test_null_in_json_stands_for_nothing() -> None:

@@ -187,6 +187,8 @@ class Walk:
         slow, failing = self.found.own(service)
         if failing.log > slow.log:
             return f"{percent(failing.amount)} more of its requests fail than usual"
+        if slow.log <= 0:
+            return "it shows nothing out of the ordinary itself"
         return f"it takes {multiple(math.exp(slow.log))} times as long as usual"
 
     def _explained(self, mine: tuple[Excess, Excess], theirs: tuple[Excess, Excess]) -> float:

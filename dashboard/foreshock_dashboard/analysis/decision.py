@@ -52,7 +52,8 @@ class Case:
 
     members: all that ever belonged to it. hits, pages: grid points in a row that agreed on trouble, on a page. calm:
     seconds of calm seen in a row. seen: when there was last data on it (Unix seconds). other: grid points in a row that
-    say something else than the incident does. incident: set once it opened; as it was last in trouble. shown: as it is
+    say something else than the incident does. joined: those in a row at which all of its trouble was another case's.
+    incident: set once it opened; as it was last in trouble. shown: as it is
     told while it is seen calm.
     """
 
@@ -63,6 +64,7 @@ class Case:
     calm: float
     seen: float
     other: int = 0
+    joined: int = 0
     incident: Incident | None = None
     shown: Incident | None = None
 
@@ -164,7 +166,7 @@ def _next(
 ) -> tuple[tuple[Case, ...], tuple[Incident, ...]]:
     """What becomes of the cases, and the incidents that ended.
 
-    A case whose trouble turns out to be another's is over: one component has one incident, of which somebody was woken
+    A case whose trouble is another's for a while is over: one component has one incident, of which somebody was woken
     or which is older.
     """
     kept: list[Case] = []
@@ -173,8 +175,8 @@ def _next(
     for case in sorted(cases, key=_seniority):
         mine = [each for each in left if not case.members.isdisjoint(each.members)]
         left = [each for each in left if each not in mine]
-        others = [each for each in found if not case.members.isdisjoint(each.members)]
-        grown = None if others and not mine else _grown(case, mine, moment)
+        joined = not mine and any(not case.members.isdisjoint(each.members) for each in found)
+        grown = _joined(case, moment.scan) if joined else _grown(case, mine, moment)
         if grown is not None:
             kept.append(grown)
         elif case.incident is not None:
@@ -189,6 +191,13 @@ def _seniority(case: Case) -> tuple[bool, bool, float]:
     return incident is None, incident is None or incident.paged is None, incident.opened if incident else 0.0
 
 
+def _joined(case: Case, scan: Scan) -> Case | None:
+    """What becomes of a case all of whose trouble is another's; None where it ends."""
+    if case.incident is None or case.joined + 1 >= PERSIST:
+        return None
+    return replace(case, joined=case.joined + 1, calm=0.0, seen=scan.time, shown=None)
+
+
 def _grown(case: Case, mine: Sequence[Trouble], moment: Moment) -> Case | None:
     """What becomes of one case at this grid point; None where it ends. Missing data neither confirms nor calms."""
     scan = moment.scan
@@ -201,7 +210,7 @@ def _grown(case: Case, mine: Sequence[Trouble], moment: Moment) -> Case | None:
             return None
         if calm >= CLEAR:
             return None
-        return replace(case, calm=calm, seen=scan.time, pages=0, shown=calming(case.incident, scan))
+        return replace(case, calm=calm, seen=scan.time, pages=0, joined=0, shown=calming(case.incident, scan))
     worst = _lead(case.incident, mine)
     pages = case.pages + 1 if any(each.page for each in mine) else 0
     grown = replace(
@@ -212,6 +221,7 @@ def _grown(case: Case, mine: Sequence[Trouble], moment: Moment) -> Case | None:
         pages=pages,
         calm=0.0,
         seen=scan.time,
+        joined=0,
         shown=None,
     )
     needed = URGENT if worst.urgent else PERSIST

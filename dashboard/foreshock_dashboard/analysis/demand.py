@@ -110,7 +110,7 @@ def _plan(service: Service, habit: Habit) -> str:
 
 def _against(scan: Scan, service: Service, who: Service, more: Grown) -> str:
     """What to do about load that nobody could know of."""
-    instead = f"{_limit(scan, who)}, or {further(scan, service)}"
+    instead = f"{_limit(scan, who)}, or {further(scan, service, more.ratio)}"
     return f"{instead}: without the growth its load would be {percent(1 / more.ratio)} of what it is"
 
 

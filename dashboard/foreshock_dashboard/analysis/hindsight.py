@@ -51,7 +51,7 @@ def hindsight(world: World, victim: Service, at: float, past: float) -> Hindsigh
     total = sum(shares.values())
     candidates = [Candidate(who, share / total, why[who]) for who, share in shares.items()]
     order = tuple(sorted(candidates, key=lambda each: (-each.score, each.service)))
-    return Hindsight(order, told > 0, 2 * blamed > told)
+    return Hindsight(order, told > 0, 2 * blamed > told and blamed >= min(2, len(looked)))
 
 
 def _usual_before(world: World, at: int) -> Usual:

@@ -23,15 +23,23 @@ class Operations:
         self.rows: Section[Operation] = sections.new(tuple)
         self._on_gpus: frozenset[Service] = frozenset()
         self._names: dict[Service, set[str]] = {}
+        self._freed = False  # whether a service that had more than are told apart has room again
 
     def meet(self, readings: Readings, since: float, tenants: Iterable[Tenant]) -> None:
         """Name what is told of."""
         on_gpus = frozenset(tenant.service for tenant in tenants)
-        if on_gpus != self._on_gpus:
-            self._on_gpus, self._names = on_gpus, {}
+        if on_gpus != self._on_gpus or self._freed:
+            self._on_gpus, self._freed = on_gpus, False
             self.rows.forget(READING)
         self.rows.meet(READING, readings[READING], self._operation)
+        known = self.rows.keys
         self.rows.settle(since)
+        if self.rows.keys is not known:
+            full = {service for service, names in self._names.items() if len(names) >= MOST}
+            self._names = {}
+            for service, name in self.rows.keys:
+                self._names.setdefault(service, set()).add(name)
+            self._freed = any(len(self._names.get(service, ())) < MOST for service in full)
 
     def arrange(self, readings: Readings) -> Growth:
         """What is told, as rows."""

@@ -135,7 +135,7 @@ def _begun(scan: Scan, service: Service, since: float, edge: Edge) -> Asking | N
     points = min(at, round((scan.time - since + LONGEST) / step))
     split = points - round((scan.time - since + LEAD) / step)
     rows, row = scan.operations.get(service, []), scan["rate"].keys.get(service)
-    if not rows or row is None:
+    if not rows or row is None or split <= 0:
         return None
     told = np.isfinite(scan.past("rate", [row], points))
     if np.count_nonzero(told[:, :split]) < (BEFORE - LEAD) / step:

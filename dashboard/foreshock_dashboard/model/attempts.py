@@ -113,10 +113,10 @@ class Tally:
 class Siblings:
     """Calls under one span on one edge with one name and path: those that follow one in vain are retries."""
 
-    __slots__ = ("calls", "counted", "failed_ends", "last_start", "resent")
+    __slots__ = ("calls", "counted", "last_start", "resent", "vain_ends")
 
     def __init__(self) -> None:
-        self.failed_ends: list[int] = []
+        self.vain_ends: list[int] = []
         self.calls = self.last_start = self.resent = self.counted = 0
 
     def add(self, client: Client, *, first_is_new: bool) -> int:
@@ -125,7 +125,7 @@ class Siblings:
         self.last_start = max(self.last_start, client.start_ns)
         self.resent += client.resent and not client.resend
         if client.in_vain:
-            insort(self.failed_ends, client.end_ns)
+            insort(self.vain_ends, client.end_ns)
         return self._more(first_is_new)
 
     def believe(self, *, first_is_new: bool) -> int:
@@ -135,7 +135,7 @@ class Siblings:
 
     def _more(self, first_is_new: bool) -> int:
         followed = min(
-            bisect_right(self.failed_ends, self.last_start), self.calls - 1
+            bisect_right(self.vain_ends, self.last_start), self.calls - 1
         )  # a call of 0 s follows not itself
         retries = max(followed, min(self.resent, self.calls - first_is_new))
         more, self.counted = retries - self.counted, retries

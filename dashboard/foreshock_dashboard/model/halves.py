@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from functools import lru_cache
 from ipaddress import ip_address
 from math import isfinite
 from operator import itemgetter
@@ -92,7 +93,7 @@ class Client:
         self.url = url.partition("?")[0][:MAX_TEXT] if isinstance(url, str) else ""
         callee = _callee(shape, found)
         if not (callee.host or callee.provider or callee.peer or callee.database) and "://" in self.url:
-            callee = _addressed(callee, self.url)
+            callee = _addressed(callee, self.url.partition("://")[2].partition("/")[0])
         self.callee = callee
         code, old = found.get(_CODE), found.get(_OLD_CODE)
         self.in_vain = self.failed or bool(found.get(_ERROR)) or _asks_again(code) or _asks_again(old)
@@ -121,8 +122,11 @@ class Client:
 
 
 class Server(NamedTuple):
-    """The called half. `attempts_before` says that the caller's transport has tried before; `through`: of which service
-    the INTERNAL spans are that were looked through on the way to the caller's half."""
+    """The called half. `attempts_before` says that the caller's transport has tried before.
+
+    through: of which service the INTERNAL spans are that were looked through on the way to the caller's half; looked:
+    how many; attempt: one of them is a call's attempt.
+    """
 
     service: Service
     name: str
@@ -132,6 +136,8 @@ class Server(NamedTuple):
     attempts_before: bool
     id: Id
     through: Service | None = None
+    looked: int = 0
+    attempt: bool = False
 
 
 def server_half(
@@ -148,6 +154,8 @@ def server_half(
         before is not grpc_before and (_number(before) > 0 or _number(grpc_before) > 0),
         id_,
         None,
+        0,
+        False,
     )
     return tuple.__new__(Server, told)  # its own constructor takes three times as long
 
@@ -217,10 +225,11 @@ def _read_callee(found: Attributes) -> Callee:
     )
 
 
-def _addressed(callee: Callee, url: str) -> Callee:
+@lru_cache(MAX_CALLEES)
+def _addressed(callee: Callee, netloc: str) -> Callee:
     """The same, whose address is told by a URL alone."""
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(f"//{netloc}")
         host, port = parts.hostname or "", parts.port
     except ValueError:  # brackets that do not match, a port beyond 65535
         return callee

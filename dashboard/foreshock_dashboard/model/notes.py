@@ -9,16 +9,17 @@ from foreshock_dashboard.model.span import Id
 
 
 class _Half:
-    """Whose SERVER or INTERNAL span each is, and of INTERNAL ones the parent.
+    """Whose SERVER or INTERNAL span each is; of INTERNAL ones the parent, or themselves, and which are attempts.
 
     There are many, so nothing in it is an object that Python's search for garbage would look at.
     """
 
-    __slots__ = ("parents", "services")
+    __slots__ = ("attempts", "parents", "services")
 
     def __init__(self) -> None:
         self.services: dict[Id, Service] = {}
         self.parents: dict[Id, Id] = {}
+        self.attempts: set[Id] = set()
 
 
 class Notes:
@@ -30,8 +31,8 @@ class Notes:
         self._newer, self._older = _Half(), _Half()
         self._until = -inf
 
-    def add(self, span: Id, service: Service, parent: Id, now: float) -> None:
-        """Take note of a SERVER span, or of an INTERNAL one, which has a parent."""
+    def add(self, span: Id, service: Service, parent: Id, now: float, *, attempt: bool = False) -> None:
+        """Take note of a SERVER span, or of an INTERNAL one, which has a parent; it is its own where it is a root."""
         newer = self._newer
         if now >= self._until or len(newer.services) >= self._limit:
             self._newer, self._older, self._until = _Half(), newer, now + self._ttl
@@ -39,11 +40,13 @@ class Notes:
         newer.services[span] = service
         if parent:
             newer.parents[span] = parent
+            if attempt:
+                newer.attempts.add(span)
 
-    def of(self, span: Id) -> tuple[Service, Id] | None:
-        """Whose SERVER or INTERNAL span it is, and the parent of an INTERNAL one."""
+    def of(self, span: Id) -> tuple[Service, Id, bool] | None:
+        """Whose SERVER or INTERNAL span it is, the parent of an INTERNAL one, and whether it is an attempt."""
         for half in (self._newer, self._older):
             service = half.services.get(span)
             if service is not None:
-                return service, half.parents.get(span, b"")
+                return service, half.parents.get(span, b""), span in half.attempts
         return None

@@ -21,7 +21,7 @@ _GRAPH = "traces_service_graph_request"
 
 
 SPANS, TEMPO, GRAPH, ISTIO, HTTP = "spans", "tempo", "graph", "istio", "http"
-"""Who tells of services. The graph does where its maker counts no spans beside: nobody keeps to it."""
+"""Who tells of services. The graph does until its maker counts spans as well."""
 
 _ISTIO, _ISTIO_SECONDS = "istio_requests_total", "istio_request_duration_milliseconds"
 _DESTINATION = (
@@ -32,8 +32,7 @@ _ENDS = ("source_workload", "source_workload_namespace", *_DESTINATION)
 _STATUS = ("response_code", "grpc_response_status")
 _AT_SERVER = Matcher("reporter", "=~", "destination|waypoint")
 _AT_CLIENT = Matcher("reporter", "=~", "source|waypoint")
-_SERVER = ("server", "server_service_namespace")
-_BY_SERVER = dict(zip(_SERVER, SERVICE, strict=True))
+_SERVER = ("client", "server", "server_service_namespace", "connection_type")
 _NOBODY = ("", "unknown", "PassthroughCluster", "BlackHoleCluster")
 _GRPC_ERRORS = frozenset(("2", "4", "12", "13", "14", "15"))
 """Istio's own statistics: `reporter` is the proxy that counted. Which gRPC statuses are errors of a server is told by
@@ -42,6 +41,13 @@ OpenTelemetry's conventions for gRPC."""
 _HTTP = "http_server_request_duration_seconds"
 _BY_HTTP = (*SERVICE, "job")
 _HTTP_LOST = Matcher("http_response_status_code", "=~", "5..")
+
+
+def _server(labels: Labels) -> Labels | None:
+    """Who is called in a service graph: nobody who sends no spans, but whoever is called from outside."""
+    client, server, namespace, connection = (labels.get(name, "") for name in _SERVER)
+    outside = connection == "database" or (connection == "virtual_node" and client != "user")
+    return None if outside or not server else {"service_name": server, "service_namespace": namespace}
 
 
 def _callee(labels: Labels) -> tuple[str, str] | None:
@@ -106,7 +112,7 @@ def readings(windows: Windows) -> Mapping[str, Reading]:
             services,
             (
                 Form(rate(_TEMPO_CALLS, _BY_TEMPO, _SERVED), _TEMPO, producer=TEMPO),
-                Form(rate(f"{_GRAPH}_total", _SERVER), _BY_SERVER, producer=GRAPH),
+                Form(rate(f"{_GRAPH}_total", _SERVER), named=_server, producer=GRAPH),
                 mesh(_AT_SERVER),
                 Form(rate(f"{_HTTP}_count", _BY_HTTP), named=_served_by, producer=HTTP),
             ),
@@ -125,7 +131,7 @@ def readings(windows: Windows) -> Mapping[str, Reading]:
             "failed requests",
             (
                 Form(rate(_TEMPO_CALLS, _BY_TEMPO, _SERVED, _FAILED), _TEMPO, producer=TEMPO),
-                Form(rate(f"{_GRAPH}_failed_total", _SERVER), _BY_SERVER, producer=GRAPH),
+                Form(rate(f"{_GRAPH}_failed_total", _SERVER), named=_server, producer=GRAPH),
                 mesh(_AT_SERVER, lost=True),
                 Form(rate(f"{_HTTP}_count", _BY_HTTP, _HTTP_LOST), named=_served_by, producer=HTTP),
             ),
@@ -138,7 +144,7 @@ def readings(windows: Windows) -> Mapping[str, Reading]:
             (
                 Form(buckets(f"{seconds}_milliseconds", SERVICE, _SERVED), le_scale=0.001, producer=SPANS),
                 Form(buckets("traces_spanmetrics_latency", _BY_TEMPO, _SERVED), _TEMPO, producer=TEMPO),
-                Form(buckets(f"{_GRAPH}_server_seconds", _SERVER), _BY_SERVER, producer=GRAPH),
+                Form(buckets(f"{_GRAPH}_server_seconds", _SERVER), named=_server, producer=GRAPH),
                 Form(
                     buckets(_ISTIO_SECONDS, _DESTINATION, _AT_SERVER),
                     le_scale=0.001,

@@ -27,6 +27,8 @@ from foreshock_dashboard.model.world import Edge
 
 __all__ = ["Found", "ServiceGraph", "Unpaired"]
 
+ATTEMPT = "Attempt."
+"""What gRPC's own spans of a call's attempts begin with, which are INTERNAL ones in Go (gRFC A72)."""
 _new = tuple.__new__
 """Makes an `Edge`, in a third of the time that its own constructor takes."""
 MAX_ANSWERERS = 64
@@ -49,8 +51,8 @@ class ServiceGraph:
       have different names describe the same request. The longest of them, among those that come within `ttl`, is the
       server's duration, which is told after that time;
     - a request failed if either half has; client and server durations are counted where there is such a half, never 0;
-    - a SERVER span under INTERNAL ones of the caller answers the CLIENT span that these lie within, as gRPC's own spans
-      of attempts do; where there is none, their service has called it all the same;
+    - a SERVER span under INTERNAL ones of the caller is a call of their service, told by its SERVER half alone; where
+      they are a call's attempts, as gRPC has them, it answers the CLIENT span that these lie within;
     - a root SERVER span is called by `user`; a CLIENT span that nobody answered calls the service whose CLIENT span is
       right under it (a proxy), or else a database, peer or provider of models that its attributes name; a SERVER span
       whose parent is another service's SERVER span is called by that one. Whatever remains is unpaired;
@@ -91,7 +93,7 @@ class ServiceGraph:
             services, outlines.rows(), strict=True
         ):
             if kind == "internal":
-                self._add_internal(key, above, service, now)
+                self._add_internal(key, above, service, now, attempt=name.startswith(ATTEMPT))
             elif kind == "server" or kind == "consumer" or (links and kind == "client" and receives(attributes)):
                 server = server_half(service, key, kind, name, start, end, status, attributes)
                 self._add_server(server, above, links, now)
@@ -133,7 +135,7 @@ class ServiceGraph:
         node = self._waiting.add(key, now)
         note = self._notes.of(key)
         if note is not None:
-            _identify(node, *note)
+            _identify(node, note[0], note[1], attempt=note[2])
         return node
 
     def _add_client(self, client: Client, above: Id, now: float) -> None:
@@ -159,12 +161,12 @@ class ServiceGraph:
             for server in servers:
                 self._meet(node, client, server)
 
-    def _add_internal(self, own: Id, parent: Id, service: Service, now: float) -> None:
+    def _add_internal(self, own: Id, parent: Id, service: Service, now: float, *, attempt: bool) -> None:
         node = self._waiting.find(own)
         if node is None:
-            self._notes.add(own, service, parent or own, now)
+            self._notes.add(own, service, parent or own, now, attempt=attempt)
         elif not node.known:  # else it came too late, or again
-            _identify(node, service, parent or own)
+            _identify(node, service, parent or own, attempt=attempt)
             if node.inner:
                 self._look_through(node, service, now)
             self._telling.know(node)
@@ -209,8 +211,8 @@ class ServiceGraph:
             self._findings.served(_new(Edge, (USER, service, VIRTUAL)), server)
 
     def _answer(self, caller: Id, server: Server, now: float) -> None:
-        """Bring a SERVER span to the call above it, through INTERNAL spans of the caller: gRPC makes one an attempt."""
-        for _ in range(MAX_BETWEEN):
+        """Bring a SERVER span to the call above it, through INTERNAL spans of the caller."""
+        while True:
             node = self._node(caller, now)
             if node is None:
                 self._findings.dropped += 1
@@ -222,18 +224,27 @@ class ServiceGraph:
                 node.servers = node.servers or []
                 node.servers.append(server)
                 return
-            if server.through is not None and server.through != node.internal:
+            if server.looked >= MAX_BETWEEN or server.through not in (None, node.internal):
                 break
-            server, caller = server._replace(through=node.internal), node.above
-            if caller == node.key:
+            attempt = server.attempt or node.attempt
+            server = server._replace(through=node.internal, looked=server.looked + 1, attempt=attempt)
+            if node.above == caller:
                 break
+            caller = node.above
         self._findings.without_client(server.through, server)
 
     def _meet(self, node: Node, client: Client, server: Server) -> None:
-        if server.through is None or server.through == client.service:
+        """A CLIENT span and a SERVER span under it.
+
+        What is under an INTERNAL span that is no attempt is a call of its own, and a CLIENT span around that is none.
+        """
+        if server.through is None or (server.through == client.service and server.attempt):
             self._pair(node, client, server)
-        else:
-            self._findings.without_client(server.through, server)
+            return
+        own = client.kind == "client" and server.through == client.service
+        if own and not (client.callee.database or client.callee.provider):
+            node.answered = True
+        self._findings.without_client(server.through, server)
 
     def _pair(self, node: Node, client: Client, server: Server) -> None:
         """Count a call that has both halves. Every figure only grows, so the order of the halves does not matter."""
@@ -259,10 +270,10 @@ class ServiceGraph:
             self._findings.observed(edge, [server])
 
 
-def _identify(node: Node, service: Service, above: Id) -> None:
+def _identify(node: Node, service: Service, above: Id, *, attempt: bool) -> None:
     """It is this service's SERVER span, or the INTERNAL one right under `above`, which is itself where none is."""
     if above:
-        node.internal, node.above = service, above
+        node.internal, node.above, node.attempt = service, above, attempt
     else:
         node.own_server = service
     node.known = True

@@ -27,13 +27,14 @@ class Node:
     client: Client | None = None
     own_server: Service | None = None
     internal: Service | None = None  # whose INTERNAL span it is, if it came in time
-    above: Id = b""  # of an INTERNAL span: its parent, whose node is found when it matters
+    above: Id = b""  # of an INTERNAL span: its parent, or itself, whose node is found when it matters
+    attempt = False  # whether an INTERNAL span is a call's attempt
     servers: list[Server] | None = None  # those under it that wait for its CLIENT span
     answered = False  # whether its CLIENT span has met one
     inner: tuple[tuple[Service, bool], ...] = ()  # CLIENT spans under it: whose, and whether of a database
     assumed: Service | None = None  # who was taken for the callee
     decided = False  # whether its call was counted without a SERVER half
-    failed_calls = False  # whether a call under it failed, so that retries may follow
+    failed_calls = False  # whether a call under it was in vain, so that retries may follow
     tallies: tuple[Tally, ...] = ()  # of its call, one for each edge
     told: tuple[Edge, ...] = ()  # on which edges it was told as a call of the span above
     calls: Calls | None = None  # those under it

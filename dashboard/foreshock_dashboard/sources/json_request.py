@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -17,6 +17,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
 from foreshock_dashboard.model.otlp import MALFORMED, ORIGIN_MALFORMED
 
+_ESCAPED = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+"""Whatever a backslash begins in JSON; a pair of surrogates is one."""
 _UNREADABLE = (ParseError, EncodeError, RecursionError, ValueError)
 
 
@@ -35,21 +40,28 @@ def protobuf_of(payload: bytes, refused: Counter[str]) -> bytes:
         if not isinstance(body, dict):
             raise MalformedError("not a JSON ExportTraceServiceRequest: the outermost value is not an object")
         turn_ids(body, _base64_of_hex)
+        dropped = Counter[str]()
         if not _readable(body, ExportTraceServiceRequest):
-            _drop_malformed(body, refused)
-        return _message(body, ExportTraceServiceRequest)
+            _drop_malformed(body, dropped)
+        found = _message(body, ExportTraceServiceRequest)
     except _UNREADABLE as error:
         raise MalformedError(f"not a JSON ExportTraceServiceRequest: {error}") from error
+    refused.update(dropped)
+    return found
 
 
 def _loaded(payload: bytes) -> object:
-    """What JSON says. JavaScript writes halves of surrogate pairs: they cost the spans that have them, no more."""
+    """What JSON says. For halves of surrogate pairs, which JavaScript writes of texts that were cut, U+FFFD stands."""
     try:
         return orjson.loads(payload)
     except orjson.JSONDecodeError:
         if b"\\u" not in payload:
             raise
-        return json.loads(payload)
+        return orjson.loads(_ESCAPED.sub(_whole, payload))
+
+
+def _whole(escaped: re.Match[bytes]) -> bytes:
+    return b"\\ufffd" if escaped["half"] else escaped[0]
 
 
 def _message(value: object, kind: type[Message]) -> bytes:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from foreshock_dashboard.model.history import beside, extend
-from foreshock_dashboard.model.query import Matrix, MetricSource, Query, grid
-from foreshock_dashboard.model.read_calls import GRAPH
+from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SourceError, grid
+from foreshock_dashboard.model.read_calls import GRAPH, SPANS, TEMPO
 from foreshock_dashboard.model.reading import Form, Reading
 from foreshock_dashboard.model.readings import Readings
 from foreshock_dashboard.sources.names import Names, TellsNames
@@ -47,13 +47,18 @@ def answers(
     for key, row in catalogue.items():
         ways = row.ways
         if key in chosen:
-            ways = tuple(way for way in ways if way.producer == chosen[key])
+            ways = tuple(way for way in ways if way.producer in _kept(chosen[key]))
         elif row.part_of in chosen:
             ways = tuple(way for way in ways if way.producer in ("", chosen[row.part_of]))
         found[key], told = _answer(source, ways, row.also, start, end, step, names)
         if told is not None and not row.part_of and any(way.producer for way in row.ways):
             chosen[key] = told.producer
     return found, chosen
+
+
+def _kept(producer: str) -> tuple[str, ...]:
+    """Who may tell what this one told before: whoever made a service graph may come to count spans as well."""
+    return (SPANS, TEMPO, GRAPH) if producer == GRAPH else (producer,)
 
 
 def answer(source: MetricSource, row: Reading, start: float, end: float, step: float) -> Matrix:
@@ -150,13 +155,8 @@ class Observer:
         self._told: dict[str, float] = {}
 
     def _hold(self, chosen: Mapping[str, str], told: Readings, start: float, end: float) -> None:
-        """Keep to the producer who told a reading, also while it is silent for a while.
-
-        The graph is kept to only until its maker counts spans as well.
-        """
+        """Keep to the producer who told a reading, also while it is silent for a while."""
         for key, producer in chosen.items():
-            if producer == GRAPH:
-                continue
             if len(told[key]):
                 self._told[key] = end
             if end - self._told.setdefault(key, start) <= SILENT:
@@ -176,7 +176,11 @@ class Observer:
         names = self._names.between(start - self._back, end) if self._names and start <= end else None
         while start <= end:
             until = min(end, start + (self._points - 1) * self._step)
-            told, chosen = answers(self._source, self._catalogue, start, until, self._step, names, self._producers)
+            try:
+                told, chosen = answers(self._source, self._catalogue, start, until, self._step, names, self._producers)
+            except SourceError:
+                self._points = max(1, self._points // 2)  # it may have been too much to answer
+                raise
             self._hold(chosen, told, start, until)
             self._found |= {key for key, matrix in told.items() if len(matrix)}
             self._asked = True

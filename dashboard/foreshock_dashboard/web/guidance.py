@@ -67,7 +67,7 @@ def advice(snapshot: Snapshot, service: Service) -> Advice:
             f"it is asked {percent(over[0].ratio)} of what it can do, and {percent(over[0].safe)} is safe",
         )
     if not _told(world, service):
-        return Advice("ok", None, "nothing is told of its requests", known=False)
+        return Advice("ok", None, "nothing is told of its requests, GPU time or queue", known=False)
     return Advice("ok", None, "")
 
 

@@ -363,22 +363,23 @@ def test_a_crowd_that_has_only_just_come_is_demand_before_any_of_its_requests_is
 
 
 @pytest.mark.parametrize(
-    ("load", "pool", "told"),
+    ("growth", "pool", "told"),
     [
-        (0.8, (), "add 1 replica of serving/llm (it has 2)"),
-        (1.4, (), "add 2 replicas of serving/llm (it has 2)"),
-        (1.4, ("chat", "chat"), "add 2 replicas of serving/llm to pool chat (it has 2)"),
-        (1.4, ("chat", "code"), "add 2 replicas of serving/llm (it has 2)"),
+        (1.6, (), "add 1 replica of serving/llm (it has 2)"),
+        (2.8, (), "add 2 replicas of serving/llm (it has 2)"),
+        (2.8, ("chat", "chat"), "add 2 replicas of serving/llm to pool chat (it has 2)"),
+        (2.8, ("chat", "code"), "add 2 replicas of serving/llm (it has 2)"),
         (np.nan, ("chat", "chat"), "add replicas of serving/llm to pool chat"),
+        (1e30, (), "add replicas of serving/llm"),
     ],
 )
 def test_how_many_replicas_are_to_be_added_is_told_where_it_is_known(
-    load: float, pool: tuple[str, ...], told: str
+    growth: float, pool: tuple[str, ...], told: str
 ) -> None:
-    """So many that each has what a server carries with bursts; no number is better than one that is made up."""
+    """So many that each has what a server carries with bursts; a queue forty times the room is no measure."""
     now = scan({})
-    full = Strain(1.0, 0.0, 0.6, 0.0, 60.0, load, (load,) * 3, 0.5, 0.7)
-    assert further(Scan(replace(now.world, pool=pool), now.at, now.base, strains={LLM: full}), LLM) == told
+    full = Strain(1.0, 0.0, 0.6, 0.0, 60.0, 40.0, (40.0,) * 3, 0.5, 0.7)
+    assert further(Scan(replace(now.world, pool=pool), now.at, now.base, strains={LLM: full}), LLM, growth) == told
 
 
 def test_growth_from_batch_work_is_blamed_on_batch_work() -> None:

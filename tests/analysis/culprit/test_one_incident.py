@@ -36,7 +36,7 @@ def test_two_incidents_whose_trouble_turns_out_to_be_one_become_one(platforms: K
     open_ = [[each for each in incidents if each.phase != "over"] for incidents in told]
 
     assert len(open_[261]) == 2
-    assert [len(each) for each in open_[275:]] == [1] * len(open_[275:])
+    assert [len(each) for each in open_[280:]] == [1] * len(open_[280:])
     assert {each.phase for each in told[-1]} == {"cascading", "over"}
     assert [each.sentence for incidents in open_ for each in incidents if "calms down" in each.sentence] == []
     (going,) = open_[-1]
