@@ -18,7 +18,8 @@ SOON = 900.0
 def sentence(incident: Incident, scan: Scan, *, calms: bool = False) -> str:
     """Who does what to whom, since when, how much, and who is next. calms: nothing of it is seen any more."""
     weak = not incident.victims  # nothing has happened that it could be since
-    parts = [_what(incident) if weak else f"{_what(incident)} since {clock(incident.since)} UTC"]
+    what = _what(incident, scan)
+    parts = [what if weak else f"{what} since {clock(incident.since)} UTC"]
     figure = _figure(incident.service, scan)
     if calms:
         return f"{parts[0]}; it calms down{f': {figure}' if figure else ''}."
@@ -32,16 +33,15 @@ def sentence(incident: Incident, scan: Scan, *, calms: bool = False) -> str:
     return "; ".join(parts) + "."
 
 
-def _what(incident: Incident) -> str:
+def _what(incident: Incident, scan: Scan) -> str:
     who, where = incident.service, incident.culprit
     by = where.service
     edge = f"{where.edge[0]} and {where.edge[1]}" if where.edge else where.host or str(who)
     match incident.cause:
-        case "pool contention" if by == who or by is None:
-            return f"{who} fights for its GPUs"
+        case "pool contention" if by is not None and by != who:
+            return _starving(incident, by, scan)
         case "pool contention":
-            does = "starves" if incident.confidence >= LIKELY else "may starve"
-            return f"{by} {does} {who}{f' on {gpu_list(where.gpus)}' if where.gpus else ''}"
+            return f"{who} fights for its GPUs"
         case "demand":
             soon = any(risk.service == who and 0 < risk.p50 < math.inf for risk in incident.at_risk)
             asked = "will soon be asked for more than it carries" if soon else "is asked for more than it carries"
@@ -62,6 +62,17 @@ def _what(incident: Incident) -> str:
             return f"{gpu_list(where.gpus) if where.gpus else f'hardware of {who}'} is held back or failing"
         case _:
             return f"{by or who} is slow or failing"
+
+
+def _starving(incident: Incident, by: Service, scan: Scan) -> str:
+    """A neighbour takes the GPUs' time; whoever is on none of them has others wait by what it asks, of its kind where
+    evidence tells that."""
+    who, gpus, sure = incident.service, incident.culprit.gpus, incident.confidence >= LIKELY
+    if not gpus or any(scan.world.tenants[row].gpu in gpus for row in scan.tenancies.get(by, ())):
+        return f"{by} {'starves' if sure else 'may starve'} {who}{f' on {gpu_list(gpus)}' if gpus else ''}"
+    kinds = [each.name.removeprefix("calls ") for each in incident.evidence if each.name.startswith("calls ")]
+    what = f"{kinds[0]} from {by}" if kinds else f"what {by} asks"
+    return f"{what} {'makes' if sure else 'may make'} other requests to {who} wait"
 
 
 def _figure(who: Service, scan: Scan) -> str:

@@ -222,6 +222,8 @@ def _blame(item: Incident) -> str:
     """Why a culprit is one, in a few words."""
     who = item.culprit.service
     told = next((each.why for each in item.candidates if each.service == who and each.why), "")
+    if item.cause == "pool contention" and any(each.entity == f"{who} -> {item.victim}" for each in item.evidence):
+        return "asks for what makes others wait"
     if item.cause == "pool contention" and item.culprit.gpus:
         told = told.removeprefix(f"{item.cause} of {item.victim}")
         return f"takes the time of {_gpus(len(item.culprit.gpus))}" + (

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from foreshock_dashboard.analysis.decision import State, states
 from foreshock_dashboard.analysis.levels import usual_at
 from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.analysis.swapping import swapped
@@ -99,6 +100,22 @@ def test_a_kind_of_request_that_came_up_is_named_where_its_caller_asks_no_more_t
         f"give {NEW} from gateway to embedder replicas of its own, or hold it back: "
         "requests wait while host-1/gpu-0 and host-2/gpu-0 are 97 % idle"
     )
+
+
+@pytest.mark.parametrize(
+    ("scene", "words"),
+    [
+        (thrashing, "what ingest asks makes other requests to embedder wait since"),
+        (proxied, f"{NEW} from gateway makes other requests to embedder wait since"),
+    ],
+)
+def test_the_verdict_says_what_makes_others_wait_and_of_no_gpu_that_is_idle(
+    platforms: Kit, scene: Callable[[Kit], Kit], words: str
+) -> None:
+    """The caller is on none of these GPUs: it starves nobody on them."""
+    *_, state = states(State(), scene(platforms).world())
+    (incident,) = state.incidents
+    assert incident.sentence.startswith(words)
 
 
 OTHER: dict[str, Callable[[Kit], Kit]] = {
