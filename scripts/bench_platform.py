@@ -17,8 +17,8 @@ from foreshock_dashboard.model.samples import Labels
 
 START, STEP = 1_800_000_000.0, 10.0
 PER_HOST = 8
-PER_SERVICE = 6
-"""Operations."""
+PER_SERVICE = 3
+"""Operations: a model server answers few kinds of requests."""
 NOISE = 0.05
 """Scatter of every figure around its usual, as a share of it."""
 USUAL = {
