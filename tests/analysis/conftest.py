@@ -73,6 +73,8 @@ def world_of_scene(scene: Scene) -> World:
         memory=np.full((len(tenants), n), 1e9),
         stalls=stalls,
         stalled_by=np.stack([row(n, stalled[stall.aggressor]) for stall in stalls]),
+        operations=(),
+        operation_rate=np.empty((0, n)),
     )
 
 

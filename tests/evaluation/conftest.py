@@ -112,6 +112,8 @@ class Stage:
             memory=np.full((len(tenants), points), 1e9),
             stalls=(),
             stalled_by=np.empty((0, points)),
+            operations=(),
+            operation_rate=np.empty((0, points)),
         )
         return replace(world, **changes)
 

@@ -14,7 +14,7 @@ from foreshock_dashboard.model.query import Floats, Json, Matrix, MetricSource, 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import Event, Span, TraceQuery, TraceSummary
-from foreshock_dashboard.model.world import Edge, Gpu, Red, Stall, Target, Tenant, World
+from foreshock_dashboard.model.world import Edge, Gpu, Operation, Red, Stall, Target, Tenant, World
 
 NOW = 1_764_064_800.0
 STEP = 10.0
@@ -108,6 +108,8 @@ def calm(rename: dict[str, str] | None = None, hosts: int = 4) -> World:
         memory=_waves(len(tenants), [2e10] * len(tenants), 9),
         stalls=stalls,
         stalled_by=np.full((len(stalls), POINTS), 0.01),
+        operations=(Operation(service("embedder"), "POST /embed"),),
+        operation_rate=np.full((1, POINTS), 12.0),
         targets=tuple(Target(f"host-{h}:10877", "foreshock", True, 4.0) for h in range(hosts)),
         simulated=True,
     )
@@ -217,6 +219,8 @@ def bare() -> World:
         memory=none,
         stalls=(),
         stalled_by=none,
+        operations=(),
+        operation_rate=none,
         missing=("gpu_info",),
     )
 

@@ -11,6 +11,7 @@ import numpy as np
 from foreshock_dashboard.analysis.blame import blame
 from foreshock_dashboard.analysis.decision import State, advance
 from foreshock_dashboard.analysis.detectors import findings
+from foreshock_dashboard.analysis.learned import EVERY
 from foreshock_dashboard.analysis.levels import Usual, usual_at
 from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.model.incident import Candidate
@@ -55,8 +56,11 @@ def hindsight(world: World, victim: Service, at: float, past: float) -> Hindsigh
 
 
 def _usual_before(world: World, at: int) -> Usual:
-    """What was usual before grid point `at`, as a hub had it: it learns nothing of who is in trouble."""
+    """What was usual before grid point `at`, as a hub had it: it learns nothing of who is in trouble.
+
+    It learns once a minute, and leaves out the last three: so a look a minute is enough to know who is.
+    """
     state = State()
-    for point in range(at):
+    for point in range(at - 1, -1, -max(1, round(EVERY / world.step)))[::-1]:
         state = advance(state, world, point)
     return state.learned.usual if state.learned.usual.levels else usual_at(world, at)

@@ -142,6 +142,8 @@ class GrowingWorld:
             memory=gpus.tenants["memory"],
             stalls=gpus.stalls.keys,
             stalled_by=gpus.stalls["stalled_by"],
+            operations=self._operations.rows.keys,
+            operation_rate=self._operations.rows["rate"],
             targets=self._sections.targets.listed(gpus.targets(), since, now),
             missing=missing,
             simulated=self._mocked > max(now - MOCKED * self._step, since - self._step),
@@ -152,8 +154,6 @@ class GrowingWorld:
             pool=gpus.pool(),
             tier=calls.tier(),
             season=UNKNOWN,
-            operations=self._operations.rows.keys,
-            operation_rate=self._operations.rows["rate"],
         )
 
 

@@ -133,6 +133,8 @@ class World:
     memory: Floats = field(repr=False)
     stalls: tuple[Stall, ...]
     stalled_by: Floats = field(repr=False)
+    operations: tuple[Operation, ...]
+    operation_rate: Floats = field(repr=False)
     targets: tuple[Target, ...] = ()
     missing: tuple[str, ...] = ()
     simulated: bool = False
@@ -143,8 +145,6 @@ class World:
     pool: tuple[str, ...] = ()
     tier: tuple[str, ...] = ()
     season: Season = UNKNOWN
-    operations: tuple[Operation, ...] = ()
-    operation_rate: Floats = field(default_factory=lambda: np.empty((0, 0)), repr=False)
 
     @property
     def time(self) -> float:

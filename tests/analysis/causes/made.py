@@ -137,6 +137,8 @@ def world(bent: Bent | None = None, points: int = POINTS) -> World:
         memory=np.full((len(TENANTS), points), 3e10),
         stalls=STALLS,
         stalled_by=rows("stalled_by", STALLS),
+        operations=(),
+        operation_rate=np.empty((0, points)),
         inference=Inference(services=(LLM,), **told, replicas=REPLICAS, **replicas),
         capacity=Capacity(
             services=(LLM,),
