@@ -23,6 +23,8 @@ _ESCAPED = re.compile(
 )
 """Whatever a backslash begins in JSON; a pair of surrogates is one."""
 _UNREADABLE = (ParseError, EncodeError, RecursionError, ValueError)
+_UNSUITED = (*_UNREADABLE, AttributeError, TypeError)
+"""The same, and what protobuf has to say of a number where an object should be."""
 
 
 class MalformedError(Exception):
@@ -41,9 +43,11 @@ def protobuf_of(payload: bytes, refused: Counter[str]) -> bytes:
             raise MalformedError("not a JSON ExportTraceServiceRequest: the outermost value is not an object")
         turn_ids(body, _base64_of_hex)
         dropped = Counter[str]()
-        if not _readable(body, ExportTraceServiceRequest):
+        try:
+            found = _message(body, ExportTraceServiceRequest)
+        except _UNSUITED:
             _drop_malformed(body, dropped)
-        found = _message(body, ExportTraceServiceRequest)
+            found = _message(body, ExportTraceServiceRequest)
     except _UNREADABLE as error:
         raise MalformedError(f"not a JSON ExportTraceServiceRequest: {error}") from error
     refused.update(dropped)
@@ -72,7 +76,7 @@ def _message(value: object, kind: type[Message]) -> bytes:
 def _readable(value: object, kind: type[Message]) -> bool:
     try:
         _message(value, kind)
-    except (*_UNREADABLE, AttributeError, TypeError):  # what it has to say of a number where an object should be
+    except _UNSUITED:
         return False
     return True
 
