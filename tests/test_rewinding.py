@@ -129,6 +129,16 @@ def test_what_is_not_remembered_is_read_again_once_an_hour_of_it() -> None:
     assert len(source.ranges) == asked
 
 
+def test_tiers_that_the_hub_is_given_hold_for_the_past_as_well() -> None:
+    """An earlier hour and a long range are read anew, and know what no metric tells."""
+    chat = Service("ml", "chat")
+    past = Rewind(Counted(), GRID, {}, ROOM, tiers={chat: "gold"})
+    newest = Snapshot(9, calm(), (), learning(calm()))
+    for world in (past.at(NOW - 6 * 3600, newest).world, past.over(NOW - 86_400, NOW, newest)):
+        assert world
+        assert dict(zip(world.services, world.tier, strict=True)) == {chat: "gold"}
+
+
 def test_a_long_range_is_read_on_a_coarser_grid_and_kept() -> None:
     """At most 360 points; the same range again is not read again."""
     source = Counted()

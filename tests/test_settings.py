@@ -43,7 +43,7 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         "otlp_tls_client_ca": "/a", "trace_keys": "a.b,c", "recording": "/r", "span_series": "200_000",
         "allowed_hosts": "gpus.example", "auth_token_file": "/t", "auth_basic_file": "/u",
         "auth_header": "X-Forwarded-User", "auth_proxies": "10.0.0.5,10.1.0.0/24",
-        "objectives": "llm-chat=20s, serving/gateway=500ms:0.5%",
+        "objectives": "llm-chat=20s, serving/gateway=500ms:0.5%", "tiers": "llm-chat=gold, ml/batch = bronze",
     }  # fmt: skip
     assert set(values) == {item.name for item in fields(Settings)}
     flags = [word for item in fields(Settings) for word in (flag_of(item), values[item.name])]
@@ -58,6 +58,7 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
     assert by_flags.targets == ("http://a:1/metrics", "http://b:2/metrics")
     assert by_flags.at == 1795600800.0
     assert by_flags.objectives == (("llm-chat", 20.0, 0.01), ("serving/gateway", 0.5, 0.005))
+    assert by_flags.tiers == (("llm-chat", "gold"), ("ml/batch", "bronze"))
     assert (by_flags.trace_retention, by_flags.retention_size) == (7200.0, 2_000_000_000)
 
 
@@ -79,6 +80,10 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         (["--objectives", "llm-chat=20s:few"], {}, "whose share of failures is not like 1% or 0.01"),
         (["--objectives", "llm-chat=20s:120%"], {}, "whose share of failures is not from 0 to below 100 %: write"),
         (["--objectives", "llm-chat=20:1"], {}, "is not from 0 to below 100 %: write 1% or 0.01"),
+        (["--tiers", "llm-chat"], {}, "has 'llm-chat', which names no tier; write llm-chat=gold"),
+        (["--tiers", "llm-chat="], {}, "has 'llm-chat=', which names no tier"),
+        (["--tiers", "serving/=gold"], {}, "has 'serving/=gold', which names no service"),
+        (["--tiers", "a=gold,b=gold,a=iron"], {}, "has a twice, as 'gold' and 'iron'; leave one out"),
         ([], {"FORESHOCK_SPAN_SERIES": "1e6"}, "FORESHOCK_SPAN_SERIES: '1e6' is not a whole number"),
         (["--memory", "much"], {}, "is not a size such as 512MiB"),
         (["--host", "0.0.0.0"], {}, "reachable from other machines"),  # noqa: S104

@@ -109,6 +109,7 @@ class Hub:
         self._settings = settings
         self._simulated = recording is not None and recording.meta.simulated
         self._promised = {Service.parse(name): Objective(p95, lost) for name, p95, lost in settings.objectives}
+        self._tiers = {Service.parse(name): tier for name, tier in settings.tiers}
         self._bounds = _bounds(settings, recording)
         self._clock = clock
         with ExitStack() as opened:
@@ -290,11 +291,11 @@ class Hub:
         quick = quick_window(interval)
         read = catalogue(settings.window, quick)
         self._observer = Observer(self._source, read, step, Condenser(), KEEP)
-        self._growing = GrowingWorld(step, KEEP, np.float32, ROOM)
+        self._growing = GrowingWorld(step, KEEP, np.float32, ROOM, self._tiers)
         grid = Grid(lambda apart: catalogue(max(apart, settings.window), max(apart, quick)), step)
         begin = self._bounds[0] if self._bounds else -math.inf
         self._seasons = Seasons(self._source, grid.catalogue)
-        self._rewind = Rewind(self._source, grid, self._promised, ROOM, self._simulated, begin)
+        self._rewind = Rewind(self._source, grid, self._promised, ROOM, self._simulated, begin, self._tiers)
 
     def _pace(self, now: float) -> None:
         """See how often somebody else scrapes. Nobody is asked to tell; who told a longer interval is believed."""

@@ -131,6 +131,21 @@ def promises(text: str) -> tuple[tuple[str, float, float], ...]:
     return tuple(found)
 
 
+def tiers(text: str) -> tuple[tuple[str, str], ...]:
+    """The tiers of services: `name=tier` with commas, as `llm-chat=gold, ml/batch-embed=bronze`."""
+    found: dict[str, str] = {}
+    for word in filter(None, (each.strip() for each in text.split(","))):
+        name, _, tier = (each.strip() for each in word.partition("="))
+        if not name.rpartition("/")[2]:
+            raise ValueError(f"has {word!r}, which names no service; write name=tier or namespace/name=tier")
+        if not tier:
+            raise ValueError(f"has {word!r}, which names no tier; write llm-chat=gold")
+        if name in found:
+            raise ValueError(f"has {name} twice, as {found[name]!r} and {tier!r}; leave one out")
+        found[name] = tier
+    return tuple(found.items())
+
+
 def instant(text: str) -> float:
     """Unix seconds, or ISO 8601 with a time zone (`2026-11-25T10:00:00Z`)."""
     if re.fullmatch(r"\d+(\.\d+)?", text.strip()):

@@ -16,7 +16,7 @@ from foreshock_dashboard.web.payloads import pools
 
 POOLS = """\
 Lists the GPUs on which services of different tiers meet, and the fewest GPUs that carry each tier with its bursts. The
-tier of a service is what service_tier_info says, else its namespace.
+tier of a service is what the hub's --tiers says, else service_tier_info; its namespace where neither says any tier.
 
   foreshock pools                          of what a running hub has seen in the last hours
   foreshock pools --recording incident     of a recording"""

@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeVar
 
 from foreshock_dashboard.analysis.decision import State, learning, states
@@ -108,7 +109,7 @@ class Rewind:
 
     An earlier stretch is judged as a hub that was started two full hours before would have: what began earlier still is
     taken for usual. `room`: bytes that what was read may take, for charts and for states apart. `begin`: Unix seconds
-    before which the source holds nothing, where that is known.
+    before which the source holds nothing, where that is known. `tiers`: of services, over what the source tells.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class Rewind:
         room: float,
         simulated: bool = False,
         begin: float = -math.inf,
+        tiers: Mapping[Service, str] = MappingProxyType({}),
     ) -> None:
         self._source = source
         self._grid = grid
@@ -126,6 +128,7 @@ class Rewind:
         self._room = room
         self._simulated = simulated
         self._begin = begin
+        self._tiers = tiers
         self._memory = Memory()
         self._noting = threading.Lock()
         self._eras: Kept[Era | None] = Kept(room, lambda era: max(EMPTY, era.weight if era else 0), QUEUE)
@@ -220,4 +223,4 @@ class Rewind:
 
     def _stretch(self, start: float, step: float) -> Stretch:
         catalogue = self._grid.catalogue(step)
-        return Stretch(self._source, catalogue, step, start, self._room, simulated=self._simulated)
+        return Stretch(self._source, catalogue, step, start, self._room, simulated=self._simulated, tiers=self._tiers)

@@ -106,6 +106,12 @@ class Settings:
         "p95 and share of failures that services promise, llm-chat=20s:1%,…; learned for those that are not named",
         "OBJECTIVES",
     )
+    tiers: tuple[tuple[str, str], ...] = option(
+        read.tiers,
+        (),
+        "tiers of services, llm-chat=gold,ml/batch=bronze; for those that are not named, what service_tier_info says",
+        "TIERS",
+    )
     at: float | None = option(read.instant, None, "stand at this time instead of now", "TIME")
     retention: float = option(read.seconds, 15 * 86_400.0, "how long the store keeps metrics", "DURATION")
     trace_retention: float = option(read.seconds, 2 * 86_400.0, "how long the store keeps traces", "DURATION")

@@ -13,6 +13,7 @@ from foreshock_dashboard.analysis.world import GrowingWorld
 from foreshock_dashboard.model.cut import cut, weight
 from foreshock_dashboard.model.query import MetricSource
 from foreshock_dashboard.model.reading import Reading
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.sources.observer import Observer
 
@@ -20,7 +21,8 @@ from foreshock_dashboard.sources.observer import Observer
 class Stretch:
     """The World from `start` on, at grid points `step` seconds apart, as far as it was read. Not thread-safe.
 
-    room: bytes that it may take; where it would take more, its beginning is forgotten.
+    room: bytes that it may take; where it would take more, its beginning is forgotten. tiers: of services, over what is
+    told.
     """
 
     def __init__(
@@ -32,11 +34,12 @@ class Stretch:
         room: float,
         *,
         simulated: bool,
+        tiers: Mapping[Service, str],
     ) -> None:
         self.until = -math.inf
         self.world: World | None = None
         self._observer = Observer(source, catalogue, step, Condenser(), keep=math.inf, begin=lambda _: start)
-        self._growing = GrowingWorld(step, dtype=np.float32, room=room)
+        self._growing = GrowingWorld(step, dtype=np.float32, room=room, tiers=tiers)
         self._simulated = simulated
         self._known = False
         self._first = -math.inf

@@ -106,6 +106,7 @@ def build(options: Options, now: Now) -> Daemon:
         xid=options.xid,
         unattributed=host.unattributed,
         observe=push.observe if push else None,
+        pools=options.pools,
         extra=push.emitted if push else None,
     )
     return Daemon(exporter, push, host.outdated)

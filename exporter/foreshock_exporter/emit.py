@@ -8,6 +8,7 @@ from typing import Any, Literal
 from foreshock_exporter import names
 from foreshock_exporter.family import Distribution, Emitted, Family, Sample
 from foreshock_exporter.host import names as host_names
+from foreshock_exporter.pools import Vain
 from foreshock_exporter.sharing import ServiceKey
 from foreshock_exporter.snapshot import GpuSnapshot, GpuState, Snapshot
 from foreshock_exporter.watch import CALLS
@@ -68,6 +69,8 @@ def _gpus(gpus: GpuSnapshot) -> Emitted:
         (names.GPU_LOST, [Sample((of.gpu, uuid, of.pci_bus_id), lost) for uuid, (of, lost) in gpus.lost.items()]),
         (names.XID_ERRORS, [Sample((xid.gpu, xid.uuid, xid.xid), xid.times) for xid in gpus.xids]),
         (names.XID_LAST, [Sample((xid.gpu, xid.uuid, xid.xid), xid.last) for xid in gpus.xids]),
+        (names.POOL_INFO, [Sample(of, 1.0) for of in gpus.pools.items()]),
+        (names.POOL_IN_VAIN, [_in_vain(each) for each in gpus.vain]),
         *_devices(gpus.gpus),
         *_sharing(gpus.gpus),
         (names.CALL_AGE, [*_calls(gpus)]),
@@ -79,6 +82,12 @@ def _calls(gpus: GpuSnapshot) -> Iterator[Sample]:
     ages = {("", "count"): 0.0} | {(gpu.identity.gpu, call): 0.0 for gpu in gpus.gpus for call in CALLS}
     ages |= {("" if index is None else str(index), call): age for (index, call), age in gpus.calls.items()}
     return (Sample(key, age) for key, age in ages.items())
+
+
+def _in_vain(each: Vain) -> Sample:
+    """An index or a UUID, each in the label where GPUs have theirs."""
+    ids = (each.named, "") if each.named.isdigit() else ("", each.named)
+    return Sample((*ids, each.pool, each.reason), 1.0)
 
 
 def _devices(gpus: Iterable[GpuState]) -> Emitted:

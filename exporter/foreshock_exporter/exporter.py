@@ -14,6 +14,7 @@ from foreshock_exporter.emit import emit
 from foreshock_exporter.family import Emitted
 from foreshock_exporter.lane import Lane, Observe
 from foreshock_exporter.log import Notices, log
+from foreshock_exporter.pools import Pools
 from foreshock_exporter.sampler import Sampler
 from foreshock_exporter.service import Resolver
 from foreshock_exporter.snapshot import CollectorRun, Snapshot
@@ -60,6 +61,7 @@ class Exporter:
         xid: whether to listen for the GPUs' errors.
         unattributed: why no process can be told whose it is, in a word fit for a label, if so.
         observe: told of each settled sample of a GPU with services on it, from whichever thread passed over it.
+        pools: which pools GPUs are in.
         extra: families that something else keeps about its part of the exporter.
         timer: a steady clock in seconds on the wall, for durations and staleness.
         wall: Unix seconds as people read them, for when things happened; `now` where that is such a clock.
@@ -80,6 +82,7 @@ class Exporter:
         xid: bool = True,
         unattributed: str = "",
         observe: Observe | None = None,
+        pools: Pools | None = None,
         extra: Collector | None = None,
         timer: Now = time.perf_counter,
         wall: Now | None = None,
@@ -94,6 +97,7 @@ class Exporter:
             health=health,
             unattributed=unattributed,
             observe=observe,
+            pools=pools,
         )
         self._host = dict(host or {})
         self._listens = xid

@@ -20,6 +20,9 @@ MIG_INFO = Family(
     (*_GPU, "mig_uuid", "gpu_instance", "compute_instance", "profile"),
     "A MIG instance of the GPU; always 1.",
 )
+POOL_INFO = Family(
+    "gpu_pool_info", "gauge", ("uuid", "pool"), "The pool that a GPU, or a MIG instance, is in; always 1."
+)
 MIG_MEMORY_USED = Family(
     "gpu_mig_memory_used_bytes", "gauge", (*_GPU, "mig_uuid"), "Memory in use of the MIG instance's GPU instance."
 )
@@ -164,6 +167,12 @@ SAMPLES_DROPPED = Family(
     ("gpu", "reason"),
     "Fast samples left out: implausible values, or a gap too long to know what happened meanwhile.",
 )
+POOL_IN_VAIN = Family(
+    "foreshock_exporter_pool_in_vain",
+    "gauge",
+    (*_GPU, "pool", "reason"),
+    "1 for each index or UUID that --pool names in vain: not_found on this host, or overruled by that of its UUID.",
+)
 SERVICES_OVER_LIMIT = Family(
     "foreshock_exporter_services_over_limit", "gauge", _GPU, "Services on the GPU beyond the number that is told apart."
 )
@@ -178,6 +187,7 @@ _ITSELF = "itself"
 SOURCES: dict[Family, str] = {
     GPU_INFO: "nvmlDeviceGetUUID, …Name, …PciInfo, …MigMode, nvmlSystemGetDriverVersion, …CudaDriverVersion",
     MIG_INFO: "nvmlDeviceGetMigDeviceHandleByIndex, …GpuInstanceId, …ComputeInstanceId",
+    POOL_INFO: "--pool",
     MIG_MEMORY_USED: "nvmlDeviceGetMemoryInfo of the MIG device",
     MIG_MEMORY_TOTAL: "nvmlDeviceGetMemoryInfo of the MIG device",
     GPU_UTILIZATION: "nvmlDeviceGetUtilizationRates",
@@ -234,6 +244,7 @@ SOURCES: dict[Family, str] = {
     METRIC_ABSENT: "the error that NVML answered",
     CALL_AGE: _ITSELF,
     SAMPLES_DROPPED: _ITSELF,
+    POOL_IN_VAIN: _ITSELF,
     SERVICES_OVER_LIMIT: _ITSELF,
 }
 """Where each comes from, for whoever wants to check a value: functions and field ids of NVML (nvml.h)."""

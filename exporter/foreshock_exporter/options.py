@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from foreshock_exporter.pools import BETWEEN, Pools, parse_pools
 from foreshock_exporter.version import version
 
 PREFIX = "FORESHOCK_EXPORTER_"
@@ -50,6 +51,7 @@ class Options:
     period: float
     host_id: str
     host_name: str
+    pools: Pools
     otlp_endpoint: str | None
     otlp_interval: float
     mock: str | None
@@ -67,7 +69,8 @@ def variable(flag: str) -> str:
 class _Option:
     """A row of the table: `read` makes the value of a text, or raises ArgumentTypeError; None is a switch.
 
-    `alone` is the text that the flag stands for where it is given without one.
+    `alone` is the text that the flag stands for where it is given without one. A flag with `between` may be given more
+    than once: its texts, with that between them, are read as one, which is how its variable has them.
     """
 
     flag: str
@@ -77,6 +80,7 @@ class _Option:
     read: Callable[[str], object] | None = None
     metavar: str | None = None
     alone: str | None = None
+    between: str = ""
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -114,6 +118,13 @@ def _folder(text: str) -> Path:
     if not path.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is not a folder; mount the host's there, or leave the option out")
     return path
+
+
+def _pools(text: str) -> Pools:
+    try:
+        return parse_pools(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _one_of(words: Sequence[str]) -> Callable[[str], str]:
@@ -189,6 +200,15 @@ OPTIONS = (
     _Option("--sampling.period", "period", "0.1", "seconds between fast samples of the GPUs", _period, "SECONDS"),
     _Option("--host.id", "host_id", "", "host.id of this host (default: its machine id)", str, "ID"),
     _Option("--host.name", "host_name", "", "name of this host (default: its host name)", str, "NAME"),
+    _Option(
+        "--pool",
+        "pools",
+        Pools(),
+        "pool of the GPUs, NAME for all, or NAME=0,1 or NAME=GPU-… for these; may be given again",
+        _pools,
+        "NAME[=GPU,…]",
+        between=BETWEEN,
+    ),
     _Option("--otlp.endpoint", "otlp_endpoint", None, "push readings and occupancy spans there", _endpoint, "URL"),
     _Option("--otlp.interval", "otlp_interval", "10", "seconds between pushes of the readings", _interval, "SECONDS"),
     _Option(
@@ -219,9 +239,15 @@ def parse(arguments: Sequence[str] | None, environ: Mapping[str, str]) -> Option
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"foreshock-exporter {version()}")
+    defaults = {option.field: _default(parser, option, environ) for option in OPTIONS}
     for option in OPTIONS:
-        _add(parser, option, _default(parser, option, environ))
-    return Options(**vars(parser.parse_args(arguments)))
+        _add(parser, option, defaults[option.field])
+    found = vars(parser.parse_args(arguments))
+    for option in OPTIONS:
+        if option.between:
+            given = found[option.field]
+            found[option.field] = defaults[option.field] if given is None else _together(parser, option, given)
+    return Options(**found)
 
 
 def _add(parser: argparse.ArgumentParser, option: _Option, default: object) -> None:
@@ -229,6 +255,8 @@ def _add(parser: argparse.ArgumentParser, option: _Option, default: object) -> N
         parser.add_argument(
             option.flag, dest=option.field, default=default, action=argparse.BooleanOptionalAction, help=option.help
         )
+    elif option.between:
+        parser.add_argument(option.flag, dest=option.field, action="append", help=option.help, metavar=option.metavar)
     else:
         shown = f" (default: {option.default})" if option.default else ""
         parser.add_argument(
@@ -252,3 +280,11 @@ def _default(parser: argparse.ArgumentParser, option: _Option, environ: Mapping[
         return (option.read or _switch)(given)
     except argparse.ArgumentTypeError as error:
         parser.error(f"variable {variable(option.flag)}: {error}")
+
+
+def _together(parser: argparse.ArgumentParser, option: _Option, texts: Sequence[str]) -> object:
+    """The value of all texts that an option was given; exits with 2 where they are wrong, alone or together."""
+    try:
+        return option.read(option.between.join(texts)) if option.read else None
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"argument {option.flag}: {error}")

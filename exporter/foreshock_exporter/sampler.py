@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from foreshock_exporter.device import DeviceError, Driver
+from foreshock_exporter.device import DeviceError, Driver, Identity
 from foreshock_exporter.lane import KnownGpu, Lane, Observe, described
 from foreshock_exporter.log import Notices, log
+from foreshock_exporter.pools import Place, Pools, Reason, Vain, assigned, vain
 from foreshock_exporter.service import Resolver
-from foreshock_exporter.snapshot import GpuSnapshot, XidCount
+from foreshock_exporter.snapshot import GpuSnapshot, GpuState, XidCount
 from foreshock_exporter.watch import Key
 
 MAX_XIDS = 16
 """Kinds of XID told apart on a GPU; there are about 170."""
 OTHER = "other"
 """Stands for those beyond."""
+_WHY: dict[Reason, str] = {
+    "not_found": "this host has no such GPU; nvidia-smi -L lists those that it has",
+    "overruled": "another --pool names the UUID of this GPU, and that holds; leave one of them out",
+}
 
 
 class Sampler:
@@ -28,6 +33,7 @@ class Sampler:
         health: whether to ask for the GPUs' health.
         unattributed: why no process can be told whose it is, if so.
         observe: told of each settled sample of a GPU with services on it.
+        pools: which pools GPUs are in.
     """
 
     def __init__(
@@ -40,11 +46,14 @@ class Sampler:
         health: bool = True,
         unattributed: str = "",
         observe: Observe | None = None,
+        pools: Pools | None = None,
     ) -> None:
         self._driver = driver
         self._notices = notices or Notices()
         self._known: dict[str, KnownGpu] = {}
         self._expected = expected
+        self._pools = pools or Pools()
+        self._vain: tuple[Vain, ...] = ()
         self._xids: dict[tuple[str, str], XidCount] = {}
         self._lane: Callable[[int], Lane] = lambda index: Lane(
             index,
@@ -76,6 +85,7 @@ class Sampler:
             for lane in self._all:
                 lane.renew()
         self._expected = max(self._expected, count)
+        self._judge_pools()
         if count == 0 and self._expected > 0:
             self._notices.problem(
                 "GPU driver",
@@ -109,6 +119,18 @@ class Sampler:
     def _kinds(self, uuid: str) -> int:
         return sum(of == uuid for of, _ in self._xids)
 
+    def _judge_pools(self) -> None:
+        """Find rules for GPUs that the host has not, and GPUs that rules put in two pools. Waits for a driver."""
+        if not self._pools or not self.lanes:
+            return
+        here = [_place(state.identity, state) for lane in self.lanes if (state := lane.state)]
+        before = {_rule(each): each for each in self._vain}
+        self._vain = vain(self._pools, here, self._known.copy(), len(self.lanes), self._vain)
+        for each in self._vain:
+            self._notices.problem(_rule(each), _WHY[each.reason])
+        for rule in before.keys() - {_rule(each) for each in self._vain}:
+            self._notices.fine(rule)
+
     def snapshot(self, answering: Callable[[Lane], bool], calls: Mapping[Key, float]) -> GpuSnapshot:
         """What is known now, of the lanes that answer."""
         states = {state.identity.uuid: state for lane in self.lanes if (state := lane.state) and answering(lane)}
@@ -119,4 +141,14 @@ class Sampler:
             lost={uuid: (gpu.identity, uuid not in states) for uuid, gpu in known.items()},
             xids=tuple(self._xids.copy().values()),
             calls=calls,
+            pools=assigned(self._pools, [_place(gpu.identity, states.get(uuid)) for uuid, gpu in known.items()]),
+            vain=self._vain,
         )
+
+
+def _place(identity: Identity, state: GpuState | None) -> Place:
+    return Place(identity.gpu, identity.uuid, tuple(each.uuid for each in state.reading.instances) if state else ())
+
+
+def _rule(each: Vain) -> str:
+    return f"--pool {each.pool}={each.named}"

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from foreshock_exporter.bursts import Bursts
 from foreshock_exporter.device import Counters, Health, Identity, Reading
 from foreshock_exporter.family import Emitted
+from foreshock_exporter.pools import Vain
 from foreshock_exporter.service import Source
 from foreshock_exporter.sharing import ServiceKey, Totals
 from foreshock_exporter.tenants import Holding
@@ -50,7 +51,8 @@ class XidCount(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class GpuSnapshot:
     """The GPUs of the host. `lost` tells of every GPU ever seen, by uuid, what it is and whether it no longer answers;
-    `calls` are seconds of calls in flight.
+    `calls` are seconds of calls in flight. `pools` are by UUID of a GPU or MIG instance; `vain` is what else was said
+    of pools.
     """
 
     expected: int
@@ -58,6 +60,8 @@ class GpuSnapshot:
     lost: Mapping[str, tuple[Identity, bool]] = field(default_factory=dict)
     xids: tuple[XidCount, ...] = ()
     calls: Mapping[Key, float] = field(default_factory=dict)
+    pools: Mapping[str, str] = field(default_factory=dict)
+    vain: tuple[Vain, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

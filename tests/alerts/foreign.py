@@ -20,7 +20,6 @@ def _of(described: str, labels: str, metrics: str) -> Producer:
 
 PRODUCERS = (
     _of("Prometheus itself, for each target", "", "up"),
-    _of("targets, by their scrape configuration (docs/reads.md)", "uuid pool", "gpu_pool_info"),
     _of("targets, by their scrape configuration (docs/reads.md)", "service_name service_namespace tier",
         "service_tier_info"),
     _of("dcgm-exporter, default-counters.csv, comments in it included",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from foreshock_dashboard.analysis.world import condensed, world_of
+from foreshock_dashboard.analysis.world import GrowingWorld, condensed
 from foreshock_dashboard.model.readings import catalogue
 from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch, labels_of
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.sources.exposition import parse
 from foreshock_dashboard.sources.observer import answers
@@ -20,8 +21,13 @@ Page = Callable[[float], str | None]
 """What a target shows that many seconds after `START`; None while it is down."""
 
 
-def world_scraped(folder: Path, pages: Mapping[tuple[str, str], Page], seconds: float = 120.0) -> World:
-    """The World after `seconds` of scrapes of targets (job, instance)."""
+def world_scraped(
+    folder: Path,
+    pages: Mapping[tuple[str, str], Page],
+    seconds: float = 120.0,
+    tiers: Mapping[Service, str] | None = None,
+) -> World:
+    """The World after `seconds` of scrapes of targets (job, instance); `tiers`: as the hub is told of them."""
     store = Store.open(folder, now=lambda: START + seconds)
     try:
         for (job, instance), page in pages.items():
@@ -37,4 +43,4 @@ def world_scraped(folder: Path, pages: Mapping[tuple[str, str], Page], seconds: 
         told, _ = answers(store, catalogue(59.0), START, START + seconds, INTERVAL)
     finally:
         store.close()
-    return world_of(condensed(told), INTERVAL)
+    return GrowingWorld(INTERVAL, tiers=tiers or {}).add(condensed(told))

@@ -10,6 +10,9 @@ from tests.analysis.scraped import world_scraped
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu, Tenant
+from foreshock_exporter.exporter import Exporter
+from foreshock_exporter.mock import open_script
+from foreshock_exporter.options import parse
 
 OURS, DCGM = ("foreshock-exporter", "host-1:10877"), ("dcgm", "10.0.0.9:9400")
 MIB = 2.0**20
@@ -78,6 +81,55 @@ def test_pools_and_tiers_are_told_beside_gpus_and_services(tmp_path: Path) -> No
         Service("serving", "llm"): "gold",
         Service("ml", "batch"): "",
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "tiers"),
+    [
+        ({}, ("gold", "")),
+        ({Service("ml", "batch"): "bronze"}, ("gold", "bronze")),
+        ({Service("serving", "llm"): "silver"}, ("silver", "")),
+        ({Service("", "llm"): "silver", Service("serving", "other"): "iron"}, ("gold", "")),
+    ],
+)
+def test_a_tier_that_the_hub_is_given_holds_over_the_one_that_is_told(
+    tmp_path: Path, given: dict[Service, str], tiers: tuple[str, str]
+) -> None:
+    """Service by service, each by namespace and name; the others keep what they have."""
+    world = world_scraped(tmp_path, {OURS: exporter}, tiers=given)
+
+    found = dict(zip(world.services, world.tier, strict=True))
+    assert (found[Service("serving", "llm")], found[Service("ml", "batch")]) == tiers
+
+
+def test_pools_that_our_exporter_is_told_of_are_those_of_its_gpus(tmp_path: Path) -> None:
+    """From its option to the World: one exporter with simulated GPUs, scraped."""
+    clock = [0.0]
+    played = open_script("contended", lambda: clock[0])
+    one = Exporter(
+        played.driver,
+        played.resolver,
+        host_id=played.host_id,
+        host_name=played.host_name,
+        now=lambda: clock[0],
+        mock=True,
+        timer=lambda: 0.0,
+        pools=parse(["--pool=chat=0,1", "--pool", "batch=2"], {}).pools,
+    )
+
+    def page(t: float) -> str:
+        clock[0] = t
+        one.sample()
+        return one.render().decode()
+
+    world = world_scraped(tmp_path, {OURS: page})
+
+    assert [(gpu.index, pool) for gpu, pool in zip(world.gpus, world.pool, strict=True)] == [
+        ("0", "chat"),
+        ("1", "chat"),
+        ("2", "batch"),
+        ("3", ""),
+    ]
 
 
 def test_a_fleet_with_dcgm_exporter_alone_has_gpus_and_who_holds_them(tmp_path: Path) -> None:

@@ -143,17 +143,28 @@ def _prometheus(
     return start
 
 
+@pytest.fixture(name="mock_exporter")
+def _mock_exporter(processes: list[Process], eventually: Callable[..., None]) -> Callable[..., str]:
+    """Start a mock exporter with flags; gives its `host:port` once it is ready."""
+
+    def start(*flags: str) -> str:
+        address = _free()
+        command = [str(BIN / "foreshock-exporter"), "--mock", f"--web.listen-address={address}", *flags]
+        processes.append(Process(command))
+
+        def answers() -> bool:
+            try:
+                return httpx.get(f"http://{address}/readyz", trust_env=False).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        eventually(answers, "the exporter is ready")
+        return address
+
+    return start
+
+
 @pytest.fixture(name="exporter")
-def _exporter(processes: list[Process], eventually: Callable[..., None]) -> str:
+def _exporter(mock_exporter: Callable[..., str]) -> str:
     """A mock exporter's `host:port`."""
-    address = _free()
-    processes.append(Process([str(BIN / "foreshock-exporter"), "--mock", f"--web.listen-address={address}"]))
-
-    def answers() -> bool:
-        try:
-            return httpx.get(f"http://{address}/readyz", trust_env=False).status_code == 200
-        except httpx.TransportError:
-            return False
-
-    eventually(answers, "the exporter is ready")
-    return address
+    return mock_exporter()

@@ -18,6 +18,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
+from tests.hub.process import BIN
 
 Serve = Any
 Eventually = Callable[..., None]
@@ -73,6 +74,30 @@ def test_scrapes_and_spans_come_out_as_gpus_edges_and_traces(
         ("llm", "server", "error"),
     ]
     assert [row["trace_id"] for row in names(hub.get("/api/traces?errors=true"), "traces")] == [trace]
+
+
+def test_pools_come_from_the_exporter_and_tiers_from_the_hub(
+    serve: Serve, mock_exporter: Callable[..., str], eventually: Eventually
+) -> None:
+    """As whoever runs GPU hosts and whoever runs the hub wrote them, on the API and by `foreshock pools`."""
+    exporter = mock_exporter("--pool=chat=0", "--pool=batch=1")
+    tiers = "assistant/chat-model=gold,platform/batch-embeddings=bronze"
+    hub = serve("--targets", exporter, "--tiers", tiers, *FAST)
+
+    def pools() -> dict[str, str | None]:
+        return {gpu["gpu"]: gpu["pool"] for gpu in names(hub.get("/api/pools"), "mixed")}
+
+    eventually(lambda: "chat" in pools().values(), "a GPU of pool chat that tiers share")
+    (mixed,) = (gpu for gpu in names(hub.get("/api/pools"), "mixed") if gpu["pool"] == "chat")
+    assert (mixed["tiers"]["gold"], mixed["tiers"]["bronze"]) == (
+        ["assistant/chat-model"],
+        ["platform/batch-embeddings"],
+    )
+    asked = subprocess.run(
+        [str(BIN / "foreshock"), "pools", "--hub", hub.url], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert asked.returncode == 0, asked.stderr
+    assert f"{mixed['gpu']} of pool chat  bronze: platform/batch-embeddings" in asked.stdout
 
 
 def _flat(text: str) -> str:

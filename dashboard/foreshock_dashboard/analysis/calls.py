@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -21,14 +21,15 @@ Pair = tuple[Service, Service]
 
 
 class Calls:
-    """Rows of services and of the edges between them."""
+    """Rows of services and of the edges between them. `tiers`: of services, whatever is told of those."""
 
-    def __init__(self, sections: Sections) -> None:
+    def __init__(self, sections: Sections, tiers: Mapping[Service, str]) -> None:
         self.edges: Section[Edge] = sections.new(tuple)
         self.pairs: Section[Pair] = sections.new(tuple)
         self.serving: Section[Service] = sections.new(tuple)  # those that spans tell of
         self.services: Section[Service] = sections.new(tuple)
         self._tiers: Told[Service, str] = Told(_tier)
+        self._given = tiers
         self._of: tuple[tuple[Edge, ...], Numbers] = ((), np.empty(0, np.int64))
 
     def meet(self, readings: Readings, since: float) -> None:
@@ -77,7 +78,7 @@ class Calls:
 
     def tier(self) -> tuple[str, ...]:
         """The tier of each service, "" where nobody says; empty where nobody says anything."""
-        tiers = self._tiers.found
+        tiers = {**self._tiers.found, **self._given}
         return tuple(tiers.get(service, "") for service in self.services.keys) if tiers else ()
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import numpy as np
 from numpy.typing import DTypeLike
 
@@ -47,11 +50,19 @@ class GrowingWorld:
     """The World of the last `keep` seconds, which grows by what is new: the same as one made of everything at once.
 
     What says who something is (the name of a host, the deployment of an autoscaler) holds from when it is told.
-    `dtype`: of the arrays. `room`: bytes that they may take; where `keep` does not fit, less is kept, `LEAST` at least.
+    `tiers`: of services, over what is told. `dtype`: of the arrays. `room`: bytes that they may take; where `keep` does
+    not fit, less is kept, `LEAST` at least.
     A World that was given away is never changed. Not thread-safe.
     """
 
-    def __init__(self, step: float, keep: float = np.inf, dtype: DTypeLike = np.float64, room: float = np.inf) -> None:
+    def __init__(
+        self,
+        step: float,
+        keep: float = np.inf,
+        dtype: DTypeLike = np.float64,
+        room: float = np.inf,
+        tiers: Mapping[Service, str] = MappingProxyType({}),
+    ) -> None:
         self._step = step
         self._keep = keep
         self._room = room
@@ -60,7 +71,7 @@ class GrowingWorld:
         self._hosts: Told[Address, str] = Told(_host)
         self._cluster = Cluster(self._sections)
         self._gpus = OnGpus(self._sections, self._hosts, self._cluster.workload_of)
-        self._calls = Calls(self._sections)
+        self._calls = Calls(self._sections, tiers)
         self._operations = Operations(self._sections)
         self._serving = Serving(self._sections)
         self._network = Hosts(self._sections, self._hosts)

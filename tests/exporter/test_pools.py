@@ -1,0 +1,244 @@
+"""Pools that options give to GPUs: how they are written, which GPU gets which, and what is said of those in vain."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from foreshock_exporter.device import DeviceError, Instance, Reading
+from foreshock_exporter.exporter import Exporter
+from foreshock_exporter.options import parse
+from foreshock_exporter.pools import Place, Pools, Vain, assigned, parse_pools, vain
+
+if TYPE_CHECKING:
+    from tests.exporter.conftest import ScriptedGpu, ScriptedHost, Series
+
+HOST = (Place("0", "GPU-a"), Place("1", "GPU-b"), Place("2", "GPU-c", ("MIG-1", "MIG-2")))
+
+
+@pytest.mark.parametrize(
+    ("text", "pools"),
+    [
+        ("chat", Pools({}, "chat")),
+        ("chat=0", Pools({"0": "chat"})),
+        ("chat=0,1;batch=2", Pools({"0": "chat", "1": "chat", "2": "batch"})),
+        ("batch;chat=0", Pools({"0": "chat"}, "batch")),
+        ("chat=0;batch", Pools({"0": "chat"}, "batch")),
+        (" chat = 00 , 1 ; batch ", Pools({"0": "chat", "1": "chat"}, "batch")),
+        ("chat=GPU-a,MIG-1,3", Pools({"GPU-a": "chat", "MIG-1": "chat", "3": "chat"})),
+        ("chat=MIG-GPU-a/7/0", Pools({"MIG-GPU-a/7/0": "chat"})),
+        ("chat=0;chat=1", Pools({"0": "chat", "1": "chat"})),
+        ("big models: 80 GB=0", Pools({"0": "big models: 80 GB"})),
+    ],
+)
+def test_rules_are_a_name_with_the_gpus_that_it_is_for_or_for_all_others(text: str, pools: Pools) -> None:
+    """Spaces around words, and zeros before an index, mean nothing."""
+    assert parse_pools(text) == pools
+
+
+WRONG = [
+    ("", "'' names no pool; write NAME, NAME=0,1"),
+    ("=0", "'=0' names no pool"),
+    ("chat;", "'' names no pool"),
+    ("chat=", "'chat=' has '', which is neither an index as nvidia-smi shows it nor a UUID"),
+    ("chat=0,", "'chat=0,' has ''"),
+    ("chat=0-3", "'chat=0-3' has '0-3'"),
+    ("chat=-1", "'chat=-1' has '-1'"),
+    ("chat=first", "'chat=first' has 'first'"),
+    ("0=chat", "'0=chat' has 'chat'"),
+    ("chat,batch", "'chat,batch' is no name for a pool"),
+    ("a\tb=0", "is no name for a pool: printable characters"),
+    ("x" * 129, "is no name for a pool: printable characters, 128 at most"),
+    ("chat;batch", "'chat' and 'batch' are both for all GPUs; say which one of them has"),
+    ("chat=0;batch=1,0", "GPU 0 is named twice, for 'chat' and for 'batch'; leave one out"),
+    ("chat=0,00", "GPU 0 is named twice, for 'chat' and for 'chat'"),
+    ("chat=GPU-a;batch=GPU-a", "GPU GPU-a is named twice"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG)
+def test_a_rule_that_makes_no_sense_is_named_with_the_remedy(text: str, message: str) -> None:
+    """Nothing of it is used."""
+    with pytest.raises(ValueError) as caught:
+        parse_pools(text)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variable", "pools"),
+    [
+        ([], None, Pools()),
+        (["--pool", "chat"], None, Pools({}, "chat")),
+        (["--pool=batch", "--pool=chat=0,1"], None, Pools({"0": "chat", "1": "chat"}, "batch")),
+        ([], "batch;chat=0,1", Pools({"0": "chat", "1": "chat"}, "batch")),
+        (["--pool=chat=0"], "batch;chat=1", Pools({"0": "chat"})),
+    ],
+)
+def test_the_flag_may_be_given_again_and_wins_over_the_variable(
+    arguments: list[str], variable: str | None, pools: Pools
+) -> None:
+    """As a whole: rules of both are not mixed."""
+    environ = {} if variable is None else {"FORESHOCK_EXPORTER_POOL": variable}
+    assert parse(arguments, environ).pools == pools
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "says"),
+    [
+        (["--pool="], {}, "argument --pool: '' names no pool"),
+        (["--pool=a", "--pool=b"], {}, "argument --pool: 'a' and 'b' are both for all GPUs"),
+        (["--pool=a=0", "--pool=b=0"], {}, "argument --pool: GPU 0 is named twice"),
+        ([], {"FORESHOCK_EXPORTER_POOL": "a=0;b=0"}, "variable FORESHOCK_EXPORTER_POOL: GPU 0 is named twice"),
+    ],
+)
+def test_wrong_pools_end_the_command_with_two(
+    arguments: list[str], environ: dict[str, str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where only two flags together are wrong."""
+    with pytest.raises(SystemExit) as ended:
+        parse(arguments, environ)
+    assert ended.value.code == 2
+    assert says in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("rules", "found"),
+    [
+        ("chat", {"GPU-a": "chat", "GPU-b": "chat", "GPU-c": "chat"}),
+        ("chat=0", {"GPU-a": "chat"}),
+        ("batch;chat=0,GPU-c", {"GPU-a": "chat", "GPU-b": "batch", "GPU-c": "chat"}),
+        ("small=MIG-1", {"MIG-1": "small"}),
+        ("chat;small=MIG-1", {"GPU-a": "chat", "GPU-b": "chat", "GPU-c": "chat", "MIG-1": "small"}),
+        ("chat=0;batch=GPU-a", {"GPU-a": "batch"}),
+        ("chat=7,GPU-x", {}),
+    ],
+)
+def test_a_gpu_is_in_the_pool_that_its_uuid_or_index_or_nothing_else_names(rules: str, found: dict[str, str]) -> None:
+    """One that no rule is for is in none; an instance is in one only where it is named itself."""
+    assert assigned(parse_pools(rules), HOST) == found
+
+
+@pytest.mark.parametrize(
+    ("rules", "count", "seen", "before", "found"),
+    [
+        ("chat;a=0,GPU-b,MIG-2", 3, (), (), ()),
+        ("chat=3", 3, (), (), (Vain("3", "chat", "not_found"),)),
+        ("chat=3", 4, (), (), ()),
+        ("chat=GPU-x", 3, (), (), (Vain("GPU-x", "chat", "not_found"),)),
+        ("chat=MIG-x", 3, (), (), (Vain("MIG-x", "chat", "not_found"),)),
+        ("chat=GPU-x", 3, ("GPU-x",), (), ()),
+        ("chat=GPU-x", 4, (), (), ()),
+        ("chat=GPU-x", 4, (), (Vain("GPU-x", "chat", "not_found"),), (Vain("GPU-x", "chat", "not_found"),)),
+        ("chat=0;batch=GPU-a", 3, (), (), (Vain("0", "chat", "overruled"),)),
+        ("chat=0;chat=GPU-a", 3, (), (), ()),
+    ],
+)
+def test_a_rule_is_in_vain_where_the_host_has_no_such_gpu_or_its_uuid_is_in_another_pool(
+    rules: str, count: int, seen: tuple[str, ...], before: tuple[Vain, ...], found: tuple[Vain, ...]
+) -> None:
+    """A GPU that was lost is told elsewhere, and one that does not answer may be the one that is meant."""
+    assert vain(parse_pools(rules), HOST, seen, count, before) == found
+
+
+def exporter_of(host: ScriptedHost, rules: str) -> Exporter:
+    """An exporter of a scripted host."""
+    return Exporter(
+        host, host.resolve, host_id="1", host_name="n", now=host.now, timer=lambda: 0.0, pools=parse_pools(rules)
+    )
+
+
+def told(series: Series, name: str, *labels: str) -> list[tuple[str, ...]]:
+    """These labels of every series of a metric."""
+    return sorted(tuple(dict(of)[label] for label in labels) for found, of in series if found == name)
+
+
+def test_each_gpu_that_a_rule_is_for_has_one_series_also_while_it_is_lost(
+    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu], series: Callable[[bytes], Series]
+) -> None:
+    """Whoever looks for lost GPUs by pool finds it; without rules there is no series."""
+    host = scripted(gpu(), gpu(), gpu())
+    exporter = exporter_of(host, "chat=0;batch=GPU-1")
+    exporter.sample()
+    pools = [("GPU-0", "chat"), ("GPU-1", "batch")]
+    assert told(series(exporter.render()), "gpu_pool_info", "uuid", "pool") == pools
+    assert b"gpu_pool_info" not in exporter.render(collectors=frozenset(("network",)))
+
+    host.gpus[0].broken = DeviceError("lost", "GPU 0 is lost")
+    host.time += 1.0
+    exporter.sample()
+    found = series(exporter.render())
+    assert found["gpu_lost", frozenset({("gpu", "0"), ("uuid", "GPU-0"), ("pci_bus_id", "0000:00:00.0")})] == 1.0
+    assert told(found, "gpu_pool_info", "uuid", "pool") == pools
+    assert told(found, "foreshock_exporter_pool_in_vain", "gpu") == []
+
+    bare = host.exporter()
+    bare.sample()
+    assert b"pool" not in bare.render()
+
+
+def test_an_instance_that_a_rule_names_is_in_its_pool(
+    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu], series: Callable[[bytes], Series]
+) -> None:
+    """Beside its GPU, which may be in another one or in none."""
+    host = scripted(gpu(sharing="mig"))
+    host.read = lambda gpu: Reading(instances=(Instance("MIG-1", 7, 0, "1g.10gb"), Instance("MIG-2", 8, 0, "1g.10gb")))  # type: ignore[method-assign]
+    exporter = exporter_of(host, "large;small=MIG-2")
+    exporter.sample()
+    found = told(series(exporter.render()), "gpu_pool_info", "uuid", "pool")
+    assert found == [("GPU-0", "large"), ("MIG-2", "small")]
+
+
+def test_a_gpu_that_is_not_there_is_logged_once_and_counted_until_it_comes(
+    scripted: Callable[..., ScriptedHost],
+    gpu: type[ScriptedGpu],
+    series: Callable[[bytes], Series],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It may be plugged in later: that is no reason not to start, and no reason to forget what was said of it."""
+    caplog.set_level(logging.INFO, logger="foreshock_exporter")
+
+    def pass_over() -> Series:
+        exporter.sample()
+        host.time += 1.0
+        return series(exporter.render())
+
+    def said() -> list[str]:
+        return [line for line in caplog.messages if "--pool" in line]
+
+    host = scripted(gpu())
+    exporter = exporter_of(host, "chat=1;batch=GPU-2,GPU-x")
+    pass_over()
+    found = pass_over()
+    vain_ones = [
+        ("", "GPU-2", "batch", "not_found"),
+        ("", "GPU-x", "batch", "not_found"),
+        ("1", "", "chat", "not_found"),
+    ]
+    assert told(found, "foreshock_exporter_pool_in_vain", "gpu", "uuid", "pool", "reason") == vain_ones
+    no_such = "this host has no such GPU; nvidia-smi -L lists those that it has"
+    assert said() == [f"--pool chat=1: {no_such}", f"--pool batch=GPU-2: {no_such}", f"--pool batch=GPU-x: {no_such}"]
+
+    host.broken = DeviceError("driver", "the driver is reloaded")
+    assert told(pass_over(), "foreshock_exporter_pool_in_vain", "uuid") == [("",), ("GPU-2",), ("GPU-x",)]
+    host.broken = None
+    host.gpus += [gpu(), gpu()]
+    pass_over()
+    found = pass_over()
+    assert told(found, "gpu_pool_info", "uuid", "pool") == [("GPU-1", "chat"), ("GPU-2", "batch")]
+    assert told(found, "foreshock_exporter_pool_in_vain", "uuid") == [("GPU-x",)]
+    assert said()[3:] == ["--pool chat=1: works again", "--pool batch=GPU-2: works again"]
+
+
+def test_where_an_index_and_a_uuid_name_one_gpu_for_two_pools_the_uuid_holds(
+    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu], series: Callable[[bytes], Series]
+) -> None:
+    """That it is one GPU is known only once it answers; it is told as soon as it is."""
+    exporter = exporter_of(scripted(gpu()), "chat=0;batch=GPU-0")
+    exporter.sample()
+    exporter.sample()
+    found = series(exporter.render())
+    assert told(found, "gpu_pool_info", "uuid", "pool") == [("GPU-0", "batch")]
+    assert told(found, "foreshock_exporter_pool_in_vain", "gpu", "pool", "reason") == [("0", "chat", "overruled")]
