@@ -17,6 +17,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.excess import DURATIONS, MOST, Slow, slowdown
 from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.hardware import slower_clock
 from foreshock_dashboard.analysis.regression import weights
 from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.analysis.sentence import gpu_list, percent
@@ -132,7 +133,7 @@ def _judged(scan: Scan, sharing: Sharing, victim: Service) -> Finding | None:
     lost = fight.waits - fight.waited if math.isfinite(fight.waits) else fight.usual - fight.now
     gpus = [scan.world.tenants[row].gpu for row in rows]
     pressed = _least(
-        (slow.ratio / _slower_clock(scan, gpus) - 1) / (SLOWDOWN - 1),
+        (slow.ratio / slower_clock(scan, gpus) - 1) / (SLOWDOWN - 1),
         slow.z / Z,
         lost / STALLED_GROWTH,
         fight.growth / BUSY_GROWTH if fight.growth > fight.now - fight.usual else 0.0,
@@ -193,13 +194,6 @@ def _evidence(scan: Scan, victim: Service, other: Neighbour, slow: Slow, fight: 
 def _least(*shares: float) -> float:
     """The least of them; nothing where one is not known or negative."""
     return max(0.0, min(shares)) if all(map(math.isfinite, shares)) else 0.0
-
-
-def _slower_clock(scan: Scan, gpus: Sequence[Gpu]) -> float:
-    """How many times as long work takes because clocks fell, mean over the GPUs; 1 where nobody tells of clocks."""
-    ratios = [scan.ratio("clock", gpu) for gpu in gpus]
-    slower = [1 / ratio for ratio in ratios if ratio > 0]
-    return max(1.0, float(np.mean(slower))) if slower else 1.0
 
 
 def _apart(scan: Scan, gpu: Gpu, victim: Service, other: Service) -> bool:

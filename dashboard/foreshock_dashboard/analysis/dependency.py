@@ -15,6 +15,7 @@ import numpy as np
 from foreshock_dashboard.analysis.evidence import EXTREME, WORSE, figure, squeezed, suffering, sure
 from foreshock_dashboard.analysis.fanout import hidden
 from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.relief import as_usual, best, ending, relieved
 from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.analysis.signals import Key
 from foreshock_dashboard.model.incident import Culprit, Evidence
@@ -71,8 +72,8 @@ def dependency(scan: Scan) -> tuple[Finding, ...]:
                 severity=severity,
                 since=since,
                 evidence=told if who == callee else (*told, *_figures(scan, who, OWN)),
-                next_step=f"undo the last change of {callee}, or let {_names(callers)} answer without it"
-                f" (time-out, breaker, cached answer)",
+                next_step=replacing(callee, callers)
+                + ending(f"with {callee} as usual", _then(scan, who, callee, callers)),
                 urgent=most > 0.5,
             )
             for who in (callee, *callers)
@@ -218,6 +219,24 @@ def _to_come(scan: Scan, caller: Service, edge: Edge) -> float:
     return min(LIKELY, sure(failed, *GIVEN_UP), sure(scan.ratio("edge_p95", edge), *SLOW))
 
 
+def _then(scan: Scan, who: Service, callee: Service, callers: Sequence[Service]) -> str:
+    """What would be better of who suffers, were the callee as usual: a caller, and where none is worse yet, itself."""
+    return spared(scan, callers if who == callee else (who,), callee) or as_usual(scan, callee)
+
+
+def spared(scan: Scan, callers: Sequence[Service], callee: Service) -> str:
+    """What would be better of its callers without what calls to a callee take, or fail, more than usual; "" if nothing.
+
+    A caller that waits for several calls, or for threads that they keep, is slower by more than one of them.
+    """
+    edges = [edge for caller in callers for edge in _calls(scan, caller) if edge.server == callee]
+    return best(
+        relieved(scan, own, edge.client, scan.value(own, edge.client) - _rise(scan, called, edge))
+        for edge in edges
+        for own, called in KINDS
+    )
+
+
 def _severity(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
     ratios = [scan.ratio("p95", callee), *(scan.ratio("edge_p95", edge) for edge in edges)]
     return min(MOST, max((ratio for ratio in ratios if math.isfinite(ratio)), default=1.0))
@@ -233,5 +252,7 @@ def _figures(scan: Scan, key: Key, names: Sequence[str]) -> tuple[Evidence, ...]
     return tuple(each for each in told if math.isfinite(each.value) and not each.value == each.baseline == 0)
 
 
-def _names(callers: Sequence[Service]) -> str:
-    return " and ".join(map(str, callers)) if callers else "its callers"
+def replacing(callee: Service, callers: Sequence[Service]) -> str:
+    """What to do about a callee that is worse by itself."""
+    names = " and ".join(map(str, callers)) or "its callers"
+    return f"undo the last change of {callee}, or let {names} answer without it (time-out, breaker, cached answer)"

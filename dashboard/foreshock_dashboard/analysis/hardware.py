@@ -15,6 +15,7 @@ import numpy as np
 from foreshock_dashboard.analysis.evidence import EXTREME, WORSE, figure, suffering, sure
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.gpus import gpu_order
+from foreshock_dashboard.analysis.relief import as_usual, ending, first, relieved, share
 from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.analysis.sentence import percent
 from foreshock_dashboard.analysis.signals import hardware as health
@@ -32,6 +33,8 @@ UNFELT = 0.45
 AGO = 900.0
 """Seconds back to when replicas were ready that are lost now."""
 SIGNALS = ("clock", "throttled", "errors")
+DURATIONS = ("p95", "first_token", "per_token")
+"""Signals of a service that a slower clock stretches, those that its callers see first."""
 
 
 def hardware(scan: Scan) -> tuple[Finding, ...]:
@@ -80,7 +83,8 @@ def _of_gpus(scan: Scan) -> list[Finding]:
         felt = max(suffering(scan, service), sure(scan.z("per_token", service), WORSE, 0.5))
         clock = min((scan.ratio("clock", gpu) for gpu in gpus), default=math.nan)
         slow = scan.ratio("per_token", service)
-        left = max(1 - _gone(scan, service, gpus), 0.1)
+        gone = _gone(scan, service, gpus)
+        left = max(1 - gone, 0.1)
         found.append(
             Finding(
                 service=service,
@@ -90,11 +94,32 @@ def _of_gpus(scan: Scan) -> list[Finding]:
                 severity=max(x for x in (1 / left, 1 / clock if clock > 0 else 1.0, slow) if math.isfinite(x)),
                 since=min(scan.since(name, gpu) for name in SIGNALS for gpu in gpus),
                 evidence=_evidence(scan, gpus, service),
-                next_step=f"drain {', '.join(gpu.label for gpu in gpus)} and let {service} run elsewhere",
+                next_step=f"drain {', '.join(gpu.label for gpu in gpus)} and let {service} run elsewhere"
+                + _then(scan, service, gone),
                 urgent=felt > 0.5,
             )
         )
     return found
+
+
+def _then(scan: Scan, service: Service, gone: float) -> str:
+    """What would be better of a service whose GPUs are well: its load where some are gone, durations by their clock.
+
+    Where neither tells, for they only count errors, it would be as usual.
+    """
+    if load := share(f"load of {service}", 1 - gone):
+        return ending("with as many GPUs as before", load)
+    times = slower_clock(scan, [scan.world.tenants[row].gpu for row in scan.tenancies.get(service, ())])
+    if told := first(relieved(scan, name, service, scan.value(name, service) / times) for name in DURATIONS):
+        return ending("at their usual clock", told)
+    return ending("on GPUs that are well", as_usual(scan, service))
+
+
+def slower_clock(scan: Scan, gpus: Sequence[Gpu]) -> float:
+    """How many times as long work takes because clocks fell, mean over the GPUs; 1 where nobody tells of clocks."""
+    ratios = [scan.ratio("clock", gpu) for gpu in gpus]
+    slower = [1 / ratio for ratio in ratios if ratio > 0]
+    return max(1.0, float(np.mean(slower))) if slower else 1.0
 
 
 def _gone(scan: Scan, service: Service, ill: Sequence[Gpu]) -> float:
@@ -124,7 +149,8 @@ def _of_replicas(scan: Scan) -> list[Finding]:
                 severity=1 / max(1 - gone, 0.1),
                 since=scan.since("ready", service),
                 evidence=(figure(scan, "ready", service), figure(scan, "p95", service)),
-                next_step=f"see why replicas of {service} are not ready; {percent(gone)} of its capacity is gone",
+                next_step=f"see why replicas of {service} are not ready; {percent(gone)} of its capacity is gone"
+                + ending("with all of them", share(f"load of {service}", 1 - gone)),
             )
         )
     return found

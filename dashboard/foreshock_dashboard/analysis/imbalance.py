@@ -16,6 +16,7 @@ import numpy as np
 from foreshock_dashboard.analysis.amplification import mean
 from foreshock_dashboard.analysis.evidence import suffering, sure
 from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.relief import Relief, ending
 from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.analysis.signals import inference
 from foreshock_dashboard.model.incident import Cause, Culprit, Evidence
@@ -43,7 +44,8 @@ class Spread(NamedTuple):
 
     uneven: max/mean − 1 of the requests on each, above what chance gives. busiest, slowest: instances. busy: requests
     on the busiest; even: on each if all had the same. slower: duration on the slowest over the median of the others.
-    seconds: on the slowest. All NaN and "" where it is not known.
+    seconds: on the slowest; mean: of all requests; others: of those that the slowest did not answer. All NaN and ""
+    where it is not known.
     """
 
     uneven: float
@@ -53,6 +55,8 @@ class Spread(NamedTuple):
     slower: float
     slowest: str
     seconds: float
+    mean: float
+    others: float
 
 
 def imbalance(scan: Scan) -> tuple[Finding, ...]:
@@ -75,13 +79,18 @@ def imbalance(scan: Scan) -> tuple[Finding, ...]:
                 severity=max(1.0, spread.slower if slow >= uneven else 1 + spread.uneven),
                 since=_since(scan),
                 evidence=_evidence(scan, spread, slow >= uneven),
-                next_step=f"drain replica {instance}"
-                if slow >= uneven
-                else f"spread the load of {service} by requests in flight: {instance} has {spread.busy:.0f}"
-                f" where {spread.even:.0f} would be even",
+                next_step=_next_step(service, spread, slow >= uneven),
             )
         )
     return tuple(found)
+
+
+def _next_step(service: Service, spread: Spread, slow: bool) -> str:
+    if slow:
+        then = Relief(f"mean duration of {service}", "s", spread.mean, spread.others)
+        return f"drain replica {spread.slowest}{ending('as fast as on the others', then.text)}"
+    then = Relief(f"requests on {spread.busiest}", "", spread.busy, spread.even)
+    return f"spread the load of {service} by requests in flight{ending('spread evenly', then.text)}"
 
 
 def _all_slow(scan: Scan, service: Service, spread: Spread) -> float:
@@ -109,6 +118,7 @@ def spreads(scan: Scan) -> Mapping[Service, Spread]:
         enough = [row for row in some if finished[row] * OVER >= FINISHED and math.isfinite(seconds[row])]
         slower, slowest = odd_one(seconds[enough])
         top = int(np.argmax(load))
+        others = [row for place, row in enumerate(enough) if place != slowest]
         found[service] = Spread(
             uneven=uneven(load),
             busiest=told.replicas[some[top]].instance,
@@ -117,6 +127,8 @@ def spreads(scan: Scan) -> Mapping[Service, Spread]:
             slower=slower,
             slowest=told.replicas[enough[slowest]].instance if slowest >= 0 else "",
             seconds=float(seconds[enough[slowest]]) if slowest >= 0 else math.nan,
+            mean=overall(seconds[enough], finished[enough]),
+            others=overall(seconds[others], finished[others]),
         )
     return found
 
@@ -145,6 +157,11 @@ def weighted(values: Floats, weights: Floats) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         found: Floats = (np.nan_to_num(values) * known).sum(axis=1) / known.sum(axis=1)
     return found
+
+
+def overall(seconds: Floats, finished: Floats) -> float:
+    """The mean duration of the requests of several replicas, by how many each finished; NaN of none."""
+    return float(seconds @ finished / finished.sum()) if len(seconds) else math.nan
 
 
 def _since(scan: Scan) -> float:

@@ -18,8 +18,8 @@ from foreshock_dashboard.analysis.crowding import crowding
 from foreshock_dashboard.analysis.demand import growth_of_edges, origin
 from foreshock_dashboard.analysis.evidence import figure, onset, slower, sure
 from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.relief import Relief, ending
 from foreshock_dashboard.analysis.scan import Scan
-from foreshock_dashboard.analysis.sentence import percent
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
@@ -61,11 +61,17 @@ def memory(scan: Scan) -> tuple[Finding, ...]:
                 since=onset(scan, "held", service),
                 evidence=_evidence(scan, service),
                 next_step=f"limit the prompt length of {who}, or give {service} more KV cache (replicas, shorter"
-                f" maximum length): as long as usual, requests would fill"
-                f" {percent(scan.value('cache', service) / held.ratio[row])} of it",
+                f" maximum length){_then(scan, service, float(held.ratio[row]))}",
             )
         )
     return tuple(found)
+
+
+def _then(scan: Scan, service: Service, longer: float) -> str:
+    """How full the cache would be if requests were as long as usual."""
+    cache = scan.value("cache", service)
+    then = Relief(f"KV cache used of {service}", "ratio", cache, cache / longer)
+    return ending("with requests as long as usual", then.text)
 
 
 def pressure(scan: Scan, service: Service) -> float:

@@ -16,6 +16,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.evidence import EXTREME, WORSE, figure, suffering, sure
 from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.relief import as_usual, ending, first, relieved
 from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
@@ -92,14 +93,15 @@ def excessive(scan: Scan, hosts: Mapping[str, float]) -> tuple[Guilty, ...]:
             shown[edge.server] = own(scan, edge.server)
         as_usual = not max(shown[edge.server], np.nan_to_num(scan.z("edge_server", edge))) >= WORSE
         strength = max(told, quiet if as_usual else 0.0)
-        seconds = max(0.0, scan.value("edge_p95", edge) - _server(scan, edge) * float(excess.level[row]))
+        seconds = max(0.0, scan.value("edge_p95", edge) - _ideal(scan, edge))
         if strength > 0.1:
             found.append(Guilty(edge, strength, seconds * np.nan_to_num(scan.value("edge_rate", edge))))
     return tuple(sorted(found, key=lambda each: (-each.lost, each.edge)))
 
 
-def _server(scan: Scan, edge: Edge) -> float:
-    return scan.value("edge_server", edge)
+def _ideal(scan: Scan, edge: Edge) -> float:
+    """The client's p95 in seconds if it were above the server's as it usually is."""
+    return scan.value("edge_server", edge) * scan.level("excess", edge)
 
 
 def own(scan: Scan, server: Service) -> float:
@@ -167,7 +169,7 @@ def _of_edges(scan: Scan, edges: Sequence[Guilty], hosts: Mapping[str, float]) -
                 severity=min(MOST, max(1.0, ratio if math.isfinite(ratio) else 1.0)),
                 since=min([scan.since("excess", each.edge), *(scan.since("retransmitted", name) for name in hosts)]),
                 evidence=_evidence(scan, each.edge, host),
-                next_step=_next_step(path, host),
+                next_step=_next_step(path, host) + _then(scan, who, path, each.edge),
                 urgent=bool(hosts),
             )
         )
@@ -213,7 +215,8 @@ def _of_hosts(scan: Scan, hosts: Mapping[str, float], known: Sequence[Finding]) 
                 severity=max(1.0, min(MOST, np.nan_to_num(scan.ratio("p95", service), nan=1.0))),
                 since=scan.since("retransmitted", host),
                 evidence=_evidence(scan, None, host),
-                next_step=f"take host {host} out of rotation and look at its link",
+                next_step=f"take host {host} out of rotation and look at its link"
+                + ending("without its losses", as_usual(scan, service)),
                 urgent=felt > 0.5,
             )
         )
@@ -231,4 +234,11 @@ def _evidence(scan: Scan, edge: Edge | None, host: str) -> tuple[Evidence, ...]:
 def _next_step(edge: Edge, host: str) -> str:
     between = f"between {edge.client} and {edge.server}"
     at = f", first at host {host}: take it out of rotation" if host else ""
-    return f"look at the links {between}{at}; as fast as the server answers, calls would be as usual"
+    return f"look at the links {between}{at}"
+
+
+def _then(scan: Scan, who: Service, path: Edge, edge: Edge) -> str:
+    """What calls on the path that is named would take, or else on the edge that shows it, or of who suffers."""
+    if told := first(relieved(scan, "edge_p95", each, _ideal(scan, each)) for each in (path, edge)):
+        return ending("as fast as the server answers", told, ";")
+    return ending("with the network as usual", as_usual(scan, who), ";")

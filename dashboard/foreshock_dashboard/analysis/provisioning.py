@@ -17,6 +17,8 @@ from foreshock_dashboard.analysis.amplification import asked
 from foreshock_dashboard.analysis.demand import crowded, growth_of_edges, origin
 from foreshock_dashboard.analysis.evidence import EXTREME, figure, slower, squeezed, sure
 from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.further import MOST
+from foreshock_dashboard.analysis.relief import Relief, ending, share
 from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.analysis.signals import capacity
 from foreshock_dashboard.model.capacity import Capacity
@@ -75,7 +77,7 @@ def provisioning(scan: Scan) -> tuple[Finding, ...]:
                 severity=max(1.0, each.wanted / max(each.ready, 1.0)),
                 since=each.since,
                 evidence=_evidence(scan, each),
-                next_step=_next_step(each, scan.time),
+                next_step=_next_step(each, scan.time) + _then(scan, each),
             )
         )
     return tuple(found)
@@ -223,3 +225,17 @@ def _next_step(each: Behind, time: float) -> str:
         f"in about {left / 60:.0f} min" if left > 30 else f"{-left / 60:.0f} min overdue" if left < -30 else "due now"
     )
     return f"shed load of {each.service} until {further} can serve ({when}), and keep as many to spare"
+
+
+def _then(scan: Scan, each: Behind) -> str:
+    """What the load of a service would be, were the replicas there; with one more where only the bound is reached.
+
+    Load over what full model servers give, where that is told and no backlog; else as a part of what it is.
+    """
+    further = each.missing or 1.0
+    part = each.ready / (each.ready + further)
+    strain = scan.strains.get(each.service)
+    load = strain.load if strain is not None and strain.load < MOST else math.nan
+    what = f"load of {each.service}"
+    told = Relief(what, "ratio", load, load * part).text if part > 0 else ""
+    return ending("with them" if each.missing else "with one more", told or share(what, part))

@@ -12,8 +12,8 @@ from foreshock_dashboard.analysis.assessment import SURE, Trouble, best
 from foreshock_dashboard.analysis.blame import Walk, blamed
 from foreshock_dashboard.analysis.crowding import brimming
 from foreshock_dashboard.analysis.finding import Finding
-from foreshock_dashboard.analysis.further import further
 from foreshock_dashboard.analysis.propagation import Ahead, Spreading
+from foreshock_dashboard.analysis.remedy import remedy
 from foreshock_dashboard.analysis.risk import Own
 from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.analysis.signals import NAMED
@@ -135,7 +135,7 @@ def updated(incident: Incident, trouble: Trouble, moment: Moment, *, page: bool)
         quality="sampled",
         next_step=trouble.cause.next_step
         if trouble.cause
-        else _next_step(moment.scan, cause, trouble.origin, culprit.service),
+        else remedy(moment.scan, cause, trouble.origin, culprit.service),
     )
     return replace(told, sentence=sentence(told, moment.scan))
 
@@ -187,16 +187,6 @@ def _cause(trouble: Trouble, blamed: Sequence[Candidate]) -> tuple[Cause, Culpri
         return trouble.cause.cause, trouble.cause.culprit
     guilty = blamed[0].service if blamed else trouble.origin
     return "demand" if trouble.crowded else "dependency", Culprit(guilty)
-
-
-def _next_step(scan: Scan, cause: Cause, origin: Service, guilty: Service | None) -> str:
-    """What to do where no finding says it."""
-    other = guilty if guilty != origin else None
-    if cause == "demand":
-        return f"{further(scan, origin)}, or limit {f'what {other} asks of it' if other else 'who asks it'}"
-    if other:
-        return f"undo the last change of {other}, or let {origin} answer without it (time-out, breaker, cached answer)"
-    return f"undo the last change of {origin}, or restart it: nothing around it explains its trouble"
 
 
 def _at_risk(trouble: Trouble, moment: Moment) -> tuple[AtRisk, ...]:
