@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -281,6 +282,77 @@ def test_a_call_that_follows_one_in_vain_is_a_retry_though_no_span_failed(
     assert counts(found([one, two])) == {"web>llm": (2, 0, 1)}
 
 
+def twice(span: Make, *servers: tuple[str, Status], callee: str = "llm", **first: Any) -> list[Span]:  # noqa: ANN401
+    """A call under span 9, its SERVER spans by name and status, and a second call a second later."""
+    at: dict[str, object] = {"name": "POST", "seconds": 0.5}
+    return [
+        span("client", "web", 10, 9, **(at | first)),
+        *(span("server", "llm", 20 + n, 10, name=name, status=status) for n, (name, status) in enumerate(servers)),
+        span("client", "web", 11, 9, end=NOW + 1, **at),
+        span("server", callee, 31, 11, end=NOW + 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("servers", "first", "retries"),
+    [
+        ([("generate", "error")], {}, 1),
+        ([("POST /v1", "unset"), ("generate", "error")], {}, 1),
+        ([("generate", "error"), ("generate", "error")], {}, 2),
+        ([("generate", "error"), ("generate", "unset")], {}, 1),
+        ([("generate", "error")], {"status": "ok"}, 0),
+        ([("generate", "error")], {"attributes": {"http.response.status_code": 200}}, 0),
+        ([("generate", "error")], {"attributes": {"http.response.status_code": 503}}, 1),
+        ([("generate", "error")], {"end": NOW + 5}, 0),
+        ([("generate", "unset")], {}, 0),
+    ],
+    ids=[
+        "its server failed", "one of two instrumentations says so", "the transport tried twice, in vain",
+        "the transport tried twice, which helped", "the caller says that it succeeded", "it was answered",
+        "both say so", "it had not ended", "nothing failed",
+    ],
+)  # fmt: skip
+def test_a_call_after_one_of_which_the_server_alone_says_that_it_failed_is_a_retry_unless_the_caller_had_its_answer(
+    span: Make, servers: list[tuple[str, Status]], first: dict[str, Any], retries: int
+) -> None:
+    """A CLIENT span whose library tells nothing of the outcome: unset, and no code."""
+    spans = twice(span, *servers, **first)
+    for each in (spans, spans[::-1], spans[::2] + spans[1::2]):
+        assert counts(found(each))["web>llm"][2] == retries
+
+
+def test_a_call_that_only_its_server_calls_failed_may_have_a_fallback(span: Make) -> None:
+    """Another service takes its place."""
+    spans = twice(span, ("generate", "error"), callee="small")
+    assert told(found(spans).fallbacks) == told(found(spans[::-1]).fallbacks) == ["web: llm > small"]
+
+
+def test_a_retry_long_after_a_call_that_only_its_server_calls_failed_is_one(span: Make) -> None:
+    """Each of them lies under an INTERNAL span; what is above waits, as after any failure."""
+    spans = twice(span, ("generate", "error"))
+    first, later = spans[:2], spans[2:]
+    graph = ServiceGraph(TTL, 1000, PATIENCE)
+    halves = [(0.0, tried(span, 0, first[0])), (2.0, first[1:]), (40.0, [*tried(span, 50, later[0]), *later[1:]])]
+    for now, some in halves:
+        graph.expire(now)
+        for each in some:
+            graph.add(each, each.service, now)
+    for now in (60.0, 200.0, 400.0):
+        graph.expire(now)
+    assert counts(graph.take())["web>llm"] == (2, 1, 1)
+    assert len(graph) == 0
+
+
+def test_doubts_beyond_the_bound_are_decided_early(span: Make) -> None:
+    """A call with more attempts than may wait: the memory is bounded, and nothing is lost."""
+    graph = ServiceGraph(TTL, 10, PATIENCE)
+    failed: tuple[str, Status] = ("generate", "error")
+    for each in twice(span, *[failed] * 50):
+        graph.add(each, each.service, 0.0)
+    graph.expire(PATIENCE)
+    assert counts(graph.take())["web>llm"] == (51, 50, 50)
+
+
 @pytest.mark.parametrize(
     ("attributes", "edges"),
     [
@@ -490,7 +562,7 @@ def agents(draw: st.DrawFn) -> list[Span]:
             st.tuples(
                 st.sampled_from(["model", "http", "internal", "server", "internal"]),
                 st.integers(0, 9), st.sampled_from("ab"),
-                st.sampled_from(["unset", "error"]), st.integers(0, 6), st.sampled_from(["openai", "anthropic"]),
+                st.sampled_from(["unset", "error", "ok"]), st.integers(0, 6), st.sampled_from(["openai", "anthropic"]),
             ),
             min_size=1, max_size=10,
         )
@@ -532,4 +604,4 @@ def test_every_call_is_in_the_totals_and_no_figure_contradicts_another(spans: li
         assert 0 <= retries <= requests
     calls = [each for each in spans if each.kind == "client"]
     assert sum(total[0] for total in sums.values()) <= len(calls) + sum(each.kind == "server" for each in spans)
-    assert len(result.fallbacks) <= sum(each.status == "error" for each in calls)
+    assert len(result.fallbacks) <= sum(each.status == "error" for each in spans)

@@ -294,6 +294,78 @@ def test_a_consumer_is_paired_with_every_producer_that_it_links_to(span: Make, e
     assert set(found) == {"a>c:messaging_system", "b>c:messaging_system"}
 
 
+def unrelated(span: Make) -> list[Span]:
+    """A request and a step of it. CLIENT spans are not among them: old libraries send messages with such."""
+    return [span("server", "web", 5), span("internal", "web", 6, 5)]
+
+
+@pytest.mark.parametrize("links", [(5,), (6,), (7,), (5, 6, 7)], ids=["a request", "a step", "nothing known", "all"])
+def test_a_consumer_under_a_producer_is_its_other_half_whatever_else_it_links_to(
+    span: Make, edges: Edges, links: tuple[int, ...]
+) -> None:
+    """The message's context is the parent; the links tell of something else, such as the request that began it all."""
+    spans = [span("producer", "a", 1), span("consumer", "c", 3, 1, links=links), *unrelated(span)]
+    assert edges(*spans) == {
+        "a>c:messaging_system": Total(1, 0, 0, (0.1,), (0.1,)),
+        "user>web:virtual_node": Total(1, 0, 0, (), (0.1,)),
+    }
+    assert not graph_of(spans)[1]
+
+
+def test_a_consumer_under_a_producer_has_the_messages_of_those_that_it_links_to_as_well(
+    span: Make, edges: Edges
+) -> None:
+    """A batch that was begun for one of its messages; what is both parent and link is one message."""
+    found = edges(span("producer", "a", 1), span("producer", "b", 2), span("consumer", "c", 3, 1, links=(1, 2, 7)))
+    assert {name: total.requests for name, total in found.items()} == {
+        "a>c:messaging_system": 1,
+        "b>c:messaging_system": 1,
+    }
+
+
+@pytest.mark.parametrize("parent", ["server", "client", "internal"])
+def test_the_parent_of_a_consumer_with_links_counts_only_if_it_sent_a_message(
+    span: Make, edges: Edges, parent: Kind
+) -> None:
+    """Such as its own polling around it, or whoever asked it to poll."""
+    spans = [span("producer", "a", 1), span(parent, "d", 2, 9), span("consumer", "c", 3, 2, links=(1,))]
+    assert edges(*spans).keys() == {"a>c:messaging_system"}
+    assert graph_of(spans)[1].keys() <= {f"d:{parent}"}
+
+
+def test_a_consumer_none_of_whose_links_is_known_is_unpaired_once(span: Make) -> None:
+    """A span is what is counted, not each of its links."""
+    assert graph_of([span("consumer", "c", 3, links=(1, 2))]) == ({}, Counter({"c:consumer": 1}), 0)
+    assert not graph_of([span("producer", "a", 1), span("consumer", "c", 3, links=(1, 2))])[1]
+
+
+@pytest.mark.parametrize("parent", [0, 9], ids=["a root", "whose parent sent no span"])
+def test_a_server_span_that_links_to_a_producer_was_called_by_its_message(
+    span: Make, edges: Edges, parent: int
+) -> None:
+    """A broker that pushes messages to a service over HTTP: no user has called, and nothing is unpaired."""
+    spans = [span("producer", "a", 1), span("server", "b", 2, parent, links=(1, 7), seconds=0.2)]
+    assert edges(*spans) == {"a>b:messaging_system": Total(1, 0, 0, (0.1,), (0.2,))}
+    assert not graph_of(spans)[1]
+
+
+def test_a_server_span_with_links_is_still_paired_with_its_parent(span: Make, edges: Edges) -> None:
+    """The broker that pushes sends spans too: both have called."""
+    broker, producer = span("client", "broker", 4), span("producer", "a", 1)
+    assert set(edges(broker, producer, span("server", "b", 2, 4, links=(1,)))) == {"broker>b", "a>b:messaging_system"}
+    above = span("server", "gateway", 4, 9)
+    assert set(edges(above, span("server", "b", 2, 4, links=(7,)))) == {"gateway>b"}
+    assert set(edges(above, producer, span("server", "b", 2, 4, links=(1,)))) == {"a>b:messaging_system"}
+
+
+def test_what_a_server_span_links_to_is_no_call_unless_it_sent_a_message(span: Make, edges: Edges) -> None:
+    """A trace that was begun anew at a border links to the old one: the user has called all the same."""
+    outside = [span("client", "app", 4, trace=1, attributes={"peer.service": "b"}), *unrelated(span)]
+    found = edges(*outside, span("server", "b", 2, links=(4, 5, 6, 7)))
+    assert set(found) == {"app>b:virtual_node", "user>web:virtual_node", "user>b:virtual_node"}
+    assert graph_of([span("server", "b", 2, 9, links=(4,))])[1] == {"b:server": 1}
+
+
 def test_a_half_that_comes_after_the_waiting_time_is_not_counted_as_a_second_request(span: Make) -> None:
     """What was settled stays settled."""
     graph = ServiceGraph(TTL, 1000)
@@ -512,7 +584,7 @@ def traces() -> st.SearchStrategy[list[Span]]:
         st.sampled_from("abc"),
         st.integers(0, 100),
         st.sampled_from(["GET", "POST"]),
-        st.sampled_from(["unset", "error"]),
+        st.sampled_from(["unset", "error", "ok"]),
         st.integers(0, 5),
         st.integers(0, 5),
         st.dictionaries(st.sampled_from(["http.request.resend_count"]), st.integers(0, 2), max_size=1),
@@ -554,6 +626,30 @@ def test_the_order_in_which_spans_come_changes_no_count(spans: list[Span], rando
     shuffled = list(spans)
     random.shuffle(shuffled)
     assert graph_of(shuffled) == graph_of(spans)
+
+
+@st.composite
+def messages(draw: st.DrawFn) -> list[Span]:
+    """Messages and requests under each other, half of them with links to some of the others or to nothing known."""
+    kinds = st.sampled_from(["producer", "consumer", "server", "client", "internal"])
+    rows = draw(
+        st.lists(st.tuples(kinds, st.sampled_from("abc"), st.integers(0, 100), st.lists(st.integers(1, 9), max_size=3)),
+                 min_size=2, max_size=8)
+    )  # fmt: skip
+    return _tree([(*row[:3], "GET", "unset", 0, 1, {}, {}, row[3]) for row in rows])  # type: ignore[misc]  # as drawn
+
+
+@given(messages(), st.randoms(use_true_random=False))
+def test_the_order_of_arrival_changes_nothing_of_what_spans_with_links_are_paired_with(
+    spans: list[Span], random: Random
+) -> None:
+    """Each of them is paired, tells who called, or is unpaired once."""
+    shuffled = list(spans)
+    random.shuffle(shuffled)
+    found = graph_of(spans)
+    assert graph_of(shuffled) == found
+    halves = Counter(f"{each.service}:{each.kind}" for each in spans)
+    assert all(count <= halves[name] for name, count in found[1].items())
 
 
 @given(traces())

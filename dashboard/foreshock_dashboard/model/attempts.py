@@ -128,6 +128,11 @@ class Siblings:
             insort(self.vain_ends, client.end_ns)
         return self._more(first_is_new)
 
+    def turn(self, client: Client, *, first_is_new: bool) -> int:
+        """The same, once one of them turns out to have been in vain."""
+        insort(self.vain_ends, client.end_ns)
+        return self._more(first_is_new)
+
     def believe(self, *, first_is_new: bool) -> int:
         """The same, once one of them is known to repeat a failed call."""
         self.resent += 1
@@ -190,6 +195,16 @@ class Calls:
         if siblings is None:
             siblings = known[key] = Siblings()
         return siblings.add(client, first_is_new=self._caller == client.service)
+
+    def turn(self, client: Client) -> list[tuple[Edge, int]]:
+        """One of them has turned out to be in vain: how many retries are known beyond those counted, by their edges."""
+        edges = [edge for each, edge in self.all if each is client]
+        self._open += [(client, edge) for edge in edges]
+        if self._siblings is None:
+            known = self._siblings = {}
+            return [(edge, self._sibling(known, each, edge)) for each, edge in self.all]
+        first_is_new = self._caller == client.service
+        return [(edge, self._siblings[edge, client.target].turn(client, first_is_new=first_is_new)) for edge in edges]
 
     def settle(self) -> list[tuple[Edge, int]]:
         """Decide about `resends`: how many retries are known by now beyond those already counted, by their edges.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from foreshock_dashboard.model.attempts import Fallback, Tally
-from foreshock_dashboard.model.halves import Client, Server
+from foreshock_dashboard.model.halves import Claim, Client, Server
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Id, Kind
 from foreshock_dashboard.model.world import Edge
@@ -78,6 +78,30 @@ class Findings:
 
     def without_client(self, caller: Service | None, server: Server) -> None:
         """A call of which only the caller's service is known, by a span that is no CLIENT; within itself it is none."""
+        if server.way is not None and server.way.claim is not None:
+            self.claimed(server, server.way.claim, caller=None if server.way.strict else caller)
+        else:
+            self._without_client(caller, server)
+
+    def claimed(self, server: Server, claim: Claim, *, caller: Service | None = None, paired: bool = False) -> None:
+        """What became of one way of a half with links. Those that are no calling halves tell once all are known, and
+        only if none of them is one.
+        """
+        claim.undecided -= 1
+        claim.paired |= paired
+        if caller is not None:
+            claim.callers.append(caller)
+        if claim.undecided or claim.paired:
+            return
+        for each in claim.callers:
+            self._without_client(each, server)
+        if not claim.callers:
+            if claim.root:
+                self.served(Edge(USER, server.service, VIRTUAL), server)
+            else:
+                self._without_client(None, server)
+
+    def _without_client(self, caller: Service | None, server: Server) -> None:
         if caller is None:
             self.unpaired.append(Unpaired(server.service, server.kind))
         elif caller != server.service:

@@ -69,13 +69,15 @@ class Client:
     """The calling half. `operation` and `model` are those of a model.
 
     in_vain: whether it failed, or got an answer after which clients try again: HTTP's 429, 500 and above.
+    unsure: whether the span tells neither of success nor of failure: by the conventions an HTTP client's tells the code
+        of the answer, and status `ok` is the word of somebody who knows.
     resent: whether the span says that it sends a request again. `resend` is the number that HTTP's conventions have for
         that; they count every time that a request is sent again, after a redirect too.
     """
 
     __slots__ = (
         "callee", "end_ns", "failed", "id", "in_vain", "kind", "model", "name", "operation", "resend", "resent",
-        "seconds", "service", "start_ns", "url",
+        "seconds", "service", "start_ns", "unsure", "url",
     )  # fmt: skip
 
     def __init__(
@@ -96,7 +98,12 @@ class Client:
             callee = _addressed(callee, self.url.partition("://")[2].partition("/")[0])
         self.callee = callee
         code, old = found.get(_CODE), found.get(_OLD_CODE)
-        self.in_vain = self.failed or bool(found.get(_ERROR)) or _asks_again(code) or _asks_again(old)
+        self.in_vain = self.failed or bool(found.get(_ERROR))
+        if code is None and old is None:
+            self.unsure = status == "unset" and not self.in_vain
+        else:
+            self.in_vain = self.in_vain or _asks_again(code) or _asks_again(old)
+            self.unsure = False
         self.resend, self.resent = 0, False
         if shape.resends:
             self.resend = max(0, *(_number(found.get(key)) for key in _HTTP_RESENDS))
@@ -121,12 +128,38 @@ class Client:
         return ("", self.operation) if self.operation else self.target
 
 
-class Server(NamedTuple):
-    """The called half. `attempts_before` says that the caller's transport has tried before.
+class Claim:
+    """What becomes of a called half with links: its parent and each span that it links to may be its calling half.
 
-    through: of which service the INTERNAL spans are that were looked through on the way to the caller's half; looked:
-    how many; attempt: one of them is a call's attempt.
+    undecided: of how many of them nothing is known yet. callers: whose those are that turned out to be no calling half.
+    root: whether it has no parent, so that `user` has called if nobody else has.
     """
+
+    __slots__ = ("callers", "paired", "root", "undecided")
+
+    def __init__(self, undecided: int, *, root: bool) -> None:
+        self.undecided, self.root = undecided, root
+        self.callers: list[Service] = []
+        self.paired = False
+
+
+class Way(NamedTuple):
+    """How a called half comes to its calling half, where that is not simply its parent.
+
+    through: of which service the INTERNAL spans are that were looked through; looked: how many; attempt: one of them is
+        a call's attempt.
+    claim: of a half with links, what all its ways have in common; strict: this one leads to a PRODUCER span or nowhere.
+    """
+
+    through: Service | None = None
+    looked: int = 0
+    attempt: bool = False
+    claim: Claim | None = None
+    strict: bool = False
+
+
+class Server(NamedTuple):
+    """The called half. `attempts_before` says that the caller's transport has tried before."""
 
     service: Service
     name: str
@@ -135,9 +168,7 @@ class Server(NamedTuple):
     kind: Kind
     attempts_before: bool
     id: Id
-    through: Service | None = None
-    looked: int = 0
-    attempt: bool = False
+    way: Way | None = None
 
 
 def server_half(
@@ -154,8 +185,6 @@ def server_half(
         before is not grpc_before and (_number(before) > 0 or _number(grpc_before) > 0),
         id_,
         None,
-        0,
-        False,
     )
     return tuple.__new__(Server, told)  # its own constructor takes three times as long
 
@@ -245,7 +274,7 @@ def _is_address(host: str) -> bool:
 
 
 def _asks_again(code: AttributeValue) -> bool:
-    return code is not None and ((number := _number(code)) == 429 or number >= 500)
+    return (number := _number(code)) == 429 or number >= 500
 
 
 def _number(value: AttributeValue) -> int:

@@ -14,7 +14,7 @@ from math import inf
 
 from foreshock_dashboard.model.attempts import Tally
 from foreshock_dashboard.model.findings import MESSAGING, USER, VIRTUAL, Findings, Found, Unpaired
-from foreshock_dashboard.model.halves import Client, Server, receives, server_half
+from foreshock_dashboard.model.halves import Claim, Client, Server, Way, receives, server_half
 from foreshock_dashboard.model.lineage import MAX_BETWEEN, let_go
 from foreshock_dashboard.model.notes import Notes
 from foreshock_dashboard.model.peers import Peers
@@ -31,6 +31,7 @@ ATTEMPT = "Attempt."
 """What gRPC's own spans of a call's attempts begin with, which are INTERNAL ones in Go (gRFC A72)."""
 _new = tuple.__new__
 """Makes an `Edge`, in a third of the time that its own constructor takes."""
+_PARENT = Way()
 MAX_ANSWERERS = 64
 """Services that may answer one CLIENT span."""
 MAX_INNER = 16
@@ -44,9 +45,11 @@ class ServiceGraph:
         or it failed and nothing is known of its address; and for which a span with a failed call waits for the retry.
         Those that wait so long are the first to be decided about when `max_items` are waiting.
 
-    A call is paired by the caller's span id: that of a CLIENT or PRODUCER span, the parent of a SERVER or CONSUMER span
-    (or what a CONSUMER, or a CLIENT that receives messages, links to). Then:
+    A call is paired by the caller's span id: a CLIENT or PRODUCER span, the parent of a SERVER or CONSUMER span. Then:
 
+    - a CONSUMER span with links, or a CLIENT span with links that receives messages, is paired with what it links to,
+      and with its parent if that is a PRODUCER span; a SERVER span with links with its parent, and with each PRODUCER
+      span that it links to. Whatever else they name tells who has called, if none of these is there;
     - each SERVER span under a CLIENT span is a request, all but the first are retries; SERVER spans of one service that
       have different names describe the same request. The longest of them, among those that come within `ttl`, is the
       server's duration, which is told after that time;
@@ -62,7 +65,8 @@ class ServiceGraph:
     - a failed CLIENT span whose address has always been answered by one service has called that service. A SERVER span
       that comes later adds its duration, not a request;
     - calls under the same span, of whatever kind that is, are looked at together: those that repeat a failed one are
-      retries, those that replace it are fallbacks (see `attempts`).
+      retries, those that replace it are fallbacks (see `attempts`). A call whose CLIENT span tells neither of success
+      nor of failure has failed if all that it reached has, which is decided once all of that has had time to come.
 
     Spans must not be handed in twice.
     """
@@ -73,7 +77,7 @@ class ServiceGraph:
         self._notes = Notes(ttl, max_items)
         self._peers = Peers()
         self._findings = Findings()
-        self._telling = Telling(self._findings)
+        self._telling = Telling(self._findings, max_items)
         self._unanswered = Unanswered(self._findings, self._telling, self._peers)
 
     def __len__(self) -> int:
@@ -159,7 +163,7 @@ class ServiceGraph:
         if node.servers is not None:
             servers, node.servers = node.servers, None
             for server in servers:
-                self._meet(node, client, server)
+                self._meet(node, client, server, now)
 
     def _add_internal(self, own: Id, parent: Id, service: Service, now: float, *, attempt: bool) -> None:
         node = self._waiting.find(own)
@@ -200,9 +204,8 @@ class ServiceGraph:
         else:
             node.own_server = service
             self._telling.know(node)
-        if links and server.kind == "consumer":
-            for caller in dict.fromkeys(bytes.fromhex(link.trace_id + link.span_id) for link in links):
-                self._answer(caller, server, now)
+        if links:
+            self._add_linked(server, parent, links, now)
         elif parent == own or (not parent and server.kind == "consumer"):
             self._findings.unpaired.append(Unpaired(service, server.kind))
         elif parent:
@@ -210,43 +213,66 @@ class ServiceGraph:
         else:
             self._findings.served(_new(Edge, (USER, service, VIRTUAL)), server)
 
+    def _add_linked(self, server: Server, parent: Id, links: Sequence[Link], now: float) -> None:
+        """Bring a span to all that it names. Messages are told by links, so a consumer's parent counts if it has sent
+        one; a request by its parent, so what a server links to counts if that has sent a message.
+        """
+        consumer = server.kind == "consumer"
+        strict = dict.fromkeys((bytes.fromhex(link.trace_id + link.span_id) for link in links), not consumer)
+        if parent and parent != server.id:
+            strict[parent] = strict.get(parent, True) if consumer else False
+        claim = Claim(len(strict), root=not parent and not consumer)
+        for caller, only_producer in strict.items():
+            self._answer(caller, server._replace(way=Way(claim=claim, strict=only_producer)), now)
+
     def _answer(self, caller: Id, server: Server, now: float) -> None:
         """Bring a SERVER span to the call above it, through INTERNAL spans of the caller."""
         while True:
             node = self._node(caller, now)
             if node is None:
                 self._findings.dropped += 1
+                if server.way is not None and server.way.claim is not None:
+                    self._findings.claimed(server, server.way.claim)
                 return
             if node.client is not None:
-                self._meet(node, node.client, server)
+                self._meet(node, node.client, server, now)
                 return
             if node.internal is None:
                 node.servers = node.servers or []
                 node.servers.append(server)
                 return
-            if server.looked >= MAX_BETWEEN or server.through not in (None, node.internal):
+            way = server.way or _PARENT
+            if way.strict or way.looked >= MAX_BETWEEN or way.through not in (None, node.internal):
                 break
-            attempt = server.attempt or node.attempt
-            server = server._replace(through=node.internal, looked=server.looked + 1, attempt=attempt)
+            attempt = way.attempt or node.attempt
+            way = way._replace(through=node.internal, looked=way.looked + 1, attempt=attempt)
+            server = server._replace(way=way)
             if node.above == caller:
                 break
             caller = node.above
-        self._findings.without_client(server.through, server)
+        self._findings.without_client(way.through, server)
 
-    def _meet(self, node: Node, client: Client, server: Server) -> None:
+    def _meet(self, node: Node, client: Client, server: Server, now: float) -> None:
         """A CLIENT span and a SERVER span under it.
 
         What is under an INTERNAL span that is no attempt is a call of its own, and a CLIENT span around that is none.
         """
-        if server.through is None or (server.through == client.service and server.attempt):
-            self._pair(node, client, server)
-            return
-        own = client.kind == "client" and server.through == client.service
-        if own and not (client.callee.database or client.callee.provider):
-            node.answered = True
-        self._findings.without_client(server.through, server)
+        way = server.way
+        if way is None:
+            self._pair(node, client, server, now)
+        elif way.strict and client.kind != "producer":
+            self._findings.without_client(None, server)
+        elif way.through is None or (way.through == client.service and way.attempt):
+            self._pair(node, client, server, now)
+            if way.claim is not None:
+                self._findings.claimed(server, way.claim, paired=True)
+        else:
+            own = client.kind == "client" and way.through == client.service
+            if own and not (client.callee.database or client.callee.provider):
+                node.answered = True
+            self._findings.without_client(way.through, server)
 
-    def _pair(self, node: Node, client: Client, server: Server) -> None:
+    def _pair(self, node: Node, client: Client, server: Server, now: float) -> None:
         """Count a call that has both halves. Every figure only grows, so the order of the halves does not matter."""
         node.answered = True
         messaging = client.kind == "producer" or server.kind == "consumer"
@@ -266,8 +292,18 @@ class ServiceGraph:
                 tally.again = self._telling.tell(node, edge)
         tally.add(client, server)
         self._findings.tallied(tally, client)
+        if server.failed and client.unsure and not messaging:
+            self._doubt(node, client, now)
         if node.expires < inf and tally.observe_late():
             self._findings.observed(edge, [server])
+
+    def _doubt(self, node: Node, client: Client, now: float) -> None:
+        """A call may turn out to be in vain: spans above it wait for the retry."""
+        outer = node.parent
+        while outer is not None and not outer.failed_calls:
+            outer.failed_calls = True
+            outer = outer.parent if outer.internal == client.service else None
+        self._telling.doubt(node, now + self._ttl)
 
 
 def _identify(node: Node, service: Service, above: Id, *, attempt: bool) -> None:

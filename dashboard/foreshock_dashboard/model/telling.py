@@ -14,10 +14,14 @@ from foreshock_dashboard.model.world import Edge
 
 
 class Telling:
-    """Looks at calls under the same span together. A call waits until it is known what kind of span is above it."""
+    """Looks at calls under the same span together. A call waits until it is known what kind of span is above it.
 
-    def __init__(self, findings: Findings) -> None:
-        self._findings = findings
+    limit: calls that are in doubt at once; beyond it, those that have been longest are decided early.
+    """
+
+    def __init__(self, findings: Findings, limit: int) -> None:
+        self._findings, self._limit = findings, limit
+        self._doubts: deque[tuple[float, Node, Node | None]] = deque()
         self._reviews: deque[tuple[float, Node]] = deque()
         self._changed: dict[Calls, None] = {}
 
@@ -69,6 +73,25 @@ class Telling:
                 retries += self.tell(outer, edge)
             self._findings.retried(edge, retries)
 
+    def doubt(self, node: Node, when: float) -> None:
+        """Decide at a time whether a call was in vain that its SERVER half alone calls failed: others may come yet,
+        such as the next attempt of the caller's transport.
+        """
+        if len(self._doubts) >= self._limit:
+            self._decide(*self._doubts.popleft()[1:])
+        self._doubts.append((when, node, node.parent))
+
+    def _decide(self, node: Node, parent: Node | None) -> None:
+        client = node.client
+        if client is None or client.in_vain or any(tally.failed < tally.requests for tally in node.tallies):
+            return
+        client.in_vain = True
+        calls = outer.calls if (outer := above(parent, client.service)[0]) is not None else None
+        if calls is not None:
+            self._changed[calls] = None
+            for edge, retries in calls.turn(client):
+                self._findings.retried(edge, retries)
+
     def review(self, node: Node, when: float) -> None:
         """Look at the calls under a span whose usual time is over; at a time, if one failed, for fallbacks too."""
         if node.calls is not None:
@@ -77,7 +100,9 @@ class Telling:
             self._reviews.append((when, node))
 
     def expire(self, now: float) -> None:
-        """Decide about what has changed, and do the reviews that are due."""
+        """Decide about what is in doubt and what has changed, and do the reviews that are due."""
+        while self._doubts and self._doubts[0][0] <= now:
+            self._decide(*self._doubts.popleft()[1:])
         while self._reviews and self._reviews[0][0] <= now:
             calls = self._reviews.popleft()[1].calls
             if calls is not None:

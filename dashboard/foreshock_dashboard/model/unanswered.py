@@ -29,7 +29,8 @@ class Unanswered:
                 return node.failed_calls
             return self._unanswered(node, node.client, last=last) or node.failed_calls
         for server in node.servers or ():
-            self._findings.without_client(server.through or node.own_server, server)
+            through = None if server.way is None else server.way.through
+            self._findings.without_client(through or node.own_server, server)
         node.servers = None
         return node.failed_calls
 
