@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import settings
 from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
 # `make test` tries the same cases each time, so that a change is judged by what it changes; `make soak` looks for more.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -24,17 +26,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--golden", action="store_true", help="rewrite the expected outputs in tests/golden")
 
 
+def pytest_collection_finish() -> None:
+    """Leave what collecting made, and nobody drops before the end, out of each search for garbage."""
+    gc.freeze()
+
+
 SHARING = ("alerts", "browser", "compose", "grafana", "recording")
 """Folders whose files share a server, a recording that takes long to make, or a browser, of which two are too many."""
+LONGEST = ("simulator/scenarios/test_cascades.py", "hub/test_demo.py", "browser", "recording", "alerts", "grafana")
+"""What takes longest, in this order, though some of it is few tests."""
 
 
 class ByPlace(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Where tests run in several processes, a file stays in one of them; so do the files that share what is costly."""
+    """Where tests run in several processes, a file stays in one of them; so do the files that share what is costly.
+
+    What takes longest goes first, lest one process be left with it at the end while the others have nothing to do.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        folder = file.removeprefix("tests/").partition("/")[0]
+        file = nodeid.partition("::")[0].removeprefix("tests/")
+        folder = file.partition("/")[0]
         return folder if folder in SHARING else file
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        if first := next((scope for scope in LONGEST if scope in self.workqueue), None):
+            self.workqueue.move_to_end(first, last=False)
+        super()._assign_work_unit(node)
 
 
 @pytest.hookimpl(optionalhook=True)
