@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.recording.writer import RecordingWriter
 
 Write = Callable[..., Path]
+Incident = Callable[[str], Path]
 Rows = dict[tuple[str, Labels], list[tuple[int, float]]]
 
 
@@ -29,6 +31,23 @@ def add(writer: RecordingWriter, batches: Sequence[SampleBatch]) -> None:
         numbers = np.array([writer.series(sample.metric, sample.labels) for sample in batch.samples], np.int32)
         times = np.full(len(numbers), round(batch.time * 1000), np.int64)
         writer.add(numbers, times, np.array([sample.value for sample in batch.samples], np.float64))
+
+
+MINUTES = {"starve": 44, "outage": 58}
+"""How long what the simulator tells is watched: until it has spread."""
+
+
+@pytest.fixture(scope="session")
+def incident(tmp_path_factory: pytest.TempPathFactory) -> Incident:
+    """Gives the recording of a scenario, which is simulated once for all files of this folder; nobody changes it."""
+
+    @cache
+    def of(scenario: str) -> Path:
+        path = tmp_path_factory.mktemp("incident") / scenario
+        assert main(["simulate", scenario, "--duration", f"{MINUTES[scenario]}m", "--out", str(path)]) == 0
+        return path
+
+    return of
 
 
 @pytest.fixture

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from tests.recording.conftest import MINUTES
 
-from foreshock_dashboard.cli import main
 from foreshock_dashboard.clock import clock_of
 from foreshock_dashboard.hub import Hub
 from foreshock_dashboard.settings import Settings
 from foreshock_dashboard.standing import standing
 
 if TYPE_CHECKING:
-    from tests.recording.conftest import Foreshock
+    from tests.recording.conftest import Foreshock, Incident
 
 START = 1_767_600_000.0
 Json = dict[str, Any]
@@ -55,21 +55,20 @@ def rates(services: list[Json]) -> dict[str, float]:
     return {name: rate for name, rate in told.items() if rate is not None}
 
 
-@pytest.mark.parametrize(("scenario", "minutes"), [("starve", 44), ("outage", 58)])
+@pytest.mark.parametrize("scenario", ["starve", "outage"])
 def test_a_prometheus_over_an_incident_tells_the_story_of_the_recording(
     scenario: str,
-    minutes: int,
+    incident: Incident,
     tmp_path: Path,
     foreshock: Foreshock,
     promtool: Callable[..., str],
     prometheus_over: Callable[[Path], str],
 ) -> None:
     """The same warnings on the same GPUs at the same times, services, GPUs and pairs; figures equal to 0.1 %."""
-    path = tmp_path / "recording"
-    assert main(["simulate", scenario, "--duration", f"{minutes}m", "--out", str(path)]) == 0
+    path = incident(scenario)
     assert foreshock("export", path, "--openmetrics", tmp_path / "out.om") == 0, foreshock.said
     promtool("tsdb", "create-blocks-from", "openmetrics", tmp_path / "out.om", tmp_path / "data")
-    at = START + 60.0 * minutes - 10.0
+    at = START + 60.0 * MINUTES[scenario] - 10.0
     window = Settings(at=at, rate_window=59.0, step=10.0, store=tmp_path / "store")
     with told(replace(window, recording=path)) as ours:
         mine, figures = story(ours), ours("/api/services")["services"]

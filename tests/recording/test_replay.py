@@ -26,27 +26,31 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.recording.interval import interval_of
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay_command import played_text
-from foreshock_dashboard.replaying import Pace, play, worlds
+from foreshock_dashboard.replaying import Pace, Played, play, worlds
 
 if TYPE_CHECKING:
-    from tests.recording.conftest import Foreshock, Write
+    from tests.recording.conftest import Foreshock, Incident, Write
 
 
-@pytest.fixture(scope="module", name="incident")
-def _incident(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module")
+def starve(incident: Incident) -> Path:
     """A recording in which batch work takes the GPUs of a service."""
-    path = tmp_path_factory.mktemp("replay") / "starve"
-    assert main(["simulate", "starve", "--duration", "48m", "--seed", "11", "--out", str(path)]) == 0
-    return path
+    return incident("starve")
+
+
+@pytest.fixture(scope="module")
+def whole(starve: Path) -> Played:
+    """All that is told of it."""
+    return play(starve)
 
 
 def test_an_incident_is_told_with_its_culprit_victims_and_what_it_said_when_it_paged(
-    incident: Path, capsys: pytest.CaptureFixture[str]
+    starve: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As JSON, complete: it opened after the fault began, and names who did it."""
-    assert main(["replay", str(incident), "--json"]) == 0
+    assert main(["replay", str(starve), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    truth = json.loads((incident / "truth.json").read_text())
+    truth = json.loads((starve / "truth.json").read_text())
     assert told["version"] == 1
     paged = [each for each in told["incidents"] if each["paged"] is not None]
     assert [each["at_page"] for each in told["incidents"] if each["paged"] is None] == [None] * (
@@ -58,42 +62,40 @@ def test_an_incident_is_told_with_its_culprit_victims_and_what_it_said_when_it_p
 
 
 def test_people_read_when_its_state_changed_what_it_is_and_on_what_evidence(
-    incident: Path, capsys: pytest.CaptureFixture[str]
+    starve: Path, whole: Played, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A line for each change of state, then the incident in full."""
-    assert main(["replay", str(incident)]) == 0
+    assert main(["replay", str(starve)]) == 0
     text = capsys.readouterr().out
-    played = play(incident)
-    first = played.final[0]
+    first = whole.final[0]
     assert text.startswith("2026-01-05 ")
     assert f"\n{first.id}\n" in text
     assert first.sentence in text
     assert text.count("usually") >= len(first.evidence)
 
 
-def test_what_was_known_at_a_time_does_not_depend_on_what_came_later(incident: Path) -> None:
+def test_what_was_known_at_a_time_does_not_depend_on_what_came_later(starve: Path, whole: Played) -> None:
     """A replay up to then tells what a replay of all told then."""
     until = START + 2580.0
-    whole, part = play(incident), play(incident, until)
+    part = play(starve, until)
     assert part.times[-1] == until
     assert part.history == tuple(each for each in whole.history if each[0] <= until)
     assert len(part.history) < len(whole.history)
 
 
-def test_with_too_little_history_it_says_so(incident: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_with_too_little_history_it_says_so(starve: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing was found since nothing could be."""
-    assert main(["replay", str(incident), "--until", str(START + 600)]) == 0
+    assert main(["replay", str(starve), "--until", str(START + 600)]) == 0
     assert "min of history that a baseline needs" in capsys.readouterr().out
 
 
 def test_a_long_recording_is_judged_in_pieces_with_the_same_result(
-    incident: Path, monkeypatch: pytest.MonkeyPatch
+    starve: Path, whole: Played, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What one World of the whole tells is what Worlds of ten minutes tell, each with the hour before."""
-    whole = play(incident)
     monkeypatch.setattr(replaying, "WHOLE", 60.0)
     monkeypatch.setattr(replaying, "PIECE", 600.0)
-    pieces = play(incident)
+    pieces = play(starve)
     assert pieces.times.tolist() == whole.times.tolist()
     assert [(time, [item.phase for item in now]) for time, now in pieces.history] == [
         (time, [item.phase for item in now]) for time, now in whole.history
@@ -101,9 +103,9 @@ def test_a_long_recording_is_judged_in_pieces_with_the_same_result(
     assert pieces.final == whole.final
 
 
-def test_every_grid_point_is_judged_once(incident: Path) -> None:
+def test_every_grid_point_is_judged_once(starve: Path) -> None:
     """From the first in the recording to its last."""
-    with Recording(incident) as recording:
+    with Recording(starve) as recording:
         (world, first), *more = worlds(recording)
     assert (first, more) == (0, [])
     assert world.times[0] == math.ceil(START / 10) * 10 + 10
@@ -156,11 +158,11 @@ def test_metrics_that_nobody_knows_of_make_no_incident(tmp_path: Path, foreshock
     ],
 )
 def test_what_cannot_be_read_is_refused_with_a_reason(
-    incident: Path, tmp_path: Path, foreshock: Foreshock, spoil: Callable[[Path], object], said: str
+    starve: Path, tmp_path: Path, foreshock: Foreshock, spoil: Callable[[Path], object], said: str
 ) -> None:
     """Cut in the middle, half-written or gone: one line, exit code 1."""
     path = tmp_path / "copy"
-    shutil.copytree(incident, path)
+    shutil.copytree(starve, path)
     spoil(path)
     assert foreshock("replay", path) == 1
     assert said in foreshock.said
@@ -173,19 +175,19 @@ def test_a_recording_without_samples_is_refused(write: Write, foreshock: Foresho
 
 
 @pytest.mark.parametrize(("until", "code"), [("noon", 2), ("2020-01-01T00:00:00Z", 1)])
-def test_an_end_that_makes_no_sense_is_refused(incident: Path, foreshock: Foreshock, until: str, code: int) -> None:
+def test_an_end_that_makes_no_sense_is_refused(starve: Path, foreshock: Foreshock, until: str, code: int) -> None:
     """It is named."""
-    assert foreshock("replay", incident, "--until", until) == code
+    assert foreshock("replay", starve, "--until", until) == code
     assert ("'noon' is neither" if code == 2 else "name a later time") in foreshock.said
 
 
 def test_pools_tells_where_tiers_meet_and_how_few_gpus_would_do(
-    incident: Path, capsys: pytest.CaptureFixture[str]
+    starve: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As text and as JSON: the batch job's namespace and the model's share GPUs."""
-    assert main(["pools", "--recording", str(incident)]) == 0
+    assert main(["pools", "--recording", str(starve)]) == 0
     text = capsys.readouterr().out
-    assert main(["pools", "--recording", str(incident), "--json"]) == 0
+    assert main(["pools", "--recording", str(starve), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [row["tier"] for row in told["tiers"]] == ["ml", "serving"]
     assert all(row["needed"] >= row["load"] for row in told["tiers"])
@@ -197,16 +199,16 @@ def test_pools_tells_where_tiers_meet_and_how_few_gpus_would_do(
 
 
 def test_a_report_is_written_with_its_plots_beside_it_or_within(
-    incident: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    starve: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As files that name each other, or in one piece for a terminal."""
     out = tmp_path / "outage.md"
-    assert main(["report", "latest", "--recording", str(incident), "--out", str(out)]) == 0
+    assert main(["report", "latest", "--recording", str(starve), "--out", str(out)]) == 0
     text = out.read_text()
     named = re.findall(r"\]\((\S+\.svg)\)", text)
     assert sorted(named) == sorted(path.name for path in tmp_path.glob("*.svg"))
     assert all((tmp_path / name).read_text().startswith("<svg ") for name in named)
-    assert main(["report", "latest", "--recording", str(incident)]) == 0
+    assert main(["report", "latest", "--recording", str(starve)]) == 0
     printed = capsys.readouterr().out
     assert printed.count("](data:image/svg+xml;base64,") == len(named)
     assert printed.partition("\n")[0] == text.partition("\n")[0]
@@ -217,10 +219,10 @@ def test_a_report_is_written_with_its_plots_beside_it_or_within(
     [(("nothing",), "no incident begins with 'nothing'"), (("latest", "--out", "meta.json"), "exists")],
 )
 def test_a_report_that_cannot_be_written_says_why(
-    incident: Path, foreshock: Foreshock, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], said: str
+    starve: Path, foreshock: Foreshock, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], said: str
 ) -> None:
     """No such incident, or a file that is there already and is kept."""
-    monkeypatch.chdir(incident)
+    monkeypatch.chdir(starve)
     before = Path("meta.json").read_bytes()
     assert foreshock("report", *words, "--recording", ".") == 1
     assert said in foreshock.said
@@ -229,9 +231,9 @@ def test_a_report_that_cannot_be_written_says_why(
         plot.unlink()
 
 
-def test_a_reader_that_wants_no_more_is_no_failure_worth_a_traceback(incident: Path) -> None:
+def test_a_reader_that_wants_no_more_is_no_failure_worth_a_traceback(starve: Path) -> None:
     """`foreshock replay DIR | head`: it ends quietly."""
-    command = f"{sys.executable} -m foreshock_dashboard replay {incident} --json | head -c 1"
+    command = f"{sys.executable} -m foreshock_dashboard replay {starve} --json | head -c 1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=300, check=False)
     assert (done.stdout, done.stderr) == ("{", "")
 
