@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 import httpx
 import pytest
+
+from foreshock_dashboard.cli import main
 
 Demo = Any
 Eventually = Callable[..., None]
@@ -91,12 +94,15 @@ def test_calm_ends_by_itself_with_0_and_woke_nobody(demo: Demo, eventually: Even
         (("--scenario", "storm"), "invalid choice: 'storm'"),
     ],
 )
-def test_wrong_usage_exits_2_and_says_why(demo: Demo, flags: tuple[str, str], message: str) -> None:
+def test_wrong_usage_exits_2_and_says_why(
+    flags: tuple[str, str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Nothing is started."""
-    process = demo(*flags, wait=False)
+    with pytest.raises(SystemExit) as ended:
+        sys.exit(main(["demo", "--no-browser", *flags]))
 
-    assert process.process.wait(20) == 2
-    assert message in process.end_output()
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.soak
