@@ -52,8 +52,8 @@ class Judged:
         return min((self.truth.breached[each] for each in self.truth.victims), default=None)
 
 
-def judged(name: str, seed: int) -> Judged:
-    """Record a scenario and judge it."""
+def judged(name: str, seed: int, duration: str | None) -> Judged:
+    """Record a scenario, for so long or all that is worth seeing, and judge it."""
     services = load(name, "small", seed).platform.services
     promises = [(str(Service(*each.name)), each.slo.latency, 1 - each.slo.objective) for each in services if each.slo]
     groups: Any = groups_of(promises)
@@ -62,6 +62,7 @@ def judged(name: str, seed: int) -> Judged:
         folder = Path(scratch) / name
         command: list[str | Path] = [Path(sys.executable).with_name("foreshock"), "simulate", name]
         command += ["--size", "small", "--seed", str(seed), "--span-sampling", "0.001", "--out", folder]
+        command += ["--duration", duration] if duration else []
         subprocess.run(command, check=True, capture_output=True)
         text, start, end = samples_of(folder, rules)
         truth = read_truth(folder)
@@ -155,12 +156,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Which alert fires when, on simulated cascades and look-alikes.")
     parser.add_argument("scenarios", metavar="SCENARIO", nargs="*", help="all that come along unless named")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--duration", metavar="T", help="simulated time: 40m, 2h (default: what is worth seeing)")
     parser.add_argument("--print", action="store_true", help="write nothing but to the terminal")
     parser.add_argument("--json", action="store_true", help="print each scenario as a JSON object a line")
     arguments = parser.parse_args()
     found = []
     for name in arguments.scenarios or names():
-        each = judged(name, arguments.seed)
+        each = judged(name, arguments.seed, arguments.duration)
         found.append(each)
         if arguments.json:
             facts = {"onset": each.onset, "fault": each.truth.onset, "firsts": each.firsts, "foreign": each.foreign}

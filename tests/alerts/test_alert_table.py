@@ -25,9 +25,9 @@ def timeline(root: Path, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN40
     return importlib.import_module("alert_timeline")
 
 
-def judged(root: Path, *scenarios: str) -> list[dict[str, Any]]:
+def judged(root: Path, *arguments: str) -> list[dict[str, Any]]:
     """What the script says of scenarios."""
-    command: list[str | Path] = [sys.executable, root / "scripts/alert_table.py", "--json", *scenarios]
+    command: list[str | Path] = [sys.executable, root / "scripts/alert_table.py", "--json", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
@@ -35,7 +35,7 @@ def judged(root: Path, *scenarios: str) -> list[dict[str, Any]]:
 
 def test_a_cascade_is_paged_about_and_explained_also_without_foreshock(root: Path) -> None:
     """The hub pages within a minute of the onset, PromQL names the neighbour, foreign names alone tell of the rest."""
-    (starve,) = judged(root, "starve")
+    (starve,) = judged(root, "starve", "--duration", "60m")
     since = {name: (time - starve["onset"]) / 60 for name, time in starve["firsts"].items()}
     assert since["IncidentPage"] <= 1
     assert since["IncidentCascading"] <= 3
