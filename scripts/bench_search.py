@@ -62,7 +62,7 @@ def questions(start: float, end: float) -> dict[str, TraceQuery]:
         "the slowest of a service": TraceQuery(start, end, service=service, order="slowest"),
         "of a service and an operation": TraceQuery(start, end, service=service, operation="POST /v1/route-7"),
         "longer than 990 ms": TraceQuery(start, end, min_duration=0.99),
-        "failed ones (there are none)": TraceQuery(start, end, errors_only=True),
+        "failed ones (there are none)": TraceQuery(start, end, status="error"),
         "of one user": TraceQuery(start, end, attributes={"user.id": "u-4711"}),
         "of a model and a route": TraceQuery(
             start, end, attributes={"gen_ai.request.model": "mixtral", "http.route": "/v1/route-3"}, order="slowest"

@@ -317,11 +317,21 @@ def test_filters_live_in_the_address(visit: Open) -> None:
     page = visit("/traces").page
     _ready(page)
     page.get_by_label("At least").fill("500ms")
-    page.get_by_label("Errors").select_option("true")
+    page.get_by_label("Status").select_option("error")
     page.locator("#trace-filters").get_by_role("button", name="Search").click()
     expect(page.locator("#list-hint")).to_contain_text("at least 500 ms, with errors")
     assert "min_duration=500ms" in page.url
-    assert "errors=true" in page.url
+    assert "status=error" in page.url
+
+
+def test_an_address_with_errors_asks_for_that_status(visit: Open) -> None:
+    """Links that were sent on before there was a choice of status."""
+    page = visit("/traces?errors=true").page
+    _ready(page)
+    expect(page.get_by_label("Status")).to_have_value("error")
+    page.get_by_label("Status").select_option("unset")
+    expect(page.locator("#list-hint")).to_contain_text("with a span of status unset")
+    assert "errors" not in page.url
 
 
 def test_no_match_says_of_what_it_is_empty(visit: Open) -> None:

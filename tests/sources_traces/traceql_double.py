@@ -161,7 +161,7 @@ class _Parser:
         return intrinsics[text]
 
     def _literal(self) -> AttributeValue:
-        kind, text = self._take("string", "duration", "number", "true", "false", "error")
+        kind, text = self._take("string", "duration", "number", "true", "false", "error", "ok", "unset")
         if kind == "string":
             self._values.append(unquoted(text))
             return self._values[-1]
@@ -172,9 +172,10 @@ class _Parser:
         if kind == "number":
             self._values.append(text)
             return float(text) if "." in text else int(text)
-        if text != "error":
-            self._values.append(text)
-        return f"status {text}" if text == "error" else text == "true"
+        if text in ("error", "ok", "unset"):
+            return f"status {text}"
+        self._values.append(text)
+        return text == "true"
 
 
 def _compared(found: AttributeValue, sign: str, literal: AttributeValue) -> bool:

@@ -68,6 +68,8 @@ def test_every_answer_carries_time_tick_and_honesty(look_at: LookAt, scene: str,
         ("start=2026-11-25T10:00:00", "has no time zone"),
         ("start=now&end=now-1h", "lies after end"),
         ("service=prod/", "service='prod/': service 'prod/' has no name"),
+        ("status=failed", "status='failed': is neither error nor ok nor unset"),
+        ("status=ok&errors=true", "errors=true asks for status=error, and status=ok for another: leave one out"),
         ("servce=api", "unknown parameter 'servce': use one of service, operation"),
         (f"operation={'x' * 300}", "operation is longer than 200 characters: shorten it"),
     ],
@@ -89,8 +91,22 @@ def test_trace_filters_reach_the_source(caller: Caller, hub: FakeHub) -> None:
     assert (query.service, query.operation) == (service("api")._replace(namespace="prod"), "ask")
     assert (query.min_duration, query.max_duration) == (0.25, 2.0)
     assert query.attributes == {"hw.id": "GPU-1", "http.route": "/ask?a=b"}
-    assert (query.errors_only, query.order, query.limit) == (True, "slowest", 7)
+    assert (query.status, query.order, query.limit) == ("error", "slowest", 7)
     assert (query.start, query.end) == (NOW + 3 - 3600, NOW)
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [("status=ok", "ok"), ("status=Error", "error"), ("status=unset&errors=false", "unset"), ("errors=true", "error"),
+     ("errors=true&status=error", "error"), ("", None)],
+)  # fmt: skip
+def test_a_status_reaches_the_source_and_is_told_with_the_list(
+    caller: Caller, hub: FakeHub, asked: str, status: str | None
+) -> None:
+    """`errors=true` is the same as the status `error`."""
+    told = caller.get(f"/api/traces?{asked}").json()["query"]
+    assert hub.traces.asked[-1].status == status
+    assert (told["status"], told["errors"]) == (status, status == "error")
 
 
 def test_a_trace_list_covers_the_last_quarter_of_an_hour_of_the_hubs_time(caller: Caller, hub: FakeHub) -> None:

@@ -333,7 +333,7 @@ class FakeTraces:
             for row in rows
             if (query.service is None or query.service in row.services)
             and (query.min_duration is None or row.duration >= query.min_duration)
-            and (not query.errors_only or row.errors)
+            and (query.status != "error" or row.errors)
         ]
         rows.sort(key=(lambda row: -row.duration) if query.order == "slowest" else (lambda row: -row.start))
         return tuple(rows[: query.limit])

@@ -222,7 +222,7 @@ class TraceQuery:
 
     A trace is found if one of its spans began in the range and is all that is asked: its service (of that name in
     `any_namespace`, or in its own), operation, attributes (as text; of the span, or else of its resource; a source may
-    know some keys only) and failure. The durations, and `order`, are of the trace: those of its head (`head_of`).
+    know some keys only) and status. The durations, and `order`, are of the trace: those of its head (`head_of`).
     `order` picks among *all* that match, not among the first found; the list is in that order.
     """
 
@@ -234,7 +234,7 @@ class TraceQuery:
     attributes: Mapping[str, str] = field(default_factory=dict)
     min_duration: float | None = None
     max_duration: float | None = None
-    errors_only: bool = False
+    status: Status | None = None
     order: Literal["slowest", "newest"] = "newest"
     limit: int = 50
 

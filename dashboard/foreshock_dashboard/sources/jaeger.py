@@ -119,7 +119,7 @@ class JaegerTraces:
         lowest = 0 if query.order == "slowest" else round(query.start * 1e9)
         search = Search(query.limit, asked, MOST, self._rounds, _MICROSECOND, lowest)
         narrowed, complete = best(search, partial(self._ask, query, service, durations=True), rank)
-        named = query.service or query.operation or query.attributes or query.errors_only
+        named = query.service or query.operation or query.attributes or query.status
         by_span = named and (query.order == "slowest" or query.min_duration is not None)
         why = f"after {self._rounds} requests there are more, and" if not complete else "by their spans' durations, and"
         note = f"{self.name} gives the first traces that it finds: {why} some may be missing; ask for a shorter range"

@@ -14,7 +14,7 @@ def matches(span: Span, query: TraceQuery) -> bool:
         and asked_of(span.service, query)
         and (query.operation is None or span.name == query.operation)
         and all(_text(_value(span, key)) == value for key, value in query.attributes.items())
-        and (not query.errors_only or span.status == "error")
+        and query.status in (None, span.status)
     )
 
 

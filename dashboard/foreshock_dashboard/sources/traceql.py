@@ -57,8 +57,8 @@ def _conditions(query: TraceQuery) -> list[str]:
     if query.operation is not None:
         found.append(f"name = {text(query.operation)}")
     found += [_attribute(key, value) for key, value in query.attributes.items()]
-    if query.errors_only:
-        found.append("status = error")
+    if query.status is not None:
+        found.append(f"status = {query.status}")
     if not query.occupancy and query.operation is None and (query.service is None or query.service.name == EXPORTER):
         found.append(f"(name != {text(OCCUPANCY)} || resource.service.name != {text(EXPORTER)})")
     return found

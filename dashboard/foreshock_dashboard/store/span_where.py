@@ -33,7 +33,6 @@ _TRAFFIC = Condition(  # as Span.occupancy
     {},
     lambda part: ~(part.has("name", OCCUPANCY) & part.has("service", EXPORTER)),
 )
-_FAILED = Condition(f"status = {ERROR}", {}, lambda part: part["status"] == ERROR)
 
 
 def matching(query: TraceQuery, keys: Sequence[str]) -> list[Condition]:
@@ -49,12 +48,12 @@ def matching(query: TraceQuery, keys: Sequence[str]) -> list[Condition]:
         lambda part: (part["start_ns"] >= start) & (part["start_ns"] <= end),
     )
     texts = [_called(column, text, number) for number, (column, text) in enumerate(_texts(query, keys))]
-    return [asked, *_traffic(query), *texts, *([_FAILED] if query.errors_only else [])]
+    return [asked, *_traffic(query), *texts, *_status(query)]
 
 
 def picky(query: TraceQuery) -> bool:
     """Whether more is asked of a span than when it was and how long its trace took."""
-    return bool(query.service or query.operation is not None or query.attributes or query.errors_only)
+    return bool(query.service or query.operation is not None or query.attributes or query.status)
 
 
 def _texts(query: TraceQuery, keys: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -90,6 +89,12 @@ def around(query: TraceQuery) -> list[Condition]:
 def reach(query: TraceQuery) -> tuple[int, int]:
     """From when till when spans may have begun that matter, nanoseconds."""
     return nanoseconds(query.start) - SPREAD_NS, nanoseconds(query.end) + SPREAD_NS
+
+
+def _status(query: TraceQuery) -> Iterator[Condition]:
+    if query.status is not None:
+        wanted = STATUSES.index(query.status)
+        yield Condition(f"status = {wanted}", {}, lambda part: part["status"] == wanted)
 
 
 def _traffic(query: TraceQuery) -> list[Condition]:

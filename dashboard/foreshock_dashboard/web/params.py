@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar, get_args
 
 from starlette.datastructures import QueryParams
 
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.span import TraceQuery
+from foreshock_dashboard.model.span import Status, TraceQuery
 from foreshock_dashboard.options import instant, seconds
 from foreshock_dashboard.web.trace_search import WaitFilter
 
@@ -25,6 +25,7 @@ TRACE_PARAMETERS = (
     "min_duration",
     "max_duration",
     "min_gpu_wait",
+    "status",
     "errors",
     "order",
     "limit",
@@ -43,6 +44,7 @@ T = TypeVar("T")
 _RELATIVE = re.compile(r"now(?:-(\d+(?:\.\d+)?(?:ms|s|m|h|d)))?(?:/([mhd]))?")
 _MILLISECONDS = re.compile(r"\d{12,14}")
 _LAST = 7_258_118_400.0
+_STATUSES: tuple[Status, ...] = get_args(Status)
 _ROUND = {"m": 60.0, "h": 3600.0, "d": 86_400.0}
 _TRACE_ID = re.compile(r"[0-9a-fA-F]{1,32}")
 
@@ -205,10 +207,25 @@ def trace_query(given: Mapping[str, str], now: float, known: Collection[Service]
         attributes=_attributes(given),
         min_duration=least,
         max_duration=most,
-        errors_only=_read(given, "errors", _flag, False),
+        status=_status_asked(given),
         order=_read(given, "order", _order, "newest"),
         limit=_read(given, "limit", _whole(1, 1000), 50),
     )
+
+
+def _status_asked(given: Mapping[str, str]) -> Status | None:
+    """`errors=true` is the same as `status=error`, and older."""
+    status, errors = _read(given, "status", _status, None), _read(given, "errors", _flag, False)
+    if errors and status not in (None, "error"):
+        raise BadParameterError(f"errors=true asks for status=error, and status={status} for another: leave one out")
+    return "error" if errors else status
+
+
+def _status(text: str) -> Status | None:
+    for status in _STATUSES:
+        if text.lower() == status:
+            return status
+    raise ValueError("is neither error nor ok nor unset")
 
 
 def wait_filter(given: Mapping[str, str]) -> WaitFilter | None:

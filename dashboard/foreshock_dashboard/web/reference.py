@@ -117,7 +117,8 @@ _PARAMETERS = {
         "min_duration": f"shortest duration of the trace, that is of its root span, {_LENGTH}",
         "max_duration": f"longest duration of the trace, {_LENGTH}",
         "min_gpu_wait": f"shortest time waited for a GPU, {_LENGTH}; looks at the 500 slowest that match",
-        "errors": "true: only traces with a failed span",
+        "status": "only traces with a span of this status: error, ok or unset",
+        "errors": "true: the same as status=error",
         "order": "newest (default) or slowest, among all that match; gpu_wait: the longest wait for a GPU first",
         "limit": "1 to 1000, default 50",
         "start": f"{_TIME}; default 15 minutes before end",
@@ -211,6 +212,7 @@ _EXTRA: dict[str, dict[str, Any]] = {
         "lanes_settled": {"type": "boolean", "description": "false: what ran in its last seconds may still come"},
         "lanes_left_out": {"type": "integer", "description": "GPUs times minutes that were too many to read"},
         "lanes_error": _TEXT | {"description": "why what ran on GPUs could not be read; empty if it could"},
+        "lanes_note": _TEXT | {"description": "what is missing where nothing is known of any GPU; empty else"},
         "lanes": {
             "type": "array",
             "description": "one for each GPU on which spans of the trace ran",

@@ -34,7 +34,8 @@ def query(asked: TraceQuery, wait: WaitFilter | None = None) -> Json:
         "min_duration": asked.min_duration,
         "max_duration": asked.max_duration,
         "min_gpu_wait": wait.least if wait else None,
-        "errors": asked.errors_only,
+        "status": asked.status,
+        "errors": asked.status == "error",
         "order": BY_WAIT if wait and wait.first else asked.order,
         "limit": asked.limit,
     }

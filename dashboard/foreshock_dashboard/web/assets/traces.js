@@ -6,7 +6,7 @@
   const { h, put, known } = F;
   const AGAIN = 5000;
   const SETTLE = 8000;
-  const FILTERS = ["service", "operation", "attribute", "min_duration", "max_duration", "min_gpu_wait", "errors", "order"];
+  const FILTERS = ["service", "operation", "attribute", "min_duration", "max_duration", "min_gpu_wait", "status", "errors", "order"];
   let asked = 0;
   let listed = 0;
   let opened = null;
@@ -20,13 +20,15 @@
     const now = search();
     const input = (name, label, hint, list = null) =>
       h("label", null, h("span", null, label), h("input", { name, type: "text", value: now.get(name) || "", placeholder: hint, autocomplete: "off", spellcheck: "false", list }));
-    const select = (name, label, options) =>
-      h("label", null, h("span", null, label), h("select", { name }, options.map(([value, text]) => h("option", { value, selected: (now.get(name) || options[0][0]) === value }, text))));
+    const select = (name, label, options, chosen = now.get(name) || options[0][0]) =>
+      h("label", null, h("span", null, label), h("select", { name }, options.map(([value, text]) => h("option", { value, selected: chosen === value }, text))));
+    // Addresses that were sent on before there was a status ask for errors.
+    const status = ["true", "1"].includes((now.get("errors") || "").toLowerCase()) ? "error" : (now.get("status") || "").toLowerCase();
     const more = ["operation", "attribute", "max_duration", "min_gpu_wait"].some((name) => now.get(name));
     const kept = F.byId("more-filters")?.open;
     const element = h("form", { id: "trace-filters", class: "filters", role: "search", "aria-label": "Filter traces" },
       input("service", "Service", "any service", "service-names"), input("min_duration", "At least", "such as 250ms"),
-      select("errors", "Errors", [["", "any"], ["true", "only with errors"]]), select("order", "Order", [["", "newest first"], ["slowest", "slowest first"], ["gpu_wait", "longest GPU wait first"]]),
+      select("status", "Status", [["", "any"], ["error", "with errors"], ["ok", "a span says ok"], ["unset", "a span says nothing"]], status), select("order", "Order", [["", "newest first"], ["slowest", "slowest first"], ["gpu_wait", "longest GPU wait first"]]),
       h("button", { type: "submit" }, "Search"), h("a", { href: F.to("/traces"), "data-go": true }, "Clear"),
       h("details", { id: "more-filters", open: more || kept }, h("summary", null, "More filters"),
         h("div", { class: "filters" }, input("operation", "Operation", "any operation"), input("attribute", "Attribute", "such as http.route=/ask"), input("max_duration", "At most", "such as 2s"), input("min_gpu_wait", "Waited for a GPU", "at least, such as 100ms"))),
@@ -40,7 +42,7 @@
     }
     names();
   };
-  const apply = (element) => F.go(href({ ...Object.fromEntries(new FormData(element)), trace: null, span: null }));
+  const apply = (element) => F.go(href({ ...Object.fromEntries(new FormData(element)), errors: null, trace: null, span: null }));
   const names = async () => {
     try {
       const { body } = await F.fetchJson("/api/services");
@@ -59,10 +61,11 @@
     return { min_duration: text(Math.min(low, high)), max_duration: text(Math.max(low, high)) };
   };
 
+  const SAID = { error: "with errors", ok: "with a span of status ok", unset: "with a span of status unset" };
   const said = (query) => {
     const parts = [
       query.service && `service ${query.service}`, query.operation && `operation ${query.operation}`, ...Object.entries(query.attributes || {}).map(([key, value]) => `${key}=${value}`),
-      query.min_duration && `at least ${F.seconds(query.min_duration)}`, query.max_duration && `at most ${F.seconds(query.max_duration)}`, query.min_gpu_wait && `waited ${F.seconds(query.min_gpu_wait)} or longer for a GPU`, query.errors && "with errors",
+      query.min_duration && `at least ${F.seconds(query.min_duration)}`, query.max_duration && `at most ${F.seconds(query.max_duration)}`, query.min_gpu_wait && `waited ${F.seconds(query.min_gpu_wait)} or longer for a GPU`, SAID[query.status],
     ].filter(Boolean);
     return `${parts.length ? `${parts.join(", ")}, ` : ""}in ${F.span(query.end - query.start)} before ${F.time(query.end).textContent}`;
   };

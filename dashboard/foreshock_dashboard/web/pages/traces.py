@@ -99,10 +99,12 @@ def _read(hub: HubView, query: TraceQuery) -> _Read:
     source = hub.traces
     query = replace(query, start=math.floor(query.start / GRID) * GRID, end=math.ceil(query.end / GRID) * GRID)
 
+    errors = query.status in (None, "error")  # else those that failed are not what was asked for
+
     def read() -> _Read:
         heat = heat_of(source, query, Bins.of(query, COLUMNS))
         slowest = source.search(replace(query, order="slowest", limit=MARKS))
-        failed = source.search(replace(query, errors_only=True, order="newest", limit=MARKS))
+        failed = source.search(replace(query, status="error", order="newest", limit=MARKS)) if errors else ()
         marks = {item.trace_id: item for item in (*slowest, *failed)}
         return _Read(source, heat, tuple(marks.values()))
 
