@@ -151,6 +151,8 @@ def _end(told: Json) -> Iterator[str]:
 def _nothing(told: Json) -> str:
     if told["lanes"]:
         return "what is known of its GPUs does not allow a statement about so short a time"
+    if note := told.get("lanes_note"):  # older hubs have none
+        return _printable(f"nothing is known of its GPUs: {note}")
     return "no span of it is known to have run on a GPU that services shared at the time"
 
 

@@ -14,7 +14,8 @@ from tests.web.worlds import NOW, SCENES, FakeHub, FakeTraces, request, service,
 
 from foreshock_dashboard.model.query import Matrix, Query, SourceError
 from foreshock_dashboard.model.samples import Labels, labels_of
-from foreshock_dashboard.model.span import AttributeValue, Span, TraceQuery, TraceSummary
+from foreshock_dashboard.model.span import OCCUPANCY, AttributeValue, Span, TraceQuery, TraceSummary
+from foreshock_dashboard.trace_text import trace_text
 from foreshock_dashboard.web import gpu_time
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.exemplars import exemplars
@@ -65,6 +66,16 @@ class Traces(FakeTraces):
     spans: Sequence[Span] = ()
     read: list[str] = field(default_factory=list)
     broken: frozenset[str] = frozenset()
+
+    def search(self, query: TraceQuery) -> tuple[TraceSummary, ...]:
+        """Of occupancy, those that it has; else as any."""
+        if query.operation != OCCUPANCY or self.error:
+            return super().search(query)
+        self.asked.append(query)
+        ids = sorted({each.trace_id for each in self.spans if each.occupancy})
+        first, last = round(query.start * 1e9), round(query.end * 1e9)
+        inside = {each.trace_id for each in self.spans if each.occupancy and first <= each.start_ns <= last}
+        return tuple(replace(self._row(0), trace_id=each) for each in ids if each in inside)
 
     def get(self, trace_id: str) -> tuple[Span, ...]:
         """Those of one trace."""
@@ -209,10 +220,43 @@ def test_of_a_trace_that_has_just_ended_nothing_is_claimed_that_may_still_change
 
 @pytest.mark.parametrize("scene", ["empty", "error"])
 def test_without_gpus_there_are_no_lanes(scene: str) -> None:
-    """A hub that has not looked yet, or sees no exporter."""
-    hub = FakeHub(SCENES[scene](), traces=Traces(spans=[*request(), *STARVED]), metrics=Metrics())
+    """A hub that has not looked yet, or sees no exporter; the answer says what is missing."""
+    hub = FakeHub(SCENES[scene](), traces=Traces(spans=request()), metrics=Metrics())
     body = ask(hub)
     assert (body["lanes"], body["sentence"], body["gpu_wait_seconds"]) == ([], "", None)
+    why = f" ({hub.snapshot.error})" if scene == "error" else ""
+    told = f"the hub has no metrics of GPUs{why}, and no exporter sent occupancy spans of that time"
+    assert body["lanes_note"] == told
+    assert f"nothing is known of its GPUs: {told}"[:60] in trace_text(body)
+
+
+@pytest.mark.parametrize("scene", ["empty", "error"])
+def test_occupancy_spans_tell_the_gpus_of_a_trace_where_there_are_no_metrics_of_them(scene: str) -> None:
+    """They name the GPU and its host, so nothing of the lanes is missing; each minute is searched for once."""
+    traces = Traces(spans=[*asked_of(host__id=HOST, process__pid=7), *STARVED])
+    hub = FakeHub(SCENES[scene](), traces=traces, metrics=Metrics())
+    hub.time = NOW + 600
+    body = ask(hub)
+    with_metrics = ask(hub_of(traces.spans)[0])
+    for name in ("lanes", "spans", "sentence", "gpu_wait_seconds"):
+        assert body[name] == with_metrics[name]
+    assert body["lanes"]
+    assert (body["lanes_note"], body["lanes_error"], body["lanes_left_out"]) == ("", "", 0)
+
+    times = GpuTimes(hub)
+    times.of(traces.spans)
+    count = len(traces.asked)
+    assert times.of(traces.spans).waited == pytest.approx(0.357)
+    assert len(traces.asked) == count
+
+
+def test_a_search_for_occupancy_that_fails_is_told() -> None:
+    """The trace itself is not lost for that."""
+    spans = asked_of(host__id=HOST, process__pid=7)
+    traces = Traces(spans=spans, error="the source is away")
+    hub = FakeHub(SCENES["empty"](), traces=traces, metrics=Metrics())
+    found = GpuTimes(hub).of(spans)
+    assert (found.lanes.lanes, found.error) == ((), "the source is away")
 
 
 def test_occupancy_itself_has_no_lanes() -> None:

@@ -1,6 +1,7 @@
 """Reads what ran on the GPUs around a trace: occupancy spans, or counters where nobody sends such spans.
 
 The occupancy of a GPU in a minute is one trace whose id follows from GPU and minute, so it is found without a search.
+Where no GPU is known by its metrics, those traces are searched for, a minute at a time: they name their GPUs.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from foreshock_dashboard.model.reading import GPU, SERVICE
 from foreshock_dashboard.model.readings import service_at
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
-from foreshock_dashboard.model.span import Span, traffic
+from foreshock_dashboard.model.span import OCCUPANCY, Span, TraceQuery, traffic
 from foreshock_dashboard.model.world import Gpu, World
 from foreshock_exporter.occupancy import MINUTE, trace_id
 
@@ -43,6 +44,8 @@ FRESH = 2.0
 """Seconds on the wall for which what was read of such a minute holds: a list reads the same ones for every trace."""
 LOOK_BACK = 30.0
 """Seconds before a span whose occupancy is read too: it tells whose process is on the GPU, and that somebody tells."""
+NO_METRICS = "the hub has no metrics of GPUs"
+NO_OCCUPANCY = "and no exporter sent occupancy spans of that time"
 WINDOW = 59.0
 """Seconds of counters around a trace: four scrapes of ten seconds or more, off their multiples."""
 LONG_WINDOW = 239.0
@@ -56,12 +59,14 @@ class GpuTime:
     settled: False while intervals of its last seconds may still be on their way.
     left_out: GPUs times minutes that were not read, because there were too many, or reading them took too long.
     error: why a source could not be asked; "" if all answered.
+    note: what is missing where nothing is known of any GPU; "" else.
     """
 
     lanes: TraceLanes = TraceLanes()
     settled: bool = True
     left_out: int = 0
     error: str = ""
+    note: str = ""
 
     @property
     def sentence(self) -> str:
@@ -82,6 +87,13 @@ class _Minute(NamedTuple):
     until: float
 
 
+class _Ids(NamedTuple):
+    """Which traces tell of GPUs in a minute, and until when on the wall that holds."""
+
+    ids: tuple[str, ...]
+    until: float
+
+
 class GpuTimes:
     """Joins traces with the GPUs of one hub. Thread-safe.
 
@@ -90,7 +102,8 @@ class GpuTimes:
 
     def __init__(self, hub: HubView, timer: Callable[[], float] = time.monotonic) -> None:
         self._hub, self._timer = hub, timer
-        self._minutes: OrderedDict[tuple[str, int], _Minute] = OrderedDict()
+        self._minutes: OrderedDict[str, _Minute] = OrderedDict()
+        self._ids: OrderedDict[int, _Ids] = OrderedDict()
         self._hosts: tuple[int, Mapping[str, str]] = (-1, {})
         self._lock = threading.Lock()
         self.whole = threading.BoundedSemaphore(AT_ONCE)
@@ -111,10 +124,12 @@ class GpuTimes:
         """
         snapshot = self._hub.snapshot
         told = [span for span in traffic(spans) if not span.occupancy]
-        if not told or snapshot.world is None or not snapshot.world.gpus:
+        if not told:
             return GpuTime()
         settled = self._hub.now() - max(span.end_ns for span in told) / 1e9 >= SETTLED_AFTER
         try:
+            if snapshot.world is None or not snapshot.world.gpus:
+                return self._unmeasured(told, snapshot, settled)
             return self._read(told, snapshot, snapshot.world, settled)
         except SourceError as error:
             return GpuTime(settled=settled, error=str(error))
@@ -124,11 +139,11 @@ class GpuTimes:
         hosts = self._host_names(snapshot, world)
         near, rest = _candidates(spans, world, hosts)
         minutes, deadline = _minutes(spans), self._timer() + PATIENCE
-        known, left_out = self._occupancy(near, minutes, MAX_READS, deadline)
+        known, left_out = self._occupancy(_ids(near, minutes), MAX_READS, deadline)
         lanes = lanes_of(spans, known, world.tenants)
         if rest and all(wait.found_by != "process" for wait in lanes.waits.values()):
             room = max(0, MAX_READS - len(near) * len(minutes))
-            more, too_many = self._occupancy(rest, minutes, room, deadline)
+            more, too_many = self._occupancy(_ids(rest, minutes), room, deadline)
             known, left_out, near = known + more, left_out + too_many, near + rest
             lanes = lanes_of(spans, known, world.tenants)
         quiet = [gpu for gpu in near if gpu.host not in {each.gpu.host for each in known}]
@@ -140,6 +155,40 @@ class GpuTimes:
             except SourceError as failure:
                 error = str(failure)
         return GpuTime(lanes, settled, left_out, error)
+
+    def _unmeasured(self, spans: Sequence[Span], snapshot: Snapshot, settled: bool) -> GpuTime:
+        """What occupancy spans alone tell, where there are no metrics of GPUs."""
+        minutes, deadline = _minutes(spans), self._timer() + PATIENCE
+        wanted: list[tuple[str, int]] = []
+        left_out = 0
+        for done, minute in enumerate(minutes):
+            if len(wanted) >= MAX_READS or self._timer() > deadline:
+                left_out = len(minutes) - done
+                break
+            wanted += [(each, minute) for each in self._told_in(minute)]
+        known, unread = self._occupancy(wanted, MAX_READS, deadline)
+        lanes = lanes_of(spans, known, snapshot.world.tenants if snapshot.world is not None else ())
+        left_out += unread
+        why = f" ({snapshot.error})" if snapshot.error else ""
+        return GpuTime(lanes, settled, left_out, note="" if known or left_out else f"{NO_METRICS}{why}, {NO_OCCUPANCY}")
+
+    def _told_in(self, minute: int) -> tuple[str, ...]:
+        """The traces that tell of any GPU in a minute of Unix time; `MAX_READS` at most."""
+        with self._lock:
+            if (known := self._ids.get(minute)) is not None and self._timer() < known.until:
+                return known.ids
+        start, end = minute * MINUTE, (minute + 1) * MINUTE - 1e-6  # both belong to what a query asks for
+        query = TraceQuery(start, end, operation=OCCUPANCY, limit=MAX_READS)
+        found = tuple(each.trace_id for each in self._hub.traces.search(query))
+        with self._lock:
+            self._ids[minute] = _Ids(found, self._until(minute))
+            while len(self._ids) > REMEMBERED:
+                self._ids.popitem(last=False)
+        return found
+
+    def _until(self, minute: int) -> float:
+        """Until when on the wall holds what is read now of a minute."""
+        return math.inf if self._hub.now() > (minute + 1) * MINUTE + LATE else self._timer() + FRESH
 
     def _host_names(self, snapshot: Snapshot, world: World) -> Mapping[str, str]:
         """The World's names of hosts, by `host.id`."""
@@ -157,29 +206,25 @@ class GpuTimes:
             self._hosts = (snapshot.seq, names)
         return names
 
-    def _occupancy(
-        self, gpus: Sequence[Gpu], minutes: Sequence[int], most: int, deadline: float
-    ) -> tuple[list[Interval], int]:
-        """What ran on GPUs in some minutes, the GPUs that come first before others; and how many were not read."""
-        wanted = [(gpu, minute) for gpu in gpus for minute in minutes]
+    def _occupancy(self, wanted: Sequence[tuple[str, int]], most: int, deadline: float) -> tuple[list[Interval], int]:
+        """What traces of GPUs' minutes tell, those that come first before others; and how many were not read."""
         found: list[Interval] = []
-        for done, (gpu, minute) in enumerate(wanted):
+        for done, (told, minute) in enumerate(wanted):
             if done >= most or self._timer() > deadline:
                 return found, len(wanted) - done
-            found += self._minute(gpu, minute)
+            found += self._minute(told, minute)
         return found, 0
 
-    def _minute(self, gpu: Gpu, minute: int) -> tuple[Interval, ...]:
-        """What ran on a GPU in a minute of Unix time."""
-        key = (gpu.uuid, minute)
+    def _minute(self, told: str, minute: int) -> tuple[Interval, ...]:
+        """What ran on a GPU in a minute of Unix time, by the id of the trace that tells it."""
         with self._lock:
-            if (known := self._minutes.get(key)) is not None and self._timer() < known.until:
-                self._minutes.move_to_end(key)
+            if (known := self._minutes.get(told)) is not None and self._timer() < known.until:
+                self._minutes.move_to_end(told)
                 return known.intervals
-        final = self._hub.now() > (minute + 1) * MINUTE + LATE
-        found = measured(self._hub.traces.get(f"{trace_id(gpu.uuid, minute * MINUTE):032x}"))
+        until = self._until(minute)
+        found = measured(self._hub.traces.get(told))
         with self._lock:
-            self._minutes[key] = _Minute(found, math.inf if final else self._timer() + FRESH)
+            self._minutes[told] = _Minute(found, until)
             while len(self._minutes) > REMEMBERED:
                 self._minutes.popitem(last=False)
         return found
@@ -235,6 +280,11 @@ def _minutes(spans: Sequence[Span]) -> list[int]:
         first, last = int((span.start_ns / 1e9 - LOOK_BACK) // MINUTE), int(span.end_ns / 1e9 // MINUTE)
         found.update(range(max(first, last - MAX_READS), last + 1))
     return sorted(found, reverse=True)[:MAX_READS]
+
+
+def _ids(gpus: Sequence[Gpu], minutes: Sequence[int]) -> list[tuple[str, int]]:
+    """The traces that tell what ran on GPUs in some minutes, and these."""
+    return [(f"{trace_id(gpu.uuid, minute * MINUTE):032x}", minute) for gpu in gpus for minute in minutes]
 
 
 def _quoted(text: str) -> str:

@@ -19,6 +19,7 @@ def lanes(found: GpuTime, origin: int) -> Json:
         "lanes_settled": found.settled,
         "lanes_left_out": found.left_out,
         "lanes_error": found.error,
+        "lanes_note": found.note,
     }
 
 
