@@ -15,8 +15,9 @@ from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
-# `make test` tries the same cases each time, so that a change is judged by what it changes; `make soak` looks for more.
-settings.register_profile("repeatable", derandomize=True, deadline=None)
+# `make test` tries the same cases each time, so that a change is judged by what it changes; to look for
+# others, in numbers that find some, is for `make soak`.
+settings.register_profile("repeatable", max_examples=50, derandomize=True, deadline=None)
 settings.register_profile("searching", max_examples=1000, deadline=None)
 settings.load_profile(os.environ.get("FORESHOCK_TEST_CASES", "repeatable"))
 
@@ -33,7 +34,15 @@ def pytest_collection_finish() -> None:
 
 SHARING = ("alerts", "browser", "compose", "grafana", "recording")
 """Folders whose files share a server, a recording that takes long to make, or a browser, of which two are too many."""
-LONGEST = ("simulator/scenarios/test_cascades.py", "hub/test_demo.py", "browser", "recording", "alerts", "grafana")
+LONGEST = (
+    "simulator/scenarios/test_cascades.py",
+    "hub/test_demo.py",
+    "browser",
+    "recording",
+    "alerts",
+    "hub/test_hub_hostile.py",
+    "grafana",
+)
 """What takes longest, in this order, though some of it is few tests."""
 
 
