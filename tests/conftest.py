@@ -35,9 +35,9 @@ def pytest_collection_finish() -> None:
 SHARING = ("alerts", "browser", "compose", "grafana", "recording")
 """Folders whose files share a server, a recording that takes long to make, or a browser, of which two are too many."""
 LONGEST = (
+    "browser",
     "simulator/scenarios/test_cascades.py",
     "hub/test_demo.py",
-    "browser",
     "recording",
     "alerts",
     "hub/test_hub_hostile.py",
