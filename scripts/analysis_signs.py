@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis_run import Run
-from foreshock_dashboard.analysis.batching import averaged, replicas
+from foreshock_dashboard.analysis.batching import averaged
 from foreshock_dashboard.analysis.crowding import CARRIED
 from foreshock_dashboard.analysis.evidence import EXTREME
 from foreshock_dashboard.analysis.hazard import QUANTILES
@@ -53,7 +53,7 @@ class _Steps(NamedTuple):
 def _steps(run: Run) -> _Steps:
     found = inference(run.world)
     row, whole = found.services.index(run.origin), slice(0, len(run.world.times))
-    sequences = averaged(found.running / replicas(run.world, whole), run.world.step)[row]
+    sequences = averaged(found.running / found.telling(whole), run.world.step)[row]
     return _Steps(sequences, 1e3 * found.per_token[row])
 
 

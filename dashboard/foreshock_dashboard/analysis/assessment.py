@@ -28,6 +28,8 @@ SHOWS = 0.02
 """Share of failed requests above the usual from which somebody is said to fail."""
 MATTERS = 0.05
 """Extra seconds of a callee, as a share of what its callers usually take, from which they are anybody's business."""
+BRIEF = 120.0
+"""Seconds for which slowness may be one that goes by and leaves its retries behind; later it is the trouble itself."""
 FELT = 3.0
 """Scales from which a caller is said to feel its callee's trouble."""
 
@@ -116,7 +118,7 @@ def _trouble(
     felt = tuple(who for who in above if who in worse and carries(scan, origin, who))
     missing = tuple(who for who in (origin, *above) if who in own and own[who].missing)
     cause = _cause(origin, members, findings) or _likeliest(origin, unsure)
-    if origin in weak and (cause is None or (cause.cause == "dependency" and cause.culprit.service == origin)):
+    if origin in weak and (cause is None or (_of_origin(cause, origin) and scan.time - cause.since < BRIEF)):
         cause = weak[origin]
     risk = own.get(origin)
     chance = risk.chance if risk else 0.0
@@ -240,6 +242,10 @@ def best(findings: Sequence[Finding]) -> Finding | None:
         return not each.by_itself, not each.expected, each.urgent, each.strength, -each.since
 
     return max(findings, key=rank, default=None)
+
+
+def _of_origin(cause: Finding, origin: Service) -> bool:
+    return cause.by_itself and cause.service == origin
 
 
 def _likeliest(origin: Service, unsure: Mapping[Service, Sequence[Finding]]) -> Finding | None:

@@ -81,19 +81,7 @@ def averaged(values: Floats, step: float, over: float = MINUTE) -> Floats:
 
 def _per_replica(world: World, columns: slice) -> Floats:
     """Sequences that run on each replica; shape (services with model servers, points)."""
-    return inference(world).running[:, columns] / replicas(world, columns)
-
-
-def replicas(world: World, columns: slice) -> Floats:
-    """Replicas of each service that tell something, at least one; shape (services with model servers, points)."""
-    found = inference(world)
-    known = np.isfinite(found.replica_busy[:, columns])
-    row = {service: i for i, service in enumerate(found.services)}
-    out = np.zeros((len(found.services), known.shape[1]))
-    for i, replica in enumerate(found.replicas):
-        if replica.service in row:
-            out[row[replica.service]] += known[i]
-    return np.maximum(out, 1.0)
+    return inference(world).running[:, columns] / inference(world).telling(columns)
 
 
 def learned(world: World, at: int) -> Mapping[Service, Law]:
@@ -165,7 +153,7 @@ def strains(world: World, at: int, laws: Mapping[Service, Law]) -> Mapping[Servi
     """Every service with model servers at grid point `at`."""
     found = inference(world)
     window = slice(max(0, at + 1 - max(1, round(WINDOWS[-1] / world.step))), at + 1)
-    told, queued = _per_replica(world, window), found.waiting[:, window] / replicas(world, window)
+    told, queued = _per_replica(world, window), found.waiting[:, window] / found.telling(window)
     running, waiting = averaged(told, world.step), np.nan_to_num(averaged(queued, world.step))
     asked, newest = told + np.nan_to_num(queued), running.shape[1] - 1
     token = recent(found.per_token[:, window], newest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from foreshock_dashboard.analysis.batching import Strain
+from foreshock_dashboard.analysis.hardware import GONE, lost
 from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.model.service import Service
 
@@ -67,7 +68,7 @@ def filling(strain: Strain) -> bool:
 def has_reason(scan: Scan, service: Service, strain: Strain) -> bool:
     """Whether anything is known that makes the load of model servers grow."""
     grown = (scan.ratio("tokens", service), scan.ratio("held", service), strain.slowdown)
-    return any(ratio >= least for ratio, least in zip(grown, REASONS, strict=True))
+    return any(ratio >= least for ratio, least in zip(grown, REASONS, strict=True)) or lost(scan, service) >= GONE[0]
 
 
 def _bursty(strain: Strain) -> bool:

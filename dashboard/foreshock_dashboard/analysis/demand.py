@@ -20,6 +20,8 @@ from foreshock_dashboard.analysis.crowding import crowd, crowding, has_reason
 from foreshock_dashboard.analysis.evidence import figure, onset, slower, sure
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.further import further
+from foreshock_dashboard.analysis.impatience import in_vain
+from foreshock_dashboard.analysis.lengthening import longer_of_edges
 from foreshock_dashboard.analysis.regression import weights
 from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.analysis.sentence import percent
@@ -41,8 +43,12 @@ FULL = (0.55, 0.06)
 minutes, ServeGen), and the width of the doubt."""
 BACK = 900.0
 """Seconds in which the growth may have come."""
+LATE = 180.0
+"""Seconds of these in which it is counted: in an overload calls are counted when they are over."""
 HOUR = 3600.0
 """Seconds from which it is learned whose requests a caller hands on where."""
+RIDGE = 0.002
+"""Penalty of that regression, small because both sides are counts of the same calls."""
 SURPRISES = 0.5
 """Strength of growth over what this time of the week brings, from which that does not explain it."""
 CONSTANT = 0.05
@@ -82,7 +88,8 @@ def demand(scan: Scan) -> tuple[Finding, ...]:
         strength = min(more.strength, max(slower(scan, service), crowded(scan, service)))
         if strength < 0.1:
             continue
-        who = service if expected else origin(scan, service, growth).service
+        whose = growth if more.signal == "rate" else growth + scan.once(longer_of_edges)
+        who = service if expected else origin(scan, service, whose).service
         found.append(
             Finding(
                 service=service,
@@ -165,7 +172,7 @@ def _came(scan: Scan, service: Service) -> float:
     strain = scan.strains.get(service)
     if strain is None or not strain.usual > 0 or not crowd(strain) or has_reason(scan, service, strain):
         return 0.0
-    return strain.loads[0] / strain.usual
+    return strain.loads[0] / strain.usual * (1 - in_vain(scan, service))
 
 
 def _requests(scan: Scan, service: Service) -> float:
@@ -191,13 +198,14 @@ def growth_of_edges(scan: Scan, load: Asked) -> Floats:
     """Calls per second by which each edge grew, shape (edges,): over what is usual, and over its low of late.
 
     Half of either: people come in waves, and what grows out of a trough is no less the reason for the load that grows
-    with it. The largest of the last minutes counts, as in an overload calls are counted late, when they have failed.
+    with it. The largest of the last `LATE` seconds counts, as in an overload calls are counted when they have failed.
     """
     means = climbing(scan.world.calls.rate, scan.world.attempts, scan.at, scan.world.step)
     lows = np.fmin.accumulate(means, axis=1)
+    late = slice(-max(1, round(LATE / (MINUTES / 2))), None)
     with np.errstate(invalid="ignore"):
-        climb = np.fmax.reduce(means - lows, axis=1)
-        more = np.fmax.reduce(means, axis=1) - load.usual
+        climb = np.fmax.reduce((means - lows)[:, late], axis=1)
+        more = np.fmax.reduce(means[:, late], axis=1) - load.usual
     grown: Floats = np.maximum(np.nan_to_num(climb), 0.0) + np.maximum(np.nan_to_num(more), 0.0)
     return grown / 2 + CONSTANT * np.nan_to_num(load.first)
 
@@ -238,10 +246,17 @@ def origin(scan: Scan, service: Service, growth: Floats) -> Origin:
 
 
 def handed_on(scan: Scan, row: int, callers: Sequence[int]) -> Floats:
-    """Calls on the edge `row` that go with one call on each of the edges `callers`, by regression; shape (callers,)."""
+    """Calls on the edge `row` that go with one call on each of the edges `callers`, by regression; shape (callers,).
+
+    First attempts of either. Each caller counts by its own size, or what the least of them hands on would be lost.
+    """
     window = slice(max(0, scan.at + 1 - round(HOUR / scan.world.step)), scan.at + 1)
-    rate = scan.world.calls.rate
-    return weights(rate[row, window], np.nan_to_num(rate[callers, window].T))
+    first = scan.world.calls.rate[[row, *callers], window] / np.fmax(scan.world.attempts[[row, *callers], window], 1.0)
+    columns = np.nan_to_num(first[1:].T)
+    size = np.sqrt(np.square(columns).mean(axis=0))
+    size[size == 0] = 1.0
+    found: Floats = weights(first[0], columns / size, RIDGE) / size
+    return found
 
 
 def _evidence(scan: Scan, service: Service, more: Grown, load: Asked, rows: Sequence[int]) -> tuple[Evidence, ...]:

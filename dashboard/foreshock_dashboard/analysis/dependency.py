@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from foreshock_dashboard.analysis.evidence import EXTREME, WORSE, figure, squeezed, suffering, sure
+from foreshock_dashboard.analysis.evidence import EXTREME, WORSE, figure, slowed, slowness, squeezed, suffering, sure
 from foreshock_dashboard.analysis.fanout import hidden
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.relief import as_usual, best, ending, relieved
@@ -27,6 +27,9 @@ COVERED = 0.45
 ASKED = (1.4, 0.1)
 """Times as many requests as usual that are as likely the reason as not, and the width of the doubt; retries of those
 who gave up count as well, so it is more than a fluctuation."""
+PROMPTS = (1.0, 0.1)
+"""Growth of tokens in prompts over that of the time per token, from which it is as likely the reason as not (prompts
+are read between the steps of answers); width of the doubt."""
 PART = (0.2, 0.05)
 """Share of a caller's slow-down or failures that an edge explains, from which it is as likely the reason; width."""
 INHERITED = (0.5, 0.1)
@@ -62,7 +65,7 @@ def dependency(scan: Scan) -> tuple[Finding, ...]:
         strength = min(strength, max(most, COVERED))
         worst = max(edges, key=lambda edge: (_z(scan, edge), edge))
         severity, since = _severity(scan, callee, edges), _since(scan, callee, edges)
-        told = (*_figures(scan, callee, OWN), *_figures(scan, worst, CALLED))
+        told = (*_figures(scan, callee, (*OWN, "per_token")), *_figures(scan, worst, CALLED))
         found += [
             Finding(
                 service=who,
@@ -87,18 +90,20 @@ def _worse(scan: Scan) -> dict[Service, list[Edge]]:
     with np.errstate(invalid="ignore"):
         away = (slow.z > WORSE) | (failing.z > WORSE) | (np.isnan(slow.value) & (seen.z > WORSE))
     worse = {scan.world.edges[row].server for row in np.flatnonzero(away)}
+    worse |= {service for service in scan.strains if service in scan.into and slowed(scan, service) > LEAST}
     return {server: [scan.world.edges[row] for row in scan.into[server]] for server in worse}
 
 
 def by_itself(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
     """How sure it is that a callee is worse by its own doing, 0…1; exact from `LEAST` on."""
     slow, failing = (sure(max(z, default=0.0), EXTREME, 0.7) for z in _own(scan, callee, edges))
-    if _load_explains(scan, callee):
+    token = slowed(scan, callee)
+    if token < LEAST and _load_explains(scan, callee):
         return 0.0
     if slow >= max(LEAST, failing):
         slow = min(slow, 1 - hidden(scan, callee))
-    most = SERVER if callee in scan.models else 1.0
-    left = min(most, max(slow, failing))
+    most = max(SERVER, token) if callee in scan.models else 1.0
+    left = min(most, max(slow, failing, token))
     for reason in REASONS:  # the cheapest first: what is left of hardly anything is not asked for
         if left < LEAST:
             break
@@ -133,7 +138,8 @@ def _waits(scan: Scan, callee: Service, _: Sequence[Edge]) -> float:
 
 
 REASONS: Sequence[Callable[[Scan, Service, Sequence[Edge]], float]] = (
-    lambda scan, callee, _: sure(scan.ratio("rate", callee), *ASKED),
+    lambda scan, callee, _: sure(scan.ratio("rate", callee), *ASKED) * (1 - slowed(scan, callee)),
+    lambda scan, callee, _: sure(scan.ratio("prompt", callee) / slowness(scan, callee), *PROMPTS),
     lambda scan, callee, _: sure(scan.z("held", callee), EXTREME, 1.0),
     _handed_on,
     _apart,
@@ -238,12 +244,16 @@ def spared(scan: Scan, callers: Sequence[Service], callee: Service) -> str:
 
 
 def _severity(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
-    ratios = [scan.ratio("p95", callee), *(scan.ratio("edge_p95", edge) for edge in edges)]
+    ratios = [
+        scan.ratio("p95", callee),
+        scan.ratio("per_token", callee),
+        *(scan.ratio("edge_p95", edge) for edge in edges),
+    ]
     return min(MOST, max((ratio for ratio in ratios if math.isfinite(ratio)), default=1.0))
 
 
 def _since(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
-    times = [scan.since("p95", callee), scan.since("failed", callee)]
+    times = [scan.since(name, callee) for name in (*OWN, "per_token")]
     return min([*times, *(scan.since(name, edge) for name in ("edge_server", "edge_failed") for edge in edges)])
 
 

@@ -10,6 +10,7 @@ from foreshock_dashboard.analysis.dependency import dependency
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.hardware import hardware
 from foreshock_dashboard.analysis.imbalance import imbalance
+from foreshock_dashboard.analysis.impatience import impatience
 from foreshock_dashboard.analysis.memory import memory
 from foreshock_dashboard.analysis.network import network
 from foreshock_dashboard.analysis.provisioning import provisioning
@@ -25,6 +26,7 @@ DETECTORS: tuple[Detector, ...] = (
     memory,
     provisioning,
     retry_storms,
+    impatience,
     dependency,
     imbalance,
     demand,

@@ -18,6 +18,9 @@ EXTREME = 4.0
 """Scales from which an excursion is as likely something as noise: a Gaussian is beyond it once in 30,000 points."""
 SQUEEZED = (0.15, 0.04)
 """Share of its GPU time that a service lost, from which others are as likely the cause; width of the doubt."""
+SLOWED = (1.3, 0.05)
+"""Times the seconds per token that a model server's load explains, from which it is as likely slow by something else as
+not; width of the doubt."""
 WORSE = 3.0
 """Scales from which a service that others blame counts as suffering: one series is asked, not all of them."""
 
@@ -85,3 +88,15 @@ def squeezed(scan: Scan, service: Service) -> float:
     told = np.isfinite(scan["busy"].value[rows]) & np.isfinite(now) & np.isfinite(usually)  # who left was not robbed
     usual = float(usually[told].sum())
     return sure(1 - float(now[told].sum()) / usual, *SQUEEZED) if usual > 0 else 0.0
+
+
+def slowed(scan: Scan, service: Service) -> float:
+    """How sure it is that a service's model servers take longer per token than their load explains, 0…1."""
+    strain = scan.strains.get(service)
+    return min(sure(strain.z, EXTREME, 0.7), sure(strain.slowdown, *SLOWED)) if strain else 0.0
+
+
+def slowness(scan: Scan, service: Service) -> float:
+    """Seconds per token of a service's model servers over what their load explains; NaN where it is not known."""
+    strain = scan.strains.get(service)
+    return strain.slowdown if strain else math.nan

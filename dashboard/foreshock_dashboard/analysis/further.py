@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from foreshock_dashboard.analysis.batching import replicas
 from foreshock_dashboard.analysis.crowding import CARRIED
 from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.analysis.sharing import pool_of
+from foreshock_dashboard.analysis.signals import inference
 from foreshock_dashboard.model.service import Service
 
 MOST = 10.0
@@ -33,5 +33,5 @@ def further(scan: Scan, service: Service, growth: float = math.nan) -> str:
 def _replicas(scan: Scan, service: Service) -> int:
     """Those that tell of themselves now."""
     row = scan.models.get(service)
-    found = float(replicas(scan.world, slice(scan.at, scan.at + 1))[row, 0]) if row is not None else math.nan
+    found = float(inference(scan.world).telling(slice(scan.at, scan.at + 1))[row, 0]) if row is not None else math.nan
     return round(found) if math.isfinite(found) else 0

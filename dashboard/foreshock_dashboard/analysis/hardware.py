@@ -30,8 +30,10 @@ SLOWER = (0.08, 0.03)
 """Share of the clock lost that is as likely felt as not, and the width of the doubt."""
 UNFELT = 0.45
 """How sure one can be at most of a fault that the service does not feel."""
-AGO = 900.0
+AGO = 3600.0
 """Seconds back to when replicas were ready that are lost now."""
+GONE = (0.1, 0.03)
+"""Share of the replicas that is lost, from which it is as likely felt as not; width of the doubt."""
 SIGNALS = ("clock", "throttled", "errors")
 DURATIONS = ("p95", "first_token", "per_token")
 """Signals of a service that a slower clock stretches, those that its callers see first."""
@@ -137,7 +139,7 @@ def _of_replicas(scan: Scan) -> list[Finding]:
         if not ready.z[row] > WORSE or not isinstance(service, Service):
             continue
         gone = lost(scan, service)
-        strength = min(sure(gone, 0.1, 0.03), suffering(scan, service))
+        strength = min(sure(gone, *GONE), suffering(scan, service))
         if strength < 0.1:
             continue
         found.append(

@@ -13,11 +13,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.analysis.amplification import asked
-from foreshock_dashboard.analysis.demand import crowded, growth_of_edges, origin
-from foreshock_dashboard.analysis.evidence import EXTREME, figure, slower, squeezed, sure
+from foreshock_dashboard.analysis.amplification import Asked, asked
+from foreshock_dashboard.analysis.demand import REQUESTS, crowded, growth_of_edges, origin
+from foreshock_dashboard.analysis.evidence import EXTREME, figure, slowed, slower, squeezed, sure
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.further import MOST
+from foreshock_dashboard.analysis.hardware import GONE, lost
+from foreshock_dashboard.analysis.impatience import in_vain
 from foreshock_dashboard.analysis.relief import Relief, ending, share
 from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.analysis.signals import capacity
@@ -28,6 +30,8 @@ from foreshock_dashboard.model.service import Service
 
 PRIOR = 420.0
 """Seconds until a node is there where nothing was measured yet: cluster autoscalers take 4…10 minutes."""
+RETRIED = (1.0, 0.15)
+"""Retries per first attempt from which most of what is asked is asked again; width of the doubt."""
 SHORT = (0.12, 0.05)
 """Missing replicas as a share of those wanted that are as likely felt as not, and the width of the doubt."""
 
@@ -60,12 +64,13 @@ def provisioning(scan: Scan) -> tuple[Finding, ...]:
     short = [each for row in _rows(scan) if (each := behind(scan, row)) is not None]
     if not short:
         return ()
-    weights = growth_of_edges(scan, asked(scan))
+    load = asked(scan)
+    weights = growth_of_edges(scan, load)
     found = []
     for each in short:
         felt = max(slower(scan, each.service), crowded(scan, each.service))
         share = 1.0 if each.most and not each.missing else each.missing / max(each.wanted, 1.0)
-        strength = min(sure(share, *SHORT), felt, 1 - otherwise(scan, each.service))
+        strength = min(sure(share, *SHORT), felt, 1 - otherwise(scan, each.service, load))
         if strength < 0.1:
             continue
         found.append(
@@ -83,9 +88,18 @@ def provisioning(scan: Scan) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def otherwise(scan: Scan, service: Service) -> float:
+def otherwise(scan: Scan, service: Service, load: Asked) -> float:
     """How sure it is that more replicas are wanted for another reason than more requests, 0…1."""
-    return max(squeezed(scan, service), sure(scan.z("held", service), EXTREME, 1.0))
+    rows = list(scan.into.get(service, ()))
+    retried = min(sure(load.retried(rows), *RETRIED), 1 - sure(load.growth(rows), *REQUESTS)) if rows else 0.0
+    return max(
+        retried,
+        squeezed(scan, service),
+        sure(scan.z("held", service), EXTREME, 1.0),
+        slowed(scan, service),
+        sure(lost(scan, service), *GONE),
+        in_vain(scan, service),
+    )
 
 
 def _rows(scan: Scan) -> Sequence[int]:

@@ -15,8 +15,9 @@ import numpy as np
 
 from foreshock_dashboard.analysis.amplification import MINUTES, Asked, asked, mean
 from foreshock_dashboard.analysis.demand import REQUESTS, TOKENS, grown
-from foreshock_dashboard.analysis.evidence import EXTREME, figure, squeezed, sure
+from foreshock_dashboard.analysis.evidence import EXTREME, figure, slowed, squeezed, sure
 from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.hardware import GONE, lost
 from foreshock_dashboard.analysis.levels import GUARD, HISTORY
 from foreshock_dashboard.analysis.queueing import wait
 from foreshock_dashboard.analysis.scan import Scan
@@ -94,7 +95,7 @@ def storm(scan: Scan, service: Service, now: Asked, rows: Sequence[int]) -> floa
         1 - max(_more(scan, service, now, rows), _led(scan, service, rows)),
         sure(_served(scan, service) / max(fresh, usual), *SERVED),
         sure(float(np.nansum(now.offered[rows])) / _carried(scan, rows), *(CARRIED if queue else UNTOLD)),
-        1 - squeezed(scan, service),
+        1 - max(squeezed(scan, service), slowed(scan, service), sure(lost(scan, service), *GONE)),
         _works(scan, service),
         1 - sure(scan.z("held", service), EXTREME, 1.0),
     )
@@ -110,7 +111,9 @@ def _more(scan: Scan, service: Service, now: Asked, rows: Sequence[int]) -> floa
 
 def _works(scan: Scan, service: Service) -> float:
     """How sure it is that a service's GPUs are at work, 0…1: one that idles waits for something else than for load."""
-    gpus = {scan.world.tenants[row].gpu for row in scan.tenancies.get(service, ())}
+    rows = scan.tenancies.get(service, ())
+    there = [row for row in rows if math.isfinite(scan.value("busy", scan.world.tenants[row]))]
+    gpus = {scan.world.tenants[row].gpu for row in there or rows}
     used = [value for gpu in gpus if math.isfinite(value := scan.value("utilization", gpu))]
     return sure(sum(used) / len(used), *AT_WORK) if used else 1.0
 

@@ -77,11 +77,14 @@ def _waiting(world: World, at: At) -> Floats:
 
 
 def _held(world: World, at: At) -> Floats:
-    """KV cache per running request, mean of a minute: how long requests are, prompt and answer."""
-    found = inference(world)
-    running = _before(world, found.running, at, 60.0)
+    """A replica's KV cache per running request, mean of a minute: how long requests are, prompt and answer."""
+    found, (rows, columns) = inference(world), at
+    first, last, _ = columns.indices(len(world.times))
+    wide = slice(max(0, first - round(60.0 / world.step)), last)
+    inside = rows, slice(first - wide.start, None)
+    running = _before(world, found.running[:, wide] / found.telling(wide), inside, 60.0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(running > 0, _before(world, found.cache, at, 60.0) / running, np.nan)
+        return np.where(running > 0, _before(world, found.cache[:, wide], inside, 60.0) / running, np.nan)
 
 
 def _tokens(world: World, at: At) -> Floats:

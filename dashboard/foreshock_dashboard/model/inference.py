@@ -46,6 +46,18 @@ class Inference:
     replica_finished: Floats = field(repr=False)
     replica_seconds: Floats = field(repr=False)
 
+    def telling(self, columns: slice) -> Floats:
+        """Replicas of each service that tell something, at least one; shape (services, columns)."""
+        row = {service: i for i, service in enumerate(self.services)}
+        owners = np.array([row.get(replica.service, -1) for replica in self.replicas], np.intp)
+        order = np.argsort(owners, kind="stable")[np.count_nonzero(owners < 0) :]
+        told = np.isfinite(self.replica_busy[:, columns])[order]
+        out = np.zeros((len(self.services), told.shape[1]))
+        if len(order):
+            first = np.flatnonzero(np.diff(owners[order], prepend=-1))
+            out[owners[order][first]] = np.add.reduceat(told, first, axis=0, dtype=np.float64)
+        return np.maximum(out, 1.0)
+
     @classmethod
     def empty(cls, points: int) -> Inference:
         """No model server tells anything."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline import usual
-from foreshock_dashboard.analysis.batching import learned, replicas
+from foreshock_dashboard.analysis.batching import learned
 from foreshock_dashboard.analysis.levels import GUARD, HISTORY, SPACING
 from foreshock_dashboard.analysis.signals import inference
 from foreshock_dashboard.model.query import Floats, Json
@@ -152,10 +152,10 @@ def offered(world: World, columns: Places) -> Floats:
     """Offered load of every service with model servers at some columns; shape (services with servers, points)."""
     found = inference(world)
     laws = learned(world, len(world.times) - 1)
-    each = replicas(world, slice(None))[:, columns]
+    each = found.telling(slice(None))[:, columns]
     with np.errstate(invalid="ignore", divide="ignore"):
         busy = (found.running[:, columns] + np.nan_to_num(found.waiting[:, columns])) / each
-        rooms = np.where(found.cache > 0.02, found.running / replicas(world, slice(None)) / found.cache, np.nan)
+        rooms = np.where(found.cache > 0.02, found.running / found.telling(slice(None)) / found.cache, np.nan)
     out = np.full(busy.shape, np.nan)
     for i, service in enumerate(found.services):
         known = rooms[i][np.isfinite(rooms[i])]

@@ -1,0 +1,81 @@
+"""Callers give up calls that are answered as fast as ever: their own time-out is what changed.
+
+Whoever gives up leaves its request at work, and asks again: the model server works on what nobody waits for. Where a
+server is slow, calls that fail take as long as the time-out, and longer than usual; here they fail while those that do
+not are no slower than before,
+and the server itself fails none, or goes on with them for longer than anybody waits.
+"""
+
+from __future__ import annotations
+
+import math
+
+from foreshock_dashboard.analysis.evidence import EXTREME, figure, sure
+from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.model.incident import Culprit
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Edge
+
+GIVEN_UP = (0.05, 0.015)
+"""Share of calls that fail, above the usual, from which it is as likely no accident; width of the doubt."""
+AS_FAST = (1.15, 0.05)
+"""Times the usual duration up to which a server is as likely as fast as ever; width of the doubt."""
+GOES_ON = (1.5, 0.1)
+"""Times the client's p95 that the server's is, from which its failures are as likely work for nobody; width."""
+PILED = (1.3, 0.1)
+"""Times as many requests at once as usual from which those that were given up are as likely among them; width."""
+LEAST = 0.1
+"""Strength below which there is nothing to be said."""
+SIGNS = ("edge_failed", "edge_p95", "attempts")
+
+
+def impatience(scan: Scan) -> tuple[Finding, ...]:
+    """Model servers that work in vain, for a caller gives up sooner than it used to."""
+    found = []
+    for service in scan.models:
+        assert isinstance(service, Service)  # noqa: S101 - model servers are of services
+        strength, edge = max(((_given_up(scan, edge), edge) for edge in _into(scan, service)), default=(0.0, None))
+        if edge is None or strength < LEAST:
+            continue
+        tries = scan.value("attempts", edge)
+        again = f", {tries:.1f} times each" if tries >= 1.1 else ""
+        found.append(
+            Finding(
+                service=service,
+                cause="retry storm",
+                culprit=Culprit(edge.client, edge=edge[:2]),
+                strength=strength,
+                severity=max(1.0, scan.ratio("running", service)),
+                since=scan.since("edge_failed", edge),
+                evidence=(*(figure(scan, name, edge) for name in SIGNS), figure(scan, "running", service)),
+                next_step=f"put the time-out of {edge.client} for calls to {service} back, or cap its retries: it gives"
+                f" up calls{again} that are served as fast as ever",
+                urgent=True,
+            )
+        )
+    return tuple(found)
+
+
+def in_vain(scan: Scan, service: Service) -> float:
+    """How sure it is that a service's model servers work on requests that were given up too soon, 0…1."""
+    return max((_given_up(scan, edge) for edge in _into(scan, service)), default=0.0)
+
+
+def _into(scan: Scan, service: Service) -> list[Edge]:
+    edges = (scan.world.edges[row] for row in scan.into.get(service, ()))
+    return [edge for edge in edges if edge.connection != "virtual_node"]
+
+
+def _given_up(scan: Scan, edge: Edge) -> float:
+    failed, slow = scan.value("edge_failed", edge), scan.ratio("edge_p95", edge)
+    if not failed > 0 or math.isnan(slow):
+        return 0.0
+    goes_on = sure(1 / scan.value("excess", edge), *GOES_ON)
+    return min(
+        sure(scan.z("edge_failed", edge), EXTREME, 0.7),
+        sure(failed - scan.level("edge_failed", edge), *GIVEN_UP),
+        1 - sure(slow, *AS_FAST),
+        max(goes_on, 1 - sure(scan.z("failed", edge.server), EXTREME, 0.7)),
+        sure(scan.ratio("running", edge.server), *PILED),
+    )

@@ -1,0 +1,219 @@
+"""A model server that is asked no more than usual, and falls behind all the same: what is said of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.analysis.causes.made import (
+    ANSWER,
+    ASK,
+    DIRECT,
+    FRONT,
+    GATEWAY,
+    GPUS,
+    LLM,
+    REPLICAS,
+    TENANTS,
+    Bent,
+    ramp,
+    scan,
+    since,
+    world,
+)
+from tests.analysis.causes.test_causes import NOW, STORM, WAITS, slow
+
+from foreshock_dashboard.analysis.amplification import asked
+from foreshock_dashboard.analysis.assessment import BRIEF, troubles
+from foreshock_dashboard.analysis.batching import Strain
+from foreshock_dashboard.analysis.demand import demand, growth_of_edges, handed_on
+from foreshock_dashboard.analysis.dependency import dependency
+from foreshock_dashboard.analysis.detectors import findings
+from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.impatience import impatience
+from foreshock_dashboard.analysis.lengthening import longer_of_edges
+from foreshock_dashboard.analysis.levels import usual_at
+from foreshock_dashboard.analysis.provisioning import provisioning
+from foreshock_dashboard.analysis.retries import retry_storms
+from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.model.incident import Culprit
+
+FULL = Strain(1.0, 0.0, 0.6, 0.0, 60.0, 0.9, (1.3, 0.8, 0.7), 0.5, 0.7)
+"""Model servers with more at once than they carry, as fast per token as that explains."""
+SLOWED = replace(FULL, slowdown=2.5, z=15.0)
+"""The same, two and a half times as slow per token."""
+LACKS: Bent = {("wanted", LLM): since(NOW, 2, 4), ("pending", LLM): since(NOW, 0, 2)}
+DEPLOYED: Bent = {**WAITS, **LACKS, ("per_token", LLM): since(NOW, 0.02, 0.06), ("running", LLM): since(NOW, 20, 60)}
+"""A new version takes three times as long per token; the autoscaler asks for more replicas."""
+IMPATIENT: Bent = {
+    **LACKS,
+    ("edge_failed", ANSWER): since(NOW, 0, 0.4),
+    ("attempts", ANSWER): since(NOW, 1, 1.6),
+    ("edge_rate", ANSWER): since(NOW, 5, 8),
+    ("edge_p95", ANSWER): since(NOW, 8.1, 3),
+    ("running", LLM): since(NOW, 20, 60),
+    ("waiting", LLM): since(NOW, 0, 80),
+}
+"""The gateway's time-out was cut to 3 s: calls fail while the model is as fast as ever."""
+DIED: Bent = {
+    **WAITS,
+    **LACKS,
+    ("ready", LLM): since(NOW, 2, 1),
+    ("replica_busy", REPLICAS[1]): lambda i: np.nan if i >= NOW else 10.0,
+    ("cache", LLM): since(NOW, 0.3, 0.6),
+}
+"""One of two replicas is gone: the other one has all requests, and is asked for twice as much."""
+
+
+def strained(bent: Bent, strain: Strain) -> Scan:
+    now = scan(bent)
+    return Scan(now.world, now.at, now.base, strains={LLM: strain})
+
+
+def sure(found: tuple[Finding, ...], cause: str) -> list[Finding]:
+    return [each for each in found if each.cause == cause and each.service == LLM and each.strength > 0.5]
+
+
+def test_a_model_that_takes_longer_per_token_than_its_load_explains_is_slow_by_itself() -> None:
+    """Load alone explains none of it, nor does anybody else; replicas would be as slow."""
+    now = strained(DEPLOYED, SLOWED)
+    (found,) = sure(dependency(now), "dependency")
+    assert found.culprit.service == LLM
+    assert found.by_itself
+    assert found.severity >= 2.5
+    assert any(each.name == "time per token" for each in found.evidence)
+    for other in (demand, provisioning, retry_storms):
+        assert sure(other(now), other(now)[0].cause if other(now) else "") == []
+    assert sure(dependency(strained(DEPLOYED, FULL)), "dependency") == []
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        pytest.param(
+            {("busy", tenant): since(NOW, 0.6, 0.3) for tenant in TENANTS if tenant.service == LLM}, id="a neighbour"
+        ),
+        pytest.param({("prompt_tokens", LLM): since(NOW, 5000, 16000)}, id="much longer prompts to read between steps"),
+        pytest.param({("cache", LLM): since(NOW, 0.3, 1.6)}, id="longer requests"),
+    ],
+)
+def test_what_else_slows_a_model_down_is_no_change_of_its_own(reason: Bent) -> None:
+    assert sure(dependency(strained({**DEPLOYED, **reason}, SLOWED)), "dependency") == []
+
+
+def test_retries_of_a_slow_model_are_no_storm_of_their_own() -> None:
+    """Without them it would be as slow: what made them is still there."""
+    assert sure(retry_storms(scan(STORM)), "retry storm")
+    assert sure(retry_storms(strained(STORM, SLOWED)), "retry storm") == []
+
+
+@pytest.mark.parametrize(("ago", "cause"), [(BRIEF / 2, "retry storm"), (2 * BRIEF, "dependency")])
+def test_slowness_that_lasts_is_told_as_such_and_before_that_what_it_may_leave_behind(ago: float, cause: str) -> None:
+    now = strained({}, SLOWED)
+    itself = Finding(LLM, "dependency", Culprit(LLM), 0.9, 3.0, now.time - ago, (), "", urgent=True)
+    weak = Finding(LLM, "retry storm", Culprit(LLM), 0.9, 3.0, now.time - 900, (), "")
+    (trouble,) = troubles(now, {}, (itself,), {LLM: weak})
+    assert trouble.cause
+    assert trouble.cause.cause == cause
+
+
+def test_a_caller_that_gives_up_sooner_than_ever_is_to_blame_for_the_work_in_vain() -> None:
+    now = strained(IMPATIENT, FULL)
+    (found,) = impatience(now)
+    assert found.strength > 0.8
+    assert (found.cause, found.culprit.service, found.culprit.edge) == ("retry storm", GATEWAY, ANSWER[:2])
+    assert "put the time-out of serving/gateway for calls to serving/llm back" in found.next_step
+    assert "1.6 times each" in found.next_step
+    assert sure(demand(now), "demand") == []
+    assert sure(provisioning(now), "provisioning lag") == []
+    assert findings(now)[0] == found
+
+
+def test_work_for_nobody_goes_on_after_the_caller_has_given_up() -> None:
+    """By then the server fails most of it, later than anybody waits for."""
+    late = {**IMPATIENT, ("failed", LLM): since(NOW, 0, 0.7), ("edge_server", ANSWER): since(NOW, 8, 50)}
+    assert impatience(scan(late))[0].strength > 0.8
+    failing = {**IMPATIENT, ("failed", LLM): since(NOW, 0, 0.7), ("edge_server", ANSWER): since(NOW, 8, 3)}
+    assert impatience(scan(failing)) == ()
+
+
+@pytest.mark.parametrize(
+    "bent",
+    [
+        pytest.param({}, id="all is well"),
+        pytest.param({**IMPATIENT, ("edge_p95", ANSWER): since(NOW, 8.1, 24)}, id="calls take as long as the time-out"),
+        pytest.param({**IMPATIENT, ("running", LLM): 20, ("waiting", LLM): 0}, id="calls that never reach a server"),
+        pytest.param({**IMPATIENT, ("edge_failed", ANSWER): since(NOW, 0, 0.01)}, id="one call of a hundred"),
+        pytest.param({**IMPATIENT, ("edge_p95", ANSWER): np.nan}, id="nobody tells how long calls take"),
+        pytest.param(WAITS, id="an overload"),
+    ],
+)
+def test_failures_with_another_reason_are_nobody_s_impatience(bent: Bent) -> None:
+    assert [each for each in impatience(scan(bent)) if each.strength > 0.5] == []
+
+
+def test_what_lost_replicas_leave_to_the_others_is_neither_demand_nor_longer_requests_nor_a_lag() -> None:
+    found = findings(strained(DIED, FULL))
+    assert {each.cause for each in found if each.strength > 0.5} == {"hardware"}
+
+
+def test_a_request_holds_as_much_of_a_cache_however_many_replicas_there_are() -> None:
+    """Twice as many requests on each of half as many replicas fill twice as much of it."""
+    usual, died = scan({}), scan(DIED)
+    assert died.value("held", LLM) == pytest.approx(usual.value("held", LLM))
+    made = world(DIED)
+    wide = Scan(made, len(made.times) - 1, usual_at(made, len(made.times) - 1))
+    assert wide.history("held", LLM, 600.0)[-1] == pytest.approx(np.log(usual.value("held", LLM)))
+
+
+def test_replicas_on_gpus_that_are_not_theirs_yet_do_not_make_a_model_idle() -> None:
+    """Its pods wait on the second GPU, which idles."""
+    waits: Bent = {
+        ("utilization", GPUS[1]): 0.0,
+        **{("busy", tenant): np.nan for tenant in TENANTS if tenant.gpu == GPUS[1] and tenant.service == LLM},
+    }
+    assert sure(retry_storms(scan({**STORM, **waits})), "retry storm")
+
+
+def test_what_a_small_caller_hands_on_is_seen_beside_a_large_one() -> None:
+    """Each request that comes directly asks the model once, of the front's every second one."""
+    waves = {ASK: lambda i: 12 + 3 * np.sin(i / 7), DIRECT: lambda i: 1 + 0.4 * np.sin(i / 11)}
+    bent: Bent = {
+        **{("edge_rate", edge): shape for edge, shape in waves.items()},
+        ("edge_rate", ANSWER): lambda i: waves[DIRECT](i) + waves[ASK](i) / 2,
+    }
+    now = scan(bent)
+    edges = list(now.world.edges)
+    assert handed_on(now, edges.index(ANSWER), [edges.index(DIRECT), edges.index(ASK)]) == pytest.approx(
+        [1.0, 0.5], rel=0.15
+    )
+
+
+def test_whose_crowd_went_long_ago_is_not_whose_is_there() -> None:
+    """The front had a peak ten minutes ago; now it is those who ask the gateway directly."""
+    peak = lambda i: 5 + 4 * np.exp(-(((i - 240) / 6) ** 2))  # noqa: E731 - a shape
+    bent: Bent = {("edge_rate", ASK): peak, ("edge_rate", DIRECT): ramp(280, 295, 2, 4)}
+    now = scan(bent)
+    growth = dict(zip(now.world.edges, growth_of_edges(now, asked(now)), strict=True))
+    assert growth[DIRECT] > 2 * growth[ASK]
+
+
+def test_whose_requests_became_longer_is_seen_by_what_others_do_not_show() -> None:
+    """All that ask the gateway are a fifth slower, for the model is fuller; one of them is twice as slow."""
+    bent: Bent = {
+        ("edge_server", ASK): since(NOW, 8.5, 10),
+        ("edge_server", DIRECT): since(NOW, 8.5, 20),
+        **slow(LLM, 8, 16),
+        ("edge_server", ANSWER): since(NOW, 8, 16),
+        ("generated_tokens", LLM): ramp(200, 280, 1000, 1600),
+    }
+    now = scan(bent)
+    longer = dict(zip(now.world.edges, longer_of_edges(now), strict=True))
+    assert longer[DIRECT] == pytest.approx(2 * (20 / 10 - 1), rel=0.05)
+    assert all(value == 0 for edge, value in longer.items() if edge != DIRECT)
+    (found,) = sure(demand(now), "demand")
+    assert found.culprit.service == GATEWAY
+    alike = scan({**bent, ("edge_server", DIRECT): since(NOW, 8.5, 10)})
+    assert not longer_of_edges(alike).any()
+    assert sure(demand(alike), "demand")[0].culprit.service == FRONT
