@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from foreshock_dashboard.analysis.batching import learned, strains
 from foreshock_dashboard.analysis.blame import blame
 from foreshock_dashboard.analysis.decision import State, advance
 from foreshock_dashboard.analysis.detectors import findings
-from foreshock_dashboard.analysis.learned import EVERY
-from foreshock_dashboard.analysis.levels import Usual, usual_at
+from foreshock_dashboard.analysis.learned import EVERY, Learned
+from foreshock_dashboard.analysis.levels import usual_at
 from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service
@@ -36,11 +37,11 @@ class Hindsight(NamedTuple):
 
 def hindsight(world: World, victim: Service, at: float, past: float) -> Hindsight:
     """Look at the World around a time. at, past: Unix seconds; what came before `past` is usual."""
-    base = _usual_before(world, int(np.searchsorted(world.times, past)))
+    known = _known_before(world, int(np.searchsorted(world.times, past)))
     told, blamed, shares, why = 0, 0, defaultdict[Service, float](float), dict[Service, str]()
     looked = sorted({min(int(np.searchsorted(world.times, at + later)), len(world.times) - 1) for later in LATER})
     for point in looked:
-        scan = Scan(world, point, base)
+        scan = Scan(world, point, known.usual, strains=strains(world, point, known.laws))
         if not any(math.isfinite(scan.z(name, victim)) for name in ("p95", "failed")):
             continue
         told += 1
@@ -55,12 +56,12 @@ def hindsight(world: World, victim: Service, at: float, past: float) -> Hindsigh
     return Hindsight(order, told > 0, 2 * blamed > told and blamed >= min(2, len(looked)))
 
 
-def _usual_before(world: World, at: int) -> Usual:
-    """What was usual before grid point `at`, as a hub had it: it learns nothing of who is in trouble.
+def _known_before(world: World, at: int) -> Learned:
+    """What was known before grid point `at`, as a hub had it: it learns nothing of who is in trouble.
 
     It learns once a minute, and leaves out the last three: so a look a minute is enough to know who is.
     """
     state = State()
     for point in range(at - 1, -1, -max(1, round(EVERY / world.step)))[::-1]:
         state = advance(state, world, point)
-    return state.learned.usual if state.learned.usual.levels else usual_at(world, at)
+    return state.learned if state.learned.usual.levels else Learned(usual_at(world, at), learned(world, at))

@@ -29,7 +29,7 @@ from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.meta import Meta
 from foreshock_dashboard.store.engine import connect
 
-MEMORY = "256MB"
+MEMORY = "512MB"
 GATHERED = 500_000
 """Samples that wait in Python before DuckDB gets them."""
 GATHERED_SPANS = 5_000

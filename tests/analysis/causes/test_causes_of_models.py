@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,6 @@ from tests.analysis.causes.made import (
     ANSWER,
     ASK,
     DIRECT,
-    FRONT,
     GATEWAY,
     GPUS,
     LLM,
@@ -31,6 +31,7 @@ from foreshock_dashboard.analysis.demand import demand, growth_of_edges, handed_
 from foreshock_dashboard.analysis.dependency import dependency
 from foreshock_dashboard.analysis.detectors import findings
 from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.hindsight import hindsight
 from foreshock_dashboard.analysis.impatience import impatience
 from foreshock_dashboard.analysis.lengthening import longer_of_edges
 from foreshock_dashboard.analysis.levels import usual_at
@@ -86,6 +87,23 @@ def test_a_model_that_takes_longer_per_token_than_its_load_explains_is_slow_by_i
     for other in (demand, provisioning, retry_storms):
         assert sure(other(now), other(now)[0].cause if other(now) else "") == []
     assert sure(dependency(strained(DEPLOYED, FULL)), "dependency") == []
+
+
+def test_whoever_asks_afterwards_is_told_so_too() -> None:
+    """What load explains is learned from the time before."""
+
+    def waves(i: int) -> float:
+        return 20 + 8 * math.sin(i / 9)
+
+    bent: Bent = {
+        **DEPLOYED,
+        ("running", LLM): lambda i: waves(i) * (1 if i < NOW else 3),
+        ("per_token", LLM): lambda i: (0.012 + 0.0004 * waves(i) / 2) * (1 if i < NOW else 3),
+    }
+    made = world(bent)
+    found = hindsight(made, LLM, made.times[NOW + 5], made.times[NOW - 5])
+    assert found.candidates[0].service == LLM
+    assert found.candidates[0].why == "dependency of serving/llm"
 
 
 @pytest.mark.parametrize(
@@ -216,4 +234,3 @@ def test_whose_requests_became_longer_is_seen_by_what_others_do_not_show() -> No
     assert found.culprit.service == GATEWAY
     alike = scan({**bent, ("edge_server", DIRECT): since(NOW, 8.5, 10)})
     assert not longer_of_edges(alike).any()
-    assert sure(demand(alike), "demand")[0].culprit.service == FRONT
