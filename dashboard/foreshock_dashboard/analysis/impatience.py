@@ -12,6 +12,7 @@ import math
 
 from foreshock_dashboard.analysis.evidence import EXTREME, figure, sure
 from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.relief import ending, share
 from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.model.incident import Culprit
 from foreshock_dashboard.model.service import Service
@@ -39,7 +40,7 @@ def impatience(scan: Scan) -> tuple[Finding, ...]:
         if edge is None or strength < LEAST:
             continue
         tries = scan.value("attempts", edge)
-        again = f", {tries:.1f} times each" if tries >= 1.1 else ""
+        again = f", and makes each {tries:.1f} times" if tries >= 1.1 else ""
         found.append(
             Finding(
                 service=service,
@@ -50,7 +51,8 @@ def impatience(scan: Scan) -> tuple[Finding, ...]:
                 since=scan.since("edge_failed", edge),
                 evidence=(*(figure(scan, name, edge) for name in SIGNS), figure(scan, "running", service)),
                 next_step=f"put the time-out of {edge.client} for calls to {service} back, or cap its retries: it gives"
-                f" up calls{again} that are served as fast as ever",
+                f" up calls that are served as fast as ever{again}"
+                f"{ending('without retries', share(f'load of {service}', 1 / max(tries, 1.0)))}",
                 urgent=True,
             )
         )

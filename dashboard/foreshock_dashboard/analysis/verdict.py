@@ -58,6 +58,8 @@ def _what(incident: Incident, scan: Scan) -> str:
             return f"longer requests{f' of {by}' if by and by != who else ''} fill the KV cache of {who}"
         case "imbalance":
             return f"one replica of {who} has more to do or is slower than the others"
+        case "hardware" if not where.gpus and not where.host:
+            return f"replicas of {who} are lost"
         case "hardware":
             return f"{gpu_list(where.gpus) if where.gpus else f'hardware of {who}'} is held back or failing"
         case _:

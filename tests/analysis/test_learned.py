@@ -1,0 +1,47 @@
+"""What is usual of a service in trouble, and of what it runs on, is what was usual before."""
+
+from __future__ import annotations
+
+import pytest
+from tests.analysis.causes.made import ANSWER, BATCH, CODER, GPUS, LLM, STALLS, TENANTS, since, world
+
+from foreshock_dashboard.analysis.learned import Learned, refreshed
+
+BEFORE, LATER = 150, 299
+"""Grid points at which is learned: before everything changed for good, and long after."""
+CHANGED = world(
+    {
+        ("p95", LLM): since(160, 8, 30),
+        ("edge_p95", ANSWER): since(160, 8.1, 31),
+        ("busy", TENANTS[1]): since(160, 0.6, 0.2),
+        ("stalled_by", STALLS[0]): since(160, 0.02, 0.6),
+        ("clock", GPUS[0]): since(160, 1, 0.6),
+        ("nic", "host-1"): since(160, 0.1, 0.8),
+        ("p95", CODER): since(160, 2, 3),
+        ("nic", "host-3"): since(160, 0.1, 0.8),
+    }
+)
+OF_IT = [
+    ("p95", LLM), ("edge_p95", ANSWER), ("busy", TENANTS[1]), ("stalled_by", STALLS[0]), ("clock", GPUS[0]),
+    ("nic", "host-1"),
+]  # fmt: skip
+OF_OTHERS = [("p95", CODER), ("nic", "host-3")]
+
+
+@pytest.mark.parametrize(("name", "key"), OF_IT, ids=[name for name, _ in OF_IT])
+def test_what_lasts_as_long_as_an_incident_does_not_become_usual(name: str, key: object) -> None:
+    """A GPU that is throttled for an hour is throttled."""
+    known = refreshed(Learned(), CHANGED, BEFORE, frozenset())
+    usual, kept = (
+        refreshed(known, CHANGED, LATER, frozen).usual.of(name).get(key)  # type: ignore[arg-type] # of any kind
+        for frozen in (frozenset[object](), frozenset((LLM,)))
+    )
+    assert kept == known.usual.of(name).get(key)
+    assert usual != kept
+
+
+@pytest.mark.parametrize(("name", "key"), OF_OTHERS, ids=[str(key) for _, key in OF_OTHERS])
+def test_of_others_the_new_ways_are_learned(name: str, key: object) -> None:
+    known = refreshed(Learned(), CHANGED, BEFORE, frozenset())
+    later = refreshed(known, CHANGED, LATER, frozenset((LLM, BATCH)))
+    assert later.usual.of(name).get(key) != known.usual.of(name).get(key)
