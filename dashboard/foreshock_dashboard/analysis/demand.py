@@ -248,14 +248,17 @@ def origin(scan: Scan, service: Service, growth: Floats) -> Origin:
 def handed_on(scan: Scan, row: int, callers: Sequence[int]) -> Floats:
     """Calls on the edge `row` that go with one call on each of the edges `callers`, by regression; shape (callers,).
 
-    First attempts of either. Each caller counts by its own size, or what the least of them hands on would be lost.
+    First attempts of either. Each caller counts by its own size, or what the least of them hands on would be lost;
+    where the data do not tell, all hand on as much of what they ask.
     """
     window = slice(max(0, scan.at + 1 - round(HOUR / scan.world.step)), scan.at + 1)
     first = scan.world.calls.rate[[row, *callers], window] / np.fmax(scan.world.attempts[[row, *callers], window], 1.0)
     columns = np.nan_to_num(first[1:].T)
     size = np.sqrt(np.square(columns).mean(axis=0))
     size[size == 0] = 1.0
-    found: Floats = weights(first[0], columns / size, RIDGE) / size
+    whole = np.isfinite(first[0])
+    alike = first[0][whole].sum() / max(columns[whole].sum(), 1e-9)
+    found: Floats = weights(first[0], columns / size, RIDGE, alike * size) / size
     return found
 
 

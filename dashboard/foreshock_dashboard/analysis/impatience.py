@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import math
 
-from foreshock_dashboard.analysis.evidence import EXTREME, figure, sure
+import numpy as np
+
+from foreshock_dashboard.analysis.evidence import EXTREME, WORSE, figure, sure
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.relief import ending, share
 from foreshock_dashboard.analysis.scan import Scan
@@ -34,8 +36,8 @@ SIGNS = ("edge_failed", "edge_p95", "attempts")
 def impatience(scan: Scan) -> tuple[Finding, ...]:
     """Model servers that work in vain, for a caller gives up sooner than it used to."""
     found = []
-    for service in scan.models:
-        assert isinstance(service, Service)  # noqa: S101 - model servers are of services
+    failing = {scan.world.edges[row].server for row in np.flatnonzero(scan["edge_failed"].z > WORSE)}
+    for service in sorted(failing.intersection(scan.models)):
         strength, edge = max(((_given_up(scan, edge), edge) for edge in _into(scan, service)), default=(0.0, None))
         if edge is None or strength < LEAST:
             continue

@@ -13,16 +13,19 @@ NOTHING = 1e-9
 """Gradient, relative to the largest, below which a weight of 0 is the best one."""
 
 
-def weights(y: Floats, columns: Floats, ridge: float = RIDGE) -> Floats:
-    """argmin over b ≥ 0 of ‖y − U·b‖² + λ‖b‖², by active sets (Lawson and Hanson 1974, chapter 23).
+def weights(y: Floats, columns: Floats, ridge: float = RIDGE, supposed: Floats | float = 0.0) -> Floats:
+    """argmin over b ≥ 0 of ‖y − U·b‖² + λ‖b − s‖², by active sets (Lawson and Hanson 1974, chapter 23).
 
-    y: shape (times,). columns: U, shape (times, n). Times at which anything is NaN are left out; without any left the
-    weights are 0. λ is `ridge` times the mean of the columns' squares, so the order of columns changes nothing.
+    y: shape (times,). columns: U, shape (times, n). supposed: s, shape (n,), what is believed where the data do not
+    tell. Times at which anything is NaN are left out; without any left the weights are 0. λ is `ridge` times the mean
+    of the columns' squares, so the order of columns changes nothing.
     """
     whole = np.isfinite(y) & np.isfinite(columns).all(axis=1)
     u, target = columns[whole], y[whole]
     gram, right = u.T @ u, u.T @ target
-    gram[np.diag_indices_from(gram)] += ridge * np.trace(gram) / max(1, len(gram))
+    penalty = ridge * np.trace(gram) / max(1, len(gram))
+    gram[np.diag_indices_from(gram)] += penalty
+    right = right + penalty * supposed
     found = np.zeros(len(right))
     least = NOTHING * np.abs(right).max(initial=0.0)
     free = np.zeros(len(right), np.bool_)

@@ -34,6 +34,16 @@ def test_of_two_that_move_alike_each_gets_half() -> None:
     assert weights(2 * column, np.stack([column, column], axis=1)) == pytest.approx([1.0, 1.0], rel=0.05)
 
 
+def test_what_is_supposed_holds_where_the_data_do_not_tell() -> None:
+    """Both are the same all the time: any split is as good; a third that is told apart is not believed to be so."""
+    same, other = np.full(100, 3.0), 6 * RNG.random(100)
+    supposed = np.array([0.2, 0.8, 5.0])
+
+    found = weights(3 * 0.2 + 3 * 0.8 + other, np.stack([same, same, other], axis=1), 0.001, supposed)
+
+    assert found == pytest.approx([0.2, 0.8, 1.0], abs=0.1)
+
+
 @pytest.mark.parametrize(
     ("y", "columns"),
     [
