@@ -97,7 +97,7 @@ def _worse(scan: Scan) -> dict[Service, list[Edge]]:
 def by_itself(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
     """How sure it is that a callee is worse by its own doing, 0…1; exact from `LEAST` on."""
     slow, failing = (sure(max(z, default=0.0), EXTREME, 0.7) for z in _own(scan, callee, edges))
-    token = slowed(scan, callee)
+    token = min(slowed(scan, callee), 1 - _prompts(scan, callee))
     if token < LEAST and _load_explains(scan, callee):
         return 0.0
     if slow >= max(LEAST, failing):
@@ -109,6 +109,12 @@ def by_itself(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
             break
         left = min(left, 1 - reason(scan, callee, edges))
     return left
+
+
+def _prompts(scan: Scan, callee: Service) -> float:
+    """How sure it is that a model server is slower per token for the prompts that it reads in between, 0…1."""
+    slow = slowness(scan, callee)
+    return sure(scan.ratio("prompt", callee) / slow, *PROMPTS) if slow > 0 else 0.0
 
 
 def _handed_on(scan: Scan, callee: Service, _: Sequence[Edge]) -> float:
@@ -139,7 +145,6 @@ def _waits(scan: Scan, callee: Service, _: Sequence[Edge]) -> float:
 
 REASONS: Sequence[Callable[[Scan, Service, Sequence[Edge]], float]] = (
     lambda scan, callee, _: sure(scan.ratio("rate", callee), *ASKED) * (1 - slowed(scan, callee)),
-    lambda scan, callee, _: sure(scan.ratio("prompt", callee) / slowness(scan, callee), *PROMPTS),
     lambda scan, callee, _: sure(scan.z("held", callee), EXTREME, 1.0),
     _handed_on,
     _apart,

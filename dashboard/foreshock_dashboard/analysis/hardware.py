@@ -160,10 +160,10 @@ def _of_replicas(scan: Scan) -> list[Finding]:
 
 def lost(scan: Scan, service: Service) -> float:
     """The share of a service's replicas that is no longer ready although it is wanted, 0…1; 0 where it is not known."""
-    told = scan.world.capacity
-    if told is None or service not in told.services:
+    told, row = scan.world.capacity, scan["ready"].keys.get(service)
+    if told is None or row is None:
         return 0.0
-    row, window = told.services.index(service), slice(max(0, scan.at - round(AGO / scan.world.step)), scan.at + 1)
+    window = slice(max(0, scan.at - round(AGO / scan.world.step)), scan.at + 1)
     return gone(told.wanted[row, window], told.ready[row, window])
 
 

@@ -2,8 +2,7 @@
 
 Whoever gives up leaves its request at work, and asks again: the model server works on what nobody waits for. Where a
 server is slow, calls that fail take as long as the time-out, and longer than usual; here they fail while those that do
-not are no slower than before,
-and the server itself fails none, or goes on with them for longer than anybody waits.
+not are no slower than before, and the server itself fails none, or goes on with them for longer than anybody waits.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from foreshock_dashboard.analysis.evidence import EXTREME, WORSE, figure, sure
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.relief import ending, share
 from foreshock_dashboard.analysis.scan import Scan
-from foreshock_dashboard.model.incident import Culprit
+from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
 
@@ -51,7 +50,7 @@ def impatience(scan: Scan) -> tuple[Finding, ...]:
                 strength=strength,
                 severity=max(1.0, scan.ratio("running", service)),
                 since=scan.since("edge_failed", edge),
-                evidence=(*(figure(scan, name, edge) for name in SIGNS), figure(scan, "running", service)),
+                evidence=_evidence(scan, edge),
                 next_step=f"put the time-out of {edge.client} for calls to {service} back, or cap its retries: it gives"
                 f" up calls that are served as fast as ever{again}"
                 f"{ending('without retries', share(f'load of {service}', 1 / max(tries, 1.0)))}",
@@ -59,6 +58,11 @@ def impatience(scan: Scan) -> tuple[Finding, ...]:
             )
         )
     return tuple(found)
+
+
+def _evidence(scan: Scan, edge: Edge) -> tuple[Evidence, ...]:
+    told = (*(figure(scan, name, edge) for name in SIGNS), figure(scan, "running", edge.server))
+    return tuple(each for each in told if math.isfinite(each.value))
 
 
 def in_vain(scan: Scan, service: Service) -> float:
@@ -75,11 +79,12 @@ def _given_up(scan: Scan, edge: Edge) -> float:
     failed, slow = scan.value("edge_failed", edge), scan.ratio("edge_p95", edge)
     if not failed > 0 or math.isnan(slow):
         return 0.0
-    goes_on = sure(1 / scan.value("excess", edge), *GOES_ON)
+    waited = scan.value("edge_p95", edge)
+    served = scan.value("edge_server", edge) / waited if waited > 0 else math.nan
     return min(
         sure(scan.z("edge_failed", edge), EXTREME, 0.7),
         sure(failed - scan.level("edge_failed", edge), *GIVEN_UP),
         1 - sure(slow, *AS_FAST),
-        max(goes_on, 1 - sure(scan.z("failed", edge.server), EXTREME, 0.7)),
+        max(sure(served, *GOES_ON), 1 - sure(scan.z("failed", edge.server), EXTREME, 0.7)),
         sure(scan.ratio("running", edge.server), *PILED),
     )

@@ -9,7 +9,7 @@ from foreshock_dashboard.analysis.batching import Law, learned
 from foreshock_dashboard.analysis.levels import Usual, usual_at
 from foreshock_dashboard.analysis.remembered import Remembered
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.world import Edge, Gpu, Stall, Tenant, World
+from foreshock_dashboard.model.world import Edge, Stall, Tenant, World
 
 EVERY = 60.0
 """Seconds from one look to the next, on the grid since the epoch: two hubs look at the same times."""
@@ -36,7 +36,8 @@ def refreshed(
     usual, laws = usual_at(world, at, remembered=remembered), learned(world, at)
     if not frozen or not known.usual.levels:
         return Learned(usual, laws)
-    theirs = frozenset(tenant.gpu for tenant in world.tenants if tenant.service in frozen)
+    gpus = frozenset(tenant.gpu for tenant in world.tenants if tenant.service in frozen)
+    theirs = gpus | {gpu.host for gpu in gpus}
     which: dict[int, Sequence[int]] = {}  # rows by what they are of: many signals are of the same things
     levels = {}
     for name, found in usual.levels.items():
@@ -51,14 +52,12 @@ def refreshed(
     return Learned(Usual(usual.time, levels), {**laws, **kept})
 
 
-def _concerns(key: Hashable, services: Set[Service], gpus: Set[Gpu]) -> bool:
-    """Whether it is one of the services, what they call or share, or one of their GPUs or its host."""
+def _concerns(key: Hashable, services: Set[Service], theirs: Set[Hashable]) -> bool:
+    """Whether it is one of the services, a call or a share of theirs, or one of `theirs`: their GPUs and the hosts."""
     if isinstance(key, Edge):
         return key.client in services or key.server in services
     if isinstance(key, Stall):
         return key.victim in services
     if isinstance(key, Tenant):
         return key.service in services
-    if isinstance(key, Gpu):
-        return key in gpus
-    return key in services if isinstance(key, Service) else any(key == gpu.host for gpu in gpus)
+    return key in services if isinstance(key, Service) else key in theirs

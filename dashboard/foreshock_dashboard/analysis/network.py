@@ -91,8 +91,8 @@ def excessive(scan: Scan, hosts: Mapping[str, float]) -> tuple[Guilty, ...]:
         quiet = min(ALONE if not heard else DENIED, sure(z, EXTREME, 1.0))
         if edge.server not in shown:
             shown[edge.server] = own(scan, edge.server)
-        as_usual = not max(shown[edge.server], np.nan_to_num(scan.z("edge_server", edge))) >= WORSE
-        strength = max(told, quiet if as_usual else 0.0)
+        calm = not max(shown[edge.server], np.nan_to_num(scan.z("edge_server", edge))) >= WORSE
+        strength = max(told, quiet if calm else 0.0)
         seconds = max(0.0, scan.value("edge_p95", edge) - _ideal(scan, edge))
         if strength > 0.1:
             found.append(Guilty(edge, strength, seconds * np.nan_to_num(scan.value("edge_rate", edge))))

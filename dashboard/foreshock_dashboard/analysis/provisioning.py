@@ -69,8 +69,8 @@ def provisioning(scan: Scan) -> tuple[Finding, ...]:
     found = []
     for each in short:
         felt = max(slower(scan, each.service), crowded(scan, each.service))
-        share = 1.0 if each.most and not each.missing else each.missing / max(each.wanted, 1.0)
-        strength = min(sure(share, *SHORT), felt, 1 - otherwise(scan, each.service, load))
+        lacking = 1.0 if each.most and not each.missing else each.missing / max(each.wanted, 1.0)
+        strength = min(sure(lacking, *SHORT), felt, 1 - otherwise(scan, each.service, load))
         if strength < 0.1:
             continue
         found.append(

@@ -40,14 +40,15 @@ def weights(y: Floats, columns: Floats, ridge: float = RIDGE, supposed: Floats |
 
 def _inside(gram: Floats, right: Floats, found: Floats, free: NDArray[np.bool_]) -> Floats:
     """The best weights of those that are `free`, of which those that come to be 0 or less are set to 0, and bound."""
-    while True:
+    for _ in range(len(right)):  # each time at least one is bound
         best = np.zeros(len(right))
         best[free] = np.linalg.solve(gram[np.ix_(free, free)], right[free])
-        wrong = free & (best <= 0)
+        wrong = free & ~(best > 0)
         if not wrong.any():
             return best
-        with np.errstate(invalid="ignore", divide="ignore"):
-            steps = np.where(wrong, found / (found - best), np.inf)
-        found = found + np.nanmin(steps) * (best - found)
-        free &= ~(wrong & (found <= NOTHING * np.abs(found).max()))
+        steps = np.divide(found, found - best, out=np.zeros(len(right)), where=wrong & (found > 0))
+        step = steps[wrong].min()
+        found = found + step * (best - found)
+        free &= ~(wrong & (steps <= step))
         found[~free] = 0.0
+    return np.zeros(len(right))

@@ -120,6 +120,26 @@ def test_what_else_slows_a_model_down_is_no_change_of_its_own(reason: Bent) -> N
     assert sure(dependency(strained({**DEPLOYED, **reason}, SLOWED)), "dependency") == []
 
 
+@pytest.mark.parametrize("prompts", [1.0, 1.1, 1.3])
+def test_a_model_that_fails_by_itself_is_told_so_however_long_its_prompts_are(prompts: float) -> None:
+    """It is as fast as ever: prompts explain nothing of that."""
+    fails: Bent = {
+        ("failed", LLM): since(NOW, 0, 0.5),
+        ("edge_failed", ANSWER): since(NOW, 0, 0.5),
+        ("failed", GATEWAY): since(NOW, 0, 0.4),
+        ("prompt_tokens", LLM): since(NOW, 5000, 5000 * prompts),
+    }
+    (found,) = sure(dependency(strained(fails, replace(FULL, loads=(0.5, 0.5, 0.5)))), "dependency")
+    assert found.culprit.service == LLM
+
+
+@pytest.mark.parametrize("which", [("edge_p95", ANSWER), ("edge_server", ANSWER), ("per_token", LLM)])
+def test_what_takes_no_time_at_all_ends_no_tick(which: tuple[str, object]) -> None:
+    """The first bound of a histogram is 0, and a sum may stand still while its count grows."""
+    zero = strained({**IMPATIENT, which: since(NOW, 8, 0)}, replace(SLOWED, slowdown=0.0))
+    assert all(np.isfinite(each.strength) for each in findings(zero))
+
+
 def test_retries_of_a_slow_model_are_no_storm_of_their_own() -> None:
     """Without them it would be as slow: what made them is still there."""
     assert sure(retry_storms(scan(STORM)), "retry storm")

@@ -34,6 +34,32 @@ def test_of_two_that_move_alike_each_gets_half() -> None:
     assert weights(2 * column, np.stack([column, column], axis=1)) == pytest.approx([1.0, 1.0], rel=0.05)
 
 
+@pytest.mark.parametrize("turned", [1, -1])
+def test_two_that_explain_as_much_of_which_one_turns_out_to_be_nothing_end(turned: int) -> None:
+    """Their gradients tie at first, and the best of one is exactly 0 then."""
+    y = np.array([10.0, -1.0, 0.0, 0.0, 0.0])
+    columns = np.array([[1.25, 2.5, 0.75, 0.75, 0.25], [1.0, 0.0, 0.0, 0.0, 0.0]]).T
+
+    found = weights(y, columns[:, ::turned])[::turned]
+
+    assert np.isfinite(found).all()
+    assert (found >= 0).all()
+
+
+@given(st.lists(st.tuples(*[st.integers(-3, 3)] * 4), min_size=1, max_size=8), st.sampled_from([0.0, 0.25, 1.0]))
+def test_columns_of_whole_numbers_have_their_optimum_too(rows: list[tuple[int, ...]], supposed: float) -> None:
+    """Ties and zeros are ordinary in them: at the optimum no weight above 0 can be bettered, and none at 0 raised."""
+    table = np.array(rows, np.float64)
+    y, columns = table[:, 0], table[:, 1:]
+    found = weights(y, columns, 0.05, supposed)
+
+    penalty = 0.05 * np.trace(columns.T @ columns) / 3
+    slope = columns.T @ (y - columns @ found) - penalty * (found - supposed)
+    assert (found >= 0).all()
+    assert slope.max() <= 1e-6
+    assert abs(slope[found > 1e-9]).max(initial=0.0) <= 1e-6
+
+
 def test_what_is_supposed_holds_where_the_data_do_not_tell() -> None:
     """Both are the same all the time: any split is as good; a third that is told apart is not believed to be so."""
     same, other = np.full(100, 3.0), 6 * RNG.random(100)
