@@ -39,6 +39,7 @@ OTHERS = (
     ("bench_search.py", "--spans", "1000000"),  # of the ten million that its bar is for: they take minutes to write
     ("bench_core.py",),
     ("bench_tick.py", "--world"),
+    ("bench_replay.py",),
     ("bench_page.py",),
     ("bench_simulate.py",),
     ("bench_simulate.py", "--size", "large", "--minutes", "2"),

@@ -1,0 +1,113 @@
+"""Faults that no scenario that comes along has: cause and culprit at the first page, and ten minutes later."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from foreshock_dashboard.cli import main
+from foreshock_dashboard.evaluation.truth import read_truth
+from foreshock_dashboard.model.incident import Incident
+from foreshock_dashboard.replaying import Played, play
+
+LATER = 600.0
+"""Seconds after the page."""
+
+
+class Fault(NamedTuple):
+    """What is done, the author's word on it, and what the analysis is to name.
+
+    first: causes at the page that are as good: at first, slowness of somebody whom retries may keep down is told as
+    what it may leave behind; and where replicas are on their way, that they are late.
+    """
+
+    name: str
+    faults: str
+    expects: str
+    cause: str
+    culprit: str
+    first: tuple[str, ...] = ()
+
+
+FAULTS = (
+    Fault(
+        "a deploy makes a model three times as slow per token",
+        "slower_work: {service: llm-chat, at: 35m, factor: 3}",
+        "cause: dependency, culprit: llm-chat, origin: llm-chat",
+        "dependency", "llm-chat", ("retry storm",),
+    ),
+    Fault(
+        "a gateway's time-out is cut to 3 s, and it tries five times",
+        "policy_change: {caller: gateway, callee: llm-chat, at: 35m, timeout: 3s, attempts: 5}",
+        "cause: retry_storm, culprit: gateway, origin: llm-chat",
+        "retry storm", "gateway",
+    ),
+    Fault(
+        "one of two replicas dies, and nothing is left to replace it",
+        "replicas_fail: {service: llm-chat, at: 35m, replicas: 1, xid: 79}",
+        "cause: hardware, culprit: llm-chat, origin: llm-chat",
+        "hardware", "llm-chat",
+    ),
+    Fault(
+        "GPUs are held back for good",
+        "throttle: {service: llm-chat, at: 35m, ratio: 35%}",
+        "cause: hardware, culprit: llm-chat, origin: llm-chat",
+        "hardware", "llm-chat",
+    ),
+    Fault(
+        "the smaller of two flows grows fourfold",
+        "surge: {flow: chat, at: 35m, factor: 4, ramp: 6m}",
+        "cause: demand, culprit: chat, origin: llm-chat",
+        "demand", "gateway", ("provisioning lag",),
+    ),
+    Fault(
+        "an embedder answers a third of its requests with 500",
+        "failing_work: {service: embedder, at: 35m, ratio: 30%}",
+        "cause: dependency, culprit: embedder, origin: embedder",
+        "dependency", "embedder",
+    ),
+)  # fmt: skip
+SCENARIO = """\
+description: A fault.
+duration: 52m
+topology: {{load: 0.45, spare: {spare}}}
+faults:
+  - {faults}
+expects: {{cascade: true, {expects}}}
+"""
+
+
+def played(folder: Path, fault: Fault, seed: int) -> Played:
+    """A run of it on a small platform."""
+    scenario = folder / "fault.yaml"
+    scenario.write_text(SCENARIO.format(spare=0 if "replicas_fail" in fault.faults else 1, **fault._asdict()))
+    out = folder / "recording"
+    assert main(["simulate", str(scenario), "--size", "small", "--seed", str(seed), "--out", str(out)]) == 0
+    truth = read_truth(out)
+    assert truth.onset is not None
+    return play(out)
+
+
+def told(run: Played, incident: str, time: float) -> Incident:
+    """An incident as it was told then."""
+    return [each for at, all_of_it in run.history if at <= time for each in all_of_it if each.id == incident][-1]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", [31, 32])
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_that_no_scenario_has_is_told_by_its_cause_and_its_culprit(
+    tmp_path: Path, fault: Fault, seed: int
+) -> None:
+    run = played(tmp_path, fault, seed)
+    (first, *_) = sorted(run.paged.values(), key=lambda each: each.paged or 0.0)
+    assert first.paged is not None
+    assert first.paged >= run.times[0] + 35 * 60
+    assert first.cause in (fault.cause, *fault.first)
+    later = told(run, first.id, first.paged + LATER)
+    assert later.cause in (fault.cause, *(() if fault.cause == "dependency" else fault.first))
+    for each in (first, later):
+        assert each.culprit.service
+        assert each.culprit.service.name == fault.culprit
