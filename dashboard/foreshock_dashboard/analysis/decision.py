@@ -36,6 +36,8 @@ SWITCH = 6
 """Grid points in a row that must name another cause, culprit or origin before an open incident does."""
 SETTLED = 30
 """The same once somebody was woken: what they act on holds for minutes."""
+PROVED, MAY_BE = 0.9, 0.25
+"""How sure another cause must be found, and the one that is told not even be suspected, for that not to hold."""
 CLEAR = 300.0
 """Seconds that an incident must be *seen* calm before it is over."""
 BLIND = 3600.0
@@ -233,13 +235,22 @@ def _grown(case: Case, mine: Sequence[Trouble], moment: Moment) -> Case | None:
     if _says(told) == _says(grown.incident) or (told.paged is not None and grown.incident.paged is None):
         return replace(grown, incident=told, other=0)
     other = grown.other + 1
-    if other >= (SWITCH if grown.incident.paged is None else SETTLED):
+    disproved = told.confidence >= PROVED and not _found(grown.incident, moment.findings)
+    if other >= (SETTLED if grown.incident.paged is not None and not disproved else SWITCH):
         return replace(grown, incident=told, other=0)
     kept = replace(grown.incident, phase=told.phase)
     if told.service == kept.service:
         kept = replace(kept, at_risk=told.at_risk)
         return replace(grown, incident=replace(kept, sentence=sentence(kept, scan)), other=other)
     return replace(grown, incident=standing(kept, moment), other=other)
+
+
+def _found(incident: Incident, findings: Sequence[Finding]) -> bool:
+    """Whether what an incident tells may still be so: somebody finds that cause and that culprit."""
+    told = (incident.service, incident.cause, incident.culprit.service)
+    return any(
+        (each.service, each.cause, each.culprit.service) == told and each.strength >= MAY_BE for each in findings
+    )
 
 
 def _lead(incident: Incident | None, mine: Sequence[Trouble]) -> Trouble:

@@ -27,6 +27,9 @@ COVERED = 0.45
 ASKED = (1.4, 0.1)
 """Times as many requests as usual that are as likely the reason as not, and the width of the doubt; retries of those
 who gave up count as well, so it is more than a fluctuation."""
+FAILING = (3.0, 0.3)
+"""The same where it fails and is as fast as ever: a server that is asked for more than it carries is slow first, or
+turns away what is beyond."""
 PROMPTS = (1.0, 0.1)
 """Growth of tokens in prompts over that of the time per token, from which it is as likely the reason as not (prompts
 are read between the steps of answers); width of the doubt."""
@@ -111,6 +114,14 @@ def by_itself(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
     return left
 
 
+def _asked(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
+    """How sure it is that a callee is worse for being asked more, 0…1; load makes it slow before it fails."""
+    slow, _ = _own(scan, callee, edges)
+    fails_alone = max(slow, default=0.0) < WORSE and not scan.z("waiting", callee) >= WORSE
+    most = FAILING if fails_alone else ASKED
+    return sure(scan.ratio("rate", callee), *most) * (1 - slowed(scan, callee))
+
+
 def _prompts(scan: Scan, callee: Service) -> float:
     """How sure it is that a model server is slower per token for the prompts that it reads in between, 0…1."""
     slow = slowness(scan, callee)
@@ -144,7 +155,7 @@ def _waits(scan: Scan, callee: Service, _: Sequence[Edge]) -> float:
 
 
 REASONS: Sequence[Callable[[Scan, Service, Sequence[Edge]], float]] = (
-    lambda scan, callee, _: sure(scan.ratio("rate", callee), *ASKED) * (1 - slowed(scan, callee)),
+    lambda scan, callee, edges: _asked(scan, callee, edges),
     lambda scan, callee, _: sure(scan.z("held", callee), EXTREME, 1.0),
     _handed_on,
     _apart,

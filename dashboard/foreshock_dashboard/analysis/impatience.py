@@ -2,7 +2,8 @@
 
 Whoever gives up leaves its request at work, and asks again: the model server works on what nobody waits for. Where a
 server is slow, calls that fail take as long as the time-out, and longer than usual; here they fail while those that do
-not are no slower than before, and the server itself fails none, or goes on with them for longer than anybody waits.
+not are no slower than before, the server itself fails none, or goes on with them for longer than anybody waits, and no
+replica is lost.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.evidence import EXTREME, WORSE, figure, sure
 from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.hardware import GONE, lost
 from foreshock_dashboard.analysis.relief import ending, share
 from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.model.incident import Culprit, Evidence
@@ -87,4 +89,5 @@ def _given_up(scan: Scan, edge: Edge) -> float:
         1 - sure(slow, *AS_FAST),
         max(sure(served, *GOES_ON), 1 - sure(scan.z("failed", edge.server), EXTREME, 0.7)),
         sure(scan.ratio("running", edge.server), *PILED),
+        1 - sure(lost(scan, edge.server), *GONE),
     )
