@@ -49,6 +49,8 @@ HOUR = 3600.0
 """Seconds from which it is learned whose requests a caller hands on where."""
 RIDGE = 0.002
 """Penalty of that regression, small because both sides are counts of the same calls."""
+NOW, DRAWN = 300.0, 0.1
+"""Seconds from which it is learned what is different by now, and how much that is drawn towards the hour's."""
 SURPRISES = 0.5
 """Strength of growth over what this time of the week brings, from which that does not explain it."""
 CONSTANT = 0.05
@@ -248,17 +250,25 @@ def origin(scan: Scan, service: Service, growth: Floats) -> Origin:
 def handed_on(scan: Scan, row: int, callers: Sequence[int]) -> Floats:
     """Calls on the edge `row` that go with one call on each of the edges `callers`, by regression; shape (callers,).
 
-    First attempts of either. Each caller counts by its own size, or what the least of them hands on would be lost;
-    where the data do not tell, all hand on as much of what they ask.
+    First attempts of either. Each caller counts by its own size, or what the least of them hands on would be lost.
+    Where the last hour does not tell, all hand on as much of what they ask; where the last minutes tell otherwise than
+    the hour, somebody asks for something else by now: those outside ask a gateway for many things.
     """
     window = slice(max(0, scan.at + 1 - round(HOUR / scan.world.step)), scan.at + 1)
     first = scan.world.calls.rate[[row, *callers], window] / np.fmax(scan.world.attempts[[row, *callers], window], 1.0)
-    columns = np.nan_to_num(first[1:].T)
-    size = np.sqrt(np.square(columns).mean(axis=0))
+    mine, theirs = first[0], np.nan_to_num(first[1:].T)
+    known = np.isfinite(mine)
+    alike = mine[known].sum() / max(theirs[known].sum(), 1e-9)
+    usual = _share(mine, theirs, RIDGE, np.full(len(callers), alike))
+    late = slice(-max(1, round(NOW / scan.world.step)), None)
+    return _share(mine[late], theirs[late], DRAWN, usual)
+
+
+def _share(mine: Floats, theirs: Floats, ridge: float, supposed: Floats) -> Floats:
+    """Weights of callers, each in units of its own size."""
+    size = np.sqrt(np.square(theirs).mean(axis=0))
     size[size == 0] = 1.0
-    whole = np.isfinite(first[0])
-    alike = first[0][whole].sum() / max(columns[whole].sum(), 1e-9)
-    found: Floats = weights(first[0], columns / size, RIDGE, alike * size) / size
+    found: Floats = weights(mine, theirs / size, ridge, supposed * size) / size
     return found
 
 

@@ -231,6 +231,20 @@ def test_what_a_small_caller_hands_on_is_seen_beside_a_large_one() -> None:
     )
 
 
+def test_what_those_outside_ask_for_by_now_is_not_what_they_asked_for_in_the_hour() -> None:
+    """One in ten of their requests went on to the model; of those that come on top all do."""
+    bent: Bent = {
+        ("edge_rate", ASK): lambda i: 6 + math.sin(i / 7),
+        ("edge_rate", DIRECT): lambda i: 6 + math.cos(i / 11) + ramp(280, 295, 0, 3)(i),
+        ("edge_rate", ANSWER): lambda i: 0.5 * (6 + math.sin(i / 7)) + 0.1 * 6 + ramp(280, 295, 0, 3)(i),
+    }
+    now = scan(bent)
+    edges = list(now.world.edges)
+    rows = [edges.index(DIRECT), edges.index(ASK)]
+    earlier = Scan(now.world, 270, now.base)
+    assert handed_on(now, edges.index(ANSWER), rows)[0] > 2 * handed_on(earlier, edges.index(ANSWER), rows)[0]
+
+
 def test_whose_crowd_went_long_ago_is_not_whose_is_there() -> None:
     """The front had a peak ten minutes ago; now it is those who ask the gateway directly."""
     peak = lambda i: 5 + 4 * np.exp(-(((i - 240) / 6) ** 2))  # noqa: E731 - a shape
