@@ -303,13 +303,21 @@ def twice(span: Make, *servers: tuple[str, Status], callee: str = "llm", **first
         ([("generate", "error")], {"status": "ok"}, 0),
         ([("generate", "error")], {"attributes": {"http.response.status_code": 200}}, 0),
         ([("generate", "error")], {"attributes": {"http.response.status_code": 503}}, 1),
+        ([("generate", "error")], {"attributes": {"rpc.grpc.status_code": 0}}, 0),
+        ([("generate", "error")], {"attributes": {"rpc.response.status_code": "OK"}}, 0),
+        ([("generate", "error")], {"attributes": {"rpc.grpc.status_code": 14}}, 1),
+        ([("generate", "unset")], {"attributes": {"rpc.response.status_code": "UNAVAILABLE"}}, 1),
+        ([("generate", "unset")], {"attributes": {"http.response.status_code": 200, "rpc.grpc.status_code": 8}}, 1),
+        ([("generate", "error")], {"attributes": {"rpc.grpc.status_code": [], "rpc.response.status_code": ""}}, 1),
         ([("generate", "error")], {"end": NOW + 5}, 0),
         ([("generate", "unset")], {}, 0),
     ],
     ids=[
         "its server failed", "one of two instrumentations says so", "the transport tried twice, in vain",
         "the transport tried twice, which helped", "the caller says that it succeeded", "it was answered",
-        "both say so", "it had not ended", "nothing failed",
+        "both say so", "gRPC's code says that it succeeded", "an RPC's code does", "gRPC's code says that it failed",
+        "an RPC's code alone does", "gRPC's code does, within an answer of HTTP", "what is no code tells nothing",
+        "it had not ended", "nothing failed",
     ],
 )  # fmt: skip
 def test_a_call_after_one_of_which_the_server_alone_says_that_it_failed_is_a_retry_unless_the_caller_had_its_answer(

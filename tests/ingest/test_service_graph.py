@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.service_graph import ServiceGraph, Unpaired
+from foreshock_dashboard.model.service_graph import MAX_LINKS, MAX_SERVER_LINKS, ServiceGraph, Unpaired
 from foreshock_dashboard.model.span import Kind, Link, Span, Status
 
 Make = Callable[..., Span]
@@ -364,6 +364,26 @@ def test_what_a_server_span_links_to_is_no_call_unless_it_sent_a_message(span: M
     found = edges(*outside, span("server", "b", 2, links=(4, 5, 6, 7)))
     assert set(found) == {"app>b:virtual_node", "user>web:virtual_node", "user>b:virtual_node"}
     assert graph_of([span("server", "b", 2, 9, links=(4,))])[1] == {"b:server": 1}
+
+
+@pytest.mark.parametrize(("kind", "most"), [("server", MAX_SERVER_LINKS), ("consumer", MAX_LINKS)])
+def test_one_span_with_many_links_takes_no_room_of_others(span: Make, kind: Kind, most: int) -> None:
+    """The first ones tell of the messages; a request that comes next is paired as ever."""
+    many = span(kind, "b", 9000, links=(1, *range(2, 5000)))
+    spans = [span("producer", "a", 1), many, span("server", "d", 9002, 9001), span("client", "c", 9001)]
+    found, unpaired, dropped = graph_of(spans, max_items=200)
+    assert {name: total.requests for name, total in found.items()} == {"a>b:messaging_system": 1, "c>d": 1}
+    assert (unpaired, dropped) == ({}, 0)
+    first = [span("producer", "a", most), span("producer", "z", most + 1)]
+    assert set(graph_of([*first, span(kind, "b", 9000, links=tuple(range(1, 5000)))])[0]) == {"a>b:messaging_system"}
+
+
+@pytest.mark.parametrize("kind", ["server", "consumer"])
+def test_a_span_whose_links_find_no_room_is_dropped_once(span: Make, kind: Kind) -> None:
+    """What is counted is spans; and it is still told what is known of it."""
+    found, unpaired, dropped = graph_of([span(kind, "b", 9000, links=tuple(range(1, 9)))], max_items=2)
+    assert dropped == 1
+    assert (set(found), unpaired.total()) == (({"user>b:virtual_node"}, 0) if kind == "server" else (set(), 1))
 
 
 def test_a_half_that_comes_after_the_waiting_time_is_not_counted_as_a_second_request(span: Make) -> None:

@@ -32,12 +32,15 @@ _HTTP_RESENDS = ("http.request.resend_count", "http.resend_count")
 _GRPC_RESENDS = ("previous-rpc-attempts", "transparent-retry")  # of gRPC's own spans of each attempt (gRFC A72)
 _RESENDS = (*_HTTP_RESENDS, *_GRPC_RESENDS)
 _ERROR, _CODE, _OLD_CODE = "error.type", "http.response.status_code", "http.status_code"
+_RPC_CODES = ("rpc.grpc.status_code", "rpc.response.status_code")
 _PREVIOUS_ATTEMPTS = (
     "rpc.grpc.request.metadata.grpc-previous-rpc-attempts",
     "rpc.request.metadata.grpc-previous-rpc-attempts",
 )
 _RECEIVES = ("messaging.operation.type", "messaging.operation")
-CLIENT_KEYS = frozenset((*_CALLEE, *_URL, *_RESENDS, _ERROR, _CODE, _OLD_CODE, *_RECEIVES, *OPERATION, *MODEL))
+CLIENT_KEYS = frozenset(
+    (*_CALLEE, *_URL, *_RESENDS, _ERROR, _CODE, _OLD_CODE, *_RPC_CODES, *_RECEIVES, *OPERATION, *MODEL)
+)
 SERVER_KEYS = frozenset(_PREVIOUS_ATTEMPTS)
 """What is asked for of CLIENT and PRODUCER spans, and of SERVER and CONSUMER spans."""
 
@@ -68,9 +71,10 @@ class Callee(NamedTuple):
 class Client:
     """The calling half. `operation` and `model` are those of a model.
 
-    in_vain: whether it failed, or got an answer after which clients try again: HTTP's 429, 500 and above.
-    unsure: whether the span tells neither of success nor of failure: by the conventions an HTTP client's tells the code
-        of the answer, and status `ok` is the word of somebody who knows.
+    in_vain: whether it failed, or got an answer after which clients try again: HTTP's 429, 500 and above, and an RPC's
+        codes but that of success, for to its client each of them is an error.
+    unsure: whether the span tells neither of success nor of failure: by the conventions an HTTP or RPC client's tells
+        the code of the answer, and status `ok` is the word of somebody who knows.
     resent: whether the span says that it sends a request again. `resend` is the number that HTTP's conventions have for
         that; they count every time that a request is sent again, after a redirect too.
     """
@@ -99,11 +103,15 @@ class Client:
         self.callee = callee
         code, old = found.get(_CODE), found.get(_OLD_CODE)
         self.in_vain = self.failed or bool(found.get(_ERROR))
-        if code is None and old is None:
-            self.unsure = status == "unset" and not self.in_vain
-        else:
+        self.unsure = status == "unset" and not self.in_vain
+        if code is not None or old is not None:
             self.in_vain = self.in_vain or _asks_again(code) or _asks_again(old)
             self.unsure = False
+        for key in shape.rpc_codes:
+            succeeded = _succeeded(found[key])
+            if succeeded is not None:
+                self.in_vain = self.in_vain or not succeeded
+                self.unsure = False
         self.resend, self.resent = 0, False
         if shape.resends:
             self.resend = max(0, *(_number(found.get(key)) for key in _HTTP_RESENDS))
@@ -133,14 +141,15 @@ class Claim:
 
     undecided: of how many of them nothing is known yet. callers: whose those are that turned out to be no calling half.
     root: whether it has no parent, so that `user` has called if nobody else has.
+    dropped: whether it was counted as one that there was no room for.
     """
 
-    __slots__ = ("callers", "paired", "root", "undecided")
+    __slots__ = ("callers", "dropped", "paired", "root", "undecided")
 
     def __init__(self, undecided: int, *, root: bool) -> None:
         self.undecided, self.root = undecided, root
         self.callers: list[Service] = []
-        self.paired = False
+        self.paired = self.dropped = False
 
 
 class Way(NamedTuple):
@@ -206,6 +215,7 @@ class _Shape(NamedTuple):
     callee: tuple[str, ...]
     url: tuple[str, ...]
     resends: tuple[str, ...]
+    rpc_codes: tuple[str, ...]
     values: Callable[[Attributes], Hashable]
 
 
@@ -216,8 +226,10 @@ _known: dict[tuple[tuple[str, ...], Hashable], Callee] = {}
 def _shape_of(found: Attributes) -> _Shape:
     shape = _shapes.get(keys := tuple(found))
     if shape is None:
-        callee, url, resends = (tuple(key for key in some if key in found) for some in (_CALLEE, _URL, _RESENDS))
-        shape = _Shape(callee, url, resends, itemgetter(*callee) if callee else lambda _: None)
+        callee, url, resends, rpc_codes = (
+            tuple(key for key in some if key in found) for some in (_CALLEE, _URL, _RESENDS, _RPC_CODES)
+        )
+        shape = _Shape(callee, url, resends, rpc_codes, itemgetter(*callee) if callee else lambda _: None)
         if len(_shapes) >= MAX_SHAPES:
             _shapes.clear()
         _shapes[keys] = shape
@@ -275,6 +287,13 @@ def _is_address(host: str) -> bool:
 
 def _asks_again(code: AttributeValue) -> bool:
     return (number := _number(code)) == 429 or number >= 500
+
+
+def _succeeded(code: AttributeValue) -> bool | None:
+    """Whether an RPC's code, a number or a name, is that of success; None where it is no code."""
+    if isinstance(code, int):
+        return code == 0
+    return code.upper() in ("OK", "0") if isinstance(code, str) and code else None
 
 
 def _number(value: AttributeValue) -> int:

@@ -34,6 +34,11 @@ _new = tuple.__new__
 _PARENT = Way()
 MAX_ANSWERERS = 64
 """Services that may answer one CLIENT span."""
+MAX_LINKS = 128
+"""Links of a CONSUMER span that are looked at, the first ones: as many as OpenTelemetry's SDKs let a span have."""
+MAX_SERVER_LINKS = 8
+"""The same of a SERVER span: a message or a few are pushed in one request. A server that computes in batches links to
+requests, none of which counts, and each link that is looked at takes one of `max_items`."""
 MAX_INNER = 16
 """Services whose CLIENT spans right under one span are remembered."""
 
@@ -49,7 +54,8 @@ class ServiceGraph:
 
     - a CONSUMER span with links, or a CLIENT span with links that receives messages, is paired with what it links to,
       and with its parent if that is a PRODUCER span; a SERVER span with links with its parent, and with each PRODUCER
-      span that it links to. Whatever else they name tells who has called, if none of these is there;
+      span that it links to. Whatever else they name tells who has called, if none of these is there. The first links
+      are looked at, `MAX_LINKS` or `MAX_SERVER_LINKS` of them;
     - each SERVER span under a CLIENT span is a request, all but the first are retries; SERVER spans of one service that
       have different names describe the same request. The longest of them, among those that come within `ttl`, is the
       server's duration, which is told after that time;
@@ -218,7 +224,8 @@ class ServiceGraph:
         one; a request by its parent, so what a server links to counts if that has sent a message.
         """
         consumer = server.kind == "consumer"
-        strict = dict.fromkeys((bytes.fromhex(link.trace_id + link.span_id) for link in links), not consumer)
+        few = links[: MAX_LINKS if consumer else MAX_SERVER_LINKS]
+        strict = dict.fromkeys((bytes.fromhex(link.trace_id + link.span_id) for link in few), not consumer)
         if parent and parent != server.id:
             strict[parent] = strict.get(parent, True) if consumer else False
         claim = Claim(len(strict), root=not parent and not consumer)
@@ -227,30 +234,35 @@ class ServiceGraph:
 
     def _answer(self, caller: Id, server: Server, now: float) -> None:
         """Bring a SERVER span to the call above it, through INTERNAL spans of the caller."""
-        while True:
-            node = self._node(caller, now)
-            if node is None:
-                self._findings.dropped += 1
-                if server.way is not None and server.way.claim is not None:
-                    self._findings.claimed(server, server.way.claim)
+        way = server.way or _PARENT
+        through, looked, attempt = way.through, way.looked, way.attempt
+        while (node := self._node(caller, now)) is not None and node.client is None and node.internal is not None:
+            far = way.strict or looked >= MAX_BETWEEN or through not in (None, node.internal)
+            if not far:
+                through, looked, attempt = node.internal, looked + 1, attempt or node.attempt
+            if far or node.above == caller:
+                self._findings.without_client(through, server)
                 return
-            if node.client is not None:
-                self._meet(node, node.client, server, now)
-                return
-            if node.internal is None:
-                node.servers = node.servers or []
-                node.servers.append(server)
-                return
-            way = server.way or _PARENT
-            if way.strict or way.looked >= MAX_BETWEEN or way.through not in (None, node.internal):
-                break
-            attempt = way.attempt or node.attempt
-            way = way._replace(through=node.internal, looked=way.looked + 1, attempt=attempt)
-            server = server._replace(way=way)
-            if node.above == caller:
-                break
             caller = node.above
-        self._findings.without_client(way.through, server)
+        if looked > way.looked:
+            server = server._replace(way=Way(through, looked, attempt, way.claim, way.strict))
+        if node is None:
+            self._drop(server)
+            if way.claim is not None:
+                self._findings.claimed(server, way.claim)
+        elif node.client is not None:
+            self._meet(node, node.client, server, now)
+        else:
+            node.servers = node.servers or []
+            node.servers.append(server)
+
+    def _drop(self, server: Server) -> None:
+        """Count a SERVER span that there was no room for, once for all that it links to."""
+        claim = None if server.way is None else server.way.claim
+        if claim is None or not claim.dropped:
+            self._findings.dropped += 1
+        if claim is not None:
+            claim.dropped = True
 
     def _meet(self, node: Node, client: Client, server: Server, now: float) -> None:
         """A CLIENT span and a SERVER span under it.
@@ -284,7 +296,7 @@ class ServiceGraph:
         tally = node.tally(edge)
         if tally is None:
             if len(node.tallies) >= MAX_ANSWERERS:
-                self._findings.dropped += 1
+                self._drop(server)
                 return
             tally = Tally(edge)
             node.tallies += (tally,)
