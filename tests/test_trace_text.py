@@ -99,7 +99,7 @@ def test_the_share_that_a_span_waited_shows_its_quality(gpu: dict[str, object] |
     [
         ({"lanes_settled": False}, "may still be on its way"),
         ({"lanes_error": "the store is away"}, "could not be read: the store is away"),
-        ({"lanes_left_out": 12}, "12 GPU minutes were too many"),
+        ({"lanes_left_out": 12}, "of 12 of its minutes not all GPUs were read"),
         ({}, "no span of it is known to have run on a GPU"),
         ({"lanes": [*answer()["lanes"]]}, "does not allow a statement"),
         ({"sentence": "It waited."}, "It waited."),

@@ -142,7 +142,7 @@ def _end(told: Json) -> Iterator[str]:
     if told["lanes_error"]:
         yield _printable(f"what ran on the GPUs could not be read: {told['lanes_error']}")
     if told["lanes_left_out"]:
-        yield f"{told['lanes_left_out']} GPU minutes were too many to read"
+        yield f"of {told['lanes_left_out']} of its minutes not all GPUs were read"
     if not told["lanes_settled"]:
         yield "this trace is seconds old: what ran on its GPUs may still be on its way"
     yield _printable(told["sentence"]) or _nothing(told)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +15,16 @@ import pytest
 from tests.web.caller import Caller
 from tests.web.worlds import NOW, SCENES, FakeHub, FakeTraces, request, service, span
 
+from foreshock_dashboard.model.partial import Partial
 from foreshock_dashboard.model.query import Matrix, Query, SourceError
 from foreshock_dashboard.model.samples import Labels, labels_of
-from foreshock_dashboard.model.span import OCCUPANCY, AttributeValue, Span, TraceQuery, TraceSummary
+from foreshock_dashboard.model.span import EXPORTER, OCCUPANCY, AttributeValue, Span, TraceQuery, TraceSummary
 from foreshock_dashboard.trace_text import trace_text
 from foreshock_dashboard.web import gpu_time
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.exemplars import exemplars
-from foreshock_dashboard.web.gpu_time import GpuTimes
-from foreshock_dashboard.web.trace_search import CANDIDATES, WaitFilter, by_wait
+from foreshock_dashboard.web.gpu_time import GpuTime, GpuTimes
+from foreshock_dashboard.web.trace_search import CANDIDATES, WaitFilter, Waits, by_wait
 from foreshock_exporter.occupancy import Occupancy, attributes, span_id, trace_id
 from foreshock_exporter.sharing import ServiceKey
 
@@ -225,7 +229,7 @@ def test_without_gpus_there_are_no_lanes(scene: str) -> None:
     body = ask(hub)
     assert (body["lanes"], body["sentence"], body["gpu_wait_seconds"]) == ([], "", None)
     why = f" ({hub.snapshot.error})" if scene == "error" else ""
-    told = f"the hub has no metrics of GPUs{why}, and no exporter sent occupancy spans of that time"
+    told = f"the hub has no metrics of GPUs{why}, {gpu_time.NO_OCCUPANCY}"
     assert body["lanes_note"] == told
     assert f"nothing is known of its GPUs: {told}"[:60] in trace_text(body)
 
@@ -250,13 +254,178 @@ def test_occupancy_spans_tell_the_gpus_of_a_trace_where_there_are_no_metrics_of_
     assert len(traces.asked) == count
 
 
-def test_a_search_for_occupancy_that_fails_is_told() -> None:
-    """The trace itself is not lost for that."""
-    spans = asked_of(host__id=HOST, process__pid=7)
-    traces = Traces(spans=spans, error="the source is away")
+def unmeasured(traces: Traces, seconds: float = 600.0) -> FakeHub:
+    """A hub without metrics of GPUs, so many seconds after the request."""
     hub = FakeHub(SCENES["empty"](), traces=traces, metrics=Metrics())
-    found = GpuTimes(hub).of(spans)
-    assert (found.lanes.lanes, found.error) == ((), "the source is away")
+    hub.time = NOW + seconds
+    return hub
+
+
+def test_before_the_first_tick_nothing_is_said_of_metrics_but_that_they_are_not_read_yet() -> None:
+    """A hub that has just started has no World, and no error either."""
+    hub = unmeasured(Traces(spans=request()))
+    hub.snapshot = replace(hub.snapshot, world=None)
+    assert ask(hub)["lanes_note"] == f"the hub has not read its metrics yet, {gpu_time.NO_OCCUPANCY}"
+
+
+def test_of_a_trace_that_is_not_settled_it_is_not_said_that_nobody_sent_its_occupancy() -> None:
+    """It may still be on its way."""
+    body = ask(unmeasured(Traces(spans=request()), START + 5 - NOW))
+    assert (body["lanes_settled"], body["lanes_note"]) == (False, "")
+    assert gpu_time.NO_OCCUPANCY not in trace_text(body)
+
+
+@dataclass
+class Incomplete(Traces):
+    """A source that finds traces of one service at a time, as Jaeger does, or says that some are missing."""
+
+    note: str = ""
+
+    def search(self, query: TraceQuery) -> tuple[TraceSummary, ...]:
+        """Nothing, and a note, where no service is named."""
+        found = super().search(query)
+        if not (query.service and query.service.name == EXPORTER and query.any_namespace):
+            return Partial((), "30 of 80 services were asked for; name one")
+        return Partial(found, self.note)
+
+
+def test_the_exporter_is_asked_for_its_occupancy_by_its_name() -> None:
+    """A source elsewhere may find traces of one service at a time, and not ask all of them."""
+    found = GpuTimes(unmeasured(Incomplete(spans=STARVED))).of(asked_of(host__id=HOST, process__pid=7))
+    assert found.waited == pytest.approx(0.357)
+    assert found.left_out == 0
+
+
+@pytest.mark.parametrize("why", ["some may be missing", ""], ids=["a note", "as many as were asked for"])
+def test_occupancy_of_which_some_may_be_missing_is_left_out_and_searched_again(
+    monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    """Each minute counts once; it is not said that nobody sent any, and a list does not keep such a wait for good."""
+    traces = Incomplete(spans=request(), note=why)
+    if not why:
+        monkeypatch.setattr(gpu_time, "MAX_READS", 2)
+        traces.spans = [*request(), *(replace(told("a", 0, 1, 0.5), trace_id=f"{n:032x}") for n in (80, 81))]
+    hub, wall = unmeasured(traces), [0.0]
+    times = GpuTimes(hub, lambda: wall[0])
+    found = times.of(request())
+    assert (found.left_out, found.note, found.settled) == (2, "", True)
+    first = len(traces.asked)
+    rows = [row for row in traces.search(TraceQuery(0, NOW, any_namespace=True)) if row.trace_id == TRACE]
+    assert Waits(times).of(rows, hub.time) == {}
+    wall[0] += gpu_time.HELD
+    traces.note, traces.spans = "", STARVED
+    assert times.of(asked_of(host__id=HOST, process__pid=7)).waited == pytest.approx(0.357)
+    assert len(traces.asked) > first
+
+
+@pytest.mark.parametrize("error", ["", "the source is away"])
+def test_that_there_is_nothing_and_that_a_search_failed_hold_for_a_while(error: str) -> None:
+    """A list reads the same minutes for every trace, and again for every viewer; the trace itself is not lost."""
+    spans = asked_of(host__id=HOST, process__pid=7)
+    traces, wall = Traces(spans=spans, error=error), [0.0]
+    hub = unmeasured(traces, 0.0)
+    times = GpuTimes(hub, lambda: wall[0])
+    found = times.of(spans)
+    assert (found.lanes.lanes, found.error) == ((), error)
+    count = len(traces.asked)
+    wall[0] += gpu_time.HELD - 0.1
+    assert times.of(spans) == found
+    assert len(traces.asked) == count
+    wall[0] += 0.1
+    times.of(spans)
+    assert len(traces.asked) == 2 * count
+
+
+def test_a_search_from_before_a_trace_was_settled_settles_nothing() -> None:
+    """What it lacks may have come since: the next search tells."""
+    spans = asked_of(host__id=HOST, process__pid=7)
+    traces, wall = Traces(spans=spans), [0.0]
+    hub = unmeasured(traces, START + 20 - NOW)
+    times = GpuTimes(hub, lambda: wall[0])
+    assert not times.of(spans).settled
+    traces.spans = [*spans, *STARVED]
+    hub.time += 5
+    found = times.of(spans)
+    assert (found.settled, found.note, found.waited) == (False, "", None)
+    wall[0] += gpu_time.HELD
+    found = times.of(spans)
+    assert found.settled
+    assert found.waited == pytest.approx(0.357)
+
+
+def test_one_thread_searches_a_minute_for_all_who_ask() -> None:
+    """Who comes meanwhile waits for what it finds."""
+
+    class Slow(Traces):
+        def search(self, query: TraceQuery) -> tuple[TraceSummary, ...]:
+            time.sleep(0.005)
+            return super().search(query)
+
+    traces, spans = Slow(spans=STARVED), asked_of(host__id=HOST, process__pid=7)
+    times, ready = GpuTimes(unmeasured(traces)), threading.Barrier(8)
+
+    def read(_: int) -> float | None:
+        ready.wait(30)
+        return times.of(spans).waited
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(read, range(8))) == [pytest.approx(0.357)] * 8
+    assert len(traces.asked) == len({query.start for query in traces.asked}) == 2
+
+
+def test_the_ids_that_are_remembered_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fleet has hundreds of GPUs in each minute; those least lately asked for are searched again."""
+    monkeypatch.setattr(gpu_time, "REMEMBERED_IDS", 12)
+    many = [replace(told("a", 0, 1, 0.5), trace_id=f"{n:032x}") for n in range(100, 108)]
+    later = [
+        replace(each, start_ns=each.start_ns + 240 * 10**9, end_ns=each.end_ns + 240 * 10**9) for each in request()
+    ]
+    traces = Traces(spans=[*many, *(replace(each, start_ns=each.start_ns + 240 * 10**9) for each in many)])
+    times = GpuTimes(unmeasured(traces))
+    for spans, searches in [(request(), 2), (request(), 2), (later, 4), (request(), 6)]:
+        times.of(spans)
+        assert len(traces.asked) == searches
+
+
+@pytest.mark.parametrize("measured", [True, False], ids=["metrics", "no metrics"])
+def test_reading_a_trace_takes_no_longer_than_its_caller_has(measured: bool) -> None:
+    """What there was no time for is left out; a minute that was searched is read before the next."""
+    spans = asked_of(host__id=HOST, process__pid=7)
+    hub, traces = hub_of([*spans, *STARVED])
+    if not measured:
+        hub = unmeasured(traces)
+
+    def wall() -> float:  # each question takes a second
+        return float(len(traces.read) + len(traces.asked))
+
+    for patience in (0.5, 1.5, 2.5):
+        begun = wall()
+        assert GpuTimes(hub, wall).of_trace(TRACE, patience).left_out > 0
+        assert wall() - begun <= patience + 1  # one was in flight
+
+
+def test_lists_hand_down_the_time_that_they_have() -> None:
+    """So the last trace that is looked at takes no longer than is left; what was cut short is no wait, and is told."""
+    _, hub = many(3)
+    given: list[float] = []
+
+    class Hurried(GpuTimes):
+        def of_trace(self, trace_id: str, patience: float = gpu_time.PATIENCE) -> GpuTime:
+            given.append(patience)
+            return GpuTime(left_out=1 if trace_id else 0)
+
+    times, query = Hurried(hub), TraceQuery(NOW - 1e5, NOW)
+    ticks = iter(range(1000))
+    found = by_wait(hub.traces, times, query, WaitFilter(None, True), lambda: float(next(ticks)))
+    assert (given, found.bounded) == ([7.0, 6.0, 5.0], True)
+    given.clear()
+    exemplars(hub.traces, times, query, service("train-llm"), lambda: float(next(ticks)))
+    assert given == [3.0, 2.0, 1.0]
+    given.clear()
+    halves = iter(range(1000))
+    rows = hub.traces.search(query)
+    assert Waits(times, lambda: next(halves) / 2).of(rows, NOW + 600) == {}
+    assert given == [1.0, 0.5, 0.0]
 
 
 def test_occupancy_itself_has_no_lanes() -> None:

@@ -59,9 +59,9 @@ def exemplars(
     rows: list[tuple[float, float, Json]] = []
     looked_at = 0
     for item in source.search(replace(query, limit=CANDIDATES)):
-        if timer() > deadline:
+        if (left := deadline - timer()) < 0:
             break
-        found = times.of_trace(item.trace_id)
+        found = times.of_trace(item.trace_id, left)
         looked_at += 1
         if (worst := found.lanes.worst) is None:
             continue

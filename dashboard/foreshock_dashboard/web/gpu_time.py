@@ -9,22 +9,23 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from foreshock_dashboard.analysis.lanes import TraceLanes, lanes_of
 from foreshock_dashboard.analysis.occupancy import Interval, inferred, measured
 from foreshock_dashboard.analysis.wait_sentence import wait_sentence
+from foreshock_dashboard.kept import Kept
+from foreshock_dashboard.model.partial import note_of
 from foreshock_dashboard.model.query import Matcher, Query, SourceError
 from foreshock_dashboard.model.reading import GPU, SERVICE
 from foreshock_dashboard.model.readings import service_at
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
-from foreshock_dashboard.model.span import OCCUPANCY, Span, TraceQuery, traffic
+from foreshock_dashboard.model.span import EXPORTER, OCCUPANCY, Span, TraceQuery, traffic
 from foreshock_dashboard.model.world import Gpu, World
 from foreshock_exporter.occupancy import MINUTE, trace_id
 
@@ -33,19 +34,26 @@ AT_ONCE = 2
 MAX_READS = 512
 """GPUs times minutes that are read for one trace."""
 PATIENCE = 4.0
-"""Seconds on the wall after which no more of them are begun: a source elsewhere may take its time over each."""
+"""Seconds on the wall after which no more of them are begun: a source elsewhere may take its time over each. Callers
+may have less time."""
 REMEMBERED = 2048
 """GPUs times minutes that are remembered once nothing more is expected of them."""
+REMEMBERED_IDS = 65_536
+"""Ids of traces that tell of GPUs, of all minutes together, that are remembered."""
 SETTLED_AFTER = 20.0
 """Seconds after which an interval has arrived: it is cut after ten, and pushed every second."""
 LATE = 120.0
 """Seconds after a minute's end until which its occupancy may still grow."""
 FRESH = 2.0
 """Seconds on the wall for which what was read of such a minute holds: a list reads the same ones for every trace."""
+HELD = 10.0
+"""The same of a search for what tells of GPUs in such a minute, of one that found not all, and of failures."""
 LOOK_BACK = 30.0
 """Seconds before a span whose occupancy is read too: it tells whose process is on the GPU, and that somebody tells."""
-NO_METRICS = "the hub has no metrics of GPUs"
+NO_METRICS, NO_TICK = "the hub has no metrics of GPUs", "the hub has not read its metrics yet"
 NO_OCCUPANCY = "and no exporter sent occupancy spans of that time"
+T = TypeVar("T")
+
 WINDOW = 59.0
 """Seconds of counters around a trace: four scrapes of ten seconds or more, off their multiples."""
 LONG_WINDOW = 239.0
@@ -56,10 +64,11 @@ LONG_WINDOW = 239.0
 class GpuTime:
     """A trace on its GPUs, and how far that is to be trusted.
 
-    settled: False while intervals of its last seconds may still be on their way.
-    left_out: GPUs times minutes that were not read, because there were too many, or reading them took too long.
+    settled: False while intervals of its last seconds may still be on their way, or came after what was read.
+    left_out: minutes of which not all GPUs were read, because there were too many, reading them took too long, or the
+        source does not find all.
     error: why a source could not be asked; "" if all answered.
-    note: what is missing where nothing is known of any GPU; "" else.
+    note: what is missing where it is settled that nothing is known of any GPU; "" else.
     """
 
     lanes: TraceLanes = TraceLanes()
@@ -80,18 +89,18 @@ class GpuTime:
         return None if self.lanes.worst is None else self.lanes.worst.held.waited
 
 
-class _Minute(NamedTuple):
-    """What ran on a GPU in a minute, and until when on the wall that holds."""
+@dataclass(frozen=True, slots=True)
+class _Read(Generic[T]):
+    """What was read of a minute.
 
-    intervals: tuple[Interval, ...]
+    at: when, Unix seconds; until: when on the wall it does not hold any more. complete: whether that is all there was.
+    """
+
+    found: tuple[T, ...]
+    at: float
     until: float
-
-
-class _Ids(NamedTuple):
-    """Which traces tell of GPUs in a minute, and until when on the wall that holds."""
-
-    ids: tuple[str, ...]
-    until: float
+    complete: bool = True
+    error: str = ""
 
 
 class GpuTimes:
@@ -102,23 +111,27 @@ class GpuTimes:
 
     def __init__(self, hub: HubView, timer: Callable[[], float] = time.monotonic) -> None:
         self._hub, self._timer = hub, timer
-        self._minutes: OrderedDict[str, _Minute] = OrderedDict()
-        self._ids: OrderedDict[int, _Ids] = OrderedDict()
+        self._minutes: Kept[_Read[Interval]] = Kept(REMEMBERED)
+        self._ids: Kept[_Read[str]] = Kept(REMEMBERED_IDS, lambda read: 1 + len(read.found))
         self._hosts: tuple[int, Mapping[str, str]] = (-1, {})
         self._lock = threading.Lock()
         self.whole = threading.BoundedSemaphore(AT_ONCE)
 
-    def of_trace(self, trace_id: str) -> GpuTime:
+    def of_trace(self, trace_id: str, patience: float = PATIENCE) -> GpuTime:
         """What one trace had of its GPUs.
+
+        patience: seconds that the caller has for all of it, its turn and the trace itself included.
 
         Raises:
             SourceError: the trace source cannot answer.
         """
+        deadline = self._timer() + patience
         with self.whole:
-            return self.of(self._hub.traces.get(trace_id))
+            spans = self._hub.traces.get(trace_id)
+            return self.of(spans, deadline - self._timer())
 
-    def of(self, spans: Sequence[Span]) -> GpuTime:
-        """What the spans of one trace had of their GPUs.
+    def of(self, spans: Sequence[Span], patience: float = PATIENCE) -> GpuTime:
+        """What the spans of one trace had of their GPUs; of as many as can be read in `patience` seconds.
 
         Where a source of this cannot be asked, `error` says so; the trace itself is not lost for that.
         """
@@ -126,25 +139,26 @@ class GpuTimes:
         told = [span for span in traffic(spans) if not span.occupancy]
         if not told:
             return GpuTime()
-        settled = self._hub.now() - max(span.end_ns for span in told) / 1e9 >= SETTLED_AFTER
+        settled = _settled(told, self._hub.now())
+        deadline = self._timer() + min(patience, PATIENCE)
         try:
             if snapshot.world is None or not snapshot.world.gpus:
-                return self._unmeasured(told, snapshot, settled)
-            return self._read(told, snapshot, snapshot.world, settled)
+                return self._unmeasured(told, snapshot, deadline)
+            return self._read(told, snapshot, snapshot.world, deadline, settled)
         except SourceError as error:
             return GpuTime(settled=settled, error=str(error))
 
-    def _read(self, spans: Sequence[Span], snapshot: Snapshot, world: World, settled: bool) -> GpuTime:
+    def _read(self, spans: Sequence[Span], snapshot: Snapshot, world: World, deadline: float, settled: bool) -> GpuTime:
         """First the GPUs on which a service of the trace is known to be; if they were not it, others of its hosts."""
         hosts = self._host_names(snapshot, world)
         near, rest = _candidates(spans, world, hosts)
-        minutes, deadline = _minutes(spans), self._timer() + PATIENCE
-        known, left_out = self._occupancy(_ids(near, minutes), MAX_READS, deadline)
+        minutes = _minutes(spans)
+        known, missing = self._occupancy(_ids(near, minutes), MAX_READS, deadline)
         lanes = lanes_of(spans, known, world.tenants)
         if rest and all(wait.found_by != "process" for wait in lanes.waits.values()):
             room = max(0, MAX_READS - len(near) * len(minutes))
-            more, too_many = self._occupancy(_ids(rest, minutes), room, deadline)
-            known, left_out, near = known + more, left_out + too_many, near + rest
+            more, unread = self._occupancy(_ids(rest, minutes), room, deadline)
+            known, missing, near = known + more, missing | unread, near + rest
             lanes = lanes_of(spans, known, world.tenants)
         quiet = [gpu for gpu in near if gpu.host not in {each.gpu.host for each in known}]
         error = ""
@@ -154,41 +168,68 @@ class GpuTimes:
                 lanes = lanes_of(spans, [*known, *counted], world.tenants) if counted else lanes
             except SourceError as failure:
                 error = str(failure)
-        return GpuTime(lanes, settled, left_out, error)
+        return GpuTime(lanes, settled, len(missing), error)
 
-    def _unmeasured(self, spans: Sequence[Span], snapshot: Snapshot, settled: bool) -> GpuTime:
+    def _unmeasured(self, spans: Sequence[Span], snapshot: Snapshot, deadline: float) -> GpuTime:
         """What occupancy spans alone tell, where there are no metrics of GPUs."""
-        minutes, deadline = _minutes(spans), self._timer() + PATIENCE
-        wanted: list[tuple[str, int]] = []
-        left_out = 0
-        for done, minute in enumerate(minutes):
-            if len(wanted) >= MAX_READS or self._timer() > deadline:
-                left_out = len(minutes) - done
-                break
-            wanted += [(each, minute) for each in self._told_in(minute)]
-        known, unread = self._occupancy(wanted, MAX_READS, deadline)
+        known: list[Interval] = []
+        missing: set[int] = set()
+        at, room = self._hub.now(), MAX_READS
+        for minute in _minutes(spans):
+            if room <= 0 or self._timer() > deadline:
+                missing.add(minute)
+                continue
+            told = self._told_in(minute)
+            more, unread = self._occupancy([(each, minute) for each in told.found], room, deadline)
+            known += more
+            missing |= unread if told.complete else {minute}
+            at, room = min(at, told.at), room - len(told.found)
+        settled = _settled(spans, at)
         lanes = lanes_of(spans, known, snapshot.world.tenants if snapshot.world is not None else ())
-        left_out += unread
-        why = f" ({snapshot.error})" if snapshot.error else ""
-        return GpuTime(lanes, settled, left_out, note="" if known or left_out else f"{NO_METRICS}{why}, {NO_OCCUPANCY}")
+        note = "" if known or missing or not settled else f"{_unknown(snapshot)}, {NO_OCCUPANCY}"
+        return GpuTime(lanes, settled, len(missing), note=note)
 
-    def _told_in(self, minute: int) -> tuple[str, ...]:
+    def _told_in(self, minute: int) -> _Read[str]:
         """The traces that tell of any GPU in a minute of Unix time; `MAX_READS` at most."""
-        with self._lock:
-            if (known := self._ids.get(minute)) is not None and self._timer() < known.until:
-                return known.ids
         start, end = minute * MINUTE, (minute + 1) * MINUTE - 1e-6  # both belong to what a query asks for
-        query = TraceQuery(start, end, operation=OCCUPANCY, limit=MAX_READS)
-        found = tuple(each.trace_id for each in self._hub.traces.search(query))
-        with self._lock:
-            self._ids[minute] = _Ids(found, self._until(minute))
-            while len(self._ids) > REMEMBERED:
-                self._ids.popitem(last=False)
-        return found
+        query = TraceQuery(start, end, Service("", EXPORTER), any_namespace=True, operation=OCCUPANCY, limit=MAX_READS)
 
-    def _until(self, minute: int) -> float:
-        """Until when on the wall holds what is read now of a minute."""
-        return math.inf if self._hub.now() > (minute + 1) * MINUTE + LATE else self._timer() + FRESH
+        def read() -> tuple[tuple[str, ...], bool]:
+            found = self._hub.traces.search(query)
+            return tuple(each.trace_id for each in found), len(found) < query.limit and not note_of(found)
+
+        return self._once(self._ids, minute, minute, read, HELD)
+
+    def _once(
+        self,
+        kept: Kept[_Read[T]],
+        key: Hashable,
+        minute: int,
+        read: Callable[[], tuple[tuple[T, ...], bool]],
+        fresh: float,
+    ) -> _Read[T]:
+        """What is kept of a minute while it holds, or else what `read` finds, and whether that is all.
+
+        One thread reads it for all. It holds for good once nothing more is expected, else for `fresh` seconds.
+
+        Raises:
+            SourceError: the source cannot answer, or could not a moment ago.
+        """
+
+        def make(_: _Read[T] | None) -> _Read[T]:
+            at = self._hub.now()
+            try:
+                found, complete = read()
+            except SourceError as error:
+                return _Read((), at, self._timer() + HELD, error=str(error))
+            over = at > (minute + 1) * MINUTE + LATE
+            until = self._timer() + (fresh if complete else HELD)
+            return _Read(found, at, math.inf if over and complete else until, complete)
+
+        found = kept.grown(key, make, lambda known: self._timer() < known.until)
+        if found.error:
+            raise SourceError(found.error)
+        return found
 
     def _host_names(self, snapshot: Snapshot, world: World) -> Mapping[str, str]:
         """The World's names of hosts, by `host.id`."""
@@ -206,28 +247,22 @@ class GpuTimes:
             self._hosts = (snapshot.seq, names)
         return names
 
-    def _occupancy(self, wanted: Sequence[tuple[str, int]], most: int, deadline: float) -> tuple[list[Interval], int]:
-        """What traces of GPUs' minutes tell, those that come first before others; and how many were not read."""
+    def _occupancy(
+        self, wanted: Sequence[tuple[str, int]], most: int, deadline: float
+    ) -> tuple[list[Interval], set[int]]:
+        """What traces of GPUs' minutes tell, those that come first before others; and the minutes of those not read."""
         found: list[Interval] = []
         for done, (told, minute) in enumerate(wanted):
             if done >= most or self._timer() > deadline:
-                return found, len(wanted) - done
+                return found, {minute for _, minute in wanted[done:]}
             found += self._minute(told, minute)
-        return found, 0
+        return found, set()
 
     def _minute(self, told: str, minute: int) -> tuple[Interval, ...]:
         """What ran on a GPU in a minute of Unix time, by the id of the trace that tells it."""
-        with self._lock:
-            if (known := self._minutes.get(told)) is not None and self._timer() < known.until:
-                self._minutes.move_to_end(told)
-                return known.intervals
-        until = self._until(minute)
-        found = measured(self._hub.traces.get(told))
-        with self._lock:
-            self._minutes[told] = _Minute(found, until)
-            while len(self._minutes) > REMEMBERED:
-                self._minutes.popitem(last=False)
-        return found
+        return self._once(
+            self._minutes, told, minute, lambda: (measured(self._hub.traces.get(told)), True), FRESH
+        ).found
 
     def _counters(self, gpus: Sequence[Gpu], spans: Sequence[Span], host_ids: Mapping[str, str]) -> list[Interval]:
         """Mean shares around the trace, of GPUs of which there is no occupancy."""
@@ -257,6 +292,18 @@ class GpuTimes:
                 of = shares.setdefault(gpu, {})
                 of[service] = max(share, of.get(service, 0.0))  # scraped by two jobs, it is one GPU all the same
         return shares
+
+
+def _settled(spans: Sequence[Span], at: float) -> bool:
+    """Whether what ran in the last seconds of a trace had arrived at a time (Unix seconds)."""
+    return at - max(span.end_ns for span in spans) / 1e9 >= SETTLED_AFTER
+
+
+def _unknown(snapshot: Snapshot) -> str:
+    """Why there are no metrics of GPUs."""
+    if snapshot.world is None and not snapshot.error:
+        return NO_TICK
+    return f"{NO_METRICS} ({snapshot.error})" if snapshot.error else NO_METRICS
 
 
 def _candidates(spans: Sequence[Span], world: World, hosts: Mapping[str, str]) -> tuple[list[Gpu], list[Gpu]]:

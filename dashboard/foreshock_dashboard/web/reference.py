@@ -210,9 +210,10 @@ _EXTRA: dict[str, dict[str, Any]] = {
             "description": "seconds of the critical path by service, the most first",
         },
         "lanes_settled": {"type": "boolean", "description": "false: what ran in its last seconds may still come"},
-        "lanes_left_out": {"type": "integer", "description": "GPUs times minutes that were too many to read"},
+        "lanes_left_out": {"type": "integer", "description": "minutes of which not all GPUs were read"},
         "lanes_error": _TEXT | {"description": "why what ran on GPUs could not be read; empty if it could"},
-        "lanes_note": _TEXT | {"description": "what is missing where nothing is known of any GPU; empty else"},
+        "lanes_note": _TEXT
+        | {"description": "what is missing where nothing is known of any GPU, once settled; empty else"},
         "lanes": {
             "type": "array",
             "description": "one for each GPU on which spans of the trace ran",

@@ -38,7 +38,8 @@ class WaitFilter:
 class Waited:
     """A list by wait: seconds by trace id (None: not known to have run on a shared GPU).
 
-    looked_at: traces whose wait was computed. bounded: more matched than were looked at, the list may lack some.
+    looked_at: traces whose wait was computed. bounded: more matched than were looked at, or of one that was not all of
+        its GPUs' time could be read: the list may lack some.
     note: what the source says of its own completeness.
     """
 
@@ -68,11 +69,13 @@ class Waits:
                 known = each.trace_id in self._known
                 waited = self._known.get(each.trace_id)
             if not known:
-                if now - each.start - each.duration < SETTLED_AFTER or self._timer() > deadline:
+                if now - each.start - each.duration < SETTLED_AFTER or (left := deadline - self._timer()) < 0:
                     continue
-                seen = self._times.of_trace(each.trace_id)
-                waited = seen.waited
-                if seen.settled and not seen.error and not seen.left_out:
+                seen = self._times.of_trace(each.trace_id, left)
+                waited, sure = seen.waited, seen.settled and not seen.left_out
+                if waited is None and not sure:
+                    continue
+                if sure and not seen.error:
                     with self._lock:
                         self._known[each.trace_id] = waited
                         while len(self._known) > REMEMBERED:
@@ -96,15 +99,18 @@ def by_wait(
     candidates = source.search(replace(query, order="slowest", limit=CANDIDATES))
     deadline = timer() + PATIENCE
     seconds: dict[str, float | None] = {}
+    cut = False
     for summary in candidates:
-        if timer() > deadline:
+        if (left := deadline - timer()) < 0:
             break
-        seconds[summary.trace_id] = times.of_trace(summary.trace_id).waited
+        seen = times.of_trace(summary.trace_id, left)
+        seconds[summary.trace_id] = seen.waited
+        cut = cut or seen.left_out > 0
     least = wanted.least if wanted.least is not None else 0.0
     found = [each for each in candidates if (waited := seconds.get(each.trace_id)) is not None and waited >= least]
     if wanted.first:
         found.sort(key=lambda each: (-(seconds[each.trace_id] or 0.0), each.trace_id))
     elif query.order == "newest":
         found.sort(key=lambda each: (-each.start, each.trace_id))
-    bounded = len(candidates) == CANDIDATES or len(seconds) < len(candidates)
+    bounded = cut or len(candidates) == CANDIDATES or len(seconds) < len(candidates)
     return Waited(tuple(found[: query.limit]), seconds, len(seconds), bounded, note_of(candidates))
