@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from foreshock_exporter import names
@@ -69,9 +69,9 @@ def _gpus(gpus: GpuSnapshot) -> Emitted:
         (names.GPU_LOST, [Sample((of.gpu, uuid, of.pci_bus_id), lost) for uuid, (of, lost) in gpus.lost.items()]),
         (names.XID_ERRORS, [Sample((xid.gpu, xid.uuid, xid.xid), xid.times) for xid in gpus.xids]),
         (names.XID_LAST, [Sample((xid.gpu, xid.uuid, xid.xid), xid.last) for xid in gpus.xids]),
-        (names.POOL_INFO, [Sample(of, 1.0) for of in gpus.pools.items()]),
+        (names.POOL_INFO, [Sample((uuid, pool), 1.0) for uuid, pool in gpus.pools.items() if uuid in gpus.lost]),
         (names.POOL_IN_VAIN, [_in_vain(each) for each in gpus.vain]),
-        *_devices(gpus.gpus),
+        *_devices(gpus.gpus, gpus.pools),
         *_sharing(gpus.gpus),
         (names.CALL_AGE, [*_calls(gpus)]),
     ]
@@ -90,10 +90,10 @@ def _in_vain(each: Vain) -> Sample:
     return Sample((*ids, each.pool, each.reason), 1.0)
 
 
-def _devices(gpus: Iterable[GpuState]) -> Emitted:
+def _devices(gpus: Iterable[GpuState], pools: Mapping[str, str]) -> Emitted:
     return [
         (names.GPU_INFO, [_info(gpu) for gpu in gpus]),
-        *_instances(gpus),
+        *_instances(gpus, pools),
         *((family, _values(gpus, part, field)) for family, part, field in _VALUES),
         *_links(gpus),
     ]
@@ -120,7 +120,7 @@ def _absences(gpu: GpuState) -> Iterator[Sample]:
     return (Sample((*_ids(gpu), metric, reason), 1.0) for metric, reason in reasons.items())
 
 
-def _instances(gpus: Iterable[GpuState]) -> Emitted:
+def _instances(gpus: Iterable[GpuState], pools: Mapping[str, str]) -> Emitted:
     """MIG instances; memory is that of the GPU instance, which siblings share."""
     found = [(_ids(gpu), instance) for gpu in gpus for instance in gpu.reading.instances]
     return [
@@ -138,6 +138,10 @@ def _instances(gpus: Iterable[GpuState]) -> Emitted:
         (
             names.MIG_MEMORY_TOTAL,
             [Sample((*ids, of.uuid), of.memory_total_bytes) for ids, of in found if of.memory_total_bytes is not None],
+        ),
+        (
+            names.MIG_POOL_INFO,
+            [Sample((*ids, of.uuid, pools[of.uuid]), 1.0) for ids, of in found if of.uuid in pools],
         ),
     ]
 

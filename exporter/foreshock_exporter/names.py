@@ -20,8 +20,9 @@ MIG_INFO = Family(
     (*_GPU, "mig_uuid", "gpu_instance", "compute_instance", "profile"),
     "A MIG instance of the GPU; always 1.",
 )
-POOL_INFO = Family(
-    "gpu_pool_info", "gauge", ("uuid", "pool"), "The pool that a GPU, or a MIG instance, is in; always 1."
+POOL_INFO = Family("gpu_pool_info", "gauge", ("uuid", "pool"), "The pool that a GPU is in; always 1.")
+MIG_POOL_INFO = Family(
+    "gpu_mig_pool_info", "gauge", (*_GPU, "mig_uuid", "pool"), "The pool that a MIG instance is in; always 1."
 )
 MIG_MEMORY_USED = Family(
     "gpu_mig_memory_used_bytes", "gauge", (*_GPU, "mig_uuid"), "Memory in use of the MIG instance's GPU instance."
@@ -188,6 +189,7 @@ SOURCES: dict[Family, str] = {
     GPU_INFO: "nvmlDeviceGetUUID, …Name, …PciInfo, …MigMode, nvmlSystemGetDriverVersion, …CudaDriverVersion",
     MIG_INFO: "nvmlDeviceGetMigDeviceHandleByIndex, …GpuInstanceId, …ComputeInstanceId",
     POOL_INFO: "--pool",
+    MIG_POOL_INFO: "--pool",
     MIG_MEMORY_USED: "nvmlDeviceGetMemoryInfo of the MIG device",
     MIG_MEMORY_TOTAL: "nvmlDeviceGetMemoryInfo of the MIG device",
     GPU_UTILIZATION: "nvmlDeviceGetUtilizationRates",

@@ -107,20 +107,20 @@ def assigned(pools: Pools, gpus: Iterable[Place]) -> dict[str, str]:
 
 
 def vain(
-    pools: Pools, gpus: Collection[Place], seen: Collection[str], count: int, before: Collection[Vain] = ()
+    pools: Pools, gpus: Collection[Place], seen: Collection[Place], count: int, before: Collection[Vain] = ()
 ) -> tuple[Vain, ...]:
     """What rules name in vain on a host whose driver names `count` GPUs.
 
-    gpus: those that answer. seen: UUIDs of all that ever did: a GPU that was lost is told elsewhere. before: what was
-    found last, which holds for a UUID while a GPU does not answer: that may be the one.
+    gpus: those that answer. seen: all that ever did, as they last were: a GPU that was lost is told elsewhere. before:
+    what was found last, which holds for a UUID while a GPU does not answer: that may be the one.
     """
-    uuids = {*seen, *(gpu.uuid for gpu in gpus), *(uuid for gpu in gpus for uuid in gpu.instances)}
-    by_index = {gpu.gpu: gpu.uuid for gpu in gpus}
+    uuids = {uuid for gpu in (*seen, *gpus) for uuid in (gpu.uuid, *gpu.instances)}
+    by_index = {gpu.gpu: gpu.uuid for gpu in (*seen, *gpus)}
     found = []
     for named, pool in pools.named.items():
         missing = Vain(named, pool, "not_found")
         if _INDEX.fullmatch(named):
-            if int(named) >= count:
+            if int(named) >= count and named not in by_index:
                 found.append(missing)
             elif pools.named.get(by_index.get(named, ""), pool) != pool:
                 found.append(Vain(named, pool, "overruled"))

@@ -54,6 +54,7 @@ class Sampler:
         self._expected = expected
         self._pools = pools or Pools()
         self._vain: tuple[Vain, ...] = ()
+        self._instances: dict[str, tuple[str, ...]] = {}  # of each GPU, as it last showed them
         self._xids: dict[tuple[str, str], XidCount] = {}
         self._lane: Callable[[int], Lane] = lambda index: Lane(
             index,
@@ -124,8 +125,11 @@ class Sampler:
         if not self._pools or not self.lanes:
             return
         here = [_place(state.identity, state) for lane in self.lanes if (state := lane.state)]
+        self._instances |= {place.uuid: place.instances for place in here}
+        known = self._known.copy()
+        seen = [Place(gpu.identity.gpu, uuid, self._instances.get(uuid, ())) for uuid, gpu in known.items()]
         before = {_rule(each): each for each in self._vain}
-        self._vain = vain(self._pools, here, self._known.copy(), len(self.lanes), self._vain)
+        self._vain = vain(self._pools, here, seen, len(self.lanes), self._vain)
         for each in self._vain:
             self._notices.problem(_rule(each), _WHY[each.reason])
         for rule in before.keys() - {_rule(each) for each in self._vain}:

@@ -132,6 +132,17 @@ def test_pools_that_our_exporter_is_told_of_are_those_of_its_gpus(tmp_path: Path
     ]
 
 
+def test_the_pool_of_a_mig_instance_is_not_that_of_its_gpu(tmp_path: Path) -> None:
+    """The World has whole GPUs."""
+    of_instance = 'gpu_mig_pool_info{gpu="0",uuid="a",mig_uuid="MIG-1",pool="small"} 1\n'
+
+    def undivided(t: float) -> str:
+        return exporter(t).replace('gpu_pool_info{uuid="a",pool="chat"} 1\n', "")
+
+    assert world_scraped(tmp_path / "one", {OURS: lambda t: exporter(t) + of_instance}).pool == ("chat",)
+    assert world_scraped(tmp_path / "two", {OURS: lambda t: undivided(t) + of_instance}).pool == ()
+
+
 def test_a_fleet_with_dcgm_exporter_alone_has_gpus_and_who_holds_them(tmp_path: Path) -> None:
     """In bytes, ratios and hertz; the pod's deployment is the service."""
     world = world_scraped(tmp_path, {DCGM: dcgm})

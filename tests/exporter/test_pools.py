@@ -122,14 +122,19 @@ def test_a_gpu_is_in_the_pool_that_its_uuid_or_index_or_nothing_else_names(rules
 
 
 @pytest.mark.parametrize(
-    ("rules", "count", "seen", "before", "found"),
+    ("rules", "count", "lost", "before", "found"),
     [
         ("chat;a=0,GPU-b,MIG-2", 3, (), (), ()),
         ("chat=3", 3, (), (), (Vain("3", "chat", "not_found"),)),
         ("chat=3", 4, (), (), ()),
         ("chat=GPU-x", 3, (), (), (Vain("GPU-x", "chat", "not_found"),)),
         ("chat=MIG-x", 3, (), (), (Vain("MIG-x", "chat", "not_found"),)),
-        ("chat=GPU-x", 3, ("GPU-x",), (), ()),
+        ("chat=GPU-x", 3, (Place("3", "GPU-x"),), (), ()),
+        ("chat=MIG-x", 3, (Place("3", "GPU-x", ("MIG-x",)),), (), ()),
+        ("chat=3", 3, (Place("3", "GPU-x"),), (), ()),
+        ("chat=4", 3, (Place("3", "GPU-x"),), (), (Vain("4", "chat", "not_found"),)),
+        ("chat=3;batch=GPU-x", 3, (Place("3", "GPU-x"),), (), (Vain("3", "chat", "overruled"),)),
+        ("chat=0;batch=GPU-x", 3, (Place("0", "GPU-x"),), (), ()),
         ("chat=GPU-x", 4, (), (), ()),
         ("chat=GPU-x", 4, (), (Vain("GPU-x", "chat", "not_found"),), (Vain("GPU-x", "chat", "not_found"),)),
         ("chat=0;batch=GPU-a", 3, (), (), (Vain("0", "chat", "overruled"),)),
@@ -137,10 +142,10 @@ def test_a_gpu_is_in_the_pool_that_its_uuid_or_index_or_nothing_else_names(rules
     ],
 )
 def test_a_rule_is_in_vain_where_the_host_has_no_such_gpu_or_its_uuid_is_in_another_pool(
-    rules: str, count: int, seen: tuple[str, ...], before: tuple[Vain, ...], found: tuple[Vain, ...]
+    rules: str, count: int, lost: tuple[Place, ...], before: tuple[Vain, ...], found: tuple[Vain, ...]
 ) -> None:
     """A GPU that was lost is told elsewhere, and one that does not answer may be the one that is meant."""
-    assert vain(parse_pools(rules), HOST, seen, count, before) == found
+    assert vain(parse_pools(rules), HOST, (*lost, *HOST), count, before) == found
 
 
 def exporter_of(host: ScriptedHost, rules: str) -> Exporter:
@@ -182,13 +187,46 @@ def test_each_gpu_that_a_rule_is_for_has_one_series_also_while_it_is_lost(
 def test_an_instance_that_a_rule_names_is_in_its_pool(
     scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu], series: Callable[[bytes], Series]
 ) -> None:
-    """Beside its GPU, which may be in another one or in none."""
+    """In a metric of its own beside that of its GPU, which may be in another one or in none."""
     host = scripted(gpu(sharing="mig"))
     host.read = lambda gpu: Reading(instances=(Instance("MIG-1", 7, 0, "1g.10gb"), Instance("MIG-2", 8, 0, "1g.10gb")))  # type: ignore[method-assign]
     exporter = exporter_of(host, "large;small=MIG-2")
     exporter.sample()
-    found = told(series(exporter.render()), "gpu_pool_info", "uuid", "pool")
-    assert found == [("GPU-0", "large"), ("MIG-2", "small")]
+    found = series(exporter.render())
+    assert told(found, "gpu_pool_info", "uuid", "pool") == [("GPU-0", "large")]
+    of_instances = told(found, "gpu_mig_pool_info", "gpu", "uuid", "mig_uuid", "pool")
+    assert of_instances == [("0", "GPU-0", "MIG-2", "small")]
+
+
+def test_a_rule_for_a_gpu_that_was_lost_is_not_in_vain(
+    scripted: Callable[..., ScriptedHost],
+    gpu: type[ScriptedGpu],
+    series: Callable[[bytes], Series],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """By its index or an instance of it, also once the driver was reloaded without it; it is told that it is lost."""
+    host = scripted(gpu(), gpu(), gpu(sharing="mig"))
+    host.read = lambda gpu: Reading(instances=(Instance(f"MIG-{gpu}", 7, 0, "1g.10gb"),))  # type: ignore[method-assign]
+    exporter = exporter_of(host, "chat=2;small=MIG-2")
+
+    def pass_over() -> None:
+        exporter.sample()
+        host.time += 1.0
+
+    pass_over()
+    pass_over()
+    host.broken = DeviceError("driver", "the driver is reloaded")
+    pass_over()
+    host.broken = None
+    del host.gpus[2]
+    pass_over()
+    pass_over()
+    found = series(exporter.render())
+    lost = {dict(of)["uuid"]: value for (name, of), value in found.items() if name == "gpu_lost"}
+    assert lost == {"GPU-0": 0.0, "GPU-1": 0.0, "GPU-2": 1.0}
+    assert told(found, "gpu_pool_info", "uuid", "pool") == [("GPU-2", "chat")]
+    assert told(found, "foreshock_exporter_pool_in_vain", "gpu", "uuid") == []
+    assert [line for line in caplog.messages if "--pool" in line] == []
 
 
 def test_a_gpu_that_is_not_there_is_logged_once_and_counted_until_it_comes(

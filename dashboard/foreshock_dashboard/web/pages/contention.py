@@ -24,7 +24,10 @@ _WAITS = (
     '(rate(gpu_service_stalled_by_seconds_total{by_service_name!=""}[2m])))'
 )
 """The mean over the GPUs that two share, as the page has it."""
-_BUSY = "avg by (pool) (rate(gpu_busy_seconds_total[5m]) * on (uuid) group_left (pool) gpu_pool_info)"
+_BUSY = (
+    "avg by (pool) (rate(gpu_busy_seconds_total[5m]) * on (uuid) group_left (pool) max by (uuid, pool) (gpu_pool_info))"
+)
+"""Several targets may tell the pool of one GPU."""
 
 
 def layout() -> Component:
