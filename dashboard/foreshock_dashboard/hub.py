@@ -55,6 +55,7 @@ from foreshock_dashboard.sources.watch import Watch
 from foreshock_dashboard.standing import load_spans
 from foreshock_dashboard.store import Retention, Store, StoreError, keep_little
 from foreshock_dashboard.telemetry import Vitals, incident_samples, status_of, text_of
+from foreshock_dashboard.tiers import Tiers
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.authentication import Access
 from foreshock_dashboard.web.server import WebServer
@@ -109,7 +110,7 @@ class Hub:
         self._settings = settings
         self._simulated = recording is not None and recording.meta.simulated
         self._promised = {Service.parse(name): Objective(p95, lost) for name, p95, lost in settings.objectives}
-        self._tiers = {Service.parse(name): tier for name, tier in settings.tiers}
+        self._tiers = Tiers({Service.parse(name): tier for name, tier in settings.tiers})
         self._bounds = _bounds(settings, recording)
         self._clock = clock
         with ExitStack() as opened:
@@ -258,6 +259,7 @@ class Hub:
                     self._state = state
                     self._rewind.note(state, world)
             if world is not None:
+                self._tiers.meet(world)
                 expected = outlook(self._state, world)
                 self._snapshot = Snapshot(
                     last.seq + 1, world, self._state.incidents, learning(world), outlook=expected, bounds=self._bounds
@@ -291,11 +293,11 @@ class Hub:
         quick = quick_window(interval)
         read = catalogue(settings.window, quick)
         self._observer = Observer(self._source, read, step, Condenser(), KEEP)
-        self._growing = GrowingWorld(step, KEEP, np.float32, ROOM, self._tiers)
+        self._growing = GrowingWorld(step, KEEP, np.float32, ROOM, self._tiers.given)
         grid = Grid(lambda apart: catalogue(max(apart, settings.window), max(apart, quick)), step)
         begin = self._bounds[0] if self._bounds else -math.inf
         self._seasons = Seasons(self._source, grid.catalogue)
-        self._rewind = Rewind(self._source, grid, self._promised, ROOM, self._simulated, begin, self._tiers)
+        self._rewind = Rewind(self._source, grid, self._promised, ROOM, self._simulated, begin, self._tiers.given)
 
     def _pace(self, now: float) -> None:
         """See how often somebody else scrapes. Nobody is asked to tell; who told a longer interval is believed."""
@@ -368,6 +370,7 @@ class Hub:
             receiver=self.receiver.stats(),
             scrapes=self.scraper.states(),
             spans=self.intake.series(),
+            tiers_in_vain=self._tiers.vain,
         )
 
     def metrics_text(self, *, openmetrics: bool = False) -> str:

@@ -38,6 +38,8 @@ class Vitals:
     scrapes: tuple[ScrapeState, ...]
     spans: Json = field(default_factory=dict)
     """What is made of spans: `series`, `series_limit`, and a `warning` where that is too few."""
+    tiers_in_vain: Mapping[Service, str] = field(default_factory=dict)
+    """Of the tiers that the hub is given, those of services that it has not seen so far."""
 
 
 def incident_samples(incidents: Sequence[Incident]) -> tuple[Sample, ...]:
@@ -117,8 +119,18 @@ def families(vitals: Vitals) -> Iterator[Family]:
         "foreshock_tick_failed", "1 while the last tick could not read its source.", value=bool(vitals.snapshot.error)
     )
     yield GaugeMetricFamily("foreshock_tick_seconds", "Wall time the last tick took.", value=vitals.tick_seconds)
+    yield _tiers_in_vain(vitals.tiers_in_vain)
     yield from _receiver(vitals.receiver)
     yield from _store(vitals.store)
+
+
+def _tiers_in_vain(tiers: Mapping[Service, str]) -> GaugeMetricFamily:
+    labels = ("service_name", "service_namespace", "tier")
+    text = "1 for each service that --tiers names and that has not been seen so far."
+    family = GaugeMetricFamily("foreshock_tier_in_vain", text, labels=labels)
+    for service, tier in tiers.items():
+        family.add_metric([service.name, service.namespace, tier], 1.0)
+    return family
 
 
 def _receiver(stats: ReceiverStats) -> Iterator[Family]:
