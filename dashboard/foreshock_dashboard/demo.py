@@ -13,7 +13,7 @@ import webbrowser
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from foreshock_dashboard.clock import Clock
 from foreshock_dashboard.demo_occupancy import Told
@@ -81,11 +81,30 @@ def add_demo_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-browser", action="store_true", help="do not open the page in a browser")
 
 
+class Chosen(NamedTuple):
+    """What flags say in numbers: the page's port, seconds until the end (None: never), times the wall clock's speed."""
+
+    port: int
+    duration: float | None
+    speed: float
+
+
+def chosen(arguments: argparse.Namespace) -> Chosen:
+    """Read the numbers among the flags; starts nothing.
+
+    Raises:
+        SettingsError: one of them makes no sense.
+    """
+    return Chosen(
+        _option("--port", port, arguments.port),
+        _option("--duration", seconds, arguments.duration) if arguments.duration else None,
+        _option("--speed", _speed, arguments.speed),
+    )
+
+
 def demo(arguments: argparse.Namespace, stop: threading.Event) -> int:
     """Run the demo until its duration is over or it is told to stop."""
-    page_port = _option("--port", port, arguments.port)
-    duration = _option("--duration", seconds, arguments.duration) if arguments.duration else None
-    speed = _option("--speed", _speed, arguments.speed)
+    page_port, duration, speed = chosen(arguments)
     logging.basicConfig(level="WARNING", format="%(levelname)s %(name)s: %(message)s")
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="foreshock-demo-")))

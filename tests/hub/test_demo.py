@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import sys
+import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +12,11 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.hub.process import BIN
 
-from foreshock_dashboard.cli import main
+from foreshock_dashboard.commands import parser
+from foreshock_dashboard.demo import chosen
+from foreshock_dashboard.settings import SettingsError
 
 Demo = Any
 Eventually = Callable[..., None]
@@ -91,18 +94,34 @@ def test_calm_ends_by_itself_with_0_and_woke_nobody(demo: Demo, eventually: Even
         (("--speed", "0"), "--speed: '0' is not a number above 0"),
         (("--duration", "long"), "--duration: 'long' is not a duration"),
         (("--port", "99999"), "--port: '99999' is not a port"),
-        (("--scenario", "storm"), "invalid choice: 'storm'"),
     ],
 )
-def test_wrong_usage_exits_2_and_says_why(
-    flags: tuple[str, str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Nothing is started."""
-    with pytest.raises(SystemExit) as ended:
-        sys.exit(main(["demo", "--no-browser", *flags]))
+def test_a_flag_that_makes_no_sense_is_named(flags: tuple[str, str], message: str) -> None:
+    """What is wrong with it as well."""
+    with pytest.raises(SettingsError) as wrong:
+        chosen(parser().parse_args(["demo", *flags]))
+    assert message in str(wrong.value)
 
+
+def test_a_scenario_that_there_is_not_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """By the command line itself."""
+    with pytest.raises(SystemExit) as ended:
+        parser().parse_args(["demo", "--scenario", "storm"])
     assert ended.value.code == 2
-    assert message in capsys.readouterr().err
+    assert "invalid choice: 'storm'" in capsys.readouterr().err
+
+
+def test_wrong_usage_exits_2_and_starts_nothing() -> None:
+    """In a process of its own: what started all the same would be ended with it."""
+    ended = subprocess.run(
+        [str(BIN / "foreshock"), "demo", "--no-browser", "--port", "0", "--speed", "0"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.splitlines() == ["foreshock: --speed: '0' is not a number above 0 and up to 60"]
 
 
 @pytest.mark.soak
