@@ -13,7 +13,14 @@ EVENTS = frozenset({names.XID_ERRORS, names.XID_LAST})
 """Absent until something happens."""
 PARTS = frozenset({names.MIG_INFO, names.MIG_MEMORY_USED, names.MIG_MEMORY_TOTAL})
 """Only of a GPU that is divided."""
-ASKED_FOR = frozenset({names.NVLINK_LINK_TRANSMIT, names.NVLINK_LINK_RECEIVE})
+ASKED_FOR = frozenset(
+    {
+        names.NVLINK_LINK_TRANSMIT,
+        names.NVLINK_LINK_RECEIVE,
+        *(family for family, source in names.SOURCES.items() if source == "--pool"),
+        names.POOL_IN_VAIN,
+    }
+)
 """Only where a flag asks for them."""
 OF_SERVICES = frozenset(family for family in names.FAMILIES if {"uuid", "service_name"} <= set(family.labels))
 """Only while a process holds the GPU."""
