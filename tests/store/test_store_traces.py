@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -213,6 +213,25 @@ def test_a_summary_tells_of_the_whole_trace(bench: Bench, span: MakeSpan) -> Non
     assert (early.duration, summary.duration) == (3.0, 1.0)
     assert (summary.spans, summary.errors) == (2, 1)
     assert summary.services == (Service("", "gateway"), Service("", "model"))
+
+
+@pytest.mark.parametrize("order", ["newest", "slowest"])
+@pytest.mark.parametrize("service", [None, Service("", "model")])
+def test_a_summary_tells_of_all_places_where_a_trace_has_spans(
+    bench: Bench, span: MakeSpan, order: Literal["newest", "slowest"], service: Service | None
+) -> None:
+    """Of two segments and of memory, and of others only what is theirs."""
+    store = bench.open()
+    for number in (1, 2, 3):
+        inner = span(1, 9 + number, parent=1, service="model", start=9 + number / 10, status="error")
+        alone = span(1 + number, 1, service="model", start=number, duration=0.1)
+        store.append_spans([inner, alone, *([span(1, 1, start=9, duration=5)] if number == 2 else [])])
+        if number < 3:
+            store.maintain()
+    assert len(store._spans.segments()) == 2
+    found = store.search(TraceQuery(T0, T0 + 20, order=order, limit=2, service=service))
+    assert [(each.root, each.spans, each.errors) for each in found] == [(True, 4, 3), (True, 1, 0)]
+    assert found[0].services == (Service("", "gateway"), Service("", "model"))
 
 
 @pytest.mark.parametrize("sealed", [False, True])

@@ -8,7 +8,7 @@ looked at, in the end all that match.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import duckdb
@@ -33,15 +33,18 @@ from foreshock_dashboard.store.span_where import (
     standing,
 )
 
-_FEW = 50_000
+_FEW = 100_000
 """Spans up to which the traces of all that match are looked at."""
 _SURELY = 4
 """Times as many spans in a range, by what pieces tell of themselves, as need not be counted first."""
 _LOOKS, _LEAST_LOOK = (8, 60), 400
 """Spans looked at per trace wanted, at first and then, and in any case: as dear as a few."""
-_WHOLE = 5_000
-"""Traces up to which all that a list says of them is read at once, before they are ranked: of many it costs less to
-rank them first, by the columns that takes."""
+_AMPLE = 25
+"""Times as many in any case unless all spans match: where `_FEW` of ten million do, twice as many as it takes to find
+fifty. DuckDB keeps the best of so many while it reads; for twice as many, it sorts all that it has read."""
+_WHOLE = 10_000
+"""Slow traces up to which all that a list says is read at once, before they are ranked. Of more it costs less to
+rank them first, by the columns that takes; of new ones too, as the first of them lie in few segments."""
 _SPARE = 1.5
 """Times as many spans as are looked at are read of the newest: they do not come evenly."""
 _NEAR = 10**9
@@ -64,9 +67,9 @@ _THESE = "select trace_hi, trace_lo from wanted"
 # As model.span.head_of.
 _HEAD = "max(struct_pack(root := root, length := end_ns - start_ns, first := -start_ns{more})) as head"
 _RANKED = f"""
-select trace_hi, trace_lo, {{best}} as best
+select trace_hi, trace_lo, {{best}} as best, segments
 from (
-  select trace_hi, trace_lo, {_HEAD.format(more="")}, bool_or({{hit}}) as hit
+  select trace_hi, trace_lo, {_HEAD.format(more="")}, bool_or({{hit}}) as hit, list(distinct segment) as segments
   from ({{spans}})
   where (trace_hi, trace_lo) in ({_THESE})
   group by trace_hi, trace_lo
@@ -93,8 +96,8 @@ _RANKED_COLUMNS = (*_IDS, "root", "start_ns", "end_ns")
 _SUMMARY_COLUMNS = (*_RANKED_COLUMNS, "span", "name", "kind", "status", "namespace", "service")
 _LOOKED = Source("select * from looked", {}, {})
 
-_Ranked = tuple[int, int, int]
-"""Both halves of a trace's id, and what it ranks by."""
+_Ranked = tuple[int, int, int, list[int]]
+"""Both halves of a trace's id, what it ranks by, and which of the segments have spans of it."""
 Run = Callable[..., list[tuple[Any, ...]]]
 """Runs a statement with its sources and further values."""
 
@@ -117,11 +120,18 @@ class Search:
     def found(self) -> tuple[TraceSummary, ...]:
         """The first traces that match, as a list tells of them."""
         if self._many() or self._hits(_FEW + 1) > _FEW:
-            for look in (max(_LEAST_LOOK, each * self._query.limit) for each in _LOOKS):
+            for look in self._looks():
                 if (ranked := self._best(look)) is not None:
                     return self._summaries(ranked)
             self._hits(None)
         return self._summaries(self._ranked())
+
+    def _looks(self) -> Iterable[int]:
+        """How many spans to look at, at first and then. Few do where nearly all match; to look in vain costs as much
+        as to look at many.
+        """
+        least = _LEAST_LOOK * _AMPLE if picky(self._query) else _LEAST_LOOK
+        return dict.fromkeys(max(least, each * self._query.limit) for each in _LOOKS)
 
     def _many(self) -> bool:
         """Whether more than `_FEW` spans match for sure."""
@@ -156,14 +166,15 @@ class Search:
     def _ranked(self, conditions: Sequence[Condition] | None = None) -> list[_Ranked]:
         """The first of the traces, and what each ranks by; with conditions, of those that have a span that meets them.
 
-        Of few traces, all that a list says is read as well: reading columns once costs less than looking again.
+        Of few traces, all that a list says may be read as well: reading columns once costs less than looking again.
         """
         query, wanted = self._query, self._begins()
-        if len(wanted) <= _WHOLE:
-            self._fill(wanted, conditions)
+        if query.order == "slowest" and len(wanted) <= _WHOLE:
+            self._fill(self._pieces, wanted, conditions)
             spans = _LOOKED
         else:
-            spans = source(self._pieces, _RANKED_COLUMNS, around(query), conditions, name="spans")
+            where = [*around(query), maybe_of(wanted)]
+            spans = source(self._pieces, _RANKED_COLUMNS, where, conditions, name="spans", numbered=True)
         hit = "true" if conditions is None else "hit"
         sql = _RANKED.format(best=_ORDERS[query.order][1], hit=hit, spans=spans.sql)
         least, most = lengths(query)
@@ -174,20 +185,24 @@ class Search:
         if not ranked:
             return ()
         read = self._read
-        self._want(_FIRST, high=[high for high, _, _ in ranked], low=[low for _, low, _ in ranked])
+        self._want(_FIRST, high=[high for high, *_ in ranked], low=[low for _, low, *_ in ranked])
         if not read:
-            self._fill(self._begins())
+            there = {segment for *_, segments in ranked for segment in segments}
+            segments = tuple(each for at, each in enumerate(self._pieces.segments) if at in there)
+            self._fill(Pieces(segments, self._pieces.tables), self._begins())
         found = {row[:2]: _summary(row) for row in self._run(_SUMMARIES)}
-        return tuple(found[high, low] for high, low, _ in ranked)
+        return tuple(found[high, low] for high, low, *_ in ranked)
 
     def _begins(self) -> NDArray[np.uint64]:
         """How the ids of the traces begin that are looked at."""
         found: NDArray[np.uint64] = self._cursor.execute(_BEGINS).fetchnumpy()["trace_hi"]
         return found
 
-    def _fill(self, wanted: NDArray[np.uint64], conditions: Sequence[Condition] | None = None) -> None:
+    def _fill(
+        self, pieces: Pieces[SpanTable], wanted: NDArray[np.uint64], conditions: Sequence[Condition] | None = None
+    ) -> None:
         where = [*around(self._query), maybe_of(wanted)]
-        spans = source(self._pieces, _SUMMARY_COLUMNS, where, conditions, name="looked_at")
+        spans = source(pieces, _SUMMARY_COLUMNS, where, conditions, name="looked_at", numbered=True)
         self._run(_READ.format(spans=spans.sql), spans)
         self._read = True
 

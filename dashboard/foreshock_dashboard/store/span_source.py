@@ -31,23 +31,28 @@ def source(
     where: Sequence[Condition],
     hit: Sequence[Condition] | None = None,
     name: str = "memory",
+    *,
+    numbered: bool = False,
 ) -> Source:
     """The rows of some pieces, of which there is one at least, that meet the conditions `where`.
 
     Args:
         hit: a column more, `hit`, says which of them meet these conditions as well.
         name: tells the sources of one statement apart.
+        numbered: a column more, `segment`, says which of the segments a row is from; null where it is in memory.
     """
     named = ", ".join(f'"{column}"' for column in columns)
     memory = {f"{name}{at}": _rows(table, columns, where, hit) for at, table in enumerate(pieces.tables)}
-    selects = [f"select * from {each}" for each in memory]  # noqa: S608 - names of ours
+    none = ", null::ubigint as segment" if numbered else ""
+    selects = [f"select *{none} from {each}" for each in memory]  # noqa: S608 - names of ours
     given: dict[str, Any] = {}
     if pieces.segments:
         given["files"] = [str(segment.folder / COLUMNS) for segment in pieces.segments]
         for condition in (*where, *(hit or ())):
             given |= condition.given
         told = "" if hit is None else f", ({_sql(hit)}) as hit"
-        files = "read_parquet($files, union_by_name = true, filename = true)"
+        told += ", file_index as segment" if numbered else ""
+        files = "read_parquet($files, union_by_name = true)"
         selects.append(f"select {named}{told} from {files} where {_sql(where)}")  # noqa: S608 - as above
     return Source(" union all ".join(selects), given, memory)
 
