@@ -19,6 +19,7 @@ from foreshock_dashboard.analysis.excess import DURATIONS, MOST, Slow, slowdown
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.hardware import slower_clock
 from foreshock_dashboard.analysis.regression import weights
+from foreshock_dashboard.analysis.relief import ending, first, relieved
 from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.analysis.sentence import gpu_list, percent
 from foreshock_dashboard.analysis.sharing import NOISE, Flags, Rows, Sharing, pool_of
@@ -42,6 +43,8 @@ LEAST = 0.2
 """Strength below which there is nothing to be said."""
 EXPLAINED = 600.0
 """Seconds over which a slow-down is explained by what neighbours took."""
+RELIEVED = ("p95", "first_token", "per_token")
+"""Signals that tell what would be better, the first that does."""
 
 
 class Neighbour(NamedTuple):
@@ -142,19 +145,26 @@ def _judged(scan: Scan, sharing: Sharing, victim: Service) -> Finding | None:
     if strength < LEAST:
         return None
     held = squeeze if squeezed > 0 else 1.0
+    severity = max(held, min(MOST, slow.ratio) if pressed > 0 else 1.0)
     return Finding(
         service=victim,
         cause="pool contention",
         culprit=Culprit(worst.service, worst.gpus, pool_of(scan.world, worst.gpus)),
         strength=strength,
-        severity=max(held, min(MOST, slow.ratio) if pressed > 0 else 1.0),
+        severity=severity,
         since=fight.since,
         evidence=_evidence(scan, victim, worst, slow, fight),
         next_step=f"move {worst.service} off {gpu_list(worst.gpus)}, or cap it at "
         f"{percent(max(fight.theirs, NOISE))} of their time{_own_pool(scan, victim, worst.service)}: "
-        f"{victim} usually has {percent(fight.usual)} of it, now {percent(fight.now)}",
+        f"{victim} usually has {percent(fight.usual)} of it, now {percent(fight.now)}{_then(scan, victim, severity)}",
         urgent=held >= URGENT and squeezed >= 1,
     )
+
+
+def _then(scan: Scan, victim: Service, times: float) -> str:
+    """What would be better with the usual part of the GPUs: durations, or what model servers tell before these move."""
+    told = (relieved(scan, name, victim, scan.value(name, victim) / times) for name in RELIEVED)
+    return ending("with that again", first(told), ";")
 
 
 def _own_pool(scan: Scan, victim: Service, other: Service) -> str:

@@ -15,6 +15,7 @@ from tests.analysis.causes.made import (
     GPUS,
     LLM,
     REPLICAS,
+    STALLS,
     TENANTS,
     Bent,
     ramp,
@@ -26,6 +27,7 @@ from tests.analysis.causes.test_causes import NOW, STORM, WAITS, slow
 
 from foreshock_dashboard.analysis.amplification import asked
 from foreshock_dashboard.analysis.assessment import BRIEF, troubles
+from foreshock_dashboard.analysis.attribution import contended
 from foreshock_dashboard.analysis.batching import Strain
 from foreshock_dashboard.analysis.demand import demand, growth_of_edges, handed_on
 from foreshock_dashboard.analysis.dependency import dependency
@@ -271,3 +273,29 @@ def test_whose_requests_became_longer_is_seen_by_what_others_do_not_show() -> No
     assert found.culprit.service == GATEWAY
     alike = scan({**bent, ("edge_server", DIRECT): since(NOW, 8.5, 10)})
     assert not longer_of_edges(alike).any()
+
+
+TAKEN: Bent = {
+    **{("busy", each): since(NOW, 0.6, 0.2) if each.service == LLM else since(NOW, 0.2, 0.78) for each in TENANTS},
+    **{("utilization", gpu): 1.0 for gpu in GPUS},
+    **{("stalled_by", stall): since(NOW, 0.02, 0.7) for stall in STALLS},
+}
+"""A neighbour takes three quarters of both GPUs."""
+
+
+@pytest.mark.parametrize(
+    ("bent", "told"),
+    [
+        pytest.param(slow(LLM, 8, 20), "p95 of serving/llm would be about 8.00 s instead of 20.0 s", id="requests"),
+        pytest.param(
+            {("per_token", LLM): since(NOW, 0.02, 0.06)},
+            "time per token of serving/llm would be about 20 ms instead of 60 ms",
+            id="tokens, before any request is over",
+        ),
+    ],
+)
+def test_what_would_be_better_with_the_usual_part_of_a_gpu_is_told(bent: Bent, told: str) -> None:
+    (found,) = sure(contended(scan({**TAKEN, **bent})), "pool contention")
+    assert found.next_step.endswith(f"now 20 %; with that again, {told}")
+    (unfelt,) = sure(contended(scan(TAKEN)), "pool contention")
+    assert unfelt.next_step.endswith("now 20 %")
