@@ -19,10 +19,11 @@ from foreshock_dashboard.analysis.amplification import MINUTES, Asked, asked, me
 from foreshock_dashboard.analysis.crowding import crowd, crowding, has_reason
 from foreshock_dashboard.analysis.evidence import figure, onset, slower, sure
 from foreshock_dashboard.analysis.finding import Finding
-from foreshock_dashboard.analysis.further import further
+from foreshock_dashboard.analysis.further import further, short
 from foreshock_dashboard.analysis.impatience import in_vain
 from foreshock_dashboard.analysis.lengthening import longer_of_edges
 from foreshock_dashboard.analysis.regression import weights
+from foreshock_dashboard.analysis.relief import Relief, ending
 from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.analysis.sentence import percent
 from foreshock_dashboard.analysis.signals import Key, inference
@@ -101,19 +102,21 @@ def demand(scan: Scan) -> tuple[Finding, ...]:
                 severity=more.ratio,
                 since=onset(scan, more.signal, service),
                 evidence=(*_evidence(scan, service, more, load, rows), *_habit(scan, service, habit)),
-                next_step=_plan(service, habit) if expected else _against(scan, service, who, more),
+                next_step=_plan(scan, service, habit) if expected else _against(scan, service, who, more),
                 expected=expected,
             )
         )
     return tuple(found)
 
 
-def _plan(service: Service, habit: Habit) -> str:
+def _plan(scan: Scan, service: Service, habit: Habit) -> str:
     """What to do about load that comes every time."""
     clock = datetime.fromtimestamp(habit.since, UTC).strftime("%H:%M")
+    needed = short(scan, service, habit.growth)
+    then = Relief(f"load of {service} at that time", "ratio", needed.load, needed.then).text if needed else ""
     return (
-        f"add replicas of {service}, from now on before {clock} UTC: at this time {habit.growth:.1f} times as much is"
-        " asked as in the two hours before, as earlier weeks or days show"
+        f"{further(scan, service, habit.growth)}, from now on before {clock} UTC: at this time {habit.growth:.1f} times"
+        f" as much is asked as in the two hours before, as earlier weeks or days show{ending('with them', then, ';')}"
     )
 
 

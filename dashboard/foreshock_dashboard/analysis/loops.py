@@ -18,7 +18,7 @@ from foreshock_dashboard.analysis.evidence import entity, sure
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.analysis.levels import HISTORY
 from foreshock_dashboard.analysis.scan import Scan
-from foreshock_dashboard.analysis.vulnerability import MOST, Loop, has_high_root, margin, stays_down
+from foreshock_dashboard.analysis.vulnerability import MOST, Loop, has_high_root, longest, margin, stays_down
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
@@ -35,7 +35,8 @@ is of those that were answered, and no time-out."""
 NEAR = (60.0, 12.0)
 """Seconds without capacity that bring a service down for good, from which one may call it vulnerable: failovers and
 restarts of a server take as long; and the width of the doubt."""
-
+BUDGETED = 1.1
+"""Attempts of a call at most, over many calls, with a budget of 10 %."""
 LEAST = 0.1
 """Strength below which there is nothing to be said."""
 SURVIVED = NEAR[0] + NEAR[1] * math.log(1 / LEAST - 1)
@@ -43,10 +44,12 @@ SURVIVED = NEAR[0] + NEAR[1] * math.log(1 / LEAST - 1)
 
 
 class Seen(NamedTuple):
-    """A loop about a service. edge: row of the edge with most of the retries. confidence: 0…1 in its numbers."""
+    """A loop about a service. edge: row of the edge with most of the retries, and its attempts of a call at most.
+    confidence: 0…1 in its numbers."""
 
     loop: Loop
     edge: int
+    tries: float
     confidence: float
 
 
@@ -79,10 +82,19 @@ def vulnerable(scan: Scan, loads: Mapping[Service, float]) -> tuple[Finding, ...
                     Evidence("attempts at most, inferred", seen.loop.attempts, 1.0, "", scan.time, entity(edge)),
                 ),
                 next_step=f"give {edge.client} a retry budget (10 %), or cancel at {service} what its clients gave up:"
-                f" {seconds:.0f} s without capacity would keep it down",
+                f" {seconds:.0f} s without capacity would keep it down{_then(seen, seconds)}",
             )
         )
     return tuple(found)
+
+
+def _then(seen: Seen, seconds: float) -> str:
+    """How long a loss would have to be with a retry budget, as the end of a next step; "" where no longer."""
+    loop = seen.loop._replace(attempts=max(1.0, seen.loop.attempts / seen.tries * BUDGETED))
+    then = margin(loop)
+    if math.isinf(then):
+        return f", with the budget not even {longest(loop):.0f} s"
+    return f", with the budget {then:.0f} s" if round(then) > round(seconds) else ""
 
 
 def loops(scan: Scan, loads: Mapping[Service, float]) -> Mapping[Service, Seen]:
@@ -112,7 +124,7 @@ def loops(scan: Scan, loads: Mapping[Service, float]) -> Mapping[Service, Seen]:
             continue
         attempts = min(float(every[places[service]]), MOST)  # in a cycle of callers they would multiply for ever
         loop = Loop(loads[service], attempts, max(timeout - usual, 0.1 * timeout), timeout)
-        found[service] = Seen(loop, worst, SEEN if most[worst] > DEFAULT - 1 else INFERRED)
+        found[service] = Seen(loop, worst, float(tries[worst]), SEEN if most[worst] > DEFAULT - 1 else INFERRED)
     return found
 
 

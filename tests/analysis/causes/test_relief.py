@@ -26,7 +26,18 @@ from tests.analysis.causes.made import (
     scan,
     since,
 )
-from tests.analysis.causes.test_causes import CASES, DETECTORS, LOSES, NOW, SLOW_STORE, WAITS, Case, slow
+from tests.analysis.causes.test_causes import (
+    CASES,
+    DETECTORS,
+    GROWS,
+    LOSES,
+    NOW,
+    SLOW_STORE,
+    WAITS,
+    Case,
+    every_week,
+    slow,
+)
 from tests.analysis.causes.test_causes_hold import bents
 
 from foreshock_dashboard.analysis.batching import Strain
@@ -147,6 +158,15 @@ def test_a_next_step_ends_with_what_would_be_better(bent: Bent, cause: str, serv
     found = steps(scan(bent), cause, service)
     assert found
     assert all(step.endswith(told) for step in found), found
+
+
+def test_for_load_that_comes_every_week_it_is_told_what_it_would_be_with_the_replicas_that_it_takes() -> None:
+    """In time for the hour, of the usual load: not of what is asked at the moment."""
+    now = scan({**WAITS, **GROWS})
+    weekly = replace(now.world, season=every_week(now, 1.6))
+    (step,) = steps(Scan(weekly, now.at, now.base, strains={LLM: full(1.4)}), "demand", LLM)
+    assert step.startswith("add 1 replica of serving/llm (it has 2), from now on before")
+    assert step.endswith("; with them, load of serving/llm at that time would be about 53 % instead of 80 %")
 
 
 @pytest.mark.parametrize(

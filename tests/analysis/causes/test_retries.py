@@ -124,6 +124,29 @@ def test_a_calm_service_is_called_vulnerable_by_its_load(load: float, least: flo
     assert all(each.culprit.edge == ANSWER[:2] and not each.urgent for each in found)
 
 
+@pytest.mark.parametrize(
+    ("load", "bent", "told"),
+    [
+        pytest.param(
+            0.5, CALM, "28 s without capacity would keep it down, with the budget not even 120 s",
+            id="a tenth more than half of the capacity fits in it",
+        ),
+        pytest.param(
+            0.99, CALM, "6 s without capacity would keep it down, with the budget 9 s",
+            id="a tenth more than nearly all of it does not",
+        ),
+        pytest.param(
+            0.8, {**CALM, ("attempts", ASK): lambda i: 2.0 if i % 40 == 0 else 1.0},
+            "13 s without capacity would keep it down",
+            id="where those further out still try three times it is not told",
+        ),
+    ],
+)  # fmt: skip
+def test_it_is_told_how_long_a_loss_would_be_survived_with_a_retry_budget(load: float, bent: Bent, told: str) -> None:
+    (found,) = (each for each in vulnerable(scan(bent), {LLM: load}) if each.service == LLM)
+    assert found.next_step.endswith(told), found.next_step
+
+
 def test_services_of_unknown_load_are_not_called_vulnerable() -> None:
     assert vulnerable(scan(CALM), {}) == ()
     assert vulnerable(scan(CALM), {LLM: math.nan}) == ()
