@@ -23,6 +23,7 @@ from foreshock_dashboard.analysis.objectives import Objective
 from foreshock_dashboard.analysis.outlook import outlook
 from foreshock_dashboard.analysis.world import GrowingWorld
 from foreshock_dashboard.clock import Clock
+from foreshock_dashboard.in_vain import Named
 from foreshock_dashboard.model.asked import pickers
 from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.query import Json, MetricSource, SourceError
@@ -55,7 +56,6 @@ from foreshock_dashboard.sources.watch import Watch
 from foreshock_dashboard.standing import load_spans
 from foreshock_dashboard.store import Retention, Store, StoreError, keep_little
 from foreshock_dashboard.telemetry import Vitals, incident_samples, status_of, text_of
-from foreshock_dashboard.tiers import Tiers
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.authentication import Access
 from foreshock_dashboard.web.server import WebServer
@@ -109,8 +109,10 @@ class Hub:
     ) -> None:
         self._settings = settings
         self._simulated = recording is not None and recording.meta.simulated
-        self._promised = {Service.parse(name): Objective(p95, lost) for name, p95, lost in settings.objectives}
-        self._tiers = Tiers({Service.parse(name): tier for name, tier in settings.tiers})
+        self._promised = Named(
+            "--objectives", {Service.parse(name): Objective(p95, lost) for name, p95, lost in settings.objectives}
+        )
+        self._tiers = Named("--tiers", {Service.parse(name): tier for name, tier in settings.tiers})
         self._bounds = _bounds(settings, recording)
         self._clock = clock
         with ExitStack() as opened:
@@ -255,10 +257,11 @@ class Hub:
                 world = self._growing.add(fresh, self._observer.missing())
                 del fresh  # hundreds of thousands of labels, in whose place the verdict finds room
                 world = self._seasons.told(replace(world, simulated=True) if self._simulated else world)
-                for state in states(self._state, world, self._promised):
+                for state in states(self._state, world, self._promised.given):
                     self._state = state
                     self._rewind.note(state, world)
             if world is not None:
+                self._promised.meet(world)
                 self._tiers.meet(world)
                 expected = outlook(self._state, world)
                 self._snapshot = Snapshot(
@@ -297,7 +300,8 @@ class Hub:
         grid = Grid(lambda apart: catalogue(max(apart, settings.window), max(apart, quick)), step)
         begin = self._bounds[0] if self._bounds else -math.inf
         self._seasons = Seasons(self._source, grid.catalogue)
-        self._rewind = Rewind(self._source, grid, self._promised, ROOM, self._simulated, begin, self._tiers.given)
+        promised, tiers = self._promised.given, self._tiers.given
+        self._rewind = Rewind(self._source, grid, promised, ROOM, self._simulated, begin, tiers)
 
     def _pace(self, now: float) -> None:
         """See how often somebody else scrapes. Nobody is asked to tell; who told a longer interval is believed."""
@@ -370,6 +374,7 @@ class Hub:
             receiver=self.receiver.stats(),
             scrapes=self.scraper.states(),
             spans=self.intake.series(),
+            objectives_in_vain=self._promised.vain,
             tiers_in_vain=self._tiers.vain,
         )
 

@@ -11,6 +11,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.openmetrics import exposition as open_metrics
 from prometheus_client.registry import Collector
 
+from foreshock_dashboard.analysis.objectives import Objective
+from foreshock_dashboard.in_vain import Vain
 from foreshock_dashboard.incident_text import blamed
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.query import Json
@@ -38,8 +40,10 @@ class Vitals:
     scrapes: tuple[ScrapeState, ...]
     spans: Json = field(default_factory=dict)
     """What is made of spans: `series`, `series_limit`, and a `warning` where that is too few."""
-    tiers_in_vain: Mapping[Service, str] = field(default_factory=dict)
-    """Of the tiers that the hub is given, those of services that it has not seen so far."""
+    objectives_in_vain: tuple[Vain[Objective], ...] = ()
+    """Of the objectives that the hub is given, those of services that it has not seen so far."""
+    tiers_in_vain: tuple[Vain[str], ...] = ()
+    """The same of tiers."""
 
 
 def incident_samples(incidents: Sequence[Incident]) -> tuple[Sample, ...]:
@@ -85,6 +89,11 @@ def status_of(vitals: Vitals) -> Json:
             "refused": dict(vitals.receiver.refused),
         },
         "spans": vitals.spans,
+        "in_vain": [
+            {"flag": flag, "service": str(each.service), "nearest": str(each.nearest) if each.nearest else None}
+            for flag, vain in (("--objectives", vitals.objectives_in_vain), ("--tiers", vitals.tiers_in_vain))
+            for each in vain
+        ],
         "scrapes": [
             {
                 "instance": state.target.instance,
@@ -119,17 +128,18 @@ def families(vitals: Vitals) -> Iterator[Family]:
         "foreshock_tick_failed", "1 while the last tick could not read its source.", value=bool(vitals.snapshot.error)
     )
     yield GaugeMetricFamily("foreshock_tick_seconds", "Wall time the last tick took.", value=vitals.tick_seconds)
-    yield _tiers_in_vain(vitals.tiers_in_vain)
+    yield _in_vain("objective", "--objectives", [(each.service, {}) for each in vitals.objectives_in_vain])
+    yield _in_vain("tier", "--tiers", [(each.service, {"tier": each.value}) for each in vitals.tiers_in_vain], "tier")
     yield from _receiver(vitals.receiver)
     yield from _store(vitals.store)
 
 
-def _tiers_in_vain(tiers: Mapping[Service, str]) -> GaugeMetricFamily:
-    labels = ("service_name", "service_namespace", "tier")
-    text = "1 for each service that --tiers names and that has not been seen so far."
-    family = GaugeMetricFamily("foreshock_tier_in_vain", text, labels=labels)
-    for service, tier in tiers.items():
-        family.add_metric([service.name, service.namespace, tier], 1.0)
+def _in_vain(what: str, flag: str, vain: Sequence[tuple[Service, Mapping[str, str]]], *more: str) -> GaugeMetricFamily:
+    text = f"1 for each service that {flag} names and that has not been seen so far."
+    labels = ("service_name", "service_namespace", *more)
+    family = GaugeMetricFamily(f"foreshock_{what}_in_vain", text, labels=labels)
+    for service, others in vain:
+        family.add_metric([service.name, service.namespace, *(others[label] for label in more)], 1.0)
     return family
 
 

@@ -17,6 +17,7 @@ from tests.web.worlds import (
     POINTS,
     SCENES,
     FakeHub,
+    bare,
     calm,
     service,
     snapshot,
@@ -242,6 +243,30 @@ def test_every_doubt_is_listed() -> None:
         "2 samples or spans were dropped past a bound", "1 damaged pieces of the store were set aside",
         "too many series", "5 spans were kept but not counted",
     )  # fmt: skip
+
+
+def in_vain(flag: str, **named: str | None) -> list[Json]:
+    """What the hub tells of an option that names services that were not seen: who may be meant, by name."""
+    return [{"flag": flag, "service": name, "nearest": meant} for name, meant in named.items()]
+
+
+def test_an_option_for_services_that_were_never_seen_is_doubted_with_who_may_be_meant() -> None:
+    """A promise or a tier that nobody has; all else comes before it."""
+    promised = in_vain("--objectives", gatway="gateway")
+    tiers = in_vain("--tiers", gatway="gateway", a=None, b=None, c=None)
+    found = trust(snapshot(calm()), DROPPED | {"in_vain": [*promised, *tiers]}, (True, ""), NOW)
+    assert (found.state, found.doubts[0]) == ("warning", "7 spans were rejected")
+    first, second = "gatway (gateway?)", "gatway (gateway?), a, b and 1 more"
+    assert found.doubts[1:] == (
+        f"--objectives names a service not seen so far, {first}: correct the name, unless it is still to come",
+        f"--tiers names 4 services not seen so far, {second}: correct the names, unless they are still to come",
+    )
+
+
+def test_where_nobody_was_seen_no_name_is_doubted() -> None:
+    """Other doubts say so already."""
+    hub = HUB | {"in_vain": in_vain("--tiers", gatway=None)}
+    assert not any("--tiers" in doubt for doubt in trust(snapshot(bare()), hub, (True, ""), NOW).doubts)
 
 
 def test_a_missing_signal_is_named_with_its_loss_and_remedy() -> None:

@@ -155,7 +155,7 @@ def _waits(scan: Scan, callee: Service, _: Sequence[Edge]) -> float:
 
 
 REASONS: Sequence[Callable[[Scan, Service, Sequence[Edge]], float]] = (
-    lambda scan, callee, edges: _asked(scan, callee, edges),
+    _asked,
     lambda scan, callee, _: sure(scan.z("held", callee), EXTREME, 1.0),
     _handed_on,
     _apart,

@@ -119,7 +119,23 @@ def _doubts(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, str]
     uncounted = _count(_dict(spans.get("counts")).get("foreshock_spans_uncounted_total"))
     if uncounted:
         found.append(f"{uncounted:,.0f} spans were kept but not counted")
-    return found
+    return found + (_in_vain(_list(hub.get("in_vain"))) if world.services else [])
+
+
+def _in_vain(rows: Sequence[Json]) -> list[str]:
+    """Options that name services that were never seen, each with who may be meant."""
+    by_flag: dict[str, list[str]] = {}
+    for row in rows:
+        meant = f" ({row['nearest']}?)" if row["nearest"] else ""
+        by_flag.setdefault(str(row["flag"]), []).append(f"{row['service']}{meant}")
+    return [_name(flag, names) for flag, names in by_flag.items()]
+
+
+def _name(flag: str, names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return f"{flag} names a service not seen so far, {names[0]}: correct the name, unless it is still to come"
+    many = f"{flag} names {len(names)} services not seen so far, {_names(names)}"
+    return f"{many}: correct the names, unless they are still to come"
 
 
 def signals(world: World | None) -> list[Json]:
