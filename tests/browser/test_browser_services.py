@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.site import Open, Site
 from tests.web.test_web_service import serving, told
 from tests.web.test_web_trace_lanes import HOST, STARVED, Metrics, Traces, asked_of
-from tests.web.worlds import HOSTILE, SCENES, snapshot, span
+from tests.web.worlds import HOSTILE, NOW, SCENES, request, snapshot, span
 
 from foreshock_dashboard.model.span import Span
 
@@ -117,6 +117,39 @@ def test_status_answers_in_its_first_line_and_names_what_is_missing(visit: Open,
     expect(page.locator("#targets-table tbody tr").first).to_contain_text("silent")
     site.hub.snapshot = snapshot(None, seq=9)
     expect(page.locator("#trust")).to_contain_text("Not yet")
+
+
+def test_status_shows_names_that_nobody_has_beside_other_doubts(visit: Open, site: Site) -> None:
+    """In the first line where there is nothing worse, with who may be meant; it goes once they are seen."""
+    site.hub.in_vain = ({"flag": "--objectives", "service": "embeder", "nearest": "embedder"},)
+    page = visit("/status").page
+    _ready(page)
+    said = "--objectives names a service not seen so far, embeder (embedder?): correct the name"
+    expect(page.locator("#trust")).to_contain_text(f"Mostly: {said}")
+    site.hub.snapshot = replace(SCENES["half-blind"](), seq=8)
+    expect(page.locator("#trust")).to_contain_text("1 of 4 targets is silent")
+    expect(page.locator("#doubts li", has_text=said)).to_have_count(1)
+    site.hub.in_vain = ()
+    site.hub.snapshot = replace(SCENES["half-blind"](), seq=9)
+    expect(page.locator("#doubts li", has_text=said)).to_have_count(0)
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+def test_a_trace_of_whose_gpus_nothing_is_known_says_what_is_missing(
+    visit: Open, site: Site, scheme: str, width: int
+) -> None:
+    """It leads to the page that tells how to get it, and the end of every bar is seen beside its length."""
+    site.hub.snapshot, site.hub.traces, site.hub.time = SCENES["empty"](), Traces(spans=request()), NOW + 600
+    page = visit(TRACE, scheme, width).page  # type: ignore[arg-type]  # the looks are schemes
+    note = page.locator("#trace .note").first
+    expect(note).to_contain_text("Nothing is known of its GPUs: the hub has no metrics of GPUs, and no exporter sent")
+    assert note.get_by_role("link", name="What is missing").get_attribute("href") == "/status"
+    row = page.locator(".wf-row").first
+    bar, length = row.locator(".wf-bar").bounding_box(), row.locator(".wf-length.inside").bounding_box()
+    assert bar
+    assert length
+    assert bar["x"] < length["x"] < length["x"] + length["width"] < bar["x"] + bar["width"]
+    _sound(page)
 
 
 def test_a_trace_says_what_it_waited_for_and_shows_who_was_on_its_gpu(visit: Open, site: Site) -> None:

@@ -71,6 +71,19 @@ def test_duration_ticks_are_round(seconds: list[float], ticks: list[float]) -> N
     assert log_ticks(seconds) == ticks
 
 
+@pytest.mark.parametrize("duration", [3.2, 1.0, 0.0007, 2e-7, 48.0])
+def test_traces_that_are_about_as_long_have_an_axis_with_two_marks(duration: float) -> None:
+    """Between which they lie; one trace is enough."""
+    query = TraceQuery(*RANGE)
+    mark = replace(FakeTraces(1).search(query)[0], duration=duration)
+    nothing = heat_of(FakeTraces(0), query, Bins.of(query, 6))
+    axis = heat_map(nothing, (mark,), Look(LIGHT), RANGE, "")["layout"]["yaxis"]
+    low, high = (10**end for end in axis["range"])
+    seen = [tick for tick in axis["tickvals"] if low <= tick * 1.001 and tick <= high * 1.001]
+    assert len(seen) >= 2
+    assert seen[0] <= max(duration, 1e-6) <= seen[-1]
+
+
 def _contrast(one: str, other: str) -> float:
     """WCAG 2.2, relative luminance and contrast ratio."""
 

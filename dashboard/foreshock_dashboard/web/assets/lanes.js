@@ -11,7 +11,7 @@
     if (trace.sentence) return h("p", { class: `wait-sentence ${trace.gpu_wait_seconds > 0.2 * trace.duration_seconds ? "grave" : ""}` }, trace.sentence);
     if (trace.lanes_error) return h("p", { class: "wait-sentence" }, `What ran on its GPUs cannot be read: ${trace.lanes_error}`);
     if (trace.lanes_settled === false) return h("p", { class: "wait-sentence" }, "What ran on its GPUs in its last seconds is still on its way.");
-    if (trace.lanes_note) return h("p", { class: "note" }, `Nothing is known of its GPUs: ${trace.lanes_note}.`);
+    if (trace.lanes_note) return h("p", { class: "note" }, `Nothing is known of its GPUs: ${trace.lanes_note}. `, h("a", { href: F.to("/status"), "data-go": true }, "What is missing"));
     return h("p", { class: "note" }, trace.lanes?.length ? "It did not wait for a GPU." : "None of its spans is known to have run on a shared GPU.");
   };
 

@@ -148,8 +148,8 @@
     const waited = span.gpu?.waited_seconds > 0 ? span.gpu.waited_seconds : 0;
     const critical = (span.critical || []).reduce((sum, [, length]) => sum + length, 0);
     const times = span.alike ? ` ×${span.alike.length}` : "";
-    // Beside the bar where there is room, else before it, else inside.
-    const where = left + width < 80 ? `left:calc(${left + width}% + 6px)` : left > 22 ? `right:calc(${100 - left}% + 6px)` : `right:calc(${Math.max(0, 100 - left - width)}%)`;
+    // Beside the bar where there is room, else before it, else inside, so that its end is seen.
+    const where = left + width < 80 ? `left:calc(${left + width}% + 6px)` : left > 22 ? `right:calc(${100 - left}% + 6px)` : `right:calc(${Math.max(0, 100 - left - width)}% + 8px)`;
     const inside = left + width >= 80 && left <= 22;
     const notes = [failed ? ", error" : "", waited ? `, waited ${F.seconds(waited)} for a GPU` : "", critical > 0 ? `, ${F.seconds(critical)} on the critical path` : ""].join("");
     return h("div", {

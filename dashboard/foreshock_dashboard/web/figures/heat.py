@@ -37,6 +37,9 @@ def heat_map(found: Heat, marks: Sequence[TraceSummary], look: Look, span: tuple
     low, high = min(ends) / ROOM, max(ends) * ROOM
     layout = frame(look, "s", span)
     ticks = log_ticks([low, high])
+    if sum(low <= tick <= high for tick in ticks) < 2:  # an axis with no two marks tells no size
+        low = max((tick for tick in ticks if tick <= low), default=low)
+        high = min((tick for tick in ticks if tick >= high), default=high)
     layout |= {"hovermode": "closest", "showlegend": any(item.errors for item in marks)}
     layout["yaxis"] |= {
         "type": "log",
