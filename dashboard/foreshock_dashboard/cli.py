@@ -18,4 +18,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(MISSING, file=sys.stderr)
         return 1
-    return run(parser().parse_args(argv))
+    words = sys.argv[1:] if argv is None else list(argv)
+    if not words:
+        parser().print_help(sys.stderr)
+        return 2
+    return run(parser().parse_args(words))

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from foreshock_dashboard import __version__
@@ -49,13 +49,25 @@ Services send their spans to the OTLP ports. Every option is a flag, an environm
 file."""
 
 
+class _Command(argparse.ArgumentParser):
+    """A command, which refuses words that it does not know with its own usage, not with that of all commands."""
+
+    def parse_known_args(  # type: ignore[override]  # argparse's overloads allow any namespace
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(
         prog="foreshock", description="See which AI service starves which GPU, and be warned before it cascades."
     )
     top.add_argument("--version", action="version", version=f"foreshock {__version__}")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Command)
     shape = argparse.RawDescriptionHelpFormatter
 
     command = commands.add_parser("serve", help="run the hub", description=SERVE, formatter_class=shape)

@@ -159,6 +159,8 @@ def _play(past: Past, until: float, history: float, stop: threading.Event) -> bo
     """Play the past, telling how far it is; false where it was told to stop."""
     begun = time.monotonic()
     shown = sys.stderr.isatty()
+    if not shown:
+        print(f"playing {history / 60:.0f} min of history, which takes a minute or two", file=sys.stderr, flush=True)
     for reached in past.play(until):
         if stop.is_set():
             return False

@@ -47,6 +47,8 @@ def run_report(arguments: argparse.Namespace) -> int:
     )
     if arguments.out:
         write(found, Path(arguments.out))
+        incident = found.markdown.splitlines()[0].removeprefix("# ")
+        print(f"{arguments.out}: {incident}, {len(found.plots)} plots beside it")
     else:
         print(inlined(found), end="")
     return 0

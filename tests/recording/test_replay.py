@@ -205,6 +205,7 @@ def test_a_report_is_written_with_its_plots_beside_it_or_within(
     out = tmp_path / "outage.md"
     assert main(["report", "latest", "--recording", str(starve), "--out", str(out)]) == 0
     text = out.read_text()
+    assert re.fullmatch(rf"{re.escape(str(out))}: \S+, [1-9] plots beside it\n", capsys.readouterr().out)
     named = re.findall(r"\]\((\S+\.svg)\)", text)
     assert sorted(named) == sorted(path.name for path in tmp_path.glob("*.svg"))
     assert all((tmp_path / name).read_text().startswith("<svg ") for name in named)

@@ -1,0 +1,29 @@
+"""What `foreshock` says to who does not know it yet."""
+
+from __future__ import annotations
+
+import pytest
+
+from foreshock_dashboard.cli import main
+
+
+def test_without_a_command_all_of_them_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    """With what each is for; it is wrong usage all the same."""
+    assert main([]) == 2
+    said = capsys.readouterr().err
+    assert "run a simulated platform and a hub over it" in said
+    assert "judge a recording as a hub would have while it happened" in said
+
+
+@pytest.mark.parametrize("command", ["pools", "trace", "serve"])
+def test_a_word_that_a_command_does_not_know_is_refused_with_the_usage_of_that_command(
+    capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """Where the flag stands that was meant."""
+    with pytest.raises(SystemExit) as ended:
+        main([command, "one", "two", "--three"])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"usage: foreshock {command} ")
+    assert f"foreshock {command}: error: unrecognized arguments: " in said
+    assert "two --three" in said
