@@ -71,9 +71,9 @@ class Findings:
         told = edge, 1, int(client.failed), retries, client.seconds, None, client.id, None
         self.increments.append(_new(Increment, told))
 
-    def served(self, edge: Edge, server: Server) -> None:
-        """A call that its SERVER half alone tells of."""
-        told = edge, 1, int(server.failed), 0, None, server.seconds, None, server.id
+    def served(self, edge: Edge, span: Id, seconds: float, *, failed: bool) -> None:
+        """A call that its SERVER span alone tells of."""
+        told = edge, 1, int(failed), 0, None, seconds, None, span
         self.increments.append(_new(Increment, told))
 
     def without_client(self, caller: Service | None, server: Server) -> None:
@@ -97,7 +97,7 @@ class Findings:
             self._without_client(each, server)
         if not claim.callers:
             if claim.root:
-                self.served(Edge(USER, server.service, VIRTUAL), server)
+                self._served(USER, server, VIRTUAL)
             else:
                 self._without_client(None, server)
 
@@ -105,7 +105,10 @@ class Findings:
         if caller is None:
             self.unpaired.append(Unpaired(server.service, server.kind))
         elif caller != server.service:
-            self.served(Edge(caller, server.service, MESSAGING if server.kind == "consumer" else ""), server)
+            self._served(caller, server, MESSAGING if server.kind == "consumer" else "")
+
+    def _served(self, caller: Service, server: Server, connection: str) -> None:
+        self.served(Edge(caller, server.service, connection), server.id, server.seconds, failed=server.failed)
 
     def tallied(self, tally: Tally, client: Client) -> None:
         """What is known of a call beyond what was told of it, but for the server's durations."""

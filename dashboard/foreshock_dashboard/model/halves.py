@@ -17,7 +17,7 @@ from foreshock_dashboard.model.span import Attributes, AttributeValue, Id, Kind,
 MAX_TEXT = 200
 """Characters of a name, and of an attribute, that a waiting half keeps."""
 MAX_CALLEES = 10_000
-"""Callees kept ready for use; beyond it, all are read anew."""
+"""What callees and outcomes are told by, kept ready for use; beyond it, all are read anew."""
 MAX_SHAPES = 1000
 """Sets of attributes of which it is known what to read."""
 
@@ -31,16 +31,16 @@ _URL = ("url.full", "http.url", "http.target")
 _HTTP_RESENDS = ("http.request.resend_count", "http.resend_count")
 _GRPC_RESENDS = ("previous-rpc-attempts", "transparent-retry")  # of gRPC's own spans of each attempt (gRFC A72)
 _RESENDS = (*_HTTP_RESENDS, *_GRPC_RESENDS)
-_ERROR, _CODE, _OLD_CODE = "error.type", "http.response.status_code", "http.status_code"
+_ERROR = "error.type"
+_CODES = ("http.response.status_code", "http.status_code")
 _RPC_CODES = ("rpc.grpc.status_code", "rpc.response.status_code")
 _PREVIOUS_ATTEMPTS = (
     "rpc.grpc.request.metadata.grpc-previous-rpc-attempts",
     "rpc.request.metadata.grpc-previous-rpc-attempts",
 )
 _RECEIVES = ("messaging.operation.type", "messaging.operation")
-CLIENT_KEYS = frozenset(
-    (*_CALLEE, *_URL, *_RESENDS, _ERROR, _CODE, _OLD_CODE, *_RPC_CODES, *_RECEIVES, *OPERATION, *MODEL)
-)
+_TOLD = (*_CALLEE, *_RESENDS, _ERROR, *_CODES, *_RPC_CODES, *OPERATION, *MODEL)
+CLIENT_KEYS = frozenset((*_TOLD, *_URL, *_RECEIVES))
 SERVER_KEYS = frozenset(_PREVIOUS_ATTEMPTS)
 """What is asked for of CLIENT and PRODUCER spans, and of SERVER and CONSUMER spans."""
 
@@ -91,35 +91,21 @@ class Client:
         self.service = service
         self.id = id_
         self.kind = kind
-        self.failed = status == "error"
         self.start_ns, self.end_ns = start, end
         self.seconds = (end - start) / 1e9
         self.name = name[:MAX_TEXT]
-        url = next(filter(None, map(found.get, shape.url)), "")
-        self.url = url.partition("?")[0][:MAX_TEXT] if isinstance(url, str) else ""
-        callee = _callee(shape, found)
-        if not (callee.host or callee.provider or callee.peer or callee.database) and "://" in self.url:
-            callee = _addressed(callee, self.url.partition("://")[2].partition("/")[0])
+        self.url = ""
+        for key in shape.url:
+            if url := found[key]:
+                self.url = url.partition("?")[0][:MAX_TEXT] if isinstance(url, str) else ""
+                break
+        callee, in_vain, unsure, self.resend, self.resent, self.operation, self.model = _told(shape, found)
+        self.failed = status == "error"
+        self.in_vain = in_vain or self.failed
+        self.unsure = unsure and status == "unset"
         self.callee = callee
-        code, old = found.get(_CODE), found.get(_OLD_CODE)
-        self.in_vain = self.failed or bool(found.get(_ERROR))
-        self.unsure = status == "unset" and not self.in_vain
-        if code is not None or old is not None:
-            self.in_vain = self.in_vain or _asks_again(code) or _asks_again(old)
-            self.unsure = False
-        for key in shape.rpc_codes:
-            succeeded = _succeeded(found[key])
-            if succeeded is not None:
-                self.in_vain = self.in_vain or not succeeded
-                self.unsure = False
-        self.resend, self.resent = 0, False
-        if shape.resends:
-            self.resend = max(0, *(_number(found.get(key)) for key in _HTTP_RESENDS))
-            self.resent = any(_number(found[key]) > 0 for key in shape.resends)
-        self.operation = self.model = ""
-        if callee.provider:
-            self.operation = first_text(map(found.get, OPERATION))
-            self.model = first_text(map(found.get, MODEL))
+        if not (callee.host or callee.provider or callee.peer or callee.database) and "://" in self.url:
+            self.callee = _addressed(callee, self.url.partition("://")[2].partition("/")[0])
 
     @property
     def target(self) -> tuple[str, str]:
@@ -206,51 +192,78 @@ def receives(found: Attributes) -> bool:
     return any(found.get(name) == "receive" for name in _RECEIVES)
 
 
-class _Shape(NamedTuple):
+class _Told(NamedTuple):
+    """What the attributes of a `Client` tell, its URL and its status left aside."""
+
+    callee: Callee
+    in_vain: bool
+    unsure: bool
+    resend: int
+    resent: bool
+    operation: str
+    model: str
+
+
+class _Shape:
     """Which attributes of interest a span has. Most spans have the same as many others, so it is found out once.
 
-    values: those of `callee`, of a span with these attributes.
+    told: those that a `_Told` is read from; values: their values, of a span with these attributes.
     """
 
-    callee: tuple[str, ...]
-    url: tuple[str, ...]
-    resends: tuple[str, ...]
-    rpc_codes: tuple[str, ...]
-    values: Callable[[Attributes], Hashable]
+    __slots__ = ("told", "url", "values")
+
+    def __init__(self, found: Attributes) -> None:
+        self.told = tuple(key for key in _TOLD if key in found)
+        self.url = tuple(key for key in _URL if key in found)
+        self.values: Callable[[Attributes], Hashable] = itemgetter(*self.told) if self.told else lambda _: None
 
 
 _shapes: dict[tuple[str, ...], _Shape] = {}
-_known: dict[tuple[tuple[str, ...], Hashable], Callee] = {}
+_known: dict[tuple[_Shape, Hashable], _Told] = {}
 
 
 def _shape_of(found: Attributes) -> _Shape:
     shape = _shapes.get(keys := tuple(found))
     if shape is None:
-        callee, url, resends, rpc_codes = (
-            tuple(key for key in some if key in found) for some in (_CALLEE, _URL, _RESENDS, _RPC_CODES)
-        )
-        shape = _Shape(callee, url, resends, rpc_codes, itemgetter(*callee) if callee else lambda _: None)
+        shape = _Shape(found)
         if len(_shapes) >= MAX_SHAPES:
             _shapes.clear()
         _shapes[keys] = shape
     return shape
 
 
-def _callee(shape: _Shape, found: Attributes) -> Callee:
-    """The same ones come with nearly every span."""
-    key = shape.callee, shape.values(found)
+def _told(shape: _Shape, found: Attributes) -> _Told:
+    """The same comes with nearly every span."""
+    key = shape, shape.values(found)
     try:
-        callee = _known.get(key)
+        told = _known.get(key)
     except TypeError:  # a list among them
-        return _read_callee(found)
-    if callee is None:
-        callee = _read_callee(found)
+        return _read_told(found)
+    if told is None:
+        told = _read_told(found)
         if len(_known) >= MAX_CALLEES:
             _known.clear()
-        texts = (value for value in map(found.get, shape.callee) if isinstance(value, str | bytes))
+        texts = (value for value in map(found.get, shape.told) if isinstance(value, str | bytes))
         if all(len(text) <= MAX_TEXT for text in texts):
-            _known[key] = callee
-    return callee
+            _known[key] = told
+    return told
+
+
+def _read_told(found: Attributes) -> _Told:
+    get = found.get
+    callee = _read_callee(found)
+    codes = [code for code in map(get, _CODES) if code is not None]
+    succeeded = [known for known in map(_succeeded, map(get, _RPC_CODES)) if known is not None]
+    failed = bool(get(_ERROR))
+    return _Told(
+        callee,
+        failed or any(map(_asks_again, codes)) or not all(succeeded),
+        not (failed or codes or succeeded),
+        max(0, *(_number(get(key)) for key in _HTTP_RESENDS)),
+        any(_number(get(key)) > 0 for key in _RESENDS),
+        first_text(map(get, OPERATION)) if callee.provider else "",
+        first_text(map(get, MODEL)) if callee.provider else "",
+    )
 
 
 def _read_callee(found: Attributes) -> Callee:
@@ -291,7 +304,7 @@ def _asks_again(code: AttributeValue) -> bool:
 
 def _succeeded(code: AttributeValue) -> bool | None:
     """Whether an RPC's code, a number or a name, is that of success; None where it is no code."""
-    if isinstance(code, int):
+    if isinstance(code, int | float):
         return code == 0
     return code.upper() in ("OK", "0") if isinstance(code, str) and code else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from math import inf
 
 from foreshock_dashboard.model.service import Service
@@ -31,17 +32,29 @@ class Notes:
         self._newer, self._older = _Half(), _Half()
         self._until = -inf
 
-    def add(self, span: Id, service: Service, parent: Id, now: float, *, attempt: bool = False) -> None:
-        """Take note of a SERVER span, or of an INTERNAL one, which has a parent; it is its own where it is a root."""
-        newer = self._newer
-        if now >= self._until or len(newer.services) >= self._limit:
-            self._newer, self._older, self._until = _Half(), newer, now + self._ttl
-            newer = self._newer
-        newer.services[span] = service
-        if parent:
-            newer.parents[span] = parent
-            if attempt:
-                newer.attempts.add(span)
+    def add_called(self, spans: Sequence[Id], services: Iterable[Service], now: float) -> None:
+        """Take note of SERVER spans. Many at once, for it takes a third of the time of one by one."""
+        self._room(now).services.update(zip(spans, services, strict=True))
+
+    def add_internal(
+        self,
+        spans: Sequence[Id],
+        services: Iterable[Service],
+        parents: Iterable[Id],
+        attempts: Iterable[Id],
+        now: float,
+    ) -> None:
+        """Take note of INTERNAL spans, of which some are attempts; one that is a root is its own parent."""
+        half = self._room(now)
+        half.services.update(zip(spans, services, strict=True))
+        half.parents.update(zip(spans, parents, strict=True))
+        half.attempts.update(attempts)
+
+    def _room(self, now: float) -> _Half:
+        """Where notes are added."""
+        if now >= self._until or len(self._newer.services) >= self._limit:
+            self._newer, self._older, self._until = _Half(), self._newer, now + self._ttl
+        return self._newer
 
     def of(self, span: Id) -> tuple[Service, Id, bool] | None:
         """Whose SERVER or INTERNAL span it is, the parent of an INTERNAL one, and whether it is an attempt."""

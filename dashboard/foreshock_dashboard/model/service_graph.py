@@ -10,6 +10,7 @@ stream. So a call that is unanswered after the usual time may wait on, and never
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 from math import inf
 
 from foreshock_dashboard.model.attempts import Tally
@@ -19,7 +20,7 @@ from foreshock_dashboard.model.lineage import MAX_BETWEEN, let_go
 from foreshock_dashboard.model.notes import Notes
 from foreshock_dashboard.model.peers import Peers
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.span import Id, Link, Outlined, Outlines, outlines_of
+from foreshock_dashboard.model.span import Attributes, Id, Kind, Link, Outlined, Outlines, outlines_of
 from foreshock_dashboard.model.telling import Telling
 from foreshock_dashboard.model.unanswered import Unanswered
 from foreshock_dashboard.model.waiting import Node, Waiting
@@ -98,18 +99,32 @@ class ServiceGraph:
         self.look([service], outlines_of([span]), now)
 
     def look(self, services: Sequence[Service], outlines: Outlines, now: float) -> None:
-        """Look at spans of services. INTERNAL ones tell only what the calls under them lie within."""
-        for service, (key, above, name, kind, start, end, status, _, _, attributes, links) in zip(
-            services, outlines.rows(), strict=True
+        """Look at spans of services. INTERNAL ones tell only what the calls under them lie within.
+
+        What can be done with many of a kind at once is: one by one, it would take twice the time.
+        """
+        kinds: Sequence[Kind] = outlines.kind
+        if any(outlines.links):
+            kinds = [*map(_role, kinds, outlines.links, outlines.attributes)]
+        internal = [row for row, kind in enumerate(kinds) if kind == "internal"]
+        called = [row for row, kind in enumerate(kinds) if kind == "server" or kind == "consumer"]
+        self._note_internal(internal, services, outlines, now)
+        self._note_called(called, services, outlines, now)
+        alone = [
+            row for row in called if not outlines.above[row] and not outlines.links[row] and kinds[row] == "server"
+        ]
+        self._ask(alone, services, outlines)
+        rest = [True] * len(kinds)
+        for row in (*internal, *alone):
+            rest[row] = False
+        for service, kind, (key, above, name, _, start, end, status, _, _, attributes, links) in compress(
+            zip(services, kinds, outlines.rows(), strict=True), rest
         ):
-            if kind == "internal":
-                self._add_internal(key, above, service, now, attempt=name.startswith(ATTEMPT))
-            elif kind == "server" or kind == "consumer" or (links and kind == "client" and receives(attributes)):
+            if kind == "client" or kind == "producer":
+                self._add_client(Client(service, key, kind, name, start, end, status, attributes), above, now)
+            else:
                 server = server_half(service, key, kind, name, start, end, status, attributes)
                 self._add_server(server, above, links, now)
-            else:
-                client = Client(service, key, kind, name, start, end, status, attributes)
-                self._add_client(client, above, now)
 
     def expire(self, now: float) -> None:
         """Decide about calls that have waited long enough."""
@@ -171,19 +186,50 @@ class ServiceGraph:
             for server in servers:
                 self._meet(node, client, server, now)
 
-    def _add_internal(self, own: Id, parent: Id, service: Service, now: float, *, attempt: bool) -> None:
-        node = self._waiting.find(own)
-        if node is None:
-            self._notes.add(own, service, parent or own, now, attempt=attempt)
-        elif not node.known:  # else it came too late, or again
-            _identify(node, service, parent or own, attempt=attempt)
-            if node.inner:
-                self._look_through(node, service, now)
-            self._telling.know(node)
-            if node.servers is not None:
-                servers, node.servers = node.servers, None
-                for server in servers:
-                    self._answer(own, server, now)
+    def _note_internal(self, rows: Sequence[int], services: Sequence[Service], outlines: Outlines, now: float) -> None:
+        """Take note of INTERNAL spans, and see to what waits for one of them."""
+        keys, aboves, names, find = outlines.key, outlines.above, outlines.name, self._waiting.find
+        nodes = [find(keys[row]) for row in rows]
+        new = [row for row, node in zip(rows, nodes, strict=True) if node is None]
+        self._notes.add_internal(
+            [keys[row] for row in new],
+            [services[row] for row in new],
+            [aboves[row] or keys[row] for row in new],
+            [keys[row] for row in new if names[row].startswith(ATTEMPT)],
+            now,
+        )
+        for row, node in zip(rows, nodes, strict=True):
+            if node is not None and not node.known:  # else it came too late, or again
+                above, attempt = aboves[row] or keys[row], names[row].startswith(ATTEMPT)
+                self._add_internal(node, services[row], above, now, attempt=attempt)
+
+    def _add_internal(self, node: Node, service: Service, above: Id, now: float, *, attempt: bool) -> None:
+        _identify(node, service, above, attempt=attempt)
+        if node.inner:
+            self._look_through(node, service, now)
+        self._telling.know(node)
+        if node.servers is not None:
+            servers, node.servers = node.servers, None
+            for server in servers:
+                self._answer(node.key, server, now)
+
+    def _note_called(self, rows: Sequence[int], services: Sequence[Service], outlines: Outlines, now: float) -> None:
+        """Take note of SERVER and CONSUMER spans: whose call those below them are."""
+        keys, find = outlines.key, self._waiting.find
+        nodes = [find(keys[row]) for row in rows]
+        new = [row for row, node in zip(rows, nodes, strict=True) if node is None]
+        self._notes.add_called([keys[row] for row in new], [services[row] for row in new], now)
+        for row, node in zip(rows, nodes, strict=True):
+            if node is not None:
+                node.own_server = services[row]
+                self._telling.know(node)
+
+    def _ask(self, rows: Sequence[int], services: Sequence[Service], outlines: Outlines) -> None:
+        """Count SERVER spans that nobody is above."""
+        keys, starts, ends, statuses = outlines.key, outlines.start_ns, outlines.end_ns, outlines.status
+        for row in rows:
+            edge = _new(Edge, (USER, services[row], VIRTUAL))
+            self._findings.served(edge, keys[row], (ends[row] - starts[row]) / 1e9, failed=statuses[row] == "error")
 
     def _look_through(self, node: Node, service: Service, now: float) -> None:
         """Tell the span above an INTERNAL one, and that above it, of the calls that lie within."""
@@ -203,21 +249,13 @@ class ServiceGraph:
             node = outer
 
     def _add_server(self, server: Server, parent: Id, links: Sequence[Link], now: float) -> None:
-        own, service = server.id, server.service
-        node = self._waiting.find(own)
-        if node is None:
-            self._notes.add(own, service, b"", now)
-        else:
-            node.own_server = service
-            self._telling.know(node)
+        """A span that is called, unless it is one that `_ask` counts."""
         if links:
             self._add_linked(server, parent, links, now)
-        elif parent == own or (not parent and server.kind == "consumer"):
-            self._findings.unpaired.append(Unpaired(service, server.kind))
-        elif parent:
-            self._answer(parent, server, now)
+        elif not parent or parent == server.id:
+            self._findings.unpaired.append(Unpaired(server.service, server.kind))
         else:
-            self._findings.served(_new(Edge, (USER, service, VIRTUAL)), server)
+            self._answer(parent, server, now)
 
     def _add_linked(self, server: Server, parent: Id, links: Sequence[Link], now: float) -> None:
         """Bring a span to all that it names. Messages are told by links, so a consumer's parent counts if it has sent
@@ -316,6 +354,11 @@ class ServiceGraph:
             outer.failed_calls = True
             outer = outer.parent if outer.internal == client.service else None
         self._telling.doubt(node, now + self._ttl)
+
+
+def _role(kind: Kind, links: Sequence[Link], found: Attributes) -> Kind:
+    """Of a CLIENT span that receives what it links to, the consumer's."""
+    return "consumer" if links and kind == "client" and receives(found) else kind
 
 
 def _identify(node: Node, service: Service, above: Id, *, attempt: bool) -> None:
