@@ -101,7 +101,7 @@ class Histograms:
         if not listed:
             return
         self._begin()
-        rows, seconds = np.array(listed), np.array(durations)
+        rows, seconds = np.array(listed, np.int64), np.array(durations, np.float64)  # told, they need not be found out
         flat = rows * len(LE) + np.searchsorted(_BOUNDS, seconds)
         np.add.at(self._counts.reshape(-1), flat, 1)  # in one dimension, it takes a tenth of the time
         np.add.at(self._sums, rows, seconds)

@@ -272,6 +272,11 @@ class ServiceGraph:
 
     def _answer(self, caller: Id, server: Server, now: float) -> None:
         """Bring a SERVER span to the call above it, through INTERNAL spans of the caller."""
+        if server.way is None:
+            node = self._waiting.find(caller)
+            if node is not None and node.client is not None:  # as nearly always
+                self._pair(node, node.client, server, now)
+                return
         way = server.way or _PARENT
         through, looked, attempt = way.through, way.looked, way.attempt
         while (node := self._node(caller, now)) is not None and node.client is None and node.internal is not None:
