@@ -197,6 +197,7 @@ DROPPED = HUB | {"receiver": {"rejected": {"bad_id": 7}}}
         (SCENES["half-blind"](), HUB, NOW + 3, "warning", "Mostly: 1 of 4 targets is silent: host-3:10877."),
         (SCENES["learning"](), HUB, NOW + 3, "learning", "still being learned (12 of 30 min)"),
         (SCENES["blind"](), HUB, NOW + 3, "blind", "No: there is no fresh data from any GPU or service since 09:55:00"),
+        (snapshot(bare()), HUB, NOW + 3, "blind", "Not yet: no data has come from any GPU or service so far."),
         (SCENES["stale"](), HUB, NOW + 3, "critical", "No: figures stand still since 10:00:00 UTC: prometheus"),
         (snapshot(calm()), HUB, NOW + 200, "critical", "No: the newest figures are 200 s old; the hub is behind."),
         (SCENES["error"](), HUB, NOW + 3, "critical", "No: foreshock cannot read its source: prometheus"),

@@ -72,8 +72,10 @@ def trust(snapshot: Snapshot, hub: Json, ready: tuple[bool, str], now: float, *,
     if snapshot.error and not past:
         return Trust("critical", f"No: figures stand still since {clock(world.time)} UTC: {snapshot.error}.", doubts)
     if seen.blind and not past:
-        since = f" since {clock(seen.since)} UTC" if seen.since is not None else ""
-        return Trust("blind", f"No: there is no fresh data from any {seen.blind}{since}.", doubts)
+        if seen.since is None:  # a rate takes two scrapes, so this is how every hub begins
+            return Trust("blind", f"Not yet: no data has come from any {seen.blind} so far.", doubts)
+        since = clock(seen.since)
+        return Trust("blind", f"No: there is no fresh data from any {seen.blind} since {since} UTC.", doubts)
     if lag > 2 * fresh_for(world.step) and not past:
         return Trust("critical", f"No: the newest figures are {lag:.0f} s old; the hub is behind.", doubts)
     if not snapshot.learning.done:
