@@ -191,10 +191,19 @@ class Terminal(io.StringIO):
 
 
 def test_a_bar_is_for_terminals() -> None:
-    """On anything else, the last line alone."""
+    """On anything else, what is done within a minute says its last line alone."""
     for out, drawn in ((Terminal(), True), (io.StringIO(), False)):
         bar = Bar(out)
         bar("sorting", 1.0)
         bar.end("done")
         assert ("100%  sorting" in out.getvalue()) == drawn
         assert out.getvalue().endswith("done\n")
+
+
+def test_what_takes_long_says_once_a_minute_in_a_log_how_far_it_is() -> None:
+    out, seconds = io.StringIO(), iter(range(0, 3600, 25))
+    bar = Bar(out, lambda: float(next(seconds)))
+    for run in range(1, 9):  # at 25, 50, … 200 s
+        bar(f"{run} of 8", run / 8)
+    bar.end("8 runs")
+    assert out.getvalue().splitlines() == [" 38%  3 of 8", " 75%  6 of 8", "8 runs"]
