@@ -9,6 +9,8 @@ looked at, in the end all that match.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import duckdb
@@ -37,11 +39,20 @@ _FEW = 100_000
 """Spans up to which the traces of all that match are looked at."""
 _SURELY = 4
 """Times as many spans in a range, by what pieces tell of themselves, as need not be counted first."""
+_PARTS = 8
+"""Parts, each from all over the range, of which one after the other tells whether so many match. A limit instead would
+have DuckDB read with one thread."""
 _LOOKS, _LEAST_LOOK = (8, 60), 400
 """Spans looked at per trace wanted, at first and then, and in any case: as dear as a few."""
 _AMPLE = 25
 """Times as many in any case unless all spans match: where `_FEW` of ten million do, twice as many as it takes to find
-fifty. DuckDB keeps the best of so many while it reads; for twice as many, it sorts all that it has read."""
+fifty."""
+_HEAP = 5_000
+"""Of so many at most, DuckDB keeps the best while it reads. Of more it may sort all that it reads, which takes seconds,
+and more memory than there is."""
+_DOUBT = 2
+"""Times fewer in a part than there would be if traces that match were as many among the best as are wanted: then all
+that match are looked at at once."""
 _WHOLE = 10_000
 """Slow traces up to which all that a list says is read at once, before they are ranked. Of more it costs less to
 rank them first, by the columns that takes; of new ones too, as the first of them lie in few segments."""
@@ -51,30 +62,31 @@ _NEAR = 10**9
 """Nanoseconds to which it is found out where those begin."""
 
 # Which traces are looked at stays in DuckDB: tens of thousands of ids to and fro would take longer than the search.
-_HITS = "create or replace temp table wanted as select trace_hi, trace_lo from ({spans}) limit $few"
-_BEST = """
-create or replace temp table wanted as
-select trace_hi, trace_lo, {key} as key from ({spans}) order by key desc limit $look
-"""
+_ANEW, _MORE = "create or replace temp table wanted as ", "insert into wanted "
+_HITS = "select trace_hi, trace_lo from ({spans})"
+_BEST = "select trace_hi, trace_lo, {key} as key, {part} as part from ({spans}) order by key desc limit $look"
 _FIRST = """
-create or replace temp table wanted as
 select unnest($high::ubigint[]) as trace_hi, unnest($low::ubigint[]) as trace_lo
 """
 _BEGINS = "select distinct trace_hi from wanted"
-_LEAST = "select min(key) from wanted"
+_LEAST = """
+select max(least) from (select min(key) as least from wanted group by part having count(*) >= $look)
+"""
 _READ = "create or replace temp table looked as select * from ({spans})"
 _THESE = "select trace_hi, trace_lo from wanted"
 # As model.span.head_of.
-_HEAD = "max(struct_pack(root := root, length := end_ns - start_ns, first := -start_ns{more})) as head"
+_HEAD = "max(struct_pack(root := root, length := end_ns - start_ns, first := -start_ns{more}))"
+# Segments by their numbers modulo 64, as bits: lists of them would take longer than the rest.
+_BIT = "1::ubigint << (segment % 64)"
 _RANKED = f"""
-select trace_hi, trace_lo, {{best}} as best, segments
+select trace_hi, trace_lo, best, segments
 from (
-  select trace_hi, trace_lo, {_HEAD.format(more="")}, bool_or({{hit}}) as hit, list(distinct segment) as segments
+  select trace_hi, trace_lo, {{ranks}}, bool_or({{hit}}) as hit, bit_or({_BIT}) as segments
   from ({{spans}})
   where (trace_hi, trace_lo) in ({_THESE})
   group by trace_hi, trace_lo
 )
-where hit and head.length between $least and $most
+where hit and length between $least and $most
 order by best desc, trace_hi, trace_lo
 limit $limit
 """  # noqa: S608 - constants
@@ -82,7 +94,7 @@ _SUMMARIES = f"""
 select
   trace_hi,
   trace_lo,
-  {_HEAD.format(more=", namespace := namespace, service := service, name := name")},
+  {_HEAD.format(more=", namespace := namespace, service := service, name := name")} as head,
   count(distinct (span, kind)) as spans,
   count(distinct (span, kind)) filter (status = {ERROR}) as errors,
   list(distinct [namespace, service]) as services
@@ -90,14 +102,21 @@ from looked
 where (trace_hi, trace_lo) in ({_THESE})
 group by trace_hi, trace_lo
 """  # noqa: S608 - constants
-_ORDERS = {"slowest": ("end_ns - start_ns", "head.length"), "newest": ("start_ns", "-head.first")}
+_KEYS = {"slowest": "end_ns - start_ns", "newest": "start_ns"}
+# How long the head took is told for a quarter of what it takes to tell when it began as well.
+_RANKS = {
+    "slowest": """
+      coalesce(max(end_ns - start_ns) filter (where root), max(end_ns - start_ns)) as length,
+      length as best""",
+    "newest": f"({_HEAD.format(more='')}).length as length, -({_HEAD.format(more='')}).first as best",
+}
 _IDS = ("trace_hi", "trace_lo")
 _RANKED_COLUMNS = (*_IDS, "root", "start_ns", "end_ns")
 _SUMMARY_COLUMNS = (*_RANKED_COLUMNS, "span", "name", "kind", "status", "namespace", "service")
 _LOOKED = Source("select * from looked", {}, {})
 
-_Ranked = tuple[int, int, int, list[int]]
-"""Both halves of a trace's id, what it ranks by, and which of the segments have spans of it."""
+_Ranked = tuple[int, int, int, int | None]
+"""Both halves of a trace's id, what it ranks by, and which of the segments have spans of it, as `_BIT`s."""
 Run = Callable[..., list[tuple[Any, ...]]]
 """Runs a statement with its sources and further values."""
 
@@ -114,16 +133,19 @@ class Search:
         keys: Sequence[str],
     ) -> None:
         self._cursor, self._run, self._query, self._pieces = cursor, run, query, pieces
+        self._keys = keys
         self._matching = matching(query, keys)
         self._read = False
 
     def found(self) -> tuple[TraceSummary, ...]:
         """The first traces that match, as a list tells of them."""
-        if self._many() or self._hits(_FEW + 1) > _FEW:
+        if not self._many() and not self._common():
+            return self._summaries(self._ranked())
+        if self._promising():
             for look in self._looks():
                 if (ranked := self._best(look)) is not None:
                     return self._summaries(ranked)
-            self._hits(None)
+        self._hits(self._pieces)
         return self._summaries(self._ranked())
 
     def _looks(self) -> Iterable[int]:
@@ -135,33 +157,64 @@ class Search:
 
     def _many(self) -> bool:
         """Whether more than `_FEW` spans match for sure."""
-        start, end = nanoseconds(self._query.start), nanoseconds(self._query.end)
-        return not picky(self._query) and _began(self._pieces, start, end) > _SURELY * _FEW
+        return not picky(self._query) and self._in_range(self._pieces) > _SURELY * _FEW
 
-    def _hits(self, few: int | None) -> int:
-        """Look at the traces of so many spans that match, of all by None; gives how many spans there are."""
-        spans = source(self._pieces, _IDS, self._matching, name="hits")
-        return self._want(_HITS.format(spans=spans.sql), spans, few=few)
+    def _common(self) -> bool:
+        """Whether more than `_FEW` spans match, by what is found part by part; where not, their traces are looked at."""
+        count, seen, whole = 0, 0.0, self._in_range(self._pieces)
+        for number, part in enumerate(_parts(self._pieces, _PARTS)):
+            count += self._hits(part, more=number > 0)
+            seen += self._in_range(part)
+            if count > _FEW // _PARTS and count * whole > _FEW * seen:
+                return True
+        return False
 
-    def _want(self, sql: str, *sources: Source, **given: object) -> int:
-        """Look at other traces from now on; gives how many spans of them there are."""
+    def _promising(self) -> bool:
+        """Whether traces that match are among the best, as far as a part tells: those of a fast service are not."""
+        query = self._query
+        if not picky(query) or query.order != "slowest" or len(self._pieces.segments) < _PARTS:
+            return True
+        part = Search(self._cursor, self._run, query, _parts(self._pieces, _PARTS)[0], self._keys)
+        found, least = part._first(max(self._looks()) // _PARTS)
+        return least is None or len(found) * _DOUBT * _PARTS >= query.limit
+
+    def _in_range(self, pieces: Pieces[SpanTable]) -> float:
+        return _began(pieces, nanoseconds(self._query.start), nanoseconds(self._query.end))
+
+    def _hits(self, pieces: Pieces[SpanTable], *, more: bool = False) -> int:
+        """Look at the traces of all spans that match; gives how many spans there are."""
+        spans = source(pieces, _IDS, self._matching, name="hits")
+        return self._want(_HITS.format(spans=spans.sql), spans, more=more)
+
+    def _want(self, sql: str, *sources: Source, more: bool = False, **given: object) -> int:
+        """Look at other traces from now on, or at more; gives how many spans of them there are."""
         self._read = False
-        ((count,),) = self._run(sql, *sources, **given)
+        ((count,),) = self._run((_MORE if more else _ANEW) + sql, *sources, **given)
         return int(count)
 
     def _best(self, look: int) -> list[_Ranked] | None:
         """The first traces, found by so many of the best spans, matching or not; None where there may be others."""
+        found, least = self._first(look)
+        enough = least is None or (len(found) == self._query.limit and found[-1][2] > least)
+        return found if enough else None
+
+    def _first(self, look: int) -> tuple[list[_Ranked], int | None]:
+        """The first of the traces of so many of the best spans, and what those rank by that are not among them, at
+        most; None where there are no others.
+        """
         query = self._query
         where = [*around(query), standing(query)]
         newest = query.order == "newest" and query.min_duration is None and query.max_duration is None
         if newest:
             where.append(began_from(_since(self._pieces, nanoseconds(query.end), look * _SPARE)))
-        spans = source(self._pieces, (*_IDS, "start_ns", "end_ns"), where, name="candidates")
-        count = self._want(_BEST.format(key=_ORDERS[query.order][0], spans=spans.sql), spans, look=look)
-        ((least,),) = self._run(_LEAST)
-        found = self._ranked(self._matching)
-        all_seen = count < look and not newest
-        return found if all_seen or (len(found) == query.limit and found[-1][2] > least) else None
+        parts = _parts(self._pieces, -(-look // _HEAP))
+        each = -(-look // len(parts))
+        for number, part in enumerate(parts):
+            spans = source(part, (*_IDS, "start_ns", "end_ns"), where, name="candidates")
+            sql = _BEST.format(key=_KEYS[query.order], part=number, spans=spans.sql)
+            self._want(sql, spans, more=number > 0, look=each)
+        ((least,),) = self._run(_LEAST, look=1 if newest else each)
+        return self._ranked(self._matching), least
 
     def _ranked(self, conditions: Sequence[Condition] | None = None) -> list[_Ranked]:
         """The first of the traces, and what each ranks by; with conditions, of those that have a span that meets them.
@@ -176,7 +229,7 @@ class Search:
             where = [*around(query), maybe_of(wanted)]
             spans = source(self._pieces, _RANKED_COLUMNS, where, conditions, name="spans", numbered=True)
         hit = "true" if conditions is None else "hit"
-        sql = _RANKED.format(best=_ORDERS[query.order][1], hit=hit, spans=spans.sql)
+        sql = _RANKED.format(ranks=_RANKS[query.order], hit=hit, spans=spans.sql)
         least, most = lengths(query)
         return self._run(sql, spans, least=least, most=most, limit=query.limit)
 
@@ -187,8 +240,8 @@ class Search:
         read = self._read
         self._want(_FIRST, high=[high for high, *_ in ranked], low=[low for _, low, *_ in ranked])
         if not read:
-            there = {segment for *_, segments in ranked for segment in segments}
-            segments = tuple(each for at, each in enumerate(self._pieces.segments) if at in there)
+            there = reduce(or_, (bits or 0 for *_, bits in ranked))
+            segments = tuple(each for at, each in enumerate(self._pieces.segments) if there >> at % 64 & 1)
             self._fill(Pieces(segments, self._pieces.tables), self._begins())
         found = {row[:2]: _summary(row) for row in self._run(_SUMMARIES)}
         return tuple(found[high, low] for high, low, *_ in ranked)
@@ -205,6 +258,13 @@ class Search:
         spans = source(pieces, _SUMMARY_COLUMNS, where, conditions, name="looked_at", numbered=True)
         self._run(_READ.format(spans=spans.sql), spans)
         self._read = True
+
+
+def _parts(pieces: Pieces[SpanTable], count: int) -> list[Pieces[SpanTable]]:
+    """So many parts of some pieces at most, as long as there is a segment for each; what is in memory goes first."""
+    segments = pieces.segments
+    count = max(1, min(count, len(segments)))
+    return [Pieces(segments[at::count], () if at else pieces.tables) for at in range(count)]
 
 
 def _since(pieces: Pieces[SpanTable], end: int, spans: float) -> int:
