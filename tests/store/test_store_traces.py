@@ -26,6 +26,8 @@ from foreshock_dashboard.model.span import (
 )
 from foreshock_dashboard.store import Retention, Sealing, Store
 from foreshock_dashboard.store.span_codec import SpanCodec
+from foreshock_dashboard.store.span_search import Bounds
+from foreshock_dashboard.store.spans import SpanReader
 
 if TYPE_CHECKING:
     from tests.store.conftest import Bench, MakeSpan
@@ -213,6 +215,62 @@ def test_a_summary_tells_of_the_whole_trace(bench: Bench, span: MakeSpan) -> Non
     assert (early.duration, summary.duration) == (3.0, 1.0)
     assert (summary.spans, summary.errors) == (2, 1)
     assert summary.services == (Service("", "gateway"), Service("", "model"))
+
+
+@st.composite
+def some_spans(draw: st.DrawFn) -> list[tuple[int, int, int, str, float, float]]:
+    """Trace, span, parent, service, start and duration of some: traces in several segments, without roots, alike."""
+    count = draw(st.integers(20, 60))
+    chance = draw(st.randoms(use_true_random=False))
+    quick = draw(st.booleans())
+    found = []
+    for number in range(1, count + 1):
+        service = chance.choice(["gateway", "gateway", "model"])
+        length = chance.randint(1, 3) / 100 if quick and service == "model" else chance.randint(1, 40) / 10
+        start = round(chance.random() * 9, 1)
+        found.append((chance.randint(1, count), number, chance.choice([0, 0, 99]), service, start, length))
+    return found
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    made=some_spans(),
+    segments=st.integers(0, 10),
+    service=st.sampled_from([None, Service("", "model")]),
+    order=st.sampled_from(["newest", "slowest"]),
+    limit=st.integers(1, 4),
+    shortest=st.sampled_from([None, 0.5]),
+    bounds=st.builds(Bounds, few=st.integers(1, 9), look=st.integers(1, 3), heap=st.integers(1, 9)),
+)
+def test_a_list_is_the_same_whether_all_traces_are_looked_at_or_those_of_the_best_spans(
+    tmp_path_factory: pytest.TempPathFactory,
+    span: MakeSpan,
+    made: list[tuple[int, int, int, str, float, float]],
+    segments: int,
+    service: Service | None,
+    order: Literal["newest", "slowest"],
+    limit: int,
+    shortest: float | None,
+    bounds: Bounds,
+) -> None:
+    """However the spans lie in segments and in memory, and whatever is taken for few."""
+    store = Store.open(tmp_path_factory.mktemp("s") / "store", now=lambda: T0, sealing=Sealing(bytes=1), threads=1)
+    spans = [
+        span(trace, number, parent=parent, service=name, start=start, duration=length)
+        for trace, number, parent, name, start, length in made
+    ]
+    each = len(spans) // (segments + 1)
+    for at in range(segments):
+        store.append_spans(spans[at * each : (at + 1) * each])
+        store.maintain()
+    store.append_spans(spans[segments * each :])
+    query = TraceQuery(T0, T0 + 20, service=service, order=order, limit=limit, min_duration=shortest)
+    reader = SpanReader(store._spans, store._engine, store._trace_keys, bounds)
+    best = "duration" if order == "slowest" else "start"
+    found, expected = reader.search(query), store.search(query)
+    store.close()
+    assert [getattr(each, best) for each in found] == [getattr(each, best) for each in expected]
+    assert found == expected
 
 
 @pytest.mark.parametrize("order", ["newest", "slowest"])

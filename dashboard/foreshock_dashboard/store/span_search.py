@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from operator import or_
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
@@ -35,21 +35,16 @@ from foreshock_dashboard.store.span_where import (
     standing,
 )
 
-_FEW = 100_000
-"""Spans up to which the traces of all that match are looked at."""
 _SURELY = 4
 """Times as many spans in a range, by what pieces tell of themselves, as need not be counted first."""
 _PARTS = 8
 """Parts, each from all over the range, of which one after the other tells whether so many match. A limit instead would
 have DuckDB read with one thread."""
-_LOOKS, _LEAST_LOOK = (8, 60), 400
-"""Spans looked at per trace wanted, at first and then, and in any case: as dear as a few."""
+_LOOKS = (8, 60)
+"""Spans looked at per trace wanted, at first and then."""
 _AMPLE = 25
-"""Times as many in any case unless all spans match: where `_FEW` of ten million do, twice as many as it takes to find
-fifty."""
-_HEAP = 5_000
-"""Of so many at most, DuckDB keeps the best while it reads. Of more it may sort all that it reads, which takes seconds,
-and more memory than there is."""
+"""Times as many as `Bounds.look` in any case unless all spans match: where `Bounds.few` of ten million do, twice as
+many as it takes to find fifty."""
 _DOUBT = 2
 """Times fewer in a part than there would be if traces that match were as many among the best as are wanted: then all
 that match are looked at at once."""
@@ -121,6 +116,18 @@ Run = Callable[..., list[tuple[Any, ...]]]
 """Runs a statement with its sources and further values."""
 
 
+class Bounds(NamedTuple):
+    """What a search takes for few and for many. Its answer is the same with any."""
+
+    few: int = 100_000
+    """Spans up to which the traces of all that match are looked at."""
+    look: int = 400
+    """Spans looked at in any case: as dear as a few."""
+    heap: int = 5_000
+    """Of so many at most, DuckDB keeps the best while it reads. Of more it may sort all that it reads, which takes
+    seconds, and more memory than there is."""
+
+
 class Search:
     """One search. Which traces it looks at, and what it reads of their spans, lies in tables of its own."""
 
@@ -131,9 +138,10 @@ class Search:
         query: TraceQuery,
         pieces: Pieces[SpanTable],
         keys: Sequence[str],
+        bounds: Bounds,
     ) -> None:
         self._cursor, self._run, self._query, self._pieces = cursor, run, query, pieces
-        self._keys = keys
+        self._keys, self._bounds = keys, bounds
         self._matching = matching(query, keys)
         self._read = False
 
@@ -152,20 +160,20 @@ class Search:
         """How many spans to look at, at first and then. Few do where nearly all match; to look in vain costs as much
         as to look at many.
         """
-        least = _LEAST_LOOK * _AMPLE if picky(self._query) else _LEAST_LOOK
+        least = self._bounds.look * (_AMPLE if picky(self._query) else 1)
         return dict.fromkeys(max(least, each * self._query.limit) for each in _LOOKS)
 
     def _many(self) -> bool:
-        """Whether more than `_FEW` spans match for sure."""
-        return not picky(self._query) and self._in_range(self._pieces) > _SURELY * _FEW
+        """Whether many spans match for sure."""
+        return not picky(self._query) and self._in_range(self._pieces) > _SURELY * self._bounds.few
 
     def _common(self) -> bool:
-        """Whether more than `_FEW` spans match, by what is found part by part; where not, their traces are looked at."""
-        count, seen, whole = 0, 0.0, self._in_range(self._pieces)
+        """Whether many spans match, as far as one part after the other tells; else all their traces are looked at."""
+        few, count, seen, whole = self._bounds.few, 0, 0.0, self._in_range(self._pieces)
         for number, part in enumerate(_parts(self._pieces, _PARTS)):
             count += self._hits(part, more=number > 0)
             seen += self._in_range(part)
-            if count > _FEW // _PARTS and count * whole > _FEW * seen:
+            if count > few // _PARTS and count * whole > few * seen:
                 return True
         return False
 
@@ -174,7 +182,7 @@ class Search:
         query = self._query
         if not picky(query) or query.order != "slowest" or len(self._pieces.segments) < _PARTS:
             return True
-        part = Search(self._cursor, self._run, query, _parts(self._pieces, _PARTS)[0], self._keys)
+        part = Search(self._cursor, self._run, query, _parts(self._pieces, _PARTS)[0], self._keys, self._bounds)
         found, least = part._first(max(self._looks()) // _PARTS)
         return least is None or len(found) * _DOUBT * _PARTS >= query.limit
 
@@ -205,16 +213,17 @@ class Search:
         query = self._query
         where = [*around(query), standing(query)]
         newest = query.order == "newest" and query.min_duration is None and query.max_duration is None
-        if newest:
-            where.append(began_from(_since(self._pieces, nanoseconds(query.end), look * _SPARE)))
-        parts = _parts(self._pieces, -(-look // _HEAP))
+        since = _since(self._pieces, nanoseconds(query.end), look * _SPARE) if newest else None
+        if since is not None:
+            where.append(began_from(since))
+        parts = _parts(self._pieces, -(-look // self._bounds.heap))
         each = -(-look // len(parts))
         for number, part in enumerate(parts):
             spans = source(part, (*_IDS, "start_ns", "end_ns"), where, name="candidates")
             sql = _BEST.format(key=_KEYS[query.order], part=number, spans=spans.sql)
             self._want(sql, spans, more=number > 0, look=each)
-        ((least,),) = self._run(_LEAST, look=1 if newest else each)
-        return self._ranked(self._matching), least
+        ((least,),) = self._run(_LEAST, look=each)
+        return self._ranked(self._matching), max((bound for bound in (least, since) if bound is not None), default=None)
 
     def _ranked(self, conditions: Sequence[Condition] | None = None) -> list[_Ranked]:
         """The first of the traces, and what each ranks by; with conditions, of those that have a span that meets them.

@@ -17,7 +17,7 @@ from foreshock_dashboard.store.errors import StoreError
 from foreshock_dashboard.store.pieces import Pieces, Segment
 from foreshock_dashboard.store.shelf import Shelf
 from foreshock_dashboard.store.span_format import BLOCKS, COLUMNS
-from foreshock_dashboard.store.span_search import Run, Search
+from foreshock_dashboard.store.span_search import Bounds, Run, Search
 from foreshock_dashboard.store.span_source import Source, source
 from foreshock_dashboard.store.span_table import SpanTable
 from foreshock_dashboard.store.span_where import (
@@ -38,13 +38,19 @@ _COUNT = "select count(distinct (span, kind)) from ({spans})"
 class SpanReader:
     """Lists and reads traces. `keys` are the attributes that spans are searched by."""
 
-    def __init__(self, shelf: Shelf[SpanTable], engine: duckdb.DuckDBPyConnection, keys: tuple[str, ...]) -> None:
-        self._shelf, self._engine, self._keys = shelf, engine, keys
+    def __init__(
+        self,
+        shelf: Shelf[SpanTable],
+        engine: duckdb.DuckDBPyConnection,
+        keys: tuple[str, ...],
+        bounds: Bounds = Bounds(),  # noqa: B008 - frozen
+    ) -> None:
+        self._shelf, self._engine, self._keys, self._bounds = shelf, engine, keys, bounds
 
     def search(self, query: TraceQuery) -> tuple[TraceSummary, ...]:
         """As `TraceSource.search`. Spans of a trace are looked for within `SPREAD_NS` of the range."""
         with self._shelf.reading(*reach(query)) as pieces, self._engine.cursor() as cursor:
-            search = Search(cursor, partial(self._run, cursor), query, pieces, self._keys)
+            search = Search(cursor, partial(self._run, cursor), query, pieces, self._keys, self._bounds)
             return search.found() if pieces.all() else ()
 
     def get(self, trace_id: str) -> Partial[Span]:
