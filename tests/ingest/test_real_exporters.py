@@ -67,6 +67,8 @@ def test_the_node_exporter_and_ours_are_scraped_side_by_side(
     scraper.start()
     try:
         eventually(lambda: all(state.up for state in scraper.states()), "both up")
+        ours = urls["foreshock-exporter"]  # answers also before its first reading is there
+        eventually(lambda: any(each.metric == "gpu_info" for each in newest[ours].samples), "a first reading")
         names = {job: {sample.metric for sample in newest[url].samples} for job, url in urls.items()}
         assert names["node"] >= {"node_network_receive_bytes_total", "node_cpu_seconds_total", "go_gc_duration_seconds"}
         assert names["foreshock-exporter"] >= {"gpu_info", "gpu_busy_seconds_total", "foreshock_exporter_mock"}

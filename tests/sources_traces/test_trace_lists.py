@@ -17,6 +17,8 @@ from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary
 from foreshock_dashboard.sources.matching import matches, takes
 from foreshock_dashboard.sources.summary import summary_of
 from foreshock_dashboard.store import Sealing, Store, span_search
+from foreshock_dashboard.store.span_search import Bounds
+from foreshock_dashboard.store.spans import SpanReader
 
 if TYPE_CHECKING:
     from tests.sources_traces.conftest import Load, MakeSpan
@@ -83,9 +85,9 @@ QUESTIONS: tuple[dict[str, Any], ...] = (
 
 
 @pytest.mark.parametrize(
-    ("few", "looks"),
-    [(10**6, (1,)), (0, (1,)), (0, (1, 16)), (0, (10**5,))],
-    ids=["few match", "grouped", "looked", "all looked at"],
+    ("few", "looks", "heap"),
+    [(10**6, (1,), 5000), (0, (1,), 5000), (0, (1, 16), 5000), (0, (1, 16), 7), (0, (10**5,), 5000)],
+    ids=["few match", "grouped", "looked", "looked part by part", "all looked at"],
 )
 @pytest.mark.parametrize("sealed", [False, True], ids=["memory", "segments"])
 @pytest.mark.parametrize("order", ["newest", "slowest"])
@@ -95,23 +97,24 @@ def test_the_store_lists_what_looking_at_everything_gives(
     monkeypatch: pytest.MonkeyPatch,
     few: int,
     looks: tuple[int, ...],
+    heap: int,
     sealed: bool,
     order: Literal["newest", "slowest"],
 ) -> None:
     """Whichever way the store takes to find them: each is the fast one for some question."""
-    monkeypatch.setattr(span_search, "_FEW", few)
     monkeypatch.setattr(span_search, "_WHOLE", 50)
     monkeypatch.setattr(span_search, "_LOOKS", looks)
-    monkeypatch.setattr(span_search, "_LEAST_LOOK", looks[0])
     sent = traffic_of(span, 5)
     sealing = Sealing(bytes=1) if sealed else Sealing()
     with closing(Store.open(tmp_path / "store", now=lambda: float(T0), sealing=sealing, threads=1)) as store:
         for first in range(0, len(sent), 250):
             store.append_spans(sent[first : first + 250])
             store.maintain()
+        bounds = Bounds(few=few, look=looks[0], heap=heap)
+        reader = SpanReader(store._spans, store._engine, store._trace_keys, bounds)
         for question in QUESTIONS:
             asked = TraceQuery(T0, T0 + 600, order=order, **{"limit": 20, **question})
-            assert list(store.search(asked)) == expected(sent, asked), question
+            assert list(reader.search(asked)) == expected(sent, asked), question
 
 
 @pytest.mark.parametrize(
