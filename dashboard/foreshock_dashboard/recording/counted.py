@@ -179,6 +179,5 @@ class CountedSpans:
 
     def _observe(self, family: Family, labels: Labels, durations: Sequence[float], now: float) -> None:
         if durations:
-            series = self._registry.get(family, labels, now)
-            for seconds in durations:
-                series.observe(seconds, None)
+            row = self._registry.get(family, labels, now).row
+            self._registry.observe_columns([row] * len(durations), durations, [None] * len(durations))

@@ -55,12 +55,26 @@ class RecordedMetrics:
 
     def _read(self, metric: str, chosen: Sequence[Stretch], after: int, until: int) -> tuple[Ints, Ints, Floats]:
         """The samples of some stretches of one metric in (after, until]: which of them, time in ms, value."""
-        recording = self._recording
+        rows, times, values = self._window(metric, chosen[0].first, chosen[-1].last, after, until)
+        if len(rows) > MAX_SAMPLES:
+            raise SourceError(
+                f"recording: more than {MAX_SAMPLES} samples in one query; narrow the labels or the range"
+            )
+        places = np.searchsorted([stretch.first for stretch in chosen], rows, side="right") - 1
+        within = rows < np.array([stretch.last for stretch in chosen], np.int64)[places]
+        return places[within], times[within], values[within]
+
+    def _window(self, metric: str, first: int, last: int, after: int, until: int) -> tuple[Ints, Ints, Floats]:
+        """Rows `first` up to `last`, all of one metric, in (after, until]: which, time in ms, value."""
+        recording, every = self._recording, self._of_metric[metric]
+        whole = recording.whole.rows(every[0].first, every[-1].last)
+        if whole is not None:
+            return whole.within(first, last, after, until)
         given = {
             "file": str(recording.metrics_file),
             "metric": metric,
-            "first": chosen[0].first,
-            "last": chosen[-1].last,
+            "first": first,
+            "last": last,
             "after": after,
             "until": until,
             "room": MAX_SAMPLES + 1,
@@ -71,14 +85,7 @@ class RecordedMetrics:
                 found = cursor.execute(self._sql, given).fetchnumpy()
         finally:
             cursor.close()
-        if len(found["row"]) > MAX_SAMPLES:
-            raise SourceError(
-                f"recording: more than {MAX_SAMPLES} samples in one query; narrow the labels or the range"
-            )
-        places = np.searchsorted([stretch.first for stretch in chosen], found["row"], side="right") - 1
-        within = found["row"] < np.array([stretch.last for stretch in chosen], np.int64)[places]
-        values = values_of(found["value"])
-        return places[within], np.asarray(found["time"], np.int64)[within], values[within]
+        return np.asarray(found["row"], np.int64), np.asarray(found["time"], np.int64), values_of(found["value"])
 
 
 def _accepted(stretch: Stretch, matchers: Sequence[Matcher]) -> bool:

@@ -19,6 +19,7 @@ from foreshock_dashboard.model.samples import STALE, Labels, labels_of
 from foreshock_dashboard.model.span import Origin, Span
 from foreshock_dashboard.recording import meta as files
 from foreshock_dashboard.recording.errors import RecordingError
+from foreshock_dashboard.recording.whole import Whole
 from foreshock_dashboard.store.engine import connect
 
 MEMORY = "512MB"
@@ -88,6 +89,7 @@ class Recording:
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
+        self.whole = Whole(self.rows)
         meta = files.read(self.path)
         with ExitStack() as opened:
             self._scratch = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="foreshock-recording-")))

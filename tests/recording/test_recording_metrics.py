@@ -1,0 +1,76 @@
+"""Queries of a recording: metrics that are read whole, and those that are too large for it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foreshock_dashboard.model.query import Floats, Matcher, Query
+from foreshock_dashboard.model.samples import Sample, SampleBatch
+from foreshock_dashboard.recording.metrics import RecordedMetrics
+from foreshock_dashboard.recording.reader import Recording
+from foreshock_dashboard.recording.whole import MOST, ROOM, Whole
+from foreshock_dashboard.store.reduce import Ints
+
+Open = Callable[[Path], Recording]
+T0 = 1_790_000_000
+METRICS = ("a_total", "b", "c_total")
+
+
+@pytest.fixture
+def path(write: Callable[..., Path]) -> Path:
+    """Three metrics of five pods over ten minutes; some pods come late, or are missing for a while."""
+    chance = random.Random(5)
+    batches = []
+    for k in range(60):
+        told = [
+            Sample(metric, (("pod", f"p{pod}"),), float(k * (pod + 1)))
+            for metric in METRICS
+            for pod in range(5)
+            if k > 7 * pod and chance.random() < 0.9
+        ]
+        batches.append(SampleBatch(T0 + 10 * k + chance.random(), "t", tuple(told)))
+    return write(batches)
+
+
+@pytest.mark.parametrize(("most", "room"), [(0, 0), (MOST, 300), (200, ROOM)])
+def test_an_answer_does_not_depend_on_what_is_kept(path: Path, opened: Open, most: int, room: int) -> None:
+    """Nothing, what came first, or small metrics only: every window and every choice of series gives the same."""
+    recording, less = opened(path), opened(path)
+    less.whole = Whole(less.rows, most, room)
+    kept, other = RecordedMetrics(recording), RecordedMetrics(less)
+    chance = random.Random(6)
+    for _ in range(60):
+        start = float(T0 + 10 * chance.randrange(-6, 60))
+        end = start + 10.0 * chance.randrange(30)
+        pods = "|".join(f"p{pod}" for pod in range(5) if chance.random() < 0.6) or "p9"
+        query = Query(
+            chance.choice(METRICS),
+            matchers=(Matcher("pod", "=~", pods),),
+            reduce=chance.choice(("last", "rate")),
+            window=chance.choice((15.0, 60.0, 300.0)),
+        )
+        ours, theirs = (each.fetch(query, start, end, 10.0) for each in (kept, other))
+        assert ours.labels == theirs.labels
+        np.testing.assert_array_equal(ours.values, theirs.values)
+
+
+def test_a_metric_is_read_once_for_all_who_ask(path: Path, opened: Open) -> None:
+    """The same rows serve every window, and every source over the same recording."""
+    recording = opened(path)
+    read: list[tuple[int, int]] = []
+
+    def counting(first: int, last: int) -> tuple[Ints, Floats]:
+        read.append((first, last))
+        return recording.rows(first, last)
+
+    recording.whole = Whole(counting)
+    for _ in range(2):
+        source = RecordedMetrics(recording)
+        for start in range(T0, T0 + 600, 60):
+            assert len(source.fetch(Query("b", reduce="last", window=60.0), float(start + 60), float(start + 60), 10.0))
+    assert len(read) == 1
