@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import cProfile
-import gc
 import pstats
 import tempfile
 import time
@@ -20,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from foreshock_dashboard.hub import COLLECT
+from foreshock_dashboard.garbage import collect_rarely
 from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.recording.meta import Meta
 from foreshock_dashboard.recording.metrics import RecordedMetrics
@@ -78,7 +77,7 @@ def record(name: str, size: str, minutes: float, folder: Path, parts: Parts, hab
     parts.wrap(Simulation, "advance", "simulation")
     parts.wrap(HostTarget, "sample", "exporters' samples")
     parts.wrap(Target, "scrape", "scrapes")
-    gc.set_threshold(*COLLECT)
+    collect_rarely()
     with parts.part("rest"), RecordingWriter(folder, Meta(simulated=True, scrape_interval=10.0)) as writer:
         simulation = Simulation(load(name, size, 1), 1, EPOCH, sample=0.05, count=True)
         for _ in Recorder(simulation, writer, start=EPOCH, seed=1, habits=habits).run(EPOCH + 60 * minutes):

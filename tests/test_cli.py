@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from foreshock_dashboard.cli import main
@@ -27,3 +30,16 @@ def test_a_word_that_a_command_does_not_know_is_refused_with_the_usage_of_that_c
     assert said.startswith(f"usage: foreshock {command} ")
     assert f"foreshock {command}: error: unrecognized arguments: " in said
     assert "two --three" in said
+
+
+@pytest.mark.parametrize("words", [["--help"], ["scenarios"], ["simulate", "--help"], ["replay", "--help"]])
+def test_who_needs_no_web_does_not_wait_for_its_libraries(words: list[str]) -> None:
+    """In a process of its own: they take most of a second to import."""
+    script = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: print(sorted({'dash', 'fastapi', 'grpc'} & set(sys.modules)), file=sys.stderr))\n"
+        "from foreshock_dashboard.cli import main\n"
+        f"sys.exit(main({words!r}))"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ended.stderr.splitlines()[-1] == "[]"

@@ -83,7 +83,14 @@ def test_only_the_command_line_wires_the_simulator_in() -> None:
         for path in files(f"dashboard/{HUB}")
         if any(name.startswith("foreshock_simulator") for name in imports(path))
     }
-    wiring = {"commands.py", "counterfactual.py", "demo.py", "evaluate_command.py", "past.py", "simulate_command.py"}
+    wiring = {
+        "counterfactual.py",
+        "demo.py",
+        "evaluate_command.py",
+        "past.py",
+        "scenarios_command.py",
+        "simulate_command.py",
+    }
     assert knows == wiring
 
 

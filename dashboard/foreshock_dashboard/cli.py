@@ -11,15 +11,17 @@ MISSING = "foreshock needs its hub parts; install them with: pip install 'foresh
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. Exit codes: 0, 1 for failure, 2 for wrong usage."""
+    words = sys.argv[1:] if argv is None else list(argv)
     try:
         from foreshock_dashboard.commands import parser, run
+
+        if not words:
+            parser().print_help(sys.stderr)
+            return 2
+        arguments = parser().parse_args(words)  # which imports what the command needs
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in HUB_PARTS:
             raise
         print(MISSING, file=sys.stderr)
         return 1
-    words = sys.argv[1:] if argv is None else list(argv)
-    if not words:
-        parser().print_help(sys.stderr)
-        return 2
-    return run(parser().parse_args(words))
+    return run(arguments)

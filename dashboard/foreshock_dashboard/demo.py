@@ -23,6 +23,7 @@ from foreshock_dashboard.options import port, seconds
 from foreshock_dashboard.past import KEPT, Past
 from foreshock_dashboard.settings import Settings, SettingsError
 from foreshock_dashboard.sources.scrape import ScrapeTarget
+from foreshock_dashboard.stopping import stopping
 from foreshock_exporter.attribution.process_names import on_host
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.otlp.push import Push
@@ -100,6 +101,12 @@ def chosen(arguments: argparse.Namespace) -> Chosen:
         _option("--duration", seconds, arguments.duration) if arguments.duration else None,
         _option("--speed", _speed, arguments.speed),
     )
+
+
+def run_demo(arguments: argparse.Namespace) -> int:
+    """Run the demo until its duration is over or it is told to stop."""
+    with stopping() as stop:
+        return demo(arguments, stop)
 
 
 def demo(arguments: argparse.Namespace, stop: threading.Event) -> int:

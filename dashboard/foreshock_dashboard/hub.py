@@ -23,6 +23,7 @@ from foreshock_dashboard.analysis.objectives import Objective
 from foreshock_dashboard.analysis.outlook import outlook
 from foreshock_dashboard.analysis.world import GrowingWorld
 from foreshock_dashboard.clock import Clock
+from foreshock_dashboard.garbage import collect_rarely
 from foreshock_dashboard.in_vain import Named
 from foreshock_dashboard.model.asked import pickers
 from foreshock_dashboard.model.incident import Learning
@@ -39,7 +40,7 @@ from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.rewinding import Grid, Rewind
 from foreshock_dashboard.seasons import Seasons
-from foreshock_dashboard.settings import Settings, loopback
+from foreshock_dashboard.settings import HubError, Settings, loopback
 from foreshock_dashboard.sources.guard import GuardError, Keys, Tokens
 from foreshock_dashboard.sources.intake import Intake
 from foreshock_dashboard.sources.interval import scrape_interval
@@ -68,10 +69,6 @@ SETTLE = 2.0
 """Wall seconds after a grid point before it is judged, so that scrapes and spans of that moment have arrived."""
 SWITCH = 0.0005
 """Seconds a thread may compute before another gets its turn: an answer is not to wait behind spans being decoded."""
-COLLECT = (100_000, 20, 50)
-"""When Python looks for cycles of garbage by itself: rarely, for each look at the many spans that wait for their other
-half costs more than receiving them did. A tick looks among what is new: HTTP clients leave each answer, whole pages of
-metrics, in a cycle."""
 PATIENCE = 1.2
 """How many times the interval that was told samples may be apart."""
 KEEP = 3 * 3600.0
@@ -82,10 +79,6 @@ ROUND, AGAIN = 30.0, 600.0
 """Wall seconds until somebody else is asked about earlier weeks again, and where some could not be told."""
 UPKEEP = 5.0
 """Wall seconds between two looks at whether the store has something to seal, merge or remove."""
-
-
-class HubError(Exception):
-    """The hub cannot start. The message names the thing and the remedy."""
 
 
 class Hub:
@@ -184,7 +177,7 @@ class Hub:
     def start(self) -> None:
         """Answer, scrape and tick. A hub that stands at a past time ticks once and takes no spans in."""
         sys.setswitchinterval(SWITCH)
-        gc.set_threshold(*COLLECT)
+        collect_rarely()
         keep_little()
         self.web.start()
         if self._watch:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from foreshock_dashboard.hub import COLLECT
+from foreshock_dashboard.garbage import collect_rarely
 from foreshock_dashboard.options import instant, seconds
 from foreshock_dashboard.progress import Bar
 from foreshock_dashboard.recording.meta import Meta
@@ -71,7 +70,7 @@ def simulate(arguments: argparse.Namespace) -> int:
         span_sampling=sampling,
     )
     began, bar = time.monotonic(), Bar()
-    gc.set_threshold(*COLLECT)
+    collect_rarely()
     with RecordingWriter(Path(arguments.out), meta) as writer:
         simulation = Simulation(spec, arguments.seed, start, sample=sampling, count=True)
         outages = [Outage(*each) for each in simulation.outages]
