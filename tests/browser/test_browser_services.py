@@ -182,6 +182,28 @@ def test_a_trace_says_what_it_waited_for_and_shows_who_was_on_its_gpu(visit: Ope
     expect(page.get_by_role("region", name="GPUs of the trace, table")).to_contain_text("train-llm")
 
 
+def test_on_a_phone_the_name_of_a_span_stands_whole_above_its_bar(visit: Open, site: Site) -> None:
+    """Beside it there is no room for what was asked; a window that is made wide has both on one line again."""
+    site.hub.traces, site.hub.metrics = Traces(spans=_starved()), Metrics()
+    page = visit(TRACE, width=390).page
+    rows = page.get_by_role("tree").locator(".wf-row")
+    expect(rows).to_have_count(8)
+    assert page.evaluate("[...document.querySelectorAll('.wf-name')].every((n) => n.scrollWidth <= n.clientWidth)")
+    for row, below in zip(rows.all()[:-1], rows.all()[1:], strict=True):
+        name, bar, next_name = (
+            part.bounding_box()
+            for part in (row.locator(".wf-name"), row.locator(".wf-track"), below.locator(".wf-name"))
+        )
+        assert name and bar and next_name  # noqa: PT018
+        assert name["y"] + name["height"] <= bar["y"] + 1
+        assert bar["y"] + bar["height"] <= next_name["y"] + 1
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.wait_for_function(
+        "() => { const [a, b] = document.querySelectorAll('.wf-row');"
+        " return b.getBoundingClientRect().top - a.getBoundingClientRect().top === 28; }"
+    )
+
+
 def test_a_drag_on_the_picture_asks_for_its_times_and_durations(visit: Open) -> None:
     """Both live in the address, and a mark opens its trace."""
     page = visit("/traces").page

@@ -3,12 +3,14 @@
 (() => {
   const F = (window.foreshock = window.foreshock || {});
   const { h, put, known } = F;
-  const ROW = 28;
   const AROUND = 20;
   const TALLEST = 560;
   const ALIKE = 5;
   const waterfall = (F.waterfall = {});
   let view = null;
+  // As the style has it: on a narrow screen a span's name stands above its bar.
+  const tall = (field) => parseFloat(getComputedStyle(field).getPropertyValue("--row"));
+  matchMedia("(max-width: 600px)").addEventListener("change", () => draw());
 
   // Five or more leaves of one name under one parent are one row until it is opened: a loop of queries hides the rest.
   const folded = (children, leaf) => {
@@ -118,13 +120,14 @@
     const field = F.byId("wf");
     if (!field || !view) return;
     const rows = shown();
+    const row = tall(field);
     view.at = Math.min(view.at, rows.length - 1);
-    field.style.height = `${Math.min(rows.length * ROW + 2, TALLEST)}px`;
-    const first = Math.max(0, Math.floor(field.scrollTop / ROW) - AROUND);
-    const last = Math.min(rows.length, Math.ceil((field.scrollTop + TALLEST) / ROW) + AROUND);
+    field.style.height = `${Math.min(rows.length * row + 2, TALLEST)}px`;
+    const first = Math.max(0, Math.floor(field.scrollTop / row) - AROUND);
+    const last = Math.min(rows.length, Math.ceil((field.scrollTop + TALLEST) / row) + AROUND);
     const space = field.firstChild;
-    space.style.height = `${rows.length * ROW}px`;
-    put(space, rows.slice(first, last).map((row, i) => line(row, first + i)));
+    space.style.height = `${rows.length * row}px`;
+    put(space, rows.slice(first, last).map((one, i) => line(one, first + i)));
     field.setAttribute("aria-activedescendant", `wf-${view.at}`);
   };
 
@@ -153,7 +156,7 @@
     const inside = left + width >= 80 && left <= 22;
     const notes = [failed ? ", error" : "", waited ? `, waited ${F.seconds(waited)} for a GPU` : "", critical > 0 ? `, ${F.seconds(critical)} on the critical path` : ""].join("");
     return h("div", {
-      id: `wf-${i}`, class: `wf-row${i === view.at ? " at" : ""}${span.span_id === view.picked ? " picked" : ""}`, style: `top:${i * ROW}px`, role: "treeitem", "data-row": i,
+      id: `wf-${i}`, class: `wf-row${i === view.at ? " at" : ""}${span.span_id === view.picked ? " picked" : ""}`, style: `top:calc(${i} * var(--row))`, role: "treeitem", "data-row": i,
       "aria-level": level, "aria-expanded": below ? String(!closed) : null, "aria-selected": String(span.span_id === view.picked),
       "aria-label": `${span.service} ${span.name}${times}, ${F.seconds(span.duration_seconds)}, starts at ${F.seconds(span.offset_seconds)}${notes}`,
     },
@@ -202,9 +205,10 @@
     if (event.key in moves) {
       view.at = Math.max(0, Math.min(rows.length - 1, view.at + moves[event.key]));
       const field = F.byId("wf");
-      const top = view.at * ROW;
+      const row = tall(field);
+      const top = view.at * row;
       if (top < field.scrollTop) field.scrollTop = top;
-      if (top + ROW > field.scrollTop + field.clientHeight) field.scrollTop = top + ROW - field.clientHeight;
+      if (top + row > field.scrollTop + field.clientHeight) field.scrollTop = top + row - field.clientHeight;
       draw();
     } else if (event.key === "ArrowLeft") fold(view.at, true);
     else if (event.key === "ArrowRight") fold(view.at, false);
