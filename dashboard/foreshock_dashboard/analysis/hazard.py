@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from foreshock_dashboard.analysis.baseline import median
 from foreshock_dashboard.model.query import Floats
 
 HORIZON = 900.0
@@ -44,7 +45,7 @@ def trend(values: Floats, step: float, level_over: float = 120.0, floor: float =
     for points that go together (AR(1), Bartlett's factor (1 + r)/(1 − r)). The level is the median of the last
     `level_over` seconds, or the line's end where that has a slope.
     """
-    rows, points = values.shape
+    points = values.shape[1]
     known = np.isfinite(values)
     count = known.sum(axis=1)
     x = step * (np.arange(points) - points + 1)
@@ -64,12 +65,12 @@ def trend(values: Floats, step: float, level_over: float = 120.0, floor: float =
     error = np.sqrt(variance / sxx * (1 + r) / (1 - r))
     shrunk = np.sign(slope) * np.maximum(np.abs(slope) - error, 0.0)
     newest = max(1, round(level_over / step))
-    tail = values[:, -newest:]
-    level = np.full(rows, np.nan)
-    some = np.isfinite(tail).any(axis=1)
-    level[some] = np.nanmedian(tail[some], axis=1)
     short = count < 3
-    return Trend(level, np.where(short, 0.0, shrunk), np.where(short, np.nan, np.maximum(np.sqrt(variance), floor)))
+    return Trend(
+        median(values[:, -newest:]),
+        np.where(short, 0.0, shrunk),
+        np.where(short, np.nan, np.maximum(np.sqrt(variance), floor)),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,10 +139,12 @@ class Matrix:
     @classmethod
     def of(cls, times: Floats, rows: dict[Labels, Floats]) -> Matrix:
         """Sort the rows and drop those that are all NaN."""
-        kept = sorted(labels for labels, row in rows.items() if not np.isnan(row).all())
-        if not kept:
+        if not rows:
             return cls.empty(times)
-        return cls(times, tuple(kept), np.stack([rows[labels] for labels in kept]))
+        labels, values = [*rows], np.stack([*rows.values()])
+        told = (~np.isnan(values).all(axis=1)).tolist()
+        kept = sorted((row for row, has in enumerate(told) if has), key=labels.__getitem__)
+        return cls(times, tuple(labels[row] for row in kept), values[kept])
 
     def __len__(self) -> int:
         return len(self.labels)
