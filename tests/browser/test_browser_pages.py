@@ -36,6 +36,7 @@ def test_a_page_is_accessible_and_fits(visit: Open, path: str, scheme: Scheme, w
         _ready(page)
     else:
         expect(page.get_by_role("heading", name="No such page")).to_be_visible()
+        expect(page.locator("#live")).to_have_text("No page")
     if path.startswith("/traces"):
         expect(page.locator("#heat .main-svg").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

@@ -85,7 +85,8 @@
   };
 
   const loop = async () => {
-    if (running || !page?.dataset.feed || !feed() || document.hidden) return;
+    if (page && !page.dataset.feed) return badge(); // an address without a page has nothing to ask for
+    if (running || !page || !feed() || document.hidden) return;
     if (live.done === feed() && (!F.range.live() || live.data?.bounds || live.refused)) return badge(); // it would be the same
     running = true;
     clearTimeout(timer);
@@ -124,6 +125,7 @@
   const words = () => {
     const silent = (performance.now() - live.received) / 1000;
     if (!page) return ["loading", "Loading", ""];
+    if (!page.dataset.feed) return ["paused", "No page", ""];
     if (!live.received) return live.failures ? ["lost", "No connection", ""] : ["loading", "Loading", ""];
     if (document.hidden) return ["paused", "Paused", ""];
     if (live.failures >= 2 || silent > 15 + F.range.every() && F.range.live() && F.range.every() && !live.data?.bounds) return ["lost", "Connection lost", `: data is ${F.span(silent)} old`];
