@@ -362,7 +362,7 @@ def test_an_attribute_that_is_not_searched_by_is_refused_with_those_that_are(ben
 
 
 def test_a_key_that_is_added_is_searched_in_what_comes_from_then_on(bench: Bench, span: MakeSpan) -> None:
-    """Segments of either kind are read and merged together."""
+    """Segments of either kind are read and merged together; a key that none of them has is in no span."""
     for keys in (("a",), ("b",), ("a", "b")):
         store = bench.open(trace_keys=keys)
         for n in range(2):
@@ -370,8 +370,9 @@ def test_a_key_that_is_added_is_searched_in_what_comes_from_then_on(bench: Bench
             store.append_spans([span(number, start=number, attributes={"a": "x", "b": "y"})])
             store.maintain()
         store.close()
-    store = bench.open(trace_keys=("a", "b"))
+    store = bench.open(trace_keys=("a", "b", "c"))
     for _ in range(3):
+        assert ids(store.search(TraceQuery(T0, T0 + 99, attributes={"c": "z"}))) == []
         assert ids(store.search(TraceQuery(T0, T0 + 99, attributes={"a": "x"}))) == [21, 20, 11, 10]
         assert ids(store.search(TraceQuery(T0, T0 + 99, attributes={"b": "y"}))) == [21, 20, 16, 15]
         store.maintain()
