@@ -149,7 +149,7 @@ def test_a_callee_without_spans_is_named_by_the_attributes_that_the_hub_takes_an
         graph = ServiceGraph(1.0, 10)
         attributes = {first: "first", second: "second"}
         client = Span("1" * 32, "2" * 16, "", "x", "client", 0, 1, "unset", "", {"service.name": "a"}, attributes)
-        graph.add(client, client.service, 0.0)
+        graph.add(client, 0.0)
         graph.expire(1.0)
         (found,) = graph.take().increments
         assert found.edge.server.name == "first", (first, second)

@@ -26,7 +26,7 @@ def found(spans: Sequence[Span], *, times: Sequence[float] = (TTL, 2 * TTL, 3 * 
     """All that a graph has found of these spans once none of them waits any more."""
     graph = ServiceGraph(TTL, 10_000, PATIENCE)
     for each in spans:
-        graph.add(each, each.service, 0.0)
+        graph.add(each, 0.0)
     for now in times:
         graph.expire(now)
     assert len(graph) == 0
@@ -344,7 +344,7 @@ def test_a_retry_long_after_a_call_that_only_its_server_calls_failed_is_one(span
     for now, some in halves:
         graph.expire(now)
         for each in some:
-            graph.add(each, each.service, now)
+            graph.add(each, now)
     for now in (60.0, 200.0, 400.0):
         graph.expire(now)
     assert counts(graph.take())["web>llm"] == (2, 1, 1)
@@ -356,7 +356,7 @@ def test_doubts_beyond_the_bound_are_decided_early(span: Make) -> None:
     graph = ServiceGraph(TTL, 10, PATIENCE)
     failed: tuple[str, Status] = ("generate", "error")
     for each in twice(span, *[failed] * 50):
-        graph.add(each, each.service, 0.0)
+        graph.add(each, 0.0)
     graph.expire(PATIENCE)
     assert counts(graph.take())["web>llm"] == (51, 50, 50)
 
@@ -435,7 +435,7 @@ def test_a_request_that_is_sent_again_late_is_judged_when_it_comes(span: Make) -
         each = span(
             "client", "web", 10 + number, 9, end=NOW + now, status=status, attributes=attributes, name=str(code)
         )
-        graph.add(each, each.service, now)
+        graph.add(each, now)
     for now in (55.0, 100.0, 200.0):
         graph.expire(now)
     told = [step.retries for step in graph.take().increments if step.retries]
@@ -447,10 +447,10 @@ def test_a_retry_is_told_as_soon_as_the_span_above_is_known(span: Make, call: Ca
     """It need not wait for the time to be over."""
     graph = ServiceGraph(TTL, 1000, PATIENCE)
     for each in [*call(0, "llm", "error"), *call(1, "llm")]:
-        graph.add(each, each.service, 0.0)
+        graph.add(each, 0.0)
     assert counts(graph.take())["web>llm"] == (2, 1, 0)
     above = span(kind, "edge" if kind == "client" else "web", 9, 0 if kind == "internal" else 8)
-    graph.add(above, above.service, 1.0)
+    graph.add(above, 1.0)
     assert counts(graph.take())["web>llm"] == (0, 0, 1)
 
 
@@ -522,7 +522,7 @@ def test_a_retry_long_after_the_failure_is_one_although_both_have_internal_spans
     for now, spans in ((0.0, tried(span, 0, one)), (40.0, tried(span, 50, other))):
         graph.expire(now)
         for each in spans:
-            graph.add(each, each.service, now)
+            graph.add(each, now)
     for now in (60.0, 200.0, 400.0):
         graph.expire(now)
     assert counts(graph.take())["web>llm"] == (2, 1, 1)

@@ -34,7 +34,7 @@ def graph_of(spans: Iterable[Span], max_items: int = 1000) -> tuple[dict[str, To
     """The edges as `client>server[:connection]`, the unpaired spans as `service:kind`, and how many were dropped."""
     graph = ServiceGraph(TTL, max_items, PATIENCE)
     for span in spans:
-        graph.add(span, span.service, now=0.0)
+        graph.add(span, now=0.0)
     graph.expire(TTL)
     graph.expire(PATIENCE)
     assert len(graph) == 0
@@ -391,9 +391,9 @@ def test_a_half_that_comes_after_the_waiting_time_is_not_counted_as_a_second_req
     graph = ServiceGraph(TTL, 1000)
     client = span("client", "a", 1, attributes={"peer.service": "b"})
     server = span("server", "b", 2, 1)
-    graph.add(client, client.service, 0.0)
+    graph.add(client, 0.0)
     graph.expire(TTL)
-    graph.add(server, server.service, TTL + 1)
+    graph.add(server, TTL + 1)
     graph.expire(3 * TTL)
     found = graph.take()
     assert sum(step.requests for step in found.increments) == 1
@@ -426,7 +426,7 @@ def answered(span: Make, told: Told) -> ServiceGraph:
     """A graph that has seen one call from a to b.internal:8000, answered by b, and waits for nothing."""
     graph = ServiceGraph(TTL, 1000, PATIENCE)
     for half in (span("client", "a", 91, attributes=AT_B), span("server", "b", 92, 91)):
-        graph.add(half, half.service, -TTL)
+        graph.add(half, -TTL)
     assert told(graph) == [("a>b", 1, 0, 0, 0.1, None)]
     graph.expire(0.0)
     assert told(graph) == [("a>b", 0, 0, 0, None, 0.1)]
@@ -438,11 +438,11 @@ def test_a_failed_call_without_an_answer_went_to_the_service_that_always_answers
     """A killed server sends no span, and its callers know it by an address: the failure still is the service's own."""
     graph = answered(span, told)
     client = span("client", "a", 1, seconds=5, status="error", attributes=AT_B)
-    graph.add(client, client.service, 0.0)
+    graph.add(client, 0.0)
     graph.expire(TTL)
     assert told(graph) == [("a>b", 1, 1, 0, 5.0, None)]
     server = span("server", "b", 2, 1, seconds=35)
-    graph.add(server, server.service, PATIENCE - 1)
+    graph.add(server, PATIENCE - 1)
     assert told(graph) == [("a>b", 0, 0, 0, None, 35.0)], "the half that comes late adds its duration alone"
     graph.expire(2 * PATIENCE)
     assert (told(graph), len(graph)) == ([], 0)
@@ -452,10 +452,10 @@ def test_a_stream_is_paired_although_its_client_span_ended_with_the_headers(span
     """The caller's span is no failure and ends half a minute before the server's."""
     graph = answered(span, told)
     client = span("client", "a", 1, seconds=0.5, attributes=AT_B)
-    graph.add(client, client.service, 0.0)
+    graph.add(client, 0.0)
     graph.expire(PATIENCE - 1)
     server = span("server", "b", 2, 1, seconds=35)
-    graph.add(server, server.service, PATIENCE - 1)
+    graph.add(server, PATIENCE - 1)
     assert told(graph) == [("a>b", 1, 0, 0, 0.5, None), ("a>b", 0, 0, 0, None, 35.0)]
 
 
@@ -465,12 +465,12 @@ def test_a_first_stream_that_was_taken_for_a_call_outwards_is_counted_once_and_i
     """From the second one on, the address is known to be answered."""
     graph = ServiceGraph(TTL, 1000, PATIENCE)
     first, second = span("client", "a", 1, attributes=AT_B), span("client", "a", 3, attributes=AT_B)
-    graph.add(first, first.service, 0.0)
+    graph.add(first, 0.0)
     graph.expire(TTL)
     assert told(graph) == [("a>b.internal:virtual_node", 1, 0, 0, 0.1, None)]
     for now, half in ((35.0, span("server", "b", 2, 1)), (35.0, second), (55.0, span("server", "b", 4, 3))):
         graph.expire(now)
-        graph.add(half, half.service, now)
+        graph.add(half, now)
     graph.expire(3 * PATIENCE)
     assert told(graph) == [("a>b", 1, 0, 0, 0.1, None), ("a>b", 0, 0, 0, None, 0.1)]
 
@@ -498,10 +498,10 @@ def test_what_sends_no_spans_is_counted_as_soon_as_that_is_likely(
     """Calls to a model server without tracing are told in seconds, the first failure apart."""
     graph = ServiceGraph(TTL, 1000, PATIENCE)
     if before:
-        graph.add(span("client", "a", 91, attributes=before), Service("", "a"), -TTL)
+        graph.add(span("client", "a", 91, attributes=before), -TTL)
         graph.expire(0.0)
         graph.take()
-    graph.add(span("client", "a", 1, status=status, attributes=attributes), Service("", "a"), 0.0)
+    graph.add(span("client", "a", 1, status=status, attributes=attributes), 0.0)
     graph.expire(decided - 0.01)
     assert graph.take().increments == []
     graph.expire(decided)
@@ -512,9 +512,9 @@ def test_where_several_services_answer_nobody_is_guessed(span: Make, told: Told)
     """Behind one address of an ingress there are many: the call waits, and is one to the address in the end."""
     graph = answered(span, told)
     for half in (span("client", "a", 93, attributes=AT_B), span("server", "c", 94, 93)):
-        graph.add(half, half.service, 0.0)
+        graph.add(half, 0.0)
     client = span("client", "a", 1, status="error", attributes=AT_B)
-    graph.add(client, client.service, 0.0)
+    graph.add(client, 0.0)
     graph.expire(PATIENCE)
     assert told(graph) == [
         ("a>c", 1, 0, 0, 0.1, None),
@@ -530,7 +530,7 @@ def test_a_retry_half_a_minute_after_the_failed_call_is_a_retry(span: Make, told
         end = 29.0 * number
         graph.expire(end)
         client = span("client", "a", 10 + number, 1, seconds=25, end=1e9 + end, status="error", attributes=AT_B)
-        graph.add(client, client.service, end)
+        graph.add(client, end)
     graph.expire(4 * PATIENCE)
     assert [step[:4] for step in told(graph)] == [("a>b", 1, 1, 0), ("a>b", 1, 1, 1), ("a>b", 1, 1, 1)]
 
@@ -542,7 +542,7 @@ def test_calls_that_wait_longer_make_room_for_new_ones(span: Make) -> None:
         now = number * 2.0
         graph.expire(now)
         client = span("client", "a", number, status="error", attributes={"server.address": f"host{number}.internal"})
-        graph.add(client, client.service, now)
+        graph.add(client, now)
         assert len(graph) <= 10
     graph.expire(1000.0)
     found = graph.take()
@@ -564,7 +564,7 @@ def test_a_call_is_counted_once_whenever_its_halves_come(calls: list[tuple[Statu
     graph = ServiceGraph(TTL, 1000, PATIENCE)
     for now, half in sorted(halves, key=lambda item: item[0]):
         graph.expire(now)
-        graph.add(half, half.service, now)
+        graph.add(half, now)
     graph.expire(1000.0)
     found = graph.take()
     assert sum(step.requests for step in found.increments) == len(calls)
@@ -584,9 +584,9 @@ def test_nothing_is_decided_before_the_waiting_time_is_over(span: Make) -> None:
     """Exporters batch for five seconds: the other half may come that much later."""
     graph = ServiceGraph(TTL, 1000)
     client, server = span("client", "a", 1, attributes={"peer.service": "x"}), span("server", "b", 2, 1)
-    graph.add(client, client.service, 0.0)
+    graph.add(client, 0.0)
     graph.expire(TTL - 0.01)
-    graph.add(server, server.service, TTL - 0.01)
+    graph.add(server, TTL - 0.01)
     assert [str(step.edge.server) for step in graph.take().increments] == ["b"]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import compress
 
 from foreshock_dashboard.model.families import CALLS, DURATION
@@ -29,10 +28,10 @@ class Operations:
         self._names: dict[Service, set[str]] = {}
         self._ready: dict[_Operation, tuple[Series, int]] = {}
 
-    def count(self, services: Sequence[Service], outlines: Outlines, now: float) -> None:
-        """Count spans of services; INTERNAL ones are no calls."""
+    def count(self, outlines: Outlines, now: float) -> None:
+        """Count spans; INTERNAL ones are no calls."""
         calls = [kind != "internal" for kind in outlines.kind]
-        operations = zip(services, outlines.name, outlines.kind, outlines.status, strict=True)
+        operations = zip(outlines.service, outlines.name, outlines.kind, outlines.status, strict=True)
         rows: list[int] = []
         ready = self._ready.get
         for operation in compress(operations, calls):

@@ -94,12 +94,12 @@ class ServiceGraph:
         """What was found since the last call."""
         return self._findings.take()
 
-    def add(self, span: Outlined, service: Service, now: float) -> None:
-        """Look at one span; `service` is its service."""
-        self.look([service], outlines_of([span]), now)
+    def add(self, span: Outlined, now: float) -> None:
+        """Look at one span."""
+        self.look(outlines_of([span]), now)
 
-    def look(self, services: Sequence[Service], outlines: Outlines, now: float) -> None:
-        """Look at spans of services. INTERNAL ones tell only what the calls under them lie within.
+    def look(self, outlines: Outlines, now: float) -> None:
+        """Look at spans. INTERNAL ones tell only what the calls under them lie within.
 
         What can be done with many of a kind at once is: one by one, it would take twice the time.
         """
@@ -108,17 +108,17 @@ class ServiceGraph:
             kinds = [*map(_role, kinds, outlines.links, outlines.attributes)]
         internal = [row for row, kind in enumerate(kinds) if kind == "internal"]
         called = [row for row, kind in enumerate(kinds) if kind == "server" or kind == "consumer"]
-        self._note_internal(internal, services, outlines, now)
-        self._note_called(called, services, outlines, now)
+        self._note_internal(internal, outlines, now)
+        self._note_called(called, outlines, now)
         alone = [
             row for row in called if not outlines.above[row] and not outlines.links[row] and kinds[row] == "server"
         ]
-        self._ask(alone, services, outlines)
+        self._ask(alone, outlines)
         rest = [True] * len(kinds)
         for row in (*internal, *alone):
             rest[row] = False
-        for service, kind, (key, above, name, _, start, end, status, _, _, attributes, links) in compress(
-            zip(services, kinds, outlines.rows(), strict=True), rest
+        for kind, (key, above, name, _, start, end, status, _, _, service, attributes, links) in compress(
+            zip(kinds, outlines.rows(), strict=True), rest
         ):
             if kind == "client" or kind == "producer":
                 self._add_client(Client(service, key, kind, name, start, end, status, attributes), above, now)
@@ -186,9 +186,10 @@ class ServiceGraph:
             for server in servers:
                 self._meet(node, client, server, now)
 
-    def _note_internal(self, rows: Sequence[int], services: Sequence[Service], outlines: Outlines, now: float) -> None:
+    def _note_internal(self, rows: Sequence[int], outlines: Outlines, now: float) -> None:
         """Take note of INTERNAL spans, and see to what waits for one of them."""
-        keys, aboves, names, find = outlines.key, outlines.above, outlines.name, self._waiting.find
+        keys, services, find = outlines.key, outlines.service, self._waiting.find
+        aboves, names = outlines.above, outlines.name
         nodes = [find(keys[row]) for row in rows]
         new = [row for row, node in zip(rows, nodes, strict=True) if node is None]
         self._notes.add_internal(
@@ -213,9 +214,9 @@ class ServiceGraph:
             for server in servers:
                 self._answer(node.key, server, now)
 
-    def _note_called(self, rows: Sequence[int], services: Sequence[Service], outlines: Outlines, now: float) -> None:
+    def _note_called(self, rows: Sequence[int], outlines: Outlines, now: float) -> None:
         """Take note of SERVER and CONSUMER spans: whose call those below them are."""
-        keys, find = outlines.key, self._waiting.find
+        keys, services, find = outlines.key, outlines.service, self._waiting.find
         nodes = [find(keys[row]) for row in rows]
         new = [row for row, node in zip(rows, nodes, strict=True) if node is None]
         self._notes.add_called([keys[row] for row in new], [services[row] for row in new], now)
@@ -224,9 +225,10 @@ class ServiceGraph:
                 node.own_server = services[row]
                 self._telling.know(node)
 
-    def _ask(self, rows: Sequence[int], services: Sequence[Service], outlines: Outlines) -> None:
+    def _ask(self, rows: Sequence[int], outlines: Outlines) -> None:
         """Count SERVER spans that nobody is above."""
-        keys, starts, ends, statuses = outlines.key, outlines.start_ns, outlines.end_ns, outlines.status
+        keys, services, statuses = outlines.key, outlines.service, outlines.status
+        starts, ends = outlines.start_ns, outlines.end_ns
         for row in rows:
             edge = _new(Edge, (USER, services[row], VIRTUAL))
             self._findings.served(edge, keys[row], (ends[row] - starts[row]) / 1e9, failed=statuses[row] == "error")

@@ -96,13 +96,9 @@ class Outline(NamedTuple):
     status: Status
     clamped: bool
     resource: Attributes
+    service: Service
     attributes: Attributes
     links: tuple[Link, ...]
-
-    @property
-    def service(self) -> Service:
-        """As `Span.service`."""
-        return service_of(self.resource)
 
     @property
     def occupancy(self) -> bool:
@@ -179,6 +175,7 @@ class Outlines(NamedTuple):
     status: list[Status]
     clamped: list[bool]
     resource: list[Attributes]
+    service: list[Service]
     attributes: list[Attributes]
     links: list[tuple[Link, ...]]
 
@@ -195,7 +192,7 @@ def outlines_of(spans: Sequence[Outlined]) -> Outlines:
 Outlined = Span | Outline
 """What is paired."""
 
-OutlineRow = tuple[Id, Id, str, Kind, int, int, Status, bool, Attributes, Attributes, tuple[Link, ...]]
+OutlineRow = tuple[Id, Id, str, Kind, int, int, Status, bool, Attributes, Service, Attributes, tuple[Link, ...]]
 """The fields of an `Outline`."""
 
 
@@ -207,13 +204,6 @@ def service_of(resource: Attributes) -> Service:
         str(namespace)[:LONGEST_SERVICE] if namespace else "",
         str(name)[:LONGEST_SERVICE] if name else "unknown_service",
     )
-
-
-def services_of(resources: Sequence[Attributes]) -> list[Service]:
-    """The same of each; of one that is shared, once."""
-    known = {id(resource): resource for resource in resources}
-    services = {shared: service_of(resource) for shared, resource in known.items()}
-    return [services[id(resource)] for resource in resources]
 
 
 @dataclass(frozen=True, slots=True)

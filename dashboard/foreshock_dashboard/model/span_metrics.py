@@ -35,7 +35,6 @@ from foreshock_dashboard.model.span import (
     Outlines,
     Span,
     outlines_of,
-    services_of,
 )
 from foreshock_dashboard.model.span_labels import KEPT, of_fallback, of_half
 
@@ -89,7 +88,6 @@ class SpanMetrics:
     def add(self, spans: Sequence[Span], now: float) -> None:
         """Count spans that arrived at `now` (Unix seconds)."""
         outlines = spans.outlines if isinstance(spans, SpanBatch) else outlines_of(spans)
-        services = services_of(outlines.resource)
         requests = {
             row: request
             for row, found in enumerate(outlines.attributes)
@@ -98,12 +96,11 @@ class SpanMetrics:
         fresh = self._fresh(outlines, requests, now)
         for row, request in requests.items():
             if fresh[row]:
-                self._llm.add(outlines.key[row], outlines.above[row], services[row], request, now)
+                self._llm.add(outlines.key[row], outlines.above[row], outlines.service[row], request, now)
         if not all(fresh):
-            services = [*compress(services, fresh)]
             outlines = Outlines._make([*compress(column, fresh)] for column in outlines)
-        self._operations.count(services, outlines, now)
-        self._graph.look(services, outlines, now)
+        self._operations.count(outlines, now)
+        self._graph.look(outlines, now)
         self._settle(now)
 
     def _fresh(self, outlines: Outlines, requests: Collection[int], now: float) -> list[bool]:

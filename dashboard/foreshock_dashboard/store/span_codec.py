@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from foreshock_dashboard.model.otlp import Pickers, SpanBatch, encode, read, searched
-from foreshock_dashboard.model.span import Attributes, Span, service_of
+from foreshock_dashboard.model.span import Attributes, Span
 from foreshock_dashboard.store.blocks import pack, unpack
 from foreshock_dashboard.store.chunk import Chunk, Columns
 from foreshock_dashboard.store.span_columns import KINDS, STATUSES, column_of
@@ -57,7 +57,7 @@ class SpanCodec:
         found = spans.outlines
         texts = _Words(spans.searched.texts)
         owners = _Owners(found.resource)
-        services = [service_of(resource) for resource in owners.resources]
+        services = [found.service[row] for row in owners.first]
         starts = np.array(found.start_ns, np.int64)
         ends = np.array(found.end_ns, np.int64)
         ids = np.frombuffer(b"".join(found.key), ">u8").astype(np.uint64).reshape(-1, 3)
@@ -75,8 +75,9 @@ class SpanCodec:
             "service": texts.codes([service.name for service in services])[owners.of],
             "place": np.array(places, np.int64),
         }
+        resources = [found.resource[row] for row in owners.first]
         for key in sorted(self.keys):
-            own, shared = spans.searched.columns.get(key), _shared(owners.resources, key)
+            own, shared = spans.searched.columns.get(key), _shared(resources, key)
             if shared is not None:
                 behind = texts.codes(shared)[owners.of]
                 columns[column_of(key)] = behind if own is None else np.where(own == NONE, behind, own)
@@ -103,13 +104,13 @@ class _Words:
 
 
 class _Owners:
-    """The resources of spans, each once, and `of` each span which one."""
+    """Of neighbours that share a resource the `first`, and `of` each span which of these that is."""
 
     def __init__(self, resources: Sequence[Attributes]) -> None:
-        known = {id(resource): resource for resource in resources}
-        numbers = {owner: number for number, owner in enumerate(known)}
-        self.resources = list(known.values())
-        self.of = np.fromiter(map(numbers.__getitem__, map(id, resources)), np.intp, len(resources))
+        ids = np.fromiter(map(id, resources), np.intp, len(resources))
+        other = np.diff(ids, prepend=0) != 0
+        self.first: list[int] = np.flatnonzero(other).tolist()
+        self.of = np.cumsum(other) - 1
 
 
 def _shared(resources: Sequence[Attributes], key: str) -> list[str | None] | None:

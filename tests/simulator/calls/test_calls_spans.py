@@ -126,7 +126,7 @@ def test_counts_over_all_spans_are_what_the_hub_finds_in_them() -> None:
     durations: dict[tuple[str, Kind, str, str], list[float]] = defaultdict(list)
     tokens: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for span in map(hubs, spans):
-        graph.add(span, span.service, span.end_ns / 1e9)
+        graph.add(span, span.end_ns / 1e9)
         seconds = span.duration_ns / 1e9
         durations[span.service.name, span.kind, span.name, span.status].append(seconds)
         if request := request_of(span.attributes):

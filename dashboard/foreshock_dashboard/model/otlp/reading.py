@@ -27,7 +27,17 @@ from foreshock_dashboard.model.otlp.light import DataBytes
 from foreshock_dashboard.model.otlp.malformed import without_malformed
 from foreshock_dashboard.model.otlp.picker import NOTHING, UNSEARCHED, Pickers
 from foreshock_dashboard.model.otlp.values import attributes_of
-from foreshock_dashboard.model.span import Attributes, AttributeValue, Kind, Link, Origin, Outlines, Status
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.span import (
+    Attributes,
+    AttributeValue,
+    Kind,
+    Link,
+    Origin,
+    Outlines,
+    Status,
+    service_of,
+)
 
 MAX_SPAN = 1 << 20
 """Bytes of one span; larger ones are refused alone."""
@@ -87,9 +97,10 @@ def _read(
     came: Came = []
     raws: list[bytes] = []
     resources: list[Attributes] = []
+    services: list[Service] = []
     for group in DataBytes.FromString(data).resource_spans:
         raw, schema = group.resource, group.schema_url
-        resource = _resource(raw)
+        resource, service = _resource(raw)
         for scoped in group.scope_spans:
             spans = scoped.spans[:]
             origin = Origin(raw, scoped.scope, schema, scoped.schema_url)
@@ -101,22 +112,29 @@ def _read(
             raws += spans
             came += zip(repeat(origin), spans)
             resources += repeat(resource, len(spans))
+            services += repeat(service, len(spans))
     fields = fields_of(raws)
     if checked and (faults := _faults(fields, raws, *limits)):
         refused.update(faults.values())
         chosen = [row for row in range(len(raws)) if row not in faults]
-        came, resources = [came[row] for row in chosen], [resources[row] for row in chosen]
+        came = [came[row] for row in chosen]
+        resources, services = [resources[row] for row in chosen], [services[row] for row in chosen]
         raws = [raw for _, raw in came]
         fields = fields_of(raws)
     if checked and (any(fields.events) or any(fields.links)):
         for raw, event, link in zip(raws, fields.events, fields.links, strict=True):
             if event or link:
                 OtlpSpan.FromString(raw)
-    return Read(_batch(raws, fields, resources, came, pickers), +refused)
+    return Read(_batch(raws, fields, resources, services, came, pickers), +refused)
 
 
 def _batch(
-    raws: Sequence[bytes], fields: Fields, resources: list[Attributes], came: Came, pickers: Pickers | None
+    raws: Sequence[bytes],
+    fields: Fields,
+    resources: list[Attributes],
+    services: list[Service],
+    came: Came,
+    pickers: Pickers | None,
 ) -> SpanBatch:
     """Of spans whose attributes are still bytes. Column by column, for that takes half the time."""
     traces, starts, ends = fields.trace_ids, fields.starts, fields.ends
@@ -139,6 +157,7 @@ def _batch(
         [_status(raw) if raw else "unset" for raw in fields.statuses],
         clamped,
         resources,
+        services,
         attributes,
         links,
     )
@@ -181,14 +200,15 @@ def _fault(
     return "" if earliest <= start <= latest and end <= latest else "time too far from now"
 
 
-def _resource(raw: bytes) -> dict[str, AttributeValue]:
-    """Shared by all spans of a resource, over many requests."""
+def _resource(raw: bytes) -> tuple[dict[str, AttributeValue], Service]:
+    """Its attributes and its service: shared by all spans of a resource, over many requests."""
     return _known_resource(raw) if len(raw) <= MAX_KNOWN else _known_resource.__wrapped__(raw)
 
 
 @lru_cache(1024)
-def _known_resource(raw: bytes) -> dict[str, AttributeValue]:
-    return attributes_of(Resource.FromString(raw).attributes)
+def _known_resource(raw: bytes) -> tuple[dict[str, AttributeValue], Service]:
+    attributes = attributes_of(Resource.FromString(raw).attributes)
+    return attributes, service_of(attributes)
 
 
 def _scope(raw: bytes) -> str:
