@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import compress
 from math import inf
+from operator import and_, or_
 
 from foreshock_dashboard.model.attempts import Tally
 from foreshock_dashboard.model.findings import MESSAGING, USER, VIRTUAL, Findings, Found, Unpaired
@@ -106,17 +107,15 @@ class ServiceGraph:
         kinds: Sequence[Kind] = outlines.kind
         if any(outlines.links):
             kinds = [*map(_role, kinds, outlines.links, outlines.attributes)]
-        internal = [row for row, kind in enumerate(kinds) if kind == "internal"]
-        called = [row for row, kind in enumerate(kinds) if kind == "server" or kind == "consumer"]
+        internal = [kind == "internal" for kind in kinds]
         self._note_internal(internal, outlines, now)
-        self._note_called(called, outlines, now)
+        self._note_called([kind == "server" or kind == "consumer" for kind in kinds], outlines, now)
         alone = [
-            row for row in called if not outlines.above[row] and not outlines.links[row] and kinds[row] == "server"
+            kind == "server" and not above and not links
+            for kind, above, links in zip(kinds, outlines.above, outlines.links, strict=True)
         ]
         self._ask(alone, outlines)
-        rest = [True] * len(kinds)
-        for row in (*internal, *alone):
-            rest[row] = False
+        rest = [not done for done in map(or_, internal, alone)]
         for kind, (key, above, name, _, start, end, status, _, _, service, attributes, links) in compress(
             zip(kinds, outlines.rows(), strict=True), rest
         ):
@@ -186,23 +185,23 @@ class ServiceGraph:
             for server in servers:
                 self._meet(node, client, server, now)
 
-    def _note_internal(self, rows: Sequence[int], outlines: Outlines, now: float) -> None:
+    def _note_internal(self, chosen: Sequence[bool], outlines: Outlines, now: float) -> None:
         """Take note of INTERNAL spans, and see to what waits for one of them."""
-        keys, services, find = outlines.key, outlines.service, self._waiting.find
-        aboves, names = outlines.above, outlines.name
-        nodes = [find(keys[row]) for row in rows]
-        new = [row for row, node in zip(rows, nodes, strict=True) if node is None]
+        keys, services = [*compress(outlines.key, chosen)], [*compress(outlines.service, chosen)]
+        aboves = [above or key for above, key in zip(compress(outlines.above, chosen), keys, strict=True)]
+        attempts = [name.startswith(ATTEMPT) for name in compress(outlines.name, chosen)]
+        nodes = [*map(self._waiting.find, keys)]
+        new = [node is None for node in nodes]
         self._notes.add_internal(
-            [keys[row] for row in new],
-            [services[row] for row in new],
-            [aboves[row] or keys[row] for row in new],
-            [keys[row] for row in new if names[row].startswith(ATTEMPT)],
+            [*compress(keys, new)],
+            compress(services, new),
+            compress(aboves, new),
+            compress(keys, map(and_, attempts, new)),
             now,
         )
-        for row, node in zip(rows, nodes, strict=True):
+        for node, service, above, attempt in zip(nodes, services, aboves, attempts, strict=True):
             if node is not None and not node.known:  # else it came too late, or again
-                above, attempt = aboves[row] or keys[row], names[row].startswith(ATTEMPT)
-                self._add_internal(node, services[row], above, now, attempt=attempt)
+                self._add_internal(node, service, above, now, attempt=attempt)
 
     def _add_internal(self, node: Node, service: Service, above: Id, now: float, *, attempt: bool) -> None:
         _identify(node, service, above, attempt=attempt)
@@ -214,24 +213,23 @@ class ServiceGraph:
             for server in servers:
                 self._answer(node.key, server, now)
 
-    def _note_called(self, rows: Sequence[int], outlines: Outlines, now: float) -> None:
+    def _note_called(self, chosen: Sequence[bool], outlines: Outlines, now: float) -> None:
         """Take note of SERVER and CONSUMER spans: whose call those below them are."""
-        keys, services, find = outlines.key, outlines.service, self._waiting.find
-        nodes = [find(keys[row]) for row in rows]
-        new = [row for row, node in zip(rows, nodes, strict=True) if node is None]
-        self._notes.add_called([keys[row] for row in new], [services[row] for row in new], now)
-        for row, node in zip(rows, nodes, strict=True):
+        keys, services = [*compress(outlines.key, chosen)], [*compress(outlines.service, chosen)]
+        nodes = [*map(self._waiting.find, keys)]
+        new = [node is None for node in nodes]
+        self._notes.add_called([*compress(keys, new)], compress(services, new), now)
+        for node, service in zip(nodes, services, strict=True):
             if node is not None:
-                node.own_server = services[row]
+                node.own_server = service
                 self._telling.know(node)
 
-    def _ask(self, rows: Sequence[int], outlines: Outlines) -> None:
+    def _ask(self, chosen: Sequence[bool], outlines: Outlines) -> None:
         """Count SERVER spans that nobody is above."""
-        keys, services, statuses = outlines.key, outlines.service, outlines.status
-        starts, ends = outlines.start_ns, outlines.end_ns
-        for row in rows:
-            edge = _new(Edge, (USER, services[row], VIRTUAL))
-            self._findings.served(edge, keys[row], (ends[row] - starts[row]) / 1e9, failed=statuses[row] == "error")
+        columns = outlines.service, outlines.key, outlines.start_ns, outlines.end_ns, outlines.status
+        for service, key, start, end, status in compress(zip(*columns, strict=True), chosen):
+            edge = _new(Edge, (USER, service, VIRTUAL))
+            self._findings.served(edge, key, (end - start) / 1e9, failed=status == "error")
 
     def _look_through(self, node: Node, service: Service, now: float) -> None:
         """Tell the span above an INTERNAL one, and that above it, of the calls that lie within."""

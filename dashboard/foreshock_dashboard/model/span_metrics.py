@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import compress
-from operator import not_
+from operator import and_, not_
 
 from foreshock_dashboard.model.edge_series import Edges
 from foreshock_dashboard.model.families import (
@@ -111,19 +111,19 @@ class SpanMetrics:
             fresh = [not Outline._make(row).occupancy for row in outlines.rows()]
         earliest, latest = (now - self._slack) * 1e9, (now + self._slack) * 1e9
         keys, kinds, ends = outlines.key, outlines.kind, outlines.end_ns
-        watched = [row for row, kind in enumerate(kinds) if kind != "internal" or row in requests]
+        watched = [kind != "internal" for kind in kinds]
+        for row in requests:
+            watched[row] = True
         if not earliest <= min(ends, default=earliest) <= max(ends, default=latest) <= latest:
-            for row in watched:
+            for row in compress(range(len(keys)), watched):
                 if fresh[row] and not earliest <= ends[row] <= latest:
                     self._note(LATE if ends[row] < earliest else EARLY)
                     fresh[row] = False
         if not all(fresh):
-            watched = [row for row in watched if fresh[row]]
-        new = self._seen.add(
-            [keys[row] for row in watched], [kinds[row] for row in watched], [ends[row] for row in watched]
-        )
+            watched = [*map(and_, watched, fresh)]
+        new = self._seen.add([*compress(keys, watched)], [*compress(kinds, watched)], [*compress(ends, watched)])
         if not all(new):
-            for row in compress(watched, map(not_, new)):
+            for row in compress(compress(range(len(keys)), watched), map(not_, new)):
                 self._note(DUPLICATE)
                 fresh[row] = False
         if True in outlines.clamped:

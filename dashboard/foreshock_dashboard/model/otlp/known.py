@@ -93,7 +93,8 @@ class Known:
         new = [pairs[at] for at in places.tolist()]
         found[places] = OTHER
         columns = self._varied_columns(new)
-        rest = np.flatnonzero(columns == _UNSEEN)
+        short = columns != _UNSEEN
+        rest = np.flatnonzero(~short)
         others = [new[at] for at in rest.tolist()]
         _check(others)
         for at, pair in zip(rest.tolist(), others, strict=True):
@@ -108,7 +109,10 @@ class Known:
             if column >= wanted:
                 chosen &= more[places]
             after = 2 + len(self.keys[column].encode())
-            values = [_value(new[at], after) for at in np.flatnonzero(chosen).tolist()]
+            values = [
+                pair[after + 4 :].decode() if plain else _value(pair, after)
+                for pair, plain in zip(compress(new, chosen.tolist()), short[chosen].tolist(), strict=True)
+            ]
             found[places[chosen]] = self._note(column, values)
         found[(self._columns[found] >= wanted) & ~more] = OTHER
         return found
@@ -121,9 +125,12 @@ class Known:
         Raises:
             DecodeError: one of them is malformed.
         """
-        leads = [pair[: 6 + pair[1]] if len(pair) > 1 else pair for pair in pairs]
+        sizes = np.fromiter(map(len, pairs), np.int64, len(pairs))
+        if sizes.min(initial=2) < 2:
+            return np.full(len(pairs), _UNSEEN)
+        leads = [pair[: 6 + pair[1]] for pair in pairs]
         told = np.fromiter(map(self._leads.get, leads, repeat(0)), np.int64, len(pairs))
-        short = (told > 0) & (told % _LONGEST == np.fromiter(map(len, pairs), np.int64, len(pairs)))
+        short = (told > 0) & (told % _LONGEST == sizes)
         texts = b"".join(compress(pairs, short.tolist()))  # each begins with a line feed, so none completes another
         try:
             texts.decode()
@@ -158,7 +165,7 @@ class Known:
         if column != _NO_COLUMN:
             number, self._next = self._next, self._next + 1
             self.entries[number] = key, value
-            self._texts[number] = self._text(column, value)
+            self._texts[number] = searched(value) if column < self._searched and value is not None else None
             self._columns[number] = column
         self._numbers[pair] = number
         return number
@@ -167,16 +174,14 @@ class Known:
         """Numbers for attributes of one key that are not remembered."""
         first = len(self.entries)
         self.entries += zip(repeat(self.keys[column]), values)
-        self._texts += [self._text(column, value) for value in values]
+        told = column < self._searched
+        self._texts += [searched(value) if told and value is not None else None for value in values]
         end = len(self.entries)
         if len(self._columns) < end:
             self._columns = np.resize(self._columns, 2 * end)
             self._scratch = np.resize(self._scratch, 2 * end)
         self._columns[first:end] = column
         return np.arange(first, end)
-
-    def _text(self, column: int, value: AttributeValue) -> str | None:
-        return searched(value) if column < self._searched and value is not None else None
 
     def columns(self, numbers: Numbers) -> Numbers:
         """The columns of numbers; of `OTHER`, one behind the last."""
