@@ -30,16 +30,20 @@ class Tally:
     Requests are the SERVER spans of one name; those of other names describe the same requests.
     """
 
-    requests = failed = retries = 0
-    _requests = _failed = _retries = 0  # those that were told
-    again = 0  # retries that calls beside this one show
-    observed = 0  # requests of which the server's duration was told
-    _previous = 0  # retries that its own spans tell of
-    _alone: Server | None = None  # the first one, and nearly always the only one
-    _named: dict[str, _Named] | None = None  # all of them, once there are more
+    __slots__ = (
+        "_alone", "_failed", "_named", "_previous", "_requests", "_retries", "again", "edge", "failed", "observed",
+        "requests", "retries",
+    )  # fmt: skip
 
     def __init__(self, edge: Edge) -> None:
         self.edge = edge
+        self.requests = self.failed = self.retries = 0
+        self._requests = self._failed = self._retries = 0  # those that were told
+        self.again = 0  # retries that calls beside this one show
+        self.observed = 0  # requests of which the server's duration was told
+        self._previous = 0  # retries that its own spans tell of
+        self._alone: Server | None = None  # the first one, and nearly always the only one
+        self._named: dict[str, _Named] | None = None  # all of them, once there are more
 
     @classmethod
     def assumed(cls, edge: Edge, *, failed: bool) -> Tally:

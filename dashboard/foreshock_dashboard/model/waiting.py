@@ -14,31 +14,34 @@ from foreshock_dashboard.model.world import Edge
 
 
 class Node:
-    """What is known of one span id of one trace, and of the spans that name it as their parent.
+    """What is known of one span id of one trace, and of the spans that name it as their parent."""
 
-    Most are never told more than two or three of these, and there is one for nearly every call: so what is not told is
-    the class's, which makes a new one cheap.
-    """
+    __slots__ = (
+        "above", "answered", "assumed", "attempt", "calls", "client", "decided", "expires", "failed_calls", "inner",
+        "internal", "key", "known", "own_server", "parent", "pending", "servers", "tallies", "told",
+    )  # fmt: skip
 
-    key: Id = b""
-    expires = inf  # known once its usual time is over
-    parent: Node | None = None
-    known = False  # whether it is known what kind of span this is, or nobody will tell
-    client: Client | None = None
-    own_server: Service | None = None
-    internal: Service | None = None  # whose INTERNAL span it is, if it came in time
-    above: Id = b""  # of an INTERNAL span: its parent, or itself, whose node is found when it matters
-    attempt = False  # whether an INTERNAL span is a call's attempt
-    servers: list[Server] | None = None  # those under it that wait for its CLIENT span
-    answered = False  # whether its CLIENT span has met one
-    inner: tuple[tuple[Service, bool], ...] = ()  # CLIENT spans under it: whose, and whether of a database
-    assumed: Service | None = None  # who was taken for the callee
-    decided = False  # whether its call was counted without a SERVER half
-    failed_calls = False  # whether a call under it was in vain, so that retries may follow
-    tallies: tuple[Tally, ...] = ()  # of its call, one for each edge
-    told: tuple[Edge, ...] = ()  # on which edges it was told as a call of the span above
-    calls: Calls | None = None  # those under it
-    pending: list[tuple[Client, Edge, int]] | None = None  # calls under it, and through how many, until it is known
+    def __init__(self, key: Id) -> None:
+        self.key = key
+        self.expires = inf  # known once its usual time is over
+        self.parent: Node | None = None
+        self.known = False  # whether it is known what kind of span this is, or nobody will tell
+        self.client: Client | None = None
+        self.own_server: Service | None = None
+        self.internal: Service | None = None  # whose INTERNAL span it is, if it came in time
+        self.above: Id = b""  # of an INTERNAL span: its parent, or itself, whose node is found when it matters
+        self.attempt = False  # whether an INTERNAL span is a call's attempt
+        self.servers: list[Server] | None = None  # those under it that wait for its CLIENT span
+        self.answered = False  # whether its CLIENT span has met one
+        self.inner: tuple[tuple[Service, bool], ...] = ()  # CLIENT spans under it: whose, and whether of a database
+        self.assumed: Service | None = None  # who was taken for the callee
+        self.decided = False  # whether its call was counted without a SERVER half
+        self.failed_calls = False  # whether a call under it was in vain, so that retries may follow
+        self.tallies: tuple[Tally, ...] = ()  # of its call, one for each edge
+        self.told: tuple[Edge, ...] = ()  # on which edges it was told as a call of the span above
+        self.calls: Calls | None = None  # those under it
+        self.pending: list[tuple[Client, Edge, int]] | None = None
+        """Calls under it, and through how many, until it is known."""
 
     def tally(self, edge: Edge) -> Tally | None:
         """What is known of its call on an edge."""
@@ -79,8 +82,7 @@ class Waiting:
         if now != self._now:
             self._now, self._newest = now, []
             self._due.append((now + self._ttl, self._newest))
-        node = Node()
-        node.key = key
+        node = Node(key)
         self._nodes[key] = node
         self._newest.append(node)
         return node
