@@ -125,12 +125,9 @@ class Known:
         Raises:
             DecodeError: one of them is malformed.
         """
-        sizes = np.fromiter(map(len, pairs), np.int64, len(pairs))
-        if sizes.min(initial=2) < 2:
-            return np.full(len(pairs), _UNSEEN)
-        leads = [pair[: 6 + pair[1]] for pair in pairs]
+        leads = [pair[: 6 + pair[1]] if len(pair) > 1 else pair for pair in pairs]
         told = np.fromiter(map(self._leads.get, leads, repeat(0)), np.int64, len(pairs))
-        short = (told > 0) & (told % _LONGEST == sizes)
+        short = (told > 0) & (told % _LONGEST == np.fromiter(map(len, pairs), np.int64, len(pairs)))
         texts = b"".join(compress(pairs, short.tolist()))  # each begins with a line feed, so none completes another
         try:
             texts.decode()
