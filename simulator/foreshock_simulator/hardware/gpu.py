@@ -119,7 +119,7 @@ class Gpu:
 
     def busy_at(self, now: float) -> float:
         """Busy seconds by then, which is not before the last change; changes nothing."""
-        return self._meter.busy + self._use.busy * (now - self.settled)
+        return self._meter.busy + self._use[0] * (now - self.settled)
 
     def at(self, now: float) -> GpuState:
         """Its state at a time that is not before the last change and before the next; changes nothing."""
@@ -175,9 +175,7 @@ class Gpu:
         for _, parts in self.groups:
             for part in parts:
                 part.busy += part.held * seconds
-        heat = self._heat
-        if heat.celsius != heat.target:
-            heat.celsius = heat.after(seconds)
+        self._heat.wait(seconds)
 
     def rebalance(self, changed: Worker | None = None) -> None:
         """Divide the channels anew after a change here or, where a process is named, on all its GPUs."""
@@ -193,21 +191,19 @@ class Gpu:
         if changed is not None and not changed.resident:
             changed.follow()
         for gpu in gpus:
-            spread = held_up = False
+            spread = False
             for _, parts in gpu.groups:
                 for part in parts:
                     worker = part.worker
                     faster_or_slower = worker.follow()
-                    if len(worker.gpus) > 1:
+                    if worker.spread:
                         spread = True
                         if faster_or_slower:
                             for other in worker.gpus:
                                 if other not in gpus:
                                     other.settle()
                                     other.account()
-                    if worker.speed * worker.slow != part.speed:
-                        held_up = True
-            if spread and held_up:
+            if spread and any(part.held_up for _, parts in gpu.groups for part in parts):
                 gpu.account()
             else:
                 gpu.warm()
@@ -239,12 +235,14 @@ class Gpu:
 
     def allot(self) -> None:
         """Divide the channels among those who run, at the highest clock that the limits allow."""
-        most, model, heat = self._most, self.model, self._heat
-        limit = min(most, heat.limit_watts()) if heat.held else most
-        self._use, self.clock, power = operate(model, self.groups, self._slices, limit)
-        self._ceiling = limit if self.clock > model.clock_min_ratio else math.inf
-        self.power_watts = min(power, self._ceiling)
-        self._reason = None if self.clock == 1.0 else "thermal" if limit < most else "power"
+        limit, model, heat = self._most, self.model, self._heat
+        if heat.held:
+            limit = min(limit, heat.limit_watts())
+        self._use, clock, power = operate(model, self.groups, self._slices, limit)
+        self.clock = clock
+        self._ceiling = limit if clock > model.clock_min_ratio else math.inf
+        self.power_watts = power if power <= limit else min(power, self._ceiling)
+        self._reason = None if clock == 1.0 else "thermal" if limit < self._most else "power"
 
     def _too_hot(self, epoch: int) -> None:
         if epoch == self._heat_epoch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from foreshock_simulator.hardware.power import Reason, Use
+from foreshock_simulator.hardware.power import IDLE, Reason, Use
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ class Meter:
 
     def add(self, seconds: float, use: Use, watts: float, reason: Reason | None) -> None:
         """So long it was used like this, drew so much, and had its clock held down for a reason."""
-        busy, tensor, dram, nvlink, pcie = use
-        if busy or pcie or nvlink or tensor or dram:
+        if use is not IDLE:
+            busy, tensor, dram, nvlink, pcie = use
             self.busy += busy * seconds
             self.tensor += tensor * seconds
             self.dram += dram * seconds

@@ -33,7 +33,7 @@ def operate(model: GpuModel, groups: Sequence[Group], slices: bool, limit: float
         part = parts[0]
         worker = part.worker
         part.speed, part.held = speed, held = alone(worker, 1.0, capacity)
-        use = Use(held, worker.tensor * speed, worker.dram * speed, worker.nvlink * speed, worker.pcie * speed)
+        use = held, worker.tensor * speed, worker.dram * speed, worker.nvlink * speed, worker.pcie * speed
         power = watts(model, use, 1.0)
         if power <= limit:
             return use, 1.0, power
@@ -73,4 +73,4 @@ def used(groups: Sequence[Group], actual: bool) -> Use:
             dram += worker.dram * speed
             nvlink += worker.nvlink * speed
             pcie += worker.pcie * speed
-    return Use(busy, tensor, dram, nvlink, pcie)
+    return busy, tensor, dram, nvlink, pcie

@@ -13,7 +13,7 @@ time constant; where it reaches the highest allowed, the limit becomes what hold
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from foreshock_simulator.hardware.models import GpuModel
 
@@ -24,31 +24,25 @@ Reason = Literal["power", "thermal"]
 """Why a clock is held down, in the words of the exporter."""
 
 
-class Use(NamedTuple):
-    """The use of a GPU's channels at one moment, as shares of what it has."""
-
-    busy: float = 0.0
-    tensor: float = 0.0
-    dram: float = 0.0
-    nvlink: float = 0.0
-    pcie: float = 0.0
-
-
-IDLE = Use()
+Use = tuple[float, float, float, float, float]
+"""The use of a GPU's channels at one moment, as shares of what it has: busy, tensor, dram, nvlink, pcie."""
+IDLE: Use = (0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 def watts(model: GpuModel, use: Use, clock: float) -> float:
     """Power at this use and clock ratio."""
+    busy, tensor, dram, _, _ = use
     return (
         model.idle_watts
-        + clock * clock * (model.sm_watts * use.busy * clock + model.tensor_watts * use.tensor)
-        + model.dram_watts * use.dram
+        + clock * clock * (model.sm_watts * busy * clock + model.tensor_watts * tensor)
+        + model.dram_watts * dram
     )
 
 
 def clock_within(model: GpuModel, use: Use, clock: float, limit: float) -> float:
     """The clock ratio at which this use, seen at `clock`, would draw `limit` watts; from the model's lowest to 1."""
-    fixed = model.idle_watts + model.dram_watts * use.dram
+    _, _, dram, _, _ = use
+    fixed = model.idle_watts + model.dram_watts * dram
     moving = watts(model, use, clock) - fixed
     if moving <= 0.0:
         return 1.0
@@ -72,6 +66,11 @@ class Heat:
         if self.celsius == self.target:
             return self.celsius
         return self.target + (self.celsius - self.target) * math.exp(-seconds / self._model.thermal_seconds)
+
+    def wait(self, seconds: float) -> None:
+        """So long it has been at the present power."""
+        if self.celsius != self.target:
+            self.celsius = self.after(seconds)
 
     def limit_watts(self) -> float:
         """What may be drawn without getting hotter than allowed; unlimited until it has been that hot."""

@@ -100,7 +100,7 @@ def fair_shares(demands: Sequence[float], capacity: float) -> Sequence[float]:
 def divide(loads: Sequence[Load], slices: bool, clock: float = 1.0, capacity: Capacity = WHOLE) -> list[Portion]:
     """What each of some processes gets that run at once; `clock` relative to the highest, `slices`: time-slicing."""
     if len(loads) == 1:
-        return [alone(loads[0], clock, capacity)]
+        return [Portion(*alone(loads[0], clock, capacity))]
     costs, speeds = [], []
     gap = dispatch_gap(len(loads)) - dispatch_gap(1)
     drams = [min(1.0, load.dram) for load in loads]
@@ -146,21 +146,27 @@ def _within(loads: Sequence[Load], costs: Sequence[float], speeds: list[float], 
     return speeds
 
 
-def alone(load: Load, clock: float, capacity: Capacity) -> Portion:
-    """What one process gets without neighbours, which is the frequent case."""
+def alone(load: Load, clock: float, capacity: Capacity) -> tuple[float, float]:
+    """What one process gets without neighbours, which is the frequent case: speed and SMs held, as a `Portion` has."""
     sm, dram = load.sm, load.dram
-    bound = min(sm, dram)
+    bound = dram
+    if bound > sm:
+        bound = sm
     cost = bound + (sm - bound) / clock
-    speed = 1.0 / ((max(1.0, sm)) + cost - sm)
-    if cost * speed > capacity.sm:
-        speed = capacity.sm / cost
-    if dram * speed > capacity.dram:
-        speed = capacity.dram / dram
+    seconds = 1.0
+    if sm > seconds:
+        seconds = sm
+    speed = 1.0 / (seconds + cost - sm)
+    sm_room, dram_room = capacity
+    if cost * speed > sm_room:
+        speed = sm_room / cost
+    if dram * speed > dram_room:
+        speed = dram_room / dram
     if load.nvlink * speed > 1.0:
         speed = 1.0 / load.nvlink
     if load.pcie * speed > 1.0:
         speed = 1.0 / load.pcie
-    return Portion(speed, cost * speed)
+    return speed, cost * speed
 
 
 def _turn(load: Load) -> float:

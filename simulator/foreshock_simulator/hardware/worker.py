@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from foreshock_simulator.engine import Signal
@@ -28,6 +28,11 @@ class Part:
         self.speed = 1.0
         """The progress that this GPU alone would allow."""
 
+    @property
+    def held_up(self) -> bool:
+        """Whether the process is slower than this GPU would allow."""
+        return self.worker.speed * self.worker.slow != self.speed
+
 
 class Worker:
     """A process on one GPU, or on several that work in step (tensor parallel): then the slowest decides.
@@ -46,9 +51,9 @@ class Worker:
     """
 
     __slots__ = (
-        "_active", "_calling", "_engine", "_epoch", "_planned", "_progress", "_sequence", "_settled", "_slow", "_stale",
-        "_tasks", "dram", "gpus", "kernels", "memory_bytes", "nvlink", "parts", "pcie", "pid", "resident", "service",
-        "sm", "speed", "stopped", "tensor",
+        "_calling", "_engine", "_epoch", "_planned", "_progress", "_sequence", "_settled", "_slow", "_stale", "_tasks",
+        "active", "dram", "gpus", "kernels", "memory_bytes", "nvlink", "parts", "pcie", "pid", "resident", "service",
+        "sm", "speed", "spread", "stopped", "tensor",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +71,8 @@ class Worker:
             if memory_bytes > room:
                 raise ValueError(f"{gpu}: a process needs {memory_bytes:.3g} bytes of memory and {room:.3g} are free")
         self.parts = tuple(Part(self, gpu, slice or 0) for gpu in gpus)
+        self.spread = len(self.gpus) > 1
+        """Whether it runs on several GPUs."""
         for gpu in gpus:
             gpu.workers.append(self)
         self.sm = self.dram = self.tensor = self.nvlink = self.pcie = self.kernels = 0.0
@@ -75,16 +82,13 @@ class Worker:
         # (progress at its end, order, task). Progress is the seconds of work done for every task since the process
         # began: beginning or ending one leaves the others' entries as they are.
         self._tasks: list[tuple[float, int, Task]] = []
-        self._sequence = self._active = self._epoch = 0
+        self.active = 0
+        """How many tasks it runs."""
+        self._sequence = self._epoch = 0
         self._progress = self._settled = 0.0
         self._planned = -1.0
         self._stale = False  # whether the plan is to be made anew, whatever the speed
         self._calling = False
-
-    @property
-    def active(self) -> int:
-        """How many tasks it runs."""
-        return self._active
 
     @property
     def slow(self) -> float:
@@ -107,8 +111,16 @@ class Worker:
         self._settle()
         task = Task(self._engine, work, self._progress, action)
         self._push(task)
-        self._active += 1
-        self._use(work, 1.0)
+        self.active += 1
+        if self.active == 1:
+            _, self.sm, self.dram, self.tensor, self.nvlink, self.pcie, self.kernels = work
+        else:
+            self.sm += work.sm
+            self.dram += work.dram
+            self.tensor += work.tensor
+            self.nvlink += work.nvlink
+            self.pcie += work.pcie
+            self.kernels += work.kernels
         self._changed()
         return task
 
@@ -153,44 +165,39 @@ class Worker:
 
     def follow(self) -> bool:
         """Take the speed that the slowest of its GPUs allows; whether that changed it."""
-        parts = self.parts
-        speed = (parts[0].speed if len(parts) == 1 else min(part.speed for part in parts)) / self._slow
-        changed = speed != self.speed
-        if changed:
+        speed = (min(part.speed for part in self.parts) if self.spread else self.parts[0].speed) / self._slow
+        if speed != self.speed:
             self._settle()
             self.speed = speed
-        if changed or self._stale:
             self._plan()
-        return changed
+            return True
+        if self._stale:
+            self._plan()
+        return False
 
     def _push(self, task: Task) -> None:
         self._stale = True
         self._sequence += 1
-        heapq.heappush(self._tasks, (task.end, self._sequence, task))
+        heappush(self._tasks, (task.end, self._sequence, task))
 
     def _settle(self) -> None:
         now = self._engine.now
         self._progress += self.speed * (now - self._settled)
         self._settled = now
 
-    def _use(self, work: Work, sign: float) -> None:
-        if self._active == 0:
-            self.sm = self.dram = self.tensor = self.nvlink = self.pcie = self.kernels = 0.0
-            return
-        if self._active == 1 and sign > 0.0:
-            _, self.sm, self.dram, self.tensor, self.nvlink, self.pcie, self.kernels = work
-            return
-        self.sm += sign * work.sm
-        self.dram += sign * work.dram
-        self.tensor += sign * work.tensor
-        self.nvlink += sign * work.nvlink
-        self.pcie += sign * work.pcie
-        self.kernels += sign * work.kernels
-
     def _leave(self, task: Task) -> None:
         self._stale = True
-        self._active -= 1
-        self._use(task.work, -1.0)
+        self.active -= 1
+        if not self.active:
+            self.sm = self.dram = self.tensor = self.nvlink = self.pcie = self.kernels = 0.0
+            return
+        work = task.work
+        self.sm -= work.sm
+        self.dram -= work.dram
+        self.tensor -= work.tensor
+        self.nvlink -= work.nvlink
+        self.pcie -= work.pcie
+        self.kernels -= work.kernels
 
     def _changed(self) -> None:
         if not self._calling:
@@ -200,28 +207,34 @@ class Worker:
         """Find when the next task is done; an earlier plan for another time is void."""
         self._stale = False
         tasks = self._tasks
-        while tasks and (tasks[0][2].fired or tasks[0][0] != tasks[0][2].end):
-            heapq.heappop(tasks)
-        if not tasks:
+        while tasks:
+            end, _, task = tasks[0]
+            if task.end == end and not task.fired:
+                break
+            heappop(tasks)
+        else:
             self._epoch += 1
             self._planned = -1.0
             return
-        rest = (tasks[0][0] - self._progress) / self.speed
-        time = self._settled + rest if rest > 0.0 else self._engine.now
+        now = self._engine.now
+        rest = (end - self._progress) / self.speed
+        time = self._settled + rest if rest > 0.0 else now
         if time != self._planned:
-            self._epoch += 1
             self._planned = time
-            self._engine.at(max(time, self._engine.now), self._due, self._epoch)
+            self._epoch += 1
+            if time < now:  # by rounding
+                time = now
+            self._engine.at(time, self._due, self._epoch)
 
     def _due(self, epoch: int) -> None:
         if epoch != self._epoch:
             return
         self._settle()
         self._planned = -1.0
-        tasks = self._tasks
+        tasks, reached = self._tasks, self._progress
         done = []
-        while tasks and tasks[0][0] - self._progress <= _DONE:
-            end, _, task = heapq.heappop(tasks)
+        while tasks and tasks[0][0] - reached <= _DONE:
+            end, _, task = heappop(tasks)
             if not task.fired and end == task.end:
                 self._leave(task)
                 task.fire(True)
