@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
 from collections.abc import Callable, Generator
+from heapq import heappop, heappush
 from typing import Any
 
 Process = Generator["float | Signal", Any, Any]
@@ -62,7 +62,7 @@ class Engine:
     def at(self, time: float, action: Callable[[Any], None], argument: object = None) -> None:
         """Call `action(argument)` at a time, which must not lie in the past."""
         self._count += 1
-        heapq.heappush(self._queue, (time, self._count, action, argument))
+        heappush(self._queue, (time, self._count, action, argument))
 
     def spawn(self, process: Process) -> None:
         """Start a process at this instant."""
@@ -74,13 +74,13 @@ class Engine:
 
     def run(self, until: float) -> None:
         """Run everything up to and including `until`, and stand there."""
-        queue, ready, pop, push = self._queue, self._ready, heapq.heappop, heapq.heappush
+        queue, ready = self._queue, self._ready
         while True:
             process: Process
             if ready:
                 process, value = ready.popleft()
             elif queue and queue[0][0] <= until:
-                self.now, _, action, argument = pop(queue)
+                self.now, _, action, argument = heappop(queue)
                 if action is not None:
                     action(argument)
                     continue
@@ -95,5 +95,5 @@ class Engine:
                 wanted.attach(process)
             else:
                 self._count += 1
-                push(queue, (self.now + wanted, self._count, None, process))
+                heappush(queue, (self.now + wanted, self._count, None, process))
         self.now = until

@@ -15,7 +15,6 @@ from foreshock_simulator.calls.tracing import SimSpan
 from foreshock_simulator.control import kube
 from foreshock_simulator.emit.driver import SimDriver, SimResolver
 from foreshock_simulator.emit.host import collectors
-from foreshock_simulator.names import ServiceName
 from foreshock_simulator.scenarios.counterfactual import without
 from foreshock_simulator.scenarios.judge import SloWatch, judge
 from foreshock_simulator.spec.faults import LostScrapes
@@ -93,10 +92,11 @@ class Simulation:
         self.seed, self.start = seed, start
         self._follows: Callable[[], float] | None = None
         platform = self._platform = Platform(self.spec.platform, seed, start, sample=sample, count=count)
-        self._watch = SloWatch(self.spec.platform)
+        self._watches: dict[str, SloWatch] = {}
         for service in platform.mesh.services.values():
             if service.spec.slo is not None:
-                service.observe = self._observe
+                watch = self._watches[service.name.name] = SloWatch(service.spec.slo)
+                service.observe = watch.observe
         platform.open(self.spec.faults, seed, start)
         begin_faults(platform, self.spec.faults)
         self.hosts = tuple(self._host(name) for name in platform.hosts)
@@ -174,15 +174,13 @@ class Simulation:
     def truth(self) -> Truth:
         """What happened so far. For whoever judges a detector, not for the detector."""
         with self.lock:
-            return judge(self.spec, self.seed, self.start, self.start + self.elapsed, self._watch.answered())
+            answered = {name: watch.answered() for name, watch in self._watches.items()}
+            return judge(self.spec, self.seed, self.start, self.start + self.elapsed, answered)
 
     def _run(self, until: float) -> None:
         target = until - self.start
         if target > self.elapsed:
             self._platform.engine.run(target)
-
-    def _observe(self, service: ServiceName, _: str, seconds: float, ok: bool) -> None:
-        self._watch.observe(self._platform.engine.now, service.name, seconds, ok)
 
     def _host(self, name: str) -> SimHost:
         host, network = self._platform.hosts[name], self._platform.network

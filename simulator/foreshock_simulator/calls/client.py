@@ -16,7 +16,7 @@ from foreshock_simulator.calls.tracing import (
     Shape,
     SimSpan,
 )  # fmt: skip
-from foreshock_simulator.engine import Process, Signal
+from foreshock_simulator.engine import Process
 
 if TYPE_CHECKING:
     from random import Random
@@ -53,6 +53,18 @@ class Line:
         self.fallback = fallback
 
 
+class Attempt(Request):
+    """A request as its caller knows it: how it was made. `replica` is None where none was ready."""
+
+    __slots__ = ("line", "policy", "replica", "resend", "sent")
+
+    line: Line
+    policy: CallPolicy
+    replica: Replica | None
+    sent: float
+    resend: int
+
+
 class Caller:
     """A process that makes calls. Budgets and breakers are its own, one for each callee and setting."""
 
@@ -81,33 +93,51 @@ class Caller:
             Failed: all attempts and the fallback failed, and the call is required.
         """
         policy, engine = line.policy, self._mesh.engine
-        breaker = self.breaker(line.target, policy)
+        breaker = None if policy.breaker is None else self.breaker(line.target, policy)
         budget = None if policy.retry_budget is None else self._budget(line.target, policy.retry_budget)
         status, tried = NOT_TRIED, 0
-        for resend in range(policy.attempts):
-            if resend:
-                if budget is not None and not budget.retry(engine.now):
-                    break
-                yield self._rng.random() * policy.backoff * 2 ** (resend - 1)
-            elif budget is not None:
-                budget.first(engine.now)
-            if breaker is None:
-                status = yield from self._attempt(origin, line, policy, resend)
-            else:
-                admission = breaker.admit(engine.now)
-                if admission == "no":
-                    break
-                status = yield from self._guarded(origin, line, policy, resend, breaker, admission)
-            if status == OK:
-                return
-            tried = resend + 1
-        if line.fallback is not None:
-            instead = line.fallback
-            if (yield from self._attempt(origin, instead, instead.policy, 0)) == OK:
-                if self._mesh.counts.on and tried:
-                    fallbacks, name = line.edge.fallbacks, instead.edge.server
-                    fallbacks[name] = fallbacks.get(name, 0) + tried
-                return
+        admission: Admission = "yes"
+        attempt: Attempt | None = None  # under way
+        try:
+            for resend in range(policy.attempts):
+                if resend:
+                    if budget is not None and not budget.retry(engine.now):
+                        break
+                    yield self._rng.random() * policy.backoff * 2 ** (resend - 1)
+                elif budget is not None:
+                    budget.first(engine.now)
+                if breaker is not None:
+                    admission = breaker.admit(engine.now)
+                    if admission == "no":
+                        break
+                attempt = self._send(origin, line, policy, resend)
+                status = yield attempt
+                self._end(origin, attempt, status)
+                attempt = None
+                if breaker is not None:
+                    breaker.told(engine.now, admission, status != OK)
+                if status == OK:
+                    return
+                tried = resend + 1
+            if line.fallback is not None:
+                breaker = None
+                attempt = self._send(origin, line.fallback, line.fallback.policy, 0)
+                answer = yield attempt
+                self._end(origin, attempt, answer)
+                attempt = None
+                if answer == OK:
+                    if self._mesh.counts.on and tried:
+                        fallbacks, name = line.edge.fallbacks, line.fallback.edge.server
+                        fallbacks[name] = fallbacks.get(name, 0) + tried
+                    return
+        except GeneratorExit:
+            if attempt is not None:
+                if attempt.replica is not None:
+                    attempt.fire(CANCELLED)
+                    self._end(origin, attempt, CANCELLED)
+                if breaker is not None:
+                    breaker.told(engine.now, admission, None)
+            raise
         if policy.required:
             raise Failed(answer_after(status))
 
@@ -117,95 +147,65 @@ class Caller:
             found = self._budgets[callee, ratio] = RetryBudget(ratio)
         return found
 
-    def _guarded(
-        self,
-        origin: Request | Unit,
-        line: Line,
-        policy: CallPolicy,
-        resend: int,
-        breaker: Breaker,
-        admission: Admission,
-    ) -> Process:
-        """An attempt whose outcome a breaker hears."""
-        failed = None
-        try:
-            status: int = yield from self._attempt(origin, line, policy, resend)
-            failed = status != OK
-        finally:
-            breaker.told(self._mesh.engine.now, admission, failed)
-        return status
-
-    def _attempt(self, origin: Request | Unit, line: Line, policy: CallPolicy, resend: int) -> Process:
-        """One attempt; gives the status."""
+    def _send(self, origin: Request | Unit, line: Line, policy: CallPolicy, resend: int) -> Attempt:
+        """Begin an attempt; where no replica is ready, it is refused in a moment."""
         mesh = self._mesh
         engine = mesh.engine
-        began = engine.now
+        now = engine.now
         mesh.numbered = number = mesh.numbered + 1
         replica = line.target.pick()
-        status: int
+        prompt, generated, operation = origin.prompt, origin.generated, line.operation
+        if line.prompt is not None and line.prompt < prompt:
+            prompt = line.prompt
+        if line.generated is not None and line.generated < generated:
+            generated = line.generated
+        attempt = Attempt(engine, operation, origin.trace, number, prompt, generated, self.host, line.edge)
+        attempt.line, attempt.policy, attempt.replica = line, policy, replica
+        attempt.sent, attempt.resend = now, resend
         if replica is None:
-            yield REFUSAL_SECONDS
-            status = REFUSED
-        else:
-            prompt, generated, operation = origin.prompt, origin.generated, line.operation
-            if line.prompt is not None and line.prompt < prompt:
-                prompt = line.prompt
-            if line.generated is not None and line.generated < generated:
-                generated = line.generated
-            size = operation.request_bytes
-            if operation.text:
-                size += TOKEN_BYTES * prompt
-            reply = Signal(engine)
-            request = Request(operation, origin.trace, number, prompt, generated, self.host, reply, line.edge)
-            replica.inbound += 1
-            engine.at(began + mesh.network.message(self.host, replica.host, size), replica.accept, request)
-            mesh.deadlines.set(policy.timeout, reply)
-            try:
-                status = yield reply
-            except GeneratorExit:
-                reply.fire(CANCELLED)
-                if policy.cancels:
-                    self._cancel(replica, request)
-                self._record(origin, line, number, began, CANCELLED, resend)
-                raise
-            if status == TIMED_OUT and policy.cancels:
-                self._cancel(replica, request)
-        self._record(origin, line, number, began, status, resend)
-        return status
+            engine.at(now + REFUSAL_SECONDS, attempt.fire, REFUSED)
+            return attempt
+        size = operation.request_bytes
+        if operation.text:
+            size += TOKEN_BYTES * prompt
+        replica.inbound += 1
+        engine.at(now + mesh.network.message(self.host, replica.host, size), replica.accept, attempt)
+        mesh.deadlines.set(policy.timeout, attempt)
+        return attempt
 
-    def _cancel(self, replica: Replica, request: Request) -> None:
+    def _end(self, origin: Request | Unit, attempt: Attempt, status: int) -> None:
+        """An attempt is over for its caller: the CLIENT span; a process that was killed tells none."""
         mesh = self._mesh
-        mesh.engine.at(
-            mesh.engine.now + mesh.network.message(self.host, replica.host, CONTROL_BYTES), replica.cancel, request
-        )
-
-    def _record(self, origin: Request | Unit, line: Line, number: int, began: float, status: int, resend: int) -> None:
-        """The CLIENT span; a process that was killed tells none."""
+        engine, line, replica = mesh.engine, attempt.line, attempt.replica
+        now = engine.now
+        if replica is not None:
+            policy = attempt.policy
+            mesh.deadlines.lift(policy.timeout, attempt)
+            if policy.cancels and status in (TIMED_OUT, CANCELLED):
+                engine.at(now + mesh.network.message(self.host, replica.host, CONTROL_BYTES), replica.cancel, attempt)
         if self.ended:
             return
-        mesh = self._mesh
-        now = mesh.engine.now
-        if origin.trace:
+        if attempt.trace:
             mesh.spans.append(
                 SimSpan(
-                    origin.trace,
-                    number,
+                    attempt.trace,
+                    attempt.parent,
                     origin.span,
                     line.shape,
                     self.resource,
-                    began,
+                    attempt.sent,
                     now,
                     status,
-                    resend,
+                    attempt.resend,
                     None,
                     mesh.epoch_ns,
                 )
             )
         if mesh.counts.on:
-            edge, durations, seconds = line.edge, line.shape.durations, now - began
+            edge, durations, seconds = line.edge, line.shape.durations, now - attempt.sent
             edge.requests += 1
             edge.client_seconds.append(seconds)
-            if resend:
+            if attempt.resend:
                 edge.retries += 1
             if status == OK:
                 durations.answered.append(seconds)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from foreshock_simulator.calls.tracing import Durations, Inference, Kind
+from foreshock_simulator.calls.tracing import Durations, Kind
 from foreshock_simulator.names import ServiceName
 
 Connection = Literal["", "database", "virtual_node"]
@@ -49,14 +49,14 @@ class ModelUse:
         self.queued_seconds: list[float] = []
         self.first_token_seconds: list[float] = []
 
-    def add(self, told: Inference) -> None:
+    def add(self, prompt_tokens: int, generated_tokens: int, queued: float | None, first_token: float | None) -> None:
         """One more request was answered."""
-        self.prompt_tokens += told.prompt_tokens
-        self.generated_tokens += told.generated_tokens
-        if told.queued is not None:
-            self.queued_seconds.append(told.queued)
-        if told.first_token is not None:
-            self.first_token_seconds.append(told.first_token)
+        self.prompt_tokens += prompt_tokens
+        self.generated_tokens += generated_tokens
+        if queued is not None:
+            self.queued_seconds.append(queued)
+        if first_token is not None:
+            self.first_token_seconds.append(first_token)
 
 
 class Counts:
@@ -85,12 +85,24 @@ class Counts:
 
     def of_spans(self, service: ServiceName, kind: Kind, name: str) -> Durations:
         """Where the spans of a service, kind and name are counted."""
-        return self._durations.setdefault((service, kind, name), Durations(service, kind, name))
+        key = service, kind, name
+        found = self._durations.get(key)
+        if found is None:
+            found = self._durations[key] = Durations(service, kind, name)
+        return found
 
     def of_calls(self, client: ServiceName, server: ServiceName, connection: Connection = "") -> Edge:
         """Where the calls of one service to another are counted."""
-        return self._edges.setdefault((client, server), Edge(client, server, connection))
+        key = client, server
+        found = self._edges.get(key)
+        if found is None:
+            found = self._edges[key] = Edge(client, server, connection)
+        return found
 
     def of_model(self, service: ServiceName, model: str) -> ModelUse:
         """Where the requests to a service's model are counted."""
-        return self._models.setdefault((service, model), ModelUse(service, model))
+        key = service, model
+        found = self._models.get(key)
+        if found is None:
+            found = self._models[key] = ModelUse(service, model)
+        return found

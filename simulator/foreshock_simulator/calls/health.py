@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from foreshock_simulator.calls.request import Operation, Request
 from foreshock_simulator.calls.steps import Work
 from foreshock_simulator.calls.tracing import OK
-from foreshock_simulator.engine import Process, Signal
+from foreshock_simulator.engine import Process
 from foreshock_simulator.spec.services import HealthCheck
 
 if TYPE_CHECKING:
@@ -27,11 +27,12 @@ def check(mesh: Mesh, replica: Replica, how: HealthCheck) -> Process:
         yield max(0.0, tick - engine.now)
         if replica.ended:
             return
-        reply = Signal(engine)
         replica.inbound += 1
-        replica.accept(Request(_PROBE, 0, 0, 0, 0, "", reply, None))
-        mesh.deadlines.set(how.timeout, reply)
-        missed = 0 if (yield reply) == OK else missed + 1
+        probe = Request(engine, _PROBE, 0, 0, 0, 0, "", None)
+        replica.accept(probe)
+        mesh.deadlines.set(how.timeout, probe)
+        missed = 0 if (yield probe) == OK else missed + 1
+        mesh.deadlines.lift(how.timeout, probe)
         healthy = missed < how.failures
         if healthy != replica.healthy:
             replica.healthy = healthy

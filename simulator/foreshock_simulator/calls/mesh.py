@@ -15,7 +15,7 @@ from foreshock_simulator.calls.seams import Host, Network
 from foreshock_simulator.calls.service import Service
 from foreshock_simulator.calls.tenant import Tenant
 from foreshock_simulator.calls.tracing import OK, REFUSED, TIMED_OUT, SimSpan, scramble
-from foreshock_simulator.engine import Engine, Process, Signal
+from foreshock_simulator.engine import Engine, Process
 from foreshock_simulator.names import ServiceName
 from foreshock_simulator.randomness import stream
 from foreshock_simulator.spec.services import Call, ServiceSpec
@@ -133,11 +133,12 @@ class Mesh:
             if replica is None:
                 status = REFUSED
                 continue
-            reply = Signal(self.engine)
             replica.inbound += 1
-            replica.accept(Request(operation, self.new_trace(), 0, prompt, generated, "", reply, edge))
-            self.deadlines.set(flow.timeout, reply)
-            status = yield reply
+            request = Request(self.engine, operation, self.new_trace(), 0, prompt, generated, "", edge)
+            replica.accept(request)
+            self.deadlines.set(flow.timeout, request)
+            status = yield request
+            self.deadlines.lift(flow.timeout, request)
             if status == OK:
                 break
         if status == OK:

@@ -63,7 +63,7 @@ class Replica(Caller):
         service.population.up(now)
         self.load += 1
         if len(self._working) < service.spec.threads:
-            if request.reply.fired:
+            if request.fired:
                 self._leave(request, GONE, "dropped")
             else:
                 self._begin(request)
@@ -144,7 +144,7 @@ class Replica(Caller):
         queue = self.queue
         while queue:
             request = queue.popleft()
-            if not request.reply.fired:
+            if not request.fired:
                 self._begin(request)
                 return
             self._leave(request, GONE, "dropped")
@@ -159,20 +159,20 @@ class Replica(Caller):
         self.load -= 1
         seconds = now - request.arrived
         if service.observe is not None and operation.route:
-            service.observe(service.name, operation.route, seconds, status == OK)
+            service.observe(now, seconds, status == OK)
         if how == "killed":
             self._reply(request, RESET, CONTROL_BYTES)
             return
         if operation.shape is not None:
             self._tell(request, operation.shape, status, seconds)
-        if not request.reply.fired:
+        if not request.fired:
             size = operation.response_bytes + (TOKEN_BYTES * request.generated if operation.text else 0)
             self._reply(request, status, size)
 
     def _reply(self, request: Request, status: int, size: int) -> None:
         origin, now = request.origin, self.engine.now
         time = now + self._mesh.network.message(self.host, origin, size) if origin else now
-        self.engine.at(time, request.reply.fire, status)
+        self.engine.at(time, request.fire, status)
 
     def _tell(self, request: Request, shape: Shape, status: int, seconds: float) -> None:
         """The SERVER span."""
@@ -206,7 +206,7 @@ class Replica(Caller):
                     edge.requests += 1
                     edge.failed += status != OK
             if job is not None and use is not None and status == OK:
-                use.add(self.service.inference(request, job))
+                self.service.used(request, job)
 
     def _stop(self) -> None:
         if self._pid is not None:

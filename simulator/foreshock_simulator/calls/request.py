@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from foreshock_simulator.calls.tracing import NOT_TRIED, TIMED_OUT, Shape
-from foreshock_simulator.engine import Process, Signal
+from foreshock_simulator.engine import Engine, Process, Signal
 
 if TYPE_CHECKING:
     from foreshock_simulator.calls.counting import Edge
@@ -46,31 +46,31 @@ class Operation:
         self.shape: Shape | None = None
 
 
-class Request:
-    """One attempt of a caller, at one replica.
+class Request(Signal):
+    """One attempt of a caller, at one replica. It fires with the status, or when the caller stops waiting.
 
-    `trace` is 0 where the trace is not sampled; `parent` is the caller's span, 0 for a user's; `reply` fires with the
-    status, or when the caller stops waiting. `span`, `arrived`, `process` and `job` are the callee's.
+    `trace` is 0 where the trace is not sampled; `parent` is the caller's span, 0 for a user's. `span`, `arrived`,
+    `process` and `job` are the callee's.
     """
 
     __slots__ = (
-        "arrived", "edge", "generated", "job", "operation", "origin", "parent", "process", "prompt", "reply", "span",
-        "trace",
+        "arrived", "edge", "generated", "job", "operation", "origin", "parent", "process", "prompt", "span", "trace",
     )  # fmt: skip
 
     def __init__(
         self,
+        engine: Engine,
         operation: Operation,
         trace: int,
         parent: int,
         prompt: int,
         generated: int,
         origin: str,
-        reply: Signal,
         edge: Edge | None,
     ) -> None:
+        Signal.__init__(self, engine)
         self.operation, self.trace, self.parent, self.edge = operation, trace, parent, edge
-        self.prompt, self.generated, self.origin, self.reply = prompt, generated, origin, reply
+        self.prompt, self.generated, self.origin = prompt, generated, origin
         self.span = 0
         self.arrived = 0.0
         self.process: Process | None = None

@@ -16,15 +16,14 @@ from foreshock_simulator.calls.request import Operation, Request
 from foreshock_simulator.calls.seams import Host, Job, Model, Worker
 from foreshock_simulator.calls.tracing import Attributes, Inference, model_attributes
 from foreshock_simulator.engine import Signal
-from foreshock_simulator.names import ServiceName
 from foreshock_simulator.randomness import stream
 from foreshock_simulator.spec.services import LlmSpec, ServiceSpec
 
 if TYPE_CHECKING:
     from foreshock_simulator.calls.mesh import Mesh
 
-Observe = Callable[[ServiceName, str, float, bool], None]
-"""Told of each request that ends: the service, the route, seconds since it came in, whether it went well."""
+Observe = Callable[[float, float, bool], None]
+"""Told of each request that ends: when, seconds since it came in, whether it went well."""
 
 
 class Service:
@@ -47,6 +46,7 @@ class Service:
         self.use: ModelUse | None = None
         if spec.model is not None:
             self.use = mesh.counts.of_model(spec.name, spec.model.model)
+        self._language = isinstance(spec.model, LlmSpec)
         self._slow = 1.0
         self._mesh = mesh
         self._choose: Choose[Replica] = choose_by(spec.balancing, stream(mesh.seed, f"balancing/{spec.name}"))
@@ -136,14 +136,12 @@ class Service:
         about = self._about.get(route)
         if about is None:
             about = self._about[route] = model_attributes(route, model.model if model else "")
-        language = isinstance(model, LlmSpec)
-        return Inference(
-            about,
-            request.prompt,
-            request.generated if language else 0,
-            job.queued_seconds,
-            job.first_token_seconds if language else None,
-        )
+        return Inference(about, *self._served(request, job))
+
+    def used(self, request: Request, job: Job) -> None:
+        """Count a request that the model has served."""
+        if self.use is not None:
+            self.use.add(*self._served(request, job))
 
     def resort(self) -> None:
         """Find anew which replicas are ready."""
@@ -153,3 +151,9 @@ class Service:
         """A replica has ended."""
         self.replicas.remove(replica)
         self.resort()
+
+    def _served(self, request: Request, job: Job) -> tuple[int, int, float | None, float | None]:
+        """Tokens of the prompt and generated, seconds until it began and until the first token; of a language model."""
+        if self._language:
+            return request.prompt, request.generated, job.queued_seconds, job.first_token_seconds
+        return request.prompt, 0, job.queued_seconds, None

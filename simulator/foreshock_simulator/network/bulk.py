@@ -83,12 +83,10 @@ class Flow:
         else:
             source.transmit_bytes += more + again * self.packet_bytes
             source.transmit_packets += arrived + again
-            source.segments_out += arrived
             source.segments_retransmitted += again
             target.receive_bytes += more
             target.receive_packets += arrived
             target.receive_drops += dropped
-            target.segments_in += arrived
         return again * self.packet_bytes
 
 

@@ -62,14 +62,12 @@ class Network:
             self._bulk.notice(into)
         sender.transmit_bytes += wire
         sender.transmit_packets += packets
-        sender.segments_out += packets
         dropped = into.loss(now)
         lost = self._lossy.get((source, target), 0.0) if self._lossy else 0.0
         if dropped or lost:
             return delay + self._recover(sender, receiver, size, packets, lost, dropped)
         receiver.receive_bytes += wire
         receiver.receive_packets += packets
-        receiver.segments_in += packets
         return delay
 
     def bulk(
@@ -163,7 +161,6 @@ class Network:
         if arrived:
             receiver.receive_bytes += wire
             receiver.receive_packets += packets
-            receiver.segments_in += packets
         return delay
 
 

@@ -29,7 +29,9 @@ class Link:
     which for jobs of one size is that of M/D/1, ρ · S / (2 · (1 − ρ)). It is bounded by a full buffer.
     """
 
-    __slots__ = ("_at", "_bytes", "_squares", "assumed", "capacity", "drop_ratio", "flow_rate", "flows", "watched")
+    __slots__ = (
+        "_at", "_bytes", "_longest", "_squares", "assumed", "capacity", "drop_ratio", "flow_rate", "flows", "watched",
+    )  # fmt: skip
 
     def __init__(self, capacity: float) -> None:
         self.capacity = capacity
@@ -43,6 +45,7 @@ class Link:
         """The rate of messages for which the flows' rates were computed."""
         self.watched = False
         self._at = self._bytes = self._squares = 0.0
+        self._longest = BUFFER_BYTES / capacity
 
     def message_rate(self, now: float) -> float:
         """Bytes per second of messages, averaged over `WINDOW`."""
@@ -50,16 +53,15 @@ class Link:
 
     def enter(self, now: float, size: int) -> float:
         """Let a message pass: the seconds that it waits behind others (without its own transmission)."""
-        capacity = self.capacity
         decay = exp((self._at - now) / WINDOW)
         sent, squares = self._bytes * decay, self._squares * decay
         self._at, self._bytes, self._squares = now, sent + size, squares + size * size
-        idle = capacity - self.flow_rate - sent / WINDOW
-        most = BUFFER_BYTES / capacity
-        if idle <= 0.0:
-            return most
-        wait = (self.flow_rate * BURST_BYTES + squares / WINDOW) / (2.0 * capacity * idle)
-        return min(wait, most)
+        idle = self.capacity - self.flow_rate - sent / WINDOW
+        if idle > 0.0:
+            wait = (self.flow_rate * BURST_BYTES + squares / WINDOW) / (2.0 * self.capacity * idle)
+            if wait < self._longest:
+                return wait
+        return self._longest
 
     def loss(self, now: float) -> float:
         """Share of packets dropped: what messages alone offer beyond the capacity, and the flows' congestion."""
@@ -102,7 +104,7 @@ class Nic:
     __slots__ = (
         "host", "into", "out", "rdma_out_of_sequence", "rdma_receive_bytes", "rdma_receive_packets",
         "rdma_transmit_bytes", "rdma_transmit_packets", "receive_bytes", "receive_drops", "receive_packets",
-        "segments_in", "segments_out", "segments_retransmitted", "timeouts", "transmit_bytes", "transmit_packets",
+        "segments_retransmitted", "timeouts", "transmit_bytes", "transmit_packets",
     )  # fmt: skip
 
     def __init__(self, host: str, bytes_per_second: float) -> None:
@@ -111,9 +113,19 @@ class Nic:
         self.into = Link(bytes_per_second)
         self.receive_bytes = self.receive_packets = self.receive_drops = 0
         self.transmit_bytes = self.transmit_packets = 0
-        self.segments_in = self.segments_out = self.segments_retransmitted = self.timeouts = 0
+        self.segments_retransmitted = self.timeouts = 0
         self.rdma_receive_bytes = self.rdma_receive_packets = self.rdma_out_of_sequence = 0
         self.rdma_transmit_bytes = self.rdma_transmit_packets = 0
+
+    @property
+    def segments_in(self) -> int:
+        """Each is a packet."""
+        return self.receive_packets
+
+    @property
+    def segments_out(self) -> int:
+        """Those that were sent again count as packets only."""
+        return self.transmit_packets - self.segments_retransmitted
 
     def counters(self) -> NicCounters:
         """The counters as they stand."""

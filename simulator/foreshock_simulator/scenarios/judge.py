@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from foreshock_simulator.names import ServiceName
-from foreshock_simulator.spec.scenario import PlatformSpec, ScenarioSpec, Truth
+from foreshock_simulator.spec.scenario import ScenarioSpec, Truth
+from foreshock_simulator.spec.services import Slo
 
 STEP = 10.0
 """Seconds between two scrapes."""
@@ -35,28 +36,30 @@ class Answered(NamedTuple):
 
 
 class SloWatch:
-    """Counts answers as they come, by service and step. `seconds` since the start."""
+    """Counts a service's answers as they come, by step."""
 
-    def __init__(self, platform: PlatformSpec) -> None:
-        self._latency = {service.name.name: service.slo.latency for service in platform.services if service.slo}
-        self._counts: dict[str, list[list[int]]] = {name: [] for name in self._latency}
+    __slots__ = ("_counts", "_latency")
 
-    def observe(self, now: float, service: str, seconds: float, ok: bool) -> None:
-        """A request to a service ended at `now` (seconds since the start) after `seconds`."""
-        counts = self._counts.get(service)
-        if counts is None:
-            return
-        step = int(now / STEP)
+    def __init__(self, slo: Slo) -> None:
+        self._latency = slo.latency
+        self._counts: list[list[int]] = []
+
+    def observe(self, now: float, seconds: float, ok: bool) -> None:
+        """A request ended at `now` (seconds since the start) after `seconds`."""
+        counts, step = self._counts, int(now / STEP)
         while len(counts) <= step:
             counts.append([0, 0, 0])
         slot = counts[step]
         slot[0] += 1
-        slot[1] += not ok or seconds > self._latency[service]
-        slot[2] += not ok
+        if not ok:
+            slot[1] += 1
+            slot[2] += 1
+        elif seconds > self._latency:
+            slot[1] += 1
 
-    def answered(self) -> dict[str, tuple[Answered, ...]]:
-        """What was counted: by service, of each step from the start on."""
-        return {name: tuple(Answered(*slot) for slot in counts) for name, counts in self._counts.items()}
+    def answered(self) -> tuple[Answered, ...]:
+        """What was counted of each step from the start on."""
+        return tuple(Answered(*slot) for slot in self._counts)
 
 
 def breaches(answered: Sequence[Answered], objective: float) -> list[float]:

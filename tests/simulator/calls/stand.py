@@ -160,7 +160,7 @@ class Stand:
     def start(self, name: str, replicas: int = 1, draw: Callable[[], float] | None = None) -> list[Replica]:
         """Give a service replicas; with `draw`, each has enough servers."""
         service = self[name]
-        service.observe = self._observe
+        service.observe = lambda time, seconds, ok: self.ended.append(Ended(time, name, seconds, ok))
         hosts = list(self.hosts.values())
         return [
             service.add(hosts[index % len(hosts)], EnoughServers(self.engine, draw) if draw else None)
@@ -195,10 +195,6 @@ class Stand:
         """The spans that finished since the last call."""
         spans, self.mesh.spans = self.mesh.spans, []
         return spans
-
-    def _observe(self, service: ServiceName, route: str, seconds: float, ok: bool) -> None:
-        del route
-        self.ended.append(Ended(self.engine.now, service.name, seconds, ok))
 
 
 def service(

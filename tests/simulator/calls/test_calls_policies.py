@@ -156,14 +156,15 @@ def test_equals_take_turns() -> None:
 def test_deadlines_come_true_on_time_and_only_where_nothing_came_before(
     waits: list[tuple[float, float, float | None]],
 ) -> None:
-    """A signal fires with TIMED_OUT exactly at its deadline, or before that with what was sent."""
+    """A signal fires with TIMED_OUT exactly at its deadline, or before that with what was sent; nothing is kept."""
     engine = Engine()
     deadlines = Deadlines(engine)
     seen: list[tuple[float, object]] = []
     expected: list[tuple[float, object]] = []
 
-    def waiter(signal: Signal) -> Process:
+    def waiter(seconds: float, signal: Signal) -> Process:
         value = yield signal
+        deadlines.lift(seconds, signal)
         seen.append((engine.now, value))
 
     def begin() -> Process:
@@ -173,7 +174,7 @@ def test_deadlines_come_true_on_time_and_only_where_nothing_came_before(
             if answer is not None:
                 engine.at(engine.now + answer, signal.fire, 200)
             deadlines.set(seconds, signal)
-            engine.spawn(waiter(signal))
+            engine.spawn(waiter(seconds, signal))
             in_time = answer is not None and answer < seconds
             expected.append((engine.now + (answer if answer is not None and in_time else seconds), in_time * 200))
 
@@ -181,7 +182,7 @@ def test_deadlines_come_true_on_time_and_only_where_nothing_came_before(
     engine.run(1000.0)
     assert TIMED_OUT == 0
     assert sorted(seen, key=str) == sorted(expected, key=str)
-    assert not any(deadlines._lines.values())
+    assert not any(line.waiting for line in deadlines._lines.values())
 
 
 @given(st.lists(st.tuples(st.floats(0.0, 10.0), st.booleans()), max_size=30))
