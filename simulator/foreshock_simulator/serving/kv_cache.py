@@ -50,12 +50,14 @@ class KvCache:
 
     def needed(self, step: int, steps: int) -> int:
         """Blocks that those who generate need more for so many steps from `step` on."""
-        rounds, rest = divmod(steps, BLOCK_TOKENS)
         due, start = self._due, step % BLOCK_TOKENS
-        end = start + rest
-        if end <= BLOCK_TOKENS:
-            return rounds * self._members + sum(due[start:end])
-        return rounds * self._members + sum(due[start:]) + sum(due[: end - BLOCK_TOKENS])
+        if steps == 1:
+            return due[start]
+        end = start + steps % BLOCK_TOKENS
+        more = sum(due[start:end])
+        if end > BLOCK_TOKENS:
+            more += sum(due[: end - BLOCK_TOKENS])
+        return steps // BLOCK_TOKENS * self._members + more
 
     def lacks(self, step: int) -> bool:
         """Whether those who generate need more blocks for one step than are free."""

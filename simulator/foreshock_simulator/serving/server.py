@@ -72,8 +72,8 @@ class Job:
         self.variant = variant
         self.done = Signal(engine)
         self.submitted = engine.now
-        self.prompt_tokens = max(1, prompt_tokens)
-        self.generated_tokens = max(1, generated_tokens)
+        self.prompt_tokens = prompt_tokens or 1
+        self.generated_tokens = generated_tokens or 1
         self.queued_seconds: float | None = None
         self.first_token_seconds: float | None = None
         self.preemptions = 0
