@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
+from math import inf
 from typing import Any
 
 Process = Generator["float | Signal", Any, Any]
@@ -14,13 +15,16 @@ Process = Generator["float | Signal", Any, Any]
 class Signal:
     """Something one process waits for. It fires once; later calls of `fire` change nothing, which settles races."""
 
-    __slots__ = ("_engine", "_waiter", "fired", "value")
+    __slots__ = ("_engine", "fired", "value", "waiter")
+
+    value: object
+    """What it has fired with."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._waiter: Process | None = None
+        self.waiter: Process | None = None
+        """The process that goes on when it fires; see `attach`."""
         self.fired = False
-        self.value: object = None
 
     def fire(self, value: object = None) -> None:
         """Wake the process that waits, now or when it comes."""
@@ -28,8 +32,8 @@ class Signal:
             return
         self.fired = True
         self.value = value
-        if self._waiter is not None:
-            self._engine.wake(self._waiter, value)
+        if self.waiter is not None:
+            self._engine.ready.append((self.waiter, value))
 
     def attach(self, process: Process) -> None:
         """Let a process wait.
@@ -37,11 +41,11 @@ class Signal:
         Raises:
             RuntimeError: another one waits already.
         """
-        if self._waiter is not None:
+        if self.waiter is not None:
             raise RuntimeError("a signal has one waiter")
-        self._waiter = process
+        self.waiter = process
         if self.fired:
-            self._engine.wake(process, self.value)
+            self._engine.ready.append((process, self.value))
 
 
 class Engine:
@@ -50,13 +54,14 @@ class Engine:
     `now` is in seconds since the simulation's start. Where a run is cut into pieces makes no difference.
     """
 
-    __slots__ = ("_count", "_queue", "_ready", "now")
+    __slots__ = ("_count", "_queue", "now", "ready")
 
     def __init__(self) -> None:
         self.now = 0.0
         # What to call with which argument, or, in place of that, the process that sleeps until then.
-        self._queue: list[tuple[float, int, Callable[[Any], None] | None, Any]] = []
-        self._ready: deque[tuple[Process, Any]] = deque()
+        self._queue: list[tuple[float, float, Callable[[Any], None] | None, Any]] = []
+        self.ready: deque[tuple[Process, Any]] = deque()
+        """What goes on at this instant, and with what. Nothing is run at once, so no model code is ever re-entered."""
         self._count = 0
 
     def at(self, time: float, action: Callable[[Any], None], argument: object = None) -> None:
@@ -66,34 +71,48 @@ class Engine:
 
     def spawn(self, process: Process) -> None:
         """Start a process at this instant."""
-        self._ready.append((process, None))
-
-    def wake(self, process: Process, value: object) -> None:
-        """Go on with a process at this instant. Not called directly, so that no model code is ever re-entered."""
-        self._ready.append((process, value))
+        self.ready.append((process, None))
 
     def run(self, until: float) -> None:
         """Run everything up to and including `until`, and stand there."""
-        queue, ready = self._queue, self._ready
-        while True:
-            process: Process
-            if ready:
-                process, value = ready.popleft()
-            elif queue and queue[0][0] <= until:
-                self.now, _, action, argument = heappop(queue)
-                if action is not None:
-                    action(argument)
+        queue, ready = self._queue, self.ready
+        process: Process
+        end = until, inf, _stop, None
+        heappush(queue, end)
+        try:
+            while True:
+                if ready:
+                    process, value = ready.popleft()
+                else:
+                    self.now, _, action, argument = heappop(queue)
+                    if action is not None:
+                        action(argument)
+                        continue
+                    process, value = argument, None
+                try:
+                    wanted = process.send(value)
+                except StopIteration:
                     continue
-                process, value = argument, None
-            else:
-                break
-            try:
-                wanted = process.send(value)
-            except StopIteration:
-                continue
-            if isinstance(wanted, Signal):
-                wanted.attach(process)
-            else:
-                self._count += 1
-                heappush(queue, (self.now + wanted, self._count, None, process))
-        self.now = until
+                if isinstance(wanted, Signal):
+                    if wanted.fired or wanted.waiter is not None:
+                        wanted.attach(process)
+                    else:
+                        wanted.waiter = process
+                else:
+                    self._count += 1
+                    heappush(queue, (self.now + wanted, self._count, None, process))
+        except _Reached:
+            pass
+        except BaseException:  # the model failed: no end may stay behind for a later run
+            queue.remove(end)
+            heapify(queue)
+            raise
+
+
+class _Reached(Exception):  # noqa: N818 - the end of a run, not a defect
+    """A run has come to its end."""
+
+
+def _stop(_: object) -> None:
+    """Comes last of all that is to happen at its time; with it there, the queue need not be looked at before a pop."""
+    raise _Reached

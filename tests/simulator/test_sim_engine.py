@@ -34,6 +34,22 @@ def test_what_lies_beyond_the_end_of_a_run_waits_for_the_next() -> None:
     assert log == ["later"]
 
 
+def test_a_run_that_fails_leaves_nothing_behind_for_the_next() -> None:
+    """Later runs go to their own ends."""
+    engine = Engine()
+
+    def fail(_: object) -> None:
+        raise ValueError("a defect of the model")
+
+    engine.at(1.0, fail)
+    with pytest.raises(ValueError, match="a defect of the model"):
+        engine.run(10.0)
+    engine.run(12.0)
+    assert engine.now == 12.0
+    engine.run(13.0)
+    assert engine.now == 13.0
+
+
 def test_a_signal_carries_its_first_value_and_ignores_the_second() -> None:
     """A reply and a time-out race; whoever comes first wins, and the other changes nothing."""
     engine, got = Engine(), []

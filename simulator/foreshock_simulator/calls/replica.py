@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from math import exp
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from foreshock_simulator.calls.client import CONTROL_BYTES, Caller, Line
@@ -107,19 +106,8 @@ class Replica(Caller):
         Raises:
             Failed: one of them failed.
         """
-        engine, service = self.engine, self.service
         for step in plan:
-            if step.__class__ is Work:
-                cpu = service.cpu
-                cpu.up(engine.now)
-                try:
-                    yield exp(self.rng.gauss(0.0, step.spread)) * step.median * service.slow
-                finally:
-                    cpu.down(engine.now)
-            elif step.__class__ is Line:
-                yield from self.ask(request, step)
-            else:
-                yield from step.run(self, request)  # type: ignore[union-attr]  # the two others were handled
+            yield from self.ask(request, step) if isinstance(step, Line) else step.run(self, request)
 
     def _begin(self, request: Request) -> None:
         self._working[request] = None
@@ -127,10 +115,21 @@ class Replica(Caller):
         self.engine.spawn(process)
 
     def _work(self, request: Request) -> Process:
-        service = self.service
+        engine, service = self.engine, self.service
         status = OK
         try:
-            yield from self.follow(request, request.operation.plan)
+            for step in request.operation.plan:
+                if step.__class__ is Work:  # as `Work.run` does: most requests do little else
+                    cpu = service.cpu
+                    cpu.up(engine.now)
+                    try:
+                        yield step.draw(service)
+                    finally:
+                        cpu.down(engine.now)
+                elif step.__class__ is Line:
+                    yield from self.ask(request, step)
+                else:
+                    yield from step.run(self, request)  # type: ignore[union-attr]  # a line was handled
         except Failed as failure:
             status = failure.status
         if status == OK and service.fail_ratio and self.rng.random() < service.fail_ratio:
@@ -166,13 +165,17 @@ class Replica(Caller):
         if operation.shape is not None:
             self._tell(request, operation.shape, status, seconds)
         if not request.fired:
-            size = operation.response_bytes + (TOKEN_BYTES * request.generated if operation.text else 0)
+            size = operation.response_bytes
+            if operation.text:
+                size += TOKEN_BYTES * request.generated
             self._reply(request, status, size)
 
     def _reply(self, request: Request, status: int, size: int) -> None:
-        origin, now = request.origin, self.engine.now
-        time = now + self._mesh.network.message(self.host, origin, size) if origin else now
-        self.engine.at(time, request.fire, status)
+        engine, origin = self.engine, request.origin
+        time = engine.now
+        if origin:
+            time += self._mesh.network.message(self.host, origin, size)
+        engine.at(time, request.fire, status)
 
     def _tell(self, request: Request, shape: Shape, status: int, seconds: float) -> None:
         """The SERVER span."""

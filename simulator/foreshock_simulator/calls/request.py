@@ -57,6 +57,9 @@ class Request(Signal):
         "arrived", "edge", "generated", "job", "operation", "origin", "parent", "process", "prompt", "span", "trace",
     )  # fmt: skip
 
+    span: int
+    arrived: float
+
     def __init__(
         self,
         engine: Engine,
@@ -68,11 +71,9 @@ class Request(Signal):
         origin: str,
         edge: Edge | None,
     ) -> None:
-        Signal.__init__(self, engine)
+        self._engine, self.waiter, self.fired = engine, None, False  # as `Signal` does, without the call
         self.operation, self.trace, self.parent, self.edge = operation, trace, parent, edge
         self.prompt, self.generated, self.origin = prompt, generated, origin
-        self.span = 0
-        self.arrived = 0.0
         self.process: Process | None = None
         self.job: Job | None = None
 

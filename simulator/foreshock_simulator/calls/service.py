@@ -16,7 +16,7 @@ from foreshock_simulator.calls.request import Operation, Request
 from foreshock_simulator.calls.seams import Host, Job, Model, Worker
 from foreshock_simulator.calls.tracing import Attributes, Inference, model_attributes
 from foreshock_simulator.engine import Signal
-from foreshock_simulator.randomness import stream
+from foreshock_simulator.randomness import normals, stream
 from foreshock_simulator.spec.services import LlmSpec, ServiceSpec
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Service:
     def __init__(self, mesh: Mesh, spec: ServiceSpec) -> None:
         self.spec, self.name = spec, spec.name
         self.rng = stream(mesh.seed, f"service/{spec.name}")
+        self.normals = normals(self.rng)
         self.replicas: list[Replica] = []
         self.operations: dict[str, Operation] = {}
         self.lines: list[Line] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import exp
 from typing import TYPE_CHECKING
 
 from foreshock_simulator.calls.client import Line
@@ -12,6 +13,7 @@ from foreshock_simulator.engine import Process, Signal
 if TYPE_CHECKING:
     from foreshock_simulator.calls.caches import Cache
     from foreshock_simulator.calls.replica import Replica
+    from foreshock_simulator.calls.service import Service
 
 OVERLOADED = 503
 
@@ -23,6 +25,19 @@ class Work:
 
     def __init__(self, median: float, spread: float) -> None:
         self.median, self.spread = median, spread
+
+    def draw(self, service: Service) -> float:
+        """How many seconds it takes this time."""
+        return exp(next(service.normals) * self.spread) * self.median * service.slow
+
+    def run(self, replica: Replica, _: Request) -> Process:
+        """To be yielded from."""
+        cpu, engine = replica.service.cpu, replica.engine
+        cpu.up(engine.now)
+        try:
+            yield self.draw(replica.service)
+        finally:
+            cpu.down(engine.now)
 
 
 class FanOut:

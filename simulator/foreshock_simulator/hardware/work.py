@@ -34,5 +34,5 @@ class Task(Signal):
     __slots__ = ("action", "begun", "end", "work")
 
     def __init__(self, engine: Engine, work: Work, begun: float, action: Callable[[], None] | None) -> None:
-        Signal.__init__(self, engine)
+        self._engine, self.waiter, self.fired = engine, None, False  # as `Signal` does, without the call
         self.work, self.begun, self.end, self.action = work, begun, begun + work.seconds, action

@@ -1,0 +1,19 @@
+"""Numbers that follow from the seed alone."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foreshock_simulator.randomness import normals, stream
+
+
+@given(st.integers(0, 1000), st.lists(st.booleans(), max_size=40))
+def test_normals_are_those_of_the_generator_itself(seed: int, draws: list[bool]) -> None:
+    """To the last bit, also where other draws come between."""
+    ours, theirs = stream(seed, "some use"), stream(seed, "some use")
+    normal = normals(ours)
+    for another in draws:
+        assert next(normal) == theirs.gauss()
+        if another:
+            assert ours.random() == theirs.random()
