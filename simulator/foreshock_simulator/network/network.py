@@ -55,14 +55,17 @@ class Network:
         now, out, into = self._engine.now, sender.out, receiver.into
         packets = -(-size // SEGMENT_BYTES) or 1
         wire = size + HEADER_BYTES * packets
-        delay = LATENCY + wire / min(out.capacity, into.capacity) + out.enter(now, wire) + into.enter(now, wire)
+        slower = out.capacity
+        if into.capacity < slower:
+            slower = into.capacity
+        delay = LATENCY + wire / slower + out.enter(now, wire) + into.enter(now, wire)
         if out.flows:
             self._bulk.notice(out)
         if into.flows:
             self._bulk.notice(into)
         sender.transmit_bytes += wire
         sender.transmit_packets += packets
-        dropped = into.loss(now)
+        dropped = into.loss(now) if into.drop_ratio or into.rate > into.capacity else 0.0
         lost = self._lossy.get((source, target), 0.0) if self._lossy else 0.0
         if dropped or lost:
             return delay + self._recover(sender, receiver, size, packets, lost, dropped)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import exp
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from foreshock_simulator.network.bulk import Flow
 
 WINDOW = 1.0
-"""Seconds over which the rate of messages is averaged (exponentially)."""
+"""Seconds over which the rate of messages is averaged (exponentially). It is the unit: bytes within it are a rate."""
 BUFFER_BYTES = 4 * 2**20
 """What a port of a switch holds before it drops; bounds the wait. Top-of-rack switches have some MB per busy port."""
 BURST_BYTES = 65_536
@@ -30,7 +29,7 @@ class Link:
     """
 
     __slots__ = (
-        "_at", "_bytes", "_longest", "_squares", "assumed", "capacity", "drop_ratio", "flow_rate", "flows", "watched",
+        "_at", "_longest", "_squares", "assumed", "capacity", "drop_ratio", "flow_rate", "flows", "rate", "watched",
     )  # fmt: skip
 
     def __init__(self, capacity: float) -> None:
@@ -44,28 +43,33 @@ class Link:
         self.assumed = 0.0
         """The rate of messages for which the flows' rates were computed."""
         self.watched = False
-        self._at = self._bytes = self._squares = 0.0
+        self.rate = 0.0
+        """Bytes per second of messages when the last one came."""
+        self._at = self._squares = 0.0
         self._longest = BUFFER_BYTES / capacity
 
     def message_rate(self, now: float) -> float:
         """Bytes per second of messages, averaged over `WINDOW`."""
-        return self._bytes * exp((self._at - now) / WINDOW) / WINDOW
+        return self.rate * exp(self._at - now)
 
     def enter(self, now: float, size: int) -> float:
         """Let a message pass: the seconds that it waits behind others (without its own transmission)."""
-        decay = exp((self._at - now) / WINDOW)
-        sent, squares = self._bytes * decay, self._squares * decay
-        self._at, self._bytes, self._squares = now, sent + size, squares + size * size
-        idle = self.capacity - self.flow_rate - sent / WINDOW
+        decay = exp(self._at - now)
+        rate, squares = self.rate * decay, self._squares * decay
+        self._at, self.rate, self._squares = now, rate + size, squares + size * size
+        capacity, flow_rate = self.capacity, self.flow_rate
+        idle = capacity - flow_rate - rate
         if idle > 0.0:
-            wait = (self.flow_rate * BURST_BYTES + squares / WINDOW) / (2.0 * self.capacity * idle)
+            if flow_rate:
+                squares += flow_rate * BURST_BYTES
+            wait = squares / (2.0 * capacity * idle)
             if wait < self._longest:
                 return wait
         return self._longest
 
     def loss(self, now: float) -> float:
         """Share of packets dropped: what messages alone offer beyond the capacity, and the flows' congestion."""
-        if self._bytes <= self.capacity * WINDOW:  # whatever the rate was when they came, it is not more now
+        if self.rate <= self.capacity:  # whatever the rate was when they came, it is not more now
             return self.drop_ratio
         rate = self.message_rate(now)
         if rate <= self.capacity:
@@ -73,8 +77,7 @@ class Link:
         return 1.0 - (1.0 - self.drop_ratio) * self.capacity / rate
 
 
-@dataclass(frozen=True, slots=True)
-class NicCounters:
+class NicCounters(NamedTuple):
     """What a host's kernel and adapter have counted since the start. Bytes on the wire, headers included.
 
     `receive_…` and `transmit_…` are those of /proc/net/dev; segments and time-outs those of Tcp and TcpExt in
@@ -129,4 +132,4 @@ class Nic:
 
     def counters(self) -> NicCounters:
         """The counters as they stand."""
-        return NicCounters(*(getattr(self, name) for name in NicCounters.__slots__))
+        return NicCounters._make(map(self.__getattribute__, NicCounters._fields))
