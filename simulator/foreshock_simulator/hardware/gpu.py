@@ -219,10 +219,11 @@ class Gpu:
         seconds = self._heat.draw(self.power_watts)
         if seconds is not None:
             self._heat_epoch += 1
+            self._heat_due = True
             self.engine.at(self.engine.now + seconds, self._too_hot, self._heat_epoch)
         elif self._heat_due:
             self._heat_epoch += 1
-        self._heat_due = seconds is not None
+            self._heat_due = False
 
     def enlist(self, part: Part) -> None:
         """Take note of that a process has begun to run something here, or has nothing to run any more."""

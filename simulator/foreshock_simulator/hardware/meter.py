@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from foreshock_simulator.hardware.power import IDLE, Reason, Use
 
 
-@dataclass(frozen=True, slots=True)
-class GpuState:
+class GpuState(NamedTuple):
     """A GPU at one moment. Integrals are since its start: seconds, joules, bytes in one direction."""
 
     busy_seconds: float
@@ -41,8 +40,9 @@ class Meter:
             self.busy += busy * seconds
             self.tensor += tensor * seconds
             self.dram += dram * seconds
-            self.nvlink += nvlink * seconds
-            self.pcie += pcie * seconds
+            if nvlink or pcie:
+                self.nvlink += nvlink * seconds
+                self.pcie += pcie * seconds
         self.joules += watts * seconds
         if reason is not None:
             self.throttled[reason] += seconds

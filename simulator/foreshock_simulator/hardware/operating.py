@@ -33,10 +33,11 @@ def operate(model: GpuModel, groups: Sequence[Group], slices: bool, limit: float
         part = parts[0]
         worker = part.worker
         part.speed, part.held = speed, held = alone(worker, 1.0, capacity)
-        use = held, worker.tensor * speed, worker.dram * speed, worker.nvlink * speed, worker.pcie * speed
-        power = watts(model, use, 1.0)
+        tensor, dram = worker.tensor * speed, worker.dram * speed
+        # `watts` at the highest clock
+        power = model.idle_watts + (model.sm_watts * held + model.tensor_watts * tensor) + model.dram_watts * dram
         if power <= limit:
-            return use, 1.0, power
+            return (held, tensor, dram, worker.nvlink * speed, worker.pcie * speed), 1.0, power
     return _search(model, groups, slices, limit)
 
 

@@ -101,12 +101,12 @@ def divide(loads: Sequence[Load], slices: bool, clock: float = 1.0, capacity: Ca
     """What each of some processes gets that run at once; `clock` relative to the highest, `slices`: time-slicing."""
     if len(loads) == 1:
         return [Portion(*alone(loads[0], clock, capacity))]
-    costs, speeds = [], []
+    costs, speeds, drams, turns = [], [], [], []
     gap = dispatch_gap(len(loads)) - dispatch_gap(1)
-    drams = [min(1.0, load.dram) for load in loads]
-    dram = sum(drams)
-    turns = [_turn(load) for load in loads] if slices else [0.0] * len(loads)
-    turn = sum(turns)
+    for load in loads:
+        drams.append(min(1.0, load.dram))
+        turns.append(_turn(load) if slices else 0.0)
+    dram, turn = sum(drams), sum(turns)
     held = read = linked = copied = 0.0
     for load, own_dram, own_turn in zip(loads, drams, turns, strict=True):
         sm = load.sm
@@ -133,11 +133,8 @@ def _within(loads: Sequence[Load], costs: Sequence[float], speeds: list[float], 
             min(speed, share / cost) if cost else speed
             for speed, share, cost in zip(speeds, shares, costs, strict=True)
         ]
-    for uses, room in (
-        ([load.dram for load in loads], capacity.dram),
-        ([load.nvlink for load in loads], 1.0),
-        ([load.pcie for load in loads], 1.0),
-    ):
+    drams, nvlinks, pcies = zip(*[(load.dram, load.nvlink, load.pcie) for load in loads], strict=True)
+    for uses, room in ((drams, capacity.dram), (nvlinks, 1.0), (pcies, 1.0)):
         if sum(uses) > room:  # nobody is faster than alone, so otherwise it suffices
             demands = [use * speed for use, speed in zip(uses, speeds, strict=True)]
             shares = fair_shares(demands, room)
@@ -171,5 +168,11 @@ def alone(load: Load, clock: float, capacity: Capacity) -> tuple[float, float]:
 
 def _turn(load: Load) -> float:
     """Seconds of this process's turns that a neighbour's dispatch has to wait for on average."""
-    sm = min(1.0, load.sm)
-    return 0.5 * sm * (min(SLICE_SECONDS, sm / load.kernels) if load.kernels > 0.0 else SLICE_SECONDS)
+    sm, kernels, turn = load.sm, load.kernels, SLICE_SECONDS
+    if sm > 1.0:
+        sm = 1.0
+    if kernels > 0.0:
+        kernel = sm / kernels
+        if kernel < turn:
+            turn = kernel
+    return 0.5 * sm * turn

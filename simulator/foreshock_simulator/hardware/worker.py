@@ -108,7 +108,8 @@ class Worker:
             task = Task(self._engine, work, 0.0, action)
             task.fire(False)
             return task
-        self._settle()
+        if not self._calling:
+            self._settle()
         task = Task(self._engine, work, self._progress, action)
         self._push(task)
         self.active += 1
@@ -165,7 +166,9 @@ class Worker:
 
     def follow(self) -> bool:
         """Take the speed that the slowest of its GPUs allows; whether that changed it."""
-        speed = (min(part.speed for part in self.parts) if self.spread else self.parts[0].speed) / self._slow
+        speed = min(part.speed for part in self.parts) if self.spread else self.parts[0].speed
+        if self._slow != 1.0:
+            speed /= self._slow
         if speed != self.speed:
             self._settle()
             self.speed = speed
@@ -245,4 +248,4 @@ class Worker:
             if task.action is not None:
                 task.action()
         self._calling = False
-        self._changed()
+        self.parts[0].gpu.rebalance(self)
