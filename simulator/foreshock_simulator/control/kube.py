@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import get_args
 
 from foreshock_exporter.family import Emitted, Family, Sample
-from foreshock_simulator.control.states import AutoscalerState, DeploymentState, Phase, PodState, QuotaState
-from foreshock_simulator.names import ServiceName
+from foreshock_simulator.control.states import AutoscalerState, DeploymentState, Phase, QuotaState
 
 PHASES: tuple[str, ...] = get_args(Phase)
 RESOURCE = "requests.nvidia.com/gpu"
@@ -60,7 +60,7 @@ def emit(
     epoch: float,
 ) -> Emitted:
     """The states as families; `epoch` is the start of the simulation in Unix seconds. What is NaN is left out."""
-    pods = [(deployment.name, pod) for deployment in deployments for pod in deployment.pods]
+    pods = [(_pod(one.name.namespace, pod.name), pod) for one in deployments for pod in one.pods]
     return [
         (HPA_INFO, [Sample((*one.name, "apps/v1", "Deployment", one.name.name), 1.0) for one in autoscalers]),
         (HPA_MINIMUM, [Sample(one.name, one.minimum) for one in autoscalers]),
@@ -74,16 +74,16 @@ def emit(
         (DEPLOYMENT_READY, [Sample(one.name, one.ready) for one in deployments]),
         (DEPLOYMENT_AVAILABLE, [Sample(one.name, one.ready) for one in deployments]),
         (DEPLOYMENT_UNAVAILABLE, [Sample(one.name, max(len(one.pods) - one.ready, 0)) for one in deployments]),
-        (POD_CREATED, [Sample(_pod(name, pod), epoch + pod.created) for name, pod in pods]),
+        (POD_CREATED, [Sample(labels, epoch + pod.created) for labels, pod in pods]),
         (
             POD_PHASE,
-            [Sample((*_pod(name, pod), phase), float(pod.phase == phase)) for name, pod in pods for phase in PHASES],
+            [Sample((*labels, phase), float(pod.phase == phase)) for labels, pod in pods for phase in PHASES],
         ),
         (
             POD_SCHEDULED,
             [
-                Sample((*_pod(name, pod), condition), float(condition == str(pod.scheduled).lower()))
-                for name, pod in pods
+                Sample((*labels, condition), float(condition == str(pod.scheduled).lower()))
+                for labels, pod in pods
                 for condition in ("true", "false", "unknown")
             ],
         ),
@@ -102,7 +102,8 @@ def _target(one: AutoscalerState) -> tuple[str, ...]:
     return (*one.name, one.metric, "average")
 
 
-def _pod(name: ServiceName, pod: PodState) -> tuple[str, ...]:
-    digest = hashlib.sha256(f"{name.namespace}/{pod.name}".encode()).hexdigest()
+@lru_cache(maxsize=4096)
+def _pod(namespace: str, name: str) -> tuple[str, ...]:
+    digest = hashlib.sha256(f"{namespace}/{name}".encode()).hexdigest()
     uid = "-".join((digest[:8], digest[8:12], digest[12:16], digest[16:20], digest[20:32]))
-    return name.namespace, pod.name, uid
+    return namespace, name, uid

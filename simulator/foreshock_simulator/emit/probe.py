@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from foreshock_exporter.device import Clock, Counters, Health, Instance, ProcessUtilization, Reading
 from foreshock_simulator.emit.timeline import Timeline
@@ -18,8 +18,7 @@ PCIE_GENERATION = 5
 PCIE_LANES = 16
 
 
-@dataclass(frozen=True, slots=True)
-class _Mark:
+class _Mark(NamedTuple):
     """The busy seconds of a GPU and of the processes on it by pid, at a time."""
 
     time: float
