@@ -46,7 +46,7 @@ class BatchServer:
     @property
     def load(self) -> int:
         """Requests that run or wait."""
-        return len(self._running) + len(self._waiting)
+        return len(self._running) + self._waiting.count
 
     def submit(self, prompt_tokens: int, generated_tokens: int = 1, variant: str = "") -> Job:
         """Take a request in, or refuse it. What it generates is not counted in tokens."""
@@ -57,7 +57,7 @@ class BatchServer:
             return job
         self._waiting.append(job)
         self._next()
-        if job.queued_seconds is None and len(self._waiting) > self._spec.max_waiting:
+        if job.queued_seconds is None and self._waiting.count > self._spec.max_waiting:
             self._waiting.given_up()
             job.refuse()
         return job
@@ -96,7 +96,7 @@ class BatchServer:
 
     def stats(self) -> ModelStats:
         """Its counters and gauges; it has no cache of keys and values."""
-        return self._tally.state(len(self._running), len(self._waiting), 0.0)
+        return self._tally.state(len(self._running), self._waiting.count, 0.0)
 
     def _begin(self, job: Job) -> None:
         spec = self._spec
@@ -140,5 +140,5 @@ class BatchServer:
         self._next()
 
     def _rest(self) -> None:
-        if self._drained is not None and not self._running and not self._waiting:
+        if self._drained is not None and not self._running and not self._waiting.count:
             self._drained.fire()

@@ -78,21 +78,21 @@ class LlmServer:
     @property
     def load(self) -> int:
         """Requests that run or wait."""
-        return len(self._running) + len(self._waiting)
+        return len(self._running) + self._waiting.count
 
     def submit(self, prompt_tokens: int, generated_tokens: int, variant: str = "") -> Job:
         """Take a request in, or refuse it. There is one variant of its weights."""
         del variant
         job = Job(self._engine, prompt_tokens, generated_tokens)
         never = blocks(job.prompt_tokens + job.generated_tokens) > self._kv.total
-        if never or len(self._waiting) >= self._spec.max_waiting or self._drained is not None or self.worker.stopped:
+        if never or self._waiting.count >= self._spec.max_waiting or self._drained is not None or self.worker.stopped:
             job.refuse()
             return job
         self._waiting.append(job)
         stretch = self._stretch
         if stretch.idle:
             self._begin()
-        elif stretch.span > 1 and len(self._waiting) == 1 and self._admits(job, stretch.done() + 2):
+        elif stretch.span > 1 and self._waiting.count == 1 and self._admits(job, stretch.done() + 2):
             stretch.cut()
         return job
 
@@ -131,7 +131,7 @@ class LlmServer:
         used = self._kv.used
         if not self._stretch.idle and self._decoding.count:
             used += self._kv.needed(self._decoding.step, self._stretch.done())
-        return self._tally.state(len(self._running), len(self._waiting), used / self._kv.total)
+        return self._tally.state(len(self._running), self._waiting.count, used / self._kv.total)
 
     def _begin(self) -> None:
         """Schedule what comes next: one step with parts of prompts, or a stretch of steps without."""
@@ -147,7 +147,7 @@ class LlmServer:
             if take > 0:
                 chunks.append((job, take))
                 budget -= take
-        if self._waiting and not preempted:
+        if self._waiting.count and not preempted:
             self._admit(budget, chunks)
         self._chunks = chunks
         count, context = decoding.count, decoding.context
@@ -253,5 +253,5 @@ class LlmServer:
         job.done.fire(False)
 
     def _rest(self) -> None:
-        if self._drained is not None and not self._running and not self._waiting:
+        if self._drained is not None and not self._running and not self._waiting.count:
             self._drained.fire()

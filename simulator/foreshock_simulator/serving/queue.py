@@ -9,16 +9,14 @@ from foreshock_simulator.serving.server import Job
 
 
 class Queue:
-    """Requests in the order in which they came. Its length is that of those who still want an answer."""
+    """Requests in the order in which they came. Those who want no answer any more are passed over."""
 
-    __slots__ = ("_count", "_jobs")
+    __slots__ = ("_jobs", "count")
 
     def __init__(self) -> None:
         self._jobs: deque[Job] = deque()
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
+        self.count = 0
+        """How many still want an answer."""
 
     def __iter__(self) -> Iterator[Job]:
         return (job for job in self._jobs if not job.over)
@@ -26,16 +24,16 @@ class Queue:
     def append(self, job: Job) -> None:
         """One more comes."""
         self._jobs.append(job)
-        self._count += 1
+        self.count += 1
 
     def appendleft(self, job: Job) -> None:
         """One comes back, and is next."""
         self._jobs.appendleft(job)
-        self._count += 1
+        self.count += 1
 
     def given_up(self) -> None:
         """One of them is `over`, and leaves."""
-        self._count -= 1
+        self.count -= 1
 
     def head(self) -> Job | None:
         """Who is next."""
@@ -49,9 +47,9 @@ class Queue:
     def popleft(self) -> None:
         """Let go of the one that `head` gave."""
         self._jobs.popleft()
-        self._count -= 1
+        self.count -= 1
 
     def clear(self) -> None:
         """Let go of all."""
         self._jobs.clear()
-        self._count = 0
+        self.count = 0

@@ -39,16 +39,17 @@ class HistogramState(NamedTuple):
 class Histogram:
     """Counts observations by bucket."""
 
-    __slots__ = ("_bounds", "_counts", "_sum")
+    __slots__ = ("_bounds", "_counts", "_edges", "_sum")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self._bounds = bounds
+        self._edges = tuple(map(float, bounds))  # whole numbers among the bounds would be slow to compare
         self._counts = [0] * (len(bounds) + 1)
         self._sum = 0.0
 
     def observe(self, seconds: float, count: int = 1) -> None:
         """Take note of so many observations of the same duration."""
-        self._counts[bisect_left(self._bounds, seconds)] += count
+        self._counts[bisect_left(self._edges, seconds)] += count
         self._sum += seconds * count
 
     def state(self) -> HistogramState:

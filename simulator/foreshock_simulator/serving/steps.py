@@ -115,6 +115,10 @@ class Steps:
         dram = read / (gpu.dram_bandwidth * step)
         tensor = self._token_flops * tokens / (gpu.flops * step)
         sm = 1.0 - HOST_SECONDS / step
+        if dram > sm:
+            dram = sm
+        if tensor > 1.0:
+            tensor = 1.0
         nvlink = pcie = 0.0
         if self._tensor_parallel > 1:
             sent = self._reduced(tokens) / step
@@ -122,7 +126,7 @@ class Steps:
                 nvlink = min(1.0, sent / gpu.nvlink_bandwidth)
             else:
                 pcie = min(1.0, sent / gpu.pcie_bandwidth)
-        return Work(seconds, sm, min(dram, sm), min(1.0, tensor), nvlink, pcie, 1.0 / step)
+        return Work(seconds, sm, dram, tensor, nvlink, pcie, 1.0 / step)
 
     def _without_attention(self, tokens: int) -> float:
         known = self._linear.get(tokens)
