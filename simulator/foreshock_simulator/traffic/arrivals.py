@@ -61,13 +61,15 @@ class Arrivals:
         self._push(number, time, self._sources[number].draw(time))
         return Arrival(
             time,
-            max(round(drawn.prompt_tokens * self.prompt_factor(time)), 1),
-            max(round(drawn.generated_tokens * self.answer_factor(time)), 1),
+            round(drawn.prompt_tokens * self.prompt_factor(time)) or 1,
+            round(drawn.generated_tokens * self.answer_factor(time)) or 1,
         )
 
     def _push(self, number: int, at: float, drawn: Drawn) -> None:
         time = self._sources[number].land(at, drawn.amount, self._level)
-        heapq.heappush(self._pending, (max(time, self._last), number, at, drawn))
+        if time < self._last:
+            time = self._last
+        heapq.heappush(self._pending, (time, number, at, drawn))
 
     def _land_again(self) -> None:
         """What is pending was drawn for another rate; its amount stays, and where that lands is computed again."""

@@ -40,6 +40,8 @@ class Curve:
 
     def __call__(self, time: float) -> float:
         """The factor at a time."""
+        if not self.version:
+            return 1.0
         start, value, slope = self._stretches[bisect_right(self._starts, time) - 1]
         return value + slope * (time - start) if slope else value
 
@@ -63,6 +65,8 @@ class Curve:
 
     def piece(self, time: float) -> tuple[float, float, float]:
         """The factor at a time, its slope, and until when that holds."""
+        if not self.version:
+            return 1.0, 0.0, inf
         index = bisect_right(self._starts, time)
         start, value, slope = self._stretches[index - 1]
         end = self._starts[index] if index < len(self._starts) else inf
@@ -96,6 +100,8 @@ class Level:
         """When the integral of the level from `time` on is `amount` (seconds at level 1); inf if it never is."""
         while True:
             value, slope, end = self._piece(time)
+            if end == inf and not slope and value > 0.0 and not self._diurnal:
+                return time + amount / value
             if value <= 0.0 and slope <= 0.0:
                 if self.factor.piece(time) == (0.0, 0.0, inf):
                     return inf

@@ -55,12 +55,14 @@ class Replay:
 
     def _loop(self, phase: float) -> Iterator[Drawn]:
         (arrivals, period), begin, last = self._trace, -phase, 0.0
+        kept, random, lengths = self._kept, self._rng.random, self._lengths
         while True:
             for time, prompt, generated in arrivals:
-                if begin + time < 0.0 or (self._kept < 1.0 and self._rng.random() >= self._kept):
+                at = begin + time
+                if at < 0.0 or (kept < 1.0 and random() >= kept):
                     continue
-                yield Drawn(begin + time - last, *(self._lengths() if self._lengths else (prompt, generated)))
-                last = begin + time
+                yield Drawn(at - last, *(lengths() if lengths else (prompt, generated)))
+                last = at
             begin += period
             # keeps the times small, and so exact, however long it runs
             begin, last = begin - last, 0.0
