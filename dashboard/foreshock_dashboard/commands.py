@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from foreshock_dashboard import __version__
+from foreshock_dashboard.errors import HubError
 from foreshock_dashboard.model.query import SourceError
-from foreshock_dashboard.settings import HubError, SettingsError, add_flags
+from foreshock_dashboard.settings import SettingsError, add_flags
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -37,10 +38,11 @@ class _Command(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]  # argparse's overloads allow any namespace
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        run, add, self.description = self.parts()
-        if add is not None:
-            add(self)
-        self.set_defaults(run=run)
+        if self.get_default("run") is None:
+            run, add, self.description = self.parts()
+            if add is not None:
+                add(self)
+            self.set_defaults(run=run)
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")

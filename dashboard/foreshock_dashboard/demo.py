@@ -104,7 +104,7 @@ def chosen(arguments: argparse.Namespace) -> Chosen:
 
 
 def run_demo(arguments: argparse.Namespace) -> int:
-    """Run the demo until its duration is over or it is told to stop."""
+    """As `demo`, until SIGINT or SIGTERM at the latest."""
     with stopping() as stop:
         return demo(arguments, stop)
 

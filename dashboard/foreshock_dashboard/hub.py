@@ -23,6 +23,7 @@ from foreshock_dashboard.analysis.objectives import Objective
 from foreshock_dashboard.analysis.outlook import outlook
 from foreshock_dashboard.analysis.world import GrowingWorld
 from foreshock_dashboard.clock import Clock
+from foreshock_dashboard.errors import HubError
 from foreshock_dashboard.garbage import collect_rarely
 from foreshock_dashboard.in_vain import Named
 from foreshock_dashboard.model.asked import pickers
@@ -40,7 +41,7 @@ from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.rewinding import Grid, Rewind
 from foreshock_dashboard.seasons import Seasons
-from foreshock_dashboard.settings import HubError, Settings, loopback
+from foreshock_dashboard.settings import Settings, loopback
 from foreshock_dashboard.sources.guard import GuardError, Keys, Tokens
 from foreshock_dashboard.sources.intake import Intake
 from foreshock_dashboard.sources.interval import scrape_interval

@@ -24,10 +24,6 @@ class SettingsError(ValueError):
     """An option cannot be used. The message names where it was set, its value and the remedy."""
 
 
-class HubError(Exception):
-    """The hub cannot start. The message names the thing and the remedy."""
-
-
 def option(reader: Callable[[str], Any], default: Any, text: str, metavar: str, name: str = "") -> Any:  # noqa: ANN401 as field()
     """One option: how its text is read, its default, what it is for. `name` replaces the flag's and variable's own."""
     return field(default=default, metadata={"read": reader, "help": text, "metavar": metavar, "name": name})

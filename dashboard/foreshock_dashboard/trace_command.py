@@ -9,7 +9,6 @@ from pathlib import Path
 
 from foreshock_dashboard.asking import AnswerError, add_source_flags, ask, authorization_of, hub_of
 from foreshock_dashboard.clock import clock_of
-from foreshock_dashboard.hub import Hub
 from foreshock_dashboard.model.partial import note_of
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.settings import Settings, SettingsError
@@ -54,6 +53,8 @@ def look_up(folder: Path, trace_id: str) -> Json:
         AnswerError: the recording does not have the trace.
         SourceError: the recording cannot be read.
     """
+    from foreshock_dashboard.hub import Hub  # whoever asks a hub for a trace is not to wait for all that makes one
+
     found = Settings(port=0, otlp_grpc_port=0, otlp_http_port=0, recording=folder)
     with (
         standing(found) as (settings, recording),

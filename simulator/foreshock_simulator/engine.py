@@ -21,6 +21,7 @@ class Signal:
     """What it has fired with."""
 
     def __init__(self, engine: Engine) -> None:
+        # `Request` and `Task` set the same without a call: there is one of them for each attempt and each step.
         self._engine = engine
         self.waiter: Process | None = None
         """The process that goes on when it fires; see `attach`."""

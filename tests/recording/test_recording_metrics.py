@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from weakref import ref
 
+import duckdb
 import numpy as np
 import pytest
 
@@ -56,6 +60,40 @@ def test_an_answer_does_not_depend_on_what_is_kept(path: Path, opened: Open, mos
         )
         ours, theirs = (each.fetch(query, start, end, 10.0) for each in (kept, other))
         assert ours.labels == theirs.labels
+        np.testing.assert_array_equal(ours.values, theirs.values)
+
+
+def test_what_is_kept_is_let_go_with_the_recording(path: Path) -> None:
+    """At once, not when Python looks for cycles of garbage."""
+    recording = Recording(path)
+    source = RecordedMetrics(recording)
+    assert len(source.fetch(Query("b", reduce="last", window=60.0), float(T0 + 60), float(T0 + 60), 10.0))
+    stretches = [stretch for stretch in recording.stretches if stretch.metric == "b"]
+    kept = recording.whole.rows(stretches[0].first, stretches[-1].last)
+    assert kept is not None
+    values = ref(kept.values)
+    del kept
+    recording.close()
+    assert values() is None
+
+
+def test_metrics_whose_series_lie_between_each_other_are_told_apart(path: Path, opened: Open, tmp_path: Path) -> None:
+    """A file by another tool, sorted by pod and not by metric, gives what a sorted one gives."""
+    other = tmp_path / "other"
+    shutil.copytree(path, other)
+    with duckdb.connect() as engine:
+        engine.execute(
+            "copy (select * from read_parquet($one) order by labels, metric, timestamp) to $two (format parquet)",
+            {"one": str(path / "metrics.parquet"), "two": str(other / "metrics.parquet")},
+        )
+    meta = json.loads((other / "meta.json").read_text())
+    del meta["files"]
+    (other / "meta.json").write_text(json.dumps(meta))
+    sources = [RecordedMetrics(opened(each)) for each in (path, other)]
+    for metric in METRICS:
+        query = Query(metric, reduce="rate", window=60.0)
+        ours, theirs = (source.fetch(query, float(T0 + 60), float(T0 + 500), 10.0) for source in sources)
+        assert ours.labels == theirs.labels != ()
         np.testing.assert_array_equal(ours.values, theirs.values)
 
 

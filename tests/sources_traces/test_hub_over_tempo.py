@@ -14,8 +14,9 @@ from tests.sources_traces.jaeger_double import JaegerDouble
 from tests.sources_traces.tempo_double import Reply, TempoDouble
 
 from foreshock_dashboard.clock import Clock
+from foreshock_dashboard.errors import HubError
 from foreshock_dashboard.hub import Hub
-from foreshock_dashboard.settings import HubError, Settings
+from foreshock_dashboard.settings import Settings
 
 if TYPE_CHECKING:
     from tests.sources_traces.conftest import MakeSpan

@@ -42,8 +42,8 @@ def trend(values: Floats, step: float, level_over: float = 120.0, floor: float =
     """Of each row of `values` (rows, times), newest last.
 
     The slope is a least-squares line's, made smaller by its standard error, so that noise has none; the error allows
-    for points that go together (AR(1), Bartlett's factor (1 + r)/(1 − r)). The level is the median of the last
-    `level_over` seconds, or the line's end where that has a slope.
+    for points that go together (AR(1), Bartlett's factor (1 + r)/(1 − r)). The level is the median of what is
+    finite in the last `level_over` seconds, or the line's end where that has a slope.
     """
     points = values.shape[1]
     known = np.isfinite(values)

@@ -65,7 +65,7 @@ class RecordedMetrics:
         return places[within], times[within], values[within]
 
     def _window(self, metric: str, first: int, last: int, after: int, until: int) -> tuple[Ints, Ints, Floats]:
-        """Rows `first` up to `last`, all of one metric, in (after, until]: which, time in ms, value."""
+        """Rows `first` up to `last`, among them all of a metric, in (after, until]: which, time in ms, value."""
         recording, every = self._recording, self._of_metric[metric]
         whole = recording.whole.rows(every[0].first, every[-1].last)
         if whole is not None:

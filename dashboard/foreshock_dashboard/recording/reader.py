@@ -105,6 +105,7 @@ class Recording:
     def close(self) -> None:
         """Let go of it."""
         self._opened.close()
+        self.whole.close()
 
     def __enter__(self) -> Recording:
         return self

@@ -46,9 +46,17 @@ class Whole:
 
     def rows(self, first: int, last: int) -> Rows | None:
         """All rows of a metric, which are `first` up to `last`; None where there is no room for them."""
+        found = self._kept.get(first)  # without the lock: what is there is not to wait for what is being read
+        if found is not None:
+            return found
         with self._lock:
-            found = self._kept.get(first)
+            found = self._kept.get(first)  # somebody else may have read it meanwhile
             if found is None and last - first <= min(self._most, self._room):
                 found = self._kept[first] = Rows(first, *self._read(first, last))
                 self._room -= last - first
         return found
+
+    def close(self) -> None:
+        """Let go of all, and keep nothing from now on."""
+        with self._lock:
+            self._kept, self._room = {}, 0

@@ -30,6 +30,11 @@ def column_of(key: str) -> str:
     return f"{_ATTRIBUTE}{key}"
 
 
+def is_attribute(column: str) -> bool:
+    """Whether a column holds an attribute's texts."""
+    return column.startswith(_ATTRIBUTE)
+
+
 def is_text(column: str) -> bool:
     """Whether a column holds texts."""
-    return column in _TEXTS or column.startswith(_ATTRIBUTE)
+    return column in _TEXTS or is_attribute(column)

@@ -18,15 +18,11 @@ from foreshock_dashboard.store.span_columns import is_text, span_columns
 from foreshock_dashboard.store.span_table import SpanTable
 
 COLUMNS, BLOCKS = "spans.parquet", "spans.blocks"
-NONE = Path("tmp", "none.parquet")
-"""Below the store's folder: a file with every column and no rows, made anew whenever the store is opened. A segment
-lacks the columns that none of its spans has, and a search may ask for one that no segment has."""
 
 # Ids, which are most of it, cannot be compressed. Zstandard makes a segment a fifteenth smaller, and a search a third
 # slower. A column with half as many values as rows is smaller, and compared in half of the time, as a dictionary.
 _COPY = "(format parquet, compression lz4_raw, row_group_size 61440, dictionary_size_limit 32768)"
 _SEAL = f"copy (select {{columns}} from sealed) to $out {_COPY}"  # noqa: S608 - constants
-_NONE = "copy (select {columns} limit 0) to $out (format parquet)"
 # A span that came twice is there once from then on.
 _MERGE = f"""
 copy (
@@ -51,19 +47,15 @@ class SpanFormat:
     themselves, in the order and in the blocks in which they came.
 
     Args:
-        root: the store's folder.
         keys: the attributes that spans are searched by.
     """
 
     kind = "spans"
     day = 86_400 * 10**9
 
-    def __init__(self, root: Path, keys: Sequence[str], engine: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, keys: Sequence[str], engine: duckdb.DuckDBPyConnection) -> None:
         self._engine = engine
         self._columns = span_columns(keys)
-        every = ", ".join(f'null::{kind} as "{name}"' for name, kind in self._columns.items())
-        with engine.cursor() as cursor:
-            cursor.execute(_NONE.format(columns=every), {"out": str(root / NONE)})
 
     def create(self, now: float) -> SpanTable:
         """A table without rows."""

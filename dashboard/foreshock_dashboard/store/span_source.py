@@ -11,7 +11,7 @@ import numpy as np
 from foreshock_dashboard.store.chunk import Columns
 from foreshock_dashboard.store.pieces import Pieces
 from foreshock_dashboard.store.span_columns import is_text
-from foreshock_dashboard.store.span_format import COLUMNS, NONE
+from foreshock_dashboard.store.span_format import COLUMNS
 from foreshock_dashboard.store.span_table import Mask, Part, SpanTable
 from foreshock_dashboard.store.span_where import Condition
 
@@ -47,15 +47,24 @@ def source(
     selects = [f"select *{none} from {each}" for each in memory]  # noqa: S608 - names of ours
     given: dict[str, Any] = {}
     if pieces.segments:
-        files = [segment.folder / COLUMNS for segment in pieces.segments]
-        given["files"] = [*map(str, files), str(pieces.segments[0].folder.parents[1] / NONE)]
-        for condition in (*where, *(hit or ())):
+        given["files"] = [str(segment.folder / COLUMNS) for segment in pieces.segments]
+        conditions = (*where, *(hit or ()))
+        for condition in conditions:
             given |= condition.given
         told = "" if hit is None else f", ({_sql(hit)}) as hit"
         told += ", file_index as segment" if numbered else ""
-        read = "read_parquet($files, union_by_name = true)"
-        selects.append(f"select {named}{told} from {read} where {_sql(where)}")  # noqa: S608 - as above
+        selects.append(f"select {named}{told} from {_read(conditions)} where {_sql(where)}")  # noqa: S608 - as above
     return Source(" union all ".join(selects), given, memory)
+
+
+def _read(conditions: Sequence[Condition]) -> str:
+    """All segments; a column that conditions ask for is there, without values, also where no segment has it."""
+    read = "read_parquet($files, union_by_name = true)"
+    lacking = sorted({each.lacking for each in conditions if each.lacking is not None})
+    if not lacking:
+        return read
+    empty = ", ".join(f'null::varchar as "{column}"' for column in lacking)
+    return f"(select *, file_index from {read} union all by name select {empty} where false)"  # noqa: S608 - keys of ours
 
 
 def _sql(conditions: Sequence[Condition]) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from foreshock_dashboard.model.otlp import searched
 from foreshock_dashboard.model.span import EXPORTER, OCCUPANCY, TraceQuery, UnsearchableError
-from foreshock_dashboard.store.span_columns import STATUSES, column_of
+from foreshock_dashboard.store.span_columns import STATUSES, column_of, is_attribute
 from foreshock_dashboard.store.span_table import Mask, Part
 
 ERROR = STATUSES.index("error")
@@ -21,11 +21,15 @@ _FAR, _LONGEST = 1 << 61, (1 << 63) - 1
 
 
 class Condition(NamedTuple):
-    """`sql` consists of constants and keys of ours; `given` are the values in it, by name."""
+    """`sql` consists of constants and keys of ours; `given` are the values in it, by name.
+
+    lacking: the column that it asks for, where that is an attribute's: segments none of whose spans has it lack it.
+    """
 
     sql: str
     given: dict[str, Any]
     mask: Callable[[Part], Mask]
+    lacking: str | None = None
 
 
 _TRAFFIC = Condition(  # as Span.occupancy
@@ -71,8 +75,10 @@ def _texts(query: TraceQuery, keys: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def _called(column: str, text: str, number: int) -> Condition:
     """With this text in a column; `number` tells several such conditions apart."""
-    known = searched(text)
-    return Condition(f'"{column}" = $text{number}', {f"text{number}": known}, lambda part: part.has(column, known))
+    known, lacking = searched(text), column if is_attribute(column) else None
+    return Condition(
+        f'"{column}" = $text{number}', {f"text{number}": known}, lambda part: part.has(column, known), lacking
+    )
 
 
 def around(query: TraceQuery) -> list[Condition]:

@@ -65,7 +65,7 @@ class Store:
         self._index = SeriesIndex(max_series)
         self._engine = connect(path, memory_limit, threads, spill=SPILL)
         self._samples = Shelf(path, SampleFormat(self._index, self._engine), disk, now)
-        self._spans = Shelf(path, SpanFormat(path, trace_keys, self._engine), disk, now)
+        self._spans = Shelf(path, SpanFormat(trace_keys, self._engine), disk, now)
         self._span_codec = SpanCodec(trace_keys)
         self._sample_reader = SampleReader(self._samples, self._index, self._engine)
         self._trace_keys = tuple(trace_keys)

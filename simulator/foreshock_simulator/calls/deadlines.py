@@ -6,6 +6,8 @@ What has been answered is taken out at once, so that it need not be kept until i
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 from foreshock_simulator.calls.tracing import TIMED_OUT
 from foreshock_simulator.engine import Engine, Signal
 
@@ -16,7 +18,7 @@ class _Line:
     __slots__ = ("planned", "waiting")
 
     def __init__(self) -> None:
-        self.waiting: dict[Signal, float] = {}
+        self.waiting: OrderedDict[Signal, float] = OrderedDict()  # whose head is found whatever was taken out before it
         self.planned = False
 
 

@@ -119,7 +119,8 @@ class Gpu:
 
     def busy_at(self, now: float) -> float:
         """Busy seconds by then, which is not before the last change; changes nothing."""
-        return self._meter.busy + self._use[0] * (now - self.settled)
+        busy, *_ = self._use
+        return self._meter.busy + busy * (now - self.settled)
 
     def at(self, now: float) -> GpuState:
         """Its state at a time that is not before the last change and before the next; changes nothing."""

@@ -69,9 +69,7 @@ class Heat:
 
     def wait(self, seconds: float) -> None:
         """So long it has been at the present power."""
-        celsius, target = self.celsius, self.target
-        if celsius != target:
-            self.celsius = target + (celsius - target) * math.exp(-seconds / self._model.thermal_seconds)
+        self.celsius = self.after(seconds)
 
     def limit_watts(self) -> float:
         """What may be drawn without getting hotter than allowed; unlimited until it has been that hot."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from math import exp
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from foreshock_simulator.network.bulk import Flow
 
 WINDOW = 1.0
-"""Seconds over which the rate of messages is averaged (exponentially). It is the unit: bytes within it are a rate."""
+"""Seconds over which the rate of messages is averaged (exponentially). `Link` takes it for the unit of time:
+bytes within it are a rate."""
 BUFFER_BYTES = 4 * 2**20
 """What a port of a switch holds before it drops; bounds the wait. Top-of-rack switches have some MB per busy port."""
 BURST_BYTES = 65_536
@@ -101,6 +103,9 @@ class NicCounters(NamedTuple):
     rdma_out_of_sequence: int = 0
 
 
+_COUNTED = attrgetter(*NicCounters._fields)
+
+
 class Nic:
     """A host's interface; it counts what `NicCounters` tells. Each direction has the whole capacity (full duplex)."""
 
@@ -132,4 +137,4 @@ class Nic:
 
     def counters(self) -> NicCounters:
         """The counters as they stand."""
-        return NicCounters._make(map(self.__getattribute__, NicCounters._fields))
+        return NicCounters._make(_COUNTED(self))

@@ -38,10 +38,11 @@ class Stretch:
         `context`: tokens that the requests hold. `end` is called when it is done, and is to call `over`.
         """
         self._first = seconds = self._steps.seconds(count, context, parts)
+        tokens = count
         for take, earlier in parts:
-            count += take
+            tokens += take
             context += earlier
-        self._run(1, seconds, count, context, end)
+        self._run(1, seconds, tokens, context, end)
 
     def decode(self, count: int, context: int, span: int, end: Callable[[], None]) -> None:
         """So many steps, each of which gives `count` requests a token."""

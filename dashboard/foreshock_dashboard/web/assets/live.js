@@ -76,7 +76,7 @@
 
   const draw = (same) => {
     const { data } = live;
-    if (!page || !data || data.feed !== feed()) return;
+    if (!page?.dataset.feed || !data || data.feed !== feed()) return;
     F.byId("simulated").hidden = !data.simulated;
     F.range.draw();
     pages[page.dataset.page]?.update?.(data, live, same);
@@ -120,7 +120,7 @@
     line.hidden = false;
     for (const panel of document.querySelectorAll('.panel[data-state="loading"]')) F.panel(panel.id.replace("-panel", ""), "empty", "Nothing to show: see above.");
   };
-  live.busy = () => running || live.done !== (page ? feed() : "");
+  live.busy = () => running || live.done !== (page?.dataset.feed ? feed() : "");
 
   const words = () => {
     const silent = (performance.now() - live.received) / 1000;
