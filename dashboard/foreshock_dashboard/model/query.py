@@ -142,8 +142,8 @@ class Matrix:
         if not rows:
             return cls.empty(times)
         labels, values = [*rows], np.stack([*rows.values()])
-        told = (~np.isnan(values).all(axis=1)).tolist()
-        kept = sorted((row for row, has in enumerate(told) if has), key=labels.__getitem__)
+        told = np.flatnonzero(~np.isnan(values).all(axis=1))
+        kept = sorted(told.tolist(), key=labels.__getitem__)
         return cls(times, tuple(labels[row] for row in kept), values[kept])
 
     def __len__(self) -> int:
