@@ -30,6 +30,8 @@ def test_the_range_lives_in_the_address_and_goes_along_to_other_pages(visit: Ope
     page.go_back()
     page.go_back()
     expect(page.locator("#time-label")).to_have_text("Last 30 minutes")
+    expect(page.locator("#headline")).to_contain_text("train-llm starves embedder")
+    expect(page.locator("#live")).to_have_text("Live")
     page.keyboard.press("t")
     page.keyboard.press("z")
     page.wait_for_url(re.compile("from=176406"))

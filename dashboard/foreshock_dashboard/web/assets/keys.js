@@ -109,7 +109,7 @@
   const second = { t: { z: "out", ArrowLeft: "back", ArrowRight: "on", r: "replay", l: "live" } };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target) || document.querySelector("dialog[open]")) return;
-    if (first && performance.now() - first.when < SECOND) {
+    if (first && event.timeStamp - first.when < SECOND) { // when they were pressed: the page may have been busy meanwhile
       const { key } = first;
       first = 0;
       const page = key === "g" && pages().find((one) => one.key === event.key);
@@ -117,7 +117,7 @@
       if (second[key]?.[event.key]) { event.preventDefault(); F.range.act(second[key][event.key]); return; }
     }
     first = 0;
-    if (event.key === "g" || event.key === "t") first = { key: event.key, when: performance.now() };
+    if (event.key === "g" || event.key === "t") first = { key: event.key, when: event.timeStamp };
     else if (event.key === "?") { event.preventDefault(); help(); }
     else if (event.key === "/") { event.preventDefault(); search(); }
     else if (event.key === "Escape" && F.byId("time-menu")?.open) F.byId("time-menu").open = false;
