@@ -34,6 +34,13 @@ def test_a_word_that_a_command_does_not_know_is_refused_with_the_usage_of_that_c
     assert "two --three" in said
 
 
+def test_a_command_line_may_be_read_twice() -> None:
+    """With its flags made once."""
+    top = parser()
+    for folder in ("one", "two"):
+        assert top.parse_args(["replay", folder, "--json"]).recording == folder
+
+
 PAGELESS = sorted(set(re.findall(r"^    (\w+)  ", parser().format_help(), re.MULTILINE)) - {"serve", "demo"})
 
 

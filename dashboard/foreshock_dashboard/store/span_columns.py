@@ -1,4 +1,4 @@
-"""The columns by which spans are found, as SQL names and types them."""
+"""The columns by which spans are found, as SQL names them."""
 
 from __future__ import annotations
 
@@ -9,20 +9,14 @@ from foreshock_dashboard.model.span import Kind, Status
 KINDS: tuple[Kind, ...] = ("internal", "server", "client", "producer", "consumer")
 STATUSES: tuple[Status, ...] = ("unset", "ok", "error")
 
-_COLUMNS = {
-    "trace_hi": "UBIGINT", "trace_lo": "UBIGINT", "span": "UBIGINT", "root": "BOOLEAN", "kind": "UTINYINT",
-    "status": "UTINYINT", "start_ns": "BIGINT", "end_ns": "BIGINT", "name": "VARCHAR", "namespace": "VARCHAR",
-    "service": "VARCHAR", "place": "BIGINT",
-}  # fmt: skip
-
-
-_TEXTS = frozenset(name for name, kind in _COLUMNS.items() if kind == "VARCHAR")
+_NUMBERS = ("trace_hi", "trace_lo", "span", "root", "kind", "status", "start_ns", "end_ns", "place")
+_TEXTS = ("name", "namespace", "service")
 _ATTRIBUTE = "a:"
 
 
-def span_columns(keys: Collection[str]) -> dict[str, str]:
-    """Name and type of each column of spans that are searched by these attributes."""
-    return {**_COLUMNS, **{column_of(key): "VARCHAR" for key in keys}}
+def span_columns(keys: Collection[str]) -> tuple[str, ...]:
+    """The columns that spans may have which are searched by these attributes."""
+    return (*_NUMBERS, *_TEXTS, *map(column_of, keys))
 
 
 def column_of(key: str) -> str:
