@@ -204,6 +204,23 @@ def test_on_a_phone_the_name_of_a_span_stands_whole_above_its_bar(visit: Open, s
     )
 
 
+def test_the_span_at_the_top_stays_there_when_the_window_becomes_wide(visit: Open, site: Site) -> None:
+    """And when it becomes narrow again: rows change their height then, and with it where each of them is."""
+    site.hub.traces = Traces(spans=tuple(span("work", f"s{i}", i, 0, i * 0.01, 0.004) for i in range(1, 81)))
+    page = visit(TRACE, width=390).page
+    expect(page.locator(".wf-row").first).to_be_visible()
+    top = (
+        "() => { const wf = document.getElementById('wf'); const { top } = wf.getBoundingClientRect();"
+        " return [...wf.querySelectorAll('.wf-row')].find((row) => row.getBoundingClientRect().bottom > top + 2).id; }"
+    )
+    page.evaluate("document.getElementById('wf').scrollTop = 30 * 48")
+    page.wait_for_function(f"() => ({top})() === 'wf-30'")
+    for width, height in ((1280, 28), (390, 48)):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_function(f"() => document.querySelector('.wf-row').clientHeight === {height}")
+        page.wait_for_function(f"() => ({top})() === 'wf-30'")
+
+
 def test_a_drag_on_the_picture_asks_for_its_times_and_durations(visit: Open) -> None:
     """Both live in the address, and a mark opens its trace."""
     page = visit("/traces").page

@@ -121,12 +121,15 @@
     if (!field || !view) return;
     const rows = shown();
     const row = tall(field);
+    const { scrollTop } = field;
     view.at = Math.min(view.at, rows.length - 1);
     field.style.height = `${Math.min(rows.length * row + 2, TALLEST)}px`;
-    const first = Math.max(0, Math.floor(field.scrollTop / row) - AROUND);
-    const last = Math.min(rows.length, Math.ceil((field.scrollTop + TALLEST) / row) + AROUND);
     const space = field.firstChild;
     space.style.height = `${rows.length * row}px`;
+    if (view.row && view.row !== row) field.scrollTop = (scrollTop * row) / view.row; // the same span stays at the top
+    view.row = row;
+    const first = Math.max(0, Math.floor(field.scrollTop / row) - AROUND);
+    const last = Math.min(rows.length, Math.ceil((field.scrollTop + TALLEST) / row) + AROUND);
     put(space, rows.slice(first, last).map((one, i) => line(one, first + i)));
     field.setAttribute("aria-activedescendant", `wf-${view.at}`);
   };
