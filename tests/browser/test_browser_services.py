@@ -120,12 +120,17 @@ def test_status_answers_in_its_first_line_and_names_what_is_missing(visit: Open,
 
 
 def test_status_shows_names_that_nobody_has_beside_other_doubts(visit: Open, site: Site) -> None:
-    """In the first line where there is nothing worse, with who may be meant; it goes once they are seen."""
+    """In the first line where there is nothing worse, with who may be meant below it; it goes once they are seen."""
     site.hub.in_vain = ({"flag": "--objectives", "service": "embeder", "nearest": "embedder"},)
-    page = visit("/status").page
+    page = visit("/status", width=390).page
     _ready(page)
-    said = "--objectives names a service not seen so far, embeder (embedder?): correct the name"
-    expect(page.locator("#trust")).to_contain_text(f"Mostly: {said}")
+    said = "--objectives names a service not seen so far: embeder (embedder?); correct the name"
+    expect(page.locator("#trust")).to_have_text("Mostly: --objectives names a service not seen so far.")
+    assert page.evaluate("(e => e.clientHeight / parseFloat(getComputedStyle(e).lineHeight))(trust)") < 3
+    current, bar = page.locator("nav [aria-current]").bounding_box(), page.locator(".bar nav").bounding_box()
+    assert current and bar  # noqa: PT018
+    assert current["x"] + current["width"] <= bar["x"] + bar["width"] + 1  # its page is the last of a bar that scrolls
+    expect(page.locator("#doubts li", has_text=said)).to_have_count(1)
     site.hub.snapshot = replace(SCENES["half-blind"](), seq=8)
     expect(page.locator("#trust")).to_contain_text("1 of 4 targets is silent")
     expect(page.locator("#doubts li", has_text=said)).to_have_count(1)

@@ -241,7 +241,7 @@ def test_every_doubt_is_listed() -> None:
     }
     assert trust(snapshot(calm()), hub, (False, "the store is full"), NOW).doubts == (
         "the store is full", "the store fails: disk full", "8 spans were rejected",
-        "2 samples or spans were dropped past a bound", "1 damaged pieces of the store were set aside",
+        "2 samples or spans were dropped past a bound", "1 damaged piece of the store was set aside",
         "too many series", "5 spans were kept but not counted",
     )  # fmt: skip
 
@@ -259,9 +259,17 @@ def test_an_option_for_services_that_were_never_seen_is_doubted_with_who_may_be_
     assert (found.state, found.doubts[0]) == ("warning", "7 spans were rejected")
     first, second = "gatway (gateway?)", "gatway (gateway?), a, b and 1 more"
     assert found.doubts[1:] == (
-        f"--objectives names a service not seen so far, {first}: correct the name, unless it is still to come",
-        f"--tiers names 4 services not seen so far, {second}: correct the names, unless they are still to come",
+        f"--objectives names a service not seen so far: {first}; correct the name, unless it is still to come",
+        f"--tiers names 4 services not seen so far: {second}; correct the names, unless they are still to come",
     )
+
+
+def test_a_long_doubt_is_told_in_short_by_the_headline_and_in_full_below_it() -> None:
+    """A phone has no room for more; what is short stays whole."""
+    told = trust(snapshot(calm()), HUB | {"in_vain": in_vain("--tiers", gatway="gateway", a=None)}, (True, ""), NOW)
+    assert told.headline == "Mostly: --tiers names 2 services not seen so far."
+    assert told.doubts[0].startswith("--tiers names 2 services not seen so far: gatway (gateway?), a; ")
+    assert trust(snapshot(calm()), DROPPED, (True, ""), NOW).headline == "Mostly: 7 spans were rejected."
 
 
 def test_where_nobody_was_seen_no_name_is_doubted() -> None:

@@ -21,6 +21,8 @@ MOST = 400
 """Targets on the page, the silent ones first."""
 FULL = 0.9
 """Share of its room from which the store, or the series of spans, is nearly full."""
+LONGEST = 80
+"""Characters of a doubt that the headline has room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +85,16 @@ def trust(snapshot: Snapshot, hub: Json, ready: tuple[bool, str], now: float, *,
         text = f"Figures yes, warnings not yet: what is usual is still being learned ({have:.0f} of {need:.0f} min)."
         return Trust("learning", text, doubts)
     if doubts:
-        return Trust("warning", f"Mostly: {doubts[0]}.", doubts)
+        return Trust("warning", f"Mostly: {_brief(doubts[0])}.", doubts)
     what = f"{seen.gpus} GPUs and {seen.services} services"
     if past:
         return Trust("calm", f"Yes, as of {clock(world.time)} UTC: {what} were fresh, and nothing is known to be lost.")
     return Trust("calm", f"Yes: {what} are fresh, every target answers, and nothing was dropped.")
+
+
+def _brief(doubt: str) -> str:
+    """The doubt, or what it says before its details where they make it long."""
+    return doubt if len(doubt) <= LONGEST else doubt.partition(": ")[0]
 
 
 _FIRST = "Not yet: the hub has not finished its first look at its source."
@@ -111,16 +118,16 @@ def _doubts(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, str]
         found.append(f"the store fails: {store['last_error']}")
     lost = sum(_count(value) for value in _dict(receiver.get("rejected")).values())
     if lost:
-        found.append(f"{lost:,.0f} spans were rejected")
-    if _count(store.get("dropped")):
-        found.append(f"{_count(store['dropped']):,.0f} samples or spans were dropped past a bound")
-    if _count(store.get("corrupt")):
-        found.append(f"{_count(store['corrupt']):,.0f} damaged pieces of the store were set aside")
+        found.append(_many(lost, "span was", "spans were") + " rejected")
+    if dropped := _count(store.get("dropped")):
+        found.append(_many(dropped, "sample or span was", "samples or spans were") + " dropped past a bound")
+    if corrupt := _count(store.get("corrupt")):
+        found.append(_many(corrupt, "damaged piece of the store was", "damaged pieces of the store were") + " set aside")
     if spans.get("warning"):
         found.append(str(spans["warning"]))
     uncounted = _count(_dict(spans.get("counts")).get("foreshock_spans_uncounted_total"))
     if uncounted:
-        found.append(f"{uncounted:,.0f} spans were kept but not counted")
+        found.append(_many(uncounted, "span was", "spans were") + " kept but not counted")
     return found + (_in_vain(_list(hub.get("in_vain"))) if world.services else [])
 
 
@@ -135,9 +142,9 @@ def _in_vain(rows: Sequence[Json]) -> list[str]:
 
 def _name(flag: str, names: Sequence[str]) -> str:
     if len(names) == 1:
-        return f"{flag} names a service not seen so far, {names[0]}: correct the name, unless it is still to come"
-    many = f"{flag} names {len(names)} services not seen so far, {_names(names)}"
-    return f"{many}: correct the names, unless they are still to come"
+        return f"{flag} names a service not seen so far: {names[0]}; correct the name, unless it is still to come"
+    many = f"{flag} names {len(names)} services not seen so far: {_names(names)}"
+    return f"{many}; correct the names, unless they are still to come"
 
 
 def signals(world: World | None) -> list[Json]:
@@ -211,6 +218,10 @@ def _scraped(row: Json) -> Json:
 
 def _some(few: int, all_: int, word: str) -> str:
     return f"{few} of {all_} {word}{'s' if all_ != 1 else ''} {'is' if few == 1 else 'are'}"
+
+
+def _many(count: float, one: str, more: str) -> str:
+    return f"{count:,.0f} {one if count == 1 else more}"
 
 
 def _names(names: Sequence[str], most: int = 3) -> str:

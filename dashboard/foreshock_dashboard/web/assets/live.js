@@ -181,6 +181,7 @@
       const here = path === location.pathname || (path !== "/" && location.pathname.startsWith(`${path}/`));
       here ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
     }
+    document.querySelector(".bar nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" }); // a phone has no room for all
     browser();
     pages[page.dataset.page]?.mount?.(page);
     draw(false);

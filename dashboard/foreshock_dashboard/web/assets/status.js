@@ -18,7 +18,7 @@
     const { state, headline, doubts } = data.trust;
     F.byId("status-verdict").dataset.state = state;
     if (F.byId("trust").textContent !== headline) F.byId("trust").textContent = headline;
-    const more = headline.startsWith("Mostly") ? doubts.slice(1) : doubts;
+    const more = doubts.filter((text) => headline !== `Mostly: ${text}.`); // what the headline says in full
     put(F.byId("doubts"),
       data.simulated ? h("p", null, "The data is simulated: nothing of it is a real platform.") : null,
       data.past ? h("p", null, "Signals and targets are of then; what the hub dropped and keeps is of now.") : null,
