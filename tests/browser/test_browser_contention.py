@@ -135,16 +135,17 @@ def test_a_hostile_name_is_text(visit: Open, site: Site, path: str) -> None:
 @pytest.mark.parametrize(
     ("scene", "words"),
     [
-        ("empty", "No two services share a GPU"),
+        ("empty", "No GPU is known yet."),
         ("blind", "Cannot tell: nothing says who waits for whom."),
         ("error", "foreshock cannot read its source."),
     ],
 )
 def test_nothing_known_is_said_and_never_a_zero(visit: Open, site: Site, scene: str, words: str) -> None:
-    """Neither page is blank, whatever is missing."""
+    """No page is blank, or loads for ever, and none looks calm, whatever is missing."""
     site.hub.snapshot = SCENES[scene]()
     page = visit("/contention").page
     expect(page.locator("#headline")).to_contain_text(words)
+    expect(page.locator("#verdict")).to_have_attribute("data-state", scene)
     page.locator("#nav-fleet").click()
     panel = page.locator("#grid-panel")
     if scene == "blind":

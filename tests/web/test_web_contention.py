@@ -13,7 +13,7 @@ from tests.web.worlds import NOW, POINTS, SCENES, FakeHub, bare, calm, dark, ser
 
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.charts import Look
-from foreshock_dashboard.web.contention import contention, split, worst_first
+from foreshock_dashboard.web.contention import contention, headline, split, worst_first
 from foreshock_dashboard.web.figures.lines import Mark
 from foreshock_dashboard.web.figures.pair import Looked, slowness, use, waits
 from foreshock_dashboard.web.payloads import Pair
@@ -28,19 +28,23 @@ LOOK = Look(LIGHT)
     [
         (
             starving(),
-            "embedder waits up to 46 % of its time for train-llm on 2 GPUs. Of 4 pairs that share GPUs, 4 wait.",
+            (
+                "embedder waits up to 46 % of its time for train-llm on 2 GPUs. "
+                "Of 4 pairs that share GPUs, 4 wait; none is in an incident."
+            ),
         ),
         (
             replace(calm(), stalled_by=np.zeros((8, POINTS))),
             "No service waits for another: 4 pairs share GPUs in peace.",
         ),
         (dark(), "Cannot tell: nothing says who waits for whom."),
-        (bare(), "No two services share a GPU, so none can starve another."),
+        (bare(), "No GPU is known yet."),
     ],
 )
 def test_the_first_line_is_the_longest_wait_or_why_there_is_none(world: object, words: str) -> None:
     """Nothing known is not peace."""
     assert contention(snapshot(world))["headline"] == words  # type: ignore[arg-type]  # a World each
+    assert headline((), ()) == "No two services share a GPU, so none can starve another."
 
 
 def test_pairs_name_services_by_number_and_say_which_are_in_a_warning() -> None:
@@ -52,6 +56,7 @@ def test_pairs_name_services_by_number_and_say_which_are_in_a_warning() -> None:
     assert (names[victim], names[aggressor], gpus, warned) == ("embedder", "train-llm", 2, True)
     assert ratio == pytest.approx(0.46)
     assert [pair[4] for pair in body["pairs"][1:]] == [False] * 3
+    assert body["headline"].endswith("Of 4 pairs that share GPUs, 4 wait.")
 
 
 def test_who_answers_requests_comes_before_jobs_that_wait_longer() -> None:

@@ -69,7 +69,7 @@ def contention(snapshot: Snapshot, victim: str = "", aggressor: str = "") -> Jso
     spent, serving = split(world), answering(world)
     return {
         "ready": True,
-        "headline": headline(found, serving),
+        "headline": headline(found, serving, warned) if world.gpus else "No GPU is known yet.",
         "services": [[name, service_colour(name)] for name in names],
         "victims": [place[str(who)] for who in worst_first(listed, "victim", serving)],
         "aggressors": [place[str(who)] for who in worst_first(listed, "aggressor", serving)],
@@ -108,8 +108,11 @@ def worst_first(
     return sorted(longest, key=lambda who: (-longest[who][0], -longest[who][1], str(who)))
 
 
-def headline(found: Sequence[Pair], serving: Collection[Service]) -> str:
-    """The worst pair as a sentence, of those that answer requests where one of them waits; or why there is none."""
+def headline(found: Sequence[Pair], serving: Collection[Service], warned: Collection[tuple[str, str]] = ()) -> str:
+    """The worst pair as a sentence, of those that answer requests where one of them waits; or why there is none.
+
+    warned: victim and aggressor of the pairs that are in an incident.
+    """
     if not found:
         return "No two services share a GPU, so none can starve another."
     known = [pair for pair in found if pair.ratio is not None]
@@ -121,7 +124,11 @@ def headline(found: Sequence[Pair], serving: Collection[Service]) -> str:
     worst = next((pair for pair in waiting if pair.victim in serving), waiting[0])
     who = f"{worst.victim}{'' if worst.victim in serving else ', which answers no requests,'}"
     longest = f"{who} waits up to {percent(worst.ratio or 0.0)} of its time for {worst.aggressor}"
-    more = f" Of {count(len(found), 'pair')} that share GPUs, {len(waiting)} wait." if len(found) > 1 else ""
+    wait = f"{len(waiting)} wait{'s' if len(waiting) == 1 else ''}"
+    none = (
+        "" if any((str(pair.victim), str(pair.aggressor)) in warned for pair in found) else "; none is in an incident"
+    )
+    more = f" Of {count(len(found), 'pair')} that share GPUs, {wait}{none}." if len(found) > 1 else ""
     return f"{longest} on {count(len(worst.gpus), 'GPU')}.{more}"
 
 

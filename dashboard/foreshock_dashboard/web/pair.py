@@ -90,11 +90,7 @@ def _slower(world: World, victim: Service) -> str:
     if not len(known) or not math.isfinite(row[-1]):
         return ""
     usual = duration(float(np.median(known)))
-    return f"; its p95 is {duration(float(row[-1]))}, its median of the last {_span(world)} {usual}"
-
-
-def _span(world: World) -> str:
-    return f"{round(len(world.times) * world.step / 60)} min"
+    return f"; its p95 is {duration(float(row[-1]))}, usually {usual}"
 
 
 def count(number_: int, thing: str) -> str:

@@ -16,15 +16,17 @@
   const gpuHref = (gpu) => F.to("/fleet", { gpu });
   const link = (href, text, title) => h("a", { href, "data-go": true, title }, text);
 
-  const head = ({ headline, pair, pairs }, now) => {
+  const head = ({ headline, pair, pairs, gpus }, now) => {
     const starved = pairs.some(([, , , , warned]) => warned);
     const waits = pairs.some(([, , ratio]) => ratio >= PEACE);
-    const grave = pair ? (pair.incident ? "critical" : pair.ratio >= PEACE ? "warning" : pair.ratio === null ? "blind" : "calm") : starved ? "critical" : waits ? "warning" : pairs.some(([, , ratio]) => ratio !== null) || !pairs.length ? "calm" : "blind";
+    // A wait is a fact, neither good nor bad: who waits all day may do no worse for it.
+    const grave = pair ? (pair.incident ? "critical" : pair.ratio >= PEACE ? "waits" : pair.ratio === null ? "blind" : "calm") : starved ? "critical" : waits ? "waits" : !gpus.length ? "empty" : pairs.some(([, , ratio]) => ratio !== null) || !pairs.length ? "calm" : "blind";
     F.byId("verdict").dataset.state = grave;
     put(F.byId("headline"), pair ? pair.sentence : headline);
     F.byId("pair-open").hidden = !pair;
     const { incident } = pair || {};
     put(F.byId("pair-facts"), incident?.next_step ? F.step(incident.next_step) : null, pair ? h("p", { class: "facts" },
+      pair.ratio >= PEACE && !incident ? h("span", null, "in no incident") : null,
       incident ? h("span", null, `${incident.phase} since `, F.time(incident.since, now), ` (${F.span(now - incident.since)})`) : null,
       incident ? h("span", null, `${F.percent(incident.confidence)} sure whose doing it is, ${incident.quality}`) : null,
       pair.ratio !== null ? h("span", null, "waits now ", h("b", null, F.percent(pair.ratio)), " of the time, an upper bound") : null,
@@ -107,7 +109,7 @@
   };
   const shares = [
     { key: "bar", name: "Its time", fixed: true, text: true, cell: bar },
-    ...PARTS.map((part) => ({ key: part, name: part[0].toUpperCase() + part.slice(1), minor: part === "idle", cell: (row) => F.percent(row[part]) })),
+    ...PARTS.map((part) => ({ key: part, name: part[0].toUpperCase() + part.slice(1), minor: part !== "contended", cell: (row) => F.percent(row[part]) })),
   ];
   const key = () => h("p", { class: "legend" }, PARTS.map((part) => h("span", { class: `key part ${part}` }, { useful: "useful: busy without a fight", contended: "contended: full, and several want it", idle: "idle" }[part])));
 
@@ -156,12 +158,13 @@
 
   const shared = ({ pair }) => {
     if (!pair) return;
+    const label = F.labels([pair.victim, pair.aggressor]);
     if (!pair.gpus.length) { put(F.byId("pair-gpus")); return F.panel("pair-gpus", "empty", pair.sentence); }
     F.table(F.byId("pair-gpus"), {
       id: "shared", label: "Shared GPUs", rows: pair.gpus, most: 16, param: "hsort", by: "-stalled",
       columns: [
         { key: "gpu", name: "GPU", text: true, cell: (row) => link(gpuHref(row.gpu), row.gpu) }, { key: "stalled", name: "Waits", cell: (row) => F.percent(row.stalled) },
-        { key: "victim_busy", name: `${F.short(pair.victim, 22)} busy`, cell: (row) => F.percent(row.victim_busy) }, { key: "aggressor_busy", name: `${F.short(pair.aggressor, 22)} busy`, cell: (row) => F.percent(row.aggressor_busy) },
+        { key: "victim_busy", name: `${F.short(label(pair.victim), 22)} busy`, hint: pair.victim, cell: (row) => F.percent(row.victim_busy) }, { key: "aggressor_busy", name: `${F.short(label(pair.aggressor), 22)} busy`, hint: pair.aggressor, cell: (row) => F.percent(row.aggressor_busy) },
       ],
     });
     F.panel("pair-gpus", "ready");
