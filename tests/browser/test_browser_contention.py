@@ -146,6 +146,8 @@ def test_nothing_known_is_said_and_never_a_zero(visit: Open, site: Site, scene: 
     page = visit("/contention").page
     expect(page.locator("#headline")).to_contain_text(words)
     expect(page.locator("#verdict")).to_have_attribute("data-state", scene)
+    if scene == "error":
+        expect(page.locator("#live")).to_have_text("Stale: no data yet")
     page.locator("#nav-fleet").click()
     panel = page.locator("#grid-panel")
     if scene == "blind":
@@ -153,3 +155,7 @@ def test_nothing_known_is_said_and_never_a_zero(visit: Open, site: Site, scene: 
         expect(page.locator("#inventory tbody tr").first).to_contain_text("–")
     else:
         expect(panel).to_have_attribute("data-state", "empty" if scene == "empty" else "error", timeout=SLOW)
+    if scene == "error":
+        page.goto(f"{site.url}/services/embedder")
+        expect(page.locator("#service-verdict")).to_have_attribute("data-state", "error")
+        expect(page.locator("#callers-message")).to_contain_text("Cannot be read")

@@ -132,9 +132,10 @@
     if (!F.range.live() && live.done === feed()) return ["past", "Past", `: ${F.zoned(live.data?.data_time)}`];
     if (!F.range.live()) return ["loading", "Reading the past", ""];
     if (live.data?.bounds) return ["past", "Recorded", `: ${F.zoned(live.data.data_time)}`];
-    if (live.data?.error) return ["stale", "Stale", `: data is ${F.span(live.time - live.data.data_time)} old`];
+    const age = () => (F.known(live.data.data_time) ? `: data is ${F.span(live.time - live.data.data_time)} old` : ": no data yet");
+    if (live.data?.error) return ["stale", "Stale", age()];
     if (performance.now() - live.seqSince > STANDSTILL && live.time - live.data.data_time > 60)
-      return ["stale", "Stands still", `: data is ${F.span(live.time - live.data.data_time)} old`];
+      return ["stale", "Stands still", age()];
     return ["live", "Live", ""];
   };
   const badge = () => {
@@ -142,7 +143,7 @@
     if (!element) return;
     const [state, word, age] = words();
     element.dataset.state = state;
-    element.title = live.data ? `tick ${live.data.seq} of ${new Date((live.data.data_time || 0) * 1000).toISOString()}` : "";
+    element.title = live.data?.data_time ? `tick ${live.data.seq} of ${new Date(live.data.data_time * 1000).toISOString()}` : "";
     F.put(element, F.h("span", null, word), F.h("span", { "aria-hidden": "true" }, age));
     const lost = F.byId("lost");
     lost.hidden = state !== "lost";

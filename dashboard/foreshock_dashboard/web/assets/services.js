@@ -204,7 +204,9 @@
     mount: () => { named(here()); switcher(); },
     update: (data, live) => {
       if (!data.ready) {
-        put(F.byId("service-say"), data.error ? `Cannot be read: ${data.error}` : "Nothing is known yet: the hub has not finished its first look.");
+        F.byId("service-verdict").dataset.state = data.error ? "error" : "empty";
+        for (const name of ["neighbours", "callers", "callees", "replicas", "service-gpus", "service-incidents"]) F.panel(name, data.error ? "error" : "empty", data.error ? `Cannot be read: ${data.error}` : "Nothing is known yet.");
+        put(F.byId("service-say"), data.error ? `Cannot be read: ${data.error}` : "Nothing is known yet of any service.");
         return;
       }
       named(data.service);

@@ -51,7 +51,7 @@
   const targets = (data) => {
     if (!data.targets.length) {
       put(F.byId("targets"));
-      return F.panel("targets", "empty", "No target is scraped: name exporters with --targets, or a Prometheus with --prometheus.");
+      return F.panel("targets", data.error ? "error" : "empty", data.error || "No target is scraped: name exporters with --targets, or a Prometheus with --prometheus.");
     }
     const columns = [
       { key: "instance", name: "Target", text: true, cell: (row) => [F.short(row.instance, 46), " ", row.silent ? F.state("critical", row.up === false ? "down" : "silent") : F.state("ok", "answers")] },
