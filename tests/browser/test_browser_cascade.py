@@ -184,3 +184,16 @@ def test_cascade_says_why_there_is_nothing_to_see(visit: Open, site: Site, scene
     else:
         expect(page.locator("#timeline-panel")).to_have_attribute("data-state", "empty")
     assert _faults(page) == []
+
+
+def test_what_was_seen_of_a_service_stays_in_the_picture_where_it_lasts_longer_than_the_range(visit: Open) -> None:
+    """There is room neither before its first sign nor beyond now: it stands whole on the bar."""
+    page = visit("/cascade?from=now-2m").page
+    _ready(page)
+    expect(page.locator("#timeline .lane-words").first).to_be_visible()
+    beyond = (
+        "() => { const edge = document.querySelector('#timeline .lanes').getBoundingClientRect().right;"
+        " return [...document.querySelectorAll('#timeline .lane-words')]"
+        ".filter((words) => words.getBoundingClientRect().right > edge).map((words) => words.textContent); }"
+    )
+    assert page.evaluate(beyond) == []

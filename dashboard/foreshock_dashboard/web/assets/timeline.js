@@ -139,10 +139,10 @@
     s("g", { class: "lane-forecast" },
       ["ahead", "ahead-hatch"].map((kind) => s("rect", { x: low, y: y - BAR / 2, width: Math.max(3, high - low), height: BAR, rx: 3, class: kind, fill: kind === "ahead" ? null : "url(#hatch)" })),
       s("line", { x1: middle, x2: middle, y1: y - BAR / 2 - 3, y2: y + BAR / 2 + 3, class: "ahead-middle" }));
-  // Before its mark, where nothing is drawn, or after it, or beyond the forecast: the first place with room for all of it, else the one with most.
+  // Before its mark, where nothing is drawn, or after now, beyond the forecast, or on its bar: the first place with room for all of it, else the one with most.
   const caption = (lane, words, y, at, now, [low, high], left, edge) => {
     if (!words) return null;
-    const places = lane.part === "next" ? [[high + 9, edge, "start"], [left, now - 8, "end"]] : [[left, at - 11, "end"], [now + 8, lane.forecast ? low - 6 : edge, "start"], ...(lane.forecast ? [[high + 9, edge, "start"]] : [])];
+    const places = lane.part === "next" ? [[high + 9, edge, "start"], [left, now - 8, "end"]] : [[left, at - 11, "end"], [now + 8, lane.forecast ? low - 6 : edge, "start"], ...(lane.forecast ? [[high + 9, edge, "start"]] : []), [at + 11, now - 8, "start"]];
     const wanted = words.length * LETTER;
     const [from, to, anchor] = places.find(([start, end]) => end - start >= wanted) || places.reduce((best, place) => (place[1] - place[0] > best[1] - best[0] ? place : best));
     const text = F.short(words, Math.max(6, Math.floor((to - from) / LETTER)));
