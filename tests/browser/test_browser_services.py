@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.site import Open, Site
 from tests.web.test_web_service import serving, told
 from tests.web.test_web_trace_lanes import HOST, STARVED, Metrics, Traces, asked_of
-from tests.web.worlds import HOSTILE, NOW, SCENES, request, snapshot, span
+from tests.web.worlds import HOSTILE, NOW, SCENES, calm, request, snapshot, span, starvation
 
 from foreshock_dashboard.model.span import Span
 
@@ -101,6 +101,18 @@ def test_a_name_that_nobody_has_has_a_way_out(visit: Open, site: Site) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text(HOSTILE)
     expect(page.locator("#neighbours")).to_contain_text("script>")
     assert page.locator("main img, main script").count() == 0
+
+
+def test_what_has_not_happened_yet_is_told_as_what_may_come(visit: Open, site: Site) -> None:
+    """An advisory without victims: nothing that reads as if it were under way, on any page."""
+    begun = starvation(world := calm(), phase="advisory")
+    site.hub.snapshot = snapshot(world, replace(begun, victims=(), cause="retry storm"), seq=8)
+    page = visit().page
+    expect(page.locator("#warnings")).to_contain_text("retry storm may come, since")
+    page.locator("#nav-fleet").click()
+    expect(page.locator("#counts")).to_contain_text("embedder: retry storm may come")
+    page.locator("#nav-cascade").click()
+    expect(page.locator("#chooser")).to_contain_text("No incident hits a service")
 
 
 def test_status_answers_in_its_first_line_and_names_what_is_missing(visit: Open, site: Site) -> None:

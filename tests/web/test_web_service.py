@@ -160,7 +160,8 @@ def test_golden_charts_of_a_service(golden: Callable[[str, str], None]) -> None:
     """Every chart of a service that has all, of its last five points."""
     world = cut(serving(starving()), NOW - 40, NOW)
     span = (NOW - 40, NOW)
-    marks = figures.marks_of([replace(starvation(world), since=NOW - 20)])
+    began = replace(starvation(world), since=NOW - 20)
+    marks = figures.marks_of([began, replace(began, victims=())])
     drawn = {
         "requests": figures.requests(world, EMBEDDER, LOOK, span),
         "durations": figures.durations(world, EMBEDDER, LOOK, span, Promise(EMBEDDER, 0.2, 0.01, True), marks),

@@ -49,19 +49,19 @@ def _what(incident: Incident, scan: Scan) -> str:
         case "provisioning lag":
             return f"{who} is asked for more than its replicas carry, and new ones are late"
         case "retry storm" if incident.phase == "advisory":
-            return f"a short loss of capacity would take {who} down for good by retries"
+            return f"A short loss of capacity would take {who} down for good by retries"
         case "retry storm":
-            return f"retries{f' of {where.edge[0]}' if where.edge else ''} keep {who} down"
+            return f"Retries{f' of {where.edge[0]}' if where.edge else ''} keep {who} down"
         case "network":
-            return f"packets between {edge} are lost or late" if where.edge else f"the network of {edge} loses packets"
+            return f"Packets between {edge} are lost or late" if where.edge else f"The network of {edge} loses packets"
         case "memory pressure":
-            return f"longer requests{f' of {by}' if by and by != who else ''} fill the KV cache of {who}"
+            return f"Longer requests{f' of {by}' if by and by != who else ''} fill the KV cache of {who}"
         case "imbalance":
-            return f"one replica of {who} has more to do or is slower than the others"
+            return f"One replica of {who} has more to do or is slower than the others"
         case "hardware" if not where.gpus and not where.host:
-            return f"replicas of {who} are lost"
+            return f"Replicas of {who} are lost"
         case "hardware":
-            return f"{gpu_list(where.gpus) if where.gpus else f'hardware of {who}'} is held back or failing"
+            return f"{gpu_list(where.gpus) if where.gpus else f'Hardware of {who}'} is held back or failing"
         case _:
             return f"{by or who} is slow or failing"
 

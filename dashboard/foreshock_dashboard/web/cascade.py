@@ -85,6 +85,7 @@ def _row(item: Incident) -> Json:
         "phase": item.phase,
         "cause": cause(item.cause),
         "victim": str(item.victim),
+        "victims": [str(who) for who in item.victims],
         "since": number_of_time(item.since),
         "until": number_of_time(item.until),
     }

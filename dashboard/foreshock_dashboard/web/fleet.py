@@ -142,7 +142,14 @@ def fleet(snapshot: Snapshot, wanted: Asked, nvlink: Floats | None = None) -> Js
         "unit": metric.unit,
         "marked": sorted({place[gpu] for item in current for gpu in item.gpus if gpu in place}),
         "incidents": [
-            {"id": item.id, "phase": item.phase, "cause": item.cause, "of": str(item.victim), "gpus": len(item.gpus)}
+            {
+                "id": item.id,
+                "phase": item.phase,
+                "cause": item.cause,
+                "of": str(item.victim),
+                "victims": [str(who) for who in item.victims],
+                "gpus": len(item.gpus),
+            }
             for item in current[:MOST_INCIDENTS]
         ],
         "lost": np.flatnonzero(columns["lost"] > 0).tolist(),

@@ -122,7 +122,9 @@ def _doubts(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, str]
     if dropped := _count(store.get("dropped")):
         found.append(_many(dropped, "sample or span was", "samples or spans were") + " dropped past a bound")
     if corrupt := _count(store.get("corrupt")):
-        found.append(_many(corrupt, "damaged piece of the store was", "damaged pieces of the store were") + " set aside")
+        found.append(
+            _many(corrupt, "damaged piece of the store was", "damaged pieces of the store were") + " set aside"
+        )
     if spans.get("warning"):
         found.append(str(spans["warning"]))
     uncounted = _count(_dict(spans.get("counts")).get("foreshock_spans_uncounted_total"))

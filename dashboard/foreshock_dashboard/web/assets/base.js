@@ -88,6 +88,7 @@ window.foreshock = window.foreshock || {};
     if (unit === "s") return F.seconds(value);
     if (unit === "ratio") return F.percent(value);
     if (unit === "count") return value.toFixed(0);
+    if (unit === "1/s") return F.rate(value);
     return `${digits(value)} ${unit}`;
   };
   // A stretch of time in its two largest units.
@@ -95,8 +96,9 @@ window.foreshock = window.foreshock || {};
     const s = Math.max(0, Math.round(seconds));
     if (s < 60) return `${s} s`;
     if (s < 3600) return `${Math.floor(s / 60)} min${s < 600 && s % 60 ? ` ${s % 60} s` : ""}`;
-    if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
-    return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
+    const [unit, name, part, of] = s < 86400 ? [3600, "h", 60, "min"] : [86400, "d", 3600, "h"];
+    const rest = Math.floor((s % unit) / part);
+    return `${Math.floor(s / unit)} ${name}${rest ? ` ${rest} ${of}` : ""}`;
   };
   const kept = (name) => {
     try { return localStorage.getItem(name); } catch { return null; } // storage may be forbidden
@@ -199,6 +201,11 @@ window.foreshock = window.foreshock || {};
       title ? F.s("title", null, title) : null,
       usual ? F.s("rect", { x: 0, width, y: y(usual[1]), height: Math.max(1, y(usual[0]) - y(usual[1])), class: "usual" }) : null,
       F.s("path", { d: path }));
+  };
+  // The cause of an incident; nothing has happened yet where it has no victims.
+  F.cause = (incident, words = {}) => {
+    const plain = incident.cause.replaceAll("_", " ");
+    return incident.victims.length ? words[incident.cause] || plain : `${plain} may come`;
   };
   // What to do first, as an incident tells it.
   F.step = (text) => h("p", { class: "step" }, h("b", null, "Do now"), h("span", null, `${text.charAt(0).toUpperCase()}${text.slice(1)}.`));

@@ -12,10 +12,10 @@
   const chooser = (data, now) => {
     const chosen = data.chosen[0];
     const one = (item) => h("li", null, h("a", { href: open(item), "data-go": true, "aria-current": item.id === data.wanted || (!data.wanted && data.chosen.some((each) => each.id === item.id)) ? "true" : null },
-      F.state(PHASES[item.phase], item.phase), " ", h("b", null, item.victim), h("span", { class: "muted" }, ` ${item.cause.replaceAll("_", " ")}, ${item.until ? `ended ${F.span(now - item.until)} ago` : `for ${F.span(now - item.since)}`}`)));
+      F.state(PHASES[item.phase], item.phase), " ", h("b", null, item.victim), h("span", { class: "muted" }, ` ${F.cause(item)}, ${item.until ? `ended ${F.span(now - item.until)} ago` : `for ${F.span(now - item.since)}`}`)));
     put(F.byId("chooser"),
       data.incidents.length ? h("ul", { class: "incidents", "aria-label": "Incidents" }, data.incidents.map(one), data.wanted ? h("li", null, h("a", { href: F.href({ incident: null }), "data-go": true }, "all that are open")) : null) : null,
-      !data.incidents.length ? h("p", { class: "muted" }, data.learning.done ? "No incident is open, and none ended in the last hour: below is how everything fares." : "Incidents can be told once the hub has learnt what is usual.") : null,
+      !data.incidents.length ? h("p", { class: "muted" }, data.learning.done ? "No incident hits a service, and none did in the last hour: below is how everything fares." : "Incidents can be told once the hub has learnt what is usual.") : null,
       data.wanted && !chosen ? h("p", { class: "lost" }, `Nothing is known of incident ${data.wanted} at this time. It may be older than an hour, or begin later: choose another time.`) : null,
       chosen ? h("div", { class: "chosen" },
         h("p", { class: "headline" }, chosen.sentence),

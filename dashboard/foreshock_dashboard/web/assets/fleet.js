@@ -16,8 +16,8 @@
   const NAMES = { busy: "Busy", contended: "Contended", memory: "Memory", power: "Power", temperature: "Temperature", throttled: "Throttled", nvlink: "NVLink", errors: "Errors, 15 min" };
 
   // What is wrong elsewhere is told here as well: a fleet without a mark must not look like a calm platform.
-  const trouble = ({ id, phase, cause, of, gpus }) =>
-    h("span", null, F.state(phase === "advisory" ? "warning" : "critical", phase), " ", link(F.to("/cascade", { incident: id }), `${of}: ${cause}`), gpus ? ` on ${gpus} GPU${gpus === 1 ? "" : "s"}, ` : ", no GPU is named, ", link(F.to("/fleet", { q: of }), "its GPUs"));
+  const trouble = ({ id, phase, of, gpus, ...incident }) =>
+    h("span", null, F.state(phase === "advisory" ? "warning" : "critical", phase), " ", link(F.to("/cascade", { incident: id }), `${of}: ${F.cause(incident)}`), gpus ? ` on ${gpus} GPU${gpus === 1 ? "" : "s"}, ` : ", no GPU is named, ", link(F.to("/fleet", { q: of }), "its GPUs"));
   const counts = ({ counts: many, incidents }) => {
     const item = (value, words, metric, bad) => h("span", null, link(F.href({ metric, sort: `-${metric}`, q: null }), h("b", { class: bad && value ? "bad" : "" }, value === null ? "–" : value.toLocaleString("en"))), ` ${words}`);
     put(F.byId("counts"),

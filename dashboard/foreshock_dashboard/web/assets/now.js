@@ -26,7 +26,7 @@
     if (since && incident) {
       const sure = h("b", { title: `how sure it is whose doing it is; ${incident.quality}` }, `${F.percent(incident.confidence)} sure`);
       parts.push(h("span", { class: "sure" }, "culprit ", incident.aggressor ? service(incident.aggressor) : "not known", incident.aggressor ? ", " : null, incident.aggressor ? sure : null));
-      parts.push(h("span", null, "cause ", h("b", null, CAUSES[incident.cause] || incident.cause)));
+      parts.push(h("span", null, "cause ", h("b", null, F.cause(incident, CAUSES))));
       parts.push(h("span", null, "since ", h("a", { href: "#timeline-panel" }, F.time(since, now)), ` (${F.span(now - since)})`));
       const slower = incident.slowed.filter((name) => name !== incident.aggressor);
       if (slower.length) parts.push(h("span", null, "slower too: ", listed(slower)));
@@ -132,7 +132,7 @@
     const ended = (w) =>
       w.aggressor && w.gpus.length
         ? `${w.aggressor} starved ${w.victim} on ${w.gpus.length} GPU${w.gpus.length > 1 ? "s" : ""}, ended `
-        : `${w.victim}: ${w.cause.replaceAll("_", " ")}, ended `;
+        : `${w.victim}: ${F.cause(w)}, ended `;
     const over = data.over.map((w) => h("li", { class: "over" }, F.state("idle", "over"), " ", ended(w), F.time(w.until, now), ` (${F.span(now - w.until)} ago) `, links(w)));
     if (!list.length && !over.length) {
       put(F.byId("warnings"));
@@ -155,7 +155,7 @@
     const rows = w.evidence.map((e, i) => [e, i && w.evidence[i - 1].entity === e.entity]);
     return h("li", { "data-phase": w.phase },
       h("p", { class: "warning-head" }, F.state(w.phase === "advisory" ? "warning" : "critical", w.phase), " ", h("b", null, w.aggressor && w.aggressor !== w.victim ? [service(w.aggressor), " → ", service(w.victim)] : service(w.victim)),
-        h("span", { class: "muted" }, ` ${CAUSES[w.cause] || w.cause.replaceAll("_", " ")}, since `, F.time(w.since, now), ` (${F.span(now - w.since)}) `), links(w)),
+        h("span", { class: "muted" }, ` ${F.cause(w, CAUSES)}, since `, F.time(w.since, now), ` (${F.span(now - w.since)}) `), links(w)),
       h("p", null, w.sentence),
       rows.length ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Evidence of ${w.victim}, table` }, h("table", { class: "evidence" },
         h("thead", null, h("tr", null, ["of", "figure", "now", "usually", "since"].map((name) => h("th", { scope: "col" }, name)))),

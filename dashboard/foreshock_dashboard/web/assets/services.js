@@ -145,7 +145,7 @@
       h("ul", { class: "warnings" }, d.incidents.map((w) =>
         h("li", { "data-phase": w.phase, class: w.phase === "over" ? "over" : null },
           h("p", { class: "warning-head" }, w.phase === "over" ? F.state("idle", "over") : F.state(w.phase === "advisory" ? "warning" : "critical", w.phase), " ",
-            h("b", null, w.aggressor ? `${w.aggressor} → ${w.victim}` : w.victim), h("span", { class: "muted" }, ` ${w.cause.replaceAll("_", " ")}, `, w.until ? ["ended ", F.time(w.until, now)] : ["since ", F.time(w.since, now), ` (${F.span(now - w.since)})`])),
+            h("b", null, w.aggressor && w.aggressor !== w.victim ? `${w.aggressor} → ${w.victim}` : w.victim), h("span", { class: "muted" }, ` ${F.cause(w)}, `, w.until ? ["ended ", F.time(w.until, now)] : ["since ", F.time(w.since, now), ` (${F.span(now - w.since)})`])),
           h("p", null, w.sentence)))));
 
   const links = (d) => {

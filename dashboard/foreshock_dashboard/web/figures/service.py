@@ -128,10 +128,11 @@ def replicas(world: World, who: Service, look: Look, span: Span) -> Json:
 
 
 def marks_of(incidents: Sequence[Incident]) -> list[Mark]:
-    """Where incidents begin."""
+    """Where incidents begin; not those of which nothing has happened yet."""
     return [
         Mark(item.since, item.cause, "warn" if item.phase == "advisory" else "crit")
         for item in sorted(incidents, key=lambda item: item.since)
+        if item.victims
     ]
 
 
