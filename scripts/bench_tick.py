@@ -22,7 +22,7 @@ from bench_platform import STEP, Platform, Size, counted
 from foreshock_dashboard.analysis.condensing import Condenser
 from foreshock_dashboard.analysis.decision import State, advance
 from foreshock_dashboard.analysis.world import GrowingWorld
-from foreshock_dashboard.hub import KEEP, ROOM
+from foreshock_dashboard.judging import KEEP, ROOM
 from foreshock_dashboard.store.allocator import give_back
 
 BLOCK = 6
