@@ -164,11 +164,18 @@ def _pages(
     )
     if risk.missing:
         return bool(felt) or not above or explained
+    if silent(scan, origin) and any(who in own and own[who].missing for who in felt):
+        return True  # they have the only objective that there is
     if risk.crowded:
         return True
     if explained and cause is not None and cause.severity >= SLOWS and scan.z("p95", origin) >= FELT:
         return True
     return risk.chance >= PAGE and explained
+
+
+def silent(scan: Scan, who: Service) -> bool:
+    """Whether nobody knows how long a service usually takes but who calls it, as of a database: it tells no breach."""
+    return not math.isfinite(scan.level("p95", who))
 
 
 def feels(scan: Scan, who: Service, own: Mapping[Service, Own]) -> bool:

@@ -146,7 +146,10 @@ class Scan:
         return transformed(signal, signal.values(self.world, (rows, columns)))
 
     def since(self, name: str, key: Key, threshold: float = 2.5, most: float = 3600.0) -> float:
-        """Unix seconds from which on the signal has been beyond `threshold` scales; now where it is not."""
+        """Unix seconds from which on the signal has been beyond `threshold` scales, as far back as it is told.
+
+        Now where it is not beyond, or nobody tells it.
+        """
         row, signal = self[name].keys.get(key), NAMED[name]
         points = min(round(most / self.world.step), self.at + 1)
         if row is None or not points:
@@ -162,6 +165,9 @@ class Scan:
         if last < 0:  # most have been inside a few points ago
             looked = points
             last = int(self._last_inside(signal, slice(row, row + 1), threshold, looked)[0])
+            if last < 0:
+                told = np.isfinite(self.past(name, slice(row, row + 1), looked)[0])
+                last = int(told.argmax()) - 1 if told.any() else looked - 1
         return self.time - (looked - 1 - min(last + 1, looked - 1)) * self.world.step
 
     def _last_inside(self, signal: Signal, rows: slice, threshold: float, points: int) -> NDArray[np.intp]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 
-from foreshock_dashboard.analysis.assessment import SURE, Trouble, best
+from foreshock_dashboard.analysis.assessment import SURE, Trouble, best, silent
 from foreshock_dashboard.analysis.blame import Walk, blamed
 from foreshock_dashboard.analysis.crowding import brimming
 from foreshock_dashboard.analysis.finding import Finding
@@ -200,10 +200,13 @@ def _at_risk(trouble: Trouble, moment: Moment) -> tuple[AtRisk, ...]:
 
 
 def _near(origin: Service, moment: Moment, known: Mapping[Service, Own] | None = None) -> tuple[AtRisk, ...]:
-    """A service and all that call it, the soonest hit first. known: what more is known of some than they show."""
+    """A service and all that call it, the soonest hit first. known: what more is known of some than they show.
+
+    Not those that tell nothing of themselves: nobody could see whether they miss anything.
+    """
     near = {origin, *moment.scan.upstream[origin]}
     ahead = moment.spreading.ahead(known) if known else moment.ahead
-    found = [_risk(each) for each in ahead if each.service in near]
+    found = [_risk(each) for each in ahead if each.service in near and not silent(moment.scan, each.service)]
     return tuple(sorted(found, key=lambda each: (each.p50, each.service)))
 
 
