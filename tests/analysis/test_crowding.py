@@ -29,6 +29,7 @@ def strain(loads: tuple[float, float, float], usual: float = 0.5, peak: float = 
         pytest.param(strain((0.88, 0.60, 0.55)), True, id="a moment of far too much"),
         pytest.param(strain((0.75, 0.77, 0.60)), True, id="two minutes of too much"),
         pytest.param(strain((0.70, 0.72, 0.73)), True, id="five minutes of somewhat too much"),
+        pytest.param(strain((0.20, 0.55, 2.00)), False, id="what has gone minutes ago"),
         pytest.param(strain((0.80, 0.72, 0.60)), False, id="what bursts take"),
         pytest.param(strain((0.90, 0.90, 0.90), usual=0.85, peak=0.95), False, id="always hot"),
         pytest.param(strain((1.40, 0.60, 0.30), usual=0.2, peak=0.8), False, id="always in bursts"),

@@ -38,11 +38,18 @@ def crowding(scan: Scan, service: Service) -> bool:
 
 
 def crowd(strain: Strain) -> bool:
-    """Whether model servers are asked for more than they carry, or have had no room for a while."""
+    """Whether model servers are asked for more than they carry, or have had no room for a while.
+
+    What the mean of two minutes does not show any more is gone, however long that of five minutes goes on to tell it.
+    """
     bursty = _bursty(strain)
     more = STRETCH if bursty else 1.0
     limits = [max(more * most, part * strain.peak) for most, part in zip(CARRIED, OF_PEAK, strict=True)]
-    beyond = [load >= most and load >= strain.usual + MORE for load, most in zip(strain.loads, limits, strict=True)]
+    shown = (strain.loads[0], strain.loads[1], min(strain.loads[1:]))
+    beyond = [
+        load >= most and least >= strain.usual + MORE
+        for load, least, most in zip(strain.loads, shown, limits, strict=True)
+    ]
     full = max(more * FULL_AT, OF_PEAK[0] * strain.peak)
     filled = strain.full >= FULL_FOR and strain.load >= full and not strain.usual + MORE > strain.load
     return any(beyond[1:] if bursty else beyond) or filled

@@ -9,13 +9,14 @@ it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 import numpy as np
 
 from foreshock_dashboard.analysis.amplification import MINUTES, Asked, asked, mean
+from foreshock_dashboard.analysis.baseline import median
 from foreshock_dashboard.analysis.crowding import crowd, crowding, has_reason
 from foreshock_dashboard.analysis.evidence import figure, onset, slower, sure
 from foreshock_dashboard.analysis.finding import Finding
@@ -24,7 +25,7 @@ from foreshock_dashboard.analysis.impatience import in_vain
 from foreshock_dashboard.analysis.lengthening import longer_of_edges
 from foreshock_dashboard.analysis.regression import weights
 from foreshock_dashboard.analysis.relief import Relief, ending
-from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.analysis.scan import RECENT, Scan
 from foreshock_dashboard.analysis.sentence import percent
 from foreshock_dashboard.analysis.signals import Key, inference
 from foreshock_dashboard.model.incident import Culprit, Evidence
@@ -155,18 +156,20 @@ def _candidates(scan: Scan) -> list[Service]:
 def grown(scan: Scan, service: Service, load: Asked, rows: Sequence[int], habit: float = 1.0) -> Grown:
     """What is really asked of a service over what is usual, by tokens where they are counted.
 
-    Both are counted when they are done; what model servers have at once tells of a crowd that has only just come.
-    habit: how many times the usual of the last hours this time of the week brings.
+    Both are counted when they are done; what model servers have at once tells of a crowd that has only just come, and
+    by what it fell, of what was asked earlier. habit: how many times the usual of the last hours this time of the week
+    brings.
     """
     if came := _came(scan, service) / habit:
         return Grown(came, sure(came, *REQUESTS), "running")
     rows = list(rows)
     real = min(1.0, load.real(rows)) if rows else 1.0
     real = 1.0 if math.isnan(real) else real
-    ratio = scan.ratio("tokens", service) * real / habit
+    late = scan.once(worked_off).get(service, 0.0)
+    ratio = scan.ratio("tokens", service) * (1 - late) * real / habit
     if math.isfinite(ratio):
         return Grown(ratio, sure(ratio, *TOKENS), "tokens")
-    ratio = (load.growth(rows) if rows else _requests(scan, service)) / habit
+    ratio = (load.growth(rows) if rows else _requests(scan, service)) * (1 - late) / habit
     usual = float(np.nansum(load.usual[rows])) if rows else scan.level("rate", service)
     chance = CHANCE / math.sqrt(usual * MINUTES) if usual > 0 else math.nan
     return Grown(ratio, sure(ratio - chance, *REQUESTS), "rate")
@@ -178,6 +181,30 @@ def _came(scan: Scan, service: Service) -> float:
     if strain is None or not strain.usual > 0 or not crowd(strain) or has_reason(scan, service, strain):
         return 0.0
     return strain.loads[0] / strain.usual * (1 - in_vain(scan, service))
+
+
+def worked_off(scan: Scan) -> Mapping[Service, float]:
+    """The share 0…1 of what each service did in the last `MINUTES` that had been asked of it before; where it is any.
+
+    What comes is what is finished and what more is there (flow conservation): once capacity is back, model servers work
+    off their queue faster than anybody asks, and whoever waits for them is done as fast, by its part that calls them.
+    """
+    told = inference(scan.world)
+    window = slice(max(0, scan.at + 1 - round(MINUTES / scan.world.step)), scan.at + 1)
+    finished = mean(told.finished[:, window]) * MINUTES
+    there = told.running[:, window] + np.nan_to_num(told.waiting[:, window])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        part = np.minimum(1.0, (median(there[:, :RECENT]) - median(there[:, -RECENT:])) / finished)
+    found = {service: float(part[row]) for row, service in enumerate(told.services) if part[row] > 0}
+    reached = list(found)
+    for service in reached:
+        for row in scan.into.get(service, ()):
+            edge = scan.world.edges[row]
+            share = found[service] * min(1.0, scan.value("edge_rate", edge) / scan.value("rate", edge.client))
+            if edge.client not in scan.models and share > found.get(edge.client, 0.0):
+                found[edge.client] = share
+                reached.append(edge.client)
+    return found
 
 
 def _requests(scan: Scan, service: Service) -> float:

@@ -247,6 +247,28 @@ def test_what_those_outside_ask_for_by_now_is_not_what_they_asked_for_in_the_hou
     assert handed_on(now, edges.index(ANSWER), rows)[0] > 2 * handed_on(earlier, edges.index(ANSWER), rows)[0]
 
 
+DRAINS: Bent = {
+    ("running", LLM): ramp(282, NOW, 120, 20),
+    ("waiting", LLM): ramp(282, NOW, 480, 0),
+    ("finished", LLM): since(282, 5, 8),
+    ("generated_tokens", LLM): since(282, 1000, 1600),
+    ("rate", LLM): since(282, 5, 8),
+    ("edge_rate", ANSWER): since(282, 5, 8),
+    ("rate", GATEWAY): since(282, 7, 10),
+    ("edge_rate", ASK): since(282, 5, 8),
+    ("p95", LLM): since(270, 8, 60),
+    ("p95", GATEWAY): since(270, 8.5, 60),
+}
+"""Half a thousand requests that had come while capacity was gone are worked off, faster than any are asked."""
+
+
+def test_what_is_worked_off_was_asked_before_and_is_no_demand() -> None:
+    """Neither of the model nor of those that wait for it; as many requests are there all along where it is demand."""
+    crowd = {**DRAINS, ("running", LLM): since(282, 20, 60), ("waiting", LLM): 0}
+    assert {each.service for each in demand(scan(crowd)) if each.strength > 0.5} >= {LLM, GATEWAY}
+    assert [each.service for each in demand(scan(DRAINS)) if each.strength > 0.5] == []
+
+
 def test_whose_crowd_went_long_ago_is_not_whose_is_there() -> None:
     """The front had a peak ten minutes ago; now it is those who ask the gateway directly."""
     peak = lambda i: 5 + 4 * np.exp(-(((i - 240) / 6) ** 2))  # noqa: E731 - a shape
