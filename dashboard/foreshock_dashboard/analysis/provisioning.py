@@ -40,7 +40,7 @@ class Behind(NamedTuple):
     """What a service lacks. missing, wanted, ready, pending in replicas; since: Unix seconds from which on some lacked.
 
     delay: seconds that a replica takes to come, median of what was measured, or the prior. pool: the quota that is used
-    up, "" where none is. most: the autoscaler's bound is reached.
+    up, "" where none is; out: replicas that it keeps out. most: the autoscaler's bound is reached.
     """
 
     service: Service
@@ -51,6 +51,7 @@ class Behind(NamedTuple):
     delay: float
     measured: bool
     pool: str
+    out: float
     most: bool
 
     @property
@@ -131,15 +132,20 @@ def behind(scan: Scan, row: int) -> Behind | None:
     history = slice(0, at + 1)
     measured = delays(told.wanted[row, history], told.ready[row, history], scan.world.step)
     lacking = (told.wanted[row, history] > told.ready[row, history]) | (told.pending[row, history] > 0)
+    known = np.isfinite(told.wanted[row, history] + told.ready[row, history])
+    since = _since(scan, ~known | (lacking if lacks else told.wanted[row, history] >= told.most[row, history]))
+    pool = _blocked(scan, told, row) if lacks else ""
+    out = max(wanted - ready, np.nan_to_num(pending)) - _let_in(scan, told, row, pool, since) if pool else 0.0
     return Behind(
         service=told.services[row],
         wanted=wanted,
         ready=ready,
         pending=pending if math.isfinite(pending) else 0.0,
-        since=_since(scan, lacking if lacks else told.wanted[row, history] >= told.most[row, history]),
+        since=since,
         delay=float(np.median(measured)) if len(measured) else PRIOR,
         measured=bool(len(measured)),
-        pool=_blocked(scan, told, row) if lacks else "",
+        pool=pool if out > 0 else "",
+        out=out,
         most=bound,
     )
 
@@ -188,6 +194,24 @@ def _blocked(scan: Scan, told: Capacity, row: int) -> str:
     return told.pools[full[0]] if len(full) == 1 else ""
 
 
+def _let_in(scan: Scan, told: Capacity, row: int, pool: str, since: float) -> float:
+    """Replicas that the quota of a pool has let in since some lacked, and that are not ready: their nodes are to come.
+
+    What is used of a quota grows by the GPUs of each that it lets in, and more of it would bring them no sooner.
+    """
+    before = max(0, int(np.searchsorted(scan.world.times, since)) - 1)
+    used, ready = told.used[[told.pools.index(pool)]], told.ready[[row]]
+    more, came = (float((_now(rows, scan.at) - _now(rows, before))[0]) for rows in (used, ready))
+    there = float(_now(ready, scan.at)[0])
+    held = len([each for each in scan.tenancies.get(told.services[row], ()) if _holds(scan, each)])
+    gpus = max(1, round(held / there)) if there > 0 else 1
+    return max(0.0, math.floor(more / gpus) - came) if math.isfinite(more - came) else 0.0
+
+
+def _holds(scan: Scan, tenant: int) -> bool:
+    return math.isfinite(scan.value("busy", scan.world.tenants[tenant]))
+
+
 def _pools(scan: Scan, service: Service) -> Set[str]:
     """The pools of the GPUs that a service is on."""
     if not scan.world.pool:
@@ -228,7 +252,7 @@ def _evidence(scan: Scan, each: Behind) -> tuple[Evidence, ...]:
 
 
 def _next_step(each: Behind, time: float) -> str:
-    count = math.ceil(each.missing)
+    count = math.ceil(each.out if each.pool else each.missing)
     further = f"{count} further replica{'s' if count > 1 else ''}"
     if each.pool:
         return f"raise the quota of pool {each.pool} for {further}, or shed load of {each.service} until then"

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.analysis.causes.made import LLM, POOLS, scan, since
+from tests.analysis.causes.made import LLM, POOLS, Bent, scan, since
+from tests.analysis.causes.test_causes import WAITS
 
 from foreshock_dashboard.analysis.imbalance import odd_one, uneven, weighted
-from foreshock_dashboard.analysis.provisioning import PRIOR, behind, changes, delays
+from foreshock_dashboard.analysis.provisioning import PRIOR, behind, changes, delays, provisioning
 
 
 @pytest.mark.parametrize(
@@ -77,6 +78,28 @@ def test_the_pool_that_is_used_up_is_the_one_that_moved(used: dict[tuple[str, st
     found = behind(scan({**lacks, **used}), 0)  # type: ignore[dict-item] # shapes
     assert found is not None
     assert found.pool == pool
+
+
+def test_replicas_that_the_quota_let_in_wait_for_their_nodes_and_not_for_more_of_it() -> None:
+    """What is used of it grew with them; of four that are missing it keeps one out."""
+    lacks: Bent = {("wanted", LLM): since(280, 2, 6), ("pending", LLM): since(280, 0, 4), ("quota", POOLS[0]): 5}
+    some, all_ = ({**lacks, ("used", POOLS[0]): since(280, before, 5)} for before in (2, 1))
+    (told,) = [each for each in provisioning(scan({**some, **WAITS})) if each.service == LLM]
+    assert told.culprit.pool == POOLS[0]
+    assert told.next_step.startswith(f"raise the quota of pool {POOLS[0]} for 1 further replica, ")
+    found = behind(scan(all_), 0)
+    assert found is not None
+    assert found.pool == ""
+
+
+def test_replicas_lack_since_they_do_also_where_a_scrape_is_lost() -> None:
+    lost: Bent = {
+        ("wanted", LLM): lambda i: math.nan if i == 290 else 2 if i < 280 else 4,
+        ("ready", LLM): lambda i: math.nan if i == 290 else 2,
+    }
+    found = behind(scan(lost), 0)
+    assert found is not None
+    assert found.since == scan().world.times[280]
 
 
 def test_a_series_changes_only_where_it_is_known() -> None:
