@@ -280,5 +280,7 @@ def _figures(scan: Scan, key: Key, names: Sequence[str]) -> tuple[Evidence, ...]
 
 def replacing(callee: Service, callers: Sequence[Service]) -> str:
     """What to do about a callee that is worse by itself."""
-    names = " and ".join(map(str, callers)) or "its callers"
-    return f"undo the last change of {callee}, or let {names} answer without it (time-out, breaker, cached answer)"
+    undo = f"undo the last change of {callee}"
+    if not callers:
+        return f"{undo}, or restart it"
+    return f"{undo}, or let {' and '.join(map(str, callers))} answer without it (time-out, breaker, cached answer)"

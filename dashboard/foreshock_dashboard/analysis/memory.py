@@ -60,11 +60,17 @@ def memory(scan: Scan) -> tuple[Finding, ...]:
                 severity=max(1.0, float(held.ratio[row])),
                 since=onset(scan, "held", service),
                 evidence=_evidence(scan, service),
-                next_step=f"limit the prompt length of {who}, or give {service} more KV cache (replicas, shorter"
-                f" maximum length){_then(scan, service, float(held.ratio[row]))}",
+                next_step=f"limit the {_longer(scan, service)} length of {who}, or give {service} more KV cache"
+                f" (replicas, shorter maximum length){_then(scan, service, float(held.ratio[row]))}",
             )
         )
     return tuple(found)
+
+
+def _longer(scan: Scan, service: Service) -> str:
+    """What of the requests became longer: a server that is full counts fewer of either, so they are compared."""
+    prompts, answers = scan.ratio("prompt", service), scan.ratio("tokens", service)
+    return "answer" if answers > prompts else "prompt"
 
 
 def _then(scan: Scan, service: Service, longer: float) -> str:
@@ -89,5 +95,5 @@ def _by_calls(load: Asked, weights: Floats) -> Floats:
 
 
 def _evidence(scan: Scan, service: Service) -> tuple[Evidence, ...]:
-    names: Sequence[str] = ("held", "cache", "preempted", "waiting", "prompt")
+    names: Sequence[str] = ("held", "cache", "preempted", "waiting", "prompt", "generated")
     return tuple(figure(scan, name, service) for name in names if math.isfinite(scan.value(name, service)))

@@ -11,8 +11,10 @@ from tests.analysis.causes.made import (
     ANSWER,
     ASK,
     DIRECT,
+    FRONT,
     GATEWAY,
     GPUS,
+    IN,
     LLM,
     REPLICAS,
     STALLS,
@@ -37,6 +39,7 @@ from foreshock_dashboard.analysis.hindsight import hindsight
 from foreshock_dashboard.analysis.impatience import impatience
 from foreshock_dashboard.analysis.lengthening import longer_of_edges
 from foreshock_dashboard.analysis.levels import usual_at
+from foreshock_dashboard.analysis.memory import memory
 from foreshock_dashboard.analysis.provisioning import provisioning
 from foreshock_dashboard.analysis.retries import retry_storms
 from foreshock_dashboard.analysis.scan import Scan
@@ -269,6 +272,19 @@ def test_what_is_worked_off_was_asked_before_and_is_no_demand() -> None:
     assert [each.service for each in demand(scan(DRAINS)) if each.strength > 0.5] == []
 
 
+@pytest.mark.parametrize(
+    ("prompts", "answers", "what"), [(2.0, 1.0, "prompt"), (1.0, 2.0, "answer"), (0.9, 0.5, "prompt")]
+)
+def test_what_is_to_be_limited_is_what_became_longer(prompts: float, answers: float, what: str) -> None:
+    longer = {
+        ("cache", LLM): since(270, 0.3, 0.9),
+        ("prompt_tokens", LLM): since(270, 5000, 5000 * prompts),
+        ("generated_tokens", LLM): since(270, 1000, 1000 * answers),
+    }
+    (found,) = memory(scan(longer))
+    assert found.next_step.startswith(f"limit the {what} length of ")
+
+
 def test_whose_crowd_went_long_ago_is_not_whose_is_there() -> None:
     """The front had a peak ten minutes ago; now it is those who ask the gateway directly."""
     peak = lambda i: 5 + 4 * np.exp(-(((i - 240) / 6) ** 2))  # noqa: E731 - a shape
@@ -321,3 +337,9 @@ def test_what_would_be_better_with_the_usual_part_of_a_gpu_is_told(bent: Bent, t
     assert found.next_step.endswith(f"now 20 %; with that again, {told}")
     (unfelt,) = sure(contended(scan(TAKEN)), "pool contention")
     assert unfelt.next_step.endswith("now 20 %")
+
+
+def test_whom_nobody_calls_cannot_be_done_without() -> None:
+    now = scan({**slow(FRONT, 9, 40), ("edge_server", IN): since(NOW, 9, 40)})
+    (found,) = [each for each in dependency(now) if each.service == FRONT]
+    assert found.next_step.startswith(f"undo the last change of {FRONT}, or restart it: ")
