@@ -419,5 +419,5 @@ def test_plotly_is_loaded_only_where_a_figure_is(visit: Open) -> None:
     loaded = "performance.getEntriesByType('resource').filter(r => r.name.includes('plotly')).length"
     assert page.evaluate(loaded) == 0
     page.get_by_role("link", name="Traces", exact=True).click()
-    expect(page.locator("#heat .main-svg").first).to_be_visible()
+    expect(page.locator("#heat .main-svg").first).to_be_visible(timeout=20_000)  # megabytes, where all is busy
     assert page.evaluate(loaded) > 0

@@ -64,7 +64,7 @@ def _demo(processes: list[Process], eventually: Callable[..., None]) -> Callable
         process = DemoProcess([str(BIN / "foreshock"), "demo", "--no-browser", *ports, *flags])
         processes.append(process)
         if wait:
-            eventually(lambda: process.up() or process.process.poll() is not None, "the demo is ready", 120)
+            eventually(lambda: process.up() or process.process.poll() is not None, "the demo is ready", 300)
             assert process.process.poll() is None, process.output
         return process
 
