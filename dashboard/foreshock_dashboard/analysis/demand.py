@@ -123,8 +123,20 @@ def _plan(scan: Scan, service: Service, habit: Habit) -> str:
 
 def _against(scan: Scan, service: Service, who: Service, more: Grown) -> str:
     """What to do about load that nobody could know of."""
-    instead = f"{_limit(scan, who)}, or {further(scan, service, more.ratio)}"
-    return f"{instead}: without the growth its load would be {percent(1 / more.ratio)} of what it is"
+    room = _without_room(scan, service)
+    whose = "its load" if room == service else f"the load of {service}"
+    instead = f"{_limit(scan, who)}, or {further(scan, room, more.ratio)}"
+    return f"{instead}: without the growth {whose} would be {percent(1 / more.ratio)} of what it is"
+
+
+def _without_room(scan: Scan, service: Service) -> Service:
+    """Whose replicas are too few for what is asked of a service: of the model servers behind it the fullest that are
+    crowded; else itself, for more of those in front would only ask more of them.
+    """
+    if service in scan.models:
+        return service
+    behind = [model for model in scan.strains if service in scan.upstream[model] and crowding(scan, model)]
+    return max(behind, key=lambda model: scan.strains[model].load, default=service)
 
 
 def _habit(scan: Scan, service: Service, habit: Habit) -> tuple[Evidence, ...]:
@@ -200,7 +212,8 @@ def worked_off(scan: Scan) -> Mapping[Service, float]:
     for service in reached:
         for row in scan.into.get(service, ()):
             edge = scan.world.edges[row]
-            share = found[service] * min(1.0, scan.value("edge_rate", edge) / scan.value("rate", edge.client))
+            calls, rate = scan.value("edge_rate", edge), scan.value("rate", edge.client)
+            share = found[service] * min(1.0, calls / rate) if rate > 0 and math.isfinite(calls) else 0.0
             if edge.client not in scan.models and share > found.get(edge.client, 0.0):
                 found[edge.client] = share
                 reached.append(edge.client)

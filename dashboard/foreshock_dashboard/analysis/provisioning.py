@@ -133,7 +133,7 @@ def behind(scan: Scan, row: int) -> Behind | None:
     measured = delays(told.wanted[row, history], told.ready[row, history], scan.world.step)
     lacking = (told.wanted[row, history] > told.ready[row, history]) | (told.pending[row, history] > 0)
     known = np.isfinite(told.wanted[row, history] + told.ready[row, history])
-    since = _since(scan, ~known | (lacking if lacks else told.wanted[row, history] >= told.most[row, history]))
+    since = _since(scan, lacking if lacks else told.wanted[row, history] >= told.most[row, history], known)
     pool = _blocked(scan, told, row) if lacks else ""
     out = max(wanted - ready, np.nan_to_num(pending)) - _let_in(scan, told, row, pool, since) if pool else 0.0
     return Behind(
@@ -150,9 +150,10 @@ def behind(scan: Scan, row: int) -> Behind | None:
     )
 
 
-def _since(scan: Scan, beyond: NDArray[np.bool_]) -> float:
-    inside = np.flatnonzero(~beyond)
-    first = int(inside[-1]) + 1 if len(inside) else 0
+def _since(scan: Scan, beyond: NDArray[np.bool_], known: NDArray[np.bool_]) -> float:
+    """Unix seconds from which on it has been so wherever it is known, and known at all."""
+    inside = np.flatnonzero(known & ~beyond)
+    first = int(inside[-1]) + 1 if len(inside) else int(known.argmax())
     return float(scan.world.times[min(first, scan.at)])
 
 

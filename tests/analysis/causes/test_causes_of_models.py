@@ -31,7 +31,7 @@ from foreshock_dashboard.analysis.amplification import asked
 from foreshock_dashboard.analysis.assessment import BRIEF, troubles
 from foreshock_dashboard.analysis.attribution import contended
 from foreshock_dashboard.analysis.batching import Strain
-from foreshock_dashboard.analysis.demand import demand, growth_of_edges, handed_on
+from foreshock_dashboard.analysis.demand import demand, growth_of_edges, handed_on, worked_off
 from foreshock_dashboard.analysis.dependency import dependency
 from foreshock_dashboard.analysis.detectors import findings
 from foreshock_dashboard.analysis.finding import Finding
@@ -270,6 +270,26 @@ def test_what_is_worked_off_was_asked_before_and_is_no_demand() -> None:
     crowd = {**DRAINS, ("running", LLM): since(282, 20, 60), ("waiting", LLM): 0}
     assert {each.service for each in demand(scan(crowd)) if each.strength > 0.5} >= {LLM, GATEWAY}
     assert [each.service for each in demand(scan(DRAINS)) if each.strength > 0.5] == []
+
+
+@pytest.mark.parametrize("rate", [0.0, math.nan])
+def test_who_is_not_told_to_be_asked_anything_works_nothing_off(rate: float) -> None:
+    """Though it calls a model that does."""
+    share = worked_off(scan({**DRAINS, ("rate", GATEWAY): since(282, 7, rate)}))
+    assert share[LLM] > 0.2
+    assert GATEWAY not in share
+
+
+def test_replicas_are_added_where_there_is_no_room_and_not_in_front_of_it() -> None:
+    """More of the gateway's would only ask more of the model."""
+    more: Bent = {("rate", GATEWAY): since(282, 7, 14), ("edge_rate", ASK): since(282, 5, 12)}
+    now = scan({**more, ("p95", GATEWAY): since(270, 8.5, 60)})
+    (alone,) = [each for each in demand(now) if each.service == GATEWAY]
+    assert f", or add replicas of {GATEWAY}: without the growth its load would be " in alone.next_step
+    full = Scan(now.world, now.at, now.base, strains={LLM: FULL})
+    (behind,) = [each for each in demand(full) if each.service == GATEWAY]
+    assert f" of {LLM}" in behind.next_step.partition(", or add ")[2]
+    assert f": without the growth the load of {GATEWAY} would be " in behind.next_step
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,16 @@ def test_replicas_lack_since_they_do_also_where_a_scrape_is_lost() -> None:
     assert found.since == scan().world.times[280]
 
 
+def test_replicas_lack_no_longer_than_anybody_has_told_of_them() -> None:
+    late: Bent = {
+        ("wanted", LLM): lambda i: math.nan if i < 270 else 4,
+        ("ready", LLM): lambda i: math.nan if i < 270 else 2,
+    }
+    found = behind(scan(late), 0)
+    assert found is not None
+    assert found.since == scan().world.times[270]
+
+
 def test_a_series_changes_only_where_it_is_known() -> None:
     assert changes(np.array([1, 1, math.nan, 1, math.nan, 2, 2, 1])).tolist() == [5, 7]
 
