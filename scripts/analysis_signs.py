@@ -43,6 +43,20 @@ def baseline(run: Run) -> str:
     return run.chart(f"p95 of {who}, and what is usual", "milliseconds", lines)
 
 
+def chance(run: Run) -> str:
+    """p95 of the front, what it is hardly below, and what is usual."""
+    who, points = run.service("assistant-feature"), run.shown(1500.0)
+    row, x = run.world.services.index(who), run.minutes(points)
+    assert run.world.red.least is not None  # it was recorded with buckets
+    known = [run.states[at].learned.usual.of("p95").get(who, (math.nan, math.nan))[0] for at in points]
+    lines = [
+        Line("p95", x, run.world.red.p95[row, points].tolist()),
+        Line("what it is hardly below", x, run.world.red.least[row, points].tolist(), colour=4),
+        Line("usual", x, [math.exp(level) for level in known], colour=2),
+    ]
+    return run.chart(f"p95 of {who}, and what may be chance", "seconds", lines)
+
+
 class _Steps(NamedTuple):
     """Sequences per replica and milliseconds per token of the origin's model servers; shape (times,)."""
 
@@ -146,6 +160,7 @@ def _loop(run: Run) -> Loop:
 
 PLOTS: dict[str, tuple[str, Callable[[Run], str]]] = {
     "baseline": ("outage", baseline),
+    "chance": ("slow-dependency", chance),
     "law": ("noisy-neighbour", law),
     "load": ("outage", load),
     "hazard": ("outage", hazard),

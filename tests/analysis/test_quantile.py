@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from foreshock_dashboard.analysis.condensing import Stack
-from foreshock_dashboard.analysis.quantile import quantiles
+from foreshock_dashboard.analysis.quantile import least, quantiles
 from foreshock_dashboard.model.query import Matrix
 
 BOUNDS = np.array([0.1, 0.5, 1.0, np.inf])
@@ -63,3 +65,24 @@ def test_rows_with_different_bounds_are_put_on_all_of_them() -> None:
     assert rows == ((("server", "a"),), (("server", "b"),))
     assert bounds.tolist() == [0.1, 1.0, np.inf]
     np.testing.assert_array_equal(counts[:, :, 0], [[3.0, np.nan, 4.0], [np.nan, 5.0, 5.0]])
+
+
+@pytest.mark.parametrize("requests", [12, 30, 60, 240, 1000])
+def test_chance_lifts_what_a_p95_is_hardly_below_above_it_about_once_in_a_thousand(requests: int) -> None:
+    """The count of requests beyond the true quantile is binomial; no more than once in 300, and not never."""
+    beyond = math.floor(requests * (1 - float(least(0.95)(np.array(float(requests)))))) + 1
+    lifted = 1 - sum(math.comb(requests, k) * 0.05**k * 0.95 ** (requests - k) for k in range(beyond))
+    assert 1e-4 < lifted < 1 / 300
+
+
+@given(st.lists(st.floats(0.001, 5.0), min_size=1, max_size=200))
+def test_what_a_p95_is_hardly_below_is_not_above_it(values: list[float]) -> None:
+    """Whatever the observations, and however few."""
+    counts = np.array([[[float(sum(value <= bound for value in values))] for bound in BOUNDS]])
+    low, p95 = quantiles(BOUNDS, counts, (least(0.95), 0.95))
+    assert 0 <= low[0, 0] <= p95[0, 0]
+
+
+def test_nobody_says_what_a_p95_without_requests_is_hardly_below() -> None:
+    """Absent is never zero."""
+    assert np.isnan(quantiles(BOUNDS, np.zeros((1, 4, 1)), (least(0.95),))[0]).all()

@@ -15,7 +15,7 @@ from foreshock_dashboard.model.readings import Readings
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge, Red
 
-QUANTILES = ("p50", "p95", "p99")
+QUANTILES = ("p50", "p95", "p99", "least")
 RED = ("rate", "failed", *QUANTILES)
 Pair = tuple[Service, Service]
 
@@ -64,6 +64,7 @@ class Calls:
         told = {
             **calls,
             "server_p95": self.edges.rows("server_p95", readings["server_p95"], _edge),
+            "server_least": self.edges.rows("server_least", readings["server_least"], _edge),
             "attempts": _attempts(calls["rate"], pairs[self._of[1]]),
         }
         return [(self.services, _red(readings, "served", "served", self.services, service_of)), (self.edges, told)]

@@ -5,17 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from foreshock_dashboard.analysis.alignment import Alignment, Marker, Marking, Numbers, marks
-from foreshock_dashboard.analysis.quantile import quantiles
+from foreshock_dashboard.analysis.quantile import least, quantiles
 from foreshock_dashboard.model.query import Floats, Matrix
 from foreshock_dashboard.model.readings import Readings
 from foreshock_dashboard.model.samples import Labels
 
 BUCKETED = ("served_seconds", "client_seconds", "server_seconds", "first_token_seconds")
-QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "least": least(0.95)}
 
 
 class Condenser:
-    """Turns every bucketed duration `x_seconds` into the quantiles `x_p50`, `x_p95` and `x_p99`, in seconds.
+    """Turns every bucketed duration `x_seconds` into the quantiles `x_p50`, `x_p95` and `x_p99`, in seconds, and
+    `x_least`, which the p95 is hardly below.
 
     Remembers which bucket of what each series is, so that the next answer, with nearly the same series, costs little.
     Rows without observations are all NaN here, and keep their place.

@@ -91,12 +91,26 @@ class Scan:
         window = signal.values(self.world, (ALL, slice(max(0, self.at + 1 - points), self.at + 1)))
         values = recent(window, window.shape[1] - 1, points)
         level, scale = self.base.of(signal.name).of(keys).T
+        values = self._beyond_chance(signal, values, level, points)
         compared = transformed(signal, values)
         z = (compared - level) / scale * (signal.bad or 1)
         usual_value = np.exp(level) if signal.log else level
         with np.errstate(invalid="ignore", divide="ignore"):
             ratio = values / usual_value
         return Now(self.remembered.of(rows_of, keys), values, usual_value, z, ratio)
+
+    def _beyond_chance(self, signal: Signal, values: Floats, level: Floats, points: int) -> Floats:
+        """An estimate that is above what is usual, where that may be chance, as what is usual.
+
+        Where a twentieth of all requests takes long, the p95 lies among these or not by the luck of a few requests.
+        """
+        least = signal.least(self.world) if signal.least is not None else None
+        if least is None:
+            return values
+        surely = transformed(signal, recent(least, self.at, points))
+        usual_value = np.exp(level) if signal.log else level
+        with np.errstate(invalid="ignore"):
+            return np.where((surely <= level) & (values > usual_value), usual_value, values)
 
     def z(self, name: str, key: Key) -> float:
         """The signal's z of one thing; NaN where it is not known."""

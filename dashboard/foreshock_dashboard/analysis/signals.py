@@ -46,7 +46,7 @@ class Signal(NamedTuple):
     keys: what the rows are of. values: of some of them at some grid points, shape (rows, points). log: compared as
     ratios, else as differences. floor: least scale, in logarithms or in the signal's unit, below which a difference is
     never remarkable. bad: +1 where more is worse, -1 where less is, 0 where it only tells of load. quick: the newest
-    point stands for now.
+    point stands for now. least: what the values are hardly below, where they are estimates; None where nobody tells.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Signal(NamedTuple):
     floor: float
     bad: int = 1
     quick: bool = False
+    least: Callable[[World], Floats | None] | None = None
 
 
 def _excess(world: World, at: At) -> Floats:
@@ -139,12 +140,30 @@ def _hosts(world: World) -> Sequence[Key]:
 SIGNALS: tuple[Signal, ...] = (
     Signal("rate", "requests", "1/s", _services, lambda w, at: w.red.rate[at], True, 0.15, 0),
     Signal("p50", "median duration", "s", _services, lambda w, at: w.red.p50[at], True, 0.10),
-    Signal("p95", "p95", "s", _services, lambda w, at: w.red.p95[at], True, 0.10),
+    Signal("p95", "p95", "s", _services, lambda w, at: w.red.p95[at], True, 0.10, least=lambda w: w.red.least),
     Signal("failed", "failed requests", "ratio", _services, lambda w, at: w.red.failed[at], False, 0.004),
     Signal("flight", "requests in flight", "", _services, _flight, True, 0.15),
     Signal("edge_rate", "calls", "1/s", _edges, lambda w, at: w.calls.rate[at], True, 0.15, 0),
-    Signal("edge_p95", "p95 as its client sees it", "s", _edges, lambda w, at: w.calls.p95[at], True, 0.10),
-    Signal("edge_server", "p95 as its server sees it", "s", _edges, lambda w, at: w.server_p95[at], True, 0.10),
+    Signal(
+        "edge_p95",
+        "p95 as its client sees it",
+        "s",
+        _edges,
+        lambda w, at: w.calls.p95[at],
+        True,
+        0.10,
+        least=lambda w: w.calls.least,
+    ),
+    Signal(
+        "edge_server",
+        "p95 as its server sees it",
+        "s",
+        _edges,
+        lambda w, at: w.server_p95[at],
+        True,
+        0.10,
+        least=lambda w: w.server_least,
+    ),
     Signal("edge_failed", "failed calls", "ratio", _edges, lambda w, at: w.calls.failed[at], False, 0.004),
     Signal("excess", "client's p95 over the server's", "", _edges, _excess, True, 0.15),
     Signal("attempts", "attempts per call", "", _edges, lambda w, at: w.attempts[at], False, 0.02),

@@ -75,7 +75,8 @@ class Red:
     """Rate, errors and duration of one thing per row; arrays of shape (rows, times).
 
     rate in requests per second; failed as a share 0…1 of requests (NaN without requests); p50, p95, p99 in seconds
-    (NaN without requests in the window).
+    (NaN without requests in the window). least: what the true p95 is hardly below, by how many requests there were, in
+    seconds; None where nobody counted.
     """
 
     rate: Floats = field(repr=False)
@@ -83,6 +84,7 @@ class Red:
     p50: Floats = field(repr=False)
     p95: Floats = field(repr=False)
     p99: Floats = field(repr=False)
+    least: Floats | None = field(default=None, repr=False)
 
     @classmethod
     def empty(cls, rows: int, points: int) -> Red:
@@ -99,8 +101,8 @@ class World:
     absent is never zero.
 
     services/red: requests each service received.
-    edges/calls: requests on each edge as its client saw them; `server_p95` as the server saw them (seconds); `attempts`
-        is attempts per call, 1.0 without retries.
+    edges/calls: requests on each edge as its client saw them; `server_p95` as the server saw them, `server_least` what
+        that is hardly below (seconds); `attempts` is attempts per call, 1.0 without retries.
     operations/operation_rate: requests per second that services on GPUs received, by operation.
     gpus: utilization and contended as ratios 0…1, memory in bytes, power in watts, temperature in °C.
     tenants: busy and stalled as ratios 0…1 of time, memory in bytes.
@@ -138,6 +140,7 @@ class World:
     targets: tuple[Target, ...] = ()
     missing: tuple[str, ...] = ()
     simulated: bool = False
+    server_least: Floats | None = field(default=None, repr=False)
     inference: Inference | None = None
     capacity: Capacity | None = None
     network: Network | None = None
