@@ -44,17 +44,17 @@ def baseline(run: Run) -> str:
 
 
 def chance(run: Run) -> str:
-    """p95 of the front, what it is hardly below, and what is usual."""
-    who, points = run.service("assistant-feature"), run.shown(1500.0)
+    """p95 of the embedder, what it is hardly below, and what is usual."""
+    who, points = run.service("embedder"), run.shown(1500.0)
     row, x = run.world.services.index(who), run.minutes(points)
     assert run.world.red.least is not None  # it was recorded with buckets
     known = [run.states[at].learned.usual.of("p95").get(who, (math.nan, math.nan))[0] for at in points]
     lines = [
-        Line("p95", x, run.world.red.p95[row, points].tolist()),
-        Line("what it is hardly below", x, run.world.red.least[row, points].tolist(), colour=4),
-        Line("usual", x, [math.exp(level) for level in known], colour=2),
+        Line("p95", x, (1e3 * run.world.red.p95[row, points]).tolist()),
+        Line("what it is hardly below", x, (1e3 * run.world.red.least[row, points]).tolist(), colour=4),
+        Line("usual", x, [1e3 * math.exp(level) for level in known], colour=2),
     ]
-    return run.chart(f"p95 of {who}, and what may be chance", "seconds", lines)
+    return run.chart(f"p95 of {who}, and what may be chance", "milliseconds", lines)
 
 
 class _Steps(NamedTuple):
@@ -160,7 +160,7 @@ def _loop(run: Run) -> Loop:
 
 PLOTS: dict[str, tuple[str, Callable[[Run], str]]] = {
     "baseline": ("outage", baseline),
-    "chance": ("slow-dependency", chance),
+    "chance": ("noisy-neighbour", chance),
     "law": ("noisy-neighbour", law),
     "load": ("outage", load),
     "hazard": ("outage", hazard),
