@@ -38,6 +38,8 @@ USUAL = {
 """A calm platform; 0.4 of whatever is not named here."""
 MEDIAN = 0.1
 """Seconds of half of the requests; how long others take is spread log-logistically around it."""
+REQUESTS = 1000.0
+"""Of each thing at each grid point."""
 TROUBLED, SLOWED = 50, 2.0
 """Of so many services one takes so many times its usual once answers come one by one."""
 EXACT = frozenset({"up", "mock", "gpu_lost", "gpu_errors", "throttled", "specified", "ready", "pending", "quota"})
@@ -107,7 +109,7 @@ class Platform:
         """Buckets, counted up. All of one thing's come from the same requests, so they scatter together."""
         things, number = self._thing[key]
         seconds = MEDIAN * self._chance.lognormal(0, NOISE, len(things)) * np.where(things, SLOWED, 1.0)
-        requests = 1000.0 * self._chance.lognormal(0, NOISE, len(things))
+        requests = REQUESTS * self._chance.lognormal(0, NOISE, len(things))
         return (requests[number] * _within(self._bounds[key], seconds[number]))[:, None]
 
     def _values(self, key: str, points: int) -> Floats:
@@ -125,7 +127,7 @@ def _within(bounds: Floats, median: Floats | float) -> Floats:
 USUAL_SECONDS = [
     float(seconds[0, 0])
     for bounds in [np.array([*map(float, LE)])]
-    for seconds in quantiles(bounds, _within(bounds, MEDIAN)[None, :, None], tuple(QUANTILES.values()))
+    for seconds in quantiles(bounds, REQUESTS * _within(bounds, MEDIAN)[None, :, None], tuple(QUANTILES.values()))
 ]
 """What the buckets of a calm platform tell as each of `QUANTILES`."""
 

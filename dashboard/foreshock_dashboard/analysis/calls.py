@@ -64,7 +64,7 @@ class Calls:
         told = {
             **calls,
             "server_p95": self.edges.rows("server_p95", readings["server_p95"], _edge),
-            "server_least": self.edges.rows("server_least", readings["server_least"], _edge),
+            "server_least": _roughly(self.edges.rows("server_least", readings["server_least"], _edge)),
             "attempts": _attempts(calls["rate"], pairs[self._of[1]]),
         }
         return [(self.services, _red(readings, "served", "served", self.services, service_of)), (self.edges, told)]
@@ -88,7 +88,14 @@ def _red(readings: Readings, what: str, seconds: str, section: Section[Key], nam
     failed = section.rows(f"{what}_failed", readings[f"{what}_failed"], name)
     errors = np.where(np.isnan(total), np.nan, np.nan_to_num(failed))
     took = {key: section.rows(f"{seconds}_{key}", readings[f"{seconds}_{key}"], name) for key in QUANTILES}
+    took["least"] = _roughly(took["least"])
     return {"rate": total, "failed": np.minimum(ratio(errors, total), 1.0), **took}
+
+
+def _roughly(seconds: Floats) -> Floats:
+    """In half the room: a bound is only compared, and a thousandth more or less is nothing."""
+    rough: Floats = np.minimum(seconds, np.finfo(np.float16).max).astype(np.float16)
+    return rough
 
 
 def _attempts(calls: Floats, retries: Floats) -> Floats:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from foreshock_dashboard.analysis.alignment import Alignment, Marker, Marking, Numbers, marks
-from foreshock_dashboard.analysis.quantile import least, quantiles
+from foreshock_dashboard.analysis.quantile import Share, least, quantiles
 from foreshock_dashboard.model.query import Floats, Matrix
 from foreshock_dashboard.model.readings import Readings
 from foreshock_dashboard.model.samples import Labels
 
 BUCKETED = ("served_seconds", "client_seconds", "server_seconds", "first_token_seconds")
-QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "least": least(0.95)}
+QUANTILES: Mapping[str, Share] = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "least": least(0.95)}
 
 
 class Condenser:
@@ -48,16 +50,18 @@ class Stack:
         self._numbers: dict[Labels, int] = {}
         self._bounds: dict[str, float] = {}
         self._aligned = Alignment(self._place, 2, marking)
+        # Labels of the rows, the bounds, and the row of each thing and the column of each bound, by their numbers.
         self._laid: tuple[tuple[Labels, ...], Floats, Numbers, Numbers] = ((), np.empty(0), *np.empty((2, 0), np.int64))
 
     def of(self, buckets: Matrix) -> tuple[tuple[Labels, ...], Floats, Floats]:
         """The answer, arranged."""
         if self._aligned.follow(buckets.labels):
             self._lay_out()
-        labels, bounds, rows, columns = self._laid
+        labels, bounds, row, column = self._laid
+        numbers = self._aligned.numbers
         counts = np.full((len(labels), len(bounds), len(buckets.times)), np.nan)
-        known = rows >= 0
-        counts[rows[known], columns[known]] = buckets.values[known]
+        known = numbers[:, 0] >= 0
+        counts[row[numbers[known, 0]], column[numbers[known, 1]]] = buckets.values[known]
         return labels, bounds, counts
 
     def _place(self, labels: Labels) -> tuple[int, int]:
@@ -70,13 +74,13 @@ class Stack:
         return self._numbers.setdefault(thing, len(self._numbers)), list(self._bounds).index(bound)
 
     def _lay_out(self) -> None:
-        numbers, columns = self._aligned.numbers.T
         names = list(self._numbers)
-        present = sorted({int(number) for number in numbers if number >= 0}, key=names.__getitem__)
-        row = np.full(len(names) + 1, -1, np.int32)
+        numbers = np.unique(self._aligned.numbers[:, 0])
+        present = sorted(numbers[numbers >= 0].tolist(), key=names.__getitem__)
+        row = np.full(len(names), -1, np.int32)
         row[present] = np.arange(len(present))
         told = list(self._bounds.values())  # all that ever were: a bucket without observations yet has no series
         bounds = sorted(set(told))
-        column = np.array([*map(bounds.index, told), -1], np.int32)
+        column = np.array(list(map(bounds.index, told)), np.int32)
         things = tuple(names[number] for number in present)
-        self._laid = (things, np.asarray(bounds, np.float64), row[numbers], column[columns])
+        self._laid = (things, np.asarray(bounds, np.float64), row, column)

@@ -8,6 +8,8 @@ import numpy as np
 
 from foreshock_dashboard.model.query import Floats
 
+Share = float | Callable[[Floats], Floats]
+"""Of observations, 0…1, or what gives one for numbers of observations (rows, times)."""
 CHANCE = 3.0
 """Standard deviations within which a count may differ from what is expected of it by chance: one in a thousand is
 more."""
@@ -31,13 +33,12 @@ def least(share: float) -> Callable[[Floats], Floats]:
     return of
 
 
-def quantiles(bounds: Floats, counts: Floats, shares: Sequence[float | Callable[[Floats], Floats]]) -> list[Floats]:
+def quantiles(bounds: Floats, counts: Floats, shares: Sequence[Share]) -> list[Floats]:
     """Estimate quantiles by linear interpolation inside the bucket, as Prometheus' histogram_quantile does.
 
     bounds: upper bounds, seconds, ascending, the last one +Inf; shape (buckets,).
     counts: cumulative observations per bucket; shape (rows, buckets, times). NaN counts as no observation, and a bucket
         below its predecessor (scrapes torn between buckets) as equal to it.
-    shares: 0…1, or what gives one for numbers of observations (rows, times).
     Returns an array (rows, times) per share of `shares`; NaN without observations; the highest finite bound where the
     quantile lies above it. Source: prometheus/promql/quantile.go, bucketQuantile.
     """

@@ -107,7 +107,7 @@ class Scan:
         least = signal.least(self.world) if signal.least is not None else None
         if least is None:
             return values
-        surely = transformed(signal, recent(least, self.at, points))
+        surely = transformed(signal, recent(least, self.at, points).astype(np.float64))
         usual_value = np.exp(level) if signal.log else level
         with np.errstate(invalid="ignore"):
             return np.where((surely <= level) & (values > usual_value), usual_value, values)

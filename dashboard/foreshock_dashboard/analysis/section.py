@@ -27,7 +27,7 @@ class Section(Generic[Key]):
     """
 
     def __init__(
-        self, order: Callable[[Key], Any], targets: Targets, buffer: Callable[[], Buffer], marking: Marking
+        self, order: Callable[[Key], Any], targets: Targets, buffer: Callable[[Floats], Buffer], marking: Marking
     ) -> None:
         self.keys: tuple[Key, ...] = ()
         self._order = order
@@ -98,7 +98,7 @@ class Section(Generic[Key]):
         """Append columns, of which there are `points` already, to every figure."""
         for name, block in figures.items():
             if name not in self._figures:
-                self._figures[name] = self._new_buffer()
+                self._figures[name] = self._new_buffer(block)
                 self._figures[name].start_with(len(self.keys), points)
             self._figures[name].append(block)
 

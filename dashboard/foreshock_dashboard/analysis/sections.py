@@ -29,9 +29,13 @@ class Sections:
 
     def new(self, order: Callable[[Key], Any]) -> Section[Key]:
         """A section whose rows are sorted so."""
-        made = Section(order, self.targets, lambda: Buffer(self._dtype), self.marker)
+        made = Section(order, self.targets, self._buffer, self.marker)
         self._all.append(made)
         return made
+
+    def _buffer(self, first: Floats) -> Buffer:
+        """For a figure that begins with these."""
+        return Buffer(min(self._dtype, first.dtype, key=lambda each: each.itemsize))
 
     @property
     def column_bytes(self) -> int:
