@@ -190,13 +190,19 @@ def carries(scan: Scan, origin: Service, who: Service) -> bool:
     A caller that is covered (a fallback, a cached answer) carries nothing on, whatever else befalls it.
     """
     failing, lost = _more(scan, "failed", origin), _more(scan, "failed", who)
-    if failing > SHOWS and lost >= PART * PART * failing:
+    if failing > SHOWS and lost >= PART * PART * failing * _asks(scan, who, origin):
         return True
     late, own = _more(scan, "p95", origin), _more(scan, "p95", who)
     usual = scan.level("p95", who)
     if not (late > 0 and (math.isnan(usual) or late >= MATTERS * usual)):
         return failing <= SHOWS  # it shows nothing of its own yet, or fails and this one is covered
     return own >= PART * late or lost > SHOWS  # slower, or it gives up
+
+
+def _asks(scan: Scan, who: Service, origin: Service) -> float:
+    """Which share 0…1 of a caller's requests can reach the origin at most: a cache answers the others, say."""
+    mine, there = scan.level("rate", who), scan.level("rate", origin)
+    return min(1.0, there / mine) if mine > 0 and there >= 0 else 1.0
 
 
 def matters(scan: Scan, who: Service) -> bool:
