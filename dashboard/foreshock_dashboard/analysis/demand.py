@@ -40,6 +40,9 @@ REQUESTS = (1.3, 0.08)
 """The same of requests, which scatter by up to a quarter of themselves."""
 CHANCE = 2.0
 """Standard errors of a count, √n of n, that growth is to be beyond."""
+LENGTHS = 2.0
+"""By how much more the tokens of n requests vary than their number: 1 + the squared coefficient of variation of
+lengths, which is about one."""
 FULL = (0.55, 0.06)
 """KV cache in use, mean of minutes, from which the bursts of people fill it up (their peak is 1.4…1.8 times the mean of
 minutes, ServeGen), and the width of the doubt."""
@@ -180,11 +183,17 @@ def grown(scan: Scan, service: Service, load: Asked, rows: Sequence[int], habit:
     late = scan.once(worked_off).get(service, 0.0)
     ratio = scan.ratio("tokens", service) * (1 - late) * real / habit
     if math.isfinite(ratio):
-        return Grown(ratio, sure(ratio, *TOKENS), "tokens")
+        return Grown(ratio, sure(ratio - _scatter(scan, service), *TOKENS), "tokens")
     ratio = (load.growth(rows) if rows else _requests(scan, service)) * (1 - late) / habit
     usual = float(np.nansum(load.usual[rows])) if rows else scan.level("rate", service)
     chance = CHANCE / math.sqrt(usual * MINUTES) if usual > 0 else math.nan
     return Grown(ratio, sure(ratio - chance, *REQUESTS), "rate")
+
+
+def _scatter(scan: Scan, service: Service) -> float:
+    """By how much the tokens of few requests grow by chance beyond what `TOKENS` allows for, as a part of the usual."""
+    requests = scan.level("rate", service) * MINUTES
+    return max(0.0, CHANCE * math.sqrt(LENGTHS / requests) - (TOKENS[0] - 1)) if requests > 0 else 0.0
 
 
 def _came(scan: Scan, service: Service) -> float:

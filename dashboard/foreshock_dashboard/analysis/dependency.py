@@ -233,10 +233,12 @@ def _to_come(scan: Scan, caller: Service, edge: Edge) -> float:
     """How sure it is that a caller is to suffer, 0…1: the callee gets so slow that attempts are given up.
 
     Retries hide it, until too many fail twice: with p of the attempts p² of the calls. Once that would show in the
-    caller's failures and does not, it is covered.
+    caller's failures and does not, it is covered; a caller that calls for few of its requests shows it for those.
     """
     failed, shown = _rise(scan, "edge_failed", edge), _rise(scan, "failed", caller)
-    if failed**2 > SHOWS and shown < failed**2 / 4:
+    often = scan.level("edge_rate", edge) / scan.level("rate", caller)
+    twice = failed**2 * (min(1.0, often) if math.isfinite(often) else 1.0)
+    if twice > SHOWS and shown < twice / 4:
         return 0.0
     return min(LIKELY, sure(failed, *GIVEN_UP), sure(scan.ratio("edge_p95", edge), *SLOW))
 

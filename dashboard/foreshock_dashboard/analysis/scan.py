@@ -107,7 +107,8 @@ class Scan:
         least = signal.least(self.world) if signal.least is not None else None
         if least is None:
             return values
-        surely = transformed(signal, recent(least, self.at, points).astype(np.float64))
+        window = least[:, max(0, self.at + 1 - points) : self.at + 1].astype(np.float64)  # it is kept in less
+        surely = transformed(signal, recent(window, window.shape[1] - 1, points))
         usual_value = np.exp(level) if signal.log else level
         with np.errstate(invalid="ignore"):
             return np.where((surely <= level) & (values > usual_value), usual_value, values)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.analysis.causes.made import FRONT, GATEWAY, LLM, scan, since
+from tests.analysis.causes.made import FRONT, LLM, scan
 
-from foreshock_dashboard.analysis.assessment import carries, troubles
+from foreshock_dashboard.analysis.assessment import troubles
 from foreshock_dashboard.analysis.finding import Finding
 from foreshock_dashboard.model.incident import Cause, Culprit
 from foreshock_dashboard.model.service import Service
@@ -39,21 +39,3 @@ OWN = found("dependency", 0.9, LLM, urgent=True)
 def test_the_cause_of_a_trouble_is_the_one_that_explains_it(causes: list[Finding], told: Finding) -> None:
     (trouble,) = troubles(scan(), {}, causes, {})
     assert trouble.cause == told
-
-
-@pytest.mark.parametrize(
-    ("asked", "lost", "felt"),
-    [(0.7, 0.02, True), (0.7, 0.003, False), (5.0, 0.02, False), (5.0, 0.05, True)],
-    ids=[
-        "few of its requests come that far",
-        "hardly any of those fails",
-        "all come that far, and few fail",
-        "many fail",
-    ],
-)
-def test_a_caller_feels_what_fails_behind_it_by_how_many_of_its_requests_come_that_far(
-    asked: float, lost: float, felt: bool
-) -> None:
-    """A cache in front answers nine of ten; of the others, half fail."""
-    failing = {("failed", LLM): since(290, 0, 0.5), ("failed", GATEWAY): since(290, 0, lost)}
-    assert carries(scan({("rate", LLM): asked, **failing}), LLM, GATEWAY) == felt
