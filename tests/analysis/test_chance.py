@@ -71,7 +71,7 @@ def test_where_nobody_counts_requests_a_p95_is_taken_at_its_word() -> None:
 def test_a_p95_is_no_worse_than_usual_where_that_may_be_chance(low: float, z: float, missing: bool) -> None:
     made = world_of_scene(Scene(victim_p95=lambda i: 1.0 if i >= 290 else 0.5))
     row = made.services.index(VICTIM)
-    lowest = made.red.p95.astype(np.float16)  # as a World that grows holds it
+    lowest = made.red.p95.astype("float16")  # as a World that grows holds it
     lowest[row, 290:] = low
     now = Scan(replace(made, red=replace(made.red, least=lowest)), 299, usual_at(made, 299))
     assert now.z("p95", VICTIM) == pytest.approx(z, abs=0.1)
