@@ -63,7 +63,12 @@ def _red(rates: Sequence[float], seconds: Sequence[float], failed: float = 0.002
     idle = np.asarray(rates)[:, None] == 0
     blank = np.where(idle, np.nan, 1.0)
     return Red(
-        _waves(n, rates, 1), np.full((n, POINTS), failed) * blank, p50 * blank, p50 * 2.1 * blank, p50 * 3.4 * blank
+        _waves(n, rates, 1),
+        np.full((n, POINTS), failed) * blank,
+        p50 * blank,
+        p50 * 2.1 * blank,
+        p50 * 3.4 * blank,
+        p50 * 2.0 * blank,
     )
 
 
@@ -169,7 +174,7 @@ def without(
     def gone(name: str) -> Floats | Red:
         found: Floats | Red = getattr(world, name)
         if isinstance(found, Red):
-            return Red(*(cut(getattr(found, part), name) for part in ("rate", "failed", "p50", "p95", "p99")))
+            return Red(*(cut(getattr(found, part), name) for part in ("rate", "failed", "p50", "p95", "p99", "least")))
         return cut(found, name)
 
     changes: dict[str, Any] = {name: gone(name) for name in names}

@@ -190,7 +190,9 @@ def carries(scan: Scan, origin: Service, who: Service) -> bool:
     A caller that is covered (a fallback, a cached answer) carries nothing on, whatever else befalls it.
     """
     failing, lost = _more(scan, "failed", origin), _more(scan, "failed", who)
-    if failing > SHOWS and lost >= PART * PART * failing * _asks(scan, who, origin):
+    part = PART * PART * failing
+    shows = scan.z("failed", who) >= FELT and lost >= part * _asks(scan, who, origin)
+    if failing > SHOWS and (lost >= part or shows):
         return True
     late, own = _more(scan, "p95", origin), _more(scan, "p95", who)
     usual = scan.level("p95", who)
@@ -201,8 +203,12 @@ def carries(scan: Scan, origin: Service, who: Service) -> bool:
 
 def _asks(scan: Scan, who: Service, origin: Service) -> float:
     """Which share 0…1 of a caller's requests can reach the origin at most: a cache answers the others, say."""
-    mine, there = scan.level("rate", who), scan.level("rate", origin)
-    return min(1.0, there / mine) if mine > 0 and there >= 0 else 1.0
+    found = [
+        there / mine
+        for of in (scan.level, scan.value)
+        if (mine := of("rate", who)) > 0 and (there := of("rate", origin)) > 0
+    ]
+    return min(1.0, max(found, default=1.0))
 
 
 def matters(scan: Scan, who: Service) -> bool:
@@ -217,7 +223,7 @@ def matters(scan: Scan, who: Service) -> bool:
 
 def _more(scan: Scan, name: str, who: Service) -> float:
     """How much more than usual, in the signal's unit; 0 where that is not known."""
-    value, level = scan.value(name, who), scan.level(name, who)
+    value, level = scan.firm(name, who), scan.level(name, who)
     if not math.isfinite(value):
         return 0.0
     return max(0.0, value - (level if math.isfinite(level) else 0.0))

@@ -26,6 +26,11 @@ class Buffer:
         self._start = self._end = 0
         self._slack = SLACK + next(_NUMBER) % SLACK
 
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one value."""
+        return self._data.dtype.itemsize
+
     def start_with(self, rows: int, columns: int) -> None:
         """Hold that many columns of NaN."""
         self._data = np.full((rows, columns), np.nan, self._data.dtype)

@@ -64,7 +64,6 @@ class Calls:
         told = {
             **calls,
             "server_p95": self.edges.rows("server_p95", readings["server_p95"], _edge),
-            "server_least": _roughly(self.edges.rows("server_least", readings["server_least"], _edge)),
             "attempts": _attempts(calls["rate"], pairs[self._of[1]]),
         }
         return [(self.services, _red(readings, "served", "served", self.services, service_of)), (self.edges, told)]

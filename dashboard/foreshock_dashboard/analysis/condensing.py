@@ -13,12 +13,13 @@ from foreshock_dashboard.model.readings import Readings
 from foreshock_dashboard.model.samples import Labels
 
 BUCKETED = ("served_seconds", "client_seconds", "server_seconds", "first_token_seconds")
+BOUNDED = ("served_seconds", "client_seconds")
 QUANTILES: Mapping[str, Share] = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "least": least(0.95)}
 
 
 class Condenser:
-    """Turns every bucketed duration `x_seconds` into the quantiles `x_p50`, `x_p95` and `x_p99`, in seconds, and
-    `x_least`, which the p95 is hardly below.
+    """Turns every bucketed duration `x_seconds` into the quantiles `x_p50`, `x_p95` and `x_p99`, in seconds, and for
+    those of `BOUNDED` into `x_least`, which the p95 is hardly below.
 
     Remembers which bucket of what each series is, so that the next answer, with nearly the same series, costs little.
     Rows without observations are all NaN here, and keep their place.
@@ -33,8 +34,9 @@ class Condenser:
         out = {key: matrix for key, matrix in readings.items() if key not in BUCKETED}
         for key, stack in self._stacks.items():
             labels, bounds, counts = stack.of(readings[key])
-            answers = quantiles(bounds, counts, tuple(QUANTILES.values()))
-            for name, rows in zip(QUANTILES, answers, strict=True):
+            shares = {name: share for name, share in QUANTILES.items() if key in BOUNDED or name != "least"}
+            answers = quantiles(bounds, counts, tuple(shares.values()))
+            for name, rows in zip(shares, answers, strict=True):
                 out[f"{key.removesuffix('_seconds')}_{name}"] = Matrix(readings[key].times, labels, rows)
         self._marker.let_go()
         return out

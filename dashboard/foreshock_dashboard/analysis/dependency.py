@@ -225,7 +225,7 @@ def part(scan: Scan, caller: Service, edge: Edge, own: str, called: str) -> floa
 
 
 def _rise(scan: Scan, name: str, key: Key) -> float:
-    value = scan.value(name, key) - scan.level(name, key)
+    value = scan.firm(name, key) - scan.level(name, key)
     return value if math.isfinite(value) else 0.0
 
 

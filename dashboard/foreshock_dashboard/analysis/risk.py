@@ -63,7 +63,7 @@ def own_risks(scan: Scan, promised: Mapping[Service, Objective]) -> Mapping[Serv
     asked = rate.value * max(LASTING, world.step) >= ENOUGH
     with np.errstate(invalid="ignore"):
         lost = failed.value * rate.value * LASTING
-        missing = asked & ((duration.value > limit) | ((failed.value > allowed) & (lost >= FEW)))
+        missing = asked & ((duration.firm > limit) | ((failed.value > allowed) & (lost >= FEW)))
         slower = asked & (duration.z >= REMARKABLE)
     chances, seconds = _crossing(_window(world.red.p95, at, world.step, LOOK_BACK), np.log(limit), world.step)
     chances = np.where(slower, chances, 0.0)

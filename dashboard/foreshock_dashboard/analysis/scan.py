@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline import median
+from foreshock_dashboard.analysis.chance import by_chance
 from foreshock_dashboard.analysis.levels import Usual
 from foreshock_dashboard.analysis.remembered import Remembered, grouped, rows_of
 from foreshock_dashboard.analysis.signals import ALL, NAMED, Key, Signal, inference, transformed
@@ -32,8 +33,8 @@ OFTEN = 50
 class Now(NamedTuple):
     """A signal at one grid point. Arrays of shape (rows,), NaN where it is not known.
 
-    value and level in the signal's unit; z in scales, positive where it is worse (more, where it only tells of load);
-    ratio: value over level.
+    value and level in the signal's unit; firm: the value, but the level where it is above that by chance; z of it in
+    scales, positive where it is worse (more, where it only tells of load); ratio: it over the level.
     """
 
     keys: Mapping[Key, int]
@@ -41,6 +42,7 @@ class Now(NamedTuple):
     level: Floats
     z: Floats
     ratio: Floats
+    firm: Floats
 
 
 class Scan:
@@ -88,30 +90,20 @@ class Scan:
     def _look(self, signal: Signal) -> Now:
         keys = signal.keys(self.world)
         points = 1 if signal.quick else RECENT
-        window = signal.values(self.world, (ALL, slice(max(0, self.at + 1 - points), self.at + 1)))
+        at = ALL, slice(max(0, self.at + 1 - points), self.at + 1)
+        window = signal.values(self.world, at)
         values = recent(window, window.shape[1] - 1, points)
         level, scale = self.base.of(signal.name).of(keys).T
-        values = self._beyond_chance(signal, values, level, points)
-        compared = transformed(signal, values)
-        z = (compared - level) / scale * (signal.bad or 1)
         usual_value = np.exp(level) if signal.log else level
+        firm = values
+        if signal.least is not None and (least := signal.least(self.world, at)) is not None:
+            low = recent(least, least.shape[1] - 1, points)
+            luck = by_chance(self.base, signal, self.world, ALL, values[:, None], low[:, None])[:, 0]
+            firm = np.where(luck, usual_value, values)
+        z = (transformed(signal, firm) - level) / scale * (signal.bad or 1)
         with np.errstate(invalid="ignore", divide="ignore"):
-            ratio = values / usual_value
-        return Now(self.remembered.of(rows_of, keys), values, usual_value, z, ratio)
-
-    def _beyond_chance(self, signal: Signal, values: Floats, level: Floats, points: int) -> Floats:
-        """An estimate that is above what is usual, where that may be chance, as what is usual.
-
-        Where a twentieth of all requests takes long, the p95 lies among these or not by the luck of a few requests.
-        """
-        least = signal.least(self.world) if signal.least is not None else None
-        if least is None:
-            return values
-        window = least[:, max(0, self.at + 1 - points) : self.at + 1].astype(np.float64)  # it is kept in less
-        surely = transformed(signal, recent(window, window.shape[1] - 1, points))
-        usual_value = np.exp(level) if signal.log else level
-        with np.errstate(invalid="ignore"):
-            return np.where((surely <= level) & (values > usual_value), usual_value, values)
+            ratio = firm / usual_value
+        return Now(self.remembered.of(rows_of, keys), values, usual_value, z, ratio, firm)
 
     def z(self, name: str, key: Key) -> float:
         """The signal's z of one thing; NaN where it is not known."""
@@ -124,6 +116,12 @@ class Scan:
         now = self[name]
         row = now.keys.get(key)
         return math.nan if row is None else now.value.item(row)
+
+    def firm(self, name: str, key: Key) -> float:
+        """The same, but what is usual where it is above that by chance."""
+        now = self[name]
+        row = now.keys.get(key)
+        return math.nan if row is None else now.firm.item(row)
 
     def level(self, name: str, key: Key) -> float:
         """What is usual of one thing, in the signal's unit."""
@@ -191,6 +189,9 @@ class Scan:
         level, scale = self.base.of(signal.name).of(signal.keys(self.world))[rows].T.astype(found.dtype)
         with np.errstate(invalid="ignore", divide="ignore"):
             inside = ~((found - level[:, None]) / scale[:, None] * (signal.bad or 1) > threshold) & np.isfinite(found)
+        at = rows, slice(max(0, self.at + 1 - points), self.at + 1)
+        if signal.least is not None and (least := signal.least(self.world, at)) is not None:
+            inside |= by_chance(self.base, signal, self.world, rows, signal.values(self.world, at), least)
         return np.where(inside.any(axis=1), points - 1 - inside[:, ::-1].argmax(axis=1), -1)
 
     @property

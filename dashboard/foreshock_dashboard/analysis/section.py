@@ -103,9 +103,9 @@ class Section(Generic[Key]):
             self._figures[name].append(block)
 
     @property
-    def height(self) -> int:
-        """Values in one column of all figures."""
-        return len(self.keys) * len(self._figures)
+    def column_bytes(self) -> int:
+        """Bytes of one column of all figures."""
+        return len(self.keys) * sum(figure.itemsize for figure in self._figures.values())
 
     def trim(self, columns: int) -> None:
         """Drop the oldest columns."""

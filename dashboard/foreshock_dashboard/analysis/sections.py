@@ -40,7 +40,7 @@ class Sections:
     @property
     def column_bytes(self) -> int:
         """Bytes of one column of everything."""
-        return self._dtype.itemsize * sum(section.height for section in self._all)
+        return sum(section.column_bytes for section in self._all)
 
     def trim(self, columns: int) -> None:
         """Drop the oldest columns of every figure."""

@@ -47,6 +47,7 @@ class Signal(NamedTuple):
     ratios, else as differences. floor: least scale, in logarithms or in the signal's unit, below which a difference is
     never remarkable. bad: +1 where more is worse, -1 where less is, 0 where it only tells of load. quick: the newest
     point stands for now. least: what the values are hardly below, where they are estimates; None where nobody tells.
+    tail: the signal that tells how long the longest of them are.
     """
 
     name: str
@@ -58,7 +59,8 @@ class Signal(NamedTuple):
     floor: float
     bad: int = 1
     quick: bool = False
-    least: Callable[[World], Floats | None] | None = None
+    least: Callable[[World, At], Floats | None] | None = None
+    tail: str = ""
 
 
 def _excess(world: World, at: At) -> Floats:
@@ -66,6 +68,25 @@ def _excess(world: World, at: At) -> Floats:
     server = world.server_p95[at]
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(server > 0, world.calls.p95[at] / server, np.nan)
+
+
+def _least(world: World, at: At) -> Floats | None:
+    return None if world.red.least is None else _wide(world.red.least[at])
+
+
+def _client_least(world: World, at: At) -> Floats | None:
+    return None if world.calls.least is None else _wide(world.calls.least[at])
+
+
+def _server_least(world: World, at: At) -> Floats | None:
+    """The requests are those that the client sees, so chance has as much to say."""
+    seen = _client_least(world, at)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return None if seen is None else seen / world.calls.p95[at] * world.server_p95[at]
+
+
+def _wide(values: Floats) -> Floats:
+    return values.astype(np.float64)  # it is kept in less
 
 
 def _flight(world: World, at: At) -> Floats:
@@ -140,7 +161,8 @@ def _hosts(world: World) -> Sequence[Key]:
 SIGNALS: tuple[Signal, ...] = (
     Signal("rate", "requests", "1/s", _services, lambda w, at: w.red.rate[at], True, 0.15, 0),
     Signal("p50", "median duration", "s", _services, lambda w, at: w.red.p50[at], True, 0.10),
-    Signal("p95", "p95", "s", _services, lambda w, at: w.red.p95[at], True, 0.10, least=lambda w: w.red.least),
+    Signal("p95", "p95", "s", _services, lambda w, at: w.red.p95[at], True, 0.10, least=_least, tail="p99"),
+    Signal("p99", "p99", "s", _services, lambda w, at: w.red.p99[at], True, 0.10),
     Signal("failed", "failed requests", "ratio", _services, lambda w, at: w.red.failed[at], False, 0.004),
     Signal("flight", "requests in flight", "", _services, _flight, True, 0.15),
     Signal("edge_rate", "calls", "1/s", _edges, lambda w, at: w.calls.rate[at], True, 0.15, 0),
@@ -152,8 +174,10 @@ SIGNALS: tuple[Signal, ...] = (
         lambda w, at: w.calls.p95[at],
         True,
         0.10,
-        least=lambda w: w.calls.least,
+        least=_client_least,
+        tail="edge_p99",
     ),
+    Signal("edge_p99", "p99 as its client sees it", "s", _edges, lambda w, at: w.calls.p99[at], True, 0.10),
     Signal(
         "edge_server",
         "p95 as its server sees it",
@@ -162,7 +186,8 @@ SIGNALS: tuple[Signal, ...] = (
         lambda w, at: w.server_p95[at],
         True,
         0.10,
-        least=lambda w: w.server_least,
+        least=_server_least,
+        tail="edge_p99",
     ),
     Signal("edge_failed", "failed calls", "ratio", _edges, lambda w, at: w.calls.failed[at], False, 0.004),
     Signal("excess", "client's p95 over the server's", "", _edges, _excess, True, 0.15),

@@ -144,7 +144,6 @@ class GrowingWorld:
             edges=calls.edges.keys,
             calls=calls.calls(),
             server_p95=calls.edges["server_p95"],
-            server_least=calls.edges["server_least"],
             attempts=calls.edges["attempts"],
             gpus=gpus.gpus.keys,
             **{key: gpus.gpus[key] for key in GIVEN},

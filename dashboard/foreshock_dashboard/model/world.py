@@ -101,8 +101,8 @@ class World:
     absent is never zero.
 
     services/red: requests each service received.
-    edges/calls: requests on each edge as its client saw them; `server_p95` as the server saw them, `server_least` what
-        that is hardly below (seconds); `attempts` is attempts per call, 1.0 without retries.
+    edges/calls: requests on each edge as its client saw them; `server_p95` as the server saw them (seconds); `attempts`
+        is attempts per call, 1.0 without retries.
     operations/operation_rate: requests per second that services on GPUs received, by operation.
     gpus: utilization and contended as ratios 0…1, memory in bytes, power in watts, temperature in °C.
     tenants: busy and stalled as ratios 0…1 of time, memory in bytes.
@@ -140,7 +140,6 @@ class World:
     targets: tuple[Target, ...] = ()
     missing: tuple[str, ...] = ()
     simulated: bool = False
-    server_least: Floats | None = field(default=None, repr=False)
     inference: Inference | None = None
     capacity: Capacity | None = None
     network: Network | None = None

@@ -8,12 +8,13 @@ from functools import cached_property
 
 import numpy as np
 
+from foreshock_dashboard.analysis.chance import by_chance
 from foreshock_dashboard.analysis.evidence import entity
 from foreshock_dashboard.analysis.levels import Usual, usual_at
 from foreshock_dashboard.analysis.objectives import Objective, objectives
 from foreshock_dashboard.analysis.risk import ENOUGH, LASTING
 from foreshock_dashboard.analysis.scan import Scan
-from foreshock_dashboard.analysis.signals import NAMED, Signal, transformed
+from foreshock_dashboard.analysis.signals import ALL, NAMED, Signal, transformed
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge, Gpu, Stall, Tenant, World
@@ -34,7 +35,7 @@ GAP = 60.0
 """Seconds of calm that do not end it."""
 BEFORE = 60.0
 """Seconds before the first sign at which what was usual is taken."""
-LOOKED_AT = tuple(NAMED[name] for name in ("p95", "failed", *LEADING))
+LOOKED_AT = tuple(NAMED[name] for name in ("p95", "p99", "failed", *LEADING))
 
 Key = Hashable
 
@@ -130,6 +131,7 @@ class _Follow:
         """Where services are degraded, where they miss their objective, and where anything is known of them."""
         world, columns = self.world, self.columns
         p95, slower = self._looked_at(NAMED["p95"], world.services, world.red.p95[:, columns])
+        luck = self._luck(p95)
         failed, _ = self._looked_at(NAMED["failed"], world.services, world.red.failed[:, columns])
         rate = world.red.rate[:, columns]
         usually = np.array([self.base.of("failed").get(who, (0.0, 0.0))[0] for who in world.services])
@@ -137,10 +139,10 @@ class _Follow:
         allowed = np.array([self.limits[who].failed if who in self.limits else LOST for who in world.services])
         asked = np.nan_to_num(rate) * max(LASTING, world.step) >= ENOUGH
         losing = np.nan_to_num(failed) > (np.maximum(usually, 0.0) + LOST)[:, None]
-        slow = lasting(asked & (slower >= WORSE), self.least, self.gap)
+        slow = lasting(asked & (slower >= WORSE) & ~luck, self.least, self.gap)
         losing = lasting(asked & losing, self.least, self.gap)
         over = lasting(
-            asked & ((np.nan_to_num(p95) > limit[:, None]) | (np.nan_to_num(failed) > allowed[:, None])),
+            asked & ((np.nan_to_num(p95) > limit[:, None]) & ~luck | (np.nan_to_num(failed) > allowed[:, None])),
             self.least,
             self.gap,
         )
@@ -151,6 +153,14 @@ class _Follow:
                 signs.append(self._sign(NAMED[name], who, who, beyond[i], float(values[i, -1]), z))
         suffers = slow | losing | over
         return suffers | _held(suffers, self.gap), over, np.isfinite(rate)
+
+    def _luck(self, p95: Floats) -> Flags:
+        """Where services are slower than usual only by the luck of a few requests."""
+        signal = NAMED["p95"]
+        least = signal.least and signal.least(self.world, (ALL, self.columns))
+        if least is None:
+            return np.zeros(p95.shape, np.bool_)
+        return by_chance(self.base, signal, self.world, ALL, p95, smooth(least))
 
     def _looked_at(self, signal: Signal, keys: Sequence[Key], values: Floats) -> tuple[Floats, Floats]:
         """Values, smoothed as the analysis does it, and how many scales each is worse than usual."""
