@@ -108,6 +108,6 @@ class Scenes:
         return rising(at, low, high)
 
 
-@pytest.fixture(name="scenes")
+@pytest.fixture(scope="session", name="scenes")
 def _scenes() -> type[Scenes]:
     return Scenes

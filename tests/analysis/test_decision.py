@@ -5,24 +5,39 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreshock_dashboard.analysis.decision import KEEP_OVER, State, fold, learning
+from foreshock_dashboard.analysis.decision import KEEP_OVER, State, fold, learning, states
+from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.world import World
 
 Scenes = Any
 
 
-def test_a_neighbour_that_takes_a_slowing_services_gpu_time_is_named_with_its_gpus(scenes: Scenes) -> None:
-    """The incident names victim, aggressor, GPUs and since when, within three grid points of the evidence."""
-    world = scenes.world(scenes.starving)
+class Starved(NamedTuple):
+    """The World of the scene `starving`, and the incidents that it leads to in one go."""
 
-    (incident,) = fold(State(), world).incidents
+    world: World
+    incidents: tuple[Incident, ...]
+
+
+@pytest.fixture(scope="module")
+def starved(scenes: Scenes) -> Starved:
+    """Folded once for all."""
+    world = scenes.world(scenes.starving)
+    return Starved(world, fold(State(), world).incidents)
+
+
+def test_a_neighbour_that_takes_a_slowing_services_gpu_time_is_named_with_its_gpus(
+    scenes: Scenes, starved: Starved
+) -> None:
+    """The incident names victim, aggressor, GPUs and since when, within three grid points of the evidence."""
+    world, (incident,) = starved
 
     assert (incident.victim, incident.aggressor) == (scenes.victim, scenes.aggressor)
     assert incident.gpus == scenes.gpus
@@ -149,16 +164,15 @@ def test_with_too_little_history_it_is_learning_and_silent(scenes: Scenes) -> No
     assert not learning(world).done
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None)
 @given(cuts=st.lists(st.integers(1, 299), max_size=6))
-def test_however_the_time_is_cut_into_ticks_the_incidents_are_the_same(scenes: Scenes, cuts: list[int]) -> None:
+def test_however_the_time_is_cut_into_ticks_the_incidents_are_the_same(starved: Starved, cuts: list[int]) -> None:
     """A replay in one go gives what live ticks gave."""
-    world = scenes.world(scenes.starving)
     state = State()
     for at in [*sorted(cuts), 299]:
-        state = fold(state, _until(world, at))
+        state = fold(state, _until(starved.world, at))
 
-    assert state.incidents == fold(State(), world).incidents
+    assert state.incidents == starved.incidents
 
 
 def test_a_hub_started_later_agrees_with_one_that_ran_all_along(scenes: Scenes) -> None:
@@ -219,10 +233,10 @@ def test_missing_data_does_not_end_an_incident(scenes: Scenes, what: str) -> Non
     """The victim answers nobody any more: it stays open, marked, for an hour. The exporter died: the victim is slow."""
     scene = replace(scenes.starving, points=240 + 20 + 400)
     scene = replace(scene, **{what: gone(260, getattr(scene, what))}, stalled_by_bystander=lambda _: np.nan)
-    world = scenes.world(scene)
+    after = [*states(State(), scenes.world(scene))]
 
-    (half_an_hour_later,) = fold(State(), _until(world, 260 + 180)).incidents
-    (two_hours_later,) = fold(State(), world).incidents
+    (half_an_hour_later,) = after[260 + 180].incidents
+    (two_hours_later,) = after[-1].incidents
 
     quality = "inferred" if what == "victim_p95" else "sampled"
     assert (half_an_hour_later.phase, half_an_hour_later.quality) == ("page", quality)
