@@ -77,6 +77,11 @@ LOADED = Loading()
 UNLOADED = Loading(init=pynvml.NVML_ERROR_DRIVER_NOT_LOADED, call=pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
 UPGRADED = Loading(init=pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH, call=pynvml.NVML_ERROR_UNINITIALIZED)
 DEFAULT = Dialect()
+_AT = {call: at for at, call in enumerate(layout.CALLS)}
+_SILENT = (layout.Answer * len(layout.CALLS))(
+    *[layout.Answer(0, 0, (layout.ABSENT,) * layout.MAX_VALUES) for _ in layout.CALLS]
+)
+"""Every function succeeds, without values."""
 
 
 class Said(NamedTuple):
@@ -131,10 +136,13 @@ def _pack_gpu(to: layout.Gpu, gpu: ScriptedGpu, index: int, dialect: Dialect) ->
     device.bus_id, device.serial = identity.pci_bus_id.encode(), f"{index:013d}".encode()
     said = _answers(gpu, index)
     said.update({call: Said(code) for call, code in _refusals(gpu, dialect).items()})
-    for at, call in enumerate(layout.CALLS):
-        answer, (code, values) = to.answers[at], said.get(call, Said(0))
-        answer.code, answer.delay_us = code, round(dialect.delays.get(call, 0.0) * 1e6)
-        answer.value[:] = (*values, *[layout.ABSENT] * (layout.MAX_VALUES - len(values)))
+    to.answers = _SILENT
+    for call, (code, values) in said.items():
+        answer = to.answers[_AT[call]]
+        answer.code = code
+        answer.value[: len(values)] = values
+    for call, seconds in dialect.delays.items():
+        to.answers[_AT[call]].delay_us = round(seconds * 1e6)
     _pack_instances(to, gpu)
     _pack_processes(to, gpu)
     _pack_samples(to, gpu)
@@ -283,7 +291,7 @@ def _pack_samples(to: layout.Gpu, gpu: ScriptedGpu) -> None:
     samples = gpu.samples[-layout.MAX_SAMPLES :]
     used = gpu.process_samples[-layout.MAX_PROCESS_SAMPLES :]
     to.samples.count, to.process_samples.count = len(samples), len(used)
-    for at, sample in enumerate(samples):
-        to.samples.at[at] = layout.Sample(sample.timestamp_us, round(sample.ratio * 100))
-    for at, share in enumerate(used):
-        to.process_samples.at[at] = layout.ProcessSample(share.timestamp_us, share.pid, round(share.sm_ratio * 100))
+    for packed, sample in zip(to.samples.at, samples, strict=False):
+        packed.time_us, packed.percent = sample.timestamp_us, round(sample.ratio * 100)
+    for taken, share in zip(to.process_samples.at, used, strict=False):
+        taken.time_us, taken.pid, taken.percent = share.timestamp_us, share.pid, round(share.sm_ratio * 100)

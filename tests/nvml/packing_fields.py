@@ -49,9 +49,9 @@ def pack_fields(to: layout.Gpu, gpu: ScriptedGpu, dialect: Dialect) -> None:
     if len(known) > layout.MAX_FIELDS:
         raise ValueError(f"{len(known)} field values; the library has room for {layout.MAX_FIELDS}")
     to.fields.count = len(known)
-    for at, value in enumerate(known):
-        bits = round(value.value or 0) % 2 ** (32 if value.type == pynvml.NVML_VALUE_TYPE_UNSIGNED_INT else 64)
-        to.fields.at[at] = layout.Field(value.id, value.scope, 0, value.type, bits)
+    for packed, (id_, scope, value, type_) in zip(to.fields.at, known, strict=False):
+        packed.id, packed.scope, packed.type = id_, scope, type_
+        packed.bits = round(value or 0) % 2 ** (32 if type_ == pynvml.NVML_VALUE_TYPE_UNSIGNED_INT else 64)
 
 
 def _fields(gpu: ScriptedGpu, dialect: Dialect) -> Iterator[FieldValue]:

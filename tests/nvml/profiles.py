@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import chain
 
 import pynvml  # type: ignore[import-untyped] # nvidia-ml-py ships no type hints
 from tests.nvml import layout
@@ -60,14 +62,23 @@ def busy_at(number: int) -> bool:
 
 def samples(time: float) -> tuple[UtilizationSample, ...]:
     """What the driver keeps of the GPU."""
-    return tuple(UtilizationSample(_ends(n), BUSY if busy_at(n) else 0.0) for n in _kept(time))
+    return tuple(map(_sample, _kept(time)))
 
 
 def process_samples(time: float) -> tuple[ProcessUtilization, ...]:
     """What it keeps of the processes."""
-    return tuple(
-        ProcessUtilization(pid, _ends(n), share) for n in _kept(time) if busy_at(n) for pid, share in SHARES.items()
-    )
+    return tuple(chain.from_iterable(map(_process_samples, _kept(time))))
+
+
+@lru_cache  # each is kept, and asked for, many times
+def _sample(number: int) -> UtilizationSample:
+    return UtilizationSample(_ends(number), BUSY if busy_at(number) else 0.0)
+
+
+@lru_cache
+def _process_samples(number: int) -> tuple[ProcessUtilization, ...]:
+    shares = SHARES.items() if busy_at(number) else ()
+    return tuple(ProcessUtilization(pid, _ends(number), share) for pid, share in shares)
 
 
 def _kept(time: float) -> range:

@@ -33,6 +33,7 @@ class Scene:
         self.double = double
         self.at = at
         self.time = time
+        self._shown = at(time)
         self.driver = NvmlDriver(nvml, per_link=per_link, timer=self.now)
         self.exporter = Exporter(
             self.driver, self.resolve, host_id="1", host_name="host", now=self.now, timer=lambda: 0.0
@@ -47,7 +48,8 @@ class Scene:
         end = self.time + seconds
         while self.time < end - period / 2:
             self.time = round(self.time + period, 6)
-            self.double.show(self.at(self.time))
+            self._shown = self.at(self.time)
+            self.double.show(self._shown)
             self.exporter.sample()
 
     def scrape(self) -> dict[str, Any]:
@@ -56,7 +58,7 @@ class Scene:
 
     def resolve(self, pid: int) -> ServiceOf | None:
         """By the names of the script."""
-        for gpu in self.at(self.time).gpus:
+        for gpu in self._shown.gpus:
             for process in gpu.processes:
                 if process.pid == pid:
                     return ServiceOf(*process.service, "simulated")
