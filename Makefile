@@ -5,6 +5,9 @@
 PY := .venv/bin/python
 READY := .venv/.ready
 
+# Where Python may write no bytecode, each process that a test starts would compile the packages anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 help: ## Print the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
