@@ -106,10 +106,12 @@ def eventually() -> Eventually:
     """Wait for a condition."""
 
     def wait(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
-        deadline = time.monotonic() + seconds
+        begun = time.monotonic()
         while not condition():
-            if time.monotonic() > deadline:
+            waited = time.monotonic() - begun
+            if waited > seconds:
                 pytest.fail(f"not within {seconds:.0f} s: {what}")
-            time.sleep(0.02)
+            # Whoever is asked has to work for it, beside what is waited for: so rarer, the longer it lasts.
+            time.sleep(min(max(0.02, waited / 10), 0.25))
 
     return wait

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import grpc
 import httpx
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from tests.hub.process import HubProcess
+from tests.hub.process import TLS, HubProcess
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
@@ -48,7 +48,7 @@ def post(hub: HubProcess, body: bytes, kind: str = PROTOBUF, *, gzip: bool = Fal
     """Send over HTTP, on a connection of its own."""
     headers = {"content-type": kind} | ({"content-encoding": "gzip"} if gzip else {})
     content = gzip_.compress(body, 1) if gzip else body
-    return httpx.post(hub.otlp, content=content, headers=headers, trust_env=False, timeout=120)
+    return httpx.post(hub.otlp, content=content, headers=headers, trust_env=False, timeout=120, verify=TLS)
 
 
 @contextmanager
