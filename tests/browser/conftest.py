@@ -18,7 +18,9 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup",
 )
+"""The last: or each visit renders two pages more, the lists below an address bar that nobody sees."""
 
 
 @pytest.fixture(scope="module")
