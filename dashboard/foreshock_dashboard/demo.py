@@ -18,6 +18,7 @@ from typing import NamedTuple, TypeVar
 from foreshock_dashboard.clock import Clock
 from foreshock_dashboard.demo_occupancy import Told
 from foreshock_dashboard.demo_pages import Page, serving, together
+from foreshock_dashboard.garbage import collect_rarely
 from foreshock_dashboard.hub import Hub
 from foreshock_dashboard.options import port, seconds
 from foreshock_dashboard.past import KEPT, Past
@@ -113,6 +114,7 @@ def demo(arguments: argparse.Namespace, stop: threading.Event) -> int:
     """Run the demo until its duration is over or it is told to stop."""
     page_port, duration, speed = chosen(arguments)
     logging.basicConfig(level="WARNING", format="%(levelname)s %(name)s: %(message)s")
+    collect_rarely()
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="foreshock-demo-")))
         wall = Held()
