@@ -130,7 +130,7 @@ def _prometheus(folder: Path) -> Iterator[str]:
     config.write_text("global: {}\n")
     command = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
     command += ["--web.listen-address=127.0.0.1:0", "--storage.tsdb.retention.time=100y"]
-    with _started(command, r"(?s)Listening on\"? .*?address=(127\S+).*Server is ready to receive web") as address:
+    with _started(command, r"(?s)(?=.*Listening on\"? .*?address=(127\S+)).*Server is ready to receive web") as address:
         yield f"http://{address}"
 
 

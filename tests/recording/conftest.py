@@ -146,12 +146,13 @@ def prometheus_over(tmp_path: Path) -> Iterator[Callable[[Path], str]]:
         )
         started.append(process)
         assert process.stderr
-        address, seen = "", []
+        address, seen, ready = "", [], False
         for line in process.stderr:
             seen.append(line)
             if found := re.search(r'msg="?Listening on"? .*address=(\S+)', line):
                 address = found[1]
-            if "Server is ready to receive web requests" in line:
+            ready = ready or "Server is ready to receive web requests" in line
+            if ready and address:  # they come in either order
                 return f"http://{address}"
         pytest.fail("prometheus did not start: " + "".join(seen[-5:]))
 

@@ -120,12 +120,13 @@ def _running(folder: Path) -> Iterator[Server]:
 
 
 def _address(log: Iterable[str]) -> str:
-    seen, address = [], ""
+    seen, address, ready = [], "", False
     for line in log:
         seen.append(line)
         if found := re.search(r'msg="?Listening on"? .*address=(\S+)', line):
             address = found[1]
-        if "Server is ready to receive web requests" in line:
+        ready = ready or "Server is ready to receive web requests" in line
+        if ready and address:  # they come in either order
             return f"http://{address}"
     pytest.fail("prometheus did not start: " + "".join(seen[-5:]))
 

@@ -250,12 +250,13 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 def _address(process: subprocess.Popen[str]) -> str:
     assert process.stderr is not None
-    seen, address = [], ""
+    seen, address, ready = [], "", False
     for line in process.stderr:
         seen.append(line)
         if found := re.search(r'msg="?Listening on"? .*address=(\S+)', line):
             address = found[1]
-        if "Server is ready to receive web requests" in line:
+        ready = ready or "Server is ready to receive web requests" in line
+        if ready and address:  # they come in either order
             return address
     pytest.fail("prometheus did not start: " + "".join(seen[-5:]))
 
