@@ -16,10 +16,10 @@ Page = Callable[[], bytes]
 
 
 def together(pages: Mapping[str, Emitted]) -> Emitted:
-    """Many servers' families as one page, the server's name a label."""
+    """Many servers' families as one page, the server's name a label: with its host, for each host counts from one."""
     found: dict[Family, list[Sample | Distribution]] = {}
     for server, page in pages.items():
-        pod = server.partition(".")[0]
+        pod = server.rpartition(":")[0]
         for family, samples in page:
             found.setdefault(family, []).extend(each._replace(labels=(pod, *each.labels)) for each in samples)
     return [(replace(family, labels=(POD, *family.labels)), samples) for family, samples in found.items()]  # type: ignore[misc]

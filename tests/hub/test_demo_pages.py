@@ -13,11 +13,11 @@ from foreshock_exporter.text import render
 
 
 def test_servers_on_one_page_are_told_apart_by_their_pod() -> None:
-    """Each family once, histograms as well."""
+    """Also where two hosts gave it the same number; each family once, histograms as well."""
     gauge = Family("vllm:num_requests_waiting", "gauge", ("service_name",), "Waiting.")
     seconds = Family("vllm:e2e_request_latency_seconds", "histogram", ("service_name",), "Took.", (1.0,))
     pages: dict[str, Emitted] = {
-        f"chat-{number}.host-1:8000": [
+        f"chat-1.host-{number}:8000": [
             (gauge, [Sample(("chat",), float(number))]),
             (seconds, [Distribution(("chat",), (number, 0), 0.5)]),
         ]
@@ -26,9 +26,9 @@ def test_servers_on_one_page_are_told_apart_by_their_pod() -> None:
     text = render(together(pages)).decode()
     found = {(sample.metric, *sample.labels): sample.value for sample in parse(text, {})}
     name = ("service_name", "chat")
-    assert found["vllm:num_requests_waiting", (POD, "chat-1"), name] == 1.0
-    assert found["vllm:num_requests_waiting", (POD, "chat-2"), name] == 2.0
-    assert found["vllm:e2e_request_latency_seconds_count", (POD, "chat-2"), name] == 2.0
+    assert found["vllm:num_requests_waiting", (POD, "chat-1.host-1"), name] == 1.0
+    assert found["vllm:num_requests_waiting", (POD, "chat-1.host-2"), name] == 2.0
+    assert found["vllm:e2e_request_latency_seconds_count", (POD, "chat-1.host-2"), name] == 2.0
     assert text.count("# TYPE") == 2
 
 
