@@ -17,6 +17,7 @@ from tests.web.worlds import NOW, POINTS, SCENES, FakeHub, calm, service, snapsh
 from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.incident import AtRisk, Culprit, Incident
 from foreshock_dashboard.model.inference import Inference, Replica
+from foreshock_dashboard.model.law import Law
 from foreshock_dashboard.model.outlook import Load, Outlook, Risk
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.world import World
@@ -128,6 +129,22 @@ def test_replicas_and_load_are_drawn_with_what_is_wanted_safe_and_allowed() -> N
     assert set(lines) == {"offered load", "safe, bursts included", "GPU quota of its pool used"}
     assert lines["offered load"][-1] > lines["offered load"][0] > 0
     assert set(lines["GPU quota of its pool used"]) == {1.0}
+
+
+def test_offered_load_is_drawn_by_what_was_learned_before_the_range_and_says_why_where_nothing_was() -> None:
+    """An incident that fills the range, its caches full all along, teaches nothing of how servers are otherwise."""
+    world = serving(starving())
+    assert world.inference is not None
+    full = replace(world, inference=replace(world.inference, cache=np.full_like(world.inference.cache, 0.99)))
+    unknown = capacity.load(full, LLM, LOOK, SPAN)
+    assert [line["name"] for line in unknown["data"]] == ["GPU quota of its pool used"]
+    assert unknown["layout"]["annotations"][0]["text"].startswith("The load of vllm-70b is not known")
+    judged = Load(LLM, "", 1.2, 0.6, Law(0.02, 0.001, 0.05, 0.3, 0.5))
+    drawn = capacity.load(full, LLM, LOOK, SPAN, (), judged)
+    lines = {line["name"]: line["y"] for line in drawn["data"]}
+    assert lines["offered load"][-1] > lines["offered load"][0] > 0
+    assert set(lines["safe, bursts included"]) == {0.6}
+    assert drawn["layout"]["annotations"] == []
 
 
 @pytest.mark.parametrize(

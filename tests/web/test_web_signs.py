@@ -211,4 +211,4 @@ def test_the_worst_load_is_that_of_the_outlook() -> None:
     loads = (Load(RAG, "", 0.4, 0.7), Load(EMBEDDER, "", 1.31, 0.72))
     told = _numbers(replace(_seen(), outlook=Outlook(loads=loads)))["Highest offered load"]
     assert (told["value"], told["who"], told["note"]) == (1.31, "embedder", "safe up to 72 %")
-    assert offered(calm(), np.arange(3)).shape == (0, 3)
+    assert offered(calm(), np.arange(3), {}).shape == (0, 3)

@@ -18,6 +18,7 @@ from foreshock_dashboard.analysis.baseline import RARE, median, quantile
 from foreshock_dashboard.analysis.levels import GUARD, HISTORY
 from foreshock_dashboard.analysis.scan import recent
 from foreshock_dashboard.analysis.signals import inference
+from foreshock_dashboard.model.law import Law
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
@@ -37,34 +38,6 @@ LITTLE = 0.02
 """KV cache in use below which it does not tell how much a sequence takes."""
 NARROW = 0.05
 """Least scale of the residual, a logarithm: what the line does not explain in the best of cases."""
-
-
-@dataclass(frozen=True, slots=True)
-class Law:
-    """Seconds per token = `base` + `each` · sequences per replica. `scale`: of the residual's logarithm.
-
-    load: what is usually asked of a replica over what a full one gives, 0…1; peak: in the busiest minutes of a hundred.
-    """
-
-    base: float
-    each: float
-    scale: float
-    load: float
-    peak: float
-
-    def seconds(self, sequences: Floats) -> Floats:
-        """What a token takes with so many sequences at once."""
-        return self.base + self.each * sequences
-
-    def asked(self, sequences: Floats, room: float) -> Floats:
-        """Throughput that so many sequences at once are a sign of, over that of a full replica.
-
-        X(n) / X(room), X(n) = n / (a + b·n) tokens per second: by Little's law n is what the work asked for needs.
-        Where more wait than there is room for, as many times over as they are.
-        """
-        with np.errstate(invalid="ignore", divide="ignore"):
-            served = sequences / self.seconds(sequences) / (room / self.seconds(np.asarray(room)))
-            return np.asarray(np.where(sequences > room, np.maximum(served, sequences / room), served))
 
 
 def averaged(values: Floats, step: float, over: float = MINUTE) -> Floats:

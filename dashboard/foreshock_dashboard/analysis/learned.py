@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
-from foreshock_dashboard.analysis.batching import Law, learned
+from foreshock_dashboard.analysis.batching import learned
 from foreshock_dashboard.analysis.levels import Usual, usual_at
 from foreshock_dashboard.analysis.remembered import Remembered
+from foreshock_dashboard.model.law import Law
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge, Stall, Tenant, World
 

@@ -54,7 +54,8 @@ def _loads(state: State, world: World) -> tuple[Load, ...]:
     for who, own in sorted(state.own.items()):
         if own.strain is not None and math.isfinite(own.strain.load):
             safe = safe_load(rates[who], world.step) if who in rates else math.nan
-            found.append(Load(who, pool_of(world, on.get(who, ())), own.strain.load, safe))
+            law = state.learned.laws.get(who)
+            found.append(Load(who, pool_of(world, on.get(who, ())), own.strain.load, safe, law))
     return tuple(found)
 
 

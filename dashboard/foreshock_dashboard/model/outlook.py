@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from foreshock_dashboard.model.law import Law
 from foreshock_dashboard.model.service import Service
 
 
@@ -27,12 +28,14 @@ class Load(NamedTuple):
 
     pool: the name of its GPUs' pool, "" where it has none. ratio: offered load over the capacity of the replicas that
     are ready; 1 is all of it. safe: the ratio up to which its own bursts do no harm; NaN where that is not known.
+    law: by which it was reckoned, learned while nothing was wrong; None where that is not told.
     """
 
     service: Service
     pool: str
     ratio: float
     safe: float
+    law: Law | None = None
 
 
 class Amplification(NamedTuple):

@@ -174,7 +174,7 @@ def chart(
     return html.Section(
         [
             _head(name, title, hint, csv, promql, fold=fold),
-            html.Div(picture, style={"minHeight": f"{height}px"}),  # until what draws it has come
+            html.Div(picture, className="chart", style={"minHeight": f"{height}px"}),  # until what draws it has come
             html.Details(
                 [html.Summary("as a table"), html.Div(className="twin-body")],
                 className="twin",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
@@ -13,7 +14,9 @@ from foreshock_dashboard.analysis.baseline import usual
 from foreshock_dashboard.analysis.batching import learned
 from foreshock_dashboard.analysis.levels import GUARD, HISTORY, SPACING
 from foreshock_dashboard.analysis.signals import inference
+from foreshock_dashboard.model.law import Law
 from foreshock_dashboard.model.query import Floats, Json
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.numbers import number
@@ -142,16 +145,19 @@ def _load(snapshot: Snapshot, world: World, columns: Places) -> Told:
     if not loads:
         return _nothing(columns, "/cascade")
     worst = max(loads, key=lambda load: (load.ratio, load.service))
-    values = _most(offered(world, columns))
+    values = _most(offered(world, columns, {load.service: load.law for load in loads if load.law}))
     values[-1] = worst.ratio
     safe = f"safe up to {worst.safe * 100:.0f} %" if math.isfinite(worst.safe) else ""
     return Told(values, 0.05, f"/cascade?{urlencode({'service': str(worst.service)})}", str(worst.service), note=safe)
 
 
-def offered(world: World, columns: Places) -> Floats:
-    """Offered load of every service with model servers at some columns; shape (services with servers, points)."""
+def offered(world: World, columns: Places, known: Mapping[Service, Law]) -> Floats:
+    """Offered load of every service with model servers at some columns; shape (services with servers, points).
+
+    known: laws that the analysis judges by. A World that is crowded from its beginning teaches none itself.
+    """
     found = inference(world)
-    laws = learned(world, len(world.times) - 1)
+    laws = {**learned(world, len(world.times) - 1), **known}
     each = found.telling(slice(None))[:, columns]
     with np.errstate(invalid="ignore", divide="ignore"):
         busy = (found.running[:, columns] + np.nan_to_num(found.waiting[:, columns])) / each

@@ -10,6 +10,7 @@ from foreshock_dashboard.analysis.levels import HISTORY
 from foreshock_dashboard.analysis.pooling import safe_load
 from foreshock_dashboard.analysis.sharing import pool_of
 from foreshock_dashboard.analysis.signals import capacity, inference
+from foreshock_dashboard.model.outlook import Load
 from foreshock_dashboard.model.query import Floats, Json
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
@@ -38,24 +39,36 @@ def replicas(
 
 
 def load(
-    world: World | None, who: Service | None, look: Look, span: tuple[float, float], marks: tuple[Mark, ...] = ()
+    world: World | None,
+    who: Service | None,
+    look: Look,
+    span: tuple[float, float],
+    marks: tuple[Mark, ...] = (),
+    judged: Load | None = None,
 ) -> Json:
-    """What is asked of a service over what its ready replicas give, up to where that is safe; and its pool's quota."""
+    """What is asked of a service over what its ready replicas give, up to where that is safe; and its pool's quota.
+
+    judged: how the analysis sees its load, so that the line ends in the figure that the page tells.
+    """
     if world is None or who is None:
         return blank("No service tells of its load.", look)
-    told = []
+    told, why = [], f"The load of {who} is not known: no model server of it has told enough."
     found = inference(world)
     if who in found.services:
-        values = offered(world, np.arange(len(world.times)))[found.services.index(who)]
+        laws = {who: judged.law} if judged and judged.law else {}
+        values = offered(world, np.arange(len(world.times)), laws)[found.services.index(who)]
         told.append(Line("offered load", values, "crit"))
-    safe = _safe(world, who)
-    if told and math.isfinite(safe):
+    known = bool(told) and bool(np.isfinite(told[0].values).any())
+    safe = judged.safe if judged else _safe(world, who)
+    if known and math.isfinite(safe):
         told.append(Line("safe, bursts included", np.full(len(world.times), safe), "ok", "dash"))
     used = _used(world, who)
     if used is not None:
         told.append(Line("GPU quota of its pool used", used, "muted", "dot"))
-    why = f"The load of {who} is not known: no model server of it has told enough."
-    return lines(world.times, told, look, unit="ratio", span=span, marks=marks, empty=why, top=1.0)
+    note = "" if known else why
+    return lines(
+        world.times, told, look, unit="ratio", span=span, marks=marks, empty=why, note=note, top=1.0, legend=True
+    )
 
 
 def _safe(world: World, who: Service) -> float:

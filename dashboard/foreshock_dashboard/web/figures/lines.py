@@ -84,14 +84,15 @@ def lines(
     marks: Sequence[Mark] = (),
     band: Band | None = None,
     empty: str = "",
+    note: str = "",
     top: float | None = None,
     legend: bool = False,
 ) -> Json:
     """Lines over a stretch of time.
 
     times: Unix seconds, shape (points,). unit: a key of `UNITS`. span: the Unix seconds that the axis covers. empty:
-    what is said where no line has a value. top: where the axis ends at least, in the unit.
-    legend: a single line is named too.
+    what is said where no line has a value. note: what is said across lines where the one that matters has none. top:
+    where the axis ends at least, in the unit. legend: a single line is named too.
     """
     drawn = [line for line in found if np.isfinite(line.values).any()]
     if not drawn:
@@ -109,6 +110,7 @@ def lines(
     layout["margin"]["b"] = BELOW + LEGEND * rows_of_names * layout["showlegend"]
     layout["shapes"] = [_across(mark, look) for mark in marks] + ([_shade(band, look)] if band else [])
     layout["annotations"] = [_named(mark, look, i, span) for i, mark in enumerate(marks)]
+    layout["annotations"] += [_said(note, look)] if note else []
     return {
         "data": [_trace(line, stamps, row, look, unit) for line, row in zip(drawn, rows, strict=True)],
         "layout": layout,
@@ -131,18 +133,21 @@ def blank(text: str, look: Look) -> Json:
         | {
             "xaxis": none,
             "yaxis": none,
-            "annotations": [
-                {
-                    "text": plain(text, 300),
-                    "showarrow": False,
-                    "xref": "paper",
-                    "yref": "paper",
-                    "x": 0.5,
-                    "y": 0.5,
-                    "font": {"size": 13, "color": look.colours["muted"]},
-                }
-            ],
+            "annotations": [_said(text, look)],
         },
+    }
+
+
+def _said(text: str, look: Look) -> Json:
+    """A sentence in the middle of a figure."""
+    return {
+        "text": plain(text, 300),
+        "showarrow": False,
+        "xref": "paper",
+        "yref": "paper",
+        "x": 0.5,
+        "y": 0.5,
+        "font": {"size": 13, "color": look.colours["muted"]},
     }
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import NamedTuple
 
 from dash import html
 from dash.development.base_component import Component
 
+from foreshock_dashboard.model.outlook import Load
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView
@@ -66,21 +67,34 @@ def layout() -> Component:
     )
 
 
-Figure = Callable[[World | None, Service | None, Look, tuple[float, float], tuple[Mark, ...]], Json]
+class Seen(NamedTuple):
+    """What both charts are of: a stretch of time, the service that is looked at, and the first sign of the trouble."""
+
+    world: World | None
+    who: Service | None
+    span: tuple[float, float]
+    marks: tuple[Mark, ...]
+    judged: Load | None
 
 
-def _drawn(figure: Figure) -> Callable[[HubView, View, Look], Json]:
-    """A chart of the service that is looked at, with the first sign marked."""
-
-    def draw(hub: HubView, view: View, look: Look) -> Json:
-        snapshot = seen_at(hub, view)
-        chosen = picked(snapshot, view.get("incident"))
-        who = focused(snapshot, chosen, view.get("service"))
-        marks = () if chosen.onset is None else (Mark(chosen.onset, "first sign", "warn"),)
-        return figure(hub.over(view.start, view.end), who, look, (view.start, view.end), marks)
-
-    return draw
+def _seen(hub: HubView, view: View) -> Seen:
+    snapshot = seen_at(hub, view)
+    chosen = picked(snapshot, view.get("incident"))
+    who = focused(snapshot, chosen, view.get("service"))
+    marks = () if chosen.onset is None else (Mark(chosen.onset, "first sign", "warn"),)
+    judged = next((load for load in snapshot.outlook.loads if load.service == who), None)
+    return Seen(hub.over(view.start, view.end), who, (view.start, view.end), marks, judged)
 
 
-CHARTS = (Chart("cascade-replicas", _drawn(capacity.replicas)), Chart("cascade-load", _drawn(capacity.load)))
+def _replicas(hub: HubView, view: View, look: Look) -> Json:
+    seen = _seen(hub, view)
+    return capacity.replicas(seen.world, seen.who, look, seen.span, seen.marks)
+
+
+def _load(hub: HubView, view: View, look: Look) -> Json:
+    seen = _seen(hub, view)
+    return capacity.load(seen.world, seen.who, look, seen.span, seen.marks, seen.judged)
+
+
+CHARTS = (Chart("cascade-replicas", _replicas), Chart("cascade-load", _load))
 PAGE = Page("/cascade", "Cascade", "Cascade", layout, key="a", charts=CHARTS)
