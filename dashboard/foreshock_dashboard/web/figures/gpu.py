@@ -1,4 +1,4 @@
-"""Charts of one GPU over time: who uses it, memory, power, temperature, and what it says of its health."""
+"""Charts of one GPU over time: who uses it, memory, power, temperature, and what it tells of throttling and errors."""
 
 from __future__ import annotations
 
@@ -48,17 +48,25 @@ def heat(world: World, row: int, span: Span, look: Look) -> Json:
 
 
 def health(world: World, row: int, span: Span, look: Look) -> Json:
-    """Share of time held back by heat or power, the clock as a share of its highest, and errors in each minute."""
+    """Share of time held back by heat or power, and the clock as a share of its highest."""
     told = world.hardware
-    if told is None:
-        return lines(world.times, (), look, unit="ratio", span=span, empty="Nothing told of its health.")
-    found = [
-        Line("held back", told.throttled[row], "crit", fill=True),
-        Line("clock, of its highest", told.clock[row], "muted", dash="dot"),
-        Line("errors per minute", told.errors[row] * 60.0, "warn"),
-    ]
-    why = "Nothing told of throttling, clocks or errors."
-    return lines(world.times, found, look, unit="ratio", span=span, empty=why, top=1.0)
+    found = (
+        [
+            Line("held back", told.throttled[row], "crit", fill=True),
+            Line("clock, of its highest", told.clock[row], "muted", dash="dot"),
+        ]
+        if told
+        else []
+    )
+    why = "Nothing told of throttling or clocks."
+    return lines(world.times, found, look, unit="ratio", span=span, empty=why, top=1.0, legend=True)
+
+
+def errors(world: World, row: int, span: Span, look: Look) -> Json:
+    """Errors in each minute: they are counted, and share no axis with what is a share of time."""
+    told = world.hardware
+    found = [Line("errors per minute", told.errors[row] * 60.0, "crit", fill=True)] if told else []
+    return lines(world.times, found, look, unit="count", span=span, empty="Nothing told of its errors.", top=1.0)
 
 
 def _median(values: Floats) -> Floats:

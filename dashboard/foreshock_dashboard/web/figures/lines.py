@@ -31,13 +31,13 @@ MOST_LINES = 10
 UNITS = {
     "s": (",.3s", "s"),
     "ratio": (",.0%", ""),
-    "count": (",.3~s", ""),
-    "per_second": (",.3~s", "/s"),
+    "count": (",.3~r", ""),
+    "per_second": (",.3~r", "/s"),
     "watts": (",.0f", " W"),
     "celsius": (",.0f", " °C"),
     "bytes": (",.3~s", "B"),
 }
-"""How a unit's ticks are written: d3's format, and what is put behind it."""
+"""How a unit's ticks are written: d3's format, and what is put behind it. Half a request is not `500m`."""
 FEW = 5
 """Up to which an axis of counts has each number: there is no half of a replica."""
 DASHES = ("solid", "dot", "dash", "longdash", "dashdot")

@@ -33,8 +33,9 @@ def layout() -> Component:
             ),
             html.Div(
                 [
-                    chart("gpu-use", "Busy and contended", "share of time", height=200),
-                    chart("gpu-health", "Health", "share of time held back; clock; errors", height=200),
+                    chart("gpu-use", "Busy and contended", "share of time", height=180),
+                    chart("gpu-health", "Held back", "share of time, by heat or a lack of power", height=180),
+                    chart("gpu-errors", "Errors", "each minute; not those of an application", height=180),
                     chart("gpu-memory", "Memory", "", height=180),
                     chart("gpu-power", "Power", "", height=180),
                     chart("gpu-heat", "Temperature", "", height=180),
@@ -86,6 +87,7 @@ PAGE = Page(
             ("gpu-power", gpu.power),
             ("gpu-heat", gpu.heat),
             ("gpu-health", gpu.health),
+            ("gpu-errors", gpu.errors),
         )
     ),
 )
