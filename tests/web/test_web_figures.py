@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from tests.web.worlds import NOW, FakeTraces
 
-from foreshock_dashboard.model.heat import Bins, heat_of
+from foreshock_dashboard.model.heat import Bins, Heat, counted, heat_of
 from foreshock_dashboard.model.span import TraceQuery
 from foreshock_dashboard.web.charts import Look
 from foreshock_dashboard.web.figures.heat import heat_map, log_ticks
+from foreshock_dashboard.web.figures.lines import BELOW, LEGEND, Line, lines
 from foreshock_dashboard.web.figures.text import LONGEST, plain
 from foreshock_dashboard.web.theme import DARK, LIGHT, stylesheet
 
@@ -71,7 +73,7 @@ def test_duration_ticks_are_round(seconds: list[float], ticks: list[float]) -> N
     assert log_ticks(seconds) == ticks
 
 
-@pytest.mark.parametrize("duration", [3.2, 1.0, 0.0007, 2e-7, 48.0])
+@pytest.mark.parametrize("duration", [3.2, 1.0, 0.0007, 2e-5, 48.0, 2e4])
 def test_traces_that_are_about_as_long_have_an_axis_with_two_marks(duration: float) -> None:
     """Between which they lie; one trace is enough."""
     query = TraceQuery(*RANGE)
@@ -81,7 +83,46 @@ def test_traces_that_are_about_as_long_have_an_axis_with_two_marks(duration: flo
     low, high = (10**end for end in axis["range"])
     seen = [tick for tick in axis["tickvals"] if low <= tick * 1.001 and tick <= high * 1.001]
     assert len(seen) >= 2
-    assert seen[0] <= max(duration, 1e-6) <= seen[-1]
+    assert seen[0] <= duration <= seen[-1]
+
+
+def test_what_failed_at_once_is_seen_below_all_else_and_stretches_no_axis() -> None:
+    """Requests of 0 s beside some of a second: the axis has these, and one row and mark for those."""
+    query = TraceQuery(*RANGE)
+    listed = [
+        replace(each, duration=0.0 if i < 3 else 0.5, errors=i < 3)
+        for i, each in enumerate(FakeTraces(9).search(query))
+    ]
+    bins = Bins.of(query, 6)
+    figure = heat_map(Heat(bins, counted(listed, bins)), listed, Look(LIGHT), RANGE, "")
+    cells, _, failed = figure["data"]
+    axis = figure["layout"]["yaxis"]
+    low, high = (10**end for end in axis["range"])
+    assert high / low < 10
+    assert (axis["ticktext"][0], axis["tickvals"][0]) == ("0 s", failed["y"][0])
+    assert low < cells["y"][0] < failed["y"][0] < cells["y"][1] < 0.5 < high
+    told = {text for row in cells["text"] for text in row}
+    assert any(text.endswith(" that took no time") for text in told)
+    assert any(" of 422 ms to 562 ms" in text for text in told)
+    alone = heat_map(Heat(bins, counted(listed[:3], bins)), listed[:3], Look(LIGHT), RANGE, "")
+    assert alone["layout"]["yaxis"]["ticktext"][0] == "0 s"
+
+
+@pytest.mark.parametrize(
+    ("names", "rows"),
+    [
+        (("ready", "wanted"), 1),
+        (("p50", "p95", "p99", "usual p95 at most"), 2),
+        (("uses itself", "waits for ml/batch-embed", "waits for ml/nightly-eval"), 3),
+        ([f"waits for ml/batch-embed-{i}" for i in range(6)], 0),
+    ],
+)
+def test_names_of_lines_have_room_below_the_chart(names: Sequence[str], rows: int) -> None:
+    """In one row where all fit, else in columns as wide as the longest; none where they took the chart's room."""
+    times = np.array([NOW - 60, NOW])
+    drawn = lines(times, [Line(name, times) for name in names], Look(LIGHT), unit="s", span=RANGE)
+    assert drawn["layout"]["showlegend"] is (rows > 0)
+    assert drawn["layout"]["margin"]["b"] == BELOW + LEGEND * rows
 
 
 def _contrast(one: str, other: str) -> float:

@@ -18,6 +18,9 @@ from foreshock_dashboard.web.charts import Look
 from foreshock_dashboard.web.figures.lines import Line, Mark, blank, lines
 from foreshock_dashboard.web.vitals import offered
 
+WIDE = 72
+"""Characters of names that a row holds below these charts, of which two stand side by side."""
+
 
 def replicas(
     world: World | None, who: Service | None, look: Look, span: tuple[float, float], marks: tuple[Mark, ...] = ()
@@ -35,7 +38,7 @@ def replicas(
         Line("at most", found.most[row], "muted", "dot"),
         Line("waiting for a node", found.pending[row], "crit"),
     )
-    return lines(world.times, told, look, unit="count", span=span, marks=marks, top=1.0)
+    return lines(world.times, told, look, unit="count", span=span, marks=marks, top=1.0, row=WIDE)
 
 
 def load(
@@ -65,10 +68,10 @@ def load(
     used = _used(world, who)
     if used is not None:
         told.append(Line("GPU quota of its pool used", used, "muted", "dot"))
-    note = "" if known else why
     return lines(
-        world.times, told, look, unit="ratio", span=span, marks=marks, empty=why, note=note, top=1.0, legend=True
-    )
+        world.times, told, look, unit="ratio", span=span, marks=marks, empty=why, note="" if known else why, top=1.0,
+        legend=True, row=WIDE,
+    )  # fmt: skip
 
 
 def _safe(world: World, who: Service) -> float:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
 from foreshock_dashboard.analysis.sentence import duration
+from foreshock_dashboard.model.heat import SHORTEST as TOLD_APART
 from foreshock_dashboard.model.heat import Heat
 from foreshock_dashboard.model.query import Floats, Json
 from foreshock_dashboard.model.span import TraceSummary
@@ -16,7 +19,7 @@ from foreshock_dashboard.web.figures.lines import blank, frame, stamp
 from foreshock_dashboard.web.figures.text import plain
 
 SHORTEST = 1e-6
-"""Seconds. Where a logarithmic axis ends; shorter traces are drawn there."""
+"""Seconds. Where a logarithmic axis ends at the latest."""
 ROOM = 1.15
 """Factor by which the axis goes beyond what is drawn."""
 
@@ -26,17 +29,12 @@ def heat_map(found: Heat, marks: Sequence[TraceSummary], look: Look, span: tuple
 
     span: Unix seconds that the axis covers. empty: what is said where nothing matches.
     """
-    counts, bins = found.counts, found.bins
-    rows = np.flatnonzero(counts.any(axis=1))
-    if not len(rows) and not marks:
+    if not found.counts.any() and not marks:
         return blank(empty, look)
-    lengths = bins.lengths
-    first, last = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
-    edges = [*lengths[[first, last]].tolist()] if len(rows) else []
-    ends = [max(item.duration, SHORTEST) for item in marks] + edges
-    low, high = min(ends) / ROOM, max(ends) * ROOM
+    rows = _rows(found, marks)
+    low, high = rows.edges[0].item() / ROOM, max(rows.edges[-1].item(), *(item.duration for item in marks), 0.0) * ROOM
     layout = frame(look, "s", span)
-    ticks = log_ticks([low, high])
+    ticks = [tick for tick in log_ticks([low, high]) if tick > rows.instant]
     if sum(low <= tick <= high for tick in ticks) < 2:  # an axis with no two marks tells no size
         low = max((tick for tick in ticks if tick <= low), default=low)
         high = min((tick for tick in ticks if tick >= high), default=high)
@@ -44,8 +42,8 @@ def heat_map(found: Heat, marks: Sequence[TraceSummary], look: Look, span: tuple
     layout["yaxis"] |= {
         "type": "log",
         "range": [math.log10(low), math.log10(high)],
-        "tickvals": ticks,
-        "ticktext": [_tick(tick) for tick in ticks],
+        "tickvals": [rows.instant, *ticks] if rows.instant else ticks,
+        "ticktext": [*(["0 s"] if rows.instant else []), *map(_tick, ticks)],
         "ticksuffix": "",
         "fixedrange": False,
         "rangemode": "normal",
@@ -56,15 +54,43 @@ def heat_map(found: Heat, marks: Sequence[TraceSummary], look: Look, span: tuple
     layout["margin"] |= {"l": 60, "b": 60 if layout["showlegend"] else 40}
     failed = [item for item in marks if item.errors]
     fine = [item for item in marks if not item.errors]
-    cells = [_cells(counts[first:last], bins.times, lengths[first : last + 1], look)] if len(rows) else []
+    cells = [_cells(rows, found.bins.times, look)] if rows.counts.any() else []
     return {
         "data": [
             *cells,
-            _marks("slowest", fine, look, "text", "circle-open"),
-            _marks("with errors", failed, look, "crit", "square"),
+            _marks("slowest", fine, rows.instant, look, "text", "circle-open"),
+            _marks("with errors", failed, rows.instant, look, "crit", "square"),
         ],
         "layout": layout,
     }
+
+
+class _Rows(NamedTuple):
+    """counts, edges: of what is drawn, shape (rows, columns) and (rows + 1,), in seconds.
+
+    instant: where in the lowest row that is drawn which took no time that can be told; 0 where nothing did.
+    """
+
+    counts: Floats
+    edges: Floats
+    instant: float
+
+
+def _rows(found: Heat, marks: Sequence[TraceSummary]) -> _Rows:
+    """From the quickest to the slowest, and right below that what failed at once.
+
+    At its own place it would stretch the axis over decades in which there is nothing.
+    """
+    counts, lengths = found.counts, found.bins.lengths
+    least = float(lengths[1]) if found.bins.shortest <= TOLD_APART else 0.0
+    filled = np.flatnonzero(counts.any(axis=1)).tolist()
+    places = np.searchsorted(lengths, [item.duration for item in marks if item.duration > least], side="right") - 1
+    timed = [*(row for row in filled if row or not least), *places.clip(0, len(counts) - 1).tolist()]
+    first, last = (min(timed), max(timed) + 1) if timed else (1, 1)
+    if not least or (0 not in filled and all(item.duration > least for item in marks)):
+        return _Rows(counts[first:last], lengths[first : last + 1], 0.0)
+    instant = math.sqrt(lengths[first - 1] * lengths[first])
+    return _Rows(np.vstack([counts[:1], counts[first:last]]), lengths[first - 1 : last + 1], instant)
 
 
 def log_ticks(seconds: Sequence[float]) -> list[float]:
@@ -93,22 +119,22 @@ def _tick(seconds: float) -> str:
     return f"{seconds * 1e6:g} µs"
 
 
-def _cells(counts: Floats, times: Floats, lengths: Floats, look: Look) -> Json:
+def _cells(rows: _Rows, times: Floats, look: Look) -> Json:
     """Colours by the logarithm of the counts, so that one slow trace is seen beside a thousand quick ones."""
-    ramp = look.colours["ramp"].split()
+    ramp, counts, edges = look.colours["ramp"].split(), rows.counts, rows.edges.tolist()
+    lengths = [f"of {duration(short)} to {duration(long)}" for short, long in pairwise(edges)]
+    if rows.instant:
+        lengths[0] = "that took no time"
     told = [
-        [
-            f"{count:,.0f} trace{'' if count == 1 else 's'} of {duration(short)} to {duration(long)}" if count else ""
-            for count in row
-        ]
-        for row, short, long in zip(counts.tolist(), lengths[:-1].tolist(), lengths[1:].tolist(), strict=True)
+        [f"{count:,.0f} trace{'' if count == 1 else 's'} {length}" if count else "" for count in row]
+        for row, length in zip(counts.tolist(), lengths, strict=True)
     ]
     with np.errstate(divide="ignore"):
         shown = np.where(counts > 0, np.log1p(counts), np.nan)
     return {
         "type": "heatmap",
         "x": [stamp(time, look) for time in times.tolist()],
-        "y": [float(f"{value:.5g}") for value in lengths.tolist()],
+        "y": [float(f"{value:.5g}") for value in edges],
         "z": [[None if math.isnan(value) else round(value, 3) for value in row] for row in shown.tolist()],
         "text": told,
         "hovertemplate": "%{text}<extra></extra>",
@@ -121,13 +147,13 @@ def _cells(counts: Floats, times: Floats, lengths: Floats, look: Look) -> Json:
     }
 
 
-def _marks(name: str, found: Sequence[TraceSummary], look: Look, colour: str, symbol: str) -> Json:
+def _marks(name: str, found: Sequence[TraceSummary], least: float, look: Look, colour: str, symbol: str) -> Json:
     return {
         "type": "scatter",
         "mode": "markers",
         "name": name,
         "x": [stamp(item.start, look) for item in found],
-        "y": [max(item.duration, SHORTEST) for item in found],
+        "y": [max(item.duration, least) for item in found],
         "customdata": [item.trace_id for item in found],
         "text": [f"{plain(str(item.service))} {plain(item.operation)}<br>{duration(item.duration)}" for item in found],
         "hovertemplate": "%{text}<br>click to open<extra></extra>",

@@ -22,7 +22,7 @@ BELOW, LEGEND = 36, 20
 """Pixels below a chart: times with the day in a second line, then each row of names where there are several lines."""
 ROW = 46
 """Characters of names, with their marks, that a row holds in a narrow chart."""
-MOST_ROWS = 3
+MOST_ROWS = 4
 """Rows of names that leave room for the chart; where there are more, pointing at it names the lines."""
 MARK = 6
 """Characters that the mark before a name takes."""
@@ -87,12 +87,14 @@ def lines(
     note: str = "",
     top: float | None = None,
     legend: bool = False,
+    row: int = ROW,
 ) -> Json:
     """Lines over a stretch of time.
 
     times: Unix seconds, shape (points,). unit: a key of `UNITS`. span: the Unix seconds that the axis covers. empty:
     what is said where no line has a value. note: what is said across lines where the one that matters has none. top:
-    where the axis ends at least, in the unit. legend: a single line is named too.
+    where the axis ends at least, in the unit. legend: a single line is named too. row:
+    characters of names that a row below the chart holds.
     """
     drawn = [line for line in found if np.isfinite(line.values).any()]
     if not drawn:
@@ -105,7 +107,7 @@ def lines(
         layout["yaxis"]["dtick"] = 1
     if top is not None:
         layout["yaxis"]["range"] = [0, max(top, highest * 1.05)]
-    rows_of_names = _legend_rows(drawn, look) if legend or len(drawn) > 1 else 0
+    rows_of_names = _legend_rows(drawn, look, row) if legend or len(drawn) > 1 else 0
     layout["showlegend"] = 0 < rows_of_names <= MOST_ROWS
     layout["margin"]["b"] = BELOW + LEGEND * rows_of_names * layout["showlegend"]
     layout["shapes"] = [_across(mark, look) for mark in marks] + ([_shade(band, look)] if band else [])
@@ -117,11 +119,15 @@ def lines(
     }
 
 
-def _legend_rows(drawn: Sequence[Line], look: Look) -> int:
-    """Rows of the legend, for which Plotly makes no room itself; on a phone each name has one."""
+def _legend_rows(drawn: Sequence[Line], look: Look, row: int) -> int:
+    """Rows of the legend, for which Plotly makes no room itself; on a phone each name has one.
+
+    Names that do not fit into one row stand in columns as wide as the longest.
+    """
     if look.narrow:
         return len(drawn)
-    return math.ceil(sum(min(len(line.name), LONGEST) + MARK for line in drawn) / ROW)
+    widths = [min(len(line.name), LONGEST) + MARK for line in drawn]
+    return 1 if sum(widths) <= row else math.ceil(len(widths) / max(1, row // max(widths)))
 
 
 def blank(text: str, look: Look) -> Json:

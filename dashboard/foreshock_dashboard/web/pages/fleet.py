@@ -33,12 +33,12 @@ def layout() -> Component:
             ),
             html.Div(
                 [
-                    chart("gpu-use", "Busy and contended", "share of time", height=180),
-                    chart("gpu-health", "Held back", "share of time, by heat or a lack of power", height=180),
-                    chart("gpu-errors", "Errors", "each minute; not those of an application", height=180),
-                    chart("gpu-memory", "Memory", "", height=180),
-                    chart("gpu-power", "Power", "", height=180),
-                    chart("gpu-heat", "Temperature", "", height=180),
+                    chart("gpu-use", "Busy and contended", "share of time", height=200),
+                    chart("gpu-health", "Held back", "share of time, by heat or a lack of power", height=200),
+                    chart("gpu-errors", "Errors", "each minute; not those of an application", height=200),
+                    chart("gpu-memory", "Memory", "", height=200),
+                    chart("gpu-power", "Power", "", height=200),
+                    chart("gpu-heat", "Temperature", "", height=200),
                 ],
                 id="gpu-charts",
                 className="gpu-charts",
