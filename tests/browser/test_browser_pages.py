@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it ships no types
 from playwright.sync_api import Page, expect
 from tests.browser.site import Open, Scheme, Site
-from tests.web.worlds import HOSTILE, SCENES, snapshot, starvation, starving
+from tests.web.worlds import HOSTILE, NOW, SCENES, FakeTraces, snapshot, starvation, starving
 
 from foreshock_dashboard.model.snapshot import Snapshot
 
@@ -206,6 +206,19 @@ def test_a_full_list_says_which_of_all_matches_it_holds(visit: Open, site: Site,
 def test_a_list_that_holds_all_says_so(visit: Open) -> None:
     """Nothing was left out."""
     expect(visit("/traces").page.locator("#list .note")).to_contain_text("40 traces match.")
+
+
+def test_the_newest_traces_have_no_column_of_waits_until_one_is_known(visit: Open, site: Site) -> None:
+    """What ran on their GPUs is still on its way; the note says when it is known, and where such traces are."""
+    site.hub.traces, site.hub.time = FakeTraces(1), NOW - 50
+    page = visit("/traces").page
+    expect(page.locator("#list tbody tr")).to_have_count(1)
+    expect(page.locator("#list thead")).not_to_contain_text("Waited for a GPU")
+    expect(page.locator("#list")).to_contain_text("is known about 20 s after they ended: the longest waits")
+    site.hub.time = NOW
+    page.reload()
+    expect(page.locator("#list thead")).to_contain_text("Waited for a GPU")
+    expect(page.locator("#list .note")).not_to_contain_text("20 s")
 
 
 def test_a_hostile_name_is_text_everywhere(visit: Open, site: Site) -> None:

@@ -222,6 +222,18 @@ def test_of_a_trace_that_has_just_ended_nothing_is_claimed_that_may_still_change
     assert (body["lanes_settled"], body["sentence"]) == (False, "")
 
 
+def test_a_hub_in_the_past_waits_for_nothing_that_is_still_on_its_way() -> None:
+    """The last seconds of a recording are as settled as all others: nothing more will come."""
+    hub, _ = hub_of([*asked_of(host__id=HOST, process__pid=7), *STARVED])
+    hub.time = START + 5
+    newest = "/api/traces?limit=40&waits=true"
+    assert "gpu_wait_seconds" not in next(row for row in ask(hub, newest)["traces"] if row["trace_id"] == TRACE)
+    hub.snapshot = replace(hub.snapshot, bounds=(START - 900, START + 5))
+    listed = next(row for row in ask(hub, newest)["traces"] if row["trace_id"] == TRACE)
+    assert listed["gpu_wait_seconds"] == pytest.approx(0.357)
+    assert ask(hub)["lanes_settled"]
+
+
 @pytest.mark.parametrize("scene", ["empty", "error"])
 def test_without_gpus_there_are_no_lanes(scene: str) -> None:
     """A hub that has not looked yet, or sees no exporter; the answer says what is missing."""

@@ -117,6 +117,10 @@ class GpuTimes:
         self._lock = threading.Lock()
         self.whole = threading.BoundedSemaphore(AT_ONCE)
 
+    def arrived(self) -> float:
+        """Unix seconds, until shortly before which all has arrived: now; any time for a hub that stands in the past."""
+        return math.inf if self._hub.snapshot.bounds else self._hub.now()
+
     def of_trace(self, trace_id: str, patience: float = PATIENCE) -> GpuTime:
         """What one trace had of its GPUs.
 
@@ -139,7 +143,7 @@ class GpuTimes:
         told = [span for span in traffic(spans) if not span.occupancy]
         if not told:
             return GpuTime()
-        settled = _settled(told, self._hub.now())
+        settled = _settled(told, self.arrived())
         deadline = self._timer() + min(patience, PATIENCE)
         try:
             if snapshot.world is None or not snapshot.world.gpus:
@@ -174,7 +178,7 @@ class GpuTimes:
         """What occupancy spans alone tell, where there are no metrics of GPUs."""
         known: list[Interval] = []
         missing: set[int] = set()
-        at, room = self._hub.now(), MAX_READS
+        at, room = self.arrived(), MAX_READS
         for minute in _minutes(spans):
             if room <= 0 or self._timer() > deadline:
                 missing.add(minute)
@@ -217,7 +221,7 @@ class GpuTimes:
         """
 
         def make(_: _Read[T] | None) -> _Read[T]:
-            at = self._hub.now()
+            at = self.arrived()
             try:
                 found, complete = read()
             except SourceError as error:

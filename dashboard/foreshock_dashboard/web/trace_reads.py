@@ -73,7 +73,7 @@ class TraceReads:
             waited = await self._list(lambda: by_wait(source, self._times, query, wait))
             return traces_json.traces_by_wait(query, wait, waited)
         found = await to_thread.run_sync(source.search, query)
-        waits = await self._list(lambda: self._waits.of(found, now)) if wanted else None
+        waits = await self._list(lambda: self._waits.of(found, self._times.arrived())) if wanted else None
         return traces_json.traces(query, found, waits) | {"note": note_of(found)}
 
     async def exemplars(self, query: TraceQuery, aggressor: Service) -> Json:

@@ -208,7 +208,9 @@ window.foreshock = window.foreshock || {};
     return incident.victims.length ? words[incident.cause] || plain : `${plain} may come`;
   };
   // What to do first, as an incident tells it.
-  F.step = (text) => h("p", { class: "step" }, h("b", null, "Do now"), h("span", null, `${text.charAt(0).toUpperCase()}${text.slice(1)}.`));
+  F.step = (text) => h("p", { class: "step" }, h("b", null, "Do now"), h("span", null, `${text.charAt(0).toUpperCase()}${F.sentence(text.slice(1))}.`));
+  // A name that is wide may go on in another line after a slash, not in the middle of a word.
+  F.name = (text) => text.split("/").flatMap((part, i) => (i ? ["/", h("wbr"), part] : [part]));
   F.short = (text, most) => (text.length > most ? `${text.slice(0, Math.max(1, most - 1))}…` : text);
 
   // The name without its namespace where no other of these services has it; the whole is in the tooltip.

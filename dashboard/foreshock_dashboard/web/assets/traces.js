@@ -6,11 +6,14 @@
   const { h, put, known } = F;
   const AGAIN = 5000;
   const SETTLE = 8000;
+  const SETTLED = 20; // seconds, as in gpu_time.py
   const FILTERS = ["service", "operation", "attribute", "min_duration", "max_duration", "min_gpu_wait", "status", "errors", "order"];
   let asked = 0;
   let listed = 0;
   let opened = null;
   let settling = 0;
+  let unread = Infinity;
+  let reading = 0;
 
   const search = () => new URLSearchParams(location.search);
   const filters = (extra = []) => new URLSearchParams([...[...search()].filter(([name, value]) => FILTERS.includes(name) && value), ["start", F.range.from()], ["end", F.range.to()], ...extra]);
@@ -72,6 +75,7 @@
   const load = async () => {
     const mine = ++asked;
     listed = performance.now();
+    clearTimeout(reading);
     const address = `/api/traces?${filters([["waits", "true"]])}`;
     try {
       const { body } = await F.fetchJson(address);
@@ -99,20 +103,25 @@
       const after = waited > whole ? "; its work went on after its caller had an answer or gave up" : "";
       return h("span", { class: share >= 0.5 ? "bad" : share >= 0.2 ? "poor" : "", title: `${F.seconds(waited)} in which others held its GPU, at most${after}` }, `${F.percent(share)}`, h("small", { class: "muted minor" }, ` ${F.seconds(waited)}`));
     };
+    // Of the newest nothing is known yet where many arrive: an empty column would only look broken.
+    const left = traces.filter((trace) => trace.gpu_wait_seconds === undefined).length;
+    const waits = left < traces.length;
+    if (!F.range.live() && left && left < unread) reading = setTimeout(load, AGAIN); // a past list is read once, and on as long as that helps
+    unread = left;
     const label = F.labels([...new Set(traces.map((trace) => trace.service))]);
     const row = (trace) =>
       h("tr", { "aria-current": trace.trace_id === search().get("trace") ? "true" : null },
         h("td", { class: "minor" }, F.time(trace.start, body.time), F.range.live() ? h("small", { class: "muted minor" }, ` ${F.span(body.time - trace.start)} ago`) : null),
-        h("th", { scope: "row" }, F.dot(trace.colour), h("a", { href: href({ trace: trace.trace_id, span: null }), "data-go": true, title: `${trace.service} ${trace.operation}` }, `${F.short(label(trace.service), 30)} ${F.short(trace.operation, 60)}`), trace.root ? null : h("small", { class: "muted" }, " (root not seen)")),
-        h("td", { class: "measure", style: `--share:${((trace.duration_seconds / top) * 100).toFixed(1)}%` }, F.seconds(trace.duration_seconds)), h("td", null, wait(trace)),
+        h("th", { scope: "row" }, F.dot(trace.colour), h("a", { href: href({ trace: trace.trace_id, span: null }), "data-go": true, title: `${trace.service} ${trace.operation}` }, F.name(`${F.short(label(trace.service), 30)} ${F.short(trace.operation, 60)}`)), trace.root ? null : h("small", { class: "muted" }, " (root not seen)")),
+        h("td", { class: "measure", style: `--share:${((trace.duration_seconds / top) * 100).toFixed(1)}%` }, F.seconds(trace.duration_seconds)), waits ? h("td", null, wait(trace)) : null,
         h("td", { class: "minor" }, trace.spans), h("td", null, trace.errors ? F.state("critical", `${trace.errors}`) : "0"), h("td", { class: "minor" }, trace.services.length));
     const bounded = body.candidates?.bound_reached ? ` It looked at the ${body.candidates.looked_at} slowest that match; there are more: narrow the range.` : "";
     put(F.byId("list"),
       h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Traces, table" },
         h("table", { class: "traces" },
-          h("thead", null, h("tr", null, [["Started", "minor"], ["Request"], ["Duration"], ["Waited for a GPU"], ["Spans", "minor"], ["Errors"], ["Services", "minor"]].map(([name, kind]) => h("th", { scope: "col", class: kind }, name)))),
+          h("thead", null, h("tr", null, [["Started", "minor"], ["Request"], ["Duration"], waits ? ["Waited for a GPU"] : null, ["Spans", "minor"], ["Errors"], ["Services", "minor"]].filter(Boolean).map(([name, kind]) => h("th", { scope: "col", class: kind }, name)))),
           h("tbody", null, traces.map(row)))),
-      h("p", { class: "note" }, `${traces.length >= query.limit ? `The ${query.limit} ${order} of all traces that match` : `${traces.length} trace${traces.length > 1 ? "s match" : " matches"}`}.${bounded} `,
+      h("p", { class: "note" }, `${traces.length >= query.limit ? `The ${query.limit} ${order} of all traces that match` : `${traces.length} trace${traces.length > 1 ? "s match" : " matches"}`}.${bounded} `, waits ? null : [`How long they waited for a GPU is known about ${SETTLED} s after they ended: `, h("a", { href: href({ order: "gpu_wait" }), "data-go": true }, "the longest waits"), ". "],
         h("a", { href: `/api/traces?${filters()}` }, "as JSON"), " ", h("a", { href: `/api/csv/traces?${filters([["waits", "true"]])}`, download: "" }, "as CSV")),
       body.note ? h("p", { class: "note" }, `${body.note}.`) : null);
     F.panel("list", "ready");
@@ -150,6 +159,7 @@
   const follow = () => {
     if (!document.querySelector('[data-page="traces"]')) return;
     form();
+    unread = Infinity;
     load();
     open();
   };
