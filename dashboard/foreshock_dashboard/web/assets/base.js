@@ -136,6 +136,17 @@ window.foreshock = window.foreshock || {};
     const parts = zone === "utc" ? [] : new Intl.DateTimeFormat(undefined, { timeZoneName: "short" }).formatToParts(new Date(unix * 1000));
     return [F.stamp(unix), parts.find(({ type }) => type === "timeZoneName")?.value].filter(Boolean).join(" ");
   };
+  // A sentence of the analysis, which tells times of day in UTC: in the reader's zone, as all other times of a page.
+  const MOMENT = /\b(\d\d):(\d\d)(:\d\d)? UTC\b/g;
+  F.sentence = (text) => {
+    if (zone === "utc") return text;
+    const now = F.live?.data?.data_time ?? Date.now() / 1000;
+    return text.replace(MOMENT, (_, hour, minute, second = "") => {
+      const today = Math.floor(now / 86400) * 86400 + hour * 3600 + minute * 60 + Number(second.slice(1));
+      const told = formats()[0].format(new Date((today > now + 43200 ? today - 86400 : today) * 1000));
+      return second ? told : told.slice(0, 5);
+    });
+  };
   // Exact in UTC on hover; relative to the hub's own clock, which may run faster than ours.
   F.time = (unix, now) => {
     if (!known(unix)) return "–";

@@ -17,8 +17,8 @@
       data.incidents.length ? h("ul", { class: "incidents", "aria-label": "Incidents" }, data.incidents.map(one), data.wanted ? h("li", null, h("a", { href: F.href({ incident: null }), "data-go": true }, "all that are open")) : null) : null,
       !data.incidents.length ? h("p", { class: "muted" }, data.learning.done ? "No incident hits a service, and none did in the last hour: below is how everything fares." : "Incidents can be told once the hub has learnt what is usual.") : null,
       data.wanted && !chosen ? h("p", { class: "lost" }, `Nothing is known of incident ${data.wanted} at this time. It may be older than an hour, or begin later: choose another time.`) : null,
-      chosen ? h("div", { class: "chosen" },
-        h("p", { class: "headline" }, chosen.sentence),
+      chosen ? h("div", { class: "chosen", "data-phase": chosen.phase },
+        h("p", { class: "headline" }, F.sentence(chosen.sentence)),
         chosen.next_step ? F.step(chosen.next_step) : null,
         h("p", { class: "facts" }, h("button", { type: "button", class: "quiet", "data-time": "replay", "data-from": Math.round(Math.min(chosen.since, chosen.opened) - BEFORE) }, "▶ Replay it"), h("a", { href: F.reportOf(chosen.id), download: "" }, "Download the post-mortem"), h("a", { href: F.tracesOf(chosen.victim), "data-go": true }, `Slowest traces of ${chosen.victim}`))) : null);
   };

@@ -22,7 +22,7 @@
     // A wait is a fact, neither good nor bad: who waits all day may do no worse for it.
     const grave = pair ? (pair.incident ? "critical" : pair.ratio >= PEACE ? "waits" : pair.ratio === null ? "blind" : "calm") : starved ? "critical" : waits ? "waits" : !gpus.length ? "empty" : pairs.some(([, , ratio]) => ratio !== null) || !pairs.length ? "calm" : "blind";
     F.byId("verdict").dataset.state = grave;
-    put(F.byId("headline"), pair ? pair.sentence : headline);
+    put(F.byId("headline"), F.sentence(pair ? pair.sentence : headline));
     F.byId("pair-open").hidden = !pair;
     const { incident } = pair || {};
     put(F.byId("pair-facts"), incident?.next_step ? F.step(incident.next_step) : null, pair ? h("p", { class: "facts" },

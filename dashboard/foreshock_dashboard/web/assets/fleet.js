@@ -58,8 +58,8 @@
       F.known(gpu.nvlinks.all) ? `${told(gpu.nvlinks.up, "count")} of ${gpu.nvlinks.all} NVLinks up` : "",
     ].filter(Boolean);
     put(F.byId("gpu"),
-      h("p", { class: "gpu-said", "data-sick": String(gpu.sick) }, gpu.sick ? F.state("critical", "hardware") : gpu.sick === false ? F.state("ok", "hardware as usual") : F.state("unknown", "not told"), " ", gpu.verdict),
-      gpu.incidents.map((one) => h("p", null, F.state(one.phase === "advisory" ? "warning" : "critical", one.phase), " ", link(F.to("/cascade", { incident: one.id }), one.sentence))),
+      h("p", { class: "gpu-said", "data-sick": String(gpu.sick) }, gpu.sick ? F.state("critical", "hardware") : gpu.sick === false ? F.state("ok", "hardware as usual") : F.state("unknown", "not told"), " ", F.sentence(gpu.verdict)),
+      gpu.incidents.map((one) => h("p", null, F.state(one.phase === "advisory" ? "warning" : "critical", one.phase), " ", link(F.to("/cascade", { incident: one.id }), F.sentence(one.sentence)))),
       h("div", { class: "gpu-figures" }, ["busy", "contended", "memory", "power", "temperature", "throttled", "errors"].map(figure)),
       h("div", { id: "gpu-services" }),
       gpu.pairs.length ? h("p", null, "Waiting: ", gpu.pairs.map((pair, i) => h("span", null, i ? "; " : "", link(F.pairOf(pair.victim, pair.aggressor), `${pair.victim} for ${pair.aggressor}`), ` ${F.percent(pair.stalled)}`)), ".") : null,

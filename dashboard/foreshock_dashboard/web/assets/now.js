@@ -19,8 +19,10 @@
   const verdict = (data, now) => {
     const { state, clauses, detail, since, incident, next } = data.verdict;
     F.byId("verdict").dataset.state = state;
-    const clause = ([text, kind, of]) =>
-      kind ? h("a", { href: LINKS[kind](of), "data-go": true, title: kind === "gpus" ? of.join(", ") : null }, text) : text;
+    const clause = ([told, kind, of]) => {
+      const text = F.sentence(told);
+      return kind ? h("a", { href: LINKS[kind](of), "data-go": true, title: kind === "gpus" ? of.join(", ") : null }, text) : text;
+    };
     put(F.byId("headline"), clauses.map(clause));
     const parts = [];
     if (since && incident) {
@@ -37,7 +39,7 @@
       next ? following(next) : null,
       incident?.next_step ? F.step(incident.next_step) : null,
       parts.length ? h("p", { class: "facts" }, parts) : null,
-      detail.map((text) => h("p", { class: "muted" }, text)));
+      detail.map((text) => h("p", { class: "muted" }, F.sentence(text))));
   };
   const listed = (names) => names.slice(0, 3).map((name, i) => [i ? ", " : "", service(name)]).concat(names.length > 3 ? [` and ${names.length - 3} more`] : []);
   const following = ({ service: who, seconds, missing, objective }) => {
@@ -156,7 +158,7 @@
     return h("li", { "data-phase": w.phase },
       h("p", { class: "warning-head" }, F.state(w.phase === "advisory" ? "warning" : "critical", w.phase), " ", h("b", null, w.aggressor && w.aggressor !== w.victim ? [service(w.aggressor), " → ", service(w.victim)] : service(w.victim)),
         h("span", { class: "muted" }, ` ${F.cause(w, CAUSES)}, since `, F.time(w.since, now), ` (${F.span(now - w.since)}) `), links(w)),
-      h("p", null, w.sentence),
+      h("p", null, F.sentence(w.sentence)),
       rows.length ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Evidence of ${w.victim}, table` }, h("table", { class: "evidence" },
         h("thead", null, h("tr", null, ["of", "figure", "now", "usually", "since"].map((name) => h("th", { scope: "col" }, name)))),
         h("tbody", null, rows.map(([e, same]) => h("tr", { class: same ? "same" : null },

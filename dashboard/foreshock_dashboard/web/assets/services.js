@@ -146,7 +146,7 @@
         h("li", { "data-phase": w.phase, class: w.phase === "over" ? "over" : null },
           h("p", { class: "warning-head" }, w.phase === "over" ? F.state("idle", "over") : F.state(w.phase === "advisory" ? "warning" : "critical", w.phase), " ",
             h("b", null, w.aggressor && w.aggressor !== w.victim ? `${w.aggressor} → ${w.victim}` : w.victim), h("span", { class: "muted" }, ` ${F.cause(w)}, `, w.until ? ["ended ", F.time(w.until, now)] : ["since ", F.time(w.since, now), ` (${F.span(now - w.since)})`])),
-          h("p", null, w.sentence)))));
+          h("p", null, F.sentence(w.sentence))))));
 
   const links = (d) => {
     const traces = (extra) => F.to("/traces", { service: d.service, ...extra });
@@ -212,7 +212,8 @@
       named(data.service);
       const open = data.incidents.find((item) => item.phase !== "over");
       F.byId("service-verdict").dataset.state = open ? (open.phase === "advisory" ? "warning" : "critical") : STATES[data.health];
-      if (F.byId("service-say").textContent !== data.sentence) F.byId("service-say").textContent = data.sentence;
+      const sentence = F.sentence(data.sentence);
+      if (F.byId("service-say").textContent !== sentence) F.byId("service-say").textContent = sentence;
       links(data);
       figures(data);
       neighbours(data);

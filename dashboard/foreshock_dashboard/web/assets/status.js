@@ -15,14 +15,15 @@
   const figure = (name, value, of, grave = false, title = null) => h("div", { class: grave ? "figure grave" : "figure", title }, h("span", { class: "figure-name" }, name), h("span", null, h("b", null, value), of ? ` ${of}` : ""));
 
   const trust = (data) => {
-    const { state, headline, doubts } = data.trust;
+    const { state, doubts } = data.trust;
+    const headline = F.sentence(data.trust.headline);
     F.byId("status-verdict").dataset.state = state;
     if (F.byId("trust").textContent !== headline) F.byId("trust").textContent = headline;
-    const more = doubts.filter((text) => headline !== `Mostly: ${text}.`); // what the headline says in full
+    const more = doubts.filter((text) => data.trust.headline !== `Mostly: ${text}.`); // what the headline says in full
     put(F.byId("doubts"),
       data.simulated ? h("p", null, "The data is simulated: nothing of it is a real platform.") : null,
       data.past ? h("p", null, "Signals and targets are of then; what the hub dropped and keeps is of now.") : null,
-      more.length ? h("ul", null, more.map((text) => h("li", null, text))) : null);
+      more.length ? h("ul", null, more.map((text) => h("li", null, F.sentence(text)))) : null);
   };
   const figures = (data) => {
     const { reads = {}, store = {}, spans = {} } = data.hub;
