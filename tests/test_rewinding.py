@@ -296,6 +296,14 @@ def test_a_range_between_two_grid_points_has_nothing() -> None:
     assert past.over(NOW - 9, NOW - 2, newest) is None
 
 
+def test_a_source_that_was_never_read_is_no_range_without_data() -> None:
+    """A chart tells what is wrong, and not that nobody tells of anything."""
+    past, _ = rewind()
+    with pytest.raises(SourceError, match=r"^Cannot be read: it is away$"):
+        past.over(NOW - 900, NOW, Snapshot(1, None, (), Learning(0.0, 1800.0), error="it is away"))
+    assert past.over(NOW - 900, NOW, Snapshot(0, None, (), Learning(0.0, 1800.0))) is None
+
+
 def test_memory_forgets_the_oldest_and_keeps_the_newest() -> None:
     """However little room there is."""
     memory = Memory(room=3)

@@ -170,6 +170,8 @@ class Rewind:
             SourceError: it cannot answer, or too many ask at once.
         """
         world = newest.world
+        if world is None and newest.error:
+            raise SourceError(f"Cannot be read: {newest.error}")
         if world is None:
             return None
         end = min(end, world.time)

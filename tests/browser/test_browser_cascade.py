@@ -181,8 +181,12 @@ def test_cascade_says_why_there_is_nothing_to_see(visit: Open, site: Site, scene
         expect(page.locator(".chosen")).to_contain_text(HOSTILE)
     elif scene == "error":
         expect(page.locator("#map-message")).to_contain_text("Cannot be read: prometheus")
+        expect(page.locator("#cascade-load")).to_contain_text("Cannot be read: prometheus")
     else:
         expect(page.locator("#timeline-panel")).to_have_attribute("data-state", "empty")
+    calm = {"learning": "still being learned (12 of 30 min)", "empty": "No service is known", "blind": "no fresh data"}
+    for panel in ("timeline", "breaches", "signs") if scene in calm else ():
+        expect(page.locator(f"#{panel}-message")).to_contain_text(calm[scene])
     assert _faults(page) == []
 
 

@@ -80,6 +80,11 @@ GZIP = {"content-encoding": "gzip"}
 STRANGE = "what Prometheus does not "
 REFUSALS: dict[str, tuple[Answer, str]] = {
     "down": (raising(httpx.ConnectError("refused")), "cannot be reached (refused); does it run at that address?"),
+    "no listener": (
+        raising(httpx.ConnectError("[Errno 111] Connection refused")),
+        "cannot be reached (Connection refused)",
+    ),
+    "no words": (raising(httpx.ReadError("")), "cannot be reached (ReadError)"),
     "slow": (raising(httpx.ReadTimeout("")), "no answer within 30 s; ask for a shorter range"),
     "HTML": (answering(200, html="<html>"), "text/html; charset=utf-8, not Prometheus' JSON"),
     "a 404 page": (answering(404, text="404 page not found"), "answers 404 with text/plain; charset=utf-8"),

@@ -28,7 +28,7 @@ from tests.web.worlds import (
 from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.world import Target, World
 from foreshock_dashboard.web import now, payloads
-from foreshock_dashboard.web.sight import fresh_for, sight, silent
+from foreshock_dashboard.web.sight import fresh_for, sight, silent, untold
 from foreshock_dashboard.web.verdict import verdict
 
 UNREACHABLE = "prometheus http://127.0.0.1:9090 refuses connections: start it"
@@ -168,3 +168,20 @@ def test_blind_figures_are_unknown_not_zero() -> None:
     assert {item["value"] for item in figures.values()} == {None}
     seen = {item["name"]: item for item in now.now(snapshot(dim()), "x")["figures"]}
     assert (seen["Services degraded"]["value"], seen["Services degraded"]["of"]) == (0, 11)
+
+
+@pytest.mark.parametrize(
+    ("scene", "words"),
+    [
+        ("calm", ""),
+        ("starving", ""),
+        ("half-blind", ""),
+        ("learning", "It cannot be told yet: what is usual is still being learned (12 of 30 min)."),
+        ("empty", "No service is known yet."),
+        ("error", "No service is known yet."),
+        ("blind", "It cannot be told: no fresh data comes from any service."),
+    ],
+)
+def test_that_nobody_is_worse_than_usual_is_said_only_where_it_is_known(scene: str, words: str) -> None:
+    """Where nothing is known, nothing is as usual either."""
+    assert untold(SCENES[scene]()) == words

@@ -395,6 +395,8 @@ class FakeHub:
     def over(self, start: float, end: float) -> World | None:
         """What there is of a stretch of time."""
         world = self.snapshot.world
+        if world is None and self.snapshot.error:
+            raise SourceError(f"Cannot be read: {self.snapshot.error}")
         return None if world is None or end < world.times[0] else cut(world, start, end)
 
     def now(self) -> float:

@@ -12,6 +12,7 @@ import orjson
 
 from foreshock_dashboard.model.query import Floats, Matcher, Matrix, Query, SourceError, grid
 from foreshock_dashboard.model.samples import Labels
+from foreshock_dashboard.sources.unreached import why
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +159,7 @@ class PrometheusSource:
                 f"{self.name}: no answer within {self._timeout:.0f} s; ask for a shorter range, or look at its load"
             ) from error
         except (httpx.TransportError, httpx.StreamError, httpx.DecodingError) as error:
-            raise SourceError(f"{self.name}: cannot be reached ({error}); does it run at that address?") from error
+            raise SourceError(f"{self.name}: cannot be reached ({why(error)}); does it run at that address?") from error
         return self._data(response, body)
 
     def _read(self, response: httpx.Response) -> bytes:

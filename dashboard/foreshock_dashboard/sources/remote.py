@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 
 from foreshock_dashboard.model.query import SourceError
+from foreshock_dashboard.sources.unreached import why
 
 MAX_BODY = 64 << 20
 """Bytes of one answer after decompression."""
@@ -143,7 +144,7 @@ class Remote:
         except httpx.TimeoutException as error:
             raise self._slow() from error
         except (httpx.TransportError, httpx.StreamError, httpx.DecodingError) as error:
-            raise SourceError(f"{self.name}: cannot be reached ({error}); does it run at that address?") from error
+            raise SourceError(f"{self.name}: cannot be reached ({why(error)}); does it run at that address?") from error
         self._refuse(response, body)
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         return Answer(response.status_code, kind, body)

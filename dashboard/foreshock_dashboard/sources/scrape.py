@@ -16,6 +16,7 @@ from foreshock_dashboard.clock import Clock
 from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch, labels_of
 from foreshock_dashboard.sources.exposition import Known, parse
 from foreshock_dashboard.sources.gunzip import TooLargeError, gunzip
+from foreshock_dashboard.sources.unreached import why
 
 MAX_BODY = 32 << 20
 """Bytes of one answer, before and after decompression."""
@@ -216,7 +217,7 @@ def fetch(client: httpx.Client, url: str, timeout: float, max_body: int) -> str:
     except httpx.TimeoutException:
         raise ScrapeError(f"no answer within {timeout:g} s; raise the timeout or look at its load") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ScrapeError(f"cannot be reached ({error or type(error).__name__}); is it running there?") from error
+        raise ScrapeError(f"cannot be reached ({why(error)}); is it running there?") from error
     try:
         return (gunzip(body, max_body) if encoding == "gzip" else body).decode()
     except TooLargeError as error:

@@ -18,6 +18,7 @@ from foreshock_dashboard.web.now import WAITING, service_rows
 from foreshock_dashboard.web.numbers import number, number_of_time
 from foreshock_dashboard.web.payloads import open_incidents, pairs
 from foreshock_dashboard.web.service_map import drawn, edges
+from foreshock_dashboard.web.sight import untold
 from foreshock_dashboard.web.signs import LEADING, Sign
 from foreshock_dashboard.web.theme import service_colour
 from foreshock_dashboard.web.timeline import Chosen, hits, picked, timeline
@@ -61,6 +62,7 @@ def cascade(snapshot: Snapshot, start: float, wanted: str = "", asked: str = "",
     focus = focused(snapshot, chosen, asked)
     return body | {
         "ready": True,
+        "untold": untold(snapshot),
         "earliest": number_of_time(float(seen.times[0])) if since > start + seen.step else None,
         "timeline": lanes,
         "services": [

@@ -17,7 +17,7 @@ from foreshock_dashboard.web.incident_json import incident
 from foreshock_dashboard.web.numbers import last
 from foreshock_dashboard.web.payloads import conditions, open_incidents, pairs
 from foreshock_dashboard.web.service_map import service_map
-from foreshock_dashboard.web.sight import answering
+from foreshock_dashboard.web.sight import answering, untold
 from foreshock_dashboard.web.signs import Course
 from foreshock_dashboard.web.theme import service_colour
 from foreshock_dashboard.web.timeline import hits, picked, timeline, window
@@ -113,6 +113,7 @@ def now(snapshot: Snapshot, topology_id: str, time: float | None = None) -> Json
         "tenants": _tenants(world),
         "marked": sorted({place[gpu] for item in open_incidents(snapshot) for gpu in item.gpus if gpu in place}),
         "missing": list(world.missing),
+        "untold": untold(snapshot),
     }
 
 

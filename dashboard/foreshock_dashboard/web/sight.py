@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import Gpu, Target, World
 from foreshock_dashboard.web.placed import Rows, placed
 
@@ -66,6 +67,19 @@ def sight(world: World) -> Sight:
         blind=" or ".join(lost),
         since=max((_last(world, seen) for seen in lost.values() if seen.any()), default=None),
     )
+
+
+def untold(snapshot: Snapshot) -> str:
+    """Why it cannot be told whether any service is worse than usual; "" where it can."""
+    world = snapshot.world
+    if world is None or not world.services:
+        return "No service is known yet."
+    if "service" in sight(world).blind:
+        return "It cannot be told: no fresh data comes from any service."
+    if not snapshot.learning.done:
+        have, need = snapshot.learning.have / 60, snapshot.learning.need / 60
+        return f"It cannot be told yet: what is usual is still being learned ({have:.0f} of {need:.0f} min)."
+    return ""
 
 
 def fresh_services(world: World) -> Bools:

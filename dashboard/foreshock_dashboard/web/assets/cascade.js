@@ -15,7 +15,7 @@
       F.state(PHASES[item.phase], item.phase), " ", h("b", null, item.victim), h("span", { class: "muted" }, ` ${F.cause(item)}, ${item.until ? `ended ${F.span(now - item.until)} ago` : `for ${F.span(now - item.since)}`}`)));
     put(F.byId("chooser"),
       data.incidents.length ? h("ul", { class: "incidents", "aria-label": "Incidents" }, data.incidents.map(one), data.wanted ? h("li", null, h("a", { href: F.href({ incident: null }), "data-go": true }, "all that are open")) : null) : null,
-      !data.incidents.length ? h("p", { class: "muted" }, data.learning.done ? "No incident hits a service, and none did in the last hour: below is how everything fares." : "Incidents can be told once the hub has learnt what is usual.") : null,
+      !data.incidents.length ? data.error && !data.ready ? null : h("p", { class: "muted" }, data.learning.done ? "No incident hits a service, and none did in the last hour: below is how everything fares." : "Incidents can be told once the hub has learnt what is usual.") : null,
       data.wanted && !chosen ? h("p", { class: "lost" }, `Nothing is known of incident ${data.wanted} at this time. It may be older than an hour, or begin later: choose another time.`) : null,
       chosen ? h("div", { class: "chosen", "data-phase": chosen.phase },
         h("p", { class: "headline" }, F.sentence(chosen.sentence)),
@@ -39,7 +39,7 @@
     const list = data.breaches;
     if (!list.length) {
       put(F.byId("breaches"));
-      return F.panel("breaches", "empty", "No service is expected to miss its objective within 30 min.");
+      return F.panel("breaches", "empty", data.untold || "No service is expected to miss its objective within 30 min.");
     }
     const label = F.labels(list.map((row) => row.service));
     const left = ({ p10, p20, p50, p80, p90 }) => (p50 === 0 ? h("b", { class: "bad" }, "■ missed now") : [h("b", null, F.known(p50) ? `in about ${F.about(p50)}` : "perhaps"), h("br"), h("small", null, F.interval(F.known(p10) ? p10 : p20, F.known(p90) ? p90 : p80))]);
@@ -56,7 +56,7 @@
     const list = data.signs;
     if (!list.length) {
       put(F.byId("signs"));
-      return F.panel("signs", "empty", "Every figure is as usual.");
+      return F.panel("signs", "empty", data.untold || "Every figure is as usual.");
     }
     const label = F.labels([...new Set(list.map((row) => row.service))]);
     F.table(F.byId("signs"), {
@@ -86,7 +86,7 @@
         for (const name of ["map", "timeline", "breaches", "signs"]) F.panel(name, data.error ? "error" : "loading", data.error ? `Cannot be read: ${data.error}` : "");
         return;
       }
-      F.timeline("timeline", { ...data.timeline, past: !F.range.live() }, { empty: "No service is worse than usual, and none was in this time." });
+      F.timeline("timeline", { ...data.timeline, past: !F.range.live() }, { empty: data.untold || "No service is worse than usual, and none was in this time." });
       breaches(data);
       signs(data, now);
       room(data);

@@ -31,8 +31,8 @@
     const { have, need, done } = data.learning;
     put(F.byId("status-figures"),
       figure("Version", data.version, data.simulated ? "simulated" : ""),
-      data.past ? figure("Looked at", F.stamp(data.data_time), "in the past") : figure("Newest figures", F.seconds(data.lag), data.step ? `old, one look each ${F.seconds(data.step)}` : ""),
-      figure("Targets answering", data.targets.length ? String(answering + data.hidden) : "–", data.targets.length ? `of ${data.targets.length + data.hidden}` : "none is named", answering < data.targets.length),
+      data.past ? figure("Looked at", F.stamp(data.data_time), "in the past") : figure("Newest figures", known(data.lag) ? F.span(data.lag) : "–", known(data.lag) ? `old${data.step ? `, read every ${F.span(data.step).replaceAll(" ", "\u00a0")}` : ""}` : ""),
+      figure("Targets answering", data.targets.length ? String(answering + data.hidden) : "–", data.targets.length ? `of ${data.targets.length + data.hidden}` : data.error ? "not known" : "none is named", answering < data.targets.length),
       figure("What is usual", done ? "learned" : "learning", done ? "" : `${Math.floor(have / 60)} of ${Math.floor(need / 60)} min`),
       figure("Metrics from", (reads.metrics || "–").split(" ")[0], "", false, reads.metrics), figure("Traces from", (reads.traces || "–").split(" ")[0], "", false, reads.traces));
   };
