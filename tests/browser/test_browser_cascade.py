@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it ships no types
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from tests.browser.site import Open, Scheme, Site
 from tests.web.worlds import HOSTILE, NOW, SCENES, service, snapshot, starvation, starving
 
@@ -188,6 +188,27 @@ def test_cascade_says_why_there_is_nothing_to_see(visit: Open, site: Site, scene
     for panel in ("timeline", "breaches", "signs") if scene in calm else ():
         expect(page.locator(f"#{panel}-message")).to_contain_text(calm[scene])
     assert _faults(page) == []
+
+
+def test_a_chart_that_is_not_drawn_yet_says_so(visit: Open) -> None:
+    """An empty panel would look as if there were nothing to see."""
+    page = visit("/status").page
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route) if '"cascade-load' in (route.request.post_data or "") else route.continue_()
+
+    page.route("**/_dash-update-component?*", hold)
+    page.locator("#nav-cascade").click()
+    chart = page.locator("#cascade-load-panel .chart")
+    said = "chart => getComputedStyle(chart, '::before').content"
+    expect(chart.locator(".main-svg").first).to_be_visible()
+    assert chart.evaluate(said) == '"Loading…"'
+    while held:
+        held.pop().continue_()
+    page.unroute("**/_dash-update-component?*")
+    expect(chart.locator(".annotation")).to_contain_text("No service tells of its load.")
+    assert chart.evaluate(said) == "none"
 
 
 def test_what_was_seen_of_a_service_stays_in_the_picture_where_it_lasts_longer_than_the_range(visit: Open) -> None:

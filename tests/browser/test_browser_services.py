@@ -124,6 +124,7 @@ def test_status_answers_in_its_first_line_and_names_what_is_missing(visit: Open,
     expect(page.locator("#signals-table tr", has_text="Model servers")).to_contain_text("missing")
     expect(page.locator("#signals-table tr", has_text="Model servers")).to_contain_text("let /metrics of vLLM")
     expect(page.locator("#targets-table tbody tr")).to_have_count(4)
+    expect(page.locator("#status-figures")).to_contain_text("old, read every 10 s")
     site.hub.snapshot = replace(SCENES["half-blind"](), seq=8)
     expect(page.locator("#trust")).to_contain_text("Mostly: 1 of 4 targets is silent: host-3:10877.")
     expect(page.locator("#targets-table tbody tr").first).to_contain_text("silent")

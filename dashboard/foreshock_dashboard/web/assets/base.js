@@ -87,7 +87,7 @@ window.foreshock = window.foreshock || {};
     if (!known(value)) return "–";
     if (unit === "s") return F.seconds(value);
     if (unit === "ratio") return F.percent(value);
-    if (unit === "count") return value.toFixed(0);
+    if (unit === "count" || (!unit && Number.isInteger(value))) return value.toFixed(0);
     if (unit === "1/s") return F.rate(value);
     return `${digits(value)} ${unit}`;
   };

@@ -41,6 +41,11 @@
     F.grid.paint({ title, unit, low: data.low, high: data.high, values: F.grid.bytes(data.values.bdata), contended: data.contended && data.metric !== "contended" ? F.grid.bytes(data.contended) : null, marked: new Set(data.marked), lost: new Set(data.lost), opened: data.open?.gpu || "", summary: "Point at a GPU to see who runs on it; click it to open it. The inventory below has the same as a table." }, topology);
   };
 
+  const memory = ({ corrected, uncorrected }) => {
+    if (!F.known(corrected)) return "";
+    const since = "since the driver was loaded";
+    return corrected === 0 && uncorrected === 0 ? `no memory error ${since}` : `memory errors ${since}: ${told(corrected, "count")} that could be corrected, ${told(uncorrected, "count")} that could not`;
+  };
   const side = ({ open: gpu }, now) => {
     F.byId("gpu-panel").hidden = !gpu;
     F.byId("gpu-charts").hidden = !gpu?.gpu;
@@ -54,7 +59,7 @@
     const figure = (name) => h("span", null, h("small", null, NAMES[name]), h("b", null, told(gpu.figures[name], UNITS[name])));
     const facts = [
       gpu.throttled_by.length ? `held back by ${gpu.throttled_by.map(([why, share]) => `${why.replaceAll("_", " ")} ${F.percent(share)}`).join(", ")}` : "",
-      F.known(gpu.memory_errors.corrected) ? `${gpu.memory_errors.corrected} memory errors corrected, ${told(gpu.memory_errors.uncorrected, "count")} not, since the driver was loaded` : "",
+      memory(gpu.memory_errors),
       F.known(gpu.nvlinks.all) ? `${told(gpu.nvlinks.up, "count")} of ${gpu.nvlinks.all} NVLinks up` : "",
     ].filter(Boolean);
     put(F.byId("gpu"),

@@ -73,7 +73,7 @@
     }
     const label = F.labels([...new Set([...victims, ...aggressors])]);
     const starved = new Set(data.warnings.map((w) => `${w.victim}\n${w.aggressor}`));
-    const alarm = victims.some((row) => aggressors.some((column) => starved.has(`${row}\n${column}`)));
+    const alarm = victims.some((row, r) => aggressors.some((column, c) => cells[r][c] && starved.has(`${row}\n${column}`)));
     // Only a pair that is in an incident is coloured: batch jobs wait for others all day, and no harm is done.
     const cell = (row, column, item) => {
       if (!item) return h("td", { class: "none", title: "they share no GPU" }, "–");
@@ -162,7 +162,7 @@
       rows.length ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Evidence of ${w.victim}, table` }, h("table", { class: "evidence" },
         h("thead", null, h("tr", null, ["of", "figure", "now", "usually", "since"].map((name) => h("th", { scope: "col" }, name)))),
         h("tbody", null, rows.map(([e, same]) => h("tr", { class: same ? "same" : null },
-          h("th", { scope: "row" }, e.entity ? (same ? h("span", { class: "visually-hidden" }, e.entity) : e.entity) : w.victim), h("td", null, e.name),
+          h("th", { scope: "row" }, e.entity ? (same ? h("span", { class: "visually-hidden" }, e.entity) : F.name(e.entity)) : F.name(w.victim)), h("td", null, e.name),
           h("td", null, h("b", null, F.figure(e.value, e.unit))), h("td", null, F.figure(e.baseline, e.unit)), h("td", null, F.time(e.since, now))))))) : null,
       h("p", { class: "muted" }, [
         w.gpus.length ? `on ${w.gpus.join(", ")}` : "",

@@ -27,7 +27,7 @@
     const label = `p95 of ${id} over 15 minutes, at most ${F.seconds(top)}`;
     return F.sparkline(values, { kind: health, label, title: `0 to ${F.seconds(top)}` });
   };
-  const link = (row, most = 40, label = (id) => id) => [F.dot(row.colour), h("a", { href: F.serviceOf(row.id), "data-go": true, title: row.id }, F.short(label(row.id), most).split("/").flatMap((part, i) => (i ? ["/", h("wbr"), part] : [part])))];
+  const link = (row, most = 40, label = (id) => id) => [F.dot(row.colour), h("a", { href: F.serviceOf(row.id), "data-go": true, title: row.id }, F.name(F.short(label(row.id), most)))];
 
   const COLUMNS = [
     { key: "id", name: "Service", text: true, cell: (row) => [link(row), " ", F.state(row.health, row.word)] },

@@ -14,6 +14,10 @@
   const facts = (rows) => h("dl", null, rows.filter(Boolean).map(([name, value, bad]) => h("div", null, h("dt", null, name), h("dd", { class: bad ? "poor" : null }, value))));
   const figure = (name, value, of, grave = false, title = null) => h("div", { class: grave ? "figure grave" : "figure", title }, h("span", { class: "figure-name" }, name), h("span", null, h("b", null, value), of ? ` ${of}` : ""));
 
+  const OWN = "embedded store";
+  const source = (text) => (text === OWN ? "this hub's own store" : text || "–");
+  const brief = (text) => (text === OWN ? "own store" : (text || "–").split(" ")[0]); // its address is in the tooltip
+
   const trust = (data) => {
     const { state, doubts } = data.trust;
     const headline = F.sentence(data.trust.headline);
@@ -34,7 +38,7 @@
       data.past ? figure("Looked at", F.stamp(data.data_time), "in the past") : figure("Newest figures", known(data.lag) ? F.span(data.lag) : "–", known(data.lag) ? `old${data.step ? `, read every ${F.span(data.step).replaceAll(" ", "\u00a0")}` : ""}` : ""),
       figure("Targets answering", data.targets.length ? String(answering + data.hidden) : "–", data.targets.length ? `of ${data.targets.length + data.hidden}` : data.error ? "not known" : "none is named", answering < data.targets.length),
       figure("What is usual", done ? "learned" : "learning", done ? "" : `${Math.floor(have / 60)} of ${Math.floor(need / 60)} min`),
-      figure("Metrics from", (reads.metrics || "–").split(" ")[0], "", false, reads.metrics), figure("Traces from", (reads.traces || "–").split(" ")[0], "", false, reads.traces));
+      figure("Metrics from", brief(reads.metrics), "", false, reads.metrics), figure("Traces from", brief(reads.traces), "", false, reads.traces));
   };
   const signals = (data) => {
     const columns = [
@@ -86,7 +90,7 @@
     const { store: kept, reads = {} } = data.hub;
     if (!kept || !known(kept.disk_bytes)) return F.panel("store", "empty", "Nothing is told of the store.");
     put(F.byId("store"), facts([
-      ["Metrics are read from", reads.metrics || "–"], ["Traces are read from", reads.traces || "–"],
+      ["Metrics are read from", source(reads.metrics)], ["Traces are read from", source(reads.traces)],
       ["Disk", `${bytes(kept.disk_bytes)}${known(reads.retention_size) && reads.retention_size < 2 ** 49 ? ` of at most ${bytes(reads.retention_size)}` : ""}`, kept.disk_bytes > 0.9 * reads.retention_size],
       ["Series", count(kept.series)], ["Spans", count(kept.spans)], ["Segments", `${count(kept.segments)}, ${bytes(kept.segment_bytes)}`], ["Not yet in a segment", `${count(kept.inbox_rows)} rows`],
       known(kept.oldest) && ["Oldest", F.time(kept.oldest, 0)],

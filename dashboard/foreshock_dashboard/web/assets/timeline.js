@@ -10,6 +10,7 @@
   const NARROW = 600;
   const LETTER = 6.3;
   const WORDS = { calm: "as usual", early: "early sign", degraded: "degraded", failing: "misses its objective" };
+  const WAS = { early: "had an early sign", degraded: "was degraded", failing: "missed its objective" };
   const MARKS = { calm: "○", early: "▲", degraded: "◆", failing: "■" };
   F.STAGES = WORDS;
   F.MARKS = MARKS;
@@ -67,7 +68,7 @@
   };
   const row = (lane, data) => {
     const now = latest(lane, data.now, data.stages);
-    const stage = lane.part === "next" ? "expected" : lane.spells.length ? (now === "calm" ? `over; was: ${WORDS[data.stages[worst(lane)]]}` : WORDS[now]) : "–";
+    const stage = lane.part === "next" ? "expected" : lane.spells.length ? (now === "calm" ? `over: it ${WAS[data.stages[worst(lane)]]}` : WORDS[now]) : "–";
     return { now, stage };
   };
   const twin = (data) =>

@@ -1,0 +1,50 @@
+"""What a phone shows: names that can be read, and tables that end where the screen does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from playwright.sync_api import expect
+from tests.browser.site import Open, Site
+from tests.web.worlds import NOW, snapshot, starvation, starving
+
+from foreshock_dashboard.model.incident import Evidence
+
+LONG = "serving/gateway -> serving/assistant-feature"
+BROKEN = """cells => cells.flatMap((cell) => {
+  const walk = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+  const found = [];
+  while (walk.nextNode()) for (const word of walk.currentNode.data.matchAll(/[a-z]+/g)) {
+    const range = document.createRange();
+    range.setStart(walk.currentNode, word.index);
+    range.setEnd(walk.currentNode, word.index + word[0].length);
+    if (new Set([...range.getClientRects()].map((box) => Math.round(box.top))).size > 1) found.push(word[0]);
+  }
+  return found;
+})"""
+"""Words of some elements that are broken over two lines."""
+
+
+def test_names_in_the_evidence_are_broken_between_words(visit: Open, site: Site) -> None:
+    """A call of two long names takes several lines, and each can be read."""
+    world = starving()
+    told = Evidence("attempts per call at most, inferred", 5.4, 1.0, "", NOW - 190, LONG)
+    item = replace(starvation(world), evidence=(told, told._replace(entity="serving/vector-store")))
+    site.hub.snapshot = snapshot(world, item, seq=8)
+    page = visit(width=390).page
+    names = page.locator(".evidence tbody th")
+    expect(names).to_have_count(2)
+    expect(names.first).to_have_text(LONG)
+    assert names.evaluate_all(BROKEN) == []
+    assert names.first.evaluate("cell => cell.clientHeight / parseFloat(getComputedStyle(cell).lineHeight)") > 2
+
+
+def test_gpus_on_contention_fit(visit: Open) -> None:
+    """A name in one line, how long is waited, and how its time is spent: no scrolling sideways."""
+    page = visit("/contention", width=390).page
+    table = page.locator("#ranked .scroll")
+    expect(table.locator("tbody tr").first).to_be_visible()
+    assert table.evaluate("box => box.scrollWidth <= box.clientWidth")
+    expect(table.locator("thead")).to_contain_text("Contended")
+    name = table.locator("tbody th a").first
+    assert name.evaluate("link => new Set([...link.getClientRects()].map((box) => box.top)).size") == 1
