@@ -48,3 +48,11 @@ def test_gpus_on_contention_fit(visit: Open) -> None:
     expect(table.locator("thead")).to_contain_text("Contended")
     name = table.locator("tbody th a").first
     assert name.evaluate("link => new Set([...link.getClientRects()].map((box) => box.top)).size") == 1
+
+
+def test_what_a_pair_shares_fits(visit: Open) -> None:
+    """Whoever holds the GPU is in sight, and not cut off at the edge."""
+    page = visit("/contention?victim=embedder&aggressor=train-llm", width=390).page
+    table = page.locator("#pair-gpus .scroll")
+    expect(table.locator("tbody tr").first).to_be_visible()
+    assert table.evaluate("box => box.scrollWidth <= box.clientWidth")

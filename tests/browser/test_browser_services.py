@@ -75,6 +75,9 @@ def test_the_table_leads_to_all_about_a_service_and_on_to_its_neighbour(visit: O
     assert "victim=embedder&aggressor=train-llm" in pair
     page.locator("#service-durations-panel details summary").click()
     expect(page.get_by_role("region", name="How long requests take, table")).to_contain_text("usual p95 at most")
+    page.goto(page.url.replace("embedder", "gateway"))
+    expect(page.locator("#callers")).to_contain_text("user outside")
+    page.go_back()
     page.locator("#callers").get_by_role("link", name="rag-api").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("rag-api")
     expect(page.locator("#callees")).to_contain_text("vllm-70b")

@@ -152,7 +152,7 @@ def test_offered_load_is_drawn_by_what_was_learned_before_the_range_and_says_why
     [
         (capacity.replicas, EMBEDDER, "No replicas of embedder are told of: kube-state-metrics is not read."),
         (capacity.replicas, None, "No service tells of its replicas."),
-        (capacity.load, EMBEDDER, "The load of embedder is not known"),
+        (capacity.load, EMBEDDER, "embedder has no model server that tells of its load."),
         (capacity.load, None, "No service tells of its load."),
     ],
 )

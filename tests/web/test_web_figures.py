@@ -104,6 +104,10 @@ def test_what_failed_at_once_is_seen_below_all_else_and_stretches_no_axis() -> N
     told = {text for row in cells["text"] for text in row}
     assert any(text.endswith(" that took no time") for text in told)
     assert any(" of 422 ms to 562 ms" in text for text in told)
+    wide = replace(listed[-1], duration=60.0)
+    marks = [replace(listed[-1], duration=0.0095), wide, listed[0]]
+    ends = heat_map(Heat(bins, counted(marks, bins)), marks, Look(LIGHT), RANGE, "")["layout"]["yaxis"]
+    assert ends["ticktext"][:2] == ["0 s", "100 ms"]  # 10 ms would cover it
     alone = heat_map(Heat(bins, counted(listed[:3], bins)), listed[:3], Look(LIGHT), RANGE, "")
     assert alone["layout"]["yaxis"]["ticktext"][0] == "0 s"
 

@@ -151,13 +151,13 @@ def _load(snapshot: Snapshot, world: World, columns: Places) -> Told:
     return Told(values, 0.05, f"/cascade?{urlencode({'service': str(worst.service)})}", str(worst.service), note=safe)
 
 
-def offered(world: World, columns: Places, known: Mapping[Service, Law]) -> Floats:
+def offered(world: World, columns: Places, judged: Mapping[Service, Law]) -> Floats:
     """Offered load of every service with model servers at some columns; shape (services with servers, points).
 
-    known: laws that the analysis judges by. A World that is crowded from its beginning teaches none itself.
+    judged: laws that the analysis judges by. A World that is crowded from its beginning teaches none itself.
     """
     found = inference(world)
-    laws = {**learned(world, len(world.times) - 1), **known}
+    laws = {**learned(world, len(world.times) - 1), **judged}
     each = found.telling(slice(None))[:, columns]
     with np.errstate(invalid="ignore", divide="ignore"):
         busy = (found.running[:, columns] + np.nan_to_num(found.waiting[:, columns])) / each

@@ -220,8 +220,8 @@ window.foreshock = window.foreshock || {};
   };
   // What to do first, as an incident tells it.
   F.step = (text) => h("p", { class: "step" }, h("b", null, "Do now"), h("span", null, `${text.charAt(0).toUpperCase()}${F.sentence(text.slice(1))}.`));
-  // A name that is wide may go on in another line after a slash, not in the middle of a word.
-  F.name = (text) => text.split("/").flatMap((part, i) => (i ? ["/", h("wbr"), part] : [part]));
+  // A name that is wide may go on in another line after a slash within it, not in the middle of a word.
+  F.name = (text) => text.split(/(?<=[^\s/]\/)/).flatMap((part, i) => (i ? [h("wbr"), part] : [part]));
   F.short = (text, most) => (text.length > most ? `${text.slice(0, Math.max(1, most - 1))}…` : text);
 
   // The name without its namespace where no other of these services has it; the whole is in the tooltip.

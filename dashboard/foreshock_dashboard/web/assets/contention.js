@@ -121,7 +121,7 @@
     F.table(F.byId("ranked"), {
       id: "gpus", label: "GPUs, the most waited for first", rows: shown, by: "-score",
       columns: [
-        { key: "gpu", name: "GPU", text: true, cell: (row) => link(gpuHref(row.gpu), F.name(row.gpu)) }, { key: "waiters", name: "Waiters", minor: true },
+        { key: "gpu", name: "GPU", text: true, cell: (row) => link(gpuHref(row.gpu), row.gpu) }, { key: "waiters", name: "Waiters", minor: true },
         { key: "wait", name: "Wait, sum", cell: (row) => F.percent(row.wait), hint: "share of time, over all services on it" },
         { key: "score", name: "Waiters × wait", minor: true, value: (row) => (row.wait === null ? null : row.wait * row.waiters), cell: (row) => (row.wait === null ? null : (row.wait * row.waiters).toFixed(2)) },
         ...shares.filter(({ key: part }) => part !== "idle"), { key: "services", name: "Services, and how busy each is", fixed: true, text: true, minor: true, kind: () => "wide-cell", cell: who },

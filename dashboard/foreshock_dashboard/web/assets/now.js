@@ -182,7 +182,7 @@
         return;
       }
       figures(data);
-      F.timeline("timeline", data.timeline, { all: F.to("/cascade"), empty: data.untold || "No service is worse than usual, and none was in the last 15 min." });
+      F.timeline("timeline", { ...data.timeline, past: !F.range.live() }, { all: F.to("/cascade"), empty: data.untold || "No service is worse than usual, and none was in the last 15 min." });
       matrix(data);
       incidents(data, now);
       services(data, live);

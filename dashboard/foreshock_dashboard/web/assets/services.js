@@ -106,7 +106,7 @@
   const calls = (name, d, why) => {
     const label = F.labels(d[name].map((row) => row.id));
     const columns = [
-      { key: "id", name: name === "callers" ? "Caller" : "Callee", text: true, cell: (row) => (row.known ? link(row, 26, label) : [F.dot(row.colour), h("span", { title: row.id }, F.short(label(row.id), 26)), row.connection ? h("small", { class: "muted" }, ` ${row.connection.replaceAll("_", " ")}`) : null]) },
+      { key: "id", name: name === "callers" ? "Caller" : "Callee", text: true, cell: (row) => (row.known ? link(row, 26, label) : [F.dot(row.colour), h("span", { title: row.id }, F.short(label(row.id), 26)), row.connection ? h("small", { class: "muted" }, ` ${row.connection === "virtual_node" ? "outside" : row.connection.replaceAll("_", " ")}`) : null]) },
       { key: "rate", name: "Requests", cell: (row) => F.rate(row.rate) },
       { key: "failed", name: "Errors", cell: (row) => share(row.failed, 0.01, 0.05) },
       { key: "p95", name: "p95", hint: "as the caller sees it", cell: (row) => h("span", { title: known(row.server_p95) ? `${F.seconds(row.server_p95)} as the callee sees it; the difference is the network and queues` : null }, F.seconds(row.p95)) },

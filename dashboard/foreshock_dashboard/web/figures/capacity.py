@@ -55,9 +55,10 @@ def load(
     """
     if world is None or who is None:
         return blank("No service tells of its load.", look)
-    told, why = [], f"The load of {who} is not known: no model server of it has told enough."
+    told, why = [], f"{who} has no model server that tells of its load."
     found = inference(world)
     if who in found.services:
+        why = f"The load of {who} is not known: its model servers have not told enough."
         laws = {who: judged.law} if judged and judged.law else {}
         values = offered(world, np.arange(len(world.times)), laws)[found.services.index(who)]
         told.append(Line("offered load", values, "crit"))

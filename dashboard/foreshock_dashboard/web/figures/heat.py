@@ -20,6 +20,8 @@ from foreshock_dashboard.web.figures.text import plain
 
 SHORTEST = 1e-6
 """Seconds. Where a logarithmic axis ends at the latest."""
+APART = 0.07
+"""Of the axis that a mark is away from `0 s` at least, so that both can be read."""
 ROOM = 1.15
 """Factor by which the axis goes beyond what is drawn."""
 
@@ -34,7 +36,7 @@ def heat_map(found: Heat, marks: Sequence[TraceSummary], look: Look, span: tuple
     rows = _rows(found, marks)
     low, high = rows.edges[0].item() / ROOM, max(rows.edges[-1].item(), *(item.duration for item in marks), 0.0) * ROOM
     layout = frame(look, "s", span)
-    ticks = [tick for tick in log_ticks([low, high]) if tick > rows.instant]
+    ticks = [tick for tick in log_ticks([low, high]) if tick > rows.instant * (high / low) ** APART]
     if sum(low <= tick <= high for tick in ticks) < 2:  # an axis with no two marks tells no size
         low = max((tick for tick in ticks if tick <= low), default=low)
         high = min((tick for tick in ticks if tick >= high), default=high)
