@@ -162,7 +162,7 @@
       rows.length ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Evidence of ${w.victim}, table` }, h("table", { class: "evidence" },
         h("thead", null, h("tr", null, ["of", "figure", "now", "usually", "since"].map((name) => h("th", { scope: "col" }, name)))),
         h("tbody", null, rows.map(([e, same]) => h("tr", { class: same ? "same" : null },
-          h("th", { scope: "row" }, e.entity ? (same ? h("span", { class: "visually-hidden" }, e.entity) : F.name(e.entity)) : F.name(w.victim)), h("td", null, e.name),
+          h("th", { scope: "row" }, e.entity ? (same ? h("span", { class: "visually-hidden" }, e.entity) : F.name(e.entity.replace(" -> ", " → "))) : F.name(w.victim)), h("td", null, e.name),
           h("td", null, h("b", null, F.figure(e.value, e.unit))), h("td", null, F.figure(e.baseline, e.unit)), h("td", null, F.time(e.since, now))))))) : null,
       h("p", { class: "muted" }, [
         w.gpus.length ? `on ${w.gpus.join(", ")}` : "",
