@@ -199,7 +199,7 @@ def test_a_usual_band_needs_history_before_the_sparkline() -> None:
     for name in ("stalled_by", "attempts", "busy", "stalled", "utilization", "contended"):
         pairs[name] = np.hstack([getattr(early, name), getattr(late, name)])
     red = {name: np.hstack([getattr(early.red, name), getattr(late.red, name)]) for name in ("rate", "failed", "p50")}
-    red |= {name: np.hstack([getattr(early.red, name), getattr(late.red, name)]) for name in ("p95", "p99")}
+    red |= {name: np.hstack([getattr(early.red, name), getattr(late.red, name)]) for name in ("p95", "p99", "least")}
     world = replace(late, red=replace(late.red, **red), **pairs)
     wait = next(row for row in vitals(snapshot(world), course(world, NOW - 900, NOW)) if "wait" in row["name"])
     assert wait["usual"] is not None

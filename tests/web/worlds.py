@@ -126,13 +126,14 @@ def starving(rename: dict[str, str] | None = None) -> World:
     train, victim = (service((rename or {}).get(n, n)) for n in ("train-llm", "embedder"))
     red, stalled_by, busy = world.red, world.stalled_by.copy(), world.busy.copy()
     use, contended, attempts = world.utilization.copy(), world.contended.copy(), world.attempts.copy()
-    p50, p95, p99 = red.p50.copy(), red.p95.copy(), red.p99.copy()
+    assert red.least is not None
+    p50, p95, p99, least = red.p50.copy(), red.p95.copy(), red.p99.copy(), red.least.copy()
     failed = red.failed.copy()
     late = slice(POINTS - 20, None)
     rise = np.linspace(1.5, 4.0, 20)
     for who, factor in ((victim, 1.0), (service((rename or {}).get("rag-api", "rag-api")), 0.5)):
         row = world.services.index(who)
-        for values in (p50, p95, p99):
+        for values in (p50, p95, p99, least):
             values[row, late] *= 1 + (rise - 1) * factor
     failed[world.services.index(victim), late] = 0.034
     for i, stall in enumerate(world.stalls):
@@ -146,7 +147,7 @@ def starving(rename: dict[str, str] | None = None) -> World:
     attempts[[e.server == victim for e in world.edges], late] = 1.31
     return replace(
         world,
-        red=replace(red, p50=p50, p95=p95, p99=p99, failed=failed),
+        red=replace(red, p50=p50, p95=p95, p99=p99, least=least, failed=failed),
         stalled_by=stalled_by,
         busy=busy,
         utilization=use,
