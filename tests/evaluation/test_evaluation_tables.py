@@ -166,6 +166,12 @@ def test_a_terminal_shows_all_of_it(found: Evaluation) -> None:
     assert "small-2-starve" not in terminal(found, runs=False)
 
 
+def test_what_is_just_as_asked_is_met_however_it_was_summed() -> None:
+    assert sum([0.1, 0.1, 0.1]) > 0.3
+    assert Bounds(most=0.3).met(sum([0.1, 0.1, 0.1]))
+    assert not Bounds(most=0.3).met(0.3001)
+
+
 def test_a_document_keeps_what_is_around_its_markers(found: Evaluation) -> None:
     """And names what was late or wrong; without markers it says what is missing."""
     text = "# Evaluation\n\n<!-- evaluate dev -->\nold\n<!-- end of evaluate dev -->\n\nWhat was tried.\n"

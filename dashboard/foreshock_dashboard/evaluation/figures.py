@@ -12,6 +12,9 @@ from foreshock_dashboard.evaluation.outcome import Outcome
 from foreshock_dashboard.evaluation.resampling import Estimate, Resampling, Sample
 from foreshock_dashboard.evaluation.verdict import Eta, Verdict
 
+ROUNDING = 1e-9
+"""Of a mean that is just what is asked: weighted, eight of eighty are a little more than a tenth."""
+
 Unit = Literal["share", "seconds", "per day", "points", "pages"]
 Take = Callable[[Groups, Resampling], Estimate]
 
@@ -24,7 +27,7 @@ class Bounds(NamedTuple):
 
     def met(self, value: float) -> bool:
         """Whether the figure lies within."""
-        return self.least <= value <= self.most
+        return self.least - ROUNDING <= value <= self.most + ROUNDING
 
 
 @dataclass(frozen=True, slots=True)
