@@ -58,6 +58,8 @@ NOW, DRAWN = 300.0, 0.1
 """Seconds from which it is learned what is different by now, and how much that is drawn towards the hour's."""
 SURPRISES = 0.5
 """Strength of growth over what this time of the week brings, from which that does not explain it."""
+GOOD_PART = 0.3
+"""Part of the growth that a caller's own rate shows at least where its usual rate is what to hold it to."""
 CONSTANT = 0.05
 """Part of its rate that a caller without growth counts for, so that growth of length, not of number, has an origin."""
 
@@ -128,7 +130,7 @@ def _against(scan: Scan, service: Service, who: Service, more: Grown) -> str:
     """What to do about load that nobody could know of."""
     room = _without_room(scan, service)
     whose = "its load" if room == service else f"the load of {service}"
-    instead = f"{_limit(scan, who)}, or {further(scan, room, more.ratio)}"
+    instead = f"{_limit(scan, who, more)}, or {further(scan, room, more.ratio)}"
     return f"{instead}: without the growth {whose} would be {percent(1 / more.ratio)} of what it is"
 
 
@@ -150,10 +152,10 @@ def _habit(scan: Scan, service: Service, habit: Habit) -> tuple[Evidence, ...]:
     return (Evidence("requests over those of two hours before", now, habit.growth, "", habit.since, str(service)),)
 
 
-def _limit(scan: Scan, who: Service) -> str:
-    """Which rate to hold a service to: what is usual, where that is less than now."""
+def _limit(scan: Scan, who: Service, more: Grown) -> str:
+    """Which rate to hold a service to: what is usual, where it grew by a good part of what its requests ask for."""
     now, usual = scan.value("rate", who), scan.level("rate", who)
-    if not 0 < usual < now:
+    if not (usual > 0 and now / usual - 1 >= GOOD_PART * (more.ratio - 1) > 0):
         return f"limit the rate of {who}"
     return f"limit {who} to its usual {usual:.3g} requests a second (now {now:.3g})"
 
