@@ -11,6 +11,7 @@ from foreshock_dashboard.analysis.risk import ENOUGH, LASTING, Own
 from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.model.incident import Culprit
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Edge
 
 ADVISE = 0.3
 """Chance of missing an objective from which a service is told of."""
@@ -26,6 +27,8 @@ PART = 0.3
 """Share of a callee's extra seconds that a caller shows at least where they are its trouble."""
 SHOWS = 0.02
 """Share of failed requests above the usual from which somebody is said to fail."""
+ITS_PART = 0.1
+"""Part of a caller's extra seconds, or failures, that the origin of its trouble shows at least."""
 MATTERS = 0.05
 """Extra seconds of a callee, as a share of what its callers usually take, from which they are anybody's business."""
 BRIEF = 120.0
@@ -221,7 +224,7 @@ def matters(scan: Scan, who: Service) -> bool:
     return not usual or late >= MATTERS * min(usual)
 
 
-def _more(scan: Scan, name: str, who: Service) -> float:
+def _more(scan: Scan, name: str, who: Service | Edge) -> float:
     """How much more than usual, in the signal's unit; 0 where that is not known."""
     value, level = scan.firm(name, who), scan.level(name, who)
     if not math.isfinite(value):
@@ -232,15 +235,33 @@ def _more(scan: Scan, name: str, who: Service) -> float:
 def _origin(
     scan: Scan, members: Set[Service], own: Mapping[Service, Own], findings: Mapping[Service, Sequence[Finding]]
 ) -> Service:
-    """The one that no other explains: it calls nobody in the group, and shows most."""
+    """The one that no other explains: it calls nobody in the group, may be why its callers suffer, and shows most."""
 
-    def rank(who: Service) -> tuple[float, float, Service]:
+    def rank(who: Service) -> tuple[float, bool, float, Service]:
         below = sum(callee in members for callee in scan.callees.get(who, ()))
         strongest = max((each.strength for each in findings.get(who, ())), default=0.0)
         shown = max(strongest, own[who].chance if who in own else 0.0)
-        return (below, -shown, who)
+        crowded = who in own and own[who].crowded
+        return (below, not (crowded or explains(scan, who, own)), -shown, who)
 
     return min(members, key=rank)
+
+
+def explains(scan: Scan, who: Service, own: Mapping[Service, Own]) -> bool:
+    """Whether a service shows a good part of what some caller that misses its objective takes or fails more.
+
+    Any does where no caller misses it. What only its clients tell of is as they see it.
+    """
+    edges = [scan.world.edges[row] for row in scan.into.get(who, ())]
+    late, failing = (
+        max([_more(scan, name, who), *(_more(scan, seen, edge) for edge in edges)])
+        for name, seen in (("p95", "edge_p95"), ("failed", "edge_failed"))
+    )
+    missing = [caller for caller in scan.upstream[who] if caller in own and own[caller].missing]
+    told = [(_more(scan, "p95", caller), _more(scan, "failed", caller)) for caller in missing]
+    return not told or any(
+        (more > 0 and ITS_PART * more <= late) or (lost > 0 and ITS_PART * lost <= failing) for more, lost in told
+    )
 
 
 def _cause(origin: Service, members: Set[Service], findings: Mapping[Service, Sequence[Finding]]) -> Finding | None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from tests.analysis.causes.made import FRONT, LLM, scan
+from tests.analysis.causes.made import ANSWER, ASK, FRONT, GATEWAY, LLM, QUERY, STORE, Bent, scan, since
 
 from foreshock_dashboard.analysis.assessment import troubles
+from foreshock_dashboard.analysis.batching import learned, strains
 from foreshock_dashboard.analysis.finding import Finding
+from foreshock_dashboard.analysis.objectives import objectives
+from foreshock_dashboard.analysis.risk import own_risks
+from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.model.incident import Cause, Culprit
 from foreshock_dashboard.model.service import Service
 
@@ -39,3 +43,29 @@ OWN = found("dependency", 0.9, LLM, urgent=True)
 def test_the_cause_of_a_trouble_is_the_one_that_explains_it(causes: list[Finding], told: Finding) -> None:
     (trouble,) = troubles(scan(), {}, causes, {})
     assert trouble.cause == told
+
+
+@pytest.mark.parametrize(
+    ("model", "store", "origin"),
+    [(60.0, 0.09, LLM), (60.0, 20.0, STORE), (8.0, 20.0, STORE)],
+    ids=["a crowd makes the store a little slower besides", "both are to blame", "only the store is"],
+)
+def test_a_trouble_begins_at_whoever_may_be_why_callers_suffer(model: float, store: float, origin: Service) -> None:
+    """The store is found more surely; a minute longer is what the front takes."""
+    bent: Bent = {
+        ("p95", LLM): since(290, 8, model),
+        ("edge_server", ANSWER): since(290, 8, model),
+        ("edge_p95", ANSWER): since(290, 8.1, model),
+        ("p95", GATEWAY): since(290, 8.5, model + 0.5),
+        ("edge_p95", ASK): since(290, 8.6, model + 0.6),
+        ("p95", STORE): since(290, 0.03, store),
+        ("edge_p95", QUERY): since(290, 0.03, store),
+        ("edge_server", QUERY): since(290, 0.03, store),
+        ("p95", FRONT): since(290, 9, 69),
+    }
+    made = scan(bent)
+    now = Scan(made.world, made.at, made.base, strains=strains(made.world, made.at, learned(made.world, made.at)))
+    causes = [
+        Finding(who, "demand", Culprit(FRONT), sure, 2.0, 0.0, (), "") for who, sure in ((STORE, 1.0), (LLM, 0.9))
+    ]
+    assert troubles(now, own_risks(now, objectives(now, {})), causes, {})[0].origin == origin
