@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,13 +10,14 @@ import pytest
 from tests.analysis.conftest import CALLER, STEP, VICTIM, Scene, world_of_scene
 
 from foreshock_dashboard.analysis.decision import State, fold
-from foreshock_dashboard.analysis.levels import usual_at
+from foreshock_dashboard.analysis.levels import Usual, usual_at
 from foreshock_dashboard.analysis.objectives import Objective
 from foreshock_dashboard.analysis.quantile import least, quantiles
 from foreshock_dashboard.analysis.risk import own_risks
 from foreshock_dashboard.analysis.scan import Scan
 from foreshock_dashboard.model.query import Floats
-from foreshock_dashboard.model.world import World
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Red, World
 from foreshock_dashboard.web.course import course
 
 BOUNDS = np.array([0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192, np.inf])
@@ -111,3 +113,38 @@ def test_who_is_slow_by_luck_is_not_shown_as_degraded(later: float, stages: set[
         shown = course(made, float(made.times[CHANGES - 60]), float(made.times[-1]), float(made.times[CHANGES]))
         told = shown.stages[[shown.services.index(who) for who in (VICTIM, CALLER)]]
         assert set(told.ravel().tolist()) - {1, 2} == stages, seed
+
+
+@pytest.mark.parametrize("factor", [1e-3, 7.0, 400.0])
+def test_luck_is_the_same_in_any_unit_and_whoever_comes_first(factor: float) -> None:
+    """Where requests take microseconds or minutes, and where another service is listed before."""
+    made = world(0.045, 1)
+    red, base = made.red, usual_at(made, 299)
+    assert red.least is not None
+    scaled = replace(made, red=Red(red.rate, red.failed, *(each * factor for each in _times(red))))
+    order = list(range(len(made.services)))[::-1]
+    turned = replace(made, services=tuple(made.services[row] for row in order), red=_rows(red, order))
+    assert any(any(by_luck(made, at, base).values()) for at in range(CHANGES, 300, 7))
+    for at in range(CHANGES, 300, 7):
+        told = by_luck(made, at, base)
+        assert by_luck(scaled, at, usual_at(scaled, 299)) == told
+        assert by_luck(turned, at, usual_at(turned, 299)) == told
+
+
+def by_luck(made: World, at: int, base: Usual) -> dict[Service, bool]:
+    """Of whom the p95 is above what is usual by chance."""
+    now = Scan(made, at, base)
+    return {who: now.firm("p95", who) < now.value("p95", who) for who in made.services}
+
+
+def _times(red: Red) -> tuple[Floats, ...]:
+    return tuple(each for each in (red.p50, red.p95, red.p99, red.least) if each is not None)
+
+
+def _rows(red: Red, order: Sequence[int]) -> Red:
+    return Red(*(each[order] for each in (red.rate, red.failed, *_times(red))))
+
+
+def test_nothing_is_luck_where_nothing_is_known() -> None:
+    made = world(0.045, 1)
+    assert not any(by_luck(made, 299, Usual(0.0, {})).values())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tests.analysis.scraped import Page, world_scraped
 
+from foreshock_dashboard.analysis.quantile import least
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
 
@@ -73,6 +74,9 @@ def test_a_mesh_tells_of_services_and_of_the_calls_between_them(tmp_path: Path, 
     assert world.calls.rate[0, -1] == pytest.approx(4.0)
     assert world.calls.failed[0, -1] == pytest.approx(0.25)
     assert world.server_p95[0, -1] == pytest.approx(0.2475, rel=0.01)
+    for red in (world.red, world.calls):  # of 240 requests a minute, all between 200 and 250 ms
+        assert red.least is not None
+        assert red.least[0, -1] == pytest.approx(0.2 + 0.05 * float(least(0.95)(np.array(240.0))), abs=3e-4)
 
 
 def test_of_a_service_graph_alone_services_are_who_is_called_and_nothing_is_known_of_retries(tmp_path: Path) -> None:

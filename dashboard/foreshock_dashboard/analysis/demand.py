@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 import numpy as np
@@ -20,13 +19,11 @@ from foreshock_dashboard.analysis.baseline import median
 from foreshock_dashboard.analysis.crowding import crowd, crowding, has_reason
 from foreshock_dashboard.analysis.evidence import figure, onset, slower, sure
 from foreshock_dashboard.analysis.finding import Finding
-from foreshock_dashboard.analysis.further import further, short
 from foreshock_dashboard.analysis.impatience import in_vain
 from foreshock_dashboard.analysis.lengthening import longer_of_edges
+from foreshock_dashboard.analysis.limiting import against, plan
 from foreshock_dashboard.analysis.regression import weights
-from foreshock_dashboard.analysis.relief import Relief, ending
 from foreshock_dashboard.analysis.scan import RECENT, Scan
-from foreshock_dashboard.analysis.sentence import percent
 from foreshock_dashboard.analysis.signals import Key, inference
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.query import Floats
@@ -58,8 +55,6 @@ NOW, DRAWN = 300.0, 0.1
 """Seconds from which it is learned what is different by now, and how much that is drawn towards the hour's."""
 SURPRISES = 0.5
 """Strength of growth over what this time of the week brings, from which that does not explain it."""
-GOOD_PART = 0.3
-"""Part of the growth that a caller's own rate shows at least where its usual rate is what to hold it to."""
 CONSTANT = 0.05
 """Part of its rate that a caller without growth counts for, so that growth of length, not of number, has an origin."""
 
@@ -108,40 +103,11 @@ def demand(scan: Scan) -> tuple[Finding, ...]:
                 severity=more.ratio,
                 since=onset(scan, more.signal, service),
                 evidence=(*_evidence(scan, service, more, load, rows), *_habit(scan, service, habit)),
-                next_step=_plan(scan, service, habit) if expected else _against(scan, service, who, more),
+                next_step=plan(scan, service, habit) if expected else against(scan, service, who, more.ratio),
                 expected=expected,
             )
         )
     return tuple(found)
-
-
-def _plan(scan: Scan, service: Service, habit: Habit) -> str:
-    """What to do about load that comes every time."""
-    clock = datetime.fromtimestamp(habit.since, UTC).strftime("%H:%M")
-    needed = short(scan, service, habit.growth)
-    then = Relief(f"load of {service} at that time", "ratio", needed.load, needed.then).text if needed else ""
-    return (
-        f"{further(scan, service, habit.growth)}, from now on before {clock} UTC: at this time {habit.growth:.1f} times"
-        f" as much is asked as in the two hours before, as earlier weeks or days show{ending('with them', then, ';')}"
-    )
-
-
-def _against(scan: Scan, service: Service, who: Service, more: Grown) -> str:
-    """What to do about load that nobody could know of."""
-    room = _without_room(scan, service)
-    whose = "its load" if room == service else f"the load of {service}"
-    instead = f"{_limit(scan, who, more)}, or {further(scan, room, more.ratio)}"
-    return f"{instead}: without the growth {whose} would be {percent(1 / more.ratio)} of what it is"
-
-
-def _without_room(scan: Scan, service: Service) -> Service:
-    """Whose replicas are too few for what is asked of a service: of the model servers behind it the fullest that are
-    crowded; else itself, for more of those in front would only ask more of them.
-    """
-    if service in scan.models:
-        return service
-    behind = [model for model in scan.strains if service in scan.upstream[model] and crowding(scan, model)]
-    return max(behind, key=lambda model: scan.strains[model].load, default=service)
 
 
 def _habit(scan: Scan, service: Service, habit: Habit) -> tuple[Evidence, ...]:
@@ -150,14 +116,6 @@ def _habit(scan: Scan, service: Service, habit: Habit) -> tuple[Evidence, ...]:
     if not (habit.growth > 1.0 and math.isfinite(now)):
         return ()
     return (Evidence("requests over those of two hours before", now, habit.growth, "", habit.since, str(service)),)
-
-
-def _limit(scan: Scan, who: Service, more: Grown) -> str:
-    """Which rate to hold a service to: what is usual, where it grew by a good part of what its requests ask for."""
-    now, usual = scan.value("rate", who), scan.level("rate", who)
-    if not (usual > 0 and now / usual - 1 >= GOOD_PART * (more.ratio - 1) > 0):
-        return f"limit the rate of {who}"
-    return f"limit {who} to its usual {usual:.3g} requests a second (now {now:.3g})"
 
 
 def _candidates(scan: Scan) -> list[Service]:
