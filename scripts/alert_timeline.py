@@ -26,10 +26,10 @@ import httpx
 import numpy as np
 import yaml
 
+from foreshock_dashboard.hub.self_metrics import incident_labels
 from foreshock_dashboard.recording.reader import Recording
-from foreshock_dashboard.replaying import replay
-from foreshock_dashboard.store.reduce import STALE_BITS
-from foreshock_dashboard.telemetry import incident_labels
+from foreshock_dashboard.replay.replay import replay
+from foreshock_dashboard.store.samples.promql_functions import STALE_BITS
 
 ROOT = Path(__file__).parents[1]
 STEP = 30

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from analysis_run import SINCE, Run
-from foreshock_dashboard.web.figures.chart import Axis, Line
-from foreshock_dashboard.web.figures.chart import draw as svg
+from foreshock_dashboard.web.charts.svg import Axis, Line
+from foreshock_dashboard.web.charts.svg import draw as svg
 
 
 def weights(run: Run) -> str:

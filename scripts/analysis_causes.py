@@ -8,15 +8,15 @@ from collections.abc import Callable
 import numpy as np
 
 from analysis_run import Run
-from foreshock_dashboard.analysis.assessment import PAGE, SURE
-from foreshock_dashboard.analysis.attribution import SQUEEZE, predicted
-from foreshock_dashboard.analysis.dependency import GIVEN_UP
-from foreshock_dashboard.analysis.detectors import findings
-from foreshock_dashboard.analysis.scan import Scan
-from foreshock_dashboard.analysis.sharing import Sharing
-from foreshock_dashboard.analysis.signals import Key
+from foreshock_dashboard.analysis.baseline.gpu_shares import Sharing
+from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.signals import Key
+from foreshock_dashboard.analysis.detectors.contention import SQUEEZE, predicted
+from foreshock_dashboard.analysis.detectors.dependency import GIVEN_UP
+from foreshock_dashboard.analysis.detectors.registry import findings
+from foreshock_dashboard.analysis.incidents.triage import PAGE, SURE
 from foreshock_dashboard.model.world import Tenant
-from foreshock_dashboard.web.figures.chart import Line
+from foreshock_dashboard.web.charts.svg import Line
 
 
 def sharing(run: Run) -> str:

@@ -8,18 +8,18 @@ from collections.abc import Callable
 import numpy as np
 
 from analysis_run import Run
-from foreshock_dashboard.analysis.amplification import asked
-from foreshock_dashboard.analysis.demand import TOKENS
-from foreshock_dashboard.analysis.memory import LONGER
-from foreshock_dashboard.analysis.objectives import objectives
-from foreshock_dashboard.analysis.retries import MINUTE
-from foreshock_dashboard.analysis.scan import Scan
-from foreshock_dashboard.analysis.season import AROUND, BEFORE, WEEKS, season
-from foreshock_dashboard.analysis.signals import capacity, inference
+from foreshock_dashboard.analysis.baseline.objectives import objectives
+from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.retry_amplification import asked
+from foreshock_dashboard.analysis.baseline.seasonality import AROUND, BEFORE, WEEKS, season
+from foreshock_dashboard.analysis.baseline.signals import capacity, inference
+from foreshock_dashboard.analysis.detectors.demand import TOKENS
+from foreshock_dashboard.analysis.detectors.kv_cache import LONGER
+from foreshock_dashboard.analysis.detectors.retry_storm import MINUTE
 from foreshock_dashboard.model.query import Floats
-from foreshock_dashboard.model.season import BIN, DAY
-from foreshock_dashboard.web.figures.chart import Axis, Line
-from foreshock_dashboard.web.figures.chart import draw as svg
+from foreshock_dashboard.model.seasonality import BIN, DAY
+from foreshock_dashboard.web.charts.svg import Axis, Line
+from foreshock_dashboard.web.charts.svg import draw as svg
 from foreshock_simulator.traffic.rate import Curve, Level
 
 HOUR = 3600.0

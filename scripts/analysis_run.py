@@ -8,16 +8,16 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from foreshock_dashboard.analysis.decision import State, advance
-from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.incidents.lifecycle import State, advance
 from foreshock_dashboard.evaluation.truth import Truth, read_truth
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.recording.reader import Recording
-from foreshock_dashboard.replaying import worlds
-from foreshock_dashboard.web.figures.chart import Axis, Line, Mark
-from foreshock_dashboard.web.figures.chart import draw as svg
+from foreshock_dashboard.replay.replay import worlds
+from foreshock_dashboard.web.charts.svg import Axis, Line, Mark
+from foreshock_dashboard.web.charts.svg import draw as svg
 
 BEFORE, AFTER = 600.0, 1200.0
 """Seconds about the begin of the fault that are shown."""

@@ -9,18 +9,18 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis_run import Run
-from foreshock_dashboard.analysis.batching import averaged
-from foreshock_dashboard.analysis.crowding import CARRIED
-from foreshock_dashboard.analysis.evidence import EXTREME
-from foreshock_dashboard.analysis.hazard import QUANTILES
-from foreshock_dashboard.analysis.levels import usual_at
-from foreshock_dashboard.analysis.loops import NEAR, loops
-from foreshock_dashboard.analysis.queueing import wait
-from foreshock_dashboard.analysis.signals import NAMED, inference
-from foreshock_dashboard.analysis.vulnerability import LONGEST, Loop, margin
+from foreshock_dashboard.analysis.baseline.levels import usual_at
+from foreshock_dashboard.analysis.baseline.signals import NAMED, inference
+from foreshock_dashboard.analysis.detectors.evidence import EXTREME
+from foreshock_dashboard.analysis.detectors.retry_risk import NEAR, loops
+from foreshock_dashboard.analysis.saturation.batching_model import averaged
+from foreshock_dashboard.analysis.saturation.overload import CARRIED
 from foreshock_dashboard.model.query import Floats
-from foreshock_dashboard.web.figures.chart import Axis, Line, Mark
-from foreshock_dashboard.web.figures.chart import draw as svg
+from foreshock_dashboard.stats.cusum import wait
+from foreshock_dashboard.stats.level_crossing import QUANTILES
+from foreshock_dashboard.stats.metastability import LONGEST, Loop, margin
+from foreshock_dashboard.web.charts.svg import Axis, Line, Mark
+from foreshock_dashboard.web.charts.svg import draw as svg
 
 
 def baseline(run: Run) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 import bench_exporter
 from bench_parts import parts
 from foreshock_exporter.exporter import Exporter
-from foreshock_exporter.mock import MockNetwork, open_script
+from foreshock_exporter.script.mock import MockNetwork, open_script
 from foreshock_exporter.web.server import serve
 
 ROOT = Path(__file__).parent

@@ -25,7 +25,7 @@ from tests.nvml import layout, packing
 from tests.nvml.double import Double
 from tests.nvml.profiles import PROFILES, SAMPLE_US, START
 
-from foreshock_exporter.device import ProcessUtilization, UtilizationSample
+from foreshock_exporter.model.device import ProcessUtilization, UtilizationSample
 from foreshock_exporter.script.state import ScriptedGpu, ScriptedHost, ScriptedProcess
 
 GPUS = 8

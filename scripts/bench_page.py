@@ -26,15 +26,15 @@ import numpy as np
 from playwright.sync_api import Browser, sync_playwright
 
 from bench_platform import STEP, Platform, Size
-from foreshock_dashboard.analysis.world import GrowingWorld
-from foreshock_dashboard.model.cut import cut
 from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.query import Json, Matrix, Query
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.model.world_slice import cut
 from foreshock_dashboard.web.app import create_app
-from foreshock_dashboard.web.server import WebServer
+from foreshock_dashboard.web.http.server import WebServer
+from foreshock_dashboard.world.builder import GrowingWorld
 
 CPU_MS, KB, PAINT_S, DRAW_MS, ANSWER_MS = 2.0, 25.0, 1.5, 60.0, 150.0
 """Bars: ms of CPU a viewer and refresh, kB of a refresh as sent, seconds to the first useful paint, milliseconds

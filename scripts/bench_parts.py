@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
-from foreshock_dashboard.model.span_metrics import SpanMetrics
-from foreshock_dashboard.sources.exposition import parse
-from foreshock_dashboard.sources.otlp import decode
+from foreshock_dashboard.sources.otlp.codec import decode
+from foreshock_dashboard.sources.prometheus.text_format import parse
 from foreshock_dashboard.store import Store
 from foreshock_exporter.exporter import Exporter
-from foreshock_exporter.mock import open_script
+from foreshock_exporter.script.mock import open_script
 from send_spans import batch
 
 REPEAT = 15

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.analysis.condensing import BUCKETED, QUANTILES
-from foreshock_dashboard.analysis.quantile import quantiles
-from foreshock_dashboard.model.histogram import LE
+from foreshock_dashboard.ingest.span_metrics.histogram import LE
 from foreshock_dashboard.model.query import Floats, Matrix
-from foreshock_dashboard.model.readings import Readings, catalogue
 from foreshock_dashboard.model.samples import Labels
+from foreshock_dashboard.stats.histogram_quantile import quantiles
+from foreshock_dashboard.world.catalogue.catalogue import Readings, catalogue
+from foreshock_dashboard.world.histogram_quantiles import BUCKETED, QUANTILES
 
 START, STEP = 1_800_000_000.0, 10.0
 PER_HOST = 8

@@ -15,9 +15,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
-from foreshock_dashboard.explaining import explain
 from foreshock_dashboard.recording.reader import Recording
-from foreshock_dashboard.replaying import Played, play
+from foreshock_dashboard.replay.explain import explain
+from foreshock_dashboard.replay.replay import Played, play
 
 Made = TypeVar("Made")
 BAR = 10.0

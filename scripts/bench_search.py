@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from bench_spans import BATCH, READY, batch, renew
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import TraceQuery
-from foreshock_dashboard.sources.otlp import decode
+from foreshock_dashboard.sources.otlp.codec import decode
 from foreshock_dashboard.store import Sealing, Store
 
 RATE = 5000.0

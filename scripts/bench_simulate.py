@@ -19,7 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from foreshock_dashboard.garbage import collect_rarely
+from foreshock_dashboard.cli.simulate import EPOCH
+from foreshock_dashboard.common.gc_tuning import collect_rarely
 from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.recording.meta import Meta
 from foreshock_dashboard.recording.metrics import RecordedMetrics
@@ -27,8 +28,7 @@ from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.recording.recorder import Habits, Recorder
 from foreshock_dashboard.recording.targets import HostTarget, Target
 from foreshock_dashboard.recording.writer import RecordingWriter
-from foreshock_dashboard.simulate_command import EPOCH
-from foreshock_exporter import names
+from foreshock_exporter.exposition import names
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.simulation import Simulation
 

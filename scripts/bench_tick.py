@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 
 from bench_platform import STEP, Platform, Size, counted
-from foreshock_dashboard.analysis.condensing import Condenser
-from foreshock_dashboard.analysis.decision import State, advance
-from foreshock_dashboard.analysis.world import GrowingWorld
-from foreshock_dashboard.judging import KEEP, ROOM
-from foreshock_dashboard.store.allocator import give_back
+from foreshock_dashboard.analysis.incidents.lifecycle import State, advance
+from foreshock_dashboard.hub.analysis_loop import KEEP, ROOM
+from foreshock_dashboard.store.malloc_tuning import give_back
+from foreshock_dashboard.world.builder import GrowingWorld
+from foreshock_dashboard.world.histogram_quantiles import Condenser
 
 BLOCK = 6
 """Grid points of history that are made at once."""

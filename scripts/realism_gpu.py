@@ -14,7 +14,7 @@ from random import Random
 import numpy as np
 import numpy.typing as npt
 
-from foreshock_dashboard.web.figures import chart
+from foreshock_dashboard.web.charts import svg
 from foreshock_simulator.engine import Engine
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS
@@ -84,11 +84,11 @@ def pairs(path: Path, out: Path | None, *, fit: bool) -> None:
         lines = []
         for colour, (gpu, values) in enumerate(measured.items()):
             model = np.percentile(drawn(populations[gpu], PAIRS), shown).tolist()
-            lines.append(chart.Line(gpu, shown, np.percentile(values, shown).tolist(), dots=True, colour=colour))
-            lines.append(chart.Line("", shown, model, colour=colour))
+            lines.append(svg.Line(gpu, shown, np.percentile(values, shown).tolist(), dots=True, colour=colour))
+            lines.append(svg.Line("", shown, model, colour=colour))
         title = "Slow-down of jobs in pairs: Gavel's measurements (dots) and the model"
-        percentile, times = chart.Axis("percentile of pairs"), chart.Axis("times as long as alone", log=True)
-        chart.write(out / "pairs.svg", title, percentile, times, lines)
+        percentile, times = svg.Axis("percentile of pairs"), svg.Axis("times as long as alone", log=True)
+        svg.write(out / "pairs.svg", title, percentile, times, lines)
 
 
 def drawn(population: Population, count: int) -> Floats:
@@ -169,13 +169,13 @@ def steps(folder: Path, out: Path | None) -> None:
         shown = rows[(rows[:, 0] == 1) & np.isin(rows[:, 1], TOKENS)]
         shown = shown[np.argsort(shown[:, 1])]
         name = f"{model.removesuffix('-hf')} {gpu}"
-        lines.append(chart.Line(name, shown[:, 1].tolist(), (1e3 * shown[:, 4]).tolist(), dots=True, colour=colour))
+        lines.append(svg.Line(name, shown[:, 1].tolist(), (1e3 * shown[:, 4]).tolist(), dots=True, colour=colour))
         tokens = np.geomspace(1, 4096, 60).tolist()
         curve = [1e3 * _layer(gpu, (1.0, count, shown[0, 2], shown[0, 3])) for count in tokens]
-        lines.append(chart.Line("", tokens, curve, colour=colour))
+        lines.append(svg.Line("", tokens, curve, colour=colour))
     if out:
         title = "A layer of Llama-2 on one GPU: Vidur (dots) and the formula"
-        chart.write(out / "steps.svg", title, chart.Axis("tokens", log=True), chart.Axis("ms", log=True), lines)
+        svg.write(out / "steps.svg", title, svg.Axis("tokens", log=True), svg.Axis("ms", log=True), lines)
 
 
 def _layer(gpu: str, row: Floats | tuple[float, ...]) -> float:

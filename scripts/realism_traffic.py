@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from foreshock_dashboard.web.figures import chart
+from foreshock_dashboard.web.charts import svg
 from foreshock_simulator.control.delays import cold_start, provisioning
 from foreshock_simulator.randomness import stream
 from foreshock_simulator.spec.traffic import FlowSpec
@@ -136,10 +136,10 @@ def bursts(measured: dict[TraceName, Floats], out: Path | None) -> None:
             print(f"| {name} | {what} | " + " | ".join(f"{row[width]:.1f}" for width in WIDTHS) + " |")
         for what, row, dots in (("measured", whole, True), ("flow", ours, False)):
             title = f"{name}, {what}" if dots else ""
-            lines.append(chart.Line(title, SCALES, [row[width] for width in SCALES], dots, colour))
+            lines.append(svg.Line(title, SCALES, [row[width] for width in SCALES], dots, colour))
     if out:
-        x, y = chart.Axis("window, seconds", log=True), chart.Axis("index of dispersion", log=True)
-        chart.write(out / "dispersion.svg", "Burstiness by time scale: dots measured, lines generated", x, y, lines)
+        x, y = svg.Axis("window, seconds", log=True), svg.Axis("index of dispersion", log=True)
+        svg.write(out / "dispersion.svg", "Burstiness by time scale: dots measured, lines generated", x, y, lines)
 
 
 def average(flow: FlowSpec, period: float) -> dict[float, float]:
@@ -163,9 +163,9 @@ def day(out: Path | None) -> None:
     print(f"of a flow of {SERVEGEN_RATE:g}/s {ours.max() / np.median(ours):.2f}")
     if out:
         hours = [window / 6.0 for window in range(servegen.WINDOWS)]
-        lines = [chart.Line("table", hours, shape.tolist(), True), chart.Line("flow", hours, ours.tolist(), colour=1)]
-        x, y = chart.Axis("hour of the day"), chart.Axis("rate over the day's mean")
-        chart.write(out / "servegen.svg", f"ServeGen's clients, {SERVEGEN_RATE:g} requests a second", x, y, lines)
+        lines = [svg.Line("table", hours, shape.tolist(), True), svg.Line("flow", hours, ours.tolist(), colour=1)]
+        x, y = svg.Axis("hour of the day"), svg.Axis("rate over the day's mean")
+        svg.write(out / "servegen.svg", f"ServeGen's clients, {SERVEGEN_RATE:g} requests a second", x, y, lines)
 
 
 def capacity() -> None:

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from foreshock_dashboard.cli import main
-from foreshock_dashboard.commands import parser
+from foreshock_dashboard.cli.commands import parser
+from foreshock_dashboard.cli.main import main
 
 
 def test_without_a_command_all_of_them_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,7 +50,7 @@ def test_who_needs_no_web_does_not_wait_for_its_libraries(words: list[str]) -> N
     script = (
         "import atexit, sys\n"
         "atexit.register(lambda: print(sorted({'dash', 'fastapi', 'grpc'} & set(sys.modules)), file=sys.stderr))\n"
-        "from foreshock_dashboard.cli import main\n"
+        "from foreshock_dashboard.cli.main import main\n"
         f"sys.exit(main({words!r}))"
     )
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from foreshock_dashboard import telemetry
-from foreshock_dashboard.commands import parser
-from foreshock_dashboard.model import families as span_families
+from foreshock_dashboard.cli.commands import parser
+from foreshock_dashboard.hub import self_metrics
+from foreshock_dashboard.ingest.span_metrics import names as span_families
+from foreshock_dashboard.ingest.span_metrics.registry import Family
 from foreshock_dashboard.model.incident import Learning
-from foreshock_dashboard.model.registry import Family
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.settings import Settings, flag_of, shown, variable_of
-from foreshock_dashboard.sources.receiver import ReceiverStats
+from foreshock_dashboard.settings.settings import Settings, flag_of, shown, variable_of
+from foreshock_dashboard.sources.otlp.receiver import ReceiverStats
 from foreshock_dashboard.store import Retention, Sealing, StoreStats
-from foreshock_dashboard.store.samples import MAX_CELLS, MAX_SAMPLES
-from foreshock_dashboard.store.spans import MAX_SPANS
+from foreshock_dashboard.store.samples.queries import MAX_CELLS, MAX_SAMPLES
+from foreshock_dashboard.store.spans.queries import MAX_SPANS
 from foreshock_simulator.scenarios.load import names
 
 ROOT = Path(__file__).parent.parent
@@ -46,13 +46,13 @@ def hub_metrics_table() -> str:
     suffix = {"counter": "_total", "info": "_info"}
     rows += [
         (family.name + suffix.get(family.type, ""), family.type.replace("info", "gauge"), family.documentation)
-        for family in telemetry.families(VITALS)
+        for family in self_metrics.families(VITALS)
     ]
     lines = [f"| `{name}` | {kind} | {text} |" for name, kind, text in rows]
     return "\n".join(["| metric | type | what it is |", "|---|---|---|", *lines])
 
 
-VITALS = telemetry.Vitals(
+VITALS = self_metrics.Vitals(
     version="0",
     time=0.0,
     snapshot=Snapshot(0, None, (), Learning(0.0, 1.0)),

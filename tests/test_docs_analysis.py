@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import pytest
 
-from foreshock_dashboard.analysis import detectors, excess
-from foreshock_dashboard.analysis.signals import SIGNALS
+from foreshock_dashboard.analysis.baseline import excess
+from foreshock_dashboard.analysis.baseline.signals import SIGNALS
+from foreshock_dashboard.analysis.detectors import registry
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs" / "analysis.md").read_text(encoding="utf-8")
@@ -38,8 +39,8 @@ def sections() -> Iterator[Section]:
     """Those with a line `Code: …`."""
     for chapter in re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]:
         if told := re.search(r"^Code: (.+)$", chapter, re.MULTILINE):
-            names = re.findall(r"`(\w+)\.py`", told[1])
-            modules = tuple(import_module(f"foreshock_dashboard.analysis.{name}") for name in names)
+            names = re.findall(r"`([\w/]+)\.py`", told[1])
+            modules = tuple(import_module(f"foreshock_dashboard.{name.replace('/', '.')}") for name in names)
             yield Section(chapter.splitlines()[0], chapter, modules)
 
 
@@ -98,7 +99,7 @@ def test_every_detector_has_a_chapter() -> None:
     """By the module that it is in."""
     told = {module.__name__ for section in SECTIONS for module in section.modules}
 
-    assert {detect.__module__ for detect in detectors.DETECTORS} - told == set()
+    assert {detect.__module__ for detect in registry.DETECTORS} - told == set()
 
 
 def signals_table() -> str:

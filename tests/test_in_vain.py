@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from tests.web.worlds import STEP, calm
 
-from foreshock_dashboard.clock import Clock
-from foreshock_dashboard.hub import Hub
-from foreshock_dashboard.in_vain import ENOUGH, Named, nearest
+from foreshock_dashboard.common.clock import Clock
+from foreshock_dashboard.hub.hub import Hub
+from foreshock_dashboard.hub.unmatched_services import ENOUGH, Named, nearest
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.settings import Settings
+from foreshock_dashboard.settings.settings import Settings
 
 GATEWAY, EMBEDDER, WRONG = Service("", "gateway"), Service("", "embedder"), Service("servng", "llm")
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from foreshock_dashboard.clock import Clock
+from foreshock_dashboard.common.clock import Clock
+from foreshock_dashboard.ingest.intake import BATCHES, Intake
+from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.samples import Sample, SampleBatch, is_stale
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.model.span_metrics import SpanMetrics
-from foreshock_dashboard.sources.intake import BATCHES, Intake
 from foreshock_dashboard.store import StoreError
 
 OWN = Sample("foreshock_incident", (("id", "x"),), 1.0)

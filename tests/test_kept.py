@@ -8,7 +8,7 @@ import weakref
 
 import pytest
 
-from foreshock_dashboard.kept import BusyError, Kept
+from foreshock_dashboard.common.single_flight_cache import BusyError, Kept
 
 
 def test_all_who_ask_at_once_get_what_one_of_them_made() -> None:

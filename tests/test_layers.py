@@ -25,7 +25,12 @@ ONLY_IN = {
     "duckdb": {"store/", "recording/"},
     "sqlite3": {"store/"},
     "dash": {"web/"},
-    "opentelemetry.proto": {"sources/otlp.py", "sources/json_request.py", "model/otlp/", "model/otlp_detail.py"},
+    "opentelemetry.proto": {
+        "sources/otlp/codec.py",
+        "sources/otlp/json_request.py",
+        "model/otlp/",
+        "ingest/otlp/detail.py",
+    },
 }
 
 

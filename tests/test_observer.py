@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from foreshock_dashboard.model.query import Matrix, Query, SourceError, grid
-from foreshock_dashboard.model.readings import catalogue
 from foreshock_dashboard.model.samples import Labels, labels_of
-from foreshock_dashboard.sources.observer import CAREFUL, CHUNK, Observer, aligned, fold_start
+from foreshock_dashboard.world.catalogue.catalogue import catalogue
+from foreshock_dashboard.world.observer import CAREFUL, CHUNK, Observer, aligned, fold_start
 
 NOW = 1_800_000_003.0
 STEP = 10.0
@@ -76,7 +76,7 @@ def test_no_question_is_for_more_points_than_a_source_can_answer() -> None:
 
 def test_a_large_platform_is_read_in_smaller_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """As soon as it is known how many series there are."""
-    monkeypatch.setattr("foreshock_dashboard.sources.observer.VALUES", 60)
+    monkeypatch.setattr("foreshock_dashboard.world.observer.VALUES", 60)
     source = Source({"up": labels_of({"job": "x"}), "gpu_info": labels_of({"uuid": "a"})})
     readings = observer(source).read(NOW)
 

@@ -7,9 +7,9 @@ import math
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.registry import Collector
 
-from foreshock_dashboard.model.outlook import Amplification, Imbalance, Load, Outlook, Risk, Stalled
+from foreshock_dashboard.hub.forecast_metrics import outlook_families
+from foreshock_dashboard.model.forecast import Amplification, Imbalance, Load, Outlook, Risk, Stalled
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.outlook_metrics import outlook_families
 
 CHAT, BATCH = Service("serving", "chat"), Service("", "batch")
 OUTLOOK = Outlook(

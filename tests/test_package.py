@@ -82,7 +82,7 @@ def test_the_wheel_holds_everything_that_runs(wheel: set[str]) -> None:
 
 def test_without_the_hubs_libraries_foreshock_says_what_to_install() -> None:
     """One line and exit code 1, no traceback."""
-    script = BLOCKED + "from foreshock_dashboard.cli import main\nsys.exit(main(['serve']))"
+    script = BLOCKED + "from foreshock_dashboard.cli.main import main\nsys.exit(main(['serve']))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stdout) == (1, "")
@@ -94,9 +94,9 @@ def test_the_hub_starts_with_what_its_extra_installs(tmp_path: Path) -> None:
     settings = f"Settings(store=Path({str(tmp_path)!r}), port=0, otlp_grpc_port=0, otlp_http_port=0)"
     script = f"""{ONLY_THE_EXTRA}
 from pathlib import Path
-from foreshock_dashboard.clock import Clock
-from foreshock_dashboard.hub import Hub
-from foreshock_dashboard.settings import Settings
+from foreshock_dashboard.common.clock import Clock
+from foreshock_dashboard.hub.hub import Hub
+from foreshock_dashboard.settings.settings import Settings
 Hub({settings}, Clock()).close()
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

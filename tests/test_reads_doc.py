@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from foreshock_dashboard.model import read_calls, read_cluster, read_gpus, read_hosts, read_serving
 from foreshock_dashboard.model.query import Query
-from foreshock_dashboard.model.reading import Reading, Windows
-from foreshock_dashboard.model.readings import catalogue
+from foreshock_dashboard.world.catalogue import calls, cluster, gpus, hosts, model_servers
+from foreshock_dashboard.world.catalogue.catalogue import catalogue
+from foreshock_dashboard.world.catalogue.row import Reading, Windows
 
 WINDOWS = Windows(59.0, 29.0)
 PARTS = {
-    "Services and calls": read_calls,
-    "GPUs": read_gpus,
-    "Model servers": read_serving,
-    "The cluster": read_cluster,
-    "Hosts": read_hosts,
+    "Services and calls": calls,
+    "GPUs": gpus,
+    "Model servers": model_servers,
+    "The cluster": cluster,
+    "Hosts": hosts,
 }
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "reads.md").read_text()
 

@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.web.worlds import NOW, STEP, calm, starving
 
-from foreshock_dashboard.analysis.decision import State, learning, states
-from foreshock_dashboard.kept import BusyError
-from foreshock_dashboard.model.cut import cut, weight
+from foreshock_dashboard.analysis.incidents.lifecycle import State, learning, states
+from foreshock_dashboard.common.single_flight_cache import BusyError
 from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.query import Floats, Matrix, NothingKnownError, Query, SourceError
-from foreshock_dashboard.model.reading import quick_window
-from foreshock_dashboard.model.readings import catalogue
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.rewinding import EMPTY, Grid, Memory, Rewind
+from foreshock_dashboard.model.world_slice import cut, weight
+from foreshock_dashboard.replay.time_travel import EMPTY, Grid, Memory, Rewind
+from foreshock_dashboard.world.catalogue.catalogue import catalogue
+from foreshock_dashboard.world.catalogue.row import quick_window
 
 
 class Counted:

@@ -12,13 +12,13 @@ import pytest
 from tests.web.worlds import calm
 
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SourceError
-from foreshock_dashboard.model.readings import catalogue
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
-from foreshock_dashboard.model.season import BIN, DAY
+from foreshock_dashboard.model.seasonality import BIN, DAY
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.seasons import LAGS, Seasons
+from foreshock_dashboard.replay.seasonal_history import LAGS, Seasons
 from foreshock_dashboard.store import Store
+from foreshock_dashboard.world.catalogue.catalogue import catalogue
 
 STEP, QUIET, BUSY = 60.0, 2.0, 5.0
 NINE = 1_767_603_600.0 // DAY * DAY + 9 * 3600.0

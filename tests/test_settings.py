@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from foreshock_dashboard.settings import Settings, SettingsError, add_flags, flag_of, settings_of, variable_of
+from foreshock_dashboard.settings.settings import Settings, SettingsError, add_flags, flag_of, settings_of, variable_of
 
 
 def parsed(*words: str) -> argparse.Namespace:

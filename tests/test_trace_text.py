@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_dashboard.trace_text import MOST_LINES, WIDTH, trace_text
+from foreshock_dashboard.render.trace_text import MOST_LINES, WIDTH, trace_text
 
 if TYPE_CHECKING:
     from tests.conftest import Golden

@@ -2,6 +2,6 @@
 
 import sys
 
-from foreshock_dashboard.cli import main
+from foreshock_dashboard.cli.main import main
 
 sys.exit(main())

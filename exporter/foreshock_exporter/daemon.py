@@ -9,13 +9,13 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from foreshock_exporter.attribution.process_names import on_host, process_names
-from foreshock_exporter.device import Driver
 from foreshock_exporter.exporter import Collector, Exporter
+from foreshock_exporter.gpu.occupancy import Names
 from foreshock_exporter.host.identity import host_id, host_name
 from foreshock_exporter.log import log
-from foreshock_exporter.occupancy import Names
+from foreshock_exporter.model.device import Driver
+from foreshock_exporter.model.service import Resolver, ServiceOf
 from foreshock_exporter.options import OptionError, Options
-from foreshock_exporter.service import Resolver, ServiceOf
 from foreshock_exporter.version import version
 
 if TYPE_CHECKING:
@@ -113,8 +113,8 @@ def build(options: Options, now: Now) -> Daemon:
 
 
 def _mock(script: str, options: Options, now: Now) -> Host:
-    from foreshock_exporter.mock import MockNetwork, MockPressure, open_script
     from foreshock_exporter.script.lines import ScriptError
+    from foreshock_exporter.script.mock import MockNetwork, MockPressure, open_script
 
     try:
         played = open_script(script, now, per_link=options.nvlink_per_link)

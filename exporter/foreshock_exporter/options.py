@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from foreshock_exporter.pools import BETWEEN, Pools, parse_pools
+from foreshock_exporter.gpu.pools import BETWEEN, Pools, parse_pools
 from foreshock_exporter.version import version
 
 PREFIX = "FORESHOCK_EXPORTER_"

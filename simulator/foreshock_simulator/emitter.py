@@ -17,8 +17,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags, Tracer, set_span_in_context
 from opentelemetry.trace.status import Status, StatusCode
 
-from foreshock_simulator.calls.tracing import SimSpan
 from foreshock_simulator.simulation import Simulation
+from foreshock_simulator.tracing.spans import SimSpan
 
 log = logging.getLogger(__name__)
 

@@ -18,13 +18,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from foreshock_exporter.attribution.process_names import on_host
 from foreshock_exporter.exporter import Exporter
-from foreshock_exporter.occupancy import Observation
+from foreshock_exporter.exposition.text_format import CONTENT_TYPE, render
+from foreshock_exporter.gpu.occupancy import Observation
 from foreshock_exporter.otlp.push import Push
-from foreshock_exporter.text import CONTENT_TYPE, render
 from foreshock_simulator.emitter import Emitter
-from foreshock_simulator.scenarios.judge import onset
 from foreshock_simulator.scenarios.load import load, names
-from foreshock_simulator.scenarios.topology import SIZES
+from foreshock_simulator.scenarios.platforms.topology import SIZES
+from foreshock_simulator.scenarios.truth import onset
 from foreshock_simulator.simulation import Simulation, exporters
 
 QUIET = 2100.0

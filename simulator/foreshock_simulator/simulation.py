@@ -8,17 +8,17 @@ from threading import RLock
 from typing import NamedTuple
 
 from foreshock_exporter.exporter import Exporter
-from foreshock_exporter.family import Emitted
-from foreshock_exporter.lane import Observe
-from foreshock_simulator.calls.counting import Counts
-from foreshock_simulator.calls.tracing import SimSpan
+from foreshock_exporter.exposition.family import Emitted
+from foreshock_exporter.gpu.collector import Observe
 from foreshock_simulator.control import kube
 from foreshock_simulator.emit.driver import SimDriver, SimResolver
 from foreshock_simulator.emit.host import collectors
 from foreshock_simulator.scenarios.counterfactual import without
-from foreshock_simulator.scenarios.judge import SloWatch, judge
+from foreshock_simulator.scenarios.truth import SloWatch, judge
 from foreshock_simulator.spec.faults import LostScrapes
 from foreshock_simulator.spec.scenario import ScenarioSpec, Truth
+from foreshock_simulator.tracing.service_graph import Counts
+from foreshock_simulator.tracing.spans import SimSpan
 from foreshock_simulator.world.faults import begin_faults
 from foreshock_simulator.world.platform import Platform
 

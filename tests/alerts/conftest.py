@@ -16,16 +16,16 @@ from typing import Any, NamedTuple, cast
 import pytest
 import yaml
 
+from foreshock_dashboard.hub.self_metrics import Vitals, text_of
+from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
+from foreshock_dashboard.model.forecast import Amplification, Imbalance, Load, Outlook, Risk, Stalled
 from foreshock_dashboard.model.incident import Culprit, Incident, Learning, Phase
-from foreshock_dashboard.model.outlook import Amplification, Imbalance, Load, Outlook, Risk, Stalled
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import AttributeValue, Kind, Span
-from foreshock_dashboard.model.span_metrics import SpanMetrics
-from foreshock_dashboard.sources.receiver import ReceiverStats
+from foreshock_dashboard.sources.otlp.receiver import ReceiverStats
 from foreshock_dashboard.store import Store
-from foreshock_dashboard.telemetry import Vitals, text_of
-from foreshock_exporter import names as families
+from foreshock_exporter.exposition import names as families
 from foreshock_exporter.host import names as host_families
 from foreshock_exporter.otlp import names as otlp_families
 

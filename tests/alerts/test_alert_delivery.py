@@ -18,10 +18,10 @@ import pytest
 import yaml
 from tests.alerts.servers import SHORTER, at_once, hurried
 
-from foreshock_dashboard.commands import parser, run
+from foreshock_dashboard.cli.commands import parser, run
+from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.model.span_metrics import SpanMetrics
 
 Yaml = dict[str, Any]
 Server = Callable[[Sequence[str | Path], str], str]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from foreshock_dashboard.commands import parser, run
-from foreshock_dashboard.model.histogram import BOUNDS
-from foreshock_dashboard.slo_rules import bound_of, groups_of
+from foreshock_dashboard.cli.commands import parser, run
+from foreshock_dashboard.ingest.span_metrics.histogram import BOUNDS
+from foreshock_dashboard.render.slo_rules import bound_of, groups_of
 
 Yaml = dict[str, Any]
 HUB = "https://hub.example.com/foreshock"

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from foreshock_dashboard.web.pages import contention
+from foreshock_dashboard.web.pages.contention import layout
 
 Yaml = dict[str, Any]
 ROOT = Path(__file__).parents[2]
@@ -28,7 +28,7 @@ def queries() -> list[str]:
         for line in block.splitlines()
         if "gpu_pool_info" in line
     ]
-    return [*asked, *re.findall(r"title='([^']*gpu_pool_info[^']*)'", repr(contention.layout()))]
+    return [*asked, *re.findall(r"title='([^']*gpu_pool_info[^']*)'", repr(layout.layout()))]
 
 
 def series(metric: str, values: str, **labels: str) -> Yaml:

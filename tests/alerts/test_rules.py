@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from foreshock_dashboard.asking import HUB
-from foreshock_dashboard.model.read_gpus import _XIDS
+from foreshock_dashboard.cli.hub_client import HUB
+from foreshock_dashboard.world.catalogue.gpus import _XIDS
 from foreshock_exporter.otlp.status import FATAL_XIDS
 
 Yaml = dict[str, Any]

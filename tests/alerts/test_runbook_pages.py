@@ -11,7 +11,7 @@ from tests.web.caller import Caller
 from tests.web.worlds import SCENES, FakeHub
 
 from foreshock_dashboard.web.app import create_app
-from foreshock_dashboard.web.runbooks import html_of
+from foreshock_dashboard.web.documents.runbooks import html_of
 
 
 @pytest.fixture(scope="module")

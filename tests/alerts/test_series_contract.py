@@ -12,7 +12,7 @@ import pytest
 from tests.alerts.foreign import BY_THE_SCRAPE, FOREIGN, PRODUCERS
 
 from foreshock_dashboard.model.query import Query
-from foreshock_dashboard.model.readings import catalogue
+from foreshock_dashboard.world.catalogue.catalogue import catalogue
 
 Yaml = dict[str, Any]
 

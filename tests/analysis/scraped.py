@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from foreshock_dashboard.analysis.world import GrowingWorld, condensed
-from foreshock_dashboard.model.readings import catalogue
 from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch, labels_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.sources.exposition import parse
-from foreshock_dashboard.sources.observer import answers
+from foreshock_dashboard.sources.prometheus.text_format import parse
 from foreshock_dashboard.store import Store
+from foreshock_dashboard.world.builder import GrowingWorld, condensed
+from foreshock_dashboard.world.catalogue.catalogue import catalogue
+from foreshock_dashboard.world.observer import answers
 
 START = 1_800_000_000.0
 INTERVAL = 10.0

@@ -9,9 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreshock_dashboard.analysis.anything import ODD, Around, excess, increases, is_counter, means, oddities
-from foreshock_dashboard.analysis.owners import call, owner, without_hash
-from foreshock_dashboard.analysis.suspects import blended, ranked, suspects
+from foreshock_dashboard.analysis.root_cause.generic_ranking import blended, ranked, suspects
+from foreshock_dashboard.analysis.root_cause.metric_anomalies import (
+    ODD,
+    Around,
+    excess,
+    increases,
+    is_counter,
+    means,
+    oddities,
+)
+from foreshock_dashboard.analysis.root_cause.series_owner import call, owner, without_hash
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.query import Floats, Matrix
 from foreshock_dashboard.model.samples import labels_of

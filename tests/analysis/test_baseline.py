@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from foreshock_dashboard.analysis.baseline import median, percentile
+from foreshock_dashboard.stats.robust import median, percentile
 
 ROWS = arrays(
     np.float64,

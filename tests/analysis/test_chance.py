@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from tests.analysis.conftest import CALLER, STEP, VICTIM, Scene, world_of_scene
 
-from foreshock_dashboard.analysis.decision import State, fold
-from foreshock_dashboard.analysis.levels import Usual, usual_at
-from foreshock_dashboard.analysis.objectives import Objective
-from foreshock_dashboard.analysis.quantile import least, quantiles
-from foreshock_dashboard.analysis.risk import own_risks
-from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.analysis.baseline.levels import Usual, usual_at
+from foreshock_dashboard.analysis.baseline.objectives import Objective
+from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.forecast.service_risk import own_risks
+from foreshock_dashboard.analysis.incidents.lifecycle import State, fold
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Red, World
-from foreshock_dashboard.web.course import course
+from foreshock_dashboard.stats.histogram_quantile import least, quantiles
+from foreshock_dashboard.web.state.course import course
 
 BOUNDS = np.array([0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192, np.inf])
 CHANGES = 240

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.analysis.conftest import CALLER, STEP, VICTIM, Scene, world_of_scene
 
-from foreshock_dashboard.analysis.cost import ACTED, costs, entries, late
+from foreshock_dashboard.analysis.incidents.cost import ACTED, costs, entries, late
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge, Red, World
 

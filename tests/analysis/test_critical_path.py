@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_dashboard.analysis.critical_path import critical_path
+from foreshock_dashboard.analysis.traces.critical_path import critical_path
 from foreshock_dashboard.model.span import Span, head_of
 
 MS = 1_000_000

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from foreshock_dashboard.analysis.batching import Strain
-from foreshock_dashboard.analysis.crowding import crowd, crowding, filling
-from foreshock_dashboard.analysis.levels import usual_at
-from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.analysis.baseline.levels import usual_at
+from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.saturation.batching_model import Strain
+from foreshock_dashboard.analysis.saturation.overload import crowd, crowding, filling
 from foreshock_dashboard.model.service import Service
 
 Scenes = Any

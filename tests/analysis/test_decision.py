@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreshock_dashboard.analysis.decision import KEEP_OVER, State, fold, learning, states
+from foreshock_dashboard.analysis.incidents.lifecycle import KEEP_OVER, State, fold, learning, states
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.world import World
 

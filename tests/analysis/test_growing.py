@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreshock_dashboard.analysis.alignment import Alignment, Marker, marks
-from foreshock_dashboard.analysis.condensing import Condenser
-from foreshock_dashboard.analysis.world import LEAST, GrowingWorld, condensed, world_of
 from foreshock_dashboard.model.query import Floats, Matrix
-from foreshock_dashboard.model.readings import Readings, catalogue
 from foreshock_dashboard.model.samples import Labels, labels_of
+from foreshock_dashboard.world.builder import LEAST, GrowingWorld, condensed, world_of
+from foreshock_dashboard.world.catalogue.catalogue import Readings, catalogue
+from foreshock_dashboard.world.histogram_quantiles import Condenser
+from foreshock_dashboard.world.row_alignment import Alignment, Marker, marks
 
 STEP = 10.0
 POINTS = 30
@@ -190,7 +190,7 @@ def test_a_failure_in_between_leaves_the_world_as_it_was(monkeypatch: pytest.Mon
     growing = GrowingWorld(STEP)
     growing.add(condensed(columns(found, 0, 10)))
     with monkeypatch.context() as broken:
-        broken.setattr("foreshock_dashboard.analysis.calls._attempts", lambda *_: 1 / 0)
+        broken.setattr("foreshock_dashboard.world.calls._attempts", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             growing.add(condensed(columns(found, 10, 20)))
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from foreshock_dashboard.analysis.hazard import HORIZON, QUANTILES, Trend, hazard, normal, trend
+from foreshock_dashboard.stats.level_crossing import HORIZON, QUANTILES, Trend, hazard, normal, trend
 
 STEP = 10.0
 MEDIAN = QUANTILES.index(0.5)

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_dashboard.analysis.join import Join
-from foreshock_dashboard.analysis.lanes import TraceLanes, lanes_of
-from foreshock_dashboard.analysis.occupancy import Interval, inferred, measured, merged
-from foreshock_dashboard.analysis.wait_sentence import wait_sentence
+from foreshock_dashboard.analysis.traces.gpu_lanes import TraceLanes, lanes_of
+from foreshock_dashboard.analysis.traces.occupancy import Interval, inferred, measured, merged
+from foreshock_dashboard.analysis.traces.span_gpu_join import Join
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Attributes, AttributeValue, Kind, Span
 from foreshock_dashboard.model.world import Gpu, Tenant
+from foreshock_dashboard.web.pages.traces.wait_sentence import wait_sentence
 
 T0 = 1_800_000_000 * 10**9
 MS = 10**6

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.analysis.causes.made import ANSWER, BATCH, CODER, GPUS, LLM, STALLS, TENANTS, since, world
 
-from foreshock_dashboard.analysis.learned import Learned, refreshed
+from foreshock_dashboard.analysis.incidents.learned import Learned, refreshed
 
 BEFORE, LATER = 150, 299
 """Grid points at which is learned: before everything changed for good, and long after."""

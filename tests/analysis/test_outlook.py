@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from tests.analysis.conftest import AGGRESSOR, BYSTANDER, CALLER, GPUS, VICTIM, Scene, world_of_scene
 
-from foreshock_dashboard.analysis.batching import Strain
-from foreshock_dashboard.analysis.decision import State
-from foreshock_dashboard.analysis.hazard import QUANTILES
-from foreshock_dashboard.analysis.outlook import outlook
-from foreshock_dashboard.analysis.risk import Own
-from foreshock_dashboard.model.inference import Inference, Replica
-from foreshock_dashboard.model.outlook import Amplification, Imbalance, Outlook, Risk, Stalled
+from foreshock_dashboard.analysis.forecast.service_risk import Own
+from foreshock_dashboard.analysis.incidents.forecast_summary import outlook
+from foreshock_dashboard.analysis.incidents.lifecycle import State
+from foreshock_dashboard.analysis.saturation.batching_model import Strain
+from foreshock_dashboard.model.forecast import Amplification, Imbalance, Outlook, Risk, Stalled
+from foreshock_dashboard.model.model_servers import Inference, Replica
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.stats.level_crossing import QUANTILES
 
 
 def own(chance: float, load: float = math.nan) -> Own:

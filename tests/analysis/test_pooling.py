@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.analysis.conftest import AGGRESSOR, BYSTANDER, CALLER, GPUS, STEP, VICTIM, Scene, world_of_scene
 
-from foreshock_dashboard.analysis.pooling import mixed, needs, safe_load, tier_of
+from foreshock_dashboard.analysis.saturation.pooling import mixed, needs, safe_load, tier_of
 from foreshock_dashboard.model.world import World
 
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_dashboard.analysis.condensing import Stack
-from foreshock_dashboard.analysis.quantile import least, quantiles
 from foreshock_dashboard.model.query import Matrix
+from foreshock_dashboard.stats.histogram_quantile import least, quantiles
+from foreshock_dashboard.world.histogram_quantiles import Stack
 
 BOUNDS = np.array([0.1, 0.5, 1.0, np.inf])
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from foreshock_dashboard.analysis.scan import recent
+from foreshock_dashboard.analysis.baseline.point import recent
 
 
 @given(

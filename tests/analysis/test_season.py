@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_dashboard.analysis.season import AROUND, BEFORE, DAYS, MOST, WEEKS, Past, begins, season
+from foreshock_dashboard.analysis.baseline.seasonality import AROUND, BEFORE, DAYS, MOST, WEEKS, Past, begins, season
 from foreshock_dashboard.model.query import Floats
-from foreshock_dashboard.model.season import BIN, UNKNOWN, Season
+from foreshock_dashboard.model.seasonality import BIN, UNKNOWN, Season
 from foreshock_dashboard.model.service import Service
 
 CHAT, CODE = Service("serving", "chat"), Service("serving", "code")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from foreshock_dashboard.analysis.skew import Skew, skew_of
+from foreshock_dashboard.analysis.traces.clock_skew import Skew, skew_of
 from foreshock_dashboard.model.span import Kind, Span
 
 T0 = 1_790_000_000

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from tests.analysis.scraped import Page, world_scraped
 
-from foreshock_dashboard.analysis.quantile import least
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
+from foreshock_dashboard.stats.histogram_quantile import least
 
 WEB, CHAT, ELSEWHERE = Service("shop", "web"), Service("shop", "chat"), Service("", "legacy")
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from tests.analysis.scraped import world_scraped
 
-from foreshock_dashboard.analysis.cluster import served, workload_of
 from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.world.cluster import served, workload_of
 
 CLUSTER = ("kube-state-metrics", "ksm:8080")
 SERVERS = ("servers", "a:8000")

@@ -11,8 +11,8 @@ from tests.analysis.scraped import world_scraped
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu, Tenant
 from foreshock_exporter.exporter import Exporter
-from foreshock_exporter.mock import open_script
 from foreshock_exporter.options import parse
+from foreshock_exporter.script.mock import open_script
 
 OURS, DCGM = ("foreshock-exporter", "host-1:10877"), ("dcgm", "10.0.0.9:9400")
 MIB = 2.0**20

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from tests.analysis.scraped import Page, world_scraped
 
-from foreshock_dashboard.analysis.operations import MOST
-from foreshock_dashboard.analysis.world import GrowingWorld, condensed
 from foreshock_dashboard.model.query import Matrix
-from foreshock_dashboard.model.readings import Readings, catalogue
 from foreshock_dashboard.model.samples import labels_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Operation
+from foreshock_dashboard.world.builder import GrowingWorld, condensed
+from foreshock_dashboard.world.catalogue.catalogue import Readings, catalogue
+from foreshock_dashboard.world.operations import MOST
 
 EMBED, DOCUMENTS = "POST /embed", "POST /embed/documents"
 STEP = 10.0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.analysis.scraped import Page, world_scraped
 
-from foreshock_dashboard.model.inference import Inference, Replica
+from foreshock_dashboard.model.model_servers import Inference, Replica
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 

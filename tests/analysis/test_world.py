@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from foreshock_dashboard.analysis.sentence import duration, gpu_list, multiple
-from foreshock_dashboard.analysis.world import condensed
-from foreshock_dashboard.analysis.world import world_of as world_of_condensed
-from foreshock_dashboard.model.history import extend
 from foreshock_dashboard.model.query import Matrix
-from foreshock_dashboard.model.readings import catalogue
 from foreshock_dashboard.model.samples import Labels, labels_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge, Gpu, Stall, Tenant, World
+from foreshock_dashboard.render.units import duration, gpu_list, multiple
+from foreshock_dashboard.world.builder import condensed
+from foreshock_dashboard.world.builder import world_of as world_of_condensed
+from foreshock_dashboard.world.catalogue.catalogue import catalogue
+from foreshock_dashboard.world.history import extend
 
 
 def world_of(found: dict[str, Matrix], step: float) -> World:

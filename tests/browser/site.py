@@ -12,7 +12,7 @@ from playwright.sync_api import Page
 from tests.web.worlds import FakeHub
 
 from foreshock_dashboard.web.app import create_app
-from foreshock_dashboard.web.authentication import Access
+from foreshock_dashboard.web.http.authentication import Access
 
 Scheme = Literal["light", "dark"]
 

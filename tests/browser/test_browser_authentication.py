@@ -9,9 +9,9 @@ from playwright.sync_api import Browser, expect
 from tests.browser.site import Site
 from tests.web.worlds import SCENES, FakeHub
 
-from foreshock_dashboard.sources.guard import Tokens
-from foreshock_dashboard.sources.users import Users
-from foreshock_dashboard.web.authentication import Access
+from foreshock_dashboard.sources.otlp.auth import Tokens
+from foreshock_dashboard.web.http.authentication import Access
+from foreshock_dashboard.web.http.htpasswd import Users
 
 
 def test_a_browser_that_knows_the_password_shows_page_scripts_and_figures(browser: Browser, tmp_path: Path) -> None:

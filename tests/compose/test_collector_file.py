@@ -10,14 +10,15 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from foreshock_dashboard.model import families, halves
-from foreshock_dashboard.model.histogram import BOUNDS
-from foreshock_dashboard.model.read_calls import EDGE
-from foreshock_dashboard.model.reading import SERVICE
-from foreshock_dashboard.model.readings import catalogue
-from foreshock_dashboard.model.service_graph import ServiceGraph
+from foreshock_dashboard.ingest.service_graph import call_sides
+from foreshock_dashboard.ingest.service_graph.pairing import ServiceGraph
+from foreshock_dashboard.ingest.span_metrics import names
+from foreshock_dashboard.ingest.span_metrics.histogram import BOUNDS
+from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.span import EXPORTER, Kind, Span
-from foreshock_dashboard.model.span_metrics import SpanMetrics
+from foreshock_dashboard.world.catalogue.calls import EDGE
+from foreshock_dashboard.world.catalogue.catalogue import catalogue
+from foreshock_dashboard.world.catalogue.row import SERVICE
 
 Yaml = dict[str, Any]
 SECTIONS = ("extensions", "receivers", "processors", "connectors", "exporters")
@@ -106,7 +107,7 @@ def test_what_is_worth_a_look_is_kept(config: Yaml) -> None:
     policies = {each["name"]: each for each in config["processors"]["tail_sampling"]["policies"]}
     assert all(set(each) == {"name", "type", each["type"]} for each in policies.values())
     assert policies["failed"]["status_code"]["status_codes"] == ["ERROR"]
-    assert policies["retried"]["numeric_attribute"]["key"] in halves._RESENDS
+    assert policies["retried"]["numeric_attribute"]["key"] in call_sides._RESENDS
     assert policies["occupancy"]["string_attribute"] == {"key": "service.name", "values": [EXPORTER]}
     assert 0 < policies["rest"]["probabilistic"]["sampling_percentage"] < 100
     # A trace is judged when it is likely to be whole, and while it is still remembered.
@@ -126,7 +127,7 @@ def test_span_metrics_are_of_the_spans_that_the_hub_counts(config: Yaml, kind: K
     """INTERNAL ones are steps of requests, and GPU occupancy is of that kind. The hub and the graph get all."""
     metrics = SpanMetrics()
     metrics.add([Span("1" * 32, "2" * 16, "", "x", kind, 0, 1, "unset", "", {"service.name": "a"}, {})], 0.0)
-    counted = any(sample.metric == families.CALLS.name for sample in metrics.collect(0.0))
+    counted = any(sample.metric == names.CALLS.name for sample in metrics.collect(0.0))
     pipelines = config["service"]["pipelines"]
     (of_metrics,) = (each for each in pipelines.values() if "span_metrics" in each["exporters"])
     dropped = [
@@ -182,7 +183,7 @@ def test_labels_are_those_that_the_hub_sums_by(config: Yaml) -> None:
     sides = {f"{side}_{name.replace('.', '_')}" for side in ("client", "server")
              for name in config["connectors"]["service_graph"]["dimensions"]}  # fmt: skip
     assert sides | {"client", "server", "connection_type"} == set(EDGE)
-    assert families.REQUESTS.name == "traces_service_graph_request_total"
+    assert names.REQUESTS.name == "traces_service_graph_request_total"
 
 
 def test_series_of_what_is_gone_end_when_the_hubs_do_and_are_flushed_as_often_as_scraped(config: Yaml) -> None:

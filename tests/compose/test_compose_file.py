@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from foreshock_dashboard.commands import parser
-from foreshock_dashboard.settings import settings_of
-from foreshock_dashboard.web.security import host_name, loopback
+from foreshock_dashboard.cli.commands import parser
+from foreshock_dashboard.settings.settings import settings_of
+from foreshock_dashboard.web.http.security import host_name, loopback
 
 Yaml = dict[str, Any]
 ALWAYS = ("collector", "tempo", "hub", "prometheus", "alertmanager", "grafana")

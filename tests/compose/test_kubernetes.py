@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from foreshock_dashboard.settings import Settings, flag_of, variable_of
-from foreshock_dashboard.sources.guard import Tokens
+from foreshock_dashboard.settings.settings import Settings, flag_of, variable_of
+from foreshock_dashboard.sources.otlp.auth import Tokens
 
 Yaml = dict[str, Any]
 OVERLAYS = ("demo", "fleet", "fleet-attribution")

@@ -10,14 +10,14 @@ import orjson
 import pytest
 from numpy.typing import NDArray
 
-from foreshock_dashboard.cli import main
-from foreshock_dashboard.evaluate_command import cache_of, expected_of, recordings_in
+from foreshock_dashboard.cli.evaluate import cache_of, expected_of, recordings_in
+from foreshock_dashboard.cli.main import main
 from foreshock_dashboard.evaluation.lossy import LossyMetrics, chance
 from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
-from foreshock_dashboard.replaying import worlds
+from foreshock_dashboard.replay.replay import worlds
 from foreshock_simulator.scenarios.load import load
 
 

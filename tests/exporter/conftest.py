@@ -10,7 +10,8 @@ from typing import TypeVar
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from foreshock_exporter.device import (
+from foreshock_exporter.exporter import Exporter
+from foreshock_exporter.model.device import (
     Counters,
     DeviceError,
     GpuProcess,
@@ -22,8 +23,7 @@ from foreshock_exporter.device import (
     UtilizationSample,
     Xid,
 )
-from foreshock_exporter.exporter import Exporter
-from foreshock_exporter.service import ServiceOf
+from foreshock_exporter.model.service import ServiceOf
 
 Series = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_exporter.bursts import (
+from foreshock_exporter.gpu.driver_samples import (
     LONGEST_PERIOD,
     USUAL_PERIOD,
     Bursts,
@@ -18,7 +18,7 @@ from foreshock_exporter.bursts import (
     undiluted,
     whole,
 )
-from foreshock_exporter.device import ProcessUtilization, UtilizationSample
+from foreshock_exporter.model.device import ProcessUtilization, UtilizationSample
 
 START = 1_700_000_000_000_000
 

@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from foreshock_exporter import names
-from foreshock_exporter.device import Counters, DeviceError, Instance, LinkBytes, Reading
-from foreshock_exporter.emit import FAMILIES
 from foreshock_exporter.exporter import Exporter
-from foreshock_exporter.family import Family, Sample
+from foreshock_exporter.exposition import names
+from foreshock_exporter.exposition.families import FAMILIES
+from foreshock_exporter.exposition.family import Family, Sample
+from foreshock_exporter.exposition.text_format import render
 from foreshock_exporter.host import names as host_names
-from foreshock_exporter.mock import MockNetwork, MockPressure, open_script
+from foreshock_exporter.model.device import Counters, DeviceError, Instance, LinkBytes, Reading
 from foreshock_exporter.otlp import names as otlp_names
-from foreshock_exporter.text import render
+from foreshock_exporter.script.mock import MockNetwork, MockPressure, open_script
 
 if TYPE_CHECKING:
     from tests.conftest import Golden

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_exporter.family import Sample
+from foreshock_exporter.exposition.family import Sample
 from foreshock_exporter.host import names as host_names
 from foreshock_exporter.host import network, pressure
 from foreshock_exporter.host.identity import host_id, host_name

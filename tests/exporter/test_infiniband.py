@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_exporter.family import Emitted, Sample
+from foreshock_exporter.exposition.family import Emitted, Sample
+from foreshock_exporter.exposition.text_format import render
 from foreshock_exporter.host.infiniband import (
     BITS,
     MAX_PORTS,
@@ -21,7 +22,6 @@ from foreshock_exporter.host.infiniband import (
     parse_state,
 )
 from foreshock_exporter.host.names import INFINIBAND_COUNTERS
-from foreshock_exporter.text import render
 
 if TYPE_CHECKING:
     from tests.exporter.conftest import Tree

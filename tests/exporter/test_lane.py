@@ -9,7 +9,11 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from foreshock_exporter.device import (
+from foreshock_exporter.gpu.collector import HEALTH_EVERY
+from foreshock_exporter.gpu.contention import ServiceKey
+from foreshock_exporter.gpu.sampler import MAX_XIDS, Sampler
+from foreshock_exporter.gpu.utilization import PROCESSES_WITHIN
+from foreshock_exporter.model.device import (
     Counters,
     DeviceError,
     Health,
@@ -18,12 +22,8 @@ from foreshock_exporter.device import (
     UtilizationSample,
     Xid,
 )
-from foreshock_exporter.fast import PROCESSES_WITHIN
-from foreshock_exporter.lane import HEALTH_EVERY
-from foreshock_exporter.sampler import MAX_XIDS, Sampler
-from foreshock_exporter.service import ServiceOf
-from foreshock_exporter.sharing import ServiceKey
-from foreshock_exporter.snapshot import GpuState
+from foreshock_exporter.model.service import ServiceOf
+from foreshock_exporter.model.snapshot import GpuState
 
 if TYPE_CHECKING:
     from tests.exporter.conftest import ScriptedGpu, ScriptedHost

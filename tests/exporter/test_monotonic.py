@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_exporter.device import Counters, Health, LinkBytes
-from foreshock_exporter.monotonic import Count, follow, followed
+from foreshock_exporter.gpu.monotonic import Count, follow, followed
+from foreshock_exporter.model.device import Counters, Health, LinkBytes
 
 TURN = 2.0**32
 

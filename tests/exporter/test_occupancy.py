@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from foreshock_exporter.attribution.container import ContainerOf
 from foreshock_exporter.attribution.process_names import process_names, words_of
-from foreshock_exporter.occupancy import (
+from foreshock_exporter.gpu.contention import ServiceKey
+from foreshock_exporter.gpu.occupancy import (
     BURST,
     LONGEST,
     MAX_LENGTH,
@@ -30,7 +31,6 @@ from foreshock_exporter.occupancy import (
     span_id,
     trace_id,
 )
-from foreshock_exporter.sharing import ServiceKey
 
 A, B, C = ServiceKey("", "a"), ServiceKey("ml", "b"), ServiceKey("", "c")
 T0 = 1_800_000_000.0  # the start of a minute

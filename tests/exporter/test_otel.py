@@ -13,8 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foreshock_exporter.attribution.resource_detector import (
+    ForeshockResourceDetector,
+    parse_mountinfo,
+    place,
+    visible_gpus,
+)
 from foreshock_exporter.host.identity import host_id
-from foreshock_exporter.otel import ForeshockResourceDetector, parse_mountinfo, place, visible_gpus
 
 POD = "0f8fad5b-d9cb-469f-a165-70867728950e"
 ID, SANDBOX = "3f" * 32, "a1" * 32
@@ -160,7 +165,8 @@ def test_a_service_needs_one_variable() -> None:
 def test_a_service_loads_nothing_of_the_exporter_but_the_detector() -> None:
     """It starts as fast as before, and loads no driver."""
     script = (
-        "import sys, opentelemetry.sdk.resources; before = set(sys.modules); import foreshock_exporter.otel;"
+        "import sys, opentelemetry.sdk.resources; before = set(sys.modules);"
+        "import foreshock_exporter.attribution.resource_detector;"
         "print(*sorted(name for name in set(sys.modules) - before if name.startswith(('foreshock', 'nv', 'pynvml'))))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -171,5 +177,5 @@ def test_a_service_loads_nothing_of_the_exporter_but_the_detector() -> None:
         "foreshock_exporter.attribution.cgroup",
         "foreshock_exporter.host",
         "foreshock_exporter.host.identity",
-        "foreshock_exporter.otel",
+        "foreshock_exporter.attribution.resource_detector",
     ]

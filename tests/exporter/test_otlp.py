@@ -21,21 +21,21 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.sdk.resources import Resource
 
-from foreshock_exporter import names
-from foreshock_exporter.bursts import Bursts
-from foreshock_exporter.device import Counters, Health, Identity, Reading
-from foreshock_exporter.emit import emit
-from foreshock_exporter.family import Emitted, Sample
-from foreshock_exporter.occupancy import Observation, Occupancy, span_id, trace_id
+from foreshock_exporter.exposition import names
+from foreshock_exporter.exposition.families import emit
+from foreshock_exporter.exposition.family import Emitted, Sample
+from foreshock_exporter.exposition.text_format import render
+from foreshock_exporter.gpu.contention import NOBODY, ServiceKey, Totals
+from foreshock_exporter.gpu.driver_samples import Bursts
+from foreshock_exporter.gpu.occupancy import Observation, Occupancy, span_id, trace_id
+from foreshock_exporter.gpu.tenants import Holding
+from foreshock_exporter.model.device import Counters, Health, Identity, Reading
+from foreshock_exporter.model.snapshot import GpuSnapshot, GpuState, Snapshot, XidCount
 from foreshock_exporter.otlp.metrics import MAX_SERIES, Metrics
 from foreshock_exporter.otlp.push import Push
 from foreshock_exporter.otlp.readings import INSTRUMENTS, Point, Readings
 from foreshock_exporter.otlp.report import Report
 from foreshock_exporter.otlp.spans import MAX_WAITING, Spans
-from foreshock_exporter.sharing import NOBODY, ServiceKey, Totals
-from foreshock_exporter.snapshot import GpuSnapshot, GpuState, Snapshot, XidCount
-from foreshock_exporter.tenants import Holding
-from foreshock_exporter.text import render
 
 if TYPE_CHECKING:
     from tests.conftest import Eventually

@@ -24,7 +24,7 @@ from foreshock_exporter.attribution.container import (
 )
 from foreshock_exporter.attribution.service_of import ProcResolver
 from foreshock_exporter.exporter import Exporter
-from foreshock_exporter.service import ServiceOf
+from foreshock_exporter.model.service import ServiceOf
 
 if TYPE_CHECKING:
     from tests.exporter.conftest import ScriptedGpu, ScriptedHost, Series, Tree

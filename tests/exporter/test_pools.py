@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from foreshock_exporter.device import DeviceError, Instance, Reading
 from foreshock_exporter.exporter import Exporter
+from foreshock_exporter.gpu.pools import Place, Pools, Vain, assigned, parse_pools, vain
+from foreshock_exporter.model.device import DeviceError, Instance, Reading
 from foreshock_exporter.options import parse
-from foreshock_exporter.pools import Place, Pools, Vain, assigned, parse_pools, vain
 
 if TYPE_CHECKING:
     from tests.exporter.conftest import ScriptedGpu, ScriptedHost, Series

@@ -26,9 +26,9 @@ from foreshock_exporter.attribution.service_of import (
     parse_environ,
     start_time,
 )
-from foreshock_exporter.family import Family, Sample
-from foreshock_exporter.service import ServiceOf
-from foreshock_exporter.text import render
+from foreshock_exporter.exposition.family import Family, Sample
+from foreshock_exporter.exposition.text_format import render
+from foreshock_exporter.model.service import ServiceOf
 
 if TYPE_CHECKING:
     from tests.exporter.conftest import Tree

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_exporter.sharing import MAX_PAIRS, NOBODY, ServiceKey, Step, Totals, advance, enrol, forget
+from foreshock_exporter.gpu.contention import MAX_PAIRS, NOBODY, ServiceKey, Step, Totals, advance, enrol, forget
 
 A, B, C = ServiceKey("", "a"), ServiceKey("", "b"), ServiceKey("shop", "c")
 

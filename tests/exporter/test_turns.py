@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from foreshock_exporter.turns import APART_FOR, SLOW, STUCK, Turns
+from foreshock_exporter.gpu.scheduler import APART_FOR, SLOW, STUCK, Turns
 
 
 @dataclass

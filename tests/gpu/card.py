@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from tests.exporter.whole.exposition import Values
 
-from foreshock_exporter import names
-from foreshock_exporter.family import Family
+from foreshock_exporter.exposition import names
+from foreshock_exporter.exposition.family import Family
 
 EVENTS = frozenset({names.XID_ERRORS, names.XID_LAST})
 """Absent until something happens."""

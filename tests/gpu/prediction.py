@@ -8,7 +8,7 @@ from tests.exporter.whole.exposition import Values
 from tests.gpu.card import value
 from tests.gpu.tenant import Work
 
-from foreshock_exporter import names
+from foreshock_exporter.exposition import names
 
 
 class Prediction(NamedTuple):

@@ -20,7 +20,7 @@ from tests.gpu.cuda import NAME
 from tests.gpu.prediction import gained, prediction
 from tests.gpu.tenant import Tenant, at_once, tenant
 
-from foreshock_exporter import names
+from foreshock_exporter.exposition import names
 
 if TYPE_CHECKING:
     from tests.conftest import Eventually

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from tests.grafana.conftest import FOLDER
 
-from foreshock_dashboard.asking import HUB
-from foreshock_dashboard.commands import parser, run
+from foreshock_dashboard.cli.commands import parser, run
+from foreshock_dashboard.cli.hub_client import HUB
 
 Yaml = dict[str, Any]
 THERE = "https://hub.example.com/$foreshock"

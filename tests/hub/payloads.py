@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import grpc
 from tests.hub.sending import JSON, PROTOBUF, request
 
-from foreshock_dashboard.model.otlp import MAX_ORIGIN, MAX_SPAN
+from foreshock_dashboard.ingest.otlp import MAX_ORIGIN, MAX_SPAN
 
 MIB = 1 << 20
 

@@ -14,9 +14,9 @@ import httpx
 import pytest
 from tests.hub.process import BIN
 
-from foreshock_dashboard.commands import parser
-from foreshock_dashboard.demo import chosen
-from foreshock_dashboard.settings import SettingsError
+from foreshock_dashboard.cli.commands import parser
+from foreshock_dashboard.settings.settings import SettingsError
+from foreshock_dashboard.simulated.demo import chosen
 
 Demo = Any
 Eventually = Callable[..., None]

@@ -6,10 +6,10 @@ from urllib.request import urlopen
 
 import pytest
 
-from foreshock_dashboard.demo_pages import POD, serving, together
-from foreshock_dashboard.sources.exposition import parse
-from foreshock_exporter.family import Distribution, Emitted, Family, Sample
-from foreshock_exporter.text import render
+from foreshock_dashboard.simulated.endpoints import POD, serving, together
+from foreshock_dashboard.sources.prometheus.text_format import parse
+from foreshock_exporter.exposition.family import Distribution, Emitted, Family, Sample
+from foreshock_exporter.exposition.text_format import render
 
 
 def test_servers_on_one_page_are_told_apart_by_their_pod() -> None:

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foreshock_dashboard.clock import Clock
-from foreshock_dashboard.hub import Hub
+from foreshock_dashboard.common.clock import Clock
+from foreshock_dashboard.hub.hub import Hub
 from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
-from foreshock_dashboard.model.season import DAY
+from foreshock_dashboard.model.seasonality import DAY
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.settings import Settings
+from foreshock_dashboard.settings.settings import Settings
 
 Eventually = Callable[..., None]
 

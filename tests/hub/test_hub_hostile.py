@@ -24,8 +24,8 @@ from tests.hub.payloads import CASES, empty_spans, idle_spans
 from tests.hub.process import HubProcess
 from tests.hub.sending import EXPORT, JSON, PROTOBUF, channel, export, post, request
 
-from foreshock_dashboard.model.otlp import MAX_SPAN
-from foreshock_dashboard.sources.gunzip import MAX_MEMBERS
+from foreshock_dashboard.common.gunzip import MAX_MEMBERS
+from foreshock_dashboard.ingest.otlp import MAX_SPAN
 
 GROWTH = 350.0
 """MiB that the hub may grow by, whatever it is sent."""

@@ -10,9 +10,9 @@ import grpc
 import httpx
 
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.sources.otlp_grpc import serve_grpc
-from foreshock_dashboard.sources.otlp_http import serve_http
-from foreshock_dashboard.sources.receiver import Door, Receiver
+from foreshock_dashboard.sources.otlp.grpc import serve_grpc
+from foreshock_dashboard.sources.otlp.http import serve_http
+from foreshock_dashboard.sources.otlp.receiver import Door, Receiver
 
 PROTOBUF = "application/x-protobuf"
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"

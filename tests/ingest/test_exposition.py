@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.parser import text_string_to_metric_families
 
 from foreshock_dashboard.model.samples import Sample, labels_of
-from foreshock_dashboard.sources.exposition import Known, parse
+from foreshock_dashboard.sources.prometheus.text_format import Known, parse
 
 TARGET = {"job": "gpus", "instance": "host-1:10877"}
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_dashboard.model.attempts import MAX_CALLS, Fallback
-from foreshock_dashboard.model.lineage import MAX_BETWEEN
-from foreshock_dashboard.model.service_graph import Found, ServiceGraph
+from foreshock_dashboard.ingest.service_graph.ancestors import MAX_BETWEEN
+from foreshock_dashboard.ingest.service_graph.pairing import Found, ServiceGraph
+from foreshock_dashboard.ingest.service_graph.retries import MAX_CALLS, Fallback
 from foreshock_dashboard.model.span import Span, Status
 
 Make = Callable[..., Span]

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import pytest
 
+from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.samples import Sample
 from foreshock_dashboard.model.span import Link, Span
-from foreshock_dashboard.model.span_metrics import SpanMetrics
 
 Make = Callable[..., Span]
 NOW = 1_800_000_000.0

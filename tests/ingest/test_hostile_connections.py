@@ -16,11 +16,11 @@ import trustme
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tests.ingest.doors import EXPORT, HEAD, PROTOBUF, ended, opened
 
-from foreshock_dashboard.connections import BACKLOG
-from foreshock_dashboard.sources import otlp_grpc
-from foreshock_dashboard.sources.guard import Keys
-from foreshock_dashboard.sources.otlp_http import serve_http
-from foreshock_dashboard.sources.receiver import Receiver
+from foreshock_dashboard.common.http_limits import BACKLOG
+from foreshock_dashboard.sources.otlp import grpc as otlp_grpc
+from foreshock_dashboard.sources.otlp.auth import Keys
+from foreshock_dashboard.sources.otlp.http import serve_http
+from foreshock_dashboard.sources.otlp.receiver import Receiver
 
 Make = Callable[..., ExportTraceServiceRequest]
 Eventually = Callable[[Callable[[], bool], str], None]

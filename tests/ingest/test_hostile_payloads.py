@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
-from foreshock_dashboard.model.otlp import MAX_ORIGIN, MAX_SPAN, encode, read
+from foreshock_dashboard.common.gunzip import MAX_MEMBERS, TooLargeError, gunzip, parts
+from foreshock_dashboard.ingest.otlp import MAX_ORIGIN, MAX_SPAN, encode, read
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.sources import slices as slicing
-from foreshock_dashboard.sources.gunzip import MAX_MEMBERS, TooLargeError, gunzip, parts
-from foreshock_dashboard.sources.reader import MAX_JSON_VALUES, Reader
-from foreshock_dashboard.sources.refusal import Refusal, RefusedError
-from foreshock_dashboard.sources.slices import TooManyError, check, slices
+from foreshock_dashboard.sources.otlp import slices as slicing
+from foreshock_dashboard.sources.otlp.reader import MAX_JSON_VALUES, Reader
+from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
+from foreshock_dashboard.sources.otlp.slices import TooManyError, check, slices
 
 Make = Callable[..., ExportTraceServiceRequest]
 
@@ -177,7 +177,7 @@ def test_a_malformed_resource_without_spans_is_not_passed_over_in_silence(otlp_r
 
 def test_large_resources_are_not_remembered() -> None:
     """They would be, a thousand of them, for as long as the hub runs."""
-    from foreshock_dashboard.model.otlp import reading as otlp
+    from foreshock_dashboard.ingest.otlp import decode as otlp
 
     before = otlp._known_resource.cache_info().currsize
     for number in range(10):

@@ -19,10 +19,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from tests.ingest.doors import EXPORT, HEAD, PROTOBUF, Doors, ended, opened
 
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.sources import otlp_grpc
-from foreshock_dashboard.sources.otlp import MalformedError, decode
-from foreshock_dashboard.sources.otlp_http import serve_http
-from foreshock_dashboard.sources.receiver import Receiver
+from foreshock_dashboard.sources.otlp import grpc as otlp_grpc
+from foreshock_dashboard.sources.otlp.codec import MalformedError, decode
+from foreshock_dashboard.sources.otlp.http import serve_http
+from foreshock_dashboard.sources.otlp.receiver import Receiver
 
 Make = Callable[..., ExportTraceServiceRequest]
 Eventually = Callable[[Callable[[], bool], str], None]
@@ -107,7 +107,7 @@ def test_what_is_unforeseen_in_reading_is_told_counted_and_costs_itself(
     """500 and INTERNAL, once in the log with where it was; the next request is read."""
     with opened(lambda spans: None) as doors:
         with monkeypatch.context() as patch:
-            patch.setattr("foreshock_dashboard.sources.reader.decode", lambda *_: 1 // 0)
+            patch.setattr("foreshock_dashboard.sources.otlp.reader.decode", lambda *_: 1 // 0)
             assert doors.post(body).status_code == 500
             with pytest.raises(grpc.RpcError) as refused:
                 doors.export(body)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
-from foreshock_dashboard.model.otlp.columns import END, Fields, fields_of
+from foreshock_dashboard.ingest.otlp.columns import END, Fields, fields_of
 
 LAST = {
     "trace_ids": "trace_id",

@@ -16,7 +16,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Status as OtlpStatus
 
 from foreshock_dashboard.model.span import Event, Link
-from foreshock_dashboard.sources.otlp import Decoded, MalformedError, decode, decode_json
+from foreshock_dashboard.sources.otlp.codec import Decoded, MalformedError, decode, decode_json
 
 Make = Callable[..., ExportTraceServiceRequest]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from foreshock_dashboard.model.otlp import MAX_ORIGIN, ORIGIN_TOO_LARGE
-from foreshock_dashboard.model.otlp_detail import LinkDetail, SpanDetail, detail_of
+from foreshock_dashboard.ingest.otlp import MAX_ORIGIN, ORIGIN_TOO_LARGE
+from foreshock_dashboard.ingest.otlp.detail import LinkDetail, SpanDetail, detail_of
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.sources.otlp import decode
-from foreshock_dashboard.sources.slices import slices
+from foreshock_dashboard.sources.otlp.codec import decode
+from foreshock_dashboard.sources.otlp.slices import slices
 from foreshock_dashboard.store import Sealing, Store
 
 T0 = 1_790_000_000

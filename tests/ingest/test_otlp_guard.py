@@ -18,10 +18,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.sources.guard import GuardError, Keys, Tokens
-from foreshock_dashboard.sources.otlp_grpc import serve_grpc
-from foreshock_dashboard.sources.otlp_http import serve_http
-from foreshock_dashboard.sources.receiver import Receiver
+from foreshock_dashboard.sources.otlp.auth import GuardError, Keys, Tokens
+from foreshock_dashboard.sources.otlp.grpc import serve_grpc
+from foreshock_dashboard.sources.otlp.http import serve_http
+from foreshock_dashboard.sources.otlp.receiver import Receiver
 
 FIRST, SECOND = "first-token-0123456789", "second-token-0123456789"
 PROTOBUF = "application/x-protobuf"

@@ -9,13 +9,17 @@ from pathlib import Path
 import grpc
 import pytest
 
-from foreshock_dashboard import connections
-from foreshock_dashboard.model import operation_series, otlp, span, span_labels, span_metrics
-from foreshock_dashboard.model.otlp import reading
-from foreshock_dashboard.sources import gunzip, otlp_grpc, otlp_http, reader, receiver, slices
-from foreshock_dashboard.sources.refusal import Refusal
-from foreshock_dashboard.store import spans as stored
-from foreshock_dashboard.web import params
+from foreshock_dashboard.common import gunzip, http_limits
+from foreshock_dashboard.ingest import otlp
+from foreshock_dashboard.ingest.otlp import decode
+from foreshock_dashboard.ingest.span_metrics import labels, operations, span_metrics
+from foreshock_dashboard.model import span
+from foreshock_dashboard.sources.otlp import grpc as otlp_grpc
+from foreshock_dashboard.sources.otlp import http as otlp_http
+from foreshock_dashboard.sources.otlp import reader, receiver, slices
+from foreshock_dashboard.sources.otlp.refusal import Refusal
+from foreshock_dashboard.store.spans import queries as stored
+from foreshock_dashboard.web.http import params
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "otlp.md").read_text()
 ROWS = [[cell.strip() for cell in row.split("|")] for row in re.findall(r"^\|(.*)\|$", DOCUMENT, re.MULTILINE)]
@@ -54,12 +58,12 @@ LIMITS = {
     "bytes of requests": f"{size(receiver.MAX_PENDING_BYTES)}; those of more than {size(receiver.SMALL)} "
     f"{size(receiver.MAX_PENDING_BYTES * 3 // 4)}",
     "connections of each port": "a quarter of the files that the process may have open, "
-    f"{connections.MAX_CONNECTIONS:,} at most",
+    f"{http_limits.MAX_CONNECTIONS:,} at most",
     "messages that gRPC receives": f"{otlp_grpc.RECEIVING}; {otlp_grpc.STREAMS}",
     "time of a connection": f"{otlp_http.IDLE_SECONDS:g} s; {otlp_grpc.HANDSHAKE_SECONDS:g} s",
     "characters of a service's name": f"{span.LONGEST_SERVICE}",
-    "characters of a label": f"{span_labels.MAX_LENGTH}",
-    "span names of one service": f"{operation_series.MAX_NAMES}",
+    "characters of a label": f"{labels.MAX_LENGTH}",
+    "span names of one service": f"{operations.MAX_NAMES}",
     "series made of spans": f"{default(span_metrics.SpanMetrics, 'max_series'):,}",
     "span ids that wait": f"{default(span_metrics.SpanMetrics, 'max_items'):,}",
     "spans of one trace": f"{stored.MAX_SPANS:,}; {params.MOST_SPANS:,}",
@@ -78,7 +82,7 @@ def test_both_doors_have_the_same_times() -> None:
 @pytest.mark.parametrize(
     "reason",
     [
-        *(reading._fault(*given, 2, 9) for given in (
+        *(decode._fault(*given, 2, 9) for given in (
             (b"", b"", b"", 1, 1, 0),
             (b"1" * 16, b"", b"", 1, 1, 0),
             (b"1" * 16, b"1" * 8, b"1", 1, 1, 0),

@@ -11,7 +11,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from foreshock_dashboard.model.otlp import Pickers, attributes_of, known, read, searched
+from foreshock_dashboard.ingest.otlp import Pickers, attribute_cache, attributes_of, read, searched
 
 LONG = "long." * 30
 SEARCHED, CALLS, TELLING, TOLD = ("a", "b", LONG), ("url",), ("tokens",), ("model",)
@@ -53,8 +53,8 @@ def test_attributes_are_read_as_if_none_had_come_before(
 ) -> None:
     """The first of a key holds; a text to search by is cut; only what is asked for of a kind of span is read."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(known, "MAX_VALUES", most)
-        patched.setattr(known, "MAX_KNOWN", 2 * most)
+        patched.setattr(attribute_cache, "MAX_VALUES", most)
+        patched.setattr(attribute_cache, "MAX_KNOWN", 2 * most)
         pickers = Pickers(SEARCHED, CALLS, TELLING, TOLD)
         for spans in requests:
             batch = read(request(spans), pickers).spans
@@ -71,7 +71,7 @@ def test_attributes_are_read_as_if_none_had_come_before(
 
 def test_a_text_that_is_no_utf_8_is_refused_also_of_a_key_with_many_values(monkeypatch: pytest.MonkeyPatch) -> None:
     """Alone, although the next one begins with what it lacks."""
-    monkeypatch.setattr(known, "MAX_VALUES", 1)
+    monkeypatch.setattr(attribute_cache, "MAX_VALUES", 1)
     pickers = Pickers("a")
     for text in ("xy", "yz", "zx"):
         read(request([(2, [KeyValue(key="a", value=AnyValue(string_value=text))])]), pickers)

@@ -14,10 +14,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from foreshock_dashboard.clock import Clock
+from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.model.samples import SampleBatch, is_stale
-from foreshock_dashboard.sources.exposition import parse
-from foreshock_dashboard.sources.scrape import Scraper, ScrapeTarget
+from foreshock_dashboard.sources.prometheus.scrape import Scraper, ScrapeTarget
+from foreshock_dashboard.sources.prometheus.text_format import parse
 
 Eventually = Callable[[Callable[[], bool], str], None]
 NODE_EXPORTER = shutil.which("prometheus-node-exporter")
@@ -53,7 +53,7 @@ def test_the_node_exporter_and_ours_are_scraped_side_by_side(
     start: Callable[..., str], eventually: Eventually, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Both are up, every series has its target's labels, and stopping one leaves the other as it was."""
-    caplog.set_level(logging.WARNING, "foreshock_dashboard.sources.scrape")
+    caplog.set_level(logging.WARNING, "foreshock_dashboard.sources.prometheus.scrape")
     assert NODE_EXPORTER is not None, "the Debian package prometheus-node-exporter is missing; `make test` installs it"
     urls = {"node": start(NODE_EXPORTER), "foreshock-exporter": start(EXPORTER, "--mock")}
     newest: dict[str, SampleBatch] = {}

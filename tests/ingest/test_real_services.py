@@ -15,12 +15,12 @@ from typing import Any
 import httpx
 import pytest
 
-from foreshock_dashboard.model.histogram import LE
+from foreshock_dashboard.ingest.span_metrics.histogram import LE
+from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.samples import Sample
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.model.span_metrics import SpanMetrics
-from foreshock_dashboard.sources.otlp_http import serve_http
-from foreshock_dashboard.sources.receiver import Receiver
+from foreshock_dashboard.sources.otlp.http import serve_http
+from foreshock_dashboard.sources.otlp.receiver import Receiver
 
 SERVICE = Path(__file__).with_name("real_service.py")
 SECONDS = {"web": 0.001, "orders": 0.002, "stock": 0.03}

@@ -10,9 +10,9 @@ from typing import Protocol
 
 import pytest
 
-from foreshock_dashboard.clock import Clock
+from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.model.samples import SampleBatch, is_stale
-from foreshock_dashboard.sources.scrape import Scraper, ScrapeTarget
+from foreshock_dashboard.sources.prometheus.scrape import Scraper, ScrapeTarget
 
 Start = Callable[..., Scraper]
 Eventually = Callable[[Callable[[], bool], str], None]
@@ -152,7 +152,7 @@ def test_a_bad_answer_is_down_and_says_why_once(
     message: str,
 ) -> None:
     """One log line names the target and the remedy; what the target had is stale; when it recovers it is up again."""
-    caplog.set_level(logging.INFO, "foreshock_dashboard.sources.scrape")
+    caplog.set_level(logging.INFO, "foreshock_dashboard.sources.prometheus.scrape")
     page.body = "x 1\n"
     scraper = scrape(page.url, max_body=4000)
     eventually(lambda: len(kept.batches) > 0, "a good batch")

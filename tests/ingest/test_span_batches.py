@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_dashboard.model.asked import pickers
-from foreshock_dashboard.model.otlp import encode, known, read
+from foreshock_dashboard.ingest.indexed_attributes import pickers
+from foreshock_dashboard.ingest.otlp import attribute_cache, encode, read
+from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.samples import Sample
 from foreshock_dashboard.model.span import TRACE_KEYS, Attributes, Link, Span
-from foreshock_dashboard.model.span_metrics import SpanMetrics
 
 NOW = 1_800_000_000.0
 NOTABLE: tuple[Attributes, ...] = (
@@ -65,6 +65,6 @@ def test_spans_are_counted_the_same_however_many_come_at_once(came: list[Span], 
     bounds = [0, *sorted(cut for cut in cuts if cut < len(came)), len(came)]
     asked = pickers(TRACE_KEYS)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(known, "MAX_VALUES", most)
+        patched.setattr(attribute_cache, "MAX_VALUES", most)
         read_together = [read(encode(came[first:last]), asked).spans for first, last in pairwise(bounds)]
     assert counted(read_together) == counted([span] for span in came)

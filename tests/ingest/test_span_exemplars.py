@@ -10,12 +10,12 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample as Read
 
-from foreshock_dashboard.clock import Clock
-from foreshock_dashboard.hub import Hub
-from foreshock_dashboard.model.histogram import Exemplar, Histograms
+from foreshock_dashboard.common.clock import Clock
+from foreshock_dashboard.hub.hub import Hub
+from foreshock_dashboard.ingest.span_metrics.histogram import Exemplar, Histograms
+from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.model.span_metrics import SpanMetrics
-from foreshock_dashboard.settings import Settings
+from foreshock_dashboard.settings.settings import Settings
 
 Make = Callable[..., Span]
 OPERATION = "traces_span_metrics_duration_seconds"

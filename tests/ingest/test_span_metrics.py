@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_dashboard.model import families
-from foreshock_dashboard.model.histogram import BOUNDS, LE, Histograms
-from foreshock_dashboard.model.lineage import MAX_BETWEEN
-from foreshock_dashboard.model.llm_metrics import MAX_MODELS
-from foreshock_dashboard.model.operation_series import MAX_NAMES
-from foreshock_dashboard.model.registry import HISTOGRAM_SERIES, Family
+from foreshock_dashboard.ingest.service_graph.ancestors import MAX_BETWEEN
+from foreshock_dashboard.ingest.span_metrics import names as families
+from foreshock_dashboard.ingest.span_metrics.histogram import BOUNDS, LE, Histograms
+from foreshock_dashboard.ingest.span_metrics.llm import MAX_MODELS
+from foreshock_dashboard.ingest.span_metrics.operations import MAX_NAMES
+from foreshock_dashboard.ingest.span_metrics.registry import HISTOGRAM_SERIES, Family
+from foreshock_dashboard.ingest.span_metrics.span_metrics import MAX_SERIES, SpanMetrics
 from foreshock_dashboard.model.samples import Sample, labels_of
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.model.span_metrics import MAX_SERIES, SpanMetrics
-from foreshock_dashboard.sources.exposition import parse
+from foreshock_dashboard.sources.prometheus.text_format import parse
 
 Make = Callable[..., Span]
 Values = dict[tuple[str, frozenset[tuple[str, str]]], float]

@@ -10,7 +10,7 @@ from tests.nvml import layout
 from tests.nvml.dialect import Dialect
 from tests.nvml.packing_fields import pack_fields, remapped
 
-from foreshock_exporter.device import Reason
+from foreshock_exporter.model.device import Reason
 from foreshock_exporter.script.state import ScriptedGpu, ScriptedHost, ScriptedProcess
 
 NO_INSTANCE = 0xFFFFFFFF

@@ -9,7 +9,7 @@ import pynvml  # type: ignore[import-untyped] # nvidia-ml-py ships no type hints
 from tests.nvml import layout
 from tests.nvml.dialect import Dialect
 
-from foreshock_exporter.device import LinkBytes, LinkError, Severity, Throttle
+from foreshock_exporter.model.device import LinkBytes, LinkError, Severity, Throttle
 from foreshock_exporter.script.state import ScriptedGpu
 
 ALL_LINKS = 0xFFFFFFFF

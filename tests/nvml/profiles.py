@@ -15,7 +15,7 @@ import pynvml  # type: ignore[import-untyped] # nvidia-ml-py ships no type hints
 from tests.nvml import layout
 from tests.nvml.dialect import Dialect
 
-from foreshock_exporter.device import (
+from foreshock_exporter.model.device import (
     Counters,
     Health,
     Identity,

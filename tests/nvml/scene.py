@@ -10,9 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.nvml.double import Double
 
 from foreshock_exporter.exporter import Exporter
+from foreshock_exporter.model.service import ServiceOf
 from foreshock_exporter.nvml import NvmlDriver
 from foreshock_exporter.script.state import ScriptedHost
-from foreshock_exporter.service import ServiceOf
 
 At = Callable[[float], ScriptedHost]
 FAST = 0.1

@@ -15,11 +15,11 @@ from tests.nvml.double import Double
 from tests.nvml.profiles import PROFILES, START, samples
 from tests.nvml.scene import Scene, SceneOf, read, total
 
-from foreshock_exporter import names
-from foreshock_exporter.device import ProcessUtilization
 from foreshock_exporter.exporter import Exporter
-from foreshock_exporter.mock import ScriptDriver
+from foreshock_exporter.exposition import names
+from foreshock_exporter.model.device import ProcessUtilization
 from foreshock_exporter.script.files import load
+from foreshock_exporter.script.mock import ScriptDriver
 from foreshock_exporter.script.playback import Playback
 from foreshock_exporter.script.state import ScriptedHost
 

@@ -12,7 +12,7 @@ from tests.nvml.packing import UNLOADED, Loading
 from tests.nvml.profiles import PROFILES
 from tests.nvml.scene import Scene, SceneOf, total
 
-from foreshock_exporter.device import UtilizationSample
+from foreshock_exporter.model.device import UtilizationSample
 from foreshock_exporter.script.state import Fault, ScriptedGpu, ScriptedHost, ScriptedXid
 
 

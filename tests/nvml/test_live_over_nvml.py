@@ -25,11 +25,11 @@ from tests.nvml.packing import UPGRADED
 from tests.nvml.profiles import PROFILES, START
 from tests.nvml.scene import read
 
-from foreshock_exporter.device import DeviceError
 from foreshock_exporter.exporter import Exporter
+from foreshock_exporter.model.device import DeviceError
+from foreshock_exporter.model.service import ServiceOf
 from foreshock_exporter.nvml import NvmlDriver
 from foreshock_exporter.script.state import Fault, ScriptedHost
-from foreshock_exporter.service import ServiceOf
 
 COMMAND = str(Path(sys.executable).with_name("foreshock-exporter"))
 GPU_0, GPU_1 = ("0", "GPU-0"), ("1", "GPU-1")

@@ -20,7 +20,7 @@ from tests.nvml.packing import UNLOADED, Loading, state
 from tests.nvml.packing_fields import ALL_LINKS
 from tests.nvml.profiles import PROFILES, START
 
-from foreshock_exporter.device import UtilizationSample
+from foreshock_exporter.model.device import UtilizationSample
 from foreshock_exporter.script.state import ScriptedGpu, ScriptedHost, ScriptedXid
 
 NOW = START + 20.0

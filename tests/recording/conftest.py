@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foreshock_dashboard.cli import main
+from foreshock_dashboard.cli.main import main
 from foreshock_dashboard.model.samples import Labels, SampleBatch
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.recording.meta import Meta

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.recording.platform import START, Value, counter, openmetrics, raised, wave
 
-from foreshock_dashboard.cli import main
+from foreshock_dashboard.cli.main import main
 
 if TYPE_CHECKING:
     from tests.recording.conftest import Foreshock

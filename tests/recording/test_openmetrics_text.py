@@ -21,7 +21,7 @@ from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.recording.writer import RecordingWriter
-from foreshock_dashboard.sources.prometheus import PrometheusSource
+from foreshock_dashboard.sources.prometheus.api import PrometheusSource
 
 if TYPE_CHECKING:
     from tests.recording.conftest import Foreshock, Rows, Write

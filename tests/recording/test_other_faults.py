@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import pytest
 
-from foreshock_dashboard.cli import main
+from foreshock_dashboard.cli.main import main
 from foreshock_dashboard.evaluation.truth import read_truth
 from foreshock_dashboard.model.incident import Incident
-from foreshock_dashboard.replaying import Played, play
+from foreshock_dashboard.replay.replay import Played, play
 
 LATER = 600.0
 """Seconds after the page."""

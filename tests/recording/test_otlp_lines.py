@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from foreshock_dashboard.model.span import Event, Link, Span
 from foreshock_dashboard.recording.reader import Recording
-from foreshock_dashboard.sources.otlp import decode_json, encode_json
+from foreshock_dashboard.sources.otlp.codec import decode_json, encode_json
 
 if TYPE_CHECKING:
     from tests.recording.conftest import Foreshock, Write

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.samples import Labels, is_stale
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.model.span_metrics import SpanMetrics
 from foreshock_dashboard.recording.counted import CountedSpans
 from foreshock_dashboard.recording.platform import Outage
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.recording.recorder import Habits, Recorder, span_of
 from foreshock_dashboard.recording.targets import HostTarget, Numbered
 from foreshock_dashboard.recording.writer import RecordingWriter
-from foreshock_dashboard.sources.exposition import parse
-from foreshock_exporter.family import Family, Sample
-from foreshock_exporter.text import render
+from foreshock_dashboard.sources.prometheus.text_format import parse
+from foreshock_exporter.exposition.family import Family, Sample
+from foreshock_exporter.exposition.text_format import render
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.simulation import Simulation
 

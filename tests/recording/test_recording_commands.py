@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from foreshock_dashboard.cli import main
-from foreshock_dashboard.clock import clock_of
-from foreshock_dashboard.hub import Hub
+from foreshock_dashboard.cli.main import main
+from foreshock_dashboard.common.clock import clock_of
+from foreshock_dashboard.common.progress import Bar
+from foreshock_dashboard.hub.hub import Hub
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.progress import Bar
 from foreshock_dashboard.recording.meta import Meta
 from foreshock_dashboard.recording.reader import Recording
-from foreshock_dashboard.settings import Settings
-from foreshock_dashboard.sources.otlp import encode_json
-from foreshock_dashboard.standing import standing
+from foreshock_dashboard.replay.recording_hub import standing
+from foreshock_dashboard.settings.settings import Settings
+from foreshock_dashboard.sources.otlp.codec import encode_json
 
 if TYPE_CHECKING:
     from tests.recording.conftest import Foreshock, Write

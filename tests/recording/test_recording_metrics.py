@@ -18,7 +18,7 @@ from foreshock_dashboard.model.samples import Sample, SampleBatch
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.recording.whole import MOST, ROOM, Whole
-from foreshock_dashboard.store.reduce import Ints
+from foreshock_dashboard.store.samples.promql_functions import Ints
 
 Open = Callable[[Path], Recording]
 T0 = 1_790_000_000

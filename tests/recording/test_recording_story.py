@@ -12,10 +12,10 @@ import httpx
 import pytest
 from tests.recording.conftest import MINUTES
 
-from foreshock_dashboard.clock import clock_of
-from foreshock_dashboard.hub import Hub
-from foreshock_dashboard.settings import Settings
-from foreshock_dashboard.standing import standing
+from foreshock_dashboard.common.clock import clock_of
+from foreshock_dashboard.hub.hub import Hub
+from foreshock_dashboard.replay.recording_hub import standing
+from foreshock_dashboard.settings.settings import Settings
 
 if TYPE_CHECKING:
     from tests.recording.conftest import Foreshock, Incident

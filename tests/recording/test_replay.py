@@ -18,15 +18,15 @@ import numpy as np
 import pytest
 from tests.recording.platform import START, counter, openmetrics, wave
 
-from foreshock_dashboard import replaying
-from foreshock_dashboard.cli import main
+from foreshock_dashboard.cli.main import main
+from foreshock_dashboard.cli.replay import played_text
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
-from foreshock_dashboard.model.season import DAY
+from foreshock_dashboard.model.seasonality import DAY
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.recording.interval import interval_of
 from foreshock_dashboard.recording.reader import Recording
-from foreshock_dashboard.replay_command import played_text
-from foreshock_dashboard.replaying import Pace, Played, play, worlds
+from foreshock_dashboard.replay import replay
+from foreshock_dashboard.replay.replay import Pace, Played, play, worlds
 
 if TYPE_CHECKING:
     from tests.recording.conftest import Foreshock, Incident, Write
@@ -93,8 +93,8 @@ def test_a_long_recording_is_judged_in_pieces_with_the_same_result(
     starve: Path, whole: Played, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What one World of the whole tells is what Worlds of ten minutes tell, each with the hour before."""
-    monkeypatch.setattr(replaying, "WHOLE", 60.0)
-    monkeypatch.setattr(replaying, "PIECE", 600.0)
+    monkeypatch.setattr(replay, "WHOLE", 60.0)
+    monkeypatch.setattr(replay, "PIECE", 600.0)
     pieces = play(starve)
     assert pieces.times.tolist() == whole.times.tolist()
     assert [(time, [item.phase for item in now]) for time, now in pieces.history] == [

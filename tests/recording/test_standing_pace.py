@@ -10,11 +10,11 @@ from typing import Protocol
 import numpy as np
 import pytest
 
-from foreshock_dashboard.clock import clock_of
-from foreshock_dashboard.hub import Hub
+from foreshock_dashboard.common.clock import clock_of
+from foreshock_dashboard.hub.hub import Hub
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
-from foreshock_dashboard.settings import Settings
-from foreshock_dashboard.standing import standing
+from foreshock_dashboard.replay.recording_hub import standing
+from foreshock_dashboard.settings.settings import Settings
 
 START = 1_767_600_000.0
 GPU = {"job": "foreshock-exporter", "instance": "h:1", "uuid": "a"}

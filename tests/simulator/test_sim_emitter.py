@@ -10,10 +10,10 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
-from foreshock_simulator.calls.tracing import AttributeValue, SimSpan
 from foreshock_simulator.emitter import Emitter, SpanSender
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.simulation import Simulation
+from foreshock_simulator.tracing.spans import AttributeValue, SimSpan
 
 START = 1_800_000_000.0
 KINDS = {

@@ -7,9 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from foreshock_exporter.family import Emitted
-from foreshock_exporter.sharing import ServiceKey
-from foreshock_simulator.calls.tracing import SimSpan
+from foreshock_exporter.exposition.family import Emitted
+from foreshock_exporter.gpu.contention import ServiceKey
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.simulation import Simulation, exporters
 from foreshock_simulator.spec.faults import (
@@ -21,6 +20,7 @@ from foreshock_simulator.spec.faults import (
     SlowerWork,
     TenantGrows,
 )
+from foreshock_simulator.tracing.spans import SimSpan
 
 START = 1_767_600_000.0
 

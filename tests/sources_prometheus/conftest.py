@@ -21,7 +21,7 @@ from foreshock_dashboard.model.samples import Labels, SampleBatch
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.recording.writer import RecordingWriter
-from foreshock_dashboard.sources.prometheus import PrometheusSource
+from foreshock_dashboard.sources.prometheus.api import PrometheusSource
 from foreshock_dashboard.store import Sealing, Store
 
 T0 = 1_790_000_000

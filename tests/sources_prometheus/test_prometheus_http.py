@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from foreshock_dashboard.model.query import Matcher, Query, SourceError
-from foreshock_dashboard.model.readings import catalogue
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
-from foreshock_dashboard.sources import prometheus
-from foreshock_dashboard.sources.observer import Observer
-from foreshock_dashboard.sources.prometheus import PrometheusSource, promql
+from foreshock_dashboard.sources.prometheus import api as prometheus
+from foreshock_dashboard.sources.prometheus.api import PrometheusSource, promql
+from foreshock_dashboard.world.catalogue.catalogue import catalogue
+from foreshock_dashboard.world.observer import Observer
 
 START = 1_789_000_000
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from foreshock_dashboard.model.query import Matcher, MetricSource, Query
 from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch, labels_of
-from foreshock_dashboard.sources.prometheus import PrometheusSource
+from foreshock_dashboard.sources.prometheus.api import PrometheusSource
 from foreshock_dashboard.store import Store
 
 T0 = 1_790_000_000

@@ -13,9 +13,9 @@ from tests.sources_traces.tempo_double import Served, TempoDouble
 from foreshock_dashboard.model.span import AttributeValue, Kind, Span, Status, TraceSource
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.recording.writer import RecordingWriter
-from foreshock_dashboard.sources.jaeger import JaegerTraces
-from foreshock_dashboard.sources.tempo import TempoTraces
-from foreshock_dashboard.standing import load_spans
+from foreshock_dashboard.replay.recording_hub import load_spans
+from foreshock_dashboard.sources.traces.jaeger import JaegerTraces
+from foreshock_dashboard.sources.traces.tempo import TempoTraces
 from foreshock_dashboard.store import Store
 
 T0 = 1_790_000_000

@@ -13,10 +13,10 @@ import pytest
 from tests.sources_traces.jaeger_double import JaegerDouble
 from tests.sources_traces.tempo_double import Reply, TempoDouble
 
-from foreshock_dashboard.clock import Clock
-from foreshock_dashboard.errors import HubError
-from foreshock_dashboard.hub import Hub
-from foreshock_dashboard.settings import Settings
+from foreshock_dashboard.common.clock import Clock
+from foreshock_dashboard.hub.errors import HubError
+from foreshock_dashboard.hub.hub import Hub
+from foreshock_dashboard.settings.settings import Settings
 
 if TYPE_CHECKING:
     from tests.sources_traces.conftest import MakeSpan

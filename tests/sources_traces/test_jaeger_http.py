@@ -13,8 +13,8 @@ from tests.sources_traces.tempo_double import Reply
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import TraceQuery
-from foreshock_dashboard.sources import jaeger
-from foreshock_dashboard.sources.jaeger import JaegerTraces
+from foreshock_dashboard.sources.traces import jaeger
+from foreshock_dashboard.sources.traces.jaeger import JaegerTraces
 
 if TYPE_CHECKING:
     from tests.sources_traces.conftest import MakeSpan

@@ -19,9 +19,9 @@ from tests.sources_traces.tempo_double import Reply, TempoDouble, request_of
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Link, Span, TraceQuery, TraceSummary
-from foreshock_dashboard.sources import remote, summary, tempo_names
-from foreshock_dashboard.sources.tempo import TempoTraces
-from foreshock_dashboard.sources.tempo_json import read_search, read_trace, read_values
+from foreshock_dashboard.sources.traces import http_client, summary, tempo_namespaces
+from foreshock_dashboard.sources.traces.tempo import TempoTraces
+from foreshock_dashboard.sources.traces.tempo_json import read_search, read_trace, read_values
 
 if TYPE_CHECKING:
     from tests.sources_traces.conftest import MakeSpan
@@ -249,7 +249,7 @@ def test_namespaces_are_asked_for_once_in_a_while(span: MakeSpan) -> None:
         (found,) = asking.search(TraceQuery(T0, T0 + 1, operation="x"))
         assert found.services == (Service("", "end"), Service("edge", "gateway"), Service("shop", "mid"))
     assert len([path for path, _ in double.asked if path.endswith("/values")]) == 1
-    now = tempo_names.REMEMBERED + 1
+    now = tempo_namespaces.REMEMBERED + 1
     asking.search(TraceQuery(T0, T0 + 1, operation="x"))
     assert len([path for path, _ in double.asked if path.endswith("/values")]) == 2
 
@@ -321,7 +321,7 @@ REFUSALS: dict[str, tuple[Answer, str]] = {
     "no id": (answering(200, json={"traces": [{}]}), f"{STRANGE}(KeyError 'traceID', to a search)"),
     "an id that is none": (answering(200, json={"traces": [{"traceID": "x"}]}), f"{STRANGE}(trace id 'x'"),
     "a time that is none": (answering(200, json={"traces": [{"traceID": "1", "startTimeUnixNano": "x"}]}), STRANGE),
-    "endless": (answering(200, content=bytes(remote.MAX_BODY + 1)), "larger than 64 MiB; ask for fewer traces"),
+    "endless": (answering(200, content=bytes(http_client.MAX_BODY + 1)), "larger than 64 MiB; ask for fewer traces"),
 }  # fmt: skip
 
 

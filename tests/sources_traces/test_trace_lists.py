@@ -14,11 +14,12 @@ import pytest
 from foreshock_dashboard.model.partial import note_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary
-from foreshock_dashboard.sources.matching import matches, takes
-from foreshock_dashboard.sources.summary import summary_of
-from foreshock_dashboard.store import Sealing, Store, span_search
-from foreshock_dashboard.store.span_search import Bounds
-from foreshock_dashboard.store.spans import SpanReader
+from foreshock_dashboard.sources.traces.matching import matches, takes
+from foreshock_dashboard.sources.traces.summary import summary_of
+from foreshock_dashboard.store import Sealing, Store
+from foreshock_dashboard.store.spans import search
+from foreshock_dashboard.store.spans.queries import SpanReader
+from foreshock_dashboard.store.spans.search import Bounds
 
 if TYPE_CHECKING:
     from tests.sources_traces.conftest import Load, MakeSpan
@@ -102,8 +103,8 @@ def test_the_store_lists_what_looking_at_everything_gives(
     order: Literal["newest", "slowest"],
 ) -> None:
     """Whichever way the store takes to find them: each is the fast one for some question."""
-    monkeypatch.setattr(span_search, "_WHOLE", 50)
-    monkeypatch.setattr(span_search, "_LOOKS", looks)
+    monkeypatch.setattr(search, "_WHOLE", 50)
+    monkeypatch.setattr(search, "_LOOKS", looks)
     sent = traffic_of(span, 5)
     sealing = Sealing(bytes=1) if sealed else Sealing()
     with closing(Store.open(tmp_path / "store", now=lambda: float(T0), sealing=sealing, threads=1)) as store:

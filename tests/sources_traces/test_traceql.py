@@ -13,7 +13,7 @@ from tests.sources_traces.traceql_double import TraceQLError, parse, unquoted
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import EXPORTER, OCCUPANCY, TraceQuery
-from foreshock_dashboard.sources.traceql import of_service, text, traceql
+from foreshock_dashboard.sources.traces.traceql import of_service, text, traceql
 
 ANY = TraceQuery(0, 1)
 ALL = " && { true }"

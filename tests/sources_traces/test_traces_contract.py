@@ -11,7 +11,7 @@ import pytest
 from foreshock_dashboard.model.partial import note_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import EXPORTER, OCCUPANCY, Event, Link, Span, TraceQuery, TraceSummary
-from foreshock_dashboard.sources.summary import summary_of
+from foreshock_dashboard.sources.traces.summary import summary_of
 
 if TYPE_CHECKING:
     from tests.sources_traces.conftest import Load, MakeSpan

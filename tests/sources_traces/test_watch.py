@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from foreshock_dashboard.sources.watch import Watch
+from foreshock_dashboard.sources.traces.probe import Watch
 
 Eventually = Callable[..., None]
 

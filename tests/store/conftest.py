@@ -13,7 +13,7 @@ from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.model.span import TRACE_KEYS, AttributeValue, Kind, Span, Status
 from foreshock_dashboard.store import Retention, Sealing, Store
-from foreshock_dashboard.store.disk import Disk
+from foreshock_dashboard.store.blocks.disk import Disk
 
 T0 = 1_790_000_000
 Scrape = Callable[..., SampleBatch]

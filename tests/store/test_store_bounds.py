@@ -16,7 +16,7 @@ import pytest
 from foreshock_dashboard.model.query import Query, SourceError
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.store import Retention, Sealing, Store, StoreError, StoreLocked
-from foreshock_dashboard.store.disk import Disk
+from foreshock_dashboard.store.blocks.disk import Disk
 
 if TYPE_CHECKING:
     from tests.store.conftest import Bench, MakeSpan, Scrape, Values
@@ -235,10 +235,10 @@ def test_a_question_too_large_is_refused(bench: Bench, scrape: Scrape, monkeypat
     start = scrape(0).time
     with pytest.raises(ValueError, match="at most 11000"):
         store.fetch(Query("m"), start, start + 1e6, 1)
-    monkeypatch.setattr("foreshock_dashboard.store.samples.MAX_SAMPLES", 10)
+    monkeypatch.setattr("foreshock_dashboard.store.samples.queries.MAX_SAMPLES", 10)
     with pytest.raises(SourceError, match=r"more than 10 samples.*narrow"):
         store.fetch(Query("m"), start, start + 200, 10)
-    monkeypatch.setattr("foreshock_dashboard.store.samples.MAX_CELLS", 10)
+    monkeypatch.setattr("foreshock_dashboard.store.samples.queries.MAX_CELLS", 10)
     with pytest.raises(SourceError, match="3 series over 21 steps; narrow"):
         store.fetch(Query("m"), start, start + 200, 10)
 

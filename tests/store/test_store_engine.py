@@ -9,7 +9,7 @@ from pathlib import Path
 ASKED = """
 import sys
 from pathlib import Path
-from foreshock_dashboard.store.engine import connect
+from foreshock_dashboard.store.blocks.duckdb_engine import connect
 print(connect(Path(sys.argv[1]), "64MB", 1).execute("select current_setting('enable_progress_bar')").fetchone()[0])
 """
 

@@ -19,7 +19,7 @@ from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.model.samples import Sample, SampleBatch
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.store import Sealing, Store, StoreError
-from foreshock_dashboard.store.segment import runs
+from foreshock_dashboard.store.blocks.block_meta import runs
 
 if TYPE_CHECKING:
     from tests.conftest import Eventually
@@ -75,7 +75,7 @@ def together(store: Store, scrapes: list[SampleBatch], eventually: Eventually) -
 @pytest.fixture
 def flush_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """Move every request into DuckDB at once, as large ones are."""
-    monkeypatch.setattr("foreshock_dashboard.store.memory.FLUSH_ROWS", 1)
+    monkeypatch.setattr("foreshock_dashboard.store.blocks.head.FLUSH_ROWS", 1)
 
 
 @pytest.mark.usefixtures("flush_each")
@@ -117,7 +117,7 @@ steps_ = st.lists(
 def test_acknowledged_scrapes_are_there_once_whenever_memory_fails(steps: list[Step], error: Exception) -> None:
     """Any order of shared commits, failures, upkeep, queries and restarts."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("foreshock_dashboard.store.memory.FLUSH_ROWS", 4)
+        patch.setattr("foreshock_dashboard.store.blocks.head.FLUSH_ROWS", 4)
         logging.disable(logging.CRITICAL)
         try:
             run = Run(Path(folder), error)
@@ -204,7 +204,7 @@ def test_an_append_that_meets_something_unforeseen_is_refused_to_all_who_share_i
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr("foreshock_dashboard.store.inbox.isal_zlib.crc32", fail)
+        patch.setattr("foreshock_dashboard.store.wal.isal_zlib.crc32", fail)
         assert together(store, [scrape(0), scrape(1)], eventually) == [False, False]
     assert store.ready()[0] is False
     store.append_samples([scrape(2)])

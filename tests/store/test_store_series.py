@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from foreshock_dashboard.model.query import Query, SourceError
 from foreshock_dashboard.model.samples import Sample, SampleBatch
 from foreshock_dashboard.store import Sealing, Store
-from foreshock_dashboard.store.series import SeriesIndex
+from foreshock_dashboard.store.samples.series import SeriesIndex
 
 if TYPE_CHECKING:
     from tests.store.conftest import Bench
@@ -30,7 +30,7 @@ def batch(time: float, names: Iterable[int]) -> SampleBatch:
 
 def test_queries_go_on_while_other_threads_bring_new_series(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A series that appears between a query's choice of series and its reading is simply not in that answer."""
-    monkeypatch.setattr("foreshock_dashboard.store.memory.FLUSH_ROWS", 1)
+    monkeypatch.setattr("foreshock_dashboard.store.blocks.head.FLUSH_ROWS", 1)
     store = bench.open(sealing=Sealing())
     store.append_samples([batch(bench.time, range(3))])
     done = threading.Event()
@@ -102,7 +102,7 @@ def test_a_question_about_more_sealed_series_than_may_be_known_says_so(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And narrower ones are answered, one after the other, however many there are together."""
-    monkeypatch.setattr("foreshock_dashboard.store.sealed.MAX_SEALED", 10)
+    monkeypatch.setattr("foreshock_dashboard.store.samples.block_index.MAX_SEALED", 10)
     store = bench.open()
     for n in range(3):
         store.append_samples([batch(bench.time + 10 * n, range(8 * n, 8 * n + 8))])

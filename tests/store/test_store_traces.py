@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from foreshock_dashboard.model.heat import Bins
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import (
     EXPORTER,
@@ -24,10 +23,11 @@ from foreshock_dashboard.model.span import (
     TraceSummary,
     UnsearchableError,
 )
+from foreshock_dashboard.model.trace_heatmap import Bins
 from foreshock_dashboard.store import Retention, Sealing, Store
-from foreshock_dashboard.store.span_codec import SpanCodec
-from foreshock_dashboard.store.span_search import Bounds
-from foreshock_dashboard.store.spans import SpanReader
+from foreshock_dashboard.store.spans.codec import SpanCodec
+from foreshock_dashboard.store.spans.queries import SpanReader
+from foreshock_dashboard.store.spans.search import Bounds
 
 if TYPE_CHECKING:
     from tests.store.conftest import Bench, MakeSpan

@@ -9,10 +9,10 @@ from starlette.requests import Request
 from tests.web.caller import Caller
 from tests.web.worlds import NOW, SCENES, FakeHub
 
-from foreshock_dashboard.web.again import LARGEST, MOST, Given, Told
 from foreshock_dashboard.web.app import create_app
-from foreshock_dashboard.web.authentication import Access
-from foreshock_dashboard.web.encode import Body
+from foreshock_dashboard.web.http.answer_cache import LARGEST, MOST, Given, Told
+from foreshock_dashboard.web.http.authentication import Access
+from foreshock_dashboard.web.http.json_cache import Body
 
 
 def asked(caller: Caller) -> list[str]:

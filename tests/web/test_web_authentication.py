@@ -15,10 +15,10 @@ import pytest
 from fastapi import FastAPI
 from tests.web.worlds import SCENES, FakeHub
 
-from foreshock_dashboard.sources.guard import GuardError, Tokens
-from foreshock_dashboard.sources.users import Users
+from foreshock_dashboard.sources.otlp.auth import GuardError, Tokens
 from foreshock_dashboard.web.app import create_app
-from foreshock_dashboard.web.authentication import Access
+from foreshock_dashboard.web.http.authentication import Access
+from foreshock_dashboard.web.http.htpasswd import Users
 from foreshock_exporter.web.auth import Passwords
 
 TOKEN = "correct-horse-battery-staple"  # noqa: S105

@@ -14,20 +14,20 @@ import pytest
 from tests.web.caller import Caller
 from tests.web.worlds import NOW, POINTS, SCENES, FakeHub, calm, service, snapshot, starvation, starving
 
+from foreshock_dashboard.model.batching_law import Law
 from foreshock_dashboard.model.capacity import Capacity
+from foreshock_dashboard.model.forecast import Load, Outlook, Risk
 from foreshock_dashboard.model.incident import AtRisk, Culprit, Incident
-from foreshock_dashboard.model.inference import Inference, Replica
-from foreshock_dashboard.model.law import Law
-from foreshock_dashboard.model.outlook import Load, Outlook, Risk
+from foreshock_dashboard.model.model_servers import Inference, Replica
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.web import service_map
 from foreshock_dashboard.web.app import create_app
-from foreshock_dashboard.web.cascade import breaches, cascade, focused, spread
-from foreshock_dashboard.web.charts import Look
-from foreshock_dashboard.web.figures import capacity
-from foreshock_dashboard.web.theme import LIGHT
-from foreshock_dashboard.web.timeline import Chosen, picked
+from foreshock_dashboard.web.charts.chart import Look
+from foreshock_dashboard.web.charts.theme import LIGHT
+from foreshock_dashboard.web.pages.cascade import figures
+from foreshock_dashboard.web.pages.cascade.data import breaches, cascade, focused, spread
+from foreshock_dashboard.web.panels import service_map
+from foreshock_dashboard.web.panels.timeline import Chosen, picked
 
 LLM, EMBEDDER, GATEWAY = map(service, ("vllm-70b", "embedder", "gateway"))
 LOOK = Look(LIGHT)
@@ -122,9 +122,9 @@ def test_the_room_shown_is_of_who_is_asked_for_else_of_the_incident_else_of_the_
 def test_replicas_and_load_are_drawn_with_what_is_wanted_safe_and_allowed() -> None:
     """Wanted, ready, at most, waiting; offered load, safe load and the quota that is used."""
     world = serving(starving())
-    names = [line["name"] for line in capacity.replicas(world, LLM, LOOK, SPAN)["data"]]
+    names = [line["name"] for line in figures.replicas(world, LLM, LOOK, SPAN)["data"]]
     assert names == ["ready", "wanted", "at most", "waiting for a node"]
-    drawn = capacity.load(world, LLM, LOOK, SPAN)
+    drawn = figures.load(world, LLM, LOOK, SPAN)
     lines = {line["name"]: line["y"] for line in drawn["data"]}
     assert set(lines) == {"offered load", "safe, bursts included", "GPU quota of its pool used"}
     assert lines["offered load"][-1] > lines["offered load"][0] > 0
@@ -136,11 +136,11 @@ def test_offered_load_is_drawn_by_what_was_learned_before_the_range_and_says_why
     world = serving(starving())
     assert world.inference is not None
     full = replace(world, inference=replace(world.inference, cache=np.full_like(world.inference.cache, 0.99)))
-    unknown = capacity.load(full, LLM, LOOK, SPAN)
+    unknown = figures.load(full, LLM, LOOK, SPAN)
     assert [line["name"] for line in unknown["data"]] == ["GPU quota of its pool used"]
     assert unknown["layout"]["annotations"][0]["text"].startswith("The load of vllm-70b is not known")
     judged = Load(LLM, "", 1.2, 0.6, Law(0.02, 0.001, 0.05, 0.3, 0.5))
-    drawn = capacity.load(full, LLM, LOOK, SPAN, (), judged)
+    drawn = figures.load(full, LLM, LOOK, SPAN, (), judged)
     lines = {line["name"]: line["y"] for line in drawn["data"]}
     assert lines["offered load"][-1] > lines["offered load"][0] > 0
     assert set(lines["safe, bursts included"]) == {0.6}
@@ -150,10 +150,10 @@ def test_offered_load_is_drawn_by_what_was_learned_before_the_range_and_says_why
 @pytest.mark.parametrize(
     ("draw", "who", "words"),
     [
-        (capacity.replicas, EMBEDDER, "No replicas of embedder are told of: kube-state-metrics is not read."),
-        (capacity.replicas, None, "No service tells of its replicas."),
-        (capacity.load, EMBEDDER, "embedder has no model server that tells of its load."),
-        (capacity.load, None, "No service tells of its load."),
+        (figures.replicas, EMBEDDER, "No replicas of embedder are told of: kube-state-metrics is not read."),
+        (figures.replicas, None, "No service tells of its replicas."),
+        (figures.load, EMBEDDER, "embedder has no model server that tells of its load."),
+        (figures.load, None, "No service tells of its load."),
     ],
 )
 def test_a_chart_without_data_says_why(draw: Callable[..., Any], who: object, words: str) -> None:
@@ -164,7 +164,7 @@ def test_a_chart_without_data_says_why(draw: Callable[..., Any], who: object, wo
 def test_golden_capacity(golden: Callable[[str, str], None]) -> None:
     """Both figures."""
     world = serving(calm())
-    drawn = [draw(world, LLM, LOOK, SPAN) for draw in (capacity.replicas, capacity.load)]
+    drawn = [draw(world, LLM, LOOK, SPAN) for draw in (figures.replicas, figures.load)]
     golden("web-capacity.json", json.dumps(drawn, indent=1) + "\n")
 
 

@@ -11,8 +11,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from foreshock_dashboard.connections import MAX_CONNECTIONS, most_connections
-from foreshock_dashboard.web.server import WebServer
+from foreshock_dashboard.common.http_limits import MAX_CONNECTIONS, most_connections
+from foreshock_dashboard.web.http.server import WebServer
 
 Eventually = Callable[[Callable[[], bool], str], None]
 

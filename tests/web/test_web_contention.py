@@ -12,12 +12,12 @@ from tests.web.caller import Caller
 from tests.web.worlds import NOW, POINTS, SCENES, FakeHub, bare, calm, dark, service, snapshot, starvation, starving
 
 from foreshock_dashboard.web.app import create_app
-from foreshock_dashboard.web.charts import Look
-from foreshock_dashboard.web.contention import contention, headline, split, worst_first
-from foreshock_dashboard.web.figures.lines import Mark
-from foreshock_dashboard.web.figures.pair import Looked, slowness, use, waits
-from foreshock_dashboard.web.payloads import Pair
-from foreshock_dashboard.web.theme import LIGHT
+from foreshock_dashboard.web.charts.chart import Look
+from foreshock_dashboard.web.charts.lines import Mark
+from foreshock_dashboard.web.charts.theme import LIGHT
+from foreshock_dashboard.web.pages.contention.data import contention, headline, split, worst_first
+from foreshock_dashboard.web.pages.contention.figures import Looked, slowness, use, waits
+from foreshock_dashboard.web.state.conditions import Pair
 
 PAIR = Looked(service("embedder"), service("train-llm"), (NOW - 900, NOW), (Mark(NOW - 190, "first sign", "crit"),))
 LOOK = Look(LIGHT)

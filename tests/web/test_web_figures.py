@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from tests.web.worlds import NOW, FakeTraces
 
-from foreshock_dashboard.model.heat import Bins, Heat, counted, heat_of
 from foreshock_dashboard.model.span import TraceQuery
-from foreshock_dashboard.web.charts import Look
-from foreshock_dashboard.web.figures.heat import heat_map, log_ticks
-from foreshock_dashboard.web.figures.lines import BELOW, LEGEND, Line, lines
-from foreshock_dashboard.web.figures.text import LONGEST, plain
-from foreshock_dashboard.web.theme import DARK, LIGHT, stylesheet
+from foreshock_dashboard.model.trace_heatmap import Bins, Heat, counted, heat_of
+from foreshock_dashboard.web.charts.chart import Look
+from foreshock_dashboard.web.charts.lines import BELOW, LEGEND, Line, lines
+from foreshock_dashboard.web.charts.text import LONGEST, plain
+from foreshock_dashboard.web.charts.theme import DARK, LIGHT, stylesheet
+from foreshock_dashboard.web.pages.traces.figures import heat_map, log_ticks
 
 RANGE = (NOW - 900, NOW)
 

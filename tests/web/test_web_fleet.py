@@ -16,15 +16,15 @@ from tests.web.worlds import NOW, POINTS, SCENES, FakeHub, NoMetrics, bare, calm
 from foreshock_dashboard.model.hardware import Hardware as Told
 from foreshock_dashboard.model.query import Matrix, Query
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.web import now
 from foreshock_dashboard.web.app import create_app
-from foreshock_dashboard.web.charts import Look
-from foreshock_dashboard.web.figures import gpu
-from foreshock_dashboard.web.fleet import Asked, asked, fleet, packed, table_rows
-from foreshock_dashboard.web.gpu_detail import Hardware, Xid, gpu_detail, judged
-from foreshock_dashboard.web.gpu_reads import hardware_of, nvlink_of
-from foreshock_dashboard.web.params import BadParameterError
-from foreshock_dashboard.web.theme import LIGHT
+from foreshock_dashboard.web.charts.chart import Look
+from foreshock_dashboard.web.charts.theme import LIGHT
+from foreshock_dashboard.web.http.params import BadParameterError
+from foreshock_dashboard.web.pages.fleet import figures as gpu
+from foreshock_dashboard.web.pages.fleet.data import Asked, asked, fleet, packed, table_rows
+from foreshock_dashboard.web.pages.fleet.gpu import Hardware, Xid, gpu_detail, judged
+from foreshock_dashboard.web.pages.fleet.gpu_queries import hardware_of, nvlink_of
+from foreshock_dashboard.web.pages.now import data
 
 
 def _sick(throttled: float = 0.0, errors: float = 0.0, lost: float = 0.0) -> World:
@@ -220,6 +220,6 @@ def test_a_fleet_of_nothing_is_empty() -> None:
 
 def test_now_leaves_out_who_has_what_of_so_many_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would be most of what a refresh sends; the grid then names the services alone."""
-    assert now.now(snapshot(calm()), "x")["tenants"]["busy"]
-    monkeypatch.setattr(now, "MOST_TENANTS", 3)
-    assert now.now(snapshot(calm()), "x")["tenants"] == {"busy": "", "stalled": ""}
+    assert data.now(snapshot(calm()), "x")["tenants"]["busy"]
+    monkeypatch.setattr(data, "MOST_TENANTS", 3)
+    assert data.now(snapshot(calm()), "x")["tenants"] == {"busy": "", "stalled": ""}

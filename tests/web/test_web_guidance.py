@@ -9,11 +9,11 @@ import pytest
 from tests.web.caller import Caller
 from tests.web.worlds import POINTS, SCENES, FakeHub, calm, service, snapshot, starvation, starving
 
-from foreshock_dashboard.model.inference import Inference, Replica
-from foreshock_dashboard.model.outlook import Load, Outlook, Risk
+from foreshock_dashboard.model.forecast import Load, Outlook, Risk
+from foreshock_dashboard.model.model_servers import Inference, Replica
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.web.api.load_balancing import advice, headroom
 from foreshock_dashboard.web.app import create_app
-from foreshock_dashboard.web.guidance import advice, headroom
 
 EMBEDDER = service("embedder")
 

@@ -13,8 +13,8 @@ import pytest
 from tests.web.worlds import NOW, service, snapshot, starvation, starving
 
 from foreshock_dashboard.model.incident import AtRisk, Cause, Culprit, Incident, Phase
-from foreshock_dashboard.web import payloads
-from foreshock_dashboard.web.incident_json import cause, document, incident, replayed
+from foreshock_dashboard.web.state import conditions
+from foreshock_dashboard.web.state.incident_json import cause, document, incident, replayed
 
 TEXT = (Path(__file__).parents[2] / "docs" / "incidents.md").read_text()
 
@@ -98,5 +98,5 @@ def test_all_doors_tell_the_same() -> None:
     """The API's lists are the document under its own names."""
     world = starving()
     seen = snapshot(world, starvation(world), starvation(world, "reranker", "batch-eval", "over"))
-    assert payloads.incidents(seen) == document(seen.incidents)
-    assert payloads.warnings(seen) == document(seen.incidents[:1], "warnings")
+    assert conditions.incidents(seen) == document(seen.incidents)
+    assert conditions.warnings(seen) == document(seen.incidents[:1], "warnings")

@@ -17,17 +17,19 @@ from tests.web.caller import Caller
 from tests.web.test_web_trace_lanes import STARVED, Traces, many
 from tests.web.worlds import NOW, SCENES, FakeHub, service
 
-from foreshock_dashboard.model.outlook import Outlook, Promise
+from foreshock_dashboard.model.forecast import Outlook, Promise
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.model.world import Gpu, World
-from foreshock_dashboard.web import callbacks, gpu_reads, trace_reads
+from foreshock_dashboard.web import callbacks
 from foreshock_dashboard.web.app import PAGES, create_app
-from foreshock_dashboard.web.charts import Look
-from foreshock_dashboard.web.encode import PerTick
-from foreshock_dashboard.web.gpu_detail import Hardware, Xid
-from foreshock_dashboard.web.gpu_time import AT_ONCE
-from foreshock_dashboard.web.view import View
+from foreshock_dashboard.web.charts.chart import Look
+from foreshock_dashboard.web.http.json_cache import PerTick
+from foreshock_dashboard.web.http.time_range import View
+from foreshock_dashboard.web.pages.fleet import gpu_queries
+from foreshock_dashboard.web.pages.fleet.gpu import Hardware, Xid
+from foreshock_dashboard.web.pages.traces import reader
+from foreshock_dashboard.web.pages.traces.gpu_time import AT_ONCE
 
 CHARTS = {chart.id: chart for page in PAGES for chart in page.charts}
 
@@ -129,7 +131,7 @@ def test_the_picture_of_traces_is_read_once_for_about_the_same_range() -> None:
     draw(hub, replace(view, given={"errors": "true"}))
     draw(FakeHub(hub.snapshot), view)
     assert len(hub.traces.asked) == 6
-    hub.time += trace_reads.HOLD
+    hub.time += reader.HOLD
     draw(hub, view)
     assert len(hub.traces.asked) == 9
 
@@ -143,7 +145,7 @@ def test_each_viewer_gets_the_errors_of_the_gpu_looked_at(monkeypatch: pytest.Mo
         read.append(gpu.label)
         return Hardware(xids=(Xid(60 + int(gpu.index), 1.0, NOW),))
 
-    monkeypatch.setattr(gpu_reads, "hardware_of", hardware)
+    monkeypatch.setattr(gpu_queries, "hardware_of", hardware)
     for look in ("", "host-0", "host"):
         for index in (0, 1):
             body = caller.get(f"/api/pages/fleet?gpu=host-0/gpu-{index}&q={look}").json()
@@ -201,7 +203,7 @@ def test_examples_of_a_pair_are_read_once_for_about_the_same_range() -> None:
         (NOW - 600, NOW, 0.0, 1),
         (NOW - 599, NOW - 1, 1.0, 1),
         (NOW - 300, NOW, 0.0, 2),
-        (NOW - 600, NOW, trace_reads.HOLD, 3),
+        (NOW - 600, NOW, reader.HOLD, 3),
     ]:
         hub.time += after
         found = caller.get(f"{path}&start={start}&end={end}").json()

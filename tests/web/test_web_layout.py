@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_dashboard.web.layout import Arrow, Layered, Place, layered
+from foreshock_dashboard.web.panels.graph_layout import Arrow, Layered, Place, layered
 
 NAMES = st.sampled_from([f"service-{i:02d}" for i in range(14)])
 GRAPHS = st.tuples(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.web.caller import Caller
 
-from foreshock_dashboard.web.packed import stamped, state
+from foreshock_dashboard.web.http.static_gzip import stamped, state
 
 
 @pytest.mark.parametrize(

@@ -23,16 +23,18 @@ from tests.web.worlds import (
     starving,
 )
 
+from foreshock_dashboard.model.forecast import Outlook, Promise
 from foreshock_dashboard.model.incident import AtRisk, Culprit, Learning
-from foreshock_dashboard.model.outlook import Outlook, Promise
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import Edge, Target
-from foreshock_dashboard.web import now, payloads, traces_json
-from foreshock_dashboard.web.numbers import number
-from foreshock_dashboard.web.service import services
-from foreshock_dashboard.web.theme import SERVICE_COLOURS, service_colour
-from foreshock_dashboard.web.verdict import verdict
+from foreshock_dashboard.web.charts.theme import SERVICE_COLOURS, service_colour
+from foreshock_dashboard.web.pages.now import data
+from foreshock_dashboard.web.pages.now.verdict import verdict
+from foreshock_dashboard.web.pages.services.data import services
+from foreshock_dashboard.web.pages.traces import json as traces_json
+from foreshock_dashboard.web.state import conditions
+from foreshock_dashboard.web.state.numbers import number
 
 Golden = Callable[[str, str], None]
 
@@ -53,7 +55,7 @@ def test_what_is_no_number_becomes_null(value: float) -> None:
 
 def test_a_service_without_requests_has_null_durations_and_a_zero_rate() -> None:
     """Zero requests were seen; how long they took cannot be said."""
-    rows = {row["service"]: row for row in payloads.services(snapshot(calm()))["services"]}
+    rows = {row["service"]: row for row in conditions.services(snapshot(calm()))["services"]}
     idle = rows["train-llm"]
     assert idle["requests_per_second"] == 0
     assert [idle[key] for key in ("failed_ratio", "p50_seconds", "p95_seconds", "p99_seconds")] == [None] * 4
@@ -65,13 +67,15 @@ def test_a_caller_that_slowed_down_is_shown_as_a_warning() -> None:
     hit = service("gateway")
     incident = replace(starvation(starving()), victims=(service("embedder"), hit))
 
-    assert payloads.condition(hit, (incident,), rate=5.0, failed=0.0) == payloads.Condition("warning", "slowed down")
-    assert payloads.condition(service("auth"), (incident,), rate=5.0, failed=0.0).word == "ok"
+    assert conditions.condition(hit, (incident,), rate=5.0, failed=0.0) == conditions.Condition(
+        "warning", "slowed down"
+    )
+    assert conditions.condition(service("auth"), (incident,), rate=5.0, failed=0.0).word == "ok"
 
 
 def test_contention_names_victim_aggressor_share_and_gpus() -> None:
     """The worst pair comes first, with every GPU that the two share."""
-    worst = payloads.contention(snapshot(starving()))["pairs"][0]
+    worst = conditions.contention(snapshot(starving()))["pairs"][0]
     assert (worst["victim"], worst["aggressor"]) == ("embedder", "train-llm")
     assert worst["stalled_ratio"] == pytest.approx(0.46)
     assert [gpu["gpu"] for gpu in worst["gpus"]] == ["host-0/gpu-0", "host-0/gpu-1"]
@@ -83,16 +87,16 @@ def test_a_gpu_without_a_sample_does_not_pull_the_pair_down() -> None:
     values = world.stalled_by.copy()
     rows = [i for i, s in enumerate(world.stalls) if s.victim == service("embedder")]
     values[rows[0], -1] = np.nan
-    pair = next(p for p in payloads.pairs(replace(world, stalled_by=values)) if p.victim == service("embedder"))
+    pair = next(p for p in conditions.pairs(replace(world, stalled_by=values)) if p.victim == service("embedder"))
     assert pair.ratio == pytest.approx(0.46)
     values[rows, -1] = np.nan
-    pair = next(p for p in payloads.pairs(replace(world, stalled_by=values)) if p.victim == service("embedder"))
+    pair = next(p for p in conditions.pairs(replace(world, stalled_by=values)) if p.victim == service("embedder"))
     assert pair.ratio is None
 
 
 def test_a_gpu_lists_its_services() -> None:
     """Who runs where, with busy and stalled shares."""
-    first = payloads.gpus(snapshot(starving()))["gpus"][0]
+    first = conditions.gpus(snapshot(starving()))["gpus"][0]
     assert first["gpu"] == "host-0/gpu-0"
     assert {row["service"] for row in first["services"]} == {"embedder", "train-llm"}
     assert first["contended_ratio"] == pytest.approx(0.83)
@@ -100,14 +104,14 @@ def test_a_gpu_lists_its_services() -> None:
 
 def test_pools_have_what_each_tier_needs_and_where_they_meet() -> None:
     """By namespace, where nobody tells of tiers: here everything is of the one without a name."""
-    told = payloads.pools(calm())
+    told = conditions.pools(calm())
     assert [(row["tier"], row["by"]) for row in told["tiers"]] == [("", "load")]
     assert told["tiers"][0]["gpus"] == len({tenant.gpu for tenant in calm().tenants})
     assert told["mixed"] == []
     gold = replace(calm(), tier=tuple("gold" if who == service("embedder") else "" for who in calm().services))
-    assert [row["gpu"] for row in payloads.pools(gold)["mixed"]] == ["host-0/gpu-0", "host-0/gpu-1"]
-    assert payloads.pools(gold)["mixed"][0]["tiers"] == {"": ["train-llm"], "gold": ["embedder"]}
-    assert payloads.pools(None) == {"tiers": [], "mixed": []}
+    assert [row["gpu"] for row in conditions.pools(gold)["mixed"]] == ["host-0/gpu-0", "host-0/gpu-1"]
+    assert conditions.pools(gold)["mixed"][0]["tiers"] == {"": ["train-llm"], "gold": ["embedder"]}
+    assert conditions.pools(None) == {"tiers": [], "mixed": []}
 
 
 def test_warnings_are_open_incidents_and_incidents_are_all() -> None:
@@ -116,9 +120,9 @@ def test_warnings_are_open_incidents_and_incidents_are_all() -> None:
     over = starvation(world, phase="over")
     mild = replace(starvation(world, "reranker", "batch-eval", "advisory"), since=NOW - 900)
     seen = snapshot(world, over, mild, starvation(world, phase="cascading"))
-    assert [w["phase"] for w in payloads.warnings(seen)["warnings"]] == ["cascading", "advisory"]
-    assert [w["phase"] for w in payloads.incidents(seen)["incidents"]] == ["cascading", "advisory", "over"]
-    first = payloads.warnings(seen)["warnings"][0]
+    assert [w["phase"] for w in conditions.warnings(seen)["warnings"]] == ["cascading", "advisory"]
+    assert [w["phase"] for w in conditions.incidents(seen)["incidents"]] == ["cascading", "advisory", "over"]
+    first = conditions.warnings(seen)["warnings"][0]
     wanted = {"id", "phase", "service", "victim", "aggressor", "gpus", "cause", "since", "sentence", "evidence"}
     assert wanted | {"confidence", "quality"} <= first.keys()
     assert first["gpus"] == ["host-0/gpu-0", "host-0/gpu-1"]
@@ -132,7 +136,7 @@ def test_an_incident_without_an_aggressor_is_told_by_its_cause() -> None:
     said = verdict(seen)
     assert said.headline == "embedder is asked for more than its replicas carry."
     assert said.clauses[0] == ("embedder", "service", ("embedder",))
-    assert payloads.warnings(seen)["warnings"][0]["aggressor"] is None
+    assert conditions.warnings(seen)["warnings"][0]["aggressor"] is None
 
 
 @pytest.mark.parametrize(
@@ -149,7 +153,7 @@ def test_the_condition_of_a_service_follows_its_errors(
     failed: float | None, rate: float | None, expected: tuple[str, str]
 ) -> None:
     """State and word for each level of errors."""
-    assert payloads.condition(service("api"), (), rate, failed) == expected
+    assert conditions.condition(service("api"), (), rate, failed) == expected
 
 
 def test_who_is_over_its_objective_does_not_read_ok() -> None:
@@ -162,12 +166,12 @@ def test_who_is_over_its_objective_does_not_read_ok() -> None:
     assert rows["auth"]["used"] > 1
     assert (rows["auth"]["health"], rows["auth"]["word"]) == ("warning", "over objective")
     assert (rows["gateway"]["word"], rows["embedder"]["word"]) == ("ok", "ok")
-    assert payloads.condition(service("auth"), (), 5.0, 0.06, used=6.0) == ("critical", "errors")
+    assert conditions.condition(service("auth"), (), 5.0, 0.06, used=6.0) == ("critical", "errors")
 
 
 def test_victim_and_aggressor_are_told_apart() -> None:
     """The one is starved, the other starves; everybody else is judged by itself."""
-    state = payloads.conditions(SCENES["starving"]())
+    state = conditions.conditions(SCENES["starving"]())
     assert state[service("embedder")] == ("critical", "starved")
     assert state[service("train-llm")] == ("warning", "starves others")
     assert state[service("auth")] == ("ok", "ok")
@@ -236,7 +240,7 @@ def test_the_verdict_says_who_is_hit_next_and_when() -> None:
 def test_the_words_for_victim_and_culprit_follow_the_cause() -> None:
     """Nobody starves where too much is asked."""
     asked = replace(starvation(starving()), cause="demand")
-    state = payloads.conditions(snapshot(starving(), asked))
+    state = conditions.conditions(snapshot(starving(), asked))
     assert state[service("embedder")] == ("critical", "hit first")
     assert state[service("train-llm")] == ("warning", "the cause")
 
@@ -248,7 +252,7 @@ def test_who_does_not_miss_its_objective_yet_is_at_risk() -> None:
     soon = AtRisk(who, 40.0, 70.0, 160.0, 20.0, 300.0)
     told = replace(starvation(world), cause="demand", culprit=Culprit(service("rag-api")), at_risk=(soon,))
     seen = replace(snapshot(world, told), outlook=Outlook(promises=(Promise(who, 0.25, 0.01, learned=True),)))
-    assert payloads.conditions(seen)[who] == ("warning", "first at risk")
+    assert conditions.conditions(seen)[who] == ("warning", "first at risk")
     following = verdict(seen).payload()["next"]
     assert (following["service"], following["seconds"]["p50"], following["objective"]) == ("embedder", 70.0, 0.25)
 
@@ -271,28 +275,28 @@ def test_calm_does_not_hide_services_that_fail() -> None:
 
 def test_a_ratio_travels_as_one_byte_and_absent_as_its_own() -> None:
     """0, 1/2, 1 and nothing come back as they were."""
-    packed = now.packed(np.array([[0.0], [0.5], [1.0], [np.nan], [1.7]]))
+    packed = data.packed(np.array([[0.0], [0.5], [1.0], [np.nan], [1.7]]))
     assert list(base64.b64decode(packed)) == [0, 125, 250, 255, 250]
 
 
 def test_topology_keeps_its_name_while_only_values_change() -> None:
     """The browser asks for identities again only when there are others."""
     world = calm()
-    assert now.topology(world)["id"] == now.topology(starving())["id"]
-    assert now.topology(world)["id"] != now.topology(calm(hosts=5))["id"]
+    assert data.topology(world)["id"] == data.topology(starving())["id"]
+    assert data.topology(world)["id"] != data.topology(calm(hosts=5))["id"]
 
 
 def test_the_values_of_now_line_up_with_the_topology() -> None:
     """One byte for each GPU and each tenant."""
     world = starving()
-    identities, values = now.topology(world), now.now(snapshot(world), "x")
+    identities, values = data.topology(world), data.now(snapshot(world), "x")
     assert len(base64.b64decode(values["gpus"]["busy"])) == sum(len(host["gpus"]) for host in identities["hosts"])
     assert len(base64.b64decode(values["tenants"]["stalled"])) == len(identities["tenants"])
 
 
 def test_the_matrix_tells_no_shared_gpu_from_no_waiting() -> None:
     """No cell where two services share nothing; a figure where they do."""
-    matrix = now.matrix(starving())
+    matrix = data.matrix(starving())
     row = matrix["cells"][matrix["victims"].index("embedder")]
     assert row[matrix["aggressors"].index("train-llm")]["ratio"] == pytest.approx(0.46)
     assert row[matrix["aggressors"].index("reranker")] is None
@@ -307,19 +311,19 @@ def test_a_map_of_hundreds_keeps_those_that_share_gpus() -> None:
         *(np.vstack([getattr(world.red, f), nothing]) for f in ("rate", "failed", "p50", "p95", "p99"))
     )
     large = replace(world, services=(*world.services, *many), red=red)
-    drawn = now.topology(large)["map"]
+    drawn = data.topology(large)["map"]
     names = {node["id"] for node in drawn["nodes"]}
-    assert names == {node["id"] for node in now.topology(world)["map"]["nodes"]}
+    assert names == {node["id"] for node in data.topology(world)["map"]["nodes"]}
     assert {"embedder", "train-llm", "reranker", "batch-eval"} <= names
     assert drawn["hidden"] == 300
-    values = now.now(snapshot(large), "x")
-    assert len(values["services"]) == now.MOST_ROWS
+    values = data.now(snapshot(large), "x")
+    assert len(values["services"]) == data.MOST_ROWS
     assert len(values["services"]) + values["hidden"] == len(large.services)
 
 
 def test_an_edge_to_a_name_that_is_no_service_is_still_drawn() -> None:
     """Callers from outside and databases stand on the map as what they are."""
-    kinds = {node["id"]: node["kind"] for node in now.topology(calm())["map"]["nodes"]}
+    kinds = {node["id"]: node["kind"] for node in data.topology(calm())["map"]["nodes"]}
     assert kinds["user"] == "outside"
     assert kinds["postgres"] == "database"
     assert Edge(service("user"), service("gateway"), "virtual_node") in calm().edges
@@ -331,8 +335,8 @@ def test_a_sparkline_keeps_peaks_and_gaps() -> None:
     row = np.ones(len(world.times))
     row[60] = 9.0
     row[10:20] = np.nan
-    line = now.spark(world, row)
-    assert len(line) <= now.SPARK_POINTS
+    line = data.spark(world, row)
+    assert len(line) <= data.SPARK_POINTS
     assert max(v for v in line if v is not None) == 9.0
     assert None in line
 
@@ -377,27 +381,33 @@ def test_a_service_has_one_colour_everywhere() -> None:
 def test_every_payload_of_every_scene_is_json(scene: str) -> None:
     """Also before the first tick and without any data."""
     seen = SCENES[scene]()
-    for make in (payloads.services, payloads.gpus, payloads.contention, payloads.warnings, payloads.incidents):
-        json.dumps(payloads.envelope(seen) | make(seen), allow_nan=False)
-    json.dumps(now.now(seen, "x") | now.topology(seen.world), allow_nan=False)
+    for make in (
+        conditions.services,
+        conditions.gpus,
+        conditions.contention,
+        conditions.warnings,
+        conditions.incidents,
+    ):
+        json.dumps(conditions.envelope(seen) | make(seen), allow_nan=False)
+    json.dumps(data.now(seen, "x") | data.topology(seen.world), allow_nan=False)
 
 
 def test_golden_now_of_a_starved_service(golden: Golden) -> None:
     """The whole payload of the Now page, to see what a change changes."""
     seen = SCENES["starving"]()
-    golden("web-now-starving.json", json.dumps(now.now(seen, "topology"), indent=1) + "\n")
+    golden("web-now-starving.json", json.dumps(data.now(seen, "topology"), indent=1) + "\n")
 
 
 def test_golden_topology(golden: Golden) -> None:
     """Identities and the layout of the map."""
-    golden("web-topology.json", json.dumps(now.topology(calm()), indent=1) + "\n")
+    golden("web-topology.json", json.dumps(data.topology(calm()), indent=1) + "\n")
 
 
 def test_before_the_first_tick_there_is_nothing_but_a_reason() -> None:
     """No World: lists are empty, `ready` is false and the verdict says that the hub has not looked yet."""
     seen = Snapshot(0, None, (), Learning(0.0, 1800.0))
-    assert now.now(seen, "x")["ready"] is False
-    assert payloads.services(seen) == {"services": [], "edges": []}
+    assert data.now(seen, "x")["ready"] is False
+    assert conditions.services(seen) == {"services": [], "edges": []}
     assert verdict(seen).state == "empty"
     assert verdict(snapshot(bare())).state == "empty"
 
@@ -407,7 +417,7 @@ def test_who_answers_requests_comes_first_in_the_matrix_however_long_a_batch_job
     world = starving()
     waits = world.stalled_by.copy()
     waits[[stall.victim.name == "train-llm" for stall in world.stalls]] = 0.9
-    matrix = now.matrix(replace(world, stalled_by=waits))
+    matrix = data.matrix(replace(world, stalled_by=waits))
     assert matrix["victims"][0] == "embedder"
     assert {"train-llm", "batch-eval"} <= set(matrix["jobs"])
     assert matrix["victims"][-len(matrix["jobs"]) :] == matrix["jobs"]
@@ -418,7 +428,7 @@ def test_where_somebody_waits_the_matrix_leaves_out_pairs_that_share_in_peace() 
     world = starving()
     peaceful = replace(world, stalled_by=np.zeros_like(world.stalled_by))
 
-    ratios = [cell["ratio"] for row in now.matrix(world)["cells"] for cell in row if cell]
+    ratios = [cell["ratio"] for row in data.matrix(world)["cells"] for cell in row if cell]
     assert ratios
-    assert min(ratios) >= now.WAITING
-    assert len(now.matrix(peaceful)["victims"]) >= 1
+    assert min(ratios) >= data.WAITING
+    assert len(data.matrix(peaceful)["victims"]) >= 1

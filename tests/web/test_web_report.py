@@ -12,8 +12,8 @@ from tests.web.caller import Caller
 from tests.web.worlds import HOSTILE, NOW, SCENES, FakeHub, bare, service, starvation, starving
 
 from foreshock_dashboard.model.incident import AtRisk, Culprit, Incident
-from foreshock_dashboard.web.figures.chart import Axis, Line, Mark, draw
-from foreshock_dashboard.web.report import chosen, report
+from foreshock_dashboard.web.charts.svg import Axis, Line, Mark, draw
+from foreshock_dashboard.web.documents.postmortem import chosen, report
 
 
 def over() -> Incident:

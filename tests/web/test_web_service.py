@@ -26,20 +26,20 @@ from tests.web.worlds import (
 )
 
 from foreshock_dashboard.model.capacity import Capacity
-from foreshock_dashboard.model.cut import cut
+from foreshock_dashboard.model.forecast import Load, Outlook, Promise, Risk
 from foreshock_dashboard.model.incident import AtRisk, Learning
-from foreshock_dashboard.model.inference import Inference, Replica
-from foreshock_dashboard.model.outlook import Load, Outlook, Promise, Risk
+from foreshock_dashboard.model.model_servers import Inference, Replica
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.model.world_slice import cut
 from foreshock_dashboard.web.app import PAGES, create_app
-from foreshock_dashboard.web.charts import Look
-from foreshock_dashboard.web.figures import service as figures
-from foreshock_dashboard.web.service import service as about
-from foreshock_dashboard.web.service import services
-from foreshock_dashboard.web.status import signals, status, trust
-from foreshock_dashboard.web.theme import LIGHT
+from foreshock_dashboard.web.charts.chart import Look
+from foreshock_dashboard.web.charts.theme import LIGHT
+from foreshock_dashboard.web.pages.services.data import service as about
+from foreshock_dashboard.web.pages.services.data import services
+from foreshock_dashboard.web.pages.status.data import signals, status, trust
+from foreshock_dashboard.web.panels import service_charts as figures
 
 EMBEDDER, GATEWAY, TRAIN, MODEL = (service(name) for name in ("embedder", "gateway", "train-llm", "vllm-8b"))
 LOOK = Look(LIGHT)

@@ -27,9 +27,10 @@ from tests.web.worlds import (
 
 from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.world import Target, World
-from foreshock_dashboard.web import now, payloads
-from foreshock_dashboard.web.sight import fresh_for, sight, silent, untold
-from foreshock_dashboard.web.verdict import verdict
+from foreshock_dashboard.web.pages.now import data
+from foreshock_dashboard.web.pages.now.verdict import verdict
+from foreshock_dashboard.web.state import conditions
+from foreshock_dashboard.web.state.freshness import fresh_for, sight, silent, untold
 
 UNREACHABLE = "prometheus http://127.0.0.1:9090 refuses connections: start it"
 
@@ -108,10 +109,10 @@ def test_a_batch_job_without_requests_is_seen_on_its_gpus() -> None:
     rate[row] = np.nan
     quiet = replace(world, red=replace(world.red, rate=rate))
     assert sight(quiet).silent_services == ()
-    assert payloads.conditions(snapshot(quiet))[service("train-llm")].word == "no requests"
+    assert conditions.conditions(snapshot(quiet))[service("train-llm")].word == "no requests"
     gone = without(quiet, ("busy", "stalled", "memory"))
     assert service("train-llm") in sight(gone).silent_services
-    assert payloads.conditions(snapshot(gone))[service("train-llm")] == ("unknown", "no data")
+    assert conditions.conditions(snapshot(gone))[service("train-llm")] == ("unknown", "no data")
 
 
 def test_an_open_incident_stays_and_says_that_nothing_new_is_known() -> None:
@@ -122,7 +123,7 @@ def test_an_open_incident_stays_and_says_that_nothing_new_is_known() -> None:
     assert said.detail[0] == (
         "This may have changed. Cannot tell: no fresh data from any GPU or service since 09:55:00 UTC."
     )
-    assert payloads.conditions(snapshot(world, starvation(world)))[service("embedder")].word == "starved, no data"
+    assert conditions.conditions(snapshot(world, starvation(world)))[service("embedder")].word == "starved, no data"
 
 
 @pytest.mark.parametrize(("late", "state"), [(13.0, "calm"), (60.0, "calm"), (61.0, "blind"), (7200.0, "blind")])
@@ -156,17 +157,17 @@ def test_nothing_but_targets_that_do_not_answer_is_blind() -> None:
 
 def test_rows_without_data_say_so() -> None:
     """On the map and in the table: not idle, not as usual."""
-    rows = {row["id"]: row for row in now.now(snapshot(dim()), "x")["services"]}
+    rows = {row["id"]: row for row in data.now(snapshot(dim()), "x")["services"]}
     assert (rows["auth"]["health"], rows["auth"]["word"], rows["auth"]["rate"]) == ("unknown", "no data", None)
     assert rows["gateway"]["word"] == "ok"
-    assert {row["health"] for row in now.now(SCENES["blind"](), "x")["services"]} == {"unknown"}
+    assert {row["health"] for row in data.now(SCENES["blind"](), "x")["services"]} == {"unknown"}
 
 
 def test_blind_figures_are_unknown_not_zero() -> None:
     """No `0 of 12 services degraded` while nobody looks."""
-    figures = {item["name"]: item for item in now.now(SCENES["blind"](), "x")["figures"]}
+    figures = {item["name"]: item for item in data.now(SCENES["blind"](), "x")["figures"]}
     assert {item["value"] for item in figures.values()} == {None}
-    seen = {item["name"]: item for item in now.now(snapshot(dim()), "x")["figures"]}
+    seen = {item["name"]: item for item in data.now(snapshot(dim()), "x")["figures"]}
     assert (seen["Services degraded"]["value"], seen["Services degraded"]["of"]) == (0, 11)
 
 

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 from tests.web.worlds import NOW, POINTS, STEP, calm, service, snapshot, starvation, starving
 
-from foreshock_dashboard.analysis.objectives import Objective
-from foreshock_dashboard.model.cut import cut
+from foreshock_dashboard.analysis.baseline.objectives import Objective
+from foreshock_dashboard.model.forecast import Load, Outlook
 from foreshock_dashboard.model.incident import AtRisk, Evidence
-from foreshock_dashboard.model.outlook import Load, Outlook
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.web.course import course
-from foreshock_dashboard.web.followed import followed
-from foreshock_dashboard.web.runs import lasting, smooth
-from foreshock_dashboard.web.signs import Course
-from foreshock_dashboard.web.timeline import AHEAD, picked, timeline, window
-from foreshock_dashboard.web.vitals import offered, vitals
+from foreshock_dashboard.model.world_slice import cut
+from foreshock_dashboard.stats.runs import lasting, smooth
+from foreshock_dashboard.web.panels.timeline import AHEAD, picked, timeline, window
+from foreshock_dashboard.web.panels.vitals import offered, vitals
+from foreshock_dashboard.web.state.course import course
+from foreshock_dashboard.web.state.course_cache import followed
+from foreshock_dashboard.web.state.stages import Course
 
 ONSET = NOW - 190
 EMBEDDER, RAG, TRAIN, GATEWAY = map(service, ("embedder", "rag-api", "train-llm", "gateway"))

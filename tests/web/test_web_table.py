@@ -12,10 +12,10 @@ import pytest
 from tests.web.caller import Caller
 from tests.web.worlds import HOSTILE, NOW, SCENES, FakeHub
 
+from foreshock_dashboard.web.api.csv import LISTS, table
 from foreshock_dashboard.web.app import create_app
-from foreshock_dashboard.web.encode import Body, encode, stamped, stamped_gzip
-from foreshock_dashboard.web.plotly_js import PATH
-from foreshock_dashboard.web.table import LISTS, table
+from foreshock_dashboard.web.http.json_cache import Body, encode, stamped, stamped_gzip
+from foreshock_dashboard.web.http.plotly_js import PATH
 
 
 def _read(text: str) -> list[dict[str, str]]:

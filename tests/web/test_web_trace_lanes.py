@@ -19,14 +19,14 @@ from foreshock_dashboard.model.partial import Partial
 from foreshock_dashboard.model.query import Matrix, Query, SourceError
 from foreshock_dashboard.model.samples import Labels, labels_of
 from foreshock_dashboard.model.span import EXPORTER, OCCUPANCY, AttributeValue, Span, TraceQuery, TraceSummary
-from foreshock_dashboard.trace_text import trace_text
-from foreshock_dashboard.web import gpu_time
+from foreshock_dashboard.render.trace_text import trace_text
 from foreshock_dashboard.web.app import create_app
-from foreshock_dashboard.web.exemplars import exemplars
-from foreshock_dashboard.web.gpu_time import GpuTime, GpuTimes
-from foreshock_dashboard.web.trace_search import CANDIDATES, WaitFilter, Waits, by_wait
-from foreshock_exporter.occupancy import Occupancy, attributes, span_id, trace_id
-from foreshock_exporter.sharing import ServiceKey
+from foreshock_dashboard.web.pages.traces import gpu_time
+from foreshock_dashboard.web.pages.traces.exemplars import exemplars
+from foreshock_dashboard.web.pages.traces.gpu_time import GpuTime, GpuTimes
+from foreshock_dashboard.web.pages.traces.search import CANDIDATES, WaitFilter, Waits, by_wait
+from foreshock_exporter.gpu.contention import ServiceKey
+from foreshock_exporter.gpu.occupancy import Occupancy, attributes, span_id, trace_id
 
 if TYPE_CHECKING:
     from tests.conftest import Golden

@@ -1,1 +1,1 @@
-"""Pure numpy: what the World means. No I/O, no clock."""
+"""Pure numpy: World in, findings and incidents out; no I/O and no clock."""

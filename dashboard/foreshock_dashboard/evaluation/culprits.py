@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline import usual
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.stats.robust import usual
 
 PAST, GUARD, NOW = 1800.0, 180.0, 30.0
 """Seconds: what is usual, left out before now, and what stands for now."""

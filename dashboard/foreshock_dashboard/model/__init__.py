@@ -1,1 +1,1 @@
-"""Frozen values between layers. Nothing here reads a clock, a file or a socket."""
+"""Frozen values shared by all rooms; imports numpy only."""

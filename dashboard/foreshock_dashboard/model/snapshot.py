@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from foreshock_dashboard.model.forecast import Outlook
 from foreshock_dashboard.model.incident import Incident, Learning
-from foreshock_dashboard.model.outlook import Outlook
 from foreshock_dashboard.model.query import Json, MetricSource
 from foreshock_dashboard.model.span import TraceSource
 from foreshock_dashboard.model.world import World

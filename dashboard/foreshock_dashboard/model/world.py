@@ -9,10 +9,10 @@ import numpy as np
 
 from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.hardware import Hardware
-from foreshock_dashboard.model.inference import Inference
+from foreshock_dashboard.model.model_servers import Inference
 from foreshock_dashboard.model.network import Network
 from foreshock_dashboard.model.query import Floats
-from foreshock_dashboard.model.season import UNKNOWN, Season
+from foreshock_dashboard.model.seasonality import UNKNOWN, Season
 from foreshock_dashboard.model.service import Service
 
 

@@ -10,8 +10,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from foreshock_dashboard.model.attempts import Fallback
-from foreshock_dashboard.model.families import (
+from foreshock_dashboard.ingest.service_graph.retries import Fallback
+from foreshock_dashboard.ingest.span_metrics.labels import KEPT, between, of_fallback, of_operation
+from foreshock_dashboard.ingest.span_metrics.llm import of_model
+from foreshock_dashboard.ingest.span_metrics.names import (
     CALLS,
     CLIENT_SECONDS,
     DURATION,
@@ -24,13 +26,11 @@ from foreshock_dashboard.model.families import (
     RETRIES,
     SERVER_SECONDS,
 )
-from foreshock_dashboard.model.llm_metrics import of_model
-from foreshock_dashboard.model.registry import Family, Registry, Series
+from foreshock_dashboard.ingest.span_metrics.registry import Family, Registry, Series
+from foreshock_dashboard.ingest.span_metrics.span_metrics import OWN
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Kind, Status
-from foreshock_dashboard.model.span_labels import KEPT, between, of_fallback, of_operation
-from foreshock_dashboard.model.span_metrics import OWN
 
 Name = tuple[str, str]
 """A service's namespace and name."""

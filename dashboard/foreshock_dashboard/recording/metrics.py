@@ -9,8 +9,8 @@ import numpy as np
 from foreshock_dashboard.model.query import Floats, Matcher, Matrix, Query, SourceError, grid
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.recording.reader import Recording, Stretch, values_of
-from foreshock_dashboard.store.reduce import Ints, Series, Steps, evaluate, grouped
-from foreshock_dashboard.store.samples import MAX_CELLS, MAX_SAMPLES
+from foreshock_dashboard.store.samples.promql_functions import Ints, Series, Steps, evaluate, grouped
+from foreshock_dashboard.store.samples.queries import MAX_CELLS, MAX_SAMPLES
 
 _FETCH = """
 select file_row_number as row, {time} as time, value::double as value

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from foreshock_dashboard.model.samples import Labels, labels_of
 from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.reader import Recording
-from foreshock_dashboard.store.reduce import STALE_BITS
+from foreshock_dashboard.store.samples.promql_functions import STALE_BITS
 
 MAX_LINE = 1 << 20
 """Bytes of a line."""

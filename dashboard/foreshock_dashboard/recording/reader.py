@@ -14,13 +14,13 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from foreshock_dashboard.model.otlp import joined, read
+from foreshock_dashboard.ingest.otlp import joined, read
 from foreshock_dashboard.model.samples import STALE, Labels, labels_of
 from foreshock_dashboard.model.span import Origin, Span
 from foreshock_dashboard.recording import meta as files
 from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.whole import Whole
-from foreshock_dashboard.store.engine import connect
+from foreshock_dashboard.store.blocks.duckdb_engine import connect
 
 MEMORY = "512MB"
 ROWS = 200_000

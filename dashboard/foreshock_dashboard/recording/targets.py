@@ -7,15 +7,15 @@ from itertools import accumulate
 
 import numpy as np
 
-from foreshock_dashboard.demo_occupancy import Told
-from foreshock_dashboard.model.registry import Series
+from foreshock_dashboard.ingest.span_metrics.registry import Series
 from foreshock_dashboard.model.samples import STALE, labels_of
 from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.recording.occupancy import Told
 from foreshock_dashboard.recording.platform import Host
 from foreshock_dashboard.recording.writer import RecordingWriter
-from foreshock_exporter.emit import emit
 from foreshock_exporter.exporter import Exporter
-from foreshock_exporter.family import Distribution, Emitted, Family
+from foreshock_exporter.exposition.families import emit
+from foreshock_exporter.exposition.family import Distribution, Emitted, Family
 
 Scraped = tuple[list[int], list[float]]
 """The numbers of a scrape's series, and their values."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from foreshock_dashboard.model.query import Floats
-from foreshock_dashboard.store.reduce import Ints
+from foreshock_dashboard.store.samples.promql_functions import Ints
 
 MOST = 1_000_000
 """Samples of a metric that is read whole; of a larger one, only what is asked for."""

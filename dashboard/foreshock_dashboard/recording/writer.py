@@ -19,7 +19,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from foreshock_dashboard.model.otlp import encoded
+from foreshock_dashboard.ingest.otlp import encoded
 from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.samples import STALE, Labels
 from foreshock_dashboard.model.span import Span
@@ -27,7 +27,7 @@ from foreshock_dashboard.recording import meta as files
 from foreshock_dashboard.recording.aside import aside
 from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.meta import Meta
-from foreshock_dashboard.store.engine import connect
+from foreshock_dashboard.store.blocks.duckdb_engine import connect
 
 MEMORY = "512MB"
 GATHERED = 500_000

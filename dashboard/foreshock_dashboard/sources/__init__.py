@@ -1,1 +1,1 @@
-"""Doors in: scrape, OTLP, Prometheus."""
+"""Clients and servers of other systems' protocols: OTLP, Prometheus, Tempo, Jaeger."""

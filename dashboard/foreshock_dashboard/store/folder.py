@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import IO
 
-from foreshock_dashboard.store.disk import Disk
+from foreshock_dashboard.store.blocks.disk import Disk
 from foreshock_dashboard.store.errors import StoreError, StoreLocked
 
 FORMAT = "3\n"

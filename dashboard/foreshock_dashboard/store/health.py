@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from foreshock_dashboard.clock import Now
+from foreshock_dashboard.common.clock import Now
 from foreshock_dashboard.store.limits import PATIENCE
 
 log = logging.getLogger(__name__)

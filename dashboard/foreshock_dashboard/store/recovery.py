@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from foreshock_dashboard.clock import Now
-from foreshock_dashboard.store.chunk import Chunk
-from foreshock_dashboard.store.commits import PROBE, Commits
-from foreshock_dashboard.store.inbox import Inbox, salvage
-from foreshock_dashboard.store.shelf import Shelf
+from foreshock_dashboard.common.clock import Now
+from foreshock_dashboard.store.blocks.block_store import Shelf
+from foreshock_dashboard.store.blocks.chunk import Chunk
+from foreshock_dashboard.store.group_commit import PROBE, Commits
+from foreshock_dashboard.store.wal import Inbox, salvage
 
 log = logging.getLogger(__name__)
 

@@ -10,30 +10,30 @@ from typing import IO, Any
 
 import duckdb
 
-from foreshock_dashboard.clock import Now
-from foreshock_dashboard.model.heat import Bins
+from foreshock_dashboard.common.clock import Now
+from foreshock_dashboard.common.cpu_lock import TURN
 from foreshock_dashboard.model.query import Floats, Matrix, Query
 from foreshock_dashboard.model.samples import SampleBatch
 from foreshock_dashboard.model.span import TRACE_KEYS, Span, TraceQuery, TraceSummary
-from foreshock_dashboard.store.commits import Commits
-from foreshock_dashboard.store.disk import Disk
-from foreshock_dashboard.store.engine import connect
+from foreshock_dashboard.model.trace_heatmap import Bins
+from foreshock_dashboard.store.blocks.block_store import Shelf
+from foreshock_dashboard.store.blocks.disk import Disk
+from foreshock_dashboard.store.blocks.duckdb_engine import connect
+from foreshock_dashboard.store.compactor import Upkeep
 from foreshock_dashboard.store.errors import StoreError
 from foreshock_dashboard.store.folder import disk_bytes, lock, prepare
+from foreshock_dashboard.store.group_commit import Commits
 from foreshock_dashboard.store.health import Health
 from foreshock_dashboard.store.limits import Retention, Sealing, StoreStats
 from foreshock_dashboard.store.recovery import Decode, open_inbox, replay
-from foreshock_dashboard.store.sample_codec import pack_samples, sample_chunk, unpack_samples
-from foreshock_dashboard.store.sample_format import SampleFormat
-from foreshock_dashboard.store.samples import SampleReader
-from foreshock_dashboard.store.series import SeriesIndex
-from foreshock_dashboard.store.shelf import Shelf
-from foreshock_dashboard.store.span_codec import SpanCodec
-from foreshock_dashboard.store.span_format import SpanFormat
-from foreshock_dashboard.store.span_heat import heat
-from foreshock_dashboard.store.spans import SpanReader
-from foreshock_dashboard.store.upkeep import Upkeep
-from foreshock_dashboard.turn import TURN
+from foreshock_dashboard.store.samples.codec import pack_samples, sample_chunk, unpack_samples
+from foreshock_dashboard.store.samples.format import SampleFormat
+from foreshock_dashboard.store.samples.queries import SampleReader
+from foreshock_dashboard.store.samples.series import SeriesIndex
+from foreshock_dashboard.store.spans.codec import SpanCodec
+from foreshock_dashboard.store.spans.format import SpanFormat
+from foreshock_dashboard.store.spans.heatmap import heat
+from foreshock_dashboard.store.spans.queries import SpanReader
 
 _SAMPLES, _SPANS = SampleFormat.kind, SpanFormat.kind
 SPLIT = 5_000

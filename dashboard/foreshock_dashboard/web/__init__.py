@@ -1,1 +1,1 @@
-"""Dash pages, JSON API, figures."""
+"""What a browser or an API client sees; knows the hub through the Protocol `HubView` only."""

@@ -13,16 +13,16 @@ from fastapi.responses import HTMLResponse, Response
 from starlette.middleware.gzip import GZipMiddleware
 
 from foreshock_dashboard.model.snapshot import HubView
-from foreshock_dashboard.web import callbacks, plotly_js, runbooks, theme
-from foreshock_dashboard.web.again import Again
-from foreshock_dashboard.web.answers import Answers
-from foreshock_dashboard.web.api import Api
-from foreshock_dashboard.web.authentication import Access, Authenticated
-from foreshock_dashboard.web.encode import LEVEL, SHORTEST
-from foreshock_dashboard.web.packed import Packed, stamped
-from foreshock_dashboard.web.pages import cascade, contention, fleet, now, services, status, traces
-from foreshock_dashboard.web.registry import Page, find
-from foreshock_dashboard.web.security import (
+from foreshock_dashboard.web import callbacks
+from foreshock_dashboard.web.api.routes import Api
+from foreshock_dashboard.web.charts import theme
+from foreshock_dashboard.web.documents import runbooks
+from foreshock_dashboard.web.http import plotly_js
+from foreshock_dashboard.web.http.answer_cache import Again
+from foreshock_dashboard.web.http.authentication import Access, Authenticated
+from foreshock_dashboard.web.http.json_cache import LEVEL, SHORTEST
+from foreshock_dashboard.web.http.responses import Answers
+from foreshock_dashboard.web.http.security import (
     MOST_BODY,
     BodyLimit,
     KnownHost,
@@ -31,12 +31,21 @@ from foreshock_dashboard.web.security import (
     callback_fault,
     policy,
 )
-from foreshock_dashboard.web.shell import FEED, INDEX, feed_of, shell
+from foreshock_dashboard.web.http.static_gzip import Packed, stamped
+from foreshock_dashboard.web.pages.cascade import layout
+from foreshock_dashboard.web.pages.contention import layout as contention
+from foreshock_dashboard.web.pages.fleet import layout as fleet
+from foreshock_dashboard.web.pages.now import layout as now
+from foreshock_dashboard.web.pages.services import layout as services
+from foreshock_dashboard.web.pages.status import layout as status
+from foreshock_dashboard.web.pages.traces import layout as traces
+from foreshock_dashboard.web.shell.page import Page, find
+from foreshock_dashboard.web.shell.shell import FEED, INDEX, feed_of, shell
 
 PAGES: tuple[Page, ...] = (
     now.PAGE,
     contention.PAGE,
-    cascade.PAGE,
+    layout.PAGE,
     fleet.PAGE,
     traces.PAGE,
     services.PAGE,

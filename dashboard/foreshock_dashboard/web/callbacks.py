@@ -8,15 +8,15 @@ from anyio import CapacityLimiter, to_thread
 from dash import ClientsideFunction, Dash, Input, Output
 from dash.development.base_component import Component
 
-from foreshock_dashboard.kept import Kept
+from foreshock_dashboard.common.single_flight_cache import Kept
 from foreshock_dashboard.model.query import Json, SourceError
 from foreshock_dashboard.model.snapshot import HubView
-from foreshock_dashboard.web.charts import Chart, Look
-from foreshock_dashboard.web.figures.lines import blank
-from foreshock_dashboard.web.params import BadParameterError
-from foreshock_dashboard.web.registry import Page, find
-from foreshock_dashboard.web.shell import not_found
-from foreshock_dashboard.web.view import LONGEST_SEARCH, view_of
+from foreshock_dashboard.web.charts.chart import Chart, Look
+from foreshock_dashboard.web.charts.lines import blank
+from foreshock_dashboard.web.http.params import BadParameterError
+from foreshock_dashboard.web.http.time_range import LONGEST_SEARCH, view_of
+from foreshock_dashboard.web.shell.page import Page, find
+from foreshock_dashboard.web.shell.shell import not_found
 
 AT_ONCE = 8
 """Figures that are drawn at once; a page has as many at most. Further ones wait."""

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 from foreshock_exporter.attribution.cgroup import Placement, parse_cgroup, placement
 from foreshock_exporter.attribution.labels import clean
 from foreshock_exporter.log import log
-from foreshock_exporter.service import ServiceOf, Source
+from foreshock_exporter.model.service import ServiceOf, Source
 
 MAX_ENVIRON = 1 << 20
 """Bytes of a process's environment that are read."""

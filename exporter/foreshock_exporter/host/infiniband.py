@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from foreshock_exporter.attribution.labels import clean
-from foreshock_exporter.family import Emitted, Family, Sample
+from foreshock_exporter.exposition.family import Emitted, Family, Sample
 from foreshock_exporter.host import names as host_names
 from foreshock_exporter.log import log
 

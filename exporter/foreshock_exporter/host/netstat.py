@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from foreshock_exporter.family import Emitted, Sample
+from foreshock_exporter.exposition.family import Emitted, Sample
 from foreshock_exporter.host import names as host_names
 from foreshock_exporter.host.network import net_folder
 

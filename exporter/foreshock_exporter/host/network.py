@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from foreshock_exporter.family import Emitted, Family, Sample
+from foreshock_exporter.exposition.family import Emitted, Family, Sample
 from foreshock_exporter.host import names as host_names
 
 MAX_INTERFACES = 128

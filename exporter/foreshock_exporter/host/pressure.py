@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from foreshock_exporter.family import Emitted, Family, Sample
+from foreshock_exporter.exposition.family import Emitted, Family, Sample
 from foreshock_exporter.host import names as host_names
 
 

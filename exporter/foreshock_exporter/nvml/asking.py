@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from foreshock_exporter.device import DeviceError, Reason
+from foreshock_exporter.model.device import DeviceError, Reason
 from foreshock_exporter.nvml.errors import interrupts
 from foreshock_exporter.nvml.fields import Asking, Measured, Wanted
 from foreshock_exporter.nvml.library import Device, Library

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import cast, get_args
 
-from foreshock_exporter.device import Counters, LinkBytes, Reason, Throttle
+from foreshock_exporter.model.device import Counters, LinkBytes, Reason, Throttle
 from foreshock_exporter.nvml.asking import Asked
 from foreshock_exporter.nvml.fields import ALL_LINKS, Measured, Source, Wanted
 from foreshock_exporter.nvml.links import link_count, over_links

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from foreshock_exporter.device import (
+from foreshock_exporter.log import Notices
+from foreshock_exporter.model.device import (
     Counters,
     DeviceError,
     GpuProcess,
@@ -19,7 +20,6 @@ from foreshock_exporter.device import (
     UtilizationSample,
     Xid,
 )
-from foreshock_exporter.log import Notices
 from foreshock_exporter.nvml.asking import Asked
 from foreshock_exporter.nvml.counters import counters
 from foreshock_exporter.nvml.errors import Nvml

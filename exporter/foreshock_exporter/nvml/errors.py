@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from foreshock_exporter.device import DeviceError, Reason
+from foreshock_exporter.model.device import DeviceError, Reason
 
 
 class Nvml(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from foreshock_exporter.device import DeviceError, Xid
+from foreshock_exporter.model.device import DeviceError, Xid
 from foreshock_exporter.nvml.errors import DriverGoneError
 from foreshock_exporter.nvml.library import Library, address
 from foreshock_exporter.nvml.mig import text

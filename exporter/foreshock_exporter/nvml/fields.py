@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from foreshock_exporter.device import Reason
+from foreshock_exporter.model.device import Reason
 from foreshock_exporter.nvml.errors import Codes
 from foreshock_exporter.nvml.samples import Function
 from foreshock_exporter.nvml.values import FORMATS, WRAPS

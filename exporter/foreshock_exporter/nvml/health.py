@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast, get_args
 
-from foreshock_exporter.device import Health, LinkError, Severity
+from foreshock_exporter.model.device import Health, LinkError, Severity
 from foreshock_exporter.nvml.asking import Asked
 from foreshock_exporter.nvml.counters import absent
 from foreshock_exporter.nvml.fields import Measured, Source, Wanted

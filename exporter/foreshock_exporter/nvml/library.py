@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from foreshock_exporter.device import DeviceError
 from foreshock_exporter.log import Notices
+from foreshock_exporter.model.device import DeviceError
 from foreshock_exporter.nvml.errors import Codes, DriverGoneError, Nvml
 from foreshock_exporter.nvml.fields import Asking
 from foreshock_exporter.nvml.samples import Function, Room, process_room, sample_room

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from foreshock_exporter.device import DeviceError, Instance
+from foreshock_exporter.model.device import DeviceError, Instance
 from foreshock_exporter.nvml.asking import Asked, AskedInstance
 from foreshock_exporter.nvml.errors import interrupts
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from foreshock_exporter.device import DeviceError, GpuProcess
+from foreshock_exporter.model.device import DeviceError, GpuProcess
 from foreshock_exporter.nvml.asking import Asked
 from foreshock_exporter.nvml.errors import interrupts
 from foreshock_exporter.nvml.mig import is_mig, mig_devices

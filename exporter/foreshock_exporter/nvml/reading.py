@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from foreshock_exporter.device import Clock, DeviceError, Reading, Sensor
+from foreshock_exporter.model.device import Clock, DeviceError, Reading, Sensor
 from foreshock_exporter.nvml.asking import Asked
 from foreshock_exporter.nvml.fields import Measured, Source
 from foreshock_exporter.nvml.mig import instances, memory_of, scaled

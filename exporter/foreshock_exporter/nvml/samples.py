@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from foreshock_exporter.device import ProcessUtilization, UtilizationSample
+from foreshock_exporter.model.device import ProcessUtilization, UtilizationSample
 from foreshock_exporter.nvml.errors import Codes
 from foreshock_exporter.nvml.values import FORMATS
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, cast
 
-from foreshock_exporter import names
-from foreshock_exporter.family import Emitted, Family, Sample
+from foreshock_exporter.exposition import names
+from foreshock_exporter.exposition.family import Emitted, Family, Sample
 from foreshock_exporter.otlp.status import STATES, Condition, shares, state
 
 THROTTLE_WINDOW = 5.0

@@ -6,7 +6,7 @@ import logging
 import threading
 from typing import Literal, NamedTuple
 
-from foreshock_exporter.family import Emitted, Sample
+from foreshock_exporter.exposition.family import Emitted, Sample
 from foreshock_exporter.log import log
 from foreshock_exporter.otlp.names import OTLP_FAILED, OTLP_PUSHED, OTLP_SPANS_DROPPED
 

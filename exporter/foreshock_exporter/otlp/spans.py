@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 
-from foreshock_exporter.occupancy import NAME, Occupancy, attributes, span_id, trace_id
+from foreshock_exporter.gpu.occupancy import NAME, Occupancy, attributes, span_id, trace_id
 from foreshock_exporter.otlp.report import Report
 from foreshock_exporter.otlp.wire import Wire
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar, get_args
 
-from foreshock_exporter.device import (
+from foreshock_exporter.model.device import (
     Clock,
     Counters,
     Health,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from foreshock_exporter.device import Counters, Health, Identity, ProcessUtilization, Reading, UtilizationSample
+from foreshock_exporter.model.device import Counters, Health, Identity, ProcessUtilization, Reading, UtilizationSample
 
 Fault = Literal["", "hang", "lost", "late"]
 """What keeps a GPU from answering: a call never returns, it fell off the bus, it has not come yet."""

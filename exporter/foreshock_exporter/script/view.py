@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TypeVar, get_args
 
-from foreshock_exporter.device import (
+from foreshock_exporter.model.device import (
     Clock,
     Counters,
     Health,

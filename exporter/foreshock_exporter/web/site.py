@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import parse_qs
 
-from foreshock_exporter.text import CONTENT_TYPE, OPENMETRICS_CONTENT_TYPE
+from foreshock_exporter.exposition.text_format import CONTENT_TYPE, OPENMETRICS_CONTENT_TYPE
 from foreshock_exporter.web.connection import TEXT, Answer
 from foreshock_exporter.web.request import Request, accepts_gzip, wants_openmetrics
 

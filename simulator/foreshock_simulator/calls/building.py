@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from foreshock_simulator.calls.caches import Cache
+from foreshock_simulator.calls.cache import Cache
 from foreshock_simulator.calls.client import Line
-from foreshock_simulator.calls.counting import Counts
 from foreshock_simulator.calls.request import Operation
 from foreshock_simulator.calls.steps import Chance, FanOut, Infer, Lookup, Plan, Work
-from foreshock_simulator.calls.tracing import (
-    Attributes,
-    Shape,
-    client_attributes,
-    database_attributes,
-    server_attributes,
-)  # fmt: skip
 from foreshock_simulator.names import ServiceName
 from foreshock_simulator.spec.services import (
     Cached,
@@ -29,6 +21,14 @@ from foreshock_simulator.spec.services import (
     Step,
     Together,
 )  # fmt: skip
+from foreshock_simulator.tracing.service_graph import Counts
+from foreshock_simulator.tracing.spans import (  # fmt: skip
+    Attributes,
+    Shape,
+    client_attributes,
+    database_attributes,
+    server_attributes,
+)
 
 if TYPE_CHECKING:
     from foreshock_simulator.calls.service import Service

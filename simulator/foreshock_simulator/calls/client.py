@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from foreshock_simulator.calls.policies import Admission, Breaker, RetryBudget
 from foreshock_simulator.calls.request import TOKEN_BYTES, Failed, Operation, Request, Unit, answer_after
-from foreshock_simulator.calls.tracing import (
+from foreshock_simulator.engine import Process
+from foreshock_simulator.tracing.spans import (  # fmt: skip
     CANCELLED,
     NOT_TRIED,
     OK,
@@ -15,17 +16,16 @@ from foreshock_simulator.calls.tracing import (
     Attributes,
     Shape,
     SimSpan,
-)  # fmt: skip
-from foreshock_simulator.engine import Process
+)
 
 if TYPE_CHECKING:
     from random import Random
 
-    from foreshock_simulator.calls.counting import Edge
     from foreshock_simulator.calls.mesh import Mesh
     from foreshock_simulator.calls.replica import Replica
     from foreshock_simulator.calls.service import Service
     from foreshock_simulator.spec.services import CallPolicy
+    from foreshock_simulator.tracing.service_graph import Edge
 
 CONTROL_BYTES: Final = 100
 """Of a message that only tells that a connection ends."""

@@ -7,19 +7,19 @@ from dataclasses import replace
 from typing import Final
 
 from foreshock_simulator.calls.building import Builder
-from foreshock_simulator.calls.caches import Cache
-from foreshock_simulator.calls.counting import USER, Counts
-from foreshock_simulator.calls.deadlines import Deadlines
+from foreshock_simulator.calls.cache import Cache
+from foreshock_simulator.calls.interfaces import Host, Network
 from foreshock_simulator.calls.request import Operation, Request
-from foreshock_simulator.calls.seams import Host, Network
 from foreshock_simulator.calls.service import Service
 from foreshock_simulator.calls.tenant import Tenant
-from foreshock_simulator.calls.tracing import OK, REFUSED, TIMED_OUT, SimSpan, scramble
+from foreshock_simulator.calls.timeouts import Deadlines
 from foreshock_simulator.engine import Engine, Process
 from foreshock_simulator.names import ServiceName
 from foreshock_simulator.randomness import stream
 from foreshock_simulator.spec.services import Call, ServiceSpec
 from foreshock_simulator.spec.traffic import FlowSpec
+from foreshock_simulator.tracing.service_graph import USER, Counts
+from foreshock_simulator.tracing.spans import OK, REFUSED, TIMED_OUT, SimSpan, scramble
 
 USER_BACKOFF: Final = 1.0
 """Seconds within which a user tries again after the first failure; twice as many after each further one."""

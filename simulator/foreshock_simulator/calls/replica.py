@@ -6,12 +6,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from foreshock_simulator.calls.client import CONTROL_BYTES, Caller, Line
-from foreshock_simulator.calls.counting import USER
+from foreshock_simulator.calls.interfaces import Host, Model, Worker
 from foreshock_simulator.calls.request import TOKEN_BYTES, Failed, Request
-from foreshock_simulator.calls.seams import Host, Model, Worker
 from foreshock_simulator.calls.steps import OVERLOADED, Plan, Work
-from foreshock_simulator.calls.tracing import GONE, OK, RESET, Shape, SimSpan, resource
 from foreshock_simulator.engine import Process, Signal
+from foreshock_simulator.tracing.service_graph import USER
+from foreshock_simulator.tracing.spans import GONE, OK, RESET, Shape, SimSpan, resource
 
 if TYPE_CHECKING:
     from foreshock_simulator.calls.mesh import Mesh

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from foreshock_simulator.calls.tracing import NOT_TRIED, TIMED_OUT, Shape
 from foreshock_simulator.engine import Engine, Process, Signal
+from foreshock_simulator.tracing.spans import NOT_TRIED, TIMED_OUT, Shape
 
 if TYPE_CHECKING:
-    from foreshock_simulator.calls.counting import Edge
-    from foreshock_simulator.calls.seams import Job
+    from foreshock_simulator.calls.interfaces import Job
     from foreshock_simulator.calls.steps import Plan
+    from foreshock_simulator.tracing.service_graph import Edge
 
 TOKEN_BYTES: Final = 5
 """Of text, for one token, as JSON carries it."""

@@ -6,18 +6,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from foreshock_simulator.calls.balancing import Choose, choose_by
 from foreshock_simulator.calls.client import Line
-from foreshock_simulator.calls.counting import ModelUse
-from foreshock_simulator.calls.health import check
-from foreshock_simulator.calls.level import Level
+from foreshock_simulator.calls.gauge import Level
+from foreshock_simulator.calls.health_probes import check
+from foreshock_simulator.calls.interfaces import Host, Job, Model, Worker
+from foreshock_simulator.calls.load_balancing import Choose, choose_by
 from foreshock_simulator.calls.replica import ENDS, End, Replica
 from foreshock_simulator.calls.request import Operation, Request
-from foreshock_simulator.calls.seams import Host, Job, Model, Worker
-from foreshock_simulator.calls.tracing import Attributes, Inference, model_attributes
 from foreshock_simulator.engine import Signal
 from foreshock_simulator.randomness import normals, stream
 from foreshock_simulator.spec.services import LlmSpec, ServiceSpec
+from foreshock_simulator.tracing.service_graph import ModelUse
+from foreshock_simulator.tracing.spans import Attributes, Inference, model_attributes
 
 if TYPE_CHECKING:
     from foreshock_simulator.calls.mesh import Mesh

@@ -11,7 +11,7 @@ from foreshock_simulator.calls.request import Failed, Request
 from foreshock_simulator.engine import Process, Signal
 
 if TYPE_CHECKING:
-    from foreshock_simulator.calls.caches import Cache
+    from foreshock_simulator.calls.cache import Cache
     from foreshock_simulator.calls.replica import Replica
     from foreshock_simulator.calls.service import Service
 

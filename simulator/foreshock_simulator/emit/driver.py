@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from foreshock_exporter.device import (
+from foreshock_exporter.model.device import (
     Counters,
     DeviceError,
     GpuProcess,
@@ -15,7 +15,7 @@ from foreshock_exporter.device import (
     UtilizationSample,
     Xid,
 )
-from foreshock_exporter.service import ServiceOf
+from foreshock_exporter.model.service import ServiceOf
 from foreshock_simulator.emit.probe import Probe
 from foreshock_simulator.emit.timeline import Timeline
 from foreshock_simulator.hardware.gpu import Gpu

@@ -6,7 +6,7 @@ import hashlib
 from collections import deque
 from typing import NamedTuple
 
-from foreshock_exporter.device import Clock, Counters, Health, Instance, ProcessUtilization, Reading
+from foreshock_exporter.model.device import Clock, Counters, Health, Instance, ProcessUtilization, Reading
 from foreshock_simulator.emit.timeline import Timeline
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.meter import GpuState

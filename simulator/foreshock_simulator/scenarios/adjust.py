@@ -8,11 +8,11 @@ from typing import Any
 
 import yaml
 
-from foreshock_simulator.scenarios.document import line
-from foreshock_simulator.scenarios.problems import alternatives
-from foreshock_simulator.scenarios.reader import Reader
-from foreshock_simulator.scenarios.values import Unreadable
-from foreshock_simulator.scenarios.walk import calls
+from foreshock_simulator.scenarios.parsing.document import line
+from foreshock_simulator.scenarios.parsing.problems import alternatives
+from foreshock_simulator.scenarios.parsing.reader import Reader
+from foreshock_simulator.scenarios.parsing.values import Unreadable
+from foreshock_simulator.scenarios.validation.walk import calls
 from foreshock_simulator.spec.scenario import PlatformSpec
 from foreshock_simulator.spec.services import Cached, Call, ServiceSpec, Sometimes, Step, Together
 

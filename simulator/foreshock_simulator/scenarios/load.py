@@ -9,14 +9,14 @@ from typing import get_args
 import yaml
 
 from foreshock_simulator.scenarios.adjust import adjust
-from foreshock_simulator.scenarios.check import check_platform
-from foreshock_simulator.scenarios.check_faults import check_expectation, check_faults
-from foreshock_simulator.scenarios.document import compose, line
 from foreshock_simulator.scenarios.format import ScenarioFile
-from foreshock_simulator.scenarios.problems import Problems, ScenarioError, alternatives
-from foreshock_simulator.scenarios.reader import Reader
-from foreshock_simulator.scenarios.topology import Size, generate
-from foreshock_simulator.scenarios.values import Unreadable
+from foreshock_simulator.scenarios.parsing.document import compose, line
+from foreshock_simulator.scenarios.parsing.problems import Problems, ScenarioError, alternatives
+from foreshock_simulator.scenarios.parsing.reader import Reader
+from foreshock_simulator.scenarios.parsing.values import Unreadable
+from foreshock_simulator.scenarios.platforms.topology import Size, generate
+from foreshock_simulator.scenarios.validation.faults import check_expectation, check_faults
+from foreshock_simulator.scenarios.validation.platform import check_platform
 from foreshock_simulator.spec.scenario import PlatformSpec, ScenarioSpec
 
 _FOLDER = files("foreshock_simulator.scenarios")

@@ -8,7 +8,7 @@ from itertools import cycle
 from math import nan
 from random import Random
 
-from foreshock_exporter.family import Emitted
+from foreshock_exporter.exposition.family import Emitted
 from foreshock_simulator.calls.mesh import Mesh
 from foreshock_simulator.calls.replica import Replica
 from foreshock_simulator.calls.service import Service
@@ -20,7 +20,7 @@ from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.host import Host
 from foreshock_simulator.hardware.mig import least_used
 from foreshock_simulator.hardware.worker import Worker
-from foreshock_simulator.scenarios.walk import gpus_of
+from foreshock_simulator.scenarios.validation.walk import gpus_of
 from foreshock_simulator.serving.make import make_server, memory_bytes
 from foreshock_simulator.serving.server import ModelServer
 from foreshock_simulator.spec.hosts import Place

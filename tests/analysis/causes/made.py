@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from foreshock_dashboard.analysis.levels import usual_at
-from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.analysis.baseline.levels import usual_at
+from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.hardware import Hardware
-from foreshock_dashboard.model.inference import Inference, Replica
+from foreshock_dashboard.model.model_servers import Inference, Replica
 from foreshock_dashboard.model.network import Network
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service

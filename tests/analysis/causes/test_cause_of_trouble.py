@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from tests.analysis.causes.made import ANSWER, ASK, FRONT, GATEWAY, LLM, QUERY, STORE, Bent, scan, since
 
-from foreshock_dashboard.analysis.assessment import troubles
-from foreshock_dashboard.analysis.batching import learned, strains
-from foreshock_dashboard.analysis.finding import Finding
-from foreshock_dashboard.analysis.objectives import objectives
-from foreshock_dashboard.analysis.risk import own_risks
-from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.analysis.baseline.objectives import objectives
+from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.analysis.forecast.service_risk import own_risks
+from foreshock_dashboard.analysis.incidents.triage import troubles
+from foreshock_dashboard.analysis.saturation.batching_model import learned, strains
 from foreshock_dashboard.model.incident import Cause, Culprit
 from foreshock_dashboard.model.service import Service
 

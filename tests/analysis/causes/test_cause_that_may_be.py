@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from tests.analysis.causes.made import ANSWER, ASK, DIRECT, FRONT, GATEWAY, IN, LLM, Bent, scan, since
 
-from foreshock_dashboard.analysis.assessment import Trouble
-from foreshock_dashboard.analysis.dependency import dependency
-from foreshock_dashboard.analysis.finding import Finding
-from foreshock_dashboard.analysis.scan import Scan
-from foreshock_dashboard.analysis.telling import Moment, opened, updated
+from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.detectors.dependency import dependency
+from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.analysis.incidents.content import Moment, opened, updated
+from foreshock_dashboard.analysis.incidents.triage import Trouble
 from foreshock_dashboard.model.incident import Cause, Culprit
 from foreshock_dashboard.model.service import Service
 

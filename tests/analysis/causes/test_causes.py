@@ -34,19 +34,19 @@ from tests.analysis.causes.made import (
     since,
 )
 
-from foreshock_dashboard.analysis.batching import Strain
-from foreshock_dashboard.analysis.demand import demand
-from foreshock_dashboard.analysis.dependency import dependency
-from foreshock_dashboard.analysis.finding import Finding
-from foreshock_dashboard.analysis.further import further
-from foreshock_dashboard.analysis.hardware import hardware
-from foreshock_dashboard.analysis.imbalance import imbalance
-from foreshock_dashboard.analysis.memory import memory
-from foreshock_dashboard.analysis.network import network
-from foreshock_dashboard.analysis.provisioning import provisioning
-from foreshock_dashboard.analysis.retries import retry_storms
-from foreshock_dashboard.analysis.scan import Scan
-from foreshock_dashboard.model.season import BIN, Season
+from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.detectors.demand import demand
+from foreshock_dashboard.analysis.detectors.dependency import dependency
+from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.analysis.detectors.hardware import hardware
+from foreshock_dashboard.analysis.detectors.kv_cache import memory
+from foreshock_dashboard.analysis.detectors.load_imbalance import imbalance
+from foreshock_dashboard.analysis.detectors.network import network
+from foreshock_dashboard.analysis.detectors.provisioning_lag import provisioning
+from foreshock_dashboard.analysis.detectors.retry_storm import retry_storms
+from foreshock_dashboard.analysis.remediation.scale_out import further
+from foreshock_dashboard.analysis.saturation.batching_model import Strain
+from foreshock_dashboard.model.seasonality import BIN, Season
 from foreshock_dashboard.model.service import Service
 
 Detector = Callable[[Scan], tuple[Finding, ...]]

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from tests.analysis.causes.made import ANSWER, GPUS, LLM, ORDINARY, Bent, scan, since, world
 from tests.analysis.causes.test_causes import CASES, DETECTORS, LOSES, SLOW_STORE, STORM, Case
 
-from foreshock_dashboard.analysis.finding import Finding
-from foreshock_dashboard.analysis.levels import usual_at
-from foreshock_dashboard.analysis.loops import vulnerable
-from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.analysis.baseline.levels import usual_at
+from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.analysis.detectors.retry_risk import vulnerable
 from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.hardware import Hardware
-from foreshock_dashboard.model.inference import Inference
+from foreshock_dashboard.model.model_servers import Inference
 from foreshock_dashboard.model.network import Network
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Red, World

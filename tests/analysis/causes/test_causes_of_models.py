@@ -27,22 +27,22 @@ from tests.analysis.causes.made import (
 )
 from tests.analysis.causes.test_causes import NOW, STORM, WAITS, slow
 
-from foreshock_dashboard.analysis.amplification import asked
-from foreshock_dashboard.analysis.assessment import BRIEF, troubles
-from foreshock_dashboard.analysis.attribution import contended
-from foreshock_dashboard.analysis.batching import Strain
-from foreshock_dashboard.analysis.demand import demand, growth_of_edges, handed_on, worked_off
-from foreshock_dashboard.analysis.dependency import dependency
-from foreshock_dashboard.analysis.detectors import findings
-from foreshock_dashboard.analysis.finding import Finding
-from foreshock_dashboard.analysis.hindsight import hindsight
-from foreshock_dashboard.analysis.impatience import impatience
-from foreshock_dashboard.analysis.lengthening import longer_of_edges
-from foreshock_dashboard.analysis.levels import usual_at
-from foreshock_dashboard.analysis.memory import memory
-from foreshock_dashboard.analysis.provisioning import provisioning
-from foreshock_dashboard.analysis.retries import retry_storms
-from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.analysis.baseline.levels import usual_at
+from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.retry_amplification import asked
+from foreshock_dashboard.analysis.detectors.client_timeout import impatience
+from foreshock_dashboard.analysis.detectors.contention import contended
+from foreshock_dashboard.analysis.detectors.demand import demand, growth_of_edges, handed_on, worked_off
+from foreshock_dashboard.analysis.detectors.dependency import dependency
+from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.analysis.detectors.kv_cache import memory
+from foreshock_dashboard.analysis.detectors.provisioning_lag import provisioning
+from foreshock_dashboard.analysis.detectors.registry import findings
+from foreshock_dashboard.analysis.detectors.request_size import longer_of_edges
+from foreshock_dashboard.analysis.detectors.retry_storm import retry_storms
+from foreshock_dashboard.analysis.incidents.retrospective import hindsight
+from foreshock_dashboard.analysis.incidents.triage import BRIEF, troubles
+from foreshock_dashboard.analysis.saturation.batching_model import Strain
 from foreshock_dashboard.model.incident import Culprit
 
 FULL = Strain(1.0, 0.0, 0.6, 0.0, 60.0, 0.9, (1.3, 0.8, 0.7), 0.5, 0.7)

@@ -6,9 +6,9 @@ import pytest
 from tests.analysis.causes.made import ANSWER, FRONT, GATEWAY, LLM, QUERY, STORE, Bent, ramp, scan, since
 from tests.analysis.causes.test_causes import NOW, slow
 
-from foreshock_dashboard.analysis.assessment import SURE, carries
-from foreshock_dashboard.analysis.demand import demand
-from foreshock_dashboard.analysis.dependency import COVERED, dependency
+from foreshock_dashboard.analysis.detectors.demand import demand
+from foreshock_dashboard.analysis.detectors.dependency import COVERED, dependency
+from foreshock_dashboard.analysis.incidents.triage import SURE, carries
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from tests.analysis.causes.made import ANSWER, ASK, FRONT, IN, LLM, Bent, ramp, scan
 from tests.analysis.causes.test_causes import WAITS
 
-from foreshock_dashboard.analysis.demand import demand
+from foreshock_dashboard.analysis.detectors.demand import demand
 
 
 @pytest.mark.parametrize(

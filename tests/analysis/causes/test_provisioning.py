@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tests.analysis.causes.made import LLM, POOLS, Bent, scan, since
 from tests.analysis.causes.test_causes import WAITS
 
-from foreshock_dashboard.analysis.imbalance import odd_one, uneven, weighted
-from foreshock_dashboard.analysis.provisioning import PRIOR, behind, changes, delays, provisioning
+from foreshock_dashboard.analysis.detectors.load_imbalance import odd_one, uneven, weighted
+from foreshock_dashboard.analysis.detectors.provisioning_lag import PRIOR, behind, changes, delays, provisioning
 
 
 @pytest.mark.parametrize(

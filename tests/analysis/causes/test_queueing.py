@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_dashboard.analysis.queueing import began, cusum, wait
+from foreshock_dashboard.stats.cusum import began, cusum, wait
 
 
 @pytest.mark.parametrize(

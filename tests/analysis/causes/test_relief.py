@@ -40,11 +40,11 @@ from tests.analysis.causes.test_causes import (
 )
 from tests.analysis.causes.test_causes_hold import bents
 
-from foreshock_dashboard.analysis.batching import Strain
-from foreshock_dashboard.analysis.levels import usual_at
-from foreshock_dashboard.analysis.relief import Relief, as_usual, best, share
-from foreshock_dashboard.analysis.remedy import remedy
-from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.analysis.baseline.levels import usual_at
+from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.incidents.fallback_action import remedy
+from foreshock_dashboard.analysis.remediation.effect import Relief, as_usual, best, share
+from foreshock_dashboard.analysis.saturation.batching_model import Strain
 from foreshock_dashboard.model.incident import Cause
 from foreshock_dashboard.model.service import Service
 

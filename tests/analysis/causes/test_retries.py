@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.analysis.causes.made import ANSWER, ASK, CODE, DIRECT, GATEWAY, IN, LLM, Bent, scan, since
 
-from foreshock_dashboard.analysis.amplification import amplification, asked, mean
-from foreshock_dashboard.analysis.loops import DEFAULT, INFERRED, SEEN, loops, patience, vulnerable
-from foreshock_dashboard.analysis.retries import gain, retry_storms, slope
-from foreshock_dashboard.analysis.vulnerability import MOST
+from foreshock_dashboard.analysis.baseline.retry_amplification import amplification, asked, mean
+from foreshock_dashboard.analysis.detectors.retry_risk import DEFAULT, INFERRED, SEEN, loops, patience, vulnerable
+from foreshock_dashboard.analysis.detectors.retry_storm import gain, retry_storms, slope
+from foreshock_dashboard.stats.metastability import MOST
 
 CALM: Bent = {
     ("attempts", ANSWER): lambda i: 1.02 if i % 40 == 0 else 1.0,

@@ -7,14 +7,14 @@ import math
 import pytest
 from tests.analysis.causes.made import FEED, FRONT, IN, LLM, QUERY, STORE, Bent, scan, since, world
 
-from foreshock_dashboard.analysis.assessment import Trouble, troubles
-from foreshock_dashboard.analysis.batching import learned, strains
-from foreshock_dashboard.analysis.dependency import dependency
-from foreshock_dashboard.analysis.levels import usual_at
-from foreshock_dashboard.analysis.objectives import objectives
-from foreshock_dashboard.analysis.risk import own_risks
-from foreshock_dashboard.analysis.scan import Scan
-from foreshock_dashboard.analysis.telling import Moment, opened, updated
+from foreshock_dashboard.analysis.baseline.levels import usual_at
+from foreshock_dashboard.analysis.baseline.objectives import objectives
+from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.detectors.dependency import dependency
+from foreshock_dashboard.analysis.forecast.service_risk import own_risks
+from foreshock_dashboard.analysis.incidents.content import Moment, opened, updated
+from foreshock_dashboard.analysis.incidents.triage import Trouble, troubles
+from foreshock_dashboard.analysis.saturation.batching_model import learned, strains
 
 SILENT: Bent = {
     **{(name, STORE): math.nan for name in ("rate", "failed", "p50", "p95")},

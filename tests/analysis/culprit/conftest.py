@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from foreshock_dashboard.analysis.levels import usual_at
-from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.analysis.baseline.levels import usual_at
+from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.model.hardware import Hardware
-from foreshock_dashboard.model.inference import Inference
+from foreshock_dashboard.model.model_servers import Inference
 from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge, Gpu, Operation, Red, Stall, Tenant, World

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreshock_dashboard.analysis.attribution import contended, predicted
-from foreshock_dashboard.analysis.finding import Finding
-from foreshock_dashboard.analysis.levels import usual_at
-from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.analysis.baseline.levels import usual_at
+from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.detectors.contention import contended, predicted
+from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.model.query import Floats
 
 Kit = Any

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreshock_dashboard.analysis.blame import blame
-from foreshock_dashboard.analysis.finding import Finding
-from foreshock_dashboard.analysis.levels import usual_at
-from foreshock_dashboard.analysis.scan import Scan
+from foreshock_dashboard.analysis.baseline.levels import usual_at
+from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.analysis.root_cause.ranking import blame
 from foreshock_dashboard.model.incident import Culprit
 from foreshock_dashboard.model.world import World
 

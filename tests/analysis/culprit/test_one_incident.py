@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from foreshock_dashboard.analysis.assessment import Trouble
-from foreshock_dashboard.analysis.decision import CLEAR, Standing, State, states
-from foreshock_dashboard.analysis.telling import opened
+from foreshock_dashboard.analysis.incidents.content import opened
+from foreshock_dashboard.analysis.incidents.lifecycle import CLEAR, Standing, State, states
+from foreshock_dashboard.analysis.incidents.triage import Trouble
 from foreshock_dashboard.model.incident import Incident
 
 Kit = Any

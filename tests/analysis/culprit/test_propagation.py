@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreshock_dashboard.analysis.hazard import QUANTILES
-from foreshock_dashboard.analysis.propagation import DECAY, DELAYS, FIRST, MEDIAN, Ahead, Ways, ahead, spread
+from foreshock_dashboard.analysis.forecast.propagation import DECAY, DELAYS, FIRST, MEDIAN, Ahead, Ways, ahead, spread
+from foreshock_dashboard.stats.level_crossing import QUANTILES
 
 Kit = Any
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreshock_dashboard.analysis.regression import weights
+from foreshock_dashboard.stats.nnls import weights
 
 RNG = np.random.default_rng(7)
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from foreshock_dashboard.analysis.evidence import squeezed
-from foreshock_dashboard.analysis.sharing import Sharing, pool_of
+from foreshock_dashboard.analysis.baseline.gpu_shares import Sharing, pool_of
+from foreshock_dashboard.analysis.detectors.evidence import squeezed
 from foreshock_dashboard.model.world import Gpu
 
 Kit = Any

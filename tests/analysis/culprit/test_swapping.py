@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreshock_dashboard.analysis.decision import State, states
-from foreshock_dashboard.analysis.levels import usual_at
-from foreshock_dashboard.analysis.scan import Scan
-from foreshock_dashboard.analysis.swapping import swapped
+from foreshock_dashboard.analysis.baseline.levels import usual_at
+from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.detectors.model_swapping import swapped
+from foreshock_dashboard.analysis.incidents.lifecycle import State, states
 
 Kit = Any
 

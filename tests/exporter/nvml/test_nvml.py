@@ -10,7 +10,7 @@ import pytest
 from tests.exporter.nvml.conftest import Open
 from tests.exporter.nvml.fake import FakeNvml, error, process
 
-from foreshock_exporter.device import DeviceError, GpuProcess, Health, Identity, Reading
+from foreshock_exporter.model.device import DeviceError, GpuProcess, Health, Identity, Reading
 from foreshock_exporter.nvml import NvmlDriver
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.exporter.nvml.conftest import Open
 from tests.exporter.nvml.fake import FakeNvml, error, gpu_of, handle_of
 
-from foreshock_exporter.device import DeviceError, Xid
+from foreshock_exporter.model.device import DeviceError, Xid
 from foreshock_exporter.nvml import RETRY_AFTER, NvmlDriver
 from foreshock_exporter.nvml.events import MAX_EVENTS, REFUSED_FOR
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.exporter.nvml.conftest import Open
 from tests.exporter.nvml.fake import CONSTANTS, FakeNvml
 
-from foreshock_exporter.device import Counters, DeviceError, LinkBytes
+from foreshock_exporter.model.device import Counters, DeviceError, LinkBytes
 from foreshock_exporter.nvml import NvmlDriver
 
 ALL = 0xFFFFFFFF

@@ -19,7 +19,7 @@ from tests.conftest import Eventually
 from tests.exporter.nvml.conftest import Open
 from tests.exporter.nvml.fake import FakeNvml, error, gpu_of, handle_of
 
-from foreshock_exporter.device import DeviceError
+from foreshock_exporter.model.device import DeviceError
 from foreshock_exporter.nvml import RETRY_AFTER, NvmlDriver
 from foreshock_exporter.nvml.library import PATIENCE, Library
 

@@ -10,7 +10,7 @@ import pytest
 from tests.exporter.nvml.conftest import Open
 from tests.exporter.nvml.fake import CONSTANTS, FakeNvml, error, gpu_of, handle_of, process
 
-from foreshock_exporter.device import DeviceError, GpuProcess, Instance
+from foreshock_exporter.model.device import DeviceError, GpuProcess, Instance
 from foreshock_exporter.nvml import NvmlDriver
 
 SLOTS = (0, 2, 3)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.exporter.nvml.conftest import Open
 from tests.exporter.nvml.fake import CONSTANTS, FakeNvml
 
-from foreshock_exporter.bursts import Mark, drain
-from foreshock_exporter.device import DeviceError, ProcessUtilization, UtilizationSample
+from foreshock_exporter.gpu.driver_samples import Mark, drain
+from foreshock_exporter.model.device import DeviceError, ProcessUtilization, UtilizationSample
 from foreshock_exporter.nvml.errors import Codes
 from foreshock_exporter.nvml.samples import device_samples, process_room, process_samples, sample_room
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from foreshock_exporter.mock import ScriptDriver, ScriptResolver
 from foreshock_exporter.script.lines import Script, parse
+from foreshock_exporter.script.mock import ScriptDriver, ScriptResolver
 from foreshock_exporter.script.playback import Playback
 
 START = 1_000_000.0

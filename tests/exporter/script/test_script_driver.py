@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from foreshock_exporter.device import DeviceError, GpuProcess, Xid
-from foreshock_exporter.service import ServiceOf
+from foreshock_exporter.model.device import DeviceError, GpuProcess, Xid
+from foreshock_exporter.model.service import ServiceOf
 
 if TYPE_CHECKING:
     from tests.conftest import Eventually

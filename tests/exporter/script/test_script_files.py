@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from foreshock_exporter import cli
-from foreshock_exporter.device import DeviceError
-from foreshock_exporter.mock import MockNetwork, MockPressure, Opened, open_script
+from foreshock_exporter.model.device import DeviceError
 from foreshock_exporter.script.events import ACTIONS, SETTINGS, Device, MigInstance, Process
 from foreshock_exporter.script.files import BUILT_IN, LiveScript, load
 from foreshock_exporter.script.lines import ScriptError, parse
+from foreshock_exporter.script.mock import MockNetwork, MockPressure, Opened, open_script
 from foreshock_exporter.script.playback import Playback
 from foreshock_exporter.script.state import ScriptedHost
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreshock_exporter.device import LinkBytes, LinkError, Severity, Throttle
+from foreshock_exporter.model.device import LinkBytes, LinkError, Severity, Throttle
 from foreshock_exporter.script.events import (
     SETTINGS,
     CountersRestart,

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
-from foreshock_exporter import text as text_module
-from foreshock_exporter.emit import FAMILIES
-from foreshock_exporter.family import Distribution, Emitted, Family, Sample
-from foreshock_exporter.text import render
+from foreshock_exporter.exposition import text_format as text_module
+from foreshock_exporter.exposition.families import FAMILIES
+from foreshock_exporter.exposition.family import Distribution, Emitted, Family, Sample
+from foreshock_exporter.exposition.text_format import render
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

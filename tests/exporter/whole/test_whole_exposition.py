@@ -18,7 +18,7 @@ from tests.exporter.whole.exposition import (
 from tests.nvml.profiles import PROFILES
 from tests.nvml.scene import Scene
 
-from foreshock_exporter.device import Instance
+from foreshock_exporter.model.device import Instance
 from foreshock_exporter.script.state import ScriptedHost
 
 MOST = 60

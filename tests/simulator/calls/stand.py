@@ -9,7 +9,6 @@ from random import Random
 from foreshock_simulator.calls.mesh import Mesh
 from foreshock_simulator.calls.replica import Replica
 from foreshock_simulator.calls.service import Service
-from foreshock_simulator.calls.tracing import SimSpan
 from foreshock_simulator.engine import Engine, Process, Signal
 from foreshock_simulator.names import ServiceName
 from foreshock_simulator.spec.services import (
@@ -23,6 +22,7 @@ from foreshock_simulator.spec.services import (
     Step,
 )
 from foreshock_simulator.spec.traffic import FlowSpec
+from foreshock_simulator.tracing.spans import SimSpan
 
 ROUTE = "POST /work"
 EPOCH_NS = 1_800_000_000 * 10**9

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from tests.simulator.calls.stand import ROUTE, Stand, call, flow, service
 
-from foreshock_simulator.calls.tracing import SimSpan
 from foreshock_simulator.spec.services import (
     Cached,
     CallPolicy,
@@ -23,6 +22,7 @@ from foreshock_simulator.spec.services import (
     Step,
     Together,
 )
+from foreshock_simulator.tracing.spans import SimSpan
 
 NAMES = "abcde"
 """Services call only those after them."""

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_simulator.calls.balancing import Choose, choose_by
-from foreshock_simulator.calls.caches import Cache
-from foreshock_simulator.calls.deadlines import Deadlines
-from foreshock_simulator.calls.level import Level
+from foreshock_simulator.calls.cache import Cache
+from foreshock_simulator.calls.gauge import Level
+from foreshock_simulator.calls.load_balancing import Choose, choose_by
 from foreshock_simulator.calls.policies import BREAKER_WINDOW, BUDGET_SECONDS, Breaker, RetryBudget
-from foreshock_simulator.calls.tracing import TIMED_OUT, scramble
+from foreshock_simulator.calls.timeouts import Deadlines
 from foreshock_simulator.engine import Engine, Process, Signal
 from foreshock_simulator.spec.services import Balancing
+from foreshock_simulator.tracing.spans import TIMED_OUT, scramble
 
 
 def test_a_breaker_opens_lets_one_try_and_closes_again() -> None:

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from tests.conftest import Golden
 from tests.simulator.calls.stand import ROUTE, EnoughServers, Stand, call, flow, service
 
-from foreshock_dashboard.model.gen_ai import request_of
-from foreshock_dashboard.model.service_graph import ServiceGraph
+from foreshock_dashboard.ingest.otlp.gen_ai import request_of
+from foreshock_dashboard.ingest.service_graph.pairing import ServiceGraph
 from foreshock_dashboard.model.span import Kind, Span
-from foreshock_simulator.calls.tracing import SimSpan
 from foreshock_simulator.engine import Process
 from foreshock_simulator.names import ServiceName
 from foreshock_simulator.spec.services import (
@@ -28,6 +27,7 @@ from foreshock_simulator.spec.services import (
     ServiceSpec,
     Together,
 )
+from foreshock_simulator.tracing.spans import SimSpan
 
 CHAT = "POST /v1/chat/completions"
 

@@ -9,7 +9,6 @@ import pytest
 from tests.simulator.calls.stand import EPOCH_NS, flow, service
 
 from foreshock_simulator.calls.mesh import Mesh
-from foreshock_simulator.calls.tracing import SimSpan
 from foreshock_simulator.engine import Engine
 from foreshock_simulator.hardware.host import Host
 from foreshock_simulator.hardware.worker import Worker
@@ -19,6 +18,7 @@ from foreshock_simulator.serving.make import make_server, memory_bytes
 from foreshock_simulator.serving.server import ModelServer
 from foreshock_simulator.spec.hosts import HostSpec
 from foreshock_simulator.spec.services import Call, CallPolicy, Cpu, LlmSpec, OperationSpec, Serve
+from foreshock_simulator.tracing.spans import SimSpan
 
 CHAT = "POST /v1/chat/completions"
 LLM = LlmSpec("chat-13b")

@@ -6,7 +6,7 @@ from threading import RLock
 
 import pytest
 
-from foreshock_exporter.device import DeviceError
+from foreshock_exporter.model.device import DeviceError
 from foreshock_simulator.emit.driver import SimDriver, SimResolver
 from foreshock_simulator.engine import Engine
 from foreshock_simulator.hardware.gpu import Gpu

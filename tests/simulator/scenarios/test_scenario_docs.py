@@ -11,8 +11,8 @@ import pytest
 
 from foreshock_simulator.scenarios.format import ScenarioFile, Topology
 from foreshock_simulator.scenarios.load import parse
-from foreshock_simulator.scenarios.quantities import QUANTITIES
-from foreshock_simulator.scenarios.reader import tag
+from foreshock_simulator.scenarios.parsing.quantities import QUANTITIES
+from foreshock_simulator.scenarios.parsing.reader import tag
 from foreshock_simulator.spec.faults import Fault
 from foreshock_simulator.spec.scenario import Cause, Expectation
 from foreshock_simulator.spec.services import ModelSpec, Step

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from foreshock_simulator.scenarios import ScenarioError
 from foreshock_simulator.scenarios.load import parse
-from foreshock_simulator.scenarios.problems import MOST
+from foreshock_simulator.scenarios.parsing.problems import MOST
 
 WORDS = st.sampled_from([
     "description", "duration", "topology", "adjust", "platform", "faults", "expects", "surge", "flow", "at",

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreshock_simulator.scenarios import Answered, SloWatch, counterfactual, judge, load, names, without
-from foreshock_simulator.scenarios.judge import LEAST_REQUESTS, breaches
 from foreshock_simulator.scenarios.load import parse
+from foreshock_simulator.scenarios.truth import LEAST_REQUESTS, breaches
 from foreshock_simulator.spec.scenario import ScenarioSpec
 from foreshock_simulator.spec.services import Slo
 

@@ -1,1 +1,1 @@
-"""The skeletons of the pages; scripts in assets/ fill them."""
+"""One folder a page; a page imports no other page."""

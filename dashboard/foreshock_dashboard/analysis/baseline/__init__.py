@@ -1,0 +1,1 @@
+"""What is normal for each signal, and how far each signal is from it."""

@@ -1,0 +1,247 @@
+"""Every figure that is compared with what is usual: one table, so that signals, evidence and explanations agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from foreshock_dashboard.model.capacity import Capacity
+from foreshock_dashboard.model.hardware import Hardware
+from foreshock_dashboard.model.model_servers import Inference
+from foreshock_dashboard.model.network import Network
+from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.world import World
+
+Key = Hashable
+At = tuple[slice | list[int], slice]
+"""Rows and columns of an array."""
+ALL = slice(None)
+
+
+def inference(world: World) -> Inference:
+    """What model servers tell, if only that there are none."""
+    return world.inference or Inference.empty(len(world.times))
+
+
+def capacity(world: World) -> Capacity:
+    """What the cluster tells of replicas and quotas."""
+    return world.capacity or Capacity.empty(len(world.times))
+
+
+def network(world: World) -> Network:
+    """What hosts tell of their network."""
+    return world.network or Network.empty(len(world.times))
+
+
+def hardware(world: World) -> Hardware:
+    """What GPUs tell of their health."""
+    return world.hardware or Hardware.empty(len(world.gpus), len(world.times))
+
+
+class Signal(NamedTuple):
+    """A figure of every thing of a kind.
+
+    keys: what the rows are of. values: of some of them at some grid points, shape (rows, points). log: compared as
+    ratios, else as differences. floor: least scale, in logarithms or in the signal's unit, below which a difference is
+    never remarkable. bad: +1 where more is worse, -1 where less is, 0 where it only tells of load. quick: the newest
+    point stands for now. least: what the values are hardly below, where they are estimates; None where nobody tells.
+    tail: the signal that tells how long the longest of them are.
+    """
+
+    name: str
+    text: str
+    unit: str
+    keys: Callable[[World], Sequence[Key]]
+    values: Callable[[World, At], Floats]
+    log: bool
+    floor: float
+    bad: int = 1
+    quick: bool = False
+    least: Callable[[World, At], Floats | None] | None = None
+    tail: str = ""
+
+
+def _excess(world: World, at: At) -> Floats:
+    """How many times as long a call takes for its client as for its server."""
+    server = world.server_p95[at]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(server > 0, world.calls.p95[at] / server, np.nan)
+
+
+def _least(world: World, at: At) -> Floats | None:
+    return None if world.red.least is None else _wide(world.red.least[at])
+
+
+def _client_least(world: World, at: At) -> Floats | None:
+    return None if world.calls.least is None else _wide(world.calls.least[at])
+
+
+def _server_least(world: World, at: At) -> Floats | None:
+    """The requests are those that the client sees, so chance has as much to say."""
+    seen = _client_least(world, at)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return None if seen is None else seen / world.calls.p95[at] * world.server_p95[at]
+
+
+def _wide(values: Floats) -> Floats:
+    return values.astype(np.float64)  # it is kept in less
+
+
+def _flight(world: World, at: At) -> Floats:
+    """Requests in flight by Little's law, L = λ · W, with the median for the mean."""
+    return world.red.rate[at] * world.red.p50[at]
+
+
+def _waiting(world: World, at: At) -> Floats:
+    return inference(world).waiting[at] + 1.0
+
+
+def _held(world: World, at: At) -> Floats:
+    """A replica's KV cache per running request, mean of a minute: how long requests are, prompt and answer."""
+    found, (rows, columns) = inference(world), at
+    first, last, _ = columns.indices(len(world.times))
+    wide = slice(max(0, first - round(60.0 / world.step)), last)
+    inside = rows, slice(first - wide.start, None)
+    running = _before(world, found.running[:, wide] / found.telling(wide), inside, 60.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(running > 0, _before(world, found.cache[:, wide], inside, 60.0) / running, np.nan)
+
+
+def _tokens(world: World, at: At) -> Floats:
+    """Tokens generated, mean of three minutes: arrivals of people come in bursts of minutes, their work less so."""
+    return _before(world, inference(world).generated_tokens, at, 180.0)
+
+
+def _before(world: World, values: Floats, where: At, seconds: float) -> Floats:
+    """The mean of the seconds up to each of the columns, as far as there are samples."""
+    values, at = values[where[0]], np.arange(values.shape[1])[where[1]]
+    known = np.isfinite(values)
+    sums = np.cumsum(np.pad(np.where(known, values, 0.0), ((0, 0), (1, 0))), axis=1)
+    counts = np.cumsum(np.pad(known, ((0, 0), (1, 0))), axis=1)
+    first = np.maximum(at + 1 - max(1, round(seconds / world.step)), 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean: Floats = (sums[:, at + 1] - sums[:, first]) / (counts[:, at + 1] - counts[:, first])
+    return mean
+
+
+def _running(world: World, at: At) -> Floats:
+    found = inference(world)
+    return found.running[at] + np.nan_to_num(found.waiting[at]) + 1.0
+
+
+def _ready(world: World, at: At) -> Floats:
+    found = capacity(world)
+    wanted = found.wanted[at]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(wanted > 0, found.ready[at] / wanted, np.nan)
+
+
+def _services(world: World) -> Sequence[Key]:
+    return world.services
+
+
+def _edges(world: World) -> Sequence[Key]:
+    return world.edges
+
+
+def _models(world: World) -> Sequence[Key]:
+    return inference(world).services
+
+
+def _gpus(world: World) -> Sequence[Key]:
+    return world.gpus
+
+
+def _hosts(world: World) -> Sequence[Key]:
+    return network(world).hosts
+
+
+SIGNALS: tuple[Signal, ...] = (
+    Signal("rate", "requests", "1/s", _services, lambda w, at: w.red.rate[at], True, 0.15, 0),
+    Signal("p50", "median duration", "s", _services, lambda w, at: w.red.p50[at], True, 0.10),
+    Signal("p95", "p95", "s", _services, lambda w, at: w.red.p95[at], True, 0.10, least=_least, tail="p99"),
+    Signal("p99", "p99", "s", _services, lambda w, at: w.red.p99[at], True, 0.10),
+    Signal("failed", "failed requests", "ratio", _services, lambda w, at: w.red.failed[at], False, 0.004),
+    Signal("flight", "requests in flight", "", _services, _flight, True, 0.15),
+    Signal("edge_rate", "calls", "1/s", _edges, lambda w, at: w.calls.rate[at], True, 0.15, 0),
+    Signal(
+        "edge_p95",
+        "p95 as its client sees it",
+        "s",
+        _edges,
+        lambda w, at: w.calls.p95[at],
+        True,
+        0.10,
+        least=_client_least,
+        tail="edge_p99",
+    ),
+    Signal("edge_p99", "p99 as its client sees it", "s", _edges, lambda w, at: w.calls.p99[at], True, 0.10),
+    Signal(
+        "edge_server",
+        "p95 as its server sees it",
+        "s",
+        _edges,
+        lambda w, at: w.server_p95[at],
+        True,
+        0.10,
+        least=_server_least,
+        tail="edge_p99",
+    ),
+    Signal("edge_failed", "failed calls", "ratio", _edges, lambda w, at: w.calls.failed[at], False, 0.004),
+    Signal("excess", "client's p95 over the server's", "", _edges, _excess, True, 0.15),
+    Signal("attempts", "attempts per call", "", _edges, lambda w, at: w.attempts[at], False, 0.02),
+    Signal("waiting", "requests in the queue", "", _models, _waiting, True, 0.35),
+    Signal("running", "requests running and waiting", "", _models, _running, True, 0.20),
+    Signal("cache", "KV cache used", "ratio", _models, lambda w, at: inference(w).cache[at], False, 0.05),
+    Signal("preempted", "preemptions", "1/s", _models, lambda w, at: inference(w).preempted[at], False, 0.02),
+    Signal("queued", "time in the queue", "s", _models, lambda w, at: inference(w).queued[at], False, 0.1),
+    Signal(
+        "first_token", "time to the first token", "s", _models, lambda w, at: inference(w).first_token[at], True, 0.15
+    ),
+    Signal("per_token", "time per token", "s", _models, lambda w, at: inference(w).per_token[at], True, 0.06),
+    Signal("prompt", "tokens in prompts", "1/s", _models, lambda w, at: inference(w).prompt_tokens[at], True, 0.2, 0),
+    Signal(
+        "generated", "tokens in answers", "1/s", _models, lambda w, at: inference(w).generated_tokens[at], True, 0.2, 0
+    ),
+    Signal("held", "KV cache per request", "ratio", _models, _held, True, 0.06),
+    Signal("tokens", "tokens in answers over minutes", "1/s", _models, _tokens, True, 0.06, 0),
+    Signal("busy", "GPU time", "ratio", lambda w: w.tenants, lambda w, at: w.busy[at], False, 0.03, 0, True),
+    Signal(
+        "stalled_by",
+        "GPU time waited",
+        "ratio",
+        lambda w: w.stalls,
+        lambda w, at: w.stalled_by[at],
+        False,
+        0.03,
+        1,
+        True,
+    ),
+    Signal("utilization", "GPU utilization", "ratio", _gpus, lambda w, at: w.utilization[at], False, 0.05, 0, True),
+    Signal("clock", "GPU clock", "ratio", _gpus, lambda w, at: hardware(w).clock[at], False, 0.03, -1),
+    Signal("throttled", "time throttled", "ratio", _gpus, lambda w, at: hardware(w).throttled[at], False, 0.05),
+    Signal("errors", "GPU errors", "1/s", _gpus, lambda w, at: hardware(w).errors[at], False, 0.001, 1, True),
+    Signal("ready", "replicas ready of those wanted", "ratio", lambda w: capacity(w).services, _ready, False, 0.05, -1),
+    Signal("nic", "network interface used", "ratio", _hosts, lambda w, at: network(w).used[at], False, 0.05),
+    Signal(
+        "retransmitted",
+        "TCP segments sent again",
+        "ratio",
+        _hosts,
+        lambda w, at: network(w).retransmitted[at],
+        False,
+        3e-3,
+    ),
+    Signal("dropped", "packets dropped", "1/s", _hosts, lambda w, at: network(w).dropped[at], False, 1.0),
+)
+NAMED: Mapping[str, Signal] = {signal.name: signal for signal in SIGNALS}
+
+
+def transformed(signal: Signal, values: Floats) -> Floats:
+    """The values as they are compared."""
+    if not signal.log:
+        return values
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.log(np.where(values > 0, values, np.nan))

@@ -1,0 +1,1 @@
+"""One file a cause; each returns findings with evidence and confidence."""

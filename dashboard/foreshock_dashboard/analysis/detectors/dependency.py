@@ -1,0 +1,297 @@
+"""Somebody who is called became slow or fails by itself, and those who call it suffer.
+
+By itself: it is asked no more than usual, its own callees are as usual and would show it if they were not, nobody takes
+its GPUs, and it is slow where it is served, not on the way. A fault that its callers are covered against (a fallback, a
+cache) is none of theirs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.signals import Key
+from foreshock_dashboard.analysis.detectors.evidence import (
+    EXTREME,
+    WORSE,
+    figure,
+    slowed,
+    slowness,
+    squeezed,
+    suffering,
+    sure,
+)
+from foreshock_dashboard.analysis.detectors.fanout import hidden
+from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.analysis.remediation.effect import as_usual, best, ending, relieved
+from foreshock_dashboard.model.incident import Culprit, Evidence
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Edge
+
+COVERED = 0.45
+"""How sure one can be at most of a fault that no caller feels."""
+ASKED = (1.4, 0.1)
+"""Times as many requests as usual that are as likely the reason as not, and the width of the doubt; retries of those
+who gave up count as well, so it is more than a fluctuation."""
+FAILING = (3.0, 0.3)
+"""The same where it fails and is as fast as ever: a server that is asked for more than it carries is slow first, or
+turns away what is beyond."""
+PROMPTS = (1.0, 0.1)
+"""Growth of tokens in prompts over that of the time per token, from which it is as likely the reason as not (prompts
+are read between the steps of answers); width of the doubt."""
+PART = (0.2, 0.05)
+"""Share of a caller's slow-down or failures that an edge explains, from which it is as likely the reason; width."""
+INHERITED = (0.5, 0.1)
+"""The same of a callee and whom it calls itself, from which it is as likely not its own doing as it is."""
+OWN, CALLED = ("p95", "failed"), ("edge_p95", "edge_failed")
+KINDS = tuple(zip(OWN, CALLED, strict=True))
+"""Signals of a service, and those of its calls that they follow."""
+SERVER = 0.55
+"""How sure one can be at most of a model server, whose own signs say more: neighbours, length, queue, clocks."""
+GIVEN_UP = (0.03, 0.01)
+"""Share of attempts that fail from which a caller is as likely to suffer soon as not; width of the doubt."""
+SLOW = (4.0, 0.5)
+"""Times as slow as usual that a callee must be for its failures to be time-outs; width of the doubt."""
+SHOWS = 0.02
+"""Share of failed calls that would show at the caller."""
+LIKELY = 0.8
+"""How sure one can be at most of what has not happened yet."""
+LEAST = 0.1
+"""Strength below which there is nothing to be said."""
+MOST = 100.0
+
+
+def dependency(scan: Scan) -> tuple[Finding, ...]:
+    """Services that suffer from one they call, or are the one that is slow; a finding for each that suffers."""
+    found: list[Finding] = []
+    for callee, edges in sorted(_worse(scan).items()):
+        strength = by_itself(scan, callee, edges)
+        if strength < LEAST:
+            continue
+        callers = sorted({edge.client for edge in edges if edge.connection != "virtual_node"})
+        felt = {caller: _hurt(scan, caller, edges) for caller in callers}
+        most = max(felt.values(), default=suffering(scan, callee) if not callers else 0.0)
+        strength = min(strength, max(most, COVERED))
+        worst = max(edges, key=lambda edge: (_z(scan, edge), edge))
+        severity, since = _severity(scan, callee, edges), _since(scan, callee, edges)
+        told = (*_figures(scan, callee, (*OWN, "per_token")), *_figures(scan, worst, CALLED))
+        found += [
+            Finding(
+                service=who,
+                cause="dependency",
+                culprit=Culprit(callee, edge=worst[:2] if who != callee else None),
+                strength=strength if who == callee else min(strength, felt[who]),
+                severity=severity,
+                since=since,
+                evidence=told if who == callee else (*told, *_figures(scan, who, OWN)),
+                next_step=replacing(callee, callers)
+                + ending(f"with {callee} as usual", _then(scan, who, callee, callers)),
+                urgent=most > 0.5,
+            )
+            for who in (callee, *callers)
+        ]
+    return tuple(found)
+
+
+def _worse(scan: Scan) -> dict[Service, list[Edge]]:
+    """Callees with an edge on which they are slower or fail more than ever, and all the edges to them."""
+    slow, failing, seen = scan["edge_server"], scan["edge_failed"], scan["edge_p95"]
+    with np.errstate(invalid="ignore"):
+        away = (slow.z > WORSE) | (failing.z > WORSE) | (np.isnan(slow.value) & (seen.z > WORSE))
+    worse = {scan.world.edges[row].server for row in np.flatnonzero(away)}
+    worse |= {service for service in scan.strains if service in scan.into and slowed(scan, service) > LEAST}
+    return {server: [scan.world.edges[row] for row in scan.into[server]] for server in worse}
+
+
+def by_itself(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
+    """How sure it is that a callee is worse by its own doing, 0…1; exact from `LEAST` on."""
+    slow, failing = (sure(max(z, default=0.0), EXTREME, 0.7) for z in _own(scan, callee, edges))
+    token = min(slowed(scan, callee), 1 - _prompts(scan, callee))
+    if token < LEAST and _load_explains(scan, callee):
+        return 0.0
+    if slow >= max(LEAST, failing):
+        slow = min(slow, 1 - hidden(scan, callee))
+    most = max(SERVER, token) if callee in scan.models else 1.0
+    left = min(most, max(slow, failing, token))
+    for reason in REASONS:  # the cheapest first: what is left of hardly anything is not asked for
+        if left < LEAST:
+            break
+        left = min(left, 1 - reason(scan, callee, edges))
+    return left
+
+
+def _asked(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
+    """How sure it is that a callee is worse for being asked more, 0…1; load makes it slow before it fails."""
+    slow, _ = _own(scan, callee, edges)
+    fails_alone = max(slow, default=0.0) < WORSE and not scan.z("waiting", callee) >= WORSE
+    most = FAILING if fails_alone else ASKED
+    return sure(scan.ratio("rate", callee), *most) * (1 - slowed(scan, callee))
+
+
+def _prompts(scan: Scan, callee: Service) -> float:
+    """How sure it is that a model server is slower per token for the prompts that it reads in between, 0…1."""
+    slow = slowness(scan, callee)
+    return sure(scan.ratio("prompt", callee) / slow, *PROMPTS) if slow > 0 else 0.0
+
+
+def _handed_on(scan: Scan, callee: Service, _: Sequence[Edge]) -> float:
+    """How sure it is that a callee only hands on what it gets from those that it calls itself, 0…1."""
+    calls = {edge: _z(scan, edge) for edge in _calls(scan, callee)}
+    found = sure(max(calls.values(), default=math.nan), WORSE, 0.5)
+    if 1 - found < LEAST:
+        return found
+    return max([found, *(_inherited(scan, callee, edge) for edge, z in calls.items() if z > 1)])
+
+
+def _inherited(scan: Scan, callee: Service, edge: Edge) -> float:
+    """The same of one edge that is worse, by the part of the callee's excess that it makes up for."""
+    slow, failing = (part(scan, callee, edge, own, called) for own, called in KINDS)
+    return sure(max(slow, failing), *INHERITED)
+
+
+def _apart(scan: Scan, _: Service, edges: Sequence[Edge]) -> float:
+    """How sure it is that it is slow on the way to its clients, 0…1."""
+    found = (scan.z("excess", edge) for edge in edges)
+    return sure(max(found, key=lambda z: 0.0 if math.isnan(z) else z, default=math.nan), EXTREME, 1.0)
+
+
+def _waits(scan: Scan, callee: Service, _: Sequence[Edge]) -> float:
+    """How sure it is that it waits for others on its GPUs, 0…1."""
+    return sure(max((z for z in _stalls(scan, callee) if not math.isnan(z)), default=math.nan), EXTREME, 1.0)
+
+
+REASONS: Sequence[Callable[[Scan, Service, Sequence[Edge]], float]] = (
+    _asked,
+    lambda scan, callee, _: sure(scan.z("held", callee), EXTREME, 1.0),
+    _handed_on,
+    _apart,
+    _waits,
+    lambda scan, callee, _: squeezed(scan, callee),
+)
+"""What else may make a callee worse than its own doing, each as how sure one is of it, 0…1."""
+
+
+def _own(scan: Scan, callee: Service, edges: Sequence[Edge]) -> tuple[list[float], list[float]]:
+    """By how many scales the callee is slower, and fails more, where it is served."""
+    slow, failing = [scan.z("p95", callee)], [scan.z("failed", callee)]
+    for edge in edges:
+        server = scan.z("edge_server", edge)
+        slow.append(scan.z("edge_p95", edge) if math.isnan(server) else server)
+        if math.isnan(scan.value("failed", callee)):
+            failing.append(scan.z("edge_failed", edge))
+    return [z for z in slow if not math.isnan(z)], [z for z in failing if not math.isnan(z)]
+
+
+def _load_explains(scan: Scan, callee: Service) -> bool:
+    """Whether a model server is slow for what runs on it: as many more sequences as the time per token is longer."""
+    token, running = scan.ratio("per_token", callee), scan.ratio("running", callee)
+    return bool(math.isfinite(token) and math.isfinite(running) and running > 1.2 and token < running)
+
+
+def _calls(scan: Scan, client: Service) -> list[Edge]:
+    return [scan.world.edges[row] for row in scan.out.get(client, ())]
+
+
+def _stalls(scan: Scan, callee: Service) -> list[float]:
+    stalled = scan["stalled_by"]
+    return [float(stalled.z[row]) for row in scan.stalls.get(callee, ())]
+
+
+def _z(scan: Scan, edge: Edge) -> float:
+    """By how many scales an edge is worse, as its client sees it."""
+    seen = [scan.z(name, edge) for name in ("edge_p95", "edge_failed", "edge_server")]
+    return max((z for z in seen if not math.isnan(z)), default=0.0)
+
+
+def _hurt(scan: Scan, caller: Service, edges: Sequence[Edge]) -> float:
+    """How sure it is that a caller suffers for it, 0…1: its calls are worse, and that is a good part of its trouble."""
+    if math.isnan(scan.level("rate", caller)):
+        return 0.0  # who serves nobody has nobody to be late for
+    mine = [edge for edge in edges if edge.client == caller]
+    seen = max((_felt(scan, caller, edge) for edge in mine), default=0.0)
+    return max(seen, max((_to_come(scan, caller, edge) for edge in mine), default=0.0))
+
+
+def _felt(scan: Scan, caller: Service, edge: Edge) -> float:
+    """How sure it is that a caller is slower, or fails more, by what an edge is slower or fails more, 0…1."""
+    return max(
+        min(
+            sure(scan.z(own, caller), WORSE, 0.5),
+            sure(scan.z(called, edge), WORSE, 0.5),
+            sure(part(scan, caller, edge, own, called), *PART),
+        )
+        for own, called in KINDS
+    )
+
+
+def part(scan: Scan, caller: Service, edge: Edge, own: str, called: str) -> float:
+    """The share of the rise of a caller's signal that the rise of its edge's can explain, 0 and above."""
+    whole, some = _rise(scan, own, caller), _rise(scan, called, edge)
+    return some / whole if whole > 0 and some > 0 else 0.0
+
+
+def _rise(scan: Scan, name: str, key: Key) -> float:
+    value = scan.firm(name, key) - scan.level(name, key)
+    return value if math.isfinite(value) else 0.0
+
+
+def _to_come(scan: Scan, caller: Service, edge: Edge) -> float:
+    """How sure it is that a caller is to suffer, 0…1: the callee gets so slow that attempts are given up.
+
+    Retries hide it, until too many fail twice: with p of the attempts p² of the calls. Once that would show in the
+    caller's failures and does not, it is covered; a caller that calls for few of its requests shows it for those.
+    """
+    failed, shown = _rise(scan, "edge_failed", edge), _rise(scan, "failed", caller)
+    often = scan.level("edge_rate", edge) / scan.level("rate", caller)
+    twice = failed**2 * (min(1.0, often) if math.isfinite(often) else 1.0)
+    if twice > SHOWS and shown < twice / 4:
+        return 0.0
+    return min(LIKELY, sure(failed, *GIVEN_UP), sure(scan.ratio("edge_p95", edge), *SLOW))
+
+
+def _then(scan: Scan, who: Service, callee: Service, callers: Sequence[Service]) -> str:
+    """What would be better of who suffers, were the callee as usual: a caller, and where none is worse yet, itself."""
+    return spared(scan, callers if who == callee else (who,), callee) or as_usual(scan, callee)
+
+
+def spared(scan: Scan, callers: Sequence[Service], callee: Service) -> str:
+    """What would be better of its callers without what calls to a callee take, or fail, more than usual; "" if nothing.
+
+    A caller that waits for several calls, or for threads that they keep, is slower by more than one of them.
+    """
+    edges = [edge for caller in callers for edge in _calls(scan, caller) if edge.server == callee]
+    return best(
+        relieved(scan, own, edge.client, scan.value(own, edge.client) - _rise(scan, called, edge))
+        for edge in edges
+        for own, called in KINDS
+    )
+
+
+def _severity(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
+    ratios = [
+        scan.ratio("p95", callee),
+        scan.ratio("per_token", callee),
+        *(scan.ratio("edge_p95", edge) for edge in edges),
+    ]
+    return min(MOST, max((ratio for ratio in ratios if math.isfinite(ratio)), default=1.0))
+
+
+def _since(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
+    times = [scan.since(name, callee) for name in (*OWN, "per_token")]
+    return min([*times, *(scan.since(name, edge) for name in ("edge_server", "edge_failed") for edge in edges)])
+
+
+def _figures(scan: Scan, key: Key, names: Sequence[str]) -> tuple[Evidence, ...]:
+    told = (figure(scan, name, key) for name in names)
+    return tuple(each for each in told if math.isfinite(each.value) and not each.value == each.baseline == 0)
+
+
+def replacing(callee: Service, callers: Sequence[Service]) -> str:
+    """What to do about a callee that is worse by itself."""
+    undo = f"undo the last change of {callee}"
+    if not callers:
+        return f"{undo}, or restart it"
+    return f"{undo}, or let {' and '.join(map(str, callers))} answer without it (time-out, breaker, cached answer)"

@@ -1,0 +1,187 @@
+"""A GPU is held back, fails or is gone, or replicas are: the service on it does the same work more slowly.
+
+An error alone is no incident: many are corrected, and a throttled GPU may have time to spare. It is one where the
+service's own durations rose with it. A clock of f instead of F makes work take F/f as long (Xu et al., *iGniter*, TPDS
+2023, its frequency channel): what is beyond that has another cause.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.signals import hardware as health
+from foreshock_dashboard.analysis.detectors.evidence import EXTREME, WORSE, figure, suffering, sure
+from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.analysis.remediation.effect import as_usual, ending, first, relieved, share
+from foreshock_dashboard.model.incident import Culprit, Evidence
+from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Gpu
+from foreshock_dashboard.render.units import percent
+from foreshock_dashboard.world.gpus import gpu_order
+
+HELD_BACK = (0.25, 0.07)
+"""Share of time throttled, above what is usual, that is as likely felt as not, and the width of the doubt."""
+SLOWER = (0.08, 0.03)
+"""Share of the clock lost that is as likely felt as not, and the width of the doubt."""
+UNFELT = 0.45
+"""How sure one can be at most of a fault that the service does not feel."""
+AGO = 3600.0
+"""Seconds back to when replicas were ready that are lost now."""
+GONE = (0.1, 0.03)
+"""Share of the replicas that is lost, from which it is as likely felt as not; width of the doubt."""
+SIGNALS = ("clock", "throttled", "errors")
+DURATIONS = ("p95", "first_token", "per_token")
+"""Signals of a service that a slower clock stretches, those that its callers see first."""
+
+
+def hardware(scan: Scan) -> tuple[Finding, ...]:
+    """Services that suffer while GPUs of theirs, or replicas, are not well."""
+    return (*_of_gpus(scan), *_of_replicas(scan))
+
+
+def unwell(scan: Scan) -> Mapping[Gpu, float]:
+    """How sure it is that each GPU is held back or failing, 0…1; only those that may be."""
+    clock, throttled, errors = (scan[name] for name in SIGNALS)
+    lost = health(scan.world).lost
+    with np.errstate(invalid="ignore"):
+        held = throttled.value - throttled.level > HELD_BACK[0] / 2
+        rows = np.flatnonzero((clock.ratio < 1 - SLOWER[0] / 2) | held | (errors.value > 0) | (lost[:, scan.at] > 0))
+    found = {}
+    for row in rows:
+        gpu = scan.world.gpus[row]
+        doubts = (
+            min(sure(1 - float(clock.ratio[row]), *SLOWER), sure(float(clock.z[row]), EXTREME, 1.0)),
+            min(sure(float(throttled.value[row] - throttled.level[row]), *HELD_BACK), _slowed(scan, int(row))),
+            0.9 if errors.value[row] > 0 and not errors.level[row] > 0 else 0.0,
+            1.0 if lost[row, scan.at] > 0 else 0.0,
+        )
+        if max(doubts) > 0.1:
+            found[gpu] = max(doubts)
+    return found
+
+
+def _slowed(scan: Scan, row: int) -> float:
+    """Throttled is held back from more than the usual clock: where the clock is told, it must have fallen."""
+    ratio = float(scan["clock"].ratio[row])
+    return 1.0 if math.isnan(ratio) else sure(1 - ratio, SLOWER[0] / 2, SLOWER[1] / 2)
+
+
+def _of_gpus(scan: Scan) -> list[Finding]:
+    ill = unwell(scan)
+    if not ill:
+        return []
+    by_service: dict[Service, set[Gpu]] = {}
+    for tenant in scan.world.tenants:
+        if tenant.gpu in ill:
+            by_service.setdefault(tenant.service, set()).add(tenant.gpu)
+    found = []
+    for service, some in sorted(by_service.items()):
+        gpus = tuple(sorted(some, key=gpu_order))
+        felt = max(suffering(scan, service), sure(scan.z("per_token", service), WORSE, 0.5))
+        clock = min((scan.ratio("clock", gpu) for gpu in gpus), default=math.nan)
+        slow = scan.ratio("per_token", service)
+        gone = _gone(scan, service, gpus)
+        left = max(1 - gone, 0.1)
+        found.append(
+            Finding(
+                service=service,
+                cause="hardware",
+                culprit=Culprit(service, gpus, host=gpus[0].host),
+                strength=min(max(ill[gpu] for gpu in gpus), max(felt, UNFELT)),
+                severity=max(x for x in (1 / left, 1 / clock if clock > 0 else 1.0, slow) if math.isfinite(x)),
+                since=min(scan.since(name, gpu) for name in SIGNALS for gpu in gpus),
+                evidence=_evidence(scan, gpus, service),
+                next_step=f"drain {', '.join(gpu.label for gpu in gpus)} and let {service} run elsewhere"
+                + _then(scan, service, gone),
+                urgent=felt > 0.5,
+            )
+        )
+    return found
+
+
+def _then(scan: Scan, service: Service, gone: float) -> str:
+    """What would be better of a service whose GPUs are well: its load where some are gone, durations by their clock.
+
+    Where neither tells, for they only count errors, it would be as usual.
+    """
+    if load := share(f"load of {service}", 1 - gone):
+        return ending("with as many GPUs as before", load)
+    times = slower_clock(scan, [scan.world.tenants[row].gpu for row in scan.tenancies.get(service, ())])
+    if told := first(relieved(scan, name, service, scan.value(name, service) / times) for name in DURATIONS):
+        return ending("at their usual clock", told)
+    return ending("on GPUs that are well", as_usual(scan, service))
+
+
+def slower_clock(scan: Scan, gpus: Sequence[Gpu]) -> float:
+    """How many times as long work takes because clocks fell, mean over the GPUs; 1 where nobody tells of clocks."""
+    ratios = [scan.ratio("clock", gpu) for gpu in gpus]
+    slower = [1 / ratio for ratio in ratios if ratio > 0]
+    return max(1.0, float(np.mean(slower))) if slower else 1.0
+
+
+def _gone(scan: Scan, service: Service, ill: Sequence[Gpu]) -> float:
+    """The share of a service's GPUs that the driver no longer answers for, 0…1."""
+    mine = {scan.world.tenants[row].gpu for row in scan.tenancies.get(service, ())}
+    lost = health(scan.world).lost
+    return sum(bool(lost[scan["clock"].keys[gpu], scan.at] > 0) for gpu in ill) / len(mine)
+
+
+def _of_replicas(scan: Scan) -> list[Finding]:
+    """Services of which fewer replicas are ready than usual, although as many are wanted, and that suffer from it."""
+    ready = scan["ready"]
+    found = []
+    for service, row in ready.keys.items():
+        if not ready.z[row] > WORSE or not isinstance(service, Service):
+            continue
+        gone = lost(scan, service)
+        strength = min(sure(gone, *GONE), suffering(scan, service))
+        if strength < 0.1:
+            continue
+        found.append(
+            Finding(
+                service=service,
+                cause="hardware",
+                culprit=Culprit(service),
+                strength=strength,
+                severity=1 / max(1 - gone, 0.1),
+                since=scan.since("ready", service),
+                evidence=(figure(scan, "ready", service), figure(scan, "p95", service)),
+                next_step=f"see why replicas of {service} are not ready; {percent(gone)} of its capacity is gone"
+                + ending("with all of them", share(f"load of {service}", 1 - gone)),
+            )
+        )
+    return found
+
+
+def lost(scan: Scan, service: Service) -> float:
+    """The share of a service's replicas that is no longer ready although it is wanted, 0…1; 0 where it is not known."""
+    told, row = scan.world.capacity, scan["ready"].keys.get(service)
+    if told is None or row is None:
+        return 0.0
+    window = slice(max(0, scan.at - round(AGO / scan.world.step)), scan.at + 1)
+    return gone(told.wanted[row, window], told.ready[row, window])
+
+
+def gone(wanted: Floats, ready: Floats) -> float:
+    """The share 0…1 of the most replicas that were ready, and were wanted from then on, that is not ready at the end.
+
+    wanted, ready: shape (times,). Replicas that were given up are not lost.
+    """
+    known = np.isfinite(wanted) & np.isfinite(ready)
+    wanted, ready = wanted[known], ready[known]
+    if not len(ready):
+        return 0.0
+    kept = np.minimum(ready, np.minimum.accumulate(wanted[::-1])[::-1])
+    most = float(kept.max())
+    return max(0.0, 1 - float(ready[-1]) / most) if most > 0 else 0.0
+
+
+def _evidence(scan: Scan, gpus: Sequence[Gpu], service: Service) -> tuple[Evidence, ...]:
+    told = [figure(scan, name, gpu) for gpu in gpus[:2] for name in SIGNALS]
+    told += [figure(scan, name, service) for name in ("per_token", "p95")]
+    return tuple(each for each in told if math.isfinite(each.value) and not each.value == each.baseline == 0)

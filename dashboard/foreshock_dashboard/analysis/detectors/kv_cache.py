@@ -1,0 +1,99 @@
+"""Requests became longer, and a language model's KV cache holds fewer of them at once.
+
+The cache holds prompt and answer of every request that runs (Kwon et al., *PagedAttention*, SOSP 2023): cache in use
+over requests running is how long they are. It moves with the first longer prompts, before anything waits, whereas
+tokens per request that *finished* tell of it one answer later. When the cache is full, requests wait or are preempted,
+which is work done twice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.retry_amplification import Asked, asked
+from foreshock_dashboard.analysis.detectors.demand import growth_of_edges, origin
+from foreshock_dashboard.analysis.detectors.evidence import figure, onset, slower, sure
+from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.analysis.remediation.effect import Relief, ending
+from foreshock_dashboard.analysis.saturation.overload import crowding
+from foreshock_dashboard.model.incident import Culprit, Evidence
+from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.service import Service
+
+LONGER = (1.25, 0.05)
+"""Times as much cache per request as usual that is as likely growth as not, and the width of the doubt: over a minute
+it scatters by 4…9 % of itself, and drifts by as much again over the hours of a day."""
+PRESSED = (0.65, 0.07)
+"""KV cache in use from which bursts fill it up, and the width of the doubt."""
+PREEMPTED = (0.05, 0.02)
+"""Preemptions per second that tell of a full cache, and the width of the doubt."""
+
+
+def memory(scan: Scan) -> tuple[Finding, ...]:
+    """Language models whose cache fills up because requests are longer than usual."""
+    held = scan["held"]
+    keys = list(held.keys)
+    rows = np.flatnonzero(held.ratio > LONGER[0] - 2 * LONGER[1])
+    if not len(rows):
+        return ()
+    load = asked(scan)
+    weights = growth_of_edges(scan, load)
+    found = []
+    for row in rows:
+        service = keys[row]
+        assert isinstance(service, Service)  # noqa: S101 - the signal is of services
+        felt = max(pressure(scan, service), slower(scan, service), float(crowding(scan, service)))
+        strength = min(sure(float(held.ratio[row]), *LONGER), felt)
+        if strength < 0.1:
+            continue
+        who = origin(scan, service, _by_calls(load, weights)).service
+        found.append(
+            Finding(
+                service=service,
+                cause="memory pressure",
+                culprit=Culprit(who),
+                strength=strength,
+                severity=max(1.0, float(held.ratio[row])),
+                since=onset(scan, "held", service),
+                evidence=_evidence(scan, service),
+                next_step=f"limit the {_longer(scan, service)} length of {who}, or give {service} more KV cache"
+                f" (replicas, shorter maximum length){_then(scan, service, float(held.ratio[row]))}",
+            )
+        )
+    return tuple(found)
+
+
+def _longer(scan: Scan, service: Service) -> str:
+    """What of the requests became longer: a server that is full counts fewer of either, so they are compared."""
+    prompts, answers = scan.ratio("prompt", service), scan.ratio("tokens", service)
+    return "answer" if answers > prompts else "prompt"
+
+
+def _then(scan: Scan, service: Service, longer: float) -> str:
+    """How full the cache would be if requests were as long as usual."""
+    cache = scan.value("cache", service)
+    then = Relief(f"KV cache used of {service}", "ratio", cache, cache / longer)
+    return ending("with requests as long as usual", then.text)
+
+
+def pressure(scan: Scan, service: Service) -> float:
+    """How sure it is that a model server's KV cache is short, 0…1: nearly full, or requests are preempted."""
+    return max(
+        sure(scan.value("cache", service), *PRESSED),
+        sure(scan.value("preempted", service) - max(0.0, scan.level("preempted", service)), *PREEMPTED),
+    )
+
+
+def _by_calls(load: Asked, weights: Floats) -> Floats:
+    """Who makes most of the calls: of length there are only totals, so growth of number counts where there is any."""
+    calls: Floats = np.nan_to_num(load.first) + weights
+    return calls
+
+
+def _evidence(scan: Scan, service: Service) -> tuple[Evidence, ...]:
+    names: Sequence[str] = ("held", "cache", "preempted", "waiting", "prompt", "generated")
+    return tuple(figure(scan, name, service) for name in names if math.isfinite(scan.value(name, service)))

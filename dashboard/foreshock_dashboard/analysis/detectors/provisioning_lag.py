@@ -1,0 +1,280 @@
+"""Capacity is asked for and does not come in time: pods wait for a node, or the quota is used up.
+
+What matters is not that replicas are wanted but that they come later than the trouble. How long they take is measured
+on the service's own earlier scale-ups, as far as there are any.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence, Set
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.retry_amplification import Asked, asked
+from foreshock_dashboard.analysis.baseline.signals import capacity
+from foreshock_dashboard.analysis.detectors.client_timeout import in_vain
+from foreshock_dashboard.analysis.detectors.demand import REQUESTS, crowded, growth_of_edges, origin
+from foreshock_dashboard.analysis.detectors.evidence import EXTREME, figure, slowed, slower, squeezed, sure
+from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.analysis.detectors.hardware import GONE, lost
+from foreshock_dashboard.analysis.remediation.effect import Relief, ending, share
+from foreshock_dashboard.analysis.remediation.scale_out import MOST
+from foreshock_dashboard.model.capacity import Capacity
+from foreshock_dashboard.model.incident import Culprit, Evidence
+from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.service import Service
+
+PRIOR = 420.0
+"""Seconds until a node is there where nothing was measured yet: cluster autoscalers take 4…10 minutes."""
+RETRIED = (1.0, 0.15)
+"""Retries per first attempt from which most of what is asked is asked again; width of the doubt."""
+SHORT = (0.12, 0.05)
+"""Missing replicas as a share of those wanted that are as likely felt as not, and the width of the doubt."""
+
+
+class Behind(NamedTuple):
+    """What a service lacks. missing, wanted, ready, pending in replicas; since: Unix seconds from which on some lacked.
+
+    delay: seconds that a replica takes to come, median of what was measured, or the prior. pool: the quota that is used
+    up, "" where none is; out: replicas that it keeps out. most: the autoscaler's bound is reached.
+    """
+
+    service: Service
+    wanted: float
+    ready: float
+    pending: float
+    since: float
+    delay: float
+    measured: bool
+    pool: str
+    out: float
+    most: bool
+
+    @property
+    def missing(self) -> float:
+        """Replicas that are wanted and not there."""
+        return max(self.wanted - self.ready, self.pending, 0.0)
+
+
+def provisioning(scan: Scan) -> tuple[Finding, ...]:
+    """Services that suffer, or are close to it, while replicas are on their way or cannot come."""
+    short = [each for row in _rows(scan) if (each := behind(scan, row)) is not None]
+    if not short:
+        return ()
+    load = asked(scan)
+    weights = growth_of_edges(scan, load)
+    found = []
+    for each in short:
+        felt = max(slower(scan, each.service), crowded(scan, each.service))
+        lacking = 1.0 if each.most and not each.missing else each.missing / max(each.wanted, 1.0)
+        strength = min(sure(lacking, *SHORT), felt, 1 - otherwise(scan, each.service, load))
+        if strength < 0.1:
+            continue
+        found.append(
+            Finding(
+                service=each.service,
+                cause="provisioning lag",
+                culprit=Culprit(origin(scan, each.service, weights).service, pool=each.pool),
+                strength=strength,
+                severity=max(1.0, each.wanted / max(each.ready, 1.0)),
+                since=each.since,
+                evidence=_evidence(scan, each),
+                next_step=_next_step(each, scan.time) + _then(scan, each),
+            )
+        )
+    return tuple(found)
+
+
+def otherwise(scan: Scan, service: Service, load: Asked) -> float:
+    """How sure it is that more replicas are wanted for another reason than more requests, 0…1."""
+    rows = list(scan.into.get(service, ()))
+    retried = min(sure(load.retried(rows), *RETRIED), 1 - sure(load.growth(rows), *REQUESTS)) if rows else 0.0
+    return max(
+        retried,
+        squeezed(scan, service),
+        sure(scan.z("held", service), EXTREME, 1.0),
+        slowed(scan, service),
+        sure(lost(scan, service), *GONE),
+        in_vain(scan, service),
+    )
+
+
+def _rows(scan: Scan) -> Sequence[int]:
+    told = capacity(scan.world)
+    if not told.services:
+        return ()
+    wanted, ready, pending, most = (_now(rows, scan.at) for rows in (told.wanted, told.ready, told.pending, told.most))
+    return [int(row) for row in np.flatnonzero((wanted > ready) | (pending > 0) | (wanted >= most))]
+
+
+def _now(rows: Floats, at: int) -> Floats:
+    """The newest values of the last minute: cluster state is told less often than it is asked for."""
+    out = np.full(len(rows), np.nan)
+    for column in range(max(0, at - 5), at + 1):
+        out = np.where(np.isnan(rows[:, column]), out, rows[:, column])
+    return out
+
+
+def behind(scan: Scan, row: int) -> Behind | None:
+    """What the service of this row of the capacity lacks now; None where it lacks nothing."""
+    told, at = capacity(scan.world), scan.at
+    wanted, ready, pending, most = (
+        float(_now(rows[row : row + 1], at)[0]) for rows in (told.wanted, told.ready, told.pending, told.most)
+    )
+    bound = wanted >= most and wanted > 0
+    lacks = wanted > ready or pending > 0
+    if not (lacks or bound) or math.isnan(wanted) or math.isnan(ready):
+        return None
+    history = slice(0, at + 1)
+    measured = delays(told.wanted[row, history], told.ready[row, history], scan.world.step)
+    lacking = (told.wanted[row, history] > told.ready[row, history]) | (told.pending[row, history] > 0)
+    known = np.isfinite(told.wanted[row, history] + told.ready[row, history])
+    since = _since(scan, lacking if lacks else told.wanted[row, history] >= told.most[row, history], known)
+    pool = _blocked(scan, told, row) if lacks else ""
+    out = max(wanted - ready, np.nan_to_num(pending)) - _let_in(scan, told, row, pool, since) if pool else 0.0
+    return Behind(
+        service=told.services[row],
+        wanted=wanted,
+        ready=ready,
+        pending=pending if math.isfinite(pending) else 0.0,
+        since=since,
+        delay=float(np.median(measured)) if len(measured) else PRIOR,
+        measured=bool(len(measured)),
+        pool=pool if out > 0 else "",
+        out=out,
+        most=bound,
+    )
+
+
+def _since(scan: Scan, beyond: NDArray[np.bool_], known: NDArray[np.bool_]) -> float:
+    """Unix seconds from which on it has been so wherever it is known, and known at all."""
+    inside = np.flatnonzero(known & ~beyond)
+    first = int(inside[-1]) + 1 if len(inside) else int(known.argmax())
+    return float(scan.world.times[min(first, scan.at)])
+
+
+def delays(wanted: Floats, ready: Floats, step: float) -> Floats:
+    """Seconds from when each further replica was wanted to when it was ready, shape (replicas,).
+
+    wanted, ready: shape (times,). Those that were no longer wanted before they came, or are not there yet, count not.
+    """
+    found: list[float] = []
+    asked_at: dict[int, int] = {}
+    before = math.nan
+    for i, (want, have) in enumerate(zip(wanted.tolist(), ready.tolist(), strict=True)):
+        if math.isnan(want) or math.isnan(have):
+            continue
+        found.extend((i - asked_at.pop(replica)) * step for replica in [each for each in asked_at if each <= have])
+        for replica in [each for each in asked_at if each > want]:
+            del asked_at[replica]
+        if not math.isnan(before):
+            asked_at |= dict.fromkeys(range(math.floor(max(before, have)) + 1, math.floor(want) + 1), i)
+        before = want
+    return np.array(found)
+
+
+def _blocked(scan: Scan, told: Capacity, row: int) -> str:
+    """The pool whose quota keeps the replicas out, "" where none does or it cannot be told.
+
+    It is used up, and it is that of the service's GPUs; where nobody says whose pool a GPU is, the one whose use moved
+    with the service's replicas, or whose name is part of the service's.
+    """
+    at, service = scan.at, told.services[row]
+    quota, used = _now(told.quota, at), _now(told.used, at)
+    full = [i for i in range(len(told.pools)) if quota[i] > 0 and used[i] >= quota[i]]
+    own = _pools(scan, service)
+    if own:
+        full = [i for i in full if told.pools[i] in own]
+    else:
+        moved = [i for i in full if _together(told.wanted[row, : at + 1], told.used[i, : at + 1])]
+        full = moved or [i for i in full if told.pools[i] in service.name]
+    return told.pools[full[0]] if len(full) == 1 else ""
+
+
+def _let_in(scan: Scan, told: Capacity, row: int, pool: str, since: float) -> float:
+    """Replicas that the quota of a pool has let in since some lacked, and that are not ready: their nodes are to come.
+
+    What is used of a quota grows by the GPUs of each that it lets in, and more of it would bring them no sooner.
+    """
+    before = max(0, int(np.searchsorted(scan.world.times, since)) - 1)
+    used, ready = told.used[[told.pools.index(pool)]], told.ready[[row]]
+    more, came = (float((_now(rows, scan.at) - _now(rows, before))[0]) for rows in (used, ready))
+    there = float(_now(ready, scan.at)[0])
+    held = len([each for each in scan.tenancies.get(told.services[row], ()) if _holds(scan, each)])
+    gpus = max(1, round(held / there)) if there > 0 else 1
+    return max(0.0, math.floor(more / gpus) - came) if math.isfinite(more - came) else 0.0
+
+
+def _holds(scan: Scan, tenant: int) -> bool:
+    return math.isfinite(scan.value("busy", scan.world.tenants[tenant]))
+
+
+def _pools(scan: Scan, service: Service) -> Set[str]:
+    """The pools of the GPUs that a service is on."""
+    if not scan.world.pool:
+        return frozenset()
+    pool = dict(zip(scan.world.gpus, scan.world.pool, strict=True))
+    rows = scan.tenancies.get(service, ())
+    return {name for row in rows if (name := pool[scan.world.tenants[row].gpu])}
+
+
+def changes(values: Floats) -> NDArray[np.intp]:
+    """Indices at which a series, shape (times,), is another than when it was last known."""
+    known = np.flatnonzero(np.isfinite(values))
+    moved: NDArray[np.intp] = known[1:][np.diff(values[known]) != 0]
+    return moved
+
+
+def _together(one: Floats, two: Floats) -> bool:
+    """Whether both changed, and within a minute of each other more often than not."""
+    first, second = changes(one), changes(two)
+    if not len(first) or not len(second):
+        return False
+    near = np.abs(second[:, None] - first[None, :]).min(axis=1) <= 6
+    return bool(near.mean() > 0.5)
+
+
+def _evidence(scan: Scan, each: Behind) -> tuple[Evidence, ...]:
+    who = str(each.service)
+    told = [
+        Evidence("replicas wanted", each.wanted, each.ready, "", each.since, who),
+        Evidence("time since they lack", scan.time - each.since, each.delay, "s", each.since, who),
+    ]
+    if each.pending:
+        told.append(Evidence("pods that wait for a node", each.pending, 0.0, "", each.since, who))
+    worst = max(("waiting", "p95", "failed"), key=lambda name: np.nan_to_num(scan.z(name, each.service), nan=-np.inf))
+    if math.isfinite(scan.z(worst, each.service)):
+        told.append(figure(scan, worst, each.service))
+    return tuple(told)
+
+
+def _next_step(each: Behind, time: float) -> str:
+    count = math.ceil(each.out if each.pool else each.missing)
+    further = f"{count} further replica{'s' if count > 1 else ''}"
+    if each.pool:
+        return f"raise the quota of pool {each.pool} for {further}, or shed load of {each.service} until then"
+    if each.most and not each.missing:
+        return f"raise the autoscaler's bound of {each.service}, which is {each.wanted:.0f} replicas"
+    left = each.since + each.delay - time
+    when = (
+        f"in about {left / 60:.0f} min" if left > 30 else f"{-left / 60:.0f} min overdue" if left < -30 else "due now"
+    )
+    return f"shed load of {each.service} until {further} can serve ({when}), and keep as many to spare"
+
+
+def _then(scan: Scan, each: Behind) -> str:
+    """What the load of a service would be, were the replicas there; with one more where only the bound is reached.
+
+    Load over what full model servers give, where that is told and no backlog; else as a part of what it is.
+    """
+    further = each.missing or 1.0
+    part = each.ready / (each.ready + further)
+    strain = scan.strains.get(each.service)
+    load = strain.load if strain is not None and strain.load < MOST else math.nan
+    what = f"load of {each.service}"
+    told = Relief(what, "ratio", load, load * part).text if part > 0 else ""
+    return ending("with them" if each.missing else "with one more", told or share(what, part))

@@ -1,0 +1,39 @@
+"""All that looks for a cause, in one list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.detectors.client_timeout import impatience
+from foreshock_dashboard.analysis.detectors.contention import contended
+from foreshock_dashboard.analysis.detectors.demand import demand
+from foreshock_dashboard.analysis.detectors.dependency import dependency
+from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.analysis.detectors.hardware import hardware
+from foreshock_dashboard.analysis.detectors.kv_cache import memory
+from foreshock_dashboard.analysis.detectors.load_imbalance import imbalance
+from foreshock_dashboard.analysis.detectors.network import network
+from foreshock_dashboard.analysis.detectors.provisioning_lag import provisioning
+from foreshock_dashboard.analysis.detectors.retry_storm import retry_storms
+
+Detector = Callable[[Scan], tuple[Finding, ...]]
+
+DETECTORS: tuple[Detector, ...] = (
+    contended,
+    network,
+    hardware,
+    memory,
+    provisioning,
+    retry_storms,
+    impatience,
+    dependency,
+    imbalance,
+    demand,
+)
+
+
+def findings(scan: Scan) -> tuple[Finding, ...]:
+    """What all of them found, the surest first."""
+    found = [finding for detect in DETECTORS for finding in detect(scan)]
+    return tuple(sorted(found, key=lambda each: (-each.strength, each.cause, each.service)))

@@ -1,0 +1,143 @@
+"""What loops of retries there are, as far as it shows while nothing fails.
+
+How often a client would try is not told by metrics. What shows are a few natural retries, and the largest number of
+attempts per call that ever was: it is no less than that. Who retries at all is taken to try three times in all, as
+most clients do by default (AWS SDKs, standard mode); that it is so is inferred, not seen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from foreshock_dashboard.analysis.baseline.levels import HISTORY
+from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.retry_amplification import amplification
+from foreshock_dashboard.analysis.detectors.evidence import entity, sure
+from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.model.incident import Culprit, Evidence
+from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.stats.metastability import MOST, Loop, has_high_root, longest, margin, stays_down
+
+DEFAULT = 3.0
+"""Attempts of a client that is known to retry."""
+ONCE = 1.002
+"""Attempts per call from which a client is known to retry: one in five hundred, in some minute."""
+INFERRED, SEEN = 0.75, 1.0
+"""How far to trust a loop whose attempts are inferred, and one whose attempts were seen to be as many."""
+TOLD = 0.01
+"""Share of calls that fail, from which on p99 is how long one of these took: where a few in a thousand always fail it
+is of those that were answered, and no time-out."""
+NEAR = (60.0, 12.0)
+"""Seconds without capacity that bring a service down for good, from which one may call it vulnerable: failovers and
+restarts of a server take as long; and the width of the doubt."""
+BUDGETED = 1.1
+"""Attempts of a call at most, over many calls, with a budget of 10 %."""
+LEAST = 0.1
+"""Strength below which there is nothing to be said."""
+SURVIVED = NEAR[0] + NEAR[1] * math.log(1 / LEAST - 1)
+"""Seconds without capacity of which who survives them is not said to be vulnerable, however sure its loop is."""
+
+
+class Seen(NamedTuple):
+    """A loop about a service. edge: row of the edge with most of the retries, and its attempts of a call at most.
+    confidence: 0…1 in its numbers."""
+
+    loop: Loop
+    edge: int
+    tries: float
+    confidence: float
+
+
+def vulnerable(scan: Scan, loads: Mapping[Service, float]) -> tuple[Finding, ...]:
+    """Services that are well, and that a short loss of capacity would take down for good: for an advisory.
+
+    loads: offered load of each service over its capacity, 0…1 and above.
+    """
+    found = []
+    for service, seen in sorted(loops(scan, loads).items()):
+        if not (has_high_root(seen.loop) and stays_down(seen.loop, SURVIVED)):
+            continue
+        seconds = margin(seen.loop)
+        strength = seen.confidence * sure(-seconds, -NEAR[0], NEAR[1])
+        if strength < LEAST:
+            continue
+        edge = scan.world.edges[seen.edge]
+        all_retried = seen.loop.load * seen.loop.attempts
+        found.append(
+            Finding(
+                service=service,
+                cause="retry storm",
+                culprit=Culprit(service, edge=edge[:2]),
+                strength=strength,
+                severity=1.0,
+                since=scan.time,
+                evidence=(
+                    Evidence("time without capacity it survives", seconds, NEAR[0], "s", scan.time, str(service)),
+                    Evidence("load if all is retried", all_retried, 1.0, "ratio", scan.time, str(service)),
+                    Evidence("attempts at most, inferred", seen.loop.attempts, 1.0, "", scan.time, entity(edge)),
+                ),
+                next_step=f"give {edge.client} a retry budget (10 %), or cancel at {service} what its clients gave up:"
+                f" {seconds:.0f} s without capacity would keep it down{_then(seen, seconds)}",
+            )
+        )
+    return tuple(found)
+
+
+def _then(seen: Seen, seconds: float) -> str:
+    """How long a loss would have to be with a retry budget, as the end of a next step; "" where no longer."""
+    loop = seen.loop._replace(attempts=max(1.0, seen.loop.attempts / seen.tries * BUDGETED))
+    then = margin(loop)
+    if math.isinf(then):
+        return f", with the budget not even {longest(loop):.0f} s"
+    return f", with the budget {then:.0f} s" if round(then) > round(seconds) else ""
+
+
+def loops(scan: Scan, loads: Mapping[Service, float]) -> Mapping[Service, Seen]:
+    """The loops about services whose load is known and whose callers retry."""
+    world = scan.world
+    past = slice(max(0, scan.at + 1 - round(HISTORY / world.step)), scan.at + 1)
+    wanted = {service for service, load in loads.items() if load > 0}
+    if not wanted or not len(world.edges):
+        return {}
+    most = _largest(world.attempts[:, past])
+    tries = np.where(most > ONCE, np.maximum(np.ceil(most), DEFAULT), 1.0)
+    places = {service: i for i, service in enumerate(dict.fromkeys(each for edge in world.edges for each in edge[:2]))}
+    client = np.array([places[edge.client] for edge in world.edges], np.intp)
+    server = np.array([places[edge.server] for edge in world.edges], np.intp)
+    rates = np.nan_to_num(scan["edge_rate"].level)
+    # In the end every call of a caller is tried as often as may be: as many as reach it, times its own attempts.
+    every = amplification(client, server, rates * tries, tries, len(places))
+    found = {}
+    for service, rows in scan.into.items():
+        calls = [row for row in rows if tries[row] > 1]
+        if service not in wanted or not calls:
+            continue
+        worst = max(calls, key=lambda row: (rates[row] * tries[row], -row))
+        timeout = patience(world.calls.p99[worst, past], world.calls.failed[worst, past])
+        usual = scan.level("edge_p95", world.edges[worst])
+        if not timeout > 0 or math.isnan(usual):
+            continue
+        attempts = min(float(every[places[service]]), MOST)  # in a cycle of callers they would multiply for ever
+        loop = Loop(loads[service], attempts, max(timeout - usual, 0.1 * timeout), timeout)
+        found[service] = Seen(loop, worst, float(tries[worst]), SEEN if most[worst] > DEFAULT - 1 else INFERRED)
+    return found
+
+
+def _largest(attempts: Floats) -> Floats:
+    known = np.isfinite(attempts)
+    return np.where(known.any(axis=1), np.where(known, attempts, 1.0).max(axis=1, initial=1.0), 1.0)
+
+
+def patience(p99: Floats, failed: Floats) -> float:
+    """Seconds after which a client gives up: the most that calls took when `TOLD` of them failed; NaN if so many never
+    did.
+
+    It is exact to a bucket of the histogram. p99 in seconds, failed as a share, both of shape (times,).
+    """
+    given_up = p99[np.isfinite(p99) & (failed > TOLD)]
+    return float(given_up.max()) if len(given_up) else math.nan

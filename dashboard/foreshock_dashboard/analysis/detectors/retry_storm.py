@@ -1,0 +1,213 @@
+"""Retries keep a service down that could serve what it is really asked: a storm, and what it needs to begin.
+
+A storm is told from retries that merely accompany another trouble by three things: what is really asked is as usual,
+the service finishes at least as much as that, and yet nearly everything waits longer than its client does, because most
+of what it finishes was given up long ago. While the trigger is still there, the second does not hold, and the trigger
+is the cause.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from foreshock_dashboard.analysis.baseline.levels import GUARD, HISTORY
+from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.retry_amplification import MINUTES, Asked, asked, mean
+from foreshock_dashboard.analysis.baseline.signals import inference
+from foreshock_dashboard.analysis.detectors.demand import REQUESTS, TOKENS, grown
+from foreshock_dashboard.analysis.detectors.evidence import EXTREME, figure, slowed, squeezed, sure
+from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.analysis.detectors.hardware import GONE, lost
+from foreshock_dashboard.model.incident import Culprit, Evidence
+from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.render.units import percent
+from foreshock_dashboard.stats.cusum import wait
+
+MINUTE = 60.0
+RETRIED = (0.1, 0.03)
+"""Retries per first attempt that are as likely the trouble as not (a client's budget, *Site Reliability Engineering*
+chapter 21), and the width of the doubt."""
+REALLY = (1.5, 0.1)
+"""Times the usual that is really asked, from which demand is as likely the cause, and the width of the doubt."""
+SERVED = (0.9, 0.08)
+"""Share of what is really asked that is finished, from which the capacity is as likely there as not; width."""
+CARRIED, UNTOLD = (1.15, 0.07), (1.5, 0.1)
+"""Times the most that the service ever carried while it was well that retries must ask of it, where its queue is told
+and where it is not; widths of the doubt."""
+AT_WORK = (0.6, 0.08)
+"""Utilization of its GPUs from which a service is as likely busy as not; width of the doubt."""
+LATELY = 900.0
+"""Seconds for which what led to retries counts as their cause."""
+LAG = 30.0
+"""Seconds from an attempt to the retry that answers it: half the window of a rate, a time-out where that is longer."""
+MOST = 100.0
+
+
+def retry_storms(scan: Scan) -> tuple[Finding, ...]:
+    """Services that retries keep down, one finding for each, and for each of their callers that suffers for it."""
+    edges = scan.world.edges
+    tried = scan["attempts"].value
+    some = {edges[row].server for row in np.flatnonzero(tried > 1 + RETRIED[0] / 2)}
+    if not some:
+        return ()
+    now = asked(scan, MINUTE)
+    found = []
+    for service in sorted(some):
+        rows = scan.into[service]
+        strength = storm(scan, service, now, rows)
+        if strength < 0.1:
+            continue
+        worst = max(rows, key=lambda row: (np.nan_to_num(now.offered[row] - now.first[row]), -row))
+        loop = gain(scan, rows)
+        amplified = 1 / now.real(rows)
+        found.append(
+            Finding(
+                service=service,
+                cause="retry storm",
+                culprit=Culprit(service, edge=edges[worst][:2]),
+                strength=strength,
+                severity=min(MOST, max(amplified, scan.ratio("p95", service))),
+                since=min(scan.since("attempts", edges[row]) for row in rows),
+                evidence=_evidence(scan, service, now, rows, worst, loop),
+                next_step=f"cap the retries of {edges[worst].client} to {service} (a budget of 10 %), or shed until the"
+                f" queue is empty: without retries its load would be {percent(1 / amplified)} of what it is",
+                urgent=True,
+            )
+        )
+    return tuple(found)
+
+
+def storm(scan: Scan, service: Service, now: Asked, rows: Sequence[int]) -> float:
+    """How sure it is that retries, and nothing else that is still there, keep a service down, 0…1."""
+    real = now.real(rows)
+    if not real > 0 or not np.nansum(now.usual[rows]) > 0:
+        return 0.0
+    fresh = float(np.nansum(now.fresh[rows]))
+    usual = float(np.nansum(now.usual[rows]))
+    queue = math.isfinite(scan.z("waiting", service))
+    doubts = (
+        sure(1 / real - 1, *RETRIED),
+        sure(_waiting(scan, service), EXTREME, 1.0),
+        1 - max(_more(scan, service, now, rows), _led(scan, service, rows)),
+        sure(_served(scan, service) / max(fresh, usual), *SERVED),
+        sure(float(np.nansum(now.offered[rows])) / _carried(scan, rows), *(CARRIED if queue else UNTOLD)),
+        1 - max(squeezed(scan, service), slowed(scan, service), sure(lost(scan, service), *GONE)),
+        _works(scan, service),
+        1 - sure(scan.z("held", service), EXTREME, 1.0),
+    )
+    return min(doubts)
+
+
+def _more(scan: Scan, service: Service, now: Asked, rows: Sequence[int]) -> float:
+    """How sure it is that more is really asked than usual, in requests or in tokens, 0…1."""
+    more = grown(scan, service, now, rows)
+    tokens = sure(more.ratio, *TOKENS) if more.signal == "tokens" else 0.0
+    return max(sure(now.growth(rows), *REALLY), tokens)
+
+
+def _works(scan: Scan, service: Service) -> float:
+    """How sure it is that a service's GPUs are at work, 0…1: one that idles waits for something else than for load."""
+    rows = scan.tenancies.get(service, ())
+    there = [row for row in rows if math.isfinite(scan.value("busy", scan.world.tenants[row]))]
+    gpus = {scan.world.tenants[row].gpu for row in there or rows}
+    used = [value for gpu in gpus if math.isfinite(value := scan.value("utilization", gpu))]
+    return sure(sum(used) / len(used), *AT_WORK) if used else 1.0
+
+
+def _led(scan: Scan, service: Service, rows: Sequence[int]) -> float:
+    """How sure it is that more was asked already before the first retries, and so led to them, 0…1.
+
+    Later on it cannot be told: what those outside ask is counted when it is over, and in a storm that takes minutes.
+    """
+    world = scan.world
+    back = scan.time - min(scan.since("attempts", world.edges[row]) for row in rows)
+    if back > LATELY:
+        return 0.0
+    points = round(MINUTE / world.step)
+    tokens = np.exp(scan.history("tokens", service, back + MINUTE)[:points]) / scan.level("tokens", service)
+    if np.isfinite(tokens).any():
+        return sure(float(np.nanmax(tokens)), *TOKENS)
+    last = max(1, scan.at + 1 - round(back / world.step))
+    window = slice(max(0, last - round(MINUTES / world.step)), last)
+    usual = [scan.level("edge_rate", world.edges[row]) for row in rows]
+    return sure(float(np.nansum(mean(world.calls.rate[list(rows), window]))) / float(np.nansum(usual)), *REQUESTS)
+
+
+def _waiting(scan: Scan, service: Service) -> float:
+    """By how many scales requests wait longer than usual; of what tells no queue, how much longer they take."""
+    told = scan.z("waiting", service)
+    return told if math.isfinite(told) else np.fmin(scan.z("p50", service), scan.z("flight", service))
+
+
+def _served(scan: Scan, service: Service) -> float:
+    """Requests per second that the service finishes: as its model servers count them, or else those that succeed."""
+    told, world = inference(scan.world), scan.world
+    window = slice(max(0, scan.at + 1 - round(MINUTE / world.step)), scan.at + 1)
+    if service in told.services:
+        counted = float(mean(told.finished[[told.services.index(service)], window])[0])
+        if math.isfinite(counted):
+            return counted
+    if service not in world.services:
+        return math.nan
+    row = [world.services.index(service)]
+    return float(mean(world.red.rate[row, window] * (1 - np.nan_to_num(world.red.failed[row, window])))[0])
+
+
+def _carried(scan: Scan, rows: Sequence[int]) -> float:
+    """The most that was asked over the edges while all was well: the 99th percentile of the past."""
+    last = max(0, scan.at + 1 - round(GUARD / scan.world.step))
+    past = np.nansum(scan.world.calls.rate[list(rows), max(0, last - round(HISTORY / scan.world.step)) : last], axis=0)
+    usual = float(np.nansum([scan.level("edge_rate", scan.world.edges[row]) for row in rows]))
+    calm = past[(past > 0) & (past < 3 * usual)]
+    return float(np.percentile(calm, 99)) if len(calm) else math.nan
+
+
+def gain(scan: Scan, rows: Sequence[int], seconds: float = 300.0) -> float:
+    """Loop gain g = λ₀·A′(p)·p′(λ) over some edges: retries per second that a further attempt per second brings.
+
+    The slope of a regression of retries on the attempts `LAG` seconds before, over the last minutes; above 1 each wave
+    of retries is larger than the last. NaN where nothing varies.
+    """
+    world = scan.world
+    window = slice(max(0, scan.at + 1 - round(seconds / world.step)), scan.at + 1)
+    offered = world.calls.rate[list(rows), window]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        retried = offered - offered / np.fmax(world.attempts[list(rows), window], 1.0)
+    return slope(np.nansum(offered, axis=0), np.nansum(retried, axis=0), max(1, round(LAG / world.step)))
+
+
+def slope(offered: Floats, retried: Floats, lag: int) -> float:
+    """Of `retried` on `offered` that many points before, both of shape (times,); NaN with fewer than five pairs."""
+    x, y = offered[:-lag], retried[lag:]
+    known = np.isfinite(x) & np.isfinite(y)
+    x, y = x[known], y[known]
+    if len(x) < 5 or not np.var(x) > 1e-12:
+        return math.nan
+    return float(np.cov(x, y, bias=True)[0, 1] / np.var(x))
+
+
+def _wait(scan: Scan, service: Service) -> float:
+    queue = np.array([scan.value("waiting", service) - 1.0])  # the signal counts one more, for its logarithm
+    return float(wait(np.maximum(queue, 0.0), np.array([_served(scan, service)]))[0])
+
+
+def _evidence(
+    scan: Scan, service: Service, now: Asked, rows: Sequence[int], worst: int, loop: float
+) -> tuple[Evidence, ...]:
+    edge = scan.world.edges[worst]
+    since, who = scan.since("attempts", edge), str(service)
+    fresh = float(np.nansum(now.fresh[rows]))
+    told = [
+        figure(scan, "attempts", edge),
+        Evidence("really asked", fresh, float(np.nansum(now.usual[rows])), "1/s", since, who),
+        Evidence("finished", _served(scan, service), fresh, "1/s", since, who),
+        figure(scan, "waiting" if math.isfinite(scan.z("waiting", service)) else "p50", service),
+        Evidence("wait of who joins the queue", _wait(scan, service), 0.0, "s", since, who),
+    ]
+    if math.isfinite(loop):
+        told.append(Evidence("retries per further attempt", loop, 1.0, "", since, who))
+    return tuple(each for each in told if math.isfinite(each.value))

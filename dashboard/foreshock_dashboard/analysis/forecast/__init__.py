@@ -1,0 +1,1 @@
+"""Which service is at risk next, and when."""

@@ -1,0 +1,1 @@
+"""Incidents as a pure fold over the evaluation grid: open, update, resolve."""

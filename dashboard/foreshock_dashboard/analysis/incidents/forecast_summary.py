@@ -1,0 +1,91 @@
+"""What is expected of every service at the World's time, in the form that scalers, gateways and boards read."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
+from foreshock_dashboard.analysis.baseline.levels import HISTORY
+from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.detectors.load_imbalance import spreads
+from foreshock_dashboard.analysis.incidents.lifecycle import State
+from foreshock_dashboard.analysis.saturation.pooling import safe_load
+from foreshock_dashboard.model.forecast import Amplification, Imbalance, Load, Outlook, Promise, Risk, Stalled
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Gpu, World
+from foreshock_dashboard.stats.level_crossing import QUANTILES
+
+P20, P50, P80 = (QUANTILES.index(each) for each in (0.2, 0.5, 0.8))
+
+
+def outlook(state: State, world: World) -> Outlook:
+    """What follows from a state that was advanced to the World's last grid point."""
+    scan = Scan(world, len(world.times) - 1, state.learned.usual, state.remembered.following())
+    return Outlook(
+        _risks(state), _loads(state, world), _amplification(scan), _imbalance(scan), _stalled(scan), _promises(state)
+    )
+
+
+def _risks(state: State) -> tuple[Risk, ...]:
+    return tuple(
+        Risk(who, own.chance, own.seconds[P20], own.seconds[P50], own.seconds[P80])
+        for who, own in sorted(state.own.items())
+        if math.isfinite(own.chance)
+    )
+
+
+def _promises(state: State) -> tuple[Promise, ...]:
+    return tuple(
+        Promise(who, own.objective.seconds, own.objective.failed, own.objective.learned)
+        for who, own in sorted(state.own.items())
+        if own.objective is not None
+    )
+
+
+def _loads(state: State, world: World) -> tuple[Load, ...]:
+    """Of services whose model servers have told how much they carry."""
+    on: dict[Service, list[Gpu]] = {}
+    for tenant in world.tenants:
+        on.setdefault(tenant.service, []).append(tenant.gpu)
+    rates = dict(zip(world.services, world.red.rate[:, -round(HISTORY / world.step) :], strict=True))
+    found = []
+    for who, own in sorted(state.own.items()):
+        if own.strain is not None and math.isfinite(own.strain.load):
+            safe = safe_load(rates[who], world.step) if who in rates else math.nan
+            law = state.learned.laws.get(who)
+            found.append(Load(who, pool_of(world, on.get(who, ())), own.strain.load, safe, law))
+    return tuple(found)
+
+
+def _amplification(scan: Scan) -> tuple[Amplification, ...]:
+    """Of edges whose calls are known, the worst of parallel ones."""
+    worst: dict[tuple[Service, Service], float] = {}
+    now = scan["attempts"]
+    for edge, ratio in zip(scan.world.edges, now.value.tolist(), strict=True):
+        if math.isfinite(ratio) and edge.connection != "virtual_node":
+            worst[edge.client, edge.server] = max(ratio, worst.get((edge.client, edge.server), ratio))
+    return tuple(Amplification(client, server, ratio) for (client, server), ratio in sorted(worst.items()))
+
+
+def _imbalance(scan: Scan) -> tuple[Imbalance, ...]:
+    return tuple(
+        Imbalance(who, spread.busy / spread.even)
+        for who, spread in sorted(spreads(scan).items())
+        if spread.even > 0 and math.isfinite(spread.busy)
+    )
+
+
+def _stalled(scan: Scan) -> tuple[Stalled, ...]:
+    """Of each pair, the mean over the GPUs that they share and of which it is known."""
+    shared: dict[tuple[Service, Service], list[tuple[Gpu, float]]] = {}
+    for stall, ratio in zip(scan.world.stalls, scan["stalled_by"].value.tolist(), strict=True):
+        if math.isfinite(ratio):
+            shared.setdefault((stall.victim, stall.aggressor), []).append((stall.gpu, ratio))
+    return tuple(
+        Stalled(
+            victim, aggressor, pool_of(scan.world, [gpu for gpu, _ in rows]), float(np.mean([each for _, each in rows]))
+        )
+        for (victim, aggressor), rows in sorted(shared.items())
+    )

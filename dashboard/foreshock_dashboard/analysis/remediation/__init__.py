@@ -1,0 +1,1 @@
+"""Which action would help, and by how much."""

@@ -1,0 +1,1 @@
+"""How full model servers and GPU pools are."""

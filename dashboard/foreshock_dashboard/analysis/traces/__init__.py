@@ -1,0 +1,1 @@
+"""What ran on the GPUs of one trace: occupancy, the join with spans, critical path."""

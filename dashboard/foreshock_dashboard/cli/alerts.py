@@ -1,0 +1,102 @@
+"""`foreshock alerts`: the alert rules as files for a Prometheus, with the hub's address and what services promise."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+
+import yaml
+
+from foreshock_dashboard.cli.hub_client import HUB, hub_of
+from foreshock_dashboard.common.package_data import alerts
+from foreshock_dashboard.ingest.span_metrics.histogram import BOUNDS
+from foreshock_dashboard.model.query import SourceError
+from foreshock_dashboard.render.rule_yaml import Group, operator_rule, rule_file
+from foreshock_dashboard.render.slo_rules import groups_of
+from foreshock_dashboard.settings.settings import Settings, SettingsError, add_flags, settings_of
+
+ALERTS = """\
+Writes the alert rules that come along into a folder for a Prometheus, with the address of this hub in every link, and
+burn rates of what services promise. Rules are written anew; the example for Alertmanager, into which your receivers go,
+only where there is none.
+
+  foreshock alerts --out /etc/prometheus/foreshock --hub https://hub.example.com --objectives llm-chat=20s:1%
+
+With --operator, all rules as one object for the Prometheus operator, prometheusrule.yaml, and nothing else."""
+OWN = ("alertmanager.yml",)
+"""Files that people change."""
+PROMISED = "objectives.rules.yml"
+HEAD = "# Written by `foreshock alerts` from the hub's objectives; write it again when they change.\n"
+OPERATOR = "prometheusrule.yaml"
+OPERATOR_HEAD = (
+    "# Written by `foreshock alerts --operator`: change its options or alerts/*.rules.yml, and write it again.\n"
+)
+
+
+def add_alerts_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the command."""
+    parser.add_argument("--out", metavar="DIR", required=True, type=Path, help="folder for the files; made if missing")
+    parser.add_argument(
+        "--hub", default=HUB, metavar="URL", help=f"address at which people reach the hub's page (default: {HUB})"
+    )
+    parser.add_argument("--operator", action="store_true", help=f"write {OPERATOR}, for the Prometheus operator, alone")
+    parser.add_argument(
+        "--buckets",
+        metavar="SECONDS",
+        help="bounds of the buckets of request durations, with commas, where others than a hub make the span metrics",
+    )
+    add_flags(parser, leave_out=[item.name for item in fields(Settings) if item.name != "objectives"])
+
+
+def run_alerts(arguments: argparse.Namespace) -> int:
+    """Write the files. 0: they are there.
+
+    Raises:
+        SettingsError: an option cannot be used.
+        SourceError: a file cannot be read or written.
+    """
+    hub, bounds = hub_of(arguments), _bounds(arguments.buckets)
+    try:
+        groups = groups_of(settings_of(arguments).objectives, bounds)
+    except ValueError as error:
+        raise SettingsError(f"objectives: {error}") from None
+    try:
+        shipped = alerts()
+        files = {file.name: file.read_text().replace(HUB, hub) for file in sorted(shipped.glob("*.yml"))}
+        if arguments.operator:
+            files = {OPERATOR: OPERATOR_HEAD + operator_rule([*_groups(files), *groups])}
+        elif groups:
+            files[PROMISED] = HEAD + rule_file(groups)
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        kept = {name for name in OWN if name in files and (arguments.out / name).exists()}
+        for name, text in files.items():
+            if name not in kept:
+                (arguments.out / name).write_text(text)
+        if not groups and not arguments.operator:
+            (arguments.out / PROMISED).unlink(missing_ok=True)
+    except OSError as error:
+        raise SourceError(f"{error.filename or arguments.out}: {error.strerror or error}") from None
+    for name in files:
+        print(f"{arguments.out / name}{' is there already, and was left as it is' if name in kept else ''}")
+    return 0
+
+
+def _groups(files: Mapping[str, str]) -> Iterator[Group]:
+    """Those of all rule files, by name and text."""
+    for name, text in files.items():
+        if name.endswith(".rules.yml"):
+            yield from yaml.safe_load(text)["groups"]
+
+
+def _bounds(text: str | None) -> tuple[float, ...]:
+    if text is None:
+        return tuple(BOUNDS)
+    try:
+        found = tuple(sorted(float(word) for word in text.split(",")))
+    except ValueError:
+        raise SettingsError(f"--buckets: {text!r} is not like 0.1,0.5,2.5: seconds, with commas") from None
+    if found[0] <= 0:
+        raise SettingsError(f"--buckets: {text!r} holds a bound that is not above 0 s")
+    return found

@@ -1,0 +1,69 @@
+"""`foreshock replay RECORDING`: what a hub would have told of it while it happened."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from foreshock_dashboard.common.progress import Bar
+from foreshock_dashboard.render.incident_text import change_line, changes, day, incident_text
+from foreshock_dashboard.replay.replay import Played, play
+from foreshock_dashboard.settings import option_types as read
+from foreshock_dashboard.settings.settings import SettingsError
+from foreshock_dashboard.web.state.incident_json import replayed
+
+REPLAY = """\
+Judges a recording from its start, as a hub would have while it happened, and tells every incident that opened.
+
+  foreshock replay incident                       each change of state, then each incident with its evidence
+  foreshock replay incident --json                the same as JSON (docs/incidents.md)
+  foreshock replay incident --until 2026-01-05T08:42:00Z"""
+
+
+def add_replay_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the command."""
+    parser.add_argument("recording", metavar="RECORDING", help="folder of the recording")
+    parser.add_argument("--json", action="store_true", help="print the incidents as JSON")
+    parser.add_argument("--until", metavar="TIME", help="stop at this time: Unix seconds, or 2026-01-05T08:42:00Z")
+
+
+def run_replay(arguments: argparse.Namespace) -> int:
+    """Replay a recording. 0: judged, whether or not anything was wrong.
+
+    Raises:
+        SettingsError: the time is none.
+        RecordingError: the recording cannot be read or judged.
+    """
+    until = instant("--until", arguments.until) if arguments.until else None
+    bar = Bar()
+    played = play(Path(arguments.recording), until, bar)
+    bar.end()
+    print(json.dumps(replayed(played.final, played.paged), indent=1) if arguments.json else played_text(played))
+    return 0
+
+
+def instant(flag: str, text: str) -> float:
+    """A time that a flag names, in Unix seconds.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    try:
+        return read.instant(text)
+    except ValueError as error:
+        raise SettingsError(f"{flag}: {text!r} {error}") from None
+
+
+def played_text(played: Played) -> str:
+    """A replay for people."""
+    if not played.final:
+        learned = played.learning
+        why = (
+            ""
+            if learned.done
+            else f" It has {learned.have / 60:.0f} of the {learned.need / 60:.0f} min of history that a baseline needs."
+        )
+        return f"No incident from {day(played.times[0])} to {day(played.times[-1])}.{why}"
+    lines = [change_line(time, item) for time, item in changes(played.history)]
+    return "\n".join([*lines, *(f"\n{incident_text(item)}" for item in played.final)])

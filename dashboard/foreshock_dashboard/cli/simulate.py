@@ -1,0 +1,114 @@
+"""`foreshock simulate SCENARIO --out DIR`: records what a scenario would have left in a fleet's monitoring."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from foreshock_dashboard.common.gc_tuning import collect_rarely
+from foreshock_dashboard.common.progress import Bar
+from foreshock_dashboard.recording.meta import Meta
+from foreshock_dashboard.recording.platform import Outage
+from foreshock_dashboard.recording.recorder import Habits, Recorder
+from foreshock_dashboard.recording.writer import RecordingWriter
+from foreshock_dashboard.settings.option_types import instant, seconds
+from foreshock_dashboard.settings.settings import SettingsError
+from foreshock_simulator.names import ServiceName
+from foreshock_simulator.scenarios.load import load
+from foreshock_simulator.scenarios.parsing.problems import ScenarioError
+from foreshock_simulator.scenarios.platforms.topology import SIZES
+from foreshock_simulator.simulation import Simulation
+
+EPOCH = 1_767_600_000.0
+"""2026-01-05T08:00:00Z, a Monday: when a simulated platform starts unless told otherwise."""
+
+Value = TypeVar("Value")
+
+
+def add_simulate_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the command."""
+    parser.add_argument("scenario", metavar="SCENARIO", help="a name that `foreshock scenarios` lists, or a YAML file")
+    parser.add_argument("--size", default="small", choices=SIZES, help="of the platform (default: small)")
+    parser.add_argument("--out", metavar="DIR", required=True, help="folder of the recording, which is made")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="same seed, same recording (default: 1)")
+    parser.add_argument("--duration", metavar="T", help="simulated time: 40m, 2h (default: what is worth seeing)")
+    parser.add_argument(
+        "--start", metavar="TIME", help="simulated time at which it starts (default: 2026-01-05T08:00:00Z)"
+    )
+    parser.add_argument(
+        "--span-sampling",
+        default="0.05",
+        metavar="RATIO",
+        help="share of the traces whose spans are kept (default: 0.05)",
+    )
+
+
+def simulate(arguments: argparse.Namespace) -> int:
+    """Record a scenario. 0: the recording is there.
+
+    Raises:
+        SettingsError: an option cannot be used.
+        RecordingError: the folder cannot be written.
+    """
+    try:
+        spec = load(arguments.scenario, arguments.size, arguments.seed)
+    except ScenarioError as error:
+        raise SettingsError(str(error)) from None
+    duration = _option("--duration", seconds, arguments.duration) if arguments.duration else spec.duration
+    start = _option("--start", instant, arguments.start) if arguments.start else EPOCH
+    sampling = _option("--span-sampling", _share, arguments.span_sampling)
+    habits = Habits()
+    meta = Meta(
+        scenario=spec.name,
+        seed=arguments.seed,
+        simulated=True,
+        scrape_interval=habits.interval,
+        span_sampling=sampling,
+    )
+    began, bar = time.monotonic(), Bar()
+    collect_rarely()
+    with RecordingWriter(Path(arguments.out), meta) as writer:
+        simulation = Simulation(spec, arguments.seed, start, sample=sampling, count=True)
+        outages = [Outage(*each) for each in simulation.outages]
+        recorder = Recorder(simulation, writer, start=start, seed=arguments.seed, habits=habits, outages=outages)
+        for reached in recorder.run(start + duration):
+            bar(f"simulating {spec.name}", (reached - start) / duration)
+        writer.tell_truth(plain(simulation.truth()))
+        bar("sorting", 1.0)
+    took = time.monotonic() - began
+    bar.end(f"{arguments.out}: {duration / 60:.0f} min of {spec.name}, seed {arguments.seed}, in {took:.1f} s")
+    return 0
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - what a truth may be made of
+    """A value as JSON has it; a service as `namespace/name`."""
+    if isinstance(value, ServiceName):
+        return str(value)
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return plain(value._asdict())
+    if is_dataclass(value):
+        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, tuple | list) else value
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise ValueError("is not a share between 0 and 1")
+    return share
+
+
+def _option(flag: str, read: Callable[[str], Value], text: str) -> Value:
+    try:
+        return read(text)
+    except ValueError as error:
+        raise SettingsError(f"{flag}: {text!r} {error}") from None

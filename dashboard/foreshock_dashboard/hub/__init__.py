@@ -1,0 +1,1 @@
+"""The running process: wiring, threads, the evaluation loop, and its own metrics."""

@@ -1,0 +1,119 @@
+"""What a hub opens by its settings: traces that are kept elsewhere, its doors for spans, and its page to users."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from foreshock_dashboard.hub.errors import HubError
+from foreshock_dashboard.settings.settings import Settings
+from foreshock_dashboard.sources.otlp.auth import GuardError, Keys, Tokens
+from foreshock_dashboard.sources.otlp.grpc import serve_grpc
+from foreshock_dashboard.sources.otlp.http import serve_http
+from foreshock_dashboard.sources.otlp.receiver import Door, Receiver
+from foreshock_dashboard.sources.traces.jaeger import JaegerTraces
+from foreshock_dashboard.sources.traces.tempo import TempoTraces
+from foreshock_dashboard.web.http.authentication import Access
+from foreshock_dashboard.web.http.htpasswd import Users
+
+Opened = TypeVar("Opened")
+
+
+def traces_elsewhere(settings: Settings) -> TempoTraces | JaegerTraces:
+    """The traces of a Tempo or a Jaeger.
+
+    Raises:
+        HubError: both are named, or one as it cannot be asked.
+    """
+    if settings.tempo_url and settings.jaeger_url:
+        raise HubError("--tempo, --jaeger: traces are read from one of them; leave one out")
+    made = TempoTraces if settings.tempo_url else JaegerTraces
+    try:
+        return made(
+            settings.tempo_url or settings.jaeger_url,
+            tenant=settings.traces_tenant,
+            credentials=settings.traces_credentials,
+            ca=settings.traces_ca,
+        )
+    except ValueError as error:
+        raise HubError(f"{'--tempo' if settings.tempo_url else '--jaeger'}: {error}") from error
+
+
+def senders(settings: Settings) -> Callable[[str], bool] | None:
+    """Whose token may send spans; None: everybody may.
+
+    Raises:
+        HubError: the file of tokens cannot be read.
+    """
+    tokens = _tokens("--otlp-token-file", settings.otlp_token_file)
+    return tokens.allows if tokens else None
+
+
+def grpc_door(receiver: Receiver, settings: Settings) -> Door:
+    """Where spans come in by OTLP/gRPC.
+
+    Raises:
+        HubError: its address is in use, or its certificate cannot be.
+    """
+    return _door("--otlp-grpc-port", settings.otlp_grpc_port, receiver, settings, serve_grpc)
+
+
+def http_door(receiver: Receiver, settings: Settings) -> Door:
+    """Where spans come in by OTLP/HTTP.
+
+    Raises:
+        HubError: its address is in use, or its certificate cannot be.
+    """
+    return _door("--otlp-http-port", settings.otlp_http_port, receiver, settings, serve_http)
+
+
+def access(settings: Settings) -> Access:
+    """Who may look at page, API and metrics.
+
+    Raises:
+        HubError: a file of tokens or users cannot be read.
+    """
+    tokens = _tokens("--auth-token-file", settings.auth_token_file)
+    try:
+        users = Users(settings.auth_basic_file) if settings.auth_basic_file else None
+    except GuardError as error:
+        raise HubError(f"--auth-basic-file: {error}") from error
+    return Access(tokens.allows if tokens else None, users, settings.auth_header, settings.auth_proxies)
+
+
+def listen(flag: str, bind: Callable[[], Opened]) -> Opened:
+    """What listens at the address that an option names.
+
+    Raises:
+        HubError: it cannot.
+    """
+    try:
+        return bind()
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise HubError(f"{flag}: cannot listen: {why}; choose another port, or 0 for a free one") from error
+
+
+def _tokens(flag: str, file: Path | None) -> Tokens | None:
+    try:
+        return Tokens(file) if file else None
+    except GuardError as error:
+        raise HubError(f"{flag}: {error}") from error
+
+
+def _door(
+    flag: str,
+    port: int,
+    receiver: Receiver,
+    settings: Settings,
+    serve: Callable[[Receiver, str, int, Keys | None], Door],
+) -> Door:
+    keys = None
+    if settings.otlp_tls_cert and settings.otlp_tls_key:
+        keys = Keys(settings.otlp_tls_cert, settings.otlp_tls_key, settings.otlp_tls_client_ca)
+    try:
+        return listen(flag, lambda: serve(receiver, settings.otlp_host or settings.host, port, keys))
+    except GuardError as error:
+        raise HubError(f"--otlp-tls-cert: {error}") from error

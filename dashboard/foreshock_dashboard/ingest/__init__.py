@@ -1,0 +1,1 @@
+"""Spans in: decoded, paired into a service graph, and counted as metrics."""

@@ -1,0 +1,1 @@
+"""Pairing of client and server spans into calls, as the Collector's service graph connector pairs them."""

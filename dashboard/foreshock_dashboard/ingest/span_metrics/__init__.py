@@ -1,0 +1,1 @@
+"""Metrics derived from spans, as the Collector's span metrics connector derives them."""

@@ -1,0 +1,1 @@
+"""Values to text: units, sentences, terminal output, rule files."""

@@ -1,0 +1,94 @@
+"""Incidents as text for a terminal or a document. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+from foreshock_dashboard.model.incident import AtRisk, Culprit, Evidence, Incident
+from foreshock_dashboard.render.units import clock, duration, percent
+
+_MOST = 3
+"""Candidates and services at risk that are listed."""
+
+
+def day(seconds: float) -> str:
+    """`2026-01-05 08:41:20 UTC`."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def changes(history: Sequence[tuple[float, tuple[Incident, ...]]]) -> Iterator[tuple[float, Incident]]:
+    """When each incident reached a new state, and what it said then."""
+    known: dict[str, str] = {}
+    for time, incidents in history:
+        for item in incidents:
+            if known.get(item.id) != item.phase:
+                known[item.id] = item.phase
+                yield time, item
+
+
+def change_line(time: float, item: Incident) -> str:
+    """One change of state on one line."""
+    whose = blamed(item.culprit)
+    return f"{day(time)}  {item.phase:<9}  {item.service}: {item.cause}{f', {whose}' if whose else ''}"
+
+
+def blamed(culprit: Culprit) -> str:
+    """Whose doing it is and where, as far as that is known: `ml/batch-embed on pool chat`."""
+    edge = " -> ".join(map(str, culprit.edge)) if culprit.edge else ""
+    who = str(culprit.service) if culprit.service else edge or culprit.host
+    where = f"pool {culprit.pool}" if culprit.pool else edge or culprit.host
+    return f"{who} on {where}" if who and where and where != who else who or where
+
+
+def incident_text(item: Incident) -> str:
+    """An incident in full: what it says, what to do, and the figures behind it."""
+    ended = f" to {clock(item.until)}" if item.until is not None else ", not over"
+    paged = f", paged {clock(item.paged)}" if item.paged is not None else ", never paged"
+    lines = [
+        item.id,
+        f"  {day(item.opened)}{ended}{paged}; confidence {percent(item.confidence)}, {item.quality}",
+        f"  {item.sentence}",
+        *([f"  next step: {item.next_step}"] if item.next_step else []),
+        *(f"  at risk: {risk_line(one)}" for one in item.at_risk[:_MOST]),
+        *(
+            f"  candidate: {one.service} {one.score:.2f}{f' ({one.why})' if one.why else ''}"
+            for one in item.candidates[:_MOST]
+        ),
+        *(f"  {evidence_line(one)}" for one in item.evidence),
+    ]
+    return "\n".join(lines)
+
+
+def risk_line(risk: AtRisk) -> str:
+    """A service that is to miss its objective, and when."""
+    if risk.p50 <= 0:
+        return f"{risk.service} misses its objective"
+    low, middle, high = (
+        f"{each / 60:.1f}" if each < float("inf") else "later" for each in (risk.p20, risk.p50, risk.p80)
+    )
+    return f"{risk.service} in {middle} min ({low} to {high})"
+
+
+def evidence_line(item: Evidence) -> str:
+    """A figure, what is usual, and since when it is not."""
+    name = f"{item.name} of {item.entity}" if item.entity else item.name
+    return (
+        f"{name}: {figure(item.value, item.unit)}, usually {figure(item.baseline, item.unit)}, "
+        f"since {clock(item.since)}"
+    )
+
+
+def figure(value: float, unit: str) -> str:
+    """A value with its unit: `412 ms`, `46 %`, `3.2 /s`; `unknown` where there is none."""
+    if value != value:
+        return "unknown"
+    match unit:
+        case "s":
+            return duration(value)
+        case "ratio":
+            return f"{value * 100:.3g} %"
+        case "1/s":
+            return f"{value:.3g} /s"
+        case _:
+            return f"{value:.3g} {unit}".rstrip()

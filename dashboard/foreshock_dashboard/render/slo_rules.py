@@ -1,0 +1,98 @@
+"""Prometheus rules of what services promise, from the hub's objectives. Pure.
+
+For each promise: how many requests a second miss it, and which share may. What is made of these two for all services
+alike, burn rates over seven windows and the alerts on them, is alerts/slo.rules.yml.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from foreshock_dashboard.ingest.span_metrics.histogram import BOUNDS
+from foreshock_dashboard.model.service import Service
+
+LATE = 0.05
+"""Share of requests that may take longer than a promised p95."""
+Promise = tuple[str, float, float]
+"""Name of a service, `name` or `namespace/name`; its p95 in seconds; share 0…1 of its requests that may fail."""
+Rule = Mapping[str, object]
+_SERVED = 'span_kind=~"SPAN_KIND_SERVER|SPAN_KIND_CONSUMER"'
+
+
+def groups_of(promises: Sequence[Promise], bounds: Sequence[float] = BOUNDS) -> list[Rule]:
+    """One group of recording rules for each promise. `bounds`: of the buckets of request durations, seconds.
+
+    Raises:
+        ValueError: a promised p95 lies beyond the last bound, or a service is named twice.
+    """
+    names = [name for name, _, _ in promises]
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        raise ValueError(f"{twice} is promised twice; keep one of the two")
+    return [
+        {
+            "name": f"foreshock-objective-{name}",
+            "interval": "30s",
+            "rules": list(_rules(Service.parse(name), latency, failed, bounds)),
+        }
+        for name, latency, failed in promises
+    ]
+
+
+def bound_of(seconds: float, bounds: Sequence[float]) -> float:
+    """The bound of the bucket that a duration falls into: the promise as a histogram can tell it.
+
+    Raises:
+        ValueError: it lies beyond the last one.
+    """
+    found = next((bound for bound in sorted(bounds) if bound >= seconds), None)
+    if found is None:
+        last = f"a p95 of {seconds:g} s is beyond the last bucket, {max(bounds):g} s"
+        raise ValueError(f"{last}; promise less, or name the buckets that there are with --buckets")
+    return found
+
+
+def _rules(service: Service, latency: float, failed: float, bounds: Sequence[float]) -> Iterator[Rule]:
+    try:
+        bound = bound_of(latency, bounds)
+    except ValueError as error:
+        raise ValueError(f"{service}: {error}") from None
+    requests = f"service:requests:rate5m{{{_chosen(service)}}}"
+    errors = f"service:errors:ratio_rate5m{{{_chosen(service)}}}"
+    within = "\n  or ".join(_within(service, bound))
+    late = f"clamp_min(\n  {requests}\n  - on (service_namespace, service_name) (\n  {within}\n  ),\n  0\n)\n"
+    missed = {"latency": late, "failures": f"{requests} * {errors}\nor {requests} * 0\n"}
+    # The names are there already: as labels they tell rules of several services apart.
+    named = ({"service_namespace": service.namespace} if service.namespace else {}) | {"service_name": service.name}
+    for objective, share in (("latency", LATE), ("failures", failed)):
+        labels = {"objective": objective, **named}
+        yield {"record": "service:objective_missed:rate5m", "expr": missed[objective], "labels": labels}
+        yield {"record": "service:objective_budget:ratio", "expr": f"{requests} * 0 + {share:g}", "labels": labels}
+
+
+def _within(service: Service, bound: float) -> Iterator[str]:
+    """Requests per second that took no longer, by each of the names that there may be."""
+    by = "sum by (service_namespace, service_name)"
+    for metric, label, limit in (
+        ("traces_span_metrics_duration_seconds_bucket", "service_name", bound),
+        ("traces_span_metrics_duration_milliseconds_bucket", "service_name", bound * 1000),
+        ("traces_spanmetrics_latency_bucket", "service", bound),
+    ):
+        rate = f"rate({metric}{{{_SERVED},{_chosen(service, label)},le=~{_quoted(_le(limit))}}}[5m])"
+        renamed = rate if label == "service_name" else f'label_replace({rate}, "service_name", "$1", "{label}", "(.+)")'
+        yield f"{by} ({renamed})"
+
+
+def _chosen(service: Service, label: str = "service_name") -> str:
+    namespace = f"service_namespace={_quoted(service.namespace)}," if service.namespace else ""
+    return f"{namespace}{label}={_quoted(service.name)}"
+
+
+def _le(bound: float) -> str:
+    """A bound as any writer has it: `25`, `25.0`."""
+    return re.escape(f"{bound:.10g}") + (r"(\.0)?" if float(bound).is_integer() else "")
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)  # PromQL's escapes are JSON's

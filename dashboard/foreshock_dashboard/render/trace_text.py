@@ -1,0 +1,171 @@
+"""A trace as text for a terminal: its spans as a tree, what ran on its GPUs as bars, and one sentence. Pure.
+
+Everything that is shown came over the network; what a terminal would take for a command is not passed on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from textwrap import wrap
+
+from foreshock_dashboard.model.query import Json
+from foreshock_dashboard.render.units import percent
+
+WIDTH = 100
+"""Columns at most."""
+MOST_LINES = 200
+"""Spans that are shown; the rest is counted."""
+DEEPEST = 12
+"""Levels up to which the tree is indented."""
+_LABEL = 28
+"""Columns for the name of a service before its bar."""
+_SHADES = " ░▒▓█"
+_TIME = 11
+_WAIT = 9
+
+
+def trace_text(told: Json) -> str:
+    """The answer of `/api/traces/{id}` as text of at most `WIDTH` columns."""
+    parts = [_head(told), _spans(told["spans"], told["left_out"]), *(_lane(lane, told) for lane in told["lanes"])]
+    return "\n\n".join([*parts, "\n".join(_end(told))]) + "\n"
+
+
+def _head(told: Json) -> str:
+    start = datetime.fromtimestamp(told["start"], UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return _cut(f"trace {told['trace_id']}, {start} UTC, {_time(told['duration_seconds'])}, {told['total']:,} spans")
+
+
+def _spans(spans: list[Json], left_out: int) -> str:
+    lines = [f"{'duration':>{_TIME}}  {'GPU wait':>{_WAIT}}"]
+    for shown, (depth, span) in enumerate(_tree(spans)):
+        if shown == MOST_LINES:
+            left_out += len(spans) - shown
+            break
+        name = f"{'  ' * min(depth, DEEPEST)}{span['service']}  {span['name']}"
+        failed = "  FAILED" if span["status"] == "error" else ""
+        kind = "" if span["kind"] == "internal" else f"  {span['kind']}"
+        room = WIDTH - _TIME - _WAIT - 4 - len(kind) - len(failed)
+        text = f"{_time(span['duration_seconds']):>{_TIME}}  {_wait(span):>{_WAIT}}  {_cut(name, room)}{kind}{failed}"
+        lines.append(text)
+    if left_out:
+        lines.append(f"… and {left_out:,} more spans; --json gives up to 5000, the API all of them page by page")
+    return "\n".join(lines)
+
+
+def _tree(spans: list[Json]) -> Iterator[tuple[int, Json]]:
+    """Each span once, under its parent where that is here, by start. A span that is its own ancestor comes last."""
+    places = {span["span_id"]: at for at, span in enumerate(spans)}
+    children: dict[int | None, list[int]] = {}
+    for at, span in enumerate(spans):
+        parent = places.get(span["parent_id"])
+        children.setdefault(None if parent == at else parent, []).append(at)
+    seen: set[int] = set()
+    for first in [*children.get(None, ()), *range(len(spans))]:
+        stack = [(0, first)]
+        while stack:
+            depth, at = stack.pop()
+            if at in seen:
+                continue
+            seen.add(at)
+            yield depth, spans[at]
+            below = sorted(children.get(at, ()), key=lambda i: (spans[i]["offset_seconds"], i), reverse=True)
+            stack += [(depth + 1, child) for child in below]
+
+
+def _wait(span: Json) -> str:
+    """The share of a span that others held its GPU; `≤` where that is a bound, `~` where it is inferred."""
+    gpu = span["gpu"]
+    if gpu is None or span["duration_seconds"] <= 0:
+        return ""
+    mark = "~" if gpu["quality"] == "inferred" else "≤" if gpu["upper_bound"] else ""
+    return f"{mark}{percent(gpu['waited_seconds'] / span['duration_seconds'])}"
+
+
+def _lane(lane: Json, told: Json) -> str:
+    """One GPU: a bar for each service over the time of the trace's spans on it."""
+    on = set(lane["spans"])
+    times = [
+        (s["offset_seconds"], s["offset_seconds"] + s["duration_seconds"]) for s in told["spans"] if s["span_id"] in on
+    ]
+    times = times or [(i["offset_seconds"], i["offset_seconds"] + i["duration_seconds"]) for i in lane["intervals"]]
+    first, last = min((start for start, _ in times), default=0.0), max((end for _, end in times), default=0.0)
+    quality = "" if lane["quality"] == "measured" else ", inferred from counters"
+    head = f"{lane['gpu']}: held by others for {_time(lane['waited_seconds'])} of the time of its spans{quality}"
+    services = sorted(
+        {each["service"] for each in lane["intervals"]} - {lane["own"]}, key=lambda s: -lane["by"].get(s, 0)
+    )
+    width = WIDTH - _LABEL - 13
+    rows = []
+    for service in [lane["own"], *services]:
+        mine = [each for each in lane["intervals"] if each["service"] == service]
+        held = lane["own_seconds"] if service == lane["own"] else lane["by"].get(service, 0.0)
+        name = f"{service} *" if service == lane["own"] else service
+        bar = _bar(mine, lane["intervals"], first, last, width)
+        rows.append(f"{_cut(name, _LABEL):<{_LABEL}} {bar} {_time(held):>{_TIME}}")
+    scale = f"{'':<{_LABEL}} {_time(first):<{width // 2}}{_time(last):>{width - width // 2}}"
+    return "\n".join([_cut(head), *rows, scale])
+
+
+def _bar(mine: Iterable[Json], everyone: Iterable[Json], first: float, last: float, width: int) -> str:
+    """How much of each stretch a service had, as shades; a dot where it is not known that anybody had any."""
+    if last <= first:
+        return _SHADES[0] * width
+    had = _cells(mine, first, last, width, shares=True)
+    told = _cells(everyone, first, last, width, shares=False)
+    return "".join(_shade(cell) if known > 0 else "·" for cell, known in zip(had, told, strict=True))
+
+
+def _cells(intervals: Iterable[Json], first: float, last: float, width: int, *, shares: bool) -> list[float]:
+    """Which part of each of `width` stretches is covered."""
+    cells = [0.0] * width
+    step = (last - first) / width
+    for each in intervals:
+        start, end = each["offset_seconds"] - first, each["offset_seconds"] + each["duration_seconds"] - first
+        share = each["share"] if shares and each["share"] is not None else 1.0
+        for cell in range(max(0, int(start / step)), min(width, int(end / step) + 1)):
+            cells[cell] += share * max(0.0, min(end, (cell + 1) * step) - max(start, cell * step)) / step
+    return cells
+
+
+def _shade(share: float) -> str:
+    """A blank only where there is nothing."""
+    return _SHADES[0] if share <= 0.001 else _SHADES[min(4, max(1, round(share * 4)))]
+
+
+def _end(told: Json) -> Iterator[str]:
+    for note in (told["clock_note"], told["note"]):
+        if note:
+            yield from wrap(_printable(note), WIDTH)
+    if told["lanes"]:
+        yield "* the trace's own service; · no two services were active; what others held bounds waiting from above"
+    if told["lanes_error"]:
+        yield _printable(f"what ran on the GPUs could not be read: {told['lanes_error']}")
+    if told["lanes_left_out"]:
+        yield f"of {told['lanes_left_out']} of its minutes not all GPUs were read"
+    if not told["lanes_settled"]:
+        yield "this trace is seconds old: what ran on its GPUs may still be on its way"
+    yield _printable(told["sentence"]) or _nothing(told)
+
+
+def _nothing(told: Json) -> str:
+    if told["lanes"]:
+        return "what is known of its GPUs does not allow a statement about so short a time"
+    if note := told.get("lanes_note"):  # older hubs have none
+        return _printable(f"nothing is known of its GPUs: {note}")
+    return "no span of it is known to have run on a GPU that services shared at the time"
+
+
+def _time(seconds: float) -> str:
+    if abs(seconds) < 0.01:
+        return f"{seconds * 1000:.1f} ms"
+    return f"{seconds * 1000:,.0f} ms" if abs(seconds) < 10 else f"{seconds:,.1f} s"
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _cut(text: str, room: int = WIDTH) -> str:
+    text = _printable(text)
+    return text if len(text) <= room else f"{text[: max(0, room - 1)]}…"

@@ -1,0 +1,1 @@
+"""The analysis over the past: recordings, earlier instants, time ranges, seasons."""

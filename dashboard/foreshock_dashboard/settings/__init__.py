@@ -1,0 +1,1 @@
+"""Options of the hub and how their text is parsed."""

@@ -1,0 +1,1 @@
+"""The only room besides `cli` that imports the simulator: demo, backfill, counterfactual, scoring."""

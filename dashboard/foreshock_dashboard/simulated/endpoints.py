@@ -1,0 +1,54 @@
+"""Pages of metrics of the simulated platform that are not the exporters': model servers and the cluster's state."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from foreshock_exporter.exposition.family import Distribution, Emitted, Family, Sample
+from foreshock_exporter.exposition.text_format import CONTENT_TYPE
+
+POD = "k8s_pod_name"
+Page = Callable[[], bytes]
+
+
+def together(pages: Mapping[str, Emitted]) -> Emitted:
+    """Many servers' families as one page, the server's name a label: with its host, for each host counts from one."""
+    found: dict[Family, list[Sample | Distribution]] = {}
+    for server, page in pages.items():
+        pod = server.rpartition(":")[0]
+        for family, samples in page:
+            found.setdefault(family, []).extend(each._replace(labels=(pod, *each.labels)) for each in samples)
+    return [(replace(family, labels=(POD, *family.labels)), samples) for family, samples in found.items()]  # type: ignore[misc]
+
+
+@contextmanager
+def serving(pages: Mapping[str, Page]) -> Iterator[str]:
+    """Serve pages by their path on a free port of loopback; gives `http://host:port`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            page = pages.get(self.path)
+            body = page() if page else b""
+            self.send_response(200 if page else 404)
+            self.send_header("Content-Type", CONTENT_TYPE)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the inherited name
+            """Stay quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, name="demo-pages", daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -1,0 +1,103 @@
+"""OTLP trace requests turned into spans, and the answers to them. How a span is laid out is known to `model.otlp`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import MessageToDict, MessageToJson
+from google.protobuf.message import DecodeError, Message
+from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]  # it ships no type marker
+from google.rpc.status_pb2 import Status as RpcStatus  # type: ignore[import-untyped]  # it ships no type marker
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+
+from foreshock_dashboard.ingest.indexed_attributes import pickers
+from foreshock_dashboard.ingest.otlp import Pickers, encode, read
+from foreshock_dashboard.model.span import TRACE_KEYS, Span
+from foreshock_dashboard.sources.otlp.json_request import MalformedError, hex_of_base64, protobuf_of, turn_ids
+
+__all__ = [
+    "Decoded", "MalformedError", "decode", "decode_json", "encode_json", "encode_response", "encode_status",
+]  # fmt: skip
+
+SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
+
+PICKERS = pickers(TRACE_KEYS)
+"""Read what the hub asks for unless told otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """The spans of a request, and how many were refused for which reason."""
+
+    spans: Sequence[Span]
+    rejected: int
+    reasons: Mapping[str, int]
+
+
+def decode(payload: bytes, now: float | None = None, asked: Pickers = PICKERS) -> Decoded:
+    """Read a protobuf ExportTraceServiceRequest; with `now` (Unix seconds), spans too far from it are rejected.
+
+    Args:
+        asked: which attributes of a span are read at once.
+
+    Raises:
+        MalformedError: the bytes are not one.
+    """
+    try:
+        return _decoded(payload, now, asked)
+    except DecodeError as error:
+        raise MalformedError(f"not a protobuf ExportTraceServiceRequest: {error}") from error
+
+
+def decode_json(payload: bytes, now: float | None = None) -> Decoded:
+    """Read an ExportTraceServiceRequest in OTLP's JSON, where ids are hex; unknown fields are ignored.
+
+    Raises:
+        MalformedError: the bytes are not one.
+    """
+    refused = Counter[str]()
+    found = decode(protobuf_of(payload, refused), now)
+    refused.update(found.reasons)
+    return Decoded(found.spans, sum(refused.values()), dict(refused))
+
+
+def encode_json(spans: Sequence[Span]) -> bytes:
+    """A request in OTLP's JSON of which `decode_json` gives these spans: ids in hex, enums by number."""
+    request = ExportTraceServiceRequest.FromString(encode(spans))
+    body = MessageToDict(request, use_integers_for_enums=True)
+    turn_ids(body, hex_of_base64)
+    return orjson.dumps(body)
+
+
+def encode_response(rejected: int, message: str, *, json: bool) -> bytes:
+    """Write an ExportTraceServiceResponse; `partial_success` is unset where nothing was rejected."""
+    answer = ExportTraceServiceResponse()
+    if rejected:
+        answer.partial_success.CopyFrom(ExportTracePartialSuccess(rejected_spans=rejected, error_message=message))
+    return _encode(answer, json=json)
+
+
+def encode_status(code: int, message: str, retry_after: float | None, *, json: bool) -> bytes:
+    """Write a google.rpc.Status, with RetryInfo where the sender may try again after `retry_after` seconds."""
+    status = RpcStatus(code=code, message=message)
+    if retry_after is not None:
+        delay = Duration(seconds=int(retry_after), nanos=int(retry_after % 1 * 1e9))
+        status.details.add().Pack(RetryInfo(retry_delay=delay))
+    return _encode(status, json=json)
+
+
+def _encode(message: Message, *, json: bool) -> bytes:
+    return MessageToJson(message, indent=None).encode() if json else message.SerializeToString()
+
+
+def _decoded(payload: bytes, now: float | None, asked: Pickers) -> Decoded:
+    found = read(payload, asked, None if now is None else round(now * 1e9))
+    return Decoded(found.spans or (), sum(found.refused.values()), dict(found.refused))

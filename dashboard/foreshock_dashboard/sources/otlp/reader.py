@@ -1,0 +1,72 @@
+"""The spans of a request, slice by slice: in the memory of one slice, however many requests come at once."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from google.protobuf.message import DecodeError
+
+from foreshock_dashboard.common.clock import Now
+from foreshock_dashboard.common.cpu_lock import TURN
+from foreshock_dashboard.ingest.otlp import Pickers
+from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.sources.otlp.codec import PICKERS, MalformedError, decode
+from foreshock_dashboard.sources.otlp.json_request import protobuf_of
+from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
+from foreshock_dashboard.sources.otlp.slices import BYTES, TooManyError, check, slices
+
+JSON_SHARE = 4
+"""How many times fewer bytes than in protobuf a request may have in JSON: it has to be read whole, into several times
+its size."""
+MAX_JSON_VALUES = 1 << 20
+"""Values of one request in JSON, each of which takes up to 230 bytes once read."""
+
+
+class Reader:
+    """Reads requests of at most `max_bytes`, from any number of threads at once. `now` and `asked` as in `Receiver`."""
+
+    def __init__(self, max_bytes: int, now: Now | None, asked: Pickers = PICKERS) -> None:
+        self._max_json = max_bytes // JSON_SHARE
+        self._now, self._asked = now, asked
+        # Reading holds the interpreter anyway, so one at a time costs nothing and takes the memory of one.
+        self._reading_json = threading.Lock()
+
+    def spans(self, payload: bytes, rejected: Counter[str], *, json: bool) -> Iterator[Sequence[Span]]:
+        """The spans of a request; those that cannot be used are counted with their reason.
+
+        Raises:
+            RefusedError: it is malformed or has too much, which shows before the first slice.
+        """
+        try:
+            for piece in self._pieces(self._protobuf(payload, rejected) if json else payload, rejected):
+                with TURN:
+                    decoded = decode(piece, self._now() if self._now else None, self._asked)
+                rejected.update(decoded.reasons)
+                yield decoded.spans
+        except MalformedError as error:
+            raise RefusedError(Refusal.MALFORMED, str(error)) from error
+
+    def _protobuf(self, payload: bytes, rejected: Counter[str]) -> bytes:
+        if len(payload) > self._max_json:
+            raise _too_large(f"JSON of more than {self._max_json} bytes; send smaller batches, or protobuf")
+        if sum(map(payload.count, (b"{", b"[", b","))) > MAX_JSON_VALUES:
+            raise _too_large(f"JSON of more than {MAX_JSON_VALUES} values; send smaller batches, or protobuf")
+        with self._reading_json:
+            return protobuf_of(payload, rejected)
+
+    def _pieces(self, payload: bytes, rejected: Counter[str]) -> Iterable[bytes]:
+        if len(payload) <= BYTES:
+            return (payload,)
+        try:
+            check(payload)
+        except TooManyError as error:
+            raise _too_large(f"the request has {error}; send smaller batches") from error
+        except DecodeError as error:
+            raise MalformedError(f"not a protobuf ExportTraceServiceRequest: {error}") from error
+        return slices(payload, rejected)
+
+
+def _too_large(message: str) -> RefusedError:
+    return RefusedError(Refusal.TOO_LARGE, message)

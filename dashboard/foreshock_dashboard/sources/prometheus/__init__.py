@@ -1,0 +1,1 @@
+"""Metrics from outside: the scraper of targets and the client of the Prometheus HTTP API."""

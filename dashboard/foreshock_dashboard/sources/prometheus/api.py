@@ -1,0 +1,215 @@
+"""Queries answered by any API that speaks Prometheus' (Prometheus, Mimir, Thanos, VictoriaMetrics)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import numpy as np
+import orjson
+
+from foreshock_dashboard.common.connection_error import why
+from foreshock_dashboard.model.query import Floats, Matcher, Matrix, Query, SourceError, grid
+from foreshock_dashboard.model.samples import Labels
+
+log = logging.getLogger(__name__)
+
+MAX_BODY = 64 << 20
+"""Bytes of one answer after decompression."""
+
+NAMES = "/api/v1/label/__name__/values"
+
+_RESERVED = frozenset(["bool", "on", "ignoring", "group_left", "group_right", "atan2", "inf", "nan"])
+"""Words that PromQL does not take as a metric's name in front of braces, whatever their case."""
+
+
+def promql(query: Query) -> str:
+    """The query in PromQL.
+
+    `last` looks at the instant vector too, because that alone knows staleness markers; `last_over_time` skips them.
+    """
+    metric = f"{query.metric}_bucket" if query.reduce == "buckets" else query.metric
+    selector = _selector(metric, query.matchers)
+    window = f"[{round(query.window * 1000)}ms]"
+    match query.reduce:
+        case "last":
+            inner = f"last_over_time({selector}{window}) and {selector}"
+        case "rate":
+            inner = f"rate({selector}{window})"
+        case "increase" | "buckets":
+            inner = f"increase({selector}{window})"
+    if query.by is None:
+        return inner
+    keep = dict.fromkeys((*query.by, "le") if query.reduce == "buckets" else query.by)
+    return f"sum by ({', '.join(keep)}) ({inner})"
+
+
+def _selector(metric: str, matchers: tuple[Matcher, ...]) -> str:
+    conditions = [f"{matcher.label}{matcher.op}{_quoted(matcher.value)}" for matcher in matchers]
+    if metric.lower() in _RESERVED:
+        conditions.insert(0, f"__name__={_quoted(metric)}")
+        metric = ""
+    return f"{metric}{{{','.join(conditions)}}}" if conditions else metric
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+class PrometheusSource:
+    """A `MetricSource` over HTTP. Thread-safe.
+
+    Args:
+        url: the API's base, such as http://prometheus:9090 or http://mimir/prometheus; `user:password@` is used.
+        timeout: seconds for one answer; the server is told too.
+        headers: sent with each request, such as X-Scope-OrgID.
+        token: sent as a bearer token.
+        transport: the door to the network.
+
+    Raises:
+        ValueError: the URL is not http(s) with a host.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float = 30.0,
+        headers: Mapping[str, str] | None = None,
+        token: str = "",
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        try:
+            base = httpx.URL(url.rstrip("/"))
+        except httpx.InvalidURL as error:
+            raise ValueError(f"prometheus {url!r}: {error}; write http://HOST:PORT") from error
+        if base.scheme not in ("http", "https") or not base.host:
+            raise ValueError(f"prometheus {url!r}: write http://HOST:PORT")
+        self.name = f"Prometheus {base.copy_with(username=None, password=None)}"
+        self._timeout = timeout
+        self._silent = False
+        sent = dict(headers or {})
+        if token:
+            sent["Authorization"] = f"Bearer {token}"
+        self._client = httpx.Client(base_url=base, headers=sent, timeout=timeout, transport=transport)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
+        """As `MetricSource.fetch`, on a grid of whole milliseconds."""
+        times = grid(start, end, step)
+        first, width = round(start * 1000), round(step * 1000)
+        if width < 1:
+            raise ValueError(f"step must be a millisecond at least, not {step} s")
+        given = {
+            "query": promql(query),
+            "start": _seconds(first),
+            "end": _seconds(first + width * (len(times) - 1)),
+            "step": _seconds(width),
+            "timeout": f"{self._timeout:.0f}s",
+        }
+        data = self._ask("POST", "/api/v1/query_range", given)
+        try:
+            found = [(_labels(each["metric"]), each.get("values", ())) for each in data["result"]]
+            rows = {labels: _row(values, first, width, times) for labels, values in found}
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise self._strange(f"{type(error).__name__} {error}") from error
+        return Matrix.of(times, rows)
+
+    def metric_names(self) -> frozenset[str]:
+        """As `MetricSource.metric_names`."""
+        return self._names({})
+
+    def names_between(self, start: float, end: float) -> frozenset[str] | None:
+        """As `TellsNames.names_between`.
+
+        Without a range some servers look through all that they keep, others at little of it. Some proxies refuse this
+        question alone, and a large fleet may have more names than one answer takes.
+        """
+        try:
+            names = self._names({"start": f"{start:.3f}", "end": f"{end:.3f}"})
+        except SourceError as error:
+            if not self._silent:
+                log.warning(
+                    "asked for every metric that there might be, since it does not tell which it has: %s", error
+                )
+            self._silent = True
+            return None
+        self._silent = False
+        return names
+
+    def _names(self, given: dict[str, str]) -> frozenset[str]:
+        names = self._ask("GET", NAMES, given)
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise self._strange("names that are no list of texts")
+        return frozenset(names)
+
+    def _ask(self, method: str, path: str, given: dict[str, str]) -> Any:  # noqa: ANN401 - JSON
+        try:
+            form, params = (given, None) if method == "POST" else (None, given)
+            with self._client.stream(method, path, data=form, params=params) as response:
+                body = self._read(response)
+        except httpx.TimeoutException as error:
+            raise SourceError(
+                f"{self.name}: no answer within {self._timeout:.0f} s; ask for a shorter range, or look at its load"
+            ) from error
+        except (httpx.TransportError, httpx.StreamError, httpx.DecodingError) as error:
+            raise SourceError(f"{self.name}: cannot be reached ({why(error)}); does it run at that address?") from error
+        return self._data(response, body)
+
+    def _read(self, response: httpx.Response) -> bytes:
+        body = bytearray()
+        for chunk in response.iter_bytes(1 << 16):
+            body += chunk
+            if len(body) > MAX_BODY:
+                raise SourceError(
+                    f"{self.name}: the answer is larger than {MAX_BODY >> 20} MiB; use a longer step or a shorter range"
+                )
+        return bytes(body)
+
+    def _data(self, response: httpx.Response, body: bytes) -> Any:  # noqa: ANN401 - JSON
+        status = response.status_code
+        if status in (401, 403):
+            raise SourceError(f"{self.name}: answers {status}; give the credentials or the tenant that it asks for")
+        if response.is_redirect:
+            raise SourceError(f"{self.name}: redirects to {response.headers.get('location', '?')}; use that address")
+        try:
+            answer = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise SourceError(
+                f"{self.name}: answers {status} with {response.headers.get('content-type', 'no content type')}, not "
+                f"Prometheus' JSON ({body[:60]!r}); give the base address of its API, without /graph or /api/v1"
+            ) from error
+        if not isinstance(answer, dict) or "status" not in answer:
+            raise self._strange(f"{status} without a status field")
+        if answer["status"] != "success" or "data" not in answer:
+            kind, message = answer.get("errorType", "error"), answer.get("error", "no message")
+            raise SourceError(f"{self.name}: answers {status} {kind}: {message}")
+        return answer["data"]
+
+    def _strange(self, what: str) -> SourceError:
+        return SourceError(f"{self.name}: answers what Prometheus does not ({what}); is it another service?")
+
+
+def _seconds(milliseconds: int) -> str:
+    return f"{milliseconds / 1000:.3f}"
+
+
+def _labels(metric: Mapping[str, str]) -> Labels:
+    return tuple(sorted((name, value) for name, value in metric.items() if name != "__name__" and value))
+
+
+def _row(values: Any, first: int, width: int, times: Floats) -> Floats:  # noqa: ANN401 - JSON
+    row = np.full(len(times), np.nan)
+    if values:
+        at = np.array([time for time, _ in values], dtype=np.float64)
+        where = np.rint((at * 1000 - first) / width).astype(np.int64)
+        if where.min() < 0:
+            raise ValueError("a time outside the range")
+        row[where] = [float(value) for _, value in values]
+    return row

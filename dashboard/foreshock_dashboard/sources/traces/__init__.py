@@ -1,0 +1,1 @@
+"""Clients of trace stores: Tempo and Jaeger."""

@@ -1,0 +1,1 @@
+"""Mathematics without a domain: robust statistics, NNLS, CUSUM, quantiles; imports numpy and `model.query` only."""

@@ -1,0 +1,1 @@
+"""Head and immutable blocks of one kind of data, for samples and spans alike."""

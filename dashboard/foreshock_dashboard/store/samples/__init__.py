@@ -1,0 +1,1 @@
+"""Samples in the store: series index, codec, and PromQL functions on a grid."""

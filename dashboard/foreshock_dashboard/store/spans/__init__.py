@@ -1,0 +1,1 @@
+"""Spans in the store: codec, symbols, search, and heat map."""

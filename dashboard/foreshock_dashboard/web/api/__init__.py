@@ -1,0 +1,1 @@
+"""Routes and response schemas of the JSON API; computes nothing."""

@@ -1,0 +1,138 @@
+"""What callers and load balancers are told without a person: whether to send, and where there is room. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from foreshock_dashboard.model.forecast import Load
+from foreshock_dashboard.model.query import Json
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.world import World
+from foreshock_dashboard.render.units import percent
+from foreshock_dashboard.web.state.conditions import open_incidents
+from foreshock_dashboard.web.state.freshness import sight
+from foreshock_dashboard.web.state.numbers import number
+
+State = Literal["ok", "degraded", "shed"]
+LIKELY = 0.5
+"""Chance of missing its objective within ten minutes from which a service is degraded."""
+LONGEST = 300.0
+"""Seconds that a caller is asked to stay away at most: by then the hub says more."""
+NOW = 120.0
+"""Seconds whose mean is a replica's load, as the analysis compares replicas."""
+
+
+class Advice(NamedTuple):
+    """How a service is for those who call it. retry_after: seconds; None where it is well.
+
+    known: whether there is data to judge by. A service that nothing is known of is not kept from work.
+    """
+
+    state: State
+    retry_after: float | None
+    reason: str
+    known: bool = True
+
+
+def advice(snapshot: Snapshot, service: Service) -> Advice:
+    """What to do about calls to a service.
+
+    *shed*: it suffers so much that more requests make it worse; stay away for as long as one of its requests takes now.
+    *degraded*: it is about to, or slower than usual; send what cannot wait, look again at the next tick.
+    """
+    world = snapshot.world
+    if world is None or snapshot.error or service in sight(world).silent_services:
+        return Advice("ok", None, snapshot.error or "no fresh data of it", known=False)
+    soon = world.step
+    for item in open_incidents(snapshot):
+        if service not in (item.service, *item.victims):
+            continue
+        if item.phase in ("page", "cascading") and service in (item.service, item.victim):
+            return Advice("shed", _longest(world, service), item.sentence or f"{item.phase}: {item.cause}")
+        return Advice("degraded", soon, item.sentence or f"{item.phase}: {item.cause}")
+    risk = next((each for each in snapshot.outlook.risks if each.service == service), None)
+    if risk and risk.chance >= LIKELY:
+        when = "it misses its objective" if risk.p50 <= 0 else f"it may miss its objective in {risk.p50 / 60:.0f} min"
+        return Advice("degraded", soon, when)
+    over = [load for load in snapshot.outlook.loads if load.service == service and load.ratio > load.safe]
+    if over:
+        return Advice(
+            "degraded",
+            soon,
+            f"it is asked {percent(over[0].ratio)} of what it can do, and {percent(over[0].safe)} is safe",
+        )
+    if not _told(world, service):
+        return Advice("ok", None, "nothing is told of its requests, GPU time or queue", known=False)
+    return Advice("ok", None, "")
+
+
+def _told(world: World, service: Service) -> bool:
+    """Whether there is any figure to judge it by: of its requests, or of what it does on GPUs or as a model server."""
+    rows = [world.red.rate[world.services.index(service)]] if service in world.services else []
+    rows += [world.busy[row] for row, tenant in enumerate(world.tenants) if tenant.service == service]
+    if world.inference is not None and service in world.inference.services:
+        rows.append(world.inference.running[world.inference.services.index(service)])
+    recent = max(1, round(NOW / world.step))
+    return any(bool(np.isfinite(row[-recent:]).any()) for row in rows)
+
+
+def _longest(world: World, service: Service) -> float:
+    p95 = float(world.red.p95[world.services.index(service), -1]) if service in world.services else math.nan
+    return min(LONGEST, max(world.step, p95 if math.isfinite(p95) else 0.0))
+
+
+def health(snapshot: Snapshot, service: Service) -> Json:
+    """The answer about one service."""
+    found = advice(snapshot, service)
+    return {
+        "service": str(service),
+        "state": found.state,
+        "retry_after": None if found.retry_after is None else math.ceil(found.retry_after),
+        "reason": found.reason,
+        "known": found.known,
+    }
+
+
+def headroom(snapshot: Snapshot, service: Service | None = None) -> Json:
+    """Pools and replicas by spare burst-safe load, the most first; those of one service where it is named."""
+    loads = [load for load in snapshot.outlook.loads if service in (None, load.service)]
+    pools = [
+        {"service": str(load.service), "pool": load.pool or None, **_room(load.ratio, load.safe)} for load in loads
+    ]
+    replicas = [row for load in loads for row in _replicas(snapshot.world, load)] if snapshot.world else []
+    return {"pools": _ranked(pools), "replicas": _ranked(replicas)}
+
+
+def _replicas(world: World | None, load: Load) -> Iterator[Json]:
+    """Each replica's part of its service's load, by the requests on it."""
+    if world is None or world.inference is None:
+        return
+    found = world.inference
+    rows = [row for row, replica in enumerate(found.replicas) if replica.service == load.service]
+    recent = found.replica_busy[rows, -max(1, round(NOW / world.step)) :]
+    alive = np.isfinite(recent[:, -1]) if len(rows) else np.empty(0, dtype=bool)
+    counted = [row for row, is_alive in zip(rows, alive, strict=True) if is_alive]
+    busy = np.nanmean(recent[alive], axis=1) if counted else np.empty(0)
+    even = float(busy.mean()) if len(busy) else 0.0
+    for row, requests in zip(counted, busy.tolist(), strict=True):
+        ratio = load.ratio * requests / even if even > 0 else load.ratio
+        yield {
+            "service": str(load.service),
+            "instance": found.replicas[row].instance,
+            "requests": number(requests),
+            **_room(ratio, load.safe),
+        }
+
+
+def _room(ratio: float, safe: float) -> Json:
+    return {"load_ratio": number(ratio), "safe_ratio": number(safe), "spare_ratio": number(safe - ratio)}
+
+
+def _ranked(rows: list[Json]) -> list[Json]:
+    """The most room first; what is not known last."""
+    return sorted(rows, key=lambda row: (row["spare_ratio"] is None, -(row["spare_ratio"] or 0.0), str(row)))

@@ -1,0 +1,263 @@
+"""Lines over time for Plotly: pure functions of arrays and theme."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from foreshock_dashboard.model.query import Floats, Json
+from foreshock_dashboard.web.charts.chart import Look
+from foreshock_dashboard.web.charts.text import LONGEST, plain
+from foreshock_dashboard.web.charts.theme import service_colour
+
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
+MOST_POINTS = 360
+"""Points of a line; where there are more, each is the largest of its stretch, so that no peak is lost."""
+BELOW, LEGEND = 36, 20
+"""Pixels below a chart: times with the day in a second line, then each row of names where there are several lines."""
+ROW = 46
+"""Characters of names, with their marks, that a row holds in a narrow chart."""
+MOST_ROWS = 4
+"""Rows of names that leave room for the chart; where there are more, pointing at it names the lines."""
+MARK = 6
+"""Characters that the mark before a name takes."""
+MOST_LINES = 10
+"""Lines that can be told apart."""
+UNITS = {
+    "s": (",.3s", "s"),
+    "ratio": (",.0%", ""),
+    "count": (",.3~r", ""),
+    "per_second": (",.3~r", "/s"),
+    "watts": (",.0f", " W"),
+    "celsius": (",.0f", " °C"),
+    "bytes": (",.3~s", "B"),
+}
+"""How a unit's ticks are written: d3's format, and what is put behind it. Half a request is not `500m`."""
+FEW = 5
+"""Up to which an axis of counts has each number: there is no half of a replica."""
+DASHES = ("solid", "dot", "dash", "longdash", "dashdot")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line. `colour` is a token of the theme, or "" for the colour that a service of this name has everywhere.
+
+    values: one at each time, NaN where nothing is known: the line then has a gap. fill: the area below it is shaded.
+    """
+
+    name: str
+    values: Floats
+    colour: str = ""
+    dash: str = "solid"
+    fill: bool = False
+    stack: str = ""
+
+
+class Mark(NamedTuple):
+    """A moment across the chart, Unix seconds; `colour` is a token of the theme."""
+
+    time: float
+    name: str
+    colour: str = "muted"
+
+
+class Band(NamedTuple):
+    """What is usual, from `low` to `high` in the chart's unit."""
+
+    low: float
+    high: float
+    name: str = "usual"
+
+
+def lines(
+    times: Floats,
+    found: Sequence[Line],
+    look: Look,
+    *,
+    unit: str,
+    span: tuple[float, float],
+    marks: Sequence[Mark] = (),
+    band: Band | None = None,
+    empty: str = "",
+    note: str = "",
+    top: float | None = None,
+    legend: bool = False,
+    row: int = ROW,
+) -> Json:
+    """Lines over a stretch of time.
+
+    times: Unix seconds, shape (points,). unit: a key of `UNITS`. span: the Unix seconds that the axis covers. empty:
+    what is said where no line has a value. note: what is said across lines where the one that matters has none. top:
+    where the axis ends at least, in the unit. legend: a single line is named too. row:
+    characters of names that a row below the chart holds.
+    """
+    drawn = [line for line in found if np.isfinite(line.values).any()]
+    if not drawn:
+        return blank(empty or "No data in this range.", look)
+    at, rows = _fewer(times, drawn)
+    stamps = [stamp(time, look) for time in at.tolist()]
+    highest = max(float(np.nanmax(line.values)) for line in drawn)
+    layout = frame(look, unit, span)
+    if unit == "count" and highest <= FEW:
+        layout["yaxis"]["dtick"] = 1
+    if top is not None:
+        layout["yaxis"]["range"] = [0, max(top, highest * 1.05)]
+    rows_of_names = _legend_rows(drawn, look, row) if legend or len(drawn) > 1 else 0
+    layout["showlegend"] = 0 < rows_of_names <= MOST_ROWS
+    layout["margin"]["b"] = BELOW + LEGEND * rows_of_names * layout["showlegend"]
+    layout["shapes"] = [_across(mark, look) for mark in marks] + ([_shade(band, look)] if band else [])
+    layout["annotations"] = [_named(mark, look, i, span) for i, mark in enumerate(marks)]
+    layout["annotations"] += [_said(note, look)] if note else []
+    return {
+        "data": [_trace(line, stamps, row, look, unit) for line, row in zip(drawn, rows, strict=True)],
+        "layout": layout,
+    }
+
+
+def _legend_rows(drawn: Sequence[Line], look: Look, row: int) -> int:
+    """Rows of the legend, for which Plotly makes no room itself; on a phone each name has one.
+
+    Names that do not fit into one row stand in columns as wide as the longest.
+    """
+    if look.narrow:
+        return len(drawn)
+    widths = [min(len(line.name), LONGEST) + MARK for line in drawn]
+    return 1 if sum(widths) <= row else math.ceil(len(widths) / max(1, row // max(widths)))
+
+
+def blank(text: str, look: Look) -> Json:
+    """A figure that says why there is nothing in it."""
+    none = {"visible": False, "fixedrange": True}
+    return {
+        "data": [],
+        "layout": _sheet(look)
+        | {
+            "xaxis": none,
+            "yaxis": none,
+            "annotations": [_said(text, look)],
+        },
+    }
+
+
+def _said(text: str, look: Look) -> Json:
+    """A sentence in the middle of a figure."""
+    return {
+        "text": plain(text, 300),
+        "showarrow": False,
+        "xref": "paper",
+        "yref": "paper",
+        "x": 0.5,
+        "y": 0.5,
+        "font": {"size": 13, "color": look.colours["muted"]},
+    }
+
+
+def frame(look: Look, unit: str, span: tuple[float, float]) -> dict[str, Any]:
+    """The layout of a chart over time."""
+    shape, suffix = UNITS[unit]
+    axis = {"gridcolor": look.colours["line"], "zeroline": False, "linecolor": look.colours["line"], "tickangle": 0}
+    return _sheet(look) | {
+        "hovermode": "x unified",
+        "dragmode": "zoom",
+        "legend": {"orientation": "h", "x": 0, "y": 0, "yanchor": "bottom", "yref": "container"},
+        "xaxis": axis | {"type": "date", "range": [stamp(edge, look) for edge in span], "hoverformat": "%H:%M:%S"},
+        "yaxis": axis | {"rangemode": "tozero", "tickformat": shape, "ticksuffix": suffix, "fixedrange": True},
+    }
+
+
+def stamp(time: float, look: Look) -> str:
+    """An instant as the browser's clock shows it, which Plotly takes as it is."""
+    return f"{datetime.fromtimestamp(time + look.offset, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def _sheet(look: Look) -> dict[str, Any]:
+    return {
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": FONT, "size": 12, "color": look.colours["muted"]},
+        "margin": {"l": 56, "r": 12, "t": 18, "b": BELOW},
+        "uirevision": "keep",
+        "hoverlabel": {
+            "bgcolor": look.colours["raised"],
+            "bordercolor": look.colours["line"],
+            "font": {"color": look.colours["text"]},
+        },
+    }
+
+
+def _fewer(times: Floats, found: Sequence[Line]) -> tuple[Floats, list[Floats]]:
+    """At most `MOST_POINTS`: the largest value of each stretch, at the time the stretch begins."""
+    size = math.ceil(len(times) / MOST_POINTS)
+    if size <= 1:
+        return times, [line.values for line in found]
+    starts = np.arange(0, len(times), size)
+    rows = []
+    for line in found:
+        known = np.where(np.isnan(line.values), -np.inf, line.values)
+        largest = np.maximum.reduceat(known, starts)
+        rows.append(np.where(np.isneginf(largest), np.nan, largest))
+    return times[starts], rows
+
+
+def _trace(line: Line, stamps: Sequence[str], row: Floats, look: Look, unit: str) -> Json:
+    colour = look.colours[line.colour] if line.colour else service_ink(line.name, look)
+    shape, suffix = UNITS[unit]
+    trace: Json = {
+        "type": "scatter",
+        "mode": "lines",
+        "name": plain(line.name),
+        "x": list(stamps),
+        "y": [None if not math.isfinite(value) else float(f"{value:.4g}") for value in row.tolist()],
+        "line": {"color": colour, "width": 2, "dash": line.dash},
+        "hovertemplate": f"%{{y:{shape}}}{suffix}",
+    }
+    if line.fill:
+        trace |= {"fill": "tozeroy"}
+    if line.stack:
+        trace |= {"stackgroup": line.stack, "line": {"color": colour, "width": 0.5}}
+    return trace
+
+
+def service_ink(name: str, look: Look) -> str:
+    """The colour of a service in this theme."""
+    return look.colours["services"].split()[service_colour(name)]
+
+
+def _across(mark: Mark, look: Look) -> Json:
+    at = stamp(mark.time, look)
+    line = {"color": look.colours[mark.colour], "width": 1, "dash": "dot"}
+    return {"type": "line", "x0": at, "x1": at, "yref": "paper", "y0": 0, "y1": 1, "line": line}
+
+
+def _named(mark: Mark, look: Look, row: int, span: tuple[float, float]) -> Json:
+    """Its name, on the side that has room for it."""
+    late = mark.time > (span[0] + span[1]) / 2
+    return {
+        "x": stamp(mark.time, look),
+        "yref": "paper",
+        "y": 1 - 0.09 * (row % 3),
+        "yanchor": "bottom",
+        "xanchor": "right" if late else "left",
+        "showarrow": False,
+        "text": plain(mark.name),
+        "font": {"size": 11, "color": look.colours[mark.colour]},
+    }
+
+
+def _shade(band: Band, look: Look) -> Json:
+    return {
+        "type": "rect",
+        "xref": "paper",
+        "x0": 0,
+        "x1": 1,
+        "y0": band.low,
+        "y1": band.high,
+        "fillcolor": look.colours["raised"],
+        "line": {"width": 0},
+        "layer": "below",
+    }

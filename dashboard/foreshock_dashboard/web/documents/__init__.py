@@ -1,0 +1,1 @@
+"""Documents served or written as a whole: post-mortems and runbooks."""

@@ -1,0 +1,230 @@
+"""A post-mortem of an incident as Markdown with plots. Pure."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from foreshock_dashboard.analysis.incidents.cost import ACTED, Cost, costs, entries
+from foreshock_dashboard.model.incident import Incident
+from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import World
+from foreshock_dashboard.render.incident_text import blamed, day, figure, risk_line
+from foreshock_dashboard.render.units import clock, duration, percent
+from foreshock_dashboard.web.charts.svg import Axis, Line, Mark, draw
+
+BEFORE, AFTER = 900.0, 600.0
+"""Seconds before the first sign and after the end that the plots show."""
+LATEST = "latest"
+MOST_LINES = 5
+"""Services in one plot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """markdown names each plot as an image by its key in `plots`, which hold SVG."""
+
+    markdown: str
+    plots: Mapping[str, str]
+
+
+def report(world: World, incident: Incident, at_page: Incident | None = None) -> Report:
+    """Write up an incident. world: what was seen around it; at_page: what it said when it paged, where that is kept."""
+    until = incident.until or world.time
+    since = min(incident.since, *(each.since for each in incident.evidence), incident.opened)
+    lost = costs(world, since, until, incident.paged)
+    plots = dict(_plots(world, incident, since, until))
+    parts = [
+        f"# {_text(incident.id)}",
+        _text(incident.sentence),
+        _summary(incident, until),
+        "## Timeline",
+        _timeline(incident, since),
+        "## Whose doing it was",
+        _culprit(incident, at_page),
+        "## Evidence",
+        _evidence(incident),
+        *(f"![{name.replace('-', ' ')}]({name}.svg)" for name in plots),
+        "## What it cost",
+        _cost(lost, until - since, incident.paged is not None),
+        "## What to do",
+        _text(incident.next_step) or "Nothing is known that would help.",
+        f"_{'Of a simulated platform. ' if world.simulated else ''}Times are UTC. Figures are {incident.quality}._",
+    ]
+    return Report("\n\n".join(part for part in parts if part) + "\n", plots)
+
+
+def zipped(found: Report, name: str) -> bytes:
+    """A report as one file: a ZIP archive of a folder with the Markdown and its plots beside it."""
+    folder = re.sub(r"[^\w.-]", "_", name)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr(f"{folder}/report.md", found.markdown)
+        for plot, svg in found.plots.items():
+            file.writestr(f"{folder}/{plot}.svg", svg)
+    return archive.getvalue()
+
+
+def chosen(wanted: str, incidents: Iterable[Incident]) -> Incident:
+    """The incident that is meant: by its id, the beginning of one, or as `latest` the one that opened last,
+    of those that woke somebody if any did.
+
+    Raises:
+        LookupError: none is, or several are. The message names those that there are.
+    """
+    known = {each.id: each for each in incidents}
+    if not known:
+        raise LookupError("there is no incident")
+    if wanted == LATEST:
+        return max(known.values(), key=lambda each: (each.paged is not None, each.opened, each.id))
+    same = [each for each in known.values() if each.id.startswith(wanted)]
+    if wanted in known or len(same) == 1:
+        return known.get(wanted) or same[0]
+    what = "several incidents begin" if same else "no incident begins"
+    raise LookupError(f"{what} with {wanted!r}; there is {', '.join(sorted(known))}")
+
+
+def _summary(incident: Incident, until: float) -> str:
+    rows = [
+        ("state", incident.phase),
+        ("cause", incident.cause),
+        ("whose doing", blamed(incident.culprit) or "not known"),
+        ("victims", ", ".join(map(str, incident.victims)) or "none"),
+        ("opened", day(incident.opened)),
+        ("paged", day(incident.paged) if incident.paged is not None else "never"),
+        ("ended", day(incident.until) if incident.until is not None else "not yet"),
+        ("lasted", f"{(until - incident.opened) / 60:.0f} min"),
+        ("confidence", percent(incident.confidence)),
+    ]
+    return _table(("", ""), rows)
+
+
+def _timeline(incident: Incident, since: float) -> str:
+    """What was seen when, oldest first; the first sign is the first line."""
+    events = [(since, "**first sign**")]
+    events += [
+        (each.since, _text(f"{_name(each.name, each.entity)} is no longer as usual")) for each in incident.evidence
+    ]
+    events.append((incident.opened, "incident opened"))
+    if incident.paged is not None:
+        events.append((incident.paged, f"paged, {duration(incident.paged - since)} after the first sign"))
+    if incident.until is not None:
+        events.append((incident.until, "over"))
+    lines = [f"- {clock(time)} {text}" for time, text in sorted(events, key=lambda event: event[0])]
+    return "\n".join([*lines, *(f"- at risk: {_text(risk_line(each))}" for each in incident.at_risk)])
+
+
+def _name(name: str, entity: str) -> str:
+    return f"{name} of {entity}" if entity else name
+
+
+def _culprit(incident: Incident, at_page: Incident | None) -> str:
+    found = [_text(f"{blamed(incident.culprit) or 'Not known'}: {incident.cause}.")]
+    if at_page is not None and at_page.culprit != incident.culprit:
+        who = blamed(at_page.culprit) or "that it is not known"
+        found.append(_text(f"When it paged, it said {who}: {at_page.cause}."))
+    if incident.candidates:
+        rows = [(str(each.service), percent(each.score), each.why) for each in incident.candidates]
+        found.append(_table(("candidate", "share of the blame", "why"), rows))
+    return "\n\n".join(found)
+
+
+def _evidence(incident: Incident) -> str:
+    rows = [
+        (
+            _name(each.name, each.entity),
+            figure(each.value, each.unit),
+            figure(each.baseline, each.unit),
+            clock(each.since),
+        )
+        for each in incident.evidence
+    ]
+    return _table(("figure", "then", "usually", "since"), rows) if rows else "None was kept."
+
+
+def _cost(lost: Sequence[Cost], seconds: float, paged: bool) -> str:
+    if not lost:
+        return "No service is known at which requests come in, so this cannot be told."
+    rows = [
+        (str(each.service), *(f"{value:,.0f}" for value in each[1:4]), *(f"{value:,.0f}" for value in each[4:6]))
+        for each in lost
+    ]
+    text = _table(
+        ("entry", "requests", "failed", "slowed", "failed after the warning", "slowed after the warning"), rows
+    )
+    limits = ", ".join(f"{duration(each.objective)} at {each.service}" for each in lost if each.objective > 0)
+    told = f"In {seconds / 60:.0f} min. Failed: more than usual. Slowed (estimated): later than {limits or 'known'}."
+    notes = _text(told)
+    saved = sum(each.failed_after + each.slowed_after for each in lost)
+    if not paged:
+        return f"{text}\n\n{notes} It never paged, so there was no warning to act on."
+    acting = f"Acting on the page within {ACTED / 60:.0f} min would have saved up to {saved:,.0f} requests"
+    return f"{text}\n\n{notes}\n\n**{acting}**: those that failed or were slowed from then on."
+
+
+def _plots(world: World, incident: Incident, since: float, until: float) -> Iterator[tuple[str, str]]:
+    """Name and SVG of each plot for which there is data."""
+    shown = slice(
+        int(np.searchsorted(world.times, since - BEFORE)),
+        int(np.searchsorted(world.times, until + AFTER, side="right")),
+    )
+    times = world.times[shown]
+    if len(times) < 2:
+        return
+    moments = [("first sign", since), ("opened", incident.opened), ("paged", incident.paged), ("over", incident.until)]
+    marks = [Mark(when, name) for name, when in moments if when is not None and times[0] <= when <= times[-1]]
+    who = list(dict.fromkeys((*incident.victims, incident.service, *entries(world))))[:MOST_LINES]
+    suspects = list(dict.fromkeys((*filter(None, [incident.aggressor]), *who)))[:MOST_LINES]
+    colours = {str(service): number for number, service in enumerate(dict.fromkeys((*who, *suspects)))}
+    stalls = {
+        str(stall.aggressor): world.stalled_by[row]
+        for row, stall in enumerate(world.stalls)
+        if stall.victim in incident.victims and stall.gpu in incident.gpus and stall.aggressor in suspects
+    }
+    for name, title, unit, rows in (
+        ("duration", "p95 of requests", "seconds", _rows(world, world.red.p95, who)),
+        ("failed", "Requests that failed", "share", _rows(world, world.red.failed, who)),
+        ("requests", "Requests", "1/s", _rows(world, world.red.rate, suspects)),
+        ("gpu-time", "Time of the GPUs that are fought for", "share of one GPU", _busy(world, incident, suspects)),
+        ("waiting", "GPU time that the victims wait, by whom for", "share", stalls),
+    ):
+        lines = [
+            Line(label, times.tolist(), values[shown].tolist(), colour=colours[label])
+            for label, values in rows.items()
+            if np.isfinite(values[shown]).any()
+        ]
+        if lines:
+            yield name, draw(title, Axis("time, UTC", clock=True), Axis(unit), lines, marks)
+
+
+def _rows(world: World, values: Floats, who: Sequence[Service]) -> Mapping[str, Floats]:
+    place = {service: row for row, service in enumerate(world.services)}
+    return {str(service): values[place[service]] for service in who if service in place}
+
+
+def _busy(world: World, incident: Incident, who: Sequence[Service]) -> Mapping[str, Floats]:
+    """Mean over the incident's GPUs of the time that each service has there."""
+    found: dict[str, list[Floats]] = {}
+    for tenant, values in zip(world.tenants, world.busy, strict=True):
+        if tenant.gpu in incident.gpus and tenant.service in who:
+            found.setdefault(str(tenant.service), []).append(values)
+    return {name: np.mean(rows, axis=0) for name, rows in found.items()}
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *([_text(cell) for cell in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+_SPECIAL = str.maketrans({"&": "&amp;", "<": "&lt;"} | {letter: f"\\{letter}" for letter in "\\`[]!|"})
+
+
+def _text(told: str) -> str:
+    """As it reads, in one line: a name from outside is no image, link, code or tag, nor the end of a cell."""
+    return " ".join(told.split()).translate(_SPECIAL)

@@ -1,1 +1,0 @@
-"""Figures for Plotly as plain dictionaries: pure functions of data and theme."""

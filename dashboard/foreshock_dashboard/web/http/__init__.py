@@ -1,0 +1,1 @@
+"""ASGI plumbing: security, authentication, caching, static files, query parameters, time ranges."""

@@ -1,0 +1,90 @@
+"""Who may look at the hub by name and password: lines of `user:bcrypt`, followed as their file changes."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from foreshock_dashboard.common.file_version import stamp_of
+from foreshock_dashboard.sources.otlp.auth import GuardError
+from foreshock_exporter.web.auth import Passwords, Verdict, credentials
+
+_log = logging.getLogger(__name__)
+
+MAX_BYTES = 262_144
+MAX_COST = 16
+"""A cost of 16 takes about 4 s for each attempt, and twice as long with each step."""
+_HASH = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
+
+
+class Users:
+    """The users of a file as `htpasswd -B` writes it; blank lines and those that begin with # are left out.
+
+    The file is read again when it changes. One that then cannot be used is said once, and what held goes on holding.
+    For any thread.
+
+    Raises:
+        GuardError: it cannot be used at the beginning.
+    """
+
+    def __init__(self, path: Path, passwords: Passwords | None = None) -> None:
+        self._path = path
+        self._passwords = passwords or Passwords()
+        self._lock = threading.Lock()
+        self._stamp = stamp_of(path)
+        self._users = _users(path)
+
+    def known(self, authorization: str) -> bool:
+        """Whether an Authorization header has a password that was found right before. Quick."""
+        given, users = credentials(authorization), self._current()
+        return given is not None and self._passwords.knows(users, *given)
+
+    def check(self, authorization: str, address: str) -> Verdict:
+        """Whether it has a right one. Slow, and slower where it has not; `address`: from where it comes."""
+        given, users = credentials(authorization), self._current()
+        return "wrong" if given is None else self._passwords.check(users, *given, address)
+
+    def _current(self) -> Mapping[str, bytes]:
+        with self._lock:
+            stamp = stamp_of(self._path)
+            if stamp != self._stamp:
+                self._stamp = stamp
+                try:
+                    self._users = _users(self._path)
+                    self._passwords.forget(self._users)
+                except GuardError as error:
+                    _log.warning("%s; the users of before still hold", error)
+            return self._users
+
+
+def _users(path: Path) -> Mapping[str, bytes]:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        text = data.decode()
+    except OSError as error:
+        raise GuardError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise GuardError(f"{path}: is not UTF-8 text") from error
+    if len(data) > MAX_BYTES:
+        raise GuardError(f"{path}: is larger than {MAX_BYTES} bytes; it holds one user a line")
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
+    users: dict[str, bytes] = {}
+    for number, line in lines:
+        if not line or line.startswith("#"):
+            continue
+        user, colon, stored = line.partition(":")
+        match = _HASH.fullmatch(stored)
+        if not colon or not user or match is None:
+            raise GuardError(f"{path}: line {number} is not user:bcrypt; write it with htpasswd -nB USER")
+        if int(match[1]) > MAX_COST:
+            raise GuardError(f"{path}: line {number} has a cost of {match[1]}; {MAX_COST} is the most, 10 is usual")
+        if user in users:
+            raise GuardError(f"{path}: line {number} names {user!r} again; leave one out")
+        users[user] = stored.encode()
+    if not users:
+        raise GuardError(f"{path}: holds no user; write one a line with htpasswd -nB USER")
+    return users

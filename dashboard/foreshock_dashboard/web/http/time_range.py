@@ -1,0 +1,72 @@
+"""What an address asks to see: a stretch of time in Grafana's grammar, and the page's own parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from urllib.parse import parse_qsl
+
+from foreshock_dashboard.web.http.params import BadParameterError, time_parameter
+
+USUAL = 1800.0
+"""Seconds before its end that a view shows unless it says otherwise."""
+SHORTEST = 60.0
+"""Seconds that a view shows at least."""
+LONGEST = 360 * 86_400.0
+"""Seconds; a query looks back a day at most, and a chart has as many points."""
+LONGEST_SEARCH = 4000
+"""Characters of a query string that are read."""
+NAMED = 60
+"""Characters of a parameter that an error repeats."""
+TIME = ("from", "to", "refresh")
+"""What every page takes; `refresh` is the browser's own affair."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """start, end: Unix seconds. live: it goes with the time. given: the other parameters, as text from anyone.
+
+    rest: what of the address lies below the page's own, such as a service's name.
+    """
+
+    start: float
+    end: float
+    live: bool = True
+    given: Mapping[str, str] = field(default_factory=dict)
+    rest: str = ""
+
+    def get(self, name: str) -> str:
+        """A parameter of the page; "" where the address has none."""
+        return self.given.get(name, "").strip()
+
+
+def view(given: Mapping[str, str], now: float) -> View:
+    """The view of a query's parameters. `now`: the hub's time, Unix seconds.
+
+    Raises:
+        BadParameterError: a time cannot be read, or the range is upside down, too short or too long.
+    """
+    end = time_parameter(given, "to", now, now, up=True)
+    start = time_parameter(given, "from", now, end - USUAL)
+    if end > now:
+        end = now
+    if end - start < SHORTEST:
+        raise BadParameterError(f"from={given.get('from', '')!r} is less than a minute before to: choose a wider range")
+    if end - start > LONGEST:
+        raise BadParameterError(
+            f"from={given.get('from', '')!r} is more than 360 days before to: choose a shorter range"
+        )
+    rest = {name: value for name, value in given.items() if name not in TIME}
+    return View(start, end, given.get("to", "now").strip() in ("", "now"), rest)
+
+
+def view_of(search: object, now: float, rest: str = "") -> View:
+    """The view of a page's address; the usual one where it cannot be read, for the page itself says what is wrong."""
+    if not isinstance(search, str) or len(search) > LONGEST_SEARCH:
+        return View(now - USUAL, now, rest=rest)
+    given = dict(parse_qsl(search.lstrip("?")))
+    try:
+        return replace(view(given, now), rest=rest)
+    except BadParameterError:
+        others = {name: value for name, value in given.items() if name not in TIME}
+        return View(now - USUAL, now, True, others, rest)

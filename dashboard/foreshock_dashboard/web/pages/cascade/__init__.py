@@ -1,0 +1,1 @@
+"""Everything of the Cascade page: data, layout, figures."""

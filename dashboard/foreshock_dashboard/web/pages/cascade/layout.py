@@ -1,0 +1,100 @@
+"""Cascade: is it spreading, from where, how long is left, and what room there is."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from dash import html
+from dash.development.base_component import Component
+
+from foreshock_dashboard.model.forecast import Load
+from foreshock_dashboard.model.query import Json
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.snapshot import HubView
+from foreshock_dashboard.model.world import World
+from foreshock_dashboard.web.charts.chart import Chart, Look, seen_at
+from foreshock_dashboard.web.charts.lines import Mark
+from foreshock_dashboard.web.http.time_range import View
+from foreshock_dashboard.web.pages.cascade import figures
+from foreshock_dashboard.web.pages.cascade.data import focused
+from foreshock_dashboard.web.panels.timeline import picked
+from foreshock_dashboard.web.shell.page import Page
+from foreshock_dashboard.web.shell.shell import chart, page_of, panel
+
+
+def layout() -> Component:
+    """Which incident, the map and the lanes of it, then signs, time left and room."""
+    return page_of(
+        "cascade",
+        "Cascade",
+        [
+            html.Div(id="chooser", className="chooser"),
+            html.Div(
+                [
+                    panel(
+                        "map",
+                        "How it spread",
+                        "callers left, callees right; numbers: the order in which they were hit",
+                        wide=True,
+                        fold=True,
+                    ),
+                    panel(
+                        "timeline",
+                        "From first sign to impact",
+                        "one lane a service, by first sign",
+                        wide=True,
+                        fold=True,
+                    ),
+                    panel(
+                        "breaches",
+                        "Time until objectives are missed",
+                        "bar: 80 % sure; mark: as likely as not",
+                        fold=True,
+                    ),
+                    panel(
+                        "signs", "Early-warning signals", "what is not as usual now, the first sign first", fold=True
+                    ),
+                    html.Div(id="room", className="room"),
+                    chart("cascade-replicas", "Replicas", "wanted, ready, and pods that wait for a node", fold=True),
+                    chart("cascade-load", "Offered load", "of what the replicas that are ready can do", fold=True),
+                ],
+                className="panels",
+            ),
+        ],
+        "/api/pages/cascade",
+        takes="from incident service",
+        orders="signs",
+    )
+
+
+class Seen(NamedTuple):
+    """What both charts are of: a stretch of time, the service that is looked at, and the first sign of the trouble."""
+
+    world: World | None
+    who: Service | None
+    span: tuple[float, float]
+    marks: tuple[Mark, ...]
+    judged: Load | None
+
+
+def _seen(hub: HubView, view: View) -> Seen:
+    snapshot = seen_at(hub, view)
+    chosen = picked(snapshot, view.get("incident"))
+    who = focused(snapshot, chosen, view.get("service"))
+    marks = () if chosen.onset is None else (Mark(chosen.onset, "first sign", "warn"),)
+    judged = next((load for load in snapshot.outlook.loads if load.service == who), None)
+    return Seen(hub.over(view.start, view.end), who, (view.start, view.end), marks, judged)
+
+
+def _replicas(hub: HubView, view: View, look: Look) -> Json:
+    seen = _seen(hub, view)
+    return figures.replicas(seen.world, seen.who, look, seen.span, seen.marks)
+
+
+def _load(hub: HubView, view: View, look: Look) -> Json:
+    seen = _seen(hub, view)
+    return figures.load(seen.world, seen.who, look, seen.span, seen.marks, seen.judged)
+
+
+CHARTS = (Chart("cascade-replicas", _replicas), Chart("cascade-load", _load))
+PAGE = Page("/cascade", "Cascade", "Cascade", layout, key="a", charts=CHARTS)

@@ -1,0 +1,1 @@
+"""Everything of the Contention page: data, layout, figures."""

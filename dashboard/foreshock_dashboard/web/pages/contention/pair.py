@@ -1,0 +1,98 @@
+"""A victim and an aggressor: what is to be said of them, and the GPUs that they share. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from foreshock_dashboard.model.query import Json
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.world import World
+from foreshock_dashboard.render.units import duration, percent
+from foreshock_dashboard.web.http.params import service_named
+from foreshock_dashboard.web.pages.now.data import WAITING
+from foreshock_dashboard.web.state.conditions import Pair, open_incidents
+from foreshock_dashboard.web.state.numbers import last, number, number_of_time
+
+
+def named(text: str, known: Collection[Service]) -> Service | None:
+    """The service that an address means, by its whole name or a name that no two have; None where none is meant."""
+    if exact := next((service for service in known if str(service) == text), None):
+        return exact  # first of all: a name may have a slash in it
+    try:
+        found = service_named(text, known)
+    except ValueError:
+        return None
+    return found if found in known else None
+
+
+def opened(snapshot: Snapshot, found: Sequence[Pair], victim: str, aggressor: str) -> Json:
+    """The pair that is open: what is to be said of it, and the GPUs that it shares."""
+    world = snapshot.world
+    known = world.services if world else ()
+    of = tuple(named(text, known) for text in (victim, aggressor))
+    pair = next((each for each in found if (each.victim, each.aggressor) == of), None)
+    names = {"victim": str(of[0] or victim), "aggressor": str(of[1] or aggressor)}
+    if world is None or pair is None:
+        unknown = [text for text, who in zip((victim, aggressor), of, strict=True) if who is None]
+        why = f"No service is called {unknown[0] or '(nothing)'}." if unknown else ""
+        apart = f"{names['victim']} and {names['aggressor']} share no GPU."
+        return names | {"ratio": None, "gpus": [], "sentence": why or apart, "incident": None}
+    busy = {(row.gpu, row.service): value for row, value in zip(world.tenants, last(world.busy), strict=True)}
+    current = (
+        item for item in open_incidents(snapshot) if (item.victim, item.aggressor) == (pair.victim, pair.aggressor)
+    )
+    incident = next(current, None)
+    return names | {
+        "ratio": pair.ratio,
+        "gpus": [
+            {
+                "gpu": gpu.label,
+                "stalled": ratio,
+                "victim_busy": busy.get((gpu, pair.victim)),
+                "aggressor_busy": busy.get((gpu, pair.aggressor)),
+            }
+            for gpu, ratio in sorted(pair.gpus, key=lambda one: (-(one[1] or 0.0), one[0]))
+        ],
+        "sentence": incident.sentence if incident else _sentence(world, pair),
+        "incident": incident
+        and {
+            "id": incident.id,
+            "phase": incident.phase,
+            "since": number_of_time(incident.since),
+            "confidence": number(incident.confidence),
+            "quality": incident.quality,
+            "next_step": incident.next_step,
+        },
+    }
+
+
+def _sentence(world: World, pair: Pair) -> str:
+    where = f"on the {count(len(pair.gpus), 'GPU')} they share"
+    if pair.ratio is None:
+        return f"How long {pair.victim} waits for {pair.aggressor} {where} is not known."
+    if pair.ratio < WAITING:
+        said = f"{pair.victim} and {pair.aggressor} share {count(len(pair.gpus), 'GPU')} in peace"
+    else:
+        said = f"{pair.victim} waits for {pair.aggressor} up to {percent(pair.ratio)} of its time {where}"
+    return f"{said}{_slower(world, pair.victim)}."
+
+
+def _slower(world: World, victim: Service) -> str:
+    """How the victim fares meanwhile, beside what is usual for it."""
+    if victim not in world.services:
+        return ""
+    row = world.red.p95[world.services.index(victim)]
+    known = row[np.isfinite(row)]
+    if not len(known) or not math.isfinite(row[-1]):
+        return ""
+    usual = duration(float(np.median(known)))
+    return f"; its p95 is {duration(float(row[-1]))}, usually {usual}"
+
+
+def count(number_: int, thing: str) -> str:
+    """`1 GPU`, `1,250 GPUs`."""
+    return f"{number_:,} {thing}{'' if number_ == 1 else 's'}"

@@ -1,0 +1,1 @@
+"""Everything of the Fleet page: data, layout, figures, one GPU in detail."""

@@ -1,0 +1,262 @@
+"""What the Fleet page shows of all GPUs: one byte each for the grid, and the rows of the inventory. Pure."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from foreshock_dashboard.model.query import Floats, Json
+from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.world import World
+from foreshock_dashboard.web.http.params import BadParameterError
+from foreshock_dashboard.web.pages.now.data import ABSENT, UNIT
+from foreshock_dashboard.web.state.conditions import open_incidents
+from foreshock_dashboard.web.state.numbers import number
+from foreshock_dashboard.web.state.placement import placed
+
+RECENT = 900.0
+"""Seconds over which errors are counted."""
+CONTENDED = 0.1
+"""Share of time from which a GPU counts as contended."""
+THROTTLED = 0.05
+"""Share of time from which a GPU counts as held back."""
+COLD, HOT = 20.0, 100.0
+"""°C between which temperatures are told apart."""
+MOST_BARS = 1500
+"""GPUs up to which the grid shows how contended each is beside whatever else it shows."""
+MOST_ROWS = 100
+"""Rows of the inventory on the page; all are in its CSV."""
+MOST_INCIDENTS = 3
+LONGEST = 80  # characters of a filter
+
+
+class Metric(NamedTuple):
+    """One thing that the grid can show. `of` gives the newest value of each GPU, NaN where there is none.
+
+    low, high: the ends of its scale in `unit` ("ratio", "W", "°C", "count", "B/s"); `high` None: as the largest needs.
+    """
+
+    title: str
+    unit: str
+    of: Callable[[World], Floats]
+    low: float = 0.0
+    high: float | None = 1.0
+
+
+def newest(values: Floats) -> Floats:
+    """The last column; NaN where there is no time at all."""
+    return values[:, -1] if values.shape[1] else np.full(len(values), np.nan)
+
+
+def unknown(world: World) -> Floats:
+    """Of each GPU nothing."""
+    return np.full(len(world.gpus), np.nan)
+
+
+def errors(world: World) -> Floats:
+    """XID errors that are the hardware's, and uncorrected memory errors, within `RECENT` seconds; shape (gpus,)."""
+    if world.hardware is None:
+        return unknown(world)
+    rate = world.hardware.errors[:, -max(1, round(RECENT / world.step)) :]
+    known = np.isfinite(rate)
+    counted = np.where(known, rate, 0.0).sum(axis=1, dtype=np.float64) * world.step
+    return np.where(known.any(axis=1), np.round(counted), np.nan)
+
+
+def lost(world: World) -> Floats:
+    """1 for a GPU that fell off the bus; shape (gpus,)."""
+    return newest(world.hardware.lost) if world.hardware else unknown(world)
+
+
+def _memory(world: World) -> Floats:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return newest(world.memory_used) / newest(world.memory_total)
+
+
+METRICS: Mapping[str, Metric] = {
+    "busy": Metric("Busy", "ratio", lambda world: newest(world.utilization)),
+    "contended": Metric("Contended", "ratio", lambda world: newest(world.contended)),
+    "memory": Metric("Memory", "ratio", _memory),
+    "power": Metric("Power", "W", lambda world: newest(world.power), 0.0, None),
+    "temperature": Metric("Temperature", "°C", lambda world: newest(world.temperature), COLD, HOT),
+    "throttled": Metric(
+        "Throttled", "ratio", lambda world: newest(world.hardware.throttled) if world.hardware else unknown(world)
+    ),
+    "nvlink": Metric("NVLink", "B/s", unknown, 0.0, None),
+    "errors": Metric("Errors", "count", errors, 0.0, None),
+}
+"""By the name that the address has. `nvlink` is no part of the World: it is read when somebody looks at it."""
+USUAL = "busy"
+COLUMNS = ("gpu", "pool", "model", *METRICS, "lost", "services")
+"""Of the inventory and its CSV."""
+
+
+class Asked(NamedTuple):
+    """What of the fleet is asked for. metric: of the grid. text: in a row. sort: a column, "-" before it for down."""
+
+    metric: str = USUAL
+    text: str = ""
+    sort: str = "-contended"
+
+
+def asked(given: Mapping[str, str]) -> Asked:
+    """Read `metric`, `q` and `sort`.
+
+    Raises:
+        BadParameterError: one of them is unknown.
+    """
+    found = Asked(given.get("metric") or USUAL, given.get("q", "").strip().lower(), given.get("sort") or Asked().sort)
+    if found.metric not in METRICS:
+        raise BadParameterError(f"metric={found.metric[:LONGEST]!r}: use one of {', '.join(METRICS)}")
+    if found.sort.removeprefix("-") not in COLUMNS:
+        raise BadParameterError(f"sort={found.sort[:LONGEST]!r}: use one of {', '.join(COLUMNS)}, - before it for down")
+    if len(found.text) > LONGEST:
+        raise BadParameterError(f"q is longer than {LONGEST} characters: shorten it")
+    return found
+
+
+def fleet(snapshot: Snapshot, wanted: Asked, nvlink: Floats | None = None) -> Json:
+    """Values of the page. `nvlink`: bytes per second of each GPU, where they were read."""
+    world = snapshot.world
+    if world is None:
+        return {"ready": False, "metric": wanted.metric}
+    columns = _columns(world, nvlink)
+    values, metric = columns[wanted.metric], METRICS[wanted.metric]
+    high = metric.high if metric.high is not None else _round_up(values)
+    place, current = {gpu: i for i, gpu in enumerate(world.gpus)}, open_incidents(snapshot)
+    rows = _chosen(world, columns, wanted)
+    return {
+        "ready": True,
+        "metric": wanted.metric,
+        "metrics": [
+            {"name": name, "title": one.title, "known": name == "nvlink" or bool(np.isfinite(columns[name]).any())}
+            for name, one in METRICS.items()
+        ],
+        "values": packed(values, metric.low, high),
+        "contended": packed(columns["contended"], 0.0, 1.0)["bdata"] if len(world.gpus) <= MOST_BARS else "",
+        "low": metric.low,
+        "high": number(high),
+        "unit": metric.unit,
+        "marked": sorted({place[gpu] for item in current for gpu in item.gpus if gpu in place}),
+        "incidents": [
+            {
+                "id": item.id,
+                "phase": item.phase,
+                "cause": item.cause,
+                "of": str(item.victim),
+                "victims": [str(who) for who in item.victims],
+                "gpus": len(item.gpus),
+            }
+            for item in current[:MOST_INCIDENTS]
+        ],
+        "lost": np.flatnonzero(columns["lost"] > 0).tolist(),
+        "counts": _counts(world, columns),
+        "rows": listed(world, columns, rows[:MOST_ROWS]),
+        "found": len(rows),
+    }
+
+
+def table_rows(snapshot: Snapshot, wanted: Asked, nvlink: Floats | None = None) -> list[Json]:
+    """Every row of the inventory that is asked for, for CSV."""
+    world = snapshot.world
+    if world is None:
+        return []
+    columns = _columns(world, nvlink)
+    return listed(world, columns, _chosen(world, columns, wanted))
+
+
+def packed(values: Floats, low: float, high: float) -> Json:
+    """A typed array as Plotly reads it: one byte a GPU, 0…250 from low to high, 255 where there is no value."""
+    with np.errstate(invalid="ignore"):
+        share = np.clip((values - low) / (high - low or 1.0), 0.0, 1.0)
+    bytes_ = np.where(np.isnan(share), ABSENT, np.round(np.nan_to_num(share) * UNIT)).astype(np.uint8)
+    return {"dtype": "u1", "bdata": base64.b64encode(bytes_.tobytes()).decode(), "shape": str(len(bytes_))}
+
+
+def listed(world: World, columns: Mapping[str, Floats], rows: Sequence[int]) -> list[Json]:
+    """Rows of the inventory, by their numbers."""
+    on = _services(world, rows)
+    told = {name: dict(zip(rows, values[list(rows)].tolist(), strict=True)) for name, values in columns.items()}
+    return [
+        {
+            "gpu": world.gpus[row].label,
+            "pool": (world.pool[row] if world.pool else "") or None,
+            "model": world.gpus[row].model or None,
+            **{name: number(told[name][row]) for name in METRICS},
+            "lost": bool(told["lost"][row] > 0),
+            "services": on.get(row, []),
+        }
+        for row in rows
+    ]
+
+
+def _columns(world: World, nvlink: Floats | None) -> dict[str, Floats]:
+    found = {name: metric.of(world) for name, metric in METRICS.items()} | {"lost": lost(world)}
+    return found if nvlink is None else found | {"nvlink": nvlink}
+
+
+def _services(world: World, rows: Sequence[int] | None = None) -> dict[int, list[str]]:
+    """The services on each GPU, or on some, by its row."""
+    place = placed(world)
+    names = [str(service) for service in place.services]
+    wanted = np.arange(len(place.gpu)) if rows is None else np.flatnonzero(np.isin(place.gpu, rows))
+    on: dict[int, list[str]] = {}
+    for gpu, service in zip(place.gpu[wanted].tolist(), place.service[wanted].tolist(), strict=True):
+        on.setdefault(gpu, []).append(names[service])
+    return on
+
+
+def _chosen(world: World, columns: Mapping[str, Floats], wanted: Asked) -> list[int]:
+    """The rows that have the text in GPU, UUID, model, pool or a service's name, in the order asked for."""
+    rows = np.arange(len(world.gpus))
+    by, down = wanted.sort.removeprefix("-"), wanted.sort.startswith("-")
+    on = _services(world) if wanted.text or by == "services" else {}
+    pool = world.pool or ("",) * len(world.gpus)
+    if wanted.text:
+        texts = (
+            f"{gpu.label} {gpu.uuid} {gpu.model} {pool[i]} {' '.join(on.get(i, ()))}".lower()
+            for i, gpu in enumerate(world.gpus)
+        )
+        rows = np.array([i for i, text in enumerate(texts) if wanted.text in text], dtype=np.int64)
+    if by in columns:
+        values = columns[by][rows]
+        key = np.where(np.isnan(values), np.inf, -values if down else values)  # what is not known comes last
+        return [int(row) for row in rows[np.argsort(key, kind="stable")]]
+    names: dict[str, Callable[[int], str]] = {
+        "gpu": lambda row: f"{row:09}",  # the World has them by host and index
+        "pool": lambda row: pool[row],
+        "model": lambda row: world.gpus[row].model,
+        "services": lambda row: " ".join(on.get(row, ())),
+    }
+    found = sorted(rows.tolist(), key=names[by])
+    return found[::-1] if down else found
+
+
+def _counts(world: World, columns: Mapping[str, Floats]) -> Json:
+    """How many GPUs there are of each kind; None where nobody tells."""
+
+    def over(name: str, least: float) -> int | None:
+        values = columns[name]
+        return int((values >= least).sum()) if np.isfinite(values).any() else None
+
+    return {
+        "gpus": len(world.gpus),
+        "hosts": len({gpu.host for gpu in world.gpus}),
+        "silent": int(np.isnan(columns["busy"]).sum()),
+        "contended": over("contended", CONTENDED),
+        "throttled": over("throttled", THROTTLED),
+        "errors": over("errors", 1.0),
+        "lost": over("lost", 1.0),
+    }
+
+
+def _round_up(values: Floats) -> float:
+    """The end of a scale: a round number above the largest value."""
+    largest = float(np.nanmax(values)) if np.isfinite(values).any() else 1.0
+    if largest <= 0:
+        return 1.0
+    size = 10.0 ** np.floor(np.log10(largest))
+    return float(next(size * step for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if largest <= size * step * (1 + 1e-9)))

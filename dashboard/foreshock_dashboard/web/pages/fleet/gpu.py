@@ -1,0 +1,175 @@
+"""One GPU in full: what runs on it, who waits there, and whether what is wrong with it is the hardware. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from foreshock_dashboard.model.query import Json
+from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.world import Gpu, World
+from foreshock_dashboard.render.units import percent
+from foreshock_dashboard.web.charts.theme import service_colour
+from foreshock_dashboard.web.pages.fleet.data import METRICS, RECENT, THROTTLED, errors, lost, newest
+from foreshock_dashboard.web.pages.now.data import WAITING
+from foreshock_dashboard.web.state.conditions import open_incidents
+from foreshock_dashboard.web.state.numbers import last, number
+
+XIDS = {
+    13: ("an application's fault: graphics engine exception", False),
+    31: ("an application's fault: it read memory that it does not have", False),
+    43: ("an application's fault: its channel was reset", False),
+    45: ("an application was ended", False),
+    48: ("memory: an error of two bits that ECC cannot correct", True),
+    63: ("memory: a row was replaced by a spare", True),
+    64: ("memory: a row could not be replaced", True),
+    74: ("an NVLink failed", True),
+    79: ("the GPU fell off the bus", True),
+    92: ("memory: many errors of one bit", True),
+    94: ("memory: an error that was contained to one application", False),
+    95: ("memory: an error that was not contained", True),
+    119: ("the GPU's own firmware (GSP) does not answer", True),
+    120: ("the GPU's own firmware (GSP) failed", True),
+}
+"""What an error means for short, and whether the hardware is to blame (NVIDIA's XID catalog)."""
+
+
+class Xid(NamedTuple):
+    """Errors of one number. times: how many; last: Unix seconds, NaN where that is not told."""
+
+    number: int
+    times: float
+    last: float
+
+
+class Hardware(NamedTuple):
+    """What was read of one GPU's health. corrected, uncorrected: memory errors since the driver was loaded.
+
+    remap_pending, remap_failed: 1 where a row of memory waits to be replaced, or could not be. links, links_up: of
+    NVLink. throttled: share 0…1 of time by reason, the largest first. NaN where nobody tells.
+    """
+
+    xids: Sequence[Xid] = ()
+    corrected: float = math.nan
+    uncorrected: float = math.nan
+    remap_pending: float = math.nan
+    remap_failed: float = math.nan
+    links: float = math.nan
+    links_up: float = math.nan
+    throttled: Sequence[tuple[str, float]] = ()
+
+
+def found(world: World, label: str) -> int | None:
+    """The row of the GPU that is called so, or has this UUID; None where none is."""
+    return next((i for i, gpu in enumerate(world.gpus) if label in (gpu.label, gpu.uuid)), None)
+
+
+def gpu_detail(snapshot: Snapshot, label: str, health: Hardware) -> Json:
+    """The side panel of a GPU; `gpu` None where none is called so."""
+    world = snapshot.world
+    row = found(world, label) if world else None
+    if world is None or row is None:
+        return {"name": label, "gpu": None}
+    gpu = world.gpus[row]
+    verdict, sick = judged(world, row, health)
+    return {
+        "name": label,
+        "gpu": gpu.label,
+        "uuid": gpu.uuid,
+        "model": gpu.model or None,
+        "host": gpu.host,
+        "pool": (world.pool[row] if world.pool else "") or None,
+        "figures": {name: number(float(metric.of(world)[row])) for name, metric in METRICS.items() if name != "nvlink"},
+        "services": _services(world, gpu),
+        "pairs": _pairs(world, gpu),
+        "incidents": [
+            {"id": item.id, "sentence": item.sentence, "phase": item.phase}
+            for item in open_incidents(snapshot)
+            if gpu in item.gpus
+        ],
+        "verdict": verdict,
+        "sick": sick,
+        "xids": [
+            {"xid": xid.number, "times": number(xid.times), "last": number(xid.last), "means": _means(xid.number)[0]}
+            for xid in health.xids
+        ],
+        "memory_errors": {"corrected": number(health.corrected), "uncorrected": number(health.uncorrected)},
+        "rows": {"pending": number(health.remap_pending), "failed": number(health.remap_failed)},
+        "nvlinks": {"all": number(health.links), "up": number(health.links_up)},
+        "throttled_by": [[reason, number(share)] for reason, share in health.throttled],
+    }
+
+
+def judged(world: World, row: int, health: Hardware) -> tuple[str, bool | None]:
+    """Whether it is the hardware, as a sentence; and True, False, or None where nobody tells.
+
+    Only what the GPU says of itself counts: whoever is slow on a healthy GPU is slow for another reason.
+    """
+    said = []
+    if lost(world)[row] > 0:
+        said.append("the driver no longer reaches it: it fell off the bus")
+    said += [f"XID {xid.number} ({_means(xid.number)[0]})" for xid in health.xids if _means(xid.number)[1]]
+    if health.uncorrected > 0:
+        said.append(f"{health.uncorrected:.0f} memory errors that ECC could not correct")
+    if health.remap_failed > 0:
+        said.append("a row of its memory could not be replaced")
+    elif health.remap_pending > 0:
+        said.append("a row of its memory waits for a reset to be replaced")
+    if health.links_up < health.links:
+        said.append(f"{health.links - health.links_up:.0f} of {health.links:.0f} NVLinks are down")
+    held = float(newest(world.hardware.throttled)[row]) if world.hardware else math.nan
+    if held >= THROTTLED:
+        said.append(f"heat or a lack of power holds it back {percent(held)} of the time")
+    counted = float(errors(world)[row])
+    if not said and counted > 0:
+        said.append(f"{counted:.0f} errors in {RECENT / 60:.0f} min")
+    if said:
+        return f"It is the hardware: {'; '.join(said)}.", True
+    told = (*newest_health(world, row), counted, health.corrected, health.uncorrected)
+    if not any(math.isfinite(value) for value in told) and not health.xids:
+        return "Whether it is the hardware cannot be told: nothing tells of errors or throttling of this GPU.", None
+    return "Nothing points at the hardware: no errors of its own, nothing that holds its clocks down.", False
+
+
+def newest_health(world: World, row: int) -> tuple[float, ...]:
+    """What the World has of its health now, NaN where nothing."""
+    told = world.hardware
+    return () if told is None else tuple(float(newest(each)[row]) for each in (told.throttled, told.errors, told.lost))
+
+
+def _means(xid: int) -> tuple[str, bool]:
+    return XIDS.get(xid, ("see NVIDIA's XID catalog", True))
+
+
+def _services(world: World, gpu: Gpu) -> list[Json]:
+    rows = zip(world.tenants, last(world.busy), last(world.stalled), last(world.memory), strict=True)
+    listed = [
+        {
+            "service": str(tenant.service),
+            "colour": service_colour(str(tenant.service)),
+            "busy": busy,
+            "stalled": stalled,
+            "memory": memory,
+        }
+        for tenant, busy, stalled, memory in rows
+        if tenant.gpu == gpu
+    ]
+    return sorted(listed, key=lambda one: (-float(one["busy"] or 0.0), str(one["service"])))
+
+
+def _pairs(world: World, gpu: Gpu) -> list[Json]:
+    """Who waits for whom on it, the longest first."""
+    rows = [i for i, stall in enumerate(world.stalls) if stall.gpu == gpu]
+    ratios = newest(world.stalled_by)[rows]
+    kept = [(rows[i], float(ratios[i])) for i in np.argsort(-np.nan_to_num(ratios)) if not ratios[i] < WAITING]
+    return [
+        {
+            "victim": str(world.stalls[row].victim),
+            "aggressor": str(world.stalls[row].aggressor),
+            "stalled": number(ratio),
+        }
+        for row, ratio in kept
+    ]

@@ -1,0 +1,74 @@
+"""What is read of GPUs when somebody looks at them: the errors of one, and what all carry over NVLink."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from foreshock_dashboard.model.query import Floats, Matcher, MetricSource, Query, Reduce
+from foreshock_dashboard.model.world import Gpu, World
+from foreshock_dashboard.web.pages.fleet.gpu import Hardware, Xid
+
+RATE = 119.0
+"""Seconds over which rates are taken."""
+LAST = 299.0
+"""Seconds that a last value is looked for."""
+HISTORY = 86_399.0
+"""Seconds in which errors are looked for."""
+
+
+def hardware_of(source: MetricSource, gpu: Gpu, time: float) -> Hardware:
+    """What the source has of one GPU's health up to `time`, Unix seconds.
+
+    Raises:
+        SourceError: the source cannot answer.
+    """
+    this = Matcher("uuid", "=", gpu.uuid)
+
+    def read(metric: str, by: str, reduce: Reduce, window: float) -> Mapping[str, float]:
+        answer = source.fetch(Query(metric, (this,), (by,), reduce, window), time, time, 1.0)
+        rows = zip(map(dict, answer.labels), answer.values[:, -1].tolist(), strict=True) if answer.labels else ()
+        return {labels.get(by, ""): value for labels, value in rows if math.isfinite(value)}
+
+    def one(metric: str) -> float:
+        return max(read(metric, "uuid", "last", LAST).values(), default=math.nan)
+
+    counted = read("gpu_xid_errors_total", "xid", "last", LAST)
+    when = read("gpu_xid_last_timestamp_seconds", "xid", "last", LAST)
+    memory = read("gpu_ecc_errors_total", "severity", "last", LAST)
+    held = read("gpu_throttled_seconds_total", "reason", "rate", RATE)
+    xids = [
+        Xid(int(code), times, when.get(code, math.nan))
+        for code, times in counted.items()
+        if code.isdecimal() and times > 0 and not time - when.get(code, time) > HISTORY
+    ]
+    return Hardware(
+        xids=tuple(sorted(xids, key=lambda xid: (-np.nan_to_num(xid.last), xid.number))),
+        corrected=memory.get("corrected", math.nan),
+        uncorrected=memory.get("uncorrected", math.nan),
+        remap_pending=one("gpu_row_remap_pending"),
+        remap_failed=one("gpu_row_remap_failed"),
+        links=one("gpu_nvlink_links"),
+        links_up=one("gpu_nvlink_links_up"),
+        throttled=tuple(sorted(((why, share) for why, share in held.items() if share > 0), key=lambda row: -row[1])),
+    )
+
+
+def nvlink_of(source: MetricSource, world: World) -> Floats:
+    """Bytes per second that each GPU sends and receives over all its NVLinks; shape (gpus,), NaN where not told.
+
+    Raises:
+        SourceError: the source cannot answer.
+    """
+    place = {gpu.uuid: i for i, gpu in enumerate(world.gpus)}
+    total = np.full(len(world.gpus), np.nan)
+    for metric in ("gpu_nvlink_transmit_bytes_total", "gpu_nvlink_receive_bytes_total"):
+        answer = source.fetch(Query(metric, (), ("uuid",), "rate", RATE), world.time, world.time, 1.0)
+        newest = answer.values[:, -1].tolist() if answer.labels else []
+        for labels, value in zip(map(dict, answer.labels), newest, strict=True):
+            row = place.get(labels.get("uuid", ""))
+            if row is not None and math.isfinite(value):
+                total[row] = value if math.isnan(total[row]) else total[row] + value
+    return total

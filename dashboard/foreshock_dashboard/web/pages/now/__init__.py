@@ -1,0 +1,1 @@
+"""Everything of the Now page: data, layout, verdict."""

@@ -1,0 +1,44 @@
+"""Now: what is wrong, who does it to whom, since when, who is next, and what to do."""
+
+from __future__ import annotations
+
+from dash import html
+from dash.development.base_component import Component
+
+from foreshock_dashboard.web.shell.page import Page
+from foreshock_dashboard.web.shell.shell import attributes, page_of, panel
+
+
+def layout() -> Component:
+    """The sentence first, then the evidence from coarse to fine."""
+    return page_of(
+        "now",
+        "Now",
+        [
+            html.Section(
+                [
+                    html.P("Loading…", id="headline", className="headline", role="alert"),
+                    html.Div(id="verdict-detail", className="verdict-detail"),
+                ],
+                id="verdict",
+                className="verdict",
+                **attributes(data_state="loading", aria_label="Verdict"),
+            ),
+            html.Div(id="figures", className="figures"),
+            html.Div(
+                [
+                    panel("timeline", "From first sign to impact", "in the order of the first sign", wide=True),
+                    panel("services", "Most affected services", "the worst first"),
+                    panel("matrix", "Who starves whom", "how much of its time one waits for another's work"),
+                    panel("grid", "GPUs", "share of time busy", wide=True),
+                    panel("warnings", "Incidents and their evidence", "open now, the worst first", wide=True),
+                ],
+                className="panels now-panels",
+            ),
+        ],
+        "/api/now",
+        hidden=True,
+    )
+
+
+PAGE = Page("/", "Now", "Now", layout, key="n")

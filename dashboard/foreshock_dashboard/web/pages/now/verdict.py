@@ -1,0 +1,225 @@
+"""The first thing on the page: what is wrong, or that nothing is, or why that cannot be said."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Literal, NamedTuple
+
+from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
+from foreshock_dashboard.analysis.incidents.sentence import LIKELY
+from foreshock_dashboard.model.incident import AtRisk, Incident
+from foreshock_dashboard.model.query import Json
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.world import Gpu, World
+from foreshock_dashboard.render.units import gpu_list
+from foreshock_dashboard.web.state.conditions import conditions, open_incidents
+from foreshock_dashboard.web.state.freshness import Sight, fresh_for, sight
+from foreshock_dashboard.web.state.incident_json import breach_seconds, incident
+from foreshock_dashboard.web.state.numbers import number, number_of_time
+
+State = Literal["critical", "warning", "calm", "blind", "learning", "empty", "error"]
+
+
+FEW = 2
+"""GPUs that a headline names one by one; more are counted."""
+SOON = 1800.0
+"""Seconds within which it is said who is hit next."""
+_SINCE = re.compile(r" since \d\d:\d\d:\d\d UTC")
+
+
+class Clause(NamedTuple):
+    """A part of the headline. kind: what it names: "service", "gpus" or "pair"; "" for words between. of: its names."""
+
+    text: str
+    kind: str = ""
+    of: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`headline` changes only when what it says changes, for it is read aloud; `detail` may change with every tick.
+
+    clauses: the headline in parts that lead to their evidence. since: Unix seconds from which on it holds, None where
+    that is not known. incident: the worst one, if any. promises: seconds of p95 that services are judged by.
+    """
+
+    state: State
+    clauses: tuple[Clause, ...]
+    detail: tuple[str, ...] = ()
+    since: float | None = None
+    incident: Incident | None = None
+    promises: Mapping[Service, float] = field(default_factory=dict)
+
+    @property
+    def headline(self) -> str:
+        """The clauses as one sentence."""
+        return "".join(clause.text for clause in self.clauses)
+
+    def payload(self) -> Json:
+        """As JSON."""
+        return {
+            "state": self.state,
+            "headline": self.headline,
+            "clauses": [[clause.text, clause.kind, list(clause.of)] for clause in self.clauses],
+            "detail": list(self.detail),
+            "since": number_of_time(self.since),
+            "incident": incident(self.incident) if self.incident else None,
+            "next": following(self.incident, self.promises) if self.incident else None,
+        }
+
+
+def verdict(snapshot: Snapshot, now: float | None = None) -> Verdict:
+    """One sentence about the platform. `now`: the hub's time in Unix seconds; the World's own unless given."""
+    world = snapshot.world
+    if world is None:
+        if snapshot.error:
+            return Verdict("error", _plain(f"foreshock cannot read its source: {snapshot.error}"))
+        return Verdict("empty", _plain("No data yet: the hub has not finished its first look."), (_FIRST_STEPS,))
+    seen = sight(world)
+    gaps = _gaps(snapshot, world, seen)
+    still = bool(snapshot.error) and now is not None and now - world.time > fresh_for(world.step)
+    since = world.time if still else seen.since
+    blind = _blind("anybody" if still else seen.blind and f"any {seen.blind}", since)
+    current = tuple(item for item in open_incidents(snapshot) if item.victims)
+    unseen = bool(gaps)
+    gaps = (*gaps, *(item.sentence for item in open_incidents(snapshot) if not item.victims))
+    if current:
+        told = _starving(world, current, (f"This may have changed. {blind}", *gaps) if blind else gaps)
+        promises = {each.service: each.seconds for each in snapshot.outlook.promises}
+        return replace(told, promises=promises)
+    if not world.services and not world.gpus and not seen.silent_targets:
+        return Verdict("empty", _plain("No services and no GPUs are known yet."), (_FIRST_STEPS, *gaps))
+    if blind and (since is not None or snapshot.learning.done or seen.silent_targets):
+        return Verdict("blind", _plain(blind), gaps, since)
+    size = f"{_count(seen.services, 'service')} on {_count(seen.gpus, 'GPU')}"
+    if not snapshot.learning.done:
+        have, need = (f"{seconds / 60:.0f}" for seconds in snapshot.learning)
+        text = f"Learning what is usual: {have} of {need} min."
+        return Verdict(
+            "learning", _plain(text), (f"No warnings can be given until then; the figures of {size} are live.", *gaps)
+        )
+    starved = "No service that can be seen is starved" if unseen else "No service is starved"
+    erring = [str(service) for service, state in conditions(snapshot).items() if state.word == "errors"]
+    if erring:
+        text = f"Errors in {_count(len(erring), 'service')}: {_names(erring)}. Watching {size}."
+        return Verdict("warning", _plain(f"{starved} of GPU time, but some services fail."), (text, *gaps))
+    over = [item.until for item in snapshot.incidents if item.until is not None]
+    ended = max(over, default=None)
+    return Verdict("calm", _plain(f"{starved} of GPU time."), (f"Watching {size}.", *gaps), ended)
+
+
+_FIRST_STEPS = (
+    "Start foreshock-exporter on the GPU hosts and name them with --targets (FORESHOCK_TARGETS), and let the services "
+    "send OTLP spans to this hub: gRPC on port 4317, HTTP on port 4318."
+)
+
+
+def _starving(world: World, current: tuple[Incident, ...], gaps: tuple[str, ...]) -> Verdict:
+    worst = current[0]
+    if worst.aggressor and worst.gpus:
+        pair = (str(worst.victim), str(worst.aggressor))
+        clauses = [
+            Clause(pair[1], "service", (pair[1],)),
+            Clause(" "),
+            Clause("starves" if worst.confidence >= LIKELY else "may starve", "pair", pair),
+            Clause(" "),
+            Clause(pair[0], "service", (pair[0],)),
+            Clause(" on "),
+            Clause(_where(world, worst.gpus), "gpus", tuple(gpu.label for gpu in worst.gpus)),
+        ]
+    else:
+        clauses = _linked(_SINCE.sub("", worst.sentence.partition("; ")[0]).rstrip("."), worst)
+    if worst.phase == "cascading":
+        clauses.append(Clause(", and its callers slow down too"))
+    others = len(current) - 1
+    more = (f"{_count(others, 'more warning')} below.",) if others else ()
+    state: State = "warning" if worst.phase == "advisory" else "critical"
+    return Verdict(state, (*clauses, Clause(".")), (*more, *gaps), worst.since, worst)
+
+
+def _where(world: World, gpus: Sequence[Gpu]) -> str:
+    """Two GPUs by name; of more how many, in which pool, and the first of them."""
+    if len(gpus) <= FEW:
+        return gpu_list(gpus)
+    pool = pool_of(world, gpus)
+    of = f"pool {pool}" if pool else _count(len({gpu.host for gpu in gpus}), "host")
+    return f"{len(gpus)} GPUs of {of} ({gpus[0].label} …)"
+
+
+def _linked(text: str, item: Incident) -> list[Clause]:
+    """The sentence in parts, those apart that name a service of the incident."""
+    known = {item.service, *item.victims, *(each.service for each in item.candidates), *(item.culprit.edge or ())}
+    if item.aggressor is not None:
+        known.add(item.aggressor)
+    names = sorted((str(who) for who in known if str(who)), key=len, reverse=True)
+    if not names:
+        return [Clause(text)]
+    found = re.split(rf"(?<![\w/.-])({'|'.join(map(re.escape, names))})(?![\w/-])", text)
+    return [Clause(part, "service", (part,)) if i % 2 else Clause(part) for i, part in enumerate(found) if part]
+
+
+def following(item: Incident, promises: Mapping[Service, float]) -> Json | None:
+    """Who misses its objective next, in how many seconds; and who does already. None where nobody is told of.
+
+    promises: seconds of p95 that services are judged by.
+    """
+    if not item.at_risk:
+        return None
+    hit = [str(risk.service) for risk in item.at_risk if risk.p50 <= 0]
+    ahead = min((risk for risk in item.at_risk if 0 < risk.p50 <= SOON), key=_soonest, default=None)
+    return {
+        "service": None if ahead is None else str(ahead.service),
+        "seconds": None if ahead is None else breach_seconds(ahead),
+        "objective": number(promises.get(ahead.service, math.nan)) if ahead else None,
+        "missing": hit,
+    }
+
+
+def _soonest(risk: AtRisk) -> tuple[float, Service]:
+    return (risk.p50, risk.service)
+
+
+def _plain(text: str) -> tuple[Clause, ...]:
+    return (Clause(text),)
+
+
+def _blind(whom: str, since: float | None) -> str:
+    """Why nothing can be said; "" where nobody is missed. since: Unix seconds of the last data, if there was any."""
+    if not whom:
+        return ""
+    if since is None:
+        return f"Cannot tell: no data from {whom} yet."
+    return f"Cannot tell: no fresh data from {whom} since {datetime.fromtimestamp(since, UTC):%H:%M:%S} UTC."
+
+
+def _gaps(snapshot: Snapshot, world: World, seen: Sight) -> tuple[str, ...]:
+    """What the page does not see, so that calm is not mistaken for blind."""
+    found = []
+    if snapshot.error:
+        found.append(f"These figures stand still: {snapshot.error}")
+    silent = (
+        ("target", len(world.targets), [target.instance for target in seen.silent_targets]),
+        ("GPU", len(world.gpus), [gpu.label for gpu in seen.silent_gpus]),
+        ("service", len(world.services), [str(service) for service in seen.silent_services]),
+    )
+    for noun, known, names in silent:
+        if names:
+            found.append(f"No fresh data from {len(names)} of {_count(known, noun)}: {_names(names)}.")
+    if not world.gpus:
+        found.append("No GPUs are seen: no exporter gives gpu_info.")
+    if world.gpus and not world.services:
+        found.append("No services are seen: no spans have arrived.")
+    return tuple(found)
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

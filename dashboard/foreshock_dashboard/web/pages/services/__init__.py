@@ -1,0 +1,1 @@
+"""Everything of the Services pages: data, layout, sentence."""

@@ -1,0 +1,1 @@
+"""Everything of the Status page: data and layout."""

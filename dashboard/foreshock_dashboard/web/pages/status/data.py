@@ -1,0 +1,243 @@
+"""Whether the pages can be trusted: who is silent, what is missing, what was dropped, how full it is. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from foreshock_dashboard.model.query import Floats, Json
+from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.world import World
+from foreshock_dashboard.render.units import clock
+from foreshock_dashboard.web.state.conditions import target
+from foreshock_dashboard.web.state.freshness import fresh_for, sight, silent
+from foreshock_dashboard.web.state.numbers import number
+
+State = Literal["calm", "warning", "critical", "blind", "learning", "empty"]
+MOST = 400
+"""Targets on the page, the silent ones first."""
+FULL = 0.9
+"""Share of its room from which the store, or the series of spans, is nearly full."""
+LONGEST = 80
+"""Characters of a doubt that the headline has room for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """The answer in one sentence, and what there is to say against it."""
+
+    state: State
+    headline: str
+    doubts: tuple[str, ...] = ()
+
+
+def status(
+    snapshot: Snapshot, hub: Json, ready: tuple[bool, str], now: float, version: str, *, past: bool = False
+) -> Json:
+    """All values of the page. hub: what the hub says of itself; ready: whether it can answer, and if not why.
+
+    now: the hub's time, Unix seconds. past: the snapshot is of an instant of the past; what the hub says is of now.
+    """
+    world = snapshot.world
+    found = trust(snapshot, hub, ready, now, past=past)
+    scrapes = {} if past else {str(row.get("instance")): row for row in _list(hub.get("scrapes"))}
+    rows = [_target(target(item), scrapes, silent(item, world.step)) for item in world.targets] if world else []
+    rows = rows or [_scraped(row) for row in scrapes.values()]
+    rows.sort(key=lambda row: (not row["silent"], -(row["age"] or 0.0), str(row["instance"])))
+    return {
+        "trust": {"state": found.state, "headline": found.headline, "doubts": list(found.doubts)},
+        "version": version,
+        "ready": ready[0],
+        "past": past,
+        "lag": None if world is None or past else number(max(0.0, now - world.time)),
+        "step": world.step if world else None,
+        "targets": rows[:MOST],
+        "hidden": max(0, len(rows) - MOST),
+        "signals": signals(world),
+        "missing": list(world.missing) if world else [],
+        "hub": hub,
+    }
+
+
+def trust(snapshot: Snapshot, hub: Json, ready: tuple[bool, str], now: float, *, past: bool = False) -> Trust:
+    """Can this be trusted? The worst first."""
+    world = snapshot.world
+    if world is None:
+        why = snapshot.error
+        return Trust("critical", f"No: foreshock cannot read its source: {why}") if why else Trust("empty", _FIRST)
+    seen, doubts = sight(world), tuple(_doubts(snapshot, world, hub, ready))
+    lag = now - world.time
+    past = past or snapshot.bounds is not None
+    if snapshot.error and not past:
+        return Trust("critical", f"No: figures stand still since {clock(world.time)} UTC: {snapshot.error}.", doubts)
+    if seen.blind and not past:
+        if seen.since is None:  # a rate takes two scrapes, so this is how every hub begins
+            return Trust("blind", f"Not yet: no data has come from any {seen.blind} so far.", doubts)
+        since = clock(seen.since)
+        return Trust("blind", f"No: there is no fresh data from any {seen.blind} since {since} UTC.", doubts)
+    if lag > 2 * fresh_for(world.step) and not past:
+        return Trust("critical", f"No: the newest figures are {lag:.0f} s old; the hub is behind.", doubts)
+    if not snapshot.learning.done:
+        have, need = snapshot.learning.have / 60, snapshot.learning.need / 60
+        text = f"Figures yes, warnings not yet: what is usual is still being learned ({have:.0f} of {need:.0f} min)."
+        return Trust("learning", text, doubts)
+    if doubts:
+        return Trust("warning", f"Mostly: {_brief(doubts[0])}.", doubts)
+    what = f"{seen.gpus} GPUs and {seen.services} services"
+    if past:
+        return Trust("calm", f"Yes, as of {clock(world.time)} UTC: {what} were fresh, and nothing is known to be lost.")
+    return Trust("calm", f"Yes: {what} are fresh, every target answers, and nothing was dropped.")
+
+
+def _brief(doubt: str) -> str:
+    """The doubt, or what it says before its details where they make it long."""
+    return doubt if len(doubt) <= LONGEST else doubt.partition(": ")[0]
+
+
+_FIRST = "Not yet: the hub has not finished its first look at its source."
+
+
+def _doubts(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, str]) -> list[str]:
+    """What there is to say against it, without what the headline says already."""
+    seen, found = sight(world), []
+    if not ready[0] and ready[1] and ready[1] != snapshot.error:
+        found.append(ready[1])
+    quiet = seen.silent_targets
+    if quiet:
+        found.append(f"{_some(len(quiet), len(world.targets), 'target')} silent: {_names([t.instance for t in quiet])}")
+    if seen.silent_gpus:
+        found.append(f"{_some(len(seen.silent_gpus), len(world.gpus), 'GPU')} without fresh data")
+    if seen.silent_services:
+        names = _names([str(who) for who in seen.silent_services])
+        found.append(f"{_some(len(seen.silent_services), len(world.services), 'service')} without fresh data: {names}")
+    store, receiver, spans = (_dict(hub.get(name)) for name in ("store", "receiver", "spans"))
+    if store.get("last_error"):
+        found.append(f"the store fails: {store['last_error']}")
+    lost = sum(_count(value) for value in _dict(receiver.get("rejected")).values())
+    if lost:
+        found.append(_many(lost, "span was", "spans were") + " rejected")
+    if dropped := _count(store.get("dropped")):
+        found.append(_many(dropped, "sample or span was", "samples or spans were") + " dropped past a bound")
+    if corrupt := _count(store.get("corrupt")):
+        found.append(
+            _many(corrupt, "damaged piece of the store was", "damaged pieces of the store were") + " set aside"
+        )
+    if spans.get("warning"):
+        found.append(str(spans["warning"]))
+    uncounted = _count(_dict(spans.get("counts")).get("foreshock_spans_uncounted_total"))
+    if uncounted:
+        found.append(_many(uncounted, "span was", "spans were") + " kept but not counted")
+    return found + (_in_vain(_list(hub.get("in_vain"))) if world.services else [])
+
+
+def _in_vain(rows: Sequence[Json]) -> list[str]:
+    """Options that name services that were never seen, each with who may be meant."""
+    by_flag: dict[str, list[str]] = {}
+    for row in rows:
+        meant = f" ({row['nearest']}?)" if row["nearest"] else ""
+        by_flag.setdefault(str(row["flag"]), []).append(f"{row['service']}{meant}")
+    return [_name(flag, names) for flag, names in by_flag.items()]
+
+
+def _name(flag: str, names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return f"{flag} names a service not seen so far: {names[0]}; correct the name, unless it is still to come"
+    many = f"{flag} names {len(names)} services not seen so far: {_names(names)}"
+    return f"{many}; correct the names, unless they are still to come"
+
+
+def signals(world: World | None) -> list[Json]:
+    """What kinds of data there are, how many things tell them, and what is lost without, and how to get it."""
+    if world is None:
+        return []
+    inference, capacity, network, hardware = world.inference, world.capacity, world.network, world.hardware
+    rows: Sequence[tuple[str, str, int, str, str]] = (
+        ("Requests", "services", _rows(world.red.rate), "services, their durations and errors", _SPANS),
+        ("Calls", "edges", _rows(world.calls.rate), "the service map, and where a cascade goes", _SPANS),
+        ("GPUs", "GPUs", _rows(world.utilization), "how busy GPUs are", _EXPORTER),
+        ("Services on GPUs", "GPU shares", _rows(world.busy), "who uses which GPU", _EXPORTER),
+        ("Who waits for whom", "pairs", _rows(world.stalled_by), "who starves whom", _STALLED),
+        ("GPU health", "GPUs", _rows(hardware.clock) if hardware else 0, "throttling and errors of GPUs", _EXPORTER),
+        (
+            "Model servers",
+            "services",
+            _rows(inference.running) if inference else 0,
+            "queues, KV cache, time to first token, offered load",
+            _SERVERS,
+        ),
+        (
+            "Replicas",
+            "services",
+            _rows(capacity.ready) if capacity else 0,
+            "replicas wanted, ready and pending",
+            _CLUSTER,
+        ),
+        ("Quota", "pools", _rows(capacity.quota) if capacity else 0, "how many GPUs a pool may still get", _CLUSTER),
+        ("Network", "hosts", _rows(network.used) if network else 0, "network faults as a cause", _HOSTS),
+    )
+    return [
+        {"name": name, "of": of, "count": count, "there": count > 0, "lost": lost, "remedy": remedy}
+        for name, of, count, lost, remedy in rows
+    ]
+
+
+_SPANS = "send spans by OTLP to this hub, or let --prometheus have the span metrics of a Collector or Tempo"
+_EXPORTER = "run foreshock-exporter on the GPU hosts and name them in --targets"
+_STALLED = "run foreshock-exporter on the GPU hosts: no other exporter tells; nobody waits where no GPU is shared"
+_SERVERS = "let /metrics of vLLM, SGLang, TGI or Triton be scraped: --targets, or the Prometheus of --prometheus"
+_CLUSTER = "let kube-state-metrics be scraped: --targets, or the Prometheus of --prometheus"
+_HOSTS = "run foreshock-exporter or node_exporter on the hosts"
+
+
+def _rows(values: Floats) -> int:
+    """Rows of which anything is known."""
+    return int(np.isfinite(values).any(axis=1).sum()) if values.size else 0
+
+
+def _target(row: Json, scrapes: Mapping[str, Json], quiet: bool) -> Json:
+    more = scrapes.get(str(row["instance"]), {})
+    return {
+        "instance": row["instance"],
+        "job": row["job"],
+        "up": row["up"],
+        "age": row["age_seconds"],
+        "silent": quiet,
+        "took": more.get("duration"),
+        "samples": more.get("samples"),
+        "error": more.get("error") or "",
+    }
+
+
+def _scraped(row: Json) -> Json:
+    """A target that no tick has seen yet."""
+    known = ("instance", "job", "up", "age", "samples")
+    named = {name: row.get(name) for name in known}
+    return named | {"silent": row.get("up") is not True, "took": row.get("duration"), "error": row.get("error") or ""}
+
+
+def _some(few: int, all_: int, word: str) -> str:
+    return f"{few} of {all_} {word}{'s' if all_ != 1 else ''} {'is' if few == 1 else 'are'}"
+
+
+def _many(count: float, one: str, more: str) -> str:
+    return f"{count:,.0f} {one if count == 1 else more}"
+
+
+def _names(names: Sequence[str], most: int = 3) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def _dict(value: object) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Json]:
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+
+
+def _count(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0

@@ -1,0 +1,44 @@
+"""Status: can these pages be trusted? Who is silent, what is missing, what was dropped, how full the store is."""
+
+from __future__ import annotations
+
+from dash import html
+from dash.development.base_component import Component
+
+from foreshock_dashboard.web.shell.page import Page
+from foreshock_dashboard.web.shell.shell import attributes, page_of, panel
+
+
+def layout() -> Component:
+    """The answer first, then what it rests on."""
+    return page_of(
+        "status",
+        "Can this be trusted?",
+        [
+            html.Section(
+                [
+                    html.P("Loading…", id="trust", className="headline", role="alert"),
+                    html.Div(id="doubts", className="verdict-detail"),
+                ],
+                id="status-verdict",
+                className="verdict",
+                **attributes(data_state="loading", aria_label="Answer"),
+            ),
+            html.Div(id="status-figures", className="figures"),
+            html.Div(
+                [
+                    panel("signals", "Signals", "what is read, and what is lost without it", wide=True),
+                    panel("targets", "Targets", "silent ones first", wide=True, csv="/api/csv/targets"),
+                    panel("spans", "Spans and series", "since the hub started"),
+                    panel("store", "Sources and store", "where figures come from, and what is kept"),
+                    panel("connect", "Point things at it", "", wide=True),
+                ],
+                className="panels",
+            ),
+        ],
+        "/api/pages/status",
+        orders="signals targets",
+    )
+
+
+PAGE = Page("/status", "Status", "Can this be trusted?", layout, key="u")

@@ -1,0 +1,1 @@
+"""Everything of the Traces page: data, layout, figures."""

@@ -1,0 +1,76 @@
+"""Traces of a victim by how long they waited for one aggressor: examples of what a pair costs.
+
+No index knows that: it is computed, of a bounded number of the slowest traces.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from foreshock_dashboard.model.query import Json
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.span import TraceQuery, TraceSource
+from foreshock_dashboard.web.http.params import BadParameterError, time_parameter
+from foreshock_dashboard.web.pages.traces.gpu_time import GpuTimes
+from foreshock_dashboard.web.pages.traces.json import summary
+from foreshock_dashboard.web.state.numbers import number
+
+CANDIDATES = 40
+"""Traces that are looked at, the slowest first."""
+PATIENCE = 4.0
+"""Seconds after which the list is made of those looked at so far."""
+MOST = 8
+"""Traces that are given."""
+RANGE = 1800.0
+"""Seconds before the end, unless told otherwise."""
+
+
+def wanted(given: Mapping[str, str], victim: Service, now: float) -> TraceQuery:
+    """The victim's slowest traces between `start` and `end` of an address.
+
+    Raises:
+        BadParameterError: a time cannot be read, or the range is upside down.
+    """
+    end = time_parameter(given, "end", now, now)
+    start = time_parameter(given, "start", now, end - RANGE)
+    if start > end:
+        raise BadParameterError(f"start={start:.0f} lies after end={end:.0f}: exchange them")
+    return TraceQuery(start=start, end=end, service=victim, order="slowest", limit=CANDIDATES)
+
+
+def exemplars(
+    source: TraceSource,
+    times: GpuTimes,
+    query: TraceQuery,
+    aggressor: Service,
+    timer: Callable[[], float] = time.monotonic,
+) -> Json:
+    """The traces that waited longest for the aggressor, then those that waited for anybody.
+
+    `looked_at` tells of how many; `sentence` of each says what it waited for; `gpu_seconds` how long it had work on
+    that GPU, which may be longer than it took, for work goes on when a caller has an answer or gave up.
+
+    Raises:
+        SourceError: the trace source cannot answer.
+    """
+    deadline = timer() + PATIENCE
+    rows: list[tuple[float, float, Json]] = []
+    looked_at = 0
+    for item in source.search(replace(query, limit=CANDIDATES)):
+        if (left := deadline - timer()) < 0:
+            break
+        found = times.of_trace(item.trace_id, left)
+        looked_at += 1
+        if (worst := found.lanes.worst) is None:
+            continue
+        by = worst.held.by.get(aggressor, 0.0)
+        row = {
+            "gpu_wait_seconds": number(worst.held.waited),
+            "for_aggressor_seconds": number(by),
+            "gpu_seconds": number(worst.held.length),
+        }
+        rows.append((by, worst.held.waited, summary(item) | row | {"sentence": found.sentence}))
+    rows.sort(key=lambda row: (-row[0], -row[1], str(row[2]["trace_id"])))
+    return {"traces": [row for _, _, row in rows[:MOST]], "looked_at": looked_at}

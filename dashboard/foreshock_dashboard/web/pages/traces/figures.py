@@ -1,0 +1,163 @@
+"""All traces that match as a heat map of duration over time, with those worth opening as marks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from foreshock_dashboard.model.query import Floats, Json
+from foreshock_dashboard.model.span import TraceSummary
+from foreshock_dashboard.model.trace_heatmap import SHORTEST as TOLD_APART
+from foreshock_dashboard.model.trace_heatmap import Heat
+from foreshock_dashboard.render.units import duration
+from foreshock_dashboard.web.charts.chart import Look
+from foreshock_dashboard.web.charts.lines import blank, frame, stamp
+from foreshock_dashboard.web.charts.text import plain
+
+SHORTEST = 1e-6
+"""Seconds. Where a logarithmic axis ends at the latest."""
+APART = 0.07
+"""Of the axis that a mark is away from `0 s` at least, so that both can be read."""
+ROOM = 1.15
+"""Factor by which the axis goes beyond what is drawn."""
+
+
+def heat_map(found: Heat, marks: Sequence[TraceSummary], look: Look, span: tuple[float, float], empty: str) -> Json:
+    """A cell a bin, darker with more traces (their logarithm decides); marks can be opened, `customdata` is the id.
+
+    span: Unix seconds that the axis covers. empty: what is said where nothing matches.
+    """
+    if not found.counts.any() and not marks:
+        return blank(empty, look)
+    rows = _rows(found, marks)
+    low, high = rows.edges[0].item() / ROOM, max(rows.edges[-1].item(), *(item.duration for item in marks), 0.0) * ROOM
+    layout = frame(look, "s", span)
+    ticks = [tick for tick in log_ticks([low, high]) if tick > rows.instant * (high / low) ** APART]
+    if sum(low <= tick <= high for tick in ticks) < 2:  # an axis with no two marks tells no size
+        low = max((tick for tick in ticks if tick <= low), default=low)
+        high = min((tick for tick in ticks if tick >= high), default=high)
+    layout |= {"hovermode": "closest", "showlegend": any(item.errors for item in marks)}
+    layout["yaxis"] |= {
+        "type": "log",
+        "range": [math.log10(low), math.log10(high)],
+        "tickvals": [rows.instant, *ticks] if rows.instant else ticks,
+        "ticktext": [*(["0 s"] if rows.instant else []), *map(_tick, ticks)],
+        "ticksuffix": "",
+        "fixedrange": False,
+        "rangemode": "normal",
+    }
+    layout["legend"] |= {"x": 1, "xanchor": "right"}
+    if found.note:
+        layout["annotations"] = [note(f"Counted: {found.note}.", look)]
+    layout["margin"] |= {"l": 60, "b": 60 if layout["showlegend"] else 40}
+    failed = [item for item in marks if item.errors]
+    fine = [item for item in marks if not item.errors]
+    cells = [_cells(rows, found.bins.times, look)] if rows.counts.any() else []
+    return {
+        "data": [
+            *cells,
+            _marks("slowest", fine, rows.instant, look, "text", "circle-open"),
+            _marks("with errors", failed, rows.instant, look, "crit", "square"),
+        ],
+        "layout": layout,
+    }
+
+
+class _Rows(NamedTuple):
+    """counts, edges: of what is drawn, shape (rows, columns) and (rows + 1,), in seconds.
+
+    instant: where in the lowest row that is drawn which took no time that can be told; 0 where nothing did.
+    """
+
+    counts: Floats
+    edges: Floats
+    instant: float
+
+
+def _rows(found: Heat, marks: Sequence[TraceSummary]) -> _Rows:
+    """From the quickest to the slowest, and right below that what failed at once.
+
+    At its own place it would stretch the axis over decades in which there is nothing.
+    """
+    counts, lengths = found.counts, found.bins.lengths
+    least = float(lengths[1]) if found.bins.shortest <= TOLD_APART else 0.0
+    filled = np.flatnonzero(counts.any(axis=1)).tolist()
+    places = np.searchsorted(lengths, [item.duration for item in marks if item.duration > least], side="right") - 1
+    timed = [*(row for row in filled if row or not least), *places.clip(0, len(counts) - 1).tolist()]
+    first, last = (min(timed), max(timed) + 1) if timed else (1, 1)
+    if not least or (0 not in filled and all(item.duration > least for item in marks)):
+        return _Rows(counts[first:last], lengths[first : last + 1], 0.0)
+    instant = math.sqrt(lengths[first - 1] * lengths[first])
+    return _Rows(np.vstack([counts[:1], counts[first:last]]), lengths[first - 1 : last + 1], instant)
+
+
+def log_ticks(seconds: Sequence[float]) -> list[float]:
+    """Marks for a logarithmic axis that spans these: 1, 2 and 5 of each decade, or whole decades beyond two of them."""
+    known = [max(value, SHORTEST) for value in seconds] or [1.0]
+    low, high = math.floor(math.log10(min(known))), math.ceil(math.log10(max(known)))
+    steps = (1, 2, 5) if high - low <= 2 else (1,)
+    return [float(f"{step}e{decade}") for decade in range(low, high + 1) for step in steps]
+
+
+def note(text: str, look: Look) -> Json:
+    """A line above what is drawn."""
+    place = {"xref": "paper", "yref": "paper", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom"}
+    return place | {
+        "text": plain(text, 300),
+        "showarrow": False,
+        "font": {"size": 11, "color": look.colours["muted"]},
+    }
+
+
+def _tick(seconds: float) -> str:
+    """A round duration: `50 µs`, `2 ms`, `10 s`."""
+    for size, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if seconds >= size * 0.999:
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds * 1e6:g} µs"
+
+
+def _cells(rows: _Rows, times: Floats, look: Look) -> Json:
+    """Colours by the logarithm of the counts, so that one slow trace is seen beside a thousand quick ones."""
+    ramp, counts, edges = look.colours["ramp"].split(), rows.counts, rows.edges.tolist()
+    lengths = [f"of {duration(short)} to {duration(long)}" for short, long in pairwise(edges)]
+    if rows.instant:
+        lengths[0] = "that took no time"
+    told = [
+        [f"{count:,.0f} trace{'' if count == 1 else 's'} {length}" if count else "" for count in row]
+        for row, length in zip(counts.tolist(), lengths, strict=True)
+    ]
+    with np.errstate(divide="ignore"):
+        shown = np.where(counts > 0, np.log1p(counts), np.nan)
+    return {
+        "type": "heatmap",
+        "x": [stamp(time, look) for time in times.tolist()],
+        "y": [float(f"{value:.5g}") for value in edges],
+        "z": [[None if math.isnan(value) else round(value, 3) for value in row] for row in shown.tolist()],
+        "text": told,
+        "hovertemplate": "%{text}<extra></extra>",
+        "hoverongaps": False,
+        "showscale": False,
+        "zmin": 0.0,
+        "colorscale": [[i / (len(ramp) - 2), colour] for i, colour in enumerate(ramp[1:])],
+        "xgap": 1,
+        "ygap": 1,
+    }
+
+
+def _marks(name: str, found: Sequence[TraceSummary], least: float, look: Look, colour: str, symbol: str) -> Json:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": name,
+        "x": [stamp(item.start, look) for item in found],
+        "y": [max(item.duration, least) for item in found],
+        "customdata": [item.trace_id for item in found],
+        "text": [f"{plain(str(item.service))} {plain(item.operation)}<br>{duration(item.duration)}" for item in found],
+        "hovertemplate": "%{text}<br>click to open<extra></extra>",
+        "marker": {"color": look.colours[colour], "symbol": symbol, "size": 8, "line": {"width": 1.5}},
+    }

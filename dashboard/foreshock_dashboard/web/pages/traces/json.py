@@ -1,0 +1,219 @@
+"""Spans and trace summaries → plain dicts for JSON. Attribute values are kept as they are; bytes become hex."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from foreshock_dashboard.analysis.traces.clock_skew import Skew, skew_of
+from foreshock_dashboard.analysis.traces.critical_path import CriticalPath, Stretch, critical_path
+from foreshock_dashboard.ingest.otlp.detail import detail_of
+from foreshock_dashboard.model.partial import total_of
+from foreshock_dashboard.model.query import Json
+from foreshock_dashboard.model.span import Attributes, AttributeValue, Span, TraceQuery, TraceSummary, head_of, traffic
+from foreshock_dashboard.web.charts.theme import service_colour
+from foreshock_dashboard.web.http.params import BY_WAIT, FIRST, SpanPage
+from foreshock_dashboard.web.pages.traces import lanes_json
+from foreshock_dashboard.web.pages.traces.gpu_time import GpuTime
+from foreshock_dashboard.web.pages.traces.search import CANDIDATES, Waited, WaitFilter
+from foreshock_dashboard.web.state.numbers import number
+
+MOST_BYTES = 16 << 20
+"""Bytes of the spans in one answer, as they were sent, each with its resource and scope."""
+DEEPEST = 64
+"""Levels of nested attribute values that are kept; OTLP has at most 50 (protobuf reads 100 messages deep)."""
+
+
+def query(asked: TraceQuery, wait: WaitFilter | None = None) -> Json:
+    """What was asked, so that an empty answer can say of what it is empty. Times in Unix seconds, durations in s."""
+    return {
+        "start": asked.start,
+        "end": asked.end,
+        "service": str(asked.service) if asked.service else None,
+        "operation": asked.operation,
+        "attributes": dict(asked.attributes),
+        "min_duration": asked.min_duration,
+        "max_duration": asked.max_duration,
+        "min_gpu_wait": wait.least if wait else None,
+        "status": asked.status,
+        "errors": asked.status == "error",
+        "order": BY_WAIT if wait and wait.first else asked.order,
+        "limit": asked.limit,
+    }
+
+
+def summary(item: TraceSummary) -> Json:
+    """One row of a trace list."""
+    return {
+        "trace_id": item.trace_id,
+        "service": str(item.service),
+        "colour": service_colour(str(item.service)),
+        "operation": item.operation,
+        "start": round(item.start, 6),
+        "duration_seconds": number(item.duration),
+        "spans": item.spans,
+        "errors": item.errors,
+        "services": [str(service) for service in item.services],
+        "root": item.root,
+    }
+
+
+def traces(asked: TraceQuery, found: Sequence[TraceSummary], waits: Mapping[str, float | None] | None = None) -> Json:
+    """A trace list with what was asked. waits: seconds that each waited for a GPU, where that was asked for."""
+    told = {name: {"gpu_wait_seconds": seconds} for name, seconds in (waits or {}).items()}
+    rows = [summary(item) | told.get(item.trace_id, {}) for item in found]
+    return {"query": query(asked), "traces": rows}
+
+
+def traces_by_wait(asked: TraceQuery, wait: WaitFilter, found: Waited) -> Json:
+    """A trace list by the time waited for a GPU; `candidates` says among how many it was picked."""
+    rows = [summary(item) | {"gpu_wait_seconds": found.seconds[item.trace_id]} for item in found.found]
+    candidates = {"looked_at": found.looked_at, "bound": CANDIDATES, "bound_reached": found.bounded}
+    return {"query": query(asked, wait), "traces": rows, "candidates": candidates, "note": found.note}
+
+
+def trace(trace_id: str, spans: Sequence[Span], gpu_time: GpuTime | None = None, page: SpanPage = FIRST) -> Json:
+    """One trace and a page of its spans. Offsets in seconds from the earliest span, which starts at `start` (Unix
+    seconds), each by the clock of its own host.
+    """
+    gpu_time = gpu_time or GpuTime()
+    told = traffic(spans)
+    shown = _shown(told, page)
+    start = min((span.start_ns for span in told), default=0)
+    end = max((span.end_ns for span in told), default=start)
+    total, after = total_of(spans) - len(spans) + len(told), page.offset + len(shown)
+    path = critical_path(told)
+    return {
+        "trace_id": trace_id,
+        "start": start / 1e9,
+        "duration_seconds": head_of(told).duration_ns / 1e9 if told else 0.0,
+        "extent_seconds": (end - start) / 1e9,
+        "total": total,
+        "offset": page.offset,
+        "left_out": max(0, total - after),
+        "next_offset": after if shown and after < len(told) else None,
+        **_clocks(skew_of(told)),
+        **lanes_json.lanes(gpu_time, start),
+        "critical_seconds": _by_service(told, path),
+        "spans": [
+            _span(span, start)
+            | {
+                "gpu": lanes_json.wait(gpu_time.lanes.waits.get((span.span_id, span.kind))),
+                "critical": _stretches(path.stretches.get(at, ()), start),
+                "gaps": _stretches(path.gaps.get(at, ()), start),
+            }
+            for at, span in enumerate(shown, page.offset)
+        ],
+    }
+
+
+def _stretches(found: Sequence[Stretch], origin: int) -> list[list[float]]:
+    """Offset and duration of each, seconds."""
+    return [[(start - origin) / 1e9, (end - start) / 1e9] for start, end in found]
+
+
+def _by_service(spans: Sequence[Span], path: CriticalPath) -> Json:
+    """Seconds of the critical path by service, the most first."""
+    found: dict[str, int] = {}
+    for at, own in path.stretches.items():
+        name = str(spans[at].service)
+        found[name] = found.get(name, 0) + sum(end - start for start, end in own)
+    return {name: nanos / 1e9 for name, nanos in sorted(found.items(), key=lambda item: (-item[1], item[0]))}
+
+
+def _shown(spans: Sequence[Span], page: SpanPage) -> Sequence[Span]:
+    """The spans of a page: fewer than its limit where these are large, but one at least."""
+    wanted = spans[page.offset : page.offset + page.limit]
+    size = 0
+    for count, span in enumerate(wanted):
+        size += sum(map(len, (*span.raw[0], span.raw[1]))) if span.raw else 0
+        if count and size > MOST_BYTES:
+            return wanted[:count]
+    return wanted
+
+
+def _clocks(found: Skew) -> Json:
+    return {
+        "skewed": bool(found.hosts),
+        "clocks": [
+            {"host": each.host, "ahead_seconds": _nanos(each.seconds), "within_seconds": _nanos(each.within)}
+            for each in found.hosts
+        ],
+        "clock_note": found.sentence,
+    }
+
+
+def _nanos(seconds: float | None) -> float | None:
+    """To a nanosecond: what lies beyond is rounding."""
+    return None if seconds is None else round(seconds, 9)
+
+
+def _span(span: Span, origin: int) -> Json:
+    detail = detail_of(span)
+    return {
+        "span_id": span.span_id,
+        "parent_id": span.parent_id,
+        "name": span.name,
+        "service": str(span.service),
+        "colour": service_colour(str(span.service)),
+        "kind": span.kind,
+        "offset_seconds": (span.start_ns - origin) / 1e9,
+        "duration_seconds": span.duration_ns / 1e9,
+        "start_time_unix_nano": str(detail.start_ns),
+        "end_time_unix_nano": str(detail.end_ns),
+        "status": span.status,
+        "status_message": span.status_message,
+        "clamped": span.clamped,
+        "trace_state": span.trace_state,
+        "flags": detail.flags,
+        "attributes": _attributes(span.attributes),
+        "dropped_attributes_count": detail.dropped_attributes,
+        "resource": _attributes(span.resource),
+        "resource_dropped_attributes_count": detail.resource_dropped_attributes,
+        "resource_schema_url": detail.resource_schema_url,
+        "scope": span.scope,
+        "scope_version": detail.scope_version,
+        "scope_attributes": _attributes(detail.scope_attributes),
+        "scope_dropped_attributes_count": detail.scope_dropped_attributes,
+        "scope_schema_url": detail.scope_schema_url,
+        "events": [
+            {
+                "offset_seconds": (event.time_ns - origin) / 1e9 if event.time_ns else None,
+                "time_unix_nano": str(event.time_ns),
+                "name": event.name,
+                "attributes": _attributes(event.attributes),
+                "dropped_attributes_count": dropped,
+            }
+            for event, dropped in zip(span.events, detail.events, strict=True)
+        ],
+        "dropped_events_count": detail.dropped_events,
+        "links": [
+            {
+                "trace_id": link.trace_id,
+                "span_id": link.span_id,
+                "trace_state": more.trace_state,
+                "flags": more.flags,
+                "attributes": _attributes(link.attributes),
+                "dropped_attributes_count": more.dropped_attributes,
+            }
+            for link, more in zip(span.links, detail.links, strict=True)
+        ],
+        "dropped_links_count": detail.dropped_links,
+    }
+
+
+def _attributes(attributes: Attributes) -> Json:
+    return {name: _value(value) for name, value in attributes.items()}
+
+
+def _value(value: AttributeValue, depth: int = 0) -> AttributeValue:
+    if depth >= DEEPEST:
+        return "…"
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, list):
+        return [_value(item, depth + 1) for item in value]
+    if isinstance(value, dict):
+        return {str(name): _value(item, depth + 1) for name, item in value.items()}
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**53:
+        return str(value)  # JavaScript's numbers are exact up to there only
+    return value

@@ -1,0 +1,89 @@
+"""Whole traces: few of them are read at once, whoever asks, and on threads that nothing else waits for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import TypeVar
+
+from anyio import CapacityLimiter, to_thread
+from starlette.datastructures import QueryParams
+
+from foreshock_dashboard.common.async_single_flight import SingleFlight
+from foreshock_dashboard.common.single_flight_cache import Kept
+from foreshock_dashboard.model.partial import note_of
+from foreshock_dashboard.model.query import Json
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.snapshot import HubView
+from foreshock_dashboard.model.span import TraceQuery
+from foreshock_dashboard.web.http.params import SpanPage, trace_query, wait_filter, waits_wanted
+from foreshock_dashboard.web.pages.traces import json
+from foreshock_dashboard.web.pages.traces.exemplars import exemplars
+from foreshock_dashboard.web.pages.traces.gpu_time import AT_ONCE, GpuTimes
+from foreshock_dashboard.web.pages.traces.search import Waits, by_wait
+
+LISTS = 2
+"""Lists for which whole traces are read at once; further ones wait. Who opens a trace waits for no list."""
+GRID = 10.0
+"""Seconds to which the range of a list is rounded outward, so that those who look at the same share it."""
+HOLD = 30.0
+"""Seconds for which such a list holds at most."""
+MOST_LISTS = 128
+
+T = TypeVar("T")
+
+
+class TraceReads:
+    """Of one hub."""
+
+    def __init__(self, hub: HubView) -> None:
+        self._hub = hub
+        self._times = GpuTimes(hub)
+        self._waits = Waits(self._times)
+        self._opening, self._listing = CapacityLimiter(AT_ONCE), CapacityLimiter(LISTS)
+        self._opened: SingleFlight[Json | None] = SingleFlight()
+        self._pairs: Kept[Json] = Kept(MOST_LISTS)
+
+    async def whole(self, trace_id: str, page: SpanPage) -> Json | None:
+        """A trace with what ran on its GPUs; None where there is none. Those who follow the same link share a reading.
+
+        Raises:
+            SourceError: the trace source cannot answer.
+        """
+
+        def read() -> Json | None:
+            with self._times.whole:
+                spans = self._hub.traces.get(trace_id)
+                told = json.trace(trace_id, spans, self._times.of(spans), page) if spans else None
+                return told and told | {"note": note_of(spans)}
+
+        return await self._opened.get((trace_id, page), lambda: to_thread.run_sync(read, limiter=self._opening))
+
+    async def listed(self, given: QueryParams, known: Collection[Service]) -> Json:
+        """The list that an address asks for; with the waits of its traces where it asks for those.
+
+        Raises:
+            BadParameterError: a parameter cannot be used.
+            SourceError: the trace source cannot answer.
+        """
+        source, now = self._hub.traces, self._hub.now()
+        query, wanted = trace_query(given, now, known), waits_wanted(given)
+        if wait := wait_filter(given):
+            waited = await self._list(lambda: by_wait(source, self._times, query, wait))
+            return json.traces_by_wait(query, wait, waited)
+        found = await to_thread.run_sync(source.search, query)
+        waits = await self._list(lambda: self._waits.of(found, self._times.arrived())) if wanted else None
+        return json.traces(query, found, waits) | {"note": note_of(found)}
+
+    async def exemplars(self, query: TraceQuery, aggressor: Service) -> Json:
+        """Traces that waited for an aggressor, as `exemplars`; those who ask for about the same range share them."""
+        start, end = math.floor(query.start / GRID) * GRID, math.ceil(min(query.end, self._hub.now()) / GRID) * GRID
+        asked = replace(query, start=start, end=max(start, end))
+        key = (query.service, aggressor, asked.start, asked.end, self._hub.now() // HOLD)
+        return await self._list(
+            lambda: self._pairs.get(key, lambda: exemplars(self._hub.traces, self._times, asked, aggressor))
+        )
+
+    async def _list(self, read: Callable[[], T]) -> T:
+        return await to_thread.run_sync(read, limiter=self._listing)

@@ -1,0 +1,63 @@
+"""How long a trace waited for a GPU, and who held it, in one sentence that claims no more than is known."""
+
+from __future__ import annotations
+
+from foreshock_dashboard.analysis.traces.gpu_lanes import TraceLanes, Wait
+from foreshock_dashboard.render.units import percent
+
+LEAST = 0.01
+"""Share of a trace's time below which it has not waited to speak of."""
+FAINT = 30.0
+"""Nothing is said of a time this many times shorter than what was seen."""
+
+
+def wait_sentence(found: TraceLanes) -> str:
+    """The sentence; "" where nothing is known, or what is known is too coarse for so short a trace."""
+    worst = found.worst
+    if worst is None or worst.held.resolution > FAINT * worst.held.length:
+        return ""
+    held, total = worst.held, max(found.duration, worst.held.length)
+    if held.waited <= LEAST * total:
+        return _nothing(worst, total) if worst.quality == "measured" else ""
+    service, most = next(iter(held.by.items()))
+    amount = _of(held.waited, total)
+    start = amount if worst.quality == "measured" and held.exact else f"up to {amount}"
+    text = f"{_quality(worst)}{start} waited for {_where(worst)}{_seen(worst)}"
+    share = percent(most / held.waited)
+    return f"{text[0].upper()}{text[1:]}; {share} of that it ran {service}."
+
+
+def _nothing(worst: Wait, total: float) -> str:
+    if worst.held.by:
+        return f"At most {_of(worst.held.waited, total)} waited for {_where(worst)}."
+    return f"It did not wait for {_where(worst)}: no other service was seen to hold it meanwhile."
+
+
+def _quality(worst: Wait) -> str:
+    if worst.quality == "measured":
+        return ""
+    if worst.seen == "inferred":
+        return "inferred from counters: "
+    return f"inferred by {worst.found_by}: "
+
+
+def _where(worst: Wait) -> str:
+    first, count = worst.gpus[0], len(worst.gpus)
+    return first.label if count == 1 else f"one of {count} GPUs of {first.host} (mean of all)"
+
+
+def _seen(worst: Wait) -> str:
+    """The resolution, where the time that is told is not much longer."""
+    coarse = 2.0 * worst.held.resolution > worst.held.length
+    return f" (seen at a resolution of {_short(worst.held.resolution)})" if coarse else ""
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+
+
+def _of(part: float, whole: float) -> str:
+    """`490 of 1,000 ms`, `4.90 of 12.3 s`."""
+    if whole < 10:
+        return f"{part * 1000:,.0f} of {whole * 1000:,.0f} ms"
+    return f"{part:.1f} of {whole:.1f} s"

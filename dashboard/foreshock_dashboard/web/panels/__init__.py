@@ -1,0 +1,1 @@
+"""Panels that more than one page shows: timeline, service map, vitals, service charts."""

@@ -1,0 +1,100 @@
+"""The service map: who is on it, and where; callers left, callees right. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from foreshock_dashboard.model.query import Json
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import World
+from foreshock_dashboard.web.charts.theme import service_colour
+from foreshock_dashboard.web.panels.graph_layout import Arrow, layered
+from foreshock_dashboard.web.state.numbers import last
+
+MOST_NODES = 60
+"""Nodes of the service map; beyond that no picture of a graph can be read."""
+
+
+def service_map(world: World | None) -> Json:
+    """Nodes with their places, and edges with the places they run through."""
+    if world is None:
+        return {"nodes": [], "edges": [], "heights": [], "hidden": 0}
+    kinds = _kinds(world)
+    shown = drawn(world)
+    arrows = [Arrow(str(edge.client), str(edge.server)) for edge in world.edges]
+    picture = layered(shown, arrows, _beside(world))
+    connection = {(str(edge.client), str(edge.server)): edge.connection for edge in world.edges}
+    return {
+        "nodes": [
+            {"id": node, "kind": kinds[node], "colour": service_colour(node), "column": place.column, "row": place.row}
+            for node, place in picture.places.items()
+        ],
+        "edges": [
+            {
+                "client": route.client,
+                "server": route.server,
+                "connection": connection[route.client, route.server],
+                "points": [list(point) for point in route.points],
+                "back": route.back,
+            }
+            for route in picture.routes
+        ],
+        "heights": list(picture.heights),
+        "hidden": len(kinds) - len(shown),
+    }
+
+
+def _kinds(world: World) -> dict[str, str]:
+    """Every node of the map: a service, a database, or a caller from outside."""
+    kinds = {str(service): "service" for service in world.services}
+    for edge in world.edges:
+        if edge.connection == "virtual_node" and edge.client not in world.services:
+            kinds[str(edge.client)] = "outside"
+        if edge.connection == "database":
+            kinds[str(edge.server)] = "database"
+    for edge in world.edges:
+        kinds.setdefault(str(edge.client), "service")
+        kinds.setdefault(str(edge.server), "service")
+    return kinds
+
+
+def drawn(world: World) -> list[str]:
+    """The nodes of the map: all, or those that share GPUs and those with the most edges, as many as can be read.
+
+    Identity alone decides, not the load, so that the map does not jump.
+    """
+    nodes = list(_kinds(world))
+    if len(nodes) <= MOST_NODES:
+        return nodes
+    sharing = {str(who) for who in {who for stall in world.stalls for who in (stall.victim, stall.aggressor)}}
+    degree: dict[str, int] = {}
+    for edge in world.edges:
+        for end in (str(edge.client), str(edge.server)):
+            degree[end] = degree.get(end, 0) + 1
+    placed = [node for node in nodes if node in sharing or node in degree]
+    ranked = sorted(placed, key=lambda node: (node not in sharing, -degree.get(node, 0), node))
+    return ranked[:MOST_NODES]
+
+
+def _beside(world: World) -> dict[str, str]:
+    """For every service, a service with calls that it shares a GPU with; a batch job then stands below its victim."""
+    linked = {end for edge in world.edges for end in (edge.client, edge.server)}
+    shared: dict[Service, dict[Service, int]] = {}
+    for stall in world.stalls:
+        if stall.victim in linked:
+            count = shared.setdefault(stall.aggressor, {})
+            count[stall.victim] = count.get(stall.victim, 0) + 1
+    return {
+        str(who): str(min(count, key=lambda other, count=count: (-count[other], other)))  # type: ignore[misc]  # as above
+        for who, count in shared.items()
+    }
+
+
+def edges(world: World, shown: Collection[str]) -> list[list[float | str | None]]:
+    """Calls between what is shown: client, server, requests/s, failed share, p95 in seconds, attempts per call."""
+    rows = [i for i, edge in enumerate(world.edges) if str(edge.client) in shown and str(edge.server) in shown]
+    columns = (last(of[rows]) for of in (world.calls.rate, world.calls.failed, world.calls.p95, world.attempts))
+    return [
+        [str(world.edges[i].client), str(world.edges[i].server), *row]
+        for i, row in zip(rows, zip(*columns, strict=True), strict=True)
+    ]

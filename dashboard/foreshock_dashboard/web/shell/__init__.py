@@ -1,0 +1,1 @@
+"""The frame around every page: navigation, time picker, badges, and the registry of pages."""

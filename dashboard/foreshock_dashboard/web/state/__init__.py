@@ -1,0 +1,1 @@
+"""World and incidents reduced to what a person wants to know: freshness, conditions, stages, history."""

@@ -1,0 +1,220 @@
+"""How every service of a World fared over a stretch of time, against what was usual before. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from foreshock_dashboard.analysis.baseline.levels import Usual, usual_at
+from foreshock_dashboard.analysis.baseline.objectives import Objective, objectives
+from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.sampling_noise import by_chance
+from foreshock_dashboard.analysis.baseline.signals import ALL, NAMED, Signal, transformed
+from foreshock_dashboard.analysis.detectors.evidence import entity
+from foreshock_dashboard.analysis.forecast.service_risk import ENOUGH, LASTING
+from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Edge, Gpu, Stall, Tenant, World
+from foreshock_dashboard.stats.runs import Flags, lasting, smooth
+from foreshock_dashboard.web.state.stages import LEADING, STAGES, Course, Sign
+
+EARLY = 4.0
+"""Scales beyond the usual from which a figure is an early sign: noise gets there once in 30,000 points."""
+WORSE = 3.0
+"""Scales from which a service is told as degraded: nothing ordinary reaches it (`baseline.REMARKABLE`)."""
+LOST = 0.01
+"""Share of failed requests beyond the usual from which a service is degraded."""
+LITTLE: Mapping[str, float] = {"stalled_by": 0.05, "flight": 1.0}
+"""What is no sign below, in the signal's unit, however rare it is."""
+LASTS, EARLY_LASTS = 30.0, 60.0
+"""Seconds that a service must be worse for, and a sign be there for, to count."""
+GAP = 60.0
+"""Seconds of calm that do not end it."""
+BEFORE = 60.0
+"""Seconds before the first sign at which what was usual is taken."""
+LOOKED_AT = tuple(NAMED[name] for name in ("p95", "p99", "failed", *LEADING))
+
+Key = Hashable
+
+
+def course(
+    world: World,
+    start: float,
+    end: float,
+    onset: float | None = None,
+    promised: Mapping[Service, Objective] | None = None,
+    missing: frozenset[Service] = frozenset(),
+    most: int = 360,
+    base: Callable[[int], Usual] | None = None,
+) -> Course:
+    """Follow all services from `start` to `end` (Unix seconds), against what was usual before `onset`.
+
+    onset: the first sign of what is looked at, so that trouble that lasts does not become what is usual; the end, where
+    there is none. promised: what services are judged by, where that is known; else as they usually are. missing:
+    those that miss it at the end, as the analysis has it. most: points at most; more of them are thinned out. base:
+    what was usual of `LOOKED_AT` at a grid point, where that is known already.
+    """
+    first, last = np.searchsorted(world.times, start), np.searchsorted(world.times, end, side="right")
+    size = max(1, math.ceil((last - first) / most))
+    columns = slice(int(first + (last - first - 1) % size) if last > first else int(first), int(last), size)
+    at = max(0, int(last) - 1)
+    if onset is not None:
+        at = min(at, max(0, int(np.searchsorted(world.times, onset - BEFORE))))
+    usual = base(at) if base else usual_at(world, at, LOOKED_AT)
+    found = _Follow(world, usual, columns, objectives(Scan(world, at, usual), promised or {})).course()
+    if len(found.times):
+        found.stages[[who in missing for who in found.services], -1] = STAGES.index("failing")
+    return found
+
+
+class _Follow:
+    """Looks at signals over some columns, each against its level and scale."""
+
+    def __init__(self, world: World, base: Usual, columns: slice, limits: Mapping[Service, Objective]) -> None:
+        self.world, self.base, self.columns, self.limits = world, base, columns, limits
+        self.times = world.times[columns]
+        step = world.step * (columns.step or 1)
+        self.least, self.gap = max(1, round(LASTS / step)), max(1, round(GAP / step))
+        self.first = max(1, round(EARLY_LASTS / step))
+        self.row = {service: i for i, service in enumerate(world.services)}
+
+    @cached_property
+    def on(self) -> Mapping[Gpu, Sequence[Service]]:
+        """The services on each GPU."""
+        found: dict[Gpu, list[Service]] = {}
+        for tenant in self.world.tenants:
+            found.setdefault(tenant.gpu, []).append(tenant.service)
+        return found
+
+    def course(self) -> Course:
+        """Stages and signs."""
+        shape = (len(self.world.services), len(self.times))
+        early = np.zeros(shape, np.bool_)
+        signs: list[Sign] = []
+        for name in LEADING:
+            signs += self._leading(NAMED[name], early)
+        degraded, failing, known = self._suffering(signs)
+        stages = np.where(failing, 3, np.where(degraded, 2, np.where(early, 1, 0))).astype(np.int8)
+        stages[~(known | early)] = -1
+        signs.sort(key=lambda sign: (sign.since, sign.service, sign.signal))
+        return Course(self.times, self.world.services, stages, tuple(signs))
+
+    def _leading(self, signal: Signal, early: Flags) -> list[Sign]:
+        """Signs of one signal at the end, the worst of each service; `early` is marked where there are any."""
+        if not len(self.times) or not self.base.levels.get(signal.name):
+            return []
+        keys, moment = signal.keys(self.world), signal.values(self.world, (slice(None), self.columns))
+        # A median of moments is never beyond all of them, so that most rows need not be smoothed.
+        rows = np.flatnonzero(self._scales(signal, keys, _worst(signal, moment))[:, 0] >= EARLY)
+        keys = [keys[row] for row in rows.tolist()]
+        values, z = self._looked_at(signal, keys, moment[rows])
+        beyond = z >= EARLY
+        if signal.name in LITTLE:
+            beyond &= values >= LITTLE[signal.name]
+        beyond = lasting(beyond, self.first, self.gap)
+        worst: dict[Service, tuple[float, int]] = {}
+        for i in np.flatnonzero(beyond.any(axis=1)).tolist():
+            for who in self._whose(keys[i]):
+                if who not in self.row:
+                    continue
+                early[self.row[who]] |= beyond[i]
+                if beyond[i, -1] and z[i, -1] > worst.get(who, (-math.inf, 0))[0]:
+                    worst[who] = (float(z[i, -1]), i)
+        return [
+            self._sign(signal, who, keys[i], beyond[i], float(values[i, -1]), off) for who, (off, i) in worst.items()
+        ]
+
+    def _suffering(self, signs: list[Sign]) -> tuple[Flags, Flags, Flags]:
+        """Where services are degraded, where they miss their objective, and where anything is known of them."""
+        world, columns = self.world, self.columns
+        p95, slower = self._looked_at(NAMED["p95"], world.services, world.red.p95[:, columns])
+        luck = self._luck(p95)
+        failed, _ = self._looked_at(NAMED["failed"], world.services, world.red.failed[:, columns])
+        rate = world.red.rate[:, columns]
+        usually = np.array([self.base.of("failed").get(who, (0.0, 0.0))[0] for who in world.services])
+        limit = np.array([self.limits[who].seconds if who in self.limits else np.nan for who in world.services])
+        allowed = np.array([self.limits[who].failed if who in self.limits else LOST for who in world.services])
+        asked = np.nan_to_num(rate) * max(LASTING, world.step) >= ENOUGH
+        losing = np.nan_to_num(failed) > (np.maximum(usually, 0.0) + LOST)[:, None]
+        slow = lasting(asked & (slower >= WORSE) & ~luck, self.least, self.gap)
+        losing = lasting(asked & losing, self.least, self.gap)
+        over = lasting(
+            asked & ((np.nan_to_num(p95) > limit[:, None]) & ~luck | (np.nan_to_num(failed) > allowed[:, None])),
+            self.least,
+            self.gap,
+        )
+        for name, values, beyond in (("p95", p95, slow), ("failed", failed, losing)):
+            for i in np.flatnonzero(beyond[:, -1:].any(axis=1)).tolist():
+                who = world.services[i]
+                z = float(slower[i, -1]) if name == "p95" else math.nan
+                signs.append(self._sign(NAMED[name], who, who, beyond[i], float(values[i, -1]), z))
+        suffers = slow | losing | over
+        return suffers | _held(suffers, self.gap), over, np.isfinite(rate)
+
+    def _luck(self, p95: Floats) -> Flags:
+        """Where services are slower than usual only by the luck of a few requests."""
+        signal = NAMED["p95"]
+        least = signal.least and signal.least(self.world, (ALL, self.columns))
+        if least is None:
+            return np.zeros(p95.shape, np.bool_)
+        return by_chance(self.base, signal, self.world, ALL, p95, smooth(least))
+
+    def _looked_at(self, signal: Signal, keys: Sequence[Key], values: Floats) -> tuple[Floats, Floats]:
+        """Values, smoothed as the analysis does it, and how many scales each is worse than usual."""
+        values = values if signal.quick else smooth(values)
+        return values, self._scales(signal, keys, values)
+
+    def _scales(self, signal: Signal, keys: Sequence[Key], values: Floats) -> Floats:
+        """How many scales values are worse than usual; shape as theirs, NaN where nothing is known."""
+        pairs = self.base.of(signal.name).of(keys)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            z: Floats = (transformed(signal, values) - pairs[:, :1]) / pairs[:, 1:] * (signal.bad or 1)
+        return z
+
+    def _whose(self, key: Key) -> Sequence[Service]:
+        """The services that a figure is of: those who suffer."""
+        if isinstance(key, Edge):
+            return (key.server,)
+        if isinstance(key, Stall):
+            return (key.victim,)
+        if isinstance(key, Tenant):
+            return (key.service,)
+        if isinstance(key, Gpu):
+            return self.on.get(key, ())
+        return (key,) if isinstance(key, Service) else ()
+
+    def _sign(self, signal: Signal, who: Service, key: Key, beyond: Flags, value: float, scales: float) -> Sign:
+        level, scale = self.base.of(signal.name).get(key, (math.nan, math.nan))
+        many = WORSE if signal.name in ("p95", "failed") else EARLY
+        edge = level + many * scale * (signal.bad or 1)
+        if signal.log:
+            level, edge = math.exp(level), math.exp(edge)
+        edge = max(edge, LITTLE.get(signal.name, edge))
+        if signal.name == "failed":
+            edge = max(level, 0.0) + LOST
+        calm = np.flatnonzero(~beyond)
+        since = float(self.times[int(calm[-1]) + 1 if len(calm) else 0])
+        if signal.name == "waiting":  # it counts from 1, to be compared as a ratio
+            value, level, edge = value - 1.0, level - 1.0, edge - 1.0
+        return Sign(who, signal.name, entity(key), since, value, level, edge, scales)
+
+
+def _held(true: Flags, gap: int) -> Flags:
+    """The last points of each row where it was true less than `gap` points ago: that is no calm yet."""
+    late = true[:, -gap - 1 :]
+    seen = np.zeros_like(true)
+    seen[:, -gap - 1 :] = np.maximum.accumulate(late, axis=1)
+    return seen
+
+
+def _worst(signal: Signal, values: Floats) -> Floats:
+    """The value of each row that is the most scales worse than usual, shape (rows, 1); NaN where none is known."""
+    if not values.size:
+        return np.full((len(values), 1), np.nan)
+    if signal.bad >= 0:
+        return np.fmax.reduce(values, axis=1, keepdims=True)
+    comparable = np.where(values > 0, values, np.nan) if signal.log else values
+    return np.fmin.reduce(comparable, axis=1, keepdims=True)

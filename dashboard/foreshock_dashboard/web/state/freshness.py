@@ -1,0 +1,151 @@
+"""What can be seen at the newest points of a World: silence must not be taken for calm."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.world import Gpu, Target, World
+from foreshock_dashboard.web.state.placement import Rows, placed
+
+FRESH = 60.0
+"""Seconds for which data counts as fresh, unless `LEAST_POINTS` of the grid take longer."""
+LEAST_POINTS = 3
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Who has no fresh data, in the World's order; `gpus` and `services` count those that have.
+
+    blind: what nobody can be judged without and nobody gives any more: "GPU", "service", "GPU or service", or "".
+    since: Unix seconds of the last data of that, None where the World holds none.
+    """
+
+    gpus: int
+    services: int
+    silent_gpus: tuple[Gpu, ...]
+    silent_services: tuple[Service, ...]
+    silent_targets: tuple[Target, ...]
+    blind: str
+    since: float | None
+
+
+def fresh_for(step: float) -> float:
+    """Seconds for which data counts as fresh on a grid of `step` seconds."""
+    return max(FRESH, LEAST_POINTS * step)
+
+
+def sight(world: World) -> Sight:
+    """What of a World is fresh.
+
+    A GPU needs figures of its time. A service that ever told of its requests has to go on telling; one that never did,
+    such as a batch job, is seen on its GPUs and by its callers. Whether any starves is judged by those with requests.
+    """
+    newest = _newest(world.step)
+    on_gpus, by_service = _gpus_seen(world, newest), _services_seen(world)
+    gpus, services = _rows(on_gpus), _rows(by_service[:, newest])
+    served = _rows(np.isfinite(world.red.p95))
+    judged = by_service[served] if served.any() else by_service
+    lost = {}
+    if not gpus.any():
+        lost["GPU"] = _gpus_seen(world, slice(None))
+    if not judged[:, newest].any():
+        lost["service"] = judged
+    return Sight(
+        gpus=int(gpus.sum()),
+        services=int(services.sum()),
+        silent_gpus=tuple(gpu for gpu, fresh in zip(world.gpus, gpus, strict=True) if not fresh),
+        silent_services=tuple(who for who, fresh in zip(world.services, services, strict=True) if not fresh),
+        silent_targets=tuple(target for target in world.targets if silent(target, world.step)),
+        blind=" or ".join(lost),
+        since=max((_last(world, seen) for seen in lost.values() if seen.any()), default=None),
+    )
+
+
+def untold(snapshot: Snapshot) -> str:
+    """Why it cannot be told whether any service is worse than usual; "" where it can."""
+    world = snapshot.world
+    if world is None or not world.services:
+        return "No service is known yet."
+    if "service" in sight(world).blind:
+        return "It cannot be told: no fresh data comes from any service."
+    if not snapshot.learning.done:
+        have, need = snapshot.learning.have / 60, snapshot.learning.need / 60
+        return f"It cannot be told yet: what is usual is still being learned ({have:.0f} of {need:.0f} min)."
+    return ""
+
+
+def fresh_services(world: World) -> Bools:
+    """Which services have fresh data. Shape (services,)."""
+    return _rows(_services_seen(world)[:, _newest(world.step)])
+
+
+def _newest(step: float) -> slice:
+    """The columns that are fresh."""
+    return slice(-math.ceil(fresh_for(step) / step), None)
+
+
+def answering(world: World) -> frozenset[Service]:
+    """Services that answer requests. The others, such as batch jobs, wait for GPUs all day, and no harm is done."""
+    return frozenset(world.services[row] for row in np.flatnonzero(_rows(np.isfinite(world.red.p95))).tolist())
+
+
+def silent(target: Target, step: float) -> bool:
+    """Whether a target does not answer, or was last heard of too long ago to say that it does."""
+    return target.up is not True or target.age is None or target.age > fresh_for(step)
+
+
+def _rows(seen: Bools) -> Bools:
+    """Which rows hold anything."""
+    return np.asarray(seen.any(axis=1))
+
+
+def _gpus_seen(world: World, columns: slice) -> Bools:
+    """Where a GPU's time is known. Shape (gpus, points)."""
+    seen: Bools = np.isfinite(world.utilization[:, columns]) | np.isfinite(world.contended[:, columns])
+    shared = np.isfinite(world.busy[:, columns]) | np.isfinite(world.stalled[:, columns])
+    return seen | _any(placed(world).gpu, shared, len(seen))
+
+
+def _services_seen(world: World) -> Bools:
+    """Where something is known of a service. Shape (services, times).
+
+    That is how long its requests took, or that there were none; for those that never told, what others tell.
+    """
+    seen: Bools = np.isfinite(world.red.p95) | (world.red.rate == 0)
+    never = ~_rows(seen)[:, None]
+    return seen | (never & _seen_by_others(world)) if never.any() else seen
+
+
+def _seen_by_others(world: World) -> Bools:
+    """Where a service is seen on a GPU or on a call. Shape (services, times)."""
+    place = {service: i for i, service in enumerate(world.services)}
+    on, services = placed(world), len(world.services)
+    known = np.array([place.get(service, services) for service in on.services], np.int64)  # one row more: others
+    on_gpus = np.isfinite(world.busy) | np.isfinite(world.stalled) | np.isfinite(world.memory)
+    seen = _any(known[on.service], on_gpus, services + 1)[:services]
+    calls = np.isfinite(world.calls.rate)
+    for edge, row in zip(world.edges, calls, strict=True):
+        for end in (edge.client, edge.server):
+            if end in place:
+                seen[place[end]] |= row
+    return seen
+
+
+def _any(rows: Rows, flags: Bools, count: int) -> Bools:
+    """Whether any of the flags that belong to each of `count` rows is set. Shapes (flags, points), (count, points)."""
+    found = np.zeros((count, flags.shape[1]), np.bool_)
+    for point, column in enumerate(flags.T):
+        found[rows[column], point] = True
+    return found
+
+
+def _last(world: World, seen: Bools) -> float:
+    return float(world.times[np.flatnonzero(seen.any(axis=0))[-1]])

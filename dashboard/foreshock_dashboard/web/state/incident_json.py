@@ -1,0 +1,107 @@
+"""Incidents as JSON: one form for the API, the pages and the commands, versioned. docs/incidents.md is its schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Culprit, Evidence, Incident
+from foreshock_dashboard.model.query import Json
+from foreshock_dashboard.web.state.numbers import number, number_of_time
+
+VERSION = 1
+"""Grows when a key changes its meaning or goes away; new keys do not change it."""
+
+
+def document(incidents: Iterable[Incident], key: str = "incidents") -> Json:
+    """The versioned document, in the order given."""
+    return {"version": VERSION, key: [incident(item) for item in incidents]}
+
+
+def replayed(final: Iterable[Incident], paged: Mapping[str, Incident]) -> Json:
+    """The document of a replay: each incident as it was last, and under `at_page` what it said when it paged.
+
+    paged: those that did, by id, as they were then.
+    """
+    rows = [incident(item) | {"at_page": judgement(paged[item.id]) if item.id in paged else None} for item in final]
+    return {"version": VERSION, "incidents": rows}
+
+
+def incident(item: Incident) -> Json:
+    """One incident. Times in Unix seconds; null where something has not happened or is not known."""
+    return {
+        "id": item.id,
+        "state": item.phase,
+        "opened": number_of_time(item.opened),
+        "paged": number_of_time(item.paged),
+        "closed": number_of_time(item.until),
+        "since": number_of_time(item.since),
+        "service": str(item.service),
+        **judgement(item),
+        "evidence": [evidence(one) for one in item.evidence],
+        "quality": item.quality,
+        # What the pages say for short.
+        "phase": item.phase,
+        "until": number_of_time(item.until),
+        "victim": str(item.victim),
+        "aggressor": None if item.aggressor is None else str(item.aggressor),
+        "gpus": [gpu.label for gpu in item.gpus],
+        "slowed": [str(service) for service in item.slowed],
+    }
+
+
+def judgement(item: Incident) -> Json:
+    """What may change while an incident is open: whose doing it is, whom it hits, what to do."""
+    return {
+        "cause": cause(item.cause),
+        "confidence": number(item.confidence),
+        "culprit": culprit(item.culprit),
+        "victims": [str(service) for service in item.victims],
+        "at_risk": [at_risk(one) for one in item.at_risk],
+        "candidates": [candidate(one) for one in item.candidates],
+        "next_step": item.next_step,
+        "sentence": item.sentence,
+    }
+
+
+def cause(name: Cause) -> str:
+    """A class of cause as one word."""
+    return "memory" if name == "memory pressure" else name.replace(" ", "_")
+
+
+def culprit(found: Culprit) -> Json:
+    """Whose doing it is, and where it is felt; an edge is written `client -> server`."""
+    return {
+        "service": None if found.service is None else str(found.service),
+        "gpus": [gpu.label for gpu in found.gpus],
+        "pool": found.pool or None,
+        "edge": None if found.edge is None else " -> ".join(map(str, found.edge)),
+        "host": found.host or None,
+    }
+
+
+def at_risk(found: AtRisk) -> Json:
+    """Seconds until a service misses its objective; null where that is beyond the horizon."""
+    return {"service": str(found.service), "breach_seconds": breach_seconds(found)}
+
+
+def breach_seconds(found: AtRisk) -> Mapping[str, float | None]:
+    """Seconds with a chance of so many percent."""
+    return {name: number(getattr(found, name)) for name in ("p10", "p20", "p50", "p80", "p90")}
+
+
+def candidate(found: Candidate) -> Json:
+    """One that may be guilty."""
+    return {"service": str(found.service), "score": number(found.score), "why": found.why}
+
+
+def evidence(item: Evidence) -> Json:
+    """One figure. `signal` is its name; `name` says the same to the pages."""
+    return {
+        "signal": item.name,
+        "entity": item.entity,
+        "value": number(item.value),
+        "baseline": number(item.baseline),
+        "unit": item.unit,
+        "since": number_of_time(item.since),
+        "name": item.name,
+    }

@@ -1,0 +1,102 @@
+"""What is out of the ordinary with a service, since when, and how bad it is: the stages of a cascade."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foreshock_dashboard.analysis.baseline.signals import NAMED
+from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.service import Service
+
+Stage = Literal["calm", "early", "degraded", "failing"]
+STAGES: tuple[Stage, ...] = ("calm", "early", "degraded", "failing")
+LEADING: Mapping[str, str] = {
+    "stalled_by": "its work waits while another service runs on the same GPU",
+    "per_token": "each token takes longer: fuller batches, or somebody takes its GPU time",
+    "first_token": "requests wait longer before their answer begins",
+    "waiting": "requests come faster than they are served",
+    "cache": "when the KV cache is full, requests wait or are thrown out and begin anew",
+    "preempted": "requests are thrown out of a full KV cache and begin anew",
+    "queued": "requests wait longer for a place in the batch",
+    "attempts": "retries ask again for what failed: load that makes load",
+    "excess": "callers wait longer than the service takes: the way to it is slow",
+    "flight": "more requests are under way at once than usual",
+    "throttled": "the GPU is held back by heat or power",
+    "errors": "the GPU reports errors",
+    "ready": "fewer replicas are ready than are wanted",
+}
+"""Signals that move before users feel anything, and why each of them matters."""
+
+
+class Sign(NamedTuple):
+    """A figure of a service that is not as usual. `entity`: what exactly it is of. since: Unix seconds.
+
+    value, level, threshold: now, usually, and from where on it counts, in the signal's unit. scales: how far off it is.
+    """
+
+    service: Service
+    signal: str
+    entity: str
+    since: float
+    value: float
+    level: float
+    threshold: float
+    scales: float
+
+    @property
+    def text(self) -> str:
+        """What the figure is called."""
+        return NAMED[self.signal].text
+
+    @property
+    def unit(self) -> str:
+        """Of the figures."""
+        return NAMED[self.signal].unit
+
+
+class Spell(NamedTuple):
+    """A stretch in one stage, Unix seconds; the end is that of its last point."""
+
+    start: float
+    end: float
+    stage: Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How every service of a World fared over a stretch.
+
+    stages: index into `STAGES`, -1 where nothing is known; shape (services, points). signs: those that hold at the last
+    point, the first first.
+    """
+
+    times: Floats
+    services: tuple[Service, ...]
+    stages: NDArray[np.int8] = field(repr=False)
+    signs: tuple[Sign, ...]
+
+    def now(self) -> Mapping[Service, Stage | None]:
+        """The stage of each service at the last point; None where nothing is known."""
+        last = self.stages[:, -1].tolist() if self.stages.shape[1] else [-1] * len(self.services)
+        return {who: STAGES[stage] if stage >= 0 else None for who, stage in zip(self.services, last, strict=True)}
+
+    def troubled(self) -> tuple[Service, ...]:
+        """Those that were not calm all the time, in the World's order."""
+        return tuple(self.services[row] for row in np.flatnonzero((self.stages > 0).any(axis=1)).tolist())
+
+    def spells(self, service: Service) -> tuple[Spell, ...]:
+        """The stretches that a service was not calm."""
+        row = self.stages[self.services.index(service)].tolist()
+        runs = groupby(zip(self.times.tolist(), row, strict=True), key=lambda point: point[1])
+        found = []
+        for stage, points in runs:
+            at = [time for time, _ in points]
+            if stage > 0:
+                found.append(Spell(at[0], at[-1], STAGES[stage]))
+        return tuple(found)

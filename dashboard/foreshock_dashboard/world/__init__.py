@@ -1,0 +1,1 @@
+"""Constructor of the World: reads the query catalogue on the evaluation grid and builds arrays by entity."""

@@ -1,0 +1,58 @@
+"""Reads everything that a source has around an instant, whatever it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from foreshock_dashboard.model.query import MAX_LAST_WINDOW, Floats, Matrix, MetricSource, Query, SourceError, grid
+from foreshock_dashboard.world.history import extend
+
+BUCKETS = "_bucket"
+SUM, COUNT = "_sum", "_count"
+
+
+class Read(NamedTuple):
+    """One metric, every series apart; `counts` beside the sums of a histogram or summary."""
+
+    metric: str
+    found: Matrix
+    counts: Matrix | None = None
+
+
+def every_series(source: MetricSource, start: float, end: float, step: float) -> Iterator[Read]:
+    """Every metric but the buckets of histograms, on the grid from `start` to `end` (Unix seconds).
+
+    A point has the newest sample of the last two and a half steps before it, or of the last five minutes where that
+    is less.
+
+    Raises:
+        SourceError: the source cannot answer.
+    """
+    names = source.metric_names()
+    window = min(MAX_LAST_WINDOW, 2.5 * step)
+
+    def read(metric: str) -> Matrix:
+        query = Query(metric, by=None, reduce="last", window=window)
+        return _in_parts(source, query, grid(start, end, step), step)
+
+    for metric in sorted(names):
+        if metric.endswith(BUCKETS):
+            continue
+        base = metric.removesuffix(SUM)
+        if metric.endswith(SUM) and base + COUNT in names:
+            yield Read(base, read(metric), read(base + COUNT))
+        else:
+            yield Read(metric, read(metric))
+
+
+def _in_parts(source: MetricSource, query: Query, times: Floats, step: float) -> Matrix:
+    """The answer, asked for in shorter and shorter stretches where it is too large for one."""
+    try:
+        return source.fetch(query, float(times[0]), float(times[-1]), step)
+    except SourceError:
+        if len(times) == 1:
+            raise
+    half = len(times) // 2
+    early, late = (_in_parts(source, query, part, step) for part in (times[:half], times[half:]))
+    return extend(early, late, float(times[0]))

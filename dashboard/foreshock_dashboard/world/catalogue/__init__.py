@@ -1,0 +1,1 @@
+"""The queries a World is built from, by subject: calls, GPUs, hosts, model servers, cluster."""

@@ -1,0 +1,182 @@
+"""What is read of services and the calls between them: span metrics and the service graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from foreshock_dashboard.model.query import Matcher
+from foreshock_dashboard.world.catalogue.row import SERVICE, Form, Reading, Windows
+
+EDGE = ("client", "client_service_namespace", "server", "server_service_namespace", "connection_type")
+PAIR = ("client", "client_service_namespace", "server", "server_service_namespace")
+
+Labels = Mapping[str, str]
+
+_SERVED = Matcher("span_kind", "=~", "SPAN_KIND_SERVER|SPAN_KIND_CONSUMER")
+_FAILED = Matcher("status_code", "=", "STATUS_CODE_ERROR")
+_TEMPO = {"service": "service_name"}
+_BY_TEMPO = ("service", "service_namespace")
+_CALLS, _TEMPO_CALLS = "traces_span_metrics_calls_total", "traces_spanmetrics_calls_total"
+_GRAPH = "traces_service_graph_request"
+
+
+SPANS, TEMPO, GRAPH, ISTIO, HTTP = "spans", "tempo", "graph", "istio", "http"
+"""Who tells of services. The graph does until its maker counts spans as well."""
+
+_ISTIO, _ISTIO_SECONDS = "istio_requests_total", "istio_request_duration_milliseconds"
+_DESTINATION = (
+    "destination_workload", "destination_workload_namespace",
+    "destination_service_name", "destination_service_namespace",
+)  # fmt: skip
+_ENDS = ("source_workload", "source_workload_namespace", *_DESTINATION)
+_STATUS = ("response_code", "grpc_response_status")
+_AT_SERVER = Matcher("reporter", "=~", "destination|waypoint")
+_AT_CLIENT = Matcher("reporter", "=~", "source|waypoint")
+_SERVER = ("client", "server", "server_service_namespace", "connection_type")
+_NOBODY = ("", "unknown", "PassthroughCluster", "BlackHoleCluster")
+_GRPC_ERRORS = frozenset(("2", "4", "12", "13", "14", "15"))
+"""Istio's own statistics: `reporter` is the proxy that counted. Which gRPC statuses are errors of a server is told by
+OpenTelemetry's conventions for gRPC."""
+
+_HTTP = "http_server_request_duration_seconds"
+_BY_HTTP = (*SERVICE, "job")
+_HTTP_LOST = Matcher("http_response_status_code", "=~", "5..")
+
+
+def _server(labels: Labels) -> Labels | None:
+    """Who is called in a service graph: nobody who sends no spans, but whoever is called from outside."""
+    client, server, namespace, connection = (labels.get(name, "") for name in _SERVER)
+    outside = connection == "database" or (connection == "virtual_node" and client != "user")
+    return None if outside or not server else {"service_name": server, "service_namespace": namespace}
+
+
+def _callee(labels: Labels) -> tuple[str, str] | None:
+    """Name and namespace of a workload; of what reached none, those of the service that was asked for."""
+    workload, namespace, service, its_namespace = (labels.get(name, "") for name in _DESTINATION)
+    name = (service, its_namespace) if workload in _NOBODY else (workload, namespace)
+    return None if name[0] in _NOBODY else name
+
+
+def _called(labels: Labels) -> Labels | None:
+    callee = _callee(labels)
+    return callee and dict(zip(SERVICE, callee, strict=True))
+
+
+def _ends(labels: Labels) -> Labels | None:
+    callee, caller = _callee(labels), labels.get("source_workload", "")
+    if callee is None or caller in _NOBODY:
+        return None
+    return dict(zip(PAIR, (caller, labels.get("source_workload_namespace", ""), *callee), strict=True))
+
+
+def _lost(named: Callable[[Labels], Labels | None]) -> Callable[[Labels], Labels | None]:
+    """The same of requests that failed: a status of 5xx or none at all, or an error of gRPC."""
+
+    def lost(labels: Labels) -> Labels | None:
+        code, grpc = (labels.get(name, "") for name in _STATUS)
+        return named(labels) if code == "0" or code.startswith("5") or grpc in _GRPC_ERRORS else None
+
+    return lost
+
+
+def _served_by(labels: Labels) -> Labels | None:
+    """The service of an HTTP server: its own name, or else its job, `namespace/name` or just `name` (OpenTelemetry's
+    "Prometheus and OpenMetrics Compatibility")."""
+    name, namespace, job = (labels.get(key, "") for key in _BY_HTTP)
+    if not name:
+        namespace, _, name = job.rpartition("/")
+    return {"service_name": name, "service_namespace": namespace} if name else None
+
+
+def readings(windows: Windows) -> Mapping[str, Reading]:
+    """Span metrics of the Collector's connector and of Tempo's metrics-generator; the graph has the same names in both.
+    Where there are none, what Istio's proxies count, or what HTTP servers do.
+
+    The connector counts in milliseconds by default.
+    """
+    rate, buckets = windows.rate, windows.buckets
+    graph, services, seconds = "the service map", "services", "traces_span_metrics_duration"
+
+    def mesh(reporter: Matcher, *, lost: bool = False) -> Form:
+        by, named = (_DESTINATION, _called) if reporter is _AT_SERVER else (_ENDS, _ends)
+        if lost:
+            return Form(rate(_ISTIO, (*by, *_STATUS), reporter), named=_lost(named), producer=ISTIO)
+        return Form(rate(_ISTIO, by, reporter), named=named, producer=ISTIO)
+
+    def edge_seconds(reporter: Matcher) -> Form:
+        return Form(buckets(_ISTIO_SECONDS, _ENDS, reporter), le_scale=0.001, named=_ends, producer=ISTIO)
+
+    return {
+        "served": Reading(
+            rate(_CALLS, SERVICE, _SERVED),
+            services,
+            (
+                Form(rate(_TEMPO_CALLS, _BY_TEMPO, _SERVED), _TEMPO, producer=TEMPO),
+                Form(rate(f"{_GRAPH}_total", _SERVER), named=_server, producer=GRAPH),
+                mesh(_AT_SERVER),
+                Form(rate(f"{_HTTP}_count", _BY_HTTP), named=_served_by, producer=HTTP),
+            ),
+            shown=True,
+            producer=SPANS,
+        ),
+        "operations": Reading(
+            rate(_CALLS, (*SERVICE, "span_name"), _SERVED),
+            "which kind of request began, by `span_name`",
+            (Form(rate(_TEMPO_CALLS, (*_BY_TEMPO, "span_name"), _SERVED), _TEMPO, producer=TEMPO),),
+            producer=SPANS,
+            part_of="served",
+        ),
+        "served_failed": Reading(
+            rate(_CALLS, SERVICE, _SERVED, _FAILED),
+            "failed requests",
+            (
+                Form(rate(_TEMPO_CALLS, _BY_TEMPO, _SERVED, _FAILED), _TEMPO, producer=TEMPO),
+                Form(rate(f"{_GRAPH}_failed_total", _SERVER), named=_server, producer=GRAPH),
+                mesh(_AT_SERVER, lost=True),
+                Form(rate(f"{_HTTP}_count", _BY_HTTP, _HTTP_LOST), named=_served_by, producer=HTTP),
+            ),
+            producer=SPANS,
+            part_of="served",
+        ),
+        "served_seconds": Reading(
+            buckets(f"{seconds}_seconds", SERVICE, _SERVED),
+            services,
+            (
+                Form(buckets(f"{seconds}_milliseconds", SERVICE, _SERVED), le_scale=0.001, producer=SPANS),
+                Form(buckets("traces_spanmetrics_latency", _BY_TEMPO, _SERVED), _TEMPO, producer=TEMPO),
+                Form(buckets(f"{_GRAPH}_server_seconds", _SERVER), named=_server, producer=GRAPH),
+                Form(
+                    buckets(_ISTIO_SECONDS, _DESTINATION, _AT_SERVER),
+                    le_scale=0.001,
+                    named=_called,
+                    producer=ISTIO,
+                ),
+                Form(buckets(_HTTP, _BY_HTTP), named=_served_by, producer=HTTP),
+            ),
+            shown=True,
+            producer=SPANS,
+            part_of="served",
+        ),
+        "calls": Reading(rate(f"{_GRAPH}_total", EDGE), graph, (mesh(_AT_CLIENT),), shown=True),
+        "calls_failed": Reading(
+            rate(f"{_GRAPH}_failed_total", EDGE),
+            "failed calls",
+            (mesh(_AT_CLIENT, lost=True),),
+            part_of="calls",
+        ),
+        "client_seconds": Reading(
+            buckets(f"{_GRAPH}_client_seconds", EDGE),
+            graph,
+            (edge_seconds(_AT_CLIENT),),
+            shown=True,
+            part_of="calls",
+        ),
+        "server_seconds": Reading(
+            buckets(f"{_GRAPH}_server_seconds", EDGE),
+            "what the network adds to a call",
+            (edge_seconds(_AT_SERVER),),
+            part_of="calls",
+        ),
+        "retries": Reading(rate("foreshock_retry_attempts_total", PAIR), "retries"),
+        "tier": Reading(windows.last("service_tier_info", (*SERVICE, "tier")), "tiers of services"),
+    }

@@ -1,0 +1,1 @@
+"""Metric names, families, and the text formats of Prometheus and OpenMetrics; imports `model` only."""

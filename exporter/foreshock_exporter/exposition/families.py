@@ -1,0 +1,261 @@
+"""A snapshot as metric families. Pure: what is None in the snapshot is left out, never written as zero."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal
+
+from foreshock_exporter.exposition import names
+from foreshock_exporter.exposition.family import Distribution, Emitted, Family, Sample
+from foreshock_exporter.gpu.contention import ServiceKey
+from foreshock_exporter.gpu.pools import Vain
+from foreshock_exporter.gpu.watchdog import CALLS
+from foreshock_exporter.host import names as host_names
+from foreshock_exporter.model.snapshot import GpuSnapshot, GpuState, Snapshot
+
+FAMILIES = (*names.FAMILIES, *host_names.FAMILIES)
+"""All that can be emitted."""
+
+_Part = Literal["reading", "counters", "health"]
+
+_VALUES: tuple[tuple[Family, _Part, str], ...] = (
+    (names.GPU_UTILIZATION, "reading", "utilization_ratio"),
+    (names.GPU_MEMORY_USED, "reading", "memory_used_bytes"),
+    (names.GPU_MEMORY_FREE, "reading", "memory_free_bytes"),
+    (names.GPU_MEMORY_RESERVED, "reading", "memory_reserved_bytes"),
+    (names.GPU_MEMORY_TOTAL, "reading", "memory_total_bytes"),
+    (names.GPU_MEMORY_BUSY, "reading", "memory_busy_ratio"),
+    (names.GPU_POWER, "reading", "power_watts"),
+    (names.GPU_POWER_LIMIT, "reading", "power_limit_watts"),
+    (names.GPU_ENERGY, "counters", "energy_joules"),
+    (names.GPU_TEMPERATURE, "reading", "temperature_celsius"),
+    (names.GPU_CLOCK, "reading", "clock_hertz"),
+    (names.GPU_CLOCK_MAX, "health", "clock_max_hertz"),
+    (names.GPU_THROTTLED, "counters", "throttled_seconds"),
+    (names.PCIE_TRANSMIT, "counters", "pcie_transmit_bytes"),
+    (names.PCIE_RECEIVE, "counters", "pcie_receive_bytes"),
+    (names.PCIE_REPLAYS, "health", "pcie_replays"),
+    (names.PCIE_WIDTH, "health", "pcie_link_width"),
+    (names.PCIE_WIDTH_MAX, "health", "pcie_link_width_max"),
+    (names.PCIE_GENERATION, "health", "pcie_link_generation"),
+    (names.PCIE_GENERATION_MAX, "health", "pcie_link_generation_max"),
+    (names.NVLINK_TRANSMIT, "counters", "nvlink_transmit_bytes"),
+    (names.NVLINK_RECEIVE, "counters", "nvlink_receive_bytes"),
+    (names.NVLINK_ERRORS, "health", "nvlink_errors"),
+    (names.NVLINK_LINKS, "health", "nvlink_links"),
+    (names.NVLINK_LINKS_UP, "health", "nvlink_links_up"),
+    (names.ECC_ERRORS, "health", "ecc_errors"),
+    (names.REMAPPED_ROWS, "health", "remapped_rows"),
+    (names.ROW_REMAP_PENDING, "health", "row_remap_pending"),
+    (names.ROW_REMAP_FAILED, "health", "row_remap_failed"),
+)
+"""Families that are one field of a part: a number, or numbers by the value of one more label."""
+
+
+def emit(snapshot: Snapshot) -> Emitted:
+    """All families of a snapshot; those without a sample are empty."""
+    return [
+        *(_gpus(snapshot.gpus) if snapshot.gpus else ()),
+        (names.TARGET_INFO, [Sample((snapshot.host_id, snapshot.host_name), 1.0)]),
+        *(family for collector in sorted(snapshot.host) for family in snapshot.host[collector]),
+        *_self(snapshot),
+    ]
+
+
+def _gpus(gpus: GpuSnapshot) -> Emitted:
+    return [
+        (names.GPU_EXPECTED, [Sample((), gpus.expected)]),
+        (names.GPU_PRESENT, [Sample((), len(gpus.gpus))]),
+        (names.GPU_LOST, [Sample((of.gpu, uuid, of.pci_bus_id), lost) for uuid, (of, lost) in gpus.lost.items()]),
+        (names.XID_ERRORS, [Sample((xid.gpu, xid.uuid, xid.xid), xid.times) for xid in gpus.xids]),
+        (names.XID_LAST, [Sample((xid.gpu, xid.uuid, xid.xid), xid.last) for xid in gpus.xids]),
+        (names.POOL_INFO, [Sample((uuid, pool), 1.0) for uuid, pool in gpus.pools.items() if uuid in gpus.lost]),
+        (names.POOL_IN_VAIN, [_in_vain(each) for each in gpus.vain]),
+        *_devices(gpus.gpus, gpus.pools),
+        *_sharing(gpus.gpus),
+        (names.CALL_AGE, [*_calls(gpus)]),
+    ]
+
+
+def _calls(gpus: GpuSnapshot) -> Iterator[Sample]:
+    """Of every GPU that answers, and every call in flight, also of one that does not."""
+    ages = {("", "count"): 0.0} | {(gpu.identity.gpu, call): 0.0 for gpu in gpus.gpus for call in CALLS}
+    ages |= {("" if index is None else str(index), call): age for (index, call), age in gpus.calls.items()}
+    return (Sample(key, age) for key, age in ages.items())
+
+
+def _in_vain(each: Vain) -> Sample:
+    """An index or a UUID, each in the label where GPUs have theirs."""
+    ids = (each.named, "") if each.named.isdigit() else ("", each.named)
+    return Sample((*ids, each.pool, each.reason), 1.0)
+
+
+def _devices(gpus: Iterable[GpuState], pools: Mapping[str, str]) -> Emitted:
+    return [
+        (names.GPU_INFO, [_info(gpu) for gpu in gpus]),
+        *_instances(gpus, pools),
+        *((family, _values(gpus, part, field)) for family, part, field in _VALUES),
+        *_links(gpus),
+    ]
+
+
+def _values(gpus: Iterable[GpuState], part: _Part, field: str) -> list[Sample]:
+    samples: list[Sample] = []
+    for gpu in gpus:
+        value: Any = getattr(getattr(gpu, part), field, None)
+        if isinstance(value, (float, int)):
+            samples.append(Sample(_ids(gpu), value))
+        elif value is not None:
+            samples += [Sample((*_ids(gpu), key), each) for key, each in value.items()]
+    return samples
+
+
+def _absences(gpu: GpuState) -> Iterator[Sample]:
+    """Each metric that this GPU does not give now, with the reason."""
+    reasons = dict(gpu.absent)
+    for family, name, field in _VALUES:
+        part: Any = getattr(gpu, name)
+        if part is not None and getattr(part, field) in (None, {}):
+            reasons[family.name] = part.absent.get(field, "not_supported")
+    return (Sample((*_ids(gpu), metric, reason), 1.0) for metric, reason in reasons.items())
+
+
+def _instances(gpus: Iterable[GpuState], pools: Mapping[str, str]) -> Emitted:
+    """MIG instances; memory is that of the GPU instance, which siblings share."""
+    found = [(_ids(gpu), instance) for gpu in gpus for instance in gpu.reading.instances]
+    return [
+        (
+            names.MIG_INFO,
+            [
+                Sample((*ids, of.uuid, str(of.gpu_instance), str(of.compute_instance), of.profile), 1.0)
+                for ids, of in found
+            ],
+        ),
+        (
+            names.MIG_MEMORY_USED,
+            [Sample((*ids, of.uuid), of.memory_used_bytes) for ids, of in found if of.memory_used_bytes is not None],
+        ),
+        (
+            names.MIG_MEMORY_TOTAL,
+            [Sample((*ids, of.uuid), of.memory_total_bytes) for ids, of in found if of.memory_total_bytes is not None],
+        ),
+        (
+            names.MIG_POOL_INFO,
+            [Sample((*ids, of.uuid, pools[of.uuid]), 1.0) for ids, of in found if of.uuid in pools],
+        ),
+    ]
+
+
+def _links(gpus: Iterable[GpuState]) -> Emitted:
+    """What each NVLink carried, where the driver was asked for it."""
+    found = [
+        ((*_ids(gpu), str(link)), carried)
+        for gpu in gpus
+        if gpu.counters is not None
+        for link, carried in gpu.counters.nvlink_links.items()
+    ]
+    return [
+        (names.NVLINK_LINK_TRANSMIT, [Sample(labels, carried.transmit) for labels, carried in found]),
+        (names.NVLINK_LINK_RECEIVE, [Sample(labels, carried.receive) for labels, carried in found]),
+    ]
+
+
+def _sharing(gpus: Iterable[GpuState]) -> Emitted:
+    """The counters of sharing; a metric that a GPU marks absent is left out for that GPU."""
+    return [
+        (names.GPU_BUSY, [Sample(_ids(gpu), gpu.totals.busy) for gpu in _with(gpus, names.GPU_BUSY)]),
+        (
+            names.GPU_BUSY_RATIO,
+            [Distribution(_ids(gpu), gpu.bursts.counts, gpu.bursts.sum) for gpu in _with(gpus, names.GPU_BUSY_RATIO)],
+        ),
+        (names.UNATTRIBUTED, [Sample(_ids(gpu), gpu.totals.unattributed) for gpu in _with(gpus, names.UNATTRIBUTED)]),
+        (names.CONTENDED, [Sample(_ids(gpu), gpu.totals.contended) for gpu in _with(gpus, names.CONTENDED)]),
+        (
+            names.SERVICE_BUSY,
+            [
+                Sample(_service(gpu, service), seconds)
+                for gpu in _with(gpus, names.SERVICE_BUSY)
+                for service, seconds in gpu.totals.service_busy.items()
+            ],
+        ),
+        (
+            names.STALLED,
+            [
+                Sample(_service(gpu, service), seconds)
+                for gpu in _with(gpus, names.STALLED)
+                for service, seconds in gpu.totals.stalled.items()
+            ],
+        ),
+        (
+            names.STALLED_BY,
+            [
+                Sample((*_service(gpu, victim), by.name, by.namespace), seconds)
+                for gpu in _with(gpus, names.STALLED_BY)
+                for (victim, by), seconds in gpu.totals.stalled_by.items()
+            ],
+        ),
+        (
+            names.SERVICE_MEMORY,
+            [
+                Sample(_service(gpu, service), holding.memory_used_bytes)
+                for gpu in gpus
+                for service, holding in gpu.holdings.items()
+                if holding.memory_used_bytes is not None
+            ],
+        ),
+        (
+            names.SERVICE_PROCESSES,
+            [
+                Sample(_service(gpu, service), holding.processes)
+                for gpu in gpus
+                for service, holding in gpu.holdings.items()
+            ],
+        ),
+        (
+            names.METRIC_ABSENT,
+            [sample for gpu in gpus for sample in _absences(gpu)],
+        ),
+        (names.SERVICES_OVER_LIMIT, [Sample(_ids(gpu), gpu.services_over_limit) for gpu in gpus]),
+        (
+            names.SAMPLES_DROPPED,
+            [Sample((gpu.identity.gpu, reason), count) for gpu in gpus for reason, count in gpu.dropped.items()],
+        ),
+    ]
+
+
+def _self(snapshot: Snapshot) -> Emitted:
+    runs = sorted(snapshot.runs, key=lambda run: run.collector)
+    return [
+        (names.BUILD_INFO, [Sample((snapshot.version, snapshot.python_version), 1.0)]),
+        (names.MOCK, [Sample((), snapshot.mock)]),
+        (names.COLLECTOR_SUCCESS, [Sample((run.collector,), run.success) for run in runs]),
+        (names.COLLECTOR_DURATION, [Sample((run.collector,), run.duration) for run in runs]),
+        (names.COLLECTOR_LAST, [Sample((run.collector,), run.finished) for run in runs]),
+    ]
+
+
+def _with(gpus: Iterable[GpuState], family: Family) -> list[GpuState]:
+    return [gpu for gpu in gpus if family.name not in gpu.absent]
+
+
+def _ids(gpu: GpuState) -> tuple[str, str]:
+    return gpu.identity.gpu, gpu.identity.uuid
+
+
+def _service(gpu: GpuState, service: ServiceKey) -> tuple[str, ...]:
+    return (*_ids(gpu), service.name, service.namespace, gpu.sources[service])
+
+
+def _info(gpu: GpuState) -> Sample:
+    identity = gpu.identity
+    return Sample(
+        (
+            *_ids(gpu),
+            identity.model,
+            identity.pci_bus_id,
+            identity.driver_version,
+            identity.cuda_version,
+            identity.sharing,
+        ),
+        1.0,
+    )

@@ -1,0 +1,1 @@
+"""Per-GPU collection: driver samples to busy, contended, and stalled time; imports `attribution` and `model`."""

@@ -1,0 +1,1 @@
+"""YAML to values of `spec`, with the line and the remedy in every error."""

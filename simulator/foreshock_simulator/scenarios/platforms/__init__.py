@@ -1,0 +1,1 @@
+"""Generated platforms: the demo's, and small, medium, and large ones drawn by seed."""

@@ -1,0 +1,193 @@
+"""Further services of larger platforms, drawn by seed: features with models of their own, pipelines, leaves.
+
+Calls go one way, from features over gateways and workers to stores, models and leaves, so they never go round.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+
+from foreshock_simulator.names import ServiceName
+from foreshock_simulator.scenarios.platforms.catalogue import (  # fmt: skip
+    CHAT_MODEL,
+    EMBED,
+    FEATURE,
+    GENERATE,
+    MODEL,
+    OPTIONAL,
+    QUERY,
+    QUICK,
+    UPSERT,
+    VERIFY,
+    database,
+    forward,
+)
+from foreshock_simulator.spec.services import (
+    Cached,
+    Call,
+    CallPolicy,
+    Cpu,
+    LlmSpec,
+    OperationSpec,
+    Serve,
+    ServiceSpec,
+    Slo,
+    Sometimes,
+    Step,
+)  # fmt: skip
+from foreshock_simulator.spec.traffic import Arrivals
+
+WORDS = (
+    "support", "legal", "sales", "translate", "catalog", "travel", "claims", "mail", "voice", "docs", "recipes",
+    "tutor", "health", "careers", "news", "games", "fraud", "pricing", "supply", "field", "audit", "grants", "survey",
+    "events", "media", "realty", "fleet", "energy",
+)  # fmt: skip
+LEAVES = ("flags", "quota", "billing", "notify", "geo", "profile", "consent", "currency", "limits", "locale")
+MODELS = (
+    CHAT_MODEL,
+    replace(CHAT_MODEL, model="instruct-13b", memory_share=0.85),
+    LlmSpec("instruct-34b", 34.0, 196_608.0, tensor_parallel=2, max_sequences=48, memory_share=0.8),
+    LlmSpec("instruct-70b", 70.0, 327_680.0, tensor_parallel=4, max_sequences=48, memory_share=0.85),
+)
+LOOK: tuple[Arrivals, ...] = ("azure-conversation", "servegen", "gamma", "mooncake")
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """What is added to a platform: services without their places; by model service the feature whose flow asks it.
+
+    `gateway_routes`: operations that gateways get besides their own, by the gateway's name. `pools`: model services
+    that share each pool. `pipelines`: what is asked without a language model, as (service, route).
+    """
+
+    services: tuple[ServiceSpec, ...]
+    gateway_routes: dict[str, tuple[OperationSpec, ...]]
+    pools: dict[str, tuple[str, ...]]
+    features: dict[str, tuple[str, str]]
+    pipelines: tuple[tuple[str, str], ...]
+
+
+def draw(count: int, rng: random.Random, most_gpus: int) -> Extra:
+    """`count` services more: a leaf for every eleven, a gateway for every thirty, the rest in cells of three.
+
+    A replica of a model takes `most_gpus` at most.
+    """
+    more_gateways = count // 30
+    leaves = max(1, count // 11)
+    leaves += (count - more_gateways - leaves) % 3
+    models = [model for model in MODELS if model.tensor_parallel <= most_gpus]
+    cells = (count - more_gateways - leaves) // 3
+    words = rng.sample(WORDS, cells)
+    leaf_names = [f"{name}-service" for name in rng.sample(LEAVES, leaves)]
+    gateways = ["gateway", *(f"gateway-{number + 2}" for number in range(more_gateways))]
+    services = [_leaf(name, rng) for name in leaf_names]
+    routes: dict[str, tuple[OperationSpec, ...]] = dict.fromkeys(gateways, ())
+    pools: dict[str, tuple[str, ...]] = {}
+    features: dict[str, tuple[str, str]] = {}
+    pipelines: list[tuple[str, str]] = []
+    for number, word in enumerate(words):
+        leaf = leaf_names[number % len(leaf_names)]
+        if number % 4 == 3:
+            services += _pipeline(word, leaf, rng)
+            pipelines.append((f"{word}-api", f"POST /{word}"))
+            continue
+        gateway = gateways[len(features) % len(gateways)]
+        services += _feature(word, gateway, leaf, rng.choice(models), rng)
+        routes[gateway] += (forward(f"POST /v1/{word}", f"llm-{word}", GENERATE, MODEL),)
+        features[f"llm-{word}"] = (f"{word}-feature", f"POST /{word}")
+        previous = next(reversed(pools), "")
+        shares = previous and number % 3 == 1 and len(pools[previous]) == 1
+        pools[previous if shares else word] = (*(pools[previous] if shares else ()), f"llm-{word}")
+    for name in gateways[1:]:
+        services.append(_gateway(name, routes.pop(name)))
+    return Extra(tuple(services), routes, pools, features, tuple(pipelines))
+
+
+def _leaf(name: str, rng: random.Random) -> ServiceSpec:
+    return ServiceSpec(
+        ServiceName("platform", name),
+        (OperationSpec("GET /", (Cpu(round(rng.uniform(0.001, 0.006), 4)),)),),
+        replicas=2,
+        slo=Slo(0.2),
+        tier="platform",
+    )
+
+
+def _gateway(name: str, routes: tuple[OperationSpec, ...]) -> ServiceSpec:
+    own = OperationSpec("GET /v1/models", (Cpu(0.001),))
+    return ServiceSpec(
+        ServiceName("serving", name), (own, *routes), replicas=3, threads=128, slo=Slo(18.0), tier="platform"
+    )
+
+
+def _feature(word: str, gateway: str, leaf: str, model: LlmSpec, rng: random.Random) -> list[ServiceSpec]:
+    store = f"{word}-store"
+    steps: list[Step] = [
+        Cpu(round(rng.uniform(0.002, 0.008), 4)),
+        Call("auth", VERIFY, QUICK),
+        Cached(f"{word}-cache", round(rng.uniform(0.5, 0.9), 2), (Call(store, QUERY, QUICK),)),
+        Sometimes(round(rng.uniform(0.2, 0.8), 2), (Call(leaf, "GET /", OPTIONAL),)),
+    ]
+    if rng.random() < 0.4:
+        steps.append(Sometimes(0.5, (Call("vector-store", QUERY, QUICK),)))
+    steps.append(Call(gateway, f"POST /v1/{word}", FEATURE))
+    return [
+        ServiceSpec(
+            ServiceName("product", f"{word}-feature"),
+            (OperationSpec(f"POST /{word}", tuple(steps)),),
+            replicas=2,
+            threads=96,
+            slo=Slo(20.0),
+            tier="interactive",
+        ),
+        ServiceSpec(
+            ServiceName("serving", f"llm-{word}"),
+            (OperationSpec(GENERATE, (Serve(),)),),
+            replicas=2,
+            threads=512,
+            backlog=1024,
+            model=model,
+            slo=Slo(16.0),
+            tier="interactive",
+        ),
+        database(ServiceName("data", store), round(rng.uniform(0.004, 0.012), 4)),
+    ]
+
+
+def _pipeline(word: str, leaf: str, rng: random.Random) -> list[ServiceSpec]:
+    store, worker = f"{word}-store", f"{word}-worker"
+    embed = Call("gateway", EMBED, CallPolicy(2.0, attempts=2, required=False), 256, 0)
+    return [
+        ServiceSpec(
+            ServiceName("product", f"{word}-api"),
+            (
+                OperationSpec(
+                    f"POST /{word}",
+                    (Cpu(0.002), Call("auth", VERIFY, QUICK), Call(worker, "POST /run", CallPolicy(4.0, attempts=2))),
+                ),
+            ),
+            replicas=2,
+            slo=Slo(1.5),
+            tier="interactive",
+        ),
+        ServiceSpec(
+            ServiceName("product", worker),
+            (
+                OperationSpec(
+                    "POST /run",
+                    (
+                        Cpu(round(rng.uniform(0.004, 0.012), 4)),
+                        Call(store, QUERY, QUICK),
+                        Call(leaf, "GET /", OPTIONAL),
+                        Sometimes(round(rng.uniform(0.2, 0.6), 2), (embed,)),
+                        Sometimes(0.1, (Call(store, UPSERT, QUICK),)),
+                    ),
+                ),
+            ),
+            replicas=2,
+            slo=Slo(1.2),
+            tier="background",
+        ),
+        database(ServiceName("data", store), round(rng.uniform(0.004, 0.012), 4)),
+    ]

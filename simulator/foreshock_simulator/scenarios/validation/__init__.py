@@ -1,0 +1,1 @@
+"""Checks that a platform and its faults are consistent and fit the GPUs they ask for."""

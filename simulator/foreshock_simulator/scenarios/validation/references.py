@@ -1,0 +1,33 @@
+"""Whether names that a scenario uses are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from foreshock_simulator.scenarios.parsing.problems import Problems, alternatives
+from foreshock_simulator.spec.scenario import PlatformSpec
+
+
+class Lines(Protocol):
+    """Where values are written."""
+
+    def line(self, value: object, field: str = "", default: int | None = None) -> int:
+        """The line of a value or of a field of it."""
+        ...
+
+
+def known_reference(name: str, known: Iterable[str], what: str, line: int, problems: Problems) -> bool:
+    """Whether something of that name is there; if not, that is noted."""
+    names = set(known)
+    if name not in names:
+        problems.add(line, f"there is no {what} {name!r}", alternatives(name, names))
+    return name in names
+
+
+def known_places(places: Iterable[tuple[str, int]], platform: PlatformSpec, line: int, problems: Problems) -> None:
+    """Note GPUs that are not there."""
+    gpus = {host.name: host.gpus for host in platform.hosts}
+    for host, gpu in places:
+        if known_reference(host, gpus, "host", line, problems) and gpu >= gpus[host]:
+            problems.add(line, f"{host} has no GPU {gpu}", f"it has {gpus[host]}, counted from 0")

@@ -1,0 +1,1 @@
+"""Spans as instrumented services emit them, and the span counts a Collector derives before sampling."""
