@@ -16,8 +16,8 @@ from foreshock_dashboard.analysis.baseline.signals import capacity, inference
 from foreshock_dashboard.analysis.detectors.demand import TOKENS
 from foreshock_dashboard.analysis.detectors.kv_cache import LONGER
 from foreshock_dashboard.analysis.detectors.retry_storm import MINUTE
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.seasonality import BIN, DAY
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.web.charts.svg import Axis, Line
 from foreshock_dashboard.web.charts.svg import draw as svg
 from foreshock_simulator.traffic.rate import Curve, Level

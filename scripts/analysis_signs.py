@@ -15,7 +15,7 @@ from foreshock_dashboard.analysis.detectors.evidence import EXTREME
 from foreshock_dashboard.analysis.detectors.retry_risk import NEAR, loops
 from foreshock_dashboard.analysis.saturation.batching_model import averaged
 from foreshock_dashboard.analysis.saturation.overload import CARRIED
-from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.cusum import wait
 from foreshock_dashboard.stats.level_crossing import QUANTILES
 from foreshock_dashboard.stats.metastability import LONGEST, Loop, margin

@@ -24,9 +24,9 @@ import numpy as np
 from bench import GPUS_PER_HOST, exporter, hub_process, load
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.ingest.intake import Intake
-from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.samples import Labels, Sample, SampleBatch
 from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.sources.otlp.codec import decode
 from foreshock_dashboard.sources.prometheus.scrape import ScrapeTarget
 from foreshock_dashboard.sources.prometheus.text_format import parse

@@ -27,9 +27,10 @@ from playwright.sync_api import Browser, sync_playwright
 
 from bench_platform import STEP, Platform, Size
 from foreshock_dashboard.model.incident import Learning
-from foreshock_dashboard.model.query import Json, Matrix, Query
+from foreshock_dashboard.model.query import Matrix, Query
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_slice import cut
 from foreshock_dashboard.web.app import create_app

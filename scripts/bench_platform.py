@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.ingest.span_metrics.histogram import LE
-from foreshock_dashboard.model.query import Floats, Matrix
+from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import Labels
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.histogram_quantile import quantiles
 from foreshock_dashboard.world.catalogue.catalogue import Readings, catalogue
 from foreshock_dashboard.world.histogram_quantiles import BUCKETED, QUANTILES

@@ -18,9 +18,10 @@ from tests.web.worlds import NOW, STEP, calm, starving
 from foreshock_dashboard.analysis.incidents.lifecycle import State, learning, states
 from foreshock_dashboard.common.single_flight_cache import BusyError
 from foreshock_dashboard.model.incident import Learning
-from foreshock_dashboard.model.query import Floats, Matrix, NothingKnownError, Query, SourceError
+from foreshock_dashboard.model.query import Matrix, NothingKnownError, Query, SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_slice import cut, weight
 from foreshock_dashboard.replay.time_travel import EMPTY, Grid, Memory, Rewind

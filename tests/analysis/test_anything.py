@@ -21,9 +21,10 @@ from foreshock_dashboard.analysis.root_cause.metric_anomalies import (
 )
 from foreshock_dashboard.analysis.root_cause.series_owner import call, owner, without_hash
 from foreshock_dashboard.model.incident import Candidate
-from foreshock_dashboard.model.query import Floats, Matrix
+from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import labels_of
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 
 POINTS, FIRST, STEP = 200, 150, 15.0
 AROUND = Around(np.arange(POINTS, dtype=np.float64) * STEP, FIRST)

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from foreshock_dashboard.analysis.saturation.batching_model import Strain, learned, strains
+from foreshock_dashboard.analysis.saturation.batching_model import learned, strains
 from foreshock_dashboard.analysis.saturation.overload import crowd
+from foreshock_dashboard.model.batching_law import Strain
 from foreshock_dashboard.model.model_servers import Inference, Replica
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World

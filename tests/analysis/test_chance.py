@@ -14,8 +14,8 @@ from foreshock_dashboard.analysis.baseline.objectives import Objective
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.forecast.service_risk import own_risks
 from foreshock_dashboard.analysis.incidents.lifecycle import State, fold
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Red, World
 from foreshock_dashboard.stats.histogram_quantile import least, quantiles
 from foreshock_dashboard.web.state.course import course

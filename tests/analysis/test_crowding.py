@@ -10,8 +10,8 @@ import pytest
 
 from foreshock_dashboard.analysis.baseline.levels import usual_at
 from foreshock_dashboard.analysis.baseline.point import Scan
-from foreshock_dashboard.analysis.saturation.batching_model import Strain
 from foreshock_dashboard.analysis.saturation.overload import crowd, crowding, filling
+from foreshock_dashboard.model.batching_law import Strain
 from foreshock_dashboard.model.service import Service
 
 Scenes = Any

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreshock_dashboard.model.query import Floats, Matrix
+from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import Labels, labels_of
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.world.builder import LEAST, GrowingWorld, condensed, world_of
 from foreshock_dashboard.world.catalogue.catalogue import Readings, catalogue
 from foreshock_dashboard.world.histogram_quantiles import Condenser

@@ -12,7 +12,7 @@ from tests.analysis.conftest import AGGRESSOR, BYSTANDER, CALLER, GPUS, VICTIM, 
 from foreshock_dashboard.analysis.forecast.service_risk import Own
 from foreshock_dashboard.analysis.incidents.forecast_summary import outlook
 from foreshock_dashboard.analysis.incidents.lifecycle import State
-from foreshock_dashboard.analysis.saturation.batching_model import Strain
+from foreshock_dashboard.model.batching_law import Strain
 from foreshock_dashboard.model.forecast import Amplification, Imbalance, Outlook, Risk, Stalled
 from foreshock_dashboard.model.model_servers import Inference, Replica
 from foreshock_dashboard.model.service import Service

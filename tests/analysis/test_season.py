@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreshock_dashboard.analysis.baseline.seasonality import AROUND, BEFORE, DAYS, MOST, WEEKS, Past, begins, season
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.seasonality import BIN, UNKNOWN, Season
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 
 CHAT, CODE = Service("serving", "chat"), Service("serving", "code")
 NINE = 1_767_603_600.0 // BIN * BIN

@@ -12,8 +12,8 @@ import pytest
 from foreshock_dashboard.evaluation.protocol import Page
 from foreshock_dashboard.evaluation.truth import Expected, Objective, Truth
 from foreshock_dashboard.model.incident import AtRisk, Candidate, Culprit, Incident
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge, Gpu, Red, Tenant, World
 
 STEP = 10.0

@@ -19,7 +19,7 @@ from foreshock_dashboard.evaluation.baselines import (
     slower_than,
     static_gpu,
 )
-from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 
 if TYPE_CHECKING:

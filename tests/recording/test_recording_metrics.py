@@ -13,8 +13,9 @@ import duckdb
 import numpy as np
 import pytest
 
-from foreshock_dashboard.model.query import Floats, Matcher, Query
+from foreshock_dashboard.model.query import Matcher, Query
 from foreshock_dashboard.model.samples import Sample, SampleBatch
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.recording.whole import MOST, ROOM, Whole

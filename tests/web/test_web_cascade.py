@@ -19,7 +19,7 @@ from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.forecast import Load, Outlook, Risk
 from foreshock_dashboard.model.incident import AtRisk, Culprit, Incident
 from foreshock_dashboard.model.model_servers import Inference, Replica
-from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.charts.chart import Look

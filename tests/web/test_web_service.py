@@ -29,8 +29,8 @@ from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.forecast import Load, Outlook, Promise, Risk
 from foreshock_dashboard.model.incident import AtRisk, Learning
 from foreshock_dashboard.model.model_servers import Inference, Replica
-from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_slice import cut
 from foreshock_dashboard.web.app import PAGES, create_app

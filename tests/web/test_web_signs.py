@@ -12,8 +12,8 @@ from tests.web.worlds import NOW, POINTS, STEP, calm, service, snapshot, starvat
 from foreshock_dashboard.analysis.baseline.objectives import Objective
 from foreshock_dashboard.model.forecast import Load, Outlook
 from foreshock_dashboard.model.incident import AtRisk, Evidence
-from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world_slice import cut
 from foreshock_dashboard.stats.runs import lasting, smooth
 from foreshock_dashboard.web.panels.timeline import AHEAD, picked, timeline, window
@@ -127,7 +127,7 @@ def test_a_short_past_is_no_obstacle(points: int) -> None:
 
 def test_one_odd_point_moves_no_figure() -> None:
     """The median of three, of what there is."""
-    rows = smooth(np.array([[1.0, 9.0, 1.0, 1.0, np.nan, 3.0]]))
+    rows = smooth(np.array([[1.0, 9.0, 1.0, 1.0, np.nan, 3.0]]), 3)
     assert rows[0].tolist() == [1.0, 5.0, 1.0, 1.0, 1.0, 2.0]
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from foreshock_dashboard.model.incident import Candidate, Culprit, Evidence, Incident, Learning
-from foreshock_dashboard.model.query import Floats, Json, Matrix, MetricSource, Query, SourceError
+from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import Event, Span, TraceQuery, TraceSummary
+from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import Edge, Gpu, Operation, Red, Stall, Target, Tenant, World
 from foreshock_dashboard.model.world_slice import cut
 

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from foreshock_dashboard.cli.replay import instant
-from foreshock_dashboard.model.query import Json
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.render.incident_text import day
 from foreshock_dashboard.replay.explain import Explained, explain

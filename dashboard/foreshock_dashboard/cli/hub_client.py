@@ -8,7 +8,8 @@ from pathlib import Path
 
 import httpx
 
-from foreshock_dashboard.model.query import Json, SourceError
+from foreshock_dashboard.model.query import SourceError
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.settings import option_types as read
 from foreshock_dashboard.settings.settings import SettingsError
 from foreshock_dashboard.sources.traces.http_client import Credentials

@@ -8,7 +8,7 @@ from collections import deque
 from pathlib import Path
 
 from foreshock_dashboard.cli.hub_client import add_source_flags, ask, authorization_of, hub_of
-from foreshock_dashboard.model.query import Json
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.replay import worlds

@@ -10,7 +10,7 @@ from pathlib import Path
 from foreshock_dashboard.cli.hub_client import AnswerError, add_source_flags, ask, authorization_of, hub_of
 from foreshock_dashboard.common.clock import clock_of
 from foreshock_dashboard.model.partial import note_of
-from foreshock_dashboard.model.query import Json
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.trace_text import trace_text
 from foreshock_dashboard.replay.recording_hub import standing
 from foreshock_dashboard.settings.settings import Settings, SettingsError

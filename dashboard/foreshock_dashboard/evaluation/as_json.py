@@ -9,7 +9,7 @@ from typing import Any
 from foreshock_dashboard.evaluation.evaluation import Evaluation
 from foreshock_dashboard.evaluation.figures import Bounds, Figure
 from foreshock_dashboard.evaluation.outcome import Outcome
-from foreshock_dashboard.model.query import Json
+from foreshock_dashboard.model.types import Json
 
 VERSION = 1
 

@@ -16,8 +16,8 @@ import numpy as np
 from foreshock_dashboard.evaluation import rolling
 from foreshock_dashboard.evaluation.protocol import Page
 from foreshock_dashboard.evaluation.truth import Objective
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 
 MINUTE = 60.0

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from foreshock_dashboard.evaluation.protocol import DAY, Heard, components, heard, scored
 from foreshock_dashboard.evaluation.truth import Expected, Truth
 from foreshock_dashboard.evaluation.verdict import History, Verdict, foresaw_storm, judged, opened, paged
-from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 
 _NAME = re.compile(r"(?P<size>[a-z]+)-(?P<seed>[0-9]+)-(?P<scenario>.+?)(-(?P<hours>[0-9.]+)h)?")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from foreshock_dashboard.model.query import Json
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.settings.settings import Settings
 
 

@@ -18,9 +18,10 @@ from foreshock_dashboard.hub.self_metrics import Vitals, incident_samples, statu
 from foreshock_dashboard.ingest.indexed_attributes import pickers
 from foreshock_dashboard.ingest.intake import Intake
 from foreshock_dashboard.model.incident import Incident
-from foreshock_dashboard.model.query import Json, MetricSource, SourceError
+from foreshock_dashboard.model.query import MetricSource, SourceError
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import TRACE_KEYS, Span, TraceSource
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording

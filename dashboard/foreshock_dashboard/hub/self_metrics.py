@@ -15,10 +15,10 @@ from foreshock_dashboard.analysis.baseline.objectives import Objective
 from foreshock_dashboard.hub.forecast_metrics import outlook_families
 from foreshock_dashboard.hub.unmatched_services import Vain
 from foreshock_dashboard.model.incident import Incident
-from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.samples import Sample, labels_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.incident_text import blamed
 from foreshock_dashboard.sources.otlp.receiver import ReceiverStats
 from foreshock_dashboard.sources.prometheus.scrape import ScrapeState

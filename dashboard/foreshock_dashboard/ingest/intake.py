@@ -12,9 +12,9 @@ from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.cpu_lock import TURN
 from foreshock_dashboard.ingest.span_metrics.histogram import Exemplar
 from foreshock_dashboard.ingest.span_metrics.span_metrics import MAX_SERIES, SpanMetrics
-from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch, is_stale
 from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.model.types import Json
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.types import Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +35,25 @@ class Law:
         with np.errstate(invalid="ignore", divide="ignore"):
             served = sequences / self.seconds(sequences) / (room / self.seconds(np.asarray(room)))
             return np.asarray(np.where(sequences > room, np.maximum(served, sequences / room), served))
+
+
+@dataclass(frozen=True, slots=True)
+class Strain:
+    """A service's model servers at one instant.
+
+    slowdown: time per token over what the load explains, 1 as learned; z: the same in scales. cache: KV cache used
+    0…1, mean of replicas and a minute. full: for how many seconds now hardly any of it has been free. room: sequences
+    per replica at which it is full. load: throughput that is asked for over what full servers give, 0…1 and above
+    where requests wait, over the last LATELY seconds; loads: over the last WINDOWS; usual, peak: as the law has them.
+    NaN where unknown.
+    """
+
+    slowdown: float
+    z: float
+    cache: float
+    full: float
+    room: float
+    load: float
+    loads: tuple[float, ...]
+    usual: float
+    peak: float

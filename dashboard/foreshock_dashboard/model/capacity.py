@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.types import Floats
 
 
 @dataclass(frozen=True, slots=True)

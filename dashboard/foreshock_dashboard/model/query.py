@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foreshock_dashboard.model.samples import Labels
+from foreshock_dashboard.model.types import Floats
 
-Floats = NDArray[np.float64]
 Reduce = Literal["last", "rate", "increase", "buckets"]
 MatchOp = Literal["=", "!=", "=~", "!~"]
 
@@ -169,6 +168,3 @@ class MetricSource(Protocol):
             SourceError: the source cannot answer.
         """
         ...
-
-
-Json = dict[str, Any]

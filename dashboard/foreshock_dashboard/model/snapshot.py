@@ -7,8 +7,9 @@ from typing import Protocol
 
 from foreshock_dashboard.model.forecast import Outlook
 from foreshock_dashboard.model.incident import Incident, Learning
-from foreshock_dashboard.model.query import Json, MetricSource
+from foreshock_dashboard.model.query import MetricSource
 from foreshock_dashboard.model.span import TraceSource
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 
 

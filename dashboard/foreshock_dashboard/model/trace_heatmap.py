@@ -8,8 +8,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.span import TraceQuery, TraceSource, TraceSummary
+from foreshock_dashboard.model.types import Floats
 
 SHORTEST, LONGEST = 1e-5, 1e4
 """Seconds between which traces are told apart unless somebody asks for others."""

@@ -11,9 +11,9 @@ from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.hardware import Hardware
 from foreshock_dashboard.model.model_servers import Inference
 from foreshock_dashboard.model.network import Network
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.seasonality import UNKNOWN, Season
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -152,3 +152,8 @@ class World:
     def time(self) -> float:
         """Unix seconds of the instant the World is of."""
         return float(self.times[-1])
+
+
+def gpu_order(gpu: Gpu) -> tuple[str, int, str, str]:
+    """Sort GPUs by host, then by index as a number."""
+    return gpu.host, int(gpu.index) if gpu.index.isdigit() else 10**9, gpu.index, gpu.uuid

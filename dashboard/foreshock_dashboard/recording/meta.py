@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from foreshock_dashboard.model.query import Json
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.recording.errors import RecordingError
 
 FORMAT = "foreshock-recording"

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from foreshock_dashboard.model.query import Floats, Matcher, Matrix, Query, SourceError, grid
+from foreshock_dashboard.model.query import Matcher, Matrix, Query, SourceError, grid
 from foreshock_dashboard.model.samples import Labels
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.recording.reader import Recording, Stretch, values_of
 from foreshock_dashboard.store.samples.promql_functions import Ints, Series, Steps, evaluate, grouped
 from foreshock_dashboard.store.samples.queries import MAX_CELLS, MAX_SAMPLES

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.store.samples.promql_functions import Ints
 
 MOST = 1_000_000

@@ -20,9 +20,9 @@ import orjson
 from numpy.typing import NDArray
 
 from foreshock_dashboard.ingest.otlp import encoded
-from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.samples import STALE, Labels
 from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.recording import meta as files
 from foreshock_dashboard.recording.aside import aside
 from foreshock_dashboard.recording.errors import RecordingError

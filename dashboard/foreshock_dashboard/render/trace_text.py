@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from textwrap import wrap
 
-from foreshock_dashboard.model.query import Json
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.units import percent
 
 WIDTH = 100

@@ -12,7 +12,8 @@ import numpy as np
 
 from foreshock_dashboard.analysis.incidents.lifecycle import State, advance, learning
 from foreshock_dashboard.model.incident import Incident, Learning
-from foreshock_dashboard.model.query import Floats, MetricSource
+from foreshock_dashboard.model.query import MetricSource
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.interval import interval_of

@@ -10,9 +10,10 @@ from dataclasses import replace
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.seasonality import AROUND, BEFORE, DAYS, WEEKS, Past, begins, season
-from foreshock_dashboard.model.query import Floats, MetricSource, SourceError
+from foreshock_dashboard.model.query import MetricSource, SourceError
 from foreshock_dashboard.model.seasonality import BIN, DAY, UNKNOWN
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.world.catalogue.row import Reading
 from foreshock_dashboard.world.observer import answer

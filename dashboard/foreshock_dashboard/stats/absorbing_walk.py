@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 
 ROUNDS = 64
 """Steps after which what still walks in a circle stays where it is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.types import Floats
 
 DRIFT = 0.5
 """k of the CUSUM: half the shift, in scales, that is to be found soonest."""

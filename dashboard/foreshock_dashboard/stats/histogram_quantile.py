@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.types import Floats
 
 Share = float | Callable[[Floats], Floats]
 """Of observations, 0…1, or what gives one for numbers of observations (rows, times)."""

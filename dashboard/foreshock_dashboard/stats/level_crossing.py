@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.robust import median
 
 HORIZON = 900.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.types import Floats
 
 RIDGE = 0.05
 """Penalty of a weight, relative to the mean square of the columns: two that move alike are both believed a little."""

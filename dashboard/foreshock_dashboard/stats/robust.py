@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.types import Floats
 
 
 class Baseline(NamedTuple):
@@ -81,3 +81,8 @@ def percentile(values: Floats, q: float) -> Floats:
     each = np.arange(rows)
     least, most = found[each, low], found[each, high]
     return np.where(count > 0, least + (most - least) * (rank - low), np.nan)
+
+
+def added(one: Floats, other: Floats) -> Floats:
+    """The sum; where only one has a value, that."""
+    return np.where(np.isnan(one), other, one + np.nan_to_num(other))

@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.analysis.baseline.point import RECENT
-from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.robust import median
 
 Flags = NDArray[np.bool_]
 
 
-def smooth(values: Floats, points: int = RECENT) -> Floats:
+def smooth(values: Floats, points: int) -> Floats:
     """The median of the last `points` columns at each column, as what stands for the moment; shape as `values`."""
     rows, columns = values.shape
     padded = np.pad(values, ((0, 0), (points - 1, 0)), constant_values=np.nan)

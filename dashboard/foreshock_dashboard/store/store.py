@@ -12,10 +12,11 @@ import duckdb
 
 from foreshock_dashboard.common.clock import Now
 from foreshock_dashboard.common.cpu_lock import TURN
-from foreshock_dashboard.model.query import Floats, Matrix, Query
+from foreshock_dashboard.model.query import Matrix, Query
 from foreshock_dashboard.model.samples import SampleBatch
 from foreshock_dashboard.model.span import TRACE_KEYS, Span, TraceQuery, TraceSummary
 from foreshock_dashboard.model.trace_heatmap import Bins
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.store.blocks.block_store import Shelf
 from foreshock_dashboard.store.blocks.disk import Disk
 from foreshock_dashboard.store.blocks.duckdb_engine import connect

@@ -9,8 +9,9 @@ from dash import ClientsideFunction, Dash, Input, Output
 from dash.development.base_component import Component
 
 from foreshock_dashboard.common.single_flight_cache import Kept
-from foreshock_dashboard.model.query import Json, SourceError
+from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.snapshot import HubView
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.charts.chart import Chart, Look
 from foreshock_dashboard.web.charts.lines import blank
 from foreshock_dashboard.web.http.params import BadParameterError

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from foreshock_dashboard.model.query import MAX_LAST_WINDOW, Floats, Matrix, MetricSource, Query, SourceError, grid
+from foreshock_dashboard.model.query import MAX_LAST_WINDOW, Matrix, MetricSource, Query, SourceError, grid
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.world.history import extend
 
 BUCKETS = "_bucket"

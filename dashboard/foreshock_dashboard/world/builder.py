@@ -8,14 +8,15 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import DTypeLike
 
-from foreshock_dashboard.model.query import Floats, Matrix
+from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.seasonality import UNKNOWN
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.world.calls import Calls
 from foreshock_dashboard.world.catalogue.catalogue import Readings
 from foreshock_dashboard.world.cluster import Cluster
-from foreshock_dashboard.world.gpus import GIVEN, OnGpus, gpu_order
+from foreshock_dashboard.world.gpus import GIVEN, OnGpus
 from foreshock_dashboard.world.histogram_quantiles import Condenser
 from foreshock_dashboard.world.hosts import Hosts
 from foreshock_dashboard.world.model_servers import Serving
@@ -24,7 +25,7 @@ from foreshock_dashboard.world.row_math import Named, Told, last_told
 from foreshock_dashboard.world.sections import Sections
 from foreshock_dashboard.world.targets import Address, target_of
 
-__all__ = ["GrowingWorld", "condensed", "gpu_order", "world_of"]
+__all__ = ["GrowingWorld", "condensed", "world_of"]
 
 LEAST = 1980.0
 """Seconds of history that there has to be: half an hour to learn from, minutes that are left out of what is learned."""

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge, Red
 from foreshock_dashboard.world.catalogue.catalogue import Readings
 from foreshock_dashboard.world.row_alignment import Numbers

@@ -8,7 +8,7 @@ from mmap import mmap
 import numpy as np
 from numpy.typing import DTypeLike
 
-from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.world.row_alignment import Numbers
 
 SLACK = 4

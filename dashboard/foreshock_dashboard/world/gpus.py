@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from foreshock_dashboard.model.hardware import Hardware
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.world import Gpu, Stall, Tenant
+from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.world import Gpu, Stall, Tenant, gpu_order
 from foreshock_dashboard.world.catalogue.catalogue import Readings, service_at
 from foreshock_dashboard.world.row_math import Named, Told, last_told, service_of, share
 from foreshock_dashboard.world.section import Section
@@ -22,11 +22,6 @@ ON_TENANTS = ("busy", "stalled", "memory")
 
 Place = tuple[str, str, str]
 """(job, instance, uuid)."""
-
-
-def gpu_order(gpu: Gpu) -> tuple[str, int, str, str]:
-    """Sort GPUs by host, then by index as a number."""
-    return gpu.host, int(gpu.index) if gpu.index.isdigit() else 10**9, gpu.index, gpu.uuid
 
 
 def _tenant_order(tenant: Tenant) -> tuple[tuple[str, int, str, str], Service]:

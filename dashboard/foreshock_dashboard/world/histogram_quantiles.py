@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from foreshock_dashboard.model.query import Floats, Matrix
+from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import Labels
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.histogram_quantile import Share, least, quantiles
 from foreshock_dashboard.world.catalogue.catalogue import Readings
 from foreshock_dashboard.world.row_alignment import Alignment, Marker, Marking, Numbers, marks

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from foreshock_dashboard.model.query import Floats, Matrix
+from foreshock_dashboard.model.query import Matrix
+from foreshock_dashboard.stats.robust import added
 
 
 def extend(old: Matrix, new: Matrix, since: float) -> Matrix:
@@ -33,8 +34,3 @@ def beside(one: Matrix, other: Matrix) -> Matrix:
     for labels, values in zip(other.labels, other.values, strict=True):
         rows[labels] = added(rows[labels], values) if labels in rows else values
     return Matrix.of(one.times, rows)
-
-
-def added(one: Floats, other: Floats) -> Floats:
-    """The sum; where only one has a value, that."""
-    return np.where(np.isnan(one), other, one + np.nan_to_num(other))

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from foreshock_dashboard.model.network import Network
+from foreshock_dashboard.stats.robust import added
 from foreshock_dashboard.world.catalogue.catalogue import Readings
-from foreshock_dashboard.world.history import added
 from foreshock_dashboard.world.row_alignment import Numbers
 from foreshock_dashboard.world.row_math import Named, Told, ratio, totals
 from foreshock_dashboard.world.section import Section

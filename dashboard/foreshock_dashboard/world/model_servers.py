@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from foreshock_dashboard.model.model_servers import Inference, Replica
-from foreshock_dashboard.model.query import Floats, Matrix
+from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.world.catalogue.catalogue import Readings
 from foreshock_dashboard.world.catalogue.row import PODS
 from foreshock_dashboard.world.row_alignment import Numbers

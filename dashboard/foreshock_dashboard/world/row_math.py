@@ -7,8 +7,9 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from foreshock_dashboard.model.query import Floats, Matrix
+from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.world.catalogue.catalogue import service_at
 from foreshock_dashboard.world.row_alignment import Marks, Numbers, marks
 

@@ -7,8 +7,9 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from foreshock_dashboard.model.query import Floats, Matrix
+from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import Labels
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.world.column_buffer import Buffer
 from foreshock_dashboard.world.row_alignment import Alignment, Marking, Numbers
 from foreshock_dashboard.world.targets import Targets

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.world.column_buffer import Buffer
 from foreshock_dashboard.world.row_alignment import Marker
 from foreshock_dashboard.world.section import Key, Section

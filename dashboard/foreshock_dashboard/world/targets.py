@@ -7,7 +7,8 @@ from collections.abc import Mapping, Set
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.model.query import Floats, Matrix
+from foreshock_dashboard.model.query import Matrix
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Target
 from foreshock_dashboard.world.row_alignment import Alignment, Numbers
 

@@ -18,8 +18,8 @@ from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.hardware import Hardware
 from foreshock_dashboard.model.model_servers import Inference, Replica
 from foreshock_dashboard.model.network import Network
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge, Gpu, Red, Stall, Tenant, World
 
 STEP, START, POINTS = 10.0, 1_800_000_000.0, 300

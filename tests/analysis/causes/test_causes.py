@@ -45,7 +45,7 @@ from foreshock_dashboard.analysis.detectors.network import network
 from foreshock_dashboard.analysis.detectors.provisioning_lag import provisioning
 from foreshock_dashboard.analysis.detectors.retry_storm import retry_storms
 from foreshock_dashboard.analysis.remediation.scale_out import further
-from foreshock_dashboard.analysis.saturation.batching_model import Strain
+from foreshock_dashboard.model.batching_law import Strain
 from foreshock_dashboard.model.seasonality import BIN, Season
 from foreshock_dashboard.model.service import Service
 

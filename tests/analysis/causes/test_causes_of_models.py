@@ -42,7 +42,7 @@ from foreshock_dashboard.analysis.detectors.request_size import longer_of_edges
 from foreshock_dashboard.analysis.detectors.retry_storm import retry_storms
 from foreshock_dashboard.analysis.incidents.retrospective import hindsight
 from foreshock_dashboard.analysis.incidents.triage import BRIEF, troubles
-from foreshock_dashboard.analysis.saturation.batching_model import Strain
+from foreshock_dashboard.model.batching_law import Strain
 from foreshock_dashboard.model.incident import Culprit
 
 FULL = Strain(1.0, 0.0, 0.6, 0.0, 60.0, 0.9, (1.3, 0.8, 0.7), 0.5, 0.7)

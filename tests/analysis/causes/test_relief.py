@@ -44,7 +44,7 @@ from foreshock_dashboard.analysis.baseline.levels import usual_at
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.incidents.fallback_action import remedy
 from foreshock_dashboard.analysis.remediation.effect import Relief, as_usual, best, share
-from foreshock_dashboard.analysis.saturation.batching_model import Strain
+from foreshock_dashboard.model.batching_law import Strain
 from foreshock_dashboard.model.incident import Cause
 from foreshock_dashboard.model.service import Service
 

@@ -10,7 +10,7 @@ from tests.analysis.causes.made import LLM, scan
 from foreshock_dashboard.analysis.forecast.service_risk import Own
 from foreshock_dashboard.analysis.incidents.content import Moment, opened, updated
 from foreshock_dashboard.analysis.incidents.triage import Trouble
-from foreshock_dashboard.analysis.saturation.batching_model import Strain
+from foreshock_dashboard.model.batching_law import Strain
 
 TREND, NONE = (100.0, 150.0, 300.0, 500.0, 700.0), (math.inf,) * 5
 

@@ -13,8 +13,8 @@ from foreshock_dashboard.analysis.baseline.levels import usual_at
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.model.hardware import Hardware
 from foreshock_dashboard.model.model_servers import Inference
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge, Gpu, Operation, Red, Stall, Tenant, World
 
 STEP, START = 10.0, 1_800_000_000.0

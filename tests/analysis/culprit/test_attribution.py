@@ -15,7 +15,7 @@ from foreshock_dashboard.analysis.baseline.levels import usual_at
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.contention import contended, predicted
 from foreshock_dashboard.analysis.detectors.finding import Finding
-from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.types import Floats
 
 Kit = Any
 Holes = list[tuple[int, int, float]]

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.point import RECENT, Scan
 from foreshock_dashboard.common.identity_cache import grouped
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Gpu, Tenant, World
 
 FULL = 0.9

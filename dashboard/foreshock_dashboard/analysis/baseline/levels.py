@@ -9,7 +9,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.signals import ALL, SIGNALS, Signal, transformed
 from foreshock_dashboard.common.identity_cache import Remembered, rows_of
-from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.stats.robust import usual
 

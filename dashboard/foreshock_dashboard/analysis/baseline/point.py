@@ -13,13 +13,13 @@ from foreshock_dashboard.analysis.baseline.levels import Usual
 from foreshock_dashboard.analysis.baseline.sampling_noise import by_chance
 from foreshock_dashboard.analysis.baseline.signals import ALL, NAMED, Key, Signal, inference, transformed
 from foreshock_dashboard.common.identity_cache import Remembered, grouped, rows_of
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge, Operation, Stall, Tenant, World
 from foreshock_dashboard.stats.robust import median
 
 if TYPE_CHECKING:
-    from foreshock_dashboard.analysis.saturation.batching_model import Strain
+    from foreshock_dashboard.model.batching_law import Strain
 
 Made = TypeVar("Made")
 RECENT = 3

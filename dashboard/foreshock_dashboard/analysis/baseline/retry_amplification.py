@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.point import Scan
-from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.types import Floats
 
 ROUNDS = 16
 """Layers of callers that are followed; in a cycle it ends there."""

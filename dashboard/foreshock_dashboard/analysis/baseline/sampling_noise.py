@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.levels import Usual
 from foreshock_dashboard.analysis.baseline.signals import Signal, transformed
-from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 
 LONGER = 2.0

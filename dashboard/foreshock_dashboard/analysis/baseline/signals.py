@@ -11,7 +11,7 @@ from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.hardware import Hardware
 from foreshock_dashboard.model.model_servers import Inference
 from foreshock_dashboard.model.network import Network
-from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 
 Key = Hashable

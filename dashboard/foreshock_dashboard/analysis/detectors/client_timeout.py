@@ -13,9 +13,9 @@ import math
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
 from foreshock_dashboard.analysis.detectors.evidence import EXTREME, WORSE, figure, sure
 from foreshock_dashboard.analysis.detectors.finding import Finding
-from foreshock_dashboard.analysis.detectors.hardware import GONE, lost
 from foreshock_dashboard.analysis.remediation.effect import ending, share
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
@@ -89,5 +89,5 @@ def _given_up(scan: Scan, edge: Edge) -> float:
         1 - sure(slow, *AS_FAST),
         max(sure(served, *GOES_ON), 1 - sure(scan.z("failed", edge.server), EXTREME, 0.7)),
         sure(scan.ratio("running", edge.server), *PILED),
-        1 - sure(lost(scan, edge.server), *GONE),
+        1 - sure(lost(scan, edge.server), *LOST_REPLICAS_RATIO),
     )

@@ -24,12 +24,11 @@ from foreshock_dashboard.analysis.detectors.hardware import slower_clock
 from foreshock_dashboard.analysis.detectors.model_swapping import swapped
 from foreshock_dashboard.analysis.remediation.effect import ending, first, relieved
 from foreshock_dashboard.model.incident import Culprit, Evidence
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.world import Gpu, Stall, Tenant
+from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.world import Gpu, Stall, Tenant, gpu_order
 from foreshock_dashboard.render.units import gpu_list, percent
 from foreshock_dashboard.stats.nnls import weights
-from foreshock_dashboard.world.builder import gpu_order
 
 SQUEEZE = 1.25
 """Predicted slow-down at which a squeeze is as likely as not: shares of GPUs waver by a few per cent."""

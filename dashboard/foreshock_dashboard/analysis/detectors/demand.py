@@ -24,9 +24,9 @@ from foreshock_dashboard.analysis.detectors.request_size import longer_of_edges
 from foreshock_dashboard.analysis.remediation.rate_limit import against, plan
 from foreshock_dashboard.analysis.saturation.overload import crowd, crowding, has_reason
 from foreshock_dashboard.model.incident import Culprit, Evidence
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.seasonality import Habit
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.nnls import weights
 from foreshock_dashboard.stats.robust import median
 

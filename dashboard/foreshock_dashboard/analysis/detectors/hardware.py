@@ -13,16 +13,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
 from foreshock_dashboard.analysis.baseline.signals import hardware as health
 from foreshock_dashboard.analysis.detectors.evidence import EXTREME, WORSE, figure, suffering, sure
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.remediation.effect import as_usual, ending, first, relieved, share
 from foreshock_dashboard.model.incident import Culprit, Evidence
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.world import Gpu
+from foreshock_dashboard.model.world import Gpu, gpu_order
 from foreshock_dashboard.render.units import percent
-from foreshock_dashboard.world.gpus import gpu_order
 
 HELD_BACK = (0.25, 0.07)
 """Share of time throttled, above what is usual, that is as likely felt as not, and the width of the doubt."""
@@ -30,10 +29,6 @@ SLOWER = (0.08, 0.03)
 """Share of the clock lost that is as likely felt as not, and the width of the doubt."""
 UNFELT = 0.45
 """How sure one can be at most of a fault that the service does not feel."""
-AGO = 3600.0
-"""Seconds back to when replicas were ready that are lost now."""
-GONE = (0.1, 0.03)
-"""Share of the replicas that is lost, from which it is as likely felt as not; width of the doubt."""
 SIGNALS = ("clock", "throttled", "errors")
 DURATIONS = ("p95", "first_token", "per_token")
 """Signals of a service that a slower clock stretches, those that its callers see first."""
@@ -139,7 +134,7 @@ def _of_replicas(scan: Scan) -> list[Finding]:
         if not ready.z[row] > WORSE or not isinstance(service, Service):
             continue
         gone = lost(scan, service)
-        strength = min(sure(gone, *GONE), suffering(scan, service))
+        strength = min(sure(gone, *LOST_REPLICAS_RATIO), suffering(scan, service))
         if strength < 0.1:
             continue
         found.append(
@@ -156,29 +151,6 @@ def _of_replicas(scan: Scan) -> list[Finding]:
             )
         )
     return found
-
-
-def lost(scan: Scan, service: Service) -> float:
-    """The share of a service's replicas that is no longer ready although it is wanted, 0…1; 0 where it is not known."""
-    told, row = scan.world.capacity, scan["ready"].keys.get(service)
-    if told is None or row is None:
-        return 0.0
-    window = slice(max(0, scan.at - round(AGO / scan.world.step)), scan.at + 1)
-    return gone(told.wanted[row, window], told.ready[row, window])
-
-
-def gone(wanted: Floats, ready: Floats) -> float:
-    """The share 0…1 of the most replicas that were ready, and were wanted from then on, that is not ready at the end.
-
-    wanted, ready: shape (times,). Replicas that were given up are not lost.
-    """
-    known = np.isfinite(wanted) & np.isfinite(ready)
-    wanted, ready = wanted[known], ready[known]
-    if not len(ready):
-        return 0.0
-    kept = np.minimum(ready, np.minimum.accumulate(wanted[::-1])[::-1])
-    most = float(kept.max())
-    return max(0.0, 1 - float(ready[-1]) / most) if most > 0 else 0.0
 
 
 def _evidence(scan: Scan, gpus: Sequence[Gpu], service: Service) -> tuple[Evidence, ...]:

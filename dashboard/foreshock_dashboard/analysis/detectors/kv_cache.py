@@ -21,8 +21,8 @@ from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.remediation.effect import Relief, ending
 from foreshock_dashboard.analysis.saturation.overload import crowding
 from foreshock_dashboard.model.incident import Culprit, Evidence
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 
 LONGER = (1.25, 0.05)
 """Times as much cache per request as usual that is as likely growth as not, and the width of the doubt: over a minute

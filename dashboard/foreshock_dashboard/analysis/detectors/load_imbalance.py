@@ -20,8 +20,8 @@ from foreshock_dashboard.analysis.detectors.evidence import suffering, sure
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.remediation.effect import Relief, ending
 from foreshock_dashboard.model.incident import Cause, Culprit, Evidence
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 
 OVER = 120.0
 """Seconds whose mean is compared: longer than a request, shorter than what a page may wait for."""

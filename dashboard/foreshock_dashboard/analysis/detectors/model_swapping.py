@@ -19,10 +19,9 @@ from foreshock_dashboard.analysis.baseline.signals import NAMED
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.world import Edge
+from foreshock_dashboard.model.world import Edge, gpu_order
 from foreshock_dashboard.render.units import gpu_list, percent
 from foreshock_dashboard.stats.robust import median, percentile
-from foreshock_dashboard.world.builder import gpu_order
 
 IDLE = 0.5
 """Busy share of the fullest of its GPUs up to which a service does not wait for their time."""

@@ -14,19 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
 from foreshock_dashboard.analysis.baseline.retry_amplification import Asked, asked
 from foreshock_dashboard.analysis.baseline.signals import capacity
 from foreshock_dashboard.analysis.detectors.client_timeout import in_vain
 from foreshock_dashboard.analysis.detectors.demand import REQUESTS, crowded, growth_of_edges, origin
 from foreshock_dashboard.analysis.detectors.evidence import EXTREME, figure, slowed, slower, squeezed, sure
 from foreshock_dashboard.analysis.detectors.finding import Finding
-from foreshock_dashboard.analysis.detectors.hardware import GONE, lost
 from foreshock_dashboard.analysis.remediation.effect import Relief, ending, share
 from foreshock_dashboard.analysis.remediation.scale_out import MOST
 from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.incident import Culprit, Evidence
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 
 PRIOR = 420.0
 """Seconds until a node is there where nothing was measured yet: cluster autoscalers take 4…10 minutes."""
@@ -98,7 +98,7 @@ def otherwise(scan: Scan, service: Service, load: Asked) -> float:
         squeezed(scan, service),
         sure(scan.z("held", service), EXTREME, 1.0),
         slowed(scan, service),
-        sure(lost(scan, service), *GONE),
+        sure(lost(scan, service), *LOST_REPLICAS_RATIO),
         in_vain(scan, service),
     )
 

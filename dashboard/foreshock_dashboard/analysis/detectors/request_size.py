@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.point import Scan
-from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.types import Floats
 
 OWN = 1.15
 """Times the rise that the callers of a service have in common, from which a caller's requests are longer themselves."""

@@ -19,8 +19,8 @@ from foreshock_dashboard.analysis.baseline.retry_amplification import amplificat
 from foreshock_dashboard.analysis.detectors.evidence import entity, sure
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.model.incident import Culprit, Evidence
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.metastability import MOST, Loop, has_high_root, longest, margin, stays_down
 
 DEFAULT = 3.0

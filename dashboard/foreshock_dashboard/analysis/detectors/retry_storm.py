@@ -15,15 +15,15 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.levels import GUARD, HISTORY
 from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
 from foreshock_dashboard.analysis.baseline.retry_amplification import MINUTES, Asked, asked, mean
 from foreshock_dashboard.analysis.baseline.signals import inference
 from foreshock_dashboard.analysis.detectors.demand import REQUESTS, TOKENS, grown
 from foreshock_dashboard.analysis.detectors.evidence import EXTREME, figure, slowed, squeezed, sure
 from foreshock_dashboard.analysis.detectors.finding import Finding
-from foreshock_dashboard.analysis.detectors.hardware import GONE, lost
 from foreshock_dashboard.model.incident import Culprit, Evidence
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.render.units import percent
 from foreshock_dashboard.stats.cusum import wait
 
@@ -95,7 +95,7 @@ def storm(scan: Scan, service: Service, now: Asked, rows: Sequence[int]) -> floa
         1 - max(_more(scan, service, now, rows), _led(scan, service, rows)),
         sure(_served(scan, service) / max(fresh, usual), *SERVED),
         sure(float(np.nansum(now.offered[rows])) / _carried(scan, rows), *(CARRIED if queue else UNTOLD)),
-        1 - max(squeezed(scan, service), slowed(scan, service), sure(lost(scan, service), *GONE)),
+        1 - max(squeezed(scan, service), slowed(scan, service), sure(lost(scan, service), *LOST_REPLICAS_RATIO)),
         _works(scan, service),
         1 - sure(scan.z("held", service), EXTREME, 1.0),
     )

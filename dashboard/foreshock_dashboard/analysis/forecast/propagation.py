@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from foreshock_dashboard.analysis.baseline.gpu_shares import NOISE, Sharing
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.common.identity_cache import rows_of
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.level_crossing import QUANTILES
 
 DECAY = 0.85

@@ -11,10 +11,11 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.objectives import Objective
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.signals import inference
-from foreshock_dashboard.analysis.saturation.batching_model import Strain, averaged
+from foreshock_dashboard.analysis.saturation.batching_model import averaged
 from foreshock_dashboard.analysis.saturation.overload import crowding
-from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.batching_law import Strain
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.level_crossing import QUANTILES, hazard, trend
 
 LOOK_BACK = 900.0

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from foreshock_dashboard.analysis.baseline.levels import usual_at
 from foreshock_dashboard.analysis.baseline.objectives import Objective, objectives
 from foreshock_dashboard.analysis.baseline.point import Scan
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Red, World
 
 ACTED = 120.0

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.root_cause.series_owner import owner, replica
-from foreshock_dashboard.model.query import Floats, Matrix
+from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 
 LEAST = 5
 """Points that a baseline needs at least."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from foreshock_dashboard.analysis.baseline.levels import GUARD, HISTORY
 from foreshock_dashboard.analysis.baseline.point import recent
 from foreshock_dashboard.analysis.baseline.signals import inference
-from foreshock_dashboard.model.batching_law import Law
-from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.batching_law import Law, Strain
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.stats.robust import RARE, median, quantile
 
@@ -98,28 +98,6 @@ def _rooms(world: World, columns: slice) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         found = np.where((cache > LITTLE) & (running > 0), running / cache, np.nan)
     return recent(found, found.shape[1] - 1, max(found.shape[1], 1)) if found.shape[1] else np.full(len(found), np.nan)
-
-
-@dataclass(frozen=True, slots=True)
-class Strain:
-    """A service's model servers at one instant.
-
-    slowdown: time per token over what the load explains, 1 as learned; z: the same in scales. cache: KV cache used
-    0…1, mean of replicas and a minute. full: for how many seconds now hardly any of it has been free. room: sequences
-    per replica at which it is full. load: throughput that is asked for over what full servers give, 0…1 and above
-    where requests wait, over the last LATELY seconds; loads: over the last WINDOWS; usual, peak: as the law has them.
-    NaN where unknown.
-    """
-
-    slowdown: float
-    z: float
-    cache: float
-    full: float
-    room: float
-    load: float
-    loads: tuple[float, ...]
-    usual: float
-    peak: float
 
 
 def strains(world: World, at: int, laws: Mapping[Service, Law]) -> Mapping[Service, Strain]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from foreshock_dashboard.analysis.baseline.point import Scan
-from foreshock_dashboard.analysis.detectors.hardware import GONE, lost
-from foreshock_dashboard.analysis.saturation.batching_model import Strain
+from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
+from foreshock_dashboard.model.batching_law import Strain
 from foreshock_dashboard.model.service import Service
 
 CARRIED = (0.87, 0.76, 0.72)
@@ -75,7 +75,10 @@ def filling(strain: Strain) -> bool:
 def has_reason(scan: Scan, service: Service, strain: Strain) -> bool:
     """Whether anything is known that makes the load of model servers grow."""
     grown = (scan.ratio("tokens", service), scan.ratio("held", service), strain.slowdown)
-    return any(ratio >= least for ratio, least in zip(grown, REASONS, strict=True)) or lost(scan, service) >= GONE[0]
+    return (
+        any(ratio >= least for ratio, least in zip(grown, REASONS, strict=True))
+        or lost(scan, service) >= LOST_REPLICAS_RATIO[0]
+    )
 
 
 def _bursty(strain: Strain) -> bool:

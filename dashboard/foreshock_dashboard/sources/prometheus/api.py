@@ -11,8 +11,9 @@ import numpy as np
 import orjson
 
 from foreshock_dashboard.common.connection_error import why
-from foreshock_dashboard.model.query import Floats, Matcher, Matrix, Query, SourceError, grid
+from foreshock_dashboard.model.query import Matcher, Matrix, Query, SourceError, grid
 from foreshock_dashboard.model.samples import Labels
+from foreshock_dashboard.model.types import Floats
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.model.query import Floats, Matrix, Query, grid
+from foreshock_dashboard.model.query import Matrix, Query, grid
 from foreshock_dashboard.model.samples import STALE, Labels
+from foreshock_dashboard.model.types import Floats
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]

@@ -9,8 +9,9 @@ from functools import partial
 import duckdb
 import numpy as np
 
-from foreshock_dashboard.model.query import Floats, Matrix, Query, SourceError, grid
+from foreshock_dashboard.model.query import Matrix, Query, SourceError, grid
 from foreshock_dashboard.model.samples import Labels
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.store.blocks.block import Pieces
 from foreshock_dashboard.store.blocks.block_store import Shelf
 from foreshock_dashboard.store.errors import StoreError

@@ -7,9 +7,9 @@ import math
 import duckdb
 import numpy as np
 
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.span import TraceQuery
 from foreshock_dashboard.model.trace_heatmap import Bins
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.store.blocks.block_store import Shelf
 from foreshock_dashboard.store.errors import StoreError
 from foreshock_dashboard.store.spans.conditions import Condition, lengths, matching, nanoseconds, picky, reach

@@ -7,8 +7,8 @@ import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.state import conditions
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")

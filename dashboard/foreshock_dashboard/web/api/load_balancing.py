@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from foreshock_dashboard.model.forecast import Load
-from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.units import percent
 from foreshock_dashboard.web.state.conditions import open_incidents

@@ -11,8 +11,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 
-from foreshock_dashboard.model.query import Floats, Json
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
+from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.web.api import csv
 from foreshock_dashboard.web.api.openapi import document
 from foreshock_dashboard.web.http.json_cache import encode

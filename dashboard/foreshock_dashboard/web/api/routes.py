@@ -8,10 +8,11 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
-from foreshock_dashboard.model.query import Json, NothingKnownError, SourceError
+from foreshock_dashboard.model.query import NothingKnownError, SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.model.span import UnsearchableError
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.api import load_balancing
 from foreshock_dashboard.web.api.openapi import document
 from foreshock_dashboard.web.api.page_routes import Feeds

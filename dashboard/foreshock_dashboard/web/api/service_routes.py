@@ -8,9 +8,9 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.api.openapi import document
 from foreshock_dashboard.web.http.json_cache import encode
 from foreshock_dashboard.web.http.params import BadParameterError, only, service_named

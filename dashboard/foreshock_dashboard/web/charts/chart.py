@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 
-from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.charts import theme
 from foreshock_dashboard.web.http.time_range import View
 

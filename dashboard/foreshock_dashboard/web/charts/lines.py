@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.model.query import Floats, Json
+from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.text import LONGEST, plain
 from foreshock_dashboard.web.charts.theme import service_colour

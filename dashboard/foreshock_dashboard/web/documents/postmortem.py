@@ -12,8 +12,8 @@ import numpy as np
 
 from foreshock_dashboard.analysis.incidents.cost import ACTED, Cost, costs, entries
 from foreshock_dashboard.model.incident import Incident
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.incident_text import blamed, day, figure, risk_line
 from foreshock_dashboard.render.units import clock, duration, percent

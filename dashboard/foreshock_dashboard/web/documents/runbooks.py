@@ -16,7 +16,7 @@ from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
 from foreshock_dashboard.common.package_data import alerts
-from foreshock_dashboard.model.query import Json
+from foreshock_dashboard.model.types import Json
 
 PAGE = """<!DOCTYPE html>
 <html lang="en">

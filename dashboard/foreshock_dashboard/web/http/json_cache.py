@@ -9,8 +9,8 @@ from collections.abc import Callable
 import orjson
 
 from foreshock_dashboard.common.single_flight_cache import Kept
-from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import Json
 
 SHORTEST = 1000
 """Bytes from which compressing pays."""

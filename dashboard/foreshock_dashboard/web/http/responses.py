@@ -11,8 +11,8 @@ from fastapi import Request
 from fastapi.responses import Response
 from starlette.datastructures import Headers
 
-from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.http.answer_cache import Given, Told
 from foreshock_dashboard.web.http.json_cache import SHORTEST, Body, PerTick, encode, stamped, stamped_gzip
 from foreshock_dashboard.web.http.params import time_parameter

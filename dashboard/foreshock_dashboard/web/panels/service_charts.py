@@ -8,8 +8,8 @@ import numpy as np
 
 from foreshock_dashboard.model.forecast import Promise
 from foreshock_dashboard.model.incident import Incident
-from foreshock_dashboard.model.query import Floats, Json
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.lines import Line, Mark, blank, lines

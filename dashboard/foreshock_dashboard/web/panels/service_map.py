@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.charts.theme import service_colour
 from foreshock_dashboard.web.panels.graph_layout import Arrow, layered

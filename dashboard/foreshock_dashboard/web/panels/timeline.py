@@ -7,9 +7,9 @@ from itertools import count
 from typing import NamedTuple
 
 from foreshock_dashboard.model.incident import AtRisk, Evidence, Incident
-from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.charts.theme import service_colour
 from foreshock_dashboard.web.state.conditions import open_incidents

@@ -14,9 +14,9 @@ from foreshock_dashboard.analysis.baseline.levels import GUARD, HISTORY, SPACING
 from foreshock_dashboard.analysis.baseline.signals import inference
 from foreshock_dashboard.analysis.saturation.batching_model import learned
 from foreshock_dashboard.model.batching_law import Law
-from foreshock_dashboard.model.query import Floats, Json
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.stats.robust import usual
 from foreshock_dashboard.web.state.conditions import open_incidents

@@ -10,9 +10,9 @@ import numpy as np
 
 from foreshock_dashboard.analysis.saturation.pooling import mixed, needs
 from foreshock_dashboard.model.incident import Incident
-from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import Gpu, Red, Target, Tenant, World
 from foreshock_dashboard.web.state.forecast import Expected
 from foreshock_dashboard.web.state.freshness import fresh_services

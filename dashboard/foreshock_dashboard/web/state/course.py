@@ -10,13 +10,13 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.levels import Usual, usual_at
 from foreshock_dashboard.analysis.baseline.objectives import Objective, objectives
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import RECENT, Scan
 from foreshock_dashboard.analysis.baseline.sampling_noise import by_chance
 from foreshock_dashboard.analysis.baseline.signals import ALL, NAMED, Signal, transformed
 from foreshock_dashboard.analysis.detectors.evidence import entity
 from foreshock_dashboard.analysis.forecast.service_risk import ENOUGH, LASTING
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge, Gpu, Stall, Tenant, World
 from foreshock_dashboard.stats.runs import Flags, lasting, smooth
 from foreshock_dashboard.web.state.stages import LEADING, STAGES, Course, Sign
@@ -160,11 +160,11 @@ class _Follow:
         least = signal.least and signal.least(self.world, (ALL, self.columns))
         if least is None:
             return np.zeros(p95.shape, np.bool_)
-        return by_chance(self.base, signal, self.world, ALL, p95, smooth(least))
+        return by_chance(self.base, signal, self.world, ALL, p95, smooth(least, RECENT))
 
     def _looked_at(self, signal: Signal, keys: Sequence[Key], values: Floats) -> tuple[Floats, Floats]:
         """Values, smoothed as the analysis does it, and how many scales each is worse than usual."""
-        values = values if signal.quick else smooth(values)
+        values = values if signal.quick else smooth(values, RECENT)
         return values, self._scales(signal, keys, values)
 
     def _scales(self, signal: Signal, keys: Sequence[Key], values: Floats) -> Floats:

@@ -9,9 +9,9 @@ import numpy as np
 
 from foreshock_dashboard.model.forecast import Promise
 from foreshock_dashboard.model.incident import AtRisk
-from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.state.numbers import number
 
 SOON = 600.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Culprit, Evidence, Incident
-from foreshock_dashboard.model.query import Json
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.state.numbers import number, number_of_time
 
 VERSION = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from foreshock_dashboard.model.query import Floats
+from foreshock_dashboard.model.types import Floats
 
 
 def number(value: float) -> float | None:

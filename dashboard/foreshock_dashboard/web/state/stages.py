@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.signals import NAMED
-from foreshock_dashboard.model.query import Floats
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 
 Stage = Literal["calm", "early", "degraded", "failing"]
 STAGES: tuple[Stage, ...] = ("calm", "early", "degraded", "failing")

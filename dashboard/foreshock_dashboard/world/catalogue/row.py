@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from foreshock_dashboard.model.query import MAX_LAST_WINDOW, Floats, Matcher, Matrix, Query
+from foreshock_dashboard.model.query import MAX_LAST_WINDOW, Matcher, Matrix, Query
 from foreshock_dashboard.model.samples import Labels, labels_of
-from foreshock_dashboard.world.history import added
+from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.stats.robust import added
 
 GPU = ("job", "instance", "uuid")
 TARGET = ("job", "instance")

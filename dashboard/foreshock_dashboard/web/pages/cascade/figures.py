@@ -11,8 +11,8 @@ from foreshock_dashboard.analysis.baseline.levels import HISTORY
 from foreshock_dashboard.analysis.baseline.signals import capacity, inference
 from foreshock_dashboard.analysis.saturation.pooling import safe_load
 from foreshock_dashboard.model.forecast import Load
-from foreshock_dashboard.model.query import Floats, Json
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.lines import Line, Mark, blank, lines

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.saturation.pooling import tier_of
-from foreshock_dashboard.model.query import Floats, Json
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.units import percent
 from foreshock_dashboard.web.charts.theme import service_colour

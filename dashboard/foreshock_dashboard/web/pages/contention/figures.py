@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.model.query import Floats, Json
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.lines import Line, Mark, blank, lines

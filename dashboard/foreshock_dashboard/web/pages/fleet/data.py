@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.model.query import Floats, Json
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.http.params import BadParameterError
 from foreshock_dashboard.web.pages.now.data import ABSENT, UNIT

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.render.units import percent
 from foreshock_dashboard.web.charts.theme import service_colour

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from foreshock_dashboard.model.query import Floats, Matcher, MetricSource, Query, Reduce
+from foreshock_dashboard.model.query import Matcher, MetricSource, Query, Reduce
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.web.pages.fleet.gpu import Hardware, Xid
 

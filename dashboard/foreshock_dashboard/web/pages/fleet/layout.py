@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dash import html
 from dash.development.base_component import Component
 
-from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.snapshot import HubView
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.charts.chart import Chart, Look
 from foreshock_dashboard.web.charts.lines import blank

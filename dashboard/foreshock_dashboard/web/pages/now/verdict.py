@@ -12,9 +12,9 @@ from typing import Literal, NamedTuple
 from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
 from foreshock_dashboard.analysis.incidents.sentence import LIKELY
 from foreshock_dashboard.model.incident import AtRisk, Incident
-from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.render.units import gpu_list
 from foreshock_dashboard.web.state.conditions import conditions, open_incidents

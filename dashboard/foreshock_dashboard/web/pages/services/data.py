@@ -8,9 +8,9 @@ import numpy as np
 
 from foreshock_dashboard.analysis.saturation.pooling import tier_of
 from foreshock_dashboard.model.incident import Incident
-from foreshock_dashboard.model.query import Floats, Json
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import Edge, Gpu, World
 from foreshock_dashboard.web.charts.theme import service_colour
 from foreshock_dashboard.web.pages.now.data import spark

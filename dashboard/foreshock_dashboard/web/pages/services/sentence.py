@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from foreshock_dashboard.model.incident import Incident
-from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.units import clock, duration, percent
 from foreshock_dashboard.web.state.conditions import open_incidents
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from foreshock_dashboard.model.query import Floats, Json
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.units import clock
 from foreshock_dashboard.web.state.conditions import target

@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import TraceQuery, TraceSource
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.http.params import BadParameterError, time_parameter
 from foreshock_dashboard.web.pages.traces.gpu_time import GpuTimes
 from foreshock_dashboard.web.pages.traces.json import summary

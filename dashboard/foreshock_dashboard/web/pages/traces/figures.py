@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.model.query import Floats, Json
 from foreshock_dashboard.model.span import TraceSummary
 from foreshock_dashboard.model.trace_heatmap import SHORTEST as TOLD_APART
 from foreshock_dashboard.model.trace_heatmap import Heat
+from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.render.units import duration
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.lines import blank, frame, stamp

@@ -8,8 +8,8 @@ from foreshock_dashboard.analysis.traces.clock_skew import Skew, skew_of
 from foreshock_dashboard.analysis.traces.critical_path import CriticalPath, Stretch, critical_path
 from foreshock_dashboard.ingest.otlp.detail import detail_of
 from foreshock_dashboard.model.partial import total_of
-from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.span import Attributes, AttributeValue, Span, TraceQuery, TraceSummary, head_of, traffic
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.charts.theme import service_colour
 from foreshock_dashboard.web.http.params import BY_WAIT, FIRST, SpanPage
 from foreshock_dashboard.web.pages.traces import lanes_json

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from foreshock_dashboard.analysis.traces.gpu_lanes import Held, Lane, Wait
 from foreshock_dashboard.analysis.traces.occupancy import Interval
-from foreshock_dashboard.model.query import Json
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.charts.theme import service_colour
 from foreshock_dashboard.web.pages.traces.gpu_time import GpuTime
 

@@ -10,10 +10,10 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from foreshock_dashboard.common.single_flight_cache import Kept
-from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.span import TraceQuery, TraceSource, TraceSummary
 from foreshock_dashboard.model.trace_heatmap import Bins, Heat, heat_of
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.charts.chart import Chart, Look, seen_at
 from foreshock_dashboard.web.charts.lines import blank
 from foreshock_dashboard.web.http.params import TRACE_PARAMETERS, trace_query

@@ -13,10 +13,10 @@ from starlette.datastructures import QueryParams
 from foreshock_dashboard.common.async_single_flight import SingleFlight
 from foreshock_dashboard.common.single_flight_cache import Kept
 from foreshock_dashboard.model.partial import note_of
-from foreshock_dashboard.model.query import Json
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.span import TraceQuery
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.http.params import SpanPage, trace_query, wait_filter, waits_wanted
 from foreshock_dashboard.web.pages.traces import json
 from foreshock_dashboard.web.pages.traces.exemplars import exemplars
