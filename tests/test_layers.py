@@ -1,112 +1,157 @@
-"""Who may import whom: the arrows of the architecture, read from the code."""
+"""The arrows of the architecture: each folder says in its docstring which folders its modules may import."""
 
 from __future__ import annotations
 
 import ast
+import re
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HUB = "foreshock_dashboard"
-LAYERS = ("model", "analysis", "sources", "store", "recording", "web", "evaluation")
-
-ALLOWED = {
-    "model": {"model"},
-    "analysis": {"analysis", "model"},
-    "store": {"store", "model"},
-    "sources": {"sources", "model"},
-    "recording": {"recording", "sources", "store", "model"},
-    "web": {"web", "model", "analysis"},
-    "evaluation": {"evaluation", "recording", "analysis", "model"},
+SOURCES = {
+    "foreshock_exporter": ROOT / "exporter",
+    "foreshock_simulator": ROOT / "simulator",
+    "foreshock_dashboard": ROOT / "dashboard",
 }
 ONLY_IN = {
-    "pynvml": {"exporter/foreshock_exporter/nvml/"},
-    "duckdb": {"store/", "recording/"},
-    "sqlite3": {"store/"},
-    "dash": {"web/"},
-    "opentelemetry.proto": {
-        "sources/otlp/codec.py",
-        "sources/otlp/json_request.py",
-        "model/otlp/",
-        "ingest/otlp/detail.py",
+    "pynvml": {"foreshock_exporter.nvml"},
+    "duckdb": {"foreshock_dashboard.store", "foreshock_dashboard.recording"},
+    "sqlite3": {"foreshock_dashboard.store"},
+    "dash": {"foreshock_dashboard.web"},
+    "opentelemetry.proto": {"foreshock_dashboard.sources.otlp", "foreshock_dashboard.ingest.otlp"},
+    "argparse": {
+        "foreshock_exporter.cli",
+        "foreshock_exporter.options",
+        "foreshock_simulator.live",
+        "foreshock_dashboard.cli",
+        "foreshock_dashboard.settings",
+        "foreshock_dashboard.simulated",
     },
+    "foreshock_simulator": {"foreshock_simulator", "foreshock_dashboard.simulated", "foreshock_dashboard.cli"},
 }
+"""Libraries, and packages of ours, whose types stop in these modules and folders."""
+MAX_FILES = 20
 
 
-def imports(path: Path) -> set[str]:
-    """Every module that a file imports, wherever in it."""
-    found = set()
+def _dotted(path: Path, source: Path) -> str:
+    return ".".join(path.relative_to(source).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {
+    _dotted(path, source): path for name, source in SOURCES.items() for path in sorted((source / name).rglob("*.py"))
+}
+FOLDERS = sorted(name for name, path in MODULES.items() if path.name == "__init__.py")
+
+
+def folder_of(module: str) -> str:
+    """The folder in which a module lies; a package is its own folder."""
+    return module if module in FOLDERS else module.rpartition(".")[0]
+
+
+def imported_names(path: Path) -> Iterator[str]:
+    """Every name that a file imports, wherever in it, also for types only."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-    return found
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def files(package: str) -> list[Path]:
-    """The package's modules."""
-    return sorted((ROOT / package).rglob("*.py"))
+def imported_modules(module: str) -> set[str]:
+    """The modules of ours that a module imports."""
+    found = set()
+    for name in NAMES[module]:
+        owner = name if name in MODULES else name.rpartition(".")[0]
+        if owner in MODULES:
+            found.add(owner)
+    return found - {module}
 
 
-@pytest.mark.parametrize("layer", LAYERS)
-def test_arrows_between_the_hubs_layers_go_one_way(layer: str) -> None:
-    """web → analysis → model ← sources, store."""
+NAMES = {module: frozenset(imported_names(path)) for module, path in MODULES.items()}
+GRAPH = {module: imported_modules(module) for module in MODULES}
+
+
+def declared(folder: str) -> set[str]:
+    """The folders named in the line `Imports: …` of a folder's docstring, with their package."""
+    docstring = ast.get_docstring(ast.parse(MODULES[folder].read_text())) or ""
+    line = re.search(r"^Imports: (.+)", docstring, re.MULTILINE | re.DOTALL)
+    assert line, f"{folder}: its docstring has no line `Imports: …`"
+    names = re.findall(r"`([\w.]+)`", line[1])
+    package = folder.partition(".")[0]
+    return {name if name.partition(".")[0] in SOURCES else f"{package}.{name}" for name in names}
+
+
+def covers(folder: str, module: str) -> bool:
+    """Whether a module lies in a folder or below it."""
+    return module == folder or module.startswith(f"{folder}.")
+
+
+def first_cycle(graph: Mapping[str, set[str]]) -> list[str]:
+    """A way that leads back to its start; empty where there is none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_imports_only_the_folders_that_it_declares(folder: str) -> None:
+    """Every module counts, and every import in it, also inside functions and under TYPE_CHECKING."""
+    allowed = declared(folder)
     wrong = [
-        f"{path.relative_to(ROOT)} imports {name}"
-        for path in files(f"dashboard/{HUB}/{layer}")
-        for name in imports(path)
-        for other in LAYERS
-        if name.startswith(f"{HUB}.{other}") and other not in ALLOWED[layer]
+        f"{module} imports {other}"
+        for module in MODULES
+        if folder_of(module) == folder
+        for other in sorted(GRAPH[module])
+        if folder_of(other) not in (folder, folder.partition(".")[0])
+        and not any(covers(name, other) for name in allowed)
     ]
     assert wrong == []
 
 
-@pytest.mark.parametrize(
-    ("package", "forbidden"),
-    [
-        ("exporter/foreshock_exporter", ("foreshock_dashboard", "foreshock_simulator", "numpy", "dash", "duckdb")),
-        ("simulator/foreshock_simulator", ("foreshock_dashboard",)),
-    ],
-)
-def test_a_package_does_not_know_those_above_it(package: str, forbidden: tuple[str, ...]) -> None:
-    """The exporter imports none of the others; the simulator only the exporter."""
-    wrong = [
-        f"{path.relative_to(ROOT)} imports {name}"
-        for path in files(package)
-        for name in imports(path)
-        if name.split(".")[0] in forbidden
-    ]
-    assert wrong == []
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_declares_no_import_that_it_does_not_need(folder: str) -> None:
+    """A declaration that is wider than the code says nothing."""
+    used = {other for module in MODULES if folder_of(module) == folder for other in GRAPH[module]}
+    assert {name for name in declared(folder) if not any(covers(name, other) for other in used)} == set()
 
 
-def test_only_the_command_line_wires_the_simulator_in() -> None:
-    """No layer of the hub can tell a simulated platform from a real one."""
-    knows = {
-        path.name
-        for path in files(f"dashboard/{HUB}")
-        if any(name.startswith("foreshock_simulator") for name in imports(path))
-    }
-    wiring = {
-        "counterfactual.py",
-        "demo.py",
-        "evaluate_command.py",
-        "past.py",
-        "scenarios_command.py",
-        "simulate_command.py",
-    }
-    assert knows == wiring
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_fits_on_one_screen(folder: str) -> None:
+    """More files than a reader can survey want a folder of their own."""
+    assert sum(folder_of(module) == folder and module != folder for module in MODULES) <= MAX_FILES
 
 
 @pytest.mark.parametrize("library", ONLY_IN)
-def test_a_librarys_types_stop_where_they_enter(library: str) -> None:
-    """NVML, OTLP, DuckDB and Dash each have one home."""
+def test_the_types_of_a_library_stop_where_they_enter(library: str) -> None:
+    """NVML, OTLP, DuckDB and Dash each have one home; no room of the hub knows the simulator."""
+    wrong = {
+        module
+        for module in MODULES
+        if any(covers(library, name) for name in NAMES[module])
+        and not any(covers(home, module) for home in ONLY_IN[library])
+    }
+    assert wrong == set()
+
+
+@pytest.mark.parametrize(
+    ("package", "others"),
+    [
+        ("foreshock_exporter", ("foreshock_dashboard", "foreshock_simulator", "numpy", "dash", "duckdb")),
+        ("foreshock_simulator", ("foreshock_dashboard",)),
+    ],
+)
+def test_a_package_does_not_know_those_above_it(package: str, others: tuple[str, ...]) -> None:
+    """The exporter imports none of the others; the simulator only the exporter."""
     wrong = [
-        str(path.relative_to(ROOT))
-        for package in ("exporter", "simulator", "dashboard")
-        for path in files(package)
-        if any(name == library or name.startswith(f"{library}.") for name in imports(path))
-        and not any(home in str(path.relative_to(ROOT)) for home in ONLY_IN[library])
+        f"{module} imports {name}"
+        for module in MODULES
+        if covers(package, module)
+        for name in NAMES[module]
+        if any(covers(other, name) for other in others)
     ]
     assert wrong == []

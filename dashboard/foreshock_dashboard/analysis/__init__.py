@@ -1,1 +1,4 @@
-"""Pure numpy: World in, findings and incidents out; no I/O and no clock."""
+"""Pure numpy: World in, findings and incidents out; no I/O and no clock.
+
+Imports: nothing.
+"""

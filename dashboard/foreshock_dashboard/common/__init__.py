@@ -1,1 +1,4 @@
-"""Helpers without a domain: clock, caches, locks, progress, package data; imports nothing else of the hub."""
+"""Helpers without a domain: clock, caches, locks, progress, package data.
+
+Imports: `model`.
+"""

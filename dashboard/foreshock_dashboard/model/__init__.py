@@ -1,1 +1,4 @@
-"""Frozen values shared by all rooms; imports numpy only."""
+"""Frozen values shared by all rooms.
+
+Imports: nothing.
+"""

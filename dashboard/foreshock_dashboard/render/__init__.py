@@ -1,1 +1,4 @@
-"""Values to text: units, sentences, terminal output, rule files."""
+"""Values to text: units, sentences, terminal output, rule files.
+
+Imports: `ingest`, `model`.
+"""

@@ -1,1 +1,4 @@
-"""Options of the hub and how their text is parsed."""
+"""Options of the hub and how their text is parsed.
+
+Imports: nothing.
+"""

@@ -1,1 +1,5 @@
-"""The only room besides `cli` that imports the simulator: demo, backfill, counterfactual, scoring."""
+"""The only room besides `cli` that imports the simulator: demo, backfill, counterfactual, scoring.
+
+Imports: `common`, `evaluation`, `foreshock_exporter`, `foreshock_simulator`, `hub`, `model`, `recording`, `replay`,
+`settings`, `sources`.
+"""

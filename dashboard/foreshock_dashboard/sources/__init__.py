@@ -1,1 +1,4 @@
-"""Clients and servers of other systems' protocols: OTLP, Prometheus, Tempo, Jaeger."""
+"""Clients and servers of other systems' protocols: OTLP, Prometheus, Tempo, Jaeger.
+
+Imports: nothing.
+"""

@@ -1,1 +1,4 @@
-"""Mathematics without a domain: robust statistics, NNLS, CUSUM, quantiles; imports numpy and `model.query` only."""
+"""Mathematics without a domain: robust statistics, NNLS, CUSUM, quantiles.query` only.
+
+Imports: `model`.
+"""

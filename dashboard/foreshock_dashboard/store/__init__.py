@@ -1,4 +1,7 @@
-"""The embedded store: SQLite inbox, DuckDB in memory, Parquet segments."""
+"""The embedded store: SQLite inbox, DuckDB in memory, Parquet segments.
+
+Imports: `common`, `model`, `store.blocks`, `store.samples`, `store.spans`.
+"""
 
 from foreshock_dashboard.store.errors import StoreError, StoreLocked
 from foreshock_dashboard.store.limits import Retention, Sealing, StoreStats

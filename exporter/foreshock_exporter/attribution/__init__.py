@@ -1,1 +1,4 @@
-"""Whose a process is."""
+"""Whose a process is.
+
+Imports: `host`, `model`.
+"""

@@ -1,1 +1,4 @@
-"""Metric names, families, and the text formats of Prometheus and OpenMetrics; imports `model` only."""
+"""Metric names, families, and the text formats of Prometheus and OpenMetrics.
+
+Imports: `gpu`, `host`, `model`.
+"""

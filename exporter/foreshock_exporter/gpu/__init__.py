@@ -1,1 +1,4 @@
-"""Per-GPU collection: driver samples to busy, contended, and stalled time; imports `attribution` and `model`."""
+"""Per-GPU collection: driver samples to busy, contended, and stalled time.
+
+Imports: `attribution`, `exposition`, `model`.
+"""

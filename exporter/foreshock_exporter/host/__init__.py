@@ -1,1 +1,4 @@
-"""The host beside its GPUs: one collector a file, under the names of node_exporter."""
+"""The host beside its GPUs: one collector a file, under the names of node_exporter.
+
+Imports: `attribution`, `exposition`.
+"""

@@ -1,1 +1,4 @@
-"""Frozen values and the driver protocol shared by all collectors; imports nothing else of the exporter."""
+"""Frozen values and the driver protocol shared by all collectors.
+
+Imports: `exposition`, `gpu`.
+"""

@@ -1,4 +1,7 @@
-"""The GPUs of this host through NVML; the only package that knows nvidia-ml-py."""
+"""The GPUs of this host through NVML; the only package that knows nvidia-ml-py.
+
+Imports: `model`.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,4 @@
-"""Device scripts: what pretends to be GPUs, over time."""
+"""Device scripts: what pretends to be GPUs, over time.
+
+Imports: `exposition`, `host`, `model`.
+"""

@@ -1,1 +1,4 @@
-"""The exporter over HTTP: who may ask, and what is answered."""
+"""The exporter over HTTP: who may ask, and what is answered.
+
+Imports: `exposition`.
+"""

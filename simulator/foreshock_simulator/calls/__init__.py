@@ -1,1 +1,4 @@
-"""Services that call each other: replicas, queues, time-outs, retries, breakers, caches, health checks; their spans."""
+"""Services that call each other: replicas, queues, time-outs, retries, breakers, caches, health checks; their spans.
+
+Imports: `spec`, `tracing`.
+"""

@@ -1,4 +1,7 @@
-"""What adds and removes replicas: autoscalers, pools of GPUs with quotas, and the pods between them."""
+"""What adds and removes replicas: autoscalers, pools of GPUs with quotas, and the pods between them.
+
+Imports: `foreshock_exporter.exposition`, `spec`.
+"""
 
 from foreshock_simulator.control.autoscaler import Autoscaler, Scalable
 from foreshock_simulator.control.capacity import Capacity

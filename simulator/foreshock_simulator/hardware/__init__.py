@@ -1,1 +1,4 @@
-"""GPUs and hosts: what work costs there, and how those who share one slow each other down."""
+"""GPUs and hosts: what work costs there, and how those who share one slow each other down.
+
+Imports: `spec`.
+"""

@@ -1,1 +1,4 @@
-"""Model servers: what stands between a request and the GPU. Language models batch continuously, others by request."""
+"""Model servers: what stands between a request and the GPU. Language models batch continuously, others by request.
+
+Imports: `hardware`, `spec`.
+"""

@@ -1,1 +1,4 @@
-"""Spans as instrumented services emit them, and the span counts a Collector derives before sampling."""
+"""Spans as instrumented services emit them, and the span counts a Collector derives before sampling.
+
+Imports: nothing.
+"""

@@ -1,4 +1,7 @@
-"""Traffic from outside: recorded and modelled arrivals whose rate, prompts and answers can change at any moment."""
+"""Traffic from outside: recorded and modelled arrivals whose rate, prompts and answers can change at any moment.
+
+Imports: `spec`.
+"""
 
 from foreshock_simulator.traffic.arrivals import Arrivals, arrivals
 from foreshock_simulator.traffic.traces import Arrival, TraceName

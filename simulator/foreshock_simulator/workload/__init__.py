@@ -1,1 +1,4 @@
-"""Tenants that nobody waits for: batch work and training. What they have to do with others is given to them."""
+"""Tenants that nobody waits for: batch work and training. What they have to do with others is given to them.
+
+Imports: `hardware`, `spec`.
+"""

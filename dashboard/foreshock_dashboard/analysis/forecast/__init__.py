@@ -1,1 +1,4 @@
-"""Which service is at risk next, and when."""
+"""Which service is at risk next, and when.
+
+Imports: `analysis.baseline`, `analysis.saturation`, `common`, `model`, `stats`.
+"""

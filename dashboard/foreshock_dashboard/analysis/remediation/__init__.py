@@ -1,1 +1,4 @@
-"""Which action would help, and by how much."""
+"""Which action would help, and by how much.
+
+Imports: `analysis.baseline`, `analysis.saturation`, `model`, `render`.
+"""

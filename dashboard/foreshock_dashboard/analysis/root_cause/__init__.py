@@ -1,1 +1,4 @@
-"""Ranking of suspected causes."""
+"""Ranking of suspected causes.
+
+Imports: `analysis.baseline`, `analysis.detectors`, `model`, `render`, `stats`.
+"""

@@ -1,1 +1,4 @@
-"""How full model servers and GPU pools are."""
+"""How full model servers and GPU pools are.
+
+Imports: `analysis.baseline`, `model`, `stats`.
+"""

@@ -1,1 +1,4 @@
-"""What ran on the GPUs of one trace: occupancy, the join with spans, critical path."""
+"""What ran on the GPUs of one trace: occupancy, the join with spans, critical path.
+
+Imports: `foreshock_exporter.gpu`, `model`.
+"""

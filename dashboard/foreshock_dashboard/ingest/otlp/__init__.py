@@ -2,6 +2,8 @@
 
 Reading a span whole costs far more than receiving it: nearly all of that is making Python values of attributes that
 nobody looks at. So a span is read as far as it is searched and paired by, and its bytes are kept for the rest.
+
+Imports: `model`.
 """
 
 from foreshock_dashboard.ingest.otlp.attribute_filter import Pickers

@@ -1,1 +1,4 @@
-"""Metrics from outside: the scraper of targets and the client of the Prometheus HTTP API."""
+"""Metrics from outside: the scraper of targets and the client of the Prometheus HTTP API.
+
+Imports: `common`, `model`.
+"""

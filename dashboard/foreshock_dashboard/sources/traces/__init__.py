@@ -1,1 +1,4 @@
-"""Clients of trace stores: Tempo and Jaeger."""
+"""Clients of trace stores: Tempo and Jaeger.
+
+Imports: `common`, `model`, `sources.otlp`.
+"""

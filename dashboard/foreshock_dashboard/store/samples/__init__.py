@@ -1,1 +1,4 @@
-"""Samples in the store: series index, codec, and PromQL functions on a grid."""
+"""Samples in the store: series index, codec, and PromQL functions on a grid.
+
+Imports: `model`, `store`.
+"""

@@ -1,1 +1,4 @@
-"""Spans in the store: codec, symbols, search, and heat map."""
+"""Spans in the store: codec, symbols, search, and heat map.
+
+Imports: `ingest`, `model`, `store`.
+"""

@@ -1,1 +1,4 @@
-"""How a chart is drawn, for any page: lines, text, theme, SVG."""
+"""How a chart is drawn, for any page: lines, text, theme, SVG.
+
+Imports: `model`, `web.http`.
+"""

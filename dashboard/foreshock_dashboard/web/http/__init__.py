@@ -1,1 +1,5 @@
-"""ASGI plumbing: security, authentication, caching, static files, query parameters, time ranges."""
+"""ASGI plumbing: security, authentication, caching, static files, query parameters, time ranges.
+
+Imports: `common`, `foreshock_exporter.web`, `model`, `settings`, `sources`, `web.pages.now`, `web.pages.traces`,
+`web.state`.
+"""

@@ -1,1 +1,4 @@
-"""Panels that more than one page shows: timeline, service map, vitals, service charts."""
+"""Panels that more than one page shows: timeline, service map, vitals, service charts.
+
+Imports: `analysis`, `model`, `stats`, `web.charts`, `web.state`.
+"""

@@ -1,1 +1,4 @@
-"""The queries a World is built from, by subject: calls, GPUs, hosts, model servers, cluster."""
+"""The queries a World is built from, by subject: calls, GPUs, hosts, model servers, cluster.
+
+Imports: `model`, `stats`.
+"""

@@ -1,1 +1,4 @@
-"""Everything of the Fleet page: data, layout, figures, one GPU in detail."""
+"""Everything of the Fleet page: data, layout, figures, one GPU in detail.
+
+Imports: `model`, `render`, `web.charts`, `web.http`, `web.pages.now`, `web.shell`, `web.state`.
+"""

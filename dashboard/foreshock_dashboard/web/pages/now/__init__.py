@@ -1,1 +1,4 @@
-"""Everything of the Now page: data, layout, verdict."""
+"""Everything of the Now page: data, layout, verdict.
+
+Imports: `analysis`, `model`, `render`, `web.charts`, `web.panels`, `web.shell`, `web.state`.
+"""

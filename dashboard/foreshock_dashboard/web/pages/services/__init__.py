@@ -1,1 +1,5 @@
-"""Everything of the Services pages: data, layout, sentence."""
+"""Everything of the Services pages: data, layout, sentence.
+
+Imports: `analysis`, `model`, `render`, `web.charts`, `web.http`, `web.pages.now`, `web.panels`, `web.shell`,
+`web.state`.
+"""

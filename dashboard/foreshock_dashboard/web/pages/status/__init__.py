@@ -1,1 +1,4 @@
-"""Everything of the Status page: data and layout."""
+"""Everything of the Status page: data and layout.
+
+Imports: `model`, `render`, `web.shell`, `web.state`.
+"""
