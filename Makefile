@@ -4,6 +4,7 @@
 
 PY := .venv/bin/python
 READY := .venv/.ready
+NODE_READY := node_modules/.ready
 
 # Where Python may write no bytecode, each process that a test starts would compile the packages anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -15,19 +16,24 @@ setup: $(READY) ## Make .venv with the pinned dependencies
 $(READY): requirements.lock pyproject.toml scripts/setup
 	@scripts/setup
 
-setup-tests: $(READY) ## Install Prometheus, Alertmanager, node_exporter and Chromium where they are missing
+$(NODE_READY): package-lock.json scripts/setup-node
+	@scripts/setup-node
+
+setup-tests: $(READY) $(NODE_READY) ## Install Prometheus, Alertmanager, node_exporter, Chromium and Node where they are missing
 	@scripts/setup-tests
 
 demo: $(READY) ## Run a simulated platform, the hub and its page, all on loopback
 	@.venv/bin/foreshock demo $(ARGS)
 
 test: setup-tests ## Run every test
+	@npm test --silent
 	@$(PY) -m pytest -m "not soak" --numprocesses auto --maxprocesses 4 $(ARGS)
 
-check: $(READY) ## Lint, formatting and types
+check: $(READY) $(NODE_READY) ## Lint, formatting and types
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
+	@npm run check --silent
 
 bench: setup-tests ## Print the performance table
 	@$(PY) scripts/bench.py $(ARGS)
@@ -43,4 +49,4 @@ picture: setup-tests ## Take the README's picture of the real page again
 	@$(PY) scripts/picture.py
 
 clean: ## Remove what the other targets made
-	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build
+	@rm -rf .venv node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build

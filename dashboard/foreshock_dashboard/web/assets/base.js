@@ -9,7 +9,8 @@ window.foreshock = window.foreshock || {};
 
   const fill = (element, attributes, children) => {
     for (const [name, value] of Object.entries(attributes || {})) {
-      if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
+      if (value !== null && value !== undefined && value !== false)
+        element.setAttribute(name, value === true ? "" : value);
     }
     for (const child of children.flat(Infinity)) {
       if (child !== null && child !== undefined && child !== false) {
@@ -82,7 +83,12 @@ window.foreshock = window.foreshock || {};
     const share = value * 100;
     return `${share === 0 || share >= 10 ? share.toFixed(0) : share < 0.1 ? "<0.1" : share.toFixed(1)} %`;
   };
-  F.rate = (value) => (value === 0 ? "0/s" : known(value) ? `${value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2)}/s` : "–");
+  F.rate = (value) =>
+    value === 0
+      ? "0/s"
+      : known(value)
+        ? `${value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2)}/s`
+        : "–";
   F.figure = (value, unit) => {
     if (!known(value)) return "–";
     if (unit === "s") return F.seconds(value);
@@ -101,10 +107,18 @@ window.foreshock = window.foreshock || {};
     return `${Math.floor(s / unit)} ${name}${rest ? ` ${rest} ${of}` : ""}`;
   };
   const kept = (name) => {
-    try { return localStorage.getItem(name); } catch { return null; } // storage may be forbidden
+    try {
+      return localStorage.getItem(name);
+    } catch {
+      return null;
+    } // storage may be forbidden
   };
   F.keep = (name, value) => {
-    try { localStorage.setItem(name, value); } catch { /* the choice then lasts until the page is left */ }
+    try {
+      localStorage.setItem(name, value);
+    } catch {
+      /* the choice then lasts until the page is left */
+    }
   };
   // The zone in which times are shown: the browser's, or UTC where that was chosen.
   let zone = kept("foreshock-zone") === "utc" ? "utc" : "local";
@@ -120,7 +134,16 @@ window.foreshock = window.foreshock || {};
   F.offset = () => (zone === "utc" ? 0 : -new Date().getTimezoneOffset());
   const formats = () => {
     const timeZone = zone === "utc" ? "UTC" : undefined;
-    clocks = clocks || [new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZone }), new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", timeZone })];
+    clocks = clocks || [
+      new Intl.DateTimeFormat(undefined, {
+        hour: "2-digit",
+        minute: "2-digit",
+        second: "2-digit",
+        hourCycle: "h23",
+        timeZone,
+      }),
+      new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", timeZone }),
+    ];
     return clocks;
   };
   const told = (unix, now) => {
@@ -133,7 +156,10 @@ window.foreshock = window.foreshock || {};
   // With its zone, where no other time stands beside it.
   F.zoned = (unix) => {
     if (!known(unix)) return "–";
-    const parts = zone === "utc" ? [] : new Intl.DateTimeFormat(undefined, { timeZoneName: "short" }).formatToParts(new Date(unix * 1000));
+    const parts =
+      zone === "utc"
+        ? []
+        : new Intl.DateTimeFormat(undefined, { timeZoneName: "short" }).formatToParts(new Date(unix * 1000));
     return [F.stamp(unix), parts.find(({ type }) => type === "timeZoneName")?.value].filter(Boolean).join(" ");
   };
   // A sentence of the analysis, which tells times of day in UTC: in the reader's zone, as all other times of a page.
@@ -168,7 +194,9 @@ window.foreshock = window.foreshock || {};
     line.textContent = text;
     line.hidden = false;
     clearTimeout(silence);
-    silence = setTimeout(() => { line.hidden = true; }, 6000);
+    silence = setTimeout(() => {
+      line.hidden = true;
+    }, 6000);
   };
   document.addEventListener("click", (event) => {
     const copy = event.target.closest?.("[data-copy]");
@@ -186,13 +214,25 @@ window.foreshock = window.foreshock || {};
   });
   F.SHAPES = { ok: "●", warning: "◆", critical: "■", idle: "○", unknown: "?" };
   F.state = (health, word, sign = null) =>
-    F.h("span", { class: `state ${health}` }, F.h("span", { "aria-hidden": "true" }, sign || F.SHAPES[health]), ` ${word}`);
+    F.h(
+      "span",
+      { class: `state ${health}` },
+      F.h("span", { "aria-hidden": "true" }, sign || F.SHAPES[health]),
+      ` ${word}`,
+    );
   // What each of these signs stands for.
   F.signs = (healths = Object.keys(F.SHAPES)) => {
     const words = { ok: "as usual", warning: "warning", critical: "critical", idle: "no requests", unknown: "no data" };
-    return F.h("p", { class: "legend" }, Object.keys(F.SHAPES).filter((health) => healths.includes(health)).map((health) => F.state(health, words[health])));
+    return F.h(
+      "p",
+      { class: "legend" },
+      Object.keys(F.SHAPES)
+        .filter((health) => healths.includes(health))
+        .map((health) => F.state(health, words[health])),
+    );
   };
-  F.dot = (colour) => F.h("span", { class: "dot", style: `background:var(--service-${Number(colour)})`, "aria-hidden": "true" });
+  F.dot = (colour) =>
+    F.h("span", { class: "dot", style: `background:var(--service-${Number(colour)})`, "aria-hidden": "true" });
   F.token = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   // A small line over time, with what is usual behind it; gaps stay gaps. kind: a class that gives its colour.
   F.sparkline = (values, { usual = null, kind = "", label = null, title = null, width = 96, height = 24 } = {}) => {
@@ -201,17 +241,27 @@ window.foreshock = window.foreshock || {};
     const top = Math.max(...there, usual ? usual[1] : 0) || 1;
     const y = (value) => height - 2 - (value / top) * (height - 4);
     let pen = "M";
-    const path = values.map((value, i) => {
-      if (!known(value)) { pen = "M"; return ""; }
-      const step = `${pen}${((i / Math.max(1, values.length - 1)) * width).toFixed(1)} ${y(value).toFixed(1)}`;
-      pen = "L";
-      return step;
-    }).join("");
+    const path = values
+      .map((value, i) => {
+        if (!known(value)) {
+          pen = "M";
+          return "";
+        }
+        const step = `${pen}${((i / Math.max(1, values.length - 1)) * width).toFixed(1)} ${y(value).toFixed(1)}`;
+        pen = "L";
+        return step;
+      })
+      .join("");
     const said = label ? { role: "img", "aria-label": label } : { "aria-hidden": "true" };
-    return F.s("svg", { width, height, viewBox: `0 0 ${width} ${height}`, class: `spark ${kind}`, ...said },
+    return F.s(
+      "svg",
+      { width, height, viewBox: `0 0 ${width} ${height}`, class: `spark ${kind}`, ...said },
       title ? F.s("title", null, title) : null,
-      usual ? F.s("rect", { x: 0, width, y: y(usual[1]), height: Math.max(1, y(usual[0]) - y(usual[1])), class: "usual" }) : null,
-      F.s("path", { d: path }));
+      usual
+        ? F.s("rect", { x: 0, width, y: y(usual[1]), height: Math.max(1, y(usual[0]) - y(usual[1])), class: "usual" })
+        : null,
+      F.s("path", { d: path }),
+    );
   };
   // The cause of an incident; nothing has happened yet where it has no victims.
   F.cause = (incident, words = {}) => {
@@ -219,7 +269,13 @@ window.foreshock = window.foreshock || {};
     return incident.victims.length ? words[incident.cause] || plain : `${plain} may come`;
   };
   // What to do first, as an incident tells it.
-  F.step = (text) => h("p", { class: "step" }, h("b", null, "Do now"), h("span", null, `${text.charAt(0).toUpperCase()}${F.sentence(text.slice(1))}.`));
+  F.step = (text) =>
+    h(
+      "p",
+      { class: "step" },
+      h("b", null, "Do now"),
+      h("span", null, `${text.charAt(0).toUpperCase()}${F.sentence(text.slice(1))}.`),
+    );
   // A name that is wide may go on in another line after a slash within it, not in the middle of a word.
   F.name = (text) => text.split(/(?<=[^\s/]\/)/).flatMap((part, i) => (i ? [h("wbr"), part] : [part]));
   F.short = (text, most) => (text.length > most ? `${text.slice(0, Math.max(1, most - 1))}…` : text);

@@ -48,13 +48,18 @@
         const band = blocks.slice(first, first + perRow);
         if (named || first || !pool) ys.push(ys.at(-1) + (named ? (ys.length > 1 && !(pool && !first) ? 24 : 17) : 3));
         const top = ys.length - 1;
-        if (named) band.forEach(([name], b) => heads.push([F.short(name, Math.floor((block - 6) / 6.4)), xs[start[b]], ys[top] - 5, "host"]));
+        if (named)
+          band.forEach(([name], b) =>
+            heads.push([F.short(name, Math.floor((block - 6) / 6.4)), xs[start[b]], ys[top] - 5, "host"]),
+          );
         const depth = Math.max(...band.map(([, gpus]) => Math.ceil(gpus.length / across)));
         for (let d = 0; d < Math.min(depth, deep); d += 1) ys.push(ys.at(-1) + tall);
-        band.forEach(([, gpus], b) => gpus.forEach((gpu, n) => {
-          // A host that is one column has its GPUs from top to bottom, else they run along it.
-          [row[gpu], column[gpu]] = [top + Math.floor(n / across), start[b] + (n % across)];
-        }));
+        band.forEach(([, gpus], b) =>
+          gpus.forEach((gpu, n) => {
+            // A host that is one column has its GPUs from top to bottom, else they run along it.
+            [row[gpu], column[gpu]] = [top + Math.floor(n / across), start[b] + (n % across)];
+          }),
+        );
       }
     }
     return { labels, row, column, xs, ys, heads, size, width: xs.at(-1), height: ys.at(-1) };
@@ -72,15 +77,25 @@
     const spot = new Map(labels.map((_, i) => [row[i] * xs.length + column[i], i]));
     const there = (r, c) => spot.get(r * xs.length + c);
     const gap = place.size >= 12 ? 1 : 0;
-    place.box = (i) => [xs[column[i]] + gap, ys[row[i]] + gap, xs[column[i] + 1] - xs[column[i]] - 2 * gap, ys[row[i] + 1] - ys[row[i]] - 2 * gap];
+    place.box = (i) => [
+      xs[column[i]] + gap,
+      ys[row[i]] + gap,
+      xs[column[i] + 1] - xs[column[i]] - 2 * gap,
+      ys[row[i] + 1] - ys[row[i]] - 2 * gap,
+    ];
     const slot = (edges, value) => {
       let [low, high] = [0, edges.length - 1];
       while (high - low > 1) edges[(low + high) >> 1] <= value ? (low = (low + high) >> 1) : (high = (low + high) >> 1);
       return low;
     };
-    place.find = (x, y) => (x < 0 || y < 0 || x >= place.width || y >= place.height ? -1 : there(slot(ys, y), slot(xs, x)) ?? -1);
+    place.find = (x, y) =>
+      x < 0 || y < 0 || x >= place.width || y >= place.height ? -1 : (there(slot(ys, y), slot(xs, x)) ?? -1);
     const seek = (i, down, right) => {
-      for (let [r, c] = [row[i] + down, column[i] + right]; r >= 0 && c >= 0 && r < ys.length && c < xs.length; r += down, c += right) {
+      for (
+        let [r, c] = [row[i] + down, column[i] + right];
+        r >= 0 && c >= 0 && r < ys.length && c < xs.length;
+        r += down, c += right
+      ) {
         const found = there(r, c);
         if (found !== undefined) return found;
       }

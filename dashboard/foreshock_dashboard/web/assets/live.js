@@ -7,7 +7,16 @@
   const SLOWEST = 15000;
   const STANDSTILL = 30000;
   const pages = (F.pages = F.pages || {});
-  const live = (F.live = { data: null, topology: null, time: null, received: 0, failures: 0, seqSince: 0, seq: -1, ahead: {} });
+  const live = (F.live = {
+    data: null,
+    topology: null,
+    time: null,
+    received: 0,
+    failures: 0,
+    seqSince: 0,
+    seq: -1,
+    ahead: {},
+  });
   let page = null;
   let timer = 0;
   let running = false;
@@ -29,7 +38,8 @@
   const feed = (from = page) => {
     const given = new URLSearchParams(location.search);
     const asked = new URLSearchParams();
-    for (const name of (from.dataset.takes || "").split(" ")) if (name && given.get(name)) asked.set(name, name === "from" ? F.range.from() : given.get(name));
+    for (const name of (from.dataset.takes || "").split(" "))
+      if (name && given.get(name)) asked.set(name, name === "from" ? F.range.from() : given.get(name));
     if (!F.range.live()) asked.set("at", F.range.to());
     const below = location.pathname.split("/").slice(2).join("/");
     const [start, rest] = from.dataset.feed.split("{rest}");
@@ -61,7 +71,8 @@
         live.data = Object.assign(got.body, { feed: mine });
         etag = got.tag;
       }
-      if (got.body.topology && got.body.topology !== live.topology?.id) live.topology = (await taken(identities(), "")).body;
+      if (got.body.topology && got.body.topology !== live.topology?.id)
+        live.topology = (await taken(identities(), "")).body;
     }
     [live.done, live.refused] = [live.data.data_time === null ? "" : mine, false]; // before the first tick there is nothing yet
     F.byId("wrong").hidden = true;
@@ -118,7 +129,8 @@
     const line = F.byId("wrong");
     line.textContent = error.message;
     line.hidden = false;
-    for (const panel of document.querySelectorAll('.panel[data-state="loading"]')) F.panel(panel.id.replace("-panel", ""), "empty", "Nothing to show: see above.");
+    for (const panel of document.querySelectorAll('.panel[data-state="loading"]'))
+      F.panel(panel.id.replace("-panel", ""), "empty", "Nothing to show: see above.");
   };
   live.busy = () => running || live.done !== (page?.dataset.feed ? feed() : "");
 
@@ -128,11 +140,16 @@
     if (!page.dataset.feed) return ["paused", "No page", ""];
     if (!live.received) return live.failures ? ["lost", "No connection", ""] : ["loading", "Loading", ""];
     if (document.hidden) return ["paused", "Paused", ""];
-    if (live.failures >= 2 || silent > 15 + F.range.every() && F.range.live() && F.range.every() && !live.data?.bounds) return ["lost", "Connection lost", `: data is ${F.span(silent)} old`];
+    if (
+      live.failures >= 2 ||
+      (silent > 15 + F.range.every() && F.range.live() && F.range.every() && !live.data?.bounds)
+    )
+      return ["lost", "Connection lost", `: data is ${F.span(silent)} old`];
     if (!F.range.live() && live.done === feed()) return ["past", "Past", `: ${F.zoned(live.data?.data_time)}`];
     if (!F.range.live()) return ["loading", "Reading the past", ""];
     if (live.data?.bounds) return ["past", "Recorded", `: ${F.zoned(live.data.data_time)}`];
-    const age = () => (F.known(live.data.data_time) ? `: data is ${F.span(live.time - live.data.data_time)} old` : ": no data yet");
+    const age = () =>
+      F.known(live.data.data_time) ? `: data is ${F.span(live.time - live.data.data_time)} old` : ": no data yet";
     if (live.data?.error) return ["stale", "Stale", age()];
     if (performance.now() - live.seqSince > STANDSTILL && live.time - live.data.data_time > 60)
       return ["stale", "Stands still", age()];
@@ -143,7 +160,9 @@
     if (!element) return;
     const [state, word, age] = words();
     element.dataset.state = state;
-    element.title = live.data?.data_time ? `tick ${live.data.seq} of ${new Date(live.data.data_time * 1000).toISOString()}` : "";
+    element.title = live.data?.data_time
+      ? `tick ${live.data.seq} of ${new Date(live.data.data_time * 1000).toISOString()}`
+      : "";
     F.put(element, F.h("span", null, word), F.h("span", { "aria-hidden": "true" }, age));
     const lost = F.byId("lost");
     lost.hidden = state !== "lost";
@@ -161,7 +180,8 @@
     const open = live.data?.warnings?.length || 0;
     const name = page?.dataset.title || "foreshock";
     const blind = live.data?.verdict?.state === "blind" ? "? cannot tell · " : "";
-    const head = state === "lost" ? "✕ no connection · " : open ? `■ ${open} ${open === 1 ? "warning" : "warnings"} · ` : blind;
+    const head =
+      state === "lost" ? "✕ no connection · " : open ? `■ ${open} ${open === 1 ? "warning" : "warnings"} · ` : blind;
     const text = `${head}${name} · foreshock`;
     if (document.title !== text) document.title = text;
   };
@@ -190,9 +210,13 @@
     loop();
   };
 
-  const scheme = () => document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  const scheme = () =>
+    document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
   // What the figures that Dash draws have to know of this browser.
-  const browser = () => window.dash_clientside?.set_props?.("browser", { data: { scheme: scheme(), offset: F.offset(), narrow: innerWidth <= 600 } });
+  const browser = () =>
+    window.dash_clientside?.set_props?.("browser", {
+      data: { scheme: scheme(), offset: F.offset(), narrow: innerWidth <= 600 },
+    });
   const themed = () => {
     const button = F.byId("theme-toggle");
     if (!button) return;
@@ -215,15 +239,35 @@
 
   F.redraw = () => draw(false);
   document.addEventListener("DOMContentLoaded", () => {
-    new MutationObserver(() => { look(); themed(); }).observe(document.body, { childList: true, subtree: true });
+    new MutationObserver(() => {
+      look();
+      themed();
+    }).observe(document.body, { childList: true, subtree: true });
     look();
     setInterval(badge, 500);
-    document.addEventListener("visibilitychange", () => { badge(); if (!document.hidden) loop(); });
+    document.addEventListener("visibilitychange", () => {
+      badge();
+      if (!document.hidden) loop();
+    });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", themed);
     window.addEventListener("foreshock:redraw", F.redraw);
-    window.addEventListener("foreshock:zone", () => { browser(); F.range.draw(); F.redraw(); badge(); });
-    for (const name of ["foreshock:url", "popstate"]) window.addEventListener(name, () => { if (page) { clearTimeout(timer); loop(); } });
+    window.addEventListener("foreshock:zone", () => {
+      browser();
+      F.range.draw();
+      F.redraw();
+      badge();
+    });
+    for (const name of ["foreshock:url", "popstate"])
+      window.addEventListener(name, () => {
+        if (page) {
+          clearTimeout(timer);
+          loop();
+        }
+      });
     let resized = 0;
-    window.addEventListener("resize", () => { cancelAnimationFrame(resized); resized = requestAnimationFrame(F.redraw); });
+    window.addEventListener("resize", () => {
+      cancelAnimationFrame(resized);
+      resized = requestAnimationFrame(F.redraw);
+    });
   });
 })();

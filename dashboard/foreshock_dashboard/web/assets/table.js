@@ -20,7 +20,10 @@
     const column = spec.columns.find((one) => one.key === by.replace(/^-/, ""));
     if (!column || spec.remote) return spec.rows;
     const keyed = spec.rows.map((row) => [value(column, row), row]);
-    const compare = (a, b) => (typeof a === "string" || typeof b === "string" ? String(a).localeCompare(String(b), undefined, { numeric: true }) : a - b);
+    const compare = (a, b) =>
+      typeof a === "string" || typeof b === "string"
+        ? String(a).localeCompare(String(b), undefined, { numeric: true })
+        : a - b;
     keyed.sort(([a], [b]) => (absent(a) || absent(b) ? absent(a) - absent(b) : down ? compare(b, a) : compare(a, b)));
     return keyed.map(([, row]) => row);
   };
@@ -32,20 +35,40 @@
   };
 
   const head = (spec, by) =>
-    h("tr", null, spec.columns.map((column) => {
-      const here = by.replace(/^-/, "") === column.key;
-      const way = here ? (by.startsWith("-") ? "descending" : "ascending") : null;
-      const kind = [column.text ? "text-cell" : "", column.minor ? "minor" : ""].join(" ").trim();
-      return h("th", { scope: "col", class: kind || null, "aria-sort": way, title: column.hint },
-        column.fixed ? column.name : h("button", { type: "button", "data-order": next(column, by), "data-table": spec.id }, column.name, here ? h("span", { "aria-hidden": "true" }, way === "descending" ? " ▾" : " ▴") : ""));
-    }));
+    h(
+      "tr",
+      null,
+      spec.columns.map((column) => {
+        const here = by.replace(/^-/, "") === column.key;
+        const way = here ? (by.startsWith("-") ? "descending" : "ascending") : null;
+        const kind = [column.text ? "text-cell" : "", column.minor ? "minor" : ""].join(" ").trim();
+        return h(
+          "th",
+          { scope: "col", class: kind || null, "aria-sort": way, title: column.hint },
+          column.fixed
+            ? column.name
+            : h(
+                "button",
+                { type: "button", "data-order": next(column, by), "data-table": spec.id },
+                column.name,
+                here ? h("span", { "aria-hidden": "true" }, way === "descending" ? " ▾" : " ▴") : "",
+              ),
+        );
+      }),
+    );
   const line = (spec, row) =>
-    h("tr", { "data-health": spec.health?.(row), "aria-current": spec.current?.(row) ? "true" : null }, spec.columns.map((column, i) => {
-      const shown = column.cell ? column.cell(row) : value(column, row);
-      const kind = [column.text && i ? "text-cell" : "", column.minor ? "minor" : "", column.kind?.(row) || ""].join(" ").trim();
-      const content = absent(shown) ? "–" : shown;
-      return i ? h("td", { class: kind || null }, content) : h("th", { scope: "row", class: kind || null }, content);
-    }));
+    h(
+      "tr",
+      { "data-health": spec.health?.(row), "aria-current": spec.current?.(row) ? "true" : null },
+      spec.columns.map((column, i) => {
+        const shown = column.cell ? column.cell(row) : value(column, row);
+        const kind = [column.text && i ? "text-cell" : "", column.minor ? "minor" : "", column.kind?.(row) || ""]
+          .join(" ")
+          .trim();
+        const content = absent(shown) ? "–" : shown;
+        return i ? h("td", { class: kind || null }, content) : h("th", { scope: "row", class: kind || null }, content);
+      }),
+    );
 
   // Draw rows into an element.
   //   id: of this table, one a page. label: what a screen reader calls it.
@@ -62,11 +85,25 @@
     const by = order(spec);
     const rows = sorted(spec, by);
     const shown = rows.slice(0, spec.most || 500);
-    put(body,
-      h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${spec.label}, table` },
-        h("table", { class: "rows", id: spec.id }, h("thead", null, head(spec, by)), h("tbody", null, shown.map((row) => line(spec, row))))),
+    put(
+      body,
+      h(
+        "div",
+        { class: "scroll", tabindex: "0", role: "region", "aria-label": `${spec.label}, table` },
+        h(
+          "table",
+          { class: "rows", id: spec.id },
+          h("thead", null, head(spec, by)),
+          h(
+            "tbody",
+            null,
+            shown.map((row) => line(spec, row)),
+          ),
+        ),
+      ),
       shown.length < rows.length ? h("p", { class: "note" }, `The first ${shown.length} of ${rows.length}.`) : null,
-      spec.note || null);
+      spec.note || null,
+    );
   };
   document.addEventListener("click", (event) => {
     const button = event.target.closest?.("button[data-order]");
