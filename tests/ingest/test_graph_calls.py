@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_dashboard.ingest.service_graph.ancestors import MAX_BETWEEN
-from foreshock_dashboard.ingest.service_graph.pairing import Found, ServiceGraph
-from foreshock_dashboard.ingest.service_graph.retries import MAX_CALLS, Fallback
+from foreshock_dashboard.ingest.service_graph.increments import GraphUpdate
+from foreshock_dashboard.ingest.service_graph.pairing import ServiceGraph
+from foreshock_dashboard.ingest.service_graph.pending import MAX_INTERNAL_DEPTH
+from foreshock_dashboard.ingest.service_graph.retries import MAX_CALLS_PER_SPAN, Fallback
 from foreshock_dashboard.model.span import Span, Status
 
 Make = Callable[..., Span]
@@ -22,7 +23,9 @@ TTL, PATIENCE = 10.0, 60.0
 NOW = 1_800_000_000.0
 
 
-def found(spans: Sequence[Span], *, times: Sequence[float] = (TTL, 2 * TTL, 3 * TTL, PATIENCE, 2 * PATIENCE)) -> Found:
+def found(
+    spans: Sequence[Span], *, times: Sequence[float] = (TTL, 2 * TTL, 3 * TTL, PATIENCE, 2 * PATIENCE)
+) -> GraphUpdate:
     """All that a graph has found of these spans once none of them waits any more."""
     graph = ServiceGraph(TTL, 10_000, PATIENCE)
     for each in spans:
@@ -45,7 +48,7 @@ def _with(name: str, model: str) -> str:
     return f"{name}:{model}" if model else name
 
 
-def counts(result: Found) -> dict[str, tuple[int, int, int]]:
+def counts(result: GraphUpdate) -> dict[str, tuple[int, int, int]]:
     """Requests, failed ones and retries of each edge."""
     sums: dict[str, tuple[int, int, int]] = {}
     for step in result.increments:
@@ -233,14 +236,14 @@ def test_calls_under_steps_within_a_client_span_are_calls_of_their_own(
         assert result.unpaired == []
 
 
-@pytest.mark.parametrize("depth", [MAX_BETWEEN, MAX_BETWEEN + 1])
+@pytest.mark.parametrize("depth", [MAX_INTERNAL_DEPTH, MAX_INTERNAL_DEPTH + 1])
 def test_so_many_internal_spans_are_looked_through_in_whatever_order_they_come(span: Make, depth: int) -> None:
     """Beyond, the service has called, and of the CLIENT span nothing more is known."""
     call = span("client", "web", 1, 99, attributes={"server.address": "llm.internal"})
     steps = [span("internal", "web", 2 + n, 1 + n, name="Attempt.x") for n in range(depth)]
     server = span("server", "llm", 90, 1 + depth)
     told = [counts(found(spans)) for spans in ([call, *steps, server], [server, *reversed(steps), call])]
-    paired = depth == MAX_BETWEEN
+    paired = depth == MAX_INTERNAL_DEPTH
     assert told[0] == told[1] == ({"web>llm": (1, 0, 0)} | ({} if paired else {"web>llm.internal": (1, 0, 0)}))
 
 
@@ -552,10 +555,10 @@ def test_calls_that_are_too_many_to_be_looked_at_together_are_still_counted(span
     """A span that never ends, with calls without end."""
     calls = [
         span("client", "a", 10 + n, 9, attributes={"peer.service": "b"}, status="error", end=NOW + n)
-        for n in range(MAX_CALLS + 50)
+        for n in range(MAX_CALLS_PER_SPAN + 50)
     ]
     result = found(calls)
-    assert counts(result) == {"a>b": (MAX_CALLS + 50, MAX_CALLS + 50, MAX_CALLS - 1)}
+    assert counts(result) == {"a>b": (MAX_CALLS_PER_SPAN + 50, MAX_CALLS_PER_SPAN + 50, MAX_CALLS_PER_SPAN - 1)}
     assert result.dropped == 50
 
 

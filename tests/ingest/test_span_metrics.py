@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_dashboard.ingest.service_graph.ancestors import MAX_BETWEEN
+from foreshock_dashboard.ingest.service_graph.pending import MAX_INTERNAL_DEPTH
 from foreshock_dashboard.ingest.span_metrics import names as families
 from foreshock_dashboard.ingest.span_metrics.histogram import BOUNDS, LE, Histograms
 from foreshock_dashboard.ingest.span_metrics.llm import MAX_MODELS
@@ -111,7 +111,7 @@ def test_every_metric_made_of_spans_is_in_the_documentation_with_its_bounds() ->
     for words in (
         f"are {MAX_SERIES:,} at most, or `--span-series`. An operation takes {HISTOGRAM_SERIES + 1} for each",
         f"A service has {MAX_NAMES} span names and {MAX_MODELS} models at most",
-        f"up to {MAX_BETWEEN} INTERNAL spans",
+        f"up to {MAX_INTERNAL_DEPTH} INTERNAL spans",
     ):
         assert words in " ".join(told.split()), words
 

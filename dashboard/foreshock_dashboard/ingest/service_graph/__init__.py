@@ -1,4 +1,4 @@
-"""Pairing of client and server spans into calls, as the Collector's service graph connector pairs them.
+"""Pairing of client and server spans into edges, as the Collector's servicegraph connector does it.
 
 Imports: `ingest.otlp`, `model`.
 """

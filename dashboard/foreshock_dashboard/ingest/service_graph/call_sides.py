@@ -1,4 +1,4 @@
-"""What a span tells of its half of a call: the few attributes that pairing reads."""
+"""The client side and the server side of a call, read from the attributes of a span."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from foreshock_dashboard.ingest.otlp.gen_ai import MODEL, OPERATION, PROVIDER, f
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Attributes, AttributeValue, Id, Kind, Status
 
-MAX_TEXT = 200
-"""Characters of a name, and of an attribute, that a waiting half keeps."""
-MAX_CALLEES = 10_000
-"""What callees and outcomes are told by, kept ready for use; beyond it, all are read anew."""
-MAX_SHAPES = 1000
-"""Sets of attributes of which it is known what to read."""
-
+MAX_TEXT_CHARACTERS = 200
+"""Longest name, and longest attribute, that a side of a pending call keeps."""
+MAX_CACHED_FACTS = 10_000
+"""Entries of each cache of parsed attributes; a full cache is cleared."""
+MAX_CACHED_KEY_SETS = 1000
+"""Sets of attribute keys that are cached."""
 
 _DATABASE = ("db.namespace", "db.name", "db.system.name", "db.system")
 _PEER = ("service.peer.name", "peer.service")
@@ -29,27 +28,30 @@ _PORT = ("server.port", "net.peer.port")
 _CALLEE = (*_DATABASE, *_PEER, "service.peer.namespace", *_HOST, *_PORT, *PROVIDER, "messaging.system")
 _URL = ("url.full", "http.url", "http.target")
 _HTTP_RESENDS = ("http.request.resend_count", "http.resend_count")
-_GRPC_RESENDS = ("previous-rpc-attempts", "transparent-retry")  # of gRPC's own spans of each attempt (gRFC A72)
+_GRPC_RESENDS = ("previous-rpc-attempts", "transparent-retry")  # on gRPC's own span of each attempt (gRFC A72)
 _RESENDS = (*_HTTP_RESENDS, *_GRPC_RESENDS)
 _ERROR = "error.type"
-_CODES = ("http.response.status_code", "http.status_code")
+_HTTP_CODES = ("http.response.status_code", "http.status_code")
 _RPC_CODES = ("rpc.grpc.status_code", "rpc.response.status_code")
 _PREVIOUS_ATTEMPTS = (
     "rpc.grpc.request.metadata.grpc-previous-rpc-attempts",
     "rpc.request.metadata.grpc-previous-rpc-attempts",
 )
-_RECEIVES = ("messaging.operation.type", "messaging.operation")
-_TOLD = (*_CALLEE, *_RESENDS, _ERROR, *_CODES, *_RPC_CODES, *OPERATION, *MODEL)
-CLIENT_KEYS = frozenset((*_TOLD, *_URL, *_RECEIVES))
+_RECEIVE = ("messaging.operation.type", "messaging.operation")
+_FACTS = (*_CALLEE, *_RESENDS, _ERROR, *_HTTP_CODES, *_RPC_CODES, *OPERATION, *MODEL)
+CLIENT_KEYS = frozenset((*_FACTS, *_URL, *_RECEIVE))
+"""Attributes that pairing reads from CLIENT and PRODUCER spans."""
 SERVER_KEYS = frozenset(_PREVIOUS_ATTEMPTS)
-"""What is asked for of CLIENT and PRODUCER spans, and of SERVER and CONSUMER spans."""
+"""Attributes that pairing reads from SERVER and CONSUMER spans."""
 
 
 class Callee(NamedTuple):
-    """A callee as far as its caller knows it.
+    """The callee as the client span describes it; "" where an attribute is missing.
 
-    `peer` is named as a service; `host` by an address that is no IP address, for that names a machine; `provider` is
-    who offers the model that is asked for; `messaging` is the system of a broker. "" where there is no such thing.
+    peer: the service that the span names.
+    host: a host name. IP addresses are left out, since an IP address identifies a machine.
+    provider: the provider of the requested model.
+    messaging: the messaging system of a broker.
     """
 
     database: str = ""
@@ -61,236 +63,246 @@ class Callee(NamedTuple):
 
     @property
     def service(self) -> Service | None:
-        """Its name in the graph, if it has one."""
+        """The virtual node for this callee; None if no attribute names it."""
         if self.peer is not None:
             return self.peer
         name = self.host or self.database if self.database else self.provider or self.host or self.messaging
         return Service("", name) if name else None
 
+    @property
+    def is_specific(self) -> bool:
+        """Whether more than an address is known: a database, a peer service, or a model provider."""
+        return bool(self.database or self.peer or self.provider)
 
-class Client:
-    """The calling half. `operation` and `model` are those of a model.
 
-    in_vain: whether it failed, or got an answer after which clients try again: HTTP's 429, 500 and above, and an RPC's
-        codes but that of success, for to its client each of them is an error.
-    unsure: whether the span tells neither of success nor of failure: by the conventions an HTTP or RPC client's tells
-        the code of the answer, and status `ok` is the word of somebody who knows.
-    resent: whether the span says that it sends a request again. `resend` is the number that HTTP's conventions have for
-        that; they count every time that a request is sent again, after a redirect too.
+class ClientSide:
+    """The client side of a call. `operation` and `model` belong to a call of a model.
+
+    attempt_failed: whether the span failed, or got a response after which clients retry: HTTP 429 and 5xx, and any RPC
+        code except OK.
+    outcome_unknown: whether the span reports neither success nor failure. HTTP and RPC client spans report a code, and
+        instrumentation sets status `ok` on purpose.
+    is_resend: whether the span says that it sends a request again.
+    resend_number: HTTP's resend count, which also counts requests sent again after a redirect.
     """
 
     __slots__ = (
-        "callee", "end_ns", "failed", "id", "in_vain", "kind", "model", "name", "operation", "resend", "resent",
-        "seconds", "service", "start_ns", "unsure", "url",
+        "attempt_failed", "callee", "end_ns", "failed", "is_resend", "key", "kind", "model", "name", "operation",
+        "outcome_unknown", "resend_number", "seconds", "service", "start_ns", "url",
     )  # fmt: skip
 
     def __init__(
-        self, service: Service, id_: Id, kind: Kind, name: str, start: int, end: int, status: Status, found: Attributes
+        self, service: Service, key: Id, kind: Kind, name: str, start: int, end: int, status: Status, found: Attributes
     ) -> None:
-        shape = _shape_of(found)
+        key_set = _key_set(found)
         self.service = service
-        self.id = id_
+        self.key = key
         self.kind = kind
         self.start_ns, self.end_ns = start, end
         self.seconds = (end - start) / 1e9
-        self.name = name[:MAX_TEXT]
+        self.name = name[:MAX_TEXT_CHARACTERS]
         self.url = ""
-        for key in shape.url:
-            if url := found[key]:
-                self.url = url.partition("?")[0][:MAX_TEXT] if isinstance(url, str) else ""
+        for attribute in key_set.url:
+            if url := found[attribute]:
+                self.url = url.partition("?")[0][:MAX_TEXT_CHARACTERS] if isinstance(url, str) else ""
                 break
-        callee, in_vain, unsure, self.resend, self.resent, self.operation, self.model = _told(shape, found)
+        (
+            callee, attempt_failed, outcome_unknown, self.resend_number, self.is_resend, self.operation, self.model,
+        ) = _cached_facts(key_set, found)  # fmt: skip
         self.failed = status == "error"
-        self.in_vain = in_vain or self.failed
-        self.unsure = unsure and status == "unset"
+        self.attempt_failed = attempt_failed or self.failed
+        self.outcome_unknown = outcome_unknown and status == "unset"
         self.callee = callee
-        if not (callee.host or callee.provider or callee.peer or callee.database) and "://" in self.url:
-            self.callee = _addressed(callee, self.url.partition("://")[2].partition("/")[0])
+        if not (callee.host or callee.is_specific) and "://" in self.url:
+            self.callee = _with_address(callee, self.url.partition("://")[2].partition("/")[0])
 
     @property
     def target(self) -> tuple[str, str]:
-        """What a call that repeats this one has in common with it: the span's name, and the URL's path.
+        """Span name and URL path, equal for a call and its retry.
 
-        The host may be another: the next replica of the same service.
+        The host is left out: a retry may go to another replica of the same service.
         """
-        whole = self.url.partition("://")[2]
-        return self.name, whole.partition("/")[2] if whole else self.url
+        after_scheme = self.url.partition("://")[2]
+        return self.name, after_scheme.partition("/")[2] if after_scheme else self.url
 
     @property
     def task(self) -> tuple[str, str]:
-        """What a call that replaces this one has in common with it: a model's operation, or else the `target`."""
+        """The model operation, or else the `target`; equal for a call and its fallback."""
         return ("", self.operation) if self.operation else self.target
 
 
-class Claim:
-    """What becomes of a called half with links: its parent and each span that it links to may be its calling half.
+class LinkClaim:
+    """State of a server side with links: its parent, and each linked span, may be its client side.
 
-    undecided: of how many of them nothing is known yet. callers: whose those are that turned out to be no calling half.
-    root: whether it has no parent, so that `user` has called if nobody else has.
-    dropped: whether it was counted as one that there was no room for.
+    unresolved: number of candidates that are not known yet.
+    callers: services of the candidates that turned out not to be client sides.
+    is_root: whether the span has no parent. Then `user` is the caller if there is no other.
+    dropped: whether the span was counted as dropped.
     """
 
-    __slots__ = ("callers", "dropped", "paired", "root", "undecided")
+    __slots__ = ("callers", "dropped", "is_root", "paired", "unresolved")
 
-    def __init__(self, undecided: int, *, root: bool) -> None:
-        self.undecided, self.root = undecided, root
+    def __init__(self, unresolved: int, *, is_root: bool) -> None:
+        self.unresolved, self.is_root = unresolved, is_root
         self.callers: list[Service] = []
         self.paired = self.dropped = False
 
 
-class Way(NamedTuple):
-    """How a called half comes to its calling half, where that is not simply its parent.
+class ParentPath(NamedTuple):
+    """The path from a server side to its client side, where that is not simply the parent span.
 
-    through: of which service the INTERNAL spans are that were looked through; looked: how many; attempt: one of them is
-        a call's attempt.
-    claim: of a half with links, what all its ways have in common; strict: this one leads to a PRODUCER span or nowhere.
+    internal_service: service of the INTERNAL spans between them.
+    depth: number of those INTERNAL spans.
+    via_attempt: whether one of them is an attempt of the call.
+    claim: shared by all paths of a server side with links.
+    producer_only: whether only a PRODUCER span may be the client side.
     """
 
-    through: Service | None = None
-    looked: int = 0
-    attempt: bool = False
-    claim: Claim | None = None
-    strict: bool = False
+    internal_service: Service | None = None
+    depth: int = 0
+    via_attempt: bool = False
+    claim: LinkClaim | None = None
+    producer_only: bool = False
 
 
-class Server(NamedTuple):
-    """The called half. `attempts_before` says that the caller's transport has tried before."""
+class ServerSide(NamedTuple):
+    """The server side of a call. `is_reattempt`: the client's transport has tried before."""
 
     service: Service
     name: str
     seconds: float
     failed: bool
     kind: Kind
-    attempts_before: bool
-    id: Id
-    way: Way | None = None
+    is_reattempt: bool
+    key: Id
+    path: ParentPath | None = None
 
 
-def server_half(
-    service: Service, id_: Id, kind: Kind, name: str, start: int, end: int, status: Status, found: Attributes
-) -> Server:
-    """What a SERVER or CONSUMER span, or one that `receives`, tells."""
-    before, grpc_before = map(found.get, _PREVIOUS_ATTEMPTS) if found else (None, None)
-    told = (
+def server_side(
+    service: Service, key: Id, kind: Kind, name: str, start: int, end: int, status: Status, found: Attributes
+) -> ServerSide:
+    """Return the server side that a SERVER or CONSUMER span describes, or a CLIENT span that `is_receive`."""
+    attempts, grpc_attempts = map(found.get, _PREVIOUS_ATTEMPTS) if found else (None, None)
+    is_reattempt = attempts is not grpc_attempts and (_count(attempts) > 0 or _count(grpc_attempts) > 0)
+    return ServerSide(
         service,
-        name[:MAX_TEXT],
+        name[:MAX_TEXT_CHARACTERS],
         (end - start) / 1e9,
         status == "error",
         "server" if kind == "server" else "consumer",
-        before is not grpc_before and (_number(before) > 0 or _number(grpc_before) > 0),
-        id_,
-        None,
+        is_reattempt,
+        key,
     )
-    return tuple.__new__(Server, told)  # its own constructor takes three times as long
 
 
-def receives(found: Attributes) -> bool:
-    """Whether a CLIENT span fetches messages: then it is the consumer's half of those that it links to.
+def is_receive(found: Attributes) -> bool:
+    """Whether a CLIENT span receives messages, so that it is the consumer side of the spans it links to.
 
     OpenTelemetry gives the operation `receive` the kind CLIENT (semantic conventions, messaging spans).
     """
-    return any(found.get(name) == "receive" for name in _RECEIVES)
+    return any(found.get(name) == "receive" for name in _RECEIVE)
 
 
-class _Told(NamedTuple):
-    """What the attributes of a `Client` tell, its URL and its status left aside."""
+class _Facts(NamedTuple):
+    """The part of a `ClientSide` that depends on cacheable attributes only."""
 
     callee: Callee
-    in_vain: bool
-    unsure: bool
-    resend: int
-    resent: bool
+    attempt_failed: bool
+    outcome_unknown: bool
+    resend_number: int
+    is_resend: bool
     operation: str
     model: str
 
 
-class _Shape:
-    """Which attributes of interest a span has. Most spans have the same as many others, so it is found out once.
+class _KeySet:
+    """The relevant keys among a set of attribute keys. Most spans share their set with many others.
 
-    told: those that a `_Told` is read from; values: their values, of a span with these attributes.
+    facts: keys that `_Facts` depend on. url: keys of URLs. values: returns the values of `facts`, hashable.
     """
 
-    __slots__ = ("told", "url", "values")
+    __slots__ = ("facts", "url", "values")
 
     def __init__(self, found: Attributes) -> None:
-        self.told = tuple(key for key in _TOLD if key in found)
+        self.facts = tuple(key for key in _FACTS if key in found)
         self.url = tuple(key for key in _URL if key in found)
-        self.values: Callable[[Attributes], Hashable] = itemgetter(*self.told) if self.told else lambda _: None
+        self.values: Callable[[Attributes], Hashable] = itemgetter(*self.facts) if self.facts else lambda _: None
 
 
-_shapes: dict[tuple[str, ...], _Shape] = {}
-_known: dict[tuple[_Shape, Hashable], _Told] = {}
+_key_sets: dict[tuple[str, ...], _KeySet] = {}
+_facts_cache: dict[tuple[_KeySet, Hashable], _Facts] = {}
 
 
-def _shape_of(found: Attributes) -> _Shape:
-    shape = _shapes.get(keys := tuple(found))
-    if shape is None:
-        shape = _Shape(found)
-        if len(_shapes) >= MAX_SHAPES:
-            _shapes.clear()
-        _shapes[keys] = shape
-    return shape
+def _key_set(found: Attributes) -> _KeySet:
+    key_set = _key_sets.get(keys := tuple(found))
+    if key_set is None:
+        key_set = _KeySet(found)
+        if len(_key_sets) >= MAX_CACHED_KEY_SETS:
+            _key_sets.clear()
+        _key_sets[keys] = key_set
+    return key_set
 
 
-def _told(shape: _Shape, found: Attributes) -> _Told:
-    """The same comes with nearly every span."""
-    key = shape, shape.values(found)
+def _cached_facts(key_set: _KeySet, found: Attributes) -> _Facts:
+    key = key_set, key_set.values(found)
     try:
-        told = _known.get(key)
-    except TypeError:  # a list among them
-        return _read_told(found)
-    if told is None:
-        told = _read_told(found)
-        if len(_known) >= MAX_CALLEES:
-            _known.clear()
-        texts = (value for value in map(found.get, shape.told) if isinstance(value, str | bytes))
-        if all(len(text) <= MAX_TEXT for text in texts):
-            _known[key] = told
-    return told
+        facts = _facts_cache.get(key)
+    except TypeError:  # an attribute is a list
+        return _parse_facts(found)
+    if facts is None:
+        facts = _parse_facts(found)
+        if len(_facts_cache) >= MAX_CACHED_FACTS:
+            _facts_cache.clear()
+        texts = (value for value in map(found.get, key_set.facts) if isinstance(value, str | bytes))
+        if all(len(text) <= MAX_TEXT_CHARACTERS for text in texts):
+            _facts_cache[key] = facts
+    return facts
 
 
-def _read_told(found: Attributes) -> _Told:
+def _parse_facts(found: Attributes) -> _Facts:
     get = found.get
-    callee = _read_callee(found)
-    codes = [code for code in map(get, _CODES) if code is not None]
-    succeeded = [known for known in map(_succeeded, map(get, _RPC_CODES)) if known is not None]
-    failed = bool(get(_ERROR))
-    return _Told(
+    callee = _parse_callee(found)
+    http_codes = [code for code in map(get, _HTTP_CODES) if code is not None]
+    rpc_ok = [ok for ok in map(_is_rpc_ok, map(get, _RPC_CODES)) if ok is not None]
+    has_error = bool(get(_ERROR))
+    return _Facts(
         callee,
-        failed or any(map(_asks_again, codes)) or not all(succeeded),
-        not (failed or codes or succeeded),
-        max(0, *(_number(get(key)) for key in _HTTP_RESENDS)),
-        any(_number(get(key)) > 0 for key in _RESENDS),
+        has_error or any(map(_is_retryable, http_codes)) or not all(rpc_ok),
+        not (has_error or http_codes or rpc_ok),
+        max(0, *(_count(get(key)) for key in _HTTP_RESENDS)),
+        any(_count(get(key)) > 0 for key in _RESENDS),
         first_text(map(get, OPERATION)) if callee.provider else "",
         first_text(map(get, MODEL)) if callee.provider else "",
     )
 
 
-def _read_callee(found: Attributes) -> Callee:
-    get = found.get
-    peer, host = first_text(map(get, _PEER), MAX_TEXT), first_text(map(get, _HOST), MAX_TEXT)
+def _parse_callee(found: Attributes) -> Callee:
+    def text(*keys: str) -> str:
+        return first_text(map(found.get, keys), MAX_TEXT_CHARACTERS)
+
+    peer, host = text(*_PEER), text(*_HOST)
     return Callee(
-        first_text(map(get, _DATABASE), MAX_TEXT),
-        Service(first_text((get("service.peer.namespace"),), MAX_TEXT), peer) if peer else None,
-        "" if _is_address(host) else host,
-        first_text(map(get, _PORT), MAX_TEXT),
-        provider_of(first_text(map(get, PROVIDER), MAX_TEXT)),
-        first_text((get("messaging.system"),), MAX_TEXT),
+        text(*_DATABASE),
+        Service(text("service.peer.namespace"), peer) if peer else None,
+        "" if _is_ip_address(host) else host,
+        text(*_PORT),
+        provider_of(text(*PROVIDER)),
+        text("messaging.system"),
     )
 
 
-@lru_cache(MAX_CALLEES)
-def _addressed(callee: Callee, netloc: str) -> Callee:
-    """The same, whose address is told by a URL alone."""
+@lru_cache(MAX_CACHED_FACTS)
+def _with_address(callee: Callee, netloc: str) -> Callee:
+    """Return the callee with the host and port of a URL."""
     try:
         parts = urlsplit(f"//{netloc}")
         host, port = parts.hostname or "", parts.port
     except ValueError:  # brackets that do not match, a port beyond 65535
         return callee
-    return callee if not host or _is_address(host) else callee._replace(host=host, port=str(port or ""))
+    return callee if not host or _is_ip_address(host) else callee._replace(host=host, port=str(port or ""))
 
 
-def _is_address(host: str) -> bool:
+def _is_ip_address(host: str) -> bool:
     try:
         ip_address(host.strip("[]"))
     except ValueError:
@@ -298,19 +310,20 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _asks_again(code: AttributeValue) -> bool:
-    return (number := _number(code)) == 429 or number >= 500
+def _is_retryable(code: AttributeValue) -> bool:
+    """Whether clients retry after this HTTP status code."""
+    return (number := _count(code)) == 429 or number >= 500
 
 
-def _succeeded(code: AttributeValue) -> bool | None:
-    """Whether an RPC's code, a number or a name, is that of success; None where it is no code."""
+def _is_rpc_ok(code: AttributeValue) -> bool | None:
+    """Whether an RPC code, a number or a name, is OK; None if it is not a code."""
     if isinstance(code, int | float):
         return code == 0
     return code.upper() in ("OK", "0") if isinstance(code, str) and code else None
 
 
-def _number(value: AttributeValue) -> int:
-    """An attribute that should be a count: a number, its digits, or a list that holds them (gRPC metadata); else 0."""
+def _count(value: AttributeValue) -> int:
+    """Return a count from a number, from digits, or from a list that holds them (gRPC metadata); else 0."""
     if isinstance(value, list):
         value = value[0] if value else 0
     if isinstance(value, str):

@@ -1,72 +1,119 @@
-"""What becomes of halves whose other half did not come in time."""
+"""Expiry: what is counted for a call of which only one side has arrived."""
 
 from __future__ import annotations
 
-from foreshock_dashboard.ingest.service_graph.ancestors import named
-from foreshock_dashboard.ingest.service_graph.call_sides import Client
-from foreshock_dashboard.ingest.service_graph.increments import DATABASE, MESSAGING, VIRTUAL, Findings, Unpaired
-from foreshock_dashboard.ingest.service_graph.peer_addresses import Peers
-from foreshock_dashboard.ingest.service_graph.pending import Node
-from foreshock_dashboard.ingest.service_graph.retries import Tally
-from foreshock_dashboard.ingest.service_graph.siblings import Telling
+from foreshock_dashboard.ingest.service_graph.call_sides import Callee, ClientSide
+from foreshock_dashboard.ingest.service_graph.increments import (
+    DATABASE,
+    MESSAGING,
+    VIRTUAL,
+    CallCounts,
+    Unpaired,
+    UpdateBuilder,
+)
+from foreshock_dashboard.ingest.service_graph.pending import PendingSpan, best_callee
+from foreshock_dashboard.ingest.service_graph.siblings import SiblingCalls
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
 
+MAX_ADDRESSES = 10_000
+"""Callee addresses remembered, per calling service; beyond it, the oldest is forgotten."""
 
-class Unanswered:
-    """Decides about a node by what there is."""
+_Address = tuple[Service, Callee]
 
-    def __init__(self, findings: Findings, telling: Telling, peers: Peers) -> None:
-        self._findings, self._telling, self._peers = findings, telling, peers
 
-    def settle(self, node: Node, *, last: bool) -> bool:
-        """Decide, finally if it is the `last` time; whether it is worth while that the node waits on."""
-        if node.client is not None:
-            if not last:
-                for tally in node.tallies:
-                    self._findings.observed(tally.edge, tally.observe())
-            if node.answered or node.decided:
-                return node.failed_calls
-            return self._unanswered(node, node.client, last=last) or node.failed_calls
-        for server in node.servers or ():
-            through = None if server.way is None else server.way.through
-            self._findings.without_client(through or node.own_server, server)
-        node.servers = None
-        return node.failed_calls
+class PeerAddresses:
+    """Services that answer at the addresses that client spans name, learned from complete calls."""
 
-    def _unanswered(self, node: Node, client: Client, *, last: bool) -> bool:
-        """Decide about a call without a SERVER half; whether one that comes later would tell anything."""
+    def __init__(self, limit: int = MAX_ADDRESSES) -> None:
+        self._limit = limit
+        self._servers: dict[_Address, tuple[Service, ...]] = {}
+
+    def record(self, client: ClientSide, server: Service) -> None:
+        """Record that this service answered a call."""
+        address = client.service, client.callee
+        servers = self._servers.get(address, ())
+        if server not in servers and len(servers) < 2:
+            self._store(address, (*servers, server))
+
+    def record_no_server(self, client: ClientSide) -> None:
+        """Record that a call had no server side."""
+        address = client.service, client.callee
+        if address not in self._servers:
+            self._store(address, ())
+
+    def only_server(self, client: ClientSide) -> Service | None:
+        """Return the one service that has answered at the callee's address; None if none, several, or no address."""
+        servers = self._servers.get((client.service, client.callee), ())
+        return servers[0] if len(servers) == 1 and client.callee.service is not None else None
+
+    def expects_server(self, client: ClientSide) -> bool:
+        """Whether a late server side is likely: the address has answered, or it is unknown and the call failed."""
+        servers = self._servers.get((client.service, client.callee))
+        return client.failed if servers is None else bool(servers)
+
+    def _store(self, address: _Address, servers: tuple[Service, ...]) -> None:
+        if address not in self._servers and len(self._servers) >= self._limit:
+            del self._servers[next(iter(self._servers))]
+        self._servers[address] = servers
+
+
+class Expiry:
+    """Counts expired spans: durations of complete calls, calls without a server side, and server sides left over."""
+
+    def __init__(self, update: UpdateBuilder, siblings: SiblingCalls, addresses: PeerAddresses) -> None:
+        self._update, self._siblings, self._addresses = update, siblings, addresses
+
+    def expire(self, span: PendingSpan, *, final: bool) -> bool:
+        """Count a span. Unless `final`, return whether to keep it for the extension."""
+        if span.client is not None:
+            if not final:
+                for counts in span.counts:
+                    self._update.add_durations(counts.edge, counts.take_durations())
+            if span.is_complete or span.counted_alone:
+                return span.has_failed_calls
+            return self._expire_client(span, span.client, final=final) or span.has_failed_calls
+        for server in span.servers or ():
+            internal_service = None if server.path is None else server.path.internal_service
+            self._update.add_without_client(internal_service or span.server_service, server)
+        span.servers = None
+        return span.has_failed_calls
+
+    def _expire_client(self, span: PendingSpan, client: ClientSide, *, final: bool) -> bool:
+        """Count a call without a server side; return whether a later server side would still be used."""
         database = bool(client.callee.database)
-        if any(service == client.service and (database or not of_database) for service, of_database in node.inner):
+        if any(
+            service == client.service and (database or not of_database) for service, of_database in span.inner_clients
+        ):
             return False
         if database or client.kind == "producer":
-            self._outward(node, client)
+            self._add_virtual_node(span, client)
             return False
-        if proxies := sorted({service for service, _ in node.inner if service != client.service}):
+        if proxies := sorted({service for service, _ in span.inner_clients if service != client.service}):
             for proxy in proxies:
-                self._assume(node, client, proxy)
-        elif client.failed and (answerer := self._peers.only(client)):
-            self._assume(node, client, answerer)
-        elif last or not self._peers.expects(client):
-            self._outward(node, client)
-            self._peers.silent(client)
+                self._assume_server(span, client, proxy)
+        elif client.failed and (server := self._addresses.only_server(client)):
+            self._assume_server(span, client, server)
+        elif final or not self._addresses.expects_server(client):
+            self._add_virtual_node(span, client)
+            self._addresses.record_no_server(client)
         return True
 
-    def _assume(self, node: Node, client: Client, answerer: Service) -> None:
-        """Count a call by its CLIENT half alone, as one to this service."""
-        edge = Edge(client.service, answerer)
-        node.tallies += (Tally.assumed(edge, failed=client.failed),)
-        self._findings.called(edge, client, self._telling.tell(node, edge))
-        node.decided, node.assumed = True, answerer
+    def _assume_server(self, span: PendingSpan, client: ClientSide, server: Service) -> None:
+        """Count a call to a known service by its client side."""
+        edge = Edge(client.service, server)
+        span.counts += (CallCounts.emitted(edge, failed=client.failed),)
+        self._update.add_client_call(edge, client, self._siblings.add(span, edge))
+        span.counted_alone, span.assumed_server = True, server
 
-    def _outward(self, node: Node, client: Client) -> None:
+    def _add_virtual_node(self, span: PendingSpan, client: ClientSide) -> None:
         """Count a call to something that sends no spans."""
-        node.decided = True
-        callee = named(node, client)
+        span.counted_alone = True
+        callee = best_callee(span, client)
         server = callee.service
         if server is None:
-            self._findings.unpaired.append(Unpaired(client.service, client.kind))
+            self._update.unpaired.append(Unpaired(client.service, client.kind))
             return
         messaging = client.kind == "producer" or callee.messaging
         edge = Edge(client.service, server, DATABASE if callee.database else MESSAGING if messaging else VIRTUAL)
-        self._findings.called(edge, client, 0 if messaging else self._telling.tell(node, edge))
+        self._update.add_client_call(edge, client, 0 if messaging else self._siblings.add(span, edge))

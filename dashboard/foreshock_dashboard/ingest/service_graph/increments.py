@@ -1,24 +1,25 @@
-"""What the service graph finds: increments of edges, halves that stay alone, and calls made in place of failed ones."""
+"""Output of the service graph: increments of edges, unpaired spans, and fallbacks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from foreshock_dashboard.ingest.service_graph.call_sides import Claim, Client, Server
-from foreshock_dashboard.ingest.service_graph.retries import Fallback, Tally
+from foreshock_dashboard.ingest.service_graph.call_sides import ClientSide, LinkClaim, ServerSide
+from foreshock_dashboard.ingest.service_graph.retries import Fallback
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Id, Kind
 from foreshock_dashboard.model.world import Edge
 
 USER = Service("", "user")
-"""The client of a request that came from outside: of a root SERVER span."""
+"""The client of a root SERVER span: a request from outside."""
 
 MESSAGING, DATABASE, VIRTUAL = "messaging_system", "database", "virtual_node"
+"""Connection types of edges; that of a plain call is ""."""
 
 
 class Increment(NamedTuple):
-    """What one span adds to an edge: counts, and the durations (seconds) that it has seen of either side, and whose."""
+    """What one span adds to an edge: counts, durations in seconds of each side, and the spans that took them."""
 
     edge: Edge
     requests: int = 0
@@ -31,14 +32,14 @@ class Increment(NamedTuple):
 
 
 class Unpaired(NamedTuple):
-    """A span whose other half did not come in time, and that tells no edge by itself."""
+    """A span that expired without its other side and that does not make an edge alone."""
 
     service: Service
     kind: Kind
 
 
-class Found(NamedTuple):
-    """What the graph has found: `dropped` counts spans that were not looked at because too many waited."""
+class GraphUpdate(NamedTuple):
+    """Everything found since the last update; `dropped` counts spans without room among the pending ones."""
 
     increments: list[Increment]
     unpaired: list[Unpaired]
@@ -46,13 +47,116 @@ class Found(NamedTuple):
     dropped: int
 
 
+class _SameName:
+    """SERVER spans of one name."""
+
+    __slots__ = ("failed", "servers")
+
+    def __init__(self) -> None:
+        self.servers: list[ServerSide] = []
+        self.failed = 0
+
+
+class CallCounts:
+    """Counts of one client span on one edge, and how much of them was emitted.
+
+    Requests are the SERVER spans of one name. Spans of other names describe the same requests.
+
+    sibling_retries: retries that the calls beside this one reveal.
+    durations: number of requests with an emitted server duration.
+    """
+
+    __slots__ = (
+        "_by_name", "_emitted_failed", "_emitted_requests", "_emitted_retries", "_only", "_reattempts", "durations",
+        "edge", "failed", "requests", "retries", "sibling_retries",
+    )  # fmt: skip
+
+    def __init__(self, edge: Edge) -> None:
+        self.edge = edge
+        self.requests = self.failed = self.retries = 0
+        self._emitted_requests = self._emitted_failed = self._emitted_retries = 0
+        self.sibling_retries = 0
+        self.durations = 0
+        self._reattempts = 0
+        self._only: ServerSide | None = None  # the first server side, in nearly all cases the only one
+        self._by_name: dict[str, _SameName] | None = None  # all server sides, once there are several
+
+    @classmethod
+    def emitted(cls, edge: Edge, *, failed: bool) -> CallCounts:
+        """Return the counts of one call without a server side that was emitted already."""
+        counts = cls(edge)
+        counts.requests = counts._emitted_requests = 1
+        counts.failed = counts._emitted_failed = int(failed)
+        return counts
+
+    def add(self, client: ClientSide, server: ServerSide) -> None:
+        """Count a server side."""
+        if server.is_reattempt and not client.is_resend:  # else both describe the same attempt
+            self._reattempts += 1
+        if self._only is None and self._by_name is None:
+            self._only, requests, failed = server, 1, int(server.failed)
+        else:
+            requests, failed = self._add_by_name(server)
+        if requests > self.requests:
+            self.requests = requests
+        if client.failed and not failed:
+            failed = 1
+        if failed > self.failed:
+            self.failed = failed
+        self.retries = self.sibling_retries
+        if client.kind != "producer" and server.kind != "consumer":
+            self.retries += max(self.requests - 1, self._reattempts)
+
+    def take(self) -> tuple[bool, int, int, int]:
+        """Return whether this is the first emission, and the requests, failures and retries not emitted yet."""
+        requests, failed, retries = self.requests, self.failed, self.retries
+        increment = (
+            not self._emitted_requests,
+            requests - self._emitted_requests,
+            failed - self._emitted_failed,
+            retries - self._emitted_retries,
+        )
+        self._emitted_requests, self._emitted_failed, self._emitted_retries = requests, failed, retries
+        return increment
+
+    def _add_by_name(self, server: ServerSide) -> tuple[int, int]:
+        """Return how many server sides of its name there are, and how many of them failed."""
+        if self._by_name is None:
+            self._by_name = {}
+        if self._only is not None:
+            first, self._only = self._only, None
+            self._add_by_name(first)
+        same_name = self._by_name.setdefault(server.name, _SameName())
+        same_name.servers.append(server)
+        same_name.failed += server.failed
+        return len(same_name.servers), same_name.failed
+
+    def take_durations(self) -> list[ServerSide]:
+        """Return one server side per request: the longest of those that describe it. Called once, after the TTL."""
+        if self._only is not None:
+            self.durations = 1
+            return [self._only]
+        groups = [same_name.servers for same_name in (self._by_name or {}).values()]
+        self.durations = max(map(len, groups), default=0)
+        largest = [servers for servers in groups if len(servers) == self.durations]
+        if len(largest) > 1:
+            largest.sort(key=lambda servers: sorted(((one.seconds, one.key) for one in servers), reverse=True))
+        return largest[-1] if largest else []
+
+    def take_late_duration(self) -> bool:
+        """Whether a server side that comes after the TTL is the first of its request."""
+        if self.durations >= self.requests:
+            return False
+        self.durations += 1
+        return True
+
+
 _new = tuple.__new__
-"""Makes an `Increment` of all its fields: there are several for each call, and its own constructor takes three times as
-long."""
+"""Makes an `Increment` from all its fields, in a third of the time of its constructor; there are several per call."""
 
 
-class Findings:
-    """Collects what is found until it is taken."""
+class UpdateBuilder:
+    """Collects increments, unpaired spans and fallbacks until they are taken."""
 
     def __init__(self) -> None:
         self.increments: list[Increment] = []
@@ -60,70 +164,72 @@ class Findings:
         self.fallbacks: list[Fallback] = []
         self.dropped = 0
 
-    def take(self) -> Found:
-        """What was found since the last call."""
-        found = Found(self.increments, self.unpaired, self.fallbacks, self.dropped)
+    def take(self) -> GraphUpdate:
+        """Return what was found since the last call."""
+        update = GraphUpdate(self.increments, self.unpaired, self.fallbacks, self.dropped)
         self.increments, self.unpaired, self.fallbacks, self.dropped = [], [], [], 0
-        return found
+        return update
 
-    def called(self, edge: Edge, client: Client, retries: int) -> None:
-        """A call that its CLIENT half alone tells of."""
-        told = edge, 1, int(client.failed), retries, client.seconds, None, client.id, None
-        self.increments.append(_new(Increment, told))
+    def add_client_call(self, edge: Edge, client: ClientSide, retries: int) -> None:
+        """Count a call that has a client side only."""
+        fields = edge, 1, int(client.failed), retries, client.seconds, None, client.key, None
+        self.increments.append(_new(Increment, fields))
 
-    def served(self, edge: Edge, span: Id, seconds: float, *, failed: bool) -> None:
-        """A call that its SERVER span alone tells of."""
-        told = edge, 1, int(failed), 0, None, seconds, None, span
-        self.increments.append(_new(Increment, told))
+    def add_server_call(self, edge: Edge, span: Id, seconds: float, *, failed: bool) -> None:
+        """Count a call that has a server side only."""
+        self.increments.append(_new(Increment, (edge, 1, int(failed), 0, None, seconds, None, span)))
 
-    def without_client(self, caller: Service | None, server: Server) -> None:
-        """A call of which only the caller's service is known, by a span that is no CLIENT; within itself it is none."""
-        if server.way is not None and server.way.claim is not None:
-            self.claimed(server, server.way.claim, caller=None if server.way.strict else caller)
+    def add_counts(self, counts: CallCounts, client: ClientSide) -> None:
+        """Emit the part of a call's counts that was not emitted yet, and its client duration if it is the first."""
+        first, requests, failed, retries = counts.take()
+        if requests or failed or retries:
+            seconds, span = (client.seconds, client.key) if first else (None, None)
+            self.increments.append(_new(Increment, (counts.edge, requests, failed, retries, seconds, None, span, None)))
+
+    def add_durations(self, edge: Edge, servers: Sequence[ServerSide]) -> None:
+        """Emit server durations."""
+        for server in servers:
+            self.increments.append(_new(Increment, (edge, 0, 0, 0, None, server.seconds, None, server.key)))
+
+    def add_retries(self, edge: Edge, retries: int) -> None:
+        """Emit retries of calls that were counted before."""
+        if retries:
+            self.increments.append(Increment(edge, retries=retries))
+
+    def add_without_client(self, caller: Service | None, server: ServerSide) -> None:
+        """Count a server side that has no client side; only the calling service may be known."""
+        if server.path is not None and server.path.claim is not None:
+            self.resolve_claim(server, server.path.claim, caller=None if server.path.producer_only else caller)
         else:
-            self._without_client(caller, server)
+            self._add_without_client(caller, server)
 
-    def claimed(self, server: Server, claim: Claim, *, caller: Service | None = None, paired: bool = False) -> None:
-        """What became of one way of a half with links. Those that are no calling halves tell once all are known, and
-        only if none of them is one.
+    def resolve_claim(
+        self, server: ServerSide, claim: LinkClaim, *, caller: Service | None = None, paired: bool = False
+    ) -> None:
+        """Resolve one candidate of a server side with links: it is the client side (`paired`), or its service called.
+
+        Without a client side, all callers count, once every candidate is resolved.
         """
-        claim.undecided -= 1
+        claim.unresolved -= 1
         claim.paired |= paired
         if caller is not None:
             claim.callers.append(caller)
-        if claim.undecided or claim.paired:
+        if claim.unresolved or claim.paired:
             return
-        for each in claim.callers:
-            self._without_client(each, server)
+        for service in claim.callers:
+            self._add_without_client(service, server)
         if not claim.callers:
-            if claim.root:
-                self._served(USER, server, VIRTUAL)
+            if claim.is_root:
+                self._add_server_side(USER, server, VIRTUAL)
             else:
-                self._without_client(None, server)
+                self._add_without_client(None, server)
 
-    def _without_client(self, caller: Service | None, server: Server) -> None:
+    def _add_without_client(self, caller: Service | None, server: ServerSide) -> None:
         if caller is None:
             self.unpaired.append(Unpaired(server.service, server.kind))
         elif caller != server.service:
-            self._served(caller, server, MESSAGING if server.kind == "consumer" else "")
+            self._add_server_side(caller, server, MESSAGING if server.kind == "consumer" else "")
 
-    def _served(self, caller: Service, server: Server, connection: str) -> None:
-        self.served(Edge(caller, server.service, connection), server.id, server.seconds, failed=server.failed)
-
-    def tallied(self, tally: Tally, client: Client) -> None:
-        """What is known of a call beyond what was told of it, but for the server's durations."""
-        first, requests, failed, retries = tally.news()
-        if requests or failed or retries:
-            seconds, whose = (client.seconds, client.id) if first else (None, None)
-            told = tally.edge, requests, failed, retries, seconds, None, whose, None
-            self.increments.append(_new(Increment, told))
-
-    def observed(self, edge: Edge, servers: Sequence[Server]) -> None:
-        """How long calls took on the server."""
-        for server in servers:
-            self.increments.append(_new(Increment, (edge, 0, 0, 0, None, server.seconds, None, server.id)))
-
-    def retried(self, edge: Edge, retries: int) -> None:
-        """Calls that turn out to be retries."""
-        if retries:
-            self.increments.append(Increment(edge, retries=retries))
+    def _add_server_side(self, caller: Service, server: ServerSide, connection: str) -> None:
+        edge = Edge(caller, server.service, connection)
+        self.add_server_call(edge, server.key, server.seconds, failed=server.failed)

@@ -1,10 +1,10 @@
-"""Pairs the CLIENT and SERVER halves of calls into the edges of the service graph.
+"""Pairs the client and server sides of calls into edges of the service graph.
 
-A pure state machine: time is handed in, and what it finds is taken out as increments of counts. Within the waiting time
-the order in which spans come changes nothing in the sums of those increments.
+A pure state machine: callers pass the time in and take increments out. Within the TTL, the order in which spans arrive
+does not change the sums of those increments.
 
-A model may go on computing for minutes after its caller gave up, or after the caller's span ended with the headers of a
-stream. So a call that is unanswered after the usual time may wait on, and never becomes a second node by haste.
+A model may compute for minutes after its client gave up, or after the client span ended with the headers of a stream.
+So a client span without a server side may stay pending after the TTL, and becomes a virtual node only after that.
 """
 
 from __future__ import annotations
@@ -14,362 +14,393 @@ from itertools import compress
 from math import inf
 from operator import and_, or_
 
-from foreshock_dashboard.ingest.service_graph.ancestors import MAX_BETWEEN, let_go
-from foreshock_dashboard.ingest.service_graph.call_sides import Claim, Client, Server, Way, receives, server_half
-from foreshock_dashboard.ingest.service_graph.expiry import Unanswered
-from foreshock_dashboard.ingest.service_graph.increments import MESSAGING, USER, VIRTUAL, Findings, Found, Unpaired
-from foreshock_dashboard.ingest.service_graph.internal_spans import Notes
-from foreshock_dashboard.ingest.service_graph.peer_addresses import Peers
-from foreshock_dashboard.ingest.service_graph.pending import Node, Waiting
-from foreshock_dashboard.ingest.service_graph.retries import Tally
-from foreshock_dashboard.ingest.service_graph.siblings import Telling
+from foreshock_dashboard.ingest.service_graph.call_sides import (
+    ClientSide,
+    LinkClaim,
+    ParentPath,
+    ServerSide,
+    is_receive,
+    server_side,
+)
+from foreshock_dashboard.ingest.service_graph.expiry import Expiry, PeerAddresses
+from foreshock_dashboard.ingest.service_graph.increments import (
+    MESSAGING,
+    USER,
+    VIRTUAL,
+    CallCounts,
+    GraphUpdate,
+    Unpaired,
+    UpdateBuilder,
+)
+from foreshock_dashboard.ingest.service_graph.pending import (
+    MAX_INTERNAL_DEPTH,
+    ParentIndex,
+    PendingSpan,
+    PendingSpans,
+    release_parents,
+)
+from foreshock_dashboard.ingest.service_graph.siblings import SiblingCalls
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Attributes, Id, Kind, Link, Outlined, Outlines, outlines_of
 from foreshock_dashboard.model.world import Edge
 
-__all__ = ["Found", "ServiceGraph", "Unpaired"]
-
-ATTEMPT = "Attempt."
-"""What gRPC's own spans of a call's attempts begin with, which are INTERNAL ones in Go (gRFC A72)."""
-_new = tuple.__new__
-"""Makes an `Edge`, in a third of the time that its own constructor takes."""
-_PARENT = Way()
-MAX_ANSWERERS = 64
+ATTEMPT_PREFIX = "Attempt."
+"""Start of the names of gRPC's spans of a call's attempts, which are INTERNAL spans in Go (gRFC A72)."""
+MAX_SERVERS_PER_CALL = 64
 """Services that may answer one CLIENT span."""
 MAX_LINKS = 128
-"""Links of a CONSUMER span that are looked at, the first ones: as many as OpenTelemetry's SDKs let a span have."""
+"""Links of a CONSUMER span that are followed, the first ones: OpenTelemetry SDKs limit a span to as many."""
 MAX_SERVER_LINKS = 8
-"""The same of a SERVER span: a message or a few are pushed in one request. A server that computes in batches links to
-requests, none of which counts, and each link that is looked at takes one of `max_items`."""
-MAX_INNER = 16
-"""Services whose CLIENT spans right under one span are remembered."""
+"""Links of a SERVER span that are followed: one request pushes a few messages. A server that computes in batches links
+to requests, which are not producers, and each link takes one of `max_items`."""
+MAX_INNER_SERVICES = 16
+"""Services with CLIENT spans right under one span that are remembered."""
+
+_PARENT = ParentPath()
+_new = tuple.__new__
+"""Makes an `Edge` in a third of the time of its constructor."""
 
 
 class ServiceGraph:
-    """Waits `ttl` seconds for the other half of a call, for at most `max_items` span ids at once.
+    """Pairs client and server sides that arrive within `ttl` seconds of each other; at most `max_items` are pending.
 
-    patience: seconds for which a CLIENT span waits that is unanswered after `ttl`, if its address was answered before,
-        or it failed and nothing is known of its address; and for which a span with a failed call waits for the retry.
-        Those that wait so long are the first to be decided about when `max_items` are waiting.
+    patience: seconds that a CLIENT span without a server side stays pending, if its address was answered before, or if
+        it failed and its address is unknown. A span with a failed call stays as long, since the retry may follow.
+        When `max_items` are pending, spans past their TTL are evicted first.
 
-    A call is paired by the caller's span id: a CLIENT or PRODUCER span, the parent of a SERVER or CONSUMER span. Then:
+    The key of a call is the id of the caller's CLIENT or PRODUCER span, which is the parent of the SERVER or CONSUMER
+    span. The rules:
 
-    - a CONSUMER span with links, or a CLIENT span with links that receives messages, is paired with what it links to,
-      and with its parent if that is a PRODUCER span; a SERVER span with links with its parent, and with each PRODUCER
-      span that it links to. Whatever else they name tells who has called, if none of these is there. The first links
-      are looked at, `MAX_LINKS` or `MAX_SERVER_LINKS` of them;
-    - each SERVER span under a CLIENT span is a request, all but the first are retries; SERVER spans of one service that
-      have different names describe the same request. The longest of them, among those that come within `ttl`, is the
-      server's duration, which is told after that time;
-    - a request failed if either half has; client and server durations are counted where there is such a half, never 0;
-    - a SERVER span under INTERNAL ones of the caller is a call of their service, told by its SERVER half alone; where
-      they are a call's attempts, as gRPC has them, it answers the CLIENT span that these lie within;
-    - a root SERVER span is called by `user`; a CLIENT span that nobody answered calls the service whose CLIENT span is
-      right under it (a proxy), or else a database, peer or provider of models that its attributes name; a SERVER span
-      whose parent is another service's SERVER span is called by that one. Whatever remains is unpaired;
-    - CLIENT spans of one service within each other are one call: the innermost is counted, and the ones around it may
-      name what it calls. A call to a database within another call is one of its own;
-    - INTERNAL spans of the same service are looked through: a call lies within the nearest other span above them;
-    - a failed CLIENT span whose address has always been answered by one service has called that service. A SERVER span
-      that comes later adds its duration, not a request;
-    - calls under the same span, of whatever kind that is, are looked at together: those that repeat a failed one are
-      retries, those that replace it are fallbacks (see `attempts`). A call whose CLIENT span tells neither of success
-      nor of failure has failed if all that it reached has, which is decided once all of that has had time to come.
+    - A CONSUMER span with links pairs with each linked span, and with its parent if that is a PRODUCER span. A CLIENT
+      span with links that receives messages is a CONSUMER span. A SERVER span with links pairs with its parent, and
+      with each linked PRODUCER span. If none of these exists, the services of the other linked spans and of the parent
+      are the callers. The first `MAX_LINKS` or `MAX_SERVER_LINKS` links are followed.
+    - Each SERVER span under a CLIENT span is a request, and all but the first are retries. SERVER spans of one service
+      with different names describe the same request: the longest that arrives within `ttl` gives the server duration,
+      which is emitted after that time.
+    - A request failed if either side failed. Client and server durations are counted only where that side exists.
+    - A SERVER span under INTERNAL spans of the caller is a call from their service without a client side. If these
+      spans are attempts of a call, as in gRPC, it belongs to the CLIENT span around them.
+    - A root SERVER span has the client `user`.
+    - A CLIENT span without a server side calls the service of the CLIENT span right under it (a proxy). Else it calls a
+      virtual node: the database, peer or model provider that its attributes name.
+    - A SERVER span whose parent is a SERVER span of another service is a call from that service. Whatever remains is
+      unpaired.
+    - CLIENT spans of one service within each other are one call. The innermost is counted, and the ones around it may
+      name the callee. A database call within another call is a call of its own.
+    - INTERNAL spans of the same service are skipped: the parent of a call is the nearest other span above it.
+    - A failed CLIENT span without a server side calls the one service that has answered at its address so far. A SERVER
+      span that arrives later adds its duration, not a request.
+    - Calls under the same span of any kind are compared: repetitions of a failed call are retries, replacements are
+      fallbacks (see `retries`). A call of unknown outcome has failed if all its server sides have failed, which is
+      decided `ttl` seconds later.
 
-    Spans must not be handed in twice.
+    A span must be added only once.
     """
 
     def __init__(self, ttl: float, max_items: int, patience: float = 0.0) -> None:
         self._ttl = ttl
-        self._waiting = Waiting(ttl, max(0.0, patience - ttl), max_items)
-        self._notes = Notes(ttl, max_items)
-        self._peers = Peers()
-        self._findings = Findings()
-        self._telling = Telling(self._findings, max_items)
-        self._unanswered = Unanswered(self._findings, self._telling, self._peers)
+        self._pending = PendingSpans(ttl, max(0.0, patience - ttl), max_items)
+        self._parents = ParentIndex(ttl, max_items)
+        self._addresses = PeerAddresses()
+        self._update = UpdateBuilder()
+        self._siblings = SiblingCalls(self._update, max_items)
+        self._expiry = Expiry(self._update, self._siblings, self._addresses)
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        """Return the number of pending spans."""
+        return len(self._pending)
 
-    def take(self) -> Found:
-        """What was found since the last call."""
-        return self._findings.take()
+    def take(self) -> GraphUpdate:
+        """Return what was found since the last call."""
+        return self._update.take()
 
     def add(self, span: Outlined, now: float) -> None:
-        """Look at one span."""
-        self.look(outlines_of([span]), now)
+        """Add one span."""
+        self.add_batch(outlines_of([span]), now)
 
-    def look(self, outlines: Outlines, now: float) -> None:
-        """Look at spans. INTERNAL ones tell only what the calls under them lie within.
+    def add_batch(self, outlines: Outlines, now: float) -> None:
+        """Add spans given as columns.
 
-        What can be done with many of a kind at once is: one by one, it would take twice the time.
+        Steps that many spans of one kind share run on whole columns; one by one, they would take twice the time.
         """
         kinds: Sequence[Kind] = outlines.kind
         if any(outlines.links):
-            kinds = [*map(_role, kinds, outlines.links, outlines.attributes)]
+            kinds = [*map(_effective_kind, kinds, outlines.links, outlines.attributes)]
         internal = [kind == "internal" for kind in kinds]
-        self._note_internal(internal, outlines, now)
-        self._note_called([kind == "server" or kind == "consumer" for kind in kinds], outlines, now)
-        alone = [
+        self._add_internal_spans(internal, outlines, now)
+        self._index_servers([kind == "server" or kind == "consumer" for kind in kinds], outlines, now)
+        root_servers = [
             kind == "server" and not above and not links
             for kind, above, links in zip(kinds, outlines.above, outlines.links, strict=True)
         ]
-        self._ask(alone, outlines)
-        rest = [not done for done in map(or_, internal, alone)]
+        self._count_root_servers(root_servers, outlines)
+        remaining = [not done for done in map(or_, internal, root_servers)]
         for kind, (key, above, name, _, start, end, status, _, _, service, attributes, links) in compress(
-            zip(kinds, outlines.rows(), strict=True), rest
+            zip(kinds, outlines.rows(), strict=True), remaining
         ):
             if kind == "client" or kind == "producer":
-                self._add_client(Client(service, key, kind, name, start, end, status, attributes), above, now)
+                self._add_client(ClientSide(service, key, kind, name, start, end, status, attributes), above, now)
             else:
-                server = server_half(service, key, kind, name, start, end, status, attributes)
+                server = server_side(service, key, kind, name, start, end, status, attributes)
                 self._add_server(server, above, links, now)
 
     def expire(self, now: float) -> None:
-        """Decide about calls that have waited long enough."""
-        for node in self._waiting.due(now):
-            node.known = True
-            if node.pending is not None:
-                self._telling.know(node)
-            if node.calls is not None or node.failed_calls:
-                self._telling.review(node, node.expires + self._ttl)
-            if self._unanswered.settle(node, last=False):
-                self._waiting.wait_on(node)
+        """Count calls whose time to wait is over."""
+        for span in self._pending.expired(now):
+            span.kind_known = True
+            if span.deferred_calls is not None:
+                self._siblings.resolve(span)
+            if span.calls is not None or span.has_failed_calls:
+                self._siblings.recheck(span, span.expires_at + self._ttl)
+            if self._expiry.expire(span, final=False):
+                self._pending.extend(span)
             else:
-                self._waiting.forget(node)
-                let_go(node)
-        while late := self._waiting.oldest(now):
-            self._give_up(late)
-        self._telling.expire(now)
+                self._pending.remove(span)
+                release_parents(span)
+        while span_past_extension := self._pending.pop_extended(now):
+            self._evict(span_past_extension)
+        self._siblings.expire(now)
 
-    def _give_up(self, node: Node) -> None:
-        self._unanswered.settle(node, last=True)
-        let_go(node)
+    def _evict(self, span: PendingSpan) -> None:
+        self._expiry.expire(span, final=True)
+        release_parents(span)
 
-    def _node(self, key: Id, now: float) -> Node | None:
-        """What is known of a span; None, and counted, where there is no room for it."""
-        node = self._waiting.find(key)
-        if node is not None:
-            return node
-        if self._waiting.full:
-            oldest = self._waiting.oldest()
-            if oldest is None:
+    def _upsert_pending(self, key: Id, now: float) -> PendingSpan | None:
+        """Return the pending span of a key, added if there is none; None if there is no room."""
+        span = self._pending.find(key)
+        if span is not None:
+            return span
+        if self._pending.is_full:
+            evicted = self._pending.pop_extended()
+            if evicted is None:
                 return None
-            self._give_up(oldest)
-        node = self._waiting.add(key, now)
-        note = self._notes.of(key)
-        if note is not None:
-            _identify(node, note[0], note[1], attempt=note[2])
-        return node
+            self._evict(evicted)
+        span = self._pending.add(key, now)
+        known = self._parents.get(key)
+        if known is not None:
+            _set_kind(span, known[0], known[1], attempt=known[2])
+        return span
 
-    def _add_client(self, client: Client, above: Id, now: float) -> None:
-        own, service = client.id, client.service
-        parent = self._node(above, now) if above and above != own else None
-        node = self._node(own, now)
-        if node is None:
-            self._findings.dropped += 1
+    def _add_client(self, client: ClientSide, above: Id, now: float) -> None:
+        key, service = client.key, client.service
+        parent = self._upsert_pending(above, now) if above and above != key else None
+        span = self._upsert_pending(key, now)
+        if span is None:
+            self._update.dropped += 1
             return
-        node.client = client
+        span.client = client
         if parent is not None:
-            node.parent = parent
+            span.parent = parent
             inner = (service, bool(client.callee.database))
-            if inner not in parent.inner and len(parent.inner) < MAX_INNER:
-                parent.inner += (inner,)
-            if client.in_vain:
-                parent.failed_calls = True
-            if parent.internal == service:
-                self._look_through(parent, service, now)
-        self._telling.know(node)
-        if node.servers is not None:
-            servers, node.servers = node.servers, None
+            if inner not in parent.inner_clients and len(parent.inner_clients) < MAX_INNER_SERVICES:
+                parent.inner_clients += (inner,)
+            if client.attempt_failed:
+                parent.has_failed_calls = True
+            if parent.internal_service == service:
+                self._propagate(parent, service, now)
+        self._siblings.resolve(span)
+        if span.servers is not None:
+            servers, span.servers = span.servers, None
             for server in servers:
-                self._meet(node, client, server, now)
+                self._match(span, client, server, now)
 
-    def _note_internal(self, chosen: Sequence[bool], outlines: Outlines, now: float) -> None:
-        """Take note of INTERNAL spans, and see to what waits for one of them."""
-        keys, services = [*compress(outlines.key, chosen)], [*compress(outlines.service, chosen)]
-        aboves = [above or key for above, key in zip(compress(outlines.above, chosen), keys, strict=True)]
-        attempts = [name.startswith(ATTEMPT) for name in compress(outlines.name, chosen)]
-        nodes = [*map(self._waiting.find, keys)]
-        new = [node is None for node in nodes]
-        self._notes.add_internal(
+    def _add_internal_spans(self, selected: Sequence[bool], outlines: Outlines, now: float) -> None:
+        """Index the selected INTERNAL spans, and update the pending spans among them."""
+        keys, services = [*compress(outlines.key, selected)], [*compress(outlines.service, selected)]
+        parents = [above or key for above, key in zip(compress(outlines.above, selected), keys, strict=True)]
+        attempts = [name.startswith(ATTEMPT_PREFIX) for name in compress(outlines.name, selected)]
+        spans = [*map(self._pending.find, keys)]
+        new = [span is None for span in spans]
+        self._parents.add_internal(
             [*compress(keys, new)],
             compress(services, new),
-            compress(aboves, new),
+            compress(parents, new),
             compress(keys, map(and_, attempts, new)),
             now,
         )
-        for node, service, above, attempt in zip(nodes, services, aboves, attempts, strict=True):
-            if node is not None and not node.known:  # else it came too late, or again
-                self._add_internal(node, service, above, now, attempt=attempt)
+        for span, service, parent, attempt in zip(spans, services, parents, attempts, strict=True):
+            if span is not None and not span.kind_known:  # else it is late or a duplicate
+                self._add_internal(span, service, parent, now, attempt=attempt)
 
-    def _add_internal(self, node: Node, service: Service, above: Id, now: float, *, attempt: bool) -> None:
-        _identify(node, service, above, attempt=attempt)
-        if node.inner:
-            self._look_through(node, service, now)
-        self._telling.know(node)
-        if node.servers is not None:
-            servers, node.servers = node.servers, None
+    def _add_internal(self, span: PendingSpan, service: Service, parent: Id, now: float, *, attempt: bool) -> None:
+        _set_kind(span, service, parent, attempt=attempt)
+        if span.inner_clients:
+            self._propagate(span, service, now)
+        self._siblings.resolve(span)
+        if span.servers is not None:
+            servers, span.servers = span.servers, None
             for server in servers:
-                self._answer(node.key, server, now)
+                self._attach(span.key, server, now)
 
-    def _note_called(self, chosen: Sequence[bool], outlines: Outlines, now: float) -> None:
-        """Take note of SERVER and CONSUMER spans: whose call those below them are."""
-        keys, services = [*compress(outlines.key, chosen)], [*compress(outlines.service, chosen)]
-        nodes = [*map(self._waiting.find, keys)]
-        new = [node is None for node in nodes]
-        self._notes.add_called([*compress(keys, new)], compress(services, new), now)
-        for node, service in zip(nodes, services, strict=True):
-            if node is not None:
-                node.own_server = service
-                self._telling.know(node)
+    def _index_servers(self, selected: Sequence[bool], outlines: Outlines, now: float) -> None:
+        """Index the selected SERVER and CONSUMER spans as possible parents of calls."""
+        keys, services = [*compress(outlines.key, selected)], [*compress(outlines.service, selected)]
+        spans = [*map(self._pending.find, keys)]
+        new = [span is None for span in spans]
+        self._parents.add_servers([*compress(keys, new)], compress(services, new), now)
+        for span, service in zip(spans, services, strict=True):
+            if span is not None:
+                span.server_service = service
+                self._siblings.resolve(span)
 
-    def _ask(self, chosen: Sequence[bool], outlines: Outlines) -> None:
-        """Count SERVER spans that nobody is above."""
+    def _count_root_servers(self, selected: Sequence[bool], outlines: Outlines) -> None:
+        """Count the selected SERVER spans, which have neither parent nor links."""
         columns = outlines.service, outlines.key, outlines.start_ns, outlines.end_ns, outlines.status
-        for service, key, start, end, status in compress(zip(*columns, strict=True), chosen):
+        for service, key, start, end, status in compress(zip(*columns, strict=True), selected):
             edge = _new(Edge, (USER, service, VIRTUAL))
-            self._findings.served(edge, key, (end - start) / 1e9, failed=status == "error")
+            self._update.add_server_call(edge, key, (end - start) / 1e9, failed=status == "error")
 
-    def _look_through(self, node: Node, service: Service, now: float) -> None:
-        """Tell the span above an INTERNAL one, and that above it, of the calls that lie within."""
-        while node.internal == service and node.above != node.key:
-            if node.parent is None:
-                node.parent = self._node(node.above, now)
-            outer = node.parent
+    def _propagate(self, span: PendingSpan, service: Service, now: float) -> None:
+        """Pass the calls under an INTERNAL span on to the spans above it."""
+        while span.internal_service == service and span.parent_key != span.key:
+            if span.parent is None:
+                span.parent = self._upsert_pending(span.parent_key, now)
+            outer = span.parent
             if outer is None:
                 return
-            new = tuple(each for each in node.inner if each[0] == service and each not in outer.inner)
-            if len(outer.inner) >= MAX_INNER:
+            new = tuple(
+                inner for inner in span.inner_clients if inner[0] == service and inner not in outer.inner_clients
+            )
+            if len(outer.inner_clients) >= MAX_INNER_SERVICES:
                 new = ()
-            if not new and outer.failed_calls >= node.failed_calls:
+            if not new and outer.has_failed_calls >= span.has_failed_calls:
                 return
-            outer.inner += new
-            outer.failed_calls |= node.failed_calls
-            node = outer
+            outer.inner_clients += new
+            outer.has_failed_calls |= span.has_failed_calls
+            span = outer
 
-    def _add_server(self, server: Server, parent: Id, links: Sequence[Link], now: float) -> None:
-        """A span that is called, unless it is one that `_ask` counts."""
+    def _add_server(self, server: ServerSide, parent: Id, links: Sequence[Link], now: float) -> None:
         if links:
             self._add_linked(server, parent, links, now)
-        elif not parent or parent == server.id:
-            self._findings.unpaired.append(Unpaired(server.service, server.kind))
+        elif not parent or parent == server.key:
+            self._update.unpaired.append(Unpaired(server.service, server.kind))
         else:
-            self._answer(parent, server, now)
+            self._attach(parent, server, now)
 
-    def _add_linked(self, server: Server, parent: Id, links: Sequence[Link], now: float) -> None:
-        """Bring a span to all that it names. Messages are told by links, so a consumer's parent counts if it has sent
-        one; a request by its parent, so what a server links to counts if that has sent a message.
+    def _add_linked(self, server: ServerSide, parent: Id, links: Sequence[Link], now: float) -> None:
+        """Attach a server side to its parent and to each linked span.
+
+        A message follows its links, so the parent of a CONSUMER span counts only if it is a PRODUCER span. A request
+        follows its parent, so a span that a SERVER span links to counts only if it is a PRODUCER span.
         """
         consumer = server.kind == "consumer"
-        few = links[: MAX_LINKS if consumer else MAX_SERVER_LINKS]
-        strict = dict.fromkeys((bytes.fromhex(link.trace_id + link.span_id) for link in few), not consumer)
-        if parent and parent != server.id:
-            strict[parent] = strict.get(parent, True) if consumer else False
-        claim = Claim(len(strict), root=not parent and not consumer)
-        for caller, only_producer in strict.items():
-            self._answer(caller, server._replace(way=Way(claim=claim, strict=only_producer)), now)
+        followed = links[: MAX_LINKS if consumer else MAX_SERVER_LINKS]
+        producer_only = dict.fromkeys((bytes.fromhex(link.trace_id + link.span_id) for link in followed), not consumer)
+        if parent and parent != server.key:
+            producer_only[parent] = producer_only.get(parent, True) if consumer else False
+        claim = LinkClaim(len(producer_only), is_root=not parent and not consumer)
+        for key, only in producer_only.items():
+            self._attach(key, server._replace(path=ParentPath(claim=claim, producer_only=only)), now)
 
-    def _answer(self, caller: Id, server: Server, now: float) -> None:
-        """Bring a SERVER span to the call above it, through INTERNAL spans of the caller."""
-        if server.way is None:
-            node = self._waiting.find(caller)
-            if node is not None and node.client is not None:  # as nearly always
-                self._pair(node, node.client, server, now)
+    def _attach(self, key: Id, server: ServerSide, now: float) -> None:
+        """Attach a server side to the call with this key, or to the call above it through INTERNAL spans."""
+        if server.path is None:
+            span = self._pending.find(key)
+            if span is not None and span.client is not None:  # the usual case
+                self._upsert_edge(span, span.client, server, now)
                 return
-        way = server.way or _PARENT
-        through, looked, attempt = way.through, way.looked, way.attempt
-        while (node := self._node(caller, now)) is not None and node.client is None and node.internal is not None:
-            far = way.strict or looked >= MAX_BETWEEN or through not in (None, node.internal)
-            if not far:
-                through, looked, attempt = node.internal, looked + 1, attempt or node.attempt
-            if far or node.above == caller:
-                self._findings.without_client(through, server)
+        path = server.path or _PARENT
+        internal_service, depth, via_attempt = path.internal_service, path.depth, path.via_attempt
+        while (
+            (span := self._upsert_pending(key, now)) is not None
+            and span.client is None
+            and span.internal_service is not None
+        ):
+            end = path.producer_only or depth >= MAX_INTERNAL_DEPTH
+            end = end or internal_service not in (None, span.internal_service)
+            if not end:
+                internal_service, depth, via_attempt = span.internal_service, depth + 1, via_attempt or span.is_attempt
+            if end or span.parent_key == key:
+                self._update.add_without_client(internal_service, server)
                 return
-            caller = node.above
-        if looked > way.looked:
-            server = server._replace(way=Way(through, looked, attempt, way.claim, way.strict))
-        if node is None:
+            key = span.parent_key
+        if depth > path.depth:
+            server = server._replace(
+                path=ParentPath(internal_service, depth, via_attempt, path.claim, path.producer_only)
+            )
+        if span is None:
             self._drop(server)
-            if way.claim is not None:
-                self._findings.claimed(server, way.claim)
-        elif node.client is not None:
-            self._meet(node, node.client, server, now)
+            if path.claim is not None:
+                self._update.resolve_claim(server, path.claim)
+        elif span.client is not None:
+            self._match(span, span.client, server, now)
         else:
-            node.servers = node.servers or []
-            node.servers.append(server)
+            span.servers = span.servers or []
+            span.servers.append(server)
 
-    def _drop(self, server: Server) -> None:
-        """Count a SERVER span that there was no room for, once for all that it links to."""
-        claim = None if server.way is None else server.way.claim
+    def _drop(self, server: ServerSide) -> None:
+        """Count a dropped server side, once for all its links."""
+        claim = None if server.path is None else server.path.claim
         if claim is None or not claim.dropped:
-            self._findings.dropped += 1
+            self._update.dropped += 1
         if claim is not None:
             claim.dropped = True
 
-    def _meet(self, node: Node, client: Client, server: Server, now: float) -> None:
-        """A CLIENT span and a SERVER span under it.
+    def _match(self, span: PendingSpan, client: ClientSide, server: ServerSide, now: float) -> None:
+        """Pair a client side with a server side below it, unless the path between them rules that out.
 
-        What is under an INTERNAL span that is no attempt is a call of its own, and a CLIENT span around that is none.
+        A server side under an INTERNAL span that is not an attempt is a call of its own, and the CLIENT span around
+        that INTERNAL span is not.
         """
-        way = server.way
-        if way is None:
-            self._pair(node, client, server, now)
-        elif way.strict and client.kind != "producer":
-            self._findings.without_client(None, server)
-        elif way.through is None or (way.through == client.service and way.attempt):
-            self._pair(node, client, server, now)
-            if way.claim is not None:
-                self._findings.claimed(server, way.claim, paired=True)
+        path = server.path
+        if path is None:
+            self._upsert_edge(span, client, server, now)
+        elif path.producer_only and client.kind != "producer":
+            self._update.add_without_client(None, server)
+        elif path.internal_service is None or (path.internal_service == client.service and path.via_attempt):
+            self._upsert_edge(span, client, server, now)
+            if path.claim is not None:
+                self._update.resolve_claim(server, path.claim, paired=True)
         else:
-            own = client.kind == "client" and way.through == client.service
-            if own and not (client.callee.database or client.callee.provider):
-                node.answered = True
-            self._findings.without_client(way.through, server)
+            same_service = client.kind == "client" and path.internal_service == client.service
+            if same_service and not (client.callee.database or client.callee.provider):
+                span.is_complete = True
+            self._update.add_without_client(path.internal_service, server)
 
-    def _pair(self, node: Node, client: Client, server: Server, now: float) -> None:
-        """Count a call that has both halves. Every figure only grows, so the order of the halves does not matter."""
-        node.answered = True
+    def _upsert_edge(self, span: PendingSpan, client: ClientSide, server: ServerSide, now: float) -> None:
+        """Add a server side to the counts of a call. Counts only grow, so the order of arrival does not matter."""
+        span.is_complete = True
         messaging = client.kind == "producer" or server.kind == "consumer"
         if not messaging:
-            self._peers.learn(client, server.service)
-        if node.decided and node.assumed != server.service:
-            return  # its request has been counted elsewhere
+            self._addresses.record(client, server.service)
+        if span.counted_alone and span.assumed_server != server.service:
+            return  # counted on another edge
         edge = _new(Edge, (client.service, server.service, MESSAGING if messaging else ""))
-        tally = node.tally(edge)
-        if tally is None:
-            if len(node.tallies) >= MAX_ANSWERERS:
+        counts = span.counts_on(edge)
+        if counts is None:
+            if len(span.counts) >= MAX_SERVERS_PER_CALL:
                 self._drop(server)
                 return
-            tally = Tally(edge)
-            node.tallies += (tally,)
+            counts = CallCounts(edge)
+            span.counts += (counts,)
             if not messaging:
-                tally.again = self._telling.tell(node, edge)
-        tally.add(client, server)
-        self._findings.tallied(tally, client)
-        if server.failed and client.unsure and not messaging:
-            self._doubt(node, client, now)
-        if node.expires < inf and tally.observe_late():
-            self._findings.observed(edge, [server])
+                counts.sibling_retries = self._siblings.add(span, edge)
+        counts.add(client, server)
+        self._update.add_counts(counts, client)
+        if server.failed and client.outcome_unknown and not messaging:
+            self._defer_outcome(span, client, now)
+        if span.expires_at < inf and counts.take_late_duration():
+            self._update.add_durations(edge, [server])
 
-    def _doubt(self, node: Node, client: Client, now: float) -> None:
-        """A call may turn out to be in vain: spans above it wait for the retry."""
-        outer = node.parent
-        while outer is not None and not outer.failed_calls:
-            outer.failed_calls = True
-            outer = outer.parent if outer.internal == client.service else None
-        self._telling.doubt(node, now + self._ttl)
-
-
-def _role(kind: Kind, links: Sequence[Link], found: Attributes) -> Kind:
-    """Of a CLIENT span that receives what it links to, the consumer's."""
-    return "consumer" if links and kind == "client" and receives(found) else kind
+    def _defer_outcome(self, span: PendingSpan, client: ClientSide, now: float) -> None:
+        """Decide later whether a call failed, and keep the spans above it for the retry."""
+        outer = span.parent
+        while outer is not None and not outer.has_failed_calls:
+            outer.has_failed_calls = True
+            outer = outer.parent if outer.internal_service == client.service else None
+        self._siblings.defer(span, now + self._ttl)
 
 
-def _identify(node: Node, service: Service, above: Id, *, attempt: bool) -> None:
-    """It is this service's SERVER span, or the INTERNAL one right under `above`, which is itself where none is."""
-    if above:
-        node.internal, node.above, node.attempt = service, above, attempt
+def _effective_kind(kind: Kind, links: Sequence[Link], found: Attributes) -> Kind:
+    """Return "consumer" for a CLIENT span that receives the messages it links to, else its kind."""
+    return "consumer" if links and kind == "client" and is_receive(found) else kind
+
+
+def _set_kind(span: PendingSpan, service: Service, parent: Id, *, attempt: bool) -> None:
+    """Mark a span as an INTERNAL one under `parent` (itself at a root), or with b"" as a SERVER span."""
+    if parent:
+        span.internal_service, span.parent_key, span.is_attempt = service, parent, attempt
     else:
-        node.own_server = service
-    node.known = True
+        span.server_service = service
+    span.kind_known = True

@@ -1,116 +1,118 @@
-"""Telling of each call the span above it, and those around it: calls under one span show retries and fallbacks."""
+"""Groups the calls under one parent span, to recognize retries and fallbacks."""
 
 from __future__ import annotations
 
 from collections import deque
 from math import inf
 
-from foreshock_dashboard.ingest.service_graph.ancestors import MAX_NESTED, above
-from foreshock_dashboard.ingest.service_graph.call_sides import Client
-from foreshock_dashboard.ingest.service_graph.increments import Findings
-from foreshock_dashboard.ingest.service_graph.pending import Node
-from foreshock_dashboard.ingest.service_graph.retries import MAX_CALLS, Calls
+from foreshock_dashboard.ingest.service_graph.call_sides import ClientSide
+from foreshock_dashboard.ingest.service_graph.increments import UpdateBuilder
+from foreshock_dashboard.ingest.service_graph.pending import MAX_NESTED_CLIENTS, PendingSpan, skip_internal
+from foreshock_dashboard.ingest.service_graph.retries import MAX_CALLS_PER_SPAN, SpanCalls
 from foreshock_dashboard.model.world import Edge
 
 
-class Telling:
-    """Looks at calls under the same span together. A call waits until it is known what kind of span is above it.
+class SiblingCalls:
+    """Adds each call to the calls of its parent span, once the kind of that span is known.
 
-    limit: calls that are in doubt at once; beyond it, those that have been longest are decided early.
+    limit: calls with a deferred decision at once; beyond it, the oldest is decided early.
     """
 
-    def __init__(self, findings: Findings, limit: int) -> None:
-        self._findings, self._limit = findings, limit
-        self._doubts: deque[tuple[float, Node, Node | None]] = deque()
-        self._reviews: deque[tuple[float, Node]] = deque()
-        self._changed: dict[Calls, None] = {}
+    def __init__(self, update: UpdateBuilder, limit: int) -> None:
+        self._update, self._limit = update, limit
+        self._deferred: deque[tuple[float, PendingSpan, PendingSpan | None]] = deque()
+        self._rechecks: deque[tuple[float, PendingSpan]] = deque()
+        self._changed: dict[SpanCalls, None] = {}
 
-    def tell(self, node: Node, edge: Edge) -> int:
-        """Tell a call, once, of the span above it and of those that are around it; how many retries that shows."""
+    def add(self, span: PendingSpan, edge: Edge) -> int:
+        """Add a call, once per edge, to its parent and to those of the calls around it; return the retries found."""
         retries = 0
-        outer: Node | None = node
-        for _ in range(MAX_NESTED):
-            if outer is None or outer.client is None or edge in outer.told:
+        outer: PendingSpan | None = span
+        for _ in range(MAX_NESTED_CLIENTS):
+            if outer is None or outer.client is None or edge in outer.reported_edges:
                 break
-            outer.told += (edge,)
-            more, outer = self._tell_above(outer.parent, outer.client, edge)
-            retries += more
+            outer.reported_edges += (edge,)
+            found, outer = self._add_to_parent(outer.parent, outer.client, edge)
+            retries += found
         return retries
 
-    def _tell_above(self, start: Node | None, client: Client, edge: Edge, looked: int = 0) -> tuple[int, Node | None]:
-        """How many retries the calls beside this one show; and the call of the same service that it lies within."""
-        outer, looked = above(start, client.service, looked)
-        if outer is None:
-            return int(client.resent), None
-        if not outer.known:
-            outer.pending = outer.pending or []
-            outer.pending.append((client, edge, looked))
+    def _add_to_parent(
+        self, start: PendingSpan | None, client: ClientSide, edge: Edge, depth: int = 0
+    ) -> tuple[int, PendingSpan | None]:
+        """Return the retries found, and the parent if it is a call of the same service."""
+        parent, depth = skip_internal(start, client.service, depth)
+        if parent is None:
+            return int(client.is_resend), None
+        if not parent.kind_known:
+            parent.deferred_calls = parent.deferred_calls or []
+            parent.deferred_calls.append((client, edge, depth))
             return 0, None
-        retries = self._place(outer, client, edge)
-        return retries, outer if outer.client is not None and outer.client.service == client.service else None
+        retries = self._group(parent, client, edge)
+        same_service = parent.client is not None and parent.client.service == client.service
+        return retries, parent if same_service else None
 
-    def _place(self, outer: Node, client: Client, edge: Edge) -> int:
-        """Look at a call together with the others under the same span; how many retries that shows."""
-        calls = outer.calls
+    def _group(self, parent: PendingSpan, client: ClientSide, edge: Edge) -> int:
+        calls = parent.calls
         if calls is None:
-            calls = outer.calls = Calls(outer.client.service if outer.client is not None else None)
-        if len(calls.all) >= MAX_CALLS:
-            self._findings.dropped += 1
-            return int(client.resent)
-        if outer.expires < inf:
+            calls = parent.calls = SpanCalls(parent.client.service if parent.client is not None else None)
+        if len(calls.calls) >= MAX_CALLS_PER_SPAN:
+            self._update.dropped += 1
+            return int(client.is_resend)
+        if parent.expires_at < inf:
             self._changed[calls] = None
         return calls.add(client, edge)
 
-    def know(self, node: Node) -> None:
-        """It is known by now what kind of span this is: so what waited for that can be told."""
-        node.known = True
-        if node.pending is None:
+    def resolve(self, span: PendingSpan) -> None:
+        """Mark the kind of a span as known, and add the calls that waited for it."""
+        span.kind_known = True
+        if span.deferred_calls is None:
             return
-        pending, node.pending = node.pending, None
-        for client, edge, looked in pending:
-            retries, outer = self._tell_above(node, client, edge, looked)
+        deferred, span.deferred_calls = span.deferred_calls, None
+        for client, edge, depth in deferred:
+            retries, outer = self._add_to_parent(span, client, edge, depth)
             if outer is not None:
-                retries += self.tell(outer, edge)
-            self._findings.retried(edge, retries)
+                retries += self.add(outer, edge)
+            self._update.add_retries(edge, retries)
 
-    def doubt(self, node: Node, when: float) -> None:
-        """Decide at a time whether a call was in vain that its SERVER half alone calls failed: others may come yet,
-        such as the next attempt of the caller's transport.
+    def defer(self, span: PendingSpan, when: float) -> None:
+        """Decide at `when` if a call failed of which only a server side reports failure.
+
+        Further server sides may arrive until then, such as the next attempt of the client's transport.
         """
-        if len(self._doubts) >= self._limit:
-            self._decide(*self._doubts.popleft()[1:])
-        self._doubts.append((when, node, node.parent))
+        if len(self._deferred) >= self._limit:
+            self._decide(*self._deferred.popleft()[1:])
+        self._deferred.append((when, span, span.parent))
 
-    def _decide(self, node: Node, parent: Node | None) -> None:
-        client = node.client
-        if client is None or client.in_vain or any(tally.failed < tally.requests for tally in node.tallies):
+    def _decide(self, span: PendingSpan, parent: PendingSpan | None) -> None:
+        client = span.client
+        if client is None or client.attempt_failed or any(counts.failed < counts.requests for counts in span.counts):
             return
-        client.in_vain = True
-        calls = outer.calls if (outer := above(parent, client.service)[0]) is not None else None
-        if calls is not None:
-            self._changed[calls] = None
-            for edge, retries in calls.turn(client):
-                self._findings.retried(edge, retries)
+        client.attempt_failed = True
+        outer = skip_internal(parent, client.service)[0]
+        if outer is not None and outer.calls is not None:
+            self._changed[outer.calls] = None
+            for edge, retries in outer.calls.add_failure(client):
+                self._update.add_retries(edge, retries)
 
-    def review(self, node: Node, when: float) -> None:
-        """Look at the calls under a span whose usual time is over; at a time, if one failed, for fallbacks too."""
-        if node.calls is not None:
-            self._changed[node.calls] = None
-        if node.failed_calls:
-            self._reviews.append((when, node))
+    def recheck(self, span: PendingSpan, when: float) -> None:
+        """Check the calls under an expired span now; if one of them failed, look for fallbacks at `when`."""
+        if span.calls is not None:
+            self._changed[span.calls] = None
+        if span.has_failed_calls:
+            self._rechecks.append((when, span))
 
     def expire(self, now: float) -> None:
-        """Decide about what is in doubt and what has changed, and do the reviews that are due."""
-        while self._doubts and self._doubts[0][0] <= now:
-            self._decide(*self._doubts.popleft()[1:])
-        while self._reviews and self._reviews[0][0] <= now:
-            calls = self._reviews.popleft()[1].calls
+        """Make the decisions that are due, and emit the retries and fallbacks of changed spans."""
+        while self._deferred and self._deferred[0][0] <= now:
+            self._decide(*self._deferred.popleft()[1:])
+        while self._rechecks and self._rechecks[0][0] <= now:
+            calls = self._rechecks.popleft()[1].calls
             if calls is not None:
-                calls.due = True
+                calls.needs_fallbacks = True
                 self._changed[calls] = None
         for calls in self._changed:
-            for edge, retries in calls.settle():
-                self._findings.retried(edge, retries)
-            if calls.due:
-                self._findings.fallbacks += calls.fallbacks()
+            for edge, retries in calls.resolve_resends():
+                self._update.add_retries(edge, retries)
+            if calls.needs_fallbacks:
+                self._update.fallbacks += calls.take_fallbacks()
         self._changed = {}

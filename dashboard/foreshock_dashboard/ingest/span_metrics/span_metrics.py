@@ -100,7 +100,7 @@ class SpanMetrics:
         if not all(fresh):
             outlines = Outlines._make([*compress(column, fresh)] for column in outlines)
         self._operations.count(outlines, now)
-        self._graph.look(outlines, now)
+        self._graph.add_batch(outlines, now)
         self._settle(now)
 
     def _fresh(self, outlines: Outlines, requests: Collection[int], now: float) -> list[bool]:
