@@ -1,12 +1,14 @@
-"""Where what comes along is, beside the packages: in the wheel in this folder, in a clone at its root."""
+"""Locations of files shipped beside the code: in the package of a wheel, at the root of a clone."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+_PACKAGE = Path(__file__).parents[1]
+
 
 def alerts() -> Path:
-    """The folder with `*.rules.yml`, `alertmanager.yml` and `runbooks/`.
+    """Folder with `*.rules.yml`, `alertmanager.yml`, and `runbooks/`.
 
     Raises:
         FileNotFoundError: the installation lacks it.
@@ -15,7 +17,7 @@ def alerts() -> Path:
 
 
 def grafana() -> Path:
-    """The folder with `dashboards/` and `provisioning/`.
+    """Folder with `dashboards/` and `provisioning/`.
 
     Raises:
         FileNotFoundError: the installation lacks it.
@@ -24,8 +26,7 @@ def grafana() -> Path:
 
 
 def _shipped(name: str, part: str) -> Path:
-    here = Path(__file__).parent
-    for folder in (here / name, here.parents[1] / name):
+    for folder in (_PACKAGE / name, _PACKAGE.parents[1] / name):
         if (folder / part).is_dir():
             return folder
-    raise FileNotFoundError(f"{name}/{part} is missing from {here}; install foreshock again")
+    raise FileNotFoundError(f"{name}/{part} is missing from {_PACKAGE}; install foreshock again")
