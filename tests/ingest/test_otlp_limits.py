@@ -19,7 +19,7 @@ from foreshock_dashboard.sources.otlp import http as otlp_http
 from foreshock_dashboard.sources.otlp import reader, receiver, slices
 from foreshock_dashboard.sources.otlp.refusal import Refusal
 from foreshock_dashboard.store.spans import queries as stored
-from foreshock_dashboard.web.http import params
+from foreshock_dashboard.web.state import params
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "otlp.md").read_text()
 ROWS = [[cell.strip() for cell in row.split("|")] for row in re.findall(r"^\|(.*)\|$", DOCUMENT, re.MULTILINE)]

@@ -17,7 +17,7 @@ from foreshock_dashboard.web.charts.lines import Mark
 from foreshock_dashboard.web.charts.theme import LIGHT
 from foreshock_dashboard.web.pages.contention.data import contention, headline, split, worst_first
 from foreshock_dashboard.web.pages.contention.figures import Looked, slowness, use, waits
-from foreshock_dashboard.web.state.conditions import Pair
+from foreshock_dashboard.web.state.placement import Pair
 
 PAIR = Looked(service("embedder"), service("train-llm"), (NOW - 900, NOW), (Mark(NOW - 190, "first sign", "crit"),))
 LOOK = Look(LIGHT)

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.web.caller import Caller
 
 from foreshock_dashboard.model.span import TRACE_KEYS
-from foreshock_dashboard.web.http.params import SPAN_PARAMETERS, TRACE_PARAMETERS
+from foreshock_dashboard.web.state.params import SPAN_PARAMETERS, TRACE_PARAMETERS
 
 DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "http-api.md").read_text()

@@ -19,12 +19,12 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.theme import LIGHT
-from foreshock_dashboard.web.http.params import BadParameterError
 from foreshock_dashboard.web.pages.fleet import figures as gpu
-from foreshock_dashboard.web.pages.fleet.data import Asked, asked, fleet, packed, table_rows
+from foreshock_dashboard.web.pages.fleet.data import Asked, asked, fleet, table_rows, typed_array
 from foreshock_dashboard.web.pages.fleet.gpu import Hardware, Xid, gpu_detail, judged
 from foreshock_dashboard.web.pages.fleet.gpu_queries import hardware_of, nvlink_of
 from foreshock_dashboard.web.pages.now import data
+from foreshock_dashboard.web.state.params import BadParameterError
 
 
 def _sick(throttled: float = 0.0, errors: float = 0.0, lost: float = 0.0) -> World:
@@ -52,7 +52,7 @@ def test_what_is_wrong_is_told_though_no_gpu_is_marked() -> None:
 
 def test_a_value_is_one_byte_and_nothing_known_is_none_of_them() -> None:
     """0…250 from end to end of the scale, 255 for what is not known."""
-    body = packed(np.array([0.0, 0.5, 1.0, 7.0, np.nan]), 0.0, 1.0)
+    body = typed_array(np.array([0.0, 0.5, 1.0, 7.0, np.nan]), 0.0, 1.0)
     assert _bytes(body) == [0, 125, 250, 250, 255]
     assert (body["dtype"], body["shape"]) == ("u1", "5")
     assert _bytes(fleet(snapshot(dark()), Asked())["values"]) == [255] * 32

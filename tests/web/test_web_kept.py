@@ -25,11 +25,11 @@ from foreshock_dashboard.web import callbacks
 from foreshock_dashboard.web.app import PAGES, create_app
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.http.json_cache import PerTick
-from foreshock_dashboard.web.http.time_range import View
 from foreshock_dashboard.web.pages.fleet import gpu_queries
 from foreshock_dashboard.web.pages.fleet.gpu import Hardware, Xid
 from foreshock_dashboard.web.pages.traces import reader
 from foreshock_dashboard.web.pages.traces.gpu_time import AT_ONCE
+from foreshock_dashboard.web.state.time_range import View
 
 CHARTS = {chart.id: chart for page in PAGES for chart in page.charts}
 

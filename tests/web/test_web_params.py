@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.web.http.params import BadParameterError, trace_query
+from foreshock_dashboard.web.state.params import BadParameterError, trace_query
 
 KNOWN = (Service("", "web"), Service("ml", "eval"), Service("prod", "llm"), Service("test", "llm"), Service("a", "web"))
 

@@ -33,8 +33,11 @@ from foreshock_dashboard.web.pages.now import data
 from foreshock_dashboard.web.pages.now.verdict import verdict
 from foreshock_dashboard.web.pages.services.data import services
 from foreshock_dashboard.web.pages.traces import json as traces_json
-from foreshock_dashboard.web.state import conditions
+from foreshock_dashboard.web.panels import vitals
+from foreshock_dashboard.web.panels.topology import topology
+from foreshock_dashboard.web.state import conditions, numbers
 from foreshock_dashboard.web.state.numbers import number
+from foreshock_dashboard.web.state.placement import WAITING, pairs
 
 Golden = Callable[[str, str], None]
 
@@ -87,10 +90,10 @@ def test_a_gpu_without_a_sample_does_not_pull_the_pair_down() -> None:
     values = world.stalled_by.copy()
     rows = [i for i, s in enumerate(world.stalls) if s.victim == service("embedder")]
     values[rows[0], -1] = np.nan
-    pair = next(p for p in conditions.pairs(replace(world, stalled_by=values)) if p.victim == service("embedder"))
+    pair = next(p for p in pairs(replace(world, stalled_by=values)) if p.victim == service("embedder"))
     assert pair.ratio == pytest.approx(0.46)
     values[rows, -1] = np.nan
-    pair = next(p for p in conditions.pairs(replace(world, stalled_by=values)) if p.victim == service("embedder"))
+    pair = next(p for p in pairs(replace(world, stalled_by=values)) if p.victim == service("embedder"))
     assert pair.ratio is None
 
 
@@ -275,21 +278,21 @@ def test_calm_does_not_hide_services_that_fail() -> None:
 
 def test_a_ratio_travels_as_one_byte_and_absent_as_its_own() -> None:
     """0, 1/2, 1 and nothing come back as they were."""
-    packed = data.packed(np.array([[0.0], [0.5], [1.0], [np.nan], [1.7]]))
+    packed = numbers.packed(np.array([0.0, 0.5, 1.0, np.nan, 1.7]))
     assert list(base64.b64decode(packed)) == [0, 125, 250, 255, 250]
 
 
 def test_topology_keeps_its_name_while_only_values_change() -> None:
     """The browser asks for identities again only when there are others."""
     world = calm()
-    assert data.topology(world)["id"] == data.topology(starving())["id"]
-    assert data.topology(world)["id"] != data.topology(calm(hosts=5))["id"]
+    assert topology(world)["id"] == topology(starving())["id"]
+    assert topology(world)["id"] != topology(calm(hosts=5))["id"]
 
 
 def test_the_values_of_now_line_up_with_the_topology() -> None:
     """One byte for each GPU and each tenant."""
     world = starving()
-    identities, values = data.topology(world), data.now(snapshot(world), "x")
+    identities, values = topology(world), data.now(snapshot(world), "x")
     assert len(base64.b64decode(values["gpus"]["busy"])) == sum(len(host["gpus"]) for host in identities["hosts"])
     assert len(base64.b64decode(values["tenants"]["stalled"])) == len(identities["tenants"])
 
@@ -311,9 +314,9 @@ def test_a_map_of_hundreds_keeps_those_that_share_gpus() -> None:
         *(np.vstack([getattr(world.red, f), nothing]) for f in ("rate", "failed", "p50", "p95", "p99"))
     )
     large = replace(world, services=(*world.services, *many), red=red)
-    drawn = data.topology(large)["map"]
+    drawn = topology(large)["map"]
     names = {node["id"] for node in drawn["nodes"]}
-    assert names == {node["id"] for node in data.topology(world)["map"]["nodes"]}
+    assert names == {node["id"] for node in topology(world)["map"]["nodes"]}
     assert {"embedder", "train-llm", "reranker", "batch-eval"} <= names
     assert drawn["hidden"] == 300
     values = data.now(snapshot(large), "x")
@@ -323,7 +326,7 @@ def test_a_map_of_hundreds_keeps_those_that_share_gpus() -> None:
 
 def test_an_edge_to_a_name_that_is_no_service_is_still_drawn() -> None:
     """Callers from outside and databases stand on the map as what they are."""
-    kinds = {node["id"]: node["kind"] for node in data.topology(calm())["map"]["nodes"]}
+    kinds = {node["id"]: node["kind"] for node in topology(calm())["map"]["nodes"]}
     assert kinds["user"] == "outside"
     assert kinds["postgres"] == "database"
     assert Edge(service("user"), service("gateway"), "virtual_node") in calm().edges
@@ -335,8 +338,8 @@ def test_a_sparkline_keeps_peaks_and_gaps() -> None:
     row = np.ones(len(world.times))
     row[60] = 9.0
     row[10:20] = np.nan
-    line = data.spark(world, row)
-    assert len(line) <= data.SPARK_POINTS
+    line = vitals.spark(world, row)
+    assert len(line) <= vitals.POINTS
     assert max(v for v in line if v is not None) == 9.0
     assert None in line
 
@@ -389,7 +392,7 @@ def test_every_payload_of_every_scene_is_json(scene: str) -> None:
         conditions.incidents,
     ):
         json.dumps(conditions.envelope(seen) | make(seen), allow_nan=False)
-    json.dumps(data.now(seen, "x") | data.topology(seen.world), allow_nan=False)
+    json.dumps(data.now(seen, "x") | topology(seen.world), allow_nan=False)
 
 
 def test_golden_now_of_a_starved_service(golden: Golden) -> None:
@@ -400,7 +403,7 @@ def test_golden_now_of_a_starved_service(golden: Golden) -> None:
 
 def test_golden_topology(golden: Golden) -> None:
     """Identities and the layout of the map."""
-    golden("web-topology.json", json.dumps(data.topology(calm()), indent=1) + "\n")
+    golden("web-topology.json", json.dumps(topology(calm()), indent=1) + "\n")
 
 
 def test_before_the_first_tick_there_is_nothing_but_a_reason() -> None:
@@ -430,5 +433,5 @@ def test_where_somebody_waits_the_matrix_leaves_out_pairs_that_share_in_peace() 
 
     ratios = [cell["ratio"] for row in data.matrix(world)["cells"] for cell in row if cell]
     assert ratios
-    assert min(ratios) >= data.WAITING
+    assert min(ratios) >= WAITING
     assert len(data.matrix(peaceful)["victims"]) >= 1

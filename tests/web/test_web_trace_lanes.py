@@ -24,7 +24,8 @@ from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.pages.traces import gpu_time
 from foreshock_dashboard.web.pages.traces.exemplars import exemplars
 from foreshock_dashboard.web.pages.traces.gpu_time import GpuTime, GpuTimes
-from foreshock_dashboard.web.pages.traces.search import CANDIDATES, WaitFilter, Waits, by_wait
+from foreshock_dashboard.web.pages.traces.search import CANDIDATES, Waits, by_wait
+from foreshock_dashboard.web.state.params import WaitFilter
 from foreshock_exporter.gpu.contention import ServiceKey
 from foreshock_exporter.gpu.occupancy import Occupancy, attributes, span_id, trace_id
 

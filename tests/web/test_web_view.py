@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_dashboard.web.http.params import BadParameterError, time_of
-from foreshock_dashboard.web.http.time_range import USUAL, View, view, view_of
 from foreshock_dashboard.web.shell.page import Page, find
+from foreshock_dashboard.web.state.params import BadParameterError, time_of
+from foreshock_dashboard.web.state.time_range import USUAL, View, view, view_of
 
 NOW = 1_764_064_800.0  # 2025-11-25 10:00 UTC
 DAY = 86_400.0

@@ -14,9 +14,9 @@ from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.trace_text import trace_text
 from foreshock_dashboard.replay.recording_hub import standing
 from foreshock_dashboard.settings.settings import Settings, SettingsError
-from foreshock_dashboard.web.http.params import BadParameterError, trace_id_of
 from foreshock_dashboard.web.pages.traces import json as traces_json
 from foreshock_dashboard.web.pages.traces.gpu_time import GpuTimes
+from foreshock_dashboard.web.state.params import BadParameterError, trace_id_of
 
 TOLD = frozenset({"spans", "lanes", "sentence"})
 """What a hub's answer has."""

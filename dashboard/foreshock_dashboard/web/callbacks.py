@@ -14,10 +14,10 @@ from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.charts.chart import Chart, Look
 from foreshock_dashboard.web.charts.lines import blank
-from foreshock_dashboard.web.http.params import BadParameterError
-from foreshock_dashboard.web.http.time_range import LONGEST_SEARCH, view_of
 from foreshock_dashboard.web.shell.page import Page, find
 from foreshock_dashboard.web.shell.shell import not_found
+from foreshock_dashboard.web.state.params import BadParameterError
+from foreshock_dashboard.web.state.time_range import LONGEST_SEARCH, view_of
 
 AT_ONCE = 8
 """Figures that are drawn at once; a page has as many at most. Further ones wait."""

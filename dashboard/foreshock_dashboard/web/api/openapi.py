@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from foreshock_dashboard.web.http.params import MOST_SPANS
+from foreshock_dashboard.web.state.params import MOST_SPANS
 
 _NUMBER: dict[str, Any] = {"type": ["number", "null"]}
 _TEXT: dict[str, Any] = {"type": "string"}

@@ -16,9 +16,7 @@ from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.web.api import csv
 from foreshock_dashboard.web.api.openapi import document
 from foreshock_dashboard.web.http.json_cache import encode
-from foreshock_dashboard.web.http.params import only, time_parameter
 from foreshock_dashboard.web.http.responses import CSV, Answers, download
-from foreshock_dashboard.web.http.time_range import SHORTEST, USUAL
 from foreshock_dashboard.web.pages.cascade.data import cascade
 from foreshock_dashboard.web.pages.contention import pair
 from foreshock_dashboard.web.pages.contention.data import contention
@@ -26,7 +24,10 @@ from foreshock_dashboard.web.pages.fleet import data, gpu_queries
 from foreshock_dashboard.web.pages.fleet.gpu import Hardware, found, gpu_detail
 from foreshock_dashboard.web.pages.traces.exemplars import wanted
 from foreshock_dashboard.web.pages.traces.reader import TraceReads
+from foreshock_dashboard.web.panels.topology import TopologyCache
 from foreshock_dashboard.web.state import conditions
+from foreshock_dashboard.web.state.params import only, time_parameter
+from foreshock_dashboard.web.state.time_range import SHORTEST, USUAL
 
 MOST_TRACES = "1000"
 """Traces in a CSV unless it is asked for fewer."""
@@ -37,8 +38,8 @@ Make = Callable[[Snapshot, Given], Json]
 class Feeds:
     """Answers from one hub."""
 
-    def __init__(self, hub: HubView, answers: Answers, reads: TraceReads) -> None:
-        self._hub, self._answers, self._reads = hub, answers, reads
+    def __init__(self, hub: HubView, answers: Answers, topology: TopologyCache, reads: TraceReads) -> None:
+        self._hub, self._answers, self._topology, self._reads = hub, answers, topology, reads
         self._health: tuple[int, dict[str, Hardware]] = (-1, {})
         self._nvlink: tuple[int, Floats | None] = (-1, None)
 
@@ -64,7 +65,7 @@ class Feeds:
             key = f"page_{name}?{urlencode([(one, given[one].strip()) for one in takes if given.get(one)])}"
 
             def told(snapshot: Snapshot, past: bool) -> Json:
-                return {"topology": self._answers.identities(snapshot, past)["id"]} | make(snapshot, given)
+                return {"topology": self._topology.of(snapshot, past)["id"]} | make(snapshot, given)
 
             return self._answers.tick(request, key, told)
 

@@ -20,11 +20,12 @@ from foreshock_dashboard.web.api.service_routes import ServiceFeeds
 from foreshock_dashboard.web.documents import runbooks
 from foreshock_dashboard.web.documents.postmortem import chosen, report, zipped
 from foreshock_dashboard.web.http.json_cache import encode
-from foreshock_dashboard.web.http.params import BadParameterError, only, service_named, span_page, trace_id_of
 from foreshock_dashboard.web.http.responses import ZIP, Answers, Make, download
 from foreshock_dashboard.web.pages.now import data as live
 from foreshock_dashboard.web.pages.traces.reader import TraceReads
+from foreshock_dashboard.web.panels.topology import TopologyCache
 from foreshock_dashboard.web.state import conditions
+from foreshock_dashboard.web.state.params import BadParameterError, only, service_named, span_page, trace_id_of
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text"
@@ -38,6 +39,7 @@ class Api:
         self._hub = hub
         self._version = version
         self.answers = Answers(hub)
+        self._topology = TopologyCache()
         self._reads = TraceReads(hub)
 
     def register(self, app: FastAPI) -> None:
@@ -61,7 +63,7 @@ class Api:
         app.add_api_route("/api/runbooks", self._runbooks, name="runbooks", **document("runbooks"))
         app.add_api_route("/api/traces", self._traces, name="traces", **document("traces"))
         app.add_api_route("/api/traces/{trace_id}", self._trace, name="trace", **document("trace"))
-        Feeds(self._hub, self.answers, self._reads).register(app)
+        Feeds(self._hub, self.answers, self._topology, self._reads).register(app)
         ServiceFeeds(self._hub, self.answers, self._version).register(app)
         app.add_api_route("/metrics", self._metrics, include_in_schema=False)
         app.add_api_route("/healthz", _alive, include_in_schema=False)
@@ -83,12 +85,12 @@ class Api:
 
     def _now(self, snapshot: Snapshot, past: bool) -> Json:
         time = snapshot.world.time if past and snapshot.world else self._hub.now()
-        return live.now(snapshot, self.answers.identities(snapshot, past)["id"], time)
+        return live.now(snapshot, self._topology.of(snapshot, past)["id"], time)
 
     def _topology_answer(self, request: Request) -> Response:
         only(request.query_params, ("at",))
         snapshot, past = self.answers.at(request)
-        identities = self.answers.identities(snapshot, past)
+        identities = self._topology.of(snapshot, past)
         body = self.answers.made(snapshot, "topology", lambda: identities, past=past)
         return self.answers.send(request, body, f'"{identities["id"]}"')
 

@@ -13,11 +13,11 @@ from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.api.openapi import document
 from foreshock_dashboard.web.http.json_cache import encode
-from foreshock_dashboard.web.http.params import BadParameterError, only, service_named
 from foreshock_dashboard.web.http.responses import Answers
 from foreshock_dashboard.web.pages.services import data as service
 from foreshock_dashboard.web.pages.status.data import status
 from foreshock_dashboard.web.state import conditions
+from foreshock_dashboard.web.state.params import BadParameterError, only, service_named
 
 ALIKE = 3
 """Names that are offered in place of one that nobody has."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.charts import theme
-from foreshock_dashboard.web.http.time_range import View
+from foreshock_dashboard.web.state.time_range import View
 
 FURTHEST = 14 * 60
 """Minutes that a time zone is off UTC at most."""

@@ -1,5 +1,4 @@
 """ASGI plumbing: security, authentication, caching, static files, query parameters, time ranges.
 
-Imports: `common`, `foreshock_exporter.web`, `model`, `settings`, `sources`, `web.pages.now`, `web.pages.traces`,
-`web.state`.
+Imports: `common`, `foreshock_exporter.web`, `model`, `sources`, `web.state`.
 """

@@ -15,9 +15,8 @@ from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.http.answer_cache import Given, Told
 from foreshock_dashboard.web.http.json_cache import SHORTEST, Body, PerTick, encode, stamped, stamped_gzip
-from foreshock_dashboard.web.http.params import time_parameter
-from foreshock_dashboard.web.pages.now.data import topology
 from foreshock_dashboard.web.state import conditions
+from foreshock_dashboard.web.state.params import time_parameter
 
 CSV = "text/csv; charset=utf-8; header=present"
 ZIP = "application/zip"
@@ -32,7 +31,6 @@ class Answers:
         self._hub = hub
         self._cache = PerTick()
         self._start = secrets.token_hex(6)  # ticks count from 1 after each start, so they alone name no answer
-        self._topology: tuple[tuple[object, ...], Json] | None = None
         self.given = Given(hub)
 
     def at(self, request: Request) -> tuple[Snapshot, bool]:
@@ -88,17 +86,6 @@ class Answers:
             headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
             return Response(stamped_gzip(body, time), media_type="application/json", headers=headers)
         return Response(stamped(body, time), media_type="application/json", headers=headers)
-
-    def identities(self, snapshot: Snapshot, past: bool = False) -> Json:
-        """The topology; that of the newest tick is laid out anew only when the World's identities changed."""
-        world = snapshot.world
-        if past:
-            return topology(world)
-        key = (world.services, world.edges, world.gpus, world.tenants, world.stalls, world.pool) if world else ()
-        kept = self._topology
-        if kept is None or kept[0] != key:
-            kept = self._topology = (key, topology(world))
-        return kept[1]
 
 
 def download(name: str, body: bytes, media: str) -> Response:

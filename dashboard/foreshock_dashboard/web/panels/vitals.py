@@ -207,3 +207,12 @@ def _worst(values: Floats) -> int | None:
     if not values.size or not np.isfinite(values[:, -1]).any():
         return None
     return int(np.nanargmax(values[:, -1]))
+
+
+def spark(world: World, row: Floats) -> list[float | None]:
+    """The last `SPARK` seconds of a row in up to `POINTS` points, each the maximum of its bucket."""
+    points = row[-max(1, round(SPARK / world.step)) :]
+    size = max(1, -(-len(points) // POINTS))
+    padded = np.concatenate([np.full(-len(points) % size, np.nan), points]).reshape(-1, size)
+    filled = np.where(np.isnan(padded), -np.inf, padded).max(axis=1)
+    return [None if value == -np.inf else float(f"{value:.3g}") for value in filled.tolist()]

@@ -18,7 +18,8 @@ from foreshock_dashboard.web.state.forecast import Expected
 from foreshock_dashboard.web.state.freshness import fresh_services
 from foreshock_dashboard.web.state.incident_json import document
 from foreshock_dashboard.web.state.numbers import last, number
-from foreshock_dashboard.web.state.placement import shared
+from foreshock_dashboard.web.state.placement import pairs
+from foreshock_dashboard.web.state.stages import Course
 
 Health = Literal["ok", "warning", "critical", "idle", "unknown"]
 FAILING = 0.05
@@ -200,26 +201,6 @@ def _tenant(tenant: Tenant, busy: float | None, stalled: float | None, memory: f
     return {"service": str(tenant.service), "busy_ratio": busy, "stalled_ratio": stalled, "memory_used_bytes": memory}
 
 
-class Pair(NamedTuple):
-    """A victim and an aggressor. `ratio`: share of time, mean over the GPUs they share; None where nothing is known."""
-
-    victim: Service
-    aggressor: Service
-    ratio: float | None
-    gpus: tuple[tuple[Gpu, float | None], ...]
-
-
-def pairs(world: World) -> tuple[Pair, ...]:
-    """Every victim and aggressor that share a GPU, the longest waits first."""
-    ratios = last(world.stalled_by)
-    listed = []
-    for (victim, aggressor), rows in shared(world):
-        known = [ratio for row in rows if (ratio := ratios[row]) is not None]
-        mean = number(sum(known) / len(known)) if known else None
-        listed.append(Pair(victim, aggressor, mean, tuple((world.stalls[row].gpu, ratios[row]) for row in rows)))
-    return tuple(sorted(listed, key=lambda pair: -(pair.ratio or 0.0)))
-
-
 def contention(snapshot: Snapshot) -> Json:
     """Who waits for whom, on which GPUs, for which share of time."""
     return {
@@ -295,3 +276,30 @@ def status(snapshot: Snapshot, hub: Json, ready: bool, reason: str, version: str
         "missing": list(world.missing) if world else [],
         "hub": hub,
     }
+
+
+def service_rows(snapshot: Snapshot, fared: Course) -> list[Json]:
+    """Every service with its figures, its condition and its stage; in the World's order.
+
+    One that what was followed does not know, such as one that came after it was read, has no stage.
+    """
+    world = snapshot.world
+    if world is None:
+        return []
+    red = [last(values) for values in (world.red.rate, world.red.failed, world.red.p50, world.red.p95, world.red.p99)]
+    state = conditions(snapshot)
+    stages = fared.now()
+    return [
+        {
+            "id": str(service),
+            "health": state[service].health,
+            "word": state[service].word,
+            "stage": stages.get(service),
+            "rate": rate,
+            "failed": failed,
+            "p50": p50,
+            "p95": p95,
+            "p99": p99,
+        }
+        for service, rate, failed, p50, p95, p99 in zip(world.services, *red, strict=True)
+    ]

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import math
 
+import numpy as np
+
 from foreshock_dashboard.model.types import Floats
+
+ABSENT_BYTE, FULL_SCALE_BYTE = 255, 250
+"""Codes of `packed`: no value, and the upper end of the scale."""
 
 
 def number(value: float) -> float | None:
@@ -22,3 +28,16 @@ def last(values: Floats) -> list[float | None]:
     if values.shape[1] == 0:
         return [None] * values.shape[0]
     return [number(value) for value in values[:, -1].tolist()]
+
+
+def newest(values: Floats) -> Floats:
+    """The last column; NaN where there is no time at all."""
+    return values[:, -1] if values.shape[1] else np.full(len(values), np.nan)
+
+
+def packed(values: Floats, low: float = 0.0, high: float = 1.0) -> str:
+    """Base64 of one byte per value: 0 to 250 from `low` to `high`, 255 for NaN."""
+    with np.errstate(invalid="ignore"):
+        ratio = np.clip((values - low) / (high - low or 1.0), 0.0, 1.0)
+    codes = np.where(np.isnan(ratio), ABSENT_BYTE, np.round(np.nan_to_num(ratio) * FULL_SCALE_BYTE))
+    return base64.b64encode(codes.astype(np.uint8).tobytes()).decode()

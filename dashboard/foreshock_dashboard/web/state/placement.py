@@ -6,12 +6,14 @@ Kept from tick to tick, for as long as the identities are the same; one World at
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu, Stall, Tenant, World
+from foreshock_dashboard.web.state.numbers import last, number
 
 Rows = NDArray[np.int64]
 Shared = tuple[tuple[tuple[Service, Service], tuple[int, ...]], ...]
@@ -65,3 +67,27 @@ def shared(world: World) -> Shared:
     listed = tuple((pair, tuple(found[pair])) for pair in sorted(found))
     _last_shared = world.stalls, listed
     return listed
+
+
+WAITING = 0.005
+"""Share of time from which a wait is worth a line."""
+
+
+class Pair(NamedTuple):
+    """A victim and an aggressor. `ratio`: share of time, mean over the GPUs they share; None where nothing is known."""
+
+    victim: Service
+    aggressor: Service
+    ratio: float | None
+    gpus: tuple[tuple[Gpu, float | None], ...]
+
+
+def pairs(world: World) -> tuple[Pair, ...]:
+    """Every victim and aggressor that share a GPU, the longest waits first."""
+    ratios = last(world.stalled_by)
+    listed = []
+    for (victim, aggressor), rows in shared(world):
+        known = [ratio for row in rows if (ratio := ratios[row]) is not None]
+        mean = number(sum(known) / len(known)) if known else None
+        listed.append(Pair(victim, aggressor, mean, tuple((world.stalls[row].gpu, ratios[row]) for row in rows)))
+    return tuple(sorted(listed, key=lambda pair: -(pair.ratio or 0.0)))

@@ -13,14 +13,14 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.charts.theme import service_colour
-from foreshock_dashboard.web.pages.now.data import WAITING, service_rows
 from foreshock_dashboard.web.panels.service_map import drawn, edges
 from foreshock_dashboard.web.panels.timeline import Chosen, hits, picked, timeline
-from foreshock_dashboard.web.state.conditions import open_incidents, pairs
+from foreshock_dashboard.web.state.conditions import open_incidents, service_rows
 from foreshock_dashboard.web.state.course_cache import followed
 from foreshock_dashboard.web.state.freshness import untold
 from foreshock_dashboard.web.state.incident_json import breach_seconds, cause, incident
 from foreshock_dashboard.web.state.numbers import number, number_of_time
+from foreshock_dashboard.web.state.placement import WAITING, pairs
 from foreshock_dashboard.web.state.stages import LEADING, Sign
 
 MOST_SIGNS = 40

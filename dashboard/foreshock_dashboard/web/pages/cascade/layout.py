@@ -14,12 +14,12 @@ from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.charts.chart import Chart, Look, seen_at
 from foreshock_dashboard.web.charts.lines import Mark
-from foreshock_dashboard.web.http.time_range import View
 from foreshock_dashboard.web.pages.cascade import figures
 from foreshock_dashboard.web.pages.cascade.data import focused
 from foreshock_dashboard.web.panels.timeline import picked
 from foreshock_dashboard.web.shell.page import Page
 from foreshock_dashboard.web.shell.shell import chart, page_of, panel
+from foreshock_dashboard.web.state.time_range import View
 
 
 def layout() -> Component:

@@ -1,5 +1,4 @@
 """Everything of the Contention page: data, layout, figures.
 
-Imports: `analysis`, `model`, `render`, `web.charts`, `web.http`, `web.pages.fleet`, `web.pages.now`, `web.shell`,
-`web.state`.
+Imports: `analysis`, `model`, `render`, `web.charts`, `web.shell`, `web.state`.
 """

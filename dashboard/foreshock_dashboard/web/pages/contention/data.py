@@ -16,12 +16,10 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.units import percent
 from foreshock_dashboard.web.charts.theme import service_colour
 from foreshock_dashboard.web.pages.contention.pair import count, opened
-from foreshock_dashboard.web.pages.fleet.data import newest
-from foreshock_dashboard.web.pages.now.data import WAITING
-from foreshock_dashboard.web.state.conditions import Pair, open_incidents, pairs
+from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.freshness import answering
-from foreshock_dashboard.web.state.numbers import number
-from foreshock_dashboard.web.state.placement import placed
+from foreshock_dashboard.web.state.numbers import newest, number
+from foreshock_dashboard.web.state.placement import WAITING, Pair, pairs, placed
 
 MOST_PAIRS = 600
 """Pairs on the page, the longest waits first; all are in /api/contention and its CSV."""

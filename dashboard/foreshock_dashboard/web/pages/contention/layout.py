@@ -12,11 +12,11 @@ from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.charts.chart import Chart, Look, seen_at
 from foreshock_dashboard.web.charts.lines import Mark, blank
-from foreshock_dashboard.web.http.time_range import View
 from foreshock_dashboard.web.pages.contention import figures
 from foreshock_dashboard.web.pages.contention.pair import named
 from foreshock_dashboard.web.shell.page import Page
 from foreshock_dashboard.web.shell.shell import attributes, chart, page_of, panel
+from foreshock_dashboard.web.state.time_range import View
 
 _PAIR = "service_namespace, service_name, by_service_namespace, by_service_name"
 _WAITS = (

@@ -12,10 +12,10 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.units import duration, percent
-from foreshock_dashboard.web.http.params import service_named
-from foreshock_dashboard.web.pages.now.data import WAITING
-from foreshock_dashboard.web.state.conditions import Pair, open_incidents
+from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.numbers import last, number, number_of_time
+from foreshock_dashboard.web.state.params import service_named
+from foreshock_dashboard.web.state.placement import WAITING, Pair
 
 
 def named(text: str, known: Collection[Service]) -> Service | None:

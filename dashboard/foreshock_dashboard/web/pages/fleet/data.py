@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -11,10 +10,9 @@ import numpy as np
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.web.http.params import BadParameterError
-from foreshock_dashboard.web.pages.now.data import ABSENT, UNIT
 from foreshock_dashboard.web.state.conditions import open_incidents
-from foreshock_dashboard.web.state.numbers import number
+from foreshock_dashboard.web.state.numbers import newest, number, packed
+from foreshock_dashboard.web.state.params import BadParameterError
 from foreshock_dashboard.web.state.placement import placed
 
 RECENT = 900.0
@@ -44,11 +42,6 @@ class Metric(NamedTuple):
     of: Callable[[World], Floats]
     low: float = 0.0
     high: float | None = 1.0
-
-
-def newest(values: Floats) -> Floats:
-    """The last column; NaN where there is no time at all."""
-    return values[:, -1] if values.shape[1] else np.full(len(values), np.nan)
 
 
 def unknown(world: World) -> Floats:
@@ -135,8 +128,8 @@ def fleet(snapshot: Snapshot, wanted: Asked, nvlink: Floats | None = None) -> Js
             {"name": name, "title": one.title, "known": name == "nvlink" or bool(np.isfinite(columns[name]).any())}
             for name, one in METRICS.items()
         ],
-        "values": packed(values, metric.low, high),
-        "contended": packed(columns["contended"], 0.0, 1.0)["bdata"] if len(world.gpus) <= MOST_BARS else "",
+        "values": typed_array(values, metric.low, high),
+        "contended": packed(columns["contended"]) if len(world.gpus) <= MOST_BARS else "",
         "low": metric.low,
         "high": number(high),
         "unit": metric.unit,
@@ -168,12 +161,9 @@ def table_rows(snapshot: Snapshot, wanted: Asked, nvlink: Floats | None = None) 
     return listed(world, columns, _chosen(world, columns, wanted))
 
 
-def packed(values: Floats, low: float, high: float) -> Json:
-    """A typed array as Plotly reads it: one byte a GPU, 0…250 from low to high, 255 where there is no value."""
-    with np.errstate(invalid="ignore"):
-        share = np.clip((values - low) / (high - low or 1.0), 0.0, 1.0)
-    bytes_ = np.where(np.isnan(share), ABSENT, np.round(np.nan_to_num(share) * UNIT)).astype(np.uint8)
-    return {"dtype": "u1", "bdata": base64.b64encode(bytes_.tobytes()).decode(), "shape": str(len(bytes_))}
+def typed_array(values: Floats, low: float, high: float) -> Json:
+    """Plotly's typed array of `packed` bytes, one per GPU."""
+    return {"dtype": "u1", "bdata": packed(values, low, high), "shape": str(len(values))}
 
 
 def listed(world: World, columns: Mapping[str, Floats], rows: Sequence[int]) -> list[Json]:

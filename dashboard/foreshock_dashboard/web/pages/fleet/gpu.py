@@ -13,10 +13,10 @@ from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.render.units import percent
 from foreshock_dashboard.web.charts.theme import service_colour
-from foreshock_dashboard.web.pages.fleet.data import METRICS, RECENT, THROTTLED, errors, lost, newest
-from foreshock_dashboard.web.pages.now.data import WAITING
+from foreshock_dashboard.web.pages.fleet.data import METRICS, RECENT, THROTTLED, errors, lost
 from foreshock_dashboard.web.state.conditions import open_incidents
-from foreshock_dashboard.web.state.numbers import last, number
+from foreshock_dashboard.web.state.numbers import last, newest, number
+from foreshock_dashboard.web.state.placement import WAITING
 
 XIDS = {
     13: ("an application's fault: graphics engine exception", False),

@@ -12,11 +12,11 @@ from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.charts.chart import Chart, Look
 from foreshock_dashboard.web.charts.lines import blank
-from foreshock_dashboard.web.http.time_range import View
 from foreshock_dashboard.web.pages.fleet import figures
 from foreshock_dashboard.web.pages.fleet.gpu import found
 from foreshock_dashboard.web.shell.page import Page
 from foreshock_dashboard.web.shell.shell import chart, page_of, panel
+from foreshock_dashboard.web.state.time_range import View
 
 
 def layout() -> Component:

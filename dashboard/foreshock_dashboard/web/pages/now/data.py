@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-from collections.abc import Collection, Sequence
-
-import numpy as np
+from collections.abc import Collection
 
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import Floats, Json
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.web.charts.theme import service_colour
 from foreshock_dashboard.web.pages.now.verdict import verdict
-from foreshock_dashboard.web.panels.service_map import service_map
 from foreshock_dashboard.web.panels.timeline import hits, picked, timeline, window
-from foreshock_dashboard.web.panels.vitals import SPARK, vitals
-from foreshock_dashboard.web.state.conditions import conditions, open_incidents, pairs
+from foreshock_dashboard.web.panels.vitals import SPARK, spark, vitals
+from foreshock_dashboard.web.state.conditions import open_incidents, service_rows
 from foreshock_dashboard.web.state.course_cache import followed
 from foreshock_dashboard.web.state.freshness import answering, untold
 from foreshock_dashboard.web.state.incident_json import incident
-from foreshock_dashboard.web.state.numbers import last
-from foreshock_dashboard.web.state.stages import Course
+from foreshock_dashboard.web.state.numbers import newest, packed
+from foreshock_dashboard.web.state.placement import WAITING, pairs
 
 LEAST_ROWS, MOST_ROWS = 5, 8
 """Services on the page, the most affected first; all of them are on a page of their own."""
@@ -30,56 +23,13 @@ MOST_PAIRS = 6
 """Rows and columns of the matrix on the page; the rest is on the page of contention."""
 MOST_TENANTS = 4000
 """Services on GPUs whose shares the page has; of more, Fleet has those of the GPU that is open."""
-SPARK_POINTS = 45
-SPARK_RANGE = 900.0
-"""Seconds that a sparkline covers."""
-ABSENT = 255
-UNIT = 250
-"""Ratios travel as one byte: 0…250 for 0…1, 255 where there is no value."""
-
-
-def packed(ratios: Floats) -> str:
-    """The newest column as base64 of one byte a row."""
-    if ratios.shape[1] == 0:
-        return ""
-    column = ratios[:, -1]
-    bytes_ = np.where(np.isnan(column), ABSENT, np.round(np.clip(np.nan_to_num(column), 0, 1) * UNIT))
-    return base64.b64encode(bytes_.astype(np.uint8).tobytes()).decode()
-
-
-def topology(world: World | None) -> Json:
-    """Who and what there is. `id` names this state of it; indexes in the payload of `now` point into these lists."""
-    if world is None:
-        body: Json = {"services": [], "hosts": [], "pools": _pools(()), "tenants": [], "map": service_map(None)}
-    else:
-        index = {service: i for i, service in enumerate(world.services)}
-        place = {gpu: i for i, gpu in enumerate(world.gpus)}
-        hosts: dict[str, list[list[str]]] = {}
-        for gpu in world.gpus:
-            hosts.setdefault(gpu.host, []).append([gpu.index, gpu.uuid, gpu.model])
-        body = {
-            "services": [{"id": str(service), "colour": service_colour(str(service))} for service in world.services],
-            "hosts": [{"name": name, "gpus": listed} for name, listed in hosts.items()],
-            "pools": _pools(world.pool),
-            "tenants": [[place[who.gpu], index[who.service]] for who in world.tenants],
-            "map": service_map(world),
-        }
-    digest = hashlib.blake2s(json.dumps(body, sort_keys=True).encode(), digest_size=8).hexdigest()
-    return {"id": digest} | body
 
 
 def _tenants(world: World) -> Json:
     """What each service has of each GPU; of a large platform nothing, for it would be most of a refresh."""
     if len(world.tenants) > MOST_TENANTS:
         return {"busy": "", "stalled": ""}
-    return {"busy": packed(world.busy), "stalled": packed(world.stalled)}
-
-
-def _pools(told: Sequence[str]) -> Json:
-    """The pools, and which of them each GPU belongs to; both empty where nobody tells."""
-    names = sorted(set(told)) if any(told) else []
-    place = {name: i for i, name in enumerate(names)}
-    return {"names": names, "of": [place[name] for name in told] if names else []}
+    return {"busy": packed(newest(world.busy)), "stalled": packed(newest(world.stalled))}
 
 
 def now(snapshot: Snapshot, topology_id: str, time: float | None = None) -> Json:
@@ -109,16 +59,12 @@ def now(snapshot: Snapshot, topology_id: str, time: float | None = None) -> Json
         "timeline": timeline(world, start, fared, chosen, order=hits(snapshot, world, chosen, fared, start)),
         "services": [row | {"spark": spark(world, lines[row["id"]])} for row in rows[:shown]],
         "hidden": len(rows) - shown,
-        "gpus": {"busy": packed(world.utilization), "contended": packed(world.contended)},
+        "gpus": {"busy": packed(newest(world.utilization)), "contended": packed(newest(world.contended))},
         "tenants": _tenants(world),
         "marked": sorted({place[gpu] for item in open_incidents(snapshot) for gpu in item.gpus if gpu in place}),
         "missing": list(world.missing),
         "untold": untold(snapshot),
     }
-
-
-WAITING = 0.005
-"""Share of time from which a wait is worth a line."""
 
 
 def matrix(world: World) -> Json:
@@ -146,33 +92,6 @@ def matrix(world: World) -> Json:
     }
 
 
-def service_rows(snapshot: Snapshot, fared: Course) -> list[Json]:
-    """Every service with its figures, its condition and its stage; in the World's order.
-
-    One that what was followed does not know, such as one that came after it was read, has no stage.
-    """
-    world = snapshot.world
-    if world is None:
-        return []
-    red = [last(values) for values in (world.red.rate, world.red.failed, world.red.p50, world.red.p95, world.red.p99)]
-    state = conditions(snapshot)
-    stages = fared.now()
-    return [
-        {
-            "id": str(service),
-            "health": state[service].health,
-            "word": state[service].word,
-            "stage": stages.get(service),
-            "rate": rate,
-            "failed": failed,
-            "p50": p50,
-            "p95": p95,
-            "p99": p99,
-        }
-        for service, rate, failed, p50, p95, p99 in zip(world.services, *red, strict=True)
-    ]
-
-
 def _affected(row: Json) -> bool:
     return row["health"] in ("critical", "warning", "unknown") or row["stage"] not in (None, "calm")
 
@@ -191,12 +110,3 @@ def ranked(rows: list[Json], victims: Collection[str] = ()) -> list[Json]:
             row["id"],
         ),
     )
-
-
-def spark(world: World, row: Floats) -> list[float | None]:
-    """The last quarter of an hour of a row in at most `SPARK_POINTS` points, each the largest of its stretch."""
-    points = row[-max(1, round(SPARK_RANGE / world.step)) :]
-    size = max(1, -(-len(points) // SPARK_POINTS))
-    padded = np.concatenate([np.full(-len(points) % size, np.nan), points]).reshape(-1, size)
-    filled = np.where(np.isnan(padded), -np.inf, padded).max(axis=1)
-    return [None if value == -np.inf else float(f"{value:.3g}") for value in filled.tolist()]

@@ -1,5 +1,4 @@
 """Everything of the Services pages: data, layout, sentence.
 
-Imports: `analysis`, `model`, `render`, `web.charts`, `web.http`, `web.pages.now`, `web.panels`, `web.shell`,
-`web.state`.
+Imports: `analysis`, `model`, `render`, `web.charts`, `web.panels`, `web.shell`, `web.state`.
 """

@@ -13,8 +13,8 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import Edge, Gpu, World
 from foreshock_dashboard.web.charts.theme import service_colour
-from foreshock_dashboard.web.pages.now.data import spark
 from foreshock_dashboard.web.pages.services.sentence import sentence, worst
+from foreshock_dashboard.web.panels.vitals import spark
 from foreshock_dashboard.web.state.conditions import conditions
 from foreshock_dashboard.web.state.forecast import Expected
 from foreshock_dashboard.web.state.incident_json import incident

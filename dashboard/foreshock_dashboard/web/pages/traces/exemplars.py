@@ -12,10 +12,10 @@ from dataclasses import replace
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import TraceQuery, TraceSource
 from foreshock_dashboard.model.types import Json
-from foreshock_dashboard.web.http.params import BadParameterError, time_parameter
 from foreshock_dashboard.web.pages.traces.gpu_time import GpuTimes
 from foreshock_dashboard.web.pages.traces.json import summary
 from foreshock_dashboard.web.state.numbers import number
+from foreshock_dashboard.web.state.params import BadParameterError, time_parameter
 
 CANDIDATES = 40
 """Traces that are looked at, the slowest first."""

@@ -11,11 +11,11 @@ from foreshock_dashboard.model.partial import total_of
 from foreshock_dashboard.model.span import Attributes, AttributeValue, Span, TraceQuery, TraceSummary, head_of, traffic
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.charts.theme import service_colour
-from foreshock_dashboard.web.http.params import BY_WAIT, FIRST, SpanPage
 from foreshock_dashboard.web.pages.traces import lanes_json
 from foreshock_dashboard.web.pages.traces.gpu_time import GpuTime
-from foreshock_dashboard.web.pages.traces.search import CANDIDATES, Waited, WaitFilter
+from foreshock_dashboard.web.pages.traces.search import CANDIDATES, Waited
 from foreshock_dashboard.web.state.numbers import number
+from foreshock_dashboard.web.state.params import BY_WAIT, FIRST, SpanPage, WaitFilter
 
 MOST_BYTES = 16 << 20
 """Bytes of the spans in one answer, as they were sent, each with its resource and scope."""

@@ -16,12 +16,12 @@ from foreshock_dashboard.model.trace_heatmap import Bins, Heat, heat_of
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.charts.chart import Chart, Look, seen_at
 from foreshock_dashboard.web.charts.lines import blank
-from foreshock_dashboard.web.http.params import TRACE_PARAMETERS, trace_query
-from foreshock_dashboard.web.http.time_range import View
 from foreshock_dashboard.web.pages.traces.figures import heat_map
 from foreshock_dashboard.web.panels import service_charts as figures
 from foreshock_dashboard.web.shell.page import Page
 from foreshock_dashboard.web.shell.shell import chart, page_of, panel
+from foreshock_dashboard.web.state.params import TRACE_PARAMETERS, trace_query
+from foreshock_dashboard.web.state.time_range import View
 
 COLUMNS = 72
 """Bins of time in the picture."""

@@ -17,11 +17,11 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.span import TraceQuery
 from foreshock_dashboard.model.types import Json
-from foreshock_dashboard.web.http.params import SpanPage, trace_query, wait_filter, waits_wanted
 from foreshock_dashboard.web.pages.traces import json
 from foreshock_dashboard.web.pages.traces.exemplars import exemplars
 from foreshock_dashboard.web.pages.traces.gpu_time import AT_ONCE, GpuTimes
 from foreshock_dashboard.web.pages.traces.search import Waits, by_wait
+from foreshock_dashboard.web.state.params import SpanPage, trace_query, wait_filter, waits_wanted
 
 LISTS = 2
 """Lists for which whole traces are read at once; further ones wait. Who opens a trace waits for no list."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from foreshock_dashboard.model.partial import note_of
 from foreshock_dashboard.model.span import TraceQuery, TraceSource, TraceSummary
 from foreshock_dashboard.web.pages.traces.gpu_time import SETTLED_AFTER, GpuTimes
+from foreshock_dashboard.web.state.params import WaitFilter
 
 CANDIDATES = 500
 """Traces looked at for one list."""
@@ -24,14 +25,6 @@ REMEMBERED = 10_000
 """Traces whose wait is remembered."""
 PATIENCE = 8.0
 """Seconds after which the list is made of those looked at so far."""
-
-
-@dataclass(frozen=True, slots=True)
-class WaitFilter:
-    """What is asked of the time waited for a GPU. `least`: seconds; `first`: the longest wait first."""
-
-    least: float | None
-    first: bool
 
 
 @dataclass(frozen=True, slots=True)

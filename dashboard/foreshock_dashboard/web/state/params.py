@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar, get_args
 
 from starlette.datastructures import QueryParams
@@ -12,7 +13,6 @@ from starlette.datastructures import QueryParams
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Status, TraceQuery
 from foreshock_dashboard.settings.option_types import instant, seconds
-from foreshock_dashboard.web.pages.traces.search import WaitFilter
 
 DEFAULT_RANGE = 900.0
 """Seconds before now that a trace list covers when no `start` is given."""
@@ -269,3 +269,11 @@ def trace_id_of(text: str) -> str:
     if not _TRACE_ID.fullmatch(text):
         raise BadParameterError(f"trace id {text[:LONGEST]!r} is not hexadecimal of up to 32 digits: copy it whole")
     return text.lower().zfill(32)
+
+
+@dataclass(frozen=True, slots=True)
+class WaitFilter:
+    """What is asked of the time waited for a GPU. `least`: seconds; `first`: the longest wait first."""
+
+    least: float | None
+    first: bool

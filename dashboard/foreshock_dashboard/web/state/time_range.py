@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl
 
-from foreshock_dashboard.web.http.params import BadParameterError, time_parameter
+from foreshock_dashboard.web.state.params import BadParameterError, time_parameter
 
 USUAL = 1800.0
 """Seconds before its end that a view shows unless it says otherwise."""

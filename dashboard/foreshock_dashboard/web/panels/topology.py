@@ -1,0 +1,59 @@
+"""The topology of a platform: services, GPUs, pools, and the layout of the service map."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.model.world import World
+from foreshock_dashboard.web.charts.theme import service_colour
+from foreshock_dashboard.web.panels.service_map import service_map
+
+
+def topology(world: World | None) -> Json:
+    """Who and what there is. `id` names this state of it; indexes in the payload of `now` point into these lists."""
+    if world is None:
+        body: Json = {"services": [], "hosts": [], "pools": _pools(()), "tenants": [], "map": service_map(None)}
+    else:
+        index = {service: i for i, service in enumerate(world.services)}
+        place = {gpu: i for i, gpu in enumerate(world.gpus)}
+        hosts: dict[str, list[list[str]]] = {}
+        for gpu in world.gpus:
+            hosts.setdefault(gpu.host, []).append([gpu.index, gpu.uuid, gpu.model])
+        body = {
+            "services": [{"id": str(service), "colour": service_colour(str(service))} for service in world.services],
+            "hosts": [{"name": name, "gpus": listed} for name, listed in hosts.items()],
+            "pools": _pools(world.pool),
+            "tenants": [[place[who.gpu], index[who.service]] for who in world.tenants],
+            "map": service_map(world),
+        }
+    digest = hashlib.blake2s(json.dumps(body, sort_keys=True).encode(), digest_size=8).hexdigest()
+    return {"id": digest} | body
+
+
+def _pools(told: Sequence[str]) -> Json:
+    """The pools, and which of them each GPU belongs to; both empty where nobody tells."""
+    names = sorted(set(told)) if any(told) else []
+    place = {name: i for i, name in enumerate(names)}
+    return {"names": names, "of": [place[name] for name in told] if names else []}
+
+
+class TopologyCache:
+    """The topology of the newest evaluation, laid out again only when the World's identities change."""
+
+    def __init__(self) -> None:
+        self._latest: tuple[tuple[object, ...], Json] | None = None
+
+    def of(self, snapshot: Snapshot, past: bool = False) -> Json:
+        """The topology of a snapshot. past: a snapshot of time travel, which is not kept."""
+        world = snapshot.world
+        if past:
+            return topology(world)
+        key = (world.services, world.edges, world.gpus, world.tenants, world.stalls, world.pool) if world else ()
+        latest = self._latest  # one read: several threads may replace it
+        if latest is None or latest[0] != key:
+            latest = self._latest = (key, topology(world))
+        return latest[1]
