@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.explain import explain
-from foreshock_dashboard.replay.replay import Played, play
+from foreshock_dashboard.replay.replay import ReplayResult, replay_folder
 
 Made = TypeVar("Made")
 BAR = 10.0
@@ -31,7 +31,7 @@ def timed(work: Callable[[], Made]) -> tuple[Made, float, float]:
     return made, time.perf_counter() - wall, time.process_time() - cpu
 
 
-def explained(folder: Path, run: Played) -> None:
+def explained(folder: Path, run: ReplayResult) -> None:
     """The first service in trouble, five minutes after its incident opened; of the end where none is."""
     first = run.final[0] if run.final else None
     service = str(first.service if first else run.world.services[0])
@@ -52,7 +52,7 @@ def main() -> int:
         words = ["simulate", options.scenario, "--size", options.size, "--duration", f"{options.minutes}m"]
         command = [sys.executable, "-m", "foreshock_dashboard", *words, "--out", str(path)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        run, wall, cpu = timed(lambda: play(path))
+        run, wall, cpu = timed(lambda: replay_folder(path))
         _, late, work = timed(lambda: explained(path, run))
     world = run.world
     print(f"{options.minutes} min of {options.scenario}: {len(world.gpus)} GPUs, {len(world.services)} services")

@@ -20,7 +20,7 @@ import numpy as np
 
 from bench_platform import STEP, Platform, Size, counted
 from foreshock_dashboard.analysis.incidents.lifecycle import State, advance
-from foreshock_dashboard.hub.analysis_loop import KEEP, ROOM
+from foreshock_dashboard.hub.analysis_loop import HISTORY_SECONDS, MAX_WORLD_BYTES
 from foreshock_dashboard.store.malloc_tuning import give_back
 from foreshock_dashboard.world.builder import GrowingWorld
 from foreshock_dashboard.world.histogram_quantiles import Condenser
@@ -50,7 +50,7 @@ def main() -> int:
     options = parser.parse_args()
     platform = Platform(Size(options.gpus, options.services, options.edges))
     past = int(options.minutes * 60 / STEP) // BLOCK * BLOCK
-    growing, condense = GrowingWorld(STEP, KEEP, np.float32, ROOM), Condenser()
+    growing, condense = GrowingWorld(STEP, HISTORY_SECONDS, np.float32, MAX_WORLD_BYTES), Condenser()
     before = resident()
     for tick in range(0, past, BLOCK):
         world = growing.add(platform.past(tick, BLOCK))

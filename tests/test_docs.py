@@ -46,13 +46,13 @@ def hub_metrics_table() -> str:
     suffix = {"counter": "_total", "info": "_info"}
     rows += [
         (family.name + suffix.get(family.type, ""), family.type.replace("info", "gauge"), family.documentation)
-        for family in self_metrics.families(VITALS)
+        for family in self_metrics.metric_families(VITALS)
     ]
     lines = [f"| `{name}` | {kind} | {text} |" for name, kind, text in rows]
     return "\n".join(["| metric | type | what it is |", "|---|---|---|", *lines])
 
 
-VITALS = self_metrics.Vitals(
+VITALS = self_metrics.HubStats(
     version="0",
     time=0.0,
     snapshot=Snapshot(0, None, (), Learning(0.0, 1.0)),

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from foreshock_dashboard.settings.settings import Settings, SettingsError, add_flags, flag_of, settings_of, variable_of
+from foreshock_dashboard.settings.settings import (
+    Settings,
+    SettingsError,
+    add_flags,
+    flag_of,
+    load_settings,
+    variable_of,
+)
 
 
 def parsed(*words: str) -> argparse.Namespace:
@@ -24,7 +31,7 @@ def test_a_flag_wins_over_a_variable_and_a_variable_over_the_file_and_the_file_o
     file.write_text("port: 1001\notlp-grpc-port: 1002\notlp_http_port: 1003\n")
     environ = {"FORESHOCK_PORT": "2001", "FORESHOCK_OTLP_GRPC_PORT": "2002", "FORESHOCK_CONFIG": str(file)}
 
-    settings = settings_of(parsed("--port", "3001"), environ)
+    settings = load_settings(parsed("--port", "3001"), environ)
 
     assert (settings.port, settings.otlp_grpc_port, settings.otlp_http_port) == (3001, 2002, 1003)
     assert settings.scrape_interval == 10.0
@@ -50,9 +57,9 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
     file = tmp_path / "f.yml"
     file.write_text("".join(f'{name}: "{value}"\n' for name, value in values.items()))
 
-    by_flags = settings_of(parsed(*flags), {})
-    by_variables = settings_of(parsed(), {variable_of(item): values[item.name] for item in fields(Settings)})
-    by_file = settings_of(parsed("--config", str(file)), {})
+    by_flags = load_settings(parsed(*flags), {})
+    by_variables = load_settings(parsed(), {variable_of(item): values[item.name] for item in fields(Settings)})
+    by_file = load_settings(parsed("--config", str(file)), {})
 
     assert by_flags == by_variables == by_file
     assert by_flags.targets == ("http://a:1/metrics", "http://b:2/metrics")
@@ -106,7 +113,7 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
 def test_a_bad_option_is_named_with_where_it_was_set(flags: list[str], environ: dict[str, str], message: str) -> None:
     """The message names the place, the value and the remedy."""
     with pytest.raises(SettingsError) as caught:
-        settings_of(parsed(*flags), environ)
+        load_settings(parsed(*flags), environ)
 
     assert message in str(caught.value)
 
@@ -126,7 +133,7 @@ def test_a_bad_file_is_named(tmp_path: Path, text: str, message: str) -> None:
     file.write_text(text)
 
     with pytest.raises(SettingsError) as caught:
-        settings_of(parsed("--config", str(file)), {})
+        load_settings(parsed("--config", str(file)), {})
 
     assert message in str(caught.value)
     assert str(file) in str(caught.value)
@@ -134,7 +141,7 @@ def test_a_bad_file_is_named(tmp_path: Path, text: str, message: str) -> None:
 
 def test_a_target_without_a_port_is_an_exporter_on_its_usual_port() -> None:
     """And a URL is taken as it is."""
-    settings = settings_of(parsed("--targets", "gpu-1, gpu-2:9000,https://gpu-3/gpu/metrics"), {})
+    settings = load_settings(parsed("--targets", "gpu-1, gpu-2:9000,https://gpu-3/gpu/metrics"), {})
 
     assert settings.targets == (
         "http://gpu-1:10877/metrics",
@@ -146,7 +153,7 @@ def test_a_target_without_a_port_is_an_exporter_on_its_usual_port() -> None:
 @pytest.mark.parametrize(("interval", "window"), [("5s", 59.0), ("10s", 59.0), ("30s", 119.0), ("1m", 239.0)])
 def test_rates_look_back_over_four_scrapes(interval: str, window: float) -> None:
     """Or they would be empty on a fleet that scrapes once a minute."""
-    assert settings_of(parsed("--scrape-interval", interval), {}).window == window
+    assert load_settings(parsed("--scrape-interval", interval), {}).window == window
 
 
 @pytest.mark.parametrize(
@@ -161,7 +168,7 @@ def test_rates_look_back_over_four_scrapes(interval: str, window: float) -> None
 def test_a_page_that_asks_may_be_reached_from_elsewhere(flags: list[str]) -> None:
     """One way to ask is enough; nobody asking has to be said."""
     there = ["--host", "0.0.0.0", "--otlp-host", "127.0.0.1"]  # noqa: S104
-    assert settings_of(parsed(*there, *flags), {}).host == "0.0.0.0"  # noqa: S104
+    assert load_settings(parsed(*there, *flags), {}).host == "0.0.0.0"  # noqa: S104
 
 
 def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
@@ -169,4 +176,4 @@ def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
     file = tmp_path / "f.yml"
     file.write_text("# nothing\n")
 
-    assert settings_of(parsed("--config", str(file)), {}) == Settings()
+    assert load_settings(parsed("--config", str(file)), {}) == Settings()

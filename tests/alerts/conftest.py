@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, cast
 import pytest
 import yaml
 
-from foreshock_dashboard.hub.self_metrics import Vitals, text_of
+from foreshock_dashboard.hub.self_metrics import HubStats, metrics_text
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.forecast import Amplification, Imbalance, Load, Outlook, Risk, Stalled
 from foreshock_dashboard.model.incident import Culprit, Incident, Learning, Phase
@@ -106,8 +106,8 @@ def hub_page(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence[Inc
     store.close()
 
     def text(incidents: Sequence[Incident]) -> str:
-        return text_of(
-            Vitals(
+        return metrics_text(
+            HubStats(
                 version="0",
                 time=NOW,
                 snapshot=Snapshot(1, None, tuple(incidents), Learning(0.0, 1800.0), outlook=_OUTLOOK),

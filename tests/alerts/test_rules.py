@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from foreshock_dashboard.cli.hub_client import HUB
+from foreshock_dashboard.cli.hub_client import HUB_URL
 from foreshock_dashboard.world.catalogue.gpus import _XIDS
 from foreshock_exporter.otlp.status import FATAL_XIDS
 
@@ -120,10 +120,10 @@ def test_alerts_have_the_shape_that_routes_and_people_rely_on(alerts: list[Yaml]
         assert rule["labels"]["role"] in ("cause", "effect"), name
         assert re.fullmatch(r"[A-Z][^{}]+\.", notes["summary"]), name
         assert "{{" in notes["description"], name
-        assert notes["runbook_url"] == f"{HUB}/runbooks/{name}"
-        assert re.match(rf"{HUB}/(contention|cascade|fleet|services|traces|status)?($|\?|/)", notes["dashboard_url"]), (
-            name
-        )
+        assert notes["runbook_url"] == f"{HUB_URL}/runbooks/{name}"
+        assert re.match(
+            rf"{HUB_URL}/(contention|cascade|fleet|services|traces|status)?($|\?|/)", notes["dashboard_url"]
+        ), name
         assert "for" in rule, name
 
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from foreshock_dashboard.cli.commands import parser
-from foreshock_dashboard.settings.settings import settings_of
+from foreshock_dashboard.settings.settings import load_settings
 from foreshock_dashboard.web.http.security import host_name, loopback
 
 Yaml = dict[str, Any]
@@ -166,7 +166,7 @@ def test_everyone_reaches_everyone_by_the_names_and_ports_that_they_have(compose
 
 def test_the_hub_answers_only_to_the_names_by_which_it_is_asked(compose: Yaml, root: Path) -> None:
     """It asks nobody who looks: else any page in a browser on this machine could read it by a name of its own."""
-    settings = settings_of(parser().parse_args(compose["services"]["hub"]["command"]))
+    settings = load_settings(parser().parse_args(compose["services"]["hub"]["command"]))
     assert settings.allow_unauthenticated
     assert not loopback(settings.host)
     scraped = yaml.safe_load((root / "compose/prometheus.yml").read_text())["scrape_configs"]

@@ -11,7 +11,7 @@ import yaml
 from tests.grafana.conftest import FOLDER
 
 from foreshock_dashboard.cli.commands import parser, run
-from foreshock_dashboard.cli.hub_client import HUB
+from foreshock_dashboard.cli.hub_client import HUB_URL
 
 Yaml = dict[str, Any]
 THERE = "https://hub.example.com/$foreshock"
@@ -38,7 +38,7 @@ def test_every_board_leads_to_the_hub_that_was_named(tmp_path: Path) -> None:
     files = written(tmp_path / "new" / "folder", "--hub", THERE + "/")
     boards = {name: text for name, text in files.items() if name.endswith(".json")}
     shipped = {f"dashboards/{file.name}": file.read_text() for file in FOLDER.glob("dashboards/*.json")}
-    assert {name: text.replace(THERE, HUB) for name, text in boards.items()} == shipped
+    assert {name: text.replace(THERE, HUB_URL) for name, text in boards.items()} == shipped
     assert all(json.loads(text) and THERE in text for text in boards.values())
 
 
@@ -77,7 +77,7 @@ def test_what_was_not_named_is_no_data_source_and_nothing_leads_there(tmp_path: 
     files = written(tmp_path, *PROMETHEUS)
     assert {name for name in files if SOURCES in name} == {f"{SOURCES}/prometheus.yml", f"{SOURCES}/own.yml"}
     (to_hub,) = source(files, "prometheus")["jsonData"]["exemplarTraceIdDestinations"]
-    assert to_hub["url"].startswith(HUB)
+    assert to_hub["url"].startswith(HUB_URL)
     assert {name for name in written(tmp_path) if SOURCES in name} == {f"{SOURCES}/own.yml"}
 
 

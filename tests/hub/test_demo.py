@@ -16,7 +16,7 @@ from tests.hub.process import BIN
 
 from foreshock_dashboard.cli.commands import parser
 from foreshock_dashboard.settings.settings import SettingsError
-from foreshock_dashboard.simulated.demo import chosen
+from foreshock_dashboard.simulated.demo import demo_options
 
 Demo = Any
 Eventually = Callable[..., None]
@@ -99,7 +99,7 @@ def test_calm_ends_by_itself_with_0_and_woke_nobody(demo: Demo, eventually: Even
 def test_a_flag_that_makes_no_sense_is_named(flags: tuple[str, str], message: str) -> None:
     """What is wrong with it as well."""
     with pytest.raises(SettingsError) as wrong:
-        chosen(parser().parse_args(["demo", *flags]))
+        demo_options(parser().parse_args(["demo", *flags]))
     assert message in str(wrong.value)
 
 

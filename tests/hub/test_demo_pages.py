@@ -6,7 +6,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from foreshock_dashboard.simulated.endpoints import POD, serving, together
+from foreshock_dashboard.simulated.endpoints import POD, merge_pages, serve_pages
 from foreshock_dashboard.sources.prometheus.text_format import parse
 from foreshock_exporter.exposition.family import Distribution, Emitted, Family, Sample
 from foreshock_exporter.exposition.text_format import render
@@ -23,7 +23,7 @@ def test_servers_on_one_page_are_told_apart_by_their_pod() -> None:
         ]
         for number in (1, 2)
     }
-    text = render(together(pages)).decode()
+    text = render(merge_pages(pages)).decode()
     found = {(sample.metric, *sample.labels): sample.value for sample in parse(text, {})}
     name = ("service_name", "chat")
     assert found["vllm:num_requests_waiting", (POD, "chat-1.host-1"), name] == 1.0
@@ -34,7 +34,7 @@ def test_servers_on_one_page_are_told_apart_by_their_pod() -> None:
 
 def test_pages_are_served_by_path_and_nothing_else_is() -> None:
     """Until the block ends."""
-    with serving({"/cluster": lambda: b"up 1\n"}) as url:
+    with serve_pages({"/cluster": lambda: b"up 1\n"}) as url:
         with urlopen(f"{url}/cluster") as answer:
             assert answer.read() == b"up 1\n"
         with pytest.raises(OSError, match="404"):

@@ -24,7 +24,7 @@ from tests.hub.payloads import CASES, empty_spans, idle_spans
 from tests.hub.process import HubProcess
 from tests.hub.sending import EXPORT, JSON, PROTOBUF, channel, export, post, request
 
-from foreshock_dashboard.common.gunzip import MAX_MEMBERS
+from foreshock_dashboard.common.gunzip import MAX_GZIP_MEMBERS
 from foreshock_dashboard.ingest.otlp import MAX_SPAN
 
 GROWTH = 350.0
@@ -107,7 +107,7 @@ def test_a_body_of_a_million_gzip_members_is_refused(hub: HubProcess) -> None:
     """In no time: to look at one after the other would take time squared."""
     headers = {"content-type": PROTOBUF, "content-encoding": "gzip"}
     answer = httpx.post(hub.otlp, content=gzip.compress(b"") * 1_000_000, headers=headers, trust_env=False, timeout=120)
-    assert (answer.status_code, f"more than {MAX_MEMBERS} gzip members" in answer.text) == (400, True)
+    assert (answer.status_code, f"more than {MAX_GZIP_MEMBERS} gzip members" in answer.text) == (400, True)
 
 
 def test_an_attribute_of_nearly_1_mib_comes_back_whole(hub: HubProcess) -> None:

@@ -16,7 +16,7 @@ import trustme
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tests.ingest.doors import EXPORT, HEAD, PROTOBUF, ended, opened
 
-from foreshock_dashboard.common.http_limits import BACKLOG
+from foreshock_dashboard.common.http_limits import LISTEN_BACKLOG
 from foreshock_dashboard.sources.otlp import grpc as otlp_grpc
 from foreshock_dashboard.sources.otlp.auth import Keys
 from foreshock_dashboard.sources.otlp.http import serve_http
@@ -71,7 +71,7 @@ def test_connections_that_do_not_agree_on_tls_are_bounded_too(
         with ExitStack() as stack:
             silent = [
                 stack.enter_context(closing(socket.create_connection(("127.0.0.1", door.port), timeout=30)))
-                for _ in range(BACKLOG + 50)
+                for _ in range(LISTEN_BACKLOG + 50)
             ]
             eventually(lambda: receiver.stats().refused.get("crowded") == 50, "the first ones made room")
             assert [ended(each) for each in silent[:50]] == [b""] * 50

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
-from foreshock_dashboard.common.gunzip import MAX_MEMBERS, TooLargeError, gunzip, parts
+from foreshock_dashboard.common.gunzip import MAX_GZIP_MEMBERS, TooLargeError, gunzip, gunzip_chunks
 from foreshock_dashboard.ingest.otlp import MAX_ORIGIN, MAX_SPAN, encode, read
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources.otlp import slices as slicing
@@ -236,13 +236,13 @@ def test_a_bomb_is_stopped_at_the_limit(size: int) -> None:
     bomb = gzip.compress(bytes(20 << 20))
     made: list[int] = []
     with pytest.raises(TooLargeError):
-        made.extend(map(len, parts(bomb, size)))
+        made.extend(map(len, gunzip_chunks(bomb, size)))
     assert sum(made) <= size
 
 
 def test_a_body_of_very_many_members_is_refused() -> None:
     """Each one copies what is behind it, so many would take time squared."""
     empty = gzip.compress(b"")
-    assert gunzip(empty * MAX_MEMBERS, 1) == b""
-    with pytest.raises(ValueError, match=f"more than {MAX_MEMBERS} gzip members"):
+    assert gunzip(empty * MAX_GZIP_MEMBERS, 1) == b""
+    with pytest.raises(ValueError, match=f"more than {MAX_GZIP_MEMBERS} gzip members"):
         gunzip(empty * 1_000_000, 1)

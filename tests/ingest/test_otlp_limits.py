@@ -51,7 +51,7 @@ LIMITS = {
     "bytes, as sent": size(receiver.MAX_BYTES),
     "bytes of JSON": f"{size(receiver.MAX_BYTES // reader.JSON_SHARE)}; {reader.MAX_JSON_VALUES:,}",
     "spans, scopes and resources": f"{slices.MAX_FIELDS:,}",
-    "gzip members": f"{gunzip.MAX_MEMBERS:,}",
+    "gzip members": f"{gunzip.MAX_GZIP_MEMBERS:,}",
     "time until all of it": f"{otlp_http.BODY_SECONDS:g} s",
     "bytes": size(otlp.MAX_SPAN),
     "bytes of its resource": f"{size(otlp.MAX_ORIGIN)} each",

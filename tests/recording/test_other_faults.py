@@ -10,7 +10,7 @@ import pytest
 from foreshock_dashboard.cli.main import main
 from foreshock_dashboard.evaluation.truth import read_truth
 from foreshock_dashboard.model.incident import Incident
-from foreshock_dashboard.replay.replay import Played, play
+from foreshock_dashboard.replay.replay import ReplayResult, replay_folder
 
 LATER = 600.0
 """Seconds after the page."""
@@ -80,7 +80,7 @@ expects: {{cascade: true, {expects}}}
 """
 
 
-def played(folder: Path, fault: Fault, seed: int) -> Played:
+def played(folder: Path, fault: Fault, seed: int) -> ReplayResult:
     """A run of it on a small platform."""
     scenario = folder / "fault.yaml"
     scenario.write_text(SCENARIO.format(spare=0 if "replicas_fail" in fault.faults else 1, **fault._asdict()))
@@ -88,10 +88,10 @@ def played(folder: Path, fault: Fault, seed: int) -> Played:
     assert main(["simulate", str(scenario), "--size", "small", "--seed", str(seed), "--out", str(out)]) == 0
     truth = read_truth(out)
     assert truth.onset is not None
-    return play(out)
+    return replay_folder(out)
 
 
-def told(run: Played, incident: str, time: float) -> Incident:
+def told(run: ReplayResult, incident: str, time: float) -> Incident:
     """An incident as it was told then."""
     return [each for at, all_of_it in run.history if at <= time for each in all_of_it if each.id == incident][-1]
 

@@ -14,14 +14,14 @@ import httpx
 import pytest
 
 from foreshock_dashboard.cli.main import main
-from foreshock_dashboard.common.clock import clock_of
-from foreshock_dashboard.common.progress import Bar
+from foreshock_dashboard.common.clock import clock_at
+from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.hub.hub import Hub
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.recording.meta import Meta
 from foreshock_dashboard.recording.reader import Recording
-from foreshock_dashboard.replay.recording_hub import standing
+from foreshock_dashboard.replay.recording_hub import open_recording
 from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.sources.otlp.codec import encode_json
 
@@ -46,8 +46,8 @@ def hub_over(settings: Settings) -> Iterator[Hub]:
     """A hub that answers, on ports of its own."""
     with ExitStack() as opened:
         mine = replace(settings, port=0, otlp_grpc_port=0, otlp_http_port=0)
-        found, recording = opened.enter_context(standing(mine))
-        hub = opened.enter_context(closing(Hub(found, clock_of(found.at), recording=recording)))
+        found, recording = opened.enter_context(open_recording(mine))
+        hub = opened.enter_context(closing(Hub(found, clock_at(found.at), recording=recording)))
         hub.start()
         yield hub
 
@@ -107,9 +107,9 @@ def requests(step: float, count: int, metric: str = "traces_span_metrics_calls_t
 def test_rates_look_back_over_the_scrapes_of_the_recording(write: Write) -> None:
     """Which may be a minute apart; a flag wins."""
     path = write(requests(60.0, 40))
-    with standing(Settings(recording=path)) as (found, _):
+    with open_recording(Settings(recording=path)) as (found, _):
         assert (found.scrape_interval, found.window) == (60.0, 239.0)
-    with standing(Settings(recording=path, scrape_interval=30.0)) as (found, _):
+    with open_recording(Settings(recording=path, scrape_interval=30.0)) as (found, _):
         assert found.window == 119.0
 
 
@@ -193,7 +193,7 @@ class Terminal(io.StringIO):
 def test_a_bar_is_for_terminals() -> None:
     """On anything else, what is done within a minute says its last line alone."""
     for out, drawn in ((Terminal(), True), (io.StringIO(), False)):
-        bar = Bar(out)
+        bar = ProgressBar(out)
         bar("sorting", 1.0)
         bar.end("done")
         assert ("100%  sorting" in out.getvalue()) == drawn
@@ -202,7 +202,7 @@ def test_a_bar_is_for_terminals() -> None:
 
 def test_what_takes_long_says_once_a_minute_in_a_log_how_far_it_is() -> None:
     out, seconds = io.StringIO(), iter(range(0, 3600, 25))
-    bar = Bar(out, lambda: float(next(seconds)))
+    bar = ProgressBar(out, lambda: float(next(seconds)))
     for run in range(1, 9):  # at 25, 50, … 200 s
         bar(f"{run} of 8", run / 8)
     bar.end("8 runs")

@@ -12,9 +12,9 @@ import httpx
 import pytest
 from tests.recording.conftest import MINUTES
 
-from foreshock_dashboard.common.clock import clock_of
+from foreshock_dashboard.common.clock import clock_at
 from foreshock_dashboard.hub.hub import Hub
-from foreshock_dashboard.replay.recording_hub import standing
+from foreshock_dashboard.replay.recording_hub import open_recording
 from foreshock_dashboard.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ def told(settings: Settings) -> Iterator[Callable[[str], Json]]:
     """What a hub over the settings answers to a path."""
     with ExitStack() as opened:
         mine = replace(settings, port=0, otlp_grpc_port=0, otlp_http_port=0)
-        found, recording = opened.enter_context(standing(mine))
-        hub = opened.enter_context(closing(Hub(found, clock_of(found.at), recording=recording)))
+        found, recording = opened.enter_context(open_recording(mine))
+        hub = opened.enter_context(closing(Hub(found, clock_at(found.at), recording=recording)))
         hub.start()
         url = hub.web.url.rstrip("/")
         yield lambda path: dict(httpx.get(url + path, trust_env=False, timeout=60).json())

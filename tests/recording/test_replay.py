@@ -26,7 +26,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.recording.interval import interval_of
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay import replay
-from foreshock_dashboard.replay.replay import Pace, Played, play, worlds
+from foreshock_dashboard.replay.replay import ReplayResult, ReplayTiming, replay_folder, worlds
 
 if TYPE_CHECKING:
     from tests.recording.conftest import Foreshock, Incident, Write
@@ -39,9 +39,9 @@ def starve(incident: Incident) -> Path:
 
 
 @pytest.fixture(scope="module")
-def whole(starve: Path) -> Played:
+def whole(starve: Path) -> ReplayResult:
     """All that is told of it."""
-    return play(starve)
+    return replay_folder(starve)
 
 
 def test_an_incident_is_told_with_its_culprit_victims_and_what_it_said_when_it_paged(
@@ -62,7 +62,7 @@ def test_an_incident_is_told_with_its_culprit_victims_and_what_it_said_when_it_p
 
 
 def test_people_read_when_its_state_changed_what_it_is_and_on_what_evidence(
-    starve: Path, whole: Played, capsys: pytest.CaptureFixture[str]
+    starve: Path, whole: ReplayResult, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A line for each change of state, then the incident in full."""
     assert main(["replay", str(starve)]) == 0
@@ -74,10 +74,10 @@ def test_people_read_when_its_state_changed_what_it_is_and_on_what_evidence(
     assert text.count("usually") >= len(first.evidence)
 
 
-def test_what_was_known_at_a_time_does_not_depend_on_what_came_later(starve: Path, whole: Played) -> None:
+def test_what_was_known_at_a_time_does_not_depend_on_what_came_later(starve: Path, whole: ReplayResult) -> None:
     """A replay up to then tells what a replay of all told then."""
     until = START + 2580.0
-    part = play(starve, until)
+    part = replay_folder(starve, until)
     assert part.times[-1] == until
     assert part.history == tuple(each for each in whole.history if each[0] <= until)
     assert len(part.history) < len(whole.history)
@@ -90,12 +90,12 @@ def test_with_too_little_history_it_says_so(starve: Path, capsys: pytest.Capture
 
 
 def test_a_long_recording_is_judged_in_pieces_with_the_same_result(
-    starve: Path, whole: Played, monkeypatch: pytest.MonkeyPatch
+    starve: Path, whole: ReplayResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What one World of the whole tells is what Worlds of ten minutes tell, each with the hour before."""
-    monkeypatch.setattr(replay, "WHOLE", 60.0)
-    monkeypatch.setattr(replay, "PIECE", 600.0)
-    pieces = play(starve)
+    monkeypatch.setattr(replay, "MAX_WHOLE_SECONDS", 60.0)
+    monkeypatch.setattr(replay, "PIECE_SECONDS", 600.0)
+    pieces = replay_folder(starve)
     assert pieces.times.tolist() == whole.times.tolist()
     assert [(time, [item.phase for item in now]) for time, now in pieces.history] == [
         (time, [item.phase for item in now]) for time, now in whole.history
@@ -117,7 +117,7 @@ def test_every_grid_point_is_judged_once(starve: Path) -> None:
 )
 def test_the_grid_follows_the_samples(interval: float, step: float, window: float) -> None:
     """No finer than they come, and a rate looks at four of them."""
-    pace = Pace.of(interval)
+    pace = ReplayTiming.of(interval)
     assert (pace.step, pace.window) == (step, window)
 
 
@@ -139,7 +139,7 @@ def test_metrics_that_nobody_knows_of_make_no_incident(tmp_path: Path, foreshock
     metrics = {"anything_total": {'job="x"': counter(wave(3.0, 1), 300.0)}}
     file = openmetrics(tmp_path / "x.om", metrics, 6 * 3600.0, 300.0)
     assert foreshock("import", "--openmetrics", file, "--out", tmp_path / "recording") == 0
-    played = play(tmp_path / "recording")
+    played = replay_folder(tmp_path / "recording")
     assert played.final == ()
     assert set(np.diff(played.times)) == {300.0}
     assert played_text(played).startswith("No incident from 2026-01-05 08:00:00 UTC to 2026-01-05 14:00:00 UTC.")

@@ -10,10 +10,10 @@ from typing import Protocol
 import numpy as np
 import pytest
 
-from foreshock_dashboard.common.clock import clock_of
+from foreshock_dashboard.common.clock import clock_at
 from foreshock_dashboard.hub.hub import Hub
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
-from foreshock_dashboard.replay.recording_hub import standing
+from foreshock_dashboard.replay.recording_hub import open_recording
 from foreshock_dashboard.settings.settings import Settings
 
 START = 1_767_600_000.0
@@ -43,8 +43,8 @@ def test_the_grid_and_the_rates_follow_the_samples(write: Write, interval: float
     path = write([scrape(START + i * interval + 0.25) for i in range(int(4800 / interval))])
     with ExitStack() as opened:
         mine = Settings(recording=path, store=path.parent / "store", port=0, otlp_grpc_port=0, otlp_http_port=0)
-        found, recording = opened.enter_context(standing(mine))
-        hub = opened.enter_context(closing(Hub(found, clock_of(found.at), recording=recording)))
+        found, recording = opened.enter_context(open_recording(mine))
+        hub = opened.enter_context(closing(Hub(found, clock_at(found.at), recording=recording)))
         hub.start()
         world = hub.snapshot.world
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from foreshock_dashboard.common.http_limits import MAX_CONNECTIONS, most_connections
+from foreshock_dashboard.common.http_limits import MAX_CONNECTIONS, max_connections
 from foreshock_dashboard.web.http.server import WebServer
 
 Eventually = Callable[[Callable[[], bool], str], None]
@@ -60,7 +60,7 @@ def test_more_connections_than_files_may_be_open_at_first_leave_room_for_a_visit
         pytest.skip("1,100 connections with both ends in one process, of a quarter of the files")
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 1_024), hard))
-        assert most_connections() == (MAX_CONNECTIONS if hard == resource.RLIM_INFINITY else min(4096, hard // 4))
+        assert max_connections() == (MAX_CONNECTIONS if hard == resource.RLIM_INFINITY else min(4096, hard // 4))
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
         with served() as server, ExitStack() as stack:
             eventually(lambda: answers(server), "it listens")

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import yaml
 
-from foreshock_dashboard.cli.hub_client import HUB, hub_of
-from foreshock_dashboard.common.package_data import alerts
+from foreshock_dashboard.cli.hub_client import HUB_URL, hub_url
+from foreshock_dashboard.common.package_data import alerts_dir
 from foreshock_dashboard.ingest.span_metrics.histogram import BOUNDS
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.render.rule_yaml import Group, operator_rule, rule_file
 from foreshock_dashboard.render.slo_rules import groups_of
-from foreshock_dashboard.settings.settings import Settings, SettingsError, add_flags, settings_of
+from foreshock_dashboard.settings.settings import Settings, SettingsError, add_flags, load_settings
 
 ALERTS = """\
 Writes the alert rules that come along into a folder for a Prometheus, with the address of this hub in every link, and
@@ -39,7 +39,10 @@ def add_alerts_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of the command."""
     parser.add_argument("--out", metavar="DIR", required=True, type=Path, help="folder for the files; made if missing")
     parser.add_argument(
-        "--hub", default=HUB, metavar="URL", help=f"address at which people reach the hub's page (default: {HUB})"
+        "--hub",
+        default=HUB_URL,
+        metavar="URL",
+        help=f"address at which people reach the hub's page (default: {HUB_URL})",
     )
     parser.add_argument("--operator", action="store_true", help=f"write {OPERATOR}, for the Prometheus operator, alone")
     parser.add_argument(
@@ -57,14 +60,14 @@ def run_alerts(arguments: argparse.Namespace) -> int:
         SettingsError: an option cannot be used.
         SourceError: a file cannot be read or written.
     """
-    hub, bounds = hub_of(arguments), _bounds(arguments.buckets)
+    hub, bounds = hub_url(arguments), _bounds(arguments.buckets)
     try:
-        groups = groups_of(settings_of(arguments).objectives, bounds)
+        groups = groups_of(load_settings(arguments).objectives, bounds)
     except ValueError as error:
         raise SettingsError(f"objectives: {error}") from None
     try:
-        shipped = alerts()
-        files = {file.name: file.read_text().replace(HUB, hub) for file in sorted(shipped.glob("*.yml"))}
+        shipped = alerts_dir()
+        files = {file.name: file.read_text().replace(HUB_URL, hub) for file in sorted(shipped.glob("*.yml"))}
         if arguments.operator:
             files = {OPERATOR: OPERATOR_HEAD + operator_rule([*_groups(files), *groups])}
         elif groups:

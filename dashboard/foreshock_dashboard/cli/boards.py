@@ -13,10 +13,10 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 import yaml
 
-from foreshock_dashboard.cli.hub_client import HUB, hub_of
-from foreshock_dashboard.common.package_data import grafana
+from foreshock_dashboard.cli.hub_client import HUB_URL, hub_url
+from foreshock_dashboard.common.package_data import grafana_dir
 from foreshock_dashboard.model.query import SourceError
-from foreshock_dashboard.settings.settings import Settings, SettingsError, add_flags, settings_of
+from foreshock_dashboard.settings.settings import Settings, SettingsError, add_flags, load_settings
 
 BOARDS = """\
 Writes the Grafana boards that come along into DIR/dashboards, with the address of this hub in every link, and into
@@ -36,7 +36,10 @@ def add_boards_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of the command."""
     parser.add_argument("--out", metavar="DIR", required=True, type=Path, help="folder for the files; made if missing")
     parser.add_argument(
-        "--hub", default=HUB, metavar="URL", help=f"address at which people reach the hub's page (default: {HUB})"
+        "--hub",
+        default=HUB_URL,
+        metavar="URL",
+        help=f"address at which people reach the hub's page (default: {HUB_URL})",
     )
     parser.add_argument(
         "--mounted-at", metavar="DIR", type=Path, help="where Grafana sees the folder, if it runs in a container"
@@ -51,7 +54,7 @@ def run_boards(arguments: argparse.Namespace) -> int:
         SettingsError: an option cannot be used.
         SourceError: a file cannot be read or written.
     """
-    hub, settings, out = hub_of(arguments), settings_of(arguments), arguments.out.absolute()
+    hub, settings, out = hub_url(arguments), load_settings(arguments), arguments.out.absolute()
     seen = out if arguments.mounted_at is None else arguments.mounted_at
     if not seen.is_absolute():
         raise SettingsError(f"--mounted-at: {str(seen)!r} is not a path from the root, such as /var/lib/foreshock")
@@ -61,7 +64,7 @@ def run_boards(arguments: argparse.Namespace) -> int:
         _say("Tempo is left out: Grafana draws its service map of a Prometheus; give --prometheus to have both")
         settings = replace(settings, tempo_url="")
     try:
-        files = dict(_files(grafana(), seen, hub, settings))
+        files = dict(_files(grafana_dir(), seen, hub, settings))
         for name, text in files.items():
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             (out / name).write_text(text)
@@ -77,7 +80,7 @@ def run_boards(arguments: argparse.Namespace) -> int:
 def _files(shipped: Path, seen: Path, hub: str, settings: Settings) -> Iterator[tuple[str, str]]:
     """What is written, by its name below the folder, which Grafana sees as `seen`."""
     for file in sorted(shipped.glob("dashboards/*.json")):
-        yield f"dashboards/{file.name}", file.read_text().replace(json.dumps(HUB), json.dumps(hub))
+        yield f"dashboards/{file.name}", file.read_text().replace(json.dumps(HUB_URL), json.dumps(hub))
     provider = yaml.safe_load((shipped / PROVIDER).read_text())
     provider["providers"][0]["options"]["path"] = _literal(str(seen / "dashboards"))
     yield PROVIDER, _text(provider)
@@ -87,7 +90,7 @@ def _files(shipped: Path, seen: Path, hub: str, settings: Settings) -> Iterator[
         _address(source, settings.prometheus_url)
         source["jsonData"]["timeInterval"] = f"{settings.scrape_interval:g}s"
         to_tempo, to_hub = source["jsonData"]["exemplarTraceIdDestinations"]
-        to_hub["url"] = to_hub["url"].replace(HUB, _literal(hub))
+        to_hub["url"] = to_hub["url"].replace(HUB_URL, _literal(hub))
         source["jsonData"]["exemplarTraceIdDestinations"] = [to_tempo, to_hub] if settings.tempo_url else [to_hub]
         yield PROMETHEUS, _text(made)
     if settings.tempo_url:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import orjson
 
-from foreshock_dashboard.common.progress import Bar
+from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.evaluation.as_json import as_json
 from foreshock_dashboard.evaluation.evaluation import evaluation
 from foreshock_dashboard.evaluation.outcome import Run
@@ -19,9 +19,9 @@ from foreshock_dashboard.evaluation.report import between, document, terminal
 from foreshock_dashboard.evaluation.suite import NAMES, Suite, instant, suite
 from foreshock_dashboard.evaluation.truth import Expected, Objective
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.settings.option_types import count
+from foreshock_dashboard.settings.option_types import parse_count
 from foreshock_dashboard.settings.settings import SettingsError
-from foreshock_dashboard.simulated.counterfactual import tried
+from foreshock_dashboard.simulated.counterfactual import counterfactual_runs
 from foreshock_dashboard.simulated.score import Task, run_all
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.scenarios.parsing.problems import ScenarioError
@@ -71,12 +71,12 @@ def evaluate(arguments: argparse.Namespace) -> int:
     page = _document(arguments.write_docs, arguments.suite) if arguments.write_docs else ""
     kept = cache_of(arguments.cache) / "evaluation" / fingerprint(MAKERS)
     specs = {run: spec_of(run) for run, _ in picked}
-    without = tried(specs)
+    without = counterfactual_runs(specs)
     tasks = [
         Task(run, expected_of(specs[run]), kept, path, arguments.quick, without=run in without) for run, path in picked
     ]
     tasks.sort(key=lambda task: -_size(task.run, specs[task.run]))
-    began, bar = time.monotonic(), Bar()
+    began, bar = time.monotonic(), ProgressBar()
     entries, failed = run_all(tasks, jobs, bar)
     bar.end(
         f"{len(tasks)} runs in {(time.monotonic() - began) / 60:.1f} min, recordings in {arguments.recordings or kept}"
@@ -132,7 +132,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 def _count(flag: str, text: str) -> int:
     try:
-        return count(text)
+        return parse_count(text)
     except ValueError as error:
         raise SettingsError(f"{flag}: {text!r} {error}") from None
 

@@ -11,7 +11,7 @@ from foreshock_dashboard.cli.replay import instant
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.render.incident_text import day
-from foreshock_dashboard.replay.explain import Explained, explain
+from foreshock_dashboard.replay.explain import Explanation, explain
 from foreshock_dashboard.web.state.incident_json import candidate
 from foreshock_dashboard.web.state.numbers import number_of_time
 
@@ -44,7 +44,7 @@ def run_explain(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def explained_json(found: Explained) -> Json:
+def explained_json(found: Explanation) -> Json:
     """As docs/incidents.md has it."""
     return {
         "version": 1,
@@ -54,7 +54,7 @@ def explained_json(found: Explained) -> Json:
     }
 
 
-def explained_text(found: Explained) -> str:
+def explained_text(found: Explanation) -> str:
     """For people."""
     if not found.candidates:
         return f"Nothing is wrong with {found.service} at {day(found.at)}."

@@ -14,7 +14,7 @@ from foreshock_dashboard.settings import option_types as read
 from foreshock_dashboard.settings.settings import SettingsError
 from foreshock_dashboard.sources.traces.http_client import Credentials
 
-HUB = "http://127.0.0.1:8050"
+HUB_URL = "http://127.0.0.1:8050"
 TIMEOUT = 30.0
 """Seconds for the hub's answer."""
 MAX_ANSWER = 64 * 2**20
@@ -27,26 +27,26 @@ class AnswerError(SourceError):
 
 def add_source_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say whom to ask."""
-    parser.add_argument("--hub", default=HUB, metavar="URL", help=f"address of the hub's page (default: {HUB})")
+    parser.add_argument("--hub", default=HUB_URL, metavar="URL", help=f"address of the hub's page (default: {HUB_URL})")
     parser.add_argument(
         "--hub-credentials", metavar="FILE", help="who asks the hub: a file of one line, a token or user:password"
     )
     parser.add_argument("--recording", metavar="DIR", help="look in this recording instead of asking a hub")
 
 
-def hub_of(arguments: argparse.Namespace) -> str:
+def hub_url(arguments: argparse.Namespace) -> str:
     """The hub's address.
 
     Raises:
         SettingsError: it is none.
     """
     try:
-        return read.url(arguments.hub)
+        return read.parse_url(arguments.hub)
     except ValueError as error:
         raise SettingsError(f"--hub: {arguments.hub!r} {error}") from None
 
 
-def authorization_of(arguments: argparse.Namespace) -> str:
+def authorization_header(arguments: argparse.Namespace) -> str:
     """The Authorization header with which the hub is asked; "" where nobody gave any.
 
     Raises:
@@ -58,7 +58,7 @@ def authorization_of(arguments: argparse.Namespace) -> str:
         raise SettingsError(f"--hub-credentials: {error}") from None
 
 
-def ask(hub: str, path: str, keys: frozenset[str], authorization: str = "") -> Json:
+def get(hub: str, path: str, keys: frozenset[str], authorization: str = "") -> Json:
     """The hub's answer to `path`, which has these keys. authorization: the header of this name.
 
     Raises:

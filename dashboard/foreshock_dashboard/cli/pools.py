@@ -7,7 +7,7 @@ import json
 from collections import deque
 from pathlib import Path
 
-from foreshock_dashboard.cli.hub_client import add_source_flags, ask, authorization_of, hub_of
+from foreshock_dashboard.cli.hub_client import add_source_flags, authorization_header, get, hub_url
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.reader import Recording
@@ -39,8 +39,8 @@ def run_pools(arguments: argparse.Namespace) -> int:
         SettingsError: the address is none.
         SourceError: the hub does not answer, or the recording cannot be read.
     """
-    hub, who, folder = hub_of(arguments), authorization_of(arguments), arguments.recording
-    told = look_up(Path(folder)) if folder else ask(hub, "/api/pools", TOLD, who)
+    hub, who, folder = hub_url(arguments), authorization_header(arguments), arguments.recording
+    told = look_up(Path(folder)) if folder else get(hub, "/api/pools", TOLD, who)
     print(json.dumps(told, indent=1) if arguments.json else pools_text(told))
     return 0
 

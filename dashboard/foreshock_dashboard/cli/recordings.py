@@ -6,7 +6,7 @@ import argparse
 import time
 from pathlib import Path
 
-from foreshock_dashboard.common.progress import Bar
+from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.recording.convert import Taken, export, import_files
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.settings.settings import SettingsError
@@ -45,7 +45,7 @@ def run_import(arguments: argparse.Namespace) -> int:
         RecordingError: a file cannot be read, or the folder cannot be written.
     """
     metrics, spans = _files(arguments)
-    began, bar = time.monotonic(), Bar()
+    began, bar = time.monotonic(), ProgressBar()
     taken = import_files(metrics, spans, Path(arguments.out), bar)
     bar.end(f"{arguments.out}: {_told(taken)}, in {time.monotonic() - began:.1f} s")
     for reason, count in sorted(taken.rejected.items()):
@@ -61,7 +61,7 @@ def run_export(arguments: argparse.Namespace) -> int:
         RecordingError: the recording cannot be read, or a file cannot be written.
     """
     metrics, spans = _files(arguments)
-    began, bar = time.monotonic(), Bar()
+    began, bar = time.monotonic(), ProgressBar()
     with Recording(Path(arguments.dir)) as recording:
         taken = export(recording, metrics, spans, bar)
     bar.end(f"{arguments.dir}: {_told(taken)}, in {time.monotonic() - began:.1f} s")

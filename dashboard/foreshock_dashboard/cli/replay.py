@@ -6,9 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
-from foreshock_dashboard.common.progress import Bar
+from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.render.incident_text import change_line, changes, day, incident_text
-from foreshock_dashboard.replay.replay import Played, play
+from foreshock_dashboard.replay.replay import ReplayResult, replay_folder
 from foreshock_dashboard.settings import option_types as read
 from foreshock_dashboard.settings.settings import SettingsError
 from foreshock_dashboard.web.state.incident_json import replayed
@@ -36,8 +36,8 @@ def run_replay(arguments: argparse.Namespace) -> int:
         RecordingError: the recording cannot be read or judged.
     """
     until = instant("--until", arguments.until) if arguments.until else None
-    bar = Bar()
-    played = play(Path(arguments.recording), until, bar)
+    bar = ProgressBar()
+    played = replay_folder(Path(arguments.recording), until, bar)
     bar.end()
     print(json.dumps(replayed(played.final, played.paged), indent=1) if arguments.json else played_text(played))
     return 0
@@ -50,12 +50,12 @@ def instant(flag: str, text: str) -> float:
         SettingsError: it is none.
     """
     try:
-        return read.instant(text)
+        return read.parse_time(text)
     except ValueError as error:
         raise SettingsError(f"{flag}: {text!r} {error}") from None
 
 
-def played_text(played: Played) -> str:
+def played_text(played: ReplayResult) -> str:
     """A replay for people."""
     if not played.final:
         learned = played.learning

@@ -7,10 +7,10 @@ import base64
 from pathlib import Path
 from urllib.parse import quote
 
-from foreshock_dashboard.cli.hub_client import AnswerError, add_source_flags, ask, authorization_of, hub_of
-from foreshock_dashboard.common.progress import Bar
+from foreshock_dashboard.cli.hub_client import AnswerError, add_source_flags, authorization_header, get, hub_url
+from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.recording.convert import made
-from foreshock_dashboard.replay.replay import play
+from foreshock_dashboard.replay.replay import replay_folder
 from foreshock_dashboard.web.documents.postmortem import Report, chosen, report
 
 REPORT = """\
@@ -39,7 +39,7 @@ def run_report(arguments: argparse.Namespace) -> int:
         SettingsError: the address is none.
         SourceError: there is no such incident, the hub does not answer, or a file cannot be read or written.
     """
-    hub, who = hub_of(arguments), authorization_of(arguments)
+    hub, who = hub_url(arguments), authorization_header(arguments)
     found = (
         look_up(Path(arguments.recording), arguments.incident)
         if arguments.recording
@@ -60,7 +60,7 @@ def asked(hub: str, wanted: str, authorization: str = "") -> Report:
     Raises:
         AnswerError: the hub does not answer, or does not know the incident.
     """
-    told = ask(hub, f"/api/report/{quote(wanted, safe='')}", TOLD, authorization)
+    told = get(hub, f"/api/report/{quote(wanted, safe='')}", TOLD, authorization)
     return Report(str(told["markdown"]), {str(name): str(svg) for name, svg in told["plots"].items()})
 
 
@@ -71,8 +71,8 @@ def look_up(folder: Path, wanted: str) -> Report:
         AnswerError: there is no such incident in it.
         SourceError: it cannot be read.
     """
-    bar = Bar()
-    played = play(folder, None, bar)
+    bar = ProgressBar()
+    played = replay_folder(folder, None, bar)
     bar.end()
     try:
         item = chosen(wanted, played.final)

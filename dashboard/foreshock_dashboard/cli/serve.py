@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import logging
 
-from foreshock_dashboard.common.clock import clock_of
-from foreshock_dashboard.common.shutdown import stopping
+from foreshock_dashboard.common.clock import clock_at
+from foreshock_dashboard.common.shutdown import stop_on_signals
 from foreshock_dashboard.hub.hub import Hub
-from foreshock_dashboard.replay.recording_hub import standing
-from foreshock_dashboard.settings.settings import settings_of
+from foreshock_dashboard.replay.recording_hub import open_recording
+from foreshock_dashboard.settings.settings import load_settings
 
 SERVE = """\
 Runs the hub: takes in what exporters and services tell, judges it every few seconds, and shows the page, the JSON API
@@ -25,11 +25,11 @@ file."""
 
 def run_serve(arguments: argparse.Namespace) -> int:
     """Run the hub until it is told to stop."""
-    settings = settings_of(arguments)
+    settings = load_settings(arguments)
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel("WARNING")  # one line per scrape would bury what matters
-    with stopping() as stop, standing(settings) as (settings, recording):
-        hub = Hub(settings, clock_of(settings.at), recording=recording)
+    with stop_on_signals() as stop, open_recording(settings) as (settings, recording):
+        hub = Hub(settings, clock_at(settings.at), recording=recording)
         try:
             hub.start()
             print(f"page       {hub.web.url}", flush=True)

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from foreshock_dashboard.common.gc_tuning import collect_rarely
-from foreshock_dashboard.common.progress import Bar
+from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.recording.meta import Meta
 from foreshock_dashboard.recording.platform import Outage
 from foreshock_dashboard.recording.recorder import Habits, Recorder
 from foreshock_dashboard.recording.writer import RecordingWriter
-from foreshock_dashboard.settings.option_types import instant, seconds
+from foreshock_dashboard.settings.option_types import parse_duration, parse_time
 from foreshock_dashboard.settings.settings import SettingsError
 from foreshock_simulator.names import ServiceName
 from foreshock_simulator.scenarios.load import load
@@ -58,8 +58,8 @@ def simulate(arguments: argparse.Namespace) -> int:
         spec = load(arguments.scenario, arguments.size, arguments.seed)
     except ScenarioError as error:
         raise SettingsError(str(error)) from None
-    duration = _option("--duration", seconds, arguments.duration) if arguments.duration else spec.duration
-    start = _option("--start", instant, arguments.start) if arguments.start else EPOCH
+    duration = _option("--duration", parse_duration, arguments.duration) if arguments.duration else spec.duration
+    start = _option("--start", parse_time, arguments.start) if arguments.start else EPOCH
     sampling = _option("--span-sampling", _share, arguments.span_sampling)
     habits = Habits()
     meta = Meta(
@@ -69,7 +69,7 @@ def simulate(arguments: argparse.Namespace) -> int:
         scrape_interval=habits.interval,
         span_sampling=sampling,
     )
-    began, bar = time.monotonic(), Bar()
+    began, bar = time.monotonic(), ProgressBar()
     collect_rarely()
     with RecordingWriter(Path(arguments.out), meta) as writer:
         simulation = Simulation(spec, arguments.seed, start, sample=sampling, count=True)

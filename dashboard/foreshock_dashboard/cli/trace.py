@@ -7,12 +7,12 @@ import json
 from contextlib import closing
 from pathlib import Path
 
-from foreshock_dashboard.cli.hub_client import AnswerError, add_source_flags, ask, authorization_of, hub_of
-from foreshock_dashboard.common.clock import clock_of
+from foreshock_dashboard.cli.hub_client import AnswerError, add_source_flags, authorization_header, get, hub_url
+from foreshock_dashboard.common.clock import clock_at
 from foreshock_dashboard.model.partial import note_of
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.trace_text import trace_text
-from foreshock_dashboard.replay.recording_hub import standing
+from foreshock_dashboard.replay.recording_hub import open_recording
 from foreshock_dashboard.settings.settings import Settings, SettingsError
 from foreshock_dashboard.web.pages.traces import json as traces_json
 from foreshock_dashboard.web.pages.traces.gpu_time import GpuTimes
@@ -40,8 +40,8 @@ def trace(arguments: argparse.Namespace) -> int:
         wanted = trace_id_of(arguments.id)
     except BadParameterError as error:
         raise SettingsError(str(error)) from None
-    hub, who, folder = hub_of(arguments), authorization_of(arguments), arguments.recording
-    told = look_up(Path(folder), wanted) if folder else ask(hub, f"/api/traces/{wanted}", TOLD, who)
+    hub, who, folder = hub_url(arguments), authorization_header(arguments), arguments.recording
+    told = look_up(Path(folder), wanted) if folder else get(hub, f"/api/traces/{wanted}", TOLD, who)
     print(json.dumps(told, indent=1) if arguments.json else trace_text(told), end="\n" if arguments.json else "")
     return 0
 
@@ -57,8 +57,8 @@ def look_up(folder: Path, trace_id: str) -> Json:
 
     found = Settings(port=0, otlp_grpc_port=0, otlp_http_port=0, recording=folder)
     with (
-        standing(found) as (settings, recording),
-        closing(Hub(settings, clock_of(settings.at), recording=recording)) as hub,
+        open_recording(found) as (settings, recording),
+        closing(Hub(settings, clock_at(settings.at), recording=recording)) as hub,
     ):
         spans = hub.traces.get(trace_id)
         if not spans:

@@ -41,6 +41,6 @@ class Clock:
         return seconds / self.speed
 
 
-def clock_of(at: float | None) -> Clock:
+def clock_at(at: float | None) -> Clock:
     """The wall clock, or one that stands still at a time (Unix seconds)."""
     return Clock() if at is None else Clock(origin=at, wall_origin=at, wall=lambda: at)

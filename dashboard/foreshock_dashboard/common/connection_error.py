@@ -7,6 +7,6 @@ import re
 _NUMBER = re.compile(r"\[Errno -?\d+\] ")
 
 
-def why(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """What the system says, without its number of it: `Connection refused`."""
     return _NUMBER.sub("", str(error)) or type(error).__name__

@@ -8,5 +8,5 @@ from __future__ import annotations
 
 import threading
 
-TURN = threading.Lock()
+CPU_LOCK = threading.Lock()
 """Held for such a piece of work, and never while waiting for anything else."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-Stamp = tuple[int, int, int]
+FileVersion = tuple[int, int, int]
 """Inode, time of the last change in nanoseconds, and size."""
 
 
-def stamp_of(path: Path) -> Stamp | None:
+def file_version(path: Path) -> FileVersion | None:
     """What changes when the file does; None where it cannot be looked at."""
     try:
         status = path.stat()

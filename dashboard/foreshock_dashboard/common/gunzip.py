@@ -5,8 +5,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
-MAGIC = b"\x1f\x8b"
-MAX_MEMBERS = 1024
+GZIP_MAGIC = b"\x1f\x8b"
+MAX_GZIP_MEMBERS = 1024
 """Members of one body (RFC 1952, 2.2); senders make one, or one for each of their threads."""
 _GZIP = 16 + zlib.MAX_WBITS
 _STEP = 1 << 14
@@ -22,10 +22,10 @@ class TooLargeError(Exception):
 
 def gunzip(data: bytes, limit: int) -> bytes:
     """All of `parts` at once."""
-    return b"".join(parts(data, limit))
+    return b"".join(gunzip_chunks(data, limit))
 
 
-def parts(data: bytes, limit: int) -> Iterator[bytes]:
+def gunzip_chunks(data: bytes, limit: int) -> Iterator[bytes]:
     """Decompress gzip members part by part, never making more than `limit` bytes and one.
 
     Raises:
@@ -36,8 +36,8 @@ def parts(data: bytes, limit: int) -> Iterator[bytes]:
     at = size = members = 0
     while at < len(view):
         members += 1
-        if members > MAX_MEMBERS:
-            raise ValueError(f"more than {MAX_MEMBERS} gzip members; send one")
+        if members > MAX_GZIP_MEMBERS:
+            raise ValueError(f"more than {MAX_GZIP_MEMBERS} gzip members; send one")
         member = zlib.decompressobj(_GZIP)
         while not member.eof:
             step = view[at : at + _STEP]

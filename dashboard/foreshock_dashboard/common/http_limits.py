@@ -17,12 +17,12 @@ from typing import Any, Literal
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-Trouble = Literal["crowded", "malformed", "timeout"]
+ConnectionProblem = Literal["crowded", "malformed", "timeout"]
 """Why a connection was ended: it made room for another, or what came was no HTTP, or did not come in time."""
-Note = Callable[[Trouble, str], None]
+OnProblem = Callable[[ConnectionProblem, str], None]
 
 MAX_CONNECTIONS = 4096
-BACKLOG = 128
+LISTEN_BACKLOG = 128
 """Connections that are accepted in one go."""
 
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -30,7 +30,7 @@ _quiet = logging.getLogger(f"{__name__}.uvicorn")
 _quiet.setLevel(logging.ERROR)  # it would write a line for each request that is not HTTP; `note` is told of them
 
 
-def most_connections() -> int:
+def max_connections() -> int:
     """How many connections a server takes: a quarter of the files that may be open, `MAX_CONNECTIONS` at most.
 
     The soft limit of open files is raised to the hard one first: it is as low as 1,024 for programs that use select(2),
@@ -51,7 +51,7 @@ class Connections:
     there are as many with which TLS has not been agreed on, the first of those.
     """
 
-    def __init__(self, most: int, seconds: float, note: Note) -> None:
+    def __init__(self, most: int, seconds: float, note: OnProblem) -> None:
         self._most = most
         self.seconds = seconds
         self.note = note
@@ -76,7 +76,7 @@ class Connections:
     def greet(self, accepted: socket.socket) -> None:
         """It is accepted, and TLS comes first."""
         self._greeting[accepted.fileno()] = accepted
-        most = max(BACKLOG, self._most)
+        most = max(LISTEN_BACKLOG, self._most)
         if len(self._greeting) > most:
             first = self._greeting.pop(next(iter(self._greeting)))
             self._crowded(most)

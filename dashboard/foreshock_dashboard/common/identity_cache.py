@@ -9,7 +9,7 @@ Key = TypeVar("Key", bound=Hashable)
 Made = TypeVar("Made")
 
 
-class Remembered:
+class IdentityCache:
     """What functions made of objects, for as long as the same objects are asked about.
 
     A World has the same tuples of keys as the one before it where nothing came and nothing went. What was not asked for
@@ -20,11 +20,11 @@ class Remembered:
         self._before = before or {}
         self._now: dict[tuple[int, ...], tuple[Any, ...]] = {}
 
-    def following(self) -> Remembered:
+    def next_step(self) -> IdentityCache:
         """For the next grid point."""
-        return Remembered(self._now)
+        return IdentityCache(self._now)
 
-    def of(self, make: Callable[..., Made], *objects: object) -> Made:
+    def get(self, make: Callable[..., Made], *objects: object) -> Made:
         """make(*objects), made once. `make` must be the same function each time, and its answer must not be changed."""
         token = (id(make), *map(id, objects))
         found = self._now.get(token)
@@ -36,12 +36,12 @@ class Remembered:
         return made
 
 
-def rows_of(keys: tuple[Key, ...]) -> Mapping[Key, int]:
+def row_by_key(keys: tuple[Key, ...]) -> Mapping[Key, int]:
     """The row of each key."""
     return {key: row for row, key in enumerate(keys)}
 
 
-def grouped(whose: Iterable[Key]) -> Mapping[Key, list[int]]:
+def rows_by_key(whose: Iterable[Key]) -> Mapping[Key, list[int]]:
     """The rows of each."""
     found: dict[Key, list[int]] = {}
     for row, key in enumerate(whose):

@@ -1,4 +1,4 @@
-"""Locations of files shipped beside the code: in the package of a wheel, at the root of a clone."""
+"""Folders of files that are installed with the packages: in a wheel inside them, in a clone at its root."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from pathlib import Path
 _PACKAGE = Path(__file__).parents[1]
 
 
-def alerts() -> Path:
-    """Folder with `*.rules.yml`, `alertmanager.yml`, and `runbooks/`.
+def alerts_dir() -> Path:
+    """The folder with `*.rules.yml`, `alertmanager.yml` and `runbooks/`.
 
     Raises:
         FileNotFoundError: the installation lacks it.
     """
-    return _shipped("alerts", "runbooks")
+    return _data_dir("alerts", "runbooks")
 
 
-def grafana() -> Path:
-    """Folder with `dashboards/` and `provisioning/`.
+def grafana_dir() -> Path:
+    """The folder with `dashboards/` and `provisioning/`.
 
     Raises:
         FileNotFoundError: the installation lacks it.
     """
-    return _shipped("grafana", "dashboards")
+    return _data_dir("grafana", "dashboards")
 
 
-def _shipped(name: str, part: str) -> Path:
+def _data_dir(name: str, required: str) -> Path:
     for folder in (_PACKAGE / name, _PACKAGE.parents[1] / name):
-        if (folder / part).is_dir():
+        if (folder / required).is_dir():
             return folder
-    raise FileNotFoundError(f"{name}/{part} is missing from {_PACKAGE}; install foreshock again")
+    raise FileNotFoundError(f"{name}/{required} is missing from {_PACKAGE}; install foreshock again")

@@ -12,7 +12,7 @@ EVERY, RARELY = 0.1, 60.0
 """Seconds between two looks of the bar, and between two lines of a log."""
 
 
-class Bar:
+class ProgressBar:
     """Shows what is being done and which share of it is over, on standard error. clock: seconds, ever more."""
 
     def __init__(self, out: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:

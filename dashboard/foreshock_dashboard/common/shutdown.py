@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def stopping() -> Iterator[threading.Event]:
+def stop_on_signals() -> Iterator[threading.Event]:
     """An event that SIGINT and SIGTERM set, for as long as the block runs."""
     stop = threading.Event()
     numbers = (signal.SIGINT, signal.SIGTERM)

@@ -1,13 +1,14 @@
-"""Things that take long to make: each is made once however many ask for it, and the last ones are kept."""
+"""LRU cache for expensive values, each computed once however many threads ask for it."""
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from contextlib import nullcontext
 from typing import Generic, TypeVar
+
+from cachetools import LRUCache
 
 from foreshock_dashboard.model.query import SourceError
 
@@ -15,97 +16,106 @@ T = TypeVar("T")
 
 
 class BusyError(SourceError):
-    """Others are waited for already; asking again in some seconds will do."""
+    """Too many computations are pending; a retry in some seconds succeeds."""
 
 
-class Kept(Generic[T]):
-    """Things by what they were asked for with, the least lately asked for given up first. Safe to call from several
-    threads.
+class SingleFlightCache(Generic[T]):
+    """Thread-safe LRU cache with a size budget; concurrent requests for one key compute its value once.
 
-    room: how large all of it may be together, as `size` counts; the newest stays in any case. queue: how many different
-    things may be in the making, one after the other, for each takes a core; any number, side by side, unless given.
+    Args:
+        max_size: total size of the values, as `size_of` counts it. The newest value is kept however large it is.
+        size_of: size of a value; 1 by default.
+        max_pending: keys that may be computed or wait for it at once, one after another. Without it, any number of
+            keys are computed in parallel.
     """
 
-    def __init__(self, room: float, size: Callable[[T], float] = lambda _: 1, queue: int | None = None) -> None:
-        self._room, self._size, self._queue = room, size, queue
+    def __init__(
+        self, max_size: float, size_of: Callable[[T], float] = lambda _: 1, max_pending: int | None = None
+    ) -> None:
+        self._max_pending = max_pending
         self._lock = threading.Lock()
-        self._turn = nullcontext() if queue is None else threading.Lock()
-        self._of: object = None
-        self._taken = 0.0
-        self._made: OrderedDict[Hashable, tuple[T, float]] = OrderedDict()
-        self._asked: dict[Hashable, Future[T]] = {}
+        self._computing = nullcontext() if max_pending is None else threading.Lock()
+        self._generation: object = None
+        self._values: LRUCache[Hashable, T] = LRUCache(max_size, lambda value: min(size_of(value), max_size))
+        self._pending: dict[Hashable, Future[T]] = {}
 
     def __len__(self) -> int:
-        """How many things are kept."""
-        return len(self._made)
+        """Number of cached values."""
+        return len(self._values)
 
-    def get(self, key: Hashable, make: Callable[[], T], of: object = None) -> T:
-        """What `key` names; made by `make` unless it is there. Whoever asks while it is made waits for the same.
+    def get(self, key: Hashable, compute: Callable[[], T], generation: object = None) -> T:
+        """The value of `key`; `compute` makes it if it is missing.
 
-        of: what all is made of; when it is another one than before, nothing of before is kept.
+        Args:
+            key: what identifies the value.
+            compute: makes the value. Threads that ask for the same key meanwhile wait for its result.
+            generation: the object that all values derive from. Another object than before empties the cache.
 
         Raises:
-            BusyError: too many other things are in the making.
-            Exception: whatever `make` raises, for all that wait; nothing is kept of it.
+            BusyError: `max_pending` other keys are pending.
+            Exception: whatever `compute` raises, for every waiting thread; the failure is not cached.
         """
-        return self.grown(key, lambda _: make(), lambda _: True, of)
+        return self.extend(key, lambda _: compute(), lambda _: True, generation)
 
-    def grown(self, key: Hashable, grow: Callable[[T | None], T], enough: Callable[[T], bool], of: object = None) -> T:
-        """The same of what is to be `enough`; else `grow` makes it of what is there, and it counts anew for the room.
+    def extend(
+        self,
+        key: Hashable,
+        extend: Callable[[T | None], T],
+        is_enough: Callable[[T], bool],
+        generation: object = None,
+    ) -> T:
+        """Like `get`, but a cached value that `is_enough` rejects is passed to `extend` and measured again.
 
         Raises:
-            As `get`; what was there stays.
+            BusyError: as for `get`.
+            Exception: whatever `extend` raises; the cached value stays.
         """
         while True:
             with self._lock:
-                if self._of is not of:
-                    self._of, self._taken, self._made, self._asked = of, 0.0, OrderedDict(), {}
-                if key in self._made and enough(self._made[key][0]):
-                    self._made.move_to_end(key)
-                    return self._made[key][0]
-                waiting = self._asked.get(key)
-                if waiting is None:
-                    if self._queue is not None and len(self._asked) >= self._queue:
+                if self._generation is not generation:
+                    self._generation, self._pending = generation, {}
+                    self._values.clear()
+                if key in self._values and is_enough(value := self._values[key]):
+                    return value
+                pending = self._pending.get(key)
+                if pending is None:
+                    if self._max_pending is not None and len(self._pending) >= self._max_pending:
                         raise BusyError("others are having the past read already: try again in some seconds")
-                    mine: Future[T] = Future()
-                    self._asked[key] = mine
-            # What was raised has this frame in its traceback: a name here for the future that holds it would keep all
-            # that the frames below have until somebody looks for cycles.
-            if waiting is None:
+                    own: Future[T] = Future()
+                    self._pending[key] = own
+            # A raised exception holds this frame in its traceback. Without `del`, the frame would hold the future and
+            # the future the exception: a cycle that keeps everything below alive until the next garbage collection.
+            if pending is None:
                 try:
-                    return self._make(key, mine, grow)
+                    return self._compute(key, own, extend)
                 finally:
-                    del mine
+                    del own
             try:
-                found = waiting.result()
+                value = pending.result()
             finally:
-                del waiting
-            if enough(found):
-                return found
+                del pending
+            if is_enough(value):
+                return value
 
-    def _make(self, key: Hashable, mine: Future[T], grow: Callable[[T | None], T]) -> T:
+    def _compute(self, key: Hashable, own: Future[T], extend: Callable[[T | None], T]) -> T:
         try:
-            with self._turn:
-                there = self._made.get(key)
-                made = grow(there[0] if there else None)
+            with self._computing:
+                with self._lock:
+                    cached = self._values.get(key)
+                value = extend(cached)
         except BaseException as error:
-            self._done(key, mine)
-            mine.set_exception(error)
-            del mine
+            self._finish(key, own)
+            own.set_exception(error)
+            del own
             raise
-        self._done(key, mine, made)
-        mine.set_result(made)
-        return made
+        self._finish(key, own, value)
+        own.set_result(value)
+        return value
 
-    def _done(self, key: Hashable, mine: Future[T], *made: T) -> None:
-        """Nobody waits for it any more; what was made is kept unless all of it is of something else by now."""
+    def _finish(self, key: Hashable, own: Future[T], *values: T) -> None:
+        """Remove a pending key and cache its value, unless the generation has changed since it began."""
         with self._lock:
-            if self._asked.get(key) is not mine:
-                return
-            del self._asked[key]
-            for one in made:
-                self._taken -= self._made.pop(key, (one, 0.0))[1]
-                self._made[key] = one, self._size(one)
-                self._taken += self._made[key][1]
-            while self._taken > self._room and len(self._made) > 1:
-                self._taken -= self._made.popitem(last=False)[1][1]
+            if self._pending.get(key) is own:
+                del self._pending[key]
+                for value in values:
+                    self._values[key] = value

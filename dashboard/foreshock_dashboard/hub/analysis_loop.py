@@ -15,14 +15,14 @@ from foreshock_dashboard.analysis.baseline.objectives import Objective
 from foreshock_dashboard.analysis.incidents.forecast_summary import outlook
 from foreshock_dashboard.analysis.incidents.lifecycle import NEEDED, State, learning, states
 from foreshock_dashboard.common.clock import Clock
-from foreshock_dashboard.hub.unmatched_services import Named
+from foreshock_dashboard.hub.unmatched_services import ServiceOverrides
 from foreshock_dashboard.model.incident import Incident, Learning
 from foreshock_dashboard.model.query import MetricSource, SourceError
 from foreshock_dashboard.model.seasonality import BIN
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.replay.seasonal_history import Seasons
-from foreshock_dashboard.replay.time_travel import Grid, Rewind
+from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
+from foreshock_dashboard.replay.time_travel import SourceGrid, TimeTravel
 from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.world.builder import GrowingWorld
 from foreshock_dashboard.world.catalogue.catalogue import catalogue
@@ -33,18 +33,18 @@ from foreshock_dashboard.world.scrape_interval import scrape_interval
 
 log = logging.getLogger(__name__)
 
-SETTLE = 2.0
+SETTLE_SECONDS = 2.0
 """Wall seconds after a grid point before it is judged, so that scrapes and spans of that moment have arrived."""
 PATIENCE = 1.2
 """How many times the interval that was told samples may be apart."""
-KEEP = 3 * 3600.0
+HISTORY_SECONDS = 3 * 3600.0
 """Seconds of figures at hand: the fold begins at most that long ago."""
-ROOM = 176 * 2.0**20
+MAX_WORLD_BYTES = 176 * 2.0**20
 """Bytes for them. Thousands of GPUs have less than three hours in it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class LoopInputs:
     """What is judged.
 
     source: where samples are read. own: whether that is the hub's own store. write: puts the hub's own series there
@@ -60,23 +60,23 @@ class Judged:
     simulated: bool = False
 
 
-class Judge:
+class AnalysisLoop:
     """Judges what a source tells, tick by tick. One thread ticks, and one may `cover`; all may read what was found.
 
     promised, tiers: what the settings give for services. tick_seconds: what the last tick took.
     """
 
-    def __init__(self, settings: Settings, clock: Clock, judged: Judged) -> None:
+    def __init__(self, settings: Settings, clock: Clock, judged: LoopInputs) -> None:
         self._settings, self._clock, self._judged = settings, clock, judged
-        self.promised = Named(
+        self.slos = ServiceOverrides(
             "--objectives", {Service.parse(name): Objective(p95, lost) for name, p95, lost in settings.objectives}
         )
-        self.tiers = Named("--tiers", {Service.parse(name): tier for name, tier in settings.tiers})
+        self.tiers = ServiceOverrides("--tiers", {Service.parse(name): tier for name, tier in settings.tiers})
         self._paced = judged.own
         self._watch_at(settings.scrape_interval)
         self._state = State()
         self._snapshot = Snapshot(0, None, (), Learning(0.0, NEEDED))
-        self._settle = 0.0 if settings.at is not None else SETTLE * clock.speed
+        self._settle = 0.0 if settings.at is not None else SETTLE_SECONDS * clock.speed
         self.tick_seconds = 0.0
 
     @property
@@ -85,9 +85,9 @@ class Judge:
         return self._snapshot
 
     @property
-    def rewind(self) -> Rewind:
+    def time_travel(self) -> TimeTravel:
         """Earlier ticks."""
-        return self._rewind
+        return self._time_travel
 
     def tick(self) -> None:
         """Write the hub's own series, read what is new, judge it. A failure is shown, and the next tick tries again."""
@@ -102,9 +102,9 @@ class Judge:
         gc.collect(0)
         self.tick_seconds = time.perf_counter() - begun
 
-    def cover(self, now: float) -> bool:
+    def load_seasons(self, now: float) -> bool:
         """See what is usual at this time of the week, and in the quarter of an hour to come; whether all is known."""
-        return self._seasons.cover(now - KEEP, now + BIN)
+        return self._seasons.load(now - HISTORY_SECONDS, now + BIN)
 
     def _judge(self, now: float) -> None:
         judged, last = self._judged, self._snapshot
@@ -113,18 +113,18 @@ class Judge:
         if not self._paced:
             self._pace(now - self._settle)
         if judged.own or self._settings.at is not None:
-            self.cover(now)
+            self.load_seasons(now)
         world = last.world
         for fresh in self._observer.pieces(now - self._settle):
             world = self._growing.add(fresh, self._observer.missing())
             del fresh  # hundreds of thousands of labels, in whose place the verdict finds room
-            world = self._seasons.told(replace(world, simulated=True) if judged.simulated else world)
-            for state in states(self._state, world, self.promised.given):
+            world = self._seasons.attach(replace(world, simulated=True) if judged.simulated else world)
+            for state in states(self._state, world, self.slos.values):
                 self._state = state
-                self._rewind.note(state, world)
+                self._time_travel.note(state, world)
         if world is not None:
-            self.promised.meet(world)
-            self.tiers.meet(world)
+            self.slos.observe(world)
+            self.tiers.observe(world)
             expected = outlook(self._state, world)
             self._snapshot = Snapshot(
                 last.seq + 1, world, self._state.incidents, learning(world), outlook=expected, bounds=judged.bounds
@@ -137,13 +137,13 @@ class Judge:
         step = max(settings.step, float(round(interval)))
         quick = quick_window(interval)
         read = catalogue(settings.window, quick)
-        self._observer = Observer(judged.source, read, step, Condenser(), KEEP)
-        self._growing = GrowingWorld(step, KEEP, np.float32, ROOM, self.tiers.given)
-        grid = Grid(lambda apart: catalogue(max(apart, settings.window), max(apart, quick)), step)
+        self._observer = Observer(judged.source, read, step, Condenser(), HISTORY_SECONDS)
+        self._growing = GrowingWorld(step, HISTORY_SECONDS, np.float32, MAX_WORLD_BYTES, self.tiers.values)
+        grid = SourceGrid(lambda apart: catalogue(max(apart, settings.window), max(apart, quick)), step)
         begin = judged.bounds[0] if judged.bounds else -math.inf
-        self._seasons = Seasons(judged.source, grid.catalogue)
-        promised, tiers = self.promised.given, self.tiers.given
-        self._rewind = Rewind(judged.source, grid, promised, ROOM, judged.simulated, begin, tiers)
+        self._seasons = SeasonalHistory(judged.source, grid.catalogue)
+        promised, tiers = self.slos.values, self.tiers.values
+        self._time_travel = TimeTravel(judged.source, grid, promised, MAX_WORLD_BYTES, judged.simulated, begin, tiers)
 
     def _pace(self, now: float) -> None:
         """See how often somebody else scrapes. Nobody is asked to tell; who told a longer interval is believed."""

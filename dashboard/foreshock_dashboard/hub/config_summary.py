@@ -8,7 +8,7 @@ from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.settings.settings import Settings
 
 
-def reads_of(settings: Settings, grpc: int, http: int) -> Json:
+def data_sources(settings: Settings, grpc: int, http: int) -> Json:
     """grpc, http: the ports of the OTLP receivers. No address in it has a password."""
     recording = f"recording {settings.recording}" if settings.recording else ""
     elsewhere = (("Tempo", settings.tempo_url), ("Jaeger", settings.jaeger_url))

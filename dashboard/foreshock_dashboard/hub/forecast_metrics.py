@@ -16,7 +16,7 @@ EDGE = ("client", "client_service_namespace", "server", "server_service_namespac
 Row = tuple[tuple[str, ...], float]
 
 
-def outlook_families(outlook: Outlook) -> Iterator[GaugeMetricFamily]:
+def forecast_families(outlook: Outlook) -> Iterator[GaugeMetricFamily]:
     """Every family, also those without a series; what is not known, or further off than is looked, has none."""
     yield _family(
         "foreshock_service_risk_ratio",

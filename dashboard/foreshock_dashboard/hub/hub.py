@@ -11,10 +11,17 @@ from contextlib import ExitStack, closing
 from foreshock_dashboard import __version__
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.gc_tuning import collect_rarely
-from foreshock_dashboard.hub.analysis_loop import KEEP, SETTLE, Judge, Judged
-from foreshock_dashboard.hub.config_summary import reads_of
-from foreshock_dashboard.hub.listeners import access, grpc_door, http_door, listen, senders, traces_elsewhere
-from foreshock_dashboard.hub.self_metrics import Vitals, incident_samples, status_of, text_of
+from foreshock_dashboard.hub.analysis_loop import HISTORY_SECONDS, SETTLE_SECONDS, AnalysisLoop, LoopInputs
+from foreshock_dashboard.hub.config_summary import data_sources
+from foreshock_dashboard.hub.listeners import (
+    grpc_listener,
+    http_listener,
+    listen,
+    page_access,
+    remote_traces,
+    token_authorizer,
+)
+from foreshock_dashboard.hub.self_metrics import HubStats, incident_samples, metrics_text, status_json
 from foreshock_dashboard.ingest.indexed_attributes import pickers
 from foreshock_dashboard.ingest.intake import Intake
 from foreshock_dashboard.model.incident import Incident
@@ -26,7 +33,7 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.recording_hub import load_spans
-from foreshock_dashboard.settings.settings import Settings, loopback
+from foreshock_dashboard.settings.settings import Settings, is_loopback
 from foreshock_dashboard.sources.otlp.receiver import Receiver
 from foreshock_dashboard.sources.prometheus.api import PrometheusSource
 from foreshock_dashboard.sources.prometheus.scrape import Scraper, ScrapeTarget
@@ -87,17 +94,17 @@ class Hub:
             self._traces: TraceSource = self.store
             self._watch: Watch | None = None
             if settings.tempo_url or settings.jaeger_url:
-                remote = opened.enter_context(closing(traces_elsewhere(settings)))
+                remote = opened.enter_context(closing(remote_traces(settings)))
                 self._traces, self._watch = remote, opened.enter_context(closing(Watch(remote.probe, settings.step)))
             self.receiver = Receiver(
                 accept=self._refuse if settings.at is not None else self.intake.accept,
-                allows=senders(settings),
+                allows=token_authorizer(settings),
                 now=clock.now,
                 asked=pickers(settings.trace_keys or TRACE_KEYS),
             )
-            self.grpc = grpc_door(self.receiver, settings)
+            self.grpc = grpc_listener(self.receiver, settings)
             opened.callback(self.grpc.close)
-            self.http = http_door(self.receiver, settings)
+            self.http = http_listener(self.receiver, settings)
             opened.callback(self.http.close)
             named = [ScrapeTarget(url, "foreshock-exporter", {}) for url in settings.targets]
             self.scraper = Scraper(
@@ -108,14 +115,14 @@ class Hub:
                 timeout=min(settings.scrape_interval, 10.0),
             )
             opened.callback(self.scraper.close)
-            judged = Judged(
+            judged = LoopInputs(
                 self._source,
                 own=self._own,
                 write=self._write if self._takes else None,
                 bounds=_bounds(settings, recording),
                 simulated=recording is not None and recording.meta.simulated,
             )
-            self._judge = Judge(settings, clock, judged)
+            self._loop = AnalysisLoop(settings, clock, judged)
             self._upkeep = upkeep
             self._stop = threading.Event()
             self._threads = [
@@ -124,8 +131,8 @@ class Hub:
             ]
             if not self._own:
                 self._threads.append(threading.Thread(target=self._cover_on, name="season", daemon=True))
-            hosts = settings.allowed_hosts if loopback(settings.host) else settings.allowed_hosts or ("*",)
-            app = create_app(self, version=__version__, hosts=hosts, access=access(settings))
+            hosts = settings.allowed_hosts if is_loopback(settings.host) else settings.allowed_hosts or ("*",)
+            app = create_app(self, version=__version__, hosts=hosts, access=page_access(settings))
             self.web = listen("--port", lambda: WebServer(app, settings.host, settings.port))
             opened.callback(self.web.close)
             opened.callback(self._end_threads)
@@ -185,7 +192,7 @@ class Hub:
         while not self._stop.is_set():
             self.tick()
             due = aligned(self._clock.now(), step) + step - self._clock.now()
-            self._stop.wait(self._clock.wall_seconds(due) + SETTLE)
+            self._stop.wait(self._clock.wall_seconds(due) + SETTLE_SECONDS)
 
     def _maintain_on(self) -> None:
         """Sealing takes up to a second; the tick does not wait for it."""
@@ -199,7 +206,7 @@ class Hub:
         """Somebody else may take long to find what is weeks old; the tick does not wait for it."""
         while not self._stop.is_set():
             try:
-                done = self._judge.cover(self._clock.now())
+                done = self._loop.load_seasons(self._clock.now())
             except Exception:  # outermost loop: whatever one round meets, the next one tries again
                 log.exception("what is usual at this time of the week cannot be told")
                 done = False
@@ -207,22 +214,22 @@ class Hub:
 
     def tick(self) -> None:
         """Judge what is new."""
-        self._judge.tick()
+        self._loop.tick()
 
     # what the web sees
 
     @property
     def snapshot(self) -> Snapshot:
         """The newest tick."""
-        return self._judge.snapshot
+        return self._loop.snapshot
 
     def at(self, time: float) -> Snapshot:
         """The tick of an earlier instant."""
-        return self._judge.rewind.at(time, self.snapshot)
+        return self._loop.time_travel.at(time, self.snapshot)
 
     def over(self, start: float, end: float) -> World | None:
         """The World of a stretch of time."""
-        return self._judge.rewind.over(start, end, self.snapshot)
+        return self._loop.time_travel.over(start, end, self.snapshot)
 
     @property
     def metrics(self) -> MetricSource:
@@ -240,7 +247,7 @@ class Hub:
 
     def status(self) -> Json:
         """Counters and ages for the status line."""
-        return status_of(self._vitals()) | {"reads": reads_of(self._settings, self.grpc.port, self.http.port)}
+        return status_json(self._vitals()) | {"reads": data_sources(self._settings, self.grpc.port, self.http.port)}
 
     def ready(self) -> tuple[bool, str]:
         """Whether the hub can answer truthfully: the store takes data, and what it reads elsewhere can be read."""
@@ -253,24 +260,24 @@ class Hub:
             return False, self._watch.error
         return (True, "") if self.snapshot.world else (False, "the first tick has not ended")
 
-    def _vitals(self) -> Vitals:
-        return Vitals(
+    def _vitals(self) -> HubStats:
+        return HubStats(
             version=__version__,
             time=self.now(),
             snapshot=self.snapshot,
-            tick_seconds=self._judge.tick_seconds,
+            tick_seconds=self._loop.tick_seconds,
             store=self.store.stats(),
             receiver=self.receiver.stats(),
             scrapes=self.scraper.states(),
             spans=self.intake.series(),
-            objectives_in_vain=self._judge.promised.vain,
-            tiers_in_vain=self._judge.tiers.vain,
+            objectives_in_vain=self._loop.slos.unmatched,
+            tiers_in_vain=self._loop.tiers.unmatched,
         )
 
     def metrics_text(self, *, openmetrics: bool = False) -> str:
         """The hub's own metrics in the Prometheus text format, or in OpenMetrics with exemplars."""
         spans = self.intake.text(self.now(), openmetrics=openmetrics)
-        return spans + text_of(self._vitals(), openmetrics=openmetrics)
+        return spans + metrics_text(self._vitals(), openmetrics=openmetrics)
 
 
 def _bounds(settings: Settings, recording: Recording | None) -> tuple[float, float] | None:
@@ -278,4 +285,4 @@ def _bounds(settings: Settings, recording: Recording | None) -> tuple[float, flo
     if settings.at is None:
         return None
     start = recording.meta.start if recording else None
-    return (settings.at - KEEP if start is None else start, settings.at)
+    return (settings.at - HISTORY_SECONDS if start is None else start, settings.at)

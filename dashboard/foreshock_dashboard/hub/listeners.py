@@ -21,7 +21,7 @@ from foreshock_dashboard.web.http.htpasswd import Users
 Opened = TypeVar("Opened")
 
 
-def traces_elsewhere(settings: Settings) -> TempoTraces | JaegerTraces:
+def remote_traces(settings: Settings) -> TempoTraces | JaegerTraces:
     """The traces of a Tempo or a Jaeger.
 
     Raises:
@@ -41,7 +41,7 @@ def traces_elsewhere(settings: Settings) -> TempoTraces | JaegerTraces:
         raise HubError(f"{'--tempo' if settings.tempo_url else '--jaeger'}: {error}") from error
 
 
-def senders(settings: Settings) -> Callable[[str], bool] | None:
+def token_authorizer(settings: Settings) -> Callable[[str], bool] | None:
     """Whose token may send spans; None: everybody may.
 
     Raises:
@@ -51,7 +51,7 @@ def senders(settings: Settings) -> Callable[[str], bool] | None:
     return tokens.allows if tokens else None
 
 
-def grpc_door(receiver: Receiver, settings: Settings) -> Door:
+def grpc_listener(receiver: Receiver, settings: Settings) -> Door:
     """Where spans come in by OTLP/gRPC.
 
     Raises:
@@ -60,7 +60,7 @@ def grpc_door(receiver: Receiver, settings: Settings) -> Door:
     return _door("--otlp-grpc-port", settings.otlp_grpc_port, receiver, settings, serve_grpc)
 
 
-def http_door(receiver: Receiver, settings: Settings) -> Door:
+def http_listener(receiver: Receiver, settings: Settings) -> Door:
     """Where spans come in by OTLP/HTTP.
 
     Raises:
@@ -69,7 +69,7 @@ def http_door(receiver: Receiver, settings: Settings) -> Door:
     return _door("--otlp-http-port", settings.otlp_http_port, receiver, settings, serve_http)
 
 
-def access(settings: Settings) -> Access:
+def page_access(settings: Settings) -> Access:
     """Who may look at page, API and metrics.
 
     Raises:

@@ -12,8 +12,8 @@ from prometheus_client.openmetrics import exposition as open_metrics
 from prometheus_client.registry import Collector
 
 from foreshock_dashboard.analysis.baseline.objectives import Objective
-from foreshock_dashboard.hub.forecast_metrics import outlook_families
-from foreshock_dashboard.hub.unmatched_services import Vain
+from foreshock_dashboard.hub.forecast_metrics import forecast_families
+from foreshock_dashboard.hub.unmatched_services import Unmatched
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.samples import Sample, labels_of
 from foreshock_dashboard.model.service import Service
@@ -28,7 +28,7 @@ Family = CounterMetricFamily | GaugeMetricFamily | InfoMetricFamily
 
 
 @dataclass(frozen=True, slots=True)
-class Vitals:
+class HubStats:
     """The hub's parts as they stand at one moment."""
 
     version: str
@@ -40,9 +40,9 @@ class Vitals:
     scrapes: tuple[ScrapeState, ...]
     spans: Json = field(default_factory=dict)
     """What is made of spans: `series`, `series_limit`, and a `warning` where that is too few."""
-    objectives_in_vain: tuple[Vain[Objective], ...] = ()
+    objectives_in_vain: tuple[Unmatched[Objective], ...] = ()
     """Of the objectives that the hub is given, those of services that it has not seen so far."""
-    tiers_in_vain: tuple[Vain[str], ...] = ()
+    tiers_in_vain: tuple[Unmatched[str], ...] = ()
     """The same of tiers."""
 
 
@@ -67,16 +67,16 @@ def incident_labels(incident: Incident) -> dict[str, str]:
     }
 
 
-def text_of(vitals: Vitals, *, openmetrics: bool = False) -> str:
+def metrics_text(vitals: HubStats, *, openmetrics: bool = False) -> str:
     """The hub's own metrics in the Prometheus text format, or as the end of a page of OpenMetrics."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Families(tuple(families(vitals))))
+    registry.register(_Families(tuple(metric_families(vitals))))
     if openmetrics:
         return bytes(open_metrics.generate_latest(registry)).decode()  # type: ignore[no-untyped-call]  # it has no types
     return generate_latest(registry).decode()
 
 
-def status_of(vitals: Vitals) -> Json:
+def status_json(vitals: HubStats) -> Json:
     """The same figures for the status line."""
     return {
         "version": vitals.version,
@@ -110,13 +110,13 @@ def status_of(vitals: Vitals) -> Json:
     }
 
 
-def families(vitals: Vitals) -> Iterator[Family]:
+def metric_families(vitals: HubStats) -> Iterator[Family]:
     """Every metric of the hub itself, in the order of the page."""
     yield InfoMetricFamily(
         "foreshock_build", "The hub's version.", {"version": vitals.version, "python": platform.python_version()}
     )
     yield _incidents(vitals.snapshot.incidents)
-    yield from outlook_families(vitals.snapshot.outlook)
+    yield from forecast_families(vitals.snapshot.outlook)
     learning = vitals.snapshot.learning
     yield GaugeMetricFamily(
         "foreshock_history_seconds", "History that the baselines rest on, in seconds.", value=learning.have

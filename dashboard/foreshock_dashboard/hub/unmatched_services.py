@@ -1,4 +1,4 @@
-"""What the hub is given for services by name, and those names that nobody has had so far: one may be misspelt."""
+"""Per-service options of the hub, and those for services that were never seen: their names may be misspelled."""
 
 from __future__ import annotations
 
@@ -17,58 +17,69 @@ log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 
-ENOUGH = 1800.0
-"""Seconds for which some service is told of until the log names those that were not seen: all need not come at once."""
+WARN_AFTER_SECONDS = 1800.0
+"""Seconds with data of any service before the log names unmatched services: not all services appear at once."""
+_MIN_SIMILARITY = 0.7
+"""Ratio of `difflib` from which another service's name counts as a likely spelling."""
 
 
 @dataclass(frozen=True, slots=True)
-class Vain(Generic[Value]):
-    """A service that was never seen, what is given for it, and who may be meant, if anybody is called like it."""
+class Unmatched(Generic[Value]):
+    """An option's value for a service that was never seen, and the service that is probably meant, if any."""
 
     service: Service
     value: Value
     nearest: Service | None = None
 
 
-class Named(Generic[Value]):
-    """What an option gives for services. Met by one thread; `vain` may be read by others.
+class ServiceOverrides(Generic[Value]):
+    """The values of one per-service option. One thread calls `observe`; others may read `unmatched`.
 
-    flag: the option. given: values by service. vain: those of services that no World has had so far.
+    Attributes:
+        flag: the option, such as `--tiers`.
+        values: the option's value of each service.
+        unmatched: the values for services that no World has contained so far.
     """
 
-    def __init__(self, flag: str, given: Mapping[Service, Value]) -> None:
+    def __init__(self, flag: str, values: Mapping[Service, Value]) -> None:
         self.flag = flag
-        self.given = given
-        self.vain = tuple(Vain(service, value) for service, value in given.items())
-        self._there: tuple[Service, ...] = ()
-        self._said = False
+        self.values = values
+        self.unmatched = tuple(Unmatched(service, value) for service, value in values.items())
+        self._services: tuple[Service, ...] = ()
+        self._warned = False
 
-    def meet(self, world: World) -> None:
-        """Take note of the services that there are; once there was time enough to see them, log once who was not."""
-        if not self.vain:
+    def observe(self, world: World) -> None:
+        """Match the values with the World's services; after `WARN_AFTER_SECONDS` of data, log the unmatched once."""
+        if not self.unmatched:
             return
-        if world.services != self._there:
-            self._there = world.services
-            there = frozenset(world.services)
-            left = [each for each in self.vain if each.service not in there]
-            self.vain = tuple(replace(each, nearest=nearest(each.service, world.services)) for each in left)
-        if self._said or _heard(world) < ENOUGH:
+        if world.services != self._services:
+            self._services = world.services
+            present = frozenset(world.services)
+            self.unmatched = tuple(
+                replace(item, nearest=closest_service(item.service, world.services))
+                for item in self.unmatched
+                if item.service not in present
+            )
+        if self._warned or _seconds_with_data(world) < WARN_AFTER_SECONDS:
             return
-        self._said = True
-        for each in self.vain:
-            asked = f"is {each.nearest} meant" if each.nearest else "is it misspelt"
-            log.warning("%s %s: no service of this name has been seen so far; %s?", self.flag, each.service, asked)
+        self._warned = True
+        for item in self.unmatched:
+            hint = f"is {item.nearest} meant" if item.nearest else "is it misspelt"
+            log.warning("%s %s: no service of this name has been seen so far; %s?", self.flag, item.service, hint)
 
 
-def nearest(service: Service, there: Iterable[Service]) -> Service | None:
-    """Who may be meant by a name that nobody has: one of the same name elsewhere, or who is spelt much like it."""
-    by_name = {str(other): other for other in sorted(there)}
-    alike = [other for other in by_name.values() if other.name == service.name]
-    found = get_close_matches(str(service), [str(other) for other in alike] or list(by_name), 1, 0.0 if alike else 0.7)
-    return by_name[found[0]] if found else None
+def closest_service(service: Service, services: Iterable[Service]) -> Service | None:
+    """The service that an unknown name probably means.
+
+    Services with the same name in another namespace come first, then similar spellings. None without either.
+    """
+    by_text = {str(other): other for other in sorted(services)}
+    same_name = [text for text, other in by_text.items() if other.name == service.name]
+    matches = get_close_matches(str(service), same_name or list(by_text), 1, 0.0 if same_name else _MIN_SIMILARITY)
+    return by_text[matches[0]] if matches else None
 
 
-def _heard(world: World) -> float:
-    """Seconds of the World at which any service is told of."""
-    told = [~np.isnan(rows).all(axis=0) for rows in (world.red.rate, world.busy) if len(rows)]
-    return float(np.logical_or.reduce(told).sum()) * world.step if told else 0.0
+def _seconds_with_data(world: World) -> float:
+    """Seconds of the World in which any service reports requests or GPU time."""
+    reported = [~np.isnan(rows).all(axis=0) for rows in (world.red.rate, world.busy) if len(rows)]
+    return float(np.logical_or.reduce(reported).sum()) * world.step if reported else 0.0

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from foreshock_dashboard.common.clock import Clock
-from foreshock_dashboard.common.cpu_lock import TURN
+from foreshock_dashboard.common.cpu_lock import CPU_LOCK
 from foreshock_dashboard.ingest.span_metrics.histogram import Exemplar
 from foreshock_dashboard.ingest.span_metrics.span_metrics import MAX_SERIES, SpanMetrics
 from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch, is_stale
@@ -78,7 +78,7 @@ class Intake:
 
     def count(self, spans: Sequence[Span], now: float) -> None:
         """Pair and count spans that need not be kept."""
-        with self._counted() as metrics, TURN:
+        with self._counted() as metrics, CPU_LOCK:
             metrics.add(spans, now)
             self._tell()
 
@@ -86,7 +86,7 @@ class Intake:
     def _counted(self) -> Iterator[SpanMetrics]:
         """The metrics for one thread at a time, once all that came is counted."""
         with self._lock:
-            with TURN:
+            with CPU_LOCK:
                 with self._arriving:
                     coming, self._coming = self._coming, []
                 for spans, now in coming:

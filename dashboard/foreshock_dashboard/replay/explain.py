@@ -21,8 +21,8 @@ from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.interval import interval_of
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
-from foreshock_dashboard.replay.replay import USUAL, Pace, reach
-from foreshock_dashboard.replay.seasonal_history import Seasons
+from foreshock_dashboard.replay.replay import DEFAULTS, ReplayTiming, sample_range
+from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
 from foreshock_dashboard.world.all_series import every_series
 from foreshock_dashboard.world.builder import condensed, world_of
 from foreshock_dashboard.world.catalogue.catalogue import catalogue
@@ -36,7 +36,7 @@ PAST = 720
 """Points of past that are compared with: two hours at the usual pace."""
 
 
-class Explained(NamedTuple):
+class Explanation(NamedTuple):
     """Ranked causes; none where nothing is wrong. at: Unix seconds."""
 
     service: Service
@@ -44,33 +44,33 @@ class Explained(NamedTuple):
     candidates: tuple[Candidate, ...]
 
 
-class Seen(NamedTuple):
+class Anomalies(NamedTuple):
     """What is odd about each service around an instant, and who calls whom."""
 
     suspects: Mapping[Service, Suspect]
     calls: Mapping[Service, tuple[Service, ...]]
 
 
-def explain(recording: Recording, service: str, at: float) -> Explained:
+def explain(recording: Recording, service: str, at: float) -> Explanation:
     """Rank who is to blame for what a service suffers around `at` (Unix seconds).
 
     Raises:
         RecordingError: the recording does not have the service or that time, or no past to compare with.
     """
-    pace = Pace.of(interval_of(recording, otherwise=USUAL.scrape_interval))
-    around = stretch(recording, at, pace.step)
-    world = world_around(RecordedMetrics(recording), around, pace)
-    seen = look(RecordedMetrics(recording), around, pace.step, world.services)
-    who = named(service, {*seen.suspects, *world.services}, f"recording {recording.path}")
+    pace = ReplayTiming.of(interval_of(recording, otherwise=DEFAULTS.scrape_interval))
+    around = analysis_window(recording, at, pace.step)
+    world = load_world(RecordedMetrics(recording), around, pace)
+    seen = find_anomalies(RecordedMetrics(recording), around, pace.step, world.services)
+    who = resolve_service(service, {*seen.suspects, *world.services}, f"recording {recording.path}")
     known = hindsight(world, who, at, float(around.times[around.first]))
     odd = ranked(who, seen.suspects, seen.calls, pace.step)
     agreed = bool(known.candidates and odd) and known.candidates[0].service == odd[0].service
     if known.lasting or agreed:  # a tremor is nobody's doing; two looks that name the same one are more than that
-        return Explained(who, at, blended(known.candidates, odd))
-    return Explained(who, at, () if known.told else odd)
+        return Explanation(who, at, blended(known.candidates, odd))
+    return Explanation(who, at, () if known.told else odd)
 
 
-def world_around(source: MetricSource, around: Around, pace: Pace) -> World:
+def load_world(source: MetricSource, around: Around, pace: ReplayTiming) -> World:
     """What is known of the platform from the metrics that foreshock reads.
 
     Raises:
@@ -79,18 +79,18 @@ def world_around(source: MetricSource, around: Around, pace: Pace) -> World:
     begin = float(around.times[0])
     read = catalogue(pace.window, pace.quick)
     observer = Observer(source, read, pace.step, condensed, keep=math.inf, begin=lambda _: begin)
-    seasons = Seasons(source, lambda apart: catalogue(max(apart, pace.window)))
-    seasons.cover(begin, float(around.times[-1]))
-    return seasons.told(world_of(observer.read(float(around.times[-1])), pace.step))
+    seasons = SeasonalHistory(source, lambda apart: catalogue(max(apart, pace.window)))
+    seasons.load(begin, float(around.times[-1]))
+    return seasons.attach(world_of(observer.read(float(around.times[-1])), pace.step))
 
 
-def stretch(recording: Recording, at: float, step: float) -> Around:
+def analysis_window(recording: Recording, at: float, step: float) -> Around:
     """The grid points around an instant.
 
     Raises:
         RecordingError: the recording does not have that time, or no past to compare with.
     """
-    start, end = reach(recording, None)
+    start, end = sample_range(recording, None)
     where = f"recording {recording.path}"
     if not start <= at <= end:
         raise RecordingError(f"{where}: it is of {start:.0f} to {end:.0f}, and {at:.0f} is not in there")
@@ -107,7 +107,7 @@ def stretch(recording: Recording, at: float, step: float) -> Around:
     return Around(times, int(np.searchsorted(times, first)))
 
 
-def look(source: MetricSource, around: Around, step: float, known: Iterable[Service] = ()) -> Seen:
+def find_anomalies(source: MetricSource, around: Around, step: float, known: Iterable[Service] = ()) -> Anomalies:
     """Look at everything that a source has. `known`: services that are there anyway.
 
     Raises:
@@ -124,10 +124,10 @@ def look(source: MetricSource, around: Around, step: float, known: Iterable[Serv
         for labels in series.labels:
             if pair := call(dict(labels)):
                 calls.setdefault(pair[0], {})[pair[1]] = None
-    return Seen(suspects(found, known), {client: tuple(servers) for client, servers in calls.items()})
+    return Anomalies(suspects(found, known), {client: tuple(servers) for client, servers in calls.items()})
 
 
-def named(text: str, known: Iterable[Service], where: str) -> Service:
+def resolve_service(text: str, known: Iterable[Service], where: str) -> Service:
     """The service that is meant: by its whole name, else by its name alone, else written nearly so.
 
     Raises:

@@ -22,7 +22,7 @@ ELSEWHERE = ("prometheus_url", "tempo_url", "jaeger_url", "targets")
 
 
 @contextmanager
-def standing(settings: Settings) -> Iterator[tuple[Settings, Recording | None]]:
+def open_recording(settings: Settings) -> Iterator[tuple[Settings, Recording | None]]:
     """The recording that the settings name, if any, and the settings of a hub over it: its time, a store of its own.
 
     Raises:

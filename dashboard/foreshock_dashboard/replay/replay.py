@@ -19,20 +19,20 @@ from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.interval import interval_of
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
-from foreshock_dashboard.replay.seasonal_history import Seasons
+from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
 from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.world.builder import condensed, world_of
 from foreshock_dashboard.world.catalogue.catalogue import catalogue
 from foreshock_dashboard.world.catalogue.row import quick_window
 from foreshock_dashboard.world.observer import Observer
 
-USUAL = Settings()
-HOUR = 3600.0
-WHOLE = 26 * HOUR
+DEFAULTS = Settings()
+HOUR_SECONDS = 3600.0
+MAX_WHOLE_SECONDS = 26 * HOUR_SECONDS
 """A recording that is no longer than this (seconds) is one World, at the default step."""
-PIECE = 6 * HOUR
+PIECE_SECONDS = 6 * HOUR_SECONDS
 """Seconds of a longer one that are judged at once; memory does not grow with the recording."""
-BEFORE = 3 * HOUR
+LOOKBACK_SECONDS = 3 * HOUR_SECONDS
 """Seconds before a piece that its World has as well, as a hub has them: what is usual rests on them."""
 
 Progress = Callable[[str, float], None]
@@ -40,7 +40,7 @@ Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class ReplayTiming:
     """The grid of a replay, in seconds: how far apart its points are, and how far back rates look at each.
 
     quick: those that show a neighbour's step at once.
@@ -51,14 +51,14 @@ class Pace:
     quick: float
 
     @classmethod
-    def of(cls, interval: float) -> Pace:
+    def of(cls, interval: float) -> ReplayTiming:
         """The hub's own pace, or a slower one where samples come less often than its grid's points."""
         window = Settings(scrape_interval=interval).window
-        return cls(max(USUAL.step, float(math.ceil(interval))), window, quick_window(interval))
+        return cls(max(DEFAULTS.step, float(math.ceil(interval))), window, quick_window(interval))
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
+class ReplayResult:
     """What became of a recording.
 
     times: the grid points that were judged, Unix seconds. history: after each at which something changed, the incidents
@@ -75,7 +75,7 @@ class Played:
     learning: Learning
 
 
-def play(folder: Path, until: float | None = None, progress: Progress = lambda *_: None) -> Played:
+def replay_folder(folder: Path, until: float | None = None, progress: Progress = lambda *_: None) -> ReplayResult:
     """Replay a recording from its start, up to `until` (Unix seconds) or its end.
 
     Raises:
@@ -90,7 +90,7 @@ def replay(
     until: float | None = None,
     progress: Progress = lambda *_: None,
     source: Callable[[Recording], MetricSource] = RecordedMetrics,
-) -> Played:
+) -> ReplayResult:
     """As `play`, of a recording that is open. `source`: how it is read."""
     state, world = State(), None
     times: list[float] = []
@@ -109,14 +109,14 @@ def replay(
     if world is None:
         raise RecordingError(f"recording {recording.path}: there is no grid point in it; it is too short")
     final = tuple(sorted(ever.values(), key=lambda item: (item.opened, item.id)))
-    return Played(np.array(times), tuple(history), final, paged, world, learning(world))
+    return ReplayResult(np.array(times), tuple(history), final, paged, world, learning(world))
 
 
 def worlds(
     recording: Recording,
     until: float | None = None,
     progress: Progress = lambda *_: None,
-    pace: Pace | None = None,
+    pace: ReplayTiming | None = None,
     source: Callable[[Recording], MetricSource] = RecordedMetrics,
 ) -> Iterator[tuple[World, int]]:
     """The Worlds of a recording, one after the other, each with the index of its first grid point that is new.
@@ -124,29 +124,29 @@ def worlds(
     Raises:
         RecordingError: it cannot be read, holds no metrics, or begins after `until`.
     """
-    start, end = reach(recording, until)
-    pace = pace or Pace.of(interval_of(recording, otherwise=USUAL.scrape_interval))
+    start, end = sample_range(recording, until)
+    pace = pace or ReplayTiming.of(interval_of(recording, otherwise=DEFAULTS.scrape_interval))
     first, last = math.ceil(start / pace.step) * pace.step, math.floor(end / pace.step) * pace.step
-    slower = pace.step / USUAL.step
-    whole = last - first <= WHOLE * slower
-    piece = last - first + pace.step if whole else PIECE * slower
-    keep = math.inf if whole else piece + BEFORE * slower
+    slower = pace.step / DEFAULTS.step
+    whole = last - first <= MAX_WHOLE_SECONDS * slower
+    piece = last - first + pace.step if whole else PIECE_SECONDS * slower
+    keep = math.inf if whole else piece + LOOKBACK_SECONDS * slower
     metrics, read = source(recording), catalogue(pace.window, pace.quick)
     observer = Observer(metrics, read, pace.step, condensed, keep, begin=lambda _: first)
-    seasons = Seasons(metrics, lambda apart: catalogue(max(apart, pace.window)))
+    seasons = SeasonalHistory(metrics, lambda apart: catalogue(max(apart, pace.window)))
     reached = first - pace.step
     while reached < last:
         told = min(last, reached + piece)
         world = world_of(observer.read(told), pace.step, observer.missing())
         if recording.meta.simulated:
             world = replace(world, simulated=True)
-        seasons.cover(float(world.times[0]), world.time)
-        yield seasons.told(world), int(np.searchsorted(world.times, reached, side="right"))
+        seasons.load(float(world.times[0]), world.time)
+        yield seasons.attach(world), int(np.searchsorted(world.times, reached, side="right"))
         reached = told
         progress("replaying", (reached - first) / max(last - first, pace.step))
 
 
-def reach(recording: Recording, until: float | None) -> tuple[float, float]:
+def sample_range(recording: Recording, until: float | None) -> tuple[float, float]:
     """When a recording's samples begin and end, in Unix seconds; the end is `until` where that is earlier.
 
     Raises:

@@ -30,7 +30,7 @@ Rates = Mapping[Service, float]
 """Requests per second of services in one bin."""
 
 
-class Seasons:
+class SeasonalHistory:
     """Knows what is usual at the times that it was told to `cover`. One thread may cover while others ask.
 
     catalogue: what is asked for at grid points so many seconds apart.
@@ -44,11 +44,11 @@ class Seasons:
         self._times: Floats = np.empty(0)
         self._failed: frozenset[int] = frozenset()
 
-    def told(self, world: World) -> World:
+    def attach(self, world: World) -> World:
         """The World with what is usual at its times, as far as that is known."""
         return replace(world, season=self._known)
 
-    def cover(self, start: float, end: float) -> bool:
+    def load(self, start: float, end: float) -> bool:
         """Read what was asked in earlier weeks at the times from `start` to `end`, Unix seconds; what was read before
         is not asked for again. Whether all of it could be read: a source that cannot tell costs only that.
         """

@@ -14,15 +14,15 @@ from typing import TypeVar
 from foreshock_dashboard.analysis.baseline.objectives import Objective
 from foreshock_dashboard.analysis.incidents.forecast_summary import outlook
 from foreshock_dashboard.analysis.incidents.lifecycle import State, learning, states
-from foreshock_dashboard.common.single_flight_cache import Kept
+from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.query import MetricSource, NothingKnownError, SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_slice import cut, weight
-from foreshock_dashboard.replay.seasonal_history import Seasons
-from foreshock_dashboard.replay.world_range import Stretch, part
+from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
+from foreshock_dashboard.replay.world_range import WorldRange, world_between
 from foreshock_dashboard.world.catalogue.row import Reading
 from foreshock_dashboard.world.observer import aligned, fold_start
 
@@ -52,14 +52,14 @@ Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class SourceGrid:
     """How a source is read. catalogue: what is asked for at grid points so many seconds apart. step: of a tick."""
 
     catalogue: Callable[[float], Mapping[str, Reading]]
     step: float
 
 
-class Memory:
+class StateHistory:
     """States in the order of time, the oldest forgotten first. Not thread-safe. `apart`: least seconds between two."""
 
     def __init__(self, room: int = FIGURES, apart: float = 0.0) -> None:
@@ -92,11 +92,11 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class Era:
+class JudgedHour:
     """An hour of the past, judged: the World up to its end, and the states in it."""
 
     world: World
-    memory: Memory
+    memory: StateHistory
 
     @property
     def weight(self) -> float:
@@ -104,7 +104,7 @@ class Era:
         return weight(self.world) + self.memory.weight
 
 
-class Rewind:
+class TimeTravel:
     """Shows earlier instants. Thread-safe; what has to be read from the source is read once, and by one at a time.
 
     An earlier stretch is judged as a hub that was started two full hours before would have: what began earlier still is
@@ -115,7 +115,7 @@ class Rewind:
     def __init__(
         self,
         source: MetricSource,
-        grid: Grid,
+        grid: SourceGrid,
         promised: Mapping[Service, Objective],
         room: float,
         simulated: bool = False,
@@ -129,10 +129,14 @@ class Rewind:
         self._simulated = simulated
         self._begin = begin
         self._tiers = tiers
-        self._memory = Memory()
+        self._memory = StateHistory()
         self._noting = threading.Lock()
-        self._eras: Kept[Era | None] = Kept(room, lambda era: max(EMPTY, era.weight if era else 0), QUEUE)
-        self._stretches: Kept[Stretch] = Kept(room, lambda stretch: max(EMPTY, stretch.weight), QUEUE)
+        self._hours: SingleFlightCache[JudgedHour | None] = SingleFlightCache(
+            room, lambda era: max(EMPTY, era.weight if era else 0), QUEUE
+        )
+        self._ranges: SingleFlightCache[WorldRange] = SingleFlightCache(
+            room, lambda stretch: max(EMPTY, stretch.weight), QUEUE
+        )
 
     def note(self, state: State, world: World) -> None:
         """Remember how the present was judged."""
@@ -176,26 +180,26 @@ class Rewind:
             return None
         end = min(end, world.time)
         if start >= world.times[0] - world.step or start < self._begin <= float(world.times[0]):
-            return part(world, start, end)
+            return world_between(world, start, end)
         points = max(2, min(POINTS, self._fitting(world) * SHARED // (SHARED + 2)))
         step = max(1, math.ceil((end - start) / points / world.step)) * world.step
         first, last = aligned(start, step), aligned(end, step)
         begin = aligned(first, max(1, points // SHARED) * step)
 
-        def read_on(there: Stretch | None) -> Stretch:
+        def read_on(there: WorldRange | None) -> WorldRange:
             usable = there is not None and there.covers(first, there.until)
             stretch = there if there is not None and usable else self._stretch(begin, step)
             deque(stretch.pieces(last), maxlen=0)
             return stretch
 
-        stretch = self._stretches.grown((begin, step), read_on, lambda there: there.covers(first, last))
-        return self._told(part(stretch.world, first, last))
+        stretch = self._ranges.extend((begin, step), read_on, lambda there: there.covers(first, last))
+        return self._told(world_between(stretch.world, first, last))
 
     def _fitting(self, world: World) -> int:
         """Grid points for which there is room."""
         return max(1, int(self._room // max(1.0, weight(world) / len(world.times))))
 
-    def _era(self, time: float, world: World) -> Era:
+    def _era(self, time: float, world: World) -> JudgedHour:
         """The hour of `time`, with the hours before it that its baselines rest on."""
         if self._fitting(world) * self._grid.step < 2 * HOUR:
             raise SourceError(TOO_LARGE)
@@ -203,26 +207,28 @@ class Rewind:
         if end > world.time:  # not over yet: as far as it is, to five minutes, so that a tick does not begin anew
             end = aligned(world.time, SHORT) if aligned(world.time, SHORT) >= time else world.time
         apart = max(self._grid.step, HOUR * len(world.services) / FIGURES)
-        return self._told(self._eras.get(end, lambda: self._judged(end, apart)))
+        return self._told(self._hours.get(end, lambda: self._judged(end, apart)))
 
     def _told(self, found: Found | None) -> Found:
         if found is None:
             raise NothingKnownError(TOO_EARLY)
         return found
 
-    def _judged(self, end: float, apart: float) -> Era | None:
-        state, memory, newest = State(), Memory(2 * FIGURES, apart), None
+    def _judged(self, end: float, apart: float) -> JudgedHour | None:
+        state, memory, newest = State(), StateHistory(2 * FIGURES, apart), None
         first = end - HOUR - apart - self._grid.step  # what is asked for earlier belongs to another hour
-        seasons = Seasons(self._source, self._grid.catalogue)
-        seasons.cover(fold_start(end), end)
+        seasons = SeasonalHistory(self._source, self._grid.catalogue)
+        seasons.load(fold_start(end), end)
         for piece in self._stretch(fold_start(end), self._grid.step).pieces(end):
-            newest = seasons.told(piece)
+            newest = seasons.attach(piece)
             for following in states(state, newest, self._promised):
                 state = following
                 if state.time >= first:
                     memory.note(state, learning(cut(newest, -math.inf, state.time)))
-        return Era(newest, memory) if newest else None
+        return JudgedHour(newest, memory) if newest else None
 
-    def _stretch(self, start: float, step: float) -> Stretch:
+    def _stretch(self, start: float, step: float) -> WorldRange:
         catalogue = self._grid.catalogue(step)
-        return Stretch(self._source, catalogue, step, start, self._room, simulated=self._simulated, tiers=self._tiers)
+        return WorldRange(
+            self._source, catalogue, step, start, self._room, simulated=self._simulated, tiers=self._tiers
+        )

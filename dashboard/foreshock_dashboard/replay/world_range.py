@@ -18,7 +18,7 @@ from foreshock_dashboard.world.histogram_quantiles import Condenser
 from foreshock_dashboard.world.observer import Observer
 
 
-class Stretch:
+class WorldRange:
     """The World from `start` on, at grid points `step` seconds apart, as far as it was read. Not thread-safe.
 
     room: bytes that it may take; where it would take more, its beginning is forgotten. tiers: of services, over what is
@@ -70,7 +70,7 @@ class Stretch:
         return weight(self.world) if self.world else 0.0
 
 
-def part(world: World | None, start: float, end: float) -> World | None:
+def world_between(world: World | None, start: float, end: float) -> World | None:
     """The World from `start` to `end`; None where it has no grid point there."""
     if world is None or not ((world.times >= start) & (world.times <= end)).any():
         return None

@@ -16,7 +16,7 @@ _SECONDS = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_40
 _BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
-def seconds(text: str) -> float:
+def parse_duration(text: str) -> float:
     """`10`, `10s`, `1.5m`, `2h`, `7d` in seconds; bare numbers are seconds."""
     match = _DURATION.fullmatch(text.strip())
     if not match or float(match[1]) == 0:
@@ -24,7 +24,7 @@ def seconds(text: str) -> float:
     return float(match[1]) * _SECONDS[match[2]]
 
 
-def size(text: str) -> int:
+def parse_size(text: str) -> int:
     """`512MiB`, `2GB`, `1000000` in bytes."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]i?)?b?", text.strip().lower())
     if not match:
@@ -32,7 +32,7 @@ def size(text: str) -> int:
     return int(float(match[1]) * _BYTES[match[2] or ""])
 
 
-def count(text: str) -> int:
+def parse_count(text: str) -> int:
     """A whole number of things, one or more: `100000`, `100_000`."""
     word = text.strip().replace("_", "").replace(",", "")
     if not re.fullmatch("[0-9]{1,12}", word) or int(word) == 0:
@@ -40,31 +40,31 @@ def count(text: str) -> int:
     return int(word)
 
 
-def port(text: str) -> int:
+def parse_port(text: str) -> int:
     """A TCP port; 0 lets the system choose a free one."""
     if not text.strip().isdecimal() or int(text) > 65_535:
         raise ValueError("is not a port between 0 and 65535 (0 picks a free one)")
     return int(text)
 
 
-def url(text: str) -> str:
+def parse_url(text: str) -> str:
     """An http or https address without a trailing slash."""
     if not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", text.strip()):
         raise ValueError("is not an address such as http://127.0.0.1:9090")
     return text.strip().rstrip("/")
 
 
-def targets(text: str) -> tuple[str, ...]:
+def parse_targets(text: str) -> tuple[str, ...]:
     """Addresses of exporters, separated by commas: `host-1`, `host-1:10877`, or a whole URL."""
     words = [word.strip() for word in text.split(",") if word.strip()]
-    return tuple(url(word if "://" in word else f"http://{_with_port(word)}/metrics") for word in words)
+    return tuple(parse_url(word if "://" in word else f"http://{_with_port(word)}/metrics") for word in words)
 
 
 def _with_port(host: str) -> str:
     return host if re.search(r":\d+$", host) else f"{host}:{EXPORTER_PORT}"
 
 
-def names(text: str) -> tuple[str, ...]:
+def parse_hosts(text: str) -> tuple[str, ...]:
     """Names or addresses of hosts, without ports, separated by commas."""
     words = tuple(dict.fromkeys(word.strip().lower() for word in text.split(",") if word.strip()))
     if any(not re.fullmatch(r"[\w.\-]{1,253}|\[?[0-9a-f:.]+\]?", word) for word in words):
@@ -72,7 +72,7 @@ def names(text: str) -> tuple[str, ...]:
     return words
 
 
-def header(text: str) -> str:
+def parse_header(text: str) -> str:
     """The name of an HTTP header that a proxy may set (a token of RFC 9110)."""
     word = text.strip()
     if not re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,100}", word) or word.lower() in ("authorization", "host"):
@@ -80,7 +80,7 @@ def header(text: str) -> str:
     return word
 
 
-def networks(text: str) -> tuple[Network, ...]:
+def parse_networks(text: str) -> tuple[Network, ...]:
     """Addresses or CIDR blocks, separated by commas; none that is everybody."""
     found = []
     for word in filter(None, (each.strip() for each in text.split(","))):
@@ -98,7 +98,7 @@ MAX_KEYS = 40
 """Attributes that a store searches by at most: each is a column of every segment."""
 
 
-def keys(text: str) -> tuple[str, ...]:
+def parse_attributes(text: str) -> tuple[str, ...]:
     """Names of attributes, separated by commas."""
     words = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
     if any(not re.fullmatch(r"[\w.\-/:]{1,100}", word) for word in words):
@@ -108,7 +108,7 @@ def keys(text: str) -> tuple[str, ...]:
     return words
 
 
-def promises(text: str) -> tuple[tuple[str, float, float], ...]:
+def parse_slos(text: str) -> tuple[tuple[str, float, float], ...]:
     """What services promise: `name=p95` or `name=p95:failed`, with commas; seconds, and a share 0…1 (1 % unless told).
 
     `llm-chat=20s, serving/gateway=18s:0.5%`
@@ -127,11 +127,11 @@ def promises(text: str) -> tuple[tuple[str, float, float], ...]:
             raise ValueError(f"has {word!r}, whose share of failures is not like 1% or 0.01") from None
         if not 0 <= share < 1:
             raise ValueError(f"has {word!r}, whose share of failures is not from 0 to below 100 %: write 1% or 0.01")
-        found.append((name.strip(), seconds(duration.strip()), share))
+        found.append((name.strip(), parse_duration(duration.strip()), share))
     return tuple(found)
 
 
-def tiers(text: str) -> tuple[tuple[str, str], ...]:
+def parse_tiers(text: str) -> tuple[tuple[str, str], ...]:
     """The tiers of services: `name=tier` with commas, as `llm-chat=gold, ml/batch-embed=bronze`."""
     found: dict[str, str] = {}
     for word in filter(None, (each.strip() for each in text.split(","))):
@@ -146,7 +146,7 @@ def tiers(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(found.items())
 
 
-def instant(text: str) -> float:
+def parse_time(text: str) -> float:
     """Unix seconds, or ISO 8601 with a time zone (`2026-11-25T10:00:00Z`)."""
     if re.fullmatch(r"\d+(\.\d+)?", text.strip()):
         return float(text)
@@ -159,7 +159,7 @@ def instant(text: str) -> float:
     return parsed.timestamp()
 
 
-def yes(text: str) -> bool:
+def parse_bool(text: str) -> bool:
     """`true` or `false`."""
     word = text.strip().lower()
     if word not in ("true", "false", "yes", "no", "1", "0"):
@@ -167,7 +167,7 @@ def yes(text: str) -> bool:
     return word in ("true", "yes", "1")
 
 
-def level(text: str) -> str:
+def parse_log_level(text: str) -> str:
     """A log level."""
     if text.strip().lower() not in ("debug", "info", "warning", "error"):
         raise ValueError("is not one of debug, info, warning, error")

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from foreshock_dashboard.settings import option_types as read
+from foreshock_dashboard.settings import option_types as types
 from foreshock_dashboard.settings.option_types import Network
 
 
@@ -43,9 +43,9 @@ class Settings:
     """All options of the hub. Durations in seconds, sizes in bytes."""
 
     host: str = option(str, "127.0.0.1", "address to listen on, for the page and the API", "ADDRESS")
-    port: int = option(read.port, 8050, "port of the page and the API", "PORT")
+    port: int = option(types.parse_port, 8050, "port of the page and the API", "PORT")
     allowed_hosts: tuple[str, ...] = option(
-        read.names,
+        types.parse_hosts,
         (),
         "names that the page is asked for by besides localhost; any where --host is not loopback",
         "NAMES",
@@ -56,11 +56,13 @@ class Settings:
     auth_basic_file: Path | None = option(
         Path, None, "users that may look, user:bcrypt a line as htpasswd -B writes", "FILE"
     )
-    auth_header: str = option(read.header, "", "header in which a proxy says who asks, with --auth-proxies", "NAME")
-    auth_proxies: tuple[Network, ...] = option(read.networks, (), "proxies that are believed in that", "CIDR,…")
+    auth_header: str = option(
+        types.parse_header, "", "header in which a proxy says who asks, with --auth-proxies", "NAME"
+    )
+    auth_proxies: tuple[Network, ...] = option(types.parse_networks, (), "proxies that are believed in that", "CIDR,…")
     otlp_host: str = option(str, "", "address to listen on for OTLP; that of --host unless given", "ADDRESS")
-    otlp_grpc_port: int = option(read.port, 4317, "port of the OTLP/gRPC receiver", "PORT")
-    otlp_http_port: int = option(read.port, 4318, "port of the OTLP/HTTP receiver", "PORT")
+    otlp_grpc_port: int = option(types.parse_port, 4317, "port of the OTLP/gRPC receiver", "PORT")
+    otlp_http_port: int = option(types.parse_port, 4318, "port of the OTLP/HTTP receiver", "PORT")
     otlp_token_file: Path | None = option(
         Path, None, "bearer tokens that senders of OTLP must have, one a line", "FILE"
     )
@@ -70,18 +72,24 @@ class Settings:
         Path, None, "authorities of the certificates that senders of OTLP must have, PEM", "FILE"
     )
     store: Path = option(Path, _home(), "folder of the embedded store", "DIR")
-    targets: tuple[str, ...] = option(read.targets, (), "exporters to scrape, host:port or URL, with commas", "TARGETS")
+    targets: tuple[str, ...] = option(
+        types.parse_targets, (), "exporters to scrape, host:port or URL, with commas", "TARGETS"
+    )
     scrape_interval: float = option(
-        read.seconds, 10.0, "time between two scrapes, also those of --prometheus", "DURATION"
+        types.parse_duration, 10.0, "time between two scrapes, also those of --prometheus", "DURATION"
     )
     step: float = option(
-        read.seconds, 10.0, "time between two ticks; the grid that everything is judged on", "DURATION"
+        types.parse_duration, 10.0, "time between two ticks; the grid that everything is judged on", "DURATION"
     )
     prometheus_url: str = option(
-        read.url, "", "read metrics from this Prometheus-compatible API instead of the store", "URL", "prometheus"
+        types.parse_url,
+        "",
+        "read metrics from this Prometheus-compatible API instead of the store",
+        "URL",
+        "prometheus",
     )
-    tempo_url: str = option(read.url, "", "read traces from this Tempo instead of the store", "URL", "tempo")
-    jaeger_url: str = option(read.url, "", "read traces from this Jaeger instead of the store", "URL", "jaeger")
+    tempo_url: str = option(types.parse_url, "", "read traces from this Tempo instead of the store", "URL", "tempo")
+    jaeger_url: str = option(types.parse_url, "", "read traces from this Jaeger instead of the store", "URL", "jaeger")
     recording: Path | None = option(
         Path, None, "read metrics and traces from this recording, and stand at its end", "DIR"
     )
@@ -98,35 +106,41 @@ class Settings:
         "FILE",
     )
     rate_window: float | None = option(
-        read.seconds, None, "how far rates look back, two scrapes or more and no multiple of the interval", "DURATION"
+        types.parse_duration,
+        None,
+        "how far rates look back, two scrapes or more and no multiple of the interval",
+        "DURATION",
     )
     objectives: tuple[tuple[str, float, float], ...] = option(
-        read.promises,
+        types.parse_slos,
         (),
         "p95 and share of failures that services promise, llm-chat=20s:1%,…; learned for those that are not named",
         "OBJECTIVES",
     )
     tiers: tuple[tuple[str, str], ...] = option(
-        read.tiers,
+        types.parse_tiers,
         (),
         "tiers of services, llm-chat=gold,ml/batch=bronze; for those that are not named, what service_tier_info says",
         "TIERS",
     )
-    at: float | None = option(read.instant, None, "stand at this time instead of now", "TIME")
-    retention: float = option(read.seconds, 15 * 86_400.0, "how long the store keeps metrics", "DURATION")
-    trace_retention: float = option(read.seconds, 2 * 86_400.0, "how long the store keeps traces", "DURATION")
+    at: float | None = option(types.parse_time, None, "stand at this time instead of now", "TIME")
+    retention: float = option(types.parse_duration, 15 * 86_400.0, "how long the store keeps metrics", "DURATION")
+    trace_retention: float = option(types.parse_duration, 2 * 86_400.0, "how long the store keeps traces", "DURATION")
     trace_keys: tuple[str, ...] = option(
-        read.keys, (), "attributes to search the store's traces by, in place of those in docs/traces.md", "KEYS"
+        types.parse_attributes,
+        (),
+        "attributes to search the store's traces by, in place of those in docs/traces.md",
+        "KEYS",
     )
-    retention_size: int = option(read.size, 10 * 2**30, "how much disk the embedded store may use", "SIZE")
-    memory: int = option(read.size, 256 * 2**20, "memory limit of the embedded store's recent data", "SIZE")
+    retention_size: int = option(types.parse_size, 10 * 2**30, "how much disk the embedded store may use", "SIZE")
+    memory: int = option(types.parse_size, 256 * 2**20, "memory limit of the embedded store's recent data", "SIZE")
     span_series: int = option(
-        read.count, 100_000, "series made of spans at most; a service's operation and outcome takes 34", "NUMBER"
+        types.parse_count, 100_000, "series made of spans at most; a service's operation and outcome takes 34", "NUMBER"
     )
     allow_unauthenticated: bool = option(
-        read.yes, False, "listen on more than loopback although nothing asks who is there", "true|false"
+        types.parse_bool, False, "listen on more than loopback although nothing asks who is there", "true|false"
     )
-    log_level: str = option(read.level, "info", "least severe message to log", "LEVEL")
+    log_level: str = option(types.parse_log_level, "info", "least severe message to log", "LEVEL")
 
     @property
     def window(self) -> float:
@@ -146,7 +160,7 @@ class Settings:
                 "auth_header, auth_proxies: anybody can write a header; give both, so that only a proxy's is believed"
             )
         asks = self.auth_token_file or self.auth_basic_file or self.auth_header
-        if not self.allow_unauthenticated and not asks and not loopback(self.host):
+        if not self.allow_unauthenticated and not asks and not is_loopback(self.host):
             raise SettingsError(
                 f"host: {self.host} is reachable from other machines and the hub asks nobody who they are; add "
                 "--auth-basic-file or --auth-token-file, or put it behind a proxy that asks and listen on 127.0.0.1, "
@@ -161,14 +175,14 @@ class Settings:
         if self.otlp_tls_client_ca is not None and self.otlp_tls_cert is None:
             raise SettingsError("otlp_tls_client_ca: certificates are asked for over TLS; give --otlp-tls-cert as well")
         asked = self.otlp_token_file is not None or self.otlp_tls_client_ca is not None
-        if not self.allow_unauthenticated and not asked and not loopback(self.otlp_host or self.host):
+        if not self.allow_unauthenticated and not asked and not is_loopback(self.otlp_host or self.host):
             raise SettingsError(
                 f"otlp_host: {self.otlp_host or self.host} is reachable from other machines and the receivers ask "
                 "nobody who they are; add --otlp-token-file FILE (and TLS), or --allow-unauthenticated true"
             )
 
 
-def loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     """Whether nobody but this machine can reach the address."""
     if host == "localhost":
         return True
@@ -210,9 +224,9 @@ def shown(item: Field[Any]) -> str:
     special = {"store": "~/.local/state/foreshock", "at": "now", "rate_window": "59s, or four scrapes if longer"}
     if item.name in special:
         return special[item.name]
-    if item.metadata["read"] is read.seconds:
+    if item.metadata["read"] is types.parse_duration:
         return _in_units(value, (("d", 86_400), ("h", 3600), ("s", 1)))
-    if item.metadata["read"] is read.size:
+    if item.metadata["read"] is types.parse_size:
         return _in_units(value, (("GiB", 2**30), ("MiB", 2**20)))
     return str(value).lower() if value not in ("", (), None) else "none"
 
@@ -222,7 +236,7 @@ def _in_units(value: float, units: tuple[tuple[str, int], ...]) -> str:
     return f"{value / unit:g}{name}"
 
 
-def settings_of(flags: argparse.Namespace, environ: Mapping[str, str] = os.environ, **fixed: object) -> Settings:
+def load_settings(flags: argparse.Namespace, environ: Mapping[str, str] = os.environ, **fixed: object) -> Settings:
     """Combine flags over variables over the YAML file over defaults; `fixed` wins over all.
 
     Raises:

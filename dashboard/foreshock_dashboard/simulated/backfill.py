@@ -16,13 +16,13 @@ from foreshock_simulator.simulation import Simulation
 
 CHUNK = 60.0
 """Simulated seconds written together."""
-KEPT = 300.0
+TRACED_SECONDS = 300.0
 """Simulated seconds before the end whose spans are kept as traces; before that they are only counted."""
 INTERVAL, LOOK = 10.0, 5.0
 """Seconds between two scrapes of the past, and between two samples of GPUs before traces are kept."""
 
 
-class Past:
+class Backfill:
     """Plays a simulation and hands on what its exporters and services emit: the same text, the same pairing as live."""
 
     def __init__(
@@ -47,11 +47,11 @@ class Past:
         now = written = self._simulation.now
         scrape = now + INTERVAL
         while now < until:
-            look = LOOK if now + LOOK <= until - KEPT else self._sampling
+            look = LOOK if now + LOOK <= until - TRACED_SECONDS else self._sampling
             now = min(now + look, until)
             spans = [span_of(span) for span in self._simulation.advance(now)]
             self._hub.intake.count(spans, now)
-            if now >= until - KEPT and spans:
+            if now >= until - TRACED_SECONDS and spans:
                 self._hub.store.append_spans(spans)
             for exporter in self._hosts:
                 exporter.sample(now)

@@ -15,14 +15,14 @@ AFTER = 300.0
 """Seconds after the cascade's onset up to which it is played."""
 
 
-def tried(runs: Iterable[Run]) -> frozenset[Run]:
+def counterfactual_runs(runs: Iterable[Run]) -> frozenset[Run]:
     """The runs for which it is to be tried: those on the first platforms."""
     known = [run for run in runs if run.size == SIZE and run.duration is None]
     first = sorted({run.seed for run in known})[:SEEDS]
     return frozenset(run for run in known if run.seed in first)
 
 
-def happens_without(run: Run, truth: Truth) -> bool | None:
+def cascades_without_culprit(run: Run, truth: Truth) -> bool | None:
     """Play a run for as long as its cascade took, and `AFTER`, without its culprit; None where there was no cascade."""
     if not truth.cascaded:
         return None

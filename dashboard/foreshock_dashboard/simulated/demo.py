@@ -17,13 +17,13 @@ from typing import NamedTuple, TypeVar
 
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.gc_tuning import collect_rarely
-from foreshock_dashboard.common.shutdown import stopping
+from foreshock_dashboard.common.shutdown import stop_on_signals
 from foreshock_dashboard.hub.hub import Hub
 from foreshock_dashboard.recording.occupancy import Told
-from foreshock_dashboard.settings.option_types import port, seconds
+from foreshock_dashboard.settings.option_types import parse_duration, parse_port
 from foreshock_dashboard.settings.settings import Settings, SettingsError
-from foreshock_dashboard.simulated.backfill import KEPT, Past
-from foreshock_dashboard.simulated.endpoints import Page, serving, together
+from foreshock_dashboard.simulated.backfill import TRACED_SECONDS, Backfill
+from foreshock_dashboard.simulated.endpoints import Page, merge_pages, serve_pages
 from foreshock_dashboard.sources.prometheus.scrape import ScrapeTarget
 from foreshock_exporter.attribution.process_names import on_host
 from foreshock_exporter.exporter import Exporter
@@ -52,7 +52,7 @@ FASTEST = 60.0
 Value = TypeVar("Value")
 
 
-class Held:
+class PausedClock:
     """A wall clock that stands still until it is released."""
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ def add_demo_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-browser", action="store_true", help="do not open the page in a browser")
 
 
-class Chosen(NamedTuple):
+class DemoOptions(NamedTuple):
     """What flags say in numbers: the page's port, seconds until the end (None: never), times the wall clock's speed."""
 
     port: int
@@ -91,33 +91,33 @@ class Chosen(NamedTuple):
     speed: float
 
 
-def chosen(arguments: argparse.Namespace) -> Chosen:
+def demo_options(arguments: argparse.Namespace) -> DemoOptions:
     """Read the numbers among the flags; starts nothing.
 
     Raises:
         SettingsError: one of them makes no sense.
     """
-    return Chosen(
-        _option("--port", port, arguments.port),
-        _option("--duration", seconds, arguments.duration) if arguments.duration else None,
+    return DemoOptions(
+        _option("--port", parse_port, arguments.port),
+        _option("--duration", parse_duration, arguments.duration) if arguments.duration else None,
         _option("--speed", _speed, arguments.speed),
     )
 
 
 def run_demo(arguments: argparse.Namespace) -> int:
     """As `demo`, until SIGINT or SIGTERM at the latest."""
-    with stopping() as stop:
+    with stop_on_signals() as stop:
         return demo(arguments, stop)
 
 
 def demo(arguments: argparse.Namespace, stop: threading.Event) -> int:
     """Run the demo until its duration is over or it is told to stop."""
-    page_port, duration, speed = chosen(arguments)
+    page_port, duration, speed = demo_options(arguments)
     logging.basicConfig(level="WARNING", format="%(levelname)s %(name)s: %(message)s")
     collect_rarely()
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="foreshock-demo-")))
-        wall = Held()
+        wall = PausedClock()
         clock = Clock(speed, wall.origin, wall.origin, wall)
         spec = load(arguments.scenario, arguments.size)
         begins = onset(spec)
@@ -125,7 +125,7 @@ def demo(arguments: argparse.Namespace, stop: threading.Event) -> int:
         history = min(HISTORY, before)
         simulation = Simulation(spec, arguments.seed, wall.origin - before)
         simulation.advance(wall.origin - history)
-        told = [Told(host.host_id, host.host_name, wall.origin - KEPT) for host in simulation.hosts]
+        told = [Told(host.host_id, host.host_name, wall.origin - TRACED_SECONDS) for host in simulation.hosts]
         hosts = exporters(simulation, lambda: simulation.now, [each.observe for each in told])
         pages: list[tuple[Page, ScrapeTarget]] = []
         for host, exporter in zip(simulation.hosts, hosts, strict=True):
@@ -133,10 +133,10 @@ def demo(arguments: argparse.Namespace, stop: threading.Event) -> int:
             url = f"http://127.0.0.1:{server.port}/metrics"
             pages.append((exporter.render, ScrapeTarget(url, JOB, {"instance": f"{host.host_name}:10877"})))
         others = {
-            SERVERS: lambda: render(together(simulation.inference())),
+            SERVERS: lambda: render(merge_pages(simulation.inference())),
             CLUSTER: lambda: render(simulation.capacity()),
         }
-        base = opened.enter_context(serving({f"/{job}": page for job, page in others.items()}))
+        base = opened.enter_context(serve_pages({f"/{job}": page for job, page in others.items()}))
         pages += [(page, ScrapeTarget(f"{base}/{job}", job, {"instance": job})) for job, page in others.items()]
         settings = Settings(
             port=page_port,
@@ -147,7 +147,7 @@ def demo(arguments: argparse.Namespace, stop: threading.Event) -> int:
             step=INTERVAL,
         )
         hub = opened.enter_context(closing(Hub(settings, clock, [target for _, target in pages])))
-        past = Past(simulation, hosts, pages, told, hub, SAMPLING)
+        past = Backfill(simulation, hosts, pages, told, hub, SAMPLING)
         if not _play(past, wall.origin, history, stop):
             return 0
         wall.release()
@@ -164,7 +164,7 @@ def demo(arguments: argparse.Namespace, stop: threading.Event) -> int:
     return 0
 
 
-def _play(past: Past, until: float, history: float, stop: threading.Event) -> bool:
+def _play(past: Backfill, until: float, history: float, stop: threading.Event) -> bool:
     """Play the past, telling how far it is; false where it was told to stop."""
     begun = time.monotonic()
     shown = sys.stderr.isatty()

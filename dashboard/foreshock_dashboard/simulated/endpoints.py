@@ -15,7 +15,7 @@ POD = "k8s_pod_name"
 Page = Callable[[], bytes]
 
 
-def together(pages: Mapping[str, Emitted]) -> Emitted:
+def merge_pages(pages: Mapping[str, Emitted]) -> Emitted:
     """Many servers' families as one page, the server's name a label: with its host, for each host counts from one."""
     found: dict[Family, list[Sample | Distribution]] = {}
     for server, page in pages.items():
@@ -26,7 +26,7 @@ def together(pages: Mapping[str, Emitted]) -> Emitted:
 
 
 @contextmanager
-def serving(pages: Mapping[str, Page]) -> Iterator[str]:
+def serve_pages(pages: Mapping[str, Page]) -> Iterator[str]:
     """Serve pages by their path on a free port of loopback; gives `http://host:port`."""
 
     class Handler(BaseHTTPRequestHandler):

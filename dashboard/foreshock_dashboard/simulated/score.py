@@ -11,7 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
-from foreshock_dashboard.common.progress import Bar
+from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.evaluation.contest import Entry, others_heard, rankings
 from foreshock_dashboard.evaluation.lossy import LossyMetrics
 from foreshock_dashboard.evaluation.outcome import Run, outcome_of
@@ -21,7 +21,7 @@ from foreshock_dashboard.evaluation.verdict import paged
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.replay import replay
-from foreshock_dashboard.simulated.counterfactual import happens_without
+from foreshock_dashboard.simulated.counterfactual import cascades_without_culprit
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Task(NamedTuple):
     without: bool = False
 
 
-def run_all(tasks: Sequence[Task], jobs: int, bar: Bar) -> tuple[list[Entry], list[tuple[str, str]]]:
+def run_all(tasks: Sequence[Task], jobs: int, bar: ProgressBar) -> tuple[list[Entry], list[tuple[str, str]]]:
     """Score every task in processes of its own; also those that could not be played, with the reason.
 
     Tasks begin in the order given: long ones first leave no process waiting at the end.
@@ -86,5 +86,5 @@ def score(task: Task) -> Entry:
     others = others_heard(truth, expected, played.world)
     said = next((each for each in paged(played.history) if each.page == ours.pages.first), None)
     ranked = rankings(expected, played.world, said.time, said.incident.service) if said else {}
-    alone = happens_without(run, truth) if task.without and expected.cascade else None
+    alone = cascades_without_culprit(run, truth) if task.without and expected.cascade else None
     return Entry(ours, expected.culprits, lossy, others, ranked, alone)

@@ -11,7 +11,7 @@ from typing import IO, Any
 import duckdb
 
 from foreshock_dashboard.common.clock import Now
-from foreshock_dashboard.common.cpu_lock import TURN
+from foreshock_dashboard.common.cpu_lock import CPU_LOCK
 from foreshock_dashboard.model.query import Matrix, Query
 from foreshock_dashboard.model.samples import SampleBatch
 from foreshock_dashboard.model.span import TRACE_KEYS, Span, TraceQuery, TraceSummary
@@ -168,7 +168,7 @@ class Store:
         Raises:
             StoreError: none of them was kept; the message says why and what to do.
         """
-        with TURN:
+        with CPU_LOCK:
             chunks = [self._span_codec.chunk(spans[at : at + SPLIT]) for at in range(0, len(spans), SPLIT)]
         self._commits.append(_SPANS, chunks, [chunk.body for chunk in chunks])
 

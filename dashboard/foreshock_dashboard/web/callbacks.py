@@ -8,7 +8,7 @@ from anyio import CapacityLimiter, to_thread
 from dash import ClientsideFunction, Dash, Input, Output
 from dash.development.base_component import Component
 
-from foreshock_dashboard.common.single_flight_cache import Kept
+from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.types import Json
@@ -58,7 +58,7 @@ class Figures:
 
     def __init__(self, hub: HubView) -> None:
         self._hub = hub
-        self._kept: Kept[Json] = Kept(MOST_NUMBERS, _numbers)
+        self._kept: SingleFlightCache[Json] = SingleFlightCache(MOST_NUMBERS, _numbers)
         self._threads = CapacityLimiter(AT_ONCE)
 
     def of(self, page: Page, chart: Chart) -> Callable[[object, object, object, object], Awaitable[Json]]:

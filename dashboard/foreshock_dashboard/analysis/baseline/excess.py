@@ -88,12 +88,12 @@ class Excesses:
     @property
     def into(self) -> Mapping[Service, tuple[Edge, ...]]:
         """The edges on which each service is called, those of users among them."""
-        return self.scan.remembered.of(_into, self.scan.world.edges)
+        return self.scan.remembered.get(_into, self.scan.world.edges)
 
     @property
     def out(self) -> Mapping[Service, tuple[Edge, ...]]:
         """The edges on which each service calls."""
-        return self.scan.remembered.of(_out, self.scan.world.edges)
+        return self.scan.remembered.get(_out, self.scan.world.edges)
 
     def own(self, service: Service) -> tuple[Excess, Excess]:
         """A service's excess of duration and of failures; where it tells of neither, the worst of calls to it."""

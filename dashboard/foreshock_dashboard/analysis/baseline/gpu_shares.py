@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.point import RECENT, Scan
-from foreshock_dashboard.common.identity_cache import grouped
+from foreshock_dashboard.common.identity_cache import rows_by_key
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Gpu, Tenant, World
@@ -37,8 +37,8 @@ class Sharing:
     def __init__(self, scan: Scan) -> None:
         self._world, self._at, self._remembered = scan.world, scan.at, scan.remembered
         tenants = scan.world.tenants
-        self._places, self._gpu = scan.remembered.of(_gpus, tenants)
-        self.services, self._service = scan.remembered.of(_services, tenants)
+        self._places, self._gpu = scan.remembered.get(_gpus, tenants)
+        self.services, self._service = scan.remembered.get(_services, tenants)
         level = scan["busy"].level
         known = np.bincount(self._gpu, np.isfinite(level), len(self._places)) > 0
         self.usual: Floats = np.where(known[self._gpu], np.nan_to_num(level), np.nan)
@@ -59,11 +59,11 @@ class Sharing:
     @property
     def rows(self) -> Mapping[Service, Rows]:
         """The rows of each service's tenants."""
-        return self._remembered.of(_rows, self._world.tenants)
+        return self._remembered.get(_rows, self._world.tenants)
 
     def on(self, gpu: Gpu) -> list[int]:
         """The rows of the tenants of a GPU."""
-        return self._remembered.of(_on, self._world.tenants)[gpu]
+        return self._remembered.get(_on, self._world.tenants)[gpu]
 
     @cached_property
     def full(self) -> Flags:
@@ -121,11 +121,11 @@ def _services(tenants: Sequence[Tenant]) -> tuple[tuple[Service, ...], Rows]:
 
 
 def _rows(tenants: Sequence[Tenant]) -> Mapping[Service, Rows]:
-    return {service: np.array(rows, np.intp) for service, rows in grouped(each.service for each in tenants).items()}
+    return {service: np.array(rows, np.intp) for service, rows in rows_by_key(each.service for each in tenants).items()}
 
 
 def _on(tenants: Sequence[Tenant]) -> Mapping[Gpu, list[int]]:
-    return grouped(each.gpu for each in tenants)
+    return rows_by_key(each.gpu for each in tenants)
 
 
 def _numbered(keys: Sequence[Key]) -> tuple[tuple[Key, ...], Rows]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.signals import ALL, SIGNALS, Signal, transformed
-from foreshock_dashboard.common.identity_cache import Remembered, rows_of
+from foreshock_dashboard.common.identity_cache import IdentityCache, row_by_key
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.stats.robust import usual
@@ -76,7 +76,7 @@ class Levels(Mapping[Hashable, tuple[float, float]]):
         new = [key for key in old if key not in self.rows]
         things = (*self.things, *new)
         pairs = np.concatenate([self.pairs, np.full((len(new), 2), np.nan)]) if new else self.pairs.copy()
-        rows = rows_of(things) if new else self.rows
+        rows = row_by_key(things) if new else self.rows
         for key, pair in old.items():
             pairs[rows[key]] = pair
         return Levels(things if new else self.things, rows, pairs)
@@ -100,12 +100,14 @@ class Usual:
         return self.levels.get(name, NOTHING)
 
 
-def usual_at(world: World, at: int, signals: Sequence[Signal] = SIGNALS, remembered: Remembered | None = None) -> Usual:
+def usual_at(
+    world: World, at: int, signals: Sequence[Signal] = SIGNALS, remembered: IdentityCache | None = None
+) -> Usual:
     """What was usual before grid point `at`: median and scaled MAD of what came `GUARD` seconds earlier and before.
 
     Things with fewer than `LEAST` points have no baseline.
     """
-    columns, remembered = _columns(world, at), remembered or Remembered()
+    columns, remembered = _columns(world, at), remembered or IdentityCache()
     levels = {}
     for signal in signals:
         keys = signal.keys(world)
@@ -113,7 +115,7 @@ def usual_at(world: World, at: int, signals: Sequence[Signal] = SIGNALS, remembe
         found = usual(values, signal.floor, signal.bad)
         pairs = np.stack([found.level, found.scale], axis=1).astype(np.float64)
         pairs[np.isfinite(values).sum(axis=1) < LEAST] = np.nan
-        levels[signal.name] = Levels(keys, remembered.of(rows_of, keys), pairs)
+        levels[signal.name] = Levels(keys, remembered.get(row_by_key, keys), pairs)
     return Usual(float(world.times[at]), levels)
 
 

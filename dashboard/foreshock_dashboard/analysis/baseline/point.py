@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from foreshock_dashboard.analysis.baseline.levels import Usual
 from foreshock_dashboard.analysis.baseline.sampling_noise import by_chance
 from foreshock_dashboard.analysis.baseline.signals import ALL, NAMED, Key, Signal, inference, transformed
-from foreshock_dashboard.common.identity_cache import Remembered, grouped, rows_of
+from foreshock_dashboard.common.identity_cache import IdentityCache, row_by_key, rows_by_key
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge, Operation, Stall, Tenant, World
@@ -56,13 +56,13 @@ class Scan:
         world: World,
         at: int,
         base: Usual,
-        remembered: Remembered | None = None,
+        remembered: IdentityCache | None = None,
         strains: Mapping[Service, Strain] | None = None,
     ) -> None:
         self.world = world
         self.at = at
         self.base = base
-        self.remembered = remembered or Remembered()
+        self.remembered = remembered or IdentityCache()
         self.strains = strains or {}
         self._found: dict[str, Now] = {}
         self._asked: dict[tuple[str, float], int] = {}
@@ -103,7 +103,7 @@ class Scan:
         z = (transformed(signal, firm) - level) / scale * (signal.bad or 1)
         with np.errstate(invalid="ignore", divide="ignore"):
             ratio = firm / usual_value
-        return Now(self.remembered.of(rows_of, keys), values, usual_value, z, ratio, firm)
+        return Now(self.remembered.get(row_by_key, keys), values, usual_value, z, ratio, firm)
 
     def z(self, name: str, key: Key) -> float:
         """The signal's z of one thing; NaN where it is not known."""
@@ -197,67 +197,67 @@ class Scan:
     @property
     def tenancies(self) -> Mapping[Service, list[int]]:
         """Rows of the tenants of each service."""
-        return self.remembered.of(_by_service, self.world.tenants)
+        return self.remembered.get(_by_service, self.world.tenants)
 
     @property
     def operations(self) -> Mapping[Service, list[int]]:
         """Rows of the operations of each service on GPUs."""
-        return self.remembered.of(_by_owner, self.world.operations)
+        return self.remembered.get(_by_owner, self.world.operations)
 
     @property
     def models(self) -> Mapping[Key, int]:
         """Rows of the services that have model servers."""
-        return self.remembered.of(rows_of, inference(self.world).services)
+        return self.remembered.get(row_by_key, inference(self.world).services)
 
     @property
     def stalls(self) -> Mapping[Service, list[int]]:
         """Rows of the stalls that each service suffers."""
-        return self.remembered.of(_by_victim, self.world.stalls)
+        return self.remembered.get(_by_victim, self.world.stalls)
 
     @property
     def into(self) -> Mapping[Service, list[int]]:
         """Rows of the edges that lead to each service."""
-        return self.remembered.of(_by_server, self.world.edges)
+        return self.remembered.get(_by_server, self.world.edges)
 
     @property
     def out(self) -> Mapping[Service, list[int]]:
         """Rows of the edges that lead from each service."""
-        return self.remembered.of(_by_client, self.world.edges)
+        return self.remembered.get(_by_client, self.world.edges)
 
     @property
     def callers(self) -> Mapping[Service, tuple[Service, ...]]:
         """Who calls each service directly, nobody outside the platform."""
-        return self.remembered.of(_callers, self.world.edges)
+        return self.remembered.get(_callers, self.world.edges)
 
     @property
     def upstream(self) -> Mapping[Service, tuple[Service, ...]]:
         """Who calls each service, directly or through others, nearest first."""
-        return self.remembered.of(_Upstream, self.world.edges)
+        return self.remembered.get(_Upstream, self.world.edges)
 
     @property
     def callees(self) -> Mapping[Service, tuple[Service, ...]]:
         """Whom each service calls directly."""
-        return self.remembered.of(_callees, self.world.edges)
+        return self.remembered.get(_callees, self.world.edges)
 
 
 def _by_service(tenants: Sequence[Tenant]) -> Mapping[Service, list[int]]:
-    return grouped(tenant.service for tenant in tenants)
+    return rows_by_key(tenant.service for tenant in tenants)
 
 
 def _by_owner(operations: Sequence[Operation]) -> Mapping[Service, list[int]]:
-    return grouped(operation.service for operation in operations)
+    return rows_by_key(operation.service for operation in operations)
 
 
 def _by_victim(stalls: Sequence[Stall]) -> Mapping[Service, list[int]]:
-    return grouped(stall.victim for stall in stalls)
+    return rows_by_key(stall.victim for stall in stalls)
 
 
 def _by_server(edges: Sequence[Edge]) -> Mapping[Service, list[int]]:
-    return grouped(edge.server for edge in edges)
+    return rows_by_key(edge.server for edge in edges)
 
 
 def _by_client(edges: Sequence[Edge]) -> Mapping[Service, list[int]]:
-    return grouped(edge.client for edge in edges)
+    return rows_by_key(edge.client for edge in edges)
 
 
 def _callers(edges: Sequence[Edge]) -> Mapping[Service, tuple[Service, ...]]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.gpu_shares import NOISE, Sharing
 from foreshock_dashboard.analysis.baseline.point import Scan
-from foreshock_dashboard.common.identity_cache import rows_of
+from foreshock_dashboard.common.identity_cache import row_by_key
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.level_crossing import QUANTILES
@@ -76,7 +76,7 @@ class Spreading:
 
     def __init__(self, scan: Scan, own: Mapping[Service, Risky]) -> None:
         self._services = scan.world.services
-        self._rows = scan.remembered.of(rows_of, self._services)
+        self._rows = scan.remembered.get(row_by_key, self._services)
         self._ways = _joined(calls(scan), shared(scan))
         never = (math.inf,) * len(QUANTILES)
         self._chance = np.array([own[service].chance if service in own else 0.0 for service in self._services])

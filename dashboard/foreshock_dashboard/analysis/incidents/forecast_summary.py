@@ -22,7 +22,7 @@ P20, P50, P80 = (QUANTILES.index(each) for each in (0.2, 0.5, 0.8))
 
 def outlook(state: State, world: World) -> Outlook:
     """What follows from a state that was advanced to the World's last grid point."""
-    scan = Scan(world, len(world.times) - 1, state.learned.usual, state.remembered.following())
+    scan = Scan(world, len(world.times) - 1, state.learned.usual, state.remembered.next_step())
     return Outlook(
         _risks(state), _loads(state, world), _amplification(scan), _imbalance(scan), _stalled(scan), _promises(state)
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from foreshock_dashboard.analysis.baseline.levels import Usual, usual_at
 from foreshock_dashboard.analysis.saturation.batching_model import learned
-from foreshock_dashboard.common.identity_cache import Remembered
+from foreshock_dashboard.common.identity_cache import IdentityCache
 from foreshock_dashboard.model.batching_law import Law
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge, Stall, Tenant, World
@@ -25,7 +25,7 @@ class Learned:
 
 
 def refreshed(
-    known: Learned, world: World, at: int, frozen: Set[Service], remembered: Remembered | None = None
+    known: Learned, world: World, at: int, frozen: Set[Service], remembered: IdentityCache | None = None
 ) -> Learned:
     """Look again where a minute has gone by. What concerns `frozen` services stays as it was, if anything was known.
 

@@ -21,7 +21,7 @@ from foreshock_dashboard.analysis.incidents.learned import Learned, refreshed
 from foreshock_dashboard.analysis.incidents.sentence import sentence
 from foreshock_dashboard.analysis.incidents.triage import SURE, Trouble, troubles
 from foreshock_dashboard.analysis.saturation.batching_model import strains
-from foreshock_dashboard.common.identity_cache import Remembered
+from foreshock_dashboard.common.identity_cache import IdentityCache
 from foreshock_dashboard.model.incident import Incident, Learning
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
@@ -89,7 +89,7 @@ class State:
     standing: tuple[Standing, ...] = ()
     over: tuple[Incident, ...] = ()
     own: Mapping[Service, Own] = field(default_factory=dict)
-    remembered: Remembered = field(default_factory=Remembered, repr=False, compare=False)
+    remembered: IdentityCache = field(default_factory=IdentityCache, repr=False, compare=False)
 
     @property
     def incidents(self) -> tuple[Incident, ...]:
@@ -129,7 +129,7 @@ def advance(state: State, world: World, at: int, promised: Mapping[Service, Obje
     if not state.cases and _history(world, at) < NEEDED:
         return replace(state, time=time)
     frozen = frozenset(who for case in state.cases for who in case.members)
-    remembered = state.remembered.following()
+    remembered = state.remembered.next_step()
     known = refreshed(state.learned, world, at, frozen, remembered)
     scan = Scan(world, at, known.usual, remembered, strains(world, at, known.laws))
     own = own_risks(scan, objectives(scan, promised or {}))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import grpc
 
-from foreshock_dashboard.common.file_version import Stamp, stamp_of
+from foreshock_dashboard.common.file_version import FileVersion, file_version
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Tokens:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._stamp = stamp_of(path)
+        self._stamp = file_version(path)
         self._tokens = _tokens(path)
 
     def allows(self, authorization: str) -> bool:
@@ -45,7 +45,7 @@ class Tokens:
 
     def _current(self) -> tuple[bytes, ...]:
         with self._lock:
-            stamp = stamp_of(self._path)
+            stamp = file_version(self._path)
             if stamp != self._stamp:
                 self._stamp = stamp
                 try:
@@ -138,8 +138,8 @@ class Watched:
             return False
         return True
 
-    def _stamps(self) -> list[Stamp | None]:
-        return [stamp_of(path) for path in (self._keys.cert, self._keys.key, self._keys.client_ca) if path]
+    def _stamps(self) -> list[FileVersion | None]:
+        return [file_version(path) for path in (self._keys.cert, self._keys.key, self._keys.client_ca) if path]
 
 
 def renewing(keys: Keys) -> tuple[ssl.SSLContext, Callable[[], None]]:

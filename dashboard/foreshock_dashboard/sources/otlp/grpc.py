@@ -15,8 +15,8 @@ from typing import NoReturn
 import grpc
 import grpc.aio
 
-from foreshock_dashboard.common.gunzip import MAGIC
-from foreshock_dashboard.common.http_limits import most_connections
+from foreshock_dashboard.common.gunzip import GZIP_MAGIC
+from foreshock_dashboard.common.http_limits import max_connections
 from foreshock_dashboard.sources.otlp.auth import Keys
 from foreshock_dashboard.sources.otlp.codec import SERVICE
 from foreshock_dashboard.sources.otlp.receiver import Door, Receiver, Request
@@ -96,7 +96,7 @@ class _GrpcDoor:
                 # gRPC would decompress without a bound: the handler does it with one.
                 ("grpc.per_message_decompression", 0),
                 ("grpc.max_concurrent_streams", STREAMS),
-                ("grpc.max_allowed_incoming_connections", most_connections()),
+                ("grpc.max_allowed_incoming_connections", max_connections()),
                 ("grpc.server_handshake_timeout_ms", round(HANDSHAKE_SECONDS * 1000)),
                 ("grpc.max_connection_idle_ms", round(IDLE_SECONDS * 1000)),
                 ("grpc.keepalive_time_ms", 30_000),
@@ -162,7 +162,7 @@ class _TraceService:
 
 async def _answer(request: Request, body: bytes) -> bytes:
     # A protobuf request begins with the tag 0x0a, so gzip's two bytes tell the two apart.
-    answering = partial(request.answer, body, gzip=body[:2] == MAGIC)
+    answering = partial(request.answer, body, gzip=body[:2] == GZIP_MAGIC)
     answer = asyncio.get_running_loop().run_in_executor(None, answering)
     try:
         return await asyncio.shield(answer)

@@ -13,7 +13,7 @@ from typing import Any
 
 import uvicorn
 
-from foreshock_dashboard.common.http_limits import BACKLOG, Connections, Trouble, most_connections
+from foreshock_dashboard.common.http_limits import LISTEN_BACKLOG, ConnectionProblem, Connections, max_connections
 from foreshock_dashboard.sources.otlp.auth import Keys, renewing
 from foreshock_dashboard.sources.otlp.receiver import Door, Receiver, Request
 from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
@@ -53,10 +53,10 @@ def serve_http(
         GuardError: a file of `keys` cannot be used.
     """
 
-    def note(trouble: Trouble, message: str) -> None:
+    def note(trouble: ConnectionProblem, message: str) -> None:
         receiver.note(RefusedError(Refusal[trouble.upper()], message))
 
-    open_ = Connections(connections or most_connections(), idle_seconds, note)
+    open_ = Connections(connections or max_connections(), idle_seconds, note)
     return _HttpDoor(receiver, body_seconds, open_, host, port, keys)
 
 
@@ -66,7 +66,7 @@ class _HttpDoor:
     ) -> None:
         context, renew = renewing(keys) if keys else (None, None)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        bound = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        bound = socket.create_server((host, port), family=family, backlog=LISTEN_BACKLOG)
         self._socket = connections.listener(bound) if keys else bound
         address: str = self._socket.getsockname()[0]
         self.port: int = self._socket.getsockname()[1]
@@ -85,7 +85,7 @@ class _HttpDoor:
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                backlog=BACKLOG,
+                backlog=LISTEN_BACKLOG,
                 timeout_keep_alive=math.ceil(connections.seconds),
                 timeout_graceful_shutdown=GRACE,
             )

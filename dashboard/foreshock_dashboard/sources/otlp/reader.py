@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from google.protobuf.message import DecodeError
 
 from foreshock_dashboard.common.clock import Now
-from foreshock_dashboard.common.cpu_lock import TURN
+from foreshock_dashboard.common.cpu_lock import CPU_LOCK
 from foreshock_dashboard.ingest.otlp import Pickers
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources.otlp.codec import PICKERS, MalformedError, decode
@@ -41,7 +41,7 @@ class Reader:
         """
         try:
             for piece in self._pieces(self._protobuf(payload, rejected) if json else payload, rejected):
-                with TURN:
+                with CPU_LOCK:
                     decoded = decode(piece, self._now() if self._now else None, self._asked)
                 rejected.update(decoded.reasons)
                 yield decoded.spans

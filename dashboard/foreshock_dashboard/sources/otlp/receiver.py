@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Protocol
 
 from foreshock_dashboard.common.clock import Now
-from foreshock_dashboard.common.gunzip import TooLargeError, parts
+from foreshock_dashboard.common.gunzip import TooLargeError, gunzip_chunks
 from foreshock_dashboard.ingest.otlp import Pickers
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources.otlp.codec import PICKERS, encode_response
@@ -229,7 +229,7 @@ class Request:
     def _decompressed(self, body: bytes) -> bytes:
         found: list[bytes] = []
         try:
-            for part in parts(body, self._receiver.max_bytes):
+            for part in gunzip_chunks(body, self._receiver.max_bytes):
                 self._receiver.reserve(len(part), self._held)
                 self._held += len(part)
                 found.append(part)

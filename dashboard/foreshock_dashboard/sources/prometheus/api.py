@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import orjson
 
-from foreshock_dashboard.common.connection_error import why
+from foreshock_dashboard.common.connection_error import error_text
 from foreshock_dashboard.model.query import Matcher, Matrix, Query, SourceError, grid
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
@@ -160,7 +160,9 @@ class PrometheusSource:
                 f"{self.name}: no answer within {self._timeout:.0f} s; ask for a shorter range, or look at its load"
             ) from error
         except (httpx.TransportError, httpx.StreamError, httpx.DecodingError) as error:
-            raise SourceError(f"{self.name}: cannot be reached ({why(error)}); does it run at that address?") from error
+            raise SourceError(
+                f"{self.name}: cannot be reached ({error_text(error)}); does it run at that address?"
+            ) from error
         return self._data(response, body)
 
     def _read(self, response: httpx.Response) -> bytes:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from foreshock_dashboard.common.clock import Clock
-from foreshock_dashboard.common.connection_error import why
+from foreshock_dashboard.common.connection_error import error_text
 from foreshock_dashboard.common.gunzip import TooLargeError, gunzip
 from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch, labels_of
 from foreshock_dashboard.sources.prometheus.text_format import Known, parse
@@ -217,7 +217,7 @@ def fetch(client: httpx.Client, url: str, timeout: float, max_body: int) -> str:
     except httpx.TimeoutException:
         raise ScrapeError(f"no answer within {timeout:g} s; raise the timeout or look at its load") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ScrapeError(f"cannot be reached ({why(error)}); is it running there?") from error
+        raise ScrapeError(f"cannot be reached ({error_text(error)}); is it running there?") from error
     try:
         return (gunzip(body, max_body) if encoding == "gzip" else body).decode()
     except TooLargeError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from foreshock_dashboard.common.connection_error import why
+from foreshock_dashboard.common.connection_error import error_text
 from foreshock_dashboard.model.query import SourceError
 
 MAX_BODY = 64 << 20
@@ -144,7 +144,9 @@ class Remote:
         except httpx.TimeoutException as error:
             raise self._slow() from error
         except (httpx.TransportError, httpx.StreamError, httpx.DecodingError) as error:
-            raise SourceError(f"{self.name}: cannot be reached ({why(error)}); does it run at that address?") from error
+            raise SourceError(
+                f"{self.name}: cannot be reached ({error_text(error)}); does it run at that address?"
+            ) from error
         self._refuse(response, body)
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         return Answer(response.status_code, kind, body)

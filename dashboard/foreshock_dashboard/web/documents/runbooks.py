@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
-from foreshock_dashboard.common.package_data import alerts
+from foreshock_dashboard.common.package_data import alerts_dir
 from foreshock_dashboard.model.types import Json
 
 PAGE = """<!DOCTYPE html>
@@ -87,7 +87,7 @@ def _runbook(alert: str) -> HTMLResponse:
 
 
 def _files() -> dict[str, Path]:
-    return {file.stem: file for file in (alerts() / "runbooks").glob("*.md")}
+    return {file.stem: file for file in (alerts_dir() / "runbooks").glob("*.md")}
 
 
 def _blocks(lines: Sequence[str]) -> Iterator[str]:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from foreshock_dashboard.common.file_version import stamp_of
+from foreshock_dashboard.common.file_version import file_version
 from foreshock_dashboard.sources.otlp.auth import GuardError
 from foreshock_exporter.web.auth import Passwords, Verdict, credentials
 
@@ -34,7 +34,7 @@ class Users:
         self._path = path
         self._passwords = passwords or Passwords()
         self._lock = threading.Lock()
-        self._stamp = stamp_of(path)
+        self._stamp = file_version(path)
         self._users = _users(path)
 
     def known(self, authorization: str) -> bool:
@@ -49,7 +49,7 @@ class Users:
 
     def _current(self) -> Mapping[str, bytes]:
         with self._lock:
-            stamp = stamp_of(self._path)
+            stamp = file_version(self._path)
             if stamp != self._stamp:
                 self._stamp = stamp
                 try:

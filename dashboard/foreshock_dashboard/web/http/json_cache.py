@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import orjson
 
-from foreshock_dashboard.common.single_flight_cache import Kept
+from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 
@@ -67,7 +67,7 @@ class PerTick:
     """Keeps what was made of a snapshot until another one comes. Safe to call from several threads."""
 
     def __init__(self, most: int = MOST_BYTES) -> None:
-        self._kept: Kept[Body] = Kept(most, len)
+        self._kept: SingleFlightCache[Body] = SingleFlightCache(most, len)
 
     def get(self, snapshot: Snapshot, name: str, make: Callable[[], Json]) -> Body:
         """The encoded payload `name` of this snapshot, made by `make` unless it was made before, or is being made."""

@@ -11,7 +11,7 @@ import time
 import uvicorn
 from fastapi import FastAPI
 
-from foreshock_dashboard.common.http_limits import BACKLOG, Connections, Trouble, most_connections
+from foreshock_dashboard.common.http_limits import LISTEN_BACKLOG, ConnectionProblem, Connections, max_connections
 
 IDLE_SECONDS = 75.0
 """How long a connection may be open without a request that begins or is answered."""
@@ -33,11 +33,11 @@ class WebServer:
 
     def __init__(self, app: FastAPI, host: str, port: int, connections: int | None = None) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        self._socket = socket.create_server((host, port), family=family, backlog=LISTEN_BACKLOG)
         self.host = host
         self.port: int = self._socket.getsockname()[1]
-        self._logged: dict[Trouble, float] = {}
-        open_ = Connections(connections or most_connections(), IDLE_SECONDS, self._note)
+        self._logged: dict[ConnectionProblem, float] = {}
+        open_ = Connections(connections or max_connections(), IDLE_SECONDS, self._note)
         config = uvicorn.Config(
             app,
             http=open_.protocol,  # type: ignore[arg-type]  # it makes a protocol, as the class would
@@ -45,7 +45,7 @@ class WebServer:
             proxy_headers=False,  # X-Forwarded-For would let anybody say from where he asks
             log_level="warning",
             access_log=False,
-            backlog=BACKLOG,
+            backlog=LISTEN_BACKLOG,
             timeout_keep_alive=math.ceil(open_.seconds),
             timeout_graceful_shutdown=2,
         )
@@ -54,7 +54,7 @@ class WebServer:
             target=self._server.run, kwargs={"sockets": [self._socket]}, name="web", daemon=True
         )
 
-    def _note(self, trouble: Trouble, message: str) -> None:
+    def _note(self, trouble: ConnectionProblem, message: str) -> None:
         now = time.monotonic()
         if now - self._logged.get(trouble, -LOG_EVERY) >= LOG_EVERY:
             self._logged[trouble] = now

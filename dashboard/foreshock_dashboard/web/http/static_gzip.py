@@ -10,7 +10,7 @@ from pathlib import Path
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from foreshock_dashboard.common.single_flight_cache import Kept
+from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.web.http import plotly_js
 from foreshock_dashboard.web.http.json_cache import SHORTEST
 
@@ -47,7 +47,7 @@ class Packed:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._kept: Kept[bytes] = Kept(MOST_BYTES, len)
+        self._kept: SingleFlightCache[bytes] = SingleFlightCache(MOST_BYTES, len)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; compress and keep what comes back."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from foreshock_dashboard.analysis.baseline.levels import Usual, usual_at
 from foreshock_dashboard.analysis.baseline.objectives import Objective
-from foreshock_dashboard.common.identity_cache import Remembered
-from foreshock_dashboard.common.single_flight_cache import Kept
+from foreshock_dashboard.common.identity_cache import IdentityCache
+from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
@@ -24,11 +24,11 @@ class Followed:
     """Of the snapshot that was asked about last. Safe to call from several threads."""
 
     def __init__(self) -> None:
-        self._courses: Kept[Course] = Kept(MOST)
-        self._usual: Kept[Usual] = Kept(MOST)
+        self._courses: SingleFlightCache[Course] = SingleFlightCache(MOST)
+        self._usual: SingleFlightCache[Usual] = SingleFlightCache(MOST)
         self._turn = threading.Lock()
         self._of: Snapshot | None = None
-        self._who = Remembered()
+        self._who = IdentityCache()
 
     def __call__(self, snapshot: Snapshot, world: World, onset: float | None, start: float) -> Course:
         """How all services fared from `start` to the World's time, against what was usual before `onset`.
@@ -46,11 +46,11 @@ class Followed:
 
         return self._courses.get((start, onset), make, snapshot)
 
-    def _remembered(self, snapshot: Snapshot) -> Remembered:
+    def _remembered(self, snapshot: Snapshot) -> IdentityCache:
         """The rows of who there is, which are the same from tick to tick."""
         with self._turn:
             if self._of is not snapshot:
-                self._of, self._who = snapshot, self._who.following()
+                self._of, self._who = snapshot, self._who.next_step()
             return self._who
 
 

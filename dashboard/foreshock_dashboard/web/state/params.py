@@ -12,7 +12,7 @@ from starlette.datastructures import QueryParams
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Status, TraceQuery
-from foreshock_dashboard.settings.option_types import instant, seconds
+from foreshock_dashboard.settings.option_types import parse_duration, parse_time
 
 DEFAULT_RANGE = 900.0
 """Seconds before now that a trace list covers when no `start` is given."""
@@ -104,7 +104,7 @@ def _attribute(text: str) -> tuple[str, str]:
 
 
 def _duration(text: str) -> float | None:
-    return None if re.fullmatch(r"0+(\.0+)?(ms|s|m|h|d)?", text) else seconds(text)
+    return None if re.fullmatch(r"0+(\.0+)?(ms|s|m|h|d)?", text) else parse_duration(text)
 
 
 def _flag(text: str) -> bool:
@@ -139,14 +139,14 @@ def time_of(text: str, now: float, up: bool = False) -> float:
         ValueError: it is none of these.
     """
     if match := _RELATIVE.fullmatch(text):
-        time = now - (seconds(match[1]) if match[1] else 0.0)
+        time = now - (parse_duration(match[1]) if match[1] else 0.0)
         if size := _ROUND.get(match[2] or ""):
             time = (math.ceil(time / size) if up else math.floor(time / size)) * size
     elif _MILLISECONDS.fullmatch(text):
         time = int(text) / 1000
     else:
         try:
-            time = instant(text)
+            time = parse_time(text)
         except (ValueError, OverflowError) as error:
             raise ValueError(f"{error}; or write now-15m") from None
     if not 0 <= time <= _LAST:

@@ -17,7 +17,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.traces.gpu_lanes import TraceLanes, lanes_of
 from foreshock_dashboard.analysis.traces.occupancy import Interval, inferred, measured
-from foreshock_dashboard.common.single_flight_cache import Kept
+from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.partial import note_of
 from foreshock_dashboard.model.query import Matcher, Query, SourceError
 from foreshock_dashboard.model.service import Service
@@ -111,8 +111,8 @@ class GpuTimes:
 
     def __init__(self, hub: HubView, timer: Callable[[], float] = time.monotonic) -> None:
         self._hub, self._timer = hub, timer
-        self._minutes: Kept[_Read[Interval]] = Kept(REMEMBERED)
-        self._ids: Kept[_Read[str]] = Kept(REMEMBERED_IDS, lambda read: 1 + len(read.found))
+        self._minutes: SingleFlightCache[_Read[Interval]] = SingleFlightCache(REMEMBERED)
+        self._ids: SingleFlightCache[_Read[str]] = SingleFlightCache(REMEMBERED_IDS, lambda read: 1 + len(read.found))
         self._hosts: tuple[int, Mapping[str, str]] = (-1, {})
         self._lock = threading.Lock()
         self.whole = threading.BoundedSemaphore(AT_ONCE)
@@ -206,7 +206,7 @@ class GpuTimes:
 
     def _once(
         self,
-        kept: Kept[_Read[T]],
+        kept: SingleFlightCache[_Read[T]],
         key: Hashable,
         minute: int,
         read: Callable[[], tuple[tuple[T, ...], bool]],
@@ -230,7 +230,7 @@ class GpuTimes:
             until = self._timer() + (fresh if complete else HELD)
             return _Read(found, at, math.inf if over and complete else until, complete)
 
-        found = kept.grown(key, make, lambda known: self._timer() < known.until)
+        found = kept.extend(key, make, lambda known: self._timer() < known.until)
         if found.error:
             raise SourceError(found.error)
         return found

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from dash import dcc, html
 from dash.development.base_component import Component
 
-from foreshock_dashboard.common.single_flight_cache import Kept
+from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.span import TraceQuery, TraceSource, TraceSummary
 from foreshock_dashboard.model.trace_heatmap import Bins, Heat, heat_of
@@ -91,7 +91,7 @@ class _Read(NamedTuple):
     marks: tuple[TraceSummary, ...]
 
 
-_kept: Kept[_Read] = Kept(MOST_READ)
+_kept: SingleFlightCache[_Read] = SingleFlightCache(MOST_READ)
 
 
 def _read(hub: HubView, query: TraceQuery) -> _Read:

@@ -11,7 +11,7 @@ from anyio import CapacityLimiter, to_thread
 from starlette.datastructures import QueryParams
 
 from foreshock_dashboard.common.async_single_flight import SingleFlight
-from foreshock_dashboard.common.single_flight_cache import Kept
+from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.partial import note_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView
@@ -43,7 +43,7 @@ class TraceReads:
         self._waits = Waits(self._times)
         self._opening, self._listing = CapacityLimiter(AT_ONCE), CapacityLimiter(LISTS)
         self._opened: SingleFlight[Json | None] = SingleFlight()
-        self._pairs: Kept[Json] = Kept(MOST_LISTS)
+        self._pairs: SingleFlightCache[Json] = SingleFlightCache(MOST_LISTS)
 
     async def whole(self, trace_id: str, page: SpanPage) -> Json | None:
         """A trace with what ran on its GPUs; None where there is none. Those who follow the same link share a reading.

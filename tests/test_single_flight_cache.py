@@ -8,14 +8,14 @@ import weakref
 
 import pytest
 
-from foreshock_dashboard.common.single_flight_cache import BusyError, Kept
+from foreshock_dashboard.common.single_flight_cache import BusyError, SingleFlightCache
 
 
 def test_all_who_ask_at_once_get_what_one_of_them_made() -> None:
     """Eight charts of a page ask for one stretch of the past."""
     made: list[int] = []
     asked = threading.Barrier(8)
-    kept: Kept[int] = Kept(2, queue=1)
+    kept: SingleFlightCache[int] = SingleFlightCache(2, max_pending=1)
 
     def make() -> int:
         made.append(1)
@@ -37,7 +37,7 @@ def test_all_who_ask_at_once_get_what_one_of_them_made() -> None:
 def test_few_different_things_are_in_the_making_at_once() -> None:
     """Each waiting one holds a thread; the next is told to come again, and what is there is given all the same."""
     inside, go_on = threading.Event(), threading.Event()
-    kept: Kept[int] = Kept(9, queue=1)
+    kept: SingleFlightCache[int] = SingleFlightCache(9, max_pending=1)
     kept.get("there", lambda: 1)
 
     def slow() -> int:
@@ -58,7 +58,7 @@ def test_few_different_things_are_in_the_making_at_once() -> None:
 
 def test_the_least_lately_asked_for_is_given_up_where_room_ends() -> None:
     """The newest stays, however large it is."""
-    kept: Kept[int] = Kept(10, float)
+    kept: SingleFlightCache[int] = SingleFlightCache(10, float)
     for name, size in (("a", 4), ("b", 4)):
         kept.get(name, lambda size=size: size)  # type: ignore[misc]  # bound in the loop
     kept.get("a", lambda: 0)
@@ -70,7 +70,7 @@ def test_the_least_lately_asked_for_is_given_up_where_room_ends() -> None:
 
 def test_what_failed_is_tried_again() -> None:
     """An error is for those who waited, not for ever."""
-    kept: Kept[int] = Kept(2, queue=1)
+    kept: SingleFlightCache[int] = SingleFlightCache(2, max_pending=1)
     with pytest.raises(ZeroDivisionError):
         kept.get("x", lambda: 1 // 0)
     assert kept.get("x", lambda: 5) == 5
@@ -78,7 +78,7 @@ def test_what_failed_is_tried_again() -> None:
 
 def test_of_another_thing_nothing_of_before_is_kept() -> None:
     """What is made of a tick is worth nothing at the next; what is still being made then goes to those who wait."""
-    kept: Kept[str] = Kept(10)
+    kept: SingleFlightCache[str] = SingleFlightCache(10)
     inside, go_on = threading.Event(), threading.Event()
 
     def slow() -> str:
@@ -98,7 +98,7 @@ def test_of_another_thing_nothing_of_before_is_kept() -> None:
 
 def test_without_a_queue_different_things_are_made_side_by_side() -> None:
     """Each waits for nobody."""
-    kept: Kept[int] = Kept(10)
+    kept: SingleFlightCache[int] = SingleFlightCache(10)
     both = threading.Barrier(2, timeout=30)
     threads = [threading.Thread(target=kept.get, args=(key, both.wait)) for key in "ab"]
     for thread in threads:
@@ -114,7 +114,7 @@ def test_of_what_failed_nothing_is_left_once_it_was_told() -> None:
     class Large:
         pass
 
-    kept: Kept[int] = Kept(2)
+    kept: SingleFlightCache[int] = SingleFlightCache(2)
     seen: list[weakref.ref[Large]] = []
     inside, go_on = threading.Event(), threading.Event()
 

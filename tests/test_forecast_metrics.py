@@ -7,7 +7,7 @@ import math
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.registry import Collector
 
-from foreshock_dashboard.hub.forecast_metrics import outlook_families
+from foreshock_dashboard.hub.forecast_metrics import forecast_families
 from foreshock_dashboard.model.forecast import Amplification, Imbalance, Load, Outlook, Risk, Stalled
 from foreshock_dashboard.model.service import Service
 
@@ -27,7 +27,7 @@ def page(outlook: Outlook) -> list[str]:
 
     class Families(Collector):
         def collect(self):  # type: ignore[no-untyped-def]  # noqa: ANN202 - as prometheus_client declares it
-            yield from outlook_families(outlook)
+            yield from forecast_families(outlook)
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Families())

@@ -24,7 +24,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_slice import cut, weight
-from foreshock_dashboard.replay.time_travel import EMPTY, Grid, Memory, Rewind
+from foreshock_dashboard.replay.time_travel import EMPTY, SourceGrid, StateHistory, TimeTravel
 from foreshock_dashboard.world.catalogue.catalogue import catalogue
 from foreshock_dashboard.world.catalogue.row import quick_window
 
@@ -60,12 +60,14 @@ class Counted:
 
 
 ROOM = 64 * 2.0**20
-GRID = Grid(lambda apart: catalogue(max(59.0, apart), quick_window(10.0)), STEP)
+GRID = SourceGrid(lambda apart: catalogue(max(59.0, apart), quick_window(10.0)), STEP)
 
 
-def rewind(source: Counted | None = None, world: World | None = None, room: float = ROOM) -> tuple[Rewind, Snapshot]:
+def rewind(
+    source: Counted | None = None, world: World | None = None, room: float = ROOM
+) -> tuple[TimeTravel, Snapshot]:
     """A past that has seen a World, and its newest tick."""
-    made = Rewind(source or Counted(), GRID, {}, room)
+    made = TimeTravel(source or Counted(), GRID, {}, room)
     world = world or calm()
     state = State()
     for state in states(State(), world):
@@ -133,7 +135,7 @@ def test_what_is_not_remembered_is_read_again_once_an_hour_of_it() -> None:
 def test_tiers_that_the_hub_is_given_hold_for_the_past_as_well() -> None:
     """An earlier hour and a long range are read anew, and know what no metric tells."""
     chat = Service("ml", "chat")
-    past = Rewind(Counted(), GRID, {}, ROOM, tiers={chat: "gold"})
+    past = TimeTravel(Counted(), GRID, {}, ROOM, tiers={chat: "gold"})
     newest = Snapshot(9, calm(), (), learning(calm()))
     for world in (past.at(NOW - 6 * 3600, newest).world, past.over(NOW - 86_400, NOW, newest)):
         assert world
@@ -191,7 +193,7 @@ def test_what_is_read_on_counts_for_the_room_as_well() -> None:
         for minutes in (1, 30, 60):
             start = NOW - hours * 3600.0
             assert past.over(start, start + minutes * 60, newest)
-    assert sum(max(EMPTY, stretch.weight) for stretch, _ in past._stretches._made.values()) <= room
+    assert sum(max(EMPTY, found.weight) for found in past._ranges._values.values()) <= room
 
 
 def test_what_has_no_room_any_more_is_read_again_when_it_is_asked_for() -> None:
@@ -246,7 +248,7 @@ def test_a_range_at_hand_is_cut_from_what_is_known() -> None:
 def test_an_hour_that_is_not_over_is_judged_as_far_as_it_is_and_not_at_every_tick() -> None:
     """A platform whose states are forgotten after minutes."""
     source = Counted()
-    past = Rewind(source, GRID, {}, ROOM)
+    past = TimeTravel(source, GRID, {}, ROOM)
     asked = set()
     for later in (0.0, 10.0, 20.0, 100.0):
         world = replace(calm(), times=calm().times + 1500 + later)
@@ -277,7 +279,7 @@ def test_empty_stretches_are_not_remembered_without_end() -> None:
     for hours in range(30, 40):
         with pytest.raises(NothingKnownError):
             past.at(NOW - hours * 3600.0, newest)
-    assert len(past._eras) == 3
+    assert len(past._hours) == 3
 
 
 def test_a_platform_too_large_for_two_hours_of_it_is_not_judged_again() -> None:
@@ -307,7 +309,7 @@ def test_a_source_that_was_never_read_is_no_range_without_data() -> None:
 
 def test_memory_forgets_the_oldest_and_keeps_the_newest() -> None:
     """However little room there is."""
-    memory = Memory(room=3)
+    memory = StateHistory(room=3)
     for time in (10.0, 20.0, 30.0, 40.0, 50.0):
         memory.note(State(time=time), Learning(time, 1800.0))
     assert memory.at(25.0) is None

@@ -16,7 +16,7 @@ from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.model.seasonality import BIN, DAY
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.replay.seasonal_history import LAGS, Seasons
+from foreshock_dashboard.replay.seasonal_history import LAGS, SeasonalHistory
 from foreshock_dashboard.store import Store
 from foreshock_dashboard.world.catalogue.catalogue import catalogue
 
@@ -53,24 +53,24 @@ def at(time: float) -> World:
     return replace(world, times=world.times + (time - world.time))
 
 
-def read(source: MetricSource) -> Seasons:
+def read(source: MetricSource) -> SeasonalHistory:
     """As the hub reads it."""
-    return Seasons(source, catalogue)
+    return SeasonalHistory(source, catalogue)
 
 
-def growth(seasons: Seasons, time: float, who: Service = WHO) -> float:
+def growth(seasons: SeasonalHistory, time: float, who: Service = WHO) -> float:
     """What it is used to at a time."""
-    return seasons.told(at(time)).season.of(who, time).growth
+    return seasons.attach(at(time)).season.of(who, time).growth
 
 
 def test_every_morning_is_found_in_the_store(store: Store) -> None:
     """From what it was asked a week ago and two weeks ago."""
     seasons = read(store)
     assert growth(seasons, NINE + 600.0) == 1.0
-    assert seasons.cover(NINE - 7200.0, NINE + 600.0)
+    assert seasons.load(NINE - 7200.0, NINE + 600.0)
 
     assert growth(seasons, NINE + 600.0) == pytest.approx(BUSY / QUIET, rel=0.05)
-    assert seasons.told(at(NINE)).season.of(WHO, NINE + 600.0).since == NINE - BIN  # or a bin earlier
+    assert seasons.attach(at(NINE)).season.of(WHO, NINE + 600.0).since == NINE - BIN  # or a bin earlier
     assert growth(seasons, NINE - 3600.0) == 1.0
     assert growth(seasons, NINE, Service("", "nobody")) == 1.0
 
@@ -81,10 +81,10 @@ def test_two_hubs_that_were_started_an_hour_apart_agree(store: Store) -> None:
     early, late = read(source), read(store)
     for quarter in range(5):
         source.broken = quarter == 2
-        early.cover(NINE - 3600.0 + quarter * BIN, NINE - 1800.0 + quarter * BIN)
-    early.cover(NINE, NINE + 1800.0)
-    late.cover(NINE, NINE + 1800.0)
-    one, other = early.told(at(NINE)).season, late.told(at(NINE)).season
+        early.load(NINE - 3600.0 + quarter * BIN, NINE - 1800.0 + quarter * BIN)
+    early.load(NINE, NINE + 1800.0)
+    late.load(NINE, NINE + 1800.0)
+    one, other = early.attach(at(NINE)).season, late.attach(at(NINE)).season
     np.testing.assert_array_equal(one.times, other.times)
     np.testing.assert_array_equal(one.growth, other.growth)
 
@@ -115,13 +115,13 @@ def test_only_bins_that_are_new_are_read_also_by_a_hub_that_has_no_earlier_week(
     nothing = Store.open(tmp_path / "empty", now=lambda: NINE)
     source = Source(nothing if empty else store)
     seasons = read(source)
-    seasons.cover(NINE - 7200.0, NINE + 10.0)
+    seasons.load(NINE - 7200.0, NINE + 10.0)
     once = len(source.asked)
     assert once >= len(LAGS)
-    seasons.cover(NINE - 7190.0, NINE + 20.0)
+    seasons.load(NINE - 7190.0, NINE + 20.0)
     assert len(source.asked) == once
 
-    seasons.cover(NINE - 7200.0 + BIN, NINE + BIN)
+    seasons.load(NINE - 7200.0 + BIN, NINE + BIN)
     assert set(source.asked[once:]) == {1}
     nothing.close()
 
@@ -134,13 +134,13 @@ def test_a_source_that_cannot_tell_costs_only_that_and_is_asked_again(
     source.broken = True
     seasons = read(source)
     with caplog.at_level(logging.WARNING):
-        assert not seasons.cover(NINE - 7200.0, NINE + 600.0)
-        assert not seasons.cover(NINE - 7200.0, NINE + 600.0)
+        assert not seasons.load(NINE - 7200.0, NINE + 600.0)
+        assert not seasons.load(NINE - 7200.0, NINE + 600.0)
     assert growth(seasons, NINE + 600.0) == 1.0
     assert [record.getMessage() for record in caplog.records] == [
         f"what is usual at this time of the week is not known of {', '.join(map(str, LAGS))} days ago"
     ]
 
     source.broken = False
-    assert seasons.cover(NINE - 7200.0, NINE + 600.0)
+    assert seasons.load(NINE - 7200.0, NINE + 600.0)
     assert growth(seasons, NINE + 600.0) == pytest.approx(BUSY / QUIET, rel=0.05)

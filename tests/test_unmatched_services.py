@@ -12,7 +12,7 @@ from tests.web.worlds import STEP, calm
 
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.hub import Hub
-from foreshock_dashboard.hub.unmatched_services import ENOUGH, Named, nearest
+from foreshock_dashboard.hub.unmatched_services import WARN_AFTER_SECONDS, ServiceOverrides, closest_service
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.settings.settings import Settings
@@ -35,13 +35,13 @@ def heard(seconds: float, *services: Service) -> World:
 def test_only_services_that_were_never_seen_are_named_in_vain() -> None:
     """A service that was seen once may go again; one that comes late is no longer told."""
     given = {GATEWAY: "gold", EMBEDDER: "silver", WRONG: "bronze"}
-    tiers = Named("--tiers", given)
-    assert {each.service: each.value for each in tiers.vain} == given
-    tiers.meet(heard(60.0, GATEWAY))
-    assert {each.service: each.value for each in tiers.vain} == {EMBEDDER: "silver", WRONG: "bronze"}
-    tiers.meet(heard(60.0, EMBEDDER))
-    assert {each.service: each.value for each in tiers.vain} == {WRONG: "bronze"}
-    assert tiers.given == given
+    tiers = ServiceOverrides("--tiers", given)
+    assert {each.service: each.value for each in tiers.unmatched} == given
+    tiers.observe(heard(60.0, GATEWAY))
+    assert {each.service: each.value for each in tiers.unmatched} == {EMBEDDER: "silver", WRONG: "bronze"}
+    tiers.observe(heard(60.0, EMBEDDER))
+    assert {each.service: each.value for each in tiers.unmatched} == {WRONG: "bronze"}
+    assert tiers.values == given
 
 
 @pytest.mark.parametrize(
@@ -58,19 +58,19 @@ def test_only_services_that_were_never_seen_are_named_in_vain() -> None:
 def test_who_may_be_meant_has_the_same_name_elsewhere_or_one_spelt_much_alike(named: str, meant: str | None) -> None:
     """Nobody, where nobody is called like it."""
     there = [Service.parse(text) for text in ("web/gateway", "serving/llm", "x/llm", "serving/embedder")]
-    found = nearest(Service.parse(named), there)
+    found = closest_service(Service.parse(named), there)
     assert found == (Service.parse(meant) if meant else None)
 
 
 @pytest.mark.parametrize("flag", ["--objectives", "--tiers"])
 def test_the_log_names_them_once_when_there_was_time_to_see_them(caplog: pytest.LogCaptureFixture, flag: str) -> None:
     """Not at the start of a hub that has seen nobody."""
-    named = Named(flag, {GATEWAY: 1, WRONG: 2, Service("", "gatewya"): 3})
-    named.meet(heard(0.0))
-    named.meet(heard(ENOUGH - STEP, GATEWAY))
+    named = ServiceOverrides(flag, {GATEWAY: 1, WRONG: 2, Service("", "gatewya"): 3})
+    named.observe(heard(0.0))
+    named.observe(heard(WARN_AFTER_SECONDS - STEP, GATEWAY))
     assert caplog.messages == []
-    named.meet(heard(ENOUGH, GATEWAY))
-    named.meet(heard(ENOUGH, GATEWAY))
+    named.observe(heard(WARN_AFTER_SECONDS, GATEWAY))
+    named.observe(heard(WARN_AFTER_SECONDS, GATEWAY))
     assert caplog.messages == [
         f"{flag} servng/llm: no service of this name has been seen so far; is it misspelt?",
         f"{flag} gatewya: no service of this name has been seen so far; is gateway meant?",
