@@ -28,12 +28,12 @@ from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.recording.recorder import Habits, Recorder
 from foreshock_dashboard.recording.targets import HostTarget, Target
 from foreshock_dashboard.recording.writer import RecordingWriter
-from foreshock_exporter.exposition import names
+from foreshock_exporter.model import metrics as metric_names
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.simulation import Simulation
 
 BAR_SECONDS, BAR_MEGABYTES = 20.0, 30.0
-BUSY, CONTENDED, STALLED = names.SERVICE_BUSY.name, names.CONTENDED.name, names.STALLED.name
+BUSY, CONTENDED, STALLED = metric_names.SERVICE_BUSY.name, metric_names.CONTENDED.name, metric_names.STALLED.name
 
 
 class Parts:

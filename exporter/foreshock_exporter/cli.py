@@ -9,10 +9,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from foreshock_exporter.common.log import log, set_up
+from foreshock_exporter.common.version import version
 from foreshock_exporter.daemon import Daemon, build
-from foreshock_exporter.log import log, set_up
 from foreshock_exporter.options import OptionError, Options, parse
-from foreshock_exporter.version import version
 from foreshock_exporter.web.server import Server, serve
 from foreshock_exporter.web.yaml_file import ConfigError
 

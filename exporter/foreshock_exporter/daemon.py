@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from foreshock_exporter.attribution.process_names import on_host, process_names
+from foreshock_exporter.attribution.container import on_host, process_names
+from foreshock_exporter.attribution.host_identity import host_id, host_name
+from foreshock_exporter.common.log import log
+from foreshock_exporter.common.version import version
 from foreshock_exporter.exporter import Collector, Exporter
 from foreshock_exporter.gpu.occupancy import Names
-from foreshock_exporter.host.identity import host_id, host_name
-from foreshock_exporter.log import log
 from foreshock_exporter.model.device import Driver
 from foreshock_exporter.model.service import Resolver, ServiceOf
 from foreshock_exporter.options import OptionError, Options
-from foreshock_exporter.version import version
 
 if TYPE_CHECKING:
     from foreshock_exporter.otlp.push import Push

@@ -9,19 +9,19 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
+from foreshock_exporter.common.log import Notices, log
+from foreshock_exporter.common.version import version
 from foreshock_exporter.exposition.families import emit
-from foreshock_exporter.exposition.family import Emitted
 from foreshock_exporter.exposition.text_format import render
 from foreshock_exporter.gpu.collector import Lane, Observe
 from foreshock_exporter.gpu.pools import Pools
 from foreshock_exporter.gpu.sampler import Sampler
 from foreshock_exporter.gpu.scheduler import Turns
+from foreshock_exporter.gpu.snapshot import CollectorRun, Snapshot
 from foreshock_exporter.gpu.watchdog import Key, WatchedDriver
-from foreshock_exporter.log import Notices, log
 from foreshock_exporter.model.device import DeviceError, Driver
+from foreshock_exporter.model.family import Emitted
 from foreshock_exporter.model.service import Resolver
-from foreshock_exporter.model.snapshot import CollectorRun, Snapshot
-from foreshock_exporter.version import version
 
 Now = Callable[[], float]
 Collector = Callable[[], Emitted]

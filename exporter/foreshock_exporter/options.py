@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from foreshock_exporter.common.version import version
 from foreshock_exporter.gpu.pools import BETWEEN, Pools, parse_pools
-from foreshock_exporter.version import version
 
 PREFIX = "FORESHOCK_EXPORTER_"
 MIN_PERIOD = 0.1

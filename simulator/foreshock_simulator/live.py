@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from foreshock_exporter.attribution.process_names import on_host
+from foreshock_exporter.attribution.container import on_host
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.exposition.text_format import CONTENT_TYPE, render
 from foreshock_exporter.gpu.occupancy import Observation

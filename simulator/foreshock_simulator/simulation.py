@@ -8,8 +8,8 @@ from threading import RLock
 from typing import NamedTuple
 
 from foreshock_exporter.exporter import Exporter
-from foreshock_exporter.exposition.family import Emitted
 from foreshock_exporter.gpu.collector import Observe
+from foreshock_exporter.model.family import Emitted
 from foreshock_simulator.control import kube
 from foreshock_simulator.emit.driver import SimDriver, SimResolver
 from foreshock_simulator.emit.host import collectors

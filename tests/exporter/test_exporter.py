@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from foreshock_exporter.exporter import STALE_AFTER, Exporter
-from foreshock_exporter.exposition.family import Emitted
 from foreshock_exporter.host.network import InterfaceCounters
 from foreshock_exporter.host.network import emit as emit_network
 from foreshock_exporter.host.pressure import Pressure
 from foreshock_exporter.host.pressure import emit as emit_pressure
 from foreshock_exporter.model.device import ProcessUtilization, Reading, Xid
+from foreshock_exporter.model.family import Emitted
 
 if TYPE_CHECKING:
     from tests.conftest import Eventually

@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from foreshock_exporter.exporter import Exporter
-from foreshock_exporter.exposition import names
-from foreshock_exporter.exposition.families import FAMILIES
-from foreshock_exporter.exposition.family import Family, Sample
 from foreshock_exporter.exposition.text_format import render
-from foreshock_exporter.host import names as host_names
+from foreshock_exporter.host import metrics as host_metrics
+from foreshock_exporter.model import metrics
 from foreshock_exporter.model.device import Counters, DeviceError, Instance, LinkBytes, Reading
-from foreshock_exporter.otlp import names as otlp_names
+from foreshock_exporter.model.family import Family, Sample
+from foreshock_exporter.otlp import own_metrics as otlp_metrics
 from foreshock_exporter.script.mock import MockNetwork, MockPressure, open_script
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def mock_text(samples: int, script: str = "contended") -> bytes:
 
 def without_versions(text: bytes) -> str:
     lines = text.decode().splitlines(keepends=True)
-    return "".join(line for line in lines if not line.startswith(names.BUILD_INFO.name))
+    return "".join(line for line in lines if not line.startswith(metrics.BUILD_INFO.name))
 
 
 def test_the_mock_host_gives_the_golden_exposition(golden: Golden) -> None:
@@ -68,19 +67,21 @@ def test_equal_times_give_equal_mock_hosts() -> None:
 
 def test_on_the_mock_host_one_gpu_of_four_is_contended(series: Callable[[bytes], Series]) -> None:
     found = series(mock_text(61))
-    contended = {dict(labels)["gpu"]: value for (name, labels), value in found.items() if name == names.CONTENDED.name}
+    contended = {
+        dict(labels)["gpu"]: value for (name, labels), value in found.items() if name == metrics.CONTENDED.name
+    }
     assert contended == {"0": pytest.approx(60.0, abs=1.0), "1": 0.0, "2": 0.0, "3": 0.0}
     stalled = {
         dict(labels)["service_name"]: value
         for (name, labels), value in found.items()
-        if name == names.STALLED.name and ("gpu", "0") in labels
+        if name == metrics.STALLED.name and ("gpu", "0") in labels
     }
     assert stalled["chat-model"] > stalled["batch-embeddings"] > 0
 
 
 def test_all_counters_of_the_mock_host_only_grow(series: Callable[[bytes], Series]) -> None:
     before, after = series(mock_text(30)), series(mock_text(31))
-    counters = {family.name for family in FAMILIES if family.kind == "counter"}
+    counters = {family.name for family in (*metrics.FAMILIES, *host_metrics.FAMILIES) if family.kind == "counter"}
     assert not [key for key, value in before.items() if key[0] in counters and after[key] < value]
 
 
@@ -128,7 +129,7 @@ def test_any_label_and_value_survive_the_text_format(label: str, value: float) -
 
 
 def test_a_value_that_is_no_number_is_left_out() -> None:
-    assert b"nan" not in render([(names.GPU_PRESENT, [Sample((), float("nan"))])]).lower()
+    assert b"nan" not in render([(metrics.GPU_PRESENT, [Sample((), float("nan"))])]).lower()
 
 
 def documented(golden: bool) -> str:
@@ -145,7 +146,7 @@ def documented(golden: bool) -> str:
 
 def tables() -> str:
     """What the code says of its metrics, as tables."""
-    parts = (("GPUs", names), ("The host", host_names), ("Pushes over OTLP", otlp_names))
+    parts = (("GPUs", metrics), ("The host", host_metrics), ("Pushes over OTLP", otlp_metrics))
     return "".join(f"\n### {title}\n\n{table(part.FAMILIES, part.SOURCES)}" for title, part in parts) + "\n"
 
 
@@ -206,7 +207,7 @@ def test_every_absent_metric_has_its_reason(
     assert not present & absent.keys()
     optional = {"gpu_mig", "gpu_pool", "gpu_xid", "gpu_nvlink_link", "gpu_service"}
     expected = {
-        family.name for family in names.FAMILIES if family.name.startswith("gpu_") and family.kind != "histogram"
+        family.name for family in metrics.FAMILIES if family.name.startswith("gpu_") and family.kind != "histogram"
     }
     missing = {name for name in expected - present - absent.keys() if not any(map(name.startswith, optional))}
     assert not missing

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_exporter.exposition.family import Sample
-from foreshock_exporter.host import names as host_names
+from foreshock_exporter.attribution.host_identity import host_id, host_name
+from foreshock_exporter.host import metrics as host_metrics
 from foreshock_exporter.host import network, pressure
-from foreshock_exporter.host.identity import host_id, host_name
 from foreshock_exporter.host.netstat import ProcNetstat
 from foreshock_exporter.host.netstat import parse as parse_tcp
 from foreshock_exporter.host.network import MAX_INTERFACES, InterfaceCounters, ProcNetwork, parse_counters, parse_speed
 from foreshock_exporter.host.pressure import Pressure, ProcPressure, parse_totals
+from foreshock_exporter.model.family import Sample
 
 if TYPE_CHECKING:
     from tests.exporter.conftest import Tree
@@ -93,9 +93,9 @@ def test_a_name_that_is_no_text_keeps_its_bytes_apart(tree: Tree) -> None:
 
 def test_what_an_interface_does_not_say_is_left_out() -> None:
     emitted = dict(network.emit([InterfaceCounters("eth0", receive_bytes=1.0, up=False), InterfaceCounters("lo")]))
-    assert emitted[host_names.NETWORK_RECEIVE_BYTES] == [Sample(("eth0",), 1.0)]
-    assert emitted[host_names.NETWORK_UP] == [Sample(("eth0",), 0.0)]
-    assert emitted[host_names.NETWORK_SPEED] == []
+    assert emitted[host_metrics.NETWORK_RECEIVE_BYTES] == [Sample(("eth0",), 1.0)]
+    assert emitted[host_metrics.NETWORK_UP] == [Sample(("eth0",), 0.0)]
+    assert emitted[host_metrics.NETWORK_SPEED] == []
 
 
 @given(st.text())
@@ -118,7 +118,7 @@ def test_pressure_is_read_in_seconds_and_what_the_kernel_lacks_is_none(tree: Tre
 
 
 def test_pressure_that_the_kernel_does_not_keep_is_left_out() -> None:
-    assert pressure.emit(Pressure(io_waiting=0.0)) == [(host_names.PRESSURE_IO_WAITING, [Sample((), 0.0)])]
+    assert pressure.emit(Pressure(io_waiting=0.0)) == [(host_metrics.PRESSURE_IO_WAITING, [Sample((), 0.0)])]
 
 
 def test_a_kernel_without_pressure_is_told_with_the_remedy(tmp_path: Path) -> None:

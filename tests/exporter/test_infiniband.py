@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_exporter.exposition.family import Emitted, Sample
 from foreshock_exporter.exposition.text_format import render
 from foreshock_exporter.host.infiniband import (
     BITS,
@@ -21,7 +20,8 @@ from foreshock_exporter.host.infiniband import (
     parse_rate,
     parse_state,
 )
-from foreshock_exporter.host.names import INFINIBAND_COUNTERS
+from foreshock_exporter.host.metrics import INFINIBAND_COUNTERS
+from foreshock_exporter.model.family import Emitted, Sample
 
 if TYPE_CHECKING:
     from tests.exporter.conftest import Tree

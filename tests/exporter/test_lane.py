@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from foreshock_exporter.gpu.collector import HEALTH_EVERY
 from foreshock_exporter.gpu.contention import ServiceKey
 from foreshock_exporter.gpu.sampler import MAX_XIDS, Sampler
+from foreshock_exporter.gpu.snapshot import GpuState
 from foreshock_exporter.gpu.utilization import PROCESSES_WITHIN
 from foreshock_exporter.model.device import (
     Counters,
@@ -23,7 +24,6 @@ from foreshock_exporter.model.device import (
     Xid,
 )
 from foreshock_exporter.model.service import ServiceOf
-from foreshock_exporter.model.snapshot import GpuState
 
 if TYPE_CHECKING:
     from tests.exporter.conftest import ScriptedGpu, ScriptedHost

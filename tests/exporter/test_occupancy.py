@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_exporter.attribution.container import ContainerOf
-from foreshock_exporter.attribution.process_names import process_names, words_of
+from foreshock_exporter.attribution.container import ContainerOf, process_names, words_of
 from foreshock_exporter.gpu.contention import ServiceKey
 from foreshock_exporter.gpu.occupancy import (
     BURST,

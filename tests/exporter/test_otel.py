@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foreshock_exporter.attribution.host_identity import host_id
 from foreshock_exporter.attribution.resource_detector import (
     ForeshockResourceDetector,
     parse_mountinfo,
     place,
     visible_gpus,
 )
-from foreshock_exporter.host.identity import host_id
 
 POD = "0f8fad5b-d9cb-469f-a165-70867728950e"
 ID, SANDBOX = "3f" * 32, "a1" * 32
@@ -176,6 +176,6 @@ def test_a_service_loads_nothing_of_the_exporter_but_the_detector() -> None:
         "foreshock_exporter.attribution",
         "foreshock_exporter.attribution.cgroup",
         "foreshock_exporter.host",
-        "foreshock_exporter.host.identity",
+        "foreshock_exporter.attribution.host_identity",
         "foreshock_exporter.attribution.resource_detector",
     ]

@@ -21,17 +21,17 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.sdk.resources import Resource
 
-from foreshock_exporter.exposition import names
 from foreshock_exporter.exposition.families import emit
-from foreshock_exporter.exposition.family import Emitted, Sample
 from foreshock_exporter.exposition.text_format import render
 from foreshock_exporter.gpu.contention import NOBODY, ServiceKey, Totals
 from foreshock_exporter.gpu.driver_samples import Bursts
 from foreshock_exporter.gpu.occupancy import Observation, Occupancy, span_id, trace_id
+from foreshock_exporter.gpu.snapshot import GpuSnapshot, GpuState, Snapshot, XidCount
 from foreshock_exporter.gpu.tenants import Holding
+from foreshock_exporter.model import metrics as metric_names
 from foreshock_exporter.model.device import Counters, Health, Identity, Reading
-from foreshock_exporter.model.snapshot import GpuSnapshot, GpuState, Snapshot, XidCount
-from foreshock_exporter.otlp.metrics import MAX_SERIES, Metrics
+from foreshock_exporter.model.family import Emitted, Sample
+from foreshock_exporter.otlp.metric_pusher import MAX_SERIES, Metrics
 from foreshock_exporter.otlp.push import Push
 from foreshock_exporter.otlp.readings import INSTRUMENTS, Point, Readings
 from foreshock_exporter.otlp.report import Report
@@ -155,7 +155,7 @@ def gpu(index: int) -> GpuState:
             stalled={A: 20.0, B: 30.0},
             stalled_by={(A, B): 18.0, (A, NOBODY): 2.0, (B, A): 30.0},
         ),
-        bursts=Bursts((0,) * (len(names.GPU_BUSY_RATIO.bounds) + 1)),
+        bursts=Bursts((0,) * (len(metric_names.GPU_BUSY_RATIO.bounds) + 1)),
         counters=Counters(
             energy_joules=1.5e6,
             throttled_seconds={"power": 12.0, "hw_thermal": 0.25},

@@ -10,11 +10,11 @@ import pytest
 
 from foreshock_exporter.gpu.contention import ServiceKey
 from foreshock_exporter.gpu.sampler import Sampler
+from foreshock_exporter.gpu.snapshot import GpuSnapshot
 from foreshock_exporter.gpu.tenants import FORGET_AFTER, MAX_SERVICES, Holding
 from foreshock_exporter.gpu.utilization import MAX_STEP
 from foreshock_exporter.model.device import Counters, DeviceError, Identity
 from foreshock_exporter.model.service import ServiceOf
-from foreshock_exporter.model.snapshot import GpuSnapshot
 
 if TYPE_CHECKING:
     from tests.exporter.conftest import ScriptedGpu, ScriptedHost

@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from foreshock_exporter.attribution.labels import MAX_LABEL, clean
 from foreshock_exporter.attribution.service_of import (
     CHECK_PERIOD,
     MAX_CACHED,
@@ -26,8 +25,9 @@ from foreshock_exporter.attribution.service_of import (
     parse_environ,
     start_time,
 )
-from foreshock_exporter.exposition.family import Family, Sample
+from foreshock_exporter.common.labels import MAX_LABEL, clean
 from foreshock_exporter.exposition.text_format import render
+from foreshock_exporter.model.family import Family, Sample
 from foreshock_exporter.model.service import ServiceOf
 
 if TYPE_CHECKING:

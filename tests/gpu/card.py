@@ -6,25 +6,25 @@ from collections.abc import Iterator, Mapping
 
 from tests.exporter.whole.exposition import Values
 
-from foreshock_exporter.exposition import names
-from foreshock_exporter.exposition.family import Family
+from foreshock_exporter.model import metrics
+from foreshock_exporter.model.family import Family
 
-EVENTS = frozenset({names.XID_ERRORS, names.XID_LAST})
+EVENTS = frozenset({metrics.XID_ERRORS, metrics.XID_LAST})
 """Absent until something happens."""
-PARTS = frozenset({names.MIG_INFO, names.MIG_MEMORY_USED, names.MIG_MEMORY_TOTAL})
+PARTS = frozenset({metrics.MIG_INFO, metrics.MIG_MEMORY_USED, metrics.MIG_MEMORY_TOTAL})
 """Only of a GPU that is divided."""
 ASKED_FOR = frozenset(
     {
-        names.NVLINK_LINK_TRANSMIT,
-        names.NVLINK_LINK_RECEIVE,
-        *(family for family, source in names.SOURCES.items() if source == "--pool"),
-        names.POOL_IN_VAIN,
+        metrics.NVLINK_LINK_TRANSMIT,
+        metrics.NVLINK_LINK_RECEIVE,
+        *(family for family, source in metrics.SOURCES.items() if source == "--pool"),
+        metrics.POOL_IN_VAIN,
     }
 )
 """Only where a flag asks for them."""
-OF_SERVICES = frozenset(family for family in names.FAMILIES if {"uuid", "service_name"} <= set(family.labels))
+OF_SERVICES = frozenset(family for family in metrics.FAMILIES if {"uuid", "service_name"} <= set(family.labels))
 """Only while a process holds the GPU."""
-OPTIONAL = EVENTS | PARTS | ASKED_FOR | OF_SERVICES | {names.METRIC_ABSENT}
+OPTIONAL = EVENTS | PARTS | ASKED_FOR | OF_SERVICES | {metrics.METRIC_ABSENT}
 TEMPERATURE = (5.0, 120.0)
 MEMORY = (2.0**30, 2.0**42)
 POWER_LIMIT = (10.0, 5000.0)
@@ -33,7 +33,7 @@ POWER_LIMIT = (10.0, 5000.0)
 
 def gpus(values: Values) -> dict[str, dict[str, str]]:
     """The labels of gpu_info by uuid."""
-    return {labels["uuid"]: labels for name, labels in labelled(values) if name == names.GPU_INFO.name}
+    return {labels["uuid"]: labels for name, labels in labelled(values) if name == metrics.GPU_INFO.name}
 
 
 def labelled(values: Values) -> Iterator[tuple[str, dict[str, str]]]:
@@ -52,9 +52,9 @@ def unexplained(values: Values) -> list[tuple[str, str]]:
     found: dict[str, set[str]] = {uuid: set() for uuid in gpus(values)}
     for name, labels in labelled(values):
         if labels.get("uuid") in found:
-            found[labels["uuid"]].add(labels["metric"] if name == names.METRIC_ABSENT.name else name)
+            found[labels["uuid"]].add(labels["metric"] if name == metrics.METRIC_ABSENT.name else name)
     return [
-        (uuid, family.name) for uuid, known in found.items() for family in names.FAMILIES
+        (uuid, family.name) for uuid, known in found.items() for family in metrics.FAMILIES
         if "uuid" in family.labels and family not in OPTIONAL and known.isdisjoint(_sample_names(family))
     ]  # fmt: skip
 
@@ -72,15 +72,19 @@ def _implausible_of(values: Values, uuid: str) -> Iterator[str]:
     def of(family: Family, **labels: str) -> float | None:
         return value(values, family.name, uuid=uuid, **labels)
 
-    parts = [of(family) for family in (names.GPU_MEMORY_USED, names.GPU_MEMORY_FREE, names.GPU_MEMORY_RESERVED)]
-    total, power, limit = of(names.GPU_MEMORY_TOTAL), of(names.GPU_POWER), of(names.GPU_POWER_LIMIT)
+    parts = [of(family) for family in (metrics.GPU_MEMORY_USED, metrics.GPU_MEMORY_FREE, metrics.GPU_MEMORY_RESERVED)]
+    total, power, limit = (
+        of(metrics.GPU_MEMORY_TOTAL),
+        of(metrics.GPU_POWER),
+        of(metrics.GPU_POWER_LIMIT),
+    )
     bounds: Mapping[str, tuple[float | None, float, float]] = {
         "memory of the GPU": (total, *MEMORY),
         "power limit": (limit, *POWER_LIMIT),
         "power": (power, 1.0, 1.5 * (limit or POWER_LIMIT[1])),
-        "temperature": (of(names.GPU_TEMPERATURE, sensor="gpu"), *TEMPERATURE),
-        "busy share": (of(names.GPU_UTILIZATION), 0.0, 1.0),
-        "busy share of the memory": (of(names.GPU_MEMORY_BUSY), 0.0, 1.0),
+        "temperature": (of(metrics.GPU_TEMPERATURE, sensor="gpu"), *TEMPERATURE),
+        "busy share": (of(metrics.GPU_UTILIZATION), 0.0, 1.0),
+        "busy share of the memory": (of(metrics.GPU_MEMORY_BUSY), 0.0, 1.0),
     }
     for what, (found, least, most) in bounds.items():
         if found is not None and not least <= found <= most:

@@ -8,7 +8,7 @@ from tests.exporter.whole.exposition import Values
 from tests.gpu.card import value
 from tests.gpu.tenant import Work
 
-from foreshock_exporter.exposition import names
+from foreshock_exporter.model import metrics
 
 
 class Prediction(NamedTuple):
@@ -37,5 +37,5 @@ def gained(before: Values, after: Values, name: str, **labels: str) -> float:
 
 def prediction(service: str, before: Values, after: Values, alone: Work, together: Work) -> Prediction:
     """Compare what the exporter said of the time two services ran together with what one got done, then and alone."""
-    stalled = gained(before, after, names.STALLED.name, service_name=service)
+    stalled = gained(before, after, metrics.STALLED.name, service_name=service)
     return Prediction(service, stalled / together.seconds, 1.0 - together.rate / alone.rate)

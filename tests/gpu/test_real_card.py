@@ -20,7 +20,7 @@ from tests.gpu.cuda import NAME
 from tests.gpu.prediction import gained, prediction
 from tests.gpu.tenant import Tenant, at_once, tenant
 
-from foreshock_exporter.exposition import names
+from foreshock_exporter.model import metrics
 
 if TYPE_CHECKING:
     from tests.conftest import Eventually
@@ -87,7 +87,7 @@ def test_every_metric_is_there_or_absent_with_a_reason_and_what_is_there_can_be(
 
 
 def absences(seen: Values) -> list[dict[str, str]]:
-    return [dict(labels) for name, labels in seen if name == names.METRIC_ABSENT.name]
+    return [dict(labels) for name, labels in seen if name == metrics.METRIC_ABSENT.name]
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def shared(cards: int, tmp_path: Path, eventually: Eventually) -> Iterator[tuple
         shareable = [uuid for uuid, labels in gpus(seen).items() if labels["sharing"] == "time-slicing"]
         if not shareable:
             pytest.skip("no GPU here is shared by time slices")
-        uuid = min(shareable, key=lambda each: value(seen, names.GPU_UTILIZATION.name, uuid=each) or 0.0)
+        uuid = min(shareable, key=lambda each: value(seen, metrics.GPU_UTILIZATION.name, uuid=each) or 0.0)
         yield address, uuid, [opened.enter_context(tenant(service, uuid)) for service in SERVICES]
 
 
@@ -117,7 +117,7 @@ def settled(address: str, eventually: Eventually) -> Values:
 
     def still() -> bool:
         time.sleep(1.0)
-        readings.append(value(scrape(address), names.SERVICE_BUSY.name, service_name=SERVICES[0]))
+        readings.append(value(scrape(address), metrics.SERVICE_BUSY.name, service_name=SERVICES[0]))
         return readings[-1] is not None and readings[-1] == readings[-2]
 
     eventually(still, "the services are at rest")
@@ -137,11 +137,11 @@ def test_two_services_on_one_gpu_are_seen_to_wait_for_each_other(
     with capsys.disabled():
         for service, was, then in zip(SERVICES, alone, together, strict=True):
             print(prediction(service, before, after, was, then))
-    assert gained(before, after, names.CONTENDED.name, uuid=uuid) > 0.5 * TOGETHER
+    assert gained(before, after, metrics.CONTENDED.name, uuid=uuid) > 0.5 * TOGETHER
     for victim, other in (SERVICES, SERVICES[::-1]):
         own = {"uuid": uuid, "service_name": victim, "source": "otel"}
-        assert gained(before, after, names.SERVICE_BUSY.name, **own) > 0.1 * TOGETHER
-        waited = gained(before, after, names.STALLED.name, **own)
-        by_other = gained(before, after, names.STALLED_BY.name, **own, by_service_name=other)
+        assert gained(before, after, metrics.SERVICE_BUSY.name, **own) > 0.1 * TOGETHER
+        waited = gained(before, after, metrics.STALLED.name, **own)
+        by_other = gained(before, after, metrics.STALLED_BY.name, **own, by_service_name=other)
         assert waited > 0.1 * TOGETHER
         assert by_other > 0.5 * waited

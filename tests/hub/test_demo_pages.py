@@ -8,8 +8,8 @@ import pytest
 
 from foreshock_dashboard.simulated.endpoints import POD, merge_pages, serve_pages
 from foreshock_dashboard.sources.prometheus.text_format import parse
-from foreshock_exporter.exposition.family import Distribution, Emitted, Family, Sample
 from foreshock_exporter.exposition.text_format import render
+from foreshock_exporter.model.family import Distribution, Emitted, Family, Sample
 
 
 def test_servers_on_one_page_are_told_apart_by_their_pod() -> None:

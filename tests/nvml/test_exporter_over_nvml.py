@@ -16,7 +16,7 @@ from tests.nvml.profiles import PROFILES, START, samples
 from tests.nvml.scene import Scene, SceneOf, read, total
 
 from foreshock_exporter.exporter import Exporter
-from foreshock_exporter.exposition import names
+from foreshock_exporter.model import metrics
 from foreshock_exporter.model.device import ProcessUtilization
 from foreshock_exporter.script.files import load
 from foreshock_exporter.script.mock import ScriptDriver
@@ -26,7 +26,7 @@ from foreshock_exporter.script.state import ScriptedHost
 
 def without_words(text: bytes) -> str:
     """Without help texts, which the golden file of the mock host has, and the versions."""
-    left_out = ("# HELP", names.BUILD_INFO.name)
+    left_out = ("# HELP", metrics.BUILD_INFO.name)
     return "".join(line for line in text.decode().splitlines(keepends=True) if not line.startswith(left_out))
 
 

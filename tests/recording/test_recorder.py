@@ -21,8 +21,8 @@ from foreshock_dashboard.recording.recorder import Habits, Recorder, span_of
 from foreshock_dashboard.recording.targets import HostTarget, Numbered
 from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_dashboard.sources.prometheus.text_format import parse
-from foreshock_exporter.exposition.family import Family, Sample
 from foreshock_exporter.exposition.text_format import render
+from foreshock_exporter.model.family import Family, Sample
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.simulation import Simulation
 

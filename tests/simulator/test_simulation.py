@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from foreshock_exporter.exposition.family import Emitted
 from foreshock_exporter.gpu.contention import ServiceKey
+from foreshock_exporter.model.family import Emitted
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.simulation import Simulation, exporters
 from foreshock_simulator.spec.faults import (

@@ -6,7 +6,7 @@ A real exporter samples ten times a second, a simulated one once; its intervals 
 from __future__ import annotations
 
 from foreshock_dashboard.model.span import EXPORTER, Span
-from foreshock_exporter.attribution.process_names import on_host
+from foreshock_exporter.attribution.container import on_host
 from foreshock_exporter.gpu.occupancy import NAME, Observation, Occupancies, Occupancy, attributes, span_id, trace_id
 from foreshock_exporter.otlp.push import Push
 

@@ -8,8 +8,8 @@ from typing import NamedTuple, Protocol
 from foreshock_dashboard.model.span import Attributes, Kind, Status
 from foreshock_dashboard.recording.counted import Counts
 from foreshock_exporter.exporter import Collector
-from foreshock_exporter.exposition.family import Emitted
 from foreshock_exporter.model.device import Driver
+from foreshock_exporter.model.family import Emitted
 from foreshock_exporter.model.service import Resolver
 
 

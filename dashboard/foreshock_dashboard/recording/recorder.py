@@ -18,7 +18,7 @@ from foreshock_dashboard.recording.counted import CountedSpans
 from foreshock_dashboard.recording.platform import Ended, Outage, Platform
 from foreshock_dashboard.recording.targets import HostTarget, Numbered, Scraped, Target
 from foreshock_dashboard.recording.writer import RecordingWriter
-from foreshock_exporter.exposition.family import Emitted
+from foreshock_exporter.model.family import Emitted
 
 EXPORTER_PORT = 10_877
 INFERENCE = "model-servers"

@@ -15,7 +15,7 @@ from foreshock_dashboard.recording.platform import Host
 from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.exposition.families import emit
-from foreshock_exporter.exposition.family import Distribution, Emitted, Family
+from foreshock_exporter.model.family import Distribution, Emitted, Family
 
 Scraped = tuple[list[int], list[float]]
 """The numbers of a scrape's series, and their values."""

@@ -25,7 +25,7 @@ from foreshock_dashboard.settings.settings import Settings, SettingsError
 from foreshock_dashboard.simulated.backfill import TRACED_SECONDS, Backfill
 from foreshock_dashboard.simulated.endpoints import Page, merge_pages, serve_pages
 from foreshock_dashboard.sources.prometheus.scrape import ScrapeTarget
-from foreshock_exporter.attribution.process_names import on_host
+from foreshock_exporter.attribution.container import on_host
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.exposition.text_format import render
 from foreshock_exporter.otlp.push import Push

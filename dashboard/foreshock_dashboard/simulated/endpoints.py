@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from foreshock_exporter.exposition.family import Distribution, Emitted, Family, Sample
 from foreshock_exporter.exposition.text_format import CONTENT_TYPE
+from foreshock_exporter.model.family import Distribution, Emitted, Family, Sample
 
 POD = "k8s_pod_name"
 Page = Callable[[], bytes]

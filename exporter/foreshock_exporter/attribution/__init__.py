@@ -1,4 +1,4 @@
-"""Whose a process is.
+"""The service, container, and join keys of a process, and the identity of the host.
 
-Imports: `host`, `model`.
+Imports: common, model.
 """

@@ -44,6 +44,29 @@ def container_of(procfs: Path, pid: int) -> ContainerOf | None:
     return ContainerOf(numbers[-1], len(numbers) > 1, place.container, place.pod)
 
 
+def process_names(procfs: Path, pid: int) -> tuple[str, ...]:
+    """The words for the process with this number in `procfs`; none when it is gone."""
+    place = container_of(procfs, pid)
+    return () if place is None else words_of(place)
+
+
+def words_of(place: ContainerOf) -> tuple[str, ...]:
+    """The words for a process by where it runs."""
+    words = []
+    if place.container_id is not None:
+        words.append(f"container:{place.container_id}/{place.pid}")
+    if place.pod_uid is not None:
+        words.append(f"pod:{place.pod_uid}/{place.pid}")
+    if not place.nested:
+        words += on_host(place.pid)
+    return tuple(words)
+
+
+def on_host(pid: int) -> tuple[str, ...]:
+    """The word for a process that is in no container."""
+    return (f"host/{pid}",)
+
+
 def parse_nspid(status: bytes) -> tuple[int, ...]:
     """The numbers of a process by /proc/PID/status, from the namespace of that /proc to the innermost.
 

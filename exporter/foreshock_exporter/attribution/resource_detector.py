@@ -16,7 +16,7 @@ from typing import NamedTuple
 from opentelemetry.sdk.resources import Resource, ResourceDetector
 
 from foreshock_exporter.attribution.cgroup import parse_cgroup, placement
-from foreshock_exporter.host.identity import host_id
+from foreshock_exporter.attribution.host_identity import host_id
 
 VISIBLE = "foreshock.gpu.visible"
 """The GPUs that the process may use: indexes or uuids, as its variables give them."""

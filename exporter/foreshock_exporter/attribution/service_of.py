@@ -16,8 +16,8 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from foreshock_exporter.attribution.cgroup import Placement, parse_cgroup, placement
-from foreshock_exporter.attribution.labels import clean
-from foreshock_exporter.log import log
+from foreshock_exporter.common.labels import clean
+from foreshock_exporter.common.log import log
 from foreshock_exporter.model.service import ServiceOf, Source
 
 MAX_ENVIRON = 1 << 20

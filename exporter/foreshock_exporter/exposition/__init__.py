@@ -1,4 +1,4 @@
-"""Metric names, families, and the text formats of Prometheus and OpenMetrics.
+"""Prometheus text format and OpenMetrics: a snapshot as metric families, families as text.
 
-Imports: `gpu`, `host`, `model`.
+Imports: gpu, model.
 """

@@ -5,49 +5,45 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
-from foreshock_exporter.exposition import names
-from foreshock_exporter.exposition.family import Distribution, Emitted, Family, Sample
 from foreshock_exporter.gpu.contention import ServiceKey
 from foreshock_exporter.gpu.pools import Vain
+from foreshock_exporter.gpu.snapshot import GpuSnapshot, GpuState, Snapshot
 from foreshock_exporter.gpu.watchdog import CALLS
-from foreshock_exporter.host import names as host_names
-from foreshock_exporter.model.snapshot import GpuSnapshot, GpuState, Snapshot
-
-FAMILIES = (*names.FAMILIES, *host_names.FAMILIES)
-"""All that can be emitted."""
+from foreshock_exporter.model import metrics
+from foreshock_exporter.model.family import Distribution, Emitted, Family, Sample
 
 _Part = Literal["reading", "counters", "health"]
 
 _VALUES: tuple[tuple[Family, _Part, str], ...] = (
-    (names.GPU_UTILIZATION, "reading", "utilization_ratio"),
-    (names.GPU_MEMORY_USED, "reading", "memory_used_bytes"),
-    (names.GPU_MEMORY_FREE, "reading", "memory_free_bytes"),
-    (names.GPU_MEMORY_RESERVED, "reading", "memory_reserved_bytes"),
-    (names.GPU_MEMORY_TOTAL, "reading", "memory_total_bytes"),
-    (names.GPU_MEMORY_BUSY, "reading", "memory_busy_ratio"),
-    (names.GPU_POWER, "reading", "power_watts"),
-    (names.GPU_POWER_LIMIT, "reading", "power_limit_watts"),
-    (names.GPU_ENERGY, "counters", "energy_joules"),
-    (names.GPU_TEMPERATURE, "reading", "temperature_celsius"),
-    (names.GPU_CLOCK, "reading", "clock_hertz"),
-    (names.GPU_CLOCK_MAX, "health", "clock_max_hertz"),
-    (names.GPU_THROTTLED, "counters", "throttled_seconds"),
-    (names.PCIE_TRANSMIT, "counters", "pcie_transmit_bytes"),
-    (names.PCIE_RECEIVE, "counters", "pcie_receive_bytes"),
-    (names.PCIE_REPLAYS, "health", "pcie_replays"),
-    (names.PCIE_WIDTH, "health", "pcie_link_width"),
-    (names.PCIE_WIDTH_MAX, "health", "pcie_link_width_max"),
-    (names.PCIE_GENERATION, "health", "pcie_link_generation"),
-    (names.PCIE_GENERATION_MAX, "health", "pcie_link_generation_max"),
-    (names.NVLINK_TRANSMIT, "counters", "nvlink_transmit_bytes"),
-    (names.NVLINK_RECEIVE, "counters", "nvlink_receive_bytes"),
-    (names.NVLINK_ERRORS, "health", "nvlink_errors"),
-    (names.NVLINK_LINKS, "health", "nvlink_links"),
-    (names.NVLINK_LINKS_UP, "health", "nvlink_links_up"),
-    (names.ECC_ERRORS, "health", "ecc_errors"),
-    (names.REMAPPED_ROWS, "health", "remapped_rows"),
-    (names.ROW_REMAP_PENDING, "health", "row_remap_pending"),
-    (names.ROW_REMAP_FAILED, "health", "row_remap_failed"),
+    (metrics.GPU_UTILIZATION, "reading", "utilization_ratio"),
+    (metrics.GPU_MEMORY_USED, "reading", "memory_used_bytes"),
+    (metrics.GPU_MEMORY_FREE, "reading", "memory_free_bytes"),
+    (metrics.GPU_MEMORY_RESERVED, "reading", "memory_reserved_bytes"),
+    (metrics.GPU_MEMORY_TOTAL, "reading", "memory_total_bytes"),
+    (metrics.GPU_MEMORY_BUSY, "reading", "memory_busy_ratio"),
+    (metrics.GPU_POWER, "reading", "power_watts"),
+    (metrics.GPU_POWER_LIMIT, "reading", "power_limit_watts"),
+    (metrics.GPU_ENERGY, "counters", "energy_joules"),
+    (metrics.GPU_TEMPERATURE, "reading", "temperature_celsius"),
+    (metrics.GPU_CLOCK, "reading", "clock_hertz"),
+    (metrics.GPU_CLOCK_MAX, "health", "clock_max_hertz"),
+    (metrics.GPU_THROTTLED, "counters", "throttled_seconds"),
+    (metrics.PCIE_TRANSMIT, "counters", "pcie_transmit_bytes"),
+    (metrics.PCIE_RECEIVE, "counters", "pcie_receive_bytes"),
+    (metrics.PCIE_REPLAYS, "health", "pcie_replays"),
+    (metrics.PCIE_WIDTH, "health", "pcie_link_width"),
+    (metrics.PCIE_WIDTH_MAX, "health", "pcie_link_width_max"),
+    (metrics.PCIE_GENERATION, "health", "pcie_link_generation"),
+    (metrics.PCIE_GENERATION_MAX, "health", "pcie_link_generation_max"),
+    (metrics.NVLINK_TRANSMIT, "counters", "nvlink_transmit_bytes"),
+    (metrics.NVLINK_RECEIVE, "counters", "nvlink_receive_bytes"),
+    (metrics.NVLINK_ERRORS, "health", "nvlink_errors"),
+    (metrics.NVLINK_LINKS, "health", "nvlink_links"),
+    (metrics.NVLINK_LINKS_UP, "health", "nvlink_links_up"),
+    (metrics.ECC_ERRORS, "health", "ecc_errors"),
+    (metrics.REMAPPED_ROWS, "health", "remapped_rows"),
+    (metrics.ROW_REMAP_PENDING, "health", "row_remap_pending"),
+    (metrics.ROW_REMAP_FAILED, "health", "row_remap_failed"),
 )
 """Families that are one field of a part: a number, or numbers by the value of one more label."""
 
@@ -56,7 +52,7 @@ def emit(snapshot: Snapshot) -> Emitted:
     """All families of a snapshot; those without a sample are empty."""
     return [
         *(_gpus(snapshot.gpus) if snapshot.gpus else ()),
-        (names.TARGET_INFO, [Sample((snapshot.host_id, snapshot.host_name), 1.0)]),
+        (metrics.TARGET_INFO, [Sample((snapshot.host_id, snapshot.host_name), 1.0)]),
         *(family for collector in sorted(snapshot.host) for family in snapshot.host[collector]),
         *_self(snapshot),
     ]
@@ -64,16 +60,19 @@ def emit(snapshot: Snapshot) -> Emitted:
 
 def _gpus(gpus: GpuSnapshot) -> Emitted:
     return [
-        (names.GPU_EXPECTED, [Sample((), gpus.expected)]),
-        (names.GPU_PRESENT, [Sample((), len(gpus.gpus))]),
-        (names.GPU_LOST, [Sample((of.gpu, uuid, of.pci_bus_id), lost) for uuid, (of, lost) in gpus.lost.items()]),
-        (names.XID_ERRORS, [Sample((xid.gpu, xid.uuid, xid.xid), xid.times) for xid in gpus.xids]),
-        (names.XID_LAST, [Sample((xid.gpu, xid.uuid, xid.xid), xid.last) for xid in gpus.xids]),
-        (names.POOL_INFO, [Sample((uuid, pool), 1.0) for uuid, pool in gpus.pools.items() if uuid in gpus.lost]),
-        (names.POOL_IN_VAIN, [_in_vain(each) for each in gpus.vain]),
+        (metrics.GPU_EXPECTED, [Sample((), gpus.expected)]),
+        (metrics.GPU_PRESENT, [Sample((), len(gpus.gpus))]),
+        (
+            metrics.GPU_LOST,
+            [Sample((of.gpu, uuid, of.pci_bus_id), lost) for uuid, (of, lost) in gpus.lost.items()],
+        ),
+        (metrics.XID_ERRORS, [Sample((xid.gpu, xid.uuid, xid.xid), xid.times) for xid in gpus.xids]),
+        (metrics.XID_LAST, [Sample((xid.gpu, xid.uuid, xid.xid), xid.last) for xid in gpus.xids]),
+        (metrics.POOL_INFO, [Sample((uuid, pool), 1.0) for uuid, pool in gpus.pools.items() if uuid in gpus.lost]),
+        (metrics.POOL_IN_VAIN, [_in_vain(each) for each in gpus.vain]),
         *_devices(gpus.gpus, gpus.pools),
         *_sharing(gpus.gpus),
-        (names.CALL_AGE, [*_calls(gpus)]),
+        (metrics.CALL_AGE, [*_calls(gpus)]),
     ]
 
 
@@ -92,7 +91,7 @@ def _in_vain(each: Vain) -> Sample:
 
 def _devices(gpus: Iterable[GpuState], pools: Mapping[str, str]) -> Emitted:
     return [
-        (names.GPU_INFO, [_info(gpu) for gpu in gpus]),
+        (metrics.GPU_INFO, [_info(gpu) for gpu in gpus]),
         *_instances(gpus, pools),
         *((family, _values(gpus, part, field)) for family, part, field in _VALUES),
         *_links(gpus),
@@ -125,22 +124,22 @@ def _instances(gpus: Iterable[GpuState], pools: Mapping[str, str]) -> Emitted:
     found = [(_ids(gpu), instance) for gpu in gpus for instance in gpu.reading.instances]
     return [
         (
-            names.MIG_INFO,
+            metrics.MIG_INFO,
             [
                 Sample((*ids, of.uuid, str(of.gpu_instance), str(of.compute_instance), of.profile), 1.0)
                 for ids, of in found
             ],
         ),
         (
-            names.MIG_MEMORY_USED,
+            metrics.MIG_MEMORY_USED,
             [Sample((*ids, of.uuid), of.memory_used_bytes) for ids, of in found if of.memory_used_bytes is not None],
         ),
         (
-            names.MIG_MEMORY_TOTAL,
+            metrics.MIG_MEMORY_TOTAL,
             [Sample((*ids, of.uuid), of.memory_total_bytes) for ids, of in found if of.memory_total_bytes is not None],
         ),
         (
-            names.MIG_POOL_INFO,
+            metrics.MIG_POOL_INFO,
             [Sample((*ids, of.uuid, pools[of.uuid]), 1.0) for ids, of in found if of.uuid in pools],
         ),
     ]
@@ -155,47 +154,53 @@ def _links(gpus: Iterable[GpuState]) -> Emitted:
         for link, carried in gpu.counters.nvlink_links.items()
     ]
     return [
-        (names.NVLINK_LINK_TRANSMIT, [Sample(labels, carried.transmit) for labels, carried in found]),
-        (names.NVLINK_LINK_RECEIVE, [Sample(labels, carried.receive) for labels, carried in found]),
+        (metrics.NVLINK_LINK_TRANSMIT, [Sample(labels, carried.transmit) for labels, carried in found]),
+        (metrics.NVLINK_LINK_RECEIVE, [Sample(labels, carried.receive) for labels, carried in found]),
     ]
 
 
 def _sharing(gpus: Iterable[GpuState]) -> Emitted:
     """The counters of sharing; a metric that a GPU marks absent is left out for that GPU."""
     return [
-        (names.GPU_BUSY, [Sample(_ids(gpu), gpu.totals.busy) for gpu in _with(gpus, names.GPU_BUSY)]),
+        (metrics.GPU_BUSY, [Sample(_ids(gpu), gpu.totals.busy) for gpu in _with(gpus, metrics.GPU_BUSY)]),
         (
-            names.GPU_BUSY_RATIO,
-            [Distribution(_ids(gpu), gpu.bursts.counts, gpu.bursts.sum) for gpu in _with(gpus, names.GPU_BUSY_RATIO)],
+            metrics.GPU_BUSY_RATIO,
+            [Distribution(_ids(gpu), gpu.bursts.counts, gpu.bursts.sum) for gpu in _with(gpus, metrics.GPU_BUSY_RATIO)],
         ),
-        (names.UNATTRIBUTED, [Sample(_ids(gpu), gpu.totals.unattributed) for gpu in _with(gpus, names.UNATTRIBUTED)]),
-        (names.CONTENDED, [Sample(_ids(gpu), gpu.totals.contended) for gpu in _with(gpus, names.CONTENDED)]),
         (
-            names.SERVICE_BUSY,
+            metrics.UNATTRIBUTED,
+            [Sample(_ids(gpu), gpu.totals.unattributed) for gpu in _with(gpus, metrics.UNATTRIBUTED)],
+        ),
+        (
+            metrics.CONTENDED,
+            [Sample(_ids(gpu), gpu.totals.contended) for gpu in _with(gpus, metrics.CONTENDED)],
+        ),
+        (
+            metrics.SERVICE_BUSY,
             [
                 Sample(_service(gpu, service), seconds)
-                for gpu in _with(gpus, names.SERVICE_BUSY)
+                for gpu in _with(gpus, metrics.SERVICE_BUSY)
                 for service, seconds in gpu.totals.service_busy.items()
             ],
         ),
         (
-            names.STALLED,
+            metrics.STALLED,
             [
                 Sample(_service(gpu, service), seconds)
-                for gpu in _with(gpus, names.STALLED)
+                for gpu in _with(gpus, metrics.STALLED)
                 for service, seconds in gpu.totals.stalled.items()
             ],
         ),
         (
-            names.STALLED_BY,
+            metrics.STALLED_BY,
             [
                 Sample((*_service(gpu, victim), by.name, by.namespace), seconds)
-                for gpu in _with(gpus, names.STALLED_BY)
+                for gpu in _with(gpus, metrics.STALLED_BY)
                 for (victim, by), seconds in gpu.totals.stalled_by.items()
             ],
         ),
         (
-            names.SERVICE_MEMORY,
+            metrics.SERVICE_MEMORY,
             [
                 Sample(_service(gpu, service), holding.memory_used_bytes)
                 for gpu in gpus
@@ -204,7 +209,7 @@ def _sharing(gpus: Iterable[GpuState]) -> Emitted:
             ],
         ),
         (
-            names.SERVICE_PROCESSES,
+            metrics.SERVICE_PROCESSES,
             [
                 Sample(_service(gpu, service), holding.processes)
                 for gpu in gpus
@@ -212,12 +217,12 @@ def _sharing(gpus: Iterable[GpuState]) -> Emitted:
             ],
         ),
         (
-            names.METRIC_ABSENT,
+            metrics.METRIC_ABSENT,
             [sample for gpu in gpus for sample in _absences(gpu)],
         ),
-        (names.SERVICES_OVER_LIMIT, [Sample(_ids(gpu), gpu.services_over_limit) for gpu in gpus]),
+        (metrics.SERVICES_OVER_LIMIT, [Sample(_ids(gpu), gpu.services_over_limit) for gpu in gpus]),
         (
-            names.SAMPLES_DROPPED,
+            metrics.SAMPLES_DROPPED,
             [Sample((gpu.identity.gpu, reason), count) for gpu in gpus for reason, count in gpu.dropped.items()],
         ),
     ]
@@ -226,11 +231,11 @@ def _sharing(gpus: Iterable[GpuState]) -> Emitted:
 def _self(snapshot: Snapshot) -> Emitted:
     runs = sorted(snapshot.runs, key=lambda run: run.collector)
     return [
-        (names.BUILD_INFO, [Sample((snapshot.version, snapshot.python_version), 1.0)]),
-        (names.MOCK, [Sample((), snapshot.mock)]),
-        (names.COLLECTOR_SUCCESS, [Sample((run.collector,), run.success) for run in runs]),
-        (names.COLLECTOR_DURATION, [Sample((run.collector,), run.duration) for run in runs]),
-        (names.COLLECTOR_LAST, [Sample((run.collector,), run.finished) for run in runs]),
+        (metrics.BUILD_INFO, [Sample((snapshot.version, snapshot.python_version), 1.0)]),
+        (metrics.MOCK, [Sample((), snapshot.mock)]),
+        (metrics.COLLECTOR_SUCCESS, [Sample((run.collector,), run.success) for run in runs]),
+        (metrics.COLLECTOR_DURATION, [Sample((run.collector,), run.duration) for run in runs]),
+        (metrics.COLLECTOR_LAST, [Sample((run.collector,), run.finished) for run in runs]),
     ]
 
 

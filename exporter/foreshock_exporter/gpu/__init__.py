@@ -1,4 +1,4 @@
-"""Per-GPU collection: driver samples to busy, contended, and stalled time.
+"""Per-GPU collection: driver samples to busy, contended, and stalled seconds by service.
 
-Imports: `attribution`, `exposition`, `model`.
+Imports: common, model.
 """

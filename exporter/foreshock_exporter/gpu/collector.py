@@ -6,17 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import TypeVar
 
-from foreshock_exporter.attribution.labels import clean
-from foreshock_exporter.exposition import names
+from foreshock_exporter.common.labels import clean
+from foreshock_exporter.common.log import Notices, log
 from foreshock_exporter.gpu.contention import ServiceKey, Step, enrol, forget
 from foreshock_exporter.gpu.monotonic import WRAPS_SOON, Book, followed
 from foreshock_exporter.gpu.occupancy import Observation
+from foreshock_exporter.gpu.snapshot import GpuState
 from foreshock_exporter.gpu.tenants import Holding, Tenants
 from foreshock_exporter.gpu.utilization import SERVICE_TIME, Counted, FastSamples
-from foreshock_exporter.log import Notices, log
+from foreshock_exporter.model import metrics
 from foreshock_exporter.model.device import Counters, DeviceError, Driver, Health, Identity, Reading
 from foreshock_exporter.model.service import Resolver
-from foreshock_exporter.model.snapshot import GpuState
 
 STATE_EVERY = 1.0
 """Seconds between two looks at what is not sampled by the driver itself."""
@@ -24,7 +24,7 @@ HEALTH_EVERY = 10.0
 """Seconds between two looks at a GPU's health, which is dear to ask for and slow to change."""
 RETRY_AFTER = 1.0
 """Seconds after which a GPU that did not answer is asked again."""
-_HELD = (names.SERVICE_MEMORY.name, names.SERVICE_PROCESSES.name)
+_HELD = (metrics.SERVICE_MEMORY.name, metrics.SERVICE_PROCESSES.name)
 _COUNTERS = tuple(part.name for part in fields(Counters) if part.name not in ("wraps", "absent"))
 _HEALTH = tuple(part.name for part in fields(Health) if part.name != "absent")
 

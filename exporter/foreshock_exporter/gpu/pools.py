@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from foreshock_exporter.attribution.labels import MAX_LABEL, clean
+from foreshock_exporter.common.labels import MAX_LABEL, clean
 
 BETWEEN = ";"
 """Parts one rule from the next."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from foreshock_exporter.common.log import Notices, log
 from foreshock_exporter.gpu.collector import KnownGpu, Lane, Observe, described
 from foreshock_exporter.gpu.pools import Place, Pools, Reason, Vain, assigned, vain
+from foreshock_exporter.gpu.snapshot import GpuSnapshot, GpuState, XidCount
 from foreshock_exporter.gpu.watchdog import Key
-from foreshock_exporter.log import Notices, log
 from foreshock_exporter.model.device import DeviceError, Driver, Identity
 from foreshock_exporter.model.service import Resolver
-from foreshock_exporter.model.snapshot import GpuSnapshot, GpuState, XidCount
 
 MAX_XIDS = 16
 """Kinds of XID told apart on a GPU; there are about 170."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
-from foreshock_exporter.log import log
+from foreshock_exporter.common.log import log
 
 SLOW = 0.05
 """Seconds. A GPU whose pass takes longer keeps the others waiting."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from foreshock_exporter.exposition import names
+from foreshock_exporter.common.log import Notices
 from foreshock_exporter.gpu.contention import Step, Totals, advance, enrol, forget
 from foreshock_exporter.gpu.driver_samples import Bursts, Mark, Piece, count, drain, fresh, undiluted, whole
 from foreshock_exporter.gpu.tenants import Tenants
-from foreshock_exporter.log import Notices
+from foreshock_exporter.model import metrics
 from foreshock_exporter.model.device import DeviceError, Driver, ProcessUtilization, Sharing
 
 MAX_STEP = 60.0
@@ -22,11 +22,11 @@ SAMPLES_AGAIN = 60.0
 """Seconds after which the samples of a GPU that kept none are asked for again."""
 SILENT_FOR = 60.0
 """Busy seconds without a word of processes after which the mark is dropped from which they were asked for."""
-BOUNDS = names.GPU_BUSY_RATIO.bounds
+BOUNDS = metrics.GPU_BUSY_RATIO.bounds
 
-_DEVICE_TIME = (names.GPU_BUSY.name, names.GPU_BUSY_RATIO.name, names.UNATTRIBUTED.name)
-_WAITING = (names.CONTENDED.name, names.STALLED.name, names.STALLED_BY.name)
-SERVICE_TIME = (names.SERVICE_BUSY.name, *_WAITING)
+_DEVICE_TIME = (metrics.GPU_BUSY.name, metrics.GPU_BUSY_RATIO.name, metrics.UNATTRIBUTED.name)
+_WAITING = (metrics.CONTENDED.name, metrics.STALLED.name, metrics.STALLED_BY.name)
+SERVICE_TIME = (metrics.SERVICE_BUSY.name, *_WAITING)
 """The metrics that need the time of processes."""
 
 Settled = Callable[[Step], None]

@@ -1,4 +1,4 @@
-"""The host beside its GPUs: one collector a file, under the names of node_exporter.
+"""Collectors of the host, one per file, under node_exporter's metric names.
 
-Imports: `attribution`, `exposition`.
+Imports: common, model.
 """

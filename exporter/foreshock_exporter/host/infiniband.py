@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from foreshock_exporter.attribution.labels import clean
-from foreshock_exporter.exposition.family import Emitted, Family, Sample
-from foreshock_exporter.host import names as host_names
-from foreshock_exporter.log import log
+from foreshock_exporter.common.labels import clean
+from foreshock_exporter.common.log import log
+from foreshock_exporter.host import metrics as host_metrics
+from foreshock_exporter.model.family import Emitted, Family, Sample
 
 MAX_PORTS = 128
 """Ports reported: 8 adapters with 16 virtual functions each."""
@@ -119,22 +119,22 @@ def emit(adapters: Iterable[Adapter]) -> Emitted:
     ports = [port for adapter in adapters for port in adapter.ports]
     return [
         (
-            host_names.INFINIBAND_INFO,
+            host_metrics.INFINIBAND_INFO,
             [Sample((one.device, one.board_id, one.firmware_version, one.hca_type), 1.0) for one in adapters],
         ),
         *((family, list(_samples(ports, of))) for family, of in _GAUGES),
         *(
             (family, [Sample(_labels(port), port.counters[file]) for port in ports if file in port.counters])
-            for file, family in host_names.INFINIBAND_COUNTERS.items()
+            for file, family in host_metrics.INFINIBAND_COUNTERS.items()
         ),
     ]
 
 
 _GAUGES: tuple[tuple[Family, Callable[[Port], float | None]], ...] = (
-    (host_names.INFINIBAND_STATE, lambda port: port.state),
-    (host_names.INFINIBAND_PHYSICAL_STATE, lambda port: port.physical_state),
-    (host_names.INFINIBAND_RATE, lambda port: port.rate_bytes),
-    (host_names.INFINIBAND_LIFESPAN, lambda port: port.lifespan_seconds),
+    (host_metrics.INFINIBAND_STATE, lambda port: port.state),
+    (host_metrics.INFINIBAND_PHYSICAL_STATE, lambda port: port.physical_state),
+    (host_metrics.INFINIBAND_RATE, lambda port: port.rate_bytes),
+    (host_metrics.INFINIBAND_LIFESPAN, lambda port: port.lifespan_seconds),
 )
 
 
@@ -205,7 +205,7 @@ def _limit(file: str) -> int | None:
 
 
 def _counts(folder: Path) -> Iterator[tuple[str, int]]:
-    for file in (*host_names.INFINIBAND_COUNTERS, _LIFESPAN):
+    for file in (*host_metrics.INFINIBAND_COUNTERS, _LIFESPAN):
         path = f"{folder}/{file}"
         text = _read(path)
         count = None if text is None else parse_counter(text, path)

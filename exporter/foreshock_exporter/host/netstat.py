@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from foreshock_exporter.exposition.family import Emitted, Sample
-from foreshock_exporter.host import names as host_names
+from foreshock_exporter.host import metrics as host_metrics
 from foreshock_exporter.host.network import net_folder
+from foreshock_exporter.model.family import Emitted, Sample
 
 
 class ProcNetstat:
@@ -34,7 +34,7 @@ class ProcNetstat:
         return found
 
 
-def parse(text: str, where: str, wanted: Collection[str] = host_names.NETSTAT.keys()) -> dict[str, float]:
+def parse(text: str, where: str, wanted: Collection[str] = host_metrics.NETSTAT.keys()) -> dict[str, float]:
     """Parse pairs of lines: `Tcp: NAME NAME …`, then `Tcp: VALUE VALUE …`. Only wanted fields are kept.
 
     Raises:
@@ -55,8 +55,8 @@ def parse(text: str, where: str, wanted: Collection[str] = host_names.NETSTAT.ke
 
 
 def emit(values: Mapping[str, float]) -> Emitted:
-    """The counters under node_exporter's names, in the order of `host_names.NETSTAT`."""
-    return [(family, [Sample((), values[field])]) for field, family in host_names.NETSTAT.items() if field in values]
+    """The counters under node_exporter's names, in the order of `host_metrics.NETSTAT`."""
+    return [(family, [Sample((), values[field])]) for field, family in host_metrics.NETSTAT.items() if field in values]
 
 
 def _number(text: str, where: str) -> float:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from foreshock_exporter.exposition.family import Emitted, Family, Sample
-from foreshock_exporter.host import names as host_names
+from foreshock_exporter.host import metrics as host_metrics
+from foreshock_exporter.model.family import Emitted, Family, Sample
 
 MAX_INTERFACES = 128
 """Interfaces reported; a host with more excludes the virtual ones by --collector.network.device-exclude."""
@@ -34,16 +34,16 @@ class InterfaceCounters:
 
 
 _VALUES: tuple[tuple[Family, Callable[[InterfaceCounters], float | None]], ...] = (
-    (host_names.NETWORK_RECEIVE_BYTES, lambda counters: counters.receive_bytes),
-    (host_names.NETWORK_RECEIVE_PACKETS, lambda counters: counters.receive_packets),
-    (host_names.NETWORK_RECEIVE_ERRORS, lambda counters: counters.receive_errors),
-    (host_names.NETWORK_RECEIVE_DROPS, lambda counters: counters.receive_drops),
-    (host_names.NETWORK_TRANSMIT_BYTES, lambda counters: counters.transmit_bytes),
-    (host_names.NETWORK_TRANSMIT_PACKETS, lambda counters: counters.transmit_packets),
-    (host_names.NETWORK_TRANSMIT_ERRORS, lambda counters: counters.transmit_errors),
-    (host_names.NETWORK_TRANSMIT_DROPS, lambda counters: counters.transmit_drops),
-    (host_names.NETWORK_UP, lambda counters: counters.up),
-    (host_names.NETWORK_SPEED, lambda counters: counters.speed_bytes),
+    (host_metrics.NETWORK_RECEIVE_BYTES, lambda counters: counters.receive_bytes),
+    (host_metrics.NETWORK_RECEIVE_PACKETS, lambda counters: counters.receive_packets),
+    (host_metrics.NETWORK_RECEIVE_ERRORS, lambda counters: counters.receive_errors),
+    (host_metrics.NETWORK_RECEIVE_DROPS, lambda counters: counters.receive_drops),
+    (host_metrics.NETWORK_TRANSMIT_BYTES, lambda counters: counters.transmit_bytes),
+    (host_metrics.NETWORK_TRANSMIT_PACKETS, lambda counters: counters.transmit_packets),
+    (host_metrics.NETWORK_TRANSMIT_ERRORS, lambda counters: counters.transmit_errors),
+    (host_metrics.NETWORK_TRANSMIT_DROPS, lambda counters: counters.transmit_drops),
+    (host_metrics.NETWORK_UP, lambda counters: counters.up),
+    (host_metrics.NETWORK_SPEED, lambda counters: counters.speed_bytes),
 )
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from foreshock_exporter.exposition.family import Emitted, Family, Sample
-from foreshock_exporter.host import names as host_names
+from foreshock_exporter.host import metrics as host_metrics
+from foreshock_exporter.model.family import Emitted, Family, Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +23,12 @@ class Pressure:
 
 
 _VALUES: tuple[tuple[Family, Callable[[Pressure], float | None]], ...] = (
-    (host_names.PRESSURE_CPU_WAITING, lambda pressure: pressure.cpu_waiting),
-    (host_names.PRESSURE_IO_WAITING, lambda pressure: pressure.io_waiting),
-    (host_names.PRESSURE_IO_STALLED, lambda pressure: pressure.io_stalled),
-    (host_names.PRESSURE_MEMORY_WAITING, lambda pressure: pressure.memory_waiting),
-    (host_names.PRESSURE_MEMORY_STALLED, lambda pressure: pressure.memory_stalled),
-    (host_names.PRESSURE_IRQ_STALLED, lambda pressure: pressure.irq_stalled),
+    (host_metrics.PRESSURE_CPU_WAITING, lambda pressure: pressure.cpu_waiting),
+    (host_metrics.PRESSURE_IO_WAITING, lambda pressure: pressure.io_waiting),
+    (host_metrics.PRESSURE_IO_STALLED, lambda pressure: pressure.io_stalled),
+    (host_metrics.PRESSURE_MEMORY_WAITING, lambda pressure: pressure.memory_waiting),
+    (host_metrics.PRESSURE_MEMORY_STALLED, lambda pressure: pressure.memory_stalled),
+    (host_metrics.PRESSURE_IRQ_STALLED, lambda pressure: pressure.irq_stalled),
 )
 
 

@@ -1,4 +1,4 @@
-"""Frozen values and the driver protocol shared by all collectors.
+"""Values that every collector shares: driver protocol, GPU readings, service of a process, metric families.
 
-Imports: `exposition`, `gpu`.
+Imports: nothing.
 """

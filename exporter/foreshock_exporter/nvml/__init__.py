@@ -1,6 +1,6 @@
-"""The GPUs of this host through NVML; the only package that knows nvidia-ml-py.
+"""The GPU driver over NVML; the only package that imports nvidia-ml-py.
 
-Imports: `model`.
+Imports: common, model.
 """
 
 from __future__ import annotations

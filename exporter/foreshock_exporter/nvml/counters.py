@@ -13,12 +13,14 @@ from typing import cast, get_args
 from foreshock_exporter.model.device import Counters, LinkBytes, Reason, Throttle
 from foreshock_exporter.nvml.asking import Asked
 from foreshock_exporter.nvml.fields import ALL_LINKS, Measured, Source, Wanted
-from foreshock_exporter.nvml.links import link_count, over_links
 
 _MILLI = 1e3
 _NANO = 1e9
 _KIB = 1.0 / 1024.0
 
+MAX_LINKS = 36
+"""NVML_NVLINK_MAX_LINKS."""
+_LINK_COUNT = {"links": (Source(91),)}
 _FIXED: Wanted = {
     "energy_joules": (Source(83, _MILLI), Source(191, _MILLI)),
     "throttled_seconds/power": (Source(74, _NANO),),
@@ -100,3 +102,43 @@ def _field(quantity: str) -> str:
 def _value(measured: Mapping[str, Measured], quantity: str) -> float | None:
     said = measured.get(quantity)
     return None if said is None else said.value
+
+
+def link_count(asked: Asked) -> int:
+    """Links the device has, up or not; 0 where it has no NVLink. Asked once per device. Raises as `Asked.may`."""
+    device = asked.library.device(asked.gpu)
+    if device.links is None:
+        said = asked.fields("links", _LINK_COUNT).get("links")
+        links = int(said.value) if isinstance(said, Measured) else _probed(asked)
+        device.links = min(links, MAX_LINKS)
+    return device.links
+
+
+def links_up(asked: Asked, links: int) -> int | None:
+    """How many of them are up; None where none tells."""
+    states = [_state(asked, link) for link in range(links)]
+    known = [state for state in states if state is not None]
+    return sum(known) if known else None
+
+
+def by_link(field: int, links: int, per: float = 1.0) -> tuple[Source, ...]:
+    """A field that has to be asked for link by link, summed."""
+    return (Source(field, per, tuple(range(links))),) if links else ()
+
+
+def over_links(field: int, links: int, per: float = 1.0) -> tuple[Source, ...]:
+    """A field that may know the sum over the links, and if not, is summed."""
+    return (Source(field, per, (ALL_LINKS,)), *by_link(field, links, per))
+
+
+def _probed(asked: Asked) -> int:
+    """Drivers before R440 do not give the number: the first link that is not there ends the count."""
+    for link in range(MAX_LINKS):
+        if _state(asked, link) is None:
+            return link
+    return MAX_LINKS
+
+
+def _state(asked: Asked, link: int) -> bool | None:
+    state = asked.may("nvmlDeviceGetNvLinkState", link, fine=asked.library.codes.invalid_argument)
+    return None if state is None else bool(state)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from foreshock_exporter.log import Notices
+from foreshock_exporter.common.log import Notices
 from foreshock_exporter.model.device import (
     Counters,
     DeviceError,

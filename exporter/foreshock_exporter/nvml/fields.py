@@ -14,8 +14,7 @@ from typing import NamedTuple
 
 from foreshock_exporter.model.device import Reason
 from foreshock_exporter.nvml.errors import Codes
-from foreshock_exporter.nvml.samples import Function
-from foreshock_exporter.nvml.values import FORMATS, WRAPS
+from foreshock_exporter.nvml.samples import FORMATS, WRAPS, Function
 
 ALL_LINKS = 0xFFFFFFFF
 """The scope of an NVLink field that is the sum over the links."""

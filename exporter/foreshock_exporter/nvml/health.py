@@ -7,9 +7,8 @@ from typing import cast, get_args
 
 from foreshock_exporter.model.device import Health, LinkError, Severity
 from foreshock_exporter.nvml.asking import Asked
-from foreshock_exporter.nvml.counters import absent
+from foreshock_exporter.nvml.counters import absent, by_link, link_count, links_up, over_links
 from foreshock_exporter.nvml.fields import Measured, Source, Wanted
-from foreshock_exporter.nvml.links import by_link, link_count, links_up, over_links
 from foreshock_exporter.nvml.reading import clocks
 
 _LINK_ERRORS: Mapping[LinkError, tuple[int, ...]] = {"crc": (163, 208), "replay": (161,), "recovery": (162, 215)}

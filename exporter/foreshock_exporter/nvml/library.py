@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from foreshock_exporter.log import Notices
+from foreshock_exporter.common.log import Notices
 from foreshock_exporter.model.device import DeviceError
 from foreshock_exporter.nvml.errors import Codes, DriverGoneError, Nvml
 from foreshock_exporter.nvml.fields import Asking

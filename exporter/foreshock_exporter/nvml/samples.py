@@ -13,7 +13,6 @@ from typing import Any
 
 from foreshock_exporter.model.device import ProcessUtilization, UtilizationSample
 from foreshock_exporter.nvml.errors import Codes
-from foreshock_exporter.nvml.values import FORMATS
 
 MAX_ENTRIES = 1 << 16
 """More than any driver keeps; a call that wants more room than this gets no more."""
@@ -21,6 +20,10 @@ MAX_ENTRIES = 1 << 16
 Function = Callable[..., int]
 """A function of the library itself, which returns a code."""
 
+FORMATS = ("d", "I4x", "Q", "Q", "q", "i4x", "H6x")
+"""By value type, for `struct` in native order without alignment."""
+WRAPS = (None, 2.0**32, 2.0**64, 2.0**64, None, None, 2.0**16)
+"""By value type; None where the type does not say."""
 _SAMPLES = tuple(struct.Struct(f"=Q{value}") for value in FORMATS)
 """A time and a value, by value type."""
 _SAMPLE = 16

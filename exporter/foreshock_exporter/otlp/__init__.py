@@ -1,4 +1,4 @@
-"""What is pushed over OTLP. Only `names`, `readings` and `status` do without the SDK.
+"""Readings and GPU occupancy spans pushed over OTLP/HTTP.
 
-Imports: `exposition`, `gpu`, `model`.
+Imports: common, exposition, gpu, model.
 """

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 
 from opentelemetry.sdk.resources import Resource
 
+from foreshock_exporter.common.log import log
 from foreshock_exporter.exposition.families import emit
-from foreshock_exporter.exposition.family import Emitted
 from foreshock_exporter.gpu.occupancy import Names, Observation, Occupancies
-from foreshock_exporter.log import log
-from foreshock_exporter.model.snapshot import Snapshot
-from foreshock_exporter.otlp.metrics import Metrics
+from foreshock_exporter.gpu.snapshot import Snapshot
+from foreshock_exporter.model.family import Emitted
+from foreshock_exporter.otlp.metric_pusher import Metrics
 from foreshock_exporter.otlp.readings import Points, Readings
 from foreshock_exporter.otlp.report import Report
 from foreshock_exporter.otlp.spans import Spans

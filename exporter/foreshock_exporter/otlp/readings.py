@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, cast
 
-from foreshock_exporter.exposition import names
-from foreshock_exporter.exposition.family import Emitted, Family, Sample
+from foreshock_exporter.model import metrics
+from foreshock_exporter.model.family import Emitted, Family, Sample
 from foreshock_exporter.otlp.status import STATES, Condition, shares, state
 
 THROTTLE_WINDOW = 5.0
@@ -47,7 +47,7 @@ ERRORS = Instrument("hw.errors", "counter", "{error}", "Memory errors found by E
 ENERGY = Instrument("hw.energy", "counter", "J", "Energy used.")
 POWER = Instrument("hw.power", "gauge", "W", "Power drawn.")
 TEMPERATURE = Instrument("hw.temperature", "gauge", "Cel", "Temperature by sensor.")
-MOCK = Instrument("foreshock.exporter.mock", "gauge", "1", names.MOCK.help)
+MOCK = Instrument("foreshock.exporter.mock", "gauge", "1", metrics.MOCK.help)
 STATUS = Instrument("hw.status", "updown", "1", "1 for the state that the GPU is in, 0 for each other one.")
 
 _SERVICE = {
@@ -80,39 +80,39 @@ def _io(family: Family, direction: str, link: str) -> Row:
 
 
 ROWS: tuple[Row, ...] = (
-    Row(names.GPU_UTILIZATION, UTILIZATION, always={"hw.gpu.task": "general"}),
-    Row(names.GPU_MEMORY_TOTAL, MEMORY_LIMIT),
-    Row(names.GPU_MEMORY_USED, MEMORY_USAGE),
-    _io(names.PCIE_TRANSMIT, "transmit", "pcie"),
-    _io(names.PCIE_RECEIVE, "receive", "pcie"),
-    _io(names.NVLINK_TRANSMIT, "transmit", "nvlink"),
-    _io(names.NVLINK_RECEIVE, "receive", "nvlink"),
-    Row(names.ECC_ERRORS, ERRORS, {"severity": "error.type"}),
-    Row(names.GPU_ENERGY, ENERGY),
-    Row(names.GPU_POWER, POWER),
-    Row(names.GPU_TEMPERATURE, TEMPERATURE, {"sensor": "hw.sensor_location"}),
-    _own(names.GPU_BUSY, "busy_time", "s"),
-    _own(names.UNATTRIBUTED, "unattributed.busy_time", "s"),
-    _own(names.CONTENDED, "contended_time", "s"),
-    _own(names.SERVICE_BUSY, "service.busy_time", "s", _SERVICE),
-    _own(names.STALLED, "service.stalled_time", "s", _SERVICE),
-    _own(names.STALLED_BY, "service.stalled_by_time", "s", _BY),
-    _own(names.SERVICE_MEMORY, "service.memory.usage", "By", _SERVICE, sums=True),
-    _own(names.SERVICE_PROCESSES, "service.processes", "{process}", _SERVICE, sums=True),
-    _own(names.GPU_MEMORY_BUSY, "memory.busy", "1"),
-    _own(names.GPU_POWER_LIMIT, "power.limit", "W"),
-    _own(names.GPU_CLOCK, "speed", "Hz", {"clock": "foreshock.gpu.clock"}),
-    _own(names.GPU_CLOCK_MAX, "speed.limit", "Hz", {"clock": "foreshock.gpu.clock"}),
-    _own(names.GPU_THROTTLED, "throttled_time", "s", {"reason": "foreshock.gpu.throttle.reason"}),
-    _own(names.PCIE_REPLAYS, "pcie.replays", "{packet}"),
-    _own(names.NVLINK_ERRORS, "nvlink.errors", "{error}", {"kind": "error.type"}),
-    _own(names.NVLINK_LINKS, "nvlink.links", "{link}", sums=True),
-    _own(names.NVLINK_LINKS_UP, "nvlink.links.up", "{link}", sums=True),
-    _own(names.REMAPPED_ROWS, "remapped_rows", "{row}", {"severity": "error.type"}, sums=True),
-    _own(names.XID_ERRORS, "xid.errors", "{error}", {"xid": "foreshock.gpu.xid"}),
-    _own(names.GPU_EXPECTED, "expected", "{gpu}", sums=True),
-    _own(names.GPU_PRESENT, "present", "{gpu}", sums=True),
-    Row(names.MOCK, MOCK),
+    Row(metrics.GPU_UTILIZATION, UTILIZATION, always={"hw.gpu.task": "general"}),
+    Row(metrics.GPU_MEMORY_TOTAL, MEMORY_LIMIT),
+    Row(metrics.GPU_MEMORY_USED, MEMORY_USAGE),
+    _io(metrics.PCIE_TRANSMIT, "transmit", "pcie"),
+    _io(metrics.PCIE_RECEIVE, "receive", "pcie"),
+    _io(metrics.NVLINK_TRANSMIT, "transmit", "nvlink"),
+    _io(metrics.NVLINK_RECEIVE, "receive", "nvlink"),
+    Row(metrics.ECC_ERRORS, ERRORS, {"severity": "error.type"}),
+    Row(metrics.GPU_ENERGY, ENERGY),
+    Row(metrics.GPU_POWER, POWER),
+    Row(metrics.GPU_TEMPERATURE, TEMPERATURE, {"sensor": "hw.sensor_location"}),
+    _own(metrics.GPU_BUSY, "busy_time", "s"),
+    _own(metrics.UNATTRIBUTED, "unattributed.busy_time", "s"),
+    _own(metrics.CONTENDED, "contended_time", "s"),
+    _own(metrics.SERVICE_BUSY, "service.busy_time", "s", _SERVICE),
+    _own(metrics.STALLED, "service.stalled_time", "s", _SERVICE),
+    _own(metrics.STALLED_BY, "service.stalled_by_time", "s", _BY),
+    _own(metrics.SERVICE_MEMORY, "service.memory.usage", "By", _SERVICE, sums=True),
+    _own(metrics.SERVICE_PROCESSES, "service.processes", "{process}", _SERVICE, sums=True),
+    _own(metrics.GPU_MEMORY_BUSY, "memory.busy", "1"),
+    _own(metrics.GPU_POWER_LIMIT, "power.limit", "W"),
+    _own(metrics.GPU_CLOCK, "speed", "Hz", {"clock": "foreshock.gpu.clock"}),
+    _own(metrics.GPU_CLOCK_MAX, "speed.limit", "Hz", {"clock": "foreshock.gpu.clock"}),
+    _own(metrics.GPU_THROTTLED, "throttled_time", "s", {"reason": "foreshock.gpu.throttle.reason"}),
+    _own(metrics.PCIE_REPLAYS, "pcie.replays", "{packet}"),
+    _own(metrics.NVLINK_ERRORS, "nvlink.errors", "{error}", {"kind": "error.type"}),
+    _own(metrics.NVLINK_LINKS, "nvlink.links", "{link}", sums=True),
+    _own(metrics.NVLINK_LINKS_UP, "nvlink.links.up", "{link}", sums=True),
+    _own(metrics.REMAPPED_ROWS, "remapped_rows", "{row}", {"severity": "error.type"}, sums=True),
+    _own(metrics.XID_ERRORS, "xid.errors", "{error}", {"xid": "foreshock.gpu.xid"}),
+    _own(metrics.GPU_EXPECTED, "expected", "{gpu}", sums=True),
+    _own(metrics.GPU_PRESENT, "present", "{gpu}", sums=True),
+    Row(metrics.MOCK, MOCK),
 )
 INSTRUMENTS: tuple[Instrument, ...] = tuple(
     dict.fromkeys((*(row.instrument for row in ROWS), MEMORY_UTILIZATION, STATUS))
@@ -136,8 +136,8 @@ class Readings:
         found = {
             family.name: cast("list[Sample]", samples) for family, samples in emitted if family.kind != "histogram"
         }
-        for sample in found.get(names.GPU_INFO.name, ()):
-            labels = dict(zip(names.GPU_INFO.labels, sample.labels, strict=True))
+        for sample in found.get(metrics.GPU_INFO.name, ()):
+            labels = dict(zip(metrics.GPU_INFO.labels, sample.labels, strict=True))
             self._known[labels["uuid"]] = _identity(labels)
         points: dict[str, list[Point]] = {instrument.name: [] for instrument in INSTRUMENTS}
         for row in ROWS:
@@ -157,23 +157,23 @@ class Readings:
 
     def _states(self, found: Mapping[str, list[Sample]]) -> Iterator[Point]:
         """A point for each GPU ever seen and each state."""
-        for sample in found.get(names.GPU_LOST.name, ()):
-            uuid = sample.labels[names.GPU_LOST.labels.index("uuid")]
+        for sample in found.get(metrics.GPU_LOST.name, ()):
+            uuid = sample.labels[metrics.GPU_LOST.labels.index("uuid")]
             current = state(self._condition(found, uuid, lost=bool(sample.value)))
             for each in STATES:
                 yield Point(float(each == current), {**self._gpu(uuid), "hw.state": each})
 
     def _condition(self, found: Mapping[str, list[Sample]], uuid: str, *, lost: bool) -> Condition:
         now = self.now()
-        after = dict(_of(found, names.GPU_THROTTLED, uuid))
+        after = dict(_of(found, metrics.GPU_THROTTLED, uuid))
         then, before = self._throttled.setdefault(uuid, (now, after))
         if now - then >= THROTTLE_WINDOW:
             self._throttled[uuid] = (now, after)
         return Condition(
             lost=lost,
-            row_remap_pending=any(value for _, value in _of(found, names.ROW_REMAP_PENDING, uuid)),
-            row_remap_failed=any(value for _, value in _of(found, names.ROW_REMAP_FAILED, uuid)),
-            xids={int(xid): now - last for xid, last in _of(found, names.XID_LAST, uuid)},
+            row_remap_pending=any(value for _, value in _of(found, metrics.ROW_REMAP_PENDING, uuid)),
+            row_remap_failed=any(value for _, value in _of(found, metrics.ROW_REMAP_FAILED, uuid)),
+            xids={int(xid): now - last for xid, last in _of(found, metrics.XID_LAST, uuid)},
             throttled=shares(before, after, now - then),
         )
 

@@ -6,9 +6,9 @@ import logging
 import threading
 from typing import Literal, NamedTuple
 
-from foreshock_exporter.exposition.family import Emitted, Sample
-from foreshock_exporter.log import log
-from foreshock_exporter.otlp.names import OTLP_FAILED, OTLP_PUSHED, OTLP_SPANS_DROPPED
+from foreshock_exporter.common.log import log
+from foreshock_exporter.model.family import Emitted, Sample
+from foreshock_exporter.otlp.own_metrics import OTLP_FAILED, OTLP_PUSHED, OTLP_SPANS_DROPPED
 
 Signal = Literal["metrics", "traces"]
 SIGNALS: tuple[Signal, ...] = ("metrics", "traces")

@@ -1,4 +1,4 @@
-"""Device scripts: what pretends to be GPUs, over time.
+"""Device scripts: simulated GPUs that replay a JSON Lines file.
 
-Imports: `exposition`, `host`, `model`.
+Imports: common, host, model.
 """

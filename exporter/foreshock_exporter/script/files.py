@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from foreshock_exporter.log import log
+from foreshock_exporter.common.log import log
 from foreshock_exporter.script.lines import MAX_LINE, Header, LineReader, Script, ScriptError, parse
 from foreshock_exporter.script.playback import Playback
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from foreshock_exporter.exposition.family import Emitted
 from foreshock_exporter.host import network, pressure
 from foreshock_exporter.host.network import InterfaceCounters
 from foreshock_exporter.host.pressure import Pressure
@@ -25,6 +24,7 @@ from foreshock_exporter.model.device import (
     UtilizationSample,
     Xid,
 )
+from foreshock_exporter.model.family import Emitted
 from foreshock_exporter.model.service import Resolver, ServiceOf
 from foreshock_exporter.script.files import STDIN, LiveScript, load
 from foreshock_exporter.script.gpu import GpuState, Window, windows_until

@@ -1,4 +1,4 @@
-"""The exporter over HTTP: who may ask, and what is answered.
+"""The HTTP server of the exporter: TLS, basic authentication, metrics and health endpoints.
 
-Imports: `exposition`.
+Imports: common, exposition.
 """

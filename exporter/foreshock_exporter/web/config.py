@@ -9,7 +9,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from foreshock_exporter.log import Notices
+from foreshock_exporter.common.log import Notices
 from foreshock_exporter.web.auth import Passwords, credentials
 from foreshock_exporter.web.connection import TEXT, Answer
 from foreshock_exporter.web.settings import Settings, read

@@ -10,8 +10,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from foreshock_exporter.log import Notices, log
-from foreshock_exporter.version import version
+from foreshock_exporter.common.log import Notices, log
+from foreshock_exporter.common.version import version
 from foreshock_exporter.web.config import OPEN, Watched, WebConfig
 from foreshock_exporter.web.connection import IDLE, TEXT, TIMEOUT, Answer, Connection, encode
 from foreshock_exporter.web.request import RefusedError, Request, parse

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import get_args
 
-from foreshock_exporter.exposition.family import Emitted, Family, Sample
+from foreshock_exporter.model.family import Emitted, Family, Sample
 from foreshock_simulator.control.states import AutoscalerState, DeploymentState, Phase, QuotaState
 
 PHASES: tuple[str, ...] = get_args(Phase)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from foreshock_exporter.exposition.family import Emitted
 from foreshock_exporter.host import infiniband, netstat, network
+from foreshock_exporter.model.family import Emitted
 from foreshock_simulator.emit.timeline import Timeline
 from foreshock_simulator.network.nic import NicCounters
 

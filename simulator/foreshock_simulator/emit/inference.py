@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from foreshock_exporter.exposition.family import Distribution, Emitted, Family, Kind, Sample
+from foreshock_exporter.model.family import Distribution, Emitted, Family, Kind, Sample
 from foreshock_simulator.names import ServiceName
 from foreshock_simulator.serving.server import BOUNDS, ModelStats, Timing
 

@@ -8,7 +8,7 @@ from itertools import cycle
 from math import nan
 from random import Random
 
-from foreshock_exporter.exposition.family import Emitted
+from foreshock_exporter.model.family import Emitted
 from foreshock_simulator.calls.mesh import Mesh
 from foreshock_simulator.calls.replica import Replica
 from foreshock_simulator.calls.service import Service

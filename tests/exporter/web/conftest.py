@@ -23,8 +23,8 @@ import bcrypt
 import pytest
 import trustme
 
-from foreshock_exporter.exposition.family import Distribution, Emitted, Family, Sample
 from foreshock_exporter.exposition.text_format import render
+from foreshock_exporter.model.family import Distribution, Emitted, Family, Sample
 from foreshock_exporter.web.server import Server, serve
 
 BUSY = Family("gpu_busy_seconds_total", "counter", ("gpu",), 'Seconds a "kernel" ran.')

@@ -11,9 +11,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
 from foreshock_exporter.exposition import text_format as text_module
-from foreshock_exporter.exposition.families import FAMILIES
-from foreshock_exporter.exposition.family import Distribution, Emitted, Family, Sample
 from foreshock_exporter.exposition.text_format import render
+from foreshock_exporter.model.family import Distribution, Emitted, Family, Sample
+from foreshock_exporter.model.metrics import FAMILIES
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

@@ -20,11 +20,11 @@ from tests.nvml.double import Double
 from tests.nvml.profiles import START
 from tests.nvml.scene import Scene
 
+from foreshock_exporter.common.log import log
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.exposition import text_format as text_module
 from foreshock_exporter.gpu.occupancy import Observation, Occupancies
 from foreshock_exporter.gpu.tenants import FORGET_AFTER
-from foreshock_exporter.log import log
 from foreshock_exporter.script.mock import ScriptResolver
 from foreshock_exporter.script.playback import Playback
 

@@ -22,7 +22,7 @@ from tests.exporter.whole.receiver import Receiver, attributes, receiving
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.gpu.contention import ServiceKey
 from foreshock_exporter.gpu.occupancy import Observation
-from foreshock_exporter.model.snapshot import Snapshot
+from foreshock_exporter.gpu.snapshot import Snapshot
 from foreshock_exporter.otlp.push import Push
 from foreshock_exporter.otlp.spans import MAX_WAITING
 from foreshock_exporter.script.mock import open_script

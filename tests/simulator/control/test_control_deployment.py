@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from foreshock_exporter.exposition.family import Sample
+from foreshock_exporter.model.family import Sample
 from foreshock_simulator.control import Autoscaler, Capacity, Deployment, kube
 from foreshock_simulator.engine import Engine, Signal
 from foreshock_simulator.names import ServiceName

@@ -30,7 +30,7 @@ class Interval:
     share: mean share 0…1 of that time during which its kernels ran; None where nobody said.
     resolution: seconds; nothing shorter is seen.
     quality: "measured" by an occupancy span, "inferred" from counters.
-    processes: its processes in the words of their spans (foreshock_exporter.attribution.process_names).
+    processes: its processes in the words of their spans (foreshock_exporter.attribution.container).
     """
 
     gpu: Gpu

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from foreshock_exporter.exposition.family import Family
+from foreshock_exporter.model.family import Family
 
 OTLP_PUSHED = Family(
     "foreshock_exporter_otlp_pushed_total",

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from foreshock_exporter.exposition.family import Emitted
 from foreshock_exporter.gpu.contention import ServiceKey, Totals
 from foreshock_exporter.gpu.driver_samples import Bursts
 from foreshock_exporter.gpu.pools import Vain
 from foreshock_exporter.gpu.tenants import Holding
 from foreshock_exporter.gpu.watchdog import Key
 from foreshock_exporter.model.device import Counters, Health, Identity, Reading
+from foreshock_exporter.model.family import Emitted
 from foreshock_exporter.model.service import Source
 
 

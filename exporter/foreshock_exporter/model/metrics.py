@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from foreshock_exporter.exposition.family import Family
+from foreshock_exporter.model.family import Family
 
 _GPU = ("gpu", "uuid")
 _SERVICE = (*_GPU, "service_name", "service_namespace", "source")

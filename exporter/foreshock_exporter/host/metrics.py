@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from foreshock_exporter.exposition.family import Family
+from foreshock_exporter.model.family import Family
 
 _DEVICE = ("device",)
 NETWORK_RECEIVE_BYTES = Family("node_network_receive_bytes_total", "counter", _DEVICE, "Bytes received.")

@@ -1,0 +1,4 @@
+"""Logging, the package version, and label text.
+
+Imports: nothing.
+"""
