@@ -9,20 +9,20 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from foreshock_exporter.common.log import log, set_up
+from foreshock_exporter.common.log import configure_logging, log
 from foreshock_exporter.common.version import version
 from foreshock_exporter.daemon import Daemon, build
 from foreshock_exporter.options import OptionError, Options, parse
 from foreshock_exporter.web.server import Server, serve
 from foreshock_exporter.web.yaml_file import ConfigError
 
-ONCE_FOR = 1.5
+ONCE_SECONDS = 1.5
 """Seconds that --once samples: what happens meanwhile is what most counters count."""
-CLOSE_WITHIN = 0.8
+CLOSE_TIMEOUT_SECONDS = 0.8
 """Seconds that closing takes at most; what hangs longer is left behind."""
-LOOK_EVERY = 5.0
+DRIVER_CHECK_SECONDS = 5.0
 """Seconds between two looks whether the driver was replaced under this process."""
-RENEW_AFTER = 60.0
+MIN_UPTIME_SECONDS = 60.0
 """Seconds that a process lives at least before it begins anew for that."""
 
 
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parse(argv, os.environ)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 2
-    set_up(options.log_level, options.log_format)
+    configure_logging(options.log_level, options.log_format)
     stop = threading.Event()
     _stop_on_signals(stop)
     try:
@@ -69,7 +69,7 @@ def steady_clock(
 def _once(daemon: Daemon, stop: threading.Event) -> int:
     """Print the metrics; 1 where they cannot be written."""
     daemon.exporter.start()
-    stop.wait(ONCE_FOR)
+    stop.wait(ONCE_SECONDS)
     try:
         sys.stdout.buffer.write(daemon.exporter.render())
         sys.stdout.flush()
@@ -105,7 +105,7 @@ def _serve(daemon: Daemon, server: Server, options: Options, stop: threading.Eve
 def _close(*closers: Callable[[], None]) -> None:
     """Close all at once; what has not ended in time hangs, and is left behind."""
     threads = [threading.Thread(target=closer, daemon=True) for closer in closers]
-    deadline = time.monotonic() + CLOSE_WITHIN
+    deadline = time.monotonic() + CLOSE_TIMEOUT_SECONDS
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -115,8 +115,8 @@ def _close(*closers: Callable[[], None]) -> None:
 def _wait(daemon: Daemon, stop: threading.Event) -> bool:
     """Until a signal to stop, or true once only a new process can use the driver again."""
     began = time.monotonic()
-    while not stop.wait(LOOK_EVERY):
-        if time.monotonic() - began >= RENEW_AFTER and daemon.outdated():
+    while not stop.wait(DRIVER_CHECK_SECONDS):
+        if time.monotonic() - began >= MIN_UPTIME_SECONDS and daemon.outdated():
             return True
     return False
 

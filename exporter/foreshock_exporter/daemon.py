@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from foreshock_exporter.attribution.container import on_host, process_names
+from foreshock_exporter.attribution.container import host_join_keys, join_keys
 from foreshock_exporter.attribution.host_identity import host_id, host_name
 from foreshock_exporter.common.log import log
 from foreshock_exporter.common.version import version
 from foreshock_exporter.exporter import Collector, Exporter
-from foreshock_exporter.gpu.occupancy import Names
+from foreshock_exporter.gpu.occupancy import JoinKeys
 from foreshock_exporter.model.device import Driver
-from foreshock_exporter.model.service import Resolver, ServiceOf
+from foreshock_exporter.model.service import AttributedService, Resolver
 from foreshock_exporter.options import OptionError, Options
 
 if TYPE_CHECKING:
-    from foreshock_exporter.otlp.push import Push
+    from foreshock_exporter.otlp.pusher import OtlpPusher
 
 Now = Callable[[], float]
 
@@ -40,7 +40,7 @@ class Host(NamedTuple):
     expected: int = 0
     unattributed: str = ""
     outdated: Callable[[], bool] = lambda: False
-    names: Names = on_host
+    names: JoinKeys = host_join_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Daemon:
     """A built exporter; `push` is None without an endpoint."""
 
     exporter: Exporter
-    push: Push | None
+    push: OtlpPusher | None
     outdated: Callable[[], bool]
 
     def start(self, period: float) -> None:
@@ -76,9 +76,9 @@ def build(options: Options, now: Now) -> Daemon:
     host = _mock(options.mock, options, now) if options.mock else _real(options)
     push = None
     if options.otlp_endpoint:
-        from foreshock_exporter.otlp.push import Push  # the SDK is large: only those who push pay for it
+        from foreshock_exporter.otlp.pusher import OtlpPusher  # the SDK is large: only those who push pay for it
 
-        push = Push(
+        push = OtlpPusher(
             options.otlp_endpoint,
             lambda: exporter.snapshot(),
             {
@@ -135,8 +135,8 @@ def _mock(script: str, options: Options, now: Now) -> Host:
 
 
 def _real(options: Options) -> Host:
-    from foreshock_exporter.attribution.container import host_pids
-    from foreshock_exporter.attribution.service_of import ProcResolver
+    from foreshock_exporter.attribution.container import shows_host_pids
+    from foreshock_exporter.attribution.service_resolver import ProcResolver
     from foreshock_exporter.host.pci import nvidia_gpus
     from foreshock_exporter.nvml import nvml_driver
 
@@ -150,7 +150,7 @@ def _real(options: Options) -> Host:
             name,
         )
     driver = nvml_driver(per_link=options.nvlink_per_link)
-    known = host_pids(options.procfs)
+    known = shows_host_pids(options.procfs)
     if not known:
         log.warning(
             "%s does not show the host's processes, whose numbers the driver reports: GPU time stays unattributed; "
@@ -166,11 +166,11 @@ def _real(options: Options) -> Host:
         expected=nvidia_gpus(options.sysfs) or 0,
         unattributed="" if known else "pid_namespace",
         outdated=driver.needs_restart,
-        names=partial(process_names, options.procfs),
+        names=partial(join_keys, options.procfs),
     )
 
 
-def _nobody(pid: int) -> ServiceOf | None:  # noqa: ARG001 - a resolver that knows none
+def _nobody(pid: int) -> AttributedService | None:  # noqa: ARG001 - a resolver that knows none
     return None
 
 

@@ -9,33 +9,33 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
-from foreshock_exporter.common.log import Notices, log
+from foreshock_exporter.common.log import ProblemLog, log
 from foreshock_exporter.common.version import version
-from foreshock_exporter.exposition.families import emit
+from foreshock_exporter.exposition.families import snapshot_families
 from foreshock_exporter.exposition.text_format import render
-from foreshock_exporter.gpu.collector import Lane, Observe
+from foreshock_exporter.gpu.collector import GpuCollector, Observe
 from foreshock_exporter.gpu.pools import Pools
 from foreshock_exporter.gpu.sampler import Sampler
-from foreshock_exporter.gpu.scheduler import Turns
+from foreshock_exporter.gpu.scheduler import Scheduler
 from foreshock_exporter.gpu.snapshot import CollectorRun, Snapshot
-from foreshock_exporter.gpu.watchdog import Key, WatchedDriver
+from foreshock_exporter.gpu.watchdog import CallKey, WatchedDriver
 from foreshock_exporter.model.device import DeviceError, Driver
-from foreshock_exporter.model.family import Emitted
+from foreshock_exporter.model.family import Families
 from foreshock_exporter.model.service import Resolver
 
 Now = Callable[[], float]
-Collector = Callable[[], Emitted]
+Collector = Callable[[], Families]
 """Reads a part of the host now. Raises OSError or ValueError with a message for people."""
 
-STALE_AFTER = 10.0
+STALE_AFTER_SECONDS = 10.0
 """Seconds on the wall, or three periods, after which a part not renewed is no longer shown (a hung call)."""
-HUNG_AFTER = 3.0
+HUNG_AFTER_SECONDS = 3.0
 """Seconds after which a driver call that has not returned is told in the log."""
-HOST_EVERY = 1.0
+HOST_INTERVAL_SECONDS = 1.0
 """Seconds between two looks at the host, and at how many GPUs there are."""
-LISTEN_FOR = 0.2
+XID_WAIT_SECONDS = 0.2
 """Seconds for which errors of the GPUs are waited for at a time; stopping takes as long."""
-LISTEN_AGAIN = 5.0
+XID_RETRY_SECONDS = 5.0
 """Seconds after which a driver that reports no errors is asked again: it may have come meanwhile."""
 
 
@@ -88,7 +88,7 @@ class Exporter:
         wall: Now | None = None,
     ) -> None:
         self._driver = WatchedDriver(driver, timer)
-        self._notices = Notices()
+        self._notices = ProblemLog()
         self._sampler = Sampler(
             self._driver,
             resolver,
@@ -107,13 +107,13 @@ class Exporter:
         self._wall = wall or now
         self._identity = Snapshot(host_id, host_name, version(), platform.python_version(), mock)
         self._lock = threading.Lock()
-        self._runs: dict[str | Lane, CollectorRun] = {}
-        self._renewed: dict[str | Lane, float] = {}
-        self._found: dict[str, Emitted] = {}
+        self._runs: dict[str | GpuCollector, CollectorRun] = {}
+        self._renewed: dict[str | GpuCollector, float] = {}
+        self._found: dict[str, Families] = {}
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._started = False
-        self._stale_after = STALE_AFTER
+        self._stale_after = STALE_AFTER_SECONDS
         self._hung: set[str] = set()
 
     def sample(self, time: float | None = None) -> None:
@@ -163,7 +163,7 @@ class Exporter:
                 gpus=snapshot.gpus if "gpu" in collectors else None,
                 host={name: families for name, families in snapshot.host.items() if name in collectors},
             )
-        return render([*emit(snapshot), *(self._extra() if self._extra else ())], openmetrics=openmetrics)
+        return render([*snapshot_families(snapshot), *(self._extra() if self._extra else ())], openmetrics=openmetrics)
 
     def ready(self) -> bool:
         """Whether a scrape would tell of the GPUs: one has been sampled lately, or the host has none."""
@@ -179,9 +179,9 @@ class Exporter:
         if self._started:
             raise RuntimeError("this exporter has been started")
         self._started = True
-        self._stale_after = max(STALE_AFTER, 3.0 * period)
-        seldom = max(HOST_EVERY, period)
-        turns = Turns(self._look, self._run, period, time.monotonic)
+        self._stale_after = max(STALE_AFTER_SECONDS, 3.0 * period)
+        seldom = max(HOST_INTERVAL_SECONDS, period)
+        turns = Scheduler(self._look, self._run, period, time.monotonic)
         self._run("gpu", lambda _: self._attend(turns), seldom)
         for name in self._host:
             self._run(name, partial(self._collect, name), seldom)
@@ -221,21 +221,21 @@ class Exporter:
                     log.exception("a pass failed; the next is in %g s", period)
             self._stop.wait(period)
 
-    def _attend(self, turns: Turns[Lane]) -> None:
+    def _attend(self, turns: Scheduler[GpuCollector]) -> None:
         """See to it that every GPU is passed over, and that calls which do not return are told."""
         self._tell(self._driver.ages())
         self._count()
         turns.attend(self._sampler.lanes)
 
     def _listen_on(self) -> None:
-        if not self._listen(LISTEN_FOR):
-            self._stop.wait(LISTEN_AGAIN)
+        if not self._listen(XID_WAIT_SECONDS):
+            self._stop.wait(XID_RETRY_SECONDS)
 
     def _count(self) -> None:
         began = self._timer()
         self._note("gpu", "gpu", self._sampler.recount(), began)
 
-    def _look(self, lane: Lane, at: float) -> None:
+    def _look(self, lane: GpuCollector, at: float) -> None:
         began = self._timer()
         try:
             lane.look(at)
@@ -275,7 +275,7 @@ class Exporter:
             self._found[name] = families
         self._note(name, name, fine, began)
 
-    def _note(self, part: str | Lane, collector: str, fine: bool, began: float) -> None:
+    def _note(self, part: str | GpuCollector, collector: str, fine: bool, began: float) -> None:
         """A part of a collector has just been read."""
         ended = self._timer()
         run = CollectorRun(collector, fine, ended - began, self._wall())
@@ -283,9 +283,9 @@ class Exporter:
             self._runs[part] = run
             self._renewed[part] = ended
 
-    def _tell(self, calls: Mapping[Key, float]) -> None:
+    def _tell(self, calls: Mapping[CallKey, float]) -> None:
         """Say once of each call that does not return that it does not, and once that it did."""
-        hung = {_words(key) for key, age in calls.items() if age > HUNG_AFTER}
+        hung = {_words(key) for key, age in calls.items() if age > HUNG_AFTER_SECONDS}
         for subject in hung:
             self._notices.problem(subject, "has not returned; what it should tell is left out until it does")
         for subject in self._hung - hung:
@@ -293,14 +293,16 @@ class Exporter:
         self._hung = hung
 
 
-def _words(key: Key) -> str:
+def _words(key: CallKey) -> str:
     index, call = key
     return f"call {call} of {'the GPU driver' if index is None else f'GPU {index}'}"
 
 
-def _gpu_run(runs: Mapping[str | Lane, CollectorRun], fresh: set[str | Lane], lanes: tuple[Lane, ...]) -> CollectorRun:
+def _gpu_run(
+    runs: Mapping[str | GpuCollector, CollectorRun], fresh: set[str | GpuCollector], lanes: tuple[GpuCollector, ...]
+) -> CollectorRun:
     """How the last passes over all GPUs went, as one."""
-    parts: list[str | Lane] = ["gpu", *lanes]
+    parts: list[str | GpuCollector] = ["gpu", *lanes]
     done = [run for part in parts if (run := runs.get(part)) is not None]
     return CollectorRun(
         "gpu",
@@ -310,7 +312,9 @@ def _gpu_run(runs: Mapping[str | Lane, CollectorRun], fresh: set[str | Lane], la
     )
 
 
-def _host_runs(runs: Mapping[str | Lane, CollectorRun], fresh: set[str | Lane]) -> Iterator[CollectorRun]:
+def _host_runs(
+    runs: Mapping[str | GpuCollector, CollectorRun], fresh: set[str | GpuCollector]
+) -> Iterator[CollectorRun]:
     for part, run in runs.items():
         if isinstance(part, str) and part != "gpu":
             yield replace(run, success=run.success and part in fresh)

@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foreshock_exporter.common.version import version
-from foreshock_exporter.gpu.pools import BETWEEN, Pools, parse_pools
+from foreshock_exporter.gpu.pools import RULE_SEPARATOR, Pools, parse_pools
 
 PREFIX = "FORESHOCK_EXPORTER_"
-MIN_PERIOD = 0.1
+MIN_PERIOD_SECONDS = 0.1
 """Seconds. NVML renews its samples every 1/6 s to 1 s; asking more often costs and tells nothing."""
-MAX_PERIOD = 5.0
+MAX_PERIOD_SECONDS = 5.0
 """Seconds. The driver keeps its samples for about sixteen seconds at the least; what it drops is lost."""
 _WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
-LEVELS = ("debug", "info", "warning", "error")
-FORMATS = ("logfmt", "json")
-MIN_INTERVAL, MAX_INTERVAL = 1.0, 300.0
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("logfmt", "json")
+MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 1.0, 300.0
 """Seconds between two pushes over OTLP."""
-DEFAULT_SCRIPT = "contended"
+DEFAULT_MOCK_SCRIPT = "contended"
 """The built-in device script that `--mock` plays where it is given none."""
 
 
@@ -101,8 +101,10 @@ def _period(text: str) -> float:
         period = float(text.removesuffix("s"))
     except ValueError:
         period = float("nan")
-    if not MIN_PERIOD <= period <= MAX_PERIOD:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from {MIN_PERIOD:g} to {MAX_PERIOD:g}")
+    if not MIN_PERIOD_SECONDS <= period <= MAX_PERIOD_SECONDS:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of seconds from {MIN_PERIOD_SECONDS:g} to {MAX_PERIOD_SECONDS:g}"
+        )
     return period
 
 
@@ -141,9 +143,9 @@ def _interval(text: str) -> float:
         interval = float(text.removesuffix("s"))
     except ValueError:
         interval = float("nan")
-    if not MIN_INTERVAL <= interval <= MAX_INTERVAL:
+    if not MIN_INTERVAL_SECONDS <= interval <= MAX_INTERVAL_SECONDS:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a number of seconds from {MIN_INTERVAL:g} to {MAX_INTERVAL:g}"
+            f"{text!r} is not a number of seconds from {MIN_INTERVAL_SECONDS:g} to {MAX_INTERVAL_SECONDS:g}"
         )
     return interval
 
@@ -156,7 +158,7 @@ def _endpoint(text: str) -> str:
 
 def _script(text: str) -> str | None:
     """The script of `--mock`; as a variable it may also be a switch."""
-    return (DEFAULT_SCRIPT if _WORDS[text.lower()] else None) if text.lower() in _WORDS else text
+    return (DEFAULT_MOCK_SCRIPT if _WORDS[text.lower()] else None) if text.lower() in _WORDS else text
 
 
 def _switch(text: str) -> bool:
@@ -207,7 +209,7 @@ OPTIONS = (
         "pool of the GPUs, NAME for all, or NAME=0,1 or NAME=GPU-… for these; may be given again",
         _pools,
         "NAME[=GPU,…]",
-        between=BETWEEN,
+        between=RULE_SEPARATOR,
     ),
     _Option("--otlp.endpoint", "otlp_endpoint", None, "push readings and occupancy spans there", _endpoint, "URL"),
     _Option("--otlp.interval", "otlp_interval", "10", "seconds between pushes of the readings", _interval, "SECONDS"),
@@ -218,11 +220,11 @@ OPTIONS = (
         "play a device script (contended, healthy, sick, a file, or - for standard input); real GPUs are not read",
         _script,
         "SCRIPT",
-        DEFAULT_SCRIPT,
+        DEFAULT_MOCK_SCRIPT,
     ),
     _Option("--once", "once", False, "print the metrics once and exit"),
-    _Option("--log.level", "log_level", "info", f"one of {', '.join(LEVELS)}", _one_of(LEVELS), "LEVEL"),
-    _Option("--log.format", "log_format", "logfmt", f"one of {', '.join(FORMATS)}", _one_of(FORMATS), "FORMAT"),
+    _Option("--log.level", "log_level", "info", f"one of {', '.join(LOG_LEVELS)}", _one_of(LOG_LEVELS), "LEVEL"),
+    _Option("--log.format", "log_format", "logfmt", f"one of {', '.join(LOG_FORMATS)}", _one_of(LOG_FORMATS), "FORMAT"),
 )
 
 

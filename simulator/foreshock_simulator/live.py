@@ -16,11 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from foreshock_exporter.attribution.container import on_host
+from foreshock_exporter.attribution.container import host_join_keys
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.exposition.text_format import CONTENT_TYPE, render
 from foreshock_exporter.gpu.occupancy import Observation
-from foreshock_exporter.otlp.push import Push
+from foreshock_exporter.otlp.pusher import OtlpPusher
 from foreshock_simulator.emitter import Emitter
 from foreshock_simulator.scenarios.load import load, names
 from foreshock_simulator.scenarios.platforms.topology import SIZES
@@ -62,7 +62,7 @@ class Platform:
     def __init__(self, simulation: Simulation, otlp: str, clock: WallClock) -> None:
         self._simulation, self._clock = simulation, clock
         self._emitter = Emitter(simulation, clock, otlp)
-        self._pushes: list[Push] = []
+        self._pushes: list[OtlpPusher] = []
         observe = [self._observer(at) for at in range(len(simulation.hosts))]
         self._exporters = exporters(simulation, lambda: simulation.now, observe)
         self._pushes += [self._push(at, exporter, otlp) for at, exporter in enumerate(self._exporters)]
@@ -98,11 +98,13 @@ class Platform:
     def _observer(self, at: int) -> Callable[[Observation], None]:
         return lambda observation: self._pushes[at].observe(observation)
 
-    def _push(self, at: int, exporter: Exporter, otlp: str) -> Push:
+    def _push(self, at: int, exporter: Exporter, otlp: str) -> OtlpPusher:
         host = self._simulation.hosts[at]
         resource = {"host.id": host.host_id, "host.name": host.host_name, "foreshock.mock": "true"}
         traces_alone = {"OTEL_METRICS_EXPORTER": "none"}
-        return Push(otlp, exporter.snapshot, resource, 10.0, self._clock.now, environ=traces_alone, names=on_host)
+        return OtlpPusher(
+            otlp, exporter.snapshot, resource, 10.0, self._clock.now, environ=traces_alone, names=host_join_keys
+        )
 
     def _sample(self) -> None:
         """Sample all hosts in one thread: their drivers are one simulation, which only one at a time can run."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.gpu.collector import Observe
-from foreshock_exporter.model.family import Emitted
+from foreshock_exporter.model.family import Families
 from foreshock_simulator.control import kube
 from foreshock_simulator.emit.driver import SimDriver, SimResolver
 from foreshock_simulator.emit.host import collectors
@@ -34,7 +34,7 @@ class SimHost:
     host_name: str
     driver: SimDriver
     resolver: SimResolver
-    collectors: Mapping[str, Callable[[], Emitted]]
+    collectors: Mapping[str, Callable[[], Families]]
 
 
 class Users(NamedTuple):
@@ -153,13 +153,13 @@ class Simulation:
         if self._follows is not None:
             self._run(self._follows())
 
-    def inference(self) -> dict[str, Emitted]:
+    def inference(self) -> dict[str, Families]:
         """What the model servers tell now, each by its `host:port`."""
         with self.lock:
             self.catch_up()
             return {where: told for replicas in self._platform.replicas.values() for where, told in replicas.servers()}
 
-    def capacity(self) -> Emitted:
+    def capacity(self) -> Families:
         """What kube-state-metrics tells now."""
         platform = self._platform
         with self.lock:

@@ -23,7 +23,7 @@ from foreshock_exporter.model.device import (
     UtilizationSample,
     Xid,
 )
-from foreshock_exporter.model.service import ServiceOf
+from foreshock_exporter.model.service import AttributedService
 
 Series = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -62,14 +62,14 @@ class ScriptedHost:
     gpus: list[ScriptedGpu]
     time: float = 1000.0
     broken: DeviceError | None = None
-    services: dict[int, ServiceOf] = field(default_factory=dict)
+    services: dict[int, AttributedService] = field(default_factory=dict)
     reported: list[Xid] = field(default_factory=list)
     closed: bool = False
 
     def now(self) -> float:
         return self.time
 
-    def resolve(self, pid: int) -> ServiceOf | None:
+    def resolve(self, pid: int) -> AttributedService | None:
         return self.services.get(pid)
 
     def count(self) -> int:
@@ -134,7 +134,7 @@ def scripted() -> Callable[..., ScriptedHost]:
     words = ("zero", "one", "two", "three", "four")
 
     def host(*gpus: ScriptedGpu) -> ScriptedHost:
-        services = {pid: ServiceOf("shop", word, "otel") for pid, word in enumerate(words) if pid}
+        services = {pid: AttributedService("shop", word, "otel") for pid, word in enumerate(words) if pid}
         return ScriptedHost(list(gpus), services=services)
 
     return host

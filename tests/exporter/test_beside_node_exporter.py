@@ -19,7 +19,7 @@ from foreshock_exporter.host.infiniband import SysInfiniband
 from foreshock_exporter.host.netstat import ProcNetstat
 from foreshock_exporter.host.network import ProcNetwork
 from foreshock_exporter.host.pressure import ProcPressure
-from foreshock_exporter.model.family import Emitted
+from foreshock_exporter.model.family import Families
 
 if TYPE_CHECKING:
     from tests.exporter.conftest import Tree
@@ -69,7 +69,7 @@ def said(exposition: str) -> Said:
 
 
 def ours(procfs: Path, sysfs: Path) -> Said:
-    collectors: tuple[Callable[[], Emitted], ...] = (
+    collectors: tuple[Callable[[], Families], ...] = (
         ProcNetwork(procfs, sysfs), SysInfiniband(sysfs), ProcNetstat(procfs), ProcPressure(procfs),
     )  # fmt: skip
     return said("".join(render(collect()).decode() for collect in collectors))

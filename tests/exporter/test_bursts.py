@@ -7,16 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreshock_exporter.gpu.driver_samples import (
-    LONGEST_PERIOD,
-    USUAL_PERIOD,
-    Bursts,
-    Mark,
-    Piece,
-    count,
-    drain,
-    fresh,
-    undiluted,
-    whole,
+    DEFAULT_PERIOD_SECONDS,
+    MAX_PERIOD_SECONDS,
+    BusyHistogram,
+    Cursor,
+    Interval,
+    merged,
+    new_intervals,
+    observed,
+    recent,
+    rescaled,
 )
 from foreshock_exporter.model.device import ProcessUtilization, UtilizationSample
 
@@ -28,20 +28,20 @@ def sample(seconds: float, ratio: float) -> UtilizationSample:
 
 
 def test_each_sample_covers_the_time_since_the_one_before() -> None:
-    drained = drain(Mark(START), [sample(0.25, 1.0), sample(0.5, 0.5), sample(1.0, 0.0)])
-    assert drained.pieces == (Piece(0.25, 1.0), Piece(0.25, 0.5), Piece(0.5, 0.0))
-    assert drained.mark == Mark(START + 1_000_000, 0.5)
+    drained = new_intervals(Cursor(START), [sample(0.25, 1.0), sample(0.5, 0.5), sample(1.0, 0.0)])
+    assert drained.pieces == (Interval(0.25, 1.0), Interval(0.25, 0.5), Interval(0.5, 0.0))
+    assert drained.mark == Cursor(START + 1_000_000, 0.5)
 
 
 def test_the_first_sample_ever_seen_only_sets_the_mark() -> None:
     """How long it lasted is not known, and what the buffer holds from before the start was not asked for."""
-    drained = drain(Mark(), [sample(0.0, 1.0), sample(0.2, 1.0)])
+    drained = new_intervals(Cursor(), [sample(0.0, 1.0), sample(0.2, 1.0)])
     assert (drained.pieces, drained.mark.newest_us) == ((), START + 200_000)
 
 
 def test_after_a_pause_a_sample_covers_one_period_and_not_the_pause() -> None:
     """An idle GPU keeps no samples."""
-    drained = drain(Mark(START, 0.25), [sample(30.0, 1.0), sample(30.25, 1.0)])
+    drained = new_intervals(Cursor(START, 0.25), [sample(30.0, 1.0), sample(30.25, 1.0)])
     assert sum(piece.seconds for piece in drained.pieces) == pytest.approx(0.5)
 
 
@@ -56,7 +56,7 @@ def test_after_a_pause_a_sample_covers_one_period_and_not_the_pause() -> None:
 )
 def test_what_cannot_be_is_dropped_and_counted(name: str, bad: UtilizationSample) -> None:
     """Drivers have been seen to report a utilisation of 808,334,905 %."""
-    drained = drain(Mark(START), [sample(0.1, 0.5), bad, sample(0.2, 0.5)])
+    drained = new_intervals(Cursor(START), [sample(0.1, 0.5), bad, sample(0.2, 0.5)])
     assert (drained.dropped, [piece.ratio for piece in drained.pieces]) == (1, [0.5, 0.5]), name
 
 
@@ -70,59 +70,59 @@ def test_it_does_not_matter_how_often_the_buffer_is_drained(steps: list[tuple[in
     for step, ratio in steps:
         time += step
         samples.append(UtilizationSample(time, ratio))
-    at_once = drain(Mark(START), samples)
-    mark, pieces = Mark(START), list[Piece]()
+    at_once = new_intervals(Cursor(START), samples)
+    mark, pieces = Cursor(START), list[Interval]()
     for cut in [*sorted(cuts), len(samples)]:
-        part = drain(mark, samples[:cut])
+        part = new_intervals(mark, samples[:cut])
         mark, pieces = part.mark, [*pieces, *part.pieces]
     assert (tuple(pieces), mark) == (at_once.pieces, at_once.mark)
-    assert all(0.0 < piece.seconds <= LONGEST_PERIOD for piece in pieces)
-    doubled = drain(Mark(START), [entry for entry in samples for _ in range(2)])
+    assert all(0.0 < piece.seconds <= MAX_PERIOD_SECONDS for piece in pieces)
+    doubled = new_intervals(Cursor(START), [entry for entry in samples for _ in range(2)])
     assert doubled.pieces == at_once.pieces
 
 
 def test_a_sample_before_two_were_seen_covers_the_shortest_period_of_nvml() -> None:
-    assert drain(Mark(START), [sample(20.0, 1.0)]).pieces == (Piece(USUAL_PERIOD, 1.0),)
+    assert new_intervals(Cursor(START), [sample(20.0, 1.0)]).pieces == (Interval(DEFAULT_PERIOD_SECONDS, 1.0),)
 
 
 def test_stretches_become_one_with_their_mean() -> None:
-    assert whole([Piece(0.1, 1.0), Piece(0.3, 0.0)]) == Piece(0.4, 0.25)
-    assert whole([]) == Piece(0.0, 0.0)
+    assert merged([Interval(0.1, 1.0), Interval(0.3, 0.0)]) == Interval(0.4, 0.25)
+    assert merged([]) == Interval(0.0, 0.0)
 
 
 @pytest.mark.parametrize(("ratio", "bucket"), [(0.0, 0), (0.01, 1), (0.5, 1), (0.51, 2), (1.0, 2)])
 def test_a_share_falls_in_the_bucket_whose_bound_it_does_not_exceed(ratio: float, bucket: int) -> None:
     """As Prometheus has it: `le` is less or equal."""
-    after = count(Bursts((0, 0, 0)), [Piece(1.0, ratio)], (0.0, 0.5))
+    after = observed(BusyHistogram((0, 0, 0)), [Interval(1.0, ratio)], (0.0, 0.5))
     assert (after.counts.index(1), after.sum) == (bucket, ratio)
 
 
 def test_asked_for_everything_a_driver_also_tells_of_processes_that_stopped_long_ago() -> None:
     """Those that lie near the newest sample of the device are of now; without one to compare, none is known to be."""
     entries = [ProcessUtilization(1, START, 0.9), ProcessUtilization(2, START + 9_000_000, 0.3)]
-    piece = Piece(0.2, 1.0)
-    assert [entry.pid for entry in fresh(entries, START + 9_100_000, piece)] == [2]
-    assert fresh(entries, 5_000_000, piece) == [], "a clock of its own"
-    assert (fresh(entries, None, piece), fresh(entries, START, None)) == ((), ())
+    piece = Interval(0.2, 1.0)
+    assert [entry.pid for entry in recent(entries, START + 9_100_000, piece)] == [2]
+    assert recent(entries, 5_000_000, piece) == [], "a clock of its own"
+    assert (recent(entries, None, piece), recent(entries, START, None)) == ((), ())
 
 
 @pytest.mark.parametrize(
     ("what", "shares", "seconds_since", "piece", "expected"),
     [
-        ("a mean over the stretch itself stays", {1: 0.6}, 0.3, Piece(0.3, 0.9), {1: 0.6}),
-        ("a mean over a rest and the stretch is all of the stretch", {1: 0.03}, 10.0, Piece(0.3, 1.0), {1: 1.0}),
-        ("two share as they did", {1: 0.02, 2: 0.01}, 10.0, Piece(0.3, 0.9), {1: 0.6, 2: 0.3}),
-        ("what falls short of the device stays short", {1: 0.015}, 10.0, Piece(0.3, 0.9), {1: 0.5}),
-        ("a driver that leaves the rest out is not scaled", {1: 0.9}, 10.0, Piece(0.3, 0.9), {1: 0.9}),
+        ("a mean over the stretch itself stays", {1: 0.6}, 0.3, Interval(0.3, 0.9), {1: 0.6}),
+        ("a mean over a rest and the stretch is all of the stretch", {1: 0.03}, 10.0, Interval(0.3, 1.0), {1: 1.0}),
+        ("two share as they did", {1: 0.02, 2: 0.01}, 10.0, Interval(0.3, 0.9), {1: 0.6, 2: 0.3}),
+        ("what falls short of the device stays short", {1: 0.015}, 10.0, Interval(0.3, 0.9), {1: 0.5}),
+        ("a driver that leaves the rest out is not scaled", {1: 0.9}, 10.0, Interval(0.3, 0.9), {1: 0.9}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_mean_over_a_rest_is_told_as_a_share_of_the_stretch_after_it(
-    what: str, shares: dict[int, float], seconds_since: float, piece: Piece, expected: dict[int, float]
+    what: str, shares: dict[int, float], seconds_since: float, piece: Interval, expected: dict[int, float]
 ) -> None:
     newest = START + round(seconds_since * 1e6)
     entries = [ProcessUtilization(pid, newest, share) for pid, share in shares.items()]
-    told = {entry.pid: entry.sm_ratio for entry in undiluted(entries, START, piece)}
+    told = {entry.pid: entry.sm_ratio for entry in rescaled(entries, START, piece)}
     assert told == {pid: pytest.approx(share) for pid, share in expected.items()}, what
 
 
@@ -132,5 +132,5 @@ def test_shares_are_never_scaled_beyond_the_device(
 ) -> None:
     """Unless they were beyond it already: then they stay."""
     entries = [ProcessUtilization(pid, START + round(since * 1e6), share) for pid, share in enumerate(shares, 1)]
-    told = sum(entry.sm_ratio for entry in undiluted(entries, START, Piece(seconds, ratio)))
+    told = sum(entry.sm_ratio for entry in rescaled(entries, START, Interval(seconds, ratio)))
     assert sum(shares) - 1e-9 <= told <= max(ratio, sum(shares)) + 1e-9

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from foreshock_exporter.exporter import STALE_AFTER, Exporter
+from foreshock_exporter.exporter import STALE_AFTER_SECONDS, Exporter
 from foreshock_exporter.host.network import InterfaceCounters
-from foreshock_exporter.host.network import emit as emit_network
+from foreshock_exporter.host.network import families as emit_network
 from foreshock_exporter.host.pressure import Pressure
-from foreshock_exporter.host.pressure import emit as emit_pressure
+from foreshock_exporter.host.pressure import families as emit_pressure
 from foreshock_exporter.model.device import ProcessUtilization, Reading, Xid
-from foreshock_exporter.model.family import Emitted
+from foreshock_exporter.model.family import Families
 
 if TYPE_CHECKING:
     from tests.conftest import Eventually
@@ -52,7 +52,7 @@ def test_a_broken_host_reader_costs_only_its_own_metrics(
 ) -> None:
     host, answers = scripted(gpu()), [ETH0]
 
-    def network() -> Emitted:
+    def network() -> Families:
         if not answers:
             raise OSError("no such file: net/dev")
         return emit_network([answers.pop()])
@@ -148,7 +148,7 @@ def test_a_hung_driver_call_hides_the_gpus_but_not_the_host(
     eventually(exporter.ready, "the first sample")
     hang.set()
     assert hung.wait(30)
-    timer[0] += STALE_AFTER + 1
+    timer[0] += STALE_AFTER_SECONDS + 1
     eth0 = ("node_network_up", frozenset({("device", "eth0")}))
     eventually(lambda: eth0 in series(exporter.render()), "the network read again")
     found = series(exporter.render())

@@ -92,7 +92,7 @@ def test_a_name_that_is_no_text_keeps_its_bytes_apart(tree: Tree) -> None:
 
 
 def test_what_an_interface_does_not_say_is_left_out() -> None:
-    emitted = dict(network.emit([InterfaceCounters("eth0", receive_bytes=1.0, up=False), InterfaceCounters("lo")]))
+    emitted = dict(network.families([InterfaceCounters("eth0", receive_bytes=1.0, up=False), InterfaceCounters("lo")]))
     assert emitted[host_metrics.NETWORK_RECEIVE_BYTES] == [Sample(("eth0",), 1.0)]
     assert emitted[host_metrics.NETWORK_UP] == [Sample(("eth0",), 0.0)]
     assert emitted[host_metrics.NETWORK_SPEED] == []
@@ -118,7 +118,7 @@ def test_pressure_is_read_in_seconds_and_what_the_kernel_lacks_is_none(tree: Tre
 
 
 def test_pressure_that_the_kernel_does_not_keep_is_left_out() -> None:
-    assert pressure.emit(Pressure(io_waiting=0.0)) == [(host_metrics.PRESSURE_IO_WAITING, [Sample((), 0.0)])]
+    assert pressure.families(Pressure(io_waiting=0.0)) == [(host_metrics.PRESSURE_IO_WAITING, [Sample((), 0.0)])]
 
 
 def test_a_kernel_without_pressure_is_told_with_the_remedy(tmp_path: Path) -> None:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from foreshock_exporter.otlp.status import THROTTLED_FROM, XID_LASTS, Condition, State, shares, state
+from foreshock_exporter.otlp.hardware_state import (
+    MIN_THROTTLED_RATIO,
+    XID_ACTIVE_SECONDS,
+    Condition,
+    State,
+    growth_ratios,
+    hardware_state,
+)
 
 
 @pytest.mark.parametrize(
@@ -15,30 +22,30 @@ from foreshock_exporter.otlp.status import THROTTLED_FROM, XID_LASTS, Condition,
         (Condition(lost=True), "failed"),
         (Condition(lost=True, row_remap_failed=True), "failed"),
         (Condition(xids={79: 1.0}), "failed"),
-        (Condition(xids={79: XID_LASTS + 1}), "ok"),
+        (Condition(xids={79: XID_ACTIVE_SECONDS + 1}), "ok"),
         (Condition(xids={95: 0.0}, row_remap_pending=True), "failed"),
         (Condition(row_remap_failed=True), "predicted_failure"),
         (Condition(row_remap_failed=True, row_remap_pending=True), "predicted_failure"),
         (Condition(row_remap_pending=True), "degraded"),
         (Condition(xids={63: 5.0}), "degraded"),
         (Condition(xids={74: 5.0}), "degraded"),
-        (Condition(xids={74: XID_LASTS + 1}), "ok"),
+        (Condition(xids={74: XID_ACTIVE_SECONDS + 1}), "ok"),
         (Condition(xids={13: 5.0, 31: 5.0, 43: 5.0, 45: 5.0, 94: 5.0}), "ok"),
         (Condition(throttled={"hw_thermal": 0.5}), "degraded"),
-        (Condition(throttled={"power_brake": THROTTLED_FROM}), "degraded"),
+        (Condition(throttled={"power_brake": MIN_THROTTLED_RATIO}), "degraded"),
         (Condition(throttled={"hw_thermal": 0.05}), "ok"),
         (Condition(throttled={"power": 1.0, "low_utilization": 1.0, "sync_boost": 1.0}), "ok"),
     ],
 )
 def test_the_worst_that_holds_is_the_state(condition: Condition, expected: State) -> None:
     """Faults of applications, the power limit and what happened long ago are no sickness of the GPU."""
-    assert state(condition) == expected
+    assert hardware_state(condition) == expected
 
 
 def test_how_long_a_gpu_was_throttled_comes_from_two_readings() -> None:
     """A reason that was not told before says nothing yet; a counter that began again does not either."""
-    assert shares({"thermal": 10.0, "power": 5.0}, {"thermal": 12.5, "power": 0.0, "board_limit": 9.0}, 5.0) == {
+    assert growth_ratios({"thermal": 10.0, "power": 5.0}, {"thermal": 12.5, "power": 0.0, "board_limit": 9.0}, 5.0) == {
         "thermal": 0.5,
         "power": 0.0,
     }
-    assert shares({"thermal": 10.0}, {"thermal": 11.0}, 0.0) == {}
+    assert growth_ratios({"thermal": 10.0}, {"thermal": 11.0}, 0.0) == {}

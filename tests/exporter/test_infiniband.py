@@ -15,13 +15,13 @@ from foreshock_exporter.host.infiniband import (
     MAX_PORTS,
     Port,
     SysInfiniband,
-    emit,
+    families,
     parse_counter,
     parse_rate,
     parse_state,
 )
 from foreshock_exporter.host.metrics import INFINIBAND_COUNTERS
-from foreshock_exporter.model.family import Emitted, Sample
+from foreshock_exporter.model.family import Families, Sample
 
 if TYPE_CHECKING:
     from tests.exporter.conftest import Tree
@@ -37,7 +37,7 @@ ADAPTER = {
 }
 
 
-def values(emitted: Emitted) -> dict[tuple[str, tuple[str, ...]], float]:
+def values(emitted: Families) -> dict[tuple[str, tuple[str, ...]], float]:
     return {
         (family.name, sample.labels): sample.value
         for family, samples in emitted
@@ -152,5 +152,5 @@ def test_no_text_breaks_the_parsers_but_by_saying_so(text: str) -> None:
 
 
 def test_families_without_a_sample_are_not_written() -> None:
-    assert render(emit([])) == b""
+    assert render(families([])) == b""
     assert Port("mlx5_0", 1).counters == {}

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from foreshock_exporter.gpu.collector import HEALTH_EVERY
+from foreshock_exporter.gpu.collector import HEALTH_INTERVAL_SECONDS
 from foreshock_exporter.gpu.contention import ServiceKey
-from foreshock_exporter.gpu.sampler import MAX_XIDS, Sampler
+from foreshock_exporter.gpu.sampler import MAX_XID_KINDS, Sampler
 from foreshock_exporter.gpu.snapshot import GpuState
-from foreshock_exporter.gpu.utilization import PROCESSES_WITHIN
+from foreshock_exporter.gpu.utilization import MAX_PROCESS_WAIT_SECONDS
 from foreshock_exporter.model.device import (
     Counters,
     DeviceError,
@@ -23,7 +23,7 @@ from foreshock_exporter.model.device import (
     UtilizationSample,
     Xid,
 )
-from foreshock_exporter.model.service import ServiceOf
+from foreshock_exporter.model.service import AttributedService
 
 if TYPE_CHECKING:
     from tests.exporter.conftest import ScriptedGpu, ScriptedHost
@@ -105,7 +105,7 @@ def test_processes_sampled_more_slowly_than_the_device_are_waited_for(host: Scri
 def test_a_busy_gpu_whose_processes_stay_silent_is_nobodys(host: ScriptedHost) -> None:
     sampler = Sampler(host, host.resolve)
     state = play(host, sampler, 10.0, lambda at: 0.5, lambda at: {})
-    assert state.totals.unattributed == pytest.approx(5.0, abs=PROCESSES_WITHIN)
+    assert state.totals.unattributed == pytest.approx(5.0, abs=MAX_PROCESS_WAIT_SECONDS)
 
 
 def test_a_busy_gpu_that_keeps_no_samples_is_polled(host: ScriptedHost) -> None:
@@ -147,7 +147,7 @@ def test_parts_sum_to_the_device_and_no_counter_goes_back(
     """Whatever device and processes say, at whatever pace."""
     from tests.exporter.conftest import ScriptedGpu, ScriptedHost
 
-    services = {1: ServiceOf("shop", "one", "otel"), 2: ServiceOf("shop", "two", "otel")}
+    services = {1: AttributedService("shop", "one", "otel"), 2: AttributedService("shop", "two", "otel")}
     host = ScriptedHost([ScriptedGpu(samples=[], process_samples=[], memory={1: 1.0})], services=services)
     sampler = Sampler(host, host.resolve)
     before = None
@@ -175,7 +175,7 @@ def test_health_is_asked_for_every_ten_seconds(host: ScriptedHost) -> None:
     sampler.sample(host.time)
     host.gpus[0].health = Health(pcie_link_width=4)
     widths = []
-    for _ in range(int(HEALTH_EVERY)):
+    for _ in range(int(HEALTH_INTERVAL_SECONDS)):
         host.time += 1.0
         sampler.sample(host.time)
         health = sampler.snapshot(lambda lane: True, {}).gpus[0].health
@@ -219,7 +219,7 @@ def test_kinds_of_errors_are_bounded(host: ScriptedHost) -> None:
     host.reported = [Xid("GPU-0", number) for number in range(200)]
     sampler.listen(lambda: 1.0, 0.0)
     found = {xid.xid: xid.times for xid in sampler.snapshot(lambda lane: True, {}).xids}
-    assert (len(found), found["other"], sum(found.values())) == (MAX_XIDS + 1, 200 - MAX_XIDS, 200)
+    assert (len(found), found["other"], sum(found.values())) == (MAX_XID_KINDS + 1, 200 - MAX_XID_KINDS, 200)
 
 
 def test_a_counter_of_32_bits_is_followed_at_every_pass(host: ScriptedHost) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_exporter.gpu.monotonic import Count, follow, followed
+from foreshock_exporter.gpu.monotonic import CounterState, advance, make_monotonic
 from foreshock_exporter.model.device import Counters, Health, LinkBytes
 
 TURN = 2.0**32
@@ -16,25 +16,31 @@ TURN = 2.0**32
     ("what", "before", "raw", "wraps", "total"),
     [
         ("the first value is what the device says", None, 500.0, None, 500.0),
-        ("growth is added", Count(500.0, 700.0), 600.0, None, 800.0),
-        ("a wrapped counter goes on", Count(TURN - 10, TURN + 90), 5.0, TURN, TURN + 105),
-        ("a counter that begins anew adds what it has", Count(500.0, 700.0), 20.0, None, 720.0),
-        ("one of 32 bits has wrapped, whatever it fell to", Count(500.0, 700.0), 20.0, TURN, TURN + 220),
-        ("far below its turn it has begun anew, though it could wrap", Count(500.0, 700.0), 20.0, 2.0**64, 720.0),
+        ("growth is added", CounterState(500.0, 700.0), 600.0, None, 800.0),
+        ("a wrapped counter goes on", CounterState(TURN - 10, TURN + 90), 5.0, TURN, TURN + 105),
+        ("a counter that begins anew adds what it has", CounterState(500.0, 700.0), 20.0, None, 720.0),
+        ("one of 32 bits has wrapped, whatever it fell to", CounterState(500.0, 700.0), 20.0, TURN, TURN + 220),
+        (
+            "far below its turn it has begun anew, though it could wrap",
+            CounterState(500.0, 700.0),
+            20.0,
+            2.0**64,
+            720.0,
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_count_follows_the_device(
-    what: str, before: Count | None, raw: float, wraps: float | None, total: float
+    what: str, before: CounterState | None, raw: float, wraps: float | None, total: float
 ) -> None:
-    assert follow(before, raw, wraps) == Count(raw, total), what
+    assert advance(before, raw, wraps) == CounterState(raw, total), what
 
 
 @given(st.lists(st.floats(0, 2**40), min_size=1), st.sampled_from([None, TURN, 2.0**64]))
 def test_whatever_the_device_says_the_count_never_goes_back(raws: list[float], wraps: float | None) -> None:
     count = None
     for raw in raws:
-        after = follow(count, raw, wraps)
+        after = advance(count, raw, wraps)
         assert count is None or after.total >= count.total
         count = after
 
@@ -42,23 +48,23 @@ def test_whatever_the_device_says_the_count_never_goes_back(raws: list[float], w
 @given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=50))
 def test_a_counter_of_32_bits_is_followed_over_any_number_of_turns(steps: list[int]) -> None:
     """As long as less than a turn passes between two looks."""
-    true, count = 0, follow(None, 0.0)
+    true, count = 0, advance(None, 0.0)
     for step in steps:
         true += step
-        count = follow(count, float(true % 2**32), TURN)
+        count = advance(count, float(true % 2**32), TURN)
     assert count.total == true
 
 
 def test_every_counter_of_a_part_is_followed_and_what_is_absent_stays_absent() -> None:
-    book: dict[tuple[object, ...], Count] = {}
+    book: dict[tuple[object, ...], CounterState] = {}
     first = Counters(
         energy_joules=1000.0,
         throttled_seconds={"power": 5.0},
         nvlink_links={0: LinkBytes(10.0, 20.0)},
         absent={"pcie_transmit_bytes": "no_permission"},
     )
-    assert followed(book, first) == first
-    again = followed(
+    assert make_monotonic(book, first) == first
+    again = make_monotonic(
         book, Counters(energy_joules=1.0, throttled_seconds={"power": 7.0}, nvlink_links={0: LinkBytes(1.0, 25.0)})
     )
     assert again == Counters(
@@ -68,8 +74,8 @@ def test_every_counter_of_a_part_is_followed_and_what_is_absent_stays_absent() -
 
 def test_of_a_gpus_health_counts_are_followed_and_states_are_not() -> None:
     """A remapped row is a state of the memory; its number may be told anew after a repair."""
-    book: dict[tuple[object, ...], Count] = {}
-    followed(book, Health(ecc_errors={"corrected": 5.0}, remapped_rows={"corrected": 4.0}, pcie_link_width=16))
-    assert followed(
+    book: dict[tuple[object, ...], CounterState] = {}
+    make_monotonic(book, Health(ecc_errors={"corrected": 5.0}, remapped_rows={"corrected": 4.0}, pcie_link_width=16))
+    assert make_monotonic(
         book, Health(ecc_errors={"corrected": 1.0}, remapped_rows={"corrected": 0.0}, pcie_link_width=8)
     ) == Health(ecc_errors={"corrected": 6.0}, remapped_rows={"corrected": 0.0}, pcie_link_width=8)

@@ -11,20 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_exporter.attribution.container import ContainerOf, process_names, words_of
+from foreshock_exporter.attribution.container import ProcessContainer, container_join_keys, join_keys
 from foreshock_exporter.gpu.contention import ServiceKey
 from foreshock_exporter.gpu.occupancy import (
-    BURST,
-    LONGEST,
-    MAX_LENGTH,
-    MAX_PROCESSES,
-    MERGE_GAP,
-    MINUTE,
-    PER_SECOND,
-    Fold,
+    INTERVALS_PER_SECOND,
+    MAX_BURST_INTERVALS,
+    MAX_INTERVAL_SECONDS,
+    MAX_JOIN_KEYS,
+    MAX_OBSERVATION_SECONDS,
+    MERGE_GAP_SECONDS,
+    TRACE_SECONDS,
     Observation,
-    Occupancies,
     Occupancy,
+    OccupancyState,
+    OccupancyTracker,
     advance,
     settle,
     span_id,
@@ -47,7 +47,7 @@ def observations(pattern: str, *, step: float = 0.1, start: float = T0, uuid: st
 
 def told(seen: Sequence[Observation]) -> list[Occupancy]:
     """All intervals of one GPU, the last ones too."""
-    fold = Fold()
+    fold = OccupancyState()
     found: list[Occupancy] = []
     for observation in seen:
         fold, ended = advance(fold, observation)
@@ -90,7 +90,7 @@ def test_a_share_below_five_percent_is_not_activity() -> None:
 
 def test_an_interval_ends_as_soon_as_nothing_can_extend_it() -> None:
     """Not first when the service runs again, which may be hours later."""
-    fold = Fold()
+    fold = OccupancyState()
     ended = []
     for observation in observations("2...."):
         fold, closed = advance(fold, observation)
@@ -130,7 +130,9 @@ def test_after_the_clock_was_set_back_intervals_go_on() -> None:
 
 def test_an_observation_over_a_minute_says_too_little_and_is_counted() -> None:
     """It is dropped, not spread over intervals that nobody saw."""
-    fold, ended = advance(Fold(), Observation("GPU-0", "0", T0, T0 + LONGEST + 1, {A: 0.5, B: 0.5}))
+    fold, ended = advance(
+        OccupancyState(), Observation("GPU-0", "0", T0, T0 + MAX_OBSERVATION_SECONDS + 1, {A: 0.5, B: 0.5})
+    )
 
     assert (ended, fold.dropped) == ((), 1)
 
@@ -138,19 +140,19 @@ def test_an_observation_over_a_minute_says_too_little_and_is_counted() -> None:
 def test_more_intervals_than_the_bound_are_dropped_and_counted() -> None:
     """A hundred at once, ten a second on average; the rest is counted."""
     services = {ServiceKey("", f"s{number}"): 0.06 for number in range(150)}
-    fold, first = advance(Fold(), Observation("GPU-0", "0", T0, T0 + 0.1, services))
+    fold, first = advance(OccupancyState(), Observation("GPU-0", "0", T0, T0 + 0.1, services))
     fold, second = advance(fold, Observation("GPU-0", "0", T0 + 0.1, T0 + 1.1, {}))
-    assert (len(first), len(second), fold.dropped) == (0, BURST, 150 - BURST)
+    assert (len(first), len(second), fold.dropped) == (0, MAX_BURST_INTERVALS, 150 - MAX_BURST_INTERVALS)
 
     fold, _ = advance(fold, Observation("GPU-0", "0", T0 + 1.1, T0 + 1.2, services))
     fold, third = advance(fold, Observation("GPU-0", "0", T0 + 1.2, T0 + 2.1, {}))
-    assert len(third) == PER_SECOND * 1
-    assert fold.dropped == 150 - BURST + 150 - PER_SECOND
+    assert len(third) == INTERVALS_PER_SECOND * 1
+    assert fold.dropped == 150 - MAX_BURST_INTERVALS + 150 - INTERVALS_PER_SECOND
 
 
 def test_gpus_do_not_touch_each_other_and_the_silent_ones_are_settled() -> None:
     """A GPU that is lost leaves no interval open for ever."""
-    occupancies = Occupancies()
+    occupancies = OccupancyTracker()
     mixed = [o for pair in zip(observations("222"), observations("22.", uuid="GPU-1"), strict=True) for o in pair]
     assert [i for observation in mixed for i in occupancies.observe(observation)] == []
     assert occupancies.settle(T0 + 0.3) == ()
@@ -188,7 +190,7 @@ STEPS = st.lists(
     max_size=60,
 )
 TICK = 0.125  # exact in binary, so that the model below needs no tolerance
-GAP_TICKS = int(MERGE_GAP / TICK)
+GAP_TICKS = int(MERGE_GAP_SECONDS / TICK)
 
 
 @given(STEPS)
@@ -196,14 +198,14 @@ def test_intervals_never_overlap_and_cover_exactly_the_active_time_up_to_bridged
     steps: list[tuple[int, int, frozenset[ServiceKey]]],
 ) -> None:
     """Against a model that paints ticks: whatever the samples, nothing is told twice, invented, or left out."""
-    fold, at = Fold(allowance=1e9), 0
+    fold, at = OccupancyState(allowance=1e9), 0
     found: list[Occupancy] = []
     painted: dict[ServiceKey, set[int]] = {A: set(), B: set(), C: set()}
     for silence, ticks, services in steps:
         at += silence
         shares = dict.fromkeys(services, 0.3)
         fold, ended = advance(fold, Observation("g", "0", T0 + at * TICK, T0 + (at + ticks) * TICK, shares))
-        fold = Fold(fold.seen, fold.open, 1e9)
+        fold = OccupancyState(fold.seen, fold.open, 1e9)
         found += ended
         if len(services) > 1:
             for service in services:
@@ -220,8 +222,8 @@ def test_intervals_never_overlap_and_cover_exactly_the_active_time_up_to_bridged
         assert all(any(t - d in ticks_of for d in range(1, GAP_TICKS + 1)) for t in extra)
         assert all(any(t + d in ticks_of for d in range(1, GAP_TICKS + 1)) for t in extra)
     for interval in found:
-        assert 0 < interval.end - interval.start <= MAX_LENGTH
-        assert interval.start // MINUTE == (interval.end - TICK) // MINUTE
+        assert 0 < interval.end - interval.start <= MAX_INTERVAL_SECONDS
+        assert interval.start // TRACE_SECONDS == (interval.end - TICK) // TRACE_SECONDS
 
 
 @given(STEPS, STEPS, st.randoms(use_true_random=False))
@@ -241,7 +243,7 @@ def test_the_intervals_of_a_gpu_do_not_depend_on_the_order_in_which_gpus_are_obs
         return seen
 
     def run(seen: Sequence[Observation]) -> set[Occupancy]:
-        occupancies = Occupancies()
+        occupancies = OccupancyTracker()
         return {i for o in seen for i in occupancies.observe(o)} | set(occupancies.settle(T0 + 1e9))
 
     queues = {"l": observed("l", left), "r": observed("r", right)}
@@ -284,7 +286,7 @@ def test_an_interval_names_the_processes_that_were_there() -> None:
     def observed(at: float, pids: dict[ServiceKey, tuple[int, ...]]) -> Observation:
         return Observation("GPU-0", "0", T0 + at, T0 + at + 0.1, {A: 0.5, B: 0.4}, pids)
 
-    occupancies = Occupancies(names)
+    occupancies = OccupancyTracker(names)
     for at in (0.0, 0.1, 0.2):
         occupancies.observe(observed(at, {A: (7,), B: (8,)}))
     occupancies.observe(observed(0.3, {A: (7, 9), B: (8,)}))
@@ -300,24 +302,24 @@ def test_an_interval_names_the_processes_that_were_there() -> None:
 def test_an_interval_names_a_bounded_number_of_processes() -> None:
     """A service with a hundred workers on one GPU."""
     seen = Observation("GPU-0", "0", T0, T0 + 0.1, {A: 0.5, B: 0.4}, {A: tuple(range(100))})
-    fold, _ = advance(Fold(), seen, lambda pid: (f"host/{pid}",))
+    fold, _ = advance(OccupancyState(), seen, lambda pid: (f"host/{pid}",))
 
-    assert {len(i.processes) for i in settle(fold, "GPU-0", "0")[1]} == {0, MAX_PROCESSES}
+    assert {len(i.processes) for i in settle(fold, "GPU-0", "0")[1]} == {0, MAX_JOIN_KEYS}
 
 
 @pytest.mark.parametrize(
     ("place", "words"),
     [
-        (ContainerOf(4242, False), ("host/4242",)),
-        (ContainerOf(1, True, "ab" * 32), (f"container:{'ab' * 32}/1",)),
-        (ContainerOf(7, True, "ab" * 32, "pod-uid"), (f"container:{'ab' * 32}/7", "pod:pod-uid/7")),
-        (ContainerOf(4242, False, "ab" * 32), (f"container:{'ab' * 32}/4242", "host/4242")),
-        (ContainerOf(3, True), ()),
+        (ProcessContainer(4242, False), ("host/4242",)),
+        (ProcessContainer(1, True, "ab" * 32), (f"container:{'ab' * 32}/1",)),
+        (ProcessContainer(7, True, "ab" * 32, "pod-uid"), (f"container:{'ab' * 32}/7", "pod:pod-uid/7")),
+        (ProcessContainer(4242, False, "ab" * 32), (f"container:{'ab' * 32}/4242", "host/4242")),
+        (ProcessContainer(3, True), ()),
     ],
 )
-def test_a_process_is_told_in_the_words_of_its_spans(place: ContainerOf, words: tuple[str, ...]) -> None:
+def test_a_process_is_told_in_the_words_of_its_spans(place: ProcessContainer, words: tuple[str, ...]) -> None:
     """Its number inside its container; that of the host only where the process itself sees the host's numbers."""
-    assert words_of(place) == words
+    assert container_join_keys(place) == words
 
 
 def test_a_process_that_is_gone_has_no_words(tmp_path: Path) -> None:
@@ -326,5 +328,5 @@ def test_a_process_that_is_gone_has_no_words(tmp_path: Path) -> None:
     (tmp_path / "42" / "status").write_text("Pid:\t42\nNSpid:\t42\t5\n")
     (tmp_path / "42" / "cgroup").write_text(f"0::/docker/{'cd' * 32}\n")
 
-    assert process_names(tmp_path, 42) == (f"container:{'cd' * 32}/5",)
-    assert process_names(tmp_path, 43) == ()
+    assert join_keys(tmp_path, 42) == (f"container:{'cd' * 32}/5",)
+    assert join_keys(tmp_path, 43) == ()

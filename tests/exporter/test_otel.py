@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from foreshock_exporter.attribution.host_identity import host_id
 from foreshock_exporter.attribution.resource_detector import (
     ForeshockResourceDetector,
+    container_ids,
     parse_mountinfo,
-    place,
     visible_gpus,
 )
 
@@ -78,7 +78,7 @@ def test_a_process_knows_its_container_and_its_pod(
     cgroup: str, mountinfo: str, expected: tuple[str | None, str | None]
 ) -> None:
     """By the cgroup of either version, or by what the runtime mounts where a namespace hides it."""
-    assert place(cgroup, parse_mountinfo(mountinfo)) == expected
+    assert container_ids(cgroup, parse_mountinfo(mountinfo)) == expected
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_the_visible_gpus_are_told_as_they_are_given(environ: dict[str, str], ex
 @given(st.text(), st.text(), st.text())
 def test_whatever_stands_in_files_and_variables_nothing_is_raised(cgroup: str, mountinfo: str, gpus: str) -> None:
     """A detector that fails takes the whole service down with it at its start."""
-    found = place(cgroup, parse_mountinfo(mountinfo))
+    found = container_ids(cgroup, parse_mountinfo(mountinfo))
     assert found.container is None or len(found.container) == 64
     assert len(visible_gpus({"CUDA_VISIBLE_DEVICES": gpus}) or ()) <= 128
 
@@ -175,7 +175,6 @@ def test_a_service_loads_nothing_of_the_exporter_but_the_detector() -> None:
         "foreshock_exporter",
         "foreshock_exporter.attribution",
         "foreshock_exporter.attribution.cgroup",
-        "foreshock_exporter.host",
         "foreshock_exporter.attribution.host_identity",
         "foreshock_exporter.attribution.resource_detector",
     ]

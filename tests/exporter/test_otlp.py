@@ -21,21 +21,21 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.sdk.resources import Resource
 
-from foreshock_exporter.exposition.families import emit
+from foreshock_exporter.exposition.families import snapshot_families
 from foreshock_exporter.exposition.text_format import render
-from foreshock_exporter.gpu.contention import NOBODY, ServiceKey, Totals
-from foreshock_exporter.gpu.driver_samples import Bursts
+from foreshock_exporter.gpu.contention import UNATTRIBUTED, ServiceKey, Totals
+from foreshock_exporter.gpu.driver_samples import BusyHistogram
 from foreshock_exporter.gpu.occupancy import Observation, Occupancy, span_id, trace_id
 from foreshock_exporter.gpu.snapshot import GpuSnapshot, GpuState, Snapshot, XidCount
 from foreshock_exporter.gpu.tenants import Holding
 from foreshock_exporter.model import metrics as metric_names
 from foreshock_exporter.model.device import Counters, Health, Identity, Reading
-from foreshock_exporter.model.family import Emitted, Sample
-from foreshock_exporter.otlp.metric_pusher import MAX_SERIES, Metrics
-from foreshock_exporter.otlp.push import Push
-from foreshock_exporter.otlp.readings import INSTRUMENTS, Point, Readings
-from foreshock_exporter.otlp.report import Report
-from foreshock_exporter.otlp.spans import MAX_WAITING, Spans
+from foreshock_exporter.model.family import Families, Sample
+from foreshock_exporter.otlp.metric_pusher import MAX_SERIES, MetricPusher
+from foreshock_exporter.otlp.pusher import OtlpPusher
+from foreshock_exporter.otlp.readings import INSTRUMENTS, Point, ReadingConverter
+from foreshock_exporter.otlp.report import PushReport
+from foreshock_exporter.otlp.span_pusher import MAX_QUEUED_SPANS, SpanPusher
 
 if TYPE_CHECKING:
     from tests.conftest import Eventually
@@ -153,9 +153,9 @@ def gpu(index: int) -> GpuState:
             contended=50.0,
             service_busy={A: 60.0, B: 36.0},
             stalled={A: 20.0, B: 30.0},
-            stalled_by={(A, B): 18.0, (A, NOBODY): 2.0, (B, A): 30.0},
+            stalled_by={(A, B): 18.0, (A, UNATTRIBUTED): 2.0, (B, A): 30.0},
         ),
-        bursts=Bursts((0,) * (len(metric_names.GPU_BUSY_RATIO.bounds) + 1)),
+        bursts=BusyHistogram((0,) * (len(metric_names.GPU_BUSY_RATIO.bounds) + 1)),
         counters=Counters(
             energy_joules=1.5e6,
             throttled_seconds={"power": 12.0, "hw_thermal": 0.25},
@@ -189,20 +189,20 @@ def host(*gpus: GpuState, lost: tuple[str, ...] = (), xids: tuple[XidCount, ...]
 
 RICH = host(gpu(0), gpu(1), lost=("GPU-2",), xids=(XidCount("0", "GPU-0", "31", 4, T0 - 60),))
 
-MakePush = Callable[..., Push]
+MakePush = Callable[..., OtlpPusher]
 Series = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 @pytest.fixture(name="pushing")
 def _pushing(receiver: Receiver) -> Iterator[MakePush]:
     """Start a push to the receiver; its own intervals are so long that only `flush` and the sender's beat count."""
-    made: list[Push] = []
+    made: list[OtlpPusher] = []
     sdk = logging.getLogger("opentelemetry")
     level = sdk.level
 
-    def start(snapshot: Snapshot = RICH, url: str | None = None, **options: object) -> Push:
+    def start(snapshot: Snapshot = RICH, url: str | None = None, **options: object) -> OtlpPusher:
         attributes = {"host.id": "id-1", "host.name": "node-1", "service.version": "1.0"}
-        push = Push(url or receiver.url, lambda: snapshot, attributes, 3600.0, lambda: T0, **options)  # type: ignore[arg-type]  # keywords of a test
+        push = OtlpPusher(url or receiver.url, lambda: snapshot, attributes, 3600.0, lambda: T0, **options)  # type: ignore[arg-type]  # keywords of a test
         made.append(push)
         push.start()
         return push
@@ -214,7 +214,7 @@ def _pushing(receiver: Receiver) -> Iterator[MakePush]:
     sdk.setLevel(level)
 
 
-def counted(emitted: Emitted) -> dict[tuple[str, ...], float]:
+def counted(emitted: Families) -> dict[tuple[str, ...], float]:
     """The pushes' own counters: (name without its ends, label) to value."""
     return {
         (family.name.removeprefix("foreshock_exporter_otlp_").removesuffix("_total"), *sample.labels): sample.value
@@ -264,7 +264,7 @@ def test_what_is_pushed_equals_the_scrape_value_by_value(
     series: Callable[[bytes], Mapping[tuple[str, frozenset[tuple[str, str]]], float]],
 ) -> None:
     """Within 1 %, and neither has a value that the other lacks, as the table in the documentation pairs them."""
-    scrape = series(render(emit(RICH)))
+    scrape = series(render(snapshot_families(RICH)))
     pushing().flush()
     points = receiver.points()
 
@@ -325,9 +325,11 @@ def test_what_a_gpu_does_not_say_is_not_pushed(pushing: MakePush, receiver: Rece
 
 def test_a_gpu_has_one_state_and_a_lost_one_has_failed() -> None:
     """Though nothing else is known of it than what it once was."""
-    readings = Readings(lambda: T0)
-    readings.take(emit(host(gpu(0), gpu(1))))
-    points = readings.take(emit(host(gpu(1), lost=("GPU-0", "GPU-9"), xids=(XidCount("1", "GPU-1", "79", 1, T0 - 5),))))
+    readings = ReadingConverter(lambda: T0)
+    readings.take(snapshot_families(host(gpu(0), gpu(1))))
+    points = readings.take(
+        snapshot_families(host(gpu(1), lost=("GPU-0", "GPU-9"), xids=(XidCount("1", "GPU-1", "79", 1, T0 - 5),)))
+    )
 
     states = {(p.attributes["hw.id"], p.attributes["hw.state"]): p.value for p in points["hw.status"]}
     assert {uuid for (uuid, name), value in states.items() if value and name == "failed"} == {"GPU-0", "GPU-1", "GPU-9"}
@@ -340,11 +342,11 @@ def test_a_gpu_has_one_state_and_a_lost_one_has_failed() -> None:
 def test_a_gpu_that_heat_slows_down_is_degraded_until_it_no_longer_does() -> None:
     """By the seconds it was held back since the last push."""
     now = T0
-    readings = Readings(lambda: now)
+    readings = ReadingConverter(lambda: now)
 
     def current(seconds: float) -> list[str]:
         counters = Counters(throttled_seconds={"hw_thermal": seconds})
-        points = readings.take(emit(host(replace(gpu(0), counters=counters))))
+        points = readings.take(snapshot_families(host(replace(gpu(0), counters=counters))))
         return [p.attributes["hw.state"] for p in points["hw.status"] if p.value]
 
     assert current(100.0) == ["ok"]
@@ -362,7 +364,7 @@ def test_series_that_ended_do_not_fill_the_sdk(receiver: Receiver) -> None:
         name = INSTRUMENTS[0].name
         return {name: [Point(float(turn), {"hw.id": f"GPU-{turn}-{n}"}) for n in range(MAX_SERIES // 2)]}
 
-    metrics = Metrics(f"{receiver.url}/v1/metrics", read, Resource({}), 3600.0, "1.0", Report(receiver.url))
+    metrics = MetricPusher(f"{receiver.url}/v1/metrics", read, Resource({}), 3600.0, "1.0", PushReport(receiver.url))
     metrics.start()
     for turn in range(1, 8):  # noqa: B007 - read by the reading above
         metrics.flush(10)
@@ -439,8 +441,8 @@ def test_spans_that_a_busy_endpoint_does_not_take_are_sent_again(
 ) -> None:
     """They arrive when it takes spans again; none is counted as lost."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.5")
-    report = Report(receiver.url)
-    spans = Spans(f"{receiver.url}/v1/traces", Resource({}), "1.0", report)
+    report = PushReport(receiver.url)
+    spans = SpanPusher(f"{receiver.url}/v1/traces", Resource({}), "1.0", report)
     spans.add(interval(number) for number in range(3))
     receiver.status = status
     spans.flush()
@@ -459,8 +461,8 @@ def test_spans_that_the_endpoint_refuses_are_lost_and_counted(
 ) -> None:
     """A body that is wrong today is wrong tomorrow. It is said once, and once that it is over."""
     caplog.set_level(logging.INFO, "foreshock_exporter")
-    report = Report(receiver.url)
-    spans = Spans(f"{receiver.url}/v1/traces", Resource({}), "1.0", report)
+    report = PushReport(receiver.url)
+    spans = SpanPusher(f"{receiver.url}/v1/traces", Resource({}), "1.0", report)
     receiver.status = 400
     for number in range(4):
         spans.add([interval(number)])
@@ -483,14 +485,14 @@ def test_spans_that_the_endpoint_refuses_are_lost_and_counted(
 
 def test_no_more_spans_wait_than_is_allowed(receiver: Receiver) -> None:
     """The oldest go first; each is counted."""
-    spans = Spans(f"{receiver.url}/v1/traces", Resource({}), "1.0", Report(receiver.url))
-    spans.add(interval(number) for number in range(MAX_WAITING + 7))
+    spans = SpanPusher(f"{receiver.url}/v1/traces", Resource({}), "1.0", PushReport(receiver.url))
+    spans.add(interval(number) for number in range(MAX_QUEUED_SPANS + 7))
     spans.flush()
     spans.close()
 
     assert spans.dropped() == 7
     starts = [span.start_time_unix_nano for _, span in receiver.spans()]
-    assert len(starts) == MAX_WAITING
+    assert len(starts) == MAX_QUEUED_SPANS
     assert min(starts) == round((T0 + 7) * 1e9)
 
 

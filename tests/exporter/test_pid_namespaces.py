@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 
 from foreshock_exporter.attribution.container import (
     INITIAL_PID_NAMESPACE,
-    ContainerOf,
-    container_of,
-    host_pids,
+    ProcessContainer,
     parse_nspid,
+    process_container,
+    shows_host_pids,
 )
-from foreshock_exporter.attribution.service_of import ProcResolver
+from foreshock_exporter.attribution.service_resolver import ProcResolver
 from foreshock_exporter.exporter import Exporter
-from foreshock_exporter.model.service import ServiceOf
+from foreshock_exporter.model.service import AttributedService
 
 if TYPE_CHECKING:
     from tests.exporter.conftest import ScriptedGpu, ScriptedHost, Series, Tree
@@ -62,9 +62,12 @@ def test_two_processes_that_are_each_number_1_in_their_container_are_told_apart(
     """NVML gives the host's pids: each leads to its own service, container and span, never to the other's."""
     root = tree({**process(1001, 1, ONE, "chat"), **process(1002, 1, OTHER, "tts")})
     resolve = ProcResolver(root / "proc", root)
-    assert [resolve(1001), resolve(1002)] == [ServiceOf("", "chat", "otel"), ServiceOf("", "tts", "otel")]
-    assert container_of(root / "proc", 1001) == ContainerOf(1, True, ONE, POD)
-    assert container_of(root / "proc", 1002) == ContainerOf(1, True, OTHER, POD)
+    assert [resolve(1001), resolve(1002)] == [
+        AttributedService("", "chat", "otel"),
+        AttributedService("", "tts", "otel"),
+    ]
+    assert process_container(root / "proc", 1001) == ProcessContainer(1, True, ONE, POD)
+    assert process_container(root / "proc", 1002) == ProcessContainer(1, True, OTHER, POD)
 
 
 @pytest.mark.parametrize(
@@ -86,11 +89,11 @@ def test_the_numbers_of_a_process_run_from_the_host_to_its_innermost_namespace(
 
 def test_a_process_of_the_host_is_in_no_container(tree: Tree) -> None:
     root = tree({"proc/7/status": "Pid:\t7\nNSpid:\t7\n", "proc/7/cgroup": "0::/system.slice/vllm.service\n"})
-    assert container_of(root / "proc", 7) == ContainerOf(7, False, None, None)
+    assert process_container(root / "proc", 7) == ProcessContainer(7, False, None, None)
 
 
 def test_a_process_that_is_gone_is_nowhere(tmp_path: Path) -> None:
-    assert container_of(tmp_path, 7) is None
+    assert process_container(tmp_path, 7) is None
 
 
 @given(st.binary())
@@ -117,7 +120,7 @@ def test_a_proc_shows_the_hosts_pids_where_there_is_evidence_of_it(
     for name, namespace in (("1", init), ("self", reader)):
         if namespace is not None:
             linked(root, name, namespace)
-    assert host_pids(root / "proc") is expected, case
+    assert shows_host_pids(root / "proc") is expected, case
 
 
 def holders(driver: ScriptedHost, procfs: Path, read: Callable[[bytes], Series]) -> dict[str, str]:
@@ -189,8 +192,8 @@ def test_real_processes_that_are_both_process_1_are_told_apart(
     assert says == ["1", "1"]
     pids = [int(Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text()) for child in outer]
     resolve = ProcResolver(Path("/proc"), tmp_path)
-    assert [resolve(pid) for pid in pids] == [ServiceOf("", service, "otel") for service in services]
-    places = [container_of(Path("/proc"), pid) for pid in pids]
+    assert [resolve(pid) for pid in pids] == [AttributedService("", service, "otel") for service in services]
+    places = [process_container(Path("/proc"), pid) for pid in pids]
     assert [(place.pid, place.nested) for place in places if place] == [(1, True), (1, True)]
     driver = scripted(*(gpu(memory={pid: 1e9}) for pid in pids))
     assert holders(driver, Path("/proc"), series) == {"0": "chat", "1": "tts"}
@@ -207,4 +210,4 @@ def test_a_real_container_knows_whose_pids_its_proc_shows(
     """With a /proc of its own it does not show the host's; with the host's it shows what the host itself would see."""
     child = namespaced(ASK, *options)
     answer, _ = child.communicate(timeout=60)
-    assert answer.strip() == str(case == "the host's /proc" and host_pids(Path("/proc")))
+    assert answer.strip() == str(case == "the host's /proc" and shows_host_pids(Path("/proc")))

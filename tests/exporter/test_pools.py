@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from foreshock_exporter.exporter import Exporter
-from foreshock_exporter.gpu.pools import Place, Pools, Vain, assigned, parse_pools, vain
+from foreshock_exporter.gpu.pools import PoolMember, Pools, UnmatchedRule, assigned_pools, parse_pools, unmatched_rules
 from foreshock_exporter.model.device import DeviceError, Instance, Reading
 from foreshock_exporter.options import parse
 
 if TYPE_CHECKING:
     from tests.exporter.conftest import ScriptedGpu, ScriptedHost, Series
 
-HOST = (Place("0", "GPU-a"), Place("1", "GPU-b"), Place("2", "GPU-c", ("MIG-1", "MIG-2")))
+HOST = (PoolMember("0", "GPU-a"), PoolMember("1", "GPU-b"), PoolMember("2", "GPU-c", ("MIG-1", "MIG-2")))
 
 
 @pytest.mark.parametrize(
@@ -118,34 +118,44 @@ def test_wrong_pools_end_the_command_with_two(
 )
 def test_a_gpu_is_in_the_pool_that_its_uuid_or_index_or_nothing_else_names(rules: str, found: dict[str, str]) -> None:
     """One that no rule is for is in none; an instance is in one only where it is named itself."""
-    assert assigned(parse_pools(rules), HOST) == found
+    assert assigned_pools(parse_pools(rules), HOST) == found
 
 
 @pytest.mark.parametrize(
     ("rules", "count", "lost", "before", "found"),
     [
         ("chat;a=0,GPU-b,MIG-2", 3, (), (), ()),
-        ("chat=3", 3, (), (), (Vain("3", "chat", "not_found"),)),
+        ("chat=3", 3, (), (), (UnmatchedRule("3", "chat", "not_found"),)),
         ("chat=3", 4, (), (), ()),
-        ("chat=GPU-x", 3, (), (), (Vain("GPU-x", "chat", "not_found"),)),
-        ("chat=MIG-x", 3, (), (), (Vain("MIG-x", "chat", "not_found"),)),
-        ("chat=GPU-x", 3, (Place("3", "GPU-x"),), (), ()),
-        ("chat=MIG-x", 3, (Place("3", "GPU-x", ("MIG-x",)),), (), ()),
-        ("chat=3", 3, (Place("3", "GPU-x"),), (), ()),
-        ("chat=4", 3, (Place("3", "GPU-x"),), (), (Vain("4", "chat", "not_found"),)),
-        ("chat=3;batch=GPU-x", 3, (Place("3", "GPU-x"),), (), (Vain("3", "chat", "overruled"),)),
-        ("chat=0;batch=GPU-x", 3, (Place("0", "GPU-x"),), (), ()),
+        ("chat=GPU-x", 3, (), (), (UnmatchedRule("GPU-x", "chat", "not_found"),)),
+        ("chat=MIG-x", 3, (), (), (UnmatchedRule("MIG-x", "chat", "not_found"),)),
+        ("chat=GPU-x", 3, (PoolMember("3", "GPU-x"),), (), ()),
+        ("chat=MIG-x", 3, (PoolMember("3", "GPU-x", ("MIG-x",)),), (), ()),
+        ("chat=3", 3, (PoolMember("3", "GPU-x"),), (), ()),
+        ("chat=4", 3, (PoolMember("3", "GPU-x"),), (), (UnmatchedRule("4", "chat", "not_found"),)),
+        ("chat=3;batch=GPU-x", 3, (PoolMember("3", "GPU-x"),), (), (UnmatchedRule("3", "chat", "overruled"),)),
+        ("chat=0;batch=GPU-x", 3, (PoolMember("0", "GPU-x"),), (), ()),
         ("chat=GPU-x", 4, (), (), ()),
-        ("chat=GPU-x", 4, (), (Vain("GPU-x", "chat", "not_found"),), (Vain("GPU-x", "chat", "not_found"),)),
-        ("chat=0;batch=GPU-a", 3, (), (), (Vain("0", "chat", "overruled"),)),
+        (
+            "chat=GPU-x",
+            4,
+            (),
+            (UnmatchedRule("GPU-x", "chat", "not_found"),),
+            (UnmatchedRule("GPU-x", "chat", "not_found"),),
+        ),
+        ("chat=0;batch=GPU-a", 3, (), (), (UnmatchedRule("0", "chat", "overruled"),)),
         ("chat=0;chat=GPU-a", 3, (), (), ()),
     ],
 )
 def test_a_rule_is_in_vain_where_the_host_has_no_such_gpu_or_its_uuid_is_in_another_pool(
-    rules: str, count: int, lost: tuple[Place, ...], before: tuple[Vain, ...], found: tuple[Vain, ...]
+    rules: str,
+    count: int,
+    lost: tuple[PoolMember, ...],
+    before: tuple[UnmatchedRule, ...],
+    found: tuple[UnmatchedRule, ...],
 ) -> None:
     """A GPU that was lost is told elsewhere, and one that does not answer may be the one that is meant."""
-    assert vain(parse_pools(rules), HOST, (*lost, *HOST), count, before) == found
+    assert unmatched_rules(parse_pools(rules), HOST, (*lost, *HOST), count, before) == found
 
 
 def exporter_of(host: ScriptedHost, rules: str) -> Exporter:

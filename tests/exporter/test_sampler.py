@@ -11,10 +11,10 @@ import pytest
 from foreshock_exporter.gpu.contention import ServiceKey
 from foreshock_exporter.gpu.sampler import Sampler
 from foreshock_exporter.gpu.snapshot import GpuSnapshot
-from foreshock_exporter.gpu.tenants import FORGET_AFTER, MAX_SERVICES, Holding
-from foreshock_exporter.gpu.utilization import MAX_STEP
+from foreshock_exporter.gpu.tenants import EXPIRE_AFTER_SECONDS, MAX_SERVICES, Holding
+from foreshock_exporter.gpu.utilization import MAX_GAP_SECONDS
 from foreshock_exporter.model.device import Counters, DeviceError, Identity
-from foreshock_exporter.model.service import ServiceOf
+from foreshock_exporter.model.service import AttributedService
 
 if TYPE_CHECKING:
     from tests.exporter.conftest import ScriptedGpu, ScriptedHost
@@ -61,7 +61,7 @@ def test_the_driver_is_asked_for_what_came_after_the_newest_sample(
     assert host.gpus[0].asked_since == [0, 1_001_000_000, 1_002_000_000, 1_002_000_000]
 
 
-@pytest.mark.parametrize("step", [0.0, -5.0, MAX_STEP + 1])
+@pytest.mark.parametrize("step", [0.0, -5.0, MAX_GAP_SECONDS + 1])
 def test_a_gap_or_a_clock_that_goes_back_is_not_integrated(
     step: float, scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]
 ) -> None:
@@ -159,7 +159,7 @@ def test_services_that_follow_one_another_all_get_their_time(
     """Short jobs leave before their series end; the one gone longest makes room for the next."""
     host = scripted(gpu(utilization=1.0))
     sampler = Sampler(host, host.resolve)
-    host.services = {pid: ServiceOf("", f"job-{pid}", "slurm") for pid in range(1, 3 * MAX_SERVICES)}
+    host.services = {pid: AttributedService("", f"job-{pid}", "slurm") for pid in range(1, 3 * MAX_SERVICES)}
     advance(host, sampler, 1)
     for pid in host.services:
         host.gpus[0].shares = {pid: 1.0}
@@ -255,7 +255,7 @@ def test_one_service_found_in_two_ways_is_one_service(
     scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]
 ) -> None:
     host = scripted(gpu(utilization=1.0, shares={1: 0.5, 2: 0.5}))
-    host.services[2] = ServiceOf("shop", "one", "systemd")
+    host.services[2] = AttributedService("shop", "one", "systemd")
     state = advance(host, Sampler(host, host.resolve), 1, 1).gpus[0]
     assert (state.sources, state.totals.contended) == ({ONE: "otel"}, 0.0)
 
@@ -265,7 +265,7 @@ def test_series_of_a_service_that_left_end(scripted: Callable[..., ScriptedHost]
     sampler = Sampler(host, host.resolve)
     advance(host, sampler, 1, 1)
     host.gpus[0].shares = {2: 0.5}
-    assert ONE in advance(host, sampler, FORGET_AFTER).gpus[0].totals.service_busy
+    assert ONE in advance(host, sampler, EXPIRE_AFTER_SECONDS).gpus[0].totals.service_busy
     after = advance(host, sampler, 1).gpus[0]
     assert (set(after.totals.service_busy), set(after.sources)) == ({TWO}, {TWO})
 
@@ -275,7 +275,7 @@ def test_services_beyond_the_limit_become_unattributed_and_are_counted(
 ) -> None:
     many = MAX_SERVICES + 8
     host = scripted(gpu(utilization=1.0, shares=dict.fromkeys(range(1, many + 1), 1 / many)))
-    host.services = {pid: ServiceOf("", f"service-{pid}", "executable") for pid in range(1, many + 1)}
+    host.services = {pid: AttributedService("", f"service-{pid}", "executable") for pid in range(1, many + 1)}
     state = advance(host, Sampler(host, host.resolve), 1, 1).gpus[0]
     assert (len(state.totals.service_busy), state.services_over_limit) == (MAX_SERVICES, 8)
     assert state.totals.unattributed == pytest.approx(8 / many)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_exporter.attribution.service_of import program, workload
+from foreshock_exporter.attribution.service_resolver import program, workload
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from foreshock_exporter.attribution.service_of import (
+from foreshock_exporter.attribution.service_resolver import (
     CHECK_PERIOD,
     MAX_CACHED,
     POD_NAME_WAIT,
@@ -25,10 +25,10 @@ from foreshock_exporter.attribution.service_of import (
     parse_environ,
     start_time,
 )
-from foreshock_exporter.common.labels import MAX_LABEL, clean
+from foreshock_exporter.common.labels import MAX_LABEL_CHARS, label_value
 from foreshock_exporter.exposition.text_format import render
 from foreshock_exporter.model.family import Family, Sample
-from foreshock_exporter.model.service import ServiceOf
+from foreshock_exporter.model.service import AttributedService as Service
 
 if TYPE_CHECKING:
     from tests.exporter.conftest import Tree
@@ -80,54 +80,54 @@ def resolver(root: Path, now: Watch | None = None, *, environ: bool = True) -> P
     [
         ("OpenTelemetry's own variable wins over everything",
          proc(KUBERNETES, "OTEL_SERVICE_NAME=chat\0OTEL_RESOURCE_ATTRIBUTES=service.name=x,service.namespace=shop\0"),
-         ServiceOf("shop", "chat", "otel")),
+         Service("shop", "chat", "otel")),
         ("its resource attributes come next, percent-decoded",
          proc("0::/system.slice/a.service\n", "A=1\0OTEL_RESOURCE_ATTRIBUTES= service.name = chat%20model ,a=b\0"),
-         ServiceOf("", "chat model", "otel")),
+         Service("", "chat model", "otel")),
         ("an empty variable is as good as none",
-         proc("0::/system.slice/vllm.service\n", "OTEL_SERVICE_NAME=\0"), ServiceOf("", "vllm", "systemd")),
-        ("a pod is its workload in its namespace", proc(KUBERNETES), ServiceOf("prod", "vllm-llama", "kubernetes")),
+         proc("0::/system.slice/vllm.service\n", "OTEL_SERVICE_NAME=\0"), Service("", "vllm", "systemd")),
+        ("a pod is its workload in its namespace", proc(KUBERNETES), Service("prod", "vllm-llama", "kubernetes")),
         ("a pod of the other cgroup driver",
          proc(f"11:memory:/kubepods/burstable/pod{POD}/{CONTAINER}\n1:name=systemd:/\n"),
-         ServiceOf("prod", "vllm-llama", "kubernetes")),
+         Service("prod", "vllm-llama", "kubernetes")),
         ("a pod before the Slurm job, unit and container that hold its node",
          proc(f"0::/slurm/uid_1/job_7/system.slice/docker-{NODE}.scope/kubelet.service/pod{POD}/{CONTAINER}\n"),
-         ServiceOf("prod", "vllm-llama", "kubernetes")),
+         Service("prod", "vllm-llama", "kubernetes")),
         ("a Slurm job by its name",
          proc("0::/system.slice/slurmstepd.scope/job_981/step_0/user/task_0\n", "SLURM_JOB_NAME=train\0"),
-         ServiceOf("", "train", "slurm")),
+         Service("", "train", "slurm")),
         ("a Slurm job of cgroup version 1, by its number where the name is not readable",
-         proc("8:memory:/slurm/uid_1000/job_981/step_0\n"), ServiceOf("", "slurm-job-981", "slurm")),
+         proc("8:memory:/slurm/uid_1000/job_981/step_0\n"), Service("", "slurm-job-981", "slurm")),
         ("a Slurm job in no cgroup of its own",
-         proc("0::/system.slice/slurmd.service\n", "SLURM_JOB_ID=981\0"), ServiceOf("", "slurm-job-981", "slurm")),
+         proc("0::/system.slice/slurmd.service\n", "SLURM_JOB_ID=981\0"), Service("", "slurm-job-981", "slurm")),
         ("a unit that was started from a Slurm job",
-         proc("0::/system.slice/vllm.service\n", "SLURM_JOB_ID=981\0"), ServiceOf("", "vllm", "systemd")),
-        ("a systemd unit", proc("0::/system.slice/vllm@llama.service\n"), ServiceOf("", "vllm@llama", "systemd")),
+         proc("0::/system.slice/vllm.service\n", "SLURM_JOB_ID=981\0"), Service("", "vllm", "systemd")),
+        ("a systemd unit", proc("0::/system.slice/vllm@llama.service\n"), Service("", "vllm@llama", "systemd")),
         ("a unit that runs its container itself",
-         proc(f"0::/system.slice/vllm.service/libpod-payload-{CONTAINER}\n"), ServiceOf("", "vllm", "systemd")),
+         proc(f"0::/system.slice/vllm.service/libpod-payload-{CONTAINER}\n"), Service("", "vllm", "systemd")),
         ("a unit of a user's manager",
          proc("0::/user.slice/user-1000.slice/user@1000.service/app.slice/notebook.service\n"),
-         ServiceOf("", "notebook", "systemd")),
+         Service("", "notebook", "systemd")),
         ("the manager of a user's session is no service",
          proc("0::/user.slice/user-1000.slice/user@1000.service/session.scope\n", comm="train"),
-         ServiceOf("", "train", "executable")),
+         Service("", "train", "executable")),
         ("a container of Docker", proc(f"0::/system.slice/docker-{CONTAINER}.scope\n"),
-         ServiceOf("", "container-0123456789ab", "container")),
+         Service("", "container-0123456789ab", "container")),
         ("a container below the unit of its daemon is not the daemon",
          proc(f"0::/system.slice/docker.service/docker/{CONTAINER}\n"),
-         ServiceOf("", "container-0123456789ab", "container")),
+         Service("", "container-0123456789ab", "container")),
         ("a login session by its executable", proc("0::/user.slice/user-0.slice/session-3.scope\n", comm="nbody"),
-         ServiceOf("", "nbody", "executable")),
+         Service("", "nbody", "executable")),
         ("a script by the script", proc(comm="python3.11", cmdline="python3.11\0-u\0/srv/train.py\0--password=x\0"),
-         ServiceOf("", "train", "executable")),
+         Service("", "train", "executable")),
         ("a worker of multiprocessing by what spawned it",
          {**proc(comm="python3", cmdline="python3\0-c\0from multiprocessing…\0--multiprocessing-fork\0", parent=41),
           **proc(comm="python3", cmdline="python3\0/srv/train.py\0", pid=41)},
-         ServiceOf("", "train", "executable")),
+         Service("", "train", "executable")),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
-def test_a_service_is_found_in_order(case: str, files: Mapping[str, str], expected: ServiceOf, tree: Tree) -> None:
+def test_a_service_is_found_in_order(case: str, files: Mapping[str, str], expected: Service, tree: Tree) -> None:
     root = tree({**files, f"var/log/pods/prod_vllm-llama-6d5f9c7b8d-x2x9k_{POD}/main/0.log": ""})
     assert resolver(root)(42) == expected, case
 
@@ -139,14 +139,14 @@ def test_a_process_that_is_gone_has_no_service(tree: Tree) -> None:
 
 def test_the_environment_is_left_alone_when_told_so(tree: Tree) -> None:
     root = tree(proc("0::/system.slice/vllm.service\n", "OTEL_SERVICE_NAME=chat\0"))
-    assert resolver(root, environ=False)(42) == ServiceOf("", "vllm", "systemd")
+    assert resolver(root, environ=False)(42) == Service("", "vllm", "systemd")
 
 
 def test_a_reused_pid_is_a_new_process(tree: Tree) -> None:
     """Within a second it is not looked at; later, the start time tells whether it is still the same process."""
     now = Watch()
     find = resolver(tree(proc(comm="one")), now)
-    one, other = ServiceOf("", "one", "executable"), ServiceOf("", "other", "executable")
+    one, other = Service("", "one", "executable"), Service("", "other", "executable")
     assert find(42) == one
     tree(proc(comm="other"))
     now.time += CHECK_PERIOD
@@ -182,16 +182,16 @@ def test_a_process_that_ends_while_it_is_read_is_not_taken_for_the_next_with_its
 
     monkeypatch.setattr(find, "_environ_of", reused)
     assert find(42) is None
-    assert find(42) == ServiceOf("", "second", "otel")
+    assert find(42) == Service("", "second", "otel")
 
 
 def test_a_pod_gets_its_name_when_the_entry_appears(tree: Tree) -> None:
     now = Watch()
     find = resolver(tree(proc(KUBERNETES)), now)
-    assert find(42) == ServiceOf("", f"pod-{POD}", "kubernetes")
+    assert find(42) == Service("", f"pod-{POD}", "kubernetes")
     tree({f"var/log/pods/prod_trainer-0_{POD}/main/0.log": ""})
     now.time += CHECK_PERIOD
-    assert find(42) == ServiceOf("prod", "trainer", "kubernetes")
+    assert find(42) == Service("prod", "trainer", "kubernetes")
 
 
 def test_the_name_of_a_pod_is_not_looked_for_for_ever(tree: Tree) -> None:
@@ -227,10 +227,10 @@ def test_an_environment_that_may_not_be_read_is_told_once_with_the_remedy(
             raise PermissionError(13, "Permission denied", str(path))
         return path.read_bytes()[:most]
 
-    monkeypatch.setattr("foreshock_exporter.attribution.service_of._read_some", refusing)
+    monkeypatch.setattr("foreshock_exporter.attribution.service_resolver._read_some", refusing)
     with caplog.at_level(logging.WARNING, "foreshock_exporter"):
-        assert find(42) == ServiceOf("", "vllm", "systemd")
-        assert find(43) == ServiceOf("", "tts", "systemd")
+        assert find(42) == Service("", "vllm", "systemd")
+        assert find(43) == Service("", "tts", "systemd")
     (message,) = caplog.messages
     assert "CAP_SYS_PTRACE" in message
 
@@ -245,18 +245,18 @@ def test_a_real_process_is_found_by_its_environment(tmp_path: Path) -> None:
     ) as child:
         assert child.stdout is not None
         assert child.stdout.read(2) == b"up"
-        assert ProcResolver(Path("/proc"), tmp_path)(child.pid) == ServiceOf("", "real", "otel")
+        assert ProcResolver(Path("/proc"), tmp_path)(child.pid) == Service("", "real", "otel")
         child.communicate()
 
 
 @given(st.text())
-@example("x" * 3 * MAX_LABEL)
-@example("x" * (MAX_LABEL - 1) + " y")
+@example("x" * 3 * MAX_LABEL_CHARS)
+@example("x" * (MAX_LABEL_CHARS - 1) + " y")
 def test_any_text_becomes_a_bounded_printable_label(text: str) -> None:
-    label = clean(text)
-    assert len(label) <= MAX_LABEL
+    label = label_value(text)
+    assert len(label) <= MAX_LABEL_CHARS
     assert label.isprintable()
-    assert clean(label) == label
+    assert label_value(label) == label
 
 
 FILE_NAME = st.binary(min_size=1, max_size=80).filter(lambda raw: not {0, ord("/")} & set(raw))
@@ -299,7 +299,7 @@ def test_whatever_a_process_calls_itself_stays_inside_its_label(
         return
     labels = (service.name, service.namespace, service.source)
     assert service.name
-    assert all(len(value) <= MAX_LABEL and value.isprintable() for value in labels)
+    assert all(len(value) <= MAX_LABEL_CHARS and value.isprintable() for value in labels)
     (family,) = text_string_to_metric_families(render([(SERVICE, [Sample(labels, 1.0)])]).decode())
     assert [tuple(sample.labels[name] for name in SERVICE.labels) for sample in family.samples] == [labels]
 

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_exporter.gpu.contention import MAX_PAIRS, NOBODY, ServiceKey, Step, Totals, advance, enrol, forget
+from foreshock_exporter.gpu.contention import (
+    MAX_REGISTERED_PAIRS,
+    UNATTRIBUTED,
+    FastSample,
+    ServiceKey,
+    Totals,
+    accumulate,
+    register,
+    remove_services,
+)
 
 A, B, C = ServiceKey("", "a"), ServiceKey("", "b"), ServiceKey("shop", "c")
 
@@ -36,82 +45,82 @@ def test_contention_is_as_defined(
     contended: float,
     stalled: dict[ServiceKey, float],
 ) -> None:
-    totals = advance(Totals(), Step(2.0, utilization, shares, unknown))
+    totals = accumulate(Totals(), FastSample(2.0, utilization, shares, unknown))
     assert totals.contended == contended, case
     assert {key: pytest.approx(value) for key, value in totals.stalled.items()} == stalled, case
 
 
 def test_each_stall_names_who_ran_and_the_rest_is_nobodys() -> None:
-    totals = advance(Totals(), Step(10.0, 1.0, {A: 0.2, B: 0.5, C: 0.1}))
+    totals = accumulate(Totals(), FastSample(10.0, 1.0, {A: 0.2, B: 0.5, C: 0.1}))
     assert {pair: round(seconds, 9) for pair, seconds in totals.stalled_by.items()} == {
-        (A, B): 5.0, (A, C): 1.0, (A, NOBODY): 2.0,
-        (B, A): 2.0, (B, C): 1.0, (B, NOBODY): 2.0,
-        (C, A): 2.0, (C, B): 5.0, (C, NOBODY): 2.0,
+        (A, B): 5.0, (A, C): 1.0, (A, UNATTRIBUTED): 2.0,
+        (B, A): 2.0, (B, C): 1.0, (B, UNATTRIBUTED): 2.0,
+        (C, A): 2.0, (C, B): 5.0, (C, UNATTRIBUTED): 2.0,
     }  # fmt: skip
 
 
 def test_time_that_no_process_accounts_for_is_unattributed() -> None:
-    totals = advance(Totals(), Step(10.0, 0.8, {A: 0.5}, unknown=0.1))
+    totals = accumulate(Totals(), FastSample(10.0, 0.8, {A: 0.5}, unknown=0.1))
     assert (totals.busy, totals.service_busy) == (8.0, {A: 5.0})
     assert totals.unattributed == pytest.approx(3.0)
 
 
 def test_without_shares_all_busy_time_is_unattributed() -> None:
-    assert advance(Totals(), Step(10.0, 0.8, None)) == Totals(busy=8.0, unattributed=8.0)
+    assert accumulate(Totals(), FastSample(10.0, 0.8, None)) == Totals(busy=8.0, unattributed=8.0)
 
 
 def test_a_device_that_says_nothing_advances_nothing() -> None:
-    assert advance(Totals(busy=3.0), Step(10.0, None, None)) == Totals(busy=3.0)
+    assert accumulate(Totals(busy=3.0), FastSample(10.0, None, None)) == Totals(busy=3.0)
 
 
 def test_under_mps_and_mig_time_is_counted_but_no_waiting_is_inferred() -> None:
-    totals = advance(Totals(), Step(1.0, 1.0, {A: 0.5, B: 0.5}), comparable=False)
+    totals = accumulate(Totals(), FastSample(1.0, 1.0, {A: 0.5, B: 0.5}), comparable=False)
     assert (totals.contended, totals.stalled, totals.stalled_by) == (0.0, {}, {})
     assert totals.service_busy == {A: 0.5, B: 0.5}
 
 
 def test_a_service_that_holds_memory_but_has_not_run_starts_at_zero() -> None:
-    totals = enrol(advance(Totals(), Step(1.0, 0.5, {A: 0.5})), [A, B])
+    totals = register(accumulate(Totals(), FastSample(1.0, 0.5, {A: 0.5})), [A, B])
     assert totals.service_busy == {A: 0.5, B: 0.0}
     assert totals.stalled == {B: 0.0}
 
 
 def test_services_that_share_a_gpu_have_pairs_at_zero_before_they_contend() -> None:
     """A rate loses what a counter is born with: stalled_by would sum to less than stalled."""
-    together = enrol(enrol(Totals(), [A]), [A, B])
-    assert together.stalled_by == dict.fromkeys([(A, B), (A, NOBODY), (B, A), (B, NOBODY)], 0.0)
-    after = advance(together, Step(10.0, 1.0, {A: 0.25, B: 0.5}))
+    together = register(register(Totals(), [A]), [A, B])
+    assert together.stalled_by == dict.fromkeys([(A, B), (A, UNATTRIBUTED), (B, A), (B, UNATTRIBUTED)], 0.0)
+    after = accumulate(together, FastSample(10.0, 1.0, {A: 0.25, B: 0.5}))
     for victim in (A, B):
         by = {pair: seconds for pair, seconds in after.stalled_by.items() if pair[0] == victim}
         assert by.keys() <= together.stalled_by.keys()
         assert sum(by.values()) - 0.0 == pytest.approx(after.stalled[victim])
-    assert enrol(after, [A, B]) is after, "what has been counted stays"
+    assert register(after, [A, B]) is after, "what has been counted stays"
 
 
 def test_a_service_alone_on_a_gpu_has_no_pairs() -> None:
     """Nobody waits alone."""
-    assert enrol(Totals(), [A, A]).stalled_by == {}
+    assert register(Totals(), [A, A]).stalled_by == {}
 
 
 def test_pairs_at_zero_are_bounded_and_pairs_that_stall_are_counted_beyond() -> None:
     """Pairs grow with the square of the services: 32 services would be a thousand series."""
     eight, many = ([ServiceKey("", f"s{n:02}") for n in range(count)] for count in (8, 20))
-    assert len(enrol(Totals(), eight).stalled_by) == MAX_PAIRS
-    totals = enrol(enrol(Totals(), many), many)
-    assert len(totals.stalled_by) == MAX_PAIRS
-    totals = advance(totals, Step(1.0, 1.0, {many[-1]: 0.5, many[-2]: 0.5}))
+    assert len(register(Totals(), eight).stalled_by) == MAX_REGISTERED_PAIRS
+    totals = register(register(Totals(), many), many)
+    assert len(totals.stalled_by) == MAX_REGISTERED_PAIRS
+    totals = accumulate(totals, FastSample(1.0, 1.0, {many[-1]: 0.5, many[-2]: 0.5}))
     assert totals.stalled_by[many[-1], many[-2]] == 0.5
 
 
 def test_a_forgotten_service_ends_in_all_series() -> None:
-    totals = forget(advance(Totals(), Step(1.0, 1.0, {A: 0.5, B: 0.5})), [A])
+    totals = remove_services(accumulate(Totals(), FastSample(1.0, 1.0, {A: 0.5, B: 0.5})), [A])
     assert (totals.service_busy, totals.stalled, totals.stalled_by) == ({B: 0.5}, {B: 0.5}, {})
     assert totals.busy == 1.0
 
 
 shares = st.floats(0.0, 1.0)
 steps = st.builds(
-    Step,
+    FastSample,
     st.floats(0.0, 60.0),
     st.none() | shares,
     st.none() | st.dictionaries(st.sampled_from([A, B, C]), shares),
@@ -124,15 +133,15 @@ def _parts(totals: Totals) -> list[float]:
         totals.busy, totals.unattributed, totals.contended,
         *(totals.service_busy.get(key, 0.0) for key in (A, B, C)),
         *(totals.stalled.get(key, 0.0) for key in (A, B, C)),
-        *(totals.stalled_by.get((victim, by), 0.0) for victim in (A, B, C) for by in (A, B, C, NOBODY)),
+        *(totals.stalled_by.get((victim, by), 0.0) for victim in (A, B, C) for by in (A, B, C, UNATTRIBUTED)),
     ]  # fmt: skip
 
 
 @given(st.lists(steps, max_size=20))
-def test_counters_never_go_back_and_their_parts_sum_to_the_whole(samples: list[Step]) -> None:
+def test_counters_never_go_back_and_their_parts_sum_to_the_whole(samples: list[FastSample]) -> None:
     totals, elapsed = Totals(), 0.0
     for step in samples:
-        before, totals, elapsed = totals, advance(totals, step), elapsed + step.seconds
+        before, totals, elapsed = totals, accumulate(totals, step), elapsed + step.seconds
         assert all(after >= earlier for after, earlier in zip(_parts(totals), _parts(before), strict=True))
     assert totals.busy <= elapsed * (1 + 1e-9)
     assert totals.contended <= elapsed * (1 + 1e-9)
@@ -144,6 +153,6 @@ def test_counters_never_go_back_and_their_parts_sum_to_the_whole(samples: list[S
 
 
 @given(steps)
-def test_nobody_stalls_unless_the_gpu_was_contended(step: Step) -> None:
-    totals = advance(Totals(), step)
+def test_nobody_stalls_unless_the_gpu_was_contended(step: FastSample) -> None:
+    totals = accumulate(Totals(), step)
     assert (totals.contended > 0.0) == bool(totals.stalled)

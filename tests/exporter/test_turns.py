@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from foreshock_exporter.gpu.scheduler import APART_FOR, SLOW, STUCK, Turns
+from foreshock_exporter.gpu.scheduler import DEDICATED_SECONDS, SLOW_PASS_SECONDS, STUCK_AFTER_SECONDS, Scheduler
 
 
 @dataclass
@@ -22,11 +22,11 @@ class Stage:
     inside: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.turns: Turns[str] = Turns(self.look, self.run, 0.1, lambda: self.time)
+        self.turns: Scheduler[str] = Scheduler(self.look, self.run, 0.1, lambda: self.time)
         self.turns.attend(("a", "b", "c"))
 
     def run(self, name: str, step: Callable[[float], bool], period: float) -> None:
-        assert period == (STUCK if name == "gpus-watch" else 0.1)
+        assert period == (STUCK_AFTER_SECONDS if name == "gpus-watch" else 0.1)
         self.threads.append((name, step))
 
     def look(self, gpu: str, at: float) -> None:
@@ -64,7 +64,7 @@ def test_gpus_that_answer_at_once_share_a_thread(stage: Stage) -> None:
 
 def test_there_is_no_thread_before_there_is_a_gpu(stage: Stage) -> None:
     started: list[str] = []
-    turns: Turns[str] = Turns(stage.look, lambda name, step, period: started.append(name), 0.1, lambda: 0.0)
+    turns: Scheduler[str] = Scheduler(stage.look, lambda name, step, period: started.append(name), 0.1, lambda: 0.0)
     turns.attend(())
     assert started == []
     turns.attend(("a",))
@@ -73,15 +73,15 @@ def test_there_is_no_thread_before_there_is_a_gpu(stage: Stage) -> None:
 
 
 def test_a_slow_gpu_has_a_thread_of_its_own_until_it_has_been_quick_for_a_while(stage: Stage) -> None:
-    stage.takes["b"] = 2 * SLOW
+    stage.takes["b"] = 2 * SLOW_PASS_SECONDS
     stage.step()
     assert stage.names() == ["gpu", "gpus", "gpus-watch"]
     assert stage.step() == ["a", "c", "b"], "its own thread comes last here"
-    stage.time += APART_FOR + 1.0
+    stage.time += DEDICATED_SECONDS + 1.0
     stage.step()
     assert stage.names() == ["gpu", "gpus", "gpus-watch"], "it is still slow"
     stage.takes.clear()
-    stage.time += APART_FOR + 1.0
+    stage.time += DEDICATED_SECONDS + 1.0
     assert stage.step() == ["a", "c", "b"]
     assert stage.names() == ["gpus", "gpus-watch"]
     assert stage.step() == ["a", "b", "c"]
@@ -94,13 +94,13 @@ def test_a_gpu_that_hangs_stops_no_other_and_goes_on_when_it_answers(stage: Stag
         _, watch = next(thread for thread in stage.threads if thread[0] == "gpus-watch")
         assert not watch(7.0)
         assert stage.names() == ["gpus", "gpus-watch"], "it may yet answer"
-        stage.time += 2 * STUCK
+        stage.time += 2 * STUCK_AFTER_SECONDS
         hung = next(thread for thread in stage.threads if thread[0] == "gpus")
         assert not watch(7.0)
         stage.threads.remove(hung)
         assert stage.names() == ["gpu", "gpu", "gpus", "gpus-watch"], "all of them may hang"
         seen.append(stage.step())
-        stage.time += APART_FOR + 1.0
+        stage.time += DEDICATED_SECONDS + 1.0
         seen.extend((stage.step(), stage.step()))
         assert stage.names() == ["gpus", "gpus-watch"], "they share one again"
         stage.threads.append(hung)
@@ -110,13 +110,13 @@ def test_a_gpu_that_hangs_stops_no_other_and_goes_on_when_it_answers(stage: Stag
     assert [set(passed) for passed in seen] == [{"a", "c"}] * 3
     assert stage.names() == ["gpu", "gpus", "gpus-watch"]
     assert sorted(stage.step()) == ["a", "b", "c"]
-    stage.time += APART_FOR + 1.0
+    stage.time += DEDICATED_SECONDS + 1.0
     stage.step()
     assert stage.step() == ["a", "b", "c"]
 
 
 def test_a_gpu_that_is_gone_is_passed_over_no_more(stage: Stage) -> None:
-    stage.takes["b"] = 2 * SLOW
+    stage.takes["b"] = 2 * SLOW_PASS_SECONDS
     stage.step()
     stage.turns.attend(("a",))
     assert stage.step() == ["a"]

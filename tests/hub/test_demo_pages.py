@@ -9,17 +9,17 @@ import pytest
 from foreshock_dashboard.simulated.endpoints import POD, merge_pages, serve_pages
 from foreshock_dashboard.sources.prometheus.text_format import parse
 from foreshock_exporter.exposition.text_format import render
-from foreshock_exporter.model.family import Distribution, Emitted, Family, Sample
+from foreshock_exporter.model.family import Families, Family, HistogramSample, Sample
 
 
 def test_servers_on_one_page_are_told_apart_by_their_pod() -> None:
     """Also where two hosts gave it the same number; each family once, histograms as well."""
     gauge = Family("vllm:num_requests_waiting", "gauge", ("service_name",), "Waiting.")
     seconds = Family("vllm:e2e_request_latency_seconds", "histogram", ("service_name",), "Took.", (1.0,))
-    pages: dict[str, Emitted] = {
+    pages: dict[str, Families] = {
         f"chat-1.host-{number}:8000": [
             (gauge, [Sample(("chat",), float(number))]),
-            (seconds, [Distribution(("chat",), (number, 0), 0.5)]),
+            (seconds, [HistogramSample(("chat",), (number, 0), 0.5)]),
         ]
         for number in (1, 2)
     }

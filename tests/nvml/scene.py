@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.nvml.double import Double
 
 from foreshock_exporter.exporter import Exporter
-from foreshock_exporter.model.service import ServiceOf
+from foreshock_exporter.model.service import AttributedService
 from foreshock_exporter.nvml import NvmlDriver
 from foreshock_exporter.script.state import ScriptedHost
 
@@ -56,12 +56,12 @@ class Scene:
         """What the exporter says now."""
         return read(self.exporter.render())
 
-    def resolve(self, pid: int) -> ServiceOf | None:
+    def resolve(self, pid: int) -> AttributedService | None:
         """By the names of the script."""
         for gpu in self._shown.gpus:
             for process in gpu.processes:
                 if process.pid == pid:
-                    return ServiceOf(*process.service, "simulated")
+                    return AttributedService(*process.service, "simulated")
         return None
 
 

@@ -18,7 +18,7 @@ from tests.nvml.scene import Scene, SceneOf, read, total
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.model import metrics
 from foreshock_exporter.model.device import ProcessUtilization
-from foreshock_exporter.script.files import load
+from foreshock_exporter.script.files import load_script
 from foreshock_exporter.script.mock import ScriptDriver
 from foreshock_exporter.script.playback import Playback
 from foreshock_exporter.script.state import ScriptedHost
@@ -192,7 +192,7 @@ def test_a_device_script_is_told_alike_through_nvml_and_by_the_mock_mode(
     script: str, nvml: ModuleType, double: Double
 ) -> None:
     """For the first two minutes; but for NVML's units: whole percents, which fall in other buckets, KiB, milliwatts."""
-    playback = Playback(load(script), START)
+    playback = Playback(load_script(script), START)
     scene = Scene(nvml, double, playback.at, START)
     driver, now = ScriptDriver(playback, scene.now), scene.now
     mock = Exporter(driver, scene.resolve, host_id="1", host_name="host", now=now, timer=lambda: 0.0)

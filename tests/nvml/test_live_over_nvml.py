@@ -27,7 +27,7 @@ from tests.nvml.scene import read
 
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.model.device import DeviceError
-from foreshock_exporter.model.service import ServiceOf
+from foreshock_exporter.model.service import AttributedService
 from foreshock_exporter.nvml import NvmlDriver
 from foreshock_exporter.script.state import Fault, ScriptedHost
 
@@ -72,7 +72,7 @@ def exporter(nvml: ModuleType, stage: Stage, late: list[float]) -> Iterator[Expo
     """Runs live over the stage. Calls that hang are freed afterwards."""
     exporter = Exporter(
         NvmlDriver(nvml),
-        lambda pid: ServiceOf("shop", str(pid), "simulated"),
+        lambda pid: AttributedService("shop", str(pid), "simulated"),
         host_id="1",
         host_name="host",
         timer=lambda: time.perf_counter() + late[0],

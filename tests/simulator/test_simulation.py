@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from foreshock_exporter.gpu.contention import ServiceKey
-from foreshock_exporter.model.family import Emitted
+from foreshock_exporter.model.family import Families
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.simulation import Simulation, exporters
 from foreshock_simulator.spec.faults import (
@@ -37,7 +37,7 @@ def plain(spans: tuple[SimSpan, ...]) -> list[tuple[object, ...]]:
     return [(span.trace_id, span.span_id, span.name, span.start_ns, span.end_ns, span.attributes) for span in spans]
 
 
-def values(families: Emitted, name: str) -> dict[tuple[str, ...], float]:
+def values(families: Families, name: str) -> dict[tuple[str, ...], float]:
     """A family's samples."""
     return {sample.labels: sample.value for family, samples in families for sample in samples if family.name == name}  # type: ignore[union-attr]  # no histogram is asked for
 

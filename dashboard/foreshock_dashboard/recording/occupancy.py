@@ -6,9 +6,17 @@ A real exporter samples ten times a second, a simulated one once; its intervals 
 from __future__ import annotations
 
 from foreshock_dashboard.model.span import EXPORTER, Span
-from foreshock_exporter.attribution.container import on_host
-from foreshock_exporter.gpu.occupancy import NAME, Observation, Occupancies, Occupancy, attributes, span_id, trace_id
-from foreshock_exporter.otlp.push import Push
+from foreshock_exporter.attribution.container import host_join_keys
+from foreshock_exporter.gpu.occupancy import (
+    SPAN_NAME,
+    Observation,
+    Occupancy,
+    OccupancyTracker,
+    attributes,
+    span_id,
+    trace_id,
+)
+from foreshock_exporter.otlp.pusher import OtlpPusher
 
 
 class Told:
@@ -17,9 +25,9 @@ class Told:
     def __init__(self, host_id: str, host_name: str, since: float) -> None:
         self.resource = {"host.id": host_id, "host.name": host_name, "foreshock.mock": "true"}
         self._since = since
-        self._occupancies = Occupancies(on_host)
+        self._occupancies = OccupancyTracker(host_join_keys)
         self._ended: list[Occupancy] = []
-        self._push: Push | None = None
+        self._push: OtlpPusher | None = None
 
     def observe(self, observation: Observation) -> None:
         """As the exporter's `observe`."""
@@ -35,7 +43,7 @@ class Told:
         ended, self._ended = self._ended, []
         return [self._span(each) for each in ended]
 
-    def live(self, push: Push) -> None:
+    def live(self, push: OtlpPusher) -> None:
         """Hand what is observed from now on to the push of a real exporter."""
         self._push = push
 
@@ -45,7 +53,7 @@ class Told:
             trace_id=f"{trace_id(occupancy.uuid, occupancy.start):032x}",
             span_id=f"{span_id(occupancy):016x}",
             parent_id="",
-            name=NAME,
+            name=SPAN_NAME,
             kind="internal",
             start_ns=round(occupancy.start * 1e9),
             end_ns=round(occupancy.end * 1e9),

@@ -9,7 +9,7 @@ from foreshock_dashboard.model.span import Attributes, Kind, Status
 from foreshock_dashboard.recording.counted import Counts
 from foreshock_exporter.exporter import Collector
 from foreshock_exporter.model.device import Driver
-from foreshock_exporter.model.family import Emitted
+from foreshock_exporter.model.family import Families
 from foreshock_exporter.model.service import Resolver
 
 
@@ -72,11 +72,11 @@ class Platform(Protocol):
         """The hosts, each with what an exporter asks."""
         ...
 
-    def inference(self) -> Mapping[str, Emitted]:
+    def inference(self) -> Mapping[str, Families]:
         """What model servers tell now, each by its `host:port`."""
         ...
 
-    def capacity(self) -> Emitted:
+    def capacity(self) -> Families:
         """What kube-state-metrics tells now."""
         ...
 

@@ -18,7 +18,7 @@ from foreshock_dashboard.recording.counted import CountedSpans
 from foreshock_dashboard.recording.platform import Ended, Outage, Platform
 from foreshock_dashboard.recording.targets import HostTarget, Numbered, Scraped, Target
 from foreshock_dashboard.recording.writer import RecordingWriter
-from foreshock_exporter.model.family import Emitted
+from foreshock_exporter.model.family import Families
 
 EXPORTER_PORT = 10_877
 INFERENCE = "model-servers"
@@ -75,7 +75,7 @@ class Recorder:
         kube = Numbered(writer, CAPACITY)
         self._scrape(Target(writer, CAPACITY, lambda _: kube.emitted(platform.capacity())), "")
         self._servers: dict[str, Target] = {}
-        self._told: Mapping[str, Emitted] = {}
+        self._told: Mapping[str, Families] = {}
         self._every(habits.interval, self._skew(), self._scrape_servers)
 
     def run(self, until: float) -> Iterator[float]:

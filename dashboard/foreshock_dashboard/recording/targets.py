@@ -14,8 +14,8 @@ from foreshock_dashboard.recording.occupancy import Told
 from foreshock_dashboard.recording.platform import Host
 from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_exporter.exporter import Exporter
-from foreshock_exporter.exposition.families import emit
-from foreshock_exporter.model.family import Distribution, Emitted, Family
+from foreshock_exporter.exposition.families import snapshot_families
+from foreshock_exporter.model.family import Families, Family, HistogramSample
 
 Scraped = tuple[list[int], list[float]]
 """The numbers of a scrape's series, and their values."""
@@ -59,7 +59,7 @@ class Numbered:
         self._families: dict[Family, dict[tuple[str, ...], list[int]]] = {}
         self._series: dict[Series, list[int]] = {}
 
-    def emitted(self, families: Emitted) -> Scraped:
+    def emitted(self, families: Families) -> Scraped:
         """What an exporter emits."""
         numbers: list[int] = []
         values: list[float] = []
@@ -70,7 +70,7 @@ class Numbered:
                 if found is None:
                     found = known[sample.labels] = self._of_family(family, sample.labels)
                 numbers += found
-                if isinstance(sample, Distribution):
+                if isinstance(sample, HistogramSample):
                     counts = [*accumulate(sample.counts)]
                     values += (*counts, sample.sum, counts[-1])
                 else:
@@ -153,9 +153,9 @@ class HostTarget:
         self._exporter.sample(time)
         return self._numbered.emitted(self.emitted())
 
-    def emitted(self) -> Emitted:
+    def emitted(self) -> Families:
         """What the exporter knows now."""
-        return emit(self._exporter.snapshot())
+        return snapshot_families(self._exporter.snapshot())
 
     def occupancy(self, *, last: bool = False) -> Sequence[Span]:
         """The spans of which service ran when, since the last call."""

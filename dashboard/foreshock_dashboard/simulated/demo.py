@@ -25,10 +25,10 @@ from foreshock_dashboard.settings.settings import Settings, SettingsError
 from foreshock_dashboard.simulated.backfill import TRACED_SECONDS, Backfill
 from foreshock_dashboard.simulated.endpoints import Page, merge_pages, serve_pages
 from foreshock_dashboard.sources.prometheus.scrape import ScrapeTarget
-from foreshock_exporter.attribution.container import on_host
+from foreshock_exporter.attribution.container import host_join_keys
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.exposition.text_format import render
-from foreshock_exporter.otlp.push import Push
+from foreshock_exporter.otlp.pusher import OtlpPusher
 from foreshock_exporter.web.server import serve as serve_exporter
 from foreshock_simulator.emitter import Emitter
 from foreshock_simulator.scenarios.load import load, names
@@ -200,7 +200,9 @@ def _sample_on(hosts: tuple[Exporter, ...], clock: Clock, opened: ExitStack) -> 
 def _push_on(told: Told, exporter: Exporter, clock: Clock, endpoint: str, opened: ExitStack) -> None:
     """Let an exporter push its occupancy as a real one does; the hub scrapes the readings."""
     traces_alone = {"OTEL_METRICS_EXPORTER": "none"}
-    push = Push(endpoint, exporter.snapshot, told.resource, INTERVAL, clock.now, environ=traces_alone, names=on_host)
+    push = OtlpPusher(
+        endpoint, exporter.snapshot, told.resource, INTERVAL, clock.now, environ=traces_alone, names=host_join_keys
+    )
     told.live(push)
     push.start()
     opened.callback(push.close)

@@ -9,15 +9,15 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from foreshock_exporter.exposition.text_format import CONTENT_TYPE
-from foreshock_exporter.model.family import Distribution, Emitted, Family, Sample
+from foreshock_exporter.model.family import Families, Family, HistogramSample, Sample
 
 POD = "k8s_pod_name"
 Page = Callable[[], bytes]
 
 
-def merge_pages(pages: Mapping[str, Emitted]) -> Emitted:
+def merge_pages(pages: Mapping[str, Families]) -> Families:
     """Many servers' families as one page, the server's name a label: with its host, for each host counts from one."""
-    found: dict[Family, list[Sample | Distribution]] = {}
+    found: dict[Family, list[Sample | HistogramSample]] = {}
     for server, page in pages.items():
         pod = server.rpartition(":")[0]
         for family, samples in page:

@@ -21,7 +21,7 @@ _MAX_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class ContainerOf:
+class ProcessContainer:
     """Where a process runs, for the join with its spans.
 
     `pid` is its number in the innermost pid namespace, which is its `process.pid`; `nested` tells whether that is
@@ -34,23 +34,23 @@ class ContainerOf:
     pod_uid: str | None = None
 
 
-def container_of(procfs: Path, pid: int) -> ContainerOf | None:
+def process_container(procfs: Path, pid: int) -> ProcessContainer | None:
     """Where the process with this number in `procfs` runs; None when it is gone."""
     folder = procfs / str(pid)
     numbers = parse_nspid(_read(folder / "status"))
     if not numbers:
         return None
     place = placement(parse_cgroup(_read(folder / "cgroup").decode(errors="replace")))
-    return ContainerOf(numbers[-1], len(numbers) > 1, place.container, place.pod)
+    return ProcessContainer(numbers[-1], len(numbers) > 1, place.container, place.pod)
 
 
-def process_names(procfs: Path, pid: int) -> tuple[str, ...]:
+def join_keys(procfs: Path, pid: int) -> tuple[str, ...]:
     """The words for the process with this number in `procfs`; none when it is gone."""
-    place = container_of(procfs, pid)
-    return () if place is None else words_of(place)
+    place = process_container(procfs, pid)
+    return () if place is None else container_join_keys(place)
 
 
-def words_of(place: ContainerOf) -> tuple[str, ...]:
+def container_join_keys(place: ProcessContainer) -> tuple[str, ...]:
     """The words for a process by where it runs."""
     words = []
     if place.container_id is not None:
@@ -58,11 +58,11 @@ def words_of(place: ContainerOf) -> tuple[str, ...]:
     if place.pod_uid is not None:
         words.append(f"pod:{place.pod_uid}/{place.pid}")
     if not place.nested:
-        words += on_host(place.pid)
+        words += host_join_keys(place.pid)
     return tuple(words)
 
 
-def on_host(pid: int) -> tuple[str, ...]:
+def host_join_keys(pid: int) -> tuple[str, ...]:
     """The word for a process that is in no container."""
     return (f"host/{pid}",)
 
@@ -77,7 +77,7 @@ def parse_nspid(status: bytes) -> tuple[int, ...]:
     return tuple(int(number) for number in numbers) if all(map(bytes.isdigit, numbers)) else ()
 
 
-def host_pids(procfs: Path) -> bool:
+def shows_host_pids(procfs: Path) -> bool:
     """Whether `procfs` shows the processes of the host by the numbers that NVML reports.
 
     It does not in a container without the host's pid namespace, unless the host's /proc is mounted there. Where no

@@ -18,11 +18,11 @@ from opentelemetry.sdk.resources import Resource, ResourceDetector
 from foreshock_exporter.attribution.cgroup import parse_cgroup, placement
 from foreshock_exporter.attribution.host_identity import host_id
 
-VISIBLE = "foreshock.gpu.visible"
+VISIBLE_GPUS = "foreshock.gpu.visible"
 """The GPUs that the process may use: indexes or uuids, as its variables give them."""
-MAX_FILE = 1 << 20
+MAX_FILE_BYTES = 1 << 20
 """Bytes of a file that are read."""
-MAX_VISIBLE = 128
+MAX_VISIBLE_GPUS = 128
 """GPUs that are told, and characters of each."""
 
 _POD = re.compile(r"/pods/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/")
@@ -36,7 +36,7 @@ _MACHINE_ID = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 _NONE = frozenset({"none", "void", "nodevfiles"})
 
 
-class Place(NamedTuple):
+class ContainerIds(NamedTuple):
     """The container and the pod that a process is in; None where it is in none, or nothing says so."""
 
     container: str | None
@@ -61,20 +61,20 @@ class ForeshockResourceDetector(ResourceDetector):
     def detect(self) -> Resource:
         """What there is to say of this process now."""
         mounts = parse_mountinfo(_read(self._root / "proc/self/mountinfo"))
-        found = place(_read(self._root / "proc/self/cgroup"), mounts)
+        found = container_ids(_read(self._root / "proc/self/cgroup"), mounts)
         visible = visible_gpus(self._environ)
         attributes: dict[str, str | int | tuple[str, ...]] = {"process.pid": os.getpid()}
         if not self._contained(found) or any(path in mounts for path in _MACHINE_ID):
             attributes["host.id"] = host_id(self._root, fallback="")
         attributes |= {"container.id": found.container or "", "k8s.pod.uid": found.pod or ""}
         known = {name: value for name, value in attributes.items() if value != ""}
-        return Resource(known if visible is None else {**known, VISIBLE: visible})
+        return Resource(known if visible is None else {**known, VISIBLE_GPUS: visible})
 
     def is_process_dependent(self) -> bool:
         """A fork has another pid."""
         return True
 
-    def _contained(self, found: Place) -> bool:
+    def _contained(self, found: ContainerIds) -> bool:
         """Whether the machine id that is seen may be one that an image brought along, the same in all its copies."""
         marked = any(os.path.exists(self._root / mark) for mark in _MARKS)  # noqa: PTH110 - Path.exists may raise
         return marked or found != (None, None) or "KUBERNETES_SERVICE_HOST" in self._environ
@@ -86,14 +86,14 @@ def parse_mountinfo(text: str) -> dict[str, str]:
     return {fields[4]: fields[3] for fields in lines if len(fields) > 5}
 
 
-def place(cgroup: str, mounts: Mapping[str, str]) -> Place:
+def container_ids(cgroup: str, mounts: Mapping[str, str]) -> ContainerIds:
     """The container and pod by /proc/self/cgroup, or by what is mounted where a cgroup namespace hides them.
 
     In a pod, mounts do not tell the container: its files are those of the pod's sandbox.
     """
     known = placement(parse_cgroup(cgroup))
     pod = known.pod or _first(_POD, _POD_MOUNTS, mounts)
-    return Place(known.container or (None if pod else _first(_CONTAINER, _CONTAINER_MOUNTS, mounts)), pod)
+    return ContainerIds(known.container or (None if pod else _first(_CONTAINER, _CONTAINER_MOUNTS, mounts)), pod)
 
 
 def visible_gpus(environ: Mapping[str, str]) -> tuple[str, ...] | None:
@@ -107,7 +107,7 @@ def visible_gpus(environ: Mapping[str, str]) -> tuple[str, ...] | None:
     entries = (entry.strip() for entry in given.split(","))
     usable = takewhile(lambda entry: entry != "-1", entries)
     found = [entry for entry in usable if entry and entry.isprintable() and entry.lower() not in _NONE]
-    return tuple(entry[:MAX_VISIBLE] for entry in found[:MAX_VISIBLE])
+    return tuple(entry[:MAX_VISIBLE_GPUS] for entry in found[:MAX_VISIBLE_GPUS])
 
 
 def _first(pattern: re.Pattern[str], places: tuple[str, ...], mounts: Mapping[str, str]) -> str | None:
@@ -118,6 +118,6 @@ def _first(pattern: re.Pattern[str], places: tuple[str, ...], mounts: Mapping[st
 def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            return file.read(MAX_FILE).decode(errors="replace")
+            return file.read(MAX_FILE_BYTES).decode(errors="replace")
     except OSError:
         return ""

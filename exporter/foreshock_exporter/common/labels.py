@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-MAX_LABEL = 128
+MAX_LABEL_CHARS = 128
 """Characters of a label value; what is longer is cut."""
 
 
-def clean(text: str) -> str:
+def label_value(text: str) -> str:
     """Printable characters and single spaces, at most `MAX_LABEL` of them; never a space at either end."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:MAX_LABEL].rstrip()
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:MAX_LABEL_CHARS].rstrip()

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 
 log = logging.getLogger("foreshock_exporter")
 
-CHANGED_EVERY = 60.0
+REPEAT_AFTER_SECONDS = 60.0
 """Seconds between two messages about one subject: some quote what changes all the time."""
 
 
-class Notices:
+class ProblemLog:
     """Remembers which problems have been said, so that one that lasts does not fill the log."""
 
     def __init__(self, logger: logging.Logger = log, timer: Callable[[], float] = time.monotonic) -> None:
@@ -29,7 +29,7 @@ class Notices:
         A message that changes is said again, once in `CHANGED_EVERY` seconds.
         """
         said, when = self._open.get(subject, ("", float("-inf")))
-        if said != message and self._timer() - when >= CHANGED_EVERY:
+        if said != message and self._timer() - when >= REPEAT_AFTER_SECONDS:
             self._open[subject] = (message, self._timer())
             self._logger.warning("%s: %s", subject, message)
 
@@ -39,7 +39,7 @@ class Notices:
             self._logger.info("%s: works again", subject)
 
 
-def set_up(level: str, form: str) -> None:
+def configure_logging(level: str, form: str) -> None:
     """Log to standard error from this level on, one record a line, as `logfmt` or `json`."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter({"logfmt": logfmt, "json": _json}[form]))

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from foreshock_exporter.gpu.contention import ServiceKey
-from foreshock_exporter.gpu.pools import Vain
+from foreshock_exporter.gpu.pools import UnmatchedRule
 from foreshock_exporter.gpu.snapshot import GpuSnapshot, GpuState, Snapshot
 from foreshock_exporter.gpu.watchdog import CALLS
 from foreshock_exporter.model import metrics
-from foreshock_exporter.model.family import Distribution, Emitted, Family, Sample
+from foreshock_exporter.model.family import Families, Family, HistogramSample, Sample
 
 _Part = Literal["reading", "counters", "health"]
 
@@ -48,7 +48,7 @@ _VALUES: tuple[tuple[Family, _Part, str], ...] = (
 """Families that are one field of a part: a number, or numbers by the value of one more label."""
 
 
-def emit(snapshot: Snapshot) -> Emitted:
+def snapshot_families(snapshot: Snapshot) -> Families:
     """All families of a snapshot; those without a sample are empty."""
     return [
         *(_gpus(snapshot.gpus) if snapshot.gpus else ()),
@@ -58,7 +58,7 @@ def emit(snapshot: Snapshot) -> Emitted:
     ]
 
 
-def _gpus(gpus: GpuSnapshot) -> Emitted:
+def _gpus(gpus: GpuSnapshot) -> Families:
     return [
         (metrics.GPU_EXPECTED, [Sample((), gpus.expected)]),
         (metrics.GPU_PRESENT, [Sample((), len(gpus.gpus))]),
@@ -83,13 +83,13 @@ def _calls(gpus: GpuSnapshot) -> Iterator[Sample]:
     return (Sample(key, age) for key, age in ages.items())
 
 
-def _in_vain(each: Vain) -> Sample:
+def _in_vain(each: UnmatchedRule) -> Sample:
     """An index or a UUID, each in the label where GPUs have theirs."""
     ids = (each.named, "") if each.named.isdigit() else ("", each.named)
     return Sample((*ids, each.pool, each.reason), 1.0)
 
 
-def _devices(gpus: Iterable[GpuState], pools: Mapping[str, str]) -> Emitted:
+def _devices(gpus: Iterable[GpuState], pools: Mapping[str, str]) -> Families:
     return [
         (metrics.GPU_INFO, [_info(gpu) for gpu in gpus]),
         *_instances(gpus, pools),
@@ -119,7 +119,7 @@ def _absences(gpu: GpuState) -> Iterator[Sample]:
     return (Sample((*_ids(gpu), metric, reason), 1.0) for metric, reason in reasons.items())
 
 
-def _instances(gpus: Iterable[GpuState], pools: Mapping[str, str]) -> Emitted:
+def _instances(gpus: Iterable[GpuState], pools: Mapping[str, str]) -> Families:
     """MIG instances; memory is that of the GPU instance, which siblings share."""
     found = [(_ids(gpu), instance) for gpu in gpus for instance in gpu.reading.instances]
     return [
@@ -145,7 +145,7 @@ def _instances(gpus: Iterable[GpuState], pools: Mapping[str, str]) -> Emitted:
     ]
 
 
-def _links(gpus: Iterable[GpuState]) -> Emitted:
+def _links(gpus: Iterable[GpuState]) -> Families:
     """What each NVLink carried, where the driver was asked for it."""
     found = [
         ((*_ids(gpu), str(link)), carried)
@@ -159,13 +159,16 @@ def _links(gpus: Iterable[GpuState]) -> Emitted:
     ]
 
 
-def _sharing(gpus: Iterable[GpuState]) -> Emitted:
+def _sharing(gpus: Iterable[GpuState]) -> Families:
     """The counters of sharing; a metric that a GPU marks absent is left out for that GPU."""
     return [
         (metrics.GPU_BUSY, [Sample(_ids(gpu), gpu.totals.busy) for gpu in _with(gpus, metrics.GPU_BUSY)]),
         (
             metrics.GPU_BUSY_RATIO,
-            [Distribution(_ids(gpu), gpu.bursts.counts, gpu.bursts.sum) for gpu in _with(gpus, metrics.GPU_BUSY_RATIO)],
+            [
+                HistogramSample(_ids(gpu), gpu.bursts.counts, gpu.bursts.sum)
+                for gpu in _with(gpus, metrics.GPU_BUSY_RATIO)
+            ],
         ),
         (
             metrics.UNATTRIBUTED,
@@ -228,7 +231,7 @@ def _sharing(gpus: Iterable[GpuState]) -> Emitted:
     ]
 
 
-def _self(snapshot: Snapshot) -> Emitted:
+def _self(snapshot: Snapshot) -> Families:
     runs = sorted(snapshot.runs, key=lambda run: run.collector)
     return [
         (metrics.BUILD_INFO, [Sample((snapshot.version, snapshot.python_version), 1.0)]),

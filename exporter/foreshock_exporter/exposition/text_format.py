@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from itertools import accumulate
 
-from foreshock_exporter.model.family import Distribution, Emitted, Family, Sample
+from foreshock_exporter.model.family import Families, Family, HistogramSample, Sample
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -19,7 +19,7 @@ _WITHOUT_UNIT = ("node_network_speed_bytes",)
 """Names that end like a unit which they are not in: bytes a second."""
 
 
-def render(exposition: Emitted, openmetrics: bool = False) -> bytes:
+def render(exposition: Families, openmetrics: bool = False) -> bytes:
     """Families with their samples as exposition text. Families without samples and values that are NaN are left out.
 
     Args:
@@ -36,13 +36,13 @@ def render(exposition: Emitted, openmetrics: bool = False) -> bytes:
     return "".join(parts).encode(errors="replace")
 
 
-def _add(parts: list[str], family: Family, samples: Iterable[Sample | Distribution], openmetrics: bool) -> None:
+def _add(parts: list[str], family: Family, samples: Iterable[Sample | HistogramSample], openmetrics: bool) -> None:
     """Add the lines of the samples. The hot loop: what a line begins with is looked up, only its number is written."""
     known = _known(family)
     for sample in samples:
         labels = sample.labels
         begins = known.get(labels) or _remember(known, family, labels)
-        if isinstance(sample, Distribution):
+        if isinstance(sample, HistogramSample):
             _add_distribution(parts, begins, sample, "" if openmetrics else ".0")
             continue
         value = sample.value
@@ -52,7 +52,7 @@ def _add(parts: list[str], family: Family, samples: Iterable[Sample | Distributi
             parts.append(f"{begins[0]}{_number(value)}\n")
 
 
-def _add_distribution(parts: list[str], begins: tuple[str, ...], sample: Distribution, fraction: str) -> None:
+def _add_distribution(parts: list[str], begins: tuple[str, ...], sample: HistogramSample, fraction: str) -> None:
     *buckets, of_sum, of_count = begins
     total = 0
     for begin, total in zip(buckets, accumulate(sample.counts), strict=True):

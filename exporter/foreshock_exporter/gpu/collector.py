@@ -6,23 +6,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import TypeVar
 
-from foreshock_exporter.common.labels import clean
-from foreshock_exporter.common.log import Notices, log
-from foreshock_exporter.gpu.contention import ServiceKey, Step, enrol, forget
-from foreshock_exporter.gpu.monotonic import WRAPS_SOON, Book, followed
+from foreshock_exporter.common.labels import label_value
+from foreshock_exporter.common.log import ProblemLog, log
+from foreshock_exporter.gpu.contention import FastSample, ServiceKey, register, remove_services
+from foreshock_exporter.gpu.monotonic import MAX_FAST_WRAP, CounterStates, make_monotonic
 from foreshock_exporter.gpu.occupancy import Observation
 from foreshock_exporter.gpu.snapshot import GpuState
 from foreshock_exporter.gpu.tenants import Holding, Tenants
-from foreshock_exporter.gpu.utilization import SERVICE_TIME, Counted, FastSamples
+from foreshock_exporter.gpu.utilization import SERVICE_TIME_METRICS, Accumulated, UtilizationSampler
 from foreshock_exporter.model import metrics
 from foreshock_exporter.model.device import Counters, DeviceError, Driver, Health, Identity, Reading
 from foreshock_exporter.model.service import Resolver
 
-STATE_EVERY = 1.0
+STATE_INTERVAL_SECONDS = 1.0
 """Seconds between two looks at what is not sampled by the driver itself."""
-HEALTH_EVERY = 10.0
+HEALTH_INTERVAL_SECONDS = 10.0
 """Seconds between two looks at a GPU's health, which is dear to ask for and slow to change."""
-RETRY_AFTER = 1.0
+RETRY_AFTER_SECONDS = 1.0
 """Seconds after which a GPU that did not answer is asked again."""
 _HELD = (metrics.SERVICE_MEMORY.name, metrics.SERVICE_PROCESSES.name)
 _COUNTERS = tuple(part.name for part in fields(Counters) if part.name not in ("wraps", "absent"))
@@ -33,14 +33,14 @@ Observe = Callable[[Observation], None]
 
 
 @dataclass(slots=True)
-class KnownGpu:
+class GpuRecord:
     """What is kept of a GPU by its uuid for as long as the exporter runs, whatever index it has."""
 
     identity: Identity
     """As it last was."""
     tenants: Tenants
-    counted: Counted = field(default_factory=Counted)
-    book: Book = field(default_factory=dict)
+    counted: Accumulated = field(default_factory=Accumulated)
+    book: CounterStates = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -48,8 +48,8 @@ class _Visit:
     """What holds from when a GPU begins to answer until it ceases to. Times on the exporter's clock."""
 
     identity: Identity
-    known: KnownGpu
-    fast: FastSamples
+    known: GpuRecord
+    fast: UtilizationSampler
     state: float | None = None
     health: float | None = None
     wraps_soon: bool = False
@@ -66,7 +66,7 @@ class _Parts:
     absent: dict[str, str] = field(default_factory=dict)
 
 
-class Lane:
+class GpuCollector:
     """Passes over one GPU at the times it is given; runs no thread and reads no clock.
 
     `state` is None while the GPU does not answer; `failed` says whether some call has failed and not worked since.
@@ -77,8 +77,8 @@ class Lane:
         index: int,
         driver: Driver,
         resolver: Resolver,
-        known: dict[str, KnownGpu],
-        notices: Notices,
+        known: dict[str, GpuRecord],
+        notices: ProblemLog,
         *,
         health: bool = True,
         unattributed: str = "",
@@ -91,7 +91,7 @@ class Lane:
         self._notices = notices
         self._wants_health = health
         self._observe = observe
-        self._unattributed = dict.fromkeys((*SERVICE_TIME, *_HELD), unattributed) if unattributed else {}
+        self._unattributed = dict.fromkeys((*SERVICE_TIME_METRICS, *_HELD), unattributed) if unattributed else {}
         self._visit: _Visit | None = None
         self._parts = _Parts()
         self._retry = float("-inf")
@@ -134,16 +134,16 @@ class Lane:
     def _identify(self, time: float) -> _Visit:
         """Which GPU this is now. Asked before anything is counted: indices move when GPUs come and go."""
         visit = self._visit
-        if visit is not None and not self._anew and not _due(visit.state, time, STATE_EVERY):
+        if visit is not None and not self._anew and not _due(visit.state, time, STATE_INTERVAL_SECONDS):
             return visit
         self._anew = False
         identity = self._driver.identity(self._index)
         known = self._known.get(identity.uuid)
         if known is None:
-            known = self._known[identity.uuid] = KnownGpu(identity, Tenants(self._resolver))
-            log.info("GPU %d is %s", self._index, described(identity))
+            known = self._known[identity.uuid] = GpuRecord(identity, Tenants(self._resolver))
+            log.info("GPU %d is %s", self._index, describe(identity))
         if visit is None or known is not visit.known:
-            fast = FastSamples(self._index, self._driver, known.counted, known.tenants, self._notices)
+            fast = UtilizationSampler(self._index, self._driver, known.counted, known.tenants, self._notices)
             visit, self._parts, self._failing = _Visit(identity, known, fast), _Parts(), set()
         visit.identity = known.identity = identity
         visit.fast.identified(identity.sharing, time)
@@ -153,7 +153,7 @@ class Lane:
     def _lose(self, time: float) -> None:
         """Forget which GPU this was; the counters stay. It is asked again at the next pass, then each second."""
         if self._visit is None:
-            self._retry = time + RETRY_AFTER
+            self._retry = time + RETRY_AFTER_SECONDS
         else:
             self._visit.known.tenants.leave()
         self._visit, self.state = None, None
@@ -162,7 +162,7 @@ class Lane:
     def _read(self, visit: _Visit, time: float) -> bool:
         """Read what is due; whether that was the GPU's state."""
         parts = self._parts
-        renewed = _due(visit.state, time, STATE_EVERY)
+        renewed = _due(visit.state, time, STATE_INTERVAL_SECONDS)
         if renewed:
             parts.reading = self._driver.read(self._index)
             self._meet(visit, time)
@@ -171,13 +171,13 @@ class Lane:
             counters = self._ask(self._driver.counters, "counters")
             if isinstance(counters, DeviceError):
                 counters = Counters(absent=dict.fromkeys(_COUNTERS, counters.reason))
-            visit.wraps_soon = any(wraps <= WRAPS_SOON for wraps in counters.wraps.values())
-            parts.counters = followed(visit.known.book, counters)
-        if self._wants_health and _due(visit.health, time, HEALTH_EVERY):
+            visit.wraps_soon = any(wraps <= MAX_FAST_WRAP for wraps in counters.wraps.values())
+            parts.counters = make_monotonic(visit.known.book, counters)
+        if self._wants_health and _due(visit.health, time, HEALTH_INTERVAL_SECONDS):
             health = self._ask(self._driver.health, "health")
             if isinstance(health, DeviceError):
                 health = Health(absent=dict.fromkeys(_HEALTH, health.reason))
-            parts.health = followed(visit.known.book, health)
+            parts.health = make_monotonic(visit.known.book, health)
             visit.health = time
         return renewed
 
@@ -188,7 +188,7 @@ class Lane:
         held = () if isinstance(held, DeviceError) else held
         tenants, counted = visit.known.tenants, visit.known.counted
         tenants.look([process.pid for process in held], time)
-        counted.totals = forget(enrol(counted.totals, tenants.here()), tenants.forget(time))
+        counted.totals = remove_services(register(counted.totals, tenants.here()), tenants.forget(time))
         self._parts.holdings = tenants.holdings(held)
 
     def _ask(self, call: Callable[[int], _T], subject: str) -> _T | DeviceError:
@@ -209,9 +209,9 @@ class Lane:
 
     def _which(self) -> str:
         """Which GPU it is by what does not shift, for the log."""
-        return f" ({described(self._visit.identity)})" if self._visit else ""
+        return f" ({describe(self._visit.identity)})" if self._visit else ""
 
-    def _tell(self, step: Step, time: float) -> None:
+    def _tell(self, step: FastSample, time: float) -> None:
         if self._observe is not None and self._visit is not None and step.shares:
             identity, pids = self._visit.identity, self._visit.known.tenants.pids
             self._observe(Observation(identity.uuid, identity.gpu, time - step.seconds, time, step.shares, pids))
@@ -233,10 +233,10 @@ class Lane:
         )
 
 
-def described(identity: Identity) -> str:
+def describe(identity: Identity) -> str:
     """A GPU for people who look for it in the host."""
     said = (identity.uuid, identity.model, identity.pci_bus_id and f"PCI {identity.pci_bus_id}")
-    return ", ".join(clean(part) for part in said if part)
+    return ", ".join(label_value(part) for part in said if part)
 
 
 def _due(last: float | None, time: float, every: float) -> bool:

@@ -14,11 +14,11 @@ from typing import NamedTuple, TypeVar
 
 _Key = TypeVar("_Key")
 
-CONTENDED_FROM = 0.9
+MIN_CONTENDED_BUSY_RATIO = 0.9
 """Busy share of the device from which it can be contended."""
-ACTIVE_FROM = 0.05
+MIN_ACTIVE_SHARE = 0.05
 """Share from which a service counts as active."""
-MAX_PAIRS = 64
+MAX_REGISTERED_PAIRS = 64
 """Pairs of one GPU that get a counter before they have stalled: all pairs of up to eight services. Those that do stall
 get one in any case."""
 
@@ -30,12 +30,12 @@ class ServiceKey(NamedTuple):
     name: str
 
 
-NOBODY = ServiceKey("", "")
+UNATTRIBUTED = ServiceKey("", "")
 """Stands for the part of a stall that no service accounts for."""
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class FastSample:
     """One fast sample of a GPU.
 
     `utilization` is the device's own reading, `shares` the time of each service, `unknown` the time of processes whose
@@ -49,7 +49,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class TimeSplit:
     """A device's time in one sample: `busy` is the sum of `services` and `unattributed`, `device` its own reading."""
 
     device: float
@@ -73,7 +73,7 @@ class Totals:
     stalled_by: Mapping[tuple[ServiceKey, ServiceKey], float] = field(default_factory=dict)
 
 
-def split(step: Step) -> Split | None:
+def split_time(step: FastSample) -> TimeSplit | None:
     """Divide the device's time among the services; None where the driver said nothing of it.
 
     The driver measures the device and its processes over windows that differ a little. Where the processes sum to more
@@ -87,38 +87,41 @@ def split(step: Step) -> Split | None:
     scale = 1.0 / processes if processes > 1.0 else 1.0
     busy = min(1.0, max(step.utilization or 0.0, processes))
     services = {service: share * scale for service, share in shares.items()}
-    return Split(
+    return TimeSplit(
         busy if step.utilization is None else step.utilization, busy, services, max(0.0, busy - attributed * scale)
     )
 
 
-def contended(parts: Split) -> bool:
+def is_contended(parts: TimeSplit) -> bool:
     """Whether at least two services were active on a busy device."""
-    return parts.device >= CONTENDED_FROM and sum(share >= ACTIVE_FROM for share in parts.services.values()) > 1
+    return (
+        parts.device >= MIN_CONTENDED_BUSY_RATIO
+        and sum(share >= MIN_ACTIVE_SHARE for share in parts.services.values()) > 1
+    )
 
 
-def stalls(parts: Split) -> dict[tuple[ServiceKey, ServiceKey], float]:
+def stall_shares(parts: TimeSplit) -> dict[tuple[ServiceKey, ServiceKey], float]:
     """For which share of the sample each active service (victim, by) waited for another; empty if uncontended."""
-    if not contended(parts):
+    if not is_contended(parts):
         return {}
     waits: dict[tuple[ServiceKey, ServiceKey], float] = {}
     for victim, own in parts.services.items():
-        if own < ACTIVE_FROM:
+        if own < MIN_ACTIVE_SHARE:
             continue
         for other, share in parts.services.items():
             if other != victim and share > 0.0:
                 waits[victim, other] = share / parts.busy
         if parts.unattributed > 0.0:
-            waits[victim, NOBODY] = parts.unattributed / parts.busy
+            waits[victim, UNATTRIBUTED] = parts.unattributed / parts.busy
     return waits
 
 
-def advance(totals: Totals, step: Step, *, comparable: bool = True) -> Totals:
+def accumulate(totals: Totals, step: FastSample, *, comparable: bool = True) -> Totals:
     """The counters after one more sample. `comparable` is false where no wait follows from shares (MPS, MIG)."""
-    parts = split(step)
+    parts = split_time(step)
     if parts is None or step.seconds <= 0.0:
         return totals
-    waits = stalls(parts) if comparable else {}
+    waits = stall_shares(parts) if comparable else {}
     stalled: dict[ServiceKey, float] = {}
     for (victim, _), share in waits.items():
         stalled[victim] = stalled.get(victim, 0.0) + share
@@ -132,7 +135,7 @@ def advance(totals: Totals, step: Step, *, comparable: bool = True) -> Totals:
     )
 
 
-def enrol(totals: Totals, services: Iterable[ServiceKey]) -> Totals:
+def register(totals: Totals, services: Iterable[ServiceKey]) -> Totals:
     """Give services that hold the GPU, and pairs of them, counters that start at zero before anything is added.
 
     A rate sees only differences: the first increment of a counter that appears with it would be lost.
@@ -154,19 +157,19 @@ def enrol(totals: Totals, services: Iterable[ServiceKey]) -> Totals:
 
 def _pairs_ahead(totals: Totals, here: Sequence[ServiceKey]) -> dict[tuple[ServiceKey, ServiceKey], float]:
     """Pairs (victim, by) that may stall and have no counter yet, as far as the bound allows."""
-    room = MAX_PAIRS - len(totals.stalled_by)
+    room = MAX_REGISTERED_PAIRS - len(totals.stalled_by)
     if room <= 0 or len(here) < 2:
         return {}
     new = (
         (victim, by)
         for victim in here
-        for by in (*here, NOBODY)
+        for by in (*here, UNATTRIBUTED)
         if victim != by and (victim, by) not in totals.stalled_by
     )
     return dict.fromkeys(islice(new, room), 0.0)
 
 
-def forget(totals: Totals, gone: Iterable[ServiceKey]) -> Totals:
+def remove_services(totals: Totals, gone: Iterable[ServiceKey]) -> Totals:
     """Drop the series of services that left the GPU long ago; moving their sums elsewhere would look like a burst."""
     left = frozenset(gone)
     if not left:

@@ -14,15 +14,15 @@ from typing import NamedTuple
 
 from foreshock_exporter.model.device import ProcessUtilization, UtilizationSample
 
-LONGEST_PERIOD = 1.5
+MAX_PERIOD_SECONDS = 1.5
 """Seconds. What lies further before a sample is no part of it: the GPU was idle, and the driver kept no samples."""
 _DILUTED = 0.25
 """By how much the time of a mean may exceed its stretch: samples of device and processes do not fall together."""
-USUAL_PERIOD = 1 / 6
+DEFAULT_PERIOD_SECONDS = 1 / 6
 """Seconds a sample is taken to cover until two that follow one another have shown it."""
 
 
-class Piece(NamedTuple):
+class Interval(NamedTuple):
     """A stretch of time and the share of it during which a kernel ran."""
 
     seconds: float
@@ -30,27 +30,27 @@ class Piece(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Cursor:
     """Where the next samples are measured from. `newest_us` is None until one has been seen; `period` in seconds."""
 
     newest_us: int | None = None
-    period: float = USUAL_PERIOD
+    period: float = DEFAULT_PERIOD_SECONDS
 
 
-class Drained(NamedTuple):
+class Intervals(NamedTuple):
     """The mark after some samples, what they tell, and how many of them were implausible."""
 
-    mark: Mark
-    pieces: tuple[Piece, ...]
+    mark: Cursor
+    pieces: tuple[Interval, ...]
     dropped: int
 
 
-def drain(mark: Mark, samples: Iterable[UtilizationSample]) -> Drained:
+def new_intervals(mark: Cursor, samples: Iterable[UtilizationSample]) -> Intervals:
     """Turn samples into stretches of time; the first ever seen only sets the mark.
 
     Repeated samples and those older than the mark are left out. Shares beyond 0…1 are dropped and counted.
     """
-    pieces: list[Piece] = []
+    pieces: list[Interval] = []
     dropped = 0
     newest, period = mark.newest_us, mark.period
     first = newest is None
@@ -62,22 +62,22 @@ def drain(mark: Mark, samples: Iterable[UtilizationSample]) -> Drained:
             continue
         if not first and newest is not None:
             gap = (timestamp_us - newest) / 1e6
-            if gap <= LONGEST_PERIOD:
+            if gap <= MAX_PERIOD_SECONDS:
                 period = gap
-            pieces.append(Piece(period, ratio))
+            pieces.append(Interval(period, ratio))
         newest = timestamp_us
-    return Drained(Mark(newest, period), tuple(pieces), dropped)
+    return Intervals(Cursor(newest, period), tuple(pieces), dropped)
 
 
-def whole(pieces: Sequence[Piece]) -> Piece:
+def merged(pieces: Sequence[Interval]) -> Interval:
     """Several stretches as one, with their mean share."""
     seconds = sum(piece.seconds for piece in pieces)
     busy = sum(piece.seconds * piece.ratio for piece in pieces)
-    return Piece(seconds, busy / seconds if seconds > 0.0 else 0.0)
+    return Interval(seconds, busy / seconds if seconds > 0.0 else 0.0)
 
 
-def fresh(
-    entries: Sequence[ProcessUtilization], newest_us: int | None, piece: Piece | None
+def recent(
+    entries: Sequence[ProcessUtilization], newest_us: int | None, piece: Interval | None
 ) -> Sequence[ProcessUtilization]:
     """The entries of a stretch among those that a driver gives when it is asked from time 0.
 
@@ -86,11 +86,11 @@ def fresh(
     """
     if newest_us is None or piece is None:
         return ()
-    reach = max(piece.seconds, LONGEST_PERIOD) * 1e6
+    reach = max(piece.seconds, MAX_PERIOD_SECONDS) * 1e6
     return [entry for entry in entries if abs(entry.timestamp_us - newest_us) <= reach]
 
 
-def undiluted(entries: Sequence[ProcessUtilization], since_us: int, piece: Piece) -> Sequence[ProcessUtilization]:
+def rescaled(entries: Sequence[ProcessUtilization], since_us: int, piece: Interval) -> Sequence[ProcessUtilization]:
     """The entries as shares of the stretch that they belong to, where they are means over a longer time.
 
     A driver gives means since the time it was asked for. If the GPU rested before the stretch, that time lies before
@@ -110,18 +110,18 @@ def undiluted(entries: Sequence[ProcessUtilization], since_us: int, piece: Piece
 
 
 @dataclass(frozen=True, slots=True)
-class Bursts:
+class BusyHistogram:
     """How the samples of a GPU are distributed: counts by bucket (one more than `bounds`), and the sum of shares."""
 
     counts: tuple[int, ...]
     sum: float = 0.0
 
 
-def count(bursts: Bursts, pieces: Iterable[Piece], bounds: Sequence[float]) -> Bursts:
+def observed(bursts: BusyHistogram, pieces: Iterable[Interval], bounds: Sequence[float]) -> BusyHistogram:
     """The distribution after more samples; a share equal to a bound belongs below it, as in Prometheus."""
     counts = list(bursts.counts)
     total = bursts.sum
     for piece in pieces:
         counts[bisect_left(bounds, piece.ratio)] += 1
         total += piece.ratio
-    return Bursts(tuple(counts), total)
+    return BusyHistogram(tuple(counts), total)

@@ -13,34 +13,34 @@ from hashlib import blake2b
 from types import MappingProxyType
 from typing import NamedTuple
 
-from foreshock_exporter.gpu.contention import ACTIVE_FROM, ServiceKey
+from foreshock_exporter.gpu.contention import MIN_ACTIVE_SHARE, ServiceKey
 
-MERGE_GAP = 0.2
+MERGE_GAP_SECONDS = 0.2
 """Seconds. A pause of a service no longer than this is part of its interval (two fast samples of 100 ms)."""
-JITTER = 0.1
+JITTER_SECONDS = 0.1
 """Seconds. Samples that follow one another are told of up to a look too late: so short a gap between two is none."""
-MAX_LENGTH = 10.0
+MAX_INTERVAL_SECONDS = 10.0
 """Seconds after which an interval is cut, so that a long one arrives in time."""
-MINUTE = 60.0
+TRACE_SECONDS = 60.0
 """Seconds. An interval lies in one minute of Unix time, as its trace does."""
-LONGEST = 60.0
+MAX_OBSERVATION_SECONDS = 60.0
 """Seconds. A longer observation says too little of when something ran, and is dropped."""
-PER_SECOND = 10.0
-BURST = 100.0
+INTERVALS_PER_SECOND = 10.0
+MAX_BURST_INTERVALS = 100.0
 """Intervals of one GPU: on average, and at once. What is beyond is dropped and counted."""
-MAX_PROCESSES = 16
+MAX_JOIN_KEYS = 16
 """Words for processes that an interval has at most (a process has up to three)."""
 _SLACK = 1e-6
 """Seconds by which floating-point times of neighbouring samples may differ."""
 
-NAME = "gpu.occupancy"
+SPAN_NAME = "gpu.occupancy"
 GPU_ID, GPU_NAME = "hw.id", "hw.name"
 OCCUPANT, OCCUPANT_NAMESPACE = "foreshock.occupant.name", "foreshock.occupant.namespace"
 PROCESSES = "foreshock.occupant.processes"
 SHARE, RESOLUTION = "foreshock.occupancy.share", "foreshock.occupancy.resolution"
 """Name and attributes of the span that tells an interval."""
 
-Names = Callable[[int], tuple[str, ...]]
+JoinKeys = Callable[[int], tuple[str, ...]]
 """By which words the spans of a process can be told, given its pid on the host (`process_names`)."""
 
 
@@ -75,7 +75,7 @@ class Occupancy(NamedTuple):
     processes: tuple[str, ...] = ()
 
 
-class Open(NamedTuple):
+class OpenInterval(NamedTuple):
     """An interval that may still grow. `busy`: seconds for which its service ran in it."""
 
     start: float
@@ -84,28 +84,28 @@ class Open(NamedTuple):
     busy: float
     processes: frozenset[str]
 
-    def until(self, cut: float) -> Open:
+    def until(self, cut: float) -> OpenInterval:
         """Its part before `cut`."""
         return self._replace(end=cut, busy=self.busy * (cut - self.start) / (self.end - self.start))
 
-    def since(self, cut: float) -> Open:
+    def since(self, cut: float) -> OpenInterval:
         """Its part from `cut` on."""
         return self._replace(start=cut, busy=self.busy * (self.end - cut) / (self.end - self.start))
 
 
 @dataclass(frozen=True, slots=True)
-class Fold:
+class OccupancyState:
     """What is remembered of one GPU: up to when it was observed, its open intervals, and its allowance."""
 
     seen: float = 0.0
-    open: Mapping[ServiceKey, Open] = field(default_factory=dict)
-    allowance: float = BURST
+    open: Mapping[ServiceKey, OpenInterval] = field(default_factory=dict)
+    allowance: float = MAX_BURST_INTERVALS
     dropped: int = 0
 
 
 def trace_id(uuid: str, time: float) -> int:
     """The trace of a GPU's intervals in the minute that holds `time`: 128 bits, the same wherever it is computed."""
-    return _hash(f"{uuid}\n{int(time // MINUTE)}", 16)
+    return _hash(f"{uuid}\n{int(time // TRACE_SECONDS)}", 16)
 
 
 def span_id(occupancy: Occupancy) -> int:
@@ -126,30 +126,34 @@ def attributes(occupancy: Occupancy) -> dict[str, str | float | tuple[str, ...]]
     }
 
 
-def advance(fold: Fold, observation: Observation, names: Names = lambda _: ()) -> tuple[Fold, tuple[Occupancy, ...]]:
+def advance(
+    fold: OccupancyState, observation: Observation, names: JoinKeys = lambda _: ()
+) -> tuple[OccupancyState, tuple[Occupancy, ...]]:
     """The state after one more observation of the same GPU, and the intervals that ended with it.
 
     Intervals of a service never overlap and together cover the time during which it was active on the shared GPU, and
     pauses of at most `MERGE_GAP`. What lies before the end of the last observation is ignored.
     """
-    if observation.end < fold.seen - LONGEST:  # the clock was set back
+    if observation.end < fold.seen - MAX_OBSERVATION_SECONDS:  # the clock was set back
         fold, ended = settle(fold, observation.uuid, observation.gpu)
         later, more = advance(replace(fold, seen=0.0), observation, names)
         return later, (*ended, *more)
     start = max(observation.start, fold.seen)
-    start, end = (fold.seen if start - fold.seen <= JITTER - _SLACK else start), observation.end
+    start, end = (fold.seen if start - fold.seen <= JITTER_SECONDS - _SLACK else start), observation.end
     if end - start <= _SLACK:
         return fold, ()
-    if end - start > LONGEST:
+    if end - start > MAX_OBSERVATION_SECONDS:
         fold, ended = settle(replace(fold, seen=end), observation.uuid, observation.gpu)
         return replace(fold, dropped=fold.dropped + 1), ended
-    active = {service: share for service, share in observation.shares.items() if share >= ACTIVE_FROM}
+    active = {service: share for service, share in observation.shares.items() if share >= MIN_ACTIVE_SHARE}
     if len(active) < 2:
         active = {}
     if not active and not fold.open:
         return replace(fold, seen=end, allowance=_refilled(fold, end)), ()
     fresh = {
-        service: Open(start, end, end - start, share * (end - start), _named(observation.pids.get(service, ()), names))
+        service: OpenInterval(
+            start, end, end - start, share * (end - start), _named(observation.pids.get(service, ()), names)
+        )
         for service, share in active.items()
     }
     still, closed = _grown(fold.open, fresh, end)
@@ -157,31 +161,31 @@ def advance(fold: Fold, observation: Observation, names: Names = lambda _: ()) -
     return _capped(replace(fold, seen=end, open=still, allowance=_refilled(fold, end)), told)
 
 
-def settle(fold: Fold, uuid: str, gpu: str) -> tuple[Fold, tuple[Occupancy, ...]]:
+def settle(fold: OccupancyState, uuid: str, gpu: str) -> tuple[OccupancyState, tuple[Occupancy, ...]]:
     """End what is open: nothing more is heard of the GPU."""
     told = [_told(uuid, gpu, service, interval) for service, interval in fold.open.items()]
     return _capped(replace(fold, open={}), told)
 
 
-def _told(uuid: str, gpu: str, service: ServiceKey, interval: Open) -> Occupancy:
+def _told(uuid: str, gpu: str, service: ServiceKey, interval: OpenInterval) -> Occupancy:
     share = min(1.0, interval.busy / (interval.end - interval.start))
-    processes = tuple(sorted(interval.processes)[:MAX_PROCESSES])
+    processes = tuple(sorted(interval.processes)[:MAX_JOIN_KEYS])
     return Occupancy(uuid, gpu, service, interval.start, interval.end, interval.resolution, share, processes)
 
 
-def _named(pids: Iterable[int], names: Names) -> frozenset[str]:
+def _named(pids: Iterable[int], names: JoinKeys) -> frozenset[str]:
     return frozenset(name for pid in pids for name in names(pid))
 
 
 def _grown(
-    before: Mapping[ServiceKey, Open], fresh: Mapping[ServiceKey, Open], end: float
-) -> tuple[dict[ServiceKey, Open], list[tuple[ServiceKey, Open]]]:
+    before: Mapping[ServiceKey, OpenInterval], fresh: Mapping[ServiceKey, OpenInterval], end: float
+) -> tuple[dict[ServiceKey, OpenInterval], list[tuple[ServiceKey, OpenInterval]]]:
     """The intervals that are open after an observation until `end`, which gave `fresh`, and those that ended."""
     still = dict(before)
-    ended: list[tuple[ServiceKey, Open]] = []
+    ended: list[tuple[ServiceKey, OpenInterval]] = []
     for service, new in fresh.items():
         known = still.pop(service, None)
-        if known is not None and (new.start - known.end > MERGE_GAP + _SLACK or new.start >= _cut(known.start)):
+        if known is not None and (new.start - known.end > MERGE_GAP_SECONDS + _SLACK or new.start >= _cut(known.start)):
             ended.append((service, known))
             known = None
         grown = new if known is None else _joined(known, new)
@@ -193,13 +197,13 @@ def _grown(
         else:
             still[service] = grown
     for service, interval in tuple(still.items()):
-        if end - interval.end > MERGE_GAP + _SLACK:
+        if end - interval.end > MERGE_GAP_SECONDS + _SLACK:
             ended.append((service, still.pop(service)))
     return still, ended
 
 
-def _joined(known: Open, new: Open) -> Open:
-    return Open(
+def _joined(known: OpenInterval, new: OpenInterval) -> OpenInterval:
+    return OpenInterval(
         known.start,
         new.end,
         max(known.resolution, new.resolution, new.start - known.end),
@@ -210,14 +214,14 @@ def _joined(known: Open, new: Open) -> Open:
 
 def _cut(start: float) -> float:
     """When an interval that began at `start` is cut at the latest."""
-    return min(start + MAX_LENGTH, (start // MINUTE + 1.0) * MINUTE)
+    return min(start + MAX_INTERVAL_SECONDS, (start // TRACE_SECONDS + 1.0) * TRACE_SECONDS)
 
 
-def _refilled(fold: Fold, now: float) -> float:
-    return min(BURST, fold.allowance + (now - fold.seen) * PER_SECOND)
+def _refilled(fold: OccupancyState, now: float) -> float:
+    return min(MAX_BURST_INTERVALS, fold.allowance + (now - fold.seen) * INTERVALS_PER_SECOND)
 
 
-def _capped(fold: Fold, told: list[Occupancy]) -> tuple[Fold, tuple[Occupancy, ...]]:
+def _capped(fold: OccupancyState, told: list[Occupancy]) -> tuple[OccupancyState, tuple[Occupancy, ...]]:
     """As many intervals as the allowance grants."""
     if not told:
         return fold, ()
@@ -230,16 +234,16 @@ def _hash(text: str, size: int) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=size).digest()) or 1  # zero is no id
 
 
-class Occupancies:
+class OccupancyTracker:
     """The folds of all GPUs of a host. Cheap; safe from several threads.
 
     Args:
         names: looks a process up; asked once for each that comes, while it runs.
     """
 
-    def __init__(self, names: Names = lambda _: ()) -> None:
+    def __init__(self, names: JoinKeys = lambda _: ()) -> None:
         self._names = names
-        self._folds: dict[str, tuple[str, Fold]] = {}
+        self._folds: dict[str, tuple[str, OccupancyState]] = {}
         self._known: dict[str, dict[int, tuple[str, ...]]] = {}
         self._lock = threading.Lock()
 
@@ -247,7 +251,7 @@ class Occupancies:
         """Intervals that ended with this observation."""
         known = self._meet(observation)
         with self._lock:
-            _, fold = self._folds.get(observation.uuid, ("", Fold()))
+            _, fold = self._folds.get(observation.uuid, ("", OccupancyState()))
             fold, ended = advance(fold, observation, known.__getitem__)
             self._folds[observation.uuid] = (observation.gpu, fold)
         return ended

@@ -11,14 +11,14 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from foreshock_exporter.common.labels import MAX_LABEL, clean
+from foreshock_exporter.common.labels import MAX_LABEL_CHARS, label_value
 
-BETWEEN = ";"
+RULE_SEPARATOR = ";"
 """Parts one rule from the next."""
 _INDEX = re.compile(r"[0-9]{1,4}")
 _UUID = re.compile(r"(GPU|MIG)-\S{1,120}")
 
-Reason = Literal["not_found", "overruled"]
+MismatchReason = Literal["not_found", "overruled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Pools:
         return self.named.get(uuid) or self.named.get(index) or self.others
 
 
-class Place(NamedTuple):
+class PoolMember(NamedTuple):
     """A GPU that is known: `gpu` is its index as it last was; `instances` are UUIDs of MIG instances that it shows."""
 
     gpu: str
@@ -45,12 +45,12 @@ class Place(NamedTuple):
     instances: tuple[str, ...] = ()
 
 
-class Vain(NamedTuple):
+class UnmatchedRule(NamedTuple):
     """An index or UUID that a rule names in vain: the host shows none such, or the GPU's UUID is in another pool."""
 
     named: str
     pool: str
-    reason: Reason
+    reason: MismatchReason
 
 
 def parse_pools(text: str) -> Pools:
@@ -61,7 +61,7 @@ def parse_pools(text: str) -> Pools:
     """
     named: dict[str, str] = {}
     others = ""
-    for rule in (part.strip() for part in text.split(BETWEEN)):
+    for rule in (part.strip() for part in text.split(RULE_SEPARATOR)):
         name, equals, list_of = (part.strip() for part in rule.partition("="))
         _check(rule, name)
         if not equals:
@@ -79,9 +79,9 @@ def parse_pools(text: str) -> Pools:
 def _check(rule: str, name: str) -> None:
     if not name:
         raise ValueError(f"{rule!r} names no pool; write NAME, NAME=0,1 or NAME=GPU-…")
-    if "," in name or clean(name) != name:
+    if "," in name or label_value(name) != name:
         raise ValueError(
-            f"{name!r} is no name for a pool: printable characters, {MAX_LABEL} at most, no comma; write NAME=0,1"
+            f"{name!r} is no name for a pool: printable characters, {MAX_LABEL_CHARS} at most, no comma; write NAME=0,1"
         )
 
 
@@ -97,7 +97,7 @@ def _listed(rule: str, text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def assigned(pools: Pools, gpus: Iterable[Place]) -> dict[str, str]:
+def assigned_pools(pools: Pools, gpus: Iterable[PoolMember]) -> dict[str, str]:
     """Pools by UUID, of GPUs that a rule is for and of MIG instances that one names themselves."""
     found: dict[str, str] = {}
     for gpu in gpus:
@@ -106,9 +106,13 @@ def assigned(pools: Pools, gpus: Iterable[Place]) -> dict[str, str]:
     return {uuid: pool for uuid, pool in found.items() if pool}
 
 
-def vain(
-    pools: Pools, gpus: Collection[Place], seen: Collection[Place], count: int, before: Collection[Vain] = ()
-) -> tuple[Vain, ...]:
+def unmatched_rules(
+    pools: Pools,
+    gpus: Collection[PoolMember],
+    seen: Collection[PoolMember],
+    count: int,
+    before: Collection[UnmatchedRule] = (),
+) -> tuple[UnmatchedRule, ...]:
     """What rules name in vain on a host whose driver names `count` GPUs.
 
     gpus: those that answer. seen: all that ever did, as they last were: a GPU that was lost is told elsewhere. before:
@@ -118,12 +122,12 @@ def vain(
     by_index = {gpu.gpu: gpu.uuid for gpu in (*seen, *gpus)}
     found = []
     for named, pool in pools.named.items():
-        missing = Vain(named, pool, "not_found")
+        missing = UnmatchedRule(named, pool, "not_found")
         if _INDEX.fullmatch(named):
             if int(named) >= count and named not in by_index:
                 found.append(missing)
             elif pools.named.get(by_index.get(named, ""), pool) != pool:
-                found.append(Vain(named, pool, "overruled"))
+                found.append(UnmatchedRule(named, pool, "overruled"))
         elif named not in uuids and (len(gpus) >= count or missing in before):
             found.append(missing)
     return tuple(found)

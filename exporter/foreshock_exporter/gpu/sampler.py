@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from foreshock_exporter.common.log import Notices, log
-from foreshock_exporter.gpu.collector import KnownGpu, Lane, Observe, described
-from foreshock_exporter.gpu.pools import Place, Pools, Reason, Vain, assigned, vain
+from foreshock_exporter.common.log import ProblemLog, log
+from foreshock_exporter.gpu.collector import GpuCollector, GpuRecord, Observe, describe
+from foreshock_exporter.gpu.pools import (
+    MismatchReason,
+    PoolMember,
+    Pools,
+    UnmatchedRule,
+    assigned_pools,
+    unmatched_rules,
+)
 from foreshock_exporter.gpu.snapshot import GpuSnapshot, GpuState, XidCount
-from foreshock_exporter.gpu.watchdog import Key
+from foreshock_exporter.gpu.watchdog import CallKey
 from foreshock_exporter.model.device import DeviceError, Driver, Identity
 from foreshock_exporter.model.service import Resolver
 
-MAX_XIDS = 16
+MAX_XID_KINDS = 16
 """Kinds of XID told apart on a GPU; there are about 170."""
-OTHER = "other"
+OTHER_XIDS = "other"
 """Stands for those beyond."""
-_WHY: dict[Reason, str] = {
+_WHY: dict[MismatchReason, str] = {
     "not_found": "this host has no such GPU; nvidia-smi -L lists those that it has",
     "overruled": "another --pool names the UUID of this GPU, and that holds; leave one of them out",
 }
@@ -40,7 +47,7 @@ class Sampler:
         self,
         driver: Driver,
         resolver: Resolver,
-        notices: Notices | None = None,
+        notices: ProblemLog | None = None,
         *,
         expected: int = 0,
         health: bool = True,
@@ -49,14 +56,14 @@ class Sampler:
         pools: Pools | None = None,
     ) -> None:
         self._driver = driver
-        self._notices = notices or Notices()
-        self._known: dict[str, KnownGpu] = {}
+        self._notices = notices or ProblemLog()
+        self._known: dict[str, GpuRecord] = {}
         self._expected = expected
         self._pools = pools or Pools()
-        self._vain: tuple[Vain, ...] = ()
+        self._vain: tuple[UnmatchedRule, ...] = ()
         self._instances: dict[str, tuple[str, ...]] = {}  # of each GPU, as it last showed them
         self._xids: dict[tuple[str, str], XidCount] = {}
-        self._lane: Callable[[int], Lane] = lambda index: Lane(
+        self._lane: Callable[[int], GpuCollector] = lambda index: GpuCollector(
             index,
             driver,
             resolver,
@@ -66,8 +73,8 @@ class Sampler:
             unattributed=unattributed,
             observe=observe,
         )
-        self._all: list[Lane] = []
-        self.lanes: tuple[Lane, ...] = ()
+        self._all: list[GpuCollector] = []
+        self.lanes: tuple[GpuCollector, ...] = ()
         """Of the GPUs that the driver names now."""
 
     def recount(self) -> bool:
@@ -112,8 +119,8 @@ class Sampler:
         for uuid, xid in self._driver.xids(timeout):
             gpu = self._known.get(uuid)
             index = gpu.identity.gpu if gpu else ""
-            log.warning("GPU %s (%s): the driver reports XID %d", index, described(gpu.identity) if gpu else uuid, xid)
-            kind = str(xid) if (uuid, str(xid)) in self._xids or self._kinds(uuid) < MAX_XIDS else OTHER
+            log.warning("GPU %s (%s): the driver reports XID %d", index, describe(gpu.identity) if gpu else uuid, xid)
+            kind = str(xid) if (uuid, str(xid)) in self._xids or self._kinds(uuid) < MAX_XID_KINDS else OTHER_XIDS
             times = self._xids[uuid, kind].times if (uuid, kind) in self._xids else 0
             self._xids[uuid, kind] = XidCount(index, uuid, kind, times + 1, wall())
 
@@ -127,15 +134,15 @@ class Sampler:
         here = [_place(state.identity, state) for lane in self.lanes if (state := lane.state)]
         self._instances |= {place.uuid: place.instances for place in here}
         known = self._known.copy()
-        seen = [Place(gpu.identity.gpu, uuid, self._instances.get(uuid, ())) for uuid, gpu in known.items()]
+        seen = [PoolMember(gpu.identity.gpu, uuid, self._instances.get(uuid, ())) for uuid, gpu in known.items()]
         before = {_rule(each): each for each in self._vain}
-        self._vain = vain(self._pools, here, seen, len(self.lanes), self._vain)
+        self._vain = unmatched_rules(self._pools, here, seen, len(self.lanes), self._vain)
         for each in self._vain:
             self._notices.problem(_rule(each), _WHY[each.reason])
         for rule in before.keys() - {_rule(each) for each in self._vain}:
             self._notices.fine(rule)
 
-    def snapshot(self, answering: Callable[[Lane], bool], calls: Mapping[Key, float]) -> GpuSnapshot:
+    def snapshot(self, answering: Callable[[GpuCollector], bool], calls: Mapping[CallKey, float]) -> GpuSnapshot:
         """What is known now, of the lanes that answer."""
         states = {state.identity.uuid: state for lane in self.lanes if (state := lane.state) and answering(lane)}
         known = self._known.copy()
@@ -145,14 +152,16 @@ class Sampler:
             lost={uuid: (gpu.identity, uuid not in states) for uuid, gpu in known.items()},
             xids=tuple(self._xids.copy().values()),
             calls=calls,
-            pools=assigned(self._pools, [_place(gpu.identity, states.get(uuid)) for uuid, gpu in known.items()]),
+            pools=assigned_pools(self._pools, [_place(gpu.identity, states.get(uuid)) for uuid, gpu in known.items()]),
             vain=self._vain,
         )
 
 
-def _place(identity: Identity, state: GpuState | None) -> Place:
-    return Place(identity.gpu, identity.uuid, tuple(each.uuid for each in state.reading.instances) if state else ())
+def _place(identity: Identity, state: GpuState | None) -> PoolMember:
+    return PoolMember(
+        identity.gpu, identity.uuid, tuple(each.uuid for each in state.reading.instances) if state else ()
+    )
 
 
-def _rule(each: Vain) -> str:
+def _rule(each: UnmatchedRule) -> str:
     return f"--pool {each.pool}={each.named}"

@@ -12,17 +12,17 @@ from typing import Generic, Protocol, TypeVar
 
 from foreshock_exporter.common.log import log
 
-SLOW = 0.05
+SLOW_PASS_SECONDS = 0.05
 """Seconds. A GPU whose pass takes longer keeps the others waiting."""
-STUCK = 0.5
+STUCK_AFTER_SECONDS = 0.5
 """Seconds after which a pass that has not ended is taken to hang; looked for as often."""
-APART_FOR = 10.0
+DEDICATED_SECONDS = 10.0
 """Seconds without a slow pass after which a GPU is passed over together with the others again."""
 
 _Gpu = TypeVar("_Gpu")
 
 
-class Run(Protocol):
+class StartThread(Protocol):
     """Runs a step in a thread of that name, every so many seconds, until it says with True that it is over."""
 
     def __call__(self, name: str, step: Callable[[float], bool], period: float) -> None:
@@ -30,7 +30,7 @@ class Run(Protocol):
         ...
 
 
-class Turns(Generic[_Gpu]):
+class Scheduler(Generic[_Gpu]):
     """Has every GPU passed over each period, none by two threads at once. `attend` is for one caller at a time.
 
     Args:
@@ -41,7 +41,7 @@ class Turns(Generic[_Gpu]):
     """
 
     def __init__(
-        self, look: Callable[[_Gpu, float], None], run: Run, period: float, timer: Callable[[], float]
+        self, look: Callable[[_Gpu, float], None], run: StartThread, period: float, timer: Callable[[], float]
     ) -> None:
         self._look = look
         self._run = run
@@ -60,7 +60,7 @@ class Turns(Generic[_Gpu]):
         if gpus and not self._began:
             self._began = True
             self._run("gpus", partial(self._round, self._shared), self._period)
-            self._run("gpus-watch", self._watch, STUCK)
+            self._run("gpus-watch", self._watch, STUCK_AFTER_SECONDS)
 
     def _round(self, number: int, at: float) -> bool:
         """The shared thread's passes; true once another has taken its place."""
@@ -75,7 +75,7 @@ class Turns(Generic[_Gpu]):
                 replaced = number != self._shared
                 if not replaced:
                     self._looking = None
-                if replaced or self._timer() - began > SLOW:
+                if replaced or self._timer() - began > SLOW_PASS_SECONDS:
                     self._part(gpu)
             if replaced:
                 return True
@@ -84,7 +84,7 @@ class Turns(Generic[_Gpu]):
     def _watch(self, at: float) -> bool:  # noqa: ARG002 - a step is given the time
         """Where the shared thread hangs in a GPU, that GPU is its own, and each of the others gets one."""
         with self._lock:
-            if self._looking is None or self._timer() - self._looking[1] <= STUCK:
+            if self._looking is None or self._timer() - self._looking[1] <= STUCK_AFTER_SECONDS:
                 return False
             stuck, _ = self._looking
             self._looking = None
@@ -108,9 +108,9 @@ class Turns(Generic[_Gpu]):
             self._try(gpu, at)
         now = self._timer()
         with self._lock:
-            if now - began > SLOW:
+            if now - began > SLOW_PASS_SECONDS:
                 self._apart[gpu] = now
-            over = gpu not in self._gpus or now - self._apart[gpu] > APART_FOR
+            over = gpu not in self._gpus or now - self._apart[gpu] > DEDICATED_SECONDS
             if over:
                 del self._apart[gpu]
             return over

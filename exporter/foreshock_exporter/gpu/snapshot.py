@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from foreshock_exporter.gpu.contention import ServiceKey, Totals
-from foreshock_exporter.gpu.driver_samples import Bursts
-from foreshock_exporter.gpu.pools import Vain
+from foreshock_exporter.gpu.driver_samples import BusyHistogram
+from foreshock_exporter.gpu.pools import UnmatchedRule
 from foreshock_exporter.gpu.tenants import Holding
-from foreshock_exporter.gpu.watchdog import Key
+from foreshock_exporter.gpu.watchdog import CallKey
 from foreshock_exporter.model.device import Counters, Health, Identity, Reading
-from foreshock_exporter.model.family import Emitted
+from foreshock_exporter.model.family import Families
 from foreshock_exporter.model.service import Source
 
 
@@ -28,7 +28,7 @@ class GpuState:
     identity: Identity
     reading: Reading
     totals: Totals
-    bursts: Bursts
+    bursts: BusyHistogram
     counters: Counters | None = None
     health: Health | None = None
     sources: Mapping[ServiceKey, Source] = field(default_factory=dict)
@@ -59,9 +59,9 @@ class GpuSnapshot:
     gpus: tuple[GpuState, ...]
     lost: Mapping[str, tuple[Identity, bool]] = field(default_factory=dict)
     xids: tuple[XidCount, ...] = ()
-    calls: Mapping[Key, float] = field(default_factory=dict)
+    calls: Mapping[CallKey, float] = field(default_factory=dict)
     pools: Mapping[str, str] = field(default_factory=dict)
-    vain: tuple[Vain, ...] = ()
+    vain: tuple[UnmatchedRule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,5 +87,5 @@ class Snapshot:
     python_version: str
     mock: bool
     gpus: GpuSnapshot | None = None
-    host: Mapping[str, Emitted] = field(default_factory=dict)
+    host: Mapping[str, Families] = field(default_factory=dict)
     runs: tuple[CollectorRun, ...] = ()

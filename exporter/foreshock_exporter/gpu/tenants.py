@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from foreshock_exporter.gpu.contention import ServiceKey
 from foreshock_exporter.model.device import GpuProcess, ProcessUtilization
-from foreshock_exporter.model.service import Resolver, ServiceOf, Source
+from foreshock_exporter.model.service import AttributedService, Resolver, Source
 
-FORGET_AFTER = 900.0
+EXPIRE_AFTER_SECONDS = 900.0
 """Seconds after which the series of a service that left a GPU end."""
 MAX_SERVICES = 32
 """Services told apart on one GPU; what others use is unattributed."""
@@ -34,8 +34,8 @@ class Tenants:
 
     def __init__(self, resolver: Resolver) -> None:
         self._resolver = resolver
-        self._by_pid: dict[int, ServiceOf] = {}
-        self._ended: dict[int, ServiceOf] = {}
+        self._by_pid: dict[int, AttributedService] = {}
+        self._ended: dict[int, AttributedService] = {}
         self._strangers: frozenset[int] = frozenset()
         self._seen: dict[ServiceKey, float] = {}
         self._displaced: list[ServiceKey] = []
@@ -69,7 +69,7 @@ class Tenants:
 
     def forget(self, time: float) -> list[ServiceKey]:
         """Drop the services that left long ago, and name them with those that had to make room."""
-        for key in [key for key, seen in self._seen.items() if time - seen > FORGET_AFTER]:
+        for key in [key for key, seen in self._seen.items() if time - seen > EXPIRE_AFTER_SECONDS]:
             self._drop(key)
         gone, self._displaced = self._displaced, []
         return gone
@@ -144,5 +144,5 @@ class Tenants:
         self._displaced.append(key)
 
 
-def _key(service: ServiceOf) -> ServiceKey:
+def _key(service: AttributedService) -> ServiceKey:
     return ServiceKey(service.namespace, service.name)

@@ -21,7 +21,7 @@ Call = Literal["count", "sample", "state"]
 """Calls of a driver by how often they are made."""
 CALLS: tuple[Call, ...] = ("sample", "state")
 """Those made for each GPU."""
-Key = tuple[int | None, Call]
+CallKey = tuple[int | None, Call]
 _Asked = ParamSpec("_Asked")
 _Answer = TypeVar("_Answer")
 
@@ -37,9 +37,9 @@ class WatchedDriver:
     def __init__(self, driver: Driver, timer: Callable[[], float]) -> None:
         self._driver = driver
         self._timer = timer
-        self._began: dict[Key, float] = {}
+        self._began: dict[CallKey, float] = {}
 
-    def ages(self) -> Mapping[Key, float]:
+    def ages(self) -> Mapping[CallKey, float]:
         """For how many seconds each call in flight has been waited for."""
         now = self._timer()
         return {key: max(0.0, now - began) for key, began in self._began.copy().items()}
@@ -84,7 +84,9 @@ class WatchedDriver:
         """As the driver."""
         self._driver.close()
 
-    def _watch(self, key: Key, call: Callable[_Asked, _Answer], *asked: _Asked.args, **named: _Asked.kwargs) -> _Answer:
+    def _watch(
+        self, key: CallKey, call: Callable[_Asked, _Answer], *asked: _Asked.args, **named: _Asked.kwargs
+    ) -> _Answer:
         self._began[key] = self._timer()
         try:
             return call(*asked, **named)

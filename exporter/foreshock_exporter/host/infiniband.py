@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from foreshock_exporter.common.labels import clean
+from foreshock_exporter.common.labels import label_value
 from foreshock_exporter.common.log import log
 from foreshock_exporter.host import metrics as host_metrics
-from foreshock_exporter.model.family import Emitted, Family, Sample
+from foreshock_exporter.model.family import Families, Family, Sample
 
 MAX_PORTS = 128
 """Ports reported: 8 adapters with 16 virtual functions each."""
@@ -75,11 +75,11 @@ class SysInfiniband:
         self._folder = sysfs / "class" / "infiniband"
         self._told: frozenset[tuple[str, int, tuple[str, ...]]] = frozenset()
 
-    def __call__(self) -> Emitted:
+    def __call__(self) -> Families:
         """The ports as families; nothing where the host has none. Raises as `read` does."""
         adapters = self.read()
         self._tell(port for adapter in adapters for port in adapter.ports)
-        return emit(adapters)
+        return families(adapters)
 
     def read(self) -> tuple[Adapter, ...]:
         """Every adapter by name.
@@ -113,7 +113,7 @@ class SysInfiniband:
         self._told = now
 
 
-def emit(adapters: Iterable[Adapter]) -> Emitted:
+def families(adapters: Iterable[Adapter]) -> Families:
     """Adapters and ports under node_exporter's names; what is None, absent or saturated is left out."""
     adapters = tuple(adapters)
     ports = [port for adapter in adapters for port in adapter.ports]
@@ -175,8 +175,10 @@ def _ports(folder: Path) -> list[int]:
 
 
 def _adapter(folder: Path, ports: Iterable[int]) -> Adapter:
-    device = clean(folder.name)
-    board, firmware, kind = (clean(_read(f"{folder}/{name}") or "") for name in ("board_id", "fw_ver", "hca_type"))
+    device = label_value(folder.name)
+    board, firmware, kind = (
+        label_value(_read(f"{folder}/{name}") or "") for name in ("board_id", "fw_ver", "hca_type")
+    )
     return Adapter(
         device, board, firmware, kind, tuple(_port(folder / "ports" / str(port), device, port) for port in ports)
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from foreshock_exporter.host import metrics as host_metrics
 from foreshock_exporter.host.network import net_folder
-from foreshock_exporter.model.family import Emitted, Sample
+from foreshock_exporter.model.family import Families, Sample
 
 
 class ProcNetstat:
@@ -16,9 +16,9 @@ class ProcNetstat:
     def __init__(self, procfs: Path) -> None:
         self._procfs = procfs
 
-    def __call__(self) -> Emitted:
+    def __call__(self) -> Families:
         """The counters as families. Raises as `read` does."""
-        return emit(self.read())
+        return families(self.read())
 
     def read(self) -> Mapping[str, float]:
         """Values by protocol and field, such as `Tcp_RetransSegs`; what the kernel does not keep is left out.
@@ -54,7 +54,7 @@ def parse(text: str, where: str, wanted: Collection[str] = host_metrics.NETSTAT.
     return found
 
 
-def emit(values: Mapping[str, float]) -> Emitted:
+def families(values: Mapping[str, float]) -> Families:
     """The counters under node_exporter's names, in the order of `host_metrics.NETSTAT`."""
     return [(family, [Sample((), values[field])]) for field, family in host_metrics.NETSTAT.items() if field in values]
 

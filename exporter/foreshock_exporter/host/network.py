@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from foreshock_exporter.host import metrics as host_metrics
-from foreshock_exporter.model.family import Emitted, Family, Sample
+from foreshock_exporter.model.family import Families, Family, Sample
 
 MAX_INTERFACES = 128
 """Interfaces reported; a host with more excludes the virtual ones by --collector.network.device-exclude."""
@@ -55,9 +55,9 @@ class ProcNetwork:
         self._interfaces = sysfs / "class" / "net"
         self._exclude = exclude
 
-    def __call__(self) -> Emitted:
+    def __call__(self) -> Families:
         """The interfaces as families. Raises as `read` does."""
-        return emit(self.read())
+        return families(self.read())
 
     def read(self) -> tuple[InterfaceCounters, ...]:
         """One entry for each interface, with state and speed where the system tells them.
@@ -127,7 +127,7 @@ def parse_counters(text: str, where: str = "/proc/net/dev") -> list[InterfaceCou
     return found
 
 
-def emit(interfaces: Iterable[InterfaceCounters]) -> Emitted:
+def families(interfaces: Iterable[InterfaceCounters]) -> Families:
     """The interfaces under node_exporter's names; what is None is left out."""
     interfaces = tuple(interfaces)
     return [

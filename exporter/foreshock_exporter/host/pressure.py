@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foreshock_exporter.host import metrics as host_metrics
-from foreshock_exporter.model.family import Emitted, Family, Sample
+from foreshock_exporter.model.family import Families, Family, Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,9 @@ class ProcPressure:
     def __init__(self, procfs: Path) -> None:
         self._folder = procfs / "pressure"
 
-    def __call__(self) -> Emitted:
+    def __call__(self) -> Families:
         """The totals as families. Raises as `read` does."""
-        return emit(self.read())
+        return families(self.read())
 
     def read(self) -> Pressure:
         """The totals; a resource that the kernel does not watch is None.
@@ -73,7 +73,7 @@ class ProcPressure:
         return parse_totals(text, str(path))
 
 
-def emit(pressure: Pressure) -> Emitted:
+def families(pressure: Pressure) -> Families:
     """The totals under node_exporter's names; what is None is left out."""
     return [(family, [Sample((), value)]) for family, of in _VALUES if (value := of(pressure)) is not None]
 

@@ -31,7 +31,7 @@ class Sample(NamedTuple):
     value: float
 
 
-class Distribution(NamedTuple):
+class HistogramSample(NamedTuple):
     """The sample of a histogram: how many values fell in each bucket alone (one more than bounds), and their sum."""
 
     labels: tuple[str, ...]
@@ -39,5 +39,5 @@ class Distribution(NamedTuple):
     sum: float
 
 
-Emitted = Sequence[tuple[Family, Sequence[Sample] | Sequence[Distribution]]]
+Families = Sequence[tuple[Family, Sequence[Sample] | Sequence[HistogramSample]]]
 """Families in the order in which they are written; one without samples is left out."""

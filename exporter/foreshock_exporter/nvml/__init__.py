@@ -6,9 +6,9 @@ Imports: common, model.
 from __future__ import annotations
 
 from foreshock_exporter.nvml.driver import NvmlDriver
-from foreshock_exporter.nvml.library import RETRY_AFTER
+from foreshock_exporter.nvml.library import RETRY_SECONDS
 
-__all__ = ["RETRY_AFTER", "NvmlDriver", "nvml_driver"]
+__all__ = ["RETRY_SECONDS", "NvmlDriver", "nvml_driver"]
 
 
 def nvml_driver(per_link: bool = False) -> NvmlDriver:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from foreshock_exporter.common.log import Notices
+from foreshock_exporter.common.log import ProblemLog
 from foreshock_exporter.model.device import (
     Counters,
     DeviceError,
@@ -20,16 +20,16 @@ from foreshock_exporter.model.device import (
     UtilizationSample,
     Xid,
 )
-from foreshock_exporter.nvml.asking import Asked
-from foreshock_exporter.nvml.counters import counters
+from foreshock_exporter.nvml.counters import read_counters
+from foreshock_exporter.nvml.device_query import DeviceQuery
 from foreshock_exporter.nvml.errors import Nvml
-from foreshock_exporter.nvml.events import Events
-from foreshock_exporter.nvml.health import health
+from foreshock_exporter.nvml.events import XidEvents
+from foreshock_exporter.nvml.health import read_health
 from foreshock_exporter.nvml.library import Library
-from foreshock_exporter.nvml.mig import is_mig, text
-from foreshock_exporter.nvml.processes import processes, uses_mps
-from foreshock_exporter.nvml.reading import read
+from foreshock_exporter.nvml.mig import is_mig, to_text
+from foreshock_exporter.nvml.processes import running_processes, uses_mps
 from foreshock_exporter.nvml.samples import device_samples, process_samples
+from foreshock_exporter.nvml.state import read_state
 
 
 class NvmlDriver:
@@ -50,12 +50,12 @@ class NvmlDriver:
         *,
         per_link: bool = False,
         timer: Callable[[], float] = time.monotonic,
-        notices: Notices | None = None,
+        notices: ProblemLog | None = None,
         maps: Path = Path("/proc/self/maps"),
         bound: Path = Path("/proc/driver/nvidia/gpus"),
     ) -> None:
         self._library = Library(nvml, timer=timer, notices=notices, maps=maps, bound=bound)
-        self._events = Events(self._library)
+        self._events = XidEvents(self._library)
         self._per_link = per_link
 
     def count(self) -> int:
@@ -79,10 +79,10 @@ class NvmlDriver:
             self._library.identified(gpu, uuid)
             return Identity(
                 gpu=str(gpu),
-                uuid=text(uuid),
-                model=text(asked.may("nvmlDeviceGetName")),
-                pci_bus_id=text(getattr(asked.may("nvmlDeviceGetPciInfo"), "busId", None)),
-                driver_version=text(asked.host("nvmlSystemGetDriverVersion")),
+                uuid=to_text(uuid),
+                model=to_text(asked.may("nvmlDeviceGetName")),
+                pci_bus_id=to_text(getattr(asked.may("nvmlDeviceGetPciInfo"), "busId", None)),
+                driver_version=to_text(asked.host("nvmlSystemGetDriverVersion")),
                 cuda_version=_cuda(asked.host("nvmlSystemGetCudaDriverVersion_v2")),
                 sharing=_sharing(asked),
             )
@@ -118,22 +118,22 @@ class NvmlDriver:
     def read(self, gpu: int) -> Reading:
         """Its state now. Raises DeviceError, also where it gives no reading at all."""
         with self._asked(gpu) as asked:
-            return read(asked)
+            return read_state(asked)
 
     def counters(self, gpu: int) -> Counters:
         """Its counters now. Raises DeviceError."""
         with self._asked(gpu) as asked:
-            return counters(asked, per_link=self._per_link)
+            return read_counters(asked, per_link=self._per_link)
 
     def health(self, gpu: int) -> Health:
         """Its health now. Raises DeviceError."""
         with self._asked(gpu) as asked:
-            return health(asked)
+            return read_health(asked)
 
     def processes(self, gpu: int) -> Sequence[GpuProcess]:
         """Compute, graphics and MPS processes, each once. Raises DeviceError."""
         with self._asked(gpu) as asked:
-            return processes(asked)
+            return running_processes(asked)
 
     def xids(self, timeout: float) -> Sequence[Xid]:
         """The errors reported since the last call. Raises DeviceError, at once where there is nothing to wait for."""
@@ -148,12 +148,12 @@ class NvmlDriver:
         self._library.close()
 
     @contextmanager
-    def _asked(self, gpu: int) -> Iterator[Asked]:
+    def _asked(self, gpu: int) -> Iterator[DeviceQuery]:
         with self._library.entered():
-            yield Asked(self._library, gpu)
+            yield DeviceQuery(self._library, gpu)
 
 
-def _sharing(asked: Asked) -> Sharing:
+def _sharing(asked: DeviceQuery) -> Sharing:
     if is_mig(asked):
         return "mig"
     return "mps" if uses_mps(asked) else "time-slicing"

@@ -68,6 +68,6 @@ class Codes:
         return self._reasons.get(code, "driver")
 
 
-def interrupts(error: DeviceError) -> bool:
+def is_fatal(error: DeviceError) -> bool:
     """Whether it makes no sense to ask the GPU anything more in the same breath."""
     return error.reason in ("lost", "timeout") or isinstance(error, DriverGoneError)

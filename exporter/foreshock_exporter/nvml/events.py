@@ -9,15 +9,15 @@ from typing import Any
 from foreshock_exporter.model.device import DeviceError, Xid
 from foreshock_exporter.nvml.errors import DriverGoneError
 from foreshock_exporter.nvml.library import Library, address
-from foreshock_exporter.nvml.mig import text
+from foreshock_exporter.nvml.mig import to_text
 
-REFUSED_FOR = 10.0
+REGISTER_RETRY_SECONDS = 10.0
 """Seconds until a GPU that could not be registered is tried again; it may have been reset."""
 MAX_EVENTS = 256
 """Taken in one call; the rest waits in the driver for the next."""
 
 
-class Events:
+class XidEvents:
     """One event set for all GPUs, made when it is first waited for and again after NVML was opened again.
 
     Used from one thread at a time; a GPU that comes late is added before the next wait.
@@ -101,11 +101,11 @@ class Events:
             refusal = error
         else:
             self._registered.add(place)
-            self._uuids[place] = text(uuid)
+            self._uuids[place] = to_text(uuid)
             return None
         if isinstance(refusal, DriverGoneError):
             raise refusal
-        self._refused[gpu] = (library.timer() + REFUSED_FOR, refusal)
+        self._refused[gpu] = (library.timer() + REGISTER_RETRY_SECONDS, refusal)
         return refusal
 
     def _uuid(self, handle: Any) -> str:  # noqa: ANN401 - an opaque pointer of NVML
@@ -113,7 +113,7 @@ class Events:
         known = self._uuids.get(address(handle))
         if known is None:
             with suppress(DeviceError):
-                known = text(self._library.call("nvmlDeviceGetUUID", handle))
+                known = to_text(self._library.call("nvmlDeviceGetUUID", handle))
         return known or ""
 
     def _forget(self) -> None:

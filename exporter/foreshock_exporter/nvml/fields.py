@@ -16,7 +16,7 @@ from foreshock_exporter.model.device import Reason
 from foreshock_exporter.nvml.errors import Codes
 from foreshock_exporter.nvml.samples import FORMATS, WRAPS, Function
 
-ALL_LINKS = 0xFFFFFFFF
+ALL_LINKS_SCOPE = 0xFFFFFFFF
 """The scope of an NVLink field that is the sum over the links."""
 
 _FIELD = struct.Struct("=IIqqII8s")
@@ -27,7 +27,7 @@ _VALUES = tuple(struct.Struct(f"={value}") for value in FORMATS)
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class FieldSource:
     """A field that gives a quantity: the sum over `scopes`, in parts of which `per` are one base unit."""
 
     field: int
@@ -35,14 +35,14 @@ class Source:
     scopes: tuple[int, ...] = (0,)
 
 
-class Measured(NamedTuple):
+class FieldValue(NamedTuple):
     """A quantity in base units, and the value at which it wraps where that is known."""
 
     value: float
     wraps: float | None
 
 
-Wanted = Mapping[str, tuple[Source, ...]]
+Quantities = Mapping[str, tuple[FieldSource, ...]]
 """For each quantity the fields that may give it, best first."""
 _Key = tuple[int, int]
 _Answer = tuple[int, float | None, float | None]
@@ -50,7 +50,7 @@ _Answer = tuple[int, float | None, float | None]
 _MISSING: _Answer = (_UNANSWERED, None, None)
 
 
-class Asking:
+class FieldQuery:
     """What is asked of one device, less with every answer.
 
     Left out is what the device does not have. Of two fields that may give a quantity the first is kept that has given
@@ -58,10 +58,10 @@ class Asking:
     asked for, and a switch from the one's 0 to the other's first value is no jump.
     """
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: Quantities) -> None:
         self._want(dict(wanted))
 
-    def ask(self, function: Function, handle: object, codes: Codes) -> tuple[int, dict[str, Measured | Reason]]:
+    def ask(self, function: Function, handle: object, codes: Codes) -> tuple[int, dict[str, FieldValue | Reason]]:
         """One call of nvmlDeviceGetFieldValues: a code, and if it is success what was measured or why it was not.
 
         A quantity that the device does not have is missing. The code is that of a field where that says that the GPU
@@ -82,7 +82,7 @@ class Asking:
                 return code, {}
         return codes.success, self._said(answers, codes)
 
-    def _want(self, wanted: dict[str, tuple[Source, ...]]) -> None:
+    def _want(self, wanted: dict[str, tuple[FieldSource, ...]]) -> None:
         self._wanted = wanted
         self._template = _template(wanted)
         self._settled = {
@@ -91,16 +91,16 @@ class Asking:
             if len(sources) == 1 and len(sources[0].scopes) == 1
         }
 
-    def _said(self, answers: Mapping[_Key, _Answer], codes: Codes) -> dict[str, Measured | Reason]:
+    def _said(self, answers: Mapping[_Key, _Answer], codes: Codes) -> dict[str, FieldValue | Reason]:
         """What the answers say. Most quantities are settled on one field, from which there is nothing left to learn."""
-        said: dict[str, Measured | Reason] = {}
-        unsettled: dict[str, tuple[Source, ...]] = {}
+        said: dict[str, FieldValue | Reason] = {}
+        unsettled: dict[str, tuple[FieldSource, ...]] = {}
         for name, sources in self._wanted.items():
             if (settled := self._settled.get(name)) is not None:
                 field, scope, per = settled
                 _, value, wraps = answers.get((field, scope), _MISSING)
                 if value is not None and value >= 0.0:
-                    said[name] = Measured(value / per, wraps / per if wraps else None)
+                    said[name] = FieldValue(value / per, wraps / per if wraps else None)
                     continue
             unsettled[name] = sources
             if (quantity := _quantity(sources, answers, codes)) is not None:
@@ -109,14 +109,14 @@ class Asking:
         return said
 
     def _learn(
-        self, unsettled: Mapping[str, tuple[Source, ...]], answers: Mapping[_Key, _Answer], codes: Codes
+        self, unsettled: Mapping[str, tuple[FieldSource, ...]], answers: Mapping[_Key, _Answer], codes: Codes
     ) -> None:
         left = {name: _left(sources, answers, codes) for name, sources in unsettled.items()}
         if left != unsettled:
             self._want({name: sources for name, sources in {**self._wanted, **left}.items() if sources})
 
 
-def _template(wanted: Wanted) -> bytes:
+def _template(wanted: Quantities) -> bytes:
     """What is handed to the driver: each field and scope once."""
     keys = dict.fromkeys(
         (source.field, scope) for sources in wanted.values() for source in sources for scope in source.scopes
@@ -132,13 +132,15 @@ def _answers(array: ctypes.Array[ctypes.c_char]) -> dict[_Key, _Answer]:
     return answers
 
 
-def _quantity(sources: Iterable[Source], answers: Mapping[_Key, _Answer], codes: Codes) -> Measured | Reason | None:
+def _quantity(
+    sources: Iterable[FieldSource], answers: Mapping[_Key, _Answer], codes: Codes
+) -> FieldValue | Reason | None:
     """The first of its sources that gives something other than 0, else the first that answers, else why none does."""
-    zero: Measured | None = None
+    zero: FieldValue | None = None
     reason: Reason | None = None
     for source in sources:
         said = _sum(source, answers, codes)
-        if isinstance(said, Measured):
+        if isinstance(said, FieldValue):
             if said.value:
                 return said
             zero = zero or said
@@ -147,7 +149,7 @@ def _quantity(sources: Iterable[Source], answers: Mapping[_Key, _Answer], codes:
     return zero or reason
 
 
-def _sum(source: Source, answers: Mapping[_Key, _Answer], codes: Codes) -> Measured | Reason | None:
+def _sum(source: FieldSource, answers: Mapping[_Key, _Answer], codes: Codes) -> FieldValue | Reason | None:
     """Over the scopes that the device has; none if one of them failed, because a part would look like a reset."""
     total, wraps, found = 0.0, None, False
     for scope in source.scopes:
@@ -158,18 +160,18 @@ def _sum(source: Source, answers: Mapping[_Key, _Answer], codes: Codes) -> Measu
             return codes.reason(code) if code else "driver"
         total, found = total + value, True
         wraps = wraps_at / source.per if wraps_at and len(source.scopes) == 1 else None
-    return Measured(total / source.per, wraps) if found else None
+    return FieldValue(total / source.per, wraps) if found else None
 
 
-def _left(sources: tuple[Source, ...], answers: Mapping[_Key, _Answer], codes: Codes) -> tuple[Source, ...]:
+def _left(sources: tuple[FieldSource, ...], answers: Mapping[_Key, _Answer], codes: Codes) -> tuple[FieldSource, ...]:
     """The sources still to be asked for a quantity."""
-    left: list[Source] = []
+    left: list[FieldSource] = []
     answered: set[int] = set()
     for source in sources:
         said = _sum(source, answers, codes)
         if said is None or source.field in answered:
             continue
-        if isinstance(said, Measured):
+        if isinstance(said, FieldValue):
             if said.value:
                 return (source,)
             answered.add(source.field)

@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from foreshock_exporter.common.log import Notices
+from foreshock_exporter.common.log import ProblemLog
 from foreshock_exporter.model.device import DeviceError
 from foreshock_exporter.nvml.errors import Codes, DriverGoneError, Nvml
-from foreshock_exporter.nvml.fields import Asking
-from foreshock_exporter.nvml.samples import Function, Room, process_room, sample_room
+from foreshock_exporter.nvml.fields import FieldQuery
+from foreshock_exporter.nvml.samples import BufferPool, Function, process_buffers, sample_buffers
 
-RETRY_AFTER = 30.0
+RETRY_SECONDS = 30.0
 """Seconds between attempts to open NVML where there is no driver."""
-PATIENCE = 2.0
+DRAIN_SECONDS = 2.0
 """Seconds for which new calls are refused so that those in flight can end; one that takes longer is taken to hang."""
 _SONAME = "libnvidia-ml.so"
 
@@ -32,9 +32,9 @@ class Device:
 
     handle: Any
     links: int | None = None
-    asking: dict[str, Asking] = field(default_factory=dict)
-    samples: Room = field(default_factory=sample_room)
-    processes: Room = field(default_factory=process_room)
+    asking: dict[str, FieldQuery] = field(default_factory=dict)
+    samples: BufferPool = field(default_factory=sample_buffers)
+    processes: BufferPool = field(default_factory=process_buffers)
 
 
 class Library:
@@ -58,14 +58,14 @@ class Library:
         nvml: Nvml,
         *,
         timer: Callable[[], float] = time.monotonic,
-        notices: Notices | None = None,
+        notices: ProblemLog | None = None,
         maps: Path = Path("/proc/self/maps"),
         bound: Path = Path("/proc/driver/nvidia/gpus"),
     ) -> None:
         self.nvml = nvml
         self.codes = Codes(nvml)
         self.timer = timer
-        self._notices = notices or Notices()
+        self._notices = notices or ProblemLog()
         self._maps = maps
         self._bound = bound
         self._bound_at_opening: frozenset[str] = frozenset()
@@ -147,7 +147,7 @@ class Library:
                 self._counted = count
             if bound != self._bound_at_opening and self._tried is not None:
                 now = self.timer()
-                due = now - self._tried >= RETRY_AFTER and self._gone_since is None
+                due = now - self._tried >= RETRY_SECONDS and self._gone_since is None
                 if due and self._in_flight == 1:  # this call alone: a hung one would keep the others out for nothing
                     self._gone_since, self._bound_at_opening = now, bound
         return count
@@ -230,13 +230,13 @@ class Library:
             raise DeviceError("driver", f"NVML is {self._state}")
         if self._state == "open":
             gone_since, self._gone_since = self._gone_since, None
-            if gone_since is not None and now - gone_since < PATIENCE:
+            if gone_since is not None and now - gone_since < DRAIN_SECONDS:
                 self._gone_since = gone_since
                 raise DriverGoneError("driver", "NVML is to be opened again; waiting for calls in flight to return")
             self._in_flight += 1
             return "enters" if gone_since is None else "stuck"
-        if self._tried is not None and now - self._tried < RETRY_AFTER:
-            raise DeviceError("driver", f"no NVIDIA driver to ask; asked again every {RETRY_AFTER:g} s")
+        if self._tried is not None and now - self._tried < RETRY_SECONDS:
+            raise DeviceError("driver", f"no NVIDIA driver to ask; asked again every {RETRY_SECONDS:g} s")
         self._tried, self._state = now, "opening"
         return "opens"
 
@@ -247,7 +247,7 @@ class Library:
             opened = True
         except self.nvml.NVMLError as error:
             self._notices.problem(
-                "NVML", f"no NVIDIA driver to ask ({error}); going on without GPUs, next try in {RETRY_AFTER:g} s"
+                "NVML", f"no NVIDIA driver to ask ({error}); going on without GPUs, next try in {RETRY_SECONDS:g} s"
             )
             self._mismatch = error.value == self.codes.mismatch
             raise DeviceError("driver", f"NVML: {error}") from error

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from foreshock_exporter.model.device import DeviceError, GpuProcess
-from foreshock_exporter.nvml.asking import Asked
-from foreshock_exporter.nvml.errors import interrupts
+from foreshock_exporter.nvml.device_query import DeviceQuery
+from foreshock_exporter.nvml.errors import is_fatal
 from foreshock_exporter.nvml.mig import is_mig, mig_devices
 
 _RACES = 3
@@ -15,7 +15,7 @@ _RACES = 3
 _NO_PID = (0, 0xFFFFFFFF)
 
 
-def processes(asked: Asked) -> tuple[GpuProcess, ...]:
+def running_processes(asked: DeviceQuery) -> tuple[GpuProcess, ...]:
     """Compute, graphics and MPS processes, each once. Raises DeviceError where the first list fails.
 
     A divided GPU is asked MIG device by MIG device, because its own lists need privileges.
@@ -33,12 +33,12 @@ def processes(asked: Asked) -> tuple[GpuProcess, ...]:
     return tuple(GpuProcess(pid, used) for pid, used in memory.items())
 
 
-def uses_mps(asked: Asked) -> bool:
+def uses_mps(asked: DeviceQuery) -> bool:
     """Whether clients of an MPS server run on the GPU. Raises as `Asked.may`."""
     return bool(_entries(asked, "MPSCompute"))
 
 
-def _entries(asked: Asked, kind: str, *, must: bool = False) -> list[Any]:
+def _entries(asked: DeviceQuery, kind: str, *, must: bool = False) -> list[Any]:
     """One list; empty where it is not given, unless it must be.
 
     Drivers R535 before 535.98 wrote structures of another size under the name of version 3, which read as entries
@@ -51,7 +51,7 @@ def _entries(asked: Asked, kind: str, *, must: bool = False) -> list[Any]:
     return entries or []
 
 
-def _list(asked: Asked, name: str, *, must: bool) -> list[Any] | None:
+def _list(asked: DeviceQuery, name: str, *, must: bool) -> list[Any] | None:
     for _ in range(_RACES):
         try:
             entries: list[Any] = asked.must(name)
@@ -59,7 +59,7 @@ def _list(asked: Asked, name: str, *, must: bool) -> list[Any] | None:
             cause = error.__cause__
             if getattr(cause, "value", None) == asked.library.codes.insufficient_size:
                 continue
-            if must or interrupts(error):
+            if must or is_fatal(error):
                 raise
             return None
         return entries

@@ -64,7 +64,7 @@ class Buffer:
         return self._kind.value
 
 
-class Room:
+class BufferPool:
     """The buffers of one GPU for one kind of call. A call that never returns keeps its own; the next has another."""
 
     def __init__(self, capacity: int, size: int) -> None:
@@ -92,18 +92,18 @@ class Room:
         return Buffer(self._capacity, self._size)
 
 
-def sample_room() -> Room:
+def sample_buffers() -> BufferPool:
     """Room for the utilisation samples of a GPU; drivers keep some hundred."""
-    return Room(1024, _SAMPLE)
+    return BufferPool(1024, _SAMPLE)
 
 
-def process_room() -> Room:
+def process_buffers() -> BufferPool:
     """Room for the process samples of a GPU."""
-    return Room(256, _PROCESS.size)
+    return BufferPool(256, _PROCESS.size)
 
 
 def device_samples(
-    function: Function, handle: object, since_us: int, room: Room, codes: Codes
+    function: Function, handle: object, since_us: int, room: BufferPool, codes: Codes
 ) -> tuple[int, list[UtilizationSample]]:
     """NVML's code and the utilisation samples newer than `since_us`, oldest first.
 
@@ -124,7 +124,7 @@ def device_samples(
 
 
 def process_samples(
-    function: Function, handle: object, since_us: int, room: Room, codes: Codes
+    function: Function, handle: object, since_us: int, room: BufferPool, codes: Codes
 ) -> tuple[int, list[ProcessUtilization]]:
     """NVML's code and what processes used since `since_us`; empty where every process was idle.
 
@@ -149,7 +149,7 @@ def process_samples(
     return code, samples
 
 
-def _filled(call: Callable[[Buffer], int], since_us: int, room: Room, codes: Codes) -> tuple[int, Any]:
+def _filled(call: Callable[[Buffer], int], since_us: int, room: BufferPool, codes: Codes) -> tuple[int, Any]:
     """Call until all entries fit: there may have been more than room for them, which not every driver says."""
     buffer = room.take()
     while True:

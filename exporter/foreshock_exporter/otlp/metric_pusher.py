@@ -12,22 +12,28 @@ from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData, Pe
 from opentelemetry.sdk.resources import Resource
 
 from foreshock_exporter.otlp.readings import INSTRUMENTS, Instrument, Points
-from foreshock_exporter.otlp.report import Report
-from foreshock_exporter.otlp.wire import Wire
+from foreshock_exporter.otlp.report import PushReport
+from foreshock_exporter.otlp.session import RecordingSession
 
 MAX_SERIES = 1500
 """Series of an instrument after which the SDK starts afresh: it remembers those that ended, and past 2000 of them tells
 new ones no longer apart."""
-HOLD = 0.5
+READING_TTL_SECONDS = 0.5
 """Seconds for which a reading is one reading: less than between two pushes, more than a push takes to collect."""
-SCHEMA = "https://opentelemetry.io/schemas/1.44.0"
+SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
 
 
-class Metrics:
+class MetricPusher:
     """Reads every `interval` seconds and pushes to `url`. `read` gives the points by instrument."""
 
     def __init__(
-        self, url: str, read: Callable[[], Points], resource: Resource, interval: float, version: str, report: Report
+        self,
+        url: str,
+        read: Callable[[], Points],
+        resource: Resource,
+        interval: float,
+        version: str,
+        report: PushReport,
     ) -> None:
         self._url, self._read, self._resource = url, read, resource
         self._interval, self._version, self._report = interval, version, report
@@ -43,7 +49,7 @@ class Metrics:
         self._exporter = _Exporter(self._url, self._report)
         reader = PeriodicExportingMetricReader(self._exporter, export_interval_millis=self._interval * 1000)
         self._provider = MeterProvider([reader], resource=self._resource, shutdown_on_exit=False)
-        meter = self._provider.get_meter("foreshock_exporter", self._version, SCHEMA)
+        meter = self._provider.get_meter("foreshock_exporter", self._version, SCHEMA_URL)
         for instrument in INSTRUMENTS:
             _create(meter, instrument, self._observations(instrument.name))
 
@@ -72,7 +78,7 @@ class Metrics:
     def _current(self) -> Points:
         """One reading for all instruments of a push, which asks them one after the other."""
         at = time.monotonic()
-        if self._points is None or at - self._taken > HOLD:
+        if self._points is None or at - self._taken > READING_TTL_SECONDS:
             self._points, self._taken = self._read(), at
         return self._points
 
@@ -88,9 +94,9 @@ class Metrics:
 class _Exporter(OTLPMetricExporter):
     """The SDK's exporter, which tells what became of a push."""
 
-    def __init__(self, url: str, report: Report) -> None:
+    def __init__(self, url: str, report: PushReport) -> None:
         self.closing = False
-        self._report, self._wire = report, Wire()
+        self._report, self._wire = report, RecordingSession()
         super().__init__(url, session=self._wire)
 
     def export(

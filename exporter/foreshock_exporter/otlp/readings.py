@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, cast
 
 from foreshock_exporter.model import metrics
-from foreshock_exporter.model.family import Emitted, Family, Sample
-from foreshock_exporter.otlp.status import STATES, Condition, shares, state
+from foreshock_exporter.model.family import Families, Family, Sample
+from foreshock_exporter.otlp.hardware_state import STATES, Condition, growth_ratios, hardware_state
 
-THROTTLE_WINDOW = 5.0
+THROTTLE_WINDOW_SECONDS = 5.0
 """Seconds over which it is looked, at the least, how long a GPU was throttled."""
 
 
@@ -58,7 +58,7 @@ _SERVICE = {
 _BY = {**_SERVICE, "by_service_name": "foreshock.by.name", "by_service_namespace": "foreshock.by.namespace"}
 
 
-class Row(NamedTuple):
+class InstrumentRow(NamedTuple):
     """A family of the scrape, its instrument, and what its labels are called there; `always` are more attributes."""
 
     family: Family
@@ -67,30 +67,32 @@ class Row(NamedTuple):
     always: Mapping[str, str] = {}
 
 
-def _own(family: Family, name: str, unit: str, labels: Mapping[str, str] | None = None, *, sums: bool = False) -> Row:
+def _own(
+    family: Family, name: str, unit: str, labels: Mapping[str, str] | None = None, *, sums: bool = False
+) -> InstrumentRow:
     """A row under our own name, with the family's help. `sums`: a gauge whose values may be added up."""
     kind: Literal["counter", "updown", "gauge"] = (
         "counter" if family.kind == "counter" else "updown" if sums else "gauge"
     )
-    return Row(family, Instrument(f"foreshock.gpu.{name}", kind, unit, family.help), labels or {})
+    return InstrumentRow(family, Instrument(f"foreshock.gpu.{name}", kind, unit, family.help), labels or {})
 
 
-def _io(family: Family, direction: str, link: str) -> Row:
-    return Row(family, IO, always={"network.io.direction": direction, "foreshock.gpu.link": link})
+def _io(family: Family, direction: str, link: str) -> InstrumentRow:
+    return InstrumentRow(family, IO, always={"network.io.direction": direction, "foreshock.gpu.link": link})
 
 
-ROWS: tuple[Row, ...] = (
-    Row(metrics.GPU_UTILIZATION, UTILIZATION, always={"hw.gpu.task": "general"}),
-    Row(metrics.GPU_MEMORY_TOTAL, MEMORY_LIMIT),
-    Row(metrics.GPU_MEMORY_USED, MEMORY_USAGE),
+INSTRUMENT_ROWS: tuple[InstrumentRow, ...] = (
+    InstrumentRow(metrics.GPU_UTILIZATION, UTILIZATION, always={"hw.gpu.task": "general"}),
+    InstrumentRow(metrics.GPU_MEMORY_TOTAL, MEMORY_LIMIT),
+    InstrumentRow(metrics.GPU_MEMORY_USED, MEMORY_USAGE),
     _io(metrics.PCIE_TRANSMIT, "transmit", "pcie"),
     _io(metrics.PCIE_RECEIVE, "receive", "pcie"),
     _io(metrics.NVLINK_TRANSMIT, "transmit", "nvlink"),
     _io(metrics.NVLINK_RECEIVE, "receive", "nvlink"),
-    Row(metrics.ECC_ERRORS, ERRORS, {"severity": "error.type"}),
-    Row(metrics.GPU_ENERGY, ENERGY),
-    Row(metrics.GPU_POWER, POWER),
-    Row(metrics.GPU_TEMPERATURE, TEMPERATURE, {"sensor": "hw.sensor_location"}),
+    InstrumentRow(metrics.ECC_ERRORS, ERRORS, {"severity": "error.type"}),
+    InstrumentRow(metrics.GPU_ENERGY, ENERGY),
+    InstrumentRow(metrics.GPU_POWER, POWER),
+    InstrumentRow(metrics.GPU_TEMPERATURE, TEMPERATURE, {"sensor": "hw.sensor_location"}),
     _own(metrics.GPU_BUSY, "busy_time", "s"),
     _own(metrics.UNATTRIBUTED, "unattributed.busy_time", "s"),
     _own(metrics.CONTENDED, "contended_time", "s"),
@@ -112,16 +114,16 @@ ROWS: tuple[Row, ...] = (
     _own(metrics.XID_ERRORS, "xid.errors", "{error}", {"xid": "foreshock.gpu.xid"}),
     _own(metrics.GPU_EXPECTED, "expected", "{gpu}", sums=True),
     _own(metrics.GPU_PRESENT, "present", "{gpu}", sums=True),
-    Row(metrics.MOCK, MOCK),
+    InstrumentRow(metrics.MOCK, MOCK),
 )
 INSTRUMENTS: tuple[Instrument, ...] = tuple(
-    dict.fromkeys((*(row.instrument for row in ROWS), MEMORY_UTILIZATION, STATUS))
+    dict.fromkeys((*(row.instrument for row in INSTRUMENT_ROWS), MEMORY_UTILIZATION, STATUS))
 )
 """All there are."""
 
 
 @dataclass(slots=True)
-class Readings:
+class ReadingConverter:
     """Turns scrapes into points. Remembers what the GPUs are, and how long each was throttled at the last scrape.
 
     `now`: Unix seconds, of the clock that the scrape's timestamps are from.
@@ -131,7 +133,7 @@ class Readings:
     _known: dict[str, dict[str, str]] = field(default_factory=dict)
     _throttled: dict[str, tuple[float, dict[str, float]]] = field(default_factory=dict)
 
-    def take(self, emitted: Emitted) -> Points:
+    def take(self, emitted: Families) -> Points:
         """The points of one scrape, by instrument. What the scrape lacks is absent here too."""
         found = {
             family.name: cast("list[Sample]", samples) for family, samples in emitted if family.kind != "histogram"
@@ -140,13 +142,13 @@ class Readings:
             labels = dict(zip(metrics.GPU_INFO.labels, sample.labels, strict=True))
             self._known[labels["uuid"]] = _identity(labels)
         points: dict[str, list[Point]] = {instrument.name: [] for instrument in INSTRUMENTS}
-        for row in ROWS:
+        for row in INSTRUMENT_ROWS:
             points[row.instrument.name] += (self._point(row, sample) for sample in found.get(row.family.name, ()))
         points[MEMORY_UTILIZATION.name] += _ratios(points[MEMORY_USAGE.name], points[MEMORY_LIMIT.name])
         points[STATUS.name] += self._states(found)
         return points
 
-    def _point(self, row: Row, sample: Sample) -> Point:
+    def _point(self, row: InstrumentRow, sample: Sample) -> Point:
         labels = dict(zip(row.family.labels, sample.labels, strict=True))
         attributes = dict(self._gpu(labels["uuid"])) if "uuid" in labels else {}
         attributes.update((name, labels[label]) for label, name in row.labels.items())
@@ -159,7 +161,7 @@ class Readings:
         """A point for each GPU ever seen and each state."""
         for sample in found.get(metrics.GPU_LOST.name, ()):
             uuid = sample.labels[metrics.GPU_LOST.labels.index("uuid")]
-            current = state(self._condition(found, uuid, lost=bool(sample.value)))
+            current = hardware_state(self._condition(found, uuid, lost=bool(sample.value)))
             for each in STATES:
                 yield Point(float(each == current), {**self._gpu(uuid), "hw.state": each})
 
@@ -167,14 +169,14 @@ class Readings:
         now = self.now()
         after = dict(_of(found, metrics.GPU_THROTTLED, uuid))
         then, before = self._throttled.setdefault(uuid, (now, after))
-        if now - then >= THROTTLE_WINDOW:
+        if now - then >= THROTTLE_WINDOW_SECONDS:
             self._throttled[uuid] = (now, after)
         return Condition(
             lost=lost,
             row_remap_pending=any(value for _, value in _of(found, metrics.ROW_REMAP_PENDING, uuid)),
             row_remap_failed=any(value for _, value in _of(found, metrics.ROW_REMAP_FAILED, uuid)),
             xids={int(xid): now - last for xid, last in _of(found, metrics.XID_LAST, uuid)},
-            throttled=shares(before, after, now - then),
+            throttled=growth_ratios(before, after, now - then),
         )
 
 

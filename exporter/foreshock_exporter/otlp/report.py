@@ -7,14 +7,14 @@ import threading
 from typing import Literal, NamedTuple
 
 from foreshock_exporter.common.log import log
-from foreshock_exporter.model.family import Emitted, Sample
+from foreshock_exporter.model.family import Families, Sample
 from foreshock_exporter.otlp.own_metrics import OTLP_FAILED, OTLP_PUSHED, OTLP_SPANS_DROPPED
 
 Signal = Literal["metrics", "traces"]
 SIGNALS: tuple[Signal, ...] = ("metrics", "traces")
 
 
-class Trouble(NamedTuple):
+class PushError(NamedTuple):
     """Why a push failed. `status` is the HTTP status; None where nobody answered."""
 
     message: str
@@ -26,7 +26,7 @@ class Trouble(NamedTuple):
         return self.status is None or self.status == 429 or self.status >= 500
 
 
-class Report:
+class PushReport:
     """Counts and tells of one endpoint. Safe from several threads.
 
     That nobody answers is said once for all signals, that a signal is refused once for that signal; and so is that it
@@ -53,7 +53,7 @@ class Report:
                 self._refused.discard(signal)
                 self._logger.info("OTLP endpoint %s: takes %s again", self._endpoint, signal)
 
-    def failed(self, signal: Signal, lost: int, trouble: Trouble) -> None:
+    def failed(self, signal: Signal, lost: int, trouble: PushError) -> None:
         """A push failed, and so many data points or spans are lost."""
         with self._lock:
             self._failed[signal] += lost
@@ -75,7 +75,7 @@ class Report:
         with self._lock:
             return self._silent or signal in self._failing
 
-    def emitted(self, too_many: int, queue_full: int) -> Emitted:
+    def emitted(self, too_many: int, queue_full: int) -> Families:
         """The counters as families. `too_many`, `queue_full`: spans dropped for these reasons."""
         with self._lock:
             return (

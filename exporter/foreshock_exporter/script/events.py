@@ -20,17 +20,17 @@ from foreshock_exporter.model.device import (
     Sharing,
     Throttle,
 )
-from foreshock_exporter.script.read import (
-    Read,
+from foreshock_exporter.script.readers import (
+    Reader,
     ReadError,
-    each,
+    fields_reader,
     flag,
     key,
     list_of,
     number,
     one_of,
     or_null,
-    shown,
+    quoted,
     some_of,
     text,
     wave,
@@ -62,12 +62,12 @@ WRAPPING = ("energy_joules", *(f"{bus}_{way}_bytes" for bus in ("pcie", "nvlink"
 _T = TypeVar("_T")
 
 
-def object_of(record: type[_T]) -> Read[_T]:
+def dataclass_reader(record: type[_T]) -> Reader[_T]:
     """An object whose keys are the fields of a dataclass made with `key`."""
     readers = {field.name: field.metadata["read"] for field in dataclasses.fields(record)}  # type: ignore[arg-type] # only used with dataclasses
 
     def read(value: object) -> _T:
-        return record(**(each(readers)(value) if value != {} else {}))
+        return record(**(fields_reader(readers)(value) if value != {} else {}))
 
     return read
 
@@ -75,7 +75,7 @@ def object_of(record: type[_T]) -> Read[_T]:
 def _service(value: object) -> tuple[str, str]:
     namespace, _, name = text(value).rpartition("/")
     if not name:
-        raise ReadError(f"{shown(value)} is not a service such as assistant/chat-model")
+        raise ReadError(f"{quoted(value)} is not a service such as assistant/chat-model")
     return namespace, name
 
 
@@ -132,12 +132,16 @@ class Device:
     pcie_link_generation_max: int = key(whole(1, 9), 5, "PCIe generation of the slot")
     sample_period: float = key(number(0.05, 1.0, "seconds"), 1 / 6, "seconds that each sample of the driver covers")
     idle_samples: bool = key(flag, True, "whether the driver keeps samples of idle periods too")
-    instances: tuple[MigInstance, ...] = key(list_of(object_of(MigInstance), MAX_INSTANCES), (), "its MIG instances")
+    instances: tuple[MigInstance, ...] = key(
+        list_of(dataclass_reader(MigInstance), MAX_INSTANCES), (), "its MIG instances"
+    )
     refuses: frozenset[str] = key(
         some_of((*METHODS, *FIELDS)), frozenset(), "driver calls, or single values, that it does not support"
     )
     wraps: Mapping[str, float] = key(
-        each(dict.fromkeys(WRAPPING, number(1, 2.0**64))), {}, "at which value of its unit a counter starts again at 0"
+        fields_reader(dict.fromkeys(WRAPPING, number(1, 2.0**64))),
+        {},
+        "at which value of its unit a counter starts again at 0",
     )
 
 
@@ -156,7 +160,7 @@ class Process:
     ends: bool = key(flag, False, "true: it is gone")
 
 
-SETTINGS: Mapping[str, tuple[Read[Wave], str]] = {
+SETTINGS: Mapping[str, tuple[Reader[Wave], str]] = {
     "power_watts": (
         wave(0, MAX_WATTS, "a number of watts"),
         "without it, from idle_watts to 97 % of the limit as it is busy",
@@ -247,30 +251,34 @@ class Event(NamedTuple):
     once: bool = False
 
 
-def _when_true(action: Action) -> Read[Action]:
+def _when_true(action: Action) -> Reader[Action]:
     def read(value: object) -> Action:
         if value is not True:
-            raise ReadError(f"{shown(value)} is not true")
+            raise ReadError(f"{quoted(value)} is not true")
         return action
 
     return read
 
 
 def _throttling(value: object) -> Throttling:
-    reasons: dict[Throttle, bool] = each(dict.fromkeys(get_args(Throttle), flag))(value)
+    reasons: dict[Throttle, bool] = fields_reader(dict.fromkeys(get_args(Throttle), flag))(value)
     return Throttling(reasons)
 
 
 _severities = get_args(Severity)
-ACTIONS: Mapping[str, Read[Action]] = {
-    "device": object_of(Device),
-    "process": object_of(Process),
-    "set": lambda value: Set(each({name: or_null(read) for name, (read, _) in SETTINGS.items()})(value)),
+ACTIONS: Mapping[str, Reader[Action]] = {
+    "device": dataclass_reader(Device),
+    "process": dataclass_reader(Process),
+    "set": lambda value: Set(fields_reader({name: or_null(read) for name, (read, _) in SETTINGS.items()})(value)),
     "throttle": _throttling,
-    "ecc": lambda value: Errors("ecc", each(dict.fromkeys(_severities, _count))(value)),
-    "nvlink_error": lambda value: Errors("nvlink_error", each(dict.fromkeys(get_args(LinkError), _count))(value)),
+    "ecc": lambda value: Errors("ecc", fields_reader(dict.fromkeys(_severities, _count))(value)),
+    "nvlink_error": lambda value: Errors(
+        "nvlink_error", fields_reader(dict.fromkeys(get_args(LinkError), _count))(value)
+    ),
     "pcie_replay": lambda value: Errors("pcie_replay", {"": _count(value)}),
-    "remap": lambda value: Remap(each({**dict.fromkeys(_severities, _count), "pending": flag, "failed": flag})(value)),
+    "remap": lambda value: Remap(
+        fields_reader({**dict.fromkeys(_severities, _count), "pending": flag, "failed": flag})(value)
+    ),
     "xid": lambda value: XidError(whole(1, 10_000)(value)),
     "fault": lambda value: FaultBegins(one_of(("hang", "lost", "late"))(value)),
     "clear": _when_true(FaultEnds()),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from foreshock_exporter.common.log import log
-from foreshock_exporter.script.lines import MAX_LINE, Header, LineReader, Script, ScriptError, parse
+from foreshock_exporter.script.lines import MAX_LINE_CHARS, Header, LineReader, Script, ScriptError, parse
 from foreshock_exporter.script.playback import Playback
 
 BUILT_IN = ("contended", "healthy", "sick")
@@ -23,7 +23,7 @@ _SAID = 20
 """Wrong lines of a live script that are logged; further ones are only counted."""
 
 
-def load(name: str) -> Script:
+def load_script(name: str) -> Script:
     """Read a script: one of `BUILT_IN`, or the path of a file.
 
     Raises:
@@ -32,7 +32,7 @@ def load(name: str) -> Script:
     path = _FOLDER / f"{name}.jsonl" if name in BUILT_IN else Path(name)
     try:
         with path.open("rb") as file:
-            return parse(lines(iter(lambda: file.read(_CHUNK), b"")), path.name if name in BUILT_IN else name)
+            return parse(split_lines(iter(lambda: file.read(_CHUNK), b"")), path.name if name in BUILT_IN else name)
     except OSError as error:
         raise ScriptError(
             f"device script {name!r} cannot be read: {error.strerror}; give a file, "
@@ -40,19 +40,19 @@ def load(name: str) -> Script:
         ) from error
 
 
-def lines(chunks: Iterable[bytes]) -> Iterator[str]:
+def split_lines(chunks: Iterable[bytes]) -> Iterator[str]:
     """The lines of a stream, without their ends. One that is too long comes cut, just long enough to be refused."""
     kept = b""
     for chunk in chunks:
         *ended, kept = (kept + chunk).split(b"\n")
         yield from (_decoded(line) for line in ended)
-        kept = kept[: 4 * MAX_LINE + 4]
+        kept = kept[: 4 * MAX_LINE_CHARS + 4]
     if kept:
         yield _decoded(kept)
 
 
 def _decoded(line: bytes) -> str:
-    return line[: 4 * MAX_LINE + 4].decode(errors="replace")[: MAX_LINE + 1]
+    return line[: 4 * MAX_LINE_CHARS + 4].decode(errors="replace")[: MAX_LINE_CHARS + 1]
 
 
 class LiveScript:
@@ -93,7 +93,7 @@ class LiveScript:
         self._thread.join(5 * _WAKE)
 
     def _run(self) -> None:
-        for line in lines(self._chunks()):
+        for line in split_lines(self._chunks()):
             self._take(line)
         self._begun.set()
         if not self._ended.is_set():

@@ -21,19 +21,19 @@ from foreshock_exporter.script.events import (
     Throttling,
 )
 from foreshock_exporter.script.state import Fault
-from foreshock_exporter.script.wave import Wave, fitted
+from foreshock_exporter.script.wave import Wave, scaled_to_one
 
-MICRO = 1e6
-KEPT_SECONDS = 10.0
+MICROSECONDS = 1e6
+SAMPLE_RETENTION_SECONDS = 10.0
 """How far back the samples go that a scripted driver keeps."""
-FULL_LOAD = 0.97
+FULL_LOAD_POWER_RATIO = 0.97
 """Of the power limit: what a busy GPU draws that was told no power."""
-NOBODY = 0
+UNATTRIBUTED_PID = 0
 """Stands among the pids for the time that no process accounts for."""
 _IDLE = Wave(0.0)
 
 
-class Held(NamedTuple):
+class HeldProcess(NamedTuple):
     """A process on the GPU; as in `script_events.Process`, with all that it was told so far."""
 
     service: tuple[str, str] = ("", "")
@@ -43,7 +43,7 @@ class Held(NamedTuple):
     instance: str = ""
 
 
-class Window(NamedTuple):
+class SampleWindow(NamedTuple):
     """A sampling period that is over: when it ended, and the share of it that each pid ran."""
 
     end_us: int
@@ -56,21 +56,21 @@ class Window(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class GpuState:
+class PlayedGpu:
     """A GPU since its last event, at `since_us`. Everything after follows from it by integration."""
 
     index: int
     device: Device
     uuid: str
     since_us: int
-    processes: Mapping[int, Held] = field(default_factory=dict)
+    processes: Mapping[int, HeldProcess] = field(default_factory=dict)
     settings: Mapping[str, Wave] = field(default_factory=dict)
     throttled: frozenset[str] = frozenset()
     fault: Fault = ""
     totals: Mapping[str, float] = field(default_factory=dict)
     """Counters at `since_us`; those of errors by "kind.name"."""
     remap: Mapping[str, bool] = field(default_factory=dict)
-    windows: tuple[Window, ...] = ()
+    windows: tuple[SampleWindow, ...] = ()
     """The periods that ended at `since_us` or before, as far back as they are kept."""
     begun: Mapping[int, float] = field(default_factory=dict)
     """Seconds that each pid ran between the end of the last of them and `since_us`."""
@@ -81,11 +81,11 @@ class GpuState:
 
     def busy(self, us: int) -> float:
         """The share of the GPU that is busy at a time."""
-        return min(1.0, sum(share.at(us / MICRO) for share in self.shares.values()))
+        return min(1.0, sum(share.at(us / MICROSECONDS) for share in self.shares.values()))
 
     def total(self, counter: str, us: int) -> float:
         """A counter at a time."""
-        begin, end = self.since_us / MICRO, us / MICRO
+        begin, end = self.since_us / MICROSECONDS, us / MICROSECONDS
         waves = self.rates.get(counter, ())
         return self.totals.get(counter, 0.0) + sum([wave.between(begin, end) for wave in waves])
 
@@ -95,22 +95,22 @@ class GpuState:
         return self.fault in ("lost", "late")
 
 
-def appear(host: str, index: int, device: Device, us: int, before: GpuState | None) -> GpuState:
+def described_gpu(host: str, index: int, device: Device, us: int, before: PlayedGpu | None) -> PlayedGpu:
     """A GPU that is described, at first or anew. The same card, by its uuid, keeps its counters and samples."""
     name = device.uuid or f"GPU-{uuid.uuid5(uuid.NAMESPACE_DNS, f'{host}/{index}')}"
-    state = GpuState(index, device, name, us)
+    state = PlayedGpu(index, device, name, us)
     if before is not None and before.uuid == name:
-        kept = replace(state, totals=advanced(before, us).totals)
+        kept = replace(state, totals=advanced_to(before, us).totals)
         if before.device.sample_period == device.sample_period:
-            now = advanced(before, us)
+            now = advanced_to(before, us)
             kept = replace(kept, windows=now.windows, begun=now.begun)
         state = kept
     return _loaded(state)
 
 
-def changed(state: GpuState, action: Action, us: int) -> GpuState:
+def after_action(state: PlayedGpu, action: Action, us: int) -> PlayedGpu:
     """The GPU after something happened to it (not `Device`: that is `appear`; an XID changes nothing)."""
-    now = advanced(state, us)
+    now = advanced_to(state, us)
     match action:
         case Process():
             now = replace(now, processes=_processes(now.processes, action))
@@ -137,12 +137,12 @@ def changed(state: GpuState, action: Action, us: int) -> GpuState:
     return _loaded(now)
 
 
-def advanced(state: GpuState, us: int) -> GpuState:
+def advanced_to(state: PlayedGpu, us: int) -> PlayedGpu:
     """The same GPU with all that happened until a time added up."""
     if us <= state.since_us:
         return state
     last = _before(state.device.sample_period, us)
-    windows = windows_until(state, us)
+    windows = sample_windows(state, us)
     fresh = bool(windows) and windows[-1].end_us > state.since_us
     begin = _end(state.device.sample_period, last) if fresh else state.since_us
     return replace(
@@ -154,18 +154,18 @@ def advanced(state: GpuState, us: int) -> GpuState:
     )
 
 
-def windows_until(state: GpuState, us: int, after_us: int = -1) -> tuple[Window, ...]:
+def sample_windows(state: PlayedGpu, us: int, after_us: int = -1) -> tuple[SampleWindow, ...]:
     """The sampling periods that ended after `after_us` and until `us`, as far as they are kept, oldest first."""
     period = state.device.sample_period
     last = _before(period, us)
-    first = max(1, last - round(KEPT_SECONDS / period) + 1, _before(period, after_us) + 1)
+    first = max(1, last - round(SAMPLE_RETENTION_SECONDS / period) + 1, _before(period, after_us) + 1)
     done = _before(period, state.since_us)
     begin_us = _end(period, first - 1)
     kept = tuple([window for window in state.windows if window.end_us > begin_us]) if first <= done else ()
     return (*kept, *[_window(state, number) for number in range(max(first, done + 1), last + 1)])
 
 
-def _window(state: GpuState, number: int) -> Window:
+def _window(state: PlayedGpu, number: int) -> SampleWindow:
     """The period of a number, which ends after `since_us`."""
     period = state.device.sample_period
     begin, end = _end(period, number - 1), _end(period, number)
@@ -173,13 +173,13 @@ def _window(state: GpuState, number: int) -> Window:
         seconds = _seconds(state, state.since_us, end, state.begun)
     else:
         seconds = _seconds(state, begin, end, {})
-    length = (end - begin) / MICRO
-    return Window(end, {pid: ran / length for pid, ran in seconds.items()})
+    length = (end - begin) / MICROSECONDS
+    return SampleWindow(end, {pid: ran / length for pid, ran in seconds.items()})
 
 
-def _seconds(state: GpuState, begin_us: int, end_us: int, already: Mapping[int, float]) -> dict[int, float]:
+def _seconds(state: PlayedGpu, begin_us: int, end_us: int, already: Mapping[int, float]) -> dict[int, float]:
     """How long each pid ran between two times, added to what it ran already; those that ran."""
-    begin, end = begin_us / MICRO, end_us / MICRO
+    begin, end = begin_us / MICROSECONDS, end_us / MICROSECONDS
     found = dict(already)
     for pid, share in state.shares.items():
         if (ran := share.between(begin, end)) > 0.0:
@@ -189,7 +189,7 @@ def _seconds(state: GpuState, begin_us: int, end_us: int, already: Mapping[int, 
 
 def _before(period: float, us: int) -> int:
     """The number of the last sampling period that ended at a time or before; the first has number 1."""
-    number = max(0, int(us / (period * MICRO)) + 1)
+    number = max(0, int(us / (period * MICROSECONDS)) + 1)
     while number and _end(period, number) > us:
         number -= 1
     return number
@@ -197,30 +197,30 @@ def _before(period: float, us: int) -> int:
 
 def _end(period: float, number: int) -> int:
     """When the sampling period of a number ends."""
-    return round(number * period * MICRO)
+    return round(number * period * MICROSECONDS)
 
 
-def _loaded(state: GpuState) -> GpuState:
+def _loaded(state: PlayedGpu) -> PlayedGpu:
     """With the shares and rates that follow from what it holds."""
     if state.away:
         return replace(state, shares={}, rates={})
     wanted = {pid: held.sm for pid, held in state.processes.items()}
-    wanted[NOBODY] = state.settings.get("unattributed", _IDLE)
-    shares = {pid: share for pid, share in fitted(wanted).items() if share.mean > 0.0}
+    wanted[UNATTRIBUTED_PID] = state.settings.get("unattributed", _IDLE)
+    shares = {pid: share for pid, share in scaled_to_one(wanted).items() if share.mean > 0.0}
     return replace(state, shares=shares, rates=_rates(state, shares))
 
 
-def power(state: GpuState, shares: Mapping[int, Wave]) -> tuple[Wave, ...]:
+def power_waves(state: PlayedGpu, shares: Mapping[int, Wave]) -> tuple[Wave, ...]:
     """What it draws in watts, as the sum of waves: as told, or rising with its load."""
     if (told := state.settings.get("power_watts")) is not None:
         return (told,)
     device = state.device
-    range_watts = max(0.0, FULL_LOAD * device.power_limit_watts - device.idle_watts)
+    range_watts = max(0.0, FULL_LOAD_POWER_RATIO * device.power_limit_watts - device.idle_watts)
     return (Wave(device.idle_watts), *[share.scaled(range_watts) for share in shares.values()])
 
 
-def _rates(state: GpuState, shares: Mapping[int, Wave]) -> dict[str, tuple[Wave, ...]]:
-    rates = {"energy_joules": power(state, shares), **{reason: (Wave(1.0),) for reason in state.throttled}}
+def _rates(state: PlayedGpu, shares: Mapping[int, Wave]) -> dict[str, tuple[Wave, ...]]:
+    rates = {"energy_joules": power_waves(state, shares), **{reason: (Wave(1.0),) for reason in state.throttled}}
     for way in ("transmit", "receive"):
         for bus in ("pcie", "nvlink"):
             told = state.settings.get(f"{bus}_{way}_bytes_per_second", _IDLE)
@@ -231,12 +231,12 @@ def _rates(state: GpuState, shares: Mapping[int, Wave]) -> dict[str, tuple[Wave,
     return rates
 
 
-def _processes(before: Mapping[int, Held], action: Process) -> dict[int, Held]:
+def _processes(before: Mapping[int, HeldProcess], action: Process) -> dict[int, HeldProcess]:
     after = dict(before)
-    held = after.pop(action.pid, Held())
+    held = after.pop(action.pid, HeldProcess())
     if action.ends:
         return after
-    given = {name: value for name in Held._fields if (value := getattr(action, name)) is not None}
+    given = {name: value for name in HeldProcess._fields if (value := getattr(action, name)) is not None}
     if given.get("memory_bytes") == "unknown":
         given["memory_bytes"] = None
     return {**before, action.pid: held._replace(**given)}

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from foreshock_exporter.script.checker import ScriptChecker
 from foreshock_exporter.script.events import (
     ACTIONS,
     Action,
@@ -24,23 +25,27 @@ from foreshock_exporter.script.events import (
     Throttling,
     XidError,
 )
-from foreshock_exporter.script.known import Known
-from foreshock_exporter.script.read import ReadError, each, flag, number, shown, text, whole
+from foreshock_exporter.script.readers import ReadError, fields_reader, flag, number, quoted, text, whole
 from foreshock_exporter.script.wave import Wave
 
 VERSION = 1
-MAX_LINE = 1 << 16
+MAX_LINE_CHARS = 1 << 16
 """Characters of one line."""
 MAX_EVENTS = 100_000
 """Events of a script that is read from a file."""
 MAX_GPUS = 64
 MAX_SECONDS = 1e8
 DEFAULT_HOST = "mock-gpu-host"
-MARK = "foreshock_device_script"
-_HEADER = each(
-    {MARK: whole(1, 10_000), "host": text, "host_id": text, "loop": number(1.0, MAX_SECONDS, "a number of seconds")}
+VERSION_KEY = "foreshock_device_script"
+_HEADER = fields_reader(
+    {
+        VERSION_KEY: whole(1, 10_000),
+        "host": text,
+        "host_id": text,
+        "loop": number(1.0, MAX_SECONDS, "a number of seconds"),
+    }
 )
-_LINE = each(
+_LINE = fields_reader(
     {
         "at": number(0.0, MAX_SECONDS, "a number of seconds"),
         "gpu": whole(0, MAX_GPUS - 1),
@@ -86,7 +91,7 @@ class LineReader:
         self.begun = False
         """Whether the first line was read."""
         self._loop: float | None = None
-        self._known = Known()
+        self._known = ScriptChecker()
 
     def read(self, line: str, now: float = 0.0) -> Header | Event | None:
         """The event of a line; the header for the first; None for one that is blank or a comment (#).
@@ -147,7 +152,7 @@ def parse(lines: Iterable[str], name: str) -> Script:
         if len(events) > MAX_EVENTS:
             raise ScriptError(f"{name}: has more than {MAX_EVENTS} lines; shorten it, or let it loop")
     if header is None:
-        raise ScriptError(f'{name}: is empty; the first line must be {{"{MARK}": {VERSION}}}')
+        raise ScriptError(f'{name}: is empty; the first line must be {{"{VERSION_KEY}": {VERSION}}}')
     if not events:
         raise ScriptError(f'{name}: has no GPU; add a line such as {{"gpu": 0, "device": {{}}}}')
     return Script(header, tuple(sorted(events, key=lambda event: event.at)))
@@ -157,7 +162,7 @@ def dump_header(header: Header) -> str:
     """The first line of a script, without its end."""
     loop = {} if header.loop is None else {"loop": header.loop}
     identity = {"host_id": header.host_id} if header.host_id else {}
-    return json.dumps({MARK: VERSION, "host": header.host, **identity, **loop}, ensure_ascii=False)
+    return json.dumps({VERSION_KEY: VERSION, "host": header.host, **identity, **loop}, ensure_ascii=False)
 
 
 def dump(event: Event) -> str:
@@ -216,17 +221,21 @@ def _whole(value: Any) -> Any:  # noqa: ANN401 - whatever a script holds
 
 
 def _header(found: dict[str, Any]) -> Header:
-    if MARK not in found:
-        raise ReadError(f'the first line must be the header, such as {{"{MARK}": {VERSION}, "host": "{DEFAULT_HOST}"}}')
+    if VERSION_KEY not in found:
+        raise ReadError(
+            f'the first line must be the header, such as {{"{VERSION_KEY}": {VERSION}, "host": "{DEFAULT_HOST}"}}'
+        )
     values = _HEADER(found)
-    if values.pop(MARK) != VERSION:
-        raise ReadError(f"{found[MARK]} is a version that is not known here; this is version {VERSION}", MARK)
+    if values.pop(VERSION_KEY) != VERSION:
+        raise ReadError(
+            f"{found[VERSION_KEY]} is a version that is not known here; this is version {VERSION}", VERSION_KEY
+        )
     return Header(**values)
 
 
 def _object(line: str) -> dict[str, Any]:
-    if len(line) > MAX_LINE:
-        raise ReadError(f"is longer than {MAX_LINE} characters; split it")
+    if len(line) > MAX_LINE_CHARS:
+        raise ReadError(f"is longer than {MAX_LINE_CHARS} characters; split it")
     try:
         found = json.loads(line, object_pairs_hook=_distinct, parse_constant=_no_constant)
     except ReadError:
@@ -234,7 +243,7 @@ def _object(line: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ReadError(f"is not JSON ({error}); write one object a line, such as {{...}}") from error
     if not isinstance(found, dict):
-        raise ReadError(f"{shown(found)} is not an object; write one a line, in braces")
+        raise ReadError(f"{quoted(found)} is not an object; write one a line, in braces")
     return found
 
 

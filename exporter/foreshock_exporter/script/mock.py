@@ -24,14 +24,9 @@ from foreshock_exporter.model.device import (
     UtilizationSample,
     Xid,
 )
-from foreshock_exporter.model.family import Emitted
-from foreshock_exporter.model.service import Resolver, ServiceOf
-from foreshock_exporter.script.files import STDIN, LiveScript, load
-from foreshock_exporter.script.gpu import GpuState, Window, windows_until
-from foreshock_exporter.script.lines import ScriptError
-from foreshock_exporter.script.playback import HostState, Playback
-from foreshock_exporter.script.state import process_means
-from foreshock_exporter.script.view import (
+from foreshock_exporter.model.family import Families
+from foreshock_exporter.model.service import AttributedService, Resolver
+from foreshock_exporter.script.driver_view import (
     counters,
     health,
     identity,
@@ -41,11 +36,16 @@ from foreshock_exporter.script.view import (
     refused,
     samples,
 )
+from foreshock_exporter.script.files import STDIN, LiveScript, load_script
+from foreshock_exporter.script.gpu import PlayedGpu, SampleWindow, sample_windows
+from foreshock_exporter.script.lines import ScriptError
+from foreshock_exporter.script.playback import Playback, PlayedHost
+from foreshock_exporter.script.state import process_means
 from foreshock_exporter.script.wave import Wave
 
-LOOK_EVERY = 0.05
+POLL_SECONDS = 0.05
 """Seconds between two looks whether a hung call may go on, or an XID has come."""
-HEADER_WITHIN = 1.0
+HEADER_TIMEOUT_SECONDS = 1.0
 """Seconds that the first line on standard input is waited for, to learn the host's name."""
 
 Now = Callable[[], float]
@@ -118,7 +118,7 @@ class ScriptDriver:
                 raise DeviceError("not_supported", "the device script says that its GPUs report no XIDs")
             found = self._fresh(state)
             left = until - time.monotonic()
-            if found or left <= 0.0 or self._closed.wait(min(left, LOOK_EVERY)):
+            if found or left <= 0.0 or self._closed.wait(min(left, POLL_SECONDS)):
                 return found
 
     def close(self) -> None:
@@ -127,10 +127,10 @@ class ScriptDriver:
         if self._after_close is not None:
             self._after_close()
 
-    def _moment(self) -> tuple[HostState, int]:
+    def _moment(self) -> tuple[PlayedHost, int]:
         return self._playback.moment(self._now())
 
-    def _answering(self, gpu: int, method: str = "") -> tuple[GpuState, int]:
+    def _answering(self, gpu: int, method: str = "") -> tuple[PlayedGpu, int]:
         """The GPU and the time in µs from the start, once it answers."""
         while True:
             state, us = self._moment()
@@ -143,17 +143,17 @@ class ScriptDriver:
                 raise DeviceError("not_found", f"the device script says that GPU {gpu} has not come yet")
             if found.fault != "hang":
                 break
-            if self._closed.wait(LOOK_EVERY):
+            if self._closed.wait(POLL_SECONDS):
                 raise DeviceError("driver", f"the call to GPU {gpu} hung until the driver was closed")
         if method in refused(found.device):
             raise DeviceError("not_supported", f"the device script says that GPU {gpu} does not support {method}")
         return found, us
 
-    def _windows(self, gpu: int, since_us: int, method: str) -> tuple[GpuState, tuple[Window, ...]]:
+    def _windows(self, gpu: int, since_us: int, method: str) -> tuple[PlayedGpu, tuple[SampleWindow, ...]]:
         state, us = self._answering(gpu, method)
-        return state, windows_until(state, us, max(-1, since_us - self._playback.start_us))
+        return state, sample_windows(state, us, max(-1, since_us - self._playback.start_us))
 
-    def _fresh(self, state: HostState) -> list[Xid]:
+    def _fresh(self, state: PlayedHost) -> list[Xid]:
         new = state.xids[max(0, self._reported - state.xids_before) :]
         self._reported = max(self._reported, state.xids_before + len(state.xids))
         return [
@@ -168,15 +168,15 @@ class ScriptResolver:
         self._playback = playback
         self._now = now
 
-    def __call__(self, pid: int) -> ServiceOf | None:
+    def __call__(self, pid: int) -> AttributedService | None:
         """Look the process up on all GPUs."""
         for gpu in self._playback.moment(self._now())[0].gpus:
             if pid in gpu.processes and gpu.processes[pid].service[1]:
-                return ServiceOf(*gpu.processes[pid].service, "simulated")
+                return AttributedService(*gpu.processes[pid].service, "simulated")
         return None
 
 
-class Opened(NamedTuple):
+class OpenScript(NamedTuple):
     """A script that plays: what stands for the real host. `close` of the driver ends it."""
 
     driver: ScriptDriver
@@ -185,7 +185,7 @@ class Opened(NamedTuple):
     host_name: str
 
 
-def open_script(name: str, now: Now, *, per_link: bool = False, descriptor: int | None = None) -> Opened:
+def open_script(name: str, now: Now, *, per_link: bool = False, descriptor: int | None = None) -> OpenScript:
     """Start a device script now.
 
     Args:
@@ -199,14 +199,14 @@ def open_script(name: str, now: Now, *, per_link: bool = False, descriptor: int 
     """
     if name == STDIN:
         live = LiveScript(_standard_input() if descriptor is None else descriptor, now)
-        live.wait(HEADER_WITHIN)
+        live.wait(HEADER_TIMEOUT_SECONDS)
         playback, closed = live.playback, live.close
     else:
-        playback, closed = Playback(load(name), now()), None
+        playback, closed = Playback(load_script(name), now()), None
     driver = ScriptDriver(playback, now, per_link=per_link, closed=closed)
     header = playback.header
     host_id = header.host_id or uuid.uuid5(uuid.NAMESPACE_DNS, header.host).hex
-    return Opened(driver, ScriptResolver(playback, now), host_id, header.host)
+    return OpenScript(driver, ScriptResolver(playback, now), host_id, header.host)
 
 
 def _standard_input() -> int:
@@ -226,9 +226,9 @@ class MockNetwork:
         self._now = now
         self._began = now()
 
-    def __call__(self) -> Emitted:
+    def __call__(self) -> Families:
         """The counters now."""
-        return network.emit((self.read(),))
+        return network.families((self.read(),))
 
     def read(self) -> InterfaceCounters:
         """The same before it is emitted."""
@@ -258,7 +258,7 @@ class MockPressure:
         self._now = now
         self._began = now()
 
-    def __call__(self) -> Emitted:
+    def __call__(self) -> Families:
         """The totals now."""
         seconds = max(0.0, self._now() - self._began)
-        return pressure.emit(Pressure(*(seconds * share for share in self._SHARES)))
+        return pressure.families(Pressure(*(seconds * share for share in self._SHARES)))

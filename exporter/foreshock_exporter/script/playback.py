@@ -7,31 +7,31 @@ import threading
 from collections import deque
 from dataclasses import dataclass, replace
 
+from foreshock_exporter.script.driver_view import scripted_gpu
 from foreshock_exporter.script.events import Device, Event, XidError
-from foreshock_exporter.script.gpu import MICRO, GpuState, appear, changed
+from foreshock_exporter.script.gpu import MICROSECONDS, PlayedGpu, after_action, described_gpu
 from foreshock_exporter.script.lines import Script
 from foreshock_exporter.script.state import ScriptedHost, ScriptedXid
-from foreshock_exporter.script.view import view
 
 MAX_XIDS = 256
 """XIDs that are remembered; of earlier ones, only how many there were."""
-MAX_RECENT = 1024
+MAX_RECENT_STATES = 1024
 """States that are kept at hand at most, for those who ask for times that are not quite the latest."""
-RECENT_US = 2_000_000
+RECENT_STATES_US = 2_000_000
 """How far before the latest of them they go, in µs; for earlier times, all is played again."""
-MAX_FED = 10_000
+MAX_PAST_EVENTS = 10_000
 """Events of a live script that are kept after they happened; asked for times before them, it answers as of then."""
-MAX_WAITING = 100_000
+MAX_EVENTS_KEPT = 100_000
 """Events that can be fed ahead of their time, together with those that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
-class HostState:
+class PlayedHost:
     """All GPUs since the last event at `us`, which was the one before number `next_event`."""
 
     us: int = 0
     next_event: int = 0
-    gpus: tuple[GpuState, ...] = ()
+    gpus: tuple[PlayedGpu, ...] = ()
     xids: tuple[ScriptedXid, ...] = ()
     xids_before: int = 0
     """How many came before the first of `xids`."""
@@ -42,13 +42,13 @@ class Playback:
 
     def __init__(self, script: Script, start: float) -> None:
         self.header = script.header
-        self.start_us = round(start * MICRO)
-        self._loop_us = None if script.header.loop is None else round(script.header.loop * MICRO)
+        self.start_us = round(start * MICROSECONDS)
+        self._loop_us = None if script.header.loop is None else round(script.header.loop * MICROSECONDS)
         self._lock = threading.Lock()
-        self._events = [(round(event.at * MICRO), event) for event in script.events]
+        self._events = [(round(event.at * MICROSECONDS), event) for event in script.events]
         self._dropped = 0
-        self._first = HostState()
-        self._recent: deque[HostState] = deque((self._first,), MAX_RECENT)
+        self._first = PlayedHost()
+        self._recent: deque[PlayedHost] = deque((self._first,), MAX_RECENT_STATES)
 
     def feed(self, event: Event) -> None:
         """Add an event, after those of its time and before. One of a GPU that no event described changes nothing.
@@ -59,9 +59,9 @@ class Playback:
         if self._loop_us is not None:
             raise ValueError("a script that loops takes no more events; leave loop out of its header")
         with self._lock:
-            if len(self._events) >= MAX_WAITING:
-                raise ValueError(f"{MAX_WAITING} events wait for their time already; send them when they happen")
-            at = max(round(event.at * MICRO), self._first.us)
+            if len(self._events) >= MAX_EVENTS_KEPT:
+                raise ValueError(f"{MAX_EVENTS_KEPT} events wait for their time already; send them when they happen")
+            at = max(round(event.at * MICROSECONDS), self._first.us)
             index = bisect.bisect_right(self._events, at, key=lambda entry: entry[0])
             self._events.insert(index, (at, event))
             while self._recent and self._recent[-1].next_event > self._dropped + index:
@@ -74,12 +74,12 @@ class Playback:
         """All GPUs at a time, in Unix seconds; before the start, those of the start."""
         state, us = self.moment(time)
         return ScriptedHost(
-            time, tuple(view(gpu, us, self.start_us) for gpu in state.gpus), state.xids, state.xids_before
+            time, tuple(scripted_gpu(gpu, us, self.start_us) for gpu in state.gpus), state.xids, state.xids_before
         )
 
-    def moment(self, time: float) -> tuple[HostState, int]:
+    def moment(self, time: float) -> tuple[PlayedHost, int]:
         """What answers for a time follow from: the state after its last event, and it in µs from the start."""
-        us = max(0, round(time * MICRO) - self.start_us)
+        us = max(0, round(time * MICROSECONDS) - self.start_us)
         with self._lock:
             state = next((state for state in reversed(self._recent) if state.us <= us), self._first)
             while (due := self._due(state.next_event)) is not None and due[0] <= us:
@@ -88,9 +88,9 @@ class Playback:
                     self._remember(state)
         return state, max(us, state.us)
 
-    def _remember(self, state: HostState) -> None:
+    def _remember(self, state: PlayedHost) -> None:
         self._recent.append(state)
-        while len(self._recent) > 1 and self._recent[1].us < state.us - RECENT_US:
+        while len(self._recent) > 1 and self._recent[1].us < state.us - RECENT_STATES_US:
             self._recent.popleft()
 
     def _due(self, number: int) -> tuple[int, Event | None] | None:
@@ -108,12 +108,12 @@ class Playback:
         """Drop the oldest events of a live script, when many more happened than there are states at hand."""
         oldest = self._recent[0]
         happened = oldest.next_event - self._dropped
-        if happened > MAX_FED:
+        if happened > MAX_PAST_EVENTS:
             del self._events[:happened]
             self._dropped, self._first = oldest.next_event, oldest
 
 
-def _after(state: HostState, us: int, event: Event | None, host: str, start_us: int) -> HostState:
+def _after(state: PlayedHost, us: int, event: Event | None, host: str, start_us: int) -> PlayedHost:
     """The state after one more event; None is one that does not happen again."""
     later = replace(state, us=us, next_event=state.next_event + 1)
     if event is None:
@@ -121,11 +121,11 @@ def _after(state: HostState, us: int, event: Event | None, host: str, start_us: 
     index, gpus = event.gpu, state.gpus
     before = gpus[index] if index < len(gpus) else None
     if isinstance(event.action, Device):
-        new = appear(host, index, event.action, us, before)
+        new = described_gpu(host, index, event.action, us, before)
         return later if index > len(gpus) else replace(later, gpus=(*gpus[:index], new, *gpus[index + 1 :]))
     if before is None:
         return later
     if isinstance(event.action, XidError):
-        xids = (*state.xids, ScriptedXid((start_us + us) / MICRO, index, event.action.xid))
+        xids = (*state.xids, ScriptedXid((start_us + us) / MICROSECONDS, index, event.action.xid))
         return replace(later, xids=xids[-MAX_XIDS:], xids_before=state.xids_before + max(0, len(xids) - MAX_XIDS))
-    return replace(later, gpus=(*gpus[:index], changed(before, event.action, us), *gpus[index + 1 :]))
+    return replace(later, gpus=(*gpus[:index], after_action(before, event.action, us), *gpus[index + 1 :]))

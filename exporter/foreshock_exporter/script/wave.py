@@ -6,9 +6,9 @@ import math
 from collections.abc import Hashable, Mapping
 from typing import NamedTuple, TypeVar
 
-MAX_SWING = 0.99
+MAX_SWING_RATIO = 0.99
 """Of the mean: what is summed up must grow by more than rounding takes away, or a counter would go back."""
-DEFAULT_PERIOD = 60.0
+DEFAULT_PERIOD_SECONDS = 60.0
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -18,7 +18,7 @@ class Wave(NamedTuple):
 
     mean: float
     swing: float = 0.0
-    period: float = DEFAULT_PERIOD
+    period: float = DEFAULT_PERIOD_SECONDS
 
     def at(self, time: float) -> float:
         """The value at a time."""
@@ -40,7 +40,7 @@ class Wave(NamedTuple):
         return Wave(self.mean * by, self.swing * by * swing_by, self.period)
 
 
-def fitted(waves: Mapping[_Key, Wave]) -> dict[_Key, Wave]:
+def scaled_to_one(waves: Mapping[_Key, Wave]) -> dict[_Key, Wave]:
     """The waves so that their sum never exceeds 1, as the shares of one GPU's time.
 
     Means that sum to more than 1 are scaled down to 1. Where only crests go beyond, the swings are flattened; waves of

@@ -13,19 +13,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
 
-REST = 4.0
+DELAY_RATIO = 4.0
 """How many times as long as it took to find a password wrong its address has to rest before it may try again."""
-MAX_REST = 2.0
+MAX_DELAY_SECONDS = 2.0
 """Seconds."""
-WAIT = 5.0
+MAX_WAIT_SECONDS = 5.0
 """Seconds that an attempt waits for its turn."""
 _BCRYPT_READS = 72
 """Bytes of a password that bcrypt looks at."""
 
-Verdict = Literal["right", "wrong", "busy"]
+PasswordResult = Literal["right", "wrong", "busy"]
 
 
-def credentials(authorization: str) -> tuple[str, bytes] | None:
+def basic_credentials(authorization: str) -> tuple[str, bytes] | None:
     """User and password of an Authorization header (RFC 7617), or None where it has none."""
     scheme, _, encoded = authorization.partition(" ")
     if scheme.lower() != "basic":
@@ -37,7 +37,7 @@ def credentials(authorization: str) -> tuple[str, bytes] | None:
         return None
 
 
-class Passwords:
+class PasswordChecker:
     """Checks passwords. One that was right is remembered as a keyed hash, at most one per user.
 
     bcrypt is meant to be slow (50 ms at a cost of 10). So one password is tried at a time, and an address that
@@ -59,7 +59,7 @@ class Passwords:
         self._lines_changed = threading.Lock()
         self._lines: dict[str, tuple[threading.Lock, int]] = {}
 
-    def check(self, users: Mapping[str, bytes], user: str, password: bytes, address: str) -> Verdict:
+    def check(self, users: Mapping[str, bytes], user: str, password: bytes, address: str) -> PasswordResult:
         """Whether the user has that password.
 
         Args:
@@ -83,8 +83,8 @@ class Passwords:
         stored = users.get(user)
         return stored is not None and self._remembers(user, self._mark(user, stored, password))
 
-    def _slowly(self, user: str, stored: bytes, password: bytes, mark: bytes, *, known: bool) -> Verdict:
-        if not self._turn.acquire(timeout=WAIT):
+    def _slowly(self, user: str, stored: bytes, password: bytes, mark: bytes, *, known: bool) -> PasswordResult:
+        if not self._turn.acquire(timeout=MAX_WAIT_SECONDS):
             return "busy"
         try:
             if self._remembers(user, mark) and known:  # the same was found right while this one waited
@@ -97,7 +97,7 @@ class Passwords:
         if right:
             self._right[user] = mark
             return "right"
-        self._rest(min(REST * took, MAX_REST))
+        self._rest(min(DELAY_RATIO * took, MAX_DELAY_SECONDS))
         return "wrong"
 
     def forget(self, users: Mapping[str, bytes]) -> None:
@@ -121,7 +121,7 @@ class Passwords:
         with self._lines_changed:
             line, waiting = self._lines.get(address, (threading.Lock(), 0))
             self._lines[address] = (line, waiting + 1)
-        in_turn = line.acquire(timeout=WAIT)
+        in_turn = line.acquire(timeout=MAX_WAIT_SECONDS)
         try:
             yield in_turn
         finally:

@@ -9,19 +9,21 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from foreshock_exporter.common.log import Notices
-from foreshock_exporter.web.auth import Passwords, credentials
-from foreshock_exporter.web.connection import TEXT, Answer
-from foreshock_exporter.web.settings import Settings, read
+from foreshock_exporter.common.log import ProblemLog
+from foreshock_exporter.web.auth import PasswordChecker, basic_credentials
+from foreshock_exporter.web.connection import TEXT_PLAIN, Response
+from foreshock_exporter.web.settings import Settings, read_settings
 from foreshock_exporter.web.yaml_file import ConfigError
 
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["OPEN", "ConfigError", "Watched", "WebConfig", "check", "load"]
+__all__ = ["PLAIN_HTTP", "ConfigError", "WatchedConfig", "WebConfig", "check", "load"]
 
-_WHO = Answer(HTTPStatus.UNAUTHORIZED, TEXT, b"Unauthorized\n", (("WWW-Authenticate", "Basic"),))
-_BUSY = Answer(HTTPStatus.SERVICE_UNAVAILABLE, TEXT, b"Too many passwords are being checked\n", (("Retry-After", "5"),))
+_WHO = Response(HTTPStatus.UNAUTHORIZED, TEXT_PLAIN, b"Unauthorized\n", (("WWW-Authenticate", "Basic"),))
+_BUSY = Response(
+    HTTPStatus.SERVICE_UNAVAILABLE, TEXT_PLAIN, b"Too many passwords are being checked\n", (("Retry-After", "5"),)
+)
 
 _Stamp = tuple[int, int, int] | None
 
@@ -64,7 +66,7 @@ class WebConfig:
         return frozenset(name for name, value in having.items() if value)
 
 
-OPEN = WebConfig()
+PLAIN_HTTP = WebConfig()
 """Where there is no file: plain HTTP for everybody."""
 
 
@@ -74,7 +76,7 @@ def load(path: Path) -> WebConfig:
     Raises:
         ConfigError: it cannot be used; the message names the file, the key and the remedy.
     """
-    return _build(read(path), path)
+    return _build(read_settings(path), path)
 
 
 def check(path: Path) -> None:
@@ -90,7 +92,7 @@ def _build(settings: Settings, path: Path) -> WebConfig:
     return WebConfig(context(settings.tls, path), settings.headers, settings.users, settings.tls.client_allowed_sans)
 
 
-class Watched:
+class WatchedConfig:
     """A file's configuration, read again when it or a file that it names has changed. For any thread.
 
     A change that cannot be used is said once in the log, and what held goes on holding. So is a change that would
@@ -100,10 +102,10 @@ class Watched:
         ConfigError: the file cannot be used at the beginning.
     """
 
-    def __init__(self, path: Path, notices: Notices | None = None) -> None:
+    def __init__(self, path: Path, notices: ProblemLog | None = None) -> None:
         self._path = path
-        self._notices = notices or Notices()
-        self._passwords = Passwords()
+        self._notices = notices or ProblemLog()
+        self._passwords = PasswordChecker()
         self._lock = threading.Lock()
         self._seen: dict[Path, _Stamp] = {}
         self._config = self._read()
@@ -118,9 +120,9 @@ class Watched:
                 self._lock.release()
         return self._config
 
-    def refusal(self, config: WebConfig, authorization: str, address: str) -> Answer | None:
+    def refusal(self, config: WebConfig, authorization: str, address: str) -> Response | None:
         """What a client is told who may not ask; None for one who may. The configuration has users."""
-        given = credentials(authorization)
+        given = basic_credentials(authorization)
         if given is None:
             return _WHO
         verdict = self._passwords.check(config.users, *given, address)
@@ -146,7 +148,7 @@ class Watched:
     def _read(self) -> WebConfig:
         """Read all files; each is stamped before it is read, so that no change in between is missed."""
         self._seen[self._path] = _stamp(self._path)
-        settings = read(self._path)
+        settings = read_settings(self._path)
         files = settings.tls.files if settings.tls else ()
         self._seen = {self._path: self._seen[self._path], **{file: _stamp(file) for file in files}}
         return _build(settings, self._path)

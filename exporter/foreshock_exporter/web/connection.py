@@ -10,25 +10,25 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from foreshock_exporter.web.request import MAX_HEAD, RefusedError
+from foreshock_exporter.web.request import MAX_HEAD_BYTES, RefusedError
 
 if TYPE_CHECKING:
     import ssl
 
-TIMEOUT = 10.0
+IO_TIMEOUT_SECONDS = 10.0
 """Seconds that a TLS handshake, the head of a request, and sending an answer may each take."""
-IDLE = 75.0
+KEEP_ALIVE_SECONDS = 75.0
 """Seconds that a connection may wait for its next request; scrapes are usually at most a minute apart."""
-FAREWELL = 0.1
+DRAIN_SECONDS = 0.1
 """Seconds for which what a client still sends is read before closing: unread bytes would reset the connection."""
 
-TEXT = "text/plain; charset=utf-8"
+TEXT_PLAIN = "text/plain; charset=utf-8"
 _TLS_HANDSHAKE = b"\x16"
 _CHUNK = 8192
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What is sent back. `headers` come besides Content-Type, Content-Length, Date and Connection."""
 
     status: HTTPStatus
@@ -52,12 +52,12 @@ class Connection:
             RefusedError: the client speaks plain HTTP; it can still be answered.
             OSError: the handshake failed or took too long.
         """
-        self._socket.settimeout(TIMEOUT)
+        self._socket.settimeout(IO_TIMEOUT_SECONDS)
         if self._socket.recv(1, socket.MSG_PEEK) not in (_TLS_HANDSHAKE, b""):
             raise RefusedError(HTTPStatus.BAD_REQUEST, "This port speaks HTTPS; ask it with https://")
         secured = context.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
         self._socket = secured
-        secured.settimeout(TIMEOUT)
+        secured.settimeout(IO_TIMEOUT_SECONDS)
         secured.do_handshake()
         return secured
 
@@ -70,19 +70,19 @@ class Connection:
         """
         deadline = time.monotonic() + wait
         if self._buffer:
-            deadline = time.monotonic() + TIMEOUT
+            deadline = time.monotonic() + IO_TIMEOUT_SECONDS
         while (end := self._buffer.find(b"\r\n\r\n")) < 0:
-            if len(self._buffer) > MAX_HEAD:
+            if len(self._buffer) > MAX_HEAD_BYTES:
                 break
             got = self._receive(deadline)
             if not got:
                 return None
             if not self._buffer:
-                deadline = time.monotonic() + TIMEOUT
+                deadline = time.monotonic() + IO_TIMEOUT_SECONDS
             self._buffer = (self._buffer + got).lstrip(b"\r\n")
-        if not 0 <= end <= MAX_HEAD:
+        if not 0 <= end <= MAX_HEAD_BYTES:
             raise RefusedError(
-                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"A request's head has at most {MAX_HEAD} bytes"
+                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"A request's head has at most {MAX_HEAD_BYTES} bytes"
             )
         head, self._buffer = self._buffer[:end], self._buffer[end + 4 :].lstrip(b"\r\n")
         return head
@@ -97,13 +97,13 @@ class Connection:
                 return b""
             raise RefusedError(HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time") from None
 
-    def send(self, answer: Answer, *, close: bool, head_only: bool = False) -> None:
+    def send(self, answer: Response, *, close: bool, head_only: bool = False) -> None:
         """Send an answer.
 
         Raises:
             OSError: the client left, or did not read it in time.
         """
-        self._socket.settimeout(TIMEOUT)
+        self._socket.settimeout(IO_TIMEOUT_SECONDS)
         self._socket.sendall(encode(answer, close=close, head_only=head_only))
 
     def hang_up(self) -> None:
@@ -120,7 +120,7 @@ class Connection:
 
     def close(self) -> None:
         """End the connection so that the client can read what it was sent last."""
-        deadline = time.monotonic() + FAREWELL
+        deadline = time.monotonic() + DRAIN_SECONDS
         with contextlib.suppress(OSError):
             socket.socket.shutdown(self._socket, socket.SHUT_WR)
             while (left := deadline - time.monotonic()) > 0:
@@ -130,7 +130,7 @@ class Connection:
         self._socket.close()
 
 
-def encode(answer: Answer, *, close: bool, head_only: bool = False) -> bytes:
+def encode(answer: Response, *, close: bool, head_only: bool = False) -> bytes:
     """The bytes of an answer in HTTP/1.1."""
     head = (
         f"HTTP/1.1 {answer.status.value} {answer.status.phrase}\r\n"

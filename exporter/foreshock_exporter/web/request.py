@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
-MAX_HEAD = 16_384
+MAX_HEAD_BYTES = 16_384
 """Bytes of a request line with all its headers."""
-MAX_TARGET = 4096
+MAX_TARGET_BYTES = 4096
 """Bytes of a path with its query."""
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110's word for a name
@@ -63,8 +63,10 @@ def parse(head: bytes) -> Request:
     method, target, major, minor = found.groups()
     if major != "1":
         raise RefusedError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "Only HTTP/1.1 and HTTP/1.0 are spoken here")
-    if len(target) > MAX_TARGET:
-        raise RefusedError(HTTPStatus.REQUEST_URI_TOO_LONG, f"A path with its query has at most {MAX_TARGET} bytes")
+    if len(target) > MAX_TARGET_BYTES:
+        raise RefusedError(
+            HTTPStatus.REQUEST_URI_TOO_LONG, f"A path with its query has at most {MAX_TARGET_BYTES} bytes"
+        )
     path, _, query = _ABSOLUTE.sub("", target, count=1).partition("?")
     return Request(method, path or "/", query, _headers(rest), minor != "0")
 

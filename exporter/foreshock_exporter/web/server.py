@@ -10,32 +10,39 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from foreshock_exporter.common.log import Notices, log
+from foreshock_exporter.common.log import ProblemLog, log
 from foreshock_exporter.common.version import version
-from foreshock_exporter.web.config import OPEN, Watched, WebConfig
-from foreshock_exporter.web.connection import IDLE, TEXT, TIMEOUT, Answer, Connection, encode
+from foreshock_exporter.web.config import PLAIN_HTTP, WatchedConfig, WebConfig
+from foreshock_exporter.web.connection import (
+    IO_TIMEOUT_SECONDS,
+    KEEP_ALIVE_SECONDS,
+    TEXT_PLAIN,
+    Connection,
+    Response,
+    encode,
+)
 from foreshock_exporter.web.request import RefusedError, Request, parse
-from foreshock_exporter.web.site import Scraped, Site
+from foreshock_exporter.web.routes import MetricsSource, Routes
 
 MAX_CONNECTIONS = 32
 """Connections answered at once; the next is told 503."""
-CLOSE_WITHIN = 0.5
+CLOSE_TIMEOUT_SECONDS = 0.5
 """Seconds that answers on their way have to finish when the server closes."""
 _ACCEPT_PAUSE = 0.1
 """Seconds of rest where the system has no more connections to give (too many open files)."""
 _BUSY = encode(
-    Answer(HTTPStatus.SERVICE_UNAVAILABLE, TEXT, b"Too many connections\n", (("Retry-After", "1"),)), close=True
+    Response(HTTPStatus.SERVICE_UNAVAILABLE, TEXT_PLAIN, b"Too many connections\n", (("Retry-After", "1"),)), close=True
 )
 
 
 class Server:
     """A running server. `port` is the one it listens on, also where 0 was asked for."""
 
-    def __init__(self, site: Site, listener: socket.socket, web: Watched | None) -> None:
+    def __init__(self, site: Routes, listener: socket.socket, web: WatchedConfig | None) -> None:
         self._site = site
         self._listener = listener
         self._web = web
-        self._notices = Notices()
+        self._notices = ProblemLog()
         self._changed = threading.Condition()
         self._open: set[Connection] = set()
         self._closing = threading.Event()
@@ -58,7 +65,7 @@ class Server:
         with self._changed:
             for connection in self._open:
                 connection.hang_up()
-            self._changed.wait_for(lambda: not self._open, CLOSE_WITHIN)
+            self._changed.wait_for(lambda: not self._open, CLOSE_TIMEOUT_SECONDS)
 
     def _accept(self) -> None:
         while not self._closing.is_set():
@@ -118,7 +125,7 @@ class Server:
         """Answer one request after the other until either side has had enough."""
         try:
             self._secure(connection)
-            wait = TIMEOUT
+            wait = IO_TIMEOUT_SECONDS
             while (head := connection.head(wait)) is not None:
                 request = parse(head)
                 answer = self._answer(request, address)
@@ -126,9 +133,9 @@ class Server:
                 connection.send(answer, close=last, head_only=request.method == "HEAD")
                 if last:
                     return
-                wait = IDLE
+                wait = KEEP_ALIVE_SECONDS
         except RefusedError as refused:
-            connection.send(Answer(refused.status, TEXT, f"{refused}\n".encode()), close=True)
+            connection.send(Response(refused.status, TEXT_PLAIN, f"{refused}\n".encode()), close=True)
 
     def _secure(self, connection: Connection) -> None:
         config = self._config()
@@ -136,13 +143,13 @@ class Server:
             config.check_client(connection.secure(config.context))
 
     def _config(self) -> WebConfig:
-        return self._web.current() if self._web else OPEN
+        return self._web.current() if self._web else PLAIN_HTTP
 
     def _crowded(self) -> bool:
         """Whether places are so few that a client should not keep one between two scrapes."""
         return len(self._open) > MAX_CONNECTIONS // 2
 
-    def _answer(self, request: Request, address: str) -> Answer:
+    def _answer(self, request: Request, address: str) -> Response:
         config = self._config()
         answer = None
         if self._web and config.users:
@@ -152,13 +159,15 @@ class Server:
                 answer = self._site.answer(request)
             except Exception:  # noqa: BLE001 - a failed rendering is logged and answered, and the next is tried
                 log.exception("answering %s failed", request.path)
-                answer = Answer(HTTPStatus.INTERNAL_SERVER_ERROR, TEXT, b"This failed; the exporter's log says why\n")
+                answer = Response(
+                    HTTPStatus.INTERNAL_SERVER_ERROR, TEXT_PLAIN, b"This failed; the exporter's log says why\n"
+                )
         log.debug("%s %s %s: %d", address, request.method, request.path, answer.status)
         return replace(answer, headers=(*config.headers, *answer.headers)) if config.headers else answer
 
 
 def serve(
-    exporter: Scraped, host: str, port: int, *, metrics_path: str = "/metrics", web_config: Path | None = None
+    exporter: MetricsSource, host: str, port: int, *, metrics_path: str = "/metrics", web_config: Path | None = None
 ) -> Server:
     """Serve an exporter. An empty `host` is every interface, IPv6 as well where the system has it; port 0 a free one.
 
@@ -173,8 +182,8 @@ def serve(
         OSError: the address cannot be listened on.
         ConfigError: `web_config` cannot be used.
     """
-    web = Watched(web_config) if web_config else None
-    return Server(Site(exporter, metrics_path, version()), _bound(host, port), web)
+    web = WatchedConfig(web_config) if web_config else None
+    return Server(Routes(exporter, metrics_path, version()), _bound(host, port), web)
 
 
 def _bound(host: str, port: int) -> socket.socket:

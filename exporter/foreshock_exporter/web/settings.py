@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from foreshock_exporter.web.yaml_file import ConfigError, Section, yaml_in
+from foreshock_exporter.web.yaml_file import ConfigError, Section, load_yaml
 
-MAX_BYTES = 262_144
+MAX_FILE_BYTES = 262_144
 MAX_BCRYPT_COST = 16
 """A cost of 16 takes about 4 s for each attempt, and twice as long with each step."""
 
@@ -87,7 +87,7 @@ class Settings:
     users: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def read(path: Path) -> Settings:
+def read_settings(path: Path) -> Settings:
     """Read and check the file. Files that it names are not looked at.
 
     Raises:
@@ -95,24 +95,24 @@ def read(path: Path) -> Settings:
     """
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(MAX_FILE_BYTES + 1)
         text = data.decode()
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; give the web configuration's path") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text") from error
-    if len(data) > MAX_BYTES:
-        raise ConfigError(f"{path}: larger than {MAX_BYTES} bytes; a web configuration is a short file")
-    return interpret(text, path)
+    if len(data) > MAX_FILE_BYTES:
+        raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES} bytes; a web configuration is a short file")
+    return parse_settings(text, path)
 
 
-def interpret(text: str, path: Path) -> Settings:
+def parse_settings(text: str, path: Path) -> Settings:
     """The settings in a file's text; relative paths in it are relative to the file `path`.
 
     Raises:
         ConfigError: as `read`.
     """
-    top = Section(path, "", yaml_in(text, path), _SECTIONS)
+    top = Section(path, "", load_yaml(text, path), _SECTIONS)
     tls = top.section("tls_server_config", _TLS_KEYS)
     http = top.section("http_server_config", ("http2", "headers"))
     http.flag("http2")

@@ -75,7 +75,7 @@ class Section:
         return table[value]
 
 
-def yaml_in(text: str, path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
+def load_yaml(text: str, path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
     """The file's YAML with every scalar as the text that it is written as. A key that comes twice is refused."""
     import yaml
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import get_args
 
-from foreshock_exporter.model.family import Emitted, Family, Sample
+from foreshock_exporter.model.family import Families, Family, Sample
 from foreshock_simulator.control.states import AutoscalerState, DeploymentState, Phase, QuotaState
 
 PHASES: tuple[str, ...] = get_args(Phase)
@@ -58,7 +58,7 @@ def emit(
     deployments: Sequence[DeploymentState],
     quotas: Sequence[QuotaState],
     epoch: float,
-) -> Emitted:
+) -> Families:
     """The states as families; `epoch` is the start of the simulation in Unix seconds. What is NaN is left out."""
     pods = [(_pod(one.name.namespace, pod.name), pod) for one in deployments for pod in one.pods]
     return [

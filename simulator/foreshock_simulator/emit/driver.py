@@ -15,7 +15,7 @@ from foreshock_exporter.model.device import (
     UtilizationSample,
     Xid,
 )
-from foreshock_exporter.model.service import ServiceOf
+from foreshock_exporter.model.service import AttributedService
 from foreshock_simulator.emit.probe import Probe
 from foreshock_simulator.emit.timeline import Timeline
 from foreshock_simulator.hardware.gpu import Gpu
@@ -98,10 +98,10 @@ class SimResolver:
     def __init__(self, services: Mapping[int, ServiceName]) -> None:
         self._services = services
 
-    def __call__(self, pid: int) -> ServiceOf | None:
+    def __call__(self, pid: int) -> AttributedService | None:
         """The service of a process; None where no such process runs."""
         service = self._services.get(pid)
-        return ServiceOf(service.namespace, service.name, "simulated") if service else None
+        return AttributedService(service.namespace, service.name, "simulated") if service else None
 
 
 def _identity(gpu: Gpu, probe: Probe) -> Identity:

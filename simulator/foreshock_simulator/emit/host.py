@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from foreshock_exporter.host import infiniband, netstat, network
-from foreshock_exporter.model.family import Emitted
+from foreshock_exporter.model.family import Families
 from foreshock_simulator.emit.timeline import Timeline
 from foreshock_simulator.network.nic import NicCounters
 
@@ -17,7 +17,7 @@ ACTIVE, LINK_UP = 4, 5
 
 def collectors(
     counters: Callable[[], NicCounters], bytes_per_second: float, timeline: Timeline
-) -> dict[str, Callable[[], Emitted]]:
+) -> dict[str, Callable[[], Families]]:
     """What an exporter reads of the host, by the names of its collectors."""
 
     def now() -> NicCounters:
@@ -26,9 +26,9 @@ def collectors(
             return counters()
 
     return {
-        "network": lambda: network.emit([_interface(now(), bytes_per_second)]),
-        "netstat": lambda: netstat.emit(_tcp(now())),
-        "infiniband": lambda: infiniband.emit([_adapter(now(), bytes_per_second)]),
+        "network": lambda: network.families([_interface(now(), bytes_per_second)]),
+        "netstat": lambda: netstat.families(_tcp(now())),
+        "infiniband": lambda: infiniband.families([_adapter(now(), bytes_per_second)]),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from foreshock_exporter.model.family import Distribution, Emitted, Family, Kind, Sample
+from foreshock_exporter.model.family import Families, Family, HistogramSample, Kind, Sample
 from foreshock_simulator.names import ServiceName
 from foreshock_simulator.serving.server import BOUNDS, ModelStats, Timing
 
@@ -33,14 +33,14 @@ TIMINGS: Final = {
 OF_ANY_MODEL: Final[frozenset[Timing]] = frozenset(("e2e_request_latency", "request_queue_time"))
 
 
-def emit(service: ServiceName, model: str, stats: ModelStats, *, language: bool) -> Emitted:
+def emit(service: ServiceName, model: str, stats: ModelStats, *, language: bool) -> Families:
     """A server's page of metrics. One that serves no language model has no tokens and no cache of keys and values."""
     labels = (service.name, service.namespace, model, ENGINE)
 
     def one(family: Family, value: float, *more: str) -> tuple[Family, list[Sample]]:
         return family, [Sample((*labels, *more), value)]
 
-    told: list[tuple[Family, list[Sample] | list[Distribution]]] = [
+    told: list[tuple[Family, list[Sample] | list[HistogramSample]]] = [
         one(RUNNING, stats.num_requests_running),
         one(WAITING, stats.num_requests_waiting),
         one(SUCCESS, stats.request_success_total, "stop"),
@@ -54,5 +54,5 @@ def emit(service: ServiceName, model: str, stats: ModelStats, *, language: bool)
         )
     for timing, state in stats.histograms.items():
         if language or timing in OF_ANY_MODEL:
-            told.append((TIMINGS[timing], [Distribution(labels, state.counts, state.sum)]))
+            told.append((TIMINGS[timing], [HistogramSample(labels, state.counts, state.sum)]))
     return told

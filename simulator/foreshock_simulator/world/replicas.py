@@ -8,7 +8,7 @@ from itertools import cycle
 from math import nan
 from random import Random
 
-from foreshock_exporter.model.family import Emitted
+from foreshock_exporter.model.family import Families
 from foreshock_simulator.calls.mesh import Mesh
 from foreshock_simulator.calls.replica import Replica
 from foreshock_simulator.calls.service import Service
@@ -73,7 +73,7 @@ class Replicas:
         """The names of the hosts that its replicas run on now, each once."""
         return tuple(dict.fromkeys(running.host.name for running in self.deployment.replicas))
 
-    def servers(self) -> Iterator[tuple[str, Emitted]]:
+    def servers(self) -> Iterator[tuple[str, Families]]:
         """Its model servers: where each is, and what it tells of itself."""
         spec, model = self._spec, self._spec.model
         for running in self.deployment.replicas:

@@ -10,8 +10,8 @@ from tests.exporter.nvml.conftest import Open
 from tests.exporter.nvml.fake import FakeNvml, error, gpu_of, handle_of
 
 from foreshock_exporter.model.device import DeviceError, Xid
-from foreshock_exporter.nvml import RETRY_AFTER, NvmlDriver
-from foreshock_exporter.nvml.events import MAX_EVENTS, REFUSED_FOR
+from foreshock_exporter.nvml import RETRY_SECONDS, NvmlDriver
+from foreshock_exporter.nvml.events import MAX_EVENTS, REGISTER_RETRY_SECONDS
 
 
 class Pending:
@@ -109,7 +109,7 @@ def test_a_gpu_that_cannot_be_registered_does_not_silence_the_others(listening: 
     pending.add(1, 31)
     assert adapter.xids(0.0) == [Xid("GPU-1", 31)]
     assert (fake.times("nvmlEventSetCreate"), fake.times("nvmlEventSetFree")) == (2, 1)
-    clock[0] = REFUSED_FOR
+    clock[0] = REGISTER_RETRY_SECONDS
     pending.add(0, 31)
     assert adapter.xids(0.0) == [Xid("GPU-0", 31)]
 
@@ -138,7 +138,7 @@ def test_the_set_is_freed_before_nvml_is_shut_down_and_made_again_after(
         adapter.xids(0.0)
     names = [call[0] for call in fake.calls]
     assert names.index("nvmlEventSetFree") < names.index("nvmlShutdown")
-    clock[0] += RETRY_AFTER
+    clock[0] += RETRY_SECONDS
     pending.add(0, 31)
     assert adapter.xids(0.0) == [Xid("GPU-0", 31)]
     adapter.close()

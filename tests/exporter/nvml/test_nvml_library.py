@@ -20,8 +20,8 @@ from tests.exporter.nvml.conftest import Open
 from tests.exporter.nvml.fake import FakeNvml, error, gpu_of, handle_of
 
 from foreshock_exporter.model.device import DeviceError
-from foreshock_exporter.nvml import RETRY_AFTER, NvmlDriver
-from foreshock_exporter.nvml.library import PATIENCE, Library
+from foreshock_exporter.nvml import RETRY_SECONDS, NvmlDriver
+from foreshock_exporter.nvml.library import DRAIN_SECONDS, Library
 
 
 class Hang:
@@ -63,14 +63,14 @@ def test_without_a_driver_there_are_no_gpus_and_the_log_says_so_once(caplog: pyt
     for _ in range(100):
         assert adapter.count() == 0
         clock[0] += 1.0
-    assert fake.calls.count(("nvmlInit",)) == 1 + 99 // RETRY_AFTER
+    assert fake.calls.count(("nvmlInit",)) == 1 + 99 // RETRY_SECONDS
     assert len(caplog.records) == 1
     assert "no NVIDIA driver" in caplog.text
     with pytest.raises(DeviceError, match="no NVIDIA driver"):
         adapter.read(0)
 
     fake.errors.clear()
-    clock[0] += RETRY_AFTER
+    clock[0] += RETRY_SECONDS
     assert adapter.count() == 1
     assert caplog.records[-1].getMessage() == "NVML: works again"
 
@@ -89,7 +89,7 @@ def test_a_driver_that_was_unloaded_is_let_go_of_and_found_again(
     assert fake.times("nvmlShutdown") == 1, "an open NVML keeps the driver from being unloaded"
     fake.errors.clear()
     assert adapter.count() == 0
-    clock[0] += RETRY_AFTER
+    clock[0] += RETRY_SECONDS
     assert adapter.count() == 1
     assert adapter.read(0).power_watts == 512.345
     assert fake.times("nvmlInit") == 2
@@ -166,7 +166,7 @@ def test_nvml_is_opened_again_for_a_gpu_that_was_bound_since(tmp_path: Path, clo
     assert adapter.count() == 1
     (tmp_path / "0000:1c:00.0").mkdir()
     assert [adapter.count() for _ in range(3)] == [1, 1, 1], "not at once"
-    clock[0] += RETRY_AFTER
+    clock[0] += RETRY_SECONDS
     assert [adapter.count() for _ in range(3)] == [1, 2, 2]
     assert fake.times("nvmlInit") == 2
 
@@ -202,7 +202,7 @@ def test_nvml_is_not_shut_down_under_a_call_but_when_the_call_returns(
     reading.exception(60.0)
     eventually(lambda: fake.times("nvmlShutdown") == 1, "shut down by the last call")
     fake.errors.clear()
-    clock[0] += RETRY_AFTER
+    clock[0] += RETRY_SECONDS
     assert adapter.count() == 2
 
 
@@ -214,7 +214,7 @@ def test_while_a_call_hangs_nvml_stays_open_and_the_log_says_so_once(
         fake.fail("nvmlDeviceGetUtilizationRates", "UNINITIALIZED")
         with pytest.raises(DeviceError):
             adapter.read(1)
-        clock[0] += PATIENCE
+        clock[0] += DRAIN_SECONDS
         fake.errors.clear()
         assert adapter.read(1).power_watts == 100.0, "what still answers is used"
     assert fake.times("nvmlShutdown") == 0
@@ -241,7 +241,7 @@ def test_closing_shuts_nvml_down_once_and_for_good(driver: Open, clock: list[flo
     adapter, fake = driver()
     adapter.close()
     adapter.close()
-    clock[0] += RETRY_AFTER
+    clock[0] += RETRY_SECONDS
     assert adapter.count() == 0
     assert (fake.times("nvmlInit"), fake.times("nvmlShutdown")) == (1, 1)
 
@@ -285,11 +285,11 @@ def test_after_an_upgrade_under_the_running_process_only_a_new_one_helps(
     fake.fail("nvmlInit", "LIB_RM_VERSION_MISMATCH")
     with pytest.raises(DeviceError):
         adapter.read(0)
-    clock[0] += RETRY_AFTER
+    clock[0] += RETRY_SECONDS
     assert adapter.count() == 0
     assert adapter.needs_restart() is restart
     fake.errors.clear()
-    clock[0] += RETRY_AFTER
+    clock[0] += RETRY_SECONDS
     adapter.count()
     assert not adapter.needs_restart(), "it works again"
 
@@ -338,7 +338,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.in_flight -= 1
         self.library.leave()
 
-    @rule(seconds=st.sampled_from([PATIENCE / 2, PATIENCE, RETRY_AFTER / 2, RETRY_AFTER]))
+    @rule(seconds=st.sampled_from([DRAIN_SECONDS / 2, DRAIN_SECONDS, RETRY_SECONDS / 2, RETRY_SECONDS]))
     def wait(self, seconds: float) -> None:
         self.now += seconds
 
@@ -354,7 +354,7 @@ class Lifecycle(RuleBasedStateMachine):
     @invariant()
     def tries_are_apart(self) -> None:
         pairs = zip(self.opened_at, self.opened_at[1:], strict=False)
-        assert all(later - earlier >= RETRY_AFTER for earlier, later in pairs)
+        assert all(later - earlier >= RETRY_SECONDS for earlier, later in pairs)
 
     @invariant()
     def lets_go_when_closed(self) -> None:
@@ -390,7 +390,7 @@ def test_calls_from_many_threads_never_meet_a_shutdown(driver: Open, clock: list
                 answered += 1
             except DeviceError:
                 fake.errors.clear()
-                clock[0] += RETRY_AFTER
+                clock[0] += RETRY_SECONDS
         return answered
 
     with ThreadPoolExecutor(8) as pool:

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from tests.exporter.nvml.conftest import Open
 from tests.exporter.nvml.fake import CONSTANTS, FakeNvml
 
-from foreshock_exporter.gpu.driver_samples import Mark, drain
+from foreshock_exporter.gpu.driver_samples import Cursor, new_intervals
 from foreshock_exporter.model.device import DeviceError, ProcessUtilization, UtilizationSample
 from foreshock_exporter.nvml.errors import Codes
-from foreshock_exporter.nvml.samples import device_samples, process_room, process_samples, sample_room
+from foreshock_exporter.nvml.samples import device_samples, process_buffers, process_samples, sample_buffers
 
 NAMES = {"utilization": "nvmlDeviceGetSamples", "process_utilization": "nvmlDeviceGetProcessUtilization"}
 
@@ -98,12 +98,12 @@ def test_whatever_the_driver_writes_no_sample_is_implausible(raw: bytes, count: 
         return write(array, count_)
 
     codes = Codes(FakeNvml())
-    _, of_device = device_samples(samples, None, since, sample_room(), codes)
+    _, of_device = device_samples(samples, None, since, sample_buffers(), codes)
     _, of_processes = process_samples(
-        lambda _handle, array, count_, _since: write(array, count_), None, since, process_room(), codes
+        lambda _handle, array, count_, _since: write(array, count_), None, since, process_buffers(), codes
     )
     assert all(sample.timestamp_us > since for sample in of_device)
-    assert all(0.0 <= piece.ratio <= 1.0 for piece in drain(Mark(since), of_device).pieces)
+    assert all(0.0 <= piece.ratio <= 1.0 for piece in new_intervals(Cursor(since), of_device).pieces)
     assert [sample.timestamp_us for sample in of_device] == sorted(sample.timestamp_us for sample in of_device)
     assert all(sample.timestamp_us > since and sample.pid > 0 for sample in of_processes)
 

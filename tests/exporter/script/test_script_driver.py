@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from foreshock_exporter.model.device import DeviceError, GpuProcess, Xid
-from foreshock_exporter.model.service import ServiceOf
+from foreshock_exporter.model.service import AttributedService
 
 if TYPE_CHECKING:
     from tests.conftest import Eventually
@@ -80,7 +80,7 @@ def test_it_says_what_holds_the_gpu_and_whose_it_is(play: Play) -> None:
     stage = play(*SHARED, '{"at": 5, "gpu": 0, "process": {"pid": 7, "ends": true}}')
 
     assert stage.to(1).processes(0) == [GpuProcess(7, 1e9), GpuProcess(8, None)]
-    assert stage.resolver(7) == ServiceOf("shop", "cart", "simulated")
+    assert stage.resolver(7) == AttributedService("shop", "cart", "simulated")
     assert stage.resolver(8) is None
     assert stage.to(6).processes(0) == [GpuProcess(8, None)]
     assert stage.resolver(7) is None

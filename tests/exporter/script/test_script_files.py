@@ -16,9 +16,9 @@ import pytest
 from foreshock_exporter import cli
 from foreshock_exporter.model.device import DeviceError
 from foreshock_exporter.script.events import ACTIONS, SETTINGS, Device, MigInstance, Process
-from foreshock_exporter.script.files import BUILT_IN, LiveScript, load
+from foreshock_exporter.script.files import BUILT_IN, LiveScript, load_script
 from foreshock_exporter.script.lines import ScriptError, parse
-from foreshock_exporter.script.mock import MockNetwork, MockPressure, Opened, open_script
+from foreshock_exporter.script.mock import MockNetwork, MockPressure, OpenScript, open_script
 from foreshock_exporter.script.playback import Playback
 from foreshock_exporter.script.state import ScriptedHost
 
@@ -66,7 +66,7 @@ def test_the_built_in_scripts_play_for_ever(name: str) -> None:
 
 def test_one_gpu_of_the_contended_host_is_contended() -> None:
     """At all times: at least 90 % busy, two services with at least 5 % each."""
-    gpus = [host.gpus for host in states(Playback(load("contended"), START), *range(1, 200, 7))]
+    gpus = [host.gpus for host in states(Playback(load_script("contended"), START), *range(1, 200, 7))]
 
     for gpu in (found[0] for found in gpus):
         assert min(sample.ratio for sample in gpu.samples) > 0.9
@@ -81,7 +81,7 @@ def test_one_gpu_of_the_contended_host_is_contended() -> None:
 
 def test_nothing_is_wrong_with_the_healthy_host() -> None:
     """No errors, no faults, no throttling, no contention."""
-    for host in states(Playback(load("healthy"), START), *range(1, 700, 50)):
+    for host in states(Playback(load_script("healthy"), START), *range(1, 700, 50)):
         assert host.xids == ()
         for gpu in host.gpus:
             assert gpu.fault == ""
@@ -94,7 +94,7 @@ def test_nothing_is_wrong_with_the_healthy_host() -> None:
 
 def test_the_sick_host_has_most_of_what_can_be_wrong() -> None:
     """In its first ten minutes: a late, a lost and a hung GPU, throttling, errors of memory, links and slot, XIDs."""
-    hosts = states(Playback(load("sick"), START), *range(1, 600, 5))
+    hosts = states(Playback(load_script("sick"), START), *range(1, 600, 5))
     last = hosts[-1]
 
     assert {gpu.fault for host in hosts for gpu in host.gpus} == {"", "late", "lost", "hang"}
@@ -155,7 +155,7 @@ def test_a_script_on_standard_input_gives_what_the_file_gives(name: str, tmp_pat
         assert live.join(30.0)
 
     times = (0.0, 0.2, 33.3, 200.0, 310.0, 599.0, 5000.0)
-    assert states(live.playback, *times) == states(Playback(load(str(path)), START), *times)
+    assert states(live.playback, *times) == states(Playback(load_script(str(path)), START), *times)
     assert live.rejected == 0
 
 
@@ -287,4 +287,4 @@ def test_the_example_in_the_documentation_plays() -> None:
 
 def test_opened_is_what_the_command_needs() -> None:
     """Driver, resolver, and who the host is."""
-    assert Opened._fields == ("driver", "resolver", "host_id", "host_name")
+    assert OpenScript._fields == ("driver", "resolver", "host_id", "host_name")

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreshock_exporter.script.events import ACTIONS, Device, Event, FaultEnds, MigInstance, Process, Set, XidError
-from foreshock_exporter.script.files import lines
-from foreshock_exporter.script.lines import MAX_LINE, Header, LineReader, ScriptError, dump, dump_header, parse
+from foreshock_exporter.script.files import split_lines
+from foreshock_exporter.script.lines import MAX_LINE_CHARS, Header, LineReader, ScriptError, dump, dump_header, parse
 from foreshock_exporter.script.wave import Wave
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def test_a_line_without_a_time_happens_with_the_line_before_or_when_it_is_read()
         ("[1, 2]", "", "is not an object"),
         ('{"gpu": 0', "", "is not JSON"),
         ("[" * 50_000, "", "is not JSON"),
-        ('{"gpu": 0, "xid": 1}' + " " * MAX_LINE, "", "is longer than"),
+        ('{"gpu": 0, "xid": 1}' + " " * MAX_LINE_CHARS, "", "is longer than"),
     ],
 )
 def test_a_wrong_line_is_told_by_script_line_key_and_remedy(line: str, key: str, says: str) -> None:
@@ -191,7 +191,7 @@ def test_no_bytes_harm_the_reader(chunks: list[bytes]) -> None:
     """However they are cut into chunks, the lines are those of the whole."""
     text = b"".join(chunks).decode(errors="replace")
     whole = text.split("\n") if text else []
-    found = list(lines(chunks))
+    found = list(split_lines(chunks))
 
     assert [line for line in whole if line] == [line for line in found if line]
     read = LineReader("x")
@@ -202,6 +202,6 @@ def test_no_bytes_harm_the_reader(chunks: list[bytes]) -> None:
 
 def test_a_line_without_end_does_not_fill_the_memory() -> None:
     """It comes cut, so that it is refused; the one after it is whole."""
-    found = list(lines([b"x" * 100_000] * 30 + [b"\nnext"]))
+    found = list(split_lines([b"x" * 100_000] * 30 + [b"\nnext"]))
 
-    assert [len(line) for line in found] == [MAX_LINE + 1, 4]
+    assert [len(line) for line in found] == [MAX_LINE_CHARS + 1, 4]

@@ -28,9 +28,9 @@ from foreshock_exporter.script.events import (
     XidError,
 )
 from foreshock_exporter.script.lines import Header, LineReader, Script, dump
-from foreshock_exporter.script.playback import MAX_FED, MAX_XIDS, Playback
+from foreshock_exporter.script.playback import MAX_PAST_EVENTS, MAX_XIDS, Playback
 from foreshock_exporter.script.state import ScriptedGpu
-from foreshock_exporter.script.wave import Wave, fitted
+from foreshock_exporter.script.wave import Wave, scaled_to_one
 
 if TYPE_CHECKING:
     from tests.exporter.script.conftest import Stage
@@ -198,7 +198,7 @@ def test_shares_are_shares(script: Script, time: float) -> None:
 @given(st.dictionaries(st.integers(0, 4), waves(), max_size=5), st.floats(0.0, 1e6))
 def test_waves_that_are_fitted_never_sum_to_more_than_one(wanted: dict[int, Wave], time: float) -> None:
     """Nor does one of them go below 0; what fits already stays."""
-    fit = fitted(wanted)
+    fit = scaled_to_one(wanted)
 
     assert sum(wave.at(time) for wave in fit.values()) <= 1.0 + 1e-9
     assert all(wave.at(time) >= 0.0 for wave in fit.values())
@@ -412,14 +412,14 @@ def test_a_live_script_forgets_what_is_long_over() -> None:
     """Its events do not pile up; what they added up to stays, and the time after them can still be asked for."""
     playback = Playback(Script(Header(), ()), START)
     playback.feed(Event(0.0, 0, Device()))
-    for number in range(3 * MAX_FED):
+    for number in range(3 * MAX_PAST_EVENTS):
         playback.feed(Event(number / 100, 0, XidError(13)))
         playback.moment(START + number / 100)
-    host = playback.at(START + 3 * MAX_FED / 100)
+    host = playback.at(START + 3 * MAX_PAST_EVENTS / 100)
 
-    assert len(playback._events) < 2 * MAX_FED
-    assert (len(host.xids), host.xids_before) == (MAX_XIDS, 3 * MAX_FED - MAX_XIDS)
-    assert host.gpus[0].counters.energy_joules == pytest.approx(70 * 3 * MAX_FED / 100)
+    assert len(playback._events) < 2 * MAX_PAST_EVENTS
+    assert (len(host.xids), host.xids_before) == (MAX_XIDS, 3 * MAX_PAST_EVENTS - MAX_XIDS)
+    assert host.gpus[0].counters.energy_joules == pytest.approx(70 * 3 * MAX_PAST_EVENTS / 100)
 
 
 def test_an_event_that_comes_late_counts_from_its_own_time() -> None:

@@ -24,7 +24,7 @@ import pytest
 import trustme
 
 from foreshock_exporter.exposition.text_format import render
-from foreshock_exporter.model.family import Distribution, Emitted, Family, Sample
+from foreshock_exporter.model.family import Families, Family, HistogramSample, Sample
 from foreshock_exporter.web.server import Server, serve
 
 BUSY = Family("gpu_busy_seconds_total", "counter", ("gpu",), 'Seconds a "kernel" ran.')
@@ -33,9 +33,9 @@ INFO = Family("gpu_info", "gauge", ("gpu", "model"), "What the GPU is; always 1.
 SEGMENTS = Family("node_netstat_Tcp_RetransSegs", "counter", (), "Segments sent again.")
 UP = Family("node_network_up", "gauge", ("device",), "1 if up.")
 
-FAMILIES: Emitted = [
+FAMILIES: Families = [
     (BUSY, [Sample(("0",), 1.5), Sample(("1",), 2.0)]),
-    (RATIO, [Distribution(("0",), (1, 2, 0, 3), 4.25)]),
+    (RATIO, [HistogramSample(("0",), (1, 2, 0, 3), 4.25)]),
     (INFO, [Sample(("0", 'H100 "SXM"\\'), 1)]),
     (SEGMENTS, [Sample((), 12.0)]),
     (UP, [Sample(("eth0",), 1.0)]),
@@ -84,7 +84,7 @@ def readings() -> Iterator[Readings]:
 
 
 @pytest.fixture
-def exposition() -> Emitted:
+def exposition() -> Families:
     """What the readings are made of."""
     return FAMILIES
 

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreshock_exporter.web.request import (
-    MAX_TARGET,
+    MAX_TARGET_BYTES,
     RefusedError,
     accepts_gzip,
     parse,
     wants_openmetrics,
 )
-from foreshock_exporter.web.site import CollectorsError, collectors
+from foreshock_exporter.web.routes import CollectorsError, requested_collectors
 
 PROMETHEUS_2 = (
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
@@ -126,7 +126,7 @@ def test_a_connection_lives_on_unless_told_otherwise_or_a_body_follows(head: str
         (b"GET / HTTP/1.1\r\nA: b\nB: c", 400),
         (b"GET / HTTP/1.1\r\nA: \x00", 400),
         (b"PRI * HTTP/2.0", 505),
-        (b"GET /" + b"a" * MAX_TARGET + b" HTTP/1.1", 414),
+        (b"GET /" + b"a" * MAX_TARGET_BYTES + b" HTTP/1.1", 414),
     ],
 )
 def test_what_is_no_request_is_refused(head: bytes, status: int) -> None:
@@ -161,9 +161,9 @@ def test_no_header_breaks_the_negotiation(header: str) -> None:
     ],
 )
 def test_a_query_names_collectors_as_for_node_exporter(query: str, names: set[str] | None) -> None:
-    assert collectors(query) == names
+    assert requested_collectors(query) == names
 
 
 def test_a_query_of_too_many_fields_is_refused() -> None:
     with pytest.raises(CollectorsError, match="at most 64 fields"):
-        collectors("&".join(["collect[]=gpu"] * 65))
+        requested_collectors("&".join(["collect[]=gpu"] * 65))

@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families as text_fami
 
 from foreshock_exporter.web import connection as http_connection
 from foreshock_exporter.web import server as exporter_http
-from foreshock_exporter.web.request import MAX_HEAD
+from foreshock_exporter.web.request import MAX_HEAD_BYTES
 from foreshock_exporter.web.server import MAX_CONNECTIONS
 
 if TYPE_CHECKING:
@@ -151,8 +151,8 @@ def test_a_client_of_http_1_0_is_answered_and_let_go(serving: Serving, dial: Dia
 @pytest.mark.parametrize(
     ("sent", "status"),
     [
-        (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * MAX_HEAD, 431),
-        (b"a" * (MAX_HEAD + 1), 431),
+        (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * MAX_HEAD_BYTES, 431),
+        (b"a" * (MAX_HEAD_BYTES + 1), 431),
         (b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\n\r\n", 414),
         (b"hello\r\n\r\n", 400),
         (b"PRI * HTTP/2.0\r\n\r\n", 505),
@@ -160,7 +160,7 @@ def test_a_client_of_http_1_0_is_answered_and_let_go(serving: Serving, dial: Dia
 )
 def test_what_is_too_long_or_no_request_is_told_so(sent: bytes, status: int, serving: Serving, dial: Dial) -> None:
     connection = dial(serving().port)
-    connection.sendall(sent[: MAX_HEAD + 100])
+    connection.sendall(sent[: MAX_HEAD_BYTES + 100])
     assert until_closed(connection).startswith(f"HTTP/1.1 {status} ".encode())
 
 
@@ -168,7 +168,7 @@ def test_a_client_that_dribbles_is_told_so_and_dropped(
     serving: Serving, dial: Dial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The deadline is for the whole head: a byte now and then does not extend it."""
-    monkeypatch.setattr(http_connection, "TIMEOUT", 0.3)
+    monkeypatch.setattr(http_connection, "IO_TIMEOUT_SECONDS", 0.3)
     connection = dial(serving().port)
     ended = threading.Event()
 
@@ -195,7 +195,7 @@ def test_a_client_that_says_nothing_is_dropped(serving: Serving, dial: Dial, mon
 def test_a_client_that_does_not_read_its_answer_is_dropped(
     serving: Serving, dial: Dial, readings: Readings, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_connection, "TIMEOUT", 0.2)
+    monkeypatch.setattr(http_connection, "IO_TIMEOUT_SECONDS", 0.2)
     monkeypatch.setattr(readings, "render", lambda openmetrics=False, collectors=None: b"x" * 50_000_000)
     server = serving()
     connection = dial(server.port)
@@ -247,7 +247,7 @@ def test_closing_lets_an_answer_on_its_way_finish(serving: Serving, ask: Ask, re
 def test_closing_ends_idle_connections_at_once(
     serving: Serving, dial: Dial, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exporter_http, "CLOSE_WITHIN", 30.0)
+    monkeypatch.setattr(exporter_http, "CLOSE_TIMEOUT_SECONDS", 30.0)
     server = serving()
     silent, idle = dial(server.port), dial(server.port)
     idle.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
@@ -262,7 +262,7 @@ def test_closing_does_not_wait_for_an_answer_that_does_not_come(
     serving: Serving, dial: Dial, readings: Readings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without its bound this would wait for as long as the rendering does: until the next line lets it go."""
-    monkeypatch.setattr(exporter_http, "CLOSE_WITHIN", 0.05)
+    monkeypatch.setattr(exporter_http, "CLOSE_TIMEOUT_SECONDS", 0.05)
     server = serving()
     readings.hold.clear()
     dial(server.port).sendall(b"GET /metrics HTTP/1.1\r\n\r\n")

@@ -12,8 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families as text_fami
 
 from foreshock_exporter.exposition import text_format as text_module
 from foreshock_exporter.exposition.text_format import render
-from foreshock_exporter.model.family import Distribution, Emitted, Family, Sample
-from foreshock_exporter.model.metrics import FAMILIES
+from foreshock_exporter.host import metrics as host_metrics
+from foreshock_exporter.model import metrics
+from foreshock_exporter.model.family import Families, Family, HistogramSample, Sample
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -61,20 +62,20 @@ def of_openmetrics(text: bytes) -> Series:
     }
 
 
-def everything() -> Emitted:
+def everything() -> Families:
     """Each family of the exporter with two samples."""
-    found: list[tuple[Family, list[Sample] | list[Distribution]]] = []
-    for family in FAMILIES:
+    found: list[tuple[Family, list[Sample] | list[HistogramSample]]] = []
+    for family in (*metrics.FAMILIES, *host_metrics.FAMILIES):
         labels = [tuple(f"{name}-{number}" for name in family.labels) for number in range(2 if family.labels else 1)]
         if family.kind == "histogram":
             counts = tuple(range(len(family.bounds) + 1))
-            found.append((family, [Distribution(values, counts, 1.25) for values in labels]))
+            found.append((family, [HistogramSample(values, counts, 1.25) for values in labels]))
         else:
             found.append((family, [Sample(values, 1.0) for values in labels]))
     return found
 
 
-def test_openmetrics_is_written_as_the_standard_has_it(exposition: Emitted) -> None:
+def test_openmetrics_is_written_as_the_standard_has_it(exposition: Families) -> None:
     assert render(exposition, openmetrics=True).decode() == EXPECTED
 
 
@@ -105,7 +106,7 @@ def test_every_type_is_one_that_its_format_knows() -> None:
 
 @pytest.mark.parametrize("openmetrics", [False, True])
 def test_families_without_samples_are_left_out(openmetrics: bool) -> None:
-    assert render([(FAMILIES[0], [])], openmetrics) == (b"# EOF\n" if openmetrics else b"")
+    assert render([(metrics.FAMILIES[0], [])], openmetrics) == (b"# EOF\n" if openmetrics else b"")
 
 
 @given(
@@ -124,7 +125,7 @@ def test_any_label_help_and_value_survive_both_formats(samples: list[tuple[str, 
 @given(st.lists(st.integers(0, 2**53 // 8), min_size=4, max_size=4), st.floats(0, 1e300))
 def test_any_distribution_survives_both_formats(counts: list[int], total: float) -> None:
     family = Family("some_ratio", "histogram", ("gpu",), "Help.", (0.1, 0.5, 2.0))
-    exposition = [(family, [Distribution(("0",), tuple(counts), total)])]
+    exposition = [(family, [HistogramSample(("0",), tuple(counts), total)])]
     found = of_text(render(exposition))
     assert found == of_openmetrics(render(exposition, openmetrics=True))
     assert found["some_ratio_count", frozenset({("gpu", "0")})] == sum(counts)

@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 from foreshock_exporter.web import connection as http_connection
-from foreshock_exporter.web.auth import Passwords
+from foreshock_exporter.web.auth import PasswordChecker
 from foreshock_exporter.web.server import MAX_CONNECTIONS
 from foreshock_exporter.web.tls import alternative_names
 
@@ -180,7 +180,7 @@ def test_a_client_that_is_silent_before_the_handshake_keeps_nobody_waiting(
 def test_a_client_that_is_silent_in_the_handshake_is_dropped(
     serving: Serving, config: Config, dial: Dial, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
 ) -> None:
-    monkeypatch.setattr(http_connection, "TIMEOUT", 0.1)
+    monkeypatch.setattr(http_connection, "IO_TIMEOUT_SECONDS", 0.1)
     server = serving(config(TLS))
     for sent in (b"", b"\x16\x03\x01"):
         connection = dial(server.port)
@@ -232,7 +232,7 @@ def test_users_change_while_a_connection_is_open(serving: Serving, config: Confi
 def test_where_too_many_passwords_are_tried_a_client_is_told_to_come_back(
     serving: Serving, config: Config, hashed: Hashed, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Passwords, "check", lambda *_: "busy")
+    monkeypatch.setattr(PasswordChecker, "check", lambda *_: "busy")
     reply = ask(serving(config(users(hashed, alice="apple"))).port, login=("alice", "apple"))
     assert (reply.status, reply.headers["retry-after"]) == (503, "5")
 

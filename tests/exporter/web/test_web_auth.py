@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreshock_exporter.web import auth as web_auth
-from foreshock_exporter.web.auth import MAX_REST, REST, Passwords, credentials
+from foreshock_exporter.web.auth import DELAY_RATIO, MAX_DELAY_SECONDS, PasswordChecker, basic_credentials
 
 
 class Slow:
@@ -43,7 +43,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
 
 
 def test_a_real_hash_lets_its_password_in_and_no_other(hashed: Callable[[str], str]) -> None:
-    passwords = Passwords(rest=lambda seconds: None)
+    passwords = PasswordChecker(rest=lambda seconds: None)
     users = {"alice": hashed("apple").encode()}
     assert passwords.check(users, "alice", b"apple", "a") == "right"
     assert passwords.check(users, "alice", b"apples", "a") == "wrong"
@@ -53,13 +53,13 @@ def test_a_real_hash_lets_its_password_in_and_no_other(hashed: Callable[[str], s
 
 
 def test_bcrypt_runs_once_for_a_password_that_is_right(slow: Slow) -> None:
-    passwords = Passwords(rest=lambda seconds: None)
+    passwords = PasswordChecker(rest=lambda seconds: None)
     assert [passwords.check(USERS, "alice", b"apple", "a") for _ in range(100)] == ["right"] * 100
     assert len(slow.tried) == 1
 
 
 def test_a_wrong_password_is_never_remembered_and_forgets_nobody(slow: Slow) -> None:
-    passwords = Passwords(rest=lambda seconds: None)
+    passwords = PasswordChecker(rest=lambda seconds: None)
     passwords.check(USERS, "alice", b"apple", "a")
     assert [passwords.check(USERS, "alice", b"plum", "a") for _ in range(3)] == ["wrong"] * 3
     assert len(slow.tried) == 4
@@ -69,7 +69,7 @@ def test_a_wrong_password_is_never_remembered_and_forgets_nobody(slow: Slow) -> 
 
 @pytest.mark.usefixtures("slow")
 def test_a_changed_hash_ends_the_old_password_at_once() -> None:
-    passwords = Passwords(rest=lambda seconds: None)
+    passwords = PasswordChecker(rest=lambda seconds: None)
     passwords.check(USERS, "alice", b"apple", "a")
     assert passwords.check({"alice": b"$2y$04$:plum"}, "alice", b"apple", "a") == "wrong"
     assert passwords.check({"bob": USERS["bob"]}, "alice", b"apple", "a") == "wrong"
@@ -77,7 +77,7 @@ def test_a_changed_hash_ends_the_old_password_at_once() -> None:
 
 @pytest.mark.usefixtures("slow")
 def test_what_is_kept_is_bounded_by_the_users_and_holds_no_password() -> None:
-    passwords = Passwords(rest=lambda seconds: None)
+    passwords = PasswordChecker(rest=lambda seconds: None)
     for user, password in (("alice", b"apple"), ("bob", b"pear"), ("mallory", b"apple"), ("eve", b"pear")):
         passwords.check(USERS, user, password, "a")
     assert set(passwords._right) == {"alice", "bob"}
@@ -88,7 +88,7 @@ def test_what_is_kept_is_bounded_by_the_users_and_holds_no_password() -> None:
 
 
 def test_a_name_that_is_not_there_costs_as_much_as_the_dearest_that_is(slow: Slow) -> None:
-    passwords = Passwords(rest=lambda seconds: None)
+    passwords = PasswordChecker(rest=lambda seconds: None)
     assert passwords.check(USERS, "mallory", b"pear", "a") == "wrong"
     assert slow.tried == [(b"pear", USERS["bob"])]
 
@@ -97,14 +97,14 @@ def test_a_name_that_is_not_there_costs_as_much_as_the_dearest_that_is(slow: Slo
 def test_whoever_was_wrong_rests_in_proportion() -> None:
     rested: list[float] = []
     ticks = iter([0.0, 0.25, 10.0, 19.0])
-    passwords = Passwords(rest=rested.append, timer=lambda: next(ticks))
+    passwords = PasswordChecker(rest=rested.append, timer=lambda: next(ticks))
     passwords.check(USERS, "alice", b"plum", "a")
     passwords.check(USERS, "alice", b"plum", "a")
-    assert rested == [REST * 0.25, MAX_REST]
+    assert rested == [DELAY_RATIO * 0.25, MAX_DELAY_SECONDS]
 
 
 def test_passwords_are_tried_one_at_a_time(slow: Slow) -> None:
-    passwords = Passwords(rest=lambda seconds: None)
+    passwords = PasswordChecker(rest=lambda seconds: None)
     threads = [
         threading.Thread(target=passwords.check, args=(USERS, "alice", b"plum", f"host-{number}"))
         for number in range(8)
@@ -117,7 +117,7 @@ def test_passwords_are_tried_one_at_a_time(slow: Slow) -> None:
 
 
 def test_many_that_send_the_same_right_password_at_once_cost_one_bcrypt(slow: Slow) -> None:
-    passwords, verdicts = Passwords(), []
+    passwords, verdicts = PasswordChecker(), []
     slow.go_on.clear()
     threads = [
         threading.Thread(target=lambda: verdicts.append(passwords.check(USERS, "bob", b"pear", "a"))) for _ in range(8)
@@ -138,7 +138,7 @@ def test_a_guesser_who_rests_makes_no_other_address_wait() -> None:
         resting.set()
         over.wait(30)
 
-    passwords = Passwords(rest=rest)
+    passwords = PasswordChecker(rest=rest)
     guesser = threading.Thread(target=passwords.check, args=(USERS, "alice", b"plum", "guesser"))
     guesser.start()
     assert resting.wait(30)
@@ -148,8 +148,8 @@ def test_a_guesser_who_rests_makes_no_other_address_wait() -> None:
 
 
 def test_an_attempt_that_cannot_have_its_turn_is_told_so(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web_auth, "WAIT", 0.01)
-    passwords = Passwords()
+    monkeypatch.setattr(web_auth, "MAX_WAIT_SECONDS", 0.01)
+    passwords = PasswordChecker()
     slow.go_on.clear()
     first = threading.Thread(target=passwords.check, args=(USERS, "alice", b"apple", "one"))
     first.start()
@@ -165,16 +165,16 @@ def test_an_attempt_that_cannot_have_its_turn_is_told_so(slow: Slow, monkeypatch
     ["", "Basic", "Basic ", "Bearer YTpi", "Basic !!!", "Basic YQ==", "Basic YTpi, Basic YTpi", "Basic /zo=", "YTpi"],
 )
 def test_a_header_without_user_and_password_has_none(header: str) -> None:
-    assert credentials(header) is None
+    assert basic_credentials(header) is None
 
 
 @given(st.text().filter(lambda user: ":" not in user), st.binary())
 def test_every_user_and_password_arrive_as_they_were_sent(user: str, password: bytes) -> None:
     sent = base64.b64encode(user.encode() + b":" + password).decode()
-    assert credentials(f"bAsIc {sent}") == (user, password)
+    assert basic_credentials(f"bAsIc {sent}") == (user, password)
 
 
 @given(st.text(max_size=40))
 def test_no_header_breaks_the_reading_of_it(header: str) -> None:
-    found = credentials(f"Basic {header}")
+    found = basic_credentials(f"Basic {header}")
     assert found is None or ":" not in found[0]

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_exporter.web.config import ConfigError, Watched, check, load
+from foreshock_exporter.web.config import ConfigError, WatchedConfig, check, load
 from foreshock_exporter.web.server import serve
-from foreshock_exporter.web.settings import CIPHERS, MAX_BYTES, interpret
+from foreshock_exporter.web.settings import CIPHERS, MAX_FILE_BYTES, parse_settings
 
 if TYPE_CHECKING:
     from tests.exporter.web.conftest import Readings
@@ -137,7 +137,12 @@ def test_what_cannot_be_done_here_is_refused_and_not_ignored(
 
 @pytest.mark.parametrize(
     ("data", "says"),
-    [(b"\xff", "not UTF-8"), (b"#" * (MAX_BYTES + 1), "larger than"), (b"[" * 100_000, "not YAML"), (None, "No such")],
+    [
+        (b"\xff", "not UTF-8"),
+        (b"#" * (MAX_FILE_BYTES + 1), "larger than"),
+        (b"[" * 100_000, "not YAML"),
+        (None, "No such"),
+    ],
 )
 def test_a_file_that_is_no_configuration_is_named(data: bytes | None, says: str, tmp_path: Path) -> None:
     path = tmp_path / "web.yml"
@@ -174,7 +179,7 @@ def test_no_message_shows_a_hash(text: str, config: Callable[[str], Path]) -> No
 def test_any_text_is_either_understood_or_refused(text: str) -> None:
     """Never another error, whatever a file holds."""
     try:
-        interpret(text, Path("web.yml"))
+        parse_settings(text, Path("web.yml"))
     except ConfigError as refused:
         assert str(refused).startswith("web.yml")  # noqa: PT017 - either outcome is fine
 
@@ -185,7 +190,7 @@ def test_a_bad_file_keeps_the_server_from_starting(config: Callable[[str], Path]
 
 
 def test_a_changed_file_holds_from_the_next_moment(config: Callable[[str], Path]) -> None:
-    watched = Watched(config(USERS))
+    watched = WatchedConfig(config(USERS))
     first = watched.current()
     assert watched.current() is first
     config(USERS + f"  bob: {HASH}\n")
@@ -196,7 +201,7 @@ def test_a_file_that_went_bad_keeps_what_held_and_is_said_once(
     config: Callable[[str], Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    watched = Watched(config(USERS))
+    watched = WatchedConfig(config(USERS))
     config("basic_auth_users: {alice: secret}\n")
     for _ in range(5):
         assert watched.current().users == {"alice": HASH.encode()}
@@ -220,7 +225,7 @@ def test_a_protection_is_not_taken_away_while_it_runs(
     before: str, after: str, lost: str, config: Callable[[str], Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     """A file caught half-written must not open the door."""
-    watched = Watched(config(before))
+    watched = WatchedConfig(config(before))
     held = watched.current()
     config(after)
     assert watched.current() is held
@@ -231,7 +236,7 @@ def test_a_protection_is_not_taken_away_while_it_runs(
 def test_a_file_replaced_by_another_of_the_same_size_and_time_is_seen(config: Callable[[str], Path]) -> None:
     """As Kubernetes and careful editors do: write aside and rename."""
     path = config(USERS)
-    watched = Watched(path)
+    watched = WatchedConfig(path)
     was = path.stat()
     aside = path.with_name("aside")
     aside.write_text(USERS.replace("alice", "carol"))
@@ -243,7 +248,7 @@ def test_a_file_replaced_by_another_of_the_same_size_and_time_is_seen(config: Ca
 def test_certificates_that_come_after_the_file_that_names_them_are_found(
     config: Callable[[str], Path], folder: Path
 ) -> None:
-    watched = Watched(config(TLS))
+    watched = WatchedConfig(config(TLS))
     held = watched.current()
     config(TLS.replace("cert.pem", "next.pem"))
     assert watched.current() is held
@@ -253,6 +258,6 @@ def test_certificates_that_come_after_the_file_that_names_them_are_found(
 
 def test_a_file_that_is_deleted_keeps_what_held(config: Callable[[str], Path]) -> None:
     path = config(USERS)
-    watched = Watched(path)
+    watched = WatchedConfig(path)
     path.unlink()
     assert watched.current().users

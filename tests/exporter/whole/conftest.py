@@ -17,7 +17,7 @@ from tests.nvml.profiles import PROFILES, START
 from tests.nvml.scene import At, Scene
 
 from foreshock_exporter.script.events import Event
-from foreshock_exporter.script.files import BUILT_IN, load
+from foreshock_exporter.script.files import BUILT_IN, load_script
 from foreshock_exporter.script.lines import Header, LineReader, Script
 from foreshock_exporter.script.playback import Playback
 from foreshock_exporter.script.state import ScriptedHost
@@ -49,7 +49,7 @@ def host_of(nvml: ModuleType, double: Double) -> Iterator[HostOf]:
 def _script(name: str) -> tuple[At, float]:
     if name in PROFILES:
         return PROFILES[name].at, START + 20.0
-    return falling(Playback(load(name), START).at), START
+    return falling(Playback(load_script(name), START).at), START
 
 
 def falling(at: At) -> At:

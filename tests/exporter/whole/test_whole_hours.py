@@ -23,8 +23,8 @@ from tests.nvml.scene import Scene
 from foreshock_exporter.common.log import log
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.exposition import text_format as text_module
-from foreshock_exporter.gpu.occupancy import Observation, Occupancies
-from foreshock_exporter.gpu.tenants import FORGET_AFTER
+from foreshock_exporter.gpu.occupancy import Observation, OccupancyTracker
+from foreshock_exporter.gpu.tenants import EXPIRE_AFTER_SECONDS
 from foreshock_exporter.script.mock import ScriptResolver
 from foreshock_exporter.script.playback import Playback
 
@@ -47,7 +47,7 @@ RESIDENT_GROWTH = 4 << 20
 """Bytes by which the process may have grown: what Python holds, and what its allocator could not give back."""
 MOST_OF_A_GPU = 60 + 2 * 2
 """Series by the design, with two kinds of error on each."""
-MOST_SERVICES = math.ceil((STAYS + FORGET_AFTER) / (EVERY * GPUS)) + 1
+MOST_SERVICES = math.ceil((STAYS + EXPIRE_AFTER_SECONDS) / (EVERY * GPUS)) + 1
 """Told of one GPU: those that are on it, or were in the last quarter of an hour."""
 
 
@@ -100,7 +100,7 @@ class Day:
     def __init__(self, nvml: ModuleType, double: Double) -> None:
         self.spans = 0
         self.services: set[str] = set()
-        self._occupancies = Occupancies()
+        self._occupancies = OccupancyTracker()
         playback = Playback(script_of(tuple(day())), START)
         self._scene = Scene(nvml, double, playback.at, START)
         self._scene.exporter = Exporter(

@@ -23,8 +23,8 @@ from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.gpu.contention import ServiceKey
 from foreshock_exporter.gpu.occupancy import Observation
 from foreshock_exporter.gpu.snapshot import Snapshot
-from foreshock_exporter.otlp.push import Push
-from foreshock_exporter.otlp.spans import MAX_WAITING
+from foreshock_exporter.otlp.pusher import OtlpPusher
+from foreshock_exporter.otlp.span_pusher import MAX_QUEUED_SPANS
 from foreshock_exporter.script.mock import open_script
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def test_readings_that_cannot_be_put_together_are_told_and_the_next_are_pushed(
             raise faults.pop()
         return exporter.snapshot()
 
-    push = Push(receiver.url, snapshot, {}, 300.0, time.time)
+    push = OtlpPusher(receiver.url, snapshot, {}, 300.0, time.time)
     push.start()
     push.flush()
     assert "a bug" in caplog.text
@@ -170,7 +170,7 @@ def test_spans_for_a_receiver_that_is_down_for_eight_hours_are_bounded_and_what_
 ) -> None:
     """A day's worth of two services that take turns, from one GPU, at a sample each second."""
     clock = [1.8e9]
-    push = Push(receiver.url, lambda: Snapshot("", "", "", "", True), {}, 10.0, lambda: clock[0])
+    push = OtlpPusher(receiver.url, lambda: Snapshot("", "", "", "", True), {}, 10.0, lambda: clock[0])
     chat, batch = ServiceKey("", "chat"), ServiceKey("", "batch")
     for second in range(HOURS * 3600):
         shares = {chat: 0.5, batch: 0.5} if second % 3 else {chat: 1.0}
@@ -178,7 +178,7 @@ def test_spans_for_a_receiver_that_is_down_for_eight_hours_are_bounded_and_what_
         clock[0] += 1.0
     push.close()
     assert push._spans is not None
-    assert len(push._spans._waiting) == MAX_WAITING
+    assert len(push._spans._waiting) == MAX_QUEUED_SPANS
     (dropped,) = (samples for family, samples in push.emitted() if family.name.endswith("_spans_dropped_total"))
     counted = {sample.labels[0]: sample.value for sample in dropped if not hasattr(sample, "counts")}
-    assert counted["queue"] > 2 * HOURS * 3600 / 3 - MAX_WAITING - 10
+    assert counted["queue"] > 2 * HOURS * 3600 / 3 - MAX_QUEUED_SPANS - 10

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from foreshock_dashboard.common.file_version import file_version
 from foreshock_dashboard.sources.otlp.auth import GuardError
-from foreshock_exporter.web.auth import Passwords, Verdict, credentials
+from foreshock_exporter.web.auth import PasswordChecker, PasswordResult, basic_credentials
 
 _log = logging.getLogger(__name__)
 
@@ -30,21 +30,21 @@ class Users:
         GuardError: it cannot be used at the beginning.
     """
 
-    def __init__(self, path: Path, passwords: Passwords | None = None) -> None:
+    def __init__(self, path: Path, passwords: PasswordChecker | None = None) -> None:
         self._path = path
-        self._passwords = passwords or Passwords()
+        self._passwords = passwords or PasswordChecker()
         self._lock = threading.Lock()
         self._stamp = file_version(path)
         self._users = _users(path)
 
     def known(self, authorization: str) -> bool:
         """Whether an Authorization header has a password that was found right before. Quick."""
-        given, users = credentials(authorization), self._current()
+        given, users = basic_credentials(authorization), self._current()
         return given is not None and self._passwords.knows(users, *given)
 
-    def check(self, authorization: str, address: str) -> Verdict:
+    def check(self, authorization: str, address: str) -> PasswordResult:
         """Whether it has a right one. Slow, and slower where it has not; `address`: from where it comes."""
-        given, users = credentials(authorization), self._current()
+        given, users = basic_credentials(authorization), self._current()
         return "wrong" if given is None else self._passwords.check(users, *given, address)
 
     def _current(self) -> Mapping[str, bytes]:

@@ -27,7 +27,7 @@ from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.web.pages.traces.wait_sentence import wait_sentence
 from foreshock_dashboard.world.catalogue.catalogue import service_at
 from foreshock_dashboard.world.catalogue.row import GPU, SERVICE
-from foreshock_exporter.gpu.occupancy import MINUTE, trace_id
+from foreshock_exporter.gpu.occupancy import TRACE_SECONDS, trace_id
 
 AT_ONCE = 2
 """Whole traces that are held at once: one of many spans takes 150 MiB until it is told. Further ones wait."""
@@ -195,7 +195,7 @@ class GpuTimes:
 
     def _told_in(self, minute: int) -> _Read[str]:
         """The traces that tell of any GPU in a minute of Unix time; `MAX_READS` at most."""
-        start, end = minute * MINUTE, (minute + 1) * MINUTE - 1e-6  # both belong to what a query asks for
+        start, end = minute * TRACE_SECONDS, (minute + 1) * TRACE_SECONDS - 1e-6  # both belong to what a query asks for
         query = TraceQuery(start, end, Service("", EXPORTER), any_namespace=True, operation=OCCUPANCY, limit=MAX_READS)
 
         def read() -> tuple[tuple[str, ...], bool]:
@@ -226,7 +226,7 @@ class GpuTimes:
                 found, complete = read()
             except SourceError as error:
                 return _Read((), at, self._timer() + HELD, error=str(error))
-            over = at > (minute + 1) * MINUTE + LATE
+            over = at > (minute + 1) * TRACE_SECONDS + LATE
             until = self._timer() + (fresh if complete else HELD)
             return _Read(found, at, math.inf if over and complete else until, complete)
 
@@ -328,14 +328,14 @@ def _minutes(spans: Sequence[Span]) -> list[int]:
     """The minutes of Unix time in which spans ran, the last ones first; no interval crosses from one to the next."""
     found: set[int] = set()
     for span in spans:
-        first, last = int((span.start_ns / 1e9 - LOOK_BACK) // MINUTE), int(span.end_ns / 1e9 // MINUTE)
+        first, last = int((span.start_ns / 1e9 - LOOK_BACK) // TRACE_SECONDS), int(span.end_ns / 1e9 // TRACE_SECONDS)
         found.update(range(max(first, last - MAX_READS), last + 1))
     return sorted(found, reverse=True)[:MAX_READS]
 
 
 def _ids(gpus: Sequence[Gpu], minutes: Sequence[int]) -> list[tuple[str, int]]:
     """The traces that tell what ran on GPUs in some minutes, and these."""
-    return [(f"{trace_id(gpu.uuid, minute * MINUTE):032x}", minute) for gpu in gpus for minute in minutes]
+    return [(f"{trace_id(gpu.uuid, minute * TRACE_SECONDS):032x}", minute) for gpu in gpus for minute in minutes]
 
 
 def _quoted(text: str) -> str:

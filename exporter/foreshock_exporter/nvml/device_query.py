@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from foreshock_exporter.model.device import DeviceError, Reason
-from foreshock_exporter.nvml.errors import interrupts
-from foreshock_exporter.nvml.fields import Asking, Measured, Wanted
+from foreshock_exporter.nvml.errors import is_fatal
+from foreshock_exporter.nvml.fields import FieldQuery, FieldValue, Quantities
 from foreshock_exporter.nvml.library import Device, Library
 
 
-class Asked:
+class DeviceQuery:
     """Asks nvidia-ml-py about a GPU, within `Library.entered`, and notes in `absent` why a field stayed empty."""
 
     def __init__(self, library: Library, gpu: int) -> None:
@@ -46,7 +46,7 @@ class Asked:
             self._note((), error)
             return None
 
-    def fields(self, subject: str, wanted: Wanted) -> Mapping[str, Measured | Reason]:
+    def fields(self, subject: str, wanted: Quantities) -> Mapping[str, FieldValue | Reason]:
         """What was measured of the quantities wanted, or why one was not; one that the device lacks is missing.
 
         `subject` names the question, which shrinks to what the device has. Raises as `may`.
@@ -56,7 +56,7 @@ class Asked:
             device = self.library.device(self.gpu)
             asking = device.asking.get(subject)
             if asking is None:
-                asking = device.asking[subject] = Asking(wanted)
+                asking = device.asking[subject] = FieldQuery(wanted)
             code, said = asking.ask(function, device.handle, self.library.codes)
             if code != self.library.codes.success:
                 raise self.library.failure(code, self.gpu, device)
@@ -79,16 +79,16 @@ class Asked:
             raise self.library.failure(error.value, self.gpu, failed) from error
 
     def _note(self, of: tuple[str, ...], error: DeviceError) -> None:
-        if interrupts(error):
+        if is_fatal(error):
             raise error
         if error.reason != "not_supported":
             self.absent.update(dict.fromkeys(of, error.reason))
 
 
-class AskedInstance(Asked):
+class MigQuery(DeviceQuery):
     """The same of a MIG device, whose handle is void once it failed: only a new walk finds what is there now."""
 
-    def __init__(self, parent: Asked, handle: object) -> None:
+    def __init__(self, parent: DeviceQuery, handle: object) -> None:
         super().__init__(parent.library, parent.gpu)
         self._handle: object | None = handle
 

@@ -7,18 +7,18 @@ from dataclasses import replace
 from typing import Any
 
 from foreshock_exporter.model.device import Clock, DeviceError, Reading, Sensor
-from foreshock_exporter.nvml.asking import Asked
-from foreshock_exporter.nvml.fields import Measured, Source
-from foreshock_exporter.nvml.mig import instances, memory_of, scaled
+from foreshock_exporter.nvml.device_query import DeviceQuery
+from foreshock_exporter.nvml.fields import FieldSource, FieldValue
+from foreshock_exporter.nvml.mig import memory_info, mig_instances, scaled
 
-_MEMORY_TEMPERATURE = {"temperature": (Source(82),)}
+_MEMORY_TEMPERATURE = {"temperature": (FieldSource(82),)}
 _MEMORY = ("memory_used_bytes", "memory_free_bytes", "memory_reserved_bytes", "memory_total_bytes")
 
 
-def read(asked: Asked) -> Reading:
+def read_state(asked: DeviceQuery) -> Reading:
     """The state now; a field that the device does not give is None. Raises DeviceError where it gives none."""
     rates = asked.may("nvmlDeviceGetUtilizationRates", of=("utilization_ratio", "memory_busy_ratio"))
-    memory = memory_of(asked, _MEMORY)
+    memory = memory_info(asked, _MEMORY)
     reading = Reading(
         utilization_ratio=_percent(getattr(rates, "gpu", None)),
         memory_busy_ratio=_percent(getattr(rates, "memory", None)),
@@ -30,14 +30,14 @@ def read(asked: Asked) -> Reading:
         power_limit_watts=scaled(asked.may("nvmlDeviceGetEnforcedPowerLimit", of=("power_limit_watts",)), 1e3),
         temperature_celsius=_temperatures(asked),
         clock_hertz=clocks(asked, "nvmlDeviceGetClockInfo", "clock_hertz"),
-        instances=instances(asked),
+        instances=mig_instances(asked),
     )
     if reading == Reading():
         raise DeviceError("driver", "NVML finds the GPU but answers none of its readings")
     return replace(reading, absent=asked.absent)
 
 
-def clocks(asked: Asked, name: str, field: str) -> dict[Clock, float]:
+def clocks(asked: DeviceQuery, name: str, field: str) -> dict[Clock, float]:
     """The clocks of the SMs and of the memory by one of NVML's functions, which say MHz. Hz."""
     nvml = asked.library.nvml
     kinds: Mapping[Clock, Any] = {"sm": nvml.NVML_CLOCK_SM, "memory": nvml.NVML_CLOCK_MEM}
@@ -45,7 +45,7 @@ def clocks(asked: Asked, name: str, field: str) -> dict[Clock, float]:
     return {clock: megahertz * 1e6 for clock, megahertz in said.items() if megahertz is not None}
 
 
-def _temperatures(asked: Asked) -> dict[Sensor, float]:
+def _temperatures(asked: DeviceQuery) -> dict[Sensor, float]:
     """°C. A memory at 0 °C is one without a sensor: T4 and others answer 0 rather than "not supported"."""
     sensor = asked.library.nvml.NVML_TEMPERATURE_GPU
     field = ("temperature_celsius",)
@@ -54,7 +54,7 @@ def _temperatures(asked: Asked) -> dict[Sensor, float]:
         gpu = asked.may("nvmlDeviceGetTemperatureV", sensor, of=field)
     memory = asked.fields("memory temperature", _MEMORY_TEMPERATURE).get("temperature")
     temperatures: dict[Sensor, float] = {} if gpu is None else {"gpu": float(gpu)}
-    if isinstance(memory, Measured) and memory.value > 0.0:
+    if isinstance(memory, FieldValue) and memory.value > 0.0:
         temperatures["memory"] = memory.value
     return temperatures
 

@@ -10,14 +10,14 @@ from typing import Protocol
 from urllib.parse import parse_qs
 
 from foreshock_exporter.exposition.text_format import CONTENT_TYPE, OPENMETRICS_CONTENT_TYPE
-from foreshock_exporter.web.connection import TEXT, Answer
+from foreshock_exporter.web.connection import TEXT_PLAIN, Response
 from foreshock_exporter.web.request import Request, accepts_gzip, wants_openmetrics
 
 MAX_QUERY_FIELDS = 64
 _VARY = ("Vary", "Accept, Accept-Encoding")
 
 
-class Scraped(Protocol):
+class MetricsSource(Protocol):
     """What is served: the exporter, or whatever else has readings to show."""
 
     def render(self, openmetrics: bool = False, collectors: frozenset[str] | None = None) -> bytes:
@@ -37,45 +37,52 @@ class Scraped(Protocol):
         ...
 
 
-class Site:
+class Routes:
     """The answers. Metrics are rendered and compressed by one thread at a time."""
 
-    def __init__(self, exporter: Scraped, metrics_path: str, version: str) -> None:
+    def __init__(self, exporter: MetricsSource, metrics_path: str, version: str) -> None:
         self._exporter = exporter
         self._metrics_path = metrics_path
-        self._page = page(metrics_path, version).encode()
+        self._page = landing_page(metrics_path, version).encode()
         self._rendering = threading.Lock()
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> Response:
         """The answer to a request from a client that may ask."""
         if request.method not in ("GET", "HEAD"):
-            return Answer(
-                HTTPStatus.METHOD_NOT_ALLOWED, TEXT, b"Only GET and HEAD are answered here\n", (("Allow", "GET, HEAD"),)
+            return Response(
+                HTTPStatus.METHOD_NOT_ALLOWED,
+                TEXT_PLAIN,
+                b"Only GET and HEAD are answered here\n",
+                (("Allow", "GET, HEAD"),),
             )
         if request.path == self._metrics_path:
             return self._metrics(request)
         if request.path == "/healthz":
-            return Answer(HTTPStatus.OK, TEXT, b"ok\n")
+            return Response(HTTPStatus.OK, TEXT_PLAIN, b"ok\n")
         if request.path == "/readyz":
             return self._ready()
         if request.path == "/":
-            return Answer(HTTPStatus.OK, "text/html; charset=utf-8", self._page)
-        return Answer(HTTPStatus.NOT_FOUND, TEXT, f"Nothing here; metrics are at {self._metrics_path}\n".encode())
+            return Response(HTTPStatus.OK, "text/html; charset=utf-8", self._page)
+        return Response(
+            HTTPStatus.NOT_FOUND, TEXT_PLAIN, f"Nothing here; metrics are at {self._metrics_path}\n".encode()
+        )
 
-    def _ready(self) -> Answer:
+    def _ready(self) -> Response:
         if self._exporter.ready():
-            return Answer(HTTPStatus.OK, TEXT, b"ready\n")
-        return Answer(HTTPStatus.SERVICE_UNAVAILABLE, TEXT, b"not ready: the GPUs have not been sampled lately\n")
+            return Response(HTTPStatus.OK, TEXT_PLAIN, b"ready\n")
+        return Response(
+            HTTPStatus.SERVICE_UNAVAILABLE, TEXT_PLAIN, b"not ready: the GPUs have not been sampled lately\n"
+        )
 
-    def _metrics(self, request: Request) -> Answer:
+    def _metrics(self, request: Request) -> Response:
         openmetrics = wants_openmetrics(request.headers.get("accept", ""))
         compress = accepts_gzip(request.headers.get("accept-encoding", ""))
         try:
-            only = collectors(request.query)
+            only = requested_collectors(request.query)
             body = self._body(openmetrics, only, compress=compress)
         except CollectorsError as error:
-            return Answer(HTTPStatus.BAD_REQUEST, TEXT, f"{error}\n".encode())
-        return Answer(
+            return Response(HTTPStatus.BAD_REQUEST, TEXT_PLAIN, f"{error}\n".encode())
+        return Response(
             HTTPStatus.OK,
             OPENMETRICS_CONTENT_TYPE if openmetrics else CONTENT_TYPE,
             body,
@@ -95,7 +102,7 @@ class CollectorsError(ValueError):
     """A query asks for collectors in a way that cannot be answered."""
 
 
-def collectors(query: str) -> frozenset[str] | None:
+def requested_collectors(query: str) -> frozenset[str] | None:
     """The collectors that a query asks for with `collect[]=name`, as node_exporter has it; None is all.
 
     Raises:
@@ -111,7 +118,7 @@ def collectors(query: str) -> frozenset[str] | None:
     return frozenset(names) if names else None
 
 
-def page(metrics_path: str, version: str) -> str:
+def landing_page(metrics_path: str, version: str) -> str:
     """The landing page."""
     path = html.escape(metrics_path)
     return (

@@ -13,22 +13,22 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 
-from foreshock_exporter.gpu.occupancy import NAME, Occupancy, attributes, span_id, trace_id
-from foreshock_exporter.otlp.report import Report
-from foreshock_exporter.otlp.wire import Wire
+from foreshock_exporter.gpu.occupancy import SPAN_NAME, Occupancy, attributes, span_id, trace_id
+from foreshock_exporter.otlp.report import PushReport
+from foreshock_exporter.otlp.session import RecordingSession
 
-MAX_WAITING = 4096
+MAX_QUEUED_SPANS = 4096
 """Spans that wait at most; beyond, the oldest is dropped and counted."""
-BATCH = 512
-MAX_PAUSE = 32
+MAX_BATCH_SPANS = 512
+MAX_SKIPPED_FLUSHES = 32
 """Flushes that are left out at most after one that failed."""
 
 
-class Spans:
+class SpanPusher:
     """`add` from any thread, never waiting; `flush` and `close` from one."""
 
-    def __init__(self, url: str, resource: Resource, version: str, report: Report) -> None:
-        self._wire = Wire()
+    def __init__(self, url: str, resource: Resource, version: str, report: PushReport) -> None:
+        self._wire = RecordingSession()
         self._exporter = OTLPSpanExporter(url, session=self._wire)
         self._resource = resource
         self._scope = InstrumentationScope("foreshock_exporter", version)
@@ -45,7 +45,7 @@ class Spans:
         """Queue intervals."""
         with self._lock:
             self._waiting.extend(occupancies)
-            while self._waiting and len(self._waiting) + len(self._batch) > MAX_WAITING:
+            while self._waiting and len(self._waiting) + len(self._batch) > MAX_QUEUED_SPANS:
                 self._waiting.popleft()
                 self._dropped += 1
 
@@ -63,8 +63,8 @@ class Spans:
             return
         while self._next():
             if not self._push():
-                self._pause = min(MAX_PAUSE, 2**self._failures)
-                self._failures = min(self._failures + 1, MAX_PAUSE)
+                self._pause = min(MAX_SKIPPED_FLUSHES, 2**self._failures)
+                self._failures = min(self._failures + 1, MAX_SKIPPED_FLUSHES)
                 return
         self._failures = 0
 
@@ -78,7 +78,7 @@ class Spans:
     def _next(self) -> bool:
         """Whether there is a batch: the one that could not be pushed last time, or else a new one."""
         with self._lock:
-            while self._waiting and len(self._batch) < BATCH:
+            while self._waiting and len(self._batch) < MAX_BATCH_SPANS:
                 self._batch.append(self._waiting.popleft())
         return bool(self._batch)
 
@@ -110,7 +110,7 @@ class Spans:
             trace_flags=TraceFlags(TraceFlags.SAMPLED),
         )
         return ReadableSpan(
-            NAME,
+            SPAN_NAME,
             context,
             resource=self._resource,
             kind=SpanKind.INTERNAL,

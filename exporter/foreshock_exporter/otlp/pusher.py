@@ -11,28 +11,28 @@ from collections.abc import Callable, Mapping
 from opentelemetry.sdk.resources import Resource
 
 from foreshock_exporter.common.log import log
-from foreshock_exporter.exposition.families import emit
-from foreshock_exporter.gpu.occupancy import Names, Observation, Occupancies
+from foreshock_exporter.exposition.families import snapshot_families
+from foreshock_exporter.gpu.occupancy import JoinKeys, Observation, OccupancyTracker
 from foreshock_exporter.gpu.snapshot import Snapshot
-from foreshock_exporter.model.family import Emitted
-from foreshock_exporter.otlp.metric_pusher import Metrics
-from foreshock_exporter.otlp.readings import Points, Readings
-from foreshock_exporter.otlp.report import Report
-from foreshock_exporter.otlp.spans import Spans
+from foreshock_exporter.model.family import Families
+from foreshock_exporter.otlp.metric_pusher import MetricPusher
+from foreshock_exporter.otlp.readings import Points, ReadingConverter
+from foreshock_exporter.otlp.report import PushReport
+from foreshock_exporter.otlp.span_pusher import SpanPusher
 
-SERVICE = "foreshock-exporter"
-FLUSH_EVERY = 1.0
+SERVICE_NAME = "foreshock-exporter"
+FLUSH_INTERVAL_SECONDS = 1.0
 """Seconds between pushes of spans."""
-SILENT_AFTER = 5.0
+SILENT_AFTER_SECONDS = 5.0
 """Seconds without an observation after which a GPU's open intervals end."""
-CLOSE_WITHIN = 0.45
+CLOSE_TIMEOUT_SECONDS = 0.45
 """Seconds that closing takes at most."""
 _DRIFT = 0.05
 """Seconds by which the wall clock must have left the exporter's clock before spans follow it."""
 _SDK = logging.getLogger("opentelemetry")
 
 
-class Push:
+class OtlpPusher:
     """Pushes to one endpoint. What OpenTelemetry's variables say of headers, certificates, compression and time-outs
     holds; `OTEL_METRICS_EXPORTER=none` and `OTEL_TRACES_EXPORTER=none` leave a signal out, and
     `OTEL_EXPORTER_OTLP_{METRICS,TRACES}_ENDPOINT` send it elsewhere.
@@ -59,22 +59,22 @@ class Push:
         *,
         wall: Callable[[], float] | None = None,
         environ: Mapping[str, str] = os.environ,
-        names: Names = lambda _: (),
+        names: JoinKeys = lambda _: (),
     ) -> None:
         self._snapshot, self._now, self._wall = snapshot, now, wall
-        self._report = Report(endpoint)
-        self._readings = Readings(now)
-        self._occupancies = Occupancies(names)
+        self._report = PushReport(endpoint)
+        self._readings = ReadingConverter(now)
+        self._occupancies = OccupancyTracker(names)
         self._offset = 0.0
         self._stop = threading.Event()
         self._sender = threading.Thread(target=self._send, daemon=True, name="otlp")
-        identity = Resource.create({**resource, "service.name": SERVICE})
+        identity = Resource.create({**resource, "service.name": SERVICE_NAME})
         version = resource.get("service.version", "")
         self._metrics, self._spans = None, None
         if url := _url("METRICS", endpoint, environ):
-            self._metrics = Metrics(url, self._read, identity, interval, version, self._report)
+            self._metrics = MetricPusher(url, self._read, identity, interval, version, self._report)
         if url := _url("TRACES", endpoint, environ):
-            self._spans = Spans(url, identity, version, self._report)
+            self._spans = SpanPusher(url, identity, version, self._report)
 
     def start(self) -> None:
         """Begin to push, in threads of its own."""
@@ -95,7 +95,7 @@ class Push:
         if ended := self._occupancies.observe(observation):
             self._spans.add(ended)
 
-    def emitted(self) -> Emitted:
+    def emitted(self) -> Families:
         """The counters of these pushes, for the scrape."""
         return self._report.emitted(self._occupancies.dropped(), self._spans.dropped() if self._spans else 0)
 
@@ -104,7 +104,7 @@ class Push:
         if self._metrics is not None:
             self._metrics.flush(timeout)
 
-    def close(self, timeout: float = CLOSE_WITHIN) -> None:
+    def close(self, timeout: float = CLOSE_TIMEOUT_SECONDS) -> None:
         """Push what is left, if that takes no longer than `timeout` seconds and the endpoint took the last push."""
         if self._stop.is_set():
             return
@@ -122,7 +122,7 @@ class Push:
     def _read(self) -> Points:
         """The readings now; none where they cannot be put together, which the SDK would say nobody."""
         try:
-            return self._readings.take(emit(self._snapshot()))
+            return self._readings.take(snapshot_families(self._snapshot()))
         except Exception:  # noqa: BLE001 - outermost call of ours: whatever one reading meets, the next one goes on
             log.exception("the readings of now are not pushed over OTLP")
             return {}
@@ -136,8 +136,8 @@ class Push:
         return self._offset
 
     def _send(self) -> None:
-        while not self._stop.wait(FLUSH_EVERY):
-            self._tick(self._now() + self._offset - SILENT_AFTER)
+        while not self._stop.wait(FLUSH_INTERVAL_SECONDS):
+            self._tick(self._now() + self._offset - SILENT_AFTER_SECONDS)
         if not self._report.failing("traces"):
             self._tick(float("inf"))
 
@@ -149,7 +149,7 @@ class Push:
             if self._metrics is not None and not self._stop.is_set():
                 self._metrics.renew()
         except Exception:  # noqa: BLE001 - outermost loop: whatever one push meets, the next one goes on
-            log.exception("a push over OTLP failed; the next is in %g s", FLUSH_EVERY)
+            log.exception("a push over OTLP failed; the next is in %g s", FLUSH_INTERVAL_SECONDS)
 
 
 def _url(signal: str, endpoint: str, environ: Mapping[str, str]) -> str | None:

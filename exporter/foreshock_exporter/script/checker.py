@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from foreshock_exporter.script.events import Device, Event, Process
-from foreshock_exporter.script.read import ReadError, shown
+from foreshock_exporter.script.readers import ReadError, quoted
 
 MAX_PROCESSES = 256
 """Processes on one GPU."""
@@ -21,7 +21,7 @@ class _Gpu:
     pids: set[int] = field(default_factory=set)
 
 
-class Known:
+class ScriptChecker:
     """The GPUs that were described, their last times and their processes."""
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ def _agree(known: _Gpu, action: Process) -> None:
         raise ReadError("is missing; give the process a number", "process.pid")
     if action.instance and action.instance not in known.instances:
         have = ", ".join(sorted(known.instances)) or "none"
-        raise ReadError(f"{shown(action.instance)} is no instance of this GPU; it has {have}", "process.instance")
+        raise ReadError(f"{quoted(action.instance)} is no instance of this GPU; it has {have}", "process.instance")
     if action.ends and action.pid not in known.pids:
         raise ReadError(f"{action.pid} is not on this GPU, so that it cannot end; check the number", "process.pid")
     if action.ends:

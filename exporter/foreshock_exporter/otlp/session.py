@@ -6,33 +6,33 @@ from typing import Any
 
 import requests
 
-from foreshock_exporter.otlp.report import Trouble
+from foreshock_exporter.otlp.report import PushError
 
 
-class Wire(requests.Session):
+class RecordingSession(requests.Session):
     """A session that remembers what became of the last request. For one thread."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.trouble: Trouble | None = None
+        self.trouble: PushError | None = None
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # noqa: ANN401 - passed on as they came
         """Send, and remember."""
         try:
             response = super().send(request, **options)
         except requests.RequestException as error:
-            self.trouble = Trouble(why(error))
+            self.trouble = PushError(describe_error(error))
             raise
         refused = f"HTTP {response.status_code} {response.reason}".rstrip()
-        self.trouble = None if response.ok else Trouble(refused, response.status_code)
+        self.trouble = None if response.ok else PushError(refused, response.status_code)
         return response
 
-    def take(self) -> Trouble:
+    def take(self) -> PushError:
         """Why the last push failed."""
-        return self.trouble or Trouble("the push was not sent; --log.level=debug says more", 400)
+        return self.trouble or PushError("the push was not sent; --log.level=debug says more", 400)
 
 
-def why(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """One line for people: what the system said of the connection, without the layers around it."""
     if isinstance(error, requests.Timeout):
         return "no answer in time"

@@ -16,9 +16,9 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from foreshock_exporter.attribution.cgroup import Placement, parse_cgroup, placement
-from foreshock_exporter.common.labels import clean
+from foreshock_exporter.common.labels import label_value
 from foreshock_exporter.common.log import log
-from foreshock_exporter.model.service import ServiceOf, Source
+from foreshock_exporter.model.service import AttributedService, Source
 
 MAX_ENVIRON = 1 << 20
 """Bytes of a process's environment that are read."""
@@ -44,7 +44,7 @@ class _Known(NamedTuple):
     """A process: when it started, its service, the uid of its pod if that has no name yet, when found and last seen."""
 
     started: str
-    service: ServiceOf
+    service: AttributedService
     pod: str | None
     found: float
     seen: float
@@ -71,7 +71,7 @@ class ProcResolver:
         self._lock = threading.Lock()  # of what is known; never held while a file is read, which may hang
         self._known: dict[int, _Known] = {}
 
-    def __call__(self, pid: int) -> ServiceOf | None:
+    def __call__(self, pid: int) -> AttributedService | None:
         """The service; None when the process is gone or may not be looked at."""
         now = self._now()
         known = self._known.get(pid)
@@ -130,7 +130,7 @@ class ProcResolver:
             pass
         return b""
 
-    def _executable(self, folder: Path) -> ServiceOf | None:
+    def _executable(self, folder: Path) -> AttributedService | None:
         cmdline = _read(folder / "cmdline", 1 << 16)
         for _ in range(MAX_PARENTS):  # what multiprocessing spawned goes by what spawned it
             parent = parent_of(_read(folder / "stat", 4096)) if _SPAWNED in cmdline.split(b"\0") else None
@@ -163,7 +163,7 @@ def parse_environ(raw: bytes) -> dict[str, str]:
     return {name.decode(errors="replace"): value.decode(errors="replace") for name, equals, value in pairs if equals}
 
 
-def from_environ(environ: Mapping[str, str]) -> ServiceOf | None:
+def from_environ(environ: Mapping[str, str]) -> AttributedService | None:
     """`OTEL_SERVICE_NAME`, else `service.name` of `OTEL_RESOURCE_ATTRIBUTES` (OpenTelemetry's Resource SDK)."""
     pairs = (pair.partition("=") for pair in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","))
     attributes = {name.strip(): unquote(value.strip()) for name, _, value in pairs}
@@ -171,7 +171,7 @@ def from_environ(environ: Mapping[str, str]) -> ServiceOf | None:
     return _service(attributes.get("service.namespace", ""), name, "otel")
 
 
-def from_pod(uid: str, entries: tuple[str, ...]) -> ServiceOf | None:
+def from_pod(uid: str, entries: tuple[str, ...]) -> AttributedService | None:
     """The workload of the pod with this uid, by an entry `<namespace>_<pod>_<uid>` of /var/log/pods."""
     for entry in entries:
         namespace, _, rest = entry.partition("_")
@@ -186,7 +186,7 @@ def workload(pod: str) -> str:
     return _POD_SUFFIX.sub("", pod) or pod
 
 
-def from_placement(place: Placement, environ: Mapping[str, str]) -> ServiceOf | None:
+def from_placement(place: Placement, environ: Mapping[str, str]) -> AttributedService | None:
     """A Slurm job by its name, else a systemd unit, else a container by the first 12 digits of its id."""
     job = place.slurm_job
     if job is None and place.unit is None and place.container is None:  # a Slurm that keeps its jobs in no cgroup
@@ -225,9 +225,9 @@ def _script(arguments: Sequence[str]) -> str:
     return ""
 
 
-def _service(namespace: str, name: str, source: Source) -> ServiceOf | None:
-    name = clean(name)
-    return ServiceOf(clean(namespace), name, source) if name else None
+def _service(namespace: str, name: str, source: Source) -> AttributedService | None:
+    name = label_value(name)
+    return AttributedService(label_value(namespace), name, source) if name else None
 
 
 def _names(folder: Path) -> tuple[str, ...]:

@@ -21,14 +21,21 @@ from foreshock_exporter.model.device import (
     UtilizationSample,
 )
 from foreshock_exporter.script.events import METHODS, Device
-from foreshock_exporter.script.gpu import MICRO, NOBODY, GpuState, Window, power, windows_until
+from foreshock_exporter.script.gpu import (
+    MICROSECONDS,
+    UNATTRIBUTED_PID,
+    PlayedGpu,
+    SampleWindow,
+    power_waves,
+    sample_windows,
+)
 from foreshock_exporter.script.state import ScriptedGpu, ScriptedProcess
 
-IDLE_HERTZ = 345e6
+IDLE_SM_CLOCK_HERTZ = 345e6
 """SM clock of an idle GPU, as an H100 shows it."""
-THROTTLED = 0.65
+THROTTLED_CLOCK_RATIO = 0.65
 """Of the highest SM clock: what is left of it while it is throttled."""
-MEMORY_BUSY = 0.6
+MEMORY_BUSY_RATIO = 0.6
 """Of the busy share: the share in which memory is read or written."""
 _COOL: dict[Sensor, tuple[float, float]] = {"gpu": (34.0, 42.0), "memory": (40.0, 44.0)}
 """°C idle, and how many more at full load."""
@@ -39,7 +46,7 @@ _BLANKS = {Reading: Reading(), Counters: Counters(), Health: Health()}
 _Record = TypeVar("_Record", Reading, Counters, Health)
 
 
-def identity(state: GpuState) -> Identity:
+def identity(state: PlayedGpu) -> Identity:
     """What it is."""
     device = state.device
     return Identity(
@@ -53,7 +60,7 @@ def identity(state: GpuState) -> Identity:
     )
 
 
-def sharing(state: GpuState) -> Sharing:
+def sharing(state: PlayedGpu) -> Sharing:
     """As the script says, or as follows from its instances and processes."""
     if state.device.sharing:
         return state.device.sharing
@@ -68,23 +75,25 @@ def refused(device: Device) -> frozenset[str]:
     return device.refuses | _MIG_REFUSES if mig else device.refuses
 
 
-def reading(state: GpuState, us: int) -> Reading:
+def reading(state: PlayedGpu, us: int) -> Reading:
     """Its state: busy as in the last sampling period that is over."""
     device = state.device
-    now, busy = us / MICRO, state.busy(us)
-    over = windows_until(state, us, us - round(2 * device.sample_period * MICRO))
+    now, busy = us / MICROSECONDS, state.busy(us)
+    over = sample_windows(state, us, us - round(2 * device.sample_period * MICROSECONDS))
     used = sum(held.memory_bytes or 0.0 for held in state.processes.values())
     room = max(0.0, device.memory_bytes - device.memory_reserved_bytes)
     told = state.settings
     return _supported(
         Reading(
             utilization_ratio=over[-1].busy if over else busy,
-            memory_busy_ratio=told["memory_busy_ratio"].at(now) if "memory_busy_ratio" in told else MEMORY_BUSY * busy,
+            memory_busy_ratio=told["memory_busy_ratio"].at(now)
+            if "memory_busy_ratio" in told
+            else MEMORY_BUSY_RATIO * busy,
             memory_used_bytes=min(used, room),
             memory_free_bytes=max(0.0, room - used),
             memory_reserved_bytes=device.memory_reserved_bytes,
             memory_total_bytes=device.memory_bytes,
-            power_watts=sum(wave.at(now) for wave in power(state, state.shares)),
+            power_watts=sum(wave.at(now) for wave in power_waves(state, state.shares)),
             power_limit_watts=device.power_limit_watts,
             temperature_celsius={sensor: _temperature(state, sensor, now, busy) for sensor in get_args(Sensor)},
             clock_hertz={clock: _clock(state, clock, now, busy) for clock in get_args(Clock)},
@@ -94,7 +103,7 @@ def reading(state: GpuState, us: int) -> Reading:
     )
 
 
-def counters(state: GpuState, us: int) -> Counters:
+def counters(state: PlayedGpu, us: int) -> Counters:
     """Its counters, taken down at the value at which they wrap."""
     device = state.device
 
@@ -119,9 +128,9 @@ def counters(state: GpuState, us: int) -> Counters:
     )
 
 
-def health(state: GpuState, us: int) -> Health:
+def health(state: PlayedGpu, us: int) -> Health:
     """Its health."""
-    device, now, told = state.device, us / MICRO, state.settings
+    device, now, told = state.device, us / MICROSECONDS, state.settings
 
     def whole(name: str, otherwise: int) -> int:
         return int(told[name].at(now)) if name in told else otherwise
@@ -149,7 +158,7 @@ def health(state: GpuState, us: int) -> Health:
     )
 
 
-def processes(state: GpuState) -> tuple[ScriptedProcess, ...]:
+def processes(state: PlayedGpu) -> tuple[ScriptedProcess, ...]:
     """The processes that hold it."""
     return tuple(
         ScriptedProcess(pid, held.service, held.memory_bytes, held.mps, held.instance)
@@ -157,7 +166,7 @@ def processes(state: GpuState) -> tuple[ScriptedProcess, ...]:
     )
 
 
-def samples(state: GpuState, windows: tuple[Window, ...], start_us: int) -> tuple[UtilizationSample, ...]:
+def samples(state: PlayedGpu, windows: tuple[SampleWindow, ...], start_us: int) -> tuple[UtilizationSample, ...]:
     """What the driver keeps of these sampling periods, in its own clock: µs since the epoch."""
     return tuple(
         UtilizationSample(start_us + window.end_us, window.busy)
@@ -166,19 +175,19 @@ def samples(state: GpuState, windows: tuple[Window, ...], start_us: int) -> tupl
     )
 
 
-def process_samples(windows: tuple[Window, ...], start_us: int) -> tuple[ProcessUtilization, ...]:
+def process_samples(windows: tuple[SampleWindow, ...], start_us: int) -> tuple[ProcessUtilization, ...]:
     """The share of each process in each of these sampling periods in which it ran."""
     return tuple(
         ProcessUtilization(pid, start_us + window.end_us, min(1.0, share))
         for window in windows
         for pid, share in window.shares.items()
-        if pid != NOBODY
+        if pid != UNATTRIBUTED_PID
     )
 
 
-def view(state: GpuState, us: int, start_us: int) -> ScriptedGpu:
+def scripted_gpu(state: PlayedGpu, us: int, start_us: int) -> ScriptedGpu:
     """All of it at once."""
-    windows = windows_until(state, us)
+    windows = sample_windows(state, us)
     return ScriptedGpu(
         identity=identity(state),
         reading=reading(state, us),
@@ -192,13 +201,13 @@ def view(state: GpuState, us: int, start_us: int) -> ScriptedGpu:
     )
 
 
-def _temperature(state: GpuState, sensor: Sensor, now: float, busy: float) -> float:
+def _temperature(state: PlayedGpu, sensor: Sensor, now: float, busy: float) -> float:
     told = state.settings.get("temperature_celsius" if sensor == "gpu" else f"{sensor}_temperature_celsius")
     cool, rise = _COOL[sensor]
     return cool + rise * busy if told is None else told.at(now)
 
 
-def _clock(state: GpuState, clock: Clock, now: float, busy: float) -> float:
+def _clock(state: PlayedGpu, clock: Clock, now: float, busy: float) -> float:
     told = state.settings.get(f"{clock}_clock_hertz")
     if told is not None:
         return told.at(now)
@@ -206,11 +215,11 @@ def _clock(state: GpuState, clock: Clock, now: float, busy: float) -> float:
         return state.device.memory_clock_max_hertz
     highest = state.device.sm_clock_max_hertz
     if not busy:
-        return min(IDLE_HERTZ, highest)
-    return THROTTLED * highest if state.throttled else highest
+        return min(IDLE_SM_CLOCK_HERTZ, highest)
+    return THROTTLED_CLOCK_RATIO * highest if state.throttled else highest
 
 
-def _held(state: GpuState, gpu_instance: int) -> float:
+def _held(state: PlayedGpu, gpu_instance: int) -> float:
     """What processes hold of the memory of a GPU instance, in bytes."""
     own = {instance.uuid for instance in state.device.instances if instance.gpu_instance == gpu_instance}
     return sum(held.memory_bytes or 0.0 for held in state.processes.values() if held.instance in own)

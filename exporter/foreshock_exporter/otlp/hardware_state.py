@@ -9,9 +9,9 @@ from typing import Literal
 State = Literal["ok", "degraded", "failed", "predicted_failure"]
 STATES: tuple[State, ...] = ("ok", "degraded", "failed", "predicted_failure")
 
-XID_LASTS = 600.0
+XID_ACTIVE_SECONDS = 600.0
 """Seconds for which an XID error says something of the GPU's state."""
-THROTTLED_FROM = 0.1
+MIN_THROTTLED_RATIO = 0.1
 """Share of the time from which a GPU held back is degraded."""
 FATAL_XIDS = frozenset({46, 48, 62, 64, 79, 95, 110, 119, 120, 140, 143})
 """XID errors after which a GPU has to be reset or its host restarted (NVIDIA's XID catalog)."""
@@ -35,25 +35,25 @@ class Condition:
     throttled: Mapping[str, float] = field(default_factory=dict)
 
 
-def state(condition: Condition) -> State:
+def hardware_state(condition: Condition) -> State:
     """The worst that holds.
 
     *failed*: lost, or it reported an error that only a reset ends. *predicted_failure*: it has no spare rows left for
     bad memory, for which NVIDIA has it replaced. *degraded*: a bad row waits for a reset, it reported another error of
     its own, or heat or supply holds its clocks down.
     """
-    recent = {xid for xid, age in condition.xids.items() if age <= XID_LASTS}
+    recent = {xid for xid, age in condition.xids.items() if age <= XID_ACTIVE_SECONDS}
     if condition.lost or recent & FATAL_XIDS:
         return "failed"
     if condition.row_remap_failed:
         return "predicted_failure"
-    held = any(share >= THROTTLED_FROM for reason, share in condition.throttled.items() if reason in _SICK)
+    held = any(share >= MIN_THROTTLED_RATIO for reason, share in condition.throttled.items() if reason in _SICK)
     if condition.row_remap_pending or recent - APPLICATION_XIDS or held:
         return "degraded"
     return "ok"
 
 
-def shares(before: Mapping[str, float], after: Mapping[str, float], seconds: float) -> dict[str, float]:
+def growth_ratios(before: Mapping[str, float], after: Mapping[str, float], seconds: float) -> dict[str, float]:
     """Which share of the `seconds` between two readings each counter of seconds grew by; empty where none passed."""
     if seconds <= 0.0:
         return {}
