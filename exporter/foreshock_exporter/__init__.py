@@ -1,4 +1,4 @@
-"""foreshock-exporter: the daemon of GPU hosts, which says what each service does to each GPU.
+"""foreshock-exporter: Prometheus metrics of GPU use, contention, and stalls by service, for one GPU host.
 
-Imports: `attribution`, `exposition`, `gpu`, `host`, `model`, `nvml`, `otlp`, `script`, `web`.
+Imports: `attribution`, `common`, `exposition`, `gpu`, `host`, `model`, `nvml`, `otlp`, `script`, `web`.
 """

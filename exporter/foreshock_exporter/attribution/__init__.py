@@ -1,4 +1,4 @@
 """The service, container, and join keys of a process, and the identity of the host.
 
-Imports: common, model.
+Imports: `common`, `model`.
 """

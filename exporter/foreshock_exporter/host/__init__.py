@@ -1,4 +1,4 @@
 """Collectors of the host, one per file, under node_exporter's metric names.
 
-Imports: common, model.
+Imports: `common`, `model`.
 """

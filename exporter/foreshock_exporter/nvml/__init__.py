@@ -1,6 +1,6 @@
 """The GPU driver over NVML; the only package that imports nvidia-ml-py.
 
-Imports: common, model.
+Imports: `common`, `model`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
 """Readings and GPU occupancy spans pushed over OTLP/HTTP.
 
-Imports: common, exposition, gpu, model.
+Imports: `common`, `exposition`, `gpu`, `model`.
 """

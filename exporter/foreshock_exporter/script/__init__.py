@@ -1,4 +1,4 @@
 """Device scripts: simulated GPUs that replay a JSON Lines file.
 
-Imports: common, host, model.
+Imports: `common`, `host`, `model`.
 """
