@@ -1,5 +1,5 @@
 """What the simulated world says of itself, in the words of the real one. Nothing else reaches whoever watches it.
 
-Imports: `foreshock_exporter.exposition`, `foreshock_exporter.host`, `foreshock_exporter.model`, `hardware`,
+Imports: `foreshock_exporter.host`, `foreshock_exporter.model`, `hardware`,
 `network`, `serving`.
 """
