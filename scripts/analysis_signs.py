@@ -16,9 +16,9 @@ from foreshock_dashboard.analysis.detectors.retry_risk import NEAR, loops
 from foreshock_dashboard.analysis.saturation.batching_model import averaged
 from foreshock_dashboard.analysis.saturation.overload import CARRIED
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.stats.cusum import wait
+from foreshock_dashboard.stats.cusum import queue_wait_seconds
 from foreshock_dashboard.stats.level_crossing import QUANTILES
-from foreshock_dashboard.stats.metastability import LONGEST, Loop, margin
+from foreshock_dashboard.stats.metastability import MAX_OUTAGE_SECONDS, RetryLoop, outage_margin_seconds
 from foreshock_dashboard.web.charts.svg import Axis, Line, Mark
 from foreshock_dashboard.web.charts.svg import draw as svg
 
@@ -127,7 +127,7 @@ def waiting(run: Run) -> str:
     found, x = inference(run.world), run.minutes(points)
     row = [found.services.index(who)]
     done = averaged(found.finished[row], run.world.step)
-    queue = wait(averaged(found.waiting[row], run.world.step), done)[0]
+    queue = queue_wait_seconds(averaged(found.waiting[row], run.world.step), done)[0]
     limit = _loop(run).timeout
     lines = [
         Line("wait, queue over throughput", x, [float(queue[at]) for at in points]),
@@ -141,8 +141,8 @@ def survives(run: Run) -> str:
     now, loads = _loop(run), np.linspace(0.2, 0.98, 27)
     lines = []
     for colour, attempts in enumerate(sorted({2.0, 3.0, now.attempts})):
-        found = [margin(now._replace(load=float(each), attempts=attempts)) for each in loads]
-        seconds = [value if value <= LONGEST else math.nan for value in found]
+        found = [outage_margin_seconds(now._replace(load=float(each), attempts=attempts)) for each in loads]
+        seconds = [value if value <= MAX_OUTAGE_SECONDS else math.nan for value in found]
         lines.append(Line(f"{attempts:.0f} attempts", loads.tolist(), seconds, colour=colour))
     lines.append(Line(f"advisory, {NEAR[0]:.0f} s", [loads[0], loads[-1]], [NEAR[0]] * 2, colour=4))
     axes = Axis("load: first attempts over capacity"), Axis("seconds without capacity that keep it down")
@@ -151,7 +151,7 @@ def survives(run: Run) -> str:
     return svg(title, *axes, lines, [Mark(now.load, "load before t₀")])
 
 
-def _loop(run: Run) -> Loop:
+def _loop(run: Run) -> RetryLoop:
     """The loop of retries about the origin, as it is known before t₀."""
     last = run.shown(run.world.step, -run.world.step)[-1]
     loads = {service: own.strain.load for service, own in run.states[last].own.items() if own.strain}

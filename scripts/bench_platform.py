@@ -12,7 +12,7 @@ from foreshock_dashboard.ingest.span_metrics.histogram import LE
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.stats.histogram_quantile import quantiles
+from foreshock_dashboard.stats.histogram_quantile import histogram_quantiles
 from foreshock_dashboard.world.catalogue.catalogue import Readings, catalogue
 from foreshock_dashboard.world.histogram_quantiles import BUCKETED, QUANTILES
 
@@ -128,7 +128,9 @@ def _within(bounds: Floats, median: Floats | float) -> Floats:
 USUAL_SECONDS = [
     float(seconds[0, 0])
     for bounds in [np.array([*map(float, LE)])]
-    for seconds in quantiles(bounds, REQUESTS * _within(bounds, MEDIAN)[None, :, None], tuple(QUANTILES.values()))
+    for seconds in histogram_quantiles(
+        bounds, REQUESTS * _within(bounds, MEDIAN)[None, :, None], tuple(QUANTILES.values())
+    )
 ]
 """What the buckets of a calm platform tell as each of `QUANTILES`."""
 

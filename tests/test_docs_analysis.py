@@ -21,8 +21,8 @@ TEXT = (ROOT / "docs" / "analysis.md").read_text(encoding="utf-8")
 NUMBER = r"-?\d+(?:\.\d+)?"
 STATED = re.compile(rf"`([A-Z][A-Z_]*)`\s+=\s+({NUMBER}(?:\s+[±/]\s+{NUMBER})*)")
 """`NAME` = 1.2 or, of a pair or a triple, 1.2 ± 0.04 or 0.8 / 0.7."""
-UNSAID = {"MOST", "ROUNDS", "MINUTE", "DELAYS", "MEDIAN", "HALVINGS", "PER_TIMEOUT", "NOTHING", "AS_EVER"}
-UNSAID |= {"NEWEST", "OFTEN", "WALKS", "SURVIVED", "DECIDED"}
+UNSAID = {"MOST", "ROUNDS", "MINUTE", "DELAYS", "MEDIAN", "BISECTION_STEPS", "STEPS_PER_TIMEOUT", "NOTHING", "AS_EVER"}
+UNSAID |= {"NEWEST", "OFTEN", "NEGLIGIBLE_MASS", "SURVIVED", "DECIDED_RATIO", "NEGLIGIBLE_GRADIENT_RATIO"}
 """Bounds of loops and of what is shown, what follows from others, and what only saves time."""
 WRITTEN_OUT = "`FAILING` = ln 2 / 0.05"
 

@@ -17,7 +17,7 @@ from foreshock_dashboard.analysis.incidents.lifecycle import State, fold
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Red, World
-from foreshock_dashboard.stats.histogram_quantile import least, quantiles
+from foreshock_dashboard.stats.histogram_quantile import histogram_quantiles, quantile_lower_bound
 from foreshock_dashboard.web.state.course import course
 
 BOUNDS = np.array([0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192, np.inf])
@@ -39,7 +39,9 @@ def answered(slow: Floats, takes: Floats, per_step: float, seed: int) -> tuple[F
         counts[0, :, at] = (took[:, None] <= BOUNDS).sum(axis=0)
     minute = round(60 / STEP)
     summed = np.cumsum(np.pad(counts, ((0, 0), (0, 0), (minute, 0))), axis=2)
-    p95, p99, low = quantiles(BOUNDS, summed[:, :, minute:] - summed[:, :, :-minute], (0.95, 0.99, least(0.95)))
+    p95, p99, low = histogram_quantiles(
+        BOUNDS, summed[:, :, minute:] - summed[:, :, :-minute], (0.95, 0.99, quantile_lower_bound(0.95))
+    )
     return p95[0], p99[0], low[0]
 
 

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from foreshock_dashboard.stats.level_crossing import HORIZON, QUANTILES, Trend, hazard, normal, trend
+from foreshock_dashboard.stats.level_crossing import (
+    HORIZON_SECONDS,
+    QUANTILES,
+    Trend,
+    fit_trend,
+    forecast_crossing,
+    normal_cdf,
+)
 
 STEP = 10.0
 MEDIAN = QUANTILES.index(0.5)
@@ -23,12 +30,12 @@ def of(level: float, slope: float, spread: float) -> Trend:
 
 @pytest.mark.parametrize("z", [-6.0, -2.5, -1.0, 0.0, 0.3, 1.0, 4.0])
 def test_the_normal_distribution_is_that_of_the_error_function(z: float) -> None:
-    assert float(normal(np.array([z]))[0]) == pytest.approx(0.5 * math.erfc(-z / math.sqrt(2)), abs=1e-7)
+    assert float(normal_cdf(np.array([z]))[0]) == pytest.approx(0.5 * math.erfc(-z / math.sqrt(2)), abs=1e-7)
 
 
 def test_a_steady_trend_without_noise_passes_its_limit_when_the_line_does() -> None:
     """It rises by 0.001 a second towards 0.3 above: 300 seconds, and an excursion's length for the chance to add up."""
-    found = hazard(of(0.0, 0.001, 0.001), 0.3, lasting=STEP)
+    found = forecast_crossing(of(0.0, 0.001, 0.001), 0.3, duration=STEP)
     assert found.seconds[0, MEDIAN] == pytest.approx(300, abs=2 * STEP)
     assert found.chance[0] == pytest.approx(1.0)
 
@@ -43,11 +50,11 @@ def test_a_steady_trend_without_noise_passes_its_limit_when_the_line_does() -> N
     ids=["a higher level", "more noise", "a rise"],
 )
 def test_what_comes_closer_to_the_limit_is_more_likely_to_pass_it(calm: Trend, urgent: Trend) -> None:
-    assert hazard(calm, 1.0, 60.0).chance[0] < hazard(urgent, 1.0, 60.0).chance[0]
+    assert forecast_crossing(calm, 1.0, 60.0).chance[0] < forecast_crossing(urgent, 1.0, 60.0).chance[0]
 
 
 def test_quantiles_of_the_time_until_then_come_in_order() -> None:
-    found = hazard(of(0.0, 0.001, 0.3), 0.8, 60.0)
+    found = forecast_crossing(of(0.0, 0.001, 0.3), 0.8, 60.0)
     assert list(found.seconds[0]) == sorted(found.seconds[0])
 
 
@@ -55,8 +62,8 @@ def test_noise_alone_has_no_slope() -> None:
     """The standard error takes most of it away; a true rise remains."""
     noise = np.random.default_rng(3).normal(0.0, 0.2, (200, 90))
     rise = 0.001 * STEP * np.arange(90)
-    assert np.mean(trend(noise, STEP).slope == 0) > 0.6
-    assert np.median(trend(noise + rise, STEP).slope) == pytest.approx(0.001, rel=0.25)
+    assert np.mean(fit_trend(noise, STEP).slope == 0) > 0.6
+    assert np.median(fit_trend(noise + rise, STEP).slope) == pytest.approx(0.001, rel=0.25)
 
 
 @given(
@@ -68,7 +75,7 @@ def test_noise_alone_has_no_slope() -> None:
 )
 def test_whatever_is_missing_the_answer_is_defined(values: np.ndarray) -> None:
     """NaN, one sample and constants give no alarm by themselves: the chance lies within 0 and 1, times are no NaN."""
-    found = hazard(trend(values, STEP), 1.0, 60.0)
+    found = forecast_crossing(fit_trend(values, STEP), 1.0, 60.0)
     assert ((found.chance >= 0) & (found.chance <= 1)).all()
     assert not np.isnan(found.seconds).any()
     unknown = np.isfinite(values).sum(axis=1) < 3
@@ -76,7 +83,7 @@ def test_whatever_is_missing_the_answer_is_defined(values: np.ndarray) -> None:
 
 
 def test_beyond_the_horizon_there_is_no_time() -> None:
-    found = hazard(of(0.0, 1e-4, 1e-3), 1.0, STEP)
+    found = forecast_crossing(of(0.0, 1e-4, 1e-3), 1.0, STEP)
     assert found.chance[0] == pytest.approx(0.0)
     assert np.isinf(found.seconds).all()
-    assert HORIZON * 1e-4 < 1.0
+    assert HORIZON_SECONDS * 1e-4 < 1.0

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreshock_dashboard.model.query import Matrix
-from foreshock_dashboard.stats.histogram_quantile import least, quantiles
+from foreshock_dashboard.stats.histogram_quantile import histogram_quantiles, quantile_lower_bound
 from foreshock_dashboard.world.histogram_quantiles import Stack
 
 BOUNDS = np.array([0.1, 0.5, 1.0, np.inf])
@@ -18,7 +18,7 @@ BOUNDS = np.array([0.1, 0.5, 1.0, np.inf])
 
 def one(counts: list[float], share: float) -> float:
     """The quantile of one row at one time."""
-    return float(quantiles(BOUNDS, np.array(counts).reshape(1, -1, 1), (share,))[0][0, 0])
+    return float(histogram_quantiles(BOUNDS, np.array(counts).reshape(1, -1, 1), (share,))[0][0, 0])
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_rows_with_different_bounds_are_put_on_all_of_them() -> None:
 @pytest.mark.parametrize("requests", [12, 30, 60, 240, 1000])
 def test_chance_lifts_what_a_p95_is_hardly_below_above_it_about_once_in_a_thousand(requests: int) -> None:
     """The count of requests beyond the true quantile is binomial; no more than once in 300, and not never."""
-    beyond = math.floor(requests * (1 - float(least(0.95)(np.array(float(requests)))))) + 1
+    beyond = math.floor(requests * (1 - float(quantile_lower_bound(0.95)(np.array(float(requests)))))) + 1
     lifted = 1 - sum(math.comb(requests, k) * 0.05**k * 0.95 ** (requests - k) for k in range(beyond))
     assert 1e-4 < lifted < 1 / 300
 
@@ -79,10 +79,10 @@ def test_chance_lifts_what_a_p95_is_hardly_below_above_it_about_once_in_a_thousa
 def test_what_a_p95_is_hardly_below_is_not_above_it(values: list[float]) -> None:
     """Whatever the observations, and however few."""
     counts = np.array([[[float(sum(value <= bound for value in values))] for bound in BOUNDS]])
-    low, p95 = quantiles(BOUNDS, counts, (least(0.95), 0.95))
+    low, p95 = histogram_quantiles(BOUNDS, counts, (quantile_lower_bound(0.95), 0.95))
     assert 0 <= low[0, 0] <= p95[0, 0]
 
 
 def test_nobody_says_what_a_p95_without_requests_is_hardly_below() -> None:
     """Absent is never zero."""
-    assert np.isnan(quantiles(BOUNDS, np.zeros((1, 4, 1)), (least(0.95),))[0]).all()
+    assert np.isnan(histogram_quantiles(BOUNDS, np.zeros((1, 4, 1)), (quantile_lower_bound(0.95),))[0]).all()

@@ -10,7 +10,7 @@ from tests.analysis.scraped import Page, world_scraped
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
-from foreshock_dashboard.stats.histogram_quantile import least
+from foreshock_dashboard.stats.histogram_quantile import quantile_lower_bound
 
 WEB, CHAT, ELSEWHERE = Service("shop", "web"), Service("shop", "chat"), Service("", "legacy")
 
@@ -76,7 +76,9 @@ def test_a_mesh_tells_of_services_and_of_the_calls_between_them(tmp_path: Path, 
     assert world.server_p95[0, -1] == pytest.approx(0.2475, rel=0.01)
     for red in (world.red, world.calls):  # of 240 requests a minute, all between 200 and 250 ms
         assert red.least is not None
-        assert red.least[0, -1] == pytest.approx(0.2 + 0.05 * float(least(0.95)(np.array(240.0))), abs=3e-4)
+        assert red.least[0, -1] == pytest.approx(
+            0.2 + 0.05 * float(quantile_lower_bound(0.95)(np.array(240.0))), abs=3e-4
+        )
 
 
 def test_of_a_service_graph_alone_services_are_who_is_called_and_nothing_is_known_of_retries(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from foreshock_dashboard.model.incident import AtRisk, Evidence
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world_slice import cut
-from foreshock_dashboard.stats.runs import lasting, smooth
+from foreshock_dashboard.stats.runs import long_runs, moving_median
 from foreshock_dashboard.web.panels.timeline import AHEAD, picked, timeline, window
 from foreshock_dashboard.web.panels.vitals import offered, vitals
 from foreshock_dashboard.web.state.course import course
@@ -110,7 +110,7 @@ def test_what_is_not_known_is_no_stage() -> None:
 )
 def test_a_sign_lasts_or_is_none(points: str, expected: str) -> None:
     """Runs shorter than three points go; holes of two points at most are filled."""
-    found = lasting(np.array([[point == "#" for point in points]], np.bool_), 3, 2)
+    found = long_runs(np.array([[point == "#" for point in points]], np.bool_), 3, 2)
     assert "".join("#" if point else "." for point in found[0]) == expected
 
 
@@ -127,7 +127,7 @@ def test_a_short_past_is_no_obstacle(points: int) -> None:
 
 def test_one_odd_point_moves_no_figure() -> None:
     """The median of three, of what there is."""
-    rows = smooth(np.array([[1.0, 9.0, 1.0, 1.0, np.nan, 3.0]]), 3)
+    rows = moving_median(np.array([[1.0, 9.0, 1.0, 1.0, np.nan, 3.0]]), 3)
     assert rows[0].tolist() == [1.0, 5.0, 1.0, 1.0, 1.0, 2.0]
 
 

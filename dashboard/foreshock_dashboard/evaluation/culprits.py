@@ -12,7 +12,7 @@ import numpy as np
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.stats.robust import usual
+from foreshock_dashboard.stats.robust import robust_baseline
 
 PAST, GUARD, NOW = 1800.0, 180.0, 30.0
 """Seconds: what is usual, left out before now, and what stands for now."""
@@ -55,7 +55,7 @@ def robust_z(values: Floats, world: World, at: int, log: bool) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         compared = np.log(np.where(values > 0, values, np.nan)) if log else values
     guard, past, now = (max(1, round(seconds / world.step)) for seconds in (GUARD, PAST, NOW))
-    base = usual(compared[:, max(0, at - guard - past) : max(0, at - guard)], FLOOR)
+    base = robust_baseline(compared[:, max(0, at - guard - past) : max(0, at - guard)], FLOOR)
     window = compared[:, max(0, at + 1 - now) : at + 1]
     current = np.full(len(values), np.nan)
     known = ~np.isnan(window).all(axis=1)

@@ -1,4 +1,4 @@
-"""Mathematics without a domain: robust statistics, NNLS, CUSUM, quantiles.query` only.
+"""Mathematics without a domain: robust statistics, quantiles, regression, change points, random walks.
 
 Imports: `model`.
 """

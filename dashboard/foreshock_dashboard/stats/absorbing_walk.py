@@ -1,4 +1,4 @@
-"""An absorbing walk: what begins at some nodes goes on by shares, until hardly any of it still walks."""
+"""Absorbing random walk on a graph whose transitions are computed on demand."""
 
 from __future__ import annotations
 
@@ -11,97 +11,97 @@ import numpy as np
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 
-ROUNDS = 64
-"""Steps after which what still walks in a circle stays where it is."""
-WALKS = 1e-6
-"""Blame that is too little to follow."""
+MAX_STEPS = 64
+"""Steps after which the mass still moving, as in a loop, is absorbed where it is."""
+NEGLIGIBLE_MASS = 1e-6
+"""Mass at a node below which it is no longer propagated."""
 
 Kind = Literal["slow", "load"]
 Node = tuple[Service, Kind]
 
 
-class Moves(NamedTuple):
-    """What becomes of the blame that comes to a node, as shares of it. stays: at the node. onward: goes to which nodes.
-    ends: stays with whom, and why."""
+class Transitions(NamedTuple):
+    """What happens to the mass that arrives at a node, as shares of it that add up to 1.
+
+    `stays` is absorbed at the node, `moves` goes on to other nodes, and `absorbed` ends at a service for a reason.
+    """
 
     stays: float
-    onward: tuple[tuple[Node, float], ...]
-    ends: tuple[tuple[Service, str, float], ...]
+    moves: tuple[tuple[Node, float], ...]
+    absorbed: tuple[tuple[Service, str, float], ...]
 
 
 class Walk(Protocol):
-    """Where blame goes."""
+    """A graph to walk on."""
 
-    def moves(self, node: Node) -> Moves:
-        """Where blame goes from a node."""
+    def transitions(self, node: Node) -> Transitions:
+        """Transitions out of a node."""
         ...
 
     def reason(self, node: Node) -> str:
-        """Why blame stays at a node."""
+        """Reason reported for the mass that stays at a node."""
         ...
 
 
-def settled(walk: Walk, begin: Sequence[Node]) -> Mapping[Service, Mapping[str, float]]:
-    """Where blame ends that begins at some nodes with one each, and why, once hardly any still walks."""
-    paths = _Paths(walk, begin)
-    came: Floats = np.zeros(len(paths.nodes))
-    mass = np.ones(len(paths.nodes))
-    for _ in range(ROUNDS):
-        came = came + mass
-        mass = paths.onward(mass)
-        mass[mass <= WALKS] = 0.0
-        came = np.pad(came, (0, len(mass) - len(came)))
+def absorption(walk: Walk, starts: Sequence[Node]) -> Mapping[Service, Mapping[str, float]]:
+    """Mass absorbed by each service, by reason, of a walk that starts with mass 1 at each node of `starts`."""
+    graph = _VisitedGraph(walk, starts)
+    arrived: Floats = np.zeros(len(graph.nodes))
+    mass = np.ones(len(graph.nodes))
+    for _ in range(MAX_STEPS):
+        arrived = arrived + mass
+        mass = graph.step(mass)
+        mass[mass <= NEGLIGIBLE_MASS] = 0.0
+        arrived = np.pad(arrived, (0, len(mass) - len(arrived)))
         if not mass.any():
             break
     absorbed: defaultdict[Service, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
-    for node, all_that_came, kept, still in zip(paths.nodes, came.tolist(), paths.stays, mass.tolist(), strict=True):
-        if (here := all_that_came * kept + still) > 0:
+    for node, total, stays, moving in zip(graph.nodes, arrived.tolist(), graph.stays, mass.tolist(), strict=True):
+        if (here := total * stays + moving) > 0:
             absorbed[node[0]][walk.reason(node)] += here
-    for i, who, why, share in paths.ends:
-        if came[i] > 0:
-            absorbed[who][why] += float(came[i]) * share
+    for i, service, reason, share in graph.absorbed:
+        if arrived[i] > 0:
+            absorbed[service][reason] += float(arrived[i]) * share
     return absorbed
 
 
-class _Paths:
-    """The nodes that blame comes to, and where it goes from them. A node is looked at once some does come to it: there
-    are far more that it could reach than it does.
+class _VisitedGraph:
+    """The part of the graph that mass has reached: a node is expanded only once mass arrives there.
 
-    stays: the share that stays at each. ends: of every move that ends: number of its node, with whom, why, share.
+    `stays` holds the share absorbed at each node, `absorbed` (node number, service, reason, share) for the rest.
     """
 
-    def __init__(self, walk: Walk, begin: Sequence[Node]) -> None:
-        self.nodes = list(begin)
-        self.stays = [0.0] * len(begin)
-        self.ends: list[tuple[int, Service, str, float]] = []
+    def __init__(self, walk: Walk, starts: Sequence[Node]) -> None:
+        self.nodes = list(starts)
+        self.stays = [0.0] * len(starts)
+        self.absorbed: list[tuple[int, Service, str, float]] = []
         self._walk = walk
-        self._number = {node: i for i, node in enumerate(begin)}
-        self._looked: set[int] = set()
+        self._number = {node: i for i, node in enumerate(starts)}
+        self._expanded: set[int] = set()
         self._source: list[int] = []
         self._target: list[int] = []
         self._share: list[float] = []
-        self._ways = np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0)  # these three
+        self._edges = np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0)  # the three lists as arrays
 
-    def onward(self, mass: Floats) -> Floats:
-        """What comes to each node when this much walks on from each."""
+    def step(self, mass: Floats) -> Floats:
+        """Mass at each node after one step from `mass`; longer than `mass` where new nodes were reached."""
         for i in np.flatnonzero(mass).tolist():
-            if i not in self._looked:
-                self._look(i)
-        if len(self._source) > len(self._ways[0]):
-            self._ways = np.array(self._source), np.array(self._target), np.array(self._share)
-        source, target, share = self._ways
+            if i not in self._expanded:
+                self._expand(i)
+        if len(self._source) > len(self._edges[0]):
+            self._edges = np.array(self._source), np.array(self._target), np.array(self._share)
+        source, target, share = self._edges
         return np.bincount(target, mass[source] * share, len(self.nodes)).astype(np.float64)
 
-    def _look(self, i: int) -> None:
-        self._looked.add(i)
-        self.stays[i], onward, ends = self._walk.moves(self.nodes[i])
-        self.ends += [(i, *end) for end in ends]
-        number = self._number
-        for to, share in onward:
-            if (at := number.get(to)) is None:
-                at = number[to] = len(self.nodes)
-                self.nodes.append(to)
+    def _expand(self, i: int) -> None:
+        self._expanded.add(i)
+        self.stays[i], moves, absorbed = self._walk.transitions(self.nodes[i])
+        self.absorbed += [(i, *end) for end in absorbed]
+        for node, share in moves:
+            if (number := self._number.get(node)) is None:
+                number = self._number[node] = len(self.nodes)
+                self.nodes.append(node)
                 self.stays.append(0.0)
             self._source.append(i)
-            self._target.append(at)
+            self._target.append(number)
             self._share.append(share)

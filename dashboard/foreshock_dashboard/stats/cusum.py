@@ -1,4 +1,4 @@
-"""What queues tell: how long they are in seconds, and when they left what is usual."""
+"""Queue waiting time and CUSUM change points."""
 
 from __future__ import annotations
 
@@ -6,40 +6,43 @@ import numpy as np
 
 from foreshock_dashboard.model.types import Floats
 
-DRIFT = 0.5
-"""k of the CUSUM: half the shift, in scales, that is to be found soonest."""
+CUSUM_DRIFT = 0.5
+"""k of the CUSUM: half the smallest shift to detect, in scales."""
 
 
-def wait(queue: Floats, throughput: Floats) -> Floats:
-    """Seconds that who joins the queue now waits, Ŵ = Q/X: Little's law, L = λ·W (Little, *Operations Research* 1961).
+def queue_wait_seconds(queue: Floats, throughput: Floats) -> Floats:
+    """Expected wait of a request that joins the queue now, W = Q/X: Little's law (Little, *Operations Research* 1961).
 
-    queue in requests, throughput in requests per second; any shape. Without throughput what waits waits for ever; NaN
-    where either is not known.
+    Args:
+        queue: requests waiting; any shape.
+        throughput: requests per second; same shape.
+
+    Returns:
+        Seconds; infinite for a queue without throughput, NaN where either input is NaN.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
-        out = np.where(queue > 0, np.where(throughput > 0, queue / throughput, np.inf), 0.0)
-    return np.where(np.isnan(queue) | np.isnan(throughput), np.nan, out)
+        seconds = np.where(queue > 0, np.where(throughput > 0, queue / throughput, np.inf), 0.0)
+    return np.where(np.isnan(queue) | np.isnan(throughput), np.nan, seconds)
 
 
-def cusum(z: Floats, drift: float = DRIFT) -> Floats:
+def cusum(z: Floats, drift: float = CUSUM_DRIFT) -> Floats:
     """One-sided cumulative sums S = max(0, S + z − k) along the last axis (Page, *Biometrika* 1954).
 
-    z: excursions in scales, shape (…, times). A point that is not known leaves the sum as it is.
+    `z` is in scales, shape (..., times). A NaN leaves the sum unchanged.
     """
     sums = np.zeros(z.shape)
     running = np.zeros(z.shape[:-1])
     for i in range(z.shape[-1]):
-        each = z[..., i]
-        running = np.where(np.isnan(each), running, np.maximum(0.0, running + each - drift))
+        value = z[..., i]
+        running = np.where(np.isnan(value), running, np.maximum(0.0, running + value - drift))
         sums[..., i] = running
     return sums
 
 
-def began(z: Floats, drift: float = DRIFT) -> int:
-    """Index of the first point of the excursion that a CUSUM of `z`, shape (times,), is in; len(z) where it is in none.
+def change_point(z: Floats, drift: float = CUSUM_DRIFT) -> int:
+    """Index of the first point of the current excursion of `z`, shape (times,); len(z) without an excursion.
 
-    It is the last point at which the sum was zero, and one more (Page's estimate of the change point).
+    Page's estimate: one past the last point at which the CUSUM was zero.
     """
-    sums = cusum(z, drift)
-    zero = np.flatnonzero(sums <= 0)
-    return int(zero[-1]) + 1 if len(zero) else 0
+    zeros = np.flatnonzero(cusum(z, drift) <= 0)
+    return int(zeros[-1]) + 1 if len(zeros) else 0

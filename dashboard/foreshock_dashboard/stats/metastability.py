@@ -1,9 +1,9 @@
-"""Whether a service that is well would stay down after a short loss of capacity, because of its callers' retries.
+"""Metastable failures: whether retries keep a service down after a short loss of capacity.
 
-Metastable failures (Bronson et al., HotOS 2021; Huang et al., OSDI 2022): with a attempts, of which each fails with
-p = P(W > time-out), a call costs A(p) = (1 − pᵃ)/(1 − p) attempts, and the load is λ = λ₀·A(p(λ)). Where λ₀·a is more
-than the capacity, this has a second root at which nearly everything fails: the service stays there after the trigger is
-gone. How near it is tells the *margin*: the shortest loss of all capacity that takes it there.
+Bronson et al., HotOS 2021; Huang et al., OSDI 2022. With at most a attempts per call, each failing with probability
+p = P(W > timeout), a call costs A(p) = (1 − pᵃ)/(1 − p) attempts, and the load is λ = λ₀·A(p(λ)). Where λ₀·a exceeds
+the capacity, this has a second root at which nearly every attempt fails: the service stays there after the trigger is
+gone. The *margin* is the shortest loss of all capacity that leads there.
 """
 
 from __future__ import annotations
@@ -11,28 +11,30 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-LONGEST = 120.0
-"""Seconds: who loses all capacity for longer has another problem than retries."""
-SOFT = 0.15
-"""Width of P(W > time-out) about the time-out, as a share of it: requests differ, and so do their waits."""
-TIMEOUTS = 30
-"""The same in time-outs: by then all that is given up comes back as often as it ever will."""
-MOST = 8.0
-"""Attempts of a call, over all layers, beyond which more change nothing: the load is many times the capacity."""
-PATIENCE = 12
-"""Time-outs that the fluid runs on after the loss, to see whether it comes back."""
-PER_TIMEOUT = 6
-"""Steps of the fluid per time-out."""
-HALVINGS = 6
-"""Of the interval of the margin: to two seconds."""
-DECIDED = 1e-6
-"""Share of the slack by which a queue must be longer than it at the end, to be so without a look at every step."""
+MAX_OUTAGE_SECONDS = 120.0
+"""Longest outage considered; a longer one is a problem of its own."""
+TIMEOUT_SPREAD_RATIO = 0.15
+"""Width of P(W > timeout) around the timeout, as a share of it: requests differ, and so do their waits."""
+MAX_OUTAGE_TIMEOUTS = 30
+"""Longest outage considered, in timeouts: by then retries have reached their full rate."""
+MAX_ATTEMPTS = 8.0
+"""Attempts per call, over all layers, beyond which more change nothing: the load is many times the capacity."""
+RECOVERY_TIMEOUTS = 12
+"""Timeouts simulated after the outage to see whether the service recovers."""
+STEPS_PER_TIMEOUT = 6
+"""Simulation steps per timeout."""
+BISECTION_STEPS = 6
+"""Halvings of the interval of the margin: a resolution of two seconds."""
+DECIDED_RATIO = 1e-6
+"""Excess of the final queue over the slack, as a share of the slack, that decides early without more steps."""
 
 
-class Loop(NamedTuple):
-    """A service and the retries of its callers. load: first attempts over capacity. attempts: of a call at most, over
-    all layers, the first included. slack: seconds for which a request may wait before its client gives it up. timeout:
-    seconds until it does."""
+class RetryLoop(NamedTuple):
+    """A service and the retries of its callers.
+
+    `load`: first attempts over capacity. `attempts`: maximum per call over all layers, the first included. `slack`:
+    seconds that a request may wait before its client times out. `timeout`: seconds until the client times out.
+    """
 
     load: float
     attempts: float
@@ -41,72 +43,72 @@ class Loop(NamedTuple):
 
 
 def attempts_per_call(failing: float, attempts: float) -> float:
-    """A(p) = (1 − pᵃ)/(1 − p), p the share 0…1 of attempts that fail, a the attempts of a call at most."""
+    """A(p) = (1 − pᵃ)/(1 − p): attempts per call where a share `failing` of attempts fails, at most `attempts`."""
     return attempts if failing >= 1 else (1 - failing**attempts) / (1 - failing)
 
 
-def gives_up(wait: float, slack: float) -> float:
-    """P(W > time-out) at a mean wait of so many seconds, logistic."""
-    return 1 / (1 + math.exp(-max(-50.0, min(50.0, (wait - slack) / (SOFT * slack)))))
+def timeout_probability(wait: float, slack: float) -> float:
+    """P(W > timeout) at a mean wait of `wait` seconds; logistic."""
+    return 1 / (1 + math.exp(-max(-50.0, min(50.0, (wait - slack) / (TIMEOUT_SPREAD_RATIO * slack)))))
 
 
-def has_high_root(loop: Loop) -> bool:
-    """Whether the load would be more than the capacity if everything failed: λ₀·A(1) > μ."""
+def can_stay_down(loop: RetryLoop) -> bool:
+    """Whether the load would exceed the capacity if every attempt failed: λ₀·A(1) > μ."""
     return loop.load * attempts_per_call(1.0, loop.attempts) > 1
 
 
-def stays_down(loop: Loop, seconds: float) -> bool:
-    """Whether the fluid is still down long after all capacity was lost for so many seconds.
+def stays_down(loop: RetryLoop, outage: float) -> bool:
+    """Whether the service is still down `RECOVERY_TIMEOUTS` after losing all capacity for `outage` seconds.
 
-    One queue in seconds of work, first in, first out. What is given up is worked off all the same (most servers are not
-    told), and comes back one time-out later until its attempts are used up. It ends early where nothing that is left
-    of the time could change the answer.
+    A fluid model with one FIFO queue, in seconds of work. Timed-out attempts are still processed (most servers do not
+    learn of the timeout) and come back one timeout later until their attempts are used up. The simulation ends early
+    once the remaining time cannot change the answer.
     """
-    step = loop.timeout / PER_TIMEOUT
-    attempts = min(loop.attempts, MOST)
+    step = loop.timeout / STEPS_PER_TIMEOUT
+    attempts = min(loop.attempts, MAX_ATTEMPTS)
     layers = math.ceil(attempts)
     last = attempts - (layers - 1)
-    coming = [[0.0] * (layers - 1) for _ in range(PER_TIMEOUT)]  # of each step: second attempts, third ones, …
+    retries = [[0.0] * (layers - 1) for _ in range(STEPS_PER_TIMEOUT)]  # due at each step: 2nd attempts, 3rd, ...
     queue = 0.0
-    steps = math.ceil(seconds / step) + PATIENCE * PER_TIMEOUT
-    spare = 1 - loop.load  # what is worked off in a step at most
-    calm = spare >= gives_up(0.0, loop.slack)  # whether an empty queue stays empty once no more than fits comes back
+    steps = math.ceil(outage / step) + RECOVERY_TIMEOUTS * STEPS_PER_TIMEOUT
+    spare = 1 - loop.load  # most work that one step removes from the queue
+    stable = spare >= timeout_probability(0.0, loop.slack)  # an empty queue stays empty without a burst of retries
     for i in range(steps):
-        gone = min(max(seconds / step - i, 0.0), 1.0)
-        wait = queue + gone * step
-        failing = gives_up(wait, loop.slack)
-        again = coming[i % PER_TIMEOUT]
-        arrived = sum(again, loop.load)
-        if again:
-            coming[i % PER_TIMEOUT] = [each * failing for each in (loop.load, *again[:-1])]
-            coming[i % PER_TIMEOUT][-1] *= last
-        queue = max(0.0, queue + (arrived - 1 + gone) * step)
-        if queue - max(spare, 0.0) * (steps - 1 - i) * step > (1 + DECIDED) * loop.slack:
+        lost = min(max(outage / step - i, 0.0), 1.0)
+        wait = queue + lost * step
+        failing = timeout_probability(wait, loop.slack)
+        due = retries[i % STEPS_PER_TIMEOUT]
+        arrivals = sum(due, loop.load)
+        if due:
+            retries[i % STEPS_PER_TIMEOUT] = [rate * failing for rate in (loop.load, *due[:-1])]
+            retries[i % STEPS_PER_TIMEOUT][-1] *= last
+        queue = max(0.0, queue + (arrivals - 1 + lost) * step)
+        if queue - max(spare, 0.0) * (steps - 1 - i) * step > (1 + DECIDED_RATIO) * loop.slack:
             return True
-        if calm and not queue and (i + 1) * step >= seconds and max(map(sum, coming)) <= spare:
+        if stable and not queue and (i + 1) * step >= outage and max(map(sum, retries)) <= spare:
             return False
-    return gives_up(queue, loop.slack) > 0.5
+    return timeout_probability(queue, loop.slack) > 0.5
 
 
-def longest(loop: Loop) -> float:
-    """Seconds of a loss of capacity beyond which nothing is asked."""
-    return min(LONGEST, TIMEOUTS * loop.timeout)
+def max_outage_seconds(loop: RetryLoop) -> float:
+    """Longest outage for which the margin is computed, in seconds."""
+    return min(MAX_OUTAGE_SECONDS, MAX_OUTAGE_TIMEOUTS * loop.timeout)
 
 
-def margin(loop: Loop) -> float:
-    """Seconds for which all capacity must be lost at least, to take the service down for good.
+def outage_margin_seconds(loop: RetryLoop) -> float:
+    """Shortest loss of all capacity, in seconds, after which the service stays down; by bisection.
 
-    0 where it is down by its load alone, infinite where it comes back from `LONGEST` or `TIMEOUTS`, or is not known. By
-    bisection, about a millisecond.
+    0 where its load alone keeps it down. Infinite where it recovers from `max_outage_seconds`, or where the loop is
+    not fully known. Takes about a millisecond.
     """
-    if not (loop.load > 0 and loop.slack > 0 and loop.timeout > 0) or not has_high_root(loop):
+    if not (loop.load > 0 and loop.slack > 0 and loop.timeout > 0) or not can_stay_down(loop):
         return math.inf
     if stays_down(loop, 0.0):
         return 0.0
-    low, high = 0.0, longest(loop)
+    low, high = 0.0, max_outage_seconds(loop)
     if not stays_down(loop, high):
         return math.inf
-    for _ in range(HALVINGS):
+    for _ in range(BISECTION_STEPS):
         middle = (low + high) / 2
         low, high = (low, middle) if stays_down(loop, middle) else (middle, high)
     return high

@@ -1,4 +1,4 @@
-"""What is usual: a robust level over the recent past, with a floor under its scale."""
+"""Statistics by row that ignore NaN, faster than numpy's nan functions on many short rows."""
 
 from __future__ import annotations
 
@@ -8,81 +8,80 @@ import numpy as np
 
 from foreshock_dashboard.model.types import Floats
 
+EXCURSION_QUANTILE = 0.99
+"""Share of the past whose deviations are ordinary."""
+MAX_EXCURSION_SCALES = 3.0
+"""Scales that the largest ordinary deviation may be worth."""
+
 
 class Baseline(NamedTuple):
-    """Usual level and scale per row, both of shape (rows,); NaN where there is no history."""
+    """Normal level and scale per row, both of shape (rows,); NaN without history."""
 
     level: Floats
     scale: Floats
 
 
-RARE = 0.99
-"""Share of the past within which an excursion is ordinary."""
-REMARKABLE = 3.0
-"""Scales that an ordinary excursion is worth at most."""
-
-
-def usual(values: Floats, floor: float, worse: int = 0) -> Baseline:
+def robust_baseline(values: Floats, floor: float, worse: int = 0) -> Baseline:
     """Median and 1.4826 · MAD over time of `values` (rows, times).
 
-    The scale is at least `floor` (same unit as the values): a nearly constant series has a tiny MAD, and every tremor
-    of it would look like an excursion. And at least a third of the excursion that one point in a hundred makes upwards
-    (`worse` 1), downwards (-1) or either way (0): what comes in bursts has a small MAD as well.
+    The scale is at least `floor` (unit of the values), because the MAD of a nearly constant series makes every tremor
+    an excursion. It is also at least a third of the deviation that one point in a hundred exceeds upwards (`worse` 1),
+    downwards (-1), or either way (0), because the MAD of a bursty series is small as well.
     """
     level = median(values)
-    away = values - level[:, None]
-    spread = median(np.abs(away))
-    far = quantile(np.abs(away) if worse == 0 else worse * away, RARE)
-    return Baseline(level, np.fmax(np.fmax(1.4826 * spread, floor), far / REMARKABLE) + 0 * level)
+    deviations = values - level[:, None]
+    spread = median(np.abs(deviations))
+    excursion = quantile(np.abs(deviations) if worse == 0 else worse * deviations, EXCURSION_QUANTILE)
+    return Baseline(level, np.fmax(np.fmax(1.4826 * spread, floor), excursion / MAX_EXCURSION_SCALES) + 0 * level)
 
 
 def quantile(values: Floats, share: float) -> Floats:
-    """The quantile of what is finite in each row of `values` (rows, times), the point below it; NaN without any."""
-    rows, columns = values.shape
-    if not columns:
-        return np.full(rows, np.nan)
-    known = np.isfinite(values)
-    count = known.sum(axis=1)
-    found = np.sort(np.where(known, values, np.nan), axis=1)  # NaN last
-    place = np.maximum(np.floor(share * (count - 1)), 0).astype(np.intp)
-    return np.where(count > 0, found[np.arange(rows), place], np.nan)
+    """Quantile of the finite values of each row of `values` (rows, times): the lower of two ranks; NaN without any."""
+    ordered, count = _sorted_finite(values)
+    if not ordered.shape[1]:
+        return np.full(len(ordered), np.nan)
+    rank = np.maximum(np.floor(share * (count - 1)), 0).astype(np.intp)
+    return np.where(count > 0, ordered[np.arange(len(ordered)), rank], np.nan)
 
 
 def median(values: Floats) -> Floats:
-    """The median of what is finite in each row of `values` (rows, times); NaN where nothing is.
+    """Median of the finite values of each row of `values` (rows, times); NaN without any.
 
     Sorting takes a fraction of the time of `np.nanmedian`, which masks.
     """
-    rows, columns = values.shape
+    ordered, count = _sorted_finite(values)
+    rows, columns = ordered.shape
     if not columns:
         return np.full(rows, np.nan)
-    known = np.isfinite(values)
-    count = known.sum(axis=1)
-    found = np.sort(np.where(known, values, np.nan), axis=1)  # NaN last
     low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, columns - 1)
-    each = np.arange(rows)
-    return np.where(count > 0, (found[each, low] + found[each, high]) / 2, np.nan)
+    row = np.arange(rows)
+    return np.where(count > 0, (ordered[row, low] + ordered[row, high]) / 2, np.nan)
 
 
 def percentile(values: Floats, q: float) -> Floats:
-    """The q-th percentile (0…100, linear between ranks) of what is finite in each row; NaN where nothing is.
+    """q-th percentile (0 to 100, linear between ranks) of the finite values of each row; NaN without any.
 
-    As `np.nanpercentile`, which takes a function call a row.
+    Equals `np.nanpercentile`, which takes a function call per row.
     """
-    rows, columns = values.shape
+    ordered, count = _sorted_finite(values)
+    rows, columns = ordered.shape
     if not columns:
         return np.full(rows, np.nan)
-    known = np.isfinite(values)
-    count = known.sum(axis=1)
-    found = np.sort(np.where(known, values, np.nan), axis=1)  # NaN last
-    rank = q / 100 * np.maximum(count - 1, 0)
+    last = np.maximum(count - 1, 0)
+    rank = q / 100 * last
     low = np.floor(rank).astype(np.intp)
-    high = np.minimum(low + 1, np.maximum(count - 1, 0))
-    each = np.arange(rows)
-    least, most = found[each, low], found[each, high]
-    return np.where(count > 0, least + (most - least) * (rank - low), np.nan)
+    high = np.minimum(low + 1, last)
+    row = np.arange(rows)
+    below, above = ordered[row, low], ordered[row, high]
+    return np.where(count > 0, below + (above - below) * (rank - low), np.nan)
 
 
-def added(one: Floats, other: Floats) -> Floats:
-    """The sum; where only one has a value, that."""
+def _sorted_finite(values: Floats) -> tuple[Floats, Floats]:
+    """Each row sorted with everything not finite as NaN at its end, and the number of finite values per row."""
+    known = np.isfinite(values)
+    return np.sort(np.where(known, values, np.nan), axis=1), known.sum(axis=1)
+
+
+def nan_sum(one: Floats, other: Floats) -> Floats:
+    """Elementwise sum; NaN only where both are NaN."""
     return np.where(np.isnan(one), other, one + np.nan_to_num(other))

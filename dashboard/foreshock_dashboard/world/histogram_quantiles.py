@@ -9,13 +9,13 @@ import numpy as np
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.stats.histogram_quantile import Share, least, quantiles
+from foreshock_dashboard.stats.histogram_quantile import Share, histogram_quantiles, quantile_lower_bound
 from foreshock_dashboard.world.catalogue.catalogue import Readings
 from foreshock_dashboard.world.row_alignment import Alignment, Marker, Marking, Numbers, marks
 
 BUCKETED = ("served_seconds", "client_seconds", "server_seconds", "first_token_seconds")
 BOUNDED = ("served_seconds", "client_seconds")
-QUANTILES: Mapping[str, Share] = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "least": least(0.95)}
+QUANTILES: Mapping[str, Share] = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "least": quantile_lower_bound(0.95)}
 
 
 class Condenser:
@@ -36,7 +36,7 @@ class Condenser:
         for key, stack in self._stacks.items():
             labels, bounds, counts = stack.of(readings[key])
             shares = {name: share for name, share in QUANTILES.items() if key in BOUNDED or name != "least"}
-            answers = quantiles(bounds, counts, tuple(shares.values()))
+            answers = histogram_quantiles(bounds, counts, tuple(shares.values()))
             for name, rows in zip(shares, answers, strict=True):
                 out[f"{key.removesuffix('_seconds')}_{name}"] = Matrix(readings[key].times, labels, rows)
         self._marker.let_go()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from foreshock_dashboard.model.query import Matrix
-from foreshock_dashboard.stats.robust import added
+from foreshock_dashboard.stats.robust import nan_sum
 
 
 def extend(old: Matrix, new: Matrix, since: float) -> Matrix:
@@ -32,5 +32,5 @@ def beside(one: Matrix, other: Matrix) -> Matrix:
         return one if len(one) else other
     rows = dict(zip(one.labels, one.values, strict=True))
     for labels, values in zip(other.labels, other.values, strict=True):
-        rows[labels] = added(rows[labels], values) if labels in rows else values
+        rows[labels] = nan_sum(rows[labels], values) if labels in rows else values
     return Matrix.of(one.times, rows)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from foreshock_dashboard.model.network import Network
-from foreshock_dashboard.stats.robust import added
+from foreshock_dashboard.stats.robust import nan_sum
 from foreshock_dashboard.world.catalogue.catalogue import Readings
 from foreshock_dashboard.world.row_alignment import Numbers
 from foreshock_dashboard.world.row_math import Named, Told, ratio, totals
@@ -69,7 +69,7 @@ class Hosts:
         used = np.minimum(ratio(np.fmax(received, sent), speed), 1.0)
         fullest = np.full((len(self.hosts.keys), used.shape[1]), np.nan)
         np.fmax.at(fullest, self._of[2], used)
-        carried = totals(added(received, sent), self._of[2], len(self.hosts.keys))
+        carried = totals(nan_sum(received, sent), self._of[2], len(self.hosts.keys))
         told = (fullest, carried, np.minimum(ratio(again, segments), 1.0), timeouts, dropped)
         return [(self.hosts, dict(zip(TOLD, told, strict=True)))]
 

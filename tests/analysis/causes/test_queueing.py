@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_dashboard.stats.cusum import began, cusum, wait
+from foreshock_dashboard.stats.cusum import change_point, cusum, queue_wait_seconds
 
 
 @pytest.mark.parametrize(
@@ -17,14 +17,14 @@ from foreshock_dashboard.stats.cusum import began, cusum, wait
     [(0, 5, 0), (30, 5, 6), (30, 0, math.inf), (0, 0, 0), (math.nan, 5, math.nan), (30, math.nan, math.nan)],
 )
 def test_who_joins_waits_for_all_before_him(queue: float, throughput: float, seconds: float) -> None:
-    assert wait(np.array([queue]), np.array([throughput]))[0] == pytest.approx(seconds, nan_ok=True)
+    assert queue_wait_seconds(np.array([queue]), np.array([throughput]))[0] == pytest.approx(seconds, nan_ok=True)
 
 
 def test_a_shift_is_dated_to_where_it_began() -> None:
     z = np.concatenate([np.full(50, -0.2), np.full(20, 2.0)])
-    assert began(z) == 50
+    assert change_point(z) == 50
     assert cusum(z)[-1] == pytest.approx(20 * 1.5)
-    assert began(np.full(50, -0.2)) == 50
+    assert change_point(np.full(50, -0.2)) == 50
 
 
 def test_missing_points_leave_the_sum_as_it_is() -> None:
@@ -36,7 +36,7 @@ def test_missing_points_leave_the_sum_as_it_is() -> None:
 def test_sums_are_never_negative_and_begin_where_they_last_were_zero(values: list[float]) -> None:
     z = np.array(values)
     sums = cusum(z)
-    first = began(z)
+    first = change_point(z)
     assert (sums >= 0).all()
     assert (sums[first:] > 0).all()
     assert first == 0 or sums[first - 1] == 0

@@ -13,7 +13,7 @@ from tests.analysis.causes.made import ANSWER, ASK, CODE, DIRECT, GATEWAY, IN, L
 from foreshock_dashboard.analysis.baseline.retry_amplification import amplification, asked, mean
 from foreshock_dashboard.analysis.detectors.retry_risk import DEFAULT, INFERRED, SEEN, loops, patience, vulnerable
 from foreshock_dashboard.analysis.detectors.retry_storm import gain, retry_storms, slope
-from foreshock_dashboard.stats.metastability import MOST
+from foreshock_dashboard.stats.metastability import MAX_ATTEMPTS
 
 CALM: Bent = {
     ("attempts", ANSWER): lambda i: 1.02 if i % 40 == 0 else 1.0,
@@ -109,7 +109,7 @@ def test_attempts_that_multiply_for_ever_are_told_as_many_times_the_capacity_and
     """As they would in a cycle of callers."""
     often = {("attempts", each): lambda i: 9.0 if i == 100 else 1.0 for each in (ASK, ANSWER)}
     seen = loops(scan({**CALM, **often}), {LLM: 0.4})[LLM]
-    assert seen.loop.attempts == MOST
+    assert seen.loop.attempts == MAX_ATTEMPTS
 
 
 def test_who_never_retried_makes_no_loop() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreshock_dashboard.stats.nnls import weights
+from foreshock_dashboard.stats.nnls import nonnegative_weights
 
 RNG = np.random.default_rng(7)
 
@@ -17,21 +17,21 @@ def test_what_made_a_series_is_found_again() -> None:
     columns = RNG.random((200, 3))
     y = 3.0 * columns[:, 0] + 0.5 * columns[:, 2] + RNG.normal(0, 0.01, 200)
 
-    assert weights(y, columns, ridge=0.0) == pytest.approx([3.0, 0.0, 0.5], abs=0.03)
+    assert nonnegative_weights(y, columns, ridge=0.0) == pytest.approx([3.0, 0.0, 0.5], abs=0.03)
 
 
 def test_a_column_that_would_need_a_negative_weight_gets_none() -> None:
     """Who grows while the victim gets faster is innocent."""
     column = np.linspace(0, 1, 50)[:, None]
 
-    assert weights(-column[:, 0], column).tolist() == [0.0]
+    assert nonnegative_weights(-column[:, 0], column).tolist() == [0.0]
 
 
 def test_of_two_that_move_alike_each_gets_half() -> None:
     """The ridge settles what the data cannot."""
     column = RNG.random(100)
 
-    assert weights(2 * column, np.stack([column, column], axis=1)) == pytest.approx([1.0, 1.0], rel=0.05)
+    assert nonnegative_weights(2 * column, np.stack([column, column], axis=1)) == pytest.approx([1.0, 1.0], rel=0.05)
 
 
 @pytest.mark.parametrize("turned", [1, -1])
@@ -40,7 +40,7 @@ def test_two_that_explain_as_much_of_which_one_turns_out_to_be_nothing_end(turne
     y = np.array([10.0, -1.0, 0.0, 0.0, 0.0])
     columns = np.array([[1.25, 2.5, 0.75, 0.75, 0.25], [1.0, 0.0, 0.0, 0.0, 0.0]]).T
 
-    found = weights(y, columns[:, ::turned])[::turned]
+    found = nonnegative_weights(y, columns[:, ::turned])[::turned]
 
     assert np.isfinite(found).all()
     assert (found >= 0).all()
@@ -51,7 +51,7 @@ def test_columns_of_whole_numbers_have_their_optimum_too(rows: list[tuple[int, .
     """Ties and zeros are ordinary in them: at the optimum no weight above 0 can be bettered, and none at 0 raised."""
     table = np.array(rows, np.float64)
     y, columns = table[:, 0], table[:, 1:]
-    found = weights(y, columns, 0.05, supposed)
+    found = nonnegative_weights(y, columns, 0.05, supposed)
 
     penalty = 0.05 * np.trace(columns.T @ columns) / 3
     slope = columns.T @ (y - columns @ found) - penalty * (found - supposed)
@@ -65,7 +65,7 @@ def test_what_is_supposed_holds_where_the_data_do_not_tell() -> None:
     same, other = np.full(100, 3.0), 6 * RNG.random(100)
     supposed = np.array([0.2, 0.8, 5.0])
 
-    found = weights(3 * 0.2 + 3 * 0.8 + other, np.stack([same, same, other], axis=1), 0.001, supposed)
+    found = nonnegative_weights(3 * 0.2 + 3 * 0.8 + other, np.stack([same, same, other], axis=1), 0.001, supposed)
 
     assert found == pytest.approx([0.2, 0.8, 1.0], abs=0.1)
 
@@ -81,7 +81,7 @@ def test_what_is_supposed_holds_where_the_data_do_not_tell() -> None:
 )
 def test_without_anything_to_go_by_all_weights_are_nothing(y: np.ndarray, columns: np.ndarray) -> None:
     """NaN, nothing that moves, no samples."""
-    assert weights(y, columns).tolist() == [0.0, 0.0]
+    assert nonnegative_weights(y, columns).tolist() == [0.0, 0.0]
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -90,7 +90,7 @@ def test_no_small_step_to_other_allowed_weights_is_better(seed: int) -> None:
     """The optimum, by its definition."""
     rng = np.random.default_rng(seed)
     columns, y = rng.random((30, 3)), rng.normal(size=30)
-    found = weights(y, columns, ridge=0.01)
+    found = nonnegative_weights(y, columns, ridge=0.01)
     ridge = 0.01 * np.trace(columns.T @ columns) / 3
 
     def cost(b: np.ndarray) -> float:

@@ -11,7 +11,7 @@ from foreshock_dashboard.analysis.baseline.signals import ALL, SIGNALS, Signal, 
 from foreshock_dashboard.common.identity_cache import IdentityCache, row_by_key
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.stats.robust import usual
+from foreshock_dashboard.stats.robust import robust_baseline
 
 HISTORY = 7200.0
 """Seconds of past that a baseline rests on, as far as there are so many."""
@@ -112,7 +112,7 @@ def usual_at(
     for signal in signals:
         keys = signal.keys(world)
         values = transformed(signal, signal.values(world, (ALL, columns)))
-        found = usual(values, signal.floor, signal.bad)
+        found = robust_baseline(values, signal.floor, signal.bad)
         pairs = np.stack([found.level, found.scale], axis=1).astype(np.float64)
         pairs[np.isfinite(values).sum(axis=1) < LEAST] = np.nan
         levels[signal.name] = Levels(keys, remembered.get(row_by_key, keys), pairs)

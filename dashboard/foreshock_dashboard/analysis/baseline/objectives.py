@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.stats.robust import REMARKABLE
+from foreshock_dashboard.stats.robust import MAX_EXCURSION_SCALES
 
 SLOWER = (1.6, 3.0)
 """How many times its usual p95 a service may take at least and at most, where nobody says: people notice the first
@@ -33,7 +33,9 @@ def objectives(scan: Scan, configured: Mapping[Service, Objective]) -> Mapping[S
     usual_failed = scan.base.of("failed")
     for service, (level, scale) in scan.base.of("p95").items():
         if isinstance(service, Service) and service not in found:
-            factor = max(min(max(math.exp(SCALES * scale), SLOWER[0]), SLOWER[1]), math.exp(REMARKABLE * scale))
+            factor = max(
+                min(max(math.exp(SCALES * scale), SLOWER[0]), SLOWER[1]), math.exp(MAX_EXCURSION_SCALES * scale)
+            )
             lost, spread = usual_failed.get(service, (0.0, 0.0))
             allowed = max(lost, 0.0) + max(FAILED, SCALES * spread)
             found[service] = Objective(math.exp(level) * factor, allowed, learned=True)

@@ -28,7 +28,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Gpu, Stall, Tenant, gpu_order
 from foreshock_dashboard.render.units import gpu_list, percent
-from foreshock_dashboard.stats.nnls import weights
+from foreshock_dashboard.stats.nnls import nonnegative_weights
 
 SQUEEZE = 1.25
 """Predicted slow-down at which a squeeze is as likely as not: shares of GPUs waver by a few per cent."""
@@ -240,7 +240,7 @@ def _explained(scan: Scan, sharing: Sharing, victim: Service, neighbours: Sequen
         for who in neighbours
     ]
     usual = [sum(sharing.usual[places[Tenant(gpu, who.service)]] for gpu in who.gpus) for who in neighbours]
-    cost = weights(np.expm1(history - level), np.nan_to_num(np.stack(columns, axis=1) - usual))
+    cost = nonnegative_weights(np.expm1(history - level), np.nan_to_num(np.stack(columns, axis=1) - usual))
     parts = cost * [who.growth for who in neighbours]
     if not parts.sum() > 0:
         return neighbours[0]

@@ -27,7 +27,7 @@ from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.seasonality import Habit
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.stats.nnls import weights
+from foreshock_dashboard.stats.nnls import nonnegative_weights
 from foreshock_dashboard.stats.robust import median
 
 TOKENS = (1.2, 0.04)
@@ -280,7 +280,7 @@ def _share(mine: Floats, theirs: Floats, ridge: float, supposed: Floats) -> Floa
     """Weights of callers, each in units of its own size."""
     size = np.sqrt(np.square(theirs).mean(axis=0))
     size[size == 0] = 1.0
-    found: Floats = weights(mine, theirs / size, ridge, supposed * size) / size
+    found: Floats = nonnegative_weights(mine, theirs / size, ridge, supposed * size) / size
     return found
 
 

@@ -12,7 +12,7 @@ from foreshock_dashboard.analysis.baseline.signals import NAMED, Key
 from foreshock_dashboard.model.incident import Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge, Gpu, Stall, Tenant
-from foreshock_dashboard.stats.cusum import began
+from foreshock_dashboard.stats.cusum import change_point
 
 EXTREME = 4.0
 """Scales from which an excursion is as likely something as noise: a Gaussian is beyond it once in 30,000 points."""
@@ -62,7 +62,7 @@ def onset(scan: Scan, name: str, key: Key, seconds: float = 3600.0) -> float:
     """Unix seconds at which a slow excursion of a signal began: where a CUSUM of it left zero; now if it is in none."""
     history = scan.history(name, key, seconds)
     level, scale = scan.pair(name, key)
-    first = began((history - level) / scale * (NAMED[name].bad or 1))
+    first = change_point((history - level) / scale * (NAMED[name].bad or 1))
     return scan.time - max(0, len(history) - 1 - first) * scan.world.step
 
 

@@ -21,7 +21,14 @@ from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.stats.metastability import MOST, Loop, has_high_root, longest, margin, stays_down
+from foreshock_dashboard.stats.metastability import (
+    MAX_ATTEMPTS,
+    RetryLoop,
+    can_stay_down,
+    max_outage_seconds,
+    outage_margin_seconds,
+    stays_down,
+)
 
 DEFAULT = 3.0
 """Attempts of a client that is known to retry."""
@@ -47,7 +54,7 @@ class Seen(NamedTuple):
     """A loop about a service. edge: row of the edge with most of the retries, and its attempts of a call at most.
     confidence: 0…1 in its numbers."""
 
-    loop: Loop
+    loop: RetryLoop
     edge: int
     tries: float
     confidence: float
@@ -60,9 +67,9 @@ def vulnerable(scan: Scan, loads: Mapping[Service, float]) -> tuple[Finding, ...
     """
     found = []
     for service, seen in sorted(loops(scan, loads).items()):
-        if not (has_high_root(seen.loop) and stays_down(seen.loop, SURVIVED)):
+        if not (can_stay_down(seen.loop) and stays_down(seen.loop, SURVIVED)):
             continue
-        seconds = margin(seen.loop)
+        seconds = outage_margin_seconds(seen.loop)
         strength = seen.confidence * sure(-seconds, -NEAR[0], NEAR[1])
         if strength < LEAST:
             continue
@@ -91,9 +98,9 @@ def vulnerable(scan: Scan, loads: Mapping[Service, float]) -> tuple[Finding, ...
 def _then(seen: Seen, seconds: float) -> str:
     """How long a loss would have to be with a retry budget, as the end of a next step; "" where no longer."""
     loop = seen.loop._replace(attempts=max(1.0, seen.loop.attempts / seen.tries * BUDGETED))
-    then = margin(loop)
+    then = outage_margin_seconds(loop)
     if math.isinf(then):
-        return f", with the budget not even {longest(loop):.0f} s"
+        return f", with the budget not even {max_outage_seconds(loop):.0f} s"
     return f", with the budget {then:.0f} s" if round(then) > round(seconds) else ""
 
 
@@ -122,8 +129,10 @@ def loops(scan: Scan, loads: Mapping[Service, float]) -> Mapping[Service, Seen]:
         usual = scan.level("edge_p95", world.edges[worst])
         if not timeout > 0 or math.isnan(usual):
             continue
-        attempts = min(float(every[places[service]]), MOST)  # in a cycle of callers they would multiply for ever
-        loop = Loop(loads[service], attempts, max(timeout - usual, 0.1 * timeout), timeout)
+        attempts = min(
+            float(every[places[service]]), MAX_ATTEMPTS
+        )  # in a cycle of callers they would multiply for ever
+        loop = RetryLoop(loads[service], attempts, max(timeout - usual, 0.1 * timeout), timeout)
         found[service] = Seen(loop, worst, float(tries[worst]), SEEN if most[worst] > DEFAULT - 1 else INFERRED)
     return found
 

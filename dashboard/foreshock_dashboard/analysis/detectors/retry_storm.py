@@ -25,7 +25,7 @@ from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.render.units import percent
-from foreshock_dashboard.stats.cusum import wait
+from foreshock_dashboard.stats.cusum import queue_wait_seconds
 
 MINUTE = 60.0
 RETRIED = (0.1, 0.03)
@@ -192,7 +192,7 @@ def slope(offered: Floats, retried: Floats, lag: int) -> float:
 
 def _wait(scan: Scan, service: Service) -> float:
     queue = np.array([scan.value("waiting", service) - 1.0])  # the signal counts one more, for its logarithm
-    return float(wait(np.maximum(queue, 0.0), np.array([_served(scan, service)]))[0])
+    return float(queue_wait_seconds(np.maximum(queue, 0.0), np.array([_served(scan, service)]))[0])
 
 
 def _evidence(

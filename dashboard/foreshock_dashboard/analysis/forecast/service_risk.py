@@ -16,7 +16,7 @@ from foreshock_dashboard.analysis.saturation.overload import crowding
 from foreshock_dashboard.model.batching_law import Strain
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.stats.level_crossing import QUANTILES, hazard, trend
+from foreshock_dashboard.stats.level_crossing import QUANTILES, fit_trend, forecast_crossing
 
 LOOK_BACK = 900.0
 """Seconds that a trend rests on."""
@@ -91,8 +91,8 @@ def _window(values: Floats, at: int, step: float, seconds: float) -> Floats:
 
 def _crossing(logs: Floats, limit: Floats | float, step: float) -> tuple[Floats, Floats]:
     """Chance and seconds of passing a limit, by the slow trend or the quick one, whichever sees it sooner."""
-    slow = hazard(trend(logs, step), limit, LASTING, step)
-    quick = hazard(trend(logs[:, -max(1, round(QUICK / step)) :], step, 60.0), limit, LASTING, step)
+    slow = forecast_crossing(fit_trend(logs, step), limit, LASTING, step)
+    quick = forecast_crossing(fit_trend(logs[:, -max(1, round(QUICK / step)) :], step, 60.0), limit, LASTING, step)
     sooner = quick.expected > slow.expected
     return (
         np.where(sooner, quick.chance, slow.chance),

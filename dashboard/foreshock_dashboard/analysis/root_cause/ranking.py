@@ -22,7 +22,7 @@ from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
 from foreshock_dashboard.render.units import multiple, percent
-from foreshock_dashboard.stats.absorbing_walk import Kind, Moves, Node, settled
+from foreshock_dashboard.stats.absorbing_walk import Kind, Node, Transitions, absorption
 
 SEEN, SURE, SUSPECT = 0.5, 3.0, 4.0
 """Somebody is blamed where a victim's z is SURE, or it is SEEN and that of something it depends on SUSPECT."""
@@ -64,7 +64,7 @@ def blamed(walk: Walk, victims: Sequence[Service]) -> tuple[Candidate, ...]:
     Scores are shares of all blame.
     """
     ill: list[Node] = [(victim, "slow") for victim in dict.fromkeys(victims) if walk.ill(victim)]
-    absorbed = settled(walk, ill)
+    absorbed = absorption(walk, ill)
     shares = {who: sum(reasons.values()) for who, reasons in absorbed.items()}
     total = sum(shares.values())
     found = [
@@ -83,7 +83,7 @@ class Walk:
         self.findings: defaultdict[Service, list[Finding]] = defaultdict(list)
         for finding in findings:
             self.findings[finding.service].append(finding)
-        self._moves: dict[Node, Moves] = {}
+        self._transitions: dict[Node, Transitions] = {}
         self._reasons: dict[Node, str] = {}
 
     def ill(self, victim: Service) -> bool:
@@ -100,13 +100,13 @@ class Walk:
             reached |= called
         return self.found.worst(reached) >= SUSPECT
 
-    def moves(self, node: Node) -> Moves:
+    def transitions(self, node: Node) -> Transitions:
         """Where blame goes from a node, and how much of it stays."""
-        if node not in self._moves:
-            self._moves[node] = self._shared(*node)
-        return self._moves[node]
+        if node not in self._transitions:
+            self._transitions[node] = self._shared(*node)
+        return self._transitions[node]
 
-    def _shared(self, service: Service, kind: Kind) -> Moves:
+    def _shared(self, service: Service, kind: Kind) -> Transitions:
         found = [move for move in (self._slow(service) if kind == "slow" else self._load(service)) if move.weight > 0]
         gone = sum(move.weight for move in found) if kind == "load" else max((m.weight for m in found), default=0.0)
         stays = max(0.0, 1 - gone)
@@ -114,7 +114,7 @@ class Walk:
             found = [move._replace(weight=_odds(move.weight)) for move in found]
         total = sum(move.weight for move in found)
         shares = [(move, (1 - stays) * move.weight / total) for move in found] if stays < 1 else []
-        return Moves(
+        return Transitions(
             stays,
             tuple((move.to, share) for move, share in shares if not move.why),
             tuple((move.to[0], move.why, share) for move, share in shares if move.why),

@@ -21,7 +21,7 @@ from foreshock_dashboard.model.batching_law import Law, Strain
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.stats.robust import RARE, median, quantile
+from foreshock_dashboard.stats.robust import EXCURSION_QUANTILE, median, quantile
 
 MINUTE = 60.0
 LEAST = 20
@@ -74,7 +74,9 @@ def learned(world: World, at: int) -> Mapping[Service, Law]:
         good &= ~(found.cache[i, first:last] > CROWDED)
         if (law := _line(n[good], y[good])) is not None:
             asked = law.asked(n, float(rooms[i]))
-            laws[service] = replace(law, load=float(median(asked[None])[0]), peak=float(quantile(asked[None], RARE)[0]))
+            laws[service] = replace(
+                law, load=float(median(asked[None])[0]), peak=float(quantile(asked[None], EXCURSION_QUANTILE)[0])
+            )
     return laws
 
 

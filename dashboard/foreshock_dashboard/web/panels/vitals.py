@@ -18,7 +18,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.stats.robust import usual
+from foreshock_dashboard.stats.robust import robust_baseline
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.freshness import answering, sight
 from foreshock_dashboard.web.state.numbers import number
@@ -71,7 +71,7 @@ def _told(name: str, unit: str, told: Told, past: int, *, unknown: bool) -> Json
     history = told.values[:past]
     low = high = math.nan
     if unit != "count" and np.isfinite(history).sum() >= LEAST:
-        found = usual(history[None], told.floor, 1)
+        found = robust_baseline(history[None], told.floor, 1)
         level, scale = float(found.level[0]), float(found.scale[0])
         low, high = max(0.0, level - BAND * scale), level + BAND * scale
     value = float(told.values[-1]) if len(told.values) else math.nan

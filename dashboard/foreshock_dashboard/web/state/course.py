@@ -18,7 +18,7 @@ from foreshock_dashboard.analysis.forecast.service_risk import ENOUGH, LASTING
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge, Gpu, Stall, Tenant, World
-from foreshock_dashboard.stats.runs import Flags, lasting, smooth
+from foreshock_dashboard.stats.runs import BoolArray, long_runs, moving_median
 from foreshock_dashboard.web.state.stages import LEADING, STAGES, Course, Sign
 
 EARLY = 4.0
@@ -102,7 +102,7 @@ class _Follow:
         signs.sort(key=lambda sign: (sign.since, sign.service, sign.signal))
         return Course(self.times, self.world.services, stages, tuple(signs))
 
-    def _leading(self, signal: Signal, early: Flags) -> list[Sign]:
+    def _leading(self, signal: Signal, early: BoolArray) -> list[Sign]:
         """Signs of one signal at the end, the worst of each service; `early` is marked where there are any."""
         if not len(self.times) or not self.base.levels.get(signal.name):
             return []
@@ -114,7 +114,7 @@ class _Follow:
         beyond = z >= EARLY
         if signal.name in LITTLE:
             beyond &= values >= LITTLE[signal.name]
-        beyond = lasting(beyond, self.first, self.gap)
+        beyond = long_runs(beyond, self.first, self.gap)
         worst: dict[Service, tuple[float, int]] = {}
         for i in np.flatnonzero(beyond.any(axis=1)).tolist():
             for who in self._whose(keys[i]):
@@ -127,7 +127,7 @@ class _Follow:
             self._sign(signal, who, keys[i], beyond[i], float(values[i, -1]), off) for who, (off, i) in worst.items()
         ]
 
-    def _suffering(self, signs: list[Sign]) -> tuple[Flags, Flags, Flags]:
+    def _suffering(self, signs: list[Sign]) -> tuple[BoolArray, BoolArray, BoolArray]:
         """Where services are degraded, where they miss their objective, and where anything is known of them."""
         world, columns = self.world, self.columns
         p95, slower = self._looked_at(NAMED["p95"], world.services, world.red.p95[:, columns])
@@ -139,9 +139,9 @@ class _Follow:
         allowed = np.array([self.limits[who].failed if who in self.limits else LOST for who in world.services])
         asked = np.nan_to_num(rate) * max(LASTING, world.step) >= ENOUGH
         losing = np.nan_to_num(failed) > (np.maximum(usually, 0.0) + LOST)[:, None]
-        slow = lasting(asked & (slower >= WORSE) & ~luck, self.least, self.gap)
-        losing = lasting(asked & losing, self.least, self.gap)
-        over = lasting(
+        slow = long_runs(asked & (slower >= WORSE) & ~luck, self.least, self.gap)
+        losing = long_runs(asked & losing, self.least, self.gap)
+        over = long_runs(
             asked & ((np.nan_to_num(p95) > limit[:, None]) & ~luck | (np.nan_to_num(failed) > allowed[:, None])),
             self.least,
             self.gap,
@@ -154,17 +154,17 @@ class _Follow:
         suffers = slow | losing | over
         return suffers | _held(suffers, self.gap), over, np.isfinite(rate)
 
-    def _luck(self, p95: Floats) -> Flags:
+    def _luck(self, p95: Floats) -> BoolArray:
         """Where services are slower than usual only by the luck of a few requests."""
         signal = NAMED["p95"]
         least = signal.least and signal.least(self.world, (ALL, self.columns))
         if least is None:
             return np.zeros(p95.shape, np.bool_)
-        return by_chance(self.base, signal, self.world, ALL, p95, smooth(least, RECENT))
+        return by_chance(self.base, signal, self.world, ALL, p95, moving_median(least, RECENT))
 
     def _looked_at(self, signal: Signal, keys: Sequence[Key], values: Floats) -> tuple[Floats, Floats]:
         """Values, smoothed as the analysis does it, and how many scales each is worse than usual."""
-        values = values if signal.quick else smooth(values, RECENT)
+        values = values if signal.quick else moving_median(values, RECENT)
         return values, self._scales(signal, keys, values)
 
     def _scales(self, signal: Signal, keys: Sequence[Key], values: Floats) -> Floats:
@@ -186,7 +186,7 @@ class _Follow:
             return self.on.get(key, ())
         return (key,) if isinstance(key, Service) else ()
 
-    def _sign(self, signal: Signal, who: Service, key: Key, beyond: Flags, value: float, scales: float) -> Sign:
+    def _sign(self, signal: Signal, who: Service, key: Key, beyond: BoolArray, value: float, scales: float) -> Sign:
         level, scale = self.base.of(signal.name).get(key, (math.nan, math.nan))
         many = WORSE if signal.name in ("p95", "failed") else EARLY
         edge = level + many * scale * (signal.bad or 1)
@@ -202,7 +202,7 @@ class _Follow:
         return Sign(who, signal.name, entity(key), since, value, level, edge, scales)
 
 
-def _held(true: Flags, gap: int) -> Flags:
+def _held(true: BoolArray, gap: int) -> BoolArray:
     """The last points of each row where it was true less than `gap` points ago: that is no calm yet."""
     late = true[:, -gap - 1 :]
     seen = np.zeros_like(true)

@@ -10,7 +10,7 @@ import numpy as np
 from foreshock_dashboard.model.query import MAX_LAST_WINDOW, Matcher, Matrix, Query
 from foreshock_dashboard.model.samples import Labels, labels_of
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.stats.robust import added
+from foreshock_dashboard.stats.robust import nan_sum
 
 GPU = ("job", "instance", "uuid")
 TARGET = ("job", "instance")
@@ -45,7 +45,7 @@ class Form:
             pairs = self._renamed(labels)
             if pairs is not None:
                 key, scaled = labels_of(pairs), values * self.scale
-                rows[key] = added(rows[key], scaled) if key in rows else scaled
+                rows[key] = nan_sum(rows[key], scaled) if key in rows else scaled
         return Matrix.of(matrix.times, rows)
 
     def _renamed(self, labels: Labels) -> Mapping[str, str] | None:
