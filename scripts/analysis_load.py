@@ -16,7 +16,7 @@ from foreshock_dashboard.analysis.baseline.signals import capacity, inference
 from foreshock_dashboard.analysis.detectors.demand import TOKENS
 from foreshock_dashboard.analysis.detectors.kv_cache import LONGER
 from foreshock_dashboard.analysis.detectors.retry_storm import MINUTE
-from foreshock_dashboard.model.seasonality import BIN, DAY
+from foreshock_dashboard.model.seasonality import BIN_SECONDS, DAY_SECONDS
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.web.charts.svg import Axis, Line
 from foreshock_dashboard.web.charts.svg import draw as svg
@@ -40,21 +40,25 @@ def growth(run: Run) -> str:
 def habit(run: Run) -> str:
     """A Monday's requests with a surge in the afternoon, what two hours call usual, and what four Mondays do."""
     who, flow = run.service("assistant-feature"), Level(Curve(), 0.0, diurnal=0.6, peak_hour=14.0, weekend=0.5)
-    monday = math.floor(run.world.times[0] / DAY / 7) * 7 * DAY + 4 * DAY  # the first of January 1970 was a Thursday
+    monday = (
+        math.floor(run.world.times[0] / DAY_SECONDS / 7) * 7 * DAY_SECONDS + 4 * DAY_SECONDS
+    )  # the first of January 1970 was a Thursday
     chance = np.random.default_rng(1)
 
     def requests(first: float, bins: int) -> Floats:
-        times = first + BIN * np.arange(bins)
+        times = first + BIN_SECONDS * np.arange(bins)
         level = np.array([flow(float(each)) for each in times])
-        return np.asarray(chance.poisson(8.0 * level * BIN) / BIN, np.float64)
+        return np.asarray(chance.poisson(8.0 * level * BIN_SECONDS) / BIN_SECONDS, np.float64)
 
     start, bins = monday + 4 * HOUR, 56
-    times = start + BIN * np.arange(bins)
-    today = requests(start - BEFORE * BIN, BEFORE + bins)
+    times = start + BIN_SECONDS * np.arange(bins)
+    today = requests(start - BEFORE * BIN_SECONDS, BEFORE + bins)
     surge = (times >= monday + 15 * HOUR) & (times < monday + 16 * HOUR)
     today[BEFORE:][surge] *= 1.6
     usual = np.array([np.median(today[at : at + BEFORE]) for at in range(bins)])
-    past = {ago: {who: requests(start - BEFORE * BIN - ago * DAY, BEFORE + bins + AROUND)} for ago in WEEKS}
+    past = {
+        ago: {who: requests(start - BEFORE * BIN_SECONDS - ago * DAY_SECONDS, BEFORE + bins + AROUND)} for ago in WEEKS
+    }
     known = season(times, past)
     x = [(float(each) - monday) / HOUR for each in times]
     lines = [

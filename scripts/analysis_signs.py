@@ -47,11 +47,11 @@ def chance(run: Run) -> str:
     """p95 of the embedder, what it is hardly below, and what is usual."""
     who, points = run.service("embedder"), run.shown(1500.0)
     row, x = run.world.services.index(who), run.minutes(points)
-    assert run.world.red.least is not None  # it was recorded with buckets
+    assert run.world.red.lower_bound is not None  # it was recorded with buckets
     known = [run.states[at].learned.usual.of("p95").get(who, (math.nan, math.nan))[0] for at in points]
     lines = [
         Line("p95", x, (1e3 * run.world.red.p95[row, points]).tolist()),
-        Line("what it is hardly below", x, (1e3 * run.world.red.least[row, points]).tolist(), colour=4),
+        Line("what it is hardly below", x, (1e3 * run.world.red.lower_bound[row, points]).tolist(), colour=4),
         Line("usual", x, [1e3 * math.exp(level) for level in known], colour=2),
     ]
     return run.chart(f"p95 of {who}, and what may be chance", "milliseconds", lines)
@@ -67,7 +67,7 @@ class _Steps(NamedTuple):
 def _steps(run: Run) -> _Steps:
     found = inference(run.world)
     row, whole = found.services.index(run.origin), slice(0, len(run.world.times))
-    sequences = averaged(found.running / found.telling(whole), run.world.step)[row]
+    sequences = averaged(found.running / found.reporting_replicas(whole), run.world.step)[row]
     return _Steps(sequences, 1e3 * found.per_token[row])
 
 

@@ -32,7 +32,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.model.world_slice import cut
+from foreshock_dashboard.model.world_slice import slice_world
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.http.server import WebServer
 from foreshock_dashboard.world.builder import GrowingWorld
@@ -101,7 +101,7 @@ class Stage:
 
     def over(self, start: float, end: float) -> World | None:
         """What there is of a stretch of time."""
-        return cut(self._world, start, end)
+        return slice_world(self._world, start, end)
 
     def now(self) -> float:
         """The World's time."""

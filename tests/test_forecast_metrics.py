@@ -8,21 +8,21 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.registry import Collector
 
 from foreshock_dashboard.hub.forecast_metrics import forecast_families
-from foreshock_dashboard.model.forecast import Amplification, Imbalance, Load, Outlook, Risk, Stalled
+from foreshock_dashboard.model.forecast import Forecast, GpuWait, Imbalance, Load, RetryAmplification, Risk
 from foreshock_dashboard.model.service import Service
 
 CHAT, BATCH = Service("serving", "chat"), Service("", "batch")
-OUTLOOK = Outlook(
+OUTLOOK = Forecast(
     risks=(Risk(CHAT, 0.75, 0.0, 90.0, math.inf), Risk(BATCH, math.nan, math.nan, math.nan, math.nan)),
     loads=(Load(CHAT, "gold", 1.25, 0.5), Load(BATCH, "", 0.5, math.nan)),
-    amplification=(Amplification(CHAT, BATCH, 1.5),),
+    amplification=(RetryAmplification(CHAT, BATCH, 1.5),),
     imbalance=(Imbalance(CHAT, 2.0),),
-    stalled=(Stalled(CHAT, BATCH, "gold", 0.25),),
+    stalled=(GpuWait(CHAT, BATCH, "gold", 0.25),),
 )
 EDGE = 'client="chat",client_service_namespace="serving",server="batch",server_service_namespace=""'
 
 
-def page(outlook: Outlook) -> list[str]:
+def page(outlook: Forecast) -> list[str]:
     """The series of an outlook, as text."""
 
     class Families(Collector):
@@ -51,4 +51,4 @@ def test_what_is_known_is_told_and_nothing_else() -> None:
 
 def test_nothing_expected_is_no_series() -> None:
     """Absent is never zero."""
-    assert page(Outlook()) == []
+    assert page(Forecast()) == []

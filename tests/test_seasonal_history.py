@@ -13,7 +13,7 @@ from tests.web.worlds import calm
 
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SourceError
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
-from foreshock_dashboard.model.seasonality import BIN, DAY
+from foreshock_dashboard.model.seasonality import BIN_SECONDS, DAY_SECONDS
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.replay.seasonal_history import LAGS, SeasonalHistory
@@ -21,7 +21,7 @@ from foreshock_dashboard.store import Store
 from foreshock_dashboard.world.catalogue.catalogue import catalogue
 
 STEP, QUIET, BUSY = 60.0, 2.0, 5.0
-NINE = 1_767_603_600.0 // DAY * DAY + 9 * 3600.0
+NINE = 1_767_603_600.0 // DAY_SECONDS * DAY_SECONDS + 9 * 3600.0
 WHO = Service("serving", "chat")
 SERVED = labels_of(
     {"service_name": WHO.name, "service_namespace": WHO.namespace, "span_kind": "SPAN_KIND_SERVER", "job": "x"}
@@ -32,7 +32,7 @@ def scrapes(days: int) -> Iterator[SampleBatch]:
     """A counter of requests, from seven in the morning to ten of each of the days before; more of them from nine on."""
     total = 0.0
     for day in range(days, 0, -1):
-        nine = NINE - day * DAY
+        nine = NINE - day * DAY_SECONDS
         for time in np.arange(nine - 7200.0, nine + 3600.0, STEP).tolist():
             total += STEP * (BUSY if time >= nine else QUIET)
             yield SampleBatch(time, "x", (Sample("traces_span_metrics_calls_total", SERVED, total),))
@@ -70,7 +70,7 @@ def test_every_morning_is_found_in_the_store(store: Store) -> None:
     assert seasons.load(NINE - 7200.0, NINE + 600.0)
 
     assert growth(seasons, NINE + 600.0) == pytest.approx(BUSY / QUIET, rel=0.05)
-    assert seasons.attach(at(NINE)).season.of(WHO, NINE + 600.0).since == NINE - BIN  # or a bin earlier
+    assert seasons.attach(at(NINE)).season.of(WHO, NINE + 600.0).since == NINE - BIN_SECONDS  # or a bin earlier
     assert growth(seasons, NINE - 3600.0) == 1.0
     assert growth(seasons, NINE, Service("", "nobody")) == 1.0
 
@@ -81,7 +81,7 @@ def test_two_hubs_that_were_started_an_hour_apart_agree(store: Store) -> None:
     early, late = read(source), read(store)
     for quarter in range(5):
         source.broken = quarter == 2
-        early.load(NINE - 3600.0 + quarter * BIN, NINE - 1800.0 + quarter * BIN)
+        early.load(NINE - 3600.0 + quarter * BIN_SECONDS, NINE - 1800.0 + quarter * BIN_SECONDS)
     early.load(NINE, NINE + 1800.0)
     late.load(NINE, NINE + 1800.0)
     one, other = early.attach(at(NINE)).season, late.attach(at(NINE)).season
@@ -121,7 +121,7 @@ def test_only_bins_that_are_new_are_read_also_by_a_hub_that_has_no_earlier_week(
     seasons.load(NINE - 7190.0, NINE + 20.0)
     assert len(source.asked) == once
 
-    seasons.load(NINE - 7200.0 + BIN, NINE + BIN)
+    seasons.load(NINE - 7200.0 + BIN_SECONDS, NINE + BIN_SECONDS)
     assert set(source.asked[once:]) == {1}
     nothing.close()
 

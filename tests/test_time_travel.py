@@ -23,7 +23,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.model.world_slice import cut, weight
+from foreshock_dashboard.model.world_slice import nbytes, slice_world
 from foreshock_dashboard.replay.time_travel import EMPTY, SourceGrid, StateHistory, TimeTravel
 from foreshock_dashboard.world.catalogue.catalogue import catalogue
 from foreshock_dashboard.world.catalogue.row import quick_window
@@ -92,7 +92,7 @@ def test_a_world_that_is_cut_has_the_same_rows_and_fewer_columns(one: int, other
     """Both ends belong to it, and nothing is copied."""
     world = calm()
     first, last = sorted((one, other))
-    part = cut(world, world.times[first], world.times[last] + 1)
+    part = slice_world(world, world.times[first], world.times[last] + 1)
     assert part.times.tolist() == world.times[first : last + 1].tolist()
     assert part.services == world.services
     for whole, piece in zip(arrays(world), arrays(part), strict=True):
@@ -104,7 +104,7 @@ def test_a_world_that_is_cut_has_the_same_rows_and_fewer_columns(one: int, other
 def test_a_world_has_no_part_outside_its_time() -> None:
     """The message says of which time it is."""
     with pytest.raises(ValueError, match=r"no grid point from 1 to 2: the World is of \d+ to \d+"):
-        cut(calm(), 1, 2)
+        slice_world(calm(), 1, 2)
 
 
 def test_the_past_shows_what_was_known_then() -> None:
@@ -198,7 +198,7 @@ def test_what_is_read_on_counts_for_the_room_as_well() -> None:
 
 def test_what_has_no_room_any_more_is_read_again_when_it_is_asked_for() -> None:
     """A range that has moved on, and then the one before, as by the browser's button Back."""
-    past, newest = rewind(room=40 * weight(calm()) / len(calm().times))
+    past, newest = rewind(room=40 * nbytes(calm()) / len(calm().times))
     first = past.over(NOW - 86_400, NOW, newest)
     assert first
     step = first.step
@@ -285,7 +285,7 @@ def test_empty_stretches_are_not_remembered_without_end() -> None:
 def test_a_platform_too_large_for_two_hours_of_it_is_not_judged_again() -> None:
     """The message says what to do instead; charts have as many points as there is room for."""
     source = Counted()
-    past, newest = rewind(source, room=40 * weight(calm()) / len(calm().times))
+    past, newest = rewind(source, room=40 * nbytes(calm()) / len(calm().times))
     with pytest.raises(SourceError, match="too large to judge so early a time again"):
         past.at(NOW - 86_400, newest)
     day = past.over(NOW - 86_400, NOW, newest)

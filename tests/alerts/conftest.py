@@ -18,7 +18,7 @@ import yaml
 
 from foreshock_dashboard.hub.self_metrics import HubStats, metrics_text
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
-from foreshock_dashboard.model.forecast import Amplification, Imbalance, Load, Outlook, Risk, Stalled
+from foreshock_dashboard.model.forecast import Forecast, GpuWait, Imbalance, Load, RetryAmplification, Risk
 from foreshock_dashboard.model.incident import Culprit, Incident, Learning, Phase
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -83,12 +83,12 @@ def incident() -> Callable[..., Incident]:
 
 
 _CHAT, _BATCH = Service("assistant", "chat"), Service("ml", "batch")
-_OUTLOOK = Outlook(
+_OUTLOOK = Forecast(
     risks=(Risk(_CHAT, 0.1, 60.0, 90.0, 300.0),),
     loads=(Load(_CHAT, "gold", 0.4, 0.7),),
-    amplification=(Amplification(_BATCH, _CHAT, 1.0),),
+    amplification=(RetryAmplification(_BATCH, _CHAT, 1.0),),
     imbalance=(Imbalance(_CHAT, 1.0),),
-    stalled=(Stalled(_CHAT, _BATCH, "gold", 0.1),),
+    stalled=(GpuWait(_CHAT, _BATCH, "gold", 0.1),),
 )
 """A figure of each kind, none of which is a reason for an alert."""
 _MODEL: Mapping[str, AttributeValue] = {
@@ -110,7 +110,7 @@ def hub_page(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence[Inc
             HubStats(
                 version="0",
                 time=NOW,
-                snapshot=Snapshot(1, None, tuple(incidents), Learning(0.0, 1800.0), outlook=_OUTLOOK),
+                snapshot=Snapshot(1, None, tuple(incidents), Learning(0.0, 1800.0), forecast=_OUTLOOK),
                 tick_seconds=0.1,
                 store=stats,
                 receiver=ReceiverStats(1, 1, {"malformed": 1}, {"busy": 1}, 0),

@@ -12,8 +12,8 @@ import pytest
 
 from foreshock_dashboard.analysis.saturation.batching_model import learned, strains
 from foreshock_dashboard.analysis.saturation.overload import crowd
-from foreshock_dashboard.model.batching_law import Strain
-from foreshock_dashboard.model.model_servers import Inference, Replica
+from foreshock_dashboard.model.batching_law import Utilization
+from foreshock_dashboard.model.model_servers import ModelServers, Replica
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 
@@ -29,15 +29,17 @@ def served(scenes: Scenes, sequences: Callable[[int], float], slower: Callable[[
     n = np.array([sequences(i) for i in range(POINTS)])
     token = (BASE + EACH * n) * np.array([slower(i) for i in range(POINTS)])
     none = np.full((1, POINTS), np.nan)
-    told = Inference(
+    told = ModelServers(
         (LLM,), 2 * n[None], none * 0, np.minimum(n / ROOM, 1.0)[None], none, none, none, none, token[None], none, none,
         (Replica(LLM, "a"), Replica(LLM, "b")), np.stack([n, n]), np.stack([n, n]), np.stack([n, n]),
     )  # fmt: skip
     world: World = scenes.world(scenes.calm)
-    return replace(world, inference=told, step=step, times=world.times[0] + step * np.arange(POINTS, dtype=np.float64))
+    return replace(
+        world, model_servers=told, step=step, times=world.times[0] + step * np.arange(POINTS, dtype=np.float64)
+    )
 
 
-def now(world: World) -> Strain:
+def now(world: World) -> Utilization:
     return strains(world, AT, learned(world, AT))[LLM]
 
 
@@ -54,7 +56,7 @@ def later(value: float, before: Callable[[int], float], at: int = POINTS - 12) -
 def test_time_per_token_is_learned_as_a_line_over_the_sequences(scenes: Scenes) -> None:
     law = learned(served(scenes, usual, lambda _: 1.0, 10.0), AT)[LLM]
     assert law.base == pytest.approx(BASE, rel=0.05)
-    assert law.each == pytest.approx(EACH, rel=0.1)
+    assert law.per_sequence == pytest.approx(EACH, rel=0.1)
 
 
 def test_more_load_is_no_slowdown_and_a_neighbour_is_no_load(scenes: Scenes) -> None:

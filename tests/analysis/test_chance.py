@@ -53,7 +53,7 @@ def world(later: float, seed: int, *, usual: float = 0.04, longer: float = 0.15,
     rows = [made.services.index(who) for who in (VICTIM, CALLER)]
     durations, tails, lowest = made.red.p95.copy(), made.red.p95.copy(), made.red.p95.copy()
     durations[rows], tails[rows], lowest[rows] = (p95, p95 * 1.3), (p99, p99 * 1.3), (low, low * 1.3)
-    red = replace(made.red, p50=durations / 3, p95=durations, p99=tails, least=lowest if known else None)
+    red = replace(made.red, p50=durations / 3, p95=durations, p99=tails, lower_bound=lowest if known else None)
     return replace(made, red=red)
 
 
@@ -94,7 +94,7 @@ def test_a_p95_is_no_worse_than_usual_where_that_may_be_chance(
     row = made.services.index(VICTIM)
     lowest = made.red.p95.astype("float16")  # as a World that grows holds it
     lowest[row, 290:] = low
-    now = Scan(replace(made, red=replace(made.red, least=lowest)), 299, usual_at(made, 299))
+    now = Scan(replace(made, red=replace(made.red, lower_bound=lowest)), 299, usual_at(made, 299))
     assert now.z("p95", VICTIM) == pytest.approx(z, abs=0.1)
     assert now.value("p95", VICTIM) == 1.0
     assert own_risks(now, {VICTIM: Objective(0.8, 0.01)})[VICTIM].missing == missing
@@ -103,7 +103,9 @@ def test_a_p95_is_no_worse_than_usual_where_that_may_be_chance(
 def test_an_excursion_does_not_begin_with_the_luck_before_it() -> None:
     """Five points of luck, and then the long requests become longer."""
     made = world_of_scene(Scene(victim_p95=lambda i: 5.0 if i >= 290 else 0.9 if i >= 285 else 0.5))
-    red = replace(made.red, p99=np.where(np.isnan(made.red.p95), np.nan, 1.1), least=np.minimum(made.red.p95, 0.45))
+    red = replace(
+        made.red, p99=np.where(np.isnan(made.red.p95), np.nan, 1.1), lower_bound=np.minimum(made.red.p95, 0.45)
+    )
     now = Scan(replace(made, red=red), 299, usual_at(replace(made, red=red), 299))
     assert now.since("p95", VICTIM) == made.times[290]
 
@@ -122,7 +124,7 @@ def test_luck_is_the_same_in_any_unit_and_whoever_comes_first(factor: float) -> 
     """Where requests take microseconds or minutes, and where another service is listed before."""
     made = world(0.045, 1)
     red, base = made.red, usual_at(made, 299)
-    assert red.least is not None
+    assert red.lower_bound is not None
     scaled = replace(made, red=Red(red.rate, red.failed, *(each * factor for each in _times(red))))
     order = list(range(len(made.services)))[::-1]
     turned = replace(made, services=tuple(made.services[row] for row in order), red=_rows(red, order))
@@ -140,7 +142,7 @@ def by_luck(made: World, at: int, base: Usual) -> dict[Service, bool]:
 
 
 def _times(red: Red) -> tuple[Floats, ...]:
-    return tuple(each for each in (red.p50, red.p95, red.p99, red.least) if each is not None)
+    return tuple(each for each in (red.p50, red.p95, red.p99, red.lower_bound) if each is not None)
 
 
 def _rows(red: Red, order: Sequence[int]) -> Red:

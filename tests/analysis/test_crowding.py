@@ -11,16 +11,16 @@ import pytest
 from foreshock_dashboard.analysis.baseline.levels import usual_at
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.saturation.overload import crowd, crowding, filling
-from foreshock_dashboard.model.batching_law import Strain
+from foreshock_dashboard.model.batching_law import Utilization
 from foreshock_dashboard.model.service import Service
 
 Scenes = Any
 GROWS = (0.73, 0.71, 0.58)
 
 
-def strain(loads: tuple[float, float, float], usual: float = 0.5, peak: float = 0.7, full: float = 0.0) -> Strain:
+def strain(loads: tuple[float, float, float], usual: float = 0.5, peak: float = 0.7, full: float = 0.0) -> Utilization:
     """Of loads over 20, 120 and 300 seconds."""
-    return Strain(1.0, 0.0, 0.5, full, 35.0, loads[0], loads, usual, peak)
+    return Utilization(1.0, 0.0, 0.5, full, 35.0, loads[0], loads, usual, peak)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def strain(loads: tuple[float, float, float], usual: float = 0.5, peak: float = 
         pytest.param(strain((math.nan, math.nan, math.nan)), False, id="nobody knows"),
     ],
 )
-def test_the_longer_the_mean_the_less_it_may_be(found: Strain, crowded: bool) -> None:
+def test_the_longer_the_mean_the_less_it_may_be(found: Utilization, crowded: bool) -> None:
     assert crowd(found) == crowded
 
 
@@ -55,7 +55,7 @@ def test_the_longer_the_mean_the_less_it_may_be(found: Strain, crowded: bool) ->
         pytest.param(strain((math.nan, math.nan, math.nan)), False, id="nobody knows"),
     ],
 )
-def test_growing_load_is_told_before_its_means_are_there(found: Strain, soon: bool) -> None:
+def test_growing_load_is_told_before_its_means_are_there(found: Utilization, soon: bool) -> None:
     assert filling(found) == soon
 
 

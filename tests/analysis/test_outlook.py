@@ -12,9 +12,9 @@ from tests.analysis.conftest import AGGRESSOR, BYSTANDER, CALLER, GPUS, VICTIM, 
 from foreshock_dashboard.analysis.forecast.service_risk import Own
 from foreshock_dashboard.analysis.incidents.forecast_summary import outlook
 from foreshock_dashboard.analysis.incidents.lifecycle import State
-from foreshock_dashboard.model.batching_law import Strain
-from foreshock_dashboard.model.forecast import Amplification, Imbalance, Outlook, Risk, Stalled
-from foreshock_dashboard.model.model_servers import Inference, Replica
+from foreshock_dashboard.model.batching_law import Utilization
+from foreshock_dashboard.model.forecast import Forecast, GpuWait, Imbalance, RetryAmplification, Risk
+from foreshock_dashboard.model.model_servers import ModelServers, Replica
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.stats.level_crossing import QUANTILES
@@ -23,11 +23,11 @@ from foreshock_dashboard.stats.level_crossing import QUANTILES
 def own(chance: float, load: float = math.nan) -> Own:
     """What a service shows itself: 100 s times each quantile until it misses its objective."""
     seconds = tuple(100 * each for each in QUANTILES)
-    strain = Strain(1.0, 0.0, 0.5, 0.0, 40.0, load, (load,) * 3, 0.4, 0.6) if load == load else None
+    strain = Utilization(1.0, 0.0, 0.5, 0.0, 40.0, load, (load,) * 3, 0.4, 0.6) if load == load else None
     return Own(False, chance, seconds, "load", False, strain)
 
 
-def seen(world: World, known: dict[Service, Own]) -> Outlook:
+def seen(world: World, known: dict[Service, Own]) -> Forecast:
     """The outlook of a state in which services show this."""
     return outlook(replace(State(), own=known), world)
 
@@ -52,8 +52,8 @@ def test_waiting_is_the_mean_over_the_gpus_that_two_share_and_attempts_are_per_e
     """Newest figures; a pair of which nothing is known has none."""
     world = world_of_scene(Scene(stalled_by_aggressor=lambda _: 0.3, stalled_by_bystander=lambda _: math.nan))
     found = seen(replace(world, attempts=np.full(world.attempts.shape, 1.5)), {})
-    assert found.stalled == (Stalled(VICTIM, AGGRESSOR, "", 0.3),)
-    assert found.amplification == (Amplification(CALLER, VICTIM, 1.5),)
+    assert found.stalled == (GpuWait(VICTIM, AGGRESSOR, "", 0.3),)
+    assert found.amplification == (RetryAmplification(CALLER, VICTIM, 1.5),)
     assert BYSTANDER not in {each.aggressor for each in found.stalled}
 
 
@@ -64,13 +64,13 @@ def test_imbalance_is_the_busiest_replica_over_the_mean() -> None:
     replicas = (Replica(CALLER, "c:1"), Replica(VICTIM, "a:1"), Replica(VICTIM, "b:1"))
     busy = np.repeat([[5.0], [10.0], [30.0]], points, axis=1)
     told = replace(
-        Inference.empty(points), replicas=replicas, replica_busy=busy, replica_finished=busy, replica_seconds=busy
+        ModelServers.empty(points), replicas=replicas, replica_busy=busy, replica_finished=busy, replica_seconds=busy
     )
-    assert seen(replace(world, inference=told), {}).imbalance == (Imbalance(VICTIM, 1.5),)
+    assert seen(replace(world, model_servers=told), {}).imbalance == (Imbalance(VICTIM, 1.5),)
 
 
 def test_before_anything_is_learned_nothing_is_expected() -> None:
     """Not zero: nothing."""
     nothing = world_of_scene(Scene(stalled_by_aggressor=lambda _: math.nan, stalled_by_bystander=lambda _: math.nan))
     found = seen(replace(nothing, attempts=np.full(nothing.attempts.shape, math.nan)), {})
-    assert found == Outlook()
+    assert found == Forecast()

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreshock_dashboard.analysis.baseline.seasonality import AROUND, BEFORE, DAYS, MOST, WEEKS, Past, begins, season
-from foreshock_dashboard.model.seasonality import BIN, UNKNOWN, Season
+from foreshock_dashboard.model.seasonality import BIN_SECONDS, UNKNOWN_SEASONALITY, Seasonality
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 
 CHAT, CODE = Service("serving", "chat"), Service("serving", "code")
-NINE = 1_767_603_600.0 // BIN * BIN
+NINE = 1_767_603_600.0 // BIN_SECONDS * BIN_SECONDS
 BINS = 4
-TIMES: Floats = np.array([NINE + BIN * number for number in range(BINS)])
+TIMES: Floats = np.array([NINE + BIN_SECONDS * number for number in range(BINS)])
 
 
 def asked(*now: float, before: float = 10.0) -> Floats:
@@ -62,7 +62,7 @@ def days(*each: Floats) -> Mapping[int, Past]:
     ids=str,
 )
 def test_a_habit_is_what_came_often_enough(case: str, pasts: Mapping[int, Past], growth: float) -> None:
-    assert season(TIMES, pasts).of(CHAT, NINE + BIN).growth == pytest.approx(growth, rel=0.01), case
+    assert season(TIMES, pasts).of(CHAT, NINE + BIN_SECONDS).growth == pytest.approx(growth, rel=0.01), case
 
 
 def test_growth_is_over_the_two_hours_before() -> None:
@@ -74,25 +74,25 @@ def test_growth_is_over_the_two_hours_before() -> None:
 def test_too_little_of_the_hours_before_tells_nothing() -> None:
     short = np.where(np.arange(len(MORNING)) < 4, np.nan, MORNING)
     assert np.isnan(season(TIMES, weeks(short, short)).growth[0, 0])
-    assert season(TIMES, weeks(short, short)).of(CHAT, NINE + BIN).growth == pytest.approx(1.6, rel=0.01)
+    assert season(TIMES, weeks(short, short)).of(CHAT, NINE + BIN_SECONDS).growth == pytest.approx(1.6, rel=0.01)
 
 
 @pytest.mark.parametrize(
-    ("time", "growth"), [(NINE - 1.0, 1.0), (NINE + BIN, 1.6), (NINE + BINS * BIN, 1.0), (0.0, 1.0)]
+    ("time", "growth"), [(NINE - 1.0, 1.0), (NINE + BIN_SECONDS, 1.6), (NINE + BINS * BIN_SECONDS, 1.0), (0.0, 1.0)]
 )
 def test_nothing_is_said_of_other_times(time: float, growth: float) -> None:
     found = season(TIMES, weeks(MORNING, MORNING))
     assert found.of(CHAT, time).growth == pytest.approx(growth, rel=0.01)
     assert found.of(CODE, time).growth == 1.0
-    assert UNKNOWN.of(CHAT, time).growth == 1.0
+    assert UNKNOWN_SEASONALITY.of(CHAT, time).growth == 1.0
 
 
 def test_it_is_told_since_when_and_for_a_bin_longer() -> None:
     """A baseline ends minutes before now, so it does not know yet what is usual by the clock."""
     rows = {CHAT: 0}
-    found = Season(rows, TIMES, np.array([[1.0, 1.6, 1.5, 1.0]]))
+    found = Seasonality(rows, TIMES, np.array([[1.0, 1.6, 1.5, 1.0]]))
     assert [found.of(CHAT, float(time) + 1.0) for time in TIMES] == [
-        (1.0, NINE + 1.0), (1.6, NINE + BIN), (1.6, NINE + BIN), (1.5, NINE + BIN)
+        (1.0, NINE + 1.0), (1.6, NINE + BIN_SECONDS), (1.6, NINE + BIN_SECONDS), (1.5, NINE + BIN_SECONDS)
     ]  # fmt: skip
 
 
@@ -100,7 +100,7 @@ def test_it_is_told_since_when_and_for_a_bin_longer() -> None:
 def test_chance_makes_no_habit(rate: float) -> None:
     """Of services that are asked three times in a quarter of an hour, or nine hundred times, and always alike."""
     chance = np.random.default_rng(7)
-    flat = chance.poisson(rate * BIN, (4, 200, len(MORNING))) / BIN
+    flat = chance.poisson(rate * BIN_SECONDS, (4, 200, len(MORNING))) / BIN_SECONDS
     pasts = {
         ago: {Service("", str(row)): week[row] for row in range(200)} for ago, week in zip(WEEKS, flat, strict=True)
     }
@@ -111,7 +111,7 @@ def test_chance_makes_no_habit(rate: float) -> None:
 
 def test_bins_are_the_same_whoever_asks() -> None:
     """They begin at quarters of an hour, so two hubs that were started an hour apart agree."""
-    assert begins(NINE + 1.0, NINE + BIN).tolist() == [NINE, NINE + BIN]
+    assert begins(NINE + 1.0, NINE + BIN_SECONDS).tolist() == [NINE, NINE + BIN_SECONDS]
     assert begins(NINE, NINE).tolist() == [NINE]
 
 

@@ -75,8 +75,8 @@ def test_a_mesh_tells_of_services_and_of_the_calls_between_them(tmp_path: Path, 
     assert world.calls.failed[0, -1] == pytest.approx(0.25)
     assert world.server_p95[0, -1] == pytest.approx(0.2475, rel=0.01)
     for red in (world.red, world.calls):  # of 240 requests a minute, all between 200 and 250 ms
-        assert red.least is not None
-        assert red.least[0, -1] == pytest.approx(
+        assert red.lower_bound is not None
+        assert red.lower_bound[0, -1] == pytest.approx(
             0.2 + 0.05 * float(quantile_lower_bound(0.95)(np.array(240.0))), abs=3e-4
         )
 

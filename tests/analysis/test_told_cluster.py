@@ -50,7 +50,7 @@ def told(world: World) -> Capacity:
 def test_replicas_are_told_by_service_whatever_scales_them(tmp_path: Path) -> None:
     """The autoscaler's wish comes before the specification; pods that wait are counted by their name."""
     found = told(world_scraped(tmp_path, {CLUSTER: cluster}))
-    rows = np.stack([found.wanted[:, -1], found.ready[:, -1], found.most[:, -1], found.pending[:, -1]], axis=1)
+    rows = np.stack([found.wanted[:, -1], found.ready[:, -1], found.max_replicas[:, -1], found.pending[:, -1]], axis=1)
 
     assert found.services == (DB, LLM)
     np.testing.assert_array_equal(rows, [[2, 1, np.nan, 0], [6, 3, 8, 2]])

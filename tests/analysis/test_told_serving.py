@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.analysis.scraped import Page, world_scraped
 
-from foreshock_dashboard.model.model_servers import Inference, Replica
+from foreshock_dashboard.model.model_servers import ModelServers, Replica
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 
@@ -107,10 +107,10 @@ nv_inference_request_duration_us{{model="llm",version="{version}"}} {3e6 * t}
     )
 
 
-def told(world: World) -> Inference:
+def told(world: World) -> ModelServers:
     """What model servers tell."""
-    assert world.inference
-    return world.inference
+    assert world.model_servers
+    return world.model_servers
 
 
 ALL = {
@@ -213,4 +213,4 @@ def test_a_server_that_says_which_service_it_is_is_that_one(tmp_path: Path) -> N
 
 def test_without_model_servers_there_is_no_such_part(tmp_path: Path) -> None:
     """None, not empty rows."""
-    assert world_scraped(tmp_path, {ONE: lambda _: ""}).inference is None
+    assert world_scraped(tmp_path, {ONE: lambda _: ""}).model_servers is None

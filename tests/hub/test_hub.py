@@ -14,7 +14,7 @@ from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.hub import Hub
 from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
-from foreshock_dashboard.model.seasonality import DAY
+from foreshock_dashboard.model.seasonality import DAY_SECONDS
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.settings.settings import Settings
@@ -76,7 +76,7 @@ def test_a_hub_knows_what_earlier_weeks_were_like_at_this_time(hub: Hub) -> None
     now, busy = time.time(), Service("serving", "chat")
     labels = labels_of({"service_name": "chat", "service_namespace": "serving", "span_kind": "SPAN_KIND_SERVER"})
     for weeks in (2, 1):
-        then = now - weeks * 7 * DAY + 60.0 * np.arange(-150, 31)
+        then = now - weeks * 7 * DAY_SECONDS + 60.0 * np.arange(-150, 31)
         totals = np.cumsum(np.where(then > then[145], 300.0, 120.0))
         hub.store.append_samples(
             [

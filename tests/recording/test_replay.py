@@ -21,7 +21,7 @@ from tests.recording.platform import START, counter, openmetrics, wave
 from foreshock_dashboard.cli.main import main
 from foreshock_dashboard.cli.replay import played_text
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
-from foreshock_dashboard.model.seasonality import DAY
+from foreshock_dashboard.model.seasonality import DAY_SECONDS
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.recording.interval import interval_of
 from foreshock_dashboard.recording.reader import Recording
@@ -242,16 +242,16 @@ def test_a_reader_that_wants_no_more_is_no_failure_worth_a_traceback(starve: Pat
 def test_a_month_tells_what_every_day_brings(tmp_path: Path) -> None:
     """From the third week on a Monday is held against the Mondays before."""
     step, busy = 300.0, 13 * 3600.0
-    rates = [5.0 if busy <= at % DAY < busy + 7200.0 else 2.0 for at in np.arange(0, 16 * DAY, step)]
+    rates = [5.0 if busy <= at % DAY_SECONDS < busy + 7200.0 else 2.0 for at in np.arange(0, 16 * DAY_SECONDS, step)]
     totals = step * np.cumsum(rates)
     labels = 'service_name="chat",service_namespace="serving",span_kind="SPAN_KIND_SERVER"'
     served = {"traces_span_metrics_calls_total": {labels: lambda _, time: float(totals[int(time / step)])}}
-    file = openmetrics(tmp_path / "month.om", served, 15.9 * DAY, step)
+    file = openmetrics(tmp_path / "month.om", served, 15.9 * DAY_SECONDS, step)
     assert main(["import", "--openmetrics", str(file), "--out", str(tmp_path / "month")]) == 0
 
     with closing(Recording(tmp_path / "month")) as recording:
         *_, (world, _) = worlds(recording)
 
     chat = Service("serving", "chat")
-    assert world.season.of(chat, START + 15 * DAY + busy + 600.0).growth == pytest.approx(2.5, rel=0.1)
-    assert world.season.of(chat, START + 15 * DAY + busy - 7200.0).growth == pytest.approx(1.0, rel=0.1)
+    assert world.season.of(chat, START + 15 * DAY_SECONDS + busy + 600.0).growth == pytest.approx(2.5, rel=0.1)
+    assert world.season.of(chat, START + 15 * DAY_SECONDS + busy - 7200.0).growth == pytest.approx(1.0, rel=0.1)

@@ -14,11 +14,11 @@ import pytest
 from tests.web.caller import Caller
 from tests.web.worlds import NOW, POINTS, SCENES, FakeHub, calm, service, snapshot, starvation, starving
 
-from foreshock_dashboard.model.batching_law import Law
+from foreshock_dashboard.model.batching_law import BatchingLaw
 from foreshock_dashboard.model.capacity import Capacity
-from foreshock_dashboard.model.forecast import Load, Outlook, Risk
+from foreshock_dashboard.model.forecast import Forecast, Load, Risk
 from foreshock_dashboard.model.incident import AtRisk, Culprit, Incident
-from foreshock_dashboard.model.model_servers import Inference, Replica
+from foreshock_dashboard.model.model_servers import ModelServers, Replica
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.app import create_app
@@ -43,7 +43,7 @@ def serving(world: World) -> World:
 
     nothing = np.full((1, points), np.nan)
     running = row(4.0, 12.0) + np.random.default_rng(5).normal(0, 1.0, (1, points))
-    told = Inference(
+    told = ModelServers(
         (LLM,), running, row(0.0, 0.0), running / 40, nothing, nothing, nothing, nothing, 0.02 + 0.001 * running / 2,
         nothing, nothing, (Replica(LLM, "a"), Replica(LLM, "b")), np.vstack([running / 2] * 2),
         np.vstack([nothing] * 2), np.vstack([nothing] * 2),
@@ -53,7 +53,7 @@ def serving(world: World) -> World:
         (LLM,), wanted, row(2, 2), row(6, 6), np.maximum(wanted - 2, 0), ("chat",), row(8, 8), row(8, 8)
     )  # fmt: skip
     pools = tuple("chat" if gpu.host == "host-1" else "other" for gpu in world.gpus)
-    return replace(world, inference=told, capacity=room, pool=pools)
+    return replace(world, model_servers=told, capacity=room, pool=pools)
 
 
 def _chosen(*incidents: Incident) -> Chosen:
@@ -102,7 +102,7 @@ def test_the_time_left_is_told_of_the_incident_and_of_whoever_else_is_likely() -
         Risk(LLM, 0.4, 200.0, 700.0, float("inf")),
         Risk(service("auth"), 0.1, 50.0, 900.0, 1200.0),
     )
-    seen = replace(snapshot(world, item), outlook=Outlook(risks=risks))
+    seen = replace(snapshot(world, item), forecast=Forecast(risks=risks))
     rows = breaches(seen, picked(seen))
     assert [row["service"] for row in rows] == ["embedder", "vllm-70b"]
     assert rows[1]["seconds"] == {"p10": None, "p20": 200.0, "p50": 700.0, "p80": None, "p90": None}
@@ -115,7 +115,7 @@ def test_the_room_shown_is_of_who_is_asked_for_else_of_the_incident_else_of_the_
     assert focused(seen, _chosen(), "vllm-70b") == LLM
     assert focused(seen, _chosen(), "nobody") is None
     assert focused(seen, _chosen(_asked(world, "gateway", "vllm-70b"))) == LLM
-    assert focused(replace(seen, outlook=Outlook(loads=(Load(LLM, "", 0.5, 0.7),))), _chosen()) == LLM
+    assert focused(replace(seen, forecast=Forecast(loads=(Load(LLM, "", 0.5, 0.7),))), _chosen()) == LLM
     assert focused(snapshot(starving()), _chosen()) is None
 
 
@@ -134,12 +134,14 @@ def test_replicas_and_load_are_drawn_with_what_is_wanted_safe_and_allowed() -> N
 def test_offered_load_is_drawn_by_what_was_learned_before_the_range_and_says_why_where_nothing_was() -> None:
     """An incident that fills the range, its caches full all along, teaches nothing of how servers are otherwise."""
     world = serving(starving())
-    assert world.inference is not None
-    full = replace(world, inference=replace(world.inference, cache=np.full_like(world.inference.cache, 0.99)))
+    assert world.model_servers is not None
+    full = replace(
+        world, model_servers=replace(world.model_servers, cache=np.full_like(world.model_servers.cache, 0.99))
+    )
     unknown = figures.load(full, LLM, LOOK, SPAN)
     assert [line["name"] for line in unknown["data"]] == ["GPU quota of its pool used"]
     assert unknown["layout"]["annotations"][0]["text"].startswith("The load of vllm-70b is not known")
-    judged = Load(LLM, "", 1.2, 0.6, Law(0.02, 0.001, 0.05, 0.3, 0.5))
+    judged = Load(LLM, "", 1.2, 0.6, BatchingLaw(0.02, 0.001, 0.05, 0.3, 0.5))
     drawn = figures.load(full, LLM, LOOK, SPAN, (), judged)
     lines = {line["name"]: line["y"] for line in drawn["data"]}
     assert lines["offered load"][-1] > lines["offered load"][0] > 0

@@ -9,8 +9,8 @@ import pytest
 from tests.web.caller import Caller
 from tests.web.worlds import POINTS, SCENES, FakeHub, calm, service, snapshot, starvation, starving
 
-from foreshock_dashboard.model.forecast import Load, Outlook, Risk
-from foreshock_dashboard.model.model_servers import Inference, Replica
+from foreshock_dashboard.model.forecast import Forecast, Load, Risk
+from foreshock_dashboard.model.model_servers import ModelServers, Replica
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.web.api.load_balancing import advice, headroom
 from foreshock_dashboard.web.app import create_app
@@ -18,35 +18,35 @@ from foreshock_dashboard.web.app import create_app
 EMBEDDER = service("embedder")
 
 
-def seen(phase: str = "", outlook: Outlook = Outlook()) -> Snapshot:  # noqa: B008
+def seen(phase: str = "", outlook: Forecast = Forecast()) -> Snapshot:  # noqa: B008
     """A tick with an incident of the embedder in a phase, and an outlook."""
     world = starving() if phase else calm()
     found = snapshot(world, *([starvation(world, phase=phase)] if phase else []))
-    return replace(found, outlook=outlook)
+    return replace(found, forecast=outlook)
 
 
-def risky(chance: float, p50: float = 300.0) -> Outlook:
+def risky(chance: float, p50: float = 300.0) -> Forecast:
     """The embedder may miss its objective."""
-    return Outlook(risks=(Risk(EMBEDDER, chance, p50 / 2, p50, p50 * 2),))
+    return Forecast(risks=(Risk(EMBEDDER, chance, p50 / 2, p50, p50 * 2),))
 
 
 @pytest.mark.parametrize(
     ("phase", "outlook", "state", "reason"),
     [
-        ("", Outlook(), "ok", ""),
-        ("advisory", Outlook(), "degraded", "train-llm starves embedder"),
-        ("page", Outlook(), "shed", "train-llm starves embedder"),
-        ("cascading", Outlook(), "shed", "train-llm starves embedder"),
-        ("over", Outlook(), "ok", ""),
+        ("", Forecast(), "ok", ""),
+        ("advisory", Forecast(), "degraded", "train-llm starves embedder"),
+        ("page", Forecast(), "shed", "train-llm starves embedder"),
+        ("cascading", Forecast(), "shed", "train-llm starves embedder"),
+        ("over", Forecast(), "ok", ""),
         ("", risky(0.4), "ok", ""),
         ("", risky(0.6), "degraded", "it may miss its objective in 5 min"),
         ("", risky(1.0, 0.0), "degraded", "it misses its objective"),
-        ("", Outlook(loads=(Load(EMBEDDER, "", 0.5, 0.6),)), "ok", ""),
-        ("", Outlook(loads=(Load(EMBEDDER, "", 0.7, 0.6),)), "degraded", "it is asked 70 % of what it can do"),
-        ("", Outlook(loads=(Load(EMBEDDER, "", 0.7, float("nan")),)), "ok", ""),
+        ("", Forecast(loads=(Load(EMBEDDER, "", 0.5, 0.6),)), "ok", ""),
+        ("", Forecast(loads=(Load(EMBEDDER, "", 0.7, 0.6),)), "degraded", "it is asked 70 % of what it can do"),
+        ("", Forecast(loads=(Load(EMBEDDER, "", 0.7, float("nan")),)), "ok", ""),
     ],
 )
-def test_a_service_is_ok_degraded_or_to_be_spared(phase: str, outlook: Outlook, state: str, reason: str) -> None:
+def test_a_service_is_ok_degraded_or_to_be_spared(phase: str, outlook: Forecast, state: str, reason: str) -> None:
     """By its open incident first, then by what is expected of it."""
     found = advice(seen(phase, outlook), EMBEDDER)
     assert found.state == state
@@ -141,7 +141,7 @@ def test_room_is_ranked_and_what_is_not_known_comes_last() -> None:
         Load(service("c"), "", 0.2, float("nan")),
         Load(service("d"), "", 0.1, 0.5),
     )
-    pools = headroom(seen(outlook=Outlook(loads=loads)))["pools"]
+    pools = headroom(seen(outlook=Forecast(loads=loads)))["pools"]
     assert [row["service"] for row in pools] == ["d", "b", "a", "c"]
     assert [row["spare_ratio"] for row in pools] == [0.4, 0.3, pytest.approx(-0.1), None]
     assert [row["pool"] for row in pools] == [None, None, "chat", None]
@@ -152,10 +152,10 @@ def test_replicas_share_their_services_load_by_the_requests_on_them(caller: Call
     replicas = tuple(Replica(EMBEDDER, f"host-{i}:8000") for i in range(3))
     busy = np.repeat([[2.0], [6.0], [4.0]], POINTS, axis=1)
     busy[2, -1] = np.nan
-    told = replace(Inference.empty(POINTS), replicas=replicas, replica_busy=busy)
-    found = seen(outlook=Outlook(loads=(Load(EMBEDDER, "", 0.4, 0.6), Load(service("vllm-8b"), "", 0.1, 0.2))))
+    told = replace(ModelServers.empty(POINTS), replicas=replicas, replica_busy=busy)
+    found = seen(outlook=Forecast(loads=(Load(EMBEDDER, "", 0.4, 0.6), Load(service("vllm-8b"), "", 0.1, 0.2))))
     assert found.world
-    hub.snapshot = replace(found, world=replace(found.world, inference=told))
+    hub.snapshot = replace(found, world=replace(found.world, model_servers=told))
     rows = caller.get("/api/headroom?service=embedder").json()
     assert [(row["instance"], row["requests"]) for row in rows["replicas"]] == [
         ("host-0:8000", 2.0),

@@ -26,13 +26,13 @@ from tests.web.worlds import (
 )
 
 from foreshock_dashboard.model.capacity import Capacity
-from foreshock_dashboard.model.forecast import Load, Outlook, Promise, Risk
+from foreshock_dashboard.model.forecast import Forecast, Load, Risk, Slo
 from foreshock_dashboard.model.incident import AtRisk, Learning
-from foreshock_dashboard.model.model_servers import Inference, Replica
+from foreshock_dashboard.model.model_servers import ModelServers, Replica
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.model.world_slice import cut
+from foreshock_dashboard.model.world_slice import slice_world
 from foreshock_dashboard.web.app import PAGES, create_app
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.theme import LIGHT
@@ -55,26 +55,26 @@ def serving(world: World) -> World:
     one, two = np.full((1, POINTS), 3.0), np.vstack([np.full(POINTS, 40.0), np.full(POINTS, np.nan)])
     named = (Replica(MODEL, "a:8000"), Replica(MODEL, "b:8000"))
     inference = replace(
-        Inference.empty(POINTS),
+        ModelServers.empty(POINTS),
         services=(MODEL,),
         **{name: one * i for i, name in enumerate(SERVING, 1)},
         replicas=named,
         **dict.fromkeys(("replica_busy", "replica_finished", "replica_seconds"), two),
     )
     capacity = replace(
-        Capacity.empty(POINTS), services=(MODEL,), wanted=one * 2, ready=one, most=one * math.nan, pending=one
+        Capacity.empty(POINTS), services=(MODEL,), wanted=one * 2, ready=one, max_replicas=one * math.nan, pending=one
     )
-    return replace(world, inference=inference, capacity=capacity)
+    return replace(world, model_servers=inference, capacity=capacity)
 
 
 def told(**more: object) -> Snapshot:
     """Starving, with what is expected of two services."""
-    expected = Outlook(
+    expected = Forecast(
         risks=(Risk(EMBEDDER, 0.9, 0.0, 0.0, 60.0), Risk(GATEWAY, 0.6, 60.0, 180.0, math.inf)),
         loads=(Load(MODEL, "", 1.2, 0.7),),
-        promises=(Promise(EMBEDDER, 0.2, 0.01, True), Promise(GATEWAY, 9.0, 0.01, False)),
+        slos=(Slo(EMBEDDER, 0.2, 0.01, True), Slo(GATEWAY, 9.0, 0.01, False)),
     )
-    return replace(snapshot(w := starving(), starvation(w)), outlook=expected, **more)  # type: ignore[arg-type]
+    return replace(snapshot(w := starving(), starvation(w)), forecast=expected, **more)  # type: ignore[arg-type]
 
 
 def test_a_row_tells_how_near_its_objective_a_service_is() -> None:
@@ -127,7 +127,7 @@ def test_model_servers_and_replicas_are_told_where_there_are_any() -> None:
         (told(), TRAIN, "train-llm starves embedder on host-0/gpu-0"),
         (told(incidents=()), EMBEDDER, "embedder misses its usual level: p95 "),
         (told(incidents=()), GATEWAY, "gateway may miss its objective in 3 min: p95 "),
-        (replace(told(incidents=()), outlook=Outlook()), GATEWAY, "Nothing is promised for it and too little known"),
+        (replace(told(incidents=()), forecast=Forecast()), GATEWAY, "Nothing is promised for it and too little known"),
         (snapshot(calm(), learning=Learning(720.0, 1800.0)), GATEWAY, "still being learned (12 of 30 min)"),
         (SCENES["blind"](), GATEWAY, "Nothing fresh is known of gateway"),
         (snapshot(calm()), TRAIN, "train-llm gets no requests that are known; it works on 10 GPUs."),
@@ -158,13 +158,13 @@ def test_an_unknown_service_is_told_with_names_like_it(hub: FakeHub, caller: Cal
 
 def test_golden_charts_of_a_service(golden: Callable[[str, str], None]) -> None:
     """Every chart of a service that has all, of its last five points."""
-    world = cut(serving(starving()), NOW - 40, NOW)
+    world = slice_world(serving(starving()), NOW - 40, NOW)
     span = (NOW - 40, NOW)
     began = replace(starvation(world), since=NOW - 20)
     marks = figures.marks_of([began, replace(began, victims=())])
     drawn = {
         "requests": figures.requests(world, EMBEDDER, LOOK, span),
-        "durations": figures.durations(world, EMBEDDER, LOOK, span, Promise(EMBEDDER, 0.2, 0.01, True), marks),
+        "durations": figures.durations(world, EMBEDDER, LOOK, span, Slo(EMBEDDER, 0.2, 0.01, True), marks),
         "gpu": figures.gpu_time(world, EMBEDDER, LOOK, span),
         "queue": figures.queue(world, MODEL, LOOK, span),
         "first token": figures.first_token(world, MODEL, LOOK, span),

@@ -10,11 +10,11 @@ import pytest
 from tests.web.worlds import NOW, POINTS, STEP, calm, service, snapshot, starvation, starving
 
 from foreshock_dashboard.analysis.baseline.objectives import Objective
-from foreshock_dashboard.model.forecast import Load, Outlook
+from foreshock_dashboard.model.forecast import Forecast, Load
 from foreshock_dashboard.model.incident import AtRisk, Evidence
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
-from foreshock_dashboard.model.world_slice import cut
+from foreshock_dashboard.model.world_slice import slice_world
 from foreshock_dashboard.stats.runs import long_runs, moving_median
 from foreshock_dashboard.web.panels.timeline import AHEAD, picked, timeline, window
 from foreshock_dashboard.web.panels.vitals import offered, vitals
@@ -117,7 +117,7 @@ def test_a_sign_lasts_or_is_none(points: str, expected: str) -> None:
 @pytest.mark.parametrize("points", [1, 2, 5, 30])
 def test_a_short_past_is_no_obstacle(points: int) -> None:
     """A hub that has just begun, or an instant right after the beginning of a recording."""
-    world = cut(starving(), NOW - 900, NOW - 900 + (points - 1) * STEP)
+    world = slice_world(starving(), NOW - 900, NOW - 900 + (points - 1) * STEP)
     seen = snapshot(world)
     fared = course(world, NOW - 900, NOW)
     assert len(fared.times) == points
@@ -199,7 +199,9 @@ def test_a_usual_band_needs_history_before_the_sparkline() -> None:
     for name in ("stalled_by", "attempts", "busy", "stalled", "utilization", "contended"):
         pairs[name] = np.hstack([getattr(early, name), getattr(late, name)])
     red = {name: np.hstack([getattr(early.red, name), getattr(late.red, name)]) for name in ("rate", "failed", "p50")}
-    red |= {name: np.hstack([getattr(early.red, name), getattr(late.red, name)]) for name in ("p95", "p99", "least")}
+    red |= {
+        name: np.hstack([getattr(early.red, name), getattr(late.red, name)]) for name in ("p95", "p99", "lower_bound")
+    }
     world = replace(late, red=replace(late.red, **red), **pairs)
     wait = next(row for row in vitals(snapshot(world), course(world, NOW - 900, NOW)) if "wait" in row["name"])
     assert wait["usual"] is not None
@@ -209,6 +211,6 @@ def test_a_usual_band_needs_history_before_the_sparkline() -> None:
 def test_the_worst_load_is_that_of_the_outlook() -> None:
     """What scalers read and what the page shows are one number."""
     loads = (Load(RAG, "", 0.4, 0.7), Load(EMBEDDER, "", 1.31, 0.72))
-    told = _numbers(replace(_seen(), outlook=Outlook(loads=loads)))["Highest offered load"]
+    told = _numbers(replace(_seen(), forecast=Forecast(loads=loads)))["Highest offered load"]
     assert (told["value"], told["who"], told["note"]) == (1.31, "embedder", "safe up to 72 %")
     assert offered(calm(), np.arange(3), {}).shape == (0, 3)

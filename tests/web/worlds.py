@@ -15,7 +15,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import Event, Span, TraceQuery, TraceSummary
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import Edge, Gpu, Operation, Red, Stall, Target, Tenant, World
-from foreshock_dashboard.model.world_slice import cut
+from foreshock_dashboard.model.world_slice import slice_world
 
 NOW = 1_764_064_800.0
 STEP = 10.0
@@ -127,8 +127,8 @@ def starving(rename: dict[str, str] | None = None) -> World:
     train, victim = (service((rename or {}).get(n, n)) for n in ("train-llm", "embedder"))
     red, stalled_by, busy = world.red, world.stalled_by.copy(), world.busy.copy()
     use, contended, attempts = world.utilization.copy(), world.contended.copy(), world.attempts.copy()
-    assert red.least is not None
-    p50, p95, p99, least = red.p50.copy(), red.p95.copy(), red.p99.copy(), red.least.copy()
+    assert red.lower_bound is not None
+    p50, p95, p99, least = red.p50.copy(), red.p95.copy(), red.p99.copy(), red.lower_bound.copy()
     failed = red.failed.copy()
     late = slice(POINTS - 20, None)
     rise = np.linspace(1.5, 4.0, 20)
@@ -148,7 +148,7 @@ def starving(rename: dict[str, str] | None = None) -> World:
     attempts[[e.server == victim for e in world.edges], late] = 1.31
     return replace(
         world,
-        red=replace(red, p50=p50, p95=p95, p99=p99, least=least, failed=failed),
+        red=replace(red, p50=p50, p95=p95, p99=p99, lower_bound=least, failed=failed),
         stalled_by=stalled_by,
         busy=busy,
         utilization=use,
@@ -176,7 +176,9 @@ def without(
     def gone(name: str) -> Floats | Red:
         found: Floats | Red = getattr(world, name)
         if isinstance(found, Red):
-            return Red(*(cut(getattr(found, part), name) for part in ("rate", "failed", "p50", "p95", "p99", "least")))
+            return Red(
+                *(cut(getattr(found, part), name) for part in ("rate", "failed", "p50", "p95", "p99", "lower_bound"))
+            )
         return cut(found, name)
 
     changes: dict[str, Any] = {name: gone(name) for name in names}
@@ -392,14 +394,14 @@ class FakeHub:
         if time < world.times[0]:
             raise SourceError(f"nothing is known of {time:.0f}")
         told = tuple(item for item in self.snapshot.incidents if item.opened <= time)
-        return replace(self.snapshot, seq=round(time), world=cut(world, world.times[0], time), incidents=told)
+        return replace(self.snapshot, seq=round(time), world=slice_world(world, world.times[0], time), incidents=told)
 
     def over(self, start: float, end: float) -> World | None:
         """What there is of a stretch of time."""
         world = self.snapshot.world
         if world is None and self.snapshot.error:
             raise SourceError(f"Cannot be read: {self.snapshot.error}")
-        return None if world is None or end < world.times[0] else cut(world, start, end)
+        return None if world is None or end < world.times[0] else slice_world(world, start, end)
 
     def now(self) -> float:
         """A clock that the test sets."""

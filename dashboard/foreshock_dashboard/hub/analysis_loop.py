@@ -18,7 +18,7 @@ from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.unmatched_services import ServiceOverrides
 from foreshock_dashboard.model.incident import Incident, Learning
 from foreshock_dashboard.model.query import MetricSource, SourceError
-from foreshock_dashboard.model.seasonality import BIN
+from foreshock_dashboard.model.seasonality import BIN_SECONDS
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
@@ -104,7 +104,7 @@ class AnalysisLoop:
 
     def load_seasons(self, now: float) -> bool:
         """See what is usual at this time of the week, and in the quarter of an hour to come; whether all is known."""
-        return self._seasons.load(now - HISTORY_SECONDS, now + BIN)
+        return self._seasons.load(now - HISTORY_SECONDS, now + BIN_SECONDS)
 
     def _judge(self, now: float) -> None:
         judged, last = self._judged, self._snapshot
@@ -127,7 +127,7 @@ class AnalysisLoop:
             self.tiers.observe(world)
             expected = outlook(self._state, world)
             self._snapshot = Snapshot(
-                last.seq + 1, world, self._state.incidents, learning(world), outlook=expected, bounds=judged.bounds
+                last.seq + 1, world, self._state.incidents, learning(world), forecast=expected, bounds=judged.bounds
             )
 
     def _watch_at(self, interval: float) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from prometheus_client.core import GaugeMetricFamily
 
-from foreshock_dashboard.model.forecast import Load, Outlook
+from foreshock_dashboard.model.forecast import Forecast, Load
 from foreshock_dashboard.model.service import Service
 
 SERVICE = ("service_name", "service_namespace")
@@ -16,7 +16,7 @@ EDGE = ("client", "client_service_namespace", "server", "server_service_namespac
 Row = tuple[tuple[str, ...], float]
 
 
-def forecast_families(outlook: Outlook) -> Iterator[GaugeMetricFamily]:
+def forecast_families(outlook: Forecast) -> Iterator[GaugeMetricFamily]:
     """Every family, also those without a series; what is not known, or further off than is looked, has none."""
     yield _family(
         "foreshock_service_risk_ratio",

@@ -116,7 +116,7 @@ def metric_families(vitals: HubStats) -> Iterator[Family]:
         "foreshock_build", "The hub's version.", {"version": vitals.version, "python": platform.python_version()}
     )
     yield _incidents(vitals.snapshot.incidents)
-    yield from forecast_families(vitals.snapshot.outlook)
+    yield from forecast_families(vitals.snapshot.forecast)
     learning = vitals.snapshot.learning
     yield GaugeMetricFamily(
         "foreshock_history_seconds", "History that the baselines rest on, in seconds.", value=learning.have

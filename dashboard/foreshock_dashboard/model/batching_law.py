@@ -1,4 +1,4 @@
-"""How long a model server with continuous batching takes for a token, and how much of it is asked for. Pure."""
+"""Batching law of a model server: time per token and offered load under continuous batching."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from foreshock_dashboard.model.types import Floats
 
 
 @dataclass(frozen=True, slots=True)
-class Law:
-    """Seconds per token = `base` + `each` · sequences per replica. `scale`: of the residual's logarithm.
+class BatchingLaw:
+    """Seconds per token = `base` + `per_sequence` · sequences per replica. `scale`: scale of the residual's logarithm.
 
-    load: what is usually asked of a replica over what a full one gives, 0…1; peak: in the busiest minutes of a hundred.
+    load: normal offered load over the throughput of a full replica, 0 to 1. peak: its 99th percentile.
     """
 
     base: float
-    each: float
+    per_sequence: float
     scale: float
     load: float
     peak: float
 
     def seconds(self, sequences: Floats) -> Floats:
-        """What a token takes with so many sequences at once."""
-        return self.base + self.each * sequences
+        """Seconds per token with this many concurrent sequences."""
+        return self.base + self.per_sequence * sequences
 
-    def asked(self, sequences: Floats, room: float) -> Floats:
-        """Throughput that so many sequences at once are a sign of, over that of a full replica.
+    def offered_load(self, sequences: Floats, room: float) -> Floats:
+        """Offered load of `sequences` concurrent sequences over the throughput of a full replica.
 
-        X(n) / X(room), X(n) = n / (a + b·n) tokens per second: by Little's law n is what the work asked for needs.
-        Where more wait than there is room for, as many times over as they are.
+        X(n) / X(room) with X(n) = n / (a + b·n) tokens per second: by Little's law, n sequences are in service at an
+        offered load of X(n). Beyond `room`, the sequences per replica at a full KV cache, at least n / room.
         """
         with np.errstate(invalid="ignore", divide="ignore"):
             served = sequences / self.seconds(sequences) / (room / self.seconds(np.asarray(room)))
@@ -38,14 +38,13 @@ class Law:
 
 
 @dataclass(frozen=True, slots=True)
-class Strain:
-    """A service's model servers at one instant.
+class Utilization:
+    """Utilization of a service's model servers at one instant; NaN where unknown.
 
-    slowdown: time per token over what the load explains, 1 as learned; z: the same in scales. cache: KV cache used
-    0…1, mean of replicas and a minute. full: for how many seconds now hardly any of it has been free. room: sequences
-    per replica at which it is full. load: throughput that is asked for over what full servers give, 0…1 and above
-    where requests wait, over the last LATELY seconds; loads: over the last WINDOWS; usual, peak: as the law has them.
-    NaN where unknown.
+    slowdown: time per token over the value that the load explains; z: the same in scales. cache: KV-cache usage, 0 to
+    1, mean over replicas and a minute. full: seconds since when the KV cache has been nearly full. room: sequences per
+    replica at a full KV cache. load: offered load over the throughput of full servers, above 1 where requests wait,
+    over the last LATELY seconds; loads: over the last WINDOWS. usual, peak: as in the law.
     """
 
     slowdown: float

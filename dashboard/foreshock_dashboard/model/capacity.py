@@ -1,4 +1,4 @@
-"""What the autoscaler wants, what is there, and what the quota allows."""
+"""Replicas desired and ready, and the GPU quota of each pool."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from foreshock_dashboard.model.types import Floats
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """Arrays of shape (services, times) and (pools, times), NaN where there is no sample.
+    """Arrays of shape (services, times) and (pools, times); NaN is no sample.
 
-    wanted: replicas that the autoscaler wants, or where there is none those that the deployment specifies.
-    ready: replicas that serve. most: the autoscaler's bound (NaN without one). pending: pods that wait for a node.
-    quota, used: GPUs that each pool's resource quota allows and has given out.
+    wanted: desired replicas of the autoscaler, or of the Deployment without an autoscaler. ready: replicas that serve.
+    max_replicas: upper bound of the autoscaler (NaN without one). pending: pods without a node.
+    quota, used: GPUs that the pool's ResourceQuota allows and has assigned.
     """
 
     services: tuple[Service, ...]
     wanted: Floats = field(repr=False)
     ready: Floats = field(repr=False)
-    most: Floats = field(repr=False)
+    max_replicas: Floats = field(repr=False)
     pending: Floats = field(repr=False)
     pools: tuple[str, ...]
     quota: Floats = field(repr=False)
@@ -30,6 +30,6 @@ class Capacity:
 
     @classmethod
     def empty(cls, points: int) -> Capacity:
-        """Nobody tells of replicas and quotas."""
+        """Nothing is known of replicas and quotas."""
         none = np.empty((0, points))
         return cls((), none, none, none, none, (), none, none)

@@ -1,19 +1,19 @@
-"""What the analysis expects of every service, whether or not it is an incident: for scalers, gateways and boards."""
+"""Forecast of every service, with or without an incident: for autoscalers, gateways, and dashboards."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from foreshock_dashboard.model.batching_law import Law
+from foreshock_dashboard.model.batching_law import BatchingLaw
 from foreshock_dashboard.model.service import Service
 
 
 class Risk(NamedTuple):
-    """How likely a service is to miss its objective.
+    """Risk of an SLO breach.
 
-    chance: 0…1, within the next ten minutes. p20, p50, p80: seconds until then with a chance of 20, 50 and 80 %;
-    0 where it misses it already, infinite where that is further off than the analysis looks.
+    chance: probability, 0 to 1, within the next ten minutes. p20, p50, p80: quantiles of the seconds until the breach;
+    0 in breach, infinite beyond the forecast horizon.
     """
 
     service: Service
@@ -24,21 +24,21 @@ class Risk(NamedTuple):
 
 
 class Load(NamedTuple):
-    """What a service asks of its capacity.
+    """Load of a service against its capacity.
 
-    pool: the name of its GPUs' pool, "" where it has none. ratio: offered load over the capacity of the replicas that
-    are ready; 1 is all of it. safe: the ratio up to which its own bursts do no harm; NaN where that is not known.
-    law: by which it was reckoned, learned while nothing was wrong; None where that is not told.
+    pool: GPU pool, "" without one. ratio: offered load over the capacity of the ready replicas. safe: safe limit of
+    the ratio, at which bursts of the service do no harm; NaN where unknown. law: the batching law behind the ratio,
+    learned from healthy operation; None where not available.
     """
 
     service: Service
     pool: str
     ratio: float
     safe: float
-    law: Law | None = None
+    law: BatchingLaw | None = None
 
 
-class Amplification(NamedTuple):
+class RetryAmplification(NamedTuple):
     """Attempts per call on an edge: 1 without retries."""
 
     client: Service
@@ -47,14 +47,14 @@ class Amplification(NamedTuple):
 
 
 class Imbalance(NamedTuple):
-    """How uneven a service's replicas are loaded: the busiest over the mean; 1 where all are alike."""
+    """Load imbalance of a service: the busiest replica over the mean; 1 is even."""
 
     service: Service
     ratio: float
 
 
-class Stalled(NamedTuple):
-    """The share 0…1 of GPU time that a victim waits for an aggressor, mean over the GPUs that they share."""
+class GpuWait(NamedTuple):
+    """Share of GPU time, 0 to 1, that a victim waits on an aggressor; mean over the GPUs they share."""
 
     victim: Service
     aggressor: Service
@@ -62,10 +62,10 @@ class Stalled(NamedTuple):
     ratio: float
 
 
-class Promise(NamedTuple):
-    """What a service is judged by: p95 in seconds, and the share 0…1 of failed requests, that are not to be passed.
+class Slo(NamedTuple):
+    """SLO targets of a service: p95 in seconds, and the error rate as a share of requests, 0 to 1.
 
-    learned: from how it usually is, because nobody configured one.
+    learned: derived from the baseline because none is configured.
     """
 
     service: Service
@@ -75,12 +75,12 @@ class Promise(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
-    """Everything that is expected at one instant; what is not known is left out, not told as 0."""
+class Forecast:
+    """Forecast at one instant. Unknown values are left out, never 0."""
 
     risks: tuple[Risk, ...] = ()
     loads: tuple[Load, ...] = ()
-    amplification: tuple[Amplification, ...] = ()
+    amplification: tuple[RetryAmplification, ...] = ()
     imbalance: tuple[Imbalance, ...] = ()
-    stalled: tuple[Stalled, ...] = ()
-    promises: tuple[Promise, ...] = ()
+    stalled: tuple[GpuWait, ...] = ()
+    slos: tuple[Slo, ...] = ()

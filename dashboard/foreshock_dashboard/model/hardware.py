@@ -1,4 +1,4 @@
-"""What GPUs tell of their health; rows are the World's GPUs."""
+"""GPU health; rows are the GPUs of the World."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from foreshock_dashboard.model.types import Floats
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """Arrays of shape (gpus, times), NaN where there is no sample.
+    """Arrays of shape (gpus, times); NaN is no sample.
 
-    clock: SM clock as a share 0…1 of the highest. throttled: share 0…1 of time held back by power or temperature.
-    errors: XID and uncorrected memory errors per second. lost: 1 while the driver no longer answers for it.
+    clock: SM clock as a share, 0 to 1, of the maximum. throttled: share of time, 0 to 1, throttled by power or heat.
+    errors: XID and uncorrected memory errors per second. lost: 1 while the driver does not answer for the GPU.
     """
 
     clock: Floats = field(repr=False)
@@ -24,6 +24,6 @@ class Hardware:
 
     @classmethod
     def empty(cls, gpus: int, points: int) -> Hardware:
-        """Nobody tells how they are."""
+        """Nothing is known of GPU health."""
         nothing = np.full((gpus, points), np.nan)
         return cls(nothing, nothing, nothing, nothing)

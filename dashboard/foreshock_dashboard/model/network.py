@@ -1,4 +1,4 @@
-"""What hosts tell of their interfaces and connections."""
+"""Network interfaces and TCP connections of hosts."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from foreshock_dashboard.model.types import Floats
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Arrays of shape (hosts, times), NaN where there is no sample.
+    """Arrays of shape (hosts, times); NaN is no sample.
 
-    used: share 0…1 of the fastest direction of the fullest interface (Ethernet or RDMA) that is used.
-    bytes: bytes per second, both directions of all interfaces. retransmitted: share 0…1 of TCP segments sent again.
-    timeouts: TCP time-outs per second. dropped: packets dropped or in error, or out of sequence (RDMA), per second.
+    used: utilization, 0 to 1, of the busier direction of the busiest interface (Ethernet or RDMA).
+    bytes: bytes per second, both directions of all interfaces. retransmitted: share of TCP segments, 0 to 1.
+    timeouts: TCP timeouts per second. dropped: packets per second dropped, in error, or out of sequence (RDMA).
     """
 
     hosts: tuple[str, ...]
@@ -27,6 +27,6 @@ class Network:
 
     @classmethod
     def empty(cls, points: int) -> Network:
-        """No host tells of its network."""
+        """No host reports its network."""
         none = np.empty((0, points))
         return cls((), none, none, none, none, none)

@@ -1,4 +1,4 @@
-"""An answer that may not be all there is, and says so."""
+"""Answers that know whether they are complete."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ T = TypeVar("T")
 
 
 class Partial(tuple[T, ...]):
-    """A tuple with a `note`: why something of what was asked for may be missing; "" where nothing is known to be.
+    """A tuple with a `note` on why items may be missing, "" for a complete answer.
 
-    total: how many items there are, given or not.
+    `total` counts all items, also those not in the tuple.
     """
 
     note: str
     total: int
 
     def __new__(cls, items: Iterable[T] = (), note: str = "", total: int | None = None) -> Partial[T]:
-        """Items in their order; `total` is their number unless it is more."""
+        """Items in order; `total` defaults to their number."""
         made = super().__new__(cls, tuple(items))
         made.note = note
         made.total = len(made) if total is None else total
@@ -26,10 +26,10 @@ class Partial(tuple[T, ...]):
 
 
 def note_of(found: object) -> str:
-    """What an answer says of its completeness; "" where it says nothing."""
+    """Why an answer may be incomplete; "" for a complete one."""
     return found.note if isinstance(found, Partial) else ""
 
 
 def total_of(found: Sequence[object]) -> int:
-    """How many items there are, those included that an answer lacks."""
+    """Number of items, also those that an answer lacks."""
     return found.total if isinstance(found, Partial) else len(found)

@@ -1,4 +1,4 @@
-"""Samples on their way from a source to a store: the Prometheus data model, nothing more."""
+"""Samples in the Prometheus data model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STALE_BITS = struct.pack("<d", STALE)
 
 
 def is_stale(value: float) -> bool:
-    """Whether the value is the staleness marker, which is not any other NaN."""
+    """Whether a value is the staleness marker; other NaNs are not."""
     return math.isnan(value) and struct.pack("<d", value) == _STALE_BITS
 
 
@@ -28,7 +28,7 @@ def labels_of(pairs: Mapping[str, str]) -> Labels:
 
 
 class Sample(NamedTuple):
-    """One value of one series. Its time is the batch's."""
+    """One value of one series, at the time of its batch."""
 
     metric: str
     labels: Labels
@@ -37,10 +37,10 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SampleBatch:
-    """Everything one scrape of one target gave.
+    """Samples of one scrape of one target.
 
-    `time` is in Unix seconds. `target` names where it came from and ends up in logs and on the status page. Series that
-    the target's previous scrape had and this one lacks are present with the value `STALE`.
+    `time` is in Unix seconds. `target` names the origin in logs and on the status page. Series that the
+    previous scrape of the target had and this one lacks are present with the value `STALE`.
     """
 
     time: float

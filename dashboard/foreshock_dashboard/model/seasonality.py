@@ -1,4 +1,4 @@
-"""How load usually grows at a time of the week: what yesterday and last week were like at this hour."""
+"""Seasonal growth of load, by time of the week."""
 
 from __future__ import annotations
 
@@ -10,44 +10,46 @@ import numpy as np
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 
-DAY = 86_400.0
-BIN = 900.0
-"""Seconds of a bin; bins begin at multiples of it since the epoch."""
+DAY_SECONDS = 86_400.0
+BIN_SECONDS = 900.0
+"""Width of a bin; bins are aligned to the epoch."""
 
 
-class Habit(NamedTuple):
-    """How many times as much as in the two hours before is usual, 1 or more, and since when: Unix seconds."""
+class SeasonalGrowth(NamedTuple):
+    """Normal load over the load of the two hours before, at least 1, and since when (Unix seconds)."""
 
     growth: float
     since: float
 
 
-class Season(NamedTuple):
-    """How many times as much each service is asked in a bin as in the two hours before it, going by earlier weeks.
+class Seasonality(NamedTuple):
+    """Load of each service in a bin over its load of the two hours before, learned from earlier weeks.
 
-    rows: of services. times: when bins begin, Unix seconds, ascending. growth: shape (services, bins), 1 or more; NaN
-    where too little is known.
+    rows: row of each service. times: start of each bin, Unix seconds, ascending. growth: shape (services, bins), at
+    least 1; NaN with too little history.
     """
 
     rows: Mapping[Service, int]
     times: Floats
     growth: Floats
 
-    def of(self, service: Service, time: float) -> Habit:
-        """What a service is used to at a time (Unix seconds); a growth of 1 where that is not known.
+    def of(self, service: Service, time: float) -> SeasonalGrowth:
+        """Seasonal growth of a service at a time (Unix seconds); 1 where unknown.
 
-        Growth of the bin before counts as well: a baseline ends some minutes before now.
+        The bin before counts as well, because a baseline ends some minutes before now.
         """
         row = self.rows.get(service)
         column = int(np.searchsorted(self.times, time, side="right")) - 1
-        if row is None or column < 0 or time >= self.times[column] + BIN:
-            return Habit(1.0, time)
+        if row is None or column < 0 or time >= self.times[column] + BIN_SECONDS:
+            return SeasonalGrowth(1.0, time)
         grown = np.nan_to_num(self.growth[row, : column + 1], nan=1.0) > 1.0
-        calm = np.flatnonzero(~grown[:column]) if grown[column] else np.flatnonzero(~grown[: max(0, column - 1)])
-        first = int(calm[-1]) + 1 if len(calm) else 0
+        flat = np.flatnonzero(~grown[:column]) if grown[column] else np.flatnonzero(~grown[: max(0, column - 1)])
+        first = int(flat[-1]) + 1 if len(flat) else 0
         growth = float(np.fmax.reduce(self.growth[row, max(0, column - 1) : column + 1]))
-        return Habit(growth, float(self.times[min(first, column)])) if growth > 1.0 else Habit(1.0, time)
+        return (
+            SeasonalGrowth(growth, float(self.times[min(first, column)])) if growth > 1.0 else SeasonalGrowth(1.0, time)
+        )
 
 
-UNKNOWN = Season({}, np.empty(0), np.empty((0, 0)))
-"""Nothing is known of earlier weeks."""
+UNKNOWN_SEASONALITY = Seasonality({}, np.empty(0), np.empty((0, 0)))
+"""Without history of earlier weeks."""

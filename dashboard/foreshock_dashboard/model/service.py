@@ -1,4 +1,4 @@
-"""The service: the one key on which GPUs, spans and metrics are joined."""
+"""The service: the key that joins GPUs, spans, and metrics."""
 
 from __future__ import annotations
 

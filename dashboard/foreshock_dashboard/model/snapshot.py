@@ -1,11 +1,11 @@
-"""What one tick of the hub gives to the web: a World, what the analysis says of it, and how good it is."""
+"""Result of one evaluation of the hub: a World, its analysis, and the quality of both."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from foreshock_dashboard.model.forecast import Outlook
+from foreshock_dashboard.model.forecast import Forecast
 from foreshock_dashboard.model.incident import Incident, Learning
 from foreshock_dashboard.model.query import MetricSource
 from foreshock_dashboard.model.span import TraceSource
@@ -15,11 +15,11 @@ from foreshock_dashboard.model.world import World
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One tick. `seq` grows by one with each; `world` is None until the first tick has read a source.
+    """Result of one evaluation. `seq` counts evaluations; `world` is None until a source was read.
 
-    `outlook` is what is expected of each service at the World's time. `error` says why the last tick could not read its
-    source (the World then is the last good one); "" when it could. `bounds`: the Unix seconds between which a hub that
-    stands in the past can be asked for any instant; None where it goes with the time.
+    `forecast` is of the World's time. `error` is why the last evaluation could not read its source, "" if it could; the
+    World then is the last good one. `bounds` are the Unix seconds between which a hub over a recording answers; None
+    for a live hub.
     """
 
     seq: int
@@ -27,30 +27,30 @@ class Snapshot:
     incidents: tuple[Incident, ...]
     learning: Learning
     error: str = ""
-    outlook: Outlook = field(default_factory=Outlook)
+    forecast: Forecast = field(default_factory=Forecast)
     bounds: tuple[float, float] | None = None
 
 
 class HubView(Protocol):
-    """All that the web may see of the hub."""
+    """Everything the web may see of the hub."""
 
     @property
     def snapshot(self) -> Snapshot:
-        """The newest tick."""
+        """The newest evaluation."""
         ...
 
     @property
     def metrics(self) -> MetricSource:
-        """Where samples are read."""
+        """Source of samples."""
         ...
 
     @property
     def traces(self) -> TraceSource:
-        """Where traces are read."""
+        """Source of traces."""
         ...
 
     def at(self, time: float) -> Snapshot:
-        """What the hub showed, or would have shown, at an earlier instant (Unix seconds); may take seconds.
+        """Snapshot of an earlier instant (Unix seconds), live or recomputed; may take seconds.
 
         Raises:
             SourceError: the source cannot answer, or holds nothing so early.
@@ -58,7 +58,7 @@ class HubView(Protocol):
         ...
 
     def over(self, start: float, end: float) -> World | None:
-        """The World of a stretch of time, for charts: on a coarser grid where it is long; None without data.
+        """World of a time range, for charts: on a coarser grid where the range is long; None without data.
 
         Raises:
             SourceError: the source cannot answer.
@@ -74,7 +74,7 @@ class HubView(Protocol):
         ...
 
     def ready(self) -> tuple[bool, str]:
-        """Whether the hub can answer truthfully, and if not why."""
+        """Whether the hub is ready, and if not why."""
         ...
 
     def metrics_text(self, *, openmetrics: bool = False) -> str:

@@ -9,9 +9,9 @@ import numpy as np
 
 from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.hardware import Hardware
-from foreshock_dashboard.model.model_servers import Inference
+from foreshock_dashboard.model.model_servers import ModelServers
 from foreshock_dashboard.model.network import Network
-from foreshock_dashboard.model.seasonality import UNKNOWN, Season
+from foreshock_dashboard.model.seasonality import UNKNOWN_SEASONALITY, Seasonality
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 
@@ -27,7 +27,7 @@ class Gpu:
 
     @property
     def label(self) -> str:
-        """How people refer to it: `host-2/gpu-3`."""
+        """Display name: `host-2/gpu-3`."""
         return f"{self.host}/gpu-{self.index}"
 
 
@@ -40,7 +40,7 @@ class Edge(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """A kind of request that a service answers, by the name of its spans."""
+    """A request type of a service, by span name."""
 
     service: Service
     name: str
@@ -54,7 +54,7 @@ class Tenant(NamedTuple):
 
 
 class Stall(NamedTuple):
-    """A service made to wait on a GPU by another one."""
+    """A victim that waits on a GPU for an aggressor."""
 
     gpu: Gpu
     victim: Service
@@ -72,11 +72,11 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Red:
-    """Rate, errors and duration of one thing per row; arrays of shape (rows, times).
+    """Rate, errors, and duration by row; arrays of shape (rows, times).
 
-    rate in requests per second; failed as a share 0…1 of requests (NaN without requests); p50, p95, p99 in seconds
-    (NaN without requests in the window). least: what the true p95 is hardly below, by how many requests there were, in
-    seconds; None where nobody counted.
+    rate: requests per second. failed: share of requests, 0 to 1 (NaN without requests). p50, p95, p99: seconds (NaN
+    without requests in the window). lower_bound: lower confidence bound of the true p95 given the number of requests,
+    seconds; None without request counts.
     """
 
     rate: Floats = field(repr=False)
@@ -84,7 +84,7 @@ class Red:
     p50: Floats = field(repr=False)
     p95: Floats = field(repr=False)
     p99: Floats = field(repr=False)
-    least: Floats | None = field(default=None, repr=False)
+    lower_bound: Floats | None = field(default=None, repr=False)
 
     @classmethod
     def empty(cls, rows: int, points: int) -> Red:
@@ -95,23 +95,22 @@ class Red:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The platform over a stretch of time, up to and including `times[-1]`, the instant the World is of.
+    """The platform over a time range that ends at `times[-1]`, the instant of the World.
 
-    Every array has shape (rows, times), float64 (float32 in a hub), NaN where there was no sample:
-    absent is never zero.
+    Every array has shape (rows, times), float64 (float32 in a hub). NaN is no sample: absent is never zero.
 
-    services/red: requests each service received.
-    edges/calls: requests on each edge as its client saw them; `server_p95` as the server saw them (seconds); `attempts`
-        is attempts per call, 1.0 without retries.
-    operations/operation_rate: requests per second that services on GPUs received, by operation.
+    services/red: requests received by each service.
+    edges/calls: requests on each edge as its client measured them; `server_p95` (seconds) as the server did;
+        `attempts` per call, 1.0 without retries.
+    operations/operation_rate: requests per second received by services on GPUs, by operation.
     gpus: utilization and contended as ratios 0…1, memory in bytes, power in watts, temperature in °C.
     tenants: busy and stalled as ratios 0…1 of time, memory in bytes.
-    stalls: ratio 0…1 of time that the victim was stalled by the aggressor on that GPU (an upper bound of waiting).
-    inference, capacity, network, hardware: what model servers, the cluster, hosts and GPUs tell, if any does.
-    pool: of each GPU, tier: of each service, "" where nobody says; empty where nobody says anything.
-    season: by how much requests usually grow at these times.
-    targets: where the samples come from. missing: families that no source gave, by name.
-    simulated: some of the data is not from the real world.
+    stalls: ratio 0…1 of time that the victim was stalled by the aggressor on the GPU (an upper bound of waiting).
+    model_servers, capacity, network, hardware: None where nothing reports them.
+    pool: of each GPU, tier: of each service; "" where unknown, empty where none is known.
+    season: seasonal growth of the request rate.
+    targets: scrape targets of the samples. missing: names of the metric families that no source reports.
+    simulated: some of the data is simulated.
     """
 
     times: Floats
@@ -140,17 +139,17 @@ class World:
     targets: tuple[Target, ...] = ()
     missing: tuple[str, ...] = ()
     simulated: bool = False
-    inference: Inference | None = None
+    model_servers: ModelServers | None = None
     capacity: Capacity | None = None
     network: Network | None = None
     hardware: Hardware | None = None
     pool: tuple[str, ...] = ()
     tier: tuple[str, ...] = ()
-    season: Season = UNKNOWN
+    season: Seasonality = UNKNOWN_SEASONALITY
 
     @property
     def time(self) -> float:
-        """Unix seconds of the instant the World is of."""
+        """Unix seconds of the last grid point."""
         return float(self.times[-1])
 
 

@@ -1,4 +1,4 @@
-"""A World of a shorter stretch of time: the same rows, fewer columns. Nothing is copied."""
+"""A shorter time range of a World: the same rows, fewer columns. Nothing is copied."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from foreshock_dashboard.model.world import World
 Section = TypeVar("Section")
 
 
-def cut(world: World, start: float, end: float) -> World:
-    """The World from `start` to `end` (Unix seconds, both included), as if nothing had been told before and after.
+def slice_world(world: World, start: float, end: float) -> World:
+    """The World from `start` to `end` (Unix seconds, both included).
 
     Raises:
-        ValueError: no grid point of the World lies there.
+        ValueError: the World has no grid point in the range.
     """
     first = int(np.searchsorted(world.times, start, side="left"))
     after = int(np.searchsorted(world.times, end, side="right"))
@@ -26,7 +26,7 @@ def cut(world: World, start: float, end: float) -> World:
 
 
 def _cut(section: Section, columns: slice, points: int) -> Section:
-    """Every array of a dataclass that has a column a grid point, and those of its parts."""
+    """Slice every array with one column per grid point, also in nested dataclasses."""
     changes: dict[str, object] = {}
     for field in fields(section):  # type: ignore[arg-type]  # World and its parts are dataclasses
         value = getattr(section, field.name)
@@ -37,15 +37,15 @@ def _cut(section: Section, columns: slice, points: int) -> Section:
     return replace(section, **changes)  # type: ignore[type-var]  # as above
 
 
-def weight(section: object) -> int:
-    """Bytes of all arrays of a World, or of a part of one."""
+def nbytes(section: object) -> int:
+    """Bytes of all arrays of a World or of a part of it."""
     total = 0
     for field in fields(section):  # type: ignore[arg-type]  # World and its parts are dataclasses
         value = getattr(section, field.name)
         if isinstance(value, np.ndarray):
             total += value.nbytes
         elif is_dataclass(value) and not isinstance(value, type):
-            total += weight(value)
+            total += nbytes(value)
     return total
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.seasonality import AROUND, BEFORE, DAYS, WEEKS, Past, begins, season
 from foreshock_dashboard.model.query import MetricSource, SourceError
-from foreshock_dashboard.model.seasonality import BIN, DAY, UNKNOWN
+from foreshock_dashboard.model.seasonality import BIN_SECONDS, DAY_SECONDS, UNKNOWN_SEASONALITY
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 LAGS = tuple(sorted({*WEEKS, *DAYS}))
 """Days ago that are read."""
-WINDOW = BIN - 1.0
+WINDOW = BIN_SECONDS - 1.0
 """Seconds over which requests of a bin are counted, off multiples of scrape intervals."""
 
 Rates = Mapping[Service, float]
@@ -39,7 +39,7 @@ class SeasonalHistory:
     def __init__(self, source: MetricSource, catalogue: Callable[[float], Mapping[str, Reading]]) -> None:
         self._source = source
         self._served = catalogue(WINDOW)["served"]
-        self._known = UNKNOWN
+        self._known = UNKNOWN_SEASONALITY
         self._bins: dict[int, dict[float, Rates]] = {ago: {} for ago in LAGS}
         self._times: Floats = np.empty(0)
         self._failed: frozenset[int] = frozenset()
@@ -55,9 +55,11 @@ class SeasonalHistory:
         times = begins(start, end)
         if np.array_equal(times, self._times) and not self._failed:
             return True
-        wanted = np.concatenate([times[0] - BIN * np.arange(BEFORE, 0, -1), times, times[-1:] + BIN * AROUND])
-        failed = frozenset(ago for ago in LAGS if not self._have(ago, (wanted - ago * DAY).tolist()))
-        known = {ago: self._past(ago, (wanted - ago * DAY).tolist()) for ago in LAGS if ago not in failed}
+        wanted = np.concatenate(
+            [times[0] - BIN_SECONDS * np.arange(BEFORE, 0, -1), times, times[-1:] + BIN_SECONDS * AROUND]
+        )
+        failed = frozenset(ago for ago in LAGS if not self._have(ago, (wanted - ago * DAY_SECONDS).tolist()))
+        known = {ago: self._past(ago, (wanted - ago * DAY_SECONDS).tolist()) for ago in LAGS if ago not in failed}
         self._known = season(times, {ago: past for ago, past in known.items() if past})
         if new := failed - self._failed:
             log.warning("what is usual at this time of the week is not known of %s days ago", _listed(new))
@@ -71,14 +73,18 @@ class SeasonalHistory:
         missing = [begin for begin in bins if begin not in have]
         if missing:
             try:
-                found = answer(self._source, self._served, missing[0] + BIN, missing[-1] + BIN, BIN)
+                found = answer(
+                    self._source, self._served, missing[0] + BIN_SECONDS, missing[-1] + BIN_SECONDS, BIN_SECONDS
+                )
             except SourceError as error:
                 log.debug("%d days ago: %s", ago, error)
                 return False
             who = [service_of(dict(labels)) for labels in found.labels]
             for column, time in enumerate(found.times.tolist()):
                 rates = zip(who, found.values[:, column].tolist(), strict=True)
-                have[time - BIN] = {service: rate for service, rate in rates if service is not None and rate == rate}
+                have[time - BIN_SECONDS] = {
+                    service: rate for service, rate in rates if service is not None and rate == rate
+                }
         return True
 
     def _past(self, ago: int, bins: list[float]) -> Past:

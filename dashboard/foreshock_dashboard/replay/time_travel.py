@@ -20,7 +20,7 @@ from foreshock_dashboard.model.query import MetricSource, NothingKnownError, Sou
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.model.world_slice import cut, weight
+from foreshock_dashboard.model.world_slice import nbytes, slice_world
 from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
 from foreshock_dashboard.replay.world_range import WorldRange, world_between
 from foreshock_dashboard.world.catalogue.row import Reading
@@ -101,7 +101,7 @@ class JudgedHour:
     @property
     def weight(self) -> float:
         """Bytes, roughly."""
-        return weight(self.world) + self.memory.weight
+        return nbytes(self.world) + self.memory.weight
 
 
 class TimeTravel:
@@ -140,7 +140,7 @@ class TimeTravel:
 
     def note(self, state: State, world: World) -> None:
         """Remember how the present was judged."""
-        known = learning(cut(world, -math.inf, state.time))
+        known = learning(slice_world(world, -math.inf, state.time))
         with self._noting:
             self._memory.note(state, known)
 
@@ -162,9 +162,9 @@ class TimeTravel:
             if kept is None or kept[0].time < world.times[0]:
                 raise NothingKnownError(TOO_EARLY)
         state, known = kept
-        world = cut(world, -math.inf, state.time)
+        world = slice_world(world, -math.inf, state.time)
         seq = round(state.time)
-        return Snapshot(seq, world, state.incidents, known, outlook=outlook(state, world), bounds=newest.bounds)
+        return Snapshot(seq, world, state.incidents, known, forecast=outlook(state, world), bounds=newest.bounds)
 
     def over(self, start: float, end: float, newest: Snapshot) -> World | None:
         """The World from `start` to `end` for charts, on a coarser grid where the range is long; None without data.
@@ -197,7 +197,7 @@ class TimeTravel:
 
     def _fitting(self, world: World) -> int:
         """Grid points for which there is room."""
-        return max(1, int(self._room // max(1.0, weight(world) / len(world.times))))
+        return max(1, int(self._room // max(1.0, nbytes(world) / len(world.times))))
 
     def _era(self, time: float, world: World) -> JudgedHour:
         """The hour of `time`, with the hours before it that its baselines rest on."""
@@ -224,7 +224,7 @@ class TimeTravel:
             for following in states(state, newest, self._promised):
                 state = following
                 if state.time >= first:
-                    memory.note(state, learning(cut(newest, -math.inf, state.time)))
+                    memory.note(state, learning(slice_world(newest, -math.inf, state.time)))
         return JudgedHour(newest, memory) if newest else None
 
     def _stretch(self, start: float, step: float) -> WorldRange:

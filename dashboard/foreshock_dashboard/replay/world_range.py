@@ -11,7 +11,7 @@ import numpy as np
 from foreshock_dashboard.model.query import MetricSource
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.model.world_slice import cut, weight
+from foreshock_dashboard.model.world_slice import nbytes, slice_world
 from foreshock_dashboard.world.builder import GrowingWorld
 from foreshock_dashboard.world.catalogue.row import Reading
 from foreshock_dashboard.world.histogram_quantiles import Condenser
@@ -67,11 +67,11 @@ class WorldRange:
     @property
     def weight(self) -> float:
         """Bytes, roughly."""
-        return weight(self.world) if self.world else 0.0
+        return nbytes(self.world) if self.world else 0.0
 
 
 def world_between(world: World | None, start: float, end: float) -> World | None:
     """The World from `start` to `end`; None where it has no grid point there."""
     if world is None or not ((world.times >= start) & (world.times <= end)).any():
         return None
-    return cut(world, start, end)
+    return slice_world(world, start, end)

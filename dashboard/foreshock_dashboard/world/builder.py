@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from foreshock_dashboard.model.query import Matrix
-from foreshock_dashboard.model.seasonality import UNKNOWN
+from foreshock_dashboard.model.seasonality import UNKNOWN_SEASONALITY
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
@@ -159,13 +159,13 @@ class GrowingWorld:
             targets=self._sections.targets.listed(gpus.targets(), since, now),
             missing=missing,
             simulated=self._mocked > max(now - MOCKED * self._step, since - self._step),
-            inference=self._serving.told(),
+            model_servers=self._serving.told(),
             capacity=self._cluster.told(known),
             network=self._network.told(),
             hardware=gpus.hardware(since),
             pool=gpus.pool(),
             tier=calls.tier(),
-            season=UNKNOWN,
+            season=UNKNOWN_SEASONALITY,
         )
 
 

@@ -15,7 +15,7 @@ from foreshock_dashboard.world.row_math import Named, Told, ratio, service_of
 from foreshock_dashboard.world.section import Key, NameOf, Section
 from foreshock_dashboard.world.sections import Growth, Sections
 
-QUANTILES = ("p50", "p95", "p99", "least")
+QUANTILES = ("p50", "p95", "p99", "lower_bound")
 RED = ("rate", "failed", *QUANTILES)
 Pair = tuple[Service, Service]
 
@@ -87,7 +87,7 @@ def _red(readings: Readings, what: str, seconds: str, section: Section[Key], nam
     failed = section.rows(f"{what}_failed", readings[f"{what}_failed"], name)
     errors = np.where(np.isnan(total), np.nan, np.nan_to_num(failed))
     took = {key: section.rows(f"{seconds}_{key}", readings[f"{seconds}_{key}"], name) for key in QUANTILES}
-    took["least"] = _roughly(took["least"])
+    took["lower_bound"] = _roughly(took["lower_bound"])
     return {"rate": total, "failed": np.minimum(ratio(errors, total), 1.0), **took}
 
 

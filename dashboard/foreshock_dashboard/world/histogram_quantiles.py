@@ -15,7 +15,7 @@ from foreshock_dashboard.world.row_alignment import Alignment, Marker, Marking, 
 
 BUCKETED = ("served_seconds", "client_seconds", "server_seconds", "first_token_seconds")
 BOUNDED = ("served_seconds", "client_seconds")
-QUANTILES: Mapping[str, Share] = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "least": quantile_lower_bound(0.95)}
+QUANTILES: Mapping[str, Share] = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "lower_bound": quantile_lower_bound(0.95)}
 
 
 class Condenser:
@@ -35,7 +35,7 @@ class Condenser:
         out = {key: matrix for key, matrix in readings.items() if key not in BUCKETED}
         for key, stack in self._stacks.items():
             labels, bounds, counts = stack.of(readings[key])
-            shares = {name: share for name, share in QUANTILES.items() if key in BOUNDED or name != "least"}
+            shares = {name: share for name, share in QUANTILES.items() if key in BOUNDED or name != "lower_bound"}
             answers = histogram_quantiles(bounds, counts, tuple(shares.values()))
             for name, rows in zip(shares, answers, strict=True):
                 out[f"{key.removesuffix('_seconds')}_{name}"] = Matrix(readings[key].times, labels, rows)

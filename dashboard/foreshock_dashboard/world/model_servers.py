@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from foreshock_dashboard.model.model_servers import Inference, Replica
+from foreshock_dashboard.model.model_servers import ModelServers, Replica
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -64,11 +64,11 @@ class Serving:
         by_replica = dict(zip(BY_REPLICA, (busy, rows["finished"], seconds), strict=True))
         return [(self.services, by_service), (self.replicas, by_replica)]
 
-    def told(self) -> Inference | None:
+    def told(self) -> ModelServers | None:
         """What model servers tell; None where there is none."""
         if not self.replicas.keys:
             return None
-        return Inference(
+        return ModelServers(
             services=self.services.keys,
             replicas=self.replicas.keys,
             **{key: self.services[key] for key in BY_SERVICE},

@@ -16,7 +16,7 @@ from foreshock_dashboard.analysis.baseline.levels import usual_at
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.hardware import Hardware
-from foreshock_dashboard.model.model_servers import Inference, Replica
+from foreshock_dashboard.model.model_servers import ModelServers, Replica
 from foreshock_dashboard.model.network import Network
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -139,7 +139,7 @@ def world(bent: Bent | None = None, points: int = POINTS) -> World:
         stalled_by=rows("stalled_by", STALLS),
         operations=(),
         operation_rate=np.empty((0, points)),
-        inference=Inference(services=(LLM,), **told, replicas=REPLICAS, **replicas),
+        model_servers=ModelServers(services=(LLM,), **told, replicas=REPLICAS, **replicas),
         capacity=Capacity(
             services=(LLM,),
             **{name: rows(name, (LLM,)) for name in ("wanted", "ready", "most", "pending")},

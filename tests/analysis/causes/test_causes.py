@@ -45,8 +45,8 @@ from foreshock_dashboard.analysis.detectors.network import network
 from foreshock_dashboard.analysis.detectors.provisioning_lag import provisioning
 from foreshock_dashboard.analysis.detectors.retry_storm import retry_storms
 from foreshock_dashboard.analysis.remediation.scale_out import further
-from foreshock_dashboard.model.batching_law import Strain
-from foreshock_dashboard.model.seasonality import BIN, Season
+from foreshock_dashboard.model.batching_law import Utilization
+from foreshock_dashboard.model.seasonality import BIN_SECONDS, Seasonality
 from foreshock_dashboard.model.service import Service
 
 Detector = Callable[[Scan], tuple[Finding, ...]]
@@ -341,17 +341,17 @@ def test_growth_that_the_hour_usually_brings_explains_only_what_nothing_else_doe
     assert not best.expected
 
 
-def every_week(now: Scan, growth: float) -> Season:
+def every_week(now: Scan, growth: float) -> Seasonality:
     """Every service is asked so many times as much at this time."""
     rows = {who: row for row, who in enumerate(now.world.services)}
-    return Season(rows, np.array([now.time // BIN * BIN]), np.full((len(rows), 1), growth))
+    return Seasonality(rows, np.array([now.time // BIN_SECONDS * BIN_SECONDS]), np.full((len(rows), 1), growth))
 
 
 def test_a_crowd_that_has_only_just_come_is_demand_before_any_of_its_requests_is_done() -> None:
     """Model servers have more at once than they carry, while tokens and requests are counted as ever."""
     now = scan({**WAITS, ("first_token", LLM): 0.2, ("waiting", LLM): 0.0, ("p95", LLM): 8.0})
     assert [each for each in demand(now) if each.strength > 0.5] == []
-    full = Strain(1.0, 0.0, 0.6, 0.0, 60.0, 0.8, (1.1, 0.7, 0.6), 0.5, 0.7)
+    full = Utilization(1.0, 0.0, 0.6, 0.0, 60.0, 0.8, (1.1, 0.7, 0.6), 0.5, 0.7)
     came = Scan(now.world, now.at, now.base, strains={LLM: full})
     best = max(demand(came), key=lambda each: each.strength)
     assert best.service == LLM
@@ -378,7 +378,7 @@ def test_how_many_replicas_are_to_be_added_is_told_where_it_is_known(
 ) -> None:
     """So many that each has what a server carries with bursts; a queue forty times the room is no measure."""
     now = scan({})
-    full = Strain(1.0, 0.0, 0.6, 0.0, 60.0, 40.0, (40.0,) * 3, 0.5, 0.7)
+    full = Utilization(1.0, 0.0, 0.6, 0.0, 60.0, 40.0, (40.0,) * 3, 0.5, 0.7)
     assert further(Scan(replace(now.world, pool=pool), now.at, now.base, strains={LLM: full}), LLM, growth) == told
 
 

@@ -20,7 +20,7 @@ from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.detectors.retry_risk import vulnerable
 from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.hardware import Hardware
-from foreshock_dashboard.model.model_servers import Inference
+from foreshock_dashboard.model.model_servers import ModelServers
 from foreshock_dashboard.model.network import Network
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Red, World
@@ -77,7 +77,7 @@ def test_a_history_too_short_names_nothing(points: int) -> None:
     assert [each for each in everything(now) if each.strength > 0.5] == []
 
 
-@pytest.mark.parametrize("missing", ["inference", "capacity", "network", "hardware"])
+@pytest.mark.parametrize("missing", ["model_servers", "capacity", "network", "hardware"])
 def test_a_source_that_tells_nothing_costs_only_itself(missing: str) -> None:
     for case in CASES:
         whole = world(case.bent)
@@ -92,7 +92,7 @@ def test_without_gpus_and_model_servers_edges_still_tell() -> None:
     bare = dataclasses.replace(
         whole, gpus=(), tenants=(), stalls=(), busy=none, stalled=none, memory=none, stalled_by=none, utilization=none,
         contended=none, memory_used=none, memory_total=none, power=none, temperature=none,
-        inference=None, capacity=None, network=None, hardware=None,
+        model_servers=None, capacity=None, network=None, hardware=None,
     )  # fmt: skip
     now = Scan(bare, n - 1, usual_at(bare, n - 1))
     assert max(each.strength for each in everything(now) if each.cause == "dependency") > 0.8
@@ -105,7 +105,7 @@ def test_a_world_of_nothing_names_nothing() -> None:
         world(points=n), services=(), red=Red.empty(0, n), edges=(), calls=Red.empty(0, n), server_p95=none,
         attempts=none, gpus=(), tenants=(), stalls=(), busy=none, stalled=none, memory=none, stalled_by=none,
         utilization=none, contended=none, memory_used=none, memory_total=none, power=none, temperature=none,
-        inference=Inference.empty(n), capacity=Capacity.empty(n), network=Network.empty(n),
+        model_servers=ModelServers.empty(n), capacity=Capacity.empty(n), network=Network.empty(n),
         hardware=Hardware.empty(0, n),
     )  # fmt: skip
     assert everything(Scan(empty, n - 1, usual_at(empty, n - 1))) == ()
@@ -189,7 +189,7 @@ def test_a_platform_that_is_slower_by_nature_has_the_same_causes(case: Case, fac
     """All durations scaled, as other hardware would."""
     made = world(case.bent)
     n = len(made.times)
-    assert made.inference
+    assert made.model_servers
     scaled = dataclasses.replace(
         made,
         red=dataclasses.replace(made.red, **{name: factor * getattr(made.red, name) for name in ("p50", "p95", "p99")}),
@@ -197,10 +197,10 @@ def test_a_platform_that_is_slower_by_nature_has_the_same_causes(case: Case, fac
             made.calls, **{name: factor * getattr(made.calls, name) for name in ("p50", "p95", "p99")}
         ),
         server_p95=factor * made.server_p95,
-        inference=dataclasses.replace(
-            made.inference,
+        model_servers=dataclasses.replace(
+            made.model_servers,
             **{
-                name: factor * getattr(made.inference, name)
+                name: factor * getattr(made.model_servers, name)
                 for name in ("first_token", "per_token", "queued", "replica_seconds")
             },
         ),

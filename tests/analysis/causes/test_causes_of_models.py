@@ -42,10 +42,10 @@ from foreshock_dashboard.analysis.detectors.request_size import longer_of_edges
 from foreshock_dashboard.analysis.detectors.retry_storm import retry_storms
 from foreshock_dashboard.analysis.incidents.retrospective import hindsight
 from foreshock_dashboard.analysis.incidents.triage import BRIEF, troubles
-from foreshock_dashboard.model.batching_law import Strain
+from foreshock_dashboard.model.batching_law import Utilization
 from foreshock_dashboard.model.incident import Culprit
 
-FULL = Strain(1.0, 0.0, 0.6, 0.0, 60.0, 0.9, (1.3, 0.8, 0.7), 0.5, 0.7)
+FULL = Utilization(1.0, 0.0, 0.6, 0.0, 60.0, 0.9, (1.3, 0.8, 0.7), 0.5, 0.7)
 """Model servers with more at once than they carry, as fast per token as that explains."""
 SLOWED = replace(FULL, slowdown=2.5, z=15.0)
 """The same, two and a half times as slow per token."""
@@ -72,7 +72,7 @@ DIED: Bent = {
 """One of two replicas is gone: the other one has all requests, and is asked for twice as much."""
 
 
-def strained(bent: Bent, strain: Strain) -> Scan:
+def strained(bent: Bent, strain: Utilization) -> Scan:
     now = scan(bent)
     return Scan(now.world, now.at, now.base, strains={LLM: strain})
 

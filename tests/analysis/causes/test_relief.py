@@ -44,7 +44,7 @@ from foreshock_dashboard.analysis.baseline.levels import usual_at
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.incidents.fallback_action import remedy
 from foreshock_dashboard.analysis.remediation.effect import Relief, as_usual, best, share
-from foreshock_dashboard.model.batching_law import Strain
+from foreshock_dashboard.model.batching_law import Utilization
 from foreshock_dashboard.model.incident import Cause
 from foreshock_dashboard.model.service import Service
 
@@ -57,9 +57,9 @@ TOLD = re.compile(r"would be about (?P<then>\S+)(?P<of> ms| s| %|) instead of (?
 PART = re.compile(r"would be <?(?P<part>\S+) % of what it is$")
 
 
-def full(load: float) -> Strain:
+def full(load: float) -> Utilization:
     """Model servers that are asked for so much of what they give."""
-    return Strain(1.0, 0.0, 0.6, 0.0, 60.0, load, (load,) * 3, 0.5, 0.7)
+    return Utilization(1.0, 0.0, 0.6, 0.0, 60.0, load, (load,) * 3, 0.5, 0.7)
 
 
 def steps(now: Scan, cause: str, service: Service) -> list[str]:

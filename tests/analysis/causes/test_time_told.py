@@ -10,7 +10,7 @@ from tests.analysis.causes.made import LLM, scan
 from foreshock_dashboard.analysis.forecast.service_risk import Own
 from foreshock_dashboard.analysis.incidents.content import Moment, opened, updated
 from foreshock_dashboard.analysis.incidents.triage import Trouble
-from foreshock_dashboard.model.batching_law import Strain
+from foreshock_dashboard.model.batching_law import Utilization
 
 TREND, NONE = (100.0, 150.0, 300.0, 500.0, 700.0), (math.inf,) * 5
 
@@ -29,7 +29,7 @@ def test_the_time_that_is_left_goes_by_what_is_ahead(
     trend: tuple[float, ...], now: float | None, heavy: bool, told: float
 ) -> None:
     crowded = now is not None
-    strain = Strain(1.0, 0.0, 0.5, 0.0, 35.0, 0.7, (now or 0.5, 0.7, 0.6), 0.5, 0.7)
+    strain = Utilization(1.0, 0.0, 0.5, 0.0, 35.0, 0.7, (now or 0.5, 0.7, 0.6), 0.5, 0.7)
     own = Own(False, 0.8, trend, "duration", crowded, strain)
     trouble = Trouble(LLM, (LLM,), (), (), None, True, True, crowded, heavy, 0.8)
     here = scan()

@@ -12,7 +12,7 @@ import pytest
 from foreshock_dashboard.analysis.baseline.levels import usual_at
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.model.hardware import Hardware
-from foreshock_dashboard.model.model_servers import Inference
+from foreshock_dashboard.model.model_servers import ModelServers
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge, Gpu, Operation, Red, Stall, Tenant, World
@@ -98,8 +98,8 @@ class Platform:
                 Hardware.empty(len(gpus), self.points),
                 clock=self._rows([self.clock.get(index, np.nan) for index in gpu]),
             ),
-            inference=replace(
-                Inference.empty(self.points),
+            model_servers=replace(
+                ModelServers.empty(self.points),
                 services=tuple(map(service, models)),
                 waiting=untold,
                 cache=untold,

@@ -19,7 +19,7 @@ from foreshock_dashboard.model.world import Edge, Operation, Stall, Tenant, Worl
 from foreshock_dashboard.stats.robust import median
 
 if TYPE_CHECKING:
-    from foreshock_dashboard.model.batching_law import Strain
+    from foreshock_dashboard.model.batching_law import Utilization
 
 Made = TypeVar("Made")
 RECENT = 3
@@ -57,7 +57,7 @@ class Scan:
         at: int,
         base: Usual,
         remembered: IdentityCache | None = None,
-        strains: Mapping[Service, Strain] | None = None,
+        strains: Mapping[Service, Utilization] | None = None,
     ) -> None:
         self.world = world
         self.at = at
@@ -96,7 +96,7 @@ class Scan:
         level, scale = self.base.of(signal.name).of(keys).T
         usual_value = np.exp(level) if signal.log else level
         firm = values
-        if signal.least is not None and (least := signal.least(self.world, at)) is not None:
+        if signal.lower_bound is not None and (least := signal.lower_bound(self.world, at)) is not None:
             low = recent(least, least.shape[1] - 1, points)
             luck = by_chance(self.base, signal, self.world, ALL, values[:, None], low[:, None])[:, 0]
             firm = np.where(luck, usual_value, values)
@@ -190,7 +190,7 @@ class Scan:
         with np.errstate(invalid="ignore", divide="ignore"):
             inside = ~((found - level[:, None]) / scale[:, None] * (signal.bad or 1) > threshold) & np.isfinite(found)
         at = rows, slice(max(0, self.at + 1 - points), self.at + 1)
-        if signal.least is not None and (least := signal.least(self.world, at)) is not None:
+        if signal.lower_bound is not None and (least := signal.lower_bound(self.world, at)) is not None:
             inside |= by_chance(self.base, signal, self.world, rows, signal.values(self.world, at), least)
         return np.where(inside.any(axis=1), points - 1 - inside[:, ::-1].argmax(axis=1), -1)
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from foreshock_dashboard.model.seasonality import BIN, UNKNOWN, Season
+from foreshock_dashboard.model.seasonality import BIN_SECONDS, UNKNOWN_SEASONALITY, Seasonality
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.robust import median
@@ -39,7 +39,7 @@ Past = Mapping[Service, Floats]
 `BEFORE` before them, and `AROUND` behind."""
 
 
-def season(times: Floats, pasts: Mapping[int, Past]) -> Season:
+def season(times: Floats, pasts: Mapping[int, Past]) -> Seasonality:
     """What is usual in some bins in a row.
 
     Args:
@@ -48,14 +48,14 @@ def season(times: Floats, pasts: Mapping[int, Past]) -> Season:
     """
     services = sorted({service for past in pasts.values() for service in past})
     if not services or not len(times):
-        return UNKNOWN
+        return UNKNOWN_SEASONALITY
     grown = {ago: _growth([past.get(who) for who in services], len(times)) for ago, past in pasts.items()}
     usual = np.full((len(services), len(times)), np.nan)
     for lags, enough in zip((DAYS, WEEKS), reversed(ENOUGH), strict=True):  # weeks take the place of days
         seen = [grown[ago] for ago in lags if ago in grown]
         if len(seen) >= enough:
             usual = np.where(np.isnan(found := _habit(np.stack(seen), enough)), usual, found)
-    return Season({who: row for row, who in enumerate(services)}, times, usual)
+    return Seasonality({who: row for row, who in enumerate(services)}, times, usual)
 
 
 def _growth(rates: Sequence[Floats | None], bins: int) -> Floats:
@@ -68,7 +68,7 @@ def _growth(rates: Sequence[Floats | None], bins: int) -> Floats:
         level = median(before)
         level[np.isfinite(before).sum(axis=1) < LEAST] = np.nan
         lately = known[:, at - AROUND : at + AROUND + 1]
-        now = np.fmax.reduce(lately - np.sqrt(lately / BIN), axis=1)  # the largest of three is high by chance
+        now = np.fmax.reduce(lately - np.sqrt(lately / BIN_SECONDS), axis=1)  # the largest of three is high by chance
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             found[:, column] = np.where(level > 0, now / level, np.nan)
     believed: Floats = np.clip(found, 1.0, MOST)
@@ -86,4 +86,4 @@ def _habit(seen: Floats, enough: int) -> Floats:
 
 def begins(start: float, end: float) -> Floats:
     """When the bins begin in which `start` to `end` (Unix seconds) lie."""
-    return np.arange(np.floor(start / BIN), np.floor(end / BIN) + 1) * BIN
+    return np.arange(np.floor(start / BIN_SECONDS), np.floor(end / BIN_SECONDS) + 1) * BIN_SECONDS

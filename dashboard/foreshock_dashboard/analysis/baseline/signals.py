@@ -9,7 +9,7 @@ import numpy as np
 
 from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.hardware import Hardware
-from foreshock_dashboard.model.model_servers import Inference
+from foreshock_dashboard.model.model_servers import ModelServers
 from foreshock_dashboard.model.network import Network
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
@@ -20,9 +20,9 @@ At = tuple[slice | list[int], slice]
 ALL = slice(None)
 
 
-def inference(world: World) -> Inference:
+def inference(world: World) -> ModelServers:
     """What model servers tell, if only that there are none."""
-    return world.inference or Inference.empty(len(world.times))
+    return world.model_servers or ModelServers.empty(len(world.times))
 
 
 def capacity(world: World) -> Capacity:
@@ -59,7 +59,7 @@ class Signal(NamedTuple):
     floor: float
     bad: int = 1
     quick: bool = False
-    least: Callable[[World, At], Floats | None] | None = None
+    lower_bound: Callable[[World, At], Floats | None] | None = None
     tail: str = ""
 
 
@@ -70,17 +70,17 @@ def _excess(world: World, at: At) -> Floats:
         return np.where(server > 0, world.calls.p95[at] / server, np.nan)
 
 
-def _least(world: World, at: At) -> Floats | None:
-    return None if world.red.least is None else _wide(world.red.least[at])
+def _lower_bound(world: World, at: At) -> Floats | None:
+    return None if world.red.lower_bound is None else _wide(world.red.lower_bound[at])
 
 
-def _client_least(world: World, at: At) -> Floats | None:
-    return None if world.calls.least is None else _wide(world.calls.least[at])
+def _client_lower_bound(world: World, at: At) -> Floats | None:
+    return None if world.calls.lower_bound is None else _wide(world.calls.lower_bound[at])
 
 
-def _server_least(world: World, at: At) -> Floats | None:
+def _server_lower_bound(world: World, at: At) -> Floats | None:
     """The requests are those that the client sees, so chance has as much to say."""
-    seen = _client_least(world, at)
+    seen = _client_lower_bound(world, at)
     with np.errstate(invalid="ignore", divide="ignore"):
         return None if seen is None else seen / world.calls.p95[at] * world.server_p95[at]
 
@@ -104,7 +104,7 @@ def _held(world: World, at: At) -> Floats:
     first, last, _ = columns.indices(len(world.times))
     wide = slice(max(0, first - round(60.0 / world.step)), last)
     inside = rows, slice(first - wide.start, None)
-    running = _before(world, found.running[:, wide] / found.telling(wide), inside, 60.0)
+    running = _before(world, found.running[:, wide] / found.reporting_replicas(wide), inside, 60.0)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(running > 0, _before(world, found.cache[:, wide], inside, 60.0) / running, np.nan)
 
@@ -161,7 +161,7 @@ def _hosts(world: World) -> Sequence[Key]:
 SIGNALS: tuple[Signal, ...] = (
     Signal("rate", "requests", "1/s", _services, lambda w, at: w.red.rate[at], True, 0.15, 0),
     Signal("p50", "median duration", "s", _services, lambda w, at: w.red.p50[at], True, 0.10),
-    Signal("p95", "p95", "s", _services, lambda w, at: w.red.p95[at], True, 0.10, least=_least, tail="p99"),
+    Signal("p95", "p95", "s", _services, lambda w, at: w.red.p95[at], True, 0.10, lower_bound=_lower_bound, tail="p99"),
     Signal("p99", "p99", "s", _services, lambda w, at: w.red.p99[at], True, 0.10),
     Signal("failed", "failed requests", "ratio", _services, lambda w, at: w.red.failed[at], False, 0.004),
     Signal("flight", "requests in flight", "", _services, _flight, True, 0.15),
@@ -174,7 +174,7 @@ SIGNALS: tuple[Signal, ...] = (
         lambda w, at: w.calls.p95[at],
         True,
         0.10,
-        least=_client_least,
+        lower_bound=_client_lower_bound,
         tail="edge_p99",
     ),
     Signal("edge_p99", "p99 as its client sees it", "s", _edges, lambda w, at: w.calls.p99[at], True, 0.10),
@@ -186,7 +186,7 @@ SIGNALS: tuple[Signal, ...] = (
         lambda w, at: w.server_p95[at],
         True,
         0.10,
-        least=_server_least,
+        lower_bound=_server_lower_bound,
         tail="edge_p99",
     ),
     Signal("edge_failed", "failed calls", "ratio", _edges, lambda w, at: w.calls.failed[at], False, 0.004),

@@ -24,7 +24,7 @@ from foreshock_dashboard.analysis.detectors.request_size import longer_of_edges
 from foreshock_dashboard.analysis.remediation.rate_limit import against, plan
 from foreshock_dashboard.analysis.saturation.overload import crowd, crowding, has_reason
 from foreshock_dashboard.model.incident import Culprit, Evidence
-from foreshock_dashboard.model.seasonality import Habit
+from foreshock_dashboard.model.seasonality import SeasonalGrowth
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.nnls import nonnegative_weights
@@ -110,7 +110,7 @@ def demand(scan: Scan) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def _habit(scan: Scan, service: Service, habit: Habit) -> tuple[Evidence, ...]:
+def _habit(scan: Scan, service: Service, habit: SeasonalGrowth) -> tuple[Evidence, ...]:
     """Growth of requests, and what it usually is at this time, where that is known."""
     now = scan.ratio("rate", service)
     if not (habit.growth > 1.0 and math.isfinite(now)):

@@ -107,7 +107,9 @@ def _rows(scan: Scan) -> Sequence[int]:
     told = capacity(scan.world)
     if not told.services:
         return ()
-    wanted, ready, pending, most = (_now(rows, scan.at) for rows in (told.wanted, told.ready, told.pending, told.most))
+    wanted, ready, pending, most = (
+        _now(rows, scan.at) for rows in (told.wanted, told.ready, told.pending, told.max_replicas)
+    )
     return [int(row) for row in np.flatnonzero((wanted > ready) | (pending > 0) | (wanted >= most))]
 
 
@@ -123,7 +125,7 @@ def behind(scan: Scan, row: int) -> Behind | None:
     """What the service of this row of the capacity lacks now; None where it lacks nothing."""
     told, at = capacity(scan.world), scan.at
     wanted, ready, pending, most = (
-        float(_now(rows[row : row + 1], at)[0]) for rows in (told.wanted, told.ready, told.pending, told.most)
+        float(_now(rows[row : row + 1], at)[0]) for rows in (told.wanted, told.ready, told.pending, told.max_replicas)
     )
     bound = wanted >= most and wanted > 0
     lacks = wanted > ready or pending > 0
@@ -133,7 +135,7 @@ def behind(scan: Scan, row: int) -> Behind | None:
     measured = delays(told.wanted[row, history], told.ready[row, history], scan.world.step)
     lacking = (told.wanted[row, history] > told.ready[row, history]) | (told.pending[row, history] > 0)
     known = np.isfinite(told.wanted[row, history] + told.ready[row, history])
-    since = _since(scan, lacking if lacks else told.wanted[row, history] >= told.most[row, history], known)
+    since = _since(scan, lacking if lacks else told.wanted[row, history] >= told.max_replicas[row, history], known)
     pool = _blocked(scan, told, row) if lacks else ""
     out = max(wanted - ready, np.nan_to_num(pending)) - _let_in(scan, told, row, pool, since) if pool else 0.0
     return Behind(

@@ -13,7 +13,7 @@ from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.signals import inference
 from foreshock_dashboard.analysis.saturation.batching_model import averaged
 from foreshock_dashboard.analysis.saturation.overload import crowding
-from foreshock_dashboard.model.batching_law import Strain
+from foreshock_dashboard.model.batching_law import Utilization
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.level_crossing import QUANTILES, fit_trend, forecast_crossing
@@ -51,7 +51,7 @@ class Own:
     seconds: tuple[float, ...]
     by: str
     crowded: bool
-    strain: Strain | None
+    strain: Utilization | None
     objective: Objective | None = None
 
 
@@ -100,7 +100,7 @@ def _crossing(logs: Floats, limit: Floats | float, step: float) -> tuple[Floats,
     )
 
 
-def _loads(scan: Scan, found: Mapping[Service, Strain]) -> Mapping[Service, tuple[float, tuple[float, ...]]]:
+def _loads(scan: Scan, found: Mapping[Service, Utilization]) -> Mapping[Service, tuple[float, tuple[float, ...]]]:
     """Chance and seconds until the model servers of a service are full."""
     servers = inference(scan.world)
     if not servers.services:

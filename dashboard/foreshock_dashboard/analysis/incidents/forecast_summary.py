@@ -12,7 +12,7 @@ from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.load_imbalance import spreads
 from foreshock_dashboard.analysis.incidents.lifecycle import State
 from foreshock_dashboard.analysis.saturation.pooling import safe_load
-from foreshock_dashboard.model.forecast import Amplification, Imbalance, Load, Outlook, Promise, Risk, Stalled
+from foreshock_dashboard.model.forecast import Forecast, GpuWait, Imbalance, Load, RetryAmplification, Risk, Slo
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.stats.level_crossing import QUANTILES
@@ -20,10 +20,10 @@ from foreshock_dashboard.stats.level_crossing import QUANTILES
 P20, P50, P80 = (QUANTILES.index(each) for each in (0.2, 0.5, 0.8))
 
 
-def outlook(state: State, world: World) -> Outlook:
+def outlook(state: State, world: World) -> Forecast:
     """What follows from a state that was advanced to the World's last grid point."""
     scan = Scan(world, len(world.times) - 1, state.learned.usual, state.remembered.next_step())
-    return Outlook(
+    return Forecast(
         _risks(state), _loads(state, world), _amplification(scan), _imbalance(scan), _stalled(scan), _promises(state)
     )
 
@@ -36,9 +36,9 @@ def _risks(state: State) -> tuple[Risk, ...]:
     )
 
 
-def _promises(state: State) -> tuple[Promise, ...]:
+def _promises(state: State) -> tuple[Slo, ...]:
     return tuple(
-        Promise(who, own.objective.seconds, own.objective.failed, own.objective.learned)
+        Slo(who, own.objective.seconds, own.objective.failed, own.objective.learned)
         for who, own in sorted(state.own.items())
         if own.objective is not None
     )
@@ -59,14 +59,14 @@ def _loads(state: State, world: World) -> tuple[Load, ...]:
     return tuple(found)
 
 
-def _amplification(scan: Scan) -> tuple[Amplification, ...]:
+def _amplification(scan: Scan) -> tuple[RetryAmplification, ...]:
     """Of edges whose calls are known, the worst of parallel ones."""
     worst: dict[tuple[Service, Service], float] = {}
     now = scan["attempts"]
     for edge, ratio in zip(scan.world.edges, now.value.tolist(), strict=True):
         if math.isfinite(ratio) and edge.connection != "virtual_node":
             worst[edge.client, edge.server] = max(ratio, worst.get((edge.client, edge.server), ratio))
-    return tuple(Amplification(client, server, ratio) for (client, server), ratio in sorted(worst.items()))
+    return tuple(RetryAmplification(client, server, ratio) for (client, server), ratio in sorted(worst.items()))
 
 
 def _imbalance(scan: Scan) -> tuple[Imbalance, ...]:
@@ -77,14 +77,14 @@ def _imbalance(scan: Scan) -> tuple[Imbalance, ...]:
     )
 
 
-def _stalled(scan: Scan) -> tuple[Stalled, ...]:
+def _stalled(scan: Scan) -> tuple[GpuWait, ...]:
     """Of each pair, the mean over the GPUs that they share and of which it is known."""
     shared: dict[tuple[Service, Service], list[tuple[Gpu, float]]] = {}
     for stall, ratio in zip(scan.world.stalls, scan["stalled_by"].value.tolist(), strict=True):
         if math.isfinite(ratio):
             shared.setdefault((stall.victim, stall.aggressor), []).append((stall.gpu, ratio))
     return tuple(
-        Stalled(
+        GpuWait(
             victim, aggressor, pool_of(scan.world, [gpu for gpu, _ in rows]), float(np.mean([each for _, each in rows]))
         )
         for (victim, aggressor), rows in sorted(shared.items())

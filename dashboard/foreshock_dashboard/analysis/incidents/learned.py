@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from foreshock_dashboard.analysis.baseline.levels import Usual, usual_at
 from foreshock_dashboard.analysis.saturation.batching_model import learned
 from foreshock_dashboard.common.identity_cache import IdentityCache
-from foreshock_dashboard.model.batching_law import Law
+from foreshock_dashboard.model.batching_law import BatchingLaw
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge, Stall, Tenant, World
 
@@ -21,7 +21,7 @@ class Learned:
     """Baselines of all signals, and how model servers slow down with their load."""
 
     usual: Usual = field(default_factory=lambda: Usual(float("-inf"), {}))
-    laws: Mapping[Service, Law] = field(default_factory=dict)
+    laws: Mapping[Service, BatchingLaw] = field(default_factory=dict)
 
 
 def refreshed(

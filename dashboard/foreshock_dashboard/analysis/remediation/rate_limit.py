@@ -8,7 +8,7 @@ from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.remediation.effect import Relief, ending
 from foreshock_dashboard.analysis.remediation.scale_out import further, short
 from foreshock_dashboard.analysis.saturation.overload import crowding
-from foreshock_dashboard.model.seasonality import Habit
+from foreshock_dashboard.model.seasonality import SeasonalGrowth
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.units import percent
 
@@ -16,7 +16,7 @@ GOOD_PART = 0.3
 """Part of the growth that a caller's own rate shows at least where its usual rate is what to hold it to."""
 
 
-def plan(scan: Scan, service: Service, habit: Habit) -> str:
+def plan(scan: Scan, service: Service, habit: SeasonalGrowth) -> str:
     """What to do about load of a service that comes every time."""
     clock = datetime.fromtimestamp(habit.since, UTC).strftime("%H:%M")
     needed = short(scan, service, habit.growth)

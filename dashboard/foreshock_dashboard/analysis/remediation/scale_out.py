@@ -54,5 +54,9 @@ def short(scan: Scan, service: Service, growth: float) -> Short | None:
 def _replicas(scan: Scan, service: Service) -> int:
     """Those that tell of themselves now."""
     row = scan.models.get(service)
-    found = float(inference(scan.world).telling(slice(scan.at, scan.at + 1))[row, 0]) if row is not None else math.nan
+    found = (
+        float(inference(scan.world).reporting_replicas(slice(scan.at, scan.at + 1))[row, 0])
+        if row is not None
+        else math.nan
+    )
     return round(found) if math.isfinite(found) else 0

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from foreshock_dashboard.analysis.baseline.levels import GUARD, HISTORY
 from foreshock_dashboard.analysis.baseline.point import recent
 from foreshock_dashboard.analysis.baseline.signals import inference
-from foreshock_dashboard.model.batching_law import Law, Strain
+from foreshock_dashboard.model.batching_law import BatchingLaw, Utilization
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
@@ -54,10 +54,10 @@ def averaged(values: Floats, step: float, over: float = MINUTE) -> Floats:
 
 def _per_replica(world: World, columns: slice) -> Floats:
     """Sequences that run on each replica; shape (services with model servers, points)."""
-    return inference(world).running[:, columns] / inference(world).telling(columns)
+    return inference(world).running[:, columns] / inference(world).reporting_replicas(columns)
 
 
-def learned(world: World, at: int) -> Mapping[Service, Law]:
+def learned(world: World, at: int) -> Mapping[Service, BatchingLaw]:
     """The line of every service that has told enough, from the points before `at` that are old enough and not crowded.
 
     Least squares with weights 1/level, and once more without what lies far off (a line through bursts of prompts).
@@ -73,14 +73,14 @@ def learned(world: World, at: int) -> Mapping[Service, Law]:
         good = np.isfinite(n) & np.isfinite(y) & (y > 0) & (n > 0)
         good &= ~(found.cache[i, first:last] > CROWDED)
         if (law := _line(n[good], y[good])) is not None:
-            asked = law.asked(n, float(rooms[i]))
+            asked = law.offered_load(n, float(rooms[i]))
             laws[service] = replace(
                 law, load=float(median(asked[None])[0]), peak=float(quantile(asked[None], EXCURSION_QUANTILE)[0])
             )
     return laws
 
 
-def _line(n: Floats, y: Floats) -> Law | None:
+def _line(n: Floats, y: Floats) -> BatchingLaw | None:
     for _ in range(2):
         if len(n) < LEAST or not n.std() > 0:
             return None
@@ -91,7 +91,7 @@ def _line(n: Floats, y: Floats) -> Law | None:
         scale = 1.4826 * float(np.median(np.abs(off - np.median(off))))
         near = np.abs(off - np.median(off)) <= 3 * max(scale, NARROW)
         n, y = n[near], y[near]
-    return Law(float(base), float(each), max(scale, NARROW), math.nan, math.nan)
+    return BatchingLaw(float(base), float(each), max(scale, NARROW), math.nan, math.nan)
 
 
 def _rooms(world: World, columns: slice) -> Floats:
@@ -102,11 +102,11 @@ def _rooms(world: World, columns: slice) -> Floats:
     return recent(found, found.shape[1] - 1, max(found.shape[1], 1)) if found.shape[1] else np.full(len(found), np.nan)
 
 
-def strains(world: World, at: int, laws: Mapping[Service, Law]) -> Mapping[Service, Strain]:
+def strains(world: World, at: int, laws: Mapping[Service, BatchingLaw]) -> Mapping[Service, Utilization]:
     """Every service with model servers at grid point `at`."""
     found = inference(world)
     window = slice(max(0, at + 1 - max(1, round(WINDOWS[-1] / world.step))), at + 1)
-    told, queued = _per_replica(world, window), found.waiting[:, window] / found.telling(window)
+    told, queued = _per_replica(world, window), found.waiting[:, window] / found.reporting_replicas(window)
     running, waiting = averaged(told, world.step), np.nan_to_num(averaged(queued, world.step))
     asked, newest = told + np.nan_to_num(queued), running.shape[1] - 1
     token = recent(found.per_token[:, window], newest)
@@ -118,16 +118,19 @@ def strains(world: World, at: int, laws: Mapping[Service, Law]) -> Mapping[Servi
         law = laws.get(service)
         if law is None:
             unknown = (math.nan,) * len(WINDOWS)
-            out[service] = Strain(
+            out[service] = Utilization(
                 math.nan, math.nan, cache[i], full[i], rooms[i], math.nan, unknown, math.nan, math.nan
             )
             continue
         over = float(token[i] / law.seconds(recent(running[i : i + 1], newest)[0]))
-        at_once, load = law.asked(asked[i], rooms[i].item()), law.asked(running[i] + waiting[i], rooms[i].item())
+        at_once, load = (
+            law.offered_load(asked[i], rooms[i].item()),
+            law.offered_load(running[i] + waiting[i], rooms[i].item()),
+        )
         lately, *means = (_mean(load, seconds, world.step) for seconds in (LATELY, *WINDOWS[1:]))
         loads = (_mean(at_once, WINDOWS[0], world.step), *means)
         z = math.log(over) / law.scale if over > 0 else math.nan
-        out[service] = Strain(
+        out[service] = Utilization(
             over, z, float(cache[i]), float(full[i]), float(rooms[i]), lately, loads, law.load, law.peak
         )
     return out

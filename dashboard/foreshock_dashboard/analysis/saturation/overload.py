@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
-from foreshock_dashboard.model.batching_law import Strain
+from foreshock_dashboard.model.batching_law import Utilization
 from foreshock_dashboard.model.service import Service
 
 CARRIED = (0.87, 0.76, 0.72)
@@ -37,7 +37,7 @@ def crowding(scan: Scan, service: Service) -> bool:
     return strain is not None and (crowd(strain) or (filling(strain) and has_reason(scan, service, strain)))
 
 
-def crowd(strain: Strain) -> bool:
+def crowd(strain: Utilization) -> bool:
     """Whether model servers are asked for more than they carry, or have had no room for a while.
 
     What the mean of two minutes does not show any more is gone, however long that of five minutes goes on to tell it.
@@ -55,12 +55,12 @@ def crowd(strain: Strain) -> bool:
     return any(beyond[1:] if bursty else beyond) or filled
 
 
-def brimming(strain: Strain) -> bool:
+def brimming(strain: Utilization) -> bool:
     """Whether model servers have more at this moment than they carry."""
     return strain.loads[0] >= CARRIED[0]
 
 
-def filling(strain: Strain) -> bool:
+def filling(strain: Utilization) -> bool:
     """Whether load grows so that model servers are asked for more than they carry before its means are there.
 
     Those of two and of five minutes are a minute and a half apart, and the newer one is as old: the load has come as
@@ -72,7 +72,7 @@ def filling(strain: Strain) -> bool:
     return grows and not _bursty(strain)
 
 
-def has_reason(scan: Scan, service: Service, strain: Strain) -> bool:
+def has_reason(scan: Scan, service: Service, strain: Utilization) -> bool:
     """Whether anything is known that makes the load of model servers grow."""
     grown = (scan.ratio("tokens", service), scan.ratio("held", service), strain.slowdown)
     return (
@@ -81,5 +81,5 @@ def has_reason(scan: Scan, service: Service, strain: Strain) -> bool:
     )
 
 
-def _bursty(strain: Strain) -> bool:
+def _bursty(strain: Utilization) -> bool:
     return strain.peak >= BURSTY * strain.usual

@@ -55,11 +55,11 @@ def advice(snapshot: Snapshot, service: Service) -> Advice:
         if item.phase in ("page", "cascading") and service in (item.service, item.victim):
             return Advice("shed", _longest(world, service), item.sentence or f"{item.phase}: {item.cause}")
         return Advice("degraded", soon, item.sentence or f"{item.phase}: {item.cause}")
-    risk = next((each for each in snapshot.outlook.risks if each.service == service), None)
+    risk = next((each for each in snapshot.forecast.risks if each.service == service), None)
     if risk and risk.chance >= LIKELY:
         when = "it misses its objective" if risk.p50 <= 0 else f"it may miss its objective in {risk.p50 / 60:.0f} min"
         return Advice("degraded", soon, when)
-    over = [load for load in snapshot.outlook.loads if load.service == service and load.ratio > load.safe]
+    over = [load for load in snapshot.forecast.loads if load.service == service and load.ratio > load.safe]
     if over:
         return Advice(
             "degraded",
@@ -75,8 +75,8 @@ def _told(world: World, service: Service) -> bool:
     """Whether there is any figure to judge it by: of its requests, or of what it does on GPUs or as a model server."""
     rows = [world.red.rate[world.services.index(service)]] if service in world.services else []
     rows += [world.busy[row] for row, tenant in enumerate(world.tenants) if tenant.service == service]
-    if world.inference is not None and service in world.inference.services:
-        rows.append(world.inference.running[world.inference.services.index(service)])
+    if world.model_servers is not None and service in world.model_servers.services:
+        rows.append(world.model_servers.running[world.model_servers.services.index(service)])
     recent = max(1, round(NOW / world.step))
     return any(bool(np.isfinite(row[-recent:]).any()) for row in rows)
 
@@ -100,7 +100,7 @@ def health(snapshot: Snapshot, service: Service) -> Json:
 
 def headroom(snapshot: Snapshot, service: Service | None = None) -> Json:
     """Pools and replicas by spare burst-safe load, the most first; those of one service where it is named."""
-    loads = [load for load in snapshot.outlook.loads if service in (None, load.service)]
+    loads = [load for load in snapshot.forecast.loads if service in (None, load.service)]
     pools = [
         {"service": str(load.service), "pool": load.pool or None, **_room(load.ratio, load.safe)} for load in loads
     ]
@@ -110,9 +110,9 @@ def headroom(snapshot: Snapshot, service: Service | None = None) -> Json:
 
 def _replicas(world: World | None, load: Load) -> Iterator[Json]:
     """Each replica's part of its service's load, by the requests on it."""
-    if world is None or world.inference is None:
+    if world is None or world.model_servers is None:
         return
-    found = world.inference
+    found = world.model_servers
     rows = [row for row, replica in enumerate(found.replicas) if replica.service == load.service]
     recent = found.replica_busy[rows, -max(1, round(NOW / world.step)) :]
     alive = np.isfinite(recent[:, -1]) if len(rows) else np.empty(0, dtype=bool)

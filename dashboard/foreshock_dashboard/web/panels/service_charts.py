@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from foreshock_dashboard.model.forecast import Promise
+from foreshock_dashboard.model.forecast import Slo
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats, Json
@@ -31,7 +31,7 @@ def requests(world: World, who: Service, look: Look, span: Span, marks: Sequence
 
 
 def durations(
-    world: World, who: Service, look: Look, span: Span, promise: Promise | None = None, marks: Sequence[Mark] = ()
+    world: World, who: Service, look: Look, span: Span, promise: Slo | None = None, marks: Sequence[Mark] = ()
 ) -> Json:
     """p50, p95 and p99, and what p95 is not to pass."""
     row, red = world.services.index(who), world.red
@@ -71,9 +71,9 @@ def gpu_time(world: World, who: Service, look: Look, span: Span, marks: Sequence
 def queue(world: World, who: Service, look: Look, span: Span) -> Json:
     """Requests that model servers work on, and those that wait for it."""
     row = _server(world, who)
-    if row is None or world.inference is None:
+    if row is None or world.model_servers is None:
         return blank(_no_server(who), look)
-    found = world.inference
+    found = world.model_servers
     drawn = [
         Line("running", found.running[row], "ok", fill=True),
         Line("waiting", found.waiting[row], "crit"),
@@ -84,18 +84,18 @@ def queue(world: World, who: Service, look: Look, span: Span) -> Json:
 def cache(world: World, who: Service, look: Look, span: Span) -> Json:
     """KV cache in use."""
     row = _server(world, who)
-    if row is None or world.inference is None:
+    if row is None or world.model_servers is None:
         return blank(_no_server(who), look)
-    drawn = [Line("KV cache", world.inference.cache[row], "ok", fill=True)]
+    drawn = [Line("KV cache", world.model_servers.cache[row], "ok", fill=True)]
     return lines(world.times, drawn, look, unit="ratio", span=span, top=1.0)
 
 
 def first_token(world: World, who: Service, look: Look, span: Span) -> Json:
     """p95 of the time to the first token, and the mean time in the queue before it."""
     row = _server(world, who)
-    if row is None or world.inference is None:
+    if row is None or world.model_servers is None:
         return blank(_no_server(who), look)
-    found = world.inference
+    found = world.model_servers
     drawn = [
         Line("first token, p95", found.first_token[row], "ok"),
         Line("in the queue, mean", found.queued[row], "warn", dash="dot"),
@@ -106,10 +106,10 @@ def first_token(world: World, who: Service, look: Look, span: Span) -> Json:
 def per_token(world: World, who: Service, look: Look, span: Span) -> Json:
     """Mean time for each further token."""
     row = _server(world, who)
-    if row is None or world.inference is None:
+    if row is None or world.model_servers is None:
         return blank(_no_server(who), look)
     return lines(
-        world.times, [Line("each token, mean", world.inference.per_token[row], "ok")], look, unit="s", span=span
+        world.times, [Line("each token, mean", world.model_servers.per_token[row], "ok")], look, unit="s", span=span
     )
 
 
@@ -137,7 +137,7 @@ def marks_of(incidents: Sequence[Incident]) -> list[Mark]:
 
 
 def _server(world: World, who: Service) -> int | None:
-    found = world.inference
+    found = world.model_servers
     return None if found is None or who not in found.services else found.services.index(who)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from foreshock_dashboard.analysis.baseline.levels import GUARD, HISTORY, SPACING
 from foreshock_dashboard.analysis.baseline.signals import inference
 from foreshock_dashboard.analysis.saturation.batching_model import learned
-from foreshock_dashboard.model.batching_law import Law
+from foreshock_dashboard.model.batching_law import BatchingLaw
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats, Json
@@ -141,7 +141,7 @@ def _waits(world: World, columns: Places) -> Told:
 
 def _load(snapshot: Snapshot, world: World, columns: Places) -> Told:
     """What is asked of model servers over what full ones give, the worst of all services."""
-    loads = [load for load in snapshot.outlook.loads if math.isfinite(load.ratio)]
+    loads = [load for load in snapshot.forecast.loads if math.isfinite(load.ratio)]
     if not loads:
         return _nothing(columns, "/cascade")
     worst = max(loads, key=lambda load: (load.ratio, load.service))
@@ -151,22 +151,24 @@ def _load(snapshot: Snapshot, world: World, columns: Places) -> Told:
     return Told(values, 0.05, f"/cascade?{urlencode({'service': str(worst.service)})}", str(worst.service), note=safe)
 
 
-def offered(world: World, columns: Places, judged: Mapping[Service, Law]) -> Floats:
+def offered(world: World, columns: Places, judged: Mapping[Service, BatchingLaw]) -> Floats:
     """Offered load of every service with model servers at some columns; shape (services with servers, points).
 
     judged: laws that the analysis judges by. A World that is crowded from its beginning teaches none itself.
     """
     found = inference(world)
     laws = {**learned(world, len(world.times) - 1), **judged}
-    each = found.telling(slice(None))[:, columns]
+    each = found.reporting_replicas(slice(None))[:, columns]
     with np.errstate(invalid="ignore", divide="ignore"):
         busy = (found.running[:, columns] + np.nan_to_num(found.waiting[:, columns])) / each
-        rooms = np.where(found.cache > 0.02, found.running / found.telling(slice(None)) / found.cache, np.nan)
+        rooms = np.where(
+            found.cache > 0.02, found.running / found.reporting_replicas(slice(None)) / found.cache, np.nan
+        )
     out = np.full(busy.shape, np.nan)
     for i, service in enumerate(found.services):
         known = rooms[i][np.isfinite(rooms[i])]
         if service in laws and len(known):
-            out[i] = laws[service].asked(busy[i], float(np.median(known)))
+            out[i] = laws[service].offered_load(busy[i], float(np.median(known)))
     return out
 
 

@@ -157,7 +157,7 @@ class _Follow:
     def _luck(self, p95: Floats) -> BoolArray:
         """Where services are slower than usual only by the luck of a few requests."""
         signal = NAMED["p95"]
-        least = signal.least and signal.least(self.world, (ALL, self.columns))
+        least = signal.lower_bound and signal.lower_bound(self.world, (ALL, self.columns))
         if least is None:
             return np.zeros(p95.shape, np.bool_)
         return by_chance(self.base, signal, self.world, ALL, p95, moving_median(least, RECENT))

@@ -59,12 +59,12 @@ followed = Followed()
 
 def promised(snapshot: Snapshot) -> Mapping[Service, Objective]:
     """What services are judged by."""
-    return {each.service: Objective(each.seconds, each.failed) for each in snapshot.outlook.promises}
+    return {each.service: Objective(each.seconds, each.failed) for each in snapshot.forecast.slos}
 
 
 def _missing(snapshot: Snapshot) -> frozenset[Service]:
     """Who misses its objective now, as the analysis has it."""
-    told = {risk.service for risk in snapshot.outlook.risks if risk.p50 <= 0}
+    told = {risk.service for risk in snapshot.forecast.risks if risk.p50 <= 0}
     return frozenset(
         told | {risk.service for item in open_incidents(snapshot) for risk in item.at_risk if risk.p50 <= 0}
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from foreshock_dashboard.model.forecast import Promise
+from foreshock_dashboard.model.forecast import Slo
 from foreshock_dashboard.model.incident import AtRisk
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -32,8 +32,8 @@ class Expected:
     """What the outlook says of services, by service."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        found = snapshot.outlook
-        self._promises: Mapping[Service, Promise] = {each.service: each for each in found.promises}
+        found = snapshot.forecast
+        self._promises: Mapping[Service, Slo] = {each.service: each for each in found.slos}
         self._breaches = {each.service: each.p50 for each in found.risks}
         self._chances = {each.service: each.chance for each in found.risks}
         for item in reversed(snapshot.incidents):  # what the incident says is what all other pages say

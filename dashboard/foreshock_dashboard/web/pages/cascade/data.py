@@ -166,8 +166,8 @@ def breaches(snapshot: Snapshot, chosen: Chosen) -> list[Json]:
         for risk in item.at_risk if item.until is None else ():
             if risk.service not in found or risk.p50 < found[risk.service].p50:
                 found[risk.service] = risk
-    chances = {risk.service: risk.chance for risk in snapshot.outlook.risks}
-    for each in snapshot.outlook.risks:
+    chances = {risk.service: risk.chance for risk in snapshot.forecast.risks}
+    for each in snapshot.forecast.risks:
         if each.chance >= LIKELY:
             found.setdefault(each.service, AtRisk(each.service, each.p20, each.p50, each.p80))
     rows = sorted(found.values(), key=lambda risk: (risk.p50, risk.service))
@@ -187,7 +187,7 @@ def with_room(snapshot: Snapshot) -> tuple[Service, ...]:
     """Services whose replicas or load are known."""
     world = snapshot.world
     told = set(world.capacity.services) if world and world.capacity else set()
-    told |= set(world.inference.services) if world and world.inference else set()
+    told |= set(world.model_servers.services) if world and world.model_servers else set()
     return tuple(sorted(told))
 
 
@@ -200,5 +200,5 @@ def focused(snapshot: Snapshot, chosen: Chosen, asked: str = "") -> Service | No
         for who in (item.service, *item.victims):
             if who in known:
                 return who
-    loads = sorted(snapshot.outlook.loads, key=lambda load: (-load.ratio, load.service))
+    loads = sorted(snapshot.forecast.loads, key=lambda load: (-load.ratio, load.service))
     return next((load.service for load in loads if load.service in known), known[0] if known else None)

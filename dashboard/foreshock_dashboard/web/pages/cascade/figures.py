@@ -35,7 +35,7 @@ def replicas(
     told = (
         Line("ready", found.ready[row], "ok", fill=True),
         Line("wanted", found.wanted[row], "text", "dash"),
-        Line("at most", found.most[row], "muted", "dot"),
+        Line("at most", found.max_replicas[row], "muted", "dot"),
         Line("waiting for a node", found.pending[row], "crit"),
     )
     return lines(world.times, told, look, unit="count", span=span, marks=marks, top=1.0, row=WIDE)

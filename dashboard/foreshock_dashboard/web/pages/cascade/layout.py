@@ -82,7 +82,7 @@ def _seen(hub: HubView, view: View) -> Seen:
     chosen = picked(snapshot, view.get("incident"))
     who = focused(snapshot, chosen, view.get("service"))
     marks = () if chosen.onset is None else (Mark(chosen.onset, "first sign", "warn"),)
-    judged = next((load for load in snapshot.outlook.loads if load.service == who), None)
+    judged = next((load for load in snapshot.forecast.loads if load.service == who), None)
     return Seen(hub.over(view.start, view.end), who, (view.start, view.end), marks, judged)
 
 

@@ -46,7 +46,7 @@ def waits(world: World, seen: Looked, look: Look) -> Json:
 
 def slowness(world: World, seen: Looked, look: Look) -> Json:
     """How slow the victim is: time for each token of a model server, else p95 and median of its requests."""
-    told = world.inference
+    told = world.model_servers
     if told and seen.victim in told.services:
         per_token = told.per_token[told.services.index(seen.victim)]
         if np.isfinite(per_token).any():

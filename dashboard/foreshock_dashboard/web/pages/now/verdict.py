@@ -53,7 +53,7 @@ class Verdict:
     detail: tuple[str, ...] = ()
     since: float | None = None
     incident: Incident | None = None
-    promises: Mapping[Service, float] = field(default_factory=dict)
+    slos: Mapping[Service, float] = field(default_factory=dict)
 
     @property
     def headline(self) -> str:
@@ -69,7 +69,7 @@ class Verdict:
             "detail": list(self.detail),
             "since": number_of_time(self.since),
             "incident": incident(self.incident) if self.incident else None,
-            "next": following(self.incident, self.promises) if self.incident else None,
+            "next": following(self.incident, self.slos) if self.incident else None,
         }
 
 
@@ -90,8 +90,8 @@ def verdict(snapshot: Snapshot, now: float | None = None) -> Verdict:
     gaps = (*gaps, *(item.sentence for item in open_incidents(snapshot) if not item.victims))
     if current:
         told = _starving(world, current, (f"This may have changed. {blind}", *gaps) if blind else gaps)
-        promises = {each.service: each.seconds for each in snapshot.outlook.promises}
-        return replace(told, promises=promises)
+        promises = {each.service: each.seconds for each in snapshot.forecast.slos}
+        return replace(told, slos=promises)
     if not world.services and not world.gpus and not seen.silent_targets:
         return Verdict("empty", _plain("No services and no GPUs are known yet."), (_FIRST_STEPS, *gaps))
     if blind and (since is not None or snapshot.learning.done or seen.silent_targets):

@@ -221,7 +221,7 @@ _SERVING = (
 def _inference(snapshot: Snapshot, who: Service) -> Json | None:
     """What its model servers tell; None where it has none."""
     world = snapshot.world
-    found = world.inference if world else None
+    found = world.model_servers if world else None
     if found is None or who not in found.services:
         return None
     row = found.services.index(who)

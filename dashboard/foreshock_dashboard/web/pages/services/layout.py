@@ -145,7 +145,7 @@ def _marked(name: str, draw: Marked) -> Chart:
 def _durations(
     known: Snapshot, world: World, who: Service, look: Look, span: tuple[float, float], marks: list[Mark]
 ) -> Json:
-    promise = next((each for each in known.outlook.promises if each.service == who), None)
+    promise = next((each for each in known.forecast.slos if each.service == who), None)
     return figures.durations(world, who, look, span, promise, marks)
 
 

@@ -153,7 +153,7 @@ def signals(world: World | None) -> list[Json]:
     """What kinds of data there are, how many things tell them, and what is lost without, and how to get it."""
     if world is None:
         return []
-    inference, capacity, network, hardware = world.inference, world.capacity, world.network, world.hardware
+    inference, capacity, network, hardware = world.model_servers, world.capacity, world.network, world.hardware
     rows: Sequence[tuple[str, str, int, str, str]] = (
         ("Requests", "services", _rows(world.red.rate), "services, their durations and errors", _SPANS),
         ("Calls", "edges", _rows(world.calls.rate), "the service map, and where a cascade goes", _SPANS),

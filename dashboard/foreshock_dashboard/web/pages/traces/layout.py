@@ -121,7 +121,7 @@ def _durations(hub: HubView, seen: View, look: Look) -> Json:
     query, world = _query(hub, seen), hub.over(seen.start, seen.end)
     if world is None or query.service is None or query.service not in world.services:
         return blank("Nothing is known of its requests in this range.", look)
-    promise = next((each for each in seen_at(hub, seen).outlook.promises if each.service == query.service), None)
+    promise = next((each for each in seen_at(hub, seen).forecast.slos if each.service == query.service), None)
     return figures.durations(world, query.service, look, (seen.start, seen.end), promise)
 
 
