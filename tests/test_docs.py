@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from foreshock_dashboard.ingest.span_metrics import names as span_families
 from foreshock_dashboard.ingest.span_metrics.registry import Family
 from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.settings.settings import Settings, flag_of, shown, variable_of
+from foreshock_dashboard.settings.settings import OPTIONS
 from foreshock_dashboard.sources.otlp.receiver import ReceiverStats
 from foreshock_dashboard.store import Retention, Sealing, StoreStats
 from foreshock_dashboard.store.samples.queries import MAX_CELLS, MAX_SAMPLES
@@ -33,8 +32,8 @@ def text(name: str) -> str:
 def options_table() -> str:
     """The table of the hub's options, as docs/hub.md has it."""
     rows = [
-        f"| `{flag_of(item)}` | `{variable_of(item)}` | `{item.name}` | {shown(item)} | {item.metadata['help']} |"
-        for item in fields(Settings)
+        f"| `{item.flag}` | `{item.variable}` | `{item.key}` | {item.default or 'none'} | {item.help} |"
+        for item in OPTIONS
     ]
     return "\n".join(["| flag | variable | YAML key | default | what it is |", "|---|---|---|---|---|", *rows])
 

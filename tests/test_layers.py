@@ -24,6 +24,7 @@ ONLY_IN = {
     "opentelemetry.proto": {"foreshock_dashboard.sources.otlp", "foreshock_dashboard.ingest.otlp"},
     "argparse": {
         "foreshock_exporter.cli",
+        "foreshock_exporter.common.option_table",
         "foreshock_exporter.options",
         "foreshock_simulator.live",
         "foreshock_dashboard.cli",

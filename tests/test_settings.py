@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from foreshock_dashboard.settings.settings import (
+    OPTIONS,
     Settings,
     SettingsError,
     add_flags,
-    flag_of,
     load_settings,
-    variable_of,
 )
 
 
@@ -52,13 +50,13 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         "auth_header": "X-Forwarded-User", "auth_proxies": "10.0.0.5,10.1.0.0/24",
         "objectives": "llm-chat=20s, serving/gateway=500ms:0.5%", "tiers": "llm-chat=gold, ml/batch = bronze",
     }  # fmt: skip
-    assert set(values) == {item.name for item in fields(Settings)}
-    flags = [word for item in fields(Settings) for word in (flag_of(item), values[item.name])]
+    assert set(values) == {item.key for item in OPTIONS}
+    flags = [word for item in OPTIONS for word in (item.flag, values[item.key])]
     file = tmp_path / "f.yml"
     file.write_text("".join(f'{name}: "{value}"\n' for name, value in values.items()))
 
     by_flags = load_settings(parsed(*flags), {})
-    by_variables = load_settings(parsed(), {variable_of(item): values[item.name] for item in fields(Settings)})
+    by_variables = load_settings(parsed(), {item.variable: values[item.key] for item in OPTIONS})
     by_file = load_settings(parsed("--config", str(file)), {})
 
     assert by_flags == by_variables == by_file

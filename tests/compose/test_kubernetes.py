@@ -7,14 +7,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from foreshock_dashboard.settings.settings import Settings, flag_of, variable_of
+from foreshock_dashboard.settings.settings import OPTIONS
 from foreshock_dashboard.sources.otlp.auth import Tokens
 
 Yaml = dict[str, Any]
@@ -156,11 +155,11 @@ def test_the_hub_knows_its_options(rendered: dict[str, list[Yaml]], name: str) -
     command, *flags = container["args"]
     assert command == "serve"
     given = {flag.partition("=")[0]: flag.partition("=")[2] for flag in flags}
-    assert set(given) <= {flag_of(item) for item in fields(Settings)}
+    assert set(given) <= {item.flag for item in OPTIONS}
     assert {"--auth-basic-file", "--auth-token-file", "--otlp-token-file"} <= set(given)
     assert "--allow-unauthenticated" not in given
     (config,) = (each["data"] for each in rendered[name] if each["kind"] == "ConfigMap")
-    assert set(config) <= {variable_of(item) for item in fields(Settings)}
+    assert set(config) <= {item.variable for item in OPTIONS}
     claimed = of(rendered[name], "PersistentVolumeClaim")["spec"]["resources"]["requests"]["storage"]
     assert float(given["--retention-size"].removesuffix("GiB")) < float(claimed.removesuffix("Gi"))
     assert given["--store"].startswith(container["volumeMounts"][0]["mountPath"])

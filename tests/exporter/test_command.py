@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from foreshock_exporter.options import OPTIONS, parse, variable
+from foreshock_exporter.common.option_table import Option
+from foreshock_exporter.options import OPTIONS, parse
 from foreshock_exporter.web.server import MAX_CONNECTIONS, serve
 
 if TYPE_CHECKING:
@@ -369,10 +370,10 @@ def test_the_base_install_is_enough() -> None:
     assert ran.stdout == "[]\n"
 
 
-@pytest.mark.parametrize("flag", [option.flag for option in OPTIONS])
-def test_every_option_is_documented_and_has_a_variable(flag: str) -> None:
-    assert f"| `{flag}` |" in DOCS.read_text()
-    assert variable(flag).startswith("FORESHOCK_EXPORTER_")
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.flag)
+def test_every_option_is_documented_and_has_a_variable(option: Option) -> None:
+    assert f"| `{option.flag}` |" in DOCS.read_text()
+    assert option.variable == "FORESHOCK_EXPORTER_" + re.sub(r"[.-]", "_", option.flag[2:]).upper()
 
 
 ROUNDING = 1e-12

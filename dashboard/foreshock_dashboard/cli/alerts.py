@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from pathlib import Path
 
 import yaml
@@ -15,7 +14,7 @@ from foreshock_dashboard.ingest.span_metrics.histogram import BOUNDS
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.render.rule_yaml import Group, operator_rule, rule_file
 from foreshock_dashboard.render.slo_rules import groups_of
-from foreshock_dashboard.settings.settings import Settings, SettingsError, add_flags, load_settings
+from foreshock_dashboard.settings.settings import SettingsError, add_flags, load_settings
 
 ALERTS = """\
 Writes the alert rules that come along into a folder for a Prometheus, with the address of this hub in every link, and
@@ -50,7 +49,7 @@ def add_alerts_flags(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="bounds of the buckets of request durations, with commas, where others than a hub make the span metrics",
     )
-    add_flags(parser, leave_out=[item.name for item in fields(Settings) if item.name != "objectives"])
+    add_flags(parser, only=("objectives",))
 
 
 def run_alerts(arguments: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -44,7 +44,7 @@ def add_boards_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mounted-at", metavar="DIR", type=Path, help="where Grafana sees the folder, if it runs in a container"
     )
-    add_flags(parser, leave_out=[item.name for item in fields(Settings) if item.name not in USED])
+    add_flags(parser, only=USED)
 
 
 def run_boards(arguments: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ from foreshock_dashboard.evaluation.suite import NAMES, Suite, instant, suite
 from foreshock_dashboard.evaluation.truth import Expected, Objective
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.settings.option_types import parse_count
-from foreshock_dashboard.settings.settings import SettingsError
+from foreshock_dashboard.settings.settings import SettingsError, parse_flag
 from foreshock_dashboard.simulated.counterfactual import counterfactual_runs
 from foreshock_dashboard.simulated.score import Task, run_all
 from foreshock_simulator.scenarios.load import load
@@ -67,7 +67,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         SettingsError: an option cannot be used.
     """
     title, picked, day = _picked(arguments)
-    jobs = _count("--jobs", arguments.jobs) if arguments.jobs else os.cpu_count() or 1
+    jobs = parse_flag("--jobs", parse_count, arguments.jobs) if arguments.jobs else os.cpu_count() or 1
     page = _document(arguments.write_docs, arguments.suite) if arguments.write_docs else ""
     kept = cache_of(arguments.cache) / "evaluation" / fingerprint(MAKERS)
     specs = {run: spec_of(run) for run, _ in picked}
@@ -119,7 +119,7 @@ def _picked(arguments: argparse.Namespace) -> tuple[str, list[tuple[Run, Path | 
 
 def _suite(arguments: argparse.Namespace) -> Suite:
     sizes = (arguments.size,) if arguments.size else ()
-    seeds = [_count("--seeds", word) for word in _words(arguments.seeds)]
+    seeds = [parse_flag("--seeds", parse_count, word) for word in _words(arguments.seeds)]
     try:
         return suite(arguments.suite, sizes, _words(arguments.scenarios), seeds)
     except ValueError as error:
@@ -128,13 +128,6 @@ def _suite(arguments: argparse.Namespace) -> Suite:
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def _count(flag: str, text: str) -> int:
-    try:
-        return parse_count(text)
-    except ValueError as error:
-        raise SettingsError(f"{flag}: {text!r} {error}") from None
 
 
 def _described(runs: Sequence[Run]) -> str:

@@ -7,11 +7,12 @@ import json
 from contextlib import closing
 from pathlib import Path
 
-from foreshock_dashboard.cli.replay import instant
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.render.incident_text import day
 from foreshock_dashboard.replay.explain import Explanation, explain
+from foreshock_dashboard.settings.option_types import parse_time
+from foreshock_dashboard.settings.settings import parse_flag
 from foreshock_dashboard.web.state.incident_json import candidate
 from foreshock_dashboard.web.state.numbers import number_of_time
 
@@ -37,7 +38,7 @@ def run_explain(arguments: argparse.Namespace) -> int:
         SettingsError: the time is none.
         RecordingError: the recording cannot be read, or does not have the service or the time.
     """
-    at = instant("--at", arguments.at)
+    at = parse_flag("--at", parse_time, arguments.at)
     with closing(Recording(Path(arguments.recording))) as recording:
         found = explain(recording, arguments.service, at)
     print(json.dumps(explained_json(found), indent=1) if arguments.json else explained_text(found))

@@ -10,8 +10,8 @@ import httpx
 
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.types import Json
-from foreshock_dashboard.settings import option_types as read
-from foreshock_dashboard.settings.settings import SettingsError
+from foreshock_dashboard.settings.option_types import parse_url
+from foreshock_dashboard.settings.settings import SettingsError, parse_flag
 from foreshock_dashboard.sources.traces.http_client import Credentials
 
 HUB_URL = "http://127.0.0.1:8050"
@@ -40,10 +40,7 @@ def hub_url(arguments: argparse.Namespace) -> str:
     Raises:
         SettingsError: it is none.
     """
-    try:
-        return read.parse_url(arguments.hub)
-    except ValueError as error:
-        raise SettingsError(f"--hub: {arguments.hub!r} {error}") from None
+    return parse_flag("--hub", parse_url, arguments.hub)
 
 
 def authorization_header(arguments: argparse.Namespace) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.render.incident_text import change_line, changes, day, incident_text
 from foreshock_dashboard.replay.replay import ReplayResult, replay_folder
-from foreshock_dashboard.settings import option_types as read
-from foreshock_dashboard.settings.settings import SettingsError
+from foreshock_dashboard.settings.option_types import parse_time
+from foreshock_dashboard.settings.settings import parse_flag
 from foreshock_dashboard.web.state.incident_json import replayed
 
 REPLAY = """\
@@ -35,24 +35,12 @@ def run_replay(arguments: argparse.Namespace) -> int:
         SettingsError: the time is none.
         RecordingError: the recording cannot be read or judged.
     """
-    until = instant("--until", arguments.until) if arguments.until else None
+    until = parse_flag("--until", parse_time, arguments.until) if arguments.until else None
     bar = ProgressBar()
     played = replay_folder(Path(arguments.recording), until, bar)
     bar.end()
     print(json.dumps(replayed(played.final, played.paged), indent=1) if arguments.json else played_text(played))
     return 0
-
-
-def instant(flag: str, text: str) -> float:
-    """A time that a flag names, in Unix seconds.
-
-    Raises:
-        SettingsError: it is none.
-    """
-    try:
-        return read.parse_time(text)
-    except ValueError as error:
-        raise SettingsError(f"{flag}: {text!r} {error}") from None
 
 
 def played_text(played: ReplayResult) -> str:

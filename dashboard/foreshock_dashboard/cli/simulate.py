@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from foreshock_dashboard.common.gc_tuning import collect_rarely
 from foreshock_dashboard.common.progress import ProgressBar
@@ -16,7 +16,7 @@ from foreshock_dashboard.recording.platform import Outage
 from foreshock_dashboard.recording.recorder import Habits, Recorder
 from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_dashboard.settings.option_types import parse_duration, parse_time
-from foreshock_dashboard.settings.settings import SettingsError
+from foreshock_dashboard.settings.settings import SettingsError, parse_flag
 from foreshock_simulator.names import ServiceName
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.scenarios.parsing.problems import ScenarioError
@@ -25,8 +25,6 @@ from foreshock_simulator.simulation import Simulation
 
 EPOCH = 1_767_600_000.0
 """2026-01-05T08:00:00Z, a Monday: when a simulated platform starts unless told otherwise."""
-
-Value = TypeVar("Value")
 
 
 def add_simulate_flags(parser: argparse.ArgumentParser) -> None:
@@ -58,9 +56,9 @@ def simulate(arguments: argparse.Namespace) -> int:
         spec = load(arguments.scenario, arguments.size, arguments.seed)
     except ScenarioError as error:
         raise SettingsError(str(error)) from None
-    duration = _option("--duration", parse_duration, arguments.duration) if arguments.duration else spec.duration
-    start = _option("--start", parse_time, arguments.start) if arguments.start else EPOCH
-    sampling = _option("--span-sampling", _share, arguments.span_sampling)
+    duration = parse_flag("--duration", parse_duration, arguments.duration) if arguments.duration else spec.duration
+    start = parse_flag("--start", parse_time, arguments.start) if arguments.start else EPOCH
+    sampling = parse_flag("--span-sampling", _share, arguments.span_sampling)
     habits = Habits()
     meta = Meta(
         scenario=spec.name,
@@ -105,10 +103,3 @@ def _share(text: str) -> float:
     if not 0 <= share <= 1:
         raise ValueError("is not a share between 0 and 1")
     return share
-
-
-def _option(flag: str, read: Callable[[str], Value], text: str) -> Value:
-    try:
-        return read(text)
-    except ValueError as error:
-        raise SettingsError(f"{flag}: {text!r} {error}") from None

@@ -5,9 +5,8 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.reader import Recording
@@ -18,6 +17,7 @@ FOR_EVER = 100 * 365 * 86_400.0
 """Seconds for which nothing of a recording is too old."""
 UNBOUNDED = 1 << 50
 """Bytes that no recording has."""
+DEFAULTS = Settings()
 ELSEWHERE = ("prometheus_url", "tempo_url", "jaeger_url", "targets")
 
 
@@ -41,7 +41,7 @@ def open_recording(settings: Settings) -> Iterator[tuple[Settings, Recording | N
         meta = recording.meta
         if meta.end is None:
             raise RecordingError(f"recording {settings.recording}: it holds neither a sample nor a span")
-        usual = _usual("scrape_interval")
+        usual = DEFAULTS.scrape_interval
         interval = settings.scrape_interval if settings.scrape_interval != usual else meta.scrape_interval or usual
         yield (
             replace(
@@ -59,13 +59,9 @@ def open_recording(settings: Settings) -> Iterator[tuple[Settings, Recording | N
         )
 
 
-def _usual(name: str) -> Any:  # noqa: ANN401  # whatever the option holds
-    return next(item.default for item in fields(Settings) if item.name == name)
-
-
 def _free(port: int, name: str) -> int:
     """Any free port where none was chosen: beside a recording another hub may be running."""
-    return 0 if port == _usual(name) else port
+    return 0 if port == getattr(DEFAULTS, name) else port
 
 
 def load_spans(recording: Recording, store: Store) -> None:

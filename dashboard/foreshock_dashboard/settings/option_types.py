@@ -165,10 +165,3 @@ def parse_bool(text: str) -> bool:
     if word not in ("true", "false", "yes", "no", "1", "0"):
         raise ValueError("is neither true nor false")
     return word in ("true", "yes", "1")
-
-
-def parse_log_level(text: str) -> str:
-    """A log level."""
-    if text.strip().lower() not in ("debug", "info", "warning", "error"):
-        raise ValueError("is not one of debug, info, warning, error")
-    return text.strip().lower()

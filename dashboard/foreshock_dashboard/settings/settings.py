@@ -9,28 +9,29 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import Field, dataclass, field, fields
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import yaml
 
 from foreshock_dashboard.settings import option_types as types
 from foreshock_dashboard.settings.option_types import Network
+from foreshock_exporter.common import option_table
+from foreshock_exporter.common.option_table import InvalidOptionError, Option, one_of, option, options_of, parse_options
+
+Value = TypeVar("Value")
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class SettingsError(ValueError):
     """An option cannot be used. The message names where it was set, its value and the remedy."""
 
 
-def option(reader: Callable[[str], Any], default: Any, text: str, metavar: str, name: str = "") -> Any:  # noqa: ANN401 as field()
-    """One option: how its text is read, its default, what it is for. `name` replaces the flag's and variable's own."""
-    return field(default=default, metadata={"read": reader, "help": text, "metavar": metavar, "name": name})
-
-
-def _home() -> Path:
-    """`~/.local/state/foreshock`, or a folder beside where it was started for a user who has no home."""
+def _state_folder() -> Path:
+    """`~/.local/state/foreshock`, or a folder in the current one for a user without a home."""
     state = os.environ.get("XDG_STATE_HOME")
     try:
         return Path(state) / "foreshock" if state else Path.home() / ".local" / "state" / "foreshock"
@@ -43,10 +44,10 @@ class Settings:
     """All options of the hub. Durations in seconds, sizes in bytes."""
 
     host: str = option(str, "127.0.0.1", "address to listen on, for the page and the API", "ADDRESS")
-    port: int = option(types.parse_port, 8050, "port of the page and the API", "PORT")
+    port: int = option(types.parse_port, "8050", "port of the page and the API", "PORT")
     allowed_hosts: tuple[str, ...] = option(
         types.parse_hosts,
-        (),
+        tuple,
         "names that the page is asked for by besides localhost; any where --host is not loopback",
         "NAMES",
     )
@@ -57,12 +58,14 @@ class Settings:
         Path, None, "users that may look, user:bcrypt a line as htpasswd -B writes", "FILE"
     )
     auth_header: str = option(
-        types.parse_header, "", "header in which a proxy says who asks, with --auth-proxies", "NAME"
+        types.parse_header, str, "header in which a proxy says who asks, with --auth-proxies", "NAME"
     )
-    auth_proxies: tuple[Network, ...] = option(types.parse_networks, (), "proxies that are believed in that", "CIDR,…")
+    auth_proxies: tuple[Network, ...] = option(
+        types.parse_networks, tuple, "proxies that are believed in that", "CIDR,…"
+    )
     otlp_host: str = option(str, "", "address to listen on for OTLP; that of --host unless given", "ADDRESS")
-    otlp_grpc_port: int = option(types.parse_port, 4317, "port of the OTLP/gRPC receiver", "PORT")
-    otlp_http_port: int = option(types.parse_port, 4318, "port of the OTLP/HTTP receiver", "PORT")
+    otlp_grpc_port: int = option(types.parse_port, "4317", "port of the OTLP/gRPC receiver", "PORT")
+    otlp_http_port: int = option(types.parse_port, "4318", "port of the OTLP/HTTP receiver", "PORT")
     otlp_token_file: Path | None = option(
         Path, None, "bearer tokens that senders of OTLP must have, one a line", "FILE"
     )
@@ -71,25 +74,35 @@ class Settings:
     otlp_tls_client_ca: Path | None = option(
         Path, None, "authorities of the certificates that senders of OTLP must have, PEM", "FILE"
     )
-    store: Path = option(Path, _home(), "folder of the embedded store", "DIR")
+    store: Path = option(Path, _state_folder, "folder of the embedded store", "DIR", shown="~/.local/state/foreshock")
     targets: tuple[str, ...] = option(
-        types.parse_targets, (), "exporters to scrape, host:port or URL, with commas", "TARGETS"
+        types.parse_targets, tuple, "exporters to scrape, host:port or URL, with commas", "TARGETS"
     )
     scrape_interval: float = option(
-        types.parse_duration, 10.0, "time between two scrapes, also those of --prometheus", "DURATION"
+        types.parse_duration, "10s", "time between two scrapes, also those of --prometheus", "DURATION"
     )
     step: float = option(
-        types.parse_duration, 10.0, "time between two ticks; the grid that everything is judged on", "DURATION"
+        types.parse_duration, "10s", "time between two ticks; the grid that everything is judged on", "DURATION"
     )
     prometheus_url: str = option(
         types.parse_url,
-        "",
+        str,
         "read metrics from this Prometheus-compatible API instead of the store",
         "URL",
-        "prometheus",
+        flag="--prometheus",
+        key="prometheus_url",
     )
-    tempo_url: str = option(types.parse_url, "", "read traces from this Tempo instead of the store", "URL", "tempo")
-    jaeger_url: str = option(types.parse_url, "", "read traces from this Jaeger instead of the store", "URL", "jaeger")
+    tempo_url: str = option(
+        types.parse_url, str, "read traces from this Tempo instead of the store", "URL", flag="--tempo", key="tempo_url"
+    )
+    jaeger_url: str = option(
+        types.parse_url,
+        str,
+        "read traces from this Jaeger instead of the store",
+        "URL",
+        flag="--jaeger",
+        key="jaeger_url",
+    )
     recording: Path | None = option(
         Path, None, "read metrics and traces from this recording, and stand at its end", "DIR"
     )
@@ -110,37 +123,41 @@ class Settings:
         None,
         "how far rates look back, two scrapes or more and no multiple of the interval",
         "DURATION",
+        shown="59s, or four scrapes if longer",
     )
     objectives: tuple[tuple[str, float, float], ...] = option(
         types.parse_slos,
-        (),
+        tuple,
         "p95 and share of failures that services promise, llm-chat=20s:1%,…; learned for those that are not named",
         "OBJECTIVES",
     )
     tiers: tuple[tuple[str, str], ...] = option(
         types.parse_tiers,
-        (),
+        tuple,
         "tiers of services, llm-chat=gold,ml/batch=bronze; for those that are not named, what service_tier_info says",
         "TIERS",
     )
-    at: float | None = option(types.parse_time, None, "stand at this time instead of now", "TIME")
-    retention: float = option(types.parse_duration, 15 * 86_400.0, "how long the store keeps metrics", "DURATION")
-    trace_retention: float = option(types.parse_duration, 2 * 86_400.0, "how long the store keeps traces", "DURATION")
+    at: float | None = option(types.parse_time, None, "stand at this time instead of now", "TIME", shown="now")
+    retention: float = option(types.parse_duration, "15d", "how long the store keeps metrics", "DURATION")
+    trace_retention: float = option(types.parse_duration, "2d", "how long the store keeps traces", "DURATION")
     trace_keys: tuple[str, ...] = option(
         types.parse_attributes,
-        (),
+        tuple,
         "attributes to search the store's traces by, in place of those in docs/traces.md",
         "KEYS",
     )
-    retention_size: int = option(types.parse_size, 10 * 2**30, "how much disk the embedded store may use", "SIZE")
-    memory: int = option(types.parse_size, 256 * 2**20, "memory limit of the embedded store's recent data", "SIZE")
+    retention_size: int = option(types.parse_size, "10GiB", "how much disk the embedded store may use", "SIZE")
+    memory: int = option(types.parse_size, "256MiB", "memory limit of the embedded store's recent data", "SIZE")
     span_series: int = option(
-        types.parse_count, 100_000, "series made of spans at most; a service's operation and outcome takes 34", "NUMBER"
+        types.parse_count,
+        "100000",
+        "series made of spans at most; a service's operation and outcome takes 34",
+        "NUMBER",
     )
     allow_unauthenticated: bool = option(
-        types.parse_bool, False, "listen on more than loopback although nothing asks who is there", "true|false"
+        types.parse_bool, "false", "listen on more than loopback although nothing asks who is there", "true|false"
     )
-    log_level: str = option(types.parse_log_level, "info", "least severe message to log", "LEVEL")
+    log_level: str = option(one_of(LOG_LEVELS), "info", "least severe message to log", "LEVEL")
 
     @property
     def window(self) -> float:
@@ -192,86 +209,49 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def flag_of(item: Field[Any]) -> str:
-    """`--scrape-interval` for `scrape_interval`."""
-    return "--" + (item.metadata["name"] or item.name).replace("_", "-")
+OPTIONS: tuple[Option, ...] = tuple(options_of(Settings, "FORESHOCK_"))
 
 
-def variable_of(item: Field[Any]) -> str:
-    """`FORESHOCK_SCRAPE_INTERVAL` for `scrape_interval`."""
-    return f"FORESHOCK_{item.name.upper()}"
-
-
-def add_flags(parser: argparse.ArgumentParser, leave_out: Sequence[str] = ()) -> None:
-    """Add a flag for every option, and `--config`."""
+def add_flags(parser: argparse.ArgumentParser, only: Collection[str] | None = None) -> None:
+    """Add `--config` and a flag for each option, or only for the options of these names."""
     parser.add_argument(
         "--config", metavar="FILE", help="YAML file with any of the options below (FORESHOCK_CONFIG); flags win over it"
     )
-    for item in fields(Settings):
-        if item.name in leave_out:
-            continue
-        parser.add_argument(
-            flag_of(item),
-            dest=item.name,
-            metavar=item.metadata["metavar"],
-            help=f"{item.metadata['help']} ({variable_of(item)}; default: {shown(item)})".replace("%", "%%"),
-        )
-
-
-def shown(item: Field[Any]) -> str:
-    """The default as people write it."""
-    value: Any = item.default
-    special = {"store": "~/.local/state/foreshock", "at": "now", "rate_window": "59s, or four scrapes if longer"}
-    if item.name in special:
-        return special[item.name]
-    if item.metadata["read"] is types.parse_duration:
-        return _in_units(value, (("d", 86_400), ("h", 3600), ("s", 1)))
-    if item.metadata["read"] is types.parse_size:
-        return _in_units(value, (("GiB", 2**30), ("MiB", 2**20)))
-    return str(value).lower() if value not in ("", (), None) else "none"
-
-
-def _in_units(value: float, units: tuple[tuple[str, int], ...]) -> str:
-    name, unit = next(((name, unit) for name, unit in units if value >= unit and value % unit == 0), units[-1])
-    return f"{value / unit:g}{name}"
+    option_table.add_flags(
+        parser,
+        [item for item in OPTIONS if only is None or item.name in only],
+        lambda item: f"{item.help} ({item.variable}; default: {item.default or 'none'})",
+    )
 
 
 def load_settings(flags: argparse.Namespace, environ: Mapping[str, str] = os.environ, **fixed: object) -> Settings:
     """Combine flags over variables over the YAML file over defaults; `fixed` wins over all.
 
     Raises:
-        SettingsError: a value cannot be read, or the file has a key that is no option.
+        SettingsError: a value cannot be used, or the file has an unknown key.
     """
-    known = {item.name: item for item in fields(Settings)}
-    chosen: dict[str, Any] = {}
     path = getattr(flags, "config", None) or environ.get("FORESHOCK_CONFIG")
-    if path:
-        for key, value in _yaml(Path(path)).items():
-            if key not in known:
-                raise SettingsError(f"{path}: {key!r} is no option; known are {', '.join(known)}")
-            chosen[key] = _read(known[key], _text(value), f"{path}: {key}")
-    for name, item in known.items():
-        if variable_of(item) in environ:
-            chosen[name] = _read(item, environ[variable_of(item)], variable_of(item))
-        if getattr(flags, name, None) is not None:
-            chosen[name] = _read(item, getattr(flags, name), flag_of(item))
-    return Settings(**{**chosen, **fixed})
-
-
-def _read(item: Field[Any], text: str, where: str) -> object:
+    file = _read_yaml(Path(path)) if path else {}
     try:
-        return item.metadata["read"](text)
+        return Settings(**{**parse_options(OPTIONS, vars(flags), environ, file), **fixed})
+    except InvalidOptionError as error:
+        raise SettingsError(f"{path}: {error}" if error.source == "file" else str(error)) from None
+
+
+def parse_flag(flag: str, parse: Callable[[str], Value], text: str) -> Value:
+    """The value of a command's own flag.
+
+    Raises:
+        SettingsError: `parse` refuses the text.
+    """
+    try:
+        return parse(text)
     except ValueError as error:
-        raise SettingsError(f"{where}: {text!r} {error}") from None
+        raise SettingsError(f"{flag}: {text!r} {error}") from None
 
 
-def _text(value: object) -> str:
-    if isinstance(value, list):
-        return ",".join(str(item) for item in value)
-    return str(value)
-
-
-def _yaml(path: Path) -> dict[str, Any]:
+def _read_yaml(path: Path) -> dict[str, str]:
+    """The texts of a YAML file by option key."""
     try:
         data = yaml.safe_load(path.read_text())
     except OSError as error:
@@ -282,4 +262,13 @@ def _yaml(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(data, dict):
         raise SettingsError(f"{path}: holds no options; write lines such as 'port: 8050'")
-    return {str(key).replace("-", "_"): value for key, value in data.items()}
+    texts = {str(key).replace("-", "_"): _text(value) for key, value in data.items()}
+    keys = [item.key for item in OPTIONS]
+    for key in texts:
+        if key not in keys:
+            raise SettingsError(f"{path}: {key!r} is no option; known are {', '.join(keys)}")
+    return texts
+
+
+def _text(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

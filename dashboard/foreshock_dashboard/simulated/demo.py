@@ -10,10 +10,9 @@ import tempfile
 import threading
 import time
 import webbrowser
-from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.gc_tuning import collect_rarely
@@ -21,7 +20,7 @@ from foreshock_dashboard.common.shutdown import stop_on_signals
 from foreshock_dashboard.hub.hub import Hub
 from foreshock_dashboard.recording.occupancy import Told
 from foreshock_dashboard.settings.option_types import parse_duration, parse_port
-from foreshock_dashboard.settings.settings import Settings, SettingsError
+from foreshock_dashboard.settings.settings import Settings, parse_flag
 from foreshock_dashboard.simulated.backfill import TRACED_SECONDS, Backfill
 from foreshock_dashboard.simulated.endpoints import Page, merge_pages, serve_pages
 from foreshock_dashboard.sources.prometheus.scrape import ScrapeTarget
@@ -48,8 +47,6 @@ SAMPLING = 1.0
 """Seconds between two fast samples of an exporter."""
 JOB, SERVERS, CLUSTER = "foreshock-exporter", "model-servers", "kube-state-metrics"
 FASTEST = 60.0
-
-Value = TypeVar("Value")
 
 
 class PausedClock:
@@ -98,9 +95,9 @@ def demo_options(arguments: argparse.Namespace) -> DemoOptions:
         SettingsError: one of them makes no sense.
     """
     return DemoOptions(
-        _option("--port", parse_port, arguments.port),
-        _option("--duration", parse_duration, arguments.duration) if arguments.duration else None,
-        _option("--speed", _speed, arguments.speed),
+        parse_flag("--port", parse_port, arguments.port),
+        parse_flag("--duration", parse_duration, arguments.duration) if arguments.duration else None,
+        parse_flag("--speed", _speed, arguments.speed),
     )
 
 
@@ -221,10 +218,3 @@ def _speed(text: str) -> float:
     if not 0 < speed <= FASTEST:
         raise ValueError(f"is not a number above 0 and up to {FASTEST:.0f}")
     return speed
-
-
-def _option(flag: str, read: Callable[[str], Value], text: str) -> Value:
-    try:
-        return read(text)
-    except ValueError as error:
-        raise SettingsError(f"{flag}: {text!r} {error}") from None
