@@ -23,7 +23,7 @@ import numpy as np
 
 from bench import GPUS_PER_HOST, exporter, hub_process, load
 from foreshock_dashboard.common.clock import Clock
-from foreshock_dashboard.ingest.intake import Intake
+from foreshock_dashboard.ingest.pipeline import IngestPipeline
 from foreshock_dashboard.model.samples import Labels, Sample, SampleBatch
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.model.types import Json
@@ -96,7 +96,7 @@ def services(spans: Sequence[Span], now: float) -> Grown:
     for span in spans:
         ends.setdefault(span.trace_id, []).append(str(span.service))
     wanted = {tuple(each) for each in sorted({tuple(each) for each in ends.values()})[:CALLS]}
-    intake = Intake(Nowhere(), Clock())
+    intake = IngestPipeline(Nowhere(), Clock())
     intake.count([span for span in spans if tuple(ends[span.trace_id]) in wanted], now)
     return Grown.of("foreshock", (), intake.collect(now + 60.0).samples, STEP)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.ingest.span_metrics.histogram import LE
+from foreshock_dashboard.ingest.span_metrics.histogram import LE_VALUES
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
@@ -127,7 +127,7 @@ def _within(bounds: Floats, median: Floats | float) -> Floats:
 
 USUAL_SECONDS = [
     float(seconds[0, 0])
-    for bounds in [np.array([*map(float, LE)])]
+    for bounds in [np.array([*map(float, LE_VALUES)])]
     for seconds in histogram_quantiles(
         bounds, REQUESTS * _within(bounds, MEDIAN)[None, :, None], tuple(QUANTILES.values())
     )
@@ -157,11 +157,11 @@ def _series(size: Size) -> Iterator[tuple[str, dict[str, str]]]:
     for i, who in enumerate(services):
         for key in ("served", "served_failed"):
             yield key, who
-        yield from (("served_seconds", {**who, "le": bound}) for bound in LE)
+        yield from (("served_seconds", {**who, "le": bound}) for bound in LE_VALUES)
         yield from (("operations", {**who, "span_name": f"POST /v1/{name}"}) for name in range(PER_SERVICE))
         yield from _deployed(i)
     for i in range(size.services // 5):
-        yield from (("first_token_seconds", {**services[i], "model_name": "m", "le": bound}) for bound in LE)
+        yield from (("first_token_seconds", {**services[i], "model_name": "m", "le": bound}) for bound in LE_VALUES)
         for replica in range(10):
             host = f"r-{i}-{replica}.h-{(i * 10 + replica) % size.hosts}:8000"
             server = {"job": "servers", "instance": host, **services[i], "model_name": "m"}
@@ -175,7 +175,7 @@ def _series(size: Size) -> Iterator[tuple[str, dict[str, str]]]:
         for key in ("calls", "calls_failed", "retries"):
             yield key, edge
         for key in ("client_seconds", "server_seconds"):
-            yield from ((key, {**edge, "le": bound}) for bound in LE)
+            yield from ((key, {**edge, "le": bound}) for bound in LE_VALUES)
 
 
 _SERVED = (

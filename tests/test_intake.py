@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from foreshock_dashboard.common.clock import Clock
-from foreshock_dashboard.ingest.intake import BATCHES, Intake
+from foreshock_dashboard.ingest.pipeline import MAX_QUEUED_BATCHES, IngestPipeline
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.samples import Sample, SampleBatch, is_stale
 from foreshock_dashboard.model.span import Span
@@ -54,7 +54,7 @@ def span(number: int, kind: str) -> Span:
 def test_a_series_that_ended_is_marked_once() -> None:
     """In the first write without it."""
     keeper = Keeper()
-    intake = Intake(keeper, Clock())
+    intake = IngestPipeline(keeper, Clock())
     for own in ([OWN], [], []):
         intake.write(0.0, own)
 
@@ -64,7 +64,7 @@ def test_a_series_that_ended_is_marked_once() -> None:
 def test_a_marker_is_written_again_after_a_write_that_failed() -> None:
     """Or the series would look alive for ever."""
     keeper = Keeper()
-    intake = Intake(keeper, Clock())
+    intake = IngestPipeline(keeper, Clock())
     intake.write(0.0, [OWN])
     keeper.failing = True
     with pytest.raises(StoreError):
@@ -78,7 +78,7 @@ def test_a_marker_is_written_again_after_a_write_that_failed() -> None:
 def test_spans_that_could_not_be_kept_are_not_counted() -> None:
     """The sender will send them again."""
     keeper = Keeper()
-    intake = Intake(keeper, Clock())
+    intake = IngestPipeline(keeper, Clock())
     halves = [span(1, "client"), span(1, "server")]
     keeper.failing = True
     with pytest.raises(StoreError):
@@ -94,13 +94,13 @@ def test_spans_that_could_not_be_kept_are_not_counted() -> None:
 
 def test_whoever_asks_sees_all_that_was_accepted() -> None:
     """Whether or not so much came since that it is counted without being asked for, each as of when it came."""
-    for number in (1, BATCHES - 1, BATCHES, 3 * BATCHES + 1):
-        intake = Intake(Keeper(), Clock())
+    for number in (1, MAX_QUEUED_BATCHES - 1, MAX_QUEUED_BATCHES, 3 * MAX_QUEUED_BATCHES + 1):
+        intake = IngestPipeline(Keeper(), Clock())
         for at in range(number):
             intake.accept([span(2 * at + 1, "server"), span(2 * at + 2, "server")], at / 1e3)
-        assert intake.series()["counts"]["foreshock_spans_late_total"] == 0.0
+        assert intake.usage()["counts"]["foreshock_spans_late_total"] == 0.0
         intake.accept([span(9999, "server")], 100.0)
-        assert intake.series()["counts"]["foreshock_spans_late_total"] == 1.0
+        assert intake.usage()["counts"]["foreshock_spans_late_total"] == 1.0
         intake.collect(100.0)
         calls = [s.value for s in intake.collect(101.0).samples if s.metric == "traces_span_metrics_calls_total"]
         assert calls == [2.0 * number]
@@ -108,11 +108,11 @@ def test_whoever_asks_sees_all_that_was_accepted() -> None:
 
 def test_what_comes_from_many_threads_is_counted_whole() -> None:
     """None of it twice, whoever counts it."""
-    intake = Intake(Keeper(), Clock())
+    intake = IngestPipeline(Keeper(), Clock())
     numbers = iter(range(1, 10_000))
     with ThreadPoolExecutor(8) as pool:
         for _ in pool.map(lambda _: intake.accept([span(next(numbers), "server")], 0.0), range(400)):
-            intake.series()
+            intake.usage()
     intake.collect(0.0)
     calls = [s.value for s in intake.collect(0.0).samples if s.metric == "traces_span_metrics_calls_total"]
     assert calls == [400.0]
@@ -120,18 +120,18 @@ def test_what_comes_from_many_threads_is_counted_whole() -> None:
 
 def test_what_has_no_room_for_series_is_said_in_the_log_and_in_the_status(caplog: pytest.LogCaptureFixture) -> None:
     """Once, with the remedy, until there has been room again."""
-    intake = Intake(Keeper(), Clock(), max_series=100)
-    told = intake.series()
+    intake = IngestPipeline(Keeper(), Clock(), max_series=100)
+    told = intake.usage()
     assert told == {"series": 0, "series_limit": 100, "warning": "", "counts": dict.fromkeys(told["counts"], 0.0)}
     assert "foreshock_spans_late_total" in told["counts"]
     for number in range(1, 10):
         intake.count([replace(span(number, "server"), name=f"GET /{number}")], number / 1e9)
 
-    assert [record.getMessage() for record in caplog.records] == [intake.series()["warning"]]
+    assert [record.getMessage() for record in caplog.records] == [intake.usage()["warning"]]
     assert "more than 100 series" in caplog.text
     assert "raise --span-series" in caplog.text
     intake.collect(2000.0)
-    assert intake.series()["warning"] == ""
+    assert intake.usage()["warning"] == ""
 
 
 def test_spans_that_are_kept_are_accepted_though_counting_them_fails(
@@ -143,7 +143,7 @@ def test_spans_that_are_kept_are_accepted_though_counting_them_fails(
         raise OverflowError("no room")
 
     keeper = Keeper()
-    intake = Intake(keeper, Clock())
+    intake = IngestPipeline(keeper, Clock())
     assert "foreshock_spans_uncounted_total 0.0" in intake.text(0.0)
     with monkeypatch.context() as patched:
         patched.setattr(SpanMetrics, "add", fail)

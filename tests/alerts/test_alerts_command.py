@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from foreshock_dashboard.cli.commands import parser, run
-from foreshock_dashboard.ingest.span_metrics.histogram import BOUNDS
+from foreshock_dashboard.ingest.span_metrics.histogram import BUCKET_BOUNDS
 from foreshock_dashboard.render.slo_rules import bound_of, groups_of
 
 Yaml = dict[str, Any]
@@ -84,7 +84,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest
 )
 def test_a_promise_counts_as_the_next_bound_above_it(seconds: float, bound: float) -> None:
     """No sooner is a request late."""
-    assert bound_of(seconds, BOUNDS) == bound
+    assert bound_of(seconds, BUCKET_BOUNDS) == bound
 
 
 SPANS = "traces_span_metrics"

@@ -13,7 +13,7 @@ import yaml
 from foreshock_dashboard.ingest.service_graph import call_sides
 from foreshock_dashboard.ingest.service_graph.pairing import ServiceGraph
 from foreshock_dashboard.ingest.span_metrics import names
-from foreshock_dashboard.ingest.span_metrics.histogram import BOUNDS
+from foreshock_dashboard.ingest.span_metrics.histogram import BUCKET_BOUNDS
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.span import EXPORTER, Kind, Span
 from foreshock_dashboard.world.catalogue.calls import EDGE
@@ -163,7 +163,7 @@ def test_buckets_are_the_hubs(config: Yaml) -> None:
         connectors["span_metrics"]["histogram"]["explicit"]["buckets"],
         connectors["service_graph"]["latency_histogram_buckets"],
     ):
-        assert tuple(map(seconds, buckets)) == BOUNDS
+        assert tuple(map(seconds, buckets)) == BUCKET_BOUNDS
 
 
 def test_the_names_that_come_out_are_those_that_the_hub_reads(config: Yaml) -> None:

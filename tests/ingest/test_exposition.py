@@ -8,9 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
+from foreshock_dashboard.ingest.span_metrics.exposition import render_families
 from foreshock_dashboard.model.samples import Sample, labels_of
 from foreshock_dashboard.sources.prometheus.text_format import Known, parse
 
@@ -174,3 +177,27 @@ def test_a_hostile_line_is_refused_at_once(line: str) -> None:
     """The patterns never try again what they have read: were one to, this would not end."""
     with pytest.raises(ValueError, match=r"^line 1: "):
         parse(line + "\n", TARGET)
+
+
+def test_the_hub_writes_families_as_prometheus_client_does() -> None:
+    """Types, suffixes, escaped labels and the end of the page are those of the library, in both formats."""
+    registry = CollectorRegistry(auto_describe=False)
+    Gauge("room", "Free bytes.", ["path"], registry=registry).labels('C:\\DIR "x"\n').set(1.5)
+    Gauge("none", "No series.", ["path"], registry=registry)
+    Info("build", "Version.", registry=registry).info({"version": "1", "python": "3.11"})
+    families = [*registry.collect()]
+    counter = CounterMetricFamily("requests", "Requests.", labels=["b", "a"])
+    counter.add_metric(["2", "1"], 3)
+    registry.register(_Families([counter]))
+    families.append(counter)
+    assert render_families(families) == generate_latest(registry).decode()
+    openmetrics = generate_openmetrics(registry).decode()  # type: ignore[no-untyped-call]  # the library leaves it untyped
+    assert render_families(families, openmetrics=True) == openmetrics
+
+
+class _Families(Collector):
+    def __init__(self, families: list[CounterMetricFamily]) -> None:
+        self._families = families
+
+    def collect(self) -> list[CounterMetricFamily]:
+        return self._families

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreshock_dashboard.ingest.otlp.gen_ai import Request, process_pid, provider_of, request_of
-from foreshock_dashboard.ingest.span_metrics.llm import MAX_MODELS
+from foreshock_dashboard.ingest.span_metrics.counters import MAX_MODELS
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.samples import Sample
 from foreshock_dashboard.model.span import AttributeValue, Span

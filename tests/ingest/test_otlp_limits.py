@@ -12,7 +12,7 @@ import pytest
 from foreshock_dashboard.common import gunzip, http_limits
 from foreshock_dashboard.ingest import otlp
 from foreshock_dashboard.ingest.otlp import decode
-from foreshock_dashboard.ingest.span_metrics import labels, operations, span_metrics
+from foreshock_dashboard.ingest.span_metrics import counters, names, span_metrics
 from foreshock_dashboard.model import span
 from foreshock_dashboard.sources.otlp import grpc as otlp_grpc
 from foreshock_dashboard.sources.otlp import http as otlp_http
@@ -62,8 +62,8 @@ LIMITS = {
     "messages that gRPC receives": f"{otlp_grpc.RECEIVING}; {otlp_grpc.STREAMS}",
     "time of a connection": f"{otlp_http.IDLE_SECONDS:g} s; {otlp_grpc.HANDSHAKE_SECONDS:g} s",
     "characters of a service's name": f"{span.LONGEST_SERVICE}",
-    "characters of a label": f"{labels.MAX_LENGTH}",
-    "span names of one service": f"{operations.MAX_NAMES}",
+    "characters of a label": f"{names.MAX_LABEL_CHARACTERS}",
+    "span names of one service": f"{counters.MAX_SPAN_NAMES}",
     "series made of spans": f"{default(span_metrics.SpanMetrics, 'max_series'):,}",
     "span ids that wait": f"{default(span_metrics.SpanMetrics, 'max_items'):,}",
     "spans of one trace": f"{stored.MAX_SPANS:,}; {params.MOST_SPANS:,}",

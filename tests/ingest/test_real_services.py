@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from foreshock_dashboard.ingest.span_metrics.histogram import LE
+from foreshock_dashboard.ingest.span_metrics.histogram import LE_VALUES
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.samples import Sample
 from foreshock_dashboard.model.span import Span
@@ -156,12 +156,12 @@ def test_durations_lie_between_what_the_server_slept_and_what_the_caller_waited(
 def test_buckets_hold_each_request_once(outcome: Outcome, client: str, server: str, side: str) -> None:
     """They grow with their bounds, end with the count of all, and none is faster than its server slept."""
     name = f"traces_service_graph_request_{side}_seconds"
-    buckets = [of(outcome[0], f"{name}_bucket", client, le=le)[0] for le in LE]
+    buckets = [of(outcome[0], f"{name}_bucket", client, le=le)[0] for le in LE_VALUES]
     assert all(low <= high for low, high in pairwise(buckets))
     assert buckets[-1] == of(outcome[0], f"{name}_count", client)[0]
     assert buckets[-1] == of(outcome[0], "traces_service_graph_request_total", client)[0]
     if server == "stock":
-        assert buckets[LE.index("0.025")] == 0
+        assert buckets[LE_VALUES.index("0.025")] == 0
 
 
 def test_every_span_found_its_other_half(outcome: Outcome) -> None:

@@ -34,7 +34,7 @@ def test_a_bucket_has_the_newest_span_that_fell_into_it() -> None:
     other, row = histograms.add(), histograms.add()
     for seconds, span, now in ((0.2, b"\x11" * 24, 10.0), (0.19, b"\x22" * 24, 11.0), (7.0, None, 11.0)):
         histograms.observe([(row, seconds, span)])
-        histograms.settle(now)
+        histograms.flush(now)
     known = [each for each in histograms.exemplars(row) if each]
     assert not any(histograms.exemplars(other))
     assert known == [Exemplar("2" * 32, "2" * 16, 0.19, 11.0)]
@@ -44,10 +44,10 @@ def test_a_histogram_that_takes_a_freed_row_begins_empty() -> None:
     """Without the counts, the sum, the time and the spans of the one before."""
     histograms = Histograms()
     histograms.observe([(row := histograms.add(), 0.2, b"\x11" * 24)])
-    histograms.settle(10.0)
+    histograms.flush(10.0)
     histograms.remove(row)
     assert histograms.add(11.0) == row
-    assert (histograms.cumulative(row)[-1], histograms.sum(row), histograms.last(row)) == (0, 0.0, 11.0)
+    assert (histograms.cumulative(row)[-1], histograms.sum(row), histograms.updated_at(row)) == (0, 0.0, 11.0)
     assert not any(histograms.exemplars(row))
 
 
@@ -86,8 +86,8 @@ def test_either_side_of_a_call_has_its_own_span(span: Make, now: float) -> None:
     metrics.add([span("client", "web", 1, 9, seconds=0.3), span("server", "llm", 2, 1, seconds=0.2)], now)
     metrics.add([], now + 10)
     of_edge = {"client": "web", "server": "llm"}
-    assert [e.span_id for e in metrics.examples(BY_SERVER, of_edge).values()] == [f"{2:016x}"]
-    by_client = metrics.examples("traces_service_graph_request_client_seconds", of_edge)
+    assert [e.span_id for e in metrics.exemplars(BY_SERVER, of_edge).values()] == [f"{2:016x}"]
+    by_client = metrics.exemplars("traces_service_graph_request_client_seconds", of_edge)
     assert [(le, e.span_id) for le, e in by_client.items()] == [("0.4", f"{1:016x}")]
 
 
@@ -96,9 +96,9 @@ def test_a_page_may_ask_for_an_example_of_each_bucket_of_a_service(span: Make, n
     metrics = SpanMetrics()
     metrics.add([span("server", "a", 1, seconds=0.3, name="GET"), span("server", "b", 2, trace=2, seconds=9)], now)
     metrics.add([span("server", "a", 3, trace=3, seconds=0.3, name="POST")], now + 1)
-    found = metrics.examples(OPERATION, {"service_name": "a"})
+    found = metrics.exemplars(OPERATION, {"service_name": "a"})
     assert {le: (each.span_id, each.time) for le, each in found.items()} == {"0.4": (f"{3:016x}", now + 1)}
-    assert metrics.examples(OPERATION, {"service_name": "nobody"}) == {}
+    assert metrics.exemplars(OPERATION, {"service_name": "nobody"}) == {}
 
 
 def test_the_hub_s_status_tells_where_spans_make_more_series_than_it_may_have(tmp_path: Path, span: Make) -> None:

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 
 from foreshock_dashboard.ingest.service_graph.pending import MAX_INTERNAL_DEPTH
 from foreshock_dashboard.ingest.span_metrics import names as families
-from foreshock_dashboard.ingest.span_metrics.histogram import BOUNDS, LE, Histograms
-from foreshock_dashboard.ingest.span_metrics.llm import MAX_MODELS
-from foreshock_dashboard.ingest.span_metrics.operations import MAX_NAMES
-from foreshock_dashboard.ingest.span_metrics.registry import HISTOGRAM_SERIES, Family
+from foreshock_dashboard.ingest.span_metrics.counters import MAX_MODELS, MAX_SPAN_NAMES
+from foreshock_dashboard.ingest.span_metrics.histogram import BUCKET_BOUNDS, LE_VALUES, Histograms
+from foreshock_dashboard.ingest.span_metrics.registry import SERIES_PER_HISTOGRAM, Family
 from foreshock_dashboard.ingest.span_metrics.span_metrics import MAX_SERIES, SpanMetrics
 from foreshock_dashboard.model.samples import Sample, labels_of
 from foreshock_dashboard.model.span import Span
@@ -81,7 +80,7 @@ def test_a_duration_falls_into_the_bucket_that_holds_it_and_all_above(span: Make
     """A server's 0.2 s lie within le=0.2, which is inclusive; the client's 0.3 s do not."""
     samples = after_a_call(span, now).collect(now)
     for side, seconds in (("client", 0.3), ("server", 0.2)):
-        for le in LE:
+        for le in LE_VALUES:
             found = of(samples, f"traces_service_graph_request_{side}_seconds_bucket", le=le)
             assert found == [float(seconds <= float(le))], (side, le)
 
@@ -99,7 +98,7 @@ def test_a_request_that_several_server_spans_describe_has_one_duration_and_one_e
             samples = metrics.collect(now + later)
         assert of(samples, f"{server}_count") == of(samples, "traces_service_graph_request_total") == [1.0]
         assert of(samples, f"{server}_sum") == [2.1]
-        assert [each.span_id for each in metrics.examples(server, {"client": "web"}).values()] == [f"{2:016x}"]
+        assert [each.span_id for each in metrics.exemplars(server, {"client": "web"}).values()] == [f"{2:016x}"]
 
 
 def test_every_metric_made_of_spans_is_in_the_documentation_with_its_bounds() -> None:
@@ -109,8 +108,8 @@ def test_every_metric_made_of_spans_is_in_the_documentation_with_its_bounds() ->
     names = [family.name for family in vars(families).values() if isinstance(family, Family)]
     assert [name for name in names if f"`{name}`" not in told] == []
     for words in (
-        f"are {MAX_SERIES:,} at most, or `--span-series`. An operation takes {HISTOGRAM_SERIES + 1} for each",
-        f"A service has {MAX_NAMES} span names and {MAX_MODELS} models at most",
+        f"are {MAX_SERIES:,} at most, or `--span-series`. An operation takes {SERIES_PER_HISTOGRAM + 1} for each",
+        f"A service has {MAX_SPAN_NAMES} span names and {MAX_MODELS} models at most",
         f"up to {MAX_INTERNAL_DEPTH} INTERNAL spans",
     ):
         assert words in " ".join(told.split()), words
@@ -293,11 +292,11 @@ def test_series_are_bounded_and_what_has_no_room_is_counted_together(span: Make,
 def test_a_service_s_further_span_names_are_counted_together(span: Make, now: float) -> None:
     """The sum over its names stays right."""
     metrics = SpanMetrics()
-    metrics.add([span("server", "a", n, trace=n, name=f"GET /{n}") for n in range(1, MAX_NAMES + 51)], now)
+    metrics.add([span("server", "a", n, trace=n, name=f"GET /{n}") for n in range(1, MAX_SPAN_NAMES + 51)], now)
     metrics.collect(now)
     samples = metrics.collect(now)
     assert of(samples, "traces_span_metrics_calls_total", span_name="(other)") == [50.0]
-    assert sum(of(samples, "traces_span_metrics_calls_total", service_name="a")) == MAX_NAMES + 50
+    assert sum(of(samples, "traces_span_metrics_calls_total", service_name="a")) == MAX_SPAN_NAMES + 50
 
 
 def test_a_long_name_is_cut(span: Make, now: float) -> None:
@@ -313,7 +312,7 @@ def test_labels_are_in_their_canonical_form(span: Make, now: float) -> None:
         assert sample.labels == labels_of(dict(sample.labels))
 
 
-@given(st.lists(st.floats(0, 1000) | st.sampled_from(BOUNDS), max_size=90))
+@given(st.lists(st.floats(0, 1000) | st.sampled_from(BUCKET_BOUNDS), max_size=90))
 def test_a_histogram_counts_each_duration_once_and_grows_with_its_bounds(durations: list[float]) -> None:
     """Bucket by bucket what counting by hand gives."""
     histograms = Histograms()
@@ -321,6 +320,6 @@ def test_a_histogram_counts_each_duration_once_and_grows_with_its_bounds(duratio
     for number, seconds in enumerate(durations):
         histograms.observe([(rows[-1], seconds, None)])
         histograms.observe([(rows[number], 1.0, None)])
-    histograms.settle(0.0)
-    assert histograms.cumulative(rows[-1]) == [sum(seconds <= float(le) for seconds in durations) for le in LE]
+    histograms.flush(0.0)
+    assert histograms.cumulative(rows[-1]) == [sum(seconds <= float(le) for seconds in durations) for le in LE_VALUES]
     assert histograms.sum(rows[-1]) == pytest.approx(sum(durations))

@@ -10,7 +10,7 @@ import yaml
 
 from foreshock_dashboard.cli.hub_client import HUB_URL, hub_url
 from foreshock_dashboard.common.package_data import alerts_dir
-from foreshock_dashboard.ingest.span_metrics.histogram import BOUNDS
+from foreshock_dashboard.ingest.span_metrics.histogram import BUCKET_BOUNDS
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.render.rule_yaml import Group, operator_rule, rule_file
 from foreshock_dashboard.render.slo_rules import groups_of
@@ -94,7 +94,7 @@ def _groups(files: Mapping[str, str]) -> Iterator[Group]:
 
 def _bounds(text: str | None) -> tuple[float, ...]:
     if text is None:
-        return tuple(BOUNDS)
+        return tuple(BUCKET_BOUNDS)
     try:
         found = tuple(sorted(float(word) for word in text.split(",")))
     except ValueError:

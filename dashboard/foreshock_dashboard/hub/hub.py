@@ -23,7 +23,7 @@ from foreshock_dashboard.hub.listeners import (
 )
 from foreshock_dashboard.hub.self_metrics import HubStats, incident_samples, metrics_text, status_json
 from foreshock_dashboard.ingest.indexed_attributes import pickers
-from foreshock_dashboard.ingest.intake import Intake
+from foreshock_dashboard.ingest.pipeline import IngestPipeline
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.query import MetricSource, SourceError
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -89,7 +89,7 @@ class Hub:
             if recording is not None:
                 self._source = RecordedMetrics(recording)
                 load_spans(recording, self.store)
-            self.intake = Intake(self.store, clock, max_series=settings.span_series)
+            self.intake = IngestPipeline(self.store, clock, max_series=settings.span_series)
             opened.callback(self._write_last)
             self._traces: TraceSource = self.store
             self._watch: Watch | None = None
@@ -269,7 +269,7 @@ class Hub:
             store=self.store.stats(),
             receiver=self.receiver.stats(),
             scrapes=self.scraper.states(),
-            spans=self.intake.series(),
+            spans=self.intake.usage(),
             objectives_in_vain=self._loop.slos.unmatched,
             tiers_in_vain=self._loop.tiers.unmatched,
         )

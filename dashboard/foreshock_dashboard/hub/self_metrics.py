@@ -6,14 +6,12 @@ import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
-from prometheus_client.openmetrics import exposition as open_metrics
-from prometheus_client.registry import Collector
 
 from foreshock_dashboard.analysis.baseline.objectives import Objective
 from foreshock_dashboard.hub.forecast_metrics import forecast_families
 from foreshock_dashboard.hub.unmatched_services import Unmatched
+from foreshock_dashboard.ingest.span_metrics.exposition import render_families
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.samples import Sample, labels_of
 from foreshock_dashboard.model.service import Service
@@ -69,11 +67,7 @@ def incident_labels(incident: Incident) -> dict[str, str]:
 
 def metrics_text(vitals: HubStats, *, openmetrics: bool = False) -> str:
     """The hub's own metrics in the Prometheus text format, or as the end of a page of OpenMetrics."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Families(tuple(metric_families(vitals))))
-    if openmetrics:
-        return bytes(open_metrics.generate_latest(registry)).decode()  # type: ignore[no-untyped-call]  # it has no types
-    return generate_latest(registry).decode()
+    return render_families(metric_families(vitals), openmetrics=openmetrics)
 
 
 def status_json(vitals: HubStats) -> Json:
@@ -191,11 +185,3 @@ def _open(incidents: Sequence[Incident]) -> list[Incident]:
 def _named(role: str, service: Service | None) -> dict[str, str]:
     found = service or Service("", "")
     return {f"{role}_name": found.name, f"{role}_namespace": found.namespace}
-
-
-class _Families(Collector):
-    def __init__(self, found: tuple[Family, ...]) -> None:
-        self._found = found
-
-    def collect(self) -> Iterator[Family]:
-        yield from self._found

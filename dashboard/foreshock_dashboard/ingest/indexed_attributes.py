@@ -1,4 +1,4 @@
-"""Which attributes of a span are read when it comes: those that it is paired, counted and searched by."""
+"""Attributes that are decoded as soon as a span arrives: those for pairing, counting and searching."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from foreshock_dashboard.ingest.service_graph import call_sides
 
 
 def pickers(searched: Iterable[str]) -> Pickers:
-    """Read what pairing and counting ask for, and what the store searches by."""
+    """Return the filters per span kind; `searched` are the attributes that the store indexes."""
     return Pickers(searched, call_sides.CLIENT_KEYS, gen_ai.MEASURED | call_sides.SERVER_KEYS, gen_ai.KEYS)

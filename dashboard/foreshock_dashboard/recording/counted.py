@@ -11,9 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from foreshock_dashboard.ingest.service_graph.retries import Fallback
-from foreshock_dashboard.ingest.span_metrics.labels import KEPT, between, of_fallback, of_operation
-from foreshock_dashboard.ingest.span_metrics.llm import of_model
 from foreshock_dashboard.ingest.span_metrics.names import (
+    BOUNDED_LABELS,
     CALLS,
     CLIENT_SECONDS,
     DURATION,
@@ -25,9 +24,13 @@ from foreshock_dashboard.ingest.span_metrics.names import (
     REQUESTS,
     RETRIES,
     SERVER_SECONDS,
+    edge_labels,
+    fallback_labels,
+    llm_labels,
+    operation_labels,
 )
 from foreshock_dashboard.ingest.span_metrics.registry import Family, Registry, Series
-from foreshock_dashboard.ingest.span_metrics.span_metrics import OWN
+from foreshock_dashboard.ingest.span_metrics.span_metrics import ACCOUNTING_FAMILIES
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Kind, Status
@@ -107,9 +110,9 @@ class CountedSpans:
 
     def __init__(self, counts: Counts) -> None:
         self._counts = counts
-        self._registry = Registry(MAX_SERIES, STALE_AFTER, KEPT)
-        self._own = Registry(len(OWN), math.inf)
-        for family in OWN:
+        self._registry = Registry(MAX_SERIES, STALE_AFTER, BOUNDED_LABELS)
+        self._own = Registry(len(ACCOUNTING_FAMILIES), math.inf)
+        for family in ACCOUNTING_FAMILIES:
             self._own.get(family, (), 0.0)
         self._seen: dict[tuple[Family, Labels], int] = {}
         self._shown: set[Series] = set()
@@ -140,20 +143,20 @@ class CountedSpans:
         told: tuple[tuple[Status, list[float]], ...] = (("unset", answered), ("error", failed))
         for status, seconds in told:
             if seconds:
-                labels = of_operation(Service(*each.service), each.name, each.kind, status)
+                labels = operation_labels(Service(*each.service), each.name, each.kind, status)
                 self._registry.get(CALLS, labels, now).add(len(seconds), now)
                 self._observe(DURATION, labels, seconds, now)
 
     def _add_edge(self, edge: Edge, now: float) -> None:
         client, server = Service(*edge.client), Service(*edge.server)
-        labels, both = between(client, server, connection_type=edge.connection), between(client, server)
+        labels, both = edge_labels(client, server, connection_type=edge.connection), edge_labels(client, server)
         if self._grow(REQUESTS, labels, edge.requests, now):  # then the others are shown, if only as 0
             self._registry.get(FAILED, labels, now).add(0.0, now)
             self._registry.get(RETRIES, both, now).add(0.0, now)
         self._grow(FAILED, labels, edge.failed, now)
         self._grow(RETRIES, both, edge.retries, now)
         for fallback, count in edge.fallbacks.items():
-            self._grow(FALLBACKS, of_fallback(Fallback(client, server, Service(*fallback), "", "")), count, now)
+            self._grow(FALLBACKS, fallback_labels(Fallback(client, server, Service(*fallback), "", "")), count, now)
         client_seconds, edge.client_seconds = edge.client_seconds, []
         server_seconds, edge.server_seconds = edge.server_seconds, []
         self._observe(CLIENT_SECONDS, labels, client_seconds, now)
@@ -162,8 +165,8 @@ class CountedSpans:
     def _add_model(self, model: ModelUse, now: float) -> None:
         service = Service(*model.service)
         for direction, tokens in (("input", model.prompt_tokens), ("output", model.generated_tokens)):
-            self._grow(LLM_TOKENS, of_model(service, model.model, direction), tokens, now)
-        labels = of_model(service, model.model)
+            self._grow(LLM_TOKENS, llm_labels(service, model.model, direction), tokens, now)
+        labels = llm_labels(service, model.model)
         queued, model.queued_seconds = model.queued_seconds, []
         first, model.first_token_seconds = model.first_token_seconds, []
         self._observe(LLM_QUEUE, labels, queued, now)

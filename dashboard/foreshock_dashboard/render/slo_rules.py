@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from foreshock_dashboard.ingest.span_metrics.histogram import BOUNDS
+from foreshock_dashboard.ingest.span_metrics.histogram import BUCKET_BOUNDS
 from foreshock_dashboard.model.service import Service
 
 LATE = 0.05
@@ -21,7 +21,7 @@ Rule = Mapping[str, object]
 _SERVED = 'span_kind=~"SPAN_KIND_SERVER|SPAN_KIND_CONSUMER"'
 
 
-def groups_of(promises: Sequence[Promise], bounds: Sequence[float] = BOUNDS) -> list[Rule]:
+def groups_of(promises: Sequence[Promise], bounds: Sequence[float] = BUCKET_BOUNDS) -> list[Rule]:
     """One group of recording rules for each promise. `bounds`: of the buckets of request durations, seconds.
 
     Raises:

@@ -67,7 +67,7 @@ class Backfill:
 
     def _scrape(self, now: float) -> list[SampleBatch]:
         own = self._hub.intake.collect(now)
-        self._hub.intake.written(own)
+        self._hub.intake.mark_written(own)
         batches = [own]
         for (page, target), known in zip(self._pages, self._known, strict=True):
             samples = parse(page().decode(), target.target_labels, known)

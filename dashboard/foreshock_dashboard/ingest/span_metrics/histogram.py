@@ -1,7 +1,7 @@
-"""Histograms with fixed bounds, as Prometheus' classic ones, with an example of each bucket.
+"""Classic Prometheus histograms with fixed buckets, and an exemplar per bucket.
 
-All of them lie in a few arrays, a row each, and what is observed is put there many at once: one by one, it would cost
-more than everything else that is done with a span's duration.
+All histograms are rows of shared arrays. Durations are counted in batches: one by one, they would cost more than
+everything else that happens to a span.
 """
 
 from __future__ import annotations
@@ -14,24 +14,26 @@ from numpy.typing import NDArray
 
 from foreshock_dashboard.model.span import Id
 
-BOUNDS = (
+BUCKET_BOUNDS = (
     *(0.005, 0.007, 0.01, 0.015, 0.025, 0.035, 0.05, 0.07),
     *(0.1, 0.14, 0.2, 0.28, 0.4, 0.57, 0.8, 1.13, 1.6, 2.26, 3.2, 4.5, 6.4, 9.0, 12.8),
     *(18.0, 25.0, 36.0, 60.0, 85.0, 120.0, 300.0),
 )
-"""Seconds: Tempo's (0.1 × 2^k), one between each two of them, finer below, and up to five minutes, for a model's answer
-may take that. A quantile is known to one bucket, about √2: coarser, and a service could slow down by half unseen."""
+"""Upper bounds in seconds: Tempo's (0.1 × 2^k), one between each two of them, finer ones below, and up to 5 minutes for
+responses of models. A quantile is known to one bucket, about a factor of √2, so a slowdown by half is visible."""
 
-LE = (*(repr(bound) for bound in BOUNDS), "+Inf")
-"""The values of the label `le`, written as Prometheus 3 normalises them."""
+LE_VALUES = (*(repr(bound) for bound in BUCKET_BOUNDS), "+Inf")
+"""Values of the label `le`, as Prometheus 3 normalizes them."""
 
+EXEMPLAR_INTERVAL_SECONDS = 1.0
+"""Shortest time between two exemplars of a bucket: an exemplar for each span would cost more than counting it."""
 
-EXAMPLE_SECONDS = 1.0
-"""How long a bucket keeps an example: a new one for each span would cost more than counting it."""
+_INITIAL_ROWS = 64
+_BOUNDS = np.array(BUCKET_BOUNDS)
 
 
 class Exemplar(NamedTuple):
-    """A span that fell into a bucket: its ids, its seconds, and when it was counted (Unix seconds)."""
+    """A span in a bucket: its ids, its duration in seconds, and when it was counted (Unix seconds)."""
 
     trace_id: str
     span_id: str
@@ -40,108 +42,100 @@ class Exemplar(NamedTuple):
 
 
 Observation = tuple[int, float, Id | None]
-"""A row, a span's seconds, and which span it was."""
-
-_FIRST = 64
-"""Rows that there is room for at first."""
+"""A row, a duration in seconds, and the span that took it."""
 
 
 class Histograms:
-    """How many durations fell into each bucket of each row, their sum in seconds, and when the last one was seen.
+    """Bucket counts, sums in seconds, and the time of the last update, per row. Not thread-safe.
 
-    What is observed shows once it is settled. Not for several threads at once.
+    Observed durations are visible after the next `flush`.
     """
 
     def __init__(self) -> None:
-        self._counts = np.zeros((_FIRST, len(LE)), np.int64)
-        self._sums, self._touched = np.zeros(_FIRST), np.zeros(_FIRST)
-        self._times = np.full((_FIRST, len(LE)), -np.inf)
-        self._examples: dict[int, tuple[Id, float]] = {}
-        """By the place of a bucket, counted over all rows."""
+        self._counts = np.zeros((_INITIAL_ROWS, len(LE_VALUES)), np.int64)
+        self._sums, self._updated_at = np.zeros(_INITIAL_ROWS), np.zeros(_INITIAL_ROWS)
+        self._exemplar_times = np.full((_INITIAL_ROWS, len(LE_VALUES)), -np.inf)
+        self._exemplars: dict[int, tuple[Id, float]] = {}  # span and seconds, by the flat index of a bucket
         self._free: list[int] = []
         self._rows = 0
-        self._begin()
+        self._clear_observed()
 
-    def _begin(self) -> None:
-        """With nothing that waits to be counted."""
-        self._listed: list[int] = []
-        self._seconds: list[float] = []
-        self._spans: list[Id | None] = []
+    def _clear_observed(self) -> None:
+        self._observed_rows: list[int] = []
+        self._observed_seconds: list[float] = []
+        self._observed_spans: list[Id | None] = []
 
     def add(self, now: float = 0.0) -> int:
-        """A new row, in which nothing fell into any bucket."""
+        """Return a new, empty row."""
         row = self._free.pop() if self._free else self._rows
         self._rows = max(self._rows, row + 1)
         if row == len(self._sums):
-            self._counts, self._times = _doubled(self._counts), _doubled(self._times)
-            self._sums, self._touched = _doubled(self._sums), _doubled(self._touched)
-        self._counts[row], self._sums[row], self._touched[row], self._times[row] = 0, 0.0, now, -np.inf
+            self._counts, self._exemplar_times = _doubled(self._counts), _doubled(self._exemplar_times)
+            self._sums, self._updated_at = _doubled(self._sums), _doubled(self._updated_at)
+        self._counts[row], self._sums[row], self._updated_at[row], self._exemplar_times[row] = 0, 0.0, now, -np.inf
         return row
 
     def remove(self, row: int) -> None:
-        """Let a row go; nothing may be observed in it that is not settled."""
+        """Free a row. Its durations must be flushed."""
         self._free.append(row)
-        for place in _places(row):
-            self._examples.pop(place, None)
+        for bucket in _flat_buckets(row):
+            self._exemplars.pop(bucket, None)
 
     def observe(self, observations: Iterable[Observation]) -> None:
-        """Note durations of spans; a bucket's upper bound belongs to it."""
+        """Add durations. A bucket includes its upper bound."""
         if columns := [*zip(*observations, strict=True)]:
             self.observe_columns(*columns)
 
     def observe_columns(self, rows: Sequence[int], seconds: Sequence[float], spans: Sequence[Id | None]) -> None:
-        """The same of columns, equally long."""
-        self._listed += rows
-        self._seconds += seconds
-        self._spans += spans
+        """Add durations as columns of equal length."""
+        self._observed_rows += rows
+        self._observed_seconds += seconds
+        self._observed_spans += spans
 
-    def settle(self, now: float) -> None:
-        """Count what was observed, as seen `now`."""
-        listed, durations, spans = self._listed, self._seconds, self._spans
-        if not listed:
+    def flush(self, now: float) -> None:
+        """Count the observed durations, with the time `now`."""
+        durations, spans = self._observed_seconds, self._observed_spans
+        if not durations:
             return
-        self._begin()
-        rows, seconds = np.array(listed, np.int64), np.array(durations, np.float64)  # told, they need not be found out
-        flat = rows * len(LE) + np.searchsorted(_BOUNDS, seconds)
-        np.add.at(self._counts.reshape(-1), flat, 1)  # in one dimension, it takes a tenth of the time
+        rows, seconds = np.array(self._observed_rows, np.int64), np.array(durations, np.float64)
+        self._clear_observed()
+        flat = rows * len(LE_VALUES) + np.searchsorted(_BOUNDS, seconds)
+        np.add.at(self._counts.reshape(-1), flat, 1)  # ten times as fast as in two dimensions
         np.add.at(self._sums, rows, seconds)
-        self._touched[rows] = now
-        times = self._times.reshape(-1)
+        self._updated_at[rows] = now
+        times = self._exemplar_times.reshape(-1)
         age = now - times[flat]
-        due = np.flatnonzero(~((age >= 0) & (age < EXAMPLE_SECONDS)))
-        examples = {
-            place: (span, durations[at])
-            for at, place in zip(due.tolist(), flat[due].tolist(), strict=True)
-            if (span := spans[at]) is not None
+        due = np.flatnonzero(~((age >= 0) & (age < EXEMPLAR_INTERVAL_SECONDS)))
+        exemplars = {
+            bucket: (span, durations[index])
+            for index, bucket in zip(due.tolist(), flat[due].tolist(), strict=True)
+            if (span := spans[index]) is not None
         }
-        self._examples |= examples
-        times[[*examples]] = now
+        self._exemplars |= exemplars
+        times[[*exemplars]] = now
 
     def cumulative(self, row: int) -> list[int]:
-        """Counts at most each bound of `LE`, as `_bucket` series have them; the last is the count of all."""
-        found: list[int] = self._counts[row].cumsum().tolist()
-        return found
+        """Return the cumulative count per bucket, as in `_bucket` series; the last one counts all durations."""
+        counts: list[int] = self._counts[row].cumsum().tolist()
+        return counts
 
     def sum(self, row: int) -> float:
-        """Seconds."""
+        """Return the sum of durations in seconds."""
         return float(self._sums[row])
 
-    def last(self, row: int) -> float:
-        """When a duration was counted last."""
-        return float(self._touched[row])
+    def updated_at(self, row: int) -> float:
+        """Return the time of the last counted duration."""
+        return float(self._updated_at[row])
 
     def exemplars(self, row: int) -> list[Exemplar | None]:
-        """The newest span of each bucket of `LE`, to a second."""
-        found = [*map(self._examples.get, _places(row))]
-        times = self._times[row].tolist()
-        return [_exemplar(*each, time) if each else None for each, time in zip(found, times, strict=True)]
+        """Return a recent span per bucket, at most `EXEMPLAR_INTERVAL_SECONDS` older than the newest one."""
+        newest = map(self._exemplars.get, _flat_buckets(row))
+        times = self._exemplar_times[row].tolist()
+        return [_exemplar(*one, time) if one else None for one, time in zip(newest, times, strict=True)]
 
 
-_BOUNDS = np.array(BOUNDS)
-
-
-def _places(row: int) -> range:
-    return range(row * len(LE), (row + 1) * len(LE))
+def _flat_buckets(row: int) -> range:
+    return range(row * len(LE_VALUES), (row + 1) * len(LE_VALUES))
 
 
 def _doubled(rows: NDArray[Any]) -> NDArray[Any]:

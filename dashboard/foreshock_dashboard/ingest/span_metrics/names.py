@@ -1,8 +1,13 @@
-"""The metrics that are made of spans."""
+"""Metric families and labels of the metrics derived from spans."""
 
 from __future__ import annotations
 
+from foreshock_dashboard.ingest.service_graph.increments import Unpaired
+from foreshock_dashboard.ingest.service_graph.retries import Fallback
 from foreshock_dashboard.ingest.span_metrics.registry import Family
+from foreshock_dashboard.model.samples import Labels, labels_of
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.span import Kind, Status
 
 REQUESTS = Family("traces_service_graph_request_total", "counter", "Requests between two services.")
 FAILED = Family("traces_service_graph_request_failed_total", "counter", "Requests between two services that failed.")
@@ -43,3 +48,73 @@ OVERFLOW = Family(
     "counter",
     "Counts in the series of `(other)`, for want of room.",
 )
+
+
+MAX_LABEL_CHARACTERS = 200
+"""Longest label value; the rest is cut off."""
+BOUNDED_LABELS = ("connection_type", "span_kind", "status_code", "direction")
+"""Labels with few values. Overflow series keep them."""
+
+_KINDS = {
+    "internal": "SPAN_KIND_INTERNAL",
+    "server": "SPAN_KIND_SERVER",
+    "client": "SPAN_KIND_CLIENT",
+    "producer": "SPAN_KIND_PRODUCER",
+    "consumer": "SPAN_KIND_CONSUMER",
+}
+_STATUSES = {"unset": "STATUS_CODE_UNSET", "ok": "STATUS_CODE_OK", "error": "STATUS_CODE_ERROR"}
+
+
+def operation_labels(service: Service, name: str, kind: Kind, status: Status) -> Labels:
+    """Return the labels of an operation: the spans of one service, name, kind and status."""
+    return _labels(
+        service_name=service.name,
+        service_namespace=service.namespace,
+        span_name=name,
+        span_kind=_KINDS[kind],
+        status_code=_STATUSES[status],
+    )
+
+
+def edge_labels(client: Service, server: Service, **more: str) -> Labels:
+    """Return the labels of an edge."""
+    return _labels(
+        client=client.name,
+        client_service_namespace=client.namespace,
+        server=server.name,
+        server_service_namespace=server.namespace,
+        **more,
+    )
+
+
+def fallback_labels(fallback: Fallback) -> Labels:
+    """Return the labels of a fallback."""
+    return edge_labels(
+        fallback.client,
+        fallback.server,
+        fallback=fallback.fallback.name,
+        fallback_service_namespace=fallback.fallback.namespace,
+        gen_ai_request_model=fallback.model,
+        fallback_gen_ai_request_model=fallback.fallback_model,
+    )
+
+
+def unpaired_labels(span: Unpaired) -> Labels:
+    """Return the labels of an unpaired span."""
+    return _labels(
+        service_name=span.service.name, service_namespace=span.service.namespace, span_kind=_KINDS[span.kind]
+    )
+
+
+def llm_labels(service: Service, model: str, direction: str = "") -> Labels:
+    """Return the labels of a service and a model."""
+    return _labels(
+        service_name=service.name,
+        service_namespace=service.namespace,
+        gen_ai_request_model=model,
+        direction=direction,
+    )
+
+
+def _labels(**pairs: str) -> Labels:
+    return labels_of({name: value[:MAX_LABEL_CHARACTERS] for name, value in pairs.items()})

@@ -1,0 +1,27 @@
+"""Logs a lasting condition once: when it begins, changes, or ends."""
+
+from __future__ import annotations
+
+import logging
+
+
+class LogOnChange:
+    """Logs a message if it differs from the previous one.
+
+    level: level of the messages.
+    recovered: text logged at INFO when the condition ends; "" logs nothing then.
+    """
+
+    def __init__(self, logger: logging.Logger, level: int = logging.WARNING, recovered: str = "") -> None:
+        self._logger, self._level, self._recovered = logger, level, recovered
+        self._message = ""
+
+    def update(self, message: str, error: BaseException | None = None) -> None:
+        """Set the message; "" ends the condition. The traceback of `error` is logged with the message."""
+        if message == self._message:
+            return
+        self._message = message
+        if message:
+            self._logger.log(self._level, "%s", message, exc_info=error)
+        elif self._recovered:
+            self._logger.info("%s", self._recovered)

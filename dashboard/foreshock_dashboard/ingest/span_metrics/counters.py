@@ -1,0 +1,205 @@
+"""Counters of spans: per operation, per edge of the service graph, and per model requested."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import compress
+
+from foreshock_dashboard.ingest.otlp.gen_ai import Request
+from foreshock_dashboard.ingest.service_graph.increments import Increment
+from foreshock_dashboard.ingest.span_metrics.histogram import Observation
+from foreshock_dashboard.ingest.span_metrics.names import (
+    CALLS,
+    CLIENT_SECONDS,
+    DURATION,
+    FAILED,
+    LLM_FIRST_TOKEN,
+    LLM_QUEUE,
+    LLM_TOKENS,
+    MAX_LABEL_CHARACTERS,
+    REQUESTS,
+    RETRIES,
+    SERVER_SECONDS,
+    edge_labels,
+    llm_labels,
+    operation_labels,
+)
+from foreshock_dashboard.ingest.span_metrics.registry import OTHER, Registry, Series
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.span import Id, Kind, Outlines, Status
+from foreshock_dashboard.model.world import Edge
+
+MAX_SPAN_NAMES = 200
+"""Span names per service in metrics; further ones are counted as `OTHER`."""
+MAX_MODELS = 50
+"""Models per service in metrics; further ones are counted as `OTHER`."""
+MAX_SERVICES = 10_000
+"""Services with remembered span names, or models."""
+MAX_CACHED_OPERATIONS = 20_000
+MAX_CACHED_EDGES = 20_000
+MAX_RECENT_REQUESTS = 200_000
+"""Model requests in each of two sets that recognize nested spans of one request."""
+
+_Operation = tuple[Service, str, Kind, Status]
+
+
+class _LimitedNames:
+    """The first `limit` names of each service; `OTHER` stands for further ones."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._names: dict[Service, set[str]] = {}
+
+    def get(self, service: Service, name: str) -> str:
+        """Return the name, or `OTHER`."""
+        if service not in self._names and len(self._names) >= MAX_SERVICES:
+            self._names.clear()
+        names = self._names.setdefault(service, set())
+        if name not in names:
+            if len(names) >= self._limit:
+                return OTHER
+            names.add(name)
+        return name
+
+
+class OperationCounter:
+    """Counts the spans of each operation and their durations."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._names = _LimitedNames(MAX_SPAN_NAMES)
+        self._cache: dict[_Operation, tuple[Series, int]] = {}
+
+    def count(self, outlines: Outlines, now: float) -> None:
+        """Count spans. INTERNAL spans are left out."""
+        calls = [kind != "internal" for kind in outlines.kind]
+        operations = zip(outlines.service, outlines.name, outlines.kind, outlines.status, strict=True)
+        rows: list[int] = []
+        cached = self._cache.get
+        for operation in compress(operations, calls):
+            series, row = cached(operation) or self._series(operation, now)
+            series.value += 1.0
+            series.touched = now
+            rows.append(row)
+        seconds = [(end - start) / 1e9 for start, end in zip(outlines.start_ns, outlines.end_ns, strict=True)]
+        self._registry.observe_columns(rows, [*compress(seconds, calls)], [*compress(outlines.key, calls)])
+
+    def clear_cache(self) -> None:
+        """Forget the cached series; some have expired."""
+        self._cache.clear()
+
+    def _series(self, operation: _Operation, now: float) -> tuple[Series, int]:
+        """Return the counter, and the row of the histogram."""
+        service, name, kind, status = operation
+        shown = self._names.get(service, name[:MAX_LABEL_CHARACTERS])
+        labels = operation_labels(service, shown, kind, status)
+        calls, seconds = self._registry.get(CALLS, labels, now), self._registry.get(DURATION, labels, now)
+        if shown == name and not calls.is_overflow and not seconds.is_overflow:
+            if len(self._cache) >= MAX_CACHED_OPERATIONS:
+                self._cache.clear()
+            self._cache[operation] = calls, seconds.row
+        return calls, seconds.row
+
+
+class EdgeCounter:
+    """Counts the increments of each edge."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._cache: dict[Edge, _EdgeSeries] = {}
+
+    def count(self, increments: Iterable[Increment], now: float) -> None:
+        """Count increments of edges."""
+        cached = self._cache.get
+        observations: list[Observation] = []
+        for increment in increments:
+            (cached(increment[0]) or self._series(increment.edge, now)).add(increment, observations, now)
+        self._registry.observe(observations)
+
+    def clear_cache(self) -> None:
+        """Forget the cached series; some have expired."""
+        self._cache.clear()
+
+    def _series(self, edge: Edge, now: float) -> _EdgeSeries:
+        series = _EdgeSeries(edge, self._registry, now)
+        if not series.is_overflow:
+            if len(self._cache) >= MAX_CACHED_EDGES:
+                self._cache.clear()
+            self._cache[edge] = series
+        return series
+
+
+class _EdgeSeries:
+    """The series of one edge. Those of durations are made at the first duration of their side.
+
+    is_overflow: whether one of them is an overflow series. Then the object must not be cached.
+    """
+
+    __slots__ = ("_client_seconds", "_failed", "_labels", "_registry", "_requests", "_retries", "_server_seconds",
+                 "is_overflow")  # fmt: skip
+
+    def __init__(self, edge: Edge, registry: Registry, now: float) -> None:
+        self._registry = registry
+        self._labels = edge_labels(edge.client, edge.server, connection_type=edge.connection)
+        self._requests = registry.get(REQUESTS, self._labels, now)
+        self._failed = registry.get(FAILED, self._labels, now)
+        self._retries = registry.get(RETRIES, edge_labels(edge.client, edge.server), now)
+        self._client_seconds: Series | None = None
+        self._server_seconds: Series | None = None
+        self.is_overflow = self._requests.is_overflow or self._failed.is_overflow or self._retries.is_overflow
+
+    def add(self, increment: Increment, observations: list[Observation], now: float) -> None:
+        """Count one increment; its durations are appended to `observations`."""
+        _, requests, failed, retries, client_seconds, server_seconds, client_span, server_span = increment
+        if requests:
+            self._requests.value += requests
+        if failed:
+            self._failed.value += failed
+        if retries:
+            self._retries.value += retries
+        self._requests.touched = self._failed.touched = self._retries.touched = now
+        if client_seconds is not None:
+            series = self._client_seconds or self._registry.get(CLIENT_SECONDS, self._labels, now)
+            observations.append((series.row, client_seconds, client_span))
+            self._client_seconds = None if series.is_overflow else series
+        if server_seconds is not None:
+            series = self._server_seconds or self._registry.get(SERVER_SECONDS, self._labels, now)
+            observations.append((series.row, server_seconds, server_span))
+            self._server_seconds = None if series.is_overflow else series
+
+
+class LlmCounter:
+    """Counts model requests once per service that reports them: the caller, and the model server.
+
+    If two instrumentations of one service report the same request, one span is the parent of the other. The span that
+    arrives first is counted.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._models = _LimitedNames(MAX_MODELS)
+        self._newer: set[int] = set()
+        self._older: set[int] = set()
+
+    def add(self, span: Id, parent: Id, service: Service, request: Request, now: float) -> None:
+        """Count the request that a span reports."""
+        if self._is_counted(span, parent, service):
+            return
+        model = self._models.get(service, request.model)
+        labels = llm_labels(service, model)
+        for family, seconds in ((LLM_QUEUE, request.queue), (LLM_FIRST_TOKEN, request.first_token)):
+            if seconds is not None:
+                self._registry.get(family, labels, now).observe(seconds, span)
+        for direction, tokens in (("input", request.input_tokens), ("output", request.output_tokens)):
+            if tokens is not None:
+                self._registry.get(LLM_TOKENS, llm_labels(service, model, direction), now).add(tokens, now)
+
+    def _is_counted(self, span: Id, parent: Id, service: Service) -> bool:
+        """Whether the parent or a child of the span was counted; else remember the span."""
+        own, above = hash((span, service)), hash((parent, service))
+        if any(~own in hashes or above in hashes for hashes in (self._newer, self._older)):
+            return True
+        self._newer |= {own, ~above} if parent else {own}  # the complement marks parents, which are not counted
+        if len(self._newer) >= MAX_RECENT_REQUESTS:
+            self._newer, self._older = set(), self._newer
+        return False
