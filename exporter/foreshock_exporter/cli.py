@@ -1,4 +1,4 @@
-"""The command foreshock-exporter."""
+"""Command line of foreshock-exporter."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ from foreshock_exporter.web.server import Server, serve
 from foreshock_exporter.web.yaml_file import ConfigError
 
 ONCE_SECONDS = 1.5
-"""Seconds that --once samples: what happens meanwhile is what most counters count."""
+"""Collection time of `--once`; counters need two samples."""
 CLOSE_TIMEOUT_SECONDS = 0.8
-"""Seconds that closing takes at most; what hangs longer is left behind."""
+"""Longest time to close; parts that still hang are abandoned."""
 DRIVER_CHECK_SECONDS = 5.0
-"""Seconds between two looks whether the driver was replaced under this process."""
+"""Interval between checks for a replaced driver."""
 MIN_UPTIME_SECONDS = 60.0
-"""Seconds that a process lives at least before it begins anew for that."""
+"""Shortest uptime before the process restarts itself for a replaced driver."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the exporter. 0 after --once or a signal to stop, 1 where it cannot listen, 2 where an option is wrong."""
+    """Run the exporter.
+
+    Returns:
+        0 after `--once` or a signal, 1 if it cannot listen, 2 for a wrong option.
+    """
     try:
         options = parse(argv, os.environ)
     except SystemExit as end:
@@ -61,13 +65,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def steady_clock(
     wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic
 ) -> Callable[[], float]:
-    """Unix seconds that do not jump when the system's clock is set: counters must not either."""
+    """Clock in Unix seconds that does not jump when the system clock is set."""
     offset = wall() - steady()
     return lambda: steady() + offset
 
 
 def _once(daemon: Daemon, stop: threading.Event) -> int:
-    """Print the metrics; 1 where they cannot be written."""
+    """Print the metrics once; 1 if standard output cannot be written."""
     daemon.exporter.start()
     stop.wait(ONCE_SECONDS)
     try:
@@ -84,7 +88,7 @@ def _once(daemon: Daemon, stop: threading.Event) -> int:
 
 
 def _serve(daemon: Daemon, server: Server, options: Options, stop: threading.Event) -> bool:
-    """Serve until a signal to stop, or true once only a new process can use the driver again."""
+    """Serve until a signal. True if only a new process can use the driver."""
     host = options.listen[0]
     log.info(
         "foreshock-exporter %s listens on %s://%s:%d%s%s",
@@ -103,7 +107,7 @@ def _serve(daemon: Daemon, server: Server, options: Options, stop: threading.Eve
 
 
 def _close(*closers: Callable[[], None]) -> None:
-    """Close all at once; what has not ended in time hangs, and is left behind."""
+    """Run all closers in parallel; abandon those that exceed the timeout."""
     threads = [threading.Thread(target=closer, daemon=True) for closer in closers]
     deadline = time.monotonic() + CLOSE_TIMEOUT_SECONDS
     for thread in threads:
@@ -113,7 +117,7 @@ def _close(*closers: Callable[[], None]) -> None:
 
 
 def _wait(daemon: Daemon, stop: threading.Event) -> bool:
-    """Until a signal to stop, or true once only a new process can use the driver again."""
+    """Wait for a signal. True if only a new process can use the driver."""
     began = time.monotonic()
     while not stop.wait(DRIVER_CHECK_SECONDS):
         if time.monotonic() - began >= MIN_UPTIME_SECONDS and daemon.outdated():
@@ -122,7 +126,7 @@ def _wait(daemon: Daemon, stop: threading.Event) -> bool:
 
 
 def _stop_on_signals(stop: threading.Event) -> None:
-    """SIGTERM and Ctrl-C end the command; only a main thread may say so, others stop by themselves."""
+    """Set `stop` on SIGTERM and SIGINT. Does nothing outside the main thread."""
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())

@@ -1,4 +1,4 @@
-"""The exporter that a set of options asks for, with what runs beside it."""
+"""Assembly of the exporter and the OTLP pusher from options."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Now = Callable[[], float]
 
 
 class Host(NamedTuple):
-    """What is read: a real host, or one that a device script plays.
+    """Data sources of a real host or of a device script.
 
-    `unattributed` says in a word why no process can be told whose it is, if so; `expected` counts the GPUs in the
-    slots; `outdated` says whether only a new process can use the driver again; `names` gives the words by which the
-    spans of a process can be told.
+    `unattributed` is the reason why no process can be attributed, or "". `expected` is the number of GPUs on the PCI
+    bus. `outdated` returns whether only a new process can use the driver. `join_keys` returns the join keys of a
+    process.
     """
 
     driver: Driver
@@ -40,38 +40,38 @@ class Host(NamedTuple):
     expected: int = 0
     unattributed: str = ""
     outdated: Callable[[], bool] = lambda: False
-    names: JoinKeys = host_join_keys
+    join_keys: JoinKeys = host_join_keys
 
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """A built exporter; `push` is None without an endpoint."""
+    """Assembled exporter; `push` is None without an OTLP endpoint."""
 
     exporter: Exporter
     push: OtlpPusher | None
     outdated: Callable[[], bool]
 
     def start(self, period: float) -> None:
-        """Begin to sample every `period` seconds, and to push."""
+        """Start collection every `period` seconds, and pushing."""
         self.exporter.start(period)
         if self.push is not None:
             self.push.start()
 
     def close(self) -> None:
-        """Stop all parts, one after the other."""
+        """Close all parts, one after the other."""
         for closer in self.closers():
             closer()
 
     def closers(self) -> tuple[Callable[[], None], ...]:
-        """What stops each part; they need not wait for one another."""
+        """Functions that close the parts; they may run in parallel."""
         return (self.exporter.close,) if self.push is None else (self.push.close, self.exporter.close)
 
 
 def build(options: Options, now: Now) -> Daemon:
-    """What these options ask for. Reads who the host is, and nothing else yet.
+    """Assemble the daemon. Reads only the identity of the host.
 
     Raises:
-        OptionError: the device script cannot be played.
+        OptionError: the device script is invalid.
     """
     host = _mock(options.mock, options, now) if options.mock else _real(options)
     push = None
@@ -90,7 +90,7 @@ def build(options: Options, now: Now) -> Daemon:
             options.otlp_interval,
             now,
             wall=time.time,
-            names=host.names,
+            join_keys=host.join_keys,
         )
     exporter = Exporter(
         host.driver,
@@ -166,7 +166,7 @@ def _real(options: Options) -> Host:
         expected=nvidia_gpus(options.sysfs) or 0,
         unattributed="" if known else "pid_namespace",
         outdated=driver.needs_restart,
-        names=partial(join_keys, options.procfs),
+        join_keys=partial(join_keys, options.procfs),
     )
 
 
@@ -175,7 +175,7 @@ def _nobody(pid: int) -> AttributedService | None:  # noqa: ARG001 - a resolver 
 
 
 def _collectors(options: Options) -> dict[str, Collector]:
-    """Only what is asked for is imported."""
+    """Host collectors that are switched on; others are not imported."""
     collectors: dict[str, Collector] = {}
     if options.network:
         from foreshock_exporter.host.network import ProcNetwork

@@ -1,4 +1,4 @@
-"""One host's exporter: samples at a given time or in threads, and renders what is known for a scrape."""
+"""The exporter of one host: collects synchronously or in threads, and renders the latest values for a scrape."""
 
 from __future__ import annotations
 
@@ -25,46 +25,46 @@ from foreshock_exporter.model.service import Resolver
 
 Now = Callable[[], float]
 Collector = Callable[[], Families]
-"""Reads a part of the host now. Raises OSError or ValueError with a message for people."""
+"""Reads one part of the host. Raises OSError or ValueError with a message for the log."""
 
 STALE_AFTER_SECONDS = 10.0
-"""Seconds on the wall, or three periods, after which a part not renewed is no longer shown (a hung call)."""
+"""Age at which a value that was not updated is no longer exposed; at least three periods."""
 HUNG_AFTER_SECONDS = 3.0
-"""Seconds after which a driver call that has not returned is told in the log."""
+"""Duration after which a driver call in flight is logged as hung."""
 HOST_INTERVAL_SECONDS = 1.0
-"""Seconds between two looks at the host, and at how many GPUs there are."""
+"""Interval between runs of the host collectors and counts of the GPUs."""
 XID_WAIT_SECONDS = 0.2
-"""Seconds for which errors of the GPUs are waited for at a time; stopping takes as long."""
+"""Timeout of one wait for XID errors; `close` takes up to this long."""
 XID_RETRY_SECONDS = 5.0
-"""Seconds after which a driver that reports no errors is asked again: it may have come meanwhile."""
+"""Delay before a driver without XID reports is tried again."""
 
 
 COLLECTORS = frozenset(("gpu", "network", "infiniband", "netstat", "pressure"))
-"""What a scrape may be limited to; one that is switched off gives nothing. XID errors and health are of `gpu`."""
+"""Collectors that a scrape may select. XID errors and health belong to `gpu`."""
 
 
 class Exporter:
-    """Reads one host and keeps what it last found. `render` touches neither driver nor host.
+    """Collects one host and keeps the latest values. `render` calls neither driver nor host.
 
-    Safe to render from any thread. Sampling is for one caller at a time: either call `sample`, or `start` the threads.
+    `render` is thread-safe. Collection is not: either call `sample` or `start` the threads.
 
-    Args:
-        driver: the GPUs.
-        resolver: finds the service of a process.
-        host_id: as `host.id` of the spans of this host.
-        host_name: as people call it.
-        now: Unix seconds, of a clock that does not jump; may be a virtual one.
-        mock: whether the readings are simulated.
-        host: the collectors of the host by name; each is read by itself.
-        expected: GPUs that the host has at least, whether or not the driver names them.
-        health: whether to ask for the GPUs' health.
-        xid: whether to listen for the GPUs' errors.
-        unattributed: why no process can be told whose it is, in a word fit for a label, if so.
-        observe: told of each settled sample of a GPU with services on it, from whichever thread passed over it.
-        pools: which pools GPUs are in.
-        extra: families that something else keeps about its part of the exporter.
-        timer: a steady clock in seconds on the wall, for durations and staleness.
-        wall: Unix seconds as people read them, for when things happened; `now` where that is such a clock.
+      Args:
+          driver: the GPUs.
+          resolver: resolves a PID to its service.
+          host_id: `host.id` in the spans of this host.
+          host_name: display name.
+          now: Unix seconds of a clock that never jumps; may be virtual.
+          mock: whether the readings are simulated.
+          host: host collectors by name; each fails alone.
+          expected: lower bound of the number of GPUs, whether or not the driver lists them.
+          health: whether to collect the GPUs' health.
+          xid: whether to collect XID errors.
+          unattributed: reason why no process can be attributed, as a label value, or "".
+          observe: callback for each fast sample with services, called from any thread.
+          pools: pool rules.
+          extra: additional families, for example those of the OTLP pusher.
+          timer: monotonic clock in seconds, for durations and staleness.
+          wall: Unix seconds for timestamps; `now` by default.
     """
 
     def __init__(
@@ -88,11 +88,11 @@ class Exporter:
         wall: Now | None = None,
     ) -> None:
         self._driver = WatchedDriver(driver, timer)
-        self._notices = ProblemLog()
+        self._problems = ProblemLog()
         self._sampler = Sampler(
             self._driver,
             resolver,
-            self._notices,
+            self._problems,
             expected=expected,
             health=health,
             unattributed=unattributed,
@@ -100,7 +100,7 @@ class Exporter:
             pools=pools,
         )
         self._host = dict(host or {})
-        self._listens = xid
+        self._collects_xids = xid
         self._extra = extra
         self._now = now
         self._timer = timer
@@ -108,8 +108,8 @@ class Exporter:
         self._identity = Snapshot(host_id, host_name, version(), platform.python_version(), mock)
         self._lock = threading.Lock()
         self._runs: dict[str | GpuCollector, CollectorRun] = {}
-        self._renewed: dict[str | GpuCollector, float] = {}
-        self._found: dict[str, Families] = {}
+        self._updated_at: dict[str | GpuCollector, float] = {}
+        self._host_families: dict[str, Families] = {}
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._started = False
@@ -117,40 +117,40 @@ class Exporter:
         self._hung: set[str] = set()
 
     def sample(self, time: float | None = None) -> None:
-        """Read everything once, at `time` on the clock `now` (by default, now). Failures are told, not raised."""
+        """Collect everything once, at `time` of the clock `now` (default: current). Failures are logged."""
         self.sample_gpus(time)
         for name in self._host:
-            self._collect(name)
+            self._collect_host(name)
 
     def sample_gpus(self, time: float | None = None) -> None:
-        """The same of the GPUs alone."""
+        """Collect the GPUs once; see `sample`."""
         at = self._now() if time is None else time
-        self._count()
-        for lane in self._sampler.lanes:
-            self._look(lane, at)
-        if self._listens:
-            self._listen()
+        self._count_gpus()
+        for collector in self._sampler.collectors:
+            self._collect_gpu(collector, at)
+        if self._collects_xids:
+            self._collect_xids()
 
     def snapshot(self) -> Snapshot:
-        """What is known now. While threads run, a part that was not renewed for `STALE_AFTER` is left out."""
-        calls = self._driver.ages()
-        self._tell(calls)
-        oldest = self._timer() - self._stale_after if self._started else float("-inf")
+        """Latest values. While threads run, values older than `STALE_AFTER_SECONDS` are left out."""
+        calls = self._driver.call_ages()
+        self._log_hung_calls(calls)
+        stale_before = self._timer() - self._stale_after if self._started else float("-inf")
         with self._lock:
-            runs, found = self._runs.copy(), self._found.copy()
-            fresh = {part for part, renewed in self._renewed.items() if renewed >= oldest}
+            runs, host_families = self._runs.copy(), self._host_families.copy()
+            fresh = {part for part, updated_at in self._updated_at.items() if updated_at >= stale_before}
         return replace(
             self._identity,
-            gpus=self._sampler.snapshot(lambda lane: lane in fresh, calls) if "gpu" in runs else None,
-            host={name: families for name, families in found.items() if name in fresh},
-            runs=(_gpu_run(runs, fresh, self._sampler.lanes), *_host_runs(runs, fresh)) if runs else (),
+            gpus=self._sampler.snapshot(lambda collector: collector in fresh, calls) if "gpu" in runs else None,
+            host={name: families for name, families in host_families.items() if name in fresh},
+            runs=(_gpu_run(runs, fresh, self._sampler.collectors), *_host_runs(runs, fresh)) if runs else (),
         )
 
     def render(self, openmetrics: bool = False, collectors: frozenset[str] | None = None) -> bytes:
-        """What is known now in the Prometheus text format, or OpenMetrics; of these collectors alone, where named.
+        """Latest values in the Prometheus text format or OpenMetrics, optionally of some collectors only.
 
         Raises:
-            ValueError: there is no such collector.
+            ValueError: a collector is unknown.
         """
         snapshot = self.snapshot()
         if collectors is not None:
@@ -166,143 +166,144 @@ class Exporter:
         return render([*snapshot_families(snapshot), *(self._extra() if self._extra else ())], openmetrics=openmetrics)
 
     def ready(self) -> bool:
-        """Whether a scrape would tell of the GPUs: one has been sampled lately, or the host has none."""
+        """Whether a scrape has GPU values: a GPU was collected recently, or the host has none."""
         gpus = self.snapshot().gpus
-        return gpus is not None and (bool(gpus.gpus) or not (gpus.calls or gpus.expected))
+        return gpus is not None and (bool(gpus.gpus) or not (gpus.call_ages or gpus.expected))
 
     def start(self, period: float = 0.1) -> None:
-        """Sample in threads, the GPUs as `Turns` has it and each collector by itself; a hung call stops nothing else.
+        """Collect in threads. A hung call stops only the collection that made it.
 
         Args:
-            period: seconds between two looks at a GPU.
+            period: seconds between two passes over a GPU.
         """
         if self._started:
             raise RuntimeError("this exporter has been started")
         self._started = True
         self._stale_after = max(STALE_AFTER_SECONDS, 3.0 * period)
-        seldom = max(HOST_INTERVAL_SECONDS, period)
-        turns = Scheduler(self._look, self._run, period, time.monotonic)
-        self._run("gpu", lambda _: self._attend(turns), seldom)
+        slow_period = max(HOST_INTERVAL_SECONDS, period)
+        scheduler = Scheduler(self._collect_gpu, self._start_thread, period, time.monotonic)
+        self._start_thread("gpu", lambda _: self._supervise(scheduler), slow_period)
         for name in self._host:
-            self._run(name, partial(self._collect, name), seldom)
-        if self._listens:
-            self._run("xid", lambda _: self._listen_on(), 0.0)
+            self._start_thread(name, partial(self._collect_host, name), slow_period)
+        if self._collects_xids:
+            self._start_thread("xid", lambda _: self._wait_for_xids(), 0.0)
 
     def close(self, timeout: float = 0.5) -> None:
-        """Stop the threads and let go of the driver.
+        """Stop the threads and close the driver.
 
-        A thread in a hung driver call is left behind after `timeout` seconds.
+        A thread in a hung driver call is abandoned after `timeout` seconds.
         """
         self._stop.set()
         deadline = time.monotonic() + timeout
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        letting_go = threading.Thread(target=self._driver.close, daemon=True, name="close")
-        letting_go.start()
-        letting_go.join(max(0.1, deadline - time.monotonic()))
+        closer = threading.Thread(target=self._driver.close, daemon=True, name="close")
+        closer.start()
+        closer.join(max(0.1, deadline - time.monotonic()))
 
-    def _run(self, name: str, step: Callable[[float], object], period: float) -> None:
+    def _start_thread(self, name: str, step: Callable[[float], object], period: float) -> None:
         thread = threading.Thread(target=self._loop, args=(step, period), daemon=True, name=name)
         with self._lock:
             self._threads = [*(running for running in self._threads if running.is_alive()), thread]
             thread.start()
 
     def _loop(self, step: Callable[[float], object], period: float) -> None:
-        """Until `close`, or until a step says with True that there is no more to do."""
-        said = ""
+        """Repeat `step` until `close`, or until it returns True."""
+        subject = f"thread {threading.current_thread().name}"
         while not self._stop.is_set():
             try:
                 if step(self._now()):
                     return
-                said = ""
-            except Exception as error:  # noqa: BLE001 - outermost loop: whatever one pass meets, the next one goes on
-                if said != repr(error):
-                    said = repr(error)
-                    log.exception("a pass failed; the next is in %g s", period)
+            except Exception as error:  # noqa: BLE001 - outermost loop: a failed pass must not end the thread
+                self._problems.report(subject, f"a pass failed: {error!r}; the next is in {period:g} s", exc_info=True)
+            else:
+                self._problems.resolve(subject)
             self._stop.wait(period)
 
-    def _attend(self, turns: Scheduler[GpuCollector]) -> None:
-        """See to it that every GPU is passed over, and that calls which do not return are told."""
-        self._tell(self._driver.ages())
-        self._count()
-        turns.attend(self._sampler.lanes)
+    def _supervise(self, scheduler: Scheduler[GpuCollector]) -> None:
+        """Log hung calls, count the GPUs, and schedule their collection."""
+        self._log_hung_calls(self._driver.call_ages())
+        self._count_gpus()
+        scheduler.schedule(self._sampler.collectors)
 
-    def _listen_on(self) -> None:
-        if not self._listen(XID_WAIT_SECONDS):
+    def _wait_for_xids(self) -> None:
+        if not self._collect_xids(XID_WAIT_SECONDS):
             self._stop.wait(XID_RETRY_SECONDS)
 
-    def _count(self) -> None:
+    def _count_gpus(self) -> None:
         began = self._timer()
-        self._note("gpu", "gpu", self._sampler.recount(), began)
+        self._record_run("gpu", "gpu", self._sampler.count_gpus(), began)
 
-    def _look(self, lane: GpuCollector, at: float) -> None:
+    def _collect_gpu(self, collector: GpuCollector, at: float) -> None:
         began = self._timer()
         try:
-            lane.look(at)
+            collector.collect(at)
         except Exception as error:  # noqa: BLE001 - outermost: what the pass over one GPU meets, costs that GPU alone
-            lane.fail(f"a pass failed: {error!r}")
+            collector.fail(f"a pass failed: {error!r}")
             log.debug("a pass failed", exc_info=True)
-        self._note(lane, "gpu", not lane.failed, began)
+        self._record_run(collector, "gpu", not collector.failed, began)
 
-    def _listen(self, timeout: float = 0.0) -> bool:
-        """Whether the driver reports errors of GPUs; without any there is nothing to report."""
+    def _collect_xids(self, timeout: float = 0.0) -> bool:
+        """Collect XID errors. False if the driver does not report them or has no GPU."""
         began = self._timer()
         try:
-            if self._sampler.lanes:
-                self._sampler.listen(self._wall, timeout)
+            if self._sampler.collectors:
+                self._sampler.collect_xids(self._wall, timeout)
         except DeviceError as error:
             if error.reason != "not_supported":
-                self._notices.problem("XID errors", str(error))
-            self._note("xid", "xid", False, began)
+                self._problems.report("XID errors", str(error))
+            self._record_run("xid", "xid", False, began)
             return False
-        self._notices.fine("XID errors")
-        self._note("xid", "xid", True, began)
-        return bool(self._sampler.lanes)
+        self._problems.resolve("XID errors")
+        self._record_run("xid", "xid", True, began)
+        return bool(self._sampler.collectors)
 
-    def _collect(self, name: str, _: float = 0.0) -> None:
-        """Read a part of the host; where that fails, nothing is shown of it."""
+    def _collect_host(self, name: str, _: float = 0.0) -> None:
+        """Run a host collector; its families are empty if it fails."""
         began = self._timer()
         try:
             families = self._host[name]()
         except Exception as error:  # noqa: BLE001 - outermost: what one collector meets, costs it alone
             log.debug("collector %s failed", name, exc_info=True)
-            self._notices.problem(f"collector {name}", str(error))
-            families, fine = (), False
+            self._problems.report(f"collector {name}", str(error))
+            families, success = (), False
         else:
-            self._notices.fine(f"collector {name}")
-            fine = True
+            self._problems.resolve(f"collector {name}")
+            success = True
         with self._lock:
-            self._found[name] = families
-        self._note(name, name, fine, began)
+            self._host_families[name] = families
+        self._record_run(name, name, success, began)
 
-    def _note(self, part: str | GpuCollector, collector: str, fine: bool, began: float) -> None:
-        """A part of a collector has just been read."""
+    def _record_run(self, part: str | GpuCollector, collector: str, success: bool, began: float) -> None:
+        """Record a run of one part of a collector."""
         ended = self._timer()
-        run = CollectorRun(collector, fine, ended - began, self._wall())
+        run = CollectorRun(collector, success, ended - began, self._wall())
         with self._lock:
             self._runs[part] = run
-            self._renewed[part] = ended
+            self._updated_at[part] = ended
 
-    def _tell(self, calls: Mapping[CallKey, float]) -> None:
-        """Say once of each call that does not return that it does not, and once that it did."""
-        hung = {_words(key) for key, age in calls.items() if age > HUNG_AFTER_SECONDS}
+    def _log_hung_calls(self, calls: Mapping[CallKey, float]) -> None:
+        """Log each hung call once, and once more when it returns."""
+        hung = {_call_name(key) for key, age in calls.items() if age > HUNG_AFTER_SECONDS}
         for subject in hung:
-            self._notices.problem(subject, "has not returned; what it should tell is left out until it does")
+            self._problems.report(subject, "has not returned; what it should tell is left out until it does")
         for subject in self._hung - hung:
-            self._notices.fine(subject)
+            self._problems.resolve(subject)
         self._hung = hung
 
 
-def _words(key: CallKey) -> str:
+def _call_name(key: CallKey) -> str:
     index, call = key
     return f"call {call} of {'the GPU driver' if index is None else f'GPU {index}'}"
 
 
 def _gpu_run(
-    runs: Mapping[str | GpuCollector, CollectorRun], fresh: set[str | GpuCollector], lanes: tuple[GpuCollector, ...]
+    runs: Mapping[str | GpuCollector, CollectorRun],
+    fresh: set[str | GpuCollector],
+    collectors: tuple[GpuCollector, ...],
 ) -> CollectorRun:
-    """How the last passes over all GPUs went, as one."""
-    parts: list[str | GpuCollector] = ["gpu", *lanes]
+    """Last passes over all GPUs as one run."""
+    parts: list[str | GpuCollector] = ["gpu", *collectors]
     done = [run for part in parts if (run := runs.get(part)) is not None]
     return CollectorRun(
         "gpu",

@@ -103,7 +103,7 @@ class Platform:
         resource = {"host.id": host.host_id, "host.name": host.host_name, "foreshock.mock": "true"}
         traces_alone = {"OTEL_METRICS_EXPORTER": "none"}
         return OtlpPusher(
-            otlp, exporter.snapshot, resource, 10.0, self._clock.now, environ=traces_alone, names=host_join_keys
+            otlp, exporter.snapshot, resource, 10.0, self._clock.now, environ=traces_alone, join_keys=host_join_keys
         )
 
     def _sample(self) -> None:

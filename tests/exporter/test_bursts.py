@@ -29,20 +29,20 @@ def sample(seconds: float, ratio: float) -> UtilizationSample:
 
 def test_each_sample_covers_the_time_since_the_one_before() -> None:
     drained = new_intervals(Cursor(START), [sample(0.25, 1.0), sample(0.5, 0.5), sample(1.0, 0.0)])
-    assert drained.pieces == (Interval(0.25, 1.0), Interval(0.25, 0.5), Interval(0.5, 0.0))
-    assert drained.mark == Cursor(START + 1_000_000, 0.5)
+    assert drained.intervals == (Interval(0.25, 1.0), Interval(0.25, 0.5), Interval(0.5, 0.0))
+    assert drained.cursor == Cursor(START + 1_000_000, 0.5)
 
 
 def test_the_first_sample_ever_seen_only_sets_the_mark() -> None:
     """How long it lasted is not known, and what the buffer holds from before the start was not asked for."""
     drained = new_intervals(Cursor(), [sample(0.0, 1.0), sample(0.2, 1.0)])
-    assert (drained.pieces, drained.mark.newest_us) == ((), START + 200_000)
+    assert (drained.intervals, drained.cursor.newest_us) == ((), START + 200_000)
 
 
 def test_after_a_pause_a_sample_covers_one_period_and_not_the_pause() -> None:
     """An idle GPU keeps no samples."""
     drained = new_intervals(Cursor(START, 0.25), [sample(30.0, 1.0), sample(30.25, 1.0)])
-    assert sum(piece.seconds for piece in drained.pieces) == pytest.approx(0.5)
+    assert sum(interval.seconds for interval in drained.intervals) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_after_a_pause_a_sample_covers_one_period_and_not_the_pause() -> None:
 def test_what_cannot_be_is_dropped_and_counted(name: str, bad: UtilizationSample) -> None:
     """Drivers have been seen to report a utilisation of 808,334,905 %."""
     drained = new_intervals(Cursor(START), [sample(0.1, 0.5), bad, sample(0.2, 0.5)])
-    assert (drained.dropped, [piece.ratio for piece in drained.pieces]) == (1, [0.5, 0.5]), name
+    assert (drained.dropped, [interval.ratio for interval in drained.intervals]) == (1, [0.5, 0.5]), name
 
 
 @given(
@@ -71,18 +71,18 @@ def test_it_does_not_matter_how_often_the_buffer_is_drained(steps: list[tuple[in
         time += step
         samples.append(UtilizationSample(time, ratio))
     at_once = new_intervals(Cursor(START), samples)
-    mark, pieces = Cursor(START), list[Interval]()
+    cursor, intervals = Cursor(START), list[Interval]()
     for cut in [*sorted(cuts), len(samples)]:
-        part = new_intervals(mark, samples[:cut])
-        mark, pieces = part.mark, [*pieces, *part.pieces]
-    assert (tuple(pieces), mark) == (at_once.pieces, at_once.mark)
-    assert all(0.0 < piece.seconds <= MAX_PERIOD_SECONDS for piece in pieces)
+        part = new_intervals(cursor, samples[:cut])
+        cursor, intervals = part.cursor, [*intervals, *part.intervals]
+    assert (tuple(intervals), cursor) == (at_once.intervals, at_once.cursor)
+    assert all(0.0 < interval.seconds <= MAX_PERIOD_SECONDS for interval in intervals)
     doubled = new_intervals(Cursor(START), [entry for entry in samples for _ in range(2)])
-    assert doubled.pieces == at_once.pieces
+    assert doubled.intervals == at_once.intervals
 
 
 def test_a_sample_before_two_were_seen_covers_the_shortest_period_of_nvml() -> None:
-    assert new_intervals(Cursor(START), [sample(20.0, 1.0)]).pieces == (Interval(DEFAULT_PERIOD_SECONDS, 1.0),)
+    assert new_intervals(Cursor(START), [sample(20.0, 1.0)]).intervals == (Interval(DEFAULT_PERIOD_SECONDS, 1.0),)
 
 
 def test_stretches_become_one_with_their_mean() -> None:
@@ -100,14 +100,14 @@ def test_a_share_falls_in_the_bucket_whose_bound_it_does_not_exceed(ratio: float
 def test_asked_for_everything_a_driver_also_tells_of_processes_that_stopped_long_ago() -> None:
     """Those that lie near the newest sample of the device are of now; without one to compare, none is known to be."""
     entries = [ProcessUtilization(1, START, 0.9), ProcessUtilization(2, START + 9_000_000, 0.3)]
-    piece = Interval(0.2, 1.0)
-    assert [entry.pid for entry in recent(entries, START + 9_100_000, piece)] == [2]
-    assert recent(entries, 5_000_000, piece) == [], "a clock of its own"
-    assert (recent(entries, None, piece), recent(entries, START, None)) == ((), ())
+    interval = Interval(0.2, 1.0)
+    assert [entry.pid for entry in recent(entries, START + 9_100_000, interval)] == [2]
+    assert recent(entries, 5_000_000, interval) == [], "a clock of its own"
+    assert (recent(entries, None, interval), recent(entries, START, None)) == ((), ())
 
 
 @pytest.mark.parametrize(
-    ("what", "shares", "seconds_since", "piece", "expected"),
+    ("what", "shares", "seconds_since", "interval", "expected"),
     [
         ("a mean over the stretch itself stays", {1: 0.6}, 0.3, Interval(0.3, 0.9), {1: 0.6}),
         ("a mean over a rest and the stretch is all of the stretch", {1: 0.03}, 10.0, Interval(0.3, 1.0), {1: 1.0}),
@@ -118,11 +118,11 @@ def test_asked_for_everything_a_driver_also_tells_of_processes_that_stopped_long
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_mean_over_a_rest_is_told_as_a_share_of_the_stretch_after_it(
-    what: str, shares: dict[int, float], seconds_since: float, piece: Interval, expected: dict[int, float]
+    what: str, shares: dict[int, float], seconds_since: float, interval: Interval, expected: dict[int, float]
 ) -> None:
     newest = START + round(seconds_since * 1e6)
     entries = [ProcessUtilization(pid, newest, share) for pid, share in shares.items()]
-    told = {entry.pid: entry.sm_ratio for entry in rescaled(entries, START, piece)}
+    told = {entry.pid: entry.sm_ratio for entry in rescaled(entries, START, interval)}
     assert told == {pid: pytest.approx(share) for pid, share in expected.items()}, what
 
 

@@ -79,7 +79,9 @@ def test_a_burst_between_two_scrapes_is_in_the_counters(host: ScriptedHost, ever
     after = play(host, sampler, 30.0, burst, lambda at: {2: 1.0} if burst(at) else {}, every)
     assert after.totals.busy - before.totals.busy == pytest.approx(0.3, abs=0.17)
     assert after.totals.service_busy[TWO] == pytest.approx(0.3, abs=0.17)
-    assert after.bursts.counts[-1] - before.bursts.counts[-1] == 2, "two samples above 98 % in the distribution"
+    assert after.busy_histogram.counts[-1] - before.busy_histogram.counts[-1] == 2, (
+        "two samples above 98 % in the distribution"
+    )
 
 
 def test_contention_within_the_drivers_samples_is_counted(host: ScriptedHost) -> None:
@@ -202,7 +204,7 @@ def test_errors_of_a_gpu_are_counted_by_number_also_after_it_is_lost(host: Scrip
     sampler = Sampler(host, host.resolve)
     sampler.sample(host.time)
     host.reported = [Xid("GPU-0", 79), Xid("GPU-0", 79), Xid("GPU-0", 31)]
-    sampler.listen(lambda: 1234.5, 0.0)
+    sampler.collect_xids(lambda: 1234.5, 0.0)
     host.gpus[0].broken = DeviceError("lost", "fell off the bus")
     host.time += 1.0
     sampler.sample(host.time)
@@ -217,7 +219,7 @@ def test_errors_of_a_gpu_are_counted_by_number_also_after_it_is_lost(host: Scrip
 def test_kinds_of_errors_are_bounded(host: ScriptedHost) -> None:
     sampler = Sampler(host, host.resolve)
     host.reported = [Xid("GPU-0", number) for number in range(200)]
-    sampler.listen(lambda: 1.0, 0.0)
+    sampler.collect_xids(lambda: 1.0, 0.0)
     found = {xid.xid: xid.times for xid in sampler.snapshot(lambda lane: True, {}).xids}
     assert (len(found), found["other"], sum(found.values())) == (MAX_XID_KINDS + 1, 200 - MAX_XID_KINDS, 200)
 
@@ -291,9 +293,9 @@ def test_a_call_that_keeps_failing_is_told_by_every_pass_until_it_works(host: Sc
     failed = []
     for _ in range(25):
         sampler.sample(host.time)
-        failed.append(sampler.lanes[0].failed)
+        failed.append(sampler.collectors[0].failed)
         host.time += 0.1
     assert failed == [True] * 25
     host.gpus[0].counters = Counters()
     sampler.sample(host.time + 1.0)
-    assert not sampler.lanes[0].failed
+    assert not sampler.collectors[0].failed

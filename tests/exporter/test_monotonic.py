@@ -56,16 +56,17 @@ def test_a_counter_of_32_bits_is_followed_over_any_number_of_turns(steps: list[i
 
 
 def test_every_counter_of_a_part_is_followed_and_what_is_absent_stays_absent() -> None:
-    book: dict[tuple[object, ...], CounterState] = {}
+    counter_states: dict[tuple[object, ...], CounterState] = {}
     first = Counters(
         energy_joules=1000.0,
         throttled_seconds={"power": 5.0},
         nvlink_links={0: LinkBytes(10.0, 20.0)},
         absent={"pcie_transmit_bytes": "no_permission"},
     )
-    assert make_monotonic(book, first) == first
+    assert make_monotonic(counter_states, first) == first
     again = make_monotonic(
-        book, Counters(energy_joules=1.0, throttled_seconds={"power": 7.0}, nvlink_links={0: LinkBytes(1.0, 25.0)})
+        counter_states,
+        Counters(energy_joules=1.0, throttled_seconds={"power": 7.0}, nvlink_links={0: LinkBytes(1.0, 25.0)}),
     )
     assert again == Counters(
         energy_joules=1001.0, throttled_seconds={"power": 7.0}, nvlink_links={0: LinkBytes(11.0, 25.0)}
@@ -74,8 +75,10 @@ def test_every_counter_of_a_part_is_followed_and_what_is_absent_stays_absent() -
 
 def test_of_a_gpus_health_counts_are_followed_and_states_are_not() -> None:
     """A remapped row is a state of the memory; its number may be told anew after a repair."""
-    book: dict[tuple[object, ...], CounterState] = {}
-    make_monotonic(book, Health(ecc_errors={"corrected": 5.0}, remapped_rows={"corrected": 4.0}, pcie_link_width=16))
+    counter_states: dict[tuple[object, ...], CounterState] = {}
+    make_monotonic(
+        counter_states, Health(ecc_errors={"corrected": 5.0}, remapped_rows={"corrected": 4.0}, pcie_link_width=16)
+    )
     assert make_monotonic(
-        book, Health(ecc_errors={"corrected": 1.0}, remapped_rows={"corrected": 0.0}, pcie_link_width=8)
+        counter_states, Health(ecc_errors={"corrected": 1.0}, remapped_rows={"corrected": 0.0}, pcie_link_width=8)
     ) == Health(ecc_errors={"corrected": 6.0}, remapped_rows={"corrected": 0.0}, pcie_link_width=8)

@@ -198,7 +198,7 @@ def test_intervals_never_overlap_and_cover_exactly_the_active_time_up_to_bridged
     steps: list[tuple[int, int, frozenset[ServiceKey]]],
 ) -> None:
     """Against a model that paints ticks: whatever the samples, nothing is told twice, invented, or left out."""
-    fold, at = OccupancyState(allowance=1e9), 0
+    fold, at = OccupancyState(tokens=1e9), 0
     found: list[Occupancy] = []
     painted: dict[ServiceKey, set[int]] = {A: set(), B: set(), C: set()}
     for silence, ticks, services in steps:

@@ -155,7 +155,7 @@ def gpu(index: int) -> GpuState:
             stalled={A: 20.0, B: 30.0},
             stalled_by={(A, B): 18.0, (A, UNATTRIBUTED): 2.0, (B, A): 30.0},
         ),
-        bursts=BusyHistogram((0,) * (len(metric_names.GPU_BUSY_RATIO.bounds) + 1)),
+        busy_histogram=BusyHistogram((0,) * (len(metric_names.GPU_BUSY_RATIO.bounds) + 1)),
         counters=Counters(
             energy_joules=1.5e6,
             throttled_seconds={"power": 12.0, "hw_thermal": 0.25},
@@ -214,7 +214,7 @@ def _pushing(receiver: Receiver) -> Iterator[MakePush]:
     sdk.setLevel(level)
 
 
-def counted(emitted: Families) -> dict[tuple[str, ...], float]:
+def otlp_counts(emitted: Families) -> dict[tuple[str, ...], float]:
     """The pushes' own counters: (name without its ends, label) to value."""
     return {
         (family.name.removeprefix("foreshock_exporter_otlp_").removesuffix("_total"), *sample.labels): sample.value
@@ -381,7 +381,7 @@ def test_series_that_ended_do_not_fill_the_sdk(receiver: Receiver) -> None:
 
 def test_each_interval_of_a_shared_gpu_is_a_span(pushing: MakePush, receiver: Receiver, eventually: Eventually) -> None:
     """Of the exporter, in the trace of the GPU's minute."""
-    push = pushing(names=lambda pid: (f"host/{pid}",))
+    push = pushing(join_keys=lambda pid: (f"host/{pid}",))
     for observation in both(0.5):
         push.observe(observation._replace(pids={A: (4242,)}))
     eventually(lambda: len(receiver.spans()) == 2, "both spans arrive")
@@ -403,7 +403,7 @@ def test_each_interval_of_a_shared_gpu_is_a_span(pushing: MakePush, receiver: Re
     assert {int.from_bytes(span.span_id) for _, span in receiver.spans()} == {
         span_id(Occupancy("GPU-0", "0", service, T0, T0 + 0.5, 0.1)) for service in (A, B)
     }
-    assert counted(push.emitted())["pushed", "traces"] == 2
+    assert otlp_counts(push.emitted())["pushed", "traces"] == 2
 
 
 def test_spans_follow_the_wall_clock_when_it_is_set(
@@ -453,7 +453,7 @@ def test_spans_that_a_busy_endpoint_does_not_take_are_sent_again(
     spans.close()
 
     assert [span.start_time_unix_nano for _, span in receiver.spans()] == [round((T0 + n) * 1e9) for n in range(3)]
-    assert counted(report.emitted(0, 0))["failed", "traces"] == 0
+    assert otlp_counts(report.emitted(0, 0))["failed", "traces"] == 0
 
 
 def test_spans_that_the_endpoint_refuses_are_lost_and_counted(
@@ -478,7 +478,7 @@ def test_spans_that_the_endpoint_refuses_are_lost_and_counted(
         f"OTLP endpoint {receiver.url}: takes traces again",
     ]
     assert len(receiver.bodies("/v1/traces")) < 44
-    counts = counted(report.emitted(0, 0))
+    counts = otlp_counts(report.emitted(0, 0))
     assert counts["failed", "traces"] >= 1
     assert counts["pushed", "traces"] + counts["failed", "traces"] == 44
 
@@ -518,8 +518,8 @@ def test_an_endpoint_that_is_down_blocks_nothing_and_is_said_once(
 
     (said,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert said == f"OTLP endpoint {url}: Connection refused; what is not pushed meanwhile is counted"
-    assert counted(push.emitted())["failed", "metrics"] > 0
-    assert counted(push.emitted())["pushed", "metrics"] == 0
+    assert otlp_counts(push.emitted())["failed", "metrics"] > 0
+    assert otlp_counts(push.emitted())["pushed", "metrics"] == 0
 
 
 def test_closing_does_not_wait_for_an_endpoint_that_holds_the_answer_back(
@@ -577,7 +577,7 @@ def test_a_signal_can_go_elsewhere(pushing: MakePush, receiver: Receiver) -> Non
 
 def test_its_own_counters_begin_at_zero(pushing: MakePush) -> None:
     """So that a rate sees the first failure."""
-    assert counted(pushing().emitted()) == {
+    assert otlp_counts(pushing().emitted()) == {
         ("pushed", "metrics"): 0,
         ("pushed", "traces"): 0,
         ("failed", "metrics"): 0,

@@ -35,8 +35,8 @@ STAT = "{pid} (python) S 1 42 42 0 -1 {flags} 1 0 0 0 1 2 0 0 20 0 9 0 777 1000 
 KERNEL_THREAD = 0x00200000
 ASK = """
 from pathlib import Path
-from foreshock_exporter.attribution.container import host_pids
-print(host_pids(Path("/proc")))
+from foreshock_exporter.attribution.container import shows_host_pids
+print(shows_host_pids(Path("/proc")))
 """
 
 

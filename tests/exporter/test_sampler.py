@@ -97,7 +97,7 @@ def test_gpus_stay_expected_when_the_driver_goes_away(
     gone = advance(host, sampler, 1, 1)
     assert (gone.expected, gone.gpus, set(missing(gone).values())) == (2, (), {True})
     assert [record.getMessage() for record in caplog.records if "nvidia-smi" in record.getMessage()]
-    assert not sampler.recount()
+    assert not sampler.count_gpus()
 
 
 def test_a_driver_that_cannot_count_costs_no_gpu_that_answers(
@@ -193,7 +193,7 @@ def test_processes_that_may_not_be_listed_leave_the_device_readings(
     host = scripted(gpu(utilization=0.5, broken_processes=denied, broken_utilization=denied))
     sampler = Sampler(host, host.resolve)
     snapshot = advance(host, sampler, 1, 2)
-    assert sampler.lanes[0].failed
+    assert sampler.collectors[0].failed
     assert snapshot.gpus[0].totals.unattributed == 1.0
     assert snapshot.gpus[0].absent == dict.fromkeys(
         [
@@ -210,7 +210,7 @@ def test_a_gpu_that_never_gives_process_time_is_no_failure(
     host = scripted(gpu(utilization=None, broken_utilization=DeviceError("not_supported", "not on MIG"), sharing="mig"))
     sampler = Sampler(host, host.resolve)
     snapshot = advance(host, sampler, 1, 1)
-    assert not sampler.lanes[0].failed
+    assert not sampler.collectors[0].failed
     assert snapshot.gpus[0].absent["gpu_busy_seconds_total"] == "not_supported"
     assert snapshot.gpus[0].absent["gpu_contended_seconds_total"] == "mig"
 

@@ -74,7 +74,7 @@ def test_a_device_that_says_nothing_advances_nothing() -> None:
 
 
 def test_under_mps_and_mig_time_is_counted_but_no_waiting_is_inferred() -> None:
-    totals = accumulate(Totals(), FastSample(1.0, 1.0, {A: 0.5, B: 0.5}), comparable=False)
+    totals = accumulate(Totals(), FastSample(1.0, 1.0, {A: 0.5, B: 0.5}), shares_imply_waits=False)
     assert (totals.contended, totals.stalled, totals.stalled_by) == (0.0, {}, {})
     assert totals.service_busy == {A: 0.5, B: 0.5}
 

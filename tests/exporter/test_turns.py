@@ -23,7 +23,7 @@ class Stage:
 
     def __post_init__(self) -> None:
         self.turns: Scheduler[str] = Scheduler(self.look, self.run, 0.1, lambda: self.time)
-        self.turns.attend(("a", "b", "c"))
+        self.turns.schedule(("a", "b", "c"))
 
     def run(self, name: str, step: Callable[[float], bool], period: float) -> None:
         assert period == (STUCK_AFTER_SECONDS if name == "gpus-watch" else 0.1)
@@ -65,10 +65,10 @@ def test_gpus_that_answer_at_once_share_a_thread(stage: Stage) -> None:
 def test_there_is_no_thread_before_there_is_a_gpu(stage: Stage) -> None:
     started: list[str] = []
     turns: Scheduler[str] = Scheduler(stage.look, lambda name, step, period: started.append(name), 0.1, lambda: 0.0)
-    turns.attend(())
+    turns.schedule(())
     assert started == []
-    turns.attend(("a",))
-    turns.attend(("a", "b"))
+    turns.schedule(("a",))
+    turns.schedule(("a", "b"))
     assert started == ["gpus", "gpus-watch"]
 
 
@@ -118,7 +118,7 @@ def test_a_gpu_that_hangs_stops_no_other_and_goes_on_when_it_answers(stage: Stag
 def test_a_gpu_that_is_gone_is_passed_over_no_more(stage: Stage) -> None:
     stage.takes["b"] = 2 * SLOW_PASS_SECONDS
     stage.step()
-    stage.turns.attend(("a",))
+    stage.turns.schedule(("a",))
     assert stage.step() == ["a"]
     assert stage.names() == ["gpus", "gpus-watch"]
 

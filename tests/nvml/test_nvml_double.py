@@ -88,10 +88,10 @@ def test_readings_come_in_nvmls_units(opened: ModuleType) -> None:
 def test_fields_have_a_return_code_and_a_type_each(opened: ModuleType) -> None:
     nvml = opened
     handle = nvml.nvmlDeviceGetHandleByIndex(0)
-    energy, links, one, lanes = nvml.nvmlDeviceGetFieldValues(handle, [83, (138, ALL_LINKS), (138, 3), 202])
+    energy, links, one, collectors = nvml.nvmlDeviceGetFieldValues(handle, [83, (138, ALL_LINKS), (138, 3), 202])
     assert (energy.valueType, energy.value.ullVal) == (nvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG, 400 * 20 * 1000)
     assert links.value.ullVal // 18 == one.value.ullVal == 10e9 * 20 // 1024
-    assert lanes.nvmlReturn == nvml.NVML_ERROR_NOT_SUPPORTED
+    assert collectors.nvmlReturn == nvml.NVML_ERROR_NOT_SUPPORTED
 
 
 def test_samples_are_those_after_the_last_seen(opened: ModuleType, double: Double) -> None:

@@ -198,7 +198,7 @@ def _push_on(told: Told, exporter: Exporter, clock: Clock, endpoint: str, opened
     """Let an exporter push its occupancy as a real one does; the hub scrapes the readings."""
     traces_alone = {"OTEL_METRICS_EXPORTER": "none"}
     push = OtlpPusher(
-        endpoint, exporter.snapshot, told.resource, INTERVAL, clock.now, environ=traces_alone, names=host_join_keys
+        endpoint, exporter.snapshot, told.resource, INTERVAL, clock.now, environ=traces_alone, join_keys=host_join_keys
     )
     told.live(push)
     push.start()

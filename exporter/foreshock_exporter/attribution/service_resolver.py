@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 from foreshock_exporter.attribution.cgroup import Placement, parse_cgroup, placement
 from foreshock_exporter.common.labels import label_value
-from foreshock_exporter.common.log import log
+from foreshock_exporter.common.log import ProblemLog
 from foreshock_exporter.model.service import AttributedService, Source
 
 MAX_ENVIRON = 1 << 20
@@ -67,7 +67,7 @@ class ProcResolver:
         self._pods = rootfs / "var" / "log" / "pods"
         self._environ = environ
         self._now = now
-        self._denied = False
+        self._problems = ProblemLog()
         self._lock = threading.Lock()  # of what is known; never held while a file is read, which may hang
         self._known: dict[int, _Known] = {}
 
@@ -119,13 +119,11 @@ class ProcResolver:
         try:
             return _read_some(folder / "environ", MAX_ENVIRON)
         except PermissionError:
-            if not self._denied:
-                self._denied = True
-                log.warning(
-                    "%s may not be read, so OTEL_SERVICE_NAME is not seen and services go by their cgroup: "
-                    "run as root or with CAP_SYS_PTRACE, or set --no-attribution.environ",
-                    folder / "environ",
-                )
+            self._problems.report(
+                "environment of processes",
+                "may not be read, so OTEL_SERVICE_NAME is not seen and services go by their cgroup: "
+                "run as root or with CAP_SYS_PTRACE, or set --no-attribution.environ",
+            )
         except OSError:
             pass
         return b""

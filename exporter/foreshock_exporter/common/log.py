@@ -1,4 +1,4 @@
-"""What the exporter says in its log: each problem once when it appears, and once when it is over."""
+"""Logging: configuration, formatters, and a log of persistent problems."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from datetime import UTC, datetime
 log = logging.getLogger("foreshock_exporter")
 
 REPEAT_AFTER_SECONDS = 60.0
-"""Seconds between two messages about one subject: some quote what changes all the time."""
+"""Shortest interval between two messages on one subject; some messages contain changing values."""
 
 
 class ProblemLog:
-    """Remembers which problems have been said, so that one that lasts does not fill the log."""
+    """Logs each problem once when it appears and once when it is resolved."""
 
     def __init__(self, logger: logging.Logger = log, timer: Callable[[], float] = time.monotonic) -> None:
         self._logger = logger
         self._timer = timer
-        self._open: dict[str, tuple[str, float]] = {}
+        self._reported: dict[str, tuple[str, float]] = {}
 
-    def problem(self, subject: str, message: str) -> None:
-        """Say that something is wrong with the subject, unless that was what was said of it last.
+    def report(self, subject: str, message: str, *, exc_info: bool = False) -> None:
+        """Log a warning on `subject`, unless it repeats the last message.
 
-        A message that changes is said again, once in `CHANGED_EVERY` seconds.
+        A changed message is logged at most once per `REPEAT_AFTER_SECONDS`.
         """
-        said, when = self._open.get(subject, ("", float("-inf")))
-        if said != message and self._timer() - when >= REPEAT_AFTER_SECONDS:
-            self._open[subject] = (message, self._timer())
-            self._logger.warning("%s: %s", subject, message)
+        message_before, reported_at = self._reported.get(subject, ("", float("-inf")))
+        if message_before != message and self._timer() - reported_at >= REPEAT_AFTER_SECONDS:
+            self._reported[subject] = (message, self._timer())
+            self._logger.warning("%s: %s", subject, message, exc_info=exc_info)
 
-    def fine(self, subject: str) -> None:
-        """Say that the subject has recovered, if it had a problem."""
-        if self._open.pop(subject, None) is not None:
-            self._logger.info("%s: works again", subject)
+    def resolve(self, subject: str, message: str = "") -> None:
+        """Log that `subject` works again, if it had a problem."""
+        if self._reported.pop(subject, None) is not None:
+            self._logger.info("%s", message or f"{subject}: works again")
 
 
 def configure_logging(level: str, form: str) -> None:
-    """Log to standard error from this level on, one record a line, as `logfmt` or `json`."""
+    """Log to standard error at `level`, one record per line, as `logfmt` or `json`."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter({"logfmt": logfmt, "json": _json}[form]))
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
@@ -65,7 +65,7 @@ class _Formatter(logging.Formatter):
 
 
 def logfmt(entry: dict[str, str]) -> str:
-    """`key=value` pairs; values with spaces, quotes or control characters are quoted as JSON strings."""
+    """`key=value` pairs. Values with spaces, quotes, or control characters are JSON strings."""
     return " ".join(f"{key}={value if _plain(value) else json.dumps(value)}" for key, value in entry.items())
 
 

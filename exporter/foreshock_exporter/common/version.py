@@ -1,4 +1,4 @@
-"""Which version of the distribution this is."""
+"""Version of the distribution."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib import metadata
 
 
 def version() -> str:
-    """The installed version, or "unknown" when run from a tree that is not installed."""
+    """Installed version, or "unknown" in a source tree that is not installed."""
     try:
         return metadata.version("foreshock")
     except metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""A snapshot as metric families. Pure: what is None in the snapshot is left out, never written as zero."""
+"""Conversion of a snapshot to metric families. Pure; None in the snapshot is left out, never zero."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ _VALUES: tuple[tuple[Family, _Part, str], ...] = (
     (metrics.ROW_REMAP_PENDING, "health", "row_remap_pending"),
     (metrics.ROW_REMAP_FAILED, "health", "row_remap_failed"),
 )
-"""Families that are one field of a part: a number, or numbers by the value of one more label."""
+"""Families that map to one field: a number, or numbers by one additional label."""
 
 
 def snapshot_families(snapshot: Snapshot) -> Families:
-    """All families of a snapshot; those without a sample are empty."""
+    """All families of a snapshot; some may have no sample."""
     return [
         *(_gpus(snapshot.gpus) if snapshot.gpus else ()),
         (metrics.TARGET_INFO, [Sample((snapshot.host_id, snapshot.host_name), 1.0)]),
         *(family for collector in sorted(snapshot.host) for family in snapshot.host[collector]),
-        *_self(snapshot),
+        *_exporter(snapshot),
     ]
 
 
@@ -64,12 +64,12 @@ def _gpus(gpus: GpuSnapshot) -> Families:
         (metrics.GPU_PRESENT, [Sample((), len(gpus.gpus))]),
         (
             metrics.GPU_LOST,
-            [Sample((of.gpu, uuid, of.pci_bus_id), lost) for uuid, (of, lost) in gpus.lost.items()],
+            [Sample((instance.gpu, uuid, instance.pci_bus_id), lost) for uuid, (instance, lost) in gpus.lost.items()],
         ),
         (metrics.XID_ERRORS, [Sample((xid.gpu, xid.uuid, xid.xid), xid.times) for xid in gpus.xids]),
         (metrics.XID_LAST, [Sample((xid.gpu, xid.uuid, xid.xid), xid.last) for xid in gpus.xids]),
         (metrics.POOL_INFO, [Sample((uuid, pool), 1.0) for uuid, pool in gpus.pools.items() if uuid in gpus.lost]),
-        (metrics.POOL_IN_VAIN, [_in_vain(each) for each in gpus.vain]),
+        (metrics.POOL_IN_VAIN, [_unmatched_rule(rule) for rule in gpus.unmatched_rules]),
         *_devices(gpus.gpus, gpus.pools),
         *_sharing(gpus.gpus),
         (metrics.CALL_AGE, [*_calls(gpus)]),
@@ -77,16 +77,16 @@ def _gpus(gpus: GpuSnapshot) -> Families:
 
 
 def _calls(gpus: GpuSnapshot) -> Iterator[Sample]:
-    """Of every GPU that answers, and every call in flight, also of one that does not."""
+    """Age of each call in flight, and 0 for the other calls of GPUs that respond."""
     ages = {("", "count"): 0.0} | {(gpu.identity.gpu, call): 0.0 for gpu in gpus.gpus for call in CALLS}
-    ages |= {("" if index is None else str(index), call): age for (index, call), age in gpus.calls.items()}
+    ages |= {("" if index is None else str(index), call): age for (index, call), age in gpus.call_ages.items()}
     return (Sample(key, age) for key, age in ages.items())
 
 
-def _in_vain(each: UnmatchedRule) -> Sample:
-    """An index or a UUID, each in the label where GPUs have theirs."""
-    ids = (each.named, "") if each.named.isdigit() else ("", each.named)
-    return Sample((*ids, each.pool, each.reason), 1.0)
+def _unmatched_rule(rule: UnmatchedRule) -> Sample:
+    """Sample of an unmatched rule, with its index or UUID in the matching label."""
+    ids = (rule.named, "") if rule.named.isdigit() else ("", rule.named)
+    return Sample((*ids, rule.pool, rule.reason), 1.0)
 
 
 def _devices(gpus: Iterable[GpuState], pools: Mapping[str, str]) -> Families:
@@ -105,12 +105,12 @@ def _values(gpus: Iterable[GpuState], part: _Part, field: str) -> list[Sample]:
         if isinstance(value, (float, int)):
             samples.append(Sample(_ids(gpu), value))
         elif value is not None:
-            samples += [Sample((*_ids(gpu), key), each) for key, each in value.items()]
+            samples += [Sample((*_ids(gpu), key), rule) for key, rule in value.items()]
     return samples
 
 
 def _absences(gpu: GpuState) -> Iterator[Sample]:
-    """Each metric that this GPU does not give now, with the reason."""
+    """Each missing metric of this GPU with the reason."""
     reasons = dict(gpu.absent)
     for family, name, field in _VALUES:
         part: Any = getattr(gpu, name)
@@ -120,53 +120,68 @@ def _absences(gpu: GpuState) -> Iterator[Sample]:
 
 
 def _instances(gpus: Iterable[GpuState], pools: Mapping[str, str]) -> Families:
-    """MIG instances; memory is that of the GPU instance, which siblings share."""
-    found = [(_ids(gpu), instance) for gpu in gpus for instance in gpu.reading.instances]
+    """MIG instances; memory is that of the GPU instance, shared by siblings."""
+    instances = [(_ids(gpu), instance) for gpu in gpus for instance in gpu.reading.instances]
     return [
         (
             metrics.MIG_INFO,
             [
-                Sample((*ids, of.uuid, str(of.gpu_instance), str(of.compute_instance), of.profile), 1.0)
-                for ids, of in found
+                Sample(
+                    (*ids, instance.uuid, str(instance.gpu_instance), str(instance.compute_instance), instance.profile),
+                    1.0,
+                )
+                for ids, instance in instances
             ],
         ),
         (
             metrics.MIG_MEMORY_USED,
-            [Sample((*ids, of.uuid), of.memory_used_bytes) for ids, of in found if of.memory_used_bytes is not None],
+            [
+                Sample((*ids, instance.uuid), instance.memory_used_bytes)
+                for ids, instance in instances
+                if instance.memory_used_bytes is not None
+            ],
         ),
         (
             metrics.MIG_MEMORY_TOTAL,
-            [Sample((*ids, of.uuid), of.memory_total_bytes) for ids, of in found if of.memory_total_bytes is not None],
+            [
+                Sample((*ids, instance.uuid), instance.memory_total_bytes)
+                for ids, instance in instances
+                if instance.memory_total_bytes is not None
+            ],
         ),
         (
             metrics.MIG_POOL_INFO,
-            [Sample((*ids, of.uuid, pools[of.uuid]), 1.0) for ids, of in found if of.uuid in pools],
+            [
+                Sample((*ids, instance.uuid, pools[instance.uuid]), 1.0)
+                for ids, instance in instances
+                if instance.uuid in pools
+            ],
         ),
     ]
 
 
 def _links(gpus: Iterable[GpuState]) -> Families:
-    """What each NVLink carried, where the driver was asked for it."""
-    found = [
+    """Bytes of each NVLink, if collected per link."""
+    instances = [
         ((*_ids(gpu), str(link)), carried)
         for gpu in gpus
         if gpu.counters is not None
         for link, carried in gpu.counters.nvlink_links.items()
     ]
     return [
-        (metrics.NVLINK_LINK_TRANSMIT, [Sample(labels, carried.transmit) for labels, carried in found]),
-        (metrics.NVLINK_LINK_RECEIVE, [Sample(labels, carried.receive) for labels, carried in found]),
+        (metrics.NVLINK_LINK_TRANSMIT, [Sample(labels, carried.transmit) for labels, carried in instances]),
+        (metrics.NVLINK_LINK_RECEIVE, [Sample(labels, carried.receive) for labels, carried in instances]),
     ]
 
 
 def _sharing(gpus: Iterable[GpuState]) -> Families:
-    """The counters of sharing; a metric that a GPU marks absent is left out for that GPU."""
+    """Counters of GPU sharing, without those a GPU marks absent."""
     return [
         (metrics.GPU_BUSY, [Sample(_ids(gpu), gpu.totals.busy) for gpu in _with(gpus, metrics.GPU_BUSY)]),
         (
             metrics.GPU_BUSY_RATIO,
             [
-                HistogramSample(_ids(gpu), gpu.bursts.counts, gpu.bursts.sum)
+                HistogramSample(_ids(gpu), gpu.busy_histogram.counts, gpu.busy_histogram.sum)
                 for gpu in _with(gpus, metrics.GPU_BUSY_RATIO)
             ],
         ),
@@ -231,7 +246,7 @@ def _sharing(gpus: Iterable[GpuState]) -> Families:
     ]
 
 
-def _self(snapshot: Snapshot) -> Families:
+def _exporter(snapshot: Snapshot) -> Families:
     runs = sorted(snapshot.runs, key=lambda run: run.collector)
     return [
         (metrics.BUILD_INFO, [Sample((snapshot.version, snapshot.python_version), 1.0)]),

@@ -1,4 +1,4 @@
-"""The Prometheus text format 0.0.4 and OpenMetrics 1.0, written fast: a scrape of 8 GPUs is about a thousand lines."""
+"""Writer of the Prometheus text format 0.0.4 and OpenMetrics 1.0, with cached line prefixes."""
 
 from __future__ import annotations
 
@@ -12,71 +12,73 @@ from foreshock_exporter.model.family import Families, Family, HistogramSample, S
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
-MAX_REMEMBERED = 2048
-"""Label sets per family whose text is kept; past it, all of the family are forgotten. Services come and go."""
+MAX_CACHED_LABEL_SETS = 2048
+"""Cached label sets per family; when exceeded, the cache of the family is cleared."""
 _UNITS = ("seconds", "bytes", "ratio", "celsius", "joules", "hertz", "watts")
 _WITHOUT_UNIT = ("node_network_speed_bytes",)
-"""Names that end like a unit which they are not in: bytes a second."""
+"""Names with a unit suffix that is not their unit: bytes per second."""
 
 
 def render(exposition: Families, openmetrics: bool = False) -> bytes:
-    """Families with their samples as exposition text. Families without samples and values that are NaN are left out.
+    """Families as exposition text. Families without samples and NaN values are left out.
 
     Args:
-        exposition: each family once.
-        openmetrics: in OpenMetrics 1.0 instead of the text format.
+        exposition: families, each at most once.
+        openmetrics: whether to write OpenMetrics 1.0 instead of the text format.
     """
     parts: list[str] = []
     for family, samples in exposition:
         if samples:
             parts.append(_header(family, openmetrics))
-            _add(parts, family, samples, openmetrics)
+            _append_samples(parts, family, samples, openmetrics)
     if openmetrics:
         parts.append("# EOF\n")
     return "".join(parts).encode(errors="replace")
 
 
-def _add(parts: list[str], family: Family, samples: Iterable[Sample | HistogramSample], openmetrics: bool) -> None:
-    """Add the lines of the samples. The hot loop: what a line begins with is looked up, only its number is written."""
-    known = _known(family)
+def _append_samples(
+    parts: list[str], family: Family, samples: Iterable[Sample | HistogramSample], openmetrics: bool
+) -> None:
+    """Append the lines of the samples. Hot loop: prefixes are cached and only the number is formatted."""
+    prefixes_by_labels = _prefix_cache(family)
     for sample in samples:
         labels = sample.labels
-        begins = known.get(labels) or _remember(known, family, labels)
+        prefixes = prefixes_by_labels.get(labels) or _cache_prefixes(prefixes_by_labels, family, labels)
         if isinstance(sample, HistogramSample):
-            _add_distribution(parts, begins, sample, "" if openmetrics else ".0")
+            _append_histogram(parts, prefixes, sample, "" if openmetrics else ".0")
             continue
         value = sample.value
         if value - value == 0.0:
-            parts.append(f"{begins[0]}{float(value)!r}\n")
+            parts.append(f"{prefixes[0]}{float(value)!r}\n")
         elif value == value:  # an infinity; a NaN does not equal itself
-            parts.append(f"{begins[0]}{_number(value)}\n")
+            parts.append(f"{prefixes[0]}{_number(value)}\n")
 
 
-def _add_distribution(parts: list[str], begins: tuple[str, ...], sample: HistogramSample, fraction: str) -> None:
-    *buckets, of_sum, of_count = begins
+def _append_histogram(parts: list[str], prefixes: tuple[str, ...], sample: HistogramSample, fraction: str) -> None:
+    *buckets, sum_prefix, count_prefix = prefixes
     total = 0
-    for begin, total in zip(buckets, accumulate(sample.counts), strict=True):
-        parts.append(f"{begin}{total}{fraction}\n")
-    parts.append(f"{of_sum}{_number(sample.sum)}\n{of_count}{total}{fraction}\n")
+    for prefix, total in zip(buckets, accumulate(sample.counts), strict=True):
+        parts.append(f"{prefix}{total}{fraction}\n")
+    parts.append(f"{sum_prefix}{_number(sample.sum)}\n{count_prefix}{total}{fraction}\n")
 
 
 @lru_cache(maxsize=512)
-def _known(family: Family) -> dict[tuple[str, ...], tuple[str, ...]]:  # noqa: ARG001 - the cache's key
-    """By label values, what the lines of a sample of the family begin with."""
+def _prefix_cache(family: Family) -> dict[tuple[str, ...], tuple[str, ...]]:  # noqa: ARG001 - the cache's key
+    """Line prefixes of a family by label values."""
     return {}
 
 
-def _remember(
-    known: dict[tuple[str, ...], tuple[str, ...]], family: Family, labels: tuple[str, ...]
+def _cache_prefixes(
+    prefixes_by_labels: dict[tuple[str, ...], tuple[str, ...]], family: Family, labels: tuple[str, ...]
 ) -> tuple[str, ...]:
-    if len(known) >= MAX_REMEMBERED:
-        known.clear()
-    known[labels] = begins = _begins(family, labels)
-    return begins
+    if len(prefixes_by_labels) >= MAX_CACHED_LABEL_SETS:
+        prefixes_by_labels.clear()
+    prefixes_by_labels[labels] = prefixes = _line_prefixes(family, labels)
+    return prefixes
 
 
-def _begins(family: Family, labels: tuple[str, ...]) -> tuple[str, ...]:
-    """A sample's series, each with the space before its value: of a histogram its buckets, sum and count."""
+def _line_prefixes(family: Family, labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Line prefixes of a sample up to the value; for a histogram of its buckets, sum, and count."""
     if family.kind != "histogram":
         return (_series(family.name, family.labels, labels),)
     bounds = (_number(bound) for bound in (*family.bounds, math.inf))
@@ -88,7 +90,7 @@ def _begins(family: Family, labels: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _series(name: str, labels: tuple[str, ...], values: tuple[str, ...]) -> str:
-    pairs = ",".join(f'{label}="{_quoted(value)}"' for label, value in zip(labels, values, strict=True))
+    pairs = ",".join(f'{label}="{_escaped(value)}"' for label, value in zip(labels, values, strict=True))
     return f"{name}{{{pairs}}} " if pairs else f"{name} "
 
 
@@ -99,15 +101,16 @@ def _header(family: Family, openmetrics: bool) -> str:
         return f"# HELP {family.name} {text}\n# TYPE {family.name} {family.kind}\n"
     name, kind = _openmetrics_name(family)
     unit = _unit(name)
-    return f"# HELP {name} {_quoted(family.help)}\n# TYPE {name} {kind}\n" + (f"# UNIT {name} {unit}\n" if unit else "")
+    return f"# HELP {name} {_escaped(family.help)}\n# TYPE {name} {kind}\n" + (
+        f"# UNIT {name} {unit}\n" if unit else ""
+    )
 
 
 def _openmetrics_name(family: Family) -> tuple[str, str]:
-    """Name and type of the family: OpenMetrics puts the suffix _total to the samples of a counter alone.
+    """Name and type in OpenMetrics, which adds `_total` to the samples of a counter.
 
-    A counter that is not called so (as node_exporter's are that keep the kernel's names) is of unknown type there,
-    or its series would be called otherwise than in the text format. So is what the text format calls untyped, a word
-    for which Prometheus refuses a whole scrape in OpenMetrics.
+    A counter without that suffix (some of node_exporter's) has type unknown, so that its series keep their name.
+    `untyped` is unknown as well: Prometheus rejects an OpenMetrics scrape with that word.
     """
     if family.kind != "counter":
         return family.name, "unknown" if family.kind == "untyped" else family.kind
@@ -116,11 +119,11 @@ def _openmetrics_name(family: Family) -> tuple[str, str]:
 
 
 def _unit(name: str) -> str:
-    end = name.rpartition("_")[2]
-    return end if end in _UNITS and name not in _WITHOUT_UNIT else ""
+    suffix = name.rpartition("_")[2]
+    return suffix if suffix in _UNITS and name not in _WITHOUT_UNIT else ""
 
 
-def _quoted(value: str) -> str:
+def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
 
 

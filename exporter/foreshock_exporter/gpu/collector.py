@@ -1,4 +1,4 @@
-"""One GPU, looked at again and again: fast samples at every pass, its state each second, its health every ten."""
+"""Collection of one GPU: fast samples at every pass, its state every second, its health every ten seconds."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from foreshock_exporter.model.device import Counters, DeviceError, Driver, Healt
 from foreshock_exporter.model.service import Resolver
 
 STATE_INTERVAL_SECONDS = 1.0
-"""Seconds between two looks at what is not sampled by the driver itself."""
+"""Interval between reads of reading, counters, and processes."""
 HEALTH_INTERVAL_SECONDS = 10.0
-"""Seconds between two looks at a GPU's health, which is dear to ask for and slow to change."""
+"""Interval between reads of `Health`, which is expensive to read and changes slowly."""
 RETRY_AFTER_SECONDS = 1.0
-"""Seconds after which a GPU that did not answer is asked again."""
-_HELD = (metrics.SERVICE_MEMORY.name, metrics.SERVICE_PROCESSES.name)
-_COUNTERS = tuple(part.name for part in fields(Counters) if part.name not in ("wraps", "absent"))
-_HEALTH = tuple(part.name for part in fields(Health) if part.name != "absent")
+"""Delay before a GPU that failed twice in a row is tried again."""
+_PROCESS_METRICS = (metrics.SERVICE_MEMORY.name, metrics.SERVICE_PROCESSES.name)
+_COUNTER_FIELDS = tuple(part.name for part in fields(Counters) if part.name not in ("wraps", "absent"))
+_HEALTH_FIELDS = tuple(part.name for part in fields(Health) if part.name != "absent")
 
 _T = TypeVar("_T")
 Observe = Callable[[Observation], None]
@@ -34,30 +34,30 @@ Observe = Callable[[Observation], None]
 
 @dataclass(slots=True)
 class GpuRecord:
-    """What is kept of a GPU by its uuid for as long as the exporter runs, whatever index it has."""
+    """State of a GPU by its UUID, kept for the lifetime of the exporter even if its index changes."""
 
     identity: Identity
-    """As it last was."""
+    """Most recent identity."""
     tenants: Tenants
-    counted: Accumulated = field(default_factory=Accumulated)
-    book: CounterStates = field(default_factory=dict)
+    accumulated: Accumulated = field(default_factory=Accumulated)
+    counter_states: CounterStates = field(default_factory=dict)
 
 
 @dataclass(slots=True)
-class _Visit:
-    """What holds from when a GPU begins to answer until it ceases to. Times on the exporter's clock."""
+class _Session:
+    """State from the first successful call to the next failure. Times in seconds of the exporter's clock."""
 
     identity: Identity
-    known: GpuRecord
-    fast: UtilizationSampler
-    state: float | None = None
-    health: float | None = None
-    wraps_soon: bool = False
+    record: GpuRecord
+    sampler: UtilizationSampler
+    state_read_at: float | None = None
+    health_read_at: float | None = None
+    fast_wrap: bool = False
 
 
 @dataclass(slots=True)
-class _Parts:
-    """What was last read of the GPU, from which its state is put together."""
+class _Latest:
+    """Most recent values read from the driver; `GpuState` is built from them."""
 
     reading: Reading = field(default_factory=Reading)
     counters: Counters | None = None
@@ -67,9 +67,9 @@ class _Parts:
 
 
 class GpuCollector:
-    """Passes over one GPU at the times it is given; runs no thread and reads no clock.
+    """Collects one GPU at the times passed to `collect`. Has no thread and no clock.
 
-    `state` is None while the GPU does not answer; `failed` says whether some call has failed and not worked since.
+    `state` is None while the GPU does not respond.
     """
 
     def __init__(
@@ -77,8 +77,8 @@ class GpuCollector:
         index: int,
         driver: Driver,
         resolver: Resolver,
-        known: dict[str, GpuRecord],
-        notices: ProblemLog,
+        records: dict[str, GpuRecord],
+        problems: ProblemLog,
         *,
         health: bool = True,
         unattributed: str = "",
@@ -87,158 +87,168 @@ class GpuCollector:
         self._index = index
         self._driver = driver
         self._resolver = resolver
-        self._known = known
-        self._notices = notices
-        self._wants_health = health
+        self._records = records
+        self._problems = problems
+        self._collects_health = health
         self._observe = observe
-        self._unattributed = dict.fromkeys((*SERVICE_TIME_METRICS, *_HELD), unattributed) if unattributed else {}
-        self._visit: _Visit | None = None
-        self._parts = _Parts()
-        self._retry = float("-inf")
+        self._unattributed_metrics = (
+            dict.fromkeys((*SERVICE_TIME_METRICS, *_PROCESS_METRICS), unattributed) if unattributed else {}
+        )
+        self._session: _Session | None = None
+        self._latest = _Latest()
+        self._retry_at = float("-inf")
         self._failing: set[str] = set()
-        self._anew = False
+        self._must_identify = False
         self.state: GpuState | None = None
 
     @property
     def failed(self) -> bool:
-        """Whether some call has failed and not worked since, other than one that the GPU does not support."""
+        """Whether any call has failed since its last success. "not_supported" is not a failure."""
         return bool(self._failing)
 
-    def renew(self) -> None:
-        """Have the next pass find out which GPU this is before it counts anything. From any thread."""
-        self._anew = True
+    def reidentify(self) -> None:
+        """Make the next pass identify the GPU before it counts anything. Thread-safe."""
+        self._must_identify = True
 
     def fail(self, error: str) -> None:
-        """A pass met what no pass should; the GPU is not shown until one gets through."""
+        """Record an unexpected exception of a pass; `state` is None until a pass succeeds."""
         self._failing.add("pass")
-        self._notices.problem(f"GPU {self._index}", error)
-        self._visit, self.state = None, None
+        self._problems.report(f"GPU {self._index}", error)
+        self._session, self.state = None, None
 
-    def look(self, time: float) -> None:
-        """Pass over the GPU at `time` (seconds, steady). Raises no DeviceError."""
-        if time < self._retry:
+    def collect(self, time: float) -> None:
+        """Collect the GPU at `time`, in seconds of a monotonic clock. Never raises `DeviceError`."""
+        if time < self._retry_at:
             return
         try:
-            visit = self._identify(time)
-            renewed = self._read(visit, time)
-            visit.fast.take(time, self._parts.reading.utilization_ratio, renewed, lambda step: self._tell(step, time))
-            self._note("process utilisation", not visit.fast.failed)
-            self.state = self._state(visit)
+            session = self._identify(time)
+            state_due = self._read(session, time)
+            session.sampler.sample(
+                time, self._latest.reading.utilization_ratio, state_due, lambda sample: self._notify(sample, time)
+            )
+            self._set_outcome("process utilisation", not session.sampler.failed)
+            self.state = self._build_state(session)
         except DeviceError as error:
-            self._notices.problem(f"GPU {self._index}", f"{error}{self._which()}")
-            self._lose(time)
+            self._problems.report(f"GPU {self._index}", f"{error}{self._description()}")
+            self._mark_lost(time)
         else:
             self._failing -= {"GPU", "pass"}
-            self._notices.fine(f"GPU {self._index}")
+            self._problems.resolve(f"GPU {self._index}")
 
-    def _identify(self, time: float) -> _Visit:
-        """Which GPU this is now. Asked before anything is counted: indices move when GPUs come and go."""
-        visit = self._visit
-        if visit is not None and not self._anew and not _due(visit.state, time, STATE_INTERVAL_SECONDS):
-            return visit
-        self._anew = False
+    def _identify(self, time: float) -> _Session:
+        """Session of the GPU now at this index. Runs before counting: indexes shift as GPUs come and go."""
+        session = self._session
+        if (
+            session is not None
+            and not self._must_identify
+            and not _due(session.state_read_at, time, STATE_INTERVAL_SECONDS)
+        ):
+            return session
+        self._must_identify = False
         identity = self._driver.identity(self._index)
-        known = self._known.get(identity.uuid)
-        if known is None:
-            known = self._known[identity.uuid] = GpuRecord(identity, Tenants(self._resolver))
+        record = self._records.get(identity.uuid)
+        if record is None:
+            record = self._records[identity.uuid] = GpuRecord(identity, Tenants(self._resolver))
             log.info("GPU %d is %s", self._index, describe(identity))
-        if visit is None or known is not visit.known:
-            fast = UtilizationSampler(self._index, self._driver, known.counted, known.tenants, self._notices)
-            visit, self._parts, self._failing = _Visit(identity, known, fast), _Parts(), set()
-        visit.identity = known.identity = identity
-        visit.fast.identified(identity.sharing, time)
-        self._visit = visit
-        return visit
+        if session is None or record is not session.record:
+            sampler = UtilizationSampler(self._index, self._driver, record.accumulated, record.tenants, self._problems)
+            session, self._latest, self._failing = _Session(identity, record, sampler), _Latest(), set()
+        session.identity = record.identity = identity
+        session.sampler.set_sharing(identity.sharing, time)
+        self._session = session
+        return session
 
-    def _lose(self, time: float) -> None:
-        """Forget which GPU this was; the counters stay. It is asked again at the next pass, then each second."""
-        if self._visit is None:
-            self._retry = time + RETRY_AFTER_SECONDS
+    def _mark_lost(self, time: float) -> None:
+        """End the session and keep the counters. The next retry is immediate, later ones every second."""
+        if self._session is None:
+            self._retry_at = time + RETRY_AFTER_SECONDS
         else:
-            self._visit.known.tenants.leave()
-        self._visit, self.state = None, None
+            self._session.record.tenants.clear()
+        self._session, self.state = None, None
         self._failing.add("GPU")
 
-    def _read(self, visit: _Visit, time: float) -> bool:
-        """Read what is due; whether that was the GPU's state."""
-        parts = self._parts
-        renewed = _due(visit.state, time, STATE_INTERVAL_SECONDS)
-        if renewed:
-            parts.reading = self._driver.read(self._index)
-            self._meet(visit, time)
-            visit.state = time
-        if renewed or visit.wraps_soon:
-            counters = self._ask(self._driver.counters, "counters")
+    def _read(self, session: _Session, time: float) -> bool:
+        """Read the values that are due. Return whether the GPU's state was among them."""
+        latest = self._latest
+        state_due = _due(session.state_read_at, time, STATE_INTERVAL_SECONDS)
+        if state_due:
+            latest.reading = self._driver.read(self._index)
+            self._read_processes(session, time)
+            session.state_read_at = time
+        if state_due or session.fast_wrap:
+            counters = self._call_driver(self._driver.counters, "counters")
             if isinstance(counters, DeviceError):
-                counters = Counters(absent=dict.fromkeys(_COUNTERS, counters.reason))
-            visit.wraps_soon = any(wraps <= MAX_FAST_WRAP for wraps in counters.wraps.values())
-            parts.counters = make_monotonic(visit.known.book, counters)
-        if self._wants_health and _due(visit.health, time, HEALTH_INTERVAL_SECONDS):
-            health = self._ask(self._driver.health, "health")
+                counters = Counters(absent=dict.fromkeys(_COUNTER_FIELDS, counters.reason))
+            session.fast_wrap = any(wraps <= MAX_FAST_WRAP for wraps in counters.wraps.values())
+            latest.counters = make_monotonic(session.record.counter_states, counters)
+        if self._collects_health and _due(session.health_read_at, time, HEALTH_INTERVAL_SECONDS):
+            health = self._call_driver(self._driver.health, "health")
             if isinstance(health, DeviceError):
-                health = Health(absent=dict.fromkeys(_HEALTH, health.reason))
-            parts.health = make_monotonic(visit.known.book, health)
-            visit.health = time
-        return renewed
+                health = Health(absent=dict.fromkeys(_HEALTH_FIELDS, health.reason))
+            latest.health = make_monotonic(session.record.counter_states, health)
+            session.health_read_at = time
+        return state_due
 
-    def _meet(self, visit: _Visit, time: float) -> None:
-        """Note which processes hold the GPU."""
-        held = self._ask(self._driver.processes, "processes")
-        self._parts.absent = dict.fromkeys(_HELD, held.reason) if isinstance(held, DeviceError) else {}
-        held = () if isinstance(held, DeviceError) else held
-        tenants, counted = visit.known.tenants, visit.known.counted
-        tenants.look([process.pid for process in held], time)
-        counted.totals = remove_services(register(counted.totals, tenants.here()), tenants.forget(time))
-        self._parts.holdings = tenants.holdings(held)
+    def _read_processes(self, session: _Session, time: float) -> None:
+        """Update tenants and holdings from the processes that use the GPU."""
+        processes = self._call_driver(self._driver.processes, "processes")
+        self._latest.absent = (
+            dict.fromkeys(_PROCESS_METRICS, processes.reason) if isinstance(processes, DeviceError) else {}
+        )
+        processes = () if isinstance(processes, DeviceError) else processes
+        tenants, accumulated = session.record.tenants, session.record.accumulated
+        tenants.update([process.pid for process in processes], time)
+        accumulated.totals = remove_services(register(accumulated.totals, tenants.present()), tenants.expire(time))
+        self._latest.holdings = tenants.holdings(processes)
 
-    def _ask(self, call: Callable[[int], _T], subject: str) -> _T | DeviceError:
-        """The answer, or the error, after telling of one that matters."""
+    def _call_driver(self, call: Callable[[int], _T], subject: str) -> _T | DeviceError:
+        """Result of the call, or its error. Errors other than "not_supported" are logged."""
         try:
-            answer = call(self._index)
+            result = call(self._index)
         except DeviceError as error:
-            self._note(subject, error.reason == "not_supported")
+            self._set_outcome(subject, error.reason == "not_supported")
             if error.reason != "not_supported":
-                self._notices.problem(f"{subject} of GPU {self._index}", f"{error}{self._which()}")
+                self._problems.report(f"{subject} of GPU {self._index}", f"{error}{self._description()}")
             return error
-        self._note(subject, True)
-        self._notices.fine(f"{subject} of GPU {self._index}")
-        return answer
+        self._set_outcome(subject, True)
+        self._problems.resolve(f"{subject} of GPU {self._index}")
+        return result
 
-    def _note(self, subject: str, fine: bool) -> None:
-        (self._failing.discard if fine else self._failing.add)(subject)
+    def _set_outcome(self, subject: str, succeeded: bool) -> None:
+        (self._failing.discard if succeeded else self._failing.add)(subject)
 
-    def _which(self) -> str:
-        """Which GPU it is by what does not shift, for the log."""
-        return f" ({describe(self._visit.identity)})" if self._visit else ""
+    def _description(self) -> str:
+        """Identity of the GPU in parentheses for log messages; empty if unknown."""
+        return f" ({describe(self._session.identity)})" if self._session else ""
 
-    def _tell(self, step: FastSample, time: float) -> None:
-        if self._observe is not None and self._visit is not None and step.shares:
-            identity, pids = self._visit.identity, self._visit.known.tenants.pids
-            self._observe(Observation(identity.uuid, identity.gpu, time - step.seconds, time, step.shares, pids))
+    def _notify(self, sample: FastSample, time: float) -> None:
+        if self._observe is not None and self._session is not None and sample.shares:
+            identity, pids = self._session.identity, self._session.record.tenants.pids
+            self._observe(Observation(identity.uuid, identity.gpu, time - sample.seconds, time, sample.shares, pids))
 
-    def _state(self, visit: _Visit) -> GpuState:
-        parts, known = self._parts, visit.known
+    def _build_state(self, session: _Session) -> GpuState:
+        latest, record = self._latest, session.record
         return GpuState(
-            identity=visit.identity,
-            reading=parts.reading,
-            totals=known.counted.totals,
-            bursts=known.counted.bursts,
-            counters=parts.counters,
-            health=parts.health,
-            sources=dict(known.tenants.sources),
-            holdings=parts.holdings,
-            absent={**self._unattributed, **parts.absent, **visit.fast.absent},
-            services_over_limit=known.tenants.over_limit,
-            dropped=dict(known.counted.dropped),
+            identity=session.identity,
+            reading=latest.reading,
+            totals=record.accumulated.totals,
+            busy_histogram=record.accumulated.busy_histogram,
+            counters=latest.counters,
+            health=latest.health,
+            sources=dict(record.tenants.sources),
+            holdings=latest.holdings,
+            absent={**self._unattributed_metrics, **latest.absent, **session.sampler.absent},
+            services_over_limit=record.tenants.over_limit,
+            dropped=dict(record.accumulated.dropped),
         )
 
 
 def describe(identity: Identity) -> str:
-    """A GPU for people who look for it in the host."""
-    said = (identity.uuid, identity.model, identity.pci_bus_id and f"PCI {identity.pci_bus_id}")
-    return ", ".join(label_value(part) for part in said if part)
+    """UUID, model, and PCI address of a GPU for log messages."""
+    parts = (identity.uuid, identity.model, identity.pci_bus_id and f"PCI {identity.pci_bus_id}")
+    return ", ".join(label_value(part) for part in parts if part)
 
 
-def _due(last: float | None, time: float, every: float) -> bool:
-    """Whether it is time again; a clock that went back makes it so."""
-    return last is None or not 0.0 <= time - last < every - 1e-3
+def _due(last: float | None, time: float, interval: float) -> bool:
+    """Whether `interval` seconds have passed since `last`. True if the clock went backward."""
+    return last is None or not 0.0 <= time - last < interval - 1e-3

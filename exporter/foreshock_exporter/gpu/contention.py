@@ -1,8 +1,8 @@
-"""Who used a GPU and who waited for whom: fast samples integrated into counters. Pure; shares are 0…1, time is seconds.
+"""Integration of fast samples into busy, contended, and stalled seconds. Pure; shares are 0 to 1, times are seconds.
 
-The definition, for a sample of length Δt with device busy share U and shares u_k of the services on it: the GPU is
-*contended* if U ≥ 0.9 and at least two u_k ≥ 0.05. While it is, each such service k is *stalled* for Δt·(1 − u_k/U), of
-which by another service j Δt·u_j/U, and the rest by nobody known. It is an upper bound of waiting.
+A sample has length Δt, device busy share U, and service shares u_k. The GPU is *contended* if U ≥ 0.9 and at least two
+u_k ≥ 0.05. Each such service k is then *stalled* for Δt·(1 − u_k/U). The part due to another service j is Δt·u_j/U; the
+rest is unattributed. Stalled time is an upper bound of waiting time.
 """
 
 from __future__ import annotations
@@ -15,31 +15,32 @@ from typing import NamedTuple, TypeVar
 _Key = TypeVar("_Key")
 
 MIN_CONTENDED_BUSY_RATIO = 0.9
-"""Busy share of the device from which it can be contended."""
+"""Device busy share at which contention starts."""
 MIN_ACTIVE_SHARE = 0.05
-"""Share from which a service counts as active."""
+"""Share at which a service counts as active."""
 MAX_REGISTERED_PAIRS = 64
-"""Pairs of one GPU that get a counter before they have stalled: all pairs of up to eight services. Those that do stall
-get one in any case."""
+"""Pairs per GPU registered before their first stall: all pairs of up to eight services. A pair that stalls always gets
+a counter.
+"""
 
 
 class ServiceKey(NamedTuple):
-    """A service: the pair of namespace and name."""
+    """Namespace and name of a service."""
 
     namespace: str
     name: str
 
 
 UNATTRIBUTED = ServiceKey("", "")
-"""Stands for the part of a stall that no service accounts for."""
+"""Key of the stalled time that no service accounts for."""
 
 
 @dataclass(frozen=True, slots=True)
 class FastSample:
     """One fast sample of a GPU.
 
-    `utilization` is the device's own reading, `shares` the time of each service, `unknown` the time of processes whose
-    service was not found. None where the driver does not say.
+    `utilization` is the device's own reading. `shares` are SM time shares by service, `unknown` the share of processes
+    without a known service. None if the driver does not report the value.
     """
 
     seconds: float
@@ -50,7 +51,7 @@ class FastSample:
 
 @dataclass(frozen=True, slots=True)
 class TimeSplit:
-    """A device's time in one sample: `busy` is the sum of `services` and `unattributed`, `device` its own reading."""
+    """Busy time of one sample as shares: `busy` = sum of `services` + `unattributed`; `device`: its own reading."""
 
     device: float
     busy: float
@@ -60,9 +61,10 @@ class TimeSplit:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Counters of one GPU in seconds. They never go back, and `busy` is the sum of `service_busy` and `unattributed`.
+    """Cumulative seconds of one GPU; `busy` = sum of `service_busy` + `unattributed`.
 
-    For each victim, `stalled` is the sum of its entries in `stalled_by` (victim, by). Only `forget` takes parts away.
+    `stalled_by` is keyed by (victim, aggressor) and sums to `stalled` for each victim. Values only grow;
+    `remove_services` drops keys.
     """
 
     busy: float = 0.0
@@ -73,78 +75,78 @@ class Totals:
     stalled_by: Mapping[tuple[ServiceKey, ServiceKey], float] = field(default_factory=dict)
 
 
-def split_time(step: FastSample) -> TimeSplit | None:
-    """Divide the device's time among the services; None where the driver said nothing of it.
+def split_time(sample: FastSample) -> TimeSplit | None:
+    """Split the device's busy time among services. None if the driver reported neither value.
 
-    The driver measures the device and its processes over windows that differ a little. Where the processes sum to more
-    than the device, the device is taken to have been busy as long as they were; beyond 1 they are scaled down.
+    The driver measures device and processes over slightly different windows. If the processes sum to more than the
+    device, the device counts as busy for that sum. Sums above 1 are scaled down to 1.
     """
-    if step.utilization is None and step.shares is None:
+    if sample.utilization is None and sample.shares is None:
         return None
-    shares = step.shares or {}
+    shares = sample.shares or {}
     attributed = sum(shares.values())
-    processes = attributed + step.unknown
+    processes = attributed + sample.unknown
     scale = 1.0 / processes if processes > 1.0 else 1.0
-    busy = min(1.0, max(step.utilization or 0.0, processes))
+    busy = min(1.0, max(sample.utilization or 0.0, processes))
     services = {service: share * scale for service, share in shares.items()}
     return TimeSplit(
-        busy if step.utilization is None else step.utilization, busy, services, max(0.0, busy - attributed * scale)
+        busy if sample.utilization is None else sample.utilization, busy, services, max(0.0, busy - attributed * scale)
     )
 
 
-def is_contended(parts: TimeSplit) -> bool:
-    """Whether at least two services were active on a busy device."""
+def is_contended(split: TimeSplit) -> bool:
+    """Whether the device was busy and at least two services were active."""
     return (
-        parts.device >= MIN_CONTENDED_BUSY_RATIO
-        and sum(share >= MIN_ACTIVE_SHARE for share in parts.services.values()) > 1
+        split.device >= MIN_CONTENDED_BUSY_RATIO
+        and sum(share >= MIN_ACTIVE_SHARE for share in split.services.values()) > 1
     )
 
 
-def stall_shares(parts: TimeSplit) -> dict[tuple[ServiceKey, ServiceKey], float]:
-    """For which share of the sample each active service (victim, by) waited for another; empty if uncontended."""
-    if not is_contended(parts):
+def stall_shares(split: TimeSplit) -> dict[tuple[ServiceKey, ServiceKey], float]:
+    """Stalled share of the sample by (victim, aggressor); empty if the sample is uncontended."""
+    if not is_contended(split):
         return {}
     waits: dict[tuple[ServiceKey, ServiceKey], float] = {}
-    for victim, own in parts.services.items():
+    for victim, own in split.services.items():
         if own < MIN_ACTIVE_SHARE:
             continue
-        for other, share in parts.services.items():
+        for other, share in split.services.items():
             if other != victim and share > 0.0:
-                waits[victim, other] = share / parts.busy
-        if parts.unattributed > 0.0:
-            waits[victim, UNATTRIBUTED] = parts.unattributed / parts.busy
+                waits[victim, other] = share / split.busy
+        if split.unattributed > 0.0:
+            waits[victim, UNATTRIBUTED] = split.unattributed / split.busy
     return waits
 
 
-def accumulate(totals: Totals, step: FastSample, *, comparable: bool = True) -> Totals:
-    """The counters after one more sample. `comparable` is false where no wait follows from shares (MPS, MIG)."""
-    parts = split_time(step)
-    if parts is None or step.seconds <= 0.0:
+def accumulate(totals: Totals, sample: FastSample, *, shares_imply_waits: bool = True) -> Totals:
+    """Totals after one more sample. `shares_imply_waits` is False under MPS and MIG."""
+    split = split_time(sample)
+    if split is None or sample.seconds <= 0.0:
         return totals
-    waits = stall_shares(parts) if comparable else {}
+    waits = stall_shares(split) if shares_imply_waits else {}
     stalled: dict[ServiceKey, float] = {}
     for (victim, _), share in waits.items():
         stalled[victim] = stalled.get(victim, 0.0) + share
     return Totals(
-        busy=totals.busy + step.seconds * parts.busy,
-        unattributed=totals.unattributed + step.seconds * parts.unattributed,
-        contended=totals.contended + (step.seconds if waits else 0.0),
-        service_busy=_added(totals.service_busy, parts.services, step.seconds),
-        stalled=_added(totals.stalled, stalled, step.seconds),
-        stalled_by=_added(totals.stalled_by, waits, step.seconds),
+        busy=totals.busy + sample.seconds * split.busy,
+        unattributed=totals.unattributed + sample.seconds * split.unattributed,
+        contended=totals.contended + (sample.seconds if waits else 0.0),
+        service_busy=_add_shares(totals.service_busy, split.services, sample.seconds),
+        stalled=_add_shares(totals.stalled, stalled, sample.seconds),
+        stalled_by=_add_shares(totals.stalled_by, waits, sample.seconds),
     )
 
 
 def register(totals: Totals, services: Iterable[ServiceKey]) -> Totals:
-    """Give services that hold the GPU, and pairs of them, counters that start at zero before anything is added.
+    """Add zero-valued counters for services and their pairs before their first increment.
 
-    A rate sees only differences: the first increment of a counter that appears with it would be lost.
+    PromQL's `rate` misses the first increment of a counter that starts above zero.
     """
-    here = sorted(set(services))
-    if len(here) < 2 and totals.service_busy.keys() >= {*here}:  # one alone never stalls
+    present = sorted(set(services))
+    if len(present) < 2 and totals.service_busy.keys() >= {*present}:  # one alone never stalls
         return totals
-    zeros = {service: 0.0 for service in here if service not in totals.service_busy}
-    pairs = _pairs_ahead(totals, here)
+    zeros = {service: 0.0 for service in present if service not in totals.service_busy}
+    pairs = _unregistered_pairs(totals, present)
     if not zeros and not pairs:
         return totals
     return replace(
@@ -155,34 +157,34 @@ def register(totals: Totals, services: Iterable[ServiceKey]) -> Totals:
     )
 
 
-def _pairs_ahead(totals: Totals, here: Sequence[ServiceKey]) -> dict[tuple[ServiceKey, ServiceKey], float]:
-    """Pairs (victim, by) that may stall and have no counter yet, as far as the bound allows."""
+def _unregistered_pairs(totals: Totals, present: Sequence[ServiceKey]) -> dict[tuple[ServiceKey, ServiceKey], float]:
+    """New (victim, aggressor) pairs at zero, up to `MAX_REGISTERED_PAIRS` in total."""
     room = MAX_REGISTERED_PAIRS - len(totals.stalled_by)
-    if room <= 0 or len(here) < 2:
+    if room <= 0 or len(present) < 2:
         return {}
     new = (
         (victim, by)
-        for victim in here
-        for by in (*here, UNATTRIBUTED)
+        for victim in present
+        for by in (*present, UNATTRIBUTED)
         if victim != by and (victim, by) not in totals.stalled_by
     )
     return dict.fromkeys(islice(new, room), 0.0)
 
 
 def remove_services(totals: Totals, gone: Iterable[ServiceKey]) -> Totals:
-    """Drop the series of services that left the GPU long ago; moving their sums elsewhere would look like a burst."""
-    left = frozenset(gone)
-    if not left:
+    """Totals without the given services. Their seconds are dropped; moving them would look like a burst."""
+    removed = frozenset(gone)
+    if not removed:
         return totals
     return replace(
         totals,
-        service_busy={service: seconds for service, seconds in totals.service_busy.items() if service not in left},
-        stalled={service: seconds for service, seconds in totals.stalled.items() if service not in left},
-        stalled_by={pair: seconds for pair, seconds in totals.stalled_by.items() if left.isdisjoint(pair)},
+        service_busy={service: seconds for service, seconds in totals.service_busy.items() if service not in removed},
+        stalled={service: seconds for service, seconds in totals.stalled.items() if service not in removed},
+        stalled_by={pair: seconds for pair, seconds in totals.stalled_by.items() if removed.isdisjoint(pair)},
     )
 
 
-def _added(totals: Mapping[_Key, float], shares: Mapping[_Key, float], seconds: float) -> Mapping[_Key, float]:
+def _add_shares(totals: Mapping[_Key, float], shares: Mapping[_Key, float], seconds: float) -> Mapping[_Key, float]:
     if not shares:
         return totals
     after = dict(totals)

@@ -1,8 +1,7 @@
-"""What the driver's own samples say of a GPU's time, so that a burst between two looks is not missed. Pure.
+"""Conversion of the driver's utilization samples to busy intervals, so that short bursts are counted. Pure.
 
-NVML keeps samples of utilisation at a period of 1/6 s to 1 s, by product (nvml.h, `nvmlSamplingType_t`), each the share
-of the time since the one before it. Their timestamps come from a clock that need not be ours, and are only compared
-with one another.
+NVML keeps samples at a period of 1/6 s to 1 s, depending on the product (nvml.h, `nvmlSamplingType_t`). Each sample is
+the busy share since the previous one. Timestamps come from the driver's clock and are only compared with each other.
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ from typing import NamedTuple
 from foreshock_exporter.model.device import ProcessUtilization, UtilizationSample
 
 MAX_PERIOD_SECONDS = 1.5
-"""Seconds. What lies further before a sample is no part of it: the GPU was idle, and the driver kept no samples."""
-_DILUTED = 0.25
-"""By how much the time of a mean may exceed its stretch: samples of device and processes do not fall together."""
+"""Longest period of one sample. Time further before a sample was idle: the driver kept no samples."""
+_MAX_EXCESS_RATIO = 0.25
+"""Tolerated excess of a process mean's duration over the interval, relative to the interval."""
 DEFAULT_PERIOD_SECONDS = 1 / 6
-"""Seconds a sample is taken to cover until two that follow one another have shown it."""
+"""Assumed sample period until two consecutive samples are seen."""
 
 
 class Interval(NamedTuple):
-    """A stretch of time and the share of it during which a kernel ran."""
+    """Duration in seconds and the share of it during which a kernel ran."""
 
     seconds: float
     ratio: float
@@ -31,28 +30,28 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where the next samples are measured from. `newest_us` is None until one has been seen; `period` in seconds."""
+    """Timestamp of the newest sample seen (None before the first) and the sample period in seconds."""
 
     newest_us: int | None = None
     period: float = DEFAULT_PERIOD_SECONDS
 
 
 class Intervals(NamedTuple):
-    """The mark after some samples, what they tell, and how many of them were implausible."""
+    """New cursor, intervals, and number of implausible samples."""
 
-    mark: Cursor
-    pieces: tuple[Interval, ...]
+    cursor: Cursor
+    intervals: tuple[Interval, ...]
     dropped: int
 
 
-def new_intervals(mark: Cursor, samples: Iterable[UtilizationSample]) -> Intervals:
-    """Turn samples into stretches of time; the first ever seen only sets the mark.
+def new_intervals(cursor: Cursor, samples: Iterable[UtilizationSample]) -> Intervals:
+    """Convert samples to intervals. The first sample ever seen only sets the cursor.
 
-    Repeated samples and those older than the mark are left out. Shares beyond 0…1 are dropped and counted.
+    Samples not newer than the cursor are skipped. Ratios outside 0 to 1 are dropped and counted.
     """
-    pieces: list[Interval] = []
+    intervals: list[Interval] = []
     dropped = 0
-    newest, period = mark.newest_us, mark.period
+    newest, period = cursor.newest_us, cursor.period
     first = newest is None
     for timestamp_us, ratio in samples:
         if not 0.0 <= ratio <= 1.0 or timestamp_us <= 0:
@@ -64,64 +63,63 @@ def new_intervals(mark: Cursor, samples: Iterable[UtilizationSample]) -> Interva
             gap = (timestamp_us - newest) / 1e6
             if gap <= MAX_PERIOD_SECONDS:
                 period = gap
-            pieces.append(Interval(period, ratio))
+            intervals.append(Interval(period, ratio))
         newest = timestamp_us
-    return Intervals(Cursor(newest, period), tuple(pieces), dropped)
+    return Intervals(Cursor(newest, period), tuple(intervals), dropped)
 
 
-def merged(pieces: Sequence[Interval]) -> Interval:
-    """Several stretches as one, with their mean share."""
-    seconds = sum(piece.seconds for piece in pieces)
-    busy = sum(piece.seconds * piece.ratio for piece in pieces)
+def merged(intervals: Sequence[Interval]) -> Interval:
+    """One interval with the total duration and the mean ratio."""
+    seconds = sum(interval.seconds for interval in intervals)
+    busy = sum(interval.seconds * interval.ratio for interval in intervals)
     return Interval(seconds, busy / seconds if seconds > 0.0 else 0.0)
 
 
 def recent(
-    entries: Sequence[ProcessUtilization], newest_us: int | None, piece: Interval | None
+    entries: Sequence[ProcessUtilization], newest_us: int | None, interval: Interval | None
 ) -> Sequence[ProcessUtilization]:
-    """The entries of a stretch among those that a driver gives when it is asked from time 0.
+    """Entries near the newest device sample. Used for the first request, with time 0.
 
-    It then also gives what is left of processes that stopped long ago. Those of the stretch lie near `newest_us`, the
-    newest sample of the device; where there is none, or its clock is another, none is taken.
+    Such a request also returns entries of processes that ended long ago. Without a device sample to compare with, no
+    entry is used.
     """
-    if newest_us is None or piece is None:
+    if newest_us is None or interval is None:
         return ()
-    reach = max(piece.seconds, MAX_PERIOD_SECONDS) * 1e6
+    reach = max(interval.seconds, MAX_PERIOD_SECONDS) * 1e6
     return [entry for entry in entries if abs(entry.timestamp_us - newest_us) <= reach]
 
 
-def rescaled(entries: Sequence[ProcessUtilization], since_us: int, piece: Interval) -> Sequence[ProcessUtilization]:
-    """The entries as shares of the stretch that they belong to, where they are means over a longer time.
+def rescaled(entries: Sequence[ProcessUtilization], since_us: int, interval: Interval) -> Sequence[ProcessUtilization]:
+    """Entries as shares of `interval` if they are means over a longer time.
 
-    A driver gives means since the time it was asked for. If the GPU rested before the stretch, that time lies before
-    the rest. What the processes used in all is then theirs within the stretch; together they used no more of it than
-    the device was busy.
+    The driver returns means since the requested time, which includes idle time before the interval. Shares are scaled
+    up to the interval, together at most to the device's busy ratio.
     """
-    longest = max((entry.timestamp_us for entry in entries), default=0)
-    factor = (longest - since_us) / 1e6 / piece.seconds if since_us > 0 and piece.seconds > 0.0 else 1.0
-    if factor <= 1.0 + _DILUTED:
+    newest_entry_us = max((entry.timestamp_us for entry in entries), default=0)
+    factor = (newest_entry_us - since_us) / 1e6 / interval.seconds if since_us > 0 and interval.seconds > 0.0 else 1.0
+    if factor <= 1.0 + _MAX_EXCESS_RATIO:
         return entries
     means: dict[int, list[float]] = {}
     for entry in entries:
         means.setdefault(entry.pid, []).append(entry.sm_ratio)
-    together = factor * sum(sum(ratios) / len(ratios) for ratios in means.values())
-    factor *= min(1.0, piece.ratio / together) if together > 0.0 else 1.0
+    total_ratio = factor * sum(sum(ratios) / len(ratios) for ratios in means.values())
+    factor *= min(1.0, interval.ratio / total_ratio) if total_ratio > 0.0 else 1.0
     return [entry._replace(sm_ratio=entry.sm_ratio * max(1.0, factor)) for entry in entries]
 
 
 @dataclass(frozen=True, slots=True)
 class BusyHistogram:
-    """How the samples of a GPU are distributed: counts by bucket (one more than `bounds`), and the sum of shares."""
+    """Samples per bucket, not cumulative (one more than the bounds), and the sum of ratios."""
 
     counts: tuple[int, ...]
     sum: float = 0.0
 
 
-def observed(bursts: BusyHistogram, pieces: Iterable[Interval], bounds: Sequence[float]) -> BusyHistogram:
-    """The distribution after more samples; a share equal to a bound belongs below it, as in Prometheus."""
-    counts = list(bursts.counts)
-    total = bursts.sum
-    for piece in pieces:
-        counts[bisect_left(bounds, piece.ratio)] += 1
-        total += piece.ratio
+def observed(busy_histogram: BusyHistogram, intervals: Iterable[Interval], bounds: Sequence[float]) -> BusyHistogram:
+    """Histogram after the given intervals. A ratio equal to a bound is in the bucket below, as in Prometheus."""
+    counts = list(busy_histogram.counts)
+    total = busy_histogram.sum
+    for interval in intervals:
+        counts[bisect_left(bounds, interval.ratio)] += 1
+        total += interval.ratio
     return BusyHistogram(tuple(counts), total)

@@ -1,7 +1,7 @@
-"""Which service ran on a shared GPU, and when: fast samples folded into intervals. Pure; times are Unix seconds.
+"""Fast samples as intervals in which a service ran on a shared GPU. Pure; times are Unix seconds.
 
-Counters scraped every ten seconds cannot tell what ran during a request of 400 ms; intervals can. They are told only
-while two or more services are active on the GPU: alone, a service cannot be disturbed.
+Counters scraped every ten seconds cannot show what ran during a 400 ms request. Intervals are recorded only while two
+or more services are active, because a service alone cannot be disturbed.
 """
 
 from __future__ import annotations
@@ -16,38 +16,38 @@ from typing import NamedTuple
 from foreshock_exporter.gpu.contention import MIN_ACTIVE_SHARE, ServiceKey
 
 MERGE_GAP_SECONDS = 0.2
-"""Seconds. A pause of a service no longer than this is part of its interval (two fast samples of 100 ms)."""
+"""Longest pause that stays part of an interval (two fast samples of 100 ms)."""
 JITTER_SECONDS = 0.1
-"""Seconds. Samples that follow one another are told of up to a look too late: so short a gap between two is none."""
+"""Gap between two consecutive samples that counts as none; samples are observed up to one pass late."""
 MAX_INTERVAL_SECONDS = 10.0
-"""Seconds after which an interval is cut, so that a long one arrives in time."""
+"""Longest interval; a longer one is cut, so that it is sent in time."""
 TRACE_SECONDS = 60.0
-"""Seconds. An interval lies in one minute of Unix time, as its trace does."""
+"""Duration of one trace. An interval lies within one minute of Unix time."""
 MAX_OBSERVATION_SECONDS = 60.0
-"""Seconds. A longer observation says too little of when something ran, and is dropped."""
+"""Longest usable observation; a longer one is dropped."""
 INTERVALS_PER_SECOND = 10.0
 MAX_BURST_INTERVALS = 100.0
-"""Intervals of one GPU: on average, and at once. What is beyond is dropped and counted."""
+"""Token bucket per GPU: sustained intervals per second, and burst size. Excess is dropped and counted."""
 MAX_JOIN_KEYS = 16
-"""Words for processes that an interval has at most (a process has up to three)."""
+"""Join keys per interval; one process has up to three."""
 _SLACK = 1e-6
-"""Seconds by which floating-point times of neighbouring samples may differ."""
+"""Seconds of floating-point error between consecutive samples."""
 
 SPAN_NAME = "gpu.occupancy"
 GPU_ID, GPU_NAME = "hw.id", "hw.name"
 OCCUPANT, OCCUPANT_NAMESPACE = "foreshock.occupant.name", "foreshock.occupant.namespace"
 PROCESSES = "foreshock.occupant.processes"
 SHARE, RESOLUTION = "foreshock.occupancy.share", "foreshock.occupancy.resolution"
-"""Name and attributes of the span that tells an interval."""
+"""Name and attributes of the span of an interval."""
 
 JoinKeys = Callable[[int], tuple[str, ...]]
-"""By which words the spans of a process can be told, given its pid on the host (`process_names`)."""
+"""Join keys of a process by its PID on the host, see `attribution.container.join_keys`."""
 
 
 class Observation(NamedTuple):
-    """One settled fast sample of a GPU: the share 0…1 of the time from `start` to `end` that each service ran.
+    """One fast sample of a GPU: share 0 to 1 of the time from `start` to `end` by service.
 
-    `pids` are those of the host.
+    `pids` are PIDs of the host.
     """
 
     uuid: str
@@ -59,10 +59,10 @@ class Observation(NamedTuple):
 
 
 class Occupancy(NamedTuple):
-    """A service was active on a shared GPU from `start` to `end`.
+    """Interval in which a service was active on a shared GPU.
 
-    `resolution`: seconds; no shorter pause is seen. `share`: mean share 0…1 of the interval during which it ran.
-    `processes`: words for its processes, as `process_names` gives them; `MAX_PROCESSES` at most.
+    `resolution`: seconds; shorter pauses are not visible. `share`: mean share 0 to 1 of the interval. `processes`: join
+    keys, at most `MAX_JOIN_KEYS`.
     """
 
     uuid: str
@@ -76,7 +76,7 @@ class Occupancy(NamedTuple):
 
 
 class OpenInterval(NamedTuple):
-    """An interval that may still grow. `busy`: seconds for which its service ran in it."""
+    """Interval that may still grow. `busy`: seconds during which its service ran."""
 
     start: float
     end: float
@@ -84,37 +84,37 @@ class OpenInterval(NamedTuple):
     busy: float
     processes: frozenset[str]
 
-    def until(self, cut: float) -> OpenInterval:
-        """Its part before `cut`."""
-        return self._replace(end=cut, busy=self.busy * (cut - self.start) / (self.end - self.start))
+    def until(self, cut_at: float) -> OpenInterval:
+        """Part before `cut_at`."""
+        return self._replace(end=cut_at, busy=self.busy * (cut_at - self.start) / (self.end - self.start))
 
-    def since(self, cut: float) -> OpenInterval:
-        """Its part from `cut` on."""
-        return self._replace(start=cut, busy=self.busy * (self.end - cut) / (self.end - self.start))
+    def since(self, cut_at: float) -> OpenInterval:
+        """Part from `cut_at` on."""
+        return self._replace(start=cut_at, busy=self.busy * (self.end - cut_at) / (self.end - self.start))
 
 
 @dataclass(frozen=True, slots=True)
 class OccupancyState:
-    """What is remembered of one GPU: up to when it was observed, its open intervals, and its allowance."""
+    """State of one GPU: end of the last observation, open intervals, and tokens of the rate limit."""
 
     seen: float = 0.0
     open: Mapping[ServiceKey, OpenInterval] = field(default_factory=dict)
-    allowance: float = MAX_BURST_INTERVALS
+    tokens: float = MAX_BURST_INTERVALS
     dropped: int = 0
 
 
 def trace_id(uuid: str, time: float) -> int:
-    """The trace of a GPU's intervals in the minute that holds `time`: 128 bits, the same wherever it is computed."""
+    """128-bit trace id of a GPU and the minute that contains `time`; a pure function of both."""
     return _hash(f"{uuid}\n{int(time // TRACE_SECONDS)}", 16)
 
 
 def span_id(occupancy: Occupancy) -> int:
-    """64 bits that depend on the interval alone, so that one sent twice is recognised."""
+    """64-bit span id derived from the interval, so that a resent span is recognized as a duplicate."""
     return _hash(f"{occupancy.uuid}\n{occupancy.service}\n{round(occupancy.start * 1e6)}", 8)
 
 
 def attributes(occupancy: Occupancy) -> dict[str, str | float | tuple[str, ...]]:
-    """What the span of an interval says."""
+    """Span attributes of an interval."""
     return {
         GPU_ID: occupancy.uuid,
         GPU_NAME: f"GPU {occupancy.gpu}",
@@ -127,107 +127,109 @@ def attributes(occupancy: Occupancy) -> dict[str, str | float | tuple[str, ...]]
 
 
 def advance(
-    fold: OccupancyState, observation: Observation, names: JoinKeys = lambda _: ()
+    state: OccupancyState, observation: Observation, join_keys: JoinKeys = lambda _: ()
 ) -> tuple[OccupancyState, tuple[Occupancy, ...]]:
-    """The state after one more observation of the same GPU, and the intervals that ended with it.
+    """State after one more observation of the same GPU, and the intervals that ended with it.
 
-    Intervals of a service never overlap and together cover the time during which it was active on the shared GPU, and
-    pauses of at most `MERGE_GAP`. What lies before the end of the last observation is ignored.
+    Intervals of a service never overlap. Together they cover its active time on the shared GPU and pauses of up to
+    `MERGE_GAP_SECONDS`. Time before the end of the last observation is ignored.
     """
-    if observation.end < fold.seen - MAX_OBSERVATION_SECONDS:  # the clock was set back
-        fold, ended = settle(fold, observation.uuid, observation.gpu)
-        later, more = advance(replace(fold, seen=0.0), observation, names)
-        return later, (*ended, *more)
-    start = max(observation.start, fold.seen)
-    start, end = (fold.seen if start - fold.seen <= JITTER_SECONDS - _SLACK else start), observation.end
+    if observation.end < state.seen - MAX_OBSERVATION_SECONDS:  # the clock was set back
+        state, ended = settle(state, observation.uuid, observation.gpu)
+        next_state, more_ended = advance(replace(state, seen=0.0), observation, join_keys)
+        return next_state, (*ended, *more_ended)
+    start = max(observation.start, state.seen)
+    start, end = (state.seen if start - state.seen <= JITTER_SECONDS - _SLACK else start), observation.end
     if end - start <= _SLACK:
-        return fold, ()
+        return state, ()
     if end - start > MAX_OBSERVATION_SECONDS:
-        fold, ended = settle(replace(fold, seen=end), observation.uuid, observation.gpu)
-        return replace(fold, dropped=fold.dropped + 1), ended
+        state, ended = settle(replace(state, seen=end), observation.uuid, observation.gpu)
+        return replace(state, dropped=state.dropped + 1), ended
     active = {service: share for service, share in observation.shares.items() if share >= MIN_ACTIVE_SHARE}
     if len(active) < 2:
         active = {}
-    if not active and not fold.open:
-        return replace(fold, seen=end, allowance=_refilled(fold, end)), ()
-    fresh = {
+    if not active and not state.open:
+        return replace(state, seen=end, tokens=_refilled_tokens(state, end)), ()
+    new_intervals = {
         service: OpenInterval(
-            start, end, end - start, share * (end - start), _named(observation.pids.get(service, ()), names)
+            start, end, end - start, share * (end - start), _process_keys(observation.pids.get(service, ()), join_keys)
         )
         for service, share in active.items()
     }
-    still, closed = _grown(fold.open, fresh, end)
-    told = [_told(observation.uuid, observation.gpu, service, interval) for service, interval in closed]
-    return _capped(replace(fold, seen=end, open=still, allowance=_refilled(fold, end)), told)
+    still_open, closed = _extend(state.open, new_intervals, end)
+    occupancies = [_to_occupancy(observation.uuid, observation.gpu, service, interval) for service, interval in closed]
+    return _rate_limited(replace(state, seen=end, open=still_open, tokens=_refilled_tokens(state, end)), occupancies)
 
 
-def settle(fold: OccupancyState, uuid: str, gpu: str) -> tuple[OccupancyState, tuple[Occupancy, ...]]:
-    """End what is open: nothing more is heard of the GPU."""
-    told = [_told(uuid, gpu, service, interval) for service, interval in fold.open.items()]
-    return _capped(replace(fold, open={}), told)
+def settle(state: OccupancyState, uuid: str, gpu: str) -> tuple[OccupancyState, tuple[Occupancy, ...]]:
+    """Close all open intervals of a GPU that is no longer observed."""
+    ended = [_to_occupancy(uuid, gpu, service, interval) for service, interval in state.open.items()]
+    return _rate_limited(replace(state, open={}), ended)
 
 
-def _told(uuid: str, gpu: str, service: ServiceKey, interval: OpenInterval) -> Occupancy:
+def _to_occupancy(uuid: str, gpu: str, service: ServiceKey, interval: OpenInterval) -> Occupancy:
     share = min(1.0, interval.busy / (interval.end - interval.start))
     processes = tuple(sorted(interval.processes)[:MAX_JOIN_KEYS])
     return Occupancy(uuid, gpu, service, interval.start, interval.end, interval.resolution, share, processes)
 
 
-def _named(pids: Iterable[int], names: JoinKeys) -> frozenset[str]:
-    return frozenset(name for pid in pids for name in names(pid))
+def _process_keys(pids: Iterable[int], join_keys: JoinKeys) -> frozenset[str]:
+    return frozenset(name for pid in pids for name in join_keys(pid))
 
 
-def _grown(
-    before: Mapping[ServiceKey, OpenInterval], fresh: Mapping[ServiceKey, OpenInterval], end: float
+def _extend(
+    before: Mapping[ServiceKey, OpenInterval], new_intervals: Mapping[ServiceKey, OpenInterval], end: float
 ) -> tuple[dict[ServiceKey, OpenInterval], list[tuple[ServiceKey, OpenInterval]]]:
-    """The intervals that are open after an observation until `end`, which gave `fresh`, and those that ended."""
-    still = dict(before)
+    """Extend open intervals by those of an observation until `end`. Return the open and the closed intervals."""
+    still_open = dict(before)
     ended: list[tuple[ServiceKey, OpenInterval]] = []
-    for service, new in fresh.items():
-        known = still.pop(service, None)
-        if known is not None and (new.start - known.end > MERGE_GAP_SECONDS + _SLACK or new.start >= _cut(known.start)):
-            ended.append((service, known))
-            known = None
-        grown = new if known is None else _joined(known, new)
-        while (cut := _cut(grown.start)) <= grown.end:
-            ended.append((service, grown.until(cut)))
-            if cut == grown.end:
+    for service, new_interval in new_intervals.items():
+        open_interval = still_open.pop(service, None)
+        if open_interval is not None:
+            pause = new_interval.start - open_interval.end
+            if pause > MERGE_GAP_SECONDS + _SLACK or new_interval.start >= _latest_end(open_interval.start):
+                ended.append((service, open_interval))
+                open_interval = None
+        extended = new_interval if open_interval is None else _join(open_interval, new_interval)
+        while (cut_at := _latest_end(extended.start)) <= extended.end:
+            ended.append((service, extended.until(cut_at)))
+            if cut_at == extended.end:
                 break
-            grown = grown.since(cut)
+            extended = extended.since(cut_at)
         else:
-            still[service] = grown
-    for service, interval in tuple(still.items()):
+            still_open[service] = extended
+    for service, interval in tuple(still_open.items()):
         if end - interval.end > MERGE_GAP_SECONDS + _SLACK:
-            ended.append((service, still.pop(service)))
-    return still, ended
+            ended.append((service, still_open.pop(service)))
+    return still_open, ended
 
 
-def _joined(known: OpenInterval, new: OpenInterval) -> OpenInterval:
+def _join(open_interval: OpenInterval, new_interval: OpenInterval) -> OpenInterval:
     return OpenInterval(
-        known.start,
-        new.end,
-        max(known.resolution, new.resolution, new.start - known.end),
-        known.busy + new.busy,
-        known.processes | new.processes,
+        open_interval.start,
+        new_interval.end,
+        max(open_interval.resolution, new_interval.resolution, new_interval.start - open_interval.end),
+        open_interval.busy + new_interval.busy,
+        open_interval.processes | new_interval.processes,
     )
 
 
-def _cut(start: float) -> float:
-    """When an interval that began at `start` is cut at the latest."""
+def _latest_end(start: float) -> float:
+    """Time at which an interval that started at `start` is cut."""
     return min(start + MAX_INTERVAL_SECONDS, (start // TRACE_SECONDS + 1.0) * TRACE_SECONDS)
 
 
-def _refilled(fold: OccupancyState, now: float) -> float:
-    return min(MAX_BURST_INTERVALS, fold.allowance + (now - fold.seen) * INTERVALS_PER_SECOND)
+def _refilled_tokens(state: OccupancyState, now: float) -> float:
+    return min(MAX_BURST_INTERVALS, state.tokens + (now - state.seen) * INTERVALS_PER_SECOND)
 
 
-def _capped(fold: OccupancyState, told: list[Occupancy]) -> tuple[OccupancyState, tuple[Occupancy, ...]]:
-    """As many intervals as the allowance grants."""
-    if not told:
-        return fold, ()
-    granted = told[: int(fold.allowance)]
-    dropped = fold.dropped + len(told) - len(granted)
-    return replace(fold, allowance=fold.allowance - len(granted), dropped=dropped), tuple(granted)
+def _rate_limited(state: OccupancyState, ended: list[Occupancy]) -> tuple[OccupancyState, tuple[Occupancy, ...]]:
+    """Intervals within the rate limit; the others are counted as dropped."""
+    if not ended:
+        return state, ()
+    allowed = ended[: int(state.tokens)]
+    dropped = state.dropped + len(ended) - len(allowed)
+    return replace(state, tokens=state.tokens - len(allowed), dropped=dropped), tuple(allowed)
 
 
 def _hash(text: str, size: int) -> int:
@@ -235,52 +237,52 @@ def _hash(text: str, size: int) -> int:
 
 
 class OccupancyTracker:
-    """The folds of all GPUs of a host. Cheap; safe from several threads.
+    """Occupancy states of all GPUs of a host. Thread-safe.
 
     Args:
-        names: looks a process up; asked once for each that comes, while it runs.
+        join_keys: called once for each new process, while it runs.
     """
 
-    def __init__(self, names: JoinKeys = lambda _: ()) -> None:
-        self._names = names
-        self._folds: dict[str, tuple[str, OccupancyState]] = {}
-        self._known: dict[str, dict[int, tuple[str, ...]]] = {}
+    def __init__(self, join_keys: JoinKeys = lambda _: ()) -> None:
+        self._join_keys = join_keys
+        self._states: dict[str, tuple[str, OccupancyState]] = {}
+        self._keys: dict[str, dict[int, tuple[str, ...]]] = {}
         self._lock = threading.Lock()
 
     def observe(self, observation: Observation) -> tuple[Occupancy, ...]:
         """Intervals that ended with this observation."""
-        known = self._meet(observation)
+        keys = self._keys_by_pid(observation)
         with self._lock:
-            _, fold = self._folds.get(observation.uuid, ("", OccupancyState()))
-            fold, ended = advance(fold, observation, known.__getitem__)
-            self._folds[observation.uuid] = (observation.gpu, fold)
+            _, state = self._states.get(observation.uuid, ("", OccupancyState()))
+            state, ended = advance(state, observation, keys.__getitem__)
+            self._states[observation.uuid] = (observation.gpu, state)
         return ended
 
-    def _meet(self, observation: Observation) -> Mapping[int, tuple[str, ...]]:
-        """The words for each process there is now; without the lock, for a file of /proc may hang.
+    def _keys_by_pid(self, observation: Observation) -> Mapping[int, tuple[str, ...]]:
+        """Join keys of each current process. Runs without the lock, because reading /proc may hang.
 
-        A pid that was away is looked up again: it may be another process's by now.
+        A PID that was gone in between is looked up again: it may belong to another process.
         """
-        before = self._known.get(observation.uuid, {})
-        here = [pid for pids in observation.pids.values() for pid in pids]
-        if len(here) == len(before) and all(pid in before for pid in here):
+        before = self._keys.get(observation.uuid, {})
+        pids = [pid for pids in observation.pids.values() for pid in pids]
+        if len(pids) == len(before) and all(pid in before for pid in pids):
             return before
-        now = {pid: before[pid] if pid in before else self._names(pid) for pid in here}
-        self._known[observation.uuid] = now  # of one GPU there is one observer
-        return now
+        keys = {pid: before[pid] if pid in before else self._join_keys(pid) for pid in pids}
+        self._keys[observation.uuid] = keys  # each GPU has one observer
+        return keys
 
     def settle(self, before: float) -> tuple[Occupancy, ...]:
-        """End the intervals of GPUs of which nothing was heard since `before`."""
-        found: list[Occupancy] = []
+        """Close the intervals of GPUs without an observation since `before`."""
+        ended_intervals: list[Occupancy] = []
         with self._lock:
-            for uuid, (gpu, fold) in self._folds.items():
-                if fold.open and fold.seen < before:
-                    fold, ended = settle(fold, uuid, gpu)
-                    self._folds[uuid] = (gpu, fold)
-                    found += ended
-        return tuple(found)
+            for uuid, (gpu, state) in self._states.items():
+                if state.open and state.seen < before:
+                    state, ended = settle(state, uuid, gpu)
+                    self._states[uuid] = (gpu, state)
+                    ended_intervals += ended
+        return tuple(ended_intervals)
 
     def dropped(self) -> int:
-        """Intervals and observations that were too many or too long."""
+        """Number of dropped intervals and observations."""
         with self._lock:
-            return sum(fold.dropped for _, fold in self._folds.values())
+            return sum(state.dropped for _, state in self._states.values())

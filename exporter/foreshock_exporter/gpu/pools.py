@@ -1,7 +1,7 @@
-"""Pools of GPUs, as whoever runs the host names them: what the option says, and what it comes to on the GPUs there are.
+"""GPU pools: parsing of the `--pool` rules and assignment of GPUs.
 
-A rule is `NAME=0,1` or `NAME=GPU-…`, by indexes as nvidia-smi shows them or by UUIDs, those of MIG instances as well;
-`NAME` alone is for the GPUs that no other rule names. Rules are parted by `;`.
+A rule is `NAME=0,1` or `NAME=GPU-…`, with indexes as shown by nvidia-smi or UUIDs of GPUs and MIG instances. `NAME`
+alone applies to all GPUs without another rule. Rules are separated by `;`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from foreshock_exporter.common.labels import MAX_LABEL_CHARS, label_value
 
 RULE_SEPARATOR = ";"
-"""Parts one rule from the next."""
+"""Separator between rules."""
 _INDEX = re.compile(r"[0-9]{1,4}")
 _UUID = re.compile(r"(GPU|MIG)-\S{1,120}")
 
@@ -23,7 +23,7 @@ MismatchReason = Literal["not_found", "overruled"]
 
 @dataclass(frozen=True, slots=True)
 class Pools:
-    """The rules. `named`: pools by index or UUID; `others`: the pool of every GPU that is not named, "" for none."""
+    """Parsed rules. `named`: pool by index or UUID; `others`: pool of all other GPUs, "" for none."""
 
     named: Mapping[str, str] = field(default_factory=dict)
     others: str = ""
@@ -38,7 +38,7 @@ class Pools:
 
 
 class PoolMember(NamedTuple):
-    """A GPU that is known: `gpu` is its index as it last was; `instances` are UUIDs of MIG instances that it shows."""
+    """GPU with its last index and the UUIDs of its MIG instances."""
 
     gpu: str
     uuid: str
@@ -46,7 +46,7 @@ class PoolMember(NamedTuple):
 
 
 class UnmatchedRule(NamedTuple):
-    """An index or UUID that a rule names in vain: the host shows none such, or the GPU's UUID is in another pool."""
+    """Index or UUID of a rule without effect: not on this host, or overruled by the rule of its UUID."""
 
     named: str
     pool: str
@@ -54,10 +54,10 @@ class UnmatchedRule(NamedTuple):
 
 
 def parse_pools(text: str) -> Pools:
-    """Read rules.
+    """Parse rules.
 
     Raises:
-        ValueError: a rule cannot be read, or two of them are for the same GPU; the message says which.
+        ValueError: a rule is malformed, or two rules are for the same GPU; the message names the rule.
     """
     named: dict[str, str] = {}
     others = ""
@@ -98,7 +98,7 @@ def _listed(rule: str, text: str) -> tuple[str, ...]:
 
 
 def assigned_pools(pools: Pools, gpus: Iterable[PoolMember]) -> dict[str, str]:
-    """Pools by UUID, of GPUs that a rule is for and of MIG instances that one names themselves."""
+    """Pool by UUID, for GPUs with a rule and MIG instances with a rule of their own."""
     found: dict[str, str] = {}
     for gpu in gpus:
         found[gpu.uuid] = pools.of(gpu.gpu, gpu.uuid)
@@ -113,10 +113,14 @@ def unmatched_rules(
     count: int,
     before: Collection[UnmatchedRule] = (),
 ) -> tuple[UnmatchedRule, ...]:
-    """What rules name in vain on a host whose driver names `count` GPUs.
+    """Rules without effect on a host with `count` GPUs.
 
-    gpus: those that answer. seen: all that ever did, as they last were: a GPU that was lost is told elsewhere. before:
-    what was found last, which holds for a UUID while a GPU does not answer: that may be the one.
+    Args:
+        pools: the rules.
+        gpus: GPUs that respond now.
+        seen: all GPUs seen so far; a lost GPU is reported elsewhere.
+        count: number of GPUs according to the driver.
+        before: previous result. An unmatched UUID stays unmatched while a GPU does not respond.
     """
     uuids = {uuid for gpu in (*seen, *gpus) for uuid in (gpu.uuid, *gpu.instances)}
     by_index = {gpu.gpu: gpu.uuid for gpu in (*seen, *gpus)}

@@ -1,4 +1,4 @@
-"""The GPUs of a host, each in a lane of its own: how many there should be, which are lost, what errors they had."""
+"""All GPUs of a host: one collector per GPU, lost GPUs, XID errors, and pools."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ from foreshock_exporter.model.device import DeviceError, Driver, Identity
 from foreshock_exporter.model.service import Resolver
 
 MAX_XID_KINDS = 16
-"""Kinds of XID told apart on a GPU; there are about 170."""
+"""Distinct XIDs counted per GPU; NVIDIA documents about 170."""
 OTHER_XIDS = "other"
-"""Stands for those beyond."""
-_WHY: dict[MismatchReason, str] = {
+"""Label value of the remaining XIDs."""
+_MISMATCH_MESSAGES: dict[MismatchReason, str] = {
     "not_found": "this host has no such GPU; nvidia-smi -L lists those that it has",
     "overruled": "another --pool names the UUID of this GPU, and that holds; leave one of them out",
 }
 
 
 class Sampler:
-    """Keeps a lane for each GPU; runs no thread and reads no clock. `lanes` may be looked at from threads of their own.
+    """Owns one `GpuCollector` per GPU. Has no thread and no clock; `collectors` may be read from other threads.
 
     Args:
         driver: the GPUs.
-        resolver: finds the service of a process.
-        notices: what to say of failures.
-        expected: GPUs that the host has at least, whether or not the driver names them.
-        health: whether to ask for the GPUs' health.
-        unattributed: why no process can be told whose it is, if so.
-        observe: told of each settled sample of a GPU with services on it.
-        pools: which pools GPUs are in.
+        resolver: resolves a PID to its service.
+        problems: log of persistent problems.
+        expected: lower bound of the number of GPUs, whether or not the driver lists them.
+        health: whether to collect `Health`.
+        unattributed: reason why no process can be attributed, or "".
+        observe: callback for each fast sample with services.
+        pools: pool rules.
     """
 
     def __init__(
         self,
         driver: Driver,
         resolver: Resolver,
-        notices: ProblemLog | None = None,
+        problems: ProblemLog | None = None,
         *,
         expected: int = 0,
         health: bool = True,
@@ -56,112 +56,124 @@ class Sampler:
         pools: Pools | None = None,
     ) -> None:
         self._driver = driver
-        self._notices = notices or ProblemLog()
-        self._known: dict[str, GpuRecord] = {}
+        self._problems = problems or ProblemLog()
+        self._records: dict[str, GpuRecord] = {}
         self._expected = expected
         self._pools = pools or Pools()
-        self._vain: tuple[UnmatchedRule, ...] = ()
+        self._unmatched_rules: tuple[UnmatchedRule, ...] = ()
         self._instances: dict[str, tuple[str, ...]] = {}  # of each GPU, as it last showed them
         self._xids: dict[tuple[str, str], XidCount] = {}
-        self._lane: Callable[[int], GpuCollector] = lambda index: GpuCollector(
+        self._new_collector: Callable[[int], GpuCollector] = lambda index: GpuCollector(
             index,
             driver,
             resolver,
-            self._known,
-            self._notices,
+            self._records,
+            self._problems,
             health=health,
             unattributed=unattributed,
             observe=observe,
         )
-        self._all: list[GpuCollector] = []
-        self.lanes: tuple[GpuCollector, ...] = ()
-        """Of the GPUs that the driver names now."""
+        self._all_collectors: list[GpuCollector] = []
+        self.collectors: tuple[GpuCollector, ...] = ()
+        """Collectors of the GPUs that the driver lists now."""
 
-    def recount(self) -> bool:
-        """Have as many lanes as the driver names GPUs; false if it cannot say, or names none where there should be.
+    def count_gpus(self) -> bool:
+        """Match the number of collectors to the number of GPUs. False if the driver fails or lists no expected GPU.
 
-        A lane is made once for each index: a thread in a call that hangs may still be in it.
+        A collector is created once per index and never replaced: a thread may still hang in it.
         """
         try:
             count = self._driver.count()
         except DeviceError as error:
-            self._notices.problem("GPU driver", str(error))
+            self._problems.report("GPU driver", str(error))
             return False
-        if count != len(self.lanes):
-            self._all.extend(self._lane(index) for index in range(len(self._all), count))
-            self.lanes = tuple(self._all[:count])
-            for lane in self._all:
-                lane.renew()
+        if count != len(self.collectors):
+            self._all_collectors.extend(self._new_collector(index) for index in range(len(self._all_collectors), count))
+            self.collectors = tuple(self._all_collectors[:count])
+            for collector in self._all_collectors:
+                collector.reidentify()
         self._expected = max(self._expected, count)
-        self._judge_pools()
+        self._check_pools()
         if count == 0 and self._expected > 0:
-            self._notices.problem(
+            self._problems.report(
                 "GPU driver",
                 f"no GPU answers, though the host has {self._expected}; see what nvidia-smi and dmesg say",
             )
             return False
-        self._notices.fine("GPU driver")
+        self._problems.resolve("GPU driver")
         return True
 
     def sample(self, time: float) -> bool:
-        """Pass over all GPUs at `time` (seconds, steady), one after another; false if some call failed."""
-        fine = self.recount()
-        for lane in self.lanes:
-            lane.look(time)
-        return fine and not any(lane.failed for lane in self.lanes)
+        """Collect all GPUs at `time`, in seconds of a monotonic clock. False if any call failed."""
+        success = self.count_gpus()
+        for collector in self.collectors:
+            collector.collect(time)
+        return success and not any(collector.failed for collector in self.collectors)
 
-    def listen(self, wall: Callable[[], float], timeout: float) -> None:
-        """Count the errors that the driver reports within `timeout` seconds; `wall` gives Unix seconds.
+    def collect_xids(self, wall: Callable[[], float], timeout: float) -> None:
+        """Count the XIDs reported within `timeout` seconds; `wall` returns Unix seconds.
 
         Raises:
-            DeviceError: the driver reports none.
+            DeviceError: the driver does not report XIDs.
         """
         for uuid, xid in self._driver.xids(timeout):
-            gpu = self._known.get(uuid)
+            gpu = self._records.get(uuid)
             index = gpu.identity.gpu if gpu else ""
             log.warning("GPU %s (%s): the driver reports XID %d", index, describe(gpu.identity) if gpu else uuid, xid)
-            kind = str(xid) if (uuid, str(xid)) in self._xids or self._kinds(uuid) < MAX_XID_KINDS else OTHER_XIDS
+            kind = str(xid) if (uuid, str(xid)) in self._xids or self._xid_kinds(uuid) < MAX_XID_KINDS else OTHER_XIDS
             times = self._xids[uuid, kind].times if (uuid, kind) in self._xids else 0
             self._xids[uuid, kind] = XidCount(index, uuid, kind, times + 1, wall())
 
-    def _kinds(self, uuid: str) -> int:
+    def _xid_kinds(self, uuid: str) -> int:
         return sum(of == uuid for of, _ in self._xids)
 
-    def _judge_pools(self) -> None:
-        """Find rules for GPUs that the host has not, and GPUs that rules put in two pools. Waits for a driver."""
-        if not self._pools or not self.lanes:
+    def _check_pools(self) -> None:
+        """Log rules without effect. Does nothing before the driver lists GPUs."""
+        if not self._pools or not self.collectors:
             return
-        here = [_place(state.identity, state) for lane in self.lanes if (state := lane.state)]
-        self._instances |= {place.uuid: place.instances for place in here}
-        known = self._known.copy()
-        seen = [PoolMember(gpu.identity.gpu, uuid, self._instances.get(uuid, ())) for uuid, gpu in known.items()]
-        before = {_rule(each): each for each in self._vain}
-        self._vain = unmatched_rules(self._pools, here, seen, len(self.lanes), self._vain)
-        for each in self._vain:
-            self._notices.problem(_rule(each), _WHY[each.reason])
-        for rule in before.keys() - {_rule(each) for each in self._vain}:
-            self._notices.fine(rule)
+        answering_members = [
+            _pool_member(state.identity, state) for collector in self.collectors if (state := collector.state)
+        ]
+        self._instances |= {member.uuid: member.instances for member in answering_members}
+        records = self._records.copy()
+        known_members = [
+            PoolMember(gpu.identity.gpu, uuid, self._instances.get(uuid, ())) for uuid, gpu in records.items()
+        ]
+        rules_before = {_rule_text(unmatched): unmatched for unmatched in self._unmatched_rules}
+        self._unmatched_rules = unmatched_rules(
+            self._pools, answering_members, known_members, len(self.collectors), self._unmatched_rules
+        )
+        for unmatched in self._unmatched_rules:
+            self._problems.report(_rule_text(unmatched), _MISMATCH_MESSAGES[unmatched.reason])
+        for rule in rules_before.keys() - {_rule_text(unmatched) for unmatched in self._unmatched_rules}:
+            self._problems.resolve(rule)
 
-    def snapshot(self, answering: Callable[[GpuCollector], bool], calls: Mapping[CallKey, float]) -> GpuSnapshot:
-        """What is known now, of the lanes that answer."""
-        states = {state.identity.uuid: state for lane in self.lanes if (state := lane.state) and answering(lane)}
-        known = self._known.copy()
+    def snapshot(self, is_fresh: Callable[[GpuCollector], bool], call_ages: Mapping[CallKey, float]) -> GpuSnapshot:
+        """Snapshot of the GPUs for which `is_fresh` is true."""
+        states = {
+            state.identity.uuid: state
+            for collector in self.collectors
+            if (state := collector.state) and is_fresh(collector)
+        }
+        records = self._records.copy()
         return GpuSnapshot(
-            expected=max(self._expected, len(known)),
+            expected=max(self._expected, len(records)),
             gpus=tuple(states.values()),
-            lost={uuid: (gpu.identity, uuid not in states) for uuid, gpu in known.items()},
+            lost={uuid: (gpu.identity, uuid not in states) for uuid, gpu in records.items()},
             xids=tuple(self._xids.copy().values()),
-            calls=calls,
-            pools=assigned_pools(self._pools, [_place(gpu.identity, states.get(uuid)) for uuid, gpu in known.items()]),
-            vain=self._vain,
+            call_ages=call_ages,
+            pools=assigned_pools(
+                self._pools, [_pool_member(gpu.identity, states.get(uuid)) for uuid, gpu in records.items()]
+            ),
+            unmatched_rules=self._unmatched_rules,
         )
 
 
-def _place(identity: Identity, state: GpuState | None) -> PoolMember:
+def _pool_member(identity: Identity, state: GpuState | None) -> PoolMember:
     return PoolMember(
-        identity.gpu, identity.uuid, tuple(each.uuid for each in state.reading.instances) if state else ()
+        identity.gpu, identity.uuid, tuple(unmatched.uuid for unmatched in state.reading.instances) if state else ()
     )
 
 
-def _rule(each: UnmatchedRule) -> str:
-    return f"--pool {each.pool}={each.named}"
+def _rule_text(unmatched: UnmatchedRule) -> str:
+    return f"--pool {unmatched.pool}={unmatched.named}"

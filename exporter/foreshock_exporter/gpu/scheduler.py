@@ -1,6 +1,6 @@
-"""Which thread passes over which GPU: one for all that answer at once, one of its own for each that does not.
+"""Assignment of GPU collection to threads: one shared thread, and a dedicated thread for each slow GPU.
 
-A thread for every GPU would be woken as often as all of them together, which costs more than the passes themselves.
+One thread per GPU would wake up far more often, which costs more CPU than the passes themselves.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Generic, Protocol, TypeVar
 from foreshock_exporter.common.log import log
 
 SLOW_PASS_SECONDS = 0.05
-"""Seconds. A GPU whose pass takes longer keeps the others waiting."""
+"""Duration of a pass above which the GPU gets a dedicated thread."""
 STUCK_AFTER_SECONDS = 0.5
-"""Seconds after which a pass that has not ended is taken to hang; looked for as often."""
+"""Duration after which a pass counts as hung; also the interval of the check."""
 DEDICATED_SECONDS = 10.0
-"""Seconds without a slow pass after which a GPU is passed over together with the others again."""
+"""Time without a slow pass before a GPU returns to the shared thread."""
 
 _Gpu = TypeVar("_Gpu")
 
 
 class StartThread(Protocol):
-    """Runs a step in a thread of that name, every so many seconds, until it says with True that it is over."""
+    """Starts a thread that repeats `step` every `period` seconds until it returns True."""
 
     def __call__(self, name: str, step: Callable[[float], bool], period: float) -> None:
         """Start the thread."""
@@ -31,92 +31,96 @@ class StartThread(Protocol):
 
 
 class Scheduler(Generic[_Gpu]):
-    """Has every GPU passed over each period, none by two threads at once. `attend` is for one caller at a time.
+    """Collects every GPU once per period, never from two threads at once. `schedule` is not thread-safe.
 
     Args:
-        look: passes over one GPU at a time on the exporter's clock. What it raises is logged.
-        run: starts a thread.
+        collect: collects one GPU at a time of the exporter's clock. Exceptions are logged.
+        start_thread: starts a thread.
         period: seconds between two passes.
-        timer: a steady clock in seconds on the wall.
+        timer: monotonic clock in seconds.
     """
 
     def __init__(
-        self, look: Callable[[_Gpu, float], None], run: StartThread, period: float, timer: Callable[[], float]
+        self,
+        collect: Callable[[_Gpu, float], None],
+        start_thread: StartThread,
+        period: float,
+        timer: Callable[[], float],
     ) -> None:
-        self._look = look
-        self._run = run
+        self._collect = collect
+        self._start_thread = start_thread
         self._period = period
         self._timer = timer
         self._lock = threading.Lock()
         self._gpus: tuple[_Gpu, ...] = ()
-        self._began = False
-        self._apart: dict[_Gpu, float] = {}
-        self._shared = 0
-        self._looking: tuple[_Gpu, float] | None = None
+        self._started = False
+        self._dedicated: dict[_Gpu, float] = {}
+        self._generation = 0
+        self._in_progress: tuple[_Gpu, float] | None = None
 
-    def attend(self, gpus: tuple[_Gpu, ...]) -> None:
-        """These are the GPUs from now on."""
+    def schedule(self, gpus: tuple[_Gpu, ...]) -> None:
+        """Set the GPUs to collect from now on."""
         self._gpus = gpus
-        if gpus and not self._began:
-            self._began = True
-            self._run("gpus", partial(self._round, self._shared), self._period)
-            self._run("gpus-watch", self._watch, STUCK_AFTER_SECONDS)
+        if gpus and not self._started:
+            self._started = True
+            self._start_thread("gpus", partial(self._shared_pass, self._generation), self._period)
+            self._start_thread("gpus-watch", self._check_shared_thread, STUCK_AFTER_SECONDS)
 
-    def _round(self, number: int, at: float) -> bool:
-        """The shared thread's passes; true once another has taken its place."""
+    def _shared_pass(self, generation: int, at: float) -> bool:
+        """Pass of the shared thread; True after another thread has replaced it."""
         for gpu in self._gpus:
             with self._lock:
-                if gpu in self._apart:
+                if gpu in self._dedicated:
                     continue
                 began = self._timer()
-                self._looking = (gpu, began)
-            self._try(gpu, at)
+                self._in_progress = (gpu, began)
+            self._collect_safely(gpu, at)
             with self._lock:
-                replaced = number != self._shared
+                replaced = generation != self._generation
                 if not replaced:
-                    self._looking = None
+                    self._in_progress = None
                 if replaced or self._timer() - began > SLOW_PASS_SECONDS:
-                    self._part(gpu)
+                    self._dedicate_thread(gpu)
             if replaced:
                 return True
         return False
 
-    def _watch(self, at: float) -> bool:  # noqa: ARG002 - a step is given the time
-        """Where the shared thread hangs in a GPU, that GPU is its own, and each of the others gets one."""
+    def _check_shared_thread(self, at: float) -> bool:  # noqa: ARG002 - a step is given the time
+        """Replace the shared thread if it hangs. The hung GPU keeps it; each other GPU gets a dedicated thread."""
         with self._lock:
-            if self._looking is None or self._timer() - self._looking[1] <= STUCK_AFTER_SECONDS:
+            if self._in_progress is None or self._timer() - self._in_progress[1] <= STUCK_AFTER_SECONDS:
                 return False
-            stuck, _ = self._looking
-            self._looking = None
-            self._apart[stuck] = self._timer()
-            self._shared += 1
+            stuck, _ = self._in_progress
+            self._in_progress = None
+            self._dedicated[stuck] = self._timer()
+            self._generation += 1
             for gpu in self._gpus:
-                if gpu not in self._apart:
-                    self._part(gpu)
-            self._run("gpus", partial(self._round, self._shared), self._period)
+                if gpu not in self._dedicated:
+                    self._dedicate_thread(gpu)
+            self._start_thread("gpus", partial(self._shared_pass, self._generation), self._period)
         return False
 
-    def _part(self, gpu: _Gpu) -> None:
-        """Give a GPU a thread of its own. Under the lock."""
-        self._apart[gpu] = self._timer()
-        self._run("gpu", partial(self._pass, gpu), self._period)
+    def _dedicate_thread(self, gpu: _Gpu) -> None:
+        """Start a dedicated thread for a GPU. Requires the lock."""
+        self._dedicated[gpu] = self._timer()
+        self._start_thread("gpu", partial(self._dedicated_pass, gpu), self._period)
 
-    def _pass(self, gpu: _Gpu, at: float) -> bool:
-        """A pass of a GPU's own thread; true once it is with the others again, or gone."""
+    def _dedicated_pass(self, gpu: _Gpu, at: float) -> bool:
+        """Pass of a dedicated thread; True after the GPU is shared again or gone."""
         began = self._timer()
         if gpu in self._gpus:
-            self._try(gpu, at)
+            self._collect_safely(gpu, at)
         now = self._timer()
         with self._lock:
             if now - began > SLOW_PASS_SECONDS:
-                self._apart[gpu] = now
-            over = gpu not in self._gpus or now - self._apart[gpu] > DEDICATED_SECONDS
-            if over:
-                del self._apart[gpu]
-            return over
+                self._dedicated[gpu] = now
+            is_over = gpu not in self._gpus or now - self._dedicated[gpu] > DEDICATED_SECONDS
+            if is_over:
+                del self._dedicated[gpu]
+            return is_over
 
-    def _try(self, gpu: _Gpu, at: float) -> None:
+    def _collect_safely(self, gpu: _Gpu, at: float) -> None:
         try:
-            self._look(gpu, at)
+            self._collect(gpu, at)
         except Exception:  # noqa: BLE001 - whatever the pass over one GPU meets, the others go on
             log.exception("a pass failed; the next is in %g s", self._period)

@@ -1,4 +1,4 @@
-"""What is known of the host at one moment: frozen values between the readers and the exposition."""
+"""Snapshot of the host at one moment: immutable values between collection and exposition."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from foreshock_exporter.model.service import Source
 
 @dataclass(frozen=True, slots=True)
 class GpuState:
-    """One GPU that answered. Its counters never go back.
+    """State of one GPU that responds.
 
-    A part that has not been read, or could not be, is None. `absent` maps the names of metrics that it does not give
-    now to the reason, besides what the parts themselves say; `services_over_limit` are not told apart. `dropped` counts
-    fast samples left out, by reason.
+    A part that was not read or failed is None. `absent` maps missing metrics to the reason, in addition to the `absent`
+    of each part. `services_over_limit` counts services beyond the limit. `dropped` counts fast samples left out, by
+    reason.
     """
 
     identity: Identity
     reading: Reading
     totals: Totals
-    bursts: BusyHistogram
+    busy_histogram: BusyHistogram
     counters: Counters | None = None
     health: Health | None = None
     sources: Mapping[ServiceKey, Source] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class GpuState:
 
 
 class XidCount(NamedTuple):
-    """How many times an XID was reported of a GPU, and when last (Unix seconds)."""
+    """Number of reports of an XID and Unix time of the last one."""
 
     gpu: str
     uuid: str
@@ -50,23 +50,24 @@ class XidCount(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class GpuSnapshot:
-    """The GPUs of the host. `lost` tells of every GPU ever seen, by uuid, what it is and whether it no longer answers;
-    `calls` are seconds of calls in flight. `pools` are by UUID of a GPU or MIG instance; `vain` is what else was said
-    of pools.
+    """GPUs of the host.
+
+    `lost` has, by UUID, the identity of every GPU ever seen and whether it is lost. `call_ages` are seconds of calls in
+    flight. `pools` are by UUID of a GPU or MIG instance.
     """
 
     expected: int
     gpus: tuple[GpuState, ...]
     lost: Mapping[str, tuple[Identity, bool]] = field(default_factory=dict)
     xids: tuple[XidCount, ...] = ()
-    calls: Mapping[CallKey, float] = field(default_factory=dict)
+    call_ages: Mapping[CallKey, float] = field(default_factory=dict)
     pools: Mapping[str, str] = field(default_factory=dict)
-    vain: tuple[UnmatchedRule, ...] = ()
+    unmatched_rules: tuple[UnmatchedRule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class CollectorRun:
-    """How a collector's last run went; times in seconds."""
+    """Result of a collector's last run. Duration in seconds, `finished` in Unix seconds."""
 
     collector: str
     success: bool
@@ -76,9 +77,9 @@ class CollectorRun:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All that a scrape tells. A part that has not been read, or failed, is None or missing.
+    """Everything that one scrape exposes. A part that was not read or failed is None or missing.
 
-    `host` has the families of each collector of the host, by its name.
+    `host` has the metric families of each host collector by its name.
     """
 
     host_id: str

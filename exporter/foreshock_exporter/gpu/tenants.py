@@ -1,4 +1,4 @@
-"""The services that are on one GPU: which processes are theirs, what they hold, and what of it is remembered."""
+"""Services that use one GPU: their processes, memory, and SM time."""
 
 from __future__ import annotations
 
@@ -10,78 +10,78 @@ from foreshock_exporter.model.device import GpuProcess, ProcessUtilization
 from foreshock_exporter.model.service import AttributedService, Resolver, Source
 
 EXPIRE_AFTER_SECONDS = 900.0
-"""Seconds after which the series of a service that left a GPU end."""
+"""Time after which the series of a service that left the GPU end."""
 MAX_SERVICES = 32
-"""Services told apart on one GPU; what others use is unattributed."""
+"""Services tracked per GPU; time of further services is unattributed."""
 
 
 class Holding(NamedTuple):
-    """What a service holds of a GPU. Memory in bytes; None where the driver does not say it for every process."""
+    """Processes and memory in bytes of a service; memory is None unless known for every process."""
 
     processes: int
     memory_used_bytes: float | None
 
 
 class Shares(NamedTuple):
-    """SM time by service as shares of a sample, and the share of processes whose service is not known."""
+    """SM time shares by service, and the share of processes without a known service."""
 
     services: Mapping[ServiceKey, float]
     unknown: float
 
 
 class Tenants:
-    """Keeps the services of one GPU. Times are seconds of one steady clock."""
+    """Tracks the services of one GPU. Times in seconds of one monotonic clock."""
 
     def __init__(self, resolver: Resolver) -> None:
         self._resolver = resolver
         self._by_pid: dict[int, AttributedService] = {}
         self._ended: dict[int, AttributedService] = {}
-        self._strangers: frozenset[int] = frozenset()
-        self._seen: dict[ServiceKey, float] = {}
-        self._displaced: list[ServiceKey] = []
+        self._unresolved: frozenset[int] = frozenset()
+        self._last_seen: dict[ServiceKey, float] = {}
+        self._evicted: list[ServiceKey] = []
         self.sources: dict[ServiceKey, Source] = {}
         self.pids: dict[ServiceKey, tuple[int, ...]] = {}
-        """The processes of each service that were last seen."""
+        """PIDs of each service at the last update."""
         self.over_limit = 0
 
-    def here(self) -> list[ServiceKey]:
-        """The services whose processes were last seen."""
+    def present(self) -> list[ServiceKey]:
+        """Services with processes at the last update."""
         return [_key(service) for service in self._by_pid.values()]
 
-    def look(self, pids: Iterable[int], time: float) -> None:
-        """These are the processes now; one that has just ended keeps what it was known as."""
+    def update(self, pids: Iterable[int], time: float) -> None:
+        """Set the current processes. A process that has just ended keeps its service once more."""
         before = self._by_pid
         self._resolve(pids)
         if self._by_pid == before and not self.over_limit:  # nothing is new, so all keep their places
             self._ended = {}
-            self._seen.update(dict.fromkeys(self.pids, time))
+            self._last_seen.update(dict.fromkeys(self.pids, time))
             return
-        self._admit(time)
+        self._admit_services(time)
         self._ended = {pid: service for pid, service in before.items() if pid not in self._by_pid}
 
-    def meet(self, pids: Iterable[int], time: float) -> bool:
-        """Look at the processes that were not seen before; whether there were any."""
-        new = [pid for pid in pids if pid not in self._by_pid and pid not in self._strangers]
+    def add_new(self, pids: Iterable[int], time: float) -> bool:
+        """Add the processes that were not known. Return whether there were any."""
+        new = [pid for pid in pids if pid not in self._by_pid and pid not in self._unresolved]
         if new:
-            self._resolve([*self._by_pid, *self._strangers, *new])
-            self._admit(time)
+            self._resolve([*self._by_pid, *self._unresolved, *new])
+            self._admit_services(time)
         return bool(new)
 
-    def forget(self, time: float) -> list[ServiceKey]:
-        """Drop the services that left long ago, and name them with those that had to make room."""
-        for key in [key for key, seen in self._seen.items() if time - seen > EXPIRE_AFTER_SECONDS]:
-            self._drop(key)
-        gone, self._displaced = self._displaced, []
+    def expire(self, time: float) -> list[ServiceKey]:
+        """Remove services that left long ago. Return them and those evicted by the limit."""
+        for key in [key for key, seen in self._last_seen.items() if time - seen > EXPIRE_AFTER_SECONDS]:
+            self._remove(key)
+        gone, self._evicted = self._evicted, []
         return gone
 
-    def leave(self) -> None:
-        """The GPU does not answer: its processes are not known any more."""
-        self._by_pid, self._ended, self._strangers, self.pids = {}, {}, frozenset(), {}
+    def clear(self) -> None:
+        """Forget all processes of a GPU that does not respond."""
+        self._by_pid, self._ended, self._unresolved, self.pids = {}, {}, frozenset(), {}
 
-    def shares(self, used: Iterable[ProcessUtilization]) -> Shares:
-        """The time of each service; a driver may give several samples of one process, which count as their mean."""
+    def shares(self, samples: Iterable[ProcessUtilization]) -> Shares:
+        """Shares by service. Several samples of one process count as their mean."""
         ratios: dict[int, list[float]] = {}
-        for entry in used:
+        for entry in samples:
             ratios.setdefault(entry.pid, []).append(entry.sm_ratio)
         services: dict[ServiceKey, float] = {}
         unknown = 0.0
@@ -95,7 +95,7 @@ class Tenants:
         return Shares(services, unknown)
 
     def holdings(self, held: Sequence[GpuProcess]) -> dict[ServiceKey, Holding]:
-        """What each service holds, idle ones included."""
+        """Processes and memory of each service, including idle ones."""
         holdings: dict[ServiceKey, Holding] = {}
         for pid, memory in held:
             service = self._by_pid.get(pid)
@@ -106,42 +106,42 @@ class Tenants:
         return holdings
 
     def _resolve(self, pids: Iterable[int]) -> None:
-        known = {**self._ended, **self._by_pid}
-        found = {pid: self._resolver(pid) or known.get(pid) for pid in sorted(set(pids))}
-        self._by_pid = {pid: service for pid, service in found.items() if service is not None}
-        self._strangers = frozenset(pid for pid, service in found.items() if service is None)
+        services_before = {**self._ended, **self._by_pid}
+        services = {pid: self._resolver(pid) or services_before.get(pid) for pid in sorted(set(pids))}
+        self._by_pid = {pid: service for pid, service in services.items() if service is not None}
+        self._unresolved = frozenset(pid for pid, service in services.items() if service is None)
 
-    def _admit(self, time: float) -> None:
-        """Note which services are here; the processes of those beyond the limit become nobody's."""
-        over: set[ServiceKey] = set()
-        here = {_key(service) for service in self._by_pid.values()}
+    def _admit_services(self, time: float) -> None:
+        """Record the services present; processes of services over the limit become unresolved."""
+        excluded: set[ServiceKey] = set()
+        present = {_key(service) for service in self._by_pid.values()}
         for pid, service in list(self._by_pid.items()):
             key = _key(service)
-            if key in self._seen or self._room(here):
-                self._seen[key] = time
+            if key in self._last_seen or self._make_room(present):
+                self._last_seen[key] = time
                 self.sources.setdefault(key, service.source)
             else:
-                over.add(key)
+                excluded.add(key)
                 del self._by_pid[pid]
-                self._strangers |= {pid}
-        self.over_limit = len(over)
+                self._unresolved |= {pid}
+        self.over_limit = len(excluded)
         pids: dict[ServiceKey, list[int]] = {}
         for pid, service in self._by_pid.items():
             pids.setdefault(_key(service), []).append(pid)
-        self.pids = {key: tuple(each) for key, each in pids.items()}
+        self.pids = {key: tuple(values) for key, values in pids.items()}
 
-    def _room(self, here: set[ServiceKey]) -> bool:
-        """Whether there is a place for one more service; of those that left, the one gone longest makes it."""
-        if len(self._seen) < MAX_SERVICES:
+    def _make_room(self, present: set[ServiceKey]) -> bool:
+        """Whether one more service fits, after eviction of the service absent longest."""
+        if len(self._last_seen) < MAX_SERVICES:
             return True
-        left = [key for key in self._seen if key not in here]
+        left = [key for key in self._last_seen if key not in present]
         if left:
-            self._drop(min(left, key=self._seen.__getitem__))
+            self._remove(min(left, key=self._last_seen.__getitem__))
         return bool(left)
 
-    def _drop(self, key: ServiceKey) -> None:
-        del self._seen[key], self.sources[key]
-        self._displaced.append(key)
+    def _remove(self, key: ServiceKey) -> None:
+        del self._last_seen[key], self.sources[key]
+        self._evicted.append(key)
 
 
 def _key(service: AttributedService) -> ServiceKey:

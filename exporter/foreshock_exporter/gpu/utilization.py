@@ -1,4 +1,4 @@
-"""The fast samples of one GPU: what the driver sampled since the last pass, divided among the services on it."""
+"""Utilization of one GPU: driver samples since the last pass, attributed to services."""
 
 from __future__ import annotations
 
@@ -22,187 +22,202 @@ from foreshock_exporter.model import metrics
 from foreshock_exporter.model.device import DeviceError, Driver, ProcessUtilization, Sharing
 
 MAX_GAP_SECONDS = 60.0
-"""Seconds. A longer gap between two readings (a suspended host, a hung call) is not integrated."""
+"""Longest gap between two readings that is integrated; a longer one is a suspended host or a hung call."""
 MAX_PROCESS_WAIT_SECONDS = 1.25
-"""Seconds that a busy GPU's processes are waited for: the driver may sample them more slowly than the device."""
+"""Longest wait for process samples of a busy GPU; they may be slower than device samples."""
 MAX_SAMPLE_WAIT_SECONDS = 2.5
-"""Seconds without a sample after which a GPU that says it is busy is taken to keep none."""
+"""Time without a sample after which a busy GPU is assumed to keep none."""
 RETRY_SAMPLES_SECONDS = 60.0
-"""Seconds after which the samples of a GPU that kept none are asked for again."""
+"""Delay before samples of such a GPU are requested again."""
 MAX_SILENT_SECONDS = 60.0
-"""Busy seconds without a word of processes after which the mark is dropped from which they were asked for."""
+"""Busy seconds without process samples after which the process cursor is reset."""
 BUSY_RATIO_BOUNDS = metrics.GPU_BUSY_RATIO.bounds
 
 _DEVICE_TIME = (metrics.GPU_BUSY.name, metrics.GPU_BUSY_RATIO.name, metrics.UNATTRIBUTED.name)
 _WAITING = (metrics.CONTENDED.name, metrics.STALLED.name, metrics.STALLED_BY.name)
 SERVICE_TIME_METRICS = (metrics.SERVICE_BUSY.name, *_WAITING)
-"""The metrics that need the time of processes."""
+"""Metrics that need the time of processes."""
 
 OnSample = Callable[[FastSample], None]
-"""Told of each step that was counted."""
+"""Callback for each counted sample."""
 
 
 @dataclass(slots=True)
 class Accumulated:
-    """What has been counted of a GPU, for as long as the exporter runs."""
+    """Cumulative values of a GPU, kept for the lifetime of the exporter."""
 
-    mark: Cursor = field(default_factory=Cursor)
-    """Of the device's samples: what its driver has kept while it did not answer is counted when it does again."""
-    processes_us: int = 0
-    """Of the processes' samples; 0 before the first."""
+    cursor: Cursor = field(default_factory=Cursor)
+    """Cursor of device samples; samples kept by the driver during an outage are counted afterward."""
+    process_cursor_us: int = 0
+    """Cursor of process samples; 0 before the first."""
     totals: Totals = field(default_factory=Totals)
-    bursts: BusyHistogram = field(default_factory=lambda: BusyHistogram((0,) * (len(BUSY_RATIO_BOUNDS) + 1)))
+    busy_histogram: BusyHistogram = field(default_factory=lambda: BusyHistogram((0,) * (len(BUSY_RATIO_BOUNDS) + 1)))
     dropped: dict[str, int] = field(default_factory=lambda: {"gap": 0, "implausible": 0})
 
 
 class UtilizationSampler:
-    """Takes the samples of a GPU at the times it is given; made anew when the GPU comes back.
+    """Samples one GPU at the times passed to `sample`; a new one is created when a lost GPU returns.
 
-    `absent` maps the names of metrics that cannot be told to the reason; `failed` says whether the last pass met an
-    error. Times are seconds of one steady clock.
+    `failed` says whether the last pass had an error. Times in seconds of one monotonic clock.
     """
 
-    def __init__(self, index: int, driver: Driver, counted: Accumulated, tenants: Tenants, notices: ProblemLog) -> None:
+    def __init__(
+        self, index: int, driver: Driver, accumulated: Accumulated, tenants: Tenants, problems: ProblemLog
+    ) -> None:
         self._index = index
         self._driver = driver
-        self._counted = counted
+        self._accumulated = accumulated
         self._tenants = tenants
-        self._notices = notices
-        self._polled: float | None = None
-        self._comparable = True
-        self._sampled: float | None = None
-        self._silent = 0.0
+        self._problems = problems
+        self._fell_back_at: float | None = None
+        self._shares_imply_waits = True
+        self._last_sample_at: float | None = None
+        self._silent_seconds = 0.0
         self._pending: list[Interval] = []
-        self._absences: dict[str, Mapping[str, str]] = {}
+        self._absent_by_source: dict[str, Mapping[str, str]] = {}
         self.failed = False
 
     @property
     def absent(self) -> dict[str, str]:
-        """Why metrics are absent; how the GPU is shared says more than that a call is not supported."""
-        absences = (self._absences.get(part, {}) for part in ("device", "processes", "sharing"))
+        """Missing metrics with the reason. The sharing mode overrides "not_supported"."""
+        absences = (self._absent_by_source.get(part, {}) for part in ("device", "processes", "sharing"))
         return {metric: reason for each in absences for metric, reason in each.items()}
 
-    def identified(self, sharing: Sharing, time: float) -> None:
-        """The GPU has been looked at anew: note how it is shared, and now and then try its own samples again."""
-        if self._polled is not None and not 0.0 <= time - self._polled < RETRY_SAMPLES_SECONDS:
-            self._polled = None
-        self._comparable = sharing not in ("mps", "mig")
-        self._absences["sharing"] = {} if self._comparable else dict.fromkeys(_WAITING, sharing)
+    def set_sharing(self, sharing: Sharing, time: float) -> None:
+        """Set the sharing mode, and retry device samples after `RETRY_SAMPLES_SECONDS`."""
+        if self._fell_back_at is not None and not 0.0 <= time - self._fell_back_at < RETRY_SAMPLES_SECONDS:
+            self._fell_back_at = None
+        self._shares_imply_waits = sharing not in ("mps", "mig")
+        self._absent_by_source["sharing"] = {} if self._shares_imply_waits else dict.fromkeys(_WAITING, sharing)
 
-    def take(self, time: float, reading: float | None, renewed: bool, settled: OnSample) -> None:
-        """Take what the driver has sampled; where it samples nothing, its reading (busy share), if that is `renewed`.
+    def sample(self, time: float, reading: float | None, reading_is_new: bool, on_sample: OnSample) -> None:
+        """Count the driver's samples, or `reading` (busy share) if it is new and there are no samples.
 
         Raises:
-            DeviceError: the GPU does not answer.
+            DeviceError: the GPU does not respond.
         """
-        if self._polled is None and self._drain(time, reading, settled):
+        if self._fell_back_at is None and self._read_samples(time, reading, on_sample):
             return
-        if renewed or self._sampled is None:
-            self._poll(time, reading, settled)
+        if reading_is_new or self._last_sample_at is None:
+            self._use_reading(time, reading, on_sample)
 
-    def _drain(self, time: float, reading: float | None, settled: OnSample) -> bool:
-        """Whether the driver keeps samples."""
+    def _read_samples(self, time: float, reading: float | None, on_sample: OnSample) -> bool:
+        """Count new device samples. False if the driver keeps none."""
         try:
-            mark = self._counted.mark
-            drained = new_intervals(mark, self._driver.utilization(self._index, mark.newest_us or 0))
+            cursor = self._accumulated.cursor
+            new = new_intervals(cursor, self._driver.utilization(self._index, cursor.newest_us or 0))
         except DeviceError as error:
             if error.reason in ("lost", "timeout"):
                 raise
-            self._polled = time
+            self._fell_back_at = time
             return False
-        self._counted.dropped["implausible"] += drained.dropped
-        if self._sampled is None or drained.mark != mark:
-            self._sampled = time
-        self._counted.mark = drained.mark
-        if drained.pieces:
-            self._counted.bursts = observed(self._counted.bursts, drained.pieces, BUSY_RATIO_BOUNDS)
-            self._pending.extend(drained.pieces)
+        self._accumulated.dropped["implausible"] += new.dropped
+        if self._last_sample_at is None or new.cursor != cursor:
+            self._last_sample_at = time
+        self._accumulated.cursor = new.cursor
+        if new.intervals:
+            self._accumulated.busy_histogram = observed(
+                self._accumulated.busy_histogram, new.intervals, BUSY_RATIO_BOUNDS
+            )
+            self._pending.extend(new.intervals)
         if self._pending:
-            self._settle(time, settled)
-        elif time - self._sampled > MAX_SAMPLE_WAIT_SECONDS:
-            return not self._unsampled(time, reading)
+            self._attribute(time, on_sample)
+        elif time - self._last_sample_at > MAX_SAMPLE_WAIT_SECONDS:
+            return not self._keeps_no_samples(time, reading)
         return True
 
-    def _unsampled(self, time: float, reading: float | None) -> bool:
-        """Idle GPUs have no samples. A busy one without any keeps none, or its clock has gone back: true."""
+    def _keeps_no_samples(self, time: float, reading: float | None) -> bool:
+        """Whether a busy GPU has no samples: none are kept, or its clock went backward."""
         if not reading:
-            self._sampled = time
+            self._last_sample_at = time
             return False
-        self._polled, self._counted.mark, self._counted.processes_us = time, Cursor(), 0
+        self._fell_back_at, self._accumulated.cursor, self._accumulated.process_cursor_us = time, Cursor(), 0
         return True
 
-    def _settle(self, time: float, settled: OnSample) -> None:
-        """Divide the pending stretches among the processes, once the driver has said what these did."""
-        piece = merged(self._pending)
-        used: Sequence[ProcessUtilization] | None = ()
-        if piece.ratio > 0.0:
-            used = self._used(time, piece)
-            if used is not None and not used:
-                if piece.seconds < MAX_PROCESS_WAIT_SECONDS:
+    def _attribute(self, time: float, on_sample: OnSample) -> None:
+        """Attribute pending intervals to processes once their samples are available."""
+        interval = merged(self._pending)
+        process_samples: Sequence[ProcessUtilization] | None = ()
+        if interval.ratio > 0.0:
+            process_samples = self._process_samples(time, interval)
+            if process_samples is not None and not process_samples:
+                if interval.seconds < MAX_PROCESS_WAIT_SECONDS:
                     return
-                self._silent += piece.seconds
+                self._silent_seconds += interval.seconds
         self._pending.clear()
-        self._absences.pop("device", None)
-        self._advance(piece.seconds, piece.ratio, used, settled)
+        self._absent_by_source.pop("device", None)
+        self._accumulate(interval.seconds, interval.ratio, process_samples, on_sample)
 
-    def _poll(self, time: float, ratio: float | None, settled: OnSample) -> None:
-        """Take the latest reading for the time since the one before."""
-        before, self._sampled = self._sampled, time
+    def _use_reading(self, time: float, ratio: float | None, on_sample: OnSample) -> None:
+        """Count the latest reading for the time since the previous one."""
+        before, self._last_sample_at = self._last_sample_at, time
         seconds = 0.0 if before is None else time - before
         if not 0.0 <= seconds <= MAX_GAP_SECONDS:
-            self._counted.dropped["gap"] += 1
+            self._accumulated.dropped["gap"] += 1
             seconds = 0.0
-        used = self._used(time, None)
+        process_samples = self._process_samples(time, None)
         if ratio is not None and seconds > 0.0:
-            self._counted.bursts = observed(self._counted.bursts, (Interval(seconds, ratio),), BUSY_RATIO_BOUNDS)
-        says_nothing = ratio is None and used is None
-        self._absences["device"] = dict.fromkeys(_DEVICE_TIME, "not_supported") if says_nothing else {}
-        self._advance(seconds, ratio, used, settled)
+            self._accumulated.busy_histogram = observed(
+                self._accumulated.busy_histogram, (Interval(seconds, ratio),), BUSY_RATIO_BOUNDS
+            )
+        no_data = ratio is None and process_samples is None
+        self._absent_by_source["device"] = dict.fromkeys(_DEVICE_TIME, "not_supported") if no_data else {}
+        self._accumulate(seconds, ratio, process_samples, on_sample)
 
-    def _used(self, time: float, piece: Interval | None) -> Sequence[ProcessUtilization] | None:
-        """What the processes did in a stretch, or since the last answer; None where the driver does not say."""
+    def _process_samples(self, time: float, interval: Interval | None) -> Sequence[ProcessUtilization] | None:
+        """Process samples of the interval, or since the last call. None if the driver reports none."""
         if (
-            self._silent >= MAX_SILENT_SECONDS
+            self._silent_seconds >= MAX_SILENT_SECONDS
         ):  # nothing may be newer than the mark, if the driver's clock has gone back
-            self._silent, self._counted.processes_us = 0.0, 0
-        since = self._counted.processes_us
+            self._silent_seconds, self._accumulated.process_cursor_us = 0.0, 0
+        since = self._accumulated.process_cursor_us
         subject = f"process utilisation of GPU {self._index}"
         try:
-            used = self._driver.process_utilization(self._index, since)
+            process_samples = self._driver.process_utilization(self._index, since)
         except DeviceError as error:
-            self._absences["processes"] = dict.fromkeys(SERVICE_TIME_METRICS, error.reason)
+            self._absent_by_source["processes"] = dict.fromkeys(SERVICE_TIME_METRICS, error.reason)
             self.failed = error.reason != "not_supported"
             if self.failed:
-                self._notices.problem(subject, str(error))
+                self._problems.report(subject, str(error))
             return None
-        self._absences.pop("processes", None)
+        self._absent_by_source.pop("processes", None)
         self.failed = False
-        self._notices.fine(subject)
-        used = self._plausible(used)
-        if not used:
+        self._problems.resolve(subject)
+        process_samples = self._without_implausible(process_samples)
+        if not process_samples:
             return ()
-        self._silent = 0.0
-        self._counted.processes_us = max(since, *(entry.timestamp_us for entry in used))
+        self._silent_seconds = 0.0
+        self._accumulated.process_cursor_us = max(since, *(entry.timestamp_us for entry in process_samples))
         if since == 0:
-            used = recent(used, self._counted.mark.newest_us if piece else None, piece)
-        if piece:
-            used = rescaled(used, since, piece)
-        if self._tenants.meet((entry.pid for entry in used), time):
-            gone = self._tenants.forget(time)
-            self._counted.totals = remove_services(register(self._counted.totals, self._tenants.here()), gone)
-        return used
+            process_samples = recent(
+                process_samples, self._accumulated.cursor.newest_us if interval else None, interval
+            )
+        if interval:
+            process_samples = rescaled(process_samples, since, interval)
+        if self._tenants.add_new((entry.pid for entry in process_samples), time):
+            expired = self._tenants.expire(time)
+            self._accumulated.totals = remove_services(
+                register(self._accumulated.totals, self._tenants.present()), expired
+            )
+        return process_samples
 
-    def _plausible(self, used: Sequence[ProcessUtilization]) -> Sequence[ProcessUtilization]:
-        """Without the garbage that drivers have been seen to give, which is counted."""
-        plausible = [entry for entry in used if 0.0 <= entry.sm_ratio <= 1.0]
-        self._counted.dropped["implausible"] += len(used) - len(plausible)
+    def _without_implausible(self, process_samples: Sequence[ProcessUtilization]) -> Sequence[ProcessUtilization]:
+        """Samples with ratios of 0 to 1; others are counted as dropped."""
+        plausible = [entry for entry in process_samples if 0.0 <= entry.sm_ratio <= 1.0]
+        self._accumulated.dropped["implausible"] += len(process_samples) - len(plausible)
         return plausible
 
-    def _advance(
-        self, seconds: float, ratio: float | None, used: Sequence[ProcessUtilization] | None, settled: OnSample
+    def _accumulate(
+        self,
+        seconds: float,
+        ratio: float | None,
+        process_samples: Sequence[ProcessUtilization] | None,
+        on_sample: OnSample,
     ) -> None:
-        shares, unknown = (None, 0.0) if used is None else self._tenants.shares(used)
+        shares, unknown = (None, 0.0) if process_samples is None else self._tenants.shares(process_samples)
         step = FastSample(seconds, ratio, shares, unknown)
-        self._counted.totals = accumulate(self._counted.totals, step, comparable=self._comparable)
+        self._accumulated.totals = accumulate(
+            self._accumulated.totals, step, shares_imply_waits=self._shares_imply_waits
+        )
         if seconds > 0.0:
-            settled(step)
+            on_sample(step)

@@ -1,4 +1,4 @@
-"""Notes which driver call is in flight since when, so that one that never returns is seen."""
+"""Start times of driver calls in flight, to detect calls that hang."""
 
 from __future__ import annotations
 
@@ -18,77 +18,77 @@ from foreshock_exporter.model.device import (
 )
 
 Call = Literal["count", "sample", "state"]
-"""Calls of a driver by how often they are made."""
+"""Driver calls by frequency."""
 CALLS: tuple[Call, ...] = ("sample", "state")
-"""Those made for each GPU."""
+"""Calls made for each GPU."""
 CallKey = tuple[int | None, Call]
-_Asked = ParamSpec("_Asked")
-_Answer = TypeVar("_Answer")
+_Params = ParamSpec("_Params")
+_Result = TypeVar("_Result")
 
 
 class WatchedDriver:
-    """A `Driver` that passes every call on. At most one call of a kind is in flight for a GPU.
+    """`Driver` that delegates every call. At most one call of a kind is in flight per GPU.
 
     Args:
-        driver: the one that answers.
-        timer: a steady clock in seconds on the wall.
+        driver: delegate.
+        timer: monotonic clock in seconds.
     """
 
     def __init__(self, driver: Driver, timer: Callable[[], float]) -> None:
         self._driver = driver
         self._timer = timer
-        self._began: dict[CallKey, float] = {}
+        self._started_at: dict[CallKey, float] = {}
 
-    def ages(self) -> Mapping[CallKey, float]:
-        """For how many seconds each call in flight has been waited for."""
+    def call_ages(self) -> Mapping[CallKey, float]:
+        """Seconds since the start of each call in flight."""
         now = self._timer()
-        return {key: max(0.0, now - began) for key, began in self._began.copy().items()}
+        return {key: max(0.0, now - began) for key, began in self._started_at.copy().items()}
 
     def count(self) -> int:
-        """As the driver."""
-        return self._watch((None, "count"), self._driver.count)
+        """See `Driver.count`."""
+        return self._timed((None, "count"), self._driver.count)
 
     def identity(self, gpu: int) -> Identity:
-        """As the driver."""
-        return self._watch((gpu, "state"), self._driver.identity, gpu)
+        """See `Driver.identity`."""
+        return self._timed((gpu, "state"), self._driver.identity, gpu)
 
     def utilization(self, gpu: int, since_us: int) -> Sequence[UtilizationSample]:
-        """As the driver."""
-        return self._watch((gpu, "sample"), self._driver.utilization, gpu, since_us)
+        """See `Driver.utilization`."""
+        return self._timed((gpu, "sample"), self._driver.utilization, gpu, since_us)
 
     def process_utilization(self, gpu: int, since_us: int) -> Sequence[ProcessUtilization]:
-        """As the driver."""
-        return self._watch((gpu, "sample"), self._driver.process_utilization, gpu, since_us)
+        """See `Driver.process_utilization`."""
+        return self._timed((gpu, "sample"), self._driver.process_utilization, gpu, since_us)
 
     def read(self, gpu: int) -> Reading:
-        """As the driver."""
-        return self._watch((gpu, "state"), self._driver.read, gpu)
+        """See `Driver.read`."""
+        return self._timed((gpu, "state"), self._driver.read, gpu)
 
     def counters(self, gpu: int) -> Counters:
-        """As the driver."""
-        return self._watch((gpu, "state"), self._driver.counters, gpu)
+        """See `Driver.counters`."""
+        return self._timed((gpu, "state"), self._driver.counters, gpu)
 
     def health(self, gpu: int) -> Health:
-        """As the driver."""
-        return self._watch((gpu, "state"), self._driver.health, gpu)
+        """See `Driver.health`."""
+        return self._timed((gpu, "state"), self._driver.health, gpu)
 
     def processes(self, gpu: int) -> Sequence[GpuProcess]:
-        """As the driver."""
-        return self._watch((gpu, "state"), self._driver.processes, gpu)
+        """See `Driver.processes`."""
+        return self._timed((gpu, "state"), self._driver.processes, gpu)
 
     def xids(self, timeout: float) -> Sequence[Xid]:
-        """As the driver; not watched, because it waits on purpose."""
+        """See `Driver.xids`. Not timed, because it blocks on purpose."""
         return self._driver.xids(timeout)
 
     def close(self) -> None:
-        """As the driver."""
+        """See `Driver.close`."""
         self._driver.close()
 
-    def _watch(
-        self, key: CallKey, call: Callable[_Asked, _Answer], *asked: _Asked.args, **named: _Asked.kwargs
-    ) -> _Answer:
-        self._began[key] = self._timer()
+    def _timed(
+        self, key: CallKey, call: Callable[_Params, _Result], *args: _Params.args, **kwargs: _Params.kwargs
+    ) -> _Result:
+        self._started_at[key] = self._timer()
         try:
-            return call(*asked, **named)
+            return call(*args, **kwargs)
         finally:
-            self._began.pop(key, None)
+            self._started_at.pop(key, None)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from foreshock_exporter.common.labels import label_value
-from foreshock_exporter.common.log import log
+from foreshock_exporter.common.log import ProblemLog
 from foreshock_exporter.host import metrics as host_metrics
 from foreshock_exporter.model.family import Families, Family, Sample
 
@@ -73,12 +73,12 @@ class SysInfiniband:
 
     def __init__(self, sysfs: Path) -> None:
         self._folder = sysfs / "class" / "infiniband"
-        self._told: frozenset[tuple[str, int, tuple[str, ...]]] = frozenset()
+        self._problems = ProblemLog()
 
     def __call__(self) -> Families:
         """The ports as families; nothing where the host has none. Raises as `read` does."""
         adapters = self.read()
-        self._tell(port for adapter in adapters for port in adapter.ports)
+        self._report_saturated(port for adapter in adapters for port in adapter.ports)
         return families(adapters)
 
     def read(self) -> tuple[Adapter, ...]:
@@ -100,17 +100,18 @@ class SysInfiniband:
             )
         return tuple(_adapter(self._folder / device, numbers) for device, numbers in ports.items())
 
-    def _tell(self, ports: Iterable[Port]) -> None:
-        now = frozenset((port.device, port.port, port.saturated) for port in ports if port.saturated)
-        for device, port, files in sorted(now - self._told):
-            log.warning(
-                "infiniband: %s port %d: left out, as they stay at the most that they can hold until they are reset "
-                "(perfquery -R): %s",
-                device,
-                port,
-                ", ".join(f"{file.rpartition('/')[2]} = {_limit(file)}" for file in files),
-            )
-        self._told = now
+    def _report_saturated(self, ports: Iterable[Port]) -> None:
+        for port in ports:
+            subject = f"infiniband: {port.device} port {port.port}"
+            if port.saturated:
+                counters = ", ".join(f"{file.rpartition('/')[2]} = {_limit(file)}" for file in port.saturated)
+                self._problems.report(
+                    subject,
+                    "left out, as they stay at the most that they can hold until they are reset (perfquery -R): "
+                    f"{counters}",
+                )
+            else:
+                self._problems.resolve(subject)
 
 
 def families(adapters: Iterable[Adapter]) -> Families:

@@ -1,4 +1,4 @@
-"""What the exporter asks of a driver. NVML answers it for real, a device script for show; nobody above knows."""
+"""The driver protocol and its values. Implementations: NVML and device scripts."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Sensor = Literal["gpu", "memory"]
 Throttle = Literal[
     "power", "thermal", "sync_boost", "board_limit", "low_utilization", "reliability", "hw_thermal", "power_brake"
 ]
-"""Why a clock is held below what was asked: NVML's performance policies, without the two that repeat others."""
+"""Reasons for throttled clocks: NVML's performance policies, without the two that repeat others."""
 Severity = Literal["corrected", "uncorrected"]
 LinkError = Literal["crc", "replay", "recovery"]
 
 
 class DeviceError(Exception):
-    """A driver call failed. `reason` is one of a few words fit for a label; the message is for people."""
+    """Failed driver call. `reason` is a label value; the message is for the log."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
@@ -28,7 +28,7 @@ class DeviceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a GPU is; constant while it is present. `gpu` is its index as text, as in nvidia-smi."""
+    """Identity of a GPU; constant while it is present. `gpu` is its index as in nvidia-smi."""
 
     gpu: str
     uuid: str
@@ -41,7 +41,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A MIG compute instance. Its memory belongs to the GPU instance, which siblings share. Sizes in bytes."""
+    """MIG compute instance. Memory in bytes belongs to the GPU instance, which siblings share."""
 
     uuid: str
     gpu_instance: int
@@ -53,9 +53,9 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """State of a GPU at one instant in base units; `None` where the device does not say (absent is never zero).
+    """State of a GPU at one instant in base units; None if the device does not report a value.
 
-    `absent` gives the reason for a field that is None or empty, where it is another than `not_supported`.
+    `absent` has the reason of a field that is None or empty, unless it is "not_supported".
     """
 
     utilization_ratio: float | None = None
@@ -73,7 +73,7 @@ class Reading:
 
 
 class LinkBytes(NamedTuple):
-    """What an NVLink carried. Bytes."""
+    """Bytes over one NVLink."""
 
     transmit: float
     receive: float
@@ -81,10 +81,9 @@ class LinkBytes(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """The device's own counters, as it gives them: they may wrap at 2**32 or 2**64 of their unit and start again.
+    """Raw counters of the device in seconds, bytes, and joules. They may wrap or reset.
 
-    Seconds, bytes, joules. `wraps` gives for a field the value at which it wraps, where that is known; `absent` as in
-    `Reading`.
+    `wraps` has the value at which a field wraps, if known. `absent` as in `Reading`.
     """
 
     energy_joules: float | None = None
@@ -94,14 +93,16 @@ class Counters:
     nvlink_transmit_bytes: float | None = None
     nvlink_receive_bytes: float | None = None
     nvlink_links: Mapping[int, LinkBytes] = field(default_factory=dict)
-    """By link; only where the driver was asked for each link."""
+    """Bytes by link; empty unless requested per link."""
     wraps: Mapping[str, float] = field(default_factory=dict)
     absent: Mapping[str, Reason] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What tells a sick GPU from a busy one. Counts are the device's own, and may start again; `absent`: as above."""
+    """Slowly changing state that distinguishes a failing GPU from a busy one. Counts may reset. `absent` as in
+    `Reading`.
+    """
 
     clock_max_hertz: Mapping[Clock, float] = field(default_factory=dict)
     ecc_errors: Mapping[Severity, float] = field(default_factory=dict)
@@ -110,7 +111,7 @@ class Health:
     row_remap_failed: bool | None = None
     nvlink_errors: Mapping[LinkError, float] = field(default_factory=dict)
     nvlink_links: int | None = None
-    """Links the device has."""
+    """Number of NVLinks of the device."""
     nvlink_links_up: int | None = None
     pcie_replays: float | None = None
     pcie_link_width: int | None = None
@@ -121,21 +122,21 @@ class Health:
 
 
 class GpuProcess(NamedTuple):
-    """A process that holds a GPU. Memory in bytes, None where the driver does not say."""
+    """Process that uses a GPU. Memory in bytes, None if not reported."""
 
     pid: int
     memory_used_bytes: float | None
 
 
 class UtilizationSample(NamedTuple):
-    """The share 0…1 of the time before `timestamp_us` (the driver's CPU clock, µs) during which a kernel ran."""
+    """Busy ratio 0 to 1 of the time before `timestamp_us` (µs of the driver's CPU clock)."""
 
     timestamp_us: int
     ratio: float
 
 
 class ProcessUtilization(NamedTuple):
-    """The share 0…1 of SM time a process had in the sample ending at `timestamp_us` (the driver's CPU clock, µs)."""
+    """SM time ratio 0 to 1 of a process in the sample ending at `timestamp_us` (µs of the driver's CPU clock)."""
 
     pid: int
     timestamp_us: int
@@ -143,63 +144,65 @@ class ProcessUtilization(NamedTuple):
 
 
 class Xid(NamedTuple):
-    """An error that the driver reported of a GPU, by NVIDIA's XID number."""
+    """Error reported by the driver, with NVIDIA's XID number."""
 
     uuid: str
     xid: int
 
 
 class Driver(Protocol):
-    """The GPUs of one host. Every method may raise `DeviceError`; one GPU's failure says nothing of the others.
+    """GPUs of one host. Every method may raise `DeviceError`; a failure of one GPU does not affect the others.
 
-    `gpu` is the index below `count()`. Calls for different GPUs may come from different threads at once.
+    `gpu` is an index below `count()`. Calls for different GPUs may run in parallel.
     """
 
     def count(self) -> int:
-        """How many GPUs the driver expects, lost ones included; 0 where there is no driver."""
+        """Number of GPUs the driver expects, including lost ones; 0 without a driver."""
         ...
 
     def identity(self, gpu: int) -> Identity:
-        """What the GPU is."""
+        """Identity of the GPU."""
         ...
 
     def utilization(self, gpu: int, since_us: int) -> Sequence[UtilizationSample]:
-        """The samples that the driver keeps, those newer than `since_us`, oldest first; empty while there are none.
+        """Samples newer than `since_us`, oldest first; may be empty for an idle GPU. Cheap.
 
-        Cheap. An idle GPU may have none. DeviceError "not_supported" where the driver keeps no samples.
+        Raises:
+            DeviceError: "not_supported" if the driver keeps no samples.
         """
         ...
 
     def process_utilization(self, gpu: int, since_us: int) -> Sequence[ProcessUtilization]:
-        """Samples newer than `since_us` of processes that were active; empty when all were idle. Cheap.
+        """Samples newer than `since_us` of active processes; empty if all were idle. Cheap.
 
-        Pass the largest timestamp already seen (NVML: the argument is a time, not a pid); 0 at first.
+        `since_us` is the largest timestamp already seen, 0 at first (in NVML the argument is a time, not a PID).
         """
         ...
 
     def read(self, gpu: int) -> Reading:
-        """Its state now."""
+        """Current state."""
         ...
 
     def counters(self, gpu: int) -> Counters:
-        """Its counters now."""
+        """Current counters."""
         ...
 
     def health(self, gpu: int) -> Health:
-        """Its health now. Dear; asked for every ten seconds."""
+        """Current health. Expensive; called every ten seconds."""
         ...
 
     def processes(self, gpu: int) -> Sequence[GpuProcess]:
-        """The processes that hold it, compute, graphics and MPS."""
+        """Compute, graphics, and MPS processes that use the GPU."""
         ...
 
     def xids(self, timeout: float) -> Sequence[Xid]:
-        """The errors reported since the last call; waits up to `timeout` seconds for the first. Never from two threads.
+        """XIDs since the last call; waits up to `timeout` seconds for the first. Not thread-safe.
 
-        DeviceError "not_supported" where the driver reports none.
+        Raises:
+            DeviceError: "not_supported" if the driver does not report XIDs.
         """
         ...
 
     def close(self) -> None:
-        """Let go of the driver. Returns without doing so while a call hangs."""
+        """Release the driver. Returns immediately while a call hangs."""
         ...

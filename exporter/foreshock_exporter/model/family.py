@@ -1,4 +1,4 @@
-"""A metric family and its samples, between whatever knows the values and whatever writes them down."""
+"""Metric families and samples, independent of any exposition format."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Kind = Literal["counter", "gauge", "histogram", "untyped"]
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One metric family. `labels` fixes the order in which samples give their label values.
+    """One metric family. `labels` defines the order of label values in samples.
 
-    `bounds` are the upper bounds of a histogram's buckets in rising order, without the last, which is infinite.
+    `bounds` are the upper bounds of histogram buckets in ascending order, without +Inf.
     """
 
     name: str
@@ -25,14 +25,14 @@ class Family:
 
 
 class Sample(NamedTuple):
-    """A value and its label values, in the order of the family's labels."""
+    """Value with label values in the order of the family's labels."""
 
     labels: tuple[str, ...]
     value: float
 
 
 class HistogramSample(NamedTuple):
-    """The sample of a histogram: how many values fell in each bucket alone (one more than bounds), and their sum."""
+    """Histogram with counts per bucket (not cumulative, one more than bounds) and the sum of values."""
 
     labels: tuple[str, ...]
     counts: tuple[int, ...]
@@ -40,4 +40,4 @@ class HistogramSample(NamedTuple):
 
 
 Families = Sequence[tuple[Family, Sequence[Sample] | Sequence[HistogramSample]]]
-"""Families in the order in which they are written; one without samples is left out."""
+"""Families with their samples in output order; those without samples are omitted."""

@@ -1,4 +1,4 @@
-"""The metrics of the GPUs and of the exporter itself: name, kind, labels, help. docs/metrics.md is compared with it."""
+"""Metric families of the GPUs and of the exporter itself. docs/metrics.md is compared with this module."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ SERVICES_OVER_LIMIT = Family(
 )
 
 FAMILIES: tuple[Family, ...] = tuple(value for value in globals().values() if isinstance(value, Family))
-"""All of the above."""
+"""All families of this module."""
 
 _PROCESSES = "nvmlDeviceGetProcessUtilization"
 _HOLDERS = "nvmlDeviceGet{Compute,Graphics,MPSCompute}RunningProcesses"
@@ -249,4 +249,4 @@ SOURCES: dict[Family, str] = {
     POOL_IN_VAIN: _ITSELF,
     SERVICES_OVER_LIMIT: _ITSELF,
 }
-"""Where each comes from, for whoever wants to check a value: functions and field ids of NVML (nvml.h)."""
+"""Origin of each metric: NVML functions and field ids (nvml.h)."""

@@ -1,4 +1,4 @@
-"""Which service a process belongs to."""
+"""The service of a process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Source = Literal["otel", "kubernetes", "slurm", "systemd", "container", "executa
 
 
 class AttributedService(NamedTuple):
-    """A service and which of the sources named it."""
+    """Service with the source of its name."""
 
     namespace: str
     name: str
@@ -16,8 +16,8 @@ class AttributedService(NamedTuple):
 
 
 class Resolver(Protocol):
-    """Finds the service of a process; None when the process is gone or may not be looked at."""
+    """Resolves a PID to its service; None if the process is gone or inaccessible."""
 
     def __call__(self, pid: int) -> AttributedService | None:
-        """Look the process up by its pid in the host's namespace."""
+        """Look up a process by its PID in the host's namespace."""
         ...

@@ -22,7 +22,7 @@ class DeviceQuery:
     def must(self, name: str, *arguments: object, fine: int | None = None) -> Any:  # noqa: ANN401 - as pynvml answers
         """The answer of a function that is given the GPU's handle first. Raises DeviceError where there is none.
 
-        `fine` is a code that says nothing against the handle here.
+        `resolve` is a code that says nothing against the handle here.
         """
         device = self.library.device(self.gpu)
         return self._answer(device.handle, name, *arguments, device=device, fine=fine)

@@ -50,11 +50,11 @@ class NvmlDriver:
         *,
         per_link: bool = False,
         timer: Callable[[], float] = time.monotonic,
-        notices: ProblemLog | None = None,
+        problems: ProblemLog | None = None,
         maps: Path = Path("/proc/self/maps"),
         bound: Path = Path("/proc/driver/nvidia/gpus"),
     ) -> None:
-        self._library = Library(nvml, timer=timer, notices=notices, maps=maps, bound=bound)
+        self._library = Library(nvml, timer=timer, problems=problems, maps=maps, bound=bound)
         self._events = XidEvents(self._library)
         self._per_link = per_link
 

@@ -58,14 +58,14 @@ class Library:
         nvml: Nvml,
         *,
         timer: Callable[[], float] = time.monotonic,
-        notices: ProblemLog | None = None,
+        problems: ProblemLog | None = None,
         maps: Path = Path("/proc/self/maps"),
         bound: Path = Path("/proc/driver/nvidia/gpus"),
     ) -> None:
         self.nvml = nvml
         self.codes = Codes(nvml)
         self.timer = timer
-        self._notices = notices or ProblemLog()
+        self._problems = problems or ProblemLog()
         self._maps = maps
         self._bound = bound
         self._bound_at_opening: frozenset[str] = frozenset()
@@ -98,7 +98,7 @@ class Library:
         if admission == "opens":
             self._initialise()
         elif admission == "stuck":
-            self._notices.problem("NVML", "stays open, though it is to be opened again: a call has not returned")
+            self._problems.report("NVML", "stays open, though it is to be opened again: a call has not returned")
 
     def leave(self) -> None:
         """Count a call out; the last one shuts NVML down where that is due."""
@@ -117,7 +117,7 @@ class Library:
         if shuts:
             self._shut_down()
         elif waits:
-            self._notices.problem("NVML", f"stays open until the calls in flight return ({waits})")
+            self._problems.report("NVML", f"stays open until the calls in flight return ({waits})")
 
     def before_shutdown(self, act: Callable[[], None]) -> None:
         """Have something done each time before NVML is shut down, when no call is in flight."""
@@ -246,7 +246,7 @@ class Library:
             self.nvml.nvmlInit()
             opened = True
         except self.nvml.NVMLError as error:
-            self._notices.problem(
+            self._problems.report(
                 "NVML", f"no NVIDIA driver to ask ({error}); going on without GPUs, next try in {RETRY_SECONDS:g} s"
             )
             self._mismatch = error.value == self.codes.mismatch
@@ -258,7 +258,7 @@ class Library:
                     self._in_flight += 1
                     self._bound_at_opening = bound
                     self._gone_since, self._mismatch = None, False
-        self._notices.fine("NVML")
+        self._problems.resolve("NVML")
 
     def _may_shut(self) -> bool:
         """Whether the caller is to shut NVML down now. Under the lock."""

@@ -59,12 +59,12 @@ class OtlpPusher:
         *,
         wall: Callable[[], float] | None = None,
         environ: Mapping[str, str] = os.environ,
-        names: JoinKeys = lambda _: (),
+        join_keys: JoinKeys = lambda _: (),
     ) -> None:
         self._snapshot, self._now, self._wall = snapshot, now, wall
         self._report = PushReport(endpoint)
         self._readings = ReadingConverter(now)
-        self._occupancies = OccupancyTracker(names)
+        self._occupancies = OccupancyTracker(join_keys)
         self._offset = 0.0
         self._stop = threading.Event()
         self._sender = threading.Thread(target=self._send, daemon=True, name="otlp")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import Literal, NamedTuple
 
-from foreshock_exporter.common.log import log
+from foreshock_exporter.common.log import ProblemLog
 from foreshock_exporter.model.family import Families, Sample
 from foreshock_exporter.otlp.own_metrics import OTLP_FAILED, OTLP_PUSHED, OTLP_SPANS_DROPPED
 
@@ -33,14 +32,13 @@ class PushReport:
     is over. What happens meanwhile is only counted.
     """
 
-    def __init__(self, endpoint: str, logger: logging.Logger = log) -> None:
-        self._endpoint = endpoint
-        self._logger = logger
+    def __init__(self, endpoint: str, problems: ProblemLog | None = None) -> None:
+        self._endpoint = f"OTLP endpoint {endpoint}"
+        self._problems = problems or ProblemLog()
         self._lock = threading.Lock()
         self._pushed: dict[Signal, int] = dict.fromkeys(SIGNALS, 0)
         self._failed: dict[Signal, int] = dict.fromkeys(SIGNALS, 0)
-        self._silent = False
-        self._refused: set[Signal] = set()
+        self._unreachable = False
         self._failing: set[Signal] = set()
 
     def pushed(self, signal: Signal, items: int) -> None:
@@ -48,32 +46,25 @@ class PushReport:
         with self._lock:
             self._pushed[signal] += items
             self._failing.discard(signal)
-            self._answers()
-            if signal in self._refused:
-                self._refused.discard(signal)
-                self._logger.info("OTLP endpoint %s: takes %s again", self._endpoint, signal)
+            self._responded()
+            self._problems.resolve(self._refusal(signal), f"{self._endpoint}: takes {signal} again")
 
-    def failed(self, signal: Signal, lost: int, trouble: PushError) -> None:
+    def failed(self, signal: Signal, lost: int, error: PushError) -> None:
         """A push failed, and so many data points or spans are lost."""
         with self._lock:
             self._failed[signal] += lost
             self._failing.add(signal)
-            if trouble.status is None:
-                if not self._silent:
-                    self._silent = True
-                    self._logger.warning(
-                        "OTLP endpoint %s: %s; what is not pushed meanwhile is counted", self._endpoint, trouble.message
-                    )
+            if error.status is None:
+                self._unreachable = True
+                self._problems.report(self._endpoint, f"{error.message}; what is not pushed meanwhile is counted")
                 return
-            self._answers()
-            if signal not in self._refused:
-                self._refused.add(signal)
-                self._logger.warning("OTLP endpoint %s: takes no %s: %s", self._endpoint, signal, trouble.message)
+            self._responded()
+            self._problems.report(self._refusal(signal), error.message)
 
     def failing(self, signal: Signal) -> bool:
         """Whether the last push of the signal failed, or nobody answers any."""
         with self._lock:
-            return self._silent or signal in self._failing
+            return self._unreachable or signal in self._failing
 
     def emitted(self, too_many: int, queue_full: int) -> Families:
         """The counters as families. `too_many`, `queue_full`: spans dropped for these reasons."""
@@ -84,7 +75,9 @@ class PushReport:
                 (OTLP_SPANS_DROPPED, [Sample(("rate",), too_many), Sample(("queue",), queue_full)]),
             )
 
-    def _answers(self) -> None:
-        if self._silent:
-            self._silent = False
-            self._logger.info("OTLP endpoint %s: answers again", self._endpoint)
+    def _responded(self) -> None:
+        self._unreachable = False
+        self._problems.resolve(self._endpoint, f"{self._endpoint}: answers again")
+
+    def _refusal(self, signal: Signal) -> str:
+        return f"{self._endpoint}: takes no {signal}"

@@ -102,9 +102,9 @@ class WatchedConfig:
         ConfigError: the file cannot be used at the beginning.
     """
 
-    def __init__(self, path: Path, notices: ProblemLog | None = None) -> None:
+    def __init__(self, path: Path, problems: ProblemLog | None = None) -> None:
         self._path = path
-        self._notices = notices or ProblemLog()
+        self._problems = problems or ProblemLog()
         self._passwords = PasswordChecker()
         self._lock = threading.Lock()
         self._seen: dict[Path, _Stamp] = {}
@@ -133,10 +133,10 @@ class WatchedConfig:
         try:
             self._config = config = self._no_weaker(self._read())
         except ConfigError as error:
-            self._notices.problem(subject, str(error))
+            self._problems.report(subject, str(error))
             return
         self._passwords.forget(config.users)
-        self._notices.fine(subject)
+        self._problems.resolve(subject)
 
     def _no_weaker(self, config: WebConfig) -> WebConfig:
         if lost := self._config.protections - config.protections:

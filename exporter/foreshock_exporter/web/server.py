@@ -42,7 +42,7 @@ class Server:
         self._site = site
         self._listener = listener
         self._web = web
-        self._notices = ProblemLog()
+        self._problems = ProblemLog()
         self._changed = threading.Condition()
         self._open: set[Connection] = set()
         self._closing = threading.Event()
@@ -73,10 +73,10 @@ class Server:
                 client, address = self._listener.accept()
             except OSError as error:
                 if not self._closing.is_set():
-                    self._notices.problem("accepting connections", str(error))
+                    self._problems.report("accepting connections", str(error))
                     self._closing.wait(_ACCEPT_PAUSE)
                 continue
-            self._notices.fine("accepting connections")
+            self._problems.resolve("accepting connections")
             self._begin(client, address)
 
     def _begin(self, client: socket.socket, address: Any) -> None:  # noqa: ANN401 - a family's own kind of address
@@ -94,7 +94,7 @@ class Server:
         try:
             thread.start()
         except RuntimeError as error:  # the system has no thread to give
-            self._notices.problem("threads for connections", str(error))
+            self._problems.report("threads for connections", str(error))
             self._end(connection)
 
     def _turn_away(self, client: socket.socket, connection: Connection) -> None:

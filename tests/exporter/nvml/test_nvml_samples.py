@@ -103,7 +103,7 @@ def test_whatever_the_driver_writes_no_sample_is_implausible(raw: bytes, count: 
         lambda _handle, array, count_, _since: write(array, count_), None, since, process_buffers(), codes
     )
     assert all(sample.timestamp_us > since for sample in of_device)
-    assert all(0.0 <= piece.ratio <= 1.0 for piece in new_intervals(Cursor(since), of_device).pieces)
+    assert all(0.0 <= piece.ratio <= 1.0 for piece in new_intervals(Cursor(since), of_device).intervals)
     assert [sample.timestamp_us for sample in of_device] == sorted(sample.timestamp_us for sample in of_device)
     assert all(sample.timestamp_us > since and sample.pid > 0 for sample in of_processes)
 

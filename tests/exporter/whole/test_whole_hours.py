@@ -87,7 +87,7 @@ class Held(NamedTuple):
 
 def held() -> Held:
     """Now. The texts of label sets, a cache whose bound has a test of its own, are let go of first."""
-    text_module._known.cache_clear()
+    text_module._prefix_cache.cache_clear()
     gc.collect()
     with Path("/proc/self/statm").open() as file:
         pages = int(file.read().split()[1])
