@@ -35,7 +35,7 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_slice import slice_world
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.http.server import WebServer
-from foreshock_dashboard.world.builder import GrowingWorld
+from foreshock_dashboard.world.builder import WorldBuilder
 
 CPU_MS, KB, PAINT_S, DRAW_MS, ANSWER_MS = 2.0, 25.0, 1.5, 60.0, 150.0
 """Bars: ms of CPU a viewer and refresh, kB of a refresh as sent, seconds to the first useful paint, milliseconds
@@ -67,7 +67,7 @@ ROLLED = ("utilization", "contended", "memory_used", "power", "temperature", "bu
 
 def platform(gpus: int, services: int) -> World:
     """As much history as a hub keeps of so many GPUs."""
-    made, growing = Platform(Size(gpus, services, 4 * services)), GrowingWorld(STEP, POINTS * STEP, np.float32)
+    made, growing = Platform(Size(gpus, services, 4 * services)), WorldBuilder(STEP, POINTS * STEP, np.float32)
     for tick in range(0, POINTS, BLOCK):
         world = growing.add(made.past(tick, BLOCK))
     hosts = {gpu.host: i for i, gpu in enumerate(dict.fromkeys(world.gpus))}

@@ -7,9 +7,9 @@ from pathlib import Path
 from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.world.catalogue import calls, cluster, gpus, hosts, model_servers
 from foreshock_dashboard.world.catalogue.catalogue import catalogue
-from foreshock_dashboard.world.catalogue.row import Reading, Windows
+from foreshock_dashboard.world.catalogue.row import CatalogueRow, RateWindows
 
-WINDOWS = Windows(59.0, 29.0)
+WINDOWS = RateWindows(59.0, 29.0)
 PARTS = {
     "Services and calls": calls,
     "GPUs": gpus,
@@ -27,7 +27,7 @@ def name(query: Query) -> str:
     return f"`{shown}`".replace("|", "\\|")
 
 
-def row(reading: Reading) -> str:
+def row(reading: CatalogueRow) -> str:
     """One line of the table."""
     others = dict.fromkeys(name(form.query).split("{")[0].rstrip("`") + "`" for form in reading.forms)
     more = [name(form.query) for form in reading.also]

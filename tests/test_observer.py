@@ -8,7 +8,7 @@ import pytest
 from foreshock_dashboard.model.query import Matrix, Query, SourceError, grid
 from foreshock_dashboard.model.samples import Labels, labels_of
 from foreshock_dashboard.world.catalogue.catalogue import catalogue
-from foreshock_dashboard.world.observer import CAREFUL, CHUNK, Observer, aligned, fold_start
+from foreshock_dashboard.world.observer import FIRST_CHUNK_POINTS, MAX_CHUNK_POINTS, Observer, align_down, fold_start
 
 NOW = 1_800_000_003.0
 STEP = 10.0
@@ -39,7 +39,7 @@ class Source:
 
 def observer(source: Source, step: float = STEP) -> Observer:
     """An observer of the whole catalogue."""
-    return Observer(source, catalogue(59.0), step, condense=lambda answers: answers)
+    return Observer(source, catalogue(59.0), step, reduce=lambda answers: answers)
 
 
 def test_it_begins_at_the_last_full_hour_at_least_two_hours_back() -> None:
@@ -47,7 +47,7 @@ def test_it_begins_at_the_last_full_hour_at_least_two_hours_back() -> None:
     readings = observer(Source({"up": labels_of({"job": "x"})})).read(NOW)
 
     assert readings["up"].times[0] == fold_start(NOW) == 1_799_992_800.0
-    assert readings["up"].times[-1] == aligned(NOW, STEP) == 1_800_000_000.0
+    assert readings["up"].times[-1] == align_down(NOW, STEP) == 1_800_000_000.0
     assert readings["up"].values[0].tolist() == readings["up"].times.tolist()
 
 
@@ -57,7 +57,7 @@ def test_it_begins_where_it_is_told_to() -> None:
         Source({"up": labels_of({"job": "x"})}),
         catalogue(59.0),
         STEP,
-        condense=lambda answers: answers,
+        reduce=lambda answers: answers,
         keep=86_400.0,
         begin=lambda _: NOW - 43_203.0,
     )
@@ -71,16 +71,16 @@ def test_no_question_is_for_more_points_than_a_source_can_answer() -> None:
     source = Source()
     observer(source, step=1.0).read(NOW)
 
-    assert max((end - start) / 1.0 + 1 for _, start, end in source.asked) <= CHUNK
+    assert max((end - start) / 1.0 + 1 for _, start, end in source.asked) <= MAX_CHUNK_POINTS
 
 
 def test_a_large_platform_is_read_in_smaller_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """As soon as it is known how many series there are."""
-    monkeypatch.setattr("foreshock_dashboard.world.observer.VALUES", 60)
+    monkeypatch.setattr("foreshock_dashboard.world.observer.MAX_CHUNK_VALUES", 60)
     source = Source({"up": labels_of({"job": "x"}), "gpu_info": labels_of({"uuid": "a"})})
     readings = observer(source).read(NOW)
 
-    assert {(end - start) / STEP + 1 for _, start, end in source.asked} <= {CAREFUL, 30.0, *range(1, 30)}
+    assert {(end - start) / STEP + 1 for _, start, end in source.asked} <= {FIRST_CHUNK_POINTS, 30.0, *range(1, 30)}
     assert max(end - start for _, start, end in source.asked) == 29 * STEP
     assert readings["up"].values[0].tolist() == readings["up"].times.tolist()
 
@@ -251,7 +251,7 @@ def test_which_metrics_there_are_is_asked_for_all_that_rates_look_back_at_and_on
     source = Telling({"up": labels_of({"job": "x"})})
     watch = observer(source)
     watch.read(NOW)
-    first = aligned(NOW, STEP)
+    first = align_down(NOW, STEP)
     assert source.ranges == [(fold_start(NOW) - 59.0, first)]
 
     for tick in range(1, 21):

@@ -10,9 +10,9 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.sources.prometheus.text_format import parse
 from foreshock_dashboard.store import Store
-from foreshock_dashboard.world.builder import GrowingWorld, condensed
+from foreshock_dashboard.world.builder import WorldBuilder, with_quantiles
 from foreshock_dashboard.world.catalogue.catalogue import catalogue
-from foreshock_dashboard.world.observer import answers
+from foreshock_dashboard.world.observer import fetch_catalogue
 
 START = 1_800_000_000.0
 INTERVAL = 10.0
@@ -40,7 +40,7 @@ def world_scraped(
                 batches.append(SampleBatch(START + i * INTERVAL, instance, (*found.values(), *gone, up)))
                 before = found
             store.append_samples(batches)
-        told, _ = answers(store, catalogue(59.0), START, START + seconds, INTERVAL)
+        told, _ = fetch_catalogue(store, catalogue(59.0), START, START + seconds, INTERVAL)
     finally:
         store.close()
-    return GrowingWorld(INTERVAL, tiers=tiers or {}).add(condensed(told))
+    return WorldBuilder(INTERVAL, tiers=tiers or {}).add(with_quantiles(told))

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import Labels, labels_of
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.world.builder import LEAST, GrowingWorld, condensed, world_of
+from foreshock_dashboard.world.builder import MIN_HISTORY_SECONDS, WorldBuilder, build_world, with_quantiles
 from foreshock_dashboard.world.catalogue.catalogue import Readings, catalogue
-from foreshock_dashboard.world.histogram_quantiles import Condenser
-from foreshock_dashboard.world.row_alignment import Alignment, Marker, marks
+from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
+from foreshock_dashboard.world.row_alignment import CachedLabelHasher, SeriesIndex, label_hashes
 
 STEP = 10.0
 POINTS = 30
@@ -123,7 +123,7 @@ def check(one: object, other: object, tolerance: float = 0.0) -> None:
 def test_growing_gives_what_all_at_once_gives(seed: int, sizes: list[int], keep: float) -> None:
     """Whatever came and went, in pieces of any size, and whatever is kept; what was given away stays as it was."""
     found = platform(seed)
-    growing, condense = GrowingWorld(STEP, keep), Condenser()
+    growing, condense = WorldBuilder(STEP, keep), QuantileReducer()
     given_away = []
     reached = 0
     for size in sizes:
@@ -135,14 +135,14 @@ def test_growing_gives_what_all_at_once_gives(seed: int, sizes: list[int], keep:
             break
 
     for world, begin, end in (given_away[0], given_away[len(given_away) // 2], given_away[-1]):
-        check(world, world_of(condensed(columns(found, begin, end)), STEP))
+        check(world, build_world(with_quantiles(columns(found, begin, end)), STEP))
 
 
 def test_half_the_memory_gives_nearly_the_same() -> None:
     """Single precision, as a hub of many GPUs keeps it."""
-    found = condensed(platform(1))
+    found = with_quantiles(platform(1))
 
-    check(GrowingWorld(STEP, dtype=np.float32).add(found), world_of(found, STEP), tolerance=1e-6)
+    check(WorldBuilder(STEP, dtype=np.float32).add(found), build_world(found, STEP), tolerance=1e-6)
 
 
 def test_a_thing_without_samples_for_as_long_as_is_kept_is_no_longer_listed() -> None:
@@ -152,9 +152,9 @@ def test_a_thing_without_samples_for_as_long_as_is_kept_is_no_longer_listed() ->
     one = Matrix(found["busy"].times, found["busy"].labels[:2], np.ones((2, POINTS)))
     one.values[0, at + 1 : at + 4] = np.nan
     found |= {"busy": one, "memory": Matrix.empty(one.times), "stalled": Matrix.empty(one.times)}
-    growing = GrowingWorld(STEP, keep=20.0)
+    growing = WorldBuilder(STEP, keep=20.0)
 
-    counts = [len(growing.add(condensed(columns(found, i, i + 1))).tenants) for i in range(at, at + 6)]
+    counts = [len(growing.add(with_quantiles(columns(found, i, i + 1))).tenants) for i in range(at, at + 6)]
 
     assert counts == [2, 2, 2, 1, 2, 2]
 
@@ -162,15 +162,15 @@ def test_a_thing_without_samples_for_as_long_as_is_kept_is_no_longer_listed() ->
 def test_grid_points_that_were_added_already_change_nothing() -> None:
     """A hub whose tick failed reads them again, with what has become new."""
     found = platform(4)
-    growing = GrowingWorld(STEP)
-    growing.add(condensed(columns(found, 0, 10)))
-    once, twice = (growing.add(condensed(columns(found, 0, end))) for end in (10, 15))
+    growing = WorldBuilder(STEP)
+    growing.add(with_quantiles(columns(found, 0, 10)))
+    once, twice = (growing.add(with_quantiles(columns(found, 0, end))) for end in (10, 15))
 
-    check(once, world_of(condensed(columns(found, 0, 10)), STEP))
-    check(twice, world_of(condensed(columns(found, 0, 15)), STEP))
+    check(once, build_world(with_quantiles(columns(found, 0, 10)), STEP))
+    check(twice, build_world(with_quantiles(columns(found, 0, 15)), STEP))
 
 
-@pytest.mark.parametrize(("room", "points"), [(np.inf, 601), (500, 501), (1, LEAST / STEP + 1)])
+@pytest.mark.parametrize(("room", "points"), [(np.inf, 601), (500, 501), (1, MIN_HISTORY_SECONDS / STEP + 1)])
 def test_what_there_is_no_room_for_is_not_kept_but_for_the_least_there_has_to_be(room: float, points: int) -> None:
     """A large platform has a shorter past. The room is given in columns of its fifty GPUs' ten figures."""
     times = 1_800_000_000.0 + STEP * np.arange(900, dtype=np.float64)
@@ -178,7 +178,7 @@ def test_what_there_is_no_room_for_is_not_kept_but_for_the_least_there_has_to_be
     gpus = [labels_of({**target, "uuid": f"{i:02}", "gpu": str(i)}) for i in range(50)]
     ones = {key: Matrix(times, tuple(gpus), np.ones((50, 900))) for key in ("gpu", "utilization")}
     found = {key: ones.get(key, Matrix.empty(times)) for key in catalogue(59.0)}
-    growing, condense = GrowingWorld(STEP, 6000.0, np.float32, room * 50 * 10 * 4), Condenser()
+    growing, condense = WorldBuilder(STEP, 6000.0, np.float32, room * 50 * 10 * 4), QuantileReducer()
 
     kept = [len(growing.add(condense(columns(found, i, i + 10))).times) for i in range(0, 900, 10)]
 
@@ -188,14 +188,14 @@ def test_what_there_is_no_room_for_is_not_kept_but_for_the_least_there_has_to_be
 def test_a_failure_in_between_leaves_the_world_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next answer for the same time is taken as if nothing had been."""
     found = platform(3)
-    growing = GrowingWorld(STEP)
-    growing.add(condensed(columns(found, 0, 10)))
+    growing = WorldBuilder(STEP)
+    growing.add(with_quantiles(columns(found, 0, 10)))
     with monkeypatch.context() as broken:
         broken.setattr("foreshock_dashboard.world.calls._attempts", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            growing.add(condensed(columns(found, 10, 20)))
+            growing.add(with_quantiles(columns(found, 10, 20)))
 
-    check(growing.add(condensed(columns(found, 10, 20))), world_of(condensed(columns(found, 0, 20)), STEP))
+    check(growing.add(with_quantiles(columns(found, 10, 20))), build_world(with_quantiles(columns(found, 0, 20)), STEP))
 
 
 LABELS = st.lists(st.integers(0, 40), max_size=30, unique=True).map(
@@ -212,11 +212,11 @@ def test_series_are_named_once_and_keep_their_number(answers: list[tuple[Labels,
         asked.append(labels)
         return (int(labels[0][1]),)
 
-    aligned = Alignment(name, 1)
+    aligned = SeriesIndex(name, 1)
     before: tuple[Labels, ...] = ()
     for labels in answers:
         asked.clear()
-        assert aligned.follow(labels) == (labels != before)
+        assert aligned.update(labels) == (labels != before)
         assert aligned.numbers[:, 0].tolist() == [int(each[0][1]) for each in labels]
         assert set(asked) == set(labels) - set(before)
         before = labels
@@ -225,7 +225,7 @@ def test_series_are_named_once_and_keep_their_number(answers: list[tuple[Labels,
 @given(st.lists(LABELS, max_size=6))
 def test_readings_with_the_same_series_are_marked_once(answers: list[tuple[Labels, ...]]) -> None:
     """Each as it would be alone."""
-    marker = Marker()
+    marker = CachedLabelHasher()
     found = [marker(tuple((*each,) for each in labels)) for labels in answers]
-    assert [each.tolist() for each in found] == [marks(labels).tolist() for labels in answers]
+    assert [each.tolist() for each in found] == [label_hashes(labels).tolist() for labels in answers]
     assert len({*map(id, found)}) == len(set(answers))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.stats.histogram_quantile import histogram_quantiles, quantile_lower_bound
-from foreshock_dashboard.world.histogram_quantiles import Stack
+from foreshock_dashboard.world.histogram_quantiles import BucketStack
 
 BOUNDS = np.array([0.1, 0.5, 1.0, np.inf])
 
@@ -60,7 +60,7 @@ def test_rows_with_different_bounds_are_put_on_all_of_them() -> None:
     labels = tuple(
         (("le", le), ("server", who)) for who, le in (("a", "0.1"), ("a", "+Inf"), ("b", "1"), ("b", "+Inf"))
     )
-    rows, bounds, counts = Stack().of(Matrix(times, labels, np.array([[3.0], [4.0], [5.0], [5.0]])))
+    rows, bounds, counts = BucketStack().arrange(Matrix(times, labels, np.array([[3.0], [4.0], [5.0], [5.0]])))
 
     assert rows == ((("server", "a"),), (("server", "b"),))
     assert bounds.tolist() == [0.1, 1.0, np.inf]

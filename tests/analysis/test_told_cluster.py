@@ -11,7 +11,7 @@ from tests.analysis.scraped import world_scraped
 from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.world.cluster import served, workload_of
+from foreshock_dashboard.world.cluster import services_of, workload_of
 
 CLUSTER = ("kube-state-metrics", "ksm:8080")
 SERVERS = ("servers", "a:8000")
@@ -105,14 +105,14 @@ def test_deployments_are_services_only_where_nothing_else_tells_of_services(tmp_
 )
 def test_a_deployment_serves(known: set[Service], service: Service) -> None:
     """The service of its namespace and name, else the only one of its name, else itself."""
-    assert served([LLM], known) == (service,)
+    assert services_of([LLM], known) == (service,)
 
 
 def test_two_deployments_of_one_name_are_not_both_the_same_service() -> None:
     """Then nobody knows which is meant."""
     twins = [Service("blue", "llm"), Service("green", "llm")]
 
-    assert served(twins, {Service("", "llm")}) == tuple(twins)
+    assert services_of(twins, {Service("", "llm")}) == tuple(twins)
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import labels_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Operation
-from foreshock_dashboard.world.builder import GrowingWorld, condensed
+from foreshock_dashboard.world.builder import WorldBuilder, with_quantiles
 from foreshock_dashboard.world.catalogue.catalogue import Readings, catalogue
-from foreshock_dashboard.world.operations import MOST
+from foreshock_dashboard.world.operations import MAX_OPERATIONS
 
 EMBED, DOCUMENTS = "POST /embed", "POST /embed/documents"
 STEP = 10.0
@@ -75,7 +75,7 @@ def told(first: float, on_gpu: Iterable[str], names: Iterable[str] = ("ask",)) -
     def rows(*labels: dict[str, str]) -> Matrix:
         return Matrix.of(times, {labels_of(each): np.ones(3) for each in labels})
 
-    return condensed(
+    return with_quantiles(
         {key: Matrix.empty(times) for key in catalogue(59.0)}
         | {
             "up": rows(exporter),
@@ -88,7 +88,7 @@ def told(first: float, on_gpu: Iterable[str], names: Iterable[str] = ("ask",)) -
 
 def test_operations_are_told_from_when_their_service_is_seen_on_a_gpu() -> None:
     """What names something holds from when it is told; what was told of others stays."""
-    growing = GrowingWorld(STEP)
+    growing = WorldBuilder(STEP)
     embedder, llm = (Operation(Service("", name), "ask") for name in ("embedder", "llm"))
 
     assert growing.add(told(1_800_000_000.0, ())).operations == ()
@@ -102,21 +102,24 @@ def test_operations_are_told_from_when_their_service_is_seen_on_a_gpu() -> None:
 
 def test_a_service_with_ids_in_its_spans_names_takes_the_room_of_few() -> None:
     """Others have theirs, and those that were known first go on."""
-    growing = GrowingWorld(STEP)
-    first = growing.add(told(1_800_000_000.0, ("llm",), [f"GET /{number}" for number in range(MOST)]))
+    growing = WorldBuilder(STEP)
+    first = growing.add(told(1_800_000_000.0, ("llm",), [f"GET /{number}" for number in range(MAX_OPERATIONS)]))
     world = growing.add(told(1_800_000_030.0, ("llm",), [f"GET /{number}" for number in range(1000)]))
 
-    assert len(first.operations) == MOST
+    assert len(first.operations) == MAX_OPERATIONS
     assert world.operations == first.operations
     assert np.isfinite(world.operation_rate).all()
 
 
 def test_once_names_are_gone_there_is_room_for_others() -> None:
     """A job with a number in each of its spans' names is over; and a change of who is on GPUs makes none."""
-    growing = GrowingWorld(STEP, keep=60.0)
+    growing = WorldBuilder(STEP, keep=60.0)
     begin = 1_800_000_000.0
     growing.add(told(begin, ("llm",), [f"GET /{number}" for number in range(1000)]))
-    assert len(growing.add(told(begin + 30, ("llm", "batch"), [f"POST /{n}" for n in range(99)])).operations) == MOST
+    assert (
+        len(growing.add(told(begin + 30, ("llm", "batch"), [f"POST /{n}" for n in range(99)])).operations)
+        == MAX_OPERATIONS
+    )
     for later in range(2, 6):
         world = growing.add(told(begin + 30 * later, ("llm",), ["ask"]))
     assert world.operations == (Operation(Service("", "llm"), "ask"),)

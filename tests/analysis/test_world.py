@@ -12,15 +12,15 @@ from foreshock_dashboard.model.samples import Labels, labels_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge, Gpu, Stall, Tenant, World
 from foreshock_dashboard.render.units import duration, gpu_list, multiple
-from foreshock_dashboard.world.builder import condensed
-from foreshock_dashboard.world.builder import world_of as world_of_condensed
+from foreshock_dashboard.world.builder import build_world as world_of_condensed
+from foreshock_dashboard.world.builder import with_quantiles
 from foreshock_dashboard.world.catalogue.catalogue import catalogue
 from foreshock_dashboard.world.history import extend
 
 
 def world_of(found: dict[str, Matrix], step: float) -> World:
     """The World of answers as a source gives them."""
-    return world_of_condensed(condensed(found), step)
+    return world_of_condensed(with_quantiles(found), step)
 
 
 TIMES = np.array([100.0, 110.0])

@@ -18,7 +18,7 @@ from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.span import EXPORTER, Kind, Span
 from foreshock_dashboard.world.catalogue.calls import EDGE
 from foreshock_dashboard.world.catalogue.catalogue import catalogue
-from foreshock_dashboard.world.catalogue.row import SERVICE
+from foreshock_dashboard.world.catalogue.row import SERVICE_LABELS
 
 Yaml = dict[str, Any]
 SECTIONS = ("extensions", "receivers", "processors", "connectors", "exporters")
@@ -175,7 +175,9 @@ def test_the_names_that_come_out_are_those_that_the_hub_reads(config: Yaml) -> N
     assert read["served"].query.metric == f"{prefix}_calls_total"
     assert read["served_seconds"].query.metric == f"{prefix}_duration_seconds"
     assert read["served_seconds"].forms[0].query.metric == f"{prefix}_duration_milliseconds"
-    assert {item["name"].replace(".", "_") for item in connector["dimensions"]} | {"service_name"} == set(SERVICE)
+    assert {item["name"].replace(".", "_") for item in connector["dimensions"]} | {"service_name"} == set(
+        SERVICE_LABELS
+    )
 
 
 def test_labels_are_those_that_the_hub_sums_by(config: Yaml) -> None:

@@ -209,7 +209,7 @@ def test_a_past_range_has_its_metrics_and_is_read_through_a_proxy_that_refuses_n
     straight = PrometheusSource(own_prometheus.url)
     behind = PrometheusSource(own_prometheus.url, transport=httpx.MockTransport(proxy))
     read = [
-        Observer(each, catalogue(59.0), 10.0, condense=lambda found: found, begin=lambda _: START).read(ended)["up"]
+        Observer(each, catalogue(59.0), 10.0, reduce=lambda found: found, begin=lambda _: START).read(ended)["up"]
         for each in (straight, behind)
     ]
     names = straight.names_between(START, ended)

@@ -24,10 +24,10 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
 from foreshock_dashboard.replay.time_travel import SourceGrid, TimeTravel
 from foreshock_dashboard.settings.settings import Settings
-from foreshock_dashboard.world.builder import GrowingWorld
+from foreshock_dashboard.world.builder import WorldBuilder
 from foreshock_dashboard.world.catalogue.catalogue import catalogue
 from foreshock_dashboard.world.catalogue.row import quick_window
-from foreshock_dashboard.world.histogram_quantiles import Condenser
+from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 from foreshock_dashboard.world.observer import Observer
 from foreshock_dashboard.world.scrape_interval import scrape_interval
 
@@ -137,8 +137,8 @@ class AnalysisLoop:
         step = max(settings.step, float(round(interval)))
         quick = quick_window(interval)
         read = catalogue(settings.window, quick)
-        self._observer = Observer(judged.source, read, step, Condenser(), HISTORY_SECONDS)
-        self._growing = GrowingWorld(step, HISTORY_SECONDS, np.float32, MAX_WORLD_BYTES, self.tiers.values)
+        self._observer = Observer(judged.source, read, step, QuantileReducer(), HISTORY_SECONDS)
+        self._growing = WorldBuilder(step, HISTORY_SECONDS, np.float32, MAX_WORLD_BYTES, self.tiers.values)
         grid = SourceGrid(lambda apart: catalogue(max(apart, settings.window), max(apart, quick)), step)
         begin = judged.bounds[0] if judged.bounds else -math.inf
         self._seasons = SeasonalHistory(judged.source, grid.catalogue)

@@ -41,7 +41,7 @@ from foreshock_dashboard.sources.traces.probe import Watch
 from foreshock_dashboard.store import Retention, Store, StoreError, keep_little
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.http.server import WebServer
-from foreshock_dashboard.world.observer import aligned
+from foreshock_dashboard.world.observer import align_down
 
 log = logging.getLogger(__name__)
 
@@ -191,7 +191,7 @@ class Hub:
         step = self._settings.step
         while not self._stop.is_set():
             self.tick()
-            due = aligned(self._clock.now(), step) + step - self._clock.now()
+            due = align_down(self._clock.now(), step) + step - self._clock.now()
             self._stop.wait(self._clock.wall_seconds(due) + SETTLE_SECONDS)
 
     def _maintain_on(self) -> None:

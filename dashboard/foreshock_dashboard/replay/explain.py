@@ -23,8 +23,8 @@ from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.replay import DEFAULTS, ReplayTiming, sample_range
 from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
-from foreshock_dashboard.world.all_series import every_series
-from foreshock_dashboard.world.builder import condensed, world_of
+from foreshock_dashboard.world.all_series import read_all_series
+from foreshock_dashboard.world.builder import build_world, with_quantiles
 from foreshock_dashboard.world.catalogue.catalogue import catalogue
 from foreshock_dashboard.world.observer import Observer
 
@@ -78,10 +78,10 @@ def load_world(source: MetricSource, around: Around, pace: ReplayTiming) -> Worl
     """
     begin = float(around.times[0])
     read = catalogue(pace.window, pace.quick)
-    observer = Observer(source, read, pace.step, condensed, keep=math.inf, begin=lambda _: begin)
+    observer = Observer(source, read, pace.step, with_quantiles, keep=math.inf, begin=lambda _: begin)
     seasons = SeasonalHistory(source, lambda apart: catalogue(max(apart, pace.window)))
     seasons.load(begin, float(around.times[-1]))
-    return seasons.attach(world_of(observer.read(float(around.times[-1])), pace.step))
+    return seasons.attach(build_world(observer.read(float(around.times[-1])), pace.step))
 
 
 def analysis_window(recording: Recording, at: float, step: float) -> Around:
@@ -115,7 +115,7 @@ def find_anomalies(source: MetricSource, around: Around, step: float, known: Ite
     """
     found: list[Oddity] = []
     calls: dict[Service, dict[Service, None]] = {}
-    for metric, series, counts in every_series(source, float(around.times[0]), float(around.times[-1]), step):
+    for metric, series, counts in read_all_series(source, float(around.times[0]), float(around.times[-1]), step):
         if counts is None:
             found += oddities(metric, series, around)
         else:

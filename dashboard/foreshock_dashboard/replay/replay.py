@@ -21,7 +21,7 @@ from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
 from foreshock_dashboard.settings.settings import Settings
-from foreshock_dashboard.world.builder import condensed, world_of
+from foreshock_dashboard.world.builder import build_world, with_quantiles
 from foreshock_dashboard.world.catalogue.catalogue import catalogue
 from foreshock_dashboard.world.catalogue.row import quick_window
 from foreshock_dashboard.world.observer import Observer
@@ -132,12 +132,12 @@ def worlds(
     piece = last - first + pace.step if whole else PIECE_SECONDS * slower
     keep = math.inf if whole else piece + LOOKBACK_SECONDS * slower
     metrics, read = source(recording), catalogue(pace.window, pace.quick)
-    observer = Observer(metrics, read, pace.step, condensed, keep, begin=lambda _: first)
+    observer = Observer(metrics, read, pace.step, with_quantiles, keep, begin=lambda _: first)
     seasons = SeasonalHistory(metrics, lambda apart: catalogue(max(apart, pace.window)))
     reached = first - pace.step
     while reached < last:
         told = min(last, reached + piece)
-        world = world_of(observer.read(told), pace.step, observer.missing())
+        world = build_world(observer.read(told), pace.step, observer.missing())
         if recording.meta.simulated:
             world = replace(world, simulated=True)
         seasons.load(float(world.times[0]), world.time)

@@ -15,8 +15,8 @@ from foreshock_dashboard.model.seasonality import BIN_SECONDS, DAY_SECONDS, UNKN
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.world.catalogue.row import Reading
-from foreshock_dashboard.world.observer import answer
+from foreshock_dashboard.world.catalogue.row import CatalogueRow
+from foreshock_dashboard.world.observer import fetch_reading
 from foreshock_dashboard.world.row_math import service_of
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class SeasonalHistory:
     catalogue: what is asked for at grid points so many seconds apart.
     """
 
-    def __init__(self, source: MetricSource, catalogue: Callable[[float], Mapping[str, Reading]]) -> None:
+    def __init__(self, source: MetricSource, catalogue: Callable[[float], Mapping[str, CatalogueRow]]) -> None:
         self._source = source
         self._served = catalogue(WINDOW)["served"]
         self._known = UNKNOWN_SEASONALITY
@@ -73,7 +73,7 @@ class SeasonalHistory:
         missing = [begin for begin in bins if begin not in have]
         if missing:
             try:
-                found = answer(
+                found = fetch_reading(
                     self._source, self._served, missing[0] + BIN_SECONDS, missing[-1] + BIN_SECONDS, BIN_SECONDS
                 )
             except SourceError as error:

@@ -23,8 +23,8 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_slice import nbytes, slice_world
 from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
 from foreshock_dashboard.replay.world_range import WorldRange, world_between
-from foreshock_dashboard.world.catalogue.row import Reading
-from foreshock_dashboard.world.observer import aligned, fold_start
+from foreshock_dashboard.world.catalogue.row import CatalogueRow
+from foreshock_dashboard.world.observer import align_down, fold_start
 
 HOUR = 3600.0
 SHORT = 300.0
@@ -55,7 +55,7 @@ Found = TypeVar("Found")
 class SourceGrid:
     """How a source is read. catalogue: what is asked for at grid points so many seconds apart. step: of a tick."""
 
-    catalogue: Callable[[float], Mapping[str, Reading]]
+    catalogue: Callable[[float], Mapping[str, CatalogueRow]]
     step: float
 
 
@@ -183,8 +183,8 @@ class TimeTravel:
             return world_between(world, start, end)
         points = max(2, min(POINTS, self._fitting(world) * SHARED // (SHARED + 2)))
         step = max(1, math.ceil((end - start) / points / world.step)) * world.step
-        first, last = aligned(start, step), aligned(end, step)
-        begin = aligned(first, max(1, points // SHARED) * step)
+        first, last = align_down(start, step), align_down(end, step)
+        begin = align_down(first, max(1, points // SHARED) * step)
 
         def read_on(there: WorldRange | None) -> WorldRange:
             usable = there is not None and there.covers(first, there.until)
@@ -205,7 +205,7 @@ class TimeTravel:
             raise SourceError(TOO_LARGE)
         end = math.floor(time / HOUR) * HOUR + HOUR
         if end > world.time:  # not over yet: as far as it is, to five minutes, so that a tick does not begin anew
-            end = aligned(world.time, SHORT) if aligned(world.time, SHORT) >= time else world.time
+            end = align_down(world.time, SHORT) if align_down(world.time, SHORT) >= time else world.time
         apart = max(self._grid.step, HOUR * len(world.services) / FIGURES)
         return self._told(self._hours.get(end, lambda: self._judged(end, apart)))
 

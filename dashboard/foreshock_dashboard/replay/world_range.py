@@ -12,9 +12,9 @@ from foreshock_dashboard.model.query import MetricSource
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_slice import nbytes, slice_world
-from foreshock_dashboard.world.builder import GrowingWorld
-from foreshock_dashboard.world.catalogue.row import Reading
-from foreshock_dashboard.world.histogram_quantiles import Condenser
+from foreshock_dashboard.world.builder import WorldBuilder
+from foreshock_dashboard.world.catalogue.row import CatalogueRow
+from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 from foreshock_dashboard.world.observer import Observer
 
 
@@ -28,7 +28,7 @@ class WorldRange:
     def __init__(
         self,
         source: MetricSource,
-        catalogue: Mapping[str, Reading],
+        catalogue: Mapping[str, CatalogueRow],
         step: float,
         start: float,
         room: float,
@@ -38,8 +38,8 @@ class WorldRange:
     ) -> None:
         self.until = -math.inf
         self.world: World | None = None
-        self._observer = Observer(source, catalogue, step, Condenser(), keep=math.inf, begin=lambda _: start)
-        self._growing = GrowingWorld(step, dtype=np.float32, room=room, tiers=tiers)
+        self._observer = Observer(source, catalogue, step, QuantileReducer(), keep=math.inf, begin=lambda _: start)
+        self._growing = WorldBuilder(step, dtype=np.float32, max_bytes=room, tiers=tiers)
         self._simulated = simulated
         self._known = False
         self._first = -math.inf

@@ -1,4 +1,4 @@
-"""Reads everything that a source has around an instant, whatever it is called."""
+"""Reader of all metrics of a source, whatever their names."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ BUCKETS = "_bucket"
 SUM, COUNT = "_sum", "_count"
 
 
-class Read(NamedTuple):
-    """One metric, every series apart; `counts` beside the sums of a histogram or summary."""
+class MetricSeries(NamedTuple):
+    """All series of one metric; `counts` belong to the sums of a histogram or summary."""
 
     metric: str
-    found: Matrix
+    values: Matrix
     counts: Matrix | None = None
 
 
-def every_series(source: MetricSource, start: float, end: float, step: float) -> Iterator[Read]:
-    """Every metric but the buckets of histograms, on the grid from `start` to `end` (Unix seconds).
+def read_all_series(source: MetricSource, start: float, end: float, step: float) -> Iterator[MetricSeries]:
+    """Every metric except histogram buckets, on the grid from `start` to `end` (Unix seconds).
 
-    A point has the newest sample of the last two and a half steps before it, or of the last five minutes where that
-    is less.
+    A point has the newest sample of the 2.5 steps before it, at most of five minutes.
 
     Raises:
         SourceError: the source cannot answer.
@@ -42,13 +41,13 @@ def every_series(source: MetricSource, start: float, end: float, step: float) ->
             continue
         base = metric.removesuffix(SUM)
         if metric.endswith(SUM) and base + COUNT in names:
-            yield Read(base, read(metric), read(base + COUNT))
+            yield MetricSeries(base, read(metric), read(base + COUNT))
         else:
-            yield Read(metric, read(metric))
+            yield MetricSeries(metric, read(metric))
 
 
 def _in_parts(source: MetricSource, query: Query, times: Floats, step: float) -> Matrix:
-    """The answer, asked for in shorter and shorter stretches where it is too large for one."""
+    """Query the range in halves, recursively, where the answer is too large."""
     try:
         return source.fetch(query, float(times[0]), float(times[-1]), step)
     except SourceError:

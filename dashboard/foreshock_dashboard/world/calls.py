@@ -1,4 +1,4 @@
-"""Readings → services and the calls between them."""
+"""Rows of services and of the calls between them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge, Red
 from foreshock_dashboard.world.catalogue.catalogue import Readings
-from foreshock_dashboard.world.row_alignment import Numbers
-from foreshock_dashboard.world.row_math import Named, Told, ratio, service_of
+from foreshock_dashboard.world.row_alignment import IntArray
+from foreshock_dashboard.world.row_math import LabelFacts, LabelMap, safe_ratio, service_of
 from foreshock_dashboard.world.section import Key, NameOf, Section
 from foreshock_dashboard.world.sections import Growth, Sections
 
@@ -20,100 +20,100 @@ RED = ("rate", "failed", *QUANTILES)
 Pair = tuple[Service, Service]
 
 
-class Calls:
-    """Rows of services and of the edges between them. `tiers`: of services, whatever is told of those."""
+class CallRows:
+    """Rows of services and edges. `tiers` of services override those in the samples."""
 
     def __init__(self, sections: Sections, tiers: Mapping[Service, str]) -> None:
         self.edges: Section[Edge] = sections.new(tuple)
         self.pairs: Section[Pair] = sections.new(tuple)
-        self.serving: Section[Service] = sections.new(tuple)  # those that spans tell of
+        self.serving: Section[Service] = sections.new(tuple)  # services with span metrics
         self.services: Section[Service] = sections.new(tuple)
-        self._tiers: Told[Service, str] = Told(_tier)
-        self._given = tiers
-        self._of: tuple[tuple[Edge, ...], Numbers] = ((), np.empty(0, np.int64))
+        self._tiers: LabelFacts[Service, str] = LabelFacts(_tier)
+        self._tier_overrides = tiers
+        self._pair_of_edge: tuple[tuple[Edge, ...], IntArray] = ((), np.empty(0, np.int64))
 
-    def meet(self, readings: Readings, since: float) -> None:
-        """Name what is told of."""
-        self._tiers.meet(readings["tier"])
+    def update(self, readings: Readings, since: float) -> None:
+        """Register the entities of new readings."""
+        self._tiers.update(readings["tier"])
         for key in ("calls", "calls_failed", "client_p95", "server_p95"):
-            self.edges.meet(key, readings[key], _edge)
+            self.edges.update(key, readings[key], _edge)
         for key in ("served", "served_failed", "served_p95"):
-            self.serving.meet(key, readings[key], service_of)
-        self.edges.settle(since)
-        self.serving.settle(since)
-        if self._of[0] is not self.edges.keys:
-            self.pairs.hold({(edge.client, edge.server) for edge in self.edges.keys})
+            self.serving.update(key, readings[key], service_of)
+        self.edges.drop_idle(since)
+        self.serving.drop_idle(since)
+        if self._pair_of_edge[0] is not self.edges.keys:
+            self.pairs.set_keys({(edge.client, edge.server) for edge in self.edges.keys})
             place = {pair: i for i, pair in enumerate(self.pairs.keys)}
-            of = np.array([place[edge.client, edge.server] for edge in self.edges.keys], np.int64)
-            self._of = (self.edges.keys, of)
+            rows = np.array([place[edge.client, edge.server] for edge in self.edges.keys], np.int64)
+            self._pair_of_edge = (self.edges.keys, rows)
 
-    def named(self) -> set[Service]:
-        """The services that spans tell of. `user` and the like stand for who is outside; they are no services."""
+    def all_services(self) -> set[Service]:
+        """Services in spans. Virtual nodes such as `user` stand for the outside and are not services."""
         edges = self.edges.keys
         callers = {edge.client for edge in edges if edge.connection != "virtual_node"}
         return callers | {edge.server for edge in edges} | set(self.serving.keys)
 
-    def hold(self, services: Iterable[Service]) -> None:
-        """Have a row for these services."""
-        self.services.hold(services)
+    def set_services(self, services: Iterable[Service]) -> None:
+        """Have rows for exactly these services."""
+        self.services.set_keys(services)
 
-    def arrange(self, readings: Readings) -> Growth:
-        """What is told, as rows."""
+    def columns(self, readings: Readings) -> Growth:
+        """New columns of every figure."""
         calls = _red(readings, "calls", "client", self.edges, _edge)
         pairs = self.pairs.rows("retries", readings["retries"], _pair)
-        told = {
+        figures = {
             **calls,
             "server_p95": self.edges.rows("server_p95", readings["server_p95"], _edge),
-            "attempts": _attempts(calls["rate"], pairs[self._of[1]]),
+            "attempts": _attempts(calls["rate"], pairs[self._pair_of_edge[1]]),
         }
-        return [(self.services, _red(readings, "served", "served", self.services, service_of)), (self.edges, told)]
+        return [(self.services, _red(readings, "served", "served", self.services, service_of)), (self.edges, figures)]
 
     def red(self) -> Red:
-        """What services were asked."""
+        """Requests received by each service."""
         return Red(*(self.services[key] for key in RED))
 
     def calls(self) -> Red:
-        """What went over edges."""
+        """Requests on each edge."""
         return Red(*(self.edges[key] for key in RED))
 
     def tier(self) -> tuple[str, ...]:
-        """The tier of each service, "" where nobody says; empty where nobody says anything."""
-        tiers = {**self._tiers.found, **self._given}
+        """Tier of each service, "" where unknown; empty where none is known."""
+        tiers = {**self._tiers.facts, **self._tier_overrides}
         return tuple(tiers.get(service, "") for service in self.services.keys) if tiers else ()
 
 
-def _red(readings: Readings, what: str, seconds: str, section: Section[Key], name: NameOf[Key]) -> dict[str, Floats]:
-    total = section.rows(what, readings[what], name)
-    failed = section.rows(f"{what}_failed", readings[f"{what}_failed"], name)
+def _red(readings: Readings, key: str, seconds: str, section: Section[Key], name: NameOf[Key]) -> dict[str, Floats]:
+    total = section.rows(key, readings[key], name)
+    failed = section.rows(f"{key}_failed", readings[f"{key}_failed"], name)
     errors = np.where(np.isnan(total), np.nan, np.nan_to_num(failed))
-    took = {key: section.rows(f"{seconds}_{key}", readings[f"{seconds}_{key}"], name) for key in QUANTILES}
-    took["lower_bound"] = _roughly(took["lower_bound"])
-    return {"rate": total, "failed": np.minimum(ratio(errors, total), 1.0), **took}
+    quantiles = {q: section.rows(f"{seconds}_{q}", readings[f"{seconds}_{q}"], name) for q in QUANTILES}
+    quantiles["lower_bound"] = _half_precision(quantiles["lower_bound"])
+    return {"rate": total, "failed": np.minimum(safe_ratio(errors, total), 1.0), **quantiles}
 
 
-def _roughly(seconds: Floats) -> Floats:
-    """In half the room: a bound is only compared, and a thousandth more or less is nothing."""
-    rough: Floats = np.minimum(seconds, np.finfo(np.float16).max).astype(np.float16)
-    return rough
+def _half_precision(seconds: Floats) -> Floats:
+    """Half precision saves memory; a bound is only compared, and 0.1% does not matter."""
+    reduced: Floats = np.minimum(seconds, np.finfo(np.float16).max).astype(np.float16)
+    return reduced
 
 
 def _attempts(calls: Floats, retries: Floats) -> Floats:
-    """Attempts per call: one plus retries per first attempt. The retry counter knows no connection type."""
+    """Attempts per call: 1 + retries per first attempt. The retry counter has no connection type."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(calls > 0, 1 + retries / np.maximum(calls - retries, 1e-9), np.nan)
 
 
-def _edge(labels: Named) -> Edge | None:
+def _edge(labels: LabelMap) -> Edge | None:
     client = Service(labels.get("client_service_namespace", ""), labels.get("client", ""))
     server = Service(labels.get("server_service_namespace", ""), labels.get("server", ""))
     return Edge(client, server, labels.get("connection_type", "")) if client.name and server.name else None
 
 
-def _pair(labels: Named) -> Pair | None:
+def _pair(labels: LabelMap) -> Pair | None:
     edge = _edge(labels)
     return (edge.client, edge.server) if edge else None
 
 
-def _tier(labels: Named) -> tuple[Service, str] | None:
+def _tier(labels: LabelMap) -> tuple[Service, str] | None:
     service = service_of(labels)
     return (service, labels.get("tier", "")) if service else None

@@ -1,4 +1,4 @@
-"""An array that grows at the end and shrinks at the start."""
+"""Array that grows at its end and shrinks at its start."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.world.row_alignment import Numbers
+from foreshock_dashboard.world.row_alignment import IntArray
 
-SLACK = 4
-"""Columns of room that a buffer is given beyond what it holds; up to as many more, so that not all move at once."""
-LARGE = 1 << 18
-"""Bytes from which an array has pages of its own: given back when it goes, not kept in pieces for smaller things."""
-_NUMBER = count()
+SPARE_COLUMNS = 4
+"""Spare columns of a buffer. Each buffer has up to as many more, so that not all reallocate at once."""
+MMAP_MIN_BYTES = 1 << 18
+"""Size from which an array gets its own pages, which return to the system when it is freed."""
+_SEQUENCE = count()
 
 
-class Buffer:
-    """Columns of figures, shape (rows, columns). What `view` gave is never written again."""
+class ColumnBuffer:
+    """Columns of a figure, shape (rows, columns). An array returned by `view` is never written again."""
 
     def __init__(self, dtype: DTypeLike = np.float64) -> None:
         self._data: Floats = np.empty((0, 0), dtype)
         self._start = self._end = 0
-        self._slack = SLACK + next(_NUMBER) % SLACK
+        self._slack = SPARE_COLUMNS + next(_SEQUENCE) % SPARE_COLUMNS
 
     @property
     def itemsize(self) -> int:
@@ -32,12 +32,12 @@ class Buffer:
         return self._data.dtype.itemsize
 
     def start_with(self, rows: int, columns: int) -> None:
-        """Hold that many columns of NaN."""
+        """Fill with columns of NaN."""
         self._data = np.full((rows, columns), np.nan, self._data.dtype)
         self._start, self._end = 0, columns
 
     def append(self, block: Floats) -> None:
-        """Add columns."""
+        """Append columns."""
         columns = block.shape[1]
         if self._start == self._end:
             self._data, self._start, self._end = block.astype(self._data.dtype, copy=False), 0, columns
@@ -51,18 +51,18 @@ class Buffer:
         """Drop the oldest columns."""
         self._start += columns
 
-    def lay_out(self, before: Numbers) -> None:
-        """Arrange the rows anew: for each the one it was before, -1 for a new one."""
-        held = np.full((len(before), self._end - self._start), np.nan, self._data.dtype)
-        held[before >= 0] = self.view()[before[before >= 0]]
-        self._data = self._moved(held, 0)
+    def reorder(self, before: IntArray) -> None:
+        """Reorder the rows: `before` has the old row of each new row, -1 for none."""
+        rows = np.full((len(before), self._end - self._start), np.nan, self._data.dtype)
+        rows[before >= 0] = self.view()[before[before >= 0]]
+        self._data = self._moved(rows, 0)
 
     def view(self) -> Floats:
-        """The columns held."""
+        """The columns, without a copy."""
         return self._data[:, self._start : self._end]
 
     def _moved(self, held: Floats, columns: int) -> Floats:
-        """A larger array that begins with what is held."""
+        """A larger array that starts with `held`."""
         rows, width = held.shape
         data = _empty(rows, width + columns + self._slack, self._data.dtype)
         data[:, :width] = held
@@ -72,6 +72,6 @@ class Buffer:
 
 def _empty(rows: int, columns: int, dtype: np.dtype[np.floating]) -> Floats:
     size = rows * columns * dtype.itemsize
-    if size < LARGE:
+    if size < MMAP_MIN_BYTES:
         return np.empty((rows, columns), dtype)
     return np.frombuffer(mmap(-1, size), dtype).reshape(rows, columns)

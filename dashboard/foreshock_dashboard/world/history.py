@@ -1,4 +1,4 @@
-"""Matrices that grow at the end and shrink at the start, as time goes by, and lie beside each other."""
+"""Joining matrices, in time and side by side."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ def extend(old: Matrix, new: Matrix, since: float) -> Matrix:
     times = np.concatenate([old.times[kept], new.times[fresh]])
     left = int(kept.sum())
     labels = old.labels if old.labels == new.labels else tuple(sorted({*old.labels, *new.labels}))
-    row = {each: i for i, each in enumerate(labels)}
+    row = {series: i for i, series in enumerate(labels)}
     values = np.full((len(labels), len(times)), np.nan)
-    values[[row[each] for each in old.labels], :left] = old.values[:, kept]
-    values[[row[each] for each in new.labels], left:] = new.values[:, fresh]
+    values[[row[series] for series in old.labels], :left] = old.values[:, kept]
+    values[[row[series] for series in new.labels], left:] = new.values[:, fresh]
     alive = ~np.isnan(values).all(axis=1)
-    return Matrix(times, tuple(each for each, is_alive in zip(labels, alive, strict=True) if is_alive), values[alive])
+    return Matrix(
+        times, tuple(series for series, is_alive in zip(labels, alive, strict=True) if is_alive), values[alive]
+    )
 
 
-def beside(one: Matrix, other: Matrix) -> Matrix:
-    """The series of two answers on one grid. Of a series that both have, the samples are added."""
+def merged(one: Matrix, other: Matrix) -> Matrix:
+    """Series of two answers on one grid; samples of a series in both are added."""
     if not len(one) or not len(other):
         return one if len(one) else other
     rows = dict(zip(one.labels, one.values, strict=True))

@@ -1,46 +1,46 @@
-"""Which metrics a source has, so that it need not be asked for others."""
+"""Metric names of a source, so that absent metrics are not queried."""
 
 from __future__ import annotations
 
 import math
 from typing import Protocol, runtime_checkable
 
-Told = frozenset[str] | None
-"""Names of metrics; None where a source does not tell them: then everything is asked for."""
+MetricNames = frozenset[str] | None
+"""Metric names; None where the source cannot list them, so that everything is queried."""
 
-FRESH = 60.0
-"""Seconds for which an answer goes on: a metric of a new name is read for the first time that much later at most."""
+MAX_AGE_SECONDS = 60.0
+"""Longest use of a list of names, and so the longest delay of a new metric."""
 
 
 @runtime_checkable
-class TellsNames(Protocol):
-    """A source of which it pays to ask what it has: each question to another process costs a round trip."""
+class NamedMetricSource(Protocol):
+    """A source that lists its metrics; worth it where each query costs a round trip."""
 
-    def names_between(self, start: float, end: float) -> Told:
-        """The metrics that have samples between two instants, Unix seconds, and maybe others."""
+    def names_between(self, start: float, end: float) -> MetricNames:
+        """Names of the metrics with samples between two instants (Unix seconds); may include others."""
         ...
 
 
-class Names:
-    """Which of the wanted metrics a source has, asked for the range that is about to be read.
+class MetricNameCache:
+    """Cache of the wanted metrics that a source has.
 
-    An answer goes on for as long as it has been the same, and `FRESH` at most: where metrics have just begun to come,
-    the next ones are seen at once.
+    A list is used for as long as it has been stable, at most `MAX_AGE_SECONDS`. So metrics that have just begun to
+    arrive are seen at once.
     """
 
-    def __init__(self, source: TellsNames, wanted: frozenset[str]) -> None:
+    def __init__(self, source: NamedMetricSource, wanted: frozenset[str]) -> None:
         self._source = source
         self._wanted = wanted
-        self._kept: Told = None
+        self._names: MetricNames = None
         self._start = math.inf
-        self._end = self._same = -math.inf
+        self._end = self._changed = -math.inf
 
-    def between(self, start: float, end: float) -> Told:
-        """The metrics between two instants, Unix seconds."""
-        if start < self._start or end >= self._end + min(FRESH, self._end - self._same):
-            told = self._source.names_between(start, end)
-            kept = None if told is None else told & self._wanted
-            if kept != self._kept or self._start == math.inf:
-                self._same = end
-            self._kept, self._start, self._end = kept, start, end
-        return self._kept
+    def between(self, start: float, end: float) -> MetricNames:
+        """Wanted metrics with samples between two instants (Unix seconds)."""
+        if start < self._start or end >= self._end + min(MAX_AGE_SECONDS, self._end - self._changed):
+            listed = self._source.names_between(start, end)
+            names = None if listed is None else listed & self._wanted
+            if names != self._names or self._start == math.inf:
+                self._changed = end
+            self._names, self._start, self._end = names, start, end
+        return self._names

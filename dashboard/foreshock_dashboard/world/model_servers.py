@@ -1,4 +1,4 @@
-"""Readings → what model servers tell, by service and by replica."""
+"""Rows of model servers, by replica and by service."""
 
 from __future__ import annotations
 
@@ -9,87 +9,87 @@ from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.world.catalogue.catalogue import Readings
-from foreshock_dashboard.world.catalogue.row import PODS
-from foreshock_dashboard.world.row_alignment import Numbers
-from foreshock_dashboard.world.row_math import Named, ratio, service_of, totals
+from foreshock_dashboard.world.catalogue.row import POD_LABELS
+from foreshock_dashboard.world.row_alignment import IntArray
+from foreshock_dashboard.world.row_math import LabelMap, safe_ratio, service_of, sums_by_group
 from foreshock_dashboard.world.section import Section
 from foreshock_dashboard.world.sections import Growth, Sections
 
-TOLD = ("running", "waiting", "cache", "preempted", "finished", "prompt_tokens", "generated_tokens")
-TIMED = ("queued", "per_token", "answered")
-ALL = (*TOLD, *(f"{key}_{part}" for key in TIMED for part in ("sum", "count")))
-BY_SERVICE = (*TOLD, "queued", "first_token", "per_token")
-BY_REPLICA = ("replica_busy", "replica_finished", "replica_seconds")
+GAUGE_READINGS = ("running", "waiting", "cache", "preempted", "finished", "prompt_tokens", "generated_tokens")
+DURATION_READINGS = ("queued", "per_token", "answered")
+ALL_READINGS = (*GAUGE_READINGS, *(f"{key}_{part}" for key in DURATION_READINGS for part in ("sum", "count")))
+SERVICE_FIGURES = (*GAUGE_READINGS, "queued", "first_token", "per_token")
+REPLICA_FIGURES = ("replica_busy", "replica_finished", "replica_seconds")
 
 
-class Serving:
-    """Rows of replicas, and of the services that they are of. A replica that is gone tells nothing."""
+class ModelServerRows:
+    """Rows of replicas and of their services. A replica that is gone has no values."""
 
     def __init__(self, sections: Sections) -> None:
         self.replicas: Section[Replica] = sections.new(tuple)
         self.services: Section[Service] = sections.new(tuple)
-        self._of: tuple[tuple[Replica, ...], Numbers] = ((), np.empty(0, np.int64))
-        self._gauges = False  # whether servers tell of their queues and batches at all
+        self._service_of_replica: tuple[tuple[Replica, ...], IntArray] = ((), np.empty(0, np.int64))
+        self._gauges = False  # whether any server reports its queue or batch
 
-    def meet(self, readings: Readings, since: float) -> None:
-        """Name what is told of."""
-        for key in ALL:
-            self.replicas.meet(key, readings[key], _replica)
-        self.replicas.settle(since)
-        if self._of[0] is not self.replicas.keys:
+    def update(self, readings: Readings, since: float) -> None:
+        """Register the entities of new readings."""
+        for key in ALL_READINGS:
+            self.replicas.update(key, readings[key], _replica)
+        self.replicas.drop_idle(since)
+        if self._service_of_replica[0] is not self.replicas.keys:
             services = sorted({replica.service for replica in self.replicas.keys})
-            self.services.hold(services)
+            self.services.set_keys(services)
             place = {service: i for i, service in enumerate(self.services.keys)}
-            of = np.array([place[replica.service] for replica in self.replicas.keys], np.int64)
-            self._of = (self.replicas.keys, of)
+            rows = np.array([place[replica.service] for replica in self.replicas.keys], np.int64)
+            self._service_of_replica = (self.replicas.keys, rows)
 
-    def arrange(self, readings: Readings) -> Growth:
-        """What is told, as rows."""
-        rows = {key: self.replicas.rows(key, readings[key], _replica, while_up=True) for key in ALL}
+    def columns(self, readings: Readings) -> Growth:
+        """New columns of every figure."""
+        rows = {key: self.replicas.rows(key, readings[key], _replica, while_up=True) for key in ALL_READINGS}
         gauges = ~np.isnan(rows["running"]) | ~np.isnan(rows["waiting"])
         self._gauges = self._gauges or bool(gauges.any())
-        if self._gauges:  # rates fade for a window after a replica has gone; its gauges end with it
-            rows = {key: np.where(gauges, found, np.nan) for key, found in rows.items()}
-        rows["cache"] = ratio(rows["cache"], self._engines(readings["cache"]))
-        total = {key: self._total(found) for key, found in rows.items()}
+        if self._gauges:  # rates fade for a window after a replica is gone; its gauges end at once
+            rows = {key: np.where(gauges, values, np.nan) for key, values in rows.items()}
+        rows["cache"] = safe_ratio(rows["cache"], self._engines(readings["cache"]))
+        total = {key: self._total(values) for key, values in rows.items()}
         busy = np.where(gauges, np.nan_to_num(rows["running"]) + np.nan_to_num(rows["waiting"]), np.nan)
         by_service = {
-            **{key: total[key] for key in TOLD},
-            "cache": ratio(total["cache"], self._total((~np.isnan(rows["cache"])).astype(np.float64))),
-            "queued": ratio(total["queued_sum"], total["queued_count"]),
-            "per_token": ratio(total["per_token_sum"], total["per_token_count"]),
+            **{key: total[key] for key in GAUGE_READINGS},
+            "cache": safe_ratio(total["cache"], self._total((~np.isnan(rows["cache"])).astype(np.float64))),
+            "queued": safe_ratio(total["queued_sum"], total["queued_count"]),
+            "per_token": safe_ratio(total["per_token_sum"], total["per_token_count"]),
             "first_token": self.services.rows("first_token_p95", readings["first_token_p95"], _service, copies=True),
         }
-        seconds = ratio(rows["answered_sum"], rows["answered_count"])
-        by_replica = dict(zip(BY_REPLICA, (busy, rows["finished"], seconds), strict=True))
+        seconds = safe_ratio(rows["answered_sum"], rows["answered_count"])
+        by_replica = dict(zip(REPLICA_FIGURES, (busy, rows["finished"], seconds), strict=True))
         return [(self.services, by_service), (self.replicas, by_replica)]
 
-    def told(self) -> ModelServers | None:
-        """What model servers tell; None where there is none."""
+    def model_servers(self) -> ModelServers | None:
+        """Model servers; None without replicas."""
         if not self.replicas.keys:
             return None
         return ModelServers(
             services=self.services.keys,
             replicas=self.replicas.keys,
-            **{key: self.services[key] for key in BY_SERVICE},
-            **{key: self.replicas[key] for key in BY_REPLICA},
+            **{key: self.services[key] for key in SERVICE_FIGURES},
+            **{key: self.replicas[key] for key in REPLICA_FIGURES},
         )
 
     def _total(self, rows: Floats) -> Floats:
-        return totals(rows, self._of[1], len(self.services.keys))
+        return sums_by_group(rows, self._service_of_replica[1], len(self.services.keys))
 
     def _engines(self, cache: Matrix) -> Floats:
-        """How many engines each replica has: of the shares of their caches the mean counts."""
-        told = Matrix(cache.times, cache.labels, np.where(np.isnan(cache.values), np.nan, 1.0))
-        return self.replicas.rows("cache", told, _replica, while_up=True)
+        """Number of engines per replica; the mean of their cache usage counts."""
+        ones = Matrix(cache.times, cache.labels, np.where(np.isnan(cache.values), np.nan, 1.0))
+        return self.replicas.rows("cache", ones, _replica, while_up=True)
 
 
-def _service(labels: Named) -> Service:
-    """The service that a model server says it is, else its model's name, else its job's."""
+def _service(labels: LabelMap) -> Service:
+    """Service label of a model server, else its model name, else its job."""
     return service_of(labels) or Service("", labels.get("model_name") or labels.get("job", ""))
 
 
-def _replica(labels: Named) -> Replica:
-    """One pod, where that is told: several may stand on one page, and the sum of their caches is no share."""
-    pod = next(filter(None, (labels.get(name) for name in PODS)), "")
+def _replica(labels: LabelMap) -> Replica:
+    """Replica by pod where known: one target can report several, whose cache usage must not be summed."""
+    pod = next(filter(None, (labels.get(name) for name in POD_LABELS)), "")
     return Replica(_service(labels), pod or labels.get("instance", ""))

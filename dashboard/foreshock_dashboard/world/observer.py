@@ -1,4 +1,4 @@
-"""Reads a metrics source on the epoch-aligned grid, step by step, keeping what it has read."""
+"""Incremental reader of a metrics source on the epoch-aligned evaluation grid."""
 
 from __future__ import annotations
 
@@ -8,205 +8,216 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SourceError, grid
 from foreshock_dashboard.world.catalogue.calls import GRAPH, SPANS, TEMPO
 from foreshock_dashboard.world.catalogue.catalogue import Readings
-from foreshock_dashboard.world.catalogue.row import Form, Reading
-from foreshock_dashboard.world.history import beside, extend
-from foreshock_dashboard.world.metric_names import Names, TellsNames
+from foreshock_dashboard.world.catalogue.row import CatalogueRow, Producer
+from foreshock_dashboard.world.history import extend, merged
+from foreshock_dashboard.world.metric_names import MetricNameCache, NamedMetricSource
 
-HOUR = 3600.0
+HOUR_SECONDS = 3600.0
 
 
 def fold_start(now: float) -> float:
-    """The last full hour at least two hours back, in Unix seconds: where the fold of incidents begins."""
-    return math.floor((now - 2 * HOUR) / HOUR) * HOUR
+    """Unix seconds at which the fold of incidents begins: the last full hour at least two hours back."""
+    return math.floor((now - 2 * HOUR_SECONDS) / HOUR_SECONDS) * HOUR_SECONDS
 
 
-def aligned(now: float, step: float) -> float:
-    """The last multiple of `step` since the epoch that is not after `now`."""
+def align_down(now: float, step: float) -> float:
+    """Largest multiple of `step` not after `now`."""
     return math.floor(now / step) * step
 
 
-def answers(
+def fetch_catalogue(
     source: MetricSource,
-    catalogue: Mapping[str, Reading],
+    catalogue: Mapping[str, CatalogueRow],
     start: float,
     end: float,
     step: float,
     names: frozenset[str] | None = None,
     producers: Mapping[str, str] | None = None,
 ) -> tuple[Readings, Mapping[str, str]]:
-    """What a source tells for each reading, and whose form that was in, of those that several producers may tell.
+    """Query every row of the catalogue.
 
-    names: of all metrics that the source has; it is not asked for others. None where that is not known.
-    producers: of readings that are known to be told by one of them.
+    Args:
+        names: metrics of the source; others are not queried. None where unknown.
+        producers: readings whose producer is known already.
+
+    Returns:
+        The answers by key, and the producer of each reading that several producers can give.
 
     Raises:
         SourceError: the source could not answer.
     """
-    found: dict[str, Matrix] = {}
+    answers: dict[str, Matrix] = {}
     chosen = dict(producers or {})
     for key, row in catalogue.items():
         ways = row.ways
         if key in chosen:
-            ways = tuple(way for way in ways if way.producer in _kept(chosen[key]))
+            ways = tuple(way for way in ways if way.producer in _compatible(chosen[key]))
         elif row.part_of in chosen:
             ways = tuple(way for way in ways if way.producer in ("", chosen[row.part_of]))
-        found[key], told = _answer(source, ways, row.also, start, end, step, names)
-        if told is not None and not row.part_of and any(way.producer for way in row.ways):
-            chosen[key] = told.producer
-    return found, chosen
+        answers[key], way = _fetch(source, ways, row.also, start, end, step, names)
+        if way is not None and not row.part_of and any(option.producer for option in row.ways):
+            chosen[key] = way.producer
+    return answers, chosen
 
 
-def _kept(producer: str) -> tuple[str, ...]:
-    """Who may tell what this one told before: whoever made a service graph may come to count spans as well."""
+def _compatible(producer: str) -> tuple[str, ...]:
+    """Producers that may continue what this one began: the maker of a service graph may add span metrics."""
     return (SPANS, TEMPO, GRAPH) if producer == GRAPH else (producer,)
 
 
-def answer(source: MetricSource, row: Reading, start: float, end: float, step: float) -> Matrix:
-    """What a source tells for one reading, by whoever tells it.
+def fetch_reading(source: MetricSource, row: CatalogueRow, start: float, end: float, step: float) -> Matrix:
+    """Query one row of the catalogue, from any producer.
 
     Raises:
         SourceError: the source could not answer.
     """
-    return _answer(source, row.ways, row.also, start, end, step, None)[0]
+    return _fetch(source, row.ways, row.also, start, end, step, None)[0]
 
 
-def _answer(
+def _fetch(
     source: MetricSource,
-    ways: Sequence[Form],
-    also: Sequence[Form],
+    ways: Sequence[Producer],
+    also: Sequence[Producer],
     start: float,
     end: float,
     step: float,
     names: frozenset[str] | None,
-) -> tuple[Matrix, Form | None]:
-    """The first of some ways that has an answer, with what others have beside it; and which way it was."""
+) -> tuple[Matrix, Producer | None]:
+    """First way with an answer, merged with the series of `also`; and that way, None without an answer."""
 
-    def told(form: Form) -> Matrix:
+    def fetch(form: Producer) -> Matrix:
         if names is not None and _metric(form.query) not in names:
             return Matrix.empty(grid(start, end, step))
         return form.standard(source.fetch(form.query, start, end, step))
 
     found, by = Matrix.empty(grid(start, end, step)), None
     for way in ways:
-        found = told(way)
+        found = fetch(way)
         if len(found):
             by = way
             break
     for form in also:
-        found = beside(found, told(form))
+        found = merged(found, fetch(form))
     return found, by
 
 
 def _metric(query: Query) -> str:
-    """The metric that a query asks for."""
+    """Metric name of a query."""
     return f"{query.metric}_bucket" if query.reduce == "buckets" else query.metric
 
 
-def _queries(catalogue: Mapping[str, Reading]) -> list[Query]:
-    """All that a source may be asked for."""
+def _queries(catalogue: Mapping[str, CatalogueRow]) -> list[Query]:
+    """All queries of the catalogue."""
     rows = catalogue.values()
     return [query for row in rows for query in (row.query, *(form.query for form in (*row.forms, *row.also)))]
 
 
-CHUNK = 120
-"""Grid points read at once. After a restart there are hours to read; no source has to answer for all of them in one."""
-CAREFUL = 12
-"""Grid points read at once before it is known how many series there are."""
-SILENT = 900.0
-"""Seconds for which who tells of services may be silent until somebody else is asked: a Collector that is restarted is
-not to make other services of them."""
-VALUES = 4_000_000
-"""Values that the answers of one piece may have together: a large platform is read in smaller pieces."""
+MAX_CHUNK_POINTS = 120
+"""Grid points per request; after a restart there are hours to read."""
+FIRST_CHUNK_POINTS = 12
+"""Grid points of the first request, before the number of series is known."""
+PRODUCER_GRACE_SECONDS = 900.0
+"""How long a producer may be silent before another one is used. A restarted Collector must not rename services."""
+MAX_CHUNK_VALUES = 4_000_000
+"""Values in all answers of one request; a large platform is read in smaller pieces."""
 
 
 class Observer:
-    """Reads the catalogue from a source: everything since the start of the fold at first, then only what is new.
+    """Reads the catalogue: everything since the start of the fold at first, then only new grid points.
 
-    `condense` makes of each piece what is kept of it; it sees every grid point once. `keep` in seconds bounds how far
-    back the readings go. `begin` gives, for the time that is read up to, where reading begins. A source that tells
-    which metrics it has is asked for no others: of the catalogue's producers a platform has a few.
+    A source that lists its metrics is not queried for others, since a platform has few of the catalogue's producers.
+
+    Args:
+        source: where to read.
+        catalogue: rows to read, by key.
+        step: seconds between grid points.
+        reduce: applied to each piece of answers; sees every grid point once.
+        keep: seconds of history.
+        begin: maps the end of a read to the Unix seconds at which reading begins.
     """
 
     def __init__(
         self,
         source: MetricSource,
-        catalogue: Mapping[str, Reading],
+        catalogue: Mapping[str, CatalogueRow],
         step: float,
-        condense: Callable[[Readings], Readings],
-        keep: float = 3 * HOUR,
+        reduce: Callable[[Readings], Readings],
+        keep: float = 3 * HOUR_SECONDS,
         begin: Callable[[float], float] = fold_start,
     ) -> None:
         self._source = source
         self._catalogue = catalogue
         self._step = step
-        self._condense = condense
+        self._reduce = reduce
         self._keep = keep
         self._begin = begin
         queries = _queries(catalogue)
         wanted = frozenset(map(_metric, queries))
-        self._names = Names(source, wanted) if isinstance(source, TellsNames) else None
+        self._names = MetricNameCache(source, wanted) if isinstance(source, NamedMetricSource) else None
         self._back = max((query.window for query in queries), default=0.0)
-        self._found: set[str] = set()
+        self._present: set[str] = set()
         self._readings: Readings = {}
         self._until = -math.inf
-        self._points = CAREFUL
-        self._asked = False
+        self._points = FIRST_CHUNK_POINTS
+        self._any_read = False
         self._producers: dict[str, str] = {}
-        self._told: dict[str, float] = {}
+        self._last_answer: dict[str, float] = {}
 
-    def _hold(self, chosen: Mapping[str, str], told: Readings, start: float, end: float) -> None:
-        """Keep to the producer who told a reading, also while it is silent for a while."""
+    def _keep_producers(self, chosen: Mapping[str, str], answers: Readings, start: float, end: float) -> None:
+        """Stay with the producer of a reading, also through a short silence."""
         for key, producer in chosen.items():
-            if len(told[key]):
-                self._told[key] = end
-            if end - self._told.setdefault(key, start) <= SILENT:
+            if len(answers[key]):
+                self._last_answer[key] = end
+            if end - self._last_answer.setdefault(key, start) <= PRODUCER_GRACE_SECONDS:
                 self._producers[key] = producer
             else:
                 self._producers.pop(key, None)
-                del self._told[key]
+                del self._last_answer[key]
 
     def pieces(self, now: float) -> Iterator[Readings]:
-        """What is new up to the last grid point not after `now`, in pieces; what is not taken is read again.
+        """New grid points up to `now`, in pieces. A piece counts as read once the next one is requested.
 
         Raises:
-            SourceError: the source could not answer; the next call goes on there.
+            SourceError: the source could not answer; the next call continues there.
         """
-        end = aligned(now, self._step)
+        end = align_down(now, self._step)
         start = max(self._until + self._step, self._begin(end), end - self._keep)
         names = self._names.between(start - self._back, end) if self._names and start <= end else None
         while start <= end:
             until = min(end, start + (self._points - 1) * self._step)
             try:
-                told, chosen = answers(self._source, self._catalogue, start, until, self._step, names, self._producers)
+                answers, chosen = fetch_catalogue(
+                    self._source, self._catalogue, start, until, self._step, names, self._producers
+                )
             except SourceError:
-                self._points = max(1, self._points // 2)  # it may have been too much to answer
+                self._points = max(1, self._points // 2)  # the request may have been too large
                 raise
-            self._hold(chosen, told, start, until)
-            self._found |= {key for key, matrix in told.items() if len(matrix)}
-            self._asked = True
-            self._points = max(1, min(CHUNK, VALUES // max(1, sum(map(len, told.values())))))
-            fresh = [self._condense(told)]
-            del told
-            yield fresh.pop()  # nothing of a piece is held here while it is judged
+            self._keep_producers(chosen, answers, start, until)
+            self._present |= {key for key, matrix in answers.items() if len(matrix)}
+            self._any_read = True
+            self._points = max(1, min(MAX_CHUNK_POINTS, MAX_CHUNK_VALUES // max(1, sum(map(len, answers.values())))))
+            fresh = [self._reduce(answers)]
+            del answers
+            yield fresh.pop()  # hold no reference to a piece while it is processed
             self._until = until
             start = until + self._step
 
     def read(self, now: float) -> Readings:
-        """All readings up to the last grid point not after `now`; the same object again where no point is new.
+        """All readings up to the last grid point not after `now`; the same object while no point is new.
 
         Raises:
-            SourceError: as `pieces`; what was read before is kept.
+            SourceError: as `pieces`; earlier readings stay.
         """
-        oldest = aligned(now, self._step) - self._keep
+        oldest = align_down(now, self._step) - self._keep
         for fresh in self.pieces(now):
-            kept = self._readings
-            self._readings = {key: extend(kept[key], new, oldest) for key, new in fresh.items()} if kept else fresh
+            before = self._readings
+            self._readings = {key: extend(before[key], new, oldest) for key, new in fresh.items()} if before else fresh
         return self._readings
 
     def missing(self) -> tuple[str, ...]:
-        """The metrics that pages need and no piece had, with what is lost: `gpu_info (GPUs)`."""
+        """Metrics that pages need and the source lacks, each with the feature lost: `gpu_info (GPUs)`."""
         return tuple(
             f"{row.query.metric} ({row.lost})"
             for key, row in self._catalogue.items()
-            if row.shown and self._asked and key not in self._found
+            if row.shown and self._any_read and key not in self._present
         )

@@ -1,4 +1,4 @@
-"""What every part of the World is made with: who a series is of, and arithmetic that knows what is absent."""
+"""Helpers shared by all row builders: label lookups, and arithmetic in which NaN is absent."""
 
 from __future__ import annotations
 
@@ -11,58 +11,58 @@ from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.world.catalogue.catalogue import service_at
-from foreshock_dashboard.world.row_alignment import Marks, Numbers, marks
+from foreshock_dashboard.world.row_alignment import Hashes, IntArray, label_hashes
 
-Named = Mapping[str, str]
+LabelMap = Mapping[str, str]
 K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Told(Generic[K, V]):
-    """What series say by their labels alone, remembered: the newest word on each thing."""
+class LabelFacts(Generic[K, V]):
+    """Facts that series state by their labels alone; the newest fact by key."""
 
-    def __init__(self, read: Callable[[Named], tuple[K, V] | None]) -> None:
-        self.found: dict[K, V] = {}
+    def __init__(self, read: Callable[[LabelMap], tuple[K, V] | None]) -> None:
+        self.facts: dict[K, V] = {}
         self._read = read
-        self._marks: Marks = np.empty(0, np.int64)
+        self._hashes: Hashes = np.empty(0, np.int64)
 
-    def meet(self, *matrices: Matrix) -> bool:
-        """Take note; whether something is new."""
-        labels = [each for matrix in matrices for each in matrix.labels]
-        now = marks(tuple(labels))
-        fresh = np.flatnonzero(np.isin(now, self._marks, invert=True))
-        self._marks = now
-        told = dict(filter(None, (self._read(dict(labels[i])) for i in fresh.tolist())))
-        new = any(self.found.get(key) != value for key, value in told.items())
-        self.found |= told
-        return new
+    def update(self, *matrices: Matrix) -> bool:
+        """Add the facts of new series; return whether any fact changed."""
+        labels = [series for matrix in matrices for series in matrix.labels]
+        now = label_hashes(tuple(labels))
+        fresh = np.flatnonzero(np.isin(now, self._hashes, invert=True))
+        self._hashes = now
+        facts = dict(filter(None, (self._read(dict(labels[i])) for i in fresh.tolist())))
+        changed = any(self.facts.get(key) != value for key, value in facts.items())
+        self.facts |= facts
+        return changed
 
 
-def service_of(labels: Named) -> Service | None:
-    """The service that labels name, if any."""
+def service_of(labels: LabelMap) -> Service | None:
+    """The service named by labels, or None."""
     service = service_at(labels)
     return service if service.name else None
 
 
-def last_told(matrix: Matrix) -> float:
-    """When there was a sample last, Unix seconds; -inf where there is none."""
-    told = np.flatnonzero(~np.isnan(matrix.values).all(axis=0)) if len(matrix) else np.empty(0, np.intp)
-    return float(matrix.times[told[-1]]) if len(told) else -np.inf
+def last_sample_time(matrix: Matrix) -> float:
+    """Unix seconds of the last sample; -inf without one."""
+    known = np.flatnonzero(~np.isnan(matrix.values).all(axis=0)) if len(matrix) else np.empty(0, np.intp)
+    return float(matrix.times[known[-1]]) if len(known) else -np.inf
 
 
-def share(values: Floats) -> Floats:
-    """A share of time: extrapolation may carry a rate a little past 1."""
+def clipped_share(values: Floats) -> Floats:
+    """A share of time, clipped at 1: extrapolation can exceed it a little."""
     return np.minimum(values, 1.0)
 
 
-def ratio(part: Floats, whole: Floats) -> Floats:
-    """Their ratio; NaN where there is nothing to have a part of."""
+def safe_ratio(part: Floats, whole: Floats) -> Floats:
+    """part / whole; NaN where `whole` is not positive."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(whole > 0, part / whole, np.nan)
 
 
-def totals(rows: Floats, of: Numbers, count: int) -> Floats:
-    """Sums of the rows that belong to each of `count` things; NaN where none has a sample."""
+def sums_by_group(rows: Floats, of: IntArray, count: int) -> Floats:
+    """Sum of the rows of each of `count` groups, `of` being the group of each row; NaN without a sample."""
     out, known = np.zeros((count, rows.shape[1])), np.zeros((count, rows.shape[1]), bool)
     np.add.at(out, of, np.nan_to_num(rows))
     np.logical_or.at(known, of, ~np.isnan(rows))

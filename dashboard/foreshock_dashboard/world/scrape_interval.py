@@ -1,4 +1,4 @@
-"""How often a metrics source's targets are scraped, as its samples show."""
+"""Scrape interval of a metrics source, estimated from its samples."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import numpy as np
 
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query
 
-LOOKS = ((1.0, 150.0), (10.0, 1500.0))
-"""Resolution of a look at when samples came, and how far back it goes, in seconds: the second for rarer ones."""
+RESOLUTIONS_SECONDS = ((1.0, 150.0), (10.0, 1500.0))
+"""(resolution, lookback) of each attempt; the second finds long intervals."""
 
 
 def scrape_interval(source: MetricSource, now: float, otherwise: float) -> float:
-    """Seconds between two scrapes; `otherwise` where no target was scraped twice of late.
+    """Seconds between two scrapes; `otherwise` where no target was scraped twice recently.
 
     Raises:
         SourceError: the source could not answer.
     """
-    for step, back in LOOKS:
-        window = step - 0.001  # a sample on a grid point is in one window only, whichever end the source leaves open
-        shown = interval_shown(source.fetch(Query("up", reduce="last", window=window), now - back, now, step))
-        if shown is not None:
-            return shown
+    for step, back in RESOLUTIONS_SECONDS:
+        window = step - 0.001  # a sample on a grid point lies in one window only, whichever end is open
+        interval = median_interval(source.fetch(Query("up", reduce="last", window=window), now - back, now, step))
+        if interval is not None:
+            return interval
     return otherwise
 
 
-def interval_shown(found: Matrix) -> float | None:
-    """Median over the series of the median distance of their samples, in seconds; None where none has two.
+def median_interval(samples: Matrix) -> float | None:
+    """Median over series of the median distance of their samples, in seconds; None without two samples.
 
-    `found` has a value only where a sample came since the grid point before. Lost scrapes do not move a median.
+    `samples` has a value only where a sample arrived since the grid point before. Lost scrapes do not move a median.
     """
-    samples = (found.times[~np.isnan(row)] for row in found.values)
-    medians = [np.median(np.diff(times)) for times in samples if len(times) > 1]
+    arrivals = (samples.times[~np.isnan(row)] for row in samples.values)
+    medians = [np.median(np.diff(times)) for times in arrivals if len(times) > 1]
     return float(np.median(medians)) if medians else None

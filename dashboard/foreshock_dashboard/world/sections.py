@@ -1,4 +1,4 @@
-"""All the rows of a World: sections on one time axis, with the targets that their samples come from."""
+"""All sections of a World on one time axis, with the scrape targets of their samples."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.world.column_buffer import Buffer
-from foreshock_dashboard.world.row_alignment import Marker
+from foreshock_dashboard.world.column_buffer import ColumnBuffer
+from foreshock_dashboard.world.row_alignment import CachedLabelHasher
 from foreshock_dashboard.world.section import Key, Section
 from foreshock_dashboard.world.targets import Targets
 
 Growth = Sequence[tuple[Section[Any], Mapping[str, Floats]]]
-"""New columns of some sections' figures."""
+"""New columns, by section and figure."""
 
 
 class Sections:
-    """Makes sections. `dtype`: of their figures."""
+    """Creates sections and trims them together. `dtype` of their figures."""
 
     def __init__(self, dtype: DTypeLike) -> None:
         self.targets = Targets()
         self._dtype = np.dtype(dtype)
-        self.marker = Marker()
+        self.hasher = CachedLabelHasher()
         self._all: list[Section[Any]] = []
 
     def new(self, order: Callable[[Key], Any]) -> Section[Key]:
-        """A section whose rows are sorted so."""
-        made = Section(order, self.targets, self._buffer, self.marker)
-        self._all.append(made)
-        return made
+        """Create a section whose rows are sorted by `order`."""
+        section = Section(order, self.targets, self._buffer, self.hasher)
+        self._all.append(section)
+        return section
 
-    def _buffer(self, first: Floats) -> Buffer:
-        """For a figure that begins with these."""
-        return Buffer(min(self._dtype, first.dtype, key=lambda each: each.itemsize))
+    def _buffer(self, first: Floats) -> ColumnBuffer:
+        """Buffer for a figure whose first columns are `first`."""
+        return ColumnBuffer(min(self._dtype, first.dtype, key=lambda dtype: dtype.itemsize))
 
     @property
     def column_bytes(self) -> int:
-        """Bytes of one column of everything."""
+        """Bytes of one column of all sections."""
         return sum(section.column_bytes for section in self._all)
 
     def trim(self, columns: int) -> None:

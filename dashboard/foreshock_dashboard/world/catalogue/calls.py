@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from foreshock_dashboard.model.query import Matcher
-from foreshock_dashboard.world.catalogue.row import SERVICE, Form, Reading, Windows
+from foreshock_dashboard.world.catalogue.row import SERVICE_LABELS, CatalogueRow, Producer, RateWindows
 
 EDGE = ("client", "client_service_namespace", "server", "server_service_namespace", "connection_type")
 PAIR = ("client", "client_service_namespace", "server", "server_service_namespace")
@@ -39,7 +39,7 @@ _GRPC_ERRORS = frozenset(("2", "4", "12", "13", "14", "15"))
 OpenTelemetry's conventions for gRPC."""
 
 _HTTP = "http_server_request_duration_seconds"
-_BY_HTTP = (*SERVICE, "job")
+_BY_HTTP = (*SERVICE_LABELS, "job")
 _HTTP_LOST = Matcher("http_response_status_code", "=~", "5..")
 
 
@@ -59,7 +59,7 @@ def _callee(labels: Labels) -> tuple[str, str] | None:
 
 def _called(labels: Labels) -> Labels | None:
     callee = _callee(labels)
-    return callee and dict(zip(SERVICE, callee, strict=True))
+    return callee and dict(zip(SERVICE_LABELS, callee, strict=True))
 
 
 def _ends(labels: Labels) -> Labels | None:
@@ -88,7 +88,7 @@ def _served_by(labels: Labels) -> Labels | None:
     return {"service_name": name, "service_namespace": namespace} if name else None
 
 
-def readings(windows: Windows) -> Mapping[str, Reading]:
+def readings(windows: RateWindows) -> Mapping[str, CatalogueRow]:
     """Span metrics of the Collector's connector and of Tempo's metrics-generator; the graph has the same names in both.
     Where there are none, what Istio's proxies count, or what HTTP servers do.
 
@@ -97,86 +97,86 @@ def readings(windows: Windows) -> Mapping[str, Reading]:
     rate, buckets = windows.rate, windows.buckets
     graph, services, seconds = "the service map", "services", "traces_span_metrics_duration"
 
-    def mesh(reporter: Matcher, *, lost: bool = False) -> Form:
+    def mesh(reporter: Matcher, *, lost: bool = False) -> Producer:
         by, named = (_DESTINATION, _called) if reporter is _AT_SERVER else (_ENDS, _ends)
         if lost:
-            return Form(rate(_ISTIO, (*by, *_STATUS), reporter), named=_lost(named), producer=ISTIO)
-        return Form(rate(_ISTIO, by, reporter), named=named, producer=ISTIO)
+            return Producer(rate(_ISTIO, (*by, *_STATUS), reporter), relabel=_lost(named), producer=ISTIO)
+        return Producer(rate(_ISTIO, by, reporter), relabel=named, producer=ISTIO)
 
-    def edge_seconds(reporter: Matcher) -> Form:
-        return Form(buckets(_ISTIO_SECONDS, _ENDS, reporter), le_scale=0.001, named=_ends, producer=ISTIO)
+    def edge_seconds(reporter: Matcher) -> Producer:
+        return Producer(buckets(_ISTIO_SECONDS, _ENDS, reporter), le_scale=0.001, relabel=_ends, producer=ISTIO)
 
     return {
-        "served": Reading(
-            rate(_CALLS, SERVICE, _SERVED),
+        "served": CatalogueRow(
+            rate(_CALLS, SERVICE_LABELS, _SERVED),
             services,
             (
-                Form(rate(_TEMPO_CALLS, _BY_TEMPO, _SERVED), _TEMPO, producer=TEMPO),
-                Form(rate(f"{_GRAPH}_total", _SERVER), named=_server, producer=GRAPH),
+                Producer(rate(_TEMPO_CALLS, _BY_TEMPO, _SERVED), _TEMPO, producer=TEMPO),
+                Producer(rate(f"{_GRAPH}_total", _SERVER), relabel=_server, producer=GRAPH),
                 mesh(_AT_SERVER),
-                Form(rate(f"{_HTTP}_count", _BY_HTTP), named=_served_by, producer=HTTP),
+                Producer(rate(f"{_HTTP}_count", _BY_HTTP), relabel=_served_by, producer=HTTP),
             ),
             shown=True,
             producer=SPANS,
         ),
-        "operations": Reading(
-            rate(_CALLS, (*SERVICE, "span_name"), _SERVED),
+        "operations": CatalogueRow(
+            rate(_CALLS, (*SERVICE_LABELS, "span_name"), _SERVED),
             "which kind of request began, by `span_name`",
-            (Form(rate(_TEMPO_CALLS, (*_BY_TEMPO, "span_name"), _SERVED), _TEMPO, producer=TEMPO),),
+            (Producer(rate(_TEMPO_CALLS, (*_BY_TEMPO, "span_name"), _SERVED), _TEMPO, producer=TEMPO),),
             producer=SPANS,
             part_of="served",
         ),
-        "served_failed": Reading(
-            rate(_CALLS, SERVICE, _SERVED, _FAILED),
+        "served_failed": CatalogueRow(
+            rate(_CALLS, SERVICE_LABELS, _SERVED, _FAILED),
             "failed requests",
             (
-                Form(rate(_TEMPO_CALLS, _BY_TEMPO, _SERVED, _FAILED), _TEMPO, producer=TEMPO),
-                Form(rate(f"{_GRAPH}_failed_total", _SERVER), named=_server, producer=GRAPH),
+                Producer(rate(_TEMPO_CALLS, _BY_TEMPO, _SERVED, _FAILED), _TEMPO, producer=TEMPO),
+                Producer(rate(f"{_GRAPH}_failed_total", _SERVER), relabel=_server, producer=GRAPH),
                 mesh(_AT_SERVER, lost=True),
-                Form(rate(f"{_HTTP}_count", _BY_HTTP, _HTTP_LOST), named=_served_by, producer=HTTP),
+                Producer(rate(f"{_HTTP}_count", _BY_HTTP, _HTTP_LOST), relabel=_served_by, producer=HTTP),
             ),
             producer=SPANS,
             part_of="served",
         ),
-        "served_seconds": Reading(
-            buckets(f"{seconds}_seconds", SERVICE, _SERVED),
+        "served_seconds": CatalogueRow(
+            buckets(f"{seconds}_seconds", SERVICE_LABELS, _SERVED),
             services,
             (
-                Form(buckets(f"{seconds}_milliseconds", SERVICE, _SERVED), le_scale=0.001, producer=SPANS),
-                Form(buckets("traces_spanmetrics_latency", _BY_TEMPO, _SERVED), _TEMPO, producer=TEMPO),
-                Form(buckets(f"{_GRAPH}_server_seconds", _SERVER), named=_server, producer=GRAPH),
-                Form(
+                Producer(buckets(f"{seconds}_milliseconds", SERVICE_LABELS, _SERVED), le_scale=0.001, producer=SPANS),
+                Producer(buckets("traces_spanmetrics_latency", _BY_TEMPO, _SERVED), _TEMPO, producer=TEMPO),
+                Producer(buckets(f"{_GRAPH}_server_seconds", _SERVER), relabel=_server, producer=GRAPH),
+                Producer(
                     buckets(_ISTIO_SECONDS, _DESTINATION, _AT_SERVER),
                     le_scale=0.001,
-                    named=_called,
+                    relabel=_called,
                     producer=ISTIO,
                 ),
-                Form(buckets(_HTTP, _BY_HTTP), named=_served_by, producer=HTTP),
+                Producer(buckets(_HTTP, _BY_HTTP), relabel=_served_by, producer=HTTP),
             ),
             shown=True,
             producer=SPANS,
             part_of="served",
         ),
-        "calls": Reading(rate(f"{_GRAPH}_total", EDGE), graph, (mesh(_AT_CLIENT),), shown=True),
-        "calls_failed": Reading(
+        "calls": CatalogueRow(rate(f"{_GRAPH}_total", EDGE), graph, (mesh(_AT_CLIENT),), shown=True),
+        "calls_failed": CatalogueRow(
             rate(f"{_GRAPH}_failed_total", EDGE),
             "failed calls",
             (mesh(_AT_CLIENT, lost=True),),
             part_of="calls",
         ),
-        "client_seconds": Reading(
+        "client_seconds": CatalogueRow(
             buckets(f"{_GRAPH}_client_seconds", EDGE),
             graph,
             (edge_seconds(_AT_CLIENT),),
             shown=True,
             part_of="calls",
         ),
-        "server_seconds": Reading(
+        "server_seconds": CatalogueRow(
             buckets(f"{_GRAPH}_server_seconds", EDGE),
             "what the network adds to a call",
             (edge_seconds(_AT_SERVER),),
             part_of="calls",
         ),
-        "retries": Reading(rate("foreshock_retry_attempts_total", PAIR), "retries"),
-        "tier": Reading(windows.last("service_tier_info", (*SERVICE, "tier")), "tiers of services"),
+        "retries": CatalogueRow(rate("foreshock_retry_attempts_total", PAIR), "retries"),
+        "tier": CatalogueRow(windows.last("service_tier_info", (*SERVICE_LABELS, "tier")), "tiers of services"),
     }

@@ -1,4 +1,4 @@
-"""What is read from a metrics source each tick: one table of queries, and the matrices that came back."""
+"""The query catalogue: every query behind a World, by key."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from collections.abc import Mapping
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.world.catalogue import calls, cluster, gpus, hosts, model_servers
-from foreshock_dashboard.world.catalogue.row import Reading, Windows
+from foreshock_dashboard.world.catalogue.row import CatalogueRow, RateWindows
 
 
-def catalogue(window: float, quick: float = 29.0) -> Mapping[str, Reading]:
-    """The queries behind a World, keyed by what they tell.
+def catalogue(window: float, quick: float = 29.0) -> Mapping[str, CatalogueRow]:
+    """Queries behind a World, by key.
 
-    `window` in seconds is how far rates look back: four scrapes or more, off multiples of the scrape interval; `quick`
-    is how far those look back that show a neighbour's step at once: see `quick_window`.
+    Args:
+        window: rate window in seconds: at least four scrapes, and not a multiple of the scrape interval.
+        quick: rate window of readings that must react at once to a neighbor; see `quick_window`.
     """
-    windows = Windows(window, quick)
+    windows = RateWindows(window, quick)
     return {
         **gpus.readings(windows),
         **calls.readings(windows),
@@ -27,9 +28,9 @@ def catalogue(window: float, quick: float = 29.0) -> Mapping[str, Reading]:
 
 
 Readings = Mapping[str, Matrix]
-"""An answer for every key of the catalogue, all on the same grid."""
+"""Answer of every key of the catalogue, all on one grid."""
 
 
 def service_at(labels: Mapping[str, str], prefix: str = "") -> Service:
-    """The service named by `<prefix>service_name` and `<prefix>service_namespace`."""
+    """Service of the labels `<prefix>service_name` and `<prefix>service_namespace`."""
     return Service(labels.get(f"{prefix}service_namespace", ""), labels.get(f"{prefix}service_name", ""))

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from foreshock_dashboard.model.query import Matcher
-from foreshock_dashboard.world.catalogue.row import GPU, SERVICE, TARGET, Form, Reading, Windows
+from foreshock_dashboard.world.catalogue.row import (
+    GPU_LABELS,
+    SERVICE_LABELS,
+    TARGET_LABELS,
+    CatalogueRow,
+    Producer,
+    RateWindows,
+)
 
 BY_SERVICE = ("by_service_name", "by_service_namespace")
 WORKLOAD = ("namespace", "pod", "exported_namespace", "exported_pod")
 """Labels of the pod that holds a GPU; `exported_` where the scrape's own labels took the names."""
 
-_DCGM = (*TARGET, "UUID", "GPU_I_ID", *WORKLOAD)
+_DCGM = (*TARGET_LABELS, "UUID", "GPU_I_ID", *WORKLOAD)
 _NAMES = {"UUID": "uuid", "modelName": "model", "Hostname": "host_name"}
 _SM = Matcher("clock", "=", "sm")
 _SICK = Matcher("reason", "=~", "thermal|hw_thermal|power_brake|reliability|board_limit")
@@ -21,7 +28,7 @@ _XIDS = Matcher("xid", "!~", "8|13|31|43|45|68|94|109")
 MIB = 2.0**20
 
 
-def readings(windows: Windows) -> Mapping[str, Reading]:
+def readings(windows: RateWindows) -> Mapping[str, CatalogueRow]:
     """Identity, load, sharing and health.
 
     dcgm-exporter's names, labels and units (MiB, MHz, percent) are those of its default counters
@@ -29,71 +36,84 @@ def readings(windows: Windows) -> Mapping[str, Reading]:
     """
     last, rate = windows.last, windows.rate
 
-    def dcgm(field: str, scale: float = 1.0, by: tuple[str, ...] = _DCGM) -> Form:
-        return Form(last(f"DCGM_FI_{field}", by), _NAMES, scale=scale)
+    def dcgm(field: str, scale: float = 1.0, by: tuple[str, ...] = _DCGM) -> Producer:
+        return Producer(last(f"DCGM_FI_{field}", by), _NAMES, scale=scale)
 
     gpus = "GPUs"
     busy = (dcgm("PROF_GR_ENGINE_ACTIVE"), dcgm("DEV_GPU_UTIL", 0.01))
     return {
-        "up": Reading(last("up", TARGET), "which targets are down"),
-        "host": Reading(
-            last("target_info", (*TARGET, "host_name")),
+        "up": CatalogueRow(last("up", TARGET_LABELS), "which targets are down"),
+        "host": CatalogueRow(
+            last("target_info", (*TARGET_LABELS, "host_name")),
             "names of hosts: their addresses stand for them",
-            also=(Form(last("node_uname_info", (*TARGET, "nodename")), {"nodename": "host_name"}),),
+            also=(Producer(last("node_uname_info", (*TARGET_LABELS, "nodename")), {"nodename": "host_name"}),),
         ),
-        "gpu": Reading(
-            last("gpu_info", (*GPU, "gpu", "model")),
+        "gpu": CatalogueRow(
+            last("gpu_info", (*GPU_LABELS, "gpu", "model")),
             gpus,
             tuple(
-                dcgm(field, by=(*TARGET, "UUID", "gpu", "modelName", "Hostname"))
+                dcgm(field, by=(*TARGET_LABELS, "UUID", "gpu", "modelName", "Hostname"))
                 for field in ("DEV_GPU_UTIL", "PROF_GR_ENGINE_ACTIVE")
             ),
             shown=True,
         ),
-        "pool": Reading(last("gpu_pool_info", ("uuid", "pool")), "pools of GPUs"),
-        "mock": Reading(last("foreshock_exporter_mock", TARGET), "the badge of simulated data"),
-        "utilization": Reading(rate("gpu_busy_seconds_total", GPU), gpus, busy, shown=True),
-        "contended": Reading(rate("gpu_contended_seconds_total", GPU), "contention", shown=True),
-        "memory_used": Reading(last("gpu_memory_used_bytes", GPU), gpus, (dcgm("DEV_FB_USED", MIB),), shown=True),
-        "memory_total": Reading(last("gpu_memory_total_bytes", GPU), gpus, (dcgm("DEV_FB_TOTAL", MIB),), shown=True),
-        "memory_free": Reading(
-            last("gpu_memory_free_bytes", GPU),
+        "pool": CatalogueRow(last("gpu_pool_info", ("uuid", "pool")), "pools of GPUs"),
+        "mock": CatalogueRow(last("foreshock_exporter_mock", TARGET_LABELS), "the badge of simulated data"),
+        "utilization": CatalogueRow(rate("gpu_busy_seconds_total", GPU_LABELS), gpus, busy, shown=True),
+        "contended": CatalogueRow(rate("gpu_contended_seconds_total", GPU_LABELS), "contention", shown=True),
+        "memory_used": CatalogueRow(
+            last("gpu_memory_used_bytes", GPU_LABELS), gpus, (dcgm("DEV_FB_USED", MIB),), shown=True
+        ),
+        "memory_total": CatalogueRow(
+            last("gpu_memory_total_bytes", GPU_LABELS), gpus, (dcgm("DEV_FB_TOTAL", MIB),), shown=True
+        ),
+        "memory_free": CatalogueRow(
+            last("gpu_memory_free_bytes", GPU_LABELS),
             "the memory of a GPU, where no total is told",
             (dcgm("DEV_FB_FREE", MIB),),
         ),
-        "power": Reading(last("gpu_power_watts", GPU), "power", (dcgm("DEV_POWER_USAGE"),)),
-        "temperature": Reading(
-            last("gpu_temperature_celsius", GPU, Matcher("sensor", "=", "gpu")), "temperature", (dcgm("DEV_GPU_TEMP"),)
+        "power": CatalogueRow(last("gpu_power_watts", GPU_LABELS), "power", (dcgm("DEV_POWER_USAGE"),)),
+        "temperature": CatalogueRow(
+            last("gpu_temperature_celsius", GPU_LABELS, Matcher("sensor", "=", "gpu")),
+            "temperature",
+            (dcgm("DEV_GPU_TEMP"),),
         ),
-        "clock": Reading(last("gpu_clock_hertz", GPU, _SM), "clocks held down", (dcgm("DEV_SM_CLOCK", 1e6),)),
-        "clock_max": Reading(
-            last("gpu_clock_max_hertz", GPU, _SM), "clocks held down", (dcgm("DEV_MAX_SM_CLOCK", 1e6),)
+        "clock": CatalogueRow(
+            last("gpu_clock_hertz", GPU_LABELS, _SM), "clocks held down", (dcgm("DEV_SM_CLOCK", 1e6),)
         ),
-        "throttled": Reading(
-            rate("gpu_throttled_seconds_total", GPU, _SICK), "GPUs held back by heat or a lack of power"
+        "clock_max": CatalogueRow(
+            last("gpu_clock_max_hertz", GPU_LABELS, _SM), "clocks held down", (dcgm("DEV_MAX_SM_CLOCK", 1e6),)
         ),
-        "gpu_errors": Reading(
-            rate("gpu_xid_errors_total", GPU, _XIDS),
+        "throttled": CatalogueRow(
+            rate("gpu_throttled_seconds_total", GPU_LABELS, _SICK), "GPUs held back by heat or a lack of power"
+        ),
+        "gpu_errors": CatalogueRow(
+            rate("gpu_xid_errors_total", GPU_LABELS, _XIDS),
             "errors of GPUs",
             also=(
-                Form(rate("gpu_ecc_errors_total", GPU, Matcher("severity", "=", "uncorrected")), {}),
-                Form(rate("DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", (*TARGET, "UUID")), _NAMES),
+                Producer(rate("gpu_ecc_errors_total", GPU_LABELS, Matcher("severity", "=", "uncorrected")), {}),
+                Producer(rate("DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", (*TARGET_LABELS, "UUID")), _NAMES),
             ),
         ),
-        "gpu_lost": Reading(last("gpu_lost", GPU), "GPUs that fell off the bus"),
-        "busy": Reading(
-            windows.quick_rate("gpu_service_busy_seconds_total", (*GPU, *SERVICE)), "services on GPUs", busy, shown=True
+        "gpu_lost": CatalogueRow(last("gpu_lost", GPU_LABELS), "GPUs that fell off the bus"),
+        "busy": CatalogueRow(
+            windows.quick_rate("gpu_service_busy_seconds_total", (*GPU_LABELS, *SERVICE_LABELS)),
+            "services on GPUs",
+            busy,
+            shown=True,
         ),
-        "stalled": Reading(
-            windows.quick_rate("gpu_service_stalled_seconds_total", (*GPU, *SERVICE)), "contention", shown=True
+        "stalled": CatalogueRow(
+            windows.quick_rate("gpu_service_stalled_seconds_total", (*GPU_LABELS, *SERVICE_LABELS)),
+            "contention",
+            shown=True,
         ),
-        "stalled_by": Reading(
-            windows.quick_rate("gpu_service_stalled_by_seconds_total", (*GPU, *SERVICE, *BY_SERVICE)),
+        "stalled_by": CatalogueRow(
+            windows.quick_rate("gpu_service_stalled_by_seconds_total", (*GPU_LABELS, *SERVICE_LABELS, *BY_SERVICE)),
             "who starves whom",
             shown=True,
         ),
-        "memory": Reading(
-            last("gpu_service_memory_used_bytes", (*GPU, *SERVICE)),
+        "memory": CatalogueRow(
+            last("gpu_service_memory_used_bytes", (*GPU_LABELS, *SERVICE_LABELS)),
             "services on GPUs",
             (dcgm("DEV_FB_USED", MIB),),
             shown=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from foreshock_dashboard.model.query import Matcher
-from foreshock_dashboard.world.catalogue.row import TARGET, Form, Reading, Windows
+from foreshock_dashboard.world.catalogue.row import TARGET_LABELS, CatalogueRow, Producer, RateWindows
 
 _REAL = Matcher(
     "device",
@@ -13,39 +13,43 @@ _REAL = Matcher(
     "lo|veth.*|docker.*|br-.*|cni.*|cali.*|flannel.*|cilium.*|lxc.*|tunl.*|virbr.*|dummy.*|bond.*|team.*",
 )
 """Interfaces that are wires: not loopback, not those of containers, not one made of others."""
-DEVICE = (*TARGET, "device")
-PORT = (*TARGET, "device", "port")
+DEVICE = (*TARGET_LABELS, "device")
+PORT = (*TARGET_LABELS, "device", "port")
 
 
-def readings(windows: Windows) -> Mapping[str, Reading]:
+def readings(windows: RateWindows) -> Mapping[str, CatalogueRow]:
     """Names: node_exporter's collectors netdev, netclass, infiniband and netstat."""
     last, rate = windows.last, windows.rate
 
-    def lost(metric: str) -> Form:
+    def lost(metric: str) -> Producer:
         matchers = (_REAL,) if metric.startswith("node_network") else ()
-        return Form(rate(metric, TARGET, *matchers), {})
+        return Producer(rate(metric, TARGET_LABELS, *matchers), {})
 
     return {
-        "received": Reading(
+        "received": CatalogueRow(
             rate("node_network_receive_bytes_total", DEVICE, _REAL),
             "how full interfaces are",
-            also=(Form(rate("node_infiniband_port_data_received_bytes_total", PORT), {}),),
+            also=(Producer(rate("node_infiniband_port_data_received_bytes_total", PORT), {}),),
         ),
-        "sent": Reading(
+        "sent": CatalogueRow(
             rate("node_network_transmit_bytes_total", DEVICE, _REAL),
             "how full interfaces are",
-            also=(Form(rate("node_infiniband_port_data_transmitted_bytes_total", PORT), {}),),
+            also=(Producer(rate("node_infiniband_port_data_transmitted_bytes_total", PORT), {}),),
         ),
-        "speed": Reading(
+        "speed": CatalogueRow(
             last("node_network_speed_bytes", DEVICE, _REAL),
             "how full interfaces are",
-            also=(Form(last("node_infiniband_rate_bytes_per_second", PORT), {}),),
+            also=(Producer(last("node_infiniband_rate_bytes_per_second", PORT), {}),),
         ),
-        "segments": Reading(rate("node_netstat_Tcp_OutSegs", TARGET), "the share of TCP segments sent again"),
-        "retransmitted": Reading(rate("node_netstat_Tcp_RetransSegs", TARGET), "the share of TCP segments sent again"),
-        "timeouts": Reading(rate("node_netstat_TcpExt_TCPTimeouts", TARGET), "time-outs of TCP"),
-        "dropped": Reading(
-            rate("node_network_receive_drop_total", TARGET, _REAL),
+        "segments": CatalogueRow(
+            rate("node_netstat_Tcp_OutSegs", TARGET_LABELS), "the share of TCP segments sent again"
+        ),
+        "retransmitted": CatalogueRow(
+            rate("node_netstat_Tcp_RetransSegs", TARGET_LABELS), "the share of TCP segments sent again"
+        ),
+        "timeouts": CatalogueRow(rate("node_netstat_TcpExt_TCPTimeouts", TARGET_LABELS), "time-outs of TCP"),
+        "dropped": CatalogueRow(
+            rate("node_network_receive_drop_total", TARGET_LABELS, _REAL),
             "packets dropped or in error",
             also=tuple(
                 map(

@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from foreshock_dashboard.model.query import Query
-from foreshock_dashboard.world.catalogue.row import PODS, SERVICE, TARGET, Form, Reading, Windows
+from foreshock_dashboard.world.catalogue.row import (
+    POD_LABELS,
+    SERVICE_LABELS,
+    TARGET_LABELS,
+    CatalogueRow,
+    Producer,
+    RateWindows,
+)
 
-SERVICE_MODEL = (*SERVICE, "model_name")
-SERVER = (*TARGET, *PODS, *SERVICE_MODEL)
-_TRITON = (*TARGET, *PODS, *SERVICE, "model")
+SERVICE_MODEL = (*SERVICE_LABELS, "model_name")
+SERVER = (*TARGET_LABELS, *POD_LABELS, *SERVICE_MODEL)
+_TRITON = (*TARGET_LABELS, *POD_LABELS, *SERVICE_LABELS, "model")
 _LABELS = {"model": "model_name"}
 _MICRO = 1e-6
 
 
-def readings(windows: Windows) -> Mapping[str, Reading]:
+def readings(windows: RateWindows) -> Mapping[str, CatalogueRow]:
     """Queues, batches, caches and latencies, per server.
 
     Names: docs.vllm.ai/en/stable/usage/metrics, docs.sglang.io/references/production_metrics, TGI's reference of
@@ -24,30 +31,30 @@ def readings(windows: Windows) -> Mapping[str, Reading]:
     """
     last, rate = windows.last, windows.rate
 
-    def of(ask: Callable[..., Query], metric: str, scale: float = 1.0) -> Form:
+    def of(ask: Callable[..., Query], metric: str, scale: float = 1.0) -> Producer:
         triton = metric.startswith("nv_")
-        return Form(ask(metric, _TRITON if triton else SERVER), _LABELS if triton else {}, scale=scale)
+        return Producer(ask(metric, _TRITON if triton else SERVER), _LABELS if triton else {}, scale=scale)
 
     success = of(rate, "nv_inference_request_success")
 
     def timed(
         key: str, lost: str, names: tuple[str, ...], also: tuple[str, ...], triton: str = ""
-    ) -> dict[str, Reading]:
-        def part(suffix: str, more: tuple[Form, ...]) -> Reading:
+    ) -> dict[str, CatalogueRow]:
+        def part(suffix: str, more: tuple[Producer, ...]) -> CatalogueRow:
             forms = tuple(of(rate, f"{name}_{suffix}") for name in names[1:])
             others = tuple(of(rate, f"{name}_{suffix}") for name in also)
-            return Reading(rate(f"{names[0]}_{suffix}", SERVER), lost, forms, (*others, *more))
+            return CatalogueRow(rate(f"{names[0]}_{suffix}", SERVER), lost, forms, (*others, *more))
 
         duration, count = ((of(rate, triton, _MICRO),), (success,)) if triton else ((), ())
         return {f"{key}_sum": part("sum", duration), f"{key}_count": part("count", count)}
 
     return {
-        "running": Reading(
+        "running": CatalogueRow(
             last("vllm:num_requests_running", SERVER),
             "requests in batches",
             also=(of(last, "sglang:num_running_reqs"), of(last, "tgi_batch_current_size")),
         ),
-        "waiting": Reading(
+        "waiting": CatalogueRow(
             last("vllm:num_requests_waiting", SERVER),
             "queues of model servers",
             also=(
@@ -56,32 +63,32 @@ def readings(windows: Windows) -> Mapping[str, Reading]:
                 of(last, "nv_inference_pending_request_count"),
             ),
         ),
-        "cache": Reading(
+        "cache": CatalogueRow(
             last("vllm:kv_cache_usage_perc", (*SERVER, "engine")),
             "use of the KV cache",
-            forms=(Form(last("vllm:gpu_cache_usage_perc", (*SERVER, "engine")), {}),),
+            forms=(Producer(last("vllm:gpu_cache_usage_perc", (*SERVER, "engine")), {}),),
             also=(of(last, "sglang:token_usage"),),
         ),
-        "preempted": Reading(rate("vllm:num_preemptions_total", SERVER), "preemptions"),
-        "finished": Reading(
+        "preempted": CatalogueRow(rate("vllm:num_preemptions_total", SERVER), "preemptions"),
+        "finished": CatalogueRow(
             rate("vllm:request_success_total", SERVER),
             "requests that model servers answer",
             also=(of(rate, "sglang:num_requests_total"), of(rate, "tgi_request_success"), success),
         ),
-        "prompt_tokens": Reading(
+        "prompt_tokens": CatalogueRow(
             rate("vllm:prompt_tokens_total", SERVER),
             "length of prompts",
             also=(of(rate, "sglang:prompt_tokens_total"), of(rate, "tgi_request_input_length_sum")),
         ),
-        "generated_tokens": Reading(
+        "generated_tokens": CatalogueRow(
             rate("vllm:generation_tokens_total", SERVER),
             "length of answers",
             also=(of(rate, "sglang:generation_tokens_total"), of(rate, "tgi_request_generated_tokens_sum")),
         ),
-        "first_token_seconds": Reading(
+        "first_token_seconds": CatalogueRow(
             windows.buckets("vllm:time_to_first_token_seconds", SERVICE_MODEL),
             "time to the first token",
-            also=(Form(windows.buckets("sglang:time_to_first_token_seconds", SERVICE_MODEL), {}),),
+            also=(Producer(windows.buckets("sglang:time_to_first_token_seconds", SERVICE_MODEL), {}),),
         ),
         **timed(
             "queued",

@@ -1,4 +1,4 @@
-"""One row of what is read from a metrics source, in every form that producers give it."""
+"""A row of the query catalogue, in the form of each producer."""
 
 from __future__ import annotations
 
@@ -12,36 +12,40 @@ from foreshock_dashboard.model.samples import Labels, labels_of
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.robust import nan_sum
 
-GPU = ("job", "instance", "uuid")
-TARGET = ("job", "instance")
-SERVICE = ("service_name", "service_namespace")
-PODS = ("pod", "k8s_pod_name")
-"""Which of several servers on one page, as Prometheus and OpenTelemetry name it."""
+GPU_LABELS = ("job", "instance", "uuid")
+TARGET_LABELS = ("job", "instance")
+SERVICE_LABELS = ("service_name", "service_namespace")
+POD_LABELS = ("pod", "k8s_pod_name")
+"""Labels that tell servers of one target apart, as Prometheus and OpenTelemetry name them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
-    """How another producer tells the same: its query, its names of labels, its unit.
+class Producer:
+    """Form in which a producer reports a reading.
 
-    `labels` maps the producer's label names to the standard ones; `le_scale` turns its bucket bounds into seconds,
-    `scale` its values into the standard unit. `named` gives the standard labels where the producer has no such labels
-    under another name, or None for what is not meant; what has the same ones is added. `producer`: who tells it, ""
-    where that is no matter of choice.
+    Attributes:
+        query: the producer's query.
+        labels: the producer's label names to the standard names.
+        le_scale: factor from its bucket bounds to seconds.
+        scale: factor from its values to the standard unit.
+        relabel: computes the standard labels where renaming is not enough; None drops the series. Series that end up
+            with equal labels are summed.
+        producer: name of the producer, "" where only one exists.
     """
 
     query: Query
     labels: Mapping[str, str] = field(default_factory=dict)
     le_scale: float = 1.0
     scale: float = 1.0
-    named: Callable[[Mapping[str, str]], Mapping[str, str] | None] | None = None
+    relabel: Callable[[Mapping[str, str]], Mapping[str, str] | None] | None = None
     producer: str = ""
 
     def standard(self, matrix: Matrix) -> Matrix:
-        """The answer with standard labels and units. What is infinite is no measurement."""
+        """Answer with standard labels and units; infinite values become NaN."""
         rows: dict[Labels, Floats] = {}
         infinite = np.isinf(matrix.values)
-        told = np.where(infinite, np.nan, matrix.values) if infinite.any() else matrix.values
-        for labels, values in zip(matrix.labels, told, strict=True):
+        finite = np.where(infinite, np.nan, matrix.values) if infinite.any() else matrix.values
+        for labels, values in zip(matrix.labels, finite, strict=True):
             pairs = self._renamed(labels)
             if pairs is not None:
                 key, scaled = labels_of(pairs), values * self.scale
@@ -52,59 +56,64 @@ class Form:
         pairs = {self.labels.get(name, name): value for name, value in labels}
         if "le" in pairs and self.le_scale != 1.0:
             pairs["le"] = repr(float(pairs["le"]) * self.le_scale)
-        if self.named is None:
+        if self.relabel is None:
             return pairs
-        named = self.named(pairs)
-        return named if named is None or "le" not in pairs else {**named, "le": pairs["le"]}
+        relabeled = self.relabel(pairs)
+        return relabeled if relabeled is None or "le" not in pairs else {**relabeled, "le": pairs["le"]}
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """One row of the table. `lost`: what there is not without it; `shown`: the pages say so, for it should be there.
+class CatalogueRow:
+    """One row of the catalogue.
 
-    `forms` are asked in turn where the query has no answer. `also` are other producers of the same kind of thing, or
-    other metrics that count towards it: their series come beside those. `producer` is the query's; of what is `part_of`
-    another reading (its key), only what has no producer is asked for, and that of the producer who told the other one.
+    Attributes:
+        query: preferred query.
+        lost: feature that is missing without this reading.
+        forms: alternatives, tried in order where the query has no answer.
+        also: further producers or metrics whose series are merged with the answer.
+        shown: whether pages report the reading as missing.
+        producer: producer of `query`.
+        part_of: key of another reading; only forms of that reading's producer are queried.
     """
 
     query: Query
     lost: str
-    forms: tuple[Form, ...] = ()
-    also: tuple[Form, ...] = ()
+    forms: tuple[Producer, ...] = ()
+    also: tuple[Producer, ...] = ()
     shown: bool = False
     producer: str = ""
     part_of: str = ""
 
     @property
-    def ways(self) -> tuple[Form, ...]:
-        """The query and the forms, in the order in which they are asked."""
-        return (Form(self.query, producer=self.producer), *self.forms)
+    def ways(self) -> tuple[Producer, ...]:
+        """The query and its alternatives, in order."""
+        return (Producer(self.query, producer=self.producer), *self.forms)
 
 
 def quick_window(interval: float) -> float:
-    """Seconds that hold two or three scrapes `interval` seconds apart, off multiples of it, and half a minute or so."""
+    """Rate window in seconds that holds two or three scrapes `interval` seconds apart, about half a minute."""
     return max(29.0, 2.9 * interval)
 
 
 @dataclass(frozen=True, slots=True)
-class Windows:
-    """How far queries look back, in seconds: `rates`, and `quick` for what changes at once when a neighbour moves."""
+class RateWindows:
+    """Rate windows in seconds: `rates`, and `quick` for readings that react at once to a neighbor."""
 
     rates: float
     quick: float
 
     def last(self, metric: str, by: tuple[str, ...] | None, *matchers: Matcher) -> Query:
-        """The newest value."""
+        """Query of the newest value."""
         return Query(metric, matchers, by, "last", min(self.rates, MAX_LAST_WINDOW))
 
     def rate(self, metric: str, by: tuple[str, ...], *matchers: Matcher) -> Query:
-        """Per second."""
+        """Query of the rate per second."""
         return Query(metric, matchers, by, "rate", self.rates)
 
     def quick_rate(self, metric: str, by: tuple[str, ...], *matchers: Matcher) -> Query:
-        """Per second, over two or three scrapes."""
+        """Query of the rate per second over the quick window."""
         return Query(metric, matchers, by, "rate", self.quick)
 
     def buckets(self, metric: str, by: tuple[str, ...], *matchers: Matcher) -> Query:
-        """Observations per bucket."""
+        """Query of observations per bucket."""
         return Query(metric, matchers, by, "buckets", self.rates)

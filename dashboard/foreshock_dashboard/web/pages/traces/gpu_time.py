@@ -26,7 +26,7 @@ from foreshock_dashboard.model.span import EXPORTER, OCCUPANCY, Span, TraceQuery
 from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.web.pages.traces.wait_sentence import wait_sentence
 from foreshock_dashboard.world.catalogue.catalogue import service_at
-from foreshock_dashboard.world.catalogue.row import GPU, SERVICE
+from foreshock_dashboard.world.catalogue.row import GPU_LABELS, SERVICE_LABELS
 from foreshock_exporter.gpu.occupancy import TRACE_SECONDS, trace_id
 
 AT_ONCE = 2
@@ -287,7 +287,7 @@ class GpuTimes:
     def _shares(self, gpus: Sequence[Gpu], end: float, window: float) -> dict[Gpu, dict[Service, float]]:
         by_uuid = {gpu.uuid: gpu for gpu in gpus}
         these = Matcher("uuid", "=~", "|".join(map(_quoted, sorted(by_uuid))))
-        query = Query("gpu_service_busy_seconds_total", (these,), (*GPU, *SERVICE), "rate", window)
+        query = Query("gpu_service_busy_seconds_total", (these,), (*GPU_LABELS, *SERVICE_LABELS), "rate", window)
         answer = self._hub.metrics.fetch(query, end, end, 1.0)
         shares: dict[Gpu, dict[Service, float]] = {}
         for labels, values in zip(map(dict, answer.labels), answer.values, strict=True):
