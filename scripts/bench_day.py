@@ -30,7 +30,7 @@ from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.sources.otlp.codec import decode
 from foreshock_dashboard.sources.prometheus.scrape import ScrapeTarget
 from foreshock_dashboard.sources.prometheus.text_format import parse
-from foreshock_dashboard.store import Sealing, Store
+from foreshock_dashboard.store import Store, StoreLimits
 from send_spans import batch
 
 STEP, BLOCK = 10.0, 30
@@ -115,7 +115,7 @@ def write(folder: Path, grown: Sequence[Grown], end: float, hours: float) -> tup
     """Write the day that ends at `end` (Unix seconds); how many samples it has, and a trace of it."""
     chance, noise, trace, written = random.Random(3), np.random.default_rng(3), "", 0  # noqa: S311 made up, no secret
     moment = [end - 3600 * hours]
-    store = Store.open(folder, now=lambda: moment[0], sealing=Sealing(seconds=600.0))
+    store = Store.open(folder, now=lambda: moment[0], limits=StoreLimits(block_seconds=600.0))
     start, steps = moment[0], round(3600 * hours / STEP)
     for block in range(0, steps, BLOCK):
         times = [start + STEP * step for step in range(block, min(block + BLOCK, steps))]

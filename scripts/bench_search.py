@@ -18,7 +18,7 @@ from bench_spans import BATCH, READY, batch, renew
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import TraceQuery
 from foreshock_dashboard.sources.otlp.codec import decode
-from foreshock_dashboard.store import Sealing, Store
+from foreshock_dashboard.store import Store, StoreLimits
 
 RATE = 5000.0
 """Spans a second of the store's time."""
@@ -98,12 +98,12 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="foreshock-bench-") as folder:
         start = time.time() - 3600
-        store = Store.open(Path(folder) / "store", now=time.time, sealing=Sealing(seconds=30.0))
+        store = Store.open(Path(folder) / "store", now=time.time, limits=StoreLimits(block_seconds=30.0))
         begun = time.monotonic()
         end, known = fill(store, options.spans, start)
         stats = store.stats()
         print(
-            f"{stats.spans:,} spans in {stats.segments} segments of {stats.segment_bytes >> 20} MiB, written in "
+            f"{stats.spans:,} spans in {stats.blocks} segments of {stats.block_bytes >> 20} MiB, written in "
             f"{time.monotonic() - begun:.0f} s"
         )
         rows = {name: median_ms(partial(_search, store, query)) for name, query in questions(start, end).items()}

@@ -22,11 +22,11 @@ from typing import Any
 from foreshock_dashboard.cli.simulate import EPOCH
 from foreshock_dashboard.common.gc_tuning import collect_rarely
 from foreshock_dashboard.model.query import Query
-from foreshock_dashboard.recording.meta import Meta
+from foreshock_dashboard.recording.meta import RecordingMeta
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
-from foreshock_dashboard.recording.recorder import Habits, Recorder
-from foreshock_dashboard.recording.targets import HostTarget, Target
+from foreshock_dashboard.recording.recorder import Recorder, ScrapeConfig
+from foreshock_dashboard.recording.targets import HostTarget, ScrapeTarget
 from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_exporter.model import metrics as metric_names
 from foreshock_simulator.scenarios.load import load
@@ -72,13 +72,13 @@ class Parts:
         setattr(owner, method, counted)
 
 
-def record(name: str, size: str, minutes: float, folder: Path, parts: Parts, habits: Habits) -> None:
+def record(name: str, size: str, minutes: float, folder: Path, parts: Parts, habits: ScrapeConfig) -> None:
     """Record a scenario as `foreshock simulate` does."""
     parts.wrap(Simulation, "advance", "simulation")
     parts.wrap(HostTarget, "sample", "exporters' samples")
-    parts.wrap(Target, "scrape", "scrapes")
+    parts.wrap(ScrapeTarget, "scrape", "scrapes")
     collect_rarely()
-    with parts.part("rest"), RecordingWriter(folder, Meta(simulated=True, scrape_interval=10.0)) as writer:
+    with parts.part("rest"), RecordingWriter(folder, RecordingMeta(simulated=True, scrape_interval=10.0)) as writer:
         simulation = Simulation(load(name, size, 1), 1, EPOCH, sample=0.05, count=True)
         for _ in Recorder(simulation, writer, start=EPOCH, seed=1, habits=habits).run(EPOCH + 60 * minutes):
             pass
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scenario", default="calm")
     parser.add_argument("--size", default="demo")
     parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--look", type=float, default=Habits().look, help="seconds between an exporter's looks")
+    parser.add_argument("--look", type=float, default=ScrapeConfig().look, help="seconds between an exporter's looks")
     parser.add_argument("--profile", action="store_true", help="print the costliest functions")
     asked = parser.parse_args(arguments)
     parts, profile = Parts(), cProfile.Profile()
@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = Path(scratch) / "recording"
         if asked.profile:
             profile.enable()
-        record(asked.scenario, asked.size, asked.minutes, folder, parts, Habits(look=asked.look))
+        record(asked.scenario, asked.size, asked.minutes, folder, parts, ScrapeConfig(look=asked.look))
         profile.disable()
         began = time.thread_time()
         with Recording(folder) as recording:

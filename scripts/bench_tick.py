@@ -21,7 +21,7 @@ import numpy as np
 from bench_platform import STEP, Platform, Size, counted
 from foreshock_dashboard.analysis.incidents.lifecycle import State, advance
 from foreshock_dashboard.hub.analysis_loop import HISTORY_SECONDS, MAX_WORLD_BYTES
-from foreshock_dashboard.store.malloc_tuning import give_back
+from foreshock_dashboard.store.malloc_tuning import trim_malloc
 from foreshock_dashboard.world.builder import WorldBuilder
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 
@@ -33,7 +33,7 @@ BAR_SECONDS, BAR_MIB = 0.5, 300.0
 def resident() -> float:
     """MiB that this process holds now, once what was freed is the system's again, as a hub does it after sealing."""
     gc.collect()
-    give_back()
+    trim_malloc()
     match = re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())
     return int(match[1]) / 1024 if match else float("nan")
 

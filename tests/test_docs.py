@@ -15,9 +15,7 @@ from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.settings.settings import OPTIONS
 from foreshock_dashboard.sources.otlp.receiver import ReceiverStats
-from foreshock_dashboard.store import Retention, Sealing, StoreStats
-from foreshock_dashboard.store.samples.queries import MAX_CELLS, MAX_SAMPLES
-from foreshock_dashboard.store.spans.queries import MAX_SPANS
+from foreshock_dashboard.store import Retention, StoreLimits, StoreStats
 from foreshock_simulator.scenarios.load import names
 
 ROOT = Path(__file__).parent.parent
@@ -120,13 +118,16 @@ def test_every_make_target_that_documents_name_exists() -> None:
 
 def test_the_document_of_the_store_gives_its_bounds() -> None:
     """As they are unless told otherwise."""
-    kept, sealing = Retention(), Sealing()
+    retention, limits = Retention(), StoreLimits()
+    days = retention.metrics_seconds / 86_400, retention.spans_seconds / 86_400
     bounds = [
-        f"| age of metrics, spans | {kept.metrics / 86_400:g} d, {kept.spans / 86_400:g} d |",
-        f"| bytes of segments | {kept.bytes >> 30} GiB |",
-        f"| data in memory before it is sealed | {sealing.bytes >> 20} MiB or {sealing.seconds / 60:g} min,",
-        f"| data in memory while segments cannot be written | {sealing.full >> 20} MiB |",
-        f"| one query | {MAX_SAMPLES // 10**6} million samples, {MAX_CELLS // 10**6} million series × steps,",
-        f"| one trace | {MAX_SPANS:,} spans |",
+        f"| age of samples, of spans | {days[0]:g} d, {days[1]:g} d |",
+        f"| size of all blocks | {retention.max_bytes >> 30} GiB |",
+        f"| size or age of a head table | {limits.block_bytes >> 20} MiB or {limits.block_seconds / 60:g} min |",
+        f"| size of all heads | {limits.max_head_bytes >> 20} MiB |",
+        f"| samples of one query | {limits.max_query_samples:,} |",
+        f"| series × steps of one query | {limits.max_query_cells:,} |",
+        f"| spans of one trace | {limits.max_trace_spans:,} |",
+        f"| series in the head | {limits.max_series:,} |",
     ]
     assert [bound for bound in bounds if bound not in text("docs/store.md")] == []

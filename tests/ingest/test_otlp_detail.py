@@ -15,7 +15,7 @@ from foreshock_dashboard.ingest.otlp.detail import LinkDetail, SpanDetail, detai
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources.otlp.codec import decode
 from foreshock_dashboard.sources.otlp.slices import slices
-from foreshock_dashboard.store import Sealing, Store
+from foreshock_dashboard.store import Store, StoreLimits
 
 T0 = 1_790_000_000
 START = T0 * 10**9
@@ -64,7 +64,8 @@ def test_everything_of_a_span_is_kept_as_it_was_sent(tmp_path: Path) -> None:
     """From the request, from memory, and from a segment."""
     (span,) = decode(request().SerializeToString()).spans
     assert detail_of(span) == EXPECTED
-    with closing(Store.open(tmp_path / "store", now=lambda: float(T0), sealing=Sealing(bytes=1), threads=1)) as store:
+    limits = StoreLimits(block_bytes=1, duckdb_threads=1)
+    with closing(Store.open(tmp_path / "store", now=lambda: float(T0), limits=limits)) as store:
         store.append_spans([span])
         for _ in range(2):
             assert [detail_of(each) for each in store.get(span.trace_id)] == [EXPECTED]

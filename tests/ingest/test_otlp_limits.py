@@ -66,7 +66,7 @@ LIMITS = {
     "span names of one service": f"{counters.MAX_SPAN_NAMES}",
     "series made of spans": f"{default(span_metrics.SpanMetrics, 'max_series'):,}",
     "span ids that wait": f"{default(span_metrics.SpanMetrics, 'max_items'):,}",
-    "spans of one trace": f"{stored.MAX_SPANS:,}; {params.MOST_SPANS:,}",
+    "spans of one trace": f"{stored.MAX_TRACE_SPANS:,}; {params.MOST_SPANS:,}",
 }
 
 

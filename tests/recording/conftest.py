@@ -16,7 +16,7 @@ import pytest
 from foreshock_dashboard.cli.main import main
 from foreshock_dashboard.model.samples import Labels, SampleBatch
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.recording.meta import Meta
+from foreshock_dashboard.recording.meta import RecordingMeta
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.recording.writer import RecordingWriter
 
@@ -58,7 +58,7 @@ def write(tmp_path: Path) -> Write:
         batches: Sequence[SampleBatch] = (),
         spans: Sequence[Span] = (),
         name: str = "recording",
-        meta: Meta = Meta(),  # noqa: B008
+        meta: RecordingMeta = RecordingMeta(),  # noqa: B008
     ) -> Path:
         with RecordingWriter(tmp_path / name, meta) as writer:
             add(writer, batches)

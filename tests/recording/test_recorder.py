@@ -14,11 +14,11 @@ import pytest
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.samples import Labels, is_stale
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.recording.counted import CountedSpans
 from foreshock_dashboard.recording.platform import Outage
 from foreshock_dashboard.recording.reader import Recording
-from foreshock_dashboard.recording.recorder import Habits, Recorder, span_of
-from foreshock_dashboard.recording.targets import HostTarget, Numbered
+from foreshock_dashboard.recording.recorder import Recorder, ScrapeConfig, to_span
+from foreshock_dashboard.recording.span_counts import CountedSpans
+from foreshock_dashboard.recording.targets import HostTarget, SeriesNumbers
 from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_dashboard.sources.prometheus.text_format import parse
 from foreshock_exporter.exposition.text_format import render
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 START = 1_767_600_000.0
 LENGTH = 300.0
-USUAL = Habits()
+USUAL = ScrapeConfig()
 Read = Callable[[Path], "Rows"]
 
 
@@ -42,7 +42,7 @@ def simulation(sample: float = 0.05, seed: int = 1) -> Simulation:
 def record(
     path: Path,
     length: float = LENGTH,
-    habits: Habits = USUAL,
+    habits: ScrapeConfig = USUAL,
     outages: Sequence[Outage] = (),
     seed: int = 1,
 ) -> Path:
@@ -57,7 +57,7 @@ def record(
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five minutes in which one scrape of twenty is lost."""
-    return record(tmp_path_factory.mktemp("recorded") / "recording", habits=Habits(loss=0.05))
+    return record(tmp_path_factory.mktemp("recorded") / "recording", habits=ScrapeConfig(loss=0.05))
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +184,7 @@ def test_what_is_counted_is_what_the_hub_makes_of_all_spans() -> None:
     platform = Simulation(load("calm", "small", 1), 1, START, sample=1.0, count=True)
     counted, hub = CountedSpans(platform.counts), SpanMetrics(ttl=1e5, slack=1e6, stale_after=1e9)
     for now in np.arange(START + 10, START + LENGTH + 1, 10).tolist():
-        hub.add([span_of(span) for span in platform.advance(now)], now)
+        hub.add([to_span(span) for span in platform.advance(now)], now)
         read(counted, now)
         hub.collect(now)
     later = START + 1e7
@@ -224,7 +224,7 @@ def test_an_outage_begins_counters_anew(tmp_path: Path, rows: Read) -> None:
         Outage(START + 60, START + 120, ("host-1",), True),
         Outage(START + 60, START + 120, ("host-2",), False),
     ]
-    told = rows(record(tmp_path / "recording", 200.0, Habits(loss=0.0), outages))
+    told = rows(record(tmp_path / "recording", 200.0, ScrapeConfig(loss=0.0), outages))
     fell: dict[str, set[bool]] = {}
     for labels, values in named(told, "gpu_busy_seconds_total").items():
         real = [value for _, value in values if not is_stale(value)]
@@ -242,7 +242,7 @@ def test_an_outage_begins_counters_anew(tmp_path: Path, rows: Read) -> None:
 def test_a_target_keeps_its_own_labels(tmp_path: Path) -> None:
     """What it says of them otherwise is renamed, as a scrape does."""
     with RecordingWriter(tmp_path / "recording") as writer:
-        numbered = Numbered(writer, {"job": "j", "instance": "i"})
+        numbered = SeriesNumbers(writer, {"job": "j", "instance": "i"})
         numbered.emitted([(Family("m", "gauge", ("instance", "job"), ""), [Sample(("other", "j"), 1.0)])])
         assert list(writer.numbers) == [("m", (("exported_instance", "other"), ("instance", "i"), ("job", "j")))]
         writer.add(np.array([0], np.int32), np.array([0], np.int64), np.array([1.0]))

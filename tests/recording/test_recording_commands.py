@@ -19,7 +19,7 @@ from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.hub.hub import Hub
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.recording.meta import Meta
+from foreshock_dashboard.recording.meta import RecordingMeta
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.recording_hub import open_recording
 from foreshock_dashboard.settings.settings import Settings
@@ -116,7 +116,7 @@ def test_rates_look_back_over_the_scrapes_of_the_recording(write: Write) -> None
 def test_a_simulated_recording_says_so_though_its_metrics_do_not(write: Write) -> None:
     """By its meta.json."""
     for simulated in (True, False):
-        path = write(requests(10.0, 60), name=f"simulated-{simulated}", meta=Meta(simulated=simulated))
+        path = write(requests(10.0, 60), name=f"simulated-{simulated}", meta=RecordingMeta(simulated=simulated))
         with hub_over(Settings(recording=path)) as hub:
             assert ask(hub, "/api/now").json()["simulated"] is simulated
 

@@ -25,7 +25,7 @@ from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch
 from foreshock_dashboard.model.span import Event, Link, Span
 from foreshock_dashboard.recording import meta as files
 from foreshock_dashboard.recording.errors import RecordingError
-from foreshock_dashboard.recording.meta import Meta
+from foreshock_dashboard.recording.meta import RecordingMeta
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_dashboard.store import Store
@@ -114,7 +114,7 @@ def test_spans_come_out_whole(write: Write, opened: Open) -> None:
 
 def test_a_recording_says_what_it_holds(write: Write, opened: Open) -> None:
     """Times, counts, and the scrape interval that is in the data."""
-    meta = opened(write(scrapes(6), [span()], meta=Meta(scenario="outage", seed=7, simulated=True))).meta
+    meta = opened(write(scrapes(6), [span()], meta=RecordingMeta(scenario="outage", seed=7, simulated=True))).meta
     assert (meta.start, meta.end) == (T0 + 0.25, T0 + 50.25)
     assert (meta.samples, meta.series, meta.spans, meta.scrape_interval) == (24, 4, 1, 10.0)
     assert (meta.scenario, meta.seed, meta.simulated) == ("outage", 7, True)

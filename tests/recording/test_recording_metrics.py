@@ -16,9 +16,9 @@ import pytest
 from foreshock_dashboard.model.query import Matcher, Query
 from foreshock_dashboard.model.samples import Sample, SampleBatch
 from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.recording.metric_cache import MOST, ROOM, MetricCache
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
-from foreshock_dashboard.recording.whole import MOST, ROOM, Whole
 from foreshock_dashboard.store.samples.promql_functions import Ints
 
 Open = Callable[[Path], Recording]
@@ -46,7 +46,7 @@ def path(write: Callable[..., Path]) -> Path:
 def test_an_answer_does_not_depend_on_what_is_kept(path: Path, opened: Open, most: int, room: int) -> None:
     """Nothing, what came first, or small metrics only: every window and every choice of series gives the same."""
     recording, less = opened(path), opened(path)
-    less.whole = Whole(less.rows, most, room)
+    less.whole = MetricCache(less.rows, most, room)
     kept, other = RecordedMetrics(recording), RecordedMetrics(less)
     chance = random.Random(6)
     for _ in range(60):
@@ -107,7 +107,7 @@ def test_a_metric_is_read_once_for_all_who_ask(path: Path, opened: Open) -> None
         read.append((first, last))
         return recording.rows(first, last)
 
-    recording.whole = Whole(counting)
+    recording.whole = MetricCache(counting)
     for _ in range(2):
         source = RecordedMetrics(recording)
         for start in range(T0, T0 + 600, 60):

@@ -22,7 +22,7 @@ from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_dashboard.sources.prometheus.api import PrometheusSource
-from foreshock_dashboard.store import Sealing, Store
+from foreshock_dashboard.store import Store, StoreLimits
 
 T0 = 1_790_000_000
 """Unix seconds at which every series of these tests starts."""
@@ -141,7 +141,7 @@ def fresh_store(tmp_path: Path) -> Iterator[Callable[[], Store]]:
 
     def make() -> Store:
         folder = tmp_path / f"store-{next(_NUMBER)}"
-        opened.append(Store.open(folder, now=lambda: float(T0), sealing=Sealing(bytes=1), threads=1))
+        opened.append(Store.open(folder, now=lambda: float(T0), limits=StoreLimits(block_bytes=1, duckdb_threads=1)))
         return opened[-1]
 
     yield make

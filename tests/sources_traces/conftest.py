@@ -16,7 +16,7 @@ from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_dashboard.replay.recording_hub import load_spans
 from foreshock_dashboard.sources.traces.jaeger import JaegerTraces
 from foreshock_dashboard.sources.traces.tempo import TempoTraces
-from foreshock_dashboard.store import Store
+from foreshock_dashboard.store import Store, StoreLimits
 
 T0 = 1_790_000_000
 """Unix seconds around which the spans of these tests lie."""
@@ -95,7 +95,9 @@ def load(request: pytest.FixtureRequest, tmp_path: Path, opened: ExitStack, serv
 
     def into(spans: Sequence[Span]) -> TraceSource:
         if request.param in ("store", "recording"):
-            store = opened.enter_context(closing(Store.open(tmp_path / "store", now=lambda: float(T0), threads=1)))
+            store = opened.enter_context(
+                closing(Store.open(tmp_path / "store", now=lambda: float(T0), limits=StoreLimits(duckdb_threads=1)))
+            )
             if request.param == "store":
                 store.append_spans(spans)
                 return store

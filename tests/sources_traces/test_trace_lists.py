@@ -16,10 +16,9 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary
 from foreshock_dashboard.sources.traces.matching import matches, takes
 from foreshock_dashboard.sources.traces.summary import summary_of
-from foreshock_dashboard.store import Sealing, Store
-from foreshock_dashboard.store.spans import search
+from foreshock_dashboard.store import Store, StoreLimits
 from foreshock_dashboard.store.spans.queries import SpanReader
-from foreshock_dashboard.store.spans.search import Bounds
+from foreshock_dashboard.store.spans.search import SearchBounds
 
 if TYPE_CHECKING:
     from tests.sources_traces.conftest import Load, MakeSpan
@@ -95,7 +94,6 @@ QUESTIONS: tuple[dict[str, Any], ...] = (
 def test_the_store_lists_what_looking_at_everything_gives(
     span: MakeSpan,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     few: int,
     looks: tuple[int, ...],
     heap: int,
@@ -103,15 +101,13 @@ def test_the_store_lists_what_looking_at_everything_gives(
     order: Literal["newest", "slowest"],
 ) -> None:
     """Whichever way the store takes to find them: each is the fast one for some question."""
-    monkeypatch.setattr(search, "_WHOLE", 50)
-    monkeypatch.setattr(search, "_LOOKS", looks)
     sent = traffic_of(span, 5)
-    sealing = Sealing(bytes=1) if sealed else Sealing()
-    with closing(Store.open(tmp_path / "store", now=lambda: float(T0), sealing=sealing, threads=1)) as store:
+    limits = StoreLimits(block_bytes=1 if sealed else StoreLimits().block_bytes, duckdb_threads=1)
+    with closing(Store.open(tmp_path / "store", now=lambda: float(T0), limits=limits)) as store:
         for first in range(0, len(sent), 250):
             store.append_spans(sent[first : first + 250])
             store.maintain()
-        bounds = Bounds(few=few, look=looks[0], heap=heap)
+        bounds = SearchBounds(few, looks[0], heap, spans_per_trace=looks, one_pass_traces=50)
         reader = SpanReader(store._spans, store._engine, store._trace_keys, bounds)
         for question in QUESTIONS:
             asked = TraceQuery(T0, T0 + 600, order=order, **{"limit": 20, **question})
@@ -128,7 +124,7 @@ def test_a_trace_is_found_by_a_child_in_the_range_though_its_head_lies_outside(
     start, duration = head
     sent = [span(number, 1, parent=0, start=float(number), duration=1.5) for number in range(2, 502)]
     sent += [span(1, 1, parent=0, start=start, duration=duration), span(1, 2, parent=1, start=300.0, duration=0.01)]
-    with closing(Store.open(tmp_path / "store", now=lambda: float(T0), threads=1)) as store:
+    with closing(Store.open(tmp_path / "store", now=lambda: float(T0), limits=StoreLimits(duckdb_threads=1))) as store:
         store.append_spans(sent)
         asked = TraceQuery(T0, T0 + 600, order=order, limit=5)
         assert list(store.search(asked)) == expected(sent, asked)

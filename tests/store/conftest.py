@@ -12,10 +12,12 @@ import pytest
 from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.model.span import TRACE_KEYS, AttributeValue, Kind, Span, Status
-from foreshock_dashboard.store import Retention, Sealing, Store
+from foreshock_dashboard.store import Retention, Store, StoreLimits
 from foreshock_dashboard.store.blocks.disk import Disk
 
 T0 = 1_790_000_000
+CUT_ALWAYS = StoreLimits(block_bytes=1, duckdb_threads=1)
+"""A block is cut at each call of `maintain`."""
 Scrape = Callable[..., SampleBatch]
 Values = Callable[..., dict[int, list[float]]]
 MakeSpan = Callable[..., Span]
@@ -31,24 +33,19 @@ class Bench:
 
     def open(
         self,
-        sealing: Sealing = Sealing(bytes=1),  # noqa: B008 - frozen
+        limits: StoreLimits = CUT_ALWAYS,
         retention: Retention = Retention(),  # noqa: B008 - frozen
-        max_series: int = 500_000,
         disk: Disk | None = None,
-        max_inbox_pages: int | None = None,
         folder: Path | None = None,
         trace_keys: tuple[str, ...] = TRACE_KEYS,
     ) -> Store:
-        """A store that seals at each call of `maintain` unless told otherwise."""
+        """Open a store; by default it cuts a block at each call of `maintain`."""
         store = Store.open(
             folder or self.path,
             now=lambda: self.time,
-            sealing=sealing,
+            limits=limits,
             retention=retention,
-            threads=1,
-            max_series=max_series,
             disk=disk,
-            max_inbox_pages=max_inbox_pages,
             trace_keys=trace_keys,
         )
         self.opened.append(store)

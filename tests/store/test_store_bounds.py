@@ -7,15 +7,17 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
 import pytest
+from tests.store.conftest import CUT_ALWAYS
 
 from foreshock_dashboard.model.query import Query, SourceError
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
-from foreshock_dashboard.store import Retention, Sealing, Store, StoreError, StoreLocked
+from foreshock_dashboard.store import Retention, Store, StoreError, StoreLocked
 from foreshock_dashboard.store.blocks.disk import Disk
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ def test_a_full_inbox_refuses_keeps_what_it_has_and_takes_data_again(
     values: Values,
 ) -> None:
     """SQLite's own "full": readiness says so, and comes back by itself once sealing made room."""
-    store = bench.open(max_inbox_pages=40)
+    store = bench.open(replace(CUT_ALWAYS, max_wal_pages=40))
     kept, refusal = append_until_refused(store, scrape)
     assert kept > 0
     assert "full; free space on that disk or lower the store's retention" in refusal
@@ -112,7 +114,7 @@ def test_a_full_file_system_loses_nothing_acknowledged(
     """A real ENOSPC, in the middle of whatever the store does; after room is made it goes on without a restart."""
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(1 << 20))
-    store = bench.open(folder=small_disk / "store", sealing=Sealing(bytes=200_000))
+    store = bench.open(replace(CUT_ALWAYS, block_bytes=200_000), folder=small_disk / "store")
     kept: list[int] = []
     refused = 0
     for n in range(2_000):
@@ -152,7 +154,7 @@ def test_segments_that_cannot_be_written_are_tried_again(bench: Bench, scrape: S
     store.maintain()
     store.maintain()
     assert store.stats().last_error == ""
-    assert store.stats().inbox_rows == store.stats().hot_samples == 0
+    assert store.stats().wal_rows == store.stats().head_samples == 0
     assert set(values(store, 2)) == {0, 1}
 
 
@@ -162,7 +164,7 @@ def test_when_segments_fail_for_long_new_data_is_refused_instead_of_filling_the_
 ) -> None:
     """The refusal gives the reason, and ends with it."""
     disk = Full()
-    store = bench.open(disk=disk, sealing=Sealing(bytes=1, full=1_000))
+    store = bench.open(replace(CUT_ALWAYS, max_head_bytes=1_000), disk=disk)
     store.append_samples([scrape(0)])
     disk.full = True
     store.maintain()
@@ -177,17 +179,17 @@ def test_retention_by_age_removes_whole_segments_that_are_too_old(
     bench: Bench, scrape: Scrape, span: MakeSpan, values: Values
 ) -> None:
     """Metrics and spans each have an age of their own."""
-    store = bench.open(retention=Retention(metrics=1_000, spans=100))
+    store = bench.open(retention=Retention(metrics_seconds=1_000, spans_seconds=100))
     store.append_samples([scrape(0)])
     store.append_spans([span()])
     store.maintain()
     bench.time += 500
     store.maintain()
-    assert (len(store._samples.segments()), len(store._spans.segments())) == (1, 0)
+    assert (len(store._samples.blocks()), len(store._spans.blocks())) == (1, 0)
     assert store.get(f"{1:032x}") == ()
     bench.time += 1_000
     store.maintain()
-    assert store.stats().segments == 0
+    assert store.stats().blocks == 0
     assert values(store, 1) == {}
     assert store.metric_names() == frozenset()
     assert store.stats().expired == 2
@@ -201,12 +203,12 @@ def test_retention_by_size_takes_from_the_kind_that_takes_more(
     values: Values,
 ) -> None:
     """A flood of spans does not drive out the metrics."""
-    store = bench.open(retention=Retention(bytes=40_000))
+    store = bench.open(retention=Retention(max_bytes=40_000))
     for n in range(5):
         store.append_samples([scrape(n)])
         store.append_spans([span(n, k, start=10 * n, attributes={"x": os.urandom(50).hex()}) for k in range(1, 200)])
         store.maintain()
-    assert store.stats().segment_bytes <= 40_000
+    assert store.stats().block_bytes <= 40_000
     assert set(values(store, 5)) == set(range(5))
     assert store.get(f"{0:032x}") == ()
     assert len(store.get(f"{4:032x}")) == 199
@@ -216,7 +218,7 @@ def test_samples_of_series_beyond_the_limit_are_dropped_and_counted(
     bench: Bench, scrape: Scrape, values: Values
 ) -> None:
     """The known series go on, also after a restart."""
-    store = bench.open(max_series=4)
+    store = bench.open(replace(CUT_ALWAYS, max_series=4))
     store.append_samples([scrape(0)])
     new = (Sample("e", labels_of({"n": str(n)}), 1.0) for n in range(5))
     store.append_samples([SampleBatch(scrape(1).time, "t", (*scrape(1).samples, *new))])
@@ -224,21 +226,23 @@ def test_samples_of_series_beyond_the_limit_are_dropped_and_counted(
     assert store.stats().series == 4
     store.maintain()
     store.close()
-    store = bench.open(max_series=4)
+    store = bench.open(replace(CUT_ALWAYS, max_series=4))
     assert {n: len(column) for n, column in values(store, 2).items()} == {0: 3, 1: 3}
 
 
-def test_a_question_too_large_is_refused(bench: Bench, scrape: Scrape, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_question_too_large_is_refused(bench: Bench, scrape: Scrape) -> None:
     """With a remedy, in place of the memory."""
     store = bench.open()
     store.append_samples([scrape(n) for n in range(20)])
     start = scrape(0).time
     with pytest.raises(ValueError, match="at most 11000"):
         store.fetch(Query("m"), start, start + 1e6, 1)
-    monkeypatch.setattr("foreshock_dashboard.store.samples.queries.MAX_SAMPLES", 10)
+    store.close()
+    store = bench.open(replace(CUT_ALWAYS, max_query_samples=10))
     with pytest.raises(SourceError, match=r"more than 10 samples.*narrow"):
         store.fetch(Query("m"), start, start + 200, 10)
-    monkeypatch.setattr("foreshock_dashboard.store.samples.queries.MAX_CELLS", 10)
+    store.close()
+    store = bench.open(replace(CUT_ALWAYS, max_query_cells=10))
     with pytest.raises(SourceError, match="3 series over 21 steps; narrow"):
         store.fetch(Query("m"), start, start + 200, 10)
 
@@ -248,7 +252,7 @@ def test_a_scrape_without_a_time_is_refused_with_its_target(bench: Bench, scrape
     store = bench.open()
     with pytest.raises(StoreError, match=r"target host-7.*nan"):
         store.append_samples([scrape(0), SampleBatch(float("nan"), "host-7", scrape(0).samples)])
-    assert store.stats().hot_samples == 0
+    assert store.stats().head_samples == 0
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -148,14 +148,14 @@ def test_a_crash_between_sealing_and_emptying_doubles_nothing(bench: Bench, scra
     """The segment is there and its rows are in the inbox still: they are taken out when the store opens."""
     store = bench.open()
     store.append_samples([scrape(0)])
-    store._samples.memory.flush()
-    store._upkeep.seal(store._samples)
-    assert store.stats().inbox_rows == 1
+    store._samples.head.flush()
+    store._compactor.cut_blocks(store._samples)
+    assert store.stats().wal_rows == 1
     store.close()
     store = bench.open()
-    assert store.stats().inbox_rows == 0
+    assert store.stats().wal_rows == 0
     assert values(store, 1) == {0: [0.0] * 3}
-    assert store.stats().hot_samples == 0
+    assert store.stats().head_samples == 0
 
 
 @pytest.mark.parametrize("spoil", [False, True], ids=["whole", "damaged"])
@@ -169,8 +169,8 @@ def test_a_crash_between_merging_and_removing_doubles_nothing(
     store = sealed(bench, scrape, 5)
     parts = bench.path.parent / "parts"
     store.append_samples([scrape(5)])
-    store._samples.memory.flush()
-    store._upkeep.seal(store._samples)
+    store._samples.head.flush()
+    store._compactor.cut_blocks(store._samples)
     shutil.copytree(bench.path / "metrics", parts)
     store.maintain()
     store.close()
@@ -180,7 +180,7 @@ def test_a_crash_between_merging_and_removing_doubles_nothing(
     shutil.copytree(parts, bench.path / "metrics", dirs_exist_ok=True)
     store = bench.open()
     assert set(values(store, 6)) == set(range(6))
-    assert sum(meta.rows for meta in store._samples.segments()) == 18
+    assert sum(meta.rows for meta in store._samples.blocks()) == 18
     assert store.stats().corrupt == int(spoil)
 
 

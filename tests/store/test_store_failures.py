@@ -6,7 +6,7 @@ import itertools
 import logging
 import tempfile
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +14,13 @@ import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.store.conftest import CUT_ALWAYS
 
 from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.model.samples import Sample, SampleBatch
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.store import Sealing, Store, StoreError
-from foreshock_dashboard.store.blocks.block_meta import runs
+from foreshock_dashboard.store import Store, StoreError, StoreLimits
+from foreshock_dashboard.store.blocks.block_meta import contiguous_ranges
 
 if TYPE_CHECKING:
     from tests.conftest import Eventually
@@ -45,7 +46,7 @@ class Engine:
 
 def faulty(store: Store) -> Engine:
     """Let samples be written to an engine that can be made to fail."""
-    form: Any = store._samples.form
+    form: Any = store._samples.block_format
     form.engine = engine = Engine(form.engine)
     return engine
 
@@ -72,19 +73,12 @@ def together(store: Store, scrapes: list[SampleBatch], eventually: Eventually) -
     return kept
 
 
-@pytest.fixture
-def flush_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Move every request into DuckDB at once, as large ones are."""
-    monkeypatch.setattr("foreshock_dashboard.store.blocks.head.FLUSH_ROWS", 1)
-
-
-@pytest.mark.usefixtures("flush_each")
 @pytest.mark.parametrize("error", ERRORS, ids=NAMES)
 def test_when_memory_fails_between_appends_of_one_commit_all_that_was_acknowledged_stays(
     bench: Bench, scrape: Scrape, values: Values, eventually: Eventually, error: Exception
 ) -> None:
     """Three senders share a commit, DuckDB fails, a later scrape goes well, a segment is written, the store reopens."""
-    store = bench.open()
+    store = bench.open(replace(CUT_ALWAYS, flush_rows=1))
     engine = faulty(store)
     store.append_samples([scrape(0)])
     engine.error = error
@@ -94,12 +88,12 @@ def test_when_memory_fails_between_appends_of_one_commit_all_that_was_acknowledg
     assert set(values(store, 5)) == set(range(5))
     store.maintain()
     store.maintain()
-    assert store.stats().inbox_rows == 0
+    assert store.stats().wal_rows == 0
     assert set(values(store, 5)) == set(range(5))
     store.close()
     store = bench.open()
     assert set(values(store, 5)) == set(range(5))
-    assert sum(meta.rows for meta in store._samples.segments()) == 15
+    assert sum(meta.rows for meta in store._samples.blocks()) == 15
 
 
 Step = tuple[str, int]
@@ -116,8 +110,7 @@ steps_ = st.lists(
 @given(steps=steps_, error=st.sampled_from(ERRORS))
 def test_acknowledged_scrapes_are_there_once_whenever_memory_fails(steps: list[Step], error: Exception) -> None:
     """Any order of shared commits, failures, upkeep, queries and restarts."""
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("foreshock_dashboard.store.blocks.head.FLUSH_ROWS", 4)
+    with tempfile.TemporaryDirectory() as folder:
         logging.disable(logging.CRITICAL)
         try:
             run = Run(Path(folder), error)
@@ -136,7 +129,9 @@ class Run:
         self.open()
 
     def open(self) -> None:
-        self.store = Store.open(self.folder, now=lambda: 1e9, sealing=Sealing(bytes=1), threads=1)
+        self.store = Store.open(
+            self.folder, now=lambda: 1e9, limits=StoreLimits(block_bytes=1, flush_rows=4, duckdb_threads=1)
+        )
         self.engine = faulty(self.store)
 
     def step(self, name: str, count: int) -> None:
@@ -179,14 +174,14 @@ class Run:
         matrix = self.store.fetch(Query("m", window=1), 1e9, 1e9 + self.number - 1, 1)
         assert matrix.values.tolist() in ([], [[float(n) for n in range(self.number)]] * 2)
         assert self.told == set(range(self.number))
-        rows = self.store._samples.memory.hot()[0] + sum(meta.rows for meta in self.store._samples.segments())
+        rows = self.store._samples.head.usage().rows + sum(meta.rows for meta in self.store._samples.blocks())
         assert rows == 2 * self.number
 
     def end(self) -> None:
         self.engine.error = None
         self.check()
         self.store.maintain()
-        assert self.store.stats().inbox_rows == 0
+        assert self.store.stats().wal_rows == 0
         self.check()
         self.store.close()
         self.open()
@@ -217,19 +212,19 @@ def test_sealing_leaves_inbox_rows_that_no_piece_holds(bench: Bench, scrape: Scr
     """A row that reached the inbox but not the memory, between two that did: the next start finds it."""
     store = bench.open()
     store.append_samples([scrape(0)])
-    memory = store._samples.memory
-    accept = memory.accept
-    memory.accept = lambda number, chunk: None  # type: ignore[method-assign]  # the loss to survive
+    head = store._samples.head
+    append = head.append
+    head.append = lambda record_id, batch: None  # type: ignore[method-assign]  # the loss to survive
     store.append_samples([scrape(1)])
-    memory.accept = accept  # type: ignore[method-assign]
+    head.append = append  # type: ignore[method-assign]
     store.append_samples([scrape(2)])
     store.maintain()
-    assert store.stats().inbox_rows == 1
+    assert store.stats().wal_rows == 1
     store.close()
     store = bench.open()
     assert set(values(store, 3)) == {0, 1, 2}
     store.maintain()
-    assert store.stats().inbox_rows == 0
+    assert store.stats().wal_rows == 0
     assert set(values(store, 3)) == {0, 1, 2}
 
 
@@ -237,7 +232,7 @@ def test_sealing_leaves_inbox_rows_that_no_piece_holds(bench: Bench, scrape: Scr
 def test_stretches_cover_what_is_held_and_nothing_else_that_is_present(held: set[int], strays: set[int]) -> None:
     """And they are as few as that allows."""
     strays -= held
-    found = runs(sorted(held), sorted(held | strays))
+    found = contiguous_ranges(sorted(held), sorted(held | strays))
     covered = {number for first, last in found for number in range(first, last + 1)}
     assert held <= covered
     assert not covered & strays
@@ -248,7 +243,7 @@ def test_stretches_cover_what_is_held_and_nothing_else_that_is_present(held: set
 # --- upkeep
 
 
-@pytest.mark.parametrize("step", ["merge", "scrub", "expire", "rotate", "flush"])
+@pytest.mark.parametrize("step", ["compact", "scrub", "expire", "rotate", "flush"])
 def test_upkeep_survives_anything_tells_it_once_and_does_the_rest(
     bench: Bench,
     scrape: Scrape,
@@ -266,12 +261,12 @@ def test_upkeep_survives_anything_tells_it_once_and_does_the_rest(
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(store._samples if hasattr(store._samples, step) else store._samples.memory, step, fail)
+        patch.setattr(store._samples if hasattr(store._samples, step) else store._samples.head, step, fail)
         for _ in range(3):
             store.maintain()
         assert "MemoryError" in store.stats().last_error
         assert len([record for record in caplog.records if "upkeep failed" in record.message]) == 1
-        assert len(store._spans.segments()) == 1
+        assert len(store._spans.blocks()) == 1
     store.maintain()
     assert store.stats().last_error == ""
 
@@ -287,7 +282,7 @@ def test_a_store_whose_upkeep_fails_for_a_minute_is_not_ready(
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(store._samples, "merge", fail)
+        patch.setattr(store._samples, "compact", fail)
         store.maintain()
         assert store.ready() == (True, "")
         bench.time += 61
@@ -301,22 +296,22 @@ def test_memory_that_cannot_take_more_is_emptied_by_sealing(bench: Bench, scrape
     """What waits does not fit in: the table is sealed all the same, which makes the room."""
     store = bench.open()
     store.append_samples([scrape(0)])
-    store._samples.memory.flush()
-    form: Any = store._samples.form
-    put = form.put
+    store._samples.head.flush()
+    form: Any = store._samples.block_format
+    insert = form.insert
 
     def until_sealed(table: object, chunks: object) -> None:
-        if not store._samples.segments():
+        if not store._samples.blocks():
             raise duckdb.OutOfMemoryException("no room")
-        put(table, chunks)
+        insert(table, chunks)
 
-    form.put = until_sealed
+    form.insert = until_sealed
     store.append_samples([scrape(1)])
     store.maintain()
     assert "no room" in store.stats().last_error
     store.maintain()
     assert store.stats().last_error == ""
-    assert store.stats().hot_samples == 0
+    assert store.stats().head_samples == 0
     assert set(values(store, 2)) == {0, 1}
 
 
@@ -326,7 +321,7 @@ def test_a_segment_whose_name_was_given_when_the_disk_failed_is_written_again(
     """The rename was done, its sync was not: neither stuck nor doubled."""
     store = bench.open()
     store.append_samples([scrape(0)])
-    disk = store._samples.archive._disk
+    disk = store._samples.block_dir._disk
     sync = disk.sync
 
     def fail(path: Path) -> None:
@@ -340,25 +335,25 @@ def test_a_segment_whose_name_was_given_when_the_disk_failed_is_written_again(
         assert "Input/output error" in store.stats().last_error
     store.maintain()
     assert store.stats().last_error == ""
-    assert sum(meta.rows for meta in store._samples.segments()) == 3
+    assert sum(meta.rows for meta in store._samples.blocks()) == 3
     store.close()
     store = bench.open()
     assert set(values(store, 1)) == {0}
-    assert sum(meta.rows for meta in store._samples.segments()) == 3
+    assert sum(meta.rows for meta in store._samples.blocks()) == 3
 
 
 def test_after_so_much_waited_that_data_was_refused_one_upkeep_makes_room(
     bench: Bench, scrape: Scrape, values: Values, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where a segment that could not be written is waiting before the burst."""
-    store = bench.open(sealing=Sealing(bytes=1, full=3_000))
+    store = bench.open(replace(CUT_ALWAYS, max_head_bytes=3_000))
     store.append_samples([scrape(0)])
 
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store._samples.form, "write", fail)
+        patch.setattr(store._samples.block_format, "write", fail)
         store.maintain()
     kept = 1
     while accepted(store, scrape(kept)):
@@ -368,7 +363,7 @@ def test_after_so_much_waited_that_data_was_refused_one_upkeep_makes_room(
     assert "wait to be written to segments" in reason
     store.maintain()
     assert store.ready() == (True, "")
-    assert store.stats().hot_samples == 0
+    assert store.stats().head_samples == 0
     assert accepted(store, scrape(kept))
     assert set(values(store, kept + 1)) == set(range(kept + 1))
 

@@ -58,7 +58,7 @@ def check(store: Store, told: list[tuple[str, int]], first: int, values: Values)
 def rows(store: Store, shelf: str) -> int:
     """Rows as stored, before anything is taken for a duplicate."""
     which: Any = getattr(store, shelf)
-    return int(which.memory.hot()[0] + sum(meta.rows for meta in which.segments()))
+    return int(which.head.usage().rows + sum(meta.rows for meta in which.blocks()))
 
 
 def rounds(count: int, folder: Path, reopen: Callable[[], Store], values: Values) -> None:

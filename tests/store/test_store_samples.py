@@ -13,11 +13,12 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.store.conftest import CUT_ALWAYS
 
 from foreshock_dashboard.model.query import Matcher, Query, Reduce
 from foreshock_dashboard.model.samples import STALE, Sample, SampleBatch, labels_of
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.store import Sealing, Store
+from foreshock_dashboard.store import Store, StoreLimits
 
 if TYPE_CHECKING:
     from tests.store.conftest import Bench, Scrape, Values
@@ -43,7 +44,7 @@ def test_of_two_samples_at_one_time_the_first_counts(bench: Bench, scrape: Scrap
         store.maintain()
         store.append_samples([scrape(n, value=-2.0)])
     store.maintain()
-    assert any(meta.level == 1 for meta in store._samples.segments())
+    assert any(meta.level == 1 for meta in store._samples.blocks())
     assert values(store, 6) == {n: [float(n)] * 3 for n in range(6)}
     store.close()
     assert values(bench.open(), 6) == {n: [float(n)] * 3 for n in range(6)}
@@ -110,7 +111,7 @@ def test_many_scrapes_in_one_request_are_kept_together(bench: Bench) -> None:
     labels = [labels_of({"n": str(n)}) for n in range(1_000)]
     batches = [SampleBatch(T0 + 10 * k, "t", tuple(Sample("m", pair, float(k)) for pair in labels)) for k in range(120)]
     store.append_samples(batches)
-    assert store.stats().inbox_rows == 3
+    assert store.stats().wal_rows == 3
     assert store.fetch(Query("m", by=()), T0, T0 + 1190, 10).values.sum() == 1_000 * sum(range(120))
 
 
@@ -121,7 +122,7 @@ def test_nothing_appended_is_nothing_done(bench: Bench) -> None:
     store.append_spans([])
     store.append_samples([SampleBatch(T0, "t", ())])
     store.maintain()
-    assert store.stats().segments == 0
+    assert store.stats().blocks == 0
     assert len(store.fetch(Query("m"), T0, T0 + 10, 1)) == 0
 
 
@@ -131,11 +132,11 @@ def test_stats_tell_where_the_data_lies(bench: Bench, scrape: Scrape) -> None:
     assert store.stats().oldest is None
     store.append_samples([scrape(5)])
     before = store.stats()
-    assert (before.inbox_rows, before.hot_samples, before.segments, before.oldest) == (1, 3, 0, T0 + 50)
+    assert (before.wal_rows, before.head_samples, before.blocks, before.oldest) == (1, 3, 0, T0 + 50)
     store.maintain()
     after = store.stats()
-    assert (after.inbox_rows, after.hot_samples, after.segments, after.oldest) == (0, 0, 1, T0 + 50)
-    assert after.segment_bytes < after.disk_bytes
+    assert (after.wal_rows, after.head_samples, after.blocks, after.oldest) == (0, 0, 1, T0 + 50)
+    assert after.block_bytes < after.disk_bytes
 
 
 values_ = st.sampled_from([0.0, 1.5, -3.0, 1e9, math.nan, math.inf, STALE])
@@ -157,12 +158,12 @@ class Anywhere(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         root = Path(self.folder.name)
         self.path = root / "moved"
-        never = Sealing(bytes=1 << 40, seconds=1e9)
-        self.still = Store.open(root / "still", now=lambda: float(T0), sealing=never, threads=1)
+        never = StoreLimits(block_bytes=1 << 40, block_seconds=1e9, duckdb_threads=1)
+        self.still = Store.open(root / "still", now=lambda: float(T0), limits=never)
         self.moved = self._open()
 
     def _open(self) -> Store:
-        return Store.open(self.path, now=lambda: float(T0), sealing=Sealing(bytes=1), threads=1)
+        return Store.open(self.path, now=lambda: float(T0), limits=CUT_ALWAYS)
 
     @rule(found=batches_)
     def append(self, found: list[tuple[int, str, str, float]]) -> None:

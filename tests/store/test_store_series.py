@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterable
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,11 +14,12 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from tests.store.conftest import CUT_ALWAYS
 
 from foreshock_dashboard.model.query import Query, SourceError
 from foreshock_dashboard.model.samples import Sample, SampleBatch
-from foreshock_dashboard.store import Sealing, Store
-from foreshock_dashboard.store.samples.series import SeriesIndex
+from foreshock_dashboard.store import Store, StoreLimits
+from foreshock_dashboard.store.samples.series_index import SeriesIndex
 
 if TYPE_CHECKING:
     from tests.store.conftest import Bench
@@ -28,10 +30,9 @@ def batch(time: float, names: Iterable[int]) -> SampleBatch:
     return SampleBatch(time, "t", tuple(Sample("m", (("i", str(name)),), float(name)) for name in names))
 
 
-def test_queries_go_on_while_other_threads_bring_new_series(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_queries_go_on_while_other_threads_bring_new_series(bench: Bench) -> None:
     """A series that appears between a query's choice of series and its reading is simply not in that answer."""
-    monkeypatch.setattr("foreshock_dashboard.store.blocks.head.FLUSH_ROWS", 1)
-    store = bench.open(sealing=Sealing())
+    store = bench.open(StoreLimits(flush_rows=1, duckdb_threads=1))
     store.append_samples([batch(bench.time, range(3))])
     done = threading.Event()
 
@@ -61,19 +62,19 @@ def test_queries_go_on_while_other_threads_bring_new_series(bench: Bench, monkey
 
 def test_a_series_that_appears_in_the_middle_of_a_query_does_no_harm(bench: Bench) -> None:
     """Exactly between choosing and reading."""
-    store = bench.open(sealing=Sealing())
+    store = bench.open(StoreLimits(duckdb_threads=1))
     store.append_samples([batch(bench.time, range(3))])
     reader = store._sample_reader
-    where = reader._where
+    statements = reader._statements
 
     def late(*given: object) -> object:
         store.append_samples([batch(bench.time, range(3, 30))])
-        store._samples.memory.flush()
-        return where(*given)  # type: ignore[arg-type]  # passed through
+        store._samples.head.flush()
+        return statements(*given)  # type: ignore[arg-type]  # passed through
 
-    reader._where = late  # type: ignore[method-assign, assignment]  # the moment to hit
+    reader._statements = late  # type: ignore[method-assign, assignment]  # the moment to hit
     assert len(store.fetch(Query("m", window=5), bench.time, bench.time, 1).values) == 3
-    reader._where = where  # type: ignore[method-assign]
+    reader._statements = statements  # type: ignore[method-assign]
     assert len(store.fetch(Query("m", window=5), bench.time, bench.time, 1).values) == 30
 
 
@@ -84,7 +85,7 @@ def names_of(store: Store, metric: str, time: float) -> set[str]:
 
 def test_series_that_are_in_segments_alone_do_not_count_for_the_limit(bench: Bench) -> None:
     """Days of pods that come and go: each round's series are new, one stays, none is dropped, all can be read."""
-    store = bench.open(max_series=10)
+    store = bench.open(replace(CUT_ALWAYS, max_series=10))
     for n in range(30):
         names = [0, *range(1 + 8 * n, 9 + 8 * n)]
         store.append_samples([batch(bench.time + 10 * n, names)])
@@ -98,12 +99,9 @@ def test_series_that_are_in_segments_alone_do_not_count_for_the_limit(bench: Ben
     assert store.fetch(Query("m", by=(), window=299), bench.time, bench.time + 40, 10).values.shape == (1, 5)
 
 
-def test_a_question_about_more_sealed_series_than_may_be_known_says_so(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_question_about_more_sealed_series_than_may_be_known_says_so(bench: Bench) -> None:
     """And narrower ones are answered, one after the other, however many there are together."""
-    monkeypatch.setattr("foreshock_dashboard.store.samples.block_index.MAX_SEALED", 10)
-    store = bench.open()
+    store = bench.open(replace(CUT_ALWAYS, max_block_series=10))
     for n in range(3):
         store.append_samples([batch(bench.time + 10 * n, range(8 * n, 8 * n + 8))])
         store.maintain()
@@ -127,7 +125,7 @@ def test_a_series_is_one_whether_in_memory_or_in_segments(bench: Bench) -> None:
 
 def test_nothing_is_missing_while_series_come_are_sealed_and_let_go(bench: Bench) -> None:
     """Two writers whose series change all the time, upkeep and queries side by side."""
-    store = bench.open(max_series=5_000)
+    store = bench.open(replace(CUT_ALWAYS, max_series=5_000))
     told: list[int] = []
     ended: list[str] = []
 
@@ -174,7 +172,7 @@ class Holding(RuleBasedStateMachine):
     @rule(names=st.sets(st.sampled_from("abcdefgh"), min_size=1))
     def intern(self, names: set[str]) -> None:
         """An append begins; it holds what it interned."""
-        self.stack.enter_context(self.index.holding())
+        self.stack.enter_context(self.index.pinned())
         for name, number in zip(sorted(names), self.index.intern((n, ()) for n in sorted(names)), strict=True):
             assert self.given.setdefault(number, name) == name
             self.held[number] = name
@@ -191,16 +189,16 @@ class Holding(RuleBasedStateMachine):
     def seal(self) -> None:
         """The memory is sealed, and what is in no use is let go."""
         self.memory = {}
-        self.index.keep(set(self.memory), self.index.turn())
+        self.index.collect(set(self.memory), self.index.next_epoch())
         assert len(self.index) >= len(self.held)
         if not self.held:
             assert len(self.index) == 0
-            assert self.index.metric("a") is None
+            assert self.index.metric_ref("a") is None
 
     @rule()
     def keep(self) -> None:
         """The same while there is data in memory."""
-        self.index.keep(set(self.memory), self.index.turn())
+        self.index.collect(set(self.memory), self.index.next_epoch())
 
     @invariant()
     def known(self) -> None:
@@ -208,7 +206,7 @@ class Holding(RuleBasedStateMachine):
         for number, name in (self.held | self.memory).items():
             assert self.index.intern_texts([self.index.texts[number]]) == [number]
             assert self.index.select(name, ()) == (np.array([number]), [()])
-            assert self.index.metric_names([self.index.metric_of[number]]) == {name}
+            assert self.index.metric_names([self.index.metric_refs[number]]) == {name}
 
 
 Holding.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
@@ -217,11 +215,11 @@ TestHolding = Holding.TestCase
 
 def test_what_segments_have_of_series_in_memory_is_there_once(bench: Bench) -> None:
     """Labels are those in memory, and what memory has let go of is read from the segment."""
-    store = bench.open(sealing=Sealing(bytes=1))
+    store = bench.open()
     store.append_samples([batch(bench.time, range(3))])
     store.maintain()
     store.append_samples([batch(bench.time, range(2))])
     live = {id(labels) for labels in store._index.labels.values()}
     store.fetch(Query("m", window=5), bench.time, bench.time, 1)
-    shared = [id(labels) in live for labels in store._sample_reader._sealed.select("m", ())[1]]
+    shared = [id(labels) in live for labels in store._sample_reader._block_index.select("m", ())[1]]
     assert sorted(shared) == [False, True, True]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.store.conftest import CUT_ALWAYS
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import (
@@ -24,10 +25,10 @@ from foreshock_dashboard.model.span import (
     UnsearchableError,
 )
 from foreshock_dashboard.model.trace_heatmap import Bins
-from foreshock_dashboard.store import Retention, Sealing, Store
+from foreshock_dashboard.store import Retention, Store
 from foreshock_dashboard.store.spans.codec import SpanCodec
 from foreshock_dashboard.store.spans.queries import SpanReader
-from foreshock_dashboard.store.spans.search import Bounds
+from foreshock_dashboard.store.spans.search import SearchBounds
 
 if TYPE_CHECKING:
     from tests.store.conftest import Bench, MakeSpan
@@ -97,8 +98,8 @@ def test_a_span_comes_back_as_it_was_sent(
         trace_state="a=b",
         clamped=length == 0 and moment > 0,
     )
-    never = Retention(metrics=1e18, spans=1e18)
-    with_store = Store.open(folder, now=lambda: 0.0, sealing=Sealing(bytes=1), retention=never, threads=1)
+    never = Retention(metrics_seconds=1e18, spans_seconds=1e18)
+    with_store = Store.open(folder, now=lambda: 0.0, limits=CUT_ALWAYS, retention=never)
     with_store.append_spans([sent])
     for _ in range(2):
         (back,) = with_store.get(sent.trace_id)
@@ -109,7 +110,7 @@ def test_a_span_comes_back_as_it_was_sent(
         assert same(back.events[0].attributes, found)
         assert same(back.links[0].attributes, found)
         with_store.maintain()
-    assert len(with_store._spans.segments()) == 1
+    assert len(with_store._spans.blocks()) == 1
     with_store.close()
 
 
@@ -240,7 +241,7 @@ def some_spans(draw: st.DrawFn) -> list[tuple[int, int, int, str, float, float]]
     order=st.sampled_from(["newest", "slowest"]),
     limit=st.integers(1, 4),
     shortest=st.sampled_from([None, 0.5]),
-    bounds=st.builds(Bounds, few=st.integers(1, 9), look=st.integers(1, 3), heap=st.integers(1, 9)),
+    bounds=st.builds(SearchBounds, few=st.integers(1, 9), look=st.integers(1, 3), heap=st.integers(1, 9)),
 )
 def test_a_list_is_the_same_whether_all_traces_are_looked_at_or_those_of_the_best_spans(
     tmp_path_factory: pytest.TempPathFactory,
@@ -251,10 +252,10 @@ def test_a_list_is_the_same_whether_all_traces_are_looked_at_or_those_of_the_bes
     order: Literal["newest", "slowest"],
     limit: int,
     shortest: float | None,
-    bounds: Bounds,
+    bounds: SearchBounds,
 ) -> None:
     """However the spans lie in segments and in memory, and whatever is taken for few."""
-    store = Store.open(tmp_path_factory.mktemp("s") / "store", now=lambda: T0, sealing=Sealing(bytes=1), threads=1)
+    store = Store.open(tmp_path_factory.mktemp("s") / "store", now=lambda: T0, limits=CUT_ALWAYS)
     spans = [
         span(trace, number, parent=parent, service=name, start=start, duration=length)
         for trace, number, parent, name, start, length in made
@@ -286,7 +287,7 @@ def test_a_summary_tells_of_all_places_where_a_trace_has_spans(
         store.append_spans([inner, alone, *([span(1, 1, start=9, duration=5)] if number == 2 else [])])
         if number < 3:
             store.maintain()
-    assert len(store._spans.segments()) == 2
+    assert len(store._spans.blocks()) == 2
     found = store.search(TraceQuery(T0, T0 + 20, order=order, limit=2, service=service))
     assert [(each.root, each.spans, each.errors) for each in found] == [(True, 4, 3), (True, 1, 0)]
     assert found[0].services == (Service("", "gateway"), Service("", "model"))
@@ -376,7 +377,7 @@ def test_a_key_that_is_added_is_searched_in_what_comes_from_then_on(bench: Bench
         assert ids(store.search(TraceQuery(T0, T0 + 99, attributes={"a": "x"}))) == [21, 20, 11, 10]
         assert ids(store.search(TraceQuery(T0, T0 + 99, attributes={"b": "y"}))) == [21, 20, 16, 15]
         store.maintain()
-    assert len(store._spans.segments()) == 1
+    assert len(store._spans.blocks()) == 1
 
 
 @settings(deadline=None)
@@ -390,7 +391,7 @@ def test_bytes_that_are_no_spans_are_refused(data: bytes) -> None:
 def test_an_inbox_row_of_spans_decodes_to_its_columns(span: MakeSpan) -> None:
     """The same columns that went into memory when it was accepted."""
     codec = SpanCodec(("hw.id", "service.name"))
-    chunk = codec.chunk([span(n, n, parent=n - 1, service=f"s{n % 3}", attributes={"hw.id": n}) for n in range(1, 200)])
+    chunk = codec.rows([span(n, n, parent=n - 1, service=f"s{n % 3}", attributes={"hw.id": n}) for n in range(1, 200)])
     back = codec.unpack(chunk.body)
     assert (back.rows, back.start, back.end, back.bytes) == (chunk.rows, chunk.start, chunk.end, chunk.bytes)
     assert {name: column.tolist() for name, column in back.columns.items()} == {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.store import Sealing, Store
+from foreshock_dashboard.store import Store, StoreLimits
 
 T0 = 1_790_000_000
 
@@ -29,7 +29,8 @@ def spans(n: int) -> list[Span]:
 
 def main() -> None:
     folder, first = Path(sys.argv[1]), int(sys.argv[2])
-    store = Store.open(folder, now=lambda: float(T0), sealing=Sealing(bytes=2_000), threads=1)
+    limits = StoreLimits(block_bytes=2_000, duckdb_threads=1)
+    store = Store.open(folder, now=lambda: float(T0), limits=limits)
 
     def upkeep() -> None:
         while True:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from foreshock_dashboard.common.progress import ProgressBar
-from foreshock_dashboard.recording.convert import Taken, export, import_files
+from foreshock_dashboard.recording.convert import Converted, export, import_files
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.settings.settings import SettingsError
 
@@ -75,5 +75,5 @@ def _files(arguments: argparse.Namespace) -> tuple[Path | None, Path | None]:
     return Path(metrics) if metrics else None, Path(spans) if spans else None
 
 
-def _told(taken: Taken) -> str:
+def _told(taken: Converted) -> str:
     return f"{taken.samples:,} samples, {taken.spans:,} spans"

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from foreshock_dashboard.cli.hub_client import AnswerError, add_source_flags, authorization_header, get, hub_url
 from foreshock_dashboard.common.progress import ProgressBar
-from foreshock_dashboard.recording.convert import made
+from foreshock_dashboard.recording.convert import new_file
 from foreshock_dashboard.replay.replay import replay_folder
 from foreshock_dashboard.web.documents.postmortem import Report, chosen, report
 
@@ -91,9 +91,9 @@ def write(found: Report, out: Path) -> None:
     for name, svg in found.plots.items():
         beside = out.with_name(f"{out.stem}-{name}.svg")
         markdown = markdown.replace(f"]({name}.svg)", f"]({quote(beside.name)})")
-        with made(beside) as file:
+        with new_file(beside) as file:
             file.write(svg.encode())
-    with made(out) as file:
+    with new_file(out) as file:
         file.write(markdown.encode())
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from foreshock_dashboard.common.gc_tuning import collect_rarely
 from foreshock_dashboard.common.progress import ProgressBar
-from foreshock_dashboard.recording.meta import Meta
+from foreshock_dashboard.recording.meta import RecordingMeta
 from foreshock_dashboard.recording.platform import Outage
-from foreshock_dashboard.recording.recorder import Habits, Recorder
+from foreshock_dashboard.recording.recorder import Recorder, ScrapeConfig
 from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_dashboard.settings.option_types import parse_duration, parse_time
 from foreshock_dashboard.settings.settings import SettingsError, parse_flag
@@ -59,8 +59,8 @@ def simulate(arguments: argparse.Namespace) -> int:
     duration = parse_flag("--duration", parse_duration, arguments.duration) if arguments.duration else spec.duration
     start = parse_flag("--start", parse_time, arguments.start) if arguments.start else EPOCH
     sampling = parse_flag("--span-sampling", _share, arguments.span_sampling)
-    habits = Habits()
-    meta = Meta(
+    habits = ScrapeConfig()
+    meta = RecordingMeta(
         scenario=spec.name,
         seed=arguments.seed,
         simulated=True,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.recording.metrics import RecordedMetrics
-from foreshock_dashboard.recording.reader import Recording, Stretch
+from foreshock_dashboard.recording.reader import Recording, SeriesRows
 
 Ints = NDArray[np.int64]
 
@@ -25,13 +25,13 @@ class LossyMetrics(RecordedMetrics):
         super().__init__(recording)
         self._seed, self._share = seed, share
 
-    def _read(self, metric: str, chosen: Sequence[Stretch], after: int, until: int) -> tuple[Ints, Ints, Floats]:
+    def _read(self, metric: str, chosen: Sequence[SeriesRows], after: int, until: int) -> tuple[Ints, Ints, Floats]:
         at, times, values = super()._read(metric, chosen, after, until)
         targets = np.array([self._target(stretch) for stretch in chosen], np.uint64)
         kept = chance(targets[at] ^ times.astype(np.uint64)) >= self._share
         return at[kept], times[kept], values[kept]
 
-    def _target(self, stretch: Stretch) -> int:
+    def _target(self, stretch: SeriesRows) -> int:
         labels = dict(stretch.labels)
         name = f"{self._seed} {labels.get('job', '')} {labels.get('instance', '')}"
         return zlib.crc32(name.encode()) << 32

@@ -38,7 +38,7 @@ from foreshock_dashboard.sources.otlp.receiver import Receiver
 from foreshock_dashboard.sources.prometheus.api import PrometheusSource
 from foreshock_dashboard.sources.prometheus.scrape import Scraper, ScrapeTarget
 from foreshock_dashboard.sources.traces.probe import Watch
-from foreshock_dashboard.store import Retention, Store, StoreError, keep_little
+from foreshock_dashboard.store import Retention, Store, StoreError, StoreLimits, tune_malloc
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.http.server import WebServer
 from foreshock_dashboard.world.observer import align_down
@@ -79,7 +79,7 @@ class Hub:
                 settings.store,
                 now=clock.now,
                 retention=Retention(settings.retention, settings.trace_retention, settings.retention_size),
-                memory_limit=f"{settings.memory // 2**20}MiB",
+                limits=StoreLimits(duckdb_memory=f"{settings.memory // 2**20}MiB"),
                 trace_keys=settings.trace_keys or TRACE_KEYS,
             )
             opened.callback(self.store.close)
@@ -142,7 +142,7 @@ class Hub:
         """Answer, scrape and tick. A hub that stands at a past time ticks once and takes no spans in."""
         sys.setswitchinterval(SWITCH)
         collect_rarely()
-        keep_little()
+        tune_malloc()
         self.web.start()
         if self._watch:
             self._watch.start()

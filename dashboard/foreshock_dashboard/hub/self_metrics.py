@@ -147,8 +147,8 @@ def _receiver(stats: ReceiverStats) -> Iterator[Family]:
 def _store(stats: StoreStats) -> Iterator[Family]:
     for name, text, value in (
         ("foreshock_store_disk_bytes", "Disk used by the embedded store.", stats.disk_bytes),
-        ("foreshock_store_inbox_rows", "Accepted rows that no segment holds yet.", stats.inbox_rows),
-        ("foreshock_store_segments", "Sealed segments.", stats.segments),
+        ("foreshock_store_inbox_rows", "Accepted rows that no segment holds yet.", stats.wal_rows),
+        ("foreshock_store_segments", "Sealed segments.", stats.blocks),
         ("foreshock_store_series", "Series known.", stats.series),
         ("foreshock_store_failing", "1 while the last append or upkeep failed.", float(bool(stats.last_error))),
     ):

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import IO
 
 from foreshock_dashboard.recording import openmetrics, otlp_lines
-from foreshock_dashboard.recording.aside import sync
+from foreshock_dashboard.recording.atomic_files import sync
 from foreshock_dashboard.recording.errors import RecordingError
-from foreshock_dashboard.recording.meta import Meta
+from foreshock_dashboard.recording.meta import RecordingMeta
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.recording.writer import RecordingWriter
 
@@ -22,7 +22,7 @@ Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Converted:
     """What an import or export has taken over; `rejected` spans by reason."""
 
     samples: int = 0
@@ -30,7 +30,7 @@ class Taken:
     rejected: Counter[str] = field(default_factory=Counter)
 
 
-def import_files(metrics: Path | None, spans: Path | None, out: Path, progress: Progress) -> Taken:
+def import_files(metrics: Path | None, spans: Path | None, out: Path, progress: Progress) -> Converted:
     """Make a recording of an OpenMetrics file and a file of OTLP requests, either of which may be None.
 
     Raises:
@@ -38,16 +38,16 @@ def import_files(metrics: Path | None, spans: Path | None, out: Path, progress: 
     """
     rejected: Counter[str] = Counter()
     count = told = 0
-    with RecordingWriter(out, Meta()) as writer:
+    with RecordingWriter(out, RecordingMeta()) as writer:
         if metrics is not None:
-            with opened(metrics) as (file, size):
+            with open_file(metrics) as (file, size):
                 for found in openmetrics.parse(
                     file, str(metrics), writer.series, lambda at: progress(f"reading {metrics.name}", at / size)
                 ):
                     writer.add(*found)
                     count += len(found.series)
         if spans is not None:
-            with opened(spans) as (file, size):
+            with open_file(spans) as (file, size):
                 for request in otlp_lines.parse(file, str(spans)):
                     writer.add_spans(request.spans)
                     rejected.update(request.reasons)
@@ -57,10 +57,10 @@ def import_files(metrics: Path | None, spans: Path | None, out: Path, progress: 
             names = " and ".join(str(path) for path in (metrics, spans) if path is not None)
             raise RecordingError(f"{names}: neither a sample nor a span is in there; nothing was written")
         progress("sorting", 1.0)
-    return Taken(count, told, rejected)
+    return Converted(count, told, rejected)
 
 
-def export(recording: Recording, metrics: Path | None, spans: Path | None, progress: Progress) -> Taken:
+def export(recording: Recording, metrics: Path | None, spans: Path | None, progress: Progress) -> Converted:
     """Write a recording's samples and spans; the files must not exist.
 
     Raises:
@@ -68,18 +68,18 @@ def export(recording: Recording, metrics: Path | None, spans: Path | None, progr
     """
     count = told = 0
     if metrics is not None:
-        with made(metrics) as file:
+        with new_file(metrics) as file:
             whole = max(1, recording.meta.samples)
             count = openmetrics.write(recording, file, lambda at: progress(f"writing {metrics.name}", at / whole))
     if spans is not None:
-        with made(spans) as file:
+        with new_file(spans) as file:
             whole_spans = max(1, recording.meta.spans)
             told = otlp_lines.write(recording, file, lambda at: progress(f"writing {spans.name}", at / whole_spans))
-    return Taken(count, told)
+    return Converted(count, told)
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[IO[bytes], int]]:
+def open_file(path: Path) -> Iterator[tuple[IO[bytes], int]]:
     """A file to read, and its size (1 at least).
 
     Raises:
@@ -93,7 +93,7 @@ def opened(path: Path) -> Iterator[tuple[IO[bytes], int]]:
 
 
 @contextmanager
-def made(path: Path) -> Iterator[IO[bytes]]:
+def new_file(path: Path) -> Iterator[IO[bytes]]:
     """A file that is there, whole, once the block has ended well.
 
     Raises:

@@ -27,7 +27,7 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
-class Meta:
+class RecordingMeta:
     """A recording's own words. Times in Unix seconds; None where it does not say.
 
     `start`, `end`: of its samples, or of its spans where it has no samples. `scrape_interval` in seconds. `files` are
@@ -47,15 +47,15 @@ class Meta:
     files: dict[str, Checked] = field(default_factory=dict)
 
 
-def dump(meta: Meta) -> bytes:
+def dump(meta: RecordingMeta) -> bytes:
     """The bytes of the file."""
     body: Json = {"format": FORMAT, "version": VERSION}
-    body |= {name: getattr(meta, name) for name in Meta.__slots__ if name != "files"}
+    body |= {name: getattr(meta, name) for name in RecordingMeta.__slots__ if name != "files"}
     body["files"] = {name: {"bytes": of.bytes, "crc32": f"{of.crc32:08x}"} for name, of in meta.files.items()}
     return orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
-def read(folder: Path) -> Meta:
+def read(folder: Path) -> RecordingMeta:
     """Read a folder's `meta.json`, and compare with it the files that it names.
 
     Raises:
@@ -89,8 +89,8 @@ def read(folder: Path) -> Meta:
 _FOREIGN = f'it is no recording: those have a {META} with "format": "{FORMAT}"'
 
 
-def _meta(found: Json) -> Meta:
-    return Meta(
+def _meta(found: Json) -> RecordingMeta:
+    return RecordingMeta(
         start=_number(found, "start"),
         end=_number(found, "end"),
         scenario=None if found.get("scenario") is None else str(found["scenario"]),
@@ -110,7 +110,7 @@ def _number(found: Json, key: str) -> float | None:
     return None if value is None else float(value)
 
 
-def _check(folder: Path, meta: Meta) -> None:
+def _check(folder: Path, meta: RecordingMeta) -> None:
     if not any((folder / name).exists() for name in (METRICS, SPANS)):
         raise RecordingError(f"recording {folder}: neither {METRICS} nor {SPANS} is there; copy the whole folder")
     for name, wanted in meta.files.items():

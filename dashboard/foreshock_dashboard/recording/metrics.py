@@ -9,9 +9,9 @@ import numpy as np
 from foreshock_dashboard.model.query import Matcher, Matrix, Query, SourceError, grid
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.recording.reader import Recording, Stretch, values_of
-from foreshock_dashboard.store.samples.promql_functions import Ints, Series, Steps, evaluate, grouped
-from foreshock_dashboard.store.samples.queries import MAX_CELLS, MAX_SAMPLES
+from foreshock_dashboard.recording.reader import Recording, SeriesRows, values_of
+from foreshock_dashboard.store.samples.promql_functions import Ints, Series, Steps, evaluate, sum_by
+from foreshock_dashboard.store.samples.queries import MAX_QUERY_CELLS, MAX_QUERY_SAMPLES
 
 _FETCH = """
 select file_row_number as row, {time} as time, value::double as value
@@ -27,7 +27,7 @@ class RecordedMetrics:
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
-        self._of_metric: dict[str, list[Stretch]] = {}
+        self._of_metric: dict[str, list[SeriesRows]] = {}
         for stretch in recording.stretches:
             self._of_metric.setdefault(stretch.metric, []).append(stretch)
         self._sql = _FETCH.format(time=recording.time)
@@ -45,21 +45,21 @@ class RecordedMetrics:
             return Matrix.empty(times)
         rows: dict[Labels, int] = {}
         row_of = np.array([rows.setdefault(stretch.labels, len(rows)) for stretch in chosen], np.int64)
-        if len(rows) * steps.count > MAX_CELLS:
+        if len(rows) * steps.count > MAX_QUERY_CELLS:
             raise SourceError(
                 f"recording: {metric} has {len(rows)} series over {steps.count} steps; narrow labels or range"
             )
         after = steps.start - round(query.window * 1000)
         at, found, values = self._read(metric, chosen, after, steps.end)
         series = Series.of(len(rows), row_of[at], found, values)
-        return grouped(query, list(rows), *evaluate(query, series, steps), times)
+        return sum_by(query, list(rows), *evaluate(query, series, steps), times)
 
-    def _read(self, metric: str, chosen: Sequence[Stretch], after: int, until: int) -> tuple[Ints, Ints, Floats]:
+    def _read(self, metric: str, chosen: Sequence[SeriesRows], after: int, until: int) -> tuple[Ints, Ints, Floats]:
         """The samples of some stretches of one metric in (after, until]: which of them, time in ms, value."""
         rows, times, values = self._window(metric, chosen[0].first, chosen[-1].last, after, until)
-        if len(rows) > MAX_SAMPLES:
+        if len(rows) > MAX_QUERY_SAMPLES:
             raise SourceError(
-                f"recording: more than {MAX_SAMPLES} samples in one query; narrow the labels or the range"
+                f"recording: more than {MAX_QUERY_SAMPLES} samples in one query; narrow the labels or the range"
             )
         places = np.searchsorted([stretch.first for stretch in chosen], rows, side="right") - 1
         within = rows < np.array([stretch.last for stretch in chosen], np.int64)[places]
@@ -78,7 +78,7 @@ class RecordedMetrics:
             "last": last,
             "after": after,
             "until": until,
-            "room": MAX_SAMPLES + 1,
+            "room": MAX_QUERY_SAMPLES + 1,
         }
         cursor = recording.engine.cursor()
         try:
@@ -89,7 +89,7 @@ class RecordedMetrics:
         return np.asarray(found["row"], np.int64), np.asarray(found["time"], np.int64), values_of(found["value"])
 
 
-def _accepted(stretch: Stretch, matchers: Sequence[Matcher]) -> bool:
+def _accepted(stretch: SeriesRows, matchers: Sequence[Matcher]) -> bool:
     if not matchers:
         return True
     labels = {"__name__": stretch.metric, **dict(stretch.labels)}

@@ -19,7 +19,7 @@ from foreshock_exporter.gpu.occupancy import (
 from foreshock_exporter.otlp.pusher import OtlpPusher
 
 
-class Told:
+class OccupancySpans:
     """Observes one host. Until `live`, intervals that end after `since` (Unix seconds) are kept for `take`."""
 
     def __init__(self, host_id: str, host_name: str, since: float) -> None:

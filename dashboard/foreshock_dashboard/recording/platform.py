@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from foreshock_dashboard.model.span import Attributes, Kind, Status
-from foreshock_dashboard.recording.counted import Counts
+from foreshock_dashboard.recording.span_counts import Counts
 from foreshock_exporter.exporter import Collector
 from foreshock_exporter.model.device import Driver
 from foreshock_exporter.model.family import Families

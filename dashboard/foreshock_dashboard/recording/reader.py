@@ -19,7 +19,7 @@ from foreshock_dashboard.model.samples import STALE, Labels, labels_of
 from foreshock_dashboard.model.span import Origin, Span
 from foreshock_dashboard.recording import meta as files
 from foreshock_dashboard.recording.errors import RecordingError
-from foreshock_dashboard.recording.whole import Whole
+from foreshock_dashboard.recording.metric_cache import MetricCache
 from foreshock_dashboard.store.blocks.duckdb_engine import connect
 
 MEMORY = "512MB"
@@ -59,7 +59,7 @@ _SPAN_REACH = "select min(start_ns), max(end_ns) from read_parquet($file)"
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class SeriesRows:
     """One series: its samples are rows `first` up to `last` of the sorted file."""
 
     metric: str
@@ -89,12 +89,12 @@ class Recording:
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
-        self.whole = Whole(self.rows)
+        self.whole = MetricCache(self.rows)
         meta = files.read(self.path)
         with ExitStack() as opened:
             self._scratch = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="foreshock-recording-")))
             (self._scratch / "tmp").mkdir()
-            self.engine = connect(self._scratch, MEMORY, 2, also=(self.path,))
+            self.engine = connect(self._scratch, MEMORY, 2, extra_folders=(self.path,))
             opened.callback(self.engine.close)
             with self.reading():
                 self.metrics_file, self.time, self.stretches = self._series()
@@ -124,7 +124,7 @@ class Recording:
 
     # --- what is there
 
-    def _series(self) -> tuple[Path | None, str, tuple[Stretch, ...]]:
+    def _series(self) -> tuple[Path | None, str, tuple[SeriesRows, ...]]:
         file = self.path / files.METRICS
         if not file.exists():
             return None, "", ()
@@ -149,12 +149,14 @@ class Recording:
         found = self.engine.execute("describe select * from read_parquet($file)", {"file": str(file)}).fetchall()
         return {name: kind for name, kind, *_ in found}
 
-    def _stretches(self, file: Path) -> tuple[Stretch, ...] | None:
+    def _stretches(self, file: Path) -> tuple[SeriesRows, ...] | None:
         """Every series of a file that has each in one stretch; None where one is scattered."""
         found = self.engine.execute(_INDEX, {"file": str(file)}).fetchall()
         if any(last - first + 1 != rows for _, _, first, last, rows in found):
             return None
-        return tuple(Stretch(metric, self._labels(labels), first, last + 1) for metric, labels, first, last, _ in found)
+        return tuple(
+            SeriesRows(metric, self._labels(labels), first, last + 1) for metric, labels, first, last, _ in found
+        )
 
     def _labels(self, found: Any) -> Labels:  # noqa: ANN401 - text, or what DuckDB makes of a MAP or STRUCT
         try:
@@ -175,7 +177,7 @@ class Recording:
         found = self.engine.execute("select count(*) from read_parquet($file)", {"file": str(file)}).fetchone()
         return int(found[0]) if found else 0
 
-    def _completed(self, meta: files.Meta) -> files.Meta:
+    def _completed(self, meta: files.RecordingMeta) -> files.RecordingMeta:
         """What the recording says of itself, and its times as they are found where it does not say."""
         if meta.start is not None and meta.end is not None:
             return meta

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.recording.counted import CountedSpans
 from foreshock_dashboard.recording.platform import Ended, Outage, Platform
-from foreshock_dashboard.recording.targets import HostTarget, Numbered, Scraped, Target
+from foreshock_dashboard.recording.span_counts import CountedSpans
+from foreshock_dashboard.recording.targets import HostTarget, Scraped, ScrapeTarget, SeriesNumbers
 from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_exporter.model.family import Families
 
@@ -28,7 +28,7 @@ HUB = {"job": "foreshock", "instance": "foreshock:8050"}
 
 
 @dataclass(frozen=True, slots=True)
-class Habits:
+class ScrapeConfig:
     """How a platform is watched.
 
     Args:
@@ -58,7 +58,7 @@ class Recorder:
         *,
         start: float,
         seed: int,
-        habits: Habits = Habits(),
+        habits: ScrapeConfig = ScrapeConfig(),
         outages: Sequence[Outage] = (),
     ) -> None:
         self._platform, self._writer, self._habits, self._outages = platform, writer, habits, outages
@@ -70,11 +70,11 @@ class Recorder:
         self._hosts: list[HostTarget] = []
         for host in platform.hosts:
             self._add_host(HostTarget(host, writer, _instance("foreshock-exporter", host.host_name, EXPORTER_PORT)))
-        hub = Numbered(writer, HUB)
-        self._scrape(Target(writer, HUB, lambda time: hub.counted(self._counted.read(time))), "")
-        kube = Numbered(writer, CAPACITY)
-        self._scrape(Target(writer, CAPACITY, lambda _: kube.emitted(platform.capacity())), "")
-        self._servers: dict[str, Target] = {}
+        hub = SeriesNumbers(writer, HUB)
+        self._scrape(ScrapeTarget(writer, HUB, lambda time: hub.counted(self._counted.read(time))), "")
+        kube = SeriesNumbers(writer, CAPACITY)
+        self._scrape(ScrapeTarget(writer, CAPACITY, lambda _: kube.emitted(platform.capacity())), "")
+        self._servers: dict[str, ScrapeTarget] = {}
         self._told: Mapping[str, Families] = {}
         self._every(habits.interval, self._skew(), self._scrape_servers)
 
@@ -128,7 +128,7 @@ class Recorder:
 
     def _add_host(self, host: HostTarget) -> None:
         self._hosts.append(host)
-        target = Target(self._writer, _instance("foreshock-exporter", host.name, EXPORTER_PORT), host.read)
+        target = ScrapeTarget(self._writer, _instance("foreshock-exporter", host.name, EXPORTER_PORT), host.read)
         skew = self._skew()
         self._every(self._habits.look, skew, host.sample)
 
@@ -138,7 +138,7 @@ class Recorder:
 
         self._every(self._habits.interval, skew, scrape)
 
-    def _scrape(self, target: Target, host: str) -> None:
+    def _scrape(self, target: ScrapeTarget, host: str) -> None:
         self._every(self._habits.interval, self._skew(), lambda time: target.scrape(time, lost=self._lost(time, host)))
 
     def _lost(self, time: float, host: str) -> bool:
@@ -153,22 +153,22 @@ class Recorder:
         for instance in told:
             if instance not in self._servers:
                 labels = {"job": INFERENCE, "instance": instance}
-                read = partial(self._server, instance, Numbered(self._writer, labels))
-                self._servers[instance] = Target(self._writer, labels, read)
+                read = partial(self._server, instance, SeriesNumbers(self._writer, labels))
+                self._servers[instance] = ScrapeTarget(self._writer, labels, read)
             self._servers[instance].scrape(time, lost=self._lost(time, ""))
 
-    def _server(self, instance: str, numbered: Numbered, _: float) -> Scraped:
+    def _server(self, instance: str, numbered: SeriesNumbers, _: float) -> Scraped:
         return numbered.emitted(self._told[instance])
 
     def _advance(self, time: float) -> None:
-        self._writer.add_spans([span_of(span) for span in self._platform.advance(time)])
+        self._writer.add_spans([to_span(span) for span in self._platform.advance(time)])
 
 
 def _instance(job: str, host: str, port: int) -> dict[str, str]:
     return {"job": job, "instance": f"{host}:{port}"}
 
 
-def span_of(span: Ended) -> Span:
+def to_span(span: Ended) -> Span:
     """The hub's form of a simulated span."""
     return Span(
         trace_id=span.trace_id,

@@ -10,7 +10,7 @@ import numpy as np
 from foreshock_dashboard.ingest.span_metrics.registry import Series
 from foreshock_dashboard.model.samples import STALE, labels_of
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.recording.occupancy import Told
+from foreshock_dashboard.recording.occupancy import OccupancySpans
 from foreshock_dashboard.recording.platform import Host
 from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_exporter.exporter import Exporter
@@ -25,7 +25,7 @@ Tell = Mapping[str, str]
 """Labels of a target."""
 
 
-class Target:
+class ScrapeTarget:
     """A page of metrics as Prometheus follows it: its `up`, and the end of what it no longer has."""
 
     def __init__(self, writer: RecordingWriter, labels: Tell, read: Read) -> None:
@@ -51,7 +51,7 @@ class Target:
         self._writer.add(series, np.full(len(series), round(time * 1000), np.int64), stale)
 
 
-class Numbered:
+class SeriesNumbers:
     """Gives the series of one target their numbers, each looked up once."""
 
     def __init__(self, writer: RecordingWriter, labels: Tell) -> None:
@@ -122,8 +122,8 @@ class HostTarget:
     def __init__(self, host: Host, writer: RecordingWriter, labels: Tell) -> None:
         self.name = host.host_name
         self._host = host
-        self._numbered = Numbered(writer, labels)
-        self._told = Told(host.host_id, host.host_name, 0.0)
+        self._numbered = SeriesNumbers(writer, labels)
+        self._told = OccupancySpans(host.host_id, host.host_name, 0.0)
         self._time = 0.0
         self.restart()
 

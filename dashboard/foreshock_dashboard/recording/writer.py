@@ -24,9 +24,9 @@ from foreshock_dashboard.model.samples import STALE, Labels
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.recording import meta as files
-from foreshock_dashboard.recording.aside import aside
+from foreshock_dashboard.recording.atomic_files import aside
 from foreshock_dashboard.recording.errors import RecordingError
-from foreshock_dashboard.recording.meta import Meta
+from foreshock_dashboard.recording.meta import RecordingMeta
 from foreshock_dashboard.store.blocks.duckdb_engine import connect
 
 MEMORY = "512MB"
@@ -81,7 +81,7 @@ class RecordingWriter:
         RecordingError: the folder exists, or cannot be written.
     """
 
-    def __init__(self, path: Path, meta: Meta = Meta(), memory: str = MEMORY) -> None:  # noqa: B008 - frozen
+    def __init__(self, path: Path, meta: RecordingMeta = RecordingMeta(), memory: str = MEMORY) -> None:  # noqa: B008 - frozen
         self._path, self._meta, self._memory = path, meta, memory
         self.numbers: dict[tuple[str, Labels], int] = {}
         self._waiting: list[tuple[NDArray[Any], ...]] = []

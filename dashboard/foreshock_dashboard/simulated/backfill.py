@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from foreshock_dashboard.hub.hub import Hub
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
-from foreshock_dashboard.recording.occupancy import Told
-from foreshock_dashboard.recording.recorder import span_of
+from foreshock_dashboard.recording.occupancy import OccupancySpans
+from foreshock_dashboard.recording.recorder import to_span
 from foreshock_dashboard.simulated.endpoints import Page
 from foreshock_dashboard.sources.prometheus.scrape import ScrapeTarget
 from foreshock_dashboard.sources.prometheus.text_format import Known, parse
@@ -30,7 +30,7 @@ class Backfill:
         simulation: Simulation,
         hosts: Sequence[Exporter],
         pages: Sequence[tuple[Page, ScrapeTarget]],
-        told: Sequence[Told],
+        told: Sequence[OccupancySpans],
         hub: Hub,
         sampling: float,
     ) -> None:
@@ -49,7 +49,7 @@ class Backfill:
         while now < until:
             look = LOOK if now + LOOK <= until - TRACED_SECONDS else self._sampling
             now = min(now + look, until)
-            spans = [span_of(span) for span in self._simulation.advance(now)]
+            spans = [to_span(span) for span in self._simulation.advance(now)]
             self._hub.intake.count(spans, now)
             if now >= until - TRACED_SECONDS and spans:
                 self._hub.store.append_spans(spans)

@@ -18,7 +18,7 @@ from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.gc_tuning import collect_rarely
 from foreshock_dashboard.common.shutdown import stop_on_signals
 from foreshock_dashboard.hub.hub import Hub
-from foreshock_dashboard.recording.occupancy import Told
+from foreshock_dashboard.recording.occupancy import OccupancySpans
 from foreshock_dashboard.settings.option_types import parse_duration, parse_port
 from foreshock_dashboard.settings.settings import Settings, parse_flag
 from foreshock_dashboard.simulated.backfill import TRACED_SECONDS, Backfill
@@ -122,7 +122,7 @@ def demo(arguments: argparse.Namespace, stop: threading.Event) -> int:
         history = min(HISTORY, before)
         simulation = Simulation(spec, arguments.seed, wall.origin - before)
         simulation.advance(wall.origin - history)
-        told = [Told(host.host_id, host.host_name, wall.origin - TRACED_SECONDS) for host in simulation.hosts]
+        told = [OccupancySpans(host.host_id, host.host_name, wall.origin - TRACED_SECONDS) for host in simulation.hosts]
         hosts = exporters(simulation, lambda: simulation.now, [each.observe for each in told])
         pages: list[tuple[Page, ScrapeTarget]] = []
         for host, exporter in zip(simulation.hosts, hosts, strict=True):
@@ -194,7 +194,7 @@ def _sample_on(hosts: tuple[Exporter, ...], clock: Clock, opened: ExitStack) -> 
     opened.callback(ended.set)
 
 
-def _push_on(told: Told, exporter: Exporter, clock: Clock, endpoint: str, opened: ExitStack) -> None:
+def _push_on(told: OccupancySpans, exporter: Exporter, clock: Clock, endpoint: str, opened: ExitStack) -> None:
     """Let an exporter push its occupancy as a real one does; the hub scrapes the readings."""
     traces_alone = {"OTEL_METRICS_EXPORTER": "none"}
     push = OtlpPusher(

@@ -1,11 +1,12 @@
-"""The embedded store: SQLite inbox, DuckDB in memory, Parquet segments.
+"""The embedded store: SQLite as write-ahead log, DuckDB in memory as head, Parquet files as blocks.
 
 Imports: `common`, `model`, `store.blocks`, `store.samples`, `store.spans`.
 """
 
-from foreshock_dashboard.store.errors import StoreError, StoreLocked
-from foreshock_dashboard.store.limits import Retention, Sealing, StoreStats
-from foreshock_dashboard.store.malloc_tuning import keep_little
+from foreshock_dashboard.store.blocks.errors import StoreError, StoreLocked
+from foreshock_dashboard.store.health import StoreStats
+from foreshock_dashboard.store.limits import Retention, StoreLimits
+from foreshock_dashboard.store.malloc_tuning import tune_malloc
 from foreshock_dashboard.store.store import Store
 
-__all__ = ["Retention", "Sealing", "Store", "StoreError", "StoreLocked", "StoreStats", "keep_little"]
+__all__ = ["Retention", "Store", "StoreError", "StoreLimits", "StoreLocked", "StoreStats", "tune_malloc"]

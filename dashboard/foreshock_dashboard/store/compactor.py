@@ -1,4 +1,4 @@
-"""What a store does every few seconds: seal, forget, expire, merge, and look for damage."""
+"""The compactor: cut blocks from the heads, truncate the WAL, apply retention, merge and verify blocks."""
 
 from __future__ import annotations
 
@@ -10,112 +10,114 @@ from typing import Any
 import duckdb
 
 from foreshock_dashboard.common.clock import Now
-from foreshock_dashboard.store.blocks.block_meta import Held, runs
-from foreshock_dashboard.store.blocks.block_store import Shelf
-from foreshock_dashboard.store.group_commit import Commits
+from foreshock_dashboard.store.blocks.block_meta import WalRange, contiguous_ranges
+from foreshock_dashboard.store.blocks.block_store import BlockStore
+from foreshock_dashboard.store.group_commit import GroupCommit
 from foreshock_dashboard.store.health import Health
-from foreshock_dashboard.store.limits import Retention, Sealing
-from foreshock_dashboard.store.malloc_tuning import give_back
+from foreshock_dashboard.store.limits import Retention, StoreLimits
+from foreshock_dashboard.store.malloc_tuning import trim_malloc
 from foreshock_dashboard.store.samples.format import SampleTable, series_in
-from foreshock_dashboard.store.samples.series import SeriesIndex
+from foreshock_dashboard.store.samples.series_index import SeriesIndex
 from foreshock_dashboard.store.spans.table import SpanTable
-from foreshock_dashboard.store.wal import Inbox
+from foreshock_dashboard.store.wal import Wal
 
 
-class Upkeep:
-    """Looks after both shelves and the inbox. One thread at a time; a second one finds nothing to do."""
+class Compactor:
+    """Maintains both block stores and the WAL. One thread at a time; a concurrent call returns at once."""
 
     def __init__(
         self,
-        samples: Shelf[SampleTable],
-        spans: Shelf[SpanTable],
+        *,
+        samples: BlockStore[SampleTable],
+        spans: BlockStore[SpanTable],
         index: SeriesIndex,
         engine: duckdb.DuckDBPyConnection,
-        inbox: Inbox,
-        commits: Commits,
+        wal: Wal,
+        commits: GroupCommit,
         health: Health,
         now: Now,
         retention: Retention,
-        sealing: Sealing,
+        limits: StoreLimits,
     ) -> None:
         self.lock = threading.Lock()
         self.expired = 0
         self._samples, self._spans, self._index, self._engine = samples, spans, index, engine
-        self._shelves: tuple[Shelf[Any], ...] = (samples, spans)
-        self._inbox, self._commits, self._health, self._now = inbox, commits, health, now
-        self._retention, self._sealing = retention, sealing
-        self._forgettable: list[tuple[str, Held]] = []
-        self._sealed = False
+        self._stores: tuple[BlockStore[Any], ...] = (samples, spans)
+        self._wal, self._commits, self._health, self._now = wal, commits, health, now
+        self._retention, self._limits = retention, limits
+        self._truncatable: list[tuple[str, WalRange]] = []
+        self._series_unused = False
 
     def maintain(self) -> None:
-        """Do what is due; failures are logged."""
+        """Run all steps once. Failures are recorded in `Health`."""
         if not self.lock.acquire(blocking=False):
             return
         try:
             if self._commits.closed:
                 return
-            done = [self._done(step) for step in self._steps()]
-            if all(done):
+            succeeded = [self._run(step) for step in self._steps()]
+            if all(succeeded):
                 self._health.recovered()
         finally:
             self.lock.release()
 
     def _steps(self) -> Iterator[Callable[[], object]]:
-        """What upkeep does, in order. None waits for another's success: data ages though a merge fails."""
-        for shelf in self._shelves:
-            yield shelf.memory.flush
-            yield partial(self.seal, shelf)
-        yield self._forget
-        yield self._let_go
-        yield self._expire
-        for shelf in self._shelves:
-            yield from (shelf.merge, shelf.scrub, shelf.tidy)
+        """Yield the steps in order. Each runs even if another one failed: data expires although a merge fails."""
+        for store in self._stores:
+            yield store.head.flush
+            yield partial(self.cut_blocks, store)
+        yield self._truncate_wal
+        yield self._collect_series
+        yield self._apply_retention
+        for store in self._stores:
+            yield from (store.compact, store.scrub, store.clean_tombstones)
         yield self._commits.probe
 
-    def _done(self, step: Callable[[], object]) -> bool:
+    def _run(self, step: Callable[[], object]) -> bool:
         try:
             step()
-        except Exception as error:  # noqa: BLE001 - outermost: whatever a step meets is told, and the others go on
+        except Exception as error:  # noqa: BLE001 - outermost handler: the error is recorded and the next step runs
             self._health.failed(error)
             return False
         return True
 
-    def seal(self, shelf: Shelf[Any]) -> None:
-        """Seal what was closed before, and then what is due now."""
+    def cut_blocks(self, store: BlockStore[Any]) -> None:
+        """Cut a block from the table that was closed before, then from the current table if it is due."""
+        kind = store.block_format.kind
         for _ in range(2):
-            sealed = shelf.seal(partial(self._claim, shelf.form.kind))
-            self._forgettable += [(shelf.form.kind, held) for held in sealed]
-            self._sealed |= bool(sealed)
-            if not shelf.memory.rotate(self._sealing.bytes, self._sealing.seconds):
+            wal_ranges = store.cut_block(partial(self._claim, kind))
+            self._truncatable += [(kind, wal_range) for wal_range in wal_ranges]
+            self._series_unused |= bool(wal_ranges)
+            if not store.head.rotate(self._limits.block_bytes, self._limits.block_seconds):
                 return
 
-    def _claim(self, kind: str, numbers: list[int]) -> tuple[Held, ...]:
-        """The stretches of the inbox that consist of these rows alone, so that no other is ever removed with them."""
+    def _claim(self, kind: str, record_ids: list[int]) -> tuple[WalRange, ...]:
+        """Return the ranges of the WAL that consist of these records alone, so that no other one is deleted."""
         with self._commits.lock:
-            present = self._inbox.numbers(kind, numbers[0], numbers[-1])
-        return tuple(Held(self._inbox.identity, *run) for run in runs(numbers, present))
+            present = self._wal.record_ids(kind, record_ids[0], record_ids[-1])
+        return tuple(WalRange(self._wal.identity, *ids) for ids in contiguous_ranges(record_ids, present))
 
-    def _forget(self) -> None:
-        while self._forgettable:
-            kind, held = self._forgettable[0]
+    def _truncate_wal(self) -> None:
+        while self._truncatable:
+            kind, wal_range = self._truncatable[0]
             with self._commits.lock:
-                self._inbox.forget(kind, held.first, held.last)
-            del self._forgettable[0]
+                self._wal.truncate(kind, wal_range.first, wal_range.last)
+            del self._truncatable[0]
 
-    def _let_go(self) -> None:
-        """Series that are in segments alone need no number, and do not count for the limit; a table, no memory."""
-        if self._sealed:
-            since = self._index.turn()
-            self._index.keep(series_in(self._samples.memory, self._engine), since)
-            self._sealed = False
-            give_back()
+    def _collect_series(self) -> None:
+        """After a cut, remove series that are in blocks only from the index, and return freed memory."""
+        if self._series_unused:
+            epoch = self._index.next_epoch()
+            self._index.collect(series_in(self._samples.head, self._engine), epoch)
+            self._series_unused = False
+            trim_malloc()
 
-    def _expire(self) -> None:
+    def _apply_retention(self) -> None:
         now = self._now()
-        self.expired += self._samples.expire(round((now - self._retention.metrics) * 1e3))
-        self.expired += self._spans.expire(round((now - self._retention.spans) * 1e9))
+        self.expired += self._samples.expire(round((now - self._retention.metrics_seconds) * 1e3))
+        self.expired += self._spans.expire(round((now - self._retention.spans_seconds) * 1e9))
         while True:
-            sizes = {shelf: sum(meta.bytes for meta in shelf.segments()) for shelf in self._shelves}
-            if sum(sizes.values()) <= self._retention.bytes:
+            sizes = {store: sum(meta.bytes for meta in store.blocks()) for store in self._stores}
+            if sum(sizes.values()) <= self._retention.max_bytes:
                 return
-            self.expired += max(sizes, key=lambda shelf: sizes[shelf]).shed()
+            self.expired += max(sizes, key=lambda store: sizes[store]).drop_oldest()

@@ -1,4 +1,4 @@
-"""The store's folder: its format, its lock, and its size."""
+"""The store's folder: format version, lock file, and size."""
 
 from __future__ import annotations
 
@@ -9,19 +9,23 @@ from pathlib import Path
 from typing import IO
 
 from foreshock_dashboard.store.blocks.disk import Disk
-from foreshock_dashboard.store.errors import StoreError, StoreLocked
+from foreshock_dashboard.store.blocks.errors import StoreError, StoreLocked
 
 FORMAT = "3\n"
 
 
 def prepare(path: Path, disk: Disk) -> None:
-    """Make the folders; refuse a folder of another format untouched."""
+    """Create the subfolders and empty `tmp/`.
+
+    Raises:
+        StoreError: the folder has another format; nothing was changed.
+    """
     marker = path / "format"
     if marker.exists():
-        found = marker.read_text()
-        if found != FORMAT:
+        existing = marker.read_text()
+        if existing != FORMAT:
             raise StoreError(
-                f"store {path}: has format {found.strip()!r}, this version reads {FORMAT.strip()}; "
+                f"store {path}: has format {existing.strip()!r}, this version reads {FORMAT.strip()}; "
                 "use the version that wrote it, or another folder (FORESHOCK_STORE)"
             )
     else:
@@ -33,21 +37,21 @@ def prepare(path: Path, disk: Disk) -> None:
 
 
 def disk_bytes(path: Path) -> int:
-    """Bytes of every file below a folder."""
+    """Total size of the files below a folder."""
     total = 0
     for file in path.rglob("*"):
         try:
             total += file.stat().st_size if file.is_file() else 0
-        except OSError:  # removed meanwhile
+        except OSError:  # removed in the meantime
             continue
     return total
 
 
 def lock(folder: Path) -> IO[str]:
-    """Take the folder for this process; closing the file (or dying) gives it back.
+    """Lock the folder for this process. Closing the returned file, or the end of the process, releases the lock.
 
     Raises:
-        StoreLocked: another process has it.
+        StoreLocked: another process has the lock.
         StoreError: the lock file cannot be written.
     """
     path = folder / "lock"

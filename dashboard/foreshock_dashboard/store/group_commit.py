@@ -1,4 +1,4 @@
-"""Taking in: what is appended is kept in the inbox, what waits at one moment in one transaction, and then in memory."""
+"""Group commit: appends that wait at the same moment share one WAL transaction, then go to the head."""
 
 from __future__ import annotations
 
@@ -9,112 +9,118 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from foreshock_dashboard.store.blocks.block_store import Shelf
-from foreshock_dashboard.store.blocks.chunk import Chunk
-from foreshock_dashboard.store.errors import StoreError
-from foreshock_dashboard.store.health import Health, told
-from foreshock_dashboard.store.wal import Inbox
+from foreshock_dashboard.store.blocks.block_store import BlockStore
+from foreshock_dashboard.store.blocks.errors import StoreError
+from foreshock_dashboard.store.blocks.format import RowBatch
+from foreshock_dashboard.store.health import Health, error_text
+from foreshock_dashboard.store.wal import Wal
 
 log = logging.getLogger(__name__)
 
-PROBE = "probe"
-"""The kind of a row that is there for a moment, to see whether the disk takes data."""
+PROBE_KIND = "probe"
+"""Kind of a temporary record that tests whether the disk accepts data."""
+_PROBE_BYTES = 65_536
 
 
 @dataclass(eq=False, slots=True)
-class _Entry:
-    """One append on its way to the disk."""
+class _Append:
+    """One waiting append: the batches of a kind and their WAL payloads."""
 
     kind: str
-    chunks: Sequence[Chunk]
+    batches: Sequence[RowBatch]
     payloads: Sequence[bytes]
     done: bool = False
     error: StoreError | None = None
 
 
-class Commits:
-    """Keeps what is appended. Thread-safe; whoever uses the inbox otherwise holds `lock`.
+class GroupCommit:
+    """Writes appends to the WAL and the head. Thread-safe; other users of the WAL hold `lock`.
 
     Args:
-        full: bytes in memory at which more is refused.
+        path: the store's folder, for messages.
+        stores: block stores by kind.
+        max_head_bytes: size of all heads at which appends are refused.
     """
 
-    def __init__(self, path: Path, inbox: Inbox, shelves: Mapping[str, Shelf[Any]], health: Health, full: int) -> None:
+    def __init__(
+        self, path: Path, wal: Wal, stores: Mapping[str, BlockStore[Any]], health: Health, max_head_bytes: int
+    ) -> None:
         self.lock = threading.Lock()
-        self.queue: list[_Entry] = []
+        self.queue: list[_Append] = []
         self.dropped = 0
         self.closed = False
-        self._path, self._inbox, self._shelves, self._health, self._full = path, inbox, shelves, health, full
-        self._queueing = threading.Lock()
+        self._path, self._wal, self._stores, self._health = path, wal, stores, health
+        self._max_head_bytes = max_head_bytes
+        self._queue_lock = threading.Lock()
 
-    def append(self, kind: str, chunks: Sequence[Chunk], payloads: Sequence[bytes]) -> None:
-        """Keep chunks, as these inbox rows.
+    def append(self, kind: str, batches: Sequence[RowBatch], payloads: Sequence[bytes]) -> None:
+        """Write batches durably, each as one WAL record with the payload at its position.
 
         Raises:
-            StoreError: none of them was kept.
+            StoreError: no batch was kept.
         """
         if not payloads:
             return
-        entry = _Entry(kind, chunks, payloads)
-        with self._queueing:
-            self.queue.append(entry)
-        with self.lock:  # whoever gets here first commits for all who wait
-            if not entry.done:
-                with self._queueing:
-                    entries, self.queue = self.queue, []
-                self._commit(entries)
-        if entry.error is not None:
-            raise entry.error
+        append = _Append(kind, batches, payloads)
+        with self._queue_lock:
+            self.queue.append(append)
+        with self.lock:  # the first thread to get here commits for all waiting ones
+            if not append.done:
+                with self._queue_lock:
+                    appends, self.queue = self.queue, []
+                self._commit(appends)
+        if append.error is not None:
+            raise append.error
         self.flush(kind)
 
     def flush(self, kind: str) -> None:
-        """Move what waits into tables, if it is much. It is safe whether or not that goes well."""
+        """Flush the head if due. A failure is recorded, not raised: the data is already durable."""
         try:
-            self._shelves[kind].memory.flush_many()
-        except Exception as error:  # noqa: BLE001 - its sender was promised that nothing fails any more
+            self._stores[kind].head.flush_if_due()
+        except Exception as error:  # noqa: BLE001 - the append has succeeded
             self._health.failed(error)
 
-    def _commit(self, entries: list[_Entry]) -> None:
-        """Keep what all of them bring, or none of it: each entry is done afterwards, and has an error or is kept."""
+    def _commit(self, appends: list[_Append]) -> None:
+        """Write all appends or none. Afterwards each one is done, with an error if it was not kept."""
         error: StoreError | None = StoreError(f"store {self._path}: interrupted; send it again")
         try:
-            self._keep(entries)
+            self._write(appends)
             error = None
         except StoreError as refusal:
             error = refusal
-        except Exception as unforeseen:
+        except Exception as unexpected:
             log.exception("store %s: an append failed", self._path)
-            error = StoreError(f"store {self._path}: cannot keep data: {told(unforeseen)}")
+            error = StoreError(f"store {self._path}: cannot keep data: {error_text(unexpected)}")
         finally:
             self._health.append_error = str(error or "")
-            for entry in entries:
-                entry.done, entry.error = True, error
+            for append in appends:
+                append.done, append.error = True, error
 
-    def _keep(self, entries: list[_Entry]) -> None:
-        self._admit()
-        rows = [(entry.kind, payload) for entry in entries for payload in entry.payloads]
-        taken = [(self._shelves[entry.kind].memory, chunk) for entry in entries for chunk in entry.chunks]
-        numbers = self._inbox.append(rows)
-        for number, (memory, chunk) in zip(numbers, taken, strict=True):  # nothing may fail from here on
-            memory.accept(number, chunk)
-            self.dropped += chunk.refused
+    def _write(self, appends: list[_Append]) -> None:
+        self._check_capacity()
+        records = [(append.kind, payload) for append in appends for payload in append.payloads]
+        targets = [(self._stores[append.kind].head, batch) for append in appends for batch in append.batches]
+        record_ids = self._wal.append(records)
+        for record_id, (head, batch) in zip(record_ids, targets, strict=True):  # nothing may fail from here on
+            head.append(record_id, batch)
+            self.dropped += batch.refused
 
-    def _admit(self) -> None:
+    def _check_capacity(self) -> None:
         if self.closed:
             raise StoreError(f"store {self._path}: it is closed")
-        waiting = sum(shelf.memory.hot()[1] for shelf in self._shelves.values())
-        if waiting > self._full:
-            reason = self._health.upkeep_error or "segments are written too slowly"
-            raise StoreError(f"store {self._path}: {waiting >> 20} MiB wait to be written to segments: {reason}")
+        head_bytes = sum(store.head.usage().bytes for store in self._stores.values())
+        if head_bytes > self._max_head_bytes:
+            reason = self._health.maintenance_error or "segments are written too slowly"
+            raise StoreError(f"store {self._path}: {head_bytes >> 20} MiB wait to be written to segments: {reason}")
 
     def probe(self) -> None:
-        """After an append failed: find out whether the disk takes data again, so that readiness comes back."""
+        """After a failed append, test whether the disk accepts data again, and reset readiness if so."""
         if self._health.append_error:
             with self.lock:
                 try:
-                    self._admit()
-                    (number,) = self._inbox.append([(PROBE, bytes(65_536))])
-                    self._inbox.forget(PROBE, number, number)
+                    self._check_capacity()
+                    (record_id,) = self._wal.append([(PROBE_KIND, bytes(_PROBE_BYTES))])
+                    self._wal.truncate(PROBE_KIND, record_id, record_id)
                     self._health.append_error = ""
                 except StoreError as error:
                     self._health.append_error = str(error)

@@ -1,48 +1,87 @@
-"""What the store says of its own state: what failed last, since when, and whether it takes data."""
+"""The store's own state: latest errors, readiness, and statistics."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 from foreshock_dashboard.common.clock import Now
-from foreshock_dashboard.store.limits import PATIENCE
 
 log = logging.getLogger(__name__)
 
+NOT_READY_AFTER_SECONDS = 60.0
+"""Seconds of failing maintenance after which the store is not ready."""
+
 
 class Health:
-    """The latest refusal of data and the latest failure of upkeep; "" where the latest one went well."""
+    """The errors of the latest append and the latest maintenance; "" after a success."""
 
     def __init__(self, path: Path, now: Now) -> None:
-        self.append_error = self.upkeep_error = ""
+        self.append_error = self.maintenance_error = ""
         self._path, self._now = path, now
         self._failing_since: float | None = None
 
     def failed(self, error: Exception) -> None:
-        """Take note of a failure of upkeep; it is logged once."""
-        message = (
-            f"store {self._path}: upkeep failed: {told(error)}; it is tried again. Free space and look at the disk"
-        )
-        if message != self.upkeep_error:
+        """Record a failure of maintenance. The same failure is logged once."""
+        problem = f"upkeep failed: {error_text(error)}"
+        message = f"store {self._path}: {problem}; it is tried again. Free space and look at the disk"
+        if message != self.maintenance_error:
             log.error("%s", message, exc_info=error)
-        self.upkeep_error = message
+        self.maintenance_error = message
         if self._failing_since is None:
             self._failing_since = self._now()
 
     def recovered(self) -> None:
-        """Take note that all of upkeep went well."""
-        self.upkeep_error, self._failing_since = "", None
+        """Record that all of maintenance succeeded."""
+        self.maintenance_error, self._failing_since = "", None
 
     def ready(self) -> tuple[bool, str]:
-        """Whether the store takes data now, and if not, why."""
+        """Return whether the store accepts data, and the reason if not."""
         if self.append_error:
             return False, self.append_error
         since = self._failing_since
-        failing = since is not None and self._now() - since >= PATIENCE
-        return (False, self.upkeep_error) if failing else (True, "")
+        failing = since is not None and self._now() - since >= NOT_READY_AFTER_SECONDS
+        return (False, self.maintenance_error) if failing else (True, "")
 
 
-def told(error: Exception) -> str:
-    """Some errors, such as `MemoryError`, say nothing but their name."""
+def error_text(error: Exception) -> str:
+    """Return the error's class and message; the class alone if there is no message (as for `MemoryError`)."""
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStats:
+    """Statistics of a store.
+
+    Args:
+        wal_rows: records in the WAL.
+        wal_bytes: their size.
+        head_samples: samples in memory.
+        head_spans: spans in memory.
+        series: series in memory.
+        blocks: blocks on disk.
+        block_bytes: their size.
+        disk_bytes: size of all files of the store.
+        oldest: earliest time of any data, in Unix seconds; None without data.
+        corrupt: damaged blocks and WAL records found since the store was opened.
+        dropped: samples beyond the series limit and spans with invalid times.
+        expired: blocks removed by retention.
+        last_error: error of the latest append or maintenance; "" after a success.
+        spans: spans in memory and in blocks. A span received twice counts twice until its blocks are compacted.
+    """
+
+    wal_rows: int
+    wal_bytes: int
+    head_samples: int
+    head_spans: int
+    series: int
+    blocks: int
+    block_bytes: int
+    disk_bytes: int
+    oldest: float | None
+    corrupt: int
+    dropped: int
+    expired: int
+    last_error: str
+    spans: int = 0

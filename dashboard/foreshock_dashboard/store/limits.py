@@ -1,55 +1,58 @@
-"""What bounds a store, and what it tells of itself."""
+"""Retention and resource limits of a store."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-PATIENCE = 60.0
-"""Seconds that upkeep may fail before the store calls itself not ready."""
+from foreshock_dashboard.store.blocks.head import FLUSH_ROWS
+from foreshock_dashboard.store.samples.block_index import MAX_BLOCK_SERIES
+from foreshock_dashboard.store.samples.queries import MAX_QUERY_CELLS, MAX_QUERY_SAMPLES
+from foreshock_dashboard.store.spans.queries import MAX_TRACE_SPANS
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long data is kept, in seconds, and in how many bytes of segments; whichever is reached first."""
+    """Age limits of samples and spans, and the size limit of all blocks. The first one reached applies."""
 
-    metrics: float = 15 * 86_400
-    spans: float = 2 * 86_400
-    bytes: int = 10 << 30
+    metrics_seconds: float = 15 * 86_400
+    spans_seconds: float = 2 * 86_400
+    max_bytes: int = 10 << 30
 
     def __post_init__(self) -> None:
-        if not (self.metrics > 0 and self.spans > 0 and self.bytes > 0):
+        if not (self.metrics_seconds > 0 and self.spans_seconds > 0 and self.max_bytes > 0):
             raise ValueError(f"retention must be positive: {self}")
 
 
 @dataclass(frozen=True, slots=True)
-class Sealing:
-    """When data in memory becomes a segment: at this many bytes or seconds. Past `full` bytes more is refused."""
+class StoreLimits:
+    """Bounds of memory, queries and files.
 
-    bytes: int = 48 << 20
-    seconds: float = 120.0
-    full: int = 192 << 20
+    Args:
+        block_bytes: size of head data, per kind, at which a block is cut.
+        block_seconds: age of head data, per kind, at which a block is cut.
+        max_head_bytes: size of the head at which appends are refused.
+        flush_rows: rows gathered in Python before an insert into the head's table.
+        max_series: series in the head; samples of further series are dropped and counted.
+        max_block_series: series of blocks known to queries at once.
+        max_query_samples: samples read by one query.
+        max_query_cells: series times steps of one query, before `by` sums them.
+        max_trace_spans: spans returned of one trace.
+        max_wal_pages: pages of the WAL; None means as many as the disk has room for.
+        duckdb_memory: DuckDB's buffers, in DuckDB's notation.
+        duckdb_spill: data that DuckDB may spill to disk, in DuckDB's notation.
+        duckdb_threads: threads of one query.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class StoreStats:
-    """The store's health in figures. Times in Unix seconds; `None` where there is no data."""
-
-    inbox_rows: int
-    inbox_bytes: int
-    hot_samples: int
-    hot_spans: int
-    series: int
-    segments: int
-    segment_bytes: int
-    disk_bytes: int
-    oldest: float | None
-    corrupt: int
-    """Damaged pieces that were set aside since the store was opened."""
-    dropped: int
-    """Samples of series beyond the limit, and spans whose times do not fit."""
-    expired: int
-    """Segments removed by retention."""
-    last_error: str
-    """Empty where the latest append and the latest upkeep went well."""
-    spans: int = 0
-    """Spans in memory and in segments; one that came twice may count twice until segments are merged."""
+    block_bytes: int = 48 << 20
+    block_seconds: float = 120.0
+    max_head_bytes: int = 192 << 20
+    flush_rows: int = FLUSH_ROWS
+    max_series: int = 500_000
+    max_block_series: int = MAX_BLOCK_SERIES
+    max_query_samples: int = MAX_QUERY_SAMPLES
+    max_query_cells: int = MAX_QUERY_CELLS
+    max_trace_spans: int = MAX_TRACE_SPANS
+    max_wal_pages: int | None = None
+    duckdb_memory: str = "256MB"
+    duckdb_spill: str = "2GB"
+    duckdb_threads: int = 2

@@ -1,33 +1,31 @@
-"""Giving memory back to the system, where its C library is glibc: others do so by themselves."""
+"""Settings of glibc's allocator that return freed memory to the system. Other C libraries do so by themselves."""
 
 from __future__ import annotations
 
 import ctypes
 
-_MMAP_THRESHOLD, _ARENA_MAX = -3, -8  # mallopt(3)
-LARGE = 1 << 18
-"""Bytes from which on a piece of memory is the system's again as soon as it is freed."""
+_MMAP_THRESHOLD, _ARENA_MAX = -3, -8  # parameters of mallopt(3)
+MMAP_THRESHOLD_BYTES = 1 << 18
+"""Allocations of this size or more are returned to the system when freed."""
 ARENAS = 2
-"""Heaps that threads share: Python computes in one of them at a time anyway."""
+"""Heaps shared by all threads. Python runs one thread at a time, so few suffice."""
 
 
-def keep_little() -> None:
-    """Let freed memory not pile up.
+def tune_malloc() -> None:
+    """Limit the memory that glibc retains after it is freed.
 
-    By itself, glibc raises the size of what it gives back at once to that of the largest piece ever freed, up to 32
-    MiB, and has eight heaps for each core, each of which keeps what its threads once had (mallopt(3)).
+    By default glibc raises the mmap threshold up to 32 MiB and keeps eight arenas per core (mallopt(3)).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(_MMAP_THRESHOLD, LARGE)
+        mallopt(_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
         mallopt(_ARENA_MAX, ARENAS)
 
 
-def give_back() -> None:
-    """Return what has been freed.
+def trim_malloc() -> None:
+    """Return freed memory of all arenas to the system.
 
-    glibc keeps it for the thread that had it (malloc(3), "arenas"), and any thread may be the one that takes in the
-    next spans: after some minutes each keeps as much as one table had.
+    Without it each arena keeps as much as one head table had, because any thread may append spans.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

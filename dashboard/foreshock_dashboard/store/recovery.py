@@ -1,4 +1,4 @@
-"""Opening a store that was killed, or whose inbox is damaged: whatever can still be read is read."""
+"""Recovery at start: open or salvage the WAL, load the blocks, and replay the WAL into the head."""
 
 from __future__ import annotations
 
@@ -9,72 +9,76 @@ from pathlib import Path
 from typing import Any
 
 from foreshock_dashboard.common.clock import Now
-from foreshock_dashboard.store.blocks.block_store import Shelf
-from foreshock_dashboard.store.blocks.chunk import Chunk
-from foreshock_dashboard.store.group_commit import PROBE, Commits
-from foreshock_dashboard.store.wal import Inbox, salvage
+from foreshock_dashboard.store.blocks.block_store import BlockStore
+from foreshock_dashboard.store.blocks.format import RowBatch
+from foreshock_dashboard.store.group_commit import PROBE_KIND, GroupCommit
+from foreshock_dashboard.store.wal import WAL_FILE, Wal, salvage_records
 
 log = logging.getLogger(__name__)
 
-Decode = Callable[[bytes], Chunk]
-"""Makes a chunk of an inbox row's bytes, or raises ValueError."""
+Decode = Callable[[bytes], RowBatch]
+"""Decodes the payload of a WAL record, or raises ValueError."""
 
 
-def open_inbox(folder: Path, max_pages: int | None, now: Now) -> tuple[Inbox, int]:
-    """The inbox of a store, and how many damaged ones were set aside for it.
+def open_wal(folder: Path, max_pages: int | None, now: Now) -> tuple[Wal, int]:
+    """Return the WAL of a store, and the number of damaged WAL files that it replaces (0 or 1).
 
     Raises:
         sqlite3.OperationalError: it cannot be opened.
     """
-    path = folder / "inbox.sqlite"
+    path = folder / WAL_FILE
     try:
-        inbox = Inbox(path, max_pages)
-        inbox.check()
+        wal = Wal(path, max_pages)
+        wal.check()
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError):
             raise
-        aside = folder / "damaged" / f"inbox-{round(now() * 1000)}.sqlite"
-        return _replaced(path, aside, max_pages, error), 1
-    return inbox, 0
+        damaged = folder / "damaged" / f"inbox-{round(now() * 1000)}.sqlite"
+        return _replaced(path, damaged, max_pages, error), 1
+    return wal, 0
 
 
-def _replaced(path: Path, aside: Path, max_pages: int | None, error: sqlite3.DatabaseError) -> Inbox:
-    """A new inbox with every row that can still be read of the damaged one, which is kept aside."""
+def _replaced(path: Path, damaged: Path, max_pages: int | None, error: sqlite3.DatabaseError) -> Wal:
+    """Move a damaged WAL to `damaged` and return a new one with every record that is still readable."""
     for suffix in ("", "-wal", "-shm"):
         old = path.with_name(path.name + suffix)
         if old.exists():
-            old.rename(aside.with_name(aside.name + suffix))
-    inbox = Inbox(path, max_pages)
-    rows = salvage(aside)
-    if rows:
-        inbox.append(rows)
-    log.error("store: the inbox is damaged (%s); set aside as %s; %d rows were saved", error, aside, len(rows))
-    return inbox
+            old.rename(damaged.with_name(damaged.name + suffix))
+    wal = Wal(path, max_pages)
+    records = salvage_records(damaged)
+    if records:
+        wal.append(records)
+    log.error("store: the inbox is damaged (%s); set aside as %s; %d rows were saved", error, damaged, len(records))
+    return wal
 
 
-def replay(
-    inbox: Inbox,
-    shelves: Mapping[str, Shelf[Any]],
+def replay_wal(
+    wal: Wal,
+    stores: Mapping[str, BlockStore[Any]],
     decoders: Mapping[str, Decode],
-    commits: Commits,
+    commits: GroupCommit,
 ) -> int:
-    """Load the segments, forget the rows that they hold, and take the others into memory; how many are damaged."""
-    damaged = inbox.strange([*shelves, PROBE])
+    """Load the blocks, delete the WAL records they hold, and put the others into the head.
+
+    Returns:
+        The number of damaged records. They stay in the WAL.
+    """
+    damaged = wal.count_of_other_kinds([*stores, PROBE_KIND])
     if damaged:
         log.error(
-            "%s: %d rows are damaged, for they say to be of no known kind; they stay there unread", inbox.path, damaged
+            "%s: %d rows are damaged, for they say to be of no known kind; they stay there unread", wal.path, damaged
         )
-    for kind, shelf in shelves.items():
-        for held in shelf.load(inbox.identity):
-            inbox.forget(kind, held.first, held.last)
-    for kind, shelf in shelves.items():
-        for row in inbox.read(kind):
+    for kind, store in stores.items():
+        for held in store.load(wal.identity):
+            wal.truncate(kind, held.first, held.last)
+    for kind, store in stores.items():
+        for record in wal.records(kind):
             try:
-                chunk = decoders[kind](row.payload)
+                batch = decoders[kind](record.payload)
             except ValueError:
                 damaged += 1
-                log.exception("store %s: row %d of the inbox is damaged; it stays there unread", shelf.root, row.id)
+                log.exception("store %s: row %d of the inbox is damaged; it stays there unread", store.root, record.id)
             else:
-                shelf.memory.accept(row.id, chunk)
+                store.head.append(record.id, batch)
                 commits.flush(kind)
     return damaged

@@ -1,7 +1,7 @@
-"""The inbox: what was accepted and is in no segment yet, in SQLite with `synchronous=FULL`. It keeps the promise.
+"""The write-ahead log: accepted data that is in no block yet, in SQLite with `synchronous=FULL`.
 
-One row is one request or scrape: a kind, and compressed bytes behind their CRC-32. Row numbers are never used twice,
-and an inbox has an identity of its own, so that a segment can say for ever which rows it holds.
+One record is one request or scrape: a kind, and a payload behind its CRC-32. Record ids are never reused. Each WAL has
+an identity of its own, so that a block can name the records it holds.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from pathlib import Path
 
 from isal import isal_zlib
 
-from foreshock_dashboard.store.errors import StoreError
+from foreshock_dashboard.store.blocks.errors import StoreError
 
-PAGE = 16_384
-"""Bytes of a page of a new inbox. A request's row is some 100 KB, and costs a quarter less in these than in pages of 4
-KiB."""
-_LOG = 4 << 20
-"""Bytes of the write-ahead log at which it is folded in."""
+WAL_FILE = "inbox.sqlite"
+"""Stores of 0.1 name the file so."""
+PAGE_BYTES = 16_384
+"""Page size of a new file. A record is about 100 KB, and costs a quarter less than with pages of 4 KiB."""
+_CHECKPOINT_BYTES = 4 << 20
+"""Size of SQLite's own journal at which it is checkpointed."""
+_MAX_SALVAGED_IDS = 1_000_000
 _SCHEMA = """
 create table if not exists meta (key text primary key, value text not null) without rowid;
 create table if not exists rows (id integer primary key autoincrement, kind text not null, payload blob not null);
@@ -28,16 +30,15 @@ create table if not exists rows (id integer primary key autoincrement, kind text
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One accepted request; `payload` is empty where its bytes are damaged."""
+class WalRecord:
+    """One accepted request. `payload` is empty if its bytes are damaged."""
 
     id: int
-    kind: str
     payload: bytes
 
 
-class Inbox:
-    """A SQLite file. Not thread-safe: its owner holds a lock around each call."""
+class Wal:
+    """A SQLite file. Not thread-safe: callers hold a lock around each call."""
 
     def __init__(self, path: Path, max_pages: int | None = None) -> None:
         self.path = path
@@ -47,46 +48,46 @@ class Inbox:
     def _open(self) -> None:
         self._connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=5)
         run = self._connection.execute
-        run(f"pragma page_size = {PAGE:d}")
+        run(f"pragma page_size = {PAGE_BYTES:d}")
         run("pragma journal_mode = wal")
-        run(f"pragma wal_autocheckpoint = {_LOG // PAGE:d}")
+        run(f"pragma wal_autocheckpoint = {_CHECKPOINT_BYTES // PAGE_BYTES:d}")
         run("pragma synchronous = full")
         run("pragma journal_size_limit = 67108864")
         run("pragma temp_store = memory")
-        run("pragma secure_delete = off")  # a segment holds what is deleted: zeros would hide it from nobody
+        run("pragma secure_delete = off")  # deleted records are in a block anyway
         if self._max_pages is not None:
             run(f"pragma max_page_count = {self._max_pages:d}")
         self._connection.executescript(_SCHEMA)
         run("insert or ignore into meta values ('identity', ?)", (uuid.uuid4().hex,))
         self.identity: str = run("select value from meta where key = 'identity'").fetchone()[0]
 
-    def append(self, rows: Sequence[tuple[str, bytes]]) -> list[int]:
-        """Keep (kind, payload) rows in one durable transaction; gives their numbers.
+    def append(self, records: Sequence[tuple[str, bytes]]) -> list[int]:
+        """Write (kind, payload) records in one durable transaction. Return their ids.
 
         Raises:
-            StoreError: none of them could be kept; the inbox is as before.
+            StoreError: no record was written.
         """
-        numbers: list[int] = []
+        ids: list[int] = []
         try:
-            together = len(rows) > 1  # one row is a transaction by itself, in fewer statements
-            if together:
+            explicit = len(records) > 1  # a single insert is a transaction by itself
+            if explicit:
                 self._connection.execute("begin immediate")
-            for kind, payload in rows:
-                sealed = isal_zlib.crc32(payload).to_bytes(4, "big") + payload
-                cursor = self._connection.execute("insert into rows (kind, payload) values (?, ?)", (kind, sealed))
-                numbers.append(cursor.lastrowid or 0)
-            if together:
+            for kind, payload in records:
+                checked = isal_zlib.crc32(payload).to_bytes(4, "big") + payload
+                cursor = self._connection.execute("insert into rows (kind, payload) values (?, ?)", (kind, checked))
+                ids.append(cursor.lastrowid or 0)
+            if explicit:
                 self._connection.execute("commit")
         except (sqlite3.Error, OverflowError) as error:
-            self._recover()
+            self._roll_back()
             raise StoreError(f"store {self.path.parent}: cannot keep data: {error}; {_remedy(error)}") from error
         except BaseException:
-            self._recover()
+            self._roll_back()
             raise
-        return numbers
+        return ids
 
-    def _recover(self) -> None:
-        """Leave no transaction open. After an I/O error SQLite's view of the file is not trusted: open it afresh."""
+    def _roll_back(self) -> None:
+        """End an open transaction. Reopen the file if that fails: after an I/O error SQLite's cache is not trusted."""
         try:
             if self._connection.in_transaction:
                 self._connection.execute("rollback")
@@ -94,20 +95,20 @@ class Inbox:
             self._connection.close()
             self._open()
 
-    def read(self, kind: str) -> Iterator[Row]:
-        """Every row of a kind, oldest first.
+    def records(self, kind: str) -> Iterator[WalRecord]:
+        """Yield the records of a kind, oldest first.
 
         Raises:
             sqlite3.DatabaseError: the file is damaged.
         """
-        found = self._connection.execute("select id, payload from rows where kind = ? order by id", (kind,))
-        for number, sealed in found:
-            payload = bytes(sealed[4:])
-            sound = len(sealed) >= 4 and int.from_bytes(sealed[:4], "big") == isal_zlib.crc32(payload)
-            yield Row(number, kind, payload if sound else b"")
+        rows = self._connection.execute("select id, payload from rows where kind = ? order by id", (kind,))
+        for record_id, checked in rows:
+            payload = bytes(checked[4:])
+            sound = len(checked) >= 4 and int.from_bytes(checked[:4], "big") == isal_zlib.crc32(payload)
+            yield WalRecord(record_id, payload if sound else b"")
 
-    def strange(self, kinds: Sequence[str]) -> int:
-        """How many rows are of none of these kinds: a row's checksum does not tell of what kind it was.
+    def count_of_other_kinds(self, kinds: Sequence[str]) -> int:
+        """Number of records whose kind is not in `kinds`. The checksum does not cover the kind.
 
         Raises:
             sqlite3.DatabaseError: the file is damaged.
@@ -115,25 +116,25 @@ class Inbox:
         sql = f"select count(*) from rows where kind not in ({', '.join('?' * len(kinds))})"  # noqa: S608 - marks
         return int(self._connection.execute(sql, (*kinds,)).fetchone()[0])
 
-    def forget(self, kind: str, first: int, last: int) -> None:
-        """Remove the rows first … last of a kind: a segment holds them now.
+    def truncate(self, kind: str, first: int, last: int) -> None:
+        """Delete the records `first` to `last` of a kind, which a block holds.
 
         Raises:
-            sqlite3.Error: they could not be removed; they are when the store is opened next.
+            sqlite3.Error: they could not be deleted. Opening the store deletes them.
         """
         self._connection.execute("delete from rows where kind = ? and id between ? and ?", (kind, first, last))
 
-    def numbers(self, kind: str, first: int, last: int) -> list[int]:
-        """The numbers of a kind's rows in first … last, ascending.
+    def record_ids(self, kind: str, first: int, last: int) -> list[int]:
+        """Return the ids of a kind's records from `first` to `last`, ascending.
 
         Raises:
             sqlite3.Error: they cannot be read.
         """
         sql = "select id from rows where kind = ? and id between ? and ? order by id"
-        return [number for (number,) in self._connection.execute(sql, (kind, first, last))]
+        return [record_id for (record_id,) in self._connection.execute(sql, (kind, first, last))]
 
     def check(self) -> None:
-        """Look whether the file is sound.
+        """Check the integrity of the file.
 
         Raises:
             sqlite3.DatabaseError: it is damaged.
@@ -143,34 +144,34 @@ class Inbox:
             raise sqlite3.DatabaseError(verdict)
 
     def size(self) -> tuple[int, int]:
-        """Rows and their bytes."""
+        """Return the number of records and the bytes of their payloads."""
         rows, total = self._connection.execute(
             "select count(*), coalesce(sum(length(payload)), 0) from rows"
         ).fetchone()
         return int(rows), int(total)
 
     def close(self) -> None:
-        """Fold the write-ahead log in and let go."""
+        """Checkpoint and close the file."""
         self._connection.close()
 
 
-def salvage(path: Path) -> list[tuple[str, bytes]]:
-    """The sound rows of a damaged file, read one by one: those behind a damaged page are left out."""
-    found: list[tuple[str, bytes]] = []
+def salvage_records(path: Path) -> list[tuple[str, bytes]]:
+    """Return the (kind, payload) records of a damaged file that are still readable and match their checksums."""
+    records: list[tuple[str, bytes]] = []
     try:
         connection = sqlite3.connect(path, isolation_level=None)
         last = connection.execute("select max(id) from rows").fetchone()[0] or 0
     except sqlite3.Error:
-        return found
-    for number in range(max(1, last - 1_000_000), last + 1):
+        return records
+    for record_id in range(max(1, last - _MAX_SALVAGED_IDS), last + 1):
         try:
-            row = connection.execute("select kind, payload from rows where id = ?", (number,)).fetchone()
+            row = connection.execute("select kind, payload from rows where id = ?", (record_id,)).fetchone()
         except sqlite3.Error:
             continue
         if row is not None and int.from_bytes(row[1][:4], "big") == isal_zlib.crc32(row[1][4:]):
-            found.append((row[0], bytes(row[1][4:])))
+            records.append((row[0], bytes(row[1][4:])))
     connection.close()
-    return found
+    return records
 
 
 def _remedy(error: Exception) -> str:

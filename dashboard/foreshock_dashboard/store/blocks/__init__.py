@@ -1,4 +1,4 @@
 """Head and immutable blocks of one kind of data, for samples and spans alike.
 
-Imports: `common`.
+Imports: `common`, `model`.
 """

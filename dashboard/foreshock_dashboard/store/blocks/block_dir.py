@@ -1,108 +1,132 @@
-"""The folder of one kind's segments: finding, checking, publishing and removing them."""
+"""The folder with the blocks of one kind: load, verify, publish, quarantine and remove them."""
 
 from __future__ import annotations
 
 import logging
 import shutil
-from dataclasses import replace
+import threading
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from foreshock_dashboard.store.blocks.block import Segment
-from foreshock_dashboard.store.blocks.block_meta import Damaged, Meta, rank_of, read_meta, replaces, verify, write_meta
+from foreshock_dashboard.store.blocks.block_meta import (
+    BlockMeta,
+    read_meta,
+    replaces,
+    sequence_in_name,
+    verify,
+    write_meta,
+)
 from foreshock_dashboard.store.blocks.disk import Disk
+from foreshock_dashboard.store.blocks.errors import DamagedBlock
 
 log = logging.getLogger(__name__)
 
 
-class Archive:
-    """`<root>/<kind>/`, and its share of `<root>/tmp/` and `<root>/damaged/`. `corrupt` counts what was set aside."""
+@dataclass(eq=False, slots=True)
+class Block:
+    """An immutable block on disk."""
+
+    folder: Path
+    meta: BlockMeta
+    verified: bool = False
+    readers: int = 0
+    obsolete: bool = False
+    """No longer in the manifest; removed after its last reader."""
+    verifying: threading.Lock = field(default_factory=threading.Lock)
+
+
+class BlockDir:
+    """`<root>/<kind>/`, and the kind's entries in `<root>/tmp/` and `<root>/damaged/`.
+
+    `corrupt` counts the blocks that were quarantined.
+    """
 
     def __init__(self, root: Path, kind: str, disk: Disk) -> None:
         self.root, self.kind, self.folder = root, kind, root / kind
         self.corrupt = 0
         self._disk = disk
 
-    def load(self) -> tuple[list[Segment], int]:
-        """Find the segments, finish what a crash interrupted; gives them and a rank that none ever had."""
+    def load(self) -> tuple[list[Block], int]:
+        """Return the blocks on disk and the next unused sequence number. Finishes interrupted compactions."""
         self.folder.mkdir(exist_ok=True)
         names = [path.name for path in (self.root / "damaged").iterdir() if path.name.startswith(f"{self.kind}-")]
-        found: list[Segment] = []
+        blocks: list[Block] = []
         for folder in sorted(self.folder.iterdir()):
             names.append(folder.name)
             try:
-                found.append(Segment(folder, read_meta(folder)))
-            except Damaged as damage:
-                self.set_aside(folder, str(damage))
-        ranks = [segment.meta.ranks[1] for segment in found] + [rank_of(name) or 0 for name in names]
-        return self._without_replaced(found), max(ranks, default=0) + 1
+                blocks.append(Block(folder, read_meta(folder)))
+            except DamagedBlock as damage:
+                self.quarantine(folder, str(damage))
+        sequences = [block.meta.sequences[1] for block in blocks] + [sequence_in_name(name) or 0 for name in names]
+        return self._without_replaced(blocks), max(sequences, default=0) + 1
 
-    def _without_replaced(self, found: list[Segment]) -> list[Segment]:
-        """Finish merges that a crash interrupted, highest level first: remove what is in a sound merged segment too."""
-        kept: list[Segment] = []
-        for segment in sorted(found, key=lambda segment: -segment.meta.level):
-            if any(replaces(other.meta, segment.meta) and self._whole(other, kept) for other in list(kept)):
-                self.remove(segment)
+    def _without_replaced(self, blocks: list[Block]) -> list[Block]:
+        """Remove blocks that a sound merged block replaces, highest level first."""
+        remaining: list[Block] = []
+        for block in sorted(blocks, key=lambda block: -block.meta.level):
+            if any(replaces(other.meta, block.meta) and self._sound(other, remaining) for other in list(remaining)):
+                self.remove(block)
             else:
-                kept.append(segment)
-        return sorted(kept, key=lambda segment: segment.meta.ranks)
+                remaining.append(block)
+        return sorted(remaining, key=lambda block: block.meta.sequences)
 
-    def _whole(self, segment: Segment, kept: list[Segment]) -> bool:
-        """Whether a merged segment may stand for its parts; otherwise they are still there, and it is set aside."""
+    def _sound(self, merged: Block, remaining: list[Block]) -> bool:
+        """Whether a merged block is undamaged. A damaged one is quarantined: its parts are still on disk."""
         try:
-            self.check(segment)
-        except Damaged as damage:
-            self.set_aside(segment.folder, str(damage))
-            kept.remove(segment)
+            self.verify(merged)
+        except DamagedBlock as damage:
+            self.quarantine(merged.folder, str(damage))
+            remaining.remove(merged)
             return False
         return True
 
-    def check(self, segment: Segment) -> None:
-        """Look once per process whether a segment is as written.
+    def verify(self, block: Block) -> None:
+        """Compare a block with its checksums, once per process.
 
         Raises:
-            Damaged: it is not.
+            DamagedBlock: a file differs.
         """
-        if not segment.verified:
-            verify(segment.folder, segment.meta, self._disk)
-            segment.verified = True
+        if not block.verified:
+            verify(block.folder, block.meta, self._disk)
+            block.verified = True
 
-    def set_aside(self, folder: Path, reason: str) -> None:
-        """Move a damaged segment away, count it, and say so."""
+    def quarantine(self, folder: Path, reason: str) -> None:
+        """Move a damaged block to `damaged/`, count it and log it."""
         damaged = self.root / "damaged"
         target = damaged / f"{self.kind}-{folder.name}"
-        extra = 0
+        suffix = 0
         while target.exists():
-            extra += 1
-            target = damaged / f"{self.kind}-{extra}-{folder.name}"
+            suffix += 1
+            target = damaged / f"{self.kind}-{suffix}-{folder.name}"
         folder.rename(target)
         self.corrupt += 1
         log.error("store: damaged segment %s (%s) was set aside as %s; its data is missing", folder, reason, target)
 
-    def aside(self) -> Path:
-        """An empty folder to write a segment's files into."""
-        aside = self.root / "tmp" / f"{self.kind}-new"
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
-        return aside
+    def staging(self) -> Path:
+        """Return an empty folder for the files of a new block."""
+        folder = self.root / "tmp" / f"{self.kind}-new"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        return folder
 
-    def publish(self, aside: Path, meta: Meta) -> Segment:
-        """Make a folder of finished files a segment, for good."""
+    def publish(self, staging: Path, meta: BlockMeta) -> Block:
+        """Make a staging folder of finished files a block, durably."""
         files = {}
-        for path in sorted(aside.iterdir()):
+        for path in sorted(staging.iterdir()):
             self._disk.sync(path)
             files[path.name] = (path.stat().st_size, self._disk.checksum(path))
-        whole = replace(meta, files=files)
-        write_meta(aside, whole, self._disk)
-        folder = self.folder / whole.name
-        if folder.exists():  # it was renamed, and then the disk failed: nobody was told of it
-            self._disk.remove(folder, self._trash(whole))
-        self._disk.publish(aside, folder)
-        return Segment(folder, whole, verified=True)
+        complete = replace(meta, files=files)
+        write_meta(staging, complete, self._disk)
+        folder = self.folder / complete.name
+        if folder.exists():  # left by a publish whose last sync failed; it never reached the manifest
+            self._disk.remove(folder, self._trash(complete))
+        self._disk.publish(staging, folder)
+        return Block(folder, complete, verified=True)
 
-    def remove(self, segment: Segment) -> None:
-        """Remove a segment's folder, if it is there still."""
-        if segment.folder.exists():
-            self._disk.remove(segment.folder, self._trash(segment.meta))
+    def remove(self, block: Block) -> None:
+        """Remove a block's folder if it still exists."""
+        if block.folder.exists():
+            self._disk.remove(block.folder, self._trash(block.meta))
 
-    def _trash(self, meta: Meta) -> Path:
+    def _trash(self, meta: BlockMeta) -> Path:
         return self.root / "tmp" / f"gone-{self.kind}-{meta.name}"

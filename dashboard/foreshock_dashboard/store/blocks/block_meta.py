@@ -1,7 +1,7 @@
-"""Segments: folders of Parquet that are written once and never changed.
+"""Block metadata: the JSON file of a block, and the choice of blocks to compact.
 
-`<kind>/<rank>.<level>/` holds the Parquet files and `segment.json`: what is inside, the CRC-32 of every file, which
-inbox rows it holds and which ranks went in. The marker's own first line is its CRC-32.
+`<kind>/<sequence>.<level>/` holds Parquet files and the metadata file. The first line of that file is the CRC-32 of the
+rest. Block files are written once and never changed.
 """
 
 from __future__ import annotations
@@ -9,165 +9,184 @@ from __future__ import annotations
 import zlib
 from bisect import bisect
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from foreshock_dashboard.store.blocks.disk import Disk
+from foreshock_dashboard.store.blocks.errors import DamagedBlock
 
-FORMAT = 3
-MARKER = "segment.json"
-
-
-class Damaged(Exception):  # noqa: N818 - it says what the segment is
-    """The segment is not what was written."""
+FORMAT_VERSION = 3
+META_FILE = "segment.json"
+"""Stores of 0.1 name the file so; in its JSON a sequence number is a `rank` and the WAL an `inbox`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """Rows first … last (of the segment's kind) of one inbox."""
+class WalRange:
+    """The records `first` to `last` (of the block's kind) of one WAL."""
 
-    inbox: str
+    wal: str
     first: int
     last: int
 
 
 @dataclass(frozen=True, slots=True)
-class Meta:
-    """What a segment says of itself. `start` and `end` in the kind's unit of time, both included.
+class BlockMeta:
+    """Metadata of a block.
 
-    `ranks` are the first and last rank that went in: segments sort by the first, which is the order of arrival.
+    Args:
+        kind: `metrics` or `spans`.
+        sequences: first and last sequence number of the blocks merged into it. Ordered by the first one, blocks are in
+            order of arrival.
+        level: 0 for a block cut from the head; one more for each compaction.
+        rows: number of rows.
+        start: earliest time, in the kind's unit.
+        end: latest time, included.
+        wal_ranges: the WAL records that the block holds.
+        metrics: metric names, of samples only.
+        files: name → (bytes, CRC-32).
     """
 
     kind: str
-    ranks: tuple[int, int]
+    sequences: tuple[int, int]
     level: int
     rows: int
     start: int
     end: int
-    held: tuple[Held, ...]
+    wal_ranges: tuple[WalRange, ...]
     metrics: tuple[str, ...] = ()
     files: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """name → (bytes, CRC-32)"""
 
     @property
     def name(self) -> str:
-        """The folder's name."""
-        return f"{self.ranks[0]:010d}.{self.level}"
+        """Name of the block's folder."""
+        return f"{self.sequences[0]:010d}.{self.level}"
 
     @property
     def bytes(self) -> int:
-        """Size on disk, without the marker."""
+        """Size on disk, without the metadata file."""
         return sum(size for size, _ in self.files.values())
 
 
-def replaces(new: Meta, old: Meta) -> bool:
-    """Whether all that `old` holds was merged into `new`."""
-    return new.level > old.level and new.ranks[0] <= old.ranks[0] and old.ranks[1] <= new.ranks[1]
+def replaces(new: BlockMeta, old: BlockMeta) -> bool:
+    """Whether `old` was merged into `new`."""
+    return new.level > old.level and new.sequences[0] <= old.sequences[0] and old.sequences[1] <= new.sequences[1]
 
 
-def runs(held: Sequence[int], present: Sequence[int]) -> list[tuple[int, int]]:
-    """The fewest stretches first … last that cover every number of `held`, and of `present` none but those.
+def contiguous_ranges(ids: Sequence[int], present: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the fewest ranges first … last that cover `ids` and no other element of `present`.
 
-    Both ascend. Numbers in neither (other kinds' rows, rows long gone) do not break a stretch.
+    Both sequences ascend. Numbers in neither (records of another kind, or deleted ones) do not split a range.
     """
-    found: list[tuple[int, int]] = []
-    strays = sorted(set(present) - set(held))
-    for number in held:
-        whole = found and bisect(strays, found[-1][1]) == bisect(strays, number)
-        found[-1:] = [(found[-1][0], number)] if whole else [*found[-1:], (number, number)]
-    return found
+    ranges: list[tuple[int, int]] = []
+    others = sorted(set(present) - set(ids))
+    for number in ids:
+        joins = ranges and bisect(others, ranges[-1][1]) == bisect(others, number)
+        ranges[-1:] = [(ranges[-1][0], number)] if joins else [*ranges[-1:], (number, number)]
+    return ranges
 
 
-def rank_of(name: str) -> int | None:
-    """The rank in a segment's name, `None` where it is no such name."""
-    rank, dot, level = name.rpartition("-")[2].partition(".")
-    return int(rank) if dot and rank.isdigit() and level.isdigit() else None
+def sequence_in_name(name: str) -> int | None:
+    """Return the sequence number in a block's folder name; None for any other name."""
+    sequence, dot, level = name.rpartition("-")[2].partition(".")
+    return int(sequence) if dot and sequence.isdigit() and level.isdigit() else None
 
 
-def write_meta(folder: Path, meta: Meta, disk: Disk) -> None:
-    """Write the marker of a folder."""
-    body = orjson.dumps({"format": FORMAT, **asdict(meta)}, option=orjson.OPT_INDENT_2)
-    disk.write(folder / MARKER, f"{zlib.crc32(body):08x}\n".encode() + body + b"\n")
+def write_meta(folder: Path, meta: BlockMeta, disk: Disk) -> None:
+    """Write the metadata file of a block."""
+    content = {
+        "format": FORMAT_VERSION,
+        "kind": meta.kind,
+        "ranks": meta.sequences,
+        "level": meta.level,
+        "rows": meta.rows,
+        "start": meta.start,
+        "end": meta.end,
+        "held": [{"inbox": held.wal, "first": held.first, "last": held.last} for held in meta.wal_ranges],
+        "metrics": meta.metrics,
+        "files": meta.files,
+    }
+    body = orjson.dumps(content, option=orjson.OPT_INDENT_2)
+    disk.write(folder / META_FILE, f"{zlib.crc32(body):08x}\n".encode() + body + b"\n")
 
 
-def read_meta(folder: Path) -> Meta:
-    """Read the marker and compare the files' sizes with it.
+def read_meta(folder: Path) -> BlockMeta:
+    """Read the metadata file of a block and compare the sizes of the files with it.
 
     Raises:
-        Damaged: the marker or a file is missing or is not what was written.
+        DamagedBlock: the metadata file or another file is missing or damaged.
     """
     try:
-        crc, _, body = (folder / MARKER).read_bytes().partition(b"\n")
+        crc, _, body = (folder / META_FILE).read_bytes().partition(b"\n")
         body = body.removesuffix(b"\n")
         if crc != f"{zlib.crc32(body):08x}".encode():
-            raise Damaged(f"{MARKER} does not match its checksum")
-        found = orjson.loads(body)
-        if found["format"] != FORMAT:
-            raise Damaged(f"format {found['format']} is not {FORMAT}")
-        meta = _meta(found)
+            raise DamagedBlock(f"{META_FILE} does not match its checksum")
+        content = orjson.loads(body)
+        if content["format"] != FORMAT_VERSION:
+            raise DamagedBlock(f"format {content['format']} is not {FORMAT_VERSION}")
+        meta = _meta(content)
         for name, (size, _) in meta.files.items():
             if (actual := (folder / name).stat().st_size) != size:
-                raise Damaged(f"{name} has {actual} bytes, not {size}")
+                raise DamagedBlock(f"{name} has {actual} bytes, not {size}")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Damaged(str(error)) from error
+        raise DamagedBlock(str(error)) from error
     return meta
 
 
-def _meta(found: dict[str, Any]) -> Meta:
-    first, last = found["ranks"]
-    return Meta(
-        kind=found["kind"],
-        ranks=(first, last),
-        level=found["level"],
-        rows=found["rows"],
-        start=found["start"],
-        end=found["end"],
-        held=tuple(Held(**held) for held in found["held"]),
-        metrics=tuple(found["metrics"]),
-        files={name: (size, crc) for name, (size, crc) in found["files"].items()},
+def _meta(content: dict[str, Any]) -> BlockMeta:
+    first, last = content["ranks"]
+    return BlockMeta(
+        kind=content["kind"],
+        sequences=(first, last),
+        level=content["level"],
+        rows=content["rows"],
+        start=content["start"],
+        end=content["end"],
+        wal_ranges=tuple(WalRange(held["inbox"], held["first"], held["last"]) for held in content["held"]),
+        metrics=tuple(content["metrics"]),
+        files={name: (size, crc) for name, (size, crc) in content["files"].items()},
     )
 
 
-def verify(folder: Path, meta: Meta, disk: Disk) -> None:
-    """Compare every file with its checksum.
+def verify(folder: Path, meta: BlockMeta, disk: Disk) -> None:
+    """Compare every file of a block with its checksum.
 
     Raises:
-        Damaged: one differs or cannot be read.
+        DamagedBlock: a file differs or cannot be read.
     """
     for name, (_, crc) in meta.files.items():
         try:
             actual = disk.checksum(folder / name)
         except OSError as error:
-            raise Damaged(f"{name}: {error}") from error
+            raise DamagedBlock(f"{name}: {error}") from error
         if actual != crc:
-            raise Damaged(f"{name} does not match its checksum")
+            raise DamagedBlock(f"{name} does not match its checksum")
 
 
-def due(segments: list[Meta], fan: int, largest: int, span: int) -> list[Meta]:
-    """The next segments to merge, if any: `fan` neighbours of one level.
+def compaction_candidates(blocks: list[BlockMeta], count: int, max_bytes: int, max_span: int) -> list[BlockMeta]:
+    """Return the next `count` neighboring blocks of one level to merge; empty if there are none.
 
-    Together they have at most `largest` bytes and reach over at most `span` units of time: retention stays fine.
+    Together they have up to `max_bytes` and span up to `max_span` units of time, so that retention stays fine-grained.
     """
-    for at in range(len(segments) - fan + 1):
-        run = segments[at : at + fan]
-        reach = max(meta.end for meta in run) - min(meta.start for meta in run)
-        if len({meta.level for meta in run}) == 1 and sum(meta.bytes for meta in run) <= largest and reach <= span:
+    for first in range(len(blocks) - count + 1):
+        run = blocks[first : first + count]
+        span = max(meta.end for meta in run) - min(meta.start for meta in run)
+        if len({meta.level for meta in run}) == 1 and sum(meta.bytes for meta in run) <= max_bytes and span <= max_span:
             return run
     return []
 
 
-def merged(run: list[Meta]) -> Meta:
-    """What the segment says that holds all rows of a run of neighbours."""
-    return Meta(
+def merged_meta(run: list[BlockMeta]) -> BlockMeta:
+    """Return the metadata of the block that holds all rows of neighboring blocks."""
+    return BlockMeta(
         kind=run[0].kind,
-        ranks=(run[0].ranks[0], run[-1].ranks[1]),
+        sequences=(run[0].sequences[0], run[-1].sequences[1]),
         level=run[0].level + 1,
         rows=sum(meta.rows for meta in run),
         start=min(meta.start for meta in run),
         end=max(meta.end for meta in run),
-        held=tuple(held for meta in run for held in meta.held),
+        wal_ranges=tuple(held for meta in run for held in meta.wal_ranges),
         metrics=tuple(sorted({metric for meta in run for metric in meta.metrics})),
     )

@@ -1,7 +1,7 @@
-"""A shelf keeps one kind of data (samples or spans) in pieces: tables in memory and, once sealed, segments on disk.
+"""All data of one kind: the head in memory and the blocks on disk.
 
-Every row is in exactly one piece at any moment. A reader takes all pieces at once and holds them; a piece that was
-sealed, merged or has expired is removed when its last reader is done.
+Every row is in exactly one place at any moment. A query reads a snapshot of all places. Replaced and expired blocks are
+removed after their last reader.
 """
 
 from __future__ import annotations
@@ -13,140 +13,150 @@ from pathlib import Path
 from typing import Generic
 
 from foreshock_dashboard.common.clock import Now
-from foreshock_dashboard.store.blocks.block import Format, Pieces, Segment, T
-from foreshock_dashboard.store.blocks.block_dir import Archive
-from foreshock_dashboard.store.blocks.block_meta import Damaged, Held, Meta, due, merged
+from foreshock_dashboard.store.blocks.block_dir import Block, BlockDir
+from foreshock_dashboard.store.blocks.block_meta import BlockMeta, WalRange, compaction_candidates, merged_meta
 from foreshock_dashboard.store.blocks.disk import Disk
-from foreshock_dashboard.store.blocks.head import Memory
-from foreshock_dashboard.store.blocks.manifest import Roster
+from foreshock_dashboard.store.blocks.errors import DamagedBlock
+from foreshock_dashboard.store.blocks.format import BlockFormat, T
+from foreshock_dashboard.store.blocks.head import FLUSH_ROWS, Head
+from foreshock_dashboard.store.blocks.manifest import Manifest, Snapshot
 
-FAN = 6
-"""Segments of one level that are merged into one of the next: two-minute segments into twelve minutes and so on."""
-LARGEST = 96 << 20
-"""Bytes of a merged segment at most."""
+BLOCKS_PER_COMPACTION = 6
+"""Blocks of one level merged into one of the next level: two-minute blocks become twelve minutes, and so on."""
+MAX_COMPACTED_BYTES = 96 << 20
 
 
-class Shelf(Generic[T]):
-    """All pieces of one kind: `memory` takes in, the shelf seals and reads. Thread-safe; upkeep by one at a time."""
+class BlockStore(Generic[T]):
+    """Head and blocks of one kind. Thread-safe, but blocks are cut and compacted by one thread at a time.
 
-    def __init__(self, root: Path, form: Format[T], disk: Disk, now: Now) -> None:
-        self.form, self.root = form, root
-        self.archive = Archive(root, form.kind, disk)
-        self._roster: Roster[T] = Roster(self._remove)
-        self.memory = Memory(form, self._roster, now)
-        self._rank = 1
+    Args:
+        flush_rows: rows gathered before an insert into the head's table.
+    """
 
-    def load(self, identity: str) -> list[Held]:
-        """Find the segments on disk; gives the rows of an inbox that they hold."""
-        self._roster.segments, self._rank = self.archive.load()
-        return [held for meta in self.segments() for held in meta.held if held.inbox == identity]
+    def __init__(
+        self, root: Path, block_format: BlockFormat[T], disk: Disk, now: Now, flush_rows: int = FLUSH_ROWS
+    ) -> None:
+        self.block_format, self.root = block_format, root
+        self.block_dir = BlockDir(root, block_format.kind, disk)
+        self._manifest: Manifest[T] = Manifest(self._remove)
+        self.head = Head(block_format, self._manifest, now, flush_rows)
+        self._next_sequence = 1
 
-    def segments(self) -> list[Meta]:
-        """What is on disk, in the order of arrival."""
-        with self._roster.lock:
-            return [segment.meta for segment in self._roster.segments]
+    def load(self, wal: str) -> list[WalRange]:
+        """Load the blocks on disk. Return the records of a WAL (by its identity) that they hold."""
+        self._manifest.blocks, self._next_sequence = self.block_dir.load()
+        return [held for meta in self.blocks() for held in meta.wal_ranges if held.wal == wal]
+
+    def blocks(self) -> list[BlockMeta]:
+        """Return the metadata of the blocks on disk, in order of arrival."""
+        with self._manifest.lock:
+            return [block.meta for block in self._manifest.blocks]
 
     # --- reading
 
     @contextmanager
-    def reading(self, start: int, end: int) -> Iterator[Pieces[T]]:
-        """Hold the pieces that reach into start … end. Damaged ones are set aside first and left out."""
-        self.memory.flush()
+    def snapshot(self, start: int, end: int) -> Iterator[Snapshot[T]]:
+        """Give the blocks and head tables that overlap start … end, without damaged blocks, which are quarantined."""
+        self.head.flush()
         while True:
-            held = self._roster.hold(start, end)
-            if all(self._sound(segment) for segment in held.segments):
+            snapshot = self._manifest.acquire(start, end)
+            if all(self._sound(block) for block in snapshot.blocks):
                 break
-            self._roster.release(held)
+            self._manifest.release(snapshot)
         try:
-            yield held
+            yield snapshot
         finally:
-            self._roster.release(held)
+            self._manifest.release(snapshot)
 
-    def _sound(self, segment: Segment) -> bool:
-        """Whether a segment is as written; a damaged one is set aside."""
-        with segment.checking:
+    def _sound(self, block: Block) -> bool:
+        """Whether a block matches its checksums; a damaged one is quarantined."""
+        with block.verifying:
             try:
-                self.archive.check(segment)
-            except Damaged as damage:
-                if self._roster.strike(segment):
-                    self.archive.set_aside(segment.folder, str(damage))
+                self.block_dir.verify(block)
+            except DamagedBlock as damage:
+                if self._manifest.forget(block):
+                    self.block_dir.quarantine(block.folder, str(damage))
                 return False
         return True
 
-    # --- upkeep
+    # --- compaction
 
-    def seal(self, claim: Callable[[list[int]], tuple[Held, ...]]) -> tuple[Held, ...]:
-        """Write the closed table, if there is one, as a segment; gives the inbox rows that it holds now.
+    def cut_block(self, claim: Callable[[list[int]], tuple[WalRange, ...]]) -> tuple[WalRange, ...]:
+        """Write the closed head table, if any, as a block. Return the WAL records that the block holds.
 
         Args:
-            claim: says which stretches of the inbox consist of a table's rows alone.
+            claim: returns the ranges of the WAL that consist of the given record ids alone.
 
         Raises:
-            OSError, duckdb.Error, sqlite3.Error: the segment could not be written; the table stays where it is.
+            OSError, duckdb.Error, sqlite3.Error: the block could not be written; the table stays in memory.
         """
-        table = self.memory.closed()
+        table = self.head.closed_table()
         if table is None:
             return ()
-        held = claim(table.numbers)
-        self._roster.replace([table], self._write(table, held) if table.rows else None)
-        return held
+        wal_ranges = claim(table.record_ids)
+        self._manifest.replace([table], self._write(table, wal_ranges) if table.rows else None)
+        return wal_ranges
 
-    def _write(self, table: T, held: tuple[Held, ...]) -> Segment:
-        aside = self.archive.aside()
-        rows, metrics = self.form.write(table, aside)
-        meta = Meta(self.form.kind, (self._rank, self._rank), 0, rows, table.start, table.end, held, metrics=metrics)
-        segment = self.archive.publish(aside, meta)
-        self._rank += 1
-        return segment
+    def _write(self, table: T, wal_ranges: tuple[WalRange, ...]) -> Block:
+        staging = self.block_dir.staging()
+        rows, metrics = self.block_format.write(table, staging)
+        sequences = (self._next_sequence, self._next_sequence)
+        meta = BlockMeta(
+            self.block_format.kind, sequences, 0, rows, table.start, table.end, wal_ranges, metrics=metrics
+        )
+        block = self.block_dir.publish(staging, meta)
+        self._next_sequence += 1
+        return block
 
-    def merge(self) -> bool:
-        """Merge neighbours where enough have gathered; tells whether it did.
+    def compact(self) -> bool:
+        """Merge neighboring blocks if enough have gathered. Return whether it did.
 
         Raises:
-            OSError, duckdb.Error: the merged segment could not be written; the old ones stay.
+            OSError, duckdb.Error: the merged block could not be written; the old blocks stay.
         """
-        with self._roster.lock:
-            segments = {segment.meta.name: segment for segment in self._roster.segments}
-        run = due([segment.meta for segment in segments.values()], FAN, LARGEST, self.form.day)
-        old = [segments[meta.name] for meta in run]
-        if not old or not all(self._sound(segment) for segment in old):
+        with self._manifest.lock:
+            blocks = {block.meta.name: block for block in self._manifest.blocks}
+        metas = [block.meta for block in blocks.values()]
+        run = compaction_candidates(metas, BLOCKS_PER_COMPACTION, MAX_COMPACTED_BYTES, self.block_format.day)
+        old = [blocks[meta.name] for meta in run]
+        if not old or not all(self._sound(block) for block in old):
             return False
-        aside = self.archive.aside()
-        rows = self.form.merge([segment.folder for segment in old], aside)
-        self._roster.replace(old, self.archive.publish(aside, replace(merged(run), rows=rows)))
+        staging = self.block_dir.staging()
+        rows = self.block_format.merge([block.folder for block in old], staging)
+        self._manifest.replace(old, self.block_dir.publish(staging, replace(merged_meta(run), rows=rows)))
         return True
 
     def expire(self, before: int) -> int:
-        """Remove segments that end before a time; tells how many."""
-        with self._roster.lock:
-            old = [segment for segment in self._roster.segments if segment.meta.end < before]
-        self._roster.replace(old)
+        """Remove the blocks that end before a time. Return their number."""
+        with self._manifest.lock:
+            old = [block for block in self._manifest.blocks if block.meta.end < before]
+        self._manifest.replace(old)
         return len(old)
 
-    def shed(self) -> int:
-        """Remove the segment that ends first, to make room; tells how many were removed."""
-        with self._roster.lock:
-            old = sorted(self._roster.segments, key=lambda segment: segment.meta.end)[:1]
-        self._roster.replace(old)
+    def drop_oldest(self) -> int:
+        """Remove the block with the earliest end. Return the number of removed blocks."""
+        with self._manifest.lock:
+            old = sorted(self._manifest.blocks, key=lambda block: block.meta.end)[:1]
+        self._manifest.replace(old)
         return len(old)
 
     def scrub(self) -> None:
-        """Look at one segment that no query has looked at yet."""
-        with self._roster.lock:
-            unseen = next((segment for segment in self._roster.segments if not segment.verified), None)
-        if unseen is not None:
-            self._sound(unseen)
+        """Verify one block that has not been verified yet."""
+        with self._manifest.lock:
+            unverified = next((block for block in self._manifest.blocks if not block.verified), None)
+        if unverified is not None:
+            self._sound(unverified)
 
-    def tidy(self) -> None:
-        """Try again to remove what could not be removed.
+    def clean_tombstones(self) -> None:
+        """Retry failed removals.
 
         Raises:
-            OSError, duckdb.Error: it still cannot be.
+            OSError, duckdb.Error: the removal failed again.
         """
-        self._roster.tidy()
+        self._manifest.clean_tombstones()
 
-    def _remove(self, piece: Segment | T) -> None:
-        if isinstance(piece, Segment):
-            self.archive.remove(piece)
+    def _remove(self, part: Block | T) -> None:
+        if isinstance(part, Block):
+            self.block_dir.remove(part)
         else:
-            self.form.drop(piece)
+            self.block_format.drop(part)

@@ -1,4 +1,4 @@
-"""What the store does to files besides SQLite and DuckDB: one door, so that a test can make it fail."""
+"""Durable file operations of the store, in one class that a test can replace by one that fails."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from isal import isal_zlib
 
-_CHUNK = 1 << 20
+_READ_BYTES = 1 << 20
 
 
 class Disk:
-    """Durable operations on files: when one returns, power may fail."""
+    """File operations whose result survives power loss once they return."""
 
     def write(self, path: Path, data: bytes) -> None:
         """Write and sync a new file."""
@@ -29,14 +29,14 @@ class Disk:
         finally:
             os.close(handle)
 
-    def publish(self, aside: Path, final: Path) -> None:
-        """Give a finished, synced folder its name, for good."""
-        self.sync(aside)
-        aside.rename(final)
+    def publish(self, staging: Path, final: Path) -> None:
+        """Rename a folder of synced files to its final name, durably."""
+        self.sync(staging)
+        staging.rename(final)
         self.sync(final.parent)
 
     def remove(self, folder: Path, trash: Path) -> None:
-        """Remove a folder by way of `trash` (a name that is swept when the store opens): never half of it is left."""
+        """Remove a folder atomically: rename it to `trash`, then delete. Opening the store empties the trash."""
         shutil.rmtree(trash, ignore_errors=True)
         folder.rename(trash)
         self.sync(folder.parent)
@@ -46,6 +46,6 @@ class Disk:
         """CRC-32 of a file."""
         crc = 0
         with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                crc = isal_zlib.crc32(chunk, crc)
+            while data := file.read(_READ_BYTES):
+                crc = isal_zlib.crc32(data, crc)
         return crc

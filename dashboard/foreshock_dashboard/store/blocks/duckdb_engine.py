@@ -1,4 +1,4 @@
-"""DuckDB in memory, hardened: it reaches no file but the store's, loads nothing, and cannot be talked out of either."""
+"""In-memory DuckDB that can reach only the store's files: no network, no extensions, locked configuration."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import duckdb
 
 
 def connect(
-    folder: Path, memory_limit: str, threads: int, also: Sequence[Path] = (), *, spill: str = ""
+    folder: Path, memory_limit: str, threads: int, extra_folders: Sequence[Path] = (), *, max_spill: str = ""
 ) -> duckdb.DuckDBPyConnection:
-    """Open an in-memory database that may read and write below `folder`, and below the folders `also`, only.
+    """Open an in-memory database that may read and write below `folder` and `extra_folders` only.
 
-    `memory_limit` bounds DuckDB's buffers; past it, data is spilled to `folder`/tmp, `spill` of it at most, or else as
-    much as the disk has room for.
+    Args:
+        folder: data beyond the memory limit is spilled to its `tmp/spill`.
+        memory_limit: size of DuckDB's buffers, in DuckDB's notation.
+        threads: threads of one query.
+        extra_folders: further folders that SQL may read and write.
+        max_spill: size of the spilled data, in DuckDB's notation; "" means as much as the disk has room for.
     """
     connection = duckdb.connect(
         ":memory:",
@@ -22,22 +26,23 @@ def connect(
             "memory_limit": memory_limit,
             "threads": threads,
             "temp_directory": str(folder / "tmp" / "spill"),
-            **({"max_temp_directory_size": spill} if spill else {}),
+            **({"max_temp_directory_size": max_spill} if max_spill else {}),
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             "allow_community_extensions": False,
             "python_enable_replacements": False,
-            "allocator_background_threads": True,  # else what one COPY or merge took is kept for the next
+            "allocator_background_threads": True,  # without it, memory of a COPY or merge is not returned
         },
     )
-    connection.execute("set enable_progress_bar = false")  # it would draw into what a command prints
-    connection.execute("set allowed_directories = $folders", {"folders": [f"{each}/" for each in (folder, *also)]})
+    connection.execute("set enable_progress_bar = false")  # the bar would be drawn into a command's output
+    allowed = [f"{path}/" for path in (folder, *extra_folders)]
+    connection.execute("set allowed_directories = $folders", {"folders": allowed})
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
     return connection
 
 
-def rows_of(copied: duckdb.DuckDBPyConnection) -> int:
-    """How many rows a COPY wrote."""
-    found = copied.fetchone()
-    return int(found[0]) if found else 0
+def copied_rows(copy: duckdb.DuckDBPyConnection) -> int:
+    """Number of rows that a COPY statement wrote."""
+    row = copy.fetchone()
+    return int(row[0]) if row else 0

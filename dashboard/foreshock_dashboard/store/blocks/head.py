@@ -1,131 +1,146 @@
-"""What one kind has in memory: chunks that wait, and the table that they are moved into."""
+"""The head: recent data of one kind in memory, in pending batches and in tables."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Generic
+from typing import Generic, NamedTuple
 
 from foreshock_dashboard.common.clock import Now
-from foreshock_dashboard.store.blocks.block import Format, T
-from foreshock_dashboard.store.blocks.chunk import Chunk
-from foreshock_dashboard.store.blocks.manifest import Roster
+from foreshock_dashboard.store.blocks.format import BlockFormat, RowBatch, T
+from foreshock_dashboard.store.blocks.manifest import Manifest
 
 FLUSH_ROWS = 20_000
-"""Rows that may wait outside a table: many small inserts cost ten times one large one."""
+"""Rows gathered before an insert into a table: many small inserts cost ten times one large insert."""
 
 
-class Memory(Generic[T]):
-    """Takes chunks in. Thread-safe."""
+class HeadUsage(NamedTuple):
+    """Rows in the head, their approximate bytes, and their earliest time (None if there are none)."""
 
-    def __init__(self, form: Format[T], roster: Roster[T], now: Now) -> None:
-        self._form, self._roster, self._now = form, roster, now
-        self._lock = roster.lock
+    rows: int
+    bytes: int
+    start: int | None
+
+
+class Head(Generic[T]):
+    """Accepts row batches and moves them into tables. Thread-safe.
+
+    Args:
+        flush_rows: rows gathered before an insert.
+    """
+
+    def __init__(
+        self, block_format: BlockFormat[T], manifest: Manifest[T], now: Now, flush_rows: int = FLUSH_ROWS
+    ) -> None:
+        self._block_format, self._manifest, self._now, self._flush_rows = block_format, manifest, now, flush_rows
+        self._lock = manifest.lock
         self._flushing = threading.RLock()
-        self._pending: list[tuple[int, Chunk]] = []
+        self._pending: list[tuple[int, RowBatch]] = []
         self._pending_rows = 0
-        self._flush_at = FLUSH_ROWS
-        roster.tables.append(form.create(now()))
+        self._flush_at = flush_rows
+        manifest.tables.append(block_format.create(now()))
 
-    def accept(self, number: int, chunk: Chunk) -> None:
-        """Take the rows of an inbox row for the next `flush`. Calls come in the order of `number`; none fails."""
+    def append(self, record_id: int, batch: RowBatch) -> None:
+        """Take the rows of a WAL record. Calls come in the order of `record_id`. Never fails."""
         with self._lock:
-            self._pending.append((number, chunk))
-            self._pending_rows += chunk.rows
+            self._pending.append((record_id, batch))
+            self._pending_rows += batch.rows
 
-    def flush_many(self) -> None:
-        """Flush if so much waits that it is worth it. Once that failed, it is not before as much more waits."""
+    def flush_if_due(self) -> None:
+        """Flush if enough rows are pending. After a failure, wait for another `flush_rows` rows."""
         with self._lock:
-            many = self._pending_rows >= self._flush_at
-            if many:
-                self._flush_at = self._pending_rows + FLUSH_ROWS
-        if many:
+            due = self._pending_rows >= self._flush_at
+            if due:
+                self._flush_at = self._pending_rows + self._flush_rows
+        if due:
             self.flush()
 
     def flush(self) -> None:
-        """Move what waits into the table.
+        """Move all pending rows into the current table.
 
         Raises:
-            duckdb.Error, MemoryError: it could not be moved; what was not goes on waiting.
+            duckdb.Error, MemoryError: the insert failed; the remaining rows stay pending.
         """
         with self._flushing:
             while self._flush_some():
                 pass
 
     def _flush_some(self) -> bool:
-        """Move some `FLUSH_ROWS`, so that one insert is never large; tells whether there were any.
+        """Move about `flush_rows` rows, which bounds the size of an insert. Return whether any were pending.
 
-        What waits is let go of only once it is in the table, and nothing in between can fail.
+        Rows leave the pending list only after the insert; nothing between the two steps can fail.
         """
         with self._lock:
-            waiting = self._pending[: self._some()]
-            table = self._roster.tables[-1]
-        if not waiting:
+            moved = self._pending[: self._flush_count()]
+            table = self._manifest.tables[-1]
+        if not moved:
             return False
-        numbers = [number for number, _ in waiting]
-        chunks = [chunk for _, chunk in waiting if chunk.rows]
+        record_ids = [record_id for record_id, _ in moved]
+        batches = [batch for _, batch in moved if batch.rows]
         now = self._now()
-        if chunks:
-            self._form.put(table, chunks)
+        if batches:
+            self._block_format.insert(table, batches)
         with self._lock:
-            if not table.numbers:
-                table.opened = now
-            table.count(numbers, chunks)
-            del self._pending[: len(waiting)]
-            self._pending_rows -= sum(chunk.rows for chunk in chunks)
-            self._flush_at = FLUSH_ROWS
+            if not table.record_ids:
+                table.created = now
+            table.count(record_ids, batches)
+            del self._pending[: len(moved)]
+            self._pending_rows -= sum(batch.rows for batch in batches)
+            self._flush_at = self._flush_rows
         return True
 
-    def _some(self) -> int:
-        """How many of those that wait have `FLUSH_ROWS` together."""
+    def _flush_count(self) -> int:
+        """Number of pending batches that together have `flush_rows` rows."""
         rows = 0
-        for at, (_, chunk) in enumerate(self._pending, 1):
-            rows += chunk.rows
-            if rows >= FLUSH_ROWS:
-                return at
+        for count, (_, batch) in enumerate(self._pending, 1):
+            rows += batch.rows
+            if rows >= self._flush_rows:
+                return count
         return len(self._pending)
 
-    def rotate(self, largest: int, oldest: float) -> bool:
-        """Close the table where it has `largest` bytes or is `oldest` seconds old; one closed at most waits.
+    def rotate(self, max_bytes: int, max_seconds: float) -> bool:
+        """Close the current table at `max_bytes` or at an age of `max_seconds`. Return whether either is reached.
 
-        What still waits outside counts for the size: where it does not fit in, sealing makes the room.
+        Only one closed table exists at a time. Pending rows count for the size: if they do not fit into the table,
+        cutting a block makes room.
         """
         with self._flushing:
             with self._lock:
-                tables = self._roster.tables
+                tables = self._manifest.tables
                 table = tables[-1]
-                size = table.bytes + sum(chunk.bytes for _, chunk in self._pending)
-                ripe = bool(table.numbers) and (size >= largest or self._now() - table.opened >= oldest)
-                alone = len(tables) == 1
-            if ripe and alone:
-                fresh = self._form.create(self._now())
+                size = table.bytes + sum(batch.bytes for _, batch in self._pending)
+                due = bool(table.record_ids) and (size >= max_bytes or self._now() - table.created >= max_seconds)
+                single = len(tables) == 1
+            if due and single:
+                new = self._block_format.create(self._now())
                 with self._lock:
-                    self._roster.tables.append(fresh)
-            return ripe
+                    self._manifest.tables.append(new)
+            return due
 
-    def closed(self) -> T | None:
-        """The table that is to be sealed, if there is one."""
+    def closed_table(self) -> T | None:
+        """Return the table to cut a block from, if any."""
         with self._lock:
-            return self._roster.tables[0] if len(self._roster.tables) > 1 else None
+            return self._manifest.tables[0] if len(self._manifest.tables) > 1 else None
 
-    # --- facts
+    # --- contents
 
     @contextmanager
-    def standing(self) -> Iterator[tuple[Sequence[Chunk], Sequence[T]]]:
-        """The same while nothing moves from chunks into tables."""
+    def paused(self) -> Iterator[tuple[Sequence[RowBatch], Sequence[T]]]:
+        """Give `contents` and hold flushes until the end of the block."""
         with self._flushing:
             yield self.contents()
 
-    def contents(self) -> tuple[Sequence[Chunk], Sequence[T]]:
-        """The chunks that wait, and the tables, at one moment."""
+    def contents(self) -> tuple[Sequence[RowBatch], Sequence[T]]:
+        """Return the non-empty pending batches and the tables, as of one moment."""
         with self._lock:
-            return [chunk for _, chunk in self._pending if chunk.rows], list(self._roster.tables)
+            return [batch for _, batch in self._pending if batch.rows], list(self._manifest.tables)
 
-    def hot(self) -> tuple[int, int, int | None]:
-        """Rows, their bytes (roughly), and their earliest time."""
+    def usage(self) -> HeadUsage:
+        """Return the size of the head."""
         with self._lock:
-            held = [chunk for _, chunk in self._pending if chunk.rows]
-            filled = [table for table in self._roster.tables if table.rows]
-            found = [(p.rows, p.bytes, p.start) for p in held] + [(t.rows, t.bytes, t.start) for t in filled]
-        return sum(row[0] for row in found), sum(row[1] for row in found), min((row[2] for row in found), default=None)
+            batches = [batch for _, batch in self._pending if batch.rows]
+            tables = [table for table in self._manifest.tables if table.rows]
+            parts: list[RowBatch | T] = [*batches, *tables]
+            rows, size = sum(part.rows for part in parts), sum(part.bytes for part in parts)
+            return HeadUsage(rows, size, min((part.start for part in parts), default=None))

@@ -1,88 +1,105 @@
-"""Which pieces of one kind there are, and who reads them: a piece that is replaced goes with its last reader."""
+"""The manifest: current blocks and head tables of one kind, with their reader counts."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Generic
 
-from foreshock_dashboard.store.blocks.block import Pieces, Segment, T
+from foreshock_dashboard.store.blocks.block_dir import Block
+from foreshock_dashboard.store.blocks.format import T
 
 log = logging.getLogger(__name__)
 
 
-class Roster(Generic[T]):
-    """The segments and tables of one kind, each in the order of arrival. Thread-safe; `lock` guards both lists.
+@dataclass(frozen=True, slots=True)
+class Snapshot(Generic[T]):
+    """The blocks and head tables that one query reads, each in order of arrival."""
+
+    blocks: tuple[Block, ...]
+    tables: tuple[T, ...]
+
+    def all(self) -> tuple[Block | T, ...]:
+        """Blocks, then tables."""
+        return (*self.blocks, *self.tables)
+
+
+class Manifest(Generic[T]):
+    """Current blocks and head tables, each in order of arrival. Thread-safe; `lock` guards both lists.
+
+    A replaced block or table is removed when its last reader releases it.
 
     Args:
-        remove: removes a piece that nobody reads any more.
+        remove: deletes a block or table that has no readers.
     """
 
-    def __init__(self, remove: Callable[[Segment | T], None]) -> None:
+    def __init__(self, remove: Callable[[Block | T], None]) -> None:
         self.lock = threading.Lock()
-        self.segments: list[Segment] = []
+        self.blocks: list[Block] = []
         self.tables: list[T] = []
         self._remove = remove
-        self._left: list[Segment | T] = []
+        self._tombstones: list[Block | T] = []
+        """Obsolete blocks and tables whose removal failed."""
 
-    def hold(self, start: int, end: int) -> Pieces[T]:
-        """The pieces that reach into start … end, all as of one moment; `release` them."""
+    def acquire(self, start: int, end: int) -> Snapshot[T]:
+        """Return the blocks and tables that overlap start … end, counted as read until `release`."""
         with self.lock:
-            held = Pieces(
-                tuple(s for s in self.segments if s.meta.start <= end and s.meta.end >= start),
+            snapshot = Snapshot(
+                tuple(b for b in self.blocks if b.meta.start <= end and b.meta.end >= start),
                 tuple(t for t in self.tables if t.rows and t.start <= end and t.end >= start),
             )
-            for piece in held.all():
-                piece.readers += 1
-        return held
+            for part in snapshot.all():
+                part.readers += 1
+        return snapshot
 
-    def release(self, held: Pieces[T]) -> None:
-        """Let go of what was held."""
+    def release(self, snapshot: Snapshot[T]) -> None:
+        """End the reading of a snapshot."""
         with self.lock:
-            for piece in held.all():
-                piece.readers -= 1
-            unread = [piece for piece in held.all() if piece.gone and not piece.readers]
-        self._discard(unread)
+            for part in snapshot.all():
+                part.readers -= 1
+            unread = [part for part in snapshot.all() if part.obsolete and not part.readers]
+        self._delete(unread)
 
-    def replace(self, old: Sequence[Segment | T], new: Segment | None = None) -> None:
-        """Put one segment, or nothing, where some pieces were."""
+    def replace(self, old: Sequence[Block | T], new: Block | None = None) -> None:
+        """Replace blocks and tables by one block, or by nothing."""
         with self.lock:
-            at = next((self.segments.index(piece) for piece in old if piece in self.segments), len(self.segments))
+            position = next((self.blocks.index(part) for part in old if part in self.blocks), len(self.blocks))
             if new is not None:
-                self.segments.insert(at, new)
-            self.segments = [segment for segment in self.segments if segment not in old]
+                self.blocks.insert(position, new)
+            self.blocks = [block for block in self.blocks if block not in old]
             self.tables = [table for table in self.tables if table not in old]
-            for piece in old:
-                piece.gone = True
-            unread = [piece for piece in old if not piece.readers]
-        self._discard(unread)
+            for part in old:
+                part.obsolete = True
+            unread = [part for part in old if not part.readers]
+        self._delete(unread)
 
-    def strike(self, segment: Segment) -> bool:
-        """Forget a segment without removing it; tells whether it was there."""
+    def forget(self, block: Block) -> bool:
+        """Take a block off the list without removing its files. Return whether it was on the list."""
         with self.lock:
-            present = segment in self.segments
+            present = block in self.blocks
             if present:
-                self.segments.remove(segment)
+                self.blocks.remove(block)
         return present
 
-    def _discard(self, pieces: Sequence[Segment | T]) -> None:
-        """Remove pieces. What cannot be removed is left to `tidy`: neither a reader nor sealing fails for it."""
-        for piece in pieces:
+    def _delete(self, parts: Sequence[Block | T]) -> None:
+        """Remove blocks and tables. Failures become tombstones, so that neither readers nor compaction fail."""
+        for part in parts:
             try:
-                self._remove(piece)
+                self._remove(part)
             except Exception:
                 log.warning("store: a piece that is not needed could not be removed", exc_info=True)
                 with self.lock:
-                    self._left.append(piece)
+                    self._tombstones.append(part)
 
-    def tidy(self) -> None:
-        """Try again to remove what could not be removed.
+    def clean_tombstones(self) -> None:
+        """Retry failed removals.
 
         Raises:
-            OSError, duckdb.Error: it still cannot be.
+            OSError, duckdb.Error: the removal failed again.
         """
-        while self._left:
-            self._remove(self._left[0])
+        while self._tombstones:
+            self._remove(self._tombstones[0])
             with self.lock:
-                del self._left[0]
+                del self._tombstones[0]

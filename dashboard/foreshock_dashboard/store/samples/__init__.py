@@ -1,4 +1,4 @@
-"""Samples in the store: series index, codec, and PromQL functions on a grid.
+"""Samples in the store: series index, codec, blocks, and PromQL functions.
 
-Imports: `model`, `store`.
+Imports: `model`, `store.blocks`.
 """

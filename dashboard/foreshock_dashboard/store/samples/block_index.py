@@ -1,4 +1,4 @@
-"""The series of segments, as far as queries have met them. Their numbers are apart from those in memory."""
+"""The series of blocks that queries have read, with refs of their own (not those of the head's `SeriesIndex`)."""
 
 from __future__ import annotations
 
@@ -11,92 +11,100 @@ import numpy as np
 
 from foreshock_dashboard.model.query import Matcher, SourceError
 from foreshock_dashboard.model.samples import Labels
-from foreshock_dashboard.store.blocks.block import Segment
-from foreshock_dashboard.store.samples.format import SERIES
-from foreshock_dashboard.store.samples.series import Ids, SeriesIndex, chosen, parse, text_prefix
+from foreshock_dashboard.store.blocks.block_dir import Block
+from foreshock_dashboard.store.samples.format import SERIES_FILE
+from foreshock_dashboard.store.samples.series_index import (
+    SeriesIndex,
+    SeriesRefs,
+    matching_series,
+    parse_series,
+    series_text_prefix,
+)
 
-MAX_SEALED = 500_000
-"""Series of segments that are known at once; those of one metric in one query are never more."""
+MAX_BLOCK_SERIES = 500_000
+"""Series of blocks known at once; also the limit for one metric in one query."""
 
-_STRETCH = "select id, text from read_parquet($file) where starts_with(text, $prefix) order by id"
+_SERIES_OF_METRIC = "select id, text from read_parquet($file) where starts_with(text, $prefix) order by id"
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """One metric in one segment: `numbers[i]` is the number, in `SealedSeries`, of the segment's first + i."""
+class BlockSeries:
+    """The series of one metric in one block: `refs[i]` is the index's ref of the block's series `first + i`."""
 
-    segment: Segment
+    block: Block
     first: int
-    numbers: Ids
+    refs: SeriesRefs
 
 
-class SealedSeries:
-    """What is known of segments; never added to once it is full: a new one takes its place.
+class BlockIndex:
+    """Series of blocks, loaded on demand. A full index is replaced by a new one, never evicted from.
 
-    live: the series in memory. Most of those in segments are among them, and then nothing of them is there twice.
+    Args:
+        head: the series in memory. Its label objects are shared, because most series of blocks are in memory as well.
+        max_series: series known at once.
     """
 
-    def __init__(self, live: SeriesIndex) -> None:
-        self._live = live
+    def __init__(self, head: SeriesIndex, max_series: int = MAX_BLOCK_SERIES) -> None:
+        self._head, self._max_series = head, max_series
         self._labels: list[Labels] = []
-        self._numbers: dict[str, dict[str, int]] = {}
-        """By metric and text."""
-        self._known: dict[tuple[Segment, str], Stretch] = {}
+        self._refs: dict[str, dict[str, int]] = {}
+        """By metric and series text."""
+        self._loaded: dict[tuple[Block, str], BlockSeries] = {}
         self._lock = threading.Lock()
 
-    def select(self, metric: str, matchers: Sequence[Matcher]) -> tuple[Ids, list[Labels]]:
-        """The metric's series that every matcher accepts, by ascending number."""
+    def select(self, metric: str, matchers: Sequence[Matcher]) -> tuple[SeriesRefs, list[Labels]]:
+        """Return refs and labels of the metric's series that every matcher accepts, by ascending ref."""
         with self._lock:
-            found = [(number, self._labels[number]) for number in self._numbers.get(metric, {}).values()]
-        return chosen(found, metric, matchers)
+            series = [(ref, self._labels[ref]) for ref in self._refs.get(metric, {}).values()]
+        return matching_series(series, metric, matchers)
 
-    def _intern(self, metric: str, texts: Sequence[str]) -> Ids | None:
-        """The numbers of a metric's series; `None` where there is no room for them."""
+    def _intern(self, metric: str, texts: Sequence[str]) -> SeriesRefs | None:
+        """Return the refs of a metric's series; None if the index is full."""
         pairs: dict[tuple[str, str], tuple[str, str]] = {}
         with self._lock:
-            numbers = self._numbers.setdefault(metric, {})
+            refs = self._refs.setdefault(metric, {})
             for text in texts:
-                if text in numbers:
+                if text in refs:
                     continue
-                if len(self._labels) >= MAX_SEALED:
+                if len(self._labels) >= self._max_series:
                     return None
-                kept, labels = self._live.known(text) or (text, parse(text, pairs)[1])
-                numbers[kept] = len(self._labels)
+                own_text, labels = self._head.lookup(text) or (text, parse_series(text, pairs)[1])
+                refs[own_text] = len(self._labels)
                 self._labels.append(labels)
-            return np.array([numbers[text] for text in texts], dtype=np.int32)
+            return np.array([refs[text] for text in texts], dtype=np.int32)
 
-    def stretch(self, cursor: duckdb.DuckDBPyConnection, segment: Segment, metric: str) -> Stretch | None:
-        """A metric's stretch of a segment; `None` where there is no room for it.
+    def series_of_block(self, cursor: duckdb.DuckDBPyConnection, block: Block, metric: str) -> BlockSeries | None:
+        """Return a metric's series in a block; None if the index is full.
 
         Raises:
-            duckdb.Error: the segment cannot be read.
+            duckdb.Error: the block cannot be read.
         """
-        known = self._known.get((segment, metric))
-        if known is not None:
-            return known
-        given = {"file": str(segment.folder / SERIES), "prefix": text_prefix(metric)}
-        found = cursor.execute(_STRETCH, given).fetchall()
-        numbers = self._intern(metric, [text for _, text in found])
-        if numbers is None:
+        loaded = self._loaded.get((block, metric))
+        if loaded is not None:
+            return loaded
+        parameters = {"file": str(block.folder / SERIES_FILE), "prefix": series_text_prefix(metric)}
+        rows = cursor.execute(_SERIES_OF_METRIC, parameters).fetchall()
+        refs = self._intern(metric, [text for _, text in rows])
+        if refs is None:
             return None
-        made = Stretch(segment, found[0][0] if found else 0, numbers)
-        self._known = {key: value for key, value in list(self._known.items()) if not key[0].gone}
-        self._known[segment, metric] = made
-        return made
+        series = BlockSeries(block, rows[0][0] if rows else 0, refs)
+        self._loaded = {key: value for key, value in list(self._loaded.items()) if not key[0].obsolete}
+        self._loaded[block, metric] = series
+        return series
 
-    def stretches(
-        self, cursor: duckdb.DuckDBPyConnection, segments: list[Segment], metric: str
-    ) -> list[Stretch] | None:
-        """The metric's stretches of segments; `None` where there is no room for them."""
+    def series_of_blocks(
+        self, cursor: duckdb.DuckDBPyConnection, blocks: Sequence[Block], metric: str
+    ) -> list[BlockSeries] | None:
+        """Return a metric's series in each of several blocks; None if the index is full."""
         found = []
-        for segment in segments:
-            stretch = self.stretch(cursor, segment, metric)
-            if stretch is None:
+        for block in blocks:
+            series = self.series_of_block(cursor, block, metric)
+            if series is None:
                 return None
-            found.append(stretch)
+            found.append(series)
         return found
 
 
-def too_many(metric: str) -> SourceError:
-    """The refusal of a question that a whole index cannot answer."""
-    return SourceError(f"store: {metric} has more than {MAX_SEALED} series in that range; narrow the range")
+def too_many_series(metric: str, max_series: int) -> SourceError:
+    """Return the error of a query that needs more series than an index holds."""
+    return SourceError(f"store: {metric} has more than {max_series} series in that range; narrow the range")

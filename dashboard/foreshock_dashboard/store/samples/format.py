@@ -1,4 +1,4 @@
-"""Samples in memory, as tables of DuckDB, and in segments."""
+"""Samples in the head (DuckDB tables) and in blocks (Parquet files)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.store.blocks.block import Table
-from foreshock_dashboard.store.blocks.chunk import Chunk
-from foreshock_dashboard.store.blocks.duckdb_engine import rows_of
-from foreshock_dashboard.store.blocks.head import Memory
+from foreshock_dashboard.store.blocks.duckdb_engine import copied_rows
+from foreshock_dashboard.store.blocks.format import HeadTable, RowBatch
+from foreshock_dashboard.store.blocks.head import Head
 from foreshock_dashboard.store.samples.codec import SAMPLE_COLUMNS
-from foreshock_dashboard.store.samples.series import SeriesIndex
+from foreshock_dashboard.store.samples.series_index import SeriesIndex
 
-SAMPLES, SERIES = "samples.parquet", "series.parquet"
+SAMPLES_FILE, SERIES_FILE = "samples.parquet", "series.parquet"
 
-_SEAL = """
+_WRITE = """
 copy (
   select r.new as series, t.time, t.bits
   from (select *, row_number() over () as arrival from query_table($table)) t join remap r on r.old = t.series
@@ -40,18 +39,18 @@ _SERIES = "copy (select id, text from names order by id) to $out (format parquet
 
 
 @dataclass(eq=False, slots=True)
-class SampleTable(Table):
-    """A table of DuckDB."""
+class SampleTable(HeadTable):
+    """A DuckDB table of samples."""
 
     name: str = ""
-    metrics: set[int] = field(default_factory=set)
-    """The numbers of the metrics in it."""
+    metric_refs: set[int] = field(default_factory=set)
+    """Refs of the metrics in the table."""
 
 
 class SampleFormat:
-    """Segments of samples: `samples.parquet` (series, time in ms, float64 as bits) and `series.parquet` (id, text).
+    """Blocks of samples: `samples.parquet` (series, time in ms, float64 as bits) and `series.parquet` (id, text).
 
-    Numbers of series are a segment's own, in the order of metric and labels: one metric is one stretch of the file.
+    Series ids are local to a block and ordered by metric and labels, so that a metric is one range of the file.
     """
 
     kind = "metrics"
@@ -60,93 +59,94 @@ class SampleFormat:
     def __init__(self, index: SeriesIndex, engine: duckdb.DuckDBPyConnection) -> None:
         self.engine = engine
         self._index = index
-        self._numbers = count(1)
+        self._table_numbers = count(1)
 
     def create(self, now: float) -> SampleTable:
-        """A table without rows."""
-        name = f"{self.kind}_{next(self._numbers)}"
-        columns = ", ".join(f'"{column}" {kind}' for column, kind in SAMPLE_COLUMNS.items())
+        """Return an empty table."""
+        name = f"{self.kind}_{next(self._table_numbers)}"
+        columns = ", ".join(f'"{column}" {sql_type}' for column, sql_type in SAMPLE_COLUMNS.items())
         with self.engine.cursor() as cursor:
             cursor.execute(f"create table {name} ({columns})")
         return SampleTable(now, name=name)
 
-    def put(self, table: SampleTable, chunks: Sequence[Chunk]) -> None:
-        """Add the rows of chunks to a table."""
-        gathered = {name: np.concatenate([chunk.columns[name] for chunk in chunks]) for name in SAMPLE_COLUMNS}
+    def insert(self, table: SampleTable, batches: Sequence[RowBatch]) -> None:
+        """Add the rows of batches to a table."""
+        columns = {name: np.concatenate([batch.columns[name] for batch in batches]) for name in SAMPLE_COLUMNS}
         with self.engine.cursor() as cursor:
-            cursor.register("waiting", gathered)
-            cursor.execute(f"insert into {table.name} by name select * from waiting")  # noqa: S608 - a name of ours
-        table.metrics = table.metrics | set(_numbers(gathered["metric"]))
+            cursor.register("inserted", columns)
+            cursor.execute(f"insert into {table.name} by name select * from inserted")  # noqa: S608 - own name
+        table.metric_refs = table.metric_refs | _distinct(columns["metric"])
 
     def drop(self, table: SampleTable) -> None:
-        """Let a table's memory go."""
+        """Free a table's memory."""
         with self.engine.cursor() as cursor:
             cursor.execute(f"drop table if exists {table.name}")
 
     def write(self, table: SampleTable, folder: Path) -> tuple[int, tuple[str, ...]]:
-        """Write a table's rows; gives their number and the metrics' names."""
+        """Write a table's rows. Return their number and the metric names."""
         with self.engine.cursor() as cursor:
-            found = cursor.execute("select distinct series from query_table($table)", {"table": table.name})
-            used = found.fetchnumpy()["series"]
-            ranked = sorted((self._index.texts[number], number) for number in used.tolist())
-            old = np.array([number for _, number in ranked], dtype=np.int32)
+            distinct = cursor.execute("select distinct series from query_table($table)", {"table": table.name})
+            refs = distinct.fetchnumpy()["series"]
+            ordered = sorted((self._index.texts[ref], ref) for ref in refs.tolist())
+            old = np.array([ref for _, ref in ordered], dtype=np.int32)
             cursor.register("remap", {"old": old, "new": np.arange(len(old), dtype=np.int32)})
-            cursor.execute(_SEAL, {"table": table.name, "out": str(folder / SAMPLES)})
-            _write_series(cursor, [text for text, _ in ranked], folder)
-        metrics = self._index.metric_names({self._index.metric_of[number] for number in old.tolist()})
+            cursor.execute(_WRITE, {"table": table.name, "out": str(folder / SAMPLES_FILE)})
+            _write_series(cursor, [text for text, _ in ordered], folder)
+        metrics = self._index.metric_names({self._index.metric_refs[ref] for ref in old.tolist()})
         return table.rows, tuple(sorted(metrics))
 
     def merge(self, sources: list[Path], folder: Path) -> int:
-        """Write the rows of several segments as one; gives their number."""
+        """Write the rows of several blocks as one block. Return their number."""
         with self.engine.cursor() as cursor:
-            texts = [_texts(cursor, source) for source in sources]
-            merged = sorted({text for each in texts for text in each})
-            number = {text: at for at, text in enumerate(merged)}
+            texts = [_series_texts(cursor, source) for source in sources]
+            merged = sorted({text for source_texts in texts for text in source_texts})
+            new_ids = {text: series_id for series_id, text in enumerate(merged)}
+            lengths = [len(source_texts) for source_texts in texts]
             cursor.register(
                 "remap",
                 {
-                    "file": np.repeat(np.arange(len(texts), dtype=np.int64), [len(each) for each in texts]),
-                    "old": np.concatenate([np.arange(len(each), dtype=np.int32) for each in texts]),
-                    "new": np.array([number[text] for each in texts for text in each], dtype=np.int32),
+                    "file": np.repeat(np.arange(len(texts), dtype=np.int64), lengths),
+                    "old": np.concatenate([np.arange(length, dtype=np.int32) for length in lengths]),
+                    "new": np.array([new_ids[text] for source_texts in texts for text in source_texts], np.int32),
                 },
             )
-            files = [str(source / SAMPLES) for source in sources]
-            rows = rows_of(cursor.execute(_MERGE, {"files": files, "out": str(folder / SAMPLES)}))
+            files = [str(source / SAMPLES_FILE) for source in sources]
+            rows = copied_rows(cursor.execute(_MERGE, {"files": files, "out": str(folder / SAMPLES_FILE)}))
             _write_series(cursor, merged, folder)
         return rows
 
 
-def metrics_in(memory: Memory[SampleTable]) -> set[int]:
-    """The numbers of the metrics that have samples in memory."""
-    chunks, tables = memory.contents()
-    return set().union(*(table.metrics for table in tables), *(_numbers(chunk.columns["metric"]) for chunk in chunks))
+def metrics_in(head: Head[SampleTable]) -> set[int]:
+    """Return the refs of the metrics that have samples in the head."""
+    batches, tables = head.contents()
+    return set().union(
+        *(table.metric_refs for table in tables), *(_distinct(batch.columns["metric"]) for batch in batches)
+    )
 
 
-def series_in(memory: Memory[SampleTable], engine: duckdb.DuckDBPyConnection) -> set[int]:
-    """The numbers of the series that have samples in memory.
+def series_in(head: Head[SampleTable], engine: duckdb.DuckDBPyConnection) -> set[int]:
+    """Return the refs of the series that have samples in the head.
 
     Raises:
-        duckdb.Error: they cannot be read.
+        duckdb.Error: a table cannot be read.
     """
-    with memory.standing() as (chunks, tables), engine.cursor() as cursor:
-        found = {number for chunk in chunks for number in _numbers(chunk.columns["series"])}
+    with head.paused() as (batches, tables), engine.cursor() as cursor:
+        refs = set().union(*(_distinct(batch.columns["series"]) for batch in batches))
         for table in tables:
-            found.update(cursor.table(table.name).unique("series").fetchnumpy()["series"].tolist())
-    return found
+            refs.update(cursor.table(table.name).unique("series").fetchnumpy()["series"].tolist())
+    return refs
 
 
-def _numbers(column: NDArray[Any]) -> list[int]:
-    found: list[int] = np.unique(column).tolist()
-    return found
+def _distinct(column: NDArray[Any]) -> set[int]:
+    return set(np.unique(column).tolist())
 
 
 def _write_series(cursor: duckdb.DuckDBPyConnection, texts: list[str], folder: Path) -> None:
     cursor.register("names", {"id": np.arange(len(texts), dtype=np.int32), "text": np.array(texts, dtype=object)})
-    cursor.execute(_SERIES, {"out": str(folder / SERIES)})
+    cursor.execute(_SERIES, {"out": str(folder / SERIES_FILE)})
 
 
-def _texts(cursor: duckdb.DuckDBPyConnection, folder: Path) -> list[str]:
-    found = cursor.execute(
-        "select text from read_parquet($file) order by id", {"file": str(folder / SERIES)}
-    ).fetchall()
-    return [text for (text,) in found]
+def _series_texts(cursor: duckdb.DuckDBPyConnection, folder: Path) -> list[str]:
+    parameters = {"file": str(folder / SERIES_FILE)}
+    rows = cursor.execute("select text from read_parquet($file) order by id", parameters).fetchall()
+    return [text for (text,) in rows]

@@ -1,4 +1,4 @@
-"""How a query reads samples from a shelf."""
+"""Metric queries on the block store of samples."""
 
 from __future__ import annotations
 
@@ -12,43 +12,65 @@ import numpy as np
 from foreshock_dashboard.model.query import Matrix, Query, SourceError, grid
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.store.blocks.block import Pieces
-from foreshock_dashboard.store.blocks.block_store import Shelf
-from foreshock_dashboard.store.errors import StoreError
-from foreshock_dashboard.store.samples.block_index import SealedSeries, Stretch, too_many
-from foreshock_dashboard.store.samples.format import SAMPLES, SampleTable, metrics_in
-from foreshock_dashboard.store.samples.promql_functions import Ints, Series, Steps, evaluate, grouped
-from foreshock_dashboard.store.samples.series import Ids, SeriesIndex, positions
+from foreshock_dashboard.store.blocks.block_store import BlockStore
+from foreshock_dashboard.store.blocks.errors import StoreError
+from foreshock_dashboard.store.blocks.manifest import Snapshot
+from foreshock_dashboard.store.samples.block_index import MAX_BLOCK_SERIES, BlockIndex, BlockSeries, too_many_series
+from foreshock_dashboard.store.samples.format import SAMPLES_FILE, SampleTable, metrics_in
+from foreshock_dashboard.store.samples.promql_functions import Ints, Series, Steps, evaluate, sum_by
+from foreshock_dashboard.store.samples.series_index import SeriesIndex, SeriesRefs, positions
 
-MAX_SAMPLES = 4_000_000
-"""Samples that one query may read, some 100 MB on the way."""
-MAX_CELLS = 4_000_000
-"""Series times steps of one answer before `by` sums them."""
+MAX_QUERY_SAMPLES = 4_000_000
+"""Samples read by one query, about 100 MB."""
+MAX_QUERY_CELLS = 4_000_000
+"""Series times steps of one query, before `by` sums them."""
 
-_HOT = "select series, time, bits from query_table($table) where metric = $metric and time > $after and time <= $until"
-_COLD = """
+_READ_TABLE = """
+select series, time, bits from query_table($table) where metric = $metric and time > $after and time <= $until
+"""
+_READ_BLOCK = """
 select series, time, bits from read_parquet($file)
 where series between $low and $high and time > $after and time <= $until
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """The series of an answer, in rows, and how the pieces' numbers become rows."""
+class SelectedSeries:
+    """The series of an answer: one row each.
+
+    Args:
+        labels: by row.
+        head_refs: refs in the head's index of the first rows, ascending.
+        block_rows: for each block, the row of each of its series; -1 for series that are not selected.
+    """
 
     labels: list[Labels]
-    hot: Ids
-    """The numbers in memory of the first rows, ascending."""
-    cold: list[tuple[Stretch, Ints]]
-    """By a stretch's own numbers: the row, -1 where it has none."""
+    head_refs: SeriesRefs
+    block_rows: list[tuple[BlockSeries, Ints]]
 
 
 class SampleReader:
-    """Answers queries from a shelf of samples."""
+    """Answers metric queries.
 
-    def __init__(self, shelf: Shelf[SampleTable], index: SeriesIndex, engine: duckdb.DuckDBPyConnection) -> None:
-        self._shelf, self._index, self._engine = shelf, index, engine
-        self._sealed = SealedSeries(index)
+    Args:
+        max_samples: samples read by one query.
+        max_cells: series times steps of one query.
+        max_block_series: series of blocks known at once.
+    """
+
+    def __init__(
+        self,
+        store: BlockStore[SampleTable],
+        index: SeriesIndex,
+        engine: duckdb.DuckDBPyConnection,
+        *,
+        max_samples: int = MAX_QUERY_SAMPLES,
+        max_cells: int = MAX_QUERY_CELLS,
+        max_block_series: int = MAX_BLOCK_SERIES,
+    ) -> None:
+        self._store, self._index, self._engine = store, index, engine
+        self._max_samples, self._max_cells, self._max_block_series = max_samples, max_cells, max_block_series
+        self._block_index = BlockIndex(index, max_block_series)
 
     def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
         """As `MetricSource.fetch`."""
@@ -58,104 +80,112 @@ class SampleReader:
         after = steps.start - round(query.window * 1000)
         cursor = self._engine.cursor()
         try:
-            # Before pieces are held: what is sealed and let go in between is found in its segment.
-            number, hot = self._index.metric(metric), self._index.select(metric, query.matchers)
-            with self._shelf.reading(after, steps.end) as pieces:
-                found = self._find(cursor, pieces, metric, query, hot)
-                if not found.labels or not steps.count:
+            # Before the snapshot: series that leave the index in between are found in their new block.
+            metric_ref, head_series = self._index.metric_ref(metric), self._index.select(metric, query.matchers)
+            with self._store.snapshot(after, steps.end) as snapshot:
+                selected = self._select(cursor, snapshot, metric, query, head_series)
+                if not selected.labels or not steps.count:
                     return Matrix.empty(times)
-                if len(found.labels) * steps.count > MAX_CELLS:
+                if len(selected.labels) * steps.count > self._max_cells:
                     raise SourceError(
-                        f"store: {metric} has {len(found.labels)} series over {steps.count} steps; "
+                        f"store: {metric} has {len(selected.labels)} series over {steps.count} steps; "
                         "narrow labels or range"
                     )
-                samples = self._read(cursor, pieces, number, found, after, steps.end)
+                samples = self._read(cursor, snapshot, metric_ref, selected, after, steps.end)
         except duckdb.Error as error:
-            raise StoreError(f"store {self._shelf.root}: cannot read {metric}: {error}") from error
+            raise StoreError(f"store {self._store.root}: cannot read {metric}: {error}") from error
         finally:
             cursor.close()
-        values, known = evaluate(query, Series.of(len(found.labels), *samples), steps)
-        return grouped(query, found.labels, values, known, times)
+        values, present = evaluate(query, Series.of(len(selected.labels), *samples), steps)
+        return sum_by(query, selected.labels, values, present, times)
 
     def metric_names(self) -> frozenset[str]:
         """As `MetricSource.metric_names`."""
-        hot = self._index.metric_names(metrics_in(self._shelf.memory))  # first: it may be sealed meanwhile
-        return hot.union(*(meta.metrics for meta in self._shelf.segments()))
+        in_head = self._index.metric_names(metrics_in(self._store.head))  # first: a block may be cut in between
+        return in_head.union(*(meta.metrics for meta in self._store.blocks()))
 
-    def _find(
+    def _select(
         self,
         cursor: duckdb.DuckDBPyConnection,
-        pieces: Pieces[SampleTable],
+        snapshot: Snapshot[SampleTable],
         metric: str,
         query: Query,
-        hot: tuple[Ids, list[Labels]],
-    ) -> Found:
-        rows = {labels: row for row, labels in enumerate(hot[1])}
-        sealed, stretches = self._stretches(cursor, pieces, metric)
-        numbers, labels = sealed.select(metric, query.matchers)
-        reached = np.isin(numbers, np.concatenate([np.empty(0, np.int32), *(s.numbers for s in stretches)]))
-        names = [labels[at] for at in np.flatnonzero(reached).tolist()]
-        row_of = np.array([*(rows.setdefault(name, len(rows)) for name in names), -1], dtype=np.int64)
-        cold = [(stretch, row_of[positions(numbers[reached], stretch.numbers)]) for stretch in stretches]
-        return Found(list(rows), hot[0], cold)
+        head_series: tuple[SeriesRefs, list[Labels]],
+    ) -> SelectedSeries:
+        rows = {labels: row for row, labels in enumerate(head_series[1])}
+        block_index, series_of_blocks = self._block_series(cursor, snapshot, metric)
+        refs, labels = block_index.select(metric, query.matchers)
+        in_blocks = np.isin(refs, np.concatenate([np.empty(0, np.int32), *(s.refs for s in series_of_blocks)]))
+        block_labels = [labels[position] for position in np.flatnonzero(in_blocks).tolist()]
+        row_of = np.array([*(rows.setdefault(pairs, len(rows)) for pairs in block_labels), -1], dtype=np.int64)
+        block_rows = [(series, row_of[positions(refs[in_blocks], series.refs)]) for series in series_of_blocks]
+        return SelectedSeries(list(rows), head_series[0], block_rows)
 
-    def _stretches(
-        self, cursor: duckdb.DuckDBPyConnection, pieces: Pieces[SampleTable], metric: str
-    ) -> tuple[SealedSeries, list[Stretch]]:
-        """What held segments have of a metric. Where too much is known for more, all is forgotten and read anew."""
-        segments = [segment for segment in pieces.segments if metric in segment.meta.metrics]
-        for sealed in (self._sealed, SealedSeries(self._index)):
-            found = sealed.stretches(cursor, segments, metric)
-            if found is not None:
-                self._sealed = sealed
-                return sealed, found
-        raise too_many(metric)
+    def _block_series(
+        self, cursor: duckdb.DuckDBPyConnection, snapshot: Snapshot[SampleTable], metric: str
+    ) -> tuple[BlockIndex, list[BlockSeries]]:
+        """Return a metric's series in the blocks, and their index. A full index is replaced by an empty one first."""
+        blocks = [block for block in snapshot.blocks if metric in block.meta.metrics]
+        for block_index in (self._block_index, BlockIndex(self._index, self._max_block_series)):
+            series = block_index.series_of_blocks(cursor, blocks, metric)
+            if series is not None:
+                self._block_index = block_index
+                return block_index, series
+        raise too_many_series(metric, self._max_block_series)
 
     def _read(
         self,
         cursor: duckdb.DuckDBPyConnection,
-        pieces: Pieces[SampleTable],
-        metric: int | None,
-        found: Found,
+        snapshot: Snapshot[SampleTable],
+        metric_ref: int | None,
+        selected: SelectedSeries,
         after: int,
         until: int,
     ) -> tuple[Ints, Ints, Floats]:
-        """Samples of the found series in (after, until]: row, time, value; in the order of arrival."""
+        """Return row, time and value of the selected series' samples in (after, until], in order of arrival."""
         parts = [(np.empty(0, np.int64),) * 3]
-        room = MAX_SAMPLES
-        for sql, given, row_of in self._where(pieces, metric, found):
-            parts.append(_fetch(cursor, sql, {**given, "after": after, "until": until}, row_of, room))
-            room -= len(parts[-1][0])
-        rows, times, bits = (np.concatenate([part[at] for part in parts]) for at in range(3))
+        remaining = self._max_samples
+        for sql, parameters, row_of in self._statements(snapshot, metric_ref, selected):
+            part = self._execute(cursor, sql, {**parameters, "after": after, "until": until}, row_of, remaining)
+            parts.append(part)
+            remaining -= len(part[0])
+        rows, times, bits = (np.concatenate([part[column] for part in parts]) for column in range(3))
         return rows, times, bits.view(np.float64)
 
-    def _where(
-        self, pieces: Pieces[SampleTable], metric: int | None, found: Found
-    ) -> Iterator[tuple[str, dict[str, object], Callable[[Ids], Ints]]]:
-        """What to ask of each piece, and how its own numbers of series become rows."""
-        for stretch, row_of in found.cold:
-            wanted = np.flatnonzero(row_of >= 0)
-            if len(wanted):
-                reach = {"low": stretch.first + int(wanted[0]), "high": stretch.first + int(wanted[-1])}
-                file = str(stretch.segment.folder / SAMPLES)
-                yield _COLD, {"file": file, **reach}, partial(_row, row_of, stretch.first)
-        if len(found.hot):
-            for table in pieces.tables:  # other threads add series to it meanwhile: those are not in `found`
-                yield _HOT, {"table": table.name, "metric": metric}, partial(positions, found.hot)
+    def _statements(
+        self, snapshot: Snapshot[SampleTable], metric_ref: int | None, selected: SelectedSeries
+    ) -> Iterator[tuple[str, dict[str, object], Callable[[SeriesRefs], Ints]]]:
+        """Yield SQL, parameters, and the function from series numbers to rows, for each block and table."""
+        for series, row_of in selected.block_rows:
+            ids = np.flatnonzero(row_of >= 0)
+            if len(ids):
+                id_range = {"low": series.first + int(ids[0]), "high": series.first + int(ids[-1])}
+                file = str(series.block.folder / SAMPLES_FILE)
+                yield _READ_BLOCK, {"file": file, **id_range}, partial(_block_row, row_of, series.first)
+        if len(selected.head_refs):
+            for table in snapshot.tables:  # series that other threads add meanwhile are not in `selected`
+                parameters: dict[str, object] = {"table": table.name, "metric": metric_ref}
+                yield _READ_TABLE, parameters, partial(positions, selected.head_refs)
+
+    def _execute(
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        sql: str,
+        parameters: dict[str, object],
+        row_of: Callable[[SeriesRefs], Ints],
+        limit: int,
+    ) -> tuple[Ints, Ints, Ints]:
+        columns = cursor.execute(f"{sql} limit $limit", {**parameters, "limit": limit + 1}).fetchnumpy()
+        if len(columns["time"]) > limit:
+            raise SourceError(
+                f"store: more than {self._max_samples} samples in one query; narrow the labels or the range"
+            )
+        rows = row_of(columns["series"])
+        selected = rows >= 0
+        if selected.all():
+            return rows, columns["time"], columns["bits"]
+        return rows[selected], columns["time"][selected], columns["bits"][selected]
 
 
-def _row(row_of: Ints, first: int, numbers: Ids) -> Ints:
-    return row_of[numbers - first]
-
-
-def _fetch(
-    cursor: duckdb.DuckDBPyConnection, sql: str, given: dict[str, object], row_of: Callable[[Ids], Ints], room: int
-) -> tuple[Ints, Ints, Ints]:
-    found = cursor.execute(f"{sql} limit $room", {**given, "room": room + 1}).fetchnumpy()
-    if len(found["time"]) > room:
-        raise SourceError(f"store: more than {MAX_SAMPLES} samples in one query; narrow the labels or the range")
-    rows = row_of(found["series"])
-    keep = rows >= 0
-    if keep.all():
-        return rows, found["time"], found["bits"]
-    return rows[keep], found["time"][keep], found["bits"][keep]
+def _block_row(row_of: Ints, first: int, ids: SeriesRefs) -> Ints:
+    return row_of[ids - first]

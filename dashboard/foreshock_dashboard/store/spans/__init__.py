@@ -1,4 +1,4 @@
-"""Spans in the store: codec, symbols, search, and heat map.
+"""Spans in the store: codec, chunks, search, and heat map.
 
-Imports: `ingest`, `model`, `store`.
+Imports: `ingest.otlp`, `model`, `store.blocks`.
 """

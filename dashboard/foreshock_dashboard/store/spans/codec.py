@@ -1,4 +1,4 @@
-"""Spans ↔ the columns by which they are found, and the blocks that hold them."""
+"""Encoding of spans: to rows of search columns and the chunks that hold the spans, and back."""
 
 from __future__ import annotations
 
@@ -8,120 +8,126 @@ import numpy as np
 
 from foreshock_dashboard.ingest.otlp import Pickers, SpanBatch, encode, read, searched
 from foreshock_dashboard.model.span import Attributes, Span
-from foreshock_dashboard.store.blocks.chunk import Chunk, Columns
-from foreshock_dashboard.store.spans.columns import KINDS, STATUSES, column_of
-from foreshock_dashboard.store.spans.span_blocks import pack, unpack
-from foreshock_dashboard.store.spans.symbols import NONE, Codes, Texts
+from foreshock_dashboard.store.blocks.format import Columns, RowBatch
+from foreshock_dashboard.store.spans.chunks import pack, unpack
+from foreshock_dashboard.store.spans.columns import (
+    KINDS,
+    NO_SYMBOL,
+    STATUSES,
+    SymbolRefs,
+    SymbolTable,
+    column_of,
+)
 
-ROW = 120
-"""Bytes of a row's columns in memory, roughly."""
+ROW_BYTES = 120
+"""Approximate memory of the columns of one row."""
 
-_LATEST = 1 << 63
+_END_NS_LIMIT = 1 << 63
 _KINDS = {kind: number for number, kind in enumerate(KINDS)}
 _STATUSES = {status: number for number, status in enumerate(STATUSES)}
 
 
 class SpanCodec:
-    """Turns spans into rows that are searched by `keys`, and back."""
+    """Converts spans to rows that are searched by the attributes `keys`."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self.keys = frozenset(keys)
         self._pickers = Pickers(keys)
 
-    def chunk(self, spans: Sequence[Span]) -> Chunk:
-        """Rows of spans, and the inbox row as their body. Spans that cannot be kept are refused and counted."""
+    def rows(self, spans: Sequence[Span]) -> RowBatch:
+        """Return the rows of spans, with the WAL payload as body. Invalid spans are refused and counted."""
         batch = self._batch(spans)
         body, places = pack(batch)
-        return self._rows(batch, body, places, len(spans) - len(batch))
+        return self._row_batch(batch, body, places, len(spans) - len(batch))
 
     def _batch(self, spans: Sequence[Span]) -> SpanBatch:
-        """The same with what they are searched by, without those that cannot be kept."""
+        """Return the valid spans together with the attributes they are searched by."""
         if isinstance(spans, SpanBatch) and self.keys <= spans.searched.keys:
-            if max(spans.outlines.end_ns, default=0) < _LATEST:
+            if max(spans.outlines.end_ns, default=0) < _END_NS_LIMIT:
                 return spans
-            return spans.without({row for row, end in enumerate(spans.outlines.end_ns) if end >= _LATEST})
-        return read(encode([span for span in spans if _fits(span)]), self._pickers, checked=False).spans
+            return spans.without({row for row, end in enumerate(spans.outlines.end_ns) if end >= _END_NS_LIMIT})
+        return read(encode([span for span in spans if _valid(span)]), self._pickers, checked=False).spans
 
-    def unpack(self, body: bytes) -> Chunk:
-        """The same of an inbox row.
+    def unpack(self, body: bytes) -> RowBatch:
+        """Return the rows of a WAL payload.
 
         Raises:
-            ValueError: these are not such bytes.
+            ValueError: the payload is malformed.
         """
         spans, places = unpack(body, self._pickers)
-        return self._rows(spans, body, places, 0)
+        return self._row_batch(spans, body, places, 0)
 
-    def _rows(self, spans: SpanBatch, body: bytes, places: list[int], refused: int) -> Chunk:
+    def _row_batch(self, spans: SpanBatch, body: bytes, places: list[int], refused: int) -> RowBatch:
         if not spans:
-            return Chunk({}, 0, 0, 0, 0, refused)
-        found = spans.outlines
-        texts = _Words(spans.searched.texts)
-        owners = _Owners(found.resource)
-        services = [found.service[row] for row in owners.first]
-        starts = np.array(found.start_ns, np.int64)
-        ends = np.array(found.end_ns, np.int64)
-        ids = np.frombuffer(b"".join(found.key), ">u8").astype(np.uint64).reshape(-1, 3)
+            return RowBatch({}, 0, 0, 0, 0, refused)
+        outlines = spans.outlines
+        symbols = _BatchSymbols(spans.searched.texts)
+        runs = _ResourceRuns(outlines.resource)
+        services = [outlines.service[row] for row in runs.first]
+        starts = np.array(outlines.start_ns, np.int64)
+        ends = np.array(outlines.end_ns, np.int64)
+        ids = np.frombuffer(b"".join(outlines.key), ">u8").astype(np.uint64).reshape(-1, 3)
         columns: Columns = {
             "trace_hi": ids[:, 0].copy(),
             "trace_lo": ids[:, 1].copy(),
             "span": ids[:, 2].copy(),
-            "root": np.array([not above for above in found.above], np.bool_),
-            "kind": np.fromiter(map(_KINDS.__getitem__, found.kind), np.uint8, len(spans)),
-            "status": np.fromiter(map(_STATUSES.__getitem__, found.status), np.uint8, len(spans)),
+            "root": np.array([not parent for parent in outlines.above], np.bool_),
+            "kind": np.fromiter(map(_KINDS.__getitem__, outlines.kind), np.uint8, len(spans)),
+            "status": np.fromiter(map(_STATUSES.__getitem__, outlines.status), np.uint8, len(spans)),
             "start_ns": starts,
             "end_ns": ends,
-            "name": texts.codes(found.name),
-            "namespace": texts.codes([service.namespace for service in services])[owners.of],
-            "service": texts.codes([service.name for service in services])[owners.of],
+            "name": symbols.refs(outlines.name),
+            "namespace": symbols.refs([service.namespace for service in services])[runs.of_row],
+            "service": symbols.refs([service.name for service in services])[runs.of_row],
             "place": np.array(places, np.int64),
         }
-        resources = [found.resource[row] for row in owners.first]
+        resources = [outlines.resource[row] for row in runs.first]
         for key in sorted(self.keys):
-            own, shared = spans.searched.columns.get(key), _shared(resources, key)
-            if shared is not None:
-                behind = texts.codes(shared)[owners.of]
-                columns[column_of(key)] = behind if own is None else np.where(own == NONE, behind, own)
+            own, resource_texts = spans.searched.columns.get(key), _texts(resources, key)
+            if resource_texts is not None:
+                inherited = symbols.refs(resource_texts)[runs.of_row]
+                columns[column_of(key)] = inherited if own is None else np.where(own == NO_SYMBOL, inherited, own)
             elif own is not None:
                 columns[column_of(key)] = own.copy()
-        size = len(body) + ROW * len(spans)
-        return Chunk(columns, len(spans), int(starts.min()), int(ends.max()), size, refused, texts.listed(), body)
+        size = len(body) + ROW_BYTES * len(spans)
+        return RowBatch(columns, len(spans), int(starts.min()), int(ends.max()), size, refused, symbols.texts(), body)
 
 
-class _Words:
-    """Texts of a chunk: those that have numbers already, and more. A text may be there twice."""
+class _BatchSymbols:
+    """Symbols of a batch: the texts that already have refs, then further ones. A text may occur twice."""
 
-    def __init__(self, first: Sequence[str | None]) -> None:
-        self._first, self._more = first, Texts()
+    def __init__(self, existing: Sequence[str | None]) -> None:
+        self._existing, self._added = existing, SymbolTable()
 
-    def codes(self, texts: Sequence[str | None]) -> Codes:
-        """The number of each."""
-        codes = self._more.codes(texts)
-        return np.where(codes == NONE, NONE, codes + np.uint32(len(self._first) - 1)).astype(np.uint32)
+    def refs(self, texts: Sequence[str | None]) -> SymbolRefs:
+        """Return the ref of each text."""
+        refs = self._added.refs(texts)
+        return np.where(refs == NO_SYMBOL, NO_SYMBOL, refs + np.uint32(len(self._existing) - 1)).astype(np.uint32)
 
-    def listed(self) -> list[str | None]:
-        """What the numbers stand for."""
-        return [*self._first, *(text if text is None else searched(text) for text in list(self._more)[1:])]
+    def texts(self) -> list[str | None]:
+        """Return the texts by ref."""
+        return [*self._existing, *(text if text is None else searched(text) for text in list(self._added)[1:])]
 
 
-class _Owners:
-    """Of neighbours that share a resource the `first`, and `of` each span which of these that is."""
+class _ResourceRuns:
+    """Runs of consecutive spans with the same resource: `first` row of each run, and the run `of_row`."""
 
     def __init__(self, resources: Sequence[Attributes]) -> None:
         ids = np.fromiter(map(id, resources), np.intp, len(resources))
-        other = np.diff(ids, prepend=0) != 0
-        self.first: list[int] = np.flatnonzero(other).tolist()
-        self.of = np.cumsum(other) - 1
+        changes = np.diff(ids, prepend=0) != 0
+        self.first: list[int] = np.flatnonzero(changes).tolist()
+        self.of_row = np.cumsum(changes) - 1
 
 
-def _shared(resources: Sequence[Attributes], key: str) -> list[str | None] | None:
-    """The texts of an attribute of resources; None where none has it."""
-    found = [searched(resource[key]) if key in resource else None for resource in resources]
-    return None if found.count(None) == len(found) else found
+def _texts(resources: Sequence[Attributes], key: str) -> list[str | None] | None:
+    """Return an attribute of each resource as text; None if no resource has it."""
+    texts = [searched(resource[key]) if key in resource else None for resource in resources]
+    return None if texts.count(None) == len(texts) else texts
 
 
-def _fits(span: Span) -> bool:
-    """Whether it can be encoded, and its times fit into a column."""
+def _valid(span: Span) -> bool:
+    """Whether the span can be encoded and its times fit into a column."""
     try:
-        return len(span.key) == 24 and len(span.above) in (0, 24) and 0 <= span.start_ns <= span.end_ns < _LATEST
+        return len(span.key) == 24 and len(span.above) in (0, 24) and 0 <= span.start_ns <= span.end_ns < _END_NS_LIMIT
     except ValueError:
         return False

@@ -1,4 +1,4 @@
-"""What a span has to be to be found: each condition as SQL over segments, and as a mask over rows in memory."""
+"""Search conditions on spans: each as SQL for blocks and as a mask function for rows of the head."""
 
 from __future__ import annotations
 
@@ -11,56 +11,64 @@ from numpy.typing import NDArray
 from foreshock_dashboard.ingest.otlp import searched
 from foreshock_dashboard.model.span import EXPORTER, OCCUPANCY, TraceQuery, UnsearchableError
 from foreshock_dashboard.store.spans.columns import STATUSES, column_of, is_attribute
-from foreshock_dashboard.store.spans.table import Mask, Part
+from foreshock_dashboard.store.spans.table import Mask, TablePart
 
 ERROR = STATUSES.index("error")
 SPREAD_NS = 3_600 * 10**9
-"""How far outside the asked range the rest of a trace is looked for."""
+"""Margin around the query's range in which the other spans of a trace are read."""
 
-_FAR, _LONGEST = 1 << 61, (1 << 63) - 1
+_MAX_START_NS, _MAX_DURATION_NS = 1 << 61, (1 << 63) - 1
 
 
 class Condition(NamedTuple):
-    """`sql` consists of constants and keys of ours; `given` are the values in it, by name.
+    """A condition on one span.
 
-    lacking: the column that it asks for, where that is an attribute's: segments none of whose spans has it lack it.
+    sql: boolean expression, made of constants and configured keys only.
+    parameters: values of the expression's parameters, by name.
+    mask: function from rows of the head to those that meet the condition.
+    attribute_column: the attribute column that the expression reads, if any. Blocks without the attribute lack it.
     """
 
     sql: str
-    given: dict[str, Any]
-    mask: Callable[[Part], Mask]
-    lacking: str | None = None
+    parameters: dict[str, Any]
+    mask: Callable[[TablePart], Mask]
+    attribute_column: str | None = None
 
 
-_TRAFFIC = Condition(  # as Span.occupancy
+_NOT_OCCUPANCY = Condition(  # the inverse of Span.occupancy
     f"(name <> '{OCCUPANCY}' or service <> '{EXPORTER}')",
     {},
-    lambda part: ~(part.has("name", OCCUPANCY) & part.has("service", EXPORTER)),
+    lambda part: ~(part.equals("name", OCCUPANCY) & part.equals("service", EXPORTER)),
 )
 
 
 def matching(query: TraceQuery, keys: Sequence[str]) -> list[Condition]:
-    """What one span of a trace has to be; `keys` are the attributes that are searched by.
+    """Return the conditions that one span of a matching trace meets.
+
+    Args:
+        query: the trace query.
+        keys: the attributes that spans are searched by.
 
     Raises:
-        UnsearchableError: the query asks for another one.
+        UnsearchableError: the query has an attribute that is not in `keys`.
     """
     start, end = nanoseconds(query.start), nanoseconds(query.end)
-    asked = Condition(
+    in_range = Condition(
         "start_ns between $start and $end",
         {"start": start, "end": end},
         lambda part: (part["start_ns"] >= start) & (part["start_ns"] <= end),
     )
-    texts = [_called(column, text, number) for number, (column, text) in enumerate(_texts(query, keys))]
-    return [asked, *_traffic(query), *texts, *_status(query)]
+    texts = [_text_equals(column, text, number) for number, (column, text) in enumerate(_texts(query, keys))]
+    return [in_range, *_without_occupancy(query), *texts, *_status(query)]
 
 
-def picky(query: TraceQuery) -> bool:
-    """Whether more is asked of a span than when it was and how long its trace took."""
+def is_selective(query: TraceQuery) -> bool:
+    """Whether the query has conditions on spans besides time range and trace duration."""
     return bool(query.service or query.operation is not None or query.attributes or query.status)
 
 
 def _texts(query: TraceQuery, keys: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield (column, text) of the query's equality conditions."""
     if query.service:
         yield "service", query.service.name
         if not query.any_namespace:
@@ -73,66 +81,70 @@ def _texts(query: TraceQuery, keys: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield column_of(key), value
 
 
-def _called(column: str, text: str, number: int) -> Condition:
-    """With this text in a column; `number` tells several such conditions apart."""
-    known, lacking = searched(text), column if is_attribute(column) else None
+def _text_equals(column: str, text: str, number: int) -> Condition:
+    """Equality with a text. `number` makes the parameter's name unique."""
+    stored = searched(text)
     return Condition(
-        f'"{column}" = $text{number}', {f"text{number}": known}, lambda part: part.has(column, known), lacking
+        f'"{column}" = $text{number}',
+        {f"text{number}": stored},
+        lambda part: part.equals(column, stored),
+        column if is_attribute(column) else None,
     )
 
 
-def around(query: TraceQuery) -> list[Condition]:
-    """What the other spans of a trace have to be."""
-    near, far = reach(query)
-    whole = Condition(
-        "start_ns between $near and $far",
-        {"near": near, "far": far},
-        lambda part: (part["start_ns"] >= near) & (part["start_ns"] <= far),
+def same_trace_range(query: TraceQuery) -> list[Condition]:
+    """Return the conditions on the other spans of a trace."""
+    earliest, latest = spread_range(query)
+    in_range = Condition(
+        "start_ns between $earliest and $latest",
+        {"earliest": earliest, "latest": latest},
+        lambda part: (part["start_ns"] >= earliest) & (part["start_ns"] <= latest),
     )
-    return [whole, *_traffic(query)]
+    return [in_range, *_without_occupancy(query)]
 
 
-def reach(query: TraceQuery) -> tuple[int, int]:
-    """From when till when spans may have begun that matter, nanoseconds."""
+def spread_range(query: TraceQuery) -> tuple[int, int]:
+    """Return the range of span starts to read, in nanoseconds: the query's range plus the margin `SPREAD_NS`."""
     return nanoseconds(query.start) - SPREAD_NS, nanoseconds(query.end) + SPREAD_NS
 
 
 def _status(query: TraceQuery) -> Iterator[Condition]:
     if query.status is not None:
-        wanted = STATUSES.index(query.status)
-        yield Condition(f"status = {wanted}", {}, lambda part: part["status"] == wanted)
+        status = STATUSES.index(query.status)
+        yield Condition(f"status = {status}", {}, lambda part: part["status"] == status)
 
 
-def _traffic(query: TraceQuery) -> list[Condition]:
-    return [] if query.occupancy else [_TRAFFIC]
+def _without_occupancy(query: TraceQuery) -> list[Condition]:
+    return [] if query.occupancy else [_NOT_OCCUPANCY]
 
 
-def standing(query: TraceQuery) -> Condition:
-    """What the span that a trace ranks by has to be, unless that ended before the range or began after it."""
+def ranking_span(query: TraceQuery) -> Condition:
+    """Condition on the span that a trace is ranked by, if that span overlaps the query's range."""
     start, end = nanoseconds(query.start), nanoseconds(query.end)
-    near, (shortest, longest) = start - SPREAD_NS, lengths(query)
+    earliest, (shortest, longest) = start - SPREAD_NS, duration_range(query)
 
-    def mask(part: Part) -> Mask:
-        first, last = part["start_ns"], part["end_ns"]
-        length = last - first
-        found: Mask = (first >= near) & (first <= end) & (last >= start) & (length >= shortest) & (length <= longest)
-        return found
+    def mask(part: TablePart) -> Mask:
+        starts, ends = part["start_ns"], part["end_ns"]
+        durations = ends - starts
+        overlaps = (starts >= earliest) & (starts <= end) & (ends >= start)
+        result: Mask = overlaps & (durations >= shortest) & (durations <= longest)
+        return result
 
     return Condition(
-        "start_ns between $near and $end and end_ns >= $start and end_ns - start_ns between $shortest and $longest",
-        {"near": near, "end": end, "start": start, "shortest": shortest, "longest": longest},
+        "start_ns between $earliest and $end and end_ns >= $start and end_ns - start_ns between $shortest and $longest",
+        {"earliest": earliest, "end": end, "start": start, "shortest": shortest, "longest": longest},
         mask,
     )
 
 
-def lengths(query: TraceQuery) -> tuple[int, int]:
-    """How long a trace may have taken, nanoseconds."""
-    longest = _LONGEST if query.max_duration is None else nanoseconds(query.max_duration)
+def duration_range(query: TraceQuery) -> tuple[int, int]:
+    """Return the shortest and the longest trace duration that match, in nanoseconds."""
+    longest = _MAX_DURATION_NS if query.max_duration is None else nanoseconds(query.max_duration)
     return nanoseconds(query.min_duration or 0.0), longest
 
 
 def of_trace(high: int, low: int) -> Condition:
-    """Of this trace, by the halves of its id."""
+    """Equality with a trace id, given as its halves."""
     return Condition(
         "trace_hi = $hi::ubigint and trace_lo = $lo::ubigint",
         {"hi": high, "lo": low},
@@ -140,16 +152,18 @@ def of_trace(high: int, low: int) -> Condition:
     )
 
 
-def maybe_of(wanted: NDArray[np.uint64]) -> Condition:
-    """Of one of the traces in the table `wanted`, or of one whose id begins alike; `wanted` has how they begin."""
-    return Condition("trace_hi in (select trace_hi from wanted)", {}, lambda part: np.isin(part["trace_hi"], wanted))
+def high_half_in(candidates: NDArray[np.uint64]) -> Condition:
+    """Condition that the high half of the trace id is in the SQL table `candidates`, whose high halves are given."""
+    return Condition(
+        "trace_hi in (select trace_hi from candidates)", {}, lambda part: np.isin(part["trace_hi"], candidates)
+    )
 
 
-def began_from(since: int) -> Condition:
-    """Begun from then on, nanoseconds."""
+def started_since(since: int) -> Condition:
+    """Condition that the span started at `since` (nanoseconds) or later."""
     return Condition("start_ns >= $since", {"since": since}, lambda part: part["start_ns"] >= since)
 
 
 def nanoseconds(seconds: float) -> int:
-    """Within what a column can hold."""
-    return max(-_FAR, min(_FAR, round(seconds * 1e9)))
+    """Convert to nanoseconds, clipped to what a column holds."""
+    return max(-_MAX_START_NS, min(_MAX_START_NS, round(seconds * 1e9)))

@@ -1,4 +1,4 @@
-"""Spans in memory, and how a segment of them looks."""
+"""Spans in the head and in blocks (Parquet files of search columns, files of chunks)."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.store.blocks.chunk import Chunk
-from foreshock_dashboard.store.blocks.duckdb_engine import rows_of
+from foreshock_dashboard.store.blocks.duckdb_engine import copied_rows
+from foreshock_dashboard.store.blocks.format import RowBatch
+from foreshock_dashboard.store.spans.chunks import CHUNK_SPANS
 from foreshock_dashboard.store.spans.columns import is_text, span_columns
-from foreshock_dashboard.store.spans.span_blocks import SPANS
 from foreshock_dashboard.store.spans.table import SpanTable
 
-COLUMNS, BLOCKS = "spans.parquet", "spans.blocks"
+COLUMNS_FILE = "spans.parquet"
+CHUNKS_FILE = "spans.blocks"
+"""Stores of 0.1 name the file of chunks so."""
+_COPY_BYTES = 1 << 20
 
-# Ids, which are most of it, cannot be compressed. Zstandard makes a segment a fifteenth smaller, and a search a third
-# slower. A column with half as many values as rows is smaller, and compared in half of the time, as a dictionary.
+# Ids, most of the file, do not compress. Zstandard saves a fifteenth of the size and slows a search by a third. With up
+# to half as many distinct values as rows, a column is smaller, and compared twice as fast, as a dictionary.
 _COPY = "(format parquet, compression lz4_raw, row_group_size 61440, dictionary_size_limit 32768)"
-_SEAL = f"copy (select {{columns}} from sealed) to $out {_COPY}"  # noqa: S608 - constants
-# A span that came twice is there once from then on.
+_WRITE = f"copy (select {{columns}} from block) to $out {_COPY}"  # noqa: S608 - constants
+# Drops all but the first copy of a span that was received twice.
 _MERGE = f"""
 copy (
   select * exclude (file_index) replace (place + ($bases::bigint[])[file_index::bigint + 1] as place)
@@ -34,17 +37,18 @@ copy (
 """  # noqa: S608 - constants
 
 
-def _by_trace(high: NDArray[Any], low: NDArray[Any]) -> NDArray[Any]:
-    """The order of rows by the halves of their trace ids. The first nearly always tells, and sorts in a tenth of the
-    time."""
+def _trace_order(high: NDArray[Any], low: NDArray[Any]) -> NDArray[Any]:
+    """Return the order of rows by the halves of their trace ids.
+
+    The high half alone nearly always decides, and sorts in a tenth of the time.
+    """
     order = np.argsort(high)
-    alike = np.diff(high[order]) == 0
-    return np.lexsort((low, high)) if (np.diff(low[order])[alike] != 0).any() else order
+    equal = np.diff(high[order]) == 0
+    return np.lexsort((low, high)) if (np.diff(low[order])[equal] != 0).any() else order
 
 
 class SpanFormat:
-    """Segments of spans: `spans.parquet`, what spans are searched by, sorted by trace; `spans.blocks`, the spans
-    themselves, in the order and in the blocks in which they came.
+    """Blocks of spans: `spans.parquet` (search columns, sorted by trace) and `spans.blocks` (chunks, as received).
 
     Args:
         keys: the attributes that spans are searched by.
@@ -58,40 +62,41 @@ class SpanFormat:
         self._columns = span_columns(keys)
 
     def create(self, now: float) -> SpanTable:
-        """A table without rows."""
+        """Return an empty table."""
         return SpanTable(now)
 
-    def put(self, table: SpanTable, chunks: Sequence[Chunk]) -> None:
-        """Add the rows and blocks of chunks to a table."""
-        table.put(chunks)
+    def insert(self, table: SpanTable, batches: Sequence[RowBatch]) -> None:
+        """Add the rows and chunks of batches to a table."""
+        table.insert(batches)
 
     def drop(self, table: SpanTable) -> None:
-        """Its memory goes with it."""
+        """Do nothing: the memory of a table is freed with the object."""
 
     def write(self, table: SpanTable, folder: Path) -> tuple[int, tuple[str, ...]]:
-        """Write a table's rows and blocks. What no span has is left out: to write that takes a third of the time."""
-        there = {name for part in table.parts for name in part.columns}
-        present = [name for name in self._columns if name in there]
-        chosen = ", ".join(f'"{name}"' for name in present)
-        order = _by_trace(table.whole("trace_hi"), table.whole("trace_lo"))
-        columns = {name: table.whole(name)[order] for name in present}
-        words = table.words()
-        columns |= {name: words[columns[name]] for name in present if is_text(name)}
+        """Write a table's rows and chunks. Columns without values are left out, as they take a third of the time."""
+        nonempty = {name for part in table.parts for name in part.columns}
+        names = [name for name in self._columns if name in nonempty]
+        quoted = ", ".join(f'"{name}"' for name in names)
+        order = _trace_order(table.column("trace_hi"), table.column("trace_lo"))
+        columns = {name: table.column(name)[order] for name in names}
+        texts = table.texts()
+        columns |= {name: texts[columns[name]] for name in names if is_text(name)}
         with self._engine.cursor() as cursor:
-            cursor.register("sealed", columns)
-            rows = rows_of(cursor.execute(_SEAL.format(columns=chosen), {"out": str(folder / COLUMNS)}))
-        with (folder / BLOCKS).open("wb") as file:
+            cursor.register("block", columns)
+            rows = copied_rows(cursor.execute(_WRITE.format(columns=quoted), {"out": str(folder / COLUMNS_FILE)}))
+        with (folder / CHUNKS_FILE).open("wb") as file:
             file.writelines(table.bodies)
         return rows, ()
 
     def merge(self, sources: list[Path], folder: Path) -> int:
-        """Write the rows and blocks of several segments as one; the blocks stay as they are."""
+        """Write the rows of several blocks as one block; chunks are copied unchanged."""
         bases = []
-        with (folder / BLOCKS).open("wb") as file:
+        with (folder / CHUNKS_FILE).open("wb") as file:
             for source in sources:
-                bases.append(file.tell() * SPANS)
-                with (source / BLOCKS).open("rb") as part:
-                    shutil.copyfileobj(part, file, 1 << 20)
-        given = {"files": [str(source / COLUMNS) for source in sources], "bases": bases, "out": str(folder / COLUMNS)}
+                bases.append(file.tell() * CHUNK_SPANS)
+                with (source / CHUNKS_FILE).open("rb") as chunks:
+                    shutil.copyfileobj(chunks, file, _COPY_BYTES)
+        files = [str(source / COLUMNS_FILE) for source in sources]
+        parameters = {"files": files, "bases": bases, "out": str(folder / COLUMNS_FILE)}
         with self._engine.cursor() as cursor:
-            return rows_of(cursor.execute(_MERGE, given))
+            return copied_rows(cursor.execute(_MERGE, parameters))

@@ -1,7 +1,8 @@
-"""How traces are listed and read from a shelf of spans."""
+"""Trace queries on the block store of spans: search, heat map, and reading one trace."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from operator import itemgetter
@@ -12,105 +13,170 @@ import numpy as np
 
 from foreshock_dashboard.model.partial import Partial
 from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary
-from foreshock_dashboard.store.blocks.block import Pieces, Segment
-from foreshock_dashboard.store.blocks.block_store import Shelf
-from foreshock_dashboard.store.errors import StoreError
-from foreshock_dashboard.store.spans.conditions import Condition, of_trace, reach
-from foreshock_dashboard.store.spans.format import BLOCKS, COLUMNS
-from foreshock_dashboard.store.spans.rows import Source, source
-from foreshock_dashboard.store.spans.search import Bounds, Run, Search
-from foreshock_dashboard.store.spans.span_blocks import spans_at
+from foreshock_dashboard.model.trace_heatmap import Bins
+from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.store.blocks.block_dir import Block
+from foreshock_dashboard.store.blocks.block_store import BlockStore
+from foreshock_dashboard.store.blocks.errors import StoreError
+from foreshock_dashboard.store.blocks.manifest import Snapshot
+from foreshock_dashboard.store.spans.chunks import spans_at
+from foreshock_dashboard.store.spans.conditions import (
+    Condition,
+    duration_range,
+    is_selective,
+    matching,
+    nanoseconds,
+    of_trace,
+    spread_range,
+)
+from foreshock_dashboard.store.spans.format import CHUNKS_FILE, COLUMNS_FILE
+from foreshock_dashboard.store.spans.scan import Scan, scan
+from foreshock_dashboard.store.spans.search import Run, Search, SearchBounds
 from foreshock_dashboard.store.spans.table import SpanTable
 
-MAX_SPANS = 100_000
-"""Spans of one trace that are given, the earliest first."""
+MAX_TRACE_SPANS = 100_000
+"""Spans returned of one trace, the earliest first."""
 
+_ALL_TIMES = -(1 << 63), (1 << 63) - 1
 _PLACES = """
 select filename, start_ns, place from read_parquet($files, filename = true) where {where} order by start_ns limit $limit
 """
-_COUNT = "select count(distinct (span, kind)) from ({spans})"
+_SPAN_COUNT = "select count(distinct (span, kind)) from ({spans})"
+_TRACE_ID = ("trace_hi", "trace_lo")
+_ROOT = Condition("root", {}, lambda part: part["root"])
+_HEATMAP = """
+select
+  least(greatest(floor((start_ns - $first) / $width), 0), $columns - 1)::int as x,
+  least(greatest(floor((ln(greatest(end_ns - start_ns, 1)) - $shortest_ln) / $step), 0), $rows - 1)::int as y,
+  count(*)
+from ({roots})
+where end_ns - start_ns between $min_duration and $max_duration {in_matching_trace}
+group by x, y
+"""
+_IN_MATCHING_TRACE = "and (trace_hi, trace_lo) in (select trace_hi, trace_lo from ({matches}))"
 
 
 class SpanReader:
-    """Lists and reads traces. `keys` are the attributes that spans are searched by."""
+    """Searches and reads traces.
+
+    Args:
+        keys: the attributes that spans are searched by.
+        bounds: thresholds of the search strategy.
+        max_trace_spans: spans returned of one trace.
+    """
 
     def __init__(
         self,
-        shelf: Shelf[SpanTable],
+        store: BlockStore[SpanTable],
         engine: duckdb.DuckDBPyConnection,
         keys: tuple[str, ...],
-        bounds: Bounds = Bounds(),  # noqa: B008 - frozen
+        bounds: SearchBounds = SearchBounds(),  # noqa: B008 - frozen
+        max_trace_spans: int = MAX_TRACE_SPANS,
     ) -> None:
-        self._shelf, self._engine, self._keys, self._bounds = shelf, engine, keys, bounds
+        self._store, self._engine, self._keys, self._bounds = store, engine, keys, bounds
+        self._max_trace_spans = max_trace_spans
 
     def search(self, query: TraceQuery) -> tuple[TraceSummary, ...]:
-        """As `TraceSource.search`. Spans of a trace are looked for within `SPREAD_NS` of the range."""
-        with self._shelf.reading(*reach(query)) as pieces, self._engine.cursor() as cursor:
-            search = Search(cursor, partial(self._run, cursor), query, pieces, self._keys, self._bounds)
-            return search.found() if pieces.all() else ()
+        """As `TraceSource.search`. Spans of a trace are read within `SPREAD_NS` of the query's range."""
+        with self._store.snapshot(*spread_range(query)) as snapshot, self._engine.cursor() as cursor:
+            search = Search(cursor, partial(self._run, cursor), query, snapshot, self._keys, self._bounds)
+            return search.summaries() if snapshot.all() else ()
+
+    def heat(self, query: TraceQuery, bins: Bins) -> Floats:
+        """As `HeatSource.heat`. Traces whose root span has not arrived are not counted."""
+        conditions = matching(query, self._keys)
+        in_range = matching(TraceQuery(query.start, query.end), self._keys)
+        counts = np.zeros((bins.rows, bins.columns))
+        with self._store.snapshot(*spread_range(query)) as snapshot, self._engine.cursor() as cursor:
+            if not snapshot.all():
+                return counts
+            roots = scan(snapshot, (*_TRACE_ID, "start_ns", "end_ns"), [*in_range, _ROOT], name="roots")
+            scans, condition = [roots], ""
+            if is_selective(query):
+                matches = scan(snapshot, _TRACE_ID, conditions, name="matches")
+                scans.append(matches)
+                condition = _IN_MATCHING_TRACE.format(matches=matches.sql)
+            min_duration, max_duration = duration_range(query)
+            rows = self._run(
+                cursor,
+                _HEATMAP.format(roots=roots.sql, in_matching_trace=condition),
+                *scans,
+                first=nanoseconds(bins.start),
+                width=(bins.end - bins.start) * 1e9 / bins.columns,
+                columns=bins.columns,
+                shortest_ln=math.log(bins.shortest * 1e9),
+                step=math.log(bins.longest / bins.shortest) / bins.rows,
+                rows=bins.rows,
+                min_duration=min_duration,
+                max_duration=max_duration,
+            )
+        for x, y, count in rows:
+            counts[y, x] = count
+        return counts
 
     def get(self, trace_id: str) -> Partial[Span]:
-        """As `TraceSource.get`. A span that was sent twice is given once; the note says where spans are left out."""
+        """As `TraceSource.get`. A span received twice is returned once; the note says if spans are left out."""
         where = of_trace(int(trace_id[:16], 16), int(trace_id[16:], 16))
-        found: dict[tuple[str, str], Span] = {}
-        with self._shelf.reading(-(1 << 63), (1 << 63) - 1) as pieces, self._engine.cursor() as cursor:
+        spans: dict[tuple[str, str], Span] = {}
+        limit = self._max_trace_spans
+        with self._store.snapshot(*_ALL_TIMES) as snapshot, self._engine.cursor() as cursor:
             run = partial(self._run, cursor)
-            places = sorted([*_in_memory(pieces, where), *_in_segments(run, pieces, where)], key=itemgetter(0))
+            in_blocks = _places_in_blocks(run, snapshot, where, limit + 1)
+            places = sorted([*_places_in_head(snapshot, where), *in_blocks], key=itemgetter(0))
             total, note = None, ""
-            if len(places) > MAX_SPANS:
-                spans = source(pieces, ("span", "kind"), [where])
-                ((total,),) = run(_COUNT.format(spans=spans.sql), spans)
-                note = f"only the first {MAX_SPANS:,} of its {total:,} spans can be read"
+            if len(places) > limit:
+                of_this_trace = scan(snapshot, ("span", "kind"), [where])
+                ((total,),) = run(_SPAN_COUNT.format(spans=of_this_trace.sql), of_this_trace)
+                note = f"only the first {limit:,} of its {total:,} spans can be read"
             try:
-                for span in _read(places[:MAX_SPANS]):
-                    found.setdefault((span.span_id, span.kind), span)
+                for span in _read(places[:limit]):
+                    spans.setdefault((span.span_id, span.kind), span)
             except OSError as error:
-                raise StoreError(f"store {self._shelf.root}: cannot read spans: {error}") from error
-        ordered = sorted(found.values(), key=lambda span: (span.start_ns, span.end_ns, span.span_id))
+                raise StoreError(f"store {self._store.root}: cannot read spans: {error}") from error
+        ordered = sorted(spans.values(), key=lambda span: (span.start_ns, span.end_ns, span.span_id))
         return Partial(ordered, note, total)
 
     def _run(
-        self, cursor: duckdb.DuckDBPyConnection, sql: str, *sources: Source, **given: object
+        self, cursor: duckdb.DuckDBPyConnection, sql: str, *scans: Scan, **parameters: object
     ) -> list[tuple[Any, ...]]:
-        """What a statement that consists of constants and sources gives."""
+        """Execute a statement made of constants and scans. Return its rows."""
         try:
-            for each in sources:
-                given |= each.given
-                for name, columns in each.memory.items():
+            for each in scans:
+                parameters |= each.parameters
+                for name, columns in each.head_rows.items():
                     cursor.register(name, columns)
-            return cursor.execute(sql, given).fetchall()
+            return cursor.execute(sql, parameters).fetchall()
         except duckdb.Error as error:
-            raise StoreError(f"store {self._shelf.root}: cannot read spans: {error}") from error
+            raise StoreError(f"store {self._store.root}: cannot read spans: {error}") from error
 
 
-_Place = tuple[int, SpanTable | Segment, int]
-"""Of a span: its start, the piece that it lies in, and its place there."""
+_Place = tuple[int, SpanTable | Block, int]
+"""A span's start in nanoseconds, the table or block that holds it, and its place there."""
 
 
-def _in_memory(pieces: Pieces[SpanTable], where: Condition) -> Iterator[_Place]:
-    for table in pieces.tables:
+def _places_in_head(snapshot: Snapshot[SpanTable], where: Condition) -> Iterator[_Place]:
+    for table in snapshot.tables:
         for part in list(table.parts):
-            at = np.flatnonzero(where.mask(part))
-            for start, place in zip(part["start_ns"][at].tolist(), part["place"][at].tolist(), strict=True):
+            rows = np.flatnonzero(where.mask(part))
+            for start, place in zip(part["start_ns"][rows].tolist(), part["place"][rows].tolist(), strict=True):
                 yield start, table, place
 
 
-def _in_segments(run: Run, pieces: Pieces[SpanTable], where: Condition) -> Iterator[_Place]:
-    of_file = {str(segment.folder / COLUMNS): segment for segment in pieces.segments}
-    if of_file:
-        given = Source(_PLACES.format(where=where.sql), {**where.given, "files": list(of_file)}, {})
-        for file, start, place in run(given.sql, given, limit=MAX_SPANS + 1):
-            yield start, of_file[file], place
+def _places_in_blocks(run: Run, snapshot: Snapshot[SpanTable], where: Condition, limit: int) -> Iterator[_Place]:
+    blocks = {str(block.folder / COLUMNS_FILE): block for block in snapshot.blocks}
+    if blocks:
+        places = Scan(_PLACES.format(where=where.sql), {**where.parameters, "files": list(blocks)}, {})
+        for file, start, place in run(places.sql, places, limit=limit):
+            yield start, blocks[file], place
 
 
 def _read(places: Sequence[_Place]) -> Iterator[Span]:
-    """The spans at places."""
-    there: dict[SpanTable | Segment, list[int]] = {}
-    for _, piece, place in places:
-        there.setdefault(piece, []).append(place)
-    for piece, found in there.items():
-        if isinstance(piece, Segment):
-            with (piece.folder / BLOCKS).open("rb") as file:
-                yield from spans_at(file, found)
+    by_holder: dict[SpanTable | Block, list[int]] = {}
+    for _, holder, place in places:
+        by_holder.setdefault(holder, []).append(place)
+    for holder, of_holder in by_holder.items():
+        if isinstance(holder, Block):
+            with (holder.folder / CHUNKS_FILE).open("rb") as file:
+                yield from spans_at(file, of_holder)
         else:
-            yield from spans_at(piece.blocks(), found)
+            yield from spans_at(holder.chunks(), of_holder)

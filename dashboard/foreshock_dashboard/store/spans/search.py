@@ -1,9 +1,9 @@
-"""The first traces that match, without grouping all spans of a range by trace, which would take too long.
+"""Trace search: the first traces that match, without grouping all spans of the range by trace.
 
-A trace ranks by one of its spans, its head. Where few spans match, all their traces are looked at. Else those of the
-best spans are, few at first: no other trace can come before the last of these spans (the threshold algorithm of Fagin,
-Lotem and Naor, 2001), unless its head ended before the range or began after it. Where too few of them match, more are
-looked at, in the end all that match.
+A trace is ranked by one of its spans: its root, or else its longest span. If few spans match, all their traces are
+read. Otherwise only the traces of the best-ranked spans are read, few at first. No other trace can rank before the
+last of these spans (the threshold algorithm of Fagin, Lotem and Naor, 2001), unless its ranking span lies outside the
+query's range. If too few of these traces match, more are read, and in the end all that match.
 """
 
 from __future__ import annotations
@@ -19,69 +19,63 @@ from numpy.typing import NDArray
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import TraceQuery, TraceSummary
-from foreshock_dashboard.store.blocks.block import Pieces
+from foreshock_dashboard.store.blocks.manifest import Snapshot
 from foreshock_dashboard.store.spans.conditions import (
     ERROR,
     Condition,
-    around,
-    began_from,
-    lengths,
+    duration_range,
+    high_half_in,
+    is_selective,
     matching,
-    maybe_of,
     nanoseconds,
-    picky,
-    standing,
+    ranking_span,
+    same_trace_range,
+    started_since,
 )
-from foreshock_dashboard.store.spans.rows import Source, source
+from foreshock_dashboard.store.spans.scan import Scan, scan
 from foreshock_dashboard.store.spans.table import SpanTable
 
-_SURELY = 4
-"""Times as many spans in a range, by what pieces tell of themselves, as need not be counted first."""
-_PARTS = 8
-"""Parts, each from all over the range, of which one after the other tells whether so many match. A limit instead would
-have DuckDB read with one thread."""
-_LOOKS = (8, 60)
-"""Spans looked at per trace wanted, at first and then."""
-_AMPLE = 25
-"""Times as many as `Bounds.look` in any case unless all spans match: where `Bounds.few` of ten million do, twice as
-many as it takes to find fifty."""
-_DOUBT = 2
-"""Times fewer in a part than there would be if traces that match were as many among the best as are wanted: then all
-that match are looked at at once."""
-_WHOLE = 10_000
-"""Slow traces up to which all that a list says is read at once, before they are ranked. Of more it costs less to
-rank them first, by the columns that takes; of new ones too, as the first of them lie in few segments."""
-_SPARE = 1.5
-"""Times as many spans as are looked at are read of the newest: they do not come evenly."""
-_NEAR = 10**9
-"""Nanoseconds to which it is found out where those begin."""
+_CERTAINLY_MANY_RATIO = 4
+"""Spans in the range, estimated from metadata, over `SearchBounds.few` from which they are not counted."""
+_SAMPLE_PARTS = 8
+"""Parts of the snapshot, each from the whole range, that are counted one after the other. A LIMIT clause instead would
+make DuckDB read with one thread."""
+_SELECTIVE_FACTOR = 25
+"""Multiple of `SearchBounds.look` read by selective queries. With `SearchBounds.few` matches among ten million spans,
+it is twice what fifty traces take."""
+_PROMISING_DIVISOR = 2
+"""Traces found in one part, times the parts, times this number, must reach the requested number; otherwise all matching
+traces are read at once."""
+_UNEVEN_FACTOR = 1.5
+"""Extra share of newest spans read, as spans are not evenly distributed in time."""
+_SINCE_RESOLUTION_NS = 10**9
 
-# Which traces are looked at stays in DuckDB: tens of thousands of ids to and fro would take longer than the search.
-_ANEW, _MORE = "create or replace temp table wanted as ", "insert into wanted "
-_HITS = "select trace_hi, trace_lo from ({spans})"
-_BEST = "select trace_hi, trace_lo, {key} as key, {part} as part from ({spans}) order by key desc limit $look"
-_FIRST = """
+# Candidates stay in DuckDB: moving tens of thousands of ids to Python and back takes longer than the search.
+_SET_CANDIDATES, _ADD_CANDIDATES = "create or replace temp table candidates as ", "insert into candidates "
+_MATCHES = "select trace_hi, trace_lo from ({spans})"
+_BEST = "select trace_hi, trace_lo, {key} as key, {part} as part from ({spans}) order by key desc limit $count"
+_GIVEN_IDS = """
 select unnest($high::ubigint[]) as trace_hi, unnest($low::ubigint[]) as trace_lo
 """
-_BEGINS = "select distinct trace_hi from wanted"
-_LEAST = """
-select max(least) from (select min(key) as least from wanted group by part having count(*) >= $look)
+_HIGH_HALVES = "select distinct trace_hi from candidates"
+_THRESHOLD = """
+select max(lowest) from (select min(key) as lowest from candidates group by part having count(*) >= $count)
 """
-_READ = "create or replace temp table looked as select * from ({spans})"
-_THESE = "select trace_hi, trace_lo from wanted"
+_READ = "create or replace temp table spans_read as select * from ({spans})"
+_CANDIDATES = "select trace_hi, trace_lo from candidates"
 # As model.span.head_of.
 _HEAD = "max(struct_pack(root := root, length := end_ns - start_ns, first := -start_ns{more}))"
-# Segments by their numbers modulo 64, as bits: lists of them would take longer than the rest.
-_BIT = "1::ubigint << (segment % 64)"
+# Block numbers modulo 64 as a bit set: lists would take longer than the rest of the query.
+_BLOCK_BIT = "1::ubigint << (block % 64)"
 _RANKED = f"""
-select trace_hi, trace_lo, best, segments
+select trace_hi, trace_lo, best, blocks
 from (
-  select trace_hi, trace_lo, {{ranks}}, bool_or({{hit}}) as hit, bit_or({_BIT}) as segments
+  select trace_hi, trace_lo, {{ranks}}, bool_or({{hit}}) as hit, bit_or({_BLOCK_BIT}) as blocks
   from ({{spans}})
-  where (trace_hi, trace_lo) in ({_THESE})
+  where (trace_hi, trace_lo) in ({_CANDIDATES})
   group by trace_hi, trace_lo
 )
-where hit and length between $least and $most
+where hit and length between $min_duration and $max_duration
 order by best desc, trace_hi, trace_lo
 limit $limit
 """  # noqa: S608 - constants
@@ -93,210 +87,227 @@ select
   count(distinct (span, kind)) as spans,
   count(distinct (span, kind)) filter (status = {ERROR}) as errors,
   list(distinct [namespace, service]) as services
-from looked
-where (trace_hi, trace_lo) in ({_THESE})
+from spans_read
+where (trace_hi, trace_lo) in ({_CANDIDATES})
 group by trace_hi, trace_lo
 """  # noqa: S608 - constants
 _KEYS = {"slowest": "end_ns - start_ns", "newest": "start_ns"}
-# How long the head took is told for a quarter of what it takes to tell when it began as well.
+# The head's duration alone costs a quarter of duration and start.
 _RANKS = {
     "slowest": """
       coalesce(max(end_ns - start_ns) filter (where root), max(end_ns - start_ns)) as length,
       length as best""",
     "newest": f"({_HEAD.format(more='')}).length as length, -({_HEAD.format(more='')}).first as best",
 }
-_IDS = ("trace_hi", "trace_lo")
-_RANKED_COLUMNS = (*_IDS, "root", "start_ns", "end_ns")
-_SUMMARY_COLUMNS = (*_RANKED_COLUMNS, "span", "name", "kind", "status", "namespace", "service")
-_LOOKED = Source("select * from looked", {}, {})
+_TRACE_ID = ("trace_hi", "trace_lo")
+_RANKING_COLUMNS = (*_TRACE_ID, "root", "start_ns", "end_ns")
+_SUMMARY_COLUMNS = (*_RANKING_COLUMNS, "span", "name", "kind", "status", "namespace", "service")
+_SPANS_READ = Scan("select * from spans_read", {}, {})
 
-_Ranked = tuple[int, int, int, int | None]
-"""Both halves of a trace's id, what it ranks by, and which of the segments have spans of it, as `_BIT`s."""
+_RankedTrace = tuple[int, int, int, int | None]
+"""Halves of the trace id, ranking value, and the blocks that have spans of the trace, as a set of `_BLOCK_BIT`."""
 Run = Callable[..., list[tuple[Any, ...]]]
-"""Runs a statement with its sources and further values."""
+"""Executes a statement with its scans and further parameters."""
 
 
-class Bounds(NamedTuple):
-    """What a search takes for few and for many. Its answer is the same with any."""
+class SearchBounds(NamedTuple):
+    """Thresholds of the search strategy. The result does not depend on them."""
 
     few: int = 100_000
-    """Spans up to which the traces of all that match are looked at."""
+    """Matching spans up to which all their traces are read."""
     look: int = 400
-    """Spans looked at in any case: as dear as a few."""
+    """Minimum of spans read; fewer would save no time."""
     heap: int = 5_000
-    """Of so many at most, DuckDB keeps the best while it reads. Of more it may sort all that it reads, which takes
-    seconds, and more memory than there is."""
+    """Largest LIMIT for which DuckDB keeps the best rows in a heap. Beyond, it may sort all rows, which takes seconds
+    and more memory than available."""
+    spans_per_trace: tuple[int, ...] = (8, 60)
+    """Spans read per requested trace, in each attempt."""
+    one_pass_traces: int = 10_000
+    """Slow traces up to which all summary columns are read in one pass. For more traces it is cheaper to rank first by
+    few columns; for new traces too, as the first of them are in few blocks."""
 
 
 class Search:
-    """One search. Which traces it looks at, and what it reads of their spans, lies in tables of its own."""
+    """One search. Candidate traces and their spans are in temporary tables of `cursor`."""
 
     def __init__(
         self,
         cursor: duckdb.DuckDBPyConnection,
         run: Run,
         query: TraceQuery,
-        pieces: Pieces[SpanTable],
+        snapshot: Snapshot[SpanTable],
         keys: Sequence[str],
-        bounds: Bounds,
+        bounds: SearchBounds,
     ) -> None:
-        self._cursor, self._run, self._query, self._pieces = cursor, run, query, pieces
+        self._cursor, self._run, self._query, self._snapshot = cursor, run, query, snapshot
         self._keys, self._bounds = keys, bounds
         self._matching = matching(query, keys)
-        self._read = False
+        self._summary_columns_read = False
 
-    def found(self) -> tuple[TraceSummary, ...]:
-        """The first traces that match, as a list tells of them."""
-        if not self._many() and not self._common():
-            return self._summaries(self._ranked())
-        if self._promising():
-            for look in self._looks():
-                if (ranked := self._best(look)) is not None:
-                    return self._summaries(ranked)
-        self._hits(self._pieces)
-        return self._summaries(self._ranked())
+    def summaries(self) -> tuple[TraceSummary, ...]:
+        """Return summaries of the first traces that match."""
+        if not self._certainly_many() and not self._many_by_count():
+            return self._summarize(self._rank())
+        if self._is_promising():
+            for count in self._attempts():
+                if (ranked := self._rank_best(count)) is not None:
+                    return self._summarize(ranked)
+        self._add_matches(self._snapshot)
+        return self._summarize(self._rank())
 
-    def _looks(self) -> Iterable[int]:
-        """How many spans to look at, at first and then. Few do where nearly all match; to look in vain costs as much
-        as to look at many.
+    def _attempts(self) -> Iterable[int]:
+        """Yield the number of spans to read in each attempt.
+
+        Few suffice if nearly all spans match. A failed attempt costs as much as reading many spans.
         """
-        least = self._bounds.look * (_AMPLE if picky(self._query) else 1)
-        return dict.fromkeys(max(least, each * self._query.limit) for each in _LOOKS)
+        minimum = self._bounds.look * (_SELECTIVE_FACTOR if is_selective(self._query) else 1)
+        return dict.fromkeys(max(minimum, per_trace * self._query.limit) for per_trace in self._bounds.spans_per_trace)
 
-    def _many(self) -> bool:
-        """Whether many spans match for sure."""
-        return not picky(self._query) and self._in_range(self._pieces) > _SURELY * self._bounds.few
+    def _certainly_many(self) -> bool:
+        """Whether many spans match, judged by metadata."""
+        return (
+            not is_selective(self._query)
+            and self._spans_in_range(self._snapshot) > _CERTAINLY_MANY_RATIO * self._bounds.few
+        )
 
-    def _common(self) -> bool:
-        """Whether many spans match, as far as one part after the other tells; else all their traces are looked at."""
-        few, count, seen, whole = self._bounds.few, 0, 0.0, self._in_range(self._pieces)
-        for number, part in enumerate(_parts(self._pieces, _PARTS)):
-            count += self._hits(part, more=number > 0)
-            seen += self._in_range(part)
-            if count > few // _PARTS and count * whole > few * seen:
+    def _many_by_count(self) -> bool:
+        """Whether many spans match, judged by counting part after part. If not, all their traces are candidates."""
+        few, count, covered, total = self._bounds.few, 0, 0.0, self._spans_in_range(self._snapshot)
+        for number, part in enumerate(_parts(self._snapshot, _SAMPLE_PARTS)):
+            count += self._add_matches(part, append=number > 0)
+            covered += self._spans_in_range(part)
+            if count > few // _SAMPLE_PARTS and count * total > few * covered:
                 return True
         return False
 
-    def _promising(self) -> bool:
-        """Whether traces that match are among the best, as far as a part tells: those of a fast service are not."""
+    def _is_promising(self) -> bool:
+        """Whether matching traces are among the best, judged by one part. Traces of a fast service are not."""
         query = self._query
-        if not picky(query) or query.order != "slowest" or len(self._pieces.segments) < _PARTS:
+        if not is_selective(query) or query.order != "slowest" or len(self._snapshot.blocks) < _SAMPLE_PARTS:
             return True
-        part = Search(self._cursor, self._run, query, _parts(self._pieces, _PARTS)[0], self._keys, self._bounds)
-        found, least = part._first(max(self._looks()) // _PARTS)
-        return least is None or len(found) * _DOUBT * _PARTS >= query.limit
+        part = _parts(self._snapshot, _SAMPLE_PARTS)[0]
+        search = Search(self._cursor, self._run, query, part, self._keys, self._bounds)
+        ranked, threshold = search._rank_traces_of_best(max(self._attempts()) // _SAMPLE_PARTS)
+        return threshold is None or len(ranked) * _PROMISING_DIVISOR * _SAMPLE_PARTS >= query.limit
 
-    def _in_range(self, pieces: Pieces[SpanTable]) -> float:
-        return _began(pieces, nanoseconds(self._query.start), nanoseconds(self._query.end))
+    def _spans_in_range(self, snapshot: Snapshot[SpanTable]) -> float:
+        return _spans_started(snapshot, nanoseconds(self._query.start), nanoseconds(self._query.end))
 
-    def _hits(self, pieces: Pieces[SpanTable], *, more: bool = False) -> int:
-        """Look at the traces of all spans that match; gives how many spans there are."""
-        spans = source(pieces, _IDS, self._matching, name="hits")
-        return self._want(_HITS.format(spans=spans.sql), spans, more=more)
+    def _add_matches(self, snapshot: Snapshot[SpanTable], *, append: bool = False) -> int:
+        """Make the traces of all matching spans candidates. Return the number of spans."""
+        spans = scan(snapshot, _TRACE_ID, self._matching, name="matches")
+        return self._set_candidates(_MATCHES.format(spans=spans.sql), spans, append=append)
 
-    def _want(self, sql: str, *sources: Source, more: bool = False, **given: object) -> int:
-        """Look at other traces from now on, or at more; gives how many spans of them there are."""
-        self._read = False
-        ((count,),) = self._run((_MORE if more else _ANEW) + sql, *sources, **given)
+    def _set_candidates(self, sql: str, *scans: Scan, append: bool = False, **parameters: object) -> int:
+        """Replace or extend the candidates by the result of a statement. Return its number of rows."""
+        self._summary_columns_read = False
+        ((count,),) = self._run((_ADD_CANDIDATES if append else _SET_CANDIDATES) + sql, *scans, **parameters)
         return int(count)
 
-    def _best(self, look: int) -> list[_Ranked] | None:
-        """The first traces, found by so many of the best spans, matching or not; None where there may be others."""
-        found, least = self._first(look)
-        enough = least is None or (len(found) == self._query.limit and found[-1][2] > least)
-        return found if enough else None
+    def _rank_best(self, count: int) -> list[_RankedTrace] | None:
+        """Return the first traces, found by the `count` best spans; None if other traces may rank before them."""
+        ranked, threshold = self._rank_traces_of_best(count)
+        complete = threshold is None or (len(ranked) == self._query.limit and ranked[-1][2] > threshold)
+        return ranked if complete else None
 
-    def _first(self, look: int) -> tuple[list[_Ranked], int | None]:
-        """The first of the traces of so many of the best spans, and what those rank by that are not among them, at
-        most; None where there are no others.
+    def _rank_traces_of_best(self, count: int) -> tuple[list[_RankedTrace], int | None]:
+        """Rank the traces of the `count` best spans, whether or not these spans match.
+
+        Returns:
+            The first matching traces, and the highest ranking value of any other trace (None if there is none).
         """
         query = self._query
-        where = [*around(query), standing(query)]
+        where = [*same_trace_range(query), ranking_span(query)]
         newest = query.order == "newest" and query.min_duration is None and query.max_duration is None
-        since = _since(self._pieces, nanoseconds(query.end), look * _SPARE) if newest else None
+        since = _start_of_last(self._snapshot, nanoseconds(query.end), count * _UNEVEN_FACTOR) if newest else None
         if since is not None:
-            where.append(began_from(since))
-        parts = _parts(self._pieces, -(-look // self._bounds.heap))
-        each = -(-look // len(parts))
+            where.append(started_since(since))
+        parts = _parts(self._snapshot, -(-count // self._bounds.heap))
+        count_of_part = -(-count // len(parts))
         for number, part in enumerate(parts):
-            spans = source(part, (*_IDS, "start_ns", "end_ns"), where, name="candidates")
+            spans = scan(part, (*_TRACE_ID, "start_ns", "end_ns"), where, name="best")
             sql = _BEST.format(key=_KEYS[query.order], part=number, spans=spans.sql)
-            self._want(sql, spans, more=number > 0, look=each)
-        ((least,),) = self._run(_LEAST, look=each)
-        return self._ranked(self._matching), max((bound for bound in (least, since) if bound is not None), default=None)
+            self._set_candidates(sql, spans, append=number > 0, count=count_of_part)
+        ((threshold,),) = self._run(_THRESHOLD, count=count_of_part)
+        limits = [limit for limit in (threshold, since) if limit is not None]
+        return self._rank(self._matching), max(limits, default=None)
 
-    def _ranked(self, conditions: Sequence[Condition] | None = None) -> list[_Ranked]:
-        """The first of the traces, and what each ranks by; with conditions, of those that have a span that meets them.
+    def _rank(self, conditions: Sequence[Condition] | None = None) -> list[_RankedTrace]:
+        """Return the first candidates in order; with conditions, only traces with a span that meets them.
 
-        Of few traces, all that a list says may be read as well: reading columns once costs less than looking again.
+        Of few traces all summary columns are read as well: one pass over the files is cheaper than two.
         """
-        query, wanted = self._query, self._begins()
-        if query.order == "slowest" and len(wanted) <= _WHOLE:
-            self._fill(self._pieces, wanted, conditions)
-            spans = _LOOKED
+        query, high_halves = self._query, self._high_halves()
+        if query.order == "slowest" and len(high_halves) <= self._bounds.one_pass_traces:
+            self._read_spans(self._snapshot, high_halves, conditions)
+            spans = _SPANS_READ
         else:
-            where = [*around(query), maybe_of(wanted)]
-            spans = source(self._pieces, _RANKED_COLUMNS, where, conditions, name="spans", numbered=True)
+            where = [*same_trace_range(query), high_half_in(high_halves)]
+            spans = scan(self._snapshot, _RANKING_COLUMNS, where, conditions, name="spans", with_block=True)
         hit = "true" if conditions is None else "hit"
         sql = _RANKED.format(ranks=_RANKS[query.order], hit=hit, spans=spans.sql)
-        least, most = lengths(query)
-        return self._run(sql, spans, least=least, most=most, limit=query.limit)
+        min_duration, max_duration = duration_range(query)
+        return self._run(sql, spans, min_duration=min_duration, max_duration=max_duration, limit=query.limit)
 
-    def _summaries(self, ranked: Sequence[_Ranked]) -> tuple[TraceSummary, ...]:
-        """What a list says of traces, in their order."""
+    def _summarize(self, ranked: Sequence[_RankedTrace]) -> tuple[TraceSummary, ...]:
+        """Return the summaries of traces, in their order."""
         if not ranked:
             return ()
-        read = self._read
-        self._want(_FIRST, high=[high for high, *_ in ranked], low=[low for _, low, *_ in ranked])
-        if not read:
-            there = reduce(or_, (bits or 0 for *_, bits in ranked))
-            segments = tuple(each for at, each in enumerate(self._pieces.segments) if there >> at % 64 & 1)
-            self._fill(Pieces(segments, self._pieces.tables), self._begins())
-        found = {row[:2]: _summary(row) for row in self._run(_SUMMARIES)}
-        return tuple(found[high, low] for high, low, *_ in ranked)
+        columns_read = self._summary_columns_read
+        self._set_candidates(_GIVEN_IDS, high=[high for high, *_ in ranked], low=[low for _, low, *_ in ranked])
+        if not columns_read:
+            bits = reduce(or_, (blocks or 0 for *_, blocks in ranked))
+            blocks = tuple(block for number, block in enumerate(self._snapshot.blocks) if bits >> number % 64 & 1)
+            self._read_spans(Snapshot(blocks, self._snapshot.tables), self._high_halves())
+        summaries = {row[:2]: _summary(row) for row in self._run(_SUMMARIES)}
+        return tuple(summaries[high, low] for high, low, *_ in ranked)
 
-    def _begins(self) -> NDArray[np.uint64]:
-        """How the ids of the traces begin that are looked at."""
-        found: NDArray[np.uint64] = self._cursor.execute(_BEGINS).fetchnumpy()["trace_hi"]
-        return found
+    def _high_halves(self) -> NDArray[np.uint64]:
+        """Return the distinct high halves of the candidates' trace ids."""
+        halves: NDArray[np.uint64] = self._cursor.execute(_HIGH_HALVES).fetchnumpy()["trace_hi"]
+        return halves
 
-    def _fill(
-        self, pieces: Pieces[SpanTable], wanted: NDArray[np.uint64], conditions: Sequence[Condition] | None = None
+    def _read_spans(
+        self,
+        snapshot: Snapshot[SpanTable],
+        high_halves: NDArray[np.uint64],
+        conditions: Sequence[Condition] | None = None,
     ) -> None:
-        where = [*around(self._query), maybe_of(wanted)]
-        spans = source(pieces, _SUMMARY_COLUMNS, where, conditions, name="looked_at", numbered=True)
+        """Read the summary columns of the candidates' spans into the table `spans_read`."""
+        where = [*same_trace_range(self._query), high_half_in(high_halves)]
+        spans = scan(snapshot, _SUMMARY_COLUMNS, where, conditions, name="summarized", with_block=True)
         self._run(_READ.format(spans=spans.sql), spans)
-        self._read = True
+        self._summary_columns_read = True
 
 
-def _parts(pieces: Pieces[SpanTable], count: int) -> list[Pieces[SpanTable]]:
-    """So many parts of some pieces at most, as long as there is a segment for each; what is in memory goes first."""
-    segments = pieces.segments
-    count = max(1, min(count, len(segments)))
-    return [Pieces(segments[at::count], () if at else pieces.tables) for at in range(count)]
+def _parts(snapshot: Snapshot[SpanTable], count: int) -> list[Snapshot[SpanTable]]:
+    """Split a snapshot into up to `count` parts with at least one block each. The head is in the first part."""
+    blocks = snapshot.blocks
+    count = max(1, min(count, len(blocks)))
+    return [Snapshot(blocks[number::count], () if number else snapshot.tables) for number in range(count)]
 
 
-def _since(pieces: Pieces[SpanTable], end: int, spans: float) -> int:
-    """From when on, till `end` (both nanoseconds), about so many spans began, as if each piece had them evenly."""
-    early, late = min((start for start, _, _ in _reaches(pieces)), default=end), end
-    while late - early > _NEAR:
+def _start_of_last(snapshot: Snapshot[SpanTable], end: int, spans: float) -> int:
+    """Estimate the time (ns) since which about `spans` spans started until `end` (ns)."""
+    early, late = min((start for start, _, _ in _time_ranges(snapshot)), default=end), end
+    while late - early > _SINCE_RESOLUTION_NS:
         middle = (early + late) // 2
-        early, late = (middle, late) if _began(pieces, middle, end) >= spans else (early, middle)
+        early, late = (middle, late) if _spans_started(snapshot, middle, end) >= spans else (early, middle)
     return early
 
 
-def _began(pieces: Pieces[SpanTable], start: int, end: int) -> float:
-    """How many spans began between two times, nanoseconds, as if each piece had them evenly."""
+def _spans_started(snapshot: Snapshot[SpanTable], start: int, end: int) -> float:
+    """Estimate the number of spans that started between two times (ns), as if evenly distributed in each block."""
     return sum(
         rows * max(0, min(end, last) - max(start, first)) / max(1, last - first)
-        for first, last, rows in _reaches(pieces)
+        for first, last, rows in _time_ranges(snapshot)
     )
 
 
-def _reaches(pieces: Pieces[SpanTable]) -> list[tuple[int, int, int]]:
-    """When the first and the last span of each piece began, nanoseconds, and how many it has."""
-    known = [(each.meta.start, each.meta.end, each.meta.rows) for each in pieces.segments]
-    return known + [(each.start, each.end, each.rows) for each in pieces.tables if each.rows]
+def _time_ranges(snapshot: Snapshot[SpanTable]) -> list[tuple[int, int, int]]:
+    """Return start (ns), end (ns) and number of spans of each block and table."""
+    of_blocks = [(block.meta.start, block.meta.end, block.meta.rows) for block in snapshot.blocks]
+    return of_blocks + [(table.start, table.end, table.rows) for table in snapshot.tables if table.rows]
 
 
 def _summary(row: tuple[Any, ...]) -> TraceSummary:

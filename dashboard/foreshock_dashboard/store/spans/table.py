@@ -1,7 +1,6 @@
-"""Spans in memory: columns of numbers, in parts that are never changed, and the blocks that hold the spans themselves.
+"""Spans in the head: immutable parts of numeric columns, and the chunks that hold the spans.
 
-Texts are numbers of the table's own `Texts`. Nothing is converted before a segment is written, and a search compares
-numbers.
+Texts are refs into the table's own symbol table. They become strings when a block is written; searches compare refs.
 """
 
 from __future__ import annotations
@@ -15,95 +14,94 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.store.blocks.block import Table
-from foreshock_dashboard.store.blocks.chunk import Body, Chunk, Columns
-from foreshock_dashboard.store.spans.columns import is_text
-from foreshock_dashboard.store.spans.span_blocks import SPANS
-from foreshock_dashboard.store.spans.symbols import NONE, Texts
+from foreshock_dashboard.store.blocks.format import Columns, HeadTable, RowBatch
+from foreshock_dashboard.store.spans.chunks import CHUNK_SPANS
+from foreshock_dashboard.store.spans.columns import NO_SYMBOL, SymbolTable, is_text
 
 Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """Some rows of a table; a column of texts that none of them has is not there."""
+class TablePart:
+    """Some rows of a table. A text column without any text is missing from `columns`."""
 
     columns: Columns
-    texts: Texts
+    symbols: SymbolTable
     rows: int
 
     def __getitem__(self, column: str) -> NDArray[Any]:
-        """The column."""
-        found = self.columns.get(column)
-        return np.full(self.rows, NONE, np.uint32) if found is None else found
+        """Return a column."""
+        present = self.columns.get(column)
+        return np.full(self.rows, NO_SYMBOL, np.uint32) if present is None else present
 
-    def has(self, column: str, text: str) -> Mask:
-        """Which rows have this text in a column."""
-        codes, code = self.columns.get(column), self.texts.get(text)
-        return np.zeros(self.rows, np.bool_) if codes is None or code is None else codes == code
+    def equals(self, column: str, text: str) -> Mask:
+        """Return the mask of rows whose text column equals a text."""
+        refs, ref = self.columns.get(column), self.symbols.get(text)
+        return np.zeros(self.rows, np.bool_) if refs is None or ref is None else refs == ref
 
 
 @dataclass(eq=False, slots=True)
-class SpanTable(Table):
-    """A table that is added to by one thread at a time, and read by any."""
+class SpanTable(HeadTable):
+    """A head table of spans. One thread at a time inserts; any thread reads."""
 
-    texts: Texts = field(default_factory=Texts)
-    parts: list[Part] = field(default_factory=list)
-    bodies: list[Body] = field(default_factory=list)
-    begins: list[int] = field(default_factory=lambda: [0])
-    """Where each body begins, counted over all, and where the next one will."""
+    symbols: SymbolTable = field(default_factory=SymbolTable)
+    parts: list[TablePart] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    """Chunks of each WAL record."""
+    offsets: list[int] = field(default_factory=lambda: [0])
+    """Start of each body in their concatenation, and of the next one."""
 
-    def put(self, chunks: Sequence[Chunk]) -> None:
-        """Add chunks."""
-        begins = list(accumulate((len(chunk.body) for chunk in chunks), initial=self.begins[-1]))
-        part = self._gathered(chunks, begins[:-1])
-        self.bodies += [chunk.body for chunk in chunks]
-        self.begins += begins[1:]
+    def insert(self, batches: Sequence[RowBatch]) -> None:
+        """Add batches."""
+        offsets = list(accumulate((len(batch.body) for batch in batches), initial=self.offsets[-1]))
+        part = self._part(batches, offsets[:-1])
+        self.bodies += [batch.body for batch in batches]
+        self.offsets += offsets[1:]
         self.parts.append(part)
 
-    def _gathered(self, chunks: Sequence[Chunk], begins: Sequence[int]) -> Part:
-        found: dict[str, list[NDArray[Any]]] = {name: [] for chunk in chunks for name in chunk.columns}
-        for chunk, begin in zip(chunks, begins, strict=True):
-            codes = self.texts.codes(chunk.texts)
-            for name, parts in found.items():
-                column = chunk.columns.get(name)
+    def _part(self, batches: Sequence[RowBatch], offsets: Sequence[int]) -> TablePart:
+        arrays: dict[str, list[NDArray[Any]]] = {name: [] for batch in batches for name in batch.columns}
+        for batch, offset in zip(batches, offsets, strict=True):
+            refs = self.symbols.refs(batch.symbols)
+            for name, of_column in arrays.items():
+                column = batch.columns.get(name)
                 if column is None:
-                    column = np.full(chunk.rows, NONE, np.uint32)
+                    column = np.full(batch.rows, NO_SYMBOL, np.uint32)
                 elif is_text(name):
-                    column = codes[column]
+                    column = refs[column]
                 elif name == "place":
-                    column = column + begin * SPANS
-                parts.append(column)
-        columns = {name: np.concatenate(parts) for name, parts in found.items()}
-        return Part(columns, self.texts, sum(chunk.rows for chunk in chunks))
+                    column = column + offset * CHUNK_SPANS
+                of_column.append(column)
+        columns = {name: np.concatenate(of_column) for name, of_column in arrays.items()}
+        return TablePart(columns, self.symbols, sum(batch.rows for batch in batches))
 
-    def whole(self, column: str) -> NDArray[Any]:
-        """A column of all rows."""
-        return np.concatenate([part[column] for part in self.parts])
+    def column(self, name: str) -> NDArray[Any]:
+        """Return a column of all rows."""
+        return np.concatenate([part[name] for part in self.parts])
 
-    def words(self) -> NDArray[Any]:
-        """The texts, by their numbers."""
-        return np.array(list(self.texts), object)
+    def texts(self) -> NDArray[Any]:
+        """Return the texts by ref."""
+        return np.array(list(self.symbols), object)
 
-    def blocks(self) -> BodyReader:
-        """The blocks, as a file."""
-        return BodyReader(self.bodies, self.begins)
+    def chunks(self) -> ChunkReader:
+        """Return the chunks as a file."""
+        return ChunkReader(self.bodies, self.offsets)
 
 
-class BodyReader:
-    """Reads from a body that no block crosses the end of."""
+class ChunkReader:
+    """Reads the concatenation of bodies. No read crosses the end of a body, as no chunk does."""
 
-    def __init__(self, bodies: Sequence[Body], begins: Sequence[int]) -> None:
-        self._bodies, self._begins = bodies, begins
-        self._body, self._at = b"", 0
+    def __init__(self, bodies: Sequence[bytes], offsets: Sequence[int]) -> None:
+        self._bodies, self._offsets = bodies, offsets
+        self._body, self._position = b"", 0
 
-    def seek(self, at: int, /) -> None:
-        """Go to a byte, counted over all bodies."""
-        number = bisect_right(self._begins, at) - 1
-        self._body, self._at = self._bodies[number], at - self._begins[number]
+    def seek(self, offset: int, /) -> None:
+        """Move to a byte offset in the concatenation."""
+        number = bisect_right(self._offsets, offset) - 1
+        self._body, self._position = self._bodies[number], offset - self._offsets[number]
 
     def read(self, size: int, /) -> bytes:
-        """The next bytes."""
-        found = self._body[self._at : self._at + size]
-        self._at += size
-        return found
+        """Return the next bytes."""
+        data = self._body[self._position : self._position + size]
+        self._position += size
+        return data

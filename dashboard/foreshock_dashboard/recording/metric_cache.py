@@ -18,7 +18,7 @@ ROOM = 6_000_000
 would find none of those that came last."""
 
 
-class Rows(NamedTuple):
+class MetricRows(NamedTuple):
     """Rows `first` and following of the sorted file: times in ms, values."""
 
     first: int
@@ -33,7 +33,7 @@ class Rows(NamedTuple):
         return chosen + first, times[chosen], self.values[part][chosen]
 
 
-class Whole:
+class MetricCache:
     """Keeps them, at most `room` samples of metrics with at most `most` each. Thread-safe.
 
     `read` gives times and values of rows from the first up to the second.
@@ -42,9 +42,9 @@ class Whole:
     def __init__(self, read: Callable[[int, int], tuple[Ints, Floats]], most: int = MOST, room: int = ROOM) -> None:
         self._read, self._most, self._room = read, most, room
         self._lock = threading.Lock()
-        self._kept: dict[int, Rows] = {}
+        self._kept: dict[int, MetricRows] = {}
 
-    def rows(self, first: int, last: int) -> Rows | None:
+    def rows(self, first: int, last: int) -> MetricRows | None:
         """All rows of a metric, which are `first` up to `last`; None where there is no room for them."""
         found = self._kept.get(first)  # without the lock: what is there is not to wait for what is being read
         if found is not None:
@@ -52,7 +52,7 @@ class Whole:
         with self._lock:
             found = self._kept.get(first)  # somebody else may have read it meanwhile
             if found is None and last - first <= min(self._most, self._room):
-                found = self._kept[first] = Rows(first, *self._read(first, last))
+                found = self._kept[first] = MetricRows(first, *self._read(first, last))
                 self._room -= last - first
         return found
 
