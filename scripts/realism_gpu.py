@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from foreshock_dashboard.web.charts import svg
-from foreshock_simulator.engine import Engine
+from foreshock_simulator.core.engine import Engine
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS
 from foreshock_simulator.hardware.population import POPULATIONS, Population, slowdowns
 from foreshock_simulator.hardware.work import Work
 from foreshock_simulator.hardware.worker import Worker
-from foreshock_simulator.names import ServiceName
+from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.serving.steps import layer_seconds
 
 Floats = npt.NDArray[np.float64]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from foreshock_dashboard.web.charts import svg
 from foreshock_simulator.control.delays import cold_start, provisioning
-from foreshock_simulator.randomness import stream
+from foreshock_simulator.core.randomness import stream
 from foreshock_simulator.spec.traffic import FlowSpec
 from foreshock_simulator.traffic import TraceName, arrivals, servegen
 from foreshock_simulator.traffic.rate import DAY

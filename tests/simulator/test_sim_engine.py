@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from foreshock_simulator.engine import Engine, Process, Signal
+from foreshock_simulator.core.engine import (Engine, Process, Signal)
 
 
 def test_processes_sleep_and_wake_in_order_of_time() -> None:

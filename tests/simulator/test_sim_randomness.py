@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_simulator.randomness import normals, stream
+from foreshock_simulator.core.randomness import (normals, stream)
 
 
 @given(st.integers(0, 1000), st.lists(st.booleans(), max_size=40))

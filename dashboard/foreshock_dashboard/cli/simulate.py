@@ -17,7 +17,7 @@ from foreshock_dashboard.recording.recorder import Recorder, ScrapeConfig
 from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_dashboard.settings.option_types import parse_duration, parse_time
 from foreshock_dashboard.settings.settings import SettingsError, parse_flag
-from foreshock_simulator.names import ServiceName
+from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.scenarios.parsing.problems import ScenarioError
 from foreshock_simulator.scenarios.platforms.topology import SIZES

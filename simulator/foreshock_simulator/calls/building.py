@@ -9,7 +9,7 @@ from foreshock_simulator.calls.cache import Cache
 from foreshock_simulator.calls.client import Line
 from foreshock_simulator.calls.request import Operation
 from foreshock_simulator.calls.steps import Chance, FanOut, Infer, Lookup, Plan, Work
-from foreshock_simulator.names import ServiceName
+from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.spec.services import (
     Cached,
     Call,

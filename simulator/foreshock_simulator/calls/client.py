@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from foreshock_simulator.calls.policies import Admission, Breaker, RetryBudget
 from foreshock_simulator.calls.request import TOKEN_BYTES, Failed, Operation, Request, Unit, answer_after
-from foreshock_simulator.engine import Process
+from foreshock_simulator.core.engine import Process
 from foreshock_simulator.tracing.spans import (  # fmt: skip
     CANCELLED,
     NOT_TRIED,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from foreshock_simulator.calls.request import Operation, Request
 from foreshock_simulator.calls.steps import Work
-from foreshock_simulator.engine import Process
+from foreshock_simulator.core.engine import Process
 from foreshock_simulator.spec.services import HealthCheck
 from foreshock_simulator.tracing.spans import OK
 

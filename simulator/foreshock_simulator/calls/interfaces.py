@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
-from foreshock_simulator.engine import Signal
-from foreshock_simulator.names import ServiceName
+from foreshock_simulator.core.engine import Signal
+from foreshock_simulator.core.names import ServiceName
 
 
 class Network(Protocol):

@@ -13,9 +13,9 @@ from foreshock_simulator.calls.request import Operation, Request
 from foreshock_simulator.calls.service import Service
 from foreshock_simulator.calls.tenant import Tenant
 from foreshock_simulator.calls.timeouts import Deadlines
-from foreshock_simulator.engine import Engine, Process
-from foreshock_simulator.names import ServiceName
-from foreshock_simulator.randomness import stream
+from foreshock_simulator.core.engine import (Engine, Process)
+from foreshock_simulator.core.names import ServiceName
+from foreshock_simulator.core.randomness import stream
 from foreshock_simulator.spec.services import Call, ServiceSpec
 from foreshock_simulator.spec.traffic import FlowSpec
 from foreshock_simulator.tracing.service_graph import USER, Counts

@@ -9,7 +9,7 @@ from foreshock_simulator.calls.client import CONTROL_BYTES, Caller, Line
 from foreshock_simulator.calls.interfaces import Host, Model, Worker
 from foreshock_simulator.calls.request import TOKEN_BYTES, Failed, Request
 from foreshock_simulator.calls.steps import OVERLOADED, Plan, Work
-from foreshock_simulator.engine import Process, Signal
+from foreshock_simulator.core.engine import (Process, Signal)
 from foreshock_simulator.tracing.service_graph import USER
 from foreshock_simulator.tracing.spans import GONE, OK, RESET, Shape, SimSpan, resource
 

@@ -13,8 +13,8 @@ from foreshock_simulator.calls.interfaces import Host, Job, Model, Worker
 from foreshock_simulator.calls.load_balancing import Choose, choose_by
 from foreshock_simulator.calls.replica import ENDS, End, Replica
 from foreshock_simulator.calls.request import Operation, Request
-from foreshock_simulator.engine import Signal
-from foreshock_simulator.randomness import normals, stream
+from foreshock_simulator.core.engine import Signal
+from foreshock_simulator.core.randomness import (normals, stream)
 from foreshock_simulator.spec.services import LlmSpec, ServiceSpec
 from foreshock_simulator.tracing.service_graph import ModelUse
 from foreshock_simulator.tracing.spans import Attributes, Inference, model_attributes

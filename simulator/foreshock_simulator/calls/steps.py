@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from foreshock_simulator.calls.client import Line
 from foreshock_simulator.calls.request import Failed, Request
-from foreshock_simulator.engine import Process, Signal
+from foreshock_simulator.core.engine import (Process, Signal)
 
 if TYPE_CHECKING:
     from foreshock_simulator.calls.cache import Cache

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from foreshock_simulator.calls.client import Caller, Line
 from foreshock_simulator.calls.interfaces import Host
 from foreshock_simulator.calls.request import Failed, Unit
-from foreshock_simulator.engine import Process
-from foreshock_simulator.names import ServiceName
-from foreshock_simulator.randomness import stream
+from foreshock_simulator.core.engine import Process
+from foreshock_simulator.core.names import ServiceName
+from foreshock_simulator.core.randomness import stream
 from foreshock_simulator.tracing.spans import OK, Attributes, Shape, SimSpan, resource
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from foreshock_simulator.control.delays import provisioning
 from foreshock_simulator.control.states import QuotaState
-from foreshock_simulator.engine import Engine, Signal
+from foreshock_simulator.core.engine import (Engine, Signal)
 from foreshock_simulator.spec.hosts import Place, PoolSpec
 
 IDLE_SECONDS = 600.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from foreshock_simulator.names import ServiceName
+from foreshock_simulator.core.names import ServiceName
 
 Phase = Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from foreshock_exporter.model.family import Families, Family, HistogramSample, Kind, Sample
-from foreshock_simulator.names import ServiceName
+from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.serving.server import BOUNDS, ModelStats, Timing
 
 PORT: Final = 8000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from foreshock_simulator.engine import Engine
+from foreshock_simulator.core.engine import Engine
 from foreshock_simulator.hardware.meter import GpuState, Meter
 from foreshock_simulator.hardware.mig import Instance, instances
 from foreshock_simulator.hardware.models import GpuModel

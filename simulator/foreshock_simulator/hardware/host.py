@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
-from foreshock_simulator.engine import Engine
+from foreshock_simulator.core.engine import Engine
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import model_named
-from foreshock_simulator.names import ServiceName
+from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.spec.hosts import HostSpec, PoolSpec
 
 FIRST_PID = 2400

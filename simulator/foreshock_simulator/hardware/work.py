@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from foreshock_simulator.engine import Engine, Signal
+from foreshock_simulator.core.engine import (Engine, Signal)
 
 
 class Work(NamedTuple):

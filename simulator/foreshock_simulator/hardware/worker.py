@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
-from foreshock_simulator.engine import Signal
+from foreshock_simulator.core.engine import Signal
 from foreshock_simulator.hardware.work import Task, Work
-from foreshock_simulator.names import ServiceName
+from foreshock_simulator.core.names import ServiceName
 
 if TYPE_CHECKING:
     from foreshock_simulator.hardware.gpu import Gpu

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from math import inf
 
-from foreshock_simulator.engine import Engine, Signal
+from foreshock_simulator.core.engine import (Engine, Signal)
 from foreshock_simulator.network.fair import Demand, max_min
 from foreshock_simulator.network.nic import BUFFER_BYTES, WINDOW, Link, Nic
 from foreshock_simulator.network.path import (

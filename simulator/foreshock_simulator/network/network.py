@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable
 from math import inf
 
-from foreshock_simulator.engine import Engine, Signal
+from foreshock_simulator.core.engine import (Engine, Signal)
 from foreshock_simulator.network.bulk import Bulk, Flow
 from foreshock_simulator.network.nic import Nic, NicCounters
 from foreshock_simulator.network.path import HEADER_BYTES, LATENCY, LOOPBACK, SEGMENT_BYTES, recover

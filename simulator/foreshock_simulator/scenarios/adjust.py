@@ -12,7 +12,7 @@ from foreshock_simulator.scenarios.parsing.document import line
 from foreshock_simulator.scenarios.parsing.problems import alternatives
 from foreshock_simulator.scenarios.parsing.reader import Reader
 from foreshock_simulator.scenarios.parsing.values import Unreadable
-from foreshock_simulator.scenarios.validation.walk import calls
+from foreshock_simulator.spec.queries import calls
 from foreshock_simulator.spec.scenario import PlatformSpec
 from foreshock_simulator.spec.services import Cached, Call, ServiceSpec, Sometimes, Step, Together
 

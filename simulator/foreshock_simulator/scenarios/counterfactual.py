@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from foreshock_simulator.scenarios.validation.walk import subjects
+from foreshock_simulator.spec.queries import subjects
 from foreshock_simulator.spec.scenario import ScenarioSpec
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from foreshock_simulator.engine import Engine, Signal
+from foreshock_simulator.core.engine import (Engine, Signal)
 from foreshock_simulator.hardware.work import Work
 from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.serving.queue import Queue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from foreshock_simulator.engine import Engine
+from foreshock_simulator.core.engine import Engine
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.serving.batch_model import BatchServer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from foreshock_simulator.engine import Engine
+from foreshock_simulator.core.engine import Engine
 from foreshock_simulator.hardware.work import Task
 from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.serving.steps import Steps, steps_within, stretch_seconds

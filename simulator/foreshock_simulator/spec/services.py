@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from foreshock_simulator.names import ServiceName
+from foreshock_simulator.core.names import ServiceName
 
 Balancing = Literal["least-load", "round-robin", "random", "two-choices"]
 

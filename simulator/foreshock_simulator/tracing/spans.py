@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
 
-from foreshock_simulator.names import ServiceName
+from foreshock_simulator.core.names import ServiceName
 
 AttributeValue = str | int | float | bool
 Attributes = Mapping[str, AttributeValue]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from math import ceil, inf
 from typing import Literal
 
-from foreshock_simulator.randomness import stream
+from foreshock_simulator.core.randomness import stream
 from foreshock_simulator.spec.traffic import FlowSpec
 from foreshock_simulator.traffic import servegen
 from foreshock_simulator.traffic.rate import Curve, Level

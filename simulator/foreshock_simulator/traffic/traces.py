@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal, NamedTuple
 
-from foreshock_simulator.randomness import stream
+from foreshock_simulator.core.randomness import stream
 
 TraceName = Literal["azure-code", "azure-conversation", "mooncake"]
 

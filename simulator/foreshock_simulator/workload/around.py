@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final, Generic, TypeVar
 
-from foreshock_simulator.engine import Engine, Process, Signal
+from foreshock_simulator.core.engine import (Engine, Process, Signal)
 from foreshock_simulator.hardware.work import Work
 from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.spec.services import Call, TenantSpec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, TypeVar
 
-from foreshock_simulator.engine import Process
+from foreshock_simulator.core.engine import Process
 from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.spec.services import TenantSpec
 from foreshock_simulator.workload.around import Around, compute

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
-from foreshock_simulator.engine import Process, Signal
+from foreshock_simulator.core.engine import (Process, Signal)
 from foreshock_simulator.hardware.work import Work
 from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.spec.services import TenantSpec

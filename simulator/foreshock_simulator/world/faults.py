@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from math import inf
 
-from foreshock_simulator.engine import Process
+from foreshock_simulator.core.engine import Process
 from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.spec.faults import (
     BulkTransfer,

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from foreshock_simulator.calls.mesh import Mesh
 from foreshock_simulator.control.autoscaler import Autoscaler
 from foreshock_simulator.control.capacity import Capacity
-from foreshock_simulator.engine import Engine
+from foreshock_simulator.core.engine import Engine
 from foreshock_simulator.hardware.host import Host
 from foreshock_simulator.network.network import Network
-from foreshock_simulator.randomness import stream
+from foreshock_simulator.core.randomness import stream
 from foreshock_simulator.spec.faults import Fault
 from foreshock_simulator.spec.hosts import PoolSpec
 from foreshock_simulator.spec.scenario import PlatformSpec

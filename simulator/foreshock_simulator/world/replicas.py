@@ -15,12 +15,12 @@ from foreshock_simulator.calls.service import Service
 from foreshock_simulator.control.capacity import Capacity
 from foreshock_simulator.control.deployment import Deployment
 from foreshock_simulator.emit.inference import PORT, emit
-from foreshock_simulator.engine import Engine, Process, Signal
+from foreshock_simulator.core.engine import (Engine, Process, Signal)
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.host import Host
 from foreshock_simulator.hardware.mig import least_used
 from foreshock_simulator.hardware.worker import Worker
-from foreshock_simulator.scenarios.validation.walk import gpus_of
+from foreshock_simulator.spec.queries import gpus_of
 from foreshock_simulator.serving.make import make_server, memory_bytes
 from foreshock_simulator.serving.server import ModelServer
 from foreshock_simulator.spec.hosts import Place

@@ -9,10 +9,10 @@ from foreshock_simulator.calls.client import Line
 from foreshock_simulator.calls.mesh import Mesh
 from foreshock_simulator.calls.request import Unit
 from foreshock_simulator.calls.tenant import Tenant
-from foreshock_simulator.engine import Engine, Process
+from foreshock_simulator.core.engine import (Engine, Process)
 from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.network.network import Network
-from foreshock_simulator.randomness import stream
+from foreshock_simulator.core.randomness import stream
 from foreshock_simulator.spec.hosts import Place
 from foreshock_simulator.spec.services import Call, TenantSpec
 from foreshock_simulator.workload.around import Around, Attributes

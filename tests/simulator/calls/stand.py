@@ -9,8 +9,8 @@ from random import Random
 from foreshock_simulator.calls.mesh import Mesh
 from foreshock_simulator.calls.replica import Replica
 from foreshock_simulator.calls.service import Service
-from foreshock_simulator.engine import Engine, Process, Signal
-from foreshock_simulator.names import ServiceName
+from foreshock_simulator.core.engine import (Engine, Process, Signal)
+from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.spec.services import (
     BatchModelSpec,
     Call,

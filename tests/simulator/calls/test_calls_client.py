@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from tests.simulator.calls.stand import ROUTE, Stand, call, flow, service
 
-from foreshock_simulator.engine import Process
-from foreshock_simulator.names import ServiceName
+from foreshock_simulator.core.engine import Process
+from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.spec.services import Call, CallPolicy, Cpu, OperationSpec, Serve, ServiceSpec, Together
 from foreshock_simulator.tracing.spans import SimSpan
 

@@ -15,7 +15,7 @@ from foreshock_simulator.calls.gauge import Level
 from foreshock_simulator.calls.load_balancing import Choose, choose_by
 from foreshock_simulator.calls.policies import BREAKER_WINDOW, BUDGET_SECONDS, Breaker, RetryBudget
 from foreshock_simulator.calls.timeouts import Deadlines
-from foreshock_simulator.engine import Engine, Process, Signal
+from foreshock_simulator.core.engine import (Engine, Process, Signal)
 from foreshock_simulator.spec.services import Balancing
 from foreshock_simulator.tracing.spans import TIMED_OUT, scramble
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from tests.simulator.calls.stand import ROUTE, EnoughServers, Stand, call, flow, service
 
-from foreshock_simulator.names import ServiceName
+from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.spec.services import (
     Cached,
     Call,

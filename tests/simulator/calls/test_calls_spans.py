@@ -15,8 +15,8 @@ from tests.simulator.calls.stand import ROUTE, EnoughServers, Stand, call, flow,
 from foreshock_dashboard.ingest.otlp.gen_ai import request_of
 from foreshock_dashboard.ingest.service_graph.pairing import ServiceGraph
 from foreshock_dashboard.model.span import Kind, Span
-from foreshock_simulator.engine import Process
-from foreshock_simulator.names import ServiceName
+from foreshock_simulator.core.engine import Process
+from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.spec.services import (
     Call,
     CallPolicy,

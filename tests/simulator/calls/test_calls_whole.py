@@ -9,11 +9,11 @@ import pytest
 from tests.simulator.calls.stand import EPOCH_NS, flow, service
 
 from foreshock_simulator.calls.mesh import Mesh
-from foreshock_simulator.engine import Engine
+from foreshock_simulator.core.engine import Engine
 from foreshock_simulator.hardware.host import Host
 from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.network.network import Network
-from foreshock_simulator.randomness import stream
+from foreshock_simulator.core.randomness import stream
 from foreshock_simulator.serving.make import make_server, memory_bytes
 from foreshock_simulator.serving.server import ModelServer
 from foreshock_simulator.spec.hosts import HostSpec

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from foreshock_simulator.control import Capacity
 from foreshock_simulator.control.delays import cold_start, provisioning
-from foreshock_simulator.engine import Engine, Process, Signal
-from foreshock_simulator.randomness import stream
+from foreshock_simulator.core.engine import (Engine, Process, Signal)
+from foreshock_simulator.core.randomness import stream
 from foreshock_simulator.spec.hosts import Place, PoolSpec
 
 

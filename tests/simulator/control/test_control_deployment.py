@@ -8,9 +8,9 @@ import pytest
 
 from foreshock_exporter.model.family import Sample
 from foreshock_simulator.control import Autoscaler, Capacity, Deployment, kube
-from foreshock_simulator.engine import Engine, Signal
-from foreshock_simulator.names import ServiceName
-from foreshock_simulator.randomness import stream
+from foreshock_simulator.core.engine import (Engine, Signal)
+from foreshock_simulator.core.names import ServiceName
+from foreshock_simulator.core.randomness import stream
 from foreshock_simulator.spec.hosts import Place, PoolSpec
 from foreshock_simulator.spec.services import AutoscalerSpec
 

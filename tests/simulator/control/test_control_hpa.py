@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from foreshock_simulator.control import Autoscaler
 from foreshock_simulator.control.hpa import Behaviour, recommend
-from foreshock_simulator.engine import Engine
-from foreshock_simulator.names import ServiceName
+from foreshock_simulator.core.engine import Engine
+from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.spec.services import AutoscalerSpec
 
 

@@ -8,12 +8,12 @@ import pytest
 
 from foreshock_exporter.model.device import DeviceError
 from foreshock_simulator.emit.driver import SimDriver, SimResolver
-from foreshock_simulator.engine import Engine
+from foreshock_simulator.core.engine import Engine
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import model_named
 from foreshock_simulator.hardware.work import Work
 from foreshock_simulator.hardware.worker import Worker
-from foreshock_simulator.names import ServiceName
+from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.spec.hosts import Sharing
 
 START = 1_800_000_000.0

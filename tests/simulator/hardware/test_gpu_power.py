@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from foreshock_simulator.engine import Engine
+from foreshock_simulator.core.engine import Engine
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS, model_named
 from foreshock_simulator.hardware.power import INLET_CELSIUS

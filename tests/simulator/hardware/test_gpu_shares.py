@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreshock_simulator.engine import Engine, Process
+from foreshock_simulator.core.engine import (Engine, Process)
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS
 from foreshock_simulator.hardware.work import Task, Work
 from foreshock_simulator.hardware.worker import Worker
-from foreshock_simulator.names import ServiceName
+from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.spec.hosts import Sharing
 
 NAME = ServiceName("ml", "some-service")

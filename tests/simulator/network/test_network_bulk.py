@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_simulator.engine import Engine, Process, Signal
+from foreshock_simulator.core.engine import (Engine, Process, Signal)
 from foreshock_simulator.network import Network
-from foreshock_simulator.randomness import stream
+from foreshock_simulator.core.randomness import stream
 
 HOSTS = ("a", "b", "c", "d")
 GIGABYTE = 1e9

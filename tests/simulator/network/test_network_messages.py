@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_simulator.engine import Engine
+from foreshock_simulator.core.engine import Engine
 from foreshock_simulator.network import Network
 from foreshock_simulator.network.nic import BUFFER_BYTES, Link
 from foreshock_simulator.network.path import GIVEN_UP, LATENCY, LOOPBACK, ROUND_TRIP, backed_off, recover
-from foreshock_simulator.randomness import stream
+from foreshock_simulator.core.randomness import stream
 
 SPEED = 1.25e9
 

@@ -6,7 +6,7 @@ import pytest
 
 from foreshock_simulator.scenarios import SIZES, load
 from foreshock_simulator.scenarios.validation.memory import held_at_start, rooms_of
-from foreshock_simulator.scenarios.validation.walk import calls
+from foreshock_simulator.spec.queries import calls
 from foreshock_simulator.spec.scenario import PlatformSpec
 
 SEEDS = (1, 2, 3)

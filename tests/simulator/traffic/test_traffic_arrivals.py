@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_simulator.randomness import stream
+from foreshock_simulator.core.randomness import stream
 from foreshock_simulator.spec.traffic import Arrivals as ArrivalsName
 from foreshock_simulator.spec.traffic import FlowSpec
 from foreshock_simulator.traffic import Arrival, arrivals, servegen

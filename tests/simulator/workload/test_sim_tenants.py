@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from foreshock_simulator.engine import Engine, Process, Signal
+from foreshock_simulator.core.engine import (Engine, Process, Signal)
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS
 from foreshock_simulator.hardware.work import Work
 from foreshock_simulator.hardware.worker import Worker
-from foreshock_simulator.names import ServiceName
+from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.spec.services import Call, CallPolicy, TenantSpec
 from foreshock_simulator.workload.around import Around, Attributes
 from foreshock_simulator.workload.batch import batch

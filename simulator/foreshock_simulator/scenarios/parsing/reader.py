@@ -16,7 +16,7 @@ from typing import Any, Literal, Union
 
 import yaml
 
-from foreshock_simulator.names import ServiceName
+from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.scenarios.parsing.document import line
 from foreshock_simulator.scenarios.parsing.problems import Problems, alternatives
 from foreshock_simulator.scenarios.parsing.values import Unreadable, Values, is_null, kind_of

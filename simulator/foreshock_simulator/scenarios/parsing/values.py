@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from foreshock_simulator.names import ServiceName
+from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.scenarios.parsing.document import line
 from foreshock_simulator.scenarios.parsing.problems import Problems, alternatives
 from foreshock_simulator.scenarios.parsing.quantities import NUMBER, QUANTITIES

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from foreshock_simulator.names import ServiceName
+from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.spec.services import (
     BatchModelSpec,
     Cached,

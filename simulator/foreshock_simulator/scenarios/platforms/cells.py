@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 
-from foreshock_simulator.names import ServiceName
+from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.scenarios.platforms.catalogue import (  # fmt: skip
     CHAT_MODEL,
     EMBED,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from foreshock_simulator.randomness import stream
+from foreshock_simulator.core.randomness import stream
 from foreshock_simulator.scenarios.format import Topology
 from foreshock_simulator.scenarios.platforms import catalogue
 from foreshock_simulator.scenarios.platforms.capacity import autoscaler

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from foreshock_simulator.scenarios.platforms.catalogue import BEHIND
-from foreshock_simulator.scenarios.validation.walk import calls
+from foreshock_simulator.spec.queries import calls
 from foreshock_simulator.spec.services import Cached, Call, OperationSpec, ServiceSpec, Sometimes, Step, Together
 
 

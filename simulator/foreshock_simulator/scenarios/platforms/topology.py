@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-from foreshock_simulator.randomness import stream
+from foreshock_simulator.core.randomness import stream
 from foreshock_simulator.scenarios.format import Topology
 from foreshock_simulator.scenarios.platforms import catalogue
 from foreshock_simulator.scenarios.platforms.capacity import autoscaler
@@ -17,7 +17,7 @@ from foreshock_simulator.scenarios.platforms.layout import Shelf, hosts_of
 from foreshock_simulator.scenarios.platforms.mig_slices import cut, sliced
 from foreshock_simulator.scenarios.platforms.restrict import restrict
 from foreshock_simulator.scenarios.validation.memory import starts
-from foreshock_simulator.scenarios.validation.walk import gpus_of
+from foreshock_simulator.spec.queries import gpus_of
 from foreshock_simulator.spec.hosts import HostSpec, Place, PoolSpec
 from foreshock_simulator.spec.scenario import PlatformSpec
 from foreshock_simulator.spec.services import LlmSpec, ServiceSpec, TenantSpec

@@ -9,7 +9,7 @@ from foreshock_simulator.hardware.models import MODELS
 from foreshock_simulator.scenarios.parsing.problems import Problems
 from foreshock_simulator.scenarios.validation.memory import held_at_start, rooms_of, weights_share
 from foreshock_simulator.scenarios.validation.references import Lines, known_places
-from foreshock_simulator.scenarios.validation.walk import gpus_of
+from foreshock_simulator.spec.queries import gpus_of
 from foreshock_simulator.spec.hosts import PoolSpec
 from foreshock_simulator.spec.scenario import PlatformSpec
 from foreshock_simulator.spec.services import LlmSpec, ServiceSpec

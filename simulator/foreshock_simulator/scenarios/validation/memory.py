@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from foreshock_simulator.control.capacity import Capacity
-from foreshock_simulator.engine import Engine
+from foreshock_simulator.core.engine import Engine
 from foreshock_simulator.hardware.mig import instances, least_used
 from foreshock_simulator.hardware.models import MODELS
-from foreshock_simulator.randomness import stream
-from foreshock_simulator.scenarios.validation.walk import gpus_of
+from foreshock_simulator.core.randomness import stream
+from foreshock_simulator.spec.queries import gpus_of
 from foreshock_simulator.spec.hosts import Place
 from foreshock_simulator.spec.scenario import PlatformSpec
 from foreshock_simulator.spec.services import LlmSpec, ServiceSpec, TenantSpec
