@@ -13,16 +13,16 @@ import gc
 import time
 from collections.abc import Callable, Sequence
 
-from foreshock_simulator.core.engine import (Engine, Process)
+from foreshock_simulator.core.engine import Engine, Process
+from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS
-from foreshock_simulator.hardware.work import Work
+from foreshock_simulator.hardware.work import GpuWork
 from foreshock_simulator.hardware.worker import Worker
-from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.serving.make import make_server, memory_bytes
 from foreshock_simulator.spec.services import LlmSpec
 
-KERNELS = Work(0.01, sm=0.8, dram=0.3, tensor=0.1, kernels=100.0)
+KERNELS = GpuWork(0.01, sm=0.8, dram=0.3, tensor=0.1, kernels=100.0)
 RUNS = 3
 
 

@@ -16,12 +16,12 @@ import numpy.typing as npt
 
 from foreshock_dashboard.web.charts import svg
 from foreshock_simulator.core.engine import Engine
+from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS
 from foreshock_simulator.hardware.population import POPULATIONS, Population, slowdowns
-from foreshock_simulator.hardware.work import Work
+from foreshock_simulator.hardware.work import GpuWork
 from foreshock_simulator.hardware.worker import Worker
-from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.serving.steps import layer_seconds
 
 Floats = npt.NDArray[np.float64]
@@ -32,7 +32,7 @@ SEED = 2
 TOKENS = (1, 16, 64, 256, 1024, 4096)
 IGNITER = {"W": (118, 185, 259, 296, 295), "MHz": (1530, 1530, 1530, 1486, 1431)}
 """One to five models side by side on a V100 (Xu et al., iGniter, TPDS 2023)."""
-IGNITER_WORK = Work(1e6, sm=0.2, dram=0.16, tensor=0.17, kernels=3000.0)
+IGNITER_WORK = GpuWork(1e6, sm=0.2, dram=0.16, tensor=0.17, kernels=3000.0)
 """Set by hand: the paper does not say what its models use."""
 
 

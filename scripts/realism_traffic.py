@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from foreshock_dashboard.web.charts import svg
 from foreshock_simulator.control.delays import cold_start, provisioning
-from foreshock_simulator.core.randomness import stream
+from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.spec.traffic import FlowSpec
 from foreshock_simulator.traffic import TraceName, arrivals, servegen
 from foreshock_simulator.traffic.rate import DAY
@@ -170,7 +170,7 @@ def day(out: Path | None) -> None:
 
 def capacity() -> None:
     """Quantiles of cold starts and of provisioning."""
-    rng = stream(1, "realism")
+    rng = random_stream(1, "realism")
     cold = [cold_start(rng, COLD_STARTS[0][1]) for _ in range(DRAWS)]
     nodes = [provisioning(rng, 380.0) for _ in range(DRAWS)]
     print("\nSeconds until a replica serves, and until a node comes\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from foreshock_simulator.core.engine import (Engine, Process, Signal)
+from foreshock_simulator.core.engine import Engine, Process, Signal
 
 
 def test_processes_sleep_and_wake_in_order_of_time() -> None:
@@ -27,7 +27,7 @@ def test_what_lies_beyond_the_end_of_a_run_waits_for_the_next() -> None:
     """An action later than `until` is not lost."""
     engine = Engine()
     log: list[str] = []
-    engine.at(2.0, log.append, "later")
+    engine.schedule(2.0, log.append, "later")
     engine.run(1.0)
     assert log == []
     engine.run(2.0)
@@ -41,7 +41,7 @@ def test_a_run_that_fails_leaves_nothing_behind_for_the_next() -> None:
     def fail(_: object) -> None:
         raise ValueError("a defect of the model")
 
-    engine.at(1.0, fail)
+    engine.schedule(1.0, fail)
     with pytest.raises(ValueError, match="a defect of the model"):
         engine.run(10.0)
     engine.run(12.0)
@@ -59,8 +59,8 @@ def test_a_signal_carries_its_first_value_and_ignores_the_second() -> None:
         got.append((yield signal))
 
     engine.spawn(waiter())
-    engine.at(1.0, signal.fire, "reply")
-    engine.at(2.0, signal.fire, "timeout")
+    engine.schedule(1.0, signal.fire, "reply")
+    engine.schedule(2.0, signal.fire, "timeout")
     engine.run(3.0)
     assert got == ["reply"]
 

@@ -1,4 +1,4 @@
-"""Services that call each other: replicas, queues, time-outs, retries, breakers, caches, health checks; their spans.
+"""Services that call each other: replicas, retries, timeouts, circuit breakers, caches and health probes.
 
-Imports: `spec`, `tracing`.
+Imports: `core`, `spec`, `tracing`.
 """

@@ -1,188 +1,228 @@
-"""The calling side: attempts, back-off, budgets, breakers, fallbacks, cancellation, and CLIENT spans."""
+"""The client side of calls: attempts, retries, fallbacks, cancellation, and CLIENT spans."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from random import Random
+from typing import Final, Protocol
 
-from foreshock_simulator.calls.policies import Admission, Breaker, RetryBudget
-from foreshock_simulator.calls.request import TOKEN_BYTES, Failed, Operation, Request, Unit, answer_after
+from foreshock_simulator.calls.mesh_state import MeshState
+from foreshock_simulator.calls.policies import Admission, CircuitBreaker, RetryBudget
+from foreshock_simulator.calls.request import (
+    TOKEN_BYTES,
+    CallFailed,
+    Operation,
+    Request,
+    UnitOfWork,
+    response_status,
+)
 from foreshock_simulator.core.engine import Process
-from foreshock_simulator.tracing.spans import (  # fmt: skip
+from foreshock_simulator.core.names import ServiceName
+from foreshock_simulator.spec.services import CallPolicy
+from foreshock_simulator.tracing.service_graph import Edge
+from foreshock_simulator.tracing.spans import (
+    BREAKER_OPEN,
     CANCELLED,
-    NOT_TRIED,
     OK,
     REFUSED,
     TIMED_OUT,
     Attributes,
-    Shape,
     SimSpan,
+    SpanTemplate,
 )
 
-if TYPE_CHECKING:
-    from random import Random
-
-    from foreshock_simulator.calls.mesh import Mesh
-    from foreshock_simulator.calls.replica import Replica
-    from foreshock_simulator.calls.service import Service
-    from foreshock_simulator.spec.services import CallPolicy
-    from foreshock_simulator.tracing.service_graph import Edge
-
 CONTROL_BYTES: Final = 100
-"""Of a message that only tells that a connection ends."""
+"""Size of a message that only closes a connection."""
 REFUSAL_SECONDS: Final = 0.0002
-"""Until a caller learns that no replica is ready."""
+"""Time until a caller learns that no replica is ready."""
 
 
-class Line:
-    """A call as a service makes it: whom it asks what, and how. The policy may change; fallback is another line."""
+class Endpoint(Protocol):
+    """A replica as its callers see it."""
 
-    __slots__ = ("edge", "fallback", "generated", "operation", "policy", "prompt", "shape", "target")
+    inbound: int
+    """Requests on the network towards it."""
+
+    @property
+    def host(self) -> str: ...
+
+    def accept(self, request: Request, /) -> None:
+        """Take a request that has arrived."""
+
+    def cancel(self, request: Request, /) -> None:
+        """Stop working on a request."""
+
+
+class Callee(Protocol):
+    """A service as its callers see it."""
+
+    @property
+    def name(self) -> ServiceName: ...
+
+    def pick(self) -> Endpoint | None:
+        """The replica for the next request; None when no replica is ready."""
+
+
+class CallSite:
+    """A call in the plan of a caller: target operation, policy, and token limits. `policy` may change at run time."""
+
+    __slots__ = ("edge", "fallback", "generated", "operation", "policy", "prompt", "target", "template")
 
     def __init__(
         self,
-        target: Service,
+        target: Callee,
         operation: Operation,
         policy: CallPolicy,
         tokens: tuple[int | None, int | None],
-        shape: Shape,
+        template: SpanTemplate,
         edge: Edge,
-        fallback: Line | None,
+        fallback: CallSite | None,
     ) -> None:
-        self.target, self.operation, self.policy, self.shape, self.edge = target, operation, policy, shape, edge
+        self.target, self.operation, self.policy, self.template, self.edge = target, operation, policy, template, edge
         self.prompt, self.generated = tokens
         self.fallback = fallback
 
+    def run(self, caller: Caller, request: Request) -> Process:
+        """Make the call; see `Step`."""
+        return caller.call(request, self)
+
 
 class Attempt(Request):
-    """A request as its caller knows it: how it was made. `replica` is None where none was ready."""
+    """A request with its caller's side.
 
-    __slots__ = ("line", "policy", "replica", "resend", "sent")
+    `endpoint` is None when no replica was ready; `resend` counts earlier attempts.
+    """
 
-    line: Line
+    __slots__ = ("endpoint", "policy", "resend", "sent", "site")
+
+    site: CallSite
     policy: CallPolicy
-    replica: Replica | None
+    endpoint: Endpoint | None
     sent: float
     resend: int
 
 
 class Caller:
-    """A process that makes calls. Budgets and breakers are its own, one for each callee and setting."""
+    """A process that makes calls. It has its own retry budget and circuit breaker for each callee and setting."""
 
     __slots__ = ("_breakers", "_budgets", "_mesh", "_rng", "ended", "host", "resource")
 
-    def __init__(self, mesh: Mesh, rng: Random, host: str, resource: Attributes) -> None:
+    def __init__(self, mesh: MeshState, rng: Random, host: str, resource: Attributes) -> None:
         self._mesh, self._rng, self.host, self.resource = mesh, rng, host, resource
         self.ended = False
-        self._budgets: dict[tuple[Service, float], RetryBudget] = {}
-        self._breakers: dict[tuple[Service, int, float], Breaker] = {}
+        self._budgets: dict[tuple[Callee, float], RetryBudget] = {}
+        self._breakers: dict[tuple[Callee, int, float], CircuitBreaker] = {}
 
-    def breaker(self, callee: Service, policy: CallPolicy) -> Breaker | None:
-        """The breaker to a callee, where the policy has one."""
+    def breaker(self, callee: Callee, policy: CallPolicy) -> CircuitBreaker | None:
+        """The circuit breaker towards a callee; None when the policy has no breaker."""
         if policy.breaker is None:
             return None
         key = callee, policy.breaker, policy.breaker_open
-        found = self._breakers.get(key)
-        if found is None:
-            found = self._breakers[key] = Breaker(policy.breaker, policy.breaker_open)
-        return found
+        breaker = self._breakers.get(key)
+        if breaker is None:
+            breaker = self._breakers[key] = CircuitBreaker(policy.breaker, policy.breaker_open)
+        return breaker
 
-    def ask(self, origin: Request | Unit, line: Line) -> Process:
-        """Make a call in the name of a request (or a unit of work), to be yielded from.
+    def call(self, parent: Request | UnitOfWork, site: CallSite) -> Process:
+        """Make a call as part of `parent`; to be used with `yield from`.
 
         Raises:
-            Failed: all attempts and the fallback failed, and the call is required.
+            CallFailed: all attempts and the fallback failed, and the call is required.
         """
-        policy, engine = line.policy, self._mesh.engine
-        breaker = None if policy.breaker is None else self.breaker(line.target, policy)
-        budget = None if policy.retry_budget is None else self._budget(line.target, policy.retry_budget)
-        status, tried = NOT_TRIED, 0
+        policy, engine = site.policy, self._mesh.engine
+        breaker = None if policy.breaker is None else self.breaker(site.target, policy)
+        budget = None if policy.retry_budget is None else self._budget(site.target, policy.retry_budget)
+        status, failed_attempts = BREAKER_OPEN, 0
         admission: Admission = "yes"
-        attempt: Attempt | None = None  # under way
+        attempt: Attempt | None = None  # in flight
         try:
             for resend in range(policy.attempts):
                 if resend:
-                    if budget is not None and not budget.retry(engine.now):
+                    if budget is not None and not budget.take_retry(engine.now):
                         break
                     yield self._rng.random() * policy.backoff * 2 ** (resend - 1)
                 elif budget is not None:
-                    budget.first(engine.now)
+                    budget.count_first_attempt(engine.now)
                 if breaker is not None:
                     admission = breaker.admit(engine.now)
                     if admission == "no":
                         break
-                attempt = self._send(origin, line, policy, resend)
+                attempt = self._send(parent, site, policy, resend)
                 status = yield attempt
-                self._end(origin, attempt, status)
+                self._finish(parent, attempt, status)
                 attempt = None
                 if breaker is not None:
-                    breaker.told(engine.now, admission, status != OK)
+                    breaker.record(engine.now, admission, status != OK)
                 if status == OK:
                     return
-                tried = resend + 1
-            if line.fallback is not None:
+                failed_attempts = resend + 1
+            if site.fallback is not None:
                 breaker = None
-                attempt = self._send(origin, line.fallback, line.fallback.policy, 0)
-                answer = yield attempt
-                self._end(origin, attempt, answer)
+                attempt = self._send(parent, site.fallback, site.fallback.policy, 0)
+                fallback_status = yield attempt
+                self._finish(parent, attempt, fallback_status)
                 attempt = None
-                if answer == OK:
-                    if self._mesh.counts.on and tried:
-                        fallbacks, name = line.edge.fallbacks, line.fallback.edge.server
-                        fallbacks[name] = fallbacks.get(name, 0) + tried
+                if fallback_status == OK:
+                    if self._mesh.counts.enabled and failed_attempts:
+                        fallbacks, name = site.edge.fallbacks, site.fallback.edge.server
+                        fallbacks[name] = fallbacks.get(name, 0) + failed_attempts
                     return
         except GeneratorExit:
             if attempt is not None:
-                if attempt.replica is not None:
+                if attempt.endpoint is not None:
                     attempt.fire(CANCELLED)
-                    self._end(origin, attempt, CANCELLED)
+                    self._finish(parent, attempt, CANCELLED)
                 if breaker is not None:
-                    breaker.told(engine.now, admission, None)
+                    breaker.record(engine.now, admission, None)
             raise
         if policy.required:
-            raise Failed(answer_after(status))
+            raise CallFailed(response_status(status))
 
-    def _budget(self, callee: Service, ratio: float) -> RetryBudget:
-        found = self._budgets.get((callee, ratio))
-        if found is None:
-            found = self._budgets[callee, ratio] = RetryBudget(ratio)
-        return found
+    def _budget(self, callee: Callee, ratio: float) -> RetryBudget:
+        budget = self._budgets.get((callee, ratio))
+        if budget is None:
+            budget = self._budgets[callee, ratio] = RetryBudget(ratio)
+        return budget
 
-    def _send(self, origin: Request | Unit, line: Line, policy: CallPolicy, resend: int) -> Attempt:
-        """Begin an attempt; where no replica is ready, it is refused in a moment."""
+    def _send(self, parent: Request | UnitOfWork, site: CallSite, policy: CallPolicy, resend: int) -> Attempt:
+        """Start an attempt. Without a ready replica it fires with `REFUSED` after `REFUSAL_SECONDS`."""
         mesh = self._mesh
         engine = mesh.engine
         now = engine.now
-        mesh.numbered = number = mesh.numbered + 1
-        replica = line.target.pick()
-        prompt, generated, operation = origin.prompt, origin.generated, line.operation
-        if line.prompt is not None and line.prompt < prompt:
-            prompt = line.prompt
-        if line.generated is not None and line.generated < generated:
-            generated = line.generated
-        attempt = Attempt(engine, operation, origin.trace, number, prompt, generated, self.host, line.edge)
-        attempt.line, attempt.policy, attempt.replica = line, policy, replica
+        mesh.last_span_number = number = mesh.last_span_number + 1
+        endpoint = site.target.pick()
+        prompt, generated, operation = parent.prompt, parent.generated, site.operation
+        if site.prompt is not None and site.prompt < prompt:
+            prompt = site.prompt
+        if site.generated is not None and site.generated < generated:
+            generated = site.generated
+        attempt = Attempt(engine, operation, parent.trace, number, prompt, generated, self.host, site.edge)
+        attempt.site, attempt.policy, attempt.endpoint = site, policy, endpoint
         attempt.sent, attempt.resend = now, resend
-        if replica is None:
-            engine.at(now + REFUSAL_SECONDS, attempt.fire, REFUSED)
+        if endpoint is None:
+            engine.schedule(now + REFUSAL_SECONDS, attempt.fire, REFUSED)
             return attempt
         size = operation.request_bytes
         if operation.text:
             size += TOKEN_BYTES * prompt
-        replica.inbound += 1
-        engine.at(now + mesh.network.message(self.host, replica.host, size), replica.accept, attempt)
+        endpoint.inbound += 1
+        engine.schedule(now + mesh.network.message(self.host, endpoint.host, size), endpoint.accept, attempt)
         mesh.deadlines.set(policy.timeout, attempt)
         return attempt
 
-    def _end(self, origin: Request | Unit, attempt: Attempt, status: int) -> None:
-        """An attempt is over for its caller: the CLIENT span; a process that was killed tells none."""
+    def _finish(self, parent: Request | UnitOfWork, attempt: Attempt, status: int) -> None:
+        """End an attempt on the caller's side: cancel it at the callee, record the CLIENT span and the counts.
+
+        A caller that has ended records nothing.
+        """
         mesh = self._mesh
-        engine, line, replica = mesh.engine, attempt.line, attempt.replica
+        engine, site, endpoint = mesh.engine, attempt.site, attempt.endpoint
         now = engine.now
-        if replica is not None:
+        if endpoint is not None:
             policy = attempt.policy
             mesh.deadlines.lift(policy.timeout, attempt)
             if policy.cancels and status in (TIMED_OUT, CANCELLED):
-                engine.at(now + mesh.network.message(self.host, replica.host, CONTROL_BYTES), replica.cancel, attempt)
+                delay = mesh.network.message(self.host, endpoint.host, CONTROL_BYTES)
+                engine.schedule(now + delay, endpoint.cancel, attempt)
         if self.ended:
             return
         if attempt.trace:
@@ -190,8 +230,8 @@ class Caller:
                 SimSpan(
                     attempt.trace,
                     attempt.parent,
-                    origin.span,
-                    line.shape,
+                    parent.span,
+                    site.template,
                     self.resource,
                     attempt.sent,
                     now,
@@ -201,8 +241,8 @@ class Caller:
                     mesh.epoch_ns,
                 )
             )
-        if mesh.counts.on:
-            edge, durations, seconds = line.edge, line.shape.durations, now - attempt.sent
+        if mesh.counts.enabled:
+            edge, durations, seconds = site.edge, site.template.durations, now - attempt.sent
             edge.requests += 1
             edge.client_seconds.append(seconds)
             if attempt.resend:

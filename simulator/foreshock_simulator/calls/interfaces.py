@@ -1,4 +1,4 @@
-"""What calls need of hosts, the network and model servers, and no more."""
+"""Interfaces of hosts, network and model servers as the services use them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from foreshock_simulator.core.names import ServiceName
 
 
 class Network(Protocol):
-    """Carries messages between hosts, by their names."""
+    """Carries messages between hosts."""
 
     def message(self, source: str, target: str, size: int, /) -> float:
-        """Send `size` bytes now; the seconds until they have arrived."""
+        """Send `size` bytes from host to host now; returns the seconds until they have arrived."""
         ...
 
 
 class Host(Protocol):
-    """Where processes run."""
+    """A machine that runs processes."""
 
     @property
     def name(self) -> str: ...
@@ -26,30 +26,30 @@ class Host(Protocol):
     def host_id(self) -> str: ...
 
     def start(self, service: ServiceName, /) -> int:
-        """Begin a process of the service; its pid."""
+        """Start a process of the service; returns its pid."""
         ...
 
     def stop(self, pid: int, /) -> None:
-        """End it."""
+        """End a process."""
         ...
 
 
 class Worker(Protocol):
-    """The process of a replica that has GPUs."""
+    """The GPU process of a replica."""
 
-    slow: float
-    """Times that its own work takes longer than usual."""
+    slowdown: float
+    """Factor on the duration of its own work; 1 is normal."""
 
     @property
     def pid(self) -> int: ...
 
 
 class Job(Protocol):
-    """A request to a model, on its way through its server."""
+    """A request at a model server."""
 
     @property
     def done(self) -> Signal:
-        """Fires with True, or with False where the server refused."""
+        """Fires with True when the job is finished, with False when the server rejected it."""
         ...
 
     @property
@@ -57,7 +57,7 @@ class Job(Protocol):
 
     @property
     def first_token_seconds(self) -> float | None:
-        """Since it was submitted; None while there is none."""
+        """Time to first token since submission; None before."""
         ...
 
 
@@ -65,10 +65,10 @@ J = TypeVar("J", bound=Job)
 
 
 class Model(Protocol[J]):
-    """What serves a model to one replica."""
+    """The model server of one replica."""
 
     def submit(self, prompt_tokens: int, generated_tokens: int, variant: str, /) -> J: ...
 
     def cancel(self, job: J, /) -> None:
-        """Stop working on it; nothing where it is over."""
+        """Stop working on a job; no effect on a finished one."""
         ...

@@ -1,4 +1,4 @@
-"""How one of several replicas is chosen."""
+"""Load balancing policies: the choice among the replicas of a service."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from foreshock_simulator.spec.services import Balancing
 
 
 class Loaded(Protocol):
-    """Something that has work."""
+    """A target of load balancing."""
 
     load: int
-    """Requests that it has taken and not answered."""
+    """Requests accepted and not yet answered."""
 
 
 R = TypeVar("R", bound=Loaded)
-Choose = Callable[[Sequence[R]], R]
-"""Picks one of at least one."""
+Balancer = Callable[[Sequence[R]], R]
+"""Chooses from a sequence that is not empty."""
 
 
-class _InTurn:
+class _Rotation:
     def __init__(self) -> None:
-        self._turn = 0
+        self._next = 0
 
     def round_robin(self, replicas: Sequence[R]) -> R:
-        self._turn += 1
-        return replicas[self._turn % len(replicas)]
+        self._next += 1
+        return replicas[self._next % len(replicas)]
 
     def least_load(self, replicas: Sequence[R]) -> R:
-        """The first with the least to do after the one chosen last, so that equals take turns."""
+        """The least loaded replica; among equals, the first after the previous choice."""
         count = len(replicas)
-        chosen = self._turn % count
+        chosen = self._next % count
         best = replicas[chosen]
         least = best.load
         if least:
@@ -42,22 +42,22 @@ class _InTurn:
                     best, least, chosen = other, other.load, index
                     if not least:
                         break
-        self._turn = chosen + 1
+        self._next = chosen + 1
         return best
 
 
-def choose_by(policy: Balancing, rng: Random) -> Choose[R]:
-    """A policy with its own memory. Two-choices: the less loaded of two drawn (Mitzenmacher, IEEE TPDS 2001)."""
+def balancer(policy: Balancing, rng: Random) -> Balancer[R]:
+    """A balancer with its own state. Two-choices: the less loaded of two random ones (Mitzenmacher, IEEE TPDS 2001)."""
     if policy == "least-load":
-        return _InTurn().least_load
+        return _Rotation().least_load
     if policy == "round-robin":
-        return _InTurn().round_robin
+        return _Rotation().round_robin
 
-    def at_random(replicas: Sequence[R]) -> R:
+    def random_choice(replicas: Sequence[R]) -> R:
         return replicas[int(rng.random() * len(replicas))]
 
     def two_choices(replicas: Sequence[R]) -> R:
-        one, other = at_random(replicas), at_random(replicas)
-        return other if other.load < one.load else one
+        first, second = random_choice(replicas), random_choice(replicas)
+        return second if second.load < first.load else first
 
-    return at_random if policy == "random" else two_choices
+    return random_choice if policy == "random" else two_choices

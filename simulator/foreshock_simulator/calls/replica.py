@@ -1,116 +1,125 @@
-"""A replica of a service: threads, a queue, and what becomes of each request."""
+"""A replica of a service: worker threads, a queue, and the lifecycle of each request."""
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Literal
+from collections.abc import Callable
+from typing import Any
 
-from foreshock_simulator.calls.client import CONTROL_BYTES, Caller, Line
+from foreshock_simulator.calls.client import CONTROL_BYTES, Caller, CallSite
 from foreshock_simulator.calls.interfaces import Host, Model, Worker
-from foreshock_simulator.calls.request import TOKEN_BYTES, Failed, Request
-from foreshock_simulator.calls.steps import OVERLOADED, Plan, Work
-from foreshock_simulator.core.engine import (Process, Signal)
+from foreshock_simulator.calls.mesh_state import MeshState
+from foreshock_simulator.calls.request import TOKEN_BYTES, CallFailed, Plan, Request
+from foreshock_simulator.calls.service_state import Outcome, ServiceState
+from foreshock_simulator.calls.steps import OVERLOADED, CpuWork
+from foreshock_simulator.core.engine import Process, Signal
 from foreshock_simulator.tracing.service_graph import USER
-from foreshock_simulator.tracing.spans import GONE, OK, RESET, Shape, SimSpan, resource
-
-if TYPE_CHECKING:
-    from foreshock_simulator.calls.mesh import Mesh
-    from foreshock_simulator.calls.service import Service
-
-End = Literal["answered", "failed", "rejected", "dropped", "cancelled", "killed"]
-ENDS: Final[tuple[End, ...]] = ("answered", "failed", "rejected", "dropped", "cancelled", "killed")
-"""How a request leaves a replica: with 200, with an error, turned away because the queue was full, not begun because
-its caller had gone, broken off because its caller said so, lost with the replica."""
+from foreshock_simulator.tracing.spans import CLIENT_CLOSED, OK, RESET, SimSpan, SpanTemplate, resource_attributes
 
 
 class Replica(Caller):
-    """A process of a service: it works on `threads` requests at once and queues `backlog` more, first in, first out.
+    """A process that runs `threads` requests at once and queues up to `backlog` more, first in, first out.
 
-    `load` counts both; `inbound`, requests that are still on the network.
+    `load` counts running and queued requests; `inbound` counts requests on the network towards it.
+
+    Args:
+        mesh: shared state.
+        service: state of its service.
+        host: that it runs on.
+        model: its model server, for services with a model.
+        worker: the GPU process of the model server; without one, the replica gets a pid of its host.
+        on_end: called with the replica when it has ended.
     """
 
     __slots__ = (
-        "_pid", "_working", "draining", "engine", "gone", "healthy", "inbound", "load", "machine", "model", "queue",
-        "rng", "service", "worker",
+        "_host", "_on_end", "_pid", "_running", "draining", "engine", "healthy", "inbound", "load", "model", "queue",
+        "rng", "service", "terminated", "worker",
     )  # fmt: skip
 
     def __init__(
-        self, mesh: Mesh, service: Service, host: Host, model: Model[Any] | None, worker: Worker | None
+        self,
+        mesh: MeshState,
+        service: ServiceState,
+        host: Host,
+        model: Model[Any] | None,
+        worker: Worker | None,
+        on_end: Callable[[Replica], None],
     ) -> None:
         self._pid = host.start(service.name) if worker is None else None
         pid = worker.pid if worker is not None else self._pid or 0
-        super().__init__(mesh, service.rng, host.name, resource(service.name, host.name, host.host_id, pid))
+        super().__init__(mesh, service.rng, host.name, resource_attributes(service.name, host.name, host.host_id, pid))
         self.engine, self.rng, self.service = mesh.engine, service.rng, service
-        self.machine, self.model, self.worker = host, model, worker
+        self.model, self.worker = model, worker
+        self._host, self._on_end = host, on_end
         self.queue: deque[Request] = deque()
-        self._working: dict[Request, None] = {}
+        self._running: dict[Request, None] = {}
         self.load = self.inbound = 0
         self.healthy, self.draining = True, False
-        self.gone = Signal(mesh.engine)
-        """Fires when it has ended: its host, GPUs and server are free."""
+        self.terminated = Signal(mesh.engine)
+        """Fires when the replica has ended and its host, GPUs and server are free."""
 
     def accept(self, request: Request) -> None:
-        """A request has come in: begin with it, queue it, or turn it away."""
+        """Start, queue or reject a request that has arrived."""
         self.inbound -= 1
         now = self.engine.now
         if self.ended:
             self._reply(request, RESET, CONTROL_BYTES)
             return
         mesh, service = self._mesh, self.service
-        mesh.numbered = request.span = mesh.numbered + 1
+        mesh.last_span_number = request.span = mesh.last_span_number + 1
         request.arrived = now
-        service.population.up(now)
+        service.population.increment(now)
         self.load += 1
-        if len(self._working) < service.spec.threads:
+        if len(self._running) < service.spec.threads:
             if request.fired:
-                self._leave(request, GONE, "dropped")
+                self._complete(request, CLIENT_CLOSED, "dropped")
             else:
-                self._begin(request)
+                self._start(request)
         elif len(self.queue) < service.spec.backlog:
             self.queue.append(request)
         else:
-            self._leave(request, OVERLOADED, "rejected")
+            self._complete(request, OVERLOADED, "rejected")
         if self.draining:
-            self.settle()
+            self.end_if_drained()
 
     def cancel(self, request: Request) -> None:
-        """Its caller does not want it any more: stop working on it. One that waits is dropped when its turn comes."""
-        if request in self._working and request.process is not None:
+        """Stop working on a request that its caller gave up. A queued request is dropped at the head of the queue."""
+        if request in self._running and request.process is not None:
             request.process.close()
-            self._leave(request, GONE, "cancelled")
-            self._turn(request)
+            self._complete(request, CLIENT_CLOSED, "cancelled")
+            self._start_next(request)
 
     def kill(self) -> None:
-        """End at once. Callers see their connections reset; no span tells of what was under way."""
+        """End at once. Callers see a connection reset, and requests in flight leave no span."""
         if self.ended:
             return
         self.ended = True
-        for request in tuple(self._working):
+        for request in tuple(self._running):
             if request.process is not None:
                 request.process.close()
-        for request in (*self._working, *self.queue):
-            self._leave(request, RESET, "killed")
-        self._working.clear()
+        for request in (*self._running, *self.queue):
+            self._complete(request, RESET, "killed")
+        self._running.clear()
         self.queue.clear()
-        self._stop()
+        self._terminate()
 
-    def settle(self) -> None:
-        """End, if it is to and nothing is left to do."""
+    def end_if_drained(self) -> None:
+        """End a draining replica that has no requests left."""
         if self.draining and not self.ended and not self.load and not self.inbound:
             self.ended = True
-            self._stop()
+            self._terminate()
 
-    def follow(self, request: Request, plan: Plan) -> Process:
-        """Take steps for a request, to be yielded from.
+    def run_plan(self, request: Request, plan: Plan) -> Process:
+        """Run the steps of a plan; to be used with `yield from`.
 
         Raises:
-            Failed: one of them failed.
+            CallFailed: a step failed.
         """
         for step in plan:
-            yield from self.ask(request, step) if isinstance(step, Line) else step.run(self, request)
+            yield from step.run(self, request)
 
-    def _begin(self, request: Request) -> None:
-        self._working[request] = None
+    def _start(self, request: Request) -> None:
+        self._running[request] = None
         request.process = process = self._work(request)
         self.engine.spawn(process)
 
@@ -119,51 +128,50 @@ class Replica(Caller):
         status = OK
         try:
             for step in request.operation.plan:
-                if step.__class__ is Work:  # as `Work.run` does: most requests do little else
-                    cpu = service.cpu
-                    cpu.up(engine.now)
+                if isinstance(step, CpuWork):  # `CpuWork.run` without its generator: the most frequent step
+                    service.busy_threads.increment(engine.now)
                     try:
-                        yield step.draw(service)
+                        yield step.draw_seconds(service)
                     finally:
-                        cpu.down(engine.now)
-                elif step.__class__ is Line:
-                    yield from self.ask(request, step)
+                        service.busy_threads.decrement(engine.now)
+                elif isinstance(step, CallSite):
+                    yield from self.call(request, step)
                 else:
-                    yield from step.run(self, request)  # type: ignore[union-attr]  # a line was handled
-        except Failed as failure:
+                    yield from step.run(self, request)
+        except CallFailed as failure:
             status = failure.status
         if status == OK and service.fail_ratio and self.rng.random() < service.fail_ratio:
             status = 500
-        self._leave(request, status, "answered" if status == OK else "failed")
-        self._turn(request)
+        self._complete(request, status, "answered" if status == OK else "failed")
+        self._start_next(request)
 
-    def _turn(self, over: Request) -> None:
-        """A thread is free: take the next that somebody still waits for."""
-        del self._working[over]
+    def _start_next(self, completed: Request) -> None:
+        """Give the thread of a completed request to the first queued request that its caller still waits for."""
+        del self._running[completed]
         queue = self.queue
         while queue:
             request = queue.popleft()
             if not request.fired:
-                self._begin(request)
+                self._start(request)
                 return
-            self._leave(request, GONE, "dropped")
+            self._complete(request, CLIENT_CLOSED, "dropped")
         if self.draining:
-            self.settle()
+            self.end_if_drained()
 
-    def _leave(self, request: Request, status: int, how: End) -> None:
-        """A request ends here, once, in one of the ways of `ENDS`."""
+    def _complete(self, request: Request, status: int, outcome: Outcome) -> None:
+        """Count and record the end of a request, and reply to its caller. Called once for each accepted request."""
         service, operation, now = self.service, request.operation, self.engine.now
-        service.population.down(now)
-        service.ends[how] += 1
+        service.population.decrement(now)
+        service.outcomes[outcome] += 1
         self.load -= 1
         seconds = now - request.arrived
         if service.observe is not None and operation.route:
             service.observe(now, seconds, status == OK)
-        if how == "killed":
+        if outcome == "killed":
             self._reply(request, RESET, CONTROL_BYTES)
             return
-        if operation.shape is not None:
-            self._tell(request, operation.shape, status, seconds)
+        if operation.template is not None:
+            self._record_span(request, operation.template, status, seconds)
         if not request.fired:
             size = operation.response_bytes
             if operation.text:
@@ -171,36 +179,34 @@ class Replica(Caller):
             self._reply(request, status, size)
 
     def _reply(self, request: Request, status: int, size: int) -> None:
-        engine, origin = self.engine, request.origin
+        engine, caller_host = self.engine, request.caller_host
         time = engine.now
-        if origin:
-            time += self._mesh.network.message(self.host, origin, size)
-        engine.at(time, request.fire, status)
+        if caller_host:
+            time += self._mesh.network.message(self.host, caller_host, size)
+        engine.schedule(time, request.fire, status)
 
-    def _tell(self, request: Request, shape: Shape, status: int, seconds: float) -> None:
-        """The SERVER span."""
-        mesh, job, use = self._mesh, request.job, self.service.use
+    def _record_span(self, request: Request, template: SpanTemplate, status: int, seconds: float) -> None:
+        """Record the SERVER span and its counts."""
+        mesh, job, service = self._mesh, request.job, self.service
+        served = job if service.model_usage is not None and status == OK else None
         if request.trace:
-            told = None
-            if job is not None and use is not None and status == OK:
-                told = self.service.inference(request, job)
             mesh.spans.append(
                 SimSpan(
                     request.trace,
                     request.span,
                     request.parent,
-                    shape,
+                    template,
                     self.resource,
                     request.arrived,
                     self.engine.now,
                     status,
                     0,
-                    told,
+                    None if served is None else service.inference(request, served),
                     mesh.epoch_ns,
                 )
             )
-        if mesh.counts.on:
-            durations = shape.durations
+        if mesh.counts.enabled:
+            durations = template.durations
             (durations.answered if status == OK else durations.failed).append(seconds)
             edge = request.edge
             if edge is not None:
@@ -208,11 +214,11 @@ class Replica(Caller):
                 if edge.client is USER:
                     edge.requests += 1
                     edge.failed += status != OK
-            if job is not None and use is not None and status == OK:
-                self.service.used(request, job)
+            if served is not None:
+                service.count_inference(request, served)
 
-    def _stop(self) -> None:
+    def _terminate(self) -> None:
         if self._pid is not None:
-            self.machine.stop(self._pid)
-        self.service.left(self)
-        self.gone.fire(self)
+            self._host.stop(self._pid)
+        self._on_end(self)
+        self.terminated.fire(self)

@@ -1,60 +1,76 @@
-"""A request on its way, what it asks for, and how it fails."""
+"""Requests, the operations that they invoke, and their failures."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
-from foreshock_simulator.core.engine import (Engine, Process, Signal)
-from foreshock_simulator.tracing.spans import NOT_TRIED, TIMED_OUT, Shape
-
-if TYPE_CHECKING:
-    from foreshock_simulator.calls.interfaces import Job
-    from foreshock_simulator.calls.steps import Plan
-    from foreshock_simulator.tracing.service_graph import Edge
+from foreshock_simulator.calls.interfaces import Job
+from foreshock_simulator.core.engine import Engine, Process, Signal
+from foreshock_simulator.tracing.service_graph import Edge
+from foreshock_simulator.tracing.spans import BREAKER_OPEN, TIMED_OUT, SpanTemplate
 
 TOKEN_BYTES: Final = 5
-"""Of text, for one token, as JSON carries it."""
+"""Bytes of text per token in JSON."""
 
 
-class Failed(Exception):  # noqa: N818 - an outcome of a request, not a defect
-    """The request cannot be answered; `status` is what its caller gets."""
+class CallFailed(Exception):  # noqa: N818 - an outcome of a request, not a defect
+    """A request fails; `status` is the HTTP status for its caller."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"failed with {status}")
         self.status = status
 
 
-def answer_after(status: int) -> int:
-    """What a service answers whose call failed like this: 504 after a time-out, 503 behind a breaker, else 502."""
+def response_status(status: int) -> int:
+    """HTTP status of a service whose required call ended with `status`.
+
+    504 after a timeout, 503 with an open circuit breaker, else 502.
+    """
     if status in (TIMED_OUT, 504):
         return 504
-    return 503 if status == NOT_TRIED else 502
+    return 503 if status == BREAKER_OPEN else 502
+
+
+class Step(Protocol):
+    """One step of an operation."""
+
+    def run(self, replica: Any, request: Request, /) -> Process:  # noqa: ANN401 - steps differ in what they need of it
+        """Run in a replica, for a request; to be used with `yield from`.
+
+        Raises:
+            CallFailed: the request fails with this step.
+        """
+        ...
+
+
+Plan = tuple[Step, ...]
 
 
 class Operation:
-    """Something a service does when asked. `text` says whether prompts and answers travel with it.
+    """An operation of a service.
 
-    `shape` is that of its spans, None where the service makes none.
+    `text`: whether messages carry the prompt and the generated text. `template`: of its SERVER spans, None without.
     """
 
-    __slots__ = ("plan", "request_bytes", "response_bytes", "route", "shape", "text")
+    __slots__ = ("plan", "request_bytes", "response_bytes", "route", "template", "text")
 
     def __init__(self, route: str, request_bytes: int, response_bytes: int, *, text: bool) -> None:
         self.route, self.request_bytes, self.response_bytes, self.text = route, request_bytes, response_bytes, text
         self.plan: Plan = ()
-        self.shape: Shape | None = None
+        self.template: SpanTemplate | None = None
 
 
 class Request(Signal):
-    """One attempt of a caller, at one replica. It fires with the status, or when the caller stops waiting.
+    """One attempt of a call, at one replica. It fires with the status, or when the caller stops waiting.
 
-    `trace` is 0 where the trace is not sampled; `parent` is the caller's span, 0 for a user's. `span`, `arrived`,
-    `process` and `job` are the callee's.
+    `trace` is 0 in a trace that is not sampled. `parent` is the span number of the caller, 0 for a user. The callee
+    sets `span`, `arrived`, `process` and `job`.
     """
 
     __slots__ = (
-        "arrived", "edge", "generated", "job", "operation", "origin", "parent", "process", "prompt", "span", "trace",
+        "arrived", "caller_host", "edge", "generated", "job", "operation", "parent", "process", "prompt", "span",
+        "trace",
     )  # fmt: skip
 
     span: int
@@ -68,18 +84,18 @@ class Request(Signal):
         parent: int,
         prompt: int,
         generated: int,
-        origin: str,
+        caller_host: str,
         edge: Edge | None,
     ) -> None:
-        self._engine, self.waiter, self.fired = engine, None, False  # as `Signal` does, without the call
+        self._engine, self.waiter, self.fired = engine, None, False  # as in `Signal`, without the call
         self.operation, self.trace, self.parent, self.edge = operation, trace, parent, edge
-        self.prompt, self.generated, self.origin = prompt, generated, origin
+        self.prompt, self.generated, self.caller_host = prompt, generated, caller_host
         self.process: Process | None = None
         self.job: Job | None = None
 
 
-class Unit(NamedTuple):
-    """A unit of work that nobody asked for, and from which calls are made: those say how many tokens they have."""
+class UnitOfWork(NamedTuple):
+    """Work that no request triggered, as the parent of calls. Without a limit of its own on their tokens."""
 
     trace: int
     span: int

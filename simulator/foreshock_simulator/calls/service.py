@@ -1,160 +1,140 @@
-"""A service: its replicas, what it can be asked, how much is in it, and what faults may change of it."""
+"""A service: its replicas, their load balancing and health probes, and the changes that faults make."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
-from foreshock_simulator.calls.client import Line
-from foreshock_simulator.calls.gauge import Level
-from foreshock_simulator.calls.health_probes import check
-from foreshock_simulator.calls.interfaces import Host, Job, Model, Worker
-from foreshock_simulator.calls.load_balancing import Choose, choose_by
-from foreshock_simulator.calls.replica import ENDS, End, Replica
+from foreshock_simulator.calls.client import CallSite
+from foreshock_simulator.calls.interfaces import Host, Model, Worker
+from foreshock_simulator.calls.load_balancing import Balancer, balancer
+from foreshock_simulator.calls.mesh_state import MeshState
+from foreshock_simulator.calls.replica import Replica
 from foreshock_simulator.calls.request import Operation, Request
-from foreshock_simulator.core.engine import Signal
-from foreshock_simulator.core.randomness import (normals, stream)
-from foreshock_simulator.spec.services import LlmSpec, ServiceSpec
-from foreshock_simulator.tracing.service_graph import ModelUse
-from foreshock_simulator.tracing.spans import Attributes, Inference, model_attributes
+from foreshock_simulator.calls.service_state import ServiceState
+from foreshock_simulator.calls.steps import CpuWork
+from foreshock_simulator.core.engine import Process, Signal
+from foreshock_simulator.core.randomness import random_stream
+from foreshock_simulator.spec.services import HealthCheck, ServiceSpec
+from foreshock_simulator.tracing.spans import OK
 
-if TYPE_CHECKING:
-    from foreshock_simulator.calls.mesh import Mesh
-
-Observe = Callable[[float, float, bool], None]
-"""Told of each request that ends: when, seconds since it came in, whether it went well."""
+_PROBE: Final = Operation("", 0, 0, text=False)
+"""Health probe. It has no span, as instrumentation leaves out health checks."""
+_PROBE.plan = (CpuWork(0.001, 0.3),)
 
 
-class Service:
-    """A deployment. `Mesh.deploy` makes it; replicas are added afterwards.
+class Service(ServiceState):
+    """A service with its replicas. `Mesh.deploy` creates it without replicas."""
 
-    `population` counts requests in its replicas, waiting or worked on; `cpu` the threads that compute; `ends` how
-    requests left. `fail_ratio` of the requests are answered 500 after their work; `observe` is told of all of them.
-    """
-
-    def __init__(self, mesh: Mesh, spec: ServiceSpec) -> None:
-        self.spec, self.name = spec, spec.name
-        self.rng = stream(mesh.seed, f"service/{spec.name}")
-        self.normals = normals(self.rng)
+    def __init__(self, mesh: MeshState, spec: ServiceSpec) -> None:
+        super().__init__(mesh.seed, mesh.counts, spec)
         self.replicas: list[Replica] = []
         self.operations: dict[str, Operation] = {}
-        self.lines: list[Line] = []
-        self.population, self.cpu = Level(), Level()
-        self.ends: dict[End, int] = dict.fromkeys(ENDS, 0)
-        self.fail_ratio = 0.0
-        self.observe: Observe | None = None
-        self.use: ModelUse | None = None
-        if spec.model is not None:
-            self.use = mesh.counts.of_model(spec.name, spec.model.model)
-        self._language = isinstance(spec.model, LlmSpec)
-        self._slow = 1.0
+        self.call_sites: list[CallSite] = []
         self._mesh = mesh
-        self._choose: Choose[Replica] = choose_by(spec.balancing, stream(mesh.seed, f"balancing/{spec.name}"))
+        self._balance: Balancer[Replica] = balancer(spec.balancing, random_stream(mesh.seed, f"balancing/{spec.name}"))
         self._ready: list[Replica] = []
-        self._about: dict[str, Attributes] = {}
 
     @property
     def ready(self) -> int:
-        """Replicas that get requests."""
+        """Replicas that receive requests."""
         return len(self._ready)
 
     @property
     def in_flight(self) -> int:
-        """Requests in its replicas, waiting or worked on."""
-        return self.population.now
+        """Requests in the replicas, queued or running."""
+        return self.population.value
 
     @property
-    def cpu_busy(self) -> float:
-        """Seconds for which threads have computed so far, summed over them."""
-        return self.cpu.seconds(self._mesh.engine.now)
+    def cpu_seconds(self) -> float:
+        """CPU time of all threads so far."""
+        return self.busy_threads.integral(self._mesh.engine.now)
 
-    @property
-    def slow(self) -> float:
-        """Times that its own work, on CPU and GPU, takes longer than usual."""
-        return self._slow
-
-    @slow.setter
-    def slow(self, factor: float) -> None:
-        self._slow = factor
+    def slow_down(self, factor: float) -> None:
+        """Set the factor on the duration of its own work on CPU and GPU; 1 is normal."""
+        self.slowdown = factor
         for replica in self.replicas:
             if replica.worker is not None:
-                replica.worker.slow = factor
+                replica.worker.slowdown = factor
 
     def add(self, host: Host, server: Model[Any] | None = None, worker: Worker | None = None) -> Replica:
-        """Start a replica, which gets requests from now on. Without a worker it is given a pid of its host.
+        """Start a replica that receives requests from now on.
 
-        Whoever gave it a server and a worker takes them back when `gone` fires.
+        The owner of server and worker takes them back when `Replica.terminated` fires.
         """
-        replica = Replica(self._mesh, self, host, server, worker)
-        if worker is not None and self._slow != 1.0:
-            worker.slow = self._slow
+        replica = Replica(self._mesh, self, host, server, worker, self._remove)
+        if worker is not None and self.slowdown != 1.0:
+            worker.slowdown = self.slowdown
         self.replicas.append(replica)
-        self.resort()
+        self._update_ready()
         if self.spec.health is not None:
-            self._mesh.engine.spawn(check(self._mesh, replica, self.spec.health))
+            self._mesh.engine.spawn(self._probe(replica, self.spec.health))
         return replica
 
     def retire(self, replica: Replica, drain: bool = True) -> Signal:
-        """Take a replica out: after it has answered what it has (and what is on its way to it), or at once.
+        """Remove a replica: after its requests and those on the network towards it, or at once without `drain`.
 
-        Gives the signal that it has gone.
+        Returns:
+            Fires when the replica has ended.
         """
         replica.draining = True
-        self.resort()
+        self._update_ready()
         if drain:
-            replica.settle()
+            replica.end_if_drained()
         else:
             replica.kill()
-        return replica.gone
+        return replica.terminated
 
     def pick(self) -> Replica | None:
-        """The replica that the next request goes to; None where none is ready."""
+        """The replica for the next request; None when no replica is ready."""
         ready = self._ready
-        return self._choose(ready) if ready else None
+        return self._balance(ready) if ready else None
 
     def override(self, callee: str, timeout: float | None = None, attempts: int | None = None) -> None:
-        """Change how it treats its calls to a callee from now on.
+        """Change the policy of its calls to a callee from now on.
 
         Raises:
-            ValueError: it never calls that one.
+            ValueError: it has no calls to that service.
         """
-        lines = [line for line in self.lines if line.target.name.name == callee]
-        if not lines:
-            calls = ", ".join(dict.fromkeys(line.target.name.name for line in self.lines)) or "nobody"
-            raise ValueError(f"{self.name.name} does not call {callee!r}; it calls {calls}")
-        for line in lines:
-            policy = line.policy
+        sites = [site for site in self.call_sites if site.target.name.name == callee]
+        if not sites:
+            callees = ", ".join(dict.fromkeys(site.target.name.name for site in self.call_sites)) or "nobody"
+            raise ValueError(f"{self.name.name} does not call {callee!r}; it calls {callees}")
+        for site in sites:
+            policy = site.policy
             if timeout is not None:
                 policy = replace(policy, timeout=timeout)
             if attempts is not None:
                 policy = replace(policy, attempts=attempts)
-            line.policy = policy
+            site.policy = policy
 
-    def inference(self, request: Request, job: Job) -> Inference:
-        """What its span tells of a request that the model has served."""
-        model, route = self.spec.model, request.operation.route
-        about = self._about.get(route)
-        if about is None:
-            about = self._about[route] = model_attributes(route, model.model if model else "")
-        return Inference(about, *self._served(request, job))
-
-    def used(self, request: Request, job: Job) -> None:
-        """Count a request that the model has served."""
-        if self.use is not None:
-            self.use.add(*self._served(request, job))
-
-    def resort(self) -> None:
-        """Find anew which replicas are ready."""
+    def _update_ready(self) -> None:
         self._ready = [replica for replica in self.replicas if replica.healthy and not replica.draining]
 
-    def left(self, replica: Replica) -> None:
-        """A replica has ended."""
+    def _remove(self, replica: Replica) -> None:
         self.replicas.remove(replica)
-        self.resort()
+        self._update_ready()
 
-    def _served(self, request: Request, job: Job) -> tuple[int, int, float | None, float | None]:
-        """Tokens of the prompt and generated, seconds until it began and until the first token; of a language model."""
-        if self._language:
-            return request.prompt, request.generated, job.queued_seconds, job.first_token_seconds
-        return request.prompt, 0, job.queued_seconds, None
+    def _probe(self, replica: Replica, check: HealthCheck) -> Process:
+        """Probe a replica from its own host until it ends, and mark it as healthy or not.
+
+        A probe waits for a thread like any request, so an overloaded replica can fail it.
+        """
+        mesh = self._mesh
+        engine, failures = mesh.engine, 0
+        next_probe = engine.now + mesh.probe_phases.random() * check.period
+        while True:
+            yield max(0.0, next_probe - engine.now)
+            if replica.ended:
+                return
+            replica.inbound += 1
+            probe = Request(engine, _PROBE, 0, 0, 0, 0, "", None)
+            replica.accept(probe)
+            mesh.deadlines.set(check.timeout, probe)
+            failures = 0 if (yield probe) == OK else failures + 1
+            mesh.deadlines.lift(check.timeout, probe)
+            healthy = failures < check.failures
+            if healthy != replica.healthy:
+                replica.healthy = healthy
+                self._update_ready()
+            next_probe += check.period

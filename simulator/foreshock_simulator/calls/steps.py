@@ -1,58 +1,95 @@
-"""What a service does with a request, step by step, in the form in which it is run."""
+"""Steps of an operation, in the form in which a replica runs them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from math import exp
-from typing import TYPE_CHECKING
+from random import Random
+from typing import Any, Final, Protocol
 
-from foreshock_simulator.calls.client import Line
-from foreshock_simulator.calls.request import Failed, Request
-from foreshock_simulator.core.engine import (Process, Signal)
+from foreshock_simulator.calls.interfaces import Model
+from foreshock_simulator.calls.request import CallFailed, Plan, Request
+from foreshock_simulator.calls.service_state import ServiceState
+from foreshock_simulator.core.engine import Engine, Process, Signal
 
-if TYPE_CHECKING:
-    from foreshock_simulator.calls.cache import Cache
-    from foreshock_simulator.calls.replica import Replica
-    from foreshock_simulator.calls.service import Service
-
-OVERLOADED = 503
+OVERLOADED: Final = 503
 
 
-class Work:
-    """A stretch on the CPU."""
+class Executor(Protocol):
+    """A replica as its steps see it."""
 
-    __slots__ = ("median", "spread")
+    @property
+    def engine(self) -> Engine: ...
 
-    def __init__(self, median: float, spread: float) -> None:
-        self.median, self.spread = median, spread
+    @property
+    def rng(self) -> Random: ...
 
-    def draw(self, service: Service) -> float:
-        """How many seconds it takes this time."""
-        return exp(next(service.normals) * self.spread) * self.median * service.slow
+    @property
+    def service(self) -> ServiceState: ...
 
-    def run(self, replica: Replica, _: Request) -> Process:
-        """To be yielded from."""
-        cpu, engine = replica.service.cpu, replica.engine
-        cpu.up(engine.now)
+    @property
+    def model(self) -> Model[Any] | None: ...
+
+    def run_plan(self, request: Request, plan: Plan, /) -> Process:
+        """Run the steps of a plan one after another."""
+        ...
+
+
+class Cache:
+    """A cache modelled by its fill ratio, full at the start.
+
+    After a flush, `refill` misses bring back 1 - 1/e (63%) of the missing part.
+    """
+
+    __slots__ = ("fill_ratio",)
+
+    def __init__(self) -> None:
+        self.fill_ratio = 1.0
+
+    def flush(self) -> None:
+        """Empty the cache."""
+        self.fill_ratio = 0.0
+
+    def add_miss(self, refill: float) -> None:
+        """Store the value of a miss."""
+        self.fill_ratio += (1.0 - self.fill_ratio) / max(1.0, refill)
+
+
+class CpuWork:
+    """Work on the CPU with a log-normal duration."""
+
+    __slots__ = ("median", "sigma")
+
+    def __init__(self, median: float, sigma: float) -> None:
+        self.median, self.sigma = median, sigma
+
+    def draw_seconds(self, service: ServiceState) -> float:
+        """The duration of one execution."""
+        return exp(next(service.normals) * self.sigma) * self.median * service.slowdown
+
+    def run(self, replica: Executor, _: Request) -> Process:
+        """Hold a thread for the drawn duration; see `Step`."""
+        busy_threads, engine = replica.service.busy_threads, replica.engine
+        busy_threads.increment(engine.now)
         try:
-            yield self.draw(replica.service)
+            yield self.draw_seconds(replica.service)
         finally:
-            cpu.down(engine.now)
+            busy_threads.decrement(engine.now)
 
 
 class FanOut:
-    """Plans that begin at once; over when all are, failed if one is."""
+    """Plans that run in parallel. The step ends with the last plan, and fails when one fails."""
 
     __slots__ = ("plans",)
 
     def __init__(self, plans: Sequence[Plan]) -> None:
         self.plans = plans
 
-    def run(self, replica: Replica, request: Request) -> Process:
-        """To be yielded from.
+    def run(self, replica: Executor, request: Request) -> Process:
+        """Run all plans; see `Step`.
 
         Raises:
-            Failed: with the status of the first plan, in order, that failed.
+            CallFailed: with the status of the first failed plan, in the order of `plans`.
         """
         engine = replica.engine
         signals = [Signal(engine) for _ in self.plans]
@@ -68,73 +105,69 @@ class FanOut:
                 branch.close()
             raise
         if failure:
-            raise Failed(failure)
+            raise CallFailed(failure)
 
 
-def _branch(replica: Replica, request: Request, plan: Plan, over: Signal) -> Process:
+def _branch(replica: Executor, request: Request, plan: Plan, done: Signal) -> Process:
     status = 0
     try:
-        yield from replica.follow(request, plan)
-    except Failed as failure:
+        yield from replica.run_plan(request, plan)
+    except CallFailed as failure:
         status = failure.status
-    over.fire(status)
+    done.fire(status)
 
 
-class Chance:
-    """A plan that is followed with a probability."""
+class ProbabilisticPlan:
+    """A plan that runs with a probability."""
 
     __slots__ = ("plan", "probability")
 
     def __init__(self, probability: float, plan: Plan) -> None:
         self.probability, self.plan = probability, plan
 
-    def run(self, replica: Replica, request: Request) -> Process:
-        """To be yielded from."""
+    def run(self, replica: Executor, request: Request) -> Process:
+        """Draw, and run the plan or nothing; see `Step`."""
         if replica.rng.random() < self.probability:
-            yield from replica.follow(request, self.plan)
+            yield from replica.run_plan(request, self.plan)
 
 
-class Lookup:
-    """A plan that is followed where a cache has no answer; the answer is kept."""
+class CacheLookup:
+    """A plan that runs on a cache miss and fills the cache."""
 
     __slots__ = ("cache", "hit_ratio", "plan", "refill")
 
     def __init__(self, cache: Cache, hit_ratio: float, refill: float, plan: Plan) -> None:
         self.cache, self.hit_ratio, self.refill, self.plan = cache, hit_ratio, refill, plan
 
-    def run(self, replica: Replica, request: Request) -> Process:
-        """To be yielded from."""
-        if replica.rng.random() >= self.hit_ratio * self.cache.filled:
-            yield from replica.follow(request, self.plan)
-            self.cache.miss(self.refill)
+    def run(self, replica: Executor, request: Request) -> Process:
+        """Look up, and run the plan on a miss; see `Step`."""
+        if replica.rng.random() >= self.hit_ratio * self.cache.fill_ratio:
+            yield from replica.run_plan(request, self.plan)
+            self.cache.add_miss(self.refill)
 
 
-class Infer:
-    """The replica's model server works on it, with the weights of a variant."""
+class ServeModel:
+    """Inference at the model server of the replica, with the weights of a variant."""
 
     __slots__ = ("variant",)
 
     def __init__(self, variant: str) -> None:
         self.variant = variant
 
-    def run(self, replica: Replica, request: Request) -> Process:
-        """To be yielded from.
+    def run(self, replica: Executor, request: Request) -> Process:
+        """Submit a job and wait for it; see `Step`.
 
         Raises:
-            Failed: the server refused.
+            CallFailed: the server rejected the job.
         """
         model = replica.model
         if model is None:
             raise RuntimeError(f"{replica.service.name} serves a model, so its replicas need a server; give add() one")
         job = request.job = model.submit(request.prompt, request.generated, self.variant)
         try:
-            served = yield job.done
+            succeeded = yield job.done
         except GeneratorExit:
             model.cancel(job)
             raise
-        if served is False:
-            raise Failed(OVERLOADED)
-
-
-Step = Work | Line | FanOut | Chance | Lookup | Infer
-Plan = tuple[Step, ...]
+        if succeeded is False:
+            raise CallFailed(OVERLOADED)

@@ -1,61 +1,59 @@
-"""Processes that work by themselves (training, batch) and call services on the way; each unit of work is a trace."""
+"""A process of a tenant that makes calls; each unit of its work is a trace."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from foreshock_simulator.calls.client import Caller, Line
+from foreshock_simulator.calls.client import Caller, CallSite
 from foreshock_simulator.calls.interfaces import Host
-from foreshock_simulator.calls.request import Failed, Unit
+from foreshock_simulator.calls.mesh_state import MeshState
+from foreshock_simulator.calls.request import CallFailed, UnitOfWork
 from foreshock_simulator.core.engine import Process
 from foreshock_simulator.core.names import ServiceName
-from foreshock_simulator.core.randomness import stream
-from foreshock_simulator.tracing.spans import OK, Attributes, Shape, SimSpan, resource
-
-if TYPE_CHECKING:
-    from foreshock_simulator.calls.mesh import Mesh
+from foreshock_simulator.core.randomness import random_stream
+from foreshock_simulator.tracing.spans import OK, Attributes, SimSpan, SpanTemplate, resource_attributes
 
 
 class Tenant(Caller):
-    """A process of a tenant. `lines` are its calls, in the order in which they were given.
+    """A process of a tenant with its calls, in the order of its spec.
 
-    Whoever kills the process sets `ended`: then what it was about to tell is lost with it.
+    Set `ended` when the process is killed: it then records no further spans.
     """
 
-    __slots__ = ("_name", "lines")
+    __slots__ = ("_name", "call_sites")
 
-    def __init__(self, mesh: Mesh, name: ServiceName, host: Host, pid: int, lines: tuple[Line, ...]) -> None:
-        rng = stream(mesh.seed, f"tenant/{name}/{host.name}/{pid}")
-        super().__init__(mesh, rng, host.name, resource(name, host.name, host.host_id, pid))
-        self._name, self.lines = name, lines
+    def __init__(
+        self, mesh: MeshState, name: ServiceName, host: Host, pid: int, call_sites: tuple[CallSite, ...]
+    ) -> None:
+        rng = random_stream(mesh.seed, f"tenant/{name}/{host.name}/{pid}")
+        super().__init__(mesh, rng, host.name, resource_attributes(name, host.name, host.host_id, pid))
+        self._name, self.call_sites = name, call_sites
 
-    def begin(self) -> Unit:
-        """Begin a unit of work."""
+    def begin(self) -> UnitOfWork:
+        """Start a unit of work."""
         mesh = self._mesh
-        mesh.numbered = number = mesh.numbered + 1
-        return Unit(mesh.new_trace(), number, mesh.engine.now)
+        mesh.last_span_number = number = mesh.last_span_number + 1
+        return UnitOfWork(mesh.new_trace(), number, mesh.engine.now)
 
-    def call(self, unit: Unit, line: Line) -> Process:
-        """Make one of its calls, to be yielded from; gives whether it was answered. Nothing else comes of a failure."""
+    def try_call(self, unit: UnitOfWork, site: CallSite) -> Process:
+        """Make one of its calls; to be used with `yield from`. Returns whether the call succeeded."""
         try:
-            yield from self.ask(unit, line)
-        except Failed:
+            yield from self.call(unit, site)
+        except CallFailed:
             return False
         return True
 
-    def end(self, unit: Unit, name: str, attributes: Attributes) -> None:
-        """End a unit of work: the INTERNAL span that its calls are within."""
+    def end(self, unit: UnitOfWork, name: str, attributes: Attributes) -> None:
+        """End a unit of work and record its INTERNAL span, the parent of its calls."""
         mesh = self._mesh
         if self.ended:
             return
         now = mesh.engine.now
-        durations = mesh.counts.of_spans(self._name, "internal", name)
+        durations = mesh.counts.span_durations(self._name, "internal", name)
         if unit.trace:
-            shape = Shape(durations, {}, database=False)
+            template = SpanTemplate(durations, {}, database=False)
             mesh.spans.append(
                 SimSpan(
-                    unit.trace, unit.span, 0, shape, self.resource, unit.began, now, OK, 0, attributes, mesh.epoch_ns
+                    unit.trace, unit.span, 0, template, self.resource, unit.began, now, OK, 0, attributes, mesh.epoch_ns
                 )
             )
-        if mesh.counts.on:
+        if mesh.counts.enabled:
             durations.answered.append(now - unit.began)

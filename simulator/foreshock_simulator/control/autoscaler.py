@@ -7,7 +7,7 @@ from typing import Protocol
 
 from foreshock_simulator.control.hpa import Behaviour, recommend
 from foreshock_simulator.control.states import AutoscalerState
-from foreshock_simulator.core.engine import (Engine, Process)
+from foreshock_simulator.core.engine import Engine, Process
 from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.spec.services import AutoscalerSpec
 

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from foreshock_simulator.control.delays import provisioning
 from foreshock_simulator.control.states import QuotaState
-from foreshock_simulator.core.engine import (Engine, Signal)
+from foreshock_simulator.core.engine import Engine, Signal
 from foreshock_simulator.spec.hosts import Place, PoolSpec
 
 IDLE_SECONDS = 600.0
@@ -174,7 +174,7 @@ class Capacity:
                     of.held[place] += 1
                 of.coming[claim] = None
                 delay = provisioning(self._rng, of.spec.provisioning)
-                self._engine.at(self._engine.now + delay, self._come, (of, claim))
+                self._engine.schedule(self._engine.now + delay, self._come, (of, claim))
 
     def _come(self, what: tuple[_Pool, _Claim]) -> None:
         of, claim = what

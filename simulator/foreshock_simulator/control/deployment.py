@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from foreshock_simulator.control.capacity import Capacity
 from foreshock_simulator.control.delays import cold_start
 from foreshock_simulator.control.states import DeploymentState, Phase, PodState
-from foreshock_simulator.core.engine import (Engine, Process, Signal)
+from foreshock_simulator.core.engine import Engine, Process, Signal
 from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.spec.hosts import Place
 

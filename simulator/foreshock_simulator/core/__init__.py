@@ -1,1 +1,4 @@
-"""TODO."""
+"""The event engine, random streams and names that all other folders build on.
+
+Imports: nothing.
+"""

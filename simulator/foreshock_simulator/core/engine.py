@@ -1,4 +1,4 @@
-"""The clockwork: an event queue, and processes written as generators. It knows nothing of what is simulated."""
+"""Discrete-event engine: an event queue, and processes written as generators."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from math import inf
 from typing import Any
 
 Process = Generator["float | Signal", Any, Any]
-"""Something that takes simulated time. It yields seconds to sleep, or a `Signal`, whose value it is sent."""
+"""A generator that takes simulated time. It yields seconds to sleep, or a `Signal` whose value it is sent."""
 
 
 class Signal:
-    """Something one process waits for. It fires once; later calls of `fire` change nothing, which settles races."""
+    """A one-shot event that one process waits for. Calls of `fire` after the first have no effect."""
 
     __slots__ = ("_engine", "fired", "value", "waiter")
 
     value: object
-    """What it has fired with."""
+    """The argument of `fire`; unset before."""
 
     def __init__(self, engine: Engine) -> None:
-        # `Request` and `Task` set the same without a call: there is one of them for each attempt and each step.
+        # `Request` and `Task` repeat these lines to save a call for each attempt and each step.
         self._engine = engine
         self.waiter: Process | None = None
-        """The process that goes on when it fires; see `attach`."""
+        """The process that resumes when the signal fires; see `attach`."""
         self.fired = False
 
     def fire(self, value: object = None) -> None:
-        """Wake the process that waits, now or when it comes."""
+        """Resume the waiting process, or the process that attaches later."""
         if self.fired:
             return
         self.fired = True
@@ -37,10 +37,10 @@ class Signal:
             self._engine.ready.append((self.waiter, value))
 
     def attach(self, process: Process) -> None:
-        """Let a process wait.
+        """Let a process wait for this signal.
 
         Raises:
-            RuntimeError: another one waits already.
+            RuntimeError: another process waits already.
         """
         if self.waiter is not None:
             raise RuntimeError("a signal has one waiter")
@@ -50,32 +50,32 @@ class Signal:
 
 
 class Engine:
-    """Runs actions in order of time, those of one instant in the order in which they were asked for.
+    """Runs actions in order of time; actions of one instant run in the order in which they were scheduled.
 
-    `now` is in seconds since the simulation's start. Where a run is cut into pieces makes no difference.
+    `now` is in seconds since the start of the simulation. Splitting a run into several calls of `run` changes nothing.
     """
 
-    __slots__ = ("_count", "_queue", "now", "ready")
+    __slots__ = ("_queue", "_sequence", "now", "ready")
 
     def __init__(self) -> None:
         self.now = 0.0
-        # What to call with which argument, or, in place of that, the process that sleeps until then.
+        # (time, sequence, action, argument); without an action, the argument is a sleeping process.
         self._queue: list[tuple[float, float, Callable[[Any], None] | None, Any]] = []
         self.ready: deque[tuple[Process, Any]] = deque()
-        """What goes on at this instant, and with what. Nothing is run at once, so no model code is ever re-entered."""
-        self._count = 0
+        """Processes that resume at this instant, and the values sent to them. Model code is never re-entered."""
+        self._sequence = 0
 
-    def at(self, time: float, action: Callable[[Any], None], argument: object = None) -> None:
-        """Call `action(argument)` at a time, which must not lie in the past."""
-        self._count += 1
-        heappush(self._queue, (time, self._count, action, argument))
+    def schedule(self, time: float, action: Callable[[Any], None], argument: object = None) -> None:
+        """Call `action(argument)` at a time that is not in the past."""
+        self._sequence += 1
+        heappush(self._queue, (time, self._sequence, action, argument))
 
     def spawn(self, process: Process) -> None:
         """Start a process at this instant."""
         self.ready.append((process, None))
 
     def run(self, until: float) -> None:
-        """Run everything up to and including `until`, and stand there."""
+        """Run all events up to and including the time `until`, and set the clock to it."""
         queue, ready = self._queue, self.ready
         process: Process
         end = until, inf, _stop, None
@@ -91,29 +91,29 @@ class Engine:
                         continue
                     process, value = argument, None
                 try:
-                    wanted = process.send(value)
+                    yielded = process.send(value)
                 except StopIteration:
                     continue
-                if isinstance(wanted, Signal):
-                    if wanted.fired or wanted.waiter is not None:
-                        wanted.attach(process)
+                if isinstance(yielded, Signal):
+                    if yielded.fired or yielded.waiter is not None:
+                        yielded.attach(process)
                     else:
-                        wanted.waiter = process
+                        yielded.waiter = process
                 else:
-                    self._count += 1
-                    heappush(queue, (self.now + wanted, self._count, None, process))
-        except _Reached:
+                    self._sequence += 1
+                    heappush(queue, (self.now + yielded, self._sequence, None, process))
+        except _EndOfRun:
             pass
-        except BaseException:  # the model failed: no end may stay behind for a later run
+        except BaseException:  # model code failed: remove the end marker, so that a later run is not cut short
             queue.remove(end)
             heapify(queue)
             raise
 
 
-class _Reached(Exception):  # noqa: N818 - the end of a run, not a defect
-    """A run has come to its end."""
+class _EndOfRun(Exception):  # noqa: N818 - the end of a run, not a defect
+    """The clock has reached the end of the run."""
 
 
 def _stop(_: object) -> None:
-    """Comes last of all that is to happen at its time; with it there, the queue need not be looked at before a pop."""
-    raise _Reached
+    """Last action of its instant. With it in the queue, `run` needs no check for an empty queue."""
+    raise _EndOfRun

@@ -1,4 +1,4 @@
-"""Names of simulated things."""
+"""Names of simulated services."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class ServiceName(NamedTuple):
-    """A service: the pair of namespace and name."""
+    """A service by namespace and name."""
 
     namespace: str
     name: str

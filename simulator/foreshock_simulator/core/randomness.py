@@ -1,4 +1,4 @@
-"""Random numbers that follow from the seed alone."""
+"""Random numbers that depend on the seed alone."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from math import cos, log, sin, sqrt, tau
 
 
-def stream(seed: int, name: str) -> random.Random:
-    """A generator of its own for each use, so that one use more does not shift the draws of the others."""
+def random_stream(seed: int, name: str) -> random.Random:
+    """An independent generator for each name, so that a new use does not shift the draws of other uses."""
     return random.Random(f"{seed}/{name}")  # noqa: S311 - simulated chance, nothing secret
 
 
-def normals(rng: random.Random) -> Iterator[float]:
-    """Standard normal numbers, drawn in pairs (Box and Muller, 1958): those of `rng.gauss()`, sooner."""
+def standard_normals(rng: random.Random) -> Iterator[float]:
+    """Standard normal numbers by the Box-Muller transform (1958); faster than `rng.gauss()`."""
     uniform = rng.random
     while True:
         angle = uniform() * tau

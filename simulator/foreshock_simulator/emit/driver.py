@@ -16,10 +16,10 @@ from foreshock_exporter.model.device import (
     Xid,
 )
 from foreshock_exporter.model.service import AttributedService
+from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.emit.probe import Probe
 from foreshock_simulator.emit.timeline import Timeline
 from foreshock_simulator.hardware.gpu import Gpu
-from foreshock_simulator.core.names import ServiceName
 
 DRIVER_VERSION = "570.86.15"
 CUDA_VERSION = "12.8"

@@ -55,7 +55,7 @@ class Probe:
     def counters(self) -> Counters:
         """Its counters now. What one direction of a link carries, the other does as well."""
         elapsed = self._timeline.elapsed
-        state = self._last if elapsed == self._time else self._gpu.at(elapsed)  # no counter jumps
+        state = self._last if elapsed == self._time else self._gpu.state_at(elapsed)  # no counter jumps
         linked = self._gpu.model.nvlink_bandwidth > 0.0
         nvlink = state.nvlink_bytes if linked else None
         held = state.throttled_seconds
@@ -116,17 +116,17 @@ class Probe:
     def _mark(self) -> _Mark:
         elapsed = self._timeline.elapsed
         processes = {
-            worker.pid: part.busy + part.held * (elapsed - self._gpu.settled)
+            worker.pid: context.busy_seconds + context.sm_share * (elapsed - self._gpu.advanced_to)
             for worker in self._gpu.workers
-            for part in worker.parts
-            if part.gpu is self._gpu
+            for context in worker.contexts
+            if context.gpu is self._gpu
         }
         timestamp_us = int((self._timeline.start + elapsed) * 1e6)
-        return _Mark(elapsed, timestamp_us, self._gpu.busy_at(elapsed), processes)
+        return _Mark(elapsed, timestamp_us, self._gpu.busy_seconds_at(elapsed), processes)
 
     def _state(self) -> tuple[GpuState, float]:
         elapsed = self._timeline.elapsed
-        return self._gpu.at(elapsed), elapsed
+        return self._gpu.state_at(elapsed), elapsed
 
     def _reading(self, state: GpuState) -> Reading:
         model = self._gpu.model
@@ -147,9 +147,9 @@ class Probe:
     def _instances(self) -> tuple[Instance, ...]:
         held = [0.0] * len(self._gpu.instances)
         for worker in self._gpu.workers if held else ():
-            for part in worker.parts:
-                if part.gpu is self._gpu:
-                    held[part.instance] += worker.memory_bytes
+            for context in worker.contexts:
+                if context.gpu is self._gpu:
+                    held[context.instance] += worker.memory_bytes
         return tuple(
             Instance(
                 _uuid("MIG", f"{self._gpu.host}/{self._gpu.index}/{number}"),

@@ -1,4 +1,4 @@
-"""GPUs and hosts: what work costs there, and how those who share one slow each other down.
+"""GPUs and hosts: the cost of GPU work, and the slowdown of processes that share a GPU.
 
-Imports: `spec`.
+Imports: `core`, `spec`.
 """

@@ -1,46 +1,42 @@
-"""One GPU as exact, event-driven physics: between two changes all rates are constant, so every integral is exact."""
+"""One GPU as an exact event-driven model: rates are constant between two changes, so all integrals are exact."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from foreshock_simulator.core.engine import Engine
+from foreshock_simulator.hardware.context import Context, GpuProcess, Group
 from foreshock_simulator.hardware.meter import GpuState, Meter
-from foreshock_simulator.hardware.mig import Instance, instances
+from foreshock_simulator.hardware.mig import MigInstance, mig_instances
 from foreshock_simulator.hardware.models import GpuModel
-from foreshock_simulator.hardware.operating import Group, operate, used
-from foreshock_simulator.hardware.power import IDLE, Heat, Reason, Use, watts
-from foreshock_simulator.hardware.sharing import WHOLE
+from foreshock_simulator.hardware.operating_point import channel_use, operating_point
+from foreshock_simulator.hardware.power import IDLE, ChannelUse, ThermalState, ThrottleReason, power_watts
+from foreshock_simulator.hardware.sharing import WHOLE_GPU
 from foreshock_simulator.spec.hosts import Sharing
-
-if TYPE_CHECKING:
-    from foreshock_simulator.hardware.worker import Part, Worker
 
 
 class Gpu:
     """One GPU.
 
-    `busy` is the time its SMs were held, in seconds: by time-slicing, the time in which a kernel was resident; side by
-    side (MPS, MIG), weighted by the share of the SMs. It is the sum of what its processes hold. Counts of `xids` are
-    whoever's who makes it fail.
+    Its busy time is the integral of the held SMs: with time-slicing, the time with a resident kernel; side by side
+    (MPS, MIG), weighted by the share of the SMs. It is the sum over its contexts. `xids` is filled by faults.
 
     Args:
-        engine: whose time it lives in.
-        model: what kind it is.
-        host: the host's name, for messages.
+        engine: its clock.
+        model: kind of GPU.
+        host: name of the host, for messages.
         index: on the host.
-        sharing: how its processes share it.
-        mig_slices: sevenths of its SMs that each instance has, with `sharing` "mig".
+        sharing: sharing mode of its processes.
+        mig_slices: compute slices (sevenths) of each MIG instance, with `sharing` "mig".
 
     Raises:
-        ValueError: MIG instances that there cannot be, or none with `sharing` "mig".
+        ValueError: impossible MIG instances, or none with `sharing` "mig".
     """
 
     __slots__ = (
-        "_ceiling", "_heat", "_heat_due", "_heat_epoch", "_limit_ratio", "_meter", "_most", "_reason",
-        "_slices", "_use", "clock", "engine", "groups", "host", "index", "instances", "model", "power_watts", "settled",
-        "sharing", "workers", "xids",
+        "_limit_ratio", "_limit_watts", "_meter", "_overheat_id", "_overheat_scheduled", "_power_cap", "_thermal",
+        "_throttle_reason", "_time_sliced", "_use", "advanced_to", "clock", "engine", "groups", "host", "index",
+        "instances", "model", "power_watts", "sharing", "workers", "xids",
     )  # fmt: skip
 
     def __init__(
@@ -55,32 +51,32 @@ class Gpu:
         self.engine, self.model, self.host, self.index, self.sharing = engine, model, host, index, sharing
         if (sharing == "mig") != bool(mig_slices):
             raise ValueError(f"{self}: MIG instances are given with sharing mig, and with that only")
-        self.instances: tuple[Instance, ...] = instances(model, mig_slices) if mig_slices else ()
-        self.workers: list[Worker] = []
+        self.instances: tuple[MigInstance, ...] = mig_instances(model, mig_slices) if mig_slices else ()
+        self.workers: list[GpuProcess] = []
         self.xids: list[tuple[float, int]] = []
-        """(time, number) of the errors that its driver reports."""
-        self.settled = engine.now
+        """(time, number) of the Xid errors that its driver reports."""
+        self.advanced_to = engine.now
         self.clock = 1.0
         self.power_watts = model.idle_watts
-        self.groups: tuple[Group, ...] = tuple((each.capacity, []) for each in self.instances) or ((WHOLE, []),)
-        self._slices = sharing == "time-slicing"
+        self.groups: tuple[Group, ...] = tuple((each.capacity, []) for each in self.instances) or ((WHOLE_GPU, []),)
+        self._time_sliced = sharing == "time-slicing"
         self._use = IDLE
         self._meter = Meter()
-        self._most = model.limit_watts
-        self._ceiling = math.inf
-        self._reason: Reason | None = None
+        self._limit_watts = model.limit_watts
         self._limit_ratio = 1.0
-        self._heat = Heat(model)
-        self._heat_epoch = 0
-        self._heat_due = False
+        self._power_cap = math.inf
+        self._throttle_reason: ThrottleReason | None = None
+        self._thermal = ThermalState(model)
+        self._overheat_id = 0
+        self._overheat_scheduled = False
 
     def __str__(self) -> str:
-        """As messages name it."""
+        """Host and index, for messages."""
         return f"{self.host}/gpu-{self.index}"
 
     @property
     def power_limit_ratio(self) -> float:
-        """The power limit relative to the model's; setting it (above 0, at most 1) moves the clocks at once."""
+        """Power limit relative to the model's, above 0 up to 1. Setting it changes the clock at once."""
         return self._limit_ratio
 
     @power_limit_ratio.setter
@@ -88,18 +84,18 @@ class Gpu:
         if not 0.0 < ratio <= 1.0:
             raise ValueError(f"{self}: a power limit is above 0 and at most 1 of the model's, not {ratio:g}")
         self._limit_ratio = ratio
-        self._most = self.model.limit_watts * ratio
+        self._limit_watts = self.model.limit_watts * ratio
         self.rebalance()
 
     @property
     def inlet_celsius(self) -> float:
-        """The temperature of the air that cools it; settable."""
-        return self._heat.inlet_celsius
+        """Temperature of the cooling air; settable."""
+        return self._thermal.inlet_celsius
 
     @inlet_celsius.setter
     def inlet_celsius(self, celsius: float) -> None:
-        self.settle()
-        self._heat.inlet_celsius = celsius
+        self.advance()
+        self._thermal.inlet_celsius = celsius
         self.rebalance()
 
     @property
@@ -108,27 +104,27 @@ class Gpu:
         return self.clock * self.model.clock_max_hertz
 
     @property
-    def use(self) -> Use:
-        """How it is used at this moment."""
+    def use(self) -> ChannelUse:
+        """Momentary use of its channels."""
         return self._use
 
     @property
-    def throttled(self) -> Reason | None:
-        """Why its clock is held down at this moment."""
-        return self._reason
+    def throttled(self) -> ThrottleReason | None:
+        """Reason of a clock below the maximum; None at the maximum."""
+        return self._throttle_reason
 
-    def busy_at(self, now: float) -> float:
-        """Busy seconds by then, which is not before the last change; changes nothing."""
+    def busy_seconds_at(self, now: float) -> float:
+        """Busy time up to `now`, which is not before the last change. Changes nothing."""
         busy, *_ = self._use
-        return self._meter.busy + busy * (now - self.settled)
+        return self._meter.busy + busy * (now - self.advanced_to)
 
-    def at(self, now: float) -> GpuState:
-        """Its state at a time that is not before the last change and before the next; changes nothing."""
-        seconds, meter, model = now - self.settled, self._meter, self.model
+    def state_at(self, now: float) -> GpuState:
+        """State at a time between the last change and the next one. Changes nothing."""
+        seconds, meter, model = now - self.advanced_to, self._meter, self.model
         busy, tensor, dram, nvlink, pcie = self._use
         throttled = meter.throttled.copy()
-        if self._reason is not None:
-            throttled[self._reason] += seconds
+        if self._throttle_reason is not None:
+            throttled[self._throttle_reason] += seconds
         return GpuState(
             busy_seconds=meter.busy + busy * seconds,
             tensor_seconds=meter.tensor + tensor * seconds,
@@ -138,22 +134,22 @@ class Gpu:
             pcie_bytes=(meter.pcie + pcie * seconds) * model.pcie_bandwidth,
             throttled_seconds=throttled,
             power_watts=self.power_watts,
-            power_limit_watts=self._most,
+            power_limit_watts=self._limit_watts,
             clock_hertz=self.clock_hertz,
-            celsius=self._heat.after(seconds),
+            celsius=self._thermal.celsius_after(seconds),
             memory_used_bytes=sum(worker.memory_bytes for worker in self.workers),
         )
 
-    def inside(self, instance: int) -> list[Worker]:
-        """The processes in a MIG instance; all, in 0, where the GPU is whole."""
-        parts = (part for worker in self.workers for part in worker.parts)
-        return [part.worker for part in parts if part.gpu is self and part.instance == instance]
+    def workers_in(self, instance: int) -> list[GpuProcess]:
+        """Processes in a MIG instance; all processes, for 0, on a whole GPU."""
+        contexts = (context for worker in self.workers for context in worker.contexts)
+        return [context.process for context in contexts if context.gpu is self and context.instance == instance]
 
-    def room(self, instance: int | None = None) -> float:
-        """Bytes of memory that a new process may have, in a MIG instance where there are some.
+    def free_bytes(self, instance: int | None = None) -> float:
+        """Free memory for a new process, in a MIG instance or on the whole GPU.
 
         Raises:
-            ValueError: no such MIG instance, or none named where there are some.
+            ValueError: `instance` is unknown, missing, or given for a whole GPU.
         """
         if not self.instances:
             if instance is not None:
@@ -163,91 +159,91 @@ class Gpu:
             raise ValueError(f"{self} has MIG instances 0 to {len(self.instances) - 1}; name one, not {instance}")
         else:
             size = self.instances[instance].memory_bytes
-        return size - sum(worker.memory_bytes for worker in self.inside(instance or 0))
+        return size - sum(worker.memory_bytes for worker in self.workers_in(instance or 0))
 
-    def settle(self) -> None:
-        """Account for the time since the last change."""
+    def advance(self) -> None:
+        """Integrate over the time since the last change."""
         now = self.engine.now
-        seconds = now - self.settled
+        seconds = now - self.advanced_to
         if seconds <= 0.0:
             return
-        self.settled = now
-        self._meter.add(seconds, self._use, self.power_watts, self._reason)
-        for _, parts in self.groups:
-            for part in parts:
-                part.busy += part.held * seconds
-        self._heat.wait(seconds)
+        self.advanced_to = now
+        self._meter.add(seconds, self._use, self.power_watts, self._throttle_reason)
+        for _, contexts in self.groups:
+            for context in contexts:
+                context.busy_seconds += context.sm_share * seconds
+        self._thermal.advance(seconds)
 
-    def rebalance(self, changed: Worker | None = None) -> None:
-        """Divide the channels anew after a change here or, where a process is named, on all its GPUs."""
+    def rebalance(self, changed: GpuProcess | None = None) -> None:
+        """Share the channels again after a change here or, with `changed`, on all GPUs of that process."""
         gpus = (self,) if changed is None else changed.gpus
         for gpu in gpus:
-            gpu.settle()
+            gpu.advance()
         if changed is not None and changed.resident != (changed.active > 0):
             changed.resident = not changed.resident
-            for part in changed.parts:
-                part.gpu.enlist(part)
+            for context in changed.contexts:
+                context.gpu.update_membership(context)
         for gpu in gpus:
-            gpu.allot()
+            gpu.allocate()
         if changed is not None and not changed.resident:
-            changed.follow()
+            changed.update_speed()
         for gpu in gpus:
-            spread = False
-            for _, parts in gpu.groups:
-                for part in parts:
-                    worker = part.worker
-                    faster_or_slower = worker.follow()
-                    if worker.spread:
-                        spread = True
-                        if faster_or_slower:
-                            for other in worker.gpus:
+            multi_gpu = False
+            for _, contexts in gpu.groups:
+                for context in contexts:
+                    process = context.process
+                    speed_changed = process.update_speed()
+                    if process.multi_gpu:
+                        multi_gpu = True
+                        if speed_changed:
+                            for other in process.gpus:
                                 if other not in gpus:
-                                    other.settle()
-                                    other.account()
-            if spread and any(part.held_up for _, parts in gpu.groups for part in parts):
-                gpu.account()
+                                    other.advance()
+                                    other.recompute_use()
+            if multi_gpu and any(context.waits_for_other_gpu for _, contexts in gpu.groups for context in contexts):
+                gpu.recompute_use()
             else:
-                gpu.warm()
+                gpu.schedule_overheating()
 
-    def account(self) -> None:
-        """Sum anew what processes use here that are held up on other GPUs; their SMs stay held, the clock stays."""
-        use = self._use = used(self.groups, actual=True)
-        self.power_watts = min(self._ceiling, watts(self.model, use, self.clock))
-        self.warm()
+    def recompute_use(self) -> None:
+        """Recompute the use when a process waits for another of its GPUs; its SM share and the clock stay."""
+        use = self._use = channel_use(self.groups, actual=True)
+        self.power_watts = min(self._power_cap, power_watts(self.model, use, self.clock))
+        self.schedule_overheating()
 
-    def warm(self) -> None:
-        """Head for the temperature that the present power leads to."""
-        seconds = self._heat.draw(self.power_watts)
+    def schedule_overheating(self) -> None:
+        """Schedule thermal throttling for the time at which the present power reaches the maximum temperature."""
+        seconds = self._thermal.set_power(self.power_watts)
         if seconds is not None:
-            self._heat_epoch += 1
-            self._heat_due = True
-            self.engine.at(self.engine.now + seconds, self._too_hot, self._heat_epoch)
-        elif self._heat_due:
-            self._heat_epoch += 1
-            self._heat_due = False
+            self._overheat_id += 1
+            self._overheat_scheduled = True
+            self.engine.schedule(self.engine.now + seconds, self._overheat, self._overheat_id)
+        elif self._overheat_scheduled:
+            self._overheat_id += 1
+            self._overheat_scheduled = False
 
-    def enlist(self, part: Part) -> None:
-        """Take note of that a process has begun to run something here, or has nothing to run any more."""
-        _, parts = self.groups[part.instance]
-        if part.worker.resident:
-            parts.append(part)
+    def update_membership(self, context: Context) -> None:
+        """Add the context of a process that has started to run, or remove that of one without tasks."""
+        _, contexts = self.groups[context.instance]
+        if context.process.resident:
+            contexts.append(context)
         else:
-            parts.remove(part)
-            part.held, part.speed = 0.0, 1.0
+            contexts.remove(context)
+            context.sm_share, context.speed = 0.0, 1.0
 
-    def allot(self) -> None:
-        """Divide the channels among those who run, at the highest clock that the limits allow."""
-        limit, model, heat = self._most, self.model, self._heat
-        if heat.held:
-            limit = min(limit, heat.limit_watts())
-        self._use, clock, power = operate(model, self.groups, self._slices, limit)
+    def allocate(self) -> None:
+        """Share the channels among the running contexts at the highest clock that power and temperature allow."""
+        limit, model, thermal = self._limit_watts, self.model, self._thermal
+        if thermal.throttled:
+            limit = min(limit, thermal.limit_watts())
+        self._use, clock, power = operating_point(model, self.groups, self._time_sliced, limit)
         self.clock = clock
-        self._ceiling = limit if clock > model.clock_min_ratio else math.inf
-        self.power_watts = power if power <= limit else min(power, self._ceiling)
-        self._reason = None if clock == 1.0 else "thermal" if limit < self._most else "power"
+        self._power_cap = limit if clock > model.clock_min_ratio else math.inf
+        self.power_watts = power if power <= limit else min(power, self._power_cap)
+        self._throttle_reason = None if clock == 1.0 else "thermal" if limit < self._limit_watts else "power"
 
-    def _too_hot(self, epoch: int) -> None:
-        if epoch == self._heat_epoch:
-            self.settle()
-            self._heat.held = True
+    def _overheat(self, overheat_id: int) -> None:
+        if overheat_id == self._overheat_id:
+            self.advance()
+            self._thermal.throttled = True
             self.rebalance()

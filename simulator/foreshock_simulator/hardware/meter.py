@@ -1,14 +1,14 @@
-"""What a GPU has used since its start, and its state at one moment."""
+"""Cumulative use of a GPU, and a snapshot of its state."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from foreshock_simulator.hardware.power import IDLE, Reason, Use
+from foreshock_simulator.hardware.power import IDLE, ChannelUse, ThrottleReason
 
 
 class GpuState(NamedTuple):
-    """A GPU at one moment. Integrals are since its start: seconds, joules, bytes in one direction."""
+    """Snapshot of a GPU. Integrals are since its start: seconds, joules, bytes in one direction."""
 
     busy_seconds: float
     tensor_seconds: float
@@ -16,7 +16,7 @@ class GpuState(NamedTuple):
     energy_joules: float
     nvlink_bytes: float
     pcie_bytes: float
-    throttled_seconds: dict[Reason, float]
+    throttled_seconds: dict[ThrottleReason, float]
     power_watts: float
     power_limit_watts: float
     clock_hertz: float
@@ -25,16 +25,16 @@ class GpuState(NamedTuple):
 
 
 class Meter:
-    """Sums up over time what is constant between two changes: seconds at a channel's full use, joules."""
+    """Integrals over time: seconds at full use of each channel, joules, and throttled seconds."""
 
     __slots__ = ("busy", "dram", "joules", "nvlink", "pcie", "tensor", "throttled")
 
     def __init__(self) -> None:
         self.busy = self.tensor = self.dram = self.nvlink = self.pcie = self.joules = 0.0
-        self.throttled: dict[Reason, float] = {"power": 0.0, "thermal": 0.0}
+        self.throttled: dict[ThrottleReason, float] = {"power": 0.0, "thermal": 0.0}
 
-    def add(self, seconds: float, use: Use, watts: float, reason: Reason | None) -> None:
-        """So long it was used like this, drew so much, and had its clock held down for a reason."""
+    def add(self, seconds: float, use: ChannelUse, watts: float, reason: ThrottleReason | None) -> None:
+        """Add an interval of constant use, power and throttling."""
         if use is not IDLE:
             busy, tensor, dram, nvlink, pcie = use
             self.busy += busy * seconds

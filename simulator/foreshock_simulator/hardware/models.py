@@ -1,4 +1,4 @@
-"""Kinds of GPU: what the data sheets say, and what was measured about how they draw power and reach their peaks."""
+"""Kinds of GPU: data sheet values, and measured values of power and efficiency."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ GIB = float(1024**3)
 
 @dataclass(frozen=True, slots=True)
 class GpuModel:
-    """A kind of GPU. Bandwidths in bytes a second and one direction, power in watts, clocks in hertz.
+    """A kind of GPU. Bandwidths in bytes per second in one direction, power in watts, clocks in hertz.
 
     Args:
-        name: as NVML gives it.
-        memory_bytes: of the device; `reserved_bytes` of it are the driver's.
-        flops: dense 16-bit operations a second of the tensor cores.
-        idle_watts: with nothing resident. At full clock `sm_watts` come for SMs that are held all the time,
-            `tensor_watts` for tensor cores at their peak and `dram_watts` for memory at its peak bandwidth. All at once
-            is above `limit_watts` on purpose: matrix work on a real GPU runs into its limit.
-        celsius_per_watt: how far the die settles above the inlet; with `thermal_seconds` as its time constant.
-        max_celsius: where the driver begins to hold clocks down.
+        name: as in NVML.
+        memory_bytes: of the device; the driver takes `reserved_bytes` of it.
+        flops: dense 16-bit operations per second of the tensor cores.
+        idle_watts: without resident kernels. At full clock, fully held SMs add `sm_watts`, tensor cores at their peak
+            `tensor_watts`, and memory at its peak bandwidth `dram_watts`. The sum exceeds `limit_watts` on purpose:
+            matrix work on a real GPU runs into its limit.
+        celsius_per_watt: rise of the die above the inlet per watt; `thermal_seconds` is the time constant.
+        max_celsius: temperature at which the driver starts to throttle.
         flops_efficiency: share of `flops` that large matrix products reach; `bandwidth_efficiency` likewise.
-        layer_seconds: what a transformer layer takes besides moving weights and multiplying (launches, small kernels).
+        layer_seconds: time of a transformer layer besides weights and products (launches, small kernels).
     """
 
     name: str
@@ -49,7 +49,7 @@ class GpuModel:
 
 
 # Memory, bandwidths, FLOP/s and power limits: NVIDIA's data sheets of H100 (SXM5), H200, A100 80GB (SXM4), L40S, L4 and
-# V100 (SXM2). Maximum clocks: what nvidia-smi -q -d CLOCK prints. The last three efficiencies of H100 and A100 are
+# V100 (SXM2). Maximum clocks: output of nvidia-smi -q -d CLOCK. The last three efficiencies of H100 and A100 are
 # fitted to Vidur's kernel times (docs/realism.md); the others take the A100's. V100's power: iGniter's measurements.
 # The division of power among SMs, tensor cores and memory is set so that the prompt phase of a language model nears the
 # limit while the token phase stays well below it, as Splitwise (Patel et al., ISCA 2024) reports. Thermal figures are
@@ -179,14 +179,14 @@ MODELS = {
         mig=False,
     ),
 }  # fmt: skip
-"""By the name that scenarios use."""
+"""Kinds of GPU by their name in scenarios."""
 
 
-def model_named(name: str) -> GpuModel:
-    """The kind of GPU of this name.
+def gpu_model(name: str) -> GpuModel:
+    """The kind of GPU with this name.
 
     Raises:
-        ValueError: there is none; the message names those there are.
+        ValueError: unknown name; the message lists the known ones.
     """
     try:
         return MODELS[name]

@@ -1,13 +1,13 @@
-"""Power, clocks and heat of a GPU.
+"""Power, clocks and temperature of a GPU.
 
-Power follows use. With f the clock relative to its highest,
+With f the clock relative to its maximum, the power is
 
     P = idle + sm_watts · busy · f³ + tensor_watts · tensor · f² + dram_watts · dram
 
-where busy is the share of the SMs that is held, and tensor and dram are the shares of the peaks that are reached (power
-of logic goes as f·V², and V about as f; `tensor` has one f in it already, since matrix work slows down with the clock).
-Where P would exceed the limit, the clock falls until it does not. The temperature settles at inlet + R · P with one
-time constant; where it reaches the highest allowed, the limit becomes what holds it there until it is 2 °C below.
+where busy is the share of SMs that are held, and tensor and dram are shares of the peaks (power of logic goes as f·V²,
+and V about as f; `tensor` contains one f already, since matrix work slows down with the clock). Above the power limit,
+the clock falls until P fits. The temperature settles at inlet + R · P with one time constant. At the maximum
+temperature, the power limit falls to the value that holds it, until the GPU is `RELEASE_CELSIUS` cooler.
 """
 
 from __future__ import annotations
@@ -19,17 +19,15 @@ from foreshock_simulator.hardware.models import GpuModel
 
 INLET_CELSIUS = 27.0
 RELEASE_CELSIUS = 2.0
-"""Below the highest temperature by so much, a GPU that was held down for heat is let go."""
-Reason = Literal["power", "thermal"]
-"""Why a clock is held down, in the words of the exporter."""
+"""Distance below the maximum temperature at which thermal throttling ends."""
+ThrottleReason = Literal["power", "thermal"]
+
+ChannelUse = tuple[float, float, float, float, float]
+"""Momentary use of a GPU's channels as shares of their capacity: busy, tensor, dram, nvlink, pcie."""
+IDLE: ChannelUse = (0.0, 0.0, 0.0, 0.0, 0.0)
 
 
-Use = tuple[float, float, float, float, float]
-"""The use of a GPU's channels at one moment, as shares of what it has: busy, tensor, dram, nvlink, pcie."""
-IDLE: Use = (0.0, 0.0, 0.0, 0.0, 0.0)
-
-
-def watts(model: GpuModel, use: Use, clock: float) -> float:
+def power_watts(model: GpuModel, use: ChannelUse, clock: float) -> float:
     """Power at this use and clock ratio."""
     busy, tensor, dram, _, _ = use
     return (
@@ -39,50 +37,50 @@ def watts(model: GpuModel, use: Use, clock: float) -> float:
     )
 
 
-def clock_within(model: GpuModel, use: Use, clock: float, limit: float) -> float:
-    """The clock ratio at which this use, seen at `clock`, would draw `limit` watts; from the model's lowest to 1."""
+def clock_at_limit(model: GpuModel, use: ChannelUse, clock: float, limit_watts: float) -> float:
+    """Clock ratio at which a use, measured at `clock`, would draw `limit_watts`; from the model's minimum to 1."""
     _, _, dram, _, _ = use
     fixed = model.idle_watts + model.dram_watts * dram
-    moving = watts(model, use, clock) - fixed
-    if moving <= 0.0:
+    dynamic = power_watts(model, use, clock) - fixed
+    if dynamic <= 0.0:
         return 1.0
-    ratio = clock * math.cbrt(max(0.0, limit - fixed) / moving)
+    ratio = clock * math.cbrt(max(0.0, limit_watts - fixed) / dynamic)
     return min(1.0, max(model.clock_min_ratio, ratio))
 
 
-class Heat:
-    """The temperature of a GPU, and whether its clocks are held down for it."""
+class ThermalState:
+    """The temperature of a GPU, and whether it throttles for it."""
 
-    __slots__ = ("_model", "celsius", "held", "inlet_celsius", "target")
+    __slots__ = ("_model", "_target", "celsius", "inlet_celsius", "throttled")
 
     def __init__(self, model: GpuModel) -> None:
         self._model = model
         self.inlet_celsius = INLET_CELSIUS
-        self.celsius = self.target = INLET_CELSIUS + model.celsius_per_watt * model.idle_watts
-        self.held = False
+        self.celsius = self._target = INLET_CELSIUS + model.celsius_per_watt * model.idle_watts
+        self.throttled = False
 
-    def after(self, seconds: float) -> float:
-        """The temperature after so long at the present power."""
-        if self.celsius == self.target:
+    def celsius_after(self, seconds: float) -> float:
+        """The temperature after a time at the present power."""
+        if self.celsius == self._target:
             return self.celsius
-        return self.target + (self.celsius - self.target) * math.exp(-seconds / self._model.thermal_seconds)
+        return self._target + (self.celsius - self._target) * math.exp(-seconds / self._model.thermal_seconds)
 
-    def wait(self, seconds: float) -> None:
-        """So long it has been at the present power."""
-        self.celsius = self.after(seconds)
+    def advance(self, seconds: float) -> None:
+        """Move on by a time at the present power."""
+        self.celsius = self.celsius_after(seconds)
 
     def limit_watts(self) -> float:
-        """What may be drawn without getting hotter than allowed; unlimited until it has been that hot."""
-        if self.held and self.celsius < self._model.max_celsius - RELEASE_CELSIUS:
-            self.held = False
-        if not self.held:
+        """The power that holds the maximum temperature; infinite unless throttled."""
+        if self.throttled and self.celsius < self._model.max_celsius - RELEASE_CELSIUS:
+            self.throttled = False
+        if not self.throttled:
             return math.inf
         return max(0.0, self._model.max_celsius - self.inlet_celsius) / self._model.celsius_per_watt
 
-    def draw(self, power: float) -> float | None:
-        """Head for where this power leads; seconds until the highest temperature is reached, None: never."""
-        self.target = self.inlet_celsius + self._model.celsius_per_watt * power
-        if self.held or self.target <= self._model.max_celsius:
+    def set_power(self, watts: float) -> float | None:
+        """Set the present power; returns the seconds until the maximum temperature, None if it is never reached."""
+        self._target = self.inlet_celsius + self._model.celsius_per_watt * watts
+        if self.throttled or self._target <= self._model.max_celsius:
             return None
-        over = (self.target - self.celsius) / (self.target - self._model.max_celsius)
+        over = (self._target - self.celsius) / (self._target - self._model.max_celsius)
         return self._model.thermal_seconds * math.log(max(1.0, over))

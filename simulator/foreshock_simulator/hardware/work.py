@@ -1,19 +1,19 @@
-"""Work for a GPU, and what becomes of it."""
+"""Work for a GPU, and its execution."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple
 
-from foreshock_simulator.core.engine import (Engine, Signal)
+from foreshock_simulator.core.engine import Engine, Signal
 
 
-class Work(NamedTuple):
-    """A stretch of work: how long it takes alone on an idle GPU, and the channels it uses meanwhile.
+class GpuWork(NamedTuple):
+    """A piece of work: its duration alone on an idle GPU, and its use of the channels meanwhile.
 
-    `sm`: the share of the time in which its kernels are resident; the others are shares of the GPU's peak: memory
-    bandwidth, tensor cores, NVLink and PCIe in one direction. `kernels`: dispatches a second that it waits for. On
-    several GPUs the same is used of each.
+    `sm` is the share of time with a resident kernel. The other shares are relative to the GPU's peak: memory bandwidth,
+    tensor cores, NVLink and PCIe in one direction. `kernels` counts blocking dispatches per second. On several GPUs,
+    each is used like this.
     """
 
     seconds: float
@@ -26,13 +26,13 @@ class Work(NamedTuple):
 
 
 class Task(Signal):
-    """Work under way. It fires with True when it is done, with False when it was cancelled or its process ended.
+    """Work in progress. It fires with True when it is done, with False when it is cancelled or its process ends.
 
-    `action` is called first when it is done, without any delay: a server begins its next step there.
+    `action` is called first when the work is done, in the same event.
     """
 
     __slots__ = ("action", "begun", "end", "work")
 
-    def __init__(self, engine: Engine, work: Work, begun: float, action: Callable[[], None] | None) -> None:
-        self._engine, self.waiter, self.fired = engine, None, False  # as `Signal` does, without the call
+    def __init__(self, engine: Engine, work: GpuWork, begun: float, action: Callable[[], None] | None) -> None:
+        self._engine, self.waiter, self.fired = engine, None, False  # as in `Signal`, without the call
         self.work, self.begun, self.end, self.action = work, begun, begun + work.seconds, action

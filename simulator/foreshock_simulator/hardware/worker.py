@@ -4,56 +4,60 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING
 
 from foreshock_simulator.core.engine import Signal
-from foreshock_simulator.hardware.work import Task, Work
 from foreshock_simulator.core.names import ServiceName
+from foreshock_simulator.hardware.context import Context
+from foreshock_simulator.hardware.gpu import Gpu
+from foreshock_simulator.hardware.work import GpuWork, Task
 
-if TYPE_CHECKING:
-    from foreshock_simulator.hardware.gpu import Gpu
-
-_DONE = 1e-9
-"""Seconds of work below which a task counts as finished: above the rounding of the clock, below what matters."""
-
-
-class Part:
-    """A process on one of its GPUs: the SMs it holds there, `busy` seconds up to the GPU's `settled`."""
-
-    __slots__ = ("busy", "gpu", "held", "instance", "speed", "worker")
-
-    def __init__(self, worker: Worker, gpu: Gpu, instance: int) -> None:
-        self.worker, self.gpu, self.instance = worker, gpu, instance
-        self.held = self.busy = 0.0
-        self.speed = 1.0
-        """The progress that this GPU alone would allow."""
-
-    @property
-    def held_up(self) -> bool:
-        """Whether the process is slower than this GPU would allow."""
-        return self.worker.speed * self.worker.slow != self.speed
+_DONE_SECONDS = 1e-9
+"""Remaining work below which a task is done: above rounding errors of the clock."""
 
 
 class Worker:
-    """A process on one GPU, or on several that work in step (tensor parallel): then the slowest decides.
+    """A process on one GPU, or on several GPUs in lockstep (tensor parallel) at the speed of the slowest.
 
-    While it waits for the slowest it holds the SMs it was given on the others, as a collective operation does that
-    spins. Tasks that run at once are streams of one process: they progress alike.
+    While it waits for the slowest GPU it holds its SMs on the others, like a collective operation that spins.
+    Concurrent tasks are streams of one process and progress at the same speed.
 
     Args:
-        gpus: that it runs on; on each it takes `memory_bytes`.
+        gpus: that it runs on; it takes `memory_bytes` of each.
         pid: of the process.
-        service: it belongs to.
-        slice: index of the MIG instance on each GPU, where they have some.
+        service: of the process.
+        slice: index of the MIG instance on each GPU; None for whole GPUs.
 
     Raises:
-        ValueError: the memory does not fit; no such MIG instance, or none named where there are some.
+        ValueError: not enough memory; `slice` is unknown, missing, or given for a whole GPU.
     """
 
     __slots__ = (
-        "_calling", "_engine", "_epoch", "_planned", "_progress", "_sequence", "_settled", "_slow", "_stale", "_tasks",
-        "active", "dram", "gpus", "kernels", "memory_bytes", "nvlink", "parts", "pcie", "pid", "resident", "service",
-        "sm", "speed", "spread", "stopped", "tensor",
+        "_completed",
+        "_completed_at",
+        "_engine",
+        "_in_actions",
+        "_plan_id",
+        "_plan_outdated",
+        "_planned",
+        "_sequence",
+        "_slowdown",
+        "_tasks",
+        "active",
+        "contexts",
+        "dram",
+        "gpus",
+        "kernels",
+        "memory_bytes",
+        "multi_gpu",
+        "nvlink",
+        "pcie",
+        "pid",
+        "resident",
+        "service",
+        "sm",
+        "speed",
+        "stopped",
+        "tensor",
     )  # fmt: skip
 
     def __init__(
@@ -67,50 +71,49 @@ class Worker:
         self.gpus, self.pid, self.service, self.memory_bytes = tuple(gpus), pid, service, memory_bytes
         self._engine = gpus[0].engine
         for gpu in gpus:
-            room = gpu.room(slice)
-            if memory_bytes > room:
-                raise ValueError(f"{gpu}: a process needs {memory_bytes:.3g} bytes of memory and {room:.3g} are free")
-        self.parts = tuple(Part(self, gpu, slice or 0) for gpu in gpus)
-        self.spread = len(self.gpus) > 1
-        """Whether it runs on several GPUs."""
+            free = gpu.free_bytes(slice)
+            if memory_bytes > free:
+                raise ValueError(f"{gpu}: a process needs {memory_bytes:.3g} bytes of memory and {free:.3g} are free")
+        self.contexts = tuple(Context(self, gpu, slice or 0) for gpu in gpus)
+        self.multi_gpu = len(self.gpus) > 1
         for gpu in gpus:
             gpu.workers.append(self)
         self.sm = self.dram = self.tensor = self.nvlink = self.pcie = self.kernels = 0.0
-        self.speed, self._slow, self.stopped = 1.0, 1.0, False
+        self.speed, self._slowdown, self.stopped = 1.0, 1.0, False
         self.resident = False
-        """Whether its GPUs know that it runs something."""
-        # (progress at its end, order, task). Progress is the seconds of work done for every task since the process
-        # began: beginning or ending one leaves the others' entries as they are.
+        """Whether its contexts are in the groups of their GPUs."""
+        # (end, sequence, task). The end is in seconds of work since the process began (`_completed`), which progresses
+        # equally for all tasks, so the start or end of a task leaves the other entries unchanged.
         self._tasks: list[tuple[float, int, Task]] = []
         self.active = 0
-        """How many tasks it runs."""
-        self._sequence = self._epoch = 0
-        self._progress = self._settled = 0.0
+        """Running tasks."""
+        self._sequence = self._plan_id = 0
+        self._completed = self._completed_at = 0.0
         self._planned = -1.0
-        self._stale = False  # whether the plan is to be made anew, whatever the speed
-        self._calling = False
+        self._plan_outdated = False
+        self._in_actions = False
 
     @property
-    def slow(self) -> float:
-        """Its own work takes so many times as long (a bad deploy), and uses the channels for as long."""
-        return self._slow
+    def slowdown(self) -> float:
+        """Factor on the duration of its work and on its use of the channels; 1 is normal."""
+        return self._slowdown
 
-    @slow.setter
-    def slow(self, factor: float) -> None:
+    @slowdown.setter
+    def slowdown(self, factor: float) -> None:
         if factor < 1.0:
             raise ValueError(f"work may take 1 time as long or more, not {factor:g}")
-        self._slow = factor
-        self.follow()
+        self._slowdown = factor
+        self.update_speed()
 
-    def run(self, work: Work, action: Callable[[], None] | None = None) -> Task:
-        """Begin some work. On a process that has ended, the task fires with False at once."""
+    def run(self, work: GpuWork, action: Callable[[], None] | None = None) -> Task:
+        """Start a task. On a stopped process it fires with False at once."""
         if self.stopped:
             task = Task(self._engine, work, 0.0, action)
             task.fire(False)
             return task
-        if not self._calling:
-            self._settle()
-        task = Task(self._engine, work, self._progress, action)
+        if not self._in_actions:
+            self._advance()
+        task = Task(self._engine, work, self._completed, action)
         self._push(task)
         self.active += 1
         if self.active == 1:
@@ -122,74 +125,76 @@ class Worker:
             self.nvlink += work.nvlink
             self.pcie += work.pcie
             self.kernels += work.kernels
-        self._changed()
+        self._rebalance()
         return task
 
     def cancel(self, signal: Signal) -> None:
-        """Give a task up; its part of the GPU is free at once. Nothing happens where it is done already."""
+        """Cancel a task and free its share of the GPU; no effect on one that is done."""
         if not isinstance(signal, Task) or signal.fired:
             return
-        self._settle()
-        self._leave(signal)
+        self._advance()
+        self._remove(signal)
         signal.fire(False)
-        self._changed()
+        self._rebalance()
 
     def shorten(self, task: Task, seconds: float) -> None:
-        """Let a task end after so many seconds of work in all, of which no more than that may be done."""
-        self._settle()
+        """Reduce the total work of a task to `seconds`, which is not less than its completed part."""
+        self._advance()
         task.end = task.begun + seconds
         self._push(task)
         self._plan()
 
-    def done_seconds(self, task: Task) -> float:
-        """Seconds of work of a running task that are done by now."""
-        return self._progress + self.speed * (self._engine.now - self._settled) - task.begun
+    def completed_seconds(self, task: Task) -> float:
+        """Completed seconds of work of a running task."""
+        return self._completed + self.speed * (self._engine.now - self._completed_at) - task.begun
 
-    def busy_at(self, now: float) -> float:
-        """Seconds of SM time that it has held on all its GPUs together."""
-        return sum(part.busy + part.held * (now - part.gpu.settled) for part in self.parts)
+    def busy_seconds_at(self, now: float) -> float:
+        """Integral of the SM shares on all its GPUs."""
+        return sum(
+            context.busy_seconds + context.sm_share * (now - context.gpu.advanced_to) for context in self.contexts
+        )
 
     def stop(self) -> None:
         """End the process: its tasks fire with False, its memory is free."""
         if self.stopped:
             return
-        self._settle()
+        self._advance()
         self.stopped = True
         for _, _, task in sorted(self._tasks, key=lambda entry: entry[1]):
             if not task.fired:
-                self._leave(task)
+                self._remove(task)
                 task.fire(False)
         self._tasks.clear()
-        self._changed()
+        self._rebalance()
         for gpu in self.gpus:
             gpu.workers.remove(self)
 
-    def follow(self) -> bool:
-        """Take the speed that the slowest of its GPUs allows; whether that changed it."""
-        speed = min(part.speed for part in self.parts) if self.spread else self.parts[0].speed
-        if self._slow != 1.0:
-            speed /= self._slow
+    def update_speed(self) -> bool:
+        """Take over the speed of the slowest GPU; returns whether the speed has changed."""
+        speed = min(context.speed for context in self.contexts) if self.multi_gpu else self.contexts[0].speed
+        if self._slowdown != 1.0:
+            speed /= self._slowdown
         if speed != self.speed:
-            self._settle()
+            self._advance()
             self.speed = speed
             self._plan()
             return True
-        if self._stale:
+        if self._plan_outdated:
             self._plan()
         return False
 
     def _push(self, task: Task) -> None:
-        self._stale = True
+        self._plan_outdated = True
         self._sequence += 1
         heappush(self._tasks, (task.end, self._sequence, task))
 
-    def _settle(self) -> None:
+    def _advance(self) -> None:
         now = self._engine.now
-        self._progress += self.speed * (now - self._settled)
-        self._settled = now
+        self._completed += self.speed * (now - self._completed_at)
+        self._completed_at = now
 
-    def _leave(self, task: Task) -> None:
-        self._stale = True
+    def _remove(self, task: Task) -> None:
+        self._plan_outdated = True
         self.active -= 1
         if not self.active:
             self.sm = self.dram = self.tensor = self.nvlink = self.pcie = self.kernels = 0.0
@@ -202,13 +207,13 @@ class Worker:
         self.pcie -= work.pcie
         self.kernels -= work.kernels
 
-    def _changed(self) -> None:
-        if not self._calling:
-            self.parts[0].gpu.rebalance(self)
+    def _rebalance(self) -> None:
+        if not self._in_actions:
+            self.gpus[0].rebalance(self)
 
     def _plan(self) -> None:
-        """Find when the next task is done; an earlier plan for another time is void."""
-        self._stale = False
+        """Schedule the end of the next task; an earlier plan for another time becomes void."""
+        self._plan_outdated = False
         tasks = self._tasks
         while tasks:
             end, _, task = tasks[0]
@@ -216,36 +221,36 @@ class Worker:
                 break
             heappop(tasks)
         else:
-            self._epoch += 1
+            self._plan_id += 1
             self._planned = -1.0
             return
         now = self._engine.now
-        rest = (end - self._progress) / self.speed
-        time = self._settled + rest if rest > 0.0 else now
+        remaining = (end - self._completed) / self.speed
+        time = self._completed_at + remaining if remaining > 0.0 else now
         if time != self._planned:
             self._planned = time
-            self._epoch += 1
+            self._plan_id += 1
             if time < now:  # by rounding
                 time = now
-            self._engine.at(time, self._due, self._epoch)
+            self._engine.schedule(time, self._complete, self._plan_id)
 
-    def _due(self, epoch: int) -> None:
-        if epoch != self._epoch:
+    def _complete(self, plan_id: int) -> None:
+        if plan_id != self._plan_id:
             return
-        self._settle()
+        self._advance()
         self._planned = -1.0
-        tasks, reached = self._tasks, self._progress
+        tasks, completed = self._tasks, self._completed
         done = []
-        while tasks and tasks[0][0] - reached <= _DONE:
+        while tasks and tasks[0][0] - completed <= _DONE_SECONDS:
             end, _, task = heappop(tasks)
             if not task.fired and end == task.end:
-                self._leave(task)
+                self._remove(task)
                 task.fire(True)
                 done.append(task)
-        # What an action begins is part of this change: the GPUs are divided anew once, afterwards.
-        self._calling = True
+        # Tasks that the actions start belong to this change: the GPUs rebalance once, after all actions.
+        self._in_actions = True
         for task in done:
             if task.action is not None:
                 task.action()
-        self._calling = False
-        self.parts[0].gpu.rebalance(self)
+        self._in_actions = False
+        self.gpus[0].rebalance(self)

@@ -1,9 +1,4 @@
-"""The network: interfaces whose capacity messages and flows share, paths that lose packets, and what hosts count.
+"""The network between hosts: interfaces that messages and flows share, lossy paths, and counters.
 
-Imports: nothing.
+Imports: `core`.
 """
-
-from foreshock_simulator.network.network import Network
-from foreshock_simulator.network.nic import NicCounters
-
-__all__ = ["Network", "NicCounters"]

@@ -1,77 +1,77 @@
-"""A network interface: two directions, each with a capacity that messages and bulk flows share, and its counters."""
+"""Network interfaces and the traffic on them: links, bulk flows, and counters."""
 
 from __future__ import annotations
 
 from math import exp
 from operator import attrgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from foreshock_simulator.network.bulk import Flow
+from foreshock_simulator.core.engine import Signal
+from foreshock_simulator.network.path import PACKET_BYTES, RDMA_PACKET_BYTES
 
-WINDOW = 1.0
-"""Seconds over which the rate of messages is averaged (exponentially). `Link` takes it for the unit of time:
-bytes within it are a rate."""
+RATE_WINDOW_SECONDS = 1.0
+"""Time constant of the exponential average of the message rate. `Link` uses it as its unit of time, so that bytes
+within the window are a rate."""
 BUFFER_BYTES = 4 * 2**20
-"""What a port of a switch holds before it drops; bounds the wait. Top-of-rack switches have some MB per busy port."""
+"""Buffer of a switch port, which bounds the wait. Top-of-rack switches have some MB per busy port."""
 BURST_BYTES = 65_536
-"""What a bulk flow hands to the interface at a time (the most that TCP segmentation offload takes)."""
+"""Burst of a bulk flow at the interface (the maximum of TCP segmentation offload)."""
 
 
 class Link:
     """One direction of an interface. `capacity` in bytes per second.
 
-    Messages are not slowed down as flows are: what they need is taken from the flows' capacity. How long a message
-    waits behind others is the mean of an M/G/1 queue (Pollaczek-Khinchine), whose jobs are the messages of late and
-    the bursts of the flows that pass:
+    Messages have priority over flows: their rate is subtracted from the capacity of the flows. The wait of a message is
+    the mean of an M/G/1 queue (Pollaczek-Khinchine), whose jobs are recent messages and the bursts of the flows:
 
         W = Σ rate · size / (2 · capacity² · (1 − ρ)),   ρ = (messages + flows) / capacity
 
-    which for jobs of one size is that of M/D/1, ρ · S / (2 · (1 − ρ)). It is bounded by a full buffer.
+    which for jobs of one size is that of M/D/1, ρ · S / (2 · (1 − ρ)). A full buffer bounds it.
     """
 
     __slots__ = (
-        "_at", "_longest", "_squares", "assumed", "capacity", "drop_ratio", "flow_rate", "flows", "rate", "watched",
+        "_last_message", "_max_wait", "_squares", "assumed_rate", "capacity", "drop_ratio", "flow_rate", "flows",
+        "rate", "recheck_scheduled",
     )  # fmt: skip
 
     def __init__(self, capacity: float) -> None:
         self.capacity = capacity
         self.flows: dict[Flow, None] = {}
-        """Bulk flows that pass, in the order in which they came."""
+        """Bulk flows over this link, in order of their start."""
         self.flow_rate = 0.0
-        """Bytes per second of these."""
+        """Sum of their rates in bytes per second."""
         self.drop_ratio = 0.0
-        """Share of packets that the flows' congestion loses here."""
-        self.assumed = 0.0
-        """The rate of messages for which the flows' rates were computed."""
-        self.watched = False
+        """Share of packets lost to congestion by the flows."""
+        self.assumed_rate = 0.0
+        """The message rate for which the rates of the flows were computed."""
+        self.recheck_scheduled = False
         self.rate = 0.0
-        """Bytes per second of messages when the last one came."""
-        self._at = self._squares = 0.0
-        self._longest = BUFFER_BYTES / capacity
+        """Message rate in bytes per second at the last message."""
+        self._last_message = self._squares = 0.0
+        self._max_wait = BUFFER_BYTES / capacity
 
     def message_rate(self, now: float) -> float:
-        """Bytes per second of messages, averaged over `WINDOW`."""
-        return self.rate * exp(self._at - now)
+        """Message rate in bytes per second, averaged over `RATE_WINDOW_SECONDS`."""
+        return self.rate * exp(self._last_message - now)
 
     def enter(self, now: float, size: int) -> float:
-        """Let a message pass: the seconds that it waits behind others (without its own transmission)."""
-        decay = exp(self._at - now)
+        """Add a message; returns the seconds that it waits behind others, without its own transmission."""
+        decay = exp(self._last_message - now)
         rate, squares = self.rate * decay, self._squares * decay
-        self._at, self.rate, self._squares = now, rate + size, squares + size * size
+        self._last_message, self.rate, self._squares = now, rate + size, squares + size * size
         capacity, flow_rate = self.capacity, self.flow_rate
         idle = capacity - flow_rate - rate
         if idle > 0.0:
             if flow_rate:
                 squares += flow_rate * BURST_BYTES
             wait = squares / (2.0 * capacity * idle)
-            if wait < self._longest:
+            if wait < self._max_wait:
                 return wait
-        return self._longest
+        return self._max_wait
 
     def loss(self, now: float) -> float:
-        """Share of packets dropped: what messages alone offer beyond the capacity, and the flows' congestion."""
-        if self.rate <= self.capacity:  # whatever the rate was when they came, it is not more now
+        """Share of packets dropped: the excess of the message rate over the capacity, and congestion by the flows."""
+        if self.rate <= self.capacity:  # the rate only decays between messages
             return self.drop_ratio
         rate = self.message_rate(now)
         if rate <= self.capacity:
@@ -80,11 +80,11 @@ class Link:
 
 
 class NicCounters(NamedTuple):
-    """What a host's kernel and adapter have counted since the start. Bytes on the wire, headers included.
+    """Counters of a host's kernel and adapter since the start. Bytes on the wire, headers included.
 
-    `receive_…` and `transmit_…` are those of /proc/net/dev; segments and time-outs those of Tcp and TcpExt in
-    /proc/net/snmp and netstat; `rdma_…` those of the InfiniBand or RoCE port, whose traffic the others do not see.
-    Segments that only acknowledge are not modelled.
+    `receive_…` and `transmit_…` as in /proc/net/dev, segments and timeouts as in Tcp and TcpExt of /proc/net/snmp and
+    netstat. `rdma_…` as on the InfiniBand or RoCE port, whose traffic the other counters exclude. Pure acknowledgements
+    are not modeled.
     """
 
     receive_bytes: int = 0
@@ -103,11 +103,14 @@ class NicCounters(NamedTuple):
     rdma_out_of_sequence: int = 0
 
 
-_COUNTED = attrgetter(*NicCounters._fields)
+_counter_values = attrgetter(*NicCounters._fields)
 
 
 class Nic:
-    """A host's interface; it counts what `NicCounters` tells. Each direction has the whole capacity (full duplex)."""
+    """The interface of a host with the counters of `NicCounters`.
+
+    Each direction has the full capacity (full duplex).
+    """
 
     __slots__ = (
         "host", "into", "out", "rdma_out_of_sequence", "rdma_receive_bytes", "rdma_receive_packets",
@@ -127,14 +130,87 @@ class Nic:
 
     @property
     def segments_in(self) -> int:
-        """Each is a packet."""
+        """Equal to received packets."""
         return self.receive_packets
 
     @property
     def segments_out(self) -> int:
-        """Those that were sent again count as packets only."""
+        """Transmitted packets without retransmissions."""
         return self.transmit_packets - self.segments_retransmitted
 
     def counters(self) -> NicCounters:
-        """The counters as they stand."""
-        return NicCounters._make(_COUNTED(self))
+        """The counters at present."""
+        return NicCounters._make(_counter_values(self))
+
+
+class Flow:
+    """A bulk transfer. `moved` bytes had arrived at time `since`; from then on it moves at `rate` and loses packets."""
+
+    __slots__ = (
+        "ceiling", "connections", "counted", "counted_drops", "counted_lost", "drop_ratio", "drops", "lost",
+        "lost_ratio", "moved", "rate", "rdma", "signal", "since", "size", "source", "target", "version",
+    )  # fmt: skip
+
+    def __init__(
+        self, source: Nic, target: Nic, size: float, ceiling: float, connections: int, rdma: bool, signal: Signal
+    ) -> None:
+        self.source, self.target, self.size = source, target, size
+        self.ceiling, self.connections, self.rdma, self.signal = ceiling, connections, rdma, signal
+        self.rate = self.since = self.moved = 0.0
+        self.lost_ratio = self.drop_ratio = 0.0
+        """Lost packets per arrived packet, and the part of them that the receiving port drops."""
+        self.lost = self.drops = 0.0
+        """Packets lost and dropped until `since`."""
+        self.counted = self.counted_lost = self.counted_drops = 0
+        """Bytes, lost packets and dropped packets already in the counters of the interfaces."""
+        self.version = 0
+
+    @property
+    def packet_bytes(self) -> int:
+        """Size of a packet on the wire."""
+        return RDMA_PACKET_BYTES if self.rdma else PACKET_BYTES
+
+    def moved_at(self, now: float) -> float:
+        """Bytes that have arrived by `now`."""
+        return min(self.moved + self.rate * (now - self.since), self.size)
+
+    def change(self, now: float, rate: float, lost_ratio: float, drop_ratio: float) -> None:
+        """Continue at another rate and loss."""
+        moved = self.moved_at(now)
+        packets = (moved - self.moved) / self.packet_bytes
+        self.lost += packets * self.lost_ratio
+        self.drops += packets * self.drop_ratio
+        self.moved, self.since = moved, now
+        self.rate, self.lost_ratio, self.drop_ratio = rate, lost_ratio, drop_ratio
+        self.version += 1
+
+    def count(self, now: float) -> int:
+        """Update the counters of both interfaces; returns the bytes lost since the last update.
+
+        Both ends count the same whole bytes, so they agree at any time.
+        """
+        packets = (self.moved_at(now) - self.moved) / self.packet_bytes
+        moved = int(self.moved_at(now))
+        lost, drops = int(self.lost + packets * self.lost_ratio), int(self.drops + packets * self.drop_ratio)
+        new_packets = _packets(moved, self.packet_bytes) - _packets(self.counted, self.packet_bytes)
+        new_bytes, resent, dropped = moved - self.counted, lost - self.counted_lost, drops - self.counted_drops
+        self.counted, self.counted_lost, self.counted_drops = moved, lost, drops
+        source, target = self.source, self.target
+        if self.rdma:
+            source.rdma_transmit_bytes += new_bytes + resent * self.packet_bytes
+            source.rdma_transmit_packets += new_packets + resent
+            target.rdma_receive_bytes += new_bytes
+            target.rdma_receive_packets += new_packets
+            target.rdma_out_of_sequence += resent
+        else:
+            source.transmit_bytes += new_bytes + resent * self.packet_bytes
+            source.transmit_packets += new_packets + resent
+            source.segments_retransmitted += resent
+            target.receive_bytes += new_bytes
+            target.receive_packets += new_packets
+            target.receive_drops += dropped
+        return resent * self.packet_bytes
+
+
+def _packets(size: int, packet_bytes: int) -> int:
+    return -(-size // packet_bytes)

@@ -1,8 +1,8 @@
-"""Between two interfaces: latency, and what TCP does about lost packets.
+"""Paths between interfaces: latency, packet loss, and its recovery by TCP.
 
-Of TCP there is what costs time: fast retransmit where three later packets show the gap (RFC 5681), else the
-retransmission timer with its back-off (RFC 6298, with Linux' minimum of 200 ms instead of the RFC's second). Tail loss
-probes (RFC 8985), lost acknowledgements and the opening of connections are not modelled.
+The model covers the parts of TCP that cost time: fast retransmit after three later packets (RFC 5681), else the
+retransmission timer with exponential backoff (RFC 6298, with the 200 ms minimum of Linux). Tail loss probes (RFC 8985),
+lost acknowledgements and connection setup are not modeled.
 """
 
 from __future__ import annotations
@@ -11,41 +11,42 @@ import random
 from math import log, log1p, sqrt
 from typing import NamedTuple
 
-LATENCY = 0.000_12
-"""Seconds one way between two processes on idle hosts of a data centre, kernels included: half the median round trip of
-216 to 268 µs that Pingmesh measured (Guo et al., SIGCOMM 2015, section 4)."""
-LOOPBACK = 0.000_02
-"""Seconds one way within a host."""
-ROUND_TRIP = 2.0 * LATENCY
+LATENCY_SECONDS = 0.000_12
+"""One way between processes on idle hosts of a data center, kernels included: half the median round trip of 216 to
+268 µs in Pingmesh (Guo et al., SIGCOMM 2015, section 4)."""
+LOOPBACK_SECONDS = 0.000_02
+"""One way within a host."""
+ROUND_TRIP_SECONDS = 2.0 * LATENCY_SECONDS
 SEGMENT_BYTES = 1448
 """Payload of a packet: an Ethernet frame of 1,500 bytes less 52 of IPv4 and TCP with timestamps."""
 HEADER_BYTES = 66
 """Of a packet: Ethernet 14, IPv4 20, TCP 32."""
 PACKET_BYTES = SEGMENT_BYTES + HEADER_BYTES
 RDMA_PACKET_BYTES = 4096
-RDMA_ROUND_TRIP = 0.000_01
-"""Seconds; the kernels have no part in it."""
-RETRANSMISSION_TIMEOUT = 0.2
-LONGEST_TIMEOUT = 120.0
-RETRIES = 15
-"""Of one packet, as Linux' net.ipv4.tcp_retries2; then the connection is given up."""
-DUPLICATES = 3
-"""Later packets whose acknowledgements show that one is missing (RFC 5681)."""
+RDMA_ROUND_TRIP_SECONDS = 0.000_01
+"""Without the kernels."""
+MIN_TIMEOUT_SECONDS = 0.2
+"""First run of the retransmission timer."""
+MAX_TIMEOUT_SECONDS = 120.0
+MAX_RETRANSMISSIONS = 15
+"""Of one packet before the connection times out (Linux net.ipv4.tcp_retries2)."""
+DUPLICATE_ACKS = 3
+"""Duplicate acknowledgements that trigger a fast retransmit (RFC 5681)."""
 
 
-def backed_off(timeouts: int) -> float:
-    """Seconds that so many runs of the retransmission timer take, each twice as long as the one before."""
-    return sum(min(RETRANSMISSION_TIMEOUT * 2.0**run, LONGEST_TIMEOUT) for run in range(timeouts))
+def backoff_seconds(timeouts: int) -> float:
+    """Seconds of `timeouts` consecutive runs of the retransmission timer, which doubles each time."""
+    return sum(min(MIN_TIMEOUT_SECONDS * 2.0**run, MAX_TIMEOUT_SECONDS) for run in range(timeouts))
 
 
-GIVEN_UP = backed_off(RETRIES + 1)
-"""Seconds until Linux gives a connection up over which nothing comes back: 924.6."""
+CONNECTION_TIMEOUT_SECONDS = backoff_seconds(MAX_RETRANSMISSIONS + 1)
+"""Time until Linux closes a connection without any reply: 924.6."""
 
 
 class Recovery(NamedTuple):
-    """What losses did to a message: seconds of delay, packets and bytes lost and sent again, runs of the timer.
+    """Effect of losses on a message: delay in seconds, packets and bytes lost and sent again, runs of the timer.
 
-    Where it was given up, its packets never arrived.
+    `arrived` is False when the connection timed out.
     """
 
     delay: float
@@ -59,59 +60,61 @@ NOTHING_LOST = Recovery(0.0, 0, 0, 0, True)
 
 
 def recover(rng: random.Random, size: int, packets: int, loss: float) -> Recovery:
-    """Draw which of a message's packets are lost, each with probability `loss`, first and when sent again.
+    """Draw the losses of a message, where each transmission of a packet is lost with probability `loss`.
 
-    Packets of a message are sent in one go, so lost ones are recovered side by side: the slowest counts.
+    Packets of a message are sent together, so losses are recovered in parallel and the slowest determines the delay.
     """
     if loss >= 1.0:
-        return _given_up(size, packets)
+        return _timed_out(size, packets)
     delay, lost_packets, lost_bytes, timeouts = 0.0, 0, 0, 0
-    log_kept = log1p(-loss)
-    position = int(log(1.0 - rng.random()) / log_kept)
+    log_delivery = log1p(-loss)
+    position = int(log(1.0 - rng.random()) / log_delivery)
     while position < packets:
         lost = 1
-        while lost <= RETRIES and rng.random() < loss:
+        while lost <= MAX_RETRANSMISSIONS and rng.random() < loss:
             lost += 1
-        if lost > RETRIES:
-            return _given_up(size, packets)
-        seen = position + DUPLICATES < packets
-        runs = lost - 1 if seen else lost
-        delay = max(delay, (ROUND_TRIP if seen else 0.0) + backed_off(runs))
+        if lost > MAX_RETRANSMISSIONS:
+            return _timed_out(size, packets)
+        fast_retransmit = position + DUPLICATE_ACKS < packets
+        runs = lost - 1 if fast_retransmit else lost
+        delay = max(delay, (ROUND_TRIP_SECONDS if fast_retransmit else 0.0) + backoff_seconds(runs))
         payload = SEGMENT_BYTES if position < packets - 1 else size - SEGMENT_BYTES * (packets - 1)
         lost_packets += lost
         lost_bytes += lost * (payload + HEADER_BYTES)
         timeouts += runs
-        position += 1 + int(log(1.0 - rng.random()) / log_kept)
+        position += 1 + int(log(1.0 - rng.random()) / log_delivery)
     return Recovery(delay, lost_packets, lost_bytes, timeouts, True) if lost_packets else NOTHING_LOST
 
 
-def _given_up(size: int, packets: int) -> Recovery:
-    """Nothing arrives; on each run of the timer the first packet is sent again (RFC 6298, 5.4)."""
-    again = min(size, SEGMENT_BYTES) + HEADER_BYTES
-    lost_bytes = size + HEADER_BYTES * packets + RETRIES * again
-    return Recovery(GIVEN_UP, packets + RETRIES, lost_bytes, RETRIES + 1, False)
+def _timed_out(size: int, packets: int) -> Recovery:
+    """No packet arrives; each run of the timer sends the first packet again (RFC 6298, 5.4)."""
+    resent_bytes = min(size, SEGMENT_BYTES) + HEADER_BYTES
+    lost_bytes = size + HEADER_BYTES * packets + MAX_RETRANSMISSIONS * resent_bytes
+    return Recovery(
+        CONNECTION_TIMEOUT_SECONDS, packets + MAX_RETRANSMISSIONS, lost_bytes, MAX_RETRANSMISSIONS + 1, False
+    )
 
 
 def tcp_ceiling(connections: int, loss: float) -> float:
-    """Bytes per second that connections reach over a path that loses packets, whatever its capacity.
+    """Maximum rate of TCP connections over a lossy path, in bytes per second, independent of its capacity.
 
     Mathis, Semke, Mahdavi, Ott, "The macroscopic behavior of the TCP congestion avoidance algorithm", CCR 27(3), 1997:
     rate = segment / round trip · √(3 / (2 · loss)).
     """
-    return connections * SEGMENT_BYTES / ROUND_TRIP * sqrt(1.5 / loss)
+    return connections * SEGMENT_BYTES / ROUND_TRIP_SECONDS * sqrt(1.5 / loss)
 
 
 def rdma_ceiling(capacity: float, loss: float) -> float:
-    """Bytes per second that RDMA reaches: go-back-N sends all that was in flight again for each lost packet."""
-    window = max(capacity * RDMA_ROUND_TRIP / RDMA_PACKET_BYTES, 1.0)
+    """Maximum rate of RDMA in bytes per second: go-back-N resends all packets in flight for each lost packet."""
+    window = max(capacity * RDMA_ROUND_TRIP_SECONDS / RDMA_PACKET_BYTES, 1.0)
     return capacity * (1.0 - loss) / (1.0 - loss + loss * window)
 
 
 def congestion_loss(connections: int, capacity: float, buffer_bytes: float) -> float:
-    """Share of packets that so many TCP connections lose where they fill a link, at most 0.1.
+    """Share of packets that TCP connections lose on a full link, up to 0.1.
 
-    They grow until they lose as much as keeps them at their share: the formula of `tcp_ceiling` solved for the loss,
-    with the round trip through a full buffer.
+    Windows grow until the loss holds them at their share: the formula of `tcp_ceiling` solved for the loss, with the
+    round trip through a full buffer.
     """
-    round_trip = ROUND_TRIP + buffer_bytes / capacity
+    round_trip = ROUND_TRIP_SECONDS + buffer_bytes / capacity
     return min(1.5 * (SEGMENT_BYTES * connections / (capacity * round_trip)) ** 2, 0.1)

@@ -1,4 +1,4 @@
 """Model servers: what stands between a request and the GPU. Language models batch continuously, others by request.
 
-Imports: `hardware`, `spec`.
+Imports: `core`, `hardware`, `spec`.
 """

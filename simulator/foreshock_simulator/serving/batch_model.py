@@ -13,8 +13,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from foreshock_simulator.core.engine import (Engine, Signal)
-from foreshock_simulator.hardware.work import Work
+from foreshock_simulator.core.engine import Engine, Signal
+from foreshock_simulator.hardware.work import GpuWork
 from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.serving.queue import Queue
 from foreshock_simulator.serving.server import Job, ModelStats, Tally
@@ -104,7 +104,7 @@ class BatchServer:
         self._tally.histograms["request_queue_time"].observe(job.queued_seconds)
         self._running[job] = None
         seconds = spec.seconds + spec.seconds_per_token * job.prompt_tokens
-        work = Work(seconds, spec.sm, spec.dram, TENSOR * spec.sm, kernels=DISPATCHES)
+        work = GpuWork(seconds, spec.sm, spec.dram, TENSOR * spec.sm, kernels=DISPATCHES)
         job.task = self.worker.run(work, partial(self._finished, job))
 
     def _finished(self, job: Job) -> None:
@@ -131,7 +131,7 @@ class BatchServer:
                 return
             else:
                 self._swapping = True
-                work = Work(self._spec.swap, _SWAP_SM, _SWAP_DRAM, pcie=_SWAP_PCIE)
+                work = GpuWork(self._spec.swap, _SWAP_SM, _SWAP_DRAM, pcie=_SWAP_PCIE)
                 self.worker.run(work, partial(self._swapped, job.variant))
 
     def _swapped(self, variant: str) -> None:

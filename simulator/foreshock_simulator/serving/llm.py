@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from foreshock_simulator.core.engine import (Engine, Signal)
+from foreshock_simulator.core.engine import Engine, Signal
 from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.serving.decoding import Decoding
 from foreshock_simulator.serving.kv_cache import BLOCK_TOKENS, KvCache, blocks

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
-from foreshock_simulator.core.engine import (Engine, Signal)
+from foreshock_simulator.core.engine import Engine, Signal
 
 Timing = Literal[
     "time_to_first_token", "inter_token_latency", "request_time_per_output_token", "e2e_request_latency",

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from foreshock_simulator.hardware.models import GpuModel
-from foreshock_simulator.hardware.work import Work
+from foreshock_simulator.hardware.work import GpuWork
 
 ELEMENTWISE: Final = 12.0
 """Values of 16 bits per token and hidden unit, as above."""
@@ -108,7 +108,7 @@ class Steps:
             + flops / (self._gpu.flops * ATTENTION_EFFICIENCY)
         )
 
-    def work(self, seconds: float, steps: int, tokens: int, context: float) -> Work:
+    def work(self, seconds: float, steps: int, tokens: int, context: float) -> GpuWork:
         """So many like steps as work for a GPU: `seconds` in all, each of `tokens` after `context` others."""
         gpu, step = self._gpu, seconds / steps
         read = self.weight_bytes + context * self.kv_bytes + self._small * tokens * self._layers
@@ -126,7 +126,7 @@ class Steps:
                 nvlink = min(1.0, sent / gpu.nvlink_bandwidth)
             else:
                 pcie = min(1.0, sent / gpu.pcie_bandwidth)
-        return Work(seconds, sm, dram, tensor, nvlink, pcie, 1.0 / step)
+        return GpuWork(seconds, sm, dram, tensor, nvlink, pcie, 1.0 / step)
 
     def _without_attention(self, tokens: int) -> float:
         known = self._linear.get(tokens)

@@ -58,7 +58,7 @@ class Stretch:
         """Whole steps that are done by now; never the last, which ends the stretch."""
         if self._task is None or self.span == 1:
             return 0
-        seconds = self._worker.done_seconds(self._task)
+        seconds = self._worker.completed_seconds(self._task)
         return min(self.span - 1, steps_within(self._first, self._later, seconds))
 
     def cut(self) -> None:

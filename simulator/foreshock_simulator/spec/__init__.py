@@ -2,5 +2,5 @@
 
 Units everywhere: seconds, bytes, hertz, watts, ratios from 0 to 1. Nothing here knows of files, random numbers or time.
 
-Imports: nothing.
+Imports: `core`.
 """

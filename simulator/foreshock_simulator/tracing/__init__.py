@@ -1,4 +1,4 @@
-"""Spans as instrumented services emit them, and the span counts a Collector derives before sampling.
+"""Spans as instrumented services emit them, and the counts that a Collector derives before sampling.
 
-Imports: nothing.
+Imports: `core`.
 """

@@ -1,8 +1,7 @@
-"""Counts over all spans, the sampled and the others, as a Collector makes them before it samples.
+"""Counts over all spans, sampled or not, as a Collector derives them before sampling.
 
-A caller that sees an error has one, whatever its callee thinks; so a request on an edge has failed where the caller's
-half has, and is counted when that ends. Durations are kept as they are until somebody takes them for a histogram: puts
-an empty list in the place of the one that is there.
+A request on an edge has failed when the caller sees an error, so it is counted when the caller's span ends. Durations
+are raw values that accumulate until a reader takes the list and puts an empty one in its place.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from foreshock_simulator.tracing.spans import Durations, Kind
 Connection = Literal["", "database", "virtual_node"]
 
 USER: Final = ServiceName("", "user")
-"""Who asks from outside, as service graphs call it."""
+"""The virtual client of calls from outside, as in the service graph of the Collector."""
 
 
 class Edge:
-    """Calls of one service to another. Counts only grow; durations (s) are those since somebody last took them.
+    """Calls from one service to another. Counts are cumulative; durations in seconds are those since the last take.
 
-    A database tells no durations of its own, and a user none of theirs.
+    Edges to a database have no server durations, edges from users have no client durations.
     """
 
     __slots__ = (
@@ -35,11 +34,14 @@ class Edge:
         self.client_seconds: list[float] = []
         self.server_seconds: list[float] = []
         self.fallbacks: dict[ServiceName, int] = {}
-        """Failed attempts in whose place another service answered, by that service."""
+        """Failed attempts that a fallback replaced, by the service of the fallback."""
 
 
-class ModelUse:
-    """Requests that a service's model has answered. Tokens only grow; seconds are those since they were last taken."""
+class ModelUsage:
+    """Requests that the model of a service has answered.
+
+    Token counts are cumulative, seconds are since the last take.
+    """
 
     __slots__ = ("first_token_seconds", "generated_tokens", "model", "prompt_tokens", "queued_seconds", "service")
 
@@ -50,7 +52,7 @@ class ModelUse:
         self.first_token_seconds: list[float] = []
 
     def add(self, prompt_tokens: int, generated_tokens: int, queued: float | None, first_token: float | None) -> None:
-        """One more request was answered."""
+        """Count one answered request."""
         self.prompt_tokens += prompt_tokens
         self.generated_tokens += generated_tokens
         if queued is not None:
@@ -60,49 +62,49 @@ class ModelUse:
 
 
 class Counts:
-    """All that is counted of a mesh, in the order in which it became known. Counters move while `on`."""
+    """All counts of a mesh, in the order of their first use. Without `enabled` they stay at 0."""
 
-    def __init__(self, *, on: bool) -> None:
-        self.on = on
+    def __init__(self, *, enabled: bool) -> None:
+        self.enabled = enabled
         self._durations: dict[tuple[ServiceName, Kind, str], Durations] = {}
         self._edges: dict[tuple[ServiceName, ServiceName], Edge] = {}
-        self._models: dict[tuple[ServiceName, str], ModelUse] = {}
+        self._models: dict[tuple[ServiceName, str], ModelUsage] = {}
 
     @property
     def durations(self) -> tuple[Durations, ...]:
-        """One for each service, kind and name of spans."""
+        """Durations of each service, kind and name of spans."""
         return tuple(self._durations.values())
 
     @property
     def edges(self) -> tuple[Edge, ...]:
-        """One for each pair of services."""
+        """Edges of each pair of services."""
         return tuple(self._edges.values())
 
     @property
-    def models(self) -> tuple[ModelUse, ...]:
-        """One for each service and model."""
+    def models(self) -> tuple[ModelUsage, ...]:
+        """Usage of each service and model."""
         return tuple(self._models.values())
 
-    def of_spans(self, service: ServiceName, kind: Kind, name: str) -> Durations:
-        """Where the spans of a service, kind and name are counted."""
+    def span_durations(self, service: ServiceName, kind: Kind, name: str) -> Durations:
+        """Durations of the spans with a service, kind and name; created on first use."""
         key = service, kind, name
-        found = self._durations.get(key)
-        if found is None:
-            found = self._durations[key] = Durations(service, kind, name)
-        return found
+        durations = self._durations.get(key)
+        if durations is None:
+            durations = self._durations[key] = Durations(service, kind, name)
+        return durations
 
-    def of_calls(self, client: ServiceName, server: ServiceName, connection: Connection = "") -> Edge:
-        """Where the calls of one service to another are counted."""
+    def edge(self, client: ServiceName, server: ServiceName, connection: Connection = "") -> Edge:
+        """The edge from one service to another; created on first use."""
         key = client, server
-        found = self._edges.get(key)
-        if found is None:
-            found = self._edges[key] = Edge(client, server, connection)
-        return found
+        edge = self._edges.get(key)
+        if edge is None:
+            edge = self._edges[key] = Edge(client, server, connection)
+        return edge
 
-    def of_model(self, service: ServiceName, model: str) -> ModelUse:
-        """Where the requests to a service's model are counted."""
+    def model_usage(self, service: ServiceName, model: str) -> ModelUsage:
+        """Usage of the model of a service; created on first use."""
         key = service, model
-        found = self._models.get(key)
-        if found is None:
-            found = self._models[key] = ModelUse(service, model)
-        return found
+        usage = self._models.get(key)
+        if usage is None:
+            usage = self._models[key] = ModelUsage(service, model)
+        return usage

@@ -1,7 +1,7 @@
-"""Spans as services with OpenTelemetry's instrumentation make them.
+"""Spans as services with OpenTelemetry instrumentation emit them.
 
-A span is a tuple of what is known when it ends; ids in hex and attributes are made when somebody reads them. Attribute
-names: OpenTelemetry's semantic conventions 1.40 for HTTP, databases and generative AI, and vLLM's `gen_ai.latency.*`.
+A span is a tuple of the values at its end; hexadecimal ids and attributes are computed on access. Attribute names
+follow OpenTelemetry's semantic conventions 1.40 for HTTP, databases and generative AI, and vLLM's `gen_ai.latency.*`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ TIMED_OUT: Final = 0
 RESET: Final = -1
 REFUSED: Final = -2
 CANCELLED: Final = -3
-NOT_TRIED: Final = -4
-"""What a caller has in place of an HTTP status: no answer in time, the callee ended, nobody there, the caller's own
-caller gave up, or a breaker was open."""
+BREAKER_OPEN: Final = -4
+"""Results of a call without an HTTP status: no answer before the deadline, the callee ended, no ready replica,
+cancelled by the caller of the caller, circuit breaker open."""
 OK: Final = 200
-GONE: Final = 499
+CLIENT_CLOSED: Final = 499
 """Nginx's status for a request whose caller has closed the connection."""
 
 _ERRORS = {TIMED_OUT: "timeout", RESET: "connection_reset", REFUSED: "connection_refused", CANCELLED: "cancelled"}
@@ -32,7 +32,7 @@ _MASK = (1 << 64) - 1
 
 
 def scramble(number: int) -> int:
-    """A bijection of 64 bits without visible pattern (splitmix64: Steele, Lea, Flood, OOPSLA 2014)."""
+    """A bijection of 64-bit numbers without visible pattern (splitmix64: Steele, Lea, Flood, OOPSLA 2014)."""
     number = (number + 0x9E3779B97F4A7C15) & _MASK
     number = ((number ^ (number >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     number = ((number ^ (number >> 27)) * 0x94D049BB133111EB) & _MASK
@@ -40,9 +40,9 @@ def scramble(number: int) -> int:
 
 
 class Inference(NamedTuple):
-    """What a model server's span tells of a request: a model's static attributes, tokens, and seconds."""
+    """A served model request: static attributes of the model, tokens, and seconds in the queue and to first token."""
 
-    about: Attributes
+    model: Attributes
     prompt_tokens: int
     generated_tokens: int
     queued: float | None
@@ -50,7 +50,7 @@ class Inference(NamedTuple):
 
 
 class Durations:
-    """Seconds of all spans of one service, kind and name that ended since somebody last took them."""
+    """Seconds of all spans of one service, kind and name since a reader last took the lists."""
 
     __slots__ = ("answered", "failed", "kind", "name", "service")
 
@@ -60,8 +60,8 @@ class Durations:
         self.failed: list[float] = []
 
 
-class Shape(NamedTuple):
-    """What many spans have in common, and where they are counted."""
+class SpanTemplate(NamedTuple):
+    """The part that many spans have in common, and the durations that they are counted in."""
 
     durations: Durations
     attributes: Attributes
@@ -69,27 +69,27 @@ class Shape(NamedTuple):
 
 
 class SimSpan(NamedTuple):
-    """A finished span. Times in seconds since the simulation's start, at `epoch_ns`; `parent` is 0 at a root.
+    """A finished span. Times are seconds since the start of the simulation at `epoch_ns`.
 
-    `code` is an HTTP status or what stands for one; `resend` counts the attempts before; `told` is what only this span
-    has to tell.
+    `parent` is 0 in a root span. `code` is an HTTP status or one of the results without a status. `resend` counts
+    earlier attempts. `own` holds the attributes of this span alone.
     """
 
     trace: int
     number: int
     parent: int
-    shape: Shape
+    template: SpanTemplate
     resource: Attributes
     began: float
     ended: float
     code: int
     resend: int
-    told: Inference | Attributes | None
+    own: Inference | Attributes | None
     epoch_ns: int
 
     @property
     def trace_id(self) -> str:
-        """32 hexadecimal digits; the lower 64 bits are evenly spread, as sampling by ratio needs them."""
+        """32 hexadecimal digits; the lower 64 bits are uniform, as ratio sampling needs them."""
         return f"{scramble(~self.trace & _MASK):016x}{scramble(self.trace):016x}"
 
     @property
@@ -99,18 +99,18 @@ class SimSpan(NamedTuple):
 
     @property
     def parent_id(self) -> str:
-        """16 hexadecimal digits; "" at a root."""
+        """16 hexadecimal digits; "" in a root span."""
         return f"{scramble(self.parent):016x}" if self.parent else ""
 
     @property
     def name(self) -> str:
-        """The operation."""
-        return self.shape.durations.name
+        """The name of the operation."""
+        return self.template.durations.name
 
     @property
     def kind(self) -> Kind:
-        """The side of a call that it is, or neither."""
-        return self.shape.durations.kind
+        """Client or server side of a call, or internal."""
+        return self.template.durations.kind
 
     @property
     def start_ns(self) -> int:
@@ -124,40 +124,40 @@ class SimSpan(NamedTuple):
 
     @property
     def status(self) -> Status:
-        """OpenTelemetry's: what went well is left unset."""
+        """OpenTelemetry status; unset for a success."""
         return "unset" if self.code == OK else "error"
 
     @property
     def status_message(self) -> str:
-        """Why it failed, or ""."""
-        return "" if self.code == OK else error_type(self.code, database=self.shape.database)
+        """The error type; "" for a success."""
+        return "" if self.code == OK else error_type(self.code, database=self.template.database)
 
     @property
     def attributes(self) -> dict[str, AttributeValue]:
-        """A new dictionary each time."""
-        made = dict(self.shape.attributes)
-        if self.kind != "internal" and self.code > 0 and not self.shape.database:
-            made["http.response.status_code"] = self.code
+        """All attributes, as a new dictionary."""
+        attributes = dict(self.template.attributes)
+        if self.kind != "internal" and self.code > 0 and not self.template.database:
+            attributes["http.response.status_code"] = self.code
         if self.code != OK:
-            made["error.type"] = self.status_message
-        if self.resend and not self.shape.database:
-            made["http.request.resend_count"] = self.resend
-        if isinstance(self.told, Inference):
-            made |= _inference(self.told, self.ended - self.began)
-        elif self.told is not None:
-            made |= self.told
-        return made
+            attributes["error.type"] = self.status_message
+        if self.resend and not self.template.database:
+            attributes["http.request.resend_count"] = self.resend
+        if isinstance(self.own, Inference):
+            attributes |= _inference_attributes(self.own, self.ended - self.began)
+        elif self.own is not None:
+            attributes |= self.own
+        return attributes
 
 
 def error_type(status: int, *, database: bool = False) -> str:
-    """The value of `error.type`."""
+    """Value of `error.type` for a failed span."""
     if database and status == 503:
         return "too_many_connections"
     return _ERRORS.get(status, str(status))
 
 
 def client_attributes(route: str, address: str, port: int) -> Attributes:
-    """Of an HTTP client's span."""
+    """Attributes of an HTTP CLIENT span."""
     method, _, path = route.partition(" ")
     return {
         "http.request.method": method,
@@ -168,7 +168,7 @@ def client_attributes(route: str, address: str, port: int) -> Attributes:
 
 
 def database_attributes(route: str, system: str, address: str, port: int) -> Attributes:
-    """Of a database client's span; its operation is the first word of the route."""
+    """Attributes of a database CLIENT span; the operation is the first word of the route."""
     return {
         "db.system.name": system,
         "db.operation.name": route.partition(" ")[0],
@@ -180,13 +180,13 @@ def database_attributes(route: str, system: str, address: str, port: int) -> Att
 
 
 def server_attributes(route: str) -> Attributes:
-    """Of an HTTP server's span."""
+    """Attributes of an HTTP SERVER span."""
     method, _, path = route.partition(" ")
     return {"http.request.method": method, "http.route": path, "url.path": path, "url.scheme": "http"}
 
 
 def model_attributes(route: str, model: str) -> Attributes:
-    """Of a model server's span: what the operation does is read from its route, as OpenAI's API names them."""
+    """Attributes of a model server's span. The operation name follows from the route, which is one of OpenAI's API."""
     operation = "generate_content"
     for part, name in (("embed", "embeddings"), ("chat", "chat"), ("completions", "text_completion")):
         if part in route:
@@ -199,8 +199,8 @@ def model_attributes(route: str, model: str) -> Attributes:
     }
 
 
-def resource(service: ServiceName, host_name: str, host_id: str, pid: int) -> Attributes:
-    """Of a process of a service."""
+def resource_attributes(service: ServiceName, host_name: str, host_id: str, pid: int) -> Attributes:
+    """Resource attributes of a process of a service."""
     return {
         "service.name": service.name,
         "service.namespace": service.namespace,
@@ -211,16 +211,16 @@ def resource(service: ServiceName, host_name: str, host_id: str, pid: int) -> At
     }
 
 
-def _inference(told: Inference, seconds: float) -> dict[str, AttributeValue]:
-    made: dict[str, AttributeValue] = {
-        **told.about,
-        "gen_ai.usage.input_tokens": told.prompt_tokens,
+def _inference_attributes(inference: Inference, seconds: float) -> dict[str, AttributeValue]:
+    attributes: dict[str, AttributeValue] = {
+        **inference.model,
+        "gen_ai.usage.input_tokens": inference.prompt_tokens,
         "gen_ai.latency.e2e": seconds,
     }
-    if told.generated_tokens:
-        made["gen_ai.usage.output_tokens"] = told.generated_tokens
-    if told.queued is not None:
-        made["gen_ai.latency.time_in_queue"] = told.queued
-    if told.first_token is not None:
-        made["gen_ai.latency.time_to_first_token"] = told.first_token
-    return made
+    if inference.generated_tokens:
+        attributes["gen_ai.usage.output_tokens"] = inference.generated_tokens
+    if inference.queued is not None:
+        attributes["gen_ai.latency.time_in_queue"] = inference.queued
+    if inference.first_token is not None:
+        attributes["gen_ai.latency.time_to_first_token"] = inference.first_token
+    return attributes

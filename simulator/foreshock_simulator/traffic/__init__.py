@@ -1,6 +1,6 @@
 """Traffic from outside: recorded and modelled arrivals whose rate, prompts and answers can change at any moment.
 
-Imports: `spec`.
+Imports: `core`, `spec`.
 """
 
 from foreshock_simulator.traffic.arrivals import Arrivals, arrivals

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from math import ceil, inf
 from typing import Literal
 
-from foreshock_simulator.core.randomness import stream
+from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.spec.traffic import FlowSpec
 from foreshock_simulator.traffic import servegen
 from foreshock_simulator.traffic.rate import Curve, Level
@@ -81,7 +81,7 @@ class Arrivals:
 
 def _sources(flow: FlowSpec, seed: int, start: float) -> list[Source]:
     def rng(number: int, use: Literal["times", "lengths"]) -> random.Random:
-        return stream(seed, f"traffic/{flow.name}/{use}/{number}")
+        return random_stream(seed, f"traffic/{flow.name}/{use}/{number}")
 
     def lengths(number: int) -> Lengths:
         return _lengths(flow.tokens, rng(number, "lengths"))

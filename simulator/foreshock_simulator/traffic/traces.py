@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal, NamedTuple
 
-from foreshock_simulator.core.randomness import stream
+from foreshock_simulator.core.randomness import random_stream
 
 TraceName = Literal["azure-code", "azure-conversation", "mooncake"]
 
@@ -57,7 +57,7 @@ def _azure(name: str) -> Trace:
 
 
 def _mooncake() -> Trace:
-    rng, batch, found = stream(0, "mooncake"), 0, []
+    rng, batch, found = random_stream(0, "mooncake"), 0, []
     for later, prompt, generated in rows("mooncake_conversation.csv.gz"):
         batch += int(later)
         found.append(Arrival((batch + rng.random()) * _BATCH_SECONDS, int(prompt), int(generated)))

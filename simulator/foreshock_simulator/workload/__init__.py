@@ -1,4 +1,4 @@
 """Tenants that nobody waits for: batch work and training. What they have to do with others is given to them.
 
-Imports: `hardware`, `spec`.
+Imports: `core`, `hardware`, `spec`.
 """

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final, Generic, TypeVar
 
-from foreshock_simulator.core.engine import (Engine, Process, Signal)
-from foreshock_simulator.hardware.work import Work
+from foreshock_simulator.core.engine import Engine, Process, Signal
+from foreshock_simulator.hardware.work import GpuWork
 from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.spec.services import Call, TenantSpec
 
@@ -42,7 +42,7 @@ class Around(Generic[T]):
     bulk: Callable[[str, str, float], Signal]
 
 
-def compute(tenant: TenantSpec, rng: Random, spread: float) -> Work:
+def compute(tenant: TenantSpec, rng: Random, spread: float) -> GpuWork:
     """One piece of a tenant's work, up to a ratio of `spread` longer or shorter than usual."""
     seconds = tenant.work * (1.0 + spread * (2.0 * rng.random() - 1.0))
-    return Work(seconds, tenant.sm, tenant.dram, TENSOR * tenant.sm, kernels=DISPATCHES)
+    return GpuWork(seconds, tenant.sm, tenant.dram, TENSOR * tenant.sm, kernels=DISPATCHES)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
-from foreshock_simulator.core.engine import (Process, Signal)
-from foreshock_simulator.hardware.work import Work
+from foreshock_simulator.core.engine import Process, Signal
+from foreshock_simulator.hardware.work import GpuWork
 from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.spec.services import TenantSpec
 from foreshock_simulator.workload.around import Around, compute
@@ -52,9 +52,9 @@ def _ring(tenant: TenantSpec, workers: Sequence[Worker], around: Around[T]) -> l
         if source.host != target.host:
             signals.append(around.bulk(source.host, target.host, size))
         elif source.model.nvlink_bandwidth:
-            signals.append(rank.run(Work(size / source.model.nvlink_bandwidth, _RING_SM, nvlink=1.0)))
+            signals.append(rank.run(GpuWork(size / source.model.nvlink_bandwidth, _RING_SM, nvlink=1.0)))
         else:
-            signals.append(rank.run(Work(size / source.model.pcie_bandwidth, _RING_SM, pcie=1.0)))
+            signals.append(rank.run(GpuWork(size / source.model.pcie_bandwidth, _RING_SM, pcie=1.0)))
     return signals
 
 

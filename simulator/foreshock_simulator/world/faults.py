@@ -35,7 +35,7 @@ def begin_faults(platform: Platform, faults: Iterable[Fault]) -> None:
     for fault in faults:
         process = _process(platform, fault)
         if process is not None:
-            platform.engine.at(fault.at, platform.engine.spawn, process)
+            platform.engine.schedule(fault.at, platform.engine.spawn, process)
 
 
 def _process(platform: Platform, fault: Fault) -> Process | None:
@@ -78,7 +78,7 @@ def _grow(platform: Platform, fault: TenantGrows) -> Process:
     workers: list[Worker] = []
 
     def room(place: Place) -> float:
-        return platform.hosts[place.host].gpus[place.gpu].room(spec.slice)
+        return platform.hosts[place.host].gpus[place.gpu].free_bytes(spec.slice)
 
     for _ in range(fault.workers):
         roomy = [place for place in dict.fromkeys(places) if room(place) >= spec.memory_bytes]
@@ -112,11 +112,11 @@ def _slow(platform: Platform, fault: SlowerWork) -> Process:
     for seconds, share in _grown(fault.ramp):
         yield seconds
         factor = 1.0 + (fault.factor - 1.0) * share
-        service.slow = max(1.0, service.slow * factor / reached)  # beside others, if there are any
+        service.slow_down(max(1.0, service.slowdown * factor / reached))  # beside others, if there are any
         reached = factor
     if fault.duration is not None:
         yield max(0.0, fault.duration - fault.ramp)
-        service.slow = max(1.0, service.slow / reached)  # what two of them leave may round below
+        service.slow_down(max(1.0, service.slowdown / reached))  # what two of them leave may round below
 
 
 def _defect(platform: Platform, fault: FailingWork) -> Process:

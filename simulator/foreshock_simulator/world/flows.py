@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from math import inf
 
 from foreshock_simulator.calls.mesh import Mesh
-from foreshock_simulator.core.engine import (Engine, Process)
+from foreshock_simulator.core.engine import Engine, Process
 from foreshock_simulator.spec.faults import Fault, LongerPrompts, Surge
 from foreshock_simulator.spec.traffic import FlowSpec
 from foreshock_simulator.traffic.arrivals import Arrivals, arrivals

@@ -8,9 +8,9 @@ from foreshock_simulator.calls.mesh import Mesh
 from foreshock_simulator.control.autoscaler import Autoscaler
 from foreshock_simulator.control.capacity import Capacity
 from foreshock_simulator.core.engine import Engine
+from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.hardware.host import Host
 from foreshock_simulator.network.network import Network
-from foreshock_simulator.core.randomness import stream
 from foreshock_simulator.spec.faults import Fault
 from foreshock_simulator.spec.hosts import PoolSpec
 from foreshock_simulator.spec.scenario import PlatformSpec
@@ -42,14 +42,14 @@ class Platform:
     ) -> None:
         self.spec, self.engine = spec, Engine()
         engine = self.engine
-        self.network = Network(engine, stream(seed, "network"))
+        self.network = Network(engine, random_stream(seed, "network"))
         pools = _pools_by_host(spec.pools)
-        self.hosts: dict[str, Host[None]] = {}
+        self.hosts: dict[str, Host] = {}
         for host in spec.hosts:
             self.network.add(host.name, host.nic_bytes_per_second)
-            self.hosts[host.name] = Host(engine, host, None, pools.get(host.name))
+            self.hosts[host.name] = Host(engine, host, pools.get(host.name))
         self.network.add(OUTSIDE, OUTSIDE_BYTES)
-        self.capacity = Capacity(engine, spec.pools, stream(seed, "capacity"))
+        self.capacity = Capacity(engine, spec.pools, random_stream(seed, "capacity"))
         self.mesh = Mesh(engine, seed, round(start * 1e9), self.network, sample=sample, count=count)
         self.mesh.deploy(spec.services)
         self.tenants = Tenants(engine, self.mesh, self.network, self.hosts, seed)
@@ -58,7 +58,7 @@ class Platform:
         self.replicas: dict[str, Replicas] = {}
         self.autoscalers: list[Autoscaler] = []
         for service in spec.services:
-            rng = stream(seed, f"pods/{service.name}")
+            rng = random_stream(seed, f"pods/{service.name}")
             made = Replicas(engine, self.mesh, self.hosts, self.capacity, service, rng)
             made.deployment.begin(service.replicas)
             self.replicas[service.name.name] = made

@@ -14,19 +14,19 @@ from foreshock_simulator.calls.replica import Replica
 from foreshock_simulator.calls.service import Service
 from foreshock_simulator.control.capacity import Capacity
 from foreshock_simulator.control.deployment import Deployment
+from foreshock_simulator.core.engine import Engine, Process, Signal
 from foreshock_simulator.emit.inference import PORT, emit
-from foreshock_simulator.core.engine import (Engine, Process, Signal)
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.host import Host
-from foreshock_simulator.hardware.mig import least_used
+from foreshock_simulator.hardware.mig import least_used_instance
 from foreshock_simulator.hardware.worker import Worker
-from foreshock_simulator.spec.queries import gpus_of
 from foreshock_simulator.serving.make import make_server, memory_bytes
 from foreshock_simulator.serving.server import ModelServer
 from foreshock_simulator.spec.hosts import Place
+from foreshock_simulator.spec.queries import gpus_of
 from foreshock_simulator.spec.services import LlmSpec, ModelSpec, ServiceSpec
 
-Hosts = Mapping[str, Host[None]]
+Hosts = Mapping[str, Host]
 COLD_START = 25.0
 """Median seconds of a replica's start where its service has no autoscaler that says it."""
 
@@ -36,7 +36,7 @@ class Running:
     """A replica that serves; `server` and `worker` where its service has a model."""
 
     replica: Replica
-    host: Host[None]
+    host: Host
     server: ModelServer | None = None
     worker: Worker | None = None
 
@@ -121,10 +121,10 @@ class Replicas:
         if metric == "in_flight":
             return self.service.in_flight / ready
         if metric == "cpu":
-            return self._rate(metric, self.service.cpu_busy) / (ready * self._spec.threads)
+            return self._rate(metric, self.service.cpu_seconds) / (ready * self._spec.threads)
         gpus = self.gpus()
         now = self._engine.now
-        busy = self._rate(metric, sum(gpu.busy_at(now) for gpu in gpus))
+        busy = self._rate(metric, sum(gpu.busy_seconds_at(now) for gpu in gpus))
         return max(0.0, busy) / len(gpus) if gpus else nan
 
     def _rate(self, metric: str, total: float) -> float:
@@ -140,6 +140,6 @@ def _free_slice(gpus: Sequence[Gpu], model: ModelSpec) -> int | None:
     if not gpus[0].instances:
         return None
     numbers = range(len(gpus[0].instances))
-    processes = [sum(len(gpu.inside(number)) for gpu in gpus) for number in numbers]
-    fits = [all(memory_bytes(model, gpu, number) <= gpu.room(number) for gpu in gpus) for number in numbers]
-    return least_used(processes, fits)
+    processes = [sum(len(gpu.workers_in(number)) for gpu in gpus) for number in numbers]
+    fits = [all(memory_bytes(model, gpu, number) <= gpu.free_bytes(number) for gpu in gpus) for number in numbers]
+    return least_used_instance(processes, fits)

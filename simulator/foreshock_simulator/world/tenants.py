@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from foreshock_simulator.calls.client import Line
+from foreshock_simulator.calls.client import CallSite
 from foreshock_simulator.calls.mesh import Mesh
-from foreshock_simulator.calls.request import Unit
+from foreshock_simulator.calls.request import UnitOfWork
 from foreshock_simulator.calls.tenant import Tenant
-from foreshock_simulator.core.engine import (Engine, Process)
+from foreshock_simulator.core.engine import Engine, Process
+from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.network.network import Network
-from foreshock_simulator.core.randomness import stream
 from foreshock_simulator.spec.hosts import Place
 from foreshock_simulator.spec.services import Call, TenantSpec
 from foreshock_simulator.workload.around import Around, Attributes
@@ -20,8 +20,8 @@ from foreshock_simulator.workload.batch import batch
 from foreshock_simulator.workload.training import train
 from foreshock_simulator.world.replicas import Hosts
 
-Lines = Mapping[Call, Line]
-Trace = tuple[Tenant, Unit, Lines]
+Lines = Mapping[Call, CallSite]
+Trace = tuple[Tenant, UnitOfWork, Lines]
 
 
 class Tenants:
@@ -68,14 +68,14 @@ class Tenants:
         pid = host.start(spec.name)
         worker = Worker((host.gpus[place.gpu],), pid, spec.name, spec.memory_bytes, spec.slice)
         caller = self._mesh.tenant(spec.name, host, pid, spec.calls)
-        self._callers[worker] = caller, dict(zip(spec.calls, caller.lines, strict=True))
+        self._callers[worker] = caller, dict(zip(spec.calls, caller.call_sites, strict=True))
         return worker
 
     def _around(self, spec: TenantSpec) -> Around[Trace]:
         self._started += 1
         return Around(
             self._engine,
-            stream(self._seed, f"workload/{spec.name}/{self._started}"),
+            random_stream(self._seed, f"workload/{spec.name}/{self._started}"),
             begin=self._begin,
             call=self._call,
             record=_record,
@@ -88,7 +88,7 @@ class Tenants:
 
     def _call(self, trace: Trace, call: Call) -> Process:
         caller, unit, lines = trace
-        yield from caller.call(unit, lines[call])
+        yield from caller.try_call(unit, lines[call])
 
 
 def _record(trace: Trace, name: str, began: float, attributes: Attributes) -> None:

@@ -9,7 +9,7 @@ from random import Random
 from foreshock_simulator.calls.mesh import Mesh
 from foreshock_simulator.calls.replica import Replica
 from foreshock_simulator.calls.service import Service
-from foreshock_simulator.core.engine import (Engine, Process, Signal)
+from foreshock_simulator.core.engine import Engine, Process, Signal
 from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.spec.services import (
     BatchModelSpec,
@@ -77,7 +77,7 @@ class EnoughServers:
     def submit(self, prompt_tokens: int, generated_tokens: int, variant: str = "") -> DrawnJob:
         del prompt_tokens, generated_tokens, variant
         job = DrawnJob(self._engine, self._draw())
-        self._engine.at(self._engine.now + job.seconds, job.done.fire, True)
+        self._engine.schedule(self._engine.now + job.seconds, job.done.fire, True)
         return job
 
     def cancel(self, job: DrawnJob) -> None:
@@ -118,7 +118,7 @@ class SharedServer:
         self._turn += 1
         if self.jobs:
             next_end = self._engine.now + min(job.left for job in self.jobs) * len(self.jobs)
-            self._engine.at(next_end, self._end, self._turn)
+            self._engine.schedule(next_end, self._end, self._turn)
 
     def _end(self, turn: int) -> None:
         if turn != self._turn:

@@ -31,9 +31,9 @@ def after_a_dip(policy: CallPolicy) -> tuple[float, float]:
     stand = chain(policy)
     stand.poisson(flow("front", rate=32.0), 200.0)
     stand.run(20.0)
-    stand["back"].slow = 4.0
+    stand["back"].slow_down(4.0)
     stand.run(50.0)
-    stand["back"].slow = 1.0
+    stand["back"].slow_down(1.0)
     stand.run(110.0)
     edge = next(edge for edge in stand.mesh.counts.edges if edge.server.name == "back")
     before = edge.requests, edge.retries, stand.mesh.answered, stand.mesh.failed
@@ -109,7 +109,7 @@ def test_cancellation_frees_the_thread_at_once(cancels: bool, busy: int) -> None
     stand.run(1.0)
     assert stand.mesh.failed == 1
     assert [stand[name].in_flight for name in ("front", "middle", "back")] == [0, busy, busy]
-    assert stand["back"].cpu.now == busy
+    assert stand["back"].busy_threads.value == busy
     stand.run(30.0)
     spans = {span.resource["service.name"]: span for span in stand.take() if span.kind == "server"}
     codes = {name: span.attributes["http.response.status_code"] for name, span in spans.items()}
@@ -127,8 +127,8 @@ def test_what_a_cancelled_service_has_asked_for_is_not_begun_any_more() -> None:
     stand.mesh.enter(flow("back"), 0, 0)
     stand.mesh.enter(flow("front"), 0, 0)
     stand.run(10.0)
-    assert stand["back"].ends["dropped"] == 1
-    assert stand["back"].cpu_busy == pytest.approx(2.0)
+    assert stand["back"].outcomes["dropped"] == 1
+    assert stand["back"].cpu_seconds == pytest.approx(2.0)
 
 
 def test_the_next_in_the_queue_begins_when_one_is_cancelled() -> None:
@@ -159,7 +159,7 @@ def test_cancellation_reaches_the_model_server_and_every_branch() -> None:
     assert replica.model is not None
     assert replica.model.cancelled == 2  # type: ignore[attr-defined]  # the stand-in counts them
     assert [stand[name].in_flight for name in ("front", "middle", "model")] == [0, 0, 0]
-    assert stand["middle"].cpu.now == 0
+    assert stand["middle"].busy_threads.value == 0
 
 
 def test_a_breaker_stops_asking_and_asks_again() -> None:
@@ -170,12 +170,12 @@ def test_a_breaker_stops_asking_and_asks_again() -> None:
     stand.run(40.0)
     asked = clients(stand.take(), "back")
     (replica,) = stand["front"].replicas
-    (line,) = stand["front"].lines
+    (line,) = stand["front"].call_sites
     breaker = replica.breaker(line.target, line.policy)
     assert breaker is not None
     assert breaker.state(stand.engine.now) != "closed"
     assert 5 + 3 <= len(asked) <= 5 + 3 + 4, "five failures, some under way by then, and a trial every ten seconds"
-    assert stand["front"].ends["failed"] > 500
+    assert stand["front"].outcomes["failed"] > 500
     stand["back"].fail_ratio = 0.0
     stand.run(55.0)
     assert breaker.state(stand.engine.now) == "closed"
@@ -244,7 +244,7 @@ def test_what_a_service_answers_depends_on_how_its_call_failed(trouble: str, sta
     stand = chain(CallPolicy(1.0, breaker=1 if trouble == "breaker" else None))
     back = stand["back"]
     if trouble == "slow":
-        back.slow = 100.0
+        back.slow_down(100.0)
     elif trouble == "gone":
         back.retire(back.replicas[0])
     else:
@@ -300,7 +300,7 @@ def test_users_give_up_and_try_again(
     """A request of a user is answered, failed or given up, once, however often it is tried; each try is a trace."""
     stand = Stand([service("front", Cpu(0.1, 0.0))])
     stand.start_all()
-    stand["front"].slow = abs(slow)
+    stand["front"].slow_down(abs(slow))
     stand["front"].fail_ratio = float(slow < 0)
     stand.mesh.enter(replace(flow("front"), timeout=timeout, attempts=attempts), 0, 0)
     stand.run(30.0)
@@ -336,8 +336,8 @@ def test_a_tenants_calls_have_the_tokens_that_they_say() -> None:
 
     def work() -> Process:
         unit = tenant.begin()
-        for line in tenant.lines:
-            yield from tenant.call(unit, line)
+        for line in tenant.call_sites:
+            yield from tenant.try_call(unit, line)
         tenant.end(unit, "unit", {})
 
     stand.engine.spawn(work())

@@ -117,11 +117,12 @@ class Platform(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(NAMES), slow=st.sampled_from([1.0, 30.0]), failing=st.sampled_from([0.0, 0.7]))
     def deploy(self, name: str, slow: float, failing: float) -> None:
-        self.stand[name].slow, self.stand[name].fail_ratio = slow, failing
+        self.stand[name].fail_ratio = failing
+        self.stand[name].slow_down(slow)
 
     @rule(name=st.sampled_from(NAMES), timeout=st.sampled_from([0.01, 1.0]), attempts=st.integers(1, 4))
     def change_policies(self, name: str, timeout: float, attempts: int) -> None:
-        for callee in {line.target.name.name for line in self.stand[name].lines}:
+        for callee in {line.target.name.name for line in self.stand[name].call_sites}:
             self.stand[name].override(callee, timeout, attempts)
 
     @rule()
@@ -138,7 +139,7 @@ class Platform(RuleBasedStateMachine):
             spec, there = self.stand[name].spec, self.stand[name]
             assert there.in_flight == sum(replica.load for replica in there.replicas)
             for replica in there.replicas:
-                working, waiting = len(replica._working), len(replica.queue)
+                working, waiting = len(replica._running), len(replica.queue)
                 assert replica.load == working + waiting
                 assert replica.inbound >= 0
                 assert working <= spec.threads
@@ -151,10 +152,10 @@ class Platform(RuleBasedStateMachine):
         for name in NAMES:
             there = self.stand[name]
             left = sum(each.seconds for each in self.stand.ended if each.service == name)
-            inside = [r for replica in there.replicas for r in (*replica._working, *replica.queue) if r.operation.route]
+            inside = [r for replica in there.replicas for r in (*replica._running, *replica.queue) if r.operation.route]
             if there.spec.health is None:
                 resident = left + sum(now - request.arrived for request in inside)
-                assert there.population.seconds(now) == pytest.approx(resident, rel=1e-9, abs=1e-9)
+                assert there.population.integral(now) == pytest.approx(resident, rel=1e-9, abs=1e-9)
 
     def teardown(self) -> None:
         """Without probes, and with time enough, nothing is left; and what there was is all told."""
@@ -175,9 +176,9 @@ class Platform(RuleBasedStateMachine):
             assert gone == [], "a drained replica never ended"
             assert all(len(r.queue) == 0 for r in there.replicas)
             told = sum(1 for s in self.spans if s.kind == "server" and s.resource["service.name"] == name)
-            ended = sum(count for how, count in there.ends.items() if how != "killed")
+            ended = sum(count for how, count in there.outcomes.items() if how != "killed")
             if there.spec.health is None:
-                assert (there.in_flight, there.cpu.now) == (0, 0)
+                assert (there.in_flight, there.busy_threads.value) == (0, 0)
                 assert told == (0 if name == "e" else ended)
         for edge in mesh.counts.edges:
             if edge.connection != "virtual_node":

@@ -10,69 +10,74 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_simulator.calls.cache import Cache
-from foreshock_simulator.calls.gauge import Level
-from foreshock_simulator.calls.load_balancing import Choose, choose_by
-from foreshock_simulator.calls.policies import BREAKER_WINDOW, BUDGET_SECONDS, Breaker, RetryBudget
-from foreshock_simulator.calls.timeouts import Deadlines
-from foreshock_simulator.core.engine import (Engine, Process, Signal)
+from foreshock_simulator.calls.deadlines import Deadlines
+from foreshock_simulator.calls.load_balancing import Balancer, balancer
+from foreshock_simulator.calls.policies import (
+    BREAKER_WINDOW_ATTEMPTS,
+    BUDGET_WINDOW_SECONDS,
+    CircuitBreaker,
+    RetryBudget,
+)
+from foreshock_simulator.calls.service_state import TimeWeightedCount
+from foreshock_simulator.calls.steps import Cache
+from foreshock_simulator.core.engine import Engine, Process, Signal
 from foreshock_simulator.spec.services import Balancing
 from foreshock_simulator.tracing.spans import TIMED_OUT, scramble
 
 
 def test_a_breaker_opens_lets_one_try_and_closes_again() -> None:
     """Closed, open after enough failures, half-open for one attempt; its outcome decides."""
-    breaker = Breaker(limit=3, seconds=10.0)
+    breaker = CircuitBreaker(limit=3, seconds=10.0)
     for failed in (True, False, True, True):
         assert breaker.admit(0.0) == "yes"
-        breaker.told(0.0, "yes", failed)
+        breaker.record(0.0, "yes", failed)
     assert breaker.state(0.0) == "open"
     assert breaker.admit(9.9) == "no"
     assert (breaker.state(10.0), breaker.admit(10.0), breaker.admit(10.0)) == ("half-open", "trial", "no")
-    breaker.told(11.0, "trial", failed=True)
+    breaker.record(11.0, "trial", failed=True)
     assert (breaker.state(20.9), breaker.admit(21.0)) == ("open", "trial")
-    breaker.told(21.5, "trial", failed=False)
+    breaker.record(21.5, "trial", failed=False)
     assert (breaker.state(21.5), breaker.admit(21.5)) == ("closed", "yes")
 
 
 def test_a_breaker_forgets_what_lies_more_than_twenty_attempts_back() -> None:
     """Five failures among twenty-one attempts are four among the last twenty."""
-    breaker = Breaker(limit=5, seconds=10.0)
+    breaker = CircuitBreaker(limit=5, seconds=10.0)
     for failed in [True] * 4 + [False] * 16 + [True]:
-        breaker.told(0.0, breaker.admit(0.0), failed)
+        breaker.record(0.0, breaker.admit(0.0), failed)
     assert breaker.state(0.0) == "closed"
 
 
 def test_a_trial_that_was_given_up_leaves_room_for_another() -> None:
     """Otherwise a breaker whose trial was cancelled would stay open for ever."""
-    breaker = Breaker(limit=1, seconds=1.0)
-    breaker.told(0.0, breaker.admit(0.0), failed=True)
+    breaker = CircuitBreaker(limit=1, seconds=1.0)
+    breaker.record(0.0, breaker.admit(0.0), failed=True)
     assert breaker.admit(2.0) == "trial"
-    breaker.told(2.1, "trial", failed=None)
+    breaker.record(2.1, "trial", failed=None)
     assert breaker.admit(2.2) == "trial"
 
 
 def test_stragglers_from_before_a_breaker_opened_change_nothing() -> None:
     """Neither a late failure nor a late success is taken for the trial's."""
-    breaker = Breaker(limit=1, seconds=1.0)
+    breaker = CircuitBreaker(limit=1, seconds=1.0)
     early = [breaker.admit(0.0), breaker.admit(0.0), breaker.admit(0.0)]
-    breaker.told(0.5, early[0], failed=True)
-    breaker.told(0.6, early[1], failed=False)
+    breaker.record(0.5, early[0], failed=True)
+    breaker.record(0.6, early[1], failed=False)
     assert breaker.state(0.6) == "open"
     assert breaker.admit(2.0) == "trial"
-    breaker.told(2.1, early[2], failed=True)
+    breaker.record(2.1, early[2], failed=True)
     assert breaker.admit(2.1) == "no"
-    breaker.told(2.2, "trial", failed=False)
+    breaker.record(2.2, "trial", failed=False)
     assert breaker.state(2.2) == "closed"
 
 
-@given(outcomes=st.lists(st.booleans(), max_size=80), limit=st.integers(1, BREAKER_WINDOW))
+@given(outcomes=st.lists(st.booleans(), max_size=80), limit=st.integers(1, BREAKER_WINDOW_ATTEMPTS))
 def test_a_breaker_is_closed_until_the_window_has_too_many_failures(outcomes: list[bool], limit: int) -> None:
     """It looks at the last twenty attempts, no more."""
-    breaker = Breaker(limit, 10.0)
+    breaker = CircuitBreaker(limit, 10.0)
     for count, failed in enumerate(outcomes, 1):
-        breaker.told(0.0, breaker.admit(0.0), failed)
-        if sum(outcomes[max(0, count - BREAKER_WINDOW) : count]) >= limit:
+        breaker.record(0.0, breaker.admit(0.0), failed)
+        if sum(outcomes[max(0, count - BREAKER_WINDOW_ATTEMPTS) : count]) >= limit:
             assert breaker.state(0.0) == "open"
             break
         assert breaker.state(0.0) == "closed"
@@ -90,11 +95,11 @@ def test_a_budget_never_lets_more_retries_through_than_its_share(ratio: float, s
     for pause, retry in steps:
         now += pause
         if not retry:
-            budget.first(now)
+            budget.count_first_attempt(now)
             firsts.append(now)
             continue
-        lately = [sum(time > now - BUDGET_SECONDS for time in times) for times in (firsts, retries)]
-        allowed = budget.retry(now)
+        lately = [sum(time > now - BUDGET_WINDOW_SECONDS for time in times) for times in (firsts, retries)]
+        allowed = budget.take_retry(now)
         assert allowed == (lately[1] + 1 <= ratio * lately[0])
         if allowed:
             retries.append(now)
@@ -103,12 +108,12 @@ def test_a_budget_never_lets_more_retries_through_than_its_share(ratio: float, s
 def test_a_flushed_cache_fills_with_its_misses() -> None:
     """After `refill` misses it is 1 − 1/e full."""
     cache = Cache()
-    assert cache.filled == 1.0
+    assert cache.fill_ratio == 1.0
     cache.flush()
-    assert cache.filled == 0.0
+    assert cache.fill_ratio == 0.0
     for _ in range(2000):
-        cache.miss(2000.0)
-    assert cache.filled == pytest.approx(1 - exp(-1), rel=1e-3)
+        cache.add_miss(2000.0)
+    assert cache.fill_ratio == pytest.approx(1 - exp(-1), rel=1e-3)
 
 
 class Loaded:
@@ -133,7 +138,7 @@ def test_replicas_are_chosen_by_the_policy(
 ) -> None:
     """Each gets the share of requests that the policy gives it at these loads."""
     replicas = [Loaded(index, load) for index, load in enumerate(loads)]
-    choose: Choose[Loaded] = choose_by(policy, Random(1))
+    choose: Balancer[Loaded] = balancer(policy, Random(1))
     chosen = Counter(choose(replicas).name for _ in range(8000))
     for index, share in enumerate(shares):
         assert chosen[index] / 8000 == pytest.approx(share, abs=0.02)
@@ -142,7 +147,7 @@ def test_replicas_are_chosen_by_the_policy(
 def test_equals_take_turns() -> None:
     """Where several have as little to do, they are asked evenly, not the first one always."""
     replicas = [Loaded(index, load) for index, load in enumerate((0, 0, 0, 0, 0))]
-    choose: Choose[Loaded] = choose_by("least-load", Random(1))
+    choose: Balancer[Loaded] = balancer("least-load", Random(1))
     assert Counter(choose(replicas).name for _ in range(100)) == dict.fromkeys(range(5), 20)
 
 
@@ -172,7 +177,7 @@ def test_deadlines_come_true_on_time_and_only_where_nothing_came_before(
             yield pause
             signal = Signal(engine)
             if answer is not None:
-                engine.at(engine.now + answer, signal.fire, 200)
+                engine.schedule(engine.now + answer, signal.fire, 200)
             deadlines.set(seconds, signal)
             engine.spawn(waiter(seconds, signal))
             in_time = answer is not None and answer < seconds
@@ -182,21 +187,21 @@ def test_deadlines_come_true_on_time_and_only_where_nothing_came_before(
     engine.run(1000.0)
     assert TIMED_OUT == 0
     assert sorted(seen, key=str) == sorted(expected, key=str)
-    assert not any(line.waiting for line in deadlines._lines.values())
+    assert not any(line.waiting for line in deadlines._queues.values())
 
 
 @given(st.lists(st.tuples(st.floats(0.0, 10.0), st.booleans()), max_size=30))
 def test_a_level_integrates_exactly_and_reading_it_changes_nothing(steps: list[tuple[float, bool]]) -> None:
     """Two levels, one of which is read all the time, stay equal to the last bit."""
-    read, unread, now, area = Level(), Level(), 0.0, 0.0
+    read, unread, now, area = TimeWeightedCount(), TimeWeightedCount(), 0.0, 0.0
     for pause, up in steps:
-        read.seconds(now + pause / 2)
-        area += read.now * pause
+        read.integral(now + pause / 2)
+        area += read.value * pause
         now += pause
         for level in (read, unread):
-            (level.up if up else level.down)(now)
-    assert read.seconds(now + 1.0) == unread.seconds(now + 1.0)
-    assert read.seconds(now) == pytest.approx(area, abs=1e-9)
+            (level.increment if up else level.decrement)(now)
+    assert read.integral(now + 1.0) == unread.integral(now + 1.0)
+    assert read.integral(now) == pytest.approx(area, abs=1e-9)
 
 
 def test_ids_are_all_different_and_evenly_spread() -> None:

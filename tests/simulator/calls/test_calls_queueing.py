@@ -74,7 +74,7 @@ def test_a_full_queue_turns_away_as_many_as_it_must(places: int, load: float) ->
     stand.poisson(flow("s", rate=load), requests / load)
     stand.run(requests / load)
     lost = [float(not each.ok) for each in stand.ended]
-    assert stand["s"].ends["rejected"] == sum(lost)
+    assert stand["s"].outcomes["rejected"] == sum(lost)
     assert_mean(lost, (1 - load) * load**places / (1 - load ** (places + 1)), 0.1)
 
 
@@ -110,7 +110,7 @@ def test_littles_law_holds_exactly() -> None:
         assert stand[name].in_flight == 0
         there = sum(each.seconds for each in stand.ended if each.service == name)
         assert there > 100.0
-        assert stand[name].population.seconds(stand.engine.now) == pytest.approx(there, rel=1e-11)
+        assert stand[name].population.integral(stand.engine.now) == pytest.approx(there, rel=1e-11)
 
 
 def test_the_cpu_is_busy_for_as_long_as_threads_compute() -> None:
@@ -121,8 +121,8 @@ def test_the_cpu_is_busy_for_as_long_as_threads_compute() -> None:
         for _ in range(100):
             stand.mesh.enter(flow("s"), 0, 0)
         stand.run(stand.engine.now + 10.0)
-        assert stand["s"].cpu_busy == pytest.approx(expected)
-        stand["s"].slow = 3.0
+        assert stand["s"].cpu_seconds == pytest.approx(expected)
+        stand["s"].slow_down(3.0)
 
 
 @pytest.mark.parametrize("attempts", [1, 2, 4])

@@ -32,7 +32,7 @@ def test_requests_are_taken_in_the_order_in_which_they_came() -> None:
     spans = stand.take()
     codes = [(span.ended, span.attributes["http.response.status_code"]) for span in spans]
     assert codes == [(0.0, 503)] * 2 + [(1.0, 200)] * 2 + [(2.0, 200)] * 2 + [(3.0, 200)]
-    assert stand["s"].ends["rejected"] == 2
+    assert stand["s"].outcomes["rejected"] == 2
 
 
 def test_a_queued_request_that_nobody_waits_for_costs_nothing() -> None:
@@ -71,7 +71,7 @@ def test_a_slow_callee_blocks_those_who_do_not_call_it(threads: int, blocked: bo
         stand.poisson(FlowSpec(name, "gateway", f"GET /{name}", 10.0, timeout=60.0), 60.0)
     stand.run(20.0)
     stand.take()
-    stand["slow"].slow = 150.0
+    stand["slow"].slow_down(150.0)
     stand.run(60.0)
     seconds: dict[str, list[float]] = {}
     for span in stand.take():
@@ -127,7 +127,7 @@ def test_a_killed_replica_takes_its_requests_and_their_spans_with_it() -> None:
     assert first.model.cancelled == 2
     stand.run(30.0)
     assert stand.mesh.answered == 10
-    assert stand["back"].ends["killed"] == 5
+    assert stand["back"].outcomes["killed"] == 5
     spans = stand.take()
     resets = [span for span in spans if span.attributes.get("error.type") == "connection_reset"]
     assert len(resets) == 5
@@ -193,11 +193,11 @@ def test_one_failed_probe_is_not_enough(seconds: float, ready: int) -> None:
     stand = Stand([service("s", Cpu(0.01), health=HEALTH)])
     stand.start("s")
     stand.run(10.0)
-    stand["s"].slow = 2000.0
+    stand["s"].slow_down(2000.0)
     seen: set[int] = set()
     for hundredth in range(1, 500):
         if hundredth == 100 * seconds:
-            stand["s"].slow = 1.0
+            stand["s"].slow_down(1.0)
         stand.run(10.0 + hundredth / 100)
         seen.add(stand["s"].ready)
     assert min(seen) == ready
@@ -208,14 +208,14 @@ def test_a_replica_comes_back_with_the_first_probe_that_passes() -> None:
     stand = Stand([service("s", Cpu(0.01), health=HEALTH)])
     (replica,) = stand.start("s")
     stand.run(10.0)
-    stand["s"].slow = 1000.0
+    stand["s"].slow_down(1000.0)
     seen: list[int] = []
     for tenth in range(101, 200):
         stand.run(tenth / 10)
         if not seen or seen[-1] != stand["s"].ready:
             seen.append(stand["s"].ready)
         if tenth == 150:
-            stand["s"].slow = 1.0
+            stand["s"].slow_down(1.0)
     assert seen == [1, 0, 1]
     assert stand.take() == []
     assert stand.ended == []
@@ -260,7 +260,7 @@ def test_a_failed_fetch_is_not_kept() -> None:
     for _ in range(50):
         stand.mesh.enter(flow("s"), 0, 0)
     stand.run(10.0)
-    assert stand.mesh.caches["answers"].filled == 0.0
+    assert stand.mesh.caches["answers"].fill_ratio == 0.0
 
 
 def test_some_requests_take_steps_that_others_do_not() -> None:
@@ -278,14 +278,14 @@ def test_a_slower_deploy_slows_the_gpu_process_too() -> None:
     """CPU work and the worker's own, of replicas that are there and of those to come."""
 
     class Process:
-        pid, slow = 77, 1.0
+        pid, slowdown = 77, 1.0
 
     stand = Stand([service("s", Serve())])
     early, late = Process(), Process()
     stand["s"].add(stand.hosts["host-1"], EnoughServers(stand.engine, lambda: 1.0), early)
-    stand["s"].slow = 2.5
+    stand["s"].slow_down(2.5)
     replica = stand["s"].add(stand.hosts["host-1"], EnoughServers(stand.engine, lambda: 1.0), late)
-    assert (early.slow, late.slow) == (2.5, 2.5)
+    assert (early.slowdown, late.slowdown) == (2.5, 2.5)
     assert replica.resource["process.pid"] == 77
     assert stand.hosts["host-1"].pids == {}, "whoever gave it a worker keeps the pids"
 
@@ -296,7 +296,7 @@ def test_a_model_that_refuses_is_answered_503() -> None:
     (replica,) = stand.start("s", draw=lambda: 5.0)
     stand.mesh.enter(flow("s"), 0, 0)
     stand.run(1.0)
-    (request,) = replica._working
+    (request,) = replica._running
     assert request.job is not None
     request.job.done.fire(False)
     stand.run(2.0)

@@ -80,7 +80,7 @@ def test_the_same_seed_gives_the_same_spans_however_time_is_cut() -> None:
             pieces.run(time)
             got += pieces.take()
             for each in pieces.mesh.services.values():
-                _ = each.cpu_busy, each.in_flight, each.ready, each.population.seconds(time)
+                _ = each.cpu_seconds, each.in_flight, each.ready, each.population.integral(time)
         pieces.run(40.0)
         assert list(map(written, got + pieces.take())) == list(map(written, spans))
 
@@ -239,7 +239,7 @@ def test_what_spans_tell_of_calls_golden(golden: Golden) -> None:
 
     def work() -> Process:
         unit = tenant.begin()
-        answers.append((yield from tenant.call(unit, tenant.lines[0])))
+        answers.append((yield from tenant.try_call(unit, tenant.call_sites[0])))
         yield 1.0
         tenant.end(unit, "embed shard", {"app.batches": 8})
 

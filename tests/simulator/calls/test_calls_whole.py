@@ -10,10 +10,10 @@ from tests.simulator.calls.stand import EPOCH_NS, flow, service
 
 from foreshock_simulator.calls.mesh import Mesh
 from foreshock_simulator.core.engine import Engine
+from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.hardware.host import Host
 from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.network.network import Network
-from foreshock_simulator.core.randomness import stream
 from foreshock_simulator.serving.make import make_server, memory_bytes
 from foreshock_simulator.serving.server import ModelServer
 from foreshock_simulator.spec.hosts import HostSpec
@@ -29,8 +29,8 @@ class Rack:
 
     def __init__(self, policy: CallPolicy) -> None:
         self.engine = Engine()
-        self.network = Network(self.engine, stream(1, "network"))
-        self.hosts = [Host(self.engine, HostSpec(name, gpus=2), nic=None) for name in ("host-1", "host-2")]
+        self.network = Network(self.engine, random_stream(1, "network"))
+        self.hosts = [Host(self.engine, HostSpec(name, gpus=2)) for name in ("host-1", "host-2")]
         for host in self.hosts:
             self.network.add(host.name, 25e9)
         self.mesh = Mesh(self.engine, 1, EPOCH_NS, self.network, count=True)
@@ -126,5 +126,5 @@ def test_a_killed_server_process_fails_what_it_had() -> None:
     assert gone.fired
     rack.engine.run(60.0)
     assert rack.mesh.answered == 10
-    assert model.ends["killed"] == 5
+    assert model.outcomes["killed"] == 5
     assert rack.servers[1].stats().request_success_total == 10

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from foreshock_simulator.control import Capacity
 from foreshock_simulator.control.delays import cold_start, provisioning
-from foreshock_simulator.core.engine import (Engine, Process, Signal)
-from foreshock_simulator.core.randomness import stream
+from foreshock_simulator.core.engine import Engine, Process, Signal
+from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.spec.hosts import Place, PoolSpec
 
 
@@ -26,7 +26,7 @@ class Clients:
 
     def __init__(self, spec: PoolSpec, seed: int = 1) -> None:
         self.engine = Engine()
-        self.capacity = Capacity(self.engine, [spec], stream(seed, "capacity"))
+        self.capacity = Capacity(self.engine, [spec], random_stream(seed, "capacity"))
         self.granted: dict[int, tuple[float, tuple[Place, ...]]] = {}
         self.signals: list[Signal] = []
 
@@ -134,20 +134,20 @@ def quantile(values: Sequence[float], q: float) -> float:
 @pytest.mark.parametrize(("q", "seconds"), [(0.05, 240.0), (0.5, 380.0), (0.95, 600.0)])
 def test_provisioning_takes_four_to_ten_minutes(q: float, seconds: float) -> None:
     """Of a pool with a median of 380 s, nine in ten nodes come within the reported range."""
-    rng = stream(1, "provisioning")
+    rng = random_stream(1, "provisioning")
     assert quantile([provisioning(rng, 380.0) for _ in range(40_000)], q) == pytest.approx(seconds, rel=0.02)
 
 
 @pytest.mark.parametrize(("q", "measured"), [(0.5, 22.7), (0.9, 42.0), (0.99, 51.8)])
 def test_cold_starts_have_the_measured_quantiles(q: float, measured: float) -> None:
     """Loading the base model on a warm host, production image generation: within 10 %."""
-    rng = stream(1, "cold")
+    rng = random_stream(1, "cold")
     assert quantile([cold_start(rng, 22.7) for _ in range(40_000)], q) == pytest.approx(measured, rel=0.10)
 
 
 def test_what_the_pool_cannot_give_is_refused_with_its_figures() -> None:
     """At the start, where nothing can wait; and a release of what is not held."""
-    capacity = Capacity(Engine(), [pool(quota=2)], stream(1, "capacity"))
+    capacity = Capacity(Engine(), [pool(quota=2)], random_stream(1, "capacity"))
     capacity.take("chat", 2)
     with pytest.raises(ValueError, match=r"pool 'chat': no room for 1 more GPUs.*2 of 2 are held"):
         capacity.take("chat", 1)

@@ -8,9 +8,9 @@ import pytest
 
 from foreshock_exporter.model.family import Sample
 from foreshock_simulator.control import Autoscaler, Capacity, Deployment, kube
-from foreshock_simulator.core.engine import (Engine, Signal)
+from foreshock_simulator.core.engine import Engine, Signal
 from foreshock_simulator.core.names import ServiceName
-from foreshock_simulator.core.randomness import stream
+from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.spec.hosts import Place, PoolSpec
 from foreshock_simulator.spec.services import AutoscalerSpec
 
@@ -34,9 +34,9 @@ class Cluster:
     def __post_init__(self) -> None:
         places = tuple(Place("h0", gpu) for gpu in range(8))
         spec = PoolSpec("chat", places, quota=self.quota, provisioning=self.provisioning)
-        self.capacity = Capacity(self.engine, [spec], stream(self.seed, "capacity"))
+        self.capacity = Capacity(self.engine, [spec], random_stream(self.seed, "capacity"))
         self.deployment: Deployment[Place] = Deployment(
-            self.engine, NAME, self.capacity, stream(self.seed, "cold"), pool="chat", gpus=1,
+            self.engine, NAME, self.capacity, random_stream(self.seed, "cold"), pool="chat", gpus=1,
             start=self._start, stop=self._stop, measure=lambda _: self.load / max(self.deployment.ready, 1),
         )  # fmt: skip
 
@@ -47,7 +47,7 @@ class Cluster:
     def _stop(self, replica: Place, drain: bool) -> Signal:
         self.stopped.append((self.engine.now, replica, drain))
         gone = Signal(self.engine)
-        self.engine.at(self.engine.now + (self.draining if drain else 0.0), gone.fire)
+        self.engine.schedule(self.engine.now + (self.draining if drain else 0.0), gone.fire)
         return gone
 
     def phases(self) -> list[str]:

@@ -7,13 +7,13 @@ from threading import RLock
 import pytest
 
 from foreshock_exporter.model.device import DeviceError
-from foreshock_simulator.emit.driver import SimDriver, SimResolver
 from foreshock_simulator.core.engine import Engine
-from foreshock_simulator.hardware.gpu import Gpu
-from foreshock_simulator.hardware.models import model_named
-from foreshock_simulator.hardware.work import Work
-from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.core.names import ServiceName
+from foreshock_simulator.emit.driver import SimDriver, SimResolver
+from foreshock_simulator.hardware.gpu import Gpu
+from foreshock_simulator.hardware.models import gpu_model
+from foreshock_simulator.hardware.work import GpuWork
+from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.spec.hosts import Sharing
 
 START = 1_800_000_000.0
@@ -25,7 +25,7 @@ class World:
 
     def __init__(self, mig_slices: tuple[int, ...] = ()) -> None:
         self.lock, self.start, self.engine = RLock(), START, Engine()
-        model = model_named("H100")
+        model = gpu_model("H100")
         sharing: Sharing = "mig" if mig_slices else "time-slicing"
         self.gpus = [Gpu(self.engine, model, "host-1", index, sharing, mig_slices) for index in range(2)]
         self.driver = SimDriver("host-1", self.gpus, self)
@@ -45,7 +45,7 @@ def test_a_reading_is_the_mean_since_the_one_before() -> None:
     """Half a second of work within two is a quarter; asked again at the same moment, the answer is the same."""
     world = World()
     world.driver.read(0)
-    world.worker(1, CHAT).run(Work(0.5, sm=1.0, dram=0.5))
+    world.worker(1, CHAT).run(GpuWork(0.5, sm=1.0, dram=0.5))
     world.engine.run(2.0)
     first = world.driver.read(0)
     assert first.utilization_ratio == pytest.approx(0.25, rel=0.02)
@@ -60,8 +60,8 @@ def test_each_process_has_its_share_of_the_time_since_the_last_sample() -> None:
     world = World()
     one, other = world.worker(11, CHAT), world.worker(12, BATCH)
     world.driver.process_utilization(0, 0)
-    one.run(Work(1.0, sm=1.0))
-    other.run(Work(10.0, sm=1.0))
+    one.run(GpuWork(1.0, sm=1.0))
+    other.run(GpuWork(10.0, sm=1.0))
     world.engine.run(1.0)
     shares = {each.pid: each.sm_ratio for each in world.driver.process_utilization(0, int(START * 1e6))}
     assert shares == {11: pytest.approx(0.5, abs=0.01), 12: pytest.approx(0.5, abs=0.01)}
@@ -79,7 +79,7 @@ def test_time_of_an_idle_stretch_does_not_dilute_the_next_sample() -> None:
     worker = world.worker(5, CHAT)
     world.engine.run(1.0)
     assert world.driver.process_utilization(0, int(START * 1e6)) == []
-    worker.run(Work(5.0, sm=1.0))
+    worker.run(GpuWork(5.0, sm=1.0))
     world.engine.run(2.0)
     assert [each.sm_ratio for each in world.driver.process_utilization(0, int(START * 1e6))] == [pytest.approx(1.0)]
 
@@ -102,7 +102,7 @@ def test_counters_follow_energy_links_and_throttling() -> None:
     """They grow with use; a lowered power limit is seen as time throttled for power and as a lower clock."""
     world = World()
     gpu = world.gpus[0]
-    world.worker(1, CHAT).run(Work(100.0, sm=1.0, dram=0.9, tensor=0.9, nvlink=0.5, pcie=0.25))
+    world.worker(1, CHAT).run(GpuWork(100.0, sm=1.0, dram=0.9, tensor=0.9, nvlink=0.5, pcie=0.25))
     world.engine.run(1.0)
     before, usual = world.driver.counters(0), world.driver.read(0)
     gpu.power_limit_ratio = 0.4

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from foreshock_simulator.core.engine import Engine
+from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS
 from foreshock_simulator.hardware.worker import Worker
-from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.spec.hosts import Sharing
 
 NAME = ServiceName("ml", "some-service")

@@ -9,18 +9,18 @@ import pytest
 
 from foreshock_simulator.core.engine import Engine
 from foreshock_simulator.hardware.gpu import Gpu
-from foreshock_simulator.hardware.models import MODELS, model_named
+from foreshock_simulator.hardware.models import MODELS, gpu_model
 from foreshock_simulator.hardware.power import INLET_CELSIUS
-from foreshock_simulator.hardware.work import Work
+from foreshock_simulator.hardware.work import GpuWork
 from foreshock_simulator.hardware.worker import Worker
 
 H100 = MODELS["H100"]
-HEAVY = Work(1e6, sm=1.0, dram=0.6, tensor=0.9)
-LIGHT = Work(1e6, sm=0.5, dram=0.5)
+HEAVY = GpuWork(1e6, sm=1.0, dram=0.6, tensor=0.9)
+LIGHT = GpuWork(1e6, sm=0.5, dram=0.5)
 
 IGNITER = [(118.0, 1530e6), (185.0, 1530e6), (259.0, 1530e6), (296.0, 1486e6), (295.0, 1431e6)]
 """Watts and clock of a V100 with one to five models side by side (Xu et al., iGniter, TPDS 2023)."""
-ONE_MODEL = Work(1e6, sm=0.2, dram=0.16, tensor=0.17, kernels=3000.0)
+ONE_MODEL = GpuWork(1e6, sm=0.2, dram=0.16, tensor=0.17, kernels=3000.0)
 """Of what it used, only that five of them fill the GPU is known; the rest is chosen."""
 
 
@@ -40,7 +40,7 @@ def test_an_idle_gpu_draws_its_idle_power(engine: Engine, make_gpu: Callable[...
     """And is as warm as that makes it, from the start."""
     gpu = make_gpu()
     engine.run(100.0)
-    state = gpu.at(100.0)
+    state = gpu.state_at(100.0)
     assert (state.power_watts, state.energy_joules) == (H100.idle_watts, 100.0 * H100.idle_watts)
     assert state.celsius == pytest.approx(INLET_CELSIUS + H100.celsius_per_watt * H100.idle_watts)
     assert state.throttled_seconds == {"power": 0.0, "thermal": 0.0}
@@ -52,11 +52,11 @@ def test_matrix_work_runs_into_the_limit_and_memory_work_does_not(
     """At the limit the clock falls, time counts as throttled for power, and the power is the limit."""
     hot, cool = make_gpu(), make_gpu()
     make_worker(hot).run(HEAVY)
-    make_worker(cool).run(Work(1e6, sm=1.0, dram=0.9, tensor=0.05))
+    make_worker(cool).run(GpuWork(1e6, sm=1.0, dram=0.9, tensor=0.05))
     engine.run(10.0)
     assert hot.power_watts == pytest.approx(H100.limit_watts, rel=1e-3)
     assert 0.8 * H100.clock_max_hertz < hot.clock_hertz < H100.clock_max_hertz
-    assert hot.at(10.0).throttled_seconds == {"power": 10.0, "thermal": 0.0}
+    assert hot.state_at(10.0).throttled_seconds == {"power": 10.0, "thermal": 0.0}
     assert cool.clock_hertz == H100.clock_max_hertz
     assert cool.power_watts < 0.75 * H100.limit_watts
 
@@ -66,7 +66,10 @@ def test_a_lower_limit_lowers_clocks_and_slows_what_clocks_bind(
 ) -> None:
     """Memory-bound work at the same clock loses less; lifting the limit restores the speed."""
     speeds = {}
-    for kind, work in (("compute", Work(1e6, sm=1.0, tensor=0.9)), ("memory", Work(1e6, sm=1.0, dram=0.9, tensor=0.1))):
+    for kind, work in (
+        ("compute", GpuWork(1e6, sm=1.0, tensor=0.9)),
+        ("memory", GpuWork(1e6, sm=1.0, dram=0.9, tensor=0.1)),
+    ):
         gpu = make_gpu()
         worker = make_worker(gpu)
         worker.run(work)
@@ -104,15 +107,15 @@ def test_temperature_follows_power_with_one_time_constant(
     """T(t) = T∞ + (T₀ − T∞)·e^(−t/τ), looked at while nothing changes and when something did."""
     gpu = make_gpu()
     worker = make_worker(gpu)
-    start = gpu.at(0.0).celsius
+    start = gpu.state_at(0.0).celsius
     task = worker.run(LIGHT)
     final = INLET_CELSIUS + H100.celsius_per_watt * gpu.power_watts
     expected = final + (start - final) * math.exp(-30.0 / H100.thermal_seconds)
-    assert gpu.at(30.0).celsius == pytest.approx(expected)
+    assert gpu.state_at(30.0).celsius == pytest.approx(expected)
     engine.run(30.0)
     worker.cancel(task)
-    assert gpu.at(30.0).celsius == pytest.approx(expected)
-    assert gpu.at(3000.0).celsius == pytest.approx(start)
+    assert gpu.state_at(30.0).celsius == pytest.approx(expected)
+    assert gpu.state_at(3000.0).celsius == pytest.approx(start)
 
 
 def test_too_hot_a_gpu_is_held_where_it_may_just_be_and_let_go_when_it_has_cooled(
@@ -124,7 +127,7 @@ def test_too_hot_a_gpu_is_held_where_it_may_just_be_and_let_go_when_it_has_coole
     gpu.inlet_celsius = 55.0
     task = worker.run(HEAVY)
     engine.run(600.0)
-    state = gpu.at(600.0)
+    state = gpu.state_at(600.0)
     assert state.celsius == pytest.approx(H100.max_celsius)
     assert gpu.throttled == "thermal"
     assert state.power_watts == pytest.approx((H100.max_celsius - 55.0) / H100.celsius_per_watt, rel=1e-3)
@@ -147,13 +150,13 @@ def test_energy_is_the_integral_of_power(
     gpu = make_gpu()
     worker = make_worker(gpu)
     engine.run(10.0)
-    worker.run(Work(5.0, sm=0.5, dram=0.5))
+    worker.run(GpuWork(5.0, sm=0.5, dram=0.5))
     power = gpu.power_watts
     engine.run(20.0)
-    assert gpu.at(20.0).energy_joules == pytest.approx(15.0 * H100.idle_watts + 5.0 * power)
+    assert gpu.state_at(20.0).energy_joules == pytest.approx(15.0 * H100.idle_watts + 5.0 * power)
 
 
 def test_an_unknown_kind_of_gpu_is_named_with_those_there_are() -> None:
     """So that a scenario can be mended."""
     with pytest.raises(ValueError, match="no GPU model 'H900'; there are H100, H200"):
-        model_named("H900")
+        gpu_model("H900")

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreshock_simulator.core.engine import (Engine, Process)
+from foreshock_simulator.core.engine import Engine, Process
+from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS
-from foreshock_simulator.hardware.work import Task, Work
+from foreshock_simulator.hardware.work import GpuWork, Task
 from foreshock_simulator.hardware.worker import Worker
-from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.spec.hosts import Sharing
 
 NAME = ServiceName("ml", "some-service")
@@ -39,7 +39,7 @@ def test_work_alone_takes_as_long_as_it_says(
     engine: Engine, make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
 ) -> None:
     """On any GPU, whatever its channels."""
-    work = Work(2.0, sm=0.9, dram=0.7, tensor=0.2, nvlink=0.3, pcie=0.1, kernels=500.0)
+    work = GpuWork(2.0, sm=0.9, dram=0.7, tensor=0.2, nvlink=0.3, pcie=0.1, kernels=500.0)
     assert times(engine, [make_worker(make_gpu(model)).run(work) for model in MODELS]) == pytest.approx(
         [2.0] * len(MODELS)
     )
@@ -66,7 +66,7 @@ def test_full_use_is_processor_sharing(law: str, processes: int) -> None:
         # Each in a process of its own, as far as there are some; within one, its streams share.
         worker = Worker([gpu], 1, NAME, 0.0) if processes > 1 else shared
         begun = engine.now
-        yield worker.run(Work(seconds, sm=1.0))
+        yield worker.run(GpuWork(seconds, sm=1.0))
         took.append(engine.now - begun)
         if processes > 1:
             worker.stop()
@@ -93,9 +93,9 @@ def test_who_asks_for_little_gets_it_and_the_others_share_the_rest(
     gpu = make_gpu("H100", "mps")
     workers = [make_worker(gpu) for _ in range(3)]
     for worker, sm in zip(workers, (0.2, 1.0, 1.0), strict=True):
-        worker.run(Work(1000.0, sm))
+        worker.run(GpuWork(1000.0, sm))
     engine.run(10.0)
-    assert [worker.busy_at(10.0) for worker in workers] == pytest.approx([2.0, 4.0, 4.0])
+    assert [worker.busy_seconds_at(10.0) for worker in workers] == pytest.approx([2.0, 4.0, 4.0])
 
 
 @pytest.mark.parametrize(
@@ -112,8 +112,8 @@ def test_only_time_slicing_makes_dispatches_wait_for_a_neighbours_turn(
     """Work in a thousand small dispatches a second loses much more than its share where the neighbour runs in turns."""
     gpu = make_gpu("H100", sharing)
     chatty, greedy = make_worker(gpu), make_worker(gpu)
-    greedy.run(Work(1000.0, sm=0.5))
-    [took] = times(engine, [chatty.run(Work(1.0, sm=0.3, kernels=1000.0))])
+    greedy.run(GpuWork(1000.0, sm=0.5))
+    [took] = times(engine, [chatty.run(GpuWork(1.0, sm=0.3, kernels=1000.0))])
     assert (took > 1.3) is slower
     assert took >= 1.0
 
@@ -124,23 +124,25 @@ def test_side_by_side_memory_bandwidth_is_what_is_fought_for(
     """Two processes that need 0.4 of the SMs and 0.4 of the bandwidth fit; with 0.8 of the bandwidth they do not."""
     for dram, slow in ((0.3, False), (0.8, True)):
         gpu = make_gpu("H100", "mps")
-        took = times(engine, [make_worker(gpu).run(Work(1.0, sm=0.4, dram=dram)) for _ in range(2)], engine.now + 10.0)
+        took = times(
+            engine, [make_worker(gpu).run(GpuWork(1.0, sm=0.4, dram=dram)) for _ in range(2)], engine.now + 10.0
+        )
         assert (took[0] - engine.now + 10.0 > 1.5) is slow
-        assert gpu.at(engine.now).dram_seconds == pytest.approx(2 * dram)
+        assert gpu.state_at(engine.now).dram_seconds == pytest.approx(2 * dram)
 
 
 def test_processes_on_different_mig_instances_do_not_slow_each_other(
     engine: Engine, make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
 ) -> None:
     """The victim takes as long with the aggressor as without; on one instance it would not."""
-    work = Work(5.0, sm=0.4, dram=0.3, kernels=300.0)
+    work = GpuWork(5.0, sm=0.4, dram=0.3, kernels=300.0)
     took = []
     for aggressor in (None, 1, 0):
         start = engine.now
         gpu = make_gpu("A100", "mig", (3, 4))
         victim = make_worker(gpu, instance=0)
         if aggressor is not None:
-            make_worker(gpu, instance=aggressor).run(Work(1000.0, sm=1.0, dram=0.9))
+            make_worker(gpu, instance=aggressor).run(GpuWork(1000.0, sm=1.0, dram=0.9))
         [end] = times(engine, [victim.run(work)], start + 100.0)
         took.append(end - start)
     assert took[1] == pytest.approx(took[0], abs=1e-9)
@@ -152,7 +154,7 @@ def test_a_mig_instance_is_as_slow_as_it_is_small(
 ) -> None:
     """Work that needs all SMs takes 7/3 of its time on three sevenths."""
     gpu = make_gpu("A100", "mig", (3, 4))
-    assert times(engine, [make_worker(gpu, instance=0).run(Work(3.0, sm=1.0))]) == [pytest.approx(7.0)]
+    assert times(engine, [make_worker(gpu, instance=0).run(GpuWork(3.0, sm=1.0))]) == [pytest.approx(7.0)]
 
 
 def test_the_slowest_gpu_decides_for_a_process_on_several(
@@ -161,12 +163,12 @@ def test_the_slowest_gpu_decides_for_a_process_on_several(
     """With a neighbour on one of two GPUs, work takes as long as there; on the other it holds the SMs and waits."""
     first, second = make_gpu(), make_gpu()
     both, neighbour = make_worker(first, second), make_worker(second)
-    task = both.run(Work(1.0, sm=1.0, nvlink=0.5))
-    neighbour.run(Work(1.0, sm=1.0))
+    task = both.run(GpuWork(1.0, sm=1.0, nvlink=0.5))
+    neighbour.run(GpuWork(1.0, sm=1.0))
     [took] = times(engine, [task])
     assert took == pytest.approx(2.0, rel=0.01)
-    assert first.busy_at(engine.now) == pytest.approx(took)
-    sent = [gpu.at(engine.now).nvlink_bytes for gpu in (first, second)]
+    assert first.busy_seconds_at(engine.now) == pytest.approx(took)
+    sent = [gpu.state_at(engine.now).nvlink_bytes for gpu in (first, second)]
     assert sent == pytest.approx([0.5 * MODELS["H100"].nvlink_bandwidth] * 2)
 
 
@@ -176,10 +178,10 @@ def test_a_slower_deploy_takes_as_many_times_as_long(
     """Also for what is under way, from when it changes; and it holds the GPU for as long."""
     gpu = make_gpu()
     worker = make_worker(gpu)
-    task = worker.run(Work(2.0, sm=0.5))
-    engine.at(1.0, lambda _: setattr(worker, "slow", 3.0))
+    task = worker.run(GpuWork(2.0, sm=0.5))
+    engine.schedule(1.0, lambda _: setattr(worker, "slowdown", 3.0))
     assert times(engine, [task]) == [pytest.approx(4.0)]
-    assert gpu.busy_at(engine.now) == pytest.approx(2.0)
+    assert gpu.busy_seconds_at(engine.now) == pytest.approx(2.0)
 
 
 def test_work_given_up_frees_its_place_at_once(
@@ -188,9 +190,9 @@ def test_work_given_up_frees_its_place_at_once(
     """The other one goes on at full speed; the signal says False; giving up twice changes nothing."""
     gpu = make_gpu()
     kept, lost = make_worker(gpu), make_worker(gpu)
-    tasks = [kept.run(Work(2.0, sm=1.0)), lost.run(Work(9.0, sm=1.0))]
-    engine.at(2.0, lambda _: lost.cancel(tasks[1]))
-    engine.at(2.5, lambda _: lost.cancel(tasks[1]))
+    tasks = [kept.run(GpuWork(2.0, sm=1.0)), lost.run(GpuWork(9.0, sm=1.0))]
+    engine.schedule(2.0, lambda _: lost.cancel(tasks[1]))
+    engine.schedule(2.5, lambda _: lost.cancel(tasks[1]))
     assert times(engine, tasks) == [pytest.approx(3.0), math.inf]
     assert tasks[1].value is False
     assert lost.active == 0
@@ -202,11 +204,11 @@ def test_a_process_that_ends_leaves_nothing_behind(
     """Its tasks fail, its memory is free, and it runs nothing any more."""
     gpu = make_gpu()
     worker = make_worker(gpu, memory=70e9)
-    task = worker.run(Work(9.0, sm=1.0))
-    engine.at(1.0, lambda _: worker.stop())
+    task = worker.run(GpuWork(9.0, sm=1.0))
+    engine.schedule(1.0, lambda _: worker.stop())
     assert times(engine, [task]) == [math.inf]
-    assert worker.run(Work(1.0, sm=1.0)).value is False
-    state = gpu.at(engine.now)
+    assert worker.run(GpuWork(1.0, sm=1.0)).value is False
+    state = gpu.state_at(engine.now)
     assert (state.memory_used_bytes, state.busy_seconds) == (0.0, 1.0)
     make_worker(gpu, memory=80e9)
 
@@ -243,7 +245,7 @@ starts = st.tuples(
     st.integers(0, 4),
     st.floats(0.0, 10.0),
     st.builds(
-        Work,
+        GpuWork,
         seconds=st.floats(0.001, 3.0),
         sm=st.floats(0.01, 1.0),
         dram=st.floats(0.0, 1.0),
@@ -257,7 +259,7 @@ starts = st.tuples(
 
 
 def played(
-    plan: list[tuple[int, float, Work, float | None]], sharing: Sharing, cuts: list[float]
+    plan: list[tuple[int, float, GpuWork, float | None]], sharing: Sharing, cuts: list[float]
 ) -> tuple[list[Gpu], list[Worker], list[tuple[int, bool, float, float]]]:
     """Play a plan on two GPUs with five processes, one of them on both, and read at some moments."""
     engine = Engine()
@@ -267,11 +269,11 @@ def played(
     workers = [Worker(some, pid, NAME, 0.0, pid % 2 if slices else None) for pid, some in enumerate(on)]
     ends = []
 
-    def one(index: int, worker: Worker, start: float, work: Work, patience: float | None) -> Process:
+    def one(index: int, worker: Worker, start: float, work: GpuWork, patience: float | None) -> Process:
         yield start
         task = worker.run(work)
         if patience is not None:
-            engine.at(engine.now + patience, lambda _: worker.cancel(task))
+            engine.schedule(engine.now + patience, lambda _: worker.cancel(task))
         begun = engine.now
         done = yield task
         ends.append((index, done, engine.now - begun, work.seconds))
@@ -281,7 +283,7 @@ def played(
     for cut in sorted(cuts):
         engine.run(cut)
         for gpu in gpus:
-            gpu.at(cut)
+            gpu.state_at(cut)
     engine.run(10_000.0)
     return gpus, workers, ends
 
@@ -293,7 +295,7 @@ def played(
     st.lists(st.floats(0.0, 30.0), max_size=8),
 )
 def test_nothing_is_lost_and_the_parts_sum_to_the_whole(
-    plan: list[tuple[int, float, Work, float | None]], sharing: Sharing, cuts: list[float]
+    plan: list[tuple[int, float, GpuWork, float | None]], sharing: Sharing, cuts: list[float]
 ) -> None:
     """Each task ends once, none before its time; busy seconds of the processes are the GPUs'; no channel is overdrawn.
 
@@ -304,10 +306,10 @@ def test_nothing_is_lost_and_the_parts_sum_to_the_whole(
     assert all(took >= seconds - 1e-6 for _, done, took, seconds in ends if done)
     now = gpus[0].engine.now
     for gpu in gpus:
-        held = sum(part.busy for worker in workers for part in worker.parts if part.gpu is gpu)
-        assert held == pytest.approx(gpu.busy_at(now), abs=1e-9)
+        held = sum(part.busy_seconds for worker in workers for part in worker.contexts if part.gpu is gpu)
+        assert held == pytest.approx(gpu.busy_seconds_at(now), abs=1e-9)
         assert max(gpu.use) <= 1.0 + 1e-9
-        state = gpu.at(now)
+        state = gpu.state_at(now)
         assert max(state.busy_seconds, state.dram_seconds) <= now
         assert gpu.model.idle_watts * now <= state.energy_joules + 1e-6
         assert state.energy_joules <= gpu.model.limit_watts * now + 1e-6

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_simulator.core.engine import (Engine, Process, Signal)
-from foreshock_simulator.network import Network
-from foreshock_simulator.core.randomness import stream
+from foreshock_simulator.core.engine import Engine, Process, Signal
+from foreshock_simulator.core.randomness import random_stream
+from foreshock_simulator.network.network import Network
 
 HOSTS = ("a", "b", "c", "d")
 GIGABYTE = 1e9
@@ -24,7 +24,7 @@ class Wire:
     ended: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.network = Network(self.engine, stream(1, "network"))
+        self.network = Network(self.engine, random_stream(1, "network"))
         for host in HOSTS:
             self.network.add(host, GIGABYTE)
 
@@ -45,7 +45,7 @@ class Wire:
         def begin(_: object) -> None:
             self.send(name, source, target, size, **options)
 
-        self.engine.at(at, begin)
+        self.engine.schedule(at, begin)
 
 
 def test_two_into_one_interface_halve_it_and_the_longer_gets_all_afterwards() -> None:
@@ -108,7 +108,7 @@ def test_a_stopped_transfer_keeps_what_has_moved_and_never_ends() -> None:
     wire = Wire()
     endless = wire.send("endless", "a", "c", float("inf"))
     wire.send("other", "b", "c", 3 * GIGABYTE)
-    wire.engine.at(2.0, lambda _: wire.network.stop(endless))
+    wire.engine.schedule(2.0, lambda _: wire.network.stop(endless))
     wire.engine.run(20.0)
     assert wire.ended == pytest.approx({"other": 4.0}, rel=1e-12)
     assert wire.network.counters("a").transmit_bytes - wire.network.lost_bytes == pytest.approx(GIGABYTE, rel=1e-6)
@@ -140,8 +140,8 @@ def test_a_cut_path_holds_a_transfer_until_it_is_healed() -> None:
     """Nothing moves meanwhile, and nothing is lost for good."""
     wire = Wire()
     wire.send("held", "a", "b", 2 * GIGABYTE)
-    wire.engine.at(1.0, lambda _: wire.network.lose(["a"], ["b"], 1.0))
-    wire.engine.at(5.0, lambda _: wire.network.heal(["a"], ["b"]))
+    wire.engine.schedule(1.0, lambda _: wire.network.lose(["a"], ["b"], 1.0))
+    wire.engine.schedule(5.0, lambda _: wire.network.heal(["a"], ["b"]))
     wire.engine.run(10.0)
     assert wire.ended == pytest.approx({"held": 6.0}, rel=1e-12)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_simulator.network.fair import Demand, max_min
+from foreshock_simulator.network.max_min import Demand, max_min_rates
 
 INF = float("inf")
 
@@ -46,7 +46,7 @@ def test_rates_are_those_of_filling_up_little_by_little(network: tuple[list[Dema
     """The closed form and the brute force agree on every flow."""
     demands, capacities = network
     expected = filled(demands, capacities)
-    assert max_min(demands, capacities) == pytest.approx(expected, abs=0.005 * max(capacities.values()))
+    assert max_min_rates(demands, capacities) == pytest.approx(expected, abs=0.005 * max(capacities.values()))
 
 
 @given(networks())
@@ -55,7 +55,7 @@ def test_no_flow_can_grow_but_at_the_cost_of_one_that_has_no_more(
 ) -> None:
     """The definition: each is at its ceiling, or passes a full link on which none has more per connection."""
     demands, capacities = network
-    rates = max_min(demands, capacities)
+    rates = max_min_rates(demands, capacities)
     used = {link: sum(r for r, d in zip(rates, demands, strict=True) if link in d.links) for link in capacities}
     assert all(used[link] <= capacities[link] * (1 + 1e-9) for link in capacities)
     for rate, demand in zip(rates, demands, strict=True):
@@ -69,5 +69,5 @@ def test_no_flow_can_grow_but_at_the_cost_of_one_that_has_no_more(
 @pytest.mark.parametrize(("capacity", "weights"), list(itertools.product([1.0, 12.5e9], [(1, 1), (1, 3), (64, 1, 1)])))
 def test_connections_on_one_link_share_it_evenly(capacity: float, weights: tuple[int, ...]) -> None:
     """A transfer over n connections gets n shares."""
-    rates = max_min([Demand((0,), INF, weight) for weight in weights], {0: capacity})
+    rates = max_min_rates([Demand((0,), INF, weight) for weight in weights], {0: capacity})
     assert rates == pytest.approx([capacity * weight / sum(weights) for weight in weights])

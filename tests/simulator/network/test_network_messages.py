@@ -9,17 +9,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreshock_simulator.core.engine import Engine
-from foreshock_simulator.network import Network
+from foreshock_simulator.core.randomness import random_stream
+from foreshock_simulator.network.network import Network
 from foreshock_simulator.network.nic import BUFFER_BYTES, Link
-from foreshock_simulator.network.path import GIVEN_UP, LATENCY, LOOPBACK, ROUND_TRIP, backed_off, recover
-from foreshock_simulator.core.randomness import stream
+from foreshock_simulator.network.path import (
+    CONNECTION_TIMEOUT_SECONDS,
+    LATENCY_SECONDS,
+    LOOPBACK_SECONDS,
+    ROUND_TRIP_SECONDS,
+    backoff_seconds,
+    recover,
+)
 
 SPEED = 1.25e9
 
 
 def network(engine: Engine, *hosts: str) -> Network:
     """Hosts with 10 Gbit/s each."""
-    made = Network(engine, stream(1, "network"))
+    made = Network(engine, random_stream(1, "network"))
     for host in hosts:
         made.add(host, SPEED)
     return made
@@ -30,7 +37,7 @@ def test_an_idle_network_costs_latency_and_transmission(size: int, packets: int)
     """Nothing else, and both ends count the same bytes and packets, headers included."""
     net = network(Engine(), "a", "b")
     wire = size + 66 * packets
-    assert net.message("a", "b", size) == pytest.approx(LATENCY + wire / SPEED, rel=1e-9)
+    assert net.message("a", "b", size) == pytest.approx(LATENCY_SECONDS + wire / SPEED, rel=1e-9)
     sender, receiver = net.counters("a"), net.counters("b")
     assert (sender.transmit_bytes, sender.transmit_packets, sender.segments_out) == (wire, packets, packets)
     assert (receiver.receive_bytes, receiver.receive_packets, receiver.segments_in) == (wire, packets, packets)
@@ -39,14 +46,14 @@ def test_an_idle_network_costs_latency_and_transmission(size: int, packets: int)
 def test_within_a_host_the_interface_sees_nothing() -> None:
     """As with the loopback device."""
     net = network(Engine(), "a")
-    assert net.message("a", "a", 1_000_000) == LOOPBACK
+    assert net.message("a", "a", 1_000_000) == LOOPBACK_SECONDS
     assert net.counters("a").transmit_bytes == 0
 
 
 @pytest.mark.parametrize("rho", [0.1, 0.3, 0.6, 0.9])
 def test_messages_of_one_size_wait_as_in_an_m_d_1_queue(rho: float) -> None:
     """Poisson arrivals at a share ρ of the capacity wait ρ · S / (2 · (1 − ρ)) in the mean, S the transmission."""
-    link, rng, now, size = Link(SPEED), stream(3, f"poisson/{rho}"), 0.0, 125_000
+    link, rng, now, size = Link(SPEED), random_stream(3, f"poisson/{rho}"), 0.0, 125_000
     waits = []
     for _ in range(200_000):
         now += rng.expovariate(rho * SPEED / size)
@@ -102,7 +109,7 @@ def test_a_lost_single_packet_waits_for_the_timer_which_doubles(loss: float) -> 
     share = sum(one > 0.19 for one in extra) / count
     assert share == pytest.approx(loss, rel=0.1)
     assert min(one for one in extra if one > 1e-3) == pytest.approx(0.2, abs=1e-4)
-    expected = sum(loss**k * (1 - loss) * backed_off(k) for k in range(1, 15))
+    expected = sum(loss**k * (1 - loss) * backoff_seconds(k) for k in range(1, 15))
     assert fmean(extra) == pytest.approx(expected, rel=0.1)
     sender = net.counters("a")
     assert sender.segments_retransmitted == sender.timeouts == pytest.approx(count * loss / (1 - loss), rel=0.1)
@@ -110,9 +117,9 @@ def test_a_lost_single_packet_waits_for_the_timer_which_doubles(loss: float) -> 
 
 def test_a_gap_that_three_later_packets_show_costs_a_round_trip_only() -> None:
     """Of a message of 70 packets one in about 20 losses is in the tail, and waits for the timer."""
-    rng = stream(2, "tail")
+    rng = random_stream(2, "tail")
     delays = [recover(rng, 100_000, 70, 0.001).delay for _ in range(200_000)]
-    fast = sum(delay == ROUND_TRIP for delay in delays)
+    fast = sum(delay == ROUND_TRIP_SECONDS for delay in delays)
     slow = sum(delay >= 0.2 for delay in delays)
     assert slow / (fast + slow) == pytest.approx(3 / 70, rel=0.1)
     assert (fast + slow) / len(delays) == pytest.approx(1 - 0.999**70, rel=0.03)
@@ -123,7 +130,7 @@ def test_over_a_cut_path_nothing_arrives_until_the_connection_is_given_up() -> N
     net = network(Engine(), "a", "b", "c")
     net.lose(["a"], ["b"], 1.0)
     assert net.message("a", "b", 900) == pytest.approx(924.6, abs=0.1)
-    assert pytest.approx(924.6, abs=0.1) == GIVEN_UP
+    assert pytest.approx(924.6, abs=0.1) == CONNECTION_TIMEOUT_SECONDS
     assert net.message("b", "a", 900) > 900.0
     assert net.message("a", "c", 900) < 0.001
     assert net.counters("b").receive_packets == 0
@@ -157,7 +164,7 @@ def test_the_same_seed_loses_the_same_packets() -> None:
         net = network(engine, "a", "b")
         net.lose(["a"], ["b"], 0.2)
         for index in range(300):
-            engine.at(index / 10, lambda _: delays.append(net.message("a", "b", 5000)))
+            engine.schedule(index / 10, lambda _: delays.append(net.message("a", "b", 5000)))
         for cut in (*cuts, 100.0):
             engine.run(cut)
         return delays

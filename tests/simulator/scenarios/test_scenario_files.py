@@ -10,13 +10,13 @@ import pytest
 
 from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.scenarios import ScenarioError, load, names
-from foreshock_simulator.scenarios.format import ScenarioFile
 from foreshock_simulator.scenarios.load import parse
 from foreshock_simulator.scenarios.parsing.problems import MOST
 from foreshock_simulator.scenarios.parsing.quantities import QUANTITIES
-from foreshock_simulator.spec.queries import calls
 from foreshock_simulator.spec.faults import PacketLoss, Surge, TenantGrows
 from foreshock_simulator.spec.hosts import Place
+from foreshock_simulator.spec.queries import calls
+from foreshock_simulator.spec.scenario import ScenarioFile
 from foreshock_simulator.spec.services import BatchModelSpec, Cached, Call, CallPolicy, Cpu, LlmSpec, Serve, Together
 from foreshock_simulator.traffic import traces
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from foreshock_simulator.core.engine import Engine
+from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS
 from foreshock_simulator.hardware.worker import Worker
-from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.serving.batch_model import BatchServer
 from foreshock_simulator.serving.make import make_server, memory_bytes
 from foreshock_simulator.spec.services import BatchModelSpec
@@ -83,7 +83,7 @@ def test_requests_for_other_weights_wait_for_them(engine: Engine, swap: float, s
     last = jobs[-1].queued_seconds
     assert last == pytest.approx(swaps * (swap + 1.0) if swap else 1.0)
     # Weights come over PCIe.
-    carried = server.worker.gpus[0].at(60.0).pcie_bytes
+    carried = server.worker.gpus[0].state_at(60.0).pcie_bytes
     assert carried == pytest.approx(swaps * swap * 0.8 * MODELS["A100"].pcie_bandwidth)
 
 

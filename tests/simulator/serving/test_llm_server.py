@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreshock_simulator.core.engine import (Engine, Process)
+from foreshock_simulator.core.engine import Engine, Process
+from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS
-from foreshock_simulator.hardware.work import Work
+from foreshock_simulator.hardware.work import GpuWork
 from foreshock_simulator.hardware.worker import Worker
-from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.serving import llm
 from foreshock_simulator.serving.llm import LlmServer
 from foreshock_simulator.serving.server import Job, ModelStats, Timing
@@ -185,7 +185,7 @@ def test_a_neighbour_on_the_gpu_slows_every_step(engine: Engine, make_llm: MakeS
     for greedy in (False, True):
         start, server = engine.now, make_llm(memory_share=0.8)
         if greedy:
-            Worker(server.worker.gpus, 2, NAME, 1e9).run(Work(1e6, sm=1.0, dram=0.5, kernels=100.0))
+            Worker(server.worker.gpus, 2, NAME, 1e9).run(GpuWork(1e6, sm=1.0, dram=0.5, kernels=100.0))
         server.submit(1000, 200)
         engine.run(start + 100.0)
         pace.append(server.stats().histograms["request_time_per_output_token"].sum)
@@ -232,7 +232,7 @@ def played(plan: list[tuple[float, int, int, float | None]], longest: int) -> tu
         job = server.submit(prompt, generated)
         jobs.append(job)
         if patience is not None:
-            engine.at(engine.now + patience, lambda _: server.cancel(job))
+            engine.schedule(engine.now + patience, lambda _: server.cancel(job))
 
     for request in sorted(plan, key=lambda request: request[0]):
         engine.spawn(one(*request))
@@ -260,5 +260,5 @@ def test_many_steps_at_once_are_the_same_as_step_by_step(plan: list[tuple[float,
     for timing in ("queued_seconds", "first_token_seconds", "preemptions"):
         assert [getattr(job, timing) for job in single] == pytest.approx([getattr(job, timing) for job in jobs])
     assert other.stats().generation_tokens_total == stats.generation_tokens_total
-    busy = [one.worker.gpus[0].busy_at(1000.0) for one in (server, other)]
+    busy = [one.worker.gpus[0].busy_seconds_at(1000.0) for one in (server, other)]
     assert busy[0] == pytest.approx(busy[1], rel=1e-3)

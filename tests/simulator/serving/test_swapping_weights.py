@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from foreshock_simulator.core.engine import Engine
+from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS
 from foreshock_simulator.hardware.worker import Worker
-from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.serving.batch_model import BatchServer
 from foreshock_simulator.serving.server import Job
 from foreshock_simulator.spec.services import BatchModelSpec

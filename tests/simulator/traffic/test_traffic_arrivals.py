@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_simulator.core.randomness import stream
+from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.spec.traffic import Arrivals as ArrivalsName
 from foreshock_simulator.spec.traffic import FlowSpec
 from foreshock_simulator.traffic import Arrival, arrivals, servegen
@@ -187,7 +187,7 @@ def test_days_and_weekends_show() -> None:
 @pytest.mark.parametrize("family", ["gamma", "weibull"])
 def test_gaps_have_mean_one_and_their_cv_and_begin_anywhere(family: Family, cv: float) -> None:
     """The first is what is left of a gap: its mean is (1 + CV²) / 2 of the mean gap."""
-    rng = stream(1, f"{family}/{cv}")
+    rng = random_stream(1, f"{family}/{cv}")
     gaps = [gap(rng, family, cv) for _ in range(300_000)]
     assert fmean(gaps) == pytest.approx(1.0, rel=0.03)
     assert pstdev(gaps) == pytest.approx(cv, rel=0.06)
@@ -206,7 +206,7 @@ def test_a_weibull_of_cv_one_is_exponential() -> None:
 def test_a_client_has_the_rate_of_each_window_and_the_cv_between_requests(cv: float, family: Family) -> None:
     """Silent in some, busy in others, three times as busy while the flow surges."""
     day = tuple(Window((0.0, 2.0, 6.0)[index % 3], cv, family) for index in range(servegen.WINDOWS))
-    client = Client(day, 0.5, 0.0, stream(4, f"client/{cv}"), lambda: (1, 1))
+    client = Client(day, 0.5, 0.0, random_stream(4, f"client/{cv}"), lambda: (1, 1))
     level, at, times = Level(Curve(), 0.0), 0.0, []
     while at < 3 * DAY:
         at = client.land(at, client.draw(at).amount, level)

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from foreshock_simulator.core.engine import (Engine, Process, Signal)
+from foreshock_simulator.core.engine import Engine, Process, Signal
+from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS
-from foreshock_simulator.hardware.work import Work
+from foreshock_simulator.hardware.work import GpuWork
 from foreshock_simulator.hardware.worker import Worker
-from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.spec.services import Call, CallPolicy, TenantSpec
 from foreshock_simulator.workload.around import Around, Attributes
 from foreshock_simulator.workload.batch import batch
@@ -49,7 +49,7 @@ class World:
         """A transfer at a fixed rate."""
         self.moved.append((source, target, size))
         signal = Signal(self.engine)
-        self.engine.at(self.engine.now + size / 1e9, signal.fire)
+        self.engine.schedule(self.engine.now + size / 1e9, signal.fire)
         return signal
 
     def worker(self, host: str = "host-1", index: int = 0, model: str = "H100") -> Worker:
@@ -67,7 +67,7 @@ def test_a_batch_worker_claims_computes_and_writes() -> None:
     assert world.calls[:4] == [("pid 0", "ml-platform"), ("pid 0", "vector-store")] * 2
     took = [end - began for _, began, end, _ in world.spans]
     assert sum(took) / len(took) == pytest.approx(8 * (0.4 + 0.6) + 0.2, rel=0.03)
-    assert worker.busy_at(500.0) / 500.0 == pytest.approx(0.5 * 0.4 * 8 / 8.2, rel=0.03)
+    assert worker.busy_seconds_at(500.0) / 500.0 == pytest.approx(0.5 * 0.4 * 8 / 8.2, rel=0.03)
     assert world.spans[0][3] == {"app.batches": 8}
 
 
@@ -76,10 +76,10 @@ def test_a_batch_worker_whose_process_ends_stops_in_the_middle() -> None:
     world = World()
     worker = world.worker()
     world.engine.spawn(batch(TenantSpec(NAME, "batch", (), work=100.0, pause=0.0), worker, world.around))
-    world.engine.at(150.0, lambda _: worker.stop())
+    world.engine.schedule(150.0, lambda _: worker.stop())
     world.engine.run(1000.0)
     assert world.spans == []
-    assert worker.busy_at(1000.0) < 100.0
+    assert worker.busy_seconds_at(1000.0) < 100.0
 
 
 def test_training_waits_for_the_slowest() -> None:
@@ -89,11 +89,11 @@ def test_training_waits_for_the_slowest() -> None:
         world = World()
         ranks = [world.worker(index=index) for index in range(4)]
         if shared:
-            Worker(ranks[2].gpus, 9, NAME, 1e9).run(Work(1e6, sm=1.0))
+            Worker(ranks[2].gpus, 9, NAME, 1e9).run(GpuWork(1e6, sm=1.0))
         world.engine.spawn(train(TenantSpec(NAME, "training", (), work=1.0, sm=1.0), ranks, world.around))
         world.engine.run(100.0)
         took[shared] = sum(end - began for _, began, end, _ in world.spans) / len(world.spans)
-        idle = [100.0 - gpu.busy_at(100.0) for rank in ranks for gpu in rank.gpus]
+        idle = [100.0 - gpu.busy_seconds_at(100.0) for rank in ranks for gpu in rank.gpus]
     assert took[True] > 1.9 * took[False]
     assert idle[2] < 1e-6
     assert min(idle[0], idle[1], idle[3]) > 40.0
@@ -107,7 +107,7 @@ def test_gradients_go_round_a_ring() -> None:
     world.engine.spawn(train(tenant, ranks, world.around))
     world.engine.run(3.5)
     assert world.moved == [("host-1", "host-2", 2e9), ("host-2", "host-1", 2e9)]
-    assert [rank.gpus[0].at(3.5).nvlink_bytes for rank in ranks] == pytest.approx([2e9, 0.0, 2e9, 0.0])
+    assert [rank.gpus[0].state_at(3.5).nvlink_bytes for rank in ranks] == pytest.approx([2e9, 0.0, 2e9, 0.0])
     assert world.spans[0][2] == pytest.approx(3.0, abs=0.05)
     assert world.spans[0][3]["app.reduce_seconds"] == pytest.approx(2.0)
 
@@ -118,7 +118,7 @@ def test_gpus_without_nvlink_exchange_gradients_over_pcie() -> None:
     ranks = [world.worker(index=index, model="L40S") for index in range(2)]
     world.engine.spawn(train(TenantSpec(NAME, "training", (), gradient_bytes=32e9), ranks, world.around))
     world.engine.run(1.5)
-    assert ranks[0].gpus[0].at(1.5).pcie_bytes == pytest.approx(32e9)
+    assert ranks[0].gpus[0].state_at(1.5).pcie_bytes == pytest.approx(32e9)
     assert world.spans[0][3]["app.reduce_seconds"] == pytest.approx(1.0)
 
 
@@ -134,7 +134,7 @@ def test_checkpoints_leave_the_gpus_idle_for_a_while() -> None:
     assert len(other) == pytest.approx(3 * len(saved), abs=3)
     assert min(saved) > 8.9
     assert max(other) < 1.1
-    assert rank.busy_at(120.0) / 120.0 == pytest.approx(4 / 12, rel=0.05)
+    assert rank.busy_seconds_at(120.0) / 120.0 == pytest.approx(4 / 12, rel=0.05)
 
 
 def test_training_ends_when_one_of_its_processes_does() -> None:
@@ -142,7 +142,7 @@ def test_training_ends_when_one_of_its_processes_does() -> None:
     world = World()
     ranks = [world.worker(index=index) for index in range(3)]
     world.engine.spawn(train(TenantSpec(NAME, "training", (), work=1.0), ranks, world.around))
-    world.engine.at(5.5, lambda _: ranks[1].stop())
+    world.engine.schedule(5.5, lambda _: ranks[1].stop())
     world.engine.run(20.0)
     assert all(rank.stopped for rank in ranks)
     assert len(world.spans) == 5

@@ -1,4 +1,4 @@
 """YAML to values of `spec`, with the line and the remedy in every error.
 
-Imports: `spec`.
+Imports: `core`, `spec`.
 """

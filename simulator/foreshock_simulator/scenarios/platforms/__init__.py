@@ -1,4 +1,4 @@
 """Generated platforms: the demo's, and small, medium, and large ones drawn by seed.
 
-Imports: `hardware`, `scenarios`, `serving`, `spec`.
+Imports: `core`, `hardware`, `scenarios.validation`, `serving`, `spec`.
 """

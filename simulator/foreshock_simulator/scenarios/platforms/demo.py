@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from foreshock_simulator.core.randomness import stream
-from foreshock_simulator.scenarios.format import Topology
+from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.scenarios.platforms import catalogue
 from foreshock_simulator.scenarios.platforms.capacity import autoscaler
 from foreshock_simulator.scenarios.platforms.cells import Extra
@@ -13,7 +12,7 @@ from foreshock_simulator.scenarios.platforms.flows import flows_of
 from foreshock_simulator.scenarios.platforms.layout import GPU_NIC, HOSTS_PER_RACK
 from foreshock_simulator.scenarios.platforms.mig_slices import cut, sliced
 from foreshock_simulator.spec.hosts import HostSpec, Place, PoolSpec
-from foreshock_simulator.spec.scenario import PlatformSpec
+from foreshock_simulator.spec.scenario import PlatformSpec, Topology
 
 _SERVERS = {
     "assistant-feature": ("host-3", "host-4"),
@@ -58,7 +57,9 @@ def demo(knobs: Topology) -> PlatformSpec:
     )
     platform = PlatformSpec(hosts, pools, tuple(services), tenants)
     platform = replace(platform, tenants=(*tenants, *sliced(platform)))
-    return replace(platform, flows=flows_of(platform, Extra((), {}, {}, {}, ()), knobs, stream(0, "topology/demo")))
+    return replace(
+        platform, flows=flows_of(platform, Extra((), {}, {}, {}, ()), knobs, random_stream(0, "topology/demo"))
+    )
 
 
 def _on(hosts: tuple[str, ...], *gpus: int) -> tuple[Place, ...]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import random
 
-from foreshock_simulator.scenarios.format import Topology
 from foreshock_simulator.scenarios.platforms import catalogue
 from foreshock_simulator.scenarios.platforms.capacity import MIXES, Replica, tokens_of
 from foreshock_simulator.scenarios.platforms.cells import LOOK, Extra
-from foreshock_simulator.spec.scenario import PlatformSpec
+from foreshock_simulator.spec.scenario import PlatformSpec, Topology
 from foreshock_simulator.spec.services import LlmSpec, ServiceSpec
 from foreshock_simulator.spec.traffic import FlowSpec
 

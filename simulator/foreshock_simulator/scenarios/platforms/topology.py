@@ -6,8 +6,7 @@ import random
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-from foreshock_simulator.core.randomness import stream
-from foreshock_simulator.scenarios.format import Topology
+from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.scenarios.platforms import catalogue
 from foreshock_simulator.scenarios.platforms.capacity import autoscaler
 from foreshock_simulator.scenarios.platforms.cells import Extra, draw
@@ -17,9 +16,9 @@ from foreshock_simulator.scenarios.platforms.layout import Shelf, hosts_of
 from foreshock_simulator.scenarios.platforms.mig_slices import cut, sliced
 from foreshock_simulator.scenarios.platforms.restrict import restrict
 from foreshock_simulator.scenarios.validation.memory import starts
-from foreshock_simulator.spec.queries import gpus_of
 from foreshock_simulator.spec.hosts import HostSpec, Place, PoolSpec
-from foreshock_simulator.spec.scenario import PlatformSpec
+from foreshock_simulator.spec.queries import gpus_of
+from foreshock_simulator.spec.scenario import PlatformSpec, Topology
 from foreshock_simulator.spec.services import LlmSpec, ServiceSpec, TenantSpec
 
 Size = Literal["demo", "small", "medium", "large"]
@@ -83,7 +82,7 @@ def generate(size: Size, seed: int, knobs: Topology) -> PlatformSpec:
     if size == "demo":
         return demo(knobs)
     shape = SHAPES[size]
-    rng = stream(seed, f"topology/{size}")
+    rng = random_stream(seed, f"topology/{size}")
     services = restrict(catalogue.SERVICES, shape.names)
     more = shape.services - len(services)
     extra = draw(more, rng, shape.most_gpus) if more else Extra((), {}, {}, {}, ())

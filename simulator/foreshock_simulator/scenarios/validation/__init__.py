@@ -1,4 +1,4 @@
 """Checks that a platform and its faults are consistent and fit the GPUs they ask for.
 
-Imports: `control`, `hardware`, `scenarios.parsing`, `spec`, `traffic`.
+Imports: `control`, `core`, `hardware`, `scenarios.parsing`, `spec`, `traffic`.
 """

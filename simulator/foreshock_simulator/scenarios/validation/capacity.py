@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
-from foreshock_simulator.hardware.mig import instances
+from foreshock_simulator.hardware.mig import mig_instances
 from foreshock_simulator.hardware.models import MODELS
 from foreshock_simulator.scenarios.parsing.problems import Problems
 from foreshock_simulator.scenarios.validation.memory import held_at_start, rooms_of, weights_share
 from foreshock_simulator.scenarios.validation.references import Lines, known_places
-from foreshock_simulator.spec.queries import gpus_of
 from foreshock_simulator.spec.hosts import PoolSpec
+from foreshock_simulator.spec.queries import gpus_of
 from foreshock_simulator.spec.scenario import PlatformSpec
 from foreshock_simulator.spec.services import LlmSpec, ServiceSpec
 
@@ -47,7 +47,7 @@ def _instances(pool: PoolSpec, platform: PlatformSpec, lines: Lines, problems: P
     names = {place.host for place in pool.places}
     for kind in sorted({host.gpu_model for host in platform.hosts if host.name in names} & MODELS.keys()):
         try:
-            instances(MODELS[kind], pool.mig_slices)
+            mig_instances(MODELS[kind], pool.mig_slices)
         except ValueError as error:
             problems.add(lines.line(pool, "mig_slices"), str(error), "cut the GPU as (4, 3) or (3, 2, 2), say")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from foreshock_simulator.scenarios.parsing.problems import Problems, alternatives
 from foreshock_simulator.scenarios.validation.memory import Slot, held_at_start, rooms_of
 from foreshock_simulator.scenarios.validation.references import Lines, known_places, known_reference
-from foreshock_simulator.spec.queries import (caches, calls, subjects)
 from foreshock_simulator.spec.faults import (
     BulkTransfer,
     CacheFlush,
@@ -23,6 +22,7 @@ from foreshock_simulator.spec.faults import (
     Throttle,
 )  # fmt: skip
 from foreshock_simulator.spec.hosts import Place
+from foreshock_simulator.spec.queries import caches, calls, subjects
 from foreshock_simulator.spec.scenario import Expectation, PlatformSpec
 
 

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from foreshock_simulator.control.capacity import Capacity
 from foreshock_simulator.core.engine import Engine
-from foreshock_simulator.hardware.mig import instances, least_used
+from foreshock_simulator.core.randomness import random_stream
+from foreshock_simulator.hardware.mig import least_used_instance, mig_instances
 from foreshock_simulator.hardware.models import MODELS
-from foreshock_simulator.core.randomness import stream
-from foreshock_simulator.spec.queries import gpus_of
 from foreshock_simulator.spec.hosts import Place
+from foreshock_simulator.spec.queries import gpus_of
 from foreshock_simulator.spec.scenario import PlatformSpec
 from foreshock_simulator.spec.services import LlmSpec, ServiceSpec, TenantSpec
 
@@ -55,7 +55,7 @@ def starts(platform: PlatformSpec) -> dict[str, list[tuple[Place, ...]]]:
     Raises:
         ValueError: a pool has no room for one.
     """
-    capacity = Capacity(Engine(), platform.pools, stream(0, "starts"))
+    capacity = Capacity(Engine(), platform.pools, random_stream(0, "starts"))
     return {
         service.name.name: [capacity.take(service.pool, gpus_of(service)) for _ in range(service.replicas)]
         for service in platform.services
@@ -86,7 +86,7 @@ def held_at_start(platform: PlatformSpec) -> Held:
                 all(size[slot] + of_tenants[slot] + _of_replica(service, rooms[slot]) <= rooms[slot] for slot in slots)
                 for slots in choices
             ]
-            slots = choices[least_used([sum(processes[slot] for slot in slots) for slots in choices], fits)]
+            slots = choices[least_used_instance([sum(processes[slot] for slot in slots) for slots in choices], fits)]
             replicas[service.name.name].append(slots)
             processes.update(slots)
             for slot in slots:
@@ -106,7 +106,7 @@ def rooms_of(platform: PlatformSpec) -> dict[Slot, float]:
         model = MODELS[host.gpu_model]
         for place in (Place(host.name, gpu) for gpu in range(host.gpus)):
             if slices := cut.get(place):
-                for number, instance in enumerate(instances(model, slices)):
+                for number, instance in enumerate(mig_instances(model, slices)):
                     rooms[Slot(place, number)] = instance.memory_bytes
             else:
                 rooms[Slot(place)] = model.memory_bytes - model.reserved_bytes

@@ -9,7 +9,7 @@ from foreshock_simulator.hardware.models import MODELS
 from foreshock_simulator.scenarios.parsing.problems import Problems
 from foreshock_simulator.scenarios.validation.capacity import check_memory, check_pools, check_room
 from foreshock_simulator.scenarios.validation.references import Lines, known_places, known_reference
-from foreshock_simulator.spec.queries import (calls, every_step, targets)
+from foreshock_simulator.spec.queries import calls, every_step, targets
 from foreshock_simulator.spec.scenario import PlatformSpec
 from foreshock_simulator.spec.services import Call, Serve, ServiceSpec, TenantSpec
 from foreshock_simulator.spec.traffic import Arrivals

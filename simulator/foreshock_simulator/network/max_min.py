@@ -9,18 +9,18 @@ L = TypeVar("L", bound=Hashable)
 
 
 class Demand(NamedTuple, Generic[L]):
-    """A flow: the links that it passes, the most that it can use, and its weight (whole, so that sums are exact)."""
+    """The demand of a flow: its links, its maximum rate, and its weight (an integer, so that sums are exact)."""
 
     links: tuple[L, ...]
     ceiling: float
     weight: int
 
 
-def max_min(demands: Sequence[Demand[L]], capacities: Mapping[L, float]) -> list[float]:
-    """The weighted max-min fair rate of each flow, in the unit of the capacities.
+def max_min_rates(demands: Sequence[Demand[L]], capacities: Mapping[L, float]) -> list[float]:
+    """Weighted max-min fair rate of each flow, in the unit of the capacities.
 
-    The level (rate per weight) of all rises together; a flow stays where it reaches its ceiling or a link of it is full
-    (Bertsekas and Gallager, "Data Networks", 2nd edition, section 6.5.2).
+    The level (rate per weight) of all flows rises together. A flow stops at its ceiling, or when one of its links is
+    full (Bertsekas and Gallager, "Data Networks", 2nd edition, section 6.5.2).
     """
     rates = [0.0] * len(demands)
     left = dict(capacities)

@@ -1,0 +1,45 @@
+"""State that all processes of a mesh share: clock, network, ids, finished spans and counts."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from foreshock_simulator.calls.deadlines import Deadlines
+from foreshock_simulator.calls.interfaces import Network
+from foreshock_simulator.core.engine import Engine
+from foreshock_simulator.core.randomness import random_stream
+from foreshock_simulator.tracing.service_graph import Counts
+from foreshock_simulator.tracing.spans import SimSpan, scramble
+
+_ID_RANGE: Final = 1 << 64
+
+
+class MeshState:
+    """State shared by the processes of a mesh.
+
+    Args:
+        engine: its clock.
+        seed: of all random streams.
+        epoch_ns: Unix nanoseconds at the engine's 0.
+        network: carries messages between hosts.
+        sample: ratio of traces whose spans are kept (OpenTelemetry's TraceIdRatioBased). Ids do not depend on it.
+        count: whether `counts` counts all spans. Its durations then grow until the caller takes them.
+    """
+
+    def __init__(
+        self, engine: Engine, seed: int, epoch_ns: int, network: Network, *, sample: float = 1.0, count: bool = False
+    ) -> None:
+        self.engine, self.seed, self.epoch_ns, self.network = engine, seed, epoch_ns, network
+        self.spans: list[SimSpan] = []
+        self.counts = Counts(enabled=count)
+        self.deadlines = Deadlines(engine)
+        self.probe_phases = random_stream(seed, "phases")
+        ids = random_stream(seed, "ids")
+        self.last_span_number = ids.randrange(_ID_RANGE)
+        self._last_trace_number = ids.randrange(_ID_RANGE)
+        self._sampled_below = round(sample * _ID_RANGE)
+
+    def new_trace(self) -> int:
+        """The number of a new trace; 0 when it is not sampled."""
+        self._last_trace_number = number = self._last_trace_number + 1
+        return number if scramble(number) < self._sampled_below else 0
