@@ -1,6 +1,6 @@
 """What adds and removes replicas: autoscalers, pools of GPUs with quotas, and the pods between them.
 
-Imports: `foreshock_exporter.model`, `spec`.
+Imports: `core`, `foreshock_exporter.model`, `spec`.
 """
 
 from foreshock_simulator.control.autoscaler import Autoscaler, Scalable
