@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import grpc
 from tests.hub.sending import JSON, PROTOBUF, request
 
-from foreshock_dashboard.ingest.otlp import MAX_ORIGIN, MAX_SPAN
+from foreshock_dashboard.ingest.otlp import MAX_ORIGIN_BYTES, MAX_SPAN_BYTES
 
 MIB = 1 << 20
 
@@ -79,15 +79,17 @@ class Case:
 
 
 TOO_LARGE, BAD = grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID_ARGUMENT
-NO_ID, LARGE_SPAN, FAR = "invalid trace_id", f"larger than {MAX_SPAN} bytes", "time too far from now"
-LARGE_ORIGIN = f"resource or scope larger than {MAX_ORIGIN} bytes"
+NO_ID, LARGE_SPAN, FAR = "invalid trace_id", f"larger than {MAX_SPAN_BYTES} bytes", "time too far from now"
+LARGE_ORIGIN = f"resource or scope larger than {MAX_ORIGIN_BYTES} bytes"
 CASES = {
     "gzip bomb": Case(lambda: bytes(200 * MIB), 413, TOO_LARGE, "after decompression", gzip=True),
     "gzip bomb just below the limit": Case(lambda: bytes(64 * MIB), 400, BAD, "not a protobuf", gzip=True),
     "30 million empty resources": Case(lambda: field(1, b"") * (30 * MIB), 413, TOO_LARGE, "spans, scopes", gzip=True),
     "30 million empty spans": Case(lambda: empty_spans(30 * MIB), 413, TOO_LARGE, "spans, scopes", gzip=True),
     "200,000 empty spans": Case(lambda: empty_spans(200_000), rejected=200_000, reason=NO_ID),
-    "spans of 500,000 empty attributes": Case(lambda: idle_spans(60, MAX_SPAN), rejected=60, reason=NO_ID, gzip=True),
+    "spans of 500,000 empty attributes": Case(
+        lambda: idle_spans(60, MAX_SPAN_BYTES), rejected=60, reason=NO_ID, gzip=True
+    ),
     "a span of 30 million empty attributes": Case(
         lambda: idle_spans(1, 60 * MIB), rejected=1, reason=LARGE_SPAN, gzip=True
     ),

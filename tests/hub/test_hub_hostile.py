@@ -25,7 +25,7 @@ from tests.hub.process import HubProcess
 from tests.hub.sending import EXPORT, JSON, PROTOBUF, channel, export, post, request
 
 from foreshock_dashboard.common.gunzip import MAX_GZIP_MEMBERS
-from foreshock_dashboard.ingest.otlp import MAX_SPAN
+from foreshock_dashboard.ingest.otlp import MAX_SPAN_BYTES
 
 GROWTH = 350.0
 """MiB that the hub may grow by, whatever it is sent."""
@@ -112,7 +112,7 @@ def test_a_body_of_a_million_gzip_members_is_refused(hub: HubProcess) -> None:
 
 def test_an_attribute_of_nearly_1_mib_comes_back_whole(hub: HubProcess) -> None:
     """What is not refused is kept."""
-    trace, text = os.urandom(16), "é" * ((MAX_SPAN - 200) // 2)
+    trace, text = os.urandom(16), "é" * ((MAX_SPAN_BYTES - 200) // 2)
     assert post(hub, request(1, trace, attributes={"text": text}).SerializeToString()).content == b""
     (span,) = hub.get(f"/api/traces/{trace.hex()}").json()["spans"]
     assert span["attributes"]["text"] == text
@@ -120,7 +120,7 @@ def test_an_attribute_of_nearly_1_mib_comes_back_whole(hub: HubProcess) -> None:
 
 def test_many_hostile_requests_at_once_leave_the_memory_flat(hub: HubProcess) -> None:
     """Sixteen senders of what costs most; a good client beside them is served all the while."""
-    bodies = [idle_spans(8, MAX_SPAN), empty_spans(MAX_SPAN // 2 - 100), empty_spans(200_000)]
+    bodies = [idle_spans(8, MAX_SPAN_BYTES), empty_spans(MAX_SPAN_BYTES // 2 - 100), empty_spans(200_000)]
     with flat(hub, 2 * GROWTH), ThreadPoolExecutor(16) as pool:
         answers = [pool.submit(post, hub, bodies[number % 3]) for number in range(16)]
         while not all(answer.done() for answer in answers):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_dashboard.ingest.otlp.gen_ai import Request, process_pid, provider_of, request_of
+from foreshock_dashboard.ingest.otlp.gen_ai import LlmRequest, llm_request, provider_of
 from foreshock_dashboard.ingest.span_metrics.counters import MAX_MODELS
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.samples import Sample
@@ -42,7 +42,7 @@ def _told(sample: Sample) -> list[str]:
                 "gen_ai.usage.prompt_tokens": 900, "gen_ai.usage.completion_tokens": 80,
                 "gen_ai.response.model": "llama",
             },
-            Request("llama", 0.25, 0.5, 900, 80),
+            LlmRequest("llama", 0.25, 0.5, 900, 80),
         ),
         (
             {
@@ -50,10 +50,10 @@ def _told(sample: Sample) -> list[str]:
                 "gen_ai.usage.input_tokens": 9, "gen_ai.usage.output_tokens": 0,
                 "gen_ai.response.time_to_first_chunk": 0.4,
             },
-            Request("gpt-5", None, 0.4, 9, 0),
+            LlmRequest("gpt-5", None, 0.4, 9, 0),
         ),
-        ({"gen_ai.usage.input_tokens": 5, "gen_ai.usage.prompt_tokens": 7}, Request("", None, None, 5, None)),
-        ({"gen_ai.latency.time_in_queue": 0}, Request("", 0, None, None, None)),
+        ({"gen_ai.usage.input_tokens": 5, "gen_ai.usage.prompt_tokens": 7}, LlmRequest("", None, None, 5, None)),
+        ({"gen_ai.latency.time_in_queue": 0}, LlmRequest("", 0, None, None, None)),
         ({"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-5"}, None),
         ({"gen_ai.operation.name": "invoke_agent", "gen_ai.usage.input_tokens": 900}, None),
         ({"gen_ai.latency.time_in_queue": -1.0}, None),
@@ -67,10 +67,10 @@ def _told(sample: Sample) -> list[str]:
     ],
 )  # fmt: skip
 def test_a_request_is_read_from_the_attributes_of_either_time(
-    attributes: Mapping[str, AttributeValue], expected: Request | None
+    attributes: Mapping[str, AttributeValue], expected: LlmRequest | None
 ) -> None:
     """What is absent or nonsense is None, never 0."""
-    assert request_of(attributes) == expected
+    assert llm_request(attributes) == expected
 
 
 @given(
@@ -160,22 +160,3 @@ def test_models_are_bounded_and_the_rest_is_counted_together(span: Make, now: fl
 def test_a_provider_has_one_name(value: AttributeValue, name: str) -> None:
     """Whichever convention wrote it."""
     assert provider_of(value) == name
-
-
-@pytest.mark.parametrize(
-    ("resource", "pid"),
-    [
-        ({"process.pid": 7}, 7),
-        ({"vllm.process_id": "4242"}, 4242),
-        ({"process.pid": 7, "vllm.process_id": "4242"}, 7),
-        ({"process.pid": "seven", "vllm.process_id": "4242"}, 4242),
-        ({"vllm.process_id": "-1"}, None),
-        ({"process.pid": True}, None),
-        ({"process.pid": 0}, None),
-        ({"vllm.process_id": "٣"}, None),
-        ({}, None),
-    ],
-)
-def test_vllm_s_process_is_found_by_its_own_name(resource: Mapping[str, AttributeValue], pid: int | None) -> None:
-    """It writes `vllm.process_id`, a text, in place of `process.pid`."""
-    assert process_pid(resource) == pid

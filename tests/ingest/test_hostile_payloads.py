@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
 from foreshock_dashboard.common.gunzip import MAX_GZIP_MEMBERS, TooLargeError, gunzip, gunzip_chunks
-from foreshock_dashboard.ingest.otlp import MAX_ORIGIN, MAX_SPAN, encode, read
+from foreshock_dashboard.ingest.otlp import MAX_ORIGIN_BYTES, MAX_SPAN_BYTES, decode_spans, encode_spans
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources.otlp import slices as slicing
 from foreshock_dashboard.sources.otlp.reader import MAX_JSON_VALUES, Reader
@@ -66,13 +66,13 @@ def test_a_request_in_slices_has_the_same_spans(made: ExportTraceServiceRequest,
             each = [len(span.SerializeToString()) for span in _spans(piece)]
             assert len(each) <= spans
             assert sum(each) <= size or len(each) == 1
-            got = read(piece)
+            got = decode_spans(piece)
             found += got.spans
-            refused.update(got.refused)
-    whole = read(data)
+            refused.update(got.rejected)
+    whole = decode_spans(data)
     assert found == list(whole.spans)
     assert [span.raw for span in found] == [span.raw for span in whole.spans]
-    assert refused == Counter(whole.refused)
+    assert refused == Counter(whole.rejected)
 
 
 def _spans(data: bytes) -> list[OtlpSpan]:
@@ -92,7 +92,7 @@ def test_any_bytes_are_walked_or_malformed(otlp_request: Make, noise: bytes, cut
         except DecodeError:
             continue
         for piece in slices(data, refused):
-            read(piece)
+            decode_spans(piece)
 
 
 @pytest.mark.parametrize(
@@ -112,20 +112,20 @@ def test_a_request_of_too_many_fields_is_refused_before_it_is_read(
 def test_what_is_too_large_in_a_large_request_costs_itself_alone(otlp_request: Make) -> None:
     """A span, a resource, a scope."""
     made = otlp_request(3)
-    made.resource_spans[0].scope_spans[0].spans[1].name = "n" * MAX_SPAN
+    made.resource_spans[0].scope_spans[0].spans[1].name = "n" * MAX_SPAN_BYTES
     for holder in ("resource", "scope"):
         other = otlp_request(4).resource_spans[0]
         padded = other.resource if holder == "resource" else other.scope_spans[0].scope
-        padded.attributes.add(key="x").value.string_value = "x" * MAX_ORIGIN
+        padded.attributes.add(key="x").value.string_value = "x" * MAX_ORIGIN_BYTES
         made.resource_spans.append(other)
     data = made.SerializeToString()
     refused: Counter[str] = Counter()
-    kept = [span for piece in slices(data, refused) for span in read(piece).spans]
+    kept = [span for piece in slices(data, refused) for span in decode_spans(piece).spans]
     assert [int(span.span_id, 16) for span in kept] == [1, 3]
-    reasons = {f"larger than {MAX_SPAN} bytes": 1, f"resource or scope larger than {MAX_ORIGIN} bytes": 8}
+    reasons = {f"larger than {MAX_SPAN_BYTES} bytes": 1, f"resource or scope larger than {MAX_ORIGIN_BYTES} bytes": 8}
     assert refused == reasons
-    whole = read(data)
-    assert (list(whole.spans), whole.refused) == (kept, reasons)
+    whole = decode_spans(data)
+    assert (list(whole.spans), whole.rejected) == (kept, reasons)
 
 
 def test_a_large_resource_of_many_scopes_is_neither_walked_nor_kept_for_each_of_them(
@@ -149,9 +149,9 @@ def test_a_large_resource_of_many_scopes_is_neither_walked_nor_kept_for_each_of_
     monkeypatch.setattr(slicing, "_varint", counted)
     pieces = list(slices(data, Counter()))
     assert numbers < 20 * 2_000, "each field is looked at a few times"
-    found = [span for piece in pieces for span in read(piece).spans]
+    found = [span for piece in pieces for span in decode_spans(piece).spans]
     assert (len(found), {len(span.resource) for span in found}) == (2_001, {2})
-    for kept in (b"".join(pieces), encode(found)):
+    for kept in (b"".join(pieces), encode_spans(found)):
         assert len(kept) < 2 * len(data), "the resource is there once"
 
 
@@ -163,8 +163,8 @@ def test_a_resource_that_is_no_text_costs_its_own_spans_alone(otlp_request: Make
     scope.resource_spans[0].scope_spans[0].scope.name = "n@me"
     good = otlp_request(1).SerializeToString()
     data = good + (bad.SerializeToString() + scope.SerializeToString()).replace(b"n@me", b"n\xffme")
-    found = read(data)
-    assert (len(found.spans), found.refused) == (1, {"malformed resource or scope": 5})
+    found = decode_spans(data)
+    assert (len(found.spans), found.rejected) == (1, {"malformed resource or scope": 5})
 
 
 def test_a_malformed_resource_without_spans_is_not_passed_over_in_silence(otlp_request: Make) -> None:
@@ -172,24 +172,24 @@ def test_a_malformed_resource_without_spans_is_not_passed_over_in_silence(otlp_r
     bad = ExportTraceServiceRequest()
     bad.resource_spans.add().resource.attributes.add(key="n@me")
     with pytest.raises(DecodeError):
-        read(otlp_request(1).SerializeToString() + bad.SerializeToString().replace(b"n@me", b"n\xffme"))
+        decode_spans(otlp_request(1).SerializeToString() + bad.SerializeToString().replace(b"n@me", b"n\xffme"))
 
 
 def test_large_resources_are_not_remembered() -> None:
     """They would be, a thousand of them, for as long as the hub runs."""
     from foreshock_dashboard.ingest.otlp import decode as otlp
 
-    before = otlp._known_resource.cache_info().currsize
+    before = otlp._cached_resource.cache_info().currsize
     for number in range(10):
         made = ExportTraceServiceRequest()
         group = made.resource_spans.add()
-        group.resource.attributes.add(key="service.name").value.string_value = str(number) + "x" * otlp.MAX_KNOWN
+        group.resource.attributes.add(key="service.name").value.string_value = str(number) + "x" * otlp.MAX_CACHED_BYTES
         group.scope_spans.add().spans.add(
             trace_id=b"\x01" * 16, span_id=b"\x01" * 8, start_time_unix_nano=1, end_time_unix_nano=2
         )
-        (span,) = read(made.SerializeToString()).spans
+        (span,) = decode_spans(made.SerializeToString()).spans
         assert len(span.service.name) == 512, "what is long is cut where it is kept"
-    assert otlp._known_resource.cache_info().currsize == before
+    assert otlp._cached_resource.cache_info().currsize == before
 
 
 # --- JSON

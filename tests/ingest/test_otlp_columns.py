@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
-from foreshock_dashboard.ingest.otlp.columns import END, Fields, fields_of
+from foreshock_dashboard.ingest.otlp.columns import SPAN_END, SpanFields, span_fields
 
 LAST = {
     "trace_ids": "trace_id",
@@ -59,17 +59,17 @@ def alone(span: bytes) -> dict[str, object]:
 
 def together(spans: Sequence[bytes]) -> list[dict[str, object]]:
     """The same of all."""
-    fields = fields_of(spans)
+    fields = span_fields(spans)
     of_each: list[list[bytes]] = [[]]
     for pair in fields.attributes:
-        if pair == END:
+        if pair == SPAN_END:
             of_each.append([])
         else:
             of_each[-1].append(pair)
     assert of_each.pop() == []
     return [
         {
-            **{column: fields[Fields._fields.index(column)][row] for column in LAST},
+            **{column: fields[SpanFields._fields.index(column)][row] for column in LAST},
             "attributes": [*map(KeyValue.FromString, pairs)],
             "status": OtlpSpan.FromString(b"\x7a" + bytes([len(fields.statuses[row])]) + fields.statuses[row]).status,
         }
@@ -86,7 +86,7 @@ def test_fields_that_are_missing_doubled_or_empty_stay_with_their_span(spans: li
 @given(st.lists(st.lists(FIELDS, max_size=12).map(b"".join), min_size=1, max_size=5))
 def test_events_and_links_are_seen_where_they_are(spans: list[bytes]) -> None:
     """An empty one behind them may be overlooked: it has nothing to be read, and those before it were looked at."""
-    fields = fields_of(spans)
+    fields = span_fields(spans)
     for span, event, link in zip(spans, fields.events, fields.links, strict=True):
         read = OtlpSpan.FromString(span)
         assert bool(event) <= bool(read.events)
@@ -102,7 +102,7 @@ def test_a_span_that_is_cut_off_takes_nothing_from_the_next_one(cut: int) -> Non
         expected = [*map(alone, spans)]
     except DecodeError:
         with pytest.raises(DecodeError):
-            fields_of(spans)
+            span_fields(spans)
     else:
         assert together(spans) == expected
 
@@ -113,9 +113,9 @@ def test_a_field_that_reaches_beyond_its_span_is_malformed(tag: bytes, behind: b
     """However far it reaches: into what tells where the span ends, to its end, or into the next span."""
     for size in range(1, 128):
         with pytest.raises(DecodeError):
-            fields_of([WHOLE + tag + bytes([size]), behind])
+            span_fields([WHOLE + tag + bytes([size]), behind])
     with pytest.raises(DecodeError):
-        fields_of([WHOLE + b"\x0b", b"\x0c" + behind])  # a group that the next span would end
+        span_fields([WHOLE + b"\x0b", b"\x0c" + behind])  # a group that the next span would end
 
 
 @pytest.mark.parametrize("tag", [b"\x5a", b"\x6a"])
@@ -123,6 +123,6 @@ def test_an_empty_event_behind_a_malformed_one_does_not_hide_it(tag: bytes) -> N
     """Nor an empty link: what is kept has to be readable as a whole."""
     malformed = tag + b"\x03\xff\xff\xff"
     with pytest.raises(DecodeError):
-        fields_of([WHOLE, malformed + tag + b"\x00"])
+        span_fields([WHOLE, malformed + tag + b"\x00"])
     with pytest.raises(DecodeError):
-        fields_of([tag + b"\x00" + malformed + tag + b"\x00", WHOLE])
+        span_fields([tag + b"\x00" + malformed + tag + b"\x00", WHOLE])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from foreshock_dashboard.ingest.otlp import MAX_ORIGIN, ORIGIN_TOO_LARGE
+from foreshock_dashboard.ingest.otlp import MAX_ORIGIN_BYTES, ORIGIN_TOO_LARGE
 from foreshock_dashboard.ingest.otlp.detail import LinkDetail, SpanDetail, detail_of
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources.otlp.codec import decode
@@ -83,7 +83,7 @@ def test_a_large_request_that_is_read_in_slices_keeps_it_too() -> None:
 def test_a_schemas_address_is_bounded_as_a_resource_is(*, sliced: bool) -> None:
     """It is kept again and again, too."""
     made = request()
-    made.resource_spans[0].schema_url = "x" * (MAX_ORIGIN + 1)
+    made.resource_spans[0].schema_url = "x" * (MAX_ORIGIN_BYTES + 1)
     refused: Counter[str] = Counter()
     if sliced:
         assert list(slices(made.SerializeToString(), refused)) == []

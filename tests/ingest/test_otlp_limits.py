@@ -53,8 +53,8 @@ LIMITS = {
     "spans, scopes and resources": f"{slices.MAX_FIELDS:,}",
     "gzip members": f"{gunzip.MAX_GZIP_MEMBERS:,}",
     "time until all of it": f"{otlp_http.BODY_SECONDS:g} s",
-    "bytes": size(otlp.MAX_SPAN),
-    "bytes of its resource": f"{size(otlp.MAX_ORIGIN)} each",
+    "bytes": size(otlp.MAX_SPAN_BYTES),
+    "bytes of its resource": f"{size(otlp.MAX_ORIGIN_BYTES)} each",
     "bytes of requests": f"{size(receiver.MAX_PENDING_BYTES)}; those of more than {size(receiver.SMALL)} "
     f"{size(receiver.MAX_PENDING_BYTES * 3 // 4)}",
     "connections of each port": "a quarter of the files that the process may have open, "
@@ -86,7 +86,7 @@ def test_both_doors_have_the_same_times() -> None:
             (b"", b"", b"", 1, 1, 0),
             (b"1" * 16, b"", b"", 1, 1, 0),
             (b"1" * 16, b"1" * 8, b"1", 1, 1, 0),
-            (b"1" * 16, b"1" * 8, b"", 1, 1, otlp.MAX_SPAN + 1),
+            (b"1" * 16, b"1" * 8, b"", 1, 1, otlp.MAX_SPAN_BYTES + 1),
             (b"1" * 16, b"1" * 8, b"", 0, 1, 0),
             (b"1" * 16, b"1" * 8, b"", 1, 1, 0),
         )),

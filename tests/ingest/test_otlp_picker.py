@@ -11,7 +11,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from foreshock_dashboard.ingest.otlp import Pickers, attribute_cache, attributes_of, read, searched
+from foreshock_dashboard.ingest.otlp import AttributeReader, attributes_of, decode_spans, search_text
 
 LONG = "long." * 30
 SEARCHED, CALLS, TELLING, TOLD = ("a", "b", LONG), ("url",), ("tokens",), ("model",)
@@ -52,33 +52,29 @@ def test_attributes_are_read_as_if_none_had_come_before(
     most: int, requests: list[list[tuple[int, list[KeyValue]]]]
 ) -> None:
     """The first of a key holds; a text to search by is cut; only what is asked for of a kind of span is read."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(attribute_cache, "MAX_VALUES", most)
-        patched.setattr(attribute_cache, "MAX_KNOWN", 2 * most)
-        pickers = Pickers(SEARCHED, CALLS, TELLING, TOLD)
-        for spans in requests:
-            batch = read(request(spans), pickers).spans
-            for row, (kind, pairs) in enumerate(spans):
-                whole = attributes_of(pairs)
-                own = {key: batch.searched.texts[codes[row]] for key, codes in batch.searched.columns.items()}
-                texts = {key: searched(whole[key]) for key in SEARCHED if whole.get(key) is not None}
-                assert {key: text for key, text in own.items() if text is not None} == texts
-                asked = {*SEARCHED, *TELLING, *TOLD, *(CALLS if kind == 3 else ())}
-                told = kind == 3 or not whole.keys().isdisjoint(TELLING)
-                found = {key: value for key, value in batch.outlines.attributes[row].items() if key in KEYS and key}
-                assert found == ({key: whole[key] for key in asked & whole.keys()} if told else {})
+    pickers = AttributeReader(SEARCHED, CALLS, TELLING, TOLD, max_cached=2 * most, max_values_per_key=most)
+    for spans in requests:
+        batch = decode_spans(request(spans), pickers).spans
+        for row, (kind, pairs) in enumerate(spans):
+            whole = attributes_of(pairs)
+            own = {key: batch.search_columns.texts[codes[row]] for key, codes in batch.search_columns.columns.items()}
+            texts = {key: search_text(whole[key]) for key in SEARCHED if whole.get(key) is not None}
+            assert {key: text for key, text in own.items() if text is not None} == texts
+            asked = {*SEARCHED, *TELLING, *TOLD, *(CALLS if kind == 3 else ())}
+            told = kind == 3 or not whole.keys().isdisjoint(TELLING)
+            found = {key: value for key, value in batch.outlines.attributes[row].items() if key in KEYS and key}
+            assert found == ({key: whole[key] for key in asked & whole.keys()} if told else {})
 
 
-def test_a_text_that_is_no_utf_8_is_refused_also_of_a_key_with_many_values(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_that_is_no_utf_8_is_refused_also_of_a_key_with_many_values() -> None:
     """Alone, although the next one begins with what it lacks."""
-    monkeypatch.setattr(attribute_cache, "MAX_VALUES", 1)
-    pickers = Pickers("a")
+    pickers = AttributeReader("a", max_values_per_key=1)
     for text in ("xy", "yz", "zx"):
-        read(request([(2, [KeyValue(key="a", value=AnyValue(string_value=text))])]), pickers)
+        decode_spans(request([(2, [KeyValue(key="a", value=AnyValue(string_value=text))])]), pickers)
     sound = request([(2, [KeyValue(key="a", value=AnyValue(string_value=text))]) for text in ("o1", "o2", "o3")])
-    found = read(sound.replace(b"o1", b"o\xc3").replace(b"o2", b"\xa9o"), pickers)
-    assert found.refused == {"malformed span": 2}
-    assert [found.spans.searched.texts[code] for code in found.spans.searched.columns["a"]] == ["o3"]
+    found = decode_spans(sound.replace(b"o1", b"o\xc3").replace(b"o2", b"\xa9o"), pickers)
+    assert found.rejected == {"malformed span": 2}
+    assert [found.spans.search_columns.texts[code] for code in found.spans.search_columns.columns["a"]] == ["o3"]
 
 
 def test_a_value_before_its_key_is_read_as_well() -> None:
@@ -89,7 +85,7 @@ def test_a_value_before_its_key_is_read_as_well() -> None:
     raw = span.SerializeToString() + b"\x4a" + bytes([len(backwards)]) + backwards
     scoped = b"\x12" + bytes([len(raw)]) + raw
     group = b"\x12" + bytes([len(scoped)]) + scoped
-    pickers = Pickers("a")
+    pickers = AttributeReader("a")
     for _ in range(2):
-        found = read(b"\x0a" + bytes([len(group)]) + group, pickers).spans.searched
+        found = decode_spans(b"\x0a" + bytes([len(group)]) + group, pickers).spans.search_columns
         assert [found.texts[code] for code in found.columns["a"]] == ["x"]

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_dashboard.ingest.indexed_attributes import pickers
-from foreshock_dashboard.ingest.otlp import attribute_cache, encode, read
+from foreshock_dashboard.ingest.indexed_attributes import attribute_reader
+from foreshock_dashboard.ingest.otlp import decode_spans, encode_spans
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.samples import Sample
 from foreshock_dashboard.model.span import TRACE_KEYS, Attributes, Link, Span
@@ -63,8 +62,6 @@ def counted(batches: Iterable[Sequence[Span]]) -> tuple[list[Sample], dict[str, 
 def test_spans_are_counted_the_same_however_many_come_at_once(came: list[Span], cuts: set[int], most: int) -> None:
     """Read from their bytes, with few or many values of attributes remembered; counts, sums and buckets are equal."""
     bounds = [0, *sorted(cut for cut in cuts if cut < len(came)), len(came)]
-    asked = pickers(TRACE_KEYS)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(attribute_cache, "MAX_VALUES", most)
-        read_together = [read(encode(came[first:last]), asked).spans for first, last in pairwise(bounds)]
+    reader = attribute_reader(TRACE_KEYS, max_values_per_key=most)
+    read_together = [decode_spans(encode_spans(came[first:last]), reader).spans for first, last in pairwise(bounds)]
     assert counted(read_together) == counted([span] for span in came)

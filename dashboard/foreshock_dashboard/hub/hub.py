@@ -22,7 +22,7 @@ from foreshock_dashboard.hub.listeners import (
     token_authorizer,
 )
 from foreshock_dashboard.hub.self_metrics import HubStats, incident_samples, metrics_text, status_json
-from foreshock_dashboard.ingest.indexed_attributes import pickers
+from foreshock_dashboard.ingest.indexed_attributes import attribute_reader
 from foreshock_dashboard.ingest.pipeline import IngestPipeline
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.query import MetricSource, SourceError
@@ -100,7 +100,7 @@ class Hub:
                 accept=self._refuse if settings.at is not None else self.intake.accept,
                 allows=token_authorizer(settings),
                 now=clock.now,
-                asked=pickers(settings.trace_keys or TRACE_KEYS),
+                attributes=attribute_reader(settings.trace_keys or TRACE_KEYS),
             )
             self.grpc = grpc_listener(self.receiver, settings)
             opened.callback(self.grpc.close)

@@ -1,13 +1,20 @@
-"""Attributes that are decoded as soon as a span arrives: those for pairing, counting and searching."""
+"""Attributes that are decoded as soon as a span arrives: those for searching, pairing and counting."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from foreshock_dashboard.ingest.otlp import Pickers, gen_ai
+from foreshock_dashboard.ingest.otlp import AttributeReader, gen_ai
+from foreshock_dashboard.ingest.otlp.attribute_cache import MAX_VALUES_PER_KEY
 from foreshock_dashboard.ingest.service_graph import call_sides
 
 
-def pickers(searched: Iterable[str]) -> Pickers:
-    """Return the filters per span kind; `searched` are the attributes that the store indexes."""
-    return Pickers(searched, call_sides.CLIENT_KEYS, gen_ai.MEASURED | call_sides.SERVER_KEYS, gen_ai.KEYS)
+def attribute_reader(searchable: Iterable[str], max_values_per_key: int = MAX_VALUES_PER_KEY) -> AttributeReader:
+    """Return a reader of the attributes that the store searches by, and of those that pairing and counting need."""
+    return AttributeReader(
+        searchable,
+        call_keys=call_sides.CLIENT_KEYS,
+        trigger_keys=gen_ai.MEASURED | call_sides.SERVER_KEYS,
+        triggered_keys=gen_ai.KEYS,
+        max_values_per_key=max_values_per_key,
+    )

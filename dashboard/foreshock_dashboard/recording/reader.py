@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from foreshock_dashboard.ingest.otlp import joined, read
+from foreshock_dashboard.ingest.otlp import decode_spans, join_spans
 from foreshock_dashboard.model.samples import STALE, Labels, labels_of
 from foreshock_dashboard.model.span import Origin, Span
 from foreshock_dashboard.recording import meta as files
@@ -219,7 +219,7 @@ class Recording:
             given = {"file": str(self.path / files.SPANS), "first": first, "last": first + SPAN_ROWS}
             with self.reading():
                 found = self.engine.cursor().execute(_SPANS, given).fetchall()
-            yield read(joined((Origin(resource, scope), raw) for resource, scope, raw in found)).spans
+            yield decode_spans(join_spans((Origin(resource, scope), raw) for resource, scope, raw in found)).spans
 
 
 def values_of(found: NDArray[Any]) -> NDArray[np.float64]:

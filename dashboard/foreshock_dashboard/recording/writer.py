@@ -19,7 +19,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from foreshock_dashboard.ingest.otlp import encoded
+from foreshock_dashboard.ingest.otlp import encode_each
 from foreshock_dashboard.model.samples import STALE, Labels
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.model.types import Json
@@ -168,7 +168,7 @@ class RecordingWriter:
         spans, self._spans = self._spans, []
         if not spans:
             return
-        pairs = [*encoded(spans)]
+        pairs = [*encode_each(spans)]
         services = [span.service for span in spans]
         columns: dict[str, list[Any]] = {
             "trace_id": [bytes.fromhex(span.trace_id) for span in spans],

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.conftest import Golden
 from tests.simulator.calls.stand import ROUTE, EnoughServers, Stand, call, flow, service
 
-from foreshock_dashboard.ingest.otlp.gen_ai import request_of
+from foreshock_dashboard.ingest.otlp.gen_ai import llm_request
 from foreshock_dashboard.ingest.service_graph.pairing import ServiceGraph
 from foreshock_dashboard.model.span import Kind, Span
 from foreshock_simulator.core.engine import Process
@@ -129,7 +129,7 @@ def test_counts_over_all_spans_are_what_the_hub_finds_in_them() -> None:
         graph.add(span, span.end_ns / 1e9)
         seconds = span.duration_ns / 1e9
         durations[span.service.name, span.kind, span.name, span.status].append(seconds)
-        if request := request_of(span.attributes):
+        if request := llm_request(span.attributes):
             tokens[span.service.name][0] += request.input_tokens or 0
             tokens[span.service.name][1] += request.output_tokens or 0
     graph.expire(1e12)

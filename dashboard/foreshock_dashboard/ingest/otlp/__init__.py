@@ -1,41 +1,42 @@
-"""Spans ↔ OTLP's bytes: the one place that knows how trace.proto lays out a span.
+"""Codec of OTLP spans: the one place that knows how trace.proto encodes a span.
 
-Reading a span whole costs far more than receiving it: nearly all of that is making Python values of attributes that
-nobody looks at. So a span is read as far as it is searched and paired by, and its bytes are kept for the rest.
+Decoding a span completely costs far more than receiving it, mostly for attributes that are never read. So only what is
+searched, paired and counted is decoded, and the bytes of the span are kept for the rest.
 
 Imports: `model`.
 """
 
-from foreshock_dashboard.ingest.otlp.attribute_filter import Pickers
+from foreshock_dashboard.ingest.otlp.attribute_reader import AttributeReader
 from foreshock_dashboard.ingest.otlp.batch import SpanBatch
 from foreshock_dashboard.ingest.otlp.decode import (
-    MAX_KNOWN,
-    MAX_ORIGIN,
-    MAX_SPAN,
+    MALFORMED,
+    MAX_CACHED_BYTES,
+    MAX_ORIGIN_BYTES,
+    MAX_SPAN_BYTES,
+    ORIGIN_MALFORMED,
     ORIGIN_TOO_LARGE,
     SPAN_TOO_LARGE,
-    Read,
-    read,
+    DecodedSpans,
+    decode_spans,
 )
-from foreshock_dashboard.ingest.otlp.encode import encode, encoded, joined
-from foreshock_dashboard.ingest.otlp.salvage import MALFORMED, ORIGIN_MALFORMED
-from foreshock_dashboard.ingest.otlp.values import attributes_of, searched
+from foreshock_dashboard.ingest.otlp.encode import encode_each, encode_spans, join_spans
+from foreshock_dashboard.ingest.otlp.values import attributes_of, search_text
 
 __all__ = [
     "MALFORMED",
-    "MAX_KNOWN",
-    "MAX_ORIGIN",
-    "MAX_SPAN",
+    "MAX_CACHED_BYTES",
+    "MAX_ORIGIN_BYTES",
+    "MAX_SPAN_BYTES",
     "ORIGIN_MALFORMED",
     "ORIGIN_TOO_LARGE",
     "SPAN_TOO_LARGE",
-    "Pickers",
-    "Read",
+    "AttributeReader",
+    "DecodedSpans",
     "SpanBatch",
     "attributes_of",
-    "encode",
-    "encoded",
-    "joined",
-    "read",
-    "searched",
+    "decode_spans",
+    "encode_each",
+    "encode_spans",
+    "join_spans",
+    "search_text",
 ]

@@ -1,4 +1,4 @@
-"""Attributes under numbers: most attributes of most spans are the same bytes over and over, and are read once."""
+"""Numbers attributes: most attributes of most spans are the same bytes again and again, and are decoded once."""
 
 from __future__ import annotations
 
@@ -11,168 +11,186 @@ from numpy.typing import NDArray
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
-from foreshock_dashboard.ingest.otlp import columns
-from foreshock_dashboard.ingest.otlp.values import searched, value_of
+from foreshock_dashboard.ingest.otlp.columns import SPAN_END
+from foreshock_dashboard.ingest.otlp.values import search_text, value_of
 from foreshock_dashboard.model.span import AttributeValue
 
-MAX_KNOWN, MAX_KNOWN_BYTES, MAX_VALUES = 32_768, 256, 1000
-"""Attributes that are remembered as read, bytes of one, and values of one key: a request's id would come once each."""
+MAX_CACHED = 32_768
+"""Attributes that are cached."""
+MAX_CACHED_BYTES = 256
+"""Longest encoded attribute that is cached."""
+MAX_VALUES_PER_KEY = 1000
+"""Values of one key that are cached. A key with more, such as a request id, has each value once."""
 
-OTHER, END = 0, 1
-"""The numbers of what is not asked for, and of what stands behind a span's attributes."""
+NOT_NEEDED, END_OF_SPAN = 0, 1
+"""Numbers of an attribute that is not needed, and of `SPAN_END` after the attributes of a span."""
 
 Numbers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-_NEW, _UNSEEN, _NO_COLUMN = -1, -2, -1
-_SHORT = [b"", b"", b"", b"", *(bytes((18, size - 2, 10, size - 4)) for size in range(4, 130))]
-"""How the value of a KeyValue begins that is a text and has so many bytes in all."""
-_LONGEST = 512
-"""More bytes than a KeyValue has whose key and value are short."""
-_HEADS = [bytes((10, size)) for size in range(128)]
-"""What stands before a KeyValue of so many bytes in a Resource."""
+_UNCACHED, _UNKNOWN_COLUMN, _NO_COLUMN = -1, -2, -1
+_TEXT_PREFIXES = [b"", b"", b"", b"", *(bytes((18, size - 2, 10, size - 4)) for size in range(4, 130))]
+"""First bytes of the value of a KeyValue that is a text, by the number of its bytes."""
+_LENGTH_BASE = 512
+"""More than the bytes of a KeyValue with a short key and a short text; packs column and length into one number."""
+_PAIR_PREFIXES = [bytes((10, size)) for size in range(128)]
+"""Bytes before a KeyValue within a Resource, by the number of its bytes."""
 
 
-class Known:
-    """What numbers stand for: `entries` are keys and values, `texts` what those of the first keys are searched by.
+class AttributeCache:
+    """Maps encoded attributes to numbers. Not thread-safe.
 
-    A number holds until `forget`, or, where the attribute is not remembered, until `begin`. Not for several threads.
+    A cached attribute keeps its number until `clear`. The number of any other is valid until `start_batch`.
+
+    entries: key and value by number.
 
     Args:
-        keys: those that are asked for; an attribute's column is its key's place among them.
-        searched: how many of them, the first, are searched by.
+        keys: the needed keys. The column of an attribute is the index of its key.
+        searchable: how many of the first keys have a search text.
+        max_cached: limit of cached attributes. max_values_per_key: limit of cached values of one key.
     """
 
-    def __init__(self, keys: Sequence[str], searched: int) -> None:
-        self.keys, self._searched = tuple(keys), searched
+    def __init__(
+        self,
+        keys: Sequence[str],
+        searchable: int,
+        max_cached: int = MAX_CACHED,
+        max_values_per_key: int = MAX_VALUES_PER_KEY,
+    ) -> None:
+        self.keys, self._searchable = tuple(keys), searchable
+        self._max_cached, self._max_values_per_key = max_cached, max_values_per_key
         self._column_of = {key: column for column, key in enumerate(self.keys)}
-        self._room = MAX_KNOWN + 2
-        self._columns = np.zeros(self._room, np.int64)
-        self._scratch = np.zeros(self._room, np.int64)
-        self.forget()
+        self._size = max_cached + 2
+        self._columns = np.zeros(self._size, np.int64)
+        self._scratch = np.zeros(self._size, np.int64)
+        self.clear()
 
-    def forget(self) -> None:
-        """Let go of all of them."""
-        self.entries: list[tuple[str, AttributeValue]] = [("", None)] * self._room
-        self._texts: list[str | None] = [None] * self._room
-        self._columns[OTHER] = self._columns[END] = len(self.keys)
-        self._numbers: dict[bytes, int] = {columns.END: END}
-        self._next = END + 1
-        self._values: dict[bytes, int] = {}
-        """By the bytes of a key, its tag and length: how many values of it are remembered."""
-        self._varied: dict[bytes, int] = {}
-        """The columns of those of which no more are."""
-        self._leads: dict[bytes, int] = {}
-        """Of those, what stands before a short text of one length: the column, and how long the whole is."""
+    def clear(self) -> None:
+        """Remove all attributes."""
+        self.entries: list[tuple[str, AttributeValue]] = [("", None)] * self._size
+        self._texts: list[str | None] = [None] * self._size
+        self._columns[NOT_NEEDED] = self._columns[END_OF_SPAN] = len(self.keys)
+        self._numbers: dict[bytes, int] = {SPAN_END: END_OF_SPAN}
+        self._next = END_OF_SPAN + 1
+        self._value_counts: dict[bytes, int] = {}
+        """Cached values by the bytes of the key, with its tag and length."""
+        self._varied_columns: dict[bytes, int] = {}
+        """Columns of the keys with too many values, by the same bytes."""
+        self._text_prefixes: dict[bytes, int] = {}
+        """For these keys, column and total length by the bytes before a short text of one length."""
 
-    def begin(self) -> None:
-        """Let go of those that are not remembered, and of all where there is no room for more."""
-        if self._full:
-            self.forget()
-        del self.entries[self._room :], self._texts[self._room :]
+    def start_batch(self) -> None:
+        """Remove the attributes that are not cached, or all if the cache is full."""
+        if self._is_full:
+            self.clear()
+        del self.entries[self._size :], self._texts[self._size :]
 
     @property
-    def _full(self) -> bool:
-        return len(self._numbers) >= MAX_KNOWN or len(self._values) >= MAX_KNOWN
+    def _is_full(self) -> bool:
+        return len(self._numbers) >= self._max_cached or len(self._value_counts) >= self._max_cached
 
-    def look(self, pairs: Sequence[bytes]) -> Numbers:
-        """The number of each encoded KeyValue that is remembered, or is `columns.END`."""
-        return np.fromiter(map(self._numbers.get, pairs, repeat(_NEW)), np.int64, len(pairs))
+    def lookup(self, pairs: Sequence[bytes]) -> Numbers:
+        """Return the numbers of cached KeyValues and of `SPAN_END`; a negative one for others. Shape (pairs,)."""
+        return np.fromiter(map(self._numbers.get, pairs, repeat(_UNCACHED)), np.int64, len(pairs))
 
-    def numbers(self, pairs: Sequence[bytes], found: Numbers, wanted: int, more: Mask) -> Numbers:
-        """The number of each encoded KeyValue, of which `found` is what `look` gave: what is new is read.
+    def numbers(self, pairs: Sequence[bytes], cached: Numbers, common: int, extended: Mask) -> Numbers:
+        """Return the number of each encoded KeyValue, and decode those that are not cached. Shape (pairs,).
 
         Args:
-            wanted: how many of the keys, the first, are asked for in any case.
-            more: which of the pairs the other keys are asked for of.
+            cached: the result of `lookup`; it is overwritten.
+            common: how many of the first keys are needed from every span.
+            extended: for which pairs the other keys are needed, too. Shape (pairs,).
 
         Raises:
             DecodeError: one of them is malformed.
         """
-        places = np.flatnonzero(found == _NEW)
-        new = [pairs[at] for at in places.tolist()]
-        found[places] = OTHER
-        columns = self._varied_columns(new)
-        short = columns != _UNSEEN
-        rest = np.flatnonzero(~short)
-        others = [new[at] for at in rest.tolist()]
-        _check(others)
-        for at, pair in zip(rest.tolist(), others, strict=True):
-            head = pair[: 2 + pair[1]] if len(pair) > 1 else pair  # nearly every one begins with its key
-            columns[at] = column = self._varied.get(head, _UNSEEN)
-            if column == _UNSEEN:
-                found[places[at]] = self._first(head, pair)
+        numbers = cached
+        positions = np.flatnonzero(numbers == _UNCACHED)
+        new = [pairs[position] for position in positions.tolist()]
+        numbers[positions] = NOT_NEEDED
+        columns = self._short_text_columns(new)
+        is_short_text = columns != _UNKNOWN_COLUMN
+        remaining = np.flatnonzero(~is_short_text)
+        remaining_pairs = [new[index] for index in remaining.tolist()]
+        _check(remaining_pairs)
+        for index, pair in zip(remaining.tolist(), remaining_pairs, strict=True):
+            head = pair[: 2 + pair[1]] if len(pair) > 1 else pair  # nearly every pair begins with its key
+            columns[index] = column = self._varied_columns.get(head, _UNKNOWN_COLUMN)
+            if column == _UNKNOWN_COLUMN:
+                numbers[positions[index]] = self._decode(head, pair)
             else:
-                self._learn(head, pair, column)
-        for column in sorted({*columns.tolist()} - {_UNSEEN, _NO_COLUMN}):
-            chosen = columns == column
-            if column >= wanted:
-                chosen &= more[places]
-            after = 2 + len(self.keys[column].encode())
+                self._learn_text_prefix(head, pair, column)
+        for column in sorted({*columns.tolist()} - {_UNKNOWN_COLUMN, _NO_COLUMN}):
+            selected = columns == column
+            if column >= common:
+                selected &= extended[positions]
+            key_end = 2 + len(self.keys[column].encode())
             values = [
-                pair[after + 4 :].decode() if plain else _value(pair, after)
-                for pair, plain in zip(compress(new, chosen.tolist()), short[chosen].tolist(), strict=True)
+                pair[key_end + 4 :].decode() if short else _value(pair, key_end)
+                for pair, short in zip(compress(new, selected.tolist()), is_short_text[selected].tolist(), strict=True)
             ]
-            found[places[chosen]] = self._note(column, values)
-        found[(self._columns[found] >= wanted) & ~more] = OTHER
-        return found
+            numbers[positions[selected]] = self._add_uncached(column, values)
+        numbers[(self._columns[numbers] >= common) & ~extended] = NOT_NEEDED
+        return numbers
 
-    def _varied_columns(self, pairs: Sequence[bytes]) -> Numbers:
-        """The columns of those encoded KeyValues that are short texts of keys with many values, `_UNSEEN` of others.
+    def _short_text_columns(self, pairs: Sequence[bytes]) -> Numbers:
+        """Return the columns of short texts of keys with many values; `_UNKNOWN_COLUMN` for other pairs.
 
-        What stands before such a text tells its length, so only the text itself has to be looked at.
+        The bytes before such a text contain its length, so only the text itself has to be checked.
 
         Raises:
-            DecodeError: one of them is malformed.
+            DecodeError: one of the texts is not UTF-8.
         """
-        leads = [pair[: 6 + pair[1]] if len(pair) > 1 else pair for pair in pairs]
-        told = np.fromiter(map(self._leads.get, leads, repeat(0)), np.int64, len(pairs))
-        short = (told > 0) & (told % _LONGEST == np.fromiter(map(len, pairs), np.int64, len(pairs)))
-        texts = b"".join(compress(pairs, short.tolist()))  # each begins with a line feed, so none completes another
+        prefixes = [pair[: 6 + pair[1]] if len(pair) > 1 else pair for pair in pairs]
+        known = np.fromiter(map(self._text_prefixes.get, prefixes, repeat(0)), np.int64, len(pairs))
+        lengths = np.fromiter(map(len, pairs), np.int64, len(pairs))
+        is_short = (known > 0) & (known % _LENGTH_BASE == lengths)
+        texts = b"".join(compress(pairs, is_short.tolist()))  # each begins with a line feed, so none completes another
         try:
             texts.decode()
         except UnicodeDecodeError as error:
             raise DecodeError("an attribute's text is no UTF-8") from error
-        return np.where(short, told // _LONGEST + _UNSEEN, _UNSEEN)
+        return np.where(is_short, known // _LENGTH_BASE + _UNKNOWN_COLUMN, _UNKNOWN_COLUMN)
 
-    def _learn(self, head: bytes, pair: bytes, column: int) -> None:
-        """What stands before a short text of a key with many values."""
+    def _learn_text_prefix(self, head: bytes, pair: bytes, column: int) -> None:
+        """Remember the bytes before a short text of a key with many values."""
         size = len(pair) - len(head)
-        if 4 <= size < 130 and pair.startswith(_SHORT[size], len(head)):
-            self._leads[pair[: len(head) + 4]] = (column - _UNSEEN) * _LONGEST + len(pair)
+        if 4 <= size < 130 and pair.startswith(_TEXT_PREFIXES[size], len(head)):
+            self._text_prefixes[pair[: len(head) + 4]] = (column - _UNKNOWN_COLUMN) * _LENGTH_BASE + len(pair)
 
-    def _first(self, head: bytes, pair: bytes) -> int:
-        """The number of an attribute of which the value, if not the key, is seen for the first time."""
+    def _decode(self, head: bytes, pair: bytes) -> int:
+        """Decode an attribute with a new key or value, cache it if possible, and return its number."""
         number = self._numbers.get(pair)
-        if number is not None:  # it is there twice
+        if number is not None:  # it occurs twice in the batch
             return number
-        plain = head[:1] == b"\n" and len(head) > 1 and head[1] < 128
-        key = head[2:].decode() if plain else KeyValue.FromString(pair).key
+        key_first = head[:1] == b"\n" and len(head) > 1 and head[1] < 128
+        key = head[2:].decode() if key_first else KeyValue.FromString(pair).key
         column = self._column_of.get(key, _NO_COLUMN)
         value = None
         if column != _NO_COLUMN:
-            value = _value(pair, len(head)) if plain else value_of(KeyValue.FromString(pair).value)
-        values = self._values.get(head, 0)
-        if not plain or values >= MAX_VALUES or len(pair) > MAX_KNOWN_BYTES or self._full:
-            return OTHER if column == _NO_COLUMN else int(self._note(column, [value])[0])
-        self._values[head] = values + 1
-        if values + 1 == MAX_VALUES:
-            self._varied[head] = column
-        number = OTHER
+            value = _value(pair, len(head)) if key_first else value_of(KeyValue.FromString(pair).value)
+        values = self._value_counts.get(head, 0)
+        cacheable = key_first and values < self._max_values_per_key and len(pair) <= MAX_CACHED_BYTES
+        if not cacheable or self._is_full:
+            return NOT_NEEDED if column == _NO_COLUMN else int(self._add_uncached(column, [value])[0])
+        self._value_counts[head] = values + 1
+        if values + 1 == self._max_values_per_key:
+            self._varied_columns[head] = column
+        number = NOT_NEEDED
         if column != _NO_COLUMN:
             number, self._next = self._next, self._next + 1
             self.entries[number] = key, value
-            self._texts[number] = searched(value) if column < self._searched and value is not None else None
+            self._texts[number] = search_text(value) if column < self._searchable and value is not None else None
             self._columns[number] = column
         self._numbers[pair] = number
         return number
 
-    def _note(self, column: int, values: Sequence[AttributeValue]) -> Numbers:
-        """Numbers for attributes of one key that are not remembered."""
+    def _add_uncached(self, column: int, values: Sequence[AttributeValue]) -> Numbers:
+        """Return numbers for values of one key that are not cached."""
         first = len(self.entries)
         self.entries += zip(repeat(self.keys[column]), values)
-        told = column < self._searched
-        self._texts += [searched(value) if told and value is not None else None for value in values]
+        searchable = column < self._searchable
+        self._texts += [search_text(value) if searchable and value is not None else None for value in values]
         end = len(self.entries)
         if len(self._columns) < end:
             self._columns = np.resize(self._columns, 2 * end)
@@ -181,31 +199,31 @@ class Known:
         return np.arange(first, end)
 
     def columns(self, numbers: Numbers) -> Numbers:
-        """The columns of numbers; of `OTHER`, one behind the last."""
+        """Return the columns; for `NOT_NEEDED` and `END_OF_SPAN`, the number of keys."""
         return self._columns[numbers]
 
     def texts(self, numbers: Numbers) -> tuple[NDArray[np.uint32], list[str | None]]:
-        """The texts that they are searched by, and of each number its place among these; the first is None."""
-        at = np.arange(len(numbers))
-        self._scratch[numbers] = at
-        distinct = numbers[self._scratch[numbers] == at]
-        found = [*map(self._texts.__getitem__, distinct.tolist())]
-        self._scratch[distinct] = [0 if text is None else place for place, text in enumerate(found, 1)]
-        return self._scratch[numbers].astype(np.uint32), [None, *found]
+        """Return for each number the index of its search text, and these texts; the first is None."""
+        positions = np.arange(len(numbers))
+        self._scratch[numbers] = positions
+        distinct = numbers[self._scratch[numbers] == positions]
+        texts = [*map(self._texts.__getitem__, distinct.tolist())]
+        self._scratch[distinct] = [0 if text is None else index for index, text in enumerate(texts, 1)]
+        return self._scratch[numbers].astype(np.uint32), [None, *texts]
 
 
 def _check(pairs: Sequence[bytes]) -> None:
-    """Raise DecodeError if one is malformed. Many are parsed at once, as those of a Resource."""
-    short = [part for pair in pairs if len(pair) < 128 for part in (_HEADS[len(pair)], pair)]
+    """Raise DecodeError if a KeyValue is malformed. Short ones are parsed together, as those of a Resource."""
+    short = [part for pair in pairs if len(pair) < 128 for part in (_PAIR_PREFIXES[len(pair)], pair)]
     Resource.FromString(b"".join(short))
     for pair in pairs:
         if len(pair) >= 128:
             KeyValue.FromString(pair)
 
 
-def _value(pair: bytes, at: int) -> AttributeValue:
-    """The value of an encoded KeyValue: if it is a short text behind a key that ends at `at`, by hand, for most are."""
-    size = len(pair) - at
-    if 4 <= size < 130 and pair[at : at + 4] == _SHORT[size]:
-        return pair[at + 4 :].decode()
+def _value(pair: bytes, key_end: int) -> AttributeValue:
+    """Return the value of an encoded KeyValue; the usual short text is sliced from the bytes."""
+    size = len(pair) - key_end
+    if 4 <= size < 130 and pair[key_end : key_end + 4] == _TEXT_PREFIXES[size]:
+        return pair[key_end + 4 :].decode()
     return value_of(KeyValue.FromString(pair).value)

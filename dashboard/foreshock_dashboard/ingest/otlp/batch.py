@@ -1,4 +1,4 @@
-"""Spans that came together."""
+"""A batch of spans that is decoded as far as needed."""
 
 from __future__ import annotations
 
@@ -9,48 +9,53 @@ from typing import overload
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
-from foreshock_dashboard.ingest.otlp.attribute_filter import Searched
+from foreshock_dashboard.ingest.otlp.attribute_reader import SearchColumns
 from foreshock_dashboard.ingest.otlp.values import attributes_of
 from foreshock_dashboard.model.span import Event, Link, Origin, Outline, Outlines, Span
 
-Came = list[tuple[Origin, bytes]]
+RawSpans = list[tuple[Origin, bytes]]
+"""Encoded spans, each with its encoded resource and scope."""
 
 
 class SpanBatch(Sequence[Span]):
-    """Spans as they came, an outline of each, and what they are searched by. One of them is read whole when it is
-    asked for."""
+    """Spans as bytes, with an outline of each, and the searchable attributes. An item is decoded when accessed."""
 
-    __slots__ = ("came", "outlines", "searched")
+    __slots__ = ("outlines", "raw_spans", "search_columns")
 
-    def __init__(self, outlines: Outlines, came: Came, searched: Searched) -> None:
-        self.outlines, self.came, self.searched = outlines, came, searched
+    def __init__(self, outlines: Outlines, raw_spans: RawSpans, search_columns: SearchColumns) -> None:
+        self.outlines, self.raw_spans, self.search_columns = outlines, raw_spans, search_columns
 
     def __len__(self) -> int:
-        return len(self.came)
+        return len(self.raw_spans)
 
     @overload
-    def __getitem__(self, at: int) -> Span: ...
+    def __getitem__(self, index: int) -> Span: ...
     @overload
-    def __getitem__(self, at: slice) -> SpanBatch: ...
+    def __getitem__(self, index: slice) -> SpanBatch: ...
 
-    def __getitem__(self, at: int | slice) -> Span | SpanBatch:
-        if isinstance(at, slice):
-            outlines = Outlines._make(column[at] for column in self.outlines)
-            return SpanBatch(outlines, self.came[at], self.searched.rows(at))
-        return _whole(Outline._make(column[at] for column in self.outlines), self.came[at])
+    def __getitem__(self, index: int | slice) -> Span | SpanBatch:
+        if isinstance(index, slice):
+            outlines = Outlines._make(column[index] for column in self.outlines)
+            return SpanBatch(outlines, self.raw_spans[index], self.search_columns.rows(index))
+        return _decode(Outline._make(column[index] for column in self.outlines), self.raw_spans[index])
 
     def __iter__(self) -> Iterator[Span]:
-        return map(_whole, starmap(Outline, self.outlines.rows()), self.came)
+        return map(_decode, starmap(Outline, self.outlines.rows()), self.raw_spans)
 
     def without(self, rows: Collection[int]) -> SpanBatch:
-        """All but some of them."""
-        chosen = [row for row in range(len(self)) if row not in rows]
-        outlines = Outlines._make([column[row] for row in chosen] for column in self.outlines)
-        return SpanBatch(outlines, [self.came[row] for row in chosen], self.searched.rows(chosen))
+        """Return the batch without these rows."""
+        kept = [row for row in range(len(self)) if row not in rows]
+        outlines = Outlines._make([column[row] for row in kept] for column in self.outlines)
+        return SpanBatch(outlines, [self.raw_spans[row] for row in kept], self.search_columns.rows(kept))
 
 
-def _whole(outline: Outline, came: tuple[Origin, bytes]) -> Span:
-    origin, raw = came
+def links_of(span: OtlpSpan) -> tuple[Link, ...]:
+    """Return the links of an OTLP span."""
+    return tuple(Link(link.trace_id.hex(), link.span_id.hex(), attributes_of(link.attributes)) for link in span.links)
+
+
+def _decode(outline: Outline, raw_span: tuple[Origin, bytes]) -> Span:
+    origin, raw = raw_span
     sent = OtlpSpan.FromString(raw)
     span = Span(
         trace_id=outline.key[:16].hex(),
@@ -64,13 +69,11 @@ def _whole(outline: Outline, came: tuple[Origin, bytes]) -> Span:
         status_message=sent.status.message,
         resource=outline.resource,
         attributes=attributes_of(sent.attributes),
-        events=tuple(Event(each.time_unix_nano, each.name, attributes_of(each.attributes)) for each in sent.events),
-        links=tuple(
-            Link(each.trace_id.hex(), each.span_id.hex(), attributes_of(each.attributes)) for each in sent.links
-        ),
+        events=tuple(Event(event.time_unix_nano, event.name, attributes_of(event.attributes)) for event in sent.events),
+        links=links_of(sent),
         scope=InstrumentationScope.FromString(origin.scope).name,
         trace_state=sent.trace_state,
         clamped=outline.clamped,
     )
-    object.__setattr__(span, "_came", came)
+    object.__setattr__(span, "_came", raw_span)
     return span

@@ -1,8 +1,8 @@
-"""The fields of many spans, each as one column.
+"""Decodes the fields of many spans as columns.
 
-Messages of protobuf behind each other are one message, whose repeated fields have the values of all of them (protobuf's
-documentation, "Encoding"). So spans are read together, as a message of which every field is repeated, and no object is
-made for each. What is put behind each of them tells where its values end.
+Protobuf messages one after another are one message, whose repeated fields have the values of all of them (protobuf's
+documentation, "Encoding"). So the spans are parsed together as one message in which every field is repeated, and no
+object per span is made. A marker after each span shows where its values end.
 """
 
 from __future__ import annotations
@@ -16,26 +16,27 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
 from foreshock_dashboard.ingest.otlp.messages import LastOfSpan, SpanColumns
 
-END = secrets.token_bytes(16)
-"""Stands behind the attributes of each span. A span that is cut off swallows it, and is found out by that; nobody
-outside knows it, and so can put it anywhere else."""
-_ENDS: dict[str, Any] = {
-    "trace_ids": b"", "ids": b"", "parents": END[:8], "names": "", "kinds": 0, "starts": 0, "ends": 0, "events": b"",
-    "links": b"", "statuses": END[:8],
+SPAN_END = secrets.token_bytes(16)
+"""Marker after the attributes of each span. A truncated span swallows it, which is detected. It is random, so that a
+sender cannot include it."""
+_MARKERS: dict[str, Any] = {
+    "trace_ids": b"", "ids": b"", "parents": SPAN_END[:8], "names": "", "kinds": 0, "starts": 0, "ends": 0,
+    "events": b"", "links": b"", "statuses": SPAN_END[:8],
 }  # fmt: skip
-"""What stands behind the values of each column: a nothing, but where there are senders that write one down themselves,
-as OpenTelemetry's Collector does with parents and statuses."""
-_BEHIND = SpanColumns(attributes=[END]).SerializeToString() + b"".join(
-    SpanColumns(**{column: [end]}).SerializeToString() for column, end in _ENDS.items()
+"""Marker after the values of each column: empty, except for fields that some senders set to their default value, as
+OpenTelemetry's Collector does with parents and statuses."""
+_SEPARATOR = SpanColumns(attributes=[SPAN_END]).SerializeToString() + b"".join(
+    SpanColumns(**{column: [marker]}).SerializeToString() for column, marker in _MARKERS.items()
 )
 
 
-class Fields(NamedTuple):
-    """Of each span its fields, or what stands for their absence: b"", "" or 0. Of several values the last holds, of
-    several statuses all they say together.
+class SpanFields(NamedTuple):
+    """Fields of spans as columns; b"", "" or 0 where a field is missing.
 
-    events, links: what is not empty says that there are some.
-    attributes: the encoded KeyValues of all spans, with `END` behind those of each.
+    Of several values of a field the last one is used; several statuses are merged.
+
+    events, links: not empty if there are some.
+    attributes: encoded KeyValues of all spans, with `SPAN_END` after those of each span.
     """
 
     trace_ids: list[bytes]
@@ -51,48 +52,52 @@ class Fields(NamedTuple):
     attributes: list[bytes]
 
 
-def fields_of(spans: Sequence[bytes]) -> Fields:
-    """The fields of encoded spans.
+def span_fields(spans: Sequence[bytes]) -> SpanFields:
+    """Return the fields of encoded spans.
 
     Raises:
         DecodeError: one of them is malformed.
     """
-    found = _fields(spans) or _fields([*map(_plain, spans)])
-    if found is None:
+    fields = _parse(spans) or _parse([*map(_normalized, spans)])
+    if fields is None:
         raise DecodeError("the spans' fields cannot be told apart")
-    return found
+    return fields
 
 
-def _fields(spans: Sequence[bytes]) -> Fields | None:
-    """None where a span is cut off, or has a field twice, or one that says nothing."""
-    read = SpanColumns.FromString(_BEHIND.join((*spans, b"")))
-    attributes = read.attributes[:]
-    if attributes.count(END) != len(spans):
+def _parse(spans: Sequence[bytes]) -> SpanFields | None:
+    """Return None if a span is truncated, has a field twice, or has one with its default value."""
+    parsed = SpanColumns.FromString(_SEPARATOR.join((*spans, b"")))
+    attributes = parsed.attributes[:]
+    if attributes.count(SPAN_END) != len(spans):
         return None
-    columns: list[Any] = [_each(getattr(read, column), end, len(spans)) for column, end in _ENDS.items()]
-    return None if None in columns else Fields._make([*columns, attributes])
+    columns: list[Any] = [_split(getattr(parsed, name), marker, len(spans)) for name, marker in _MARKERS.items()]
+    return None if None in columns else SpanFields._make([*columns, attributes])
 
 
-def _each(values: Sequence[Any], end: Any, spans: int) -> list[Any] | None:  # noqa: ANN401 - bytes, str or int, all of them
-    """The value of each span, behind which stands `end`, as many times as there are spans; None where one has several,
-    or an `end` of its own."""
-    nothing = type(end)()
-    if len(values) == spans:  # so these are the ends
-        return [nothing] * spans
+def _split(values: Sequence[Any], marker: Any, spans: int) -> list[Any] | None:  # noqa: ANN401 - bytes, str or int
+    """Return one value per span from a column with a marker after each span.
+
+    None if a span has several values, or one that equals the marker.
+    """
+    default = type(marker)()
+    if len(values) == spans:  # markers only
+        return [default] * spans
     if len(values) == 2 * spans:
         first = list(values[::2])
-        if all(first) if end == nothing else end not in first:  # so the others are the ends
+        if all(first) if marker == default else marker not in first:  # value and marker alternate
             return first
-    coming = list(values)
-    last = [before for before, value in zip([end, *coming], coming, strict=False) if value == end]
-    alone = last.count(end) + len(coming) == 2 * spans  # as many values as there are spans that have one
-    return [value if value != end else nothing for value in last] if alone else None
+    column = list(values)
+    before_markers = [previous for previous, value in zip([marker, *column], column, strict=False) if value == marker]
+    one_each = before_markers.count(marker) + len(column) == 2 * spans
+    return [value if value != marker else default for value in before_markers] if one_each else None
 
 
-def _plain(span: bytes) -> bytes:
-    """A span whose fields are there once, if they say anything. Of several events or links the last tells of all, so
-    all are looked at here."""
+def _normalized(span: bytes) -> bytes:
+    """Return the span with each field once, and without default values.
+
+    All events and links are checked here, since only the last one of each remains.
+    """
     OtlpSpan.FromString(span)
-    read = LastOfSpan.FromString(span)
-    read.DiscardUnknownFields()
-    return bytes(read.SerializeToString())
+    last = LastOfSpan.FromString(span)
+    last.DiscardUnknownFields()
+    return bytes(last.SerializeToString())

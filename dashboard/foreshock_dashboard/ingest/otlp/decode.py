@@ -1,8 +1,8 @@
-"""OTLP's bytes read as spans.
+"""Decodes OTLP bytes into spans.
 
-A request is parsed twice: as spans that are bytes, to keep those; and these as columns, whose attributes are still
-bytes. To know that all of it is sound, what is still bytes then is parsed as well, unless the same bytes were before.
-Parsing is protobuf's own.
+A request is parsed twice: into spans that are bytes, which are kept, and these into columns, whose attributes are still
+bytes. Whatever is still bytes then is parsed, too, unless the same bytes were parsed before, so that all of it is known
+to be valid. Protobuf does all parsing.
 """
 
 from __future__ import annotations
@@ -21,80 +21,83 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 from opentelemetry.proto.trace.v1.trace_pb2 import Status as OtlpStatus
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from foreshock_dashboard.ingest.otlp.attribute_filter import NOTHING, UNSEARCHED, Pickers
-from foreshock_dashboard.ingest.otlp.batch import Came, SpanBatch
-from foreshock_dashboard.ingest.otlp.columns import Fields, fields_of
+from foreshock_dashboard.ingest.otlp.attribute_reader import NO_ATTRIBUTES, NO_SEARCH_COLUMNS, AttributeReader
+from foreshock_dashboard.ingest.otlp.batch import RawSpans, SpanBatch, links_of
+from foreshock_dashboard.ingest.otlp.columns import SpanFields, span_fields
 from foreshock_dashboard.ingest.otlp.messages import DataBytes
-from foreshock_dashboard.ingest.otlp.salvage import without_malformed
 from foreshock_dashboard.ingest.otlp.values import attributes_of
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.span import (
-    Attributes,
-    AttributeValue,
-    Kind,
-    Link,
-    Origin,
-    Outlines,
-    Status,
-    service_of,
-)
+from foreshock_dashboard.model.span import Attributes, AttributeValue, Kind, Link, Origin, Outlines, Status, service_of
 
-MAX_SPAN = 1 << 20
-"""Bytes of one span; larger ones are refused alone."""
-MAX_ORIGIN = 1 << 17
-"""Bytes of a resource or of a scope, which are kept again and again; the spans of larger ones are refused."""
-SPAN_TOO_LARGE = f"larger than {MAX_SPAN} bytes"
-ORIGIN_TOO_LARGE = f"resource or scope larger than {MAX_ORIGIN} bytes"
-MAX_KNOWN = 1 << 12
-"""Bytes of a resource, a scope or a status that is remembered as read."""
-AHEAD_NS = 86_400 * 10**9
-"""How far after now a span may end: beyond it, it would outlive the store's retention and stretch every range."""
-BEHIND_NS = 30 * AHEAD_NS
-"""How long before now a span may have started."""
+MAX_SPAN_BYTES = 1 << 20
+"""Largest span; a larger one is rejected alone."""
+MAX_ORIGIN_BYTES = 1 << 17
+"""Largest resource or scope, which are stored with every batch; all spans of a larger one are rejected."""
+SPAN_TOO_LARGE = f"larger than {MAX_SPAN_BYTES} bytes"
+ORIGIN_TOO_LARGE = f"resource or scope larger than {MAX_ORIGIN_BYTES} bytes"
+MALFORMED = "malformed span"
+ORIGIN_MALFORMED = "malformed resource or scope"
+MAX_CACHED_BYTES = 1 << 12
+"""Largest resource, scope or status that is cached."""
+MAX_AHEAD_NS = 86_400 * 10**9
+"""How far after now a span may end. A later one would outlive the retention and extend every time range."""
+MAX_BEHIND_NS = 30 * MAX_AHEAD_NS
+"""How long before now a span may start."""
 
 KINDS: tuple[Kind, ...] = ("internal", "internal", "server", "client", "producer", "consumer")
 STATUSES: tuple[Status, ...] = ("unset", "ok", "error")
 KIND_NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
 STATUS_NUMBERS = {status: number for number, status in enumerate(STATUSES)}
 _NO_TRACE, _NO_SPAN = bytes(16), bytes(8)
-_LAST_TIME = 2**63 - 1
+_LAST_TIME_NS = 2**63 - 1
 _KIND_OF = dict(enumerate(KINDS))
-_TRACE, _ID, _PARENT = frozenset((16,)), frozenset((8,)), frozenset((0, 8))
+_TRACE_SIZES, _ID_SIZES, _PARENT_SIZES = frozenset((16,)), frozenset((8,)), frozenset((0, 8))
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
-    """The spans of some bytes, and how many were refused for which reason."""
+class DecodedSpans:
+    """The spans of a payload, and the number of rejected ones by reason."""
 
     spans: SpanBatch
-    refused: Mapping[str, int]
+    rejected: Mapping[str, int]
 
 
-def read(data: bytes, pickers: Pickers | None = None, now_ns: int | None = None, *, checked: bool = True) -> Read:
-    """Read a TracesData (or an ExportTraceServiceRequest, which has the same bytes).
+def decode_spans(
+    data: bytes, attributes: AttributeReader | None = None, now_ns: int | None = None, *, checked: bool = True
+) -> DecodedSpans:
+    """Decode a TracesData, or an ExportTraceServiceRequest, which has the same bytes.
 
-    A span that cannot be used is refused alone. With `now_ns`, so is one that lies too far from now. What `encode` made
-    need not be `checked`. Without `pickers`, outlines have no attributes.
+    An invalid span is rejected alone.
+
+    Args:
+        attributes: reads attributes into the outlines. Without it, outlines have none.
+        now_ns: Unix nanoseconds. Spans too far from it are rejected; without it, spans of any time are accepted.
+        checked: whether to validate. The output of `encode_spans` needs no validation.
 
     Raises:
-        DecodeError: these are not the bytes of one.
+        DecodeError: the data is not a TracesData.
     """
-    limits = (1, _LAST_TIME) if now_ns is None else (max(1, now_ns - BEHIND_NS), now_ns + AHEAD_NS)
+    limits = (1, _LAST_TIME_NS) if now_ns is None else (max(1, now_ns - MAX_BEHIND_NS), now_ns + MAX_AHEAD_NS)
     try:
-        if checked and pickers is None:
+        if checked and attributes is None:
             TracesData.FromString(data)
-        return _read(data, pickers, limits, Counter(), checked=checked)
+        return _decode(data, attributes, limits, Counter(), checked=checked)
     except DecodeError:
         if not checked:
             raise
-        refused: Counter[str] = Counter()
-        return _read(without_malformed(data, refused), pickers, limits, refused, checked=checked)
+        rejected: Counter[str] = Counter()
+        return _decode(_without_malformed(data, rejected), attributes, limits, rejected, checked=checked)
 
 
-def _read(
-    data: bytes, pickers: Pickers | None, limits: tuple[int, int], refused: Counter[str], *, checked: bool
-) -> Read:
-    came: Came = []
+def _decode(
+    data: bytes,
+    attributes: AttributeReader | None,
+    limits: tuple[int, int],
+    rejected: Counter[str],
+    *,
+    checked: bool,
+) -> DecodedSpans:
+    raw_spans: RawSpans = []
     raws: list[bytes] = []
     resources: list[Attributes] = []
     services: list[Service] = []
@@ -104,45 +107,50 @@ def _read(
         for scoped in group.scope_spans:
             spans = scoped.spans[:]
             origin = Origin(raw, scoped.scope, schema, scoped.schema_url)
-            if checked and max(map(len, origin)) > MAX_ORIGIN:
-                fields_of(spans)
-                refused[ORIGIN_TOO_LARGE] += len(spans)
+            if checked and max(map(len, origin)) > MAX_ORIGIN_BYTES:
+                span_fields(spans)
+                rejected[ORIGIN_TOO_LARGE] += len(spans)
                 continue
-            _scope(origin.scope)
+            _check_scope(origin.scope)
             raws += spans
-            came += zip(repeat(origin), spans)
+            raw_spans += zip(repeat(origin), spans)
             resources += repeat(resource, len(spans))
             services += repeat(service, len(spans))
-    fields = fields_of(raws)
+    fields = span_fields(raws)
     if checked and (faults := _faults(fields, raws, *limits)):
-        refused.update(faults.values())
-        chosen = [row for row in range(len(raws)) if row not in faults]
-        came = [came[row] for row in chosen]
-        resources, services = [resources[row] for row in chosen], [services[row] for row in chosen]
-        raws = [raw for _, raw in came]
-        fields = fields_of(raws)
+        rejected.update(faults.values())
+        valid = [row for row in range(len(raws)) if row not in faults]
+        raw_spans = [raw_spans[row] for row in valid]
+        resources, services = [resources[row] for row in valid], [services[row] for row in valid]
+        raws = [raw for _, raw in raw_spans]
+        fields = span_fields(raws)
     if checked and (any(fields.events) or any(fields.links)):
         for raw, event, link in zip(raws, fields.events, fields.links, strict=True):
             if event or link:
                 OtlpSpan.FromString(raw)
-    return Read(_batch(raws, fields, resources, services, came, pickers), +refused)
+    return DecodedSpans(_batch(raws, fields, resources, services, raw_spans, attributes), +rejected)
 
 
 def _batch(
     raws: Sequence[bytes],
-    fields: Fields,
+    fields: SpanFields,
     resources: list[Attributes],
     services: list[Service],
-    came: Came,
-    pickers: Pickers | None,
+    raw_spans: RawSpans,
+    reader: AttributeReader | None,
 ) -> SpanBatch:
-    """Of spans whose attributes are still bytes. Column by column, for that takes half the time."""
+    """Build a batch column by column, which takes half the time of span by span."""
     traces, starts, ends = fields.trace_ids, fields.starts, fields.ends
     kinds: list[Kind] = [*map(_KIND_OF.get, fields.kinds, repeat(KINDS[0]))]
-    attributes, searched = pickers.pick(fields.attributes, kinds) if pickers else ([NOTHING] * len(raws), UNSEARCHED)
+    if reader is not None:
+        attributes, search_columns = reader.read(fields.attributes, kinds)
+    else:
+        attributes, search_columns = [NO_ATTRIBUTES] * len(raws), NO_SEARCH_COLUMNS
     links: list[tuple[Link, ...]] = [()] * len(raws)
     if any(fields.links):
-        links = [_links(raw) if link else () for raw, link in zip(raws, fields.links, strict=True)]
+        links = [
+            links_of(OtlpSpan.FromString(raw)) if link else () for raw, link in zip(raws, fields.links, strict=True)
+        ]
     clamped = [*map(gt, starts, ends)]
     outlines = Outlines(
         [*map(add, traces, fields.ids)],
@@ -161,75 +169,100 @@ def _batch(
         attributes,
         links,
     )
-    return SpanBatch(outlines, came, searched)
+    return SpanBatch(outlines, raw_spans, search_columns)
 
 
-def _faults(fields: Fields, raws: Sequence[bytes], earliest: int, latest: int) -> dict[int, str]:
-    """Which of the spans cannot be used, and why. Nearly always it is none: that is seen column by column."""
+def _faults(fields: SpanFields, raws: Sequence[bytes], earliest: int, latest: int) -> dict[int, str]:
+    """Return the reason by row for each invalid span. Whole columns are checked first; nearly all are valid."""
     traces, ids, parents = fields.trace_ids, fields.ids, fields.parents
     starts, ends = fields.starts, fields.ends
     largest = max(map(len, raws), default=0)
     if (
-        _TRACE.issuperset(map(len, traces)) and _ID.issuperset(map(len, ids)) and _PARENT.issuperset(map(len, parents))
-        and _NO_TRACE not in traces and _NO_SPAN not in ids
-        and earliest <= min(starts, default=earliest) and max(starts, default=0) <= min(latest, _LAST_TIME)
-        and max(ends, default=0) <= latest and largest <= MAX_SPAN
+        _TRACE_SIZES.issuperset(map(len, traces)) and _ID_SIZES.issuperset(map(len, ids))
+        and _PARENT_SIZES.issuperset(map(len, parents)) and _NO_TRACE not in traces and _NO_SPAN not in ids
+        and earliest <= min(starts, default=earliest) and max(starts, default=0) <= min(latest, _LAST_TIME_NS)
+        and max(ends, default=0) <= latest and largest <= MAX_SPAN_BYTES
     ):  # fmt: skip
         return {}
-    found = {
+    faults = {
         row: _fault(trace, id_, parent, start, end, len(raws[row]), earliest, latest)
         for row, (trace, id_, parent, start, end) in enumerate(zip(traces, ids, parents, starts, ends, strict=True))
     }
-    return {row: fault for row, fault in found.items() if fault}
+    return {row: fault for row, fault in faults.items() if fault}
 
 
 def _fault(
     trace_id: bytes, span_id: bytes, parent: bytes, start: int, end: int, size: int, earliest: int, latest: int
 ) -> str:
-    """Why a span cannot be used (opentelemetry-proto, trace.proto); "" if it can."""
+    """Return why a span is invalid (opentelemetry-proto, trace.proto); "" if it is valid."""
     if len(trace_id) != 16 or trace_id == _NO_TRACE:
         return "invalid trace_id"
     if len(span_id) != 8 or span_id == _NO_SPAN:
         return "invalid span_id"
     if len(parent) not in (0, 8):
         return "invalid parent_span_id"
-    if size > MAX_SPAN:
+    if size > MAX_SPAN_BYTES:
         return SPAN_TOO_LARGE
-    if not 0 < start <= _LAST_TIME or end > _LAST_TIME:
+    if not 0 < start <= _LAST_TIME_NS or end > _LAST_TIME_NS:
         return "invalid time"
     return "" if earliest <= start <= latest and end <= latest else "time too far from now"
 
 
 def _resource(raw: bytes) -> tuple[dict[str, AttributeValue], Service]:
-    """Its attributes and its service: shared by all spans of a resource, over many requests."""
-    return _known_resource(raw) if len(raw) <= MAX_KNOWN else _known_resource.__wrapped__(raw)
+    """Return the attributes and the service of a resource, which many requests share."""
+    return _cached_resource(raw) if len(raw) <= MAX_CACHED_BYTES else _cached_resource.__wrapped__(raw)
 
 
 @lru_cache(1024)
-def _known_resource(raw: bytes) -> tuple[dict[str, AttributeValue], Service]:
+def _cached_resource(raw: bytes) -> tuple[dict[str, AttributeValue], Service]:
     attributes = attributes_of(Resource.FromString(raw).attributes)
     return attributes, service_of(attributes)
 
 
-def _scope(raw: bytes) -> str:
-    return _known_scope(raw) if len(raw) <= MAX_KNOWN else _known_scope.__wrapped__(raw)
+def _check_scope(raw: bytes) -> None:
+    """Raise DecodeError if a scope is malformed."""
+    (_cached_scope if len(raw) <= MAX_CACHED_BYTES else _cached_scope.__wrapped__)(raw)
 
 
 @lru_cache(1024)
-def _known_scope(raw: bytes) -> str:
+def _cached_scope(raw: bytes) -> str:
     return InstrumentationScope.FromString(raw).name
 
 
 def _status(raw: bytes) -> Status:
-    return _known_status(raw) if len(raw) <= MAX_KNOWN else _known_status.__wrapped__(raw)
+    return _cached_status(raw) if len(raw) <= MAX_CACHED_BYTES else _cached_status.__wrapped__(raw)
 
 
 @lru_cache(256)
-def _known_status(raw: bytes) -> Status:
+def _cached_status(raw: bytes) -> Status:
     code = OtlpStatus.FromString(raw).code
     return STATUSES[code] if 0 <= code < 3 else "unset"
 
 
-def _links(raw: bytes) -> tuple[Link, ...]:
-    links = OtlpSpan.FromString(raw).links
-    return tuple(Link(each.trace_id.hex(), each.span_id.hex(), attributes_of(each.attributes)) for each in links)
+def _without_malformed(data: bytes, rejected: Counter[str]) -> bytes:
+    """Return the data without its malformed parts, and count the spans that this costs."""
+    traces = DataBytes.FromString(data)
+    for group in traces.resource_spans:
+        spans = sum(len(scoped.spans) for scoped in group.scope_spans)
+        if spans and not _is_valid(Resource, group.resource):
+            rejected[ORIGIN_MALFORMED] += spans
+            group.Clear()
+        for scoped in group.scope_spans:
+            if scoped.spans and not _is_valid(InstrumentationScope, scoped.scope):
+                rejected[ORIGIN_MALFORMED] += len(scoped.spans)
+                scoped.Clear()
+            valid = [raw for raw in scoped.spans if _is_valid(OtlpSpan, raw)]
+            rejected[MALFORMED] += len(scoped.spans) - len(valid)
+            del scoped.spans[:]
+            scoped.spans.extend(valid)
+    data = bytes(traces.SerializeToString())
+    TracesData.FromString(data)
+    return data
+
+
+def _is_valid(message: type[OtlpSpan | Resource | InstrumentationScope], raw: bytes) -> bool:
+    try:
+        message.FromString(raw)
+    except DecodeError:
+        return False
+    return True

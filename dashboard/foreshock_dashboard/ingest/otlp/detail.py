@@ -1,4 +1,4 @@
-"""What is sent with a span and hardly ever asked for: read from the bytes as which it came, when one is looked at."""
+"""Rarely used fields of a span, decoded from its bytes on demand."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
-from foreshock_dashboard.ingest.otlp import attributes_of
+from foreshock_dashboard.ingest.otlp.values import attributes_of
 from foreshock_dashboard.model.span import Attributes, Span
 
 
 class LinkDetail(NamedTuple):
-    """Of one link."""
+    """Rarely used fields of a link."""
 
     trace_state: str = ""
     flags: int = 0
@@ -23,7 +23,7 @@ class LinkDetail(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SpanDetail:
-    """Names as in trace.proto. Times in Unix nanoseconds as they were sent. `events`: dropped attributes of each."""
+    """Fields as in trace.proto. Times in Unix nanoseconds as sent. `events`: dropped attributes per event."""
 
     start_ns: int
     end_ns: int
@@ -42,7 +42,7 @@ class SpanDetail:
 
 
 def detail_of(span: Span) -> SpanDetail:
-    """The rest of a span; of one that did not come as bytes there is none."""
+    """Return the details of a span; defaults if it was not received as OTLP."""
     if span.raw is None:
         return SpanDetail(
             span.start_ns, span.end_ns, events=(0,) * len(span.events), links=(LinkDetail(),) * len(span.links)

@@ -1,4 +1,4 @@
-"""Spans as OTLP's bytes."""
+"""Encodes spans as OTLP bytes."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
 from foreshock_dashboard.ingest.otlp.decode import KIND_NUMBERS, STATUS_NUMBERS
 from foreshock_dashboard.ingest.otlp.messages import DataBytes
-from foreshock_dashboard.ingest.otlp.values import pairs_of, sound
+from foreshock_dashboard.ingest.otlp.values import pairs_of, valid_unicode
 from foreshock_dashboard.model.span import Origin, Span
 
 
-def encode(spans: Sequence[Span]) -> bytes:
-    """A TracesData that `read` gives these spans of, in this order; spans that came as bytes are those bytes."""
-    return joined(encoded(spans))
+def encode_spans(spans: Sequence[Span]) -> bytes:
+    """Return a TracesData that `decode_spans` decodes to these spans, in order. Received spans keep their bytes."""
+    return join_spans(encode_each(spans))
 
 
-def joined(spans: Iterable[tuple[Origin, bytes]]) -> bytes:
-    """The same of spans that are encoded already; neighbours share a resource, and within it a scope."""
+def join_spans(spans: Iterable[tuple[Origin, bytes]]) -> bytes:
+    """Return a TracesData of encoded spans. Adjacent spans share a resource, and within it a scope."""
     data = DataBytes()
     last: tuple[bytes, bytes] | None = None
     for origin, group in groupby(spans, key=itemgetter(0)):
@@ -33,8 +33,8 @@ def joined(spans: Iterable[tuple[Origin, bytes]]) -> bytes:
     return bytes(data.SerializeToString())
 
 
-def encoded(spans: Sequence[Span]) -> Iterator[tuple[Origin, bytes]]:
-    """Each span's bytes, and what it shares with its neighbours."""
+def encode_each(spans: Sequence[Span]) -> Iterator[tuple[Origin, bytes]]:
+    """Yield the origin and the bytes of each span."""
     origins: dict[tuple[int, str], Origin] = {}
     for span in spans:
         raw = span.raw
@@ -45,32 +45,34 @@ def encoded(spans: Sequence[Span]) -> Iterator[tuple[Origin, bytes]]:
         origin = origins.get(shared)
         if origin is None:
             resource = Resource(attributes=pairs_of(span.resource))
-            scope = InstrumentationScope(name=sound(span.scope))
+            scope = InstrumentationScope(name=valid_unicode(span.scope))
             origin = origins[shared] = Origin(resource.SerializeToString(), scope.SerializeToString())
         yield origin, _span(span).SerializeToString()
 
 
 def _span(span: Span) -> OtlpSpan:
-    made = OtlpSpan(
+    encoded = OtlpSpan(
         trace_id=bytes.fromhex(span.trace_id),
         span_id=bytes.fromhex(span.span_id),
         parent_span_id=bytes.fromhex(span.parent_id),
-        name=sound(span.name),
+        name=valid_unicode(span.name),
         kind=KIND_NUMBERS[span.kind],  # type: ignore[arg-type]  # an enum's number
         start_time_unix_nano=span.start_ns,
         end_time_unix_nano=max(0, span.start_ns - 1) if span.clamped else span.end_ns,
-        trace_state=sound(span.trace_state),
+        trace_state=valid_unicode(span.trace_state),
         attributes=pairs_of(span.attributes),
     )
     if span.status != "unset" or span.status_message:
-        made.status.code = STATUS_NUMBERS[span.status]  # type: ignore[assignment]  # an enum's number
-        made.status.message = sound(span.status_message)
+        encoded.status.code = STATUS_NUMBERS[span.status]  # type: ignore[assignment]  # an enum's number
+        encoded.status.message = valid_unicode(span.status_message)
     for event in span.events:
-        made.events.add(time_unix_nano=event.time_ns, name=sound(event.name), attributes=pairs_of(event.attributes))
+        encoded.events.add(
+            time_unix_nano=event.time_ns, name=valid_unicode(event.name), attributes=pairs_of(event.attributes)
+        )
     for link in span.links:
-        made.links.add(
+        encoded.links.add(
             trace_id=bytes.fromhex(link.trace_id),
             span_id=bytes.fromhex(link.span_id),
             attributes=pairs_of(link.attributes),
         )
-    return made
+    return encoded

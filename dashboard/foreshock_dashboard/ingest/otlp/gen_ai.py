@@ -1,7 +1,7 @@
-"""What spans of calls to models tell: who serves which model, how long a request queued, and its tokens.
+"""Attributes of model requests: provider, model, queue time, time to first token, and tokens.
 
-Attribute names: OpenTelemetry's semantic conventions for generative AI (`gen_ai.*`, also by their former names),
-and vLLM's `llm_request` span, whose `gen_ai.latency.*` SGLang and TensorRT-LLM give as well.
+Names are those of OpenTelemetry's semantic conventions for generative AI (`gen_ai.*`, current and former ones), and of
+vLLM's `llm_request` span, whose `gen_ai.latency.*` SGLang and TensorRT-LLM use, too.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from foreshock_dashboard.model.span import Attributes, AttributeValue
 PROVIDER = ("gen_ai.provider.name", "gen_ai.system")
 OPERATION = ("gen_ai.operation.name", "llm.request.type")
 MODEL = ("gen_ai.request.model", "gen_ai.response.model")
-"""The newest name first; vLLM gives the second of `MODEL` only."""
+"""Current names come first. vLLM sets only the second one of `MODEL`."""
 
 _QUEUE = ("gen_ai.latency.time_in_queue",)
 _FIRST_TOKEN = ("gen_ai.latency.time_to_first_token", "gen_ai.response.time_to_first_chunk")
 _INPUT = ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens")
 _OUTPUT = ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens")
-_TOLD = (*_QUEUE, *_FIRST_TOKEN, *_INPUT, *_OUTPUT)
-MEASURED = frozenset(_TOLD)
-"""A span without any of these tells of no request to a model."""
-KEYS = frozenset((*_TOLD, *MODEL, *OPERATION))
-"""What `request_of` looks at."""
+_MEASUREMENTS = (*_QUEUE, *_FIRST_TOKEN, *_INPUT, *_OUTPUT)
+MEASURED = frozenset(_MEASUREMENTS)
+"""A span without any of these reports no model request."""
+KEYS = frozenset((*_MEASUREMENTS, *MODEL, *OPERATION))
+"""Attributes that `llm_request` reads."""
 
-_OF_MANY = ("invoke_agent", "invoke_workflow", "create_agent", "execute_tool")
-"""Operations that sum up what the calls within them have told already."""
+_COMPOUND_OPERATIONS = ("invoke_agent", "invoke_workflow", "create_agent", "execute_tool")
+"""Operations whose values are sums over the calls within them."""
 
-_RENAMED = {
+_PROVIDER_NAMES = {
     "az.ai.inference": "azure.ai.inference",
     "az.ai.openai": "azure.ai.openai",
     "azure": "azure.ai.openai",
@@ -41,11 +41,11 @@ _RENAMED = {
     "bedrock": "aws.bedrock",
     "aws_bedrock": "aws.bedrock",
 }
-"""Values of `gen_ai.system` that `gen_ai.provider.name` writes otherwise (lower case)."""
+"""Values of `gen_ai.system` (lower case) and the `gen_ai.provider.name` that replaced them."""
 
 
-class Request(NamedTuple):
-    """What one span tells of one request to a model; None where it does not tell. Seconds and counts of tokens."""
+class LlmRequest(NamedTuple):
+    """A model request as one span reports it, in seconds and tokens; None where a value is missing."""
 
     model: str
     queue: float | None
@@ -54,11 +54,11 @@ class Request(NamedTuple):
     output_tokens: int | None
 
 
-def request_of(found: Attributes) -> Request | None:
-    """What a span's attributes tell of a request to a model; None where they tell nothing."""
-    if MEASURED.isdisjoint(found) or first_text(map(found.get, OPERATION)) in _OF_MANY:
+def llm_request(found: Attributes) -> LlmRequest | None:
+    """Return the model request that attributes describe; None if they describe none."""
+    if MEASURED.isdisjoint(found) or first_text(map(found.get, OPERATION)) in _COMPOUND_OPERATIONS:
         return None
-    request = Request(
+    request = LlmRequest(
         first_text(map(found.get, MODEL)),
         _first(map(found.get, _QUEUE)),
         _first(map(found.get, _FIRST_TOKEN)),
@@ -69,29 +69,15 @@ def request_of(found: Attributes) -> Request | None:
 
 
 def provider_of(value: AttributeValue) -> str:
-    """A provider by the name that the conventions have for it now; "" for what is none."""
+    """Return the current name of a provider; "" if the value is not a string."""
     if not isinstance(value, str):
         return ""
     name = value.strip().lower()
-    return _RENAMED.get(name, name)
-
-
-def process_pid(resource: Attributes) -> int | None:
-    """The process that a span's resource names, by its pid within its own namespace.
-
-    `process.pid`, or else vLLM's `vllm.process_id`, which is a text.
-    """
-    for key in ("process.pid", "vllm.process_id"):
-        value = resource.get(key)
-        if isinstance(value, str) and value.isascii() and value.isdigit():
-            value = int(value[:20])
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            return value
-    return None
+    return _PROVIDER_NAMES.get(name, name)
 
 
 def first_text(values: Iterable[AttributeValue], longest: int = 200) -> str:
-    """The first that says anything, as a text that is cut off; "" where none does."""
+    """Return the first non-empty value as a text of at most `longest` characters; "" if there is none."""
     for value in values:
         if value is not None and value != "":
             return (value if isinstance(value, str) else str(value))[:longest]
@@ -99,7 +85,7 @@ def first_text(values: Iterable[AttributeValue], longest: int = 200) -> str:
 
 
 def _first(values: Iterable[AttributeValue]) -> float | None:
-    """The first that is a number that a duration or a count can be."""
+    """Return the first finite number ≥ 0."""
     for value in values:
         if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value >= 0:
             return value

@@ -1,4 +1,4 @@
-"""Message types that are lighter than OTLP's: they have its field numbers, and so the same bytes."""
+"""Message types with the field numbers of OTLP's, and so the same bytes, that leave parts of a message undecoded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SPAN = (
 )  # fmt: skip
 
 
-def _light_types() -> tuple[Any, Any, Any]:
+def _message_types() -> tuple[Any, Any, Any]:
     file = descriptor_pb2.FileDescriptorProto(name="foreshock/light.proto", package="foreshock", syntax="proto3")
     layout: dict[str, tuple[tuple[str, int, Any, bool], ...]] = {
         "SpanColumns": tuple((*field, True) for field in _SPAN),
@@ -31,18 +31,18 @@ def _light_types() -> tuple[Any, Any, Any]:
     }  # fmt: skip
     for name, fields in layout.items():
         message = file.message_type.add(name=name)
-        for label, place, kind, many in fields:
-            made = message.field.add(name=label, number=place, label=3 if many else 1)
+        for label, number, kind, repeated in fields:
+            field = message.field.add(name=label, number=number, label=3 if repeated else 1)
             if isinstance(kind, str):
-                made.type, made.type_name = _Field.TYPE_MESSAGE, f".foreshock.{kind}"
+                field.type, field.type_name = _Field.TYPE_MESSAGE, f".foreshock.{kind}"
             else:
-                made.type = kind
+                field.type = kind
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    found = [pool.FindMessageTypeByName(f"foreshock.{name}") for name in ("DataBytes", "SpanColumns", "LastOfSpan")]
-    return tuple(message_factory.GetMessageClass(each) for each in found)  # type: ignore[return-value]  # three
+    types = [pool.FindMessageTypeByName(f"foreshock.{name}") for name in ("DataBytes", "SpanColumns", "LastOfSpan")]
+    return tuple(message_factory.GetMessageClass(type_) for type_ in types)  # type: ignore[return-value]  # three
 
 
-DataBytes, SpanColumns, LastOfSpan = _light_types()
-"""TracesData with spans as bytes; many spans, of which each field is a column; and one span, of whose fields, but for
-its attributes, only the last value is kept."""
+DataBytes, SpanColumns, LastOfSpan = _message_types()
+"""`DataBytes` is TracesData with resources, scopes and spans as bytes. `SpanColumns` is many spans, with each field as
+a column. `LastOfSpan` is one span with only the last value of each field except the attributes."""

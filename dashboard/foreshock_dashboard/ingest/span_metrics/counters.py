@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import compress
 
-from foreshock_dashboard.ingest.otlp.gen_ai import Request
+from foreshock_dashboard.ingest.otlp.gen_ai import LlmRequest
 from foreshock_dashboard.ingest.service_graph.increments import Increment
 from foreshock_dashboard.ingest.span_metrics.histogram import Observation
 from foreshock_dashboard.ingest.span_metrics.names import (
@@ -181,7 +181,7 @@ class LlmCounter:
         self._newer: set[int] = set()
         self._older: set[int] = set()
 
-    def add(self, span: Id, parent: Id, service: Service, request: Request, now: float) -> None:
+    def add(self, span: Id, parent: Id, service: Service, request: LlmRequest, now: float) -> None:
         """Count the request that a span reports."""
         if self._is_counted(span, parent, service):
             return

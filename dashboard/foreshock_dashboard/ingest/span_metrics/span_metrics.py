@@ -8,7 +8,7 @@ from itertools import compress
 from operator import and_, not_
 
 from foreshock_dashboard.ingest.otlp import SpanBatch
-from foreshock_dashboard.ingest.otlp.gen_ai import MEASURED, request_of
+from foreshock_dashboard.ingest.otlp.gen_ai import MEASURED, llm_request
 from foreshock_dashboard.ingest.service_graph.pairing import ServiceGraph
 from foreshock_dashboard.ingest.span_metrics.counters import EdgeCounter, LlmCounter, OperationCounter
 from foreshock_dashboard.ingest.span_metrics.dedup import SeenSpans
@@ -83,7 +83,7 @@ class SpanMetrics:
         requests = {
             row: request
             for row, attributes in enumerate(outlines.attributes)
-            if attributes and not MEASURED.isdisjoint(attributes) and (request := request_of(attributes)) is not None
+            if attributes and not MEASURED.isdisjoint(attributes) and (request := llm_request(attributes)) is not None
         }
         accepted = self._accepted(outlines, requests, now)
         for row, request in requests.items():

@@ -18,8 +18,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from foreshock_dashboard.ingest.indexed_attributes import pickers
-from foreshock_dashboard.ingest.otlp import Pickers, encode, read
+from foreshock_dashboard.ingest.indexed_attributes import attribute_reader
+from foreshock_dashboard.ingest.otlp import AttributeReader, decode_spans, encode_spans
 from foreshock_dashboard.model.span import TRACE_KEYS, Span
 from foreshock_dashboard.sources.otlp.json_request import MalformedError, hex_of_base64, protobuf_of, turn_ids
 
@@ -29,7 +29,7 @@ __all__ = [
 
 SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
 
-PICKERS = pickers(TRACE_KEYS)
+DEFAULT_ATTRIBUTES = attribute_reader(TRACE_KEYS)
 """Read what the hub asks for unless told otherwise."""
 
 
@@ -42,17 +42,17 @@ class Decoded:
     reasons: Mapping[str, int]
 
 
-def decode(payload: bytes, now: float | None = None, asked: Pickers = PICKERS) -> Decoded:
+def decode(payload: bytes, now: float | None = None, attributes: AttributeReader = DEFAULT_ATTRIBUTES) -> Decoded:
     """Read a protobuf ExportTraceServiceRequest; with `now` (Unix seconds), spans too far from it are rejected.
 
     Args:
-        asked: which attributes of a span are read at once.
+        attributes: reads the attributes that the outlines of spans have.
 
     Raises:
         MalformedError: the bytes are not one.
     """
     try:
-        return _decoded(payload, now, asked)
+        return _decoded(payload, now, attributes)
     except DecodeError as error:
         raise MalformedError(f"not a protobuf ExportTraceServiceRequest: {error}") from error
 
@@ -71,7 +71,7 @@ def decode_json(payload: bytes, now: float | None = None) -> Decoded:
 
 def encode_json(spans: Sequence[Span]) -> bytes:
     """A request in OTLP's JSON of which `decode_json` gives these spans: ids in hex, enums by number."""
-    request = ExportTraceServiceRequest.FromString(encode(spans))
+    request = ExportTraceServiceRequest.FromString(encode_spans(spans))
     body = MessageToDict(request, use_integers_for_enums=True)
     turn_ids(body, hex_of_base64)
     return orjson.dumps(body)
@@ -98,6 +98,6 @@ def _encode(message: Message, *, json: bool) -> bytes:
     return MessageToJson(message, indent=None).encode() if json else message.SerializeToString()
 
 
-def _decoded(payload: bytes, now: float | None, asked: Pickers) -> Decoded:
-    found = read(payload, asked, None if now is None else round(now * 1e9))
-    return Decoded(found.spans or (), sum(found.refused.values()), dict(found.refused))
+def _decoded(payload: bytes, now: float | None, attributes: AttributeReader) -> Decoded:
+    found = decode_spans(payload, attributes, None if now is None else round(now * 1e9))
+    return Decoded(found.spans or (), sum(found.rejected.values()), dict(found.rejected))

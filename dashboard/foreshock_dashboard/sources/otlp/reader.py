@@ -10,9 +10,9 @@ from google.protobuf.message import DecodeError
 
 from foreshock_dashboard.common.clock import Now
 from foreshock_dashboard.common.cpu_lock import CPU_LOCK
-from foreshock_dashboard.ingest.otlp import Pickers
+from foreshock_dashboard.ingest.otlp import AttributeReader
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.sources.otlp.codec import PICKERS, MalformedError, decode
+from foreshock_dashboard.sources.otlp.codec import DEFAULT_ATTRIBUTES, MalformedError, decode
 from foreshock_dashboard.sources.otlp.json_request import protobuf_of
 from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
 from foreshock_dashboard.sources.otlp.slices import BYTES, TooManyError, check, slices
@@ -25,11 +25,11 @@ MAX_JSON_VALUES = 1 << 20
 
 
 class Reader:
-    """Reads requests of at most `max_bytes`, from any number of threads at once. `now` and `asked` as in `Receiver`."""
+    """Reads requests of at most `max_bytes`. Thread-safe. `now` and `attributes` as in `Receiver`."""
 
-    def __init__(self, max_bytes: int, now: Now | None, asked: Pickers = PICKERS) -> None:
+    def __init__(self, max_bytes: int, now: Now | None, attributes: AttributeReader = DEFAULT_ATTRIBUTES) -> None:
         self._max_json = max_bytes // JSON_SHARE
-        self._now, self._asked = now, asked
+        self._now, self._attributes = now, attributes
         # Reading holds the interpreter anyway, so one at a time costs nothing and takes the memory of one.
         self._reading_json = threading.Lock()
 
@@ -42,7 +42,7 @@ class Reader:
         try:
             for piece in self._pieces(self._protobuf(payload, rejected) if json else payload, rejected):
                 with CPU_LOCK:
-                    decoded = decode(piece, self._now() if self._now else None, self._asked)
+                    decoded = decode(piece, self._now() if self._now else None, self._attributes)
                 rejected.update(decoded.reasons)
                 yield decoded.spans
         except MalformedError as error:

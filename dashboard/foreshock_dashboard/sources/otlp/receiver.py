@@ -14,9 +14,9 @@ from typing import Protocol
 
 from foreshock_dashboard.common.clock import Now
 from foreshock_dashboard.common.gunzip import TooLargeError, gunzip_chunks
-from foreshock_dashboard.ingest.otlp import Pickers
+from foreshock_dashboard.ingest.otlp import AttributeReader
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.sources.otlp.codec import PICKERS, encode_response
+from foreshock_dashboard.sources.otlp.codec import DEFAULT_ATTRIBUTES, encode_response
 from foreshock_dashboard.sources.otlp.reader import Reader
 from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
 
@@ -67,7 +67,7 @@ class Receiver:
     `accept` gets the spans of a request, those of a large one in slices, and returns once they are kept; when it
     raises, the sender is asked to try again. `retry_after` gives the seconds after which it should. `allows` says of an
     Authorization header whether its sender may send; without it, all may. `now` is the time that spans must not be too
-    far from (`model.otlp.read`), and `asked` which of their attributes are read at once.
+    far from (`model.otlp.read`), and `attributes` which of their attributes are read at once.
     """
 
     def __init__(
@@ -79,11 +79,11 @@ class Receiver:
         retry_after: Callable[[], float] = _jitter,
         allows: Callable[[str], bool] | None = None,
         now: Now | None = None,
-        asked: Pickers = PICKERS,
+        attributes: AttributeReader = DEFAULT_ATTRIBUTES,
     ) -> None:
         self.max_bytes = max_bytes
         self._allows = allows
-        self._reader = Reader(max_bytes, now, asked)
+        self._reader = Reader(max_bytes, now, attributes)
         self._accept = accept
         self._max_pending = max_pending_bytes
         self._retry_after = retry_after

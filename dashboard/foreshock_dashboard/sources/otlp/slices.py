@@ -11,10 +11,16 @@ from collections.abc import Iterator
 
 from google.protobuf.message import DecodeError
 
-from foreshock_dashboard.ingest.otlp import MAX_ORIGIN, MAX_SPAN, ORIGIN_TOO_LARGE, SPAN_TOO_LARGE, joined
+from foreshock_dashboard.ingest.otlp import (
+    MAX_ORIGIN_BYTES,
+    MAX_SPAN_BYTES,
+    ORIGIN_TOO_LARGE,
+    SPAN_TOO_LARGE,
+    join_spans,
+)
 from foreshock_dashboard.model.span import Origin
 
-BYTES = MAX_SPAN
+BYTES = MAX_SPAN_BYTES
 """Bytes of the spans in a slice. A request that has no more is one slice, and is not walked."""
 SPANS = 5_000
 """Spans in a slice."""
@@ -58,12 +64,12 @@ def slices(data: bytes, refused: Counter[str]) -> Iterator[bytes]:
     for origin, span in _spans(memoryview(data), refused):
         cost = len(span) + sum(len(new) for new, old in zip(origin, last, strict=True) if new is not old)
         if taken and (size + cost > BYTES or len(taken) == SPANS):
-            yield joined(taken)
+            yield join_spans(taken)
             taken, size = [], 0
         taken.append((origin, bytes(span)))
         size, last = size + cost, origin
     if taken:
-        yield joined(taken)
+        yield join_spans(taken)
 
 
 def _spans(data: memoryview, refused: Counter[str]) -> Iterator[tuple[Origin, memoryview]]:
@@ -71,11 +77,11 @@ def _spans(data: memoryview, refused: Counter[str]) -> Iterator[tuple[Origin, me
         resource, schema = bytes(_last(group, _RESOURCE)), bytes(_last(group, _SCHEMA))
         for scoped in _all(group, _SCOPED):
             origin = Origin(resource, bytes(_last(scoped, _SCOPE)), schema, bytes(_last(scoped, _SCHEMA)))
-            if max(map(len, origin)) > MAX_ORIGIN:
+            if max(map(len, origin)) > MAX_ORIGIN_BYTES:
                 refused[ORIGIN_TOO_LARGE] += sum(1 for _ in _all(scoped, _ITEMS))
                 continue
             for span in _all(scoped, _ITEMS):
-                if len(span) > MAX_SPAN:
+                if len(span) > MAX_SPAN_BYTES:
                     refused[SPAN_TOO_LARGE] += 1
                 else:
                     yield origin, span

@@ -15,7 +15,7 @@ from typing import Protocol
 from google.protobuf.message import DecodeError
 from isal import isal_zlib
 
-from foreshock_dashboard.ingest.otlp import Pickers, SpanBatch, joined, read
+from foreshock_dashboard.ingest.otlp import AttributeReader, SpanBatch, decode_spans, join_spans
 from foreshock_dashboard.model.span import Span
 
 CHUNK_SPANS = 128
@@ -33,15 +33,15 @@ def pack(spans: SpanBatch) -> tuple[bytes, list[int]]:
     places: list[int] = []
     offset = 0
     for first in range(0, len(spans), CHUNK_SPANS):
-        some = spans.came[first : first + CHUNK_SPANS]
-        chunk = isal_zlib.compress(joined(some), _COMPRESSION_LEVEL, _RAW_DEFLATE)
+        some = spans.raw_spans[first : first + CHUNK_SPANS]
+        chunk = isal_zlib.compress(join_spans(some), _COMPRESSION_LEVEL, _RAW_DEFLATE)
         parts += (_HEADER.pack(len(chunk), len(some)), chunk)
         places += range(offset * CHUNK_SPANS, offset * CHUNK_SPANS + len(some))
         offset += _HEADER.size + len(chunk)
     return b"".join(parts), places
 
 
-def unpack(body: bytes, pickers: Pickers) -> tuple[SpanBatch, list[int]]:
+def unpack(body: bytes, attributes: AttributeReader) -> tuple[SpanBatch, list[int]]:
     """Inverse of `pack`.
 
     Raises:
@@ -59,7 +59,7 @@ def unpack(body: bytes, pickers: Pickers) -> tuple[SpanBatch, list[int]]:
             parts.append(isal_zlib.decompress(chunk, _RAW_DEFLATE))
             places += range(offset * CHUNK_SPANS, offset * CHUNK_SPANS + count)
             offset += _HEADER.size + size
-        spans = read(b"".join(parts), pickers, checked=False).spans  # concatenated messages are one message
+        spans = decode_spans(b"".join(parts), attributes, checked=False).spans  # concatenated messages are one message
     except (DecodeError, _CompressionError, struct.error) as error:
         raise ValueError(f"not a row of spans: {error}") from error
     if len(spans) != len(places):
@@ -84,5 +84,5 @@ def spans_at(chunks: Seekable, places: Iterable[int]) -> Iterator[Span]:
     for offset, places_of_chunk in groupby(sorted(places), key=lambda place: place // CHUNK_SPANS):
         chunks.seek(offset)
         size, _ = _HEADER.unpack(chunks.read(_HEADER.size))
-        spans = read(isal_zlib.decompress(chunks.read(size), _RAW_DEFLATE), checked=False).spans
+        spans = decode_spans(isal_zlib.decompress(chunks.read(size), _RAW_DEFLATE), checked=False).spans
         yield from (spans[place % CHUNK_SPANS] for place in places_of_chunk)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from foreshock_dashboard.ingest.otlp import Pickers, SpanBatch, encode, read, searched
+from foreshock_dashboard.ingest.otlp import AttributeReader, SpanBatch, decode_spans, encode_spans, search_text
 from foreshock_dashboard.model.span import Attributes, Span
 from foreshock_dashboard.store.blocks.format import Columns, RowBatch
 from foreshock_dashboard.store.spans.chunks import pack, unpack
@@ -32,7 +32,7 @@ class SpanCodec:
 
     def __init__(self, keys: Sequence[str]) -> None:
         self.keys = frozenset(keys)
-        self._pickers = Pickers(keys)
+        self._attributes = AttributeReader(keys)
 
     def rows(self, spans: Sequence[Span]) -> RowBatch:
         """Return the rows of spans, with the WAL payload as body. Invalid spans are refused and counted."""
@@ -42,11 +42,13 @@ class SpanCodec:
 
     def _batch(self, spans: Sequence[Span]) -> SpanBatch:
         """Return the valid spans together with the attributes they are searched by."""
-        if isinstance(spans, SpanBatch) and self.keys <= spans.searched.keys:
+        if isinstance(spans, SpanBatch) and self.keys <= spans.search_columns.keys:
             if max(spans.outlines.end_ns, default=0) < _END_NS_LIMIT:
                 return spans
             return spans.without({row for row, end in enumerate(spans.outlines.end_ns) if end >= _END_NS_LIMIT})
-        return read(encode([span for span in spans if _valid(span)]), self._pickers, checked=False).spans
+        return decode_spans(
+            encode_spans([span for span in spans if _valid(span)]), self._attributes, checked=False
+        ).spans
 
     def unpack(self, body: bytes) -> RowBatch:
         """Return the rows of a WAL payload.
@@ -54,14 +56,14 @@ class SpanCodec:
         Raises:
             ValueError: the payload is malformed.
         """
-        spans, places = unpack(body, self._pickers)
+        spans, places = unpack(body, self._attributes)
         return self._row_batch(spans, body, places, 0)
 
     def _row_batch(self, spans: SpanBatch, body: bytes, places: list[int], refused: int) -> RowBatch:
         if not spans:
             return RowBatch({}, 0, 0, 0, 0, refused)
         outlines = spans.outlines
-        symbols = _BatchSymbols(spans.searched.texts)
+        symbols = _BatchSymbols(spans.search_columns.texts)
         runs = _ResourceRuns(outlines.resource)
         services = [outlines.service[row] for row in runs.first]
         starts = np.array(outlines.start_ns, np.int64)
@@ -83,7 +85,7 @@ class SpanCodec:
         }
         resources = [outlines.resource[row] for row in runs.first]
         for key in sorted(self.keys):
-            own, resource_texts = spans.searched.columns.get(key), _texts(resources, key)
+            own, resource_texts = spans.search_columns.columns.get(key), _texts(resources, key)
             if resource_texts is not None:
                 inherited = symbols.refs(resource_texts)[runs.of_row]
                 columns[column_of(key)] = inherited if own is None else np.where(own == NO_SYMBOL, inherited, own)
@@ -106,7 +108,7 @@ class _BatchSymbols:
 
     def texts(self) -> list[str | None]:
         """Return the texts by ref."""
-        return [*self._existing, *(text if text is None else searched(text) for text in list(self._added)[1:])]
+        return [*self._existing, *(text if text is None else search_text(text) for text in list(self._added)[1:])]
 
 
 class _ResourceRuns:
@@ -121,7 +123,7 @@ class _ResourceRuns:
 
 def _texts(resources: Sequence[Attributes], key: str) -> list[str | None] | None:
     """Return an attribute of each resource as text; None if no resource has it."""
-    texts = [searched(resource[key]) if key in resource else None for resource in resources]
+    texts = [search_text(resource[key]) if key in resource else None for resource in resources]
     return None if texts.count(None) == len(texts) else texts
 
 

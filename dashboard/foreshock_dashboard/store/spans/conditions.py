@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.ingest.otlp import searched
+from foreshock_dashboard.ingest.otlp import search_text
 from foreshock_dashboard.model.span import EXPORTER, OCCUPANCY, TraceQuery, UnsearchableError
 from foreshock_dashboard.store.spans.columns import STATUSES, column_of, is_attribute
 from foreshock_dashboard.store.spans.table import Mask, TablePart
@@ -83,7 +83,7 @@ def _texts(query: TraceQuery, keys: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def _text_equals(column: str, text: str, number: int) -> Condition:
     """Equality with a text. `number` makes the parameter's name unique."""
-    stored = searched(text)
+    stored = search_text(text)
     return Condition(
         f'"{column}" = $text{number}',
         {f"text{number}": stored},
