@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from foreshock_dashboard.settings.settings import OPTIONS
-from foreshock_dashboard.sources.otlp.auth import Tokens
+from foreshock_dashboard.sources.otlp.auth import BearerTokens
 
 Yaml = dict[str, Any]
 OVERLAYS = ("demo", "fleet", "fleet-attribution")
@@ -197,7 +197,7 @@ def test_prometheus_sends_a_token_of_its_own_that_the_hub_knows(
         assert given["key"] not in lists
         token = (tmp_path / given["key"]).read_text()
         assert "\n" not in token
-        assert Tokens(tmp_path / "tokens").allows(f"Bearer {token}")
+        assert BearerTokens(tmp_path / "tokens").allows(f"Bearer {token}")
 
 
 def operator_rules(out: Path, *words: str) -> Path:

@@ -12,7 +12,7 @@ import httpx
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources.otlp.grpc import serve_grpc
 from foreshock_dashboard.sources.otlp.http import serve_http
-from foreshock_dashboard.sources.otlp.receiver import Door, Receiver
+from foreshock_dashboard.sources.otlp.receiver import Listener, Receiver
 
 PROTOBUF = "application/x-protobuf"
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
@@ -22,7 +22,7 @@ HEAD = b"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: applicatio
 class Doors:
     """Both doors of one receiver, and a good client of each."""
 
-    def __init__(self, receiver: Receiver, http: Door, export: Door) -> None:
+    def __init__(self, receiver: Receiver, http: Listener, export: Listener) -> None:
         self.receiver, self.http, self.grpc = receiver, http, export
 
     def post(self, body: bytes) -> httpx.Response:

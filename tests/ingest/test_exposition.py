@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from foreshock_dashboard.ingest.span_metrics.exposition import render_families
 from foreshock_dashboard.model.samples import Sample, labels_of
-from foreshock_dashboard.sources.prometheus.text_format import Known, parse
+from foreshock_dashboard.sources.prometheus.text_format import SeriesCache, parse
 
 TARGET = {"job": "gpus", "instance": "host-1:10877"}
 
@@ -108,7 +108,7 @@ def test_what_exceeds_a_bound_is_refused(text: str, message: str) -> None:
 
 def test_what_is_known_of_the_last_page_changes_no_result() -> None:
     """It only spares work; series that are gone are forgotten."""
-    known: Known = {}
+    known: SeriesCache = {}
     first = parse('x{a="1"} 1\ny 2\n', TARGET, known)
     assert parse('x{a="1"} 1\ny 2\n', TARGET, known) == first
     assert parse('x{a="1"} 5\n', TARGET, known) == (sample("x", 5, a="1"),)

@@ -18,7 +18,7 @@ from tests.ingest.doors import EXPORT, HEAD, PROTOBUF, ended, opened
 
 from foreshock_dashboard.common.http_limits import LISTEN_BACKLOG
 from foreshock_dashboard.sources.otlp import grpc as otlp_grpc
-from foreshock_dashboard.sources.otlp.auth import Keys
+from foreshock_dashboard.sources.otlp.auth import TlsFiles
 from foreshock_dashboard.sources.otlp.http import serve_http
 from foreshock_dashboard.sources.otlp.receiver import Receiver
 
@@ -60,7 +60,7 @@ def test_connections_that_do_not_agree_on_tls_are_bounded_too(
     """Those that began first make room for others, and a good client is served."""
     authority = trustme.CA()
     made = authority.issue_cert("127.0.0.1")
-    keys = Keys(tmp_path / "cert.pem", tmp_path / "key.pem")
+    keys = TlsFiles(tmp_path / "cert.pem", tmp_path / "key.pem")
     made.cert_chain_pems[0].write_to_path(keys.cert)
     made.private_key_pem.write_to_path(keys.key)
     context = ssl.create_default_context()

@@ -17,9 +17,9 @@ from foreshock_dashboard.common.gunzip import MAX_GZIP_MEMBERS, TooLargeError, g
 from foreshock_dashboard.ingest.otlp import MAX_ORIGIN_BYTES, MAX_SPAN_BYTES, decode_spans, encode_spans
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources.otlp import slices as slicing
-from foreshock_dashboard.sources.otlp.reader import MAX_JSON_VALUES, Reader
+from foreshock_dashboard.sources.otlp.reader import MAX_JSON_VALUES, RequestReader
 from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
-from foreshock_dashboard.sources.otlp.slices import TooManyError, check, slices
+from foreshock_dashboard.sources.otlp.slices import TooManyFieldsError, check_field_count, split_request
 
 Make = Callable[..., ExportTraceServiceRequest]
 
@@ -56,13 +56,13 @@ def requests(draw: st.DrawFn) -> ExportTraceServiceRequest:
 def test_a_request_in_slices_has_the_same_spans(made: ExportTraceServiceRequest, spans: int, size: int) -> None:
     """In the same order, with the same resource and scope and the same reasons; no slice has more than it may."""
     data = made.SerializeToString()
-    check(data)
+    check_field_count(data)
     refused: Counter[str] = Counter()
     found: list[Span] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(slicing, "SPANS", spans)
-        patch.setattr(slicing, "BYTES", size)
-        for piece in slices(data, refused):
+        patch.setattr(slicing, "MAX_SLICE_SPANS", spans)
+        patch.setattr(slicing, "MAX_SLICE_BYTES", size)
+        for piece in split_request(data, refused):
             each = [len(span.SerializeToString()) for span in _spans(piece)]
             assert len(each) <= spans
             assert sum(each) <= size or len(each) == 1
@@ -88,10 +88,10 @@ def test_any_bytes_are_walked_or_malformed(otlp_request: Make, noise: bytes, cut
     for data in (noise, good[: end % len(good)], good[:at] + noise + good[at + len(noise) :]):
         refused: Counter[str] = Counter()
         try:
-            check(data)
+            check_field_count(data)
         except DecodeError:
             continue
-        for piece in slices(data, refused):
+        for piece in split_request(data, refused):
             decode_spans(piece)
 
 
@@ -104,9 +104,9 @@ def test_a_request_of_too_many_fields_is_refused_before_it_is_read(
 ) -> None:
     """Whatever they are: each costs protobuf a hundred times its bytes."""
     monkeypatch.setattr(slicing, "MAX_FIELDS", 1000)
-    check(element * 1000)
-    with pytest.raises(TooManyError, match="more than 1000 spans, scopes and resources"):
-        check(element * 1001)
+    check_field_count(element * 1000)
+    with pytest.raises(TooManyFieldsError, match="more than 1000 spans, scopes and resources"):
+        check_field_count(element * 1001)
 
 
 def test_what_is_too_large_in_a_large_request_costs_itself_alone(otlp_request: Make) -> None:
@@ -120,7 +120,7 @@ def test_what_is_too_large_in_a_large_request_costs_itself_alone(otlp_request: M
         made.resource_spans.append(other)
     data = made.SerializeToString()
     refused: Counter[str] = Counter()
-    kept = [span for piece in slices(data, refused) for span in decode_spans(piece).spans]
+    kept = [span for piece in split_request(data, refused) for span in decode_spans(piece).spans]
     assert [int(span.span_id, 16) for span in kept] == [1, 3]
     reasons = {f"larger than {MAX_SPAN_BYTES} bytes": 1, f"resource or scope larger than {MAX_ORIGIN_BYTES} bytes": 8}
     assert refused == reasons
@@ -147,7 +147,7 @@ def test_a_large_resource_of_many_scopes_is_neither_walked_nor_kept_for_each_of_
         return varint(data, at)
 
     monkeypatch.setattr(slicing, "_varint", counted)
-    pieces = list(slices(data, Counter()))
+    pieces = list(split_request(data, Counter()))
     assert numbers < 20 * 2_000, "each field is looked at a few times"
     found = [span for piece in pieces for span in decode_spans(piece).spans]
     assert (len(found), {len(span.resource) for span in found}) == (2_001, {2})
@@ -197,7 +197,7 @@ def test_large_resources_are_not_remembered() -> None:
 
 def refusal_of(body: bytes, max_bytes: int) -> RefusedError:
     with pytest.raises(RefusedError) as refused:
-        list(Reader(max_bytes, None).spans(body, Counter(), json=True))
+        list(RequestReader(max_bytes, None).spans(body, Counter(), json=True))
     return refused.value
 
 

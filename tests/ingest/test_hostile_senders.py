@@ -154,14 +154,14 @@ def test_messages_that_do_not_come_keep_nobody_out_and_are_sent_away(
     body: bytes, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More of them than messages are received at once, from several connections: DEADLINE_EXCEEDED."""
-    monkeypatch.setattr(otlp_grpc, "IMPATIENT_SECONDS", 0.1)
+    monkeypatch.setattr(otlp_grpc, "CONTENDED_BODY_SECONDS", 0.1)
     with opened(lambda spans: None, body_seconds=60) as doors, ExitStack() as stack:
         slow = []
         for _ in range(4):
             channel = stack.enter_context(doors.channel())
             begin: grpc.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(EXPORT)
-            slow += [begin.future(message) for message in stalled(otlp_grpc.STREAMS)]
-        assert len(slow) > otlp_grpc.RECEIVING
+            slow += [begin.future(message) for message in stalled(otlp_grpc.MAX_STREAMS_PER_CONNECTION)]
+        assert len(slow) > otlp_grpc.MAX_RECEIVING
         eventually(lambda: doors.refused("timeout") >= 1, "one made room for another")
         assert doors.good(body)
         gone = next(call for call in slow if call.done())
@@ -267,7 +267,10 @@ def test_a_grpc_client_that_reads_no_answer_keeps_nobody_out(body: bytes, eventu
     with opened(kept.extend) as doors, ExitStack() as stack:
         for _ in range(20):
             deaf = stack.enter_context(closing(socket.create_connection(("127.0.0.1", doors.grpc.port), timeout=30)))
-            deaf.sendall(deaf_requests(body, 3 * otlp_grpc.STREAMS))
-        eventually(lambda: len(kept) == 20 * otlp_grpc.STREAMS, "those that a connection may have at once are kept")
+            deaf.sendall(deaf_requests(body, 3 * otlp_grpc.MAX_STREAMS_PER_CONNECTION))
+        eventually(
+            lambda: len(kept) == 20 * otlp_grpc.MAX_STREAMS_PER_CONNECTION,
+            "those that a connection may have at once are kept",
+        )
         eventually(lambda: doors.receiver.stats().pending_bytes == 0, "they hold nothing")
         assert doors.good(body)

@@ -16,7 +16,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Status as OtlpStatus
 
 from foreshock_dashboard.model.span import Event, Link
-from foreshock_dashboard.sources.otlp.codec import Decoded, MalformedError, decode, decode_json
+from foreshock_dashboard.sources.otlp.codec import DecodedRequest, MalformedError, decode, decode_json
 
 Make = Callable[..., ExportTraceServiceRequest]
 
@@ -141,8 +141,8 @@ def test_a_service_without_a_name_has_open_telemetry_s_name_for_it() -> None:
 )
 def test_an_empty_request_is_fine_and_unknown_fields_are_ignored(body: dict[str, Any]) -> None:
     """Newer senders must not be refused."""
-    assert decode_json(json.dumps(body).encode()) == Decoded((), 0, {})
-    assert decode(b"") == Decoded((), 0, {})
+    assert decode_json(json.dumps(body).encode()) == DecodedRequest((), 0, {})
+    assert decode(b"") == DecodedRequest((), 0, {})
 
 
 @pytest.mark.parametrize("number", ["1800000000000000000", 1_800_000_000_000_000_000])

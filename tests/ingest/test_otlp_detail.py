@@ -14,7 +14,7 @@ from foreshock_dashboard.ingest.otlp import MAX_ORIGIN_BYTES, ORIGIN_TOO_LARGE
 from foreshock_dashboard.ingest.otlp.detail import LinkDetail, SpanDetail, detail_of
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources.otlp.codec import decode
-from foreshock_dashboard.sources.otlp.slices import slices
+from foreshock_dashboard.sources.otlp.slices import split_request
 from foreshock_dashboard.store import Store, StoreLimits
 
 T0 = 1_790_000_000
@@ -74,7 +74,7 @@ def test_everything_of_a_span_is_kept_as_it_was_sent(tmp_path: Path) -> None:
 
 def test_a_large_request_that_is_read_in_slices_keeps_it_too() -> None:
     """They are cut below what all of their spans share."""
-    (cut,) = slices(request().SerializeToString(), Counter())
+    (cut,) = split_request(request().SerializeToString(), Counter())
     (span,) = decode(cut).spans
     assert detail_of(span) == EXPECTED
 
@@ -86,7 +86,7 @@ def test_a_schemas_address_is_bounded_as_a_resource_is(*, sliced: bool) -> None:
     made.resource_spans[0].schema_url = "x" * (MAX_ORIGIN_BYTES + 1)
     refused: Counter[str] = Counter()
     if sliced:
-        assert list(slices(made.SerializeToString(), refused)) == []
+        assert list(split_request(made.SerializeToString(), refused)) == []
     else:
         refused.update(decode(made.SerializeToString()).reasons)
     assert refused == {ORIGIN_TOO_LARGE: 1}

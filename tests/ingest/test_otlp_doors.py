@@ -28,7 +28,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources.otlp.grpc import serve_grpc
 from foreshock_dashboard.sources.otlp.http import serve_http
-from foreshock_dashboard.sources.otlp.receiver import Door, Receiver
+from foreshock_dashboard.sources.otlp.receiver import Listener, Receiver
 
 Make = Callable[..., ExportTraceServiceRequest]
 Eventually = Callable[[Callable[[], bool], str], None]
@@ -66,7 +66,7 @@ def receiver(keeper: Keeper) -> Receiver:
 
 
 @pytest.fixture
-def http(receiver: Receiver) -> Iterator[Door]:
+def http(receiver: Receiver) -> Iterator[Listener]:
     """The HTTP door."""
     door = serve_http(receiver, "127.0.0.1", 0, body_seconds=0.5)
     yield door
@@ -74,7 +74,7 @@ def http(receiver: Receiver) -> Iterator[Door]:
 
 
 @pytest.fixture
-def post(http: Door) -> Iterator[Callable[..., httpx.Response]]:
+def post(http: Listener) -> Iterator[Callable[..., httpx.Response]]:
     """Send to the HTTP door, over one kept-alive connection."""
     with httpx.Client(base_url=f"http://127.0.0.1:{http.port}", trust_env=False, timeout=30) as client:
 
@@ -268,7 +268,7 @@ def test_a_request_beyond_what_may_wait_is_refused_whole(
     export: Export,
     keeper: Keeper,
     receiver: Receiver,
-    http: Door,
+    http: Listener,
     otlp_request: Make,
     eventually: Eventually,
 ) -> None:
@@ -346,7 +346,7 @@ def test_a_body_without_an_announced_length_is_bounded_too(post: Post, keeper: K
     assert len(keeper.spans) == 1
 
 
-def test_a_sender_that_dawdles_is_sent_away_and_stops_nobody(http: Door, post: Post, otlp_request: Make) -> None:
+def test_a_sender_that_dawdles_is_sent_away_and_stops_nobody(http: Listener, post: Post, otlp_request: Make) -> None:
     """The body has to arrive in time; others are served meanwhile."""
     with socket.create_connection(("127.0.0.1", http.port), timeout=30) as slow:
         slow.sendall(
@@ -357,7 +357,7 @@ def test_a_sender_that_dawdles_is_sent_away_and_stops_nobody(http: Door, post: P
 
 
 def test_a_sender_that_hangs_up_leaves_nothing_behind(
-    http: Door, receiver: Receiver, post: Post, eventually: Eventually
+    http: Listener, receiver: Receiver, post: Post, eventually: Eventually
 ) -> None:
     """Its bytes no longer count as pending."""
     with socket.create_connection(("127.0.0.1", http.port), timeout=30) as rude:
@@ -373,7 +373,7 @@ def test_a_sender_that_hangs_up_leaves_nothing_behind(
     "noise", [b"\x16\x03\x01\x02\x00", b"GARBAGE\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b""]
 )
 def test_noise_on_the_ports_stops_nothing(
-    http: Door, post: Post, export: Export, otlp_request: Make, noise: bytes
+    http: Listener, post: Post, export: Export, otlp_request: Make, noise: bytes
 ) -> None:
     """A TLS handshake, garbage, HTTP/2, or nothing at all."""
     with socket.create_connection(("127.0.0.1", http.port), timeout=30) as stranger, suppress(ConnectionError):
@@ -386,7 +386,7 @@ def test_noise_on_the_ports_stops_nothing(
 
 @pytest.mark.parametrize("serve", [serve_grpc, serve_http])
 def test_a_port_in_use_is_an_error_that_says_so(
-    serve: Callable[[Receiver, str, int], Door], receiver: Receiver
+    serve: Callable[[Receiver, str, int], Listener], receiver: Receiver
 ) -> None:
     """Two hubs on one port do not share it silently; a closed door may be closed again."""
     door = serve(receiver, "127.0.0.1", 0)
@@ -398,7 +398,7 @@ def test_a_port_in_use_is_an_error_that_says_so(
 
 
 @pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip])
-def test_the_open_telemetry_sdk_is_understood(http: Door, keeper: Keeper, compression: Compression) -> None:
+def test_the_open_telemetry_sdk_is_understood(http: Listener, keeper: Keeper, compression: Compression) -> None:
     """Its own exporter, through its own batch processor."""
     provider = TracerProvider(resource=Resource({"service.name": "checkout", "service.namespace": "shop"}))
     exporter = OTLPSpanExporter(f"http://127.0.0.1:{http.port}/v1/traces", compression=compression)

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.sources.otlp.auth import GuardError, Keys, Tokens
+from foreshock_dashboard.sources.otlp.auth import AuthError, BearerTokens, TlsFiles
 from foreshock_dashboard.sources.otlp.grpc import serve_grpc
 from foreshock_dashboard.sources.otlp.http import serve_http
 from foreshock_dashboard.sources.otlp.receiver import Receiver
@@ -53,10 +53,10 @@ class Authority:
         (self.folder / "key.pem").write_bytes(made.private_key_pem.bytes())
         (self.folder / "cert.pem").write_bytes(b"".join(part.bytes() for part in made.cert_chain_pems))
 
-    def keys(self, *, clients: bool = False) -> Keys:
+    def keys(self, *, clients: bool = False) -> TlsFiles:
         """The files; `clients`: of whose authority clients need a certificate."""
         folder = self.folder
-        return Keys(folder / "cert.pem", folder / "key.pem", folder / "ca.pem" if clients else None)
+        return TlsFiles(folder / "cert.pem", folder / "key.pem", folder / "ca.pem" if clients else None)
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def authority(tmp_path: Path) -> Authority:
 
 @contextmanager
 def http_door(
-    allows: Callable[[str], bool] | None = None, keys: Keys | None = None
+    allows: Callable[[str], bool] | None = None, keys: TlsFiles | None = None
 ) -> Iterator[tuple[int, list[Span]]]:
     spans: list[Span] = []
     door = serve_http(Receiver(accept=spans.extend, allows=allows), "127.0.0.1", 0, keys)
@@ -78,7 +78,7 @@ def http_door(
 
 
 @contextmanager
-def grpc_door(allows: Callable[[str], bool] | None = None, keys: Keys | None = None) -> Iterator[int]:
+def grpc_door(allows: Callable[[str], bool] | None = None, keys: TlsFiles | None = None) -> Iterator[int]:
     door = serve_grpc(Receiver(accept=lambda spans: None, allows=allows), "127.0.0.1", 0, keys)
     try:
         yield door.port
@@ -101,12 +101,12 @@ def grpc_door(allows: Callable[[str], bool] | None = None, keys: Keys | None = N
     ],
 )
 def test_a_token_of_the_file_lets_in_and_nothing_else(header: str, allowed: bool, token_file: Path) -> None:
-    assert Tokens(token_file).allows(header) is allowed
+    assert BearerTokens(token_file).allows(header) is allowed
 
 
 @pytest.mark.parametrize(("header", "allowed"), [(f"Bearer {FIRST}", True), (f"Bearer {SECOND}", False), ("", False)])
 def test_the_http_door_asks_for_a_token(header: str, allowed: bool, token_file: Path) -> None:
-    with http_door(Tokens(token_file).allows) as (port, _):
+    with http_door(BearerTokens(token_file).allows) as (port, _):
         answer = httpx.post(
             f"http://127.0.0.1:{port}/v1/traces",
             content=b"",
@@ -118,7 +118,7 @@ def test_the_http_door_asks_for_a_token(header: str, allowed: bool, token_file: 
 
 
 def test_the_grpc_door_asks_for_the_same_tokens(token_file: Path) -> None:
-    with grpc_door(Tokens(token_file).allows) as port, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    with grpc_door(BearerTokens(token_file).allows) as port, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         send: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(EXPORT)
         assert send(b"", metadata=(("authorization", f"Bearer {FIRST}"),), timeout=30) == b""
         for metadata in ((("authorization", "Bearer wrong"),), ()):
@@ -130,7 +130,7 @@ def test_the_grpc_door_asks_for_the_same_tokens(token_file: Path) -> None:
 def test_a_new_token_holds_from_the_next_request_on_and_a_broken_file_changes_nothing(
     token_file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tokens = Tokens(token_file)
+    tokens = BearerTokens(token_file)
     token_file.write_text(f"{SECOND}\n{'x' * 20}\n")
     assert (tokens.allows(f"Bearer {FIRST}"), tokens.allows(f"Bearer {SECOND}")) == (False, True)
     token_file.write_text("short\n")
@@ -153,8 +153,8 @@ def test_a_file_without_usable_tokens_is_refused(content: str | None, says: str,
     path = tmp_path / "tokens"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(GuardError, match=says) as refused:
-        Tokens(path)
+    with pytest.raises(AuthError, match=says) as refused:
+        BearerTokens(path)
     assert str(path) in str(refused.value)
 
 
@@ -164,7 +164,7 @@ def test_the_sdk_sends_over_tls_with_a_token(
     """As docs/hub.md tells a service to."""
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # they win over a session's own authority
         monkeypatch.delenv(name, raising=False)
-    with http_door(Tokens(token_file).allows, authority.keys()) as (port, spans):
+    with http_door(BearerTokens(token_file).allows, authority.keys()) as (port, spans):
         exporter = OTLPSpanExporter(
             f"https://127.0.0.1:{port}/v1/traces",
             certificate_file=str(authority.folder / "ca.pem"),
@@ -234,7 +234,7 @@ def test_new_connections_get_a_new_certificate(authority: Authority) -> None:
 @pytest.mark.parametrize("broken", ["cert.pem", "key.pem", "ca.pem"])
 def test_files_that_cannot_be_used_are_named_at_the_start(broken: str, authority: Authority) -> None:
     (authority.folder / broken).write_text("not PEM")
-    with pytest.raises(GuardError, match=broken), http_door(keys=authority.keys(clients=True)):
+    with pytest.raises(AuthError, match=broken), http_door(keys=authority.keys(clients=True)):
         pass
-    with pytest.raises(GuardError, match=broken), grpc_door(keys=authority.keys(clients=True)):
+    with pytest.raises(AuthError, match=broken), grpc_door(keys=authority.keys(clients=True)):
         pass

@@ -48,18 +48,18 @@ def default(function: object, name: str) -> int:
 
 
 LIMITS = {
-    "bytes, as sent": size(receiver.MAX_BYTES),
-    "bytes of JSON": f"{size(receiver.MAX_BYTES // reader.JSON_SHARE)}; {reader.MAX_JSON_VALUES:,}",
+    "bytes, as sent": size(receiver.MAX_REQUEST_BYTES),
+    "bytes of JSON": f"{size(receiver.MAX_REQUEST_BYTES // reader.JSON_SIZE_FACTOR)}; {reader.MAX_JSON_VALUES:,}",
     "spans, scopes and resources": f"{slices.MAX_FIELDS:,}",
     "gzip members": f"{gunzip.MAX_GZIP_MEMBERS:,}",
     "time until all of it": f"{otlp_http.BODY_SECONDS:g} s",
     "bytes": size(otlp.MAX_SPAN_BYTES),
     "bytes of its resource": f"{size(otlp.MAX_ORIGIN_BYTES)} each",
-    "bytes of requests": f"{size(receiver.MAX_PENDING_BYTES)}; those of more than {size(receiver.SMALL)} "
+    "bytes of requests": f"{size(receiver.MAX_PENDING_BYTES)}; those of more than {size(receiver.SMALL_REQUEST_BYTES)} "
     f"{size(receiver.MAX_PENDING_BYTES * 3 // 4)}",
     "connections of each port": "a quarter of the files that the process may have open, "
     f"{http_limits.MAX_CONNECTIONS:,} at most",
-    "messages that gRPC receives": f"{otlp_grpc.RECEIVING}; {otlp_grpc.STREAMS}",
+    "messages that gRPC receives": f"{otlp_grpc.MAX_RECEIVING}; {otlp_grpc.MAX_STREAMS_PER_CONNECTION}",
     "time of a connection": f"{otlp_http.IDLE_SECONDS:g} s; {otlp_grpc.HANDSHAKE_SECONDS:g} s",
     "characters of a service's name": f"{span.LONGEST_SERVICE}",
     "characters of a label": f"{names.MAX_LABEL_CHARACTERS}",

@@ -114,7 +114,7 @@ def test_an_api_that_cannot_answer_is_named_with_the_remedy(what: str) -> None:
 
 def test_an_endless_answer_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bound counts after decompression."""
-    monkeypatch.setattr(prometheus, "MAX_BODY", 1 << 20)
+    monkeypatch.setattr(prometheus, "MAX_BODY_BYTES", 1 << 20)
     read = 0
 
     def endless() -> Iterator[bytes]:

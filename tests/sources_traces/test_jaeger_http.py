@@ -77,7 +77,7 @@ def test_where_no_service_is_named_each_is_asked_up_to_a_bound(span: MakeSpan) -
     """And it is said of how many."""
     double = JaegerDouble(spans=[span(n, service=f"s{n:02}") for n in range(1, 41)])
     found = over(double).search(TraceQuery(T0, T0 + 1))
-    assert len(found) == jaeger.SERVICES
+    assert len(found) == jaeger.MAX_SEARCHED_SERVICES
     assert found.note.endswith(": 30 of 40 were asked for; name one")
 
 

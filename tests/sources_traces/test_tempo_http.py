@@ -151,7 +151,7 @@ def test_an_older_address_is_asked_once_a_newer_one_is_not_known() -> None:
 
 def test_a_trace_too_large_is_cut_and_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     """The earliest spans are given."""
-    monkeypatch.setattr(summary, "MAX_SPANS", 2)
+    monkeypatch.setattr(summary, "MAX_TRACE_SPANS", 2)
     spans = [replace(EXPECTED, span_id=f"{n:016x}", start_ns=EXPECTED.start_ns + n) for n in (3, 1, 2)]
     found = over(TempoDouble(spans=spans)).get(TRACE)
     assert found.total == 3
@@ -249,7 +249,7 @@ def test_namespaces_are_asked_for_once_in_a_while(span: MakeSpan) -> None:
         (found,) = asking.search(TraceQuery(T0, T0 + 1, operation="x"))
         assert found.services == (Service("", "end"), Service("edge", "gateway"), Service("shop", "mid"))
     assert len([path for path, _ in double.asked if path.endswith("/values")]) == 1
-    now = tempo_namespaces.REMEMBERED + 1
+    now = tempo_namespaces.CACHE_SECONDS + 1
     asking.search(TraceQuery(T0, T0 + 1, operation="x"))
     assert len([path for path, _ in double.asked if path.endswith("/values")]) == 2
 
@@ -321,7 +321,9 @@ REFUSALS: dict[str, tuple[Answer, str]] = {
     "no id": (answering(200, json={"traces": [{}]}), f"{STRANGE}(KeyError 'traceID', to a search)"),
     "an id that is none": (answering(200, json={"traces": [{"traceID": "x"}]}), f"{STRANGE}(trace id 'x'"),
     "a time that is none": (answering(200, json={"traces": [{"traceID": "1", "startTimeUnixNano": "x"}]}), STRANGE),
-    "endless": (answering(200, content=bytes(http_client.MAX_BODY + 1)), "larger than 64 MiB; ask for fewer traces"),
+    "endless": (
+        answering(200, content=bytes(http_client.MAX_BODY_BYTES + 1)), "larger than 64 MiB; ask for fewer traces"
+    ),
 }  # fmt: skip
 
 

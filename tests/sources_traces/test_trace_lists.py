@@ -14,7 +14,7 @@ import pytest
 from foreshock_dashboard.model.partial import note_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary
-from foreshock_dashboard.sources.traces.matching import matches, takes
+from foreshock_dashboard.sources.traces.matching import duration_matches, matches
 from foreshock_dashboard.sources.traces.summary import summary_of
 from foreshock_dashboard.store import Store, StoreLimits
 from foreshock_dashboard.store.spans.queries import SpanReader
@@ -61,7 +61,7 @@ def expected(sent: list[Span], query: TraceQuery) -> list[TraceSummary]:
     for each in sent:
         traces.setdefault(each.trace_id, []).append(each)
     found = [summary_of(trace, of) for trace, of in traces.items() if any(matches(each, query) for each in of)]
-    found = [each for each in found if takes(round(each.duration * 1e9), query)]
+    found = [each for each in found if duration_matches(round(each.duration * 1e9), query)]
     slowest = query.order == "slowest"
     found.sort(key=lambda each: (-(each.duration if slowest else each.start), each.trace_id))
     return found[: query.limit]

@@ -13,7 +13,7 @@ from tests.sources_traces.traceql_double import TraceQLError, parse, unquoted
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import EXPORTER, OCCUPANCY, TraceQuery
-from foreshock_dashboard.sources.traces.traceql import of_service, text, traceql
+from foreshock_dashboard.sources.traces.traceql import service_query, string_literal, traceql
 
 ANY = TraceQuery(0, 1)
 ALL = " && { true }"
@@ -94,7 +94,7 @@ anything = st.text() | st.text(st.sampled_from("\"\\{}()|&=!<> \n\r\x00.:u\u2028
 @given(anything)
 def test_a_text_means_itself_and_nothing_else(value: str) -> None:
     """Read back as Go would."""
-    assert unquoted(text(value)) == value.encode("utf-8", "replace").decode()
+    assert unquoted(string_literal(value)) == value.encode("utf-8", "replace").decode()
 
 
 def plain(value: str) -> bool:
@@ -125,7 +125,7 @@ def test_no_value_can_change_a_query(name: str, namespace: str, operation: str, 
 @given(anything)
 def test_no_service_can_change_the_question_for_its_namespaces(name: str) -> None:
     """The same for the values of a tag."""
-    assert parse(of_service(name)).values == ("service.name", name.encode("utf-8", "replace").decode())
+    assert parse(service_query(name)).values == ("service.name", name.encode("utf-8", "replace").decode())
 
 
 @pytest.mark.parametrize(

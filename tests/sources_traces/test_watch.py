@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from foreshock_dashboard.sources.traces.probe import Watch
+from foreshock_dashboard.sources.traces.probe import HealthProbe
 
 Eventually = Callable[..., None]
 
@@ -23,7 +23,7 @@ def test_what_the_last_answer_was_is_known(eventually: Eventually, caplog: pytes
         asked.append(1)
         return answers[min(len(asked), len(answers)) - 1]
 
-    with caplog.at_level(logging.INFO), closing(Watch(probe, 0.001)) as watch:
+    with caplog.at_level(logging.INFO), closing(HealthProbe(probe, 0.001)) as watch:
         assert watch.error == ""
         watch.start()
         eventually(lambda: len(asked) > 5, "it asks again and again")
@@ -39,7 +39,7 @@ def test_a_probe_that_fails_does_not_end_it(eventually: Eventually) -> None:
         asked.append(1)
         raise RuntimeError("odd")
 
-    with closing(Watch(probe, 0.001)) as watch:
+    with closing(HealthProbe(probe, 0.001)) as watch:
         watch.start()
         eventually(lambda: len(asked) > 2, "it asks again")
         assert watch.error == "it cannot be told whether it answers: odd"
@@ -54,9 +54,9 @@ def test_it_ends_although_an_answer_is_on_its_way() -> None:
         free.wait(30)
         return ""
 
-    watch = Watch(probe, 0.001)
+    watch = HealthProbe(probe, 0.001)
     watch.close()
-    watch = Watch(probe, 0.001)
+    watch = HealthProbe(probe, 0.001)
     watch.start()
     assert begun.wait(30)
     watch.close()

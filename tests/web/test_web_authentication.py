@@ -15,7 +15,7 @@ import pytest
 from fastapi import FastAPI
 from tests.web.worlds import SCENES, FakeHub
 
-from foreshock_dashboard.sources.otlp.auth import GuardError, Tokens
+from foreshock_dashboard.sources.otlp.auth import AuthError, BearerTokens
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.http.authentication import Access
 from foreshock_dashboard.web.http.htpasswd import Users
@@ -42,11 +42,11 @@ def users(tmp_path_factory: pytest.TempPathFactory) -> Users:
 
 
 @pytest.fixture(scope="module")
-def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> BearerTokens:
     """One."""
     file = tmp_path_factory.mktemp("tokens") / "tokens"
     file.write_text(f"{TOKEN}\n")
-    return Tokens(file)
+    return BearerTokens(file)
 
 
 def app_of(access: Access) -> FastAPI:
@@ -67,7 +67,7 @@ def ask(
     return asyncio.run(asked())
 
 
-def test_every_address_asks_but_the_two_of_health(users: Users, tokens: Tokens) -> None:
+def test_every_address_asks_but_the_two_of_health(users: Users, tokens: BearerTokens) -> None:
     """Pages, figures, scripts, API, metrics and what does not exist; a right answer opens all of them."""
     app = app_of(Access(tokens.allows, users))
     for path in ADDRESSES:
@@ -90,7 +90,7 @@ def test_every_address_asks_but_the_two_of_health(users: Users, tokens: Tokens) 
         "Basic " + base64.b64encode(b"no colon").decode(), "Basic " + base64.b64encode(b"\xff:\xff").decode(),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_refused(users: Users, tokens: Tokens, given: str) -> None:
+def test_what_is_wrong_is_refused(users: Users, tokens: BearerTokens, given: str) -> None:
     """However it is wrong, the answer is the same."""
     answer = ask(app_of(Access(tokens.allows, users)), "/api/now", {"authorization": given})
     assert (answer.status_code, "www-authenticate" in answer.headers) == (401, True)
@@ -159,7 +159,7 @@ def test_a_file_of_users_that_cannot_be_used_is_named(tmp_path: Path, text: str,
     """With the line and the remedy."""
     file = tmp_path / "users"
     file.write_text(text)
-    with pytest.raises(GuardError) as caught:
+    with pytest.raises(AuthError) as caught:
         Users(file)
     assert message in str(caught.value)
     assert str(file) in str(caught.value)

@@ -37,7 +37,7 @@ from foreshock_dashboard.settings.settings import Settings, is_loopback
 from foreshock_dashboard.sources.otlp.receiver import Receiver
 from foreshock_dashboard.sources.prometheus.api import PrometheusSource
 from foreshock_dashboard.sources.prometheus.scrape import Scraper, ScrapeTarget
-from foreshock_dashboard.sources.traces.probe import Watch
+from foreshock_dashboard.sources.traces.probe import HealthProbe
 from foreshock_dashboard.store import Retention, Store, StoreError, StoreLimits, tune_malloc
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.http.server import WebServer
@@ -92,10 +92,13 @@ class Hub:
             self.intake = IngestPipeline(self.store, clock, max_series=settings.span_series)
             opened.callback(self._write_last)
             self._traces: TraceSource = self.store
-            self._watch: Watch | None = None
+            self._watch: HealthProbe | None = None
             if settings.tempo_url or settings.jaeger_url:
                 remote = opened.enter_context(closing(remote_traces(settings)))
-                self._traces, self._watch = remote, opened.enter_context(closing(Watch(remote.probe, settings.step)))
+                self._traces, self._watch = (
+                    remote,
+                    opened.enter_context(closing(HealthProbe(remote.probe, settings.step))),
+                )
             self.receiver = Receiver(
                 accept=self._refuse if settings.at is not None else self.intake.accept,
                 allows=token_authorizer(settings),

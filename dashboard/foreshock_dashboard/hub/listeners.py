@@ -9,10 +9,10 @@ from typing import TypeVar
 
 from foreshock_dashboard.hub.errors import HubError
 from foreshock_dashboard.settings.settings import Settings
-from foreshock_dashboard.sources.otlp.auth import GuardError, Keys, Tokens
+from foreshock_dashboard.sources.otlp.auth import AuthError, BearerTokens, TlsFiles
 from foreshock_dashboard.sources.otlp.grpc import serve_grpc
 from foreshock_dashboard.sources.otlp.http import serve_http
-from foreshock_dashboard.sources.otlp.receiver import Door, Receiver
+from foreshock_dashboard.sources.otlp.receiver import Listener, Receiver
 from foreshock_dashboard.sources.traces.jaeger import JaegerTraces
 from foreshock_dashboard.sources.traces.tempo import TempoTraces
 from foreshock_dashboard.web.http.authentication import Access
@@ -51,7 +51,7 @@ def token_authorizer(settings: Settings) -> Callable[[str], bool] | None:
     return tokens.allows if tokens else None
 
 
-def grpc_listener(receiver: Receiver, settings: Settings) -> Door:
+def grpc_listener(receiver: Receiver, settings: Settings) -> Listener:
     """Where spans come in by OTLP/gRPC.
 
     Raises:
@@ -60,7 +60,7 @@ def grpc_listener(receiver: Receiver, settings: Settings) -> Door:
     return _door("--otlp-grpc-port", settings.otlp_grpc_port, receiver, settings, serve_grpc)
 
 
-def http_listener(receiver: Receiver, settings: Settings) -> Door:
+def http_listener(receiver: Receiver, settings: Settings) -> Listener:
     """Where spans come in by OTLP/HTTP.
 
     Raises:
@@ -78,7 +78,7 @@ def page_access(settings: Settings) -> Access:
     tokens = _tokens("--auth-token-file", settings.auth_token_file)
     try:
         users = Users(settings.auth_basic_file) if settings.auth_basic_file else None
-    except GuardError as error:
+    except AuthError as error:
         raise HubError(f"--auth-basic-file: {error}") from error
     return Access(tokens.allows if tokens else None, users, settings.auth_header, settings.auth_proxies)
 
@@ -96,10 +96,10 @@ def listen(flag: str, bind: Callable[[], Opened]) -> Opened:
         raise HubError(f"{flag}: cannot listen: {why}; choose another port, or 0 for a free one") from error
 
 
-def _tokens(flag: str, file: Path | None) -> Tokens | None:
+def _tokens(flag: str, file: Path | None) -> BearerTokens | None:
     try:
-        return Tokens(file) if file else None
-    except GuardError as error:
+        return BearerTokens(file) if file else None
+    except AuthError as error:
         raise HubError(f"{flag}: {error}") from error
 
 
@@ -108,12 +108,12 @@ def _door(
     port: int,
     receiver: Receiver,
     settings: Settings,
-    serve: Callable[[Receiver, str, int, Keys | None], Door],
-) -> Door:
+    serve: Callable[[Receiver, str, int, TlsFiles | None], Listener],
+) -> Listener:
     keys = None
     if settings.otlp_tls_cert and settings.otlp_tls_key:
-        keys = Keys(settings.otlp_tls_cert, settings.otlp_tls_key, settings.otlp_tls_client_ca)
+        keys = TlsFiles(settings.otlp_tls_cert, settings.otlp_tls_key, settings.otlp_tls_client_ca)
     try:
         return listen(flag, lambda: serve(receiver, settings.otlp_host or settings.host, port, keys))
-    except GuardError as error:
+    except AuthError as error:
         raise HubError(f"--otlp-tls-cert: {error}") from error

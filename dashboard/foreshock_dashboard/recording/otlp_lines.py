@@ -7,13 +7,13 @@ from typing import IO
 
 from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.reader import Recording
-from foreshock_dashboard.sources.otlp.codec import Decoded, MalformedError, decode_json, encode_json
+from foreshock_dashboard.sources.otlp.codec import DecodedRequest, MalformedError, decode_json, encode_json
 
 MAX_LINE = 64 << 20
 """Bytes of a line: a request larger than what a receiver takes was sent by nobody."""
 
 
-def parse(file: IO[bytes], where: str) -> Iterator[Decoded]:
+def parse(file: IO[bytes], where: str) -> Iterator[DecodedRequest]:
     """What each line holds; one of metrics or logs holds no spans.
 
     Raises:

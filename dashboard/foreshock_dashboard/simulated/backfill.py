@@ -10,7 +10,7 @@ from foreshock_dashboard.recording.occupancy import OccupancySpans
 from foreshock_dashboard.recording.recorder import to_span
 from foreshock_dashboard.simulated.endpoints import Page
 from foreshock_dashboard.sources.prometheus.scrape import ScrapeTarget
-from foreshock_dashboard.sources.prometheus.text_format import Known, parse
+from foreshock_dashboard.sources.prometheus.text_format import SeriesCache, parse
 from foreshock_exporter.exporter import Exporter
 from foreshock_simulator.simulation import Simulation
 
@@ -39,7 +39,7 @@ class Backfill:
         self._told = tuple(told)
         self._hub = hub
         self._sampling = sampling
-        self._known: list[Known] = [{} for _ in pages]
+        self._known: list[SeriesCache] = [{} for _ in pages]
 
     def play(self, until: float) -> Iterator[float]:
         """Advance to `until` (Unix seconds) and write all of it; yields the time reached after every minute or so."""

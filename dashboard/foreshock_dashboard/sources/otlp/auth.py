@@ -17,11 +17,11 @@ from foreshock_dashboard.common.file_version import FileVersion, file_version
 _log = logging.getLogger(__name__)
 
 
-class GuardError(Exception):
+class AuthError(Exception):
     """A file of tokens or keys cannot be used. The message names it and the remedy."""
 
 
-class Tokens:
+class BearerTokens:
     """The bearer tokens of a file, one a line (RFC 6750); blank lines and those that begin with # are left out.
 
     The file is read again when it changes. One that then cannot be used is said once, and what held goes on holding.
@@ -50,13 +50,13 @@ class Tokens:
                 self._stamp = stamp
                 try:
                     self._tokens = _tokens(self._path)
-                except GuardError as error:
+                except AuthError as error:
                     _log.warning("%s; the tokens of before still hold", error)
             return self._tokens
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class TlsFiles:
     """The files of TLS, PEM: the server's certificate with those between it and its authority, its key without a
     password, and the authorities of the clients' certificates where clients must have one."""
 
@@ -77,7 +77,7 @@ class Keys:
             try:
                 context.load_verify_locations(self.client_ca)
             except (OSError, ssl.SSLError) as error:
-                raise GuardError(f"{self.client_ca}: is no file of PEM certificates: {error}") from error
+                raise AuthError(f"{self.client_ca}: is no file of PEM certificates: {error}") from error
             context.verify_mode = ssl.CERT_REQUIRED
         return context
 
@@ -90,7 +90,7 @@ class Keys:
         try:
             context.load_cert_chain(self.cert, self.key, password=lambda: "")
         except (OSError, ssl.SSLError, ValueError) as error:
-            raise GuardError(
+            raise AuthError(
                 f"{self.cert} and {self.key}: cannot be used as certificate and key: {error}; they must be PEM, "
                 "belong together, and the key have no password"
             ) from error
@@ -102,7 +102,7 @@ class Keys:
             GuardError: a file cannot be used.
         """
         self.context()  # gRPC would start with files that do not belong together, and fail at each handshake
-        watched = Watched(self)
+        watched = TlsFilesWatch(self)
         return grpc.dynamic_ssl_server_credentials(
             self._configuration(),
             lambda: self._configuration() if watched.renewed() else None,  # type: ignore[arg-type, return-value]  # None: as before
@@ -116,10 +116,10 @@ class Keys:
         )
 
 
-class Watched:
+class TlsFilesWatch:
     """Tells when the files of TLS have changed into others that can be used; once for each change."""
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: TlsFiles) -> None:
         self._keys = keys
         self._lock = threading.Lock()
         self._seen = self._stamps()
@@ -133,7 +133,7 @@ class Watched:
             self._seen = stamps
         try:
             self._keys.context()
-        except GuardError as error:
+        except AuthError as error:
             _log.warning("%s; the certificate of before still holds", error)
             return False
         return True
@@ -142,13 +142,13 @@ class Watched:
         return [file_version(path) for path in (self._keys.cert, self._keys.key, self._keys.client_ca) if path]
 
 
-def renewing(keys: Keys) -> tuple[ssl.SSLContext, Callable[[], None]]:
+def reloading_context(keys: TlsFiles) -> tuple[ssl.SSLContext, Callable[[], None]]:
     """A context for the HTTP door, and what to call now and then, so that new connections get a new certificate.
 
     Raises:
         GuardError: a file cannot be used.
     """
-    context, watched = keys.context(), Watched(keys)
+    context, watched = keys.context(), TlsFilesWatch(keys)
 
     def renew() -> None:
         if watched.renewed():
@@ -161,12 +161,12 @@ def _tokens(path: Path) -> tuple[bytes, ...]:
     try:
         lines = [line.strip() for line in path.read_text("ascii").splitlines()]
     except OSError as error:
-        raise GuardError(f"{path}: cannot be read: {error.strerror}") from error
+        raise AuthError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise GuardError(f"{path}: a token has characters that a header cannot carry; use ASCII") from error
+        raise AuthError(f"{path}: a token has characters that a header cannot carry; use ASCII") from error
     tokens = tuple(line.encode() for line in lines if line and not line.startswith("#"))
     if not tokens:
-        raise GuardError(f"{path}: holds no token; write one a line, such as the output of openssl rand -hex 32")
+        raise AuthError(f"{path}: holds no token; write one a line, such as the output of openssl rand -hex 32")
     if short := [token for token in tokens if len(token) < 16]:
-        raise GuardError(f"{path}: {len(short)} of its tokens are shorter than 16 characters, which can be guessed")
+        raise AuthError(f"{path}: {len(short)} of its tokens are shorter than 16 characters, which can be guessed")
     return tokens

@@ -21,20 +21,20 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from foreshock_dashboard.ingest.indexed_attributes import attribute_reader
 from foreshock_dashboard.ingest.otlp import AttributeReader, decode_spans, encode_spans
 from foreshock_dashboard.model.span import TRACE_KEYS, Span
-from foreshock_dashboard.sources.otlp.json_request import MalformedError, hex_of_base64, protobuf_of, turn_ids
+from foreshock_dashboard.sources.otlp.json_request import MalformedError, base64_to_hex, convert_ids, json_to_protobuf
 
 __all__ = [
-    "Decoded", "MalformedError", "decode", "decode_json", "encode_json", "encode_response", "encode_status",
+    "DecodedRequest", "MalformedError", "decode", "decode_json", "encode_json", "encode_response", "encode_status",
 ]  # fmt: skip
 
-SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
+TRACE_SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
 
 DEFAULT_ATTRIBUTES = attribute_reader(TRACE_KEYS)
 """Read what the hub asks for unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
-class Decoded:
+class DecodedRequest:
     """The spans of a request, and how many were refused for which reason."""
 
     spans: Sequence[Span]
@@ -42,7 +42,9 @@ class Decoded:
     reasons: Mapping[str, int]
 
 
-def decode(payload: bytes, now: float | None = None, attributes: AttributeReader = DEFAULT_ATTRIBUTES) -> Decoded:
+def decode(
+    payload: bytes, now: float | None = None, attributes: AttributeReader = DEFAULT_ATTRIBUTES
+) -> DecodedRequest:
     """Read a protobuf ExportTraceServiceRequest; with `now` (Unix seconds), spans too far from it are rejected.
 
     Args:
@@ -57,23 +59,23 @@ def decode(payload: bytes, now: float | None = None, attributes: AttributeReader
         raise MalformedError(f"not a protobuf ExportTraceServiceRequest: {error}") from error
 
 
-def decode_json(payload: bytes, now: float | None = None) -> Decoded:
+def decode_json(payload: bytes, now: float | None = None) -> DecodedRequest:
     """Read an ExportTraceServiceRequest in OTLP's JSON, where ids are hex; unknown fields are ignored.
 
     Raises:
         MalformedError: the bytes are not one.
     """
     refused = Counter[str]()
-    found = decode(protobuf_of(payload, refused), now)
+    found = decode(json_to_protobuf(payload, refused), now)
     refused.update(found.reasons)
-    return Decoded(found.spans, sum(refused.values()), dict(refused))
+    return DecodedRequest(found.spans, sum(refused.values()), dict(refused))
 
 
 def encode_json(spans: Sequence[Span]) -> bytes:
     """A request in OTLP's JSON of which `decode_json` gives these spans: ids in hex, enums by number."""
     request = ExportTraceServiceRequest.FromString(encode_spans(spans))
     body = MessageToDict(request, use_integers_for_enums=True)
-    turn_ids(body, hex_of_base64)
+    convert_ids(body, base64_to_hex)
     return orjson.dumps(body)
 
 
@@ -98,6 +100,6 @@ def _encode(message: Message, *, json: bool) -> bytes:
     return MessageToJson(message, indent=None).encode() if json else message.SerializeToString()
 
 
-def _decoded(payload: bytes, now: float | None, attributes: AttributeReader) -> Decoded:
+def _decoded(payload: bytes, now: float | None, attributes: AttributeReader) -> DecodedRequest:
     found = decode_spans(payload, attributes, None if now is None else round(now * 1e9))
-    return Decoded(found.spans or (), sum(found.rejected.values()), dict(found.rejected))
+    return DecodedRequest(found.spans or (), sum(found.rejected.values()), dict(found.rejected))

@@ -17,25 +17,25 @@ import grpc.aio
 
 from foreshock_dashboard.common.gunzip import GZIP_MAGIC
 from foreshock_dashboard.common.http_limits import max_connections
-from foreshock_dashboard.sources.otlp.auth import Keys
-from foreshock_dashboard.sources.otlp.codec import SERVICE
-from foreshock_dashboard.sources.otlp.receiver import Door, Receiver, Request
+from foreshock_dashboard.sources.otlp.auth import TlsFiles
+from foreshock_dashboard.sources.otlp.codec import TRACE_SERVICE
+from foreshock_dashboard.sources.otlp.receiver import Listener, Receiver, Request
 from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
 
-WORKERS = 32
+MAX_WORKERS = 32
 """Messages that are decoded or kept at once."""
-RECEIVING = 8
+MAX_RECEIVING = 8
 """Messages that are received at once; gRPC holds what has come of each. Further ones wait on the wire."""
-STREAMS = 4
+MAX_STREAMS_PER_CONNECTION = 4
 """Requests of one connection at once, so that one connection cannot take all of those."""
 BODY_SECONDS = 30.0
 """How long a sender may take for a request's message."""
-IMPATIENT_SECONDS = 2.0
+CONTENDED_BODY_SECONDS = 2.0
 """The same while others wait."""
 IDLE_SECONDS = 75.0
 """How long a connection may be open without a request."""
 HANDSHAKE_SECONDS = 5.0
-GRACE = 5.0
+SHUTDOWN_GRACE_SECONDS = 5.0
 
 _IDENTITY_AND_GZIP = 0b101
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -43,8 +43,8 @@ _Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
 def serve_grpc(
-    receiver: Receiver, host: str, port: int, keys: Keys | None = None, *, body_seconds: float = BODY_SECONDS
-) -> Door:
+    receiver: Receiver, host: str, port: int, keys: TlsFiles | None = None, *, body_seconds: float = BODY_SECONDS
+) -> Listener:
     """Listen for `TraceService/Export` in a thread of its own; port 0 takes a free one. `keys`: over TLS.
 
     Raises:
@@ -56,7 +56,7 @@ def serve_grpc(
 
 
 class _GrpcDoor:
-    def __init__(self, service: _TraceService, max_bytes: int, address: str, keys: Keys | None) -> None:
+    def __init__(self, service: _TraceService, max_bytes: int, address: str, keys: TlsFiles | None) -> None:
         self._service, self._max_bytes, self._address = service, max_bytes, address
         self._credentials = keys.credentials() if keys else None
         listening: Future[int] = Future()
@@ -76,7 +76,7 @@ class _GrpcDoor:
 
     async def _serve(self, listening: Future[int]) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        self._loop.set_default_executor(ThreadPoolExecutor(WORKERS, "otlp-grpc"))
+        self._loop.set_default_executor(ThreadPoolExecutor(MAX_WORKERS, "otlp-grpc"))
         try:
             server, port = self._listening()
             await server.start()
@@ -85,7 +85,7 @@ class _GrpcDoor:
             return
         listening.set_result(port)
         await self._stop.wait()
-        await server.stop(GRACE)
+        await server.stop(SHUTDOWN_GRACE_SECONDS)
 
     def _listening(self) -> tuple[grpc.aio.Server, int]:
         server = grpc.aio.server(
@@ -95,7 +95,7 @@ class _GrpcDoor:
                 ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_AND_GZIP),
                 # gRPC would decompress without a bound: the handler does it with one.
                 ("grpc.per_message_decompression", 0),
-                ("grpc.max_concurrent_streams", STREAMS),
+                ("grpc.max_concurrent_streams", MAX_STREAMS_PER_CONNECTION),
                 ("grpc.max_allowed_incoming_connections", max_connections()),
                 ("grpc.server_handshake_timeout_ms", round(HANDSHAKE_SECONDS * 1000)),
                 ("grpc.max_connection_idle_ms", round(IDLE_SECONDS * 1000)),
@@ -104,7 +104,7 @@ class _GrpcDoor:
         )
         # Without serializers: bytes in, bytes out. The request is one message; as a stream, it can be waited for here.
         export: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_unary_rpc_method_handler(self._service.export)
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Export": export}),))
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(TRACE_SERVICE, {"Export": export}),))
         if self._credentials is None:
             return server, server.add_insecure_port(self._address)
         return server, server.add_secure_port(self._address, self._credentials)
@@ -115,7 +115,7 @@ class _TraceService:
 
     def __init__(self, receiver: Receiver, body_seconds: float) -> None:
         self._receiver, self._body_seconds = receiver, body_seconds
-        self._receiving = asyncio.Semaphore(RECEIVING)
+        self._receiving = asyncio.Semaphore(MAX_RECEIVING)
         self._waiting = 0
 
     async def export(self, _: object, context: _Context) -> bytes:
@@ -144,7 +144,7 @@ class _TraceService:
         waited = 0.0
         try:
             while waited < self._body_seconds and not (waited and self._waiting):
-                more = min(IMPATIENT_SECONDS, self._body_seconds - waited)
+                more = min(CONTENDED_BODY_SECONDS, self._body_seconds - waited)
                 if (await asyncio.wait({coming}, timeout=more))[0]:
                     return self._held(request, coming.result())
                 waited += more

@@ -14,8 +14,8 @@ from typing import Any
 import uvicorn
 
 from foreshock_dashboard.common.http_limits import LISTEN_BACKLOG, ConnectionProblem, Connections, max_connections
-from foreshock_dashboard.sources.otlp.auth import Keys, renewing
-from foreshock_dashboard.sources.otlp.receiver import Door, Receiver, Request
+from foreshock_dashboard.sources.otlp.auth import TlsFiles, reloading_context
+from foreshock_dashboard.sources.otlp.receiver import Listener, Receiver, Request
 from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
 
 PATH = "/v1/traces"
@@ -24,7 +24,7 @@ BODY_SECONDS = 30.0
 """How long a sender may take for a request's body."""
 IDLE_SECONDS = 75.0
 """How long a connection may be open without a request that begins or is answered."""
-GRACE = 5
+SHUTDOWN_GRACE_SECONDS = 5
 
 _Scope = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -35,12 +35,12 @@ def serve_http(
     receiver: Receiver,
     host: str,
     port: int,
-    keys: Keys | None = None,
+    keys: TlsFiles | None = None,
     *,
     body_seconds: float = BODY_SECONDS,
     idle_seconds: float = IDLE_SECONDS,
     connections: int | None = None,
-) -> Door:
+) -> Listener:
     """Listen for POST /v1/traces in a thread of its own; port 0 takes a free one. `keys`: over TLS.
 
     `connections`: how many at most; as many as `most_connections` says unless given.
@@ -62,9 +62,15 @@ def serve_http(
 
 class _HttpDoor:
     def __init__(
-        self, receiver: Receiver, body_seconds: float, connections: Connections, host: str, port: int, keys: Keys | None
+        self,
+        receiver: Receiver,
+        body_seconds: float,
+        connections: Connections,
+        host: str,
+        port: int,
+        keys: TlsFiles | None,
     ) -> None:
-        context, renew = renewing(keys) if keys else (None, None)
+        context, renew = reloading_context(keys) if keys else (None, None)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         bound = socket.create_server((host, port), family=family, backlog=LISTEN_BACKLOG)
         self._socket = connections.listener(bound) if keys else bound
@@ -87,7 +93,7 @@ class _HttpDoor:
                 proxy_headers=False,
                 backlog=LISTEN_BACKLOG,
                 timeout_keep_alive=math.ceil(connections.seconds),
-                timeout_graceful_shutdown=GRACE,
+                timeout_graceful_shutdown=SHUTDOWN_GRACE_SECONDS,
             )
         )
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="otlp-http", daemon=True)

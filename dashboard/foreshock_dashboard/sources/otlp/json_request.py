@@ -31,7 +31,7 @@ class MalformedError(Exception):
     """A body is not an OTLP trace request. The message says where decoding stopped."""
 
 
-def protobuf_of(payload: bytes, refused: Counter[str]) -> bytes:
+def json_to_protobuf(payload: bytes, refused: Counter[str]) -> bytes:
     """A request in protobuf, without what cannot be read: the spans that this costs are counted.
 
     Raises:
@@ -41,7 +41,7 @@ def protobuf_of(payload: bytes, refused: Counter[str]) -> bytes:
         body = _loaded(payload)
         if not isinstance(body, dict):
             raise MalformedError("not a JSON ExportTraceServiceRequest: the outermost value is not an object")
-        turn_ids(body, _base64_of_hex)
+        convert_ids(body, _base64_of_hex)
         dropped = Counter[str]()
         try:
             found = _message(body, ExportTraceServiceRequest)
@@ -103,7 +103,7 @@ def _drop_origin(holder: dict[str, object], below: str, kind: type[Message], ref
     holder.clear()
 
 
-def turn_ids(body: dict[str, object], turned: Callable[[object], str]) -> None:
+def convert_ids(body: dict[str, object], turned: Callable[[object], str]) -> None:
     """Turn OTLP's ids, which are hex, into protobuf's, which are base64, or back."""
     for group in _objects(body, "resourceSpans"):
         for scoped in _objects(group, "scopeSpans"):
@@ -127,6 +127,6 @@ def _base64_of_hex(text: object) -> str:
         return "AA=="
 
 
-def hex_of_base64(text: object) -> str:
+def base64_to_hex(text: object) -> str:
     """An id as OTLP has it."""
     return base64.b64decode(str(text)).hex()

@@ -13,22 +13,27 @@ from foreshock_dashboard.common.cpu_lock import CPU_LOCK
 from foreshock_dashboard.ingest.otlp import AttributeReader
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources.otlp.codec import DEFAULT_ATTRIBUTES, MalformedError, decode
-from foreshock_dashboard.sources.otlp.json_request import protobuf_of
+from foreshock_dashboard.sources.otlp.json_request import json_to_protobuf
 from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
-from foreshock_dashboard.sources.otlp.slices import BYTES, TooManyError, check, slices
+from foreshock_dashboard.sources.otlp.slices import (
+    MAX_SLICE_BYTES,
+    TooManyFieldsError,
+    check_field_count,
+    split_request,
+)
 
-JSON_SHARE = 4
+JSON_SIZE_FACTOR = 4
 """How many times fewer bytes than in protobuf a request may have in JSON: it has to be read whole, into several times
 its size."""
 MAX_JSON_VALUES = 1 << 20
 """Values of one request in JSON, each of which takes up to 230 bytes once read."""
 
 
-class Reader:
+class RequestReader:
     """Reads requests of at most `max_bytes`. Thread-safe. `now` and `attributes` as in `Receiver`."""
 
     def __init__(self, max_bytes: int, now: Now | None, attributes: AttributeReader = DEFAULT_ATTRIBUTES) -> None:
-        self._max_json = max_bytes // JSON_SHARE
+        self._max_json = max_bytes // JSON_SIZE_FACTOR
         self._now, self._attributes = now, attributes
         # Reading holds the interpreter anyway, so one at a time costs nothing and takes the memory of one.
         self._reading_json = threading.Lock()
@@ -54,18 +59,18 @@ class Reader:
         if sum(map(payload.count, (b"{", b"[", b","))) > MAX_JSON_VALUES:
             raise _too_large(f"JSON of more than {MAX_JSON_VALUES} values; send smaller batches, or protobuf")
         with self._reading_json:
-            return protobuf_of(payload, rejected)
+            return json_to_protobuf(payload, rejected)
 
     def _pieces(self, payload: bytes, rejected: Counter[str]) -> Iterable[bytes]:
-        if len(payload) <= BYTES:
+        if len(payload) <= MAX_SLICE_BYTES:
             return (payload,)
         try:
-            check(payload)
-        except TooManyError as error:
+            check_field_count(payload)
+        except TooManyFieldsError as error:
             raise _too_large(f"the request has {error}; send smaller batches") from error
         except DecodeError as error:
             raise MalformedError(f"not a protobuf ExportTraceServiceRequest: {error}") from error
-        return slices(payload, rejected)
+        return split_request(payload, rejected)
 
 
 def _too_large(message: str) -> RefusedError:

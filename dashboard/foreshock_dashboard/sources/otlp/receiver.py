@@ -17,23 +17,23 @@ from foreshock_dashboard.common.gunzip import TooLargeError, gunzip_chunks
 from foreshock_dashboard.ingest.otlp import AttributeReader
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources.otlp.codec import DEFAULT_ATTRIBUTES, encode_response
-from foreshock_dashboard.sources.otlp.reader import Reader
+from foreshock_dashboard.sources.otlp.reader import RequestReader
 from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
 
-MAX_BYTES = 64 << 20
+MAX_REQUEST_BYTES = 64 << 20
 """Bytes of one request, before and after decompression (recommended by the OTLP specification 1.11)."""
-MAX_PENDING_BYTES = 4 * MAX_BYTES
+MAX_PENDING_BYTES = 4 * MAX_REQUEST_BYTES
 """Bytes of all requests being received, decoded or kept at one moment."""
-SMALL = 1 << 20
+SMALL_REQUEST_BYTES = 1 << 20
 """Bytes of a request up to which it may take the last quarter of those: so large ones that come slowly, or wait for the
 disk, do not keep out everybody else."""
-LOG_EVERY = 60.0
+LOG_INTERVAL_SECONDS = 60.0
 """Seconds between two log lines about the same kind of refusal."""
 
 _log = logging.getLogger(__name__)
 
 
-class Door(Protocol):
+class Listener(Protocol):
     """A listening server. `close` stops it, lets requests under way end, and may be called twice."""
 
     @property
@@ -74,7 +74,7 @@ class Receiver:
         self,
         *,
         accept: Callable[[Sequence[Span]], None],
-        max_bytes: int = MAX_BYTES,
+        max_bytes: int = MAX_REQUEST_BYTES,
         max_pending_bytes: int = MAX_PENDING_BYTES,
         retry_after: Callable[[], float] = _jitter,
         allows: Callable[[str], bool] | None = None,
@@ -83,7 +83,7 @@ class Receiver:
     ) -> None:
         self.max_bytes = max_bytes
         self._allows = allows
-        self._reader = Reader(max_bytes, now, attributes)
+        self._reader = RequestReader(max_bytes, now, attributes)
         self._accept = accept
         self._max_pending = max_pending_bytes
         self._retry_after = retry_after
@@ -120,7 +120,7 @@ class Receiver:
         Raises:
             RefusedError: too many are.
         """
-        most = self._max_pending if held + size <= SMALL else self._max_pending * 3 // 4
+        most = self._max_pending if held + size <= SMALL_REQUEST_BYTES else self._max_pending * 3 // 4
         with self._lock:
             if self._pending + size > most:
                 raise self._unavailable("too many bytes wait to be kept; send again")
@@ -174,7 +174,7 @@ class Receiver:
         with self._lock:
             self._refused[refused.refusal.name.lower()] += 1
             last = self._logged.get(refused.refusal)
-            if last is not None and now - last < LOG_EVERY:
+            if last is not None and now - last < LOG_INTERVAL_SECONDS:
                 return
             self._logged[refused.refusal] = now
         code = f" with {refused.refusal.http}" if refused.refusal.http else ""

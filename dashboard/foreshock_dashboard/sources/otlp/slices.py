@@ -20,9 +20,9 @@ from foreshock_dashboard.ingest.otlp import (
 )
 from foreshock_dashboard.model.span import Origin
 
-BYTES = MAX_SPAN_BYTES
+MAX_SLICE_BYTES = MAX_SPAN_BYTES
 """Bytes of the spans in a slice. A request that has no more is one slice, and is not walked."""
-SPANS = 5_000
+MAX_SLICE_SPANS = 5_000
 """Spans in a slice."""
 MAX_FIELDS = 1 << 20
 """Spans, scopes, resources and other fields beside them in one request."""
@@ -37,11 +37,11 @@ _DOWN = (_GROUPS, _SCOPED)
 _NONE = memoryview(b"")
 
 
-class TooManyError(Exception):
+class TooManyFieldsError(Exception):
     """A request has more than `MAX_FIELDS` fields."""
 
 
-def check(data: bytes) -> None:
+def check_field_count(data: bytes) -> None:
     """Walk a TracesData down to its spans.
 
     Raises:
@@ -50,10 +50,10 @@ def check(data: bytes) -> None:
     """
     for count, _ in enumerate(_walk(memoryview(data), 0)):
         if count == MAX_FIELDS:
-            raise TooManyError(f"more than {MAX_FIELDS} spans, scopes and resources")
+            raise TooManyFieldsError(f"more than {MAX_FIELDS} spans, scopes and resources")
 
 
-def slices(data: bytes, refused: Counter[str]) -> Iterator[bytes]:
+def split_request(data: bytes, refused: Counter[str]) -> Iterator[bytes]:
     """The same spans as TracesData of at most `BYTES` and `SPANS`; `check` it before.
 
     Spans that are too large, or whose resource or scope is, are left out and counted with their reason.
@@ -63,7 +63,7 @@ def slices(data: bytes, refused: Counter[str]) -> Iterator[bytes]:
     last = Origin(b"", b"")
     for origin, span in _spans(memoryview(data), refused):
         cost = len(span) + sum(len(new) for new, old in zip(origin, last, strict=True) if new is not old)
-        if taken and (size + cost > BYTES or len(taken) == SPANS):
+        if taken and (size + cost > MAX_SLICE_BYTES or len(taken) == MAX_SLICE_SPANS):
             yield join_spans(taken)
             taken, size = [], 0
         taken.append((origin, bytes(span)))

@@ -17,7 +17,7 @@ from foreshock_dashboard.model.types import Floats
 
 log = logging.getLogger(__name__)
 
-MAX_BODY = 64 << 20
+MAX_BODY_BYTES = 64 << 20
 """Bytes of one answer after decompression."""
 
 NAMES = "/api/v1/label/__name__/values"
@@ -169,9 +169,10 @@ class PrometheusSource:
         body = bytearray()
         for chunk in response.iter_bytes(1 << 16):
             body += chunk
-            if len(body) > MAX_BODY:
+            if len(body) > MAX_BODY_BYTES:
                 raise SourceError(
-                    f"{self.name}: the answer is larger than {MAX_BODY >> 20} MiB; use a longer step or a shorter range"
+                    f"{self.name}: the answer is larger than {MAX_BODY_BYTES >> 20} MiB; "
+                    "use a longer step or a shorter range"
                 )
         return bytes(body)
 

@@ -16,9 +16,9 @@ from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.connection_error import error_text
 from foreshock_dashboard.common.gunzip import TooLargeError, gunzip
 from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch, labels_of
-from foreshock_dashboard.sources.prometheus.text_format import Known, parse
+from foreshock_dashboard.sources.prometheus.text_format import SeriesCache, parse
 
-MAX_BODY = 32 << 20
+MAX_BODY_BYTES = 32 << 20
 """Bytes of one answer, before and after decompression."""
 
 _ACCEPT = "text/plain;version=0.0.4;q=1,application/openmetrics-text;version=1.0.0;q=0.5"
@@ -94,7 +94,7 @@ class Scraper:
         clock: Clock,
         interval: float = 10.0,
         timeout: float = 10.0,
-        max_body: int = MAX_BODY,
+        max_body: int = MAX_BODY_BYTES,
     ) -> None:
         if not interval > 0 or not timeout > 0:
             raise ValueError(f"scrape interval {interval} s and timeout {timeout} s must be positive")
@@ -153,7 +153,7 @@ class _Job:
         self._timeout = timeout
         self._max_body = max_body
         self._labels = labels_of(target.target_labels)
-        self._known: Known = {}
+        self._known: SeriesCache = {}
         self._kept: frozenset[tuple[str, Labels]] = frozenset()
         self._reported = ""
 

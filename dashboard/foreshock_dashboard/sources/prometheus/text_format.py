@@ -11,7 +11,7 @@ MAX_SERIES = 50_000
 MAX_LABELS = 64
 MAX_LABEL_LENGTH = 4096
 
-Known = dict[str, tuple[str, Labels]]
+SeriesCache = dict[str, tuple[str, Labels]]
 """Series as a target writes them (`name{…}`) to what they mean with the target's labels: spares parsing them again."""
 
 # Possessive quantifiers keep matching linear in the line's length, whatever a target sends.
@@ -32,7 +32,7 @@ _ESCAPED = {"\\": "\\", '"': '"', "n": "\n"}
 
 
 def parse(
-    text: str, target_labels: Mapping[str, str], known: Known | None = None, max_series: int = MAX_SERIES
+    text: str, target_labels: Mapping[str, str], known: SeriesCache | None = None, max_series: int = MAX_SERIES
 ) -> tuple[Sample, ...]:
     """Read every sample of an exposition and give it the target's labels.
 
@@ -44,7 +44,7 @@ def parse(
         ValueError: a line is not a sample, or a bound is exceeded; the message gives the line's number and text.
     """
     before = dict(known) if known else {}
-    seen: Known = {}
+    seen: SeriesCache = {}
     samples: dict[tuple[str, Labels], float] = {}
     for number, line in enumerate(text.split("\n"), 1):
         line = line.strip(" \t\r")

@@ -15,9 +15,9 @@ import httpx
 from foreshock_dashboard.common.connection_error import error_text
 from foreshock_dashboard.model.query import SourceError
 
-MAX_BODY = 64 << 20
+MAX_BODY_BYTES = 64 << 20
 """Bytes of one answer after decompression."""
-CONNECTIONS = 8
+MAX_CONNECTIONS = 8
 """Requests to one API at once; others wait, so that many open pages do not flood it."""
 _LONGEST_FILE = 64 << 10
 _SAID = 200
@@ -82,7 +82,7 @@ def _authorization(path: Path) -> str:
     return f"Bearer {line.decode()}"
 
 
-class Remote:
+class ApiClient:
     """Asks one API. Thread-safe.
 
     Args:
@@ -119,7 +119,7 @@ class Remote:
             headers=headers,
             timeout=timeout,
             verify=_trusting(ca) if ca else True,
-            limits=httpx.Limits(max_connections=CONNECTIONS),
+            limits=httpx.Limits(max_connections=MAX_CONNECTIONS),
             transport=transport,
         )
 
@@ -160,10 +160,10 @@ class Remote:
         body = bytearray()
         for chunk in response.iter_bytes():
             body += chunk
-            if len(body) > MAX_BODY:
+            if len(body) > MAX_BODY_BYTES:
                 raise SourceError(
-                    f"{self.name}: the answer is larger than {MAX_BODY >> 20} MiB; ask for fewer traces or a shorter "
-                    "range"
+                    f"{self.name}: the answer is larger than {MAX_BODY_BYTES >> 20} MiB; "
+                    "ask for fewer traces or a shorter range"
                 )
             if self._monotonic() > end:
                 raise self._slow()

@@ -16,18 +16,18 @@ import orjson
 from foreshock_dashboard.model.partial import Partial
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary, head_of, traffic
-from foreshock_dashboard.sources.otlp.codec import Decoded, MalformedError
-from foreshock_dashboard.sources.traces.http_client import Credentials, Remote
-from foreshock_dashboard.sources.traces.matching import matches, takes
+from foreshock_dashboard.sources.otlp.codec import DecodedRequest, MalformedError
+from foreshock_dashboard.sources.traces.http_client import ApiClient, Credentials
+from foreshock_dashboard.sources.traces.matching import duration_matches, matches
 from foreshock_dashboard.sources.traces.otlp_json import decode_groups
-from foreshock_dashboard.sources.traces.summary import summary_of, whole
-from foreshock_dashboard.sources.traces.top_k import Search, best
+from foreshock_dashboard.sources.traces.summary import assemble_trace, summary_of
+from foreshock_dashboard.sources.traces.top_k import TopKSearch, top_k
 
-ROUNDS = 8
+MAX_ROUNDS = 8
 """Requests that one search makes for each service, at most."""
-SAMPLE, LEAST, MOST = 2, 50, 1500
+PAGE_FACTOR, MIN_PAGE, MAX_PAGE = 2, 50, 1500
 """Traces asked for at once: so many times the limit, at least and at most. They come with all their spans."""
-SERVICES = 30
+MAX_SEARCHED_SERVICES = 30
 """Services that are asked for where a search names none: Jaeger finds traces of a service."""
 _LAST_SECOND = 2**32
 _MICROSECOND = 1000
@@ -65,11 +65,11 @@ class JaegerTraces:
         credentials: Path | None = None,
         ca: Path | None = None,
         timeout: float = 30.0,
-        rounds: int = ROUNDS,
+        rounds: int = MAX_ROUNDS,
         transport: httpx.BaseTransport | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._remote = Remote(
+        self._remote = ApiClient(
             "Jaeger",
             url,
             headers={"x-tenant": tenant} if tenant else None,
@@ -112,13 +112,13 @@ class JaegerTraces:
         Jaeger can be asked how long a service's span took, not how long the trace did. So it is asked for all; where
         that is too many, for those with long spans of the service, among which others may be missing.
         """
-        asked = min(MOST, max(SAMPLE * query.limit, LEAST))
+        asked = min(MAX_PAGE, max(PAGE_FACTOR * query.limit, MIN_PAGE))
         found, more = self._ask(query, service, asked, None, durations=False)
         if not more:
             return found, ""
         lowest = 0 if query.order == "slowest" else round(query.start * 1e9)
-        search = Search(query.limit, asked, MOST, self._rounds, _MICROSECOND, lowest)
-        narrowed, complete = best(search, partial(self._ask, query, service, durations=True), rank)
+        search = TopKSearch(query.limit, asked, MAX_PAGE, self._rounds, _MICROSECOND, lowest)
+        narrowed, complete = top_k(search, partial(self._ask, query, service, durations=True), rank)
         named = query.service or query.operation or query.attributes or query.status
         by_span = named and (query.order == "slowest" or query.min_duration is not None)
         why = f"after {self._rounds} requests there are more, and" if not complete else "by their spans' durations, and"
@@ -128,16 +128,17 @@ class JaegerTraces:
     def get(self, trace_id: str) -> Partial[Span]:
         """As `TraceSource.get`; as the services told it, without Jaeger's own adjustment of clocks."""
         answer = self._remote.get(f"/api/v3/traces/{trace_id}", {"rawTraces": "true", "raw_traces": "true"})
-        decoded = self._traces(answer.body) if answer.status == 200 else Decoded((), 0, {})
+        decoded = self._traces(answer.body) if answer.status == 200 else DecodedRequest((), 0, {})
         lost = [f"{decoded.rejected} of its spans cannot be read"] if decoded.rejected else []
-        return whole(trace_id, decoded.spans, lost)
+        return assemble_trace(trace_id, decoded.spans, lost)
 
     def _named(self) -> tuple[list[str], str]:
         names = self._services()
-        if len(names) <= SERVICES:
+        if len(names) <= MAX_SEARCHED_SERVICES:
             return names, ""
-        note = f"{self.name} finds traces of one service at a time: {SERVICES} of {len(names)} were asked for; name one"
-        return names[:SERVICES], note
+        asked = f"{MAX_SEARCHED_SERVICES} of {len(names)} were asked for"
+        note = f"{self.name} finds traces of one service at a time: {asked}; name one"
+        return names[:MAX_SEARCHED_SERVICES], note
 
     def _services(self) -> list[str]:
         answer = self._remote.get("/api/v3/services")
@@ -162,13 +163,13 @@ class JaegerTraces:
             raise self._remote.strange("404 at /api/v3/traces")
         hits = []
         for trace_id, spans in traces.items():
-            each = tuple(whole(trace_id, spans))
+            each = tuple(assemble_trace(trace_id, spans))
             head = head_of(traffic(each))
-            if takes(head.duration_ns, query) and any(matches(span, query) for span in each):
+            if duration_matches(head.duration_ns, query) and any(matches(span, query) for span in each):
                 hits.append(Hit(trace_id, each, head))
         return hits, len(traces) >= limit
 
-    def _traces(self, body: bytes) -> Decoded:
+    def _traces(self, body: bytes) -> DecodedRequest:
         try:
             return decode_groups((orjson.loads(body).get("result") or {}).get("resourceSpans") or [])
         except (orjson.JSONDecodeError, MalformedError, AttributeError, TypeError, RecursionError) as error:

@@ -11,20 +11,20 @@ def matches(span: Span, query: TraceQuery) -> bool:
     return (
         round(query.start * 1e9) <= span.start_ns <= round(query.end * 1e9)
         and (query.occupancy or not span.occupancy)
-        and asked_of(span.service, query)
+        and service_matches(span.service, query)
         and (query.operation is None or span.name == query.operation)
         and all(_text(_value(span, key)) == value for key, value in query.attributes.items())
         and query.status in (None, span.status)
     )
 
 
-def asked_of(service: Service, query: TraceQuery) -> bool:
+def service_matches(service: Service, query: TraceQuery) -> bool:
     """Whether a service is the one that is asked for, if any is."""
     wanted = query.service
     return wanted is None or service == wanted or (query.any_namespace and service.name == wanted.name)
 
 
-def takes(nanoseconds: int, query: TraceQuery) -> bool:
+def duration_matches(nanoseconds: int, query: TraceQuery) -> bool:
     """Whether a trace may take that long."""
     least, most = query.min_duration, query.max_duration
     return (least is None or nanoseconds >= round(least * 1e9)) and (most is None or nanoseconds <= most * 1e9)

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from foreshock_dashboard.sources.otlp.codec import Decoded, decode_json
+from foreshock_dashboard.sources.otlp.codec import DecodedRequest, decode_json
 
 _HEX = re.compile(r"[0-9a-fA-F]+")
 _LENGTHS = {"traceId": 16, "spanId": 8, "parentSpanId": 8}
@@ -24,7 +24,7 @@ _ENUMS: Mapping[str, int] = {
 }
 
 
-def decode_groups(groups: Any) -> Decoded:  # noqa: ANN401 - JSON
+def decode_groups(groups: Any) -> DecodedRequest:  # noqa: ANN401 - JSON
     """The spans of a list of ResourceSpans.
 
     Raises:

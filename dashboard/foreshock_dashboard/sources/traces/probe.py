@@ -9,7 +9,7 @@ from collections.abc import Callable
 log = logging.getLogger(__name__)
 
 
-class Watch:
+class HealthProbe:
     """Asks at intervals; the first answer is there once `start` has been called and the system has answered or not.
 
     Args:

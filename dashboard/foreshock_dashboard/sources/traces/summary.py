@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from foreshock_dashboard.model.partial import Partial
 from foreshock_dashboard.model.span import Span, TraceSummary, head_of, traffic
 
-MAX_SPANS = 100_000
+MAX_TRACE_SPANS = 100_000
 """Spans of one trace that are given, the earliest first."""
 
 
@@ -28,13 +28,13 @@ def summary_of(trace_id: str, spans: Sequence[Span]) -> TraceSummary:
     )
 
 
-def whole(trace_id: str, spans: Iterable[Span], notes: Sequence[str] = ()) -> Partial[Span]:
+def assemble_trace(trace_id: str, spans: Iterable[Span], notes: Sequence[str] = ()) -> Partial[Span]:
     """A trace as `TraceSource.get` gives it: each span once, by start time, and what is known to be missing."""
     found: dict[tuple[str, str], Span] = {}
     for span in spans:
         if span.trace_id == trace_id:
             found.setdefault((span.span_id, span.kind), span)
     ordered = sorted(found.values(), key=lambda span: (span.start_ns, span.end_ns, span.span_id))
-    if len(ordered) > MAX_SPANS:
-        notes = [*notes, f"only the first {MAX_SPANS:,} of its {len(ordered):,} spans can be read"]
-    return Partial(ordered[:MAX_SPANS], "; ".join(notes), len(ordered))
+    if len(ordered) > MAX_TRACE_SPANS:
+        notes = [*notes, f"only the first {MAX_TRACE_SPANS:,} of its {len(ordered):,} spans can be read"]
+    return Partial(ordered[:MAX_TRACE_SPANS], "; ".join(notes), len(ordered))

@@ -14,23 +14,23 @@ from foreshock_dashboard.model.partial import Partial
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary
-from foreshock_dashboard.sources.traces.http_client import Credentials, Remote
-from foreshock_dashboard.sources.traces.matching import asked_of, takes
-from foreshock_dashboard.sources.traces.summary import summary_of, whole
+from foreshock_dashboard.sources.traces.http_client import ApiClient, Credentials
+from foreshock_dashboard.sources.traces.matching import duration_matches, service_matches
+from foreshock_dashboard.sources.traces.summary import assemble_trace, summary_of
 from foreshock_dashboard.sources.traces.tempo_json import PROTOBUF, Hit, Matched, Trace, read_search, read_trace
-from foreshock_dashboard.sources.traces.tempo_namespaces import Namespaces
-from foreshock_dashboard.sources.traces.top_k import Search, best
+from foreshock_dashboard.sources.traces.tempo_namespaces import NamespaceCache
+from foreshock_dashboard.sources.traces.top_k import TopKSearch, top_k
 from foreshock_dashboard.sources.traces.traceql import traceql, whole_seconds
 
 log = logging.getLogger(__name__)
 
-ROUNDS = 12
+MAX_ROUNDS = 12
 """Requests that one search makes of Tempo at most, to be sure of the slowest or newest."""
-SAMPLE, LEAST = 4, 200
+PAGE_FACTOR, MIN_PAGE = 4, 200
 """Traces asked for at once: so many times the limit, and at least these."""
-MOST = 10_000
+MAX_PAGE = 10_000
 """Traces asked for at once, at most."""
-PER_TRACE = 100
+MAX_SPANS_PER_TRACE = 100
 """Matching spans told of one trace."""
 _SECOND = 10**9
 _UNKNOWN = Service("", "unknown_service")
@@ -60,11 +60,11 @@ class TempoTraces:
         credentials: Path | None = None,
         ca: Path | None = None,
         timeout: float = 30.0,
-        rounds: int = ROUNDS,
+        rounds: int = MAX_ROUNDS,
         transport: httpx.BaseTransport | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._remote = Remote(
+        self._remote = ApiClient(
             "Tempo",
             url,
             headers={"X-Scope-OrgID": tenant} if tenant else None,
@@ -78,7 +78,7 @@ class TempoTraces:
         self._rounds = rounds
         self._second_version = False
         self._tells_roots = True
-        self._namespaces = Namespaces(self._remote, monotonic)
+        self._namespaces = NamespaceCache(self._remote, monotonic)
 
     def close(self) -> None:
         """Close the connections."""
@@ -101,7 +101,7 @@ class TempoTraces:
             hits, note = self._best(query)
         except ValueError as error:
             raise SourceError(f"{self.name}: {error}") from error
-        found = [item for item in self._summaries(hits, query) if takes(round(item.duration * 1e9), query)]
+        found = [item for item in self._summaries(hits, query) if duration_matches(round(item.duration * 1e9), query)]
         slowest = query.order == "slowest"
         found.sort(key=lambda item: (-(item.duration if slowest else item.start), item.trace_id))
         if note:
@@ -117,9 +117,9 @@ class TempoTraces:
         """
         slowest = query.order == "slowest"
         rank = _duration if slowest else _start
-        asked = min(MOST, max(SAMPLE * query.limit, LEAST))
+        asked = min(MAX_PAGE, max(PAGE_FACTOR * query.limit, MIN_PAGE))
         lowest = 0 if slowest else round(query.start * _SECOND)
-        search = Search(query.limit, asked, MOST, self._rounds, 1 if slowest else _SECOND, lowest)
+        search = TopKSearch(query.limit, asked, MAX_PAGE, self._rounds, 1 if slowest else _SECOND, lowest)
 
         def ask(limit: int, floor: int | None, *, roots: bool, least: int | None = None) -> tuple[list[Hit], bool]:
             floor = max((each for each in (floor, least) if each is not None), default=None)
@@ -131,14 +131,14 @@ class TempoTraces:
         complete = True
         if self._tells_roots:
             try:
-                found, complete = best(search, partial(ask, roots=True), rank)
+                found, complete = top_k(search, partial(ask, roots=True), rank)
             except SourceError as error:
                 if "answers 400" not in str(error):
                     raise
                 self._tells_roots = False  # it does not know the question, or refuses any: the next one tells
         least = rank(found[-1]) if len(found) == query.limit else None
         try:
-            more, all_of_them = best(search, partial(ask, roots=False, least=least), rank)
+            more, all_of_them = top_k(search, partial(ask, roots=False, least=least), rank)
         except SourceError:
             self._tells_roots = True
             raise
@@ -162,7 +162,7 @@ class TempoTraces:
             "start": str(start),
             "end": str(end),
             "limit": str(limit),
-            "spss": str(PER_TRACE),
+            "spss": str(MAX_SPANS_PER_TRACE),
         }
         answer = self._remote.get("/api/search", given)
         if answer.status != 200:
@@ -212,7 +212,7 @@ class TempoTraces:
             found = self._trace(trace_id)
         except ValueError as error:
             raise self._remote.strange(f"{error}, for trace {trace_id}") from error
-        return whole(trace_id, found.spans, found.notes)
+        return assemble_trace(trace_id, found.spans, found.notes)
 
     def _trace(self, trace_id: str) -> Trace:
         answer = self._remote.get(f"/api/v2/traces/{trace_id}", accept=f"{PROTOBUF}, application/json;q=0.5")
@@ -235,13 +235,13 @@ def _fitting(hits: Iterable[Hit], query: TraceQuery) -> list[Hit]:
     return [
         hit
         for hit in hits
-        if (hit.head is None or takes(hit.head.duration_ns, query))
+        if (hit.head is None or duration_matches(hit.head.duration_ns, query))
         and (
             hit.matched > len(hit.spans)
             or any(
                 first <= span.start_ns <= last
                 and query.operation in (None, span.name)  # a root, or a long span, is told whether it matches or not
-                and (span.service is None or asked_of(span.service, query))
+                and (span.service is None or service_matches(span.service, query))
                 for span in hit.spans
             )
         )

@@ -11,7 +11,7 @@ import orjson
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.sources.otlp.codec import Decoded, MalformedError, decode
+from foreshock_dashboard.sources.otlp.codec import DecodedRequest, MalformedError, decode
 from foreshock_dashboard.sources.traces.otlp_json import decode_groups
 
 PROTOBUF = "application/protobuf"
@@ -144,7 +144,7 @@ def read_trace(body: bytes, kind: str, *, wrapped: bool) -> Trace:
     return Trace(tuple(decoded.spans), tuple(notes))
 
 
-def _read_bytes(body: bytes, wrapped: bool) -> tuple[bool, str, Decoded]:
+def _read_bytes(body: bytes, wrapped: bool) -> tuple[bool, str, DecodedRequest]:
     """TraceByIDResponse {Trace trace = 1; metrics = 2; PartialStatus status = 3; string message = 4}."""
     if not wrapped:
         return False, "", decode(body)
@@ -191,7 +191,7 @@ def _varint(body: bytes, at: int) -> tuple[int, int]:
     raise ValueError(f"a truncated number at byte {at}")
 
 
-def _read_json(body: bytes) -> tuple[bool, str, Decoded]:
+def _read_json(body: bytes) -> tuple[bool, str, DecodedRequest]:
     """OTLP's JSON as Tempo writes it: perhaps in `trace`, perhaps `batches`, names of enums, ids in hex or base64."""
     answer = orjson.loads(body)
     if not isinstance(answer, dict) or not {"trace", "resourceSpans", "batches", "status"} & set(answer):

@@ -18,7 +18,7 @@ class Found(Protocol):
 Hit = TypeVar("Hit", bound=Found)
 
 
-class Search(NamedTuple):
+class TopKSearch(NamedTuple):
     """How a search narrows.
 
     Args:
@@ -37,8 +37,8 @@ class Search(NamedTuple):
     lowest: int = 0
 
 
-def best(
-    search: Search, ask: Callable[[int, int | None], tuple[Iterable[Hit], bool]], rank: Callable[[Hit], int]
+def top_k(
+    search: TopKSearch, ask: Callable[[int, int | None], tuple[Iterable[Hit], bool]], rank: Callable[[Hit], int]
 ) -> tuple[list[Hit], bool]:
     """The hits of highest rank, and whether no other can be higher.
 

@@ -45,9 +45,9 @@ def traceql(query: TraceQuery, longer_than: int | None = None, *, roots: bool = 
     return f"{spans} | {selected}{' with (most_recent=true)' if query.order == 'newest' else ''}"
 
 
-def of_service(name: str) -> str:
+def service_query(name: str) -> str:
     """All spans of services of this name."""
-    return f"{{ resource.service.name = {text(name)} }}"
+    return f"{{ resource.service.name = {string_literal(name)} }}"
 
 
 def _conditions(query: TraceQuery) -> list[str]:
@@ -55,12 +55,12 @@ def _conditions(query: TraceQuery) -> list[str]:
     if query.service is not None:
         found += _service(query.service)
     if query.operation is not None:
-        found.append(f"name = {text(query.operation)}")
+        found.append(f"name = {string_literal(query.operation)}")
     found += [_attribute(key, value) for key, value in query.attributes.items()]
     if query.status is not None:
         found.append(f"status = {query.status}")
     if not query.occupancy and query.operation is None and (query.service is None or query.service.name == EXPORTER):
-        found.append(f"(name != {text(OCCUPANCY)} || resource.service.name != {text(EXPORTER)})")
+        found.append(f"(name != {string_literal(OCCUPANCY)} || resource.service.name != {string_literal(EXPORTER)})")
     return found
 
 
@@ -72,13 +72,13 @@ def _long(query: TraceQuery, longer_than: int | None) -> Iterator[str]:
 
 
 def _service(service: Service) -> list[str]:
-    named = [f"resource.service.name = {text(service.name)}"]
-    return [*named, f"resource.service.namespace = {text(service.namespace)}"] if service.namespace else named
+    named = [f"resource.service.name = {string_literal(service.name)}"]
+    return [*named, f"resource.service.namespace = {string_literal(service.namespace)}"] if service.namespace else named
 
 
 def _attribute(key: str, value: str) -> str:
     """The value as text, and as the number or truth value that is written so: TraceQL compares equal types only."""
-    literals = [text(value)]
+    literals = [string_literal(value)]
     if value in ("true", "false") or _INTEGER.fullmatch(value) or _FLOAT.fullmatch(value):
         literals.append(value)
     either = [f"{scope}.{_key(key)} = {literal}" for scope in ("span", "resource") for literal in literals]
@@ -93,7 +93,7 @@ def _key(key: str) -> str:
     return '"' + key.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def text(value: str) -> str:
+def string_literal(value: str) -> str:
     """A text literal of printable ASCII: everything else is escaped as in Go. A lone surrogate becomes `?`."""
     return '"' + "".join(map(_escaped, value)) + '"'
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from foreshock_dashboard.common.file_version import file_version
-from foreshock_dashboard.sources.otlp.auth import GuardError
+from foreshock_dashboard.sources.otlp.auth import AuthError
 from foreshock_exporter.web.auth import PasswordChecker, PasswordResult, basic_credentials
 
 _log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Users:
                 try:
                     self._users = _users(self._path)
                     self._passwords.forget(self._users)
-                except GuardError as error:
+                except AuthError as error:
                     _log.warning("%s; the users of before still hold", error)
             return self._users
 
@@ -66,11 +66,11 @@ def _users(path: Path) -> Mapping[str, bytes]:
             data = file.read(MAX_BYTES + 1)
         text = data.decode()
     except OSError as error:
-        raise GuardError(f"{path}: cannot be read: {error.strerror}") from error
+        raise AuthError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise GuardError(f"{path}: is not UTF-8 text") from error
+        raise AuthError(f"{path}: is not UTF-8 text") from error
     if len(data) > MAX_BYTES:
-        raise GuardError(f"{path}: is larger than {MAX_BYTES} bytes; it holds one user a line")
+        raise AuthError(f"{path}: is larger than {MAX_BYTES} bytes; it holds one user a line")
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
     users: dict[str, bytes] = {}
     for number, line in lines:
@@ -79,12 +79,12 @@ def _users(path: Path) -> Mapping[str, bytes]:
         user, colon, stored = line.partition(":")
         match = _HASH.fullmatch(stored)
         if not colon or not user or match is None:
-            raise GuardError(f"{path}: line {number} is not user:bcrypt; write it with htpasswd -nB USER")
+            raise AuthError(f"{path}: line {number} is not user:bcrypt; write it with htpasswd -nB USER")
         if int(match[1]) > MAX_COST:
-            raise GuardError(f"{path}: line {number} has a cost of {match[1]}; {MAX_COST} is the most, 10 is usual")
+            raise AuthError(f"{path}: line {number} has a cost of {match[1]}; {MAX_COST} is the most, 10 is usual")
         if user in users:
-            raise GuardError(f"{path}: line {number} names {user!r} again; leave one out")
+            raise AuthError(f"{path}: line {number} names {user!r} again; leave one out")
         users[user] = stored.encode()
     if not users:
-        raise GuardError(f"{path}: holds no user; write one a line with htpasswd -nB USER")
+        raise AuthError(f"{path}: holds no user; write one a line with htpasswd -nB USER")
     return users
