@@ -107,7 +107,7 @@ def build(options: Options, now: Now) -> Daemon:
         unattributed=host.unattributed,
         observe=push.observe if push else None,
         pools=options.pools,
-        extra=push.emitted if push else None,
+        extra=push.families if push else None,
     )
     return Daemon(exporter, push, host.outdated)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from foreshock_exporter.exposition.text_format import render
 from foreshock_exporter.host.infiniband import (
-    BITS,
+    COUNTER_BITS,
     MAX_PORTS,
     Port,
     SysInfiniband,
@@ -81,10 +81,10 @@ def test_a_port_that_hides_its_files_is_still_an_adapter(tree: Tree) -> None:
     }
 
 
-@pytest.mark.parametrize("file", BITS)
+@pytest.mark.parametrize("file", COUNTER_BITS)
 def test_a_counter_that_saturated_is_left_out_and_one_below_its_limit_is_not(file: str, tree: Tree) -> None:
     """What a port of an H100 host said: port_xmit_wait 4294967295, link_downed 255, port_xmit_discards 65535."""
-    limit = 2 ** BITS[file] - 1
+    limit = 2 ** COUNTER_BITS[file] - 1
     family = INFINIBAND_COUNTERS[file].name
     series = (family, ("mlx5_0", "1"))
     assert series not in values(SysInfiniband(tree({**ADAPTER, f"{PORT}/{file}": f"{limit}\n"}))())

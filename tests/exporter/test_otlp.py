@@ -326,8 +326,8 @@ def test_what_a_gpu_does_not_say_is_not_pushed(pushing: MakePush, receiver: Rece
 def test_a_gpu_has_one_state_and_a_lost_one_has_failed() -> None:
     """Though nothing else is known of it than what it once was."""
     readings = ReadingConverter(lambda: T0)
-    readings.take(snapshot_families(host(gpu(0), gpu(1))))
-    points = readings.take(
+    readings.convert(snapshot_families(host(gpu(0), gpu(1))))
+    points = readings.convert(
         snapshot_families(host(gpu(1), lost=("GPU-0", "GPU-9"), xids=(XidCount("1", "GPU-1", "79", 1, T0 - 5),)))
     )
 
@@ -346,7 +346,7 @@ def test_a_gpu_that_heat_slows_down_is_degraded_until_it_no_longer_does() -> Non
 
     def current(seconds: float) -> list[str]:
         counters = Counters(throttled_seconds={"hw_thermal": seconds})
-        points = readings.take(snapshot_families(host(replace(gpu(0), counters=counters))))
+        points = readings.convert(snapshot_families(host(replace(gpu(0), counters=counters))))
         return [p.attributes["hw.state"] for p in points["hw.status"] if p.value]
 
     assert current(100.0) == ["ok"]
@@ -368,7 +368,7 @@ def test_series_that_ended_do_not_fill_the_sdk(receiver: Receiver) -> None:
     metrics.start()
     for turn in range(1, 8):  # noqa: B007 - read by the reading above
         metrics.flush(10)
-        metrics.renew()
+        metrics.restart_if_full()
     metrics.close(10)
 
     last = receiver.points()[INSTRUMENTS[0].name]
@@ -403,7 +403,7 @@ def test_each_interval_of_a_shared_gpu_is_a_span(pushing: MakePush, receiver: Re
     assert {int.from_bytes(span.span_id) for _, span in receiver.spans()} == {
         span_id(Occupancy("GPU-0", "0", service, T0, T0 + 0.5, 0.1)) for service in (A, B)
     }
-    assert otlp_counts(push.emitted())["pushed", "traces"] == 2
+    assert otlp_counts(push.families())["pushed", "traces"] == 2
 
 
 def test_spans_follow_the_wall_clock_when_it_is_set(
@@ -453,7 +453,7 @@ def test_spans_that_a_busy_endpoint_does_not_take_are_sent_again(
     spans.close()
 
     assert [span.start_time_unix_nano for _, span in receiver.spans()] == [round((T0 + n) * 1e9) for n in range(3)]
-    assert otlp_counts(report.emitted(0, 0))["failed", "traces"] == 0
+    assert otlp_counts(report.families(0, 0))["failed", "traces"] == 0
 
 
 def test_spans_that_the_endpoint_refuses_are_lost_and_counted(
@@ -478,7 +478,7 @@ def test_spans_that_the_endpoint_refuses_are_lost_and_counted(
         f"OTLP endpoint {receiver.url}: takes traces again",
     ]
     assert len(receiver.bodies("/v1/traces")) < 44
-    counts = otlp_counts(report.emitted(0, 0))
+    counts = otlp_counts(report.families(0, 0))
     assert counts["failed", "traces"] >= 1
     assert counts["pushed", "traces"] + counts["failed", "traces"] == 44
 
@@ -518,8 +518,8 @@ def test_an_endpoint_that_is_down_blocks_nothing_and_is_said_once(
 
     (said,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert said == f"OTLP endpoint {url}: Connection refused; what is not pushed meanwhile is counted"
-    assert otlp_counts(push.emitted())["failed", "metrics"] > 0
-    assert otlp_counts(push.emitted())["pushed", "metrics"] == 0
+    assert otlp_counts(push.families())["failed", "metrics"] > 0
+    assert otlp_counts(push.families())["pushed", "metrics"] == 0
 
 
 def test_closing_does_not_wait_for_an_endpoint_that_holds_the_answer_back(
@@ -577,7 +577,7 @@ def test_a_signal_can_go_elsewhere(pushing: MakePush, receiver: Receiver) -> Non
 
 def test_its_own_counters_begin_at_zero(pushing: MakePush) -> None:
     """So that a rate sees the first failure."""
-    assert otlp_counts(pushing().emitted()) == {
+    assert otlp_counts(pushing().families()) == {
         ("pushed", "metrics"): 0,
         ("pushed", "traces"): 0,
         ("failed", "metrics"): 0,

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from foreshock_exporter.attribution.service_resolver import (
-    CHECK_PERIOD,
-    MAX_CACHED,
-    POD_NAME_WAIT,
+    CHECK_INTERVAL_SECONDS,
+    MAX_CACHED_PROCESSES,
+    POD_NAME_WAIT_SECONDS,
     ProcResolver,
     from_environ,
     parent_of,
@@ -149,12 +149,12 @@ def test_a_reused_pid_is_a_new_process(tree: Tree) -> None:
     one, other = Service("", "one", "executable"), Service("", "other", "executable")
     assert find(42) == one
     tree(proc(comm="other"))
-    now.time += CHECK_PERIOD
+    now.time += CHECK_INTERVAL_SECONDS
     assert find(42) == one, "the same start time is the same process: not read again"
     tree(proc(comm="other", started=778))
-    now.time += CHECK_PERIOD / 2
+    now.time += CHECK_INTERVAL_SECONDS / 2
     assert find(42) == one
-    now.time += CHECK_PERIOD / 2
+    now.time += CHECK_INTERVAL_SECONDS / 2
     assert find(42) == other
 
 
@@ -164,7 +164,7 @@ def test_a_process_that_has_gone_is_forgotten_within_a_second(tree: Tree) -> Non
     find = resolver(root, now)
     assert find(42) is not None
     (root / "proc/42/stat").unlink()
-    now.time += CHECK_PERIOD
+    now.time += CHECK_INTERVAL_SECONDS
     assert find(42) is None
 
 
@@ -190,7 +190,7 @@ def test_a_pod_gets_its_name_when_the_entry_appears(tree: Tree) -> None:
     find = resolver(tree(proc(KUBERNETES)), now)
     assert find(42) == Service("", f"pod-{POD}", "kubernetes")
     tree({f"var/log/pods/prod_trainer-0_{POD}/main/0.log": ""})
-    now.time += CHECK_PERIOD
+    now.time += CHECK_INTERVAL_SECONDS
     assert find(42) == Service("prod", "trainer", "kubernetes")
 
 
@@ -199,21 +199,21 @@ def test_the_name_of_a_pod_is_not_looked_for_for_ever(tree: Tree) -> None:
     find = resolver(tree(proc(KUBERNETES)), now)
     unnamed = find(42)
     tree({f"var/log/pods/prod_trainer-0_{POD}/main/0.log": ""})
-    now.time += POD_NAME_WAIT
+    now.time += POD_NAME_WAIT_SECONDS
     assert find(42) == unnamed
 
 
 def test_no_more_processes_than_the_limit_are_remembered(tree: Tree) -> None:
     now = Watch()
     root = tree(proc())
-    for pid in range(1000, 1000 + MAX_CACHED + 5):
+    for pid in range(1000, 1000 + MAX_CACHED_PROCESSES + 5):
         (root / f"proc/{pid}").symlink_to(root / "proc/42")
     find = resolver(root, now)
-    for pid in range(1000, 1000 + MAX_CACHED + 5):
+    for pid in range(1000, 1000 + MAX_CACHED_PROCESSES + 5):
         assert find(pid) is not None
-    assert len(find._known) == MAX_CACHED
-    assert 1004 not in find._known
-    assert 1005 in find._known
+    assert len(find._cache) == MAX_CACHED_PROCESSES
+    assert 1004 not in find._cache
+    assert 1005 in find._cache
 
 
 def test_an_environment_that_may_not_be_read_is_told_once_with_the_remedy(

@@ -1,7 +1,7 @@
-"""What a process's cgroup path says of where it runs: pod, container, Slurm job, systemd unit. Pure.
+"""Pod, container, Slurm job, and systemd unit from the cgroup paths of a process. Pure.
 
-Paths as these write them, on cgroup version 1 and 2: the kubelet with the cgroupfs and the systemd driver, also inside
-a container (kind); containerd, CRI-O, Docker, Podman; Slurm's two cgroup plugins; systemd for the system and for users.
+Covers cgroup versions 1 and 2: the kubelet with cgroupfs and systemd drivers, also inside a container (kind);
+containerd, CRI-O, Docker, Podman; both Slurm cgroup plugins; systemd system and user units.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ _CONTAINER = re.compile(r"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])")
 _SLURM = re.compile(r"slurm[^/]*/(?:uid_\d+/)?job_(\d+)(?=/|$)")
 """`/slurm[_node]/uid_1000/job_7` (version 1), `/system.slice/[node_]slurmstepd.scope/job_7` (version 2)."""
 _UNIT = re.compile(r"/([^/]+)\.service(?=/|$)")
-_KEEPER = re.compile(
+_SERVICE_MANAGERS = re.compile(
     r"user@\d+|docker|snap\.docker\.dockerd|containerd|crio|cri-o|podman|kubelet|k3s|k3s-agent|rke2-server|rke2-agent"
     r"|slurmd|slurmstepd"
 )
-"""Units that start other people's processes: what runs below them is not their service."""
+"""Units that start processes of others; these do not belong to the unit's service."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a process runs; None where its cgroup does not say. `pod` is a uid as Kubernetes writes it."""
+    """Where a process runs; None if its cgroup does not show it. `pod` is a UID in Kubernetes notation."""
 
     pod: str | None = None
     container: str | None = None
@@ -33,29 +33,29 @@ class Placement:
 
 
 def parse_cgroup(text: str) -> tuple[str, ...]:
-    """The paths in /proc/PID/cgroup, each once: the unified hierarchy (version 2) first, then those of version 1."""
+    """Distinct paths of /proc/PID/cgroup: the unified hierarchy (version 2) first, then version 1."""
     lines = [line.split(":", 2) for line in text.split("\n")]
-    known = [fields for fields in lines if len(fields) == 3 and fields[2] not in ("/", "")]
-    return tuple(dict.fromkeys(path for _, _, path in sorted(known, key=lambda fields: fields[1] != "")))
+    valid = [fields for fields in lines if len(fields) == 3 and fields[2] not in ("/", "")]
+    return tuple(dict.fromkeys(path for _, _, path in sorted(valid, key=lambda fields: fields[1] != "")))
 
 
 def placement(paths: Iterable[str]) -> Placement:
-    """Read cgroup paths. Of things in one another the innermost counts: the pod in kind's container, not that."""
+    """Placement from cgroup paths; of nested entries the innermost, such as the pod inside kind's container."""
     paths = tuple(paths)
-    pod, unit = _last(_POD, paths), _last(_UNIT, paths)
+    pod, unit = _innermost(_POD, paths), _innermost(_UNIT, paths)
     return Placement(
         pod=None if pod is None else pod.replace("_", "-"),
-        container=_last(_CONTAINER, paths),
-        slurm_job=_last(_SLURM, paths),
+        container=_innermost(_CONTAINER, paths),
+        slurm_job=_innermost(_SLURM, paths),
         # systemd puts an underscore before names that the kernel would take for files of its own (cg_escape)
         unit=None if unit is None else unit.removeprefix("_") or None,
     )
 
 
-def _last(pattern: re.Pattern[str], paths: Iterable[str]) -> str | None:
-    """The innermost match of the first path that has one."""
+def _innermost(pattern: re.Pattern[str], paths: Iterable[str]) -> str | None:
+    """Innermost match of the first path with one."""
     for path in paths:
-        found = [name for name in pattern.findall(path) if not _KEEPER.fullmatch(name)]
-        if found:
-            return str(found[-1])
+        matches = [name for name in pattern.findall(path) if not _SERVICE_MANAGERS.fullmatch(name)]
+        if matches:
+            return str(matches[-1])
     return None

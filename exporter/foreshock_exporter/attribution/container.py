@@ -1,6 +1,8 @@
-"""Whose numbers pids are: that of a process inside its own container, and whether a /proc has the host's.
+"""Container of a process, its join keys, and whether a /proc shows the host's PIDs.
 
-NVML reports pids of the initial pid namespace; the `process.pid` of a span is the one inside the container.
+NVML reports PIDs of the initial PID namespace; `process.pid` of a span is the PID inside the container. Join keys match
+processes to spans: `container:<id>/<innermost pid>`, `pod:<uid>/<innermost pid>`, and `host/<pid>` for a process in the
+host's PID namespace. The last is unique only together with `host.id`.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from pathlib import Path
 from foreshock_exporter.attribution.cgroup import parse_cgroup, placement
 
 INITIAL_PID_NAMESPACE = 0xEFFFFFFC
-"""Inode of the initial pid namespace, the same on every Linux host (include/linux/proc_ns.h, PROC_PID_INIT_INO)."""
+"""Inode of the initial PID namespace on every Linux host (include/linux/proc_ns.h, PROC_PID_INIT_INO)."""
 _KERNEL_THREAD = 0x00200000
 """PF_KTHREAD of include/linux/sched.h, in field 9 of /proc/PID/stat."""
 _LINK = re.compile(r"pid:\[(\d+)\]")
@@ -22,10 +24,10 @@ _MAX_BYTES = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class ProcessContainer:
-    """Where a process runs, for the join with its spans.
+    """Container of a process.
 
-    `pid` is its number in the innermost pid namespace, which is its `process.pid`; `nested` tells whether that is
-    another namespace than that of the /proc it was read from. Ids are None outside containers and pods.
+    `pid` is the PID in the innermost namespace, the `process.pid` of its spans. `nested` is whether that differs from
+    the namespace of the /proc. Ids are None outside containers and pods.
     """
 
     pid: int
@@ -35,42 +37,42 @@ class ProcessContainer:
 
 
 def process_container(procfs: Path, pid: int) -> ProcessContainer | None:
-    """Where the process with this number in `procfs` runs; None when it is gone."""
+    """Container of the process with this PID in `procfs`; None if it is gone."""
     folder = procfs / str(pid)
     numbers = parse_nspid(_read(folder / "status"))
     if not numbers:
         return None
-    place = placement(parse_cgroup(_read(folder / "cgroup").decode(errors="replace")))
-    return ProcessContainer(numbers[-1], len(numbers) > 1, place.container, place.pod)
+    container = placement(parse_cgroup(_read(folder / "cgroup").decode(errors="replace")))
+    return ProcessContainer(numbers[-1], len(numbers) > 1, container.container, container.pod)
 
 
 def join_keys(procfs: Path, pid: int) -> tuple[str, ...]:
-    """The words for the process with this number in `procfs`; none when it is gone."""
-    place = process_container(procfs, pid)
-    return () if place is None else container_join_keys(place)
+    """Join keys of the process with this PID in `procfs`; empty if it is gone."""
+    container = process_container(procfs, pid)
+    return () if container is None else container_join_keys(container)
 
 
-def container_join_keys(place: ProcessContainer) -> tuple[str, ...]:
-    """The words for a process by where it runs."""
-    words = []
-    if place.container_id is not None:
-        words.append(f"container:{place.container_id}/{place.pid}")
-    if place.pod_uid is not None:
-        words.append(f"pod:{place.pod_uid}/{place.pid}")
-    if not place.nested:
-        words += host_join_keys(place.pid)
-    return tuple(words)
+def container_join_keys(container: ProcessContainer) -> tuple[str, ...]:
+    """Join keys of a process in a container."""
+    keys = []
+    if container.container_id is not None:
+        keys.append(f"container:{container.container_id}/{container.pid}")
+    if container.pod_uid is not None:
+        keys.append(f"pod:{container.pod_uid}/{container.pid}")
+    if not container.nested:
+        keys += host_join_keys(container.pid)
+    return tuple(keys)
 
 
 def host_join_keys(pid: int) -> tuple[str, ...]:
-    """The word for a process that is in no container."""
+    """Join keys of a process outside containers."""
     return (f"host/{pid}",)
 
 
 def parse_nspid(status: bytes) -> tuple[int, ...]:
-    """The numbers of a process by /proc/PID/status, from the namespace of that /proc to the innermost.
+    """PIDs in /proc/PID/status, from the namespace of that /proc to the innermost.
 
-    Kernels before 4.1 write no NSpid; then it is the one number that Pid gives. Empty where there is neither.
+    Kernels before 4.1 have no NSpid; then the single value of Pid. Empty without either.
     """
     lines = dict(line.split(b":", 1) for line in status.split(b"\n") if b":" in line)
     numbers = lines.get(b"NSpid", lines.get(b"Pid", b"")).split()
@@ -78,31 +80,35 @@ def parse_nspid(status: bytes) -> tuple[int, ...]:
 
 
 def shows_host_pids(procfs: Path) -> bool:
-    """Whether `procfs` shows the processes of the host by the numbers that NVML reports.
+    """Whether `procfs` shows host processes under the PIDs that NVML reports.
 
-    It does not in a container without the host's pid namespace, unless the host's /proc is mounted there. Where no
-    evidence can be read the answer is no: to attribute nothing is better than to attribute to whoever has that number.
+    False in a container without the host's PID namespace or a mount of its /proc. False as well if nothing can be read:
+    no attribution is better than a wrong one.
     """
     return any(evidence(procfs) for evidence in _EVIDENCE)
 
 
-def _init_is_the_hosts(procfs: Path) -> bool:
-    """Process 1 is in the initial namespace; to read that takes CAP_SYS_PTRACE or its user."""
+def _init_in_host_namespace(procfs: Path) -> bool:
+    """Whether PID 1 is in the initial namespace; needs CAP_SYS_PTRACE or its user."""
     return _namespace(procfs / "1") == INITIAL_PID_NAMESPACE
 
 
-def _reader_is_on_the_host(procfs: Path) -> bool:
-    """The reader is: a /proc that knows him is of his namespace or one around it, and none is around the initial."""
+def _reader_in_host_namespace(procfs: Path) -> bool:
+    """Whether this process is in the initial namespace, which contains all others."""
     return _namespace(procfs / "self") == INITIAL_PID_NAMESPACE
 
 
 def _shows_kernel_threads(procfs: Path) -> bool:
-    """Process 2 is kthreadd: kernel threads are in the initial namespace only, and anybody may see them."""
+    """Whether PID 2 is kthreadd; kernel threads exist only in the initial namespace."""
     fields = _read(procfs / "2" / "stat").rpartition(b")")[2].split()
     return len(fields) > 6 and fields[6].isdigit() and bool(int(fields[6]) & _KERNEL_THREAD)
 
 
-_EVIDENCE: tuple[Callable[[Path], bool], ...] = (_init_is_the_hosts, _reader_is_on_the_host, _shows_kernel_threads)
+_EVIDENCE: tuple[Callable[[Path], bool], ...] = (
+    _init_in_host_namespace,
+    _reader_in_host_namespace,
+    _shows_kernel_threads,
+)
 
 
 def _namespace(process: Path) -> int | None:

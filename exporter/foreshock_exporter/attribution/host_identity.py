@@ -1,4 +1,4 @@
-"""Who this host is, in the words that its spans use: `host.id` and `host.name` of OpenTelemetry."""
+"""Identity of this host as in its spans: `host.id` and `host.name` of OpenTelemetry."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 
 def host_name(rootfs: Path) -> str:
-    """The name in the host's own /etc/hostname where another root is mounted, else that of the system."""
+    """Name in etc/hostname of a mounted root, else the system's host name."""
     named = _first_line(rootfs / "etc" / "hostname") if rootfs != Path("/") else ""
     return named or socket.gethostname()
 
 
 def host_id(rootfs: Path, fallback: str) -> str:
-    """The machine id, where OpenTelemetry's host detector looks for it too; `fallback` where the host has none."""
+    """Machine id, from the files that OpenTelemetry's host detector reads; `fallback` without one."""
     return _first_line(rootfs / "etc/machine-id") or _first_line(rootfs / "var/lib/dbus/machine-id") or fallback
 
 

@@ -1,8 +1,8 @@
-"""InfiniBand and RoCE ports from /sys/class/infiniband, as node_exporter reports them, without what saturated.
+"""InfiniBand and RoCE ports from /sys/class/infiniband, as in node_exporter, without saturated counters.
 
-The counters of the performance management agent (`counters/…`) do not wrap: at the most that their field holds they
-stay (InfiniBand Architecture Specification, volume 1, PortCounters). Such a value says "at least this" for ever after,
-and its rate is zero whatever happens, so it is left out until somebody resets the counters.
+Counters of the performance management agent (`counters/…`) stop at the maximum of their field instead of wrapping
+(InfiniBand Architecture Specification, volume 1, PortCounters). Such a value would have a rate of zero until a reset,
+so it is left out.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from foreshock_exporter.host import metrics as host_metrics
 from foreshock_exporter.model.family import Families, Family, Sample
 
 MAX_PORTS = 128
-"""Ports reported: 8 adapters with 16 virtual functions each."""
+"""Largest number of ports: 8 adapters with 16 virtual functions each."""
 _MAX_BYTES = 256
-_LANES = 4
-"""The data counters count octets divided by 4, on every kind of link (same specification)."""
-_DATA = frozenset({
+_BYTES_PER_UNIT = 4
+"""Data counters count units of 4 octets on every kind of link (same specification)."""
+_DATA_FILES = frozenset({
     "counters/port_rcv_data", "counters/port_xmit_data",
     "counters_ext/port_rcv_data_64", "counters_ext/port_xmit_data_64",
 })  # fmt: skip
-_LIFESPAN = "hw_counters/lifespan"
-BITS: Mapping[str, int] = {
+_LIFESPAN_FILE = "hw_counters/lifespan"
+COUNTER_BITS: Mapping[str, int] = {
     "counters/local_link_integrity_errors": 4, "counters/excessive_buffer_overrun_errors": 4,
     "counters/link_error_recovery": 8, "counters/link_downed": 8,
     "counters/port_xmit_constraint_errors": 8, "counters/port_rcv_constraint_errors": 8,
@@ -37,15 +37,15 @@ BITS: Mapping[str, int] = {
     "counters/port_xmit_wait": 32, "counters/port_xmit_data": 32, "counters/port_rcv_data": 32,
     "counters/port_xmit_packets": 32, "counters/port_rcv_packets": 32,
 }  # fmt: skip
-"""Width of the field behind each counter that saturates (Linux, drivers/infiniband/core/sysfs.c, PORT_PMA_ATTR).
+"""Field width of each saturating counter (Linux, drivers/infiniband/core/sysfs.c, PORT_PMA_ATTR).
 
-Adapters with extended counters count data and packets in 64 bits; then the 32-bit limit is met by no more than chance.
+Adapters with extended counters count data and packets in 64 bits, which reach the 32-bit limit only by chance.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A port. `counters` by file, bytes where they count data; `saturated` are the files that only say their limit."""
+    """Port of an adapter. `counters` by file, data in bytes; `saturated` are the files of saturated counters."""
 
     device: str
     port: int
@@ -59,7 +59,7 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """An adapter and its ports; texts are empty where the driver does not say."""
+    """Adapter with its ports; texts are empty if the driver does not report them."""
 
     device: str
     board_id: str
@@ -69,23 +69,23 @@ class Adapter:
 
 
 class SysInfiniband:
-    """Reads every port below `sysfs`; says once in the log which counters saturated, and what to do."""
+    """Collector of all ports below `sysfs`; logs saturated counters once."""
 
     def __init__(self, sysfs: Path) -> None:
         self._folder = sysfs / "class" / "infiniband"
         self._problems = ProblemLog()
 
     def __call__(self) -> Families:
-        """The ports as families; nothing where the host has none. Raises as `read` does."""
+        """Ports as families; empty without adapters. Raises as `read`."""
         adapters = self.read()
         self._report_saturated(port for adapter in adapters for port in adapter.ports)
         return families(adapters)
 
     def read(self) -> tuple[Adapter, ...]:
-        """Every adapter by name.
+        """All adapters by name.
 
         Raises:
-            OSError: the folder is there and cannot be read.
+            OSError: the folder exists but cannot be read.
             ValueError: a file is malformed, or there are more than `MAX_PORTS` ports.
         """
         try:
@@ -115,15 +115,18 @@ class SysInfiniband:
 
 
 def families(adapters: Iterable[Adapter]) -> Families:
-    """Adapters and ports under node_exporter's names; what is None, absent or saturated is left out."""
+    """Adapters and ports under node_exporter's names, without missing and saturated values."""
     adapters = tuple(adapters)
     ports = [port for adapter in adapters for port in adapter.ports]
     return [
         (
             host_metrics.INFINIBAND_INFO,
-            [Sample((one.device, one.board_id, one.firmware_version, one.hca_type), 1.0) for one in adapters],
+            [
+                Sample((adapter.device, adapter.board_id, adapter.firmware_version, adapter.hca_type), 1.0)
+                for adapter in adapters
+            ],
         ),
-        *((family, list(_samples(ports, of))) for family, of in _GAUGES),
+        *((family, list(_samples(ports, value_of))) for family, value_of in _GAUGES),
         *(
             (family, [Sample(_labels(port), port.counters[file]) for port in ports if file in port.counters])
             for file, family in host_metrics.INFINIBAND_COUNTERS.items()
@@ -140,13 +143,13 @@ _GAUGES: tuple[tuple[Family, Callable[[Port], float | None]], ...] = (
 
 
 def parse_state(text: str) -> int | None:
-    """The number of `4: ACTIVE`; None where there is none."""
+    """Number of `4: ACTIVE`; None without one."""
     number = text.partition(":")[0].strip()
     return int(number) if number.isascii() and number.isdigit() else None
 
 
 def parse_rate(text: str) -> float | None:
-    """Bytes per second from `100 Gb/sec (4X EDR)`; None where that is not its form."""
+    """Bytes per second of `100 Gb/sec (4X EDR)`; None for another form."""
     number, _, unit = text.partition(" ")
     try:
         return float(number) * 1e9 / 8 if unit.startswith("Gb/sec") else None
@@ -155,10 +158,10 @@ def parse_rate(text: str) -> float | None:
 
 
 def parse_counter(text: str, where: str) -> int | None:
-    """A count; None for `N/A (no PMA)`, which old drivers write where they do not count.
+    """Count; None for `N/A (no PMA)`, which old drivers write for missing counters.
 
     Raises:
-        ValueError: it is neither; the message names the file.
+        ValueError: the text is neither; the message names the file.
     """
     if text.isascii() and text.isdigit():
         return int(text)
@@ -187,7 +190,7 @@ def _adapter(folder: Path, ports: Iterable[int]) -> Adapter:
 
 def _port(folder: Path, device: str, number: int) -> Port:
     counts = dict(_counts(folder))
-    lifespan = counts.pop(_LIFESPAN, None)
+    lifespan = counts.pop(_LIFESPAN_FILE, None)
     saturated = tuple(file for file, count in counts.items() if count == _limit(file))
     return Port(
         device,
@@ -197,18 +200,20 @@ def _port(folder: Path, device: str, number: int) -> Port:
         rate_bytes=parse_rate(_read(f"{folder}/rate") or ""),
         lifespan_seconds=None if lifespan is None else lifespan / 1000,
         counters={
-            file: count * _LANES if file in _DATA else count for file, count in counts.items() if file not in saturated
+            file: count * _BYTES_PER_UNIT if file in _DATA_FILES else count
+            for file, count in counts.items()
+            if file not in saturated
         },
         saturated=saturated,
     )
 
 
 def _limit(file: str) -> int | None:
-    return (1 << BITS[file]) - 1 if file in BITS else None
+    return (1 << COUNTER_BITS[file]) - 1 if file in COUNTER_BITS else None
 
 
 def _counts(folder: Path) -> Iterator[tuple[str, int]]:
-    for file in (*host_metrics.INFINIBAND_COUNTERS, _LIFESPAN):
+    for file in (*host_metrics.INFINIBAND_COUNTERS, _LIFESPAN_FILE):
         path = f"{folder}/{file}"
         text = _read(path)
         count = None if text is None else parse_counter(text, path)
@@ -217,7 +222,7 @@ def _counts(folder: Path) -> Iterator[tuple[str, int]]:
 
 
 def _read(path: str) -> str | None:
-    """None where the driver has no such file, or refuses to tell. Some 60 files a port: hence the plain calls."""
+    """Text of a file; None if it is missing or unreadable. Plain calls, because a port has about 60 files."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -230,9 +235,9 @@ def _read(path: str) -> str | None:
         os.close(file)
 
 
-def _samples(ports: Iterable[Port], of: Callable[[Port], float | None]) -> Iterator[Sample]:
+def _samples(ports: Iterable[Port], value_of: Callable[[Port], float | None]) -> Iterator[Sample]:
     for port in ports:
-        if (value := of(port)) is not None:
+        if (value := value_of(port)) is not None:
             yield Sample(_labels(port), value)
 
 

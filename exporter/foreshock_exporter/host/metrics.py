@@ -158,7 +158,7 @@ FAMILIES: tuple[Family, ...] = (
     *INFINIBAND_COUNTERS.values(),
     *NETSTAT.values(),
 )
-"""All of the above."""
+"""All families of this module."""
 
 
 _PREFIXES = {
@@ -170,4 +170,4 @@ _PREFIXES = {
 SOURCES: dict[Family, str] = {
     family: source for family in FAMILIES for prefix, source in _PREFIXES.items() if family.name.startswith(prefix)
 }
-"""Where each comes from."""
+"""Origin of each metric."""

@@ -1,4 +1,4 @@
-"""The host's TCP counters from /proc/net/snmp and /proc/net/netstat, as node_exporter reports them."""
+"""TCP counters from /proc/net/snmp and /proc/net/netstat, as in node_exporter."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from foreshock_exporter.model.family import Families, Sample
 
 
 class ProcNetstat:
-    """Reads the TCP counters of the network namespace that `procfs` shows: see `net_folder`."""
+    """Collector of the TCP counters in the network namespace of `procfs`; see `net_folder`."""
 
     def __init__(self, procfs: Path) -> None:
         self._procfs = procfs
 
     def __call__(self) -> Families:
-        """The counters as families. Raises as `read` does."""
+        """Counters as families. Raises as `read`."""
         return families(self.read())
 
     def read(self) -> Mapping[str, float]:
-        """Values by protocol and field, such as `Tcp_RetransSegs`; what the kernel does not keep is left out.
+        """Values by protocol and field, such as `Tcp_RetransSegs`; missing counters are left out.
 
         Raises:
             OSError: a file cannot be read.
-            ValueError: it is malformed.
+            ValueError: a file is malformed.
         """
         folder = net_folder(self._procfs)
-        found: dict[str, float] = {}
+        counters: dict[str, float] = {}
         for path in (folder / "snmp", folder / "netstat"):
-            found.update(parse(path.read_text(errors="replace"), str(path)))
-        return found
+            counters.update(parse(path.read_text(errors="replace"), str(path)))
+        return counters
 
 
 def parse(text: str, where: str, wanted: Collection[str] = host_metrics.NETSTAT.keys()) -> dict[str, float]:
-    """Parse pairs of lines: `Tcp: NAME NAME …`, then `Tcp: VALUE VALUE …`. Only wanted fields are kept.
+    """Parse pairs of lines `Tcp: NAME NAME …` and `Tcp: VALUE VALUE …`; only `wanted` fields are kept.
 
     Raises:
-        ValueError: two lines do not have that form; the message quotes them.
+        ValueError: a pair of lines is malformed; the message quotes it.
     """
-    found = {}
+    counters = {}
     lines = [line for line in text.split("\n") if line]
     for index in range(0, len(lines), 2):
         names, values = lines[index].split(), lines[index + 1].split() if index + 1 < len(lines) else []
@@ -50,12 +50,12 @@ def parse(text: str, where: str, wanted: Collection[str] = host_metrics.NETSTAT.
         protocol = names[0].removesuffix(":")
         for name, value in zip(names[1:], values[1:], strict=True):
             if (field := f"{protocol}_{name}") in wanted:
-                found[field] = _number(value, f"{where}: {field}")
-    return found
+                counters[field] = _number(value, f"{where}: {field}")
+    return counters
 
 
 def families(values: Mapping[str, float]) -> Families:
-    """The counters under node_exporter's names, in the order of `host_metrics.NETSTAT`."""
+    """Counters under node_exporter's names, in the order of `host_metrics.NETSTAT`."""
     return [(family, [Sample((), values[field])]) for field, family in host_metrics.NETSTAT.items() if field in values]
 
 

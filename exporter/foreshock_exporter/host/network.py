@@ -1,4 +1,4 @@
-"""The host's network interfaces from /proc/net/dev and /sys/class/net, as node_exporter reports them."""
+"""Network interfaces from /proc/net/dev and /sys/class/net, as in node_exporter."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from foreshock_exporter.host import metrics as host_metrics
 from foreshock_exporter.model.family import Families, Family, Sample
 
 MAX_INTERFACES = 128
-"""Interfaces reported; a host with more excludes the virtual ones by --collector.network.device-exclude."""
-_COLUMNS = 16
+"""Largest number of interfaces; --collector.network.device-exclude excludes virtual ones."""
+_COLUMN_COUNT = 16
 
 
 @dataclass(frozen=True, slots=True)
 class InterfaceCounters:
-    """Counters of a network interface since it came up; None where the system does not say."""
+    """Counters of an interface since it came up; None if the system does not report a value."""
 
     device: str
     receive_bytes: float | None = None
@@ -48,7 +48,7 @@ _VALUES: tuple[tuple[Family, Callable[[InterfaceCounters], float | None]], ...] 
 
 
 class ProcNetwork:
-    """Reads the interfaces of the network namespace that `procfs` (see `net_folder`) and `sysfs` show."""
+    """Collector of the interfaces in the network namespace of `procfs` (see `net_folder`) and `sysfs`."""
 
     def __init__(self, procfs: Path, sysfs: Path, exclude: re.Pattern[str] | None = None) -> None:
         self._procfs = procfs
@@ -56,28 +56,28 @@ class ProcNetwork:
         self._exclude = exclude
 
     def __call__(self) -> Families:
-        """The interfaces as families. Raises as `read` does."""
+        """Interfaces as families. Raises as `read`."""
         return families(self.read())
 
     def read(self) -> tuple[InterfaceCounters, ...]:
-        """One entry for each interface, with state and speed where the system tells them.
+        """Counters of each interface, with state and speed if available.
 
         Raises:
             OSError: the counters cannot be read.
-            ValueError: they are malformed.
+            ValueError: the counters are malformed.
         """
         path = net_folder(self._procfs) / "dev"
-        found = [
+        interfaces = [
             counters
             for counters in parse_counters(path.read_text(errors="backslashreplace"), str(path))
             if self._exclude is None or not self._exclude.fullmatch(counters.device)
         ]
-        if len(found) > MAX_INTERFACES:
+        if len(interfaces) > MAX_INTERFACES:
             raise ValueError(
-                f"{len(found)} network interfaces are more than {MAX_INTERFACES}; "
+                f"{len(interfaces)} network interfaces are more than {MAX_INTERFACES}; "
                 "leave virtual ones out with --collector.network.device-exclude"
             )
-        return tuple(self._with_link(counters) for counters in found)
+        return tuple(self._with_link(counters) for counters in interfaces)
 
     def _with_link(self, counters: InterfaceCounters) -> InterfaceCounters:
         link = self._interfaces / counters.device
@@ -86,32 +86,31 @@ class ProcNetwork:
 
 
 def net_folder(procfs: Path) -> Path:
-    """The folder with the network counters of the host.
+    """Folder with the network counters of the host.
 
-    `procfs`/net is a link to self/net: it shows the namespace of whoever reads it, so a container that mounts the
-    host's /proc would report its own network under the host's name. Process 1 of the host is in the host's namespace.
-    Where process 1 is hidden (hidepid), there is only the reader's own.
+    `procfs`/net links to self/net, the namespace of the reader, so a container with the host's /proc would report its
+    own network. Process 1 is in the host's namespace. If it is hidden (hidepid), only the reader's namespace is left.
     """
-    of_init = procfs / "1" / "net"
-    return of_init if os.access(of_init / "dev", os.R_OK) else procfs / "net"
+    init_folder = procfs / "1" / "net"
+    return init_folder if os.access(init_folder / "dev", os.R_OK) else procfs / "net"
 
 
 def parse_counters(text: str, where: str = "/proc/net/dev") -> list[InterfaceCounters]:
-    """Parse /proc/net/dev: two lines of heading, then `name:` and 16 counters a line.
+    """Parse /proc/net/dev: two heading lines, then `name:` and 16 counters per line.
 
     Raises:
-        ValueError: a line does not have that form; the message quotes it.
+        ValueError: a line is malformed; the message quotes it.
     """
-    found = []
+    interfaces = []
     for line in text.split("\n")[2:]:
         if not line:
             continue
         device, colon, columns = line.rpartition(":")
         numbers = columns.split()
-        if not colon or len(numbers) < _COLUMNS or not all(map(_is_count, numbers)):
+        if not colon or len(numbers) < _COLUMN_COUNT or not all(map(_is_count, numbers)):
             raise ValueError(f"{where}: cannot read the line {line[:120]!r}")
         value = [float(number) for number in numbers]
-        found.append(
+        interfaces.append(
             InterfaceCounters(
                 device.strip(),
                 receive_bytes=value[0],
@@ -124,23 +123,23 @@ def parse_counters(text: str, where: str = "/proc/net/dev") -> list[InterfaceCou
                 transmit_drops=value[11],
             )
         )
-    return found
+    return interfaces
 
 
 def families(interfaces: Iterable[InterfaceCounters]) -> Families:
-    """The interfaces under node_exporter's names; what is None is left out."""
+    """Interfaces under node_exporter's names; None is left out."""
     interfaces = tuple(interfaces)
     return [
         (
             family,
-            [Sample((counters.device,), value) for counters in interfaces if (value := of(counters)) is not None],
+            [Sample((counters.device,), value) for counters in interfaces if (value := value_of(counters)) is not None],
         )
-        for family, of in _VALUES
+        for family, value_of in _VALUES
     ]
 
 
 def parse_speed(text: str | None) -> float | None:
-    """Bytes per second from the kernel's megabits per second; None where it is unknown (-1 or empty)."""
+    """Bytes per second from the kernel's Mbit/s; None if unknown (-1 or empty)."""
     try:
         megabits = int(text or "")
     except ValueError:
@@ -153,7 +152,7 @@ def _is_count(text: str) -> bool:
 
 
 def _read(path: Path) -> str | None:
-    """None where the file is missing or, as for the speed of an interface that is down, refuses to be read."""
+    """Text of a file; None if it is missing or unreadable, such as the speed of an interface that is down."""
     try:
         return path.read_text(errors="replace").strip()
     except OSError:

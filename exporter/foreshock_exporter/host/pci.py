@@ -1,21 +1,21 @@
-"""How many NVIDIA GPUs are in the slots of this host, whether or not their driver answers."""
+"""Number of NVIDIA GPUs on the PCI bus, whether or not their driver works."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-_VENDOR = "0x10de"
-_CLASSES = ("0x0300", "0x0302")
+_NVIDIA_VENDOR = "0x10de"
+_GPU_CLASSES = ("0x0300", "0x0302")
 """VGA-compatible and 3D controllers (PCI Code and ID Assignment Specification, class 03h)."""
-_GIVEN_AWAY = frozenset({"vfio-pci", "pci-stub", "pciback"})
-"""Drivers that hold a device for a virtual machine: the host's NVML never sees it."""
+_PASSTHROUGH_DRIVERS = frozenset({"vfio-pci", "pci-stub", "pciback"})
+"""Drivers that assign a device to a virtual machine, out of reach for the host's NVML."""
 
 
 def nvidia_gpus(sysfs: Path) -> int | None:
-    """NVIDIA display and 3D controllers on the PCI bus; None where `sysfs` shows no PCI bus.
+    """Number of NVIDIA display and 3D controllers; None if `sysfs` has no PCI bus.
 
-    Virtual functions are not counted (NVML knows the physical one), nor devices given to a virtual machine.
+    Virtual functions (NVML lists the physical one) and devices assigned to a virtual machine do not count.
     """
     folder = sysfs / "bus" / "pci" / "devices"
     try:
@@ -27,10 +27,10 @@ def nvidia_gpus(sysfs: Path) -> int | None:
 
 def _is_gpu(device: Path) -> bool:
     return (
-        _first_line(device / "vendor") == _VENDOR
-        and _first_line(device / "class").startswith(_CLASSES)
+        _first_line(device / "vendor") == _NVIDIA_VENDOR
+        and _first_line(device / "class").startswith(_GPU_CLASSES)
         and not (device / "physfn").is_symlink()
-        and _driver(device) not in _GIVEN_AWAY
+        and _driver(device) not in _PASSTHROUGH_DRIVERS
     )
 
 

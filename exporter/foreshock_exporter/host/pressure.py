@@ -1,4 +1,4 @@
-"""The host's pressure stall totals from /proc/pressure, as node_exporter reports them."""
+"""Pressure stall totals from /proc/pressure, as in node_exporter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from foreshock_exporter.model.family import Families, Family, Sample
 
 @dataclass(frozen=True, slots=True)
 class Pressure:
-    """Pressure stall totals of the host in seconds since boot; None where the kernel does not keep one."""
+    """Pressure stall totals in seconds since boot; None if the kernel does not report one."""
 
     cpu_waiting: float | None = None
     io_waiting: float | None = None
@@ -33,20 +33,20 @@ _VALUES: tuple[tuple[Family, Callable[[Pressure], float | None]], ...] = (
 
 
 class ProcPressure:
-    """Reads the pressure totals that `procfs` shows."""
+    """Collector of the pressure totals in `procfs`."""
 
     def __init__(self, procfs: Path) -> None:
         self._folder = procfs / "pressure"
 
     def __call__(self) -> Families:
-        """The totals as families. Raises as `read` does."""
+        """Totals as families. Raises as `read`."""
         return families(self.read())
 
     def read(self) -> Pressure:
-        """The totals; a resource that the kernel does not watch is None.
+        """Totals; a resource that the kernel does not track is None.
 
         Raises:
-            OSError: the kernel keeps none at all.
+            OSError: the kernel tracks no resource.
             ValueError: a file is malformed.
         """
         cpu, io, memory, irq = (self._totals(resource) for resource in ("cpu", "io", "memory", "irq"))
@@ -74,15 +74,15 @@ class ProcPressure:
 
 
 def families(pressure: Pressure) -> Families:
-    """The totals under node_exporter's names; what is None is left out."""
-    return [(family, [Sample((), value)]) for family, of in _VALUES if (value := of(pressure)) is not None]
+    """Totals under node_exporter's names; None is left out."""
+    return [(family, [Sample((), value)]) for family, value_of in _VALUES if (value := value_of(pressure)) is not None]
 
 
 def parse_totals(text: str, where: str = "/proc/pressure") -> dict[str, float]:
-    """Seconds by kind from lines such as `some avg10=0.00 avg60=0.00 avg300=0.00 total=1234`, whose total is in µs.
+    """Seconds by kind from lines such as `some avg10=0.00 avg60=0.00 avg300=0.00 total=1234`, with totals in µs.
 
     Raises:
-        ValueError: a line does not have that form; the message quotes it.
+        ValueError: a line is malformed; the message quotes it.
     """
     totals = {}
     for line in text.split("\n"):

@@ -12,10 +12,10 @@ __all__ = ["RETRY_SECONDS", "NvmlDriver", "nvml_driver"]
 
 
 def nvml_driver(per_link: bool = False) -> NvmlDriver:
-    """The driver of this host; works without one (`count()` is 0) and finds it when it comes.
+    """Driver of this host. Works without a GPU driver (`count()` is 0) and detects a later installation.
 
     Args:
-        per_link: whether the counters tell each NVLink.
+        per_link: whether counters include each NVLink.
     """
     import pynvml  # type: ignore[import-untyped] # nvidia-ml-py ships no type hints
 

@@ -1,4 +1,4 @@
-"""The questions of one call about one GPU: each may go unanswered without spoiling the others."""
+"""NVML calls about one GPU, of which each may fail alone."""
 
 from __future__ import annotations
 
@@ -7,66 +7,77 @@ from typing import Any
 
 from foreshock_exporter.model.device import DeviceError, Reason
 from foreshock_exporter.nvml.errors import is_fatal
-from foreshock_exporter.nvml.fields import FieldQuery, FieldValue, Quantities
+from foreshock_exporter.nvml.field_values import FieldQuery, FieldValue, Quantities
 from foreshock_exporter.nvml.library import Device, Library
 
 
 class DeviceQuery:
-    """Asks nvidia-ml-py about a GPU, within `Library.entered`, and notes in `absent` why a field stayed empty."""
+    """Calls nvidia-ml-py for one GPU within `Library.session`. `absent` collects the reasons of missing fields."""
 
     def __init__(self, library: Library, gpu: int) -> None:
         self.library = library
         self.gpu = gpu
         self.absent: dict[str, Reason] = {}
 
-    def must(self, name: str, *arguments: object, fine: int | None = None) -> Any:  # noqa: ANN401 - as pynvml answers
-        """The answer of a function that is given the GPU's handle first. Raises DeviceError where there is none.
+    def required(self, name: str, *arguments: object, expected_code: int | None = None) -> Any:  # noqa: ANN401 - as pynvml answers
+        """Result of a function whose first argument is the device handle.
 
-        `resolve` is a code that says nothing against the handle here.
+        `expected_code` is an error code that leaves the handle valid.
+
+          Raises:
+              DeviceError: the call failed.
         """
         device = self.library.device(self.gpu)
-        return self._answer(device.handle, name, *arguments, device=device, fine=fine)
+        return self._call(device.handle, name, *arguments, device=device, expected_code=expected_code)
 
-    def may(self, name: str, *arguments: object, of: tuple[str, ...] = (), fine: int | None = None) -> Any:  # noqa: ANN401
-        """As `must`, but None where there is no answer; the reason is noted for the fields `of`.
+    def optional(
+        self, name: str, *arguments: object, fields: tuple[str, ...] = (), expected_code: int | None = None
+    ) -> Any:  # noqa: ANN401
+        """As `required`, but None on failure; the reason is recorded for `fields`.
 
-        Raises DeviceError where the GPU is lost, does not answer in time, or the driver went away.
+        Raises:
+            DeviceError: the GPU is lost, timed out, or the driver is gone.
         """
         try:
-            return self.must(name, *arguments, fine=fine)
+            return self.required(name, *arguments, expected_code=expected_code)
         except DeviceError as error:
-            self._note(of, error)
+            self._record_failure(fields, error)
             return None
 
-    def host(self, name: str) -> Any:  # noqa: ANN401 - as pynvml answers
-        """The answer of a function that is given nothing, or None."""
+    def system_value(self, name: str) -> Any:  # noqa: ANN401 - as pynvml answers
+        """Result of a function without arguments, or None."""
         try:
             return self.library.call(name)
         except DeviceError as error:
-            self._note((), error)
+            self._record_failure((), error)
             return None
 
-    def fields(self, subject: str, wanted: Quantities) -> Mapping[str, FieldValue | Reason]:
-        """What was measured of the quantities wanted, or why one was not; one that the device lacks is missing.
+    def field_values(self, subject: str, quantities: Quantities) -> Mapping[str, FieldValue | Reason]:
+        """Values of quantities, or reasons why they failed. Unsupported quantities are missing.
 
-        `subject` names the question, which shrinks to what the device has. Raises as `may`.
+        `subject` identifies the query, which is narrowed to the supported fields. Raises as `optional`.
         """
         try:
             function = self.library.function("nvmlDeviceGetFieldValues")
             device = self.library.device(self.gpu)
-            asking = device.asking.get(subject)
-            if asking is None:
-                asking = device.asking[subject] = FieldQuery(wanted)
-            code, said = asking.ask(function, device.handle, self.library.codes)
+            query = device.field_queries.get(subject)
+            if query is None:
+                query = device.field_queries[subject] = FieldQuery(quantities)
+            code, values = query.read(function, device.handle, self.library.codes)
             if code != self.library.codes.success:
                 raise self.library.failure(code, self.gpu, device)
         except DeviceError as error:
-            self._note((), error)
-            return {} if error.reason == "not_supported" else dict.fromkeys(wanted, error.reason)
-        return said
+            self._record_failure((), error)
+            return {} if error.reason == "not_supported" else dict.fromkeys(quantities, error.reason)
+        return values
 
-    def _answer(
-        self, handle: object, name: str, *arguments: object, device: Device | None = None, fine: int | None = None
+    def _call(
+        self,
+        handle: object,
+        name: str,
+        *arguments: object,
+        device: Device | None = None,
+        expected_code: int | None = None,
     ) -> Any:  # noqa: ANN401 - as pynvml answers
         nvml = self.library.nvml
         function = getattr(nvml, name, None)
@@ -75,29 +86,29 @@ class DeviceQuery:
         try:
             return function(handle, *arguments)
         except nvml.NVMLError as error:
-            failed = None if error.value == fine else device
-            raise self.library.failure(error.value, self.gpu, failed) from error
+            failed_device = None if error.value == expected_code else device
+            raise self.library.failure(error.value, self.gpu, failed_device) from error
 
-    def _note(self, of: tuple[str, ...], error: DeviceError) -> None:
+    def _record_failure(self, fields: tuple[str, ...], error: DeviceError) -> None:
         if is_fatal(error):
             raise error
         if error.reason != "not_supported":
-            self.absent.update(dict.fromkeys(of, error.reason))
+            self.absent.update(dict.fromkeys(fields, error.reason))
 
 
 class MigQuery(DeviceQuery):
-    """The same of a MIG device, whose handle is void once it failed: only a new walk finds what is there now."""
+    """Query of a MIG device. Its handle is discarded after a failure; only enumeration yields a new one."""
 
     def __init__(self, parent: DeviceQuery, handle: object) -> None:
         super().__init__(parent.library, parent.gpu)
         self._handle: object | None = handle
 
-    def must(self, name: str, *arguments: object, fine: int | None = None) -> Any:  # noqa: ANN401 - as pynvml answers
-        """As `Asked.must`, with the handle of the MIG device."""
+    def required(self, name: str, *arguments: object, expected_code: int | None = None) -> Any:  # noqa: ANN401 - as pynvml answers
+        """As `DeviceQuery.required`, with the handle of the MIG device."""
         if self._handle is None:
             raise DeviceError("not_found", "the MIG device is no longer there")
         try:
-            return self._answer(self._handle, name, *arguments, fine=fine)
+            return self._call(self._handle, name, *arguments, expected_code=expected_code)
         except DeviceError as error:
             if error.reason not in ("not_supported", "no_permission", "not_found"):
                 self._handle = None

@@ -1,4 +1,4 @@
-"""The GPUs of this host through NVML. NVML's types, units and errors stop in this package."""
+"""`Driver` over NVML. NVML's types, units, and errors are confined to this package."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ from foreshock_exporter.nvml.state import read_state
 
 
 class NvmlDriver:
-    """`Driver` over NVML; see `Library` for how it is opened, shut and called from several threads at once.
+    """`Driver` over NVML; `Library` describes its lifecycle and thread safety.
 
     Args:
-        nvml: pynvml, or what is shaped like it.
-        per_link: whether the counters tell each NVLink.
-        timer: a steady clock in seconds.
-        notices: where a missing driver is said once.
-        maps: the list of files mapped into this process (proc(5)).
-        bound: the folder in which the driver lists the GPUs bound to it.
+        nvml: pynvml or a module with the same functions.
+        per_link: whether counters include each NVLink.
+        timer: monotonic clock in seconds.
+        problems: log of persistent problems.
+        maps: memory map of this process (proc(5)).
+        bound: folder in which the driver lists the GPUs bound to it.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class NvmlDriver:
         self._per_link = per_link
 
     def count(self) -> int:
-        """How many GPUs the driver names; 0 where there is none. Raises DeviceError where NVML does not say."""
+        """Number of GPUs listed by the driver; 0 without a driver. Raises DeviceError."""
         try:
-            self._library.enter()
+            self._library.begin_call()
         except DeviceError:
             if self._library.is_closed():
                 return 0
@@ -69,28 +69,28 @@ class NvmlDriver:
         try:
             return self._library.count()
         finally:
-            self._library.leave()
+            self._library.end_call()
 
     def identity(self, gpu: int) -> Identity:
-        """What the GPU with that index is by now. Raises DeviceError."""
-        with self._asked(gpu) as asked:
-            self._library.renew(gpu)
-            uuid = asked.must("nvmlDeviceGetUUID")
-            self._library.identified(gpu, uuid)
+        """Identity of the GPU now at that index. Raises DeviceError."""
+        with self._query(gpu) as query:
+            self._library.refresh_handle(gpu)
+            uuid = query.required("nvmlDeviceGetUUID")
+            self._library.set_uuid(gpu, uuid)
             return Identity(
                 gpu=str(gpu),
                 uuid=to_text(uuid),
-                model=to_text(asked.may("nvmlDeviceGetName")),
-                pci_bus_id=to_text(getattr(asked.may("nvmlDeviceGetPciInfo"), "busId", None)),
-                driver_version=to_text(asked.host("nvmlSystemGetDriverVersion")),
-                cuda_version=_cuda(asked.host("nvmlSystemGetCudaDriverVersion_v2")),
-                sharing=_sharing(asked),
+                model=to_text(query.optional("nvmlDeviceGetName")),
+                pci_bus_id=to_text(getattr(query.optional("nvmlDeviceGetPciInfo"), "busId", None)),
+                driver_version=to_text(query.system_value("nvmlSystemGetDriverVersion")),
+                cuda_version=_cuda_version(query.system_value("nvmlSystemGetCudaDriverVersion_v2")),
+                sharing=_sharing_mode(query),
             )
 
     def utilization(self, gpu: int, since_us: int) -> Sequence[UtilizationSample]:
-        """Samples since then; none while the driver has none. Raises DeviceError, "not_supported" e.g. under MIG."""
+        """Samples newer than `since_us`. Raises DeviceError; "not_supported" for example under MIG."""
         library, codes = self._library, self._library.codes
-        library.enter()
+        library.begin_call()
         try:
             device = library.device(gpu)
             function = library.function("nvmlDeviceGetSamples")
@@ -99,12 +99,12 @@ class NvmlDriver:
                 return samples
             raise library.failure(code, gpu, device)
         finally:
-            library.leave()
+            library.end_call()
 
     def process_utilization(self, gpu: int, since_us: int) -> Sequence[ProcessUtilization]:
-        """Samples since then; none where every process was idle. Raises DeviceError."""
+        """Samples newer than `since_us`; empty if every process was idle. Raises DeviceError."""
         library, codes = self._library, self._library.codes
-        library.enter()
+        library.begin_call()
         try:
             device = library.device(gpu)
             function = library.function("nvmlDeviceGetProcessUtilization")
@@ -113,52 +113,52 @@ class NvmlDriver:
                 return samples
             raise library.failure(code, gpu, device)
         finally:
-            library.leave()
+            library.end_call()
 
     def read(self, gpu: int) -> Reading:
-        """Its state now. Raises DeviceError, also where it gives no reading at all."""
-        with self._asked(gpu) as asked:
-            return read_state(asked)
+        """Current state. Raises DeviceError, also if the device reports nothing."""
+        with self._query(gpu) as query:
+            return read_state(query)
 
     def counters(self, gpu: int) -> Counters:
-        """Its counters now. Raises DeviceError."""
-        with self._asked(gpu) as asked:
-            return read_counters(asked, per_link=self._per_link)
+        """Current counters. Raises DeviceError."""
+        with self._query(gpu) as query:
+            return read_counters(query, per_link=self._per_link)
 
     def health(self, gpu: int) -> Health:
-        """Its health now. Raises DeviceError."""
-        with self._asked(gpu) as asked:
-            return read_health(asked)
+        """Current health. Raises DeviceError."""
+        with self._query(gpu) as query:
+            return read_health(query)
 
     def processes(self, gpu: int) -> Sequence[GpuProcess]:
-        """Compute, graphics and MPS processes, each once. Raises DeviceError."""
-        with self._asked(gpu) as asked:
-            return running_processes(asked)
+        """Compute, graphics, and MPS processes, each once. Raises DeviceError."""
+        with self._query(gpu) as query:
+            return running_processes(query)
 
     def xids(self, timeout: float) -> Sequence[Xid]:
-        """The errors reported since the last call. Raises DeviceError, at once where there is nothing to wait for."""
+        """XIDs since the last call. Raises DeviceError, immediately if there is nothing to wait for."""
         return self._events.wait(timeout)
 
     def needs_restart(self) -> bool:
-        """Whether only a new process can use the driver again; see `Library.needs_restart`."""
+        """Whether only a new process can use the driver; see `Library.needs_restart`."""
         return self._library.needs_restart()
 
     def close(self) -> None:
-        """Let go of NVML for good, without which the driver cannot be unloaded."""
+        """Shut NVML down for good; the driver cannot be unloaded before."""
         self._library.close()
 
     @contextmanager
-    def _asked(self, gpu: int) -> Iterator[DeviceQuery]:
-        with self._library.entered():
+    def _query(self, gpu: int) -> Iterator[DeviceQuery]:
+        with self._library.session():
             yield DeviceQuery(self._library, gpu)
 
 
-def _sharing(asked: DeviceQuery) -> Sharing:
-    if is_mig(asked):
+def _sharing_mode(query: DeviceQuery) -> Sharing:
+    if is_mig(query):
         return "mig"
-    return "mps" if uses_mps(asked) else "time-slicing"
+    return "mps" if uses_mps(query) else "time-slicing"
 
 
-def _cuda(version: int | None) -> str:
-    """12040 is 12.4."""
+def _cuda_version(version: int | None) -> str:
+    """CUDA version as text: 12040 is 12.4."""
     return "" if version is None else f"{version // 1000}.{version % 1000 // 10}"

@@ -1,4 +1,4 @@
-"""NVML's return codes: what they mean for whoever asked, for the handle asked with, and for NVML as a whole."""
+"""NVML return codes: their reason, and their effect on the handle and on NVML."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from foreshock_exporter.model.device import DeviceError, Reason
 
 
 class Nvml(Protocol):
-    """A module shaped like nvidia-ml-py's pynvml, which has no type hints."""
+    """Module with the interface of nvidia-ml-py's pynvml, which has no type hints."""
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - functions and constants by name
         ...
 
 
 class DriverGoneError(DeviceError):
-    """The driver went away under NVML; nothing answers until NVML has been opened again."""
+    """The driver was unloaded or replaced; calls fail until NVML is initialized again."""
 
 
-class Codes:
-    """Return codes by what they mean (nvml.h, nvmlReturn_t).
+class ReturnCodes:
+    """Return codes by meaning (nvml.h, nvmlReturn_t).
 
     Attributes:
-        gone: the driver went away under NVML.
-        answered: an answer about the question, after which the handle is as good as before.
-        unsupported: this device or this driver will not answer the question however often it is asked.
+        driver_gone: the driver was unloaded or replaced.
+        handle_valid: the handle stays valid after the call.
+        unsupported: the device or driver never supports the call.
     """
 
     def __init__(self, nvml: Nvml) -> None:
@@ -46,7 +46,7 @@ class Codes:
         self.invalid_argument: int = nvml.NVML_ERROR_INVALID_ARGUMENT
         self.insufficient_size: int = nvml.NVML_ERROR_INSUFFICIENT_SIZE
         self.mismatch: int = nvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH
-        self.gone = frozenset(
+        self.driver_gone = frozenset(
             (
                 nvml.NVML_ERROR_UNINITIALIZED,
                 nvml.NVML_ERROR_DRIVER_NOT_LOADED,
@@ -55,7 +55,7 @@ class Codes:
             )
         )
         self.unsupported = frozenset(code for code, reason in self._reasons.items() if reason == "not_supported")
-        self.answered = self.unsupported | {
+        self.handle_valid = self.unsupported | {
             self.success,
             self.not_found,
             self.insufficient_size,
@@ -64,10 +64,10 @@ class Codes:
         }
 
     def reason(self, code: int) -> Reason:
-        """The word for a code that is not success."""
+        """Reason of an error code."""
         return self._reasons.get(code, "driver")
 
 
 def is_fatal(error: DeviceError) -> bool:
-    """Whether it makes no sense to ask the GPU anything more in the same breath."""
+    """Whether further calls for the GPU in the same pass are pointless."""
     return error.reason in ("lost", "timeout") or isinstance(error, DriverGoneError)

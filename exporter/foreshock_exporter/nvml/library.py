@@ -1,4 +1,4 @@
-"""NVML as a whole: opened when there is a driver, let go of when it leaves, opened again when it comes back."""
+"""Lifecycle of NVML: initialized when a driver appears, shut down when it leaves."""
 
 from __future__ import annotations
 
@@ -15,42 +15,41 @@ from typing import Any, Literal
 
 from foreshock_exporter.common.log import ProblemLog
 from foreshock_exporter.model.device import DeviceError
-from foreshock_exporter.nvml.errors import Codes, DriverGoneError, Nvml
-from foreshock_exporter.nvml.fields import FieldQuery
+from foreshock_exporter.nvml.errors import DriverGoneError, Nvml, ReturnCodes
+from foreshock_exporter.nvml.field_values import FieldQuery
 from foreshock_exporter.nvml.samples import BufferPool, Function, process_buffers, sample_buffers
 
 RETRY_SECONDS = 30.0
-"""Seconds between attempts to open NVML where there is no driver."""
+"""Delay between attempts to initialize NVML without a driver."""
 DRAIN_SECONDS = 2.0
-"""Seconds for which new calls are refused so that those in flight can end; one that takes longer is taken to hang."""
+"""Time for which new calls are refused while those in flight end; a longer call counts as hung."""
 _SONAME = "libnvidia-ml.so"
 
 
 @dataclass(eq=False, slots=True)
 class Device:
-    """A GPU's handle, and what was learnt of it since the handle was looked up."""
+    """Handle of a GPU and the state that belongs to it."""
 
     handle: Any
     links: int | None = None
-    asking: dict[str, FieldQuery] = field(default_factory=dict)
+    field_queries: dict[str, FieldQuery] = field(default_factory=dict)
     samples: BufferPool = field(default_factory=sample_buffers)
     processes: BufferPool = field(default_factory=process_buffers)
 
 
 class Library:
-    """Opens NVML on first use and again, at most every `RETRY_AFTER` seconds, after the driver went away.
+    """Initializes NVML on first use and, at most every `RETRY_SECONDS`, after the driver was gone.
 
-    Every call is counted while it is in flight (`entered`), because nvmlShutdown under a call crashes the process, and
-    a call may never return. So NVML is shut down by whichever call is the last to leave; while one hangs it stays open.
-    No lock is held during a call. A handle that failed is never used again, because one of a lost GPU crashes the
-    library; it is looked up anew.
+    nvmlShutdown during a call crashes the process, and a call may never return. So calls in flight are counted
+    (`session`), and the last one to end shuts NVML down; while one hangs, NVML stays initialized. No lock is held
+    during a call. A handle that failed is never used again, because that of a lost GPU crashes the library.
 
-    Args:
-        nvml: pynvml, or what is shaped like it.
-        timer: a steady clock in seconds.
-        notices: where a missing driver is said once.
-        maps: the list of files mapped into this process (proc(5)).
-        bound: the folder in which the driver lists the GPUs bound to it.
+      Args:
+          nvml: pynvml or a module with the same functions.
+          timer: monotonic clock in seconds.
+          problems: log of persistent problems.
+          maps: memory map of this process (proc(5)).
+          bound: folder in which the driver lists the GPUs bound to it.
     """
 
     def __init__(
@@ -63,115 +62,114 @@ class Library:
         bound: Path = Path("/proc/driver/nvidia/gpus"),
     ) -> None:
         self.nvml = nvml
-        self.codes = Codes(nvml)
+        self.codes = ReturnCodes(nvml)
         self.timer = timer
         self._problems = problems or ProblemLog()
         self._maps = maps
         self._bound = bound
         self._bound_at_opening: frozenset[str] = frozenset()
-        self._counted = 0
+        self._gpu_count = 0
         self._lock = threading.Lock()
         self._state: Literal["closed", "opening", "open", "closing"] = "closed"
         self._in_flight = 0
-        self._tried: float | None = None
+        self._last_attempt: float | None = None
         self._gone_since: float | None = None
-        self._finished = False
+        self._closed = False
         self._mismatch = False
         self._devices: dict[int, Device] = {}
         self._uuids: dict[int, object] = {}
         self._functions: dict[str, Function] = {}
-        self._before_shutdown: list[Callable[[], None]] = []
+        self._shutdown_callbacks: list[Callable[[], None]] = []
 
     @contextmanager
-    def entered(self) -> Iterator[None]:
-        """Around every use of NVML. Raises DeviceError "driver" while there is no driver."""
-        self.enter()
+    def session(self) -> Iterator[None]:
+        """Context of every use of NVML. Raises DeviceError "driver" without a driver."""
+        self.begin_call()
         try:
             yield
         finally:
-            self.leave()
+            self.end_call()
 
-    def enter(self) -> None:
-        """Count a call in, opening NVML where that is due; pair with `leave`. Raises as `entered`."""
+    def begin_call(self) -> None:
+        """Count a call, after initialization if due. Pair with `end_call`. Raises as `session`."""
         with self._lock:
             admission = self._admit()
         if admission == "opens":
-            self._initialise()
+            self._initialize()
         elif admission == "stuck":
             self._problems.report("NVML", "stays open, though it is to be opened again: a call has not returned")
 
-    def leave(self) -> None:
-        """Count a call out; the last one shuts NVML down where that is due."""
+    def end_call(self) -> None:
+        """Uncount a call; the last one shuts NVML down if due."""
         with self._lock:
             self._in_flight -= 1
-            shuts = self._may_shut()
-        if shuts:
+            shuts_down = self._claim_shutdown()
+        if shuts_down:
             self._shut_down()
 
     def close(self) -> None:
-        """Let go of NVML for good, without which the driver cannot be unloaded; with the last call where one is out."""
+        """Shut NVML down for good, at the end of the last call in flight."""
         with self._lock:
-            self._finished = True
-            shuts = self._may_shut()
-            waits = self._in_flight if self._state == "open" else 0
-        if shuts:
+            self._closed = True
+            shuts_down = self._claim_shutdown()
+            calls_left = self._in_flight if self._state == "open" else 0
+        if shuts_down:
             self._shut_down()
-        elif waits:
-            self._problems.report("NVML", f"stays open until the calls in flight return ({waits})")
+        elif calls_left:
+            self._problems.report("NVML", f"stays open until the calls in flight return ({calls_left})")
 
-    def before_shutdown(self, act: Callable[[], None]) -> None:
-        """Have something done each time before NVML is shut down, when no call is in flight."""
-        self._before_shutdown.append(act)
+    def on_shutdown(self, callback: Callable[[], None]) -> None:
+        """Register a callback that runs before each shutdown, without calls in flight."""
+        self._shutdown_callbacks.append(callback)
 
     def needs_restart(self) -> bool:
-        """Whether only a new process can use the driver again.
+        """Whether only a new process can use the driver.
 
-        The libraries of a driver are upgraded under a running process, the kernel module is reloaded, and NVML answers
-        LIB_RM_VERSION_MISMATCH: the library in this process is that of the old driver, and neither nvmlShutdown nor
-        nvidia-ml-py unloads it. A new process finds the new one. Where the file has not changed (the module alone was
-        upgraded, or a container still has the old library), a new process would fare no better: false.
+        After an upgrade of the driver, NVML returns LIB_RM_VERSION_MISMATCH: this process has the old library, and
+        neither nvmlShutdown nor nvidia-ml-py unloads it. A new process loads the new file. If the file is unchanged
+        (only the module was upgraded, or a container has the old library), a restart does not help.
         """
-        return self._mismatch and _replaced(self._maps)
+        return self._mismatch and _library_replaced(self._maps)
 
     def count(self) -> int:
-        """How many GPUs NVML names; to be used within `entered`. Raises DeviceError.
+        """Number of GPUs; requires a session. Raises DeviceError.
 
-        Where that changes, the same index may be another GPU: all handles are looked up anew. NVML names the GPUs that
-        were bound when it was opened; where others are bound since, it is opened anew when no other call is in flight.
+        When it changes, all handles are looked up again, because indexes may shift. NVML lists the GPUs bound at its
+        initialization; if others are bound since, NVML is reinitialized once no other call is in flight.
         """
         count = int(self.call("nvmlDeviceGetCount"))
-        bound = _listed(self._bound)
+        bound = _entries(self._bound)
         with self._lock:
-            if count != self._counted:
+            if count != self._gpu_count:
                 self._devices.clear()
-                self._counted = count
-            if bound != self._bound_at_opening and self._tried is not None:
+                self._gpu_count = count
+            if bound != self._bound_at_opening and self._last_attempt is not None:
                 now = self.timer()
-                due = now - self._tried >= RETRY_SECONDS and self._gone_since is None
-                if due and self._in_flight == 1:  # this call alone: a hung one would keep the others out for nothing
+                is_due = now - self._last_attempt >= RETRY_SECONDS and self._gone_since is None
+                if is_due and self._in_flight == 1:  # this call alone: a hung one would keep the others out for nothing
                     self._gone_since, self._bound_at_opening = now, bound
         return count
 
     def is_closed(self) -> bool:
-        """Whether there is no driver to ask, as far as is known."""
-        return self._state == "closed" or (self._state == "opening" and self._counted == 0)
+        """Whether there is no driver, as far as known."""
+        return self._state == "closed" or (self._state == "opening" and self._gpu_count == 0)
 
-    def renew(self, gpu: int) -> None:
-        """Look the handle of a GPU up anew; where it is another, nothing is known of the GPU. Raises DeviceError."""
+    def refresh_handle(self, gpu: int) -> None:
+        """Look up the handle of a GPU; a new handle discards the state of the old one. Raises DeviceError."""
         handle = self.call("nvmlDeviceGetHandleByIndex", gpu)
         device = self._devices.get(gpu)
         if device is None or address(device.handle) != address(handle):
             self._devices[gpu] = Device(handle)
 
-    def identified(self, gpu: int, uuid: object) -> None:
-        """From now on, whoever asks of the index means the GPU with this uuid, as NVML gives it."""
+    def set_uuid(self, gpu: int, uuid: object) -> None:
+        """Bind the index to the GPU with this UUID."""
         self._uuids[gpu] = uuid
 
     def device(self, gpu: int) -> Device:
-        """The handle of a GPU and what is known of it; to be used within `entered`.
+        """Handle and state of a GPU; requires a session.
 
         Raises:
-            DeviceError: there is none; or by now the index is that of another GPU than `identified` said.
+            DeviceError: there is no such GPU, or the index now belongs to another UUID than that of `set_uuid`.
         """
         device = self._devices.get(gpu)
         if device is None:
@@ -183,9 +181,9 @@ class Library:
         return device
 
     def function(self, name: str) -> Function:
-        """A function of the library itself. Raises DeviceError "not_supported" where this driver lacks it.
+        """Function of the C library. Raises DeviceError "not_supported" if this driver lacks it.
 
-        Looked up anew whenever NVML is opened: nvidia-ml-py may have loaded another file since.
+        Looked up again after each initialization, because nvidia-ml-py may have loaded another file.
         """
         function = self._functions.get(name)
         if function is None:
@@ -196,20 +194,20 @@ class Library:
         return function
 
     def call(self, name: str, *arguments: object) -> Any:  # noqa: ANN401 - whatever the function answers
-        """Call a function of nvidia-ml-py that is given no handle of a GPU. Raises DeviceError."""
+        """Call a function of nvidia-ml-py that takes no device handle. Raises DeviceError."""
         try:
             return getattr(self.nvml, name)(*arguments)
         except self.nvml.NVMLError as error:
             raise self.failure(error.value) from error
 
     def failure(self, code: int, gpu: int | None = None, device: Device | None = None) -> DeviceError:
-        """The error for a code. Where the GPU's handle failed it is forgotten, with what was known of the GPU."""
+        """Error of a return code. Discards the device if the code invalidates its handle."""
         message = f"NVML: {self.nvml.NVMLError(code)}"
-        if device is not None and gpu is not None and code not in self.codes.answered:
+        if device is not None and gpu is not None and code not in self.codes.handle_valid:
             with self._lock:
                 if self._devices.get(gpu) is device:
                     del self._devices[gpu]
-        if code not in self.codes.gone:
+        if code not in self.codes.driver_gone:
             return DeviceError(self.codes.reason(code), message)
         with self._lock:
             self._mismatch = code == self.codes.mismatch
@@ -218,13 +216,13 @@ class Library:
         return DriverGoneError("driver", message)
 
     def _admit(self) -> Literal["enters", "opens", "stuck"]:
-        """Count the call in, or let it open NVML first. Under the lock.
+        """Count the call, or reserve initialization for it. Requires the lock.
 
-        Where the driver is gone, calls are refused until those of before have returned; if one hangs, what is open is
-        gone on with.
+        If the driver is gone, calls are refused until those in flight have ended. If one hangs, the open library is
+        used on.
         """
         now = self.timer()
-        if self._finished:
+        if self._closed:
             raise DeviceError("driver", "NVML has been let go of")
         if self._state in ("opening", "closing"):
             raise DeviceError("driver", f"NVML is {self._state}")
@@ -235,13 +233,13 @@ class Library:
                 raise DriverGoneError("driver", "NVML is to be opened again; waiting for calls in flight to return")
             self._in_flight += 1
             return "enters" if gone_since is None else "stuck"
-        if self._tried is not None and now - self._tried < RETRY_SECONDS:
+        if self._last_attempt is not None and now - self._last_attempt < RETRY_SECONDS:
             raise DeviceError("driver", f"no NVIDIA driver to ask; asked again every {RETRY_SECONDS:g} s")
-        self._tried, self._state = now, "opening"
+        self._last_attempt, self._state = now, "opening"
         return "opens"
 
-    def _initialise(self) -> None:
-        opened, bound = False, _listed(self._bound)
+    def _initialize(self) -> None:
+        opened, bound = False, _entries(self._bound)
         try:
             self.nvml.nvmlInit()
             opened = True
@@ -260,17 +258,17 @@ class Library:
                     self._gone_since, self._mismatch = None, False
         self._problems.resolve("NVML")
 
-    def _may_shut(self) -> bool:
-        """Whether the caller is to shut NVML down now. Under the lock."""
-        due = self._state == "open" and self._in_flight == 0 and (self._finished or self._gone_since is not None)
-        if due:
+    def _claim_shutdown(self) -> bool:
+        """Whether the caller must shut NVML down. Requires the lock."""
+        is_due = self._state == "open" and self._in_flight == 0 and (self._closed or self._gone_since is not None)
+        if is_due:
             self._state = "closing"
-        return due
+        return is_due
 
     def _shut_down(self) -> None:
         try:
-            for act in self._before_shutdown:
-                act()
+            for callback in self._shutdown_callbacks:
+                callback()
             with suppress(self.nvml.NVMLError):
                 self.nvml.nvmlShutdown()
         finally:
@@ -282,30 +280,30 @@ class Library:
 
 
 def address(handle: Any) -> int:  # noqa: ANN401 - an opaque pointer of NVML
-    """Where a handle points, by which two are compared."""
+    """Address of a handle, for comparison."""
     return ctypes.cast(handle, ctypes.c_void_p).value or 0
 
 
-def _listed(folder: Path) -> frozenset[str]:
-    """The entries of a folder; none where it cannot be read."""
+def _entries(folder: Path) -> frozenset[str]:
+    """Names in a folder; empty if it cannot be read."""
     try:
         return frozenset(os.listdir(folder))  # noqa: PTH208 - looked at ten times a second
     except OSError:
         return frozenset()
 
 
-def _replaced(maps: Path) -> bool:
-    """Whether the NVML library mapped into this process is no longer what its name leads to."""
+def _library_replaced(maps: Path) -> bool:
+    """Whether the mapped NVML library is no longer the file of that name."""
     try:
         lines = maps.read_text(errors="replace").splitlines()
     except OSError:
         return False
     mapped = {match[1] for line in lines if (match := re.search(r"(/\S*/libnvidia-ml\.so.*)$", line))}
-    return any(path.endswith(" (deleted)") or _elsewhere(Path(path)) for path in mapped)
+    return any(path.endswith(" (deleted)") or _name_moved(Path(path)) for path in mapped)
 
 
-def _elsewhere(mapped: Path) -> bool:
-    """Whether the name by which the loader finds NVML now leads to another file of the same folder."""
+def _name_moved(mapped: Path) -> bool:
+    """Whether the loader's name of NVML now resolves to another file in the same folder."""
     try:
         return (mapped.parent / f"{_SONAME}.1").resolve(strict=True) != mapped.resolve(strict=True)
     except OSError:

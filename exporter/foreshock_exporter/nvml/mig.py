@@ -1,4 +1,4 @@
-"""The MIG devices of a GPU: compute instances, each within a GPU instance whose memory it shares."""
+"""MIG devices of a GPU: compute instances within GPU instances that share memory."""
 
 from __future__ import annotations
 
@@ -10,57 +10,59 @@ from foreshock_exporter.nvml.device_query import DeviceQuery, MigQuery
 from foreshock_exporter.nvml.errors import is_fatal
 
 
-def is_mig(asked: DeviceQuery) -> bool:
-    """Whether the GPU is divided. Raises as `Asked.may`."""
-    mode = asked.may("nvmlDeviceGetMigMode")
-    return mode is not None and bool(mode[0] == asked.library.nvml.NVML_DEVICE_MIG_ENABLE)
+def is_mig(query: DeviceQuery) -> bool:
+    """Whether MIG is enabled. Raises as `DeviceQuery.optional`."""
+    mode = query.optional("nvmlDeviceGetMigMode")
+    return mode is not None and bool(mode[0] == query.library.nvml.NVML_DEVICE_MIG_ENABLE)
 
 
-def mig_devices(asked: DeviceQuery) -> Iterator[MigQuery]:
-    """One after another, each to be asked before the next; none where the GPU is not divided.
+def mig_devices(query: DeviceQuery) -> Iterator[MigQuery]:
+    """Queries of the MIG devices, to be used one after another; none without MIG.
 
-    Indices have gaps: NOT_FOUND and INVALID_ARGUMENT are an empty slot.
+    Indexes have gaps: NOT_FOUND and INVALID_ARGUMENT mean an empty slot.
     """
-    if not is_mig(asked):
+    if not is_mig(query):
         return
-    for slot in range(asked.may("nvmlDeviceGetMaxMigDeviceCount") or 0):
-        handle = asked.may("nvmlDeviceGetMigDeviceHandleByIndex", slot, fine=asked.library.codes.invalid_argument)
+    for slot in range(query.optional("nvmlDeviceGetMaxMigDeviceCount") or 0):
+        handle = query.optional(
+            "nvmlDeviceGetMigDeviceHandleByIndex", slot, expected_code=query.library.codes.invalid_argument
+        )
         if handle is not None:
-            yield MigQuery(asked, handle)
+            yield MigQuery(query, handle)
 
 
-def mig_instances(asked: DeviceQuery) -> tuple[Instance, ...]:
-    """The MIG devices; one that is taken away while it is asked is left out. Raises as `Asked.may`."""
-    found: list[Instance] = []
-    for device in mig_devices(asked):
+def mig_instances(query: DeviceQuery) -> tuple[Instance, ...]:
+    """MIG instances, without those removed meanwhile. Raises as `DeviceQuery.optional`."""
+    found_instances: list[Instance] = []
+    for device in mig_devices(query):
         try:
-            found.append(_instance(device))
+            found_instances.append(_instance(device))
         except DeviceError as error:
             if is_fatal(error):
                 raise
-    return tuple(found)
+    return tuple(found_instances)
 
 
-def memory_info(asked: DeviceQuery, of: tuple[str, ...] = ()) -> Any:  # noqa: ANN401 - pynvml's structure, or None
-    """Memory in bytes. Version 2 tells reserved memory apart from used; drivers before R510 have only the first."""
-    memory = asked.may("nvmlDeviceGetMemoryInfo", asked.library.nvml.nvmlMemory_v2)
-    return memory if memory is not None else asked.may("nvmlDeviceGetMemoryInfo", of=of)
+def memory_info(query: DeviceQuery, fields: tuple[str, ...] = ()) -> Any:  # noqa: ANN401 - pynvml's structure, or None
+    """Memory in bytes. Version 2 separates reserved from used memory; drivers before R510 have only version 1."""
+    memory = query.optional("nvmlDeviceGetMemoryInfo", query.library.nvml.nvmlMemory_v2)
+    return memory if memory is not None else query.optional("nvmlDeviceGetMemoryInfo", fields=fields)
 
 
 def to_text(value: str | bytes | None) -> str:
-    """Text whatever the binding returns."""
+    """Text of a string or bytes value; "" for None."""
     return value.decode(errors="replace") if isinstance(value, bytes) else value or ""
 
 
-def scaled(value: float | None, per: float = 1.0) -> float | None:
-    """In base units, from parts of which `per` are one; None stays None."""
-    return None if value is None else value / per
+def to_base_units(value: float | None, divisor: float = 1.0) -> float | None:
+    """Value divided by `divisor`; None stays None."""
+    return None if value is None else value / divisor
 
 
 def _instance(device: MigQuery) -> Instance:
-    uuid = to_text(device.must("nvmlDeviceGetUUID"))
-    gpu_instance = int(device.must("nvmlDeviceGetGpuInstanceId"))
-    compute_instance = int(device.must("nvmlDeviceGetComputeInstanceId"))
+    uuid = to_text(device.required("nvmlDeviceGetUUID"))
+    gpu_instance = int(device.required("nvmlDeviceGetGpuInstanceId"))
+    compute_instance = int(device.required("nvmlDeviceGetComputeInstanceId"))
     profile = _profile(device)
     memory = memory_info(device)
     return Instance(
@@ -68,17 +70,17 @@ def _instance(device: MigQuery) -> Instance:
         gpu_instance=gpu_instance,
         compute_instance=compute_instance,
         profile=profile,
-        memory_used_bytes=scaled(getattr(memory, "used", None)),
-        memory_total_bytes=scaled(getattr(memory, "total", None)),
+        memory_used_bytes=to_base_units(getattr(memory, "used", None)),
+        memory_total_bytes=to_base_units(getattr(memory, "total", None)),
     )
 
 
 def _profile(device: MigQuery) -> str:
-    """As nvidia-smi names it, "1c.3g.20gb": from "NVIDIA A100-SXM4-40GB MIG 1c.3g.20gb", else from its slices."""
-    _, _, profile = to_text(device.may("nvmlDeviceGetName")).partition(" MIG ")
+    """Profile as nvidia-smi names it, such as "1c.3g.20gb": from the device name, else from its slices."""
+    _, _, profile = to_text(device.optional("nvmlDeviceGetName")).partition(" MIG ")
     if profile:
         return profile
-    slices = device.may("nvmlDeviceGetAttributes_v2")
+    slices = device.optional("nvmlDeviceGetAttributes_v2")
     if slices is None:
         return ""
     compute, whole = slices.computeInstanceSliceCount, slices.gpuInstanceSliceCount

@@ -1,7 +1,7 @@
-"""The two calls made many times a second, straight through ctypes: one call each, into memory that is kept.
+"""The two frequent calls, through ctypes with reused buffers: device and process samples.
 
-nvidia-ml-py asks for the size first, so that the driver does its work twice, and makes an object of every entry.
-Structures and value types: nvml.h, nvmlSample_t, nvmlProcessUtilizationSample_t, nvmlValueType_t.
+nvidia-ml-py calls each function twice (for the size first) and creates an object per entry. Structures and value types:
+nvml.h, nvmlSample_t, nvmlProcessUtilizationSample_t, nvmlValueType_t.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ from collections.abc import Callable
 from typing import Any
 
 from foreshock_exporter.model.device import ProcessUtilization, UtilizationSample
-from foreshock_exporter.nvml.errors import Codes
+from foreshock_exporter.nvml.errors import ReturnCodes
 
 MAX_ENTRIES = 1 << 16
-"""More than any driver keeps; a call that wants more room than this gets no more."""
+"""Largest buffer, in entries; more than any driver keeps."""
 
 Function = Callable[..., int]
-"""A function of the library itself, which returns a code."""
+"""Function of the C library; returns a return code."""
 
 FORMATS = ("d", "I4x", "Q", "Q", "q", "i4x", "H6x")
-"""By value type, for `struct` in native order without alignment."""
+"""`struct` formats by value type, native order without alignment."""
 WRAPS = (None, 2.0**32, 2.0**64, 2.0**64, None, None, 2.0**16)
-"""By value type; None where the type does not say."""
+"""Wrap value by value type; None if the type has none."""
 _SAMPLES = tuple(struct.Struct(f"=Q{value}") for value in FORMATS)
-"""A time and a value, by value type."""
+"""Time and value by value type."""
 _SAMPLE = 16
 _PROCESS = struct.Struct("=I4xQI12x")
-"""pid, time, SM share in percent; without the shares of memory, encoder and decoder."""
+"""PID, time, and SM percentage; the other shares are skipped."""
 
 _GPU_UTILIZATION = ctypes.c_uint(1)
 """NVML_GPU_UTILIZATION_SAMPLES."""
 
 
 class Buffer:
-    """Room for the entries that one call writes, and what the call is given to point to it."""
+    """Buffer for the entries of one call and the arguments that point to it."""
 
     __slots__ = ("_count", "_kind", "_since", "array", "capacity", "count", "kind", "since", "view")
 
@@ -47,117 +47,120 @@ class Buffer:
         self.count, self.kind, self.since = ctypes.byref(self._count), ctypes.byref(self._kind), self._since
 
     def clear(self, since_us: int) -> None:
-        """Make it ready for a call. Entries that the driver leaves as they were are then 0, not those of before."""
+        """Prepare for a call. Zeroed entries show which ones the driver left unwritten."""
         ctypes.memset(self.array, 0, len(self.array))
         self._count.value, self._kind.value, self._since.value = self.capacity, 0, since_us
 
-    def written(self) -> int:
-        """How many entries the driver says it has written, or needs."""
+    def entry_count(self) -> int:
+        """Number of entries that the driver wrote or needs."""
         return self._count.value
 
-    def full(self) -> bool:
-        """Whether it is written to the end. Some drivers count entries that they left as they were."""
+    def is_full(self) -> bool:
+        """Whether the last entry is written. Some drivers count entries they left unwritten."""
         return self._count.value >= self.capacity and any(self.array[-len(self.array) // self.capacity :])
 
     def value_type(self) -> int:
-        """The type that the driver gave for the values."""
+        """Value type set by the driver."""
         return self._kind.value
 
 
 class BufferPool:
-    """The buffers of one GPU for one kind of call. A call that never returns keeps its own; the next has another."""
+    """Buffers of one GPU and call. A hung call keeps its buffer; the next call gets another."""
 
     def __init__(self, capacity: int, size: int) -> None:
         self._capacity = capacity
         self._size = size
         self._free: list[Buffer] = []
 
-    def take(self) -> Buffer:
-        """A buffer to be given back."""
+    def acquire(self) -> Buffer:
+        """Take a buffer, to be released after the call."""
         try:
             return self._free.pop()
         except IndexError:
             return Buffer(self._capacity, self._size)
 
-    def give_back(self, buffer: Buffer) -> None:
-        """Keep it for the next call, unless a larger one was needed meanwhile."""
+    def release(self, buffer: Buffer) -> None:
+        """Keep the buffer, unless a larger one was needed meanwhile."""
         if buffer.capacity >= self._capacity:
             self._free.append(buffer)
 
-    def larger(self, needed: int) -> Buffer | None:
-        """A buffer for at least `needed` entries; None past the bound."""
+    def grow(self, min_entries: int) -> Buffer | None:
+        """Buffer for at least `min_entries`; None beyond `MAX_ENTRIES`."""
         if self._capacity >= MAX_ENTRIES:
             return None
-        self._capacity = min(MAX_ENTRIES, max(needed, 2 * self._capacity))
+        self._capacity = min(MAX_ENTRIES, max(min_entries, 2 * self._capacity))
         return Buffer(self._capacity, self._size)
 
 
 def sample_buffers() -> BufferPool:
-    """Room for the utilisation samples of a GPU; drivers keep some hundred."""
+    """Pool for device samples; drivers keep some hundred."""
     return BufferPool(1024, _SAMPLE)
 
 
 def process_buffers() -> BufferPool:
-    """Room for the process samples of a GPU."""
+    """Pool for process samples."""
     return BufferPool(256, _PROCESS.size)
 
 
 def device_samples(
-    function: Function, handle: object, since_us: int, room: BufferPool, codes: Codes
+    function: Function, handle: object, since_us: int, buffers: BufferPool, codes: ReturnCodes
 ) -> tuple[int, list[UtilizationSample]]:
-    """NVML's code and the utilisation samples newer than `since_us`, oldest first.
+    """Return code and utilization samples newer than `since_us`, oldest first.
 
-    `function` is nvmlDeviceGetSamples. Entries without a time are left out; garbage above 100 % is not, to be counted.
+    `function` is nvmlDeviceGetSamples. Entries without a time are dropped. Values above 100 % are kept, so that the
+    caller can count them.
     """
 
     def call(buffer: Buffer) -> int:
         return function(handle, _GPU_UTILIZATION, buffer.since, buffer.kind, buffer.count, buffer.array)
 
-    code, buffer = _filled(call, since_us, room, codes)
+    code, buffer = _call_until_complete(call, since_us, buffers, codes)
     samples: list[UtilizationSample] = []
     if code == codes.success and (kind := buffer.value_type()) < len(_SAMPLES):
-        entries = _SAMPLES[kind].iter_unpack(buffer.view[: min(buffer.written(), buffer.capacity) * _SAMPLE])
+        entries = _SAMPLES[kind].iter_unpack(buffer.view[: min(buffer.entry_count(), buffer.capacity) * _SAMPLE])
         samples = [UtilizationSample(time, value / 100.0) for time, value in entries if time > since_us]
         samples.sort()
-    room.give_back(buffer)
+    buffers.release(buffer)
     return code, samples
 
 
 def process_samples(
-    function: Function, handle: object, since_us: int, room: BufferPool, codes: Codes
+    function: Function, handle: object, since_us: int, buffers: BufferPool, codes: ReturnCodes
 ) -> tuple[int, list[ProcessUtilization]]:
-    """NVML's code and what processes used since `since_us`; empty where every process was idle.
+    """Return code and process samples newer than `since_us`; empty if every process was idle.
 
-    `function` is nvmlDeviceGetProcessUtilization. Its last argument is the time of the newest sample already seen, in
-    µs of the driver's clock. Entries that the driver left uninitialised (time 0) and those already seen are left out;
-    garbage above 100 % is not, to be counted.
+    `function` is nvmlDeviceGetProcessUtilization. `since_us` is the newest time already seen, in µs of the driver's
+    clock. Uninitialized entries (time 0) and those already seen are dropped. Values above 100 % are kept, so that the
+    caller can count them.
     """
 
     def call(buffer: Buffer) -> int:
         return function(handle, buffer.array, buffer.count, buffer.since)
 
-    code, buffer = _filled(call, since_us, room, codes)
+    code, buffer = _call_until_complete(call, since_us, buffers, codes)
     samples: list[ProcessUtilization] = []
     if code == codes.success:
-        entries = _PROCESS.iter_unpack(buffer.view[: min(buffer.written(), buffer.capacity) * _PROCESS.size])
+        entries = _PROCESS.iter_unpack(buffer.view[: min(buffer.entry_count(), buffer.capacity) * _PROCESS.size])
         samples = [
             ProcessUtilization(pid, time, percent / 100.0)
             for pid, time, percent in entries
             if time > since_us and pid > 0
         ]
-    room.give_back(buffer)
+    buffers.release(buffer)
     return code, samples
 
 
-def _filled(call: Callable[[Buffer], int], since_us: int, room: BufferPool, codes: Codes) -> tuple[int, Any]:
-    """Call until all entries fit: there may have been more than room for them, which not every driver says."""
-    buffer = room.take()
+def _call_until_complete(
+    call: Callable[[Buffer], int], since_us: int, buffers: BufferPool, codes: ReturnCodes
+) -> tuple[int, Any]:
+    """Repeat the call with larger buffers until all entries fit; not every driver reports a too small buffer."""
+    buffer = buffers.acquire()
     while True:
         buffer.clear(since_us)
         code = call(buffer)
-        if code != codes.insufficient_size and not (code == codes.success and buffer.full()):
+        if code != codes.insufficient_size and not (code == codes.success and buffer.is_full()):
             return code, buffer
-        larger = room.larger(buffer.written())
-        if larger is None:
+        grow = buffers.grow(buffer.entry_count())
+        if grow is None:
             return code, buffer
-        buffer = larger
+        buffer = grow

@@ -1,4 +1,4 @@
-"""Readings pushed as OpenTelemetry metrics, through the SDK."""
+"""Readings as OpenTelemetry metrics, pushed by the SDK."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from foreshock_exporter.otlp.report import PushReport
 from foreshock_exporter.otlp.session import RecordingSession
 
 MAX_SERIES = 1500
-"""Series of an instrument after which the SDK starts afresh: it remembers those that ended, and past 2000 of them tells
-new ones no longer apart."""
+"""Series per instrument at which the SDK is restarted. It keeps ended series and stops distinguishing new ones beyond
+2000.
+"""
 READING_TTL_SECONDS = 0.5
-"""Seconds for which a reading is one reading: less than between two pushes, more than a push takes to collect."""
+"""Lifetime of a cached reading: shorter than the push interval, longer than one collection."""
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
 
 
 class MetricPusher:
-    """Reads every `interval` seconds and pushes to `url`. `read` gives the points by instrument."""
+    """Pushes to `url` every `interval` seconds. `read` returns the points by instrument."""
 
     def __init__(
         self,
@@ -38,23 +39,23 @@ class MetricPusher:
         self._url, self._read, self._resource = url, read, resource
         self._interval, self._version, self._report = interval, version, report
         self._points: Points | None = None
-        self._taken = 0.0
+        self._read_at = 0.0
         self._series: dict[str, set[tuple[str, ...]]] = {}
         self._provider: MeterProvider | None = None
         self._exporter: _Exporter | None = None
 
     def start(self) -> None:
-        """Begin to push."""
+        """Start to push."""
         self._series = {instrument.name: set() for instrument in INSTRUMENTS}
         self._exporter = _Exporter(self._url, self._report)
         reader = PeriodicExportingMetricReader(self._exporter, export_interval_millis=self._interval * 1000)
         self._provider = MeterProvider([reader], resource=self._resource, shutdown_on_exit=False)
         meter = self._provider.get_meter("foreshock_exporter", self._version, SCHEMA_URL)
         for instrument in INSTRUMENTS:
-            _create(meter, instrument, self._observations(instrument.name))
+            _create_instrument(meter, instrument, self._observations(instrument.name))
 
-    def renew(self) -> None:
-        """Start the SDK afresh where it remembers too many series that may have ended."""
+    def restart_if_full(self) -> None:
+        """Restart the SDK if it holds too many ended series."""
         if any(len(series) > MAX_SERIES for series in self._series.values()):
             self.close(self._interval)
             self.start()
@@ -66,7 +67,7 @@ class MetricPusher:
             self._provider.force_flush(int(timeout * 1000))
 
     def close(self, timeout: float) -> None:
-        """Push once more, unless the last push failed, and stop; a push that takes longer is left behind."""
+        """Push once more unless the last push failed, and stop; a slow push is abandoned."""
         if self._provider is not None and self._exporter is not None:
             self._exporter.closing = True
             self._points = None
@@ -75,16 +76,16 @@ class MetricPusher:
             self._provider.shutdown(int(timeout * 1000))
             self._provider = None
 
-    def _current(self) -> Points:
-        """One reading for all instruments of a push, which asks them one after the other."""
+    def _cached_points(self) -> Points:
+        """One reading for all instruments of a push, which the SDK reads one by one."""
         at = time.monotonic()
-        if self._points is None or at - self._taken > READING_TTL_SECONDS:
-            self._points, self._taken = self._read(), at
+        if self._points is None or at - self._read_at > READING_TTL_SECONDS:
+            self._points, self._read_at = self._read(), at
         return self._points
 
     def _observations(self, name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def observe(_: CallbackOptions) -> Iterable[Observation]:
-            for value, attributes in self._current().get(name, ()):
+            for value, attributes in self._cached_points().get(name, ()):
                 self._series[name].add(tuple(attributes.values()))
                 yield Observation(value, attributes)
 
@@ -92,24 +93,24 @@ class MetricPusher:
 
 
 class _Exporter(OTLPMetricExporter):
-    """The SDK's exporter, which tells what became of a push."""
+    """SDK exporter that reports the result of each push."""
 
     def __init__(self, url: str, report: PushReport) -> None:
         self.closing = False
-        self._report, self._wire = report, RecordingSession()
-        super().__init__(url, session=self._wire)
+        self._report, self._session = report, RecordingSession()
+        super().__init__(url, session=self._session)
 
     def export(
         self, metrics_data: MetricsData, timeout_millis: float | None = 10_000, **options: object
     ) -> MetricExportResult:
         if self.closing and self._report.failing("metrics"):
             return MetricExportResult.FAILURE
-        self._wire.trouble = None
+        self._session.failure = None
         result = super().export(metrics_data, timeout_millis, **options)
         if result is MetricExportResult.SUCCESS:
             self._report.pushed("metrics", _points(metrics_data))
         elif not self.closing:
-            self._report.failed("metrics", _points(metrics_data), self._wire.take())
+            self._report.failed("metrics", _points(metrics_data), self._session.last_failure())
         return result
 
 
@@ -122,10 +123,12 @@ def _points(data: MetricsData) -> int:
     )
 
 
-def _create(meter: Meter, instrument: Instrument, callback: Callable[[CallbackOptions], Iterable[Observation]]) -> None:
-    make = {
+def _create_instrument(
+    meter: Meter, instrument: Instrument, callback: Callable[[CallbackOptions], Iterable[Observation]]
+) -> None:
+    create = {
         "counter": meter.create_observable_counter,
         "updown": meter.create_observable_up_down_counter,
         "gauge": meter.create_observable_gauge,
     }[instrument.kind]
-    make(instrument.name, [callback], instrument.unit, instrument.help)
+    create(instrument.name, [callback], instrument.unit, instrument.help)

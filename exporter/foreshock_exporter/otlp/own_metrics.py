@@ -1,4 +1,4 @@
-"""The metrics that the exporter gives of its own pushes over OTLP. docs/metrics.md is compared with this file."""
+"""Metric families of the OTLP pushes. docs/metrics.md is compared with this module."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OTLP_SPANS_DROPPED = Family(
 )
 
 FAMILIES: tuple[Family, ...] = tuple(value for value in globals().values() if isinstance(value, Family))
-"""All of the above."""
+"""All families of this module."""
 
 SOURCES: dict[Family, str] = dict.fromkeys(FAMILIES, "itself")
-"""Where each comes from."""
+"""Origin of each metric."""

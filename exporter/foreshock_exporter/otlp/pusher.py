@@ -1,4 +1,4 @@
-"""Pushes readings and occupancy spans over OTLP/HTTP. Imported only where an endpoint is given: the SDK is large."""
+"""Push of readings and occupancy spans over OTLP/HTTP. Imported only with an endpoint: the SDK is large."""
 
 from __future__ import annotations
 
@@ -22,31 +22,32 @@ from foreshock_exporter.otlp.span_pusher import SpanPusher
 
 SERVICE_NAME = "foreshock-exporter"
 FLUSH_INTERVAL_SECONDS = 1.0
-"""Seconds between pushes of spans."""
+"""Interval between pushes of spans."""
 SILENT_AFTER_SECONDS = 5.0
-"""Seconds without an observation after which a GPU's open intervals end."""
+"""Time without an observation after which open intervals of a GPU are closed."""
 CLOSE_TIMEOUT_SECONDS = 0.45
-"""Seconds that closing takes at most."""
-_DRIFT = 0.05
-"""Seconds by which the wall clock must have left the exporter's clock before spans follow it."""
-_SDK = logging.getLogger("opentelemetry")
+"""Longest time to close."""
+_MIN_CLOCK_DRIFT_SECONDS = 0.05
+"""Drift between the wall clock and the exporter's clock at which spans are adjusted."""
+_SDK_LOG = logging.getLogger("opentelemetry")
 
 
 class OtlpPusher:
-    """Pushes to one endpoint. What OpenTelemetry's variables say of headers, certificates, compression and time-outs
-    holds; `OTEL_METRICS_EXPORTER=none` and `OTEL_TRACES_EXPORTER=none` leave a signal out, and
-    `OTEL_EXPORTER_OTLP_{METRICS,TRACES}_ENDPOINT` send it elsewhere.
+    """Pushes to one endpoint.
 
-    Args:
-        endpoint: the base address, such as http://127.0.0.1:4318.
-        snapshot: what is known now.
-        resource: attributes of the host, such as host.id and host.name; service.name is added.
-        interval: seconds between pushes of the readings.
-        now: Unix seconds, the clock of observations and snapshots.
-        wall: the system's own clock, where `now` is one that does not follow it when it is set; spans are told in this
-            one, because the spans of services are.
-        environ: the variables.
-        names: by which words the spans of a process can be told.
+    OpenTelemetry's environment variables for headers, certificates, compression, and timeouts apply.
+    `OTEL_METRICS_EXPORTER=none` and `OTEL_TRACES_EXPORTER=none` disable a signal;
+    `OTEL_EXPORTER_OTLP_{METRICS,TRACES}_ENDPOINT` redirect it.
+
+      Args:
+          endpoint: base URL, such as http://127.0.0.1:4318.
+          snapshot: returns the latest snapshot.
+          resource: attributes of the host, such as host.id and host.name; service.name is added.
+          interval: seconds between pushes of readings.
+          now: Unix seconds, the clock of observations and snapshots.
+          wall: system clock if `now` does not follow its changes; span times use it, as those of services do.
+          environ: environment variables.
+          join_keys: returns the join keys of a process.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class OtlpPusher:
         self._occupancies = OccupancyTracker(join_keys)
         self._offset = 0.0
         self._stop = threading.Event()
-        self._sender = threading.Thread(target=self._send, daemon=True, name="otlp")
+        self._sender = threading.Thread(target=self._send_loop, daemon=True, name="otlp")
         identity = Resource.create({**resource, "service.name": SERVICE_NAME})
         version = resource.get("service.version", "")
         self._metrics, self._spans = None, None
@@ -77,9 +78,9 @@ class OtlpPusher:
             self._spans = SpanPusher(url, identity, version, self._report)
 
     def start(self) -> None:
-        """Begin to push, in threads of its own."""
+        """Start to push, in threads."""
         if not log.isEnabledFor(logging.DEBUG):
-            _SDK.setLevel(
+            _SDK_LOG.setLevel(
                 logging.CRITICAL
             )  # it says every attempt, some after `close`; the report says each trouble once
         if self._metrics is not None:
@@ -87,17 +88,17 @@ class OtlpPusher:
         self._sender.start()
 
     def observe(self, observation: Observation) -> None:
-        """Take note of a settled fast sample. Cheap, never waits, from any thread."""
+        """Record a fast sample. Cheap, never blocks, thread-safe."""
         if self._spans is None or self._stop.is_set():
             return
-        if offset := self._follow():
+        if offset := self._clock_offset():
             observation = observation._replace(start=observation.start + offset, end=observation.end + offset)
         if ended := self._occupancies.observe(observation):
             self._spans.add(ended)
 
-    def emitted(self) -> Families:
-        """The counters of these pushes, for the scrape."""
-        return self._report.emitted(self._occupancies.dropped(), self._spans.dropped() if self._spans else 0)
+    def families(self) -> Families:
+        """Counters of the pushes, for the scrape."""
+        return self._report.families(self._occupancies.dropped(), self._spans.dropped() if self._spans else 0)
 
     def flush(self, timeout: float = 10.0) -> None:
         """Push the readings now."""
@@ -105,7 +106,7 @@ class OtlpPusher:
             self._metrics.flush(timeout)
 
     def close(self, timeout: float = CLOSE_TIMEOUT_SECONDS) -> None:
-        """Push what is left, if that takes no longer than `timeout` seconds and the endpoint took the last push."""
+        """Push what is left within `timeout` seconds, if the last push succeeded."""
         if self._stop.is_set():
             return
         deadline = time.monotonic() + timeout
@@ -120,40 +121,40 @@ class OtlpPusher:
             self._spans.close()
 
     def _read(self) -> Points:
-        """The readings now; none where they cannot be put together, which the SDK would say nobody."""
+        """Current readings; empty after an error, which the SDK would not log."""
         try:
-            return self._readings.take(snapshot_families(self._snapshot()))
+            return self._readings.convert(snapshot_families(self._snapshot()))
         except Exception:  # noqa: BLE001 - outermost call of ours: whatever one reading meets, the next one goes on
             log.exception("the readings of now are not pushed over OTLP")
             return {}
 
-    def _follow(self) -> float:
-        """Seconds from the exporter's clock to the wall clock; follows it in steps, not with every tremble."""
+    def _clock_offset(self) -> float:
+        """Seconds from the exporter's clock to the wall clock, updated in steps."""
         if self._wall is not None:
             offset = self._wall() - self._now()
-            if abs(offset - self._offset) > _DRIFT:
+            if abs(offset - self._offset) > _MIN_CLOCK_DRIFT_SECONDS:
                 self._offset = offset
         return self._offset
 
-    def _send(self) -> None:
+    def _send_loop(self) -> None:
         while not self._stop.wait(FLUSH_INTERVAL_SECONDS):
-            self._tick(self._now() + self._offset - SILENT_AFTER_SECONDS)
+            self._flush_spans(self._now() + self._offset - SILENT_AFTER_SECONDS)
         if not self._report.failing("traces"):
-            self._tick(float("inf"))
+            self._flush_spans(float("inf"))
 
-    def _tick(self, heard_before: float) -> None:
+    def _flush_spans(self, silent_since: float) -> None:
         try:
             if self._spans is not None:
-                self._spans.add(self._occupancies.settle(heard_before))
+                self._spans.add(self._occupancies.settle(silent_since))
                 self._spans.flush()
             if self._metrics is not None and not self._stop.is_set():
-                self._metrics.renew()
+                self._metrics.restart_if_full()
         except Exception:  # noqa: BLE001 - outermost loop: whatever one push meets, the next one goes on
             log.exception("a push over OTLP failed; the next is in %g s", FLUSH_INTERVAL_SECONDS)
 
 
 def _url(signal: str, endpoint: str, environ: Mapping[str, str]) -> str | None:
-    """Where a signal goes, as OpenTelemetry's variables have it; None: nowhere."""
+    """URL of a signal by OpenTelemetry's environment variables; None if disabled."""
     if environ.get(f"OTEL_{signal}_EXPORTER", "").strip().lower() == "none":
         return None
     return environ.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT") or f"{endpoint}/v1/{signal.lower()}"

@@ -1,8 +1,8 @@
-"""The readings of a scrape under OpenTelemetry's names: the same values, so that both ways tell the same. Pure.
+"""Conversion of scraped families to OpenTelemetry metrics, with equal values. Pure.
 
-Names, units and attributes are those of the semantic conventions for hardware (v1.44, hw.gpu.* and hw.*). What these
-lack is under `foreshock.gpu.*`. `hw.gpu.io` has one more attribute, `foreshock.gpu.link`: the convention knows only the
-bytes that a GPU sends and receives, which is the sum over it; PCIe and NVLink apart are what the scrape has.
+Names, units, and attributes follow the semantic conventions for hardware (v1.44, hw.gpu.* and hw.*). Metrics without a
+convention are under `foreshock.gpu.*`. `hw.gpu.io` has the additional attribute `foreshock.gpu.link`, which separates
+PCIe and NVLink; the convention is the sum over it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from foreshock_exporter.model.family import Families, Family, Sample
 from foreshock_exporter.otlp.hardware_state import STATES, Condition, growth_ratios, hardware_state
 
 THROTTLE_WINDOW_SECONDS = 5.0
-"""Seconds over which it is looked, at the least, how long a GPU was throttled."""
+"""Shortest window over which throttled time is measured."""
 
 
 class Instrument(NamedTuple):
-    """A metric of OpenTelemetry."""
+    """OpenTelemetry instrument."""
 
     name: str
     kind: Literal["counter", "updown", "gauge"]
@@ -29,14 +29,14 @@ class Instrument(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A value and its attributes."""
+    """Value with attributes."""
 
     value: float
     attributes: Mapping[str, str]
 
 
 Points = Mapping[str, list[Point]]
-"""By the instrument's name."""
+"""Points by instrument name."""
 
 UTILIZATION = Instrument("hw.gpu.utilization", "gauge", "1", "Share of the last fast sample in which a kernel ran.")
 MEMORY_LIMIT = Instrument("hw.gpu.memory.limit", "updown", "By", "Size of the GPU memory.")
@@ -59,30 +59,30 @@ _BY = {**_SERVICE, "by_service_name": "foreshock.by.name", "by_service_namespace
 
 
 class InstrumentRow(NamedTuple):
-    """A family of the scrape, its instrument, and what its labels are called there; `always` are more attributes."""
+    """Family, its instrument, and attribute names by label; `attributes` are constant attributes."""
 
     family: Family
     instrument: Instrument
     labels: Mapping[str, str] = {}
-    always: Mapping[str, str] = {}
+    attributes: Mapping[str, str] = {}
 
 
-def _own(
-    family: Family, name: str, unit: str, labels: Mapping[str, str] | None = None, *, sums: bool = False
+def _foreshock_row(
+    family: Family, name: str, unit: str, labels: Mapping[str, str] | None = None, *, additive: bool = False
 ) -> InstrumentRow:
-    """A row under our own name, with the family's help. `sums`: a gauge whose values may be added up."""
+    """Row under a `foreshock.gpu` name with the family's help. `additive`: values of a gauge may be summed."""
     kind: Literal["counter", "updown", "gauge"] = (
-        "counter" if family.kind == "counter" else "updown" if sums else "gauge"
+        "counter" if family.kind == "counter" else "updown" if additive else "gauge"
     )
     return InstrumentRow(family, Instrument(f"foreshock.gpu.{name}", kind, unit, family.help), labels or {})
 
 
 def _io(family: Family, direction: str, link: str) -> InstrumentRow:
-    return InstrumentRow(family, IO, always={"network.io.direction": direction, "foreshock.gpu.link": link})
+    return InstrumentRow(family, IO, attributes={"network.io.direction": direction, "foreshock.gpu.link": link})
 
 
 INSTRUMENT_ROWS: tuple[InstrumentRow, ...] = (
-    InstrumentRow(metrics.GPU_UTILIZATION, UTILIZATION, always={"hw.gpu.task": "general"}),
+    InstrumentRow(metrics.GPU_UTILIZATION, UTILIZATION, attributes={"hw.gpu.task": "general"}),
     InstrumentRow(metrics.GPU_MEMORY_TOTAL, MEMORY_LIMIT),
     InstrumentRow(metrics.GPU_MEMORY_USED, MEMORY_USAGE),
     _io(metrics.PCIE_TRANSMIT, "transmit", "pcie"),
@@ -93,90 +93,90 @@ INSTRUMENT_ROWS: tuple[InstrumentRow, ...] = (
     InstrumentRow(metrics.GPU_ENERGY, ENERGY),
     InstrumentRow(metrics.GPU_POWER, POWER),
     InstrumentRow(metrics.GPU_TEMPERATURE, TEMPERATURE, {"sensor": "hw.sensor_location"}),
-    _own(metrics.GPU_BUSY, "busy_time", "s"),
-    _own(metrics.UNATTRIBUTED, "unattributed.busy_time", "s"),
-    _own(metrics.CONTENDED, "contended_time", "s"),
-    _own(metrics.SERVICE_BUSY, "service.busy_time", "s", _SERVICE),
-    _own(metrics.STALLED, "service.stalled_time", "s", _SERVICE),
-    _own(metrics.STALLED_BY, "service.stalled_by_time", "s", _BY),
-    _own(metrics.SERVICE_MEMORY, "service.memory.usage", "By", _SERVICE, sums=True),
-    _own(metrics.SERVICE_PROCESSES, "service.processes", "{process}", _SERVICE, sums=True),
-    _own(metrics.GPU_MEMORY_BUSY, "memory.busy", "1"),
-    _own(metrics.GPU_POWER_LIMIT, "power.limit", "W"),
-    _own(metrics.GPU_CLOCK, "speed", "Hz", {"clock": "foreshock.gpu.clock"}),
-    _own(metrics.GPU_CLOCK_MAX, "speed.limit", "Hz", {"clock": "foreshock.gpu.clock"}),
-    _own(metrics.GPU_THROTTLED, "throttled_time", "s", {"reason": "foreshock.gpu.throttle.reason"}),
-    _own(metrics.PCIE_REPLAYS, "pcie.replays", "{packet}"),
-    _own(metrics.NVLINK_ERRORS, "nvlink.errors", "{error}", {"kind": "error.type"}),
-    _own(metrics.NVLINK_LINKS, "nvlink.links", "{link}", sums=True),
-    _own(metrics.NVLINK_LINKS_UP, "nvlink.links.up", "{link}", sums=True),
-    _own(metrics.REMAPPED_ROWS, "remapped_rows", "{row}", {"severity": "error.type"}, sums=True),
-    _own(metrics.XID_ERRORS, "xid.errors", "{error}", {"xid": "foreshock.gpu.xid"}),
-    _own(metrics.GPU_EXPECTED, "expected", "{gpu}", sums=True),
-    _own(metrics.GPU_PRESENT, "present", "{gpu}", sums=True),
+    _foreshock_row(metrics.GPU_BUSY, "busy_time", "s"),
+    _foreshock_row(metrics.UNATTRIBUTED, "unattributed.busy_time", "s"),
+    _foreshock_row(metrics.CONTENDED, "contended_time", "s"),
+    _foreshock_row(metrics.SERVICE_BUSY, "service.busy_time", "s", _SERVICE),
+    _foreshock_row(metrics.STALLED, "service.stalled_time", "s", _SERVICE),
+    _foreshock_row(metrics.STALLED_BY, "service.stalled_by_time", "s", _BY),
+    _foreshock_row(metrics.SERVICE_MEMORY, "service.memory.usage", "By", _SERVICE, additive=True),
+    _foreshock_row(metrics.SERVICE_PROCESSES, "service.processes", "{process}", _SERVICE, additive=True),
+    _foreshock_row(metrics.GPU_MEMORY_BUSY, "memory.busy", "1"),
+    _foreshock_row(metrics.GPU_POWER_LIMIT, "power.limit", "W"),
+    _foreshock_row(metrics.GPU_CLOCK, "speed", "Hz", {"clock": "foreshock.gpu.clock"}),
+    _foreshock_row(metrics.GPU_CLOCK_MAX, "speed.limit", "Hz", {"clock": "foreshock.gpu.clock"}),
+    _foreshock_row(metrics.GPU_THROTTLED, "throttled_time", "s", {"reason": "foreshock.gpu.throttle.reason"}),
+    _foreshock_row(metrics.PCIE_REPLAYS, "pcie.replays", "{packet}"),
+    _foreshock_row(metrics.NVLINK_ERRORS, "nvlink.errors", "{error}", {"kind": "error.type"}),
+    _foreshock_row(metrics.NVLINK_LINKS, "nvlink.links", "{link}", additive=True),
+    _foreshock_row(metrics.NVLINK_LINKS_UP, "nvlink.links.up", "{link}", additive=True),
+    _foreshock_row(metrics.REMAPPED_ROWS, "remapped_rows", "{row}", {"severity": "error.type"}, additive=True),
+    _foreshock_row(metrics.XID_ERRORS, "xid.errors", "{error}", {"xid": "foreshock.gpu.xid"}),
+    _foreshock_row(metrics.GPU_EXPECTED, "expected", "{gpu}", additive=True),
+    _foreshock_row(metrics.GPU_PRESENT, "present", "{gpu}", additive=True),
     InstrumentRow(metrics.MOCK, MOCK),
 )
 INSTRUMENTS: tuple[Instrument, ...] = tuple(
     dict.fromkeys((*(row.instrument for row in INSTRUMENT_ROWS), MEMORY_UTILIZATION, STATUS))
 )
-"""All there are."""
+"""All instruments."""
 
 
 @dataclass(slots=True)
 class ReadingConverter:
-    """Turns scrapes into points. Remembers what the GPUs are, and how long each was throttled at the last scrape.
+    """Converts scrapes to points. Keeps GPU identities and throttled time between scrapes.
 
-    `now`: Unix seconds, of the clock that the scrape's timestamps are from.
+    `now`: Unix seconds, the clock of the timestamps in the scrape.
     """
 
     now: Callable[[], float]
-    _known: dict[str, dict[str, str]] = field(default_factory=dict)
+    _identities: dict[str, dict[str, str]] = field(default_factory=dict)
     _throttled: dict[str, tuple[float, dict[str, float]]] = field(default_factory=dict)
 
-    def take(self, emitted: Families) -> Points:
-        """The points of one scrape, by instrument. What the scrape lacks is absent here too."""
-        found = {
-            family.name: cast("list[Sample]", samples) for family, samples in emitted if family.kind != "histogram"
+    def convert(self, families: Families) -> Points:
+        """Points of one scrape by instrument; missing samples have no point."""
+        samples = {
+            family.name: cast("list[Sample]", values) for family, values in families if family.kind != "histogram"
         }
-        for sample in found.get(metrics.GPU_INFO.name, ()):
+        for sample in samples.get(metrics.GPU_INFO.name, ()):
             labels = dict(zip(metrics.GPU_INFO.labels, sample.labels, strict=True))
-            self._known[labels["uuid"]] = _identity(labels)
+            self._identities[labels["uuid"]] = _identity(labels)
         points: dict[str, list[Point]] = {instrument.name: [] for instrument in INSTRUMENTS}
         for row in INSTRUMENT_ROWS:
-            points[row.instrument.name] += (self._point(row, sample) for sample in found.get(row.family.name, ()))
-        points[MEMORY_UTILIZATION.name] += _ratios(points[MEMORY_USAGE.name], points[MEMORY_LIMIT.name])
-        points[STATUS.name] += self._states(found)
+            points[row.instrument.name] += (self._point(row, sample) for sample in samples.get(row.family.name, ()))
+        points[MEMORY_UTILIZATION.name] += _memory_ratios(points[MEMORY_USAGE.name], points[MEMORY_LIMIT.name])
+        points[STATUS.name] += self._status_points(samples)
         return points
 
     def _point(self, row: InstrumentRow, sample: Sample) -> Point:
         labels = dict(zip(row.family.labels, sample.labels, strict=True))
         attributes = dict(self._gpu(labels["uuid"])) if "uuid" in labels else {}
         attributes.update((name, labels[label]) for label, name in row.labels.items())
-        return Point(float(sample.value), {**attributes, **row.always})
+        return Point(float(sample.value), {**attributes, **row.attributes})
 
     def _gpu(self, uuid: str) -> Mapping[str, str]:
-        return self._known.get(uuid) or {"hw.id": uuid, "hw.type": "gpu", "hw.vendor": "NVIDIA"}
+        return self._identities.get(uuid) or {"hw.id": uuid, "hw.type": "gpu", "hw.vendor": "NVIDIA"}
 
-    def _states(self, found: Mapping[str, list[Sample]]) -> Iterator[Point]:
-        """A point for each GPU ever seen and each state."""
-        for sample in found.get(metrics.GPU_LOST.name, ()):
+    def _status_points(self, samples: Mapping[str, list[Sample]]) -> Iterator[Point]:
+        """One point per state for each GPU ever seen."""
+        for sample in samples.get(metrics.GPU_LOST.name, ()):
             uuid = sample.labels[metrics.GPU_LOST.labels.index("uuid")]
-            current = hardware_state(self._condition(found, uuid, lost=bool(sample.value)))
-            for each in STATES:
-                yield Point(float(each == current), {**self._gpu(uuid), "hw.state": each})
+            current = hardware_state(self._condition(samples, uuid, lost=bool(sample.value)))
+            for name in STATES:
+                yield Point(float(name == current), {**self._gpu(uuid), "hw.state": name})
 
-    def _condition(self, found: Mapping[str, list[Sample]], uuid: str, *, lost: bool) -> Condition:
+    def _condition(self, samples: Mapping[str, list[Sample]], uuid: str, *, lost: bool) -> Condition:
         now = self.now()
-        after = dict(_of(found, metrics.GPU_THROTTLED, uuid))
-        then, before = self._throttled.setdefault(uuid, (now, after))
-        if now - then >= THROTTLE_WINDOW_SECONDS:
-            self._throttled[uuid] = (now, after)
+        throttled_now = dict(_gpu_values(samples, metrics.GPU_THROTTLED, uuid))
+        window_start, throttled_before = self._throttled.setdefault(uuid, (now, throttled_now))
+        if now - window_start >= THROTTLE_WINDOW_SECONDS:
+            self._throttled[uuid] = (now, throttled_now)
         return Condition(
             lost=lost,
-            row_remap_pending=any(value for _, value in _of(found, metrics.ROW_REMAP_PENDING, uuid)),
-            row_remap_failed=any(value for _, value in _of(found, metrics.ROW_REMAP_FAILED, uuid)),
-            xids={int(xid): now - last for xid, last in _of(found, metrics.XID_LAST, uuid)},
-            throttled=growth_ratios(before, after, now - then),
+            row_remap_pending=any(value for _, value in _gpu_values(samples, metrics.ROW_REMAP_PENDING, uuid)),
+            row_remap_failed=any(value for _, value in _gpu_values(samples, metrics.ROW_REMAP_FAILED, uuid)),
+            xids={int(xid): now - last for xid, last in _gpu_values(samples, metrics.XID_LAST, uuid)},
+            throttled=growth_ratios(throttled_before, throttled_now, now - window_start),
         )
 
 
@@ -191,13 +191,13 @@ def _identity(labels: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _of(found: Mapping[str, list[Sample]], family: Family, uuid: str) -> Iterator[tuple[str, float]]:
-    """The values of one GPU, with the last of their labels."""
-    return ((sample.labels[-1], sample.value) for sample in found.get(family.name, ()) if sample.labels[1] == uuid)
+def _gpu_values(samples: Mapping[str, list[Sample]], family: Family, uuid: str) -> Iterator[tuple[str, float]]:
+    """Values of one GPU, each with its last label value."""
+    return ((sample.labels[-1], sample.value) for sample in samples.get(family.name, ()) if sample.labels[1] == uuid)
 
 
-def _ratios(parts: list[Point], wholes: list[Point]) -> Iterator[Point]:
+def _memory_ratios(parts: list[Point], wholes: list[Point]) -> Iterator[Point]:
     whole = {point.attributes["hw.id"]: point.value for point in wholes}
     for part in parts:
-        if of := whole.get(part.attributes["hw.id"]):
-            yield Point(part.value / of, part.attributes)
+        if total := whole.get(part.attributes["hw.id"]):
+            yield Point(part.value / total, part.attributes)

@@ -1,4 +1,4 @@
-"""What became of pushes over OTLP: counted, and each trouble said once."""
+"""Results of OTLP pushes: counters and log messages."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ Signal = Literal["metrics", "traces"]
 SIGNALS: tuple[Signal, ...] = ("metrics", "traces")
 
 
-class PushError(NamedTuple):
-    """Why a push failed. `status` is the HTTP status; None where nobody answered."""
+class PushFailure(NamedTuple):
+    """Failed push. `status` is the HTTP status, None without a response."""
 
     message: str
     status: int | None = None
 
     @property
-    def passing(self) -> bool:
-        """Whether the same push may succeed later (OTLP/HTTP: no answer, 429, and what a server says of itself)."""
+    def is_transient(self) -> bool:
+        """Whether a retry may succeed (OTLP/HTTP: no response, 429, or 5xx)."""
         return self.status is None or self.status == 429 or self.status >= 500
 
 
 class PushReport:
-    """Counts and tells of one endpoint. Safe from several threads.
+    """Counts and logs the pushes to one endpoint. Thread-safe.
 
-    That nobody answers is said once for all signals, that a signal is refused once for that signal; and so is that it
-    is over. What happens meanwhile is only counted.
+    An unreachable endpoint is logged once for all signals, a refused signal once per signal, and each recovery once.
     """
 
     def __init__(self, endpoint: str, problems: ProblemLog | None = None) -> None:
@@ -42,32 +41,32 @@ class PushReport:
         self._failing: set[Signal] = set()
 
     def pushed(self, signal: Signal, items: int) -> None:
-        """So many data points or spans were taken."""
+        """Record accepted data points or spans."""
         with self._lock:
             self._pushed[signal] += items
             self._failing.discard(signal)
             self._responded()
             self._problems.resolve(self._refusal(signal), f"{self._endpoint}: takes {signal} again")
 
-    def failed(self, signal: Signal, lost: int, error: PushError) -> None:
-        """A push failed, and so many data points or spans are lost."""
+    def failed(self, signal: Signal, lost_items: int, failure: PushFailure) -> None:
+        """Record a failed push and the number of lost data points or spans."""
         with self._lock:
-            self._failed[signal] += lost
+            self._failed[signal] += lost_items
             self._failing.add(signal)
-            if error.status is None:
+            if failure.status is None:
                 self._unreachable = True
-                self._problems.report(self._endpoint, f"{error.message}; what is not pushed meanwhile is counted")
+                self._problems.report(self._endpoint, f"{failure.message}; what is not pushed meanwhile is counted")
                 return
             self._responded()
-            self._problems.report(self._refusal(signal), error.message)
+            self._problems.report(self._refusal(signal), failure.message)
 
     def failing(self, signal: Signal) -> bool:
-        """Whether the last push of the signal failed, or nobody answers any."""
+        """Whether the last push of the signal failed, or the endpoint is unreachable."""
         with self._lock:
             return self._unreachable or signal in self._failing
 
-    def emitted(self, too_many: int, queue_full: int) -> Families:
-        """The counters as families. `too_many`, `queue_full`: spans dropped for these reasons."""
+    def families(self, too_many: int, queue_full: int) -> Families:
+        """Counters as families. `too_many`, `queue_full`: spans dropped for these reasons."""
         with self._lock:
             return (
                 (OTLP_PUSHED, [Sample((signal,), self._pushed[signal]) for signal in SIGNALS]),

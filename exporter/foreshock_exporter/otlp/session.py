@@ -1,4 +1,4 @@
-"""The HTTP session of an OTLP exporter of the SDK, which says only that a push failed: this one knows why."""
+"""HTTP session for the SDK's OTLP exporters that records why a push failed."""
 
 from __future__ import annotations
 
@@ -6,45 +6,45 @@ from typing import Any
 
 import requests
 
-from foreshock_exporter.otlp.report import PushError
+from foreshock_exporter.otlp.report import PushFailure
 
 
 class RecordingSession(requests.Session):
-    """A session that remembers what became of the last request. For one thread."""
+    """Session that records the failure of the last request. Not thread-safe."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.trouble: PushError | None = None
+        self.failure: PushFailure | None = None
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # noqa: ANN401 - passed on as they came
-        """Send, and remember."""
+        """Send a request and record its failure."""
         try:
             response = super().send(request, **options)
         except requests.RequestException as error:
-            self.trouble = PushError(describe_error(error))
+            self.failure = PushFailure(describe_error(error))
             raise
-        refused = f"HTTP {response.status_code} {response.reason}".rstrip()
-        self.trouble = None if response.ok else PushError(refused, response.status_code)
+        status_line = f"HTTP {response.status_code} {response.reason}".rstrip()
+        self.failure = None if response.ok else PushFailure(status_line, response.status_code)
         return response
 
-    def take(self) -> PushError:
-        """Why the last push failed."""
-        return self.trouble or PushError("the push was not sent; --log.level=debug says more", 400)
+    def last_failure(self) -> PushFailure:
+        """Failure of the last push."""
+        return self.failure or PushFailure("the push was not sent; --log.level=debug says more", 400)
 
 
 def describe_error(error: BaseException) -> str:
-    """One line for people: what the system said of the connection, without the layers around it."""
+    """System error of a connection in one line, without the layers around it."""
     if isinstance(error, requests.Timeout):
         return "no answer in time"
-    seen: set[int] = set()
-    found = ""
-    pending: list[object] = [error]
-    while pending:
-        inner = pending.pop()
-        if not isinstance(inner, BaseException) or id(inner) in seen:
+    visited: set[int] = set()
+    message = ""
+    errors: list[object] = [error]
+    while errors:
+        current = errors.pop()
+        if not isinstance(current, BaseException) or id(current) in visited:
             continue
-        seen.add(id(inner))
-        if isinstance(inner, OSError) and inner.strerror:
-            found = inner.strerror
-        pending += [*inner.args, getattr(inner, "reason", None), inner.__cause__, inner.__context__]
-    return found or type(error).__name__
+        visited.add(id(current))
+        if isinstance(current, OSError) and current.strerror:
+            message = current.strerror
+        errors += [*current.args, getattr(current, "reason", None), current.__cause__, current.__context__]
+    return message or type(error).__name__

@@ -1,4 +1,4 @@
-"""Occupancy spans on their way: waiting in a bounded queue, pushed in batches through the SDK's exporter."""
+"""Occupancy spans in a bounded queue, pushed in batches by the SDK's exporter."""
 
 from __future__ import annotations
 
@@ -18,87 +18,87 @@ from foreshock_exporter.otlp.report import PushReport
 from foreshock_exporter.otlp.session import RecordingSession
 
 MAX_QUEUED_SPANS = 4096
-"""Spans that wait at most; beyond, the oldest is dropped and counted."""
+"""Queue size; beyond it the oldest span is dropped and counted."""
 MAX_BATCH_SPANS = 512
 MAX_SKIPPED_FLUSHES = 32
-"""Flushes that are left out at most after one that failed."""
+"""Most flushes skipped after a failed one."""
 
 
 class SpanPusher:
-    """`add` from any thread, never waiting; `flush` and `close` from one."""
+    """`add` is thread-safe and never blocks; `flush` and `close` are for one thread."""
 
     def __init__(self, url: str, resource: Resource, version: str, report: PushReport) -> None:
-        self._wire = RecordingSession()
-        self._exporter = OTLPSpanExporter(url, session=self._wire)
+        self._session = RecordingSession()
+        self._exporter = OTLPSpanExporter(url, session=self._session)
         self._resource = resource
         self._scope = InstrumentationScope("foreshock_exporter", version)
         self._report = report
-        self._waiting: deque[Occupancy] = deque()
+        self._queue: deque[Occupancy] = deque()
         self._batch: list[Occupancy] = []
         self._lock = threading.Lock()
         self._dropped = 0
-        self._pause = 0
+        self._skip_flushes = 0
         self._failures = 0
         self._closed = False
 
     def add(self, occupancies: Iterable[Occupancy]) -> None:
         """Queue intervals."""
         with self._lock:
-            self._waiting.extend(occupancies)
-            while self._waiting and len(self._waiting) + len(self._batch) > MAX_QUEUED_SPANS:
-                self._waiting.popleft()
+            self._queue.extend(occupancies)
+            while self._queue and len(self._queue) + len(self._batch) > MAX_QUEUED_SPANS:
+                self._queue.popleft()
                 self._dropped += 1
 
     def dropped(self) -> int:
-        """Spans dropped because too many waited."""
+        """Number of spans dropped by the queue limit."""
         with self._lock:
             return self._dropped
 
     def flush(self) -> None:
-        """Push what waits; after a failure not again until a growing number of calls has passed."""
+        """Push the queue. After failures, an increasing number of calls is skipped."""
         if self._closed:
             return
-        if self._pause > 0:
-            self._pause -= 1
+        if self._skip_flushes > 0:
+            self._skip_flushes -= 1
             return
-        while self._next():
+        while self._fill_batch():
             if not self._push():
-                self._pause = min(MAX_SKIPPED_FLUSHES, 2**self._failures)
+                self._skip_flushes = min(MAX_SKIPPED_FLUSHES, 2**self._failures)
                 self._failures = min(self._failures + 1, MAX_SKIPPED_FLUSHES)
                 return
         self._failures = 0
 
     def close(self) -> None:
-        """Let go of the connection; a push in flight gives up as soon as it can, and none begins any more."""
+        """Close the connection; a push in flight ends as soon as possible, and no other starts."""
         if self._closed:
             return
         self._closed = True
         self._exporter.shutdown()  # type: ignore[no-untyped-call]  # the SDK left it without types
 
-    def _next(self) -> bool:
-        """Whether there is a batch: the one that could not be pushed last time, or else a new one."""
+    def _fill_batch(self) -> bool:
+        """Fill the batch, first with spans of a failed push. Return whether it has spans."""
         with self._lock:
-            while self._waiting and len(self._batch) < MAX_BATCH_SPANS:
-                self._batch.append(self._waiting.popleft())
+            while self._queue and len(self._batch) < MAX_BATCH_SPANS:
+                self._batch.append(self._queue.popleft())
         return bool(self._batch)
 
     def _push(self) -> bool:
-        self._wire.trouble = None
-        if self._exporter.export([self._span(each) for each in self._batch]) is SpanExportResult.SUCCESS:
+        self._session.failure = None
+        if self._exporter.export([self._span(occupancy) for occupancy in self._batch]) is SpanExportResult.SUCCESS:
             self._report.pushed("traces", len(self._batch))
-            self._done()
+            self._clear_batch()
             return True
         if self._closed:
             return False
-        trouble = self._wire.take()
-        if trouble.passing:
-            self._report.failed("traces", 0, trouble)
+        failure = self._session.last_failure()
+        if failure.is_transient:
+            self._report.failed("traces", 0, failure)
         else:
-            self._report.failed("traces", len(self._batch), trouble)
-            self._done()
+            self._report.failed("traces", len(self._batch), failure)
+            self._clear_batch()
         return False
 
-    def _done(self) -> None:
+    def _clear_batch(self) -> None:
         with self._lock:
             self._batch = []
 

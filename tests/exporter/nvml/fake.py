@@ -89,7 +89,7 @@ class FakeLibrary:
         for at in range(0, number * 40, 40):
             identity, scope = struct.unpack_from("=II", array, at)
             self._nvml.asked_fields[-1].append((identity, scope))
-            said = self._nvml.fields.get((identity, scope), CONSTANTS["NVML_ERROR_NOT_SUPPORTED"])
+            said = self._nvml.field_values.get((identity, scope), CONSTANTS["NVML_ERROR_NOT_SUPPORTED"])
             kind, value, code = (*said, 0) if isinstance(said, tuple) else (3, 0, said)
             raw = struct.pack(f"={FORMATS[kind]}", value)
             array[at : at + 40] = struct.pack("=IIqqII8s", identity, scope, 1, 1, kind, code, raw)
@@ -101,7 +101,7 @@ class FakeNvml:
     """As many H100s as `gpus`. A test replaces answers by name, or has a function fail with a code by name.
 
     An answer that is a function is called with what NVML's function is given. `codes` has codes for functions of the
-    library itself: one for every call, or a list for the next ones. `fields` has (value type, value) or a code. With
+    library itself: one for every call, or a list for the next ones. `field_values` has (value type, value) or a code. With
     `overstates` the library says that it filled all the room it was given.
     """
 
@@ -115,7 +115,7 @@ class FakeNvml:
     used: list[tuple[int, int, int]] = field(default_factory=list)
     needed: int = 300
     overstates: bool = False
-    fields: dict[tuple[int, int], tuple[int, float] | int] = field(default_factory=dict)
+    field_values: dict[tuple[int, int], tuple[int, float] | int] = field(default_factory=dict)
     calls: list[tuple[Any, ...]] = field(default_factory=list)
     since: list[int] = field(default_factory=list)
     asked_fields: list[list[tuple[int, int]]] = field(default_factory=list)

@@ -15,7 +15,7 @@ from foreshock_exporter.nvml import NvmlDriver
 
 
 def test_readings_are_in_base_units(driver: Open) -> None:
-    assert driver(fields={(82, 0): (1, 70)})[0].read(0) == Reading(
+    assert driver(field_values={(82, 0): (1, 70)})[0].read(0) == Reading(
         utilization_ratio=0.97, memory_busy_ratio=0.41, memory_used_bytes=60_000, memory_free_bytes=24_400,
         memory_reserved_bytes=600, memory_total_bytes=85_000, power_watts=512.345, power_limit_watts=700.0,
         temperature_celsius={"gpu": 61.0, "memory": 70.0}, clock_hertz={"sm": 1.98e9, "memory": 2.619e9},
@@ -82,7 +82,7 @@ def test_a_driver_without_the_old_thermometer_is_asked_by_the_new_name(driver: O
 
 
 def test_a_memory_without_a_sensor_says_0_and_has_no_temperature(driver: Open) -> None:
-    assert driver(fields={(82, 0): (1, 0)})[0].read(0).temperature_celsius == {"gpu": 61.0}
+    assert driver(field_values={(82, 0): (1, 0)})[0].read(0).temperature_celsius == {"gpu": 61.0}
 
 
 def test_garbage_utilisation_is_dropped(driver: Open) -> None:
@@ -100,7 +100,7 @@ def test_health_tells_memory_errors_links_and_what_could_be(driver: Open) -> Non
         (161, 1): (3, 0),
         (161, 2): (3, 0),
     }
-    health = driver(fields=fields, nvmlDeviceGetNvLinkState=lambda _handle, link: int(link != 1))[0].health(0)
+    health = driver(field_values=fields, nvmlDeviceGetNvLinkState=lambda _handle, link: int(link != 1))[0].health(0)
     assert health == Health(
         clock_max_hertz={"sm": 1.99e9, "memory": 2.62e9}, ecc_errors={"corrected": 5.0, "uncorrected": 1.0},
         remapped_rows={"corrected": 2.0, "uncorrected": 1.0}, row_remap_pending=True, row_remap_failed=False,

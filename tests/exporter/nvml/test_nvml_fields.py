@@ -22,7 +22,7 @@ HOPPER: dict[tuple[int, int], Any] = {
 
 
 def counters(driver: Open, fields: dict[tuple[int, int], Any], **parts: Any) -> Counters:  # noqa: ANN401 - as driver
-    return driver(fields=fields, **parts)[0].counters(0)
+    return driver(field_values=fields, **parts)[0].counters(0)
 
 
 def test_counters_are_in_base_units_and_tell_where_they_wrap(driver: Open) -> None:
@@ -39,7 +39,7 @@ def test_counters_are_in_base_units_and_tell_where_they_wrap(driver: Open) -> No
 
 
 def test_counters_take_one_call_and_leave_out_what_the_gpu_does_not_have(driver: Open) -> None:
-    adapter, fake = driver(fields=dict(HOPPER))
+    adapter, fake = driver(field_values=dict(HOPPER))
     first, second = adapter.counters(0), adapter.counters(0)
     assert first == second
     _links, asked, again = fake.asked_fields
@@ -51,14 +51,14 @@ def test_counters_take_one_call_and_leave_out_what_the_gpu_does_not_have(driver:
 
 def test_a_device_that_was_lost_is_asked_for_everything_again(driver: Open) -> None:
     """Another may sit in its place."""
-    adapter, fake = driver(fields=dict(HOPPER))
+    adapter, fake = driver(field_values=dict(HOPPER))
     adapter.counters(0)
-    fake.fields[83, 0] = CONSTANTS["NVML_ERROR_GPU_IS_LOST"]
+    fake.field_values[83, 0] = CONSTANTS["NVML_ERROR_GPU_IS_LOST"]
     with pytest.raises(DeviceError) as raised:
         adapter.counters(0)
     assert raised.value.reason == "lost"
-    fake.fields[83, 0] = (3, 1000)
-    fake.fields[77, 0] = (3, 1_000_000_000)
+    fake.field_values[83, 0] = (3, 1000)
+    fake.field_values[77, 0] = (3, 1_000_000_000)
     assert adapter.counters(0).throttled_seconds["board_limit"] == 1.0
 
 
@@ -76,26 +76,26 @@ def test_nvlink_5_counts_bytes_over_all_links(driver: Open) -> None:
 def test_nvlink_5_is_summed_where_it_is_only_known_by_link(driver: Open) -> None:
     fields: dict[tuple[int, int], Any] = {(91, 0): (1, 2)}
     fields |= {(202, 0): (3, 1), (202, 1): (3, 2), (204, 0): (3, 4)}
-    adapter, fake = driver(fields=fields)
+    adapter, fake = driver(field_values=fields)
     said = adapter.counters(0)
     assert (said.nvlink_transmit_bytes, said.nvlink_receive_bytes) == (3.0, 4.0)
     assert "nvlink_transmit_bytes" not in said.wraps, "a sum wraps nowhere in particular"
-    fake.fields[202, 1] = CONSTANTS["NVML_ERROR_UNKNOWN"]
+    fake.field_values[202, 1] = CONSTANTS["NVML_ERROR_UNKNOWN"]
     said = adapter.counters(0)
     assert said.nvlink_transmit_bytes is None, "a part of the sum would look like a reset"
     assert said.absent["nvlink_transmit_bytes"] == "driver"
 
 
 def test_the_field_of_another_generation_that_stays_0_does_not_hide_the_right_one(driver: Open) -> None:
-    adapter, fake = driver(fields={(91, 0): (1, 2), (138, ALL): (3, 0), (202, ALL): (3, 0)})
+    adapter, fake = driver(field_values={(91, 0): (1, 2), (138, ALL): (3, 0), (202, ALL): (3, 0)})
     assert adapter.counters(0).nvlink_transmit_bytes == 0.0
-    fake.fields[202, ALL] = (3, 7)
+    fake.field_values[202, ALL] = (3, 7)
     assert [adapter.counters(0).nvlink_transmit_bytes for _ in range(2)] == [7.0, 7.0]
     assert (138, ALL) not in fake.asked_fields[-1]
 
 
 def test_links_are_not_asked_one_by_one_where_their_sum_is_known(driver: Open) -> None:
-    adapter, fake = driver(fields={(91, 0): (1, 2), (202, ALL): (3, 0), (202, 0): (3, 0), (202, 1): (3, 0)})
+    adapter, fake = driver(field_values={(91, 0): (1, 2), (202, ALL): (3, 0), (202, 0): (3, 0), (202, 1): (3, 0)})
     assert [adapter.counters(0).nvlink_transmit_bytes for _ in range(2)] == [0.0, 0.0]
     assert fake.asked_fields[-1] == [(202, ALL)]
 
@@ -140,7 +140,7 @@ def test_links_are_counted_one_by_one_where_the_driver_does_not_say(driver: Open
 def test_errors_of_nvlink_5_take_the_place_of_those_before(driver: Open) -> None:
     """Blocks that the physical layer sends again (295) are everyday there, and no errors."""
     fields = {(91, 0): (1, 2), (208, ALL): (3, 4), (295, ALL): (3, 5), (215, 0): (3, 1), (215, 1): (3, 1)}
-    assert driver(fields=fields)[0].health(0).nvlink_errors == {"crc": 4.0, "recovery": 2.0}
+    assert driver(field_values=fields)[0].health(0).nvlink_errors == {"crc": 4.0, "recovery": 2.0}
 
 
 ANSWERS = st.one_of(
@@ -158,7 +158,7 @@ def test_whatever_the_fields_answer_no_counter_is_negative_and_none_lacks_its_re
     fake = FakeNvml()
     adapter = NvmlDriver(fake, per_link=True)
     for fields in rounds:
-        fake.fields = {(91, 0): (1, 2), **fields}
+        fake.field_values = {(91, 0): (1, 2), **fields}
         said = adapter.counters(0)
         values = (said.energy_joules, said.pcie_transmit_bytes, said.nvlink_transmit_bytes)
         assert all(value is None or value >= 0.0 for value in (*values, *said.throttled_seconds.values()))

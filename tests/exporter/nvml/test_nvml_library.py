@@ -323,7 +323,7 @@ class Lifecycle(RuleBasedStateMachine):
     @rule()
     def enter(self) -> None:
         try:
-            self.library.enter()
+            self.library.begin_call()
         except DeviceError:
             return
         assert self.open, "a call was let in without NVML"
@@ -336,7 +336,7 @@ class Lifecycle(RuleBasedStateMachine):
         if gone:
             self.library.failure(pynvml.NVML_ERROR_UNINITIALIZED)
         self.in_flight -= 1
-        self.library.leave()
+        self.library.end_call()
 
     @rule(seconds=st.sampled_from([DRAIN_SECONDS / 2, DRAIN_SECONDS, RETRY_SECONDS / 2, RETRY_SECONDS]))
     def wait(self, seconds: float) -> None:

@@ -14,7 +14,7 @@ from tests.exporter.nvml.fake import CONSTANTS, FakeNvml
 
 from foreshock_exporter.gpu.driver_samples import Cursor, new_intervals
 from foreshock_exporter.model.device import DeviceError, ProcessUtilization, UtilizationSample
-from foreshock_exporter.nvml.errors import Codes
+from foreshock_exporter.nvml.errors import ReturnCodes
 from foreshock_exporter.nvml.samples import device_samples, process_buffers, process_samples, sample_buffers
 
 NAMES = {"utilization": "nvmlDeviceGetSamples", "process_utilization": "nvmlDeviceGetProcessUtilization"}
@@ -97,7 +97,7 @@ def test_whatever_the_driver_writes_no_sample_is_implausible(raw: bytes, count: 
         value_type._obj.value = kind
         return write(array, count_)
 
-    codes = Codes(FakeNvml())
+    codes = ReturnCodes(FakeNvml())
     _, of_device = device_samples(samples, None, since, sample_buffers(), codes)
     _, of_processes = process_samples(
         lambda _handle, array, count_, _since: write(array, count_), None, since, process_buffers(), codes

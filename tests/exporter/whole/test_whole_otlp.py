@@ -178,7 +178,7 @@ def test_spans_for_a_receiver_that_is_down_for_eight_hours_are_bounded_and_what_
         clock[0] += 1.0
     push.close()
     assert push._spans is not None
-    assert len(push._spans._waiting) == MAX_QUEUED_SPANS
-    (dropped,) = (samples for family, samples in push.emitted() if family.name.endswith("_spans_dropped_total"))
+    assert len(push._spans._queue) == MAX_QUEUED_SPANS
+    (dropped,) = (samples for family, samples in push.families() if family.name.endswith("_spans_dropped_total"))
     counted = {sample.labels[0]: sample.value for sample in dropped if not hasattr(sample, "counts")}
     assert counted["queue"] > 2 * HOURS * 3600 / 3 - MAX_QUEUED_SPANS - 10
