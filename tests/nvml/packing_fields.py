@@ -48,8 +48,8 @@ def pack_fields(to: layout.Gpu, gpu: ScriptedGpu, dialect: Dialect) -> None:
     known = sorted(f for f in _fields(gpu, dialect) if f.value is not None and f.id not in dialect.no_fields)
     if len(known) > layout.MAX_FIELDS:
         raise ValueError(f"{len(known)} field values; the library has room for {layout.MAX_FIELDS}")
-    to.field_values.count = len(known)
-    for packed, (id_, scope, value, type_) in zip(to.field_values.at, known, strict=False):
+    to.fields.count = len(known)
+    for packed, (id_, scope, value, type_) in zip(to.fields.at, known, strict=False):
         packed.id, packed.scope, packed.type = id_, scope, type_
         packed.bits = round(value or 0) % 2 ** (32 if type_ == pynvml.NVML_VALUE_TYPE_UNSIGNED_INT else 64)
 

@@ -98,11 +98,11 @@ class FakeLibrary:
 
 @dataclass
 class FakeNvml:
-    """As many H100s as `gpus`. A test replaces answers by name, or has a function fail with a code by name.
+    """NVML with `gpus` H100s. Tests replace results by name, or set an error code by name.
 
-    An answer that is a function is called with what NVML's function is given. `codes` has codes for functions of the
-    library itself: one for every call, or a list for the next ones. `field_values` has (value type, value) or a code. With
-    `overstates` the library says that it filled all the room it was given.
+    A callable result receives the arguments of the NVML function. `codes` has return codes of C functions: one for
+    every call, or a list for the next calls. `field_values` has (value type, value) or a code. With `overstates`, the
+    library reports a full buffer.
     """
 
     gpus: int = 1
