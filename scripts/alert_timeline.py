@@ -87,7 +87,7 @@ def samples_of(folder: Path, rules: Sequence[Rule]) -> tuple[str, float, float]:
 
 def _recorded(recording: Recording, wanted: Collection[str]) -> Iterator[str]:
     """As `foreshock export` writes them; a metric's series lie beside each other."""
-    for metric, group in groupby(recording.stretches, key=lambda stretch: stretch.metric):
+    for metric, group in groupby(recording.series, key=lambda series: series.metric):
         if metric not in wanted:
             continue
         series = list(group)

@@ -72,7 +72,7 @@ class Parts:
         setattr(owner, method, counted)
 
 
-def record(name: str, size: str, minutes: float, folder: Path, parts: Parts, habits: ScrapeConfig) -> None:
+def record(name: str, size: str, minutes: float, folder: Path, parts: Parts, config: ScrapeConfig) -> None:
     """Record a scenario as `foreshock simulate` does."""
     parts.wrap(Simulation, "advance", "simulation")
     parts.wrap(HostTarget, "sample", "exporters' samples")
@@ -80,7 +80,7 @@ def record(name: str, size: str, minutes: float, folder: Path, parts: Parts, hab
     collect_rarely()
     with parts.part("rest"), RecordingWriter(folder, RecordingMeta(simulated=True, scrape_interval=10.0)) as writer:
         simulation = Simulation(load(name, size, 1), 1, EPOCH, sample=0.05, count=True)
-        for _ in Recorder(simulation, writer, start=EPOCH, seed=1, habits=habits).run(EPOCH + 60 * minutes):
+        for _ in Recorder(simulation, writer, start=EPOCH, seed=1, config=config).run(EPOCH + 60 * minutes):
             pass
 
 
@@ -100,7 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scenario", default="calm")
     parser.add_argument("--size", default="demo")
     parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--look", type=float, default=ScrapeConfig().look, help="seconds between an exporter's looks")
+    parser.add_argument(
+        "--look", type=float, default=ScrapeConfig().gpu_sample_seconds, help="seconds between an exporter's looks"
+    )
     parser.add_argument("--profile", action="store_true", help="print the costliest functions")
     asked = parser.parse_args(arguments)
     parts, profile = Parts(), cProfile.Profile()
@@ -108,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = Path(scratch) / "recording"
         if asked.profile:
             profile.enable()
-        record(asked.scenario, asked.size, asked.minutes, folder, parts, ScrapeConfig(look=asked.look))
+        record(asked.scenario, asked.size, asked.minutes, folder, parts, ScrapeConfig(gpu_sample_seconds=asked.look))
         profile.disable()
         began = time.thread_time()
         with Recording(folder) as recording:

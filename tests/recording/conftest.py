@@ -83,9 +83,11 @@ def rows(opened: Callable[[Path], Recording]) -> Callable[[Path], Rows]:
         recording = opened(path)
         found: Rows = {}
         for piece in recording.samples():
-            for row, time, value in zip(piece.rows.tolist(), piece.times.tolist(), piece.values.tolist(), strict=True):
-                stretch = recording.stretches[row]
-                found.setdefault((stretch.metric, stretch.labels), []).append((time, value))
+            for row, time, value in zip(
+                piece.series.tolist(), piece.times.tolist(), piece.values.tolist(), strict=True
+            ):
+                series = recording.series[row]
+                found.setdefault((series.metric, series.labels), []).append((time, value))
         return found
 
     return read

@@ -90,7 +90,7 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "a label twice": ('up{a="b",a="c"} 1 1', "label 'a' twice"),
     "one word too many": ('up{a="b"} 1 1 1', "is no sample"),
     "not UTF-8": (b'up{a="\xff"} 1 1', "is not UTF-8"),
-    "a line without end": ("x" * (openmetrics.MAX_LINE + 1), "longer than"),
+    "a line without end": ("x" * (openmetrics.MAX_LINE_BYTES + 1), "longer than"),
     "more after the end": ("# EOF", "the file goes on after # EOF"),
 }
 

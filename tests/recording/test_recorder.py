@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 START = 1_767_600_000.0
 LENGTH = 300.0
-USUAL = ScrapeConfig()
+DEFAULTS = ScrapeConfig()
 Read = Callable[[Path], "Rows"]
 
 
@@ -42,13 +42,13 @@ def simulation(sample: float = 0.05, seed: int = 1) -> Simulation:
 def record(
     path: Path,
     length: float = LENGTH,
-    habits: ScrapeConfig = USUAL,
+    config: ScrapeConfig = DEFAULTS,
     outages: Sequence[Outage] = (),
     seed: int = 1,
 ) -> Path:
     """A recording of a small platform."""
     with RecordingWriter(path) as writer:
-        recorder = Recorder(simulation(seed=seed), writer, start=START, seed=seed, habits=habits, outages=outages)
+        recorder = Recorder(simulation(seed=seed), writer, start=START, seed=seed, config=config, outages=outages)
         for _ in recorder.run(START + length):
             pass
     return path
@@ -57,7 +57,7 @@ def record(
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five minutes in which one scrape of twenty is lost."""
-    return record(tmp_path_factory.mktemp("recorded") / "recording", habits=ScrapeConfig(loss=0.05))
+    return record(tmp_path_factory.mktemp("recorded") / "recording", config=ScrapeConfig(loss_ratio=0.05))
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +66,11 @@ def found(recorded: Path) -> Iterator[tuple[Rows, list[Span]]]:
     with Recording(recorded) as recording:
         rows: Rows = {}
         for piece in recording.samples():
-            for row, time, value in zip(piece.rows.tolist(), piece.times.tolist(), piece.values.tolist(), strict=True):
-                stretch = recording.stretches[row]
-                rows.setdefault((stretch.metric, stretch.labels), []).append((time, value))
+            for row, time, value in zip(
+                piece.series.tolist(), piece.times.tolist(), piece.values.tolist(), strict=True
+            ):
+                series = recording.series[row]
+                rows.setdefault((series.metric, series.labels), []).append((time, value))
         yield rows, [span for some in recording.spans() for span in some]
 
 
@@ -212,7 +214,7 @@ def test_numbers_are_those_of_the_text_that_an_exporter_would_serve(tmp_path: Pa
         numbers, values = target.read(START + 60)
         keys = {number: key for key, number in writer.numbers.items()}
         direct = {keys[number]: value for number, value in zip(numbers, values, strict=True)}
-        text = render(target.emitted()).decode()
+        text = render(target.families()).decode()
     scraped = {(sample.metric, sample.labels): sample.value for sample in parse(text, labels)}
     assert direct == scraped
     assert len(direct) > 100
@@ -224,7 +226,7 @@ def test_an_outage_begins_counters_anew(tmp_path: Path, rows: Read) -> None:
         Outage(START + 60, START + 120, ("host-1",), True),
         Outage(START + 60, START + 120, ("host-2",), False),
     ]
-    told = rows(record(tmp_path / "recording", 200.0, ScrapeConfig(loss=0.0), outages))
+    told = rows(record(tmp_path / "recording", 200.0, ScrapeConfig(loss_ratio=0.0), outages))
     fell: dict[str, set[bool]] = {}
     for labels, values in named(told, "gpu_busy_seconds_total").items():
         real = [value for _, value in values if not is_stale(value)]
@@ -243,6 +245,6 @@ def test_a_target_keeps_its_own_labels(tmp_path: Path) -> None:
     """What it says of them otherwise is renamed, as a scrape does."""
     with RecordingWriter(tmp_path / "recording") as writer:
         numbered = SeriesNumbers(writer, {"job": "j", "instance": "i"})
-        numbered.emitted([(Family("m", "gauge", ("instance", "job"), ""), [Sample(("other", "j"), 1.0)])])
+        numbered.of_families([(Family("m", "gauge", ("instance", "job"), ""), [Sample(("other", "j"), 1.0)])])
         assert list(writer.numbers) == [("m", (("exported_instance", "other"), ("instance", "i"), ("job", "j")))]
         writer.add(np.array([0], np.int32), np.array([0], np.int64), np.array([1.0]))

@@ -167,9 +167,9 @@ def test_any_samples_come_out_as_they_went_in(
     with Recording(path) as recording:
         found: dict[tuple[str, Labels], dict[int, float]] = {}
         for piece in recording.samples():
-            for row, time, value in zip(piece.rows, piece.times.tolist(), piece.values.tolist(), strict=True):
-                stretch = recording.stretches[row]
-                found.setdefault((stretch.metric, stretch.labels), {})[time] = value
+            for row, time, value in zip(piece.series, piece.times.tolist(), piece.values.tolist(), strict=True):
+                series = recording.series[row]
+                found.setdefault((series.metric, series.labels), {})[time] = value
     assert found == data
 
 

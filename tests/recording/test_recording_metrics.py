@@ -16,7 +16,7 @@ import pytest
 from foreshock_dashboard.model.query import Matcher, Query
 from foreshock_dashboard.model.samples import Sample, SampleBatch
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.recording.metric_cache import MOST, ROOM, MetricCache
+from foreshock_dashboard.recording.metric_cache import MAX_CACHED_SAMPLES, MAX_METRIC_SAMPLES, MetricCache
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.store.samples.promql_functions import Ints
@@ -42,11 +42,11 @@ def path(write: Callable[..., Path]) -> Path:
     return write(batches)
 
 
-@pytest.mark.parametrize(("most", "room"), [(0, 0), (MOST, 300), (200, ROOM)])
+@pytest.mark.parametrize(("most", "room"), [(0, 0), (MAX_METRIC_SAMPLES, 300), (200, MAX_CACHED_SAMPLES)])
 def test_an_answer_does_not_depend_on_what_is_kept(path: Path, opened: Open, most: int, room: int) -> None:
     """Nothing, what came first, or small metrics only: every window and every choice of series gives the same."""
     recording, less = opened(path), opened(path)
-    less.whole = MetricCache(less.rows, most, room)
+    less.cache = MetricCache(less.rows, most, room)
     kept, other = RecordedMetrics(recording), RecordedMetrics(less)
     chance = random.Random(6)
     for _ in range(60):
@@ -69,8 +69,8 @@ def test_what_is_kept_is_let_go_with_the_recording(path: Path) -> None:
     recording = Recording(path)
     source = RecordedMetrics(recording)
     assert len(source.fetch(Query("b", reduce="last", window=60.0), float(T0 + 60), float(T0 + 60), 10.0))
-    stretches = [stretch for stretch in recording.stretches if stretch.metric == "b"]
-    kept = recording.whole.rows(stretches[0].first, stretches[-1].last)
+    series = [each for each in recording.series if each.metric == "b"]
+    kept = recording.cache.rows(series[0].first, series[-1].last)
     assert kept is not None
     values = ref(kept.values)
     del kept
@@ -107,7 +107,7 @@ def test_a_metric_is_read_once_for_all_who_ask(path: Path, opened: Open) -> None
         read.append((first, last))
         return recording.rows(first, last)
 
-    recording.whole = MetricCache(counting)
+    recording.cache = MetricCache(counting)
     for _ in range(2):
         source = RecordedMetrics(recording)
         for start in range(T0, T0 + 600, 60):

@@ -23,7 +23,6 @@ from foreshock_dashboard.cli.replay import played_text
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.model.seasonality import DAY_SECONDS
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.recording.interval import interval_of
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay import replay
 from foreshock_dashboard.replay.replay import ReplayResult, ReplayTiming, replay_folder, worlds
@@ -131,7 +130,7 @@ def test_how_far_apart_samples_are_is_found_where_the_recording_does_not_say(wri
         if chance.random() > 0.05
     ]
     with Recording(write(sorted(batches, key=lambda batch: batch.time))) as recording:
-        assert interval_of(recording, otherwise=10.0) == pytest.approx(15.0, abs=0.7)
+        assert recording.scrape_interval(default=10.0) == pytest.approx(15.0, abs=0.7)
 
 
 def test_metrics_that_nobody_knows_of_make_no_incident(tmp_path: Path, foreshock: Foreshock) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from foreshock_dashboard.cli.hub_client import AnswerError, add_source_flags, authorization_header, get, hub_url
 from foreshock_dashboard.common.progress import ProgressBar
-from foreshock_dashboard.recording.convert import new_file
+from foreshock_dashboard.recording.atomic_files import new_file
 from foreshock_dashboard.replay.replay import replay_folder
 from foreshock_dashboard.web.documents.postmortem import Report, chosen, report
 

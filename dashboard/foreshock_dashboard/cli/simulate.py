@@ -59,12 +59,12 @@ def simulate(arguments: argparse.Namespace) -> int:
     duration = parse_flag("--duration", parse_duration, arguments.duration) if arguments.duration else spec.duration
     start = parse_flag("--start", parse_time, arguments.start) if arguments.start else EPOCH
     sampling = parse_flag("--span-sampling", _share, arguments.span_sampling)
-    habits = ScrapeConfig()
+    config = ScrapeConfig()
     meta = RecordingMeta(
         scenario=spec.name,
         seed=arguments.seed,
         simulated=True,
-        scrape_interval=habits.interval,
+        scrape_interval=config.interval_seconds,
         span_sampling=sampling,
     )
     began, bar = time.monotonic(), ProgressBar()
@@ -72,10 +72,10 @@ def simulate(arguments: argparse.Namespace) -> int:
     with RecordingWriter(Path(arguments.out), meta) as writer:
         simulation = Simulation(spec, arguments.seed, start, sample=sampling, count=True)
         outages = [Outage(*each) for each in simulation.outages]
-        recorder = Recorder(simulation, writer, start=start, seed=arguments.seed, habits=habits, outages=outages)
+        recorder = Recorder(simulation, writer, start=start, seed=arguments.seed, config=config, outages=outages)
         for reached in recorder.run(start + duration):
             bar(f"simulating {spec.name}", (reached - start) / duration)
-        writer.tell_truth(plain(simulation.truth()))
+        writer.add_ground_truth(plain(simulation.truth()))
         bar("sorting", 1.0)
     took = time.monotonic() - began
     bar.end(f"{arguments.out}: {duration / 60:.0f} min of {spec.name}, seed {arguments.seed}, in {took:.1f} s")

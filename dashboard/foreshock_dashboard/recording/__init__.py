@@ -1,4 +1,4 @@
-"""Recordings: a folder of samples and spans that is written, read, converted, and recorded from a simulation.
+"""Recordings: folders of samples and spans that are written, read, converted, or recorded from a simulated platform.
 
-Imports: `foreshock_exporter`, `ingest`, `model`, `sources`, `store`.
+Imports: `foreshock_exporter`, `ingest`, `model`, `sources`, `stats`, `store`.
 """

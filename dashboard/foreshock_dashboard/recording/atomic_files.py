@@ -1,4 +1,4 @@
-"""A folder that appears whole or not at all: written aside, synced, renamed."""
+"""Files and folders that appear complete or not at all: written beside, synced, renamed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from foreshock_dashboard.recording.errors import RecordingError
 
 
 @contextmanager
-def aside(path: Path) -> Iterator[Path]:
-    """A folder beside `path` to write into; it becomes `path` where the block ends well, and is removed where not.
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path`. It becomes `path` when the block ends, and is removed after an error.
 
     Raises:
         RecordingError: `path` exists, or its parent cannot be written.
@@ -21,7 +22,7 @@ def aside(path: Path) -> Iterator[Path]:
     path = path.absolute()
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise RecordingError(f"{path} exists and is not empty; remove it or name another folder")
-    part = path.with_name(f".{path.name}.part-{os.getpid()}")
+    part = _part_of(path)
     try:
         part.mkdir(parents=True)
     except OSError as error:
@@ -29,21 +30,43 @@ def aside(path: Path) -> Iterator[Path]:
     try:
         yield part
         for file in [*part.iterdir(), part]:
-            sync(file)
+            _sync(file)
         part.rename(path)
-        sync(path.parent)
+        _sync(path.parent)
     except OSError as error:
         raise RecordingError(f"{path}: cannot be written: {error.strerror}; free space, or name another") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def sync(path: Path) -> None:
-    """Have a file or folder survive power loss.
+@contextmanager
+def new_file(path: Path) -> Iterator[IO[bytes]]:
+    """Give a file to write. It becomes `path` when the block ends, and is removed after an error.
 
     Raises:
-        OSError: it cannot be synced.
+        RecordingError: `path` exists, or cannot be written.
     """
+    part = _part_of(path)
+    if path.exists():
+        raise RecordingError(f"{path} exists; remove it or name another file")
+    try:
+        with part.open("xb") as file:
+            yield file
+        _sync(part)
+        part.rename(path)
+        _sync(path.absolute().parent)
+    except OSError as error:
+        raise RecordingError(f"{path}: cannot be written: {error.strerror or error}") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _part_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part-{os.getpid()}")
+
+
+def _sync(path: Path) -> None:
+    """Sync a file or a folder to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

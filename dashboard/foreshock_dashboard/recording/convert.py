@@ -1,4 +1,4 @@
-"""Recordings from and to what other tools read: OpenMetrics with times, and OTLP's JSON."""
+"""Conversion of recordings from and to OpenMetrics text with timestamps and OTLP JSON lines."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from foreshock_dashboard.recording import openmetrics, otlp_lines
-from foreshock_dashboard.recording.atomic_files import sync
+from foreshock_dashboard.recording import openmetrics
+from foreshock_dashboard.recording.atomic_files import new_file
 from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.meta import RecordingMeta
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.recording.writer import RecordingWriter
+from foreshock_dashboard.sources.otlp.codec import DecodedRequest, MalformedError, decode_json, encode_json
 
+MAX_OTLP_LINE_BYTES = 64 << 20
+"""Larger than any request that a receiver accepts."""
 Progress = Callable[[str, float], None]
-"""Told what is being done, and which share of it (0…1) is over."""
+"""Called with the current task and its completed ratio (0…1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """What an import or export has taken over; `rejected` spans by reason."""
+    """Numbers of converted samples and spans, and of rejected spans by reason."""
 
     samples: int = 0
     spans: int = 0
@@ -31,56 +34,85 @@ class Converted:
 
 
 def import_files(metrics: Path | None, spans: Path | None, out: Path, progress: Progress) -> Converted:
-    """Make a recording of an OpenMetrics file and a file of OTLP requests, either of which may be None.
+    """Write a recording from an OpenMetrics file, a file of OTLP JSON lines, or both.
 
     Raises:
         RecordingError: a file cannot be read (the message gives its line), or the folder cannot be written.
     """
     rejected: Counter[str] = Counter()
-    count = told = 0
+    sample_count = span_count = 0
     with RecordingWriter(out, RecordingMeta()) as writer:
         if metrics is not None:
-            with open_file(metrics) as (file, size):
-                for found in openmetrics.parse(
-                    file, str(metrics), writer.series, lambda at: progress(f"reading {metrics.name}", at / size)
+            with _open(metrics) as (file, size):
+                for batch in openmetrics.parse(
+                    file,
+                    str(metrics),
+                    writer.series,
+                    lambda position: progress(f"reading {metrics.name}", position / size),
                 ):
-                    writer.add(*found)
-                    count += len(found.series)
+                    writer.add(*batch)
+                    sample_count += len(batch.series)
         if spans is not None:
-            with open_file(spans) as (file, size):
-                for request in otlp_lines.parse(file, str(spans)):
+            with _open(spans) as (file, size):
+                for request in parse_otlp_lines(file, str(spans)):
                     writer.add_spans(request.spans)
                     rejected.update(request.reasons)
-                    told += len(request.spans)
+                    span_count += len(request.spans)
                     progress(f"reading {spans.name}", file.tell() / size)
-        if not count and not told:
+        if not sample_count and not span_count:
             names = " and ".join(str(path) for path in (metrics, spans) if path is not None)
             raise RecordingError(f"{names}: neither a sample nor a span is in there; nothing was written")
         progress("sorting", 1.0)
-    return Converted(count, told, rejected)
+    return Converted(sample_count, span_count, rejected)
 
 
 def export(recording: Recording, metrics: Path | None, spans: Path | None, progress: Progress) -> Converted:
-    """Write a recording's samples and spans; the files must not exist.
+    """Write a recording's samples as OpenMetrics and its spans as OTLP JSON lines, to files that do not exist yet.
 
     Raises:
         RecordingError: a file exists or cannot be written, or the recording cannot be read.
     """
-    count = told = 0
+    sample_count = span_count = 0
     if metrics is not None:
         with new_file(metrics) as file:
-            whole = max(1, recording.meta.samples)
-            count = openmetrics.write(recording, file, lambda at: progress(f"writing {metrics.name}", at / whole))
+            samples = max(1, recording.meta.samples)
+            sample_count = openmetrics.write(
+                recording, file, lambda count: progress(f"writing {metrics.name}", count / samples)
+            )
     if spans is not None:
         with new_file(spans) as file:
-            whole_spans = max(1, recording.meta.spans)
-            told = otlp_lines.write(recording, file, lambda at: progress(f"writing {spans.name}", at / whole_spans))
-    return Converted(count, told)
+            for batch in recording.spans():
+                file.write(encode_json(batch) + b"\n")
+                span_count += len(batch)
+                progress(f"writing {spans.name}", span_count / max(1, recording.meta.spans))
+    return Converted(sample_count, span_count)
+
+
+def parse_otlp_lines(file: IO[bytes], name: str) -> Iterator[DecodedRequest]:
+    """Yield the spans of each line: one JSON ExportTraceServiceRequest, as the Collector's file exporter writes it.
+
+    Lines of metrics or logs hold no spans.
+
+    Raises:
+        RecordingError: a line is not a request. The message gives file and line.
+    """
+    number = 0
+    while line := file.readline(MAX_OTLP_LINE_BYTES + 1):
+        number += 1
+        if len(line) > MAX_OTLP_LINE_BYTES:
+            limit = f"{MAX_OTLP_LINE_BYTES >> 20} MiB"
+            raise RecordingError(f"{name}:{number}: the line is longer than {limit}: that is no request")
+        if not line.strip():
+            continue
+        try:
+            yield decode_json(line)
+        except MalformedError as error:
+            raise RecordingError(f"{name}:{number}: {error}; is it of the Collector's file exporter?") from None
 
 
 @contextmanager
-def open_file(path: Path) -> Iterator[tuple[IO[bytes], int]]:
-    """A file to read, and its size (1 at least).
+def _open(path: Path) -> Iterator[tuple[IO[bytes], int]]:
+    """Give a file to read, and its size (at least 1).
 
     Raises:
         RecordingError: it cannot be read.
@@ -90,25 +122,3 @@ def open_file(path: Path) -> Iterator[tuple[IO[bytes], int]]:
             yield file, max(1, os.fstat(file.fileno()).st_size)
     except OSError as error:
         raise RecordingError(f"{path}: cannot be read: {error.strerror or error}") from None
-
-
-@contextmanager
-def new_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file that is there, whole, once the block has ended well.
-
-    Raises:
-        RecordingError: it exists, or cannot be written.
-    """
-    part = path.with_name(f".{path.name}.part-{os.getpid()}")
-    if path.exists():
-        raise RecordingError(f"{path} exists; remove it or name another file")
-    try:
-        with part.open("xb") as file:
-            yield file
-        sync(part)
-        part.rename(path)
-        sync(path.absolute().parent)
-    except OSError as error:
-        raise RecordingError(f"{path}: cannot be written: {error.strerror or error}") from None
-    finally:
-        part.unlink(missing_ok=True)

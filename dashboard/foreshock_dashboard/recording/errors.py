@@ -1,4 +1,4 @@
-"""What can go wrong with a recording, for people."""
+"""Errors of recordings."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from foreshock_dashboard.model.query import SourceError
 
 
 class RecordingError(SourceError):
-    """A recording, or a file that is to become one, cannot be read or written. The message names it and the remedy."""
+    """A recording, or a file to convert, cannot be read or written. The message names the file and the remedy."""

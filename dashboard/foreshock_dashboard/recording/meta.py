@@ -1,4 +1,4 @@
-"""`meta.json`: what a recording says of itself."""
+"""The metadata file of a recording, `meta.json`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from foreshock_dashboard.recording.errors import RecordingError
 FORMAT = "foreshock-recording"
 VERSION = 1
 META, METRICS, SPANS, TRUTH = "meta.json", "metrics.parquet", "spans.parquet", "truth.json"
-_CHUNK = 1 << 20
+_READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """Size in bytes and CRC-32 of a file."""
+class FileChecksum:
+    """Size and CRC-32 of a file."""
 
     bytes: int
     crc32: int
@@ -28,10 +28,20 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class RecordingMeta:
-    """A recording's own words. Times in Unix seconds; None where it does not say.
+    """Metadata of a recording; None for missing values.
 
-    `start`, `end`: of its samples, or of its spans where it has no samples. `scrape_interval` in seconds. `files` are
-    checked where they are named; a recording that some other tool wrote need not name any.
+    Args:
+        start: earliest time of samples, or of spans if there are no samples, in Unix seconds.
+        end: latest time of these.
+        scenario: name of the simulated scenario.
+        seed: seed of the simulation.
+        simulated: whether a simulation wrote it.
+        scrape_interval: seconds between two scrapes.
+        span_sampling: ratio of recorded traces.
+        samples: number of samples.
+        series: number of series.
+        spans: number of spans.
+        files: checksums by file name. Recordings of other tools may leave them out.
     """
 
     start: float | None = None
@@ -44,42 +54,42 @@ class RecordingMeta:
     samples: int = 0
     series: int = 0
     spans: int = 0
-    files: dict[str, Checked] = field(default_factory=dict)
+    files: dict[str, FileChecksum] = field(default_factory=dict)
 
 
 def dump(meta: RecordingMeta) -> bytes:
-    """The bytes of the file."""
+    """Return the content of the file."""
     body: Json = {"format": FORMAT, "version": VERSION}
     body |= {name: getattr(meta, name) for name in RecordingMeta.__slots__ if name != "files"}
-    body["files"] = {name: {"bytes": of.bytes, "crc32": f"{of.crc32:08x}"} for name, of in meta.files.items()}
+    body["files"] = {name: {"bytes": file.bytes, "crc32": f"{file.crc32:08x}"} for name, file in meta.files.items()}
     return orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def read(folder: Path) -> RecordingMeta:
-    """Read a folder's `meta.json`, and compare with it the files that it names.
+    """Read the metadata of a folder and verify the checksums in it.
 
     Raises:
-        RecordingError: the folder is no recording, one of a newer version, half-written or damaged.
+        RecordingError: the folder is not a recording, or one that is damaged, incomplete or of a newer version.
     """
     if not folder.is_dir():
         raise RecordingError(f"recording {folder}: there is no such folder")
     try:
-        found = orjson.loads((folder / META).read_bytes())
+        content = orjson.loads((folder / META).read_bytes())
     except FileNotFoundError:
-        half = (folder / METRICS).exists() or (folder / SPANS).exists()
-        why = f"it has no {META}: it was not written to its end; record or import it again" if half else _FOREIGN
+        incomplete = (folder / METRICS).exists() or (folder / SPANS).exists()
+        why = f"it has no {META}: it was not written to its end; record or import it again" if incomplete else _FOREIGN
         raise RecordingError(f"recording {folder}: {why}") from None
     except (OSError, orjson.JSONDecodeError) as error:
         raise RecordingError(f"recording {folder}: {META} cannot be read: {error}") from None
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise RecordingError(f"recording {folder}: {_FOREIGN}")
-    if found.get("version") != VERSION:
+    if content.get("version") != VERSION:
         raise RecordingError(
-            f"recording {folder}: it has version {found.get('version')!r}, and this foreshock reads {VERSION}; "
+            f"recording {folder}: it has version {content.get('version')!r}, and this foreshock reads {VERSION}; "
             "use the one that wrote it"
         )
     try:
-        meta = _meta(found)
+        meta = _meta(content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RecordingError(f"recording {folder}: {META} says what makes no sense: {error}") from None
     _check(folder, meta)
@@ -89,50 +99,51 @@ def read(folder: Path) -> RecordingMeta:
 _FOREIGN = f'it is no recording: those have a {META} with "format": "{FORMAT}"'
 
 
-def _meta(found: Json) -> RecordingMeta:
+def _meta(content: Json) -> RecordingMeta:
     return RecordingMeta(
-        start=_number(found, "start"),
-        end=_number(found, "end"),
-        scenario=None if found.get("scenario") is None else str(found["scenario"]),
-        seed=None if found.get("seed") is None else int(found["seed"]),
-        simulated=bool(found.get("simulated", False)),
-        scrape_interval=_number(found, "scrape_interval"),
-        span_sampling=_number(found, "span_sampling"),
-        **{name: int(found.get(name) or 0) for name in ("samples", "series", "spans")},
+        start=_number(content, "start"),
+        end=_number(content, "end"),
+        scenario=None if content.get("scenario") is None else str(content["scenario"]),
+        seed=None if content.get("seed") is None else int(content["seed"]),
+        simulated=bool(content.get("simulated", False)),
+        scrape_interval=_number(content, "scrape_interval"),
+        span_sampling=_number(content, "span_sampling"),
+        **{name: int(content.get(name) or 0) for name in ("samples", "series", "spans")},
         files={
-            name: Checked(int(of["bytes"]), int(of["crc32"], 16)) for name, of in (found.get("files") or {}).items()
+            name: FileChecksum(int(file["bytes"]), int(file["crc32"], 16))
+            for name, file in (content.get("files") or {}).items()
         },
     )
 
 
-def _number(found: Json, key: str) -> float | None:
-    value: Any = found.get(key)
+def _number(content: Json, key: str) -> float | None:
+    value: Any = content.get(key)
     return None if value is None else float(value)
 
 
 def _check(folder: Path, meta: RecordingMeta) -> None:
     if not any((folder / name).exists() for name in (METRICS, SPANS)):
         raise RecordingError(f"recording {folder}: neither {METRICS} nor {SPANS} is there; copy the whole folder")
-    for name, wanted in meta.files.items():
+    for name, expected in meta.files.items():
         try:
-            actual = checked(folder / Path(name).name)
+            actual = checksum(folder / Path(name).name)
         except OSError as error:
             raise RecordingError(f"recording {folder}: {name}: {error.strerror}; copy the whole folder") from None
-        if actual != wanted:
+        if actual != expected:
             raise RecordingError(
-                f"recording {folder}: {name} is damaged ({actual.bytes} bytes where {wanted.bytes} were written, or a "
-                "checksum that differs); copy it again"
+                f"recording {folder}: {name} is damaged ({actual.bytes} bytes where {expected.bytes} were written, "
+                "or a checksum that differs); copy it again"
             )
 
 
-def checked(path: Path) -> Checked:
-    """Size and CRC-32 of a file.
+def checksum(path: Path) -> FileChecksum:
+    """Return size and CRC-32 of a file.
 
     Raises:
         OSError: it cannot be read.
     """
     crc = size = 0
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
+        while chunk := file.read(_READ_BYTES):
             crc, size = zlib.crc32(chunk, crc), size + len(chunk)
-    return Checked(size, crc)
+    return FileChecksum(size, crc)

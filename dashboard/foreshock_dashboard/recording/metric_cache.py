@@ -1,4 +1,4 @@
-"""Metrics of a recording that are read whole: a replay asks for each again and again, a piece of time at a time."""
+"""Cache of complete metrics of a recording: a replay queries each of them again and again, window after window."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import numpy as np
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.store.samples.promql_functions import Ints
 
-MOST = 1_000_000
-"""Samples of a metric that is read whole; of a larger one, only what is asked for."""
-ROOM = 6_000_000
-"""Samples that are kept, 16 bytes each. The first to come stay: who reads a long recording asks for all in turn, and
-would find none of those that came last."""
+MAX_METRIC_SAMPLES = 1_000_000
+"""Samples of a cached metric. Of a larger one only the queried window is read."""
+MAX_CACHED_SAMPLES = 6_000_000
+"""Samples of all cached metrics, 16 bytes each. Nothing is evicted: a replay queries all metrics in turn, and would
+never hit the most recent ones."""
 
 
 class MetricRows(NamedTuple):
-    """Rows `first` and following of the sorted file: times in ms, values."""
+    """The rows `first` and following of the sorted file: times in ms, values."""
 
     first: int
     times: Ints
     values: Floats
 
-    def within(self, first: int, last: int, after: int, until: int) -> tuple[Ints, Ints, Floats]:
-        """Those of rows `first` up to `last` whose time is in (after, until]: their rows, times, values."""
+    def window(self, first: int, last: int, after: int, until: int) -> tuple[Ints, Ints, Floats]:
+        """Return row number, time and value of the rows from `first` up to `last` with time in (after, until]."""
         part = slice(first - self.first, last - self.first)
         times = self.times[part]
         chosen = np.flatnonzero((times > after) & (times <= until))
@@ -34,29 +34,37 @@ class MetricRows(NamedTuple):
 
 
 class MetricCache:
-    """Keeps them, at most `room` samples of metrics with at most `most` each. Thread-safe.
+    """Caches the first metrics queried. Thread-safe.
 
-    `read` gives times and values of rows from the first up to the second.
+    Args:
+        read: returns times and values of the rows from a first one up to a last one.
+        max_metric_samples: samples of one metric.
+        max_samples: samples of all metrics.
     """
 
-    def __init__(self, read: Callable[[int, int], tuple[Ints, Floats]], most: int = MOST, room: int = ROOM) -> None:
-        self._read, self._most, self._room = read, most, room
+    def __init__(
+        self,
+        read: Callable[[int, int], tuple[Ints, Floats]],
+        max_metric_samples: int = MAX_METRIC_SAMPLES,
+        max_samples: int = MAX_CACHED_SAMPLES,
+    ) -> None:
+        self._read, self._max_metric_samples, self._room = read, max_metric_samples, max_samples
         self._lock = threading.Lock()
-        self._kept: dict[int, MetricRows] = {}
+        self._metrics: dict[int, MetricRows] = {}
 
     def rows(self, first: int, last: int) -> MetricRows | None:
-        """All rows of a metric, which are `first` up to `last`; None where there is no room for them."""
-        found = self._kept.get(first)  # without the lock: what is there is not to wait for what is being read
-        if found is not None:
-            return found
+        """Return all rows of a metric, `first` up to `last`; None if they do not fit."""
+        rows = self._metrics.get(first)  # without the lock, so that hits do not wait for reads
+        if rows is not None:
+            return rows
         with self._lock:
-            found = self._kept.get(first)  # somebody else may have read it meanwhile
-            if found is None and last - first <= min(self._most, self._room):
-                found = self._kept[first] = MetricRows(first, *self._read(first, last))
+            rows = self._metrics.get(first)  # another thread may have read it in the meantime
+            if rows is None and last - first <= min(self._max_metric_samples, self._room):
+                rows = self._metrics[first] = MetricRows(first, *self._read(first, last))
                 self._room -= last - first
-        return found
+        return rows
 
     def close(self) -> None:
-        """Let go of all, and keep nothing from now on."""
+        """Empty the cache and keep nothing from now on."""
         with self._lock:
-            self._kept, self._room = {}, 0
+            self._metrics, self._room = {}, 0

@@ -1,4 +1,4 @@
-"""Queries answered from a recording's samples, exactly as the embedded store answers them."""
+"""Metric queries on a recording, with the same answers as the embedded store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from foreshock_dashboard.model.query import Matcher, Matrix, Query, SourceError, grid
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.recording.reader import Recording, SeriesRows, values_of
+from foreshock_dashboard.recording.reader import Recording, SeriesRows, values_with_stale
 from foreshock_dashboard.store.samples.promql_functions import Ints, Series, Steps, evaluate, sum_by
 from foreshock_dashboard.store.samples.queries import MAX_QUERY_CELLS, MAX_QUERY_SAMPLES
 
@@ -18,7 +18,7 @@ select file_row_number as row, {time} as time, value::double as value
 from read_parquet($file, file_row_number = true)
 where metric = $metric and file_row_number >= $first and file_row_number < $last
   and {time} > $after and {time} <= $until
-limit $room
+limit $limit
 """
 
 
@@ -27,70 +27,71 @@ class RecordedMetrics:
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
-        self._of_metric: dict[str, list[SeriesRows]] = {}
-        for stretch in recording.stretches:
-            self._of_metric.setdefault(stretch.metric, []).append(stretch)
-        self._sql = _FETCH.format(time=recording.time)
+        self._series: dict[str, list[SeriesRows]] = {}
+        for series in recording.series:
+            self._series.setdefault(series.metric, []).append(series)
+        self._sql = _FETCH.format(time=recording.time_sql)
 
     def metric_names(self) -> frozenset[str]:
         """As `MetricSource.metric_names`."""
-        return frozenset(self._of_metric)
+        return frozenset(self._series)
 
     def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
         """As `MetricSource.fetch`."""
         steps, times = Steps.of(start, end, step), grid(start, end, step)
         metric = f"{query.metric}_bucket" if query.reduce == "buckets" else query.metric
-        chosen = [s for s in self._of_metric.get(metric, ()) if _accepted(s, query.matchers)]
-        if not chosen:
+        selected = [series for series in self._series.get(metric, ()) if _accepted(series, query.matchers)]
+        if not selected:
             return Matrix.empty(times)
         rows: dict[Labels, int] = {}
-        row_of = np.array([rows.setdefault(stretch.labels, len(rows)) for stretch in chosen], np.int64)
+        row_of = np.array([rows.setdefault(series.labels, len(rows)) for series in selected], np.int64)
         if len(rows) * steps.count > MAX_QUERY_CELLS:
             raise SourceError(
                 f"recording: {metric} has {len(rows)} series over {steps.count} steps; narrow labels or range"
             )
         after = steps.start - round(query.window * 1000)
-        at, found, values = self._read(metric, chosen, after, steps.end)
-        series = Series.of(len(rows), row_of[at], found, values)
-        return sum_by(query, list(rows), *evaluate(query, series, steps), times)
+        positions, sample_times, values = self._read(metric, selected, after, steps.end)
+        samples = Series.of(len(rows), row_of[positions], sample_times, values)
+        return sum_by(query, list(rows), *evaluate(query, samples, steps), times)
 
-    def _read(self, metric: str, chosen: Sequence[SeriesRows], after: int, until: int) -> tuple[Ints, Ints, Floats]:
-        """The samples of some stretches of one metric in (after, until]: which of them, time in ms, value."""
-        rows, times, values = self._window(metric, chosen[0].first, chosen[-1].last, after, until)
+    def _read(self, metric: str, selected: Sequence[SeriesRows], after: int, until: int) -> tuple[Ints, Ints, Floats]:
+        """Return position in `selected`, time (ms) and value of the samples in (after, until]."""
+        rows, times, values = self._window(metric, selected[0].first, selected[-1].last, after, until)
         if len(rows) > MAX_QUERY_SAMPLES:
             raise SourceError(
                 f"recording: more than {MAX_QUERY_SAMPLES} samples in one query; narrow the labels or the range"
             )
-        places = np.searchsorted([stretch.first for stretch in chosen], rows, side="right") - 1
-        within = rows < np.array([stretch.last for stretch in chosen], np.int64)[places]
-        return places[within], times[within], values[within]
+        positions = np.searchsorted([series.first for series in selected], rows, side="right") - 1
+        inside = rows < np.array([series.last for series in selected], np.int64)[positions]
+        return positions[inside], times[inside], values[inside]
 
     def _window(self, metric: str, first: int, last: int, after: int, until: int) -> tuple[Ints, Ints, Floats]:
-        """Rows `first` up to `last`, among them all of a metric, in (after, until]: which, time in ms, value."""
-        recording, every = self._recording, self._of_metric[metric]
-        whole = recording.whole.rows(every[0].first, every[-1].last)
-        if whole is not None:
-            return whole.within(first, last, after, until)
-        given = {
+        """Return row number, time (ms) and value of rows of a metric, `first` up to `last`, in (after, until]."""
+        recording, series = self._recording, self._series[metric]
+        cached = recording.cache.rows(series[0].first, series[-1].last)
+        if cached is not None:
+            return cached.window(first, last, after, until)
+        parameters = {
             "file": str(recording.metrics_file),
             "metric": metric,
             "first": first,
             "last": last,
             "after": after,
             "until": until,
-            "room": MAX_QUERY_SAMPLES + 1,
+            "limit": MAX_QUERY_SAMPLES + 1,
         }
         cursor = recording.engine.cursor()
         try:
-            with recording.reading():
-                found = cursor.execute(self._sql, given).fetchnumpy()
+            with recording.errors_translated():
+                columns = cursor.execute(self._sql, parameters).fetchnumpy()
         finally:
             cursor.close()
-        return np.asarray(found["row"], np.int64), np.asarray(found["time"], np.int64), values_of(found["value"])
+        rows, times = np.asarray(columns["row"], np.int64), np.asarray(columns["time"], np.int64)
+        return rows, times, values_with_stale(columns["value"])
 
 
-def _accepted(stretch: SeriesRows, matchers: Sequence[Matcher]) -> bool:
+def _accepted(series: SeriesRows, matchers: Sequence[Matcher]) -> bool:
     if not matchers:
         return True
-    labels = {"__name__": stretch.metric, **dict(stretch.labels)}
+    labels = {"__name__": series.metric, **dict(series.labels)}
     return all(matcher.accepts(labels.get(matcher.label, "")) for matcher in matchers)

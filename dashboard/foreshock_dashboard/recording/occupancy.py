@@ -1,6 +1,6 @@
-"""What a simulated host's exporter tells of its shared GPUs: written for the past, pushed over OTLP from then on.
+"""Occupancy spans of a simulated host's GPUs: collected for the recorded time, pushed over OTLP afterwards.
 
-A real exporter samples ten times a second, a simulated one once; its intervals say that their resolution is a second.
+Their resolution is one second: a simulated exporter samples once per second, a real one ten times.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ from foreshock_exporter.otlp.pusher import OtlpPusher
 
 
 class OccupancySpans:
-    """Observes one host. Until `live`, intervals that end after `since` (Unix seconds) are kept for `take`."""
+    """Observes one host. Until `start_push`, intervals that end after `since` (Unix seconds) are kept for `take`."""
 
     def __init__(self, host_id: str, host_name: str, since: float) -> None:
         self.resource = {"host.id": host_id, "host.name": host_name, "foreshock.mock": "true"}
         self._since = since
-        self._occupancies = OccupancyTracker(host_join_keys)
+        self._tracker = OccupancyTracker(host_join_keys)
         self._ended: list[Occupancy] = []
         self._push: OtlpPusher | None = None
 
     def observe(self, observation: Observation) -> None:
-        """As the exporter's `observe`."""
+        """Receive an observation of the exporter."""
         if self._push is not None:
             self._push.observe(observation)
         elif observation.end > self._since:
-            self._ended += self._occupancies.observe(observation)
+            self._ended += self._tracker.observe(observation)
 
     def take(self, *, last: bool = False) -> list[Span]:
-        """The spans of what has ended since the last call; with `last`, of what is open too."""
+        """Return the spans of the intervals ended since the last call; with `last`, of open intervals too."""
         if last:
-            self._ended += self._occupancies.settle(float("inf"))
+            self._ended += self._tracker.settle(float("inf"))
         ended, self._ended = self._ended, []
-        return [self._span(each) for each in ended]
+        return [self._span(occupancy) for occupancy in ended]
 
-    def live(self, push: OtlpPusher) -> None:
-        """Hand what is observed from now on to the push of a real exporter."""
+    def start_push(self, push: OtlpPusher) -> None:
+        """Pass later observations to the pusher of a real exporter."""
         self._push = push
 
     def _span(self, occupancy: Occupancy) -> Span:
-        said = attributes(occupancy)
+        values = attributes(occupancy)
         return Span(
             trace_id=f"{trace_id(occupancy.uuid, occupancy.start):032x}",
             span_id=f"{span_id(occupancy):016x}",
@@ -60,5 +60,5 @@ class OccupancySpans:
             status="unset",
             status_message="",
             resource={**self.resource, "service.name": EXPORTER},
-            attributes={name: list(value) if isinstance(value, tuple) else value for name, value in said.items()},
+            attributes={name: list(value) if isinstance(value, tuple) else value for name, value in values.items()},
         )

@@ -1,8 +1,8 @@
-"""OpenMetrics text with times, as `promtool tsdb dump-openmetrics` writes it and `create-blocks-from` reads it.
+"""OpenMetrics text with timestamps, as `promtool tsdb dump-openmetrics` writes and `create-blocks-from` reads it.
 
-Source: OpenMetrics 1.0 and cmd/promtool/tsdb.go. A line is `name{label="value", …} value seconds`; the last is `# EOF`.
-promtool quotes labels as Go does, which has more escapes than OpenMetrics: both are read. Staleness markers have no
-form in OpenMetrics: promtool leaves them out, and so do we.
+Sources: OpenMetrics 1.0 and cmd/promtool/tsdb.go. A line is `name{label="value", …} value seconds`; the last one is
+`# EOF`. promtool quotes labels as Go does, with more escapes than OpenMetrics; both are read. OpenMetrics has no
+staleness markers: they are left out, as in promtool.
 """
 
 from __future__ import annotations
@@ -20,12 +20,10 @@ from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.store.samples.promql_functions import STALE_BITS
 
-MAX_LINE = 1 << 20
-"""Bytes of a line."""
-PIECE = 100_000
-"""Samples that are given at once."""
-MAX_TIME = 1e12
-"""Seconds before or after 1970 that a time may be at most."""
+MAX_LINE_BYTES = 1 << 20
+BATCH_SAMPLES = 100_000
+MAX_TIME_SECONDS = 1e12
+"""Largest absolute Unix time."""
 
 # Possessive quantifiers keep matching linear in the line's length, whatever the file holds.
 _LINE = re.compile(
@@ -44,7 +42,7 @@ _LETTERS = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v
 
 
 class Samples(NamedTuple):
-    """Samples as a writer takes them: numbers of series, times in ms, values."""
+    """Samples as columns: series number, time in ms, value."""
 
     series: NDArray[np.int32]
     times: NDArray[np.int64]
@@ -52,52 +50,59 @@ class Samples(NamedTuple):
 
 
 def parse(
-    file: IO[bytes], where: str, number: Callable[[str, Labels], int], line_done: Callable[[int], None] = lambda _: None
+    file: IO[bytes],
+    name: str,
+    series_number: Callable[[str, Labels], int],
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Iterator[Samples]:
-    """Read every sample, in the order of the file, `PIECE` at a time; `number` gives a series its number.
+    """Yield all samples in the order of the file, `BATCH_SAMPLES` at once.
 
-    `line_done` is told now and then how many bytes have been read.
+    Args:
+        file: the text.
+        name: the file's name, for messages.
+        series_number: returns the number of a series.
+        progress: called now and then with the number of bytes read.
 
     Raises:
-        RecordingError: a line is no sample with a time, or the file is cut off. The message gives file and line.
+        RecordingError: a line is not a sample with a time, or the file is cut off. The message gives file and line.
     """
     known: dict[bytes, int] = {}
     series: list[int] = []
     times: list[float] = []
     values: list[float] = []
-    at, ended = 0, False
-    for at, line in enumerate(_lines(file, where), 1):
+    number, ended = 0, False
+    for number, line in enumerate(_lines(file, name), 1):
         if ended:
-            raise RecordingError(f"{where}:{at}: the file goes on after # EOF; split it there")
+            raise RecordingError(f"{name}:{number}: the file goes on after # EOF; split it there")
         if line[:1] == b"#" or not line.strip():
             ended = line.rstrip() == b"# EOF"
             continue
         try:
-            head, value, time = line.rsplit(b" ", 2)
-            found, worth, when = known[head], _fast(value), _fast(time)
-        except (KeyError, ValueError):  # a series not met before, an exemplar, or no sample
-            text, found, worth, when = _sample(line, f"{where}:{at}", number)
-            known[text] = found
-        if not -MAX_TIME < when < MAX_TIME:
-            raise RecordingError(f"{where}:{at}: {when!r} is no time in seconds")
-        series.append(found)
-        values.append(worth)
-        times.append(when)
-        if len(series) >= PIECE:
+            head, value_text, time_text = line.rsplit(b" ", 2)
+            ref, value, time = known[head], _float(value_text), _float(time_text)
+        except (KeyError, ValueError):  # a new series, an exemplar, or not a sample
+            head, ref, value, time = _sample(line, f"{name}:{number}", series_number)
+            known[head] = ref
+        if not -MAX_TIME_SECONDS < time < MAX_TIME_SECONDS:
+            raise RecordingError(f"{name}:{number}: {time!r} is no time in seconds")
+        series.append(ref)
+        values.append(value)
+        times.append(time)
+        if len(series) >= BATCH_SAMPLES:
             yield _samples(series, times, values)
-            line_done(file.tell())
+            progress(file.tell())
             series, times, values = [], [], []
     if not ended:
-        raise RecordingError(f"{where}:{at + 1}: the file ends without # EOF: it is cut off; write it again")
+        raise RecordingError(f"{name}:{number + 1}: the file ends without # EOF: it is cut off; write it again")
     if series:
         yield _samples(series, times, values)
 
 
-def _fast(text: bytes) -> float:
-    """A number as Python reads it, but for the underscores that Python allows.
+def _float(text: bytes) -> float:
+    """Parse a number, without the underscores that Python allows.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a number.
     """
     return float(text.replace(b"_", b"?"))
 
@@ -107,17 +112,19 @@ def _samples(series: list[int], times: list[float], values: list[float]) -> Samp
     return Samples(np.array(series, np.int32), milliseconds, np.array(values, np.float64))
 
 
-def _lines(file: IO[bytes], where: str) -> Iterator[bytes]:
+def _lines(file: IO[bytes], name: str) -> Iterator[bytes]:
     number = 0
-    while line := file.readline(MAX_LINE + 1):
+    while line := file.readline(MAX_LINE_BYTES + 1):
         number += 1
-        if len(line) > MAX_LINE:
-            raise RecordingError(f"{where}:{number}: the line is longer than {MAX_LINE} bytes: that is no OpenMetrics")
+        if len(line) > MAX_LINE_BYTES:
+            raise RecordingError(
+                f"{name}:{number}: the line is longer than {MAX_LINE_BYTES} bytes: that is no OpenMetrics"
+            )
         yield line.rstrip(b"\r\n")
 
 
-def _sample(line: bytes, place: str, number: Callable[[str, Labels], int]) -> tuple[bytes, int, float, float]:
-    """What comes before a line's value, its series, value and time."""
+def _sample(line: bytes, place: str, series_number: Callable[[str, Labels], int]) -> tuple[bytes, int, float, float]:
+    """Return the text before a line's value, its series number, value and time."""
     try:
         text = line.decode()
     except UnicodeDecodeError as error:
@@ -132,21 +139,21 @@ def _sample(line: bytes, place: str, number: Callable[[str, Labels], int]) -> tu
             raise RecordingError(f"{place}: {match[part][:40]!r} is not a number")
     labels = _labels(match["labels"] or "", place)
     head = text[: match.start("value")].rstrip(" ").encode()
-    return head, number(match["name"], labels), float(match["value"]), float(match["time"])
+    return head, series_number(match["name"], labels), float(match["value"]), float(match["time"])
 
 
 def _labels(text: str, place: str) -> Labels:
     labels: dict[str, str] = {}
-    at, end = 0, len(text.rstrip(" "))
-    while at < end:
-        match = _LABEL.match(text, at)
+    position, end = 0, len(text.rstrip(" "))
+    while position < end:
+        match = _LABEL.match(text, position)
         if match is None:
-            raise RecordingError(f"{place}: malformed labels: {text[at : at + 80]!r}")
+            raise RecordingError(f"{place}: malformed labels: {text[position : position + 80]!r}")
         name, value = match.groups()
         if name in labels:
             raise RecordingError(f"{place}: label {name!r} twice")
         labels[name] = _ESCAPE.sub(_unescaped, value) if "\\" in value else value
-        at = match.end()
+        position = match.end()
     return labels_of(labels)
 
 
@@ -158,24 +165,27 @@ def _unescaped(escape: re.Match[str]) -> str:
     return chr(code) if code < 0x110000 else "\ufffd"
 
 
-# --- and back
+# --- writing
 
 
-def write(recording: Recording, file: IO[bytes], told: Callable[[int], None] = lambda _: None) -> int:
-    """Write all samples but staleness markers, series by series; gives their number, and tells it now and then."""
-    heads = [_head(stretch.metric, stretch.labels) for stretch in recording.stretches]
+def write(recording: Recording, file: IO[bytes], progress: Callable[[int], None] = lambda _: None) -> int:
+    """Write all samples but staleness markers, series by series. Return their number.
+
+    `progress` is called now and then with the number of samples written.
+    """
+    heads = [_head(series.metric, series.labels) for series in recording.series]
     count = 0
-    for piece in recording.samples():
-        alive = piece.values.view(np.int64) != STALE_BITS
-        rows, times, values = (each[alive].tolist() for each in (piece.rows, piece.times, piece.values))
+    for batch in recording.samples():
+        fresh = batch.values.view(np.int64) != STALE_BITS
+        series, times, values = (column[fresh].tolist() for column in batch)
         file.write(
             "".join(
-                f"{heads[row]} {_value(value)} {_seconds(time)}\n"
-                for row, time, value in zip(rows, times, values, strict=True)
+                f"{heads[position]} {_value(value)} {_seconds(time)}\n"
+                for position, time, value in zip(series, times, values, strict=True)
             ).encode()
         )
-        count += len(rows)
-        told(count)
+        count += len(series)
+        progress(count)
     file.write(b"# EOF\n")
     return count
 

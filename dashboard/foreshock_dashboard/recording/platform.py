@@ -1,20 +1,22 @@
-"""What a recorder needs of a simulated platform, and nothing more: it knows no simulator."""
+"""Interface between the recorder and a simulated platform."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from foreshock_dashboard.model.span import Attributes, Kind, Status
-from foreshock_dashboard.recording.span_counts import Counts
 from foreshock_exporter.exporter import Collector
 from foreshock_exporter.model.device import Driver
 from foreshock_exporter.model.family import Families
 from foreshock_exporter.model.service import Resolver
 
+Name = tuple[str, str]
+"""Namespace and name of a service."""
 
-class Ended(Protocol):
-    """A span that has ended, as `model.span.Span` has it."""
+
+class EndedSpan(Protocol):
+    """A span that has ended, with the fields of `model.span.Span`."""
 
     @property
     def trace_id(self) -> str: ...
@@ -40,8 +42,74 @@ class Ended(Protocol):
     def attributes(self) -> Attributes: ...
 
 
+class Durations(Protocol):
+    """Durations, in seconds, of successful and failed spans of one service, kind and name.
+
+    The recorder empties both lists when it reads them.
+    """
+
+    @property
+    def service(self) -> Name: ...
+    @property
+    def kind(self) -> Kind: ...
+    @property
+    def name(self) -> str: ...
+
+    answered: list[float]
+    failed: list[float]
+
+
+class Edge(Protocol):
+    """Calls from a client to a server: counters, and durations that the recorder empties when it reads them."""
+
+    @property
+    def client(self) -> Name: ...
+    @property
+    def server(self) -> Name: ...
+    @property
+    def connection(self) -> str: ...
+    @property
+    def requests(self) -> int: ...
+    @property
+    def failed(self) -> int: ...
+    @property
+    def retries(self) -> int: ...
+    @property
+    def fallbacks(self) -> Mapping[Any, int]: ...  # by `Name`: a Mapping's keys are invariant
+
+    client_seconds: list[float]
+    server_seconds: list[float]
+
+
+class ModelUse(Protocol):
+    """Requests to a model of a service: token counters, and durations that the recorder empties."""
+
+    @property
+    def service(self) -> Name: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def prompt_tokens(self) -> int: ...
+    @property
+    def generated_tokens(self) -> int: ...
+
+    queued_seconds: list[float]
+    first_token_seconds: list[float]
+
+
+class SpanCounts(Protocol):
+    """Counts over all spans of a platform, sampled or not."""
+
+    @property
+    def durations(self) -> Sequence[Durations]: ...
+    @property
+    def edges(self) -> Sequence[Edge]: ...
+    @property
+    def models(self) -> Sequence[ModelUse]: ...
+
+
 class Host(Protocol):
-    """A host with GPUs, as an exporter sees it."""
+    """A host with GPUs, as an exporter reads it."""
 
     @property
     def host_id(self) -> str: ...
@@ -56,35 +124,39 @@ class Host(Protocol):
 
 
 class Platform(Protocol):
-    """A simulated platform that is driven from outside. Times in Unix seconds."""
+    """A simulated platform that the recorder drives. Times in Unix seconds."""
 
-    def advance(self, until: float) -> Sequence[Ended]:
-        """Run to `until`; the spans that ended on the way, of those traces that are sampled."""
+    def advance(self, until: float) -> Sequence[EndedSpan]:
+        """Run to `until` and return the spans that ended, of sampled traces."""
         ...
 
     @property
-    def counts(self) -> Counts:
-        """What is counted over all spans."""
+    def counts(self) -> SpanCounts:
+        """Counts over all spans."""
         ...
 
     @property
     def hosts(self) -> Sequence[Host]:
-        """The hosts, each with what an exporter asks."""
+        """All hosts with GPUs."""
         ...
 
     def inference(self) -> Mapping[str, Families]:
-        """What model servers tell now, each by its `host:port`."""
+        """Return the current metrics of each model server, by `host:port`."""
         ...
 
     def capacity(self) -> Families:
-        """What kube-state-metrics tells now."""
+        """Return the current metrics of kube-state-metrics."""
         ...
 
 
 class Outage(NamedTuple):
-    """Scrapes of hosts (by name; of all where none is named) fail from `start` to `end` (Unix seconds).
+    """A time in which scrapes of hosts fail.
 
-    `restarts`: their exporters begin anew afterwards, with counters at 0.
+    Args:
+        start: begin, in Unix seconds.
+        end: end, in Unix seconds.
+        hosts: names of the affected hosts; empty for all.
+        restarts: whether the exporters restart afterwards, with counters at 0.
     """
 
     start: float

@@ -1,4 +1,4 @@
-"""Opens a recording and gives what is in it. Only `meta.json`, `metrics.parquet` and `spans.parquet` are ever read."""
+"""Reading of recordings: `meta.json`, `metrics.parquet` and `spans.parquet`, and no other file of the folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
@@ -20,12 +20,17 @@ from foreshock_dashboard.model.span import Origin, Span
 from foreshock_dashboard.recording import meta as files
 from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.metric_cache import MetricCache
+from foreshock_dashboard.stats.intervals import median_interval
 from foreshock_dashboard.store.blocks.duckdb_engine import connect
 
-MEMORY = "512MB"
-ROWS = 200_000
-"""Samples that are read at once."""
-SPAN_ROWS = 2_000
+DUCKDB_MEMORY = "512MB"
+DUCKDB_THREADS = 2
+BATCH_SAMPLES = 200_000
+BATCH_SPANS = 2_000
+INTERVAL_SERIES = 200
+"""Series, spread over the recording, from which the scrape interval is estimated."""
+INTERVAL_SAMPLES = 200
+"""Samples of each of these series."""
 
 _TIMES = {
     "BIGINT": "timestamp",
@@ -37,7 +42,7 @@ _TIMES = {
     "TIMESTAMP_NS": "epoch_ms(timestamp::timestamp)",
     "TIMESTAMP WITH TIME ZONE": "epoch_ms(timestamp)",
 }
-"""By the column's type, its time in milliseconds: integers are such, fractions are seconds."""
+"""SQL of the time in milliseconds, by type of the column. Integers are milliseconds, floats are seconds."""
 _INDEX = """
 select metric, labels, min(file_row_number) as first, max(file_row_number) as last, count(*) as rows
 from read_parquet($file, file_row_number = true) group by metric, labels order by first
@@ -54,13 +59,13 @@ _SPANS = """
 select resource, scope, span from read_parquet($file, file_row_number = true)
 where file_row_number >= $first and file_row_number < $last
 """
-_REACH = "select min({time}), max({time}) from read_parquet($file)"
-_SPAN_REACH = "select min(start_ns), max(end_ns) from read_parquet($file)"
+_TIME_RANGE = "select min({time}), max({time}) from read_parquet($file)"
+_SPAN_TIME_RANGE = "select min(start_ns), max(end_ns) from read_parquet($file)"
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesRows:
-    """One series: its samples are rows `first` up to `last` of the sorted file."""
+    """A series, whose samples are the rows `first` up to `last` (excluded) of the sorted file."""
 
     metric: str
     labels: Labels
@@ -68,44 +73,42 @@ class SeriesRows:
     last: int
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Some samples of neighbouring series: `stretches[rows[i]]` has `values[i]` at `times[i]` (ms), each time once."""
+class SampleColumns(NamedTuple):
+    """Samples as columns: position of the series in `Recording.series`, time in ms, value."""
 
-    rows: NDArray[np.int64]
+    series: NDArray[np.int64]
     times: NDArray[np.int64]
     values: NDArray[np.float64]
 
 
 class Recording:
-    """A recording that is open. Not changed by anything; `close` it, or use it in a `with` block.
+    """An open recording, read-only. Call `close`, or use it in a `with` block.
 
-    Samples may lie in the file by series or by time: those that do not lie by series are sorted once, into a temporary
-    folder.
+    Samples that are not grouped by series are sorted once, into a temporary folder.
 
     Raises:
-        RecordingError: it is none, is damaged, half-written, or of a newer version.
+        RecordingError: the folder is not a recording, or one that is damaged, incomplete or of a newer version.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
-        self.whole = MetricCache(self.rows)
+        self.cache = MetricCache(self.rows)
         meta = files.read(self.path)
         with ExitStack() as opened:
             self._scratch = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="foreshock-recording-")))
             (self._scratch / "tmp").mkdir()
-            self.engine = connect(self._scratch, MEMORY, 2, extra_folders=(self.path,))
+            self.engine = connect(self._scratch, DUCKDB_MEMORY, DUCKDB_THREADS, extra_folders=(self.path,))
             opened.callback(self.engine.close)
-            with self.reading():
-                self.metrics_file, self.time, self.stretches = self._series()
+            with self.errors_translated():
+                self.metrics_file, self.time_sql, self.series = self._find_series()
                 self._span_rows = self._count_spans()
                 self.meta = self._completed(meta)
             self._opened = opened.pop_all()
 
     def close(self) -> None:
-        """Let go of it."""
+        """Release files and memory."""
         self._opened.close()
-        self.whole.close()
+        self.cache.close()
 
     def __enter__(self) -> Recording:
         return self
@@ -114,17 +117,17 @@ class Recording:
         self.close()
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
-        """What DuckDB cannot read is the recording's fault."""
+    def errors_translated(self) -> Iterator[None]:
+        """Translate errors of DuckDB into `RecordingError`."""
         try:
             yield
         except duckdb.Error as error:
             first = str(error).split("\n")[0]
             raise RecordingError(f"recording {self.path}: cannot be read: {first}; copy or record it again") from error
 
-    # --- what is there
+    # --- contents
 
-    def _series(self) -> tuple[Path | None, str, tuple[SeriesRows, ...]]:
+    def _find_series(self) -> tuple[Path | None, str, tuple[SeriesRows, ...]]:
         file = self.path / files.METRICS
         if not file.exists():
             return None, "", ()
@@ -132,25 +135,25 @@ class Recording:
         wanted = ("metric", "labels", "timestamp", "value")
         if missing := [name for name in wanted if name not in columns]:
             raise RecordingError(f"recording {self.path}: {files.METRICS} has no column {', '.join(missing)}")
-        time = _TIMES.get(columns["timestamp"])
-        if time is None:
+        time_sql = _TIMES.get(columns["timestamp"])
+        if time_sql is None:
             raise RecordingError(
                 f"recording {self.path}: the column timestamp of {files.METRICS} is {columns['timestamp']}; "
                 "write whole milliseconds, or a timestamp"
             )
-        stretches = self._stretches(file)
-        if stretches is None:
+        series = self._series_of(file)
+        if series is None:
             out = self._scratch / files.METRICS
             self.engine.execute(_SORT, {"file": str(file), "out": str(out)})
-            file, stretches = out, self._stretches(out)
-        return file, time, stretches or ()
+            file, series = out, self._series_of(out)
+        return file, time_sql, series or ()
 
     def _columns(self, file: Path) -> dict[str, str]:
         found = self.engine.execute("describe select * from read_parquet($file)", {"file": str(file)}).fetchall()
         return {name: kind for name, kind, *_ in found}
 
-    def _stretches(self, file: Path) -> tuple[SeriesRows, ...] | None:
-        """Every series of a file that has each in one stretch; None where one is scattered."""
+    def _series_of(self, file: Path) -> tuple[SeriesRows, ...] | None:
+        """Return the series of a file; None if the rows of a series are scattered."""
         found = self.engine.execute(_INDEX, {"file": str(file)}).fetchall()
         if any(last - first + 1 != rows for _, _, first, last, rows in found):
             return None
@@ -178,52 +181,69 @@ class Recording:
         return int(found[0]) if found else 0
 
     def _completed(self, meta: files.RecordingMeta) -> files.RecordingMeta:
-        """What the recording says of itself, and its times as they are found where it does not say."""
+        """Return the metadata, with start and end from the data if they are missing."""
         if meta.start is not None and meta.end is not None:
             return meta
         start = end = None
-        if self.metrics_file and self.stretches:
-            sql, scale = _REACH.format(time=self.time), 1e3
+        if self.metrics_file and self.series:
+            sql, scale = _TIME_RANGE.format(time=self.time_sql), 1e3
             start, end = self.engine.execute(sql, {"file": str(self.metrics_file)}).fetchone() or (None, None)
         elif self._span_rows:
-            sql, scale = _SPAN_REACH, 1e9
+            sql, scale = _SPAN_TIME_RANGE, 1e9
             start, end = self.engine.execute(sql, {"file": str(self.path / files.SPANS)}).fetchone() or (None, None)
         if start is None or end is None:
             return meta
         return replace(meta, start=start / scale, end=end / scale)
 
-    # --- reading it whole
+    # --- reading
 
-    def samples(self) -> Iterator[Piece]:
-        """All samples, by series and time, in pieces of about `ROWS`."""
-        starts = np.array([stretch.first for stretch in self.stretches], np.int64)
-        rows = self.stretches[-1].last if self.stretches else 0
-        before = (-1, -1)
-        for first in range(0, rows, ROWS):
-            times, values = self.rows(first, min(first + ROWS, rows))
+    def samples(self) -> Iterator[SampleColumns]:
+        """Yield all samples by series and time, about `BATCH_SAMPLES` at once. Of equal times the first counts."""
+        starts = np.array([series.first for series in self.series], np.int64)
+        rows = self.series[-1].last if self.series else 0
+        previous = (-1, -1)
+        for first in range(0, rows, BATCH_SAMPLES):
+            times, values = self.rows(first, min(first + BATCH_SAMPLES, rows))
             series = np.searchsorted(starts, np.arange(first, first + len(times)), side="right") - 1
-            again = (np.append(before[0], series[:-1]) == series) & (np.append(before[1], times[:-1]) == times)
-            before = int(series[-1]), int(times[-1])
-            yield Piece(series[~again], times[~again], values[~again])
+            repeated = (np.append(previous[0], series[:-1]) == series) & (np.append(previous[1], times[:-1]) == times)
+            previous = int(series[-1]), int(times[-1])
+            yield SampleColumns(series[~repeated], times[~repeated], values[~repeated])
 
     def rows(self, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Times in ms and values of rows `first` up to `last` of the sorted file; NULL is read as `STALE`."""
-        given = {"file": str(self.metrics_file), "first": first, "last": last}
-        with self.reading():
-            found = self.engine.cursor().execute(_SAMPLES.format(time=self.time), given).fetchnumpy()
-        return np.asarray(found["time"], np.int64), values_of(found["value"])
+        """Return times (ms) and values of rows `first` up to `last` of the sorted file. NULL is read as `STALE`."""
+        parameters = {"file": str(self.metrics_file), "first": first, "last": last}
+        with self.errors_translated():
+            columns = self.engine.cursor().execute(_SAMPLES.format(time=self.time_sql), parameters).fetchnumpy()
+        return np.asarray(columns["time"], np.int64), values_with_stale(columns["value"])
 
     def spans(self) -> Iterator[Sequence[Span]]:
-        """All spans by trace and start, in pieces of at most `SPAN_ROWS`."""
-        for first in range(0, self._span_rows, SPAN_ROWS):
-            given = {"file": str(self.path / files.SPANS), "first": first, "last": first + SPAN_ROWS}
-            with self.reading():
-                found = self.engine.cursor().execute(_SPANS, given).fetchall()
-            yield decode_spans(join_spans((Origin(resource, scope), raw) for resource, scope, raw in found)).spans
+        """Yield all spans by trace and start, up to `BATCH_SPANS` at once."""
+        for first in range(0, self._span_rows, BATCH_SPANS):
+            parameters = {"file": str(self.path / files.SPANS), "first": first, "last": first + BATCH_SPANS}
+            with self.errors_translated():
+                rows = self.engine.cursor().execute(_SPANS, parameters).fetchall()
+            yield decode_spans(join_spans((Origin(resource, scope), span) for resource, scope, span in rows)).spans
+
+    def scrape_interval(self, default: float) -> float:
+        """Return the seconds between two scrapes: from the metadata, or else from the samples of some series.
+
+        At least half of the series are scraped that often. `default` if no series has two samples.
+
+        Raises:
+            RecordingError: the recording cannot be read.
+        """
+        if self.meta.scrape_interval:
+            return self.meta.scrape_interval
+        series = [each for each in self.series if each.last - each.first > 1]
+        some = series[:: max(1, len(series) // INTERVAL_SERIES)]
+        interval = median_interval(
+            np.sort(self.rows(each.first, min(each.last, each.first + INTERVAL_SAMPLES))[0]) for each in some
+        )
+        return default if interval is None else interval / 1000
 
 
-def values_of(found: NDArray[Any]) -> NDArray[np.float64]:
-    """The values as they were, the end of a series as `STALE`."""
-    if isinstance(found, np.ma.MaskedArray):
-        return np.where(np.ma.getmaskarray(found), STALE, found.data)
-    return np.asarray(found, np.float64)
+def values_with_stale(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return a column's values with `STALE` in place of NULL."""
+    if isinstance(values, np.ma.MaskedArray):
+        return np.where(np.ma.getmaskarray(values), STALE, values.data)
+    return np.asarray(values, np.float64)

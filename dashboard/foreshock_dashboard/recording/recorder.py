@@ -1,8 +1,7 @@
-"""Drives a simulated platform and records of it what a fleet's monitoring would have of a real one.
+"""Records a simulated platform as the monitoring of a real one would.
 
-Every target is scraped at its own moment within ±2 s of the grid, as Prometheus spreads them; some scrapes are lost.
-Service graph and span metrics are counted over all spans, as a Collector does before it samples; of the spans
-themselves, those are kept that the platform gives.
+Each target is scraped at its own offset from the grid, as Prometheus spreads scrapes; some scrapes are lost. Service
+graph and span metrics cover all spans, as in a Collector before sampling; spans are recorded for sampled traces only.
 """
 
 from __future__ import annotations
@@ -14,42 +13,41 @@ from dataclasses import dataclass
 from functools import partial
 
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.recording.platform import Ended, Outage, Platform
+from foreshock_dashboard.recording.platform import EndedSpan, Outage, Platform
 from foreshock_dashboard.recording.span_counts import CountedSpans
 from foreshock_dashboard.recording.targets import HostTarget, Scraped, ScrapeTarget, SeriesNumbers
 from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_exporter.model.family import Families
 
 EXPORTER_PORT = 10_877
-INFERENCE = "model-servers"
-"""Job of the model servers."""
-CAPACITY = {"job": "kube-state-metrics", "instance": "kube-state-metrics:8080"}
-HUB = {"job": "foreshock", "instance": "foreshock:8050"}
+MODEL_SERVER_JOB = "model-servers"
+KUBERNETES_LABELS = {"job": "kube-state-metrics", "instance": "kube-state-metrics:8080"}
+HUB_LABELS = {"job": "foreshock", "instance": "foreshock:8050"}
 
 
 @dataclass(frozen=True, slots=True)
 class ScrapeConfig:
-    """How a platform is watched.
+    """Intervals of scrapes and samples.
 
     Args:
-        interval: seconds between two scrapes of a target.
-        skew: seconds by which a target's scrapes lie before or after the grid, at most.
-        loss: share of the scrapes that fail.
-        look: seconds between two looks of an exporter at its GPUs. Those give exact means: at 1, 2 and 5 s the seconds
-            that GPUs are contended differ by 8 % at most, at 10 s bursts begin to be lost.
+        interval_seconds: time between two scrapes of a target.
+        max_skew_seconds: largest offset of a target's scrapes from the grid.
+        loss_ratio: ratio of failed scrapes.
+        gpu_sample_seconds: time between two GPU samples of an exporter. Samples are exact means: at 1, 2 and 5 s, the
+            contended seconds differ by up to 8 %; at 10 s bursts begin to be lost.
     """
 
-    interval: float = 10.0
-    skew: float = 2.0
-    loss: float = 0.01
-    look: float = 5.0
+    interval_seconds: float = 10.0
+    max_skew_seconds: float = 2.0
+    loss_ratio: float = 0.01
+    gpu_sample_seconds: float = 5.0
 
 
 Action = Callable[[float], None]
 
 
 class Recorder:
-    """Records a platform from `start` (Unix seconds) on. The same platform, seed and habits give the same recording."""
+    """Records a platform from `start` (Unix seconds) on. Equal platform, seed and config give an equal recording."""
 
     def __init__(
         self,
@@ -58,66 +56,65 @@ class Recorder:
         *,
         start: float,
         seed: int,
-        habits: ScrapeConfig = ScrapeConfig(),
+        config: ScrapeConfig = ScrapeConfig(),
         outages: Sequence[Outage] = (),
     ) -> None:
-        self._platform, self._writer, self._habits, self._outages = platform, writer, habits, outages
+        self._platform, self._writer, self._config, self._outages = platform, writer, config, outages
         self._start = start
-        self._chance = random.Random(f"{seed}/scrapes")  # noqa: S311 - a simulation
+        self._random = random.Random(f"{seed}/scrapes")  # noqa: S311 - a simulation
         self._counted = CountedSpans(platform.counts)
         self._due: list[tuple[float, int, int]] = []
-        self._regular: list[tuple[float, float, Action]] = []
+        self._jobs: list[tuple[float, float, Action]] = []
         self._hosts: list[HostTarget] = []
         for host in platform.hosts:
             self._add_host(HostTarget(host, writer, _instance("foreshock-exporter", host.host_name, EXPORTER_PORT)))
-        hub = SeriesNumbers(writer, HUB)
-        self._scrape(ScrapeTarget(writer, HUB, lambda time: hub.counted(self._counted.read(time))), "")
-        kube = SeriesNumbers(writer, CAPACITY)
-        self._scrape(ScrapeTarget(writer, CAPACITY, lambda _: kube.emitted(platform.capacity())), "")
+        hub = SeriesNumbers(writer, HUB_LABELS)
+        self._add_target(ScrapeTarget(writer, HUB_LABELS, lambda time: hub.of_series(self._counted.read(time))))
+        kubernetes = SeriesNumbers(writer, KUBERNETES_LABELS)
+        self._add_target(ScrapeTarget(writer, KUBERNETES_LABELS, lambda _: kubernetes.of_families(platform.capacity())))
         self._servers: dict[str, ScrapeTarget] = {}
-        self._told: Mapping[str, Families] = {}
-        self._every(habits.interval, self._skew(), self._scrape_servers)
+        self._server_families: Mapping[str, Families] = {}
+        self._every(config.interval_seconds, self._skew(), self._scrape_servers)
 
     def run(self, until: float) -> Iterator[float]:
-        """Record up to `until`; gives the time reached after every interval."""
-        told = self._start
+        """Record up to `until`, and yield the time reached after each scrape interval."""
+        yielded = self._start
         for outage in self._outages:
             self._restart_after(outage)
         while self._due and self._due[0][0] <= until:
-            time, number, turn = heapq.heappop(self._due)
+            time, number, count = heapq.heappop(self._due)
             self._advance(time)
-            period, phase, action = self._regular[number]
+            period, phase, action = self._jobs[number]
             action(time)
             if period:
-                self._schedule(phase + period * (turn + 1), number, turn + 1)
-            if time - told >= self._habits.interval:
-                told = time
+                self._schedule(phase + period * (count + 1), number, count + 1)
+            if time - yielded >= self._config.interval_seconds:
+                yielded = time
                 yield time
         self._advance(until)
         for host in self._hosts:
             self._writer.add_spans(host.occupancy(last=True))
         yield until
 
-    # --- when
+    # --- schedule
 
     def _every(self, period: float, phase: float, action: Action) -> None:
-        """Do something at start + phase + n · period, from the first of these after the start."""
+        """Schedule an action at start + phase + n * period, for all of these after the start."""
         while phase <= 0:
             phase += period
-        self._regular.append((period, phase, action))
-        self._schedule(phase, len(self._regular) - 1, 0)
+        self._jobs.append((period, phase, action))
+        self._schedule(phase, len(self._jobs) - 1, 0)
 
-    def _schedule(self, after: float, number: int, turn: int) -> None:
-        heapq.heappush(self._due, (round(self._start + after, 3), number, turn))
+    def _schedule(self, after: float, number: int, count: int) -> None:
+        heapq.heappush(self._due, (round(self._start + after, 3), number, count))
 
     def _skew(self) -> float:
-        return round(self._chance.uniform(-self._habits.skew, self._habits.skew), 3)
+        return round(self._random.uniform(-self._config.max_skew_seconds, self._config.max_skew_seconds), 3)
 
     def _restart_after(self, outage: Outage) -> None:
         if outage.restarts:
-            begin = partial(self._restart, outage)
-            self._regular.append((0.0, 0.0, begin))
-            self._schedule(outage.end - self._start, len(self._regular) - 1, 0)
+            self._jobs.append((0.0, 0.0, partial(self._restart, outage)))
+            self._schedule(outage.end - self._start, len(self._jobs) - 1, 0)
 
     def _restart(self, outage: Outage, _: float) -> None:
         for host in self._hosts:
@@ -130,35 +127,37 @@ class Recorder:
         self._hosts.append(host)
         target = ScrapeTarget(self._writer, _instance("foreshock-exporter", host.name, EXPORTER_PORT), host.read)
         skew = self._skew()
-        self._every(self._habits.look, skew, host.sample)
+        self._every(self._config.gpu_sample_seconds, skew, host.sample)
 
         def scrape(time: float) -> None:
             target.scrape(time, lost=self._lost(time, host.name))
             self._writer.add_spans(host.occupancy())
 
-        self._every(self._habits.interval, skew, scrape)
+        self._every(self._config.interval_seconds, skew, scrape)
 
-    def _scrape(self, target: ScrapeTarget, host: str) -> None:
-        self._every(self._habits.interval, self._skew(), lambda time: target.scrape(time, lost=self._lost(time, host)))
+    def _add_target(self, target: ScrapeTarget) -> None:
+        self._every(
+            self._config.interval_seconds, self._skew(), lambda time: target.scrape(time, lost=self._lost(time))
+        )
 
-    def _lost(self, time: float, host: str) -> bool:
-        by_chance = self._chance.random() < self._habits.loss
-        return by_chance or (bool(host) and any(outage.covers(host, time) for outage in self._outages))
+    def _lost(self, time: float, host: str = "") -> bool:
+        random_loss = self._random.random() < self._config.loss_ratio
+        return random_loss or (bool(host) and any(outage.covers(host, time) for outage in self._outages))
 
     def _scrape_servers(self, time: float) -> None:
-        """Every model server is a target of its own; one that has gone is none any more."""
-        self._told = told = self._platform.inference()
-        for instance in sorted(self._servers.keys() - told.keys()):
+        """Scrape every model server, each as a target of its own. Targets of vanished servers end."""
+        self._server_families = families = self._platform.inference()
+        for instance in sorted(self._servers.keys() - families.keys()):
             self._servers.pop(instance).end(time)
-        for instance in told:
+        for instance in families:
             if instance not in self._servers:
-                labels = {"job": INFERENCE, "instance": instance}
-                read = partial(self._server, instance, SeriesNumbers(self._writer, labels))
+                labels = {"job": MODEL_SERVER_JOB, "instance": instance}
+                read = partial(self._read_server, instance, SeriesNumbers(self._writer, labels))
                 self._servers[instance] = ScrapeTarget(self._writer, labels, read)
-            self._servers[instance].scrape(time, lost=self._lost(time, ""))
+            self._servers[instance].scrape(time, lost=self._lost(time))
 
-    def _server(self, instance: str, numbered: SeriesNumbers, _: float) -> Scraped:
-        return numbered.emitted(self._told[instance])
+    def _read_server(self, instance: str, numbers: SeriesNumbers, _: float) -> Scraped:
+        return numbers.of_families(self._server_families[instance])
 
     def _advance(self, time: float) -> None:
         self._writer.add_spans([to_span(span) for span in self._platform.advance(time)])
@@ -168,8 +167,8 @@ def _instance(job: str, host: str, port: int) -> dict[str, str]:
     return {"job": job, "instance": f"{host}:{port}"}
 
 
-def to_span(span: Ended) -> Span:
-    """The hub's form of a simulated span."""
+def to_span(span: EndedSpan) -> Span:
+    """Convert a simulated span."""
     return Span(
         trace_id=span.trace_id,
         span_id=span.span_id,

@@ -1,4 +1,4 @@
-"""What is scraped of a platform: each target gives numbered samples, without text in between."""
+"""Scrape targets of a simulated platform. Samples pass as numbers, without exposition text in between."""
 
 from __future__ import annotations
 
@@ -18,58 +18,57 @@ from foreshock_exporter.exposition.families import snapshot_families
 from foreshock_exporter.model.family import Families, Family, HistogramSample
 
 Scraped = tuple[list[int], list[float]]
-"""The numbers of a scrape's series, and their values."""
+"""Series numbers and values of one scrape."""
 Read = Callable[[float], Scraped]
 """Reads a target at a time (Unix seconds)."""
-Tell = Mapping[str, str]
-"""Labels of a target."""
+TargetLabels = Mapping[str, str]
 
 
 class ScrapeTarget:
-    """A page of metrics as Prometheus follows it: its `up`, and the end of what it no longer has."""
+    """A target as Prometheus scrapes it: writes its samples, `up`, and staleness markers of vanished series."""
 
-    def __init__(self, writer: RecordingWriter, labels: Tell, read: Read) -> None:
+    def __init__(self, writer: RecordingWriter, labels: TargetLabels, read: Read) -> None:
         self._writer, self._read = writer, read
         self._up = writer.series("up", labels_of(labels))
         self._last: list[int] = []
 
     def scrape(self, time: float, *, lost: bool) -> None:
-        """Read it and write what it says; where the scrape is lost, all that it had has ended."""
+        """Write the target's samples. A lost scrape marks all its series stale."""
         numbers, values = ([], []) if lost else self._read(time)
         gone: list[int] = []
         if numbers != self._last:
             gone = sorted(set(self._last).difference(numbers))
             self._last = numbers
         series = np.array([*numbers, *gone, self._up], np.int32)
-        told = np.array([*values, *[STALE] * len(gone), 0.0 if lost else 1.0], np.float64)
-        self._writer.add(series, np.full(len(series), round(time * 1000), np.int64), told)
+        written = np.array([*values, *[STALE] * len(gone), 0.0 if lost else 1.0], np.float64)
+        self._writer.add(series, np.full(len(series), round(time * 1000), np.int64), written)
 
     def end(self, time: float) -> None:
-        """It is no target any more: all that it had has ended, its `up` as well."""
+        """Mark all series stale, `up` included: the target is gone."""
         series = np.array([*self._last, self._up], np.int32)
         stale = np.full(len(series), STALE, np.float64)
         self._writer.add(series, np.full(len(series), round(time * 1000), np.int64), stale)
 
 
 class SeriesNumbers:
-    """Gives the series of one target their numbers, each looked up once."""
+    """Maps the series of one target to their numbers. Each is looked up once."""
 
-    def __init__(self, writer: RecordingWriter, labels: Tell) -> None:
+    def __init__(self, writer: RecordingWriter, labels: TargetLabels) -> None:
         self._writer, self._labels = writer, dict(labels)
         self._families: dict[Family, dict[tuple[str, ...], list[int]]] = {}
         self._series: dict[Series, list[int]] = {}
 
-    def emitted(self, families: Families) -> Scraped:
-        """What an exporter emits."""
+    def of_families(self, families: Families) -> Scraped:
+        """Return numbers and values of metric families."""
         numbers: list[int] = []
         values: list[float] = []
         for family, samples in families:
-            known = self._families.setdefault(family, {})
+            numbers_of_labels = self._families.setdefault(family, {})
             for sample in samples:
-                found = known.get(sample.labels)
-                if found is None:
-                    found = known[sample.labels] = self._of_family(family, sample.labels)
-                numbers += found
+                of_sample = numbers_of_labels.get(sample.labels)
+                if of_sample is None:
+                    of_sample = numbers_of_labels[sample.labels] = self._of_family(family, sample.labels)
+                numbers += of_sample
                 if isinstance(sample, HistogramSample):
                     counts = [*accumulate(sample.counts)]
                     values += (*counts, sample.sum, counts[-1])
@@ -77,17 +76,17 @@ class SeriesNumbers:
                     values.append(sample.value)
         return _present(numbers, values)
 
-    def counted(self, read: Iterable[tuple[Series, list[float]]]) -> Scraped:
-        """What the hub counts of spans."""
-        known = self._series
+    def of_series(self, series_values: Iterable[tuple[Series, list[float]]]) -> Scraped:
+        """Return numbers and values of the hub's series."""
         numbers: list[int] = []
         values: list[float] = []
-        for series, told in read:
-            found = known.get(series)
-            if found is None:
-                found = known[series] = [self._number(metric, dict(labels)) for metric, labels in series.names]
-            numbers += found
-            values += told
+        for series, of_series in series_values:
+            known = self._series.get(series)
+            if known is None:
+                names = [self._number(metric, dict(labels)) for metric, labels in series.names]
+                known = self._series[series] = names
+            numbers += known
+            values += of_series
         return numbers, values
 
     def _of_family(self, family: Family, labels: tuple[str, ...]) -> list[int]:
@@ -102,33 +101,33 @@ class SeriesNumbers:
         ]
 
     def _number(self, metric: str, labels: dict[str, str]) -> int:
-        """As a scrape labels it (`honor_labels: false`): the target's own labels win over what it says."""
+        """Number of a series with the target's labels, which take precedence (`honor_labels: false`)."""
         own = self._labels
-        told = {f"exported_{name}" if name in own else name: v for name, v in labels.items() if own.get(name) != v}
-        return self._writer.series(metric, labels_of({**told, **own}))
+        exported = {f"exported_{name}" if name in own else name: v for name, v in labels.items() if own.get(name) != v}
+        return self._writer.series(metric, labels_of({**exported, **own}))
 
 
 def _present(numbers: list[int], values: list[float]) -> Scraped:
-    """Without values that are NaN, which an exporter leaves out."""
+    """Drop NaN values, as an exporter does."""
     if not any(value != value for value in values):
         return numbers, values
-    kept = [(number, value) for number, value in zip(numbers, values, strict=True) if value == value]
-    return [number for number, _ in kept], [value for _, value in kept]
+    present = [(number, value) for number, value in zip(numbers, values, strict=True) if value == value]
+    return [number for number, _ in present], [value for _, value in present]
 
 
 class HostTarget:
-    """A host's exporter: its own reduce and emit, on the platform's time. `restart` begins anew, counters at 0."""
+    """A host's exporter, the real one, on the platform's time."""
 
-    def __init__(self, host: Host, writer: RecordingWriter, labels: Tell) -> None:
+    def __init__(self, host: Host, writer: RecordingWriter, labels: TargetLabels) -> None:
         self.name = host.host_name
         self._host = host
-        self._numbered = SeriesNumbers(writer, labels)
-        self._told = OccupancySpans(host.host_id, host.host_name, 0.0)
+        self._series_numbers = SeriesNumbers(writer, labels)
+        self._occupancy = OccupancySpans(host.host_id, host.host_name, 0.0)
         self._time = 0.0
         self.restart()
 
     def restart(self) -> None:
-        """A new exporter."""
+        """Replace the exporter by a new one, with counters at 0."""
         host = self._host
         self._exporter = Exporter(
             host.driver,
@@ -138,25 +137,25 @@ class HostTarget:
             now=lambda: self._time,
             mock=True,
             host=dict(host.collectors),
-            observe=self._told.observe,
+            observe=self._occupancy.observe,
             timer=lambda: self._time,
         )
 
     def sample(self, time: float) -> None:
-        """Take a fast sample of the GPUs."""
+        """Take a GPU sample."""
         self._time = time
         self._exporter.sample_gpus(time)
 
     def read(self, time: float) -> Scraped:
-        """What a scrape says, after a sample of everything."""
+        """Sample everything and return the scrape."""
         self._time = time
         self._exporter.sample(time)
-        return self._numbered.emitted(self.emitted())
+        return self._series_numbers.of_families(self.families())
 
-    def emitted(self) -> Families:
-        """What the exporter knows now."""
+    def families(self) -> Families:
+        """Return the exporter's current metrics."""
         return snapshot_families(self._exporter.snapshot())
 
     def occupancy(self, *, last: bool = False) -> Sequence[Span]:
-        """The spans of which service ran when, since the last call."""
-        return self._told.take(last=last)
+        """Return the occupancy spans since the last call; with `last`, of open intervals too."""
+        return self._occupancy.take(last=last)

@@ -1,7 +1,7 @@
-"""Writes a recording: samples and spans in whatever order they come, sorted files in the end.
+"""Writing of recordings: samples and spans in any order, sorted when the recording is complete.
 
-Samples wait in DuckDB, which spills them to the folder past its memory limit; so memory is bounded by that limit and by
-the number of series. The same input gives the same bytes.
+Data is gathered in DuckDB, which spills it to the folder beyond its memory limit. Memory is bounded by that limit and
+the number of series. Equal input gives equal bytes.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ from foreshock_dashboard.model.samples import STALE, Labels
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.recording import meta as files
-from foreshock_dashboard.recording.atomic_files import aside
+from foreshock_dashboard.recording.atomic_files import new_folder
 from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.meta import RecordingMeta
 from foreshock_dashboard.store.blocks.duckdb_engine import connect
 
-MEMORY = "512MB"
-GATHERED = 500_000
-"""Samples that wait in Python before DuckDB gets them."""
-GATHERED_SPANS = 5_000
-ROW_GROUP = 61_440
-"""Rows in a group of a Parquet file: what a query of one metric reads at least."""
+DUCKDB_MEMORY = "512MB"
+BATCH_SAMPLES = 500_000
+"""Samples gathered in Python before an insert into DuckDB."""
+BATCH_SPANS = 5_000
+ROW_GROUP_ROWS = 61_440
+"""Rows of a Parquet row group: the least that a query of one metric reads."""
 
 _STALE_BITS = np.array([STALE]).view(np.int64)[0]
-_COPY = f"(format parquet, compression zstd, row_group_size {ROW_GROUP}, dictionary_size_limit {ROW_GROUP})"
+_COPY = f"(format parquet, compression zstd, row_group_size {ROW_GROUP_ROWS}, dictionary_size_limit {ROW_GROUP_ROWS})"
 _TABLES = """
 create table samples (series integer, timestamp bigint, value double);
 create table spans (trace_id blob, start_ns bigint, end_ns bigint, span_id blob, parent_span_id blob, name varchar,
   kind varchar, status varchar, service_namespace varchar, service_name varchar, resource blob, scope blob, span blob)
 """
-_INSERT_SAMPLES = "insert into samples select series, timestamp, case when nan then 'nan' else value end from chunk"
-_INSERT_SPANS = "insert into spans select * from chunk"
-# As ENUM, names are small numbers while they are sorted, and sort as they were told.
+_INSERT_SAMPLES = "insert into samples select series, timestamp, case when nan then 'nan' else value end from batch"
+_INSERT_SPANS = "insert into spans select * from batch"
+# As ENUM values, names are small integers that sort like the names.
 _NAMES = (
-    "create type metrics as enum (select distinct metric from told order by metric)",
-    "create type labels as enum (select distinct labels from told order by labels)",
-    "create table series as select number, metric::metrics as metric, labels::labels as labels from told",
+    "create type metrics as enum (select distinct metric from names order by metric)",
+    "create type labels as enum (select distinct labels from names order by labels)",
+    "create table series as select number, metric::metrics as metric, labels::labels as labels from names",
 )
 _SAMPLES = f"""
 copy (
@@ -64,36 +64,37 @@ _SPANS = f"copy (select * from spans order by trace_id, start_ns, span_id, kind)
 _INTERVAL = """
 select median(gap) from (
   select timestamp - lag(timestamp) over (partition by series order by timestamp) as gap
-  from samples where series in (select number from told order by metric, labels limit 100)
+  from samples where series in (select number from names order by metric, labels limit 100)
 )
 """
-"""Of the first hundred series: those of one recording are scraped alike, or else this says what most are."""
+"""Median over the first hundred series."""
 
 
 class RecordingWriter:
-    """Writes a recording into a folder that does not exist yet; use it in a `with` block.
+    """Writes a recording; use it in a `with` block. The folder appears when the block ends without an error.
 
-    `meta` says what only the caller knows; times, counts and files are filled in, and so is the scrape interval where
-    it is None. `memory` bounds what DuckDB holds, as it writes sizes. The folder is there, complete, once the block has
-    ended without an error.
+    Args:
+        path: the folder, which must not exist.
+        meta: metadata. Times, counts and files are filled in, and the scrape interval if it is None.
+        memory: memory limit of DuckDB, in its notation.
 
     Raises:
         RecordingError: the folder exists, or cannot be written.
     """
 
-    def __init__(self, path: Path, meta: RecordingMeta = RecordingMeta(), memory: str = MEMORY) -> None:  # noqa: B008 - frozen
+    def __init__(self, path: Path, meta: RecordingMeta = RecordingMeta(), memory: str = DUCKDB_MEMORY) -> None:  # noqa: B008 - frozen
         self._path, self._meta, self._memory = path, meta, memory
         self.numbers: dict[tuple[str, Labels], int] = {}
-        self._waiting: list[tuple[NDArray[Any], ...]] = []
-        self._room = GATHERED
+        self._gathered: list[tuple[NDArray[Any], ...]] = []
+        self._room = BATCH_SAMPLES
         self._spans: list[Span] = []
         self._truth: bytes | None = None
-        self._reach = {"samples": (np.inf, -np.inf), "spans": (np.inf, -np.inf)}
+        self._time_range = {"samples": (np.inf, -np.inf), "spans": (np.inf, -np.inf)}
         self._counts = {"samples": 0, "spans": 0}
 
     def __enter__(self) -> Self:
         with ExitStack() as opened:
-            self._folder = opened.enter_context(aside(self._path))
+            self._folder = opened.enter_context(new_folder(self._path))
             (self._folder / "tmp").mkdir()
             self._engine = connect(self._folder, self._memory, threads=1)
             opened.callback(self._engine.close)
@@ -104,7 +105,7 @@ class RecordingWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Write the files where all went well; in any case, let go."""
+        """Write the files unless there was an error, and release everything."""
         if error is not None:
             self._opened.__exit__(kind, error, trace)
             return
@@ -114,46 +115,46 @@ class RecordingWriter:
             except duckdb.Error as failure:
                 raise RecordingError(f"{self._path}: cannot be written: {failure}") from failure
 
-    # --- taking in
+    # --- adding data
 
     def series(self, metric: str, labels: Labels) -> int:
-        """The number by which `add` knows a series."""
+        """Return the number of a series, for `add`."""
         return self.numbers.setdefault((metric, labels), len(self.numbers))
 
     def add(self, series: NDArray[np.int32], times: NDArray[np.int64], values: NDArray[np.float64]) -> None:
-        """Samples: the series' numbers, times in ms, values; `STALE` where a series ended.
+        """Add samples: series numbers, times in ms, values; `STALE` marks the end of a series.
 
-        Of two samples of one series at one time, the first counts.
+        Of samples of one series with equal times the first counts.
 
         Raises:
             RecordingError: they cannot be written.
         """
-        self._waiting.append((series, times, values))
+        self._gathered.append((series, times, values))
         self._room -= len(times)
         if self._room <= 0:
             self._flush_samples()
 
     def add_spans(self, spans: Sequence[Span]) -> None:
-        """Spans, whole.
+        """Add spans.
 
         Raises:
             RecordingError: they cannot be written.
         """
         self._spans += spans
-        if len(self._spans) >= GATHERED_SPANS:
+        if len(self._spans) >= BATCH_SPANS:
             self._flush_spans()
 
-    def tell_truth(self, truth: Json) -> None:
-        """What really happened, as JSON: for whoever judges a detector, never for the detector."""
+    def add_ground_truth(self, truth: Json) -> None:
+        """Add the ground truth of a simulation, for the evaluation of detectors. Readers never open it."""
         option = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
         self._truth = orjson.dumps(truth, option=option)
 
     def _flush_samples(self) -> None:
-        waiting, self._waiting, self._room = self._waiting, [], GATHERED
-        if not waiting:
+        gathered, self._gathered, self._room = self._gathered, [], BATCH_SAMPLES
+        if not gathered:
             return
-        series, times, values = (np.concatenate([part[at] for part in waiting]) for at in range(3))
-        nan = np.isnan(values)  # DuckDB would take it for NULL, which here is the marker of a series' end
+        series, times, values = (np.concatenate([batch[column] for batch in gathered]) for column in range(3))
+        nan = np.isnan(values)  # DuckDB takes NaN for NULL, which marks the end of a series
         stale = values.view(np.int64) == _STALE_BITS
         columns = {
             "series": series,
@@ -162,7 +163,7 @@ class RecordingWriter:
             "nan": nan & ~stale,
         }
         self._insert(_INSERT_SAMPLES, columns)
-        self._note("samples", len(times), int(times.min()) / 1e3, int(times.max()) / 1e3)
+        self._count("samples", len(times), int(times.min()) / 1e3, int(times.max()) / 1e3)
 
     def _flush_spans(self) -> None:
         spans, self._spans = self._spans, []
@@ -176,11 +177,11 @@ class RecordingWriter:
             "end_ns": [span.end_ns for span in spans],
             "span_id": [bytes.fromhex(span.span_id) for span in spans],
             "parent_span_id": [bytes.fromhex(span.parent_id) for span in spans],
-            "name": [sound(span.name) for span in spans],
+            "name": [without_surrogates(span.name) for span in spans],
             "kind": [span.kind for span in spans],
             "status": [span.status for span in spans],
-            "service_namespace": [sound(service.namespace) for service in services],
-            "service_name": [sound(service.name) for service in services],
+            "service_namespace": [without_surrogates(service.namespace) for service in services],
+            "service_name": [without_surrogates(service.name) for service in services],
             "resource": [origin.resource for origin, _ in pairs],
             "scope": [origin.scope for origin, _ in pairs],
             "span": [raw for _, raw in pairs],
@@ -189,20 +190,20 @@ class RecordingWriter:
         self._insert(
             _INSERT_SPANS, {name: np.array(column, types.get(name, object)) for name, column in columns.items()}
         )
-        self._note("spans", len(spans), min(columns["start_ns"]) / 1e9, max(columns["end_ns"]) / 1e9)
+        self._count("spans", len(spans), min(columns["start_ns"]) / 1e9, max(columns["end_ns"]) / 1e9)
 
     def _insert(self, statement: str, columns: dict[str, NDArray[Any]]) -> None:
         try:
-            self._engine.register("chunk", columns)
+            self._engine.register("batch", columns)
             self._engine.execute(statement)
-            self._engine.unregister("chunk")
+            self._engine.unregister("batch")
         except duckdb.Error as error:
             raise RecordingError(f"{self._path}: cannot be written: {error}") from error
 
-    def _note(self, what: str, count: int, first: float, last: float) -> None:
-        start, end = self._reach[what]
-        self._reach[what] = min(start, first), max(end, last)
-        self._counts[what] += count
+    def _count(self, kind: str, count: int, first: float, last: float) -> None:
+        start, end = self._time_range[kind]
+        self._time_range[kind] = min(start, first), max(end, last)
+        self._counts[kind] += count
 
     # --- the files
 
@@ -211,7 +212,7 @@ class RecordingWriter:
         self._flush_spans()
         self._write_samples()
         self._engine.execute(_SPANS, {"out": str(self._folder / files.SPANS)})
-        start, end = self._reach["samples" if self._counts["samples"] else "spans"]
+        start, end = self._time_range["samples" if self._counts["samples"] else "spans"]
         interval = self._meta.scrape_interval
         meta = replace(
             self._meta,
@@ -221,7 +222,7 @@ class RecordingWriter:
             samples=self._counts["samples"],
             series=len(self.numbers),
             spans=self._counts["spans"],
-            files={name: files.checked(self._folder / name) for name in (files.METRICS, files.SPANS)},
+            files={name: files.checksum(self._folder / name) for name in (files.METRICS, files.SPANS)},
         )
         self._engine.close()
         shutil.rmtree(self._folder / "tmp", ignore_errors=True)
@@ -230,27 +231,29 @@ class RecordingWriter:
         (self._folder / files.META).write_bytes(files.dump(meta))
 
     def _write_samples(self) -> None:
-        known = list(self.numbers)
-        told = {
-            "number": np.arange(len(known), dtype=np.int32),
-            "metric": np.array([sound(metric) for metric, _ in known], object),
-            "labels": np.array([text_of(labels) for _, labels in known], object),
+        series = list(self.numbers)
+        names = {
+            "number": np.arange(len(series), dtype=np.int32),
+            "metric": np.array([without_surrogates(metric) for metric, _ in series], object),
+            "labels": np.array([labels_json(labels) for _, labels in series], object),
         }
-        self._engine.register("told", told)
+        self._engine.register("names", names)
         for statement in _NAMES:
             self._engine.execute(statement)
         self._engine.execute(_SAMPLES, {"out": str(self._folder / files.METRICS)})
 
     def _interval(self) -> float | None:
-        found = self._engine.execute(_INTERVAL).fetchone()
-        return float(found[0]) / 1e3 if found and found[0] else None
+        row = self._engine.execute(_INTERVAL).fetchone()
+        return float(row[0]) / 1e3 if row and row[0] else None
 
 
-def text_of(labels: Labels) -> str:
-    """Labels as the file has them: a JSON object whose names ascend."""
-    return orjson.dumps({sound(name): sound(value) for name, value in labels}, option=orjson.OPT_SORT_KEYS).decode()
+def labels_json(labels: Labels) -> str:
+    """Return labels as in the file: a JSON object with ascending names."""
+    return orjson.dumps(
+        {without_surrogates(name): without_surrogates(value) for name, value in labels}, option=orjson.OPT_SORT_KEYS
+    ).decode()
 
 
-def sound(text: str) -> str:
-    """The text without lone surrogates, which neither Parquet nor JSON has."""
+def without_surrogates(text: str) -> str:
+    """Replace lone surrogates, which neither Parquet nor JSON can hold."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()

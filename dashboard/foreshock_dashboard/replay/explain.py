@@ -18,7 +18,6 @@ from foreshock_dashboard.model.query import MetricSource, grid
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.recording.errors import RecordingError
-from foreshock_dashboard.recording.interval import interval_of
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.replay import DEFAULTS, ReplayTiming, sample_range
@@ -57,7 +56,7 @@ def explain(recording: Recording, service: str, at: float) -> Explanation:
     Raises:
         RecordingError: the recording does not have the service or that time, or no past to compare with.
     """
-    pace = ReplayTiming.of(interval_of(recording, otherwise=DEFAULTS.scrape_interval))
+    pace = ReplayTiming.of(recording.scrape_interval(default=DEFAULTS.scrape_interval))
     around = analysis_window(recording, at, pace.step)
     world = load_world(RecordedMetrics(recording), around, pace)
     seen = find_anomalies(RecordedMetrics(recording), around, pace.step, world.services)

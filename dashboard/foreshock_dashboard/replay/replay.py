@@ -16,7 +16,6 @@ from foreshock_dashboard.model.query import MetricSource
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.recording.errors import RecordingError
-from foreshock_dashboard.recording.interval import interval_of
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
@@ -125,7 +124,7 @@ def worlds(
         RecordingError: it cannot be read, holds no metrics, or begins after `until`.
     """
     start, end = sample_range(recording, until)
-    pace = pace or ReplayTiming.of(interval_of(recording, otherwise=DEFAULTS.scrape_interval))
+    pace = pace or ReplayTiming.of(recording.scrape_interval(default=DEFAULTS.scrape_interval))
     first, last = math.ceil(start / pace.step) * pace.step, math.floor(end / pace.step) * pace.step
     slower = pace.step / DEFAULTS.step
     whole = last - first <= MAX_WHOLE_SECONDS * slower
@@ -153,7 +152,7 @@ def sample_range(recording: Recording, until: float | None) -> tuple[float, floa
         RecordingError: it holds no metrics, or begins after `until`.
     """
     meta = recording.meta
-    if meta.start is None or meta.end is None or not recording.stretches:
+    if meta.start is None or meta.end is None or not recording.series:
         what = "spans but no samples: count them first, with a hub or a Collector" if meta.end else "no sample"
         raise RecordingError(f"recording {recording.path}: it holds {what}; nothing can be judged by that")
     if until is not None and until < meta.start:

@@ -200,7 +200,7 @@ def _push_on(told: OccupancySpans, exporter: Exporter, clock: Clock, endpoint: s
     push = OtlpPusher(
         endpoint, exporter.snapshot, told.resource, INTERVAL, clock.now, environ=traces_alone, join_keys=host_join_keys
     )
-    told.live(push)
+    told.start_push(push)
     push.start()
     opened.callback(push.close)
 
