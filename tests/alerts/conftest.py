@@ -19,7 +19,7 @@ import yaml
 from foreshock_dashboard.hub.self_metrics import HubStats, metrics_text
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.forecast import Forecast, GpuWait, Imbalance, Load, RetryAmplification, Risk
-from foreshock_dashboard.model.incident import Culprit, Incident, Learning, Phase
+from foreshock_dashboard.model.incident import Culprit, Incident, Learning, Phase, Summary
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import AttributeValue, Kind, Span
@@ -76,7 +76,7 @@ def incident() -> Callable[..., Incident]:
         return Incident(
             id=name, phase=phase, cause="pool contention", service=at, victims=(at,),
             culprit=Culprit(Service("ml", aggressor)), at_risk=(), candidates=(), since=NOW, opened=NOW, paged=None,
-            until=None, evidence=(), confidence=1.0, quality="sampled", next_step="", sentence="",
+            until=None, evidence=(), confidence=1.0, quality="sampled", action=None, summary=Summary(),
         )  # fmt: skip
 
     return make

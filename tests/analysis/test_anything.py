@@ -20,11 +20,13 @@ from foreshock_dashboard.analysis.root_cause.metric_anomalies import (
     oddities,
 )
 from foreshock_dashboard.analysis.root_cause.series_owner import call, owner, without_hash
+from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import labels_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.render.action import reasons_text
 
 POINTS, FIRST, STEP = 200, 150, 15.0
 AROUND = Around(np.arange(POINTS, dtype=np.float64) * STEP, FIRST)
@@ -209,8 +211,10 @@ def test_a_service_without_namespace_is_the_one_of_that_name() -> None:
 def test_what_is_known_counts_three_times_as_much_as_what_is_odd() -> None:
     """Both are told, with why."""
     a, b = Service("", "a"), Service("", "b")
-    told = blended((Candidate(a, 0.6, "known"), Candidate(b, 0.4, "known")), (Candidate(b, 1.0, "odd"),))
-    assert [(each.service, round(each.score, 2), each.why) for each in told] == [
-        (b, 0.55, "known; odd"),
-        (a, 0.45, "known"),
+    known, odd = (Reason("cause", name="demand"),), (Reason("metric", b, "load", 2.0, 1.0, 1_800_000_000.0),)
+    told = blended((Candidate(a, 0.6, known), Candidate(b, 0.4, known)), (Candidate(b, 1.0, odd),))
+    assert [(each.service, round(each.score, 2), each.reasons) for each in told] == [
+        (b, 0.55, known + odd),
+        (a, 0.45, known),
     ]
+    assert reasons_text(known + odd) == "demand; load 2, usually 1, since 08:00:00"

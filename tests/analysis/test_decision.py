@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from foreshock_dashboard.analysis.incidents.lifecycle import KEEP_OVER, State, fold, learning, states
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.render.action import action_text
+from foreshock_dashboard.render.incident_summary import incident_sentence
 
 Scenes = Any
 
@@ -45,11 +47,11 @@ def test_a_neighbour_that_takes_a_slowing_services_gpu_time_is_named_with_its_gp
     assert incident.opened - incident.since <= 4 * scenes.step
     assert incident.phase == "page"
     assert incident.until is None
-    assert "ml/batch starves serving/llm on host-1/gpu-0 and host-1/gpu-1" in incident.sentence
+    assert "ml/batch starves serving/llm on host-1/gpu-0 and host-1/gpu-1" in incident_sentence(incident)
     told = {(item.name, item.entity): (round(item.value, 3), round(item.baseline, 3)) for item in incident.evidence}
     assert told["p95", "serving/llm"] == (1.5, 0.5)
     assert incident.candidates[0].service == scenes.aggressor
-    assert "ml/batch" in incident.next_step
+    assert "ml/batch" in action_text(incident.action)
     assert incident.at_risk[0].service == scenes.victim
 
 
@@ -89,7 +91,7 @@ def test_a_caller_that_slows_down_too_makes_it_cascading(scenes: Scenes) -> None
 
     assert incident.phase == "cascading"
     assert incident.slowed == (scenes.caller,)
-    assert "product/assistant is worse than usual too" in incident.sentence
+    assert "product/assistant is worse than usual too" in incident_sentence(incident)
 
 
 def test_it_is_over_five_minutes_after_it_calmed_down_and_is_listed_for_an_hour(scenes: Scenes) -> None:
@@ -136,11 +138,11 @@ def test_while_it_calms_down_it_says_so_and_once_it_is_over_it_tells_what_it_was
     during, calms, over = (fold(State(), _until(world, at)).incidents[0] for at in (258, 275, 299))
 
     assert (during.phase, calms.phase, over.phase) == ("cascading", "cascading", "over")
-    assert "p95 of serving/llm 1.50 s" in during.sentence
-    assert calms.sentence.endswith("UTC; it calms down: p95 of serving/llm 500 ms, usually 500 ms.")
+    assert "p95 of serving/llm 1.50 s" in incident_sentence(during)
+    assert incident_sentence(calms).endswith("UTC; it calms down: p95 of serving/llm 500 ms, usually 500 ms.")
     assert (bool(during.at_risk), calms.at_risk) == (True, ())
-    assert "p95 of serving/llm 1.50 s" in over.sentence
-    assert "product/assistant is worse than usual too" in over.sentence
+    assert "p95 of serving/llm 1.50 s" in incident_sentence(over)
+    assert "product/assistant is worse than usual too" in incident_sentence(over)
     assert over.at_risk
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from foreshock_dashboard.evaluation.protocol import Page
 from foreshock_dashboard.evaluation.truth import Expected, Objective, Truth
-from foreshock_dashboard.model.incident import AtRisk, Candidate, Culprit, Incident
+from foreshock_dashboard.model.incident import AtRisk, Candidate, Culprit, Incident, Summary
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge, Gpu, Red, Tenant, World
@@ -66,8 +66,8 @@ class Stage:
         evidence=(),
         confidence=0.7,
         quality="measured",
-        next_step="",
-        sentence="",
+        action=None,
+        summary=Summary(),
     )
 
     @staticmethod

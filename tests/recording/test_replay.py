@@ -24,6 +24,7 @@ from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.model.seasonality import DAY_SECONDS
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.recording.reader import Recording
+from foreshock_dashboard.render.incident_summary import incident_sentence
 from foreshock_dashboard.replay import replay
 from foreshock_dashboard.replay.replay import ReplayResult, ReplayTiming, replay_folder, worlds
 
@@ -69,7 +70,7 @@ def test_people_read_when_its_state_changed_what_it_is_and_on_what_evidence(
     first = whole.final[0]
     assert text.startswith("2026-01-05 ")
     assert f"\n{first.id}\n" in text
-    assert first.sentence in text
+    assert incident_sentence(first) in text
     assert text.count("usually") >= len(first.evidence)
 
 

@@ -11,6 +11,7 @@ import pytest
 from tests.web.caller import Caller
 from tests.web.worlds import NOW, POINTS, SCENES, FakeHub, bare, calm, dark, service, snapshot, starvation, starving
 
+from foreshock_dashboard.render.incident_summary import incident_sentence
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.lines import Mark
@@ -120,7 +121,7 @@ def test_an_open_pair_says_what_its_incident_says() -> None:
     world = starving()
     item = starvation(world)
     told = contention(snapshot(world, item), "embedder", "train-llm")["pair"]
-    assert told["sentence"] == item.sentence
+    assert told["sentence"] == incident_sentence(item)
     assert told["incident"]["id"] == item.id
     assert [row["gpu"] for row in told["gpus"]] == ["host-0/gpu-0", "host-0/gpu-1"]
     assert told["gpus"][0]["aggressor_busy"] == pytest.approx(0.72)

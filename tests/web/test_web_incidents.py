@@ -12,7 +12,8 @@ from typing import get_args
 import pytest
 from tests.web.worlds import NOW, service, snapshot, starvation, starving
 
-from foreshock_dashboard.model.incident import AtRisk, Cause, Culprit, Incident, Phase
+from foreshock_dashboard.model.action import Action, ActionKind, Effect, EffectCondition, Reason, ReasonKind
+from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Culprit, Incident, Phase
 from foreshock_dashboard.web.state import conditions
 from foreshock_dashboard.web.state.incident_json import cause, document, incident, replayed
 
@@ -21,6 +22,7 @@ TEXT = (Path(__file__).parents[2] / "docs" / "incidents.md").read_text()
 
 def full() -> Incident:
     """One that has something under every key."""
+    effect = Effect("p95", service("embedder"), "s", 0.4, 0.1, "without_growth")
     return replace(
         starvation(starving(), phase="cascading"),
         culprit=Culprit(
@@ -28,6 +30,8 @@ def full() -> Incident:
         ),
         at_risk=(AtRisk(service("rag-api"), 0.0, 90.5, math.inf),),
         until=NOW,
+        action=Action("limit_rate", amount=1.0, reason=Reason("gpu_share"), effect=effect),
+        candidates=(Candidate(service("train-llm"), 0.9, (Reason("slower", value=2.0),)),),
     )
 
 
@@ -67,6 +71,11 @@ def test_every_cause_is_one_documented_word(name: Cause) -> None:
     row = next(line for line in TEXT.splitlines() if line.startswith("| `cause`"))
     assert f"`{cause(name)}`" in row
     assert re.fullmatch(r"[a-z_]+", cause(name))
+
+
+@pytest.mark.parametrize("name", [*get_args(ActionKind), *get_args(ReasonKind), *get_args(EffectCondition)])
+def test_every_kind_of_action_reason_and_condition_is_documented(name: str) -> None:
+    assert f"`{name}`" in TEXT
 
 
 @pytest.mark.parametrize("name", get_args(Phase))

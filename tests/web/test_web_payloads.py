@@ -24,10 +24,11 @@ from tests.web.worlds import (
 )
 
 from foreshock_dashboard.model.forecast import Forecast, Slo
-from foreshock_dashboard.model.incident import AtRisk, Culprit, Learning
+from foreshock_dashboard.model.incident import AtRisk, Culprit, Learning, Summary, Symptom
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import Edge, Target
+from foreshock_dashboard.render.clause import Clause
 from foreshock_dashboard.web.charts.theme import SERVICE_COLOURS, service_colour
 from foreshock_dashboard.web.pages.now import data
 from foreshock_dashboard.web.pages.now.verdict import verdict
@@ -44,10 +45,12 @@ Golden = Callable[[str, str], None]
 
 def test_what_is_not_wrong_yet_makes_no_headline() -> None:
     """A service that retries would keep down is told of beside the verdict; nobody suffers so far."""
-    weak = replace(starvation(starving()), victims=(), phase="advisory", sentence="retries would keep it down.")
+    weak = replace(
+        starvation(starving()), victims=(), phase="advisory", cause="retry storm", summary=Summary(latent=True)
+    )
     seen = verdict(snapshot(calm(), weak))
     assert seen.state == "calm"
-    assert "retries would keep it down." in seen.detail
+    assert "A short loss of capacity would take embedder down for good by retries." in seen.detail
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -133,12 +136,11 @@ def test_warnings_are_open_incidents_and_incidents_are_all() -> None:
 
 def test_an_incident_without_an_aggressor_is_told_by_its_cause() -> None:
     """Not every trouble is a neighbour's doing; nobody is accused then."""
-    told = "embedder is asked for more than its replicas carry since 09:56:50 UTC; p95 of embedder 412 ms."
-    alone = replace(starvation(starving()), culprit=Culprit(), cause="provisioning lag", sentence=told)
+    alone = replace(starvation(starving()), culprit=Culprit(), cause="provisioning lag")
     seen = snapshot(starving(), alone)
     said = verdict(seen)
-    assert said.headline == "embedder is asked for more than its replicas carry."
-    assert said.clauses[0] == ("embedder", "service", ("embedder",))
+    assert said.headline == "embedder is asked for more than its replicas carry, and new ones are late."
+    assert said.clauses[0] == Clause("embedder", "service", ("embedder",))
     assert conditions.warnings(seen)["warnings"][0]["aggressor"] is None
 
 
@@ -200,7 +202,7 @@ def test_the_verdict_says_how_it_is_in_one_sentence(scene: str, state: str, word
 def test_the_headline_stays_while_only_figures_change() -> None:
     """It is read aloud when it changes, so it must not change with every tick."""
     world = starving()
-    worse = replace(starvation(world), confidence=0.5, sentence="p95 999 ms", evidence=())
+    worse = replace(starvation(world), confidence=0.5, summary=Summary(Symptom("p95", 0.999, 0.105)), evidence=())
     assert verdict(snapshot(world, worse)).headline == verdict(SCENES["starving"]()).headline
 
 
@@ -208,7 +210,11 @@ def test_the_clauses_of_the_headline_lead_to_their_evidence() -> None:
     """Both services, the pair, and the GPUs; many of them are counted and the pool is named."""
     world = starving()
     seen = starvation(world)
-    kinds = [(clause.kind, clause.of) for clause in verdict(snapshot(world, seen)).clauses if clause.kind]
+    kinds = [
+        (clause.kind, clause.gpus or clause.services)
+        for clause in verdict(snapshot(world, seen)).clauses
+        if clause.kind
+    ]
     assert kinds == [
         ("service", ("train-llm",)),
         ("pair", ("embedder", "train-llm")),
@@ -223,8 +229,7 @@ def test_the_clauses_of_the_headline_lead_to_their_evidence() -> None:
 
 def test_a_service_is_only_named_in_a_headline_as_a_whole() -> None:
     """`api` is not found within `rag-api`, nor a name in the middle of another."""
-    told = "rag-api is asked for more than it carries, most of it through api since 09:56:50 UTC; p95 1 s."
-    item = replace(starvation(starving()), cause="demand", culprit=Culprit(service("api")), sentence=told)
+    item = replace(starvation(starving()), cause="demand", culprit=Culprit(service("api")), service=service("rag-api"))
     item = replace(item, victims=(service("rag-api"),), candidates=())
     named = [clause.text for clause in verdict(snapshot(starving(), item)).clauses if clause.kind]
     assert named == ["rag-api", "api"]

@@ -11,6 +11,7 @@ import pytest
 from tests.web.caller import Caller
 from tests.web.worlds import HOSTILE, NOW, SCENES, FakeHub, bare, service, starvation, starving
 
+from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import AtRisk, Culprit, Incident
 from foreshock_dashboard.web.charts.svg import Axis, Line, Mark, draw
 from foreshock_dashboard.web.documents.postmortem import chosen, report
@@ -96,7 +97,7 @@ def test_a_name_makes_no_image_link_code_or_line_of_its_own(name: str) -> None:
         told,
         at_risk=(AtRisk(service(name), 60.0, 120.0, math.inf),),
         evidence=(told.evidence[0]._replace(name=name, entity=name),),
-        candidates=(told.candidates[0]._replace(why=name),),
+        candidates=(told.candidates[0]._replace(reasons=(Reason("cause", name=name),)),),
     )
     plain = report(starving(), starvation(starving()))
     found = report(world, risky, replace(risky, culprit=Culprit(host=name)))
@@ -110,7 +111,7 @@ def test_a_name_makes_no_image_link_code_or_line_of_its_own(name: str) -> None:
 
 def test_with_nothing_but_the_incident_there_is_a_report() -> None:
     """No World around it, no evidence, no end: what is not known is said."""
-    item = replace(over(), evidence=(), until=None, paged=None, next_step="", culprit=Culprit(), candidates=())
+    item = replace(over(), evidence=(), until=None, paged=None, action=None, culprit=Culprit(), candidates=())
     told = report(bare(), item)
     assert told.plots == {}
     assert "this cannot be told" in told.markdown

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from foreshock_dashboard.model.incident import Candidate, Culprit, Evidence, Incident, Learning
+from foreshock_dashboard.model.action import Action
+from foreshock_dashboard.model.incident import Candidate, Culprit, Evidence, Incident, Learning, Summary, Symptom
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -258,11 +259,8 @@ def starvation(world: World, victim: str = "embedder", aggressor: str = "train-l
         ),
         confidence=0.93,
         quality="sampled",
-        next_step=f"move {aggressor} off host-0/gpu-0 and host-0/gpu-1",
-        sentence=(
-            f"{aggressor} starves {victim} on host-0/gpu-0 and host-0/gpu-1 since 09:56:50 UTC: p95 412 ms, usually "
-            f"105 ms; it waits up to 46 % of the time for {aggressor}."
-        ),
+        action=Action("move_off_gpus", service(aggressor), gpus=world.gpus[:2]),
+        summary=Summary(Symptom("p95", 0.412, 0.105)),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.recording.reader import Recording
+from foreshock_dashboard.render.action import reasons_text
 from foreshock_dashboard.render.incident_text import day
 from foreshock_dashboard.replay.explain import Explanation, explain
 from foreshock_dashboard.settings.option_types import parse_time
@@ -59,5 +60,5 @@ def explained_text(found: Explanation) -> str:
     """For people."""
     if not found.candidates:
         return f"Nothing is wrong with {found.service} at {day(found.at)}."
-    lines = [f"{one.score:6.1%}  {one.service}  {one.why}" for one in found.candidates]
+    lines = [f"{one.score:6.1%}  {one.service}  {reasons_text(one.reasons)}" for one in found.candidates]
     return "\n".join([f"What {found.service} suffers at {day(found.at)} may be the doing of", *lines])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from foreshock_dashboard.model.action import Action, Reason
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu
 
@@ -63,11 +65,33 @@ class AtRisk(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """One that may be guilty, with its share 0…1 of all blame, and why."""
+    """A suspected service, its share 0…1 of all suspicion, and the reasons."""
 
     service: Service
     score: float
-    why: str = ""
+    reasons: tuple[Reason, ...] = ()
+
+
+class Symptom(NamedTuple):
+    """How the affected service does: its p95 latency in seconds with its baseline, or its ratio of failed requests."""
+
+    signal: Literal["p95", "failed"]
+    value: float
+    baseline: float = math.nan
+
+
+class Summary(NamedTuple):
+    """What the summary of an incident says beyond its other fields, as of one evaluation.
+
+    symptom: None if unknown. recovering: nothing is wrong any more, but it is not resolved yet. latent: nothing fails
+    yet; retries would turn a short loss of capacity into a lasting one. requests: the kind of requests of the suspected
+    cause that make others wait, "" if unknown; None if it runs on the contended GPUs itself.
+    """
+
+    symptom: Symptom | None = None
+    recovering: bool = False
+    latent: bool = False
+    requests: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +101,7 @@ class Incident:
     service: the one at risk or hit first. victims: those that are worse than usual, the first hit first. at_risk: those
     that are to miss their objective, the soonest first. candidates: who may be guilty, the likeliest first.
     opened, paged, until and since (the first sign) in Unix seconds; None where that has not happened. confidence 0…1.
-    next_step: what to do, and what that would change. sentence: the verdict.
+    action: what to do, and what that would change. summary: what its sentence is made of besides.
     """
 
     id: str
@@ -95,8 +119,8 @@ class Incident:
     evidence: tuple[Evidence, ...]
     confidence: float
     quality: Quality
-    next_step: str
-    sentence: str
+    action: Action | None
+    summary: Summary
 
     @property
     def victim(self) -> Service:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from foreshock_dashboard.model.incident import AtRisk, Culprit, Evidence, Incident
+from foreshock_dashboard.model.incident import AtRisk, Candidate, Culprit, Evidence, Incident
+from foreshock_dashboard.render.action import action_text, reasons_text
+from foreshock_dashboard.render.incident_summary import incident_sentence
 from foreshock_dashboard.render.units import clock, duration, percent
 
 _MOST = 3
@@ -48,16 +50,19 @@ def incident_text(item: Incident) -> str:
     lines = [
         item.id,
         f"  {day(item.opened)}{ended}{paged}; confidence {percent(item.confidence)}, {item.quality}",
-        f"  {item.sentence}",
-        *([f"  next step: {item.next_step}"] if item.next_step else []),
+        f"  {incident_sentence(item)}",
+        *([f"  next step: {action_text(item.action)}"] if item.action else []),
         *(f"  at risk: {risk_line(one)}" for one in item.at_risk[:_MOST]),
-        *(
-            f"  candidate: {one.service} {one.score:.2f}{f' ({one.why})' if one.why else ''}"
-            for one in item.candidates[:_MOST]
-        ),
+        *(f"  candidate: {candidate_line(one)}" for one in item.candidates[:_MOST]),
         *(f"  {evidence_line(one)}" for one in item.evidence),
     ]
     return "\n".join(lines)
+
+
+def candidate_line(candidate: Candidate) -> str:
+    """A suspected service with its score and the reasons."""
+    why = f" ({reasons_text(candidate.reasons)})" if candidate.reasons else ""
+    return f"{candidate.service} {candidate.score:.2f}{why}"
 
 
 def risk_line(risk: AtRisk) -> str:

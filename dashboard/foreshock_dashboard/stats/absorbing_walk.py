@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
+from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 
@@ -28,7 +29,7 @@ class Transitions(NamedTuple):
 
     stays: float
     moves: tuple[tuple[Node, float], ...]
-    absorbed: tuple[tuple[Service, str, float], ...]
+    absorbed: tuple[tuple[Service, Reason, float], ...]
 
 
 class Walk(Protocol):
@@ -38,12 +39,12 @@ class Walk(Protocol):
         """Transitions out of a node."""
         ...
 
-    def reason(self, node: Node) -> str:
+    def reason(self, node: Node) -> Reason:
         """Reason reported for the mass that stays at a node."""
         ...
 
 
-def absorption(walk: Walk, starts: Sequence[Node]) -> Mapping[Service, Mapping[str, float]]:
+def absorption(walk: Walk, starts: Sequence[Node]) -> Mapping[Service, Mapping[Reason, float]]:
     """Mass absorbed by each service, by reason, of a walk that starts with mass 1 at each node of `starts`."""
     graph = _VisitedGraph(walk, starts)
     arrived: Floats = np.zeros(len(graph.nodes))
@@ -55,7 +56,7 @@ def absorption(walk: Walk, starts: Sequence[Node]) -> Mapping[Service, Mapping[s
         arrived = np.pad(arrived, (0, len(mass) - len(arrived)))
         if not mass.any():
             break
-    absorbed: defaultdict[Service, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
+    absorbed: defaultdict[Service, defaultdict[Reason, float]] = defaultdict(lambda: defaultdict(float))
     for node, total, stays, moving in zip(graph.nodes, arrived.tolist(), graph.stays, mass.tolist(), strict=True):
         if (here := total * stays + moving) > 0:
             absorbed[node[0]][walk.reason(node)] += here
@@ -74,7 +75,7 @@ class _VisitedGraph:
     def __init__(self, walk: Walk, starts: Sequence[Node]) -> None:
         self.nodes = list(starts)
         self.stays = [0.0] * len(starts)
-        self.absorbed: list[tuple[int, Service, str, float]] = []
+        self.absorbed: list[tuple[int, Service, Reason, float]] = []
         self._walk = walk
         self._number = {node: i for i, node in enumerate(starts)}
         self._expanded: set[int] = set()

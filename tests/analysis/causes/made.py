@@ -70,7 +70,7 @@ ORDINARY: Mapping[str, Mapping[Any, float]] = {
     "replica_seconds": dict.fromkeys(REPLICAS, 4),
     "wanted": {LLM: 2},
     "ready": {LLM: 2},
-    "most": {LLM: 6},
+    "max_replicas": {LLM: 6},
     "pending": {LLM: 0},
     "quota": dict.fromkeys(POOLS, 4),
     "used": dict.fromkeys(POOLS, 2),
@@ -142,7 +142,7 @@ def world(bent: Bent | None = None, points: int = POINTS) -> World:
         model_servers=ModelServers(services=(LLM,), **told, replicas=REPLICAS, **replicas),
         capacity=Capacity(
             services=(LLM,),
-            **{name: rows(name, (LLM,)) for name in ("wanted", "ready", "most", "pending")},
+            **{name: rows(name, (LLM,)) for name in ("wanted", "ready", "max_replicas", "pending")},
             pools=POOLS,
             **{name: rows(name, POOLS) for name in ("quota", "used")},
         ),

@@ -11,13 +11,14 @@ from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.forecast.service_risk import own_risks
 from foreshock_dashboard.analysis.incidents.triage import troubles
 from foreshock_dashboard.analysis.saturation.batching_model import learned, strains
+from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Cause, Culprit
 from foreshock_dashboard.model.service import Service
 
 
 def found(cause: Cause, strength: float, culprit: Service = FRONT, *, urgent: bool = False) -> Finding:
     """About the language model."""
-    return Finding(LLM, cause, Culprit(culprit), strength, 1.5, 0.0, (), "", urgent)
+    return Finding(LLM, cause, Culprit(culprit), strength, 1.5, 0.0, (), Action("restart"), urgent)
 
 
 OWN = found("dependency", 0.9, LLM, urgent=True)
@@ -66,6 +67,7 @@ def test_a_trouble_begins_at_whoever_may_be_why_callers_suffer(model: float, sto
     made = scan(bent)
     now = Scan(made.world, made.at, made.base, strains=strains(made.world, made.at, learned(made.world, made.at)))
     causes = [
-        Finding(who, "demand", Culprit(FRONT), sure, 2.0, 0.0, (), "") for who, sure in ((STORE, 1.0), (LLM, 0.9))
+        Finding(who, "demand", Culprit(FRONT), sure, 2.0, 0.0, (), Action("restart"))
+        for who, sure in ((STORE, 1.0), (LLM, 0.9))
     ]
     assert troubles(now, own_risks(now, objectives(now, {})), causes, {})[0].origin == origin

@@ -10,6 +10,7 @@ from foreshock_dashboard.analysis.detectors.dependency import dependency
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.incidents.content import Moment, opened, updated
 from foreshock_dashboard.analysis.incidents.triage import Trouble
+from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Cause, Culprit
 from foreshock_dashboard.model.service import Service
 
@@ -26,7 +27,7 @@ SLOW: Bent = {
 
 def found(service: Service, cause: Cause, strength: float, culprit: Service | None = None) -> Finding:
     """Somebody's own doing where nobody else is named."""
-    return Finding(service, cause, Culprit(culprit or service), strength, 1.5, 0.0, (), "")
+    return Finding(service, cause, Culprit(culprit or service), strength, 1.5, 0.0, (), Action("restart"))
 
 
 def told(origin: Service, cause: Finding | None, *findings: Finding) -> tuple[Cause, Service | None]:

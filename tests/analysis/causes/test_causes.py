@@ -44,10 +44,11 @@ from foreshock_dashboard.analysis.detectors.load_imbalance import imbalance
 from foreshock_dashboard.analysis.detectors.network import network
 from foreshock_dashboard.analysis.detectors.provisioning_lag import provisioning
 from foreshock_dashboard.analysis.detectors.retry_storm import retry_storms
-from foreshock_dashboard.analysis.remediation.scale_out import further
+from foreshock_dashboard.analysis.remediation.scale_out import add_replicas
 from foreshock_dashboard.model.batching_law import Utilization
 from foreshock_dashboard.model.seasonality import BIN_SECONDS, Seasonality
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.render.action import action_text
 
 Detector = Callable[[Scan], tuple[Finding, ...]]
 DETECTORS: tuple[Detector, ...] = (
@@ -226,7 +227,7 @@ def test_a_cause_is_named_with_its_culprit(case: Case) -> None:
     assert (best.culprit.edge, best.culprit.host, best.culprit.pool) == (case.edge, case.host, case.pool)
     assert best.severity > 1
     assert best.evidence
-    assert best.next_step
+    assert action_text(best.action)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -332,7 +333,7 @@ def test_growth_that_the_hour_usually_brings_explains_only_what_nothing_else_doe
     assert best.strength > 0.8
     assert best.expected
     assert best.culprit.service == best.service
-    assert f"add replicas of {best.service}, from now on before" in best.next_step
+    assert f"add replicas of {best.service}, from now on before" in action_text(best.action)
     assert any(each.baseline == 1.6 for each in best.evidence)
 
     more = Scan(replace(now.world, season=every_week(now, 1.1)), now.at, now.base)
@@ -357,7 +358,7 @@ def test_a_crowd_that_has_only_just_come_is_demand_before_any_of_its_requests_is
     assert best.service == LLM
     assert best.severity == pytest.approx(1.1 / 0.5)
     assert best.strength > 0.9
-    assert best.next_step.endswith("without the growth its load would be 45 % of what it is")
+    assert action_text(best.action).endswith("without the growth its load would be 45 % of what it is")
     slowed = Scan(now.world, now.at, now.base, strains={LLM: replace(full, slowdown=1.5)})
     assert [each for each in demand(slowed) if each.strength > 0.5] == []
 
@@ -379,7 +380,8 @@ def test_how_many_replicas_are_to_be_added_is_told_where_it_is_known(
     """So many that each has what a server carries with bursts; a queue forty times the room is no measure."""
     now = scan({})
     full = Utilization(1.0, 0.0, 0.6, 0.0, 60.0, 40.0, (40.0,) * 3, 0.5, 0.7)
-    assert further(Scan(replace(now.world, pool=pool), now.at, now.base, strains={LLM: full}), LLM, growth) == told
+    pooled = Scan(replace(now.world, pool=pool), now.at, now.base, strains={LLM: full})
+    assert action_text(add_replicas(pooled, LLM, growth)) == told
 
 
 def test_growth_from_batch_work_is_blamed_on_batch_work() -> None:

@@ -24,6 +24,7 @@ from foreshock_dashboard.model.model_servers import ModelServers
 from foreshock_dashboard.model.network import Network
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Red, World
+from foreshock_dashboard.render.action import action_text
 
 FIGURES = [(name, key) for name, values in ORDINARY.items() for key in values]
 SHARES = {"failed", "edge_failed", "busy", "stalled_by", "cache", "nic", "retransmitted", "clock", "throttled"}
@@ -41,7 +42,7 @@ def assert_defined(now: Scan) -> None:
         assert math.isfinite(each.severity)
         assert now.world.times[0] <= each.since <= now.time
         assert all(math.isfinite(figure.value) for figure in each.evidence)
-        assert each.next_step
+        assert action_text(each.action)
 
 
 def shapes(name: str) -> st.SearchStrategy[Callable[[int], float]]:

@@ -42,8 +42,10 @@ from foreshock_dashboard.analysis.detectors.request_size import longer_of_edges
 from foreshock_dashboard.analysis.detectors.retry_storm import retry_storms
 from foreshock_dashboard.analysis.incidents.retrospective import hindsight
 from foreshock_dashboard.analysis.incidents.triage import BRIEF, troubles
+from foreshock_dashboard.model.action import Action, Reason
 from foreshock_dashboard.model.batching_law import Utilization
 from foreshock_dashboard.model.incident import Culprit
+from foreshock_dashboard.render.action import action_text
 
 FULL = Utilization(1.0, 0.0, 0.6, 0.0, 60.0, 0.9, (1.3, 0.8, 0.7), 0.5, 0.7)
 """Model servers with more at once than they carry, as fast per token as that explains."""
@@ -108,7 +110,7 @@ def test_whoever_asks_afterwards_is_told_so_too() -> None:
     made = world(bent)
     found = hindsight(made, LLM, made.times[NOW + 5], made.times[NOW - 5])
     assert found.candidates[0].service == LLM
-    assert found.candidates[0].why == "dependency of serving/llm"
+    assert found.candidates[0].reasons == (Reason("cause", LLM, "dependency"),)
 
 
 @pytest.mark.parametrize(
@@ -154,8 +156,8 @@ def test_retries_of_a_slow_model_are_no_storm_of_their_own() -> None:
 @pytest.mark.parametrize(("ago", "cause"), [(BRIEF / 2, "retry storm"), (2 * BRIEF, "dependency")])
 def test_slowness_that_lasts_is_told_as_such_and_before_that_what_it_may_leave_behind(ago: float, cause: str) -> None:
     now = strained({}, SLOWED)
-    itself = Finding(LLM, "dependency", Culprit(LLM), 0.9, 3.0, now.time - ago, (), "", urgent=True)
-    weak = Finding(LLM, "retry storm", Culprit(LLM), 0.9, 3.0, now.time - 900, (), "")
+    itself = Finding(LLM, "dependency", Culprit(LLM), 0.9, 3.0, now.time - ago, (), Action("restart"), urgent=True)
+    weak = Finding(LLM, "retry storm", Culprit(LLM), 0.9, 3.0, now.time - 900, (), Action("restart"))
     (trouble,) = troubles(now, {}, (itself,), {LLM: weak})
     assert trouble.cause
     assert trouble.cause.cause == cause
@@ -166,8 +168,8 @@ def test_a_caller_that_gives_up_sooner_than_ever_is_to_blame_for_the_work_in_vai
     (found,) = impatience(now)
     assert found.strength > 0.8
     assert (found.cause, found.culprit.service, found.culprit.edge) == ("retry storm", GATEWAY, ANSWER[:2])
-    assert "put the time-out of serving/gateway for calls to serving/llm back" in found.next_step
-    assert found.next_step.endswith(
+    assert "put the time-out of serving/gateway for calls to serving/llm back" in action_text(found.action)
+    assert action_text(found.action).endswith(
         "it gives up calls that are served as fast as ever, and makes each 1.6 times: without retries, load of"
         " serving/llm would be 62 % of what it is"
     )
@@ -285,11 +287,11 @@ def test_replicas_are_added_where_there_is_no_room_and_not_in_front_of_it() -> N
     more: Bent = {("rate", GATEWAY): since(282, 7, 14), ("edge_rate", ASK): since(282, 5, 12)}
     now = scan({**more, ("p95", GATEWAY): since(270, 8.5, 60)})
     (alone,) = [each for each in demand(now) if each.service == GATEWAY]
-    assert f", or add replicas of {GATEWAY}: without the growth its load would be " in alone.next_step
+    assert f", or add replicas of {GATEWAY}: without the growth its load would be " in action_text(alone.action)
     full = Scan(now.world, now.at, now.base, strains={LLM: FULL})
     (behind,) = [each for each in demand(full) if each.service == GATEWAY]
-    assert f" of {LLM}" in behind.next_step.partition(", or add ")[2]
-    assert f": without the growth the load of {GATEWAY} would be " in behind.next_step
+    assert f" of {LLM}" in action_text(behind.action).partition(", or add ")[2]
+    assert f": without the growth the load of {GATEWAY} would be " in action_text(behind.action)
 
 
 @pytest.mark.parametrize(
@@ -302,7 +304,7 @@ def test_what_is_to_be_limited_is_what_became_longer(prompts: float, answers: fl
         ("generated_tokens", LLM): since(270, 1000, 1000 * answers),
     }
     (found,) = memory(scan(longer))
-    assert found.next_step.startswith(f"limit the {what} length of ")
+    assert action_text(found.action).startswith(f"limit the {what} length of ")
 
 
 def test_whose_crowd_went_long_ago_is_not_whose_is_there() -> None:
@@ -354,12 +356,12 @@ TAKEN: Bent = {
 )
 def test_what_would_be_better_with_the_usual_part_of_a_gpu_is_told(bent: Bent, told: str) -> None:
     (found,) = sure(contended(scan({**TAKEN, **bent})), "pool contention")
-    assert found.next_step.endswith(f"now 20 %; with that again, {told}")
+    assert action_text(found.action).endswith(f"now 20 %; with that again, {told}")
     (unfelt,) = sure(contended(scan(TAKEN)), "pool contention")
-    assert unfelt.next_step.endswith("now 20 %")
+    assert action_text(unfelt.action).endswith("now 20 %")
 
 
 def test_whom_nobody_calls_cannot_be_done_without() -> None:
     now = scan({**slow(FRONT, 9, 40), ("edge_server", IN): since(NOW, 9, 40)})
     (found,) = [each for each in dependency(now) if each.service == FRONT]
-    assert found.next_step.startswith(f"undo the last change of {FRONT}, or restart it: ")
+    assert action_text(found.action).startswith(f"undo the last change of {FRONT}, or restart it: ")

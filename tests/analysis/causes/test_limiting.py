@@ -7,6 +7,7 @@ from tests.analysis.causes.made import ANSWER, ASK, FRONT, IN, LLM, Bent, ramp, 
 from tests.analysis.causes.test_causes import WAITS
 
 from foreshock_dashboard.analysis.detectors.demand import demand
+from foreshock_dashboard.render.action import action_text
 
 
 @pytest.mark.parametrize(
@@ -28,4 +29,4 @@ def test_the_usual_rate_is_named_where_that_grew(asks: float, limit: str) -> Non
     }
     (found,) = [each for each in demand(scan(bent)) if each.service == LLM]
     assert found.culprit.service == FRONT
-    assert found.next_step.partition(", or ")[0] == limit
+    assert action_text(found.action).partition(", or ")[0] == limit

@@ -13,6 +13,7 @@ from tests.analysis.causes.test_causes import WAITS
 
 from foreshock_dashboard.analysis.detectors.load_imbalance import odd_one, uneven, weighted
 from foreshock_dashboard.analysis.detectors.provisioning_lag import PRIOR, behind, changes, delays, provisioning
+from foreshock_dashboard.render.action import action_text
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_replicas_that_the_quota_let_in_wait_for_their_nodes_and_not_for_more_of
     some, all_ = ({**lacks, ("used", POOLS[0]): since(280, before, 5)} for before in (2, 1))
     (told,) = [each for each in provisioning(scan({**some, **WAITS})) if each.service == LLM]
     assert told.culprit.pool == POOLS[0]
-    assert told.next_step.startswith(f"raise the quota of pool {POOLS[0]} for 1 further replica, ")
+    assert action_text(told.action).startswith(f"raise the quota of pool {POOLS[0]} for 1 further replica, ")
     found = behind(scan(all_), 0)
     assert found is not None
     assert found.pool == ""

@@ -42,11 +42,13 @@ from tests.analysis.causes.test_causes_hold import bents
 
 from foreshock_dashboard.analysis.baseline.levels import usual_at
 from foreshock_dashboard.analysis.baseline.point import Scan
-from foreshock_dashboard.analysis.incidents.fallback_action import remedy
-from foreshock_dashboard.analysis.remediation.effect import Relief, as_usual, best, share
+from foreshock_dashboard.analysis.incidents.fallback_action import fallback_action
+from foreshock_dashboard.analysis.remediation.effect import at_baseline, best, improvement, reduced
+from foreshock_dashboard.model.action import Action, Effect, Unit
 from foreshock_dashboard.model.batching_law import Utilization
 from foreshock_dashboard.model.incident import Cause
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.render.action import action_text
 
 BENT: Mapping[str, Bent] = {case.name: case.bent for case in CASES}
 HOT, GONE = BENT["a GPU is too hot"], BENT["a GPU is gone and its replica with it"]
@@ -65,7 +67,7 @@ def full(load: float) -> Utilization:
 def steps(now: Scan, cause: str, service: Service) -> list[str]:
     """What findings of a cause about a service say is to be done."""
     return [
-        each.next_step
+        action_text(each.action)
         for detect in DETECTORS
         for each in detect(now)
         if (each.cause, each.service) == (cause, service) and each.strength > 0.1
@@ -239,22 +241,22 @@ def test_so_does_what_is_to_be_done_where_nothing_is_found(
     cause: Cause, guilty: Service | None, bent: Bent, ends: str
 ) -> None:
     now = scan(bent)
-    step = remedy(Scan(now.world, now.at, now.base, strains={LLM: full(1.4)}), cause, LLM, guilty)
-    assert step.endswith(ends)
+    strained = Scan(now.world, now.at, now.base, strains={LLM: full(1.4)})
+    assert action_text(fallback_action(strained, cause, LLM, guilty)).endswith(ends)
 
 
 def test_where_a_caller_blames_whom_it_calls_it_gains_what_these_calls_take_more() -> None:
     bent: Bent = {**slow(FRONT, 9, 40), ("edge_p95", ASK): since(NOW, 8.6, 20)}
-    step = remedy(scan(bent), "dependency", FRONT, GATEWAY)
-    assert step.endswith("p95 of product/front would be about 28.6 s instead of 40.0 s")
+    step = fallback_action(scan(bent), "dependency", FRONT, GATEWAY)
+    assert action_text(step).endswith("p95 of product/front would be about 28.6 s instead of 40.0 s")
 
 
 @pytest.mark.parametrize(
     ("now", "then", "unit", "told"),
     [
-        (14.0, 8.0, "s", "x would be about 8.00 s instead of 14.0 s"),
-        (0.15, 0.0, "ratio", "x would be about 0 % instead of 15 %"),
-        (60.0, 30.0, "", "x would be about 30 instead of 60"),
+        (14.0, 8.0, "s", "p95 of serving/llm would be about 8.00 s instead of 14.0 s"),
+        (0.15, 0.0, "ratio", "p95 of serving/llm would be about 0 % instead of 15 %"),
+        (60.0, 30.0, "", "p95 of serving/llm would be about 30 instead of 60"),
         (8.0, 14.0, "s", ""),
         (8.0, 8.0, "s", ""),
         (14.04, 14.01, "s", ""),
@@ -268,20 +270,28 @@ def test_where_a_caller_blames_whom_it_calls_it_gains_what_these_calls_take_more
         (8.0, -1.0, "s", ""),
     ],
 )
-def test_a_figure_is_told_where_it_is_better_and_reads_so(now: float, then: float, unit: str, told: str) -> None:
-    assert Relief("x", unit, now, then).text == told
+def test_a_figure_is_told_where_it_is_better_and_reads_so(now: float, then: float, unit: Unit, told: str) -> None:
+    effect = improvement("p95", LLM, unit, now, then, "as_before")
+    assert effect_text(effect) == told
+
+
+def effect_text(effect: Effect | None) -> str:
+    """How an effect reads at the end of an action."""
+    return action_text(Action("restart", effect=effect)).removeprefix("restart it").removeprefix(": as before, ")
 
 
 @pytest.mark.parametrize("part", [NEVER, math.inf, -0.1, 0.0, 0.996, 1.0, 3.0])
 def test_no_part_is_told_that_is_not_known_or_none(part: float) -> None:
-    assert share("x", part) == ""
+    assert reduced("load", LLM, part, "as_before") is None
 
 
 def test_the_best_of_what_is_known_is_told() -> None:
-    slower, failing, unknown = Relief("a", "s", 12, 11), Relief("b", "ratio", 0.5, 0.0), Relief("c", "s", NEVER, 0.1)
-    assert best([slower, failing, unknown]) == failing.text
-    assert best([slower, Relief("b", "ratio", 0.002, 0.0)]) == slower.text
-    assert best([unknown]) == best([]) == ""
+    slower = improvement("a", LLM, "s", 12, 11, "as_before")
+    failing, hardly = (improvement("b", LLM, "ratio", now, 0.0, "as_before") for now in (0.5, 0.002))
+    unknown = improvement("c", LLM, "s", NEVER, 0.1, "as_before")
+    assert best([slower, failing, unknown]) == failing
+    assert best([slower, hardly]) == slower
+    assert best([unknown]) is best([]) is None
 
 
 def assert_better(step: str) -> None:
@@ -305,9 +315,9 @@ values = st.floats(0, 1e6) | st.floats(allow_nan=True, allow_infinity=True)
 
 
 @given(values, values | st.floats(0.9, 1.0), st.sampled_from(["s", "ratio", ""]), st.booleans())
-def test_whatever_is_told_is_finite_and_better(now: float, then: float, unit: str, times: bool) -> None:
-    assert_better(Relief("x", unit, now, now * then if times else then).text)
-    assert_better(share("x", then))
+def test_whatever_is_told_is_finite_and_better(now: float, then: float, unit: Unit, times: bool) -> None:
+    assert_better(effect_text(improvement("x", LLM, unit, now, now * then if times else then, "as_before")))
+    assert_better(effect_text(reduced("load", LLM, then, "as_before")))
 
 
 @given(bents(), st.sampled_from(CASES), st.floats(0, 20) | st.just(NEVER))
@@ -317,20 +327,20 @@ def test_whatever_a_platform_tells_no_next_step_promises_what_is_no_better(bent:
     strained = Scan(now.world, now.at, now.base, strains={LLM: full(load)})
     for detect in DETECTORS:
         for each in detect(strained):
-            assert_better(each.next_step)
+            assert_better(action_text(each.action))
     causes: tuple[Cause, ...] = ("demand", "dependency")
     for cause in causes:
-        assert_better(remedy(strained, cause, FRONT, GATEWAY))
-        assert_better(remedy(strained, cause, LLM, None))
+        assert_better(action_text(fallback_action(strained, cause, FRONT, GATEWAY)))
+        assert_better(action_text(fallback_action(strained, cause, LLM, None)))
 
 
 def test_nothing_is_promised_of_a_platform_that_is_as_usual() -> None:
     now = scan()
-    assert [as_usual(now, who) for who in now.world.services] == [""] * len(now.world.services)
+    assert [at_baseline(now, who, "as_before") for who in now.world.services] == [None] * len(now.world.services)
 
 
 def test_without_a_baseline_nothing_is_promised() -> None:
     made = replace(scan(WAITS).world)
     nothing = usual_at(made, 1)
     assert np.isnan(Scan(made, 299, nothing).level("p95", LLM))
-    assert as_usual(Scan(made, 299, nothing), LLM) == ""
+    assert at_baseline(Scan(made, 299, nothing), LLM, "as_before") is None

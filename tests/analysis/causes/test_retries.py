@@ -13,6 +13,7 @@ from tests.analysis.causes.made import ANSWER, ASK, CODE, DIRECT, GATEWAY, IN, L
 from foreshock_dashboard.analysis.baseline.retry_amplification import amplification, asked, mean
 from foreshock_dashboard.analysis.detectors.retry_risk import DEFAULT, INFERRED, SEEN, loops, patience, vulnerable
 from foreshock_dashboard.analysis.detectors.retry_storm import gain, retry_storms, slope
+from foreshock_dashboard.render.action import action_text
 from foreshock_dashboard.stats.metastability import MAX_ATTEMPTS
 
 CALM: Bent = {
@@ -144,7 +145,7 @@ def test_a_calm_service_is_called_vulnerable_by_its_load(load: float, least: flo
 )  # fmt: skip
 def test_it_is_told_how_long_a_loss_would_be_survived_with_a_retry_budget(load: float, bent: Bent, told: str) -> None:
     (found,) = (each for each in vulnerable(scan(bent), {LLM: load}) if each.service == LLM)
-    assert found.next_step.endswith(told), found.next_step
+    assert action_text(found.action).endswith(told), action_text(found.action)
 
 
 def test_services_of_unknown_load_are_not_called_vulnerable() -> None:

@@ -16,6 +16,7 @@ from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.contention import contended, predicted
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.render.action import action_text
 
 Kit = Any
 Holes = list[tuple[int, int, float]]
@@ -69,7 +70,7 @@ def test_neighbours_of_two_tiers_are_best_parted_for_good(platforms: Kit, tiers:
     finding = of(platforms, contended(parted))
 
     assert finding is not None
-    assert words in finding.next_step
+    assert words in action_text(finding.action)
 
 
 def test_what_to_do_and_what_that_would_change_is_said_in_numbers(platforms: Kit) -> None:
@@ -77,7 +78,7 @@ def test_what_to_do_and_what_that_would_change_is_said_in_numbers(platforms: Kit
     finding = of(platforms, contended(shared(platforms).scan(later=10)))
 
     assert finding is not None
-    assert finding.next_step == (
+    assert action_text(finding.action) == (
         "move batch off host-1/gpu-0 and host-2/gpu-0, or cap it at 18 % of their time: "
         "llm usually has 80 % of it, now 28 %"
     )

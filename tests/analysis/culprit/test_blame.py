@@ -15,8 +15,10 @@ from foreshock_dashboard.analysis.baseline.levels import usual_at
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.root_cause.ranking import blame
+from foreshock_dashboard.model.action import Action, Reason
 from foreshock_dashboard.model.incident import Culprit
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.render.action import reasons_text
 
 Kit = Any
 CHAIN = (("user", "front"), ("front", "gateway"), ("gateway", "model"), ("front", "store"), ("gateway", "auth"))
@@ -187,7 +189,7 @@ def test_the_first_to_be_blamed_is(platforms: Kit, name: str) -> None:
 
 def finding(kit: Kit, victim: str, culprit: Culprit, **more: Any) -> Finding:  # noqa: ANN401 - any field
     """A sure finding of contention."""
-    sure = Finding(kit.service(victim), "pool contention", culprit, 0.95, 3.0, 1_800_002_400.0, (), "")
+    sure = Finding(kit.service(victim), "pool contention", culprit, 0.95, 3.0, 1_800_002_400.0, (), Action("restart"))
     return replace(sure, **more)
 
 
@@ -199,7 +201,9 @@ def test_a_neighbour_that_a_finding_names_is_blamed_through_all_that_call_its_vi
     found = names(platforms, scan, "front", findings=(starved,))
 
     assert found[0][0] == "batch"
-    assert blame(scan, [platforms.service("front")], (starved,))[0].why == "pool contention of model"
+    assert blame(scan, [platforms.service("front")], (starved,))[0].reasons == (
+        Reason("cause", platforms.service("model"), "pool contention"),
+    )
 
 
 def test_of_two_findings_the_one_that_came_first_is_blamed(platforms: Kit) -> None:
@@ -231,7 +235,9 @@ def test_retries_are_not_taken_for_more_load(platforms: Kit) -> None:
     """What is said of a slow service whose callers try again is that it is slow."""
     make, _ = PLATFORMS["the one that is called more often only because it is slow"]
 
-    assert blame(make(platforms).scan(20), [platforms.service("model")])[0].why == "it takes 6.0 times as long as usual"
+    (reason,) = blame(make(platforms).scan(20), [platforms.service("model")])[0].reasons
+    assert (reason.kind, reason.service) == ("slower", platforms.service("model"))
+    assert reasons_text((reason,)) == "it takes 6.0 times as long as usual"
 
 
 def test_a_path_is_blamed_on_the_one_that_calls_over_it(platforms: Kit) -> None:

@@ -9,6 +9,7 @@ from foreshock_dashboard.analysis.incidents.content import opened
 from foreshock_dashboard.analysis.incidents.lifecycle import CLEAR, Standing, State, states
 from foreshock_dashboard.analysis.incidents.triage import Trouble
 from foreshock_dashboard.model.incident import Incident
+from foreshock_dashboard.render.incident_summary import incident_sentence
 
 Kit = Any
 
@@ -38,7 +39,9 @@ def test_two_incidents_whose_trouble_turns_out_to_be_one_become_one(platforms: K
     assert len(open_[261]) == 2
     assert [len(each) for each in open_[280:]] == [1] * len(open_[280:])
     assert {each.phase for each in told[-1]} == {"cascading", "over"}
-    assert [each.sentence for incidents in open_ for each in incidents if "calms down" in each.sentence] == []
+    assert [
+        incident_sentence(each) for incidents in open_ for each in incidents if "calms down" in incident_sentence(each)
+    ] == []
     (going,) = open_[-1]
     assert going.opened == min(each.opened for each in told[-1])
 

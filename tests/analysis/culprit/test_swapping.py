@@ -15,6 +15,8 @@ from foreshock_dashboard.analysis.baseline.levels import usual_at
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.model_swapping import swapped
 from foreshock_dashboard.analysis.incidents.lifecycle import State, states
+from foreshock_dashboard.render.action import action_text
+from foreshock_dashboard.render.incident_summary import incident_sentence
 
 Kit = Any
 
@@ -42,7 +44,7 @@ def test_the_caller_that_began_to_ask_more_as_the_waiting_began_is_named(platfor
     assert finding.strength > 0.9
     assert finding.urgent
     assert finding.since == 1_800_000_000 + 2400
-    assert finding.next_step == (
+    assert action_text(finding.action) == (
         "give what ingest asks of embedder replicas of its own, or cap it at 2.0 calls a second: "
         "requests wait while host-1/gpu-0 and host-2/gpu-0 are 97 % idle"
     )
@@ -96,7 +98,7 @@ def test_a_kind_of_request_that_came_up_is_named_where_its_caller_asks_no_more_t
     assert finding.strength > 0.9
     assert (finding.evidence[1].name, finding.evidence[1].entity) == (f"calls {NEW}", "gateway -> embedder")
     assert (finding.evidence[1].value, finding.evidence[1].baseline) == (0.2, 0.0)
-    assert finding.next_step == (
+    assert action_text(finding.action) == (
         f"give {NEW} from gateway to embedder replicas of its own, or hold it back: "
         "requests wait while host-1/gpu-0 and host-2/gpu-0 are 97 % idle"
     )
@@ -115,7 +117,7 @@ def test_the_verdict_says_what_makes_others_wait_and_of_no_gpu_that_is_idle(
     """The caller is on none of these GPUs: it starves nobody on them."""
     *_, state = states(State(), scene(platforms).world())
     (incident,) = state.incidents
-    assert incident.sentence.startswith(words)
+    assert incident_sentence(incident).startswith(words)
 
 
 OTHER: dict[str, Callable[[Kit], Kit]] = {

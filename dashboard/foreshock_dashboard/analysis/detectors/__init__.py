@@ -1,4 +1,4 @@
 """One file a cause; each returns findings with evidence and confidence.
 
-Imports: `analysis.baseline`, `analysis.remediation`, `analysis.saturation`, `model`, `render`, `stats`.
+Imports: `analysis.baseline`, `analysis.remediation`, `analysis.saturation`, `model`, `stats`.
 """

@@ -16,7 +16,8 @@ from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
 from foreshock_dashboard.analysis.detectors.evidence import EXTREME, WORSE, figure, sure
 from foreshock_dashboard.analysis.detectors.finding import Finding
-from foreshock_dashboard.analysis.remediation.effect import ending, share
+from foreshock_dashboard.analysis.remediation.effect import reduced
+from foreshock_dashboard.model.action import Action, Reason
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
@@ -43,7 +44,6 @@ def impatience(scan: Scan) -> tuple[Finding, ...]:
         if edge is None or strength < LEAST:
             continue
         tries = scan.value("attempts", edge)
-        again = f", and makes each {tries:.1f} times" if tries >= 1.1 else ""
         found.append(
             Finding(
                 service=service,
@@ -53,9 +53,14 @@ def impatience(scan: Scan) -> tuple[Finding, ...]:
                 severity=max(1.0, scan.ratio("running", service)),
                 since=scan.since("edge_failed", edge),
                 evidence=_evidence(scan, edge),
-                next_step=f"put the time-out of {edge.client} for calls to {service} back, or cap its retries: it gives"
-                f" up calls that are served as fast as ever{again}"
-                f"{ending('without retries', share(f'load of {service}', 1 / max(tries, 1.0)))}",
+                action=Action(
+                    "restore_timeout",
+                    edge.client,
+                    callee=service,
+                    reason=Reason("abandoned_calls", edge.client, value=tries if math.isfinite(tries) else math.nan),
+                    effect=reduced("load", service, 1 / max(tries, 1.0), "without_retries"),
+                    alternatives=(Action("cap_retries", edge.client, callee=service),),
+                ),
                 urgent=True,
             )
         )

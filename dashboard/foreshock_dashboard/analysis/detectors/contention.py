@@ -22,12 +22,12 @@ from foreshock_dashboard.analysis.baseline.signals import NAMED
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.detectors.hardware import slower_clock
 from foreshock_dashboard.analysis.detectors.model_swapping import swapped
-from foreshock_dashboard.analysis.remediation.effect import ending, first, relieved
+from foreshock_dashboard.analysis.remediation.effect import first, of_signal
+from foreshock_dashboard.model.action import Action, Effect, Reason
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Gpu, Stall, Tenant, gpu_order
-from foreshock_dashboard.render.units import gpu_list, percent
 from foreshock_dashboard.stats.nnls import nonnegative_weights
 
 SQUEEZE = 1.25
@@ -153,24 +153,33 @@ def _judged(scan: Scan, sharing: Sharing, victim: Service) -> Finding | None:
         severity=severity,
         since=fight.since,
         evidence=_evidence(scan, victim, worst, slow, fight),
-        next_step=f"move {worst.service} off {gpu_list(worst.gpus)}, or cap it at "
-        f"{percent(max(fight.theirs, NOISE))} of their time{_own_pool(scan, victim, worst.service)}: "
-        f"{victim} usually has {percent(fight.usual)} of it, now {percent(fight.now)}{_then(scan, victim, severity)}",
+        action=_action(scan, victim, worst, fight, severity),
         urgent=held >= URGENT and squeezed >= 1,
     )
 
 
-def _then(scan: Scan, victim: Service, times: float) -> str:
-    """What would be better with the usual part of the GPUs: durations, or what model servers tell before these move."""
-    told = (relieved(scan, name, victim, scan.value(name, victim) / times) for name in RELIEVED)
-    return ending("with that again", first(told), ";")
-
-
-def _own_pool(scan: Scan, victim: Service, other: Service) -> str:
-    """Where they are of different tiers: what ends it for good."""
+def _action(scan: Scan, victim: Service, neighbor: Neighbour, fight: Fight, slowdown: float) -> Action:
+    """Move the neighbor, or cap it at its baseline; services of different tiers are better on pools of their own."""
     tiers = dict(zip(scan.world.services, scan.world.tier, strict=False))
-    mine, theirs = tiers.get(victim, ""), tiers.get(other, "")
-    return f", or give tier {mine} a pool of its own" if mine and theirs and mine != theirs else ""
+    tier, other_tier = tiers.get(victim, ""), tiers.get(neighbor.service, "")
+    alternatives = [Action("cap_gpu_share", neighbor.service, gpus=neighbor.gpus, amount=max(fight.theirs, NOISE))]
+    if tier and other_tier and tier != other_tier:
+        alternatives.append(Action("dedicate_pool", target=tier))
+    return Action(
+        "move_off_gpus",
+        neighbor.service,
+        gpus=neighbor.gpus,
+        reason=Reason("gpu_share", victim, value=fight.now, baseline=fight.usual),
+        effect=_effect(scan, victim, slowdown),
+        alternatives=tuple(alternatives),
+    )
+
+
+def _effect(scan: Scan, victim: Service, slowdown: float) -> Effect | None:
+    """The effect of the baseline share of the GPUs, on the first signal that shows it."""
+    return first(
+        of_signal(scan, name, victim, scan.value(name, victim) / slowdown, "gpu_share_restored") for name in RELIEVED
+    )
 
 
 def _fight(scan: Scan, sharing: Sharing, victim: Service, other: Neighbour) -> Fight:

@@ -21,7 +21,7 @@ from foreshock_dashboard.analysis.detectors.client_timeout import in_vain
 from foreshock_dashboard.analysis.detectors.evidence import figure, onset, slower, sure
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.detectors.request_size import longer_of_edges
-from foreshock_dashboard.analysis.remediation.rate_limit import against, plan
+from foreshock_dashboard.analysis.remediation.rate_limit import against_growth, ahead_of_recurring_load
 from foreshock_dashboard.analysis.saturation.overload import crowd, crowding, has_reason
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.seasonality import SeasonalGrowth
@@ -103,7 +103,9 @@ def demand(scan: Scan) -> tuple[Finding, ...]:
                 severity=more.ratio,
                 since=onset(scan, more.signal, service),
                 evidence=(*_evidence(scan, service, more, load, rows), *_habit(scan, service, habit)),
-                next_step=plan(scan, service, habit) if expected else against(scan, service, who, more.ratio),
+                action=ahead_of_recurring_load(scan, service, habit)
+                if expected
+                else against_growth(scan, service, who, more.ratio),
                 expected=expected,
             )
         )

@@ -26,7 +26,8 @@ from foreshock_dashboard.analysis.detectors.evidence import (
 )
 from foreshock_dashboard.analysis.detectors.fanout import hidden
 from foreshock_dashboard.analysis.detectors.finding import Finding
-from foreshock_dashboard.analysis.remediation.effect import as_usual, best, ending, relieved
+from foreshock_dashboard.analysis.remediation.effect import at_baseline, best, of_signal
+from foreshock_dashboard.model.action import Action, Effect
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
@@ -87,8 +88,7 @@ def dependency(scan: Scan) -> tuple[Finding, ...]:
                 severity=severity,
                 since=since,
                 evidence=told if who == callee else (*told, *_figures(scan, who, OWN)),
-                next_step=replacing(callee, callers)
-                + ending(f"with {callee} as usual", _then(scan, who, callee, callers)),
+                action=roll_back(callee, callers)._replace(effect=_effect(scan, who, callee, callers)),
                 urgent=most > 0.5,
             )
             for who in (callee, *callers)
@@ -252,19 +252,20 @@ def _to_come(scan: Scan, caller: Service, edge: Edge) -> float:
     return min(LIKELY, sure(failed, *GIVEN_UP), sure(scan.ratio("edge_p95", edge), *SLOW))
 
 
-def _then(scan: Scan, who: Service, callee: Service, callers: Sequence[Service]) -> str:
-    """What would be better of who suffers, were the callee as usual: a caller, and where none is worse yet, itself."""
-    return spared(scan, callers if who == callee else (who,), callee) or as_usual(scan, callee)
+def _effect(scan: Scan, service: Service, callee: Service, callers: Sequence[Service]) -> Effect | None:
+    """The effect of a healthy callee on an affected caller; on the callee itself while no caller is worse."""
+    affected = callers if service == callee else (service,)
+    return caller_effect(scan, affected, callee) or at_baseline(scan, callee, "callee_as_usual")
 
 
-def spared(scan: Scan, callers: Sequence[Service], callee: Service) -> str:
-    """What would be better of its callers without what calls to a callee take, or fail, more than usual; "" if nothing.
+def caller_effect(scan: Scan, callers: Sequence[Service], callee: Service) -> Effect | None:
+    """The largest effect on callers if calls to a callee were as fast, and failed as seldom, as at baseline.
 
-    A caller that waits for several calls, or for threads that they keep, is slower by more than one of them.
+    A caller that waits for several calls, or for their threads, gains more than this.
     """
     edges = [edge for caller in callers for edge in _calls(scan, caller) if edge.server == callee]
     return best(
-        relieved(scan, own, edge.client, scan.value(own, edge.client) - _rise(scan, called, edge))
+        of_signal(scan, own, edge.client, scan.value(own, edge.client) - _rise(scan, called, edge), "callee_as_usual")
         for edge in edges
         for own, called in KINDS
     )
@@ -289,9 +290,7 @@ def _figures(scan: Scan, key: Key, names: Sequence[str]) -> tuple[Evidence, ...]
     return tuple(each for each in told if math.isfinite(each.value) and not each.value == each.baseline == 0)
 
 
-def replacing(callee: Service, callers: Sequence[Service]) -> str:
-    """What to do about a callee that is worse by itself."""
-    undo = f"undo the last change of {callee}"
-    if not callers:
-        return f"{undo}, or restart it"
-    return f"{undo}, or let {' and '.join(map(str, callers))} answer without it (time-out, breaker, cached answer)"
+def roll_back(callee: Service, callers: Sequence[Service]) -> Action:
+    """What to do about a callee that is worse by itself: roll it back, or let its callers do without it."""
+    instead = Action("degrade", callee, callers=tuple(callers)) if callers else Action("restart", callee)
+    return Action("roll_back", callee, alternatives=(instead,))

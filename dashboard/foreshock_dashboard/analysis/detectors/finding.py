@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Cause, Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 
@@ -15,7 +16,7 @@ class Finding:
     service: who suffers. cause, culprit: what it is and whose doing. strength: 0…1, how sure it is that this is at
     work; 0.5 is as good as not. severity: by how much it is to slow the service down, as a ratio of durations (1: not
     at all), or how many times over its capacity it is to be asked. since: Unix seconds of the first sign. urgent: it
-    takes the service down within a minute or so by itself; no trend has to be waited for. next_step: what to do.
+    takes the service down within a minute or so by itself; no trend has to be waited for. action: what to do.
     expected: it is so at this time of every week, and explains only what nothing else does.
     """
 
@@ -26,7 +27,7 @@ class Finding:
     severity: float
     since: float
     evidence: tuple[Evidence, ...]
-    next_step: str
+    action: Action
     urgent: bool = False
     expected: bool = False
 

@@ -17,11 +17,11 @@ from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, 
 from foreshock_dashboard.analysis.baseline.signals import hardware as health
 from foreshock_dashboard.analysis.detectors.evidence import EXTREME, WORSE, figure, suffering, sure
 from foreshock_dashboard.analysis.detectors.finding import Finding
-from foreshock_dashboard.analysis.remediation.effect import as_usual, ending, first, relieved, share
+from foreshock_dashboard.analysis.remediation.effect import at_baseline, first, of_signal, reduced
+from foreshock_dashboard.model.action import Action, Effect, Reason
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu, gpu_order
-from foreshock_dashboard.render.units import percent
 
 HELD_BACK = (0.25, 0.07)
 """Share of time throttled, above what is usual, that is as likely felt as not, and the width of the doubt."""
@@ -91,25 +91,26 @@ def _of_gpus(scan: Scan) -> list[Finding]:
                 severity=max(x for x in (1 / left, 1 / clock if clock > 0 else 1.0, slow) if math.isfinite(x)),
                 since=min(scan.since(name, gpu) for name in SIGNALS for gpu in gpus),
                 evidence=_evidence(scan, gpus, service),
-                next_step=f"drain {', '.join(gpu.label for gpu in gpus)} and let {service} run elsewhere"
-                + _then(scan, service, gone),
+                action=Action("drain_gpus", service, gpus=gpus, effect=_effect(scan, service, gone)),
                 urgent=felt > 0.5,
             )
         )
     return found
 
 
-def _then(scan: Scan, service: Service, gone: float) -> str:
-    """What would be better of a service whose GPUs are well: its load where some are gone, durations by their clock.
+def _effect(scan: Scan, service: Service, gone: float) -> Effect | None:
+    """The effect of healthy GPUs: on the load where some are gone, on latency by their clock.
 
-    Where neither tells, for they only count errors, it would be as usual.
+    Where neither is known, as for GPUs with errors alone, the service returns to its baseline.
     """
-    if load := share(f"load of {service}", 1 - gone):
-        return ending("with as many GPUs as before", load)
-    times = slower_clock(scan, [scan.world.tenants[row].gpu for row in scan.tenancies.get(service, ())])
-    if told := first(relieved(scan, name, service, scan.value(name, service) / times) for name in DURATIONS):
-        return ending("at their usual clock", told)
-    return ending("on GPUs that are well", as_usual(scan, service))
+    slower = slower_clock(scan, [scan.world.tenants[row].gpu for row in scan.tenancies.get(service, ())])
+    return (
+        reduced("load", service, 1 - gone, "gpus_restored")
+        or first(
+            of_signal(scan, name, service, scan.value(name, service) / slower, "usual_clock") for name in DURATIONS
+        )
+        or at_baseline(scan, service, "healthy_gpus")
+    )
 
 
 def slower_clock(scan: Scan, gpus: Sequence[Gpu]) -> float:
@@ -146,8 +147,12 @@ def _of_replicas(scan: Scan) -> list[Finding]:
                 severity=1 / max(1 - gone, 0.1),
                 since=scan.since("ready", service),
                 evidence=(figure(scan, "ready", service), figure(scan, "p95", service)),
-                next_step=f"see why replicas of {service} are not ready; {percent(gone)} of its capacity is gone"
-                + ending("with all of them", share(f"load of {service}", 1 - gone)),
+                action=Action(
+                    "inspect_replicas",
+                    service,
+                    reason=Reason("lost_capacity", service, value=gone),
+                    effect=reduced("load", service, 1 - gone, "all_replicas"),
+                ),
             )
         )
     return found

@@ -15,11 +15,13 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.retry_amplification import Asked, asked
+from foreshock_dashboard.analysis.baseline.signals import NAMED
 from foreshock_dashboard.analysis.detectors.demand import growth_of_edges, origin
 from foreshock_dashboard.analysis.detectors.evidence import figure, onset, slower, sure
 from foreshock_dashboard.analysis.detectors.finding import Finding
-from foreshock_dashboard.analysis.remediation.effect import Relief, ending
+from foreshock_dashboard.analysis.remediation.effect import improvement
 from foreshock_dashboard.analysis.saturation.overload import crowding
+from foreshock_dashboard.model.action import Action, Effect
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -60,8 +62,13 @@ def memory(scan: Scan) -> tuple[Finding, ...]:
                 severity=max(1.0, float(held.ratio[row])),
                 since=onset(scan, "held", service),
                 evidence=_evidence(scan, service),
-                next_step=f"limit the {_longer(scan, service)} length of {who}, or give {service} more KV cache"
-                f" (replicas, shorter maximum length){_then(scan, service, float(held.ratio[row]))}",
+                action=Action(
+                    "limit_length",
+                    who,
+                    requests=_longer(scan, service),
+                    effect=_effect(scan, service, float(held.ratio[row])),
+                    alternatives=(Action("add_kv_cache", service),),
+                ),
             )
         )
     return tuple(found)
@@ -73,11 +80,10 @@ def _longer(scan: Scan, service: Service) -> str:
     return "answer" if answers > prompts else "prompt"
 
 
-def _then(scan: Scan, service: Service, longer: float) -> str:
-    """How full the cache would be if requests were as long as usual."""
-    cache = scan.value("cache", service)
-    then = Relief(f"KV cache used of {service}", "ratio", cache, cache / longer)
-    return ending("with requests as long as usual", then.text)
+def _effect(scan: Scan, service: Service, longer: float) -> Effect | None:
+    """The effect of requests of their baseline length on the KV cache in use."""
+    used = scan.value("cache", service)
+    return improvement(NAMED["cache"].text, service, "ratio", used, used / longer, "usual_length")
 
 
 def pressure(scan: Scan, service: Service) -> float:

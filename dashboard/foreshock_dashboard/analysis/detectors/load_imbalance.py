@@ -18,7 +18,8 @@ from foreshock_dashboard.analysis.baseline.retry_amplification import mean
 from foreshock_dashboard.analysis.baseline.signals import inference
 from foreshock_dashboard.analysis.detectors.evidence import suffering, sure
 from foreshock_dashboard.analysis.detectors.finding import Finding
-from foreshock_dashboard.analysis.remediation.effect import Relief, ending
+from foreshock_dashboard.analysis.remediation.effect import improvement
+from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Cause, Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -79,18 +80,18 @@ def imbalance(scan: Scan) -> tuple[Finding, ...]:
                 severity=max(1.0, spread.slower if slow >= uneven else 1 + spread.uneven),
                 since=_since(scan),
                 evidence=_evidence(scan, spread, slow >= uneven),
-                next_step=_next_step(service, spread, slow >= uneven),
+                action=_action(service, spread, slow >= uneven),
             )
         )
     return tuple(found)
 
 
-def _next_step(service: Service, spread: Spread, slow: bool) -> str:
+def _action(service: Service, spread: Spread, slow: bool) -> Action:
     if slow:
-        then = Relief(f"mean duration of {service}", "s", spread.mean, spread.others)
-        return f"drain replica {spread.slowest}{ending('as fast as on the others', then.text)}"
-    then = Relief(f"requests on {spread.busiest}", "", spread.busy, spread.even)
-    return f"spread the load of {service} by requests in flight{ending('spread evenly', then.text)}"
+        effect = improvement("mean duration", service, "s", spread.mean, spread.others, "as_fast_as_others")
+        return Action("drain_replica", service, target=spread.slowest, effect=effect)
+    effect = improvement("requests", spread.busiest, "", spread.busy, spread.even, "balanced")
+    return Action("balance_load", service, effect=effect)
 
 
 def _all_slow(scan: Scan, service: Service, spread: Spread) -> float:

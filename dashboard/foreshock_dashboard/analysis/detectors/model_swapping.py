@@ -17,10 +17,10 @@ from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.signals import NAMED
 from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.model.action import Action, Reason
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.world import Edge, gpu_order
-from foreshock_dashboard.render.units import gpu_list, percent
+from foreshock_dashboard.model.world import Edge, Gpu, gpu_order
 from foreshock_dashboard.stats.robust import median, percentile
 
 IDLE = 0.5
@@ -82,6 +82,7 @@ def _judged(excesses: Excesses, service: Service) -> Finding | None:
     caller = asking.edge.client
     now, usual = (of(slow.signal, service) for of in (scan.value, scan.level))
     busy, busy_usual = _busy(scan, service)
+    waiting_on = tuple(gpus)
     return Finding(
         service=service,
         cause="pool contention",
@@ -94,7 +95,7 @@ def _judged(excesses: Excesses, service: Service) -> Finding | None:
             Evidence(f"calls {asking.kind}".rstrip(), asking.now, asking.usual, "1/s", since, f"{caller} -> {service}"),
             Evidence("GPU time", busy, busy_usual, "ratio", since, str(service)),
         ),
-        next_step=f"{_parted(asking)}: requests wait while {gpu_list(gpus)} are {percent(1 - fullest)} idle",
+        action=_action(asking, waiting_on, 1 - fullest),
         urgent=strength >= 0.5 and slow.ratio >= SLOWDOWN,
     )
 
@@ -150,12 +151,19 @@ def _begun(scan: Scan, service: Service, since: float, edge: Edge) -> Asking | N
     return Asking(edge, float(usual[most]), float(now[most]), float(grown[most]), kind)
 
 
-def _parted(asking: Asking) -> str:
-    """What keeps it apart from the others."""
+def _action(asking: Asking, gpus: tuple[Gpu, ...], idle: float) -> Action:
+    """Keep the caller's requests apart from the others, or limit them to their baseline rate if there is one."""
     caller, service = asking.edge.client, asking.edge.server
-    what = f"{asking.kind} from {caller} to {service}" if asking.kind else f"what {caller} asks of {service}"
-    least = f"cap it at {asking.usual:.1f} calls a second" if asking.usual >= FEW else "hold it back"
-    return f"give {what} replicas of its own, or {least}"
+    limit = Action("limit_calls", caller, callee=service, requests=asking.kind)
+    return Action(
+        "dedicate_replicas",
+        caller,
+        callee=service,
+        gpus=gpus,
+        requests=asking.kind,
+        reason=Reason("idle_gpus", service, value=idle),
+        alternatives=(limit._replace(amount=asking.usual) if asking.usual >= FEW else limit,),
+    )
 
 
 def _passed_on(excesses: Excesses, service: Service) -> bool:

@@ -17,7 +17,8 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.evidence import EXTREME, WORSE, figure, suffering, sure
 from foreshock_dashboard.analysis.detectors.finding import Finding
-from foreshock_dashboard.analysis.remediation.effect import as_usual, ending, first, relieved
+from foreshock_dashboard.analysis.remediation.effect import at_baseline, first, of_signal
+from foreshock_dashboard.model.action import Action, Effect
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
@@ -169,7 +170,13 @@ def _of_edges(scan: Scan, edges: Sequence[Guilty], hosts: Mapping[str, float]) -
                 severity=min(MOST, max(1.0, ratio if math.isfinite(ratio) else 1.0)),
                 since=min([scan.since("excess", each.edge), *(scan.since("retransmitted", name) for name in hosts)]),
                 evidence=_evidence(scan, each.edge, host),
-                next_step=_next_step(path, host) + _then(scan, who, path, each.edge),
+                action=Action(
+                    "inspect_links",
+                    path.client,
+                    callee=path.server,
+                    target=host,
+                    effect=_effect(scan, who, path, each.edge),
+                ),
                 urgent=bool(hosts),
             )
         )
@@ -215,8 +222,7 @@ def _of_hosts(scan: Scan, hosts: Mapping[str, float], known: Sequence[Finding]) 
                 severity=max(1.0, min(MOST, np.nan_to_num(scan.ratio("p95", service), nan=1.0))),
                 since=scan.since("retransmitted", host),
                 evidence=_evidence(scan, None, host),
-                next_step=f"take host {host} out of rotation and look at its link"
-                + ending("without its losses", as_usual(scan, service)),
+                action=Action("drain_host", target=host, effect=at_baseline(scan, service, "without_losses")),
                 urgent=felt > 0.5,
             )
         )
@@ -231,14 +237,8 @@ def _evidence(scan: Scan, edge: Edge | None, host: str) -> tuple[Evidence, ...]:
     return tuple(each for each in told if math.isfinite(each.value) and not each.value == each.baseline == 0)
 
 
-def _next_step(edge: Edge, host: str) -> str:
-    between = f"between {edge.client} and {edge.server}"
-    at = f", first at host {host}: take it out of rotation" if host else ""
-    return f"look at the links {between}{at}"
-
-
-def _then(scan: Scan, who: Service, path: Edge, edge: Edge) -> str:
-    """What calls on the path that is named would take, or else on the edge that shows it, or of who suffers."""
-    if told := first(relieved(scan, "edge_p95", each, _ideal(scan, each)) for each in (path, edge)):
-        return ending("as fast as the server answers", told, ";")
-    return ending("with the network as usual", as_usual(scan, who), ";")
+def _effect(scan: Scan, service: Service, path: Edge, edge: Edge) -> Effect | None:
+    """The effect of a healthy network: on calls over the path, else over the edge, else on the affected service."""
+    return first(
+        of_signal(scan, "edge_p95", each, _ideal(scan, each), "as_fast_as_server") for each in (path, edge)
+    ) or at_baseline(scan, service, "network_as_usual")

@@ -21,8 +21,9 @@ from foreshock_dashboard.analysis.detectors.client_timeout import in_vain
 from foreshock_dashboard.analysis.detectors.demand import REQUESTS, crowded, growth_of_edges, origin
 from foreshock_dashboard.analysis.detectors.evidence import EXTREME, figure, slowed, slower, squeezed, sure
 from foreshock_dashboard.analysis.detectors.finding import Finding
-from foreshock_dashboard.analysis.remediation.effect import Relief, ending, share
-from foreshock_dashboard.analysis.remediation.scale_out import MOST
+from foreshock_dashboard.analysis.remediation.effect import improvement, reduced
+from foreshock_dashboard.analysis.remediation.scale_out import MAX_LOAD_RATIO
+from foreshock_dashboard.model.action import Action, Effect, EffectCondition
 from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
@@ -83,7 +84,7 @@ def provisioning(scan: Scan) -> tuple[Finding, ...]:
                 severity=max(1.0, each.wanted / max(each.ready, 1.0)),
                 since=each.since,
                 evidence=_evidence(scan, each),
-                next_step=_next_step(each, scan.time) + _then(scan, each),
+                action=_action(each, scan.time)._replace(effect=_effect(scan, each)),
             )
         )
     return tuple(found)
@@ -254,29 +255,26 @@ def _evidence(scan: Scan, each: Behind) -> tuple[Evidence, ...]:
     return tuple(told)
 
 
-def _next_step(each: Behind, time: float) -> str:
-    count = math.ceil(each.out if each.pool else each.missing)
-    further = f"{count} further replica{'s' if count > 1 else ''}"
+def _action(each: Behind, time: float) -> Action:
+    """Raise the limit that keeps replicas out; else shed load until they are ready. time: Unix seconds."""
+    replicas = math.ceil(each.out if each.pool else each.missing)
+    shed = Action("shed_load", each.service)
     if each.pool:
-        return f"raise the quota of pool {each.pool} for {further}, or shed load of {each.service} until then"
+        return Action("raise_quota", each.service, target=each.pool, amount=replicas, alternatives=(shed,))
     if each.most and not each.missing:
-        return f"raise the autoscaler's bound of {each.service}, which is {each.wanted:.0f} replicas"
-    left = each.since + each.delay - time
-    when = (
-        f"in about {left / 60:.0f} min" if left > 30 else f"{-left / 60:.0f} min overdue" if left < -30 else "due now"
-    )
-    return f"shed load of {each.service} until {further} can serve ({when}), and keep as many to spare"
+        return Action("raise_replica_limit", each.service, current=each.wanted)
+    return shed._replace(amount=replicas, delay_seconds=each.since + each.delay - time)
 
 
-def _then(scan: Scan, each: Behind) -> str:
-    """What the load of a service would be, were the replicas there; with one more where only the bound is reached.
+def _effect(scan: Scan, each: Behind) -> Effect | None:
+    """The effect of the missing replicas on the load; of one more where only the autoscaler's limit is reached.
 
-    Load over what full model servers give, where that is told and no backlog; else as a part of what it is.
+    As load over capacity where that is known and not a backlog; else as a ratio of what it is.
     """
     further = each.missing or 1.0
-    part = each.ready / (each.ready + further)
+    ratio = each.ready / (each.ready + further)
     strain = scan.strains.get(each.service)
-    load = strain.load if strain is not None and strain.load < MOST else math.nan
-    what = f"load of {each.service}"
-    told = Relief(what, "ratio", load, load * part).text if part > 0 else ""
-    return ending("with them" if each.missing else "with one more", told or share(what, part))
+    load = strain.load if strain is not None and strain.load < MAX_LOAD_RATIO else math.nan
+    condition: EffectCondition = "more_replicas" if each.missing else "one_more_replica"
+    known = improvement("load", each.service, "ratio", load, load * ratio, condition) if ratio > 0 else None
+    return known or reduced("load", each.service, ratio, condition)

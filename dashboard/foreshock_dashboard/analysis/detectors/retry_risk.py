@@ -18,6 +18,7 @@ from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.retry_amplification import amplification
 from foreshock_dashboard.analysis.detectors.evidence import entity, sure
 from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.model.action import Action, Effect, Reason
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -42,8 +43,8 @@ is of those that were answered, and no time-out."""
 NEAR = (60.0, 12.0)
 """Seconds without capacity that bring a service down for good, from which one may call it vulnerable: failovers and
 restarts of a server take as long; and the width of the doubt."""
-BUDGETED = 1.1
-"""Attempts of a call at most, over many calls, with a budget of 10 %."""
+BUDGET_RATIO = 0.1
+"""Retries per call of the recommended retry budget."""
 LEAST = 0.1
 """Strength below which there is nothing to be said."""
 SURVIVED = NEAR[0] + NEAR[1] * math.log(1 / LEAST - 1)
@@ -88,20 +89,31 @@ def vulnerable(scan: Scan, loads: Mapping[Service, float]) -> tuple[Finding, ...
                     Evidence("load if all is retried", all_retried, 1.0, "ratio", scan.time, str(service)),
                     Evidence("attempts at most, inferred", seen.loop.attempts, 1.0, "", scan.time, entity(edge)),
                 ),
-                next_step=f"give {edge.client} a retry budget (10 %), or cancel at {service} what its clients gave up:"
-                f" {seconds:.0f} s without capacity would keep it down{_then(seen, seconds)}",
+                action=Action(
+                    "set_retry_budget",
+                    edge.client,
+                    callee=service,
+                    amount=BUDGET_RATIO,
+                    reason=Reason("short_outage", service, value=seconds),
+                    effect=_effect(service, seen, seconds),
+                    alternatives=(Action("cancel_abandoned", service),),
+                ),
             )
         )
     return tuple(found)
 
 
-def _then(seen: Seen, seconds: float) -> str:
-    """How long a loss would have to be with a retry budget, as the end of a next step; "" where no longer."""
-    loop = seen.loop._replace(attempts=max(1.0, seen.loop.attempts / seen.tries * BUDGETED))
-    then = outage_margin_seconds(loop)
-    if math.isinf(then):
-        return f", with the budget not even {max_outage_seconds(loop):.0f} s"
-    return f", with the budget {then:.0f} s" if round(then) > round(seconds) else ""
+def _effect(service: Service, seen: Seen, seconds: float) -> Effect | None:
+    """The effect of a retry budget on the outage that a service survives; None where that is no longer."""
+    loop = seen.loop._replace(attempts=max(1.0, seen.loop.attempts / seen.tries * (1 + BUDGET_RATIO)))
+    survived = outage_margin_seconds(loop)
+    if math.isinf(survived):
+        survived, bound = max_outage_seconds(loop), True
+    elif round(survived) > round(seconds):
+        bound = False
+    else:
+        return None
+    return Effect("outage survived", service, "s", seconds, survived, "retry_budget", at_least=bound)
 
 
 def loops(scan: Scan, loads: Mapping[Service, float]) -> Mapping[Service, Seen]:

@@ -21,10 +21,11 @@ from foreshock_dashboard.analysis.baseline.signals import inference
 from foreshock_dashboard.analysis.detectors.demand import REQUESTS, TOKENS, grown
 from foreshock_dashboard.analysis.detectors.evidence import EXTREME, figure, slowed, squeezed, sure
 from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.analysis.detectors.retry_risk import BUDGET_RATIO
+from foreshock_dashboard.model.action import Action, Effect
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.render.units import percent
 from foreshock_dashboard.stats.cusum import queue_wait_seconds
 
 MINUTE = 60.0
@@ -73,8 +74,14 @@ def retry_storms(scan: Scan) -> tuple[Finding, ...]:
                 severity=min(MOST, max(amplified, scan.ratio("p95", service))),
                 since=min(scan.since("attempts", edges[row]) for row in rows),
                 evidence=_evidence(scan, service, now, rows, worst, loop),
-                next_step=f"cap the retries of {edges[worst].client} to {service} (a budget of 10 %), or shed until the"
-                f" queue is empty: without retries its load would be {percent(1 / amplified)} of what it is",
+                action=Action(
+                    "cap_retries",
+                    edges[worst].client,
+                    callee=service,
+                    amount=BUDGET_RATIO,
+                    effect=Effect("load", service, "ratio", math.nan, 1 / amplified, "without_retries"),
+                    alternatives=(Action("drain_queue", service),),
+                ),
                 urgent=True,
             )
         )

@@ -13,15 +13,27 @@ from foreshock_dashboard.analysis.baseline.signals import NAMED
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.forecast.propagation import Ahead, Spreading
 from foreshock_dashboard.analysis.forecast.service_risk import Own
-from foreshock_dashboard.analysis.incidents.fallback_action import remedy
-from foreshock_dashboard.analysis.incidents.sentence import sentence
+from foreshock_dashboard.analysis.incidents.fallback_action import fallback_action
 from foreshock_dashboard.analysis.incidents.triage import SURE, Trouble, best, silent
 from foreshock_dashboard.analysis.root_cause.ranking import Walk, blamed
 from foreshock_dashboard.analysis.saturation.overload import brimming
-from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Culprit, Evidence, Incident, Phase
+from foreshock_dashboard.model.action import Reason
+from foreshock_dashboard.model.incident import (
+    AtRisk,
+    Candidate,
+    Cause,
+    Culprit,
+    Evidence,
+    Incident,
+    Phase,
+    Summary,
+    Symptom,
+)
 from foreshock_dashboard.model.service import Service
 
 SYMPTOMS = ("p95", "failed", "flight")
+MIN_FAILED_RATIO = 0.02
+"""Ratio of failed requests from which it is the symptom of an incident, instead of p95."""
 SERVING = ("cache", "waiting", "per_token", "first_token")
 WORSE = 2.0
 """Scales from which a figure is told as evidence, and a service counted among the victims."""
@@ -81,9 +93,9 @@ def warned(known: Incident | None, finding: Finding, scan: Scan) -> Incident:
         evidence=finding.evidence,
         confidence=finding.strength,
         quality="inferred",
-        next_step=finding.next_step,
+        action=finding.action,
     )
-    return replace(told, sentence=sentence(told, scan))
+    return summarized(told, scan)
 
 
 def _blank(service: Service, suffix: str, since: float, scan: Scan) -> Incident:
@@ -104,8 +116,8 @@ def _blank(service: Service, suffix: str, since: float, scan: Scan) -> Incident:
         evidence=(),
         confidence=0.0,
         quality="sampled",
-        next_step="",
-        sentence="",
+        action=None,
+        summary=Summary(),
     )
 
 
@@ -133,24 +145,51 @@ def updated(incident: Incident, trouble: Trouble, moment: Moment, *, page: bool)
         evidence=_evidence(trouble, moment.scan),
         confidence=trouble.cause.strength if trouble.cause else trouble.chance,
         quality="sampled",
-        next_step=trouble.cause.next_step
+        action=trouble.cause.action
         if trouble.cause
-        else remedy(moment.scan, cause, trouble.origin, culprit.service),
+        else fallback_action(moment.scan, cause, trouble.origin, culprit.service),
     )
-    return replace(told, sentence=sentence(told, moment.scan))
+    return summarized(told, moment.scan)
 
 
 def standing(incident: Incident, moment: Moment) -> Incident:
     """An incident that is told as it was while something else is found: who is next is as of now all the same."""
     ahead = tuple(each for each in _near(incident.service, moment) if math.isfinite(each.p50))
-    told = replace(incident, at_risk=ahead)
-    return replace(told, sentence=sentence(told, moment.scan))
+    return summarized(replace(incident, at_risk=ahead), moment.scan)
 
 
 def calming(incident: Incident, scan: Scan) -> Incident:
     """An incident while nothing is wrong any more and it is not over yet: nobody is next."""
-    told = replace(incident, at_risk=(), quality="sampled")
-    return replace(told, sentence=sentence(told, scan, calms=True))
+    return summarized(replace(incident, at_risk=(), quality="sampled"), scan, recovering=True)
+
+
+def summarized(incident: Incident, scan: Scan, *, recovering: bool = False) -> Incident:
+    """The incident with its summary as of this grid point."""
+    summary = Summary(
+        symptom=_symptom(incident.service, scan),
+        recovering=recovering,
+        latent=incident.cause == "retry storm" and incident.phase == "advisory",
+        requests=_requests(incident, scan),
+    )
+    return replace(incident, summary=summary)
+
+
+def _symptom(service: Service, scan: Scan) -> Symptom | None:
+    failed = scan.value("failed", service)
+    if failed >= MIN_FAILED_RATIO:
+        return Symptom("failed", failed)
+    p95, baseline = scan.value("p95", service), scan.level("p95", service)
+    return Symptom("p95", p95, baseline) if math.isfinite(p95) and math.isfinite(baseline) else None
+
+
+def _requests(incident: Incident, scan: Scan) -> str | None:
+    """The kind of requests that make others wait, "" if unknown; None if their client runs on the contended GPUs."""
+    client, gpus = incident.culprit.service, incident.culprit.gpus
+    if incident.cause != "pool contention" or client in (None, incident.service) or not gpus:
+        return None
+    if any(scan.world.tenants[row].gpu in gpus for row in scan.tenancies.get(client, ())):
+        return None
+    return incident.action.requests if incident.action else ""
 
 
 def _minute(scan: Scan) -> bool:
@@ -231,9 +270,9 @@ def _candidates(culprit: Culprit, trouble: Trouble, blamed: Sequence[Candidate])
     rest = [each for each in blamed if each.service != culprit.service]
     own = next((each for each in blamed if each.service == culprit.service), None)
     score = max([own.score if own else 0.0, trouble.chance, *(each.score for each in rest)])
-    why = own.why if own else trouble.cause.cause if trouble.cause else ""
+    cause = (Reason("cause", name=trouble.cause.cause),) if trouble.cause else ()
     total = score + sum(each.score for each in rest)
-    first = Candidate(culprit.service, score, why)
+    first = Candidate(culprit.service, score, own.reasons if own else cause)
     return tuple(each._replace(score=each.score / total) if total > 0 else each for each in (first, *rest))
 
 

@@ -1,29 +1,33 @@
-"""What to do about a trouble that no finding explains: against who is blamed for it, or against its own doing."""
+"""The recommended action for a trouble that no finding explains."""
 
 from __future__ import annotations
 
 from foreshock_dashboard.analysis.baseline.point import Scan
-from foreshock_dashboard.analysis.detectors.dependency import replacing, spared
-from foreshock_dashboard.analysis.remediation.effect import as_usual, ending, share
-from foreshock_dashboard.analysis.remediation.scale_out import further
+from foreshock_dashboard.analysis.detectors.dependency import caller_effect, roll_back
+from foreshock_dashboard.analysis.remediation.effect import at_baseline, reduced
+from foreshock_dashboard.analysis.remediation.scale_out import add_replicas
+from foreshock_dashboard.model.action import Action, Effect, Reason
 from foreshock_dashboard.model.incident import Cause
 from foreshock_dashboard.model.service import Service
 
 
-def remedy(scan: Scan, cause: Cause, origin: Service, guilty: Service | None) -> str:
-    """A next step. guilty: who is blamed for the trouble of `origin`; None: nobody is."""
-    other = guilty if guilty != origin else None
+def fallback_action(scan: Scan, cause: Cause, origin: Service, suspect: Service | None) -> Action:
+    """What to do about the trouble of `origin`, of which `suspect` is the suspected cause, if any is."""
+    other = suspect if suspect != origin else None
     if cause == "demand":
-        instead = f"{further(scan, origin)}, or limit {f'what {other} asks of it' if other else 'who asks it'}"
-        return instead + ending("without the growth", _usual_load(scan, origin))
+        limit = Action("limit_callers", origin, callers=(other,) if other else ())
+        return add_replicas(scan, origin)._replace(effect=_baseline_load(scan, origin), alternatives=(limit,))
     if other:
-        then = spared(scan, (origin,), other) or as_usual(scan, origin)
-        return replacing(other, (origin,)) + ending(f"with {other} as usual", then)
-    alone = f"undo the last change of {origin}, or restart it: nothing around it explains its trouble"
-    return alone + ending("as before", as_usual(scan, origin), ";")
+        effect = caller_effect(scan, (origin,), other) or at_baseline(scan, origin, "callee_as_usual")
+        return roll_back(other, (origin,))._replace(effect=effect)
+    return roll_back(origin, ())._replace(
+        reason=Reason("unexplained", origin), effect=at_baseline(scan, origin, "as_before")
+    )
 
 
-def _usual_load(scan: Scan, service: Service) -> str:
-    """What is usually asked of model servers, as a part of what is asked of them now."""
+def _baseline_load(scan: Scan, service: Service) -> Effect | None:
+    """The effect of the baseline load of model servers."""
     strain = scan.strains.get(service)
-    return share(f"load of {service}", strain.usual / strain.load) if strain is not None and strain.load > 0 else ""
+    if strain is None or not strain.load > 0:
+        return None
+    return reduced("load", service, strain.usual / strain.load, "without_growth")

@@ -16,9 +16,16 @@ from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.detectors.registry import findings
 from foreshock_dashboard.analysis.detectors.retry_risk import vulnerable
 from foreshock_dashboard.analysis.forecast.service_risk import Own, own_risks
-from foreshock_dashboard.analysis.incidents.content import Moment, calming, opened, standing, updated, warned
+from foreshock_dashboard.analysis.incidents.content import (
+    Moment,
+    calming,
+    opened,
+    standing,
+    summarized,
+    updated,
+    warned,
+)
 from foreshock_dashboard.analysis.incidents.learned import Learned, refreshed
-from foreshock_dashboard.analysis.incidents.sentence import sentence
 from foreshock_dashboard.analysis.incidents.triage import SURE, Trouble, troubles
 from foreshock_dashboard.analysis.saturation.batching_model import strains
 from foreshock_dashboard.common.identity_cache import IdentityCache
@@ -240,8 +247,7 @@ def _grown(case: Case, mine: Sequence[Trouble], moment: Moment) -> Case | None:
         return replace(grown, incident=told, other=0)
     kept = replace(grown.incident, phase=told.phase)
     if told.service == kept.service:
-        kept = replace(kept, at_risk=told.at_risk)
-        return replace(grown, incident=replace(kept, sentence=sentence(kept, scan)), other=other)
+        return replace(grown, incident=summarized(replace(kept, at_risk=told.at_risk), scan), other=other)
     return replace(grown, incident=standing(kept, moment), other=other)
 
 

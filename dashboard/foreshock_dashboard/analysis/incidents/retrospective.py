@@ -15,6 +15,7 @@ from foreshock_dashboard.analysis.incidents.learned import EVERY, Learned
 from foreshock_dashboard.analysis.incidents.lifecycle import State, advance
 from foreshock_dashboard.analysis.root_cause.ranking import blame
 from foreshock_dashboard.analysis.saturation.batching_model import learned, strains
+from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
@@ -38,7 +39,8 @@ class Hindsight(NamedTuple):
 def hindsight(world: World, victim: Service, at: float, past: float) -> Hindsight:
     """Look at the World around a time. at, past: Unix seconds; what came before `past` is usual."""
     known = _known_before(world, int(np.searchsorted(world.times, past)))
-    told, blamed, shares, why = 0, 0, defaultdict[Service, float](float), dict[Service, str]()
+    told, blamed, shares = 0, 0, defaultdict[Service, float](float)
+    reasons: dict[Service, tuple[Reason, ...]] = {}
     looked = sorted({min(int(np.searchsorted(world.times, at + later)), len(world.times) - 1) for later in LATER})
     for point in looked:
         scan = Scan(world, point, known.usual, strains=strains(world, point, known.laws))
@@ -49,9 +51,9 @@ def hindsight(world: World, victim: Service, at: float, past: float) -> Hindsigh
         blamed += bool(found)
         for candidate in found:
             shares[candidate.service] += candidate.score
-            why.setdefault(candidate.service, candidate.why)
+            reasons.setdefault(candidate.service, candidate.reasons)
     total = sum(shares.values())
-    candidates = [Candidate(who, share / total, why[who]) for who, share in shares.items()]
+    candidates = [Candidate(who, share / total, reasons[who]) for who, share in shares.items()]
     order = tuple(sorted(candidates, key=lambda each: (-each.score, each.service)))
     return Hindsight(order, told > 0, 2 * blamed > told and blamed >= min(2, len(looked)))
 

@@ -1,4 +1,4 @@
 """Which action would help, and by how much.
 
-Imports: `analysis.baseline`, `analysis.saturation`, `model`, `render`.
+Imports: `analysis.baseline`, `analysis.saturation`, `model`, `stats`.
 """

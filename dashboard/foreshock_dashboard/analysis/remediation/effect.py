@@ -1,99 +1,89 @@
-"""What a figure would be without what makes it worse: the end of a next step.
+"""The expected effect of an action: a figure now, and what it would be without what makes it worse.
 
-It is told only where it is known, as is what the figure is now, and only where it is better, also as it reads. Nothing
-is said to become better than it usually is.
+An effect is known only where both figures are, and only where the projected one is better, also once rounded. No figure
+becomes better than its baseline.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.excess import FAILING
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.signals import NAMED
+from foreshock_dashboard.model.action import Effect, EffectCondition, Unit
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
-from foreshock_dashboard.render.units import duration, percent
+from foreshock_dashboard.stats.rounding import displayed
 
-FELT, SERVING = ("p95", "failed"), ("first_token", "per_token")
-"""Signals by which those who call a service know that it is better; those of model servers where these do not tell."""
-
-
-class Relief(NamedTuple):
-    """A figure as it is now, and as it would be then, NaN where that is not known. unit: s, ratio, or "" of counts."""
-
-    what: str
-    unit: str
-    now: float
-    then: float
-
-    @property
-    def text(self) -> str:
-        """`p95 of llm would be about 8.00 s instead of 14.0 s`; "" where that is not known, or no better."""
-        if not (math.isfinite(self.now) and math.isfinite(self.then) and 0 <= self.then < self.now):
-            return ""
-        now, then = (_written(value, self.unit) for value in (self.now, self.then))
-        return f"{self.what} would be about {then} instead of {now}" if _read(then) < _read(now) else ""
-
-    @property
-    def gain(self) -> float:
-        """How much better that is: the logarithm of a ratio, of failed requests what it is worth (`excess.FAILING`)."""
-        if self.unit == "ratio":
-            return FAILING * (self.now - self.then)
-        return math.log(self.now / self.then) if self.then > 0 else math.inf
+CALLER_SIGNALS, SERVER_SIGNALS = ("p95", "failed"), ("first_token", "per_token")
+"""Signals that callers of a service see; those of its model servers, for a service without the former."""
 
 
-def relieved(scan: Scan, name: str, key: Service | Edge, then: float) -> Relief:
-    """A signal that would be `then`, in its unit, or as it usually is where that is more."""
-    least = float(np.maximum(then, scan.level(name, key)))  # NaN where either is
-    return Relief(_named(name, key), NAMED[name].unit, scan.value(name, key), least)
+def improvement(
+    signal: str,
+    subject: Service | tuple[Service, Service] | str,
+    unit: Unit,
+    now: float,
+    projected: float,
+    condition: EffectCondition,
+) -> Effect | None:
+    """The effect; None unless both figures are known and the projected one is better, also once rounded."""
+    if not (math.isfinite(now) and math.isfinite(projected) and 0 <= projected < now):
+        return None
+    if displayed(projected, unit) >= displayed(now, unit):
+        return None
+    return Effect(signal, subject, unit, now, projected, condition)
 
 
-def best(reliefs: Iterable[Relief]) -> str:
-    """The figure that becomes better by most, as text; "" where none does."""
-    return max((each for each in reliefs if each.text), key=lambda each: each.gain, default=NONE).text
-
-
-def first(reliefs: Iterable[Relief]) -> str:
-    """The first figure that becomes better, as text; "" where none does."""
-    return next((text for each in reliefs if (text := each.text)), "")
-
-
-def as_usual(scan: Scan, who: Service) -> str:
-    """What of a service would become better by most if all of it were as usual; "" where nothing would."""
-    felt, serving = ([relieved(scan, name, who, -math.inf) for name in names] for names in (FELT, SERVING))
-    return best(felt) or first(serving)
-
-
-def share(what: str, part: float) -> str:
-    """`load of llm would be 45 % of what it is`; "" where the part is not known, nothing, or the whole."""
-    told = math.isfinite(part) and 0 < part < 1 and _read(percent(part)) < 100
-    return f"{what} would be {percent(part)} of what it is" if told else ""
-
-
-def ending(given: str, told: str, mark: str = ":") -> str:
-    """What to add to a next step: `: with store as usual, p95 of …`; "" where nothing is told."""
-    return f"{mark} {given}, {told}" if told else ""
-
-
-NONE = Relief("", "", math.nan, math.nan)
-
-
-def _named(name: str, key: Service | Edge) -> str:
+def of_signal(
+    scan: Scan,
+    name: str,
+    key: Service | Edge,
+    projected: float,
+    condition: EffectCondition,
+) -> Effect | None:
+    """The effect on a signal of a service or an edge that would fall to `projected`, or to its baseline if higher."""
+    signal = NAMED[name]
+    floor = float(np.maximum(projected, scan.level(name, key)))  # NaN where either is
+    unit: Unit = "ratio" if signal.unit == "ratio" else "s"
+    now = scan.value(name, key)
     if isinstance(key, Edge):
-        return f"{'failed' if name == 'edge_failed' else 'p95 of'} calls from {key.client} to {key.server}"
-    return f"{NAMED[name].text} of {key}"
+        return improvement(name.removeprefix("edge_"), key[:2], unit, now, floor, condition)
+    return improvement(signal.text, key, unit, now, floor, condition)
 
 
-def _written(value: float, unit: str) -> str:
-    return duration(value) if unit == "s" else percent(value) if unit == "ratio" else f"{value:.0f}"
+def reduced(signal: str, service: Service, ratio: float, condition: EffectCondition) -> Effect | None:
+    """The effect on a figure that would fall to a ratio of its present value; None unless it is within 0 and 1."""
+    if not (math.isfinite(ratio) and 0 < ratio < 1 and displayed(ratio, "ratio") < 1):
+        return None
+    return Effect(signal, service, "ratio", math.nan, ratio, condition)
 
 
-def _read(text: str) -> float:
-    """The number that a reader takes from it: `1000 ms` is no less than `1.00 s`, nor `<0.1 %` than `0.1 %`."""
-    number, _, unit = text.removeprefix("<").partition(" ")
-    return float(number) / (1000 if unit == "ms" else 1)
+def at_baseline(scan: Scan, service: Service, condition: EffectCondition) -> Effect | None:
+    """The largest effect on a service if all of its signals were at their baseline; None if nothing would improve."""
+    seen, serving = (
+        [of_signal(scan, name, service, -math.inf, condition) for name in names]
+        for names in (CALLER_SIGNALS, SERVER_SIGNALS)
+    )
+    return best(seen) or first(serving)
+
+
+def best(effects: Iterable[Effect | None]) -> Effect | None:
+    """The effect with the largest gain."""
+    return max((each for each in effects if each), key=gain, default=None)
+
+
+def first(effects: Iterable[Effect | None]) -> Effect | None:
+    """The first effect that is known."""
+    return next((each for each in effects if each), None)
+
+
+def gain(effect: Effect) -> float:
+    """How much better the figure becomes: the logarithm of its ratio; for failed requests by `excess.FAILING`."""
+    if effect.unit == "ratio":
+        return FAILING * (effect.now - effect.projected)
+    return math.log(effect.now / effect.projected) if effect.projected > 0 else math.inf

@@ -1,4 +1,4 @@
-"""How many replicas more a service needs for what is asked of it."""
+"""The replicas that a service needs in addition for its load."""
 
 from __future__ import annotations
 
@@ -9,54 +9,54 @@ from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.signals import inference
 from foreshock_dashboard.analysis.saturation.overload import CARRIED
+from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.service import Service
 
-MOST = 10.0
-"""Times its usual load beyond which nobody knows how much of what waits is a backlog: no number is told."""
+MAX_LOAD_RATIO = 10.0
+"""Growth, and load over capacity, beyond which the share of the backlog is unknown and no number is recommended."""
 
 
-class Short(NamedTuple):
-    """Replicas that a service has, those that it needs more, and its load over its capacity with the former."""
+class Shortfall(NamedTuple):
+    """The replicas of a service, those missing, and its load over the capacity of the former."""
 
-    there: int
-    more: int
+    replicas: int
+    missing: int
     load: float
 
     @property
-    def then(self) -> float:
-        """Its load with those that it needs more."""
-        return self.load * self.there / (self.there + self.more)
+    def load_after(self) -> float:
+        """Its load over its capacity with the missing replicas."""
+        return self.load * self.replicas / (self.replicas + self.missing)
 
 
-def further(scan: Scan, service: Service, growth: float = math.nan) -> str:
-    """`add 2 replicas of llm to pool chat (it has 4)`; without a number where these are not known."""
+def add_replicas(scan: Scan, service: Service, growth: float = math.nan) -> Action:
+    """Recommend to add replicas; without a number where the shortfall is unknown."""
     pool = pool_of(scan.world, [scan.world.tenants[row].gpu for row in scan.tenancies.get(service, ())])
-    where = f"{service} to pool {pool}" if pool else str(service)
-    needed = short(scan, service, growth)
+    needed = shortfall(scan, service, growth)
     if needed is None:
-        return f"add replicas of {where}"
-    return f"add {needed.more} replica{'s' if needed.more > 1 else ''} of {where} (it has {needed.there})"
+        return Action("add_replicas", service, target=pool)
+    return Action("add_replicas", service, target=pool, amount=needed.missing, current=needed.replicas)
 
 
-def short(scan: Scan, service: Service, growth: float) -> Short | None:
-    """How many replicas a service is short of at its usual load grown so many times; None where that is not known.
+def shortfall(scan: Scan, service: Service, growth: float) -> Shortfall | None:
+    """The replicas that a service lacks at `growth` times its baseline load; None where that is unknown.
 
-    So many that each of them has no more than model servers carry with bursts (`crowding.CARRIED`, the longest mean) of
-    what is asked. What waits by now is no measure, for it goes once there is room.
+    With them each has no more load than model servers carry with bursts (`overload.CARRIED`, of the longest mean).
+    The queue does not count: it goes once there is capacity.
     """
-    strain, there = scan.strains.get(service), _replicas(scan, service)
-    if strain is None or not there or not 0 < strain.usual < MOST or not 1 <= growth <= MOST:
+    strain, replicas = scan.strains.get(service), _live_replicas(scan, service)
+    if strain is None or not replicas or not 0 < strain.usual < MAX_LOAD_RATIO or not 1 <= growth <= MAX_LOAD_RATIO:
         return None
     load = strain.usual * growth
-    return Short(there, max(1, math.ceil(there * load / CARRIED[-1]) - there), load)
+    return Shortfall(replicas, max(1, math.ceil(replicas * load / CARRIED[-1]) - replicas), load)
 
 
-def _replicas(scan: Scan, service: Service) -> int:
-    """Those that tell of themselves now."""
+def _live_replicas(scan: Scan, service: Service) -> int:
+    """The number of replicas that report now."""
     row = scan.models.get(service)
-    found = (
+    count = (
         float(inference(scan.world).reporting_replicas(slice(scan.at, scan.at + 1))[row, 0])
         if row is not None
         else math.nan
     )
-    return round(found) if math.isfinite(found) else 0
+    return round(count) if math.isfinite(count) else 0

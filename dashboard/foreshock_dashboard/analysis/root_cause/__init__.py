@@ -1,4 +1,4 @@
 """Ranking of suspected causes.
 
-Imports: `analysis.baseline`, `analysis.detectors`, `model`, `render`, `stats`.
+Imports: `analysis.baseline`, `analysis.detectors`, `model`, `stats`.
 """

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from foreshock_dashboard.analysis.root_cause.metric_anomalies import ODD, Oddity
+from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.render.units import clock
 
 SUFFERS = 2.0
 """Score from which a service may suffer by one that is `VERY_ODD`; by itself it does from `ODD` on."""
@@ -68,14 +68,14 @@ def suspects(found: Iterable[Oddity], known: Iterable[Service] = ()) -> Mapping[
 def blended(first: tuple[Candidate, ...], then: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
     """Candidates by what is known of the metrics, and besides, with the weight `BESIDE`, by how odd they are."""
     scores: dict[Service, float] = {}
-    why: dict[Service, list[str]] = {}
+    reasons: dict[Service, tuple[Reason, ...]] = {}
     for candidates, weight in ((first, 1 - BESIDE), (then, BESIDE)):
         for candidate in candidates:
             scores[candidate.service] = scores.get(candidate.service, 0.0) + weight * candidate.score
-            why.setdefault(candidate.service, []).append(candidate.why)
+            reasons[candidate.service] = reasons.get(candidate.service, ()) + candidate.reasons
     total = sum(scores.values())
     order = sorted(scores, key=lambda who: (-scores[who], who))
-    return tuple(Candidate(who, scores[who] / total, "; ".join(filter(None, why[who]))) for who in order)
+    return tuple(Candidate(who, scores[who] / total, reasons[who]) for who in order)
 
 
 def ranked(
@@ -100,7 +100,7 @@ def ranked(
         weight = {who: mass.get(who, 0.0) + BESIDE * value / sum(weight.values()) for who, value in weight.items()}
     total = sum(weight.values())
     order = sorted(weight, key=lambda who: (-weight[who], who))
-    return tuple(Candidate(who, weight[who] / total, why(odd[who])) for who in order if weight[who] > 0)
+    return tuple(Candidate(who, weight[who] / total, reasons(odd[who])) for who in order if weight[who] > 0)
 
 
 def _asked_more(sign: Oddity) -> bool:
@@ -154,11 +154,11 @@ def _flow(
     return kept
 
 
-def why(suspect: Suspect) -> str:
-    """Its oddest metrics, with how far they have gone."""
+def reasons(suspect: Suspect) -> tuple[Reason, ...]:
+    """Its most anomalous metrics."""
     told = dict.fromkeys(sign.metric for sign in suspect.signs if sign.score >= ODD)
     by_name = {sign.metric: sign for sign in reversed(suspect.signs)}
-    return "; ".join(
-        f"{name} {by_name[name].now:.3g}, usually {by_name[name].usual:.3g}, since {clock(by_name[name].since)}"
+    return tuple(
+        Reason("metric", suspect.service, name, by_name[name].now, by_name[name].usual, by_name[name].since)
         for name in list(told)[:SIGNS]
     )

@@ -18,10 +18,10 @@ from foreshock_dashboard.analysis.baseline.excess import Excess, Excesses, Z, be
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.fanout import several, tail_alone
 from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
-from foreshock_dashboard.render.units import multiple, percent
 from foreshock_dashboard.stats.absorbing_walk import Kind, Node, Transitions, absorption
 
 SEEN, SURE, SUSPECT = 0.5, 3.0, 4.0
@@ -46,11 +46,11 @@ LEAST = 0.01
 
 
 class Move(NamedTuple):
-    """Blame that goes on: to which node, with what weight 0…1; where `why` is said it stays there."""
+    """Blame that goes on to a node, with a weight 0…1; with a reason it stays there."""
 
     to: Node
     weight: float
-    why: str = ""
+    reason: Reason | None = None
 
 
 def blame(scan: Scan, victims: Sequence[Service], findings: Sequence[Finding] = ()) -> tuple[Candidate, ...]:
@@ -68,7 +68,7 @@ def blamed(walk: Walk, victims: Sequence[Service]) -> tuple[Candidate, ...]:
     shares = {who: sum(reasons.values()) for who, reasons in absorbed.items()}
     total = sum(shares.values())
     found = [
-        Candidate(who, share / total, max(absorbed[who], key=absorbed[who].__getitem__))
+        Candidate(who, share / total, (max(absorbed[who], key=absorbed[who].__getitem__),))
         for who, share in shares.items()
         if share >= LEAST * total
     ]
@@ -84,7 +84,7 @@ class Walk:
         for finding in findings:
             self.findings[finding.service].append(finding)
         self._transitions: dict[Node, Transitions] = {}
-        self._reasons: dict[Node, str] = {}
+        self._reasons: dict[Node, Reason] = {}
 
     def ill(self, victim: Service) -> bool:
         """The joint gate: whether enough is wrong with the victim and what it depends on for anybody to be blamed."""
@@ -116,8 +116,8 @@ class Walk:
         shares = [(move, (1 - stays) * move.weight / total) for move in found] if stays < 1 else []
         return Transitions(
             stays,
-            tuple((move.to, share) for move, share in shares if not move.why),
-            tuple((move.to[0], move.why, share) for move, share in shares if move.why),
+            tuple((move.to, share) for move, share in shares if not move.reason),
+            tuple((move.to[0], move.reason, share) for move, share in shares if move.reason),
         )
 
     def _slow(self, service: Service) -> list[Move]:
@@ -127,7 +127,7 @@ class Walk:
             culprit = finding.culprit.service or (finding.culprit.edge[0] if finding.culprit.edge else None)
             if culprit is not None:
                 weight = finding.strength * math.exp(-max(0.0, finding.since - first) / LATE)
-                found.append(Move((culprit, "slow"), weight, f"{finding.cause} of {service}"))
+                found.append(Move((culprit, "slow"), weight, Reason("cause", service, finding.cause)))
         load, slow = self.found.load(service), self.found.own(service)[0].log
         if load.times > 1:
             enough = min(1.0, ELASTIC * math.log(load.times) / slow) if slow > 0 else 1.0
@@ -171,25 +171,25 @@ class Walk:
             times, arrivals = self.found.asked(edge).times, max(1.0, self.found.load(edge.client).times)
             passed = min(1.0, math.log(arrivals) / math.log(times))
             found.append(Move((edge.client, "load"), share * passed))
-            why = f"it asks {service} {multiple(times)} times as much as usual"
-            found.append(Move((edge.client, "load"), share * (1 - passed), why))
+            reason = Reason("calls_grew", service, value=times)
+            found.append(Move((edge.client, "load"), share * (1 - passed), reason))
         return found
 
-    def reason(self, node: Node) -> str:
+    def reason(self, node: Node) -> Reason:
         """Why blame stays at a node."""
         if node not in self._reasons:
             self._reasons[node] = self._reason(*node)
         return self._reasons[node]
 
-    def _reason(self, service: Service, kind: Kind) -> str:
+    def _reason(self, service: Service, kind: Kind) -> Reason:
         if kind == "load":
-            return f"its requests grew to {multiple(self.found.load(service).times)} times the usual"
+            return Reason("requests_grew", service, value=self.found.load(service).times)
         slow, failing = self.found.own(service)
         if failing.log > slow.log:
-            return f"{percent(failing.amount)} more of its requests fail than usual"
+            return Reason("failures_grew", service, value=failing.amount)
         if slow.log <= 0:
-            return "it shows nothing out of the ordinary itself"
-        return f"it takes {multiple(math.exp(slow.log))} times as long as usual"
+            return Reason("nothing_unusual", service)
+        return Reason("slower", service, value=math.exp(slow.log))
 
     def _explained(self, mine: tuple[Excess, Excess], theirs: tuple[Excess, Excess]) -> float:
         """0…1: how far a callee's excess makes up for its caller's, and came before it. Who waits in vain fails."""

@@ -13,6 +13,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.render.incident_summary import incident_sentence
 from foreshock_dashboard.render.units import percent
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.freshness import sight
@@ -53,8 +54,8 @@ def advice(snapshot: Snapshot, service: Service) -> Advice:
         if service not in (item.service, *item.victims):
             continue
         if item.phase in ("page", "cascading") and service in (item.service, item.victim):
-            return Advice("shed", _longest(world, service), item.sentence or f"{item.phase}: {item.cause}")
-        return Advice("degraded", soon, item.sentence or f"{item.phase}: {item.cause}")
+            return Advice("shed", _longest(world, service), incident_sentence(item))
+        return Advice("degraded", soon, incident_sentence(item))
     risk = next((each for each in snapshot.forecast.risks if each.service == service), None)
     if risk and risk.chance >= LIKELY:
         when = "it misses its objective" if risk.p50 <= 0 else f"it may miss its objective in {risk.p50 / 60:.0f} min"

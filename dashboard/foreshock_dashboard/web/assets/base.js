@@ -162,17 +162,13 @@ window.foreshock = window.foreshock || {};
         : new Intl.DateTimeFormat(undefined, { timeZoneName: "short" }).formatToParts(new Date(unix * 1000));
     return [F.stamp(unix), parts.find(({ type }) => type === "timeZoneName")?.value].filter(Boolean).join(" ");
   };
-  // A sentence of the analysis, which tells times of day in UTC: in the reader's zone, as all other times of a page.
-  const MOMENT = /\b(\d\d):(\d\d)(:\d\d)? UTC\b/g;
-  F.sentence = (text) => {
-    if (zone === "utc") return text;
-    const now = F.live?.data?.data_time ?? Date.now() / 1000;
-    return text.replace(MOMENT, (_, hour, minute, second = "") => {
-      const today = Math.floor(now / 86400) * 86400 + hour * 3600 + minute * 60 + Number(second.slice(1));
-      const told = formats()[0].format(new Date((today > now + 43200 ? today - 86400 : today) * 1000));
-      return second ? told : told.slice(0, 5);
-    });
+  // The text of a clause; a time in the reader's zone, as all other times of a page.
+  F.clause = ({ text, kind, at }) => {
+    if (zone === "utc" || !known(at)) return text;
+    const clock = formats()[0].format(new Date(at * 1000));
+    return kind === "minute" ? clock.slice(0, 5) : clock;
   };
+  F.sentence = (clauses) => clauses.map(F.clause).join("");
   // Exact in UTC on hover; relative to the hub's own clock, which may run faster than ours.
   F.time = (unix, now) => {
     if (!known(unix)) return "–";
@@ -268,14 +264,12 @@ window.foreshock = window.foreshock || {};
     const plain = incident.cause.replaceAll("_", " ");
     return incident.victims.length ? words[incident.cause] || plain : `${plain} may come`;
   };
-  // What to do first, as an incident tells it.
-  F.step = (text) =>
-    h(
-      "p",
-      { class: "step" },
-      h("b", null, "Do now"),
-      h("span", null, `${text.charAt(0).toUpperCase()}${F.sentence(text.slice(1))}.`),
-    );
+  // The recommended action of an incident.
+  F.step = ({ clauses }) => {
+    const text = F.sentence(clauses);
+    const step = `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+    return h("p", { class: "step" }, h("b", null, "Do now"), h("span", null, step));
+  };
   // A name that is wide may go on in another line after a slash within it, not in the middle of a word.
   F.name = (text) => text.split(/(?<=[^\s/]\/)/).flatMap((part, i) => (i ? [h("wbr"), part] : [part]));
   F.short = (text, most) => (text.length > most ? `${text.slice(0, Math.max(1, most - 1))}…` : text);

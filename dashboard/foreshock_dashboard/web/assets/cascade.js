@@ -74,8 +74,8 @@
         ? h(
             "div",
             { class: "chosen", "data-phase": chosen.phase },
-            h("p", { class: "headline" }, F.sentence(chosen.sentence)),
-            chosen.next_step ? F.step(chosen.next_step) : null,
+            h("p", { class: "headline" }, F.sentence(chosen.summary)),
+            chosen.action ? F.step(chosen.action) : null,
             h(
               "p",
               { class: "facts" },

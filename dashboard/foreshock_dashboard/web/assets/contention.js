@@ -38,12 +38,12 @@
               ? "calm"
               : "blind";
     F.byId("verdict").dataset.state = grave;
-    put(F.byId("headline"), F.sentence(pair ? pair.sentence : headline));
+    put(F.byId("headline"), pair ? F.sentence(pair.summary) : headline);
     F.byId("pair-open").hidden = !pair;
     const { incident } = pair || {};
     put(
       F.byId("pair-facts"),
-      incident?.next_step ? F.step(incident.next_step) : null,
+      incident?.action ? F.step(incident.action) : null,
       pair
         ? h(
             "p",

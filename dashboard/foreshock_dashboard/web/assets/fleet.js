@@ -156,7 +156,7 @@
             ? F.state("ok", "hardware as usual")
             : F.state("unknown", "not told"),
         " ",
-        F.sentence(gpu.verdict),
+        gpu.verdict,
       ),
       gpu.incidents.map((one) =>
         h(
@@ -164,7 +164,7 @@
           null,
           F.state(one.phase === "advisory" ? "warning" : "critical", one.phase),
           " ",
-          link(F.to("/cascade", { incident: one.id }), F.sentence(one.sentence)),
+          link(F.to("/cascade", { incident: one.id }), F.sentence(one.summary)),
         ),
       ),
       h(

@@ -18,18 +18,17 @@
   const service = (name, text = name) => h("a", { href: F.serviceOf(name), "data-go": true }, text);
 
   const LINKS = {
-    service: ([name]) => F.serviceOf(name),
-    pair: ([victim, aggressor]) => F.to("/contention", { victim, aggressor }),
-    gpus: ([first]) => F.to("/fleet", { gpu: first }),
+    service: ({ services: [name] }) => F.serviceOf(name),
+    pair: ({ services: [victim, aggressor] }) => F.to("/contention", { victim, aggressor }),
+    gpus: ({ gpus: [first] }) => F.to("/fleet", { gpu: first }),
   };
   const verdict = (data, now) => {
-    const { state, clauses, detail, since, incident, next } = data.verdict;
+    const { state, clauses, notes, since, incident, next } = data.verdict;
     F.byId("verdict").dataset.state = state;
-    const clause = ([told, kind, of]) => {
-      const text = F.sentence(told);
-      return kind
-        ? h("a", { href: LINKS[kind](of), "data-go": true, title: kind === "gpus" ? of.join(", ") : null }, text)
-        : text;
+    const clause = (part) => {
+      const link = LINKS[part.kind];
+      const title = part.kind === "gpus" ? part.gpus.join(", ") : null;
+      return link ? h("a", { href: link(part), "data-go": true, title }, part.text) : F.clause(part);
     };
     put(F.byId("headline"), clauses.map(clause));
     const parts = [];
@@ -63,9 +62,9 @@
     put(
       F.byId("verdict-detail"),
       next ? following(next) : null,
-      incident?.next_step ? F.step(incident.next_step) : null,
+      incident?.action ? F.step(incident.action) : null,
       parts.length ? h("p", { class: "facts" }, parts) : null,
-      detail.map((text) => h("p", { class: "muted" }, F.sentence(text))),
+      notes.map((note) => h("p", { class: "muted" }, F.sentence(note))),
     );
   };
   const listed = (names) =>
@@ -421,7 +420,7 @@
         ),
         links(w),
       ),
-      h("p", null, F.sentence(w.sentence)),
+      h("p", null, F.sentence(w.summary)),
       rows.length
         ? h(
             "div",

@@ -396,7 +396,7 @@
                   : ["since ", F.time(w.since, now), ` (${F.span(now - w.since)})`],
               ),
             ),
-            h("p", null, F.sentence(w.sentence)),
+            h("p", null, F.sentence(w.summary)),
           ),
         ),
       ),
@@ -406,7 +406,7 @@
     const traces = (extra) => F.to("/traces", { service: d.service, ...extra });
     put(
       F.byId("service-links"),
-      d.next_step ? F.step(d.next_step) : null,
+      d.action ? F.step(d.action) : null,
       h(
         "p",
         { class: "facts" },
@@ -514,7 +514,7 @@
           ? "warning"
           : "critical"
         : STATES[data.health];
-      const sentence = F.sentence(data.sentence);
+      const sentence = F.sentence(data.summary);
       if (F.byId("service-say").textContent !== sentence) F.byId("service-say").textContent = sentence;
       links(data);
       figures(data);

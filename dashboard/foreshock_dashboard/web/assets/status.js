@@ -36,7 +36,7 @@
 
   const trust = (data) => {
     const { state, doubts } = data.trust;
-    const headline = F.sentence(data.trust.headline);
+    const headline = F.sentence(data.trust.clauses);
     F.byId("status-verdict").dataset.state = state;
     if (F.byId("trust").textContent !== headline) F.byId("trust").textContent = headline;
     const more = doubts.filter((text) => data.trust.headline !== `Mostly: ${text}.`); // what the headline says in full
@@ -48,7 +48,7 @@
         ? h(
             "ul",
             null,
-            more.map((text) => h("li", null, F.sentence(text))),
+            more.map((text) => h("li", null, text)),
           )
         : null,
     );

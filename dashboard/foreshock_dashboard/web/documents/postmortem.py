@@ -15,6 +15,8 @@ from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.render.action import action_text, reasons_text
+from foreshock_dashboard.render.incident_summary import incident_sentence
 from foreshock_dashboard.render.incident_text import blamed, day, figure, risk_line
 from foreshock_dashboard.render.units import clock, duration, percent
 from foreshock_dashboard.web.charts.svg import Axis, Line, Mark, draw
@@ -42,7 +44,7 @@ def report(world: World, incident: Incident, at_page: Incident | None = None) ->
     plots = dict(_plots(world, incident, since, until))
     parts = [
         f"# {_text(incident.id)}",
-        _text(incident.sentence),
+        _text(incident_sentence(incident)),
         _summary(incident, until),
         "## Timeline",
         _timeline(incident, since),
@@ -54,7 +56,7 @@ def report(world: World, incident: Incident, at_page: Incident | None = None) ->
         "## What it cost",
         _cost(lost, until - since, incident.paged is not None),
         "## What to do",
-        _text(incident.next_step) or "Nothing is known that would help.",
+        _text(action_text(incident.action)) or "Nothing is known that would help.",
         f"_{'Of a simulated platform. ' if world.simulated else ''}Times are UTC. Figures are {incident.quality}._",
     ]
     return Report("\n\n".join(part for part in parts if part) + "\n", plots)
@@ -130,7 +132,7 @@ def _culprit(incident: Incident, at_page: Incident | None) -> str:
         who = blamed(at_page.culprit) or "that it is not known"
         found.append(_text(f"When it paged, it said {who}: {at_page.cause}."))
     if incident.candidates:
-        rows = [(str(each.service), percent(each.score), each.why) for each in incident.candidates]
+        rows = [(str(each.service), percent(each.score), reasons_text(each.reasons)) for each in incident.candidates]
         found.append(_table(("candidate", "share of the blame", "why"), rows))
     return "\n\n".join(found)
 

@@ -1,4 +1,4 @@
 """Panels that more than one page shows: timeline, service map, vitals, service charts.
 
-Imports: `analysis`, `model`, `stats`, `web.charts`, `web.state`.
+Imports: `analysis`, `model`, `render`, `stats`, `web.charts`, `web.state`.
 """

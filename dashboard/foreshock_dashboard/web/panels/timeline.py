@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import NamedTuple
 
+from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import AtRisk, Evidence, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.render.action import reasons_text
 from foreshock_dashboard.web.charts.theme import service_colour
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.course_cache import followed
@@ -221,17 +223,16 @@ def _forecast(risk: AtRisk | None) -> Json | None:
 def _blame(item: Incident) -> str:
     """Why a culprit is one, in a few words."""
     who = item.culprit.service
-    told = next((each.why for each in item.candidates if each.service == who and each.why), "")
+    reasons = next((each.reasons for each in item.candidates if each.service == who and each.reasons), ())
     if item.cause == "pool contention" and any(each.entity == f"{who} -> {item.victim}" for each in item.evidence):
         return "asks for what makes others wait"
     if item.cause == "pool contention" and item.culprit.gpus:
-        told = told.removeprefix(f"{item.cause} of {item.victim}")
-        return f"takes the time of {_gpus(len(item.culprit.gpus))}" + (
-            f": {told}" if told and told != item.cause else ""
-        )
-    if item.cause == "demand" and told in ("", item.cause):
+        same = (Reason("cause", item.victim, item.cause), Reason("cause", name=item.cause))
+        further = reasons_text(each for each in reasons if each not in same)
+        return f"takes the time of {_gpus(len(item.culprit.gpus))}" + (f": {further}" if further else "")
+    if item.cause == "demand" and reasons in ((), (Reason("cause", name=item.cause),)):
         return "asks for more than usual"
-    return told or item.cause
+    return reasons_text(reasons) or item.cause
 
 
 def _gpus(count: int) -> str:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from foreshock_dashboard.model.action import Action, Effect, Reason
 from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Culprit, Evidence, Incident
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.render.action import action_clauses, action_text, reasons_text
+from foreshock_dashboard.render.clause import Text, plain
+from foreshock_dashboard.render.incident_summary import summary_clauses
 from foreshock_dashboard.web.state.numbers import number, number_of_time
 
 VERSION = 1
@@ -51,6 +56,7 @@ def incident(item: Incident) -> Json:
 
 def judgement(item: Incident) -> Json:
     """What may change while an incident is open: whose doing it is, whom it hits, what to do."""
+    summary = summary_clauses(item)
     return {
         "cause": cause(item.cause),
         "confidence": number(item.confidence),
@@ -58,9 +64,70 @@ def judgement(item: Incident) -> Json:
         "victims": [str(service) for service in item.victims],
         "at_risk": [at_risk(one) for one in item.at_risk],
         "candidates": [candidate(one) for one in item.candidates],
-        "next_step": item.next_step,
-        "sentence": item.sentence,
+        "next_step": action_text(item.action),
+        "action": action(item.action),
+        "sentence": plain(summary),
+        "summary": clauses(summary),
     }
+
+
+def clauses(text: Text) -> list[Json]:
+    """A text in parts: words, and the services, GPUs, and times (Unix seconds) that it names."""
+    return [clause._asdict() for clause in text]
+
+
+def action(found: Action | None) -> Json | None:
+    """The recommended action in full, with its text in clauses; None where there is none."""
+    return None if found is None else _action(found) | {"clauses": clauses(action_clauses(found))}
+
+
+def _action(found: Action) -> Json:
+    return {
+        "kind": found.kind,
+        "service": _name(found.service),
+        "callee": _name(found.callee),
+        "callers": [str(service) for service in found.callers],
+        "gpus": [gpu.label for gpu in found.gpus],
+        "target": found.target or None,
+        "requests": found.requests or None,
+        "amount": number(found.amount),
+        "current": number(found.current),
+        "at": number_of_time(found.at),
+        "delay_seconds": number(found.delay_seconds),
+        "reason": reason(found.reason) if found.reason else None,
+        "effect": effect(found.effect) if found.effect else None,
+        "alternatives": [_action(each) for each in found.alternatives],
+    }
+
+
+def effect(found: Effect) -> Json:
+    """What an action would improve. `now` is null where `projected` is a ratio of the present value."""
+    subject = found.subject
+    return {
+        "signal": found.signal,
+        "entity": str(subject) if isinstance(subject, Service | str) else " -> ".join(map(str, subject)),
+        "unit": found.unit,
+        "now": number(found.now),
+        "projected": number(found.projected),
+        "at_least": found.at_least,
+        "condition": found.condition,
+    }
+
+
+def reason(found: Reason) -> Json:
+    """Why a service is suspected, or an action recommended."""
+    return {
+        "kind": found.kind,
+        "service": _name(found.service),
+        "name": found.name or None,
+        "value": number(found.value),
+        "baseline": number(found.baseline),
+        "since": number_of_time(found.since),
+    }
+
+
+def _name(service: Service | None) -> str | None:
+    return None if service is None else str(service)
 
 
 def cause(name: Cause) -> str:
@@ -90,8 +157,13 @@ def breach_seconds(found: AtRisk) -> Mapping[str, float | None]:
 
 
 def candidate(found: Candidate) -> Json:
-    """One that may be guilty."""
-    return {"service": str(found.service), "score": number(found.score), "why": found.why}
+    """A suspected service, with the reasons as text and as values."""
+    return {
+        "service": str(found.service),
+        "score": number(found.score),
+        "why": reasons_text(found.reasons),
+        "reasons": [reason(each) for each in found.reasons],
+    }
 
 
 def evidence(item: Evidence) -> Json:

@@ -11,8 +11,12 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.render.action import action_text
+from foreshock_dashboard.render.clause import plain, text
+from foreshock_dashboard.render.incident_summary import summary_clauses
 from foreshock_dashboard.render.units import duration, percent
 from foreshock_dashboard.web.state.conditions import open_incidents
+from foreshock_dashboard.web.state.incident_json import action, clauses
 from foreshock_dashboard.web.state.numbers import last, number, number_of_time
 from foreshock_dashboard.web.state.params import service_named
 from foreshock_dashboard.web.state.placement import WAITING, Pair
@@ -40,12 +44,14 @@ def opened(snapshot: Snapshot, found: Sequence[Pair], victim: str, aggressor: st
         unknown = [text for text, who in zip((victim, aggressor), of, strict=True) if who is None]
         why = f"No service is called {unknown[0] or '(nothing)'}." if unknown else ""
         apart = f"{names['victim']} and {names['aggressor']} share no GPU."
-        return names | {"ratio": None, "gpus": [], "sentence": why or apart, "incident": None}
+        said = text(why or apart)
+        return names | {"ratio": None, "gpus": [], "sentence": plain(said), "summary": clauses(said), "incident": None}
     busy = {(row.gpu, row.service): value for row, value in zip(world.tenants, last(world.busy), strict=True)}
     current = (
         item for item in open_incidents(snapshot) if (item.victim, item.aggressor) == (pair.victim, pair.aggressor)
     )
     incident = next(current, None)
+    summary = summary_clauses(incident) if incident else text(_sentence(world, pair))
     return names | {
         "ratio": pair.ratio,
         "gpus": [
@@ -57,7 +63,8 @@ def opened(snapshot: Snapshot, found: Sequence[Pair], victim: str, aggressor: st
             }
             for gpu, ratio in sorted(pair.gpus, key=lambda one: (-(one[1] or 0.0), one[0]))
         ],
-        "sentence": incident.sentence if incident else _sentence(world, pair),
+        "sentence": plain(summary),
+        "summary": clauses(summary),
         "incident": incident
         and {
             "id": incident.id,
@@ -65,7 +72,8 @@ def opened(snapshot: Snapshot, found: Sequence[Pair], victim: str, aggressor: st
             "since": number_of_time(incident.since),
             "confidence": number(incident.confidence),
             "quality": incident.quality,
-            "next_step": incident.next_step,
+            "next_step": action_text(incident.action),
+            "action": action(incident.action),
         },
     }
 

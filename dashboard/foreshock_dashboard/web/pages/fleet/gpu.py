@@ -11,10 +11,12 @@ import numpy as np
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import Gpu, World
+from foreshock_dashboard.render.incident_summary import incident_sentence, summary_clauses
 from foreshock_dashboard.render.units import percent
 from foreshock_dashboard.web.charts.theme import service_colour
 from foreshock_dashboard.web.pages.fleet.data import METRICS, RECENT, THROTTLED, errors, lost
 from foreshock_dashboard.web.state.conditions import open_incidents
+from foreshock_dashboard.web.state.incident_json import clauses
 from foreshock_dashboard.web.state.numbers import last, newest, number
 from foreshock_dashboard.web.state.placement import WAITING
 
@@ -86,7 +88,12 @@ def gpu_detail(snapshot: Snapshot, label: str, health: Hardware) -> Json:
         "services": _services(world, gpu),
         "pairs": _pairs(world, gpu),
         "incidents": [
-            {"id": item.id, "sentence": item.sentence, "phase": item.phase}
+            {
+                "id": item.id,
+                "sentence": incident_sentence(item),
+                "summary": clauses(summary_clauses(item)),
+                "phase": item.phase,
+            }
             for item in open_incidents(snapshot)
             if gpu in item.gpus
         ],

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
-from foreshock_dashboard.analysis.incidents.sentence import LIKELY
 from foreshock_dashboard.model.incident import AtRisk, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import Gpu, World
+from foreshock_dashboard.render.clause import Clause, Text, plain, text, time
+from foreshock_dashboard.render.incident_summary import condition_clauses, starving_verb, summary_clauses
 from foreshock_dashboard.render.units import gpu_list
 from foreshock_dashboard.web.state.conditions import conditions, open_incidents
 from foreshock_dashboard.web.state.freshness import Sight, fresh_for, sight
-from foreshock_dashboard.web.state.incident_json import breach_seconds, incident
+from foreshock_dashboard.web.state.incident_json import breach_seconds, clauses, incident
 from foreshock_dashboard.web.state.numbers import number, number_of_time
 
 State = Literal["critical", "warning", "calm", "blind", "learning", "empty", "error"]
@@ -29,28 +28,19 @@ FEW = 2
 """GPUs that a headline names one by one; more are counted."""
 SOON = 1800.0
 """Seconds within which it is said who is hit next."""
-_SINCE = re.compile(r" since \d\d:\d\d:\d\d UTC")
-
-
-class Clause(NamedTuple):
-    """A part of the headline. kind: what it names: "service", "gpus" or "pair"; "" for words between. of: its names."""
-
-    text: str
-    kind: str = ""
-    of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`headline` changes only when what it says changes, for it is read aloud; `detail` may change with every tick.
+    """`headline` changes only when what it says changes, for it is read aloud; `notes` may change with every tick.
 
     clauses: the headline in parts that lead to their evidence. since: Unix seconds from which on it holds, None where
     that is not known. incident: the worst one, if any. promises: seconds of p95 that services are judged by.
     """
 
     state: State
-    clauses: tuple[Clause, ...]
-    detail: tuple[str, ...] = ()
+    clauses: Text
+    notes: tuple[Text, ...] = ()
     since: float | None = None
     incident: Incident | None = None
     slos: Mapping[Service, float] = field(default_factory=dict)
@@ -58,15 +48,21 @@ class Verdict:
     @property
     def headline(self) -> str:
         """The clauses as one sentence."""
-        return "".join(clause.text for clause in self.clauses)
+        return plain(self.clauses)
+
+    @property
+    def detail(self) -> tuple[str, ...]:
+        """Each note as one text."""
+        return tuple(map(plain, self.notes))
 
     def payload(self) -> Json:
         """As JSON."""
         return {
             "state": self.state,
             "headline": self.headline,
-            "clauses": [[clause.text, clause.kind, list(clause.of)] for clause in self.clauses],
+            "clauses": clauses(self.clauses),
             "detail": list(self.detail),
+            "notes": [clauses(note) for note in self.notes],
             "since": number_of_time(self.since),
             "incident": incident(self.incident) if self.incident else None,
             "next": following(self.incident, self.slos) if self.incident else None,
@@ -78,8 +74,8 @@ def verdict(snapshot: Snapshot, now: float | None = None) -> Verdict:
     world = snapshot.world
     if world is None:
         if snapshot.error:
-            return Verdict("error", _plain(f"foreshock cannot read its source: {snapshot.error}"))
-        return Verdict("empty", _plain("No data yet: the hub has not finished its first look."), (_FIRST_STEPS,))
+            return Verdict("error", text(f"foreshock cannot read its source: {snapshot.error}"))
+        return Verdict("empty", text("No data yet: the hub has not finished its first look."), (text(_FIRST_STEPS),))
     seen = sight(world)
     gaps = _gaps(snapshot, world, seen)
     still = bool(snapshot.error) and now is not None and now - world.time > fresh_for(world.step)
@@ -87,30 +83,28 @@ def verdict(snapshot: Snapshot, now: float | None = None) -> Verdict:
     blind = _blind("anybody" if still else seen.blind and f"any {seen.blind}", since)
     current = tuple(item for item in open_incidents(snapshot) if item.victims)
     unseen = bool(gaps)
-    gaps = (*gaps, *(item.sentence for item in open_incidents(snapshot) if not item.victims))
+    gaps = (*gaps, *(summary_clauses(item) for item in open_incidents(snapshot) if not item.victims))
     if current:
-        told = _starving(world, current, (f"This may have changed. {blind}", *gaps) if blind else gaps)
-        promises = {each.service: each.seconds for each in snapshot.forecast.slos}
-        return replace(told, slos=promises)
+        told = _starving(world, current, (text("This may have changed. ", blind), *gaps) if blind else gaps)
+        slos = {each.service: each.seconds for each in snapshot.forecast.slos}
+        return replace(told, slos=slos)
     if not world.services and not world.gpus and not seen.silent_targets:
-        return Verdict("empty", _plain("No services and no GPUs are known yet."), (_FIRST_STEPS, *gaps))
+        return Verdict("empty", text("No services and no GPUs are known yet."), (text(_FIRST_STEPS), *gaps))
     if blind and (since is not None or snapshot.learning.done or seen.silent_targets):
-        return Verdict("blind", _plain(blind), gaps, since)
+        return Verdict("blind", blind, gaps, since)
     size = f"{_count(seen.services, 'service')} on {_count(seen.gpus, 'GPU')}"
     if not snapshot.learning.done:
         have, need = (f"{seconds / 60:.0f}" for seconds in snapshot.learning)
-        text = f"Learning what is usual: {have} of {need} min."
-        return Verdict(
-            "learning", _plain(text), (f"No warnings can be given until then; the figures of {size} are live.", *gaps)
-        )
+        until_then = text(f"No warnings can be given until then; the figures of {size} are live.")
+        return Verdict("learning", text(f"Learning what is usual: {have} of {need} min."), (until_then, *gaps))
     starved = "No service that can be seen is starved" if unseen else "No service is starved"
     erring = [str(service) for service, state in conditions(snapshot).items() if state.word == "errors"]
     if erring:
-        text = f"Errors in {_count(len(erring), 'service')}: {_names(erring)}. Watching {size}."
-        return Verdict("warning", _plain(f"{starved} of GPU time, but some services fail."), (text, *gaps))
+        errors = text(f"Errors in {_count(len(erring), 'service')}: {_names(erring)}. Watching {size}.")
+        return Verdict("warning", text(f"{starved} of GPU time, but some services fail."), (errors, *gaps))
     over = [item.until for item in snapshot.incidents if item.until is not None]
     ended = max(over, default=None)
-    return Verdict("calm", _plain(f"{starved} of GPU time."), (f"Watching {size}.", *gaps), ended)
+    return Verdict("calm", text(f"{starved} of GPU time."), (text(f"Watching {size}."), *gaps), ended)
 
 
 _FIRST_STEPS = (
@@ -119,27 +113,20 @@ _FIRST_STEPS = (
 )
 
 
-def _starving(world: World, current: tuple[Incident, ...], gaps: tuple[str, ...]) -> Verdict:
+def _starving(world: World, current: tuple[Incident, ...], gaps: tuple[Text, ...]) -> Verdict:
     worst = current[0]
     if worst.aggressor and worst.gpus:
         pair = (str(worst.victim), str(worst.aggressor))
-        clauses = [
-            Clause(pair[1], "service", (pair[1],)),
-            Clause(" "),
-            Clause("starves" if worst.confidence >= LIKELY else "may starve", "pair", pair),
-            Clause(" "),
-            Clause(pair[0], "service", (pair[0],)),
-            Clause(" on "),
-            Clause(_where(world, worst.gpus), "gpus", tuple(gpu.label for gpu in worst.gpus)),
-        ]
+        starves = Clause(starving_verb(worst), "pair", pair)
+        gpus = Clause(_where(world, worst.gpus), "gpus", gpus=tuple(gpu.label for gpu in worst.gpus))
+        condition = text(worst.aggressor, " ", starves, " ", worst.victim, " on ", gpus)
     else:
-        clauses = _linked(_SINCE.sub("", worst.sentence.partition("; ")[0]).rstrip("."), worst)
-    if worst.phase == "cascading":
-        clauses.append(Clause(", and its callers slow down too"))
+        condition = condition_clauses(worst)
+    cascading = ", and its callers slow down too" if worst.phase == "cascading" else ""
     others = len(current) - 1
-    more = (f"{_count(others, 'more warning')} below.",) if others else ()
+    more = (text(f"{_count(others, 'more warning')} below."),) if others else ()
     state: State = "warning" if worst.phase == "advisory" else "critical"
-    return Verdict(state, (*clauses, Clause(".")), (*more, *gaps), worst.since, worst)
+    return Verdict(state, text(condition, cascading, "."), (*more, *gaps), worst.since, worst)
 
 
 def _where(world: World, gpus: Sequence[Gpu]) -> str:
@@ -149,18 +136,6 @@ def _where(world: World, gpus: Sequence[Gpu]) -> str:
     pool = pool_of(world, gpus)
     of = f"pool {pool}" if pool else _count(len({gpu.host for gpu in gpus}), "host")
     return f"{len(gpus)} GPUs of {of} ({gpus[0].label} …)"
-
-
-def _linked(text: str, item: Incident) -> list[Clause]:
-    """The sentence in parts, those apart that name a service of the incident."""
-    known = {item.service, *item.victims, *(each.service for each in item.candidates), *(item.culprit.edge or ())}
-    if item.aggressor is not None:
-        known.add(item.aggressor)
-    names = sorted((str(who) for who in known if str(who)), key=len, reverse=True)
-    if not names:
-        return [Clause(text)]
-    found = re.split(rf"(?<![\w/.-])({'|'.join(map(re.escape, names))})(?![\w/-])", text)
-    return [Clause(part, "service", (part,)) if i % 2 else Clause(part) for i, part in enumerate(found) if part]
 
 
 def following(item: Incident, promises: Mapping[Service, float]) -> Json | None:
@@ -184,20 +159,16 @@ def _soonest(risk: AtRisk) -> tuple[float, Service]:
     return (risk.p50, risk.service)
 
 
-def _plain(text: str) -> tuple[Clause, ...]:
-    return (Clause(text),)
-
-
-def _blind(whom: str, since: float | None) -> str:
-    """Why nothing can be said; "" where nobody is missed. since: Unix seconds of the last data, if there was any."""
+def _blind(whom: str, since: float | None) -> Text:
+    """Why nothing can be said; () where nobody is missed. since: Unix seconds of the last data, if there was any."""
     if not whom:
-        return ""
+        return ()
     if since is None:
-        return f"Cannot tell: no data from {whom} yet."
-    return f"Cannot tell: no fresh data from {whom} since {datetime.fromtimestamp(since, UTC):%H:%M:%S} UTC."
+        return text(f"Cannot tell: no data from {whom} yet.")
+    return text(f"Cannot tell: no fresh data from {whom} since ", time(since), ".")
 
 
-def _gaps(snapshot: Snapshot, world: World, seen: Sight) -> tuple[str, ...]:
+def _gaps(snapshot: Snapshot, world: World, seen: Sight) -> tuple[Text, ...]:
     """What the page does not see, so that calm is not mistaken for blind."""
     found = []
     if snapshot.error:
@@ -214,7 +185,7 @@ def _gaps(snapshot: Snapshot, world: World, seen: Sight) -> tuple[str, ...]:
         found.append("No GPUs are seen: no exporter gives gpu_info.")
     if world.gpus and not world.services:
         found.append("No services are seen: no spans have arrived.")
-    return tuple(found)
+    return tuple(text(each) for each in found)
 
 
 def _names(names: Sequence[str]) -> str:

@@ -12,12 +12,14 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import Edge, Gpu, World
+from foreshock_dashboard.render.action import action_text
+from foreshock_dashboard.render.clause import plain
 from foreshock_dashboard.web.charts.theme import service_colour
 from foreshock_dashboard.web.pages.services.sentence import sentence, worst
 from foreshock_dashboard.web.panels.vitals import spark
 from foreshock_dashboard.web.state.conditions import conditions
 from foreshock_dashboard.web.state.forecast import Expected
-from foreshock_dashboard.web.state.incident_json import incident
+from foreshock_dashboard.web.state.incident_json import action, clauses, incident
 from foreshock_dashboard.web.state.numbers import last, number
 
 MOST = 1000
@@ -88,7 +90,13 @@ def service(snapshot: Snapshot, who: Service) -> Json:
         "incidents": [incident(item) for item in snapshot.incidents if who in parts(item)],
     }
     current = worst(snapshot, who)
-    return told | {"sentence": sentence(snapshot, who, told), "next_step": current.next_step if current else ""}
+    step, summary = current.action if current else None, sentence(snapshot, who, told)
+    return told | {
+        "sentence": plain(summary),
+        "summary": clauses(summary),
+        "next_step": action_text(step),
+        "action": action(step),
+    }
 
 
 _NO_GPU: Json = {"gpus": 0, "busy": None, "wait": None}
@@ -248,7 +256,8 @@ def _capacity(world: World, who: Service) -> Json | None:
     if found is None or who not in found.services:
         return None
     row = found.services.index(who)
-    return {name: _at(getattr(found, name), row) for name in ("wanted", "ready", "most", "pending")}
+    rows = {"wanted": found.wanted, "ready": found.ready, "most": found.max_replicas, "pending": found.pending}
+    return {name: _at(values, row) for name, values in rows.items()}
 
 
 def parts(item: Incident) -> Iterable[Service]:

@@ -6,7 +6,9 @@ from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
-from foreshock_dashboard.render.units import clock, duration, percent
+from foreshock_dashboard.render.clause import Text, text, time
+from foreshock_dashboard.render.incident_summary import summary_clauses
+from foreshock_dashboard.render.units import duration, percent
 from foreshock_dashboard.web.state.conditions import open_incidents
 
 SOON = 0.5
@@ -19,10 +21,16 @@ def worst(snapshot: Snapshot, who: Service) -> Incident | None:
     return next((item for item, named in parts if who in named), None)
 
 
-def sentence(snapshot: Snapshot, who: Service, told: Json) -> str:
+def sentence(snapshot: Snapshot, who: Service, told: Json) -> Text:
     """The worst that is known of it. `told`: its figures, as `service.service` has them."""
     if item := worst(snapshot, who):
-        return item.sentence or f"It has a part in an open incident: {item.cause}."
+        return summary_clauses(item)
+    if told["health"] != "unknown" and told["rate"] and told["promise"] is None:
+        return text(f"{_figures(who, told)}. ", _unpromised(snapshot))
+    return text(_state(who, told))
+
+
+def _state(who: Service, told: Json) -> str:
     if told["health"] == "unknown":
         return f"Nothing fresh is known of {who}: what follows is the last that it told."
     if not told["rate"]:
@@ -30,8 +38,6 @@ def sentence(snapshot: Snapshot, who: Service, told: Json) -> str:
         doing = f"it works on {gpus} GPU{'s' if gpus > 1 else ''}" if gpus else "nothing of it is seen on a GPU"
         return f"{who} gets no requests that are known; {doing}."
     promise = told["promise"]
-    if promise is None:
-        return f"{_figures(who, told)}. {_unpromised(snapshot)}"
     word = "misses" if (told["used"] or 0.0) > 1 else "keeps"
     text = f"{who} {word} its {'usual level' if promise['learned'] else 'objective'}: {_against(told, promise)}."
     if word == "keeps" and (told["risk"] or 0.0) >= SOON and told["breach"] is not None:
@@ -56,9 +62,11 @@ def _figures(who: Service, told: Json) -> str:
     return f"{who}: {p95}{failed}"
 
 
-def _unpromised(snapshot: Snapshot) -> str:
+def _unpromised(snapshot: Snapshot) -> Text:
     if not snapshot.learning.done:
         have, need = snapshot.learning.have / 60, snapshot.learning.need / 60
-        return f"What is usual is still being learned ({have:.0f} of {need:.0f} min); --objectives sets a promise."
-    at = f" at {clock(snapshot.world.time)} UTC" if snapshot.world else ""
-    return f"Nothing is promised for it and too little known of it{at} to learn what is usual."
+        return text(
+            f"What is usual is still being learned ({have:.0f} of {need:.0f} min); --objectives sets a promise."
+        )
+    at = (" at ", time(snapshot.world.time)) if snapshot.world else ()
+    return text("Nothing is promised for it and too little known of it", *at, " to learn what is usual.")

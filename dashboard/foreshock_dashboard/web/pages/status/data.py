@@ -11,9 +11,10 @@ import numpy as np
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.render.units import clock
+from foreshock_dashboard.render.clause import Text, plain, text, time
 from foreshock_dashboard.web.state.conditions import target
 from foreshock_dashboard.web.state.freshness import fresh_for, sight, silent
+from foreshock_dashboard.web.state.incident_json import clauses
 from foreshock_dashboard.web.state.numbers import number
 
 State = Literal["calm", "warning", "critical", "blind", "learning", "empty"]
@@ -30,8 +31,13 @@ class Trust:
     """The answer in one sentence, and what there is to say against it."""
 
     state: State
-    headline: str
+    clauses: Text
     doubts: tuple[str, ...] = ()
+
+    @property
+    def headline(self) -> str:
+        """The answer as one text."""
+        return plain(self.clauses)
 
 
 def status(
@@ -48,7 +54,12 @@ def status(
     rows = rows or [_scraped(row) for row in scrapes.values()]
     rows.sort(key=lambda row: (not row["silent"], -(row["age"] or 0.0), str(row["instance"])))
     return {
-        "trust": {"state": found.state, "headline": found.headline, "doubts": list(found.doubts)},
+        "trust": {
+            "state": found.state,
+            "headline": found.headline,
+            "clauses": clauses(found.clauses),
+            "doubts": list(found.doubts),
+        },
         "version": version,
         "ready": ready[0],
         "past": past,
@@ -67,29 +78,31 @@ def trust(snapshot: Snapshot, hub: Json, ready: tuple[bool, str], now: float, *,
     world = snapshot.world
     if world is None:
         why = snapshot.error
-        return Trust("critical", f"No: foreshock cannot read its source: {why}") if why else Trust("empty", _FIRST)
+        return Trust("critical", text(f"No: foreshock cannot read its source: {why}")) if why else _FIRST
     seen, doubts = sight(world), tuple(_doubts(snapshot, world, hub, ready))
     lag = now - world.time
     past = past or snapshot.bounds is not None
     if snapshot.error and not past:
-        return Trust("critical", f"No: figures stand still since {clock(world.time)} UTC: {snapshot.error}.", doubts)
+        still = text("No: figures stand still since ", time(world.time), f": {snapshot.error}.")
+        return Trust("critical", still, doubts)
     if seen.blind and not past:
         if seen.since is None:  # a rate takes two scrapes, so this is how every hub begins
-            return Trust("blind", f"Not yet: no data has come from any {seen.blind} so far.", doubts)
-        since = clock(seen.since)
-        return Trust("blind", f"No: there is no fresh data from any {seen.blind} since {since} UTC.", doubts)
+            return Trust("blind", text(f"Not yet: no data has come from any {seen.blind} so far."), doubts)
+        no_data = text(f"No: there is no fresh data from any {seen.blind} since ", time(seen.since), ".")
+        return Trust("blind", no_data, doubts)
     if lag > 2 * fresh_for(world.step) and not past:
-        return Trust("critical", f"No: the newest figures are {lag:.0f} s old; the hub is behind.", doubts)
+        return Trust("critical", text(f"No: the newest figures are {lag:.0f} s old; the hub is behind."), doubts)
     if not snapshot.learning.done:
         have, need = snapshot.learning.have / 60, snapshot.learning.need / 60
-        text = f"Figures yes, warnings not yet: what is usual is still being learned ({have:.0f} of {need:.0f} min)."
-        return Trust("learning", text, doubts)
+        yet = f"Figures yes, warnings not yet: what is usual is still being learned ({have:.0f} of {need:.0f} min)."
+        return Trust("learning", text(yet), doubts)
     if doubts:
-        return Trust("warning", f"Mostly: {_brief(doubts[0])}.", doubts)
+        return Trust("warning", text(f"Mostly: {_brief(doubts[0])}."), doubts)
     what = f"{seen.gpus} GPUs and {seen.services} services"
     if past:
-        return Trust("calm", f"Yes, as of {clock(world.time)} UTC: {what} were fresh, and nothing is known to be lost.")
-    return Trust("calm", f"Yes: {what} are fresh, every target answers, and nothing was dropped.")
+        then = text("Yes, as of ", time(world.time), f": {what} were fresh, and nothing is known to be lost.")
+        return Trust("calm", then)
+    return Trust("calm", text(f"Yes: {what} are fresh, every target answers, and nothing was dropped."))
 
 
 def _brief(doubt: str) -> str:
@@ -97,7 +110,7 @@ def _brief(doubt: str) -> str:
     return doubt if len(doubt) <= LONGEST else doubt.partition(": ")[0]
 
 
-_FIRST = "Not yet: the hub has not finished its first look at its source."
+_FIRST = Trust("empty", text("Not yet: the hub has not finished its first look at its source."))
 
 
 def _doubts(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, str]) -> list[str]:
